@@ -1,0 +1,89 @@
+"""Every error a user can meet, as a type with the exit code of the command line.
+
+FocusRayError                 1
+├── ConfigError               2   an option, a key or a value that cannot be used
+├── DataError                 3   an input that cannot be read
+│   ├── ImageError            3   a picture: truncated, empty, not a picture, too large
+│   └── LandmarkError         3   a landmark file or row
+├── ModelError                4   a model or checkpoint that cannot be used
+│   ├── CheckpointError       4   damaged, incomplete or tampered files
+│   └── FaceModelError        4   a face model that is malformed, or another one than was asked for
+├── StorageError              5   a disk or an object store that refused
+├── TrackingError             5   the experiment tracker
+├── GuardStop                 6   a guard ended the run
+│   ├── MaskCollapse          6   the masks became all face or all outlier
+│   └── NonFiniteLoss         6   too many steps in a row without a finite loss
+└── Interrupted             130   Ctrl-C, after a checkpoint was written
+"""
+
+
+class FocusRayError(Exception):
+    """Base of all errors of the package. The message says what is wrong and what to do about it, on one line."""
+
+    exit_code = 1
+
+
+class ConfigError(FocusRayError):
+    """An option, a configuration key or a value that cannot be used."""
+
+    exit_code = 2
+
+
+class DataError(FocusRayError):
+    """An input that cannot be read."""
+
+    exit_code = 3
+
+
+class ImageError(DataError):
+    """A file that is not a picture, or a picture that must not be decoded."""
+
+
+class LandmarkError(DataError):
+    """A landmark file, or a row of one, that does not hold 68 points."""
+
+
+class ModelError(FocusRayError):
+    """A model or checkpoint that cannot be used."""
+
+    exit_code = 4
+
+
+class CheckpointError(ModelError):
+    """Files of a checkpoint or model folder that are damaged, incomplete or not what their manifest says."""
+
+
+class FaceModelError(ModelError):
+    """A malformed face model, or another face model than the one that was asked for."""
+
+
+class StorageError(FocusRayError):
+    """A disk or an object store that refused to read or write."""
+
+    exit_code = 5
+
+
+class TrackingError(FocusRayError):
+    """An experiment tracker that refused."""
+
+    exit_code = 5
+
+
+class GuardStop(FocusRayError):
+    """A guard ended the run; the last good checkpoint is kept."""
+
+    exit_code = 6
+
+
+class MaskCollapse(GuardStop):
+    """The mean mask inside the rendered region left its allowed range for a whole window."""
+
+
+class NonFiniteLoss(GuardStop):
+    """Too many steps in a row had no finite loss."""
+
+
+class Interrupted(FocusRayError):
+    """The user interrupted the run, after a checkpoint was written."""
+
+    exit_code = 130

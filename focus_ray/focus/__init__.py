@@ -1,0 +1,1 @@
+"""The method: the FOCUS paper in torch and numpy. Knows no cluster, no tracker, no store."""
