@@ -1,0 +1,96 @@
+"""What every test stands on: threads, caches, faces that are quick to make, and the marks that skip with a reason."""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Before torch and numba are imported: small tensors are fastest on one thread; compiled kernels are kept between runs.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".pytest_cache" / "numba"))
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import hypothesis
+import pytest
+import torch
+
+hypothesis.settings.register_profile("focus-ray", deadline=None, max_examples=25, derandomize=True, database=None)
+hypothesis.settings.load_profile("focus-ray")
+
+
+def shared_folder() -> Path:
+    """The material beside the checkout (photographs, other face models), or where FOCUS_RAY_SHARED points."""
+    return Path(os.environ.get("FOCUS_RAY_SHARED") or ROOT.parent / "shared")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].split(",")[0]))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip, and say why, what this machine cannot run."""
+    data = shared_folder() / "data"
+    absent = {
+        "shared": None if data.is_dir() else f"{data} is not there (FOCUS_RAY_SHARED can point elsewhere)",
+        "gpu": None if torch.cuda.is_available() else "no CUDA device",
+    }
+    for mark, reason in absent.items():
+        if reason is None:
+            continue
+        for item in items:
+            if item.get_closest_marker(mark):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed() -> None:
+    """Each test starts from the same random state, whatever ran before it."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The root of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of photographs and face models beside the checkout; use it in tests marked `shared`."""
+    return shared_folder() / "data"
+
+
+@pytest.fixture(scope="session")
+def toy_model():
+    """A tiny smooth half-ellipsoid face with the interface of a full one; treat it as read-only."""
+    from focus_ray.focus.face.toy import toy_model
+
+    return toy_model()
+
+
+@pytest.fixture(scope="session")
+def world_face():
+    """The small parametric face with more modes than the fitting model has: what synthetic people are drawn from."""
+    from focus_ray.focus.face.parametric import parametric_face
+
+    return parametric_face("small", 120, 80, 120)
+
+
+@pytest.fixture(scope="session")
+def small_face(world_face):
+    """The small parametric face as the fitting model: 80 identity, 64 expression and 80 albedo modes."""
+    return world_face.truncated(80, 64, 80)
+
+
+@pytest.fixture
+def python_environment() -> dict[str, str]:
+    """The environment for a subprocess that runs this checkout."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@pytest.fixture(scope="session")
+def python() -> str:
+    """The interpreter that runs the tests."""
+    return sys.executable
