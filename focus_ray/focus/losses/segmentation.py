@@ -1,0 +1,179 @@
+"""The losses that train the segmentation network: equations 1 to 4 and the term that makes masks binary (section 3.2).
+
+Throughout, M is the mask: the soft output of the segmentation network inside the rendered region m, M = m S, 0 outside.
+Nothing is detached here; the caller decides what a gradient may reach.
+"""
+
+from functools import reduce
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from focus_ray.focus.losses.distances import cosine_distance, root, squared_distance
+from focus_ray.focus.losses.pooled import Pooled
+
+# A mask value of one half is the one that binary masks are farthest from.
+UNDECIDED = 0.5
+
+
+def neighbor_residual(
+    target: Float[Tensor, "B 3 H W"],
+    rendering: Float[Tensor, "B 3 H W"],
+    *,
+    window: int = 3,
+    squared: bool = False,
+    centre: Literal["target", "rendering"] = "target",
+) -> Float[Tensor, "B 1 H W"]:
+    """min over x' in N(x) of ||I_T(x) - I_R(x')||: how far each pixel is from the best of its neighbourhood.
+
+    This is the inner part of Eq. 1 before the mask. N(x) is a square of ``window`` x ``window`` pixels (odd); at the
+    border it is the part of the square inside the image. Colours in [0, 1], so values are in [0, sqrt(3)].
+
+    squared: return the square of the distance.
+    centre: which image gives the single pixel; the other one gives the neighbourhood (released code: "rendering").
+    Raises ValueError for an even or non-positive window.
+    """
+    if window < 1 or window % 2 == 0:
+        raise ValueError(f"the neighbourhood must have an odd size, got {window}; choose 1, 3, 5, ...")
+    single, around = (target, rendering) if centre == "target" else (rendering, target)
+    height, width = single.shape[-2:]
+    reach = window // 2
+    # A repeated border pixel is always itself in the neighbourhood, so this padding adds no new candidates.
+    padded = functional.pad(around, [reach] * 4, mode="replicate") if reach else around
+    shifts = ((dy, dx) for dy in range(window) for dx in range(window))
+    distances = (squared_distance(single, padded[..., dy : dy + height, dx : dx + width]) for dy, dx in shifts)
+    best = reduce(torch.minimum, distances)
+    return best if squared else root(best)
+
+
+def neighbor_sum(
+    target: Float[Tensor, "B 3 H W"],
+    rendering: Float[Tensor, "B 3 H W"],
+    mask: Float[Tensor, "B 1 H W"],
+    *,
+    window: int = 3,
+    squared: bool = True,
+    centre: Literal["target", "rendering"] = "target",
+    premultiplied: bool = False,
+    normalise: Literal["image", "mask"] = "image",
+    border: Literal["keep", "drop"] = "keep",
+) -> Pooled:
+    """Numerator and denominator of ``neighbor``, which see."""
+    if premultiplied:
+        target, rendering, weight = target * mask, rendering * mask, torch.ones_like(mask)
+    else:
+        weight = mask
+    residual = weight * neighbor_residual(target, rendering, window=window, squared=squared, centre=centre)
+    if border == "drop":
+        inside = slice(window // 2, -(window // 2) or None)
+        residual, mask = residual[..., inside, inside], mask[..., inside, inside]
+    counted = torch.ones_like(mask) if normalise == "image" else mask
+    return Pooled(residual.sum(), counted.sum())
+
+
+def neighbor(
+    target: Float[Tensor, "B 3 H W"],
+    rendering: Float[Tensor, "B 3 H W"],
+    mask: Float[Tensor, "B 1 H W"],
+    *,
+    window: int = 3,
+    squared: bool = True,
+    centre: Literal["target", "rendering"] = "target",
+    premultiplied: bool = False,
+    normalise: Literal["image", "mask"] = "image",
+    border: Literal["keep", "drop"] = "keep",
+) -> Float[Tensor, ""]:
+    """L_nbr, Eq. 1: sum over x in Omega of || min over x' in N(x) of ||I_T(x) - I_R(x')|| ||^2.
+
+    Omega is the face region of the segmentation network: each pixel counts with its mask value. The paper's sum grows
+    with batch and image size; here it is divided by the number of pixels of the batch (normalise="image", zero outside
+    the mask, so shrinking the mask lowers it as Eq. 1 does) or by the area of the mask (normalise="mask").
+
+    window, squared, centre: see ``neighbor_residual``.
+    premultiplied: both images are multiplied by the mask at their own pixels first and the mask is not used again.
+    border: "drop" leaves out the pixels whose neighbourhood is cut by the image border.
+
+    Released code: window=5, squared=False, centre="rendering", premultiplied=True, border="drop".
+    """
+    pooled = neighbor_sum(
+        target,
+        rendering,
+        mask,
+        window=window,
+        squared=squared,
+        centre=centre,
+        premultiplied=premultiplied,
+        normalise=normalise,
+        border=border,
+    )
+    return pooled.ratio()
+
+
+def dist(
+    features_target_masked: Float[Tensor, "B D *S"],
+    features_rendering_masked: Float[Tensor, "B D *S"],
+    *,
+    width_normalised: bool = False,
+) -> Float[Tensor, ""]:
+    """L_dist, Eq. 2: cos(F(I_T M), F(I_R M)), the cosine distance 1 - X.Y/(|X||Y|) of masked target and rendering.
+
+    Embeddings [B, D], or feature maps [B, D, h, w] compared location by location; mean over batch and locations.
+    width_normalised: see ``cosine_distance`` (released code: True, on its layer-1 maps).
+    """
+    return cosine_distance(features_target_masked, features_rendering_masked, width_normalised=width_normalised)
+
+
+def area(
+    mask: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"], *, form: Literal["paper", "release"] = "paper"
+) -> Float[Tensor, ""]:
+    """L_area, Eq. 3: -S_M / S_R, the area of the mask over the area of the rendered face, mean over the images.
+
+    form="release" is sum (m - M) / S_R = 1 - S_M / S_R: the same gradient. An image without a rendered face gives 0.
+    """
+    rendered = region.sum(dim=(1, 2, 3)).clamp_min(1.0)
+    missing = -mask if form == "paper" else region - mask
+    return (missing.sum(dim=(1, 2, 3)) / rendered).mean()
+
+
+def presv(
+    features_target_masked: Float[Tensor, "B D *S"],
+    features_target: Float[Tensor, "B D *S"],
+    *,
+    width_normalised: bool = False,
+) -> Float[Tensor, ""]:
+    """L_presv, Eq. 4: cos(F(I_T M), F(I_T)), the cosine distance between the target with and without the mask.
+
+    Shapes, mean and option as in ``dist``.
+    """
+    return cosine_distance(features_target_masked, features_target, width_normalised=width_normalised)
+
+
+def binary_sum(
+    mask: Float[Tensor, "B 1 H W"],
+    region: Float[Tensor, "B 1 H W"] | None = None,
+    *,
+    form: Literal["paper", "release"] = "paper",
+) -> Pooled:
+    """Numerator and denominator of ``binary``, which see."""
+    away = mask - UNDECIDED
+    value = -away.square() if form == "paper" else UNDECIDED - away.abs()
+    counted = torch.ones_like(mask) if region is None else region
+    return Pooled((value * counted).sum(), counted.sum())
+
+
+def binary(
+    mask: Float[Tensor, "B 1 H W"],
+    region: Float[Tensor, "B 1 H W"] | None = None,
+    *,
+    form: Literal["paper", "release"] = "paper",
+) -> Float[Tensor, ""]:
+    """L_bin, section 3.2: -sum over x of (M(x) - 0.5)^2, as a mean over the pixels of the batch: -0.25 for a binary M.
+
+    region: average over its pixels only (pooled over the batch). Without it the mean runs over all pixels, those
+    outside the rendered face included, as in the paper's sum; they have M = 0 and add a constant.
+    form="release": 0.5 - mean |M - 0.5|, which is 0 for a binary mask and 0.5 for M = 0.5 everywhere.
+    """
+    return binary_sum(mask, region, form=form).ratio()
