@@ -1,0 +1,22 @@
+"""Which samples a step sees: one shuffled pass after another, a pure function of seed and step."""
+
+from functools import lru_cache
+
+import numpy as np
+
+
+@lru_cache(maxsize=4)
+def shuffled(seed: int, epoch: int, size: int) -> np.ndarray:
+    """The order of pass `epoch` over `size` samples."""
+    return np.random.default_rng(np.random.SeedSequence((seed, epoch))).permutation(size)
+
+
+def batch_indices(seed: int, step: int, batch_size: int, size: int) -> list[int]:
+    """Indices of global step `step`. Batches run on over the end of a pass, so none is ever short."""
+    positions = range(step * batch_size, (step + 1) * batch_size)
+    return [int(shuffled(seed, position // size, size)[position % size]) for position in positions]
+
+
+def epoch_of(step: int, batch_size: int, size: int) -> int:
+    """The pass in which step `step` begins."""
+    return step * batch_size // size

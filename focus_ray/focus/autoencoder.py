@@ -1,0 +1,59 @@
+"""R and S wired together (Fig. 2a): the face autoencoder and the segmenter that judges what it could not explain."""
+
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.networks.perceptual import Perceptual
+from focus_ray.focus.render.renderer import Renderer, Rendering
+
+
+class Reconstruction(NamedTuple):
+    """What one forward pass of R gives."""
+
+    theta: Tensor  # [B, 257]
+    rendering: Rendering
+
+
+class FaceAutoencoder(nn.Module):
+    """R = renderer after encoder: image [B, 3, H, W] -> theta [B, 257] -> rendered face (section 3.1)."""
+
+    def __init__(self, encoder: nn.Module, renderer: Renderer):
+        super().__init__()
+        self.encoder = encoder
+        self.renderer = renderer
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Reconstruction:
+        theta = self.encoder(images)
+        return Reconstruction(theta, self.renderer(theta))
+
+
+class Focus(nn.Module):
+    """The whole pipeline: autoencoder R, segmenter S, and the frozen perceptual network F that the losses look through.
+
+    `perceptual` may be None until the warm-up has made it.
+    """
+
+    def __init__(self, autoencoder: FaceAutoencoder, segmenter: nn.Module, perceptual: Perceptual | None = None):
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.segmenter = segmenter
+        self.perceptual = perceptual
+
+    @property
+    def encoder(self) -> nn.Module:
+        return self.autoencoder.encoder
+
+    @property
+    def renderer(self) -> Renderer:
+        return self.autoencoder.renderer
+
+    @property
+    def face_model(self) -> MorphableModel:
+        return self.autoencoder.renderer.model
+
+    def mask(self, images: Float[Tensor, "B 3 H W"], rendering: Rendering) -> Float[Tensor, "B 1 H W"]:
+        """M = S(I_T, I_R) inside the rendered region, 0 outside; soft, 1 = face."""
+        return rendering.mask * self.segmenter(rendering.image, images)

@@ -1,0 +1,129 @@
+"""The EM alternation (section 3.2): one network learns while the other one is frozen."""
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from focus_ray.focus import losses
+from focus_ray.focus.autoencoder import Focus
+from focus_ray.focus.initialise import frozen_rendering
+from focus_ray.focus.losses import ReconstructionWeights, SegmentationWeights
+from focus_ray.focus.reconstruction_terms import reconstruction_terms
+from focus_ray.focus.render.renderer import Rendering
+from focus_ray.focus.schedule import Optimizer, Position
+from focus_ray.focus.settings import Settings
+from focus_ray.focus.state import StepMetrics, Targets, TrainState, descend, mask_mean, report, running_statistics
+
+
+class AreaCalibration(Settings):
+    """The area weight that balances the neighbour loss at a chosen residual d*.
+
+    With L_nbr and L_area alone a pixel is kept where eta_nbr r(x) / (H W) < eta_area / S_R, r its neighbour residual: so
+    eta_area = eta_nbr f r(d*), f = S_R / (H W), keeps the pixels with a residual below d*. d* follows the fit: a multiple
+    of the median residual inside the rendered region, within bounds. A fixed weight is right at one quality of fit only:
+    the masks collapse before it and grow over the outliers after it.
+    """
+
+    factor: float = Field(4.0, gt=0)  # d* over the median residual
+    low: float = Field(0.1, gt=0)  # bounds of d*, as a colour distance
+    high: float = Field(0.25, gt=0)
+
+
+class EmSettings(Settings):
+    """The losses of both halves of the alternation."""
+
+    segmentation: SegmentationWeights = SegmentationWeights()
+    reconstruction: ReconstructionWeights = ReconstructionWeights()
+    calibration: AreaCalibration | None = None  # None: eta_area as given
+
+
+def segmentation_terms(
+    focus: Focus,
+    batch: Targets,
+    rendering: Rendering,
+    mask: Float[Tensor, "B 1 H W"],
+    weights: SegmentationWeights,
+) -> dict[str, Tensor]:
+    """The terms of L_S (Eq. 1-4 and L_bin), unweighted; those with weight zero are left out."""
+    target, rendered, region = batch.images, rendering.image, rendering.mask
+    terms = {
+        "nbr": losses.neighbor(
+            target,
+            rendered,
+            mask,
+            window=weights.neighbor_window,
+            squared=weights.neighbor_squared,
+            centre=weights.neighbor_centre,
+            premultiplied=weights.neighbor_premultiplied,
+            normalise=weights.neighbor_normalise,
+            border=weights.neighbor_border,
+        ),
+        "area": losses.area(mask, region, form=weights.area_form),
+        "bin": losses.binary(mask, region if weights.binary_region_only else None, form=weights.binary_form),
+    }
+    if focus.perceptual is None or not (weights.eta_dist or weights.eta_presv):
+        return terms
+    shallow = focus.perceptual.shallow
+    seen = shallow(target * mask, batch.landmarks)
+    if weights.eta_dist:
+        explained = shallow(rendered * mask, rendering.landmarks)
+        terms["dist"] = losses.dist(seen, explained, width_normalised=weights.width_normalised)
+    if weights.eta_presv:
+        with torch.no_grad():
+            whole = shallow(target, batch.landmarks)
+        terms["presv"] = losses.presv(seen, whole, width_normalised=weights.width_normalised)
+    return terms
+
+
+def segmentation_step(
+    state: TrainState, batch: Targets, position: Position, settings: EmSettings, optimizer: Optimizer
+) -> tuple[TrainState, StepMetrics]:
+    """S learns, R is frozen. Where the area weight is calibrated, that happens at the first step of each block."""
+    segmenter = state.focus.segmenter.train().requires_grad_(True)
+    before = running_statistics(segmenter)
+    rendering = frozen_rendering(state, batch)
+    if settings.calibration is not None and position.in_block == 0:
+        state.area_weight = calibrated_area_weight(batch, rendering, settings)
+    weights = settings.segmentation
+    if state.area_weight is not None:
+        weights = weights.model_copy(update={"eta_area": state.area_weight})
+    mask = state.focus.mask(batch.images, rendering)
+    terms = segmentation_terms(state.focus, batch, rendering, mask, weights)
+    total = losses.segmentation_total(terms, weights)
+    taken = descend(state, position, segmenter, optimizer, total, before)
+    return state, report(terms, total, taken, mask_mean(mask, rendering.mask))
+
+
+@torch.no_grad()
+def calibrated_area_weight(batch: Targets, rendering: Rendering, settings: EmSettings) -> float:
+    """eta_area = eta_nbr f d*, d* from the batch's own residuals: see AreaCalibration."""
+    calibration = settings.calibration or AreaCalibration()
+    weights = settings.segmentation
+    residual = losses.neighbor_residual(
+        batch.images, rendering.image, window=weights.neighbor_window, centre=weights.neighbor_centre
+    )
+    inside = rendering.mask > 0
+    if not inside.any():
+        return weights.eta_area
+    threshold = float(calibration.factor * residual[inside].median())
+    threshold = min(max(threshold, calibration.low), calibration.high)
+    cost = threshold**2 if weights.neighbor_squared else threshold
+    return weights.eta_nbr * float(rendering.mask.mean()) * cost
+
+
+def reconstruction_step(
+    state: TrainState, batch: Targets, position: Position, settings: EmSettings, optimizer: Optimizer
+) -> tuple[TrainState, StepMetrics]:
+    """R learns, S is frozen: its mask says which pixels count."""
+    weights = settings.reconstruction
+    encoder = state.focus.encoder.train()
+    state.focus.segmenter.eval().requires_grad_(False)  # fixed, also where its mask is not detached
+    before = running_statistics(encoder)
+    theta, rendering = state.focus.autoencoder(batch.images)
+    with torch.set_grad_enabled(not weights.detach_mask):
+        mask = state.focus.mask(batch.images, rendering)
+    terms = reconstruction_terms(state.focus, batch, theta, rendering, mask, weights)
+    total = losses.reconstruction_total(terms, weights)
+    taken = descend(state, position, encoder, optimizer, total, before)
+    return state, report(terms, total, taken, mask_mean(mask, rendering.mask))

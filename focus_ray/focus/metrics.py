@@ -1,0 +1,133 @@
+"""Scores of masks, landmarks, shapes and colours against the truth: one row an image, summarised last.
+
+Masks are binarised and judged inside the rendered region. The positive class of `f1`, `precision` and `recall` is the
+visible face, per image and then averaged, as in the paper (Table 4); `outlier_*` judge the outlier class, pooled over
+all pixels, because most images hold few of them.
+"""
+
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+MASK_THRESHOLD = 0.5
+REFERENCE_SIZE = 224  # landmark errors are given in pixels of an image of this size
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """Counts and errors per image, each [N]; NaN where the truth is unknown. A mergeable state."""
+
+    true_face: Tensor  # pixels: face, called face
+    true_outlier: Tensor  # outlier, called outlier
+    missed_face: Tensor  # face, called outlier
+    missed_outlier: Tensor  # outlier, called face
+    squared_colour: Tensor  # sum over visible and rendered pixels and channels, (0-255)^2
+    visible_values: Tensor  # number of terms of that sum
+    landmark_px: Tensor  # mean over the 68, px at 224
+    vertex_mm: Tensor  # mean over the vertices, mm
+
+    @classmethod
+    def merge(cls, parts: "list[ImageScores]") -> "ImageScores":
+        """The scores of all parts, in order."""
+        return cls(**{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+
+    def where(self, chosen: Bool[Tensor, " N"]) -> "ImageScores":
+        """The rows for which `chosen` holds."""
+        return ImageScores(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
+
+    def __len__(self) -> int:
+        return len(self.true_face)
+
+
+def score(
+    *,
+    target: Float[Tensor, "B 3 H W"],
+    rendering: Float[Tensor, "B 3 H W"],
+    region: Float[Tensor, "B 1 H W"],
+    mask: Float[Tensor, "B 1 H W"],
+    true_mask: Float[Tensor, "B 1 H W"],
+    landmarks: Float[Tensor, "B 68 2"],
+    true_landmarks: Float[Tensor, "B 68 2"] | None = None,
+    vertices: Float[Tensor, "B V 3"] | None = None,
+    true_vertices: Float[Tensor, "B V 3"] | None = None,
+) -> ImageScores:
+    """Scores of one batch.
+
+    `mask` is 1 where the method sees face, `true_mask` where the face is visible; both count only where `region`, the
+    rendered region, is 1. Landmarks in px of the images; vertices in mm in the model frame.
+    """
+    inside = region > MASK_THRESHOLD
+    called = mask > MASK_THRESHOLD
+    visible = true_mask > MASK_THRESHOLD
+
+    def count(pixels: Tensor) -> Tensor:
+        return (pixels & inside).flatten(1).sum(1).double()
+
+    unknown = torch.full((len(target),), float("nan"), dtype=torch.float64, device=target.device)
+    difference = 255 * (rendering.clamp(0, 1) - target) * (visible & inside)
+    landmark_px = unknown
+    if true_landmarks is not None:
+        scale = REFERENCE_SIZE / target.shape[-1]
+        landmark_px = scale * (landmarks - true_landmarks).norm(dim=-1).mean(1).double()
+    vertex_mm = unknown
+    if vertices is not None and true_vertices is not None:
+        aligned = similarity_align(vertices.double(), true_vertices.double())
+        vertex_mm = (aligned - true_vertices).norm(dim=-1).mean(1)
+    return ImageScores(
+        true_face=count(called & visible),
+        true_outlier=count(~called & ~visible),
+        missed_face=count(~called & visible),
+        missed_outlier=count(called & ~visible),
+        squared_colour=difference.double().square().flatten(1).sum(1),
+        visible_values=3 * count(visible),
+        landmark_px=landmark_px,
+        vertex_mm=vertex_mm,
+    )
+
+
+def similarity_align(
+    points: Float[Tensor, "B V 3"], targets: Float[Tensor, "B V 3"]
+) -> Float[Tensor, "B V 3"]:
+    """`points` moved, turned and scaled onto `targets` in the least-squares sense (Umeyama 1991), no reflection."""
+    centre, target_centre = points.mean(1, keepdim=True), targets.mean(1, keepdim=True)
+    centred, target_centred = points - centre, targets - target_centre
+    u, singular, vt = torch.linalg.svd(target_centred.mT @ centred)
+    sign = torch.ones_like(singular)
+    sign[:, -1] = torch.sign(torch.linalg.det(u) * torch.linalg.det(vt))
+    rotation = u @ torch.diag_embed(sign) @ vt
+    spread = centred.square().sum((1, 2)).clamp_min(torch.finfo(points.dtype).tiny)
+    scale = (singular * sign).sum(1) / spread
+    return scale[:, None, None] * centred @ rotation.mT + target_centre
+
+
+def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Elementwise quotient, NaN where the denominator is zero: such an image says nothing."""
+    return numerator / torch.where(denominator > 0, denominator, float("nan"))
+
+
+def summarise(scores: ImageScores) -> dict[str, float | int | None]:
+    """The figures of one subset, by the names of `metrics.json`; None where no image tells."""
+    face, outlier = scores.true_face, scores.true_outlier
+    lost, missed = scores.missed_face, scores.missed_outlier
+    total = face + outlier + lost + missed
+    pooled_outlier, pooled_lost, pooled_missed = outlier.sum(), lost.sum(), missed.sum()
+    outlier_recall = ratio(pooled_outlier, pooled_outlier + pooled_missed)
+    face_recall = ratio(face.sum(), face.sum() + pooled_lost)
+    figures = {
+        "f1": ratio(2 * face, 2 * face + lost + missed).nanmean(),
+        "accuracy": ratio(face + outlier, total).nanmean(),
+        "precision": ratio(face, face + missed).nanmean(),
+        "recall": ratio(face, face + lost).nanmean(),
+        "outlier_precision": ratio(pooled_outlier, pooled_outlier + pooled_lost),
+        "outlier_recall": outlier_recall,
+        "outlier_iou": ratio(pooled_outlier, pooled_outlier + pooled_lost + pooled_missed),
+        "balanced_accuracy": (outlier_recall + face_recall) / 2,
+        "landmark_px": scores.landmark_px.nanmean(),
+        "vertex_mm": scores.vertex_mm.nanmean(),
+        "rmse_255": ratio(scores.squared_colour, scores.visible_values).sqrt().nanmean(),
+    }
+    return {"n": len(scores)} | {
+        name: float(value) if torch.isfinite(value) else None for name, value in figures.items()
+    }

@@ -1,0 +1,49 @@
+"""The terms of L_R for one forward pass of the autoencoder (Eq. 5-8), by symbol."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from focus_ray.focus import losses
+from focus_ray.focus.autoencoder import Focus
+from focus_ray.focus.losses import ReconstructionWeights
+from focus_ray.focus.render.renderer import Rendering
+from focus_ray.focus.state import Targets
+
+
+def reconstruction_terms(
+    focus: Focus,
+    batch: Targets,
+    theta: Float[Tensor, "B 257"],
+    rendering: Rendering,
+    mask: Float[Tensor, "B 1 H W"],
+    weights: ReconstructionWeights,
+) -> dict[str, Tensor]:
+    """Unweighted terms; those with weight zero are left out."""
+    terms = {
+        "pixel": losses.pixel(
+            batch.images,
+            rendering.image,
+            mask,
+            norm=weights.pixel_norm,
+            normalise=weights.pixel_normalise,
+            region=rendering.mask,
+        ),
+        "lm": losses.landmark(
+            batch.landmarks,
+            rendering.landmarks,
+            losses.landmark_weights(weights.landmark_emphasis),
+            squared_weights=weights.landmark_squared_weights,
+            image_size=batch.images.shape[-1],
+        ),
+        "reg": losses.regularizer(
+            theta, form=weights.regularizer_form, coefficients=weights.regularizer_coefficients
+        ),
+    }
+    if weights.lambda_per and focus.perceptual is not None:
+        terms["per"] = losses.perceptual(
+            focus.perceptual.embedding(batch.images, batch.landmarks).detach(),
+            focus.perceptual.embedding(rendering.image, rendering.landmarks),
+        )
+    if weights.lambda_area:
+        terms["area"] = losses.area(mask, rendering.mask, form="release")
+    return terms

@@ -1,0 +1,128 @@
+"""When which network learns: warm-up, initialisation (section 3.3), then the EM alternation (section 3.2), and at which rate."""
+
+import math
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+from pydantic import Field
+
+from focus_ray.focus.settings import Settings
+
+
+class Phase(StrEnum):
+    """The five phases of a run, in the order in which they first occur."""
+
+    WARMUP = "warmup"  # the encoder learns the parameters of renders of the model itself: no annotation needed
+    INIT = "init"  # the encoder learns the pictures, outliers cut out by the preliminary mask (Eq. 10)
+    PRETRAIN_SEG = "pretrain_seg"  # the segmenter learns the preliminary masks
+    EM_SEG = "em_seg"  # the segmenter learns, the autoencoder is frozen (Eq. 1-4)
+    EM_FACE = "em_face"  # the encoder learns, the segmenter is frozen (Eq. 5-8)
+
+
+class Position(NamedTuple):
+    """Where a step lies in its phase."""
+
+    phase: Phase
+    cycle: int  # EM cycle, 0 before EM
+    in_phase: int  # steps of this phase before this one, over all cycles
+    phase_total: int  # steps of this phase over the whole run
+    in_block: int  # steps since the phase was last entered
+
+    @property
+    def progress(self) -> float:
+        """Share of the phase, over all cycles, that lies behind: 0 at its first step."""
+        return self.in_phase / max(self.phase_total, 1)
+
+
+class Schedule(Settings):
+    """Numbers of optimisation steps. EM begins with the segmenter, as in the released code."""
+
+    warmup_steps: int = Field(0, ge=0)
+    init_steps: int = Field(ge=0)
+    pretrain_seg_steps: int = Field(ge=0)
+    cycles: int = Field(ge=0)
+    seg_steps: int = Field(ge=0)  # per EM cycle
+    face_steps: int = Field(ge=0)  # per EM cycle
+
+    @property
+    def em_start(self) -> int:
+        """First step of the EM alternation."""
+        return self.warmup_steps + self.init_steps + self.pretrain_seg_steps
+
+    @property
+    def total_steps(self) -> int:
+        """Length of the whole run."""
+        return self.em_start + self.cycles * (self.seg_steps + self.face_steps)
+
+    def at(self, step: int) -> Position:
+        """Phase of global step `step`, 0 <= step < total_steps."""
+        if not 0 <= step < self.total_steps:
+            raise ValueError(f"step {step} is outside the schedule of {self.total_steps} steps")
+        for phase, length in (
+            (Phase.WARMUP, self.warmup_steps),
+            (Phase.INIT, self.init_steps),
+            (Phase.PRETRAIN_SEG, self.pretrain_seg_steps),
+        ):
+            if step < length:
+                return Position(phase, 0, step, length, step)
+            step -= length
+        cycle, offset = divmod(step, self.seg_steps + self.face_steps)
+        if offset < self.seg_steps:
+            return Position(
+                Phase.EM_SEG, cycle, cycle * self.seg_steps + offset, self.cycles * self.seg_steps, offset
+            )
+        offset -= self.seg_steps
+        return Position(
+            Phase.EM_FACE, cycle, cycle * self.face_steps + offset, self.cycles * self.face_steps, offset
+        )
+
+    def fitted_to(self, steps: int) -> "Schedule":
+        """The same run, every phase shortened or lengthened in proportion to `steps` in all (for `--steps`)."""
+        scale = steps / self.total_steps
+        cycles = max(1, min(self.cycles, steps // 8)) if self.cycles else 0
+
+        def scaled(length: int) -> int:
+            return max(1, math.floor(length * scale)) if length else 0
+
+        head = {
+            name: scaled(getattr(self, name)) for name in ("warmup_steps", "init_steps", "pretrain_seg_steps")
+        }
+        if not cycles:
+            return self.model_copy(update=head)
+        cycle_steps = max(2, (steps - sum(head.values())) // cycles)
+        share = self.seg_steps / (self.seg_steps + self.face_steps)
+        seg_steps = min(cycle_steps - 1, max(1, round(cycle_steps * share))) if self.seg_steps else 0
+        fitted = head | {"cycles": cycles, "seg_steps": seg_steps, "face_steps": cycle_steps - seg_steps}
+        remainder = steps - sum(head.values()) - cycles * cycle_steps
+        longest = max(head, key=lambda name: head[name])
+        fitted[longest] = max(0, fitted[longest] + remainder)
+        return self.model_copy(update=fitted)
+
+
+class Optimizer(Settings):
+    """How one phase steps: the rule, its rate and how the rate moves over the phase."""
+
+    rule: Literal["adam", "adadelta"] = "adam"
+    lr: float = Field(gt=0)
+    shape: Literal["constant", "one_cycle", "cosine", "steps"] = "constant"
+    decay: float = 0.99  # factor of shape "steps"
+    decay_every: int = 5000  # steps between two decays
+    clip_norm: float | None = Field(1.0, gt=0)
+
+    def rate(self, position: Position) -> float:
+        """Learning rate at `position`; a pure function, so resuming needs no scheduler state."""
+        progress = position.progress
+        if self.shape == "one_cycle":
+            return self.lr * one_cycle(progress)
+        if self.shape == "cosine":
+            return self.lr * 0.5 * (1 + math.cos(math.pi * progress))
+        if self.shape == "steps":
+            return self.lr * self.decay ** (position.in_phase // self.decay_every)
+        return self.lr
+
+
+def one_cycle(progress: float, warm_share: float = 0.3, start: float = 1 / 25, end: float = 1e-4) -> float:
+    """Factor of Smith's one-cycle policy at `progress` in [0, 1]: cosine up over `warm_share`, cosine down after."""
+    if progress < warm_share:
+        return start + (1 - start) * 0.5 * (1 - math.cos(math.pi * progress / warm_share))
+    return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * (progress - warm_share) / (1 - warm_share)))

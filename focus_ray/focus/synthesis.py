@@ -1,0 +1,145 @@
+"""Renders of the face model itself, their parameters known: free supervision for the encoder's warm-up."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from focus_ray.focus.face.parameters import Parameters, ParameterScales, join, split
+from focus_ray.focus.render.renderer import Renderer
+from focus_ray.focus.settings import Settings
+
+
+class SamplingLaws(Settings):
+    """Laws of random theta; every coefficient of the model is N(0, 1) by its own definition, in sigmas.
+
+    Pose and light spreads were chosen to cover an aligned crop of a face that looks roughly at the camera.
+    """
+
+    identity: float = Field(1.0, ge=0)
+    expression: float = Field(0.8, ge=0)
+    albedo: float = Field(1.0, ge=0)
+    pitch: float = Field(0.17, ge=0)  # rad
+    yaw: float = Field(0.35, ge=0)  # rad
+    roll: float = Field(0.1, ge=0)  # rad
+    translation_xy: float = Field(4.0, ge=0)  # mm
+    translation_z: float = Field(30.0, ge=0)  # mm
+    ambient: float = 2.5  # mean of band 0, each channel
+    ambient_spread: float = Field(0.35, ge=0)
+    colour_spread: float = Field(0.12, ge=0)  # of the light, between channels
+    from_above: float = 0.35  # mean of the y band
+    frontal: float = -0.8  # mean of the z band: towards the camera
+    directional_spread: float = Field(0.45, ge=0)
+    second_band_spread: float = Field(0.12, ge=0)
+
+
+class Renders(NamedTuple):
+    """A batch of synthetic targets and what made them."""
+
+    images: Tensor  # [B, 3, H, W] in [0, 1]
+    theta: Tensor  # [B, 257]
+
+
+def generator(*seeds: int) -> torch.Generator:
+    """A torch generator that depends on all `seeds` and on nothing else."""
+    import numpy as np
+
+    state = int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    return torch.Generator().manual_seed(state)
+
+
+def sample_theta(laws: SamplingLaws, count: int, rng: torch.Generator) -> Float[Tensor, "B 257"]:
+    """Random faces, poses and lights."""
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=rng)
+
+    rotation = normal(count, 3) * torch.tensor([laws.pitch, laws.yaw, laws.roll])
+    translation = normal(count, 3) * torch.tensor([laws.translation_xy, laws.translation_xy, laws.translation_z])
+    return join(
+        Parameters(
+            identity=laws.identity * normal(count, 80),
+            expression=laws.expression * normal(count, 64),
+            albedo=laws.albedo * normal(count, 80),
+            light=sample_light(laws, count, rng),
+            rotation=rotation,
+            translation=translation,
+        )
+    )
+
+
+def sample_light(laws: SamplingLaws, count: int, rng: torch.Generator) -> Float[Tensor, "B 27"]:
+    """Nine spherical-harmonics coefficients per channel: a shared light, tinted per channel."""
+    mean = torch.tensor([laws.ambient, laws.from_above, laws.frontal, *[0.0] * 6])
+    spread = torch.tensor(
+        [laws.ambient_spread, *[laws.directional_spread] * 3, *[laws.second_band_spread] * 5]
+    )
+    white = mean + spread * torch.randn(count, 1, 9, generator=rng)
+    tint = 1 + laws.colour_spread * torch.randn(count, 3, 1, generator=rng)
+    return (white * tint).flatten(1)
+
+
+def sample_background(count: int, size: int, rng: torch.Generator) -> Float[Tensor, "B 3 H W"]:
+    """Colour noise over three scales, each picture with its own share of each."""
+    background = torch.rand(count, 3, 1, 1, generator=rng).expand(count, 3, size, size)
+    for cells in (3, 8, size // 2):
+        noise = torch.rand(count, 3, cells, cells, generator=rng) - 0.5
+        amplitude = torch.rand(count, 1, 1, 1, generator=rng)
+        background = background + amplitude * functional.interpolate(
+            noise, size=(size, size), mode="bilinear", align_corners=False
+        )
+    return background.clamp(0, 1)
+
+
+@torch.no_grad()
+def render_random(
+    renderer: Renderer, laws: SamplingLaws, count: int, rng: torch.Generator, noise: float = 0.02
+) -> Renders:
+    """`count` renders of random faces over random backgrounds, with sensor noise of standard deviation `noise`."""
+    theta = sample_theta(laws, count, rng).to(renderer.model.mean)
+    rendering = renderer(theta)
+    size = rendering.image.shape[-1]
+    background = sample_background(count, size, rng).to(theta)
+    images = torch.where(rendering.mask > 0, rendering.image, background)
+    images = images + noise * torch.randn(images.shape, generator=rng).to(theta)
+    return Renders(images.clamp(0, 1), theta)
+
+
+class ParameterWeights(Settings):
+    """Weights of the warm-up's supervision; each term is near one where it begins to matter."""
+
+    vertices: float = 1 / 25  # per mm^2: an error of 5 mm counts one
+    albedo: float = 1 / 0.05**2
+    camera: float = 3.0
+    light: float = 10.0
+    theta: float = 0.02
+
+
+def parameter_loss(
+    renderer: Renderer,
+    scales: ParameterScales,
+    predicted: Float[Tensor, "B 257"],
+    true: Float[Tensor, "B 257"],
+    weights: ParameterWeights,
+) -> dict[str, Tensor]:
+    """Squared errors of a predicted theta against the known one, by what they do to the face.
+
+    Returns the weighted terms: vertices (mm^2), albedo, camera (in units of the head's scales), light, theta.
+    """
+    model = renderer.model
+    ours, theirs = split(predicted), split(true)
+    _, scale = scales.vectors()
+    in_units = (predicted - true) / scale.to(predicted)
+    vertex_error = (ours.shape - theirs.shape) @ model.shape_basis.flatten(1)
+    albedo_error = (ours.albedo - theirs.albedo) @ model.albedo_basis.flatten(1)
+    coefficients = torch.cat([ours.shape - theirs.shape, ours.albedo - theirs.albedo], dim=1)
+    return {
+        "vertices": weights.vertices * 3 * vertex_error.square().mean(),
+        "albedo": weights.albedo * albedo_error.square().mean(),
+        "camera": weights.camera * in_units[:, -6:].square().mean(),
+        "light": weights.light * (ours.light - theirs.light).square().mean(),
+        "theta": weights.theta * coefficients.square().mean(),
+    }

@@ -1,0 +1,1 @@
+"""Runs of the method: a plain loop that needs nothing but a machine."""

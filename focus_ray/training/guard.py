@@ -1,0 +1,98 @@
+"""Watches the masks for collapse and the losses for NaN, and says what to do about them.
+
+Left alone, the segmenter's losses have two trivial minima: everything is outlier (the area weight too small for the
+residual) and everything is face (too large). Both look like falling losses, so the mean mask itself is watched.
+"""
+
+from collections import deque
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from focus_ray.errors import MaskCollapse, NonFiniteLoss
+from focus_ray.focus.settings import Settings
+
+Action = Literal["stop", "restore", "recalibrate"]
+
+
+class GuardSettings(Settings):
+    """When a guard speaks, and what happens then."""
+
+    low: float = Field(0.02, ge=0, lt=1)  # mean mask inside the rendered region, over a window
+    high: float = Field(0.98, gt=0, le=1)
+    window: int = Field(20, gt=0)  # steps of the segmenter
+    action: Action = "recalibrate"
+    max_events: int = Field(5, gt=0)  # then the run stops: the action does not help
+    max_nonfinite: int = Field(20, gt=0)  # steps in a row without a finite loss
+
+
+@dataclass(frozen=True)
+class GuardEvent:
+    """One intervention, as it is recorded in `metrics.json`."""
+
+    step: int
+    mask_mean: float
+    kind: Literal["all_outlier", "all_face"]
+    action: Action
+
+
+class Guard:
+    """Remembers the last window of mask means and the non-finite steps in a row. Its state travels in checkpoints."""
+
+    def __init__(self, settings: GuardSettings):
+        self.settings = settings
+        self.window: deque[float] = deque(maxlen=settings.window)
+        self.events: list[GuardEvent] = []
+        self.nonfinite_in_a_row = 0
+        self.nonfinite_total = 0
+
+    def observe_mask(self, step: int, mask_mean: float) -> GuardEvent | None:
+        """Record one step's mean mask; an event when the whole window lies outside the allowed range.
+
+        Raises MaskCollapse where the action is to stop, or where the action was taken too often to believe in it.
+        """
+        self.window.append(mask_mean)
+        if len(self.window) < self.settings.window:
+            return None
+        mean = sum(self.window) / len(self.window)
+        if self.settings.low <= mean <= self.settings.high:
+            return None
+        event = GuardEvent(step, mean, "all_outlier" if mean < self.settings.low else "all_face", self.settings.action)
+        self.events.append(event)
+        self.window.clear()
+        if event.action == "stop" or len(self.events) > self.settings.max_events:
+            raise MaskCollapse(
+                f"step {step}: the masks collapsed to {event.kind.replace('_', ' ')} (mean {mean:.3f} over "
+                f"{self.settings.window} steps); raise or lower the area weight, or set guard.action to recalibrate"
+            )
+        return event
+
+    def observe_loss(self, step: int, finite: bool) -> None:
+        """Count a step; raises NonFiniteLoss after too many in a row without a finite loss."""
+        if finite:
+            self.nonfinite_in_a_row = 0
+            return
+        self.nonfinite_total += 1
+        self.nonfinite_in_a_row += 1
+        if self.nonfinite_in_a_row >= self.settings.max_nonfinite:
+            raise NonFiniteLoss(
+                f"step {step}: {self.nonfinite_in_a_row} steps in a row had no finite loss; lower the learning rate or "
+                "check the data, then resume from the last checkpoint"
+            )
+
+    def state_dict(self) -> dict:
+        """Everything a resumed run must know."""
+        return {
+            "window": list(self.window),
+            "events": [asdict(event) for event in self.events],
+            "nonfinite_in_a_row": self.nonfinite_in_a_row,
+            "nonfinite_total": self.nonfinite_total,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """The inverse of `state_dict`."""
+        self.window = deque(state["window"], maxlen=self.settings.window)
+        self.events = [GuardEvent(**event) for event in state["events"]]
+        self.nonfinite_in_a_row = state["nonfinite_in_a_row"]
+        self.nonfinite_total = state["nonfinite_total"]
