@@ -1,0 +1,125 @@
+"""Writes that are all or nothing: a temporary sibling, flushed to the disk, then renamed into place."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from focus_ray.errors import StorageError
+
+PARTIAL = re.compile(r"\..+\.partial-(\d+)")
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A temporary sibling of `target` to fill; it takes the target's place, whole, when the block ends well.
+
+    Whatever happens inside (an exception, a full disk, kill -9), `target` is either what it was or the complete new
+    folder. What earlier writers left half done beside it is removed first.
+
+    Raises StorageError if the disk refuses.
+    """
+    target = Path(target).absolute()
+    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    with refusals(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        recover(target)
+        sweep(target.parent)
+        partial.mkdir()
+        try:
+            yield partial
+            for path in partial.rglob("*"):
+                flush(path)
+            flush(partial)
+            _take_place(partial, target)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+def write_file(target: Path, content: str | bytes) -> None:
+    """Write one file so that a reader sees the old content or the new one, never a part. Raises StorageError."""
+    target = Path(target).absolute()
+    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    with refusals(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(content.encode() if isinstance(content, str) else content)
+            flush(partial)
+            os.replace(partial, target)
+            flush(target.parent)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def recover(target: Path) -> None:
+    """Undo a replacement that was cut off between its two renames: the old folder gets its name back."""
+    retired = _retired(target)
+    if not target.exists() and retired.is_dir():
+        with suppress(FileNotFoundError):
+            os.rename(retired, target)
+
+
+def sweep(parent: Path) -> None:
+    """Remove the half-written files and folders in `parent` whose writer no longer runs."""
+    for path in parent.iterdir():
+        match = PARTIAL.fullmatch(path.name)
+        if match and not _is_other_process(int(match[1])):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Wait until the disk holds `path`. Folders can be flushed on POSIX only."""
+    if path.is_dir() and os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def refusals(target: Path) -> Iterator[None]:
+    """Turn what the operating system refuses into a StorageError that names `target`."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        message = f"cannot write {target}: {reason}; free space there, or choose another folder with --out"
+        raise StorageError(message) from error
+
+
+def _take_place(partial: Path, target: Path) -> None:
+    """Rename a finished folder to its name. A folder that stands there steps aside first and is removed last."""
+    retired = _retired(target)
+    if target.exists():
+        shutil.rmtree(retired, ignore_errors=True)
+        os.rename(target, retired)
+    try:
+        os.rename(partial, target)
+    except BaseException:
+        recover(target)
+        raise
+    flush(target.parent)
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def _retired(target: Path) -> Path:
+    return target.with_name(f".{target.name}.retired")
+
+
+def _is_other_process(pid: int) -> bool:
+    """Whether another living process has this number."""
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

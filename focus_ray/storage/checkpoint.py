@@ -1,0 +1,234 @@
+"""Checkpoints and model folders: safetensors and JSON under a verified manifest. Nothing is ever unpickled.
+
+checkpoints/step-00001234/   state.json, one *.safetensors for each top-level key with tensors, manifest.json
+model/                       model.json, one *.safetensors for each network, manifest.json
+"""
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from focus_ray.errors import CheckpointError, ModelError
+from focus_ray.storage import atomic
+from focus_ray.storage.manifest import read_sealed, write_sealed
+from focus_ray.storage.tree import State, own_memory, put_together, take_apart
+
+CHECKPOINT, MODEL = "checkpoint", "model"
+SUFFIX = ".safetensors"
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+STEP = re.compile(r"step-(\d{8,})")
+# A tensor's entry in a header takes about 100 bytes. A header beyond this is an attack or a mistake.
+MAX_HEADER_BYTES = 8 << 20
+# Optimiser and random states are tensors: what remains as JSON is small.
+MAX_STATE_BYTES = 64 << 20
+
+logger = logging.getLogger(__name__)
+
+
+def save(folder: Path, state: Mapping[str, State]) -> None:
+    """Write a nested state to `folder`, all or nothing.
+
+    `state` maps names to dicts, lists, tuples, numbers, text, None and tensors, nested as deep as needed. An existing
+    folder is replaced, and stays valid until the new one is complete.
+
+    Raises StorageError if the disk refuses, CheckpointError if the state holds something else.
+    """
+    skeleton, tensors = {}, {}
+    for key, value in state.items():
+        if not KEY.fullmatch(key):
+            raise CheckpointError(f"{key!r} cannot name a file; use letters, digits, '_' and '-'")
+        skeleton[key], tensors[key] = take_apart(value)
+    write_sealed(folder, CHECKPOINT, _files("state.json", skeleton, tensors))
+
+
+def load(folder: Path) -> dict[str, State]:
+    """The state that `save` wrote, tensors on the CPU, after every file was verified.
+
+    Raises CheckpointError with the file's name if anything is missing, altered or malformed.
+    """
+    skeleton, tensors = _read(folder, CHECKPOINT, "state.json")
+    if strangers := set(tensors) - set(skeleton):
+        raise CheckpointError(f"{folder}/{min(strangers)}{SUFFIX} belongs to nothing; use an earlier checkpoint")
+    return {key: put_together(value, tensors.get(key, {})) for key, value in skeleton.items()}
+
+
+class Model(NamedTuple):
+    """A model folder in memory: the tensors of each network, and what model.json says about them."""
+
+    networks: dict[str, dict[str, Tensor]]
+    info: dict[str, Any]
+
+
+def save_model(
+    folder: Path, networks: Mapping[str, Mapping[str, Tensor]], info: Mapping[str, Any], *, half: bool = False
+) -> None:
+    """Write the networks (name to state dict) and their description to a model folder, all or nothing.
+
+    `info` is plain JSON. With `half`, floating tensors are stored as float16.
+
+    Raises StorageError if the disk refuses, ModelError if a weight is too large for float16.
+    """
+    storages: set[int] = set()
+    tensors = {}
+    for name, parameters in networks.items():
+        owned = {key: own_memory(value, storages) for key, value in parameters.items()}
+        tensors[name] = {key: _as_half(f"{name}.{key}", value) for key, value in owned.items()} if half else owned
+    write_sealed(folder, MODEL, _files("model.json", dict(info), tensors))
+
+
+def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> Model:
+    """A model folder, verified; floating tensors as `dtype` on the CPU. Raises CheckpointError."""
+    info, networks = _read(folder, MODEL, "model.json")
+    for parameters in networks.values():
+        for key, value in parameters.items():
+            if value.is_floating_point():
+                parameters[key] = value.to(dtype)
+    return Model(networks, info)
+
+
+class Stored(NamedTuple):
+    """A checkpoint of a run: its step, where it lies, and its state."""
+
+    step: int
+    folder: Path
+    state: dict[str, State]
+
+
+class Checkpoints:
+    """The checkpoints of one run, in RUN/checkpoints. One process writes to them at a time."""
+
+    def __init__(self, folder: Path, *, keep: int = 3) -> None:
+        """Keep the newest `keep` checkpoints and the one that was saved as the best."""
+        self.folder = Path(folder)
+        self.keep = max(keep, 1)
+
+    def save(self, step: int, state: Mapping[str, State], *, best: bool = False) -> Path:
+        """Write the state of a step, then let go of old checkpoints; a `best` one stays until there is a better.
+
+        Raises StorageError if the disk refuses; the earlier checkpoints are then as they were.
+        """
+        target = self.path(step)
+        save(target, state)
+        if best:
+            atomic.write_file(self._best_file, json.dumps({"step": step}))
+        self._let_go()
+        return target
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of a step lies."""
+        return self.folder / f"step-{step:08d}"
+
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, damaged ones included, in order."""
+        if not self.folder.is_dir():
+            return []
+        found = (STEP.fullmatch(path.name) for path in self.folder.iterdir() if path.is_dir())
+        return sorted(int(match[1]) for match in found if match)
+
+    def load(self, step: int) -> Stored:
+        """The checkpoint of one step. Raises CheckpointError."""
+        return Stored(step, self.path(step), load(self.path(step)))
+
+    def latest(self) -> Stored | None:
+        """The newest valid checkpoint, or None if the run has none at all; damaged ones are named in the log.
+
+        Raises CheckpointError if there are checkpoints and none is valid: never a silent start from nothing.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            try:
+                return self.load(step)
+            except CheckpointError as error:
+                logger.warning("checkpoint of step %d is passed over: %s", step, error)
+        if steps:
+            raise CheckpointError(f"no checkpoint in {self.folder} is valid; start a new run with another --out")
+        return None
+
+    def best(self) -> Stored | None:
+        """The checkpoint that was saved as the best, or None. Raises CheckpointError if it is damaged."""
+        step = self._best_step()
+        return None if step is None else self.load(step)
+
+    @property
+    def _best_file(self) -> Path:
+        return self.folder / "best.json"
+
+    def _best_step(self) -> int | None:
+        try:
+            step = json.loads(self._best_file.read_bytes())["step"]
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            raise CheckpointError(f"{self._best_file} is damaged; remove it") from None
+        return step
+
+    def _let_go(self) -> None:
+        steps = self.steps()
+        kept = {*steps[-self.keep :], self._best_step()}
+        for step in steps:
+            if step not in kept:
+                shutil.rmtree(self.path(step), ignore_errors=True)
+
+
+def _files(
+    document: str, skeleton: Mapping[str, Any], tensors: Mapping[str, dict[str, Tensor]]
+) -> Iterator[tuple[str, bytes]]:
+    """The files of a folder, one at a time in memory."""
+    for key, named in tensors.items():
+        if named:
+            yield key + SUFFIX, safetensors.torch.save(named)
+    yield document, json.dumps(skeleton, allow_nan=False).encode()
+
+
+def _read(folder: Path, kind: str, document: str) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+    """The JSON document of a sealed folder and the tensors of each of its safetensors files."""
+    folder = Path(folder)
+    content = read_sealed(folder, kind)
+    if document not in content:
+        raise CheckpointError(f"{folder} has no {document}; use another copy")
+    skeleton = _parse(folder / document, content.pop(document))
+    tensors = {}
+    for name, data in content.items():
+        if not name.endswith(SUFFIX):
+            raise CheckpointError(f"{folder / name} is not a file of a {kind}; use another copy")
+        tensors[name.removesuffix(SUFFIX)] = _tensors(folder / name, data)
+    return skeleton, tensors
+
+
+def _parse(path: Path, data: bytes) -> dict[str, Any]:
+    if len(data) > MAX_STATE_BYTES:
+        raise CheckpointError(f"{path} is larger than {MAX_STATE_BYTES} bytes; use another copy")
+    try:
+        skeleton = json.loads(data)
+    except (ValueError, RecursionError):
+        skeleton = None
+    if not isinstance(skeleton, dict):
+        raise CheckpointError(f"{path} is not a JSON object; use another copy")
+    return skeleton
+
+
+def _tensors(path: Path, data: bytes) -> dict[str, Tensor]:
+    if int.from_bytes(data[:8], "little") > MAX_HEADER_BYTES:
+        raise CheckpointError(f"{path} has a header beyond {MAX_HEADER_BYTES} bytes; it is refused unread")
+    try:
+        return safetensors.torch.load(data)
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path} is not a valid safetensors file ({error}); use another copy") from None
+
+
+def _as_half(name: str, value: Tensor) -> Tensor:
+    if not value.is_floating_point():
+        return value
+    half = value.to(torch.float16)
+    if bool((torch.isfinite(value) & ~torch.isfinite(half)).any()):
+        raise ModelError(f"{name} has values beyond the range of float16; save the model without half precision")
+    return half

@@ -1,0 +1,104 @@
+"""Sealed folders: files beside a manifest of their sizes and SHA-256 sums, written last and checked on every read."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from focus_ray.errors import CheckpointError, StorageError
+from focus_ray.storage import atomic
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+# A manifest lists a handful of files. Refusing larger ones keeps a hostile file from being parsed at all.
+MAX_MANIFEST_BYTES = 1 << 20
+
+
+def write_sealed(folder: Path, kind: str, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write `files` (name, content) and their manifest to `folder`, all or nothing.
+
+    The files may come from a generator: one at a time is in memory. Raises StorageError.
+    """
+    with atomic.new_folder(folder) as partial:
+        listed = {}
+        for name, content in files:
+            (partial / name).write_bytes(content)
+            listed[name] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+        manifest = {"schema": SCHEMA, "kind": kind, "files": listed}
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1))
+
+
+def read_sealed(folder: Path, kind: str) -> dict[str, bytes]:
+    """The content of each file of a sealed folder, after everything was compared with the manifest.
+
+    Raises CheckpointError for a file that is missing, cut short, altered, of another schema, or not in the manifest;
+    StorageError where the disk refuses to read.
+    """
+    folder = Path(folder).absolute()
+    atomic.recover(folder)
+    try:
+        listed = _read_manifest(folder, kind)
+        _refuse_strangers(folder, listed)
+        return {name: _read_listed(folder / name, entry) for name, entry in listed.items()}
+    except OSError as error:
+        message = f"cannot read {folder}: {error.strerror or error}; check the disk and the permissions"
+        raise StorageError(message) from error
+
+
+def _read_manifest(folder: Path, kind: str) -> dict[str, dict[str, Any]]:
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise CheckpointError(f"no {kind} at {folder}; give the path of an existing {kind} folder")
+    if not path.is_file():
+        raise CheckpointError(f"{folder} has no {MANIFEST}, so it is not a complete {kind}; {_hint(folder)}")
+    if path.stat().st_size > MAX_MANIFEST_BYTES:
+        raise CheckpointError(f"{path} is larger than any manifest; {_hint(folder)}")
+    try:
+        manifest = json.loads(path.read_bytes())
+        schema, found, listed = manifest["schema"], manifest["kind"], manifest["files"]
+        well_formed = all(FILE_NAME.fullmatch(name) and _is_entry(entry) for name, entry in listed.items())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise CheckpointError(f"{path} is damaged; {_hint(folder)}") from None
+    if schema != SCHEMA:
+        message = f"{path} has schema {schema!r}, this version reads {SCHEMA}; use the version that wrote it"
+        raise CheckpointError(message)
+    if found != kind:
+        raise CheckpointError(f"{folder} is a {found!r}, not a {kind}; {_hint(folder)}")
+    if not well_formed:
+        raise CheckpointError(f"{path} is damaged; {_hint(folder)}")
+    return listed
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry["sha256"], str) and type(entry["size"]) is int
+
+
+def _refuse_strangers(folder: Path, listed: dict[str, dict[str, Any]]) -> None:
+    for path in sorted(folder.iterdir()):
+        if path.name != MANIFEST and path.name not in listed:
+            raise CheckpointError(
+                f"{path} is not in the manifest; remove it if you put it there, else use another copy"
+            )
+
+
+def _read_listed(path: Path, entry: dict[str, Any]) -> bytes:
+    if path.is_symlink() or not path.is_file():
+        raise CheckpointError(f"{path} is missing; {_hint(path.parent)}")
+    size = path.stat().st_size
+    if size != entry["size"]:
+        message = f"{path} has {size} bytes where the manifest says {entry['size']}; {_hint(path.parent)}"
+        raise CheckpointError(message)
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise CheckpointError(f"{path} was altered after it was written; {_hint(path.parent)}")
+    return content
+
+
+def _hint(folder: Path) -> str:
+    """What to do about a folder that cannot be used."""
+    if (folder / "model" / MANIFEST).is_file():
+        return f"did you mean {folder / 'model'}?"
+    return "use another copy or an earlier checkpoint"
