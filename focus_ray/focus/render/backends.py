@@ -1,0 +1,67 @@
+"""The rasterizer back ends by name: modules with the two functions of Backend (docs/rasterizers.md)."""
+
+from importlib import import_module
+from typing import Protocol, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from focus_ray.errors import ConfigError
+
+AUTO = "auto"
+
+# Loaded at first use: a machine with CUDA needs no numba, and nobody needs pytorch3d.
+_MODULES = {
+    "numba": "focus_ray.focus.render.rasterize_numba",
+    "torch": "focus_ray.focus.render.rasterize_torch",
+    "pytorch3d": "focus_ray.focus.render.rasterize_pytorch3d",
+}
+BACKENDS = (AUTO, *_MODULES)
+
+
+class Backend(Protocol):
+    """What a back end module offers; arguments arrive checked, on one device."""
+
+    def rasterize(
+        self,
+        vertices_screen: Float[Tensor, "B V 3"],
+        faces: Int[Tensor, "F 3"],
+        height: int,
+        width: int,
+        cull_back: bool,
+    ) -> Int[Tensor, "B H W"]: ...
+
+    def interpolate(
+        self,
+        vertices_screen: Float[Tensor, "B V 3"],
+        attributes: Float[Tensor, "B V D"],
+        faces: Int[Tensor, "F 3"],
+        ids: Int[Tensor, "B H W"],
+    ) -> Float[Tensor, "B D H W"]: ...
+
+
+def numba_takes(tensor: Tensor) -> bool:
+    """Whether the compiled CPU kernels can work on this tensor."""
+    return tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64)
+
+
+def resolve(name: str, tensor: Tensor) -> str:
+    """The back end's name, "auto" resolved: numba where it can work on the tensor, else torch.
+
+    Raises ConfigError for an unknown name, or for numba on a tensor it cannot work on.
+    """
+    if name not in BACKENDS:
+        raise ConfigError(f"unknown rasterizer back end {name!r}; choose one of {', '.join(BACKENDS)}")
+    if name == AUTO:
+        return "numba" if numba_takes(tensor) else "torch"
+    if name == "numba" and not numba_takes(tensor):
+        raise ConfigError(
+            f"the numba back end takes float32 or float64 on the CPU, not {tensor.dtype} on {tensor.device}; use torch"
+        )
+    return name
+
+
+def load(name: str, tensor: Tensor) -> Backend:
+    """The back end that `resolve` names."""
+    return cast(Backend, import_module(_MODULES[resolve(name, tensor)]))

@@ -1,0 +1,51 @@
+"""How numba kernels are compiled and run: cached on disk, without the GIL, one slice of the batch per thread.
+
+Threads are plain Python threads, as many as torch uses: numba's own threading layers either abort the process on
+concurrent calls (workqueue) or on a fork after use (GNU OpenMP), and a server or a data loader does both.
+"""
+
+import inspect
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+
+import numba
+import torch
+
+
+def compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """The function as machine code, kept in numba's cache where some folder can be written.
+
+    IEEE arithmetic in the order written (no contraction into fused multiply-adds): the watertightness of the
+    rasterizer and its equality with the torch back end rest on it.
+    """
+    # The test run wraps every function to check shapes; numba must see the function itself.
+    source = inspect.unwrap(function)
+    try:
+        return numba.njit(nogil=True, cache=True, fastmath=False)(source)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        return numba.njit(nogil=True, fastmath=False)(source)
+
+
+def over_images(kernel: Callable[..., None], batch: int, *arguments: object) -> None:
+    """Run kernel(first, last, *arguments) on slices of the batch, in as many threads as torch uses.
+
+    A kernel must only write to its own images: then the result has the same bits whatever the number of threads.
+    """
+    slices = max(1, min(torch.get_num_threads(), batch))
+    *others, own = pairwise(batch * i // slices for i in range(slices + 1))
+    pending = [_pool().submit(kernel, *bounds, *arguments) for bounds in others]
+    kernel(*own, *arguments)
+    for task in pending:
+        task.result()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="focus-ray-render")
+
+
+# A forked child inherits the pool but none of its threads.
+os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -1,0 +1,112 @@
+"""Vertex normals as compiled CPU kernels, with an analytic backward that saves nothing but its inputs."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from focus_ray.focus.render.compiled import compiled, over_images
+
+
+def vertex_normals(
+    vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], no_direction: float
+) -> Float[Tensor, "B V 3"]:
+    """See focus_ray.focus.render.geometry; arguments are valid."""
+    normals: Tensor = _VertexNormals.apply(vertices, faces, no_direction)  # pyright: ignore[reportAssignmentType]
+    return normals
+
+
+class _VertexNormals(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, vertices: Tensor, faces: Tensor, no_direction: float) -> Tensor:
+        ctx.save_for_backward(vertices, faces)
+        ctx.no_direction = no_direction
+        normals = torch.empty(vertices.shape, dtype=vertices.dtype)
+        over_images(_normals, len(vertices), _array(vertices), _array(faces), no_direction, normals.numpy())
+        return normals
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, normal_gradient: Tensor) -> tuple[Tensor, None, None]:
+        vertices, faces = ctx.saved_tensors
+        gradient = torch.zeros(vertices.shape, dtype=vertices.dtype)
+        arrays = (_array(vertices), _array(faces), ctx.no_direction, _array(normal_gradient), gradient.numpy())
+        over_images(_normals_backward, len(vertices), *arrays)
+        return gradient, None, None
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy()
+
+
+def _sum_around_vertices(corners, faces, total):
+    """total[v] = sum of (v1 - v0) x (v2 - v0) over the triangles around v."""
+    total[:] = 0.0
+    for face in range(faces.shape[0]):
+        i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
+        x, y, z = np.float64(corners[i, 0]), np.float64(corners[i, 1]), np.float64(corners[i, 2])
+        ax, ay, az = corners[j, 0] - x, corners[j, 1] - y, corners[j, 2] - z
+        bx, by, bz = corners[k, 0] - x, corners[k, 1] - y, corners[k, 2] - z
+        nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+        for vertex in (i, j, k):
+            total[vertex, 0] += nx
+            total[vertex, 1] += ny
+            total[vertex, 2] += nz
+
+
+_sum_around_vertices = compiled(_sum_around_vertices)
+
+
+@compiled
+def _normals(first, last, vertices, faces, no_direction, normals):
+    total = np.empty((vertices.shape[1], 3))
+    for image in range(first, last):
+        _sum_around_vertices(vertices[image], faces, total)
+        for vertex in range(total.shape[0]):
+            x, y, z = total[vertex]
+            squared = x * x + y * y + z * z
+            scale = 1.0 / np.sqrt(squared) if squared > no_direction else 0.0
+            normals[image, vertex, 0] = x * scale
+            normals[image, vertex, 1] = y * scale
+            normals[image, vertex, 2] = z * scale
+
+
+@compiled
+def _normals_backward(first, last, vertices, faces, no_direction, normal_gradient, gradient):
+    """With n = s / |s|: dL/ds = (g - n (n . g)) / |s|; with c = a x b: dL/da = b x dL/dc, dL/db = dL/dc x a."""
+    total = np.empty((vertices.shape[1], 3))
+    for image in range(first, last):
+        corners, to_corners = vertices[image], gradient[image]
+        _sum_around_vertices(corners, faces, total)
+        for vertex in range(total.shape[0]):
+            x, y, z = total[vertex]
+            squared = x * x + y * y + z * z
+            scale = 1.0 / np.sqrt(squared) if squared > no_direction else 0.0
+            x, y, z = x * scale, y * scale, z * scale
+            gx, gy, gz = normal_gradient[image, vertex]
+            along = x * gx + y * gy + z * gz
+            total[vertex, 0] = (gx - x * along) * scale
+            total[vertex, 1] = (gy - y * along) * scale
+            total[vertex, 2] = (gz - z * along) * scale
+        for face in range(faces.shape[0]):
+            i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
+            x, y, z = np.float64(corners[i, 0]), np.float64(corners[i, 1]), np.float64(corners[i, 2])
+            ax, ay, az = corners[j, 0] - x, corners[j, 1] - y, corners[j, 2] - z
+            bx, by, bz = corners[k, 0] - x, corners[k, 1] - y, corners[k, 2] - z
+            gx = total[i, 0] + total[j, 0] + total[k, 0]
+            gy = total[i, 1] + total[j, 1] + total[k, 1]
+            gz = total[i, 2] + total[j, 2] + total[k, 2]
+            to_ax, to_ay, to_az = by * gz - bz * gy, bz * gx - bx * gz, bx * gy - by * gx
+            to_bx, to_by, to_bz = gy * az - gz * ay, gz * ax - gx * az, gx * ay - gy * ax
+            to_corners[i, 0] -= to_ax + to_bx
+            to_corners[i, 1] -= to_ay + to_by
+            to_corners[i, 2] -= to_az + to_bz
+            to_corners[j, 0] += to_ax
+            to_corners[j, 1] += to_ay
+            to_corners[j, 2] += to_az
+            to_corners[k, 0] += to_bx
+            to_corners[k, 1] += to_by
+            to_corners[k, 2] += to_bz

@@ -1,0 +1,127 @@
+"""The torch back end: the same rasterizer in plain tensor ops, on any device that has float64; the oracle of the tests.
+
+Every (triangle, pixel centre in its box) pair is a candidate; candidates are enumerated in chunks, so that memory is
+bounded whatever the size of the triangles.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+CANDIDATES_PER_CHUNK = 1 << 20
+
+
+class _Boxes(NamedTuple):
+    """Pixel boxes of the triangles of all images, flat over [B * F]; count 0 where there is nothing to draw."""
+
+    left: Int[Tensor, " N"]
+    top: Int[Tensor, " N"]
+    width: Int[Tensor, " N"]
+    count: Int[Tensor, " N"]
+
+
+def rasterize(
+    vertices_screen: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], height: int, width: int, cull_back: bool
+) -> Int[Tensor, "B H W"]:
+    """See focus_ray.focus.render.rasterize; arguments are valid. Arithmetic in double, as in the numba back end."""
+    batch, n_faces = len(vertices_screen), len(faces)
+    corners = vertices_screen.double()[:, faces.long()].reshape(batch * n_faces, 3, 3)
+    boxes = _boxes(corners, height, width)
+    ends = boxes.count.cumsum(0)
+    total = int(ends[-1]) if len(ends) else 0
+    nearest = corners.new_zeros(batch * height * width)
+    ids = torch.full_like(nearest, -1, dtype=torch.int64)
+    for start in range(0, total, CANDIDATES_PER_CHUNK):
+        candidate = torch.arange(start, min(start + CANDIDATES_PER_CHUNK, total), device=faces.device)
+        triangle = torch.searchsorted(ends, candidate, right=True)
+        local = candidate - (ends - boxes.count)[triangle]
+        x = boxes.left[triangle] + local % boxes.width[triangle]
+        y = boxes.top[triangle] + local // boxes.width[triangle]
+        inside, inverse_depth = _cover(corners[triangle], x, y, cull_back)
+        image, face = triangle // n_faces, triangle % n_faces
+        pixel = (image * height + y) * width + x
+        _keep_nearest(nearest, ids, pixel[inside], inverse_depth[inside], face[inside], n_faces)
+    return ids.view(batch, height, width)
+
+
+def interpolate(
+    vertices_screen: Float[Tensor, "B V 3"],
+    attributes: Float[Tensor, "B V D"],
+    faces: Int[Tensor, "F 3"],
+    ids: Int[Tensor, "B H W"],
+) -> Float[Tensor, "B D H W"]:
+    """See focus_ray.focus.render.rasterize; arguments are valid. Gradients are torch's own."""
+    batch, height, width = ids.shape
+    image, y, x = (ids >= 0).nonzero(as_tuple=True)
+    corners_of_pixel = faces.long()[ids[image, y, x].long()]
+    corners = vertices_screen[image[:, None], corners_of_pixel]
+    edges = _edges(corners[..., 0] - x[:, None], corners[..., 1] - y[:, None])
+    weights = edges / corners[..., 2]
+    total = weights.sum(dim=1, keepdim=True)
+    usable = total.isfinite() & (total != 0)
+    barycentric = torch.where(usable, weights, 0) / torch.where(usable, total, 1)
+    values = (barycentric[..., None] * attributes[image[:, None], corners_of_pixel]).sum(dim=1)
+    canvas = values.new_zeros(batch, height, width, attributes.shape[2])
+    return canvas.index_put((image, y, x), values).permute(0, 3, 1, 2).contiguous()
+
+
+def _boxes(corners: Float[Tensor, "N 3 3"], height: int, width: int) -> _Boxes:
+    finite = corners.isfinite().all(dim=2).all(dim=1)
+    drawable = finite & (corners[..., 2] > 0).all(dim=1)
+    u, v = torch.where(drawable[:, None, None], corners, -1)[..., :2].unbind(2)
+    left, right = _range(u, width)
+    top, bottom = _range(v, height)
+    columns, rows = (right - left + 1).clamp_min(0), (bottom - top + 1).clamp_min(0)
+    return _Boxes(left, top, columns, columns * rows)
+
+
+def _range(coordinate: Float[Tensor, "N 3"], size: int) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"]]:
+    """First and last pixel centre between the least and the largest coordinate, inside the image."""
+    first = coordinate.amin(dim=1).clamp(0, size).ceil().long()
+    last = coordinate.amax(dim=1).clamp(-1, size - 1).floor().long()
+    return first, last
+
+
+def _edges(x: Float[Tensor, "N 3"], y: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
+    """Twice the signed areas that the pixel spans with each side: exactly antisymmetric in the side's ends."""
+    next_x, next_y = x.roll(-1, 1), y.roll(-1, 1)
+    opposite = x * next_y - y * next_x  # sides 01, 12, 20
+    return opposite.roll(-1, 1)  # e0 belongs to side 12, e1 to 20, e2 to 01
+
+
+def _cover(
+    corners: Float[Tensor, "N 3 3"], x: Int[Tensor, " N"], y: Int[Tensor, " N"], cull_back: bool
+) -> tuple[Bool[Tensor, " N"], Float[Tensor, " N"]]:
+    """Whether each candidate's triangle covers its pixel centre, and the inverse depth there."""
+    edges = _edges(corners[..., 0] - x[:, None], corners[..., 1] - y[:, None])
+    e0, e1, e2 = edges.unbind(1)
+    q0, q1, q2 = (1 / corners[..., 2]).unbind(1)
+    area = e0 + e1 + e2
+    inside = (edges <= 0).all(dim=1)
+    if not cull_back:
+        inside = inside | (edges >= 0).all(dim=1)
+    inside = inside & (area != 0)
+    # in the order of the numba kernel: equal bits decide ties equally
+    return inside, (e0 * q0 + e1 * q1 + e2 * q2) / area
+
+
+def _keep_nearest(
+    nearest: Float[Tensor, " P"],
+    ids: Int[Tensor, " P"],
+    pixel: Int[Tensor, " N"],
+    inverse_depth: Float[Tensor, " N"],
+    face: Int[Tensor, " N"],
+    n_faces: int,
+) -> None:
+    """Merge candidates into the z-buffer in place; order-free: largest inverse depth, then lowest face.
+
+    Chunks arrive in ascending order of face within an image, so an equal depth never displaces an earlier chunk.
+    """
+    before = nearest.clone()
+    nearest.scatter_reduce_(0, pixel, inverse_depth, "amax")
+    wins = (inverse_depth == nearest[pixel]) & (inverse_depth > before[pixel])
+    pixel, face = pixel[wins], face[wins]
+    ids[pixel] = n_faces
+    ids.scatter_reduce_(0, pixel, face, "amin")

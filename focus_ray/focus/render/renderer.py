@@ -1,0 +1,97 @@
+"""The renderer R of the paper: theta to image, rendered-region mask, depth and landmarks, as one record."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from focus_ray.focus.face.camera import Camera, project, rotate, to_camera, translate
+from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.face.parameters import split
+from focus_ray.focus.render.backends import AUTO
+from focus_ray.focus.render.geometry import vertex_normals
+from focus_ray.focus.render.rasterize import interpolate, rasterize
+from focus_ray.focus.render.shading import shade
+
+
+@dataclass
+class Rendering:
+    """What the renderer sees. Differentiable, except the mask and the ids."""
+
+    image: Float[Tensor, "B 3 H W"]
+    """RGB, 0 outside the face, not clamped to [0, 1]."""
+    mask: Float[Tensor, "B 1 H W"]
+    """1 where the face is drawn, else 0; no gradient: the paper's renderer has none through the silhouette."""
+    depth: Float[Tensor, "B 1 H W"]
+    """Distance along the viewing direction in mm, 0 outside the face."""
+    landmarks: Float[Tensor, "B 68 2"]
+    """(u, v) in px of this image, iBUG order."""
+    triangle_ids: Int[Tensor, "B H W"]
+    """The triangle that each pixel sees, -1 for none."""
+    vertices: Float[Tensor, "B V 3"]
+    """Model space, mm."""
+    vertices_screen: Float[Tensor, "B V 3"]
+    """(u px, v px, z mm) of every vertex."""
+
+
+class Renderer(nn.Module):
+    """Renders a morphable model with a fixed camera. Has no parameters of its own; computes in the model's type."""
+
+    def __init__(self, model: MorphableModel, camera: Camera, backend: str = AUTO, *, cull_back: bool = True) -> None:
+        """cull_back leaves out triangles that look away from the camera, as the paper's renderer does."""
+        super().__init__()
+        self.model = model
+        self.camera = camera
+        self.backend = backend
+        self.cull_back = cull_back
+
+    def forward(self, theta: Float[Tensor, "B 257"]) -> Rendering:
+        """Render coefficients of the model (theta in the table's order, see focus.face.parameters)."""
+        parameters = split(theta.to(self.model.mean.dtype))
+        with torch.autocast(theta.device.type, enabled=False):  # half precision cannot tell 1000 mm from 1001 mm
+            vertices = self.model.vertices(parameters.shape)
+            albedo = self.model.albedo(parameters.albedo)
+        return self.render(vertices, albedo, parameters.light, parameters.rotation, parameters.translation)
+
+    def render(
+        self,
+        vertices: Float[Tensor, "B V 3"],
+        albedo: Float[Tensor, "B V 3"],
+        light: Float[Tensor, "B 27"],
+        rotation: Float[Tensor, "B 3"],
+        translation: Float[Tensor, "B 3"],
+    ) -> Rendering:
+        """Render any shape (model space, mm) and albedo (RGB) on the model's topology.
+
+        light R9|G9|B9, rotation Euler angles in rad, translation in mm: the units of focus.face.parameters.
+        """
+        with torch.autocast(vertices.device.type, enabled=False):
+            return self._render(vertices, albedo, light, rotation, translation)
+
+    def _render(
+        self, vertices: Tensor, albedo: Tensor, light: Tensor, rotation: Tensor, translation: Tensor
+    ) -> Rendering:
+        faces, size = self.model.faces, self.camera.image_size
+        rotated = rotate(vertices, rotation)
+        # before the translation: beside 1000 mm of depth float32 would blur the small edges
+        normals = vertex_normals(rotated, faces, backend=self._normals_backend)
+        colours = shade(albedo, normals, light)
+        screen = project(self.camera, translate(self.camera, rotated, translation))
+        ids = rasterize(screen, faces, size, size, backend=self.backend, cull_back=self.cull_back)
+        attributes = torch.cat((colours, screen[..., 2:]), dim=-1)
+        pixels = interpolate(screen, attributes, faces, ids, backend=self.backend)
+        landmarks = to_camera(self.camera, self.model.landmarks(vertices), rotation, translation)
+        return Rendering(
+            image=pixels[:, :3],
+            mask=(ids >= 0).to(pixels.dtype)[:, None],
+            depth=pixels[:, 3:],
+            landmarks=project(self.camera, landmarks)[..., :2],
+            triangle_ids=ids,
+            vertices=vertices,
+            vertices_screen=screen,
+        )
+
+    @property
+    def _normals_backend(self) -> str:
+        return self.backend if self.backend in ("numba", "torch") else AUTO
