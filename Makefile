@@ -1,0 +1,45 @@
+# The only commands a newcomer needs. Each sets up .venv by itself.
+#   make demo      train on synthetic faces on the CPU, then look at runs/demo/report.html
+#   make install   .venv/bin/focus-ray
+#   make test | check | drill | bench
+SEED ?= 0
+OUT ?= runs/demo
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+.PHONY: install demo test check drill bench constraints
+.DEFAULT_GOAL := install
+
+install: $(READY)
+
+$(READY): pyproject.toml constraints.txt infra/install.sh
+	@infra/install.sh $(VENV)
+
+demo: $(READY)
+	$(BIN)/focus-ray train --preset embedded --seed $(SEED) --out $(OUT)
+	@echo "the report is at $(OUT)/report.html; the model is in $(OUT)/model"
+
+# What continuous integration needs; the last line is pytest's own.
+test: $(READY)
+	$(BIN)/pytest -m "not drill"
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+# Long failure and load drills, by hand. What each one measured is kept in drills/results.json.
+drill: $(READY)
+	$(BIN)/pytest -m drill --results drills/results.json
+
+# One file for each figure; each prints a ratio.
+bench: $(READY)
+	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+# Rewrites constraints.txt from what is installed now. Not torch's own dependencies on a GPU, which depend on the machine.
+constraints: $(READY)
+	@{ sed -n '/^#/p' constraints.txt; $(BIN)/uv pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' \
+		| grep -E '^[A-Za-z0-9_.-]+==' | grep -vE '^(nvidia|cuda|triton)|^(pip|setuptools)=='; } > constraints.new
+	@mv constraints.new constraints.txt

@@ -1,0 +1,63 @@
+#!/bin/sh
+# Makes the virtual environment that every make target uses: one install command, exact versions from constraints.txt.
+#   infra/install.sh VENV      VENV/.installed is touched when, and only when, everything is there.
+# uv does the work where the package index has it, pip otherwise. Both follow pip's own configuration (find-links,
+# index-url, extra-index-url), so that a CPU build of torch is used where one is configured.
+set -eu
+venv=$1
+stamp=$venv/.installed
+
+find_python() {
+    for candidate in ${PYTHON:-} python3.11 python3.12 python3.13 python3; do
+        if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "error: focus-ray needs Python 3.11 or newer with its venv module; install it (on Debian: apt install python3" \
+        "python3-venv) or name it: make install PYTHON=/path/to/python3" >&2
+    exit 2
+}
+
+# What pip would use for an option: the environment, then its configuration files.
+pip_setting() {
+    from_environment=$(printenv "PIP_$(echo "$1" | tr 'a-z-' 'A-Z_')" || true)
+    if [ -n "$from_environment" ]; then
+        echo "$from_environment"
+    else
+        "$venv/bin/python" -m pip config get "install.$1" 2>/dev/null ||
+            "$venv/bin/python" -m pip config get "global.$1" 2>/dev/null || true
+    fi
+}
+
+tell_uv_what_pip_knows() {
+    links=$(pip_setting find-links | tr -s ' \n' ',,' | sed 's/^,//; s/,$//')
+    index=$(pip_setting index-url)
+    more=$(pip_setting extra-index-url | tr -s ' \n' '  ' | sed 's/^ //; s/ $//')
+    certificate=$(pip_setting cert)
+    [ -z "$links" ] || export UV_FIND_LINKS="${UV_FIND_LINKS:-$links}"
+    [ -z "$index" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$index}"
+    # pip takes the best version of all its indexes; uv does so only when told.
+    [ -z "$more" ] || export UV_INDEX="${UV_INDEX:-$more}" UV_INDEX_STRATEGY="${UV_INDEX_STRATEGY:-unsafe-best-match}"
+    [ -z "$certificate" ] || export SSL_CERT_FILE="${SSL_CERT_FILE:-$certificate}"
+}
+
+# Without a stamp an earlier installation was cut off: begin again. With one, only the difference is installed.
+if [ ! -f "$stamp" ]; then
+    python=$(find_python)
+    echo "creating $venv with $("$python" --version)"
+    "$python" -m venv --clear "$venv"
+fi
+
+set -- --constraint constraints.txt "torch==2.13.0" --editable ".[dev]"
+"$venv/bin/python" -m pip install --quiet --constraint constraints.txt uv ||
+    echo "uv cannot be had here: plain pip does it, slower"
+if [ -x "$venv/bin/uv" ]; then
+    if ! (tell_uv_what_pip_knows && "$venv/bin/uv" pip install --python "$venv/bin/python" "$@"); then
+        echo "uv did not manage: trying plain pip"
+        "$venv/bin/python" -m pip install "$@"
+    fi
+else
+    "$venv/bin/python" -m pip install "$@"
+fi
+touch "$stamp"
