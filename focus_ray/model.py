@@ -25,6 +25,7 @@ from focus_ray.focus.networks.segmenter import UNet
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.focus.settings import Settings
+from focus_ray.storage import checkpoint
 
 NETWORKS = ("encoder", "segmenter", "perceptual")
 
@@ -72,3 +73,104 @@ class Model:
     settings: ModelSettings
     refine: RefineSettings
     version: str
+
+    @property
+    def image_size(self) -> int:
+        """Size in px of the crops the model sees."""
+        return self.settings.camera.image_size
+
+
+def build(settings: ModelSettings, face: MorphableModel, *, perceptual: bool = True) -> Focus:
+    """The networks, untrained, around a face model.
+
+    `perceptual=False` leaves out the warm-up encoder's copy, which training makes when the warm-up ends.
+    Raises ConfigError where the face model has other numbers of modes than theta.
+    """
+    if (face.n_identity, face.n_expression, face.n_albedo) != (80, 64, 80):
+        raise ConfigError(
+            f"theta holds 80 + 64 + 80 coefficients, the face model {face.n_identity} + {face.n_expression} + "
+            f"{face.n_albedo}; truncate it or build it with those"
+        )
+    encoder = build_encoder(settings)
+    segmenter = UNet(**settings.segmenter.model_dump())
+    focus = Focus(FaceAutoencoder(encoder, Renderer(face, settings.camera)), segmenter)
+    if settings.perceptual.kind == "arcface":
+        focus.perceptual = IdentityPerceptual(IResNet50())
+    elif perceptual:
+        focus.perceptual = EncoderPerceptual(build_encoder(settings))
+    return focus
+
+
+def build_encoder(settings: ModelSettings) -> nn.Module:
+    """The encoder that the settings name, its head zero: it says the mean face."""
+    if settings.encoder.kind == "small":
+        return SmallEncoder(settings.camera.image_size, width=settings.encoder.width, scales=settings.scales)
+    return ResNet50Encoder(scales=settings.scales)
+
+
+def save(folder: Path, model: Model, *, half: bool = False) -> None:
+    """Write a model folder; with `half`, weights and bases as float16 (means stay float32: they are tens of mm).
+
+    Raises StorageError where the disk refuses, ModelError where a weight does not fit float16.
+    """
+    focus, face = model.focus, model.focus.face_model
+    tensors = {name: getattr(focus, name).state_dict() for name in NETWORKS if getattr(focus, name) is not None}
+    tensors["face"] = face_tensors(face)
+    if half:
+        tensors = {name: {key: halved(key, value) for key, value in state.items()} for name, state in tensors.items()}
+    info = {
+        "format": 1,
+        "version": model.version,
+        "settings": model.settings.model_dump(mode="json"),
+        "refine": model.refine.model_dump(mode="json"),
+        "face": {"name": face.name, "n_identity": face.n_identity, "digest": face.digest},
+    }
+    checkpoint.save_model(folder, tensors, info)
+
+
+def load(folder: Path) -> Model:
+    """Read a model folder after every file was verified; networks frozen, in eval mode, on the CPU, as float32.
+
+    Raises CheckpointError where a file is missing, altered or not of this format.
+    """
+    stored = checkpoint.load_model(Path(folder))
+    networks, info = stored.networks, stored.info
+    try:
+        settings = ModelSettings.model_validate(info["settings"])
+        refine = RefineSettings.model_validate(info["refine"])
+        face = face_from_tensors(networks.pop("face"), info["face"]["name"], info["face"]["n_identity"])
+        focus = build(settings, face)
+        for name in NETWORKS:
+            if name in networks:
+                getattr(focus, name).load_state_dict(networks[name])
+            elif name == "perceptual":
+                focus.perceptual = None
+            else:
+                raise KeyError(name)
+        version = str(info["version"])
+    except (KeyError, TypeError, AttributeError, ValidationError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{folder} is not a model of this version ({reason}); use another copy") from None
+    return Model(focus.eval().requires_grad_(False), settings, refine, version)
+
+
+PART_PREFIX = "part."
+
+
+def face_tensors(face: MorphableModel) -> dict[str, torch.Tensor]:
+    """The arrays of a face model by name, part masks included."""
+    arrays = {name: buffer for name, buffer in face.named_buffers()}
+    return arrays | {PART_PREFIX + name: mask for name, mask in face.parts.items()}
+
+
+def face_from_tensors(tensors: dict[str, torch.Tensor], name: str, n_identity: int) -> MorphableModel:
+    """The inverse of `face_tensors`. Raises FaceModelError where the arrays do not fit together."""
+    parts = {key.removeprefix(PART_PREFIX): mask for key, mask in tensors.items() if key.startswith(PART_PREFIX)}
+    arrays = {key: value for key, value in tensors.items() if not key.startswith(PART_PREFIX)}
+    return MorphableModel(name=name, n_identity=n_identity, parts=parts, **arrays)
+
+
+def halved(name: str, value: torch.Tensor) -> torch.Tensor:
+    """float16 where that keeps what matters: not for means, coordinates and integers."""
+    keeps = not value.is_floating_point() or name in ("mean", "mean_albedo", "uv", "landmark_barycentric")
+    return value if keeps else value.half()

@@ -1,10 +1,13 @@
 """When which network learns: warm-up, initialisation (section 3.3), then the EM alternation (section 3.2), and at which rate."""
 
 import math
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+import torch
 from pydantic import Field
+from torch import nn
 
 from focus_ray.focus.settings import Settings
 
@@ -108,6 +111,11 @@ class Optimizer(Settings):
     decay: float = 0.99  # factor of shape "steps"
     decay_every: int = 5000  # steps between two decays
     clip_norm: float | None = Field(1.0, gt=0)
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimiser itself, for these parameters."""
+        rule = torch.optim.Adam if self.rule == "adam" else torch.optim.Adadelta
+        return rule(list(parameters), lr=self.lr)
 
     def rate(self, position: Position) -> float:
         """Learning rate at `position`; a pure function, so resuming needs no scheduler state."""

@@ -27,14 +27,15 @@ class TrainState:
     step: int = 0
     optimizers: dict[Phase, torch.optim.Optimizer] = field(default_factory=dict)
     area_weight: float | None = None  # eta_area once calibrated; None: the configured one
+    good_segmenter: dict[str, Tensor] | None = None  # what the current block of S began with
+    resting_cycle: int | None = None  # the EM cycle in which S does not learn, after a collapse
 
     def optimizer(self, phase: Phase, settings: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """The phase's optimiser, made at its first step. Those of the phases before initialisation's end are dropped."""
+        """The phase's optimiser, made at its first step; those of phases that never return are dropped then."""
         if phase not in self.optimizers:
             for finished in [p for p in self.optimizers if p not in (Phase.EM_SEG, Phase.EM_FACE)]:
                 del self.optimizers[finished]
-            rule = torch.optim.Adam if settings.rule == "adam" else torch.optim.Adadelta
-            self.optimizers[phase] = rule(list(parameters), lr=settings.lr)
+            self.optimizers[phase] = settings.build(parameters)
         return self.optimizers[phase]
 
 

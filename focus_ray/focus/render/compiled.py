@@ -10,12 +10,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import numba
+import numpy as np
 import torch
+from torch import Tensor
 
 
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function as machine code, kept in numba's cache where some folder can be written.
 
     IEEE arithmetic in the order written (no contraction into fused multiply-adds): the watertightness of the
@@ -27,6 +30,11 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
         return numba.njit(nogil=True, cache=True, fastmath=False)(source)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
         return numba.njit(nogil=True, fastmath=False)(source)
+
+
+def array(tensor: Tensor) -> np.ndarray:
+    """The tensor's values as a contiguous array, without a copy where it is contiguous already."""
+    return tensor.detach().contiguous().numpy()
 
 
 def over_images(kernel: Callable[..., None], batch: int, *arguments: object) -> None:

@@ -8,15 +8,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from focus_ray.focus.render.compiled import compiled, over_images
+from focus_ray.focus.render.compiled import array, compiled, over_images
 
 
 def vertex_normals(
     vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], no_direction: float
 ) -> Float[Tensor, "B V 3"]:
     """See focus_ray.focus.render.geometry; arguments are valid."""
-    normals: Tensor = _VertexNormals.apply(vertices, faces, no_direction)  # pyright: ignore[reportAssignmentType]
-    return normals
+    return _VertexNormals.apply(vertices, faces, no_direction)
 
 
 class _VertexNormals(torch.autograd.Function):
@@ -25,23 +24,22 @@ class _VertexNormals(torch.autograd.Function):
         ctx.save_for_backward(vertices, faces)
         ctx.no_direction = no_direction
         normals = torch.empty(vertices.shape, dtype=vertices.dtype)
-        over_images(_normals, len(vertices), _array(vertices), _array(faces), no_direction, normals.numpy())
+        over_images(_normals, len(vertices), array(vertices), array(faces), no_direction, normals.numpy())
         return normals
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, normal_gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, normal_gradient: Tensor
+    ) -> tuple[Tensor, None, None]:
         vertices, faces = ctx.saved_tensors
         gradient = torch.zeros(vertices.shape, dtype=vertices.dtype)
-        arrays = (_array(vertices), _array(faces), ctx.no_direction, _array(normal_gradient), gradient.numpy())
+        arrays = (array(vertices), array(faces), ctx.no_direction, array(normal_gradient), gradient.numpy())
         over_images(_normals_backward, len(vertices), *arrays)
         return gradient, None, None
 
 
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().numpy()
-
-
+@compiled
 def _sum_around_vertices(corners, faces, total):
     """total[v] = sum of (v1 - v0) x (v2 - v0) over the triangles around v."""
     total[:] = 0.0
@@ -55,9 +53,6 @@ def _sum_around_vertices(corners, faces, total):
             total[vertex, 0] += nx
             total[vertex, 1] += ny
             total[vertex, 2] += nz
-
-
-_sum_around_vertices = compiled(_sum_around_vertices)
 
 
 @compiled

@@ -14,12 +14,12 @@ CANDIDATES_PER_CHUNK = 1 << 20
 
 
 class _Boxes(NamedTuple):
-    """Pixel boxes of the triangles of all images, flat over [B * F]; count 0 where there is nothing to draw."""
+    """Pixel boxes of the triangles of all images, flat over [B * F]; size 0 where there is nothing to draw."""
 
     left: Int[Tensor, " N"]
     top: Int[Tensor, " N"]
     width: Int[Tensor, " N"]
-    count: Int[Tensor, " N"]
+    size: Int[Tensor, " N"]
 
 
 def rasterize(
@@ -29,14 +29,14 @@ def rasterize(
     batch, n_faces = len(vertices_screen), len(faces)
     corners = vertices_screen.double()[:, faces.long()].reshape(batch * n_faces, 3, 3)
     boxes = _boxes(corners, height, width)
-    ends = boxes.count.cumsum(0)
+    ends = boxes.size.cumsum(0)
     total = int(ends[-1]) if len(ends) else 0
     nearest = corners.new_zeros(batch * height * width)
     ids = torch.full_like(nearest, -1, dtype=torch.int64)
     for start in range(0, total, CANDIDATES_PER_CHUNK):
         candidate = torch.arange(start, min(start + CANDIDATES_PER_CHUNK, total), device=faces.device)
         triangle = torch.searchsorted(ends, candidate, right=True)
-        local = candidate - (ends - boxes.count)[triangle]
+        local = candidate - (ends - boxes.size)[triangle]
         x = boxes.left[triangle] + local % boxes.width[triangle]
         y = boxes.top[triangle] + local // boxes.width[triangle]
         inside, inverse_depth = _cover(corners[triangle], x, y, cull_back)

@@ -1,0 +1,141 @@
+"""One run as one frozen tree: every number of a training run stands here or in the part that owns it."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from focus_ray.data.synthetic import SyntheticConfig
+from focus_ray.errors import ConfigError
+from focus_ray.focus.em import EmSettings
+from focus_ray.focus.initialise import InitialiseSettings, WarmupSettings
+from focus_ray.focus.refine import RefineSettings
+from focus_ray.focus.schedule import Optimizer, Schedule
+from focus_ray.focus.settings import Settings
+from focus_ray.model import ModelSettings
+from focus_ray.training.guard import GuardSettings
+
+
+class FaceSettings(Settings):
+    """The face model that is fitted: the parametric face, at one of its resolutions."""
+
+    resolution: Literal["small", "full", "fine"] = "full"
+    # Modes of the synthetic world beyond the 80, 64 and 80 of theta: appearance that the fitted model cannot express.
+    world_modes: tuple[int, int, int] = (120, 80, 120)
+
+
+class Optimizers(Settings):
+    """One rule per phase. The names are those of the phases."""
+
+    warmup: Optimizer
+    init: Optimizer
+    pretrain_seg: Optimizer
+    em_seg: Optimizer
+    em_face: Optimizer
+
+
+class DataSettings(Settings):
+    """What is trained on: synthetic faces made on the fly, unless a folder of photographs is given."""
+
+    size: int = Field(8000, gt=0)  # synthetic faces in one pass
+    synthetic: SyntheticConfig = SyntheticConfig()
+    augment: bool = True  # photographs: flip, shift, scale, rotation (released code)
+
+
+class HeldoutSettings(Settings):
+    """The held-out faces: identities and occluder families that training never sees."""
+
+    size: int = Field(400, ge=0)
+    seed: int = Field(0, ge=0)  # the same faces for every seed of training
+    batch_size: int = Field(50, gt=0)
+    refine: bool = True  # score the refined variants too, at the end
+
+
+class Cadence(Settings):
+    """What happens every so many steps."""
+
+    log: int = Field(10, gt=0)
+    checkpoint: int = Field(200, gt=0)
+    keep: int = Field(3, gt=0)
+    evaluate: int = Field(500, gt=0)
+    sheet: int = Field(500, gt=0)
+
+
+class RunConfig(Settings):
+    """A whole training run. The same config and seed on one machine give the same parameters, bit for bit."""
+
+    preset: str
+    seed: int = Field(0, ge=0)
+    batch_size: int = Field(gt=0)
+    face: FaceSettings
+    model: ModelSettings
+    schedule: Schedule
+    optimizers: Optimizers
+    warmup: WarmupSettings = WarmupSettings()
+    initialise: InitialiseSettings = InitialiseSettings()
+    em: EmSettings = EmSettings()
+    refine: RefineSettings = RefineSettings()
+    guard: GuardSettings = GuardSettings()
+    data: DataSettings = DataSettings()
+    heldout: HeldoutSettings = HeldoutSettings()
+    cadence: Cadence = Cadence()
+    start_from: Path | None = None  # a model folder whose networks training begins with
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the resolved tree."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def override(config: RunConfig, tree: dict[str, Any], origin: str) -> RunConfig:
+    """`config` with the keys of `tree` (nested dicts) replaced. Raises ConfigError naming `origin` and the key."""
+    merged = merge(config.model_dump(mode="json"), tree, origin)
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{origin}: {key}: {first['msg']}; `focus-ray train --help` names the options") from None
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any], origin: str, path: str = "") -> dict[str, Any]:
+    """`base` with `changes` laid over it; a key that `base` does not have is a ConfigError."""
+    result = dict(base)
+    for key, value in changes.items():
+        name = f"{path}{key}"
+        if key not in base:
+            known = ", ".join(sorted(base))
+            raise ConfigError(f"{origin}: there is no key {name!r}; known here: {known}")
+        nested = isinstance(value, dict) and isinstance(base[key], dict)
+        result[key] = merge(base[key], value, origin, f"{name}.") if nested else value
+    return result
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML or JSON file. Raises ConfigError where it cannot be read or is no mapping."""
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error}; give a YAML file") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}; mend it") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} holds no mapping of keys to values; write `key: value` lines")
+    return tree
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """`a.b=v` as {"a": {"b": v}}, v read as YAML. Raises ConfigError for another form."""
+    name, equals, value = text.partition("=")
+    if not equals or not all(name.split(".")):
+        raise ConfigError(f"--set {text!r} is not of the form a.b=value; write for instance --set schedule.cycles=3")
+    try:
+        tree: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {text!r}: {value!r} is not a YAML value; quote it") from None
+    for key in reversed(name.split(".")):
+        tree = {key: tree}
+    return tree

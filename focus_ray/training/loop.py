@@ -1,0 +1,157 @@
+"""The training loop without anything around it: steps by schedule, the guard's word obeyed, one record a step.
+
+Knows no files, no cluster and no tracker. Whoever runs it takes the records and does the rest.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from focus_ray.config import RunConfig
+from focus_ray.focus.em import calibrated_area_weight, reconstruction_step, segmentation_step
+from focus_ray.focus.initialise import freeze_perceptual, frozen_rendering, init_step, pretrain_step, warmup_step
+from focus_ray.focus.schedule import Phase, Position
+from focus_ray.focus.state import StepMetrics, Targets, TrainState
+from focus_ray.training.guard import Guard, GuardEvent
+
+TargetsOf = Callable[[int], Targets]  # the batch of a global step, a pure function of it
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What the history keeps of one step."""
+
+    step: int
+    position: Position
+    metrics: StepMetrics
+    event: GuardEvent | None
+    seconds: float
+    data_seconds: float
+    images_per_s: float
+
+    def line(self) -> dict[str, Any]:
+        """One line of history.jsonl. Losses that are not finite are written as null."""
+        losses = {key: value if math.isfinite(value) else None for key, value in self.metrics.losses.items()}
+        return {
+            "step": self.step,
+            "phase": str(self.position.phase),
+            "loss": losses,
+            "mask_mean": self.metrics.mask_mean,
+            "skipped": self.metrics.skipped,
+            "seconds": round(self.seconds, 6),
+            "data_seconds": round(self.data_seconds, 6),
+            "images_per_s": round(self.images_per_s, 3),
+        }
+
+
+def steps(state: TrainState, config: RunConfig, targets_of: TargetsOf, guard: Guard) -> Iterator[StepRecord]:
+    """Train from `state.step` to the end of the schedule, a record after each step.
+
+    Between two records the state is whole: it may be saved, scored or thrown away.
+    Raises MaskCollapse or NonFiniteLoss when the guard ends the run.
+    """
+    while state.step < config.schedule.total_steps:
+        started = time.perf_counter()
+        position = config.schedule.at(state.step)
+        enter(state, config, position)
+        batch = targets_of(state.step) if position.phase is not Phase.WARMUP else None
+        loaded = time.perf_counter()
+        state, metrics = take_step(state, config, position, batch)
+        step, state.step = state.step, state.step + 1
+        guard.observe_loss(step, not metrics.skipped)
+        event = None
+        if position.phase is Phase.EM_SEG and metrics.mask_mean is not None and not metrics.skipped:
+            event = guard.observe_mask(step, metrics.mask_mean)
+        if event is not None and batch is not None:
+            obey(state, config, event, batch, position)
+        seconds = time.perf_counter() - started
+        size = config.warmup.batch_size if batch is None else len(batch.images)
+        yield StepRecord(step, position, metrics, event, seconds, loaded - started, size / seconds)
+
+
+def enter(state: TrainState, config: RunConfig, position: Position) -> None:
+    """What the first step of a block needs: F when the warm-up is over, the last good segmenter when S begins."""
+    if position.phase is not Phase.WARMUP and state.focus.perceptual is None:
+        freeze_perceptual(state)
+    if position.phase is Phase.EM_SEG and position.in_block == 0 and config.guard.action != "stop":
+        state.good_segmenter = copy.deepcopy(state.focus.segmenter.state_dict())
+
+
+def take_step(
+    state: TrainState, config: RunConfig, position: Position, batch: Targets | None
+) -> tuple[TrainState, StepMetrics]:
+    """One step of the phase at hand."""
+    optimizer = getattr(config.optimizers, position.phase)
+    if batch is None:
+        return warmup_step(state, config.seed, position, config.warmup, config.model.scales, optimizer)
+    match position.phase:
+        case Phase.INIT:
+            return init_step(state, batch, position, config.initialise, optimizer)
+        case Phase.PRETRAIN_SEG:
+            return pretrain_step(state, batch, position, config.initialise, optimizer)
+        case Phase.EM_SEG if state.resting_cycle == position.cycle:
+            return state, StepMetrics({}, None, skipped=False)
+        case Phase.EM_SEG:
+            return segmentation_step(state, batch, position, config.em, optimizer)
+        case _:
+            return reconstruction_step(state, batch, position, config.em, optimizer)
+
+
+def obey(state: TrainState, config: RunConfig, event: GuardEvent, batch: Targets, position: Position) -> None:
+    """The collapsed segmenter gives way to the one that this block began with; its Adam moments go with it.
+
+    `recalibrate` then sets the area weight by the rule of AreaCalibration, from this batch; `restore` lets the segmenter
+    rest until the next cycle.
+    """
+    if state.good_segmenter is not None:
+        state.focus.segmenter.load_state_dict(state.good_segmenter)
+    state.optimizers.pop(Phase.EM_SEG, None)
+    if event.action == "recalibrate":
+        state.area_weight = calibrated_area_weight(batch, frozen_rendering(state, batch), config.em)
+    else:
+        state.resting_cycle = position.cycle
+
+
+def state_tree(state: TrainState, guard: Guard) -> dict[str, Any]:
+    """Everything that a resumed run needs to go on as if it had not stopped, as a tree of tensors and plain values."""
+    focus = state.focus
+    return {
+        "step": state.step,
+        "encoder": focus.encoder.state_dict(),
+        "segmenter": focus.segmenter.state_dict(),
+        "perceptual": None if focus.perceptual is None else focus.perceptual.state_dict(),
+        "optimizers": {str(phase): optimizer.state_dict() for phase, optimizer in state.optimizers.items()},
+        "area_weight": state.area_weight,
+        "good_segmenter": state.good_segmenter,
+        "resting_cycle": state.resting_cycle,
+        "guard": guard.state_dict(),
+        "rng": torch.get_rng_state(),
+    }
+
+
+def load_state_tree(state: TrainState, guard: Guard, config: RunConfig, tree: dict[str, Any]) -> None:
+    """The inverse of `state_tree`, into a freshly built state."""
+    focus = state.focus
+    focus.encoder.load_state_dict(tree["encoder"])
+    focus.segmenter.load_state_dict(tree["segmenter"])
+    if tree["perceptual"] is not None:
+        if focus.perceptual is None:
+            freeze_perceptual(state)
+        focus.perceptual.load_state_dict(tree["perceptual"])
+    state.step = tree["step"]
+    for name, optimizer_state in tree["optimizers"].items():
+        phase = Phase(name)
+        network = focus.segmenter if phase in (Phase.PRETRAIN_SEG, Phase.EM_SEG) else focus.encoder
+        settings = getattr(config.optimizers, phase)
+        state.optimizers[phase] = settings.build(network.parameters())
+        state.optimizers[phase].load_state_dict(optimizer_state)
+    state.area_weight = tree["area_weight"]
+    state.good_segmenter = tree["good_segmenter"]
+    state.resting_cycle = tree["resting_cycle"]
+    guard.load_state_dict(tree["guard"])
+    torch.set_rng_state(tree["rng"])
