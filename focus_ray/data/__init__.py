@@ -1,0 +1,1 @@
+"""Data: photographs with landmarks, and synthetic faces whose truth is known exactly."""

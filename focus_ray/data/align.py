@@ -1,0 +1,167 @@
+"""Deep3D's alignment: a face is scaled and shifted so that its five points lie where a standard face has them."""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Shaped, UInt8
+
+from focus_ray.errors import LandmarkError
+
+# The five standard points (eye centres, nose tip, mouth corners) in units of about 100 mm, y up: method section 8.2.
+STANDARD_POINTS = np.array(
+    [
+        [-0.311487, 0.290361, 0.133780],
+        [0.309799, 0.289720, 0.131795],
+        [0.003253, -0.046179, 0.552442],
+        [-0.252169, -0.381339, 0.224057],
+        [0.248466, -0.381282, 0.222358],
+    ]
+)
+REFERENCE_SIZE = 224  # px: the crop that the two constants below are given for
+REFERENCE_SCALE = 102.0  # px to a unit of the standard points
+REFERENCE_CENTRE = 112.0  # px: where the standard face's origin lies
+
+_BORDER = 2  # px of the crop kept around the region that is warped, for the interpolation at its edge
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square crop and the one affine transform from px of the picture to px of the crop (centres at integers)."""
+
+    matrix: Float[np.ndarray, "2 3"]
+    size: int
+
+    @property
+    def inverse(self) -> Float[np.ndarray, "2 3"]:
+        """The transform from px of the crop to px of the picture."""
+        return cv2.invertAffineTransform(self.matrix)
+
+    @property
+    def scale(self) -> float:
+        """Crop px to a picture px."""
+        return math.sqrt(abs(float(np.linalg.det(self.matrix[:, :2]))))
+
+    @property
+    def roll(self) -> float:
+        """By how much the crop turns the picture [rad]; positive turns x towards y, clockwise as seen."""
+        return math.atan2(float(self.matrix[1, 0]), float(self.matrix[0, 0]))
+
+    def to_crop(self, points: Float[np.ndarray, "*N 2"]) -> Float[np.ndarray, "*N 2"]:
+        """Points of the picture in px of the crop."""
+        return transform_points(self.matrix, points)
+
+    def to_image(self, points: Float[np.ndarray, "*N 2"]) -> Float[np.ndarray, "*N 2"]:
+        """Points of the crop in px of the picture."""
+        return transform_points(self.inverse, points)
+
+    def then(self, matrix: Float[np.ndarray, "2 3"]) -> "Crop":
+        """The crop with another transform, from crop to crop, applied after this one."""
+        return Crop(compose(matrix, self.matrix), self.size)
+
+    def warp(self, image: Shaped[np.ndarray, "H W *C"]) -> Shaped[np.ndarray, "S S *C"]:
+        """The picture seen through the crop, zero where that reaches over the edge. Shrinking averages over areas."""
+        return _warp(image, self.matrix, self.size)
+
+    def to_image_mask(
+        self, mask: Float[np.ndarray, "S S"], height: int, width: int
+    ) -> Float[np.ndarray, "height width"]:
+        """A mask of the crop, in the size of the picture: bilinear, zero outside the crop."""
+        flags = cv2.INTER_LINEAR
+        return cv2.warpAffine(np.ascontiguousarray(mask), self.inverse, (width, height), flags=flags, borderValue=0)
+
+
+def align(five_points: Float[np.ndarray, "5 2"], size: int, roll: float = 0.0) -> Crop:
+    """The crop of a face from its eye centres, nose tip and mouth corners (the subject's right first) [px].
+
+    A weak-perspective camera is fitted to the points (POS: least squares of a 2x4 affine camera). Its mean row length
+    is the scale and its offset the centre: p -> s (p - t) + 112 at 224 px; pixel centres are kept at other sizes.
+    The picture is not turned unless `roll` says by how much its face is turned (rad, clockwise as seen): that is taken
+    out first. Raises LandmarkError where the points do not span a face.
+    """
+    upright = rotation(-roll)
+    scale, origin = weak_perspective(transform_points(upright, five_points))
+    zoom = REFERENCE_SCALE / scale
+    to_reference = np.array([[zoom, 0.0, 0.0], [0.0, zoom, 0.0]])
+    to_reference[:, 2] = REFERENCE_CENTRE - zoom * origin
+    return Crop(compose(resized(REFERENCE_SIZE, size), compose(to_reference, upright)), size)
+
+
+def weak_perspective(five_points: Float[np.ndarray, "5 2"]) -> tuple[float, Float[np.ndarray, " 2"]]:
+    """Scale [px to a unit of STANDARD_POINTS] and the image of their origin [px] (POS)."""
+    if not np.isfinite(five_points).all():
+        raise LandmarkError("the five points are not finite numbers; correct the landmarks")
+    model = np.hstack([STANDARD_POINTS * [1.0, -1.0, 1.0], np.ones((5, 1))])  # y down, as in the picture
+    camera = np.linalg.lstsq(model, np.asarray(five_points, dtype=np.float64), rcond=None)[0].T
+    scale = float(np.linalg.norm(camera[:, :3], axis=1).mean())
+    if scale <= np.finfo(np.float32).eps * (1.0 + float(np.abs(five_points).max())):
+        raise LandmarkError("the five points coincide; correct the landmarks")
+    return scale, camera[:, 3]
+
+
+def standard_points(size: int) -> Float[np.ndarray, "5 2"]:
+    """Where the five points of the standard face lie in a crop of that size [px]."""
+    reference = REFERENCE_CENTRE + REFERENCE_SCALE * STANDARD_POINTS[:, :2] * [1.0, -1.0]
+    return transform_points(resized(REFERENCE_SIZE, size), reference)
+
+
+def resized(old: int, new: int) -> Float[np.ndarray, "2 3"]:
+    """The transform of px when a square picture is resized; pixel centres at integers, so the corners are at -1/2."""
+    ratio = new / old
+    shift = (ratio - 1.0) / 2.0
+    return np.array([[ratio, 0.0, shift], [0.0, ratio, shift]])
+
+
+def rotation(angle: float) -> Float[np.ndarray, "2 3"]:
+    """The turn about the origin by an angle [rad], clockwise as seen with y down."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    return np.array([[cos, -sin, 0.0], [sin, cos, 0.0]])
+
+
+def compose(outer: Float[np.ndarray, "2 3"], inner: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "2 3"]:
+    """The affine transform that applies `inner` first."""
+    linear = outer[:, :2] @ inner[:, :2]
+    return np.hstack([linear, outer[:, :2] @ inner[:, 2:] + outer[:, 2:]])
+
+
+def transform_points(matrix: Float[np.ndarray, "2 3"], points: Float[np.ndarray, "*N 2"]) -> Float[np.ndarray, "*N 2"]:
+    """Affine transform of points."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def _warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """Cut out the region that is seen, shrink it by areas to the crop's scale, then interpolate linearly."""
+    left, top, right, bottom = _seen_region(image.shape, matrix, size)
+    if left >= right or top >= bottom:
+        return np.zeros((size, size, *image.shape[2:]), image.dtype)
+    region = np.ascontiguousarray(image[top:bottom, left:right])
+    to_region = np.array([[1.0, 0.0, -left], [0.0, 1.0, -top]])
+    region, shrink = _shrink(region, math.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    from_region = cv2.invertAffineTransform(compose(shrink, to_region))
+    return cv2.warpAffine(region, compose(matrix, from_region), (size, size), flags=cv2.INTER_LINEAR, borderValue=0)
+
+
+def _seen_region(shape: tuple[int, ...], matrix: np.ndarray, size: int) -> tuple[int, int, int, int]:
+    low, high = -1.0 - _BORDER, size + _BORDER
+    corners = np.array([[low, low], [high, low], [high, high], [low, high]])
+    seen = transform_points(cv2.invertAffineTransform(matrix), corners)
+    left, top = np.floor(seen.min(axis=0)).clip(0, [shape[1], shape[0]])
+    right, bottom = np.ceil(seen.max(axis=0) + 1).clip(0, [shape[1], shape[0]])
+    return int(left), int(top), int(right), int(bottom)
+
+
+def _shrink(region: np.ndarray, scale: float) -> tuple[np.ndarray, Float[np.ndarray, "2 3"]]:
+    """The region at `scale` where that is below 1, and the transform of its px."""
+    height, width = region.shape[:2]
+    if scale >= 1.0:
+        return region, np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    small = (max(1, round(width * scale)), max(1, round(height * scale)))
+    ratio = np.array([small[0] / width, small[1] / height])
+    matrix = np.hstack([np.diag(ratio), ((ratio - 1.0) / 2.0)[:, None]])
+    return cv2.resize(region, small, interpolation=cv2.INTER_AREA), matrix
+
+
+def as_float(image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "3 H W"]:
+    """8-bit RGB as float32 in [0, 1], channels first."""
+    return np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32) / np.float32(255.0)

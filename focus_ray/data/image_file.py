@@ -1,0 +1,165 @@
+"""Reading a picture of unknown origin: the format is told by its content, limits hold before decoding."""
+
+import io
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import BmpImagePlugin, Image, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+
+from focus_ray.errors import ImageError
+from focus_ray.focus.settings import Settings
+
+# The bytes that each accepted format begins with (WebP's RIFF container is told apart by its form type at byte 8).
+_JPEG, _PNG, _BMP, _RIFF, _WEBP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF", b"WEBP"
+_ACCEPTED = "JPEG, PNG, WebP or BMP"
+_CHANNEL_16_TO_8 = 257  # 65535 / 255
+# What Pillow raises for damaged files: OSError (cut off), SyntaxError (a broken PNG chunk), the others in its parsers.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ZeroDivisionError,
+    OverflowError,
+    struct.error,
+)
+
+
+class ImageLimits(Settings):
+    """How large a picture may be. Checked on the file's size and on its header, before anything is allocated."""
+
+    megabytes: float = 100.0
+    megapixels: float = 50.0  # a 50 Mpx camera's picture is 150 MB of RGB once decoded
+    side: int = 30_000  # px; OpenCV's warps stop at 32,767
+
+
+DEFAULT_LIMITS = ImageLimits()
+
+
+def read_image(source: str | Path | bytes, limits: ImageLimits = DEFAULT_LIMITS) -> UInt8[np.ndarray, "H W 3"]:
+    """The picture as upright 8-bit RGB.
+
+    JPEG, PNG, WebP and BMP, recognised by content and not by name. The EXIF orientation is applied; greyscale, palette
+    and CMYK become RGB; 16-bit grey is scaled to 8 bits; transparent pixels are composited on white. Of an animation
+    the first frame counts. Colour profiles are not applied.
+
+    Raises ImageError for a missing, empty, truncated or oversized file and for one that is no such picture.
+    """
+    name, content = _content(source, limits)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which is of no interest to the user of a face
+        try:
+            opened = _open(name, content, limits)
+            opened.load()
+        except _DAMAGE as error:
+            raise ImageError(
+                f"{name}: the picture is damaged or cut off ({_one_line(error)}); get a whole copy"
+            ) from None
+        except MemoryError:
+            raise ImageError(f"{name}: the picture does not fit into memory; scale it down") from None
+        return np.array(_rgb(_upright(opened)))
+
+
+def _content(source: str | Path | bytes, limits: ImageLimits) -> tuple[str, bytes]:
+    if isinstance(source, bytes):
+        name, content = "picture", source
+        _check_bytes(name, len(content), limits)
+        return name, content
+    path = Path(source)
+    name = printable(path)
+    try:
+        _check_bytes(name, path.stat().st_size, limits)
+        return name, path.read_bytes()
+    except FileNotFoundError:
+        raise ImageError(f"{name}: there is no such file; check the path") from None
+    except (OSError, ValueError) as error:
+        raise ImageError(
+            f"{name}: the file cannot be read ({_one_line(error)}); check the path and its rights"
+        ) from None
+
+
+def _check_bytes(name: str, size: int, limits: ImageLimits) -> None:
+    if size == 0:
+        raise ImageError(f"{name}: the file is empty; get a whole copy")
+    if size > limits.megabytes * 1e6:
+        raise ImageError(
+            f"{name}: {size / 1e6:.0f} MB are more than the limit of {limits.megabytes:g} MB; scale it down"
+        )
+
+
+def _open(name: str, content: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
+    """The header only. Pillow's format classes are called directly: Image.open would warn of, or refuse, large pictures
+    by limits of its own, and would try formats that are not accepted here."""
+    stream = io.BytesIO(content)
+    if content.startswith(_JPEG):
+        opened = JpegImagePlugin.JpegImageFile(stream)
+    elif content.startswith(_PNG):
+        opened = PngImagePlugin.PngImageFile(stream)
+    elif content.startswith(_BMP):
+        opened = BmpImagePlugin.BmpImageFile(stream)
+    elif content.startswith(_RIFF) and content[8:12] == _WEBP:
+        _check_size(name, _webp_size(content), limits)  # Pillow's decoder allocates the canvas when it opens a WebP
+        opened = WebPImagePlugin.WebPImageFile(stream)
+    else:
+        raise ImageError(f"{name}: the content is not a picture of an accepted kind; use {_ACCEPTED}")
+    _check_size(name, opened.size, limits)
+    return opened
+
+
+def _webp_size(content: bytes) -> tuple[int, int]:
+    """Width and height of the canvas, from the first chunk of the container (RFC 9649, sections 2.5 to 2.7)."""
+    kind = content[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(content[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = (int.from_bytes(content[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+    return width, height
+
+
+def _check_size(name: str, size: tuple[int, int], limits: ImageLimits) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise ImageError(f"{name}: the header says {width} x {height} px; get a whole copy")
+    if max(width, height) > limits.side or width * height > limits.megapixels * 1e6:
+        raise ImageError(
+            f"{name}: {width} x {height} px are more than the limit of {limits.megapixels:g} Mpx"
+            f" and {limits.side} px a side; scale it down"
+        )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except (*_DAMAGE, AttributeError):
+        return image  # an unreadable EXIF block says nothing about the orientation
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(grey: np.ndarray) -> UInt8[np.ndarray, "H W"]:
+    rounded = (grey.astype(np.int64) + _CHANNEL_16_TO_8 // 2) // _CHANNEL_16_TO_8
+    return rounded.clip(0, 255).astype(np.uint8)
+
+
+def printable(path: str | Path) -> str:
+    """A path as it may stand in a one-line message: no line breaks or control characters."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(path))
+
+
+def _one_line(error: BaseException) -> str:
+    return printable(" ".join(str(error).split()) or type(error).__name__)

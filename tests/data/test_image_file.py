@@ -1,0 +1,177 @@
+"""read_image: every accepted kind of picture becomes the same upright RGB; everything else is one clear line."""
+
+import contextlib
+import io
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from focus_ray.data.image_file import ImageLimits, read_image
+from focus_ray.errors import ImageError
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def quadrants() -> Image.Image:
+    image = Image.new("RGB", (32, 16), RED)
+    image.paste(GREEN, (16, 0, 32, 8))
+    image.paste(BLUE, (0, 8, 16, 16))
+    image.paste(WHITE, (16, 8, 32, 16))
+    return image
+
+
+def png_header(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("BMP", {}), ("WebP", {"lossless": True})])
+def test_lossless_formats_give_the_exact_pixels(kind: str, options: dict, tmp_path: Path):
+    path = tmp_path / "name.jpg"  # the name says another format: the content decides
+    path.write_bytes(encoded(quadrants(), kind, **options))
+    np.testing.assert_array_equal(read_image(path), np.asarray(quadrants()))
+
+
+def test_jpeg_from_bytes():
+    image = read_image(encoded(quadrants(), "JPEG", quality=95, subsampling=0))
+    assert np.abs(image.astype(int) - np.asarray(quadrants())).mean() < 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation: int):
+    turns = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = quadrants().transpose(turns[orientation]) if orientation in turns else quadrants()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = read_image(encoded(stored, "PNG", exif=exif.tobytes()))
+    np.testing.assert_array_equal(image, np.asarray(quadrants()))
+
+
+def test_damaged_exif_is_ignored():
+    image = read_image(encoded(quadrants(), "PNG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff"))
+    np.testing.assert_array_equal(image, np.asarray(quadrants()))
+
+
+def test_grey_and_palette_and_one_bit():
+    grey = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
+    np.testing.assert_array_equal(read_image(encoded(grey, "PNG")), np.asarray(grey)[..., None].repeat(3, axis=2))
+    np.testing.assert_array_equal(read_image(encoded(quadrants().quantize(4), "PNG")), np.asarray(quadrants()))
+    bits = read_image(encoded(grey.convert("1"), "PNG"))
+    assert set(np.unique(bits)) == {0, 255}
+
+
+def test_sixteen_bit_grey_is_scaled_and_not_cut_off():
+    deep = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    image = read_image(encoded(Image.fromarray(deep), "PNG"))
+    assert image.min() == 0
+    assert image.max() == 255
+    assert np.abs(image[..., 0] - deep / 257).max() <= 0.5 + 1e-9
+
+
+def test_alpha_is_composited_on_white():
+    image = Image.new("RGBA", (4, 4), (*RED, 255))
+    image.putpixel((0, 0), (0, 0, 0, 0))
+    image.putpixel((1, 0), (0, 0, 0, 128))
+    rgb = read_image(encoded(image, "PNG"))
+    assert tuple(rgb[0, 0]) == WHITE
+    assert tuple(rgb[1, 1]) == RED
+    assert abs(int(rgb[0, 1, 0]) - 127) <= 1
+    grey = Image.new("LA", (4, 4), (0, 0))
+    assert (read_image(encoded(grey, "PNG")) == 255).all()
+    palette = Image.new("P", (4, 4), 0)
+    palette.putpalette([0, 0, 0, *RED])
+    assert (read_image(encoded(palette, "PNG", transparency=0)) == 255).all()
+
+
+def test_cmyk_jpeg_becomes_rgb():
+    image = read_image(encoded(quadrants().convert("CMYK"), "JPEG", quality=95))
+    assert np.abs(image[12, 28].astype(int) - 255).max() < 8
+    assert image[2, 2, 0] > 200
+    assert image[2, 2, 1] < 60
+
+
+def test_empty_missing_and_text(tmp_path: Path):
+    empty, text = tmp_path / "empty.jpg", tmp_path / "text.jpg"
+    empty.write_bytes(b"")
+    text.write_text("this is no picture")
+    with pytest.raises(ImageError, match=r"empty\.jpg: the file is empty"):
+        read_image(empty)
+    with pytest.raises(ImageError, match=r"text\.jpg: the content is not a picture"):
+        read_image(text)
+    with pytest.raises(ImageError, match="there is no such file"):
+        read_image(tmp_path / "missing.jpg")
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WebP"])
+@pytest.mark.parametrize("kept", [0.95, 0.5, 0.1, 20])
+def test_truncated_files_are_refused_in_one_line(kind: str, kept: float):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    whole = encoded(noise, kind)
+    with pytest.raises(ImageError) as caught:
+        read_image(whole[: int(kept if kept > 1 else kept * len(whole))])
+    assert "\n" not in str(caught.value)
+
+
+def test_every_single_damaged_byte_gives_a_picture_or_an_image_error():
+    """A scan over damaged headers: nothing but ImageError may come out."""
+    image = quadrants()
+    rng = np.random.default_rng(1)
+    for kind in ("JPEG", "PNG", "BMP", "WebP"):
+        whole = bytearray(encoded(image, kind))
+        for at in rng.permutation(len(whole))[:120]:
+            damaged = bytearray(whole)
+            damaged[at] = int(rng.integers(256))
+            with contextlib.suppress(ImageError):
+                assert read_image(bytes(damaged)).dtype == np.uint8
+
+
+def test_huge_header_is_refused_before_allocation_and_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ImageError, match="30000 x 30000 px are more than the limit of 50 Mpx"):
+            read_image(png_header(30_000, 30_000))
+        with pytest.raises(ImageError, match="60000 x 1 px"):
+            read_image(png_header(60_000, 1))
+
+
+@pytest.mark.parametrize("options", [{"lossless": True}, {"lossless": False}, {"icc_profile": b"any"}])
+def test_limits_hold_for_each_kind_of_webp(options: dict):
+    content = encoded(quadrants(), "WebP", **options)
+    with pytest.raises(ImageError, match="32 x 16 px are more than"):
+        read_image(content, ImageLimits(megapixels=1e-4))
+    assert read_image(content, ImageLimits(megapixels=512e-6)).shape == (16, 32, 3)
+
+
+def test_byte_limit():
+    with pytest.raises(ImageError, match=r"more than the limit of 0\.001 MB"):
+        read_image(b"\xff\xd8\xff" + bytes(2000), ImageLimits(megabytes=0.001))
+
+
+def test_control_characters_of_a_name_stay_out_of_the_message(tmp_path: Path):
+    with pytest.raises(ImageError) as caught:
+        read_image(tmp_path / "a\nb.jpg")
+    assert "\n" not in str(caught.value)
