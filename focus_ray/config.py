@@ -83,6 +83,8 @@ class RunConfig(Settings):
     heldout: HeldoutSettings = HeldoutSettings()
     cadence: Cadence = Cadence()
     start_from: Path | None = None  # a model folder whose networks training begins with
+    photos: Path | None = None  # a folder of photographs in place of synthetic faces
+    landmarks: Path | None = None  # their 68-landmark CSV
 
     @property
     def digest(self) -> str:

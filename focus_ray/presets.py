@@ -36,9 +36,7 @@ def paper() -> RunConfig:
         batch_size=12,
         face=FaceSettings(resolution="full"),
         model=ModelSettings(),
-        schedule=Schedule(
-            init_steps=200_000, pretrain_seg_steps=30_000, cycles=8, seg_steps=5_000, face_steps=25_000
-        ),
+        schedule=Schedule(init_steps=200_000, pretrain_seg_steps=30_000, cycles=8, seg_steps=5_000, face_steps=25_000),
         optimizers=Optimizers(
             warmup=Optimizer(rule="adadelta", lr=0.1),
             init=Optimizer(rule="adadelta", lr=0.1, shape="steps"),

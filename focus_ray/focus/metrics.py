@@ -87,9 +87,7 @@ def score(
     )
 
 
-def similarity_align(
-    points: Float[Tensor, "B V 3"], targets: Float[Tensor, "B V 3"]
-) -> Float[Tensor, "B V 3"]:
+def similarity_align(points: Float[Tensor, "B V 3"], targets: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 3"]:
     """`points` moved, turned and scaled onto `targets` in the least-squares sense (Umeyama 1991), no reflection."""
     centre, target_centre = points.mean(1, keepdim=True), targets.mean(1, keepdim=True)
     centred, target_centred = points - centre, targets - target_centre
@@ -116,6 +114,7 @@ def summarise(scores: ImageScores) -> dict[str, float | int | None]:
     outlier_recall = ratio(pooled_outlier, pooled_outlier + pooled_missed)
     face_recall = ratio(face.sum(), face.sum() + pooled_lost)
     figures = {
+        "mask_coverage": ratio(face + missed, total).nanmean(),
         "f1": ratio(2 * face, 2 * face + lost + missed).nanmean(),
         "accuracy": ratio(face + outlier, total).nanmean(),
         "precision": ratio(face, face + missed).nanmean(),

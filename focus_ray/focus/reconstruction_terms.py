@@ -35,9 +35,7 @@ def reconstruction_terms(
             squared_weights=weights.landmark_squared_weights,
             image_size=batch.images.shape[-1],
         ),
-        "reg": losses.regularizer(
-            theta, form=weights.regularizer_form, coefficients=weights.regularizer_coefficients
-        ),
+        "reg": losses.regularizer(theta, form=weights.regularizer_form, coefficients=weights.regularizer_coefficients),
     }
     if weights.lambda_per and focus.perceptual is not None:
         terms["per"] = losses.perceptual(

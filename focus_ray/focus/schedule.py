@@ -71,13 +71,9 @@ class Schedule(Settings):
             step -= length
         cycle, offset = divmod(step, self.seg_steps + self.face_steps)
         if offset < self.seg_steps:
-            return Position(
-                Phase.EM_SEG, cycle, cycle * self.seg_steps + offset, self.cycles * self.seg_steps, offset
-            )
+            return Position(Phase.EM_SEG, cycle, cycle * self.seg_steps + offset, self.cycles * self.seg_steps, offset)
         offset -= self.seg_steps
-        return Position(
-            Phase.EM_FACE, cycle, cycle * self.face_steps + offset, self.cycles * self.face_steps, offset
-        )
+        return Position(Phase.EM_FACE, cycle, cycle * self.face_steps + offset, self.cycles * self.face_steps, offset)
 
     def fitted_to(self, steps: int) -> "Schedule":
         """The same run, every phase shortened or lengthened in proportion to `steps` in all (for `--steps`)."""
@@ -87,9 +83,7 @@ class Schedule(Settings):
         def scaled(length: int) -> int:
             return max(1, math.floor(length * scale)) if length else 0
 
-        head = {
-            name: scaled(getattr(self, name)) for name in ("warmup_steps", "init_steps", "pretrain_seg_steps")
-        }
+        head = {name: scaled(getattr(self, name)) for name in ("warmup_steps", "init_steps", "pretrain_seg_steps")}
         if not cycles:
             return self.model_copy(update=head)
         cycle_steps = max(2, (steps - sum(head.values())) // cycles)

@@ -74,9 +74,7 @@ def sample_theta(laws: SamplingLaws, count: int, rng: torch.Generator) -> Float[
 def sample_light(laws: SamplingLaws, count: int, rng: torch.Generator) -> Float[Tensor, "B 27"]:
     """Nine spherical-harmonics coefficients per channel: a shared light, tinted per channel."""
     mean = torch.tensor([laws.ambient, laws.from_above, laws.frontal, *[0.0] * 6])
-    spread = torch.tensor(
-        [laws.ambient_spread, *[laws.directional_spread] * 3, *[laws.second_band_spread] * 5]
-    )
+    spread = torch.tensor([laws.ambient_spread, *[laws.directional_spread] * 3, *[laws.second_band_spread] * 5])
     white = mean + spread * torch.randn(count, 1, 9, generator=rng)
     tint = 1 + laws.colour_spread * torch.randn(count, 3, 1, generator=rng)
     return (white * tint).flatten(1)

@@ -76,9 +76,7 @@ class Scorer:
     def _refine(self, batch: Batch, mask_of: Callable[[Tensor, Rendering], Tensor]) -> Refined:
         with torch.no_grad():
             theta = self.focus.encoder(batch.images)
-        return refine(
-            self.focus.renderer, self.scales, batch.images, theta, mask_of, batch.landmarks, self.settings
-        )
+        return refine(self.focus.renderer, self.scales, batch.images, theta, mask_of, batch.landmarks, self.settings)
 
 
 def score_fit(focus: Focus, batch: Batch, fit: Refined) -> ImageScores:
@@ -125,8 +123,7 @@ def score_faces(
     chosen = subsets(families, unseen_families)
     merged = {name: ImageScores.merge(parts) for name, parts in scores.items()}
     return {
-        name: {subset: summarise(rows.where(mask)) for subset, mask in chosen.items()}
-        for name, rows in merged.items()
+        name: {subset: summarise(rows.where(mask)) for subset, mask in chosen.items()} for name, rows in merged.items()
     }
 
 

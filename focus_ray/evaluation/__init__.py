@@ -1,0 +1,1 @@
+"""Models against faces whose truth is known."""

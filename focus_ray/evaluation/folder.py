@@ -1,0 +1,49 @@
+"""A model against a folder of faces as `data synthesize` writes it: images, masks, landmarks, and the truth if it is there."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from focus_ray import model as models
+from focus_ray.data.synthetic_folder import read_folder
+from focus_ray.errors import FaceModelError
+from focus_ray.storage import atomic
+from focus_ray.training import scoring
+
+BATCH_SIZE = 50
+
+
+def evaluate_folder(
+    folder: Path,
+    model: Path,
+    out: Path | None = None,
+    refine_steps: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Figures per subset with the keys of `heldout.focus`, and beside them those of an all-ones mask and the mean face.
+
+    With `refine_steps` the refined variants are scored too. Writes JSON to `out` if given.
+    Raises DataError for a folder of another layout, CheckpointError for a damaged model, FaceModelError where the
+    folder's true vertices belong to another mesh.
+    """
+    bundle = models.load(model)
+    faces = read_folder(folder, image_size=bundle.image_size)
+    true_vertices = faces.batch([0]).vertices
+    ours = bundle.focus.face_model.n_vertices
+    if true_vertices is not None and true_vertices.shape[1] != ours:
+        raise FaceModelError(
+            f"the truth in {folder} has {true_vertices.shape[1]} vertices, the face model of {model} {ours}; "
+            "synthesize the folder with that face model's resolution, or remove truth.npz"
+        )
+    settings = bundle.refine.model_copy(update={"steps": refine_steps})
+    scorer = scoring.Scorer(bundle.focus, bundle.settings.scales, settings)
+    variants = scoring.ONE_PASS + (scoring.REFINED if refine_steps else ())
+    scores = scoring.score_faces(
+        scorer, faces, len(faces), BATCH_SIZE, frozenset(faces.unseen_families), variants, progress
+    )
+    result = {"folder": str(folder), "model_version": bundle.version, "images": len(faces)}
+    result |= scores.pop("focus") | scores
+    if out is not None:
+        atomic.write_file(Path(out), json.dumps(result, indent=2) + "\n")
+    return result

@@ -1,0 +1,93 @@
+"""The parts of a run, from its configuration: face model, networks with their starting weights, and what is trained on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from focus_ray import model
+from focus_ray.config import RunConfig
+from focus_ray.data.photos import PhotoFolder
+from focus_ray.data.sample import Batch, Faces
+from focus_ray.data.sampler import batch_indices, epoch_of
+from focus_ray.data.synthetic import SyntheticFaces
+from focus_ray.errors import ConfigError
+from focus_ray.focus.autoencoder import Focus
+from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.face.parametric import parametric_face
+from focus_ray.storage.weights import read_weights
+
+FITTED_MODES = (80, 64, 80)  # theta's
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Batches by step, and the held-out faces, where there are any."""
+
+    batch_of: Callable[[int], Batch]
+    heldout: Faces | None
+    unseen_families: frozenset[str]
+    photos: PhotoFolder | None = None
+
+
+def world_face(config: RunConfig) -> MorphableModel:
+    """The face that synthetic pictures are made of: more modes than are fitted."""
+    return parametric_face(config.face.resolution, *config.face.world_modes)
+
+
+def fitted_face(config: RunConfig) -> MorphableModel:
+    """The face that is fitted: the leading modes of the world's, or the face of the model that training starts from."""
+    if config.start_from is not None:
+        return model.load(config.start_from).focus.face_model
+    return world_face(config).truncated(*FITTED_MODES)
+
+
+def start_focus(config: RunConfig, face: MorphableModel) -> Focus:
+    """The networks with the weights that training begins with.
+
+    Raises ConfigError where weights are needed and not given, CheckpointError where a file does not fit.
+    """
+    if config.start_from is not None:
+        started = model.load(config.start_from)
+        if started.settings != config.model:
+            raise ConfigError(
+                f"{config.start_from} has other networks than preset {config.preset!r}; leave `model` as that model has it"
+            )
+        for network in (started.focus.encoder, started.focus.segmenter):
+            network.requires_grad_(True)
+        return started.focus
+    focus = model.build(config.model, face, perceptual=False)
+    if config.model.perceptual.kind == "arcface":
+        if config.model.perceptual.weights is None:
+            raise ConfigError(
+                f"preset {config.preset!r} looks through ArcFace; give arcface_torch's backbone.pth with "
+                "--set model.perceptual.weights=FILE, or use --preset embedded"
+            )
+        focus.perceptual.load_arcface(read_weights(config.model.perceptual.weights))
+    if config.model.encoder.weights is not None:
+        focus.encoder.load_imagenet(read_weights(config.model.encoder.weights))
+    return focus
+
+
+def synthetic_data(config: RunConfig, world: MorphableModel) -> TrainingData:
+    """Synthetic faces for training and, by another seed and split, held out."""
+    laws = config.data.synthetic.model_copy(update={"image_size": config.model.camera.image_size})
+    train = CachedFaces(SyntheticFaces(world, laws.model_copy(update={"seed": config.seed}), "train"))
+    heldout = SyntheticFaces(world, laws.model_copy(update={"seed": config.heldout.seed}), "heldout")
+
+    def batch_of(step: int) -> Batch:
+        return train.batch(batch_indices(config.seed, step, config.batch_size, config.data.size))
+
+    return TrainingData(batch_of, heldout, frozenset(laws.unseen_families))
+
+
+def photo_data(config: RunConfig, folder: Path, landmarks: Path | None) -> TrainingData:
+    """The user's photographs, augmented anew in each pass."""
+    photos = PhotoFolder(folder, landmarks, image_size=config.model.camera.image_size)
+    augmentation = config.seed if config.data.augment else None
+
+    def batch_of(step: int) -> Batch:
+        chosen = batch_indices(config.seed, step, config.batch_size, len(photos))
+        epoch = epoch_of(step, config.batch_size, len(photos))
+        return photos.batch(chosen, seed=augmentation, epoch=epoch)
+
+    return TrainingData(batch_of, None, frozenset(), photos)

@@ -1,0 +1,93 @@
+"""The folder of a run: config.json, history.jsonl, metrics.json, sheets/, checkpoints/, model/, and the face model itself."""
+
+import json
+from pathlib import Path
+from typing import Any, TextIO
+
+from focus_ray.config import RunConfig
+from focus_ray.errors import CheckpointError, ConfigError, StorageError
+from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.storage import atomic
+from focus_ray.storage.checkpoint import Checkpoints
+
+
+class RunFolder:
+    """One run's files. Everything but the history is written whole or not at all."""
+
+    def __init__(self, path: Path, keep: int = 3):
+        self.path = Path(path)
+        self.checkpoints = Checkpoints(self.path / "checkpoints", keep=keep)
+        self._history: TextIO | None = None
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def sheets(self) -> Path:
+        return self.path / "sheets"
+
+    @property
+    def face(self) -> Path:
+        return self.path / "face.safetensors"
+
+    def create(self, config: RunConfig, face: MorphableModel) -> None:
+        """Begin a run here. Raises ConfigError where there is one already, StorageError where the disk refuses."""
+        if self.path.is_file():
+            raise ConfigError(f"{self.path} is a file; choose a folder for --out")
+        if self.path.is_dir() and any(self.path.iterdir()):
+            raise ConfigError(f"{self.path} is not empty; go on with --resume {self.path}, or choose another --out")
+        try:
+            self.sheets.mkdir(parents=True, exist_ok=True)
+            face.save(self.face)
+        except OSError as error:
+            raise StorageError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from error
+        self.write_json("config.json", config.model_dump(mode="json"))
+
+    def open(self) -> tuple[RunConfig, MorphableModel]:
+        """The configuration and face model of the run that is here. Raises ConfigError, FaceModelError."""
+        file = self.path / "config.json"
+        if not file.is_file():
+            raise ConfigError(f"{self.path} holds no run (no config.json); give the folder of an earlier --out")
+        try:
+            config = RunConfig.model_validate_json(file.read_bytes())
+        except ValueError as error:
+            raise CheckpointError(f"{file} is damaged: {str(error).splitlines()[0]}; start a new run") from None
+        return config, MorphableModel.load(self.face)
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write a JSON file, whole or not at all. Raises StorageError."""
+        atomic.write_file(self.path / name, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+    def history(self) -> list[dict[str, Any]]:
+        """The lines of history.jsonl; a torn last line, left by a killed run, is left out."""
+        file = self.path / "history.jsonl"
+        lines = []
+        for text in file.read_text().splitlines() if file.is_file() else []:
+            try:
+                lines.append(json.loads(text))
+            except ValueError:
+                break
+        return lines
+
+    def trim_history(self, step: int) -> None:
+        """Drop the lines of `step` and later: those steps will be taken again."""
+        kept = [line for line in self.history() if line["step"] < step]
+        atomic.write_file(self.path / "history.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+
+    def append_history(self, line: dict[str, Any]) -> None:
+        """Add one line. Raises StorageError."""
+        try:
+            if self._history is None:
+                self._history = (self.path / "history.jsonl").open("a", buffering=1)
+            self._history.write(json.dumps(line, allow_nan=False) + "\n")
+        except OSError as error:
+            raise StorageError(
+                f"cannot write to {self.path}/history.jsonl: {error.strerror}; free some space"
+            ) from error
+
+    def close(self) -> None:
+        """Let go of the history file."""
+        if self._history is not None:
+            self._history.close()
+            self._history = None

@@ -1,0 +1,34 @@
+"""Contact sheets of a model at work: target, reconstruction, mask, and the truth where it is known."""
+
+from pathlib import Path
+
+import torch
+
+from focus_ray.config import RunConfig
+from focus_ray.data.sample import Faces
+from focus_ray.focus import losses
+from focus_ray.focus.autoencoder import Focus
+from focus_ray.tracking.report import contact_sheet
+
+ROWS = 8
+
+
+@torch.no_grad()
+def write_sheet(path: Path, focus: Focus, faces: Faces, config: RunConfig) -> None:
+    """Rows of target | reconstruction | composite | preliminary mask | mask | true mask, one face each."""
+    focus.eval()
+    batch = faces.batch(range(ROWS))
+    _, rendering = focus.autoencoder(batch.images)
+    xi = config.initialise.xi if config.initialise.xi_masks is None else config.initialise.xi_masks
+    mask = focus.mask(batch.images, rendering)
+    columns = {
+        "target": batch.images,
+        "reconstruction": rendering.image.clamp(0, 1),
+        "composite": torch.where(rendering.mask > 0, rendering.image, batch.images).clamp(0, 1),
+        f"preliminary mask (xi {xi:g})": losses.preliminary_mask(batch.images, rendering.image, rendering.mask, xi),
+        "mask": mask,
+        "masked target": batch.images * (mask > 0.5),
+    }
+    if batch.masks is not None:
+        columns["true mask"] = batch.masks * rendering.mask
+    contact_sheet(columns).save(path)
