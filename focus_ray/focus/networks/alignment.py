@@ -1,0 +1,66 @@
+"""The aligned face that a recognition network expects: a similarity from five landmarks, and a differentiable warp."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+# ArcFace's template at 112 px: right eye, left eye, nose tip, right and left mouth corner (method of arcface_torch).
+TEMPLATE = (
+    (38.2946, 51.6963),
+    (73.5318, 51.5014),
+    (56.0252, 71.7366),
+    (41.5493, 92.3655),
+    (70.7299, 92.2041),
+)
+# A face that the similarity would enlarge or shrink beyond this is not a face, and its transform not a number for long.
+SCALE_RANGE = (1e-3, 1e3)
+
+
+def similarity(
+    source: Float[Tensor, "B N 2"], goal: Float[Tensor, "B N 2"]
+) -> tuple[Float[Tensor, "B 2 2"], Float[Tensor, "B 2"]]:
+    """The rotation, scale and shift with the least squared error, goal ~ A source + t: Umeyama 1991, in the plane.
+
+    In two dimensions A = [[a, -b], [b, a]] and the optimum is a = sum x.y / sum x.x, b = sum x cross y / sum x.x over
+    the centred points: no decomposition, no reflection. Coincident source points give values that are not finite.
+    """
+    source_mean, goal_mean = source.mean(dim=1), goal.mean(dim=1)
+    x, y = source - source_mean[:, None], goal - goal_mean[:, None]
+    spread = x.square().sum(dim=(1, 2))
+    a = (x * y).sum(dim=(1, 2)) / spread
+    b = (x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]).sum(dim=1) / spread
+    linear = torch.stack((a, -b, b, a), dim=1).unflatten(1, (2, 2))
+    return linear, goal_mean - (linear @ source_mean[..., None]).squeeze(-1)
+
+
+def align(
+    images: Float[Tensor, "B C H W"], points: Float[Tensor, "B 5 2"], size: int
+) -> Float[Tensor, "B C {size} {size}"]:
+    """Faces warped so that their five points lie on the template, bilinear, black outside the picture.
+
+    points: px of the images, origin at the centre of the top left pixel; no gradient passes through them. Where they
+    do not define a similarity (all in one place, not finite) the whole image is scaled to the crop.
+    """
+    height, width = images.shape[-2:]
+    with torch.no_grad():
+        template = images.new_tensor(TEMPLATE).expand(len(images), -1, -1)
+        points = points.to(images.dtype)
+        linear, shift = similarity(points, template)
+        inverse, origin = _inverse(linear, shift)
+        scale = linear.square().sum(dim=(1, 2)).mul(0.5).sqrt()
+        usable = (scale > SCALE_RANGE[0]) & (scale < SCALE_RANGE[1]) & torch.isfinite(shift).all(dim=1)
+        whole = torch.diag(images.new_tensor([(width - 1) / (size - 1), (height - 1) / (size - 1)]))
+        inverse = torch.where(usable[:, None, None], inverse, whole)
+        origin = torch.where(usable[:, None], origin, 0.0)
+        steps = torch.arange(size, device=images.device, dtype=images.dtype)
+        crop_points = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1)
+        source = crop_points @ inverse[:, None].mT + origin[:, None, None]
+        grid = 2 * source / images.new_tensor([width - 1, height - 1]) - 1
+    return functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+
+
+def _inverse(linear: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """A', t' with x = A' y + t' for y = A x + t; A is a rotation times a scale s, so A' is its transpose over s^2."""
+    inverse = linear.mT / linear.square().sum(dim=(1, 2), keepdim=True).mul(0.5)
+    return inverse, -(inverse @ shift[..., None]).squeeze(-1)

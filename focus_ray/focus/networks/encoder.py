@@ -1,0 +1,93 @@
+"""The encoder of section 3.1, image -> theta, as a ResNet-50 and as a small network for small images on a CPU."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from focus_ray.errors import ConfigError
+from focus_ray.focus.face.parameters import ParameterScales
+from focus_ray.focus.networks import resnet
+from focus_ray.focus.networks.head import ParameterHead
+from focus_ray.focus.networks.layout import fast_layout
+
+# The small encoder: widths of its stages in units of `width`, and the grid it reads out, position by position.
+STAGES = (1, 2, 4, 6)
+GRID = 4
+SMALL_FEATURES = 256
+SMALL_SHRINK = 16
+SMALLEST_IMAGE = 32
+
+
+class ResNet50Encoder(resnet.ResNet50):
+    """The paper's encoder: ResNet-50 and a zero-initialised linear layer to the 257 parameters."""
+
+    def __init__(self, scales: ParameterScales | None = None):
+        super().__init__()
+        self.head = ParameterHead(resnet.N_FEATURES, scales or ParameterScales())
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 257"]:
+        """theta of each image, RGB in [0, 1]; image size a multiple of 32 px."""
+        return self.head(self.features(images))
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions around a shortcut."""
+
+    def __init__(self, n_in: int, n_out: int, stride: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(n_in, n_out, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(n_out),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(n_out, n_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(n_out),
+        )
+        self.shortcut = nn.Identity()
+        if stride != 1 or n_in != n_out:
+            self.shortcut = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out))
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
+        return functional.relu(self.body(x) + self.shortcut(x), inplace=True)
+
+
+class SmallEncoder(nn.Module):
+    """A thin residual network for images of 48 to 128 px: stem and four stages, 0.68 M parameters at width 16.
+
+    The last map is read out position by position on a 4 x 4 grid instead of averaged: pose and landmarks are about
+    where things are. For 64 px the map has that size; other sizes are pooled to it.
+    """
+
+    def __init__(self, image_size: int = 64, width: int = 16, scales: ParameterScales | None = None):
+        """image_size in px; raises ConfigError where it is not a multiple of 16 of at least 32."""
+        super().__init__()
+        if image_size < SMALLEST_IMAGE or image_size % SMALL_SHRINK:
+            raise ConfigError(
+                f"the small encoder takes images of {SMALLEST_IMAGE}, 48, 64, ... px, not {image_size}; "
+                f"choose a multiple of {SMALL_SHRINK}"
+            )
+        widths = [factor * width for factor in STAGES]
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width, 5, 2, padding=2, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+        )
+        self.res1 = Residual(width, widths[0], 1)
+        self.res2 = Residual(widths[0], widths[1], 2)
+        self.res3 = Residual(widths[1], widths[2], 2)
+        self.res4 = Residual(widths[2], widths[3], 2)
+        self.pool = nn.AdaptiveAvgPool2d(GRID)
+        self.dense = nn.Linear(widths[3] * GRID**2, SMALL_FEATURES)
+        self.head = ParameterHead(SMALL_FEATURES, scales or ParameterScales())
+
+    def shallow(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        """The map after the first stage, at half the image size."""
+        return self.res1(self.stem(fast_layout(images)))
+
+    def features(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 256"]:
+        """The features before the last layer."""
+        x = self.res4(self.res3(self.res2(self.shallow(images))))
+        if x.shape[-2:] != (GRID, GRID):
+            x = self.pool(x)
+        return functional.relu(self.dense(x.flatten(1)))
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 257"]:
+        """theta of each image, RGB in [0, 1]."""
+        return self.head(self.features(images))

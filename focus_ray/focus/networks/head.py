@@ -1,0 +1,28 @@
+"""The last layer of every encoder: a linear map into theta that starts at zero."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from focus_ray.focus.face.parameters import N_PARAMETERS, ParameterScales
+
+
+class ParameterHead(nn.Linear):
+    """theta = offset + scale * (W x + b), W = b = 0 at first: the mean face, frontal, under the offset's light.
+
+    Offset and scale follow from the settings and are not part of the state dict.
+    """
+
+    offset: Tensor
+    scale: Tensor
+
+    def __init__(self, n_features: int, scales: ParameterScales):
+        super().__init__(n_features, N_PARAMETERS)
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+        offset, scale = scales.vectors()
+        self.register_buffer("offset", offset, persistent=False)
+        self.register_buffer("scale", scale, persistent=False)
+
+    def forward(self, input: Float[Tensor, "B D"]) -> Float[Tensor, "B 257"]:
+        return torch.addcmul(self.offset, self.scale, super().forward(input))

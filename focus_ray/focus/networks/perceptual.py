@@ -1,0 +1,89 @@
+"""The frozen network F of the perceptual losses (Eq. 2, 4, 6): a face recogniser, or features of the encoder itself.
+
+Gradients flow to the images and never to the network.
+"""
+
+import copy
+from typing import Protocol, Self, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from focus_ray.focus.face.landmarks import five_points
+from focus_ray.focus.networks.alignment import align
+from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
+from focus_ray.focus.networks.identity import CROP_SIZE, IResNet50
+
+
+@runtime_checkable
+class Perceptual(Protocol):
+    """What the losses ask of F."""
+
+    def embedding(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B D"]:
+        """One vector of length 1 for each face. Images RGB in [0, 1], landmarks in px of these images."""
+        ...
+
+    def shallow(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B C h w"]:
+        """An early feature map of each face, to be compared location by location."""
+        ...
+
+
+class Frozen(nn.Module):
+    """A module whose networks never train: parameters without gradient, eval mode whatever is asked."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+        self.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        return super().train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        return super().requires_grad_(False)
+
+
+class IdentityPerceptual(Frozen):
+    """A recogniser that sees the aligned face, as the paper's F.
+
+    The landmarks align the face: detected ones for anything made of the target, predicted ones for a rendering.
+    """
+
+    network: IResNet50
+
+    def __init__(self, network: IResNet50):
+        super().__init__(network)
+
+    def embedding(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B 512"]:
+        return functional.normalize(self.network(self._crop(images, landmarks)))
+
+    def shallow(
+        self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]
+    ) -> Float[Tensor, "B 64 56 56"]:
+        return self.network.shallow(self._crop(images, landmarks))
+
+    def _crop(self, images: Tensor, landmarks: Tensor) -> Tensor:
+        """Aligned faces in the recogniser's range [-1, 1]."""
+        return 2 * align(images, five_points(landmarks), CROP_SIZE) - 1
+
+
+class EncoderPerceptual(Frozen):
+    """A frozen copy of an encoder without its head; it sees the picture as it is and does not use the landmarks.
+
+    Trials with a small budget favour it over a recogniser trained on few synthetic people: its early map separates
+    occluders from faces better, and it costs no training of its own.
+    """
+
+    network: SmallEncoder | ResNet50Encoder
+
+    def __init__(self, encoder: SmallEncoder | ResNet50Encoder):
+        trunk = copy.deepcopy(encoder)
+        trunk.head = nn.Identity()  # type: ignore[assignment]
+        super().__init__(trunk)
+
+    def embedding(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B D"]:
+        return functional.normalize(self.network.features(images))
+
+    def shallow(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B C h w"]:
+        return self.network.shallow(images)

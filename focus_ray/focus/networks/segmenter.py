@@ -1,0 +1,94 @@
+"""The segmentation network of section 3.1: a UNet that compares the rendering with the target, pixel by pixel."""
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from focus_ray.errors import ConfigError
+from focus_ray.focus.networks.layout import fast_layout
+
+Norm = Literal["batch", "group"]
+
+N_INPUTS = 6  # rendering RGB, target RGB
+CHANNELS_PER_GROUP = 8
+# Released code: dropout follows the blocks of the two deepest levels.
+DROPOUT_LEVELS = 2
+
+
+def norm_layer(norm: Norm, channels: int) -> nn.Module:
+    """BatchNorm, or GroupNorm over about eight channels: the same in training and evaluation, whatever the batch."""
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
+    at_most = max(1, channels // CHANNELS_PER_GROUP)
+    return nn.GroupNorm(next(groups for groups in range(at_most, 0, -1) if channels % groups == 0), channels)
+
+
+def convolution(n_in: int, n_out: int, norm: Norm) -> list[nn.Module]:
+    """3x3 convolution, normalisation, ReLU."""
+    return [nn.Conv2d(n_in, n_out, 3, padding=1), norm_layer(norm, n_out), nn.ReLU(inplace=True)]
+
+
+def block(n_in: int, n_out: int, norm: Norm, dropout: float = 0.0) -> nn.Sequential:
+    """Two convolutions, then dropout where asked for."""
+    drop = [nn.Dropout(dropout)] if dropout else []
+    return nn.Sequential(*convolution(n_in, n_out, norm), *convolution(n_out, n_out, norm), *drop)
+
+
+class UNet(nn.Module):
+    """S(I_R, I_T): a soft mask, 1 = visible face, 0 = outlier.
+
+    width: channels of the first level, doubled at each of the ``levels`` - 1 halvings. slope: the mask is
+    sigmoid(slope * logit). Defaults are the released code's network: 34,528,769 parameters.
+    """
+
+    def __init__(
+        self, width: int = 64, levels: int = 5, dropout: float = 0.5, slope: float = 5.0, norm: Norm = "batch"
+    ):
+        super().__init__()
+        widths = [width * 2**level for level in range(levels)]
+        drops = [dropout if level >= levels - DROPOUT_LEVELS else 0.0 for level in range(levels)]
+        self.slope = slope
+        self.shrink = 2 ** (levels - 1)
+        self.down = nn.ModuleList(
+            block(n_in, n_out, norm, drop)
+            for n_in, n_out, drop in zip([N_INPUTS, *widths], widths, drops, strict=False)
+        )
+        pairs = list(pairwise(widths))[::-1]
+        self.up = nn.ModuleList(
+            nn.Sequential(nn.Upsample(scale_factor=2), *convolution(deep, shallow, norm)) for shallow, deep in pairs
+        )
+        self.join = nn.ModuleList(block(2 * shallow, shallow, norm) for shallow, _ in pairs)
+        self.pool = nn.MaxPool2d(2)
+        self.last = nn.Conv2d(width, 1, 1)
+
+    def logits(self, rendered: Float[Tensor, "B 3 H W"], target: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
+        """The mask before its sigmoid, slope included.
+
+        Raises ConfigError where height or width is not a multiple of 2^(levels - 1).
+        """
+        height, width = rendered.shape[-2:]
+        if height % self.shrink or width % self.shrink:
+            raise ConfigError(
+                f"the UNet cannot halve {height} x {width} px often enough; choose a size divisible by {self.shrink}"
+            )
+        x = fast_layout(torch.cat((rendered, target), dim=1))
+        skips = []
+        for level, down in enumerate(self.down):
+            x = down(self.pool(x) if level else x)
+            skips.append(x)
+        skips.pop()
+        for up, join in zip(self.up, self.join, strict=True):
+            x = join(torch.cat((skips.pop(), up(x)), dim=1))
+        return self.slope * self.last(x)
+
+    @staticmethod
+    def mask_of(logits: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
+        """The soft mask of ``logits``."""
+        return logits.sigmoid()
+
+    def forward(self, rendered: Float[Tensor, "B 3 H W"], target: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
+        """The soft mask of rendering I_R and target I_T. Restrict it to the rendered region: M = m S."""
+        return self.mask_of(self.logits(rendered, target))

@@ -1,0 +1,37 @@
+"""Loading published weights into a network from a state dict, with a clear answer when they do not fit."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from focus_ray.errors import CheckpointError
+
+# Counters of BatchNorm that files written before 2018 lack and that inference does not read.
+OPTIONAL_SUFFIX = "num_batches_tracked"
+SHOWN = 3
+
+
+def load_published(
+    network: nn.Module, state: Mapping[str, Tensor], what: str, *, absent: tuple[str, ...] = (), drop: str = ""
+) -> None:
+    """Copy a published state dict into a network.
+
+    what: the name of the expected weights, for messages. absent: prefixes of the network's own entries that the file
+    does not have. drop: prefix of entries of the file that are not used.
+    Raises CheckpointError when entries are missing, unknown, of another shape or not finite; nothing is copied then.
+    """
+    own = {key: value for key, value in network.state_dict().items() if not (absent and key.startswith(absent))}
+    given = {key: value for key, value in state.items() if not (drop and key.startswith(drop))}
+    missing = [key for key in own if key not in given and not key.endswith(OPTIONAL_SUFFIX)]
+    _refuse(missing, what, "lacks")
+    _refuse([key for key in given if key not in own], what, "also holds")
+    _refuse([key for key, value in given.items() if value.shape != own[key].shape], what, "has another shape for")
+    _refuse([key for key, value in given.items() if not torch.isfinite(value).all()], what, "has no finite values for")
+    network.load_state_dict(given, strict=False)
+
+
+def _refuse(keys: list[str], what: str, problem: str) -> None:
+    if keys:
+        shown = ", ".join(keys[:SHOWN]) + (f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else "")
+        raise CheckpointError(f"these are not the weights of {what}: the file {problem} {shown}; give the right file")
