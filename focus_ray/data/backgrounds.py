@@ -1,0 +1,136 @@
+"""What stands behind the face: many kinds of scenery, and often a head, a neck and other skin around it."""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from pydantic import Field
+
+from focus_ray.data.occluders.cloth import PATTERNS, cloth, noise
+from focus_ray.data.occluders.drawing import (
+    Colour,
+    FaceFrame,
+    Image,
+    Landmarks,
+    any_colour,
+    blob,
+    capsule,
+    ellipse,
+    filled,
+    lit,
+    painted,
+    plain,
+    rotation,
+    rounded,
+    skin_like,
+)
+from focus_ray.data.occluders.hair import hair_colour
+from focus_ray.focus.settings import Settings
+
+
+class SceneryLaws(Settings):
+    """How often what is seen behind the face. Own choices: colour alone must not tell face from background."""
+
+    head: float = Field(0.5, ge=0, le=1)  # hair, ears, neck and shoulders around the face
+    skin_wall: float = Field(0.15, ge=0, le=1)  # the whole background in a skin colour
+    own_skin: float = Field(0.5, ge=0, le=1)  # of skin in the background: exactly the face's own colour
+    decoy: float = Field(0.25, ge=0, le=1)  # a piece of other skin beside the face, behind it
+
+
+def background(rng: Generator, size: int, landmarks: Landmarks, skin: Colour, laws: SceneryLaws) -> Image:
+    """A full canvas behind a face with these landmarks (px) and this mean colour; values about [0, 1]."""
+    frame = FaceFrame.of(landmarks)
+    if rng.uniform() < laws.skin_wall:
+        rgb = _skin_wall(rng, size, skin_like(rng, skin, laws.own_skin))
+    else:
+        rgb = KINDS[int(rng.integers(len(KINDS)))](rng, size)
+    if rng.uniform() < laws.decoy:
+        rgb = _decoy(rng, rgb, frame, skin_like(rng, skin, laws.own_skin))
+    if rng.uniform() < laws.head:
+        rgb = _head(rng, rgb, frame, landmarks, skin)
+    return rgb
+
+
+def _even(rng: Generator, size: int) -> Image:
+    """One colour, lit from a side."""
+    return lit(rng, plain(size, any_colour(rng)), 0.5)
+
+
+def _gradient(rng: Generator, size: int) -> Image:
+    """Four corner colours."""
+    corners = np.stack([any_colour(rng) for _ in range(4)]).reshape(2, 2, 3).astype(np.float32)
+    return cv2.resize(corners, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def _noise(rng: Generator, size: int) -> Image:
+    """Coloured noise, from clouds to grain."""
+    fine = noise(rng, size, int(rng.integers(3, 40))) * np.float32(rng.uniform(0.05, 0.3))
+    return plain(size, any_colour(rng)) + fine
+
+
+def _blobs(rng: Generator, size: int) -> Image:
+    """Discs of many colours, as lights out of focus or a crowd."""
+    rgb = plain(size, any_colour(rng))
+    for _ in range(int(rng.integers(4, 12))):
+        outline = ellipse(rng.uniform(0, size, (1, 2)), tuple(size * rng.uniform(0.04, 0.25, 2)), rng.uniform(0, np.pi))
+        rgb = painted(rgb, filled(size, outline), any_colour(rng))
+    return rgb
+
+
+def _pattern(rng: Generator, size: int) -> Image:
+    """Stripes, checks, mottles or dots."""
+    return PATTERNS[int(rng.integers(len(PATTERNS)))](rng, size, any_colour(rng), any_colour(rng))
+
+
+def _room(rng: Generator, size: int) -> Image:
+    """Rectangles behind each other, out of focus: walls, windows, furniture."""
+    rgb = _gradient(rng, size)
+    for _ in range(int(rng.integers(3, 8))):
+        x, y, wide, tall = size * rng.uniform([-0.2, -0.2, 0.1, 0.1], [1, 1, 0.7, 0.8])
+        corners = np.array([[x, y], [x + wide, y], [x + wide, y + tall], [x, y + tall]])
+        rgb = painted(rgb, filled(size, corners @ rotation(rng.normal(0, 0.05))), any_colour(rng))
+    return cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.5, 4) * size / 128)
+
+
+KINDS: tuple[Callable[[Generator, int], Image], ...] = (_even, _gradient, _noise, _blobs, _pattern, _room)
+"""The kinds of scenery without skin, equally likely."""
+
+
+def _skin_wall(rng: Generator, size: int, skin: Colour) -> Image:
+    """Skin colour all over, with soft and fine variation."""
+    soft = noise(rng, size, 4) * np.float32(rng.uniform(0, 0.06)) + noise(rng, size, 32, 1) * np.float32(0.015)
+    return lit(rng, plain(size, skin) + soft, 0.5)
+
+
+def _decoy(rng: Generator, rgb: Image, frame: FaceFrame, skin: Colour) -> Image:
+    """A round piece of skin at the edge of the face: a hand, an arm or another person."""
+    turn, size = rng.uniform(0, 2 * np.pi), len(rgb)
+    centre = frame.at(np.array([[1.6 * np.cos(turn), 0.4 + 1.9 * np.sin(turn)]]))
+    radius = frame.unit * rng.uniform(0.4, 0.9)
+    mask = filled(size, blob(rng, centre, radius))
+    return painted(rgb, mask, rounded(lit(rng, plain(size, skin)), mask, 0.5 * radius, rng.uniform(0.1, 0.4)))
+
+
+def _head(rng: Generator, rgb: Image, frame: FaceFrame, landmarks: Landmarks, skin: Colour) -> Image:
+    """Hair around the face (or none), ears, a neck in shade, and clothes."""
+    size = len(rgb)
+    neck = filled(
+        size, capsule(frame.at(np.array([[0.0, 1.2]])), frame.at(np.array([[0.0, 4.0]])), *[0.85 * frame.unit] * 2)
+    )
+    shade = rng.uniform(0.55, 0.95)
+    hair = ellipse(
+        frame.at(np.array([[0.0, -0.1]])), (frame.unit * rng.uniform(1.3, 1.75), frame.unit * 1.75), frame.angle
+    )
+    long_hair = ellipse(
+        frame.at(np.array([[0.0, 0.9]])), (frame.unit * rng.uniform(1.4, 1.9), frame.unit * 2.4), frame.angle
+    )
+    if rng.uniform() < 0.8:
+        streaks = hair_colour(rng).astype(np.float32) * (1 + np.float32(0.2) * noise(rng, size, 40, 1))
+        rgb = painted(rgb, filled(size, long_hair if rng.uniform() < 0.35 else hair), streaks)
+    rgb = painted(rgb, neck, lit(rng, plain(size, skin * shade)))
+    for ear in (landmarks[1:2], landmarks[15:16]):
+        outline = ellipse(ear, (0.18 * frame.unit, 0.36 * frame.unit), frame.angle)
+        rgb = painted(rgb, filled(size, outline), skin * rng.uniform(0.7, 1.0))
+    clothes = frame.at(np.array([[-0.9, 2.5], [0, 3.0], [0.9, 2.5], [4.0, 3.4], [4.0, 8.0], [-4.0, 8.0], [-4.0, 3.4]]))
+    return painted(rgb, filled(size, clothes), cloth(rng, size, patterned=0.4))

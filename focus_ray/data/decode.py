@@ -1,0 +1,45 @@
+"""Linear bases decoded so that an image's bits depend on its own coefficients only, not on its batch or on threads."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from focus_ray.focus.render.compiled import array, compiled
+
+_BLOCK = 1024  # floats of the basis at a time: one block of every mode in turn stays in the fastest cache
+
+
+def decode(
+    coefficients: Float[Tensor, "B K"], mean: Float[Tensor, "V 3"], basis: Float[Tensor, "K V 3"]
+) -> Float[Tensor, "B V 3"]:
+    """mean + sum_k coefficients_k basis_k, modes added in their order.
+
+    A matrix product would be as short, but its blocking, and with it the rounding, changes with the batch's size.
+    """
+    output = torch.empty(len(coefficients), *mean.shape)
+    arrays = [array(tensor.to(torch.float32).flatten(start)) for tensor, start in ((mean, 0), (basis, 1))]
+    _decode(array(coefficients), *arrays, output.flatten(1).numpy())
+    return output
+
+
+@compiled
+def _decode(coefficients, mean, basis, output):
+    modes, length = basis.shape
+    for start in range(0, length, _BLOCK):
+        end = min(start + _BLOCK, length)
+        for image in range(output.shape[0]):
+            row, weights = output[image], coefficients[image]
+            for j in range(start, end):
+                row[j] = mean[j]
+            fours = modes - modes % 4
+            # four modes a pass: a sum is loaded and stored once for four additions
+            for k in range(0, fours, 4):
+                w0, w1, w2, w3 = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
+                for j in range(start, end):
+                    value = row[j] + w0 * basis[k, j]
+                    value += w1 * basis[k + 1, j]
+                    value += w2 * basis[k + 2, j]
+                    row[j] = value + w3 * basis[k + 3, j]
+            for k in range(fours, modes):
+                for j in range(start, end):
+                    row[j] += weights[k] * basis[k, j]

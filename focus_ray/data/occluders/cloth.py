@@ -1,0 +1,60 @@
+"""Surfaces for occluders and backgrounds: plain, stripes, checks, noise and dots, from fine to coarse."""
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+from numpy.random import Generator
+
+from focus_ray.data.occluders.drawing import Colour, Image, Mask, any_colour, plain
+
+
+def noise(rng: Generator, size: int, cells: int, channels: int = 3) -> Float[np.ndarray, "H W C"]:
+    """Smooth noise of unit standard deviation at its knots, `cells` knots along an edge."""
+    knots = rng.standard_normal((cells, cells, channels), dtype=np.float32)
+    return cv2.resize(knots, (size, size), interpolation=cv2.INTER_CUBIC).reshape(size, size, channels)
+
+
+def wave(rng: Generator, size: int) -> Mask:
+    """A sine over the canvas in a random direction, in [-1, 1], period from a 30th to a quarter of the edge."""
+    turn, period = rng.uniform(0, np.pi), size * rng.uniform(0.035, 0.25)
+    ramp = np.arange(size, dtype=np.float32) * np.float32(2 * np.pi / period)
+    phase = np.float32(rng.uniform(0, 2 * np.pi))
+    return np.sin(np.float32(np.cos(turn)) * ramp + np.float32(np.sin(turn)) * ramp[:, None] + phase)
+
+
+def stripes(rng: Generator, size: int, first: Colour, second: Colour) -> Image:
+    """Stripes of two colours."""
+    return _mixed(first, second, np.clip(0.5 + 4 * wave(rng, size), 0, 1))
+
+
+def checks(rng: Generator, size: int, first: Colour, second: Colour) -> Image:
+    """Two crossed waves: checks, squares and tartan."""
+    return _mixed(first, second, np.clip(0.5 + 4 * wave(rng, size) * wave(rng, size), 0, 1))
+
+
+def mottled(rng: Generator, size: int, first: Colour, second: Colour) -> Image:
+    """Two colours mixed by noise."""
+    return _mixed(first, second, np.clip(0.5 + 0.6 * noise(rng, size, int(rng.integers(5, 40)), 1)[..., 0], 0, 1))
+
+
+def dots(rng: Generator, size: int, first: Colour, second: Colour) -> Image:
+    """A field of dots or a weave."""
+    return _mixed(first, second, np.clip(2.5 * (wave(rng, size) + wave(rng, size) - 0.8), 0, 1))
+
+
+PATTERNS = (stripes, checks, mottled, dots)
+
+
+def cloth(rng: Generator, size: int, base: Colour | None = None, patterned: float = 0.6) -> Image:
+    """A surface in a base colour (or any), patterned with the given probability, with a little grain."""
+    first = any_colour(rng) if base is None else base
+    if rng.uniform() < patterned:
+        pattern = PATTERNS[int(rng.integers(len(PATTERNS)))]
+        rgb = pattern(rng, size, first, any_colour(rng))
+    else:
+        rgb = plain(size, first)
+    return rgb + np.float32(rng.uniform(0, 0.05)) * noise(rng, size, 24, 1)
+
+
+def _mixed(first: Colour, second: Colour, weight: Mask) -> Image:
+    return (first + weight[..., None] * (second - first)).astype(np.float32)

@@ -1,0 +1,58 @@
+"""Cups: a mug, a glass or a bottle held before mouth and chin, with a handle or a band."""
+
+import numpy as np
+from numpy.random import Generator
+
+from focus_ray.data.occluders.cloth import cloth
+from focus_ray.data.occluders.drawing import (
+    Colour,
+    FaceFrame,
+    Image,
+    Landmarks,
+    Layer,
+    Points,
+    any_colour,
+    ellipse,
+    filled,
+    over,
+    painted,
+    plain,
+    rotation,
+    stroked,
+)
+
+
+def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
+    """A tapered cylinder with its rim at the mouth, turned a little."""
+    frame = FaceFrame.of(landmarks)
+    mouth = landmarks[48:60].mean(0, keepdims=True) + frame.unit * rng.normal(0, 0.15, (1, 2))
+    wide, tall = frame.unit * rng.uniform(0.5, 0.8), frame.unit * rng.uniform(1.0, 1.8)
+    turn, taper = rotation(frame.angle + rng.normal(0, 0.3)), rng.uniform(0.65, 1.0)
+    lift = rng.uniform(0.2, 0.6) * frame.unit
+    body = np.array([[-wide, -lift], [wide, -lift], [wide * taper, tall], [-wide * taper, tall]])
+    rim = ellipse(np.array([[0.0, -lift]]), (wide, 0.25 * wide))
+    rgb = _cylinder(size, mouth, turn, wide) * _surface(rng, size)
+    alpha = np.maximum(filled(size, mouth + body @ turn), filled(size, mouth + rim @ turn))
+    rgb = painted(rgb, filled(size, mouth + rim @ turn), any_colour(rng) * 0.7)
+    layer = Layer(rgb, alpha)
+    if rng.uniform() < 0.6:
+        layer = over(_handle(rng, size, mouth, turn, wide, tall), layer)
+    return layer
+
+
+def _surface(rng: Generator, size: int) -> Image:
+    return cloth(rng, size, patterned=0.4)
+
+
+def _cylinder(size: int, centre: Points, turn: np.ndarray, wide: float) -> Image:
+    """Light from the front: full in the middle, dim at the edges of the cylinder."""
+    grid = np.arange(size, dtype=np.float32)
+    x, y = grid - np.float32(centre[0, 0]), grid[:, None] - np.float32(centre[0, 1])
+    across = (x * np.float32(turn[0, 0]) + y * np.float32(turn[0, 1])) / np.float32(wide)
+    return (0.5 + 0.55 * np.sqrt(np.clip(1 - across**2, 0, 1)))[..., None].repeat(3, axis=2).astype(np.float32)
+
+
+def _handle(rng: Generator, size: int, mouth: Points, turn: np.ndarray, wide: float, tall: float) -> Layer:
+    side = rng.choice([-1.0, 1.0])
+    ring = ellipse(np.array([[side * wide, 0.4 * tall]]), (0.45 * wide, 0.35 * tall))
+    return Layer(plain(size, any_colour(rng)), stroked(size, [mouth + ring @ turn], 0.22 * wide, closed=True))

@@ -1,0 +1,161 @@
+"""What every occluder is drawn with: anti-aliased shapes on a canvas, a frame fixed to the face, and shading."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy.random import Generator
+
+Image = Float[np.ndarray, "H W 3"]
+Mask = Float[np.ndarray, "H W"]
+Points = Float[np.ndarray, "_ 2"]
+Landmarks = Float[np.ndarray, "68 2"]
+Colour = Float[np.ndarray, " 3"]
+
+_SUBPIXEL_BITS = 4
+_SUBPIXEL = 1 << _SUBPIXEL_BITS
+_FAR = 4096.0  # px; cv2's fixed-point coordinates overflow far beyond this
+
+
+class Layer(NamedTuple):
+    """A drawn occluder: colour in [0, 1] at every pixel, and how much of the pixel it hides."""
+
+    rgb: Image
+    alpha: Mask
+
+
+class FaceFrame(NamedTuple):
+    """A frame fixed to the face in the picture: origin between the eyes, unit = distance between their centres (px)."""
+
+    origin: Points
+    axes: Float[np.ndarray, "2 2"]
+    unit: float
+
+    @classmethod
+    def of(cls, landmarks: Landmarks) -> "FaceFrame":
+        """The frame of 68 landmarks; x runs along the eyes (image right), y down the face."""
+        right_eye, left_eye = landmarks[36:42].mean(0), landmarks[42:48].mean(0)
+        chin, origin = landmarks[8], (right_eye + left_eye) / 2
+        # A turned head brings the eyes together, not the chin: the longer of the two measures the face.
+        unit = max(float(np.linalg.norm(left_eye - right_eye)), 0.5 * float(np.linalg.norm(chin - origin)), 1.0)
+        x = (left_eye - right_eye) / max(float(np.linalg.norm(left_eye - right_eye)), 1e-6)
+        return cls(origin[None], np.stack([x, np.array([-x[1], x[0]])]), unit)
+
+    def at(self, points: Points) -> Points:
+        """Face coordinates to px."""
+        return self.origin + self.unit * (np.asarray(points) @ self.axes)
+
+    @property
+    def angle(self) -> float:
+        """Rotation of the eye line in the picture, radians."""
+        return float(np.arctan2(self.axes[0, 1], self.axes[0, 0]))
+
+
+def filled(size: int, *outlines: Points) -> Mask:
+    """Filled polygons (px), anti-aliased."""
+    canvas = np.zeros((size, size), np.uint8)
+    for outline in outlines:
+        cv2.fillPoly(canvas, [_fixed(outline)], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
+    return _unit(canvas)
+
+
+def stroked(size: int, lines: list[Points], width: float, closed: bool = False) -> Mask:
+    """Open or closed lines (px) of one width, with round ends, anti-aliased."""
+    canvas = np.zeros((size, size), np.uint8)
+    cv2.polylines(canvas, [_fixed(line) for line in lines], closed, 255, _thickness(width), cv2.LINE_AA, _SUBPIXEL_BITS)
+    return _unit(canvas)
+
+
+def capsule(start: Points, end: Points, radius_start: float, radius_end: float) -> Points:
+    """The outline of a rounded bar between two points [1,2], its two ends of different radius."""
+    direction = float(np.arctan2(*(end - start)[0][::-1]))
+    turn = np.linspace(-np.pi / 2, np.pi / 2, 9) + direction
+    arc = np.stack([np.cos(turn), np.sin(turn)], 1)
+    return np.concatenate([end + radius_end * arc, start - radius_start * arc])
+
+
+def ellipse(centre: Points, radii: tuple[float, float], angle: float = 0.0, power: float = 2.0) -> Points:
+    """The outline of an ellipse; a power above 2 makes it a rounded rectangle."""
+    turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    circle = np.stack([np.cos(turn), np.sin(turn)], 1)
+    shape = np.sign(circle) * np.abs(circle) ** (2 / power) * np.array(radii)
+    return centre + shape @ rotation(angle)
+
+
+def blob(rng: Generator, centre: Points, radius: float, roughness: float = 0.35) -> Points:
+    """A smooth random closed outline around a point: a circle disturbed by its first harmonics."""
+    turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    harmonics = np.arange(1, 5)
+    amplitude = roughness * rng.uniform(-1, 1, 4) / harmonics**0.7
+    waves = np.cos(turn[:, None] * harmonics + rng.uniform(0, 2 * np.pi, 4)) @ amplitude
+    spoke = np.stack([np.cos(turn), np.sin(turn) * rng.uniform(0.65, 1.0)], 1)
+    return centre + radius * (1 + waves)[:, None] * spoke @ rotation(rng.uniform(0, np.pi))
+
+
+def rotation(angle: float) -> Float[np.ndarray, "2 2"]:
+    """Rows times this matrix turn by an angle, from x towards y."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.array([[cos, sin], [-sin, cos]])
+
+
+def plain(size: int, colour: Colour) -> Image:
+    """A canvas of one colour."""
+    return np.broadcast_to(colour.astype(np.float32), (size, size, 3)).copy()
+
+
+def painted(rgb: Image, mask: Mask, colour: Colour | Image) -> Image:
+    """A colour, or another canvas, laid over a canvas where the mask says so."""
+    weight = mask[..., None]
+    return rgb + weight * (colour.astype(np.float32) - rgb)
+
+
+def rounded(rgb: Image, mask: Mask, width: float, depth: float) -> Image:
+    """Darkens a shape towards its edge over a width (px), so that it looks round."""
+    distance = cv2.distanceTransform((mask > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
+    rise = np.sqrt(np.clip(distance / max(width, 1e-3), 0, 1))
+    return rgb * (1 - depth + depth * rise)[..., None].astype(np.float32)
+
+
+def lit(rng: Generator, rgb: Image, strength: float = 0.3) -> Image:
+    """A linear fall-off of light over the canvas, in a random direction."""
+    size = len(rgb)
+    x, y = np.cos(turn := rng.uniform(0, 2 * np.pi)), np.sin(turn)
+    ramp = np.linspace(-1, 1, size, dtype=np.float32)
+    slope = np.float32(rng.uniform(0, strength)) * (np.float32(x) * ramp + np.float32(y) * ramp[:, None])
+    return rgb * (1 + slope)[..., None]
+
+
+def over(bottom: Layer, top: Layer) -> Layer:
+    """One layer on another."""
+    alpha = top.alpha + bottom.alpha * (1 - top.alpha)
+    return Layer(painted(bottom.rgb, top.alpha, top.rgb), alpha)
+
+
+def any_colour(rng: Generator) -> Colour:
+    """A colour of any hue: from grey to saturated, from dark to light."""
+    hue, saturation, value = rng.uniform(0, 360), rng.uniform(0, 1), rng.uniform(0.08, 1)
+    sector = (np.array([5.0, 3.0, 1.0]) + hue / 60) % 6
+    return value - value * saturation * np.clip(np.minimum(sector, 4 - sector), 0, 1)
+
+
+def skin_like(rng: Generator, skin: Colour, own: float = 0.4) -> Colour:
+    """A skin colour: with probability `own` that of the face itself, else a tone from very dark to very light."""
+    if rng.uniform() < own:
+        return skin.astype(np.float64)
+    light = np.array([0.93, 0.76, 0.66])
+    dark = np.array([0.27, 0.16, 0.11])
+    tone = dark + rng.uniform() * (light - dark)
+    return np.clip(tone * rng.uniform(0.94, 1.06, 3) * rng.uniform(0.8, 1.1), 0, 1)
+
+
+def _fixed(points: Points) -> np.ndarray:
+    return np.round(np.clip(points, -_FAR, _FAR) * _SUBPIXEL).astype(np.int32).reshape(-1, 1, 2)
+
+
+def _unit(canvas: UInt8[np.ndarray, "H W"]) -> Mask:
+    return canvas.astype(np.float32) * np.float32(1 / 255)
+
+
+def _thickness(width: float) -> int:
+    return max(round(width), 1)

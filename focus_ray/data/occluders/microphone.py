@@ -1,0 +1,36 @@
+"""Microphones: a round head before mouth or chin on a handle that leaves the picture."""
+
+import numpy as np
+from numpy.random import Generator
+
+from focus_ray.data.occluders.cloth import wave
+from focus_ray.data.occluders.drawing import (
+    Colour,
+    FaceFrame,
+    Landmarks,
+    Layer,
+    any_colour,
+    capsule,
+    ellipse,
+    filled,
+    lit,
+    over,
+    plain,
+    rounded,
+)
+
+
+def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
+    """A dark handle and a head of foam or wire mesh."""
+    frame = FaceFrame.of(landmarks)
+    head = frame.at(np.array([[rng.uniform(-0.5, 0.5), rng.uniform(0.75, 1.35)]]))
+    radius = frame.unit * rng.uniform(0.42, 0.68)
+    direction = rng.uniform(0.15, 0.85) * np.pi
+    away = np.array([[np.cos(direction), np.sin(direction)]])
+    outline = capsule(head, head + 8 * frame.unit * away, 0.6 * radius, 0.45 * radius)
+    grip = filled(size, outline)
+    ball = filled(size, ellipse(head, (radius, radius * rng.uniform(0.85, 1.0)), direction))
+    foam = any_colour(rng) if rng.uniform() < 0.4 else np.full(3, rng.uniform(0.1, 0.6))
+    mesh = plain(size, foam) * (1 + np.float32(0.2) * (wave(rng, size) * wave(rng, size))[..., None])
+    handle = Layer(rounded(plain(size, np.full(3, rng.uniform(0.05, 0.35))), grip, 0.4 * radius, 0.5), grip)
+    return over(handle, Layer(lit(rng, rounded(mesh, ball, radius, 0.5)), ball))

@@ -1,0 +1,26 @@
+"""Scarves and collars: cloth over the lower face with a wavy upper edge and folds."""
+
+import numpy as np
+from numpy.random import Generator
+
+from focus_ray.data.occluders.cloth import cloth
+from focus_ray.data.occluders.drawing import Colour, FaceFrame, Landmarks, Layer, Points, filled, lit, painted, stroked
+
+
+def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
+    """Everything below an edge between the tip of the nose and the chin, to the border of the picture."""
+    frame = FaceFrame.of(landmarks)
+    height, tilt = rng.uniform(0.65, 1.3), rng.normal(0, 0.15)
+    edge = _edge(rng, height, tilt)
+    below = np.array([[4.0, 8.0], [-4.0, 8.0]])
+    rgb = cloth(rng, size)
+    folds = [frame.at(_edge(rng, height + drop, tilt)) for drop in np.arange(1, 4) * rng.uniform(0.18, 0.4)]
+    rgb = painted(rgb, np.float32(rng.uniform(0.1, 0.5)) * stroked(size, folds, 0.08 * frame.unit), np.zeros(3))
+    return Layer(lit(rng, rgb), filled(size, frame.at(np.concatenate([edge, below]))))
+
+
+def _edge(rng: Generator, height: float, tilt: float) -> Points:
+    """A wavy line from left to right in face coordinates."""
+    x = np.linspace(-4, 4, 33)
+    waves = rng.uniform(0, 0.1, 3) @ np.sin(np.outer([0.8, 1.7, 3.1], x) + rng.uniform(0, 2 * np.pi, (3, 1)))
+    return np.stack([x, height + tilt * x + waves], 1)

@@ -1,0 +1,28 @@
+"""Skin blobs: a shapeless piece of skin before the face, in its own colour or another tone."""
+
+import numpy as np
+from numpy.random import Generator
+
+from focus_ray.data.occluders.cloth import noise
+from focus_ray.data.occluders.drawing import (
+    Colour,
+    FaceFrame,
+    Landmarks,
+    Layer,
+    blob,
+    filled,
+    lit,
+    plain,
+    rounded,
+    skin_like,
+)
+
+
+def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
+    """A smooth outline, shaded like a round body."""
+    frame = FaceFrame.of(landmarks)
+    centre = frame.at(np.array([[rng.uniform(-0.9, 0.9), rng.uniform(-0.8, 1.6)]]))
+    radius = frame.unit * rng.uniform(0.55, 1.1)
+    alpha = filled(size, blob(rng, centre, radius))
+    rgb = plain(size, skin_like(rng, skin)) + np.float32(rng.uniform(0, 0.02)) * noise(rng, size, 20, 1)
+    return Layer(lit(rng, rounded(rgb, alpha, 0.5 * radius, rng.uniform(0.1, 0.45))), alpha)

@@ -1,0 +1,81 @@
+"""A batch of face images with what is known about them: landmarks always, truth where there is any."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+UNOCCLUDED = "none"
+"""The family name of an image without an occluder."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B images of H x W px. Everything but images and landmarks is None where it is not known.
+
+    images: RGB in [0, 1]. landmarks: px, iBUG order, as a detector gives them; landmarks_true without its noise.
+    masks: 1 = visible face. region: 1 = the face covers the pixel, occluded or not.
+    theta: the 257 fitted parameters; vertices: mm, in the model frame.
+    families: the occluder family of each image or UNOCCLUDED. names: file names or other identifiers.
+    """
+
+    images: Float[Tensor, "B 3 H W"]
+    landmarks: Float[Tensor, "B 68 2"]
+    masks: Float[Tensor, "B 1 H W"] | None = None
+    theta: Float[Tensor, "B 257"] | None = None
+    vertices: Float[Tensor, "B V 3"] | None = None
+    families: list[str] | None = None
+    names: list[str] | None = None
+    landmarks_true: Float[Tensor, "B 68 2"] | None = None
+    region: Float[Tensor, "B 1 H W"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def occluded(self) -> Bool[Tensor, " B"] | None:
+        """Which images have an occluder, where the families are known."""
+        if self.families is None:
+            return None
+        return torch.tensor([family != UNOCCLUDED for family in self.families], dtype=torch.bool)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch with its tensors on a device."""
+        return Batch(**{key: value.to(device) if isinstance(value, Tensor) else value for key, value in self._items()})
+
+    def select(self, rows: Sequence[int]) -> "Batch":
+        """The named rows, in the named order."""
+        index = torch.as_tensor(list(rows), dtype=torch.int64)
+        return Batch(**{key: _rows(value, index) for key, value in self._items()})
+
+    def _items(self) -> list[tuple[str, Tensor | list[str] | None]]:
+        return [(field.name, getattr(self, field.name)) for field in fields(self)]
+
+
+class Faces(Protocol):
+    """Anything that makes a batch from image numbers."""
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The images with these numbers, in this order."""
+        ...
+
+
+def concatenate(batches: Sequence[Batch]) -> Batch:
+    """One batch from several of one kind: what one of them does not know, the result does not know."""
+    columns = zip(*(batch._items() for batch in batches), strict=True)
+    return Batch(**{column[0][0]: _joined([value for _, value in column]) for column in columns})
+
+
+def _rows(value: Tensor | list[str] | None, index: Tensor) -> Tensor | list[str] | None:
+    if isinstance(value, Tensor):
+        return value[index.to(value.device)]
+    return None if value is None else [value[row] for row in index.tolist()]
+
+
+def _joined(values: list) -> Tensor | list[str] | None:
+    if any(value is None for value in values):
+        return None
+    return torch.cat(values) if isinstance(values[0], Tensor) else [item for value in values for item in value]

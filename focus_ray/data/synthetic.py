@@ -1,0 +1,322 @@
+"""Synthetic faces whose truth is known exactly, made on the fly; image i of a split never depends on another image."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from numpy.random import Generator
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from focus_ray.data.appearance import AppearanceLaws, develop, paint
+from focus_ray.data.backgrounds import SceneryLaws, background
+from focus_ray.data.decode import decode
+from focus_ray.data.occluders import FAMILIES
+from focus_ray.data.occluders.drawing import Colour, Image, Layer, Mask, painted
+from focus_ray.data.sample import UNOCCLUDED, Batch
+from focus_ray.errors import ConfigError
+from focus_ray.focus.face.camera import REFERENCE_SIZE, Camera
+from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.face.parameters import CHANNELS, GROUPS, SH_BANDS
+from focus_ray.focus.render.renderer import Renderer
+from focus_ray.focus.settings import Settings
+
+Split = Literal["train", "heldout", "validation"]
+
+# The first words of every image's seed. Part of the data's definition: a change makes other faces.
+_SPLITS: dict[str, int] = {"train": 0, "heldout": 1, "validation": 2}
+_VISIBLE = 0.5  # of a pixel: the face is seen there
+
+
+class FaceLaws(Settings):
+    """Who is seen, from where, in what light. Coefficients are N(0, 1) in sigmas, by the model's own definition.
+
+    Values of embedded-recipe.md, section 1, except depth: the model frame at 1000 mm is already the aligned crop.
+    """
+
+    expression: float = Field(0.8, ge=0)  # factor on expression coefficients
+    yaw: float = Field(20.0, ge=0)  # degrees, standard deviation
+    pitch: float = Field(10.0, ge=0)
+    roll: float = Field(6.0, ge=0)
+    jitter: float = Field(2.5, ge=0)  # mm = px at 224, standard deviation: how far an aligned crop is off
+    depth: float = Field(30.0, ge=0)  # mm, standard deviation
+    light: tuple[float, float, float] = (2.5, 0.35, -0.8)  # mean of bands 0 (ambient), 1 (from above), 2 (frontal)
+    ambient_spread: float = Field(0.3, ge=0)
+    directional_spread: float = Field(0.35, ge=0)  # bands 1-3
+    second_band_spread: float = Field(0.1, ge=0)  # bands 4-8
+    light_colour: float = Field(0.08, ge=0)  # relative, each channel
+    light_colour_band: float = Field(0.05, ge=0)  # each channel and band by itself
+
+
+class OcclusionLaws(Settings):
+    """What hides the face, how often and how much. Share and sizes as in embedded-recipe.md, section 1."""
+
+    share: float = Field(0.55, ge=0, le=1)  # of the images
+    unseen: tuple[str, ...] = ("cup", "hand", "sunglasses", "surgical_mask")  # families that only held-out images show
+    unseen_share: float = Field(0.5, ge=0, le=1)  # of the occluded held-out images
+    hidden: tuple[float, float] = (0.06, 0.6)  # of the rendered face
+    attempts: int = Field(12, ge=1)  # drawings until one hides a share within these limits; then the nearest one
+    shadow: float = Field(0.3, ge=0, le=1)  # share of the occluders that throw a shadow on the face
+    shadow_strength: float = Field(0.35, ge=0, le=1)  # at most
+
+    @field_validator("unseen")
+    @classmethod
+    def _known(cls, unseen: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = sorted(set(unseen) - set(FAMILIES))
+        if unknown or not set(FAMILIES) - set(unseen):
+            raise ValueError(f"unseen must name some of the families {sorted(FAMILIES)}, and leave one for training")
+        return unseen
+
+
+class DetectorLaws(Settings):
+    """How far a landmark detector is off: standard deviations in px at 224 (embedded-recipe.md, section 1)."""
+
+    visible: float = Field(1.5, ge=0)
+    occluded: float = Field(3.5, ge=0)
+
+
+class SyntheticConfig(Settings):
+    """The synthetic world: all laws that images are drawn from. Same config, seed, split and index: same image."""
+
+    seed: int = Field(0, ge=0)
+    image_size: int = Field(64, ge=16)  # px
+    supersample: int = Field(2, ge=1)  # drawn this many times larger, then averaged
+    face: FaceLaws = FaceLaws()
+    appearance: AppearanceLaws = AppearanceLaws()
+    scenery: SceneryLaws = SceneryLaws()
+    occlusion: OcclusionLaws = OcclusionLaws()
+    detector: DetectorLaws = DetectorLaws()
+
+    @property
+    def unseen_families(self) -> tuple[str, ...]:
+        """Occluder families that only held-out images show."""
+        return self.occlusion.unseen
+
+    @property
+    def seen_families(self) -> tuple[str, ...]:
+        """Occluder families of training and validation images; held-out images show them too."""
+        return tuple(name for name in FAMILIES if name not in self.occlusion.unseen)
+
+
+class Streams(NamedTuple):
+    """An image's independent sources of chance: a change to one part of the world leaves the others as they were."""
+
+    face: Generator
+    view: Generator
+    appearance: Generator
+    scenery: Generator
+    occlusion: Generator
+    camera: Generator
+    detector: Generator
+
+
+class _Person(NamedTuple):
+    """All coefficients of one image, in sigmas, rad and mm; with the modes that the fitted model does not have."""
+
+    identity: np.ndarray
+    expression: np.ndarray
+    albedo: np.ndarray
+    light: np.ndarray
+    rotation: np.ndarray
+    translation: np.ndarray
+
+
+class _Drawn(NamedTuple):
+    """A face on its canvas before it is photographed."""
+
+    rgb: Image
+    region: Mask
+    landmarks: Float[np.ndarray, "68 2"]
+    skin: Colour
+
+
+class _Picture(NamedTuple):
+    """One finished image with its truth."""
+
+    rgb: UInt8[np.ndarray, "H W 3"]
+    mask: Bool[np.ndarray, "H W"]
+    region: Bool[np.ndarray, "H W"]
+    landmarks: Float[np.ndarray, "68 2"]
+    landmarks_true: Float[np.ndarray, "68 2"]
+    family: str
+
+
+class SyntheticFaces:
+    """An endless set of faces of a world model, seen by the camera of the fitted model."""
+
+    def __init__(self, world: MorphableModel, config: SyntheticConfig | None = None, split: Split = "train") -> None:
+        """world has at least the modes of theta (80, 64, 80); further ones are what the fitted model lacks.
+
+        Raises ConfigError for a world with fewer modes or an unknown split.
+        """
+        if split not in _SPLITS:
+            raise ConfigError(f"there is no split {split!r} of synthetic faces; choose one of {', '.join(_SPLITS)}")
+        modes = {"identity": world.n_identity, "expression": world.n_expression, "albedo": world.n_albedo}
+        few = [group.name for group in GROUPS if modes.get(group.name, group.size) < group.size]
+        if few:
+            raise ConfigError(
+                f"the world model has too few modes of {', '.join(few)}; use one with at least 80, 64, 80"
+            )
+        self.world = world
+        self.config = config or SyntheticConfig()
+        self.split = split
+        canvas = self.config.image_size * self.config.supersample
+        self._renderer = Renderer(world, Camera(image_size=canvas))
+        self._unit = self.config.image_size / REFERENCE_SIZE
+
+    @torch.no_grad()
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The images with these numbers. Thread-safe; the work is done without the GIL where it is heavy."""
+        streams = [self._streams(index) for index in indices]
+        people = [self._person(stream) for stream in streams]
+        vertices = self._decoded([np.concatenate([p.identity, p.expression]) for p in people], shape=True)
+        albedo = self._decoded([p.albedo for p in people], shape=False)
+        pictures = [self._picture(*parts) for parts in zip(streams, people, vertices, albedo, strict=True)]
+        return Batch(
+            images=_stacked([picture.rgb for picture in pictures]).permute(0, 3, 1, 2).float().div(255).contiguous(),
+            landmarks=_stacked([picture.landmarks for picture in pictures]),
+            masks=_stacked([picture.mask for picture in pictures]).float()[:, None],
+            theta=torch.from_numpy(np.stack([_theta(person) for person in people])),
+            vertices=vertices,
+            families=[picture.family for picture in pictures],
+            names=[f"{self.split}-{index:06d}" for index in indices],
+            landmarks_true=_stacked([picture.landmarks_true for picture in pictures]),
+            region=_stacked([picture.region for picture in pictures]).float()[:, None],
+        )
+
+    def _streams(self, index: int) -> Streams:
+        root = np.random.SeedSequence((self.config.seed, _SPLITS[self.split], index))
+        return Streams(*(Generator(np.random.Philox(child)) for child in root.spawn(len(Streams._fields))))
+
+    def _person(self, streams: Streams) -> _Person:
+        laws, world, face, view = self.config.face, self.world, streams.face, streams.view
+        # A stream for each basis, leading modes first: a world with more modes shows the same people in more detail.
+        modes = [rng.standard_normal(count) for rng, count in zip(face.spawn(3), _counts(world), strict=True)]
+        degrees = view.standard_normal(3) * np.array([laws.pitch, laws.yaw, laws.roll])
+        return _Person(
+            identity=modes[0],
+            expression=modes[1] * laws.expression,
+            albedo=modes[2],
+            light=_light(view, laws),
+            rotation=np.deg2rad(degrees),
+            translation=view.standard_normal(3) * np.array([laws.jitter, laws.jitter, laws.depth]),
+        )
+
+    def _decoded(self, coefficients: list[np.ndarray], shape: bool) -> Float[Tensor, "B V 3"]:
+        world = self.world
+        mean, basis = (world.mean, world.shape_basis) if shape else (world.mean_albedo, world.albedo_basis)
+        return decode(torch.from_numpy(np.stack(coefficients).astype(np.float32)), mean, basis)
+
+    def _picture(self, streams: Streams, person: _Person, vertices: Tensor, albedo: Tensor) -> _Picture:
+        config = self.config
+        drawn = self._drawn(streams.appearance, person, vertices, albedo)
+        canvas = len(drawn.rgb)
+        scene = background(streams.scenery, canvas, drawn.landmarks, drawn.skin, config.scenery)
+        scene = painted(scene, drawn.region, drawn.rgb)
+        family, layer = self._occluder(streams.occlusion, drawn)
+        alpha = np.zeros_like(drawn.region)
+        if layer is not None:
+            scene, alpha = _covered(streams.occlusion, scene, layer, config.occlusion), layer.alpha
+        landmarks_true = (drawn.landmarks + 0.5) / config.supersample - 0.5
+        noise = self._detector_noise(streams.detector, alpha, drawn.landmarks)
+        region = self._averaged(drawn.region) >= _VISIBLE
+        visible = self._averaged(drawn.region * (1 - alpha)) >= _VISIBLE
+        return _Picture(
+            rgb=develop(streams.camera, self._averaged(scene), config.appearance),
+            mask=visible,
+            region=region,
+            landmarks=(landmarks_true + noise).astype(np.float32),
+            landmarks_true=landmarks_true.astype(np.float32),
+            family=family,
+        )
+
+    def _drawn(self, rng: Generator, person: _Person, vertices: Tensor, albedo: Tensor) -> _Drawn:
+        """Paint and render one face. One image at a time: its bits must not depend on its neighbours."""
+        shape, landmarks = self._mean_shape
+        painted_albedo = paint(rng, albedo.numpy(), shape, landmarks, self.config.appearance)
+        arguments = (vertices, painted_albedo, person.light, person.rotation, person.translation)
+        rendering = self._renderer.render(*(torch.as_tensor(value, dtype=torch.float32)[None] for value in arguments))
+        rgb = np.ascontiguousarray(rendering.image[0].permute(1, 2, 0).numpy())
+        region = rendering.mask[0, 0].numpy()
+        skin = np.array(cv2.mean(rgb, region.astype(np.uint8))[:3])
+        return _Drawn(rgb, region, rendering.landmarks[0].numpy(), np.clip(skin, 0, 1))
+
+    @cached_property
+    def _mean_shape(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.world.mean.numpy(), self.world.landmarks(self.world.mean[None])[0].numpy()
+
+    def _occluder(self, rng: Generator, drawn: _Drawn) -> tuple[str, Layer | None]:
+        """The family and drawing of an occluder that hides an allowed share of the face, or none."""
+        laws = self.config.occlusion
+        if rng.uniform() >= laws.share:
+            return UNOCCLUDED, None
+        pool = self._pool(rng)
+        family = pool[int(rng.integers(len(pool)))]
+        low, high = laws.hidden
+        face, best, miss = max(float(drawn.region.sum()), 1.0), None, np.inf
+        for _ in range(laws.attempts):
+            layer = FAMILIES[family](rng, len(drawn.rgb), drawn.landmarks, drawn.skin)
+            hidden = float((drawn.region * (layer.alpha > _VISIBLE)).sum()) / face
+            distance = max(low - hidden, hidden - high, 0.0)
+            if distance < miss:
+                best, miss = layer, distance
+            if distance == 0:
+                break
+        return family, best
+
+    def _pool(self, rng: Generator) -> tuple[str, ...]:
+        config = self.config
+        if self.split == "heldout" and config.unseen_families and rng.uniform() < config.occlusion.unseen_share:
+            return config.unseen_families
+        return config.seen_families
+
+    def _averaged(self, canvas: np.ndarray) -> np.ndarray:
+        size = self.config.image_size
+        return cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
+
+    def _detector_noise(
+        self, rng: Generator, alpha: Mask, landmarks: Float[np.ndarray, "68 2"]
+    ) -> Float[np.ndarray, "68 2"]:
+        laws = self.config.detector
+        column, row = np.clip(np.rint(landmarks), 0, len(alpha) - 1).astype(int).T
+        hidden = alpha[row, column] >= _VISIBLE
+        sigma = np.where(hidden, laws.occluded, laws.visible) * self._unit
+        return sigma[:, None] * rng.standard_normal(landmarks.shape)
+
+
+def _counts(world: MorphableModel) -> tuple[int, int, int]:
+    return world.n_identity, world.n_expression, world.n_albedo
+
+
+def _light(rng: Generator, laws: FaceLaws) -> Float[np.ndarray, " 27"]:
+    """R9|G9|B9: a white light of random direction, tinted as a whole and a little in each band."""
+    mean = np.zeros(SH_BANDS)
+    mean[: len(laws.light)] = laws.light
+    spread = np.array([laws.ambient_spread, *[laws.directional_spread] * 3, *[laws.second_band_spread] * 5])
+    white = mean + spread * rng.standard_normal(SH_BANDS)
+    tint = 1 + laws.light_colour * rng.standard_normal((CHANNELS, 1))
+    return (white * tint + laws.light_colour_band * rng.standard_normal((CHANNELS, SH_BANDS))).reshape(-1)
+
+
+def _theta(person: _Person) -> Float[np.ndarray, " 257"]:
+    """What the fitted model can say about this image: its leading modes, light and camera."""
+    leading = [values[: group.size] for values, group in zip(person, GROUPS, strict=True)]
+    return np.concatenate(leading).astype(np.float32)
+
+
+def _covered(rng: Generator, scene: Image, layer: Layer, laws: OcclusionLaws) -> Image:
+    """The scene behind an occluder, sometimes with the occluder's soft shadow on it."""
+    if rng.uniform() < laws.shadow:
+        size = len(scene)
+        shift = np.array([[1, 0, rng.normal(0, 0.025) * size], [0, 1, rng.uniform(0.01, 0.06) * size]])
+        soft = cv2.GaussianBlur(cv2.warpAffine(layer.alpha, shift, (size, size)), (0, 0), 0.015 * size)
+        scene = scene * (1 - np.float32(rng.uniform(0, laws.shadow_strength)) * soft)[..., None]
+    return painted(scene, layer.alpha, np.clip(layer.rgb, 0, 1).astype(np.float32))
+
+
+def _stacked(arrays: list[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays))
