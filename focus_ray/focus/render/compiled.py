@@ -17,19 +17,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# IEEE division (x / 0 is not an exception), nothing reordered or contracted into fused multiply-adds.
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
+
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function as machine code, kept in numba's cache where some folder can be written.
 
-    IEEE arithmetic in the order written (no contraction into fused multiply-adds): the watertightness of the
-    rasterizer and its equality with the torch back end rest on it.
+    Arithmetic happens in the order written: the watertightness of the rasterizer and its equality with the torch back
+    end rest on it.
     """
     # The test run wraps every function to check shapes; numba must see the function itself.
     source = inspect.unwrap(function)
     try:
-        return numba.njit(nogil=True, cache=True, fastmath=False)(source)
+        return numba.njit(cache=True, **_OPTIONS)(source)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return numba.njit(nogil=True, fastmath=False)(source)
+        return numba.njit(**_OPTIONS)(source)
 
 
 def array(tensor: Tensor) -> np.ndarray:

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from focus_ray.focus.render.backends import AUTO, resolve
+from focus_ray.focus.render.checks import check_mesh
 
 # Squared length (mm^4) under which a sum of normals has no direction: the normal is 0 there, and so is its gradient.
 _NO_DIRECTION = 1e-24
@@ -19,13 +20,12 @@ def vertex_normals(
     divides by the sum of the areas instead of normalising; unit length is what spherical harmonics are made for.
     A vertex without a triangle, or with degenerate ones only, has the normal 0.
 
-    Raises ValueError when faces point outside the vertices, ConfigError for an unusable back end.
+    Raises TypeError or ValueError for arguments of another shape or kind, ConfigError for an unusable back end.
     """
+    check_mesh(vertices, faces)
     if resolve(backend, vertices) == "numba":
         from focus_ray.focus.render.geometry_numba import vertex_normals as compiled_normals
 
-        if len(faces) and (int(faces.min()) < 0 or int(faces.max()) >= vertices.shape[1]):
-            raise ValueError(f"faces point outside the {vertices.shape[1]} vertices; use the mesh's own faces")
         return compiled_normals(vertices, faces, _NO_DIRECTION)
     return _vertex_normals(vertices, faces.long())
 

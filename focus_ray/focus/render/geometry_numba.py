@@ -33,7 +33,7 @@ class _VertexNormals(torch.autograd.Function):
         ctx: Any, normal_gradient: Tensor
     ) -> tuple[Tensor, None, None]:
         vertices, faces = ctx.saved_tensors
-        gradient = torch.zeros(vertices.shape, dtype=vertices.dtype)
+        gradient = torch.empty(vertices.shape, dtype=vertices.dtype)
         arrays = (array(vertices), array(faces), ctx.no_direction, array(normal_gradient), gradient.numpy())
         over_images(_normals_backward, len(vertices), *arrays)
         return gradient, None, None
@@ -75,6 +75,7 @@ def _normals_backward(first, last, vertices, faces, no_direction, normal_gradien
     total = np.empty((vertices.shape[1], 3))
     for image in range(first, last):
         corners, to_corners = vertices[image], gradient[image]
+        to_corners[:] = 0.0
         _sum_around_vertices(corners, faces, total)
         for vertex in range(total.shape[0]):
             x, y, z = total[vertex]

@@ -54,17 +54,24 @@ class _Interpolate(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, None, None]:
         vertices_screen, attributes, *_ = ctx.saved_tensors
         # contiguous whatever the inputs were: the kernels write through numpy views
-        to_vertices = torch.zeros(vertices_screen.shape, dtype=vertices_screen.dtype)
-        to_attributes = torch.zeros(attributes.shape, dtype=attributes.dtype)
+        to_vertices = torch.empty(vertices_screen.shape, dtype=vertices_screen.dtype)
+        to_attributes = torch.empty(attributes.shape, dtype=attributes.dtype)
         arrays = [array(tensor) for tensor in (*ctx.saved_tensors, image_gradient)]
         over_images(_blend_backward, len(vertices_screen), *arrays, to_vertices.numpy(), to_attributes.numpy())
         return to_vertices, to_attributes, None, None
 
 
 @compiled
-def _seen_from(corners, vertex, x, y):
+def _corners_of(faces, face):
+    """The three vertices of a triangle, unsigned: an index that cannot be negative is read without a wrap-around."""
+    return np.uintp(faces[face, 0]), np.uintp(faces[face, 1]), np.uintp(faces[face, 2])
+
+
+@compiled
+def _seen_from(vertices, image, vertex, x, y):
     """(u, v) of a vertex relative to the pixel, and its depth, in double."""
-    return np.float64(corners[vertex, 0]) - x, np.float64(corners[vertex, 1]) - y, np.float64(corners[vertex, 2])
+    u, v, z = vertices[image, vertex, 0], vertices[image, vertex, 1], vertices[image, vertex, 2]
+    return np.float64(u) - x, np.float64(v) - y, np.float64(z)
 
 
 @compiled
@@ -78,101 +85,112 @@ def _draw(first, last, vertices, faces, cull_back, ids):
     """Z-buffer: one pass over the triangles of each image; the nearest wins, at equal depth the lower id."""
     height, width = ids.shape[1:]
     nearest = np.empty((height, width))  # inverse depth, 1/mm
-    for image in range(first, last):
+    for image in range(np.uintp(first), np.uintp(last)):
         nearest[:] = 0.0
         ids[image] = -1
-        for face in range(faces.shape[0]):
-            u0, v0, z0 = _seen_from(vertices[image], faces[face, 0], 0.0, 0.0)
-            u1, v1, z1 = _seen_from(vertices[image], faces[face, 1], 0.0, 0.0)
-            u2, v2, z2 = _seen_from(vertices[image], faces[face, 2], 0.0, 0.0)
-            # pixel centres between the extremes: most triangles of a fine mesh have none
+        for face in range(np.uintp(faces.shape[0])):
+            i, j, k = _corners_of(faces, face)
+            u0, v0, z0 = _seen_from(vertices, image, i, 0.0, 0.0)
+            u1, v1, z1 = _seen_from(vertices, image, j, 0.0, 0.0)
+            u2, v2, z2 = _seen_from(vertices, image, k, 0.0, 0.0)
+            # pixel centres between the extremes: a small triangle may have none
             left, right = np.ceil(max(min(u0, u1, u2), 0.0)), np.floor(min(max(u0, u1, u2), width - 1.0))
             top, bottom = np.ceil(max(min(v0, v1, v2), 0.0)), np.floor(min(max(v0, v1, v2), height - 1.0))
-            if left > right or top > bottom:
+            if (left > right) | (top > bottom):
                 continue
-            in_front = z0 > 0.0 and z1 > 0.0 and z2 > 0.0
-            if not (in_front and np.isfinite(u0 + u1 + u2 + v0 + v1 + v2 + z0 + z1 + z2)):
+            in_front = (z0 > 0.0) & (z1 > 0.0) & (z2 > 0.0)
+            if not (in_front & np.isfinite(u0 + u1 + u2 + v0 + v1 + v2 + z0 + z1 + z2)):
                 continue
-            q0, q1, q2 = 1.0 / z0, 1.0 / z1, 1.0 / z2
+            z01, z12, z20 = z0 * z1, z1 * z2, z2 * z0
             for y in range(int(top), int(bottom) + 1):
+                y0, y1, y2 = v0 - y, v1 - y, v2 - y
                 for x in range(int(left), int(right) + 1):
-                    e0, e1, e2 = _edges(u0 - x, v0 - y, u1 - x, v1 - y, u2 - x, v2 - y)
-                    front = e0 <= 0.0 and e1 <= 0.0 and e2 <= 0.0
-                    back = e0 >= 0.0 and e1 >= 0.0 and e2 >= 0.0 and not cull_back
-                    area = e0 + e1 + e2
-                    if (front or back) and area != 0.0:
-                        inverse_depth = (e0 * q0 + e1 * q1 + e2 * q2) / area
-                        if inverse_depth > nearest[y, x]:
-                            nearest[y, x] = inverse_depth
-                            ids[image, y, x] = face
+                    e0, e1, e2 = _edges(u0 - x, y0, u1 - x, y1, u2 - x, y2)
+                    front, back = max(e0, e1, e2) <= 0.0, min(e0, e1, e2) >= 0.0
+                    if front | (back & (not cull_back)):
+                        # not a number for a triangle without area, and then never the nearest
+                        inverse_depth = (e0 * z12 + e1 * z20 + e2 * z01) / ((e0 + e1 + e2) * (z01 * z2))
+                        if inverse_depth > nearest[np.uintp(y), np.uintp(x)]:
+                            nearest[np.uintp(y), np.uintp(x)] = inverse_depth
+                            ids[image, np.uintp(y), np.uintp(x)] = face
 
 
 @compiled
 def _blend(first, last, vertices, attributes, faces, ids, output):
-    """Perspective-correct mean of the corners' attributes in each pixel: b_i = (e_i / z_i) / sum_j (e_j / z_j)."""
-    height, width = ids.shape[1:]
-    for image in range(first, last):
+    """Perspective-correct mean of the corners' attributes in each pixel: b_i = (e_i / z_i) / sum_j (e_j / z_j).
+
+    Multiplied by z0 z1 z2 above and below, so that one division is left.
+    """
+    height, width, channels = np.uintp(ids.shape[1]), np.uintp(ids.shape[2]), np.uintp(attributes.shape[2])
+    for image in range(np.uintp(first), np.uintp(last)):
         output[image] = 0.0
-        values = attributes[image]
         for y in range(height):
             for x in range(width):
                 face = ids[image, y, x]
                 if face < 0:
                     continue
-                i, j, k = faces[face]
-                x0, y0, z0 = _seen_from(vertices[image], i, x, y)
-                x1, y1, z1 = _seen_from(vertices[image], j, x, y)
-                x2, y2, z2 = _seen_from(vertices[image], k, x, y)
+                i, j, k = _corners_of(faces, np.uintp(face))
+                x0, y0, z0 = _seen_from(vertices, image, i, np.float64(x), np.float64(y))
+                x1, y1, z1 = _seen_from(vertices, image, j, np.float64(x), np.float64(y))
+                x2, y2, z2 = _seen_from(vertices, image, k, np.float64(x), np.float64(y))
                 e0, e1, e2 = _edges(x0, y0, x1, y1, x2, y2)
-                w0, w1, w2 = e0 / z0, e1 / z1, e2 / z2
+                w0, w1, w2 = e0 * (z1 * z2), e1 * (z2 * z0), e2 * (z0 * z1)
                 total = w0 + w1 + w2
-                if total == 0.0 or not np.isfinite(total):
+                if (total == 0.0) | (not np.isfinite(total)):
                     continue
-                b0, b1, b2 = w0 / total, w1 / total, w2 / total
-                for c in range(values.shape[1]):
-                    output[image, c, y, x] = b0 * values[i, c] + b1 * values[j, c] + b2 * values[k, c]
+                share = 1.0 / total
+                b0, b1, b2 = w0 * share, w1 * share, w2 * share
+                for c in range(channels):
+                    mean = b0 * attributes[image, i, c] + b1 * attributes[image, j, c] + b2 * attributes[image, k, c]
+                    output[image, c, y, x] = mean
 
 
 @compiled
 def _blend_backward(first, last, vertices, attributes, faces, ids, gradient, to_vertices, to_attributes):
-    """With w_i = e_i / z_i, s = sum w: dL/dw_i = (dL/db_i - sum_j b_j dL/db_j) / s, then through e_i and z_i."""
-    height, width = ids.shape[1:]
-    for image in range(first, last):
-        values, to_values, to_corners = attributes[image], to_attributes[image], to_vertices[image]
+    """With w_i = e_i / z_i, s = sum w: dL/dw_i = (dL/db_i - sum_j b_j dL/db_j) / s, then through e_i and z_i.
+
+    As in the forward pass, w_i and s are multiplied by z0 z1 z2.
+    """
+    height, width, channels = np.uintp(ids.shape[1]), np.uintp(ids.shape[2]), np.uintp(attributes.shape[2])
+    for image in range(np.uintp(first), np.uintp(last)):
+        to_vertices[image] = 0.0
+        to_attributes[image] = 0.0
         for y in range(height):
             for x in range(width):
                 face = ids[image, y, x]
                 if face < 0:
                     continue
-                i, j, k = faces[face]
-                x0, y0, z0 = _seen_from(vertices[image], i, x, y)
-                x1, y1, z1 = _seen_from(vertices[image], j, x, y)
-                x2, y2, z2 = _seen_from(vertices[image], k, x, y)
+                i, j, k = _corners_of(faces, np.uintp(face))
+                x0, y0, z0 = _seen_from(vertices, image, i, np.float64(x), np.float64(y))
+                x1, y1, z1 = _seen_from(vertices, image, j, np.float64(x), np.float64(y))
+                x2, y2, z2 = _seen_from(vertices, image, k, np.float64(x), np.float64(y))
                 e0, e1, e2 = _edges(x0, y0, x1, y1, x2, y2)
-                w0, w1, w2 = e0 / z0, e1 / z1, e2 / z2
+                z12, z20, z01 = z1 * z2, z2 * z0, z0 * z1
+                w0, w1, w2 = e0 * z12, e1 * z20, e2 * z01
                 total = w0 + w1 + w2
-                if total == 0.0 or not np.isfinite(total):
+                if (total == 0.0) | (not np.isfinite(total)):
                     continue
-                b0, b1, b2 = w0 / total, w1 / total, w2 / total
+                share = 1.0 / total
+                b0, b1, b2 = w0 * share, w1 * share, w2 * share
                 to_b0, to_b1, to_b2 = 0.0, 0.0, 0.0
-                for c in range(values.shape[1]):
+                for c in range(channels):
                     g = np.float64(gradient[image, c, y, x])
-                    to_b0 += g * values[i, c]
-                    to_b1 += g * values[j, c]
-                    to_b2 += g * values[k, c]
-                    to_values[i, c] += b0 * g
-                    to_values[j, c] += b1 * g
-                    to_values[k, c] += b2 * g
+                    to_b0 += g * attributes[image, i, c]
+                    to_b1 += g * attributes[image, j, c]
+                    to_b2 += g * attributes[image, k, c]
+                    to_attributes[image, i, c] += b0 * g
+                    to_attributes[image, j, c] += b1 * g
+                    to_attributes[image, k, c] += b2 * g
                 mean = b0 * to_b0 + b1 * to_b1 + b2 * to_b2
-                to_e0 = (to_b0 - mean) / (total * z0)
-                to_e1 = (to_b1 - mean) / (total * z1)
-                to_e2 = (to_b2 - mean) / (total * z2)
-                to_corners[i, 0] += to_e2 * y1 - to_e1 * y2
-                to_corners[i, 1] += to_e1 * x2 - to_e2 * x1
-                to_corners[i, 2] -= to_e0 * w0
-                to_corners[j, 0] += to_e0 * y2 - to_e2 * y0
-                to_corners[j, 1] += to_e2 * x0 - to_e0 * x2
-                to_corners[j, 2] -= to_e1 * w1
-                to_corners[k, 0] += to_e1 * y0 - to_e0 * y1
-                to_corners[k, 1] += to_e0 * x1 - to_e1 * x0
-                to_corners[k, 2] -= to_e2 * w2
+                to_w0, to_w1, to_w2 = (to_b0 - mean) * share, (to_b1 - mean) * share, (to_b2 - mean) * share
+                to_e0, to_e1, to_e2 = to_w0 * z12, to_w1 * z20, to_w2 * z01
+                per_z = 1.0 / (z01 * z2)
+                to_vertices[image, i, 0] += to_e2 * y1 - to_e1 * y2
+                to_vertices[image, i, 1] += to_e1 * x2 - to_e2 * x1
+                to_vertices[image, i, 2] -= to_w0 * w0 * (z12 * per_z)
+                to_vertices[image, j, 0] += to_e0 * y2 - to_e2 * y0
+                to_vertices[image, j, 1] += to_e2 * x0 - to_e0 * x2
+                to_vertices[image, j, 2] -= to_w1 * w1 * (z20 * per_z)
+                to_vertices[image, k, 0] += to_e1 * y0 - to_e0 * y1
+                to_vertices[image, k, 1] += to_e0 * x1 - to_e1 * x0
+                to_vertices[image, k, 2] -= to_w2 * w2 * (z01 * per_z)

@@ -1,0 +1,47 @@
+"""What the renderer's public ops ask of their arguments; the messages say what was given and what to give."""
+
+import torch
+from torch import Tensor
+
+BACKGROUND = -1
+"""The id of a pixel that sees no triangle."""
+
+
+def check_mesh(vertices: Tensor, faces: Tensor) -> None:
+    """vertices [B, V, 3], and faces [F, 3] that index them."""
+    if vertices.ndim != 3 or vertices.shape[2] != 3:
+        raise ValueError(f"vertices are {list(vertices.shape)}; give [B, V, 3]")
+    if not vertices.is_floating_point():
+        raise TypeError(f"vertices are {vertices.dtype}; give floating-point numbers")
+    if faces.ndim != 2 or faces.shape[1] != 3:
+        raise ValueError(f"faces are {list(faces.shape)}; give [F, 3]")
+    _check_indices("faces", faces, 0, vertices.shape[1], vertices.device)
+
+
+def check_attributes(attributes: Tensor, vertices: Tensor) -> None:
+    """attributes [B, V, D] that belong to the vertices."""
+    batch, n_vertices, _ = vertices.shape
+    if attributes.ndim != 3 or attributes.shape[:2] != (batch, n_vertices):
+        raise ValueError(f"attributes are {list(attributes.shape)}; give [{batch}, {n_vertices}, D] like the vertices")
+    if attributes.dtype != vertices.dtype or attributes.device != vertices.device:
+        raise TypeError("attributes and vertices differ in type or device; convert one of them")
+
+
+def check_ids(ids: Tensor, vertices: Tensor, faces: Tensor) -> None:
+    """ids [B, H, W] of the faces, or BACKGROUND."""
+    if ids.ndim != 3 or len(ids) != len(vertices):
+        raise ValueError(f"ids are {list(ids.shape)}; give [{len(vertices)}, H, W] as rasterize returns them")
+    _check_indices("ids", ids, BACKGROUND, len(faces), vertices.device)
+
+
+def _check_indices(name: str, indices: Tensor, low: int, high: int, device: torch.device) -> None:
+    if indices.dtype not in (torch.int32, torch.int64):
+        raise TypeError(f"{name} are {indices.dtype}; give int64")
+    if indices.device != device:
+        raise TypeError(f"{name} are on {indices.device} and the vertices on {device}; move one of them")
+    # The kernels trust their indices. On an accelerator the look would stall the queue, and its indexing checks itself.
+    if device.type == "cpu" and indices.numel() > 0:
+        values = indices.numpy()  # numpy's one thread: torch's would spin on and compete with the kernels that follow
+        least, most = values.min(), values.max()
+        if least < low or most >= high:
+            raise ValueError(f"{name} hold indices in {least}..{most}, outside {low}..{high - 1}; use the mesh's own")
