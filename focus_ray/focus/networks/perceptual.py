@@ -4,7 +4,7 @@ Gradients flow to the images and never to the network.
 """
 
 import copy
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from focus_ray.focus.face.landmarks import five_points
 from focus_ray.focus.networks.alignment import align
 from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
 from focus_ray.focus.networks.identity import CROP_SIZE, IResNet50
+
+Module = TypeVar("Module", bound=nn.Module)  # typing.Self, in a form that the shape checker of the tests knows
 
 
 @runtime_checkable
@@ -37,10 +39,10 @@ class Frozen(nn.Module):
         self.network = network
         self.eval().requires_grad_(False)
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self: Module, mode: bool = True) -> Module:
         return super().train(False)
 
-    def requires_grad_(self, requires_grad: bool = True) -> Self:
+    def requires_grad_(self: Module, requires_grad: bool = True) -> Module:
         return super().requires_grad_(False)
 
 
