@@ -53,7 +53,8 @@ def _read_torch(path: Path, start: bytes, max_bytes: int) -> Any:
     try:
         if start.startswith(ZIP_MAGIC):
             _check_archive(path, max_bytes)
-        return torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
+        with path.open("rb") as file:  # an open file: by its name, a path could be taken for another format
+            return torch.load(file, map_location="cpu", weights_only=True)  # noqa: TID251
     except pickle.UnpicklingError:
         raise CheckpointError(f"{path} is damaged or holds more than tensors; convert it to safetensors") from None
     except CheckpointError:

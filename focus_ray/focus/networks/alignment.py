@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-# ArcFace's template at 112 px: right eye, left eye, nose tip, right and left mouth corner (method of arcface_torch).
+# ArcFace's template at 112 px: right eye, left eye, nose tip, right and left mouth corner, in px.
 TEMPLATE = (
     (38.2946, 51.6963),
     (73.5318, 51.5014),
