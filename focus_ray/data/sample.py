@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -44,17 +44,18 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with its tensors on a device."""
-        return Batch(**{key: value.to(device) if isinstance(value, Tensor) else value for key, value in self._items()})
+        return Batch(**{key: _moved(value, device) for key, value in self._items()})
 
     def select(self, rows: Sequence[int]) -> "Batch":
         """The named rows, in the named order."""
         index = torch.as_tensor(list(rows), dtype=torch.int64)
         return Batch(**{key: _rows(value, index) for key, value in self._items()})
 
-    def _items(self) -> list[tuple[str, Tensor | list[str] | None]]:
+    def _items(self) -> list[tuple[str, Any]]:
         return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
+@runtime_checkable
 class Faces(Protocol):
     """Anything that makes a batch from image numbers."""
 
@@ -69,13 +70,17 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
     return Batch(**{column[0][0]: _joined([value for _, value in column]) for column in columns})
 
 
-def _rows(value: Tensor | list[str] | None, index: Tensor) -> Tensor | list[str] | None:
+def _moved(value: Any, device: torch.device | str) -> Any:
+    return value.to(device) if isinstance(value, Tensor) else value
+
+
+def _rows(value: Any, index: Tensor) -> Any:
     if isinstance(value, Tensor):
         return value[index.to(value.device)]
     return None if value is None else [value[row] for row in index.tolist()]
 
 
-def _joined(values: list) -> Tensor | list[str] | None:
+def _joined(values: list[Any]) -> Any:
     if any(value is None for value in values):
         return None
     return torch.cat(values) if isinstance(values[0], Tensor) else [item for value in values for item in value]

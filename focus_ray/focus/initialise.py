@@ -1,7 +1,5 @@
 """The unsupervised initialisation (section 3.3): warm-up on renders, a robust autoencoder, a segmenter on its residuals."""
 
-import copy
-
 import torch
 from pydantic import Field
 from torch import nn
@@ -63,7 +61,7 @@ def warmup_step(
 
 def freeze_perceptual(state: TrainState) -> None:
     """Make the warm-up encoder the perceptual network F: a frozen copy of what it knows of faces now."""
-    state.focus.perceptual = EncoderPerceptual(copy.deepcopy(state.focus.encoder))
+    state.focus.perceptual = EncoderPerceptual(state.focus.encoder)
 
 
 def init_step(

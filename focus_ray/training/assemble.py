@@ -1,11 +1,12 @@
 """The parts of a run, from its configuration: face model, networks with their starting weights, and what is trained on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from focus_ray import model
 from focus_ray.config import RunConfig
+from focus_ray.data.cache import CachedFaces
 from focus_ray.data.photos import PhotoFolder
 from focus_ray.data.sample import Batch, Faces
 from focus_ray.data.sampler import batch_indices, epoch_of
@@ -14,6 +15,9 @@ from focus_ray.errors import ConfigError
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.face.parametric import parametric_face
+from focus_ray.focus.networks.encoder import ResNet50Encoder
+from focus_ray.focus.networks.identity import load_arcface
+from focus_ray.focus.networks.perceptual import IdentityPerceptual
 from focus_ray.storage.weights import read_weights
 
 FITTED_MODES = (80, 64, 80)  # theta's
@@ -62,8 +66,8 @@ def start_focus(config: RunConfig, face: MorphableModel) -> Focus:
                 f"preset {config.preset!r} looks through ArcFace; give arcface_torch's backbone.pth with "
                 "--set model.perceptual.weights=FILE, or use --preset embedded"
             )
-        focus.perceptual.load_arcface(read_weights(config.model.perceptual.weights))
-    if config.model.encoder.weights is not None:
+        focus.perceptual = IdentityPerceptual(load_arcface(read_weights(config.model.perceptual.weights)))
+    if config.model.encoder.weights is not None and isinstance(focus.encoder, ResNet50Encoder):
         focus.encoder.load_imagenet(read_weights(config.model.encoder.weights))
     return focus
 
@@ -71,7 +75,7 @@ def start_focus(config: RunConfig, face: MorphableModel) -> Focus:
 def synthetic_data(config: RunConfig, world: MorphableModel) -> TrainingData:
     """Synthetic faces for training and, by another seed and split, held out."""
     laws = config.data.synthetic.model_copy(update={"image_size": config.model.camera.image_size})
-    train = CachedFaces(SyntheticFaces(world, laws.model_copy(update={"seed": config.seed}), "train"))
+    train = CachedFaces(SyntheticFaces(world, laws.model_copy(update={"seed": config.seed}), "train"), config.data.size)
     heldout = SyntheticFaces(world, laws.model_copy(update={"seed": config.heldout.seed}), "heldout")
 
     def batch_of(step: int) -> Batch:

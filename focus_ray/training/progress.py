@@ -1,10 +1,11 @@
 """What a run tells while it runs; the command line draws it, everything else stays silent."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from focus_ray.training.loop import StepRecord
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Somebody who watches a run."""
 

@@ -1,4 +1,4 @@
-"""The folder of a run: config.json, history.jsonl, metrics.json, sheets/, checkpoints/, model/, and the face model itself."""
+"""The folder of a run: config, history, metrics, sheets/, checkpoints/, model/, and the face model it was trained with."""
 
 import json
 from pathlib import Path

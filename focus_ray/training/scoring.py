@@ -1,11 +1,11 @@
-"""A model against faces whose truth is known: one pass, refined, and beside them what no mask and the true mask would give.
+"""A model against faces whose truth is known: one pass, refined, and what no mask and the true mask would give.
 
 mean_face         theta = 0 of the head: what no fitting gives; all-ones mask
 all_ones          the model's one-pass fit, judged with an all-ones mask
 focus             the model's one-pass fit and mask
 refined           the fit refined under the model's mask, re-estimated on the way
 refined_all_ones  refined under an all-ones mask: what occlusions do to a fit that ignores them
-refined_oracle    refined under the true mask: what a perfect segmenter would give; mask figures are the model's on that fit
+refined_oracle    refined under the true mask: what a perfect segmenter would give; masks judged: the model's on it
 """
 
 from collections.abc import Callable, Iterator

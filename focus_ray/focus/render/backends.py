@@ -1,7 +1,7 @@
 """The rasterizer back ends by name: modules with the two functions of Backend (docs/rasterizers.md)."""
 
 from importlib import import_module
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -20,6 +20,7 @@ _MODULES = {
 BACKENDS = (AUTO, *_MODULES)
 
 
+@runtime_checkable
 class Backend(Protocol):
     """What a back end module offers; arguments arrive checked, on one device."""
 
