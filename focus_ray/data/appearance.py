@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy.random import Generator
-from pydantic import Field
+from pydantic import NonNegativeFloat, NonNegativeInt
 
+from focus_ray.data.laws import Share
 from focus_ray.data.occluders.drawing import Colour, any_colour
 from focus_ray.focus.settings import Settings
 
@@ -22,17 +23,17 @@ class AppearanceLaws(Settings):
     (embedded-recipe.md, section 1); make-up, stubble and shine are our own.
     """
 
-    grain: float = Field(0.03, ge=0)  # standard deviation of albedo noise from vertex to vertex
-    patches: int = Field(4, ge=0)  # coloured patches at most
+    grain: NonNegativeFloat = 0.03  # standard deviation of albedo noise from vertex to vertex
+    patches: NonNegativeInt = 4  # coloured patches at most
     patch_mm: tuple[float, float] = (7.0, 26.0)  # radius
     patch_strength: tuple[float, float] = (0.15, 0.75)
-    gradient: float = Field(0.15, ge=0)  # relative change of albedo over half a face, each channel
-    makeup: float = Field(0.25, ge=0, le=1)  # share of faces with painted lips, lids and cheeks
-    stubble: float = Field(0.2, ge=0, le=1)  # share of faces with a darker chin and jaw
-    shine: float = Field(0.25, ge=0)  # brightness added on forehead, nose and cheeks
-    blur: float = Field(0.013, ge=0)  # sigma, of the image size: 0.8 px at 64
+    gradient: NonNegativeFloat = 0.15  # relative change of albedo over half a face, each channel
+    makeup: Share = 0.25  # share of faces with painted lips, lids and cheeks
+    stubble: Share = 0.2  # share of faces with a darker chin and jaw
+    shine: NonNegativeFloat = 0.25  # brightness added on forehead, nose and cheeks
+    blur: NonNegativeFloat = 0.013  # sigma, of the image size: 0.8 px at 64
     gamma: tuple[float, float] = (0.85, 1.2)
-    sensor_noise: float = Field(0.025, ge=0)  # standard deviation
+    sensor_noise: NonNegativeFloat = 0.025  # standard deviation
 
 
 def paint(

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 from numpy.random import Generator
-from pydantic import Field
 
+from focus_ray.data.laws import Share
 from focus_ray.data.occluders.cloth import PATTERNS, cloth, noise
 from focus_ray.data.occluders.drawing import (
     Colour,
@@ -32,10 +32,10 @@ from focus_ray.focus.settings import Settings
 class SceneryLaws(Settings):
     """How often what is seen behind the face. Own choices: colour alone must not tell face from background."""
 
-    head: float = Field(0.5, ge=0, le=1)  # hair, ears, neck and shoulders around the face
-    skin_wall: float = Field(0.15, ge=0, le=1)  # the whole background in a skin colour
-    own_skin: float = Field(0.5, ge=0, le=1)  # of skin in the background: exactly the face's own colour
-    decoy: float = Field(0.25, ge=0, le=1)  # a piece of other skin beside the face, behind it
+    head: Share = 0.5  # hair, ears, neck and shoulders around the face
+    skin_wall: Share = 0.15  # the whole background in a skin colour
+    own_skin: Share = 0.5  # of skin in the background: exactly the face's own colour
+    decoy: Share = 0.25  # a piece of other skin beside the face, behind it
 
 
 def background(rng: Generator, size: int, landmarks: Landmarks, skin: Colour, laws: SceneryLaws) -> Image:
@@ -126,7 +126,9 @@ def _head(rng: Generator, rgb: Image, frame: FaceFrame, landmarks: Landmarks, sk
         frame.at(np.array([[0.0, 0.9]])), (frame.unit * rng.uniform(1.4, 1.9), frame.unit * 2.4), frame.angle
     )
     if rng.uniform() < 0.8:
-        streaks = hair_colour(rng).astype(np.float32) * (1 + np.float32(0.2) * noise(rng, size, 40, 1))
+        streaks = hair_colour(rng).astype(np.float32) * (
+            1 + np.float32(rng.uniform(0.03, 0.12)) * noise(rng, size, 40, 1)
+        )
         rgb = painted(rgb, filled(size, long_hair if rng.uniform() < 0.35 else hair), streaks)
     rgb = painted(rgb, neck, lit(rng, plain(size, skin * shade)))
     for ear in (landmarks[1:2], landmarks[15:16]):

@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from numpy.random import Generator
-from pydantic import Field, field_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator
 from torch import Tensor
 
 from focus_ray.data.appearance import AppearanceLaws, develop, paint
 from focus_ray.data.backgrounds import SceneryLaws, background
 from focus_ray.data.decode import decode
+from focus_ray.data.laws import Share
 from focus_ray.data.occluders import FAMILIES
 from focus_ray.data.occluders.drawing import Colour, Image, Layer, Mask, painted
 from focus_ray.data.sample import UNOCCLUDED, Batch
@@ -38,30 +39,30 @@ class FaceLaws(Settings):
     Values of embedded-recipe.md, section 1, except depth: the model frame at 1000 mm is already the aligned crop.
     """
 
-    expression: float = Field(0.8, ge=0)  # factor on expression coefficients
-    yaw: float = Field(20.0, ge=0)  # degrees, standard deviation
-    pitch: float = Field(10.0, ge=0)
-    roll: float = Field(6.0, ge=0)
-    jitter: float = Field(2.5, ge=0)  # mm = px at 224, standard deviation: how far an aligned crop is off
-    depth: float = Field(30.0, ge=0)  # mm, standard deviation
+    expression: NonNegativeFloat = 0.8  # factor on expression coefficients
+    yaw: NonNegativeFloat = 20.0  # degrees, standard deviation
+    pitch: NonNegativeFloat = 10.0
+    roll: NonNegativeFloat = 6.0
+    jitter: NonNegativeFloat = 2.5  # mm = px at 224, standard deviation: how far an aligned crop is off
+    depth: NonNegativeFloat = 30.0  # mm, standard deviation
     light: tuple[float, float, float] = (2.5, 0.35, -0.8)  # mean of bands 0 (ambient), 1 (from above), 2 (frontal)
-    ambient_spread: float = Field(0.3, ge=0)
-    directional_spread: float = Field(0.35, ge=0)  # bands 1-3
-    second_band_spread: float = Field(0.1, ge=0)  # bands 4-8
-    light_colour: float = Field(0.08, ge=0)  # relative, each channel
-    light_colour_band: float = Field(0.05, ge=0)  # each channel and band by itself
+    ambient_spread: NonNegativeFloat = 0.3
+    directional_spread: NonNegativeFloat = 0.35  # bands 1-3
+    second_band_spread: NonNegativeFloat = 0.1  # bands 4-8
+    light_colour: NonNegativeFloat = 0.08  # relative, each channel
+    light_colour_band: NonNegativeFloat = 0.05  # each channel and band by itself
 
 
 class OcclusionLaws(Settings):
     """What hides the face, how often and how much. Share and sizes as in embedded-recipe.md, section 1."""
 
-    share: float = Field(0.55, ge=0, le=1)  # of the images
+    share: Share = 0.55  # of the images
     unseen: tuple[str, ...] = ("cup", "hand", "sunglasses", "surgical_mask")  # families that only held-out images show
-    unseen_share: float = Field(0.5, ge=0, le=1)  # of the occluded held-out images
+    unseen_share: Share = 0.5  # of the occluded held-out images
     hidden: tuple[float, float] = (0.06, 0.6)  # of the rendered face
-    attempts: int = Field(12, ge=1)  # drawings until one hides a share within these limits; then the nearest one
-    shadow: float = Field(0.3, ge=0, le=1)  # share of the occluders that throw a shadow on the face
-    shadow_strength: float = Field(0.35, ge=0, le=1)  # at most
+    attempts: PositiveInt = 12  # drawings until one hides a share within these limits; then the nearest one
+    shadow: Share = 0.3  # share of the occluders that throw a shadow on the face
+    shadow_strength: Share = 0.35  # at most
 
     @field_validator("unseen")
     @classmethod
@@ -75,16 +76,16 @@ class OcclusionLaws(Settings):
 class DetectorLaws(Settings):
     """How far a landmark detector is off: standard deviations in px at 224 (embedded-recipe.md, section 1)."""
 
-    visible: float = Field(1.5, ge=0)
-    occluded: float = Field(3.5, ge=0)
+    visible: NonNegativeFloat = 1.5
+    occluded: NonNegativeFloat = 3.5
 
 
 class SyntheticConfig(Settings):
     """The synthetic world: all laws that images are drawn from. Same config, seed, split and index: same image."""
 
-    seed: int = Field(0, ge=0)
-    image_size: int = Field(64, ge=16)  # px
-    supersample: int = Field(2, ge=1)  # drawn this many times larger, then averaged
+    seed: NonNegativeInt = 0
+    image_size: Annotated[int, Field(ge=16)] = 64  # px
+    supersample: PositiveInt = 2  # drawn this many times larger, then averaged
     face: FaceLaws = FaceLaws()
     appearance: AppearanceLaws = AppearanceLaws()
     scenery: SceneryLaws = SceneryLaws()

@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.random import Generator
 
-from focus_ray.data.occluders.drawing import Colour, Image, Mask, any_colour, plain
+from focus_ray.data.occluders.drawing import Colour, Image, Mask, any_colour, painted, plain
 
 
 def noise(rng: Generator, size: int, cells: int, channels: int = 3) -> Float[np.ndarray, "H W C"]:
@@ -57,4 +57,4 @@ def cloth(rng: Generator, size: int, base: Colour | None = None, patterned: floa
 
 
 def _mixed(first: Colour, second: Colour, weight: Mask) -> Image:
-    return (first + weight[..., None] * (second - first)).astype(np.float32)
+    return painted(plain(len(weight), first), weight, second)

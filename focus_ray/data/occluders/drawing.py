@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy.random import Generator
 
+from focus_ray.data.occluders import pixels
+
 Image = Float[np.ndarray, "H W 3"]
 Mask = Float[np.ndarray, "H W"]
 Points = Float[np.ndarray, "_ 2"]
@@ -101,29 +103,27 @@ def rotation(angle: float) -> Float[np.ndarray, "2 2"]:
 
 def plain(size: int, colour: Colour) -> Image:
     """A canvas of one colour."""
-    return np.broadcast_to(colour.astype(np.float32), (size, size, 3)).copy()
+    return pixels.uniform(size, np.ascontiguousarray(colour, np.float32))
 
 
 def painted(rgb: Image, mask: Mask, colour: Colour | Image) -> Image:
     """A colour, or another canvas, laid over a canvas where the mask says so."""
-    weight = mask[..., None]
-    return rgb + weight * (colour.astype(np.float32) - rgb)
+    top = np.ascontiguousarray(colour, np.float32)
+    blend = pixels.blend_colour if top.ndim == 1 else pixels.blend_canvas
+    return blend(np.ascontiguousarray(rgb, np.float32), np.ascontiguousarray(mask, np.float32), top)
 
 
 def rounded(rgb: Image, mask: Mask, width: float, depth: float) -> Image:
     """Darkens a shape towards its edge over a width (px), so that it looks round."""
     distance = cv2.distanceTransform((mask > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
-    rise = np.sqrt(np.clip(distance / max(width, 1e-3), 0, 1))
-    return rgb * (1 - depth + depth * rise)[..., None].astype(np.float32)
+    rise = np.sqrt(np.clip(distance / np.float32(max(width, 1e-3)), 0, 1))
+    return pixels.scaled(np.ascontiguousarray(rgb, np.float32), np.float32(1 - depth) + np.float32(depth) * rise)
 
 
 def lit(rng: Generator, rgb: Image, strength: float = 0.3) -> Image:
     """A linear fall-off of light over the canvas, in a random direction."""
-    size = len(rgb)
-    x, y = np.cos(turn := rng.uniform(0, 2 * np.pi)), np.sin(turn)
-    ramp = np.linspace(-1, 1, size, dtype=np.float32)
-    slope = np.float32(rng.uniform(0, strength)) * (np.float32(x) * ramp + np.float32(y) * ramp[:, None])
-    return rgb * (1 + slope)[..., None]
+    turn, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, strength)
+    return pixels.sloped(np.ascontiguousarray(rgb, np.float32), slope * np.cos(turn), slope * np.sin(turn))
 
 
 def over(bottom: Layer, top: Layer) -> Layer:

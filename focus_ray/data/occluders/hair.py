@@ -27,9 +27,9 @@ def hair_colour(rng: Generator) -> Colour:
 def _fringe(rng: Generator) -> list[Points]:
     """Many short locks that hang from above the forehead to the brows or the eyes."""
     reach, lean = rng.uniform(-0.35, 0.3), rng.uniform(-0.4, 0.4)
-    roots = np.linspace(-1.5, 1.5, int(rng.integers(14, 22)))
+    roots = np.linspace(-1.5, 1.5, int(rng.integers(18, 30)))
     return [
-        _lock(rng, np.array([x, -2.2]), np.array([x + lean + rng.normal(0, 0.1), reach + rng.normal(0, 0.18)]), 0.17)
+        _lock(rng, np.array([x, -2.2]), np.array([x + lean + rng.normal(0, 0.1), reach + rng.normal(0, 0.15)]), 0.21)
         for x in roots
     ]
 
@@ -63,7 +63,7 @@ def _lock(rng: Generator, root: np.ndarray, tip: np.ndarray, width: float) -> Po
     t = np.linspace(0, 1, 12)[:, None]
     across = np.array([[-(tip - root)[1], (tip - root)[0]]]) / max(float(np.linalg.norm(tip - root)), 1e-6)
     spine = root + t * (tip - root) + across * rng.normal(0, 0.15) * np.sin(np.pi * t)
-    taper = width * (1 - 0.85 * t**2)
+    taper = width * (1 - 0.85 * t**3)
     return np.concatenate([spine + across * taper, (spine - across * taper)[::-1]])
 
 

@@ -25,19 +25,19 @@ _MEDICAL = np.array([[0.72, 0.86, 0.92], [0.93, 0.94, 0.95], [0.62, 0.83, 0.8], 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
     """A mask fixed to the landmarks of jaw and nose; worn low it leaves part of the nose free."""
     frame = FaceFrame.of(landmarks)
-    outline = _outline(rng, frame, landmarks)
-    alpha = filled(size, outline)
+    jaw, top = _edges(rng, frame, landmarks)
+    alpha = filled(size, np.concatenate([jaw, top]))
     rgb = _fabric(rng, size)
     if rng.uniform() < 0.6:
         rgb = painted(rgb, np.float32(rng.uniform(0.1, 0.3)) * _pleats(rng, size, landmarks), np.zeros(3))
     rgb = rounded(rgb, alpha, 0.5 * frame.unit, rng.uniform(0.05, 0.35))
-    straps = [np.stack([landmarks[1], outline[0]]), np.stack([landmarks[15], outline[-1]])]
+    straps = [np.stack([landmarks[1], jaw[0]]), np.stack([landmarks[15], jaw[-1]])]
     strap = stroked(size, straps, max(0.05 * frame.unit, 1.0))
     return over(Layer(plain(size, np.full(3, 0.85)), strap), Layer(lit(rng, rgb), alpha))
 
 
-def _outline(rng: Generator, frame: FaceFrame, landmarks: Landmarks) -> Points:
-    """From the right cheek along the jaw to the left cheek, back over the nose."""
+def _edges(rng: Generator, frame: FaceFrame, landmarks: Landmarks) -> tuple[Points, Points]:
+    """The lower edge from the right cheek along the jaw to the left cheek, and the upper one back over the nose."""
     first = int(rng.integers(2, 4))
     jaw = landmarks[first : 17 - first]
     centre = landmarks[33:34]
@@ -45,7 +45,7 @@ def _outline(rng: Generator, frame: FaceFrame, landmarks: Landmarks) -> Points:
     top = landmarks[27] + (landmarks[33] - landmarks[27]) * rng.uniform(0.1, 0.75)
     side = rng.uniform(0.3, 0.5)
     shoulder = [top + side * (jaw[end] - top) - 0.05 * frame.unit * frame.axes[1] for end in (-1, 0)]
-    return np.concatenate([jaw, [shoulder[0], top, shoulder[1]]])
+    return jaw, np.stack([shoulder[0], top, shoulder[1]])
 
 
 def _fabric(rng: Generator, size: int) -> np.ndarray:

@@ -1,0 +1,270 @@
+"""Synthetic faces in a folder: pictures, masks and landmarks that any tool can read, and the truth as arrays.
+
+    images/000000.png   the picture
+    masks/000000.png    255 where the face is visible, else 0
+    landmarks.csv       no header; images/000000.png, then x0, y0, ..., x67, y67 in px, as a detector gives them
+    truth.npz           theta [N,257], vertices [N,V,3] mm, landmarks_true [N,68,2] px, families [N],
+                        unseen_families, region [N,H,W] as bits (np.packbits over each picture)
+
+Everything but images and landmarks may be missing when a folder is read. The arrays hold numbers and fixed-width
+text only: nothing is unpickled.
+"""
+
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from focus_ray.data.image_file import read_image
+from focus_ray.data.landmark_csv import read_landmarks, write_landmarks
+from focus_ray.data.sample import Batch
+from focus_ray.data.synthetic import Split, SyntheticConfig, SyntheticFaces
+from focus_ray.errors import DataError, ImageError, LandmarkError
+from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.face.parameters import N_PARAMETERS
+from focus_ray.storage import atomic
+
+IMAGES, MASKS, LANDMARKS, TRUTH = "images", "masks", "landmarks.csv", "truth.npz"
+
+WORLD_MODES = (120, 80, 120)
+"""Modes of the parametric face that synthetic people are drawn from: more than theta has."""
+
+_WRITTEN_AT_ONCE = 32
+_WHITE = 255
+_THRESHOLD = 127  # of a mask's 8 bits: above is visible
+
+Progress = Callable[[int, int], object]
+
+
+def write_folder(
+    out: str | Path,
+    n: int,
+    seed: int = 0,
+    size: int = 224,
+    split: Split = "heldout",
+    world: MorphableModel | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write the faces 0..n-1 of a split, `size` px wide, of the small parametric face unless another world is given.
+
+    The folder appears whole or not at all. `progress` is told faces done and faces in all.
+    Raises DataError where `out` holds something already, StorageError where the disk refuses.
+    """
+    faces = SyntheticFaces(
+        _default_world() if world is None else world, SyntheticConfig(seed=seed, image_size=size), split
+    )
+    write_faces(faces, n, out, progress)
+
+
+def write_faces(faces: SyntheticFaces, n: int, out: str | Path, progress: Progress | None = None) -> None:
+    """Write the faces 0..n-1 of a set to a folder; see write_folder."""
+    target = Path(out)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise DataError(f"{target} exists and is not empty; choose a new folder, or remove it first")
+    with atomic.new_folder(target) as folder:
+        for name in (IMAGES, MASKS):
+            (folder / name).mkdir()
+        landmarks: dict[str, np.ndarray] = {}
+        truths: list[dict[str, np.ndarray]] = []
+        for start in range(0, n, _WRITTEN_AT_ONCE):
+            batch = faces.batch(range(start, min(start + _WRITTEN_AT_ONCE, n)))
+            landmarks |= _write_pictures(folder, batch, start)
+            truths.append(_truth(batch))
+            if progress is not None:
+                progress(start + len(batch), n)
+        write_landmarks(folder / LANDMARKS, landmarks)
+        arrays: dict[str, Any] = {key: np.concatenate([truth[key] for truth in truths]) for key in truths[0]}
+        np.savez(folder / TRUTH, unseen_families=np.array(faces.config.unseen_families, dtype=np.str_), **arrays)
+
+
+def read_folder(folder: str | Path, image_size: int | None = None) -> "FolderFaces":
+    """The faces of a folder of this layout, scaled to `image_size` px where it is given.
+
+    Raises DataError for a folder without images or of another layout, ImageError and LandmarkError for its files.
+    """
+    return FolderFaces(Path(folder), image_size)
+
+
+class FolderFaces:
+    """Pictures of a folder, read when asked for, with their landmarks and what truth stands beside them."""
+
+    def __init__(self, folder: Path, image_size: int | None = None) -> None:
+        """See read_folder."""
+        self.folder = folder
+        self.image_size = image_size
+        self._landmarks = read_landmarks(_existing(folder, LANDMARKS))
+        self.names = sorted(self._landmarks)
+        self._has_masks = (folder / MASKS).is_dir()
+        self._truth = _read_truth(folder / TRUTH, len(self.names)) if (folder / TRUTH).exists() else {}
+        for name in self.names:
+            _existing(folder, name)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def unseen_families(self) -> tuple[str, ...]:
+        """Occluder families that no training image shows, as far as the folder says."""
+        return tuple(str(name) for name in self._truth.get("unseen_families", ()))
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The pictures with these numbers, in the order of their names."""
+        names = [self.names[index] for index in indices]
+        pictures = [self._picture(name) for name in names]
+        sizes = {picture.shape[:2] for picture in pictures}
+        if len({(self.image_size,) * 2 if self.image_size else size for size in sizes}) > 1:
+            raise DataError(f"{self.folder}: pictures of different sizes {sorted(sizes)}; scale them to one size")
+        scales = np.array([self._scale(picture) for picture in pictures])
+        images = torch.from_numpy(np.stack([self._scaled(picture) for picture in pictures]))
+        rows = np.array(indices, dtype=np.int64)
+        truth = {key: values[rows] for key, values in self._truth.items() if key != "unseen_families"}
+        families, exact = truth.get("families"), truth.get("landmarks_true")
+        return Batch(
+            images=images.permute(0, 3, 1, 2).float().div(_WHITE).contiguous(),
+            landmarks=_rescaled(np.stack([self._landmarks[name] for name in names]), scales),
+            masks=self._masks(names, pictures),
+            theta=_float_tensor(truth.get("theta")),
+            vertices=_float_tensor(truth.get("vertices")),
+            families=None if families is None else [str(family) for family in families],
+            names=names,
+            landmarks_true=None if exact is None else _rescaled(exact, scales),
+            region=self._regions(truth.get("region"), pictures),
+        )
+
+    def _picture(self, name: str) -> UInt8[np.ndarray, "H W 3"]:
+        picture = read_image(self.folder / name)
+        if picture.shape[0] != picture.shape[1]:
+            height, width = picture.shape[:2]
+            raise ImageError(
+                f"{self.folder / name}: {width} x {height} px is not square; this layout holds aligned crops"
+            )
+        return picture
+
+    def _scale(self, picture: np.ndarray) -> float:
+        return (self.image_size or len(picture)) / len(picture)
+
+    def _scaled(self, picture: np.ndarray) -> np.ndarray:
+        size = self.image_size or len(picture)
+        if size == len(picture):
+            return picture
+        return cv2.resize(
+            picture, (size, size), interpolation=cv2.INTER_AREA if size < len(picture) else cv2.INTER_LINEAR
+        )
+
+    def _masks(self, names: list[str], pictures: list[np.ndarray]) -> torch.Tensor | None:
+        if not self._has_masks:
+            return None
+        masks = []
+        for name, picture in zip(names, pictures, strict=True):
+            path = _existing(self.folder, f"{MASKS}/{Path(name).stem}.png")
+            mask = read_image(path)[..., 0]
+            if mask.shape != picture.shape[:2]:
+                raise ImageError(f"{path}: the mask is not of its picture's size; write both in one size")
+            masks.append(self._scaled(mask) > _THRESHOLD)
+        return torch.from_numpy(np.stack(masks)).float()[:, None]
+
+    def _regions(self, packed: np.ndarray | None, pictures: list[np.ndarray]) -> torch.Tensor | None:
+        if packed is None:
+            return None
+        pixels = [picture.shape[0] * picture.shape[1] for picture in pictures]
+        if any(packed.shape[1] != (count + 7) // 8 for count in pixels):
+            raise DataError(
+                f"{self.folder / TRUTH}: the regions are not of the pictures' size; synthesize the folder again"
+            )
+        planes = [np.unpackbits(bits, count=count) for bits, count in zip(packed, pixels, strict=True)]
+        regions = [
+            self._scaled(plane.reshape(picture.shape[:2]) * np.uint8(_WHITE)) > _THRESHOLD
+            for plane, picture in zip(planes, pictures, strict=True)
+        ]
+        return torch.from_numpy(np.stack(regions)).float()[:, None]
+
+
+def _default_world() -> MorphableModel:
+    # Here, not above: building the face is only needed where none is given.
+    from focus_ray.focus.face.parametric import parametric_face
+
+    return parametric_face("small", *WORLD_MODES)
+
+
+def _write_pictures(folder: Path, batch: Batch, start: int) -> dict[str, np.ndarray]:
+    """Pictures and masks of a batch; returns the landmarks by file name."""
+    if batch.masks is None:
+        raise DataError("faces without masks have no truth to write; use a synthetic set")
+    pictures = (batch.images * _WHITE).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    masks = (batch.masks[:, 0] * _WHITE).to(torch.uint8).numpy()
+    landmarks: dict[str, np.ndarray] = {}
+    for row, (picture, mask) in enumerate(zip(pictures, masks, strict=True)):
+        file = f"{start + row:06d}.png"
+        _write_png(folder / IMAGES / file, np.ascontiguousarray(picture[..., ::-1]))
+        _write_png(folder / MASKS / file, mask)
+        landmarks[f"{IMAGES}/{file}"] = batch.landmarks[row].numpy()
+    return landmarks
+
+
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    done, encoded = cv2.imencode(".png", pixels)
+    if not done:
+        raise DataError(f"{path}: the picture cannot be encoded as PNG; check the size")
+    path.write_bytes(encoded.tobytes())  # unlike cv2.imwrite, this says why a disk refuses
+
+
+def _truth(batch: Batch) -> dict[str, np.ndarray]:
+    tensors = {"theta": batch.theta, "vertices": batch.vertices, "landmarks_true": batch.landmarks_true}
+    arrays = {key: tensor.numpy() for key, tensor in tensors.items() if tensor is not None}
+    if batch.families is not None:
+        arrays["families"] = np.array(batch.families, dtype="<U32")
+    if batch.region is not None:
+        arrays["region"] = np.packbits(batch.region.flatten(1).numpy() > 0, axis=1)
+    return arrays
+
+
+def _read_truth(path: Path, n: int) -> dict[str, np.ndarray]:
+    """The arrays of truth.npz, checked. Raises DataError."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            truth = {key: stored[key] for key in stored.files}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path}: the truth cannot be read ({error}); synthesize the folder again, or remove it"
+        ) from None
+    shapes = {"theta": (n, N_PARAMETERS), "landmarks_true": (n, 68, 2), "families": (n,)}
+    for key, values in truth.items():
+        _check_truth(path, key, values, shapes.get(key, (n, *values.shape[1:])))
+    return truth
+
+
+def _check_truth(path: Path, key: str, values: np.ndarray, expected: tuple[int, ...]) -> None:
+    if key != "unseen_families" and values.shape != expected:
+        raise DataError(
+            f"{path}: {key} has shape {values.shape} instead of {expected}; one row for each line of {LANDMARKS}"
+        )
+    if key == "vertices" and values.shape[2:] != (3,):
+        raise DataError(f"{path}: vertices has shape {values.shape} instead of [N, V, 3]; synthesize the folder again")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise DataError(f"{path}: {key} holds values that are not finite; synthesize the folder again")
+
+
+def _existing(folder: Path, name: str) -> Path:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder; check the path")
+    path = folder / name
+    if not path.is_file():
+        kind = LandmarkError if name == LANDMARKS else ImageError
+        raise kind(
+            f"{path}: there is no such file; the folder needs {IMAGES}/, {LANDMARKS}, and {MASKS}/ where it has masks"
+        )
+    return path
+
+
+def _rescaled(points: np.ndarray, scales: np.ndarray) -> torch.Tensor:
+    """Landmarks in px of the scaled picture; pixel centres stand at integers."""
+    return torch.from_numpy(((points + 0.5) * scales[:, None, None] - 0.5).astype(np.float32))
+
+
+def _float_tensor(values: np.ndarray | None) -> torch.Tensor | None:
+    return None if values is None else torch.from_numpy(values.astype(np.float32))
