@@ -1,0 +1,341 @@
+"""The command line: each command reads its options, calls one function of the package and says what came out.
+
+Nothing heavy is imported before a command runs, so that `focus-ray --help` answers at once.
+
+Exit codes: 0 ok, 2 usage or configuration, 3 input data, 4 model or checkpoint, 5 storage or tracking, 6 stopped by a
+guard, 130 interrupted, 1 anything else. Errors are one line on stderr: error[CODE]: what is wrong; what to do.
+"""
+
+import json
+import logging
+import re
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from focus_ray import __version__
+from focus_ray.errors import ConfigError, DataError, FocusRayError, StorageError
+
+EXIT_UNEXPECTED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+plain: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "add_completion": False}
+app = typer.Typer(name="focus-ray", help="Occlusion-robust 3D face reconstruction (FOCUS).", **plain)
+evaluate_app = typer.Typer(help="Score a model against faces whose truth is known.", **plain)
+data_app = typer.Typer(help="Make data sets.", **plain)
+model_app = typer.Typer(help="Look at, check and copy model folders.", **plain)
+app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(data_app, name="data")
+app.add_typer(model_app, name="model")
+
+AsJson = Annotated[bool, typer.Option("--json", help="The last line on stdout is one JSON object.")]
+ModelFolder = Annotated[
+    Path | None,
+    typer.Option("--model", metavar="DIR", help="Model folder, RUN/model for instance; else the shipped one."),
+]
+Landmarks = Annotated[
+    Path | None,
+    typer.Option("--landmarks", metavar="CSV", help="68 landmarks: a line holds a file name and 136 numbers."),
+]
+
+
+def show_version(wanted: bool) -> bool:
+    """Say the version and leave, if that is wanted."""
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Occlusion-robust 3D face reconstruction (FOCUS).
+
+    Train without occlusion labels, reconstruct faces in photographs, and see which pixels were not face.
+    """
+    level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+
+
+@app.command()
+def train(
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="P", help="embedded | paper | release | adapt; embedded, or adapt with --data, unless given."
+        ),
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", metavar="YAML", help="Keys laid over the preset.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the configuration; repeatable.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="Photographs to train on, in place of synthetic faces.")
+    ] = None,
+    landmarks: Landmarks = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps in all; every phase in proportion.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything that is random.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the run; runs/PRESET unless given.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="DIR", help="Go on with the run in this folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model: on synthetic faces made on the fly, or on your own photographs."""
+    from focus_ray import terminal
+    from focus_ray.training.run import train as train_run
+
+    if resume is not None:
+        _refuse_with_resume(
+            preset=preset, config=config, set=assignments, data=data, landmarks=landmarks, steps=steps, seed=seed
+        )
+        if out is not None and out.resolve() != resume.resolve():
+            raise ConfigError(f"--out {out} is not the folder of --resume {resume}; leave --out away")
+        folder, resolved = resume, None
+    else:
+        if landmarks is not None and data is None:
+            raise ConfigError("--landmarks belong to photographs; give their folder with --data")
+        preset = preset or ("embedded" if data is None else "adapt")
+        folder, resolved = out or Path("runs") / preset, _run_config(preset, config, assignments or [], steps, seed)
+    with terminal.progress() as progress:
+        metrics = train_run(
+            resolved, folder, resume=resume is not None, data=data, landmarks=landmarks, progress=progress
+        )
+    typer.echo(f"report: {folder / 'report.html'}\nmodel:  {folder / 'model'}")
+    if as_json:
+        _echo_json({"run": str(folder), **metrics})
+
+
+@evaluate_app.command("folder")
+def evaluate_folder(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="images/ masks/ landmarks.csv, truth.npz optional.")],
+    model: ModelFolder = None,
+    out: Annotated[Path | None, typer.Option(metavar="JSON", help="Write the figures to this file too.")] = None,
+    refine: Annotated[int, typer.Option(min=0, metavar="STEPS", help="Refinement steps; 0 is one forward pass.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Score a model on a folder as `data synthesize` writes it."""
+    from focus_ray.evaluation.folder import evaluate_folder as evaluate
+
+    scores = evaluate(folder, model, out, refine)
+    if as_json:
+        _echo_json(scores)
+    else:
+        typer.echo(json.dumps(scores, indent=2))
+
+
+@app.command()
+def reconstruct(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of pictures.")],
+    model: ModelFolder = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("reconstructions"),
+    landmarks: Landmarks = None,
+    box: Annotated[
+        str | None, typer.Option(metavar="x,y,w,h", help="Where the face is, in px; for a single picture.")
+    ] = None,
+    refine: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="STEPS", help="Refinement steps; 0 is one forward pass as in the paper."),
+    ] = None,
+    formats: Annotated[str, typer.Option("--format", metavar="obj,ply,glb", help="Mesh files to write.")] = "obj",
+    as_json: AsJson = False,
+) -> None:
+    """Reconstruct the faces in photographs: shape, colour, light, pose, and which pixels are not face."""
+    from focus_ray import terminal
+    from focus_ray.reconstruction import reconstruct_paths
+
+    with terminal.progress() as progress:
+        results = reconstruct_paths(
+            paths,
+            out,
+            model=model,
+            landmarks=landmarks,
+            box=None if box is None else _box(box),
+            refine=refine,
+            formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
+            progress=progress.task,
+        )
+    count = {status: sum(result.status == status for result in results) for status in ("ok", "no_face", "error")}
+    faces = sum(len(result.faces) for result in results)
+    typer.echo(f"{faces} faces in {len(results)} pictures ({_counted(count)}): {out / 'results.json'}")
+    if as_json:
+        _echo_json({"results": str(out / "results.json"), "images": len(results), "faces": faces, **count})
+    if results and count["error"] == len(results):
+        raise DataError(f"no picture could be read ({results[0].message}); {out / 'results.json'} has each reason")
+
+
+@data_app.command("synthesize")
+def synthesize(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")],
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of faces.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same faces.")] = 0,
+    size: Annotated[int, typer.Option(min=16, metavar="PX", help="Side of the pictures.")] = 224,
+    as_json: AsJson = False,
+) -> None:
+    """Write synthetic faces with exact truth.
+
+    The folder holds images/, masks/ (255 = visible face), landmarks.csv and truth.npz.
+    """
+    from focus_ray import terminal
+    from focus_ray.data.synthetic_folder import write_folder
+
+    with terminal.progress() as progress:
+        write_folder(out, n=n, seed=seed, size=size, progress=lambda done, total: progress.task("faces", done, total))
+    typer.echo(f"{n} faces: {out}")
+    if as_json:
+        _echo_json({"out": str(out), "n": n, "seed": seed, "size": size})
+
+
+@model_app.command("info")
+def model_info(
+    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Model folder; else the shipped one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify every file of a model folder and say what is in it."""
+    from focus_ray.storage.checkpoint import load_model
+
+    folder = folder or _shipped_model()
+    stored = load_model(folder)
+    parameters = {name: sum(t.numel() for t in tensors.values()) for name, tensors in stored.networks.items()}
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    description = {"folder": str(folder), "bytes": size, "parameters": parameters, "info": stored.info}
+    if as_json:
+        _echo_json(description)
+    else:
+        typer.echo(json.dumps(description, indent=2))
+
+
+@model_app.command("export")
+def model_export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Model folder, RUN/model for instance.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Model folder to write.")],
+    half: Annotated[bool, typer.Option("--half", help="Store weights as float16: half the size.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a model folder, in half the size if wanted; the copy is loaded and checked by the same code as any model."""
+    from focus_ray import model
+
+    model.save(out, model.load(folder), half=half)
+    size = sum(path.stat().st_size for path in out.iterdir())
+    typer.echo(f"{size / 1e6:.1f} MB: {out}")
+    if as_json:
+        _echo_json({"out": str(out), "bytes": size, "half": half})
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what this installation has: versions, threads, folders, rasterizer back ends, the shipped model."""
+    from focus_ray.doctor import examine
+
+    findings = examine()
+    if as_json:
+        _echo_json(findings)
+        return
+    for name, finding in findings.items():
+        typer.echo(f"{name:<14}{finding if isinstance(finding, str) else json.dumps(finding)}")
+
+
+def _refuse_with_resume(**given: Any) -> None:
+    """A resumed run goes on as it was begun."""
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(f"--{name} cannot change a run that is resumed; leave it away, or start a new run")
+
+
+def _run_config(preset: str, file: Path | None, assignments: list[str], steps: int | None, seed: int | None) -> Any:
+    """The resolved configuration: preset, then file, then --set, then --seed and --steps."""
+    from focus_ray import presets
+
+    if seed is not None:
+        assignments = [*assignments, f"seed={seed}"]
+    config = presets.load(preset, file, assignments)
+    return config if steps is None else config.model_copy(update={"schedule": config.schedule.fitted_to(steps)})
+
+
+def _box(text: str) -> tuple[float, float, float, float]:
+    """x,y,w,h in px. Raises ConfigError."""
+    try:
+        x, y, width, height = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"--box {text!r} is not x,y,w,h; give four numbers in px, for instance 40,30,200,220"
+        ) from None
+    if not (width > 0 and height > 0):
+        raise ConfigError(f"--box {text!r} has no area; width and height must be positive")
+    return x, y, width, height
+
+
+def _shipped_model() -> Path:
+    from focus_ray.predictor import SHIPPED_MODEL
+
+    return SHIPPED_MODEL
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+
+
+def _echo_json(record: Any) -> None:
+    typer.echo(json.dumps(record, allow_nan=False))
+
+
+def error_code(kind: type[FocusRayError]) -> str:
+    """The short stable name of an error type: ConfigError is config, MaskCollapse is mask-collapse."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__.removesuffix("Error")).lower()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code. Whatever goes wrong is one line on stderr."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        # typer turns typer.Exit and Ctrl-C into a return value; commands themselves return None.
+        exit_code = app(arguments, prog_name="focus-ray", standalone_mode=False) or 0
+        if exit_code == EXIT_INTERRUPTED:
+            raise KeyboardInterrupt
+    except (Exception, KeyboardInterrupt) as error:
+        return _report(error, arguments)
+    return exit_code
+
+
+def _report(error: BaseException, arguments: list[str]) -> int:
+    """Say what went wrong, once, and give the exit code."""
+    if isinstance(error, typer.TyperException) and error.format_message().startswith("Usage: "):
+        typer.echo(error.format_message(), err=True)  # a group without a command answers with its help
+        return EXIT_USAGE
+    if "--debug" in arguments:
+        traceback.print_exception(error, file=sys.stderr)
+    code, exit_code, message = _explain(error)
+    message = " ".join(message.split())
+    typer.echo(f"error[{code}]: {message}", err=True)
+    if "--json" in arguments:
+        _echo_json({"error": {"code": code, "message": message}, "exit_code": exit_code})
+    return exit_code
+
+
+def _explain(error: BaseException) -> tuple[str, int, str]:
+    """Code, exit code and message of whatever was raised."""
+    match error:
+        case FocusRayError():
+            return error_code(type(error)), error.exit_code, str(error)
+        case typer.TyperException():
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context else "focus-ray"
+            return "usage", EXIT_USAGE, f"{error.format_message().rstrip('.')}; see {command} --help"
+        case typer.Abort() | KeyboardInterrupt():
+            return "interrupted", EXIT_INTERRUPTED, "interrupted; nothing was left half written"
+        case OSError():
+            return error_code(StorageError), StorageError.exit_code, f"{error}; check the disk and the permissions"
+    hint = "this is a bug: run focus-ray --debug COMMAND and report what it shows"
+    return "internal", EXIT_UNEXPECTED, f"{type(error).__name__}: {error}; {hint}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

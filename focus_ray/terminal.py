@@ -1,0 +1,163 @@
+"""What a run looks like on a terminal: bars with rates and the time left, plain lines where nobody watches live."""
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Protocol, cast, runtime_checkable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+if TYPE_CHECKING:
+    from focus_ray.training.loop import StepRecord
+
+SECONDS_BETWEEN_LINES = 15.0
+# The rate is that of the last half minute: phases differ in speed.
+RATE_WINDOW_SECONDS = 30.0
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """What is written to: stderr, a file, a buffer."""
+
+    def write(self, text: str, /) -> int: ...
+    def flush(self) -> None: ...
+    def isatty(self) -> bool: ...
+
+
+def progress(stream: Stream | None = None) -> "TerminalProgress | LineProgress":
+    """Bars on a terminal, a line now and then elsewhere; to stderr unless told otherwise. Use it in a `with` block."""
+    target: Stream = sys.stderr if stream is None else stream
+    return TerminalProgress(target) if target.isatty() else LineProgress(target)
+
+
+class TerminalProgress:
+    """Live bars: one for the run, one for whatever else is under way."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(compact=True),
+            console=Console(file=cast(IO[str], stream)),
+            speed_estimate_period=RATE_WINDOW_SECONDS,
+            expand=True,
+        )
+        self._run: TaskID | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "TerminalProgress":
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def begin(self, total: int, done: int) -> None:
+        """Training starts at step `done` of `total`."""
+        self._run = self._bars.add_task("training", total=total, completed=done, figures="")
+
+    def step(self, record: "StepRecord") -> None:
+        """A step was taken."""
+        if self._run is not None:
+            phase = str(record.position.phase).replace("_", " ")
+            self._bars.update(self._run, advance=1, description=phase, figures=figures(record))
+
+    def task(self, name: str, done: int, total: int) -> None:
+        """Work beside the steps got to `done` of `total`."""
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=total, figures="")
+        self._bars.update(self._tasks[name], completed=done, total=total)
+        if done >= total:
+            self._bars.remove_task(self._tasks.pop(name))
+
+    def note(self, message: str) -> None:
+        """Something worth a line."""
+        self._bars.console.print(message, highlight=False, markup=False)
+
+
+class LineProgress:
+    """The same in lines, for logs: one when something begins or ends, one every `every` seconds between."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        every: float = SECONDS_BETWEEN_LINES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream = stream
+        self._every = every
+        self._clock = clock
+        self._started = self._last = clock()
+        self._begun_at = self._done = self._total = 0
+        self._phase = ""
+        self._tasks: set[str] = set()
+
+    def __enter__(self) -> "LineProgress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.flush()
+
+    def begin(self, total: int, done: int) -> None:
+        """Training starts at step `done` of `total`."""
+        self._total, self._done, self._begun_at = total, done, done
+        self._started = self._last = self._clock()
+        self.note(f"training: step {done} of {total}")
+
+    def step(self, record: "StepRecord") -> None:
+        """A step was taken."""
+        self._done += 1
+        phase = str(record.position.phase)
+        if phase != self._phase or self._done == self._total or self._is_time():
+            self._phase = phase
+            left = f"about {duration(self._seconds_left())} left"
+            self.note(f"{phase}: step {self._done} of {self._total}, {figures(record)}, {left}")
+
+    def task(self, name: str, done: int, total: int) -> None:
+        """Work beside the steps got to `done` of `total`."""
+        if name not in self._tasks or done >= total or self._is_time():
+            self._tasks.add(name)
+            self.note(f"{name}: {done} of {total}")
+        if done >= total:
+            self._tasks.discard(name)
+
+    def note(self, message: str) -> None:
+        """Something worth a line."""
+        self._last = self._clock()
+        self._stream.write(message + "\n")
+        self._stream.flush()
+
+    def _is_time(self) -> bool:
+        return self._clock() - self._last >= self._every
+
+    def _seconds_left(self) -> float:
+        taken = self._done - self._begun_at
+        return (self._clock() - self._started) / max(taken, 1) * (self._total - self._done)
+
+
+def figures(record: "StepRecord") -> str:
+    """The loss, the mean mask and the rate of a step, in one short text."""
+    metrics = record.metrics
+    texts = [f"loss {metrics.losses['total']:.4g}"] if "total" in metrics.losses else ["resting"]
+    if metrics.mask_mean is not None:
+        texts.append(f"mask {metrics.mask_mean:.2f}")
+    if metrics.skipped:
+        texts.append("skipped")
+    return ", ".join([*texts, f"{record.images_per_s:.0f} faces/s"])
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

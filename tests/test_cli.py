@@ -1,0 +1,286 @@
+"""The command line: quick, one line for each error, the right exit code, JSON where it is asked for."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+from focus_ray import cli, errors
+
+
+def all_errors(kind=errors.FocusRayError):
+    return [kind, *(error for child in kind.__subclasses__() for error in all_errors(child))]
+
+
+# The shortest way to the training function: a resumed run needs no configuration.
+RESUME = ("train", "--resume", "runs/x")
+HEAVY = {"torch", "numpy", "numba", "cv2", "ray", "mlflow", "matplotlib", "pydantic", "rich"}
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = cli.main(list(arguments))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture
+def training(monkeypatch):
+    """Stands in for the training run: records its call, then does what the test asks."""
+    module = types.ModuleType("focus_ray.training.run")
+    module.calls = []
+    module.outcome = lambda: {"steps": 7}
+
+    def train(config, out, **options):
+        module.calls.append((config, out, options))
+        return module.outcome()
+
+    module.train = train
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+def raising(error: BaseException):
+    def outcome():
+        raise error
+
+    return outcome
+
+
+# --- speed
+
+
+def test_help_loads_nothing_heavy_and_is_quick(python, python_environment):
+    code = (
+        "import sys, time; started = time.perf_counter()\n"
+        "from focus_ray.cli import main; code = main(['--help'])\n"
+        f"heavy = {HEAVY} & set(sys.modules)\n"
+        "print(code, sorted(heavy), time.perf_counter() - started, file=sys.stderr)"
+    )
+    result = subprocess.run([python, "-c", code], env=python_environment, capture_output=True, text=True, timeout=60)
+    exit_code, heavy, seconds = result.stderr.strip().split(" ", 2)
+    assert (exit_code, heavy) == ("0", "[]")
+    assert float(seconds) < 0.5
+    assert "reconstruct" in result.stdout
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["evaluate", "folder"], ["reconstruct"], ["data", "synthesize"]])
+def test_each_command_has_help(capsys, command):
+    code, out, _ = run(capsys, *command, "--help")
+    assert code == 0
+    assert out.startswith("Usage: focus-ray")
+
+
+def options_of(*path: str) -> set[str]:
+    import typer
+
+    command = typer.main.get_command(cli.app)
+    for name in path:
+        command = command.commands[name]
+    return {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+
+
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [
+        (("train",), "--preset --config --set --data --landmarks --steps --seed --out --resume --json"),
+        (("evaluate", "folder"), "--model --out --refine"),
+        (("reconstruct",), "--model --out --landmarks --box --refine --format --json"),
+        (("data", "synthesize"), "--n --seed --size --out"),
+    ],
+)
+def test_the_options_of_the_contract_are_there(path, options):
+    assert set(options.split()) <= options_of(*path)
+
+
+# --- errors
+
+
+@pytest.mark.parametrize("kind", all_errors())
+def test_each_error_is_one_line_with_its_code(capsys, training, kind):
+    training.outcome = raising(kind("the disk\nis full; free space"))
+    code, out, err = run(capsys, *RESUME)
+    assert code == kind.exit_code
+    assert out == ""
+    assert err == f"error[{cli.error_code(kind)}]: the disk is full; free space\n"
+
+
+def test_the_codes_are_stable():
+    assert {cli.error_code(kind) for kind in all_errors()} == {
+        *("focus-ray", "config", "data", "image", "landmark", "model", "checkpoint", "face-model"),
+        *("storage", "tracking", "guard-stop", "mask-collapse", "non-finite-loss", "interrupted"),
+    }
+    assert {kind.exit_code for kind in all_errors()} == {1, 2, 3, 4, 5, 6, 130}
+
+
+def test_an_unexpected_error_is_one_line_and_debug_shows_where(capsys, training):
+    training.outcome = raising(KeyError("x"))
+    code, _, err = run(capsys, *RESUME)
+    assert code == 1
+    assert err == (
+        "error[internal]: KeyError: 'x'; this is a bug: run focus-ray --debug COMMAND and report what it shows\n"
+    )
+    code, _, err = run(capsys, "--debug", *RESUME)
+    assert code == 1
+    assert "Traceback (most recent call last)" in err
+    assert err.splitlines()[-1].startswith("error[internal]: KeyError")
+
+
+def test_a_disk_that_refuses_anywhere_is_a_storage_error(capsys, training):
+    training.outcome = raising(OSError(28, "No space left on device", "/run/history.jsonl"))
+    code, _, err = run(capsys, *RESUME)
+    assert code == 5
+    assert err.startswith("error[storage]: [Errno 28] No space left on device: '/run/history.jsonl'; ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--foo"],
+        ["train", "--steps", "0"],
+        ["train", "--steps", "many"],
+        ["nonsense"],
+        ["reconstruct"],
+        ["reconstruct", "a.png", "--refine", "-1"],
+        ["data", "synthesize", "--n", "0", "--out", "x"],
+        ["evaluate", "folder"],
+    ],
+)
+def test_wrong_usage_is_one_line_and_code_2(capsys, arguments):
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error[usage]: ")
+    assert err.count("\n") == 1
+    assert err.endswith(" --help\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["data"], ["evaluate"], ["model"]])
+def test_a_group_without_a_command_answers_with_its_help(capsys, arguments):
+    code, _, err = run(capsys, *arguments)
+    assert code == 2
+    assert err.startswith("Usage: focus-ray")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "huge"], "there is no preset 'huge'"),
+        (["--set", "batch_size"], "is not of the form a.b=value"),
+        (["--set", "em.colour=red"], "there is no key 'em.colour'"),
+        (["--set", "batch_size=0"], "batch_size: Input should be greater than 0"),
+        (["--config", "absent.yaml"], "cannot read the configuration absent.yaml"),
+        (["--landmarks", "a.csv"], "give their folder with --data"),
+        (["--resume", "runs/x", "--seed", "3"], "--seed cannot change a run that is resumed"),
+        (["--resume", "runs/x", "--out", "runs/y"], "is not the folder of --resume"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_before_anything_runs(capsys, training, arguments, message):
+    code, _, err = run(capsys, "train", *arguments)
+    assert code == 2
+    assert err.startswith("error[config]: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert training.calls == []
+
+
+@pytest.mark.parametrize("box", ["1,2,3", "1,2,3,x", "1,2,0,5", "1,2,3,-4", "nan,1,2,nan"])
+def test_a_wrong_box_is_refused(box):
+    with pytest.raises(errors.ConfigError, match=r"--box .*; "):
+        cli._box(box)
+
+
+def test_json_gives_errors_as_json_too(capsys, training):
+    training.outcome = raising(errors.MaskCollapse("all outlier; raise the area weight"))
+    code, out, _ = run(capsys, *RESUME, "--json")
+    assert code == 6
+    assert json.loads(out.splitlines()[-1]) == {
+        "error": {"code": "mask-collapse", "message": "all outlier; raise the area weight"},
+        "exit_code": 6,
+    }
+
+
+# --- what train passes on
+
+
+def test_train_resolves_preset_file_assignments_seed_and_steps(capsys, training, tmp_path):
+    (tmp_path / "c.yaml").write_text("batch_size: 5\nseed: 1\nheldout: {size: 9}\n")
+    code, out, _ = run(
+        capsys,
+        *("train", "--config", str(tmp_path / "c.yaml"), "--set", "heldout.size=3", "--set", "cadence.log=2"),
+        *("--seed", "4", "--steps", "64", "--out", str(tmp_path / "run"), "--json"),
+    )
+    assert code == 0
+    (config, folder, options) = training.calls[0]
+    assert folder == tmp_path / "run"
+    assert (config.preset, config.batch_size, config.seed, config.heldout.size) == ("embedded", 5, 4, 3)
+    assert (config.cadence.log, config.schedule.total_steps) == (2, 64)
+    assert options["resume"] is False
+    assert json.loads(out.splitlines()[-1]) == {"run": str(tmp_path / "run"), "steps": 7}
+
+
+def test_photographs_select_adaptation_and_resume_takes_the_run_as_it_is(capsys, training, tmp_path):
+    assert run(capsys, "train", "--data", str(tmp_path), "--landmarks", "l.csv")[0] == 0
+    assert run(capsys, "train", "--resume", str(tmp_path))[0] == 0
+    (config, folder, options), (resumed, resumed_folder, resumed_options) = training.calls
+    assert (config.preset, folder) == ("adapt", Path("runs/adapt"))
+    assert (options["data"], options["landmarks"], options["resume"]) == (tmp_path, Path("l.csv"), False)
+    assert (resumed, resumed_folder, resumed_options["resume"]) == (None, tmp_path, True)
+
+
+def test_an_interrupt_outside_a_run_is_130(python, python_environment):
+    code = (
+        "import sys, time, types\n"
+        "from focus_ray import cli\n"
+        "module = types.ModuleType('focus_ray.doctor')\n"
+        "def examine(): print('ready', flush=True); time.sleep(60)\n"
+        "module.examine = examine\n"
+        "sys.modules['focus_ray.doctor'] = module\n"
+        "sys.exit(cli.main(['doctor']))\n"
+    )
+    process = subprocess.Popen(
+        [python, "-c", code], env=python_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err == "error[interrupted]: interrupted; nothing was left half written\n"
+
+
+# --- small commands
+
+
+def test_doctor_says_what_is_there(capsys):
+    code, out, _ = run(capsys, "doctor", "--json")
+    assert code == 0
+    findings = json.loads(out)
+    assert findings["packages"]["torch"].startswith("2.")
+    assert findings["rasterizers"]["torch"] is True
+    assert findings["cpu"]["count"] >= 1
+
+
+def test_model_info_reads_and_verifies(capsys, tmp_path):
+    import torch
+
+    from focus_ray.storage.checkpoint import save_model
+
+    save_model(tmp_path / "model", {"encoder": {"w": torch.ones(3, 2)}}, {"version": "v1"})
+    code, out, _ = run(capsys, "model", "info", str(tmp_path / "model"), "--json")
+    assert code == 0
+    assert json.loads(out)["parameters"] == {"encoder": 6}
+    (tmp_path / "model" / "model.json").write_text("{}")
+    code, _, err = run(capsys, "model", "info", str(tmp_path / "model"))
+    assert code == 4
+    assert err.startswith("error[checkpoint]: ")
+
+
+def test_the_version(capsys):
+    code, out, _ = run(capsys, "--version")
+    assert (code, out) == (0, f"{cli.__version__}\n")
