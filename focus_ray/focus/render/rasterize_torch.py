@@ -52,19 +52,19 @@ def interpolate(
     faces: Int[Tensor, "F 3"],
     ids: Int[Tensor, "B H W"],
 ) -> Float[Tensor, "B D H W"]:
-    """See focus_ray.focus.render.rasterize; arguments are valid. Gradients are torch's own."""
+    """See focus_ray.focus.render.rasterize; arguments are valid. Gradients are torch's own, through double."""
     batch, height, width = ids.shape
     image, y, x = (ids >= 0).nonzero(as_tuple=True)
     corners_of_pixel = faces.long()[ids[image, y, x].long()]
-    corners = vertices_screen[image[:, None], corners_of_pixel]
+    corners = vertices_screen[image[:, None], corners_of_pixel].double()
     edges = _edges(corners[..., 0] - x[:, None], corners[..., 1] - y[:, None])
     weights = edges / corners[..., 2]
     total = weights.sum(dim=1, keepdim=True)
     usable = total.isfinite() & (total != 0)
     barycentric = torch.where(usable, weights, 0) / torch.where(usable, total, 1)
     values = (barycentric[..., None] * attributes[image[:, None], corners_of_pixel]).sum(dim=1)
-    canvas = values.new_zeros(batch, height, width, attributes.shape[2])
-    return canvas.index_put((image, y, x), values).permute(0, 3, 1, 2).contiguous()
+    canvas = attributes.new_zeros(batch, height, width, attributes.shape[2])
+    return canvas.index_put((image, y, x), values.to(canvas.dtype)).permute(0, 3, 1, 2).contiguous()
 
 
 def _boxes(corners: Float[Tensor, "N 3 3"], height: int, width: int) -> _Boxes:
@@ -97,14 +97,14 @@ def _cover(
     """Whether each candidate's triangle covers its pixel centre, and the inverse depth there."""
     edges = _edges(corners[..., 0] - x[:, None], corners[..., 1] - y[:, None])
     e0, e1, e2 = edges.unbind(1)
-    q0, q1, q2 = (1 / corners[..., 2]).unbind(1)
+    z0, z1, z2 = corners[..., 2].unbind(1)
     area = e0 + e1 + e2
     inside = (edges <= 0).all(dim=1)
     if not cull_back:
         inside = inside | (edges >= 0).all(dim=1)
     inside = inside & (area != 0)
     # in the order of the numba kernel: equal bits decide ties equally
-    return inside, (e0 * q0 + e1 * q1 + e2 * q2) / area
+    return inside, (e0 * (z1 * z2) + e1 * (z2 * z0) + e2 * (z0 * z1)) / (area * (z0 * z1 * z2))
 
 
 def _keep_nearest(

@@ -1,0 +1,134 @@
+"""Times the rasterizer's back ends against each other, and the whole renderer; prints a table, writes JSON when asked.
+
+    python benchmarks/rasterizer.py [--size 224] [--batch 8] [--threads 2] [--rounds 5] [--json FILE]
+
+Back ends are timed in turns within one process and their medians compared, so that a busy machine slows all alike.
+"""
+
+import argparse
+import json
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from focus_ray.focus.face.camera import Camera, project, to_camera
+from focus_ray.focus.face.parameters import GROUPS, N_PARAMETERS, ParameterScales
+from focus_ray.focus.face.parametric import parametric_face
+from focus_ray.focus.render import Renderer, interpolate, rasterize
+
+# 167 x 167 squares: about the 56k triangles of a cropped Basel face.
+GRID = 168
+POSE_SIGMA = 0.2
+
+
+def ellipsoid(batch: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(vertices_screen [B,V,3], colours [B,V,3], faces [F,3]) of half ellipsoids in slightly different poses."""
+    row, column = torch.meshgrid(torch.linspace(-1, 1, GRID), torch.linspace(-1, 1, GRID), indexing="ij")
+    # a square squeezed onto the disk, so that no triangle degenerates
+    x, y = column * (1 - row**2 / 2).sqrt(), row * (1 - column**2 / 2).sqrt()
+    height = (1 - 0.97 * (x**2 + y**2)).clamp_min(0).sqrt()
+    nose = 0.3 * torch.exp(-((x / 0.15) ** 2) - (y / 0.25) ** 2)
+    vertices = torch.stack((70 * x, -95 * y, 60 * (height + nose) - 40), dim=-1).reshape(1, -1, 3)
+    vertices = vertices + 0.05 * torch.randn(batch, GRID * GRID, 3)
+    ids = torch.arange(GRID * GRID).view(GRID, GRID)
+    a, b, c, d = ids[:-1, :-1], ids[:-1, 1:], ids[1:, :-1], ids[1:, 1:]
+    faces = torch.stack((torch.stack((a, c, b), -1), torch.stack((b, c, d), -1))).reshape(-1, 3)
+    camera = Camera(image_size=size)
+    screen = project(camera, to_camera(camera, vertices, POSE_SIGMA * torch.randn(batch, 3), torch.zeros(batch, 3)))
+    return screen, torch.rand(batch, GRID * GRID, 3), faces
+
+
+def time_in_turns(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each step over the rounds, after one unmeasured round."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(rounds + 1):
+        for name, step in steps.items():
+            start = perf_counter()
+            step()
+            if number > 0:
+                seconds[name].append(perf_counter() - start)
+    return {name: median(values) for name, values in seconds.items()}
+
+
+def rasterizer(size: int, batch: int, rounds: int) -> dict[str, float]:
+    """Milliseconds per image of rasterize + interpolate on about 56k triangles, and the ratio of torch to numba."""
+    screen, colours, faces = ellipsoid(batch, size)
+    gradient = torch.randn(batch, 3, size, size)
+
+    def draw(backend: str) -> None:
+        interpolate(screen, colours, faces, rasterize(screen, faces, size, size, backend=backend), backend=backend)
+
+    def draw_and_back(backend: str) -> None:
+        leaves = screen.clone().requires_grad_(), colours.clone().requires_grad_()
+        ids = rasterize(leaves[0], faces, size, size, backend=backend)
+        interpolate(*leaves, faces, ids, backend=backend).backward(gradient)
+
+    def draw_ids(backend: str) -> None:
+        rasterize(screen, faces, size, size, backend=backend)
+
+    steps: dict[str, Callable[[], object]] = {
+        f"{backend}_{name}": lambda step=step, backend=backend: step(backend)
+        for backend in ("numba", "torch")
+        for name, step in (("rasterize", draw_ids), ("forward", draw), ("forward_backward", draw_and_back))
+    }
+    times = {f"{name}_ms": 1e3 * value / batch for name, value in time_in_turns(steps, rounds).items()}
+    ratio = times["torch_forward_backward_ms"] / times["numba_forward_backward_ms"]
+    covered = (rasterize(screen, faces, size, size) >= 0).float().mean().item()
+    return {"triangles": len(faces), "vertices": screen.shape[1], "covered": covered} | times | {"ratio": ratio}
+
+
+def renderer(size: int, batch: int, rounds: int, resolution: str) -> dict[str, float]:
+    """Milliseconds per image from theta to image and landmarks, and back, with the parametric face."""
+    model = parametric_face(resolution)
+    render = Renderer(model, Camera(image_size=size))
+    offset, scale = ParameterScales().vectors()
+    spread = torch.cat([torch.full((group.size,), POSE_SIGMA if group.name == "light" else 1.0) for group in GROUPS])
+    theta = offset + scale * spread * torch.randn(batch, N_PARAMETERS)
+    gradient = torch.randn(batch, 3, size, size)
+
+    def forward() -> None:
+        with torch.no_grad():
+            render(theta)
+
+    def forward_backward() -> None:
+        rendering = render(theta.clone().requires_grad_())
+        torch.autograd.backward((rendering.image, rendering.landmarks.sum()), (gradient, torch.tensor(1.0)))
+
+    steps = {"forward": forward, "forward_backward": forward_backward}
+    times = {f"{name}_ms": 1e3 * value / batch for name, value in time_in_turns(steps, rounds).items()}
+    return {"triangles": len(model.faces), "vertices": model.n_vertices, "size": size, "batch": batch} | times
+
+
+def main() -> None:
+    """Run every benchmark and print what it found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=224, help="px of the rasterizer's images")
+    parser.add_argument("--batch", type=int, default=8, help="images of the rasterizer's batch")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    results = {
+        "machine": {"torch": torch.__version__, "python": platform.python_version(), "threads": options.threads},
+        "rasterizer": {"size": options.size, "batch": options.batch}
+        | rasterizer(options.size, options.batch, options.rounds),
+        "renderer_embedded": renderer(64, 32, 3 * options.rounds, "small"),
+        "renderer_224": renderer(224, 8, options.rounds, "full"),
+    }
+    for part, numbers in results.items():
+        print(part)
+        for name, value in numbers.items():
+            print(f"  {name:28} {value:.3f}" if isinstance(value, float) else f"  {name:28} {value}")
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
