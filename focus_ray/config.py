@@ -40,7 +40,7 @@ class Optimizers(Settings):
 class DataSettings(Settings):
     """What is trained on: synthetic faces made on the fly, unless a folder of photographs is given."""
 
-    size: int = Field(8000, gt=0)  # synthetic faces in one pass
+    size: int = Field(default=8000, gt=0)  # synthetic faces in one pass
     synthetic: SyntheticConfig = SyntheticConfig()
     augment: bool = True  # photographs: flip, shift, scale, rotation (released code)
 
@@ -48,27 +48,27 @@ class DataSettings(Settings):
 class HeldoutSettings(Settings):
     """The held-out faces: identities and occluder families that training never sees."""
 
-    size: int = Field(400, ge=0)
-    seed: int = Field(0, ge=0)  # the same faces for every seed of training
-    batch_size: int = Field(50, gt=0)
+    size: int = Field(default=400, ge=0)
+    seed: int = Field(default=0, ge=0)  # the same faces for every seed of training
+    batch_size: int = Field(default=50, gt=0)
     refine: bool = True  # score the refined variants too, at the end
 
 
 class Cadence(Settings):
     """What happens every so many steps."""
 
-    log: int = Field(10, gt=0)
-    checkpoint: int = Field(200, gt=0)
-    keep: int = Field(3, gt=0)
-    evaluate: int = Field(500, gt=0)
-    sheet: int = Field(500, gt=0)
+    log: int = Field(default=10, gt=0)
+    checkpoint: int = Field(default=200, gt=0)
+    keep: int = Field(default=3, gt=0)
+    evaluate: int = Field(default=500, gt=0)
+    sheet: int = Field(default=500, gt=0)
 
 
 class RunConfig(Settings):
     """A whole training run. The same config and seed on one machine give the same parameters, bit for bit."""
 
     preset: str
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     batch_size: int = Field(gt=0)
     face: FaceSettings
     model: ModelSettings

@@ -11,10 +11,9 @@ from typing import Literal
 
 import torch
 from pydantic import Field, ValidationError
-from torch import nn
 
 from focus_ray.errors import CheckpointError, ConfigError
-from focus_ray.focus.autoencoder import FaceAutoencoder, Focus
+from focus_ray.focus.autoencoder import Encoder, FaceAutoencoder, Focus
 from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.face.parameters import ParameterScales
@@ -34,17 +33,17 @@ class EncoderSettings(Settings):
     """The network that sees the parameters."""
 
     kind: Literal["small", "resnet50"] = "resnet50"
-    width: int = Field(16, gt=0)  # of the small encoder
+    width: int = Field(default=16, gt=0)  # of the small encoder
     weights: Path | None = None  # torchvision's ResNet-50, for a start from ImageNet
 
 
 class SegmenterSettings(Settings):
     """The UNet; defaults of the released code."""
 
-    width: int = Field(64, gt=0)
-    levels: int = Field(5, gt=1)
-    dropout: float = Field(0.5, ge=0, lt=1)
-    slope: float = Field(5.0, gt=0)
+    width: int = Field(default=64, gt=0)
+    levels: int = Field(default=5, gt=1)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    slope: float = Field(default=5.0, gt=0)
     norm: Literal["batch", "group"] = "batch"
 
 
@@ -93,7 +92,7 @@ def build(settings: ModelSettings, face: MorphableModel, *, perceptual: bool = T
         )
     encoder = build_encoder(settings)
     segmenter = UNet(**settings.segmenter.model_dump())
-    focus = Focus(FaceAutoencoder(encoder, Renderer(face, settings.camera)), segmenter)
+    focus = Focus(FaceAutoencoder(encoder, Renderer(face, settings.camera)), segmenter, settings.scales)
     if settings.perceptual.kind == "arcface":
         focus.perceptual = IdentityPerceptual(IResNet50())
     elif perceptual:
@@ -101,7 +100,7 @@ def build(settings: ModelSettings, face: MorphableModel, *, perceptual: bool = T
     return focus
 
 
-def build_encoder(settings: ModelSettings) -> nn.Module:
+def build_encoder(settings: ModelSettings) -> Encoder:
     """The encoder that the settings name, its head zero: it says the mean face."""
     if settings.encoder.kind == "small":
         return SmallEncoder(settings.camera.image_size, width=settings.encoder.width, scales=settings.scales)

@@ -37,7 +37,7 @@ def evaluate_folder(
             "synthesize the folder with that face model's resolution, or remove truth.npz"
         )
     settings = bundle.refine.model_copy(update={"steps": refine_steps})
-    scorer = scoring.Scorer(bundle.focus, bundle.settings.scales, settings)
+    scorer = scoring.Scorer(bundle.focus, settings)
     variants = scoring.ONE_PASS + (scoring.REFINED if refine_steps else ())
     scores = scoring.score_faces(
         scorer, faces, len(faces), BATCH_SIZE, frozenset(faces.unseen_families), variants, progress

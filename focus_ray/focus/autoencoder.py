@@ -6,8 +6,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.networks.perceptual import Perceptual
+from focus_ray.focus.face.parameters import ParameterScales
+from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
+from focus_ray.focus.networks.perceptual import EncoderPerceptual, IdentityPerceptual
+from focus_ray.focus.networks.segmenter import UNet
 from focus_ray.focus.render.renderer import Renderer, Rendering
+
+Encoder = SmallEncoder | ResNet50Encoder
 
 
 class Reconstruction(NamedTuple):
@@ -20,7 +25,7 @@ class Reconstruction(NamedTuple):
 class FaceAutoencoder(nn.Module):
     """R = renderer after encoder: image [B, 3, H, W] -> theta [B, 257] -> rendered face (section 3.1)."""
 
-    def __init__(self, encoder: nn.Module, renderer: Renderer):
+    def __init__(self, encoder: Encoder, renderer: Renderer):
         super().__init__()
         self.encoder = encoder
         self.renderer = renderer
@@ -33,17 +38,24 @@ class FaceAutoencoder(nn.Module):
 class Focus(nn.Module):
     """The whole pipeline: autoencoder R, segmenter S, and the frozen perceptual network F that the losses look through.
 
-    `perceptual` may be None until the warm-up has made it.
+    `scales` are the encoder's: theta = offset + scale * head. `perceptual` may be None until the warm-up has made it.
     """
 
-    def __init__(self, autoencoder: FaceAutoencoder, segmenter: nn.Module, perceptual: Perceptual | None = None):
+    def __init__(
+        self,
+        autoencoder: FaceAutoencoder,
+        segmenter: UNet,
+        scales: ParameterScales,
+        perceptual: IdentityPerceptual | EncoderPerceptual | None = None,
+    ):
         super().__init__()
         self.autoencoder = autoencoder
         self.segmenter = segmenter
+        self.scales = scales
         self.perceptual = perceptual
 
     @property
-    def encoder(self) -> nn.Module:
+    def encoder(self) -> Encoder:
         return self.autoencoder.encoder
 
     @property

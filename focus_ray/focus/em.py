@@ -7,13 +7,14 @@ from torch import Tensor
 
 from focus_ray.focus import losses
 from focus_ray.focus.autoencoder import Focus
-from focus_ray.focus.initialise import frozen_rendering
 from focus_ray.focus.losses import ReconstructionWeights, SegmentationWeights
 from focus_ray.focus.reconstruction_terms import reconstruction_terms
+from focus_ray.focus.refine import Refined, RefineSettings, refine
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.schedule import Optimizer, Position
 from focus_ray.focus.settings import Settings
 from focus_ray.focus.state import StepMetrics, Targets, TrainState, descend, mask_mean, report, running_statistics
+from focus_ray.focus.synthesis import ParameterWeights, parameter_loss
 
 
 class AreaCalibration(Settings):
@@ -25,9 +26,22 @@ class AreaCalibration(Settings):
     the masks collapse before it and grow over the outliers after it.
     """
 
-    factor: float = Field(4.0, gt=0)  # d* over the median residual
-    low: float = Field(0.1, gt=0)  # bounds of d*, as a colour distance
-    high: float = Field(0.25, gt=0)
+    factor: float = Field(default=4.0, gt=0)  # d* over the median residual
+    low: float = Field(default=0.1, gt=0)  # bounds of d*, as a colour distance
+    high: float = Field(default=0.25, gt=0)
+
+
+class Teacher(Settings):
+    """What a few steps of refinement teach both networks. Differs from the paper, which has one pass only.
+
+    The encoder's own error hides what S has to find, and outlives what R could learn from pixels in a short run. So the
+    segmenter's losses compare the target with the refined rendering, while it looks at the one-pass and the refined one in
+    turn; and the encoder is also drawn towards the refined theta. No annotation enters: the teacher sees what R sees.
+    """
+
+    refine: RefineSettings = RefineSettings(steps=12, lr=0.2, mask_every=4)
+    lambda_teach: float = Field(default=0.2, ge=0)  # weight of the parameter loss towards the refined theta
+    weights: ParameterWeights = ParameterWeights()
 
 
 class EmSettings(Settings):
@@ -36,6 +50,7 @@ class EmSettings(Settings):
     segmentation: SegmentationWeights = SegmentationWeights()
     reconstruction: ReconstructionWeights = ReconstructionWeights()
     calibration: AreaCalibration | None = None  # None: eta_area as given
+    teacher: Teacher | None = None  # None: the paper
 
 
 def segmentation_terms(
@@ -43,10 +58,14 @@ def segmentation_terms(
     batch: Targets,
     rendering: Rendering,
     mask: Float[Tensor, "B 1 H W"],
+    region: Float[Tensor, "B 1 H W"],
     weights: SegmentationWeights,
 ) -> dict[str, Tensor]:
-    """The terms of L_S (Eq. 1-4 and L_bin), unweighted; those with weight zero are left out."""
-    target, rendered, region = batch.images, rendering.image, rendering.mask
+    """The terms of L_S (Eq. 1-4 and L_bin), unweighted; those with weight zero are left out.
+
+    `rendering` is what the target is compared with, `region` where the mask may be 1.
+    """
+    target, rendered = batch.images, rendering.image
     terms = {
         "nbr": losses.neighbor(
             target,
@@ -76,23 +95,38 @@ def segmentation_terms(
     return terms
 
 
+def refined_fit(focus: Focus, batch: Targets, theta: Float[Tensor, "B 257"], teacher: Teacher) -> Refined:
+    """The teacher's fit of a batch, from the encoder's answer, under the segmenter's own masks."""
+    focus.segmenter.eval()
+    return refine(
+        focus.renderer, focus.scales, batch.images, theta.detach(), focus.mask, batch.landmarks, teacher.refine
+    )
+
+
 def segmentation_step(
     state: TrainState, batch: Targets, position: Position, settings: EmSettings, optimizer: Optimizer
 ) -> tuple[TrainState, StepMetrics]:
     """S learns, R is frozen. Where the area weight is calibrated, that happens at the first step of each block."""
-    segmenter = state.focus.segmenter.train().requires_grad_(True)
-    before = running_statistics(segmenter)
-    rendering = frozen_rendering(state, batch)
+    focus = state.focus
+    focus.autoencoder.eval()
+    with torch.no_grad():
+        theta, seen = focus.autoencoder(batch.images)
+    compared = seen
+    if settings.teacher is not None:
+        compared = refined_fit(focus, batch, theta, settings.teacher).rendering
+        seen = compared if position.in_block % 2 else seen
     if settings.calibration is not None and position.in_block == 0:
-        state.area_weight = calibrated_area_weight(batch, rendering, settings)
+        state.area_weight = calibrated_area_weight(batch, compared, settings)
     weights = settings.segmentation
     if state.area_weight is not None:
         weights = weights.model_copy(update={"eta_area": state.area_weight})
-    mask = state.focus.mask(batch.images, rendering)
-    terms = segmentation_terms(state.focus, batch, rendering, mask, weights)
+    segmenter = focus.segmenter.train().requires_grad_(True)
+    before = running_statistics(segmenter)
+    mask = focus.mask(batch.images, seen)
+    terms = segmentation_terms(focus, batch, compared, mask, seen.mask, weights)
     total = losses.segmentation_total(terms, weights)
     taken = descend(state, position, segmenter, optimizer, total, before)
-    return state, report(terms, total, taken, mask_mean(mask, rendering.mask))
+    return state, report(terms, total, taken, mask_mean(mask, seen.mask))
 
 
 @torch.no_grad()
@@ -116,14 +150,19 @@ def reconstruction_step(
     state: TrainState, batch: Targets, position: Position, settings: EmSettings, optimizer: Optimizer
 ) -> tuple[TrainState, StepMetrics]:
     """R learns, S is frozen: its mask says which pixels count."""
-    weights = settings.reconstruction
-    encoder = state.focus.encoder.train()
-    state.focus.segmenter.eval().requires_grad_(False)  # fixed, also where its mask is not detached
+    weights, focus = settings.reconstruction, state.focus
+    encoder = focus.encoder.train()
+    focus.segmenter.eval().requires_grad_(False)  # fixed, also where its mask is not detached
     before = running_statistics(encoder)
-    theta, rendering = state.focus.autoencoder(batch.images)
+    theta, rendering = focus.autoencoder(batch.images)
     with torch.set_grad_enabled(not weights.detach_mask):
-        mask = state.focus.mask(batch.images, rendering)
-    terms = reconstruction_terms(state.focus, batch, theta, rendering, mask, weights)
+        mask = focus.mask(batch.images, rendering)
+    terms = reconstruction_terms(focus, batch, theta, rendering, mask, weights)
     total = losses.reconstruction_total(terms, weights)
+    if settings.teacher is not None and settings.teacher.lambda_teach:
+        target = refined_fit(focus, batch, theta, settings.teacher).theta
+        taught = parameter_loss(focus.renderer, focus.scales, theta, target, settings.teacher.weights)
+        terms["teach"] = torch.stack(list(taught.values())).sum()
+        total = total + settings.teacher.lambda_teach * terms["teach"]
     taken = descend(state, position, encoder, optimizer, total, before)
     return state, report(terms, total, taken, mask_mean(mask, rendering.mask))

@@ -5,7 +5,6 @@ from pydantic import Field
 from torch import nn
 
 from focus_ray.focus import losses
-from focus_ray.focus.face.parameters import ParameterScales
 from focus_ray.focus.losses import ReconstructionWeights
 from focus_ray.focus.networks.perceptual import EncoderPerceptual
 from focus_ray.focus.reconstruction_terms import reconstruction_terms
@@ -22,15 +21,15 @@ class WarmupSettings(Settings):
 
     laws: SamplingLaws = SamplingLaws()
     weights: ParameterWeights = ParameterWeights()
-    batch_size: int = Field(32, gt=0)
+    batch_size: int = Field(default=32, gt=0)
 
 
 class InitialiseSettings(Settings):
     """The preliminary masks and what is fitted with them."""
 
-    xi: float = Field(losses.PAPER_XI, gt=0)  # Eq. 10, at the end of the phase
-    xi_start: float | None = Field(None, gt=0)  # at its start, falling geometrically; None: xi throughout
-    xi_masks: float | None = Field(None, gt=0)  # of the masks that the segmenter learns; None: xi
+    xi: float = Field(default=losses.PAPER_XI, gt=0)  # Eq. 10, at the end of the phase
+    xi_start: float | None = Field(default=None, gt=0)  # at its start, falling geometrically; None: xi throughout
+    xi_masks: float | None = Field(default=None, gt=0)  # of the masks that the segmenter learns; None: xi
     likelihood: bool = False  # released code: a truncated Gaussian log-likelihood in place of Eq. 5
     weights: ReconstructionWeights = ReconstructionWeights()
 
@@ -45,7 +44,6 @@ def warmup_step(
     seed: int,
     position: Position,
     settings: WarmupSettings,
-    scales: ParameterScales,
     optimizer: Optimizer,
 ) -> tuple[TrainState, StepMetrics]:
     """The encoder learns theta of random renders; the batch is a function of `seed` and the step."""
@@ -53,7 +51,7 @@ def warmup_step(
     rng = generator(seed, WARMUP_STREAM, position.in_phase)
     images, theta = render_random(renderer, settings.laws, settings.batch_size, rng)
     before = running_statistics(encoder)
-    terms = parameter_loss(renderer, scales, encoder(images), theta, settings.weights)
+    terms = parameter_loss(renderer, state.focus.scales, encoder(images), theta, settings.weights)
     total = torch.stack(list(terms.values())).sum()
     taken = descend(state, position, encoder, optimizer, total, before)
     return state, report(terms, total, taken, None)

@@ -24,12 +24,15 @@ MaskOf = Callable[[Tensor, Rendering], Tensor]  # (images, rendering) -> M [B, 1
 class RefineSettings(Settings):
     """Weights and steps of the refinement. Terms are per image, so an image's result knows nothing of its neighbours."""
 
-    steps: int = Field(50, ge=0)
-    lr: float = Field(0.12, gt=0)  # of Adam, in units of the head's scales; falls to zero as a cosine
+    steps: int = Field(default=50, ge=0)
+    lr: float = Field(default=0.12, gt=0)  # of Adam, in units of the head's scales; falls to zero as a cosine
     pixel: float = 1.0  # of the mean colour distance inside the mask
     landmark: float = 5e-3  # of the mean squared distance, px^2 at 224
     regularizer: float = 0.1 / 224  # of the sum of squared sigmas
-    mask_every: int = Field(15, gt=0)  # steps between two estimates of the mask
+    mask_every: int = Field(default=15, gt=0)  # steps between two estimates of the mask
+
+
+DEFAULT = RefineSettings()
 
 
 class Refined(NamedTuple):
@@ -47,7 +50,7 @@ def refine(
     theta: Float[Tensor, "B 257"],
     mask_of: MaskOf,
     landmarks: Float[Tensor, "B 68 2"] | None = None,
-    settings: RefineSettings = RefineSettings(),
+    settings: RefineSettings = DEFAULT,
     progress: Callable[[int], None] | None = None,
 ) -> Refined:
     """Descend the masked pixel, landmark and regularisation losses of each image from `theta`.

@@ -1,4 +1,4 @@
-"""When which network learns: warm-up, initialisation (section 3.3), then the EM alternation (section 3.2), and at which rate."""
+"""When which network learns, and at which rate: warm-up, initialisation (section 3.3), EM alternation (section 3.2)."""
 
 import math
 from collections.abc import Iterable
@@ -40,7 +40,7 @@ class Position(NamedTuple):
 class Schedule(Settings):
     """Numbers of optimisation steps. EM begins with the segmenter, as in the released code."""
 
-    warmup_steps: int = Field(0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0)
     init_steps: int = Field(ge=0)
     pretrain_seg_steps: int = Field(ge=0)
     cycles: int = Field(ge=0)
@@ -76,24 +76,29 @@ class Schedule(Settings):
         return Position(Phase.EM_FACE, cycle, cycle * self.face_steps + offset, self.cycles * self.face_steps, offset)
 
     def fitted_to(self, steps: int) -> "Schedule":
-        """The same run, every phase shortened or lengthened in proportion to `steps` in all (for `--steps`)."""
-        scale = steps / self.total_steps
-        cycles = max(1, min(self.cycles, steps // 8)) if self.cycles else 0
+        """The same run in `steps` steps in all, every phase in proportion (for `--steps`).
 
-        def scaled(length: int) -> int:
-            return max(1, math.floor(length * scale)) if length else 0
-
-        head = {name: scaled(getattr(self, name)) for name in ("warmup_steps", "init_steps", "pretrain_seg_steps")}
-        if not cycles:
-            return self.model_copy(update=head)
-        cycle_steps = max(2, (steps - sum(head.values())) // cycles)
-        share = self.seg_steps / (self.seg_steps + self.face_steps)
+        EM keeps its number of cycles where that divides what EM gets, and takes the next smaller one otherwise.
+        """
+        lengths = [self.warmup_steps, self.init_steps, self.pretrain_seg_steps]
+        ends = [round(sum(lengths[: count + 1]) * steps / self.total_steps) for count in range(3)]
+        head = [ends[0], ends[1] - ends[0], ends[2] - ends[1]]
+        em = steps - ends[2]
+        if self.cycles == 0 or em < 2:  # too short to alternate: what is left goes to the initialisation
+            head[1] += em
+            em = 0
+        cycles = max((count for count in range(1, self.cycles + 1) if em % count == 0 and em // count > 1), default=0)
+        cycle_steps = em // cycles if cycles else 2
+        share = self.seg_steps / max(self.seg_steps + self.face_steps, 1)
         seg_steps = min(cycle_steps - 1, max(1, round(cycle_steps * share))) if self.seg_steps else 0
-        fitted = head | {"cycles": cycles, "seg_steps": seg_steps, "face_steps": cycle_steps - seg_steps}
-        remainder = steps - sum(head.values()) - cycles * cycle_steps
-        longest = max(head, key=lambda name: head[name])
-        fitted[longest] = max(0, fitted[longest] + remainder)
-        return self.model_copy(update=fitted)
+        return Schedule(
+            warmup_steps=head[0],
+            init_steps=head[1],
+            pretrain_seg_steps=head[2],
+            cycles=cycles,
+            seg_steps=seg_steps,
+            face_steps=cycle_steps - seg_steps,
+        )
 
 
 class Optimizer(Settings):
@@ -104,7 +109,7 @@ class Optimizer(Settings):
     shape: Literal["constant", "one_cycle", "cosine", "steps"] = "constant"
     decay: float = 0.99  # factor of shape "steps"
     decay_every: int = 5000  # steps between two decays
-    clip_norm: float | None = Field(1.0, gt=0)
+    clip_norm: float | None = Field(default=1.0, gt=0)
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimiser itself, for these parameters."""

@@ -19,21 +19,21 @@ class SamplingLaws(Settings):
     Pose and light spreads were chosen to cover an aligned crop of a face that looks roughly at the camera.
     """
 
-    identity: float = Field(1.0, ge=0)
-    expression: float = Field(0.8, ge=0)
-    albedo: float = Field(1.0, ge=0)
-    pitch: float = Field(0.17, ge=0)  # rad
-    yaw: float = Field(0.35, ge=0)  # rad
-    roll: float = Field(0.1, ge=0)  # rad
-    translation_xy: float = Field(4.0, ge=0)  # mm
-    translation_z: float = Field(30.0, ge=0)  # mm
+    identity: float = Field(default=1.0, ge=0)
+    expression: float = Field(default=0.8, ge=0)
+    albedo: float = Field(default=1.0, ge=0)
+    pitch: float = Field(default=0.17, ge=0)  # rad
+    yaw: float = Field(default=0.35, ge=0)  # rad
+    roll: float = Field(default=0.1, ge=0)  # rad
+    translation_xy: float = Field(default=4.0, ge=0)  # mm
+    translation_z: float = Field(default=30.0, ge=0)  # mm
     ambient: float = 2.5  # mean of band 0, each channel
-    ambient_spread: float = Field(0.35, ge=0)
-    colour_spread: float = Field(0.12, ge=0)  # of the light, between channels
+    ambient_spread: float = Field(default=0.35, ge=0)
+    colour_spread: float = Field(default=0.12, ge=0)  # of the light, between channels
     from_above: float = 0.35  # mean of the y band
     frontal: float = -0.8  # mean of the z band: towards the camera
-    directional_spread: float = Field(0.45, ge=0)
-    second_band_spread: float = Field(0.12, ge=0)
+    directional_spread: float = Field(default=0.45, ge=0)
+    second_band_spread: float = Field(default=0.12, ge=0)
 
 
 class Renders(NamedTuple):

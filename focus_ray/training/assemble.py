@@ -75,7 +75,8 @@ def start_focus(config: RunConfig, face: MorphableModel) -> Focus:
 def synthetic_data(config: RunConfig, world: MorphableModel) -> TrainingData:
     """Synthetic faces for training and, by another seed and split, held out."""
     laws = config.data.synthetic.model_copy(update={"image_size": config.model.camera.image_size})
-    train = CachedFaces(SyntheticFaces(world, laws.model_copy(update={"seed": config.seed}), "train"), config.data.size)
+    faces = SyntheticFaces(world, laws.model_copy(update={"seed": config.seed}), "train")
+    train = CachedFaces(faces, config.data.size)
     heldout = SyntheticFaces(world, laws.model_copy(update={"seed": config.heldout.seed}), "heldout")
 
     def batch_of(step: int) -> Batch:

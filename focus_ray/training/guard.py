@@ -19,12 +19,12 @@ Action = Literal["stop", "restore", "recalibrate"]
 class GuardSettings(Settings):
     """When a guard speaks, and what happens then."""
 
-    low: float = Field(0.02, ge=0, lt=1)  # mean mask inside the rendered region, over a window
-    high: float = Field(0.98, gt=0, le=1)
-    window: int = Field(20, gt=0)  # steps of the segmenter
+    low: float = Field(default=0.02, ge=0, lt=1)  # mean mask inside the rendered region, over a window
+    high: float = Field(default=0.98, gt=0, le=1)
+    window: int = Field(default=20, gt=0)  # steps of the segmenter
     action: Action = "recalibrate"
-    max_events: int = Field(5, gt=0)  # then the run stops: the action does not help
-    max_nonfinite: int = Field(20, gt=0)  # steps in a row without a finite loss
+    max_events: int = Field(default=5, gt=0)  # then the run stops: the action does not help
+    max_nonfinite: int = Field(default=20, gt=0)  # steps in a row without a finite loss
 
 
 @dataclass(frozen=True)

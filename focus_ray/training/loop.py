@@ -88,7 +88,7 @@ def take_step(
     """One step of the phase at hand."""
     optimizer = getattr(config.optimizers, position.phase)
     if batch is None:
-        return warmup_step(state, config.seed, position, config.warmup, config.model.scales, optimizer)
+        return warmup_step(state, config.seed, position, config.warmup, optimizer)
     match position.phase:
         case Phase.INIT:
             return init_step(state, batch, position, config.initialise, optimizer)
@@ -142,6 +142,7 @@ def load_state_tree(state: TrainState, guard: Guard, config: RunConfig, tree: di
     if tree["perceptual"] is not None:
         if focus.perceptual is None:
             freeze_perceptual(state)
+        assert focus.perceptual is not None  # just made
         focus.perceptual.load_state_dict(tree["perceptual"])
     state.step = tree["step"]
     for name, optimizer_state in tree["optimizers"].items():

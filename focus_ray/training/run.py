@@ -176,7 +176,7 @@ class Run:
         assert self.data.heldout is not None
         heldout = self.config.heldout
         return scoring.score_faces(
-            scoring.Scorer(self.state.focus, self.config.model.scales, self.config.refine),
+            scoring.Scorer(self.state.focus, self.config.refine),
             self.data.heldout,
             heldout.size,
             heldout.batch_size,
@@ -281,7 +281,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         asked.append(number)
-        signal.signal(number, before[number])
+        signal.signal(number, before[signal.Signals(number)])
 
     for number in numbers:
         signal.signal(number, ask)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from focus_ray.data.sample import Batch, Faces
 from focus_ray.focus.autoencoder import Focus
-from focus_ray.focus.face.parameters import ParameterScales, split
+from focus_ray.focus.face.parameters import split
 from focus_ray.focus.metrics import ImageScores, score, summarise
 from focus_ray.focus.refine import Refined, RefineSettings, refine
 from focus_ray.focus.render.renderer import Rendering
@@ -30,9 +30,8 @@ Variant = Callable[[Batch], Refined]
 class Scorer:
     """Fits a batch in each of the ways that are compared. Networks are put in eval mode; nothing is trained."""
 
-    def __init__(self, focus: Focus, scales: ParameterScales, settings: RefineSettings):
+    def __init__(self, focus: Focus, settings: RefineSettings):
         self.focus = focus.eval()
-        self.scales = scales
         self.settings = settings
 
     def fits(self, batch: Batch, variants: tuple[str, ...]) -> Iterator[tuple[str, Refined]]:
@@ -42,7 +41,7 @@ class Scorer:
 
     @torch.no_grad()
     def mean_face(self, batch: Batch) -> Refined:
-        offset, _ = self.scales.vectors()
+        offset, _ = self.focus.scales.vectors()
         theta = offset.to(batch.images).expand(len(batch), -1)
         rendering = self.focus.renderer(theta)
         return Refined(theta, rendering, rendering.mask)
@@ -76,7 +75,9 @@ class Scorer:
     def _refine(self, batch: Batch, mask_of: Callable[[Tensor, Rendering], Tensor]) -> Refined:
         with torch.no_grad():
             theta = self.focus.encoder(batch.images)
-        return refine(self.focus.renderer, self.scales, batch.images, theta, mask_of, batch.landmarks, self.settings)
+        return refine(
+            self.focus.renderer, self.focus.scales, batch.images, theta, mask_of, batch.landmarks, self.settings
+        )
 
 
 def score_fit(focus: Focus, batch: Batch, fit: Refined) -> ImageScores:

@@ -17,13 +17,13 @@ class SegmentationWeights(Settings):
     The options are the keyword arguments of the losses; each names what the released code does otherwise.
     """
 
-    eta_nbr: float = Field(15.0, ge=0)  # section 3.2
-    eta_dist: float = Field(3.0, ge=0)  # section 3.2
-    eta_area: float = Field(0.5, ge=0)  # section 3.2
-    eta_presv: float = Field(2.5, ge=0)  # section 3.2; released code: 0.25
-    eta_bin: float = Field(10.0, ge=0)  # section 3.2
+    eta_nbr: float = Field(default=15.0, ge=0)  # section 3.2
+    eta_dist: float = Field(default=3.0, ge=0)  # section 3.2
+    eta_area: float = Field(default=0.5, ge=0)  # section 3.2
+    eta_presv: float = Field(default=2.5, ge=0)  # section 3.2; released code: 0.25
+    eta_bin: float = Field(default=10.0, ge=0)  # section 3.2
 
-    neighbor_window: int = Field(3, ge=1)  # the first public code; the released code: 5
+    neighbor_window: int = Field(default=3, ge=1)  # the first public code; the released code: 5
     neighbor_squared: bool = True  # Eq. 1; released code: False
     neighbor_centre: Literal["target", "rendering"] = "target"  # Eq. 1; released code: "rendering"
     neighbor_premultiplied: bool = False  # Eq. 1: Omega is a domain; released code: True
@@ -38,18 +38,18 @@ class SegmentationWeights(Settings):
 class ReconstructionWeights(Settings):
     """L_R = lambda_1 L_pixel + lambda_2 L_per + lambda_3 L_lm + lambda_4 L_reg: Eq. 8. Defaults: the paper's."""
 
-    lambda_pixel: float = Field(0.5, ge=0)  # Eq. 8
-    lambda_per: float = Field(0.25, ge=0)  # Eq. 8
-    lambda_lm: float = Field(5e-4, ge=0)  # Eq. 8
-    lambda_reg: float = Field(0.1, ge=0)  # Eq. 8
-    lambda_area: float = Field(0.0, ge=0)  # not in the paper; released code: 0.06
+    lambda_pixel: float = Field(default=0.5, ge=0)  # Eq. 8
+    lambda_per: float = Field(default=0.25, ge=0)  # Eq. 8
+    lambda_lm: float = Field(default=5e-4, ge=0)  # Eq. 8
+    lambda_reg: float = Field(default=0.1, ge=0)  # Eq. 8
+    lambda_area: float = Field(default=0.0, ge=0)  # not in the paper; released code: 0.06
 
     pixel_norm: Literal["squared", "l21"] = "squared"  # Eq. 5; released code: "l21"
     pixel_normalise: Literal["mask", "image", "region"] = "mask"
     landmark_emphasis: LandmarkEmphasis = "paper"
     landmark_squared_weights: bool = False  # released code: True
     regularizer_form: Literal["paper", "release"] = "paper"
-    regularizer_coefficients: int | None = Field(None, ge=1)
+    regularizer_coefficients: int | None = Field(default=None, ge=1)
     detach_mask: bool = True  # section 3.2: the segmentation network is fixed; released code: False
 
 
