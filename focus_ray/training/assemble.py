@@ -76,8 +76,9 @@ def synthetic_data(config: RunConfig, world: MorphableModel) -> TrainingData:
     """Synthetic faces for training and, by another seed and split, held out."""
     laws = config.data.synthetic.model_copy(update={"image_size": config.model.camera.image_size})
     faces = SyntheticFaces(world, laws.model_copy(update={"seed": config.seed}), "train")
-    train = CachedFaces(faces, config.data.size)
-    heldout = SyntheticFaces(world, laws.model_copy(update={"seed": config.heldout.seed}), "heldout")
+    train = CachedFaces(faces)
+    unknown = SyntheticFaces(world, laws.model_copy(update={"seed": config.heldout.seed}), "heldout")
+    heldout = CachedFaces(unknown, vertices=True)
 
     def batch_of(step: int) -> Batch:
         return train.batch(batch_indices(config.seed, step, config.batch_size, config.data.size))
