@@ -1,12 +1,14 @@
 """Tests of focus_ray.data.synthetic."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
 from focus_ray.data.occluders import FAMILIES
-from focus_ray.data.sample import UNOCCLUDED
+from focus_ray.data.sample import UNOCCLUDED, concatenate
 from focus_ray.data.synthetic import DetectorLaws, FaceLaws, OcclusionLaws, SyntheticConfig, SyntheticFaces
 from focus_ray.errors import ConfigError
 from focus_ray.focus.face.camera import Camera
@@ -66,6 +68,12 @@ def test_bits_do_not_depend_on_threads_or_on_the_object(world, many):
             assert _same(fresh.batch(range(8)), many.select(range(8)))
     finally:
         torch.set_num_threads(threads)
+
+
+def test_bits_do_not_depend_on_the_number_of_workers(train, many):
+    with ThreadPoolExecutor(4) as workers:
+        parts = list(workers.map(lambda start: train.batch(range(start, start + 5)), range(0, 40, 5)))
+    assert _same(concatenate(parts), many.select(range(40)))
 
 
 def test_seed_split_and_index_each_change_the_face(world, many):
