@@ -1,0 +1,1 @@
+"""What a run shows: contact sheets, plots and the report page."""

@@ -1,0 +1,166 @@
+"""The plots of a report: loss curves over shaded phases, mask coverage, held-out figures over time."""
+
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+History = Sequence[Mapping[str, Any]]
+
+PHASE_COLOURS = {
+    "warmup": "#fdeccf",
+    "init": "#dcefdc",
+    "pretrain_seg": "#e9e1f4",
+    "em_seg": "#d7e6f7",
+    "em_face": "#fae0dd",
+}
+INK, MUTED, ACCENT, SECOND = "#1f2933", "#7b8794", "#0f766e", "#b45309"
+DPI = 110
+COLUMNS = 3
+PANEL_INCHES = (3.9, 2.3)
+# More points than pixels say nothing; smoothing spans this share of a curve.
+MAX_POINTS = 1200
+SMOOTHING_SHARE = 1 / 50
+# A loss that spans more than this factor is drawn on a logarithmic axis.
+LOG_RANGE = 20.0
+
+
+def loss_curves(history: History) -> Figure | None:
+    """A panel for each loss symbol over the steps, the phases shaded. None without a single loss."""
+    symbols = sorted({symbol for line in history for symbol in line["loss"]}, key=lambda name: (name != "total", name))
+    if not symbols:
+        return None
+    figure, panels = _panels(len(symbols))
+    spans = phase_spans(history)
+    for axes, symbol in zip(panels, symbols, strict=False):
+        steps = np.array([line["step"] for line in history if symbol in line["loss"]])
+        values = np.array([_number(line["loss"].get(symbol)) for line in history if symbol in line["loss"]])
+        _shade(axes, spans)
+        _curve(axes, steps, values)
+        axes.set_title(f"loss.{symbol}", fontsize=9, loc="left", color=INK)
+    _phase_legend(figure, spans)
+    return figure
+
+
+def mask_coverage(history: History, low: float, high: float) -> Figure | None:
+    """The mean mask inside the rendered region, and the range that the guard allows."""
+    lines = [line for line in history if line.get("mask_mean") is not None]
+    if not lines:
+        return None
+    figure, (axes,) = _panels(1, width=2 * PANEL_INCHES[0])
+    _shade(axes, phase_spans(history))
+    for limit in (low, high):
+        axes.axhline(limit, color=SECOND, linewidth=1, linestyle="--")
+    _curve(axes, np.array([line["step"] for line in lines]), np.array([_number(line["mask_mean"]) for line in lines]))
+    axes.set_ylim(0, 1.02)
+    axes.set_yscale("linear")
+    axes.set_title("mean mask inside the rendered region (dashed: where the guard steps in)", fontsize=9, loc="left")
+    return figure
+
+
+def figures_over_time(evaluations: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Figure | None:
+    """Held-out figures against steps: `names` maps a dotted path in an evaluation to a title."""
+    curves = {}
+    for path, title in names.items():
+        points = [(entry["step"], _number(look_up(entry, path))) for entry in evaluations]
+        known = [(step, value) for step, value in points if math.isfinite(value)]
+        if len(known) > 1:
+            curves[title] = known
+    if not curves:
+        return None
+    figure, panels = _panels(len(curves))
+    for axes, (title, points) in zip(panels, curves.items(), strict=False):
+        steps, values = zip(*points, strict=True)
+        axes.plot(steps, values, color=ACCENT, linewidth=1.5, marker="o", markersize=3)
+        axes.set_title(title, fontsize=9, loc="left", color=INK)
+    return figure
+
+
+def phase_spans(history: History) -> list[tuple[str, int, int]]:
+    """Runs of one phase as (phase, first step, step after the last)."""
+    spans = []
+    for phase, lines in groupby(history, key=lambda line: line["phase"]):
+        steps = [line["step"] for line in lines]
+        spans.append((phase, steps[0], steps[-1] + 1))
+    return spans
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
+    return buffer.getvalue()
+
+
+def look_up(tree: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path, or None."""
+    node: Any = tree
+    for key in path.split("."):
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node
+
+
+def running_median(values: np.ndarray, window: int) -> np.ndarray:
+    """Median over `window` neighbours of each value [N], NaN left out."""
+    if window < 2 or len(values) < window:
+        return values
+    padded = np.pad(values, (window // 2, window - 1 - window // 2), mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, window)
+    medians = np.full(len(values), np.nan)
+    some = np.isfinite(windows).any(axis=1)
+    medians[some] = np.nanmedian(windows[some], axis=1)
+    return medians
+
+
+def _curve(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
+    """Raw values lightly, their running median over them; nothing is drawn across other phases."""
+    stride = max(1, math.ceil(len(steps) / MAX_POINTS))
+    steps, values = steps[::stride], values[::stride]
+    smooth = running_median(values, round(len(values) * SMOOTHING_SHARE))
+    for series, colour, width in ((values, "#9fb3c8", 0.6), (smooth, ACCENT, 1.4)):
+        x, y = _with_gaps(steps, series, stride)
+        axes.plot(x, y, color=colour, linewidth=width)
+    finite = values[np.isfinite(values)]
+    if len(finite) and finite.min() > 0 and finite.max() / finite.min() > LOG_RANGE:
+        axes.set_yscale("log")
+
+
+def _with_gaps(steps: np.ndarray, values: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray]:
+    """NaN between points that do not follow each other, so that no line joins them."""
+    breaks = np.flatnonzero(np.diff(steps) > 2 * stride) + 1
+    return np.insert(steps.astype(float), breaks, np.nan), np.insert(values, breaks, np.nan)
+
+
+def _panels(count: int, width: float = PANEL_INCHES[0]) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` plain panels."""
+    columns = min(count, COLUMNS)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(width * columns, PANEL_INCHES[1] * rows + 0.3), layout="constrained")
+    panels = [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=7, colors=MUTED)
+        axes.grid(axis="y", color="#e4e7eb", linewidth=0.6)
+        axes.set_axisbelow(True)
+    return figure, panels
+
+
+def _shade(axes: Axes, spans: Iterable[tuple[str, int, int]]) -> None:
+    for phase, start, end in spans:
+        axes.axvspan(start, end, color=PHASE_COLOURS.get(phase, "#eeeeee"), linewidth=0)
+
+
+def _phase_legend(figure: Figure, spans: Sequence[tuple[str, int, int]]) -> None:
+    phases = dict.fromkeys(phase for phase, _, _ in spans)
+    handles = [Patch(color=PHASE_COLOURS.get(phase, "#eeeeee"), label=phase) for phase in phases]
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), fontsize=8, frameon=False)
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
