@@ -32,8 +32,9 @@ LOG_RANGE = 20.0
 
 
 def loss_curves(history: History) -> Figure | None:
-    """A panel for each loss symbol over the steps, the phases shaded. None without a single loss."""
-    symbols = sorted({symbol for line in history for symbol in line["loss"]}, key=lambda name: (name != "total", name))
+    """A panel for each loss symbol over the steps that have it, the phases shaded. None without a single loss."""
+    in_order = dict.fromkeys(symbol for line in history for symbol in line["loss"])
+    symbols = sorted(in_order, key=lambda symbol: symbol != "total")
     if not symbols:
         return None
     figure, panels = _panels(len(symbols))
@@ -43,6 +44,7 @@ def loss_curves(history: History) -> Figure | None:
         values = np.array([_number(line["loss"].get(symbol)) for line in history if symbol in line["loss"]])
         _shade(axes, spans)
         _curve(axes, steps, values)
+        axes.set_xlim(steps[0], steps[-1] + 1)
         axes.set_title(f"loss.{symbol}", fontsize=9, loc="left", color=INK)
     _phase_legend(figure, spans)
     return figure
@@ -58,6 +60,7 @@ def mask_coverage(history: History, low: float, high: float) -> Figure | None:
     for limit in (low, high):
         axes.axhline(limit, color=SECOND, linewidth=1, linestyle="--")
     _curve(axes, np.array([line["step"] for line in lines]), np.array([_number(line["mask_mean"]) for line in lines]))
+    axes.set_xlim(lines[0]["step"], lines[-1]["step"] + 1)
     axes.set_ylim(0, 1.02)
     axes.set_yscale("linear")
     axes.set_title("mean mask inside the rendered region (dashed: where the guard steps in)", fontsize=9, loc="left")

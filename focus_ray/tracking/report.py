@@ -50,7 +50,7 @@ FIGURES = {
     "balanced_accuracy": ("balanced accuracy", "", 3),
     "landmark_px": ("landmarks", "px", 2),
     "vertex_mm": ("vertices", "mm", 3),
-    "rmse_255": ("colour RMSE", "of 255", 2),
+    "rmse_255": ("RMSE", "of 255", 2),
 }
 HELDOUT_CURVES = {
     f"heldout.{subset}.{name}": f"{FIGURES[name][0]}, {subset}"
