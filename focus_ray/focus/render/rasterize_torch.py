@@ -4,11 +4,12 @@ Every (triangle, pixel centre in its box) pair is a candidate; candidates are en
 bounded whatever the size of the triangles.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 CANDIDATES_PER_CHUNK = 1 << 20
 
@@ -52,7 +53,17 @@ def interpolate(
     faces: Int[Tensor, "F 3"],
     ids: Int[Tensor, "B H W"],
 ) -> Float[Tensor, "B D H W"]:
-    """See focus_ray.focus.render.rasterize; arguments are valid. Gradients are torch's own, through double."""
+    """See focus_ray.focus.render.rasterize; arguments are valid.
+
+    Gradients are torch's own, through double. The backward computes the weights anew: kept, they would take several
+    hundred bytes for each drawn pixel.
+    """
+    blended = checkpoint(_blend, vertices_screen, attributes, faces, ids, use_reentrant=False, preserve_rng_state=False)
+    return cast(Tensor, blended)
+
+
+def _blend(vertices_screen: Tensor, attributes: Tensor, faces: Tensor, ids: Tensor) -> Tensor:
+    """Perspective-correct mean of the corners' attributes: b_i = (e_i / z_i) / sum_j (e_j / z_j)."""
     batch, height, width = ids.shape
     image, y, x = (ids >= 0).nonzero(as_tuple=True)
     corners_of_pixel = faces.long()[ids[image, y, x].long()]
