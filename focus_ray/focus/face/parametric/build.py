@@ -1,0 +1,104 @@
+"""The parametric face's parameters, and the morphable model built from them."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+
+from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.face.parametric.albedo import Complexion, complexion_fields, noise_directions, paint
+from focus_ray.focus.face.parametric.expression import EXPRESSIONS
+from focus_ray.focus.face.parametric.fields import Gaze, evaluated, followed_in_expression, followed_in_identity
+from focus_ray.focus.face.parametric.identity import IDENTITY
+from focus_ray.focus.face.parametric.modes import (
+    Noise,
+    displacement_noise,
+    noise_columns,
+    principal_modes,
+    without_rigid_motion,
+)
+from focus_ray.focus.face.parametric.places import landmark_places, part_masks
+from focus_ray.focus.face.parametric.surface import Array
+from focus_ray.focus.face.parametric.template import SKIN, Template, build_template
+from focus_ray.focus.settings import Settings
+
+RECIPE = 1
+"""Version of the recipe: raise it with every change of the mean, the modes, the paint or the landmarks."""
+
+Resolution = Literal["small", "full", "fine"]
+SPACING: dict[Resolution, float] = {"small": 1.72, "full": 0.96, "fine": 0.475}
+"""Distance between vertices, relative to mesh.half_skin's: about 2.5k, 7.4k and 29k vertices."""
+
+_IDENTITY_NOISE = (Noise(60.0, 1.1), Noise(28.0, 0.65), Noise(14.0, 0.22))
+_EXPRESSION_NOISE = (Noise(30.0, 0.45, 0.85), Noise(16.0, 0.25, 0.85))
+_ALBEDO_NOISE = (Noise(48.0, 0.022, 0.9), Noise(17.0, 0.012, 0.9))
+_RED_SHARE = 0.5  # of the brown noise's amplitude
+
+
+class ParametricFaceSettings(Settings):
+    """What identifies one parametric face."""
+
+    resolution: Resolution = "small"
+    n_identity: int = 80
+    n_expression: int = 64
+    n_albedo: int = 80
+    recipe: int = RECIPE
+
+
+def build(settings: ParametricFaceSettings) -> MorphableModel:
+    """Build the model: a few seconds at the small resolution."""
+    face = build_template(SPACING[settings.resolution])
+    shape = [
+        principal_modes(_identity_fields(face), settings.n_identity, "identity"),
+        principal_modes(_expression_fields(face), settings.n_expression, "expression"),
+    ]
+    albedo = principal_modes(_albedo_fields(face), settings.n_albedo, "albedo")
+    triangles, barycentric = landmark_places(face)
+    return MorphableModel(
+        name=f"parametric-{settings.resolution}",
+        n_identity=settings.n_identity,
+        mean=_tensor(face.vertices),
+        shape_basis=_tensor(np.concatenate(shape)),
+        mean_albedo=_tensor(np.clip(paint(face, Complexion()), 0, 1)),
+        albedo_basis=_tensor(albedo),
+        faces=torch.from_numpy(face.faces),
+        landmark_triangles=torch.from_numpy(triangles),
+        landmark_barycentric=_tensor(barycentric),
+        uv=_tensor(face.uv),
+        parts={name: torch.from_numpy(mask) for name, mask in part_masks(face).items()},
+    )
+
+
+def _tensor(array: Array) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+
+
+def _identity_fields(face: Template) -> list[Array]:
+    named = [evaluated(parameter, face) for parameter in IDENTITY.values()]
+    noise = displacement_noise(_IDENTITY_NOISE, face, np.ones(len(face.vertices)))
+    followed = [followed_in_identity(face, field) for field in (*named, *noise)]
+    return without_rigid_motion(followed, face.vertices)
+
+
+def _expression_fields(face: Template) -> list[Array]:
+    fields = []
+    for expression in EXPRESSIONS.values():
+        gaze = evaluated(tuple(f for f in expression.fields if isinstance(f, Gaze)), face)
+        field = followed_in_expression(face, evaluated(expression.fields, face), gaze)
+        fields.append(expression.sigma * field)
+    y = face.vertices[:, 1]
+    window = np.exp(-((face.side / 42) ** 2) - ((y + 38) / 30) ** 2)
+    window += 0.6 * np.exp(-(((face.side - 31) / 22) ** 2) - ((y - 36) / 18) ** 2)
+    still = np.zeros_like(face.vertices)
+    noise = displacement_noise(_EXPRESSION_NOISE, face, window)
+    return fields + [followed_in_expression(face, field, still) for field in noise]
+
+
+def _albedo_fields(face: Template) -> list[Array]:
+    fields = complexion_fields(face)
+    skin = (face.kind == SKIN).astype(np.float64)[:, None]
+    for noise in _ALBEDO_NOISE:
+        terms = skin * np.concatenate(noise_columns(noise, face), axis=1)
+        for direction, share in zip(noise_directions(), (1.0, _RED_SHARE), strict=True):
+            fields += list(share * terms.T[:, :, None] * direction)
+    return fields
