@@ -40,69 +40,79 @@ class _VertexNormals(torch.autograd.Function):
 
 
 @compiled
-def _sum_around_vertices(corners, faces, total):
+def _sides(vertices, image, faces, face):
+    """The triangle's vertices and its sides v1 - v0 and v2 - v0, in double."""
+    # unsigned: an index that cannot be negative is read without a wrap-around
+    i, j, k = np.uintp(faces[face, 0]), np.uintp(faces[face, 1]), np.uintp(faces[face, 2])
+    x, y, z = np.float64(vertices[image, i, 0]), np.float64(vertices[image, i, 1]), np.float64(vertices[image, i, 2])
+    ax, ay, az = vertices[image, j, 0] - x, vertices[image, j, 1] - y, vertices[image, j, 2] - z
+    bx, by, bz = vertices[image, k, 0] - x, vertices[image, k, 1] - y, vertices[image, k, 2] - z
+    return i, j, k, ax, ay, az, bx, by, bz
+
+
+@compiled
+def _add(total, vertex, x, y, z):
+    total[vertex, 0] += x
+    total[vertex, 1] += y
+    total[vertex, 2] += z
+
+
+@compiled
+def _sum_around_vertices(vertices, image, faces, total):
     """total[v] = sum of (v1 - v0) x (v2 - v0) over the triangles around v."""
     total[:] = 0.0
-    for face in range(faces.shape[0]):
-        i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
-        x, y, z = np.float64(corners[i, 0]), np.float64(corners[i, 1]), np.float64(corners[i, 2])
-        ax, ay, az = corners[j, 0] - x, corners[j, 1] - y, corners[j, 2] - z
-        bx, by, bz = corners[k, 0] - x, corners[k, 1] - y, corners[k, 2] - z
+    for face in range(np.uintp(faces.shape[0])):
+        i, j, k, ax, ay, az, bx, by, bz = _sides(vertices, image, faces, face)
         nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-        for vertex in (i, j, k):
-            total[vertex, 0] += nx
-            total[vertex, 1] += ny
-            total[vertex, 2] += nz
+        _add(total, i, nx, ny, nz)
+        _add(total, j, nx, ny, nz)
+        _add(total, k, nx, ny, nz)
+
+
+@compiled
+def _unit(total, vertex, no_direction):
+    """The direction of a vertex's sum, and one over its length; zeros where it has no direction."""
+    x, y, z = total[vertex, 0], total[vertex, 1], total[vertex, 2]
+    squared = x * x + y * y + z * z
+    scale = 1.0 / np.sqrt(squared) if squared > no_direction else 0.0
+    return x * scale, y * scale, z * scale, scale
 
 
 @compiled
 def _normals(first, last, vertices, faces, no_direction, normals):
     total = np.empty((vertices.shape[1], 3))
-    for image in range(first, last):
-        _sum_around_vertices(vertices[image], faces, total)
-        for vertex in range(total.shape[0]):
-            x, y, z = total[vertex]
-            squared = x * x + y * y + z * z
-            scale = 1.0 / np.sqrt(squared) if squared > no_direction else 0.0
-            normals[image, vertex, 0] = x * scale
-            normals[image, vertex, 1] = y * scale
-            normals[image, vertex, 2] = z * scale
+    for image in range(np.uintp(first), np.uintp(last)):
+        _sum_around_vertices(vertices, image, faces, total)
+        for vertex in range(np.uintp(total.shape[0])):
+            x, y, z, _ = _unit(total, vertex, no_direction)
+            normals[image, vertex, 0], normals[image, vertex, 1], normals[image, vertex, 2] = x, y, z
 
 
 @compiled
 def _normals_backward(first, last, vertices, faces, no_direction, normal_gradient, gradient):
     """With n = s / |s|: dL/ds = (g - n (n . g)) / |s|; with c = a x b: dL/da = b x dL/dc, dL/db = dL/dc x a."""
     total = np.empty((vertices.shape[1], 3))
-    for image in range(first, last):
-        corners, to_corners = vertices[image], gradient[image]
-        to_corners[:] = 0.0
-        _sum_around_vertices(corners, faces, total)
-        for vertex in range(total.shape[0]):
-            x, y, z = total[vertex]
-            squared = x * x + y * y + z * z
-            scale = 1.0 / np.sqrt(squared) if squared > no_direction else 0.0
-            x, y, z = x * scale, y * scale, z * scale
-            gx, gy, gz = normal_gradient[image, vertex]
+    for image in range(np.uintp(first), np.uintp(last)):
+        gradient[image] = 0.0
+        _sum_around_vertices(vertices, image, faces, total)
+        for vertex in range(np.uintp(total.shape[0])):
+            x, y, z, scale = _unit(total, vertex, no_direction)
+            gx, gy, gz = (
+                normal_gradient[image, vertex, 0],
+                normal_gradient[image, vertex, 1],
+                normal_gradient[image, vertex, 2],
+            )
             along = x * gx + y * gy + z * gz
             total[vertex, 0] = (gx - x * along) * scale
             total[vertex, 1] = (gy - y * along) * scale
             total[vertex, 2] = (gz - z * along) * scale
-        for face in range(faces.shape[0]):
-            i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
-            x, y, z = np.float64(corners[i, 0]), np.float64(corners[i, 1]), np.float64(corners[i, 2])
-            ax, ay, az = corners[j, 0] - x, corners[j, 1] - y, corners[j, 2] - z
-            bx, by, bz = corners[k, 0] - x, corners[k, 1] - y, corners[k, 2] - z
+        for face in range(np.uintp(faces.shape[0])):
+            i, j, k, ax, ay, az, bx, by, bz = _sides(vertices, image, faces, face)
             gx = total[i, 0] + total[j, 0] + total[k, 0]
             gy = total[i, 1] + total[j, 1] + total[k, 1]
             gz = total[i, 2] + total[j, 2] + total[k, 2]
             to_ax, to_ay, to_az = by * gz - bz * gy, bz * gx - bx * gz, bx * gy - by * gx
             to_bx, to_by, to_bz = gy * az - gz * ay, gz * ax - gx * az, gx * ay - gy * ax
-            to_corners[i, 0] -= to_ax + to_bx
-            to_corners[i, 1] -= to_ay + to_by
-            to_corners[i, 2] -= to_az + to_bz
-            to_corners[j, 0] += to_ax
-            to_corners[j, 1] += to_ay
-            to_corners[j, 2] += to_az
-            to_corners[k, 0] += to_bx
-            to_corners[k, 1] += to_by
-            to_corners[k, 2] += to_bz
+            _add(gradient[image], i, -to_ax - to_bx, -to_ay - to_by, -to_az - to_bz)
+            _add(gradient[image], j, to_ax, to_ay, to_az)
+            _add(gradient[image], k, to_bx, to_by, to_bz)

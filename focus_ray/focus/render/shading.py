@@ -15,29 +15,42 @@ _C20 = sqrt(5 / (16 * pi))
 _C22 = sqrt(15 / (16 * pi))
 
 
+# Y_k as a polynomial: one row for each monomial, one column for each harmonic.
+# fmt: off
+_TABLE = (
+    # Y00   Y1-1   Y10   Y11   Y2-2  Y2-1   Y20        Y21    Y22
+    (_C0,   0.0,   0.0,  0.0,  0.0,  0.0,   -_C20,     0.0,   0.0),   # 1
+    (0.0,   0.0,   0.0,  -_C1, 0.0,  0.0,   0.0,       0.0,   0.0),   # x
+    (0.0,   -_C1,  0.0,  0.0,  0.0,  0.0,   0.0,       0.0,   0.0),   # y
+    (0.0,   0.0,   _C1,  0.0,  0.0,  0.0,   0.0,       0.0,   0.0),   # z
+    (0.0,   0.0,   0.0,  0.0,  _C2,  0.0,   0.0,       0.0,   0.0),   # xy
+    (0.0,   0.0,   0.0,  0.0,  0.0,  -_C2,  0.0,       0.0,   0.0),   # yz
+    (0.0,   0.0,   0.0,  0.0,  0.0,  0.0,   0.0,       -_C2,  0.0),   # zx
+    (0.0,   0.0,   0.0,  0.0,  0.0,  0.0,   0.0,       0.0,   _C22),  # xx
+    (0.0,   0.0,   0.0,  0.0,  0.0,  0.0,   0.0,       0.0,   -_C22), # yy
+    (0.0,   0.0,   0.0,  0.0,  0.0,  0.0,   3 * _C20,  0.0,   0.0),   # zz
+)
+# fmt: on
+
+
 def spherical_harmonics(normals: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 9"]:
     """Real harmonics of bands l = 0..2, order m = -l..l, Condon-Shortley phase included, of unit vectors.
 
-    The polynomial form of method.md section 3.2: no acos, so the gradient is finite everywhere.
+    The polynomial form of the released code's table: no acos, so the gradient is finite everywhere.
     """
-    x, y, z = normals.unbind(-1)
-    basis = (
-        torch.full_like(x, _C0),
-        -_C1 * y,
-        _C1 * z,
-        -_C1 * x,
-        _C2 * x * y,
-        -_C2 * y * z,
-        _C20 * (3 * z * z - 1),
-        -_C2 * x * z,
-        _C22 * (x * x - y * y),
-    )
-    return torch.stack(basis, dim=-1)
+    return _monomials(normals) @ normals.new_tensor(_TABLE)
 
 
 def shade(
     albedo: Float[Tensor, "B V 3"], normals: Float[Tensor, "B V 3"], light: Float[Tensor, "B 27"]
 ) -> Float[Tensor, "B V 3"]:
     """Vertex colours A * L, with L_c = sum_k light[9 c + k] Y_k(n); light is R9|G9|B9, nothing is clamped."""
-    coefficients = light.view(-1, CHANNELS, SH_BANDS)
-    return albedo * (spherical_harmonics(normals) @ coefficients.transpose(1, 2))
+    # the light meets the table first: three numbers per monomial instead of nine harmonics per vertex
+    polynomials = normals.new_tensor(_TABLE) @ light.view(-1, CHANNELS, SH_BANDS).transpose(1, 2)
+    return albedo * (_monomials(normals) @ polynomials)
+
+
+def _monomials(normals: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 10"]:
+    """1 | x y z | xy yz zx | xx yy zz"""
+    ones = torch.ones_like(normals[..., :1])
+    return torch.cat((ones, normals, normals * normals.roll(-1, dims=-1), normals * normals), dim=-1)
