@@ -1,0 +1,88 @@
+"""Documents say what is true: the tree is the tree on disk, every command parses, every link leads somewhere."""
+
+import ast
+import importlib
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from focus_ray import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """(document, text) of each code block in a language."""
+    return [
+        (path.name, text) for path in DOCUMENTS for found, text in FENCE.findall(path.read_text()) if found == language
+    ]
+
+
+def commands(program: str) -> list[str]:
+    """Each command line of a program in the documents, continued lines joined, comments and output left out."""
+    lines = [line for _, text in blocks("sh") for line in text.replace("\\\n", " ").splitlines()]
+    return [line.partition("#")[0].strip() for line in lines if line.split("#")[0].split()[:1] == [program]]
+
+
+def test_the_tree_of_the_readme_is_the_tree_on_disk():
+    spec = importlib.util.spec_from_file_location("readme_tree", ROOT / "infra" / "readme_tree.py")
+    assert spec is not None
+    assert spec.loader is not None
+    readme_tree = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(readme_tree)
+    readme = (ROOT / "README.md").read_text()
+    assert readme == readme_tree.in_step(readme), "run: python infra/readme_tree.py"
+
+
+def test_there_are_commands_to_check():
+    assert {command.split()[1] for command in commands("make")} >= {"demo", "test", "check"}
+    assert {command.split()[1] for command in commands("focus-ray")} >= {"train", "reconstruct", "evaluate", "data"}
+
+
+@pytest.mark.parametrize("command", sorted(set(commands("focus-ray"))))
+def test_every_command_of_the_documents_parses(capsys, command):
+    arguments = shlex.split(command)[1:]
+    # --help is answered after the other options are read: a wrong name among them is an error.
+    assert cli.main([*arguments, "--help"]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", sorted(set(commands("make"))))
+def test_every_make_target_of_the_documents_exists(command):
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    variables = set(re.findall(r"^([A-Z]+) \?=", makefile, re.MULTILINE)) | {"PYTHON"}
+    words = shlex.split(command)[1:]
+    assert {word for word in words if "=" not in word} <= targets
+    assert {word.partition("=")[0] for word in words if "=" in word} <= variables
+
+
+@pytest.mark.parametrize(("document", "text"), blocks("python"))
+def test_python_examples_compile_and_import_what_exists(document, text):
+    for node in ast.walk(ast.parse(text, document)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("focus_ray"):
+            module = importlib.import_module(node.module)
+            assert all(hasattr(module, alias.name) for alias in node.names)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "focus_ray":
+            assert hasattr(importlib.import_module("focus_ray"), node.attr)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_and_named_files_exist(path):
+    text = path.read_text()
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    named = re.findall(r"`((?:focus_ray|tests|docs|benchmarks|infra)/[\w/.-]+\.\w+)`", text)
+    missing = [target for target in targets if not (path.parent / target).exists()]
+    missing += [name for name in named if not (ROOT / name).exists()]
+    assert missing == []
+
+
+def test_every_document_is_reached_from_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    assert [
+        path.name for path in DOCUMENTS[1:] if path.parent.name == "docs" and f"docs/{path.name}" not in readme
+    ] == []
