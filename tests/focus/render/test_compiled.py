@@ -66,3 +66,17 @@ def test_a_forked_child_starts_its_own_threads(two_threads):
         os.waitpid(child, 0)
     assert ended, "the child hangs"
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
+    from numba import njit
+
+    def without_cache(**options):
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(**options)
+
+    monkeypatch.setattr("numba.njit", without_cache)
+    visits = np.zeros(3)
+    compiled(count)(0, 2, visits)
+    assert visits.tolist() == [1, 1, 0]
