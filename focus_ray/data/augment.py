@@ -1,0 +1,58 @@
+"""Augmentation of aligned photographs: flip, shift, turn and scale, as one more transform of the crop."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field
+
+from focus_ray.data.align import REFERENCE_SIZE, Crop, compose, rotation
+from focus_ray.focus.face.landmarks import FLIP
+from focus_ray.focus.settings import Settings
+
+
+class AugmentSettings(Settings):
+    """Ranges of the released code (method section 7); each is drawn evenly."""
+
+    flip: float = Field(default=0.5, ge=0, le=1)  # probability
+    shift: float = Field(default=10.0, ge=0)  # px at 224, either way, in x and in y
+    scale: float = Field(default=0.1, ge=0, lt=1)  # share, either way
+    rotation: float = Field(default=10.0, ge=0)  # degrees, either way
+
+
+DEFAULT = AugmentSettings()
+
+
+class Augmentation(NamedTuple):
+    """A transform from crop to crop, and whether it mirrors the face."""
+
+    matrix: Float[np.ndarray, "2 3"]
+    flipped: bool
+
+    def crop(self, crop: Crop) -> Crop:
+        """The crop that shows the augmented face; picture and transform are applied in one interpolation."""
+        return crop.then(self.matrix)
+
+    def landmarks(self, crop: Crop, landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "68 2"]:
+        """Landmarks of the picture in px of the augmented crop; a mirrored face's points change places."""
+        points = self.crop(crop).to_crop(landmarks)
+        return points[list(FLIP)] if self.flipped else points
+
+
+def draw(rng: np.random.Generator, size: int, settings: AugmentSettings = DEFAULT) -> Augmentation:
+    """One augmentation for a crop of that size: about its middle flip, then shift, turn and scale (method section 7).
+
+    Five numbers are drawn whatever the settings, so that the same generator gives the same rest.
+    """
+    flip, right, down, turn, growth = rng.random(5)
+    right, down, turn, growth = (2.0 * value - 1.0 for value in (right, down, turn, growth))
+    middle = (size - 1) / 2.0
+    flipped = bool(flip < settings.flip)
+    reach = settings.shift * size / REFERENCE_SIZE
+    to_middle = np.array([[-1.0 if flipped else 1.0, 0.0, middle if flipped else -middle], [0.0, 1.0, -middle]])
+    shifted = compose(np.array([[1.0, 0.0, reach * right], [0.0, 1.0, reach * down]]), to_middle)
+    turned = compose(rotation(math.radians(settings.rotation * turn)), shifted)
+    zoom = 1.0 + settings.scale * growth
+    back = np.array([[zoom, 0.0, middle], [0.0, zoom, middle]])
+    return Augmentation(compose(back, turned), flipped)

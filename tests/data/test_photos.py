@@ -1,0 +1,93 @@
+"""PhotoFolder: aligned batches, reproducible augmentation, and every unusable picture counted by its reason."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from PIL import Image
+
+from focus_ray.data.align import STANDARD_POINTS, align, standard_points
+from focus_ray.data.image_file import ImageLimits
+from focus_ray.data.landmark_csv import write_landmarks
+from focus_ray.data.photos import PhotoFolder
+from focus_ray.errors import DataError, LandmarkError
+from focus_ray.focus.face.landmarks import five_points
+
+
+def face_points(centre: tuple[float, float], scale: float) -> np.ndarray:
+    """68 points around a standard face, `scale` px to a unit."""
+    points = np.random.default_rng(0).uniform(-0.4, 0.4, (68, 2))
+    right, left, nose, right_mouth, left_mouth = STANDARD_POINTS[:, :2] * [1, -1]
+    points[[36, 39]], points[[42, 45]] = right, left
+    points[30], points[48], points[54] = nose, right_mouth, left_mouth
+    return points * scale + np.array(centre)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    picture = Image.fromarray(skimage.data.astronaut())
+    picture.save(tmp_path / "a.png")
+    picture.resize((1024, 1024)).save(tmp_path / "b.png")
+    (tmp_path / "text.jpg").write_text("no picture")
+    a, b = face_points((223.0, 125.0), 60.0), face_points((446.0, 250.0), 120.0)
+    points = {"a.png": a, "gone.png": a, "text.jpg": a, "b.png": b, "flat.png": np.full((68, 2), 5.0)}
+    write_landmarks(tmp_path / "landmarks.csv", points)
+    picture.save(tmp_path / "flat.png")
+    return tmp_path
+
+
+def test_aligned_batches_and_counted_reasons(folder: Path):
+    photos = PhotoFolder(folder, image_size=64)
+    assert photos.names == ["a.png", "b.png"]
+    assert photos.skipped == {"missing": 1, "unreadable": 1, "without a face in their landmarks": 1}
+    assert len(photos.messages) == 3
+    batch = photos.batch([1, 0, 3])
+    assert batch.images.shape == (3, 3, 64, 64)
+    assert batch.names == ["b.png", "a.png", "b.png"]
+    assert batch.images.min() >= 0
+    assert batch.images.max() <= 1
+    expected = torch.from_numpy(standard_points(64)).float()
+    torch.testing.assert_close(five_points(batch.landmarks), expected.expand(3, 5, 2), atol=0.02, rtol=0)
+    # the same face at two resolutions: nearly the same crop
+    assert (batch.images[0] - batch.images[1]).abs().mean() < 0.02
+
+
+def test_a_kept_picture_gives_the_crop_that_the_file_gives(folder: Path):
+    picture = skimage.data.astronaut()
+    crop = align(five_points(torch.from_numpy(face_points((223.0, 125.0), 60.0))).numpy(), 64)
+    direct = torch.from_numpy(crop.warp(picture).transpose(2, 0, 1)) / 255
+    kept = PhotoFolder(folder, image_size=64).batch([0]).images[0]
+    assert (kept - direct).abs().mean() < 0.02
+
+
+def test_augmentation_is_reproducible_and_changes_with_epoch_and_index(folder: Path):
+    kept, read_again = PhotoFolder(folder, image_size=64), PhotoFolder(folder, image_size=64, memory_mb=0.0)
+    one, same = kept.batch([0, 1], seed=3, epoch=2), read_again.batch([0, 1], seed=3, epoch=2)
+    assert torch.equal(one.images, same.images)
+    assert torch.equal(one.landmarks, same.landmarks)
+    assert not torch.equal(one.images, kept.batch([0, 1], seed=3, epoch=3).images)
+    assert not torch.equal(one.images, kept.batch([0, 1]).images)
+    turned = kept.batch([1, 0], seed=3, epoch=2)
+    assert torch.equal(one.images[0], turned.images[1]), "an image does not depend on its neighbours"
+
+
+def test_nothing_usable_is_a_data_error(folder: Path, tmp_path: Path):
+    with pytest.raises(DataError, match="no photograph can be used"):
+        PhotoFolder(folder, limits=ImageLimits(megapixels=1e-3))
+    with pytest.raises(DataError, match="no such folder"):
+        PhotoFolder(tmp_path / "none")
+    (folder / "landmarks.csv").unlink()
+    with pytest.raises(LandmarkError, match="name the file with --landmarks"):
+        PhotoFolder(folder)
+
+
+@pytest.mark.shared
+def test_the_shared_photographs(shared_data: Path):
+    photos = PhotoFolder(shared_data / "photos", shared_data / "photos" / "landmarks68.csv", image_size=64)
+    assert len(photos) == 16
+    assert not photos.skipped
+    batch = photos.batch(range(16))
+    offset = five_points(batch.landmarks) - torch.from_numpy(standard_points(64)).float()
+    assert offset.abs().max() < 10
