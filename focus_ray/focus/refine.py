@@ -70,7 +70,7 @@ def refine(
                 mask = estimate(mask_of, images, rendering)
             loss = fitting_loss(images, rendering, mask, current, landmarks, settings)
         (code.grad,) = torch.autograd.grad(loss.sum(), [code])
-        code.grad.nan_to_num_(0.0, 0.0, 0.0)  # a diverged image stays where it is and leaves its neighbours alone
+        code.grad[~code.grad.isfinite().all(dim=1)] = 0.0  # a diverged image stays where it is
         optimizer.step()
         if progress is not None:
             progress(step)

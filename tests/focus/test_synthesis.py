@@ -1,0 +1,59 @@
+"""Random renders are functions of their seed, and the parameter loss is zero at the truth."""
+
+import torch
+
+from focus_ray.focus.face.camera import Camera
+from focus_ray.focus.face.parameters import ParameterScales, split
+from focus_ray.focus.render.renderer import Renderer
+from focus_ray.focus.synthesis import ParameterWeights, SamplingLaws, generator, parameter_loss, render_random
+
+
+def test_the_same_seeds_give_the_same_faces_and_others_do_not(toy_model):
+    renderer = Renderer(toy_model, Camera(image_size=32))
+    first, same, other = (
+        render_random(renderer, SamplingLaws(), 2, generator(*seeds)) for seeds in ((1, 5), (1, 5), (1, 6))
+    )
+    assert torch.equal(first.images, same.images)
+    assert torch.equal(first.theta, same.theta)
+    assert not torch.allclose(first.images, other.images)
+
+
+def test_renders_are_pictures(toy_model):
+    images, theta = render_random(Renderer(toy_model, Camera(image_size=32)), SamplingLaws(), 8, generator(0))
+    assert images.shape == (8, 3, 32, 32)
+    assert theta.shape == (8, 257)
+    assert 0 <= float(images.min())
+    assert float(images.max()) <= 1
+    assert float(images.std()) > 0.1
+
+
+def test_laws_govern_their_coefficients(toy_model):
+    still = SamplingLaws(identity=0, expression=0, pitch=0, yaw=0, roll=0, translation_xy=0, translation_z=0)
+    _, theta = render_random(Renderer(toy_model, Camera(image_size=32)), still, 4, generator(0))
+    parts = split(theta)
+    assert not parts.shape.any()
+    assert not parts.rotation.any()
+    assert not parts.translation.any()
+    assert parts.albedo.std() > 0.7
+
+
+def test_parameter_loss_is_zero_at_the_truth_and_names_what_is_wrong(toy_model):
+    renderer = Renderer(toy_model, Camera(image_size=32))
+    _, theta = render_random(renderer, SamplingLaws(), 4, generator(0))
+    weights, scales = ParameterWeights(), ParameterScales()
+    assert all(term == 0 for term in parameter_loss(renderer, scales, theta, theta, weights).values())
+    turned = theta.clone()
+    turned[:, -6] += scales.rotation  # one unit of the head
+    terms = parameter_loss(renderer, scales, turned, theta, weights)
+    assert {name for name, term in terms.items() if term > 0} == {"camera"}
+    assert torch.isclose(terms["camera"], torch.tensor(weights.camera / 6), rtol=1e-3)
+
+
+def test_vertex_terms_are_in_square_millimetres(toy_model):
+    renderer = Renderer(toy_model, Camera(image_size=32))
+    theta = torch.zeros(1, 257)
+    moved = theta.clone()
+    moved[:, 3] = 1.0
+    terms = parameter_loss(renderer, ParameterScales(), moved, theta, ParameterWeights(vertices=1.0))
+    expected = toy_model.shape_basis[3].square().sum(-1).mean()
+    assert torch.isclose(terms["vertices"], expected, rtol=1e-4)
