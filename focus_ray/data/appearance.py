@@ -8,11 +8,13 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 
 from focus_ray.data.laws import Share
 from focus_ray.data.occluders.drawing import Colour, any_colour
+from focus_ray.focus.render.compiled import compiled
 from focus_ray.focus.settings import Settings
 
 Vertices = Float[np.ndarray, "V 3"]
 Points = Float[np.ndarray, "68 3"]
 
+_DECAY = np.float32(-2.3)  # a soft spot has exp(-2.3) = 0.1 of its strength at its radius
 _REFERENCE_MM = 80.0  # half the width of a face: where a gradient reaches its full strength
 
 
@@ -25,8 +27,8 @@ class AppearanceLaws(Settings):
 
     grain: NonNegativeFloat = 0.03  # standard deviation of albedo noise from vertex to vertex
     patches: NonNegativeInt = 4  # coloured patches at most
-    patch_mm: tuple[float, float] = (7.0, 26.0)  # radius
-    patch_strength: tuple[float, float] = (0.15, 0.75)
+    patch_mm: tuple[float, float] = (6.0, 22.0)  # radius
+    patch_strength: tuple[float, float] = (0.1, 0.6)
     gradient: NonNegativeFloat = 0.15  # relative change of albedo over half a face, each channel
     makeup: Share = 0.25  # share of faces with painted lips, lids and cheeks
     stubble: Share = 0.2  # share of faces with a darker chin and jaw
@@ -71,7 +73,7 @@ def _grain(rng: Generator, shape: tuple[int, ...]) -> Float[np.ndarray, "V C"]:
 
 def _patch_colour(rng: Generator, colours: Vertices) -> Colour:
     """Any paint, or the skin's own mean made darker, lighter or redder."""
-    if rng.uniform() < 0.5:
+    if rng.uniform() < 0.35:
         return any_colour(rng)
     return np.clip(colours.mean(0) * rng.uniform(0.4, 1.4) * np.array([1.1, rng.uniform(0.7, 1.0), 0.9]), 0, 1)
 
@@ -115,10 +117,27 @@ def _spot(
     shape: Vertices, centre: Float[np.ndarray, " 3"], radius: float, squeeze: float = 1.0, hard: bool = False
 ) -> Float[np.ndarray, " V"]:
     """1 at a centre, falling to about 0.1 at a radius (mm): like a Gaussian, or flat with an edge where `hard`."""
-    offset = (shape - centre.astype(np.float32)) * np.array([1.0, squeeze, 1.0], np.float32)
-    squared = np.einsum("vc,vc->v", offset, offset) * np.float32(1 / radius**2)
-    return 1 / (1 + squared**4) if hard else np.exp(-2.3 * squared)
+    return _spot_weights(shape, centre.astype(np.float32), np.float32(1 / radius**2), np.float32(squeeze), hard)
 
 
 def _blended(colours: Vertices, weight: Float[np.ndarray, " V"], colour: Colour) -> Vertices:
-    return (colours + weight[:, None] * (colour - colours)).astype(np.float32)
+    return _mixed(np.ascontiguousarray(colours, np.float32), weight.astype(np.float32), colour.astype(np.float32))
+
+
+@compiled
+def _spot_weights(shape, centre, inverse_square, squeeze, hard):
+    output = np.empty(shape.shape[0], np.float32)
+    for vertex in range(shape.shape[0]):
+        x, y, z = shape[vertex, 0] - centre[0], squeeze * (shape[vertex, 1] - centre[1]), shape[vertex, 2] - centre[2]
+        squared = (x * x + y * y + z * z) * inverse_square
+        output[vertex] = 1 / (1 + squared**4) if hard else np.exp(_DECAY * squared)
+    return output
+
+
+@compiled
+def _mixed(colours, weight, colour):
+    output = np.empty_like(colours)
+    for vertex in range(colours.shape[0]):
+        for c in range(3):
+            output[vertex, c] = colours[vertex, c] + weight[vertex] * (colour[c] - colours[vertex, c])
+    return output

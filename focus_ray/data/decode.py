@@ -6,7 +6,7 @@ from torch import Tensor
 
 from focus_ray.focus.render.compiled import array, compiled
 
-_BLOCK = 1024  # floats of the basis at a time: one block of every mode in turn stays in the fastest cache
+_BLOCK = 512  # floats at a time: the sums stay in the fastest cache, and the basis' block in the next
 
 
 def decode(
@@ -25,21 +25,27 @@ def decode(
 @compiled
 def _decode(coefficients, mean, basis, output):
     modes, length = basis.shape
+    fours = modes - modes % 4
     for start in range(0, length, _BLOCK):
-        end = min(start + _BLOCK, length)
+        block = slice(start, min(start + _BLOCK, length))
         for image in range(output.shape[0]):
-            row, weights = output[image], coefficients[image]
-            for j in range(start, end):
-                row[j] = mean[j]
-            fours = modes - modes % 4
+            row, weights = output[image, block], coefficients[image]
+            row[:] = mean[block]
             # four modes a pass: a sum is loaded and stored once for four additions
             for k in range(0, fours, 4):
+                first, second, third, fourth = (
+                    basis[k, block],
+                    basis[k + 1, block],
+                    basis[k + 2, block],
+                    basis[k + 3, block],
+                )
                 w0, w1, w2, w3 = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
-                for j in range(start, end):
-                    value = row[j] + w0 * basis[k, j]
-                    value += w1 * basis[k + 1, j]
-                    value += w2 * basis[k + 2, j]
-                    row[j] = value + w3 * basis[k + 3, j]
+                for j in range(row.size):
+                    value = row[j] + w0 * first[j]
+                    value += w1 * second[j]
+                    value += w2 * third[j]
+                    row[j] = value + w3 * fourth[j]
             for k in range(fours, modes):
-                for j in range(start, end):
-                    row[j] += weights[k] * basis[k, j]
+                mode, weight = basis[k, block], weights[k]
+                for j in range(row.size):
+                    row[j] += weight * mode[j]

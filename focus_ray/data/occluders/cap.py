@@ -10,7 +10,7 @@ from focus_ray.data.occluders.drawing import Colour, FaceFrame, Landmarks, Layer
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
     """A crown of cloth and a darker brim with a bent lower edge."""
     frame = FaceFrame.of(landmarks)
-    height, bend, tilt = rng.uniform(-0.75, 0.05), rng.uniform(-0.35, 0.35), rng.normal(0, 0.12)
+    height, bend, tilt = rng.uniform(-0.85, -0.15), rng.uniform(-0.35, 0.35), rng.normal(0, 0.12)
     x = np.linspace(-1.9, 1.9, 25)
     edge = height + bend * (1 - (x / 1.9) ** 2) + tilt * x
     thickness = rng.uniform(0.15, 0.6)

@@ -26,7 +26,7 @@ def hair_colour(rng: Generator) -> Colour:
 
 def _fringe(rng: Generator) -> list[Points]:
     """Many short locks that hang from above the forehead to the brows or the eyes."""
-    reach, lean = rng.uniform(-0.35, 0.3), rng.uniform(-0.4, 0.4)
+    reach, lean = rng.uniform(-0.65, 0.1), rng.uniform(-0.4, 0.4)
     roots = np.linspace(-1.5, 1.5, int(rng.integers(18, 30)))
     return [
         _lock(rng, np.array([x, -2.2]), np.array([x + lean + rng.normal(0, 0.1), reach + rng.normal(0, 0.15)]), 0.21)
@@ -36,7 +36,7 @@ def _fringe(rng: Generator) -> list[Points]:
 
 def _side(rng: Generator) -> list[Points]:
     """Long locks from the crown past one eye and cheek."""
-    side, cover = rng.choice([-1.0, 1.0]), rng.uniform(0.15, 0.6)
+    side, cover = rng.choice([-1.0, 1.0]), rng.uniform(0.35, 0.95)
     ends = np.linspace(cover, 1.7, int(rng.integers(8, 13)))
     return [
         _lock(rng, np.array([side * (end - 0.3), -2.2]), np.array([side * end, rng.uniform(1.4, 2.6)]), 0.2)

@@ -21,7 +21,7 @@ from focus_ray.data.occluders.glasses import frame_colour, frame_mask, lens_outl
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
     """Opaque lenses with a vertical gradient and a soft reflection."""
     frame = FaceFrame.of(landmarks)
-    lenses = lens_outlines(rng, frame, landmarks, rng.uniform(0.4, 0.54))
+    lenses = lens_outlines(rng, frame, landmarks, rng.uniform(0.37, 0.5))
     rim = frame_mask(size, frame, landmarks, lenses, width=rng.uniform(0.04, 0.14) * frame.unit)
     glass = filled(size, *lenses)
     tone = any_colour(rng) * rng.uniform(0.4, 1.0) if rng.uniform() < 0.35 else rng.uniform(0.02, 0.2, 3)
