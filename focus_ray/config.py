@@ -16,7 +16,7 @@ from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.schedule import Optimizer, Schedule
 from focus_ray.focus.settings import Settings
 from focus_ray.model import ModelSettings
-from focus_ray.training.guard import GuardSettings
+from focus_ray.focus.guard import GuardSettings
 
 
 class FaceSettings(Settings):

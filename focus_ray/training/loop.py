@@ -14,10 +14,10 @@ import torch
 
 from focus_ray.config import RunConfig
 from focus_ray.focus.em import calibrated_area_weight, reconstruction_step, segmentation_step
+from focus_ray.focus.guard import Guard, GuardEvent
 from focus_ray.focus.initialise import freeze_perceptual, frozen_rendering, init_step, pretrain_step, warmup_step
 from focus_ray.focus.schedule import Phase, Position
 from focus_ray.focus.state import StepMetrics, Targets, TrainState
-from focus_ray.training.guard import Guard, GuardEvent
 
 TargetsOf = Callable[[int], Targets]  # the batch of a global step, a pure function of it
 

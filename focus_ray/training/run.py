@@ -17,12 +17,12 @@ from focus_ray import __version__, model
 from focus_ray.config import RunConfig
 from focus_ray.errors import CheckpointError, Interrupted
 from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.guard import Guard
 from focus_ray.focus.schedule import Phase
 from focus_ray.focus.state import TrainState
 from focus_ray.tracking.report import write_report
 from focus_ray.training import scoring
 from focus_ray.training.assemble import TrainingData, fitted_face, photo_data, start_focus, synthetic_data, world_face
-from focus_ray.training.guard import Guard
 from focus_ray.training.loop import StepRecord, load_state_tree, state_tree, steps
 from focus_ray.training.progress import Progress, Silent
 from focus_ray.training.run_folder import RunFolder
@@ -169,7 +169,9 @@ class Run:
                 scores = self._score_heldout(("focus",))
                 entry["heldout"] = scores["focus"]
             if self.data.photos is not None:
-                entry["photos"] = scoring.score_photos(self.state.focus, self.data.photos)
+                entry["photos"] = scoring.score_photos(
+                    self.state.focus, self.data.photos, len(self.data.photos)
+                )
             self.tally.evaluations.append(entry)
 
     def _score_heldout(self, variants: tuple[str, ...]) -> dict[str, Any]:

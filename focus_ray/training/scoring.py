@@ -9,6 +9,7 @@ refined_oracle    refined under the true mask: what a perfect segmenter would gi
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from focus_ray.data.sample import Batch, Faces
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.face.parameters import split
-from focus_ray.focus.metrics import ImageScores, score, summarise
+from focus_ray.focus.metrics import MASK_THRESHOLD, ImageScores, score, summarise
 from focus_ray.focus.refine import Refined, RefineSettings, refine
 from focus_ray.focus.render.renderer import Rendering
 
@@ -142,3 +143,21 @@ def subsets(families: list[str], unseen_families: frozenset[str]) -> dict[str, B
         "occluded_seen": occluded & ~unseen,
         "occluded_unseen": occluded & unseen,
     }
+
+
+@torch.no_grad()
+def score_photos(focus: Focus, photos: Faces, count: int, batch_size: int = 50) -> dict[str, float | int | None]:
+    """One pass over photographs, whose masks and shapes nobody knows.
+
+    landmark_px (224) against the given landmarks; rmse_255 and mask_coverage inside the model's own mask.
+    """
+    focus.eval()
+    scores = []
+    for start in range(0, count, batch_size):
+        batch = photos.batch(range(start, min(start + batch_size, count)))
+        theta, rendering = focus.autoencoder(batch.images)
+        mask = focus.mask(batch.images, rendering)
+        believed = replace(batch, masks=(mask > MASK_THRESHOLD).to(mask))
+        scores.append(score_fit(focus, believed, Refined(theta, rendering, mask)))
+    figures = summarise(ImageScores.merge(scores))
+    return {name: figures[name] for name in ("n", "landmark_px", "rmse_255", "mask_coverage")}

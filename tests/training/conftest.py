@@ -10,7 +10,7 @@ from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.schedule import Schedule
 from focus_ray.focus.state import Targets, TrainState
 from focus_ray.focus.synthesis import SamplingLaws, generator, render_random
-from focus_ray.training.guard import Guard
+from focus_ray.focus.guard import Guard
 
 BATCH = 4
 

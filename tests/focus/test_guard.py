@@ -5,7 +5,7 @@ import json
 import pytest
 
 from focus_ray.errors import MaskCollapse, NonFiniteLoss
-from focus_ray.training.guard import Guard, GuardSettings
+from focus_ray.focus.guard import Guard, GuardSettings
 
 
 def test_healthy_masks_pass():
