@@ -75,10 +75,22 @@ def test_python_examples_compile_and_import_what_exists(document, text):
 def test_links_and_named_files_exist(path):
     text = path.read_text()
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
-    named = re.findall(r"`((?:focus_ray|tests|docs|benchmarks|infra)/[\w/.-]+\.\w+)`", text)
+    named = re.findall(r"`((?:focus_ray|tests|docs|benchmarks|infra)/[a-z0-9_/.-]+\.[a-z]+)`", text)
     missing = [target for target in targets if not (path.parent / target).exists()]
     missing += [name for name in named if not (ROOT / name).exists()]
     assert missing == []
+
+
+def test_code_refers_to_documents_that_are_here():
+    known = {path.name for path in DOCUMENTS}
+    found = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for folder in ("focus_ray", "tests", "benchmarks")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for name in re.findall(r"\b[\w-]+\.md\b", path.read_text())
+        if name not in known
+    ]
+    assert found == []
 
 
 def test_every_document_is_reached_from_the_readme():
