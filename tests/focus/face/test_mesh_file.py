@@ -1,0 +1,83 @@
+"""Mesh files: read back by trimesh they hold the same mesh, in the units and orientation that each format means."""
+
+import io
+import json
+import struct
+
+import numpy as np
+import pytest
+import trimesh
+
+from focus_ray.errors import ConfigError
+from focus_ray.focus.face import mesh_file
+from focus_ray.focus.face.mesh_file import Mesh
+
+
+@pytest.fixture(scope="module")
+def mesh(toy_model) -> Mesh:
+    colours = np.random.default_rng(0).uniform(-0.2, 1.2, toy_model.mean.shape).astype(np.float32)
+    return Mesh(toy_model.mean.numpy(), colours, toy_model.faces.numpy(), toy_model.uv.numpy())
+
+
+def read(mesh: Mesh, kind: str) -> trimesh.Trimesh:
+    content = io.BytesIO(mesh_file.encode(mesh, kind))
+    read = trimesh.load(content, file_type=kind, process=False, maintain_order=True, force="mesh")
+    assert isinstance(read, trimesh.Trimesh)
+    return read
+
+
+@pytest.mark.parametrize(("kind", "unit"), [("obj", 1.0), ("ply", 1.0), ("glb", 0.001)])
+def test_vertices_and_triangles_come_back(kind: str, unit: float, mesh: Mesh):
+    bare = Mesh(mesh.vertices, mesh.colours, mesh.faces)
+    found = read(bare, kind)
+    np.testing.assert_allclose(found.vertices, mesh.vertices * unit, atol=1e-4 * unit)
+    np.testing.assert_array_equal(found.faces, mesh.faces)
+    outwards = found.face_normals[:, 2] * found.area_faces
+    assert outwards.sum() > 0, "the triangles look out of the face"
+
+
+@pytest.mark.parametrize("kind", ["obj", "ply"])
+def test_displayed_colours_come_back(kind: str, mesh: Mesh):
+    found = read(Mesh(mesh.vertices, mesh.colours, mesh.faces), kind)
+    assert found.visual.kind == "vertex"
+    np.testing.assert_allclose(found.visual.vertex_colors[:, :3] / 255, mesh.colours.clip(0, 1), atol=0.004)
+
+
+def test_obj_holds_uv(mesh: Mesh):
+    found = read(mesh, "obj")
+    np.testing.assert_allclose(found.visual.uv, mesh.uv, atol=1e-6)
+
+
+def test_glb_is_valid_and_linear(mesh: Mesh):
+    content = mesh_file.glb(mesh)
+    magic, version, length = struct.unpack_from("<III", content)
+    assert (magic, version, length) == (0x46546C67, 2, len(content))
+    json_length, kind = struct.unpack_from("<II", content, 12)
+    assert kind == 0x4E4F534A
+    assert json_length % 4 == 0
+    document = json.loads(content[20 : 20 + json_length])
+    binary = content[28 + json_length :]
+    assert document["buffers"][0]["byteLength"] <= len(binary)
+    arrays = {}
+    attributes = document["meshes"][0]["primitives"][0]["attributes"]
+    for name, index in attributes.items():
+        accessor = document["accessors"][index]
+        view = document["bufferViews"][accessor["bufferView"]]
+        assert view["byteOffset"] % 4 == 0
+        width = int(accessor["type"][3])
+        values = np.frombuffer(binary, "<f4", accessor["count"] * width, view["byteOffset"]).reshape(-1, width)
+        np.testing.assert_array_equal(values.min(axis=0), np.float32(accessor["min"]))
+        np.testing.assert_array_equal(values.max(axis=0), np.float32(accessor["max"]))
+        arrays[name] = values
+    grey = mesh_file.encode(Mesh(mesh.vertices, np.full_like(mesh.colours, 0.5), mesh.faces), "glb")
+    assert grey != content
+    middle = np.isclose(mesh.colours.clip(0, 1), 0.5, atol=0.01)
+    np.testing.assert_allclose(arrays["COLOR_0"][middle], 0.214, atol=0.01)  # sRGB 0.5 is linear 0.214
+    assert mesh.uv is not None
+    np.testing.assert_allclose(arrays["TEXCOORD_0"], mesh.uv * [1, -1] + [0, 1], atol=1e-6)
+    assert document["materials"][0]["pbrMetallicRoughness"]["metallicFactor"] == 0
+
+
+def test_another_format_is_a_config_error(mesh: Mesh):
+    with pytest.raises(ConfigError, match="choose from obj, ply, glb"):
+        mesh_file.encode(mesh, "stl")
