@@ -11,7 +11,7 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
     """Beams of one cloth, about parallel, at least one of them through the face."""
     frame = FaceFrame.of(landmarks)
     angle, count = rng.uniform(0, np.pi), int(rng.integers(1, 4))
-    thickness = rng.uniform(0.35, 0.8) / count**0.6
+    thickness = rng.uniform(0.3, 0.7) / count**0.6
     beams = []
     for _ in range(count):
         centre = frame.at(np.array([[rng.uniform(-0.8, 0.8), rng.uniform(-0.9, 1.5)]]))

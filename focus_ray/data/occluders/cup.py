@@ -26,7 +26,7 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
     """A tapered cylinder with its rim at the mouth, turned a little."""
     frame = FaceFrame.of(landmarks)
     mouth = landmarks[48:60].mean(0, keepdims=True) + frame.unit * rng.normal(0, 0.15, (1, 2))
-    wide, tall = frame.unit * rng.uniform(0.5, 0.8), frame.unit * rng.uniform(1.0, 1.8)
+    wide, tall = frame.unit * rng.uniform(0.42, 0.7), frame.unit * rng.uniform(1.0, 1.8)
     turn, taper = rotation(frame.angle + rng.normal(0, 0.3)), rng.uniform(0.65, 1.0)
     lift = rng.uniform(0.2, 0.6) * frame.unit
     body = np.array([[-wide, -lift], [wide, -lift], [wide * taper, tall], [-wide * taper, tall]])

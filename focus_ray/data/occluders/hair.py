@@ -36,7 +36,7 @@ def _fringe(rng: Generator) -> list[Points]:
 
 def _side(rng: Generator) -> list[Points]:
     """Long locks from the crown past one eye and cheek."""
-    side, cover = rng.choice([-1.0, 1.0]), rng.uniform(0.35, 0.95)
+    side, cover = rng.choice([-1.0, 1.0]), rng.uniform(0.45, 1.0)
     ends = np.linspace(cover, 1.7, int(rng.integers(8, 13)))
     return [
         _lock(rng, np.array([side * (end - 0.3), -2.2]), np.array([side * end, rng.uniform(1.4, 2.6)]), 0.2)

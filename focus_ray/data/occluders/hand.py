@@ -30,7 +30,7 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
     """A hand that comes from below or from the side and touches a point of the face."""
     frame = FaceFrame.of(landmarks)
     touch = frame.at(np.array([[rng.uniform(-0.5, 0.5), rng.uniform(0.1, 1.5)]]))
-    radius = frame.unit * rng.uniform(0.42, 0.6)
+    radius = frame.unit * rng.uniform(0.38, 0.56)
     direction = rng.uniform(np.pi * 0.05, np.pi * 0.95)  # where the wrist lies, seen from the hand: below or beside
     if rng.uniform() < 0.25:
         direction = -direction * 0.5

@@ -38,7 +38,7 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
 
 def _edges(rng: Generator, frame: FaceFrame, landmarks: Landmarks) -> tuple[Points, Points]:
     """The lower edge from the right cheek along the jaw to the left cheek, and the upper one back over the nose."""
-    first = int(rng.integers(2, 4))
+    first = int(rng.integers(2, 5))
     jaw = landmarks[first : 17 - first]
     centre = landmarks[33:34]
     jaw = centre + (jaw - centre) * rng.uniform(0.96, 1.08)
