@@ -1,8 +1,11 @@
 """What every test stands on: threads, caches, faces that are quick to make, and the marks that skip with a reason."""
 
+import json
 import os
+import platform
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,8 +27,33 @@ def shared_folder() -> Path:
     return Path(os.environ.get("FOCUS_RAY_SHARED") or ROOT.parent / "shared")
 
 
+class Results:
+    """Keeps what each test recorded with `record_property`, how it ended and how long it took, as one JSON file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tests: list[dict[str, Any]] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call":
+            measured = dict(report.user_properties)
+            seconds = round(report.duration, 2)
+            self.tests.append({"test": report.nodeid, "outcome": report.outcome, "seconds": seconds, **measured})
+
+    def pytest_sessionfinish(self) -> None:
+        machine = {"python": platform.python_version(), "torch": torch.__version__, "cpus": os.cpu_count()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps({"machine": machine, "tests": self.tests}, indent=2) + "\n")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--results", type=Path, metavar="JSON", help="keep outcomes and recorded properties in this file")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].split(",")[0]))
+    if path := config.getoption("--results"):
+        config.pluginmanager.register(Results(path))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
