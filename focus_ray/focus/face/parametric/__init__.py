@@ -2,12 +2,12 @@
 
 A graded triangle mesh follows the lines of lids, lips, brows and nose on a smooth head (surface, relief, mesh,
 template); named displacement fields say how people differ (identity) and what their faces do (expression); named
-parameters paint it (albedo). Principal components over these and smooth noise are its modes (modes, build).
+parameters paint it (albedo). Principal components over these and smooth noise are its modes (modes, recipe).
 """
 
 from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.face.parametric.build import ParametricFaceSettings, Resolution, build
 from focus_ray.focus.face.parametric.cache import cached
+from focus_ray.focus.face.parametric.recipe import ParametricFaceSettings, Resolution, build
 
 __all__ = ["ParametricFaceSettings", "Resolution", "parametric_face"]
 
@@ -17,7 +17,7 @@ def parametric_face(
 ) -> MorphableModel:
     """The embedded face model, built once per set of parameters and cached (see cache.cached).
 
-    small, full and fine have about 2,700, 7,500 and 30,000 vertices. The leading modes do not depend on how many are
+    small, full and fine have about 2,500, 7,400 and 29,000 vertices. The leading modes do not depend on how many are
     asked for. Raises FaceModelError when more modes are asked for than the recipe has.
     """
     settings = ParametricFaceSettings(

@@ -48,20 +48,21 @@ class Complexion:
 # Mean colours (RGB) and what one standard deviation adds.
 _SKIN: Colour = (0.655, 0.475, 0.385)
 _MELANIN: Colour = (-0.146, -0.131, -0.115)
-_REDNESS: Colour = (0.013, -0.012, -0.010)
-_YELLOWNESS: Colour = (0.004, 0.006, -0.015)
-_HAIR, _HAIR_DARKNESS, _HAIR_REDNESS = (0.20, 0.145, 0.11), (-0.085, -0.07, -0.055), (0.035, 0.0, -0.012)
-_IRIS, _IRIS_DARKNESS = (0.30, 0.235, 0.19), (-0.11, -0.095, -0.085)
-_IRIS_BLUENESS, _IRIS_GREENNESS = (-0.06, 0.02, 0.10), (0.0, 0.035, -0.02)
+_REDNESS: Colour = (0.011, -0.010, -0.008)
+_YELLOWNESS: Colour = (0.003, 0.004, -0.010)
+_HAIR, _HAIR_DARKNESS, _HAIR_REDNESS = (0.20, 0.145, 0.11), (-0.075, -0.062, -0.05), (0.035, 0.0, -0.012)
+_HAIR_SHARE_OF_MELANIN = 0.4
+_IRIS, _IRIS_DARKNESS = (0.29, 0.23, 0.19), (-0.085, -0.075, -0.07)
+_IRIS_BLUENESS, _IRIS_GREENNESS = (-0.04, 0.005, 0.05), (-0.005, 0.02, -0.012)
 _PUPIL: Colour = (0.035, 0.03, 0.03)
-_SCLERA: Colour = (0.80, 0.77, 0.75)
+_SCLERA: Colour = (0.77, 0.73, 0.71)
 _CARUNCLE: Colour = (0.70, 0.42, 0.39)
 _LASH: Colour = (0.10, 0.07, 0.06)
 _TEETH: Colour = (0.80, 0.76, 0.69)
 _GUM, _THROAT, _FLOOR = (0.40, 0.17, 0.16), (0.09, 0.035, 0.035), (0.22, 0.09, 0.09)
 
-_BROW_LINE = PchipInterpolator([10.0, 19.0, 28.0, 37.0, 46.0, 54.0, 60.0], [42.6, 44.8, 46.8, 47.9, 46.8, 43.2, 39.0])
-_BROW_HALF = PchipInterpolator([8.0, 14.0, 26.0, 40.0, 52.0, 60.0], [2.6, 3.5, 3.6, 2.9, 1.9, 1.1])
+_BROW_LINE = PchipInterpolator([10.0, 19.0, 28.0, 37.0, 46.0, 54.0, 60.0], [43.6, 46.2, 48.3, 49.3, 47.9, 43.8, 39.4])
+_BROW_HALF = PchipInterpolator([8.0, 14.0, 26.0, 40.0, 52.0, 60.0], [2.2, 2.9, 3.1, 2.5, 1.7, 1.0])
 
 
 def paint(face: Template, look: Complexion) -> Array:
@@ -88,6 +89,12 @@ def noise_directions() -> tuple[Array, Array]:
 
 def _add(colour: Colour, *changes: tuple[float, Colour]) -> Array:
     return np.array(colour) + sum((amount * np.array(change) for amount, change in changes), np.zeros(3))
+
+
+def _hair_colour(look: Complexion) -> Array:
+    """Dark skin mostly goes with dark hair, and brows must not become paler than the skin."""
+    own = ((look.hair_darkness, _HAIR_DARKNESS), (look.hair_redness, _HAIR_REDNESS))
+    return _add(_HAIR, *own, (_HAIR_SHARE_OF_MELANIN * look.melanin, _MELANIN))
 
 
 def _mix(colours: Array, colour: Array, alpha: Array) -> Array:
@@ -117,7 +124,7 @@ def _shading(face: Template, look: Complexion, colours: Array) -> Array:
     blush = np.maximum(_spot(face, 41, -6, 18, 14), 0) * (0.34 + 0.20 * look.blush)
     nose = _spot(face, 0, -8, 13, 9) * (0.30 + 0.18 * look.nose_redness)
     folds = 0.30 * _spot(face, 19.2, -9, 2.2, 7) + 0.16 * _spot(face, 26.5, -24, 3.0, 11)
-    folds += 0.22 * _spot(face, 0, -53, 13, 3.2) + 0.35 * _spot(face, 26.2, -38.6, 2.6, 2.2)
+    folds += 0.22 * _spot(face, 0, -53, 13, 3.2) + 0.22 * _spot(face, 26.0, -38.6, 2.4, 2.0)
     contour = _spot(face, 52, -26, 13, 20) * (0.10 + 0.14 * look.contour)
     light = 0.22 * _spot(face, 0, 10, 5, 18) + _spot(face, 0, 72, 30, 17) * (0.14 + 0.18 * look.forehead_light)
     light += 0.20 * _spot(face, 40, 14, 12, 5)
@@ -135,7 +142,7 @@ def _beard(face: Template, look: Complexion, colours: Array) -> Array:
     cheek_line = _rise(-(y + 0.25 * side), 18, 42)
     beard = np.clip(jaw, 0, 1) * off_lips * np.maximum(cheek_line, _rise(np.abs(face.s), 66, 84))
     moustache = np.exp(-((side / 24) ** 4)) * np.exp(-(((y + 27.0 + 0.14 * side) / 4.6) ** 2))
-    shade = _add(_HAIR, (look.hair_darkness, _HAIR_DARKNESS)) * 0.9 + 0.06
+    shade = _hair_colour(look) * 0.9 + 0.06
     colours = _mix(colours, shade, np.clip(beard, 0, 1) * (0.17 + 0.17 * look.beard))
     return _mix(colours, shade, moustache * (0.12 + 0.14 * look.moustache))
 
@@ -157,7 +164,7 @@ def _lips(face: Template, look: Complexion, colours: Array) -> Array:
         tint + look.lip_redness * np.array([0.032, -0.03, -0.02]) + look.lip_darkness * np.array([-0.08, -0.06, -0.05])
     )
     colours = _mix(colours, tint, 0.95 * red)
-    slit = inside * np.exp(-(((y - mouth.mouth_line(side)) / 1.0) ** 2))
+    slit = (1 - _rise(face.side, 17.0, 26.0)) * np.exp(-(((y - mouth.mouth_line(side)) / 1.0) ** 2))
     return _mix(colours, 0.38 * colours, 0.85 * slit)
 
 
@@ -166,18 +173,18 @@ def _brows(face: Template, look: Complexion, colours: Array) -> Array:
     half = _BROW_HALF(np.clip(side, 8, 60)) * (1 + 0.22 * look.brow_thickness)
     across = np.exp(-((np.abs(y - _BROW_LINE(np.clip(side, 10, 60))) / half) ** 2.6))
     along = _rise(side, 7.5, 18.0) * (1 - _rise(side, 49 + 2.5 * look.brow_length, 60 + 2.5 * look.brow_length))
-    hair = _add(_HAIR, (look.hair_darkness, _HAIR_DARKNESS), (look.hair_redness, _HAIR_REDNESS))
+    hair = _hair_colour(look)
     tone = 0.82 * hair + 0.10 * colours
-    return _mix(colours, tone, across * along * (0.80 + 0.13 * look.brow_density) * (face.kind == SKIN))
+    return _mix(colours, tone, across * along * (0.76 + 0.10 * look.brow_density) * (face.kind == SKIN))
 
 
 def _hair(face: Template, look: Complexion, colours: Array) -> Array:
     """The hair's edge at the top and the temples."""
     line = 4.5 * look.hair_line
-    crown = _rise(face.v, 80 + line, 102 + line)
+    crown = _rise(face.v, 77 + line, 104 + line)
     across = np.abs(face.s)
     temples = _rise(across + 0.35 * (face.v - 60), 76 + line, 96 + line) * _rise(face.v, 12, 34)
-    hair = _add(_HAIR, (look.hair_darkness, _HAIR_DARKNESS), (look.hair_redness, _HAIR_REDNESS))
+    hair = _hair_colour(look)
     return _mix(colours, hair + 0.02, np.maximum(crown, temples) * 0.9)
 
 
@@ -193,11 +200,11 @@ def _eye_region(face: Template, look: Complexion, colours: Array) -> Array:
     on_lid = _rise(along, -0.10, 0.05) * (1 - _rise(along, 1.04, 1.2))
     dark = colours * [0.66, 0.56, 0.53]
     shadow = np.exp(-((distance / 7.5) ** 2)) * (0.24 + 0.22 * look.eye_shadow) * (0.35 + 0.65 * upper)
-    crease = 0.45 * upper * on_lid * np.exp(-(((distance - 3.9) / 1.0) ** 2))
+    crease = 0.32 * upper * on_lid * np.exp(-(((distance - 3.6) / 1.7) ** 2))
     under = (1 - upper) * np.exp(-(((distance - 5.0) / 3.5) ** 2)) * on_lid * (0.22 + 0.20 * look.under_eye)
     for alpha in (shadow, crease, under):
         colours = _mix(colours, dark, alpha)
-    lash = np.exp(-((distance / 1.15) ** 2)) * on_lid * (0.42 + 0.46 * upper) * (0.9 + 0.12 * look.lashes)
+    lash = np.exp(-((distance / 1.35) ** 2)) * on_lid * (0.42 + 0.46 * upper) * (0.9 + 0.12 * look.lashes)
     colours = _mix(colours, np.array(_LASH), np.clip(lash, 0, 1))
     waterline = (face.kind == WATERLINE) * (1 - 0.9 * upper)
     return _mix(colours, 0.5 * colours + 0.5 * np.array(_CARUNCLE), 0.8 * waterline)
@@ -207,7 +214,7 @@ def _eyeballs(face: Template, look: Complexion) -> Array:
     x, y = face.side - eyes.EYE_CENTRE[0], face.vertices[:, 1] - eyes.EYE_CENTRE[1]
     radius = np.hypot(x, y)
     white = np.array(_SCLERA) + 0.035 * look.sclera
-    lid_shade = 1 - 0.34 * _rise(y, 1.0, 6.0) - 0.30 * _rise(np.abs(x), 8.0, 15.0)
+    lid_shade = 1 - 0.40 * _rise(y, 0.0, 6.0) - 0.34 * _rise(np.abs(x), 6.5, 15.0)
     colours = white * lid_shade[:, None]
     colours = _mix(colours, np.array(_CARUNCLE), _rise(-x, 11.0, 13.5))
     iris = _add(_IRIS, (look.iris_darkness, _IRIS_DARKNESS), (look.iris_blueness, _IRIS_BLUENESS),
@@ -220,7 +227,7 @@ def _eyeballs(face: Template, look: Complexion) -> Array:
 
 def _mouth_inside(face: Template, look: Complexion) -> Array:
     teeth = np.array(_TEETH) + look.teeth * np.array([0.05, 0.055, 0.06])
-    by_row = {"gum": _GUM, "tooth root": teeth * 0.8, "tooth": teeth, "tooth edge": teeth * 0.9, "palate": _THROAT,
+    by_row = {"gum": _GUM, "tooth root": teeth * 0.3, "tooth": teeth, "tooth edge": teeth * 0.9, "palate": _THROAT,
               "back": _THROAT, "floor": _FLOOR, "lower lip's inside": _FLOOR}  # fmt: skip
     table = np.array([by_row[row.name] for row in mouth.POCKET])
     shade = 1 - 0.75 * (face.side / mouth.CORNER[0]) ** 2

@@ -21,6 +21,7 @@ _JAW_HINGE_Y, _JAW_HINGE_Z = 0.0, -50.0
 _JAW_SOFTNESS, _JAW_SPREAD, _JAW_SPREAD_FROM = 0.25, 0.5, 21.0
 _JAW_BACK, _JAW_BACK_SOFTNESS = -30.0, 9.0
 _LID_FADE, _LID_EDGE = 8.5, 1.0
+_LIP_EDGE = 1.0  # mm that the lips' edges count as being apart
 _ROUND_RADIUS = 6.3  # mm, a little more than the iris
 
 
@@ -133,7 +134,7 @@ def evaluated(fields: tuple[Field, ...], face: Template) -> Array:
 
 def jaw_weight(face: Template) -> Array:
     """1 on what the lower jaw carries, 0 elsewhere: hard at the slit, soft beyond the corners and towards the ear."""
-    height = face.vertices[:, 1] - mouth.mouth_line(face.side)
+    height = face.vertices[:, 1] - mouth.mouth_line(face.side) + face.lip * _LIP_EDGE
     softness = _JAW_SOFTNESS + _JAW_SPREAD * np.maximum(face.side - _JAW_SPREAD_FROM, 0)
     below = 0.5 * (1 - np.tanh(height / softness))
     front = 1 / (1 + np.exp(-(face.vertices[:, 2] - _JAW_BACK) / _JAW_BACK_SOFTNESS))

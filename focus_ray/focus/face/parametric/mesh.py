@@ -14,7 +14,7 @@ from focus_ray.focus.face.parametric.surface import Array, chart_of
 Indices = NDArray[np.int64]
 
 # Outline of the face in the chart: a superellipse (mm).
-OUTLINE_HALF_WIDTH, OUTLINE_BOTTOM, OUTLINE_TOP, OUTLINE_EXPONENT = 112.0, -128.0, 110.0, 3.6
+OUTLINE_HALF_WIDTH, OUTLINE_BOTTOM, OUTLINE_TOP, OUTLINE_EXPONENT = 112.0, -128.0, 110.0, 2.9
 
 # Distance (mm) between points at spacing 1: fine at the features, growing with the distance to them.
 _FINEST, _GROWTH, _COARSEST = 1.55, 0.075, 6.5
@@ -23,8 +23,9 @@ _RIM_CLEARANCE, _LINE_CLEARANCE, _FILL_CLEARANCE = 0.8, 0.62, 0.86
 _CANDIDATES_PER_SPACING = 3.0
 _SMOOTHING_STEPS = 6
 
-_BROW_LINE = ((11.5, 43.2), (19.0, 45.0), (28.0, 47.0), (37.0, 48.0), (46.0, 46.8), (54.0, 42.8), (59.0, 39.0))
-_BROW_HALF_HEIGHT = 3.4
+_BROW_LINE = ((11.5, 44.0), (19.0, 46.2), (28.0, 48.3), (37.0, 49.3), (46.0, 47.9), (54.0, 43.8), (59.0, 40.0))
+_LID_RINGS = (1.3, 3.0, 5.2)
+_BROW_HALF_HEIGHT = 3.0
 _ALA_LINE = ((18.0, -4.5), (18.9, -8.5), (18.6, -12.5), (16.5, -15.8), (12.5, -17.2))
 _NOSTRIL = ((4.2, -17.6), (6.8, -18.2), (9.6, -17.4), (9.2, -15.6), (6.8, -15.0), (4.6, -15.8))
 
@@ -67,12 +68,12 @@ def _chart(plane: Array) -> Array:
 
 def _feature_lines(lid_loop: Array, slit_x: Array, spacing: float) -> list[Array]:
     """Frontal positions of the lines that the mesh follows, the important ones first."""
-    lines = [eyes.grown(lid_loop, distance) for distance in (1.3, 3.4, 6.2)]
+    lines = [eyes.grown(lid_loop, distance * max(1.0, spacing)) for distance in _LID_RINGS]
     for fraction in (1.0, 0.5, 1.3):
         for upper in (True, False):
             lines.append(np.column_stack([slit_x, mouth.lip_row(slit_x, upper, fraction)])[:-1])
     shift = np.array([0.0, _BROW_HALF_HEIGHT])
-    brow = _resampled(_BROW_LINE, 3.0 * spacing)
+    brow = _resampled(_BROW_LINE, 2.1 * spacing)
     lines += [brow, brow + shift, brow - shift]
     lines += [_resampled(_ALA_LINE, 2.2 * spacing), _resampled(_NOSTRIL, 1.9 * spacing)]
     return lines

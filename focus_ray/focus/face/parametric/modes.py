@@ -15,7 +15,7 @@ from focus_ray.focus.face.parametric.surface import Array
 from focus_ray.focus.face.parametric.template import Template
 
 _MARGIN = 12.0  # mm by which the cosines' box exceeds the chart: their slope is 0 at the box's sides
-_SMALLEST_WEIGHT = 0.05
+_SMALLEST_WEIGHT = 0.14
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ def principal_modes(fields: list[Array], count: int, what: str) -> Array:
     columns = np.stack([field.ravel() for field in fields])
     _, directions = np.linalg.eigh(columns @ columns.T)
     modes = directions[:, ::-1][:, :count].T @ columns
-    strongest = np.abs(modes).argmax(axis=1)
-    signs = np.where(modes[np.arange(count), strongest] < 0, -1.0, 1.0)
+    # The sign of an eigenvector is free; a lopsided pattern fixes it, for symmetric and antisymmetric modes alike.
+    lopsided = np.sin(np.arange(modes.shape[1]))
+    signs = np.where(modes @ lopsided < 0, -1.0, 1.0)
     return (signs[:, None] * modes).reshape(count, -1, 3)

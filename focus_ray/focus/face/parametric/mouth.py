@@ -9,7 +9,7 @@ from focus_ray.focus.face.parametric.surface import Array
 
 CORNER = (25.0, -38.4)
 SLIT_HALF_GAP = 0.12
-"""Half the gap (mm) between the closed lips at the midline; the dark pocket behind it draws the mouth's line."""
+"""Half the gap (mm) that the chart leaves between the lips at the midline."""
 
 _MOUTH_LINE = PchipInterpolator([-40, -25, -15, -6, 0, 6, 15, 25, 40], [-39.5, -38.4, -37.6, -37.6, -38.2,
                                                                       -37.6, -37.6, -38.4, -39.5])  # fmt: skip

@@ -14,7 +14,7 @@ from focus_ray.focus.face.parametric.template import EYEBALL, POCKET, SKIN, WATE
 _LEFT_HALF: dict[int, tuple[float, float]] = {
     8: (0.0, -84.5), 9: (16.5, -83.0), 10: (32.0, -76.5), 11: (45.5, -65.0), 12: (56.0, -50.0), 13: (63.5, -31.0),
     14: (67.5, -12.5), 15: (69.6, 6.0), 16: (70.6, 24.5),
-    22: (13.0, 42.2), 23: (22.5, 45.5), 24: (34.0, 48.2), 25: (45.0, 48.0), 26: (55.5, 43.0),
+    22: (13.0, 44.2), 23: (22.5, 47.2), 24: (34.0, 49.2), 25: (45.0, 48.2), 26: (55.5, 43.0),
     27: (0.0, 31.0), 28: (0.0, 19.0), 29: (0.0, 7.0), 30: (0.0, -4.6),
     33: (0.0, -18.6), 34: (6.8, -17.8), 35: (13.4, -15.6),
 }  # fmt: skip
@@ -78,7 +78,7 @@ def part_masks(face: Template) -> dict[str, NDArray[np.bool_]]:
     near_lid = KDTree(eyes.lid_loop(100)).query(plane)[0] < 2.6
     masks = {"eyes": (face.kind == EYEBALL) | (face.kind == WATERLINE) | (skin & near_lid)}
     brow_x = np.linspace(11, 58, 40)
-    brow = np.column_stack([brow_x, np.interp(brow_x, [11, 28, 40, 50, 58], [41.5, 46.5, 47.5, 45, 40])])
+    brow = np.column_stack([brow_x, np.interp(brow_x, [11, 28, 38, 48, 58], [43.8, 48.3, 49.3, 47, 40.8])])
     masks["brows"] = skin & (KDTree(brow).query(plane)[0] < 4.2) & ~masks["eyes"]
     inside = np.minimum(side, mouth.CORNER[0])
     lips = (y <= mouth.lip_row(inside, True, 1.15)) & (y >= mouth.lip_row(inside, False, 1.12))

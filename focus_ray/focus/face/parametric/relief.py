@@ -24,10 +24,10 @@ class Bump:
 
 
 BUMPS = (
-    Bump("eye socket", 30.0, 30.0, 17.0, 11.0, -11.5),
-    Bump("inner corner", 15.5, 28.0, 6.5, 8.0, -6.5),
+    Bump("eye socket", 30.0, 30.0, 17.0, 11.0, -12.3),
+    Bump("inner corner", 15.5, 28.0, 6.5, 8.0, -5.6),
     Bump("outer corner", 50.0, 27.0, 8.0, 9.0, -2.0),
-    Bump("brow ridge", 27.0, 45.5, 20.0, 5.5, 3.2, 8.0),
+    Bump("brow ridge", 28.0, 47.0, 20.0, 6.0, 2.3, 8.0),
     Bump("glabella", 0.0, 45.0, 11.0, 10.0, 2.6),
     Bump("forehead boss", 26.0, 74.0, 24.0, 18.0, 1.6),
     Bump("temple", 62.0, 48.0, 13.0, 20.0, -3.0),
@@ -37,14 +37,14 @@ BUMPS = (
     Bump("cheek hollow", 47.0, -28.0, 13.0, 14.0, -2.2),
     Bump("nasolabial fold", 26.5, -22.0, 3.6, 13.0, -1.7, 28.0),
     Bump("muzzle", 0.0, -32.0, 21.0, 15.0, 5.0),
-    Bump("mouth corner", 27.0, -39.0, 7.0, 6.0, -4.6),
+    Bump("mouth corner", 27.0, -39.0, 9.0, 7.5, -4.8),
     Bump("marionette", 28.0, -49.0, 4.0, 8.0, -0.9, 12.0),
-    Bump("below lip", 0.0, -54.0, 15.0, 5.0, -3.6),
+    Bump("below lip", 0.0, -54.0, 15.0, 6.0, -2.2),
     Bump("chin", 0.0, -70.0, 15.0, 12.0, 4.5),
     Bump("chin side", 21.0, -68.0, 9.0, 10.0, -1.0),
     Bump("jowl", 40.0, -58.0, 12.0, 10.0, 1.2),
-    Bump("philtrum", 0.0, -26.0, 2.6, 6.5, -1.2),
-    Bump("philtral column", 4.6, -26.5, 2.0, 6.0, 0.5),
+    Bump("philtrum", 0.0, -26.0, 3.2, 6.5, -0.9),
+    Bump("philtral column", 4.8, -26.5, 2.6, 6.0, 0.4),
 )
 
 NOSE_BUMPS = (
@@ -64,7 +64,7 @@ _RIDGE = PchipInterpolator(
 _RIDGE_WIDTH = PchipInterpolator([-30, -18, -12, -5, 4, 14, 24, 34, 50], [11, 11, 11.5, 11.0, 10.0, 8.6, 7.8, 8.6, 12])
 _RIDGE_SHARPNESS = 2.1
 
-_UPPER_LIP, _LOWER_LIP = 4.0, 5.0
+_UPPER_LIP, _LOWER_LIP = 3.6, 4.0
 _LIP_WIDTH = CORNER[0] * 1.02
 _LID_BLEND = 0.9
 """Width (mm) of the smooth maximum of skin and lids over the eyeball."""

@@ -31,6 +31,7 @@ class Template:
 
     ``kind`` says what a vertex is. A waterline vertex follows ``anchor_upper``. Pocket vertices follow
     ``anchor_upper`` and ``anchor_lower`` (the slit's edges) with the weights of their ``row`` in mouth.POCKET.
+    ``lip`` is +1 on the upper lip's edge at the slit and -1 on the lower's: they touch, and only this tells them apart.
     """
 
     vertices: Array
@@ -41,6 +42,7 @@ class Template:
     row: NDArray[np.int64]
     anchor_upper: Indices
     anchor_lower: Indices
+    lip: NDArray[np.int64]
     uv: Array
 
     @property
@@ -70,6 +72,7 @@ class _Half:
     row: NDArray[np.int64]
     anchor_upper: Indices
     anchor_lower: Indices
+    lip: NDArray[np.int64]
 
     def add(self, vertices: Array, faces: Indices, kind: int, like: Indices, lower: Indices, row: Indices) -> None:
         """Append vertices that follow the existing vertices ``like`` and ``lower``; faces index the whole half."""
@@ -82,6 +85,7 @@ class _Half:
         self.row = np.concatenate([self.row, row])
         self.anchor_upper = np.concatenate([self.anchor_upper, like])
         self.anchor_lower = np.concatenate([self.anchor_lower, lower])
+        self.lip = np.concatenate([self.lip, np.zeros(count, dtype=np.int64)])
 
 
 def build_template(spacing: float) -> Template:
@@ -101,7 +105,9 @@ def _skin(skin: HalfSkin) -> _Half:
     none = np.arange(len(s))
     kind = np.full(len(s), SKIN)
     vertices = np.column_stack([x, y, relief(x, y, z)])
-    return _Half(vertices, skin.triangles, s, v, kind, np.full(len(s), -1), none, none)
+    lip = np.zeros(len(s), dtype=np.int64)
+    lip[skin.upper_lip[:-1]], lip[skin.lower_lip[:-1]] = 1, -1
+    return _Half(vertices, skin.triangles, s, v, kind, np.full(len(s), -1), none, none, lip)
 
 
 def _strip(outer: Indices, inner: Indices) -> Indices:
@@ -125,7 +131,9 @@ def _add_waterline(half: _Half, lid: Indices) -> None:
 def _add_pocket(half: _Half, skin: HalfSkin) -> None:
     """The mouth's inside: strips from the upper lip's edge round to the lower lip's, all ending in the corner."""
     upper, lower, corner = skin.upper_lip[:-1], skin.lower_lip[:-1], skin.upper_lip[-1:]
-    rows = mouth.pocket_vertices((half.vertices[upper] + half.vertices[lower]) / 2)
+    slit = (half.vertices[upper] + half.vertices[lower]) / 2
+    half.vertices[upper] = half.vertices[lower] = slit  # the lips of the mean face touch
+    rows = mouth.pocket_vertices(slit)
     first = len(half.vertices) + np.arange(len(rows)) * len(upper)
     columns = np.arange(len(upper))
     lines = [np.concatenate([line, corner]) for line in (upper, *(start + columns for start in first), lower)]
@@ -165,6 +173,7 @@ def _mirrored(half: _Half) -> Template:
         row=np.concatenate([half.row, half.row[moved]]),
         anchor_upper=np.concatenate([half.anchor_upper, twin[half.anchor_upper[moved]]]),
         anchor_lower=np.concatenate([half.anchor_lower, twin[half.anchor_lower[moved]]]),
+        lip=np.concatenate([half.lip, half.lip[moved]]),
         uv=_texture_coordinates(vertices, s, v, kind),
     )
 
