@@ -11,6 +11,7 @@ import logging
 import re
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,7 +63,8 @@ def options(
     Train without occlusion labels, reconstruct faces in photographs, and see which pixels were not face.
     """
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("focus_ray").setLevel(level)
 
 
 @app.command()
@@ -123,9 +125,12 @@ def evaluate_folder(
     as_json: AsJson = False,
 ) -> None:
     """Score a model on a folder as `data synthesize` writes it."""
+    from focus_ray import terminal
     from focus_ray.evaluation.folder import evaluate_folder as evaluate
 
-    scores = evaluate(folder, model, out, refine)
+    with terminal.progress() as progress:
+        watch = partial(progress.task, "scoring")
+        scores = evaluate(folder, model or _shipped_model(), out, refine, watch)
     if as_json:
         _echo_json(scores)
     else:
@@ -188,7 +193,7 @@ def synthesize(
     from focus_ray.data.synthetic_folder import write_folder
 
     with terminal.progress() as progress:
-        write_folder(out, n=n, seed=seed, size=size, progress=lambda done, total: progress.task("faces", done, total))
+        write_folder(out, n=n, seed=seed, size=size, progress=partial(progress.task, "faces"))
     typer.echo(f"{n} faces: {out}")
     if as_json:
         _echo_json({"out": str(out), "n": n, "seed": seed, "size": size})
@@ -274,7 +279,7 @@ def _box(text: str) -> tuple[float, float, float, float]:
 
 
 def _shipped_model() -> Path:
-    from focus_ray.predictor import SHIPPED_MODEL
+    from focus_ray.reconstruction import SHIPPED_MODEL
 
     return SHIPPED_MODEL
 

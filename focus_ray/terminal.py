@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Protocol, cast, runtime_checkable
@@ -94,8 +95,9 @@ class LineProgress:
         self._stream = stream
         self._every = every
         self._clock = clock
-        self._started = self._last = clock()
-        self._begun_at = self._done = self._total = 0
+        self._last = clock()
+        self._done = self._total = 0
+        self._window: deque[tuple[float, int]] = deque()  # when how many steps were done, as far back as the rate looks
         self._phase = ""
         self._tasks: set[str] = set()
 
@@ -109,18 +111,18 @@ class LineProgress:
 
     def begin(self, total: int, done: int) -> None:
         """Training starts at step `done` of `total`."""
-        self._total, self._done, self._begun_at = total, done, done
-        self._started = self._last = self._clock()
+        self._total, self._done = total, done
+        self._window = deque([(self._clock(), done)])
         self.note(f"training: step {done} of {total}")
 
     def step(self, record: "StepRecord") -> None:
         """A step was taken."""
         self._done += 1
+        left = self._seconds_left()
         phase = str(record.position.phase)
         if phase != self._phase or self._done == self._total or self._is_time():
             self._phase = phase
-            left = f"about {duration(self._seconds_left())} left"
-            self.note(f"{phase}: step {self._done} of {self._total}, {figures(record)}, {left}")
+            self.note(f"{phase}: step {self._done} of {self._total}, {figures(record)}, about {duration(left)} left")
 
     def task(self, name: str, done: int, total: int) -> None:
         """Work beside the steps got to `done` of `total`."""
@@ -140,8 +142,13 @@ class LineProgress:
         return self._clock() - self._last >= self._every
 
     def _seconds_left(self) -> float:
-        taken = self._done - self._begun_at
-        return (self._clock() - self._started) / max(taken, 1) * (self._total - self._done)
+        """At the rate of the last steps."""
+        now = self._clock()
+        self._window.append((now, self._done))
+        while len(self._window) > 2 and now - self._window[1][0] > RATE_WINDOW_SECONDS:
+            self._window.popleft()
+        then, done = self._window[0]
+        return (now - then) / max(self._done - done, 1) * (self._total - self._done)
 
 
 def figures(record: "StepRecord") -> str:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import types
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -230,6 +231,61 @@ def test_photographs_select_adaptation_and_resume_takes_the_run_as_it_is(capsys,
     assert (config.preset, folder) == ("adapt", Path("runs/adapt"))
     assert (options["data"], options["landmarks"], options["resume"]) == (tmp_path, Path("l.csv"), False)
     assert (resumed, resumed_folder, resumed_options["resume"]) == (None, tmp_path, True)
+
+
+@dataclass
+class Picture:
+    status: str
+    message: str = ""
+    faces: list[int] = field(default_factory=list)
+
+
+@pytest.fixture
+def reconstruction(monkeypatch):
+    """Stands in for the reconstruction: records its call and gives the results that the test asks for."""
+    module = types.ModuleType("focus_ray.reconstruction")
+    module.calls = []
+    module.results = [Picture("ok", faces=[1, 2]), Picture("no_face"), Picture("error", "truncated")]
+
+    def reconstruct_paths(paths, out, **options):
+        module.calls.append((paths, out, options))
+        return module.results
+
+    module.reconstruct_paths = reconstruct_paths
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+def test_reconstruct_passes_everything_on_and_counts(capsys, reconstruction, tmp_path):
+    code, out, _ = run(
+        capsys,
+        *("reconstruct", "a.jpg", "b", "--model", "m", "--out", str(tmp_path), "--landmarks", "l.csv"),
+        *("--box", "1,2,30,40.5", "--refine", "0", "--format", "obj, glb", "--json"),
+    )
+    assert code == 0
+    paths, folder, options = reconstruction.calls[0]
+    assert (paths, folder) == ([Path("a.jpg"), Path("b")], tmp_path)
+    assert options.pop("progress")
+    assert options == {
+        "model": Path("m"),
+        "landmarks": Path("l.csv"),
+        "box": (1.0, 2.0, 30.0, 40.5),
+        "refine": 0,
+        "formats": ("obj", "glb"),
+    }
+    summary, last = out.splitlines()
+    assert summary == f"2 faces in 3 pictures (1 ok, 1 no face, 1 error): {tmp_path / 'results.json'}"
+    counts = {"images": 3, "faces": 2, "ok": 1, "no_face": 1, "error": 1}
+    assert json.loads(last) == {"results": str(tmp_path / "results.json"), **counts}
+
+
+def test_reconstruct_fails_only_where_every_picture_does(capsys, reconstruction, tmp_path):
+    reconstruction.results = [Picture("no_face"), Picture("error", "truncated")]
+    assert run(capsys, "reconstruct", "a", "--out", str(tmp_path))[0] == 0
+    reconstruction.results = [Picture("error", "a.jpg is truncated"), Picture("error", "b.jpg is empty")]
+    code, _, err = run(capsys, "reconstruct", "a", "--out", str(tmp_path))
+    assert code == 3
+    assert err.splitlines()[-1].startswith("error[data]: no picture could be read (a.jpg is truncated); ")
 
 
 def test_an_interrupt_outside_a_run_is_130(python, python_environment):

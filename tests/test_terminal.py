@@ -1,0 +1,135 @@
+"""Progress: bars on a terminal, a line now and then elsewhere, with rates and the time left."""
+
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from focus_ray import terminal
+from focus_ray.terminal import LineProgress, TerminalProgress, duration
+
+
+@dataclass
+class Metrics:
+    losses: dict[str, float] = field(default_factory=lambda: {"total": 0.1234567, "pixel": 2.0})
+    mask_mean: float | None = None
+    skipped: bool = False
+
+
+@dataclass
+class Position:
+    phase: str = "warmup"
+
+
+@dataclass
+class Record:
+    """As much of a StepRecord as progress looks at."""
+
+    position: Position = field(default_factory=Position)
+    metrics: Metrics = field(default_factory=Metrics)
+    images_per_s: float = 321.6
+
+
+def record(phase: str = "warmup", **metrics: Any) -> Any:
+    return Record(Position(phase), Metrics(**metrics))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_a_line_at_each_phase_at_the_end_and_every_few_seconds_between(clock):
+    stream = io.StringIO()
+    with LineProgress(stream, every=10.0, clock=clock) as progress:
+        progress.begin(total=100, done=0)
+        for step in range(100):
+            clock.now += 1.0
+            progress.step(record("warmup" if step < 50 else "em_seg", mask_mean=None if step < 50 else 0.8123))
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "training: step 0 of 100"
+    assert lines[1] == "warmup: step 1 of 100, loss 0.1235, 322 faces/s, about 2 min left"
+    assert "em_seg: step 51 of 100, loss 0.1235, mask 0.81, 322 faces/s, about 49 s left" in lines
+    assert lines[-1].startswith("em_seg: step 100 of 100")
+    assert len(lines) == 12
+
+
+def test_the_time_left_follows_the_rate_of_late(clock):
+    stream = io.StringIO()
+    progress = LineProgress(stream, every=0.0, clock=clock)
+    progress.begin(total=1000, done=0)
+    for step in range(200):
+        clock.now += 60.0 if step == 0 else 1.0  # the first step compiles kernels
+        progress.step(record())
+    assert stream.getvalue().splitlines()[-1].endswith("about 13 min left")
+
+
+def test_a_resumed_run_counts_from_where_it_was(clock):
+    stream = io.StringIO()
+    progress = LineProgress(stream, clock=clock)
+    progress.begin(total=100, done=90)
+    clock.now += 2.0
+    progress.step(record())
+    assert "step 91 of 100" in stream.getvalue()
+    assert "about 18 s left" in stream.getvalue()
+
+
+def test_work_beside_the_steps_and_notes_are_said(clock):
+    stream = io.StringIO()
+    progress = LineProgress(stream, every=10.0, clock=clock)
+    for done in range(0, 401, 50):
+        clock.now += 4.0
+        progress.task("scoring", done, 400)
+    progress.note("guard: recalibrate")
+    assert stream.getvalue().splitlines() == [
+        "scoring: 0 of 400",
+        "scoring: 150 of 400",
+        "scoring: 300 of 400",
+        "scoring: 400 of 400",
+        "guard: recalibrate",
+    ]
+
+
+def test_skipped_and_resting_steps_say_so():
+    assert terminal.figures(record(skipped=True)) == "loss 0.1235, skipped, 322 faces/s"
+    assert terminal.figures(record(losses={})) == "resting, 322 faces/s"
+
+
+def test_a_terminal_gets_bars_and_anything_else_lines():
+    assert isinstance(terminal.progress(Terminal()), TerminalProgress)
+    assert isinstance(terminal.progress(io.StringIO()), LineProgress)
+
+
+def test_bars_show_phase_step_and_figures():
+    stream = Terminal()
+    with TerminalProgress(stream) as progress:
+        progress.begin(total=10, done=3)
+        progress.step(record("em_face", mask_mean=0.5))
+        progress.task("scoring", 1, 2)
+        progress.task("scoring", 2, 2)
+        progress.note("a [note] as it is")
+    text = stream.getvalue()
+    assert "em face" in text
+    assert "4/10" in text
+    assert "a [note] as it is" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.0, "59 s"), (60.0, "1 min"), (3599.0, "1 h 0 min"), (7260.0, "2 h 1 min")]
+)
+def test_durations_as_a_person_says_them(seconds, text):
+    assert duration(seconds) == text
