@@ -162,7 +162,7 @@ class SyntheticFaces:
             )
         self.world = world
         self.config = config or SyntheticConfig()
-        self.split = split
+        self.split: Split = split
         canvas = self.config.image_size * self.config.supersample
         self._renderer = Renderer(world, Camera(image_size=canvas))
         self._unit = self.config.image_size / REFERENCE_SIZE
