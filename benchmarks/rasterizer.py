@@ -3,6 +3,7 @@
     python benchmarks/rasterizer.py [--size 224] [--batch 8] [--threads 2] [--rounds 5] [--json FILE]
 
 Back ends are timed in turns within one process and their medians compared, so that a busy machine slows all alike.
+Beside the wall time stands the processor time of all threads, which a busy machine changes least.
 """
 
 import argparse
@@ -11,7 +12,8 @@ import platform
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -43,46 +45,57 @@ def ellipsoid(batch: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
     return screen, torch.rand(batch, GRID * GRID, 3), faces
 
 
-def time_in_turns(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each step over the rounds, after one unmeasured round."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
+def time_in_turns(steps: dict[str, Callable[[], object]], rounds: int, images: int) -> dict[str, float]:
+    """Median wall and processor milliseconds per image of each step over the rounds, after one unmeasured round."""
+    wall: dict[str, list[float]] = {name: [] for name in steps}
+    processor: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(rounds + 1):
         for name, step in steps.items():
-            start = perf_counter()
+            start, start_processor = perf_counter(), process_time()
             step()
             if number > 0:
-                seconds[name].append(perf_counter() - start)
-    return {name: median(values) for name, values in seconds.items()}
+                wall[name].append(perf_counter() - start)
+                processor[name].append(process_time() - start_processor)
+    times = {f"{name}_ms": 1e3 * median(values) / images for name, values in wall.items()}
+    return times | {f"{name}_cpu_ms": 1e3 * median(values) / images for name, values in processor.items()}
 
 
 def rasterizer(size: int, batch: int, rounds: int) -> dict[str, float]:
-    """Milliseconds per image of rasterize + interpolate on about 56k triangles, and the ratio of torch to numba."""
+    """Milliseconds per image of rasterize + interpolate on about 56k triangles, and how much faster numba is.
+
+    The oracle is what the tests compare with: the torch back end on float64.
+    """
     screen, colours, faces = ellipsoid(batch, size)
     gradient = torch.randn(batch, 3, size, size)
+    rows = {"numba": ("numba", torch.float32), "torch": ("torch", torch.float32), "oracle": ("torch", torch.float64)}
 
-    def draw(backend: str) -> None:
-        interpolate(screen, colours, faces, rasterize(screen, faces, size, size, backend=backend), backend=backend)
+    def steps_of(backend: str, dtype: torch.dtype) -> dict[str, Callable[[], object]]:
+        leaves = screen.to(dtype).requires_grad_(), colours.to(dtype).requires_grad_()
+        to_image = gradient.to(dtype)
 
-    def draw_and_back(backend: str) -> None:
-        leaves = screen.clone().requires_grad_(), colours.clone().requires_grad_()
-        ids = rasterize(leaves[0], faces, size, size, backend=backend)
-        interpolate(*leaves, faces, ids, backend=backend).backward(gradient)
+        def draw() -> Tensor:
+            return rasterize(leaves[0], faces, size, size, backend=backend)
 
-    def draw_ids(backend: str) -> None:
-        rasterize(screen, faces, size, size, backend=backend)
+        def image() -> Tensor:
+            return interpolate(*leaves, faces, draw(), backend=backend)
 
-    steps: dict[str, Callable[[], object]] = {
-        f"{backend}_{name}": lambda step=step, backend=backend: step(backend)
-        for backend in ("numba", "torch")
-        for name, step in (("rasterize", draw_ids), ("forward", draw), ("forward_backward", draw_and_back))
+        def gradients() -> object:
+            return torch.autograd.grad(image(), leaves, to_image)
+
+        return {"rasterize": draw, "forward": image, "forward_backward": gradients}
+
+    steps = {f"{row}_{name}": step for row, options in rows.items() for name, step in steps_of(*options).items()}
+    times = time_in_turns(steps, rounds, batch)
+    ratios = {
+        f"{row}_over_numba{kind}": times[f"{row}_forward_backward{kind}_ms"] / times[f"numba_forward_backward{kind}_ms"]
+        for row in ("torch", "oracle")
+        for kind in ("", "_cpu")
     }
-    times = {f"{name}_ms": 1e3 * value / batch for name, value in time_in_turns(steps, rounds).items()}
-    ratio = times["torch_forward_backward_ms"] / times["numba_forward_backward_ms"]
     covered = (rasterize(screen, faces, size, size) >= 0).float().mean().item()
-    return {"triangles": len(faces), "vertices": screen.shape[1], "covered": covered} | times | {"ratio": ratio}
+    return {"triangles": len(faces), "vertices": screen.shape[1], "covered": covered} | times | ratios
 
 
-def renderer(size: int, batch: int, rounds: int, resolution: str) -> dict[str, float]:
+def renderer(size: int, batch: int, rounds: int, resolution: Literal["small", "full"]) -> dict[str, float]:
     """Milliseconds per image from theta to image and landmarks, and back, with the parametric face."""
     model = parametric_face(resolution)
     render = Renderer(model, Camera(image_size=size))
@@ -99,9 +112,9 @@ def renderer(size: int, batch: int, rounds: int, resolution: str) -> dict[str, f
         rendering = render(theta.clone().requires_grad_())
         torch.autograd.backward((rendering.image, rendering.landmarks.sum()), (gradient, torch.tensor(1.0)))
 
-    steps = {"forward": forward, "forward_backward": forward_backward}
-    times = {f"{name}_ms": 1e3 * value / batch for name, value in time_in_turns(steps, rounds).items()}
-    return {"triangles": len(model.faces), "vertices": model.n_vertices, "size": size, "batch": batch} | times
+    steps: dict[str, Callable[[], object]] = {"forward": forward, "forward_backward": forward_backward}
+    sizes = {"triangles": len(model.faces), "vertices": model.n_vertices, "size": size, "batch": batch}
+    return sizes | time_in_turns(steps, rounds, batch)
 
 
 def main() -> None:
@@ -125,7 +138,7 @@ def main() -> None:
     for part, numbers in results.items():
         print(part)
         for name, value in numbers.items():
-            print(f"  {name:28} {value:.3f}" if isinstance(value, float) else f"  {name:28} {value}")
+            print(f"  {name:30} {value:.3f}" if isinstance(value, float) else f"  {name:30} {value}")
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from focus_ray.focus.render.compiled import array, compiled, over_images
+from focus_ray.focus.render.draw_numba import draw, edges
 
 
 def rasterize(
@@ -21,7 +22,7 @@ def rasterize(
     """See focus_ray.focus.render.rasterize; arguments are valid."""
     batch = vertices_screen.shape[0]
     ids = torch.empty(batch, height, width, dtype=torch.int64)
-    over_images(_draw, batch, array(vertices_screen), array(faces), cull_back, ids.numpy())
+    over_images(draw, batch, array(vertices_screen), array(faces.T), cull_back, ids.numpy())
     return ids
 
 
@@ -75,47 +76,6 @@ def _seen_from(vertices, image, vertex, x, y):
 
 
 @compiled
-def _edges(x0, y0, x1, y1, x2, y2):
-    """Twice the signed areas that the pixel spans with each side: exactly antisymmetric in the side's ends."""
-    return x1 * y2 - y1 * x2, x2 * y0 - y2 * x0, x0 * y1 - y0 * x1
-
-
-@compiled
-def _draw(first, last, vertices, faces, cull_back, ids):
-    """Z-buffer: one pass over the triangles of each image; the nearest wins, at equal depth the lower id."""
-    height, width = ids.shape[1:]
-    nearest = np.empty((height, width))  # inverse depth, 1/mm
-    for image in range(np.uintp(first), np.uintp(last)):
-        nearest[:] = 0.0
-        ids[image] = -1
-        for face in range(np.uintp(faces.shape[0])):
-            i, j, k = _corners_of(faces, face)
-            u0, v0, z0 = _seen_from(vertices, image, i, 0.0, 0.0)
-            u1, v1, z1 = _seen_from(vertices, image, j, 0.0, 0.0)
-            u2, v2, z2 = _seen_from(vertices, image, k, 0.0, 0.0)
-            # pixel centres between the extremes: a small triangle may have none
-            left, right = np.ceil(max(min(u0, u1, u2), 0.0)), np.floor(min(max(u0, u1, u2), width - 1.0))
-            top, bottom = np.ceil(max(min(v0, v1, v2), 0.0)), np.floor(min(max(v0, v1, v2), height - 1.0))
-            if (left > right) | (top > bottom):
-                continue
-            in_front = (z0 > 0.0) & (z1 > 0.0) & (z2 > 0.0)
-            if not (in_front & np.isfinite(u0 + u1 + u2 + v0 + v1 + v2 + z0 + z1 + z2)):
-                continue
-            z01, z12, z20 = z0 * z1, z1 * z2, z2 * z0
-            for y in range(int(top), int(bottom) + 1):
-                y0, y1, y2 = v0 - y, v1 - y, v2 - y
-                for x in range(int(left), int(right) + 1):
-                    e0, e1, e2 = _edges(u0 - x, y0, u1 - x, y1, u2 - x, y2)
-                    front, back = max(e0, e1, e2) <= 0.0, min(e0, e1, e2) >= 0.0
-                    if front | (back & (not cull_back)):
-                        # not a number for a triangle without area, and then never the nearest
-                        inverse_depth = (e0 * z12 + e1 * z20 + e2 * z01) / ((e0 + e1 + e2) * (z01 * z2))
-                        if inverse_depth > nearest[np.uintp(y), np.uintp(x)]:
-                            nearest[np.uintp(y), np.uintp(x)] = inverse_depth
-                            ids[image, np.uintp(y), np.uintp(x)] = face
-
-
-@compiled
 def _blend(first, last, vertices, attributes, faces, ids, output):
     """Perspective-correct mean of the corners' attributes in each pixel: b_i = (e_i / z_i) / sum_j (e_j / z_j).
 
@@ -133,7 +93,7 @@ def _blend(first, last, vertices, attributes, faces, ids, output):
                 x0, y0, z0 = _seen_from(vertices, image, i, np.float64(x), np.float64(y))
                 x1, y1, z1 = _seen_from(vertices, image, j, np.float64(x), np.float64(y))
                 x2, y2, z2 = _seen_from(vertices, image, k, np.float64(x), np.float64(y))
-                e0, e1, e2 = _edges(x0, y0, x1, y1, x2, y2)
+                e0, e1, e2 = edges(x0, y0, x1, y1, x2, y2)
                 w0, w1, w2 = e0 * (z1 * z2), e1 * (z2 * z0), e2 * (z0 * z1)
                 total = w0 + w1 + w2
                 if (total == 0.0) | (not np.isfinite(total)):
@@ -164,7 +124,7 @@ def _blend_backward(first, last, vertices, attributes, faces, ids, gradient, to_
                 x0, y0, z0 = _seen_from(vertices, image, i, np.float64(x), np.float64(y))
                 x1, y1, z1 = _seen_from(vertices, image, j, np.float64(x), np.float64(y))
                 x2, y2, z2 = _seen_from(vertices, image, k, np.float64(x), np.float64(y))
-                e0, e1, e2 = _edges(x0, y0, x1, y1, x2, y2)
+                e0, e1, e2 = edges(x0, y0, x1, y1, x2, y2)
                 z12, z20, z01 = z1 * z2, z2 * z0, z0 * z1
                 w0, w1, w2 = e0 * z12, e1 * z20, e2 * z01
                 total = w0 + w1 + w2
@@ -178,19 +138,19 @@ def _blend_backward(first, last, vertices, attributes, faces, ids, gradient, to_
                     to_b0 += g * attributes[image, i, c]
                     to_b1 += g * attributes[image, j, c]
                     to_b2 += g * attributes[image, k, c]
-                    to_attributes[image, i, c] += b0 * g
-                    to_attributes[image, j, c] += b1 * g
-                    to_attributes[image, k, c] += b2 * g
+                    to_attributes[image, i, c] += to_attributes.dtype.type(b0 * g)
+                    to_attributes[image, j, c] += to_attributes.dtype.type(b1 * g)
+                    to_attributes[image, k, c] += to_attributes.dtype.type(b2 * g)
                 mean = b0 * to_b0 + b1 * to_b1 + b2 * to_b2
                 to_w0, to_w1, to_w2 = (to_b0 - mean) * share, (to_b1 - mean) * share, (to_b2 - mean) * share
                 to_e0, to_e1, to_e2 = to_w0 * z12, to_w1 * z20, to_w2 * z01
                 per_z = 1.0 / (z01 * z2)
-                to_vertices[image, i, 0] += to_e2 * y1 - to_e1 * y2
-                to_vertices[image, i, 1] += to_e1 * x2 - to_e2 * x1
-                to_vertices[image, i, 2] -= to_w0 * w0 * (z12 * per_z)
-                to_vertices[image, j, 0] += to_e0 * y2 - to_e2 * y0
-                to_vertices[image, j, 1] += to_e2 * x0 - to_e0 * x2
-                to_vertices[image, j, 2] -= to_w1 * w1 * (z20 * per_z)
-                to_vertices[image, k, 0] += to_e1 * y0 - to_e0 * y1
-                to_vertices[image, k, 1] += to_e0 * x1 - to_e1 * x0
-                to_vertices[image, k, 2] -= to_w2 * w2 * (z01 * per_z)
+                to_vertices[image, i, 0] += to_vertices.dtype.type(to_e2 * y1 - to_e1 * y2)
+                to_vertices[image, i, 1] += to_vertices.dtype.type(to_e1 * x2 - to_e2 * x1)
+                to_vertices[image, i, 2] -= to_vertices.dtype.type(to_w0 * w0 * (z12 * per_z))
+                to_vertices[image, j, 0] += to_vertices.dtype.type(to_e0 * y2 - to_e2 * y0)
+                to_vertices[image, j, 1] += to_vertices.dtype.type(to_e2 * x0 - to_e0 * x2)
+                to_vertices[image, j, 2] -= to_vertices.dtype.type(to_w1 * w1 * (z20 * per_z))
+                to_vertices[image, k, 0] += to_vertices.dtype.type(to_e1 * y0 - to_e0 * y1)
+                to_vertices[image, k, 1] += to_vertices.dtype.type(to_e0 * x1 - to_e1 * x0)
+                to_vertices[image, k, 2] -= to_vertices.dtype.type(to_w2 * w2 * (z01 * per_z))

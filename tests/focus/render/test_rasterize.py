@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from focus_ray.focus.face.camera import Camera, project, to_camera
 from focus_ray.focus.render import interpolate, rasterize
 
 BACKENDS = ("numba", "torch")
@@ -33,13 +34,13 @@ def test_ids_of_a_tangle_of_triangles_equal_brute_force(backend, by_brute_force)
     assert torch.equal(ids, by_brute_force(screen, faces, 30, 32))
 
 
-def test_backends_agree_on_a_face(toy_model):
-    from focus_ray.focus.face.camera import Camera, project, to_camera
-
+@pytest.mark.parametrize("face", ["toy_model", "small_face"])
+def test_backends_agree_on_a_face(request, face):
+    model = request.getfixturevalue(face)
     camera = Camera(image_size=96)
-    vertices = toy_model.vertices(torch.randn(4, 144))
+    vertices = model.vertices(torch.randn(4, 144))
     screen = project(camera, to_camera(camera, vertices, 0.4 * torch.randn(4, 3), 10 * torch.randn(4, 3)))
-    numba, plain = (rasterize(screen, toy_model.faces, 96, 96, backend=backend) for backend in BACKENDS)
+    numba, plain = (rasterize(screen, model.faces, 96, 96, backend=backend) for backend in BACKENDS)
     assert torch.equal(numba, plain)
     assert (numba >= 0).float().mean() > 0.3
 
