@@ -68,21 +68,27 @@ class Model(NamedTuple):
     info: dict[str, Any]
 
 
-def save_model(
-    folder: Path, networks: Mapping[str, Mapping[str, Tensor]], info: Mapping[str, Any], *, half: bool = False
-) -> None:
+def save_model(folder: Path, networks: Mapping[str, Mapping[str, Tensor]], info: Mapping[str, Any]) -> None:
     """Write the networks (name to state dict) and their description to a model folder, all or nothing.
 
-    `info` is plain JSON. With `half`, floating tensors are stored as float16.
-
-    Raises StorageError if the disk refuses, ModelError if a weight is too large for float16.
+    `info` is plain JSON. Raises StorageError if the disk refuses.
     """
     storages: set[int] = set()
-    tensors = {}
-    for name, parameters in networks.items():
-        owned = {key: own_memory(value, storages) for key, value in parameters.items()}
-        tensors[name] = {key: _as_half(f"{name}.{key}", value) for key, value in owned.items()} if half else owned
+    tensors = {
+        name: {key: own_memory(value, storages) for key, value in parameters.items()}
+        for name, parameters in networks.items()
+    }
     write_sealed(folder, MODEL, _files("model.json", dict(info), tensors))
+
+
+def as_half(name: str, value: Tensor) -> Tensor:
+    """A floating tensor as float16, another as it is. Raises ModelError where a value lies beyond float16's range."""
+    if not value.is_floating_point():
+        return value
+    half = value.to(torch.float16)
+    if bool((torch.isfinite(value) & ~torch.isfinite(half)).any()):
+        raise ModelError(f"{name} has values beyond the range of float16; save the model without half precision")
+    return half
 
 
 def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> Model:
@@ -223,12 +229,3 @@ def _tensors(path: Path, data: bytes) -> dict[str, Tensor]:
         return safetensors.torch.load(data)
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{path} is not a valid safetensors file ({error}); use another copy") from None
-
-
-def _as_half(name: str, value: Tensor) -> Tensor:
-    if not value.is_floating_point():
-        return value
-    half = value.to(torch.float16)
-    if bool((torch.isfinite(value) & ~torch.isfinite(half)).any()):
-        raise ModelError(f"{name} has values beyond the range of float16; save the model without half precision")
-    return half
