@@ -165,3 +165,16 @@ def _shrink(region: np.ndarray, scale: float) -> tuple[np.ndarray, Float[np.ndar
 def as_float(image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "3 H W"]:
     """8-bit RGB as float32 in [0, 1], channels first."""
     return np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32) / np.float32(255.0)
+
+
+def face_roll(five_points: Float[np.ndarray, "5 2"]) -> float:
+    """By how much a face is turned in its picture (rad, clockwise as seen), from its eyes and mouth corners.
+
+    The turn of the similarity that best takes the standard points there; the nose is left out, it moves with yaw.
+    """
+    flat = [0, 1, 3, 4]
+    standard = STANDARD_POINTS[flat, :2] * [1.0, -1.0]
+    standard = standard - standard.mean(axis=0)
+    seen = five_points[flat] - five_points[flat].mean(axis=0)
+    sine = standard[:, 0] @ seen[:, 1] - standard[:, 1] @ seen[:, 0]
+    return math.atan2(sine, (standard * seen).sum())

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -36,6 +36,7 @@ class Detection:
         return (self.box[2] + self.box[3]) / 2
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Anything that finds faces in an upright RGB picture, the surest first; none is an empty list."""
 

@@ -66,6 +66,16 @@ def read_image(source: str | Path | bytes, limits: ImageLimits = DEFAULT_LIMITS)
         return np.array(_rgb(_upright(opened)))
 
 
+def is_picture(path: str | Path) -> bool:
+    """Whether a file begins as an accepted picture does; False where it cannot be read."""
+    try:
+        with Path(path).open("rb") as stream:
+            start = stream.read(12)
+    except OSError:
+        return False
+    return start.startswith((_JPEG, _PNG)) or (start.startswith(_RIFF) and start[8:12] == _WEBP)
+
+
 def _content(source: str | Path | bytes, limits: ImageLimits) -> tuple[str, bytes]:
     if isinstance(source, bytes):
         name, content = "picture", source

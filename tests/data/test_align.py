@@ -13,6 +13,7 @@ from focus_ray.data.align import (
     Crop,
     align,
     compose,
+    face_roll,
     resized,
     rotation,
     standard_points,
@@ -58,6 +59,13 @@ def test_points_go_there_and_back(zoom: float, roll: float, shift: float, size: 
     points = rng.uniform(-100, 1000, (68, 2))
     np.testing.assert_allclose(crop.to_image(crop.to_crop(points)), points, atol=1e-6)
     assert math.cos(crop.roll + roll) == pytest.approx(1)
+
+
+def test_roll_is_read_from_eyes_and_mouth():
+    for roll in (-3.0, -0.4, 0.0, 0.2, 1.6):
+        turned = transform_points(rotation(roll), 2.0 * standard_points(224)) + np.array([5.0, 9.0])
+        turned[2] += [30.0, -4.0]  # the nose of a face turned aside
+        assert face_roll(turned) == pytest.approx(roll, abs=1e-3)
 
 
 def test_pixel_centres_are_kept_when_the_size_changes():

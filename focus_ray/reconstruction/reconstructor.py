@@ -1,0 +1,240 @@
+"""A trained model as something that takes a picture and gives its faces."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from focus_ray import model as models
+from focus_ray.data.align import Crop
+from focus_ray.data.detect import Detection, Detector
+from focus_ray.data.detect_haar import HaarDetector
+from focus_ray.errors import ImageError, LandmarkError
+from focus_ray.focus.face.mesh_file import Mesh
+from focus_ray.focus.face.parameters import Parameters, join, split
+from focus_ray.focus.face.pose import turned_in_plane
+from focus_ray.focus.face_result import Face, FaceArrays, Pose, Quality, Theta, Visibility
+from focus_ray.focus.predictor import Prediction, Predictor
+from focus_ray.focus.settings import Settings
+from focus_ray.model import Model
+from focus_ray.reconstruction.self_alignment import (
+    AlignmentSettings,
+    crop_of_detection,
+    crop_of_landmarks,
+    cropped,
+    self_aligned,
+)
+
+SHIPPED_MODEL = Path(__file__).resolve().parent.parent / "pretrained"
+"""The model folder that comes with the package."""
+
+Box = tuple[float, float, float, float]
+
+
+class QualityLimits(Settings):
+    """From where on a face carries a warning."""
+
+    small_face: float = 1.0  # px of the crop to a px of the picture
+    cut_off: float = 0.05  # share of the rendered region outside of the picture
+    high_residual: float = 30.0  # root mean square over seen pixels, of 255
+    extreme_pose: float = 0.8  # rad of yaw or pitch; the synthetic faces seldom turn further
+    mostly_occluded: float = 0.5  # occlusion fraction
+
+
+class ReconstructionSettings(Settings):
+    """What surrounds the model when it meets photographs."""
+
+    alignment: AlignmentSettings = AlignmentSettings()
+    quality: QualityLimits = QualityLimits()
+
+
+class Reconstructor:
+    """Finds the faces of pictures, aligns them and lets the model explain them.
+
+    Holds a detector with scratch memory: use one a thread.
+    """
+
+    def __init__(self, model: Model, detector: Detector | None = None, settings: ReconstructionSettings | None = None):
+        self.model = model
+        self.detector: Detector = HaarDetector() if detector is None else detector
+        self.settings = ReconstructionSettings() if settings is None else settings
+        self.predictor = Predictor(model.focus, model.refine).eval()
+
+    def reconstruct(
+        self,
+        image: np.ndarray,
+        *,
+        landmarks: Float[np.ndarray, "68 2"] | None = None,
+        box: Box | None = None,
+        refine: int | None = None,
+    ) -> list[Face]:
+        """The faces of an upright RGB picture, uint8 [H, W, 3], the surest first; none is an empty list.
+
+        With `landmarks` (68 iBUG points, px) or a `box` (x, y, width, height, px, about as a face detector draws it,
+        brows to chin) there is one face, where they say. `refine` is the number of refinement steps, the model's own by
+        default. Raises ImageError for another kind of array, LandmarkError for points that span no face.
+        """
+        _check(image)
+        size = self.predictor.image_size
+        if landmarks is not None:
+            points = np.asarray(landmarks, dtype=np.float64)
+            found = [Detection(_bounds(points), landmarks=points)]
+            return self._faces(image, found, [crop_of_landmarks(points, size)], refine)
+        found = [Detection(_checked(box, image))] if box is not None else self.detector.detect(image)
+        crops = [crop_of_detection(face, size, self.settings.alignment) for face in found]
+        unaligned = [place for place, face in enumerate(found) if face.landmarks is None]
+        aligned = self_aligned(
+            self.predictor.landmarks, image, [crops[place] for place in unaligned], self.settings.alignment
+        )
+        for place, crop in zip(unaligned, aligned, strict=True):
+            crops[place] = crop
+        return self._faces(image, found, crops, refine)
+
+    def _faces(
+        self,
+        image: UInt8[np.ndarray, "H W 3"],
+        found: Sequence[Detection],
+        crops: Sequence[Crop],
+        refine: int | None,
+    ) -> list[Face]:
+        """Faces with given landmarks and without are refined apart: the landmark term counts where there are some."""
+        faces: dict[int, Face] = {}
+        for given in (True, False):
+            places = [place for place, face in enumerate(found) if (face.landmarks is not None) == given]
+            if not places:
+                continue
+            chosen = [crops[place] for place in places]
+            prediction = self.predictor(cropped(image, chosen), _in_crops(found, crops, places, given), refine)
+            for row, place in enumerate(places):
+                faces[place] = self._face(image, found[place], crops[place], prediction, row)
+        return [faces[place] for place in range(len(found))]
+
+    def _face(
+        self, image: UInt8[np.ndarray, "H W 3"], found: Detection, crop: Crop, prediction: Prediction, row: int
+    ) -> Face:
+        theta = prediction.theta[row : row + 1].double()
+        parameters = split(theta)
+        landmarks = crop.to_image(prediction.rendering.landmarks[row].double().numpy())
+        visibility = prediction.visibility(self.model.focus.face_model)
+        arrays = _arrays(crop, prediction, row, self._mesh(prediction, parameters, row))
+        return Face(
+            box=found.box,
+            landmarks=[(x, y) for x, y in landmarks.tolist()],
+            pose=_pose(parameters, crop),
+            theta=_theta(parameters),
+            occlusion_fraction=float(prediction.occlusion[row]),
+            visibility=Visibility(**{part: float(share[row]) for part, share in visibility.items()}),
+            quality=self._quality(image, found, crop, prediction, row),
+            model_version=self.model.version,
+        ).with_arrays(arrays)
+
+    def _mesh(self, prediction: Prediction, parameters: Parameters, row: int) -> Mesh:
+        face_model = self.model.focus.face_model
+        with torch.no_grad():
+            albedo = face_model.albedo(parameters.albedo.to(face_model.mean.dtype))[0].clamp(0, 1)
+        vertices = prediction.rendering.vertices[row].detach()
+        return Mesh(vertices.numpy(), albedo.numpy(), face_model.faces.numpy(), face_model.uv.numpy())
+
+    def _quality(
+        self, image: UInt8[np.ndarray, "H W 3"], found: Detection, crop: Crop, prediction: Prediction, row: int
+    ) -> list[Quality]:
+        limits = self.settings.quality
+        rotation = split(prediction.theta)[4][row]
+        warnings: dict[Quality, bool] = {
+            "small_face": crop.scale > limits.small_face,
+            "cut_off": _outside(prediction.region[row, 0].numpy(), crop, image.shape) > limits.cut_off,
+            "landmarks_from_model": found.landmarks is None,
+            "high_residual": float(prediction.residual[row]) > limits.high_residual,
+            "extreme_pose": float(rotation[:2].abs().max()) > limits.extreme_pose,
+            "mostly_occluded": float(prediction.occlusion[row]) > limits.mostly_occluded,
+        }
+        return [name for name, holds in warnings.items() if holds]
+
+
+def load(path: str | Path | None = None, detector: Detector | None = None) -> Reconstructor:
+    """The model of a folder (RUN/model for instance), or the one that comes with the package, ready for pictures.
+
+    Raises CheckpointError where the folder is missing, altered or of another format.
+    """
+    return Reconstructor(models.load(SHIPPED_MODEL if path is None else Path(path)), detector)
+
+
+def theta_of(face: Face) -> Float[Tensor, "1 257"]:
+    """The parameters of a face as the renderer takes them."""
+    theta = face.theta
+    groups = [theta.identity, theta.expression, theta.albedo, theta.light, theta.camera[:3], theta.camera[3:]]
+    return join(Parameters(*(torch.tensor([group]) for group in groups)))
+
+
+def _check(image: np.ndarray) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ImageError(
+            f"a picture of type {image.dtype} and shape {image.shape} was given; give uint8 RGB, [H, W, 3]"
+        )
+
+
+def _checked(box: Box, image: np.ndarray) -> Box:
+    x, y, width, height = (float(value) for value in box)
+    if not (np.isfinite([x, y, width, height]).all() and width > 0 and height > 0):
+        raise LandmarkError(f"the box {box} has no area; give x,y,width,height in px")
+    if x >= image.shape[1] or y >= image.shape[0] or x + width <= 0 or y + height <= 0:
+        raise LandmarkError(
+            f"the box {box} lies outside of the picture of {image.shape[1]} x {image.shape[0]} px; move it"
+        )
+    return x, y, width, height
+
+
+def _bounds(points: Float[np.ndarray, "68 2"]) -> Box:
+    low, high = points.min(axis=0), points.max(axis=0)
+    x, y, width, height = np.concatenate([low, high - low]).tolist()
+    return x, y, width, height
+
+
+def _in_crops(
+    found: Sequence[Detection], crops: Sequence[Crop], places: Sequence[int], given: bool
+) -> Float[Tensor, "B 68 2"] | None:
+    if not given:
+        return None
+    points = [crops[place].to_crop(face.landmarks) for place in places if (face := found[place]).landmarks is not None]
+    return torch.from_numpy(np.stack(points)).float()
+
+
+def _pose(parameters: Parameters, crop: Crop) -> Pose:
+    """The crop turned the picture by its roll; turned back, the pose is that in the picture."""
+    angle = torch.tensor([-crop.roll], dtype=torch.float64)
+    rotation, translation = turned_in_plane(parameters.rotation, parameters.translation, angle)
+    return Pose(rotation=tuple(rotation[0].tolist()), translation=tuple(translation[0].tolist()))
+
+
+def _theta(parameters: Parameters) -> Theta:
+    names = ("identity", "expression", "albedo", "light")
+    groups = {name: getattr(parameters, name)[0].tolist() for name in names}
+    return Theta(**groups, camera=[*parameters.rotation[0].tolist(), *parameters.translation[0].tolist()])
+
+
+def _arrays(crop: Crop, prediction: Prediction, row: int, mesh: Mesh) -> FaceArrays:
+    return FaceArrays(
+        transform=crop.matrix,
+        target=_picture(prediction.images[row]),
+        rendering=_picture(prediction.rendering.image[row]),
+        region=prediction.region[row, 0].numpy(),
+        mask=prediction.seen[row, 0].numpy(),
+        mesh=mesh,
+    )
+
+
+def _picture(image: Float[Tensor, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]:
+    return image.detach().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).contiguous().numpy()
+
+
+def _outside(region: np.ndarray, crop: Crop, shape: tuple[int, ...]) -> float:
+    """The share of the rendered pixels that lie outside of the picture."""
+    rows, columns = np.nonzero(region)
+    if len(rows) == 0:
+        return 0.0
+    x, y = crop.to_image(np.stack([columns, rows], axis=1).astype(np.float64)).T
+    inside = (x >= -0.5) & (y >= -0.5) & (x <= shape[1] - 0.5) & (y <= shape[0] - 0.5)
+    return 1.0 - float(inside.mean())

@@ -1,0 +1,52 @@
+"""A model that knows nothing (the mean face), a detector that is told what to find, and a picture."""
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+from focus_ray import model as models
+from focus_ray.data.detect import Detection
+from focus_ray.focus.face.camera import Camera
+from focus_ray.focus.refine import RefineSettings
+from focus_ray.model import EncoderSettings, Model, ModelSettings, PerceptualSettings, SegmenterSettings
+from focus_ray.reconstruction import Reconstructor
+
+
+class Finds:
+    """A detector that finds what it is told to."""
+
+    def __init__(self, *faces: Detection):
+        self.faces = list(faces)
+
+    def detect(self, image: np.ndarray) -> list[Detection]:
+        return list(self.faces)
+
+
+@pytest.fixture(scope="session")
+def untrained(toy_model) -> Model:
+    torch.manual_seed(0)
+    settings = ModelSettings(
+        camera=Camera(image_size=32),
+        encoder=EncoderSettings(kind="small", width=4),
+        segmenter=SegmenterSettings(width=4, levels=2, dropout=0.0, norm="group"),
+        perceptual=PerceptualSettings(kind="warmup_encoder"),
+    )
+    focus = models.build(settings, toy_model).eval().requires_grad_(False)
+    return Model(focus, settings, RefineSettings(steps=2), "test")
+
+
+@pytest.fixture
+def reconstructor(untrained: Model) -> Reconstructor:
+    return Reconstructor(untrained, Finds(Detection((174.0, 65.0, 100.0, 100.0), 0.06, 9.0)))
+
+
+@pytest.fixture(scope="session")
+def portrait() -> np.ndarray:
+    return skimage.data.astronaut()[:300, 50:400].copy()
+
+
+@pytest.fixture(scope="session")
+def tiny_portrait(portrait: np.ndarray) -> np.ndarray:
+    return cv2.resize(portrait, (88, 75), interpolation=cv2.INTER_AREA)

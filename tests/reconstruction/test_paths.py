@@ -1,0 +1,150 @@
+"""Folders of pictures: the contract's files, one row a picture whatever it is, and nothing of the user's replaced."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from focus_ray.data.landmark_csv import read_landmarks, write_landmarks
+from focus_ray.errors import ConfigError, DataError, LandmarkError
+from focus_ray.focus.face_result import Face
+from focus_ray.model import Model
+from focus_ray.reconstruction import Reconstructor, reconstruct_paths
+
+
+class Bright:
+    """A detector that finds one face in every picture that is not dark."""
+
+    def __init__(self, face):
+        self.face = face
+
+    def detect(self, image: np.ndarray):
+        return [self.face] if image.mean() > 20 else []
+
+
+@pytest.fixture
+def model(reconstructor: Reconstructor, untrained: Model) -> Reconstructor:
+    face = reconstructor.detector.detect(np.zeros((1, 1, 3), np.uint8))[0]
+    small = type(face)(tuple(value / 4 for value in face.box), face.roll, face.score)
+    return Reconstructor(untrained, Bright(small))
+
+
+@pytest.fixture
+def photos(tmp_path: Path, tiny_portrait: np.ndarray) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    picture = Image.fromarray(tiny_portrait)
+    picture.save(folder / "a.png")
+    picture.save(folder / "sub" / "a.png")
+    picture.save(folder / "content", "JPEG")
+    Image.new("RGB", (40, 30)).save(folder / "dark.png")
+    (folder / "text.jpg").write_text("no picture")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "README.md").write_text("passed over")
+    return folder
+
+
+def test_a_folder_gives_the_files_of_the_contract(model: Reconstructor, photos: Path, tmp_path: Path):
+    out, steps = tmp_path / "out", []
+    results = reconstruct_paths(
+        [photos], out, model=model, formats=("obj", "ply", "glb"), progress=lambda *step: steps.append(step)
+    )
+    rows = json.loads((out / "results.json").read_text())
+    assert [row["image"] for row in rows] == [result.image for result in results]
+    assert {Path(row["image"]).name: row["status"] for row in rows} == {
+        "a.png": "ok",
+        "content": "ok",
+        "dark.png": "no_face",
+        "empty.png": "error",
+        "text.jpg": "error",
+    }
+    messages = {Path(row["image"]).name: row["message"] for row in rows}
+    assert "empty" in messages["empty.png"]
+    assert "not a picture" in messages["text.jpg"]
+    assert messages["a.png"] == ""
+    place = out / "a.png" / "face-0"
+    names = {"face.json", "overlay.png", "mask.png", "mesh.obj", "mesh.ply", "mesh.glb"}
+    assert {path.name for path in place.iterdir()} == names
+    face = Face.model_validate_json((place / "face.json").read_text())
+    assert [face] == [Face.model_validate(row) for row in rows[0]["faces"]]
+    with Image.open(place / "mask.png") as mask:
+        assert mask.size == (88, 75)
+        assert set(np.unique(np.asarray(mask))) <= {0, 255}
+    for kind in ("obj", "ply", "glb"):
+        assert len(trimesh.load(place / f"mesh.{kind}", force="mesh").faces) > 100
+    with Image.open(out / "contact_sheet.png") as sheet:
+        assert sheet.width > 1000
+    assert set(read_landmarks(out / "landmarks.csv")) == {"a.png", "content"}
+    assert not (out / "dark.png").exists()
+    assert steps[0] == ("pictures", 0, 5)
+    assert steps[-1] == ("pictures", 5, 5)
+
+
+def test_equal_names_do_not_meet(model: Reconstructor, photos: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    inputs = [photos / "a.png", photos / "sub" / "a.png", photos / "a.png"]
+    results = reconstruct_paths(inputs, out, model=model)
+    assert [result.folder for result in results] == ["a.png", "a.png-2", "a.png-3"]
+    assert all((out / str(result.folder) / "face-0" / "face.json").is_file() for result in results)
+
+
+def test_given_landmarks_and_box_serve_where_detection_fails(model: Reconstructor, photos: Path, tmp_path: Path):
+    first = reconstruct_paths([photos / "a.png"], tmp_path / "one", model=model)[0].faces[0]
+    dark = photos / "dark.png"
+    write_landmarks(tmp_path / "l.csv", {"dark.png": np.array(first.landmarks) * 0.4})
+    by_landmarks = reconstruct_paths([photos], tmp_path / "two", model=model, landmarks=tmp_path / "l.csv")
+    status = {Path(result.image).name: result for result in by_landmarks}
+    assert status["dark.png"].status == "ok"
+    assert "landmarks_from_model" not in status["dark.png"].faces[0].quality
+    assert "landmarks_from_model" in status["a.png"].faces[0].quality
+    (by_box,) = reconstruct_paths([dark], tmp_path / "three", model=model, box=(5.0, 5.0, 20.0, 20.0))
+    assert by_box.status == "ok"
+    (outside,) = reconstruct_paths([dark], tmp_path / "four", model=model, box=(500.0, 5.0, 20.0, 20.0))
+    assert outside.status == "error"
+    with pytest.raises(ConfigError, match="single picture"):
+        reconstruct_paths([photos], tmp_path / "five", model=model, box=(5.0, 5.0, 20.0, 20.0))
+    (tmp_path / "bad.csv").write_text("dark.png,1,2,3\n")
+    with pytest.raises(LandmarkError, match="line 1"):
+        reconstruct_paths([photos], tmp_path / "six", model=model, landmarks=tmp_path / "bad.csv")
+
+
+def test_a_second_run_replaces_results_and_only_results(model: Reconstructor, photos: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    stale = out / "a.png" / "face-1"
+    reconstruct_paths([photos / "a.png"], out, model=model)
+    stale.mkdir()
+    (stale / "face.json").write_text("{}")
+    reconstruct_paths([photos / "a.png"], out, model=model)
+    assert not stale.exists()
+    (out / "a.png" / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="is no result"):
+        reconstruct_paths([photos / "a.png"], out, model=model)
+    with pytest.raises(ConfigError, match="is no result"):
+        reconstruct_paths([photos / "a.png"], photos, model=model)
+    with pytest.raises(ConfigError, match="is a file"):
+        reconstruct_paths([photos / "a.png"], photos / "a.png", model=model)
+    assert (photos / "a.png").is_file()
+
+
+def test_missing_paths_are_rows_and_nothing_to_do_is_an_error(model: Reconstructor, tmp_path: Path):
+    (result,) = reconstruct_paths([tmp_path / "gone.jpg"], tmp_path / "out", model=model)
+    assert result.status == "error"
+    assert "no such file" in result.message
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="there are no pictures"):
+        reconstruct_paths([tmp_path / "none"], tmp_path / "out", model=model)
+    with pytest.raises(ConfigError, match="no mesh format 'stl'"):
+        reconstruct_paths([tmp_path], tmp_path / "out", model=model, formats=("stl",))
+
+
+def test_an_interruption_keeps_what_was_done(model: Reconstructor, photos: Path, tmp_path: Path):
+    def interrupt(name: str, done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct_paths([photos], tmp_path / "out", model=model, progress=interrupt)
+    assert len(json.loads((tmp_path / "out" / "results.json").read_text())) == 2

@@ -1,0 +1,95 @@
+"""Self-alignment: from a box to a crop, and the rounds in which the model moves it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from focus_ray.data.align import Crop, compose, rotation, standard_points, transform_points
+from focus_ray.data.detect import Detection
+from focus_ray.reconstruction.self_alignment import (
+    AlignmentSettings,
+    crop_of_detection,
+    crop_of_five,
+    crop_of_landmarks,
+    self_aligned,
+)
+
+SIZE = 64
+_ROWS, _COLUMNS = np.mgrid[:400, :500]
+IMAGE = np.stack([_COLUMNS / 2, _ROWS / 2, np.full_like(_ROWS, 255)], axis=2).astype(np.uint8)
+
+
+def landmarks_with(five: np.ndarray) -> np.ndarray:
+    points = np.zeros((68, 2))
+    points[[36, 39]], points[[42, 45]] = five[0], five[1]
+    points[30], points[48], points[54] = five[2:]
+    return points
+
+
+def sees(five: np.ndarray):
+    """A stand-in for a model that sees the five points at the same place of the picture, whatever the crop.
+
+    It looks at the picture: its red and green are the column and the row, so that the crop's pixels tell where it is.
+    """
+
+    def landmarks_of(images: torch.Tensor) -> torch.Tensor:
+        rows, columns = np.mgrid[:SIZE, :SIZE].reshape(2, -1)
+        inside = images[0, 2].numpy().reshape(-1) > 0.99
+        shown = images[0, :2].double().numpy().reshape(2, -1).T[inside] * 255 * 2
+        pixels = np.stack([columns, rows, np.ones_like(rows)], axis=1)[inside]
+        matrix = np.linalg.lstsq(np.hstack([shown, np.ones((len(shown), 1))]), pixels[:, :2], rcond=None)[0].T
+        return torch.from_numpy(landmarks_with(transform_points(matrix, five)))[None].float()
+
+    return landmarks_of
+
+
+@pytest.mark.parametrize("roll", [0.0, 0.4, math.pi / 2, -2.5])
+def test_a_box_becomes_the_crop_of_the_standard_face_in_it(roll: float):
+    """A face that lies in its haar box as those of the photographs do lands on the standard points."""
+    settings = AlignmentSettings()
+    side, centre = 120.0, np.array([230.0, 170.0])
+    unit = side / settings.box_units
+    upright = (standard_points(224) - 112.0) / 102.0 * unit + [0.0, settings.box_drop * side]
+    seen = transform_points(rotation(roll), upright) + centre
+    face = Detection((centre[0] - 60.0, centre[1] - 60.0, side, side), roll)
+    crop = crop_of_detection(face, SIZE, settings)
+    np.testing.assert_allclose(crop.to_crop(seen), standard_points(SIZE), atol=1e-6)
+    np.testing.assert_allclose(crop_of_five(seen, SIZE).matrix, crop.matrix, atol=1e-5)
+
+
+def test_points_of_the_detector_come_before_its_box():
+    five = 1.5 * standard_points(224) + [20.0, 30.0]
+    with_five = Detection((0.0, 0.0, 10.0, 10.0), five_points=five)
+    with_all = Detection((0.0, 0.0, 10.0, 10.0), landmarks=landmarks_with(five))
+    for face in (with_five, with_all):
+        np.testing.assert_allclose(crop_of_detection(face, SIZE).to_crop(five), standard_points(SIZE), atol=1e-5)
+    np.testing.assert_allclose(crop_of_landmarks(landmarks_with(five), SIZE).matrix, crop_of_five(five, SIZE).matrix)
+
+
+def test_the_model_moves_the_crop_to_where_it_sees_the_face():
+    five = 0.9 * standard_points(224) + [100.0, 60.0]
+    off = crop_of_five(five + np.array([8.0, -5.0]), SIZE)
+    first = Crop(compose(rotation(0.15), off.matrix * 0.92), SIZE)
+    (found,) = self_aligned(sees(five), IMAGE, [first])
+    np.testing.assert_allclose(found.to_crop(five), standard_points(SIZE), atol=0.3)
+    assert np.abs(first.to_crop(five) - standard_points(SIZE)).max() > 4
+
+
+def test_a_model_that_loses_the_face_leaves_the_crop():
+    five = 0.9 * standard_points(224) + [100.0, 60.0]
+    first = crop_of_five(five, SIZE)
+    turned = transform_points(rotation(1.0), five - five.mean(axis=0)) + five.mean(axis=0)
+    for elsewhere in (five + np.array([120.0, 0.0]), 2.0 * five - five.mean(axis=0), turned, np.full((5, 2), 3.0)):
+        (found,) = self_aligned(sees(elsewhere), IMAGE, [first])
+        assert found is first
+
+
+def test_no_rounds_and_no_faces():
+    def unused(images: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("there is nothing to look at")
+
+    first = crop_of_five(standard_points(224), SIZE)
+    assert self_aligned(unused, IMAGE, [first], AlignmentSettings(rounds=0)) == [first]
+    assert self_aligned(unused, IMAGE, []) == []
