@@ -1,3 +1,21 @@
 """focus-ray: occlusion-robust 3D face reconstruction (FOCUS, Li et al., CVPR 2023)."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from focus_ray.reconstruction import Reconstructor
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def load(path: str | Path | None = None) -> "Reconstructor":
+    """A model folder (RUN/model for instance), or the shipped one, ready for pictures.
+
+    `load().reconstruct(rgb)` takes uint8 [H, W, 3] and gives a list of faces, empty where there is none.
+    Raises CheckpointError where the folder is missing, altered or of another format.
+    """
+    from focus_ray import reconstruction  # not before it is asked for: importing focus_ray must cost nothing
+
+    return reconstruction.load(path)

@@ -279,9 +279,9 @@ def _box(text: str) -> tuple[float, float, float, float]:
 
 
 def _shipped_model() -> Path:
-    from focus_ray.reconstruction import SHIPPED_MODEL
+    from focus_ray.model import SHIPPED
 
-    return SHIPPED_MODEL
+    return SHIPPED
 
 
 def _counted(counts: dict[str, int]) -> str:

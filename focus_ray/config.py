@@ -11,12 +11,12 @@ from pydantic import Field, ValidationError
 from focus_ray.data.synthetic import SyntheticConfig
 from focus_ray.errors import ConfigError
 from focus_ray.focus.em import EmSettings
+from focus_ray.focus.guard import GuardSettings
 from focus_ray.focus.initialise import InitialiseSettings, WarmupSettings
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.schedule import Optimizer, Schedule
 from focus_ray.focus.settings import Settings
 from focus_ray.model import ModelSettings
-from focus_ray.focus.guard import GuardSettings
 
 
 class FaceSettings(Settings):

@@ -26,6 +26,9 @@ from focus_ray.focus.render.renderer import Renderer
 from focus_ray.focus.settings import Settings
 from focus_ray.storage import checkpoint
 
+SHIPPED = Path(__file__).resolve().parent / "pretrained"
+"""The model folder that comes with the package."""
+
 NETWORKS = ("encoder", "segmenter", "perceptual")
 
 
@@ -127,12 +130,14 @@ def save(folder: Path, model: Model, *, half: bool = False) -> None:
     checkpoint.save_model(folder, tensors, info)
 
 
-def load(folder: Path) -> Model:
-    """Read a model folder after every file was verified; networks frozen, in eval mode, on the CPU, as float32.
+def load(folder: Path | None = None) -> Model:
+    """Read a model folder, the shipped one unless another is named, after every file was verified.
 
+    Networks come frozen, in eval mode, on the CPU, as float32.
     Raises CheckpointError where a file is missing, altered or not of this format.
     """
-    stored = checkpoint.load_model(Path(folder))
+    folder = SHIPPED if folder is None else Path(folder)
+    stored = checkpoint.load_model(folder)
     networks, info = stored.networks, stored.info
     try:
         settings = ModelSettings.model_validate(info["settings"])

@@ -1,4 +1,4 @@
-"""Whole runs as functions: the paper, the authors' released code, one that a laptop can train, and adaptation to photographs."""
+"""Whole runs as functions: the paper, the released code, one that a laptop can train, and adaptation to photographs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,11 +22,11 @@ from focus_ray.focus.initialise import InitialiseSettings
 from focus_ray.focus.losses import RELEASE_XI, ReconstructionWeights, SegmentationWeights
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.schedule import Optimizer, Schedule
-from focus_ray.model import EncoderSettings, ModelSettings, PerceptualSettings, SegmenterSettings
+from focus_ray.model import SHIPPED, EncoderSettings, ModelSettings, PerceptualSettings, SegmenterSettings
 
 
 def paper() -> RunConfig:
-    """The paper's equations and constants (sections 3.2, 3.3, 4.1); step counts, rates and batch from the released code.
+    """The paper's equations and constants (sections 3.2, 3.3, 4.1); steps, rates and batch from the released code.
 
     224 px, ResNet-50, UNet of width 64, ArcFace features. Needs ArcFace weights and a GPU to be worth its name.
     """
@@ -93,13 +93,14 @@ def embedded() -> RunConfig:
     What it changes, and why:
 
     * A warm-up on renders of the model, parameters known. Without it a short run learns no identity at all.
-    * F is a frozen copy of the warm-up encoder: it separates occluders from faces better than a hastily trained recogniser.
+    * F is a frozen copy of the warm-up encoder: in trials it told occluders from faces better than a hastily trained
+      recogniser.
     * Colour distances are not squared, in L_nbr (Eq. 1) and in L_pixel (Eq. 5), as in the released code: short training
       then is not ruled by its largest errors.
-    * xi (Eq. 10) falls from 0.3 to 0.1 and the segmenter learns masks at 0.08: at this size and quality of fit the paper's
-      0.17 keeps most outliers and the released 0.0166 loses most of the face.
+    * xi (Eq. 10) falls from 0.3 to 0.1, where the segmenter learns its masks too: at this size and quality of fit the
+      paper's 0.17 keeps two thirds of the outliers and the released 0.0166 loses much of the face.
     * eta_area follows the fit (AreaCalibration): 0.5 makes the masks collapse at this quality of fit.
-    * eta_presv is 0.25 (released code); landmarks weigh 5e-3, all alike: noise of a detector on 28 points must not rule.
+    * eta_presv is 0.25 (released code); landmarks weigh 5e-3, all alike: a detector's noise on a few must not rule.
     * Adam in place of Adadelta, light offset at the mean light, wider camera scales, one cycle of EM every 126 steps.
     """
     reconstruction = ReconstructionWeights(
@@ -151,12 +152,13 @@ def embedded() -> RunConfig:
 
 
 def adapt() -> RunConfig:
-    """The paper's test-time adaptation: the EM alternation goes on from a trained model, on the user's own photographs."""
+    """The paper's test-time adaptation: the EM alternation goes on from the shipped model, on the user's photographs."""
     base = embedded()
     gentle = {"lr": 2e-4, "shape": "cosine"}
     return base.model_copy(
         update={
             "preset": "adapt",
+            "start_from": SHIPPED,
             "batch_size": 16,
             "schedule": Schedule(init_steps=0, pretrain_seg_steps=0, cycles=3, seg_steps=20, face_steps=80),
             "optimizers": base.optimizers.model_copy(

@@ -1,4 +1,4 @@
-"""A model against a folder of faces as `data synthesize` writes it: images, masks, landmarks, and the truth if it is there."""
+"""A model against a folder of faces as `data synthesize` writes it: images, masks, landmarks, truth if it is there."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ BATCH_SIZE = 50
 
 def evaluate_folder(
     folder: Path,
-    model: Path,
+    model: Path | None,
     out: Path | None = None,
     refine_steps: int = 0,
     progress: Callable[[int, int], None] | None = None,

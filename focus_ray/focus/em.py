@@ -20,10 +20,10 @@ from focus_ray.focus.synthesis import ParameterWeights, parameter_loss
 class AreaCalibration(Settings):
     """The area weight that balances the neighbour loss at a chosen residual d*.
 
-    With L_nbr and L_area alone a pixel is kept where eta_nbr r(x) / (H W) < eta_area / S_R, r its neighbour residual: so
-    eta_area = eta_nbr f r(d*), f = S_R / (H W), keeps the pixels with a residual below d*. d* follows the fit: a multiple
-    of the median residual inside the rendered region, within bounds. A fixed weight is right at one quality of fit only:
-    the masks collapse before it and grow over the outliers after it.
+    With L_nbr and L_area alone a pixel is kept where eta_nbr r(x) / (H W) < eta_area / S_R, r its neighbour residual:
+    so eta_area = eta_nbr f r(d*), f = S_R / (H W), keeps the pixels with a residual below d*. d* follows the fit: a
+    multiple of the median residual inside the rendered region, within bounds. A fixed weight is right at one quality of
+    fit only: the masks collapse before it and grow over the outliers after it.
     """
 
     factor: float = Field(default=4.0, gt=0)  # d* over the median residual
@@ -35,8 +35,8 @@ class Teacher(Settings):
     """What a few steps of refinement teach both networks. Differs from the paper, which has one pass only.
 
     The encoder's own error hides what S has to find, and outlives what R could learn from pixels in a short run. So the
-    segmenter's losses compare the target with the refined rendering, while it looks at the one-pass and the refined one in
-    turn; and the encoder is also drawn towards the refined theta. No annotation enters: the teacher sees what R sees.
+    segmenter's losses compare the target with the refined rendering, while it looks at the one-pass and the refined one
+    in turn; and the encoder is also drawn towards the refined theta. No annotation enters: the teacher sees what R sees.
     """
 
     refine: RefineSettings = RefineSettings(steps=12, lr=0.2, mask_every=4)

@@ -1,4 +1,4 @@
-"""The unsupervised initialisation (section 3.3): warm-up on renders, a robust autoencoder, a segmenter on its residuals."""
+"""The unsupervised initialisation (section 3.3): warm-up on renders, a robust autoencoder, a segmenter taught by it."""
 
 import torch
 from pydantic import Field

@@ -1,7 +1,7 @@
 """A few dozen gradient steps on theta per image, from the encoder's answer: the same losses, one image at a time.
 
-The paper predicts theta in one pass (Fig. 2b). On a CPU-sized encoder most of the error is the encoder's own, and descending
-the reconstruction loss of each image removes it; the mask is re-estimated on the way, as in the EM loop.
+The paper predicts theta in one pass (Fig. 2b). With a small encoder most of the error is the encoder's own, and
+descending the reconstruction loss of each image removes it; the mask is re-estimated on the way, as in the EM loop.
 """
 
 import math
@@ -22,7 +22,7 @@ MaskOf = Callable[[Tensor, Rendering], Tensor]  # (images, rendering) -> M [B, 1
 
 
 class RefineSettings(Settings):
-    """Weights and steps of the refinement. Terms are per image, so an image's result knows nothing of its neighbours."""
+    """Weights and steps of the refinement. Terms are per image: a result knows nothing of its neighbours."""
 
     steps: int = Field(default=50, ge=0)
     lr: float = Field(default=0.12, gt=0)  # of Adam, in units of the head's scales; falls to zero as a cosine

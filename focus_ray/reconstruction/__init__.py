@@ -1,6 +1,6 @@
 """Faces of photographs: from a picture to FACE records, and from folders of pictures to files."""
 
 from focus_ray.reconstruction.paths import ImageResult, reconstruct_paths
-from focus_ray.reconstruction.reconstructor import SHIPPED_MODEL, Reconstructor, load
+from focus_ray.reconstruction.reconstructor import Reconstructor, load
 
-__all__ = ["SHIPPED_MODEL", "ImageResult", "Reconstructor", "load", "reconstruct_paths"]
+__all__ = ["ImageResult", "Reconstructor", "load", "reconstruct_paths"]

@@ -28,9 +28,6 @@ from focus_ray.reconstruction.self_alignment import (
     self_aligned,
 )
 
-SHIPPED_MODEL = Path(__file__).resolve().parent.parent / "pretrained"
-"""The model folder that comes with the package."""
-
 Box = tuple[float, float, float, float]
 
 
@@ -159,7 +156,7 @@ def load(path: str | Path | None = None, detector: Detector | None = None) -> Re
 
     Raises CheckpointError where the folder is missing, altered or of another format.
     """
-    return Reconstructor(models.load(SHIPPED_MODEL if path is None else Path(path)), detector)
+    return Reconstructor(models.load(None if path is None else Path(path)), detector)
 
 
 def theta_of(face: Face) -> Float[Tensor, "1 257"]:

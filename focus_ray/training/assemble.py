@@ -1,4 +1,4 @@
-"""The parts of a run, from its configuration: face model, networks with their starting weights, and what is trained on."""
+"""The parts of a run, from its configuration: face model, networks with their first weights, and what is trained on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,7 +54,8 @@ def start_focus(config: RunConfig, face: MorphableModel) -> Focus:
         started = model.load(config.start_from)
         if started.settings != config.model:
             raise ConfigError(
-                f"{config.start_from} has other networks than preset {config.preset!r}; leave `model` as that model has it"
+                f"{config.start_from} has other networks than preset {config.preset!r}; "
+                "set `model` as that model has it"
             )
         for network in (started.focus.encoder, started.focus.segmenter):
             network.requires_grad_(True)

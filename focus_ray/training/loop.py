@@ -105,8 +105,8 @@ def take_step(
 def obey(state: TrainState, config: RunConfig, event: GuardEvent, batch: Targets, position: Position) -> None:
     """The collapsed segmenter gives way to the one that this block began with; its Adam moments go with it.
 
-    `recalibrate` then sets the area weight by the rule of AreaCalibration, from this batch; `restore` lets the segmenter
-    rest until the next cycle.
+    `recalibrate` then sets the area weight by the rule of AreaCalibration, from this batch; `restore` lets the
+    segmenter rest until the next cycle.
     """
     if state.good_segmenter is not None:
         state.focus.segmenter.load_state_dict(state.good_segmenter)

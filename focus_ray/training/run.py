@@ -1,4 +1,4 @@
-"""A whole run on one machine: the loop, and around it checkpoints, scores, pictures, the finished model and the report."""
+"""A whole run on one machine: the loop, and around it checkpoints, scores, pictures, the model and the report."""
 
 import hashlib
 import signal
@@ -119,7 +119,8 @@ class Run:
                     self.checkpoint()
                     write_report(self.folder.path)
                     raise Interrupted(
-                        f"stopped after step {record.step}, a checkpoint is written; go on with --resume {self.folder.path}"
+                        f"stopped after step {record.step}, a checkpoint is written; "
+                        f"go on with --resume {self.folder.path}"
                     )
         return self.finish()
 
@@ -131,9 +132,8 @@ class Run:
         self.progress.step(record)
         if record.event is not None:
             event = record.event
-            self.progress.note(
-                f"guard: masks at {event.mask_mean:.3f} ({event.kind.replace('_', ' ')}) at step {event.step}: {event.action}"
-            )
+            kind = event.kind.replace("_", " ")
+            self.progress.note(f"guard: masks at {event.mask_mean:.3f} ({kind}), step {event.step}: {event.action}")
         if self.block_ends():
             self.score(str(record.position.phase))
             if record.position.phase is Phase.PRETRAIN_SEG:
@@ -169,9 +169,7 @@ class Run:
                 scores = self._score_heldout(("focus",))
                 entry["heldout"] = scores["focus"]
             if self.data.photos is not None:
-                entry["photos"] = scoring.score_photos(
-                    self.state.focus, self.data.photos, len(self.data.photos)
-                )
+                entry["photos"] = scoring.score_photos(self.state.focus, self.data.photos, len(self.data.photos))
             self.tally.evaluations.append(entry)
 
     def _score_heldout(self, variants: tuple[str, ...]) -> dict[str, Any]:
@@ -208,7 +206,7 @@ class Run:
             self.folder.checkpoints.save(self.state.step, tree)
 
     def restore(self) -> None:
-        """Go back to the newest valid checkpoint. Raises CheckpointError where it belongs to another run or face model."""
+        """Go back to the newest valid checkpoint. Raises CheckpointError where it belongs to another run or face."""
         stored = self.folder.checkpoints.latest()
         if stored is None:
             self.folder.trim_history(0)
@@ -220,7 +218,7 @@ class Run:
         ):
             if tree["lineage"][part] != ours:
                 raise CheckpointError(
-                    f"{stored.folder} was written for {what}; resume with the run folder's own files, or start a new run"
+                    f"{stored.folder} was written for {what}; put the run folder's own files back, or start a new run"
                 )
         load_state_tree(self.state, self.guard, self.config, tree)
         self.tally = Tally(**tree["tally"])

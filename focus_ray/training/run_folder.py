@@ -1,4 +1,4 @@
-"""The folder of a run: config, history, metrics, sheets/, checkpoints/, model/, and the face model it was trained with."""
+"""The folder of a run: config, history, metrics, sheets/, checkpoints/, model/, and the face model of its training."""
 
 import json
 from pathlib import Path
