@@ -16,9 +16,11 @@ install: $(READY)
 $(READY): pyproject.toml constraints.txt infra/install.sh
 	@infra/install.sh $(VENV)
 
+# Says at the end where the report and the model are.
 demo: $(READY)
-	$(BIN)/focus-ray train --preset embedded --seed $(SEED) --out $(OUT)
-	@echo "the report is at $(OUT)/report.html; the model is in $(OUT)/model"
+	@if [ -f $(OUT)/config.json ]; then \
+		echo "$(OUT) holds a run: going on with it"; $(BIN)/focus-ray train --resume $(OUT); \
+	else $(BIN)/focus-ray train --preset embedded --seed $(SEED) --out $(OUT); fi
 
 # What continuous integration needs; the last line is pytest's own.
 test: $(READY)

@@ -152,7 +152,7 @@ def embedded() -> RunConfig:
 
 
 def adapt() -> RunConfig:
-    """The paper's test-time adaptation: the EM alternation goes on from the shipped model, on the user's photographs."""
+    """The paper's test-time adaptation: EM goes on from the shipped model, on the user's own photographs."""
     base = embedded()
     gentle = {"lr": 2e-4, "shape": "cosine"}
     return base.model_copy(

@@ -36,7 +36,7 @@ class Teacher(Settings):
 
     The encoder's own error hides what S has to find, and outlives what R could learn from pixels in a short run. So the
     segmenter's losses compare the target with the refined rendering, while it looks at the one-pass and the refined one
-    in turn; and the encoder is also drawn towards the refined theta. No annotation enters: the teacher sees what R sees.
+    in turn; and the encoder is drawn towards the refined theta. No annotation enters: the teacher sees what R sees.
     """
 
     refine: RefineSettings = RefineSettings(steps=12, lr=0.2, mask_every=4)
