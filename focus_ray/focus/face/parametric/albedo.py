@@ -121,13 +121,15 @@ def _shading(face: Template, look: Complexion, colours: Array) -> Array:
     red = colours * [1.06, 0.80, 0.78]
     dark = colours * [0.74, 0.66, 0.62]
     pale = np.minimum(colours * [1.10, 1.12, 1.13], 1.0)
-    blush = np.maximum(_spot(face, 41, -6, 18, 14), 0) * (0.34 + 0.20 * look.blush)
-    nose = _spot(face, 0, -8, 13, 9) * (0.30 + 0.18 * look.nose_redness)
-    folds = 0.30 * _spot(face, 19.2, -9, 2.2, 7) + 0.16 * _spot(face, 26.5, -24, 3.0, 11)
-    folds += 0.22 * _spot(face, 0, -53, 13, 3.2) + 0.22 * _spot(face, 26.0, -38.6, 2.4, 2.0)
-    contour = _spot(face, 52, -26, 13, 20) * (0.10 + 0.14 * look.contour)
-    light = 0.22 * _spot(face, 0, 10, 5, 18) + _spot(face, 0, 72, 30, 17) * (0.14 + 0.18 * look.forehead_light)
-    light += 0.20 * _spot(face, 40, 14, 12, 5)
+    blush = np.maximum(_spot(face, 41.0, -6.0, 18.0, 14.0), 0) * (0.34 + 0.20 * look.blush)
+    nose = _spot(face, 0.0, -8.0, 13.0, 9.0) * (0.30 + 0.18 * look.nose_redness)
+    folds = 0.30 * _spot(face, 19.2, -9.0, 2.2, 7.0) + 0.16 * _spot(face, 26.5, -24.0, 3.0, 11.0)
+    folds += 0.22 * _spot(face, 0.0, -53.0, 13.0, 3.2) + 0.22 * _spot(face, 26.0, -38.6, 2.4, 2.0)
+    contour = _spot(face, 52.0, -26.0, 13.0, 20.0) * (0.10 + 0.14 * look.contour)
+    light = 0.22 * _spot(face, 0.0, 10.0, 5.0, 18.0) + _spot(face, 0.0, 72.0, 30.0, 17.0) * (
+        0.14 + 0.18 * look.forehead_light
+    )
+    light += 0.20 * _spot(face, 40.0, 14.0, 12.0, 5.0)
     nostril = 0.92 * np.clip(1.7 * _spot(face, 6.9, -16.9, 3.3, 1.7), 0, 1)
     for tint, alpha in ((red, blush), (red, nose), (dark, folds), (dark, contour), (pale, light)):
         colours = _mix(colours, tint, alpha)
@@ -137,10 +139,12 @@ def _shading(face: Template, look: Complexion, colours: Array) -> Array:
 def _beard(face: Template, look: Complexion, colours: Array) -> Array:
     """The shade of shaved hair on jaw, chin and upper lip; more or less of it by one linear axis each."""
     y, side = face.vertices[:, 1], face.side
-    jaw = _rise(-y, 30 - 0.0, 52) * _rise(y, -92, -78) + 0.8 * _rise(np.abs(face.s), 62, 80) * _rise(-y, -12, 22)
-    off_lips = 1 - _spot(face, 0, -38.5, 29, 12)
-    cheek_line = _rise(-(y + 0.25 * side), 18, 42)
-    beard = np.clip(jaw, 0, 1) * off_lips * np.maximum(cheek_line, _rise(np.abs(face.s), 66, 84))
+    jaw = _rise(-y, 30.0, 52.0) * _rise(y, -92.0, -78.0) + 0.8 * _rise(np.abs(face.s), 62.0, 80.0) * _rise(
+        -y, -12.0, 22.0
+    )
+    off_lips = 1 - _spot(face, 0.0, -38.5, 29.0, 12.0)
+    cheek_line = _rise(-(y + 0.25 * side), 18.0, 42.0)
+    beard = np.clip(jaw, 0, 1) * off_lips * np.maximum(cheek_line, _rise(np.abs(face.s), 66.0, 84.0))
     moustache = np.exp(-((side / 24) ** 4)) * np.exp(-(((y + 27.0 + 0.14 * side) / 4.6) ** 2))
     shade = _hair_colour(look) * 0.9 + 0.06
     colours = _mix(colours, shade, np.clip(beard, 0, 1) * (0.17 + 0.17 * look.beard))
@@ -183,7 +187,7 @@ def _hair(face: Template, look: Complexion, colours: Array) -> Array:
     line = 4.5 * look.hair_line
     crown = _rise(face.v, 77 + line, 104 + line)
     across = np.abs(face.s)
-    temples = _rise(across + 0.35 * (face.v - 60), 76 + line, 96 + line) * _rise(face.v, 12, 34)
+    temples = _rise(across + 0.35 * (face.v - 60), 76 + line, 96 + line) * _rise(face.v, 12.0, 34.0)
     hair = _hair_colour(look)
     return _mix(colours, hair + 0.02, np.maximum(crown, temples) * 0.9)
 

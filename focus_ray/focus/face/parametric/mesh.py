@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise, product
 
 import numpy as np
 from matplotlib.path import Path as Polygon
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay, KDTree
 
+from focus_ray.errors import FaceModelError
 from focus_ray.focus.face.parametric import eyes, mouth
 from focus_ray.focus.face.parametric.surface import Array, chart_of
 
@@ -55,11 +57,15 @@ def half_skin(spacing: float) -> HalfSkin:
     features = _chart(np.concatenate(_feature_lines(lid_loop, slit_x, spacing)))
     holes = (rims[: len(lid_loop)], _mouth_hole(rims[len(lid_loop) :], len(slit_x)))
     points = _placed(rims, features, holes, spacing)
-    triangles = _without_holes(points, Delaunay(points).simplices.astype(np.int64), holes)
     first = len(lid_loop)
+    lid_ids = np.arange(first)
     upper_ids = np.arange(first, first + len(slit_x))
     lower_ids = np.append(np.arange(first + len(slit_x), len(rims)), upper_ids[-1])
-    return HalfSkin(points, _counter_clockwise(points, triangles), np.arange(first), upper_ids, lower_ids)
+    triangles = Delaunay(points).simplices.astype(np.int64)
+    for rim in (np.append(lid_ids, lid_ids[0]), upper_ids, lower_ids):
+        triangles = _with_edges(points, triangles, rim)
+    triangles = _counter_clockwise(points, _without_holes(points, triangles, holes))
+    return HalfSkin(points, triangles, lid_ids, upper_ids, lower_ids)
 
 
 def _chart(plane: Array) -> Array:
@@ -160,6 +166,36 @@ def _smoothed(points: Array, fixed: int) -> Array:
         means = np.add.reduceat(points[neighbours], starts[:-1], axis=0) / np.diff(starts)[:, None]
         points = np.where(movable, 0.5 * points + 0.5 * means, points)
     return points
+
+
+def _with_edges(points: Array, triangles: Indices, rim: Indices) -> Indices:
+    """Flip the edge that crosses a missing edge of the rim, so that the rim is one of the mesh.
+
+    Raises FaceModelError when more than one edge crosses: the points lie too near to the rim.
+    """
+    triangles = triangles.copy()
+    for a, b in pairwise(rim.tolist()):
+        has_a, has_b = (triangles == a).any(axis=1), (triangles == b).any(axis=1)
+        if (has_a & has_b).any():
+            continue
+        for one, two in product(np.flatnonzero(has_a), np.flatnonzero(has_b)):
+            shared: list[int] = np.intersect1d(triangles[one], triangles[two]).tolist()
+            if len(shared) == 2 and _cross(points, (a, b), (shared[0], shared[1])):
+                triangles[one], triangles[two] = (a, b, shared[0]), (a, b, shared[1])
+                break
+        else:
+            raise FaceModelError(f"the face mesh has no edge {a}-{b} along its rim; choose another resolution")
+    return triangles
+
+
+def _cross(points: Array, first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Whether two edges without a common end cross."""
+
+    def side(edge: tuple[int, int], point: int) -> bool:
+        (x0, y0), (x1, y1), (x, y) = points[edge[0]], points[edge[1]], points[point]
+        return bool((x1 - x0) * (y - y0) - (y1 - y0) * (x - x0) > 0)
+
+    return side(first, second[0]) != side(first, second[1]) and side(second, first[0]) != side(second, first[1])
 
 
 def _without_holes(points: Array, triangles: Indices, holes: tuple[Array, Array]) -> Indices:

@@ -22,7 +22,7 @@ from focus_ray.focus.face.parametric.surface import Array
 from focus_ray.focus.face.parametric.template import SKIN, Template, build_template
 from focus_ray.focus.settings import Settings
 
-RECIPE = 5
+RECIPE = 6
 """Version of the recipe: raise it with every change of the mean, the modes, the paint or the landmarks."""
 
 Resolution = Literal["small", "full", "fine"]
