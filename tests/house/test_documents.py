@@ -61,6 +61,14 @@ def test_every_make_target_of_the_documents_exists(command):
     assert {word.partition("=")[0] for word in words if "=" in word} <= variables
 
 
+def test_the_targets_of_the_contract_exist_and_continuous_integration_uses_them():
+    makefile = (ROOT / "Makefile").read_text()
+    assert {"install", "demo", "test", "check", "drill", "bench"} <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
+    run = ROOT / ".ci" / "run"
+    assert run.stat().st_mode & 0o100
+    assert [line for line in run.read_text().splitlines() if line.startswith("make")] == ["make check", "make test"]
+
+
 @pytest.mark.parametrize(("document", "text"), blocks("python"))
 def test_python_examples_compile_and_import_what_exists(document, text):
     for node in ast.walk(ast.parse(text, document)):
