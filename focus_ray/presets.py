@@ -101,7 +101,8 @@ def embedded() -> RunConfig:
       paper's 0.17 keeps two thirds of the outliers and the released 0.0166 loses much of the face.
     * eta_area follows the fit (AreaCalibration): 0.5 makes the masks collapse at this quality of fit.
     * eta_presv is 0.25 (released code); landmarks weigh 5e-3, all alike: a detector's noise on a few must not rule.
-    * Adam in place of Adadelta, light offset at the mean light, wider camera scales, one cycle of EM every 126 steps.
+    * S compares the target with a fit refined by 12 gradient steps (EmSettings.refined_comparison).
+    * Adam in place of Adadelta, light offset at the mean light, wider camera scales, one cycle of EM every 150 steps.
     """
     reconstruction = ReconstructionWeights(
         lambda_lm=5e-3, pixel_norm="l21", landmark_emphasis="uniform", regularizer_form="release"
@@ -124,7 +125,7 @@ def embedded() -> RunConfig:
             perceptual=PerceptualSettings(kind="warmup_encoder"),
         ),
         schedule=Schedule(
-            warmup_steps=2400, init_steps=450, pretrain_seg_steps=120, cycles=5, seg_steps=30, face_steps=96
+            warmup_steps=4200, init_steps=500, pretrain_seg_steps=120, cycles=6, seg_steps=40, face_steps=110
         ),
         optimizers=Optimizers(
             warmup=Optimizer(lr=2e-3, shape="one_cycle"),
@@ -136,15 +137,14 @@ def embedded() -> RunConfig:
         initialise=InitialiseSettings(
             xi=0.1,
             xi_start=0.3,
-            xi_masks=0.08,
             weights=reconstruction.model_copy(update={"pixel_normalise": "region"}),
         ),
         em=EmSettings(
             segmentation=SegmentationWeights(eta_presv=0.25, neighbor_squared=False),
             reconstruction=reconstruction,
             calibration=AreaCalibration(),
+            refined_comparison=RefineSettings(steps=12, lr=0.2, pixel=1.0, mask_every=4),
         ),
-        refine=RefineSettings(),
         data=DataSettings(size=8000),
         heldout=HeldoutSettings(size=400),
         cadence=Cadence(log=10, checkpoint=250, evaluate=250, sheet=250),

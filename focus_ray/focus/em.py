@@ -9,12 +9,11 @@ from focus_ray.focus import losses
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.losses import ReconstructionWeights, SegmentationWeights
 from focus_ray.focus.reconstruction_terms import reconstruction_terms
-from focus_ray.focus.refine import Refined, RefineSettings, refine
+from focus_ray.focus.refine import RefineSettings, refine
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.schedule import Optimizer, Position
 from focus_ray.focus.settings import Settings
 from focus_ray.focus.state import StepMetrics, Targets, TrainState, descend, mask_mean, report, running_statistics
-from focus_ray.focus.synthesis import ParameterWeights, parameter_loss
 
 
 class AreaCalibration(Settings):
@@ -22,26 +21,14 @@ class AreaCalibration(Settings):
 
     With L_nbr and L_area alone a pixel is kept where eta_nbr r(x) / (H W) < eta_area / S_R, r its neighbour residual:
     so eta_area = eta_nbr f r(d*), f = S_R / (H W), keeps the pixels with a residual below d*. d* follows the fit: a
-    multiple of the median residual inside the rendered region, within bounds. A fixed weight is right at one quality of
+    multiple of the median residual inside the rendered region, within bounds, and moves half of the way from block to
+    block, since it is measured on one batch. A fixed weight is right at one quality of
     fit only: the masks collapse before it and grow over the outliers after it.
     """
 
-    factor: float = Field(default=4.0, gt=0)  # d* over the median residual
-    low: float = Field(default=0.1, gt=0)  # bounds of d*, as a colour distance
-    high: float = Field(default=0.25, gt=0)
-
-
-class Teacher(Settings):
-    """What a few steps of refinement teach both networks. Differs from the paper, which has one pass only.
-
-    The encoder's own error hides what S has to find, and outlives what R could learn from pixels in a short run. So the
-    segmenter's losses compare the target with the refined rendering, while it looks at the one-pass and the refined one
-    in turn; and the encoder is drawn towards the refined theta. No annotation enters: the teacher sees what R sees.
-    """
-
-    refine: RefineSettings = RefineSettings(steps=12, lr=0.2, mask_every=4)
-    lambda_teach: float = Field(default=0.2, ge=0)  # weight of the parameter loss towards the refined theta
-    weights: ParameterWeights = ParameterWeights()
+    factor: float = Field(default=3.8, gt=0)  # d* over the median residual
+    low: float = Field(default=0.08, gt=0)  # bounds of d*, as a colour distance
+    high: float = Field(default=0.3, gt=0)
 
 
 class EmSettings(Settings):
@@ -50,7 +37,10 @@ class EmSettings(Settings):
     segmentation: SegmentationWeights = SegmentationWeights()
     reconstruction: ReconstructionWeights = ReconstructionWeights()
     calibration: AreaCalibration | None = None  # None: eta_area as given
-    teacher: Teacher | None = None  # None: the paper
+    # Differs from the paper: S learns what a few steps of refinement could not explain, instead of what the encoder's
+    # one pass missed, and looks at the refined and the one-pass rendering in turn. A small encoder's own error hides
+    # what S has to find. No annotation enters: the refinement sees what R sees. None: the paper.
+    refined_comparison: RefineSettings | None = None
 
 
 def segmentation_terms(
@@ -95,14 +85,6 @@ def segmentation_terms(
     return terms
 
 
-def refined_fit(focus: Focus, batch: Targets, theta: Float[Tensor, "B 257"], teacher: Teacher) -> Refined:
-    """The teacher's fit of a batch, from the encoder's answer, under the segmenter's own masks."""
-    focus.segmenter.eval()
-    return refine(
-        focus.renderer, focus.scales, batch.images, theta.detach(), focus.mask, batch.landmarks, teacher.refine
-    )
-
-
 def segmentation_step(
     state: TrainState, batch: Targets, position: Position, settings: EmSettings, optimizer: Optimizer
 ) -> tuple[TrainState, StepMetrics]:
@@ -112,11 +94,21 @@ def segmentation_step(
     with torch.no_grad():
         theta, seen = focus.autoencoder(batch.images)
     compared = seen
-    if settings.teacher is not None:
-        compared = refined_fit(focus, batch, theta, settings.teacher).rendering
+    if settings.refined_comparison is not None:
+        focus.segmenter.eval()
+        compared = refine(
+            focus.renderer,
+            focus.scales,
+            batch.images,
+            theta,
+            focus.mask,
+            batch.landmarks,
+            settings.refined_comparison,
+        ).rendering
         seen = compared if position.in_block % 2 else seen
     if settings.calibration is not None and position.in_block == 0:
-        state.area_weight = calibrated_area_weight(batch, compared, settings)
+        measured = calibrated_area_weight(batch, compared, settings)
+        state.area_weight = measured if state.area_weight is None else (state.area_weight + measured) / 2
     weights = settings.segmentation
     if state.area_weight is not None:
         weights = weights.model_copy(update={"eta_area": state.area_weight})
@@ -159,10 +151,5 @@ def reconstruction_step(
         mask = focus.mask(batch.images, rendering)
     terms = reconstruction_terms(focus, batch, theta, rendering, mask, weights)
     total = losses.reconstruction_total(terms, weights)
-    if settings.teacher is not None and settings.teacher.lambda_teach:
-        target = refined_fit(focus, batch, theta, settings.teacher).theta
-        taught = parameter_loss(focus.renderer, focus.scales, theta, target, settings.teacher.weights)
-        terms["teach"] = torch.stack(list(taught.values())).sum()
-        total = total + settings.teacher.lambda_teach * terms["teach"]
     taken = descend(state, position, encoder, optimizer, total, before)
     return state, report(terms, total, taken, mask_mean(mask, rendering.mask))

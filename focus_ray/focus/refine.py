@@ -26,10 +26,10 @@ class RefineSettings(Settings):
 
     steps: int = Field(default=50, ge=0)
     lr: float = Field(default=0.12, gt=0)  # of Adam, in units of the head's scales; falls to zero as a cosine
-    pixel: float = 1.0  # of the mean colour distance inside the mask
+    pixel: float = 3.0  # of the mean colour distance inside the mask
     landmark: float = 5e-3  # of the mean squared distance, px^2 at 224
     regularizer: float = 0.1 / 224  # of the sum of squared sigmas
-    mask_every: int = Field(default=15, gt=0)  # steps between two estimates of the mask
+    mask_every: int = Field(default=10, gt=0)  # steps between two estimates of the mask
 
 
 DEFAULT = RefineSettings()

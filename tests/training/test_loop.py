@@ -57,27 +57,21 @@ def test_the_warmup_encoder_becomes_the_perceptual_network_and_stays_as_it_was(m
     assert torch.equal(parameters(state.focus.perceptual), frozen)
 
 
-@pytest.mark.parametrize("cut", range(1, 14))
+@pytest.mark.parametrize("cut", [1, 3, 5, 7, 9, 12])
 def test_a_run_resumed_from_a_checkpoint_ends_like_one_that_was_not_cut(miniature, tmp_path, cut):
-    straight = miniature.state()
-    for _ in steps(straight, miniature.config, miniature.targets_of, miniature.guard()):
-        pass
-
-    first, guard = miniature.state(), miniature.guard()
-    for _ in steps(first, miniature.config, miniature.targets_of, guard):
-        if first.step == cut:
-            break
-    checkpoint.save(tmp_path / "cut", state_tree(first, guard))
+    """A cut in the middle of each phase, and of the second cycle: the same parameters, bit for bit."""
+    straight, guard = miniature.state(), miniature.guard()
+    for _ in steps(straight, miniature.config, miniature.targets_of, guard):
+        if straight.step == cut:
+            checkpoint.save(tmp_path / "cut", state_tree(straight, guard))
     torch.manual_seed(99)  # whatever happened in between
 
-    second, guard = miniature.state(), miniature.guard()
-    load_state_tree(second, guard, miniature.config, checkpoint.load(tmp_path / "cut"))
-    for _ in steps(second, miniature.config, miniature.targets_of, guard):
+    resumed, guard = miniature.state(), miniature.guard()
+    load_state_tree(resumed, guard, miniature.config, checkpoint.load(tmp_path / "cut"))
+    for _ in steps(resumed, miniature.config, miniature.targets_of, guard):
         pass
     for name in ("encoder", "segmenter", "perceptual"):
-        assert torch.equal(
-            parameters(getattr(straight.focus, name)), parameters(getattr(second.focus, name))
-        ), name
+        assert torch.equal(parameters(getattr(straight.focus, name)), parameters(getattr(resumed.focus, name))), name
 
 
 def test_a_step_without_a_finite_loss_changes_nothing_and_is_counted(miniature):
