@@ -1,0 +1,77 @@
+"""Makes the pictures of the README from a model: python infra/readme_pictures.py [MODEL] -> docs/pictures/*.png.
+
+Only synthetic faces and a public-domain photograph (scikit-image's astronaut, NASA) are shown.
+"""
+
+import sys
+from pathlib import Path
+
+import skimage.data
+import torch
+from PIL import Image
+
+from focus_ray import model as models
+from focus_ray import reconstruction
+from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
+from focus_ray.focus.face.camera import Camera
+from focus_ray.focus.face.parametric import parametric_face
+from focus_ray.focus.predictor import Predictor
+from focus_ray.focus.render.renderer import Renderer
+from focus_ray.focus.synthesis import SamplingLaws, generator, sample_theta
+from focus_ray.reconstruction.pictures import ContactSheet
+from focus_ray.tracking.contact_sheet import contact_sheet
+
+PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
+HELDOUT_FACES = (1, 3, 6, 7, 13, 14, 20, 22)  # eight occluded faces, families seen in training and not
+
+
+def heldout(model: models.Model) -> Image.Image:
+    """Held-out synthetic faces: what is seen, one pass, refined, and the mask beside the truth."""
+    world = parametric_face("small", 120, 80, 120)
+    config = SyntheticConfig(image_size=model.image_size)
+    batch = SyntheticFaces(world, config, "heldout").batch(HELDOUT_FACES)
+    predictor = Predictor(model.focus, model.refine).eval()
+    once, refined = predictor(batch.images, steps=0), predictor(batch.images, batch.landmarks)
+    assert batch.masks is not None
+    return contact_sheet(
+        {
+            "target": batch.images,
+            "one pass": once.rendering.image,
+            "refined": refined.rendering.image,
+            "mask, one pass": once.mask,
+            "mask, refined": refined.mask,
+            "true mask": batch.masks * refined.rendering.mask,
+        }
+    )
+
+
+def faces() -> Image.Image:
+    """Random faces of the parametric model."""
+    model = parametric_face("full")
+    renderer = Renderer(model, Camera(image_size=192))
+    with torch.no_grad():
+        images = renderer(sample_theta(SamplingLaws(yaw=0.3), 12, generator(5))).image.clamp(0, 1)
+    images = images + (images.sum(1, keepdim=True) == 0) * 0.35
+    rows = images.view(2, 6, *images.shape[1:])
+    return contact_sheet({" " * (column + 1): rows[:, column] for column in range(6)}, cell=192)
+
+
+def astronaut(model: models.Model) -> bytes:
+    """A photograph, without landmarks: where the face is, the fit laid over it, and what is seen of it."""
+    photograph = skimage.data.astronaut()[:300, 60:360].copy()
+    found = reconstruction.Reconstructor(model).reconstruct(photograph)
+    sheet = ContactSheet(model.focus.face_model, model.settings.camera)
+    sheet.add("skimage.data.astronaut()", photograph, found)
+    return sheet.png()
+
+
+def main(arguments: list[str]) -> None:
+    model = models.load(Path(arguments[0]) if arguments else None)
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    faces().save(PICTURES / "faces.png", optimize=True)
+    heldout(model).save(PICTURES / "heldout.png", optimize=True)
+    (PICTURES / "astronaut.png").write_bytes(astronaut(model))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
