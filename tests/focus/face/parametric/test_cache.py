@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.face.parametric import ParametricFaceSettings, parametric_face
+from focus_ray.focus.face.parametric import ParametricFaceSettings
 from focus_ray.focus.face.parametric.cache import cache_folder, cached
 from focus_ray.focus.face.toy import toy_model
 
@@ -88,15 +88,8 @@ def test_two_processes_may_build_the_same_faces_at_once(folder: Path) -> None:
     builder = context.Process(target=_fill_in_process, args=(queue,))
     builder.start()
     digests = {_fill_again_and_again()}
-    digests.add(queue.get(timeout=120))
+    digests.add(queue.get(timeout=250))
     builder.join(timeout=60)
     assert builder.exitcode == 0
     assert digests == {_toy().digest}
     assert {path.suffix for path in folder.iterdir()} == {".safetensors"}
-
-
-def test_two_builds_are_the_same(folder: Path) -> None:
-    first = parametric_face("small", 3, 3, 3)
-    for file in folder.iterdir():
-        file.unlink()
-    assert parametric_face("small", 3, 3, 3).digest == first.digest

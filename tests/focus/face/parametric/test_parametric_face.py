@@ -136,7 +136,7 @@ def test_jaw_opens_the_mouth(world: MorphableModel) -> None:
     assert (_mean_landmarks(world)[62] - _mean_landmarks(world)[66]).norm() < 0.5
 
 
-def test_fewer_modes_are_the_leading_ones(world: MorphableModel) -> None:
+def test_second_build_with_fewer_modes_has_the_leading_ones(world: MorphableModel) -> None:
     fewer = build(ParametricFaceSettings(n_identity=5, n_expression=4, n_albedo=3))
     assert fewer.digest == world.truncated(5, 4, 3).digest
 
