@@ -15,7 +15,7 @@ import torch
 
 from focus_ray import __version__, model
 from focus_ray.config import RunConfig
-from focus_ray.errors import CheckpointError, Interrupted
+from focus_ray.errors import CheckpointError, GuardStop, Interrupted
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.guard import Guard
 from focus_ray.focus.schedule import Phase
@@ -81,6 +81,9 @@ def train(
         if resume:
             run.restore()
         return run.finish() if run.complete else run.to_the_end()
+    except GuardStop:
+        run.write_metrics({})
+        raise
     finally:
         folder.close()
 
@@ -236,7 +239,11 @@ class Run:
                 heldout = self._score_heldout((*scoring.ONE_PASS, *refined))
                 if self.tally.pretrained is not None:
                     heldout["pretrained"] = self.tally.pretrained
-        metrics = self.metrics(bundle.version, heldout)
+        return self.write_metrics(heldout, bundle.version)
+
+    def write_metrics(self, heldout: dict[str, Any], version: str | None = None) -> dict[str, Any]:
+        """metrics.json and the report; without figures and version where the run did not end well."""
+        metrics = self.metrics(version, heldout)
         self.folder.write_json("metrics.json", metrics)
         write_report(self.folder.path)
         return metrics
@@ -251,7 +258,7 @@ class Run:
         version = f"{self.config.preset}-{digest.hexdigest()[:12]}"
         return model.Model(focus, self.config.model, self.config.refine, version)
 
-    def metrics(self, version: str, heldout: dict[str, Any]) -> dict[str, Any]:
+    def metrics(self, version: str | None, heldout: dict[str, Any]) -> dict[str, Any]:
         """What metrics.json holds."""
         return {
             "schema": METRICS_SCHEMA,

@@ -7,10 +7,10 @@ from focus_ray import model, presets
 from focus_ray.config import RunConfig
 from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.guard import Guard
 from focus_ray.focus.schedule import Schedule
 from focus_ray.focus.state import Targets, TrainState
 from focus_ray.focus.synthesis import SamplingLaws, generator, render_random
-from focus_ray.focus.guard import Guard
 
 BATCH = 4
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from focus_ray.errors import MaskCollapse, NonFiniteLoss
+from focus_ray.focus.guard import GuardSettings
 from focus_ray.focus.schedule import Phase
 from focus_ray.focus.state import Targets
 from focus_ray.storage import checkpoint
-from focus_ray.focus.guard import GuardSettings
 from focus_ray.training.loop import load_state_tree, state_tree, steps
 
 FACE_PHASES = {Phase.WARMUP, Phase.INIT, Phase.EM_FACE}

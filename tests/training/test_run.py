@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from focus_ray import model, presets
-from focus_ray.errors import CheckpointError, ConfigError, Interrupted
+from focus_ray.errors import CheckpointError, ConfigError, Interrupted, MaskCollapse
 from focus_ray.training import assemble
 from focus_ray.training.progress import Silent
 from focus_ray.training.run import train
@@ -131,6 +131,17 @@ def test_a_folder_with_something_in_it_is_left_alone(config, tmp_path):
     with pytest.raises(ConfigError, match="not empty"):
         train(config, tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.usefixtures("toy_world")
+def test_a_run_that_a_guard_ends_says_so_in_its_folder(config, tmp_path):
+    strict = config.guard.model_copy(update={"low": 0.0, "high": 0.001, "window": 1, "action": "stop"})
+    with pytest.raises(MaskCollapse):
+        train(config.model_copy(update={"guard": strict}), tmp_path / "run")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["guard_events"][0]["kind"] == "all_face"
+    assert (tmp_path / "run" / "report.html").exists()
+    assert not (tmp_path / "run" / "model").exists()
 
 
 def test_resuming_nothing_is_an_error(tmp_path):
