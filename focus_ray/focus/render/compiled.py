@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# IEEE division (x / 0 is not an exception), nothing reordered or contracted into fused multiply-adds.
-_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": False, "error_model": "numpy"}
+# IEEE division: x / 0 is not an exception.
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,12 +27,24 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     Arithmetic happens in the order written: the watertightness of the rasterizer and its equality with the torch back
     end rest on it.
     """
+    return _compile(function, fastmath=False)
+
+
+def compiled_with_fma(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As `compiled`, but the function's own products and sums may be fused: one rounding where there were two.
+
+    What it calls keeps the rounding it was compiled with. Not for anything that decides which triangle is seen.
+    """
+    return _compile(function, fastmath={"contract"})
+
+
+def _compile(function: Callable[..., Any], fastmath: bool | set[str]) -> Callable[..., Any]:
     # The test run wraps every function to check shapes; numba must see the function itself.
     source = inspect.unwrap(function)
     try:
-        return numba.njit(cache=True, **_OPTIONS)(source)
+        return numba.njit(cache=True, fastmath=fastmath, **_OPTIONS)(source)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return numba.njit(**_OPTIONS)(source)
+        return numba.njit(fastmath=fastmath, **_OPTIONS)(source)
 
 
 def array(tensor: Tensor) -> np.ndarray:

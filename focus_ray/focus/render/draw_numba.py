@@ -1,13 +1,16 @@
 """The z-buffer's kernel: which triangle is nearest in each pixel.
 
 A triangle of a fine mesh covers about one pixel centre, often none, and no branch predictor knows which. So the work
-goes in passes whose loops have no branch and run on vector registers; only triangles with several candidate pixels are
-walked pixel by pixel. Arithmetic is in double, in the order that the torch back end has.
+goes in passes over blocks of triangles, and the loops that leave triangles out have no branch; what is left is walked
+pixel by pixel. Arithmetic is in double, in the order that the torch back end has.
 """
 
 import numpy as np
 
 from focus_ray.focus.render.compiled import compiled
+
+# Triangles per pass: what the passes hand on (about 100 kB) stays in a core's own cache.
+_BLOCK = 2048
 
 
 @compiled
@@ -22,19 +25,26 @@ def draw(first, last, vertices, corners, cull_back, ids):
     n_vertices, n_faces = vertices.shape[1], corners.shape[1]
     nearest = np.empty(ids.shape[1:])  # inverse depth, 1/mm
     u, v, z = np.empty(n_vertices), np.empty(n_vertices), np.empty(n_vertices)
-    left, right, top, bottom = np.empty(n_faces), np.empty(n_faces), np.empty(n_faces), np.empty(n_faces)
-    single, several = np.empty(n_faces + 1, np.int64), np.empty(n_faces + 1, np.int64)
-    inverse_depth = np.empty(n_faces)
     for image in range(first, last):
         nearest[:] = 0.0
         ids[image] = -1
         u[:], v[:], z[:] = vertices[image, :, 0], vertices[image, :, 1], vertices[image, :, 2]
-        _extent(u, corners, ids.shape[2], left, right)
-        _extent(v, corners, ids.shape[1], top, bottom)
-        n_single, n_several = _sort(left, right, top, bottom, single, several)
-        _cover(u, v, z, corners, single[:n_single], left, top, cull_back, inverse_depth)
-        _keep_covered(single, inverse_depth[:n_single], left, top, nearest, ids[image])
-        _walk(u, v, z, corners, several[:n_several], left, right, top, bottom, cull_back, nearest, ids[image])
+        for start in range(0, n_faces, _BLOCK):
+            _draw_block(u, v, z, corners, start, min(start + _BLOCK, n_faces), cull_back, nearest, ids[image])
+
+
+@compiled
+def _draw_block(u, v, z, corners, start, stop, cull_back, nearest, ids):
+    """Merge the triangles start..stop - 1 into one image's z-buffer."""
+    size = stop - start
+    left, right, top, bottom = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
+    single, several = np.empty(size + 1, np.int64), np.empty(size + 1, np.int64)
+    _extent(u, corners, start, ids.shape[1], left, right)
+    _extent(v, corners, start, ids.shape[0], top, bottom)
+    n_single, n_several = _sort(left, right, top, bottom, single, several)
+    n_single = _keep_covering(u, v, corners, start, single[:n_single], left, top, cull_back)
+    _walk(u, v, z, corners, start, single[:n_single], left, right, top, bottom, cull_back, nearest, ids)
+    _walk(u, v, z, corners, start, several[:n_several], left, right, top, bottom, cull_back, nearest, ids)
 
 
 @compiled
@@ -44,75 +54,72 @@ def _corners_of(corners, face):
 
 
 @compiled
-def _extent(coordinate, corners, size, first, last):
+def _extent(coordinate, corners, start, size, first, last):
     """First and last pixel centre between each triangle's extremes, inside the image; none where first > last."""
-    for face in range(corners.shape[1]):
-        i, j, k = _corners_of(corners, face)
+    for n in range(first.shape[0]):
+        i, j, k = _corners_of(corners, start + n)
         a, b, c = coordinate[i], coordinate[j], coordinate[k]
         least, most = min(a, b, c), max(a, b, c)
         # written so that a coordinate that is not a number leaves whole numbers inside the image
-        first[face] = np.ceil(least if least > 0.0 else 0.0)
-        last[face] = np.floor(most if most < size - 1.0 else size - 1.0)
+        first[n] = np.ceil(least if least > 0.0 else 0.0)
+        last[n] = np.floor(most if most < size - 1.0 else size - 1.0)
 
 
 @compiled
 def _sort(left, right, top, bottom, single, several):
-    """Ids of the triangles with one candidate pixel and of those with more, ascending; returns how many of each."""
+    """Places in the block of the triangles with one candidate pixel and with more, ascending; returns how many."""
     n_single, n_several = 0, 0
-    for face in range(left.shape[0]):
-        some = (left[face] <= right[face]) & (top[face] <= bottom[face])
-        one = (left[face] == right[face]) & (top[face] == bottom[face])
-        single[n_single] = face
-        several[n_several] = face
+    for n in range(left.shape[0]):
+        some = (left[n] <= right[n]) & (top[n] <= bottom[n])
+        one = (left[n] == right[n]) & (top[n] == bottom[n])
+        single[n_single] = n
+        several[n_several] = n
         n_single += some & one
         n_several += some & (not one)
     return n_single, n_several
 
 
 @compiled
-def _cover(u, v, z, corners, faces, left, top, cull_back, inverse_depth):
-    """Inverse depth of each triangle at its one candidate pixel, or -1 where it does not cover the centre."""
-    for n in range(faces.shape[0]):
-        face = faces[n]
-        i, j, k = _corners_of(corners, face)
-        inverse_depth[n] = _inverse_depth(
-            u[i], v[i], z[i], u[j], v[j], z[j], u[k], v[k], z[k], left[face], top[face], cull_back
-        )
+def _keep_covering(u, v, corners, start, single, left, top, cull_back):
+    """Move the triangles that cover their one candidate pixel to the front of the list; returns how many."""
+    n_covering = 0
+    for place in single:
+        i, j, k = _corners_of(corners, start + place)
+        x, y = left[place], top[place]
+        e0, e1, e2 = edges(u[i] - x, v[i] - y, u[j] - x, v[j] - y, u[k] - x, v[k] - y)
+        single[n_covering] = place
+        n_covering += _inside(e0, e1, e2, cull_back)
+    return n_covering
+
+
+@compiled
+def _inside(e0, e1, e2, cull_back):
+    """Whether the pixel centre lies inside the triangle or on its edge, seen from a side that is drawn."""
+    front = (e0 <= 0.0) & (e1 <= 0.0) & (e2 <= 0.0)
+    back = (e0 >= 0.0) & (e1 >= 0.0) & (e2 >= 0.0) & (not cull_back)
+    return front | back
 
 
 @compiled
 def _inverse_depth(u0, v0, z0, u1, v1, z1, u2, v2, z2, x, y, cull_back):
     """Inverse depth of a triangle at the pixel centre (x, y), or -1 where it is not seen there."""
     e0, e1, e2 = edges(u0 - x, v0 - y, u1 - x, v1 - y, u2 - x, v2 - y)
-    front = (e0 <= 0.0) & (e1 <= 0.0) & (e2 <= 0.0)
-    back = (e0 >= 0.0) & (e1 >= 0.0) & (e2 >= 0.0) & (not cull_back)
     in_front = (z0 > 0.0) & (z1 > 0.0) & (z2 > 0.0)
     finite = np.abs(u0 + u1 + u2 + v0 + v1 + v2 + z0 + z1 + z2) < np.inf
     inverse = (e0 * (z1 * z2) + e1 * (z2 * z0) + e2 * (z0 * z1)) / ((e0 + e1 + e2) * (z0 * z1 * z2))
     # without area it is not a number, and then never the nearest
-    return inverse if (front | back) & in_front & finite else -1.0
+    return inverse if _inside(e0, e1, e2, cull_back) & in_front & finite else -1.0
 
 
 @compiled
-def _keep_covered(faces, inverse_depth, left, top, nearest, ids):
-    """Merge the triangles with one candidate pixel: first list those that cover it, then compare depths."""
-    covering = np.empty(inverse_depth.shape[0] + 1, np.int64)
-    n_covering = 0
-    for n in range(inverse_depth.shape[0]):
-        covering[n_covering] = n
-        n_covering += inverse_depth[n] > 0.0
-    for n in covering[:n_covering]:
-        _keep_nearest(nearest, ids, int(top[faces[n]]), int(left[faces[n]]), inverse_depth[n], faces[n])
-
-
-@compiled
-def _walk(u, v, z, corners, faces, left, right, top, bottom, cull_back, nearest, ids):
+def _walk(u, v, z, corners, start, several, left, right, top, bottom, cull_back, nearest, ids):
     """Draw each triangle over all pixels of its box."""
-    for face in faces:
+    for place in several:
+        face = start + place
         i, j, k = _corners_of(corners, face)
         u0, v0, z0, u1, v1, z1, u2, v2, z2 = u[i], v[i], z[i], u[j], v[j], z[j], u[k], v[k], z[k]
-        for y in range(int(top[face]), int(bottom[face]) + 1):
-            for x in range(int(left[face]), int(right[face]) + 1):
+        for y in range(int(top[place]), int(bottom[place]) + 1):
+            for x in range(int(left[place]), int(right[place]) + 1):
                 inverse = _inverse_depth(u0, v0, z0, u1, v1, z1, u2, v2, z2, x, y, cull_back)
                 _keep_nearest(nearest, ids, y, x, inverse, face)
 
