@@ -131,7 +131,7 @@ def embedded() -> RunConfig:
             warmup=Optimizer(lr=2e-3, shape="one_cycle"),
             init=Optimizer(lr=1e-3, shape="one_cycle"),
             pretrain_seg=Optimizer(lr=2e-3),
-            em_seg=Optimizer(lr=5e-4),
+            em_seg=Optimizer(lr=1e-3),
             em_face=Optimizer(lr=1e-3, shape="cosine"),
         ),
         initialise=InitialiseSettings(

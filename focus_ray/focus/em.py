@@ -21,14 +21,14 @@ class AreaCalibration(Settings):
 
     With L_nbr and L_area alone a pixel is kept where eta_nbr r(x) / (H W) < eta_area / S_R, r its neighbour residual:
     so eta_area = eta_nbr f r(d*), f = S_R / (H W), keeps the pixels with a residual below d*. d* follows the fit: a
-    multiple of the median residual inside the rendered region, within bounds, and moves half of the way from block to
-    block, since it is measured on one batch. A fixed weight is right at one quality of
-    fit only: the masks collapse before it and grow over the outliers after it.
+    multiple of the median residual inside the rendered region, within bounds, averaged over the batches of S. A fixed
+    weight is right at one quality of fit only: the masks collapse before it and grow over the outliers after it.
     """
 
-    factor: float = Field(default=3.8, gt=0)  # d* over the median residual
+    factor: float = Field(default=3.2, gt=0)  # d* over the median residual
     low: float = Field(default=0.08, gt=0)  # bounds of d*, as a colour distance
     high: float = Field(default=0.3, gt=0)
+    rate: float = Field(default=0.1, gt=0, le=1)  # how far the weight moves towards what a batch asks for
 
 
 class EmSettings(Settings):
@@ -88,7 +88,7 @@ def segmentation_terms(
 def segmentation_step(
     state: TrainState, batch: Targets, position: Position, settings: EmSettings, optimizer: Optimizer
 ) -> tuple[TrainState, StepMetrics]:
-    """S learns, R is frozen. Where the area weight is calibrated, that happens at the first step of each block."""
+    """S learns, R is frozen."""
     focus = state.focus
     focus.autoencoder.eval()
     with torch.no_grad():
@@ -106,9 +106,10 @@ def segmentation_step(
             settings.refined_comparison,
         ).rendering
         seen = compared if position.in_block % 2 else seen
-    if settings.calibration is not None and position.in_block == 0:
+    if settings.calibration is not None:
         measured = calibrated_area_weight(batch, compared, settings)
-        state.area_weight = measured if state.area_weight is None else (state.area_weight + measured) / 2
+        known = measured if state.area_weight is None else state.area_weight
+        state.area_weight = known + settings.calibration.rate * (measured - known)
     weights = settings.segmentation
     if state.area_weight is not None:
         weights = weights.model_copy(update={"eta_area": state.area_weight})
