@@ -17,7 +17,7 @@ BESIDE = {
     "pyproject.toml": "package, tools, import contracts",
     "constraints.txt": "exact versions for development, the demo and continuous integration",
     "Makefile": "install, demo, test, check, drill, bench: the only commands a newcomer needs",
-    "infra/": "how .venv is made, how this tree is written",
+    "infra/": "how .venv, this tree, the pictures and the table of results are made",
     ".ci/": "what continuous integration runs",
     "docs/": "method, data, rasterizers, how to add, responsible use",
     "benchmarks/": "a file for each figure; each prints a ratio",

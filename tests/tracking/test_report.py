@@ -141,6 +141,16 @@ def test_a_run_that_was_killed(tmp_path):
     assert "em face" in text
 
 
+def test_a_run_on_photographs(tmp_path):
+    run = write_run(tmp_path / "photos", complete=False)
+    (run / "config.json").write_text(json.dumps({"preset": "adapt", "seed": 0, "photos": "pictures"}))
+    photos = [{"step": step, "after": "em_face", "photos": {"landmark_px": 3.0, "rmse_255": 20.0}} for step in (0, 50)]
+    (run / "metrics.json").write_text(json.dumps(metrics() | {"heldout": {}, "evaluations": photos}))
+    page = Page(write_report(run))
+    assert "A run on photographs has no held-out figures" in " ".join(page.text)
+    assert any("against training steps" in image["alt"] for image in page.attributes("img"))
+
+
 def test_a_run_that_has_only_begun(tmp_path):
     (tmp_path / "demo").mkdir()
     text = " ".join(Page(write_report(tmp_path / "demo")).text)
