@@ -1,0 +1,58 @@
+"""Numbers that must not move: a rendering and every loss, as they were when their oracles were proven.
+
+`python tests/golden/test_golden.py` writes golden.safetensors anew; only for a change that is meant to move them.
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from focus_ray.focus import losses
+from focus_ray.focus.face.camera import Camera
+from focus_ray.focus.face.toy import toy_model
+from focus_ray.focus.render.renderer import Renderer
+from focus_ray.focus.synthesis import SamplingLaws, generator, sample_theta
+
+GOLDEN = Path(__file__).with_name("golden.safetensors")
+
+
+def computed() -> dict[str, Tensor]:
+    """Two faces, the second as the first one's target, and everything that is measured between them."""
+    renderer = Renderer(toy_model(), Camera(image_size=32))
+    theta = sample_theta(SamplingLaws(), 2, generator(20))
+    with torch.no_grad():
+        drawn = renderer(theta)
+    rendering, target = drawn.image[:1], drawn.image[1:].clamp(0, 1)
+    region = drawn.mask[:1]
+    mask = region * (0.25 + 0.5 * target[:, :1])
+    landmarks = drawn.landmarks
+    return {
+        "image": drawn.image,
+        "depth": drawn.depth,
+        "landmarks": landmarks,
+        "neighbor": losses.neighbor(target, rendering, mask),
+        "dist": losses.dist(target.flatten(2).mT, rendering.flatten(2).mT),
+        "area": losses.area(mask, region),
+        "presv": losses.presv((target * mask).flatten(1), target.flatten(1)),
+        "binary": losses.binary(mask),
+        "pixel": losses.pixel(target, rendering, mask),
+        "perceptual": losses.perceptual(target.flatten(1), rendering.flatten(1)),
+        "landmark": losses.landmark(landmarks[1:], landmarks[:1]),
+        "regularizer": losses.regularizer(theta),
+        "preliminary_mask": losses.preliminary_mask(target, rendering, region),
+    }
+
+
+def test_nothing_moved():
+    golden, now = load_file(GOLDEN), computed()
+    assert set(golden) == set(now)
+    for name, value in golden.items():
+        torch.testing.assert_close(
+            now[name], value, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+if __name__ == "__main__":
+    save_file({name: value.contiguous() for name, value in computed().items()}, GOLDEN)
