@@ -75,11 +75,12 @@ def train(
                 update={"photos": data.absolute(), "landmarks": landmarks and landmarks.absolute()}
             )
         face = fitted_face(config)
-        folder.create(config, face)
-    run = Run(config, folder, face, progress or Silent())
+    run = Run(config, folder, face, progress or Silent())  # before the folder: what cannot begin leaves nothing behind
     try:
         if resume:
             run.restore()
+        else:
+            folder.create(config, face)
         return run.finish() if run.complete else run.to_the_end()
     except GuardStop:
         run.write_metrics({})
