@@ -1,6 +1,7 @@
 """Aligning a face without given landmarks: from the detector's box, then by the model's own landmarks, a few times."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from focus_ray.data.align import (
     rotation,
     transform_points,
 )
+from focus_ray.data.augment import Augmentation, AugmentSettings, draw
 from focus_ray.data.detect import Detection
 from focus_ray.errors import LandmarkError
 from focus_ray.focus.face.landmarks import five_points
@@ -34,13 +36,24 @@ class AlignmentSettings(Settings):
     # standard face's origin 0.05 +- 0.02 of the side below the middle.
     box_units: float = Field(default=1.71, gt=0)
     box_drop: float = 0.05
-    rounds: int = Field(default=3, ge=0)
+    rounds: int = Field(default=2, ge=0)
+    jittered_views: int = Field(default=6, ge=0)
+    jitter: AugmentSettings = AugmentSettings(shift=5.0, scale=0.05, rotation=5.0)
     furthest: float = Field(default=0.3, gt=0)  # of the standard face's size (two units): from the first crop's middle
     scales: tuple[float, float] = (0.7, 1.4)  # of the first crop's scale
     turn: float = Field(default=0.6, gt=0)  # rad, from the first crop's
 
 
 DEFAULT = AlignmentSettings()
+
+_STILL = AugmentSettings(shift=0.0, scale=0.0, rotation=0.0)
+
+
+class Aligned(NamedTuple):
+    """A crop and the 68 landmarks that the model sees in it [px of the picture]."""
+
+    crop: Crop
+    landmarks: Float[np.ndarray, "68 2"]
 
 
 def crop_of_landmarks(landmarks: Float[np.ndarray, "68 2"], size: int) -> Crop:
@@ -77,25 +90,48 @@ def self_aligned(
     image: UInt8[np.ndarray, "H W 3"],
     crops: Sequence[Crop],
     settings: AlignmentSettings = DEFAULT,
-) -> list[Crop]:
-    """Crops aligned by the landmarks that the model sees in them, `rounds` times.
+) -> list[Aligned]:
+    """Crops aligned by the landmarks that the model sees in them, `rounds` times, and what it sees in the last ones.
 
     `landmarks_of` takes crops [B, 3, S, S] and gives their landmarks [B, 68, 2] in px of the crops.
     A crop that would move, grow or turn too far from where it began stays as it last was: the model lost the face.
     """
     current = list(crops)
-    for _ in range(settings.rounds if current else 0):
-        landmarks = landmarks_of(cropped(image, current)).double().numpy()
-        for place, (crop, points) in enumerate(zip(current, landmarks, strict=True)):
-            moved = _realigned(crop, points)
+    for _ in range(settings.rounds):
+        for place, points in enumerate(seen_landmarks(landmarks_of, image, current, settings)):
+            moved = _realigned(points, crops[place].size)
             if moved is not None and _plausible(moved, crops[place], settings):
                 current[place] = moved
-    return current
+    seen = seen_landmarks(landmarks_of, image, current, settings)
+    return [Aligned(crop, points) for crop, points in zip(current, seen, strict=True)]
 
 
-def _realigned(crop: Crop, landmarks: Float[np.ndarray, "68 2"]) -> Crop | None:
+def seen_landmarks(
+    landmarks_of: Callable[[Tensor], Tensor],
+    image: UInt8[np.ndarray, "H W 3"],
+    crops: Sequence[Crop],
+    settings: AlignmentSettings = DEFAULT,
+) -> list[Float[np.ndarray, "68 2"]]:
+    """The landmarks [px of the picture] that a model sees: the median over slightly different views of each crop."""
+    found = []
+    for crop in crops:
+        views = _views(crop.size, settings)
+        points = landmarks_of(cropped(image, [view.crop(crop) for view in views])).double().numpy()
+        places = [view.crop(crop).to_image(view.ordered(row)) for view, row in zip(views, points, strict=True)]
+        found.append(np.median(np.stack(places), axis=0))
+    return found
+
+
+def _views(size: int, settings: AlignmentSettings) -> list[Augmentation]:
+    """The crop itself, its mirror image, and the same number of both, jittered; the same ones for every face."""
+    rng = np.random.default_rng(0)
+    kinds = [_STILL] * 2 + [settings.jitter] * settings.jittered_views
+    return [draw(rng, size, kind.model_copy(update={"flip": float(number % 2)})) for number, kind in enumerate(kinds)]
+
+
+def _realigned(landmarks: Float[np.ndarray, "68 2"], size: int) -> Crop | None:
     try:
-        return crop_of_landmarks(crop.to_image(landmarks), crop.size)
+        return crop_of_landmarks(landmarks, size)
     except LandmarkError:
         return None
 

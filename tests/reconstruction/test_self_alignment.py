@@ -8,11 +8,13 @@ import torch
 
 from focus_ray.data.align import Crop, compose, rotation, standard_points, transform_points
 from focus_ray.data.detect import Detection
+from focus_ray.focus.face.landmarks import FLIP
 from focus_ray.reconstruction.self_alignment import (
     AlignmentSettings,
     crop_of_detection,
     crop_of_five,
     crop_of_landmarks,
+    seen_landmarks,
     self_aligned,
 )
 
@@ -31,18 +33,19 @@ def landmarks_with(five: np.ndarray) -> np.ndarray:
 def sees(five: np.ndarray):
     """A stand-in for a model that sees the five points at the same place of the picture, whatever the crop.
 
-    It looks at the picture: its red and green are the column and the row, so that the crop's pixels tell where it is.
+    It looks at the picture: its red and green are half the column and the row, so the pixels tell where the crop is.
     """
 
-    def landmarks_of(images: torch.Tensor) -> torch.Tensor:
+    def one(image: torch.Tensor) -> np.ndarray:
         rows, columns = np.mgrid[:SIZE, :SIZE].reshape(2, -1)
-        inside = images[0, 2].numpy().reshape(-1) > 0.99
-        shown = images[0, :2].double().numpy().reshape(2, -1).T[inside] * 255 * 2
-        pixels = np.stack([columns, rows, np.ones_like(rows)], axis=1)[inside]
-        matrix = np.linalg.lstsq(np.hstack([shown, np.ones((len(shown), 1))]), pixels[:, :2], rcond=None)[0].T
-        return torch.from_numpy(landmarks_with(transform_points(matrix, five)))[None].float()
+        inside = image[2].numpy().reshape(-1) > 0.99
+        shown = image[:2].double().numpy().reshape(2, -1).T[inside] * 255 * 2
+        pixels = np.stack([columns, rows], axis=1)[inside]
+        matrix = np.linalg.lstsq(np.hstack([shown, np.ones((len(shown), 1))]), pixels, rcond=None)[0].T
+        points = landmarks_with(transform_points(matrix, five))
+        return points[list(FLIP)] if np.linalg.det(matrix[:, :2]) < 0 else points
 
-    return landmarks_of
+    return lambda images: torch.from_numpy(np.stack([one(image) for image in images])).float()
 
 
 @pytest.mark.parametrize("roll", [0.0, 0.4, math.pi / 2, -2.5])
@@ -73,7 +76,8 @@ def test_the_model_moves_the_crop_to_where_it_sees_the_face():
     off = crop_of_five(five + np.array([8.0, -5.0]), SIZE)
     first = Crop(compose(rotation(0.15), off.matrix * 0.92), SIZE)
     (found,) = self_aligned(sees(five), IMAGE, [first])
-    np.testing.assert_allclose(found.to_crop(five), standard_points(SIZE), atol=0.3)
+    np.testing.assert_allclose(found.crop.to_crop(five), standard_points(SIZE), atol=0.3)
+    np.testing.assert_allclose(found.landmarks[[30, 48, 54]], five[2:], atol=1.0)
     assert np.abs(first.to_crop(five) - standard_points(SIZE)).max() > 4
 
 
@@ -83,13 +87,30 @@ def test_a_model_that_loses_the_face_leaves_the_crop():
     turned = transform_points(rotation(1.0), five - five.mean(axis=0)) + five.mean(axis=0)
     for elsewhere in (five + np.array([120.0, 0.0]), 2.0 * five - five.mean(axis=0), turned, np.full((5, 2), 3.0)):
         (found,) = self_aligned(sees(elsewhere), IMAGE, [first])
-        assert found is first
+        assert found.crop is first
+        np.testing.assert_allclose(found.landmarks[30], elsewhere[2], atol=1.0)
 
 
-def test_no_rounds_and_no_faces():
+def test_without_rounds_the_crop_stays_and_no_faces_need_no_model():
+    five = 0.9 * standard_points(224) + [100.0, 60.0]
+    first = crop_of_five(five + np.array([4.0, 0.0]), SIZE)
+    (found,) = self_aligned(sees(five), IMAGE, [first], AlignmentSettings(rounds=0))
+    assert found.crop is first
+
     def unused(images: torch.Tensor) -> torch.Tensor:
         raise AssertionError("there is nothing to look at")
 
-    first = crop_of_five(standard_points(224), SIZE)
-    assert self_aligned(unused, IMAGE, [first], AlignmentSettings(rounds=0)) == [first]
     assert self_aligned(unused, IMAGE, []) == []
+
+
+def test_one_wrong_view_does_not_move_the_median():
+    five = 0.9 * standard_points(224) + [100.0, 60.0]
+    model = sees(five)
+
+    def once_wrong(images: torch.Tensor) -> torch.Tensor:
+        landmarks = model(images)
+        landmarks[3] += 40
+        return landmarks
+
+    (points,) = seen_landmarks(once_wrong, IMAGE, [crop_of_five(five, SIZE)])
+    np.testing.assert_allclose(points[[30, 48, 54]], five[2:], atol=1.0)
