@@ -58,12 +58,13 @@ def raising(error: BaseException):
 
 def test_help_loads_nothing_heavy_and_is_quick(python, python_environment):
     code = (
-        "import sys, time; started = time.perf_counter()\n"
+        "import sys, time\n"
         "from focus_ray.cli import main; code = main(['--help'])\n"
         f"heavy = {HEAVY} & set(sys.modules)\n"
-        "print(code, sorted(heavy), time.perf_counter() - started, file=sys.stderr)"
+        "print(code, sorted(heavy), time.process_time(), file=sys.stderr)"
     )
     result = subprocess.run([python, "-c", code], env=python_environment, capture_output=True, text=True, timeout=60)
+    # Processor time, interpreter included: a busy machine is not the command's fault.
     exit_code, heavy, seconds = result.stderr.strip().split(" ", 2)
     assert (exit_code, heavy) == ("0", "[]")
     assert float(seconds) < 0.5
