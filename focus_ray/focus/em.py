@@ -1,5 +1,7 @@
 """The EM alternation (section 3.2): one network learns while the other one is frozen."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from pydantic import Field
@@ -38,8 +40,8 @@ class EmSettings(Settings):
     reconstruction: ReconstructionWeights = ReconstructionWeights()
     calibration: AreaCalibration | None = None  # None: eta_area as given
     # Differs from the paper: S learns what a few steps of refinement could not explain, instead of what the encoder's
-    # one pass missed, and looks at the refined and the one-pass rendering in turn. A small encoder's own error hides
-    # what S has to find. No annotation enters: the refinement sees what R sees. None: the paper.
+    # one pass missed, and looks at refined and at one-pass renderings, half of each batch. A small encoder's own error
+    # hides what S has to find. No annotation enters: the refinement sees what R sees. None: the paper.
     refined_comparison: RefineSettings | None = None
 
 
@@ -105,7 +107,13 @@ def segmentation_step(
             batch.landmarks,
             settings.refined_comparison,
         ).rendering
-        seen = compared if position.in_block % 2 else seen
+        # Both kinds in every batch: batch statistics of one kind alone would not be those of inference.
+        refined_rows = torch.arange(len(theta), device=theta.device)[:, None, None, None] % 2 == 1
+        seen = replace(
+            seen,
+            image=torch.where(refined_rows, compared.image, seen.image),
+            mask=torch.where(refined_rows, compared.mask, seen.mask),
+        )
     if settings.calibration is not None:
         measured = calibrated_area_weight(batch, compared, settings)
         known = measured if state.area_weight is None else state.area_weight
