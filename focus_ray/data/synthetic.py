@@ -36,7 +36,7 @@ _VISIBLE = 0.5  # of a pixel: the face is seen there
 class FaceLaws(Settings):
     """Who is seen, from where, in what light. Coefficients are N(0, 1) in sigmas, by the model's own definition.
 
-    Values of embedded-recipe.md, section 1, except depth: the model frame at 1000 mm is already the aligned crop.
+    Values chosen in trials at 64 px, except depth: the model frame at 1000 mm is already the aligned crop.
     """
 
     expression: NonNegativeFloat = 0.8  # factor on expression coefficients
@@ -54,7 +54,7 @@ class FaceLaws(Settings):
 
 
 class OcclusionLaws(Settings):
-    """What hides the face, how often and how much. Share and sizes as in embedded-recipe.md, section 1."""
+    """What hides the face, how often and how much. Share and sizes chosen in trials at 64 px."""
 
     share: Share = 0.55  # of the images
     unseen: tuple[str, ...] = ("cup", "hand", "sunglasses", "surgical_mask")  # families that only held-out images show
@@ -74,7 +74,7 @@ class OcclusionLaws(Settings):
 
 
 class DetectorLaws(Settings):
-    """How far a landmark detector is off: standard deviations in px at 224 (embedded-recipe.md, section 1)."""
+    """How far a landmark detector is off: standard deviations in px at 224, chosen to be like a good detector's."""
 
     visible: NonNegativeFloat = 1.5
     occluded: NonNegativeFloat = 3.5

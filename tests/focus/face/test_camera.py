@@ -1,4 +1,4 @@
-"""Pose and projection: known values of method.md section 13, and properties."""
+"""Pose and projection: known values of the released code's camera, and properties."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Spherical harmonics: the table of method.md section 3.2, orthonormality, and the initial ambient light."""
+"""Spherical harmonics: the known table, orthonormality, and the initial ambient light of the released code."""
 
 import math
 
