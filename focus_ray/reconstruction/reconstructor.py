@@ -77,14 +77,16 @@ class Reconstructor:
         default. Raises ImageError for another kind of array, LandmarkError for points that span no face.
         """
         _check(image)
+        settings = self.settings.alignment
         if landmarks is not None:
             points = np.asarray(landmarks, dtype=np.float64)
             found = [Detection(_bounds(points), landmarks=points)]
         elif box is not None:
             found = [Detection(_checked(box, image))]
+            settings = settings.model_copy(update={"rounds": settings.box_rounds})
         else:
             found = self.detector.detect(image)
-        aligned = self._aligned(image, found)
+        aligned = self._aligned(image, found, settings)
         if not aligned:
             return []
         images = cropped(image, [one.crop for one in aligned])
@@ -95,15 +97,17 @@ class Reconstructor:
             for row, (face, one) in enumerate(zip(found, aligned, strict=True))
         ]
 
-    def _aligned(self, image: UInt8[np.ndarray, "H W 3"], found: Sequence[Detection]) -> list[Aligned]:
+    def _aligned(
+        self, image: UInt8[np.ndarray, "H W 3"], found: Sequence[Detection], settings: AlignmentSettings
+    ) -> list[Aligned]:
         """By the landmarks that a face was found with, else by those that the model sees itself."""
         aligned = []
         for face in found:
-            crop = crop_of_detection(face, self.predictor.image_size, self.settings.alignment)
+            crop = crop_of_detection(face, self.predictor.image_size, settings)
             if face.landmarks is not None:
                 aligned.append(Aligned(crop, face.landmarks))
             else:
-                aligned += self_aligned(self.predictor.landmarks, image, [crop], self.settings.alignment)
+                aligned += self_aligned(self.predictor.landmarks, image, [crop], settings)
         return aligned
 
     def _face(

@@ -37,6 +37,7 @@ class AlignmentSettings(Settings):
     box_units: float = Field(default=1.71, gt=0)
     box_drop: float = 0.05
     rounds: int = Field(default=2, ge=0)
+    box_rounds: int = Field(default=4, ge=0)  # from a box that a person drew: it may be much too large or off
     jittered_views: int = Field(default=6, ge=0)
     jitter: AugmentSettings = AugmentSettings(shift=5.0, scale=0.05, rotation=5.0)
     furthest: float = Field(default=0.3, gt=0)  # of the standard face's size (two units): from the first crop's middle
