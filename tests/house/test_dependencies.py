@@ -84,5 +84,5 @@ print("rendered", tuple(rendering.image.shape))
 
 
 def test_the_method_runs_without_ray_and_mlflow(python, python_environment):
-    result = subprocess.run([python, "-c", ALONE], env=python_environment, capture_output=True, text=True, timeout=120)
+    result = subprocess.run([python, "-c", ALONE], env=python_environment, capture_output=True, text=True, timeout=240)
     assert result.stdout == "rendered (1, 3, 32, 32)\n", result.stderr

@@ -295,7 +295,7 @@ def test_a_rename_that_fails_keeps_the_previous_state(tmp_path, monkeypatch, fai
 
 def in_subprocess(python, environment, code: str) -> subprocess.CompletedProcess:
     lines = textwrap.dedent(code)
-    return subprocess.run([python, "-c", lines], env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run([python, "-c", lines], env=environment, capture_output=True, text=True, timeout=240)
 
 
 def test_a_real_file_size_limit(tmp_path, python, python_environment):
