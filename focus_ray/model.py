@@ -177,4 +177,4 @@ def face_from_tensors(tensors: dict[str, torch.Tensor], name: str, n_identity: i
 def halved(name: str, value: torch.Tensor) -> torch.Tensor:
     """float16 where that keeps what matters: not for means, coordinates and integers."""
     keeps = not value.is_floating_point() or name in ("mean", "mean_albedo", "uv", "landmark_barycentric")
-    return value if keeps else value.half()
+    return value if keeps else checkpoint.as_half(name, value)

@@ -1,7 +1,7 @@
 """The camera: Euler pose from model space into camera space, and perspective projection into pixels.
 
 Model space: mm, x to image right, y up, z out of the face. Camera space: x right, y down, z forward.
-Method.md section 2 (the released code's camera, the same as Deep3D's).
+The authors' released camera, the same as Deep3D's.
 """
 
 import torch
