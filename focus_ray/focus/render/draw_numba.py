@@ -9,8 +9,10 @@ import numpy as np
 
 from focus_ray.focus.render.compiled import compiled
 
-# Triangles per pass: what the passes hand on (about 100 kB) stays in a core's own cache.
+# Triangles per pass: what the passes hand on (about 300 kB) stays in a core's own cache.
 _BLOCK = 2048
+# Triangles whose box holds up to so many pixel centres are tested without a branch, larger ones are walked.
+_SMALL = 4
 
 
 @compiled
@@ -38,13 +40,16 @@ def _draw_block(u, v, z, corners, start, stop, cull_back, nearest, ids):
     """Merge the triangles start..stop - 1 into one image's z-buffer."""
     size = stop - start
     left, right, top, bottom = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
-    single, several = np.empty(size + 1, np.int64), np.empty(size + 1, np.int64)
-    _extent(u, corners, start, ids.shape[1], left, right)
-    _extent(v, corners, start, ids.shape[0], top, bottom)
-    n_single, n_several = _sort(left, right, top, bottom, single, several)
-    n_single = _keep_covering(u, v, corners, start, single[:n_single], left, top, cull_back)
-    _walk(u, v, z, corners, start, single[:n_single], left, right, top, bottom, cull_back, nearest, ids)
-    _walk(u, v, z, corners, start, several[:n_several], left, right, top, bottom, cull_back, nearest, ids)
+    several = np.empty(size + 1, np.int64)
+    # candidates: a triangle's place in the block and a pixel centre that it may cover
+    place, x, y = np.empty(_SMALL * size + 1, np.int64), np.empty(_SMALL * size + 1), np.empty(_SMALL * size + 1)
+    height, width = ids.shape
+    boxes = left, right, top, bottom
+    n, n_several = _bound(u, v, corners, start, width, height, boxes, several, place, x, y)
+    n, n_large = _spread(boxes, several, n_several, place, x, y, n)
+    n = _keep_covering(u, v, corners, start, place, x, y, n, cull_back)
+    _draw_candidates(u, v, z, corners, start, place, x, y, n, cull_back, nearest, ids)
+    _walk(u, v, z, corners, start, several[:n_large], boxes, cull_back, nearest, ids)
 
 
 @compiled
@@ -54,25 +59,25 @@ def _corners_of(corners, face):
 
 
 @compiled
-def _extent(coordinate, corners, start, size, first, last):
-    """First and last pixel centre between each triangle's extremes, inside the image; none where first > last."""
-    for n in range(first.shape[0]):
-        i, j, k = _corners_of(corners, start + n)
-        a, b, c = coordinate[i], coordinate[j], coordinate[k]
-        least, most = min(a, b, c), max(a, b, c)
-        # written so that a coordinate that is not a number leaves whole numbers inside the image
-        first[n] = np.ceil(least if least > 0.0 else 0.0)
-        last[n] = np.floor(most if most < size - 1.0 else size - 1.0)
+def _extent(a, b, c, size):
+    """First and last pixel centre between three coordinates, inside the image; none where first > last."""
+    least, most = min(a, b, c), max(a, b, c)
+    # written so that a coordinate that is not a number leaves whole numbers inside the image
+    return np.ceil(least if least > 0.0 else 0.0), np.floor(most if most < size - 1.0 else size - 1.0)
 
 
 @compiled
-def _sort(left, right, top, bottom, single, several):
-    """Places in the block of the triangles with one candidate pixel and with more, ascending; returns how many."""
+def _bound(u, v, corners, start, width, height, boxes, several, place, x, y):
+    """Every triangle's box. One pixel centre in it makes a candidate, more put it among `several`; returns how many."""
+    left, right, top, bottom = boxes
     n_single, n_several = 0, 0
     for n in range(left.shape[0]):
+        i, j, k = _corners_of(corners, start + n)
+        left[n], right[n] = _extent(u[i], u[j], u[k], width)
+        top[n], bottom[n] = _extent(v[i], v[j], v[k], height)
         some = (left[n] <= right[n]) & (top[n] <= bottom[n])
         one = (left[n] == right[n]) & (top[n] == bottom[n])
-        single[n_single] = n
+        place[n_single], x[n_single], y[n_single] = n, left[n], top[n]
         several[n_several] = n
         n_single += some & one
         n_several += some & (not one)
@@ -80,14 +85,31 @@ def _sort(left, right, top, bottom, single, several):
 
 
 @compiled
-def _keep_covering(u, v, corners, start, single, left, top, cull_back):
-    """Move the triangles that cover their one candidate pixel to the front of the list; returns how many."""
+def _spread(boxes, several, n_several, place, x, y, n):
+    """Add the pixels of small boxes to the n candidates; what is too large stays in `several`; returns how many."""
+    left, right, top, bottom = boxes
+    n_large = 0
+    for here in several[:n_several]:
+        if (right[here] - left[here] + 1.0) * (bottom[here] - top[here] + 1.0) > _SMALL:
+            several[n_large] = here
+            n_large += 1
+            continue
+        for row in range(int(top[here]), int(bottom[here]) + 1):
+            for column in range(int(left[here]), int(right[here]) + 1):
+                place[n], x[n], y[n] = here, column, row
+                n += 1
+    return n, n_large
+
+
+@compiled
+def _keep_covering(u, v, corners, start, place, x, y, n, cull_back):
+    """Move the candidates whose triangle covers their pixel centre to the front; returns how many."""
     n_covering = 0
-    for place in single:
-        i, j, k = _corners_of(corners, start + place)
-        x, y = left[place], top[place]
-        e0, e1, e2 = edges(u[i] - x, v[i] - y, u[j] - x, v[j] - y, u[k] - x, v[k] - y)
-        single[n_covering] = place
+    for candidate in range(n):
+        i, j, k = _corners_of(corners, start + place[candidate])
+        px, py = x[candidate], y[candidate]
+        e0, e1, e2 = edges(u[i] - px, v[i] - py, u[j] - px, v[j] - py, u[k] - px, v[k] - py)
+        place[n_covering], x[n_covering], y[n_covering] = place[candidate], px, py
         n_covering += _inside(e0, e1, e2, cull_back)
     return n_covering
 
@@ -112,9 +134,21 @@ def _inverse_depth(u0, v0, z0, u1, v1, z1, u2, v2, z2, x, y, cull_back):
 
 
 @compiled
-def _walk(u, v, z, corners, start, several, left, right, top, bottom, cull_back, nearest, ids):
+def _draw_candidates(u, v, z, corners, start, place, x, y, n, cull_back, nearest, ids):
+    """Draw the first n candidates."""
+    for candidate in range(n):
+        face = start + place[candidate]
+        i, j, k = _corners_of(corners, face)
+        px, py = x[candidate], y[candidate]
+        inverse = _inverse_depth(u[i], v[i], z[i], u[j], v[j], z[j], u[k], v[k], z[k], px, py, cull_back)
+        _keep_nearest(nearest, ids, int(py), int(px), inverse, face)
+
+
+@compiled
+def _walk(u, v, z, corners, start, large, boxes, cull_back, nearest, ids):
     """Draw each triangle over all pixels of its box."""
-    for place in several:
+    left, right, top, bottom = boxes
+    for place in large:
         face = start + place
         i, j, k = _corners_of(corners, face)
         u0, v0, z0, u1, v1, z1, u2, v2, z2 = u[i], v[i], z[i], u[j], v[j], z[j], u[k], v[k], z[k]
