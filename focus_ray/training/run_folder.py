@@ -1,5 +1,6 @@
 """The folder of a run: config, history, metrics, sheets/, checkpoints/, model/, and the face model of its training."""
 
+import fcntl
 import json
 from pathlib import Path
 from typing import Any, TextIO
@@ -10,6 +11,8 @@ from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.storage import atomic
 from focus_ray.storage.checkpoint import Checkpoints
 
+LOCK = ".lock"
+
 
 class RunFolder:
     """One run's files. Everything but the history is written whole or not at all."""
@@ -18,6 +21,7 @@ class RunFolder:
         self.path = Path(path)
         self.checkpoints = Checkpoints(self.path / "checkpoints", keep=keep)
         self._history: TextIO | None = None
+        self._lock: TextIO | None = None
 
     @property
     def model(self) -> Path:
@@ -35,14 +39,32 @@ class RunFolder:
         """Begin a run here. Raises ConfigError where there is one already, StorageError where the disk refuses."""
         if self.path.is_file():
             raise ConfigError(f"{self.path} is a file; choose a folder for --out")
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if self.path.is_dir() and any(file.name != LOCK for file in self.path.iterdir()):
             raise ConfigError(f"{self.path} is not empty; go on with --resume {self.path}, or choose another --out")
         try:
             self.sheets.mkdir(parents=True, exist_ok=True)
+            self.lock()
             face.save(self.face)
         except OSError as error:
             raise StorageError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from error
         self.write_json("config.json", config.model_dump(mode="json"))
+
+    def lock(self) -> None:
+        """Keep other processes from training here, until `close` or the end of this process, however it ends.
+
+        Raises ConfigError where another one does. A file system that knows no locks keeps nobody out.
+        """
+        lock = (self.path / LOCK).open("a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise ConfigError(
+                f"another process is training in {self.path}; wait for it, or choose another --out"
+            ) from None
+        except OSError:
+            pass
+        self._lock = lock
 
     def open(self) -> tuple[RunConfig, MorphableModel]:
         """The configuration and face model of the run that is here. Raises ConfigError, FaceModelError."""
@@ -87,7 +109,10 @@ class RunFolder:
             ) from error
 
     def close(self) -> None:
-        """Let go of the history file."""
+        """Let go of the history file and the lock."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
         if self._history is not None:
             self._history.close()
             self._history = None
