@@ -29,7 +29,6 @@ class InitialiseSettings(Settings):
 
     xi: float = Field(default=losses.PAPER_XI, gt=0)  # Eq. 10, at the end of the phase
     xi_start: float | None = Field(default=None, gt=0)  # at its start, falling geometrically; None: xi throughout
-    xi_masks: float | None = Field(default=None, gt=0)  # of the masks that the segmenter learns; None: xi
     likelihood: bool = False  # released code: a truncated Gaussian log-likelihood in place of Eq. 5
     weights: ReconstructionWeights = ReconstructionWeights()
 
@@ -86,8 +85,7 @@ def pretrain_step(
     segmenter = state.focus.segmenter.train().requires_grad_(True)
     before = running_statistics(segmenter)
     rendering = frozen_rendering(state, batch)
-    xi = settings.xi if settings.xi_masks is None else settings.xi_masks
-    label = losses.preliminary_mask(batch.images, rendering.image, rendering.mask, xi)
+    label = losses.preliminary_mask(batch.images, rendering.image, rendering.mask, settings.xi)
     logits = segmenter.logits(rendering.image, batch.images)
     terms = {"bce": losses.mask_cross_entropy(logits, label, rendering.mask)}
     taken = descend(state, position, segmenter, optimizer, terms["bce"], before)

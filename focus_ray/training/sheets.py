@@ -19,7 +19,7 @@ def write_sheet(path: Path, focus: Focus, faces: Faces, config: RunConfig) -> No
     focus.eval()
     batch = faces.batch(range(ROWS))
     _, rendering = focus.autoencoder(batch.images)
-    xi = config.initialise.xi if config.initialise.xi_masks is None else config.initialise.xi_masks
+    xi = config.initialise.xi
     mask = focus.mask(batch.images, rendering)
     columns = {
         "target": batch.images,

@@ -6,14 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from focus_ray.focus.face.landmarks import INNER_LIP, N_LANDMARKS, NOSE_RIDGE
 from focus_ray.focus.losses.distances import cosine_distance, root, squared_distance
 from focus_ray.focus.losses.pooled import Pooled
 
-# Landmark indices in iBUG order (0-based).
-NOSE_RIDGE = (27, 28, 29, 30)
-RELEASE_NOSE_RIDGE = (28, 29, 30)
-INNER_LIP = (60, 61, 62, 63, 64, 65, 66, 67)
-N_LANDMARKS = 68
+RELEASE_NOSE_RIDGE = NOSE_RIDGE[1:]
 # "We set the weights for the landmarks on the nose ridge and inner lip as 20, and the rest as 1": section 3.2.
 EMPHASIS = 20.0
 # The image size at which the paper's landmark weight 5e-4 counts squared pixels.
