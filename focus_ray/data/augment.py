@@ -8,7 +8,7 @@ from jaxtyping import Float
 from pydantic import Field
 
 from focus_ray.data.align import REFERENCE_SIZE, Crop, compose, rotation
-from focus_ray.focus.face.landmarks import FLIP
+from focus_ray.focus.landmarks import FLIP
 from focus_ray.focus.settings import Settings
 
 

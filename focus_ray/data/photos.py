@@ -16,7 +16,7 @@ from focus_ray.data.image_file import DEFAULT_LIMITS, ImageLimits, read_image
 from focus_ray.data.landmark_csv import read_landmarks
 from focus_ray.data.sample import Batch
 from focus_ray.errors import DataError, ImageError, LandmarkError
-from focus_ray.focus.face.landmarks import five_points
+from focus_ray.focus.landmarks import five_points
 
 LANDMARK_FILE = "landmarks.csv"
 

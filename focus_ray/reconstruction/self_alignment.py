@@ -25,7 +25,7 @@ from focus_ray.data.align import (
 from focus_ray.data.augment import Augmentation, AugmentSettings, draw
 from focus_ray.data.detect import Detection
 from focus_ray.errors import LandmarkError
-from focus_ray.focus.face.landmarks import five_points
+from focus_ray.focus.landmarks import five_points
 from focus_ray.focus.settings import Settings
 
 

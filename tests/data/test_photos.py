@@ -13,7 +13,7 @@ from focus_ray.data.image_file import ImageLimits
 from focus_ray.data.landmark_csv import write_landmarks
 from focus_ray.data.photos import PhotoFolder
 from focus_ray.errors import DataError, LandmarkError
-from focus_ray.focus.face.landmarks import five_points
+from focus_ray.focus.landmarks import five_points
 
 
 def face_points(centre: tuple[float, float], scale: float) -> np.ndarray:

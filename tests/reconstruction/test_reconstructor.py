@@ -9,7 +9,7 @@ from focus_ray.data.align import standard_points
 from focus_ray.data.detect import Detection
 from focus_ray.errors import CheckpointError, ImageError, LandmarkError
 from focus_ray.focus.face.camera import euler_to_rotation
-from focus_ray.focus.face.landmarks import five_points
+from focus_ray.focus.landmarks import five_points
 from focus_ray.model import Model
 from focus_ray.reconstruction import Reconstructor, load
 from focus_ray.reconstruction.reconstructor import theta_of

@@ -8,7 +8,7 @@ import torch
 
 from focus_ray.data.align import Crop, compose, rotation, standard_points, transform_points
 from focus_ray.data.detect import Detection
-from focus_ray.focus.face.landmarks import FLIP
+from focus_ray.focus.landmarks import FLIP
 from focus_ray.reconstruction.self_alignment import (
     AlignmentSettings,
     crop_of_detection,

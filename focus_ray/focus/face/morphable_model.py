@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from focus_ray.errors import FaceModelError
-from focus_ray.focus.face.landmarks import N_LANDMARKS
+from focus_ray.focus.landmarks import N_LANDMARKS
 
 PARTS = ("eyes", "brows", "nose", "mouth", "cheeks", "jaw", "forehead")
 """The part masks that every model has."""

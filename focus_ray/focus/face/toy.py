@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from focus_ray.focus.face.landmarks import FLIP, N_LANDMARKS
 from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.landmarks import FLIP, N_LANDMARKS
 
 _ROWS, _COLUMNS = 17, 15
 _HALF_AXES = (82.0, 112.0, 100.0)

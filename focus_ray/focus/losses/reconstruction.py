@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from focus_ray.focus.face.landmarks import INNER_LIP, N_LANDMARKS, NOSE_RIDGE
+from focus_ray.focus.landmarks import INNER_LIP, N_LANDMARKS, NOSE_RIDGE
 from focus_ray.focus.losses.distances import cosine_distance, root, squared_distance
 from focus_ray.focus.losses.pooled import Pooled
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from focus_ray.focus.face.landmarks import five_points
+from focus_ray.focus.landmarks import five_points
 from focus_ray.focus.networks.alignment import align
 from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
 from focus_ray.focus.networks.identity import CROP_SIZE, IResNet50

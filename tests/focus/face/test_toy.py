@@ -5,8 +5,8 @@ import time
 import pytest
 import torch
 
-from focus_ray.focus.face.landmarks import FLIP, five_points
 from focus_ray.focus.face.toy import toy_model
+from focus_ray.focus.landmarks import FLIP, five_points
 
 # Deep3D's aligned standard points in mm (method section 8.2).
 STANDARD = torch.tensor(

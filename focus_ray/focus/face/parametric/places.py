@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from focus_ray.focus.face.landmarks import FLIP, N_LANDMARKS
 from focus_ray.focus.face.parametric import eyes, mouth
 from focus_ray.focus.face.parametric.mesh import Indices
 from focus_ray.focus.face.parametric.surface import Array, chart_of
 from focus_ray.focus.face.parametric.template import EYEBALL, POCKET, SKIN, WATERLINE, Template
+from focus_ray.focus.landmarks import FLIP, N_LANDMARKS
 
 # Frontal positions (mm) of the landmarks of the midline and the subject's left half.
 _LEFT_HALF: dict[int, tuple[float, float]] = {

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from focus_ray.errors import FaceModelError
-from focus_ray.focus.face import landmarks
+from focus_ray.focus import landmarks
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.face.parametric import ParametricFaceSettings, parametric_face
 from focus_ray.focus.face.parametric.recipe import build

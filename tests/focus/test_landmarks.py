@@ -2,7 +2,7 @@
 
 import torch
 
-from focus_ray.focus.face import landmarks
+from focus_ray.focus import landmarks
 
 
 def test_groups_cover_every_point_once() -> None:
