@@ -30,6 +30,7 @@ class Position(NamedTuple):
     in_phase: int  # steps of this phase before this one, over all cycles
     phase_total: int  # steps of this phase over the whole run
     in_block: int  # steps since the phase was last entered
+    in_stage: int  # steps since EM began, of both networks; before EM, since the phase began
 
     @property
     def progress(self) -> float:
@@ -67,13 +68,15 @@ class Schedule(Settings):
             (Phase.PRETRAIN_SEG, self.pretrain_seg_steps),
         ):
             if step < length:
-                return Position(phase, 0, step, length, step)
+                return Position(phase, 0, step, length, in_block=step, in_stage=step)
             step -= length
+        in_em = step
         cycle, offset = divmod(step, self.seg_steps + self.face_steps)
         if offset < self.seg_steps:
-            return Position(Phase.EM_SEG, cycle, cycle * self.seg_steps + offset, self.cycles * self.seg_steps, offset)
-        offset -= self.seg_steps
-        return Position(Phase.EM_FACE, cycle, cycle * self.face_steps + offset, self.cycles * self.face_steps, offset)
+            phase, per_cycle = Phase.EM_SEG, self.seg_steps
+        else:
+            phase, per_cycle, offset = Phase.EM_FACE, self.face_steps, offset - self.seg_steps
+        return Position(phase, cycle, cycle * per_cycle + offset, self.cycles * per_cycle, offset, in_em)
 
     def fitted_to(self, steps: int) -> "Schedule":
         """The same run in `steps` steps in all, every phase in proportion (for `--steps`).
@@ -108,7 +111,7 @@ class Optimizer(Settings):
     lr: float = Field(gt=0)
     shape: Literal["constant", "one_cycle", "cosine", "steps"] = "constant"
     decay: float = 0.99  # factor of shape "steps"
-    decay_every: int = 5000  # steps between two decays
+    decay_every: int = 5000  # steps between two decays; in EM those of both networks count (released code)
     clip_norm: float | None = Field(default=1.0, gt=0)
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
@@ -124,7 +127,7 @@ class Optimizer(Settings):
         if self.shape == "cosine":
             return self.lr * 0.5 * (1 + math.cos(math.pi * progress))
         if self.shape == "steps":
-            return self.lr * self.decay ** (position.in_phase // self.decay_every)
+            return self.lr * self.decay ** (position.in_stage // self.decay_every)
         return self.lr
 
 

@@ -16,8 +16,8 @@ def test_phases_come_in_the_papers_order():
 
 
 def test_position_counts_within_phase_block_and_cycle():
-    assert SCHEDULE.at(9 + 5 + 1) == Position(Phase.EM_SEG, cycle=1, in_phase=3, phase_total=4, in_block=1)
-    assert SCHEDULE.at(9 + 5 + 2) == Position(Phase.EM_FACE, cycle=1, in_phase=3, phase_total=6, in_block=0)
+    assert SCHEDULE.at(9 + 5 + 1) == Position(Phase.EM_SEG, cycle=1, in_phase=3, phase_total=4, in_block=1, in_stage=6)
+    assert SCHEDULE.at(9 + 5 + 2) == Position(Phase.EM_FACE, cycle=1, in_phase=3, phase_total=6, in_block=0, in_stage=7)
 
 
 @pytest.mark.parametrize("step", [-1, SCHEDULE.total_steps])
@@ -43,7 +43,7 @@ def test_one_cycle_rises_then_falls_to_almost_nothing():
     optimizer = Optimizer(lr=1.0, shape="one_cycle")
 
     def rate(done: int) -> float:
-        return optimizer.rate(Position(Phase.INIT, 0, done, 100, done))
+        return optimizer.rate(Position(Phase.INIT, 0, done, 100, done, done))
 
     assert rate(0) == pytest.approx(1 / 25)
     assert rate(30) == pytest.approx(1.0)
@@ -52,4 +52,14 @@ def test_one_cycle_rises_then_falls_to_almost_nothing():
 
 def test_released_rates_decay_by_steps():
     optimizer = Optimizer(rule="adadelta", lr=0.1, shape="steps")
-    assert optimizer.rate(Position(Phase.INIT, 0, 299_999, 400_000, 299_999)) == pytest.approx(0.1 * 0.99**59)
+    late = Position(Phase.INIT, 0, in_phase=299_999, phase_total=400_000, in_block=299_999, in_stage=299_999)
+    assert optimizer.rate(late) == pytest.approx(0.1 * 0.99**59)
+
+
+def test_released_rates_decay_while_the_other_network_learns():
+    """Both schedulers of the released code step in every iteration of EM: S decays by 0.95 every 5,000 of those."""
+    em = Schedule(init_steps=10, pretrain_seg_steps=10, cycles=8, seg_steps=5_000, face_steps=25_000)
+    optimizer = Optimizer(rule="adadelta", lr=1.0, shape="steps", decay=0.95)
+    assert optimizer.rate(em.at(20 + 4_999)) == 1.0
+    assert optimizer.rate(em.at(20 + 30_000)) == pytest.approx(0.95**6)
+    assert optimizer.rate(em.at(20 + 7 * 30_000 + 4_999)) == pytest.approx(0.95**42)
