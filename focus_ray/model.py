@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from focus_ray.errors import CheckpointError, ConfigError
 from focus_ray.focus.autoencoder import Encoder, FaceAutoencoder, Focus
@@ -39,6 +39,12 @@ class EncoderSettings(Settings):
     width: int = Field(default=16, gt=0)  # of the small encoder
     weights: Path | None = None  # torchvision's ResNet-50, for a start from ImageNet
 
+    @model_validator(mode="after")
+    def _weights_are_used(self) -> "EncoderSettings":
+        if self.weights is not None and self.kind != "resnet50":
+            raise ValueError("ImageNet weights are those of kind resnet50; leave weights out, or set the kind")
+        return self
+
 
 class SegmenterSettings(Settings):
     """The UNet; defaults of the released code."""
@@ -55,6 +61,12 @@ class PerceptualSettings(Settings):
 
     kind: Literal["warmup_encoder", "arcface"] = "arcface"
     weights: Path | None = None  # arcface_torch backbone.pth
+
+    @model_validator(mode="after")
+    def _weights_are_used(self) -> "PerceptualSettings":
+        if self.weights is not None and self.kind != "arcface":
+            raise ValueError("weights are those of kind arcface; leave them out, or set the kind")
+        return self
 
 
 class ModelSettings(Settings):

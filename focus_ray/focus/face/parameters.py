@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
+from pydantic import field_validator
 from torch import Tensor
 
 from focus_ray.focus.settings import Settings
@@ -82,14 +83,15 @@ class ParameterScales(Settings):
     translation_z: float = 0.005
     light_offset: tuple[float, ...] = _AMBIENT
 
-    def vectors(self) -> tuple[Float[Tensor, " 257"], Float[Tensor, " 257"]]:
-        """(offset, scale), each [257], float32.
+    @field_validator("light_offset")
+    @classmethod
+    def _complete(cls, light_offset: tuple[float, ...]) -> tuple[float, ...]:
+        if len(light_offset) != CHANNELS * SH_BANDS:
+            raise ValueError(f"holds {len(light_offset)} numbers; give {CHANNELS * SH_BANDS} (R9|G9|B9)")
+        return light_offset
 
-        Raises ValueError when light_offset does not hold 27 numbers.
-        """
-        light_size = CHANNELS * SH_BANDS
-        if len(self.light_offset) != light_size:
-            raise ValueError(f"light_offset holds {len(self.light_offset)} numbers; give {light_size} (R9|G9|B9)")
+    def vectors(self) -> tuple[Float[Tensor, " 257"], Float[Tensor, " 257"]]:
+        """(offset, scale), each [257], float32."""
         offset = torch.zeros(1, N_PARAMETERS)
         split(offset).light.copy_(torch.tensor(self.light_offset))
         scale = torch.ones(1, N_PARAMETERS)

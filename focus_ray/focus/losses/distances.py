@@ -16,9 +16,12 @@ def squared_distance(a: Float[Tensor, "B C H W"], b: Float[Tensor, "B C H W"]) -
 
 
 def root(squared: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
-    """Square root whose gradient at 0 is 0 instead of infinite: the subgradient of a norm at the origin."""
-    positive = squared > 0
-    return torch.where(positive, squared, 1.0).sqrt() * positive
+    """Square root whose gradient at 0 is 0 instead of infinite: the subgradient of a norm at the origin.
+
+    What is not a number stays so: a broken picture must not look like a perfect fit.
+    """
+    zero = squared == 0
+    return torch.where(zero, 1.0, squared).sqrt() * ~zero
 
 
 def cosine_distance(

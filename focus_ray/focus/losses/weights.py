@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from focus_ray.focus.losses.reconstruction import LandmarkEmphasis
@@ -33,6 +33,13 @@ class SegmentationWeights(Settings):
     binary_form: Literal["paper", "release"] = "paper"
     binary_region_only: bool = False
     width_normalised: bool = False  # released code: True
+
+    @field_validator("neighbor_window")
+    @classmethod
+    def _odd(cls, window: int) -> int:
+        if window % 2 == 0:
+            raise ValueError("the window has a centre pixel: give an odd number")
+        return window
 
 
 class ReconstructionWeights(Settings):

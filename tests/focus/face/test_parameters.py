@@ -57,4 +57,4 @@ def test_scales_of_the_released_code():
 
 def test_light_offset_of_another_length_is_refused():
     with pytest.raises(ValueError, match="27"):
-        ParameterScales(light_offset=(1.0, 2.0)).vectors()
+        ParameterScales(light_offset=(1.0, 2.0))
