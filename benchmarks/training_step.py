@@ -23,7 +23,7 @@ from focus_ray.data.synthetic import SyntheticFaces
 from focus_ray.focus.em import reconstruction_step, segmentation_step
 from focus_ray.focus.face.parametric import parametric_face
 from focus_ray.focus.initialise import freeze_perceptual, init_step, pretrain_step, warmup_step
-from focus_ray.focus.refine import refine
+from focus_ray.focus.refine import refine_own
 from focus_ray.focus.schedule import Phase, Position
 from focus_ray.focus.state import Targets, TrainState
 
@@ -56,7 +56,7 @@ def steps_and_parts() -> tuple[dict[str, Callable[[], object]], int]:
     drawn = focus.renderer(theta)
 
     def at(phase: Phase) -> Position:
-        return Position(phase, 0, 1, 100, 1)
+        return Position(phase, 0, 1, 100, 1, 1)
 
     def fresh() -> object:
         return faces.batch(range(config.batch_size))
@@ -65,9 +65,7 @@ def steps_and_parts() -> tuple[dict[str, Callable[[], object]], int]:
         backward(focus.renderer(theta.clone().requires_grad_()).image)
 
     def refined() -> object:
-        return refine(
-            focus.renderer, focus.scales, batch.images, theta, focus.mask, batch.landmarks, config.em.refined_comparison
-        )
+        return refine_own(focus, batch.images, theta, batch.landmarks, config.em.refined_comparison)
 
     def segmented() -> Tensor:
         with torch.no_grad():

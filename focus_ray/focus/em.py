@@ -11,7 +11,7 @@ from focus_ray.focus import losses
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.losses import ReconstructionWeights, SegmentationWeights
 from focus_ray.focus.reconstruction_terms import reconstruction_terms
-from focus_ray.focus.refine import RefineSettings, refine
+from focus_ray.focus.refine import RefineSettings, refine_own
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.schedule import Optimizer, Position
 from focus_ray.focus.settings import Settings
@@ -53,7 +53,7 @@ def segmentation_terms(
     region: Float[Tensor, "B 1 H W"],
     weights: SegmentationWeights,
 ) -> dict[str, Tensor]:
-    """The terms of L_S (Eq. 1-4 and L_bin), unweighted; those with weight zero are left out.
+    """The terms of L_S (Eq. 1-4 and L_bin), unweighted; those of the perceptual network without weight are left out.
 
     `rendering` is what the target is compared with, `region` where the mask may be 1.
     """
@@ -92,47 +92,58 @@ def segmentation_step(
 ) -> tuple[TrainState, StepMetrics]:
     """S learns, R is frozen."""
     focus = state.focus
-    focus.autoencoder.eval()
-    with torch.no_grad():
-        theta, seen = focus.autoencoder(batch.images)
-    compared = seen
-    if settings.refined_comparison is not None:
-        focus.segmenter.eval()
-        compared = refine(
-            focus.renderer,
-            focus.scales,
-            batch.images,
-            theta,
-            focus.mask,
-            batch.landmarks,
-            settings.refined_comparison,
-        ).rendering
-        # Both kinds in every batch: batch statistics of one kind alone would not be those of inference.
-        refined_rows = torch.arange(len(theta), device=theta.device)[:, None, None, None] % 2 == 1
-        seen = replace(
-            seen,
-            image=torch.where(refined_rows, compared.image, seen.image),
-            mask=torch.where(refined_rows, compared.mask, seen.mask),
-        )
+    one_pass, compared = renderings(focus, batch, settings)
+    area_weight = state.area_weight
     if settings.calibration is not None:
         measured = calibrated_area_weight(batch, compared, settings)
-        known = measured if state.area_weight is None else state.area_weight
-        state.area_weight = known + settings.calibration.rate * (measured - known)
+        known = measured if area_weight is None else area_weight
+        area_weight = known + settings.calibration.rate * (measured - known)
     weights = settings.segmentation
-    if state.area_weight is not None:
-        weights = weights.model_copy(update={"eta_area": state.area_weight})
+    if area_weight is not None:
+        weights = weights.model_copy(update={"eta_area": area_weight})
+    seen = compared if settings.refined_comparison is None else in_turns(one_pass, compared)
+    region = seen.mask * compared.mask  # outside, there is nothing to compare with
     segmenter = focus.segmenter.train().requires_grad_(True)
     before = running_statistics(segmenter)
-    mask = focus.mask(batch.images, seen)
-    terms = segmentation_terms(focus, batch, compared, mask, seen.mask, weights)
+    mask = focus.mask(batch.images, seen) * region
+    terms = segmentation_terms(focus, batch, compared, mask, region, weights)
     total = losses.segmentation_total(terms, weights)
     taken = descend(state, position, segmenter, optimizer, total, before)
-    return state, report(terms, total, taken, mask_mean(mask, seen.mask))
+    if taken:
+        state.area_weight = area_weight
+    return state, report(terms, total, taken, mask_mean(mask, region))
+
+
+def renderings(focus: Focus, batch: Targets, settings: EmSettings) -> tuple[Rendering, Rendering]:
+    """The frozen autoencoder's rendering, and the one that S compares the target with (`refined_comparison`)."""
+    focus.autoencoder.eval()
+    with torch.no_grad():
+        theta, one_pass = focus.autoencoder(batch.images)
+    if settings.refined_comparison is None:
+        return one_pass, one_pass
+    focus.segmenter.eval()
+    return one_pass, refine_own(focus, batch.images, theta, batch.landmarks, settings.refined_comparison).rendering
+
+
+def in_turns(one_pass: Rendering, refined: Rendering) -> Rendering:
+    """What S looks at: the images of the batch as rendered in one pass and refined, in turns. It must judge both."""
+    odd = torch.arange(len(one_pass.image), device=one_pass.image.device)[:, None, None, None] % 2 == 1
+    return replace(
+        one_pass,
+        image=torch.where(odd, refined.image, one_pass.image),
+        mask=torch.where(odd, refined.mask, one_pass.mask),
+    )
+
+
+def recalibrate(state: TrainState, batch: Targets, settings: EmSettings) -> None:
+    """Set the area weight by the rule of AreaCalibration from this batch alone, whatever it was."""
+    _, compared = renderings(state.focus, batch, settings)
+    state.area_weight = calibrated_area_weight(batch, compared, settings)
 
 
 @torch.no_grad()
 def calibrated_area_weight(batch: Targets, rendering: Rendering, settings: EmSettings) -> float:
-    """eta_area = eta_nbr f d*, d* from the batch's own residuals: see AreaCalibration."""
+    """eta_area = eta_nbr f r(d*), d* from the batch's own residuals: see AreaCalibration."""
     calibration = settings.calibration or AreaCalibration()
     weights = settings.segmentation
     residual = losses.neighbor_residual(

@@ -10,7 +10,7 @@ from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.face_result import VISIBLE_PARTS
 from focus_ray.focus.metrics import MASK_THRESHOLD
-from focus_ray.focus.refine import DEFAULT, RefineSettings, refine
+from focus_ray.focus.refine import DEFAULT, RefineSettings, refine_own
 from focus_ray.focus.render.renderer import Rendering
 
 _PART_CORNERS = 2  # of a triangle's three, from which it counts to a part
@@ -93,7 +93,7 @@ class Predictor(nn.Module):
             if steps == 0:
                 return Prediction(images, theta, rendering, self.focus.mask(images, rendering))
         settings = self.settings.model_copy(update={"steps": steps})
-        refined = refine(self.focus.renderer, self.focus.scales, images, theta, self.focus.mask, landmarks, settings)
+        refined = refine_own(self.focus, images, theta, landmarks, settings)
         return Prediction(images, refined.theta, refined.rendering, refined.mask)
 
     @torch.no_grad()

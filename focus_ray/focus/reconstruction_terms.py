@@ -18,7 +18,7 @@ def reconstruction_terms(
     mask: Float[Tensor, "B 1 H W"],
     weights: ReconstructionWeights,
 ) -> dict[str, Tensor]:
-    """Unweighted terms; those with weight zero are left out."""
+    """Unweighted terms; L_per and the area term without weight are left out."""
     terms = {
         "pixel": losses.pixel(
             batch.images,

@@ -2,6 +2,8 @@
 
 The paper predicts theta in one pass (Fig. 2b). With a small encoder most of the error is the encoder's own, and
 descending the reconstruction loss of each image removes it; the mask is re-estimated on the way, as in the EM loop.
+S is not asked at once: on the encoder's own rendering it takes misfits for outliers. The first steps trust the pixels
+that are already explained best.
 """
 
 import math
@@ -13,7 +15,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.face.parameters import ParameterScales, split
+from focus_ray.focus.losses import neighbor_residual
 from focus_ray.focus.metrics import REFERENCE_SIZE
 from focus_ray.focus.render.renderer import Renderer, Rendering
 from focus_ray.focus.settings import Settings
@@ -29,7 +33,9 @@ class RefineSettings(Settings):
     pixel: float = 3.0  # of the mean colour distance inside the mask
     landmark: float = 5e-3  # of the mean squared distance, px^2 at 224
     regularizer: float = 0.1 / 224  # of the sum of squared sigmas
-    mask_every: int = Field(default=10, gt=0)  # steps between two estimates of the mask
+    mask_every: int = Field(default=2, gt=0)  # steps between two estimates of the mask
+    trusting_share: float = Field(default=0.2, ge=0, le=1)  # of the steps, under `trusted` in place of S
+    trusting_factor: float = Field(default=2.0, gt=0)  # residual of a trusted pixel, in medians of its image
 
 
 DEFAULT = RefineSettings()
@@ -43,6 +49,31 @@ class Refined(NamedTuple):
     mask: Tensor  # [B, 1, H, W], soft, inside the rendered region
 
 
+def refine_own(
+    focus: Focus,
+    images: Float[Tensor, "B 3 H W"],
+    theta: Float[Tensor, "B 257"],
+    landmarks: Float[Tensor, "B 68 2"] | None = None,
+    settings: RefineSettings = DEFAULT,
+) -> Refined:
+    """`refine` as the model does it by itself: under the trusted pixels first, then under S's masks."""
+
+    def trusted_pixels(images: Tensor, rendering: Rendering) -> Tensor:
+        return trusted(images, rendering, settings.trusting_factor)
+
+    return refine(
+        focus.renderer, focus.scales, images, theta, focus.mask, landmarks, settings, first_mask_of=trusted_pixels
+    )
+
+
+def trusted(images: Float[Tensor, "B 3 H W"], rendering: Rendering, factor: float) -> Float[Tensor, "B 1 H W"]:
+    """1 where the neighbour residual (Eq. 1) is at most `factor` times its median in the image's rendered region."""
+    residual = neighbor_residual(images, rendering.image)
+    inside = rendering.mask > 0
+    median = residual.masked_fill(~inside, torch.nan).flatten(1).nanmedian(dim=1).values
+    return (inside & (residual <= factor * median[:, None, None, None])).to(images)
+
+
 def refine(
     renderer: Renderer,
     scales: ParameterScales,
@@ -51,12 +82,14 @@ def refine(
     mask_of: MaskOf,
     landmarks: Float[Tensor, "B 68 2"] | None = None,
     settings: RefineSettings = DEFAULT,
-    progress: Callable[[int], None] | None = None,
+    first_mask_of: MaskOf | None = None,
 ) -> Refined:
     """Descend the masked pixel, landmark and regularisation losses of each image from `theta`.
 
-    `mask_of` gives M for the current rendering; without `landmarks` (px of the images) that term is left out.
+    `mask_of` gives M for the current rendering, `first_mask_of` in the first `settings.trusting_share` of the steps;
+    without `landmarks` (px of the images) that term is left out.
     """
+    first_steps = round(settings.trusting_share * settings.steps) if first_mask_of is not None else 0
     offset, scale = (vector.to(theta) for vector in scales.vectors())
     code = ((theta - offset) / scale).detach().requires_grad_(True)
     optimizer = torch.optim.Adam([code], lr=settings.lr)
@@ -66,14 +99,16 @@ def refine(
         with torch.enable_grad():
             current = offset + scale * code
             rendering = renderer(current)
-            if mask is None or step % settings.mask_every == 0:
-                mask = estimate(mask_of, images, rendering)
+            if mask is None or step % settings.mask_every == 0 or step == first_steps:
+                law = first_mask_of if first_mask_of is not None and step < first_steps else mask_of
+                mask = estimate(law, images, rendering)
             loss = fitting_loss(images, rendering, mask, current, landmarks, settings)
         (code.grad,) = torch.autograd.grad(loss.sum(), [code])
-        code.grad[~code.grad.isfinite().all(dim=1)] = 0.0  # a diverged image stays where it is
+        broken = ~code.grad.isfinite().all(dim=1)
+        code.grad[broken] = 0.0
+        resting = code.detach()[broken]
         optimizer.step()
-        if progress is not None:
-            progress(step)
+        code.detach()[broken] = resting  # a diverged image stays where it is: Adam's momentum would go on
     with torch.no_grad():
         final = offset + scale * code.detach()
         rendering = renderer(final)

@@ -20,7 +20,7 @@ from focus_ray.data.sample import Batch, Faces
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.face.parameters import split
 from focus_ray.focus.metrics import MASK_THRESHOLD, ImageScores, score, summarise
-from focus_ray.focus.refine import Refined, RefineSettings, refine
+from focus_ray.focus.refine import Refined, RefineSettings, refine, refine_own
 from focus_ray.focus.render.renderer import Rendering
 
 ONE_PASS = ("mean_face", "all_ones", "focus")
@@ -57,7 +57,7 @@ class Scorer:
         return fit._replace(mask=fit.rendering.mask)
 
     def refined(self, batch: Batch) -> Refined:
-        return self._refine(batch, self.focus.mask)
+        return refine_own(self.focus, batch.images, self._one_pass(batch), batch.landmarks, self.settings)
 
     def refined_all_ones(self, batch: Batch) -> Refined:
         return self._refine(batch, lambda _, rendering: rendering.mask)
@@ -74,11 +74,14 @@ class Scorer:
             return fit._replace(mask=self.focus.mask(batch.images, fit.rendering))
 
     def _refine(self, batch: Batch, mask_of: Callable[[Tensor, Rendering], Tensor]) -> Refined:
-        with torch.no_grad():
-            theta = self.focus.encoder(batch.images)
+        theta = self._one_pass(batch)
         return refine(
             self.focus.renderer, self.focus.scales, batch.images, theta, mask_of, batch.landmarks, self.settings
         )
+
+    @torch.no_grad()
+    def _one_pass(self, batch: Batch) -> Tensor:
+        return self.focus.encoder(batch.images)
 
 
 def score_fit(focus: Focus, batch: Batch, fit: Refined) -> ImageScores:

@@ -5,7 +5,7 @@ import torch
 
 from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.face.parameters import ParameterScales
-from focus_ray.focus.refine import RefineSettings, refine
+from focus_ray.focus.refine import RefineSettings, refine, trusted
 from focus_ray.focus.render.renderer import Renderer, Rendering
 from focus_ray.focus.synthesis import SamplingLaws, generator, sample_theta
 
@@ -97,3 +97,32 @@ def test_the_mask_is_estimated_anew_every_so_many_steps(renderer, faces, start):
 
     refine(renderer, SCALES, faces[0], start, counted, settings=RefineSettings(steps=10, mask_every=4))
     assert calls == [3, 3, 3, 3]  # steps 0, 4, 8 and the end
+
+
+def test_the_first_steps_trust_what_is_explained_best(renderer, faces, start):
+    laws = []
+
+    def first(images: torch.Tensor, rendering: Rendering) -> torch.Tensor:
+        laws.append("first")
+        return rendering.mask
+
+    def later(images: torch.Tensor, rendering: Rendering) -> torch.Tensor:
+        laws.append("later")
+        return rendering.mask
+
+    settings = RefineSettings(steps=10, mask_every=4, trusting_share=0.5)
+    refine(renderer, SCALES, faces[0], start, later, settings=settings, first_mask_of=first)
+    assert laws == ["first", "first", "later", "later", "later"]  # steps 0, 4, 5, 8 and the end
+
+
+def test_trusted_pixels_are_those_below_a_multiple_of_their_images_median(renderer, start):
+    rendering = renderer(start)
+    images = rendering.image.clone()
+    inside = rendering.mask > 0
+    images[:, :, :16] += 0.1  # half of the picture is off by little, a corner of the other half by much
+    images[:, :, 16:] += 0.15
+    images[0, :, 20:30, 12:22] += 0.9
+    trust = trusted(images, rendering, 2.0)
+    assert not (trust.bool() & ~inside).any()
+    assert trust[0, 0, 21:29, 13:21].sum() == 0
+    assert trust[1:].sum() == inside[1:].sum()
