@@ -47,8 +47,13 @@ class Guard:
         self.nonfinite_in_a_row = 0
         self.nonfinite_total = 0
 
+    @property
+    def healthy(self) -> bool:
+        """Whether the newest mean mask lies inside the allowed range; so where none was observed, or one was mended."""
+        return not self.window or self.settings.low <= self.window[-1] <= self.settings.high
+
     def observe_mask(self, step: int, mask_mean: float) -> GuardEvent | None:
-        """Record one step's mean mask; an event when the whole window lies outside the allowed range.
+        """Record one step's mean mask; an event when the window's mean lies outside the allowed range.
 
         Raises MaskCollapse where the action is to stop, or where the action was taken too often to believe in it.
         """

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from focus_ray.config import RunConfig
-from focus_ray.focus.em import calibrated_area_weight, reconstruction_step, segmentation_step
+from focus_ray.errors import GuardStop
+from focus_ray.focus.em import recalibrate, reconstruction_step, segmentation_step
 from focus_ray.focus.guard import Guard, GuardEvent
-from focus_ray.focus.initialise import freeze_perceptual, frozen_rendering, init_step, pretrain_step, warmup_step
+from focus_ray.focus.initialise import freeze_perceptual, init_step, pretrain_step, warmup_step
 from focus_ray.focus.schedule import Phase, Position
 from focus_ray.focus.state import StepMetrics, Targets, TrainState
 
@@ -58,27 +59,43 @@ def steps(state: TrainState, config: RunConfig, targets_of: TargetsOf, guard: Gu
     while state.step < config.schedule.total_steps:
         started = time.perf_counter()
         position = config.schedule.at(state.step)
-        enter(state, config, position)
+        enter(state, config, guard, position)
         batch = targets_of(state.step) if position.phase is not Phase.WARMUP else None
         loaded = time.perf_counter()
         state, metrics = take_step(state, config, position, batch)
         step, state.step = state.step, state.step + 1
-        guard.observe_loss(step, not metrics.skipped)
-        event = None
-        if position.phase is Phase.EM_SEG and metrics.mask_mean is not None and not metrics.skipped:
-            event = guard.observe_mask(step, metrics.mask_mean)
+        event, stop = watch(guard, step, position, metrics)
         if event is not None and batch is not None:
             obey(state, config, event, batch, position)
         seconds = time.perf_counter() - started
         size = config.warmup.batch_size if batch is None else len(batch.images)
         yield StepRecord(step, position, metrics, event, seconds, loaded - started, size / seconds)
+        if stop is not None:  # after the step that caused it was recorded
+            raise stop
 
 
-def enter(state: TrainState, config: RunConfig, position: Position) -> None:
-    """What the first step of a block needs: F when the warm-up is over, the last good segmenter when S begins."""
+def watch(
+    guard: Guard, step: int, position: Position, metrics: StepMetrics
+) -> tuple[GuardEvent | None, GuardStop | None]:
+    """What the guard says of this step: an intervention, or that the run must end."""
+    try:
+        guard.observe_loss(step, not metrics.skipped)
+        if position.phase is Phase.EM_SEG and metrics.mask_mean is not None and not metrics.skipped:
+            return guard.observe_mask(step, metrics.mask_mean), None
+    except GuardStop as stop:
+        return None, stop
+    return None, None
+
+
+def enter(state: TrainState, config: RunConfig, guard: Guard, position: Position) -> None:
+    """What the first step of a block needs: F when the warm-up is over, the last good segmenter when S begins.
+
+    A segmenter whose masks left their range while the guard's window still filled is not a good one.
+    """
     if position.phase is not Phase.WARMUP and state.focus.perceptual is None:
         freeze_perceptual(state)
-    if position.phase is Phase.EM_SEG and position.in_block == 0 and config.guard.action != "stop":
+    begins = position.phase is Phase.EM_SEG and position.in_block == 0
+    if begins and config.guard.action != "stop" and guard.healthy:
         state.good_segmenter = copy.deepcopy(state.focus.segmenter.state_dict())
 
 
@@ -112,7 +129,7 @@ def obey(state: TrainState, config: RunConfig, event: GuardEvent, batch: Targets
         state.focus.segmenter.load_state_dict(state.good_segmenter)
     state.optimizers.pop(Phase.EM_SEG, None)
     if event.action == "recalibrate":
-        state.area_weight = calibrated_area_weight(batch, frozen_rendering(state, batch), config.em)
+        recalibrate(state, batch, config.em)
     else:
         state.resting_cycle = position.cycle
 

@@ -78,6 +78,7 @@ def train(
     run = Run(config, folder, face, progress or Silent())  # before the folder: what cannot begin leaves nothing behind
     try:
         if resume:
+            folder.lock()
             run.restore()
         else:
             folder.create(config, face)
@@ -138,9 +139,9 @@ class Run:
             event = record.event
             kind = event.kind.replace("_", " ")
             self.progress.note(f"guard: masks at {event.mask_mean:.3f} ({kind}), step {event.step}: {event.action}")
-        if self.block_ends():
+        if self.block_ends() or self.state.step % self.config.cadence.evaluate == 0:
             self.score(str(record.position.phase))
-            if record.position.phase is Phase.PRETRAIN_SEG:
+            if record.position.phase is Phase.PRETRAIN_SEG:  # overwritten until the phase ends
                 self.tally.pretrained = self.tally.evaluations[-1].get("heldout")
         if self.state.step % self.config.cadence.sheet == 0 or self.block_ends():
             self.sheet()
