@@ -127,7 +127,12 @@ def facts(run: RunRecord) -> dict[str, str]:
     """What a reader wants to know first."""
     last = run.history[-1]["step"] + 1 if run.history else 0
     metrics = run.metrics
-    status = f"complete, {metrics['steps']} steps" if metrics else f"not finished: {last} steps so far"
+    if metrics is None:
+        status = f"not finished: {last} steps so far"
+    elif metrics.get("model_version") is None:
+        status = f"ended by a guard after {metrics['steps']} steps"
+    else:
+        status = f"complete, {metrics['steps']} steps"
     known = {
         "status": status,
         "preset": run.config.get("preset"),

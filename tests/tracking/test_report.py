@@ -42,6 +42,7 @@ def metrics() -> dict:
         "preset": "embedded",
         "seed": 3,
         "steps": 120,
+        "model_version": "embedded-0123456789ab",
         "train_seconds": 90.0,
         "seconds": {"warmup": 30.0, "em_face": 45.0, "waiting for data": 15.0},
         "nonfinite_steps": 1,
@@ -184,3 +185,9 @@ def test_a_spread_keeps_both_ends(n, count):
 def test_shares_add_up_and_fall():
     rows = report.shares({"a": 1.0, "b": 3.0, "c": 0.0})
     assert [(row["name"], row["share"]) for row in rows] == [("b", 0.75), ("a", 0.25)]
+
+
+def test_a_run_that_a_guard_ended_is_not_called_complete(tmp_path):
+    run = write_run(tmp_path / "run", complete=True)
+    (run / "metrics.json").write_text(json.dumps(metrics() | {"model_version": None}))
+    assert "ended by a guard after 120 steps" in write_report(run).read_text()
