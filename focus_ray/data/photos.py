@@ -1,5 +1,6 @@
 """Photographs to train on: a folder and a file of 68 landmarks a picture, aligned, cropped and augmented."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class PhotoFolder:
         self.skipped: Counter[str] = Counter()
         self.messages: list[str] = []
         self._landmarks = read_landmarks(self._landmark_file(landmarks))
+        self._seen = hashlib.sha256()
         self._kept: dict[str, _Face] = {}
         self._room = memory_mb * 1e6
         for name in self._landmarks:
@@ -62,6 +64,11 @@ class PhotoFolder:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of what is trained on: names, landmarks, and the pixels around the faces."""
+        return self._seen.hexdigest()
 
     def batch(self, indices: Sequence[int], seed: int | None = None, epoch: int = 0) -> Batch:
         """The photographs with these numbers, taken modulo their count; landmarks in px of the crop.
@@ -102,12 +109,14 @@ class PhotoFolder:
 
     def _try(self, name: str) -> None:
         try:
-            self._face(name)
+            face = self._face(name)
         except (ImageError, LandmarkError) as error:
             self.skipped[self._reason(name, error)] += 1
             self.messages.append(str(error))
         else:
             self.names.append(name)
+            for content in (name.encode(), face.landmarks.tobytes(), face.image.tobytes()):
+                self._seen.update(content)
 
     def _reason(self, name: str, error: DataError) -> str:
         if not (self.folder / name).exists():

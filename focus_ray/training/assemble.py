@@ -32,6 +32,11 @@ class TrainingData:
     unseen_families: frozenset[str]
     photos: PhotoFolder | None = None
 
+    @property
+    def digest(self) -> str | None:
+        """sha256 of the photographs; None for synthetic faces, which the configuration describes."""
+        return None if self.photos is None else self.photos.digest
+
 
 def world_face(config: RunConfig) -> MorphableModel:
     """The face that synthetic pictures are made of: more modes than are fitted."""

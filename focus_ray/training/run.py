@@ -207,7 +207,9 @@ class Run:
                 "torch": torch.__version__,
                 "config": self.config.digest,
                 "face": self.state.focus.face_model.digest,
+                "data": self.data.digest,
             }
+            tree["settings"] = self.config.model_dump(mode="json")
             self.folder.checkpoints.save(self.state.step, tree)
 
     def restore(self) -> None:
@@ -220,6 +222,7 @@ class Run:
         for part, ours, what in (
             ("face", self.state.focus.face_model.digest, "another face model"),
             ("config", self.config.digest, "another configuration"),
+            ("data", self.data.digest, "other photographs or landmarks"),
         ):
             if tree["lineage"][part] != ours:
                 raise CheckpointError(

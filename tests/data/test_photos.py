@@ -91,3 +91,13 @@ def test_the_shared_photographs(shared_data: Path):
     batch = photos.batch(range(16))
     offset = five_points(batch.landmarks) - torch.from_numpy(standard_points(64)).float()
     assert offset.abs().max() < 10
+
+
+def test_the_digest_is_that_of_names_landmarks_and_pixels(folder: Path):
+    before = PhotoFolder(folder, image_size=64).digest
+    assert PhotoFolder(folder, image_size=64).digest == before
+    Image.fromarray(skimage.data.astronaut()[:, ::-1]).save(folder / "b.png", compress_level=1)
+    mirrored = PhotoFolder(folder, image_size=64).digest
+    shifted = {"a.png": face_points((113.25, 62.25), 30.0), "b.png": face_points((223.0, 125.0), 60.0)}
+    write_landmarks(folder / "landmarks.csv", shifted)
+    assert len({before, mirrored, PhotoFolder(folder, image_size=64).digest}) == 3
