@@ -109,8 +109,14 @@ def embedded() -> RunConfig:
       paper's 0.17 keeps two thirds of the outliers and the released 0.0166 loses much of the face.
     * eta_area follows the fit (AreaCalibration): 0.5 makes the masks collapse at this quality of fit.
     * eta_presv is 0.25 (released code); landmarks weigh 5e-3, all alike: a detector's noise on a few must not rule.
-    * S compares the target with a fit refined by 12 gradient steps (EmSettings.refined_comparison).
-    * Adam in place of Adadelta, light offset at the mean light, wider camera scales, one cycle of EM every 150 steps.
+    * eta_bin is 4: at 10 the masks keep the decisions that they begin with.
+    * S compares the target with a fit refined by 12 gradient steps (EmSettings.refined_comparison), itself begun under
+      the pixels that are explained best (RefineSettings.trusting_share).
+    * S is normalised by groups, so that it is the same in training and at inference, and has no dropout.
+    * In the initialisation L_pixel is divided by the rendered region, not by the mask, which would reward small masks.
+    * L_reg counts the face coefficients and is divided by their number (released code).
+    * Adam in place of Adadelta, small networks, light offset at the mean light, wider camera scales, one cycle of EM
+      every 180 steps.
     """
     reconstruction = ReconstructionWeights(
         lambda_lm=5e-3, pixel_norm="l21", landmark_emphasis="uniform", regularizer_form="release"
@@ -133,7 +139,7 @@ def embedded() -> RunConfig:
             perceptual=PerceptualSettings(kind="warmup_encoder"),
         ),
         schedule=Schedule(
-            warmup_steps=4200, init_steps=500, pretrain_seg_steps=120, cycles=6, seg_steps=40, face_steps=110
+            warmup_steps=4200, init_steps=500, pretrain_seg_steps=300, cycles=6, seg_steps=70, face_steps=110
         ),
         optimizers=Optimizers(
             warmup=Optimizer(lr=2e-3, shape="one_cycle"),
@@ -148,7 +154,7 @@ def embedded() -> RunConfig:
             weights=reconstruction.model_copy(update={"pixel_normalise": "region"}),
         ),
         em=EmSettings(
-            segmentation=SegmentationWeights(eta_presv=0.25, neighbor_squared=False),
+            segmentation=SegmentationWeights(eta_presv=0.25, eta_bin=4.0, neighbor_squared=False),
             reconstruction=reconstruction,
             calibration=AreaCalibration(),
             refined_comparison=RefineSettings(steps=12, lr=0.15, pixel=1.0),

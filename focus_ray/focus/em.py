@@ -27,7 +27,7 @@ class AreaCalibration(Settings):
     weight is right at one quality of fit only: the masks collapse before it and grow over the outliers after it.
     """
 
-    factor: float = Field(default=3.2, gt=0)  # d* over the median residual
+    factor: float = Field(default=4.5, gt=0)  # d* over the median residual
     low: float = Field(default=0.08, gt=0)  # bounds of d*, as a colour distance
     high: float = Field(default=0.3, gt=0)
     rate: float = Field(default=0.1, gt=0, le=1)  # how far the weight moves towards what a batch asks for

@@ -33,7 +33,7 @@ class RefineSettings(Settings):
     pixel: float = 3.0  # of the mean colour distance inside the mask
     landmark: float = 5e-3  # of the mean squared distance, px^2 at 224
     regularizer: float = 0.1 / 224  # of the sum of squared sigmas
-    mask_every: int = Field(default=2, gt=0)  # steps between two estimates of the mask
+    mask_every: int = Field(default=4, gt=0)  # steps between two estimates of the mask
     trusting_share: float = Field(default=0.2, ge=0, le=1)  # of the steps, under `trusted` in place of S
     trusting_factor: float = Field(default=2.0, gt=0)  # residual of a trusted pixel, in medians of its image
 
