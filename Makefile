@@ -2,13 +2,14 @@
 #   make demo      train on synthetic faces on the CPU, then look at runs/demo/report.html
 #   make install   .venv/bin/focus-ray
 #   make test | check | drill | bench
+#   make pretrained   the run in OUT becomes the model that comes with the package
 SEED ?= 0
 OUT ?= runs/demo
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: install demo test check drill bench constraints
+.PHONY: install demo test check drill bench pretrained constraints
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -39,6 +40,10 @@ drill: $(READY)
 # One file for each figure; each prints a ratio.
 bench: $(READY)
 	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
+
+# The demo's model, in half precision, becomes the one that `reconstruct` uses unless another is named.
+pretrained: $(READY)
+	$(BIN)/focus-ray model export $(OUT)/model --out focus_ray/pretrained --half
 
 # Rewrites constraints.txt from what is installed now. Not torch's own dependencies on a GPU, which depend on the machine.
 constraints: $(READY)

@@ -101,8 +101,8 @@ def embedded() -> RunConfig:
     What it changes, and why:
 
     * A warm-up on renders of the model, parameters known. Without it a short run learns no identity at all.
-    * F is a frozen copy of the warm-up encoder: in trials it told occluders from faces better than a hastily trained
-      recogniser.
+    * F is a frozen copy of the warm-up encoder, which costs no training of its own; benchmarks/perceptual.py measures
+      how well it tells occluders from faces.
     * Colour distances are not squared, in L_nbr (Eq. 1) and in L_pixel (Eq. 5), as in the released code: short training
       then is not ruled by its largest errors.
     * xi (Eq. 10) falls from 0.3 to 0.1, where the segmenter learns its masks too: at this size and quality of fit the

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 15.0
 # The rate is that of the last half minute: phases differ in speed.
 RATE_WINDOW_SECONDS = 30.0
+# The first steps compile kernels and fill caches: no time left is told from them.
+STEPS_BEFORE_ESTIMATE = 5
 
 
 @runtime_checkable
@@ -96,7 +98,7 @@ class LineProgress:
         self._every = every
         self._clock = clock
         self._last = clock()
-        self._done = self._total = 0
+        self._done = self._total = self._begun = 0
         self._window: deque[tuple[float, int]] = deque()  # when how many steps were done, as far back as the rate looks
         self._phase = ""
         self._tasks: set[str] = set()
@@ -111,8 +113,7 @@ class LineProgress:
 
     def begin(self, total: int, done: int) -> None:
         """Training starts at step `done` of `total`."""
-        self._total, self._done = total, done
-        self._window = deque([(self._clock(), done)])
+        self._total, self._done, self._begun = total, done, done
         self.note(f"training: step {done} of {total}")
 
     def step(self, record: "StepRecord") -> None:
@@ -122,7 +123,8 @@ class LineProgress:
         phase = str(record.position.phase)
         if phase != self._phase or self._done == self._total or self._is_time():
             self._phase = phase
-            self.note(f"{phase}: step {self._done} of {self._total}, {figures(record)}, about {duration(left)} left")
+            told = "" if left is None else f", about {duration(left)} left"
+            self.note(f"{phase}: step {self._done} of {self._total}, {figures(record)}{told}")
 
     def task(self, name: str, done: int, total: int) -> None:
         """Work beside the steps got to `done` of `total`."""
@@ -141,9 +143,12 @@ class LineProgress:
     def _is_time(self) -> bool:
         return self._clock() - self._last >= self._every
 
-    def _seconds_left(self) -> float:
-        """At the rate of the last steps."""
+    def _seconds_left(self) -> float | None:
+        """At the rate of the last steps; None while too few were taken to tell."""
         now = self._clock()
+        if self._done - self._begun < STEPS_BEFORE_ESTIMATE:
+            self._window = deque([(now, self._done)])
+            return None
         self._window.append((now, self._done))
         while len(self._window) > 2 and now - self._window[1][0] > RATE_WINDOW_SECONDS:
             self._window.popleft()

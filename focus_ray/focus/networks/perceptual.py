@@ -73,8 +73,8 @@ class IdentityPerceptual(Frozen):
 class EncoderPerceptual(Frozen):
     """A frozen copy of an encoder without its head; it sees the picture as it is and does not use the landmarks.
 
-    Trials with a small budget favour it over a recogniser trained on few synthetic people: its early map separates
-    occluders from faces better, and it costs no training of its own.
+    It costs no training of its own; how well its early map tells occluders from faces is measured by
+    benchmarks/perceptual.py.
     """
 
     network: SmallEncoder | ResNet50Encoder
