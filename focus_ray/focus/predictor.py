@@ -89,9 +89,10 @@ class Predictor(nn.Module):
         """
         steps = self.settings.steps if steps is None else steps
         with torch.no_grad():
-            theta, rendering = self.focus.autoencoder(images)
             if steps == 0:
+                theta, rendering = self.focus.autoencoder(images)
                 return Prediction(images, theta, rendering, self.focus.mask(images, rendering))
+            theta = self.focus.encoder(images)
         settings = self.settings.model_copy(update={"steps": steps})
         refined = refine_own(self.focus, images, theta, landmarks, settings)
         return Prediction(images, refined.theta, refined.rendering, refined.mask)
