@@ -47,10 +47,9 @@ class Guard:
         self.nonfinite_in_a_row = 0
         self.nonfinite_total = 0
 
-    @property
-    def healthy(self) -> bool:
-        """Whether the newest mean mask lies inside the allowed range; so where none was observed, or one was mended."""
-        return not self.window or self.settings.low <= self.window[-1] <= self.settings.high
+    def allows(self, mask_mean: float) -> bool:
+        """Whether a mean mask lies inside the allowed range."""
+        return self.settings.low <= mask_mean <= self.settings.high
 
     def observe_mask(self, step: int, mask_mean: float) -> GuardEvent | None:
         """Record one step's mean mask; an event when the window's mean lies outside the allowed range.
@@ -61,7 +60,7 @@ class Guard:
         if len(self.window) < self.settings.window:
             return None
         mean = sum(self.window) / len(self.window)
-        if self.settings.low <= mean <= self.settings.high:
+        if self.allows(mean):
             return None
         event = GuardEvent(step, mean, "all_outlier" if mean < self.settings.low else "all_face", self.settings.action)
         self.events.append(event)

@@ -27,7 +27,7 @@ class TrainState:
     step: int = 0
     optimizers: dict[Phase, torch.optim.Optimizer] = field(default_factory=dict)
     area_weight: float | None = None  # eta_area once calibrated; None: the configured one
-    good_segmenter: dict[str, Tensor] | None = None  # what the last block of S with healthy masks began with
+    good_segmenter: dict[str, Tensor] | None = None  # what the last block of S with masks in range began with
     resting_cycle: int | None = None  # the EM cycle in which S does not learn, after a collapse
 
     def optimizer(self, phase: Phase, settings: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

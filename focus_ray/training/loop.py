@@ -59,10 +59,15 @@ def steps(state: TrainState, config: RunConfig, targets_of: TargetsOf, guard: Gu
     while state.step < config.schedule.total_steps:
         started = time.perf_counter()
         position = config.schedule.at(state.step)
-        enter(state, config, guard, position)
+        if position.phase is not Phase.WARMUP and state.focus.perceptual is None:
+            freeze_perceptual(state)
+        begins = position.phase is Phase.EM_SEG and position.in_block == 0 and config.guard.action != "stop"
+        before = copy.deepcopy(state.focus.segmenter.state_dict()) if begins else None
         batch = targets_of(state.step) if position.phase is not Phase.WARMUP else None
         loaded = time.perf_counter()
         state, metrics = take_step(state, config, position, batch)
+        if before is not None and (state.good_segmenter is None or is_good(metrics, guard)):
+            state.good_segmenter = before
         step, state.step = state.step, state.step + 1
         event, stop = watch(guard, step, position, metrics)
         if event is not None and batch is not None:
@@ -87,16 +92,9 @@ def watch(
     return None, None
 
 
-def enter(state: TrainState, config: RunConfig, guard: Guard, position: Position) -> None:
-    """What the first step of a block needs: F when the warm-up is over, the last good segmenter when S begins.
-
-    A segmenter whose masks left their range while the guard's window still filled is not a good one.
-    """
-    if position.phase is not Phase.WARMUP and state.focus.perceptual is None:
-        freeze_perceptual(state)
-    begins = position.phase is Phase.EM_SEG and position.in_block == 0
-    if begins and config.guard.action != "stop" and guard.healthy:
-        state.good_segmenter = copy.deepcopy(state.focus.segmenter.state_dict())
+def is_good(metrics: StepMetrics, guard: Guard) -> bool:
+    """Whether the segmenter that a step began with may be gone back to: its masks were in range in that step."""
+    return metrics.mask_mean is not None and not metrics.skipped and guard.allows(metrics.mask_mean)
 
 
 def take_step(

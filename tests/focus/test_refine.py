@@ -1,11 +1,16 @@
 """Refinement descends each image's own loss, and no image touches another."""
 
+import itertools
+from collections.abc import Callable
+
 import pytest
 import torch
 
+from focus_ray import model
+from focus_ray.focus import refine as refine_module
 from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.face.parameters import ParameterScales
-from focus_ray.focus.refine import RefineSettings, refine, trusted
+from focus_ray.focus.refine import RefineSettings, refine, refine_own, trusted
 from focus_ray.focus.render.renderer import Renderer, Rendering
 from focus_ray.focus.synthesis import SamplingLaws, generator, sample_theta
 
@@ -73,6 +78,43 @@ def test_an_image_that_is_not_finite_stays_where_it_is_and_harms_nobody(renderer
     assert torch.allclose(after[1:], healthy[1:], atol=1e-4)
 
 
+def broken_from(first: int, last: int) -> Callable[[torch.Tensor, Rendering], torch.Tensor]:
+    """The whole region as mask; not a number for the first image from one look to another."""
+    looks = itertools.count()
+
+    def mask_of(_: torch.Tensor, rendering: Rendering) -> torch.Tensor:
+        mask = rendering.mask.clone()
+        mask[0] = torch.nan if first <= next(looks) <= last else mask[0]
+        return mask
+
+    return mask_of
+
+
+def test_an_image_that_breaks_on_the_way_stays_exactly_where_it_broke(renderer, faces, start):
+    images, landmarks = faces
+    path = []
+    hook = renderer.register_forward_pre_hook(lambda _, inputs: path.append(inputs[0].detach().clone()))
+    settings = RefineSettings(steps=8, mask_every=1)
+    after = refine(renderer, SCALES, images, start, broken_from(3, 99), landmarks, settings).theta
+    hook.remove()
+    healthy = refine(renderer, SCALES, images, start, region_of, landmarks, settings).theta
+    assert not torch.allclose(path[3][0], path[2][0], atol=1e-3)  # on its way with all of Adam's momentum
+    assert torch.equal(after[0], path[3][0])
+    assert torch.equal(after[1:], healthy[1:])
+
+
+def test_an_image_that_breaks_for_one_step_goes_on_after_it(renderer, faces, start):
+    images, landmarks = faces
+    path = []
+    hook = renderer.register_forward_pre_hook(lambda _, inputs: path.append(inputs[0].detach().clone()))
+    settings = RefineSettings(steps=8, mask_every=1)
+    after = refine(renderer, SCALES, images, start, broken_from(3, 3), landmarks, settings).theta
+    hook.remove()
+    assert torch.equal(path[4][0], path[3][0])
+    assert bool(after.isfinite().all())
+    assert not torch.allclose(after[0], path[4][0], atol=1e-3)
+
+
 def test_masked_pixels_do_not_count(renderer, faces, start):
     images, _ = faces
     painted = images.clone()
@@ -126,3 +168,36 @@ def test_trusted_pixels_are_those_below_a_multiple_of_their_images_median(render
     assert not (trust.bool() & ~inside).any()
     assert trust[0, 0, 21:29, 13:21].sum() == 0
     assert trust[1:].sum() == inside[1:].sum()
+
+
+def test_all_of_a_perfect_rendering_is_trusted(renderer, start):
+    rendering = renderer(start)
+    images = torch.where(rendering.mask > 0, rendering.image, 0.37)
+    assert torch.equal(trusted(images, rendering, 2.0), rendering.mask)
+
+
+def test_the_model_refines_under_trusted_pixels_first_and_then_under_its_segmenter(toy_model, monkeypatch):
+    settings = model.ModelSettings(
+        camera=Camera(image_size=32),
+        scales=SCALES,
+        encoder=model.EncoderSettings(kind="small", width=4),
+        segmenter=model.SegmenterSettings(width=4, levels=2),
+        perceptual=model.PerceptualSettings(kind="warmup_encoder"),
+    )
+    focus = model.build(settings, toy_model).eval()
+    asked = []
+
+    def spy(images: torch.Tensor, rendering: Rendering, factor: float) -> torch.Tensor:
+        asked.append(f"trusted {factor}")
+        return trusted(images, rendering, factor)
+
+    monkeypatch.setattr(refine_module, "trusted", spy)
+    focus.segmenter.register_forward_pre_hook(lambda *_: asked.append("segmenter"))
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        theta = focus.encoder(images)
+    refined = refine_own(
+        focus, images, theta, settings=RefineSettings(steps=10, mask_every=4, trusting_share=0.5, trusting_factor=1.5)
+    )
+    assert asked == ["trusted 1.5"] * 2 + ["segmenter"] * 3  # steps 0, 4 | 5, 8 and the end
+    torch.testing.assert_close(refined.mask, focus.mask(images, refined.rendering).detach())

@@ -1,4 +1,4 @@
-"""Numbers that must not move: a rendering and every loss, as they were when their oracles were proven.
+"""Numbers that must not move: a rendering and every loss in every form, as they were when their oracles were proven.
 
 `python tests/golden/test_golden.py` writes golden.safetensors anew; only for a change that is meant to move them.
 """
@@ -28,7 +28,8 @@ def computed() -> dict[str, Tensor]:
     region = drawn.mask[:1]
     mask = region * (0.25 + 0.5 * target[:, :1])
     landmarks = drawn.landmarks
-    return {
+    seen, explained = target * mask, rendering * mask
+    paper = {
         "image": drawn.image,
         "depth": drawn.depth,
         "landmarks": landmarks,
@@ -42,7 +43,31 @@ def computed() -> dict[str, Tensor]:
         "landmark": losses.landmark(landmarks[1:], landmarks[:1]),
         "regularizer": losses.regularizer(theta),
         "preliminary_mask": losses.preliminary_mask(target, rendering, region),
+        "log_likelihood": losses.log_likelihood(target, rendering),
+        "mask_cross_entropy": losses.mask_cross_entropy(8 * mask - 4, (mask > 0.5).to(mask), region),
     }
+    options = {
+        "neighbor_release": losses.neighbor(
+            target, rendering, mask, window=5, squared=False, centre="rendering", premultiplied=True, border="drop"
+        ),
+        "neighbor_by_mask": losses.neighbor(target, rendering, mask, normalise="mask"),
+        "dist_release": losses.dist(seen, explained, width_normalised=True),
+        "area_release": losses.area(mask, region, form="release"),
+        "presv_release": losses.presv(seen, target, width_normalised=True),
+        "binary_release": losses.binary(mask, form="release"),
+        "binary_in_region": losses.binary(mask, region),
+        "pixel_release": losses.pixel(target, rendering, mask, norm="l21"),
+        "pixel_by_image": losses.pixel(target, rendering, mask, normalise="image"),
+        "pixel_by_region": losses.pixel(target, rendering, mask, normalise="region", region=region),
+        "landmark_release": losses.landmark(
+            landmarks[1:], landmarks[:1], losses.landmark_weights("release"), squared_weights=True
+        ),
+        "landmark_of_a_small_picture": losses.landmark(landmarks[1:], landmarks[:1], image_size=32),
+        "regularizer_release": losses.regularizer(theta, form="release"),
+        "preliminary_mask_release": losses.preliminary_mask(target, rendering, region, losses.RELEASE_XI),
+        "truncated_likelihood": losses.truncated_likelihood(target, rendering, region),
+    }
+    return paper | options
 
 
 def test_nothing_moved():

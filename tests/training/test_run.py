@@ -15,6 +15,7 @@ from focus_ray.errors import CheckpointError, ConfigError, Interrupted, MaskColl
 from focus_ray.training import assemble
 from focus_ray.training.progress import Silent
 from focus_ray.training.run import train
+from focus_ray.training.run_folder import RunFolder
 
 SMALL = [
     "model.camera.image_size=32",
@@ -142,6 +143,23 @@ def test_a_run_that_a_guard_ends_says_so_in_its_folder(config, tmp_path):
     assert metrics["guard_events"][0]["kind"] == "all_face"
     assert (tmp_path / "run" / "report.html").exists()
     assert not (tmp_path / "run" / "model").exists()
+
+
+@pytest.mark.usefixtures("toy_world")
+def test_a_run_that_another_process_trains_is_not_resumed(config, tmp_path):
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "run", progress=StopAfter(1))
+    history = (tmp_path / "run" / "history.jsonl").read_text()
+    other = RunFolder(tmp_path / "run")
+    other.lock()
+    with pytest.raises(ConfigError, match="another process"):
+        train(None, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "history.jsonl").read_text() == history
+    with pytest.raises(ConfigError, match="another process"):  # being refused does not open the door
+        train(None, tmp_path / "run", resume=True)
+    other.close()
+    with pytest.raises(Interrupted):
+        train(None, tmp_path / "run", resume=True, progress=StopAfter(2))
 
 
 def test_resuming_nothing_is_an_error(tmp_path):

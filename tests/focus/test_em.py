@@ -1,0 +1,385 @@
+"""One network learns, the other one rests; the area weight follows the fit; refined renderings say what S must find."""
+
+import copy
+
+import pytest
+import torch
+
+from focus_ray import model
+from focus_ray.focus import em, losses
+from focus_ray.focus.em import (
+    AreaCalibration,
+    EmSettings,
+    calibrated_area_weight,
+    in_turns,
+    recalibrate,
+    reconstruction_step,
+    segmentation_step,
+    segmentation_terms,
+)
+from focus_ray.focus.face.camera import Camera
+from focus_ray.focus.losses import ReconstructionWeights, SegmentationWeights
+from focus_ray.focus.refine import Refined, RefineSettings
+from focus_ray.focus.render.renderer import Rendering
+from focus_ray.focus.schedule import Optimizer, Phase, Position
+from focus_ray.focus.state import Targets, TrainState
+from focus_ray.focus.synthesis import SamplingLaws, generator, render_random
+
+BATCH = 4
+MODEL = model.ModelSettings(
+    camera=Camera(image_size=32),
+    encoder=model.EncoderSettings(kind="small", width=4),
+    segmenter=model.SegmenterSettings(width=4, levels=2, dropout=0.0),
+    perceptual=model.PerceptualSettings(kind="warmup_encoder"),
+)
+OF_S = Position(Phase.EM_SEG, cycle=0, in_phase=0, phase_total=10, in_block=0, in_stage=0)
+OF_R = Position(Phase.EM_FACE, cycle=0, in_phase=0, phase_total=10, in_block=0, in_stage=5)
+OPTIMIZER = Optimizer(lr=1e-3)
+REFINED = EmSettings(refined_comparison=RefineSettings(steps=2, lr=0.15))
+
+
+@pytest.fixture
+def state(toy_model) -> TrainState:
+    focus = model.build(MODEL, toy_model)
+    torch.nn.init.normal_(focus.encoder.head.weight, std=0.02)  # every picture its own face
+    return TrainState(focus)
+
+
+@pytest.fixture
+def batch(state) -> Targets:
+    renderer = state.focus.renderer
+    images, theta = render_random(renderer, SamplingLaws(), BATCH, generator(7))
+    images[:, :, 10:20, 8:16] = 0.5  # an occluder
+    return Targets(images, renderer(theta).landmarks)
+
+
+@pytest.fixture
+def elsewhere(state, monkeypatch) -> Rendering:
+    """What the refinement is made to answer: the mean face, 2 px to the right."""
+    theta = state.focus.scales.vectors()[0].expand(BATCH, -1).clone()
+    theta[:, -3] += 15.0
+    rendering = state.focus.renderer(theta)
+    monkeypatch.setattr(em, "refine_own", lambda *_: Refined(theta, rendering, rendering.mask))
+    return rendering
+
+
+def made_up(image: torch.Tensor, mask: torch.Tensor) -> Rendering:
+    """A rendering of which only picture and region matter."""
+    count, _, height, width = image.shape
+    return Rendering(
+        image=image,
+        mask=mask,
+        depth=torch.zeros(count, 1, height, width),
+        landmarks=torch.zeros(count, 68, 2),
+        triangle_ids=torch.zeros(count, height, width, dtype=torch.long),
+        vertices=torch.zeros(count, 3, 3),
+        vertices_screen=torch.zeros(count, 3, 3),
+    )
+
+
+def black(size: int = 4) -> Targets:
+    return Targets(torch.zeros(1, 3, size, size), torch.zeros(1, 68, 2))
+
+
+def poisoned(batch: Targets) -> Targets:
+    images = batch.images.clone()
+    images[2, 1, 16, 16] = torch.nan
+    return batch._replace(images=images)
+
+
+def kept(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return copy.deepcopy(network.state_dict())
+
+
+def changed(network: torch.nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
+    """Names of the parameters and buffers that are no longer what they were."""
+    return {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+
+
+def one_pass_of(state: TrainState, batch: Targets) -> Rendering:
+    state.focus.autoencoder.eval()
+    with torch.no_grad():
+        return state.focus.autoencoder(batch.images).rendering
+
+
+@pytest.mark.parametrize(
+    ("factor", "threshold"),
+    [
+        (2.0, 0.1),  # inside the bounds: twice the median 0.05
+        (1.0, 0.08),  # the lower bound
+        (10.0, 0.3),  # the upper bound
+    ],
+)
+@pytest.mark.parametrize("squared", [False, True])
+def test_the_area_weight_is_eta_nbr_times_f_times_the_cost_of_the_threshold(factor, threshold, squared):
+    image = torch.full((1, 3, 4, 4), 0.9)  # nothing outside the region counts
+    image[0, :, 1, :3] = 0.0
+    image[0, 0, 1, :3] = torch.tensor([0.2, 0.02, 0.05])
+    mask = torch.zeros(1, 1, 4, 4)
+    mask[0, 0, 1, :3] = 1
+    settings = EmSettings(
+        segmentation=SegmentationWeights(eta_nbr=7.0, neighbor_window=1, neighbor_squared=squared),
+        calibration=AreaCalibration(factor=factor, low=0.08, high=0.3),
+    )
+    expected = 7.0 * 3 / 16 * (threshold**2 if squared else threshold)
+    assert calibrated_area_weight(black(), made_up(image, mask), settings) == pytest.approx(expected, rel=1e-5)
+
+
+def one_bright_pixel() -> tuple[Targets, torch.Tensor]:
+    """A target that is black but for one pixel, and that pixel as the region."""
+    targets, mask = black(), torch.zeros(1, 1, 4, 4)
+    targets.images[0, :, 2, 2] = 0.5
+    mask[0, 0, 2, 2] = 1
+    return targets, mask
+
+
+@pytest.mark.parametrize(("window", "threshold"), [(1, 0.3), (3, 0.08)])
+def test_the_calibration_looks_as_far_around_as_the_neighbour_loss(window, threshold):
+    targets, mask = one_bright_pixel()
+    shifted = made_up(targets.images.roll(1, 3), mask)
+    settings = EmSettings(
+        segmentation=SegmentationWeights(neighbor_window=window, neighbor_squared=False), calibration=AreaCalibration()
+    )
+    assert calibrated_area_weight(targets, shifted, settings) == pytest.approx(15 / 16 * threshold, rel=1e-5)
+
+
+@pytest.mark.parametrize(("centre", "threshold"), [("target", 0.3), ("rendering", 0.08)])
+def test_the_calibration_takes_the_centre_of_the_neighbour_loss(centre, threshold):
+    targets, mask = one_bright_pixel()
+    nothing = made_up(torch.zeros(1, 3, 4, 4), mask)  # a black pixel has black neighbours in the target
+    settings = EmSettings(segmentation=SegmentationWeights(neighbor_centre=centre, neighbor_squared=False))
+    assert calibrated_area_weight(targets, nothing, settings) == pytest.approx(15 / 16 * threshold, rel=1e-5)
+
+
+def test_where_no_face_is_rendered_the_configured_area_weight_stays():
+    settings = EmSettings(segmentation=SegmentationWeights(eta_area=0.7), calibration=AreaCalibration())
+    nobody = made_up(torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 4, 4))
+    assert calibrated_area_weight(black(), nobody, settings) == 0.7
+
+
+@pytest.mark.parametrize(("known", "share_of_measured"), [(None, 1.0), (2.0, 0.25)])
+def test_a_step_of_s_moves_the_area_weight_by_the_rate_and_uses_it(state, batch, known, share_of_measured):
+    settings = EmSettings(calibration=AreaCalibration(rate=0.25))
+    measured = calibrated_area_weight(batch, one_pass_of(state, batch), settings)
+    state.area_weight = known
+    _, metrics = segmentation_step(state, batch, OF_S, settings, OPTIMIZER)
+    expected = share_of_measured * measured + (1 - share_of_measured) * (known or 0.0)
+    assert state.area_weight == pytest.approx(expected)
+    parts = metrics.losses
+    total = 15 * parts["nbr"] + 3 * parts["dist"] + expected * parts["area"] + 2.5 * parts["presv"] + 10 * parts["bin"]
+    assert parts["total"] == pytest.approx(total, rel=1e-4)
+
+
+def test_with_refinement_the_area_weight_follows_the_refined_fit(state, batch, elsewhere):
+    settings = REFINED.model_copy(update={"calibration": AreaCalibration()})
+    of_one_pass = calibrated_area_weight(batch, one_pass_of(state, batch), settings)
+    segmentation_step(state, batch, OF_S, settings, OPTIMIZER)
+    assert state.area_weight == pytest.approx(calibrated_area_weight(batch, elsewhere, settings))
+    assert state.area_weight != pytest.approx(of_one_pass, rel=1e-3)
+
+
+def test_without_calibration_the_area_weight_is_the_configured_one_until_it_was_recalibrated(state, batch):
+    settings = EmSettings(segmentation=SegmentationWeights(eta_nbr=0, eta_dist=0, eta_presv=0, eta_bin=0, eta_area=0.5))
+    _, metrics = segmentation_step(state, batch, OF_S, settings, OPTIMIZER)
+    assert state.area_weight is None
+    assert metrics.losses["total"] == pytest.approx(0.5 * metrics.losses["area"])
+    state.area_weight = 3.0
+    _, metrics = segmentation_step(state, batch, OF_S, settings, OPTIMIZER)
+    assert metrics.losses["total"] == pytest.approx(3.0 * metrics.losses["area"])
+    assert state.area_weight == 3.0
+
+
+def test_a_skipped_step_of_s_moves_neither_the_area_weight_nor_the_network(state, batch):
+    state.area_weight = 2.0
+    before = kept(state.focus.segmenter)
+    settings = EmSettings(calibration=AreaCalibration(rate=0.25))
+    _, metrics = segmentation_step(state, poisoned(batch), OF_S, settings, OPTIMIZER)
+    assert metrics.skipped
+    assert state.area_weight == 2.0
+    assert changed(state.focus.segmenter, before) == set()
+
+
+def test_s_sees_one_pass_and_refined_renderings_in_turns():
+    mask = torch.ones(4, 1, 2, 2)
+    one_pass, refined = (
+        made_up(0.1 * mask.expand(-1, 3, -1, -1), mask),
+        made_up(torch.full((4, 3, 2, 2), 0.7), 0 * mask),
+    )
+    seen = in_turns(one_pass, refined)
+    assert seen.image[:, 0, 0, 0].tolist() == pytest.approx([0.1, 0.7, 0.1, 0.7])
+    assert seen.mask[:, 0, 0, 0].tolist() == [1, 0, 1, 0]
+
+
+class Watched:
+    """What a step of S hands to its segmenter and to its losses."""
+
+    def __init__(self, state: TrainState, monkeypatch: pytest.MonkeyPatch):
+        self.rendered = self.compared = self.mask = self.region = None
+        state.focus.segmenter.register_forward_pre_hook(self.see)
+        self.genuine = em.segmentation_terms
+        monkeypatch.setattr(em, "segmentation_terms", self.compare)
+
+    def see(self, _: torch.nn.Module, inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+        self.rendered = inputs[0]
+
+    def compare(self, focus, batch, rendering, mask, region, weights):
+        self.compared, self.mask, self.region = rendering, mask, region
+        return self.genuine(focus, batch, rendering, mask, region, weights)
+
+
+def test_with_refinement_s_is_compared_with_it_and_only_where_both_renderings_are(state, batch, elsewhere, monkeypatch):
+    one_pass = one_pass_of(state, batch)
+    both = one_pass.mask * elsewhere.mask
+    assert 0 < both.sum() < min(one_pass.mask.sum(), elsewhere.mask.sum())
+    watched = Watched(state, monkeypatch)
+    _, metrics = segmentation_step(state, batch, OF_S, REFINED, OPTIMIZER)
+    assert watched.compared is elsewhere
+    assert torch.equal(watched.rendered[::2], one_pass.image[::2])
+    assert torch.equal(watched.rendered[1::2], elsewhere.image[1::2])
+    assert torch.equal(watched.region[::2], both[::2])
+    assert torch.equal(watched.region[1::2], elsewhere.mask[1::2])
+    assert torch.equal(watched.mask > 0, watched.region > 0)
+    assert metrics.mask_mean == pytest.approx(float((watched.mask.sum() / watched.region.sum()).detach()))
+
+
+def test_without_refinement_s_sees_and_is_compared_with_the_one_pass_rendering(state, batch, monkeypatch):
+    def never(*_):
+        raise AssertionError("the paper's S knows of no refinement")
+
+    monkeypatch.setattr(em, "refine_own", never)
+    one_pass = one_pass_of(state, batch)
+    watched = Watched(state, monkeypatch)
+    segmentation_step(state, batch, OF_S, EmSettings(), OPTIMIZER)
+    assert torch.equal(watched.rendered, one_pass.image)
+    assert torch.equal(watched.compared.image, one_pass.image)
+    assert torch.equal(watched.region, one_pass.mask)
+
+
+@pytest.mark.parametrize("settings", [EmSettings(), REFINED], ids=["one_pass", "refined"])
+def test_a_step_of_s_trains_s_once_and_leaves_r_as_it_was(state, batch, settings):
+    encoder, segmenter = kept(state.focus.encoder), kept(state.focus.segmenter)
+    segmentation_step(state, batch, OF_S, settings, OPTIMIZER)
+    assert changed(state.focus.encoder, encoder) == set()
+    assert {"last.weight", "down.0.0.weight", "down.0.1.running_mean"} <= changed(state.focus.segmenter, segmenter)
+    assert (
+        state.focus.segmenter.state_dict()["down.0.1.num_batches_tracked"] == 1
+    )  # the refinement's looks do not count
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_a_step_of_r_trains_r_once_and_leaves_s_as_it_was(state, batch, detach):
+    encoder, segmenter = kept(state.focus.encoder), kept(state.focus.segmenter)
+    settings = EmSettings(reconstruction=ReconstructionWeights(detach_mask=detach))
+    reconstruction_step(state, batch, OF_R, settings, OPTIMIZER)
+    assert changed(state.focus.segmenter, segmenter) == set()
+    assert all(parameter.grad is None for parameter in state.focus.segmenter.parameters())
+    assert {"head.weight", "stem.0.weight", "stem.1.running_mean"} <= changed(state.focus.encoder, encoder)
+    assert state.focus.encoder.state_dict()["stem.1.num_batches_tracked"] == 1
+
+
+def test_s_learns_again_after_a_step_of_r(state, batch):
+    reconstruction_step(state, batch, OF_R, EmSettings(), OPTIMIZER)
+    before = kept(state.focus.segmenter)
+    segmentation_step(state, batch, OF_S, EmSettings(), OPTIMIZER)
+    assert "last.weight" in changed(state.focus.segmenter, before)
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_the_pixel_loss_reaches_r_through_the_mask_only_where_it_is_not_detached(state, batch, detach, monkeypatch):
+    focus, found = state.focus, {}
+    bias = focus.encoder.head.bias
+    with torch.no_grad():
+        focus.segmenter.last.weight.mul_(300.0)  # masks that differ from pixel to pixel
+
+    def gradient(state, position, network, settings, total, buffers) -> bool:
+        (found["gradient"],) = torch.autograd.grad(total, bias)
+        return True
+
+    monkeypatch.setattr(em, "descend", gradient)
+    only_pixel = ReconstructionWeights(lambda_per=0, lambda_lm=0, lambda_reg=0, detach_mask=detach)
+    reconstruction_step(state, batch, OF_R, EmSettings(reconstruction=only_pixel), OPTIMIZER)
+
+    rendering = focus.autoencoder(batch.images).rendering
+    mask = focus.mask(batch.images, rendering)
+    constant, through_mask = (
+        torch.autograd.grad(0.5 * losses.pixel(batch.images, rendering.image, m), bias, retain_graph=True)[0]
+        for m in (mask.detach(), mask)
+    )
+    assert (constant - through_mask).abs().max() > 1e-2 * constant.abs().max()
+    torch.testing.assert_close(found["gradient"], constant if detach else through_mask)
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_the_area_alone_moves_r_only_where_the_mask_is_not_detached(state, batch, detach):
+    only_area = ReconstructionWeights(
+        lambda_pixel=0, lambda_per=0, lambda_lm=0, lambda_reg=0, lambda_area=0.06, detach_mask=detach
+    )
+    before = kept(state.focus.encoder)
+    reconstruction_step(state, batch, OF_R, EmSettings(reconstruction=only_area), OPTIMIZER)
+    parameters = {name for name, _ in state.focus.encoder.named_parameters()}
+    moved = changed(state.focus.encoder, before) & parameters
+    assert ("head.bias" in moved) is not detach
+    assert (moved == set()) is detach
+
+
+def test_recalibration_forgets_the_old_area_weight_and_measures_the_compared_rendering(state, batch, elsewhere):
+    state.area_weight = 123.0
+    recalibrate(state, batch, REFINED)
+    assert state.area_weight == calibrated_area_weight(batch, elsewhere, REFINED)
+    one_pass = calibrated_area_weight(batch, one_pass_of(state, batch), REFINED)
+    assert state.area_weight != pytest.approx(one_pass, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "perceptual", "symbols"),
+    [
+        ({}, True, {"nbr", "area", "bin", "dist", "presv"}),
+        ({"eta_dist": 0}, True, {"nbr", "area", "bin", "presv"}),
+        ({"eta_presv": 0}, True, {"nbr", "area", "bin", "dist"}),
+        ({"eta_dist": 0, "eta_presv": 0}, True, {"nbr", "area", "bin"}),
+        ({}, False, {"nbr", "area", "bin"}),
+    ],
+)
+def test_terms_that_look_through_f_are_left_out_without_weight_or_without_f(state, batch, weights, perceptual, symbols):
+    if not perceptual:
+        state.focus.perceptual = None
+    rendering = one_pass_of(state, batch)
+    terms = segmentation_terms(
+        state.focus, batch, rendering, 0.5 * rendering.mask, rendering.mask, SegmentationWeights(**weights)
+    )
+    assert set(terms) == symbols
+
+
+def test_every_option_of_the_weights_reaches_its_loss(state, batch):
+    rendering = one_pass_of(state, batch)
+    region = rendering.mask
+    mask = region * (0.3 + 0.4 * batch.images[:, :1])
+    weights = SegmentationWeights(
+        neighbor_window=5,
+        neighbor_squared=False,
+        neighbor_centre="rendering",
+        neighbor_premultiplied=True,
+        neighbor_normalise="mask",
+        neighbor_border="drop",
+        area_form="release",
+        binary_form="release",
+        binary_region_only=True,
+        width_normalised=True,
+    )
+    terms = segmentation_terms(state.focus, batch, rendering, mask, region, weights)
+    target, drawn, shallow = batch.images, rendering.image, state.focus.perceptual.shallow
+    seen, explained, whole = (shallow(images, batch.landmarks) for images in (target * mask, drawn * mask, target))
+    expected = {
+        "nbr": losses.neighbor(
+            target, drawn, mask, window=5, squared=False, centre="rendering", premultiplied=True, normalise="mask",
+            border="drop",
+        ),
+        "area": losses.area(mask, region, form="release"),
+        "bin": losses.binary(mask, region, form="release"),
+        "dist": losses.dist(seen, explained, width_normalised=True),
+        "presv": losses.presv(seen, whole, width_normalised=True),
+    }  # fmt: skip
+    paper = segmentation_terms(state.focus, batch, rendering, mask, region, SegmentationWeights())
+    for symbol, value in expected.items():
+        torch.testing.assert_close(terms[symbol], value)
+        assert terms[symbol] != pytest.approx(float(paper[symbol]), rel=1e-3), symbol

@@ -1,0 +1,61 @@
+"""Photographs are trained on from the shipped model, and a run knows its own photographs again."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from focus_ray import model, presets
+from focus_ray.config import RunConfig
+from focus_ray.data.synthetic_folder import write_folder
+from focus_ray.errors import CheckpointError, Interrupted
+from focus_ray.training.progress import Silent
+from focus_ray.training.run import train
+
+
+class StopAtOnce(Silent):
+    """Somebody who presses Ctrl-C after the first step."""
+
+    def step(self, record) -> None:
+        if record.step == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory, world_face) -> Path:
+    """A folder in the layout that `train --data` takes: three synthetic faces and their landmarks."""
+    folder = tmp_path_factory.mktemp("photographs") / "set"
+    write_folder(folder, n=3, seed=1, size=96, world=world_face)
+    return folder
+
+
+@pytest.fixture
+def config() -> RunConfig:
+    short = ["schedule={cycles: 1, seg_steps: 1, face_steps: 2}", "batch_size=3", "cadence.checkpoint=1"]
+    return presets.load("adapt", None, short)
+
+
+def test_the_shipped_model_adapts_to_a_folder(config, photographs, tmp_path):
+    metrics = train(config, tmp_path / "run", data=photographs)
+    start, end = metrics["evaluations"][0]["photos"], metrics["evaluations"][-1]["photos"]
+    assert start["n"] == end["n"] == 3
+    assert end["landmark_px"] != start["landmark_px"]
+    assert metrics["heldout"] == {}
+    adapted, shipped = model.load(tmp_path / "run" / "model"), model.load()
+    assert adapted.settings == shipped.settings
+    assert adapted.version != shipped.version
+    assert adapted.focus.face_model.digest == shipped.focus.face_model.digest
+
+
+def test_other_photographs_than_the_runs_own_are_refused(config, photographs, tmp_path):
+    mine = shutil.copytree(photographs, tmp_path / "mine")
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "run", data=mine, progress=StopAtOnce())
+    picture = mine / "images" / "000001.png"
+    Image.fromarray(np.asarray(Image.open(picture))[:, ::-1]).save(picture)
+    with pytest.raises(CheckpointError, match="other photographs"):
+        train(None, tmp_path / "run", resume=True)
