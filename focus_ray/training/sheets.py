@@ -15,7 +15,7 @@ ROWS = 8
 
 @torch.no_grad()
 def write_sheet(path: Path, focus: Focus, faces: Faces, config: RunConfig) -> None:
-    """Rows of target | reconstruction | composite | preliminary mask | mask | true mask, one face each."""
+    """Rows of target | reconstruction | composite | preliminary mask M_pre | mask | true mask, one face each."""
     focus.eval()
     batch = faces.batch(range(ROWS))
     _, rendering = focus.autoencoder(batch.images)
@@ -25,7 +25,7 @@ def write_sheet(path: Path, focus: Focus, faces: Faces, config: RunConfig) -> No
         "target": batch.images,
         "reconstruction": rendering.image.clamp(0, 1),
         "composite": torch.where(rendering.mask > 0, rendering.image, batch.images).clamp(0, 1),
-        f"preliminary mask (xi {xi:g})": losses.preliminary_mask(batch.images, rendering.image, rendering.mask, xi),
+        f"M_pre, xi {xi:g}": losses.preliminary_mask(batch.images, rendering.image, rendering.mask, xi),
         "mask": mask,
         "masked target": batch.images * (mask > 0.5),
     }
