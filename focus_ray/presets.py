@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from focus_ray import model as models
 from focus_ray.config import (
     Cadence,
     DataSettings,
@@ -194,7 +195,8 @@ PRESETS: dict[str, Callable[[], RunConfig]] = {
 def load(name: str, file: Path | None = None, assignments: list[str] | None = None) -> RunConfig:
     """The preset `name`, with the keys of a YAML file and then the `a.b=v` assignments laid over it.
 
-    Raises ConfigError for an unknown preset, an unknown key or a value that does not fit.
+    A run that starts from a model has that model's networks. Raises ConfigError for an unknown preset, an unknown key
+    or a value that does not fit, CheckpointError where that model cannot be read.
     """
     if name not in PRESETS:
         raise ConfigError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}")
@@ -205,4 +207,6 @@ def load(name: str, file: Path | None = None, assignments: list[str] | None = No
         config = override(config, tree, str(file))
     for assignment in assignments or []:
         config = override(config, parse_assignment(assignment), f"--set {assignment}")
+    if config.start_from is not None and config.model == PRESETS[name]().model:  # nobody asked for other networks
+        config = config.model_copy(update={"model": models.load(config.start_from).settings})
     return config

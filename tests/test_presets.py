@@ -239,4 +239,4 @@ def test_every_phase_takes_a_step(name, of_r, toy_model, recogniser):
 
 
 def test_adaptation_goes_on_with_the_networks_of_the_shipped_model():
-    assert presets.adapt().model == model.load().settings
+    assert presets.load("adapt").model == model.load().settings
