@@ -102,8 +102,8 @@ def embedded() -> RunConfig:
     What it changes, and why:
 
     * A warm-up on renders of the model, parameters known. Without it a short run learns no identity at all.
-    * F is a frozen copy of the warm-up encoder, which costs no training of its own; benchmarks/perceptual.py measures
-      how well it tells occluders from faces.
+    * F is a frozen copy of the warm-up encoder, which costs no training of its own. It is a weak F: its shallow map
+      tells outliers from face less well than the colour residual does (benchmarks/perceptual.py).
     * Colour distances are not squared, in L_nbr (Eq. 1) and in L_pixel (Eq. 5), as in the released code: short training
       then is not ruled by its largest errors.
     * xi (Eq. 10) falls from 0.3 to 0.1, where the segmenter learns its masks too: at this size and quality of fit the
