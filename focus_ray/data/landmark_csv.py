@@ -1,6 +1,7 @@
 """Landmark files: a line a picture, its name and 136 numbers x0, y0, ..., x67, y67 in px of the upright picture."""
 
 import csv
+import io
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -8,16 +9,21 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Float
 
+from focus_ray.data.image_file import printable
 from focus_ray.errors import LandmarkError
+from focus_ray.storage import atomic
 
 POINTS = 68
 _NUMBERS = 2 * POINTS
+_ESCAPED = "surrogateescape"  # file names are bytes, not always UTF-8
+_SHOWN = 80  # letters of a name or value in a message
 
 
 def read_landmarks(path: str | Path) -> dict[str, Float[np.ndarray, "68 2"]]:
     """The landmarks of each picture, by the file name that stands in the first column (relative, in POSIX form).
 
-    Numbers may be floats. A first line without numbers is taken as a header, empty lines are skipped.
+    Numbers may be floats, names need not be UTF-8. A first line without numbers is taken as a header, empty lines are
+    skipped.
     Raises LandmarkError, naming the line, for another count of numbers, a value that is no finite number, a name that
     stands there twice or points out of the folder; and for a file that is missing, empty or no text.
     """
@@ -27,8 +33,8 @@ def read_landmarks(path: str | Path) -> dict[str, Float[np.ndarray, "68 2"]]:
         where = f"{path}, line {line}"
         name = _relative_name(fields[0], where)
         if name in lines:
-            raise LandmarkError(f"{where}: {name} already stands in line {lines[name]}; keep one of them")
-        found[name] = _points(fields[1:], f"{where} ({name})")
+            raise LandmarkError(f"{where}: {_shown(name)} already stands in line {lines[name]}; keep one of them")
+        found[name] = _points(fields[1:], f"{where} ({_shown(name)})")
         lines[name] = line
     if not found:
         raise LandmarkError(f"{path}: no landmarks in the file; each line is a file name and {_NUMBERS} numbers")
@@ -36,26 +42,32 @@ def read_landmarks(path: str | Path) -> dict[str, Float[np.ndarray, "68 2"]]:
 
 
 def write_landmarks(path: str | Path, landmarks: Mapping[str, Float[np.ndarray, "68 2"]]) -> None:
-    """Write the layout that read_landmarks reads, with two decimals (0.01 px is finer than any detector)."""
-    with Path(path).open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        for name, points in landmarks.items():
-            writer.writerow([name, *(f"{value:.2f}" for value in np.asarray(points).reshape(-1))])
+    """Write the layout that read_landmarks reads, with two decimals (0.01 px is finer than any detector).
+
+    The file appears whole or not at all. Raises StorageError where the disk refuses.
+    """
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    for name, points in landmarks.items():
+        writer.writerow([name, *(f"{value:.2f}" for value in np.asarray(points).reshape(-1))])
+    atomic.write_file(Path(path), stream.getvalue().encode("utf-8", _ESCAPED))
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream)
-            first = True
-            for fields in reader:
-                blank = not any(field.strip() for field in fields)
-                if not blank and not (first and _is_header(fields)):
-                    yield reader.line_num, fields
-                first = first and blank
+        text = path.read_bytes().decode("utf-8-sig", _ESCAPED)
+        if "\0" in text:
+            raise ValueError("it holds zero bytes")
+        reader = csv.reader(io.StringIO(text, newline=""))
+        first = True
+        for fields in reader:
+            blank = not any(field.strip() for field in fields)
+            if not blank and not (first and _is_header(fields)):
+                yield reader.line_num, fields
+            first = first and blank
     except FileNotFoundError:
         raise LandmarkError(f"{path}: there is no such landmark file; check the path") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise LandmarkError(f"{path}: the landmark file cannot be read as text ({error}); write it as CSV") from None
 
 
@@ -74,18 +86,26 @@ def _is_number(text: str) -> bool:
 def _relative_name(text: str, where: str) -> str:
     name = PurePosixPath(text.strip().replace("\\", "/"))
     if not name.parts or name.is_absolute() or ".." in name.parts:
-        raise LandmarkError(f"{where}: {text!r} is no file name inside the folder; write it relative to the folder")
+        raise LandmarkError(
+            f"{where}: {_shown(text)!r} is no file name inside the folder; write it relative to the folder"
+        )
     return str(name)
+
+
+def _shown(text: str) -> str:
+    """As it may stand in a message."""
+    return printable(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
 def _points(fields: list[str], where: str) -> Float[np.ndarray, "68 2"]:
     if len(fields) != _NUMBERS:
         raise LandmarkError(
-            f"{where}: {len(fields)} numbers instead of {_NUMBERS}; give 68 points as x0, y0, ..., x67, y67"
+            f"{where}: {len(fields)} numbers instead of {_NUMBERS}; "
+            "give 68 points as x0, y0, ..., x67, y67, separated by commas"
         )
     for column, field in enumerate(fields, start=2):
         if not _is_number(field) or not math.isfinite(float(field)):
             raise LandmarkError(
-                f"{where}: column {column} holds {field.strip()!r}, which is no finite number; correct it"
+                f"{where}: column {column} holds {_shown(field.strip())!r}, which is no finite number; correct it"
             )
     return np.array([float(field) for field in fields]).reshape(POINTS, 2)

@@ -13,8 +13,9 @@ from jaxtyping import Float, UInt8
 from focus_ray.data import augment
 from focus_ray.data.align import Crop, align, as_float, compose
 from focus_ray.data.augment import AugmentSettings
-from focus_ray.data.image_file import DEFAULT_LIMITS, ImageLimits, read_image
+from focus_ray.data.image_file import DEFAULT_LIMITS, ImageLimits, printable, read_image
 from focus_ray.data.landmark_csv import read_landmarks
+from focus_ray.data.landmarks import checked_landmarks
 from focus_ray.data.sample import Batch
 from focus_ray.errors import DataError, ImageError, LandmarkError
 from focus_ray.focus.landmarks import five_points
@@ -59,11 +60,22 @@ class PhotoFolder:
         for name in self._landmarks:
             self._try(name)
         if not self.names:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in self.skipped.items())
-            raise DataError(f"{self.folder}: no photograph can be used ({reasons}); first: {self.messages[0]}")
+            raise DataError(f"{self.folder}: no photograph can be used ({self._reasons}); first: {self.messages[0]}")
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def left_out(self) -> str | None:
+        """How many photographs of the landmark file are in use, and why not the others; None where all are."""
+        if not self.skipped:
+            return None
+        used = f"{len(self)} of {len(self._landmarks)} photographs are in use"
+        return f"{used}: {self._reasons}; first: {self.messages[0]}"
+
+    @property
+    def _reasons(self) -> str:
+        return ", ".join(f"{count} {reason}" for reason, count in self.skipped.items())
 
     @property
     def digest(self) -> str:
@@ -112,10 +124,11 @@ class PhotoFolder:
             face = self._face(name)
         except (ImageError, LandmarkError) as error:
             self.skipped[self._reason(name, error)] += 1
-            self.messages.append(str(error))
+            unnamed = isinstance(error, LandmarkError)
+            self.messages.append(f"{printable(self.folder / name)}: {error}" if unnamed else str(error))
         else:
             self.names.append(name)
-            for content in (name.encode(), face.landmarks.tobytes(), face.image.tobytes()):
+            for content in (name.encode(errors="surrogateescape"), face.landmarks.tobytes(), face.image.tobytes()):
                 self._seen.update(content)
 
     def _reason(self, name: str, error: DataError) -> str:
@@ -126,9 +139,10 @@ class PhotoFolder:
     def _face(self, name: str) -> "_Face":
         if name in self._kept:
             return self._kept[name]
-        points = self._landmarks[name]
+        image = read_image(self.folder / name, self.limits)
+        points = checked_landmarks(self._landmarks[name], *image.shape[:2])
         crop = align(five_points(torch.from_numpy(points)).numpy(), self.image_size)
-        face = _surroundings(read_image(self.folder / name, self.limits), points, crop)
+        face = _surroundings(image, points, crop)
         if face.image.nbytes <= self._room:
             self._room -= face.image.nbytes
             self._kept[name] = face

@@ -6,11 +6,14 @@
     truth.npz           theta [N,257], vertices [N,V,3] mm, landmarks_true [N,68,2] px, families [N],
                         unseen_families, region [N,H,W] as bits (np.packbits over each picture)
 
-Everything but images and landmarks may be missing when a folder is read. The arrays hold numbers and fixed-width
-text only: nothing is unpickled.
+Everything but images and landmarks may be missing when a folder is read; `evaluate folder` needs the masks too. The
+rows of the arrays are the lines of landmarks.csv. They hold numbers and fixed-width text only: nothing is unpickled.
 """
 
+import lzma
+import math
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from focus_ray.data.image_file import read_image
+from focus_ray.data.image_file import printable, read_image
 from focus_ray.data.landmark_csv import read_landmarks, write_landmarks
 from focus_ray.data.sample import Batch
 from focus_ray.data.synthetic import Split, SyntheticConfig, SyntheticFaces
@@ -37,6 +40,34 @@ WORLD_MODES = (120, 80, 120)
 _WRITTEN_AT_ONCE = 32
 _WHITE = 255
 _THRESHOLD = 127  # of a mask's 8 bits: above is visible
+
+# The arrays of truth.npz: the kinds of type they may have, and their shape with N pictures; None is any length.
+_NUMBERS, _TEXT, _BITS = "fiu", "U", "u"
+_TRUTH_ARRAYS: dict[str, tuple[str, tuple[str | int | None, ...]]] = {
+    "theta": (_NUMBERS, ("N", N_PARAMETERS)),
+    "vertices": (_NUMBERS, ("N", None, 3)),
+    "landmarks_true": (_NUMBERS, ("N", 68, 2)),
+    "families": (_TEXT, ("N",)),
+    "unseen_families": (_TEXT, (None,)),
+    "region": (_BITS, ("N", None)),
+}
+_NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+# What zipfile and the parser of npy headers raise for damaged files.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    OverflowError,
+    SyntaxError,
+    NotImplementedError,  # a way to compress that zipfile lacks
+    RuntimeError,  # encrypted
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 Progress = Callable[[int, int], object]
 
@@ -98,7 +129,7 @@ class FolderFaces:
         self.folder = folder
         self.image_size = image_size
         self._landmarks = read_landmarks(_existing(folder, LANDMARKS))
-        self.names = sorted(self._landmarks)
+        self.names = list(self._landmarks)  # the order of the truth's rows
         self._has_masks = (folder / MASKS).is_dir()
         self._truth = _read_truth(folder / TRUTH, len(self.names)) if (folder / TRUTH).exists() else {}
         for name in self.names:
@@ -113,7 +144,7 @@ class FolderFaces:
         return tuple(str(name) for name in self._truth.get("unseen_families", ()))
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The pictures with these numbers, in the order of their names."""
+        """The pictures with these numbers, which are lines of landmarks.csv."""
         names = [self.names[index] for index in indices]
         pictures = [self._picture(name) for name in names]
         sizes = {picture.shape[:2] for picture in pictures}
@@ -224,29 +255,49 @@ def _truth(batch: Batch) -> dict[str, np.ndarray]:
 
 
 def _read_truth(path: Path, n: int) -> dict[str, np.ndarray]:
-    """The arrays of truth.npz, checked. Raises DataError."""
+    """The known arrays of truth.npz, checked before anything of their size is allocated. Raises DataError."""
+    truth: dict[str, np.ndarray] = {}
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            truth = {key: stored[key] for key in stored.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(path) as archive:
+            for key in _TRUTH_ARRAYS:
+                if f"{key}.npy" in archive.namelist():
+                    truth[key] = _truth_array(archive, path, key, n)
+    except _DAMAGE as error:
+        reason = printable(" ".join(str(error).split()) or type(error).__name__)
         raise DataError(
-            f"{path}: the truth cannot be read ({error}); synthesize the folder again, or remove it"
+            f"{path}: the truth cannot be read ({reason}); synthesize the folder again, or remove it"
         ) from None
-    shapes = {"theta": (n, N_PARAMETERS), "landmarks_true": (n, 68, 2), "families": (n,)}
-    for key, values in truth.items():
-        _check_truth(path, key, values, shapes.get(key, (n, *values.shape[1:])))
     return truth
 
 
-def _check_truth(path: Path, key: str, values: np.ndarray, expected: tuple[int, ...]) -> None:
-    if key != "unseen_families" and values.shape != expected:
-        raise DataError(
-            f"{path}: {key} has shape {values.shape} instead of {expected}; one row for each line of {LANDMARKS}"
-        )
-    if key == "vertices" and values.shape[2:] != (3,):
-        raise DataError(f"{path}: vertices has shape {values.shape} instead of [N, V, 3]; synthesize the folder again")
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
+def _truth_array(archive: zipfile.ZipFile, path: Path, key: str, n: int) -> np.ndarray:
+    """One array. Raises DataError for another shape and for values that are not finite, ValueError for damage."""
+    with archive.open(f"{key}.npy") as stream:
+        shape, fortran, dtype = _NPY_HEADERS[np.lib.format.read_magic(stream)](stream)
+        _check_header(path, key, shape, dtype, n)
+        size = math.prod(shape) * dtype.itemsize
+        content = stream.read(size + 1)  # grows with what is there, whatever the header says; the end checks the sum
+    if len(content) != size:
+        raise ValueError(f"{key} is not as long as its header says")
+    values = np.frombuffer(content, dtype, math.prod(shape)).reshape(shape, order="F" if fortran else "C")
+    if dtype.kind not in _NUMBERS or key == "region":
+        return values
+    with np.errstate(over="ignore"):
+        numbers = values.astype(np.float32)
+    if not np.isfinite(numbers).all():
         raise DataError(f"{path}: {key} holds values that are not finite; synthesize the folder again")
+    return numbers
+
+
+def _check_header(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype, n: int) -> None:
+    kinds, lengths = _TRUTH_ARRAYS[key]
+    if dtype.kind not in kinds or (key == "region" and dtype.itemsize != 1):
+        raise ValueError(f"{key} holds values of type {dtype}")
+    expected = [n if length == "N" else length for length in lengths]
+    fits = len(shape) == len(expected) and all(b in (None, a) and a >= 0 for a, b in zip(shape, expected, strict=True))
+    if not fits:
+        wanted = ", ".join("any" if length is None else str(length) for length in expected)
+        raise DataError(f"{path}: {key} has shape {shape} instead of ({wanted}); one row for each line of {LANDMARKS}")
 
 
 def _existing(folder: Path, name: str) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 from focus_ray import model as models
 from focus_ray.data.synthetic_folder import read_folder
-from focus_ray.errors import FaceModelError
+from focus_ray.errors import DataError, FaceModelError
 from focus_ray.storage import atomic
 from focus_ray.training import scoring
 
@@ -24,12 +24,15 @@ def evaluate_folder(
     """Figures per subset with the keys of `heldout.focus`, and beside them those of an all-ones mask and the mean face.
 
     With `refine_steps` the refined variants are scored too. Writes JSON to `out` if given.
-    Raises DataError for a folder of another layout, CheckpointError for a damaged model, FaceModelError where the
-    folder's true vertices belong to another mesh.
+    Raises DataError for a folder of another layout or without masks, CheckpointError for a damaged model,
+    FaceModelError where the folder's true vertices belong to another mesh.
     """
     bundle = models.load(model)
     faces = read_folder(folder, image_size=bundle.image_size)
-    true_vertices = faces.batch([0]).vertices
+    first = faces.batch([0])
+    if first.masks is None:
+        raise DataError(f"{folder}: there are no masks to score against; give masks/ with a PNG for each picture")
+    true_vertices = first.vertices
     ours = bundle.focus.face_model.n_vertices
     if true_vertices is not None and true_vertices.shape[1] != ours:
         raise FaceModelError(

@@ -7,6 +7,7 @@ OUT/<file name>/face-0/ face.json overlay.png mask.png mesh.obj ...
 """
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from pydantic import BaseModel
 
 from focus_ray.data.image_file import is_picture, printable, read_image
 from focus_ray.data.landmark_csv import read_landmarks, write_landmarks
-from focus_ray.errors import ConfigError, DataError
+from focus_ray.errors import ConfigError, DataError, LandmarkError
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.face import mesh_file
 from focus_ray.focus.face_result import Face
@@ -31,11 +32,12 @@ from focus_ray.reconstruction.pictures import (
     seen_in_picture,
     shrunk,
 )
-from focus_ray.reconstruction.reconstructor import Box, Reconstructor, load
+from focus_ray.reconstruction.reconstructor import Box, Reconstructor, check_refine, checked_box, load
 from focus_ray.storage import atomic
 
 RESULTS, SHEET, LANDMARKS = "results.json", "contact_sheet.png", "landmarks.csv"
 _SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"}
+_LONGEST_NAME = 200  # bytes of a folder's name: file systems stop at 255, and a folder being written has a longer one
 
 Landmarks = dict[str, Float[np.ndarray, "68 2"]]
 
@@ -74,17 +76,22 @@ def reconstruct_paths(
 
     Pictures named in the `landmarks` file (by path inside their folder, or by file name) are aligned by it, a single
     picture by its `box`; in all others faces are detected. A picture that cannot be read is a result with status
-    error, one without a face has status no_face, and the run goes on.
-    Raises ConfigError for options that do not fit together, DataError where there is nothing to do, LandmarkError for a
-    malformed landmark file, CheckpointError for a damaged model, StorageError where the disk refuses.
+    error, one without a face has status no_face, and the run goes on. Earlier results of these pictures are replaced.
+    Raises ConfigError for options that do not fit together and where `out` holds something else, DataError where there
+    is nothing to do, LandmarkError for a landmark file that is malformed or names none of the pictures, CheckpointError
+    for a damaged model, StorageError where the disk refuses.
     """
     out = Path(out)
     _check_formats(formats)
+    check_refine(refine)
     inputs = _inputs([Path(path) for path in paths])
     if box is not None and len(inputs) != 1:
         raise ConfigError(f"a box was given for {len(inputs)} pictures; give it with a single picture")
+    box = None if box is None else checked_box(box)
     given = {} if landmarks is None else read_landmarks(landmarks)
-    _check_out(out, inputs)
+    if given and box is None:
+        _check_given(given, inputs)
+    _check_out(out, inputs, landmarks)
     reconstructor = model if isinstance(model, Reconstructor) else load(model)
     run = _Run(reconstructor, out, given, box, refine, tuple(formats))
     try:
@@ -131,12 +138,14 @@ class _Run:
         try:
             image = read_image(one.path)
             faces = self._faces(one, image)
-        except (DataError, MemoryError) as error:
+        except (ConfigError, DataError, MemoryError) as error:
             message = str(error) or "the picture does not fit into memory; scale it down"
         status: Literal["ok", "no_face", "error"] = "error" if message else ("ok" if faces else "no_face")
         if faces and image is not None:
             self._write_faces(one, image, faces)
             self.found.setdefault(one.name, np.array(faces[0].landmarks))
+        if not faces:
+            _remove_result(self.out / one.folder)
         if status == "no_face":
             message = "no face was found; give --landmarks or --box"
         folder = one.folder if faces else None
@@ -171,8 +180,10 @@ class _Run:
         atomic.write_file(self.out / RESULTS, json.dumps(rows, indent=1) + "\n")
         atomic.write_file(self.out / SHEET, self.sheet.png())
         if self.found:
+            write_landmarks(self.out / LANDMARKS, self.found)
+        else:
             with atomic.refusals(self.out / LANDMARKS):
-                write_landmarks(self.out / LANDMARKS, self.found)
+                (self.out / LANDMARKS).unlink(missing_ok=True)
 
 
 def _check_formats(formats: Sequence[str]) -> None:
@@ -185,10 +196,11 @@ def _inputs(paths: Sequence[Path]) -> list[_Input]:
     """The pictures, folders opened, each with a results folder of its own."""
     named: list[tuple[Path, str]] = []
     for path in paths:
-        if path.is_dir():
-            named += [(child, child.name) for child in sorted(path.iterdir()) if _looks_like_picture(child)]
-        else:
+        children = _children(path)
+        if children is None:
             named.append((path, path.name))
+        else:
+            named += [(child, child.name) for child in children if _looks_like_picture(child)]
     if not named:
         raise DataError(
             f"there are no pictures in {', '.join(printable(path) for path in paths)}; give JPEG, PNG, WebP or BMP"
@@ -197,15 +209,30 @@ def _inputs(paths: Sequence[Path]) -> list[_Input]:
     return [_Input(path, name, _free(printable(path.name), taken)) for path, name in named]
 
 
+def _children(path: Path) -> list[Path] | None:
+    """What lies in a folder; None for a file, and where that cannot be told: reading it then says why."""
+    try:
+        return sorted(path.iterdir()) if path.is_dir() else None
+    except OSError:
+        return None
+
+
 def _looks_like_picture(path: Path) -> bool:
     """By name or by content: a text file named .jpg is reported, a README is passed over."""
-    if not path.is_file() or path.name.startswith("."):
-        return False
+    try:
+        if not path.is_file() or path.name.startswith("."):
+            return False
+    except OSError:  # a folder without the right to enter it
+        return path.suffix.lower() in _SUFFIXES
     return path.suffix.lower() in _SUFFIXES or is_picture(path)
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """The name, with a number behind it where another picture has it already (also where only its case differs)."""
+    """The name, with a number behind it where another picture has it already (also where only its case differs).
+
+    A name that is too long for a folder is cut.
+    """
+    name = name.encode()[:_LONGEST_NAME].decode(errors="ignore")
     free, count = name, 1
     while free.casefold() in taken:
         count += 1
@@ -214,14 +241,47 @@ def _free(name: str, taken: set[str]) -> str:
     return free
 
 
-def _check_out(out: Path, inputs: Sequence[_Input]) -> None:
-    """Nothing is replaced but folders of earlier results."""
+def _check_given(given: Landmarks, inputs: Sequence[_Input]) -> None:
+    if not any(one.name in given or one.path.name in given for one in inputs):
+        raise LandmarkError(
+            f"the landmark file names none of the pictures: its first is {printable(next(iter(given)))[:80]}, "
+            f"the first picture {printable(inputs[0].name)[:80]}; write file names in the first column"
+        )
+
+
+def _check_out(out: Path, inputs: Sequence[_Input], landmarks: str | Path | None) -> None:
+    """Nothing is replaced but earlier results."""
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{printable(out)} is a file; give another folder with --out")
-    for one in inputs:
-        target = out / one.folder
-        if target.exists() and not (target.is_dir() and all(_is_result(child) for child in target.iterdir())):
-            raise ConfigError(f"{printable(target)} is there already and is no result; give another folder with --out")
+    if landmarks is not None and (out / LANDMARKS).exists() and (out / LANDMARKS).samefile(landmarks):
+        raise ConfigError(
+            f"{printable(landmarks)} would be replaced by the landmarks that are found; give another folder with --out"
+        )
+    taken = [out / one.folder for one in inputs if not _may_be_replaced(out / one.folder)]
+    if not _is_list_of_results(out / RESULTS):
+        taken += [out / name for name in (RESULTS, SHEET, LANDMARKS) if (out / name).exists()]
+    if taken:
+        raise ConfigError(f"{printable(taken[0])} is there already and is no result; give another folder with --out")
+
+
+def _may_be_replaced(target: Path) -> bool:
+    return not target.exists() or (target.is_dir() and all(_is_result(child) for child in target.iterdir()))
+
+
+def _is_list_of_results(path: Path) -> bool:
+    """Whether a file is the results.json of an earlier run."""
+    try:
+        rows = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(rows, list) and all(isinstance(row, dict) and {"image", "status"} <= row.keys() for row in rows)
+
+
+def _remove_result(target: Path) -> None:
+    """Remove the faces that an earlier run found, where there are some."""
+    if target.is_dir() and not target.is_symlink() and _may_be_replaced(target):
+        with atomic.refusals(target):
+            shutil.rmtree(target)
 
 
 def _is_result(path: Path) -> bool:

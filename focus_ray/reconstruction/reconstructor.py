@@ -12,7 +12,8 @@ from focus_ray import model as models
 from focus_ray.data.align import Crop
 from focus_ray.data.detect import Detection, Detector
 from focus_ray.data.detect_haar import HaarDetector
-from focus_ray.errors import ImageError, LandmarkError
+from focus_ray.data.landmarks import checked_landmarks, finite_numbers
+from focus_ray.errors import ConfigError, ImageError
 from focus_ray.focus.face.mesh_file import Mesh
 from focus_ray.focus.face.parameters import Parameters, join, split
 from focus_ray.focus.face.pose import turned_in_plane
@@ -29,6 +30,8 @@ from focus_ray.reconstruction.self_alignment import (
 )
 
 Box = tuple[float, float, float, float]
+
+_SMALLEST_BOX = 8.0  # px a side: less shows no face
 
 
 class QualityLimits(Settings):
@@ -74,15 +77,17 @@ class Reconstructor:
 
         With `landmarks` (68 iBUG points, px) or a `box` (x, y, width, height, px, about as a face detector draws it,
         brows to chin) there is one face, where they say. `refine` is the number of refinement steps, the model's own by
-        default. Raises ImageError for another kind of array, LandmarkError for points that span no face.
+        default. Raises ImageError for another kind of array, LandmarkError for points that span no face or lie beside
+        the picture, ConfigError for such a box and for another `refine`.
         """
         _check(image)
+        check_refine(refine)
         settings = self.settings.alignment
         if landmarks is not None:
-            points = np.asarray(landmarks, dtype=np.float64)
+            points = checked_landmarks(landmarks, *image.shape[:2])
             found = [Detection(_bounds(points), landmarks=points)]
         elif box is not None:
-            found = [Detection(_checked(box, image))]
+            found = [Detection(_meeting(checked_box(box), image))]
             settings = settings.model_copy(update={"rounds": settings.box_rounds})
         else:
             found = self.detector.detect(image)
@@ -167,22 +172,46 @@ def theta_of(face: Face) -> Float[Tensor, "1 257"]:
     return join(Parameters(*(torch.tensor([group]) for group in groups)))
 
 
-def _check(image: np.ndarray) -> None:
+def check_refine(steps: object) -> None:
+    """Raises ConfigError for anything but a whole number of steps, or None for the model's own."""
+    if steps is None:
+        return
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+        raise ConfigError(f"refine is {steps!r}; give a whole number of steps, 0 or more")
+
+
+def checked_box(box: object) -> Box:
+    """x, y, width and height as floats. Raises ConfigError for anything but four numbers of a box of some size."""
+    numbers = finite_numbers(box)
+    if numbers is None or numbers.shape != (4,):
+        raise ConfigError("the box is not four finite numbers; give x,y,width,height in px")
+    x, y, width, height = numbers.tolist()
+    if min(width, height) < _SMALLEST_BOX:
+        raise ConfigError(
+            f"the box of {width:g} x {height:g} px is too small; give x,y,width,height, {_SMALLEST_BOX:g} px a side "
+            "or more"
+        )
+    return x, y, width, height
+
+
+def _check(image: object) -> None:
+    if not isinstance(image, np.ndarray):
+        raise ImageError(
+            f"a picture was given as {type(image).__name__}; give uint8 RGB, [H, W, 3], np.asarray(image) for instance"
+        )
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ImageError(
             f"a picture of type {image.dtype} and shape {image.shape} was given; give uint8 RGB, [H, W, 3]"
         )
 
 
-def _checked(box: Box, image: np.ndarray) -> Box:
-    x, y, width, height = (float(value) for value in box)
-    if not (np.isfinite([x, y, width, height]).all() and width > 0 and height > 0):
-        raise LandmarkError(f"the box {box} has no area; give x,y,width,height in px")
+def _meeting(box: Box, image: np.ndarray) -> Box:
+    x, y, width, height = box
     if x >= image.shape[1] or y >= image.shape[0] or x + width <= 0 or y + height <= 0:
-        raise LandmarkError(
+        raise ConfigError(
             f"the box {box} lies outside of the picture of {image.shape[1]} x {image.shape[0]} px; move it"
         )
-    return x, y, width, height
+    return box
 
 
 def _bounds(points: Float[np.ndarray, "68 2"]) -> Box:

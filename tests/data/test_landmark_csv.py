@@ -1,5 +1,6 @@
 """Landmark files: what is read, and the line that a message names."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,29 @@ def test_round_trip(tmp_path: Path):
     points = np.random.default_rng(0).uniform(0, 500, (68, 2))
     write_landmarks(tmp_path / "l.csv", {"a,b.jpg": points})
     np.testing.assert_allclose(read_landmarks(tmp_path / "l.csv")["a,b.jpg"], points, atol=0.0051)
+
+
+def test_names_that_are_not_utf_8(tmp_path: Path):
+    name = os.fsdecode(b"inv\xff.jpg")
+    write_landmarks(tmp_path / "l.csv", {name: np.zeros((68, 2))})
+    assert (tmp_path / "l.csv").read_bytes().startswith(b"inv\xff.jpg,0.00,")
+    assert list(read_landmarks(tmp_path / "l.csv")) == [name]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
+    write_landmarks(tmp_path / "l.csv", {"a.jpg": np.zeros((68, 2))})
+    with pytest.raises(UnicodeEncodeError):
+        write_landmarks(tmp_path / "l.csv", {"b.jpg": np.ones((68, 2)), "\ud800.jpg": np.ones((68, 2))})
+    assert list(read_landmarks(tmp_path / "l.csv")) == ["a.jpg"]
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_another_separator_gives_a_short_message(separator: str, tmp_path: Path):
+    path = write(tmp_path / "l.csv", row("a.jpg").replace(",", separator))
+    with pytest.raises(LandmarkError, match="separated by commas") as caught:
+        read_landmarks(path)
+    assert len(str(caught.value)) - len(str(path)) < 250
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(

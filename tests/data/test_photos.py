@@ -1,5 +1,7 @@
 """PhotoFolder: aligned batches, reproducible augmentation, and every unusable picture counted by its reason."""
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +54,34 @@ def test_aligned_batches_and_counted_reasons(folder: Path):
     torch.testing.assert_close(five_points(batch.landmarks), expected.expand(3, 5, 2), atol=0.02, rtol=0)
     # the same face at two resolutions: nearly the same crop
     assert (batch.images[0] - batch.images[1]).abs().mean() < 0.02
+
+
+def test_what_is_left_out_is_said(folder: Path):
+    said = PhotoFolder(folder, image_size=64).left_out
+    assert said is not None
+    assert said.startswith(
+        "2 of 5 photographs are in use: 1 missing, 1 unreadable, 1 without a face in their landmarks"
+    )
+    assert "; first: " in said
+    assert "gone.png: there is no such file" in said
+    write_landmarks(folder / "landmarks.csv", {"a.png": face_points((111.25, 62.25), 30.0)})
+    assert PhotoFolder(folder, image_size=64).left_out is None
+
+
+def test_landmarks_beside_the_picture_are_left_out(folder: Path):
+    points = face_points((111.25, 62.25), 30.0)
+    write_landmarks(folder / "landmarks.csv", {"a.png": points, "b.png": points + 1000.0})
+    photos = PhotoFolder(folder, image_size=64)
+    assert photos.names == ["a.png"]
+    assert photos.skipped == {"without a face in their landmarks": 1}
+    assert "b.png: the landmarks lie outside" in photos.messages[0]
+
+
+def test_names_that_are_not_utf_8(folder: Path):
+    name = os.fsdecode(b"inv\xff.png")
+    shutil.copy(folder / "a.png", folder / name)
+    write_landmarks(folder / "landmarks.csv", {name: face_points((111.25, 62.25), 30.0)})
+    assert PhotoFolder(folder, image_size=64).names == [name]
 
 
 def test_a_kept_picture_gives_the_crop_that_the_file_gives(folder: Path):

@@ -1,6 +1,8 @@
 """Tests of focus_ray.data.synthetic_folder."""
 
+import io
 import shutil
+import zipfile
 
 import cv2
 import numpy as np
@@ -124,6 +126,74 @@ def test_damaged_folders_are_refused(copy, tmp_path):
     (copy / "truth.npz").write_bytes(b"nothing")
     with pytest.raises(DataError, match="cannot be read"):
         read_folder(copy)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"vertices": np.full((N, 7, 3), "x")}, "vertices holds values of type <U1"),
+        ({"vertices": np.zeros((N, 7))}, "vertices has shape"),
+        ({"theta": np.zeros((N, 257), complex)}, "theta holds values of type complex128"),
+        ({"theta": np.full((N, 257), 1e300)}, "not finite"),
+        ({"families": np.zeros(N)}, "families holds values"),
+        ({"unseen_families": np.array("hand")}, "unseen_families has shape"),
+        ({"region": np.zeros((N, 512))}, "region holds values of type float64"),
+    ],
+)
+def test_wrong_truth_is_refused(arrays, message, copy):
+    _break_truth(copy, **arrays)
+    with pytest.raises(DataError, match=message):
+        read_folder(copy)
+
+
+def _header(shape):
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("content", [_header((N, 6 * 10**9, 3)), _header((N, 7, 3))[:30], b"", b"x" * 200])
+def test_damaged_members_are_refused_whatever_they_claim(content, copy):
+    with zipfile.ZipFile(copy / "truth.npz", "w") as archive:
+        archive.writestr("vertices.npy", content)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_folder(copy)
+
+
+def test_an_array_in_the_place_of_the_truth_is_refused(copy):
+    with (copy / "truth.npz").open("wb") as stream:
+        np.save(stream, np.zeros((N, 257)))
+    with pytest.raises(DataError, match="cannot be read"):
+        read_folder(copy)
+
+
+def test_a_truth_with_a_flipped_byte_is_refused(copy):
+    content = bytearray((copy / "truth.npz").read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (copy / "truth.npz").write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_folder(copy)
+
+
+def test_unknown_arrays_are_passed_over(copy):
+    _break_truth(copy, notes=np.zeros(3, complex))
+    assert read_folder(copy).batch([0]).theta is not None
+
+
+def test_the_truth_is_in_the_order_of_the_lines(copy):
+    before = read_folder(copy).batch(range(N))
+    lines = (copy / "landmarks.csv").read_text().splitlines()
+    renamed = []
+    for index, line in enumerate(lines):  # names that sort the other way round
+        old, new = f"{index:06d}.png", f"{N - index:06d}-new.png"
+        for folder in ("images", "masks"):
+            (copy / folder / old).rename(copy / folder / new)
+        renamed.append(line.replace(old, new))
+    (copy / "landmarks.csv").write_text("\n".join(renamed) + "\n")
+    after = read_folder(copy).batch(range(N))
+    assert torch.equal(after.images, before.images)
+    assert torch.equal(after.theta, before.theta)
+    assert torch.equal(after.landmarks, before.landmarks)
 
 
 def test_pickled_truth_is_refused(copy):

@@ -1,6 +1,8 @@
 """Folders of pictures: the contract's files, one row a picture whatever it is, and nothing of the user's replaced."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +129,82 @@ def test_a_second_run_replaces_results_and_only_results(model: Reconstructor, ph
     with pytest.raises(ConfigError, match="is a file"):
         reconstruct_paths([photos / "a.png"], photos / "a.png", model=model)
     assert (photos / "a.png").is_file()
+
+
+@pytest.mark.parametrize("name", ["landmarks.csv", "results.json", "contact_sheet.png"])
+def test_files_of_the_user_are_not_replaced(name: str, model: Reconstructor, photos: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text('{"mine": 1}')
+    with pytest.raises(ConfigError, match=f"{name} is there already and is no result"):
+        reconstruct_paths([photos / "a.png"], out, model=model)
+    assert (out / name).read_text() == '{"mine": 1}'
+
+
+def test_the_given_landmarks_are_not_replaced(model: Reconstructor, photos: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    reconstruct_paths([photos / "a.png"], out, model=model)
+    before = (out / "landmarks.csv").read_bytes()
+    with pytest.raises(ConfigError, match="would be replaced"):
+        reconstruct_paths([photos / "a.png"], out, model=model, landmarks=out / "landmarks.csv")
+    assert (out / "landmarks.csv").read_bytes() == before
+
+
+def test_what_a_picture_no_longer_shows_is_removed(model: Reconstructor, photos: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    reconstruct_paths([photos / "a.png"], out, model=model)
+    shutil.copy(photos / "dark.png", photos / "a.png")
+    reconstruct_paths([photos / "a.png"], out, model=model)
+    assert {path.name for path in out.iterdir()} == {"results.json", "contact_sheet.png"}
+
+
+def test_odd_names_get_folders_and_rows(model: Reconstructor, photos: Path, tmp_path: Path):
+    bad = [os.fsdecode(b"inv\xfe.png"), os.fsdecode(b"inv\xff.png")]
+    long = ["ü" * 120 + "-1.png", "ü" * 120 + "-2.png"]
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    for name in bad + long:
+        shutil.copy(photos / "a.png", odd / name)
+    out = tmp_path / "out"
+    results = reconstruct_paths([odd], out, model=model)
+    assert [result.status for result in results] == ["ok"] * 4
+    assert [result.folder for result in results] == ["inv?.png", "inv?.png-2", "ü" * 100, "ü" * 100 + "-2"]
+    assert len(json.loads((out / "results.json").read_text())) == 4
+    assert set(read_landmarks(out / "landmarks.csv")) == {*bad, *long}
+
+
+def test_a_bad_row_is_an_error_of_its_picture(model: Reconstructor, photos: Path, tmp_path: Path):
+    write_landmarks(tmp_path / "l.csv", {"a.png": np.full((68, 2), 5.0)})
+    results = reconstruct_paths([photos], tmp_path / "out", model=model, landmarks=tmp_path / "l.csv")
+    found = {Path(result.image).name: result for result in results}
+    assert found["a.png"].status == "error"
+    assert "one point or line" in found["a.png"].message
+    assert found["content"].status == "ok"
+
+
+def test_landmarks_of_other_pictures_are_an_error(model: Reconstructor, photos: Path, tmp_path: Path):
+    write_landmarks(tmp_path / "l.csv", {"other.png": np.zeros((68, 2))})
+    with pytest.raises(LandmarkError, match=r"its first is other\.png, the first picture a\.png"):
+        reconstruct_paths([photos], tmp_path / "out", model=model, landmarks=tmp_path / "l.csv")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_may_not_be_entered_is_an_error_of_its_pictures(
+    model: Reconstructor, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    stat = Path.stat
+
+    def refuse(path: Path, **options):
+        if path.parent.name == "sub":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    inputs = [photos / "sub" / "a.png", photos / "sub", photos / "a.png"]
+    results = reconstruct_paths(inputs, tmp_path / "out", model=model)
+    assert [result.status for result in results] == ["error", "error", "ok"]
+    assert "Permission denied" in results[0].message
+    assert "Permission denied" in results[1].message
 
 
 def test_missing_paths_are_rows_and_nothing_to_do_is_an_error(model: Reconstructor, tmp_path: Path):

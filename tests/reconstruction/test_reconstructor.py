@@ -1,13 +1,15 @@
 """From a picture to FACE: the picture's own pixels, roll, several faces, and what is refused."""
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from focus_ray import model as models
 from focus_ray.data.align import standard_points
 from focus_ray.data.detect import Detection
-from focus_ray.errors import CheckpointError, ImageError, LandmarkError
+from focus_ray.errors import CheckpointError, ConfigError, ImageError, LandmarkError
 from focus_ray.focus.face.camera import euler_to_rotation
 from focus_ray.focus.landmarks import five_points
 from focus_ray.model import Model
@@ -76,8 +78,8 @@ def test_given_landmarks_skip_detection(untrained: Model, portrait: np.ndarray):
 def test_a_given_box_skips_detection(untrained: Model, portrait: np.ndarray):
     (face,) = Reconstructor(untrained, Finds()).reconstruct(portrait, box=(60.0, 120.0, 80.0, 80.0), refine=0)
     assert np.linalg.norm(middle(face) - [100, 165]) < 15
-    for box in ((0.0, 0.0, 0.0, 5.0), (400.0, 0.0, 5.0, 5.0), (float("nan"), 0.0, 5.0, 5.0)):
-        with pytest.raises(LandmarkError, match="the box"):
+    for box in ((0.0, 0.0, 0.0, 9.0), (400.0, 0.0, 9.0, 9.0), (float("nan"), 0.0, 9.0, 9.0), (0.0, 0.0, 7.9, 9.0)):
+        with pytest.raises(ConfigError, match="the box"):
             Reconstructor(untrained, Finds()).reconstruct(portrait, box=box)
 
 
@@ -112,6 +114,36 @@ def test_warnings(untrained: Model, portrait: np.ndarray):
 def test_other_arrays_are_refused(array: np.ndarray, reconstructor: Reconstructor):
     with pytest.raises(ImageError, match="give uint8 RGB"):
         reconstructor.reconstruct(array)
+
+
+@pytest.fixture
+def unchecked():
+    """Without the annotations' checks, which users do not have."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"image": [[[0, 0, 0]]]}, ImageError, r"given as list; give .* np\.asarray\(image\)"),
+        ({"image": None}, ImageError, "given as NoneType"),
+        ({"image": Image.new("RGB", (9, 9))}, ImageError, "given as Image"),
+        ({"refine": -1}, ConfigError, "refine is -1"),
+        ({"refine": 1.5}, ConfigError, "refine is 1.5"),
+        ({"refine": True}, ConfigError, "refine is True"),
+        ({"box": (1.0, 2.0, 30.0)}, ConfigError, "not four finite numbers"),
+        ({"box": "1,2,30,40"}, ConfigError, "not four finite numbers"),
+        ({"landmarks": "a.csv"}, LandmarkError, "not 68 pairs"),
+    ],
+)
+def test_other_arguments_are_refused(
+    options: dict, error: type[Exception], message: str, reconstructor: Reconstructor, portrait: np.ndarray
+):
+    with pytest.raises(error, match=message):
+        reconstructor.reconstruct(**{"image": portrait, **options})
 
 
 def test_a_saved_model_reconstructs_the_same(untrained: Model, portrait: np.ndarray, tmp_path):
