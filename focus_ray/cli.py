@@ -8,10 +8,15 @@ guard, 130 interrupted, 1 anything else. Errors are one line on stderr: error[CO
 
 import json
 import logging
+import math
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +27,8 @@ from focus_ray import __version__
 from focus_ray.errors import ConfigError, DataError, FocusRayError, StorageError
 
 EXIT_UNEXPECTED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+MAX_SEED = 2**63 - 1
+MAX_PICTURE_PX = 4096
 
 plain: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "add_completion": False}
 app = typer.Typer(name="focus-ray", help="Occlusion-robust 3D face reconstruction (FOCUS).", **plain)
@@ -182,8 +189,8 @@ def reconstruct(
 def synthesize(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")],
     n: Annotated[int, typer.Option("--n", min=1, help="Number of faces.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same faces.")] = 0,
-    size: Annotated[int, typer.Option(min=16, metavar="PX", help="Side of the pictures.")] = 224,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="The same seed gives the same faces.")] = 0,
+    size: Annotated[int, typer.Option(min=16, max=MAX_PICTURE_PX, metavar="PX", help="Side of the pictures.")] = 224,
     as_json: AsJson = False,
 ) -> None:
     """Write synthetic faces with exact truth.
@@ -228,7 +235,10 @@ def model_export(
 ) -> None:
     """Copy a model folder, in half the size if wanted; the copy is loaded and checked by the same code as any model."""
     from focus_ray import model
+    from focus_ray.storage.checkpoint import MODEL
+    from focus_ray.storage.manifest import refuse_to_replace
 
+    refuse_to_replace(out, MODEL)
     model.save(out, model.load(folder), half=half)
     size = sum(path.stat().st_size for path in out.iterdir())
     typer.echo(f"{size / 1e6:.1f} MB: {out}")
@@ -274,6 +284,8 @@ def _box(text: str) -> tuple[float, float, float, float]:
         raise ConfigError(
             f"--box {text!r} is not x,y,w,h; give four numbers in px, for instance 40,30,200,220"
         ) from None
+    if not all(math.isfinite(number) for number in (x, y, width, height)):
+        raise ConfigError(f"--box {text!r} is not finite; give four numbers in px, for instance 40,30,200,220")
     if not (width > 0 and height > 0):
         raise ConfigError(f"--box {text!r} has no area; width and height must be positive")
     return x, y, width, height
@@ -305,13 +317,27 @@ def main(arguments: list[str] | None = None) -> int:
     # runs on the machine; with ACTIVE, an idle one is up to a third faster.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        # typer turns typer.Exit and Ctrl-C into a return value; commands themselves return None.
-        exit_code = app(arguments, prog_name="focus-ray", standalone_mode=False) or 0
+        with terminable():
+            # typer turns typer.Exit and Ctrl-C into a return value; commands themselves return None.
+            exit_code = app(arguments, prog_name="focus-ray", standalone_mode=False) or 0
         if exit_code == EXIT_INTERRUPTED:
             raise KeyboardInterrupt
     except (Exception, KeyboardInterrupt) as error:
         return _report(error, arguments)
     return exit_code
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does. In another thread than the main one, somebody else answers signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def _report(error: BaseException, arguments: list[str]) -> int:

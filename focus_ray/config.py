@@ -3,10 +3,10 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, NonNegativeInt, ValidationError, field_validator
 
 from focus_ray.data.synthetic import SyntheticConfig
 from focus_ray.errors import ConfigError
@@ -18,13 +18,23 @@ from focus_ray.focus.schedule import Optimizer, Schedule
 from focus_ray.focus.settings import Settings
 from focus_ray.model import ModelSettings
 
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what torch's generators and numpy's both take
+THETA_MODES = (80, 64, 80)
+
 
 class FaceSettings(Settings):
     """The face model that is fitted: the parametric face, at one of its resolutions."""
 
     resolution: Literal["small", "full", "fine"] = "full"
     # Modes of the synthetic world beyond the 80, 64 and 80 of theta: appearance that the fitted model cannot express.
-    world_modes: tuple[int, int, int] = (120, 80, 120)
+    world_modes: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = (120, 80, 120)
+
+    @field_validator("world_modes")
+    @classmethod
+    def _hold_theta(cls, modes: tuple[int, int, int]) -> tuple[int, int, int]:
+        if any(few < needed for few, needed in zip(modes, THETA_MODES, strict=True)):
+            raise ValueError(f"the world needs at least the {THETA_MODES} modes of theta, not {modes}")
+        return modes
 
 
 class Optimizers(Settings):
@@ -49,7 +59,7 @@ class HeldoutSettings(Settings):
     """The held-out faces: identities and occluder families that training never sees."""
 
     size: int = Field(default=400, ge=0)
-    seed: int = Field(default=0, ge=0)  # the same faces for every seed of training
+    seed: Seed = 0  # the same faces for every seed of training
     batch_size: int = Field(default=50, gt=0)
     refine: bool = True  # score the refined variants too, at the end
 
@@ -68,7 +78,7 @@ class RunConfig(Settings):
     """A whole training run. The same config and seed on one machine give the same parameters, bit for bit."""
 
     preset: str
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     batch_size: int = Field(gt=0)
     face: FaceSettings
     model: ModelSettings
@@ -94,6 +104,7 @@ class RunConfig(Settings):
 
 def override(config: RunConfig, tree: dict[str, Any], origin: str) -> RunConfig:
     """`config` with the keys of `tree` (nested dicts) replaced. Raises ConfigError naming `origin` and the key."""
+    refuse_other_preset(config.preset, tree, origin)
     merged = merge(config.model_dump(mode="json"), tree, origin)
     try:
         return RunConfig.model_validate(merged)
@@ -101,6 +112,12 @@ def override(config: RunConfig, tree: dict[str, Any], origin: str) -> RunConfig:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{origin}: {key}: {first['msg']}; `focus-ray train --help` names the options") from None
+
+
+def refuse_other_preset(preset: str, tree: dict[str, Any], origin: str) -> None:
+    """Raises ConfigError where `tree` names another preset than the one that its keys are laid over."""
+    if tree.get("preset", preset) != preset:
+        raise ConfigError(f"{origin}: the preset is {preset!r}, not {tree['preset']!r}; choose it with --preset")
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any], origin: str, path: str = "") -> dict[str, Any]:
@@ -122,8 +139,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         tree = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the configuration {path}: {error}; give a YAML file") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}; mend it") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deep; write the keys of a configuration") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} holds no mapping of keys to values; write `key: value` lines")
     return tree
@@ -136,8 +155,10 @@ def parse_assignment(text: str) -> dict[str, Any]:
         raise ConfigError(f"--set {text!r} is not of the form a.b=value; write for instance --set schedule.cycles=3")
     try:
         tree: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise ConfigError(f"--set {text!r}: {value!r} is not a YAML value; quote it") from None
+    except RecursionError:
+        raise ConfigError(f"--set {name}: the value is nested too deep; give a simpler one") from None
     for key in reversed(name.split(".")):
         tree = {key: tree}
     return tree

@@ -11,7 +11,8 @@ import numba
 import platformdirs
 import torch
 
-from focus_ray import __version__
+from focus_ray import __version__, model
+from focus_ray.errors import FocusRayError
 
 # What a run's speed and results depend on, and the optional back ends and detectors.
 PACKAGES = ("torch", "numpy", "numba", "opencv-python", "pillow", "pydantic", "safetensors", "ray", "mlflow")
@@ -19,7 +20,7 @@ OPTIONAL = ("pytorch3d", "face_alignment", "insightface")
 
 
 def examine() -> dict[str, Any]:
-    """Versions, processors, accelerator, cache folder and free space, rasterizer back ends and optional packages."""
+    """Versions, processors, accelerator, cache folder and free space, rasterizer back ends, the shipped model."""
     cache = Path(platformdirs.user_cache_dir("focus-ray"))
     return {
         "focus-ray": __version__,
@@ -30,6 +31,7 @@ def examine() -> dict[str, Any]:
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "cache": {"folder": str(cache), "free_gb": round(shutil.disk_usage(_existing(cache)).free / 1e9, 1)},
         "rasterizers": _rasterizers(),
+        "model": _shipped_model(),
     }
 
 
@@ -47,6 +49,14 @@ def _numba_threads() -> int:
 def _rasterizers() -> dict[str, bool]:
     """Back ends of focus_ray.focus.render, and whether they can run here."""
     return {"numba": True, "torch": True, "pytorch3d": util.find_spec("pytorch3d") is not None}
+
+
+def _shipped_model() -> dict[str, Any]:
+    """Whether the model that comes with the package is whole and loads: its version, or what is wrong with it."""
+    try:
+        return {"verified": True, "version": model.load().version}
+    except FocusRayError as error:
+        return {"verified": False, "error": str(error)}
 
 
 def _existing(folder: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from focus_ray.errors import CheckpointError, ConfigError
 from focus_ray.focus.autoencoder import Encoder, FaceAutoencoder, Focus
@@ -31,12 +31,21 @@ SHIPPED = Path(__file__).resolve().parent / "pretrained"
 
 NETWORKS = ("encoder", "segmenter", "perceptual")
 
+FORMAT = 1
+
+# What a model folder may ask for before its weights are compared with it: beyond, the networks alone fill a machine.
+MAX_WIDTH = 1024
+MAX_SMALL_WIDTH = 256  # of the small encoder: 0.7 GB
+MAX_LEVELS = 8
+MAX_DEEPEST = 4096  # channels of the UNet's last level: 2 GB
+IMAGE_SIZES = (16, 1024)  # px
+
 
 class EncoderSettings(Settings):
     """The network that sees the parameters."""
 
     kind: Literal["small", "resnet50"] = "resnet50"
-    width: int = Field(default=16, gt=0)  # of the small encoder
+    width: int = Field(default=16, gt=0, le=MAX_SMALL_WIDTH)  # of the small encoder
     weights: Path | None = None  # torchvision's ResNet-50, for a start from ImageNet
 
     @model_validator(mode="after")
@@ -49,11 +58,22 @@ class EncoderSettings(Settings):
 class SegmenterSettings(Settings):
     """The UNet; defaults of the released code."""
 
-    width: int = Field(default=64, gt=0)
-    levels: int = Field(default=5, gt=1)
+    width: int = Field(default=64, gt=0, le=MAX_WIDTH)
+    levels: int = Field(default=5, gt=1, le=MAX_LEVELS)
     dropout: float = Field(default=0.5, ge=0, lt=1)
     slope: float = Field(default=5.0, gt=0)
     norm: Literal["batch", "group"] = "batch"
+
+    @model_validator(mode="after")
+    def _fits_a_machine(self) -> "SegmenterSettings":
+        if self.deepest > MAX_DEEPEST:
+            raise ValueError(f"the deepest level would have {self.deepest} channels, more than {MAX_DEEPEST}")
+        return self
+
+    @property
+    def deepest(self) -> int:
+        """Channels of the deepest level."""
+        return self.width * 2 ** (self.levels - 1)
 
 
 class PerceptualSettings(Settings):
@@ -78,6 +98,14 @@ class ModelSettings(Settings):
     segmenter: SegmenterSettings = SegmenterSettings()
     perceptual: PerceptualSettings = PerceptualSettings()
 
+    @field_validator("camera")
+    @classmethod
+    def _camera_of_crops(cls, camera: Camera) -> Camera:
+        smallest, largest = IMAGE_SIZES
+        if not smallest <= camera.image_size <= largest:
+            raise ValueError(f"image_size {camera.image_size} is outside {smallest} to {largest} px")
+        return camera
+
 
 @dataclass
 class Model:
@@ -98,7 +126,8 @@ def build(settings: ModelSettings, face: MorphableModel, *, perceptual: bool = T
     """The networks, untrained, around a face model.
 
     `perceptual=False` leaves out the warm-up encoder's copy, which training makes when the warm-up ends.
-    Raises ConfigError where the face model has other numbers of modes than theta.
+    Raises ConfigError where the face model has other numbers of modes than theta, or a network cannot see images of
+    the camera's size.
     """
     if (face.n_identity, face.n_expression, face.n_albedo) != (80, 64, 80):
         raise ConfigError(
@@ -107,6 +136,11 @@ def build(settings: ModelSettings, face: MorphableModel, *, perceptual: bool = T
         )
     encoder = build_encoder(settings)
     segmenter = UNet(**settings.segmenter.model_dump())
+    if settings.camera.image_size % segmenter.shrink:
+        raise ConfigError(
+            f"the UNet cannot halve {settings.camera.image_size} px often enough; choose an image_size divisible by "
+            f"{segmenter.shrink}, or fewer levels"
+        )
     focus = Focus(FaceAutoencoder(encoder, Renderer(face, settings.camera)), segmenter, settings.scales)
     if settings.perceptual.kind == "arcface":
         focus.perceptual = IdentityPerceptual(IResNet50())
@@ -133,7 +167,7 @@ def save(folder: Path, model: Model, *, half: bool = False) -> None:
     if half:
         tensors = {name: {key: halved(key, value) for key, value in state.items()} for name, state in tensors.items()}
     info = {
-        "format": 1,
+        "format": FORMAT,
         "version": model.version,
         "settings": model.settings.model_dump(mode="json"),
         "refine": model.refine.model_dump(mode="json"),
@@ -146,11 +180,16 @@ def load(folder: Path | None = None) -> Model:
     """Read a model folder, the shipped one unless another is named, after every file was verified.
 
     Networks come frozen, in eval mode, on the CPU, as float32.
-    Raises CheckpointError where a file is missing, altered or not of this format.
+    Raises CheckpointError where a file is missing, altered or not of this format, or a weight is not finite.
     """
     folder = SHIPPED if folder is None else Path(folder)
     stored = checkpoint.load_model(folder)
     networks, info = stored.networks, stored.info
+    if info.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{folder} has format {info.get('format')!r}, this version reads {FORMAT}; use the version that wrote it"
+        )
+    refuse_nonfinite(folder, networks)
     try:
         settings = ModelSettings.model_validate(info["settings"])
         refine = RefineSettings.model_validate(info["refine"])
@@ -164,10 +203,26 @@ def load(folder: Path | None = None) -> Model:
             else:
                 raise KeyError(name)
         version = str(info["version"])
-    except (KeyError, TypeError, AttributeError, ValidationError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+    except (KeyError, TypeError, AttributeError, ValidationError, RuntimeError, ConfigError) as error:
+        reason = one_line(error)
         raise CheckpointError(f"{folder} is not a model of this version ({reason}); use another copy") from None
     return Model(focus.eval().requires_grad_(False), settings, refine, version)
+
+
+def refuse_nonfinite(folder: Path, networks: dict[str, dict[str, torch.Tensor]]) -> None:
+    """Raises CheckpointError where a weight is NaN or infinite: such a network answers nothing."""
+    for network, tensors in networks.items():
+        for name, value in tensors.items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise CheckpointError(f"{folder}: {network} has values in {name} that are not finite; use another copy")
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, for the middle of a message: of a setting, its key and what is wrong with it."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 PART_PREFIX = "part."

@@ -203,7 +203,6 @@ def load(name: str, file: Path | None = None, assignments: list[str] | None = No
     config = PRESETS[name]()
     if file is not None:
         tree = read_yaml(file)
-        tree.pop("preset", None)
         config = override(config, tree, str(file))
     for assignment in assignments or []:
         config = override(config, parse_assignment(assignment), f"--set {assignment}")

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ def all_errors(kind=errors.FocusRayError):
 
 # The shortest way to the training function: a resumed run needs no configuration.
 RESUME = ("train", "--resume", "runs/x")
+ZERO_STEPS = "{warmup_steps: 0, init_steps: 0, pretrain_seg_steps: 0, cycles: 0}"
+SHIPPED = Path(cli.__file__).parent / "pretrained"
 HEAVY = {"torch", "numpy", "numba", "cv2", "ray", "mlflow", "matplotlib", "pydantic", "rich"}
 
 
@@ -150,6 +153,8 @@ def test_a_disk_that_refuses_anywhere_is_a_storage_error(capsys, training):
         ["reconstruct"],
         ["reconstruct", "a.png", "--refine", "-1"],
         ["data", "synthesize", "--n", "0", "--out", "x"],
+        ["data", "synthesize", "--size", "4097", "--out", "x"],
+        ["data", "synthesize", "--seed", str(2**63), "--out", "x"],
         ["evaluate", "folder"],
     ],
 )
@@ -176,6 +181,10 @@ def test_a_group_without_a_command_answers_with_its_help(capsys, arguments):
         (["--set", "em.colour=red"], "there is no key 'em.colour'"),
         (["--set", "batch_size=0"], "batch_size: Input should be greater than 0"),
         (["--config", "absent.yaml"], "cannot read the configuration absent.yaml"),
+        (["--seed", str(2**63)], "seed: Input should be less than or equal to 9223372036854775807"),
+        (["--set", "preset=paper"], "the preset is 'embedded', not 'paper'; choose it with --preset"),
+        (["--set", "model.camera.image_size=1000000"], "image_size 1000000 is outside 16 to 1024 px"),
+        (["--set", f"schedule={ZERO_STEPS}", "--steps", "5"], "a schedule of no steps cannot be fitted to 5"),
         (["--landmarks", "a.csv"], "give their folder with --data"),
         (["--resume", "runs/x", "--seed", "3"], "--seed cannot change a run that is resumed"),
         (["--resume", "runs/x", "--out", "runs/y"], "is not the folder of --resume"),
@@ -190,10 +199,19 @@ def test_a_wrong_configuration_is_refused_before_anything_runs(capsys, training,
     assert training.calls == []
 
 
-@pytest.mark.parametrize("box", ["1,2,3", "1,2,3,x", "1,2,0,5", "1,2,3,-4", "nan,1,2,nan"])
+@pytest.mark.parametrize("box", ["1,2,3", "1,2,3,x", "1,2,0,5", "1,2,3,-4", "nan,1,2,nan", "nan,1,2,3", "1,2,inf,3"])
 def test_a_wrong_box_is_refused(box):
     with pytest.raises(errors.ConfigError, match=r"--box .*; "):
         cli._box(box)
+
+
+def test_another_preset_in_the_file_is_refused_and_the_same_is_not(capsys, training, tmp_path):
+    (tmp_path / "c.yaml").write_text("preset: paper\n")
+    code, _, err = run(capsys, "train", "--config", str(tmp_path / "c.yaml"))
+    assert code == 2
+    assert "the preset is 'embedded', not 'paper'; choose it with --preset" in err
+    (tmp_path / "c.yaml").write_text("preset: embedded\n")
+    assert run(capsys, "train", "--config", str(tmp_path / "c.yaml"))[0] == 0
 
 
 def test_json_gives_errors_as_json_too(capsys, training):
@@ -289,7 +307,8 @@ def test_reconstruct_fails_only_where_every_picture_does(capsys, reconstruction,
     assert err.splitlines()[-1].startswith("error[data]: no picture could be read (a.jpg is truncated); ")
 
 
-def test_an_interrupt_outside_a_run_is_130(python, python_environment):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_outside_a_run_is_130(python, python_environment, number):
     code = (
         "import sys, time, types\n"
         "from focus_ray import cli\n"
@@ -305,10 +324,24 @@ def test_an_interrupt_outside_a_run_is_130(python, python_environment):
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.1)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, number)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err == "error[interrupted]: interrupted; nothing was left half written\n"
+
+
+def test_sigterm_is_answered_as_before_when_a_command_has_ended(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    assert run(capsys, "--version")[0] == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_command_runs_in_another_thread_too(capsys):
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(cli.main(["--version"])))
+    thread.start()
+    thread.join()
+    assert codes == [0]
 
 
 # --- small commands
@@ -321,6 +354,7 @@ def test_doctor_says_what_is_there(capsys):
     assert findings["packages"]["torch"].startswith("2.")
     assert findings["rasterizers"]["torch"] is True
     assert findings["cpu"]["count"] >= 1
+    assert findings["model"]["verified"] is True
 
 
 def test_model_info_reads_and_verifies(capsys, tmp_path):
@@ -336,6 +370,16 @@ def test_model_info_reads_and_verifies(capsys, tmp_path):
     code, _, err = run(capsys, "model", "info", str(tmp_path / "model"))
     assert code == 4
     assert err.startswith("error[checkpoint]: ")
+
+
+def test_model_export_keeps_what_it_did_not_write(capsys, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    code, _, err = run(capsys, "model", "export", str(SHIPPED), "--out", str(tmp_path))
+    assert code == 2
+    assert "holds other things than a model; choose another --out" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    for _ in range(2):  # a model may take the place of a model
+        assert run(capsys, "model", "export", str(SHIPPED), "--out", str(tmp_path / "model"))[0] == 0
 
 
 def test_the_version(capsys):

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from focus_ray.errors import ConfigError
 from focus_ray.focus.settings import Settings
 
 
@@ -82,7 +83,10 @@ class Schedule(Settings):
         """The same run in `steps` steps in all, every phase in proportion (for `--steps`).
 
         EM keeps its number of cycles where that divides what EM gets, and takes the next smaller one otherwise.
+        Raises ConfigError where this schedule has no steps.
         """
+        if self.total_steps == 0:
+            raise ConfigError(f"a schedule of no steps cannot be fitted to {steps}; set the steps of its phases")
         lengths = [self.warmup_steps, self.init_steps, self.pretrain_seg_steps]
         ends = [round(sum(lengths[: count + 1]) * steps / self.total_steps) for count in range(3)]
         head = [ends[0], ends[1] - ends[0], ends[2] - ends[1]]

@@ -68,7 +68,16 @@ def sweep(parent: Path) -> None:
     for path in parent.iterdir():
         match = PARTIAL.fullmatch(path.name)
         if match and not _is_other_process(int(match[1])):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a folder, a file or a link (never what a link leads to), as far as the system lets us."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def flush(path: Path) -> None:
@@ -96,8 +105,8 @@ def refusals(target: Path) -> Iterator[None]:
 def _take_place(partial: Path, target: Path) -> None:
     """Rename a finished folder to its name. A folder that stands there steps aside first and is removed last."""
     retired = _retired(target)
-    if target.exists():
-        shutil.rmtree(retired, ignore_errors=True)
+    if target.exists() or target.is_symlink():
+        remove(retired)
         os.rename(target, retired)
     try:
         os.rename(partial, target)
@@ -105,7 +114,7 @@ def _take_place(partial: Path, target: Path) -> None:
         recover(target)
         raise
     flush(target.parent)
-    shutil.rmtree(retired, ignore_errors=True)
+    remove(retired)
 
 
 def _retired(target: Path) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from focus_ray.errors import CheckpointError, StorageError
+from focus_ray.errors import CheckpointError, ConfigError, StorageError
 from focus_ray.storage import atomic
 
 SCHEMA = 1
@@ -43,6 +43,26 @@ def read_sealed(folder: Path, kind: str) -> dict[str, bytes]:
         listed = _read_manifest(folder, kind)
         _refuse_strangers(folder, listed)
         return {name: _read_listed(folder / name, entry) for name, entry in listed.items()}
+    except OSError as error:
+        message = f"cannot read {folder}: {error.strerror or error}; check the disk and the permissions"
+        raise StorageError(message) from error
+
+
+def refuse_to_replace(folder: Path, kind: str) -> None:
+    """Keep what a user has at `folder`: only nothing, an empty folder or a whole sealed one of this kind may go.
+
+    Raises ConfigError for anything else, StorageError where the disk refuses to read.
+    """
+    folder = Path(folder).absolute()
+    if not folder.exists():
+        return
+    try:
+        if not folder.is_dir():
+            raise ConfigError(f"{folder} is a file; choose a folder for --out")
+        if any(folder.iterdir()):
+            _refuse_strangers(folder, _read_manifest(folder, kind))
+    except CheckpointError:
+        raise ConfigError(f"{folder} holds other things than a {kind}; choose another --out") from None
     except OSError as error:
         message = f"cannot read {folder}: {error.strerror or error}; check the disk and the permissions"
         raise StorageError(message) from error

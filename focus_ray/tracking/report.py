@@ -90,11 +90,25 @@ def read_run(folder: Path) -> RunRecord:
     return RunRecord(
         name=folder.resolve().name,
         config=_json(folder / "config.json") or {},
-        history=_history(folder / "history.jsonl"),
+        history=read_history(folder / "history.jsonl"),
         metrics=metrics,
         evaluations=_evaluations(folder, metrics),
         sheets=sheets,
     )
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The lines of history.jsonl up to the first that is no record of a step: a killed run may leave a torn one."""
+    lines = []
+    for content in path.read_bytes().splitlines() if path.is_file() else []:
+        try:
+            line = json.loads(content.decode())
+        except (ValueError, RecursionError):
+            break
+        if not isinstance(line, dict) or type(line.get("step")) is not int:
+            break
+        lines.append(line)
+    return lines
 
 
 def render(run: RunRecord) -> str:
@@ -138,6 +152,7 @@ def facts(run: RunRecord) -> dict[str, str]:
         "preset": run.config.get("preset"),
         "seed": run.config.get("seed"),
         "model": (metrics or {}).get("model_version"),
+        "left out": (metrics or {}).get("left_out"),
         "training time": f"{metrics['train_seconds'] / 60:.1f} min" if metrics else None,
     }
     return {name: str(value) for name, value in known.items() if value is not None}
@@ -210,17 +225,6 @@ def _evaluations(folder: Path, metrics: Mapping[str, Any] | None) -> list[dict[s
     except CheckpointError:
         return []
     return stored.state.get("tally", {}).get("evaluations", []) if stored else []
-
-
-def _history(path: Path) -> list[dict[str, Any]]:
-    """The lines of history.jsonl; a torn last one, left by a killed run, is left out."""
-    lines = []
-    for text in path.read_text().splitlines() if path.is_file() else []:
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -37,6 +37,11 @@ class TrainingData:
         """sha256 of the photographs; None for synthetic faces, which the configuration describes."""
         return None if self.photos is None else self.photos.digest
 
+    @property
+    def left_out(self) -> str | None:
+        """Which photographs are not trained on and why, in a line; None where there are none such."""
+        return None if self.photos is None else self.photos.left_out
+
 
 def world_face(config: RunConfig) -> MorphableModel:
     """The face that synthetic pictures are made of: more modes than are fitted."""

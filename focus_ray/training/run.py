@@ -20,6 +20,7 @@ from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.guard import Guard
 from focus_ray.focus.schedule import Phase
 from focus_ray.focus.state import TrainState
+from focus_ray.storage.checkpoint import Stored
 from focus_ray.tracking.report import write_report
 from focus_ray.training import scoring
 from focus_ray.training.assemble import TrainingData, fitted_face, photo_data, start_focus, synthetic_data, world_face
@@ -60,7 +61,8 @@ def train(
     """Train into the folder `out`, or with `resume` go on with the run that is there; returns metrics.json.
 
     `data` and `landmarks`: a folder of photographs and their 68-landmark CSV, in place of synthetic faces.
-    Raises Interrupted after Ctrl-C or SIGTERM, when a checkpoint is written; GuardStop where a guard ended the run.
+    Raises Interrupted after Ctrl-C or SIGTERM, wherever the run can be gone on with: between two steps a checkpoint is
+    written first. Raises GuardStop where a guard ended the run.
     """
     folder = RunFolder(Path(out))
     if resume:
@@ -86,6 +88,10 @@ def train(
     except GuardStop:
         run.write_metrics({})
         raise
+    except KeyboardInterrupt:  # at the start, in the final scoring, or a second one
+        if not folder.config.is_file():
+            raise
+        raise Interrupted(f"stopped; go on with --resume {folder.path}") from None
     finally:
         folder.close()
 
@@ -115,6 +121,8 @@ class Run:
     def to_the_end(self) -> dict[str, Any]:
         """Train what is left of the schedule, then score, save the model and report."""
         self.progress.begin(self.config.schedule.total_steps, self.state.step)
+        if self.data.left_out is not None:
+            self.progress.note(self.data.left_out)
         if self.state.step == 0 and self.data.photos is not None:
             self.score("start")
         with Lookahead(self.data.batch_of, self.config.schedule.total_steps) as source, interruptible() as interrupted:
@@ -218,6 +226,18 @@ class Run:
         if stored is None:
             self.folder.trim_history(0)
             return
+        try:
+            self._restore_from(stored)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise CheckpointError(
+                f"{stored.folder} does not fit this version of the program ({reason}); resume it with the version "
+                f"that wrote it, {written_by(stored.state)}, or start a new run"
+            ) from None
+        self.folder.trim_history(self.state.step)
+
+    def _restore_from(self, stored: Stored) -> None:
+        """Take over a stored state. What it raises besides CheckpointError says that it has another layout."""
         tree = stored.state
         for part, ours, what in (
             ("face", self.state.focus.face_model.digest, "another face model"),
@@ -228,9 +248,10 @@ class Run:
                 raise CheckpointError(
                     f"{stored.folder} was written for {what}; put the run folder's own files back, or start a new run"
                 )
+        if type(tree["step"]) is not int or not 0 <= tree["step"] <= self.config.schedule.total_steps:
+            raise ValueError(f"step {tree['step']} is outside the schedule")
         load_state_tree(self.state, self.guard, self.config, tree)
         self.tally = Tally(**tree["tally"])
-        self.folder.trim_history(self.state.step)
 
     def finish(self) -> dict[str, Any]:
         """Save the model, score it in every way, write metrics.json and the report."""
@@ -275,10 +296,18 @@ class Run:
             "seconds": {what: round(seconds, 3) for what, seconds in self.tally.seconds.items()},
             "nonfinite_steps": self.guard.nonfinite_total,
             "guard_events": [asdict(event) for event in self.guard.events],
+            "left_out": self.data.left_out,
             "mask_coverage": heldout.get("focus", {}).get("all", {}).get("mask_coverage"),
             "heldout": heldout,
             "evaluations": self.tally.evaluations,
         }
+
+
+def written_by(tree: dict[str, Any]) -> str:
+    """The version of the program that wrote a checkpoint, as far as the checkpoint says."""
+    lineage = tree.get("lineage")
+    version = lineage.get("version") if isinstance(lineage, dict) else None
+    return version if isinstance(version, str) else "of unknown number"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -10,6 +11,7 @@ from focus_ray.errors import CheckpointError, ConfigError, StorageError
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.storage import atomic
 from focus_ray.storage.checkpoint import Checkpoints
+from focus_ray.tracking.report import read_history
 
 LOCK = ".lock"
 
@@ -35,19 +37,44 @@ class RunFolder:
     def face(self) -> Path:
         return self.path / "face.safetensors"
 
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
     def create(self, config: RunConfig, face: MorphableModel) -> None:
         """Begin a run here. Raises ConfigError where there is one already, StorageError where the disk refuses."""
         if self.path.is_file():
             raise ConfigError(f"{self.path} is a file; choose a folder for --out")
         if self.path.is_dir() and any(file.name != LOCK for file in self.path.iterdir()):
             raise ConfigError(f"{self.path} is not empty; go on with --resume {self.path}, or choose another --out")
+        existed = self.path.is_dir()
         try:
-            self.sheets.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
             self.lock()
-            face.save(self.face)
         except OSError as error:
             raise StorageError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from error
-        self.write_json("config.json", config.model_dump(mode="json"))
+        try:
+            self._fill(config, face)
+        except BaseException:
+            self._undo_create(keep=existed)
+            raise
+
+    def _fill(self, config: RunConfig, face: MorphableModel) -> None:
+        """What a run begins with, config.json last: a folder that has it holds a run."""
+        try:
+            self.sheets.mkdir()
+        except OSError as error:
+            raise StorageError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from error
+        atomic.write_file(self.face, face.to_bytes())
+        self.write_json(self.config.name, config.model_dump(mode="json"))
+
+    def _undo_create(self, *, keep: bool) -> None:
+        """Leave the folder as `create` found it, so that the same command can be tried again."""
+        for made in (self.sheets, self.face, self.config, self.path / LOCK):
+            atomic.remove(made)
+        if not keep:
+            with suppress(OSError):
+                self.path.rmdir()
 
     def lock(self) -> None:
         """Keep other processes from training here, until `close` or the end of this process, however it ends.
@@ -68,13 +95,12 @@ class RunFolder:
 
     def open(self) -> tuple[RunConfig, MorphableModel]:
         """The configuration and face model of the run that is here. Raises ConfigError, FaceModelError."""
-        file = self.path / "config.json"
-        if not file.is_file():
+        if not self.config.is_file():
             raise ConfigError(f"{self.path} holds no run (no config.json); give the folder of an earlier --out")
         try:
-            config = RunConfig.model_validate_json(file.read_bytes())
+            config = RunConfig.model_validate_json(self.config.read_bytes())
         except ValueError as error:
-            raise CheckpointError(f"{file} is damaged: {str(error).splitlines()[0]}; start a new run") from None
+            raise CheckpointError(f"{self.config} is damaged: {str(error).splitlines()[0]}; start a new run") from None
         return config, MorphableModel.load(self.face)
 
     def write_json(self, name: str, content: Any) -> None:
@@ -82,15 +108,8 @@ class RunFolder:
         atomic.write_file(self.path / name, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
     def history(self) -> list[dict[str, Any]]:
-        """The lines of history.jsonl; a torn last line, left by a killed run, is left out."""
-        file = self.path / "history.jsonl"
-        lines = []
-        for text in file.read_text().splitlines() if file.is_file() else []:
-            try:
-                lines.append(json.loads(text))
-            except ValueError:
-                break
-        return lines
+        """The lines of history.jsonl up to the first torn one, which a killed run may leave."""
+        return read_history(self.path / "history.jsonl")
 
     def trim_history(self, step: int) -> None:
         """Drop the lines of `step` and later: those steps will be taken again."""

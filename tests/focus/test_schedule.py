@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from focus_ray.errors import ConfigError
 from focus_ray.focus.schedule import Optimizer, Phase, Position, Schedule
 
 SCHEDULE = Schedule(warmup_steps=4, init_steps=3, pretrain_seg_steps=2, cycles=2, seg_steps=2, face_steps=3)
@@ -31,6 +32,12 @@ def test_a_step_outside_the_schedule_is_refused(step):
 def test_fitted_schedules_have_the_length_that_was_asked_for(steps):
     long = Schedule(warmup_steps=2400, init_steps=450, pretrain_seg_steps=120, cycles=5, seg_steps=30, face_steps=96)
     assert long.fitted_to(steps).total_steps == steps
+
+
+def test_a_schedule_of_no_steps_cannot_be_fitted():
+    empty = Schedule(init_steps=0, pretrain_seg_steps=0, cycles=0, seg_steps=5, face_steps=5)
+    with pytest.raises(ConfigError, match="no steps"):
+        empty.fitted_to(10)
 
 
 def test_fitting_keeps_every_phase_when_there_is_room():

@@ -12,9 +12,10 @@ import torch
 
 from focus_ray import model, presets
 from focus_ray.errors import CheckpointError, ConfigError, Interrupted, MaskCollapse
+from focus_ray.storage.checkpoint import Checkpoints
 from focus_ray.training import assemble
 from focus_ray.training.progress import Silent
-from focus_ray.training.run import train
+from focus_ray.training.run import Run, train
 from focus_ray.training.run_folder import RunFolder
 
 SMALL = [
@@ -124,6 +125,43 @@ def test_a_checkpoint_of_another_face_model_is_refused(config, tmp_path, toy_mod
     other.save(tmp_path / "run" / "face.safetensors")
     with pytest.raises(CheckpointError, match="another face model"):
         train(None, tmp_path / "run", resume=True)
+
+
+@pytest.mark.usefixtures("toy_world")
+def test_a_checkpoint_of_another_layout_names_the_version_that_wrote_it(config, tmp_path):
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "run", progress=StopAfter(0))
+    store = Checkpoints(tmp_path / "run" / "checkpoints")
+    stored = store.latest()
+    assert stored is not None
+    tree = {**stored.state, "lineage": {**stored.state["lineage"], "version": "0.0.7"}}
+    odd = [{key: value for key, value in tree.items() if key != name} for name in ("guard", "tally", "step")]
+    odd += [
+        {**tree, "step": 99},
+        {**tree, "step": "1"},
+        {**tree, "optimizers": {"dreaming": {}}},
+        {**tree, "tally": {"x": 1}},
+    ]
+    for state in odd:
+        store.save(stored.step, state)
+        with pytest.raises(CheckpointError, match=r"with the version that wrote it, 0\.0\.7, or start a new run"):
+            train(None, tmp_path / "run", resume=True)
+    store.save(stored.step, {key: value for key, value in tree.items() if key != "lineage"})
+    with pytest.raises(CheckpointError, match="wrote it, of unknown number"):
+        train(None, tmp_path / "run", resume=True)
+
+
+@pytest.mark.usefixtures("toy_world")
+def test_an_interrupt_in_the_final_scoring_says_how_to_go_on(config, tmp_path, monkeypatch):
+    def interrupted(run, variants):
+        if variants != ("focus",):
+            raise KeyboardInterrupt
+        return scored(run, variants)
+
+    scored = Run._score_heldout
+    monkeypatch.setattr(Run, "_score_heldout", interrupted)
+    with pytest.raises(Interrupted, match=r"go on with --resume .*run"):
+        train(config, tmp_path / "run")
 
 
 @pytest.mark.usefixtures("toy_world")

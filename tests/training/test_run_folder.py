@@ -1,9 +1,11 @@
 """A run folder holds one training at a time."""
 
+import subprocess
+
 import pytest
 
 from focus_ray import presets
-from focus_ray.errors import ConfigError
+from focus_ray.errors import ConfigError, StorageError
 from focus_ray.training.run_folder import RunFolder
 
 
@@ -32,3 +34,52 @@ def test_a_folder_with_files_is_left_alone(tmp_path, toy_model):
     with pytest.raises(ConfigError, match="not empty"):
         RunFolder(tmp_path).create(presets.load("embedded"), toy_model)
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_disk_that_is_full_leaves_nothing_and_the_same_command_works_later(tmp_path, python, python_environment):
+    code = f"""
+import pathlib, resource
+from focus_ray import presets
+from focus_ray.errors import StorageError
+from focus_ray.focus.face.toy import toy_model
+from focus_ray.training.run_folder import RunFolder
+path = pathlib.Path({str(tmp_path / "run")!r})
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+folder = RunFolder(path)
+try:
+    folder.create(presets.load("embedded"), toy_model())
+except StorageError as error:
+    print(error, path.exists())
+folder.close()
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+RunFolder(path).create(presets.load("embedded"), toy_model())
+"""
+    result = subprocess.run([python, "-c", code], env=python_environment, capture_output=True, text=True, timeout=180)
+    assert result.returncode == 0, result.stderr
+    assert "face.safetensors: File too large; free space there" in result.stdout
+    assert result.stdout.endswith(" False\n")
+    assert (tmp_path / "run" / "config.json").is_file()
+
+
+def test_a_create_that_fails_keeps_a_folder_that_was_there(tmp_path, toy_model, monkeypatch):
+    def refuse(*_):
+        raise StorageError("the disk is full; free space")
+
+    monkeypatch.setattr(RunFolder, "write_json", refuse)
+    folder = RunFolder(tmp_path)
+    with pytest.raises(StorageError):
+        folder.create(presets.load("embedded"), toy_model)
+    folder.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "torn", [b'{"step": 2, "lo', b"[3]", b"7", b'{"loss": 1}', b'{"step": "2"}', b'{"step": "\xff"}']
+)
+def test_history_ends_where_it_is_torn(tmp_path, torn):
+    lines = [b'{"step": 0}', b'{"step": 1}', torn, b'{"step": 3}']
+    (tmp_path / "history.jsonl").write_bytes(b"\n".join(lines))
+    folder = RunFolder(tmp_path)
+    assert folder.history() == [{"step": 0}, {"step": 1}]
+    folder.trim_history(1)
+    assert (tmp_path / "history.jsonl").read_bytes() == b'{"step": 0}\n'

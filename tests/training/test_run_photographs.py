@@ -59,3 +59,22 @@ def test_other_photographs_than_the_runs_own_are_refused(config, photographs, tm
     Image.fromarray(np.asarray(Image.open(picture))[:, ::-1]).save(picture)
     with pytest.raises(CheckpointError, match="other photographs"):
         train(None, tmp_path / "run", resume=True)
+
+
+class Listener(Silent):
+    """Somebody who reads what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.said.append(message)
+
+
+def test_photographs_that_cannot_be_used_are_named(config, photographs, tmp_path):
+    mine = shutil.copytree(photographs, tmp_path / "mine")
+    (mine / "images" / "000001.png").unlink()
+    listener = Listener()
+    metrics = train(config, tmp_path / "run", data=mine, progress=listener)
+    assert "2 of 3 photographs" in metrics["left_out"]
+    assert metrics["left_out"] in listener.said

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from focus_ray.errors import FaceModelError
@@ -141,11 +141,15 @@ class MorphableModel(nn.Module):
         return hasher.hexdigest()
 
     def save(self, path: str | Path) -> None:
-        """Write the model as one safetensors file with its name and sizes as JSON metadata."""
+        """Write `to_bytes` to a file. Raises OSError where the disk refuses."""
+        Path(path).write_bytes(self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The model as one safetensors file with its name and sizes as JSON metadata."""
         tensors = {key: getattr(self, key).detach().cpu() for key in (*_FLOATS, *_INTEGERS)}
         tensors |= {_PART_PREFIX + part: mask.cpu() for part, mask in self.parts.items()}
         metadata = {"format": _FORMAT, "name": self.name, "n_identity": self.n_identity, "digest": self.digest}
-        save_file(tensors, path, metadata={_METADATA_KEY: json.dumps(metadata)})
+        return to_safetensors(tensors, metadata={_METADATA_KEY: json.dumps(metadata)})
 
     @staticmethod
     def load(path: str | Path) -> "MorphableModel":

@@ -1,0 +1,73 @@
+"""A model folder whose manifest agrees with it is still refused where no model of this version can be made of it."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from focus_ray import model
+from focus_ray.errors import CheckpointError
+from focus_ray.storage import checkpoint
+
+
+@pytest.fixture(scope="module")
+def shipped() -> checkpoint.Model:
+    return checkpoint.load_model(model.SHIPPED)
+
+
+def resealed(folder: Path, shipped: checkpoint.Model, **changes) -> Path:
+    """The shipped model with other entries in its model.json."""
+    checkpoint.save_model(folder, shipped.networks, {**json.loads(json.dumps(shipped.info)), **changes})
+    return folder
+
+
+def settings_with(shipped: checkpoint.Model, part: str, **changes) -> dict:
+    settings = json.loads(json.dumps(shipped.info["settings"]))
+    settings[part].update(changes)
+    return settings
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("camera", {"image_size": 1_000_000}),
+        ("camera", {"image_size": 8}),
+        ("segmenter", {"levels": 30}),
+        ("segmenter", {"width": 100_000}),
+        ("segmenter", {"width": 1024, "levels": 8}),
+        ("encoder", {"width": 1024}),
+    ],
+)
+def test_networks_that_would_fill_the_memory_are_refused(tmp_path, shipped, part, changes):
+    folder = resealed(tmp_path / "model", shipped, settings=settings_with(shipped, part, **changes))
+    with pytest.raises(CheckpointError, match=f"{part}.*; use another copy"):
+        model.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "message"),
+    [("camera", {"image_size": 80}, "UNet cannot halve 80 px"), ("camera", {"image_size": 72}, "small encoder takes")],
+)
+def test_an_image_size_that_a_network_cannot_see_is_refused(tmp_path, shipped, part, changes, message):
+    settings = settings_with(shipped, part, **changes)
+    settings["segmenter"]["levels"] = 6
+    with pytest.raises(CheckpointError, match=message):
+        model.load(resealed(tmp_path / "model", shipped, settings=settings))
+
+
+@pytest.mark.parametrize("number", [2, None])
+def test_another_format_is_refused(tmp_path, shipped, number):
+    with pytest.raises(CheckpointError, match=f"has format {number}, this version reads 1"):
+        model.load(resealed(tmp_path / "model", shipped, format=number))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_refused(tmp_path, shipped, value):
+    networks = {name: dict(tensors) for name, tensors in shipped.networks.items()}
+    networks["encoder"]["res2.body.4.weight"] = torch.full_like(networks["encoder"]["res2.body.4.weight"], value)
+    checkpoint.save_model(tmp_path / "model", networks, shipped.info)
+    with pytest.raises(CheckpointError, match=r"encoder has values in res2\.body\.4\.weight that are not finite"):
+        model.load(tmp_path / "model")
