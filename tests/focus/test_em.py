@@ -5,7 +5,6 @@ import copy
 import pytest
 import torch
 
-from focus_ray import model
 from focus_ray.focus import em, losses
 from focus_ray.focus.em import (
     AreaCalibration,
@@ -17,7 +16,6 @@ from focus_ray.focus.em import (
     segmentation_step,
     segmentation_terms,
 )
-from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.losses import ReconstructionWeights, SegmentationWeights
 from focus_ray.focus.refine import Refined, RefineSettings
 from focus_ray.focus.render.renderer import Rendering
@@ -26,23 +24,10 @@ from focus_ray.focus.state import Targets, TrainState
 from focus_ray.focus.synthesis import SamplingLaws, generator, render_random
 
 BATCH = 4
-MODEL = model.ModelSettings(
-    camera=Camera(image_size=32),
-    encoder=model.EncoderSettings(kind="small", width=4),
-    segmenter=model.SegmenterSettings(width=4, levels=2, dropout=0.0),
-    perceptual=model.PerceptualSettings(kind="warmup_encoder"),
-)
 OF_S = Position(Phase.EM_SEG, cycle=0, in_phase=0, phase_total=10, in_block=0, in_stage=0)
 OF_R = Position(Phase.EM_FACE, cycle=0, in_phase=0, phase_total=10, in_block=0, in_stage=5)
 OPTIMIZER = Optimizer(lr=1e-3)
 REFINED = EmSettings(refined_comparison=RefineSettings(steps=2, lr=0.15))
-
-
-@pytest.fixture
-def state(toy_model) -> TrainState:
-    focus = model.build(MODEL, toy_model)
-    torch.nn.init.normal_(focus.encoder.head.weight, std=0.02)  # every picture its own face
-    return TrainState(focus)
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@ import copy
 import pytest
 import torch
 
-from focus_ray import model
 from focus_ray.focus import losses
-from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.initialise import InitialiseSettings, WarmupSettings, init_step, pretrain_step, warmup_step
 from focus_ray.focus.losses import ReconstructionWeights
 from focus_ray.focus.render.renderer import Rendering
@@ -16,23 +14,10 @@ from focus_ray.focus.state import Targets, TrainState
 from focus_ray.focus.synthesis import SamplingLaws, generator, render_random
 
 BATCH = 4
-MODEL = model.ModelSettings(
-    camera=Camera(image_size=32),
-    encoder=model.EncoderSettings(kind="small", width=4),
-    segmenter=model.SegmenterSettings(width=4, levels=2, dropout=0.0),
-    perceptual=model.PerceptualSettings(kind="warmup_encoder"),
-)
 HALFWAY = Position(Phase.INIT, cycle=0, in_phase=5, phase_total=10, in_block=5, in_stage=5)
 OF_S = Position(Phase.PRETRAIN_SEG, cycle=0, in_phase=0, phase_total=10, in_block=0, in_stage=0)
 OPTIMIZER = Optimizer(lr=1e-3)
 FALLING = InitialiseSettings(xi=0.02, xi_start=0.32)  # 0.08 halfway
-
-
-@pytest.fixture
-def state(toy_model) -> TrainState:
-    focus = model.build(MODEL, toy_model)
-    torch.nn.init.normal_(focus.encoder.head.weight, std=0.02)  # every picture its own face
-    return TrainState(focus)
 
 
 @pytest.fixture
@@ -128,22 +113,22 @@ def test_while_the_segmenter_learns_the_encoder_rests(state, batch):
     assert {"last.weight", "down.0.0.weight", "down.0.1.running_mean"} <= changed(state.focus.segmenter, segmenter)
 
 
-def warmed(toy_model, seed: int, position: Position, disturb: int) -> tuple[dict[str, float], torch.Tensor]:
+def warmed(start: TrainState, seed: int, position: Position, disturb: int) -> tuple[dict[str, float], torch.Tensor]:
     """Losses and encoder after one step from the same weights, whatever else has happened to the process."""
-    torch.manual_seed(0)
-    state = TrainState(model.build(MODEL, toy_model, perceptual=False), step=disturb)
+    state = copy.deepcopy(start)
+    state.step = disturb
     torch.manual_seed(disturb)
     _, metrics = warmup_step(state, seed, position, WarmupSettings(batch_size=BATCH), OPTIMIZER)
     assert metrics.mask_mean is None
     return metrics.losses, state.focus.encoder.head.bias.detach()
 
 
-def test_a_step_of_the_warmup_follows_from_seed_and_step_and_from_nothing_else(toy_model):
+def test_a_step_of_the_warmup_follows_from_seed_and_step_and_from_nothing_else(state):
     at = Position(Phase.WARMUP, cycle=0, in_phase=3, phase_total=10, in_block=3, in_stage=3)
-    (parts, bias), (again, same) = (warmed(toy_model, 5, at, disturb) for disturb in (1, 2))
+    (parts, bias), (again, same) = (warmed(state, 5, at, disturb) for disturb in (1, 2))
     assert parts == again
     assert torch.equal(bias, same)
     assert set(parts) == {"vertices", "albedo", "camera", "light", "theta", "total"}
     for seed, position in ((6, at), (5, at._replace(in_phase=4))):
-        other, _ = warmed(toy_model, seed, position, disturb=1)
+        other, _ = warmed(state, seed, position, disturb=1)
         assert other["total"] != pytest.approx(parts["total"], rel=1e-3)
