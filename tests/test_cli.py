@@ -310,8 +310,9 @@ def test_reconstruct_fails_only_where_every_picture_does(capsys, reconstruction,
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_outside_a_run_is_130(python, python_environment, number):
     code = (
-        "import sys, time, types\n"
+        "import signal, sys, time, types\n"
         "from focus_ray import cli\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background begins with it ignored
         "module = types.ModuleType('focus_ray.doctor')\n"
         "def examine(): print('ready', flush=True); time.sleep(60)\n"
         "module.examine = examine\n"
