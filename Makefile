@@ -37,7 +37,7 @@ check: $(READY)
 drill: $(READY)
 	$(BIN)/pytest -m drill --results drills/results.json
 
-# One file for each figure; each prints a ratio.
+# One file for each figure that is measured; times are compared as ratios within one run.
 bench: $(READY)
 	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
 
