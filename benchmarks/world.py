@@ -15,9 +15,10 @@ import torch
 from focus_ray import model as models
 from focus_ray import presets
 from focus_ray.data.synthetic import SyntheticFaces
+from focus_ray.focus.face.parameters import THETA_MODES
 from focus_ray.focus.metrics import ImageScores, summarise
 from focus_ray.focus.refine import Refined
-from focus_ray.training.assemble import FITTED_MODES, world_face
+from focus_ray.training.assemble import world_face
 from focus_ray.training.scoring import score_fit, subsets
 
 BATCH = 50
@@ -27,7 +28,7 @@ def measure(count: int) -> dict[str, dict[str, float | int | None]]:
     """Figures of the true parameters under an all-ones mask, by subset."""
     config = presets.embedded()
     world = world_face(config)
-    focus = models.build(config.model, world.truncated(*FITTED_MODES), perceptual=False)
+    focus = models.build(config.model, world.truncated(*THETA_MODES), perceptual=False)
     laws = config.data.synthetic.model_copy(update={"seed": config.heldout.seed})
     faces = SyntheticFaces(world, laws, "heldout")
     scores, families = [], []

@@ -11,6 +11,7 @@ from pydantic import Field, NonNegativeInt, ValidationError, field_validator
 from focus_ray.data.synthetic import SyntheticConfig
 from focus_ray.errors import ConfigError
 from focus_ray.focus.em import EmSettings
+from focus_ray.focus.face.parameters import THETA_MODES
 from focus_ray.focus.guard import GuardSettings
 from focus_ray.focus.initialise import InitialiseSettings, WarmupSettings
 from focus_ray.focus.refine import RefineSettings
@@ -19,7 +20,6 @@ from focus_ray.focus.settings import Settings
 from focus_ray.model import ModelSettings
 
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what torch's generators and numpy's both take
-THETA_MODES = (80, 64, 80)
 
 
 class FaceSettings(Settings):

@@ -16,7 +16,7 @@ from focus_ray.errors import CheckpointError, ConfigError
 from focus_ray.focus.autoencoder import Encoder, FaceAutoencoder, Focus
 from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.face.parameters import ParameterScales
+from focus_ray.focus.face.parameters import THETA_MODES, ParameterScales
 from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
 from focus_ray.focus.networks.identity import IResNet50
 from focus_ray.focus.networks.perceptual import EncoderPerceptual, IdentityPerceptual
@@ -129,7 +129,7 @@ def build(settings: ModelSettings, face: MorphableModel, *, perceptual: bool = T
     Raises ConfigError where the face model has other numbers of modes than theta, or a network cannot see images of
     the camera's size.
     """
-    if (face.n_identity, face.n_expression, face.n_albedo) != (80, 64, 80):
+    if (face.n_identity, face.n_expression, face.n_albedo) != THETA_MODES:
         raise ConfigError(
             f"theta holds 80 + 64 + 80 coefficients, the face model {face.n_identity} + {face.n_expression} + "
             f"{face.n_albedo}; truncate it or build it with those"

@@ -14,13 +14,12 @@ from focus_ray.data.synthetic import SyntheticFaces
 from focus_ray.errors import ConfigError
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.face.parameters import THETA_MODES
 from focus_ray.focus.face.parametric import parametric_face
 from focus_ray.focus.networks.encoder import ResNet50Encoder
 from focus_ray.focus.networks.identity import load_arcface
 from focus_ray.focus.networks.perceptual import IdentityPerceptual
 from focus_ray.storage.weights import read_weights
-
-FITTED_MODES = (80, 64, 80)  # theta's
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def fitted_face(config: RunConfig) -> MorphableModel:
     """The face that is fitted: the leading modes of the world's, or the face of the model that training starts from."""
     if config.start_from is not None:
         return model.load(config.start_from).focus.face_model
-    return world_face(config).truncated(*FITTED_MODES)
+    return world_face(config).truncated(*THETA_MODES)
 
 
 def start_focus(config: RunConfig, face: MorphableModel) -> Focus:

@@ -35,6 +35,8 @@ GROUPS = (
     Group("translation", "t", 3, "mm"),
 )
 N_PARAMETERS = sum(group.size for group in GROUPS)
+THETA_MODES = (80, 64, 80)
+"""Identity, expression and albedo modes that a fitted face has: the first three groups."""
 
 
 class Parameters(NamedTuple):

@@ -5,7 +5,7 @@ from math import pi
 import pytest
 import torch
 
-from focus_ray.focus.face.parameters import GROUPS, N_PARAMETERS, ParameterScales, join, split
+from focus_ray.focus.face.parameters import GROUPS, N_PARAMETERS, THETA_MODES, ParameterScales, join, split
 
 
 def test_table_is_the_papers():
@@ -58,3 +58,7 @@ def test_scales_of_the_released_code():
 def test_light_offset_of_another_length_is_refused():
     with pytest.raises(ValueError, match="27"):
         ParameterScales(light_offset=(1.0, 2.0))
+
+
+def test_the_modes_of_a_fitted_face_are_the_first_groups():
+    assert tuple(group.size for group in GROUPS[:3]) == THETA_MODES
