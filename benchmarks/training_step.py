@@ -69,7 +69,7 @@ def steps_and_parts() -> tuple[dict[str, Callable[[], object]], int]:
 
     def segmented() -> Tensor:
         with torch.no_grad():
-            return focus.segmenter(drawn.image, batch.images)
+            return focus.segmenter.mask(drawn.image, batch.images)
 
     def encoded() -> Tensor:
         with torch.no_grad():

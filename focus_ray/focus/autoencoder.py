@@ -68,4 +68,4 @@ class Focus(nn.Module):
 
     def mask(self, images: Float[Tensor, "B 3 H W"], rendering: Rendering) -> Float[Tensor, "B 1 H W"]:
         """M = S(I_T, I_R) inside the rendered region, 0 outside; soft, 1 = face."""
-        return rendering.mask * self.segmenter(rendering.image, images)
+        return rendering.mask * self.segmenter.mask(rendering.image, images)

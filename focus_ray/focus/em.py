@@ -1,21 +1,24 @@
 """The EM alternation (section 3.2): one network learns while the other one is frozen."""
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from focus_ray.focus import losses
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.losses import ReconstructionWeights, SegmentationWeights
-from focus_ray.focus.reconstruction_terms import reconstruction_terms
+from focus_ray.focus.pooled import Pooled, pooled_mean
+from focus_ray.focus.reconstruction_terms import fit, reconstruction_terms
 from focus_ray.focus.refine import RefineSettings, refine_own
 from focus_ray.focus.render.renderer import Rendering
+from focus_ray.focus.replicas import ALONE, Replicas
 from focus_ray.focus.schedule import Optimizer, Position
 from focus_ray.focus.settings import Settings
-from focus_ray.focus.state import StepMetrics, Targets, TrainState, descend, mask_mean, report, running_statistics
+from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, learn, mask_share
 
 
 class AreaCalibration(Settings):
@@ -52,14 +55,15 @@ def segmentation_terms(
     mask: Float[Tensor, "B 1 H W"],
     region: Float[Tensor, "B 1 H W"],
     weights: SegmentationWeights,
-) -> dict[str, Tensor]:
+) -> dict[str, Pooled]:
     """The terms of L_S (Eq. 1-4 and L_bin), unweighted; those of the perceptual network without weight are left out.
 
     `rendering` is what the target is compared with, `region` where the mask may be 1.
     """
     target, rendered = batch.images, rendering.image
+    mean = partial(pooled_mean, count=len(target))
     terms = {
-        "nbr": losses.neighbor(
+        "nbr": losses.neighbor_sum(
             target,
             rendered,
             mask,
@@ -70,8 +74,8 @@ def segmentation_terms(
             normalise=weights.neighbor_normalise,
             border=weights.neighbor_border,
         ),
-        "area": losses.area(mask, region, form=weights.area_form),
-        "bin": losses.binary(mask, region if weights.binary_region_only else None, form=weights.binary_form),
+        "area": mean(losses.area(mask, region, form=weights.area_form)),
+        "bin": losses.binary_sum(mask, region if weights.binary_region_only else None, form=weights.binary_form),
     }
     if focus.perceptual is None or not (weights.eta_dist or weights.eta_presv):
         return terms
@@ -79,11 +83,11 @@ def segmentation_terms(
     seen = shallow(target * mask, batch.landmarks)
     if weights.eta_dist:
         explained = shallow(rendered * mask, rendering.landmarks)
-        terms["dist"] = losses.dist(seen, explained, width_normalised=weights.width_normalised)
+        terms["dist"] = mean(losses.dist(seen, explained, width_normalised=weights.width_normalised))
     if weights.eta_presv:
         with torch.no_grad():
             whole = shallow(target, batch.landmarks)
-        terms["presv"] = losses.presv(seen, whole, width_normalised=weights.width_normalised)
+        terms["presv"] = mean(losses.presv(seen, whole, width_normalised=weights.width_normalised))
     return terms
 
 
@@ -95,23 +99,25 @@ def segmentation_step(
     one_pass, compared = renderings(focus, batch, settings)
     area_weight = state.area_weight
     if settings.calibration is not None:
-        measured = calibrated_area_weight(batch, compared, settings)
+        measured = calibrated_area_weight(batch, compared, settings, state.replicas)
         known = measured if area_weight is None else area_weight
         area_weight = known + settings.calibration.rate * (measured - known)
     weights = settings.segmentation
     if area_weight is not None:
         weights = weights.model_copy(update={"eta_area": area_weight})
-    seen = compared if settings.refined_comparison is None else in_turns(one_pass, compared)
-    region = seen.mask * compared.mask  # outside, there is nothing to compare with
-    segmenter = focus.segmenter.train().requires_grad_(True)
-    before = running_statistics(segmenter)
-    mask = focus.mask(batch.images, seen) * region
-    terms = segmentation_terms(focus, batch, compared, mask, region, weights)
-    total = losses.segmentation_total(terms, weights)
-    taken = descend(state, position, segmenter, optimizer, total, before)
-    if taken:
+    seen = compared if settings.refined_comparison is None else in_turns(one_pass, compared, batch.first)
+
+    def objective(learner: nn.Module, rows: slice) -> Objective:
+        part, looked_at, truth = batch.rows(rows), seen.rows(rows), compared.rows(rows)
+        region = looked_at.mask * truth.mask  # outside, there is nothing to compare with
+        mask = focus.segmenter.mask_of(learner(looked_at.image, part.images)) * region
+        terms = segmentation_terms(focus, part, truth, mask, region, weights)
+        return Objective(terms, partial(losses.segmentation_total, weights=weights), mask_share(mask, region))
+
+    metrics = learn(state, position, focus.segmenter, optimizer, len(batch.images), objective)
+    if not metrics.skipped:
         state.area_weight = area_weight
-    return state, report(terms, total, taken, mask_mean(mask, region))
+    return state, metrics
 
 
 def renderings(focus: Focus, batch: Targets, settings: EmSettings) -> tuple[Rendering, Rendering]:
@@ -125,9 +131,13 @@ def renderings(focus: Focus, batch: Targets, settings: EmSettings) -> tuple[Rend
     return one_pass, refine_own(focus, batch.images, theta, batch.landmarks, settings.refined_comparison).rendering
 
 
-def in_turns(one_pass: Rendering, refined: Rendering) -> Rendering:
-    """What S looks at: the images of the batch as rendered in one pass and refined, in turns. It must judge both."""
-    odd = torch.arange(len(one_pass.image), device=one_pass.image.device)[:, None, None, None] % 2 == 1
+def in_turns(one_pass: Rendering, refined: Rendering, first: int = 0) -> Rendering:
+    """What S looks at: the images of the batch as rendered in one pass and refined, in turns. It must judge both.
+
+    `first` is the number of the first image in the global batch, in which the turns are taken.
+    """
+    numbers = first + torch.arange(len(one_pass.image), device=one_pass.image.device)
+    odd = numbers[:, None, None, None] % 2 == 1
     return replace(
         one_pass,
         image=torch.where(odd, refined.image, one_pass.image),
@@ -138,24 +148,28 @@ def in_turns(one_pass: Rendering, refined: Rendering) -> Rendering:
 def recalibrate(state: TrainState, batch: Targets, settings: EmSettings) -> None:
     """Set the area weight by the rule of AreaCalibration from this batch alone, whatever it was."""
     _, compared = renderings(state.focus, batch, settings)
-    state.area_weight = calibrated_area_weight(batch, compared, settings)
+    state.area_weight = calibrated_area_weight(batch, compared, settings, state.replicas)
 
 
 @torch.no_grad()
-def calibrated_area_weight(batch: Targets, rendering: Rendering, settings: EmSettings) -> float:
-    """eta_area = eta_nbr f r(d*), d* from the batch's own residuals: see AreaCalibration."""
+def calibrated_area_weight(
+    batch: Targets, rendering: Rendering, settings: EmSettings, replicas: Replicas = ALONE
+) -> float:
+    """eta_area = eta_nbr f r(d*), d* from the global batch's own residuals: see AreaCalibration."""
     calibration = settings.calibration or AreaCalibration()
     weights = settings.segmentation
     residual = losses.neighbor_residual(
         batch.images, rendering.image, window=weights.neighbor_window, centre=weights.neighbor_centre
     )
-    inside = rendering.mask > 0
-    if not inside.any():
+    inside = replicas.gather(residual[rendering.mask > 0])
+    if not len(inside):
         return weights.eta_area
-    threshold = float(calibration.factor * residual[inside].median())
+    threshold = float(calibration.factor * inside.median())
     threshold = min(max(threshold, calibration.low), calibration.high)
     cost = threshold**2 if weights.neighbor_squared else threshold
-    return weights.eta_nbr * float(rendering.mask.mean()) * cost
+    everywhere = Pooled(rendering.mask.sum(), rendering.mask.new_tensor(float(rendering.mask.numel())))
+    rendered = replicas.pool({"rendered": everywhere})["rendered"]
+    return weights.eta_nbr * float(rendered.ratio()) * cost
 
 
 def reconstruction_step(
@@ -163,13 +177,15 @@ def reconstruction_step(
 ) -> tuple[TrainState, StepMetrics]:
     """R learns, S is frozen: its mask says which pixels count."""
     weights, focus = settings.reconstruction, state.focus
-    encoder = focus.encoder.train()
     focus.segmenter.eval().requires_grad_(False)  # fixed, also where its mask is not detached
-    before = running_statistics(encoder)
-    theta, rendering = focus.autoencoder(batch.images)
-    with torch.set_grad_enabled(not weights.detach_mask):
-        mask = focus.mask(batch.images, rendering)
-    terms = reconstruction_terms(focus, batch, theta, rendering, mask, weights)
-    total = losses.reconstruction_total(terms, weights)
-    taken = descend(state, position, encoder, optimizer, total, before)
-    return state, report(terms, total, taken, mask_mean(mask, rendering.mask))
+
+    def objective(learner: nn.Module, rows: slice) -> Objective:
+        part = batch.rows(rows)
+        theta, rendering = fit(learner, focus, part)
+        with torch.set_grad_enabled(not weights.detach_mask):
+            mask = focus.mask(part.images, rendering)
+        terms = reconstruction_terms(focus, part, theta, rendering, mask, weights)
+        total = partial(losses.reconstruction_total, weights=weights)
+        return Objective(terms, total, mask_share(mask, rendering.mask))
+
+    return state, learn(state, position, focus.encoder, optimizer, len(batch.images), objective)

@@ -1,16 +1,20 @@
 """The unsupervised initialisation (section 3.3): warm-up on renders, a robust autoencoder, a segmenter taught by it."""
 
+from collections.abc import Mapping
+from functools import partial
+
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from focus_ray.focus import losses
 from focus_ray.focus.losses import ReconstructionWeights
 from focus_ray.focus.networks.perceptual import EncoderPerceptual
-from focus_ray.focus.reconstruction_terms import reconstruction_terms
+from focus_ray.focus.pooled import pooled_mean
+from focus_ray.focus.reconstruction_terms import fit, reconstruction_terms
 from focus_ray.focus.schedule import Optimizer, Position
 from focus_ray.focus.settings import Settings
-from focus_ray.focus.state import StepMetrics, Targets, TrainState, descend, mask_mean, report, running_statistics
+from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, learn, mask_share
 from focus_ray.focus.synthesis import ParameterWeights, SamplingLaws, generator, parameter_loss, render_random
 
 WARMUP_STREAM = 1  # keeps the warm-up's random numbers apart from every other use of the run's seed
@@ -46,14 +50,22 @@ def warmup_step(
     optimizer: Optimizer,
 ) -> tuple[TrainState, StepMetrics]:
     """The encoder learns theta of random renders; the batch is a function of `seed` and the step."""
-    encoder, renderer = state.focus.encoder.train(), state.focus.renderer
+    renderer, scales = state.focus.renderer, state.focus.scales
+    mine = state.replicas.share(settings.batch_size)
     rng = generator(seed, WARMUP_STREAM, position.in_phase)
-    images, theta = render_random(renderer, settings.laws, settings.batch_size, rng)
-    before = running_statistics(encoder)
-    terms = parameter_loss(renderer, state.focus.scales, encoder(images), theta, settings.weights)
-    total = torch.stack(list(terms.values())).sum()
-    taken = descend(state, position, encoder, optimizer, total, before)
-    return state, report(terms, total, taken, None)
+    images, theta = render_random(renderer, settings.laws, settings.batch_size, rng, only=mine)
+
+    def objective(learner: nn.Module, rows: slice) -> Objective:
+        predicted = learner(images[rows])
+        terms = parameter_loss(renderer, scales, predicted, theta[rows], settings.weights)
+        return Objective({name: pooled_mean(term, len(predicted)) for name, term in terms.items()}, added_up)
+
+    return state, learn(state, position, state.focus.encoder, optimizer, len(images), objective)
+
+
+def added_up(terms: Mapping[str, Tensor]) -> Tensor:
+    """The sum of terms that have their weights already."""
+    return torch.stack(list(terms.values())).sum()
 
 
 def freeze_perceptual(state: TrainState) -> None:
@@ -65,36 +77,38 @@ def init_step(
     state: TrainState, batch: Targets, position: Position, settings: InitialiseSettings, optimizer: Optimizer
 ) -> tuple[TrainState, StepMetrics]:
     """The autoencoder learns the pictures, with M_pre of the current rendering (Eq. 10) as mask in Eq. 8."""
-    encoder = state.focus.encoder.train()
-    before = running_statistics(encoder)
-    theta, rendering = state.focus.autoencoder(batch.images)
+    focus = state.focus
     xi = settings.xi_at(position.progress)
-    mask = losses.preliminary_mask(batch.images, rendering.image, rendering.mask, xi)
-    terms = reconstruction_terms(state.focus, batch, theta, rendering, mask, settings.weights)
-    if settings.likelihood:
-        terms["pixel"] = losses.truncated_likelihood(batch.images, rendering.image, rendering.mask, xi=xi)
-    total = losses.reconstruction_total(terms, settings.weights)
-    taken = descend(state, position, encoder, optimizer, total, before)
-    return state, report(terms, total, taken, mask_mean(mask, rendering.mask))
+
+    def objective(learner: nn.Module, rows: slice) -> Objective:
+        part = batch.rows(rows)
+        theta, rendering = fit(learner, focus, part)
+        mask = losses.preliminary_mask(part.images, rendering.image, rendering.mask, xi)
+        terms = reconstruction_terms(focus, part, theta, rendering, mask, settings.weights)
+        if settings.likelihood:
+            likelihood = losses.truncated_likelihood(part.images, rendering.image, rendering.mask, xi=xi)
+            terms["pixel"] = pooled_mean(likelihood, len(part.images))
+        total = partial(losses.reconstruction_total, weights=settings.weights)
+        return Objective(terms, total, mask_share(mask, rendering.mask))
+
+    return state, learn(state, position, focus.encoder, optimizer, len(batch.images), objective)
 
 
 def pretrain_step(
     state: TrainState, batch: Targets, position: Position, settings: InitialiseSettings, optimizer: Optimizer
 ) -> tuple[TrainState, StepMetrics]:
     """The segmenter learns the preliminary masks as if they were the truth, inside the rendered region."""
-    segmenter = state.focus.segmenter.train().requires_grad_(True)
-    before = running_statistics(segmenter)
-    rendering = frozen_rendering(state, batch)
-    label = losses.preliminary_mask(batch.images, rendering.image, rendering.mask, settings.xi)
-    logits = segmenter.logits(rendering.image, batch.images)
-    terms = {"bce": losses.mask_cross_entropy(logits, label, rendering.mask)}
-    taken = descend(state, position, segmenter, optimizer, terms["bce"], before)
-    mask = rendering.mask * segmenter.mask_of(logits)
-    return state, report(terms, terms["bce"], taken, mask_mean(mask, rendering.mask))
-
-
-@torch.no_grad()
-def frozen_rendering(state: TrainState, batch: Targets):
-    """The rendering of the autoencoder while the segmenter learns."""
+    segmenter = state.focus.segmenter
     autoencoder: nn.Module = state.focus.autoencoder.eval()
-    return autoencoder(batch.images).rendering
+
+    def objective(learner: nn.Module, rows: slice) -> Objective:
+        part = batch.rows(rows)
+        with torch.no_grad():
+            rendering = autoencoder(part.images).rendering
+        label = losses.preliminary_mask(part.images, rendering.image, rendering.mask, settings.xi)
+        logits = learner(rendering.image, part.images)
+        terms = {"bce": losses.mask_cross_entropy_sum(logits, label, rendering.mask)}
+        mask = rendering.mask * segmenter.mask_of(logits)
+        return Objective(terms, added_up, mask_share(mask, rendering.mask))
+
+    return state, learn(state, position, segmenter, optimizer, len(batch.images), objective)

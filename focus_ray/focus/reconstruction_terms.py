@@ -1,13 +1,22 @@
 """The terms of L_R for one forward pass of the autoencoder (Eq. 5-8), by symbol."""
 
+from functools import partial
+
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from focus_ray.focus import losses
-from focus_ray.focus.autoencoder import Focus
+from focus_ray.focus.autoencoder import Focus, Reconstruction
 from focus_ray.focus.losses import ReconstructionWeights
+from focus_ray.focus.pooled import Pooled, pooled_mean
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.state import Targets
+
+
+def fit(learner: nn.Module, focus: Focus, batch: Targets) -> Reconstruction:
+    """The autoencoder's forward pass with `learner` as its encoder (`TrainState.learner`)."""
+    theta = learner(batch.images)
+    return Reconstruction(theta, focus.renderer(theta))
 
 
 def reconstruction_terms(
@@ -17,10 +26,11 @@ def reconstruction_terms(
     rendering: Rendering,
     mask: Float[Tensor, "B 1 H W"],
     weights: ReconstructionWeights,
-) -> dict[str, Tensor]:
+) -> dict[str, Pooled]:
     """Unweighted terms; L_per and the area term without weight are left out."""
+    mean = partial(pooled_mean, count=len(batch.images))
     terms = {
-        "pixel": losses.pixel(
+        "pixel": losses.pixel_sum(
             batch.images,
             rendering.image,
             mask,
@@ -28,20 +38,26 @@ def reconstruction_terms(
             normalise=weights.pixel_normalise,
             region=rendering.mask,
         ),
-        "lm": losses.landmark(
-            batch.landmarks,
-            rendering.landmarks,
-            losses.landmark_weights(weights.landmark_emphasis),
-            squared_weights=weights.landmark_squared_weights,
-            image_size=batch.images.shape[-1],
+        "lm": mean(
+            losses.landmark(
+                batch.landmarks,
+                rendering.landmarks,
+                losses.landmark_weights(weights.landmark_emphasis),
+                squared_weights=weights.landmark_squared_weights,
+                image_size=batch.images.shape[-1],
+            )
         ),
-        "reg": losses.regularizer(theta, form=weights.regularizer_form, coefficients=weights.regularizer_coefficients),
+        "reg": mean(
+            losses.regularizer(theta, form=weights.regularizer_form, coefficients=weights.regularizer_coefficients)
+        ),
     }
     if weights.lambda_per and focus.perceptual is not None:
-        terms["per"] = losses.perceptual(
-            focus.perceptual.embedding(batch.images, batch.landmarks).detach(),
-            focus.perceptual.embedding(rendering.image, rendering.landmarks),
+        terms["per"] = mean(
+            losses.perceptual(
+                focus.perceptual.embedding(batch.images, batch.landmarks).detach(),
+                focus.perceptual.embedding(rendering.image, rendering.landmarks),
+            )
         )
     if weights.lambda_area:
-        terms["area"] = losses.area(mask, rendering.mask, form="release")
+        terms["area"] = mean(losses.area(mask, rendering.mask, form="release"))
     return terms

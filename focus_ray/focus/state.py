@@ -1,6 +1,6 @@
 """What training changes: the networks, their optimisers, the step, and the area weight that calibration may move."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from focus_ray.focus.autoencoder import Focus
+from focus_ray.focus.pooled import Pooled
+from focus_ray.focus.replicas import ALONE, Replicas
 from focus_ray.focus.schedule import Optimizer, Phase, Position
 
 
@@ -17,6 +19,15 @@ class Targets(NamedTuple):
 
     images: Float[Tensor, "B 3 H W"]  # in [0, 1]
     landmarks: Float[Tensor, "B 68 2"]  # px
+    first: int = 0  # number of the first one in the global batch, of which this is a part
+
+    def rows(self, rows: slice) -> "Targets":
+        """Some of them, side by side."""
+        return Targets(self.images[rows], self.landmarks[rows], self.first + (rows.start or 0))
+
+    def to(self, device: torch.device) -> "Targets":
+        """The same on another device."""
+        return Targets(self.images.to(device), self.landmarks.to(device), self.first)
 
 
 @dataclass
@@ -29,6 +40,9 @@ class TrainState:
     area_weight: float | None = None  # eta_area once calibrated; None: the configured one
     good_segmenter: dict[str, Tensor] | None = None  # what the last block of S with masks in range began with
     resting_cycle: int | None = None  # the EM cycle in which S does not learn, after a collapse
+    replicas: Replicas = ALONE  # who else trains on parts of the same batches
+    accumulate: int = 1  # parts of a batch whose gradients are added up, one in memory at a time
+    _learners: dict[nn.Module, nn.Module] = field(default_factory=dict)
 
     def optimizer(self, phase: Phase, settings: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The phase's optimiser, made at its first step; those of phases that never return are dropped then."""
@@ -37,6 +51,25 @@ class TrainState:
                 del self.optimizers[finished]
             self.optimizers[phase] = settings.build(parameters)
         return self.optimizers[phase]
+
+    def learner(self, network: nn.Module) -> nn.Module:
+        """What the forward passes that train `network` go through (`Replicas.learner`)."""
+        if network not in self._learners:
+            self._learners[network] = self.replicas.learner(network)
+        return self._learners[network]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.focus.encoder.parameters()).device
+
+
+class Objective(NamedTuple):
+    """What a step goes down: its terms by symbol, how they add up, and the mask they were taken under."""
+
+    terms: dict[str, Pooled]
+    total: Callable[[Mapping[str, Tensor]], Tensor]
+    mask: Pooled | None = None  # the mean of M over the rendered pixels
 
 
 class StepMetrics(NamedTuple):
@@ -48,48 +81,75 @@ class StepMetrics(NamedTuple):
 
 
 @torch.no_grad()
-def mask_mean(mask: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"]) -> float:
-    """Mean of M over the rendered pixels of the batch."""
-    return float(mask.sum() / region.sum().clamp_min(1.0))
+def mask_share(mask: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"]) -> Pooled:
+    """The mean of M over the rendered pixels of the batch."""
+    return Pooled(mask.sum(), region.sum())
 
 
-def descend(
+def learn(
     state: TrainState,
     position: Position,
     network: nn.Module,
     settings: Optimizer,
-    total: Tensor,
-    buffers: dict[str, Tensor],
-) -> bool:
-    """One optimiser step of `network` down `total`; False, with nothing changed, where loss or gradient is not finite.
+    count: int,
+    objective_of: Callable[[nn.Module, slice], Objective],
+) -> StepMetrics:
+    """One optimiser step of `network` down an objective over `count` images, in `state.accumulate` parts.
 
-    `buffers`: the network's running statistics from before the forward pass, put back if the step is skipped.
+    `objective_of(learner, rows)` looks at some of the images; its forward pass of the network goes through `learner`.
+    Sums are pooled over all replicas, so that each knows the loss of the global batch; those of two parts are not
+    pooled: the step follows the mean of the parts' losses. Where a loss or the gradient is not finite nothing is
+    changed, running statistics included, on any replica.
     """
+    network.train().requires_grad_(True)
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
     optimizer = state.optimizer(position.phase, settings, network.parameters())
     for group in optimizer.param_groups:
         group["lr"] = settings.rate(position)
     optimizer.zero_grad(set_to_none=True)
-    finite = bool(torch.isfinite(total))
+    metrics, finite = _accumulated(state, network, parts(count, state.accumulate), objective_of)
     if finite:
-        total.backward()
         limit = settings.clip_norm if settings.clip_norm is not None else float("inf")
-        norm = nn.utils.clip_grad_norm_(network.parameters(), limit)
-        finite = bool(torch.isfinite(norm))
+        finite = bool(torch.isfinite(nn.utils.clip_grad_norm_(network.parameters(), limit)))
     if finite:
         optimizer.step()
+        state.replicas.share_buffers(network)
     else:
         for name, buffer in network.named_buffers():
-            buffer.copy_(buffers[name])
+            buffer.copy_(before[name])
     optimizer.zero_grad(set_to_none=True)
-    return finite
+    return metrics._replace(skipped=not finite)
 
 
-def running_statistics(network: nn.Module) -> dict[str, Tensor]:
-    """Copies of a network's buffers, for `descend`."""
-    return {name: buffer.clone() for name, buffer in network.named_buffers()}
+def _accumulated(
+    state: TrainState, network: nn.Module, rows: list[slice], objective_of: Callable[[nn.Module, slice], Objective]
+) -> tuple[StepMetrics, bool]:
+    """The gradient of the global batch, left in the parameters; False where a loss is not finite."""
+    replicas, learner = state.replicas, state.learner(network)
+    told = []
+    for number, part in enumerate(rows, start=1):
+        with replicas.keeping_gradients(learner, share=number == len(rows)):
+            objective = objective_of(learner, part)
+            mask = {} if objective.mask is None else {"mask": objective.mask}
+            values = {name: pooled.ratio() for name, pooled in replicas.pool(objective.terms | mask).items()}
+            mean = values.pop("mask", None)
+            total = objective.total(values)
+            told.append((values | {"total": total}, mean))
+            if not torch.isfinite(total):
+                return _mean(told), False
+            # DDP takes the mean over the replicas of gradients that are parts of a sum.
+            (total * (replicas.world / len(rows))).backward()
+    return _mean(told), True
 
 
-def report(terms: dict[str, Tensor], total: Tensor, taken: bool, mean: float | None) -> StepMetrics:
-    """Numbers for the history of one step."""
-    losses = {symbol: float(term.detach()) for symbol, term in terms.items()}
-    return StepMetrics(losses | {"total": float(total.detach())}, mean, skipped=not taken)
+def _mean(told: list[tuple[dict[str, Tensor], Tensor | None]]) -> StepMetrics:
+    """The numbers of a step from those of its parts."""
+    losses = {name: sum(float(values[name].detach()) for values, _ in told) / len(told) for name in told[0][0]}
+    masks = [float(mean) for _, mean in told if mean is not None]
+    return StepMetrics(losses, sum(masks) / len(masks) if masks else None, skipped=False)
+
+
+def parts(count: int, number: int) -> list[slice]:
+    """`count` images in `number` slices side by side, or one each where there are fewer images."""
+    number = min(number, count)
+    return [slice(i * count // number, (i + 1) * count // number) for i in range(number)]

@@ -80,12 +80,13 @@ def sample_light(laws: SamplingLaws, count: int, rng: torch.Generator) -> Float[
     return (white * tint).flatten(1)
 
 
-def sample_background(count: int, size: int, rng: torch.Generator) -> Float[Tensor, "B 3 H W"]:
-    """Colour noise over three scales, each picture with its own share of each."""
-    background = torch.rand(count, 3, 1, 1, generator=rng).expand(count, 3, size, size)
+def sample_background(count: int, size: int, rng: torch.Generator, only: range) -> Float[Tensor, "b 3 H W"]:
+    """Colour noise over three scales, each picture with its own share of each; the pictures in `only` of `count`."""
+    rows = slice(only.start, only.stop)
+    background = torch.rand(count, 3, 1, 1, generator=rng)[rows].expand(len(only), 3, size, size)
     for cells in (3, 8, size // 2):
-        noise = torch.rand(count, 3, cells, cells, generator=rng) - 0.5
-        amplitude = torch.rand(count, 1, 1, 1, generator=rng)
+        noise = torch.rand(count, 3, cells, cells, generator=rng)[rows] - 0.5
+        amplitude = torch.rand(count, 1, 1, 1, generator=rng)[rows]
         background = background + amplitude * functional.interpolate(
             noise, size=(size, size), mode="bilinear", align_corners=False
         )
@@ -94,15 +95,25 @@ def sample_background(count: int, size: int, rng: torch.Generator) -> Float[Tens
 
 @torch.no_grad()
 def render_random(
-    renderer: Renderer, laws: SamplingLaws, count: int, rng: torch.Generator, noise: float = 0.02
+    renderer: Renderer,
+    laws: SamplingLaws,
+    count: int,
+    rng: torch.Generator,
+    noise: float = 0.02,
+    only: range | None = None,
 ) -> Renders:
-    """`count` renders of random faces over random backgrounds, with sensor noise of standard deviation `noise`."""
-    theta = sample_theta(laws, count, rng).to(renderer.model.mean)
+    """`count` renders of random faces over random backgrounds, with sensor noise of standard deviation `noise`.
+
+    only: which of them are rendered. Random numbers are drawn for all, so a picture does not depend on it.
+    """
+    only = range(count) if only is None else only
+    rows = slice(only.start, only.stop)
+    theta = sample_theta(laws, count, rng)[rows].to(renderer.model.mean)
     rendering = renderer(theta)
     size = rendering.image.shape[-1]
-    background = sample_background(count, size, rng).to(theta)
+    background = sample_background(count, size, rng, only).to(theta)
     images = torch.where(rendering.mask > 0, rendering.image, background)
-    images = images + noise * torch.randn(images.shape, generator=rng).to(theta)
+    images = images + noise * torch.randn(count, *images.shape[1:], generator=rng)[rows].to(theta)
     return Renders(images.clamp(0, 1), theta)
 
 

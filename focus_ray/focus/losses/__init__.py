@@ -11,7 +11,7 @@ from focus_ray.focus.losses.likelihood import (
     preliminary_mask,
     truncated_likelihood,
 )
-from focus_ray.focus.losses.pooled import Pooled
+from focus_ray.focus.pooled import Pooled
 from focus_ray.focus.losses.reconstruction import (
     landmark,
     landmark_weights,

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from focus_ray.focus.losses.distances import squared_distance
-from focus_ray.focus.losses.pooled import Pooled
+from focus_ray.focus.pooled import Pooled
 
 PAPER_XI = 0.17  # section 3.3
 RELEASE_SIGMA = 0.043  # released code: standard deviation of the colour error of a face pixel
@@ -68,6 +68,6 @@ def mask_cross_entropy(
 ) -> Float[Tensor, ""]:
     """Binary cross entropy of the segmentation with M_pre as label (section 3.3), mean over the rendered region.
 
-    logits: the segmentation network before its sigmoid (``UNet.logits``): a saturated mask still has a gradient.
+    logits: the segmentation network before its sigmoid (``UNet.forward``): a saturated mask still has a gradient.
     """
     return mask_cross_entropy_sum(logits, label, region).ratio()

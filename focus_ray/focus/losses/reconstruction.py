@@ -8,7 +8,7 @@ from torch import Tensor
 
 from focus_ray.focus.landmarks import INNER_LIP, N_LANDMARKS, NOSE_RIDGE
 from focus_ray.focus.losses.distances import cosine_distance, root, squared_distance
-from focus_ray.focus.losses.pooled import Pooled
+from focus_ray.focus.pooled import Pooled
 
 RELEASE_NOSE_RIDGE = NOSE_RIDGE[1:]
 # "We set the weights for the landmarks on the nose ridge and inner lip as 20, and the rest as 1": section 3.2.

@@ -25,4 +25,5 @@ class ParameterHead(nn.Linear):
         self.register_buffer("scale", scale, persistent=False)
 
     def forward(self, input: Float[Tensor, "B D"]) -> Float[Tensor, "B 257"]:
-        return torch.addcmul(self.offset, self.scale, super().forward(input))
+        with torch.autocast(input.device.type, enabled=False):  # half precision would blur poses and 1000 mm of depth
+            return torch.addcmul(self.offset, self.scale, super().forward(input.to(self.weight.dtype)))

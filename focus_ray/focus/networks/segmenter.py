@@ -64,8 +64,8 @@ class UNet(nn.Module):
         self.pool = nn.MaxPool2d(2)
         self.last = nn.Conv2d(width, 1, 1)
 
-    def logits(self, rendered: Float[Tensor, "B 3 H W"], target: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
-        """The mask before its sigmoid, slope included.
+    def forward(self, rendered: Float[Tensor, "B 3 H W"], target: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
+        """The logits of the mask, slope included, from rendering I_R and target I_T.
 
         Raises ConfigError where height or width is not a multiple of 2^(levels - 1).
         """
@@ -86,9 +86,9 @@ class UNet(nn.Module):
 
     @staticmethod
     def mask_of(logits: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
-        """The soft mask of ``logits``."""
-        return logits.sigmoid()
+        """The soft mask m of logits. Restrict it to the rendered region: M = m S."""
+        return logits.float().sigmoid()
 
-    def forward(self, rendered: Float[Tensor, "B 3 H W"], target: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
-        """The soft mask of rendering I_R and target I_T. Restrict it to the rendered region: M = m S."""
-        return self.mask_of(self.logits(rendered, target))
+    def mask(self, rendered: Float[Tensor, "B 3 H W"], target: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
+        """The soft mask of rendering I_R and target I_T."""
+        return self.mask_of(self(rendered, target))

@@ -34,6 +34,10 @@ class Rendering:
     vertices_screen: Float[Tensor, "B V 3"]
     """(u px, v px, z mm) of every vertex."""
 
+    def rows(self, rows: slice) -> "Rendering":
+        """Some of the images."""
+        return Rendering(**{name: value[rows] for name, value in vars(self).items()})
+
 
 class Renderer(nn.Module):
     """Renders a morphable model with a fixed camera. Has no parameters of its own; computes in the model's type."""
