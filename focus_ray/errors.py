@@ -9,7 +9,9 @@ FocusRayError                 1
 │   ├── CheckpointError       4   damaged, incomplete or tampered files
 │   └── FaceModelError        4   a face model that is malformed, or another one than was asked for
 ├── StorageError              5   a disk or an object store that refused
+│   └── NoSuchObject          5   nothing is stored under a key
 ├── TrackingError             5   the experiment tracker
+├── ClusterError              1   a Ray cluster that cannot be used, or that gave up
 ├── GuardStop                 6   a guard ended the run
 │   ├── MaskCollapse          6   the masks became all face or all outlier
 │   └── NonFiniteLoss         6   too many steps in a row without a finite loss
@@ -63,10 +65,18 @@ class StorageError(FocusRayError):
     exit_code = 5
 
 
+class NoSuchObject(StorageError):
+    """Nothing is stored under this key."""
+
+
 class TrackingError(FocusRayError):
     """An experiment tracker that refused."""
 
     exit_code = 5
+
+
+class ClusterError(FocusRayError):
+    """A Ray cluster that cannot be started, reached or kept, or workers that failed too often."""
 
 
 class GuardStop(FocusRayError):

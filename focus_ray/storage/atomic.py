@@ -10,6 +10,7 @@ from pathlib import Path
 from focus_ray.errors import StorageError
 
 PARTIAL = re.compile(r"\..+\.partial-(\d+)")
+RETIRED = re.compile(r"\..+\.retired")
 
 
 @contextmanager
@@ -39,20 +40,30 @@ def new_folder(target: Path) -> Iterator[Path]:
             raise
 
 
-def write_file(target: Path, content: str | bytes) -> None:
-    """Write one file so that a reader sees the old content or the new one, never a part. Raises StorageError."""
+@contextmanager
+def new_file(target: Path) -> Iterator[Path]:
+    """A temporary sibling of `target` to write; it takes the target's place, whole, when the block ends well.
+
+    A reader sees the old content or the new one, never a part. Raises StorageError if the disk refuses.
+    """
     target = Path(target).absolute()
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     with refusals(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            partial.write_bytes(content.encode() if isinstance(content, str) else content)
+            yield partial
             flush(partial)
             os.replace(partial, target)
             flush(target.parent)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+
+
+def write_file(target: Path, content: str | bytes) -> None:
+    """Write one file so that a reader sees the old content or the new one, never a part. Raises StorageError."""
+    with new_file(target) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def recover(target: Path) -> None:
@@ -69,6 +80,11 @@ def sweep(parent: Path) -> None:
         match = PARTIAL.fullmatch(path.name)
         if match and not _is_other_process(int(match[1])):
             remove(path)
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file or folder of this name is half written, or steps aside for another."""
+    return bool(PARTIAL.fullmatch(name) or RETIRED.fullmatch(name))
 
 
 def remove(path: Path) -> None:

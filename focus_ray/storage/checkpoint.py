@@ -7,8 +7,7 @@ model/                       model.json, one *.safetensors for each network, man
 import json
 import logging
 import re
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,15 +16,17 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from focus_ray.errors import CheckpointError, ModelError
-from focus_ray.storage import atomic
+from focus_ray.errors import CheckpointError, ModelError, NoSuchObject
+from focus_ray.storage import sealed_store
 from focus_ray.storage.manifest import read_sealed, write_sealed
+from focus_ray.storage.objects import ObjectStore, open_store
 from focus_ray.storage.tree import State, own_memory, put_together, take_apart
 
 CHECKPOINT, MODEL = "checkpoint", "model"
 SUFFIX = ".safetensors"
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 STEP = re.compile(r"step-(\d{8,})")
+BEST = "best.json"
 # A tensor's entry in a header takes about 100 bytes. A header beyond this is an attack or a mistake.
 MAX_HEADER_BYTES = 8 << 20
 # Optimiser and random states are tensors: what remains as JSON is small.
@@ -105,58 +106,56 @@ class Stored(NamedTuple):
     """A checkpoint of a run: its step, where it lies, and its state."""
 
     step: int
-    folder: Path
+    folder: str
     state: dict[str, State]
+    # What was said about newer checkpoints that are damaged, a line each.
+    passed_over: tuple[str, ...] = ()
 
 
 class Checkpoints:
-    """The checkpoints of one run, in RUN/checkpoints. One process writes to them at a time."""
+    """The checkpoints of one run, in a folder or an object store. One process writes to them at a time."""
 
-    def __init__(self, folder: Path, *, keep: int = 3) -> None:
+    def __init__(self, place: Path | str | ObjectStore, *, keep: int = 3) -> None:
         """Keep the newest `keep` checkpoints and the one that was saved as the best."""
-        self.folder = Path(folder)
+        self.store = open_store(place) if isinstance(place, Path | str) else place
         self.keep = max(keep, 1)
 
-    def save(self, step: int, state: Mapping[str, State], *, best: bool = False) -> Path:
+    def save(self, step: int, state: Mapping[str, State], *, best: bool = False) -> None:
         """Write the state of a step, then let go of old checkpoints; a `best` one stays until there is a better.
 
-        Raises StorageError if the disk refuses; the earlier checkpoints are then as they were.
+        Raises StorageError if the disk or the store refuses; the earlier checkpoints are then as they were.
         """
-        target = self.path(step)
-        save(target, state)
-        if best:
-            atomic.write_file(self._best_file, json.dumps({"step": step}))
-        self._let_go()
-        return target
+        sealed_store.write(self.store, folder_name(step), lambda folder: save(folder, state))
+        self._settle(step, best)
 
-    def path(self, step: int) -> Path:
-        """Where the checkpoint of a step lies."""
-        return self.folder / f"step-{step:08d}"
+    def add(self, step: int, folder: Path, *, best: bool = False) -> None:
+        """Like `save`, for a state that the function `save` wrote to a folder of this machine, which stays there."""
+        sealed_store.upload(self.store, folder, folder_name(step))
+        self._settle(step, best)
 
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, damaged ones included, in order."""
-        if not self.folder.is_dir():
-            return []
-        found = (STEP.fullmatch(path.name) for path in self.folder.iterdir() if path.is_dir())
-        return sorted(int(match[1]) for match in found if match)
+        return sorted(_steps(sealed_store.names(self.store)))
 
     def load(self, step: int) -> Stored:
-        """The checkpoint of one step. Raises CheckpointError."""
-        return Stored(step, self.path(step), load(self.path(step)))
+        """The checkpoint of one step. Raises CheckpointError if it is damaged, StorageError if it cannot be had."""
+        with sealed_store.opened(self.store, folder_name(step), CHECKPOINT) as folder:
+            return Stored(step, f"{self.store}/{folder_name(step)}", load(folder))
 
     def latest(self) -> Stored | None:
-        """The newest valid checkpoint, or None if the run has none at all; damaged ones are named in the log.
+        """The newest valid checkpoint, or None if the run has none at all; damaged ones are named in it and in the log.
 
         Raises CheckpointError if there are checkpoints and none is valid: never a silent start from nothing.
         """
-        steps = self.steps()
-        for step in reversed(steps):
+        passed_over: list[str] = []
+        for step in reversed(self.steps()):
             try:
-                return self.load(step)
+                return self.load(step)._replace(passed_over=tuple(passed_over))
             except CheckpointError as error:
-                logger.warning("checkpoint of step %d is passed over: %s", step, error)
-        if steps:
-            raise CheckpointError(f"no checkpoint in {self.folder} is valid; start a new run with another --out")
+                passed_over.append(f"checkpoint of step {step} is passed over: {error}")
+                logger.warning(passed_over[-1])
+        if passed_over:
+            raise CheckpointError(f"no checkpoint in {self.store} is valid; start a new run with another --out")
         return None
 
     def best(self) -> Stored | None:
@@ -164,25 +163,34 @@ class Checkpoints:
         step = self._best_step()
         return None if step is None else self.load(step)
 
-    @property
-    def _best_file(self) -> Path:
-        return self.folder / "best.json"
-
     def _best_step(self) -> int | None:
         try:
-            step = json.loads(self._best_file.read_bytes())["step"]
-        except FileNotFoundError:
+            step = json.loads(self.store.read(BEST))["step"]
+        except NoSuchObject:
             return None
         except (ValueError, KeyError, TypeError):
-            raise CheckpointError(f"{self._best_file} is damaged; remove it") from None
+            raise CheckpointError(f"{self.store}/{BEST} is damaged; remove it") from None
         return step
 
-    def _let_go(self) -> None:
+    def _settle(self, step: int, best: bool) -> None:
+        """Note the step if it is the best, and let go of old checkpoints and of uploads that did not end."""
+        if best:
+            self.store.write(BEST, json.dumps({"step": step}).encode())
         steps = self.steps()
-        kept = {*steps[-self.keep :], self._best_step()}
-        for step in steps:
-            if step not in kept:
-                shutil.rmtree(self.path(step), ignore_errors=True)
+        kept = {step, *steps[-self.keep :], self._best_step()}
+        gone = [folder_name(each) for each in steps if each not in kept]
+        litter = [name for name in sealed_store.unfinished(self.store) if STEP.fullmatch(name)]
+        for name in (*gone, *litter):
+            sealed_store.delete(self.store, name)
+
+
+def folder_name(step: int) -> str:
+    """How the folder of a step's checkpoint is called."""
+    return f"step-{step:08d}"
+
+
+def _steps(names: Iterable[str]) -> list[int]:
+    return [int(match[1]) for name in names if (match := STEP.fullmatch(name))]
 
 
 def _files(

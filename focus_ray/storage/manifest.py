@@ -40,7 +40,7 @@ def read_sealed(folder: Path, kind: str) -> dict[str, bytes]:
     folder = Path(folder).absolute()
     atomic.recover(folder)
     try:
-        listed = _read_manifest(folder, kind)
+        listed = read_manifest(folder, kind)
         _refuse_strangers(folder, listed)
         return {name: _read_listed(folder / name, entry) for name, entry in listed.items()}
     except OSError as error:
@@ -60,7 +60,7 @@ def refuse_to_replace(folder: Path, kind: str) -> None:
         if not folder.is_dir():
             raise ConfigError(f"{folder} is a file; choose a folder for --out")
         if any(folder.iterdir()):
-            _refuse_strangers(folder, _read_manifest(folder, kind))
+            _refuse_strangers(folder, read_manifest(folder, kind))
     except CheckpointError:
         raise ConfigError(f"{folder} holds other things than a {kind}; choose another --out") from None
     except OSError as error:
@@ -68,7 +68,8 @@ def refuse_to_replace(folder: Path, kind: str) -> None:
         raise StorageError(message) from error
 
 
-def _read_manifest(folder: Path, kind: str) -> dict[str, dict[str, Any]]:
+def read_manifest(folder: Path, kind: str) -> dict[str, dict[str, Any]]:
+    """What a manifest lists: name to sha256 and size, nothing compared with the files. Raises CheckpointError."""
     path = folder / MANIFEST
     if not folder.is_dir():
         raise CheckpointError(f"no {kind} at {folder}; give the path of an existing {kind} folder")

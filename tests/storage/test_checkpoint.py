@@ -361,12 +361,12 @@ def test_a_killed_writer_harms_nothing_and_its_litter_is_swept(tmp_path, python,
     for stage in STAGES:
         store = Checkpoints(tmp_path / stage)
         assert store.steps() == [1]
-        assert any(".partial-" in path.name for path in store.folder.iterdir())
+        assert any(".partial-" in path.name for path in (tmp_path / stage).iterdir())
         stored = store.latest()
         assert stored is not None
         assert same(stored.state["losses"], run_state(0)["losses"])
         store.save(2, run_state(1))
-        assert sorted(path.name for path in store.folder.iterdir()) == ["step-00000001", "step-00000002"]
+        assert sorted(path.name for path in (tmp_path / stage).iterdir()) == ["step-00000001", "step-00000002"]
 
 
 def test_a_replacement_cut_off_between_its_renames_is_undone(tmp_path):
@@ -397,8 +397,8 @@ def test_latest_falls_back_past_damage_and_says_so(tmp_path, caplog):
     store = Checkpoints(tmp_path / "checkpoints")
     for step in (10, 20, 30):
         store.save(step, {"step": step})
-    (store.path(30) / "manifest.json").unlink()
-    (store.path(20) / "state.json").write_text("{}")
+    (tmp_path / "checkpoints" / "step-00000030" / "manifest.json").unlink()
+    (tmp_path / "checkpoints" / "step-00000020" / "state.json").write_text("{}")
     with caplog.at_level(logging.WARNING):
         stored = store.latest()
     assert stored is not None
@@ -413,7 +413,7 @@ def test_no_checkpoint_is_none_and_only_damaged_ones_are_an_error(tmp_path):
     store = Checkpoints(tmp_path / "checkpoints")
     assert store.latest() is None
     store.save(1, {"step": 1})
-    (store.path(1) / "manifest.json").unlink()
+    (tmp_path / "checkpoints" / "step-00000001" / "manifest.json").unlink()
     with pytest.raises(CheckpointError, match=r"no checkpoint in .* is valid"):
         store.latest()
 
@@ -433,7 +433,7 @@ def test_a_step_written_again_replaces_the_first(tmp_path):
     store.save(5, {"value": 1})
     store.save(5, {"value": 2})
     assert store.load(5).state == {"value": 2}
-    assert [path.name for path in store.folder.iterdir()] == ["step-00000005"]
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000005"]
 
 
 # --- models

@@ -34,18 +34,19 @@ def test_a_writer_killed_at_random_moments_never_leaves_a_damaged_checkpoint(
     tmp_path, python, python_environment, record_property, caplog
 ):
     rng = random.Random(0)
-    store = Checkpoints(tmp_path / "checkpoints")
+    folder = tmp_path / "checkpoints"
+    store = Checkpoints(folder)
     newest, litter = 0, 0
     for _ in range(KILLS):
         writer = subprocess.Popen(
-            [python, "-c", WRITER, str(store.folder)], env=python_environment, stdout=subprocess.PIPE, text=True
+            [python, "-c", WRITER, str(folder)], env=python_environment, stdout=subprocess.PIPE, text=True
         )
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"
         time.sleep(rng.uniform(0.02, 0.6))
         os.kill(writer.pid, signal.SIGKILL)
         writer.communicate(timeout=30)
-        litter += sum(".partial-" in path.name for path in store.folder.glob(".*"))
+        litter += sum(".partial-" in path.name for path in folder.glob(".*"))
         steps = store.steps()
         stored = store.latest()
         if stored is None:

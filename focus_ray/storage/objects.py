@@ -1,0 +1,247 @@
+"""Object stores: bytes under keys, in a folder or in an S3 bucket, written whole or not at all."""
+
+import os
+import re
+import shutil
+import stat
+import uuid
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+from focus_ray.errors import ConfigError, NoSuchObject, StorageError
+from focus_ray.storage import atomic
+
+if TYPE_CHECKING:
+    import pyarrow.fs
+
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+# What S3 allows, in bytes.
+MAX_KEY_BYTES = 1024
+CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
+class Entry(NamedTuple):
+    """An object of a store: its key and its size in bytes."""
+
+    key: str
+    size: int
+
+
+# The stores have a method `list`, which hides the type of that name from annotations.
+Entries = list[Entry]
+
+
+@runtime_checkable
+class ObjectStore(Protocol):
+    """Bytes under keys such as "checkpoints/step-00000250/state.json".
+
+    Stores can be pickled, compare equal where they mean the same place, and hold no credentials. Keys are relative to
+    the store; ConfigError for one that is absolute, has empty parts, or leads upwards. Whatever a method raises besides
+    is a StorageError that names the place and what to do.
+    """
+
+    def __str__(self) -> str:
+        """The place as a user writes it: a folder, or s3://bucket/prefix."""
+        ...
+
+    def at(self, key: str) -> "ObjectStore":
+        """The store of everything below a key."""
+        ...
+
+    def read(self, key: str) -> bytes:
+        """The content of an object. Raises NoSuchObject if there is none."""
+        ...
+
+    def write(self, key: str, content: bytes) -> None:
+        """Store an object; a reader sees the old content or the new one, never a part."""
+        ...
+
+    def upload(self, path: Path, key: str) -> None:
+        """Store a local file of any size, whole or not at all."""
+        ...
+
+    def download(self, key: str, path: Path) -> None:
+        """Copy an object of any size to a local file, whole or not at all. Raises NoSuchObject if there is none."""
+        ...
+
+    def list(self, prefix: str = "") -> Entries:
+        """Every object below `prefix` (a key without a slash at its end; "" for the whole store), sorted by key."""
+        ...
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects one after the other in the order given; absent ones are passed over."""
+        ...
+
+    def check(self) -> None:
+        """Write, list, read back and delete a small object. Raises StorageError at once for what will not pass."""
+        ...
+
+    def filesystem(self) -> "tuple[pyarrow.fs.FileSystem, str]":
+        """For Ray Train and Ray Data: a file system of pyarrow, and the path of this store on it."""
+        ...
+
+
+def open_store(uri: str | Path) -> ObjectStore:
+    """The store at a folder or at s3://bucket/prefix. Nothing is asked of it yet: see `ObjectStore.check`.
+
+    Raises ConfigError for another scheme, for credentials or options in the URI, and for a bucket that cannot be one.
+    """
+    if isinstance(uri, Path):
+        return LocalStore(uri)
+    scheme = SCHEME.match(uri)
+    if scheme is None:
+        if not uri.strip() or "\0" in uri:
+            raise ConfigError("a store needs a place; give a folder or s3://bucket/prefix")
+        return LocalStore(Path(uri))
+    if scheme[1] != "s3" or not uri.startswith("s3://"):
+        raise ConfigError(f"{scheme[1]}: is not a store; give a folder or s3://bucket/prefix")
+    from focus_ray.storage.s3 import S3Store
+
+    return S3Store(*_bucket_and_prefix(uri.removeprefix("s3://")))
+
+
+def checked_key(key: str) -> str:
+    """The key, if it can be one. Raises ConfigError."""
+    parts = key.split("/")
+    if any(part in ("", ".", "..") for part in parts) or CONTROL.search(key) or len(key.encode()) > MAX_KEY_BYTES:
+        raise ConfigError(f"{key[:80]!r} cannot be a key of a store; use names joined by single slashes")
+    return key
+
+
+def try_out(store: ObjectStore) -> None:
+    """Write, list, read back and delete a small object that nothing else uses. Raises StorageError."""
+    folder = f"focus-ray-probe-{uuid.uuid4().hex[:12]}"
+    key, content = f"{folder}/probe", folder.encode()
+    store.write(key, content)
+    intact = store.read(key) == content and store.list(folder) == [Entry(key, len(content))]
+    store.delete([key])
+    if not intact:
+        raise StorageError(f"{store} does not give back what is written to it; choose another place")
+
+
+def unreadable(path: Path, error: OSError) -> StorageError:
+    """What the operating system says about a file that cannot be read, NoSuchObject where there is none."""
+    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+        return NoSuchObject(f"there is no file {path}; check the path")
+    return StorageError(f"cannot read {path}: {error.strerror or error}; check the disk and the permissions")
+
+
+@dataclass(frozen=True)
+class LocalStore:
+    """A folder as an object store. Its files are the objects; links are not followed out of it."""
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        # Absolute, because a worker has another working folder.
+        object.__setattr__(self, "root", Path(self.root).absolute())
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def at(self, key: str) -> "LocalStore":
+        return LocalStore(self.path(key))
+
+    def path(self, key: str) -> Path:
+        """Where the object of a key lies. Raises StorageError if a link on the way leads out of the store."""
+        path = self.root / checked_key(key)
+        try:
+            inside = path.resolve().is_relative_to(self.root.resolve())
+        except (OSError, RuntimeError):  # links in a circle
+            inside = False
+        if not inside:
+            raise StorageError(f"{path} leads out of {self.root}; remove the link")
+        return path
+
+    def read(self, key: str) -> bytes:
+        path = self.path(key)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise unreadable(path, error) from error
+
+    def write(self, key: str, content: bytes) -> None:
+        atomic.write_file(self.path(key), content)
+
+    def upload(self, path: Path, key: str) -> None:
+        _copy(Path(path), self.path(key))
+
+    def download(self, key: str, path: Path) -> None:
+        _copy(self.path(key), Path(path))
+
+    def list(self, prefix: str = "") -> Entries:
+        top = self.path(prefix) if prefix else self.root
+        found = []
+        for folder, folders, names in os.walk(top):
+            folders[:] = [name for name in folders if not atomic.is_unfinished(name)]
+            paths = [Path(folder, name) for name in names if not atomic.is_unfinished(name)]
+            for path in paths:
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    status = path.lstat()
+                    if stat.S_ISREG(status.st_mode):
+                        found.append(Entry(path.relative_to(self.root).as_posix(), status.st_size))
+        return sorted(found)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            path = self.path(key)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                if path.is_file():
+                    message = f"cannot delete {path}: {error.strerror}; check the permissions of its folder"
+                    raise StorageError(message) from error
+            self._remove_empty(path.parent)
+
+    def check(self) -> None:
+        try_out(self)
+
+    def filesystem(self) -> "tuple[pyarrow.fs.FileSystem, str]":
+        import pyarrow.fs
+
+        return pyarrow.fs.LocalFileSystem(), str(self.root)
+
+    def _remove_empty(self, folder: Path) -> None:
+        """Object stores have no folders: one without files is not there."""
+        while folder != self.root and folder.is_relative_to(self.root):
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError:
+                return
+            folder = folder.parent
+
+
+def _bucket_and_prefix(rest: str) -> tuple[str, str]:
+    """What follows s3://, taken apart. No message repeats what may be a credential."""
+    if "@" in rest.partition("/")[0]:
+        raise ConfigError(
+            "credentials do not belong in a URI; give s3://bucket/prefix and set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        )
+    if "?" in rest or "#" in rest:
+        raise ConfigError(
+            "s3:// takes no options; give s3://bucket/prefix and set AWS_ENDPOINT_URL_S3, AWS_REGION and the "
+            "credentials in the environment"
+        )
+    bucket, _, prefix = rest.partition("/")
+    if ":" in bucket:
+        raise ConfigError("s3:// begins with a bucket, not with a host; set AWS_ENDPOINT_URL_S3 to http://host:port")
+    if not BUCKET.fullmatch(bucket):
+        raise ConfigError(f"{bucket[:80]!r} cannot be a bucket; give s3://bucket/prefix")
+    prefix = prefix.removesuffix("/")
+    return bucket, checked_key(prefix) if prefix else ""
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise unreadable(source, error) from error
+    with file, atomic.new_file(target) as partial, partial.open("wb") as copy:
+        shutil.copyfileobj(file, copy, 1 << 20)

@@ -1,0 +1,187 @@
+"""An object store in an S3 bucket, through boto3: patient with a service that is ill, quick with what will not pass."""
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+
+from focus_ray.storage import atomic, s3_errors
+from focus_ray.storage.objects import Entries, Entry, checked_key, try_out, unreadable
+
+if TYPE_CHECKING:
+    import pyarrow.fs
+
+# How long an operation is tried again after its first failure: an outage of minutes is ridden out.
+PATIENCE_SECONDS = 300.0
+LONGEST_PAUSE_SECONDS = 20.0
+# A connection that stands still this long is given up, and the request sent again.
+CONNECT_SECONDS, READ_SECONDS = 10, 20
+# boto3's own attempts. They cover short faults of a single request, such as a part of a multipart upload; boto3 stops
+# repeating once a client has seen many failures, so what lasts longer is left to `S3Store._persist`.
+ATTEMPTS = 5
+TRANSFER = TransferConfig(
+    multipart_threshold=8 << 20, multipart_chunksize=8 << 20, max_concurrency=4, preferred_transfer_client="classic"
+)
+
+Result = TypeVar("Result")
+logger = logging.getLogger(__name__)
+
+
+class Connection:
+    """The client of one process, made when it is first used, with what the environment says then.
+
+    boto3 finds endpoint, region and credentials: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION,
+    AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE, the files in ~/.aws, or a role. Pickled,
+    it holds nothing: another process makes its own.
+    """
+
+    def __init__(self, attempts: int = ATTEMPTS, connect: int = CONNECT_SECONDS, read: int = READ_SECONDS) -> None:
+        self._settings = (attempts, connect, read)
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Connection, self._settings
+
+    def client(self) -> Any:
+        """The client; any number of threads can use it. Raises what boto3 raises for settings that make no sense."""
+        with self._lock:
+            if self._client is None:
+                self._client = _client(*self._settings)
+            return self._client
+
+    def renew(self, failed: Any) -> None:
+        """Let go of a client that failed, with its connections, its credentials and its count of failures."""
+        with self._lock:
+            if self._client is failed:
+                self._client = None
+
+
+@dataclass(frozen=True)
+class S3Store:
+    """The objects below s3://bucket/prefix.
+
+    `patience` is the time in seconds for which an operation is tried again while the service is unreachable, busy or
+    breaks off. What cannot get better (a bucket that is not there, refused credentials) is raised at once.
+    """
+
+    bucket: str
+    prefix: str = ""
+    patience: float = field(default=PATIENCE_SECONDS, compare=False)
+    connection: Connection = field(default_factory=Connection, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def at(self, key: str) -> "S3Store":
+        return replace(self, prefix=self._full(key))
+
+    def read(self, key: str) -> bytes:
+        full = self._full(key)
+        return self._persist(key, lambda client: client.get_object(Bucket=self.bucket, Key=full)["Body"].read())
+
+    def write(self, key: str, content: bytes) -> None:
+        full = self._full(key)
+        self._persist(key, lambda client: client.put_object(Bucket=self.bucket, Key=full, Body=content))
+
+    def upload(self, path: Path, key: str) -> None:
+        full = self._full(key)
+
+        def send(client: Any) -> None:
+            with path.open("rb") as file:
+                client.upload_fileobj(file, self.bucket, full, Config=TRANSFER)
+
+        try:
+            self._persist(key, send)
+        except OSError as error:
+            raise unreadable(path, error) from error
+
+    def download(self, key: str, path: Path) -> None:
+        full = self._full(key)
+
+        def fetch(client: Any) -> None:
+            with partial.open("wb") as file:
+                client.download_fileobj(self.bucket, full, file, Config=TRANSFER)
+
+        with atomic.new_file(path) as partial:
+            self._persist(key, fetch)
+
+    def list(self, prefix: str = "") -> Entries:
+        start = f"{self.prefix}/" if self.prefix else ""
+        below = f"{self._full(prefix)}/" if prefix else start
+
+        def listed(client: Any) -> Entries:
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=below)
+            found = [(entry["Key"], entry["Size"]) for page in pages for entry in page.get("Contents", [])]
+            # A key with a slash at its end is how other programs note an empty folder.
+            return sorted(Entry(key.removeprefix(start), size) for key, size in found if not key.endswith("/"))
+
+        return self._persist(prefix, listed)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            full = self._full(key)
+            self._persist(key, lambda client, full=full: client.delete_object(Bucket=self.bucket, Key=full))
+
+    def check(self) -> None:
+        try_out(replace(self, patience=0.0, connection=Connection(attempts=3, connect=5, read=READ_SECONDS)))
+
+    def filesystem(self) -> "tuple[pyarrow.fs.FileSystem, str]":
+        from focus_ray.storage.arrow import arrow_filesystem
+
+        return arrow_filesystem(replace(self, prefix=""), root=self.bucket), str(self).removeprefix("s3://")
+
+    def _full(self, key: str) -> str:
+        return "/".join(filter(None, (self.prefix, checked_key(key))))
+
+    def _persist(self, key: str, action: Callable[[Any], Result]) -> Result:
+        """The result of `action` with the client, repeated while what it raises may pass and patience lasts."""
+        place, began, pause = f"{self}/{key}".rstrip("/"), None, 1.0
+        while True:
+            client = None
+            try:
+                client = self.connection.client()
+                return action(client)
+            except s3_errors.RAISED as error:
+                began = began or time.monotonic()
+                left = began + self.patience - time.monotonic()
+                if left <= pause or not s3_errors.may_pass(error):
+                    raise self._explained(error, place, client) from error
+                logger.warning("%s: %s; trying again for up to %.0f s", place, s3_errors.reason(error), left)
+            # Not all at the same time, where many workers wait for one service.
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            self.connection.renew(client)
+
+    def _explained(self, error: Exception, place: str, client: Any) -> Exception:
+        if isinstance(error, OSError) and not s3_errors.may_pass(error):
+            return error  # of the local disk: whoever reads or writes the file names it
+        endpoint = s3_errors.shown_endpoint(client.meta.endpoint_url) if client else "S3"
+        return s3_errors.explained(error, place, self.bucket, endpoint)
+
+
+def _client(attempts: int, connect: int, read: int) -> Any:
+    config = Config(
+        retries={"mode": "standard", "max_attempts": attempts},
+        connect_timeout=connect,
+        read_timeout=read,
+        # Newer checksums are not understood by every service that speaks S3; manifests hold sums of their own.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    # boto3 itself reads AWS_DEFAULT_REGION only.
+    session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+    client = session.client("s3", config=config)
+    if s3_errors.is_amazon(client.meta.endpoint_url) or (client.meta.config.s3 or {}).get("addressing_style"):
+        return client
+    # Elsewhere a bucket is seldom a host name of its own.
+    return session.client("s3", config=config.merge(Config(s3={"addressing_style": "path"})))

@@ -1,0 +1,149 @@
+"""What an S3 service refuses: which errors may pass by themselves, and the one line for those that will not."""
+
+import socket
+from urllib.parse import urlsplit
+
+from botocore import exceptions
+from botocore.parsers import ResponseParserError
+from s3transfer.exceptions import RetriesExceededError
+
+from focus_ray.errors import NoSuchObject, StorageError
+
+# Statuses and codes of a server that is busy, restarting, or saw a damaged request. NoSuchUpload is what a completed
+# multipart upload answers when its first answer was lost.
+PASSING_STATUS = {408, 429, 500, 502, 503, 504}
+PASSING_CODES = {
+    "BadDigest",
+    "ConditionalRequestConflict",
+    "IncompleteBody",
+    "InternalError",
+    "InvalidPart",
+    "NoSuchUpload",
+    "OperationAborted",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "XAmzContentSHA256Mismatch",
+}
+# Connections that failed, were cut or stalled, and answers that came in part.
+PASSING_ERRORS = (
+    exceptions.ConnectionError,
+    exceptions.HTTPClientError,
+    exceptions.IncompleteReadError,
+    exceptions.ChecksumError,
+    ResponseParserError,
+    RetriesExceededError,
+    ConnectionError,
+    TimeoutError,
+)
+# All that a request can raise. ValueError: an endpoint that is no URL. OSError: also the local disk.
+RAISED = (
+    exceptions.BotoCoreError,
+    exceptions.ClientError,
+    ResponseParserError,
+    RetriesExceededError,
+    OSError,
+    ValueError,
+)
+ABSENT = {"NoSuchKey", "404"}
+CREDENTIALS_REFUSED = {
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+    "UnrecognizedClientException",
+}
+OTHER_REGION = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect", "301"}
+SET_KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same request can succeed later."""
+    if isinstance(error, exceptions.ClientError):
+        return _status(error) in PASSING_STATUS or _code(error) in PASSING_CODES
+    return isinstance(error, PASSING_ERRORS)
+
+
+def explained(error: Exception, place: str, bucket: str, endpoint: str) -> StorageError:
+    """The error as one line: what is wrong with `place` at `endpoint`, and what to do."""
+    if isinstance(error, exceptions.ClientError):
+        return _refusal(error, place, bucket, endpoint)
+    if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
+        return StorageError(f"no credentials for s3://{bucket}; {SET_KEYS}, or run where a role gives them")
+    if isinstance(error, exceptions.SSLError):
+        message = f"the certificate of {endpoint} cannot be verified; set AWS_CA_BUNDLE to the authority that signed it"
+        return StorageError(message)
+    if isinstance(error, exceptions.EndpointConnectionError | exceptions.ConnectTimeoutError):
+        host = urlsplit(endpoint).hostname or endpoint
+        if not _resolves(host):
+            return StorageError(f"there is no host {host}; correct AWS_ENDPOINT_URL_S3, or the network's name service")
+        return StorageError(f"nothing answers at {endpoint}; start the server, or correct AWS_ENDPOINT_URL_S3")
+    if isinstance(error, ValueError) and "endpoint" in str(error):
+        return StorageError("the endpoint of S3 is not a URL; set AWS_ENDPOINT_URL_S3 to http://host:port")
+    if may_pass(error):
+        return StorageError(f"{endpoint} breaks off ({type(error).__name__}); see whether the service is well")
+    return StorageError(f"{place} cannot be used: {_first_line(error)}; correct the settings of AWS")
+
+
+def reason(error: Exception) -> str:
+    """A few words for the log."""
+    if isinstance(error, exceptions.ClientError):
+        return f"{_code(error)}, status {_status(error)}"
+    return type(error).__name__
+
+
+def shown_endpoint(url: str) -> str:
+    """An endpoint as messages name it: without a user or password that stands in it."""
+    parts = urlsplit(url)
+    host = parts.hostname or url
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{host}{port}" if parts.hostname else "the endpoint"
+
+
+def is_amazon(url: str) -> bool:
+    """Whether an endpoint is one of AWS, where a bucket is a host name."""
+    return (urlsplit(url).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
+def _refusal(error: exceptions.ClientError, place: str, bucket: str, endpoint: str) -> StorageError:
+    code, operation = _code(error), error.operation_name
+    if code == "NoSuchBucket":
+        return StorageError(f"there is no bucket {bucket!r} at {endpoint}; create it, or correct --storage")
+    if code in ABSENT:
+        return NoSuchObject(f"there is no object {place}; check its key")
+    if code in CREDENTIALS_REFUSED:
+        return StorageError(f"{endpoint} refuses the credentials ({code}); {SET_KEYS}, to what is valid there")
+    if code in ("AccessDenied", "403", "AllAccessDisabled", "AccountProblem"):
+        message = f"the credentials do not allow {operation} on {place}; allow ListBucket, GetObject, PutObject and"
+        return StorageError(f"{message} DeleteObject there, or use others")
+    if code == "RequestTimeTooSkewed":
+        return StorageError(f"{endpoint} says that the clock of this machine is wrong; set it")
+    if code in OTHER_REGION:
+        return StorageError(f"the bucket {bucket!r} belongs to another region; set AWS_REGION to it")
+    if may_pass(error):
+        return StorageError(f"{endpoint} is not well ({reason(error)}); try again later")
+    return StorageError(f"{place} refuses {operation}: {_first_line(error)}; check bucket, endpoint and permissions")
+
+
+def _code(error: exceptions.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _status(error: exceptions.ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _resolves(host: str) -> bool:
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return True
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,109 @@
+"""Sealed folders in an object store: their files are stored first and the manifest last; deleting begins with it.
+
+In a folder on this machine they come and go by renaming, so that one without a manifest is damaged. In a bucket, what
+has no manifest is an upload that did not end, and counts as nothing.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from focus_ray.errors import CheckpointError, NoSuchObject
+from focus_ray.storage import atomic
+from focus_ray.storage.manifest import MANIFEST, read_manifest
+from focus_ray.storage.objects import LocalStore, ObjectStore
+
+
+def write(store: ObjectStore, key: str, fill: Callable[[Path], None]) -> None:
+    """Store what `fill` writes, a sealed folder at the path that it is given, in place of what is at `key`.
+
+    Raises StorageError.
+    """
+    if isinstance(store, LocalStore):
+        fill(store.path(key))
+        return
+    with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
+        folder = Path(scratch) / "folder"
+        fill(folder)
+        upload(store, folder, key)
+
+
+def upload(store: ObjectStore, folder: Path, key: str) -> None:
+    """Store a sealed folder of this machine in place of what is at `key`; whole or not at all. Raises StorageError."""
+    names = sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)
+    if isinstance(store, LocalStore):
+        with atomic.new_folder(store.path(key)) as partial:
+            for name in (*names, MANIFEST):
+                shutil.copyfile(folder / name, partial / name)
+        return
+    delete(store, key)
+    for name in (*names, MANIFEST):
+        store.upload(folder / name, f"{key}/{name}")
+
+
+def fetch(store: ObjectStore, key: str, folder: Path, kind: str) -> None:
+    """Copy a sealed folder to a new folder of this machine: the manifest and what it lists, not yet verified.
+
+    Raises CheckpointError if it has no manifest, one of another kind, or lacks a file that is listed; StorageError.
+    """
+    with atomic.refusals(folder):
+        folder.mkdir(parents=True)
+    try:
+        store.download(f"{key}/{MANIFEST}", folder / MANIFEST)
+        for name in read_manifest(folder, kind):
+            store.download(f"{key}/{name}", folder / name)
+    except NoSuchObject as error:
+        raise CheckpointError(f"{store}/{key} is not whole: {error}") from None
+
+
+@contextmanager
+def opened(store: ObjectStore, key: str, kind: str) -> Iterator[Path]:
+    """A sealed folder as a folder of this machine, where it lies or as a copy that is gone after the block.
+
+    Errors of the block about the copy name the place in the store. Raises as `fetch` does.
+    """
+    if isinstance(store, LocalStore):
+        yield store.path(key)
+        return
+    with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
+        copy = Path(scratch) / "folder"
+        try:
+            fetch(store, key, copy, kind)
+            yield copy
+        except CheckpointError as error:
+            raise CheckpointError(str(error).replace(str(copy), f"{store}/{key}")) from None
+
+
+def names(store: ObjectStore) -> list[str]:
+    """The sealed folders directly in a store, sorted. On this machine that is every folder, damaged ones included."""
+    if isinstance(store, LocalStore):
+        return sorted(path.name for path in _local_folders(store))
+    keys = [entry.key.split("/") for entry in store.list()]
+    return sorted(parts[0] for parts in keys if parts[1:] == [MANIFEST])
+
+
+def unfinished(store: ObjectStore) -> list[str]:
+    """The folders directly in a store that have files and no manifest: uploads that did not end. None are local."""
+    if isinstance(store, LocalStore):
+        return []
+    found = {parts[0] for entry in store.list() if len(parts := entry.key.split("/")) > 1}
+    return sorted(found - set(names(store)))
+
+
+def delete(store: ObjectStore, key: str) -> None:
+    """Delete a sealed folder, its manifest first. Nothing happens if there is none. Raises StorageError."""
+    if isinstance(store, LocalStore):
+        folder = store.path(key)
+        store.delete([f"{key}/{MANIFEST}"])
+        atomic.remove(folder)
+        return
+    keys = [entry.key for entry in store.list(key)]
+    store.delete(sorted(keys, key=lambda each: each != f"{key}/{MANIFEST}"))
+
+
+def _local_folders(store: LocalStore) -> list[Path]:
+    if not store.root.is_dir():
+        return []
+    return [path for path in store.root.iterdir() if path.is_dir() and not atomic.is_unfinished(path.name)]
