@@ -69,9 +69,21 @@ class Cadence(Settings):
 
     log: int = Field(default=10, gt=0)
     checkpoint: int = Field(default=200, gt=0)
-    keep: int = Field(default=3, gt=0)
+    keep: int = Field(default=3, gt=0)  # newest checkpoints; the best one is kept besides
+    best: str = "heldout.occluded.f1"  # figure of an evaluation that says which checkpoint is the best
+    best_is: Literal["highest", "lowest"] = "highest"
     evaluate: int = Field(default=500, gt=0)
     sheet: int = Field(default=500, gt=0)
+
+
+class ComputeSettings(Settings):
+    """How a step is computed, whatever the number of workers that share its batch."""
+
+    # Batch norm over the global batch. Otherwise each worker normalises its own part: quicker over slow networks, and
+    # another number of workers then trains another model.
+    synchronise_batchnorm: bool = True
+    accumulate: int = Field(default=1, gt=0)  # parts of a worker's share, one in memory at a time
+    precision: Literal["float32", "mixed"] = "float32"  # mixed: networks in bfloat16 where the device computes in it
 
 
 class RunConfig(Settings):
@@ -92,14 +104,24 @@ class RunConfig(Settings):
     data: DataSettings = DataSettings()
     heldout: HeldoutSettings = HeldoutSettings()
     cadence: Cadence = Cadence()
+    compute: ComputeSettings = ComputeSettings()
     start_from: Path | None = None  # a model folder whose networks training begins with
-    photos: Path | None = None  # a folder of photographs in place of synthetic faces
-    landmarks: Path | None = None  # their 68-landmark CSV
+    photos: str | None = None  # a folder or s3://bucket/prefix of photographs in place of synthetic faces
+    landmarks: str | None = None  # their 68-landmark CSV
+
+    def with_photos(self, photos: str, landmarks: str | None) -> "RunConfig":
+        """The same run on photographs. Paths of this machine become absolute: workers run elsewhere."""
+        given = {"photos": photos, "landmarks": landmarks}
+        return self.model_copy(update={name: place and _absolute(place) for name, place in given.items()})
 
     @property
     def digest(self) -> str:
         """sha256 of the resolved tree."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def _absolute(place: str) -> str:
+    return place if "://" in place else str(Path(place).absolute())
 
 
 def override(config: RunConfig, tree: dict[str, Any], origin: str) -> RunConfig:

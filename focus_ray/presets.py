@@ -31,7 +31,7 @@ def paper() -> RunConfig:
 
     224 px, ResNet-50, UNet of width 64, ArcFace features. Needs ArcFace weights (model.perceptual.weights); ResNet-50
     begins at random unless ImageNet weights are given (model.encoder.weights); the authors began with those. A run on
-    the CPU would take months, and the plain loop does not move to a GPU by itself.
+    the CPU would take months: `train --gpu`.
 
     Differs from the paper: L_reg (Eq. 8) counts the 224 face coefficients and is divided by their number, as in the
     released code. The paper sums over theta and over pixels; with L_pixel as a mean, the literal sum outweighs the
@@ -179,7 +179,9 @@ def adapt() -> RunConfig:
             "optimizers": base.optimizers.model_copy(
                 update={"em_seg": Optimizer(lr=1e-4), "em_face": Optimizer(**gentle)}
             ),
-            "cadence": Cadence(log=10, checkpoint=100, evaluate=100, sheet=100),
+            "cadence": Cadence(
+                log=10, checkpoint=100, evaluate=100, sheet=100, best="photos.rmse_255", best_is="lowest"
+            ),
         }
     )
 

@@ -5,14 +5,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Protocol, cast, runtime_checkable
+from typing import IO, Protocol, cast, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-if TYPE_CHECKING:
-    from focus_ray.training.loop import StepRecord
+from focus_ray.training.loop import StepRecord
+from focus_ray.training.watcher import Past, Silent
 
 SECONDS_BETWEEN_LINES = 15.0
 # The rate is that of the last half minute: phases differ in speed.
@@ -36,7 +36,7 @@ def progress(stream: Stream | None = None) -> "TerminalProgress | LineProgress":
     return TerminalProgress(target) if target.isatty() else LineProgress(target)
 
 
-class TerminalProgress:
+class TerminalProgress(Silent):
     """Live bars: one for the run, one for whatever else is under way."""
 
     def __init__(self, stream: Stream) -> None:
@@ -62,11 +62,13 @@ class TerminalProgress:
     ) -> None:
         self._bars.stop()
 
-    def begin(self, total: int, done: int) -> None:
-        """Training starts at step `done` of `total`."""
+    def begin(self, total: int, done: int, past: Past) -> None:
+        """Training starts, or starts again, at step `done` of `total`."""
+        if self._run is not None:
+            self._bars.remove_task(self._run)
         self._run = self._bars.add_task("training", total=total, completed=done, figures="")
 
-    def step(self, record: "StepRecord") -> None:
+    def step(self, record: StepRecord) -> None:
         """A step was taken."""
         if self._run is not None:
             phase = str(record.position.phase).replace("_", " ")
@@ -85,7 +87,7 @@ class TerminalProgress:
         self._bars.console.print(message, highlight=False, markup=False)
 
 
-class LineProgress:
+class LineProgress(Silent):
     """The same in lines, for logs: one when something begins or ends, one every `every` seconds between."""
 
     def __init__(
@@ -111,12 +113,12 @@ class LineProgress:
     ) -> None:
         self._stream.flush()
 
-    def begin(self, total: int, done: int) -> None:
-        """Training starts at step `done` of `total`."""
+    def begin(self, total: int, done: int, past: Past) -> None:
+        """Training starts, or starts again, at step `done` of `total`."""
         self._total, self._done, self._begun = total, done, done
         self.note(f"training: step {done} of {total}")
 
-    def step(self, record: "StepRecord") -> None:
+    def step(self, record: StepRecord) -> None:
         """A step was taken."""
         self._done += 1
         left = self._seconds_left()
@@ -156,7 +158,7 @@ class LineProgress:
         return (now - then) / max(self._done - done, 1) * (self._total - self._done)
 
 
-def figures(record: "StepRecord") -> str:
+def figures(record: StepRecord) -> str:
     """The loss, the mean mask and the rate of a step, in one short text."""
     metrics = record.metrics
     texts = [f"loss {metrics.losses['total']:.4g}"] if "total" in metrics.losses else ["resting"]

@@ -24,7 +24,7 @@ class GuardSettings(Settings):
     window: int = Field(default=20, gt=0)  # steps of the segmenter
     action: Action = "recalibrate"
     max_events: int = Field(default=5, gt=0)  # then the run stops: the action does not help
-    max_nonfinite: int = Field(default=20, gt=0)  # steps in a row without a finite loss
+    max_nonfinite: int = Field(default=10, gt=0)  # steps in a row without a finite loss
 
 
 @dataclass(frozen=True)

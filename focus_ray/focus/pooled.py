@@ -9,8 +9,8 @@ from torch import Tensor
 class Pooled(NamedTuple):
     """Numerator and denominator of a mean over the pixels, or the images, of a whole batch.
 
-    The mean over the parts of a batch is the ratio of the sums, not the mean of the ratios: `Replicas.pool` adds up both
-    numbers over the workers of a distributed run, then `ratio` divides.
+    The mean over the parts of a batch is the ratio of the sums, not the mean of the ratios: `Replicas.pool` adds up
+    both numbers over the workers of a distributed run, then `ratio` divides.
     """
 
     numerator: Float[Tensor, ""]

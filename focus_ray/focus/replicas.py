@@ -1,7 +1,7 @@
 """What the copies of a run that train together tell each other; a run by itself is the copy that is alone.
 
-One global batch is split among the copies. A loss is a ratio of two sums over the whole batch, so every copy adds up its
-own part, the parts are summed over all copies, and each knows the same loss: whatever is decided from it (a step
+One global batch is split among the copies. A loss is a ratio of two sums over the whole batch, so every copy adds up
+its own part, the parts are summed over all copies, and each knows the same loss: whatever is decided from it (a step
 skipped, a guard's word) is decided by all of them together, and none ever waits for one that went another way.
 """
 
@@ -33,7 +33,7 @@ class Replicas:
         return self.rank == 0
 
     def share(self, count: int) -> range:
-        """Which of `count` items in order are this copy's: shares lie side by side, their sizes differ by one at most."""
+        """This copy's part of `count` items in order. Parts lie side by side, their sizes differ by one at most."""
         return range(self.rank * count // self.world, (self.rank + 1) * count // self.world)
 
     def pool(self, terms: Mapping[str, Pooled]) -> dict[str, Pooled]:

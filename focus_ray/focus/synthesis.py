@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from pydantic import Field
@@ -43,12 +44,14 @@ class Renders(NamedTuple):
     theta: Tensor  # [B, 257]
 
 
+def seed_of(*seeds: int) -> int:
+    """A seed that depends on all `seeds` and on nothing else."""
+    return int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
 def generator(*seeds: int) -> torch.Generator:
     """A torch generator that depends on all `seeds` and on nothing else."""
-    import numpy as np
-
-    state = int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    return torch.Generator().manual_seed(state)
+    return torch.Generator().manual_seed(seed_of(*seeds))
 
 
 def sample_theta(laws: SamplingLaws, count: int, rng: torch.Generator) -> Float[Tensor, "B 257"]:

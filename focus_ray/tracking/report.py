@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from focus_ray.errors import CheckpointError
 from focus_ray.storage import atomic
-from focus_ray.storage.checkpoint import Checkpoints
+from focus_ray.storage.lines import read_lines
 from focus_ray.tracking import plots
 from focus_ray.tracking.contact_sheet import contact_sheet
 
@@ -92,23 +92,14 @@ def read_run(folder: Path) -> RunRecord:
         config=_json(folder / "config.json") or {},
         history=read_history(folder / "history.jsonl"),
         metrics=metrics,
-        evaluations=_evaluations(folder, metrics),
+        evaluations=read_lines(folder / "evaluations.jsonl") or (metrics or {}).get("evaluations", []),
         sheets=sheets,
     )
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
     """The lines of history.jsonl up to the first that is no record of a step: a killed run may leave a torn one."""
-    lines = []
-    for content in path.read_bytes().splitlines() if path.is_file() else []:
-        try:
-            line = json.loads(content.decode())
-        except (ValueError, RecursionError):
-            break
-        if not isinstance(line, dict) or type(line.get("step")) is not int:
-            break
-        lines.append(line)
-    return lines
+    return list(takewhile(lambda line: type(line.get("step")) is int, read_lines(path)))
 
 
 def render(run: RunRecord) -> str:
@@ -214,17 +205,6 @@ def spread(items: Sequence[Any], count: int) -> list[Any]:
     if len(items) <= count:
         return list(items)
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
-
-
-def _evaluations(folder: Path, metrics: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Held-out figures along the way: of metrics.json, or of the newest checkpoint while there is none."""
-    if metrics is not None:
-        return metrics.get("evaluations", [])
-    try:
-        stored = Checkpoints(folder / "checkpoints").latest()
-    except CheckpointError:
-        return []
-    return stored.state.get("tally", {}).get("evaluations", []) if stored else []
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from focus_ray.focus.face.parametric import parametric_face
 from focus_ray.focus.networks.encoder import ResNet50Encoder
 from focus_ray.focus.networks.identity import load_arcface
 from focus_ray.focus.networks.perceptual import IdentityPerceptual
+from focus_ray.focus.replicas import ALONE, Replicas
 from focus_ray.storage.weights import read_weights
 
 
@@ -82,7 +83,17 @@ def start_focus(config: RunConfig, face: MorphableModel) -> Focus:
     return focus
 
 
-def synthetic_data(config: RunConfig, world: MorphableModel) -> TrainingData:
+def training_data(config: RunConfig, replicas: Replicas = ALONE) -> TrainingData:
+    """What this replica trains on: its part of each global batch, and the faces that are scored.
+
+    Raises DataError where photographs cannot be used.
+    """
+    if config.photos is not None:
+        return photo_data(config, config.photos, config.landmarks, replicas)
+    return synthetic_data(config, world_face(config), replicas)
+
+
+def synthetic_data(config: RunConfig, world: MorphableModel, replicas: Replicas = ALONE) -> TrainingData:
     """Synthetic faces for training and, by another seed and split, held out."""
     laws = config.data.synthetic.model_copy(update={"image_size": config.model.camera.image_size})
     faces = SyntheticFaces(world, laws.model_copy(update={"seed": config.seed}), "train")
@@ -91,19 +102,27 @@ def synthetic_data(config: RunConfig, world: MorphableModel) -> TrainingData:
     heldout = CachedFaces(unknown, vertices=True)
 
     def batch_of(step: int) -> Batch:
-        return train.batch(batch_indices(config.seed, step, config.batch_size, config.data.size))
+        return train.batch(own_part(config, step, config.data.size, replicas))
 
     return TrainingData(batch_of, heldout, frozenset(laws.unseen_families))
 
 
-def photo_data(config: RunConfig, folder: Path, landmarks: Path | None) -> TrainingData:
+def photo_data(
+    config: RunConfig, folder: str | Path, landmarks: str | Path | None, replicas: Replicas = ALONE
+) -> TrainingData:
     """The user's photographs, augmented anew in each pass."""
     photos = PhotoFolder(folder, landmarks, image_size=config.model.camera.image_size)
     augmentation = config.seed if config.data.augment else None
 
     def batch_of(step: int) -> Batch:
-        chosen = batch_indices(config.seed, step, config.batch_size, len(photos))
         epoch = epoch_of(step, config.batch_size, len(photos))
-        return photos.batch(chosen, seed=augmentation, epoch=epoch)
+        return photos.batch(own_part(config, step, len(photos), replicas), seed=augmentation, epoch=epoch)
 
     return TrainingData(batch_of, None, frozenset(), photos)
+
+
+def own_part(config: RunConfig, step: int, size: int, replicas: Replicas) -> list[int]:
+    """Which of the `size` faces are this replica's at a global step: the sequence does not depend on their number."""
+    everyone = batch_indices(config.seed, step, config.batch_size, size)
+    mine = replicas.share(config.batch_size)
+    return everyone[mine.start : mine.stop]

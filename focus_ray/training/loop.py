@@ -19,8 +19,12 @@ from focus_ray.focus.guard import Guard, GuardEvent
 from focus_ray.focus.initialise import freeze_perceptual, init_step, pretrain_step, warmup_step
 from focus_ray.focus.schedule import Phase, Position
 from focus_ray.focus.state import StepMetrics, Targets, TrainState
+from focus_ray.focus.synthesis import seed_of
+from focus_ray.training.precision import networks_in
 
-TargetsOf = Callable[[int], Targets]  # the batch of a global step, a pure function of it
+TargetsOf = Callable[[int], Targets]  # this replica's part of a global step's batch, a pure function of it
+
+DROPOUT_STREAM = 2  # keeps dropout's random numbers apart from every other use of the run's seed
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class StepRecord:
 def steps(state: TrainState, config: RunConfig, targets_of: TargetsOf, guard: Guard) -> Iterator[StepRecord]:
     """Train from `state.step` to the end of the schedule, a record after each step.
 
-    Between two records the state is whole: it may be saved, scored or thrown away.
+    Between two records the state is whole: it may be saved, scored or thrown away. Replicas yield the same records.
     Raises MaskCollapse or NonFiniteLoss when the guard ends the run.
     """
     while state.step < config.schedule.total_steps:
@@ -63,9 +67,12 @@ def steps(state: TrainState, config: RunConfig, targets_of: TargetsOf, guard: Gu
             freeze_perceptual(state)
         begins = position.phase is Phase.EM_SEG and position.in_block == 0 and config.guard.action != "stop"
         before = copy.deepcopy(state.focus.segmenter.state_dict()) if begins else None
-        batch = targets_of(state.step) if position.phase is not Phase.WARMUP else None
+        batch = targets_of(state.step).to(state.device) if position.phase is not Phase.WARMUP else None
         loaded = time.perf_counter()
-        state, metrics = take_step(state, config, position, batch)
+        # What is random in a step is a function of seed, step and replica: nothing of it needs to be kept.
+        torch.manual_seed(seed_of(config.seed, DROPOUT_STREAM, state.step, state.replicas.rank))
+        with networks_in(config.compute.precision, state.device):
+            state, metrics = take_step(state, config, position, batch)
         if before is not None and (state.good_segmenter is None or is_good(metrics, guard)):
             state.good_segmenter = before
         step, state.step = state.step, state.step + 1
@@ -73,7 +80,7 @@ def steps(state: TrainState, config: RunConfig, targets_of: TargetsOf, guard: Gu
         if event is not None and batch is not None:
             obey(state, config, event, batch, position)
         seconds = time.perf_counter() - started
-        size = config.warmup.batch_size if batch is None else len(batch.images)
+        size = config.warmup.batch_size if batch is None else config.batch_size
         yield StepRecord(step, position, metrics, event, seconds, loaded - started, size / seconds)
         if stop is not None:  # after the step that caused it was recorded
             raise stop
@@ -145,7 +152,6 @@ def state_tree(state: TrainState, guard: Guard) -> dict[str, Any]:
         "good_segmenter": state.good_segmenter,
         "resting_cycle": state.resting_cycle,
         "guard": guard.state_dict(),
-        "rng": torch.get_rng_state(),
     }
 
 
@@ -170,4 +176,3 @@ def load_state_tree(state: TrainState, guard: Guard, config: RunConfig, tree: di
     state.good_segmenter = tree["good_segmenter"]
     state.resting_cycle = tree["resting_cycle"]
     guard.load_state_dict(tree["guard"])
-    torch.set_rng_state(tree["rng"])

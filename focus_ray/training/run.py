@@ -1,36 +1,37 @@
-"""A whole run on one machine: the loop, and around it checkpoints, scores, pictures, the model and the report."""
+"""A run, wherever it runs: the loop, and around it checkpoints, scores, pictures and the model."""
 
 import hashlib
-import signal
-import threading
+import io
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from focus_ray import __version__, model
 from focus_ray.config import RunConfig
-from focus_ray.errors import CheckpointError, GuardStop, Interrupted
+from focus_ray.errors import CheckpointError, Interrupted
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.guard import Guard
+from focus_ray.focus.networks.synchronised import synchronise
+from focus_ray.focus.replicas import ALONE, Replicas
 from focus_ray.focus.schedule import Phase
 from focus_ray.focus.state import TrainState
 from focus_ray.storage.checkpoint import Stored
-from focus_ray.tracking.report import write_report
+from focus_ray.tracking.plots import look_up
 from focus_ray.training import scoring
-from focus_ray.training.assemble import TrainingData, fitted_face, photo_data, start_focus, synthetic_data, world_face
+from focus_ray.training.assemble import start_focus, training_data
 from focus_ray.training.loop import StepRecord, load_state_tree, state_tree, steps
-from focus_ray.training.progress import Progress, Silent
-from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.sheets import write_sheet
+from focus_ray.training.sheets import draw_sheet
 from focus_ray.training.source import Lookahead
+from focus_ray.training.watcher import Past, Watcher
 
 METRICS_SCHEMA = 1
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -40,6 +41,8 @@ class Tally:
     seconds: dict[str, float] = field(default_factory=dict)  # by phase, and by what lies beside the steps
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     pretrained: dict[str, Any] | None = None
+    best: float | None = None  # figure of the best evaluation (cadence.best)
+    recent: list[dict[str, Any]] = field(default_factory=list)  # history since the checkpoint before
 
     def spend(self, what: str, seconds: float) -> None:
         self.seconds[what] = self.seconds.get(what, 0.0) + seconds
@@ -49,112 +52,114 @@ class Tally:
         return sum(self.seconds.values())
 
 
-def train(
-    config: RunConfig | None,
-    out: Path,
-    *,
-    resume: bool = False,
-    data: Path | None = None,
-    landmarks: Path | None = None,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    """Train into the folder `out`, or with `resume` go on with the run that is there; returns metrics.json.
+@runtime_checkable
+class Vault(Protocol):
+    """Where a run keeps what it must not lose. All replicas call it, the leader's word counts."""
 
-    `data` and `landmarks`: a folder of photographs and their 68-landmark CSV, in place of synthetic faces.
-    Raises Interrupted after Ctrl-C or SIGTERM, wherever the run can be gone on with: between two steps a checkpoint is
-    written first. Raises GuardStop where a guard ended the run.
-    """
-    folder = RunFolder(Path(out))
-    if resume:
-        config, face = folder.open()
-        folder = RunFolder(Path(out), keep=config.cadence.keep)
-    elif config is None:
-        raise ValueError("a new run needs a configuration")
-    else:
-        folder = RunFolder(Path(out), keep=config.cadence.keep)
-        if data is not None:
-            config = config.model_copy(
-                update={"photos": data.absolute(), "landmarks": landmarks and landmarks.absolute()}
-            )
-        face = fitted_face(config)
-    run = Run(config, folder, face, progress or Silent())  # before the folder: what cannot begin leaves nothing behind
-    try:
-        if resume:
-            folder.lock()
-            run.restore()
-        else:
-            folder.create(config, face)
-        return run.finish() if run.complete else run.to_the_end()
-    except GuardStop:
-        run.write_metrics({})
-        raise
-    except KeyboardInterrupt:  # at the start, in the final scoring, or a second one
-        if not folder.config.is_file():
-            raise
-        raise Interrupted(f"stopped; go on with --resume {folder.path}") from None
-    finally:
-        folder.close()
+    def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
+        """Keep the state of a step; with `last`, return when it is kept. The tree may change after the call."""
+        ...
+
+    def latest(self) -> Stored | None:
+        """The newest valid state, or None where there is none at all. Raises CheckpointError where all are damaged."""
+        ...
+
+    def keep_model(self, bundle: model.Model) -> None:
+        """Keep the finished model."""
+        ...
 
 
 class Run:
-    """One run: its parts, and what happens between two steps."""
+    """One replica's view of a run: its parts, and what happens between two steps."""
 
-    def __init__(self, config: RunConfig, folder: RunFolder, face: MorphableModel, progress: Progress):
+    def __init__(
+        self,
+        config: RunConfig,
+        face: MorphableModel,
+        vault: Vault,
+        watcher: Watcher,
+        *,
+        replicas: Replicas = ALONE,
+        device: torch.device | str = "cpu",
+        where: str = "RUN",
+        asked: Callable[[], bool] = lambda: False,
+    ):
+        """where: what to give to --resume. asked: whether somebody wants the run to stop.
+
+        Raises ConfigError, DataError or CheckpointError where the run cannot begin.
+        """
         torch.manual_seed(config.seed)
         self.config = config
-        self.folder = folder
-        self.progress = progress
-        self.state = TrainState(start_focus(config, face))
+        self.vault = vault
+        self.watcher = watcher
+        self.replicas = replicas
+        self.where = where
+        self.asked = asked
+        focus = start_focus(config, face).to(device)
+        if replicas.world > 1 and config.compute.synchronise_batchnorm:
+            synchronise(focus.encoder)
+            synchronise(focus.segmenter)
+        self.state = TrainState(focus, replicas=replicas, accumulate=config.compute.accumulate)
         self.guard = Guard(config.guard)
         self.tally = Tally()
-        self.data = self._data()
-
-    def _data(self) -> TrainingData:
-        if self.config.photos is not None:
-            return photo_data(self.config, self.config.photos, self.config.landmarks)
-        return synthetic_data(self.config, world_face(self.config))
+        self.data = training_data(config, replicas)
 
     @property
     def complete(self) -> bool:
         return self.state.step >= self.config.schedule.total_steps
 
     def to_the_end(self) -> dict[str, Any]:
-        """Train what is left of the schedule, then score, save the model and report."""
-        self.progress.begin(self.config.schedule.total_steps, self.state.step)
+        """Train what is left of the schedule, then score and keep the model; returns what metrics.json holds.
+
+        Raises GuardStop where a guard ends the run, Interrupted where somebody asked, after a checkpoint.
+        """
+        total = self.config.schedule.total_steps
+        self.watcher.begin(total, self.state.step, Past(list(self.tally.recent), list(self.tally.evaluations)))
         if self.data.left_out is not None:
-            self.progress.note(self.data.left_out)
+            self.watcher.note(self.data.left_out)
         if self.state.step == 0 and self.data.photos is not None:
             self.score("start")
-        with Lookahead(self.data.batch_of, self.config.schedule.total_steps) as source, interruptible() as interrupted:
+        first = self.replicas.share(self.config.batch_size).start
+        with Lookahead(self.data.batch_of, total, first) as source:
             for record in steps(self.state, self.config, source.targets, self.guard):
                 self.keep(record)
-                if interrupted():
-                    self.checkpoint()
-                    write_report(self.folder.path)
+                if not self.complete and self.replicas.any(self.asked(), self.state.device):
+                    self.checkpoint(last=True)
                     raise Interrupted(
-                        f"stopped after step {record.step}, a checkpoint is written; "
-                        f"go on with --resume {self.folder.path}"
+                        f"stopped after step {record.step}, a checkpoint is written; go on with --resume {self.where}"
                     )
         return self.finish()
 
     def keep(self, record: StepRecord) -> None:
         """Whatever the schedule and the cadence ask for after this step."""
-        self.folder.append_history(record.line())
+        self.tally.recent.append(record.line())
         self.tally.spend(record.position.phase, record.seconds - record.data_seconds)
         self.tally.spend("waiting for data", record.data_seconds)
-        self.progress.step(record)
+        self.watcher.step(record)
+        self.remark(record)
+        ends = self.block_ends()
+        best = False
+        if ends or self.state.step % self.config.cadence.evaluate == 0:
+            best = self.replicas.any(self.score(str(record.position.phase)), self.state.device)
+            if record.position.phase is Phase.PRETRAIN_SEG and self.replicas.leads:  # overwritten until the phase ends
+                self.tally.pretrained = self.tally.evaluations[-1].get("heldout")
+        if ends or self.state.step % self.config.cadence.sheet == 0:
+            self.sheet()
+        if best or self.state.step % self.config.cadence.checkpoint == 0 or self.complete:
+            self.checkpoint(best=best, last=self.complete)
+
+    def remark(self, record: StepRecord) -> None:
+        """What is worth a line of this step."""
+        if record.position.in_block == 0:
+            logger.info("phase %s begins, cycle %d", record.position.phase, record.position.cycle)
+        if record.metrics.skipped:
+            logger.warning("the step is skipped: its loss or its gradient is not finite")
         if record.event is not None:
             event = record.event
             kind = event.kind.replace("_", " ")
-            self.progress.note(f"guard: masks at {event.mask_mean:.3f} ({kind}), step {event.step}: {event.action}")
-        if self.block_ends() or self.state.step % self.config.cadence.evaluate == 0:
-            self.score(str(record.position.phase))
-            if record.position.phase is Phase.PRETRAIN_SEG:  # overwritten until the phase ends
-                self.tally.pretrained = self.tally.evaluations[-1].get("heldout")
-        if self.state.step % self.config.cadence.sheet == 0 or self.block_ends():
-            self.sheet()
-        if self.state.step % self.config.cadence.checkpoint == 0 or self.complete:
-            self.checkpoint()
+            message = f"guard: masks at {event.mask_mean:.3f} ({kind}), step {event.step}: {event.action}"
+            logger.warning(message)
+            self.watcher.note(message)
 
     def block_ends(self) -> bool:
         """Whether the step just taken was the last of its phase or, in EM, of its cycle."""
@@ -170,11 +175,18 @@ class Run:
     def timed(self, what: str) -> Iterator[None]:
         """Add the time of a block to the tally."""
         started = time.perf_counter()
-        yield
-        self.tally.spend(what, time.perf_counter() - started)
+        try:
+            yield
+        finally:
+            self.tally.spend(what, time.perf_counter() - started)
 
-    def score(self, after: str) -> None:
-        """One pass over the held-out faces, or over the photographs themselves, kept with the run."""
+    def score(self, after: str) -> bool:
+        """Figures over the held-out faces, or over the photographs themselves; whether they are the best so far.
+
+        The leader scores, the others go on to the next step and wait there.
+        """
+        if not self.replicas.leads:
+            return False
         with self.timed("scoring"):
             entry: dict[str, Any] = {"step": self.state.step, "after": after}
             heldout = self.config.heldout
@@ -184,6 +196,19 @@ class Run:
             if self.data.photos is not None:
                 entry["photos"] = scoring.score_photos(self.state.focus, self.data.photos, len(self.data.photos))
             self.tally.evaluations.append(entry)
+            self.watcher.evaluated(entry)
+        return self._is_best(entry)
+
+    def _is_best(self, entry: dict[str, Any]) -> bool:
+        """Whether an evaluation beats all before it. The first phases are none that a model is kept of."""
+        figure = look_up(entry, self.config.cadence.best)
+        if figure is None or self.state.step < self.config.schedule.em_start:
+            return False
+        sign = 1 if self.config.cadence.best_is == "highest" else -1
+        if self.tally.best is not None and sign * figure <= sign * self.tally.best:
+            return False
+        self.tally.best = figure
+        return True
 
     def _score_heldout(self, variants: tuple[str, ...]) -> dict[str, Any]:
         assert self.data.heldout is not None
@@ -195,18 +220,22 @@ class Run:
             heldout.batch_size,
             self.data.unseen_families,
             variants,
-            lambda done, total: self.progress.task("scoring", done, total),
+            lambda done, total: self.watcher.task("scoring", done, total),
         )
 
     def sheet(self) -> None:
         """A contact sheet of the model as it is."""
+        if not self.replicas.leads:
+            return
         with self.timed("pictures"):
             faces = self.data.heldout or self.data.photos
             assert faces is not None
-            write_sheet(self.folder.sheets / f"step-{self.state.step:08d}.png", self.state.focus, faces, self.config)
+            png = io.BytesIO()
+            draw_sheet(self.state.focus, faces, self.config).save(png, "PNG")
+            self.watcher.picture(f"step-{self.state.step:08d}.png", png.getvalue())
 
-    def checkpoint(self) -> None:
-        """Write everything that a resumed run needs."""
+    def checkpoint(self, *, best: bool = False, last: bool = False) -> None:
+        """Keep everything that a resumed run needs."""
         with self.timed("checkpoints"):
             tree = state_tree(self.state, self.guard)
             tree["tally"] = asdict(self.tally)
@@ -218,13 +247,13 @@ class Run:
                 "data": self.data.digest,
             }
             tree["settings"] = self.config.model_dump(mode="json")
-            self.folder.checkpoints.save(self.state.step, tree)
+            self.vault.save(self.state.step, tree, best=best, last=last)
+            self.tally.recent.clear()
 
     def restore(self) -> None:
         """Go back to the newest valid checkpoint. Raises CheckpointError where it belongs to another run or face."""
-        stored = self.folder.checkpoints.latest()
+        stored = self.vault.latest()
         if stored is None:
-            self.folder.trim_history(0)
             return
         try:
             self._restore_from(stored)
@@ -234,7 +263,7 @@ class Run:
                 f"{stored.folder} does not fit this version of the program ({reason}); resume it with the version "
                 f"that wrote it, {written_by(stored.state)}, or start a new run"
             ) from None
-        self.folder.trim_history(self.state.step)
+        logger.info("going on from the checkpoint of step %d", self.state.step)
 
     def _restore_from(self, stored: Stored) -> None:
         """Take over a stored state. What it raises besides CheckpointError says that it has another layout."""
@@ -254,25 +283,20 @@ class Run:
         self.tally = Tally(**tree["tally"])
 
     def finish(self) -> dict[str, Any]:
-        """Save the model, score it in every way, write metrics.json and the report."""
+        """Keep the model and score it in every way; returns what metrics.json holds. The leader's work."""
+        if not self.replicas.leads:
+            return {}
         bundle = self.model()
-        model.save(self.folder.model, bundle)
+        self.vault.keep_model(bundle)
         heldout: dict[str, Any] = {}
         with self.timed("scoring"):
             if self.data.heldout is not None and self.config.heldout.size:
-                self.progress.note("scoring the held-out faces: one pass, refined, and what they are compared with")
+                self.watcher.note("scoring the held-out faces: one pass, refined, and what they are compared with")
                 refined = scoring.REFINED if self.config.heldout.refine else ()
                 heldout = self._score_heldout((*scoring.ONE_PASS, *refined))
                 if self.tally.pretrained is not None:
                     heldout["pretrained"] = self.tally.pretrained
-        return self.write_metrics(heldout, bundle.version)
-
-    def write_metrics(self, heldout: dict[str, Any], version: str | None = None) -> dict[str, Any]:
-        """metrics.json and the report; without figures and version where the run did not end well."""
-        metrics = self.metrics(version, heldout)
-        self.folder.write_json("metrics.json", metrics)
-        write_report(self.folder.path)
-        return metrics
+        return self.metrics(bundle.version, heldout)
 
     def model(self) -> model.Model:
         """The networks as a model that others can use, its version a digest of its weights."""
@@ -285,7 +309,7 @@ class Run:
         return model.Model(focus, self.config.model, self.config.refine, version)
 
     def metrics(self, version: str | None, heldout: dict[str, Any]) -> dict[str, Any]:
-        """What metrics.json holds."""
+        """What metrics.json holds; without version and figures where the run did not end well."""
         return {
             "schema": METRICS_SCHEMA,
             "preset": self.config.preset,
@@ -308,26 +332,3 @@ def written_by(tree: dict[str, Any]) -> str:
     lineage = tree.get("lineage")
     version = lineage.get("version") if isinstance(lineage, dict) else None
     return version if isinstance(version, str) else "of unknown number"
-
-
-@contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM ask instead of ending the process, the second one ends it. Yields whether one came."""
-    asked: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread():  # somebody else answers signals then
-        yield lambda: False
-        return
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in numbers:
-        signal.signal(number, ask)
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number in numbers:
-            signal.signal(number, before[number])

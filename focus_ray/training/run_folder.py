@@ -2,18 +2,35 @@
 
 import fcntl
 import json
+import uuid
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
+
+from pydantic import Field
 
 from focus_ray.config import RunConfig
 from focus_ray.errors import CheckpointError, ConfigError, StorageError
 from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.settings import Settings
 from focus_ray.storage import atomic
 from focus_ray.storage.checkpoint import Checkpoints
+from focus_ray.storage.lines import LinesFile
 from focus_ray.tracking.report import read_history
 
 LOCK = ".lock"
+
+
+class RunInfo(Settings):
+    """What a run is called and where its things are kept. Written once."""
+
+    schema_version: Literal[1] = 1
+    run_id: str = Field(default_factory=lambda: uuid.uuid4().hex)
+    name: str
+    storage: str | None = None  # the object store of its checkpoints; None: the run folder itself
+    experiment: str = "focus"
+    created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 class RunFolder:
@@ -22,7 +39,9 @@ class RunFolder:
     def __init__(self, path: Path, keep: int = 3):
         self.path = Path(path)
         self.checkpoints = Checkpoints(self.path / "checkpoints", keep=keep)
-        self._history: TextIO | None = None
+        self.history_file = LinesFile(self.path / "history.jsonl")
+        self.evaluations_file = LinesFile(self.path / "evaluations.jsonl")
+        self.log_file = LinesFile(self.path / "log.jsonl")
         self._lock: TextIO | None = None
 
     @property
@@ -41,7 +60,11 @@ class RunFolder:
     def config(self) -> Path:
         return self.path / "config.json"
 
-    def create(self, config: RunConfig, face: MorphableModel) -> None:
+    @property
+    def info_file(self) -> Path:
+        return self.path / "run.json"
+
+    def create(self, config: RunConfig, face: MorphableModel, info: RunInfo) -> None:
         """Begin a run here. Raises ConfigError where there is one already, StorageError where the disk refuses."""
         if self.path.is_file():
             raise ConfigError(f"{self.path} is a file; choose a folder for --out")
@@ -54,23 +77,24 @@ class RunFolder:
         except OSError as error:
             raise StorageError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from error
         try:
-            self._fill(config, face)
+            self._fill(config, face, info)
         except BaseException:
             self._undo_create(keep=existed)
             raise
 
-    def _fill(self, config: RunConfig, face: MorphableModel) -> None:
+    def _fill(self, config: RunConfig, face: MorphableModel, info: RunInfo) -> None:
         """What a run begins with, config.json last: a folder that has it holds a run."""
         try:
             self.sheets.mkdir()
         except OSError as error:
             raise StorageError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from error
         atomic.write_file(self.face, face.to_bytes())
+        self.write_json(self.info_file.name, info.model_dump())
         self.write_json(self.config.name, config.model_dump(mode="json"))
 
     def _undo_create(self, *, keep: bool) -> None:
         """Leave the folder as `create` found it, so that the same command can be tried again."""
-        for made in (self.sheets, self.face, self.config, self.path / LOCK):
+        for made in (self.sheets, self.face, self.info_file, self.config, self.path / LOCK):
             atomic.remove(made)
         if not keep:
             with suppress(OSError):
@@ -93,6 +117,14 @@ class RunFolder:
             pass
         self._lock = lock
 
+    def info(self) -> RunInfo:
+        """What run.json says. Raises CheckpointError where it is damaged."""
+        try:
+            return RunInfo.model_validate_json(self.info_file.read_bytes())
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise CheckpointError(f"{self.info_file} cannot be used ({reason}); start a new run") from None
+
     def open(self) -> tuple[RunConfig, MorphableModel]:
         """The configuration and face model of the run that is here. Raises ConfigError, FaceModelError."""
         if not self.config.is_file():
@@ -109,29 +141,12 @@ class RunFolder:
 
     def history(self) -> list[dict[str, Any]]:
         """The lines of history.jsonl up to the first torn one, which a killed run may leave."""
-        return read_history(self.path / "history.jsonl")
-
-    def trim_history(self, step: int) -> None:
-        """Drop the lines of `step` and later: those steps will be taken again."""
-        kept = [line for line in self.history() if line["step"] < step]
-        atomic.write_file(self.path / "history.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
-
-    def append_history(self, line: dict[str, Any]) -> None:
-        """Add one line. Raises StorageError."""
-        try:
-            if self._history is None:
-                self._history = (self.path / "history.jsonl").open("a", buffering=1)
-            self._history.write(json.dumps(line, allow_nan=False) + "\n")
-        except OSError as error:
-            raise StorageError(
-                f"cannot write to {self.path}/history.jsonl: {error.strerror}; free some space"
-            ) from error
+        return read_history(self.history_file.path)
 
     def close(self) -> None:
-        """Let go of the history file and the lock."""
+        """Let go of the files and the lock."""
+        for file in (self.history_file, self.evaluations_file, self.log_file):
+            file.close()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-        if self._history is not None:
-            self._history.close()
-            self._history = None

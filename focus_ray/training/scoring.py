@@ -34,6 +34,7 @@ class Scorer:
     def __init__(self, focus: Focus, settings: RefineSettings):
         self.focus = focus.eval()
         self.settings = settings
+        self.device = next(focus.encoder.parameters()).device
 
     def fits(self, batch: Batch, variants: tuple[str, ...]) -> Iterator[tuple[str, Refined]]:
         """The named variants of one batch, each with theta, rendering and mask."""
@@ -119,7 +120,7 @@ def score_faces(
     scores: dict[str, list[ImageScores]] = {name: [] for name in variants}
     families: list[str] = []
     for start in range(0, size, batch_size):
-        batch = faces.batch(range(start, min(start + batch_size, size)))
+        batch = faces.batch(range(start, min(start + batch_size, size))).to(scorer.device)
         for name, fit in scorer.fits(batch, variants):
             scores[name].append(score_fit(scorer.focus, batch, fit))
         families += batch.families or ["unknown"] * len(batch)
@@ -155,9 +156,10 @@ def score_photos(focus: Focus, photos: Faces, count: int, batch_size: int = 50) 
     landmark_px (224) against the given landmarks; rmse_255 and mask_coverage inside the model's own mask.
     """
     focus.eval()
+    device = next(focus.encoder.parameters()).device
     scores = []
     for start in range(0, count, batch_size):
-        batch = photos.batch(range(start, min(start + batch_size, count)))
+        batch = photos.batch(range(start, min(start + batch_size, count))).to(device)
         theta, rendering = focus.autoencoder(batch.images)
         mask = focus.mask(batch.images, rendering)
         believed = replace(batch, masks=(mask > MASK_THRESHOLD).to(mask))

@@ -1,8 +1,7 @@
 """Contact sheets of a model at work: target, reconstruction, mask, and the truth where it is known."""
 
-from pathlib import Path
-
 import torch
+from PIL import Image
 
 from focus_ray.config import RunConfig
 from focus_ray.data.sample import Faces
@@ -14,10 +13,10 @@ ROWS = 8
 
 
 @torch.no_grad()
-def write_sheet(path: Path, focus: Focus, faces: Faces, config: RunConfig) -> None:
+def draw_sheet(focus: Focus, faces: Faces, config: RunConfig) -> Image.Image:
     """Rows of target | reconstruction | composite | preliminary mask M_pre | mask | true mask, one face each."""
     focus.eval()
-    batch = faces.batch(range(ROWS))
+    batch = faces.batch(range(ROWS)).to(next(focus.encoder.parameters()).device)
     _, rendering = focus.autoencoder(batch.images)
     xi = config.initialise.xi
     mask = focus.mask(batch.images, rendering)
@@ -31,4 +30,4 @@ def write_sheet(path: Path, focus: Focus, faces: Faces, config: RunConfig) -> No
     }
     if batch.masks is not None:
         columns["true mask"] = batch.masks * rendering.mask
-    contact_sheet(columns).save(path)
+    return contact_sheet(columns)

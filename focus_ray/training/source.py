@@ -14,8 +14,10 @@ class Lookahead:
     Use it as a context manager: leaving it waits for the call in flight and drops the rest.
     """
 
-    def __init__(self, batch_of: Callable[[int], Batch], end: int, ahead: int = 2):
+    def __init__(self, batch_of: Callable[[int], Batch], end: int, first: int = 0, ahead: int = 2):
+        """first: number of the batch's first face in the global batch. end: steps there are."""
         self.batch_of = batch_of
+        self.first = first
         self.end = end
         self.ahead = ahead
         self._pending: dict[int, Future[Batch]] = {}
@@ -28,7 +30,7 @@ class Lookahead:
             if at not in self._pending:
                 self._pending[at] = self._thread.submit(self.batch_of, at)
         batch = self._pending.pop(step).result()
-        return Targets(batch.images, batch.landmarks)
+        return Targets(batch.images, batch.landmarks, self.first)
 
     def __enter__(self) -> "Lookahead":
         return self

@@ -11,7 +11,6 @@ from focus_ray.focus.losses.likelihood import (
     preliminary_mask,
     truncated_likelihood,
 )
-from focus_ray.focus.pooled import Pooled
 from focus_ray.focus.losses.reconstruction import (
     landmark,
     landmark_weights,
@@ -36,6 +35,7 @@ from focus_ray.focus.losses.weights import (
     reconstruction_total,
     segmentation_total,
 )
+from focus_ray.focus.pooled import Pooled
 
 __all__ = [
     "PAPER_XI",

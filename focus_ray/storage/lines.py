@@ -1,0 +1,55 @@
+"""A file of JSON lines that a run appends to, and that a killed run may have left with a torn last line."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TextIO
+
+from focus_ray.errors import StorageError
+from focus_ray.storage import atomic
+
+
+class LinesFile:
+    """One JSON object a line. Opened at the first line that is added."""
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self._stream: TextIO | None = None
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Add one line, at once visible to readers. Raises StorageError."""
+        try:
+            if self._stream is None:
+                self._stream = self.path.open("a", buffering=1)
+            self._stream.write(json.dumps(line, allow_nan=False) + "\n")
+        except OSError as error:
+            raise StorageError(f"cannot write to {self.path}: {error.strerror}; free some space") from error
+
+    def rewrite(self, lines: Iterable[dict[str, Any]]) -> None:
+        """Replace the whole file, or leave it as it is. Raises StorageError."""
+        self.close()
+        atomic.write_file(self.path, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
+
+    def read(self) -> list[dict[str, Any]]:
+        """The lines up to the first torn one."""
+        return read_lines(self.path)
+
+    def close(self) -> None:
+        """Let go of the file; the next line opens it again."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects in a file of JSON lines up to the first line that is none; an absent file has no lines."""
+    lines = []
+    for content in path.read_bytes().splitlines() if path.is_file() else []:
+        try:
+            line = json.loads(content.decode())
+        except (ValueError, RecursionError):
+            break
+        if not isinstance(line, dict):
+            break
+        lines.append(line)
+    return lines

@@ -1,0 +1,102 @@
+"""The Ray cluster that a run uses: the one that is named, or a small one on this machine for as long as it takes."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import Field
+
+from focus_ray.errors import ClusterError, ConfigError
+from focus_ray.focus.settings import Settings
+
+OBJECT_STORE_BYTES = 512 << 20  # batches of pictures pass through it; Ray's own default is a third of the memory
+
+
+class ClusterSettings(Settings):
+    """How many workers train, and with what. None of it decides what is learned."""
+
+    workers: int = Field(default=1, ge=1)
+    gpu: bool = False  # one for each worker
+    cpus_per_worker: int | None = Field(default=None, ge=1)  # None: a fair share of the machine, or 1 on a cluster
+    data_workers: int = Field(default=0, ge=0)  # processes that make batches; 0: each worker makes its own
+    max_failures: int = Field(default=10, ge=-1)  # workers lost before the run gives up; -1: never
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def address() -> str | None:
+    """The cluster to use, as Ray's own environment says it; None: none is named."""
+    return os.environ.get("RAY_ADDRESS") or None
+
+
+@contextmanager
+def connected(settings: ClusterSettings) -> Iterator[ClusterSettings]:
+    """A connection to the cluster; yields the settings with everything decided.
+
+    Raises ConfigError where this machine cannot hold what is asked for, ClusterError where there is no cluster.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # A node on this machine listens on the loopback interface only.
+    if address() is None:
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    # Paths in a configuration are relative to where the run was started.
+    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
+    import ray
+
+    mine = not ray.is_initialized()
+    if mine:
+        _begin(settings)
+    try:
+        yield _decided(settings)
+    finally:
+        if mine:
+            ray.shutdown()
+
+
+def _begin(settings: ClusterSettings) -> None:
+    import ray
+
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    named = address()
+    try:
+        if named is not None:
+            ray.init(address=named, **quiet)
+            return
+        per_worker = _share(settings)
+        ray.init(
+            address="local",
+            num_cpus=max(cores(), settings.workers * per_worker + settings.data_workers),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            **quiet,
+        )
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        what = "cannot start Ray on this machine" if named is None else f"cannot reach the Ray cluster {named}"
+        reason = " ".join(str(error).split())[:300]
+        raise ClusterError(f"{what}: {reason}; see `focus-ray doctor`, or train with --local") from None
+
+
+def _share(settings: ClusterSettings) -> int:
+    """Cores of a worker on this machine."""
+    return settings.cpus_per_worker or max(1, cores() // settings.workers)
+
+
+def _decided(settings: ClusterSettings) -> ClusterSettings:
+    """Everything decided. Raises ConfigError where a cluster that cannot grow has too little."""
+    import ray
+
+    local = address() is None
+    per_worker = _share(settings) if local else settings.cpus_per_worker or 1
+    settings = settings.model_copy(update={"cpus_per_worker": per_worker})
+    if local:
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        if settings.gpu and gpus < settings.workers:
+            raise ConfigError(
+                f"{settings.workers} workers with a GPU each are asked for, this machine has {gpus}; ask for fewer "
+                "with --workers, leave --gpu away, or name a cluster with RAY_ADDRESS"
+            )
+    return settings

@@ -1,0 +1,196 @@
+"""Training on a Ray cluster, from the driver's side: begin, watch, and write down what comes."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from focus_ray import errors
+from focus_ray.config import RunConfig
+from focus_ray.errors import ClusterError, FocusRayError, Interrupted
+from focus_ray.storage import sealed_store
+from focus_ray.storage.objects import LocalStore, ObjectStore, open_store
+from focus_ray.tracking.report import write_report
+from focus_ray.training.cluster import ClusterSettings, connected
+from focus_ray.training.logs import logging_to
+from focus_ray.training.prepare import Prepared, Request, prepare
+from focus_ray.training.recorder import Recorder
+from focus_ray.training.run import Run
+from focus_ray.training.signals import interruptible
+from focus_ray.training.watcher import Several, Silent, Watcher
+
+if TYPE_CHECKING:
+    from ray.train.torch import TorchTrainer
+
+    from focus_ray.training.channel import Channel
+
+SECONDS_BETWEEN_LOOKS = 0.5
+
+
+def train(
+    config: RunConfig | None,
+    out: Path,
+    cluster: ClusterSettings,
+    *,
+    storage: str | None = None,
+    experiment: str = "focus",
+    watcher: Watcher | None = None,
+) -> dict[str, Any]:
+    """Train with Ray Train into the folder `out`, or without a configuration go on there; returns metrics.json.
+
+    Checkpoints and the model are kept in `storage`/NAME, NAME that of the folder, or in the folder itself.
+    Raises as `plain.train` does, StorageError where the store refuses at the start, ClusterError where Ray does.
+    """
+    prepared = prepare(Request(config, out, storage, experiment))
+    folder = prepared.folder
+    store = store_of(prepared)
+    watchers = Several([Recorder(folder), watcher or Silent()])
+    try:
+        with interruptible() as interrupted:
+            store.check()
+            refuse_what_cannot_begin(prepared)
+            prepared.claim()
+            with logging_to(watchers, rank=-1, step_of=lambda: -1), connected(cluster) as decided:
+                driven = Driven(prepared, store, decided, watchers)
+                return driven.to_the_end(interrupted)
+    except KeyboardInterrupt:
+        if not folder.config.is_file():
+            raise
+        raise Interrupted(f"stopped; go on with --resume {folder.path}") from None
+    finally:
+        folder.close()
+
+
+def store_of(prepared: Prepared) -> ObjectStore:
+    """Where the run keeps its checkpoints and its model."""
+    info = prepared.info
+    return LocalStore(prepared.folder.path) if info.storage is None else open_store(info.storage).at(info.name)
+
+
+def refuse_what_cannot_begin(prepared: Prepared) -> None:
+    """Put the run together once, here, where an error is cheap. Raises what its parts raise."""
+    Run(prepared.config, prepared.face, _NoVault(), Silent())
+
+
+class _NoVault:
+    """A run that is only put together keeps nothing."""
+
+    def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
+        raise NotImplementedError
+
+    def latest(self) -> None:
+        return None
+
+    def keep_model(self, bundle: Any) -> None:
+        raise NotImplementedError
+
+
+class Driven:
+    """A run as its driver sees it."""
+
+    def __init__(self, prepared: Prepared, store: ObjectStore, cluster: ClusterSettings, watcher: Watcher):
+        self.prepared = prepared
+        self.folder = prepared.folder
+        self.store = store
+        self.cluster = cluster
+        self.watcher = watcher
+        self.metrics: dict[str, Any] | None = None
+        self.failure: FocusRayError | None = None
+
+    def to_the_end(self, interrupted: Callable[[], bool]) -> dict[str, Any]:
+        """Let the workers train, watch them, and leave metrics.json, the model and the report."""
+        import ray
+
+        from focus_ray.training.channel import hand_over, open_channel
+
+        channel = open_channel()
+        fit = _Thread(trainer(self.prepared, self.store, self.cluster, channel).fit)
+        fit.start()
+        asked = False
+        while fit.is_alive():
+            if interrupted() and not asked:
+                asked = True
+                ray.get(channel.stop.remote())
+                self.watcher.note("stopping after this step, once a checkpoint is written")
+            hand_over(ray.get(channel.take.remote(SECONDS_BETWEEN_LOOKS)), self.watcher, self._end)
+        fit.join()
+        hand_over(ray.get(channel.take.remote(0.0)), self.watcher, self._end)
+        return self._concluded(fit.error)
+
+    def _end(self, what: str, arguments: tuple[Any, ...]) -> None:
+        """The workers' last words."""
+        from focus_ray.training.channel import ENDED
+
+        if what == ENDED:
+            (self.metrics,) = arguments
+        else:
+            name, message = arguments
+            self.failure = getattr(errors, name)(message)
+
+    def _concluded(self, error: BaseException | None) -> dict[str, Any]:
+        """What is left in the folder, whatever the end was."""
+        if self.metrics is not None:
+            self.folder.write_json("metrics.json", self.metrics)
+            if self.metrics["model_version"] is not None and not isinstance(self.store, LocalStore):
+                sealed_store.fetch(self.store, "model", self.folder.model, "model")
+        write_report(self.folder.path)
+        if self.failure is not None:
+            raise self.failure
+        if self.metrics is not None:
+            return self.metrics
+        reason = " ".join(str(error).split())[-300:] if error is not None else "the workers ended without a word"
+        raise ClusterError(
+            f"training ended on the cluster: {reason}; what was reached is kept, go on with --resume {self.folder.path}"
+        )
+
+
+class _Thread(threading.Thread):
+    """A call beside the main thread, which is kept for signals and for the user; what it raises is kept."""
+
+    def __init__(self, call: Callable[[], object]):
+        super().__init__(name="ray train", daemon=True)
+        self._call = call
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._call()
+        except BaseException as error:
+            self.error = error
+
+
+def trainer(prepared: Prepared, store: ObjectStore, cluster: ClusterSettings, channel: "Channel") -> "TorchTrainer":
+    """Ray Train's trainer of a run: how many workers, with what, what they are told, where Ray keeps its notes."""
+    import ray
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from focus_ray.training.worker import Assignment, work
+
+    assignment = Assignment(
+        config=prepared.config,
+        face=prepared.face.to_bytes(),
+        store=store,
+        channel=channel,
+        threads=cluster.cpus_per_worker,
+        where=str(prepared.folder.path),
+    )
+    filesystem, path = store.filesystem()
+    parent, _, name = path.rstrip("/").rpartition("/")
+    return TorchTrainer(
+        work,
+        train_loop_config={"assignment": ray.put(assignment)},
+        scaling_config=ScalingConfig(
+            num_workers=cluster.workers,
+            use_gpu=cluster.gpu,
+            resources_per_worker={"CPU": cluster.cpus_per_worker or 1} | ({"GPU": 1} if cluster.gpu else {}),
+        ),
+        torch_config=TorchConfig(backend="nccl" if cluster.gpu else "gloo"),
+        run_config=RunConfig(
+            name=name,
+            storage_path=parent or "/",
+            storage_filesystem=filesystem,
+            failure_config=FailureConfig(max_failures=cluster.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=None),
+        ),
+    )

@@ -1,0 +1,94 @@
+"""Training in this process alone, without a cluster: what every worker of one does, for debugging and for Python."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from focus_ray import model
+from focus_ray.config import RunConfig
+from focus_ray.errors import GuardStop, Interrupted
+from focus_ray.storage.checkpoint import Stored
+from focus_ray.tracking.report import write_report
+from focus_ray.training.logs import logging_to
+from focus_ray.training.prepare import Prepared, Request, prepare
+from focus_ray.training.recorder import Recorder
+from focus_ray.training.run import Run
+from focus_ray.training.run_folder import RunFolder
+from focus_ray.training.signals import interruptible
+from focus_ray.training.watcher import Several, Silent, Watcher
+
+
+def train(
+    config: RunConfig | None,
+    out: Path,
+    *,
+    watcher: Watcher | None = None,
+    device: torch.device | str = "cpu",
+) -> dict[str, Any]:
+    """Train into the folder `out`, or without a configuration go on with the run there; returns metrics.json.
+
+    Raises Interrupted after Ctrl-C or SIGTERM, wherever the run can be gone on with: between two steps a checkpoint is
+    written first. Raises GuardStop where a guard ended the run.
+    """
+    prepared = prepare(Request(config, out))
+    folder = prepared.folder
+    watchers = Several([Recorder(folder), watcher or Silent()])
+    try:
+        with interruptible() as interrupted:
+            run = Run(
+                prepared.config,
+                prepared.face,
+                FolderVault(folder, watchers),
+                watchers,
+                device=device,
+                where=str(folder.path),
+                asked=interrupted,
+            )  # before the folder: what cannot begin leaves nothing behind
+            prepared.claim()
+            with logging_to(watchers, rank=0, step_of=lambda: run.state.step):
+                metrics = conclude(run, prepared)
+        return metrics
+    except KeyboardInterrupt:  # at the start, in the final scoring, or a second one
+        if not folder.config.is_file():
+            raise
+        raise Interrupted(f"stopped; go on with --resume {folder.path}") from None
+    finally:
+        folder.close()
+
+
+def conclude(run: Run, prepared: Prepared) -> dict[str, Any]:
+    """Train, then leave metrics.json and the report, whatever the end was."""
+    folder = prepared.folder
+    if prepared.request.resumes:
+        run.restore()
+    try:
+        metrics = run.to_the_end()
+    except GuardStop:
+        folder.write_json("metrics.json", run.metrics(None, {}))
+        write_report(folder.path)
+        raise
+    except Interrupted:
+        write_report(folder.path)
+        raise
+    folder.write_json("metrics.json", metrics)
+    write_report(folder.path)
+    return metrics
+
+
+class FolderVault:
+    """Checkpoints and the model in the run folder, written before training goes on."""
+
+    def __init__(self, folder: RunFolder, watcher: Watcher):
+        self.folder = folder
+        self.watcher = watcher
+
+    def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
+        self.folder.checkpoints.save(step, tree, best=best)
+        self.watcher.saved(step)
+
+    def latest(self) -> Stored | None:
+        return self.folder.checkpoints.latest()
+
+    def keep_model(self, bundle: model.Model) -> None:
+        model.save(self.folder.model, bundle)

@@ -1,0 +1,57 @@
+"""What every way of training begins with: a new run folder, or the one of a run that goes on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from focus_ray.config import RunConfig
+from focus_ray.errors import ConfigError
+from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.training.assemble import fitted_face
+from focus_ray.training.run_folder import RunFolder, RunInfo
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody asks for: a new run of a configuration, or, without one, to go on with the run in `out`."""
+
+    config: RunConfig | None
+    out: Path
+    storage: str | None = None  # where checkpoints are kept; None: in the run folder
+    experiment: str = "focus"
+
+    @property
+    def resumes(self) -> bool:
+        return self.config is None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that can begin: its folder is not touched yet."""
+
+    request: Request
+    folder: RunFolder
+    config: RunConfig
+    face: MorphableModel
+    info: RunInfo
+
+    def claim(self) -> None:
+        """Take the folder: make it, or lock the one that is there. Raises ConfigError, StorageError."""
+        if self.request.resumes:
+            self.folder.lock()
+        else:
+            self.folder.create(self.config, self.face, self.info)
+
+
+def prepare(request: Request) -> Prepared:
+    """Read what is needed. Raises ConfigError, CheckpointError, FaceModelError; nothing is written."""
+    out = Path(request.out)
+    if request.config is None:
+        config, face = RunFolder(out).open()
+        folder = RunFolder(out, keep=config.cadence.keep)
+        info = folder.info()
+        if request.storage not in (None, info.storage):
+            raise ConfigError(f"the run in {out} keeps its checkpoints at {info.storage}; leave --storage away")
+        return Prepared(request, folder, config, face, info)
+    config = request.config
+    info = RunInfo(name=out.resolve().name, storage=request.storage, experiment=request.experiment)
+    return Prepared(request, RunFolder(out, keep=config.cadence.keep), config, fitted_face(config), info)

@@ -1,0 +1,146 @@
+"""A run's checkpoints under Ray Train: written to the object store in the background and reported when they are whole.
+
+Ray only learns of them. Which ones are kept, and which one a run goes on from, is decided by what lies in the store:
+then another driver, another version of Ray or another number of workers finds the same.
+"""
+
+import logging
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import torch
+from ray.train import Checkpoint, CheckpointUploadMode
+from torch import Tensor
+
+from focus_ray import model
+from focus_ray.errors import CheckpointError, FocusRayError, StorageError
+from focus_ray.focus.replicas import Replicas
+from focus_ray.storage import sealed_store
+from focus_ray.storage.checkpoint import Checkpoints, Stored, folder_name
+from focus_ray.storage.objects import ObjectStore
+from focus_ray.training.watcher import Watcher
+
+CHECKPOINTS, MODEL = "checkpoints", "model"
+# Checkpoints on their way at a time. When the store is ill for longer, later ones are left out: memory is finite.
+MOST_ON_THEIR_WAY = 4
+# Then something is wrong that waiting does not cure.
+MOST_LOST_IN_A_ROW = 3
+
+logger = logging.getLogger(__name__)
+
+
+class RayVault:
+    """`Vault` of one replica. Every replica reports every checkpoint, as Ray Train asks; the leader's has content."""
+
+    def __init__(self, store: ObjectStore, keep: int, replicas: Replicas, watcher: Watcher, device: torch.device):
+        self.store = store
+        self.checkpoints = Checkpoints(store.at(CHECKPOINTS), keep=keep)
+        self.replicas = replicas
+        self.watcher = watcher
+        self.device = device
+        self._filesystem, self._root = store.filesystem()
+        self._changed = threading.Condition()
+        self._on_their_way = 0
+        self._lost_in_a_row = 0
+
+    def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
+        """Report the state of a step; its upload goes on while training does, unless it is the last.
+
+        Raises StorageError, on all replicas, where checkpoints were lost again and again.
+        """
+        if self.replicas.any(self._lost_in_a_row >= MOST_LOST_IN_A_ROW, self.device):
+            raise StorageError(
+                f"{MOST_LOST_IN_A_ROW} checkpoints in a row could not be written to {self.store}; mend it and resume"
+            )
+        full = self.replicas.leads and not last and self._on_their_way >= MOST_ON_THEIR_WAY
+        if self.replicas.any(full, self.device):
+            message = f"checkpoint of step {step} is left out: {MOST_ON_THEIR_WAY} are still on their way"
+            logger.warning(message)
+            self.watcher.note(message)
+            return
+        self._report(step, copied(tree) if self.replicas.leads else None, best)
+        if last:
+            self.wait()
+
+    def _report(self, step: int, tree: dict[str, Any] | None, best: bool) -> None:
+        metrics = {"step": step}
+        if tree is None:
+            ray.train.report(metrics, checkpoint_upload_mode=CheckpointUploadMode.ASYNC)
+            return
+        place = Checkpoint(f"{self._root}/{CHECKPOINTS}/{folder_name(step)}", self._filesystem)
+        with self._changed:
+            self._on_their_way += 1
+
+        def upload(checkpoint: Checkpoint, _: str) -> Checkpoint:
+            self._upload(step, tree, best)
+            return checkpoint
+
+        ray.train.report(
+            metrics,
+            checkpoint=place,
+            checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
+            checkpoint_upload_fn=upload,
+            delete_local_checkpoint_after_upload=False,
+        )
+
+    def _upload(self, step: int, tree: dict[str, Any], best: bool) -> None:
+        """Write a checkpoint; a store that refuses costs this one and not the run."""
+        try:
+            self.checkpoints.save(step, tree, best=best)
+        except (StorageError, CheckpointError) as error:
+            self._lost_in_a_row += 1
+            message = f"checkpoint of step {step} is lost: {error}"
+            logger.warning(message)
+            self.watcher.note(message)
+        else:
+            self._lost_in_a_row = 0
+            logger.info("checkpoint of step %d is whole", step)
+            self.watcher.saved(step)
+        finally:
+            with self._changed:
+                self._on_their_way -= 1
+                self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Until nothing is on its way."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._on_their_way == 0)
+
+    def latest(self) -> Stored | None:
+        """The newest valid checkpoint, of the same step for all replicas: the leader looks, the others follow."""
+        stored, problem = None, None
+        if self.replicas.leads:
+            try:
+                stored = self.checkpoints.latest()
+            except FocusRayError as error:  # the others wait for a word
+                problem = error
+        step = -1 if stored is None else stored.step
+        chosen = int(self.replicas.gather(torch.tensor([step], device=self.device))[0])
+        if problem is not None:
+            raise problem
+        if self.replicas.leads:
+            for message in () if stored is None else stored.passed_over:
+                self.watcher.note(message)
+            return stored
+        return None if chosen < 0 else self.checkpoints.load(chosen)
+
+    def keep_model(self, bundle: model.Model) -> None:
+        with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
+            folder = Path(scratch) / MODEL
+            model.save(folder, bundle)
+            sealed_store.upload(self.store, folder, MODEL)
+
+
+def copied(tree: Any) -> Any:
+    """The tree with its own copy of every tensor, on the CPU: training may go on."""
+    match tree:
+        case Tensor():
+            return tree.detach().to("cpu", copy=True)
+        case dict():
+            return {key: copied(value) for key, value in tree.items()}
+        case list() | tuple():
+            return type(tree)(copied(value) for value in tree)
+    return tree

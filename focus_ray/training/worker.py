@@ -1,0 +1,139 @@
+"""What each worker of a run under Ray Train does: the same run as in one process, with its part of every batch."""
+
+import logging
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+from ray.util.metrics import Gauge
+
+from focus_ray.config import RunConfig
+from focus_ray.errors import FocusRayError, GuardStop
+from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.replicas import Replicas
+from focus_ray.storage.objects import ObjectStore
+from focus_ray.training.channel import ENDED, FAILED, Channel, Sender, sending
+from focus_ray.training.logs import logging_to
+from focus_ray.training.loop import StepRecord
+from focus_ray.training.ray_vault import RayVault
+from focus_ray.training.run import Run
+from focus_ray.training.watcher import Several, Silent
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """All that a worker needs to know. Holds no credentials: those are the worker's own."""
+
+    config: RunConfig
+    face: bytes
+    store: ObjectStore
+    channel: Channel
+    threads: int | None  # of torch and numba, each worker; None: as the worker finds them
+    where: str  # what a user gives to --resume
+
+
+def work(settings: dict[str, Any]) -> None:
+    """Train as one of several; what comes out is told to the driver.
+
+    What every worker raises alike (a guard's word, a configuration that cannot begin) is told and not raised: Ray
+    would start the run again, to the same end.
+    """
+    assignment: Assignment = ray.get(settings["assignment"])
+    context = ray.train.get_context()
+    replicas = Replicas(context.get_world_rank(), context.get_world_size())
+    if assignment.threads is not None:
+        torch.set_num_threads(assignment.threads)
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    with sending(assignment.channel) as sender:
+        run = _begun(assignment, replicas, sender)
+        if run is None:
+            return
+        with logging_to(sender, replicas.rank, lambda: run.state.step):
+            try:
+                metrics = run.to_the_end()
+            except GuardStop as stop:
+                metrics = run.metrics(None, {})
+                if replicas.leads:
+                    sender.tell(ENDED, metrics)
+                    tell_failure(sender, stop)
+            except FocusRayError as error:
+                if replicas.leads:
+                    tell_failure(sender, error)
+            else:
+                if replicas.leads:
+                    sender.tell(ENDED, metrics)
+
+
+def _begun(assignment: Assignment, replicas: Replicas, sender: Sender) -> Run | None:
+    """The run, at its newest checkpoint; None, on all workers, where one of them cannot begin."""
+    device = ray.train.torch.get_device()
+    assert isinstance(device, torch.device)  # one device a worker
+    config = assignment.config
+    watcher = Several([sender, Gauges()]) if replicas.leads else Silent()
+    problem: FocusRayError | None = None
+    run = None
+    try:
+        vault = RayVault(assignment.store, config.cadence.keep, replicas, watcher, device)
+        run = Run(
+            config,
+            face_model(assignment.face),
+            vault,
+            watcher,
+            replicas=replicas,
+            device=device,
+            where=assignment.where,
+            asked=lambda: sender.asked_to_stop,
+        )
+    except FocusRayError as error:
+        problem = error
+    if not replicas.any(problem is not None, device):
+        try:
+            assert run is not None  # nobody had a problem
+            with logging_to(sender, replicas.rank, lambda: run.state.step):
+                run.restore()
+        except FocusRayError as error:
+            problem = error
+        if not replicas.any(problem is not None, device):
+            return run
+    if problem is not None:
+        tell_failure(sender, problem)
+    return None
+
+
+def face_model(content: bytes) -> MorphableModel:
+    """The face model that the driver's `to_bytes` wrote."""
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+        Path(file.name).write_bytes(content)
+        return MorphableModel.load(file.name)
+
+
+def tell_failure(sender: Sender, error: FocusRayError) -> None:
+    """An error that the driver raises in its own process."""
+    sender.tell(FAILED, type(error).__name__, str(error))
+
+
+class Gauges(Silent):
+    """The run in Ray's own metrics, which Prometheus reads from every node."""
+
+    def __init__(self) -> None:
+        self.of_step = Gauge("focus_ray_step", "Steps taken")
+        self.rate = Gauge("focus_ray_images_per_second", "Images of the global batch a second, last step")
+        self.busy = Gauge("focus_ray_busy_share", "Share of the last step that was not spent waiting for data")
+        self.loss = Gauge("focus_ray_loss", "Total loss of the last step", tag_keys=("phase",))
+        self.mask = Gauge("focus_ray_mask_mean", "Mean mask inside the rendered region, last step")
+
+    def step(self, record: StepRecord) -> None:
+        self.of_step.set(record.step + 1)
+        self.rate.set(record.images_per_s)
+        self.busy.set(1 - record.data_seconds / record.seconds if record.seconds else 1.0)
+        if (total := record.metrics.losses.get("total")) is not None:
+            self.loss.set(total, tags={"phase": str(record.position.phase)})
+        if record.metrics.mask_mean is not None:
+            self.mask.set(record.metrics.mask_mean)
