@@ -1,0 +1,330 @@
+"""What is asked of an MLflow server, or of a database in its place; the only module of tracking that imports mlflow."""
+
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from focus_ray.errors import TrackingError
+from focus_ray.tracking.entity_names import MAX_TAG, cut
+from focus_ray.tracking.redaction import without_secrets
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel, Run
+    from mlflow.models import Model
+else:  # mlflow takes seconds to import: annotations must not need it
+    MlflowClient = LoggedModel = Run = Model = Any
+
+RUN_TAG = "focus.run_id"
+MODEL_NAME = "focus"  # in the registry
+VERSION_TAG = "model_version"
+
+# Limits of one log_batch: 1000 entities, 100 of them parameters, 1 MB.
+_METRICS_A_CALL = 900
+_PARAMETERS_A_CALL = 100
+_CHARACTERS_A_CALL = 100_000
+
+# What this process asks of mlflow unless the user did: short waits (the caller tries again by itself), no bars and no
+# messages about its own working, no messages to its makers, no files of the working directory inside a model.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_UV_AUTO_DETECT": "false",
+}
+_SQLITE_WAIT = 60  # s, while another process writes to the same database
+
+_PLAIN = {  # what libraries say of a server that is not there, and what it means
+    "Connection refused": "nothing answers there",
+    "Name or service not known": "its name is not known here",
+    "Failed to resolve": "its name is not known here",
+    "timed out": "no answer in time",
+    "Connection aborted": "it closed the connection",
+    "Connection reset": "it closed the connection",
+    "database is locked": "the database is busy",
+}
+
+_importing = threading.Lock()
+
+
+class Metric(NamedTuple):
+    """One figure at one step."""
+
+    key: str
+    value: float
+    time_ms: int
+    step: int
+
+
+@dataclass(frozen=True)
+class RemoteRun:
+    """A run as the server knows it."""
+
+    id: str
+    experiment: str  # its number
+    status: str
+    parameters: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]  # latest values
+
+
+class Server:
+    """A tracking server with its model registry. Every refusal is a TrackingError of one line without secrets."""
+
+    def __init__(self, uri: str, artifacts: Path | None = None) -> None:
+        """`artifacts`: where experiments that are created here keep their files; the server decides by default.
+
+        Nothing is asked yet.
+        """
+        self._uri = uri
+        self._artifacts = artifacts
+        self._client: MlflowClient | None = None
+
+    def __str__(self) -> str:
+        return without_secrets(self._uri.partition("?")[0])
+
+    @contextmanager
+    def asked(self) -> Iterator[MlflowClient]:
+        """The client, connected on first use (seconds). Whatever goes wrong inside is said in our words."""
+        try:
+            if self._client is None:
+                self._client = self._connect()
+            yield self._client
+        except TrackingError:
+            raise
+        except Exception as error:
+            raise TrackingError(f"MLflow at {self}: {_reason(error)}") from None
+
+    def _connect(self) -> MlflowClient:
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        with _importing:
+            from mlflow import MlflowClient
+        retries = logging.getLogger("urllib3.connectionpool")
+        if retries.level == logging.NOTSET:  # it would warn at every retry of an outage
+            retries.setLevel(logging.ERROR)
+        uri = self._uri
+        if uri.startswith("sqlite:") and "?" not in uri:
+            uri += f"?timeout={_SQLITE_WAIT}"
+        return MlflowClient(tracking_uri=uri)
+
+    def find_run(self, experiment: str, focus_run: str, known: str | None = None) -> RemoteRun | None:
+        """The run of an experiment that has this tag, or else the run `known`, wherever it is now.
+
+        A request to create that ran into its time limit may have succeeded later, beside its repetition: of several
+        runs the first that holds something is the run, and empty ones beside it are deleted.
+        """
+        with self.asked() as client:
+            found = client.get_experiment_by_name(experiment)
+            tagged = f"tags.`{RUN_TAG}` = '{focus_run}'"
+            runs = [] if found is None else client.search_runs([found.experiment_id], tagged)
+            runs = sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+            used = [run for run in runs if run.data.metrics or run.data.params]
+            chosen = next(iter(used or runs), None)
+            for run in runs:
+                if run is not chosen and run not in used:
+                    client.delete_run(run.info.run_id)
+            if chosen is not None:
+                return _remote(chosen)
+            return None if known is None else self._known_run(client, known, focus_run)
+
+    def _known_run(self, client: MlflowClient, known: str, focus_run: str) -> RemoteRun | None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = client.get_run(known)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+        alive = run.info.lifecycle_stage == "active"
+        return _remote(run) if alive and run.data.tags.get(RUN_TAG) == focus_run else None
+
+    def create_run(self, experiment: str, focus_run: str, name: str, started_ms: int) -> RemoteRun:
+        """A new run with the tag that finds it again; its experiment is created where there is none."""
+        with self.asked() as client:
+            number = self._experiment(client, experiment)
+            run = client.create_run(number, start_time=started_ms, tags={RUN_TAG: focus_run}, run_name=name)
+            return _remote(run)
+
+    def _experiment(self, client: MlflowClient, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            place = None if self._artifacts is None else self._artifacts.absolute().as_uri()
+            try:
+                return client.create_experiment(name, artifact_location=place)
+            except MlflowException as error:  # another process was first
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = client.get_experiment_by_name(name)
+        if found is None or found.lifecycle_stage != "active":
+            raise TrackingError(f"the experiment {name!r} was deleted in MLflow; restore it there, or name another one")
+        return found.experiment_id
+
+    def log(self, run: str, metrics: Sequence[Metric], tags: Mapping[str, str] | None = None) -> None:
+        """Figures, and with the last of them the tags: whoever sees these tags sees the figures too."""
+        from mlflow import entities
+
+        with self.asked() as client:
+            entries = [entities.Metric(metric.key, metric.value, metric.time_ms, metric.step) for metric in metrics]
+            marks = [entities.RunTag(key, cut(value, MAX_TAG)) for key, value in (tags or {}).items()]
+            for begin in range(0, max(len(entries), 1), _METRICS_A_CALL):
+                last = begin + _METRICS_A_CALL >= len(entries)
+                part = entries[begin : begin + _METRICS_A_CALL]
+                client.log_batch(run, metrics=part, tags=marks if last else ())
+
+    def set_parameters(self, run: str, parameters: Mapping[str, str]) -> None:
+        """Parameters that the run does not have yet."""
+        from mlflow import entities
+
+        with self.asked() as client:
+            batch: list[entities.Param] = []
+            characters = 0
+            for key, value in parameters.items():
+                if batch and (len(batch) == _PARAMETERS_A_CALL or characters + len(value) > _CHARACTERS_A_CALL):
+                    client.log_batch(run, params=batch)
+                    batch, characters = [], 0
+                batch.append(entities.Param(key, value))
+                characters += len(value)
+            if batch:
+                client.log_batch(run, params=batch)
+
+    def upload(self, run: str, path: Path, folder: str | None = None) -> None:
+        """A file into a folder of the run's artifacts."""
+        with self.asked() as client:
+            client.log_artifact(run, str(path), folder)
+
+    def set_running(self, run: str) -> None:
+        """Say that a run that had ended goes on."""
+        with self.asked() as client:
+            client.update_run(run, status="RUNNING")
+
+    def end_run(self, run: str, status: str) -> None:
+        """Say that a run has ended: FINISHED, FAILED or KILLED."""
+        with self.asked() as client:
+            client.set_terminated(run, status)
+
+    def register(self, run: RemoteRun, folder: Path, version: str, code: Path, requirements: Sequence[str]) -> str:
+        """Log a model folder as a pyfunc model and register it once; returns the number of its version.
+
+        `version`: what the model calls itself, the tag that finds it again. `code`: the file that MLflow runs to load
+        it. `requirements`: what pip has to install for it.
+        """
+        with self.asked() as client:
+            number = self._registered(client, run.id, version)
+            if number is not None:
+                return number
+            logged = self._logged_model(client, run, version)
+            if logged is None:
+                logged = _log_model(client, run, folder, version, code, requirements)
+            _ensure_registered_model(client)
+            tags = {VERSION_TAG: version, RUN_TAG: run.tags.get(RUN_TAG, "")}
+            source = logged.artifact_location
+            return str(client.create_model_version(MODEL_NAME, source, run.id, tags, model_id=logged.model_id).version)
+
+    def _registered(self, client: MlflowClient, run: str, version: str) -> str | None:
+        found = client.search_model_versions(f"name = '{MODEL_NAME}' and run_id = '{run}'")
+        numbers = [int(entry.version) for entry in found if entry.tags.get(VERSION_TAG) == version]
+        return str(min(numbers)) if numbers else None
+
+    def _logged_model(self, client: MlflowClient, run: RemoteRun, version: str) -> LoggedModel | None:
+        """A model that was logged whole, but not registered before something went wrong. Half-logged ones go."""
+        found = client.search_logged_models([run.experiment], f"source_run_id = '{run.id}'")
+        ours = [model for model in found if model.tags.get(VERSION_TAG) == version]
+        for model in ours:
+            if model.status != "READY":
+                client.delete_logged_model(model.model_id)
+        return next((model for model in ours if model.status == "READY"), None)
+
+    def promote(self, number: str, alias: str) -> None:
+        """Let an alias of the registered model name this version."""
+        with self.asked() as client:
+            client.set_registered_model_alias(MODEL_NAME, alias, number)
+
+
+def _log_model(
+    client: MlflowClient, run: RemoteRun, folder: Path, version: str, code: Path, requirements: Sequence[str]
+) -> LoggedModel:
+    """Log the model folder. Ready is said last: what was cut off before is never registered."""
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+
+    logged = client.create_logged_model(
+        run.experiment, MODEL_NAME, run.id, tags={VERSION_TAG: version}, model_type="face-reconstruction"
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch) / "model"
+        model = Model(logged.artifact_location, run.id, model_uuid=logged.model_id, model_id=logged.model_id)
+        _save_model(place, model, folder, code, requirements)
+        client.log_model_artifacts(logged.model_id, str(place))
+    client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
+    return client.finalize_logged_model(logged.model_id, "READY")
+
+
+def _save_model(place: Path, model: Model, folder: Path, code: Path, requirements: Sequence[str]) -> None:
+    """Write the files of an MLflow model: code, the model folder, MLmodel and requirements. Nothing is pickled."""
+    from mlflow import pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    # MLflow knows no tensor that may have three or four dimensions; object of any length passes an array unchanged.
+    signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype("O"), (-1,))]))
+    pyfunc.save_model(
+        place,
+        mlflow_model=model,
+        python_model=str(code),
+        artifacts={"model": str(folder)},
+        signature=signature,
+        input_example=np.zeros((1, 8, 8, 3), np.uint8),
+        pip_requirements=list(requirements),
+    )
+    # It notes where things lay on this machine, which concerns nobody.
+    flavor = model.flavors[pyfunc.FLAVOR_NAME]
+    flavor[pyfunc.MODEL_CODE_PATH] = code.name
+    flavor["artifacts"]["model"]["uri"] = folder.name
+    model.save(str(place / "MLmodel"))
+
+
+def _ensure_registered_model(client: MlflowClient) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(MODEL_NAME, description="Occlusion-robust 3D face reconstruction (focus-ray)")
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def requirements_of_model() -> list[str]:
+    """What pip has to install so that a model loads: this package and torch, exactly, without a build's local mark."""
+    versions = {name: metadata.version(name).partition("+")[0] for name in ("focus-ray", "torch")}
+    return [f"{name}=={version}" for name, version in versions.items()]
+
+
+def _remote(run: Run) -> RemoteRun:
+    info, data = run.info, run.data
+    return RemoteRun(info.run_id, info.experiment_id, info.status, data.params, data.tags, data.metrics)
+
+
+def _reason(error: BaseException) -> str:
+    """One line: what is wrong, as plainly as what the libraries say allows."""
+    text = without_secrets(" ".join(str(error).split()))
+    for sign, meaning in _PLAIN.items():
+        if sign in text:
+            return meaning
+    if "too many 5" in text or "error code 5" in text:
+        return "it answers with errors (5xx)"
+    return cut(text, 200) or type(error).__name__

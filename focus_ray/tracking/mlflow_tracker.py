@@ -1,0 +1,170 @@
+"""MLflow follows the run folder: a thread sends what is new, and what a silent server misses waits in the folder."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from focus_ray.errors import StorageError, TrackingError
+from focus_ray.tracking import cursor, lineage
+from focus_ray.tracking.delivery import PRODUCTION, Delivery, Sent, model_version, status_of, waiting
+from focus_ray.tracking.mlflow_client import MODEL_NAME, Server
+from focus_ray.tracking.redaction import without_secrets
+
+POLL = 3.0  # s between two looks at the run folder
+RETRY = (2.0, 30.0)  # s before the first new attempt, and at most
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where runs are tracked."""
+
+    experiment: str | None = None  # the one that run.json names
+    # MLFLOW_TRACKING_URI; without it, a database beside the run: mlflow.db, and files in mlartifacts/
+    uri: str | None = None
+
+    def server(self, run: Path) -> Server:
+        """The server, or the database, for a run folder. Nothing is asked of it yet."""
+        uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI")
+        if uri:
+            return Server(uri)
+        parent = run.absolute().parent
+        if "?" in str(parent):
+            raise TrackingError(f"MLflow cannot keep a database in {parent}; name a server with MLFLOW_TRACKING_URI")
+        return Server(f"sqlite:///{parent / 'mlflow.db'}", parent / "mlartifacts")
+
+
+def _silent(message: str) -> None:
+    """Nobody listens."""
+
+
+class MlflowTracker:
+    """Sends a run to MLflow while it trains. Neither a slow server nor none at all is felt by the training."""
+
+    def __init__(
+        self,
+        run: Path,
+        tracking: Tracking,
+        note: Callable[[str], None] = _silent,
+        *,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """`note` is given one-line messages, from another thread. `tags`: what this process knows of the run besides
+        its folder, the number of workers for instance; they may differ each time the run is gone on with.
+        """
+        self._run = Path(run)
+        self._tracking = tracking
+        self._note = note
+        self._tags = dict(tags or {})
+        self._sent = Sent()
+        self._closing = threading.Event()
+        self._abandoned = threading.Event()
+        self._finished = False
+        self._deadline = float("inf")
+        self._pause: float | None = None  # s, since the server last refused
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow the run folder. Never waits, never raises because of MLflow."""
+        self._thread.start()
+
+    def close(self, *, finished: bool, patience: float = 60.0) -> Sent:
+        """Send the rest, say how the run ended, log and register its model; wait for that no longer than `patience` s.
+
+        `finished`: whether training came to its end; otherwise MLflow shows FAILED where a guard ended the run, and
+        KILLED where it can be resumed. What could not be sent is told by `note` and stays to be sent by `track`.
+        """
+        self._finished = finished
+        self._deadline = time.monotonic() + patience
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(patience)
+        if not self._sent.complete:
+            self._abandoned.set()
+            self._sent.problem = self._sent.problem or "MLflow did not answer in time"
+            self._note(
+                f"MLflow is not complete ({self._sent.problem}): {waiting(self._run) or 'the end of the run'} to send; "
+                f"`focus-ray track {self._run}` does that"
+            )
+        return self._sent
+
+    def _work(self) -> None:
+        """Deliver until the end, through every refusal."""
+        here: dict[str, str] = {}
+        while not self._abandoned.is_set():
+            try:
+                here = here or lineage.of_process()
+                with cursor.exclusive(self._run):
+                    self._follow(here)
+                return
+            except (TrackingError, StorageError) as error:
+                self._refused(str(error))
+            except Exception as error:  # whatever it is, training goes on
+                self._refused(without_secrets(f"{type(error).__name__}: {error}"))
+            if not self._wait():
+                return
+
+    def _follow(self, here: Mapping[str, str]) -> None:
+        """One connection: all that is new, again and again, until the run ends or the server refuses."""
+        delivery = Delivery(self._run, self._tracking.server(self._run), self._tracking.experiment, self._sent)
+        try:
+            delivery.begin(here, self._tags, running=not self._closing.is_set())
+            while True:
+                closing = self._closing.is_set()
+                delivery.send(rest=closing)
+                self._answered()
+                if closing:
+                    delivery.end(status_of(self._run, finished=self._finished))
+                    self._sent.complete, self._sent.problem = True, ""
+                    return
+                self._closing.wait(POLL)
+        finally:
+            delivery.close()
+
+    def _refused(self, problem: str) -> None:
+        """Say it once: the attempts that follow say nothing until one succeeds."""
+        self._sent.problem = problem
+        if self._pause is None and not self._closing.is_set():
+            self._note(f"{problem}; training goes on, and what MLflow misses is sent when that has passed")
+
+    def _answered(self) -> None:
+        if self._pause is not None and not self._closing.is_set():
+            self._note("MLflow answers again and has everything so far")
+        self._pause, self._sent.problem = None, ""
+
+    def _wait(self) -> bool:
+        """Wait before the next attempt, longer each time; whether there is to be one."""
+        self._pause = RETRY[0] if self._pause is None else min(2 * self._pause, RETRY[1])
+        if not self._closing.is_set():
+            self._closing.wait(self._pause)
+            return True
+        remaining = self._deadline - time.monotonic()
+        return remaining > 0 and not self._abandoned.wait(min(RETRY[0], remaining))
+
+
+def track(run: Path, tracking: Tracking, *, promote: bool = False, note: Callable[[str], None] = _silent) -> Sent:
+    """Send everything of a run that MLflow does not have yet, its end and its model included.
+
+    With `promote`, the model that the run registered gets the alias `production`. Raises TrackingError where the
+    server cannot be reached or refuses, where another process sends this run, and where there is no model to promote.
+    """
+    run = Path(run)
+    if promote and model_version(run) is None:
+        raise TrackingError(f"{run} has no complete model to promote; let its training come to an end first")
+    sent = Sent()
+    with cursor.exclusive(run):
+        server = tracking.server(run)
+        delivery = Delivery(run, server, tracking.experiment, sent)
+        try:
+            delivery.begin({}, {}, running=False)
+            delivery.send(rest=True)
+            delivery.end(status_of(run))
+            if promote and sent.model is not None:
+                server.promote(sent.model, PRODUCTION)
+                note(f"model {MODEL_NAME} version {sent.model} is now {PRODUCTION}")
+        finally:
+            delivery.close()
+    sent.complete = True
+    return sent

@@ -1,0 +1,199 @@
+"""A run folder read as it grows: what is new in its history and evaluations, and which of its files changed."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from focus_ray.tracking.entity_names import Leaves, figures
+
+Line = dict[str, Any]
+
+
+@dataclass
+class Window:
+    """Consecutive steps of one phase as one point of a curve: means over the steps that have the figure."""
+
+    phase: str | None
+    after: int = 0  # steps taken at its end
+    time_ms: int = 0
+    lost: int = 0  # losses that were not finite
+    sums: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, line: Line) -> None:
+        """One more step."""
+        self.after = line["step"] + 1
+        loss = line.get("loss")
+        self.lost += sum(value is None for value in loss.values()) if isinstance(loss, dict) else 0
+        kept = {key: value for key, value in line.items() if key not in ("step", "phase")}
+        kept["skipped"] = int(bool(line.get("skipped")))
+        found, nonfinite = figures(kept, "train/")
+        self.lost += nonfinite
+        for key, value in found.items():
+            self.sums[key] = self.sums.get(key, 0.0) + value
+            self.counts[key] = self.counts.get(key, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        """The figures by key."""
+        return {key: value / self.counts[key] for key, value in self.sums.items()}
+
+
+class History:
+    """history.jsonl as windows of up to `log` steps, which end at multiples of `log` and where a phase ends.
+
+    The file may be replaced by a shorter one meanwhile: it is then read from its beginning again.
+    """
+
+    def __init__(self, path: Path, log: int) -> None:
+        self.path = path
+        self.log = max(log, 1)
+        self.times: dict[int, int] = {}  # steps taken to ms since the epoch, at the end of each window read
+        self._file: BinaryIO | None = None
+        self._offset = 0  # where the first line begins that was in no window yet
+
+    def windows(self, sent: int, *, rest: bool) -> Iterator[Window]:
+        """The windows beyond the first `sent` steps; with `rest`, also one that may still grow.
+
+        A step's time is told from the file's last change and the seconds of the steps after it.
+        """
+        file = self._current()
+        if file is None:
+            return
+        status = os.fstat(file.fileno())
+        end, seconds = self._measure(file)
+        clock = status.st_mtime - seconds
+        window: Window | None = None
+        for line, begin, after in _lines(file, self._offset, end):
+            if window is not None and window.phase != line.get("phase"):
+                yield from self._close(window, begin, sent)
+                window = None
+            window = window or Window(line.get("phase"))
+            window.add(line)
+            clock += _seconds(line)
+            window.time_ms = max(int(clock * 1000), 0)
+            if window.after % self.log == 0 or window.after == sent:
+                yield from self._close(window, after, sent)
+                window = None
+        if window is not None and rest:
+            yield from self._close(window, end, sent)
+
+    def _close(self, window: Window, offset: int, sent: int) -> Iterator[Window]:
+        self._offset = offset
+        self.times[window.after] = window.time_ms
+        if window.after > sent:
+            yield window
+
+    def _current(self) -> BinaryIO | None:
+        """The file that has the name now. The one before stays open until then: its number cannot be another's."""
+        try:
+            now = os.stat(self.path)
+            if self._file is not None:
+                held = os.fstat(self._file.fileno())
+                if (held.st_dev, held.st_ino) == (now.st_dev, now.st_ino) and now.st_size >= self._offset:
+                    return self._file
+                self.close()
+            self._file = self.path.open("rb")
+        except FileNotFoundError:
+            return None
+        self._offset = 0
+        return self._file
+
+    def _measure(self, file: BinaryIO) -> tuple[int, float]:
+        """Where the last whole line ends that is a step, and the seconds of all steps up to there."""
+        end, seconds = self._offset, 0.0
+        for line, _, after in _lines(file, self._offset, None):
+            end, seconds = after, seconds + _seconds(line)
+        return end, seconds
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One line of evaluations.jsonl."""
+
+    step: int
+    leaves: Leaves
+
+
+def evaluations(path: Path, sent: int) -> list[Evaluation]:
+    """The evaluations after step `sent`, up to the first torn line."""
+    if not path.is_file():
+        return []
+    found = []
+    with path.open("rb") as file:
+        for line, _, _ in _lines(file, 0, None):
+            if line["step"] > sent:
+                kept = {key: value for key, value in line.items() if key not in ("step", "after")}
+                found.append(Evaluation(line["step"], figures(kept, "eval/")))
+    return found
+
+
+class Files:
+    """The files of a run that belong to it in MLflow, each with a digest that is taken anew when the file changed."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self._digests: dict[Path, tuple[tuple[int, int], str]] = {}
+
+    def changed(self, sent: dict[str, str]) -> Iterator[tuple[str, str]]:
+        """Path in the run folder and digest of each file that MLflow does not have as it is now."""
+        for path in self._listed():
+            name = path.relative_to(self.run).as_posix()
+            try:
+                digest = self._digest(path)
+            except OSError:  # gone between two looks
+                continue
+            if sent.get(name) != digest:
+                yield name, digest
+
+    def _listed(self) -> list[Path]:
+        named = [self.run / name for name in ("config.json", "metrics.json", "report.html")]
+        return [*(path for path in named if path.is_file()), *sorted((self.run / "sheets").glob("step-*.png"))]
+
+    def _digest(self, path: Path) -> str:
+        status = path.stat()
+        mark = (status.st_mtime_ns, status.st_size)
+        if path not in self._digests or self._digests[path][0] != mark:
+            self._digests[path] = mark, hashlib.sha256(path.read_bytes()).hexdigest()
+        return self._digests[path][1]
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or None where there is none."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _lines(file: BinaryIO, begin: int, end: int | None) -> Iterator[tuple[Line, int, int]]:
+    """Each whole line that is a step, with the offsets of its beginning and end; stops at the first that is none."""
+    file.seek(begin)
+    while end is None or begin < end:
+        content = file.readline()
+        if not content.endswith(b"\n"):
+            return
+        try:
+            line = json.loads(content)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(line, dict) or type(line.get("step")) is not int:
+            return
+        after = begin + len(content)
+        yield line, begin, after
+        begin = after
+
+
+def _seconds(line: Line) -> float:
+    seconds = line.get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) else 0.0
