@@ -6,6 +6,7 @@ Exit codes: 0 ok, 2 usage or configuration, 3 input data, 4 model or checkpoint,
 guard, 130 interrupted, 1 anything else. Errors are one line on stderr: error[CODE]: what is wrong; what to do.
 """
 
+import dataclasses
 import json
 import logging
 import math
@@ -100,7 +101,10 @@ def train(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the run; runs/PRESET unless given.")
     ] = None,
-    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with the run in this folder.")] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Go on with the run in this folder, or at s3://bucket/prefix/NAME."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share each batch.")] = 1,
     gpu: Annotated[bool, typer.Option("--gpu", help="A GPU for each worker.")] = False,
     cpus: Annotated[
@@ -115,6 +119,9 @@ def train(
     experiment: Annotated[
         str | None, typer.Option(metavar="NAME", help="MLflow experiment; focus unless given.")
     ] = None,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="The finished model becomes `production` in MLflow's registry.")
+    ] = False,
     local: Annotated[
         bool, typer.Option("--local", help="Train in this process, without Ray and MLflow: for debugging.")
     ] = False,
@@ -134,9 +141,7 @@ def train(
             seed=seed,
             experiment=experiment,
         )
-        if out is not None and out.resolve() != Path(resume).resolve():
-            raise ConfigError(f"--out {out} is not the folder of --resume {resume}; leave --out away")
-        folder, resolved = Path(resume), None
+        folder, resolved = _folder_to_resume(resume, out), None
     else:
         if landmarks is not None and data is None:
             raise ConfigError("--landmarks belong to photographs; give their folder with --data")
@@ -145,7 +150,13 @@ def train(
         resolved = _run_config(preset, config, assignments or [], steps, seed, data, landmarks)
     with terminal.progress() as progress:
         if local:
-            _refuse_with_local(workers=workers != 1, storage=storage, experiment=experiment, data_workers=data_workers)
+            _refuse_with_local(
+                workers=workers != 1,
+                storage=storage,
+                experiment=experiment,
+                data_workers=data_workers,
+                promote=promote,
+            )
             from focus_ray.training import plain
 
             metrics = plain.train(resolved, folder, watcher=progress, device="cuda" if gpu else "cpu")
@@ -157,11 +168,34 @@ def train(
                 workers=workers, gpu=gpu, cpus_per_worker=cpus, data_workers=data_workers, max_failures=max_failures
             )
             metrics = launch.train(
-                resolved, folder, cluster, storage=storage, experiment=experiment or "focus", watcher=progress
+                resolved,
+                folder,
+                cluster,
+                storage=storage,
+                experiment=experiment or "focus",
+                promote=promote,
+                watcher=progress,
             )
     typer.echo(f"report: {folder / 'report.html'}\nmodel:  {folder / 'model'}")
     if as_json:
         _echo_json({"run": str(folder), **metrics})
+
+
+@app.command("track")
+def track_run(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Its model becomes `production` in MLflow's registry.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send to MLflow what it does not have of a run yet, for instance after it was out of reach."""
+    from focus_ray.tracking.mlflow_tracker import Tracking, track
+
+    sent = track(run, Tracking(), promote=promote, note=lambda message: typer.echo(message, err=True))
+    typer.echo(f"MLflow has all of {run}")
+    if as_json:
+        _echo_json(dataclasses.asdict(sent))
 
 
 @evaluate_app.command("folder")
@@ -304,6 +338,17 @@ def _refuse_with_resume(**given: Any) -> None:
     for name, value in given.items():
         if value is not None:
             raise ConfigError(f"--{name} cannot change a run that is resumed; leave it away, or start a new run")
+
+
+def _folder_to_resume(run: str, out: Path | None) -> Path:
+    """The folder of a run that goes on; one that lies in a store is brought here first."""
+    if "://" in run:
+        from focus_ray.training.mirror import bring_back
+
+        return bring_back(run, out)
+    if out is not None and out.resolve() != Path(run).resolve():
+        raise ConfigError(f"--out {out} is not the folder of --resume {run}; leave --out away")
+    return Path(run)
 
 
 def _refuse_with_local(**given: Any) -> None:

@@ -9,6 +9,7 @@ from pydantic import Field
 from focus_ray.errors import ClusterError, ConfigError
 from focus_ray.focus.settings import Settings
 
+SECONDS_TO_START = "180"  # of a node on this machine; Ray's own patience ends earlier than a busy machine takes
 OBJECT_STORE_BYTES = 512 << 20  # batches of pictures pass through it; Ray's own default is a third of the memory
 
 
@@ -39,6 +40,7 @@ def connected(settings: ClusterSettings) -> Iterator[ClusterSettings]:
     Raises ConfigError where this machine cannot hold what is asked for, ClusterError where there is no cluster.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", SECONDS_TO_START)
     # A node on this machine listens on the loopback interface only.
     if address() is None:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -74,7 +76,7 @@ def _begin(settings: ClusterSettings) -> None:
             object_store_memory=OBJECT_STORE_BYTES,
             **quiet,
         )
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except Exception as error:  # Ray raises bare ones too
         what = "cannot start Ray on this machine" if named is None else f"cannot reach the Ray cluster {named}"
         reason = " ".join(str(error).split())[:300]
         raise ClusterError(f"{what}: {reason}; see `focus-ray doctor`, or train with --local") from None

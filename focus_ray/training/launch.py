@@ -1,7 +1,8 @@
 """Training on a Ray cluster, from the driver's side: begin, watch, and write down what comes."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,11 @@ from focus_ray.config import RunConfig
 from focus_ray.errors import ClusterError, FocusRayError, Interrupted
 from focus_ray.storage import sealed_store
 from focus_ray.storage.objects import LocalStore, ObjectStore, open_store
+from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking, track
 from focus_ray.tracking.report import write_report
 from focus_ray.training.cluster import ClusterSettings, connected
 from focus_ray.training.logs import logging_to
+from focus_ray.training.mirror import Mirror
 from focus_ray.training.prepare import Prepared, Request, prepare
 from focus_ray.training.recorder import Recorder
 from focus_ray.training.run import Run
@@ -34,31 +37,64 @@ def train(
     *,
     storage: str | None = None,
     experiment: str = "focus",
+    promote: bool = False,
     watcher: Watcher | None = None,
 ) -> dict[str, Any]:
     """Train with Ray Train into the folder `out`, or without a configuration go on there; returns metrics.json.
 
-    Checkpoints and the model are kept in `storage`/NAME, NAME that of the folder, or in the folder itself.
+    Checkpoints and the model are kept in `storage`/NAME, NAME that of the folder, or in the folder itself. MLflow
+    follows the run folder; with `promote` the finished model gets the alias `production` there.
     Raises as `plain.train` does, StorageError where the store refuses at the start, ClusterError where Ray does.
     """
     prepared = prepare(Request(config, out, storage, experiment))
     folder = prepared.folder
     store = store_of(prepared)
-    watchers = Several([Recorder(folder), watcher or Silent()])
+    watcher = watcher or Silent()
     try:
         with interruptible() as interrupted:
             store.check()
             refuse_what_cannot_begin(prepared)
             prepared.claim()
-            with logging_to(watchers, rank=-1, step_of=lambda: -1), connected(cluster) as decided:
-                driven = Driven(prepared, store, decided, watchers)
-                return driven.to_the_end(interrupted)
+            with (
+                followed(prepared, store, cluster, watcher, promote=promote) as watchers,
+                connected(cluster) as decided,
+            ):
+                return Driven(prepared, store, decided, watchers).to_the_end(interrupted)
     except KeyboardInterrupt:
         if not folder.config.is_file():
             raise
         raise Interrupted(f"stopped; go on with --resume {folder.path}") from None
     finally:
         folder.close()
+
+
+@contextmanager
+def followed(
+    prepared: Prepared, store: ObjectStore, cluster: ClusterSettings, watcher: Watcher, *, promote: bool
+) -> Iterator[Watcher]:
+    """Everybody who looks at the run: the run folder, its copy in the store, the log, MLflow, and `watcher`."""
+    folder = prepared.folder
+    watchers: list[Watcher] = [Recorder(folder), watcher]
+    mirror = None if isinstance(store, LocalStore) else Mirror(folder.path, store)
+    if mirror is not None:
+        watchers.append(mirror)
+        mirror.saved(0)  # from its first moment on the run can be found in the store
+    tracking = Tracking(experiment=prepared.info.experiment)
+    tags = {"cluster.workers": str(cluster.workers), "cluster.gpu": str(cluster.gpu).lower()}
+    tracker = MlflowTracker(folder.path, tracking, watcher.note, tags=tags)
+    tracker.start()
+    together = Several(watchers)
+    finished = False
+    try:
+        with logging_to(together, rank=-1, step_of=lambda: -1):
+            yield together
+        finished = True
+    finally:
+        sent = tracker.close(finished=finished)
+        if finished and promote and sent.complete:
+            track(folder.path, tracking, promote=True, note=watcher.note)
+        if mirror is not None:
+            mirror.close()
 
 
 def store_of(prepared: Prepared) -> ObjectStore:

@@ -19,7 +19,8 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
     def forward(self, input: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         if not self.training or not torch.distributed.is_initialized():
             return super().forward(input)
-        normalised, mean, variance, count = _Normalise.apply(input.float(), self.eps)
+        exact = input.to(torch.promote_types(input.dtype, torch.float32))
+        normalised, mean, variance, count = _Normalise.apply(exact, self.eps)
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             with torch.no_grad():
                 self.num_batches_tracked.add_(1)
@@ -28,6 +29,11 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
                 self.running_var.lerp_(variance * (count / (count - 1)), rate)
         scaled = normalised * self.weight[:, None, None] + self.bias[:, None, None]
         return scaled.to(input.dtype)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Statistics need more bits than half precision has."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def synchronise(network: Network) -> Network:
