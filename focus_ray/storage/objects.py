@@ -5,9 +5,10 @@ import re
 import shutil
 import stat
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
@@ -68,8 +69,15 @@ class ObjectStore(Protocol):
         """Copy an object of any size to a local file, whole or not at all. Raises NoSuchObject if there is none."""
         ...
 
-    def list(self, prefix: str = "") -> Entries:
-        """Every object below `prefix` (a key without a slash at its end; "" for the whole store), sorted by key."""
+    def size(self, key: str) -> int:
+        """The size of an object in bytes. Raises NoSuchObject if there is none."""
+        ...
+
+    def list(self, prefix: str = "", *, limit: int | None = None) -> Entries:
+        """The objects below `prefix` (a key without a slash at its end; "" for the whole store), sorted by key.
+
+        With a `limit`, only so many of them, whichever are quickest to find.
+        """
         ...
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -173,18 +181,14 @@ class LocalStore:
     def download(self, key: str, path: Path) -> None:
         _copy(self.path(key), Path(path))
 
-    def list(self, prefix: str = "") -> Entries:
-        top = self.path(prefix) if prefix else self.root
-        found = []
-        for folder, folders, names in os.walk(top):
-            folders[:] = [name for name in folders if not atomic.is_unfinished(name)]
-            paths = [Path(folder, name) for name in names if not atomic.is_unfinished(name)]
-            for path in paths:
-                with suppress(FileNotFoundError):  # deleted meanwhile
-                    status = path.lstat()
-                    if stat.S_ISREG(status.st_mode):
-                        found.append(Entry(path.relative_to(self.root).as_posix(), status.st_size))
-        return sorted(found)
+    def size(self, key: str) -> int:
+        path = self.path(key)
+        if not path.is_file():
+            raise NoSuchObject(f"there is no file {path}; check the path")
+        return path.stat().st_size
+
+    def list(self, prefix: str = "", *, limit: int | None = None) -> Entries:
+        return sorted(islice(self._walk(self.path(prefix) if prefix else self.root), limit))
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -204,6 +208,17 @@ class LocalStore:
         import pyarrow.fs
 
         return pyarrow.fs.LocalFileSystem(), str(self.root)
+
+    def _walk(self, top: Path) -> Iterator[Entry]:
+        """Every whole file below a folder; neither links nor what is half written."""
+        for folder, folders, names in os.walk(top):
+            folders[:] = [name for name in folders if not atomic.is_unfinished(name)]
+            for name in names:
+                path = Path(folder, name)
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    status = path.lstat()
+                    if stat.S_ISREG(status.st_mode) and not atomic.is_unfinished(name):
+                        yield Entry(path.relative_to(self.root).as_posix(), status.st_size)
 
     def _remove_empty(self, folder: Path) -> None:
         """Object stores have no folders: one without files is not there."""

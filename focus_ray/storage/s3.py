@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -115,15 +116,20 @@ class S3Store:
         with atomic.new_file(path) as partial:
             self._persist(key, fetch)
 
-    def list(self, prefix: str = "") -> Entries:
+    def size(self, key: str) -> int:
+        full = self._full(key)
+        return self._persist(key, lambda client: client.head_object(Bucket=self.bucket, Key=full)["ContentLength"])
+
+    def list(self, prefix: str = "", *, limit: int | None = None) -> Entries:
         start = f"{self.prefix}/" if self.prefix else ""
         below = f"{self._full(prefix)}/" if prefix else start
 
         def listed(client: Any) -> Entries:
             pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=below)
-            found = [(entry["Key"], entry["Size"]) for page in pages for entry in page.get("Contents", [])]
+            found = ((entry["Key"], entry["Size"]) for page in pages for entry in page.get("Contents", []))
             # A key with a slash at its end is how other programs note an empty folder.
-            return sorted(Entry(key.removeprefix(start), size) for key, size in found if not key.endswith("/"))
+            objects = (Entry(key.removeprefix(start), size) for key, size in found if not key.endswith("/"))
+            return sorted(islice(objects, limit))
 
         return self._persist(prefix, listed)
 

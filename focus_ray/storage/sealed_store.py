@@ -12,7 +12,7 @@ from pathlib import Path
 
 from focus_ray.errors import CheckpointError, NoSuchObject
 from focus_ray.storage import atomic
-from focus_ray.storage.manifest import MANIFEST, read_manifest
+from focus_ray.storage.manifest import MANIFEST, read_manifest, read_sealed
 from focus_ray.storage.objects import LocalStore, ObjectStore
 
 
@@ -44,36 +44,28 @@ def upload(store: ObjectStore, folder: Path, key: str) -> None:
 
 
 def fetch(store: ObjectStore, key: str, folder: Path, kind: str) -> None:
-    """Copy a sealed folder to a new folder of this machine: the manifest and what it lists, not yet verified.
+    """Copy a sealed folder to this machine, verified, in place of what is at `folder`; whole or not at all.
 
-    Raises CheckpointError if it has no manifest, one of another kind, or lacks a file that is listed; StorageError.
+    Raises CheckpointError if there is none, if it is of another kind, or damaged; StorageError.
     """
-    with atomic.refusals(folder):
-        folder.mkdir(parents=True)
-    try:
-        store.download(f"{key}/{MANIFEST}", folder / MANIFEST)
-        for name in read_manifest(folder, kind):
-            store.download(f"{key}/{name}", folder / name)
-    except NoSuchObject as error:
-        raise CheckpointError(f"{store}/{key} is not whole: {error}") from None
+    with atomic.new_folder(folder) as partial, _named(partial, f"{store}/{key}"):
+        _download(store, key, partial, kind)
+        read_sealed(partial, kind)
 
 
 @contextmanager
 def opened(store: ObjectStore, key: str, kind: str) -> Iterator[Path]:
     """A sealed folder as a folder of this machine, where it lies or as a copy that is gone after the block.
 
-    Errors of the block about the copy name the place in the store. Raises as `fetch` does.
+    It is not yet verified; what the block raises about the copy names the place in the store. Raises CheckpointError
+    if the store has no such folder or lacks a file of it, StorageError.
     """
     if isinstance(store, LocalStore):
         yield store.path(key)
         return
-    with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
-        copy = Path(scratch) / "folder"
-        try:
-            fetch(store, key, copy, kind)
-            yield copy
-        except CheckpointError as error:
-            raise CheckpointError(str(error).replace(str(copy), f"{store}/{key}")) from None
+    with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch, _named(Path(scratch), f"{store}/{key}"):
+        _download(store, key, Path(scratch), kind)
+        yield Path(scratch)
 
 
 def names(store: ObjectStore) -> list[str]:
@@ -101,6 +93,25 @@ def delete(store: ObjectStore, key: str) -> None:
         return
     keys = [entry.key for entry in store.list(key)]
     store.delete(sorted(keys, key=lambda each: each != f"{key}/{MANIFEST}"))
+
+
+def _download(store: ObjectStore, key: str, folder: Path, kind: str) -> None:
+    """The manifest and what it lists. What else is below the key is left of an earlier upload."""
+    try:
+        store.download(f"{key}/{MANIFEST}", folder / MANIFEST)
+        for name in read_manifest(folder, kind):
+            store.download(f"{key}/{name}", folder / name)
+    except NoSuchObject as error:
+        raise CheckpointError(f"{store}/{key} is not a whole {kind}: {error}") from None
+
+
+@contextmanager
+def _named(copy: Path, place: str) -> Iterator[None]:
+    """Errors about a copy tell of the place it is a copy of: the copy will be gone."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace(str(copy), place)) from None
 
 
 def _local_folders(store: LocalStore) -> list[Path]:
