@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
+import botocore.session
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
+from botocore.loaders import create_loader
 
 from focus_ray.storage import atomic, s3_errors
 from focus_ray.storage.objects import Entries, Entry, checked_key, try_out, unreadable
@@ -32,6 +34,8 @@ ATTEMPTS = 5
 TRANSFER = TransferConfig(
     multipart_threshold=8 << 20, multipart_chunksize=8 << 20, max_concurrency=4, preferred_transfer_client="classic"
 )
+# The description of the service, which is slow to read: once for all clients.
+DESCRIPTIONS = create_loader()
 
 Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
@@ -177,15 +181,17 @@ class S3Store:
 
 def _client(attempts: int, connect: int, read: int) -> Any:
     config = Config(
-        retries={"mode": "standard", "max_attempts": attempts},
+        retries={"mode": "standard", "total_max_attempts": attempts},
         connect_timeout=connect,
         read_timeout=read,
         # Newer checksums are not understood by every service that speaks S3; manifests hold sums of their own.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
+    settings = botocore.session.get_session()
+    settings.register_component("data_loader", DESCRIPTIONS)
     # boto3 itself reads AWS_DEFAULT_REGION only.
-    session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+    session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None, botocore_session=settings)
     client = session.client("s3", config=config)
     if s3_errors.is_amazon(client.meta.endpoint_url) or (client.meta.config.s3 or {}).get("addressing_style"):
         return client

@@ -38,7 +38,8 @@ PASSING_ERRORS = (
     ConnectionError,
     TimeoutError,
 )
-# All that a request can raise. ValueError: an endpoint that is no URL. OSError: also the local disk.
+# All that a request can raise. ValueError: an endpoint that is no URL. OSError: also the local disk. RecursionError:
+# boto3 follows a redirection by asking the same server where to go, without end.
 RAISED = (
     exceptions.BotoCoreError,
     exceptions.ClientError,
@@ -46,6 +47,7 @@ RAISED = (
     RetriesExceededError,
     OSError,
     ValueError,
+    RecursionError,
 )
 ABSENT = {"NoSuchKey", "404"}
 CREDENTIALS_REFUSED = {
@@ -84,6 +86,9 @@ def explained(error: Exception, place: str, bucket: str, endpoint: str) -> Stora
         return StorageError(f"nothing answers at {endpoint}; start the server, or correct AWS_ENDPOINT_URL_S3")
     if isinstance(error, ValueError) and "endpoint" in str(error):
         return StorageError("the endpoint of S3 is not a URL; set AWS_ENDPOINT_URL_S3 to http://host:port")
+    if isinstance(error, RecursionError):
+        message = f"{endpoint} sends every request elsewhere; correct AWS_ENDPOINT_URL_S3 (https instead of http?)"
+        return StorageError(f"{message}, or set AWS_REGION")
     if may_pass(error):
         return StorageError(f"{endpoint} breaks off ({type(error).__name__}); see whether the service is well")
     return StorageError(f"{place} cannot be used: {_first_line(error)}; correct the settings of AWS")

@@ -72,16 +72,15 @@ def names(store: ObjectStore) -> list[str]:
     """The sealed folders directly in a store, sorted. On this machine that is every folder, damaged ones included."""
     if isinstance(store, LocalStore):
         return sorted(path.name for path in _local_folders(store))
-    keys = [entry.key.split("/") for entry in store.list()]
-    return sorted(parts[0] for parts in keys if parts[1:] == [MANIFEST])
+    return sorted(_sealed([entry.key for entry in store.list()]))
 
 
 def unfinished(store: ObjectStore) -> list[str]:
     """The folders directly in a store that have files and no manifest: uploads that did not end. None are local."""
     if isinstance(store, LocalStore):
         return []
-    found = {parts[0] for entry in store.list() if len(parts := entry.key.split("/")) > 1}
-    return sorted(found - set(names(store)))
+    keys = [entry.key for entry in store.list()]
+    return sorted({key.partition("/")[0] for key in keys if "/" in key} - _sealed(keys))
 
 
 def delete(store: ObjectStore, key: str) -> None:
@@ -112,6 +111,10 @@ def _named(copy: Path, place: str) -> Iterator[None]:
         yield
     except CheckpointError as error:
         raise CheckpointError(str(error).replace(str(copy), place)) from None
+
+
+def _sealed(keys: list[str]) -> set[str]:
+    return {key.removesuffix(f"/{MANIFEST}") for key in keys if key.endswith(f"/{MANIFEST}") and key.count("/") == 1}
 
 
 def _local_folders(store: LocalStore) -> list[Path]:
