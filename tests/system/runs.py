@@ -1,0 +1,148 @@
+"""Whole training runs as users start them, in miniature: started, watched, killed, and compared."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from focus_ray import model
+
+MINIATURE = [
+    "model.camera.image_size=32",
+    "batch_size=8",
+    "warmup.batch_size=8",
+    "schedule={warmup_steps: 6, init_steps: 6, pretrain_seg_steps: 6, cycles: 3, seg_steps: 6, face_steps: 6}",
+    "em.refined_comparison.steps=2",
+    "data.size=32",
+    "heldout={size: 8, batch_size: 8, refine: false}",
+    "cadence={log: 3, checkpoint: 6, evaluate: 200, sheet: 200}",
+]
+STEPS = 6 * 3 + 3 * 12
+LONGEST = 400.0  # s that a miniature may take on a busy machine
+
+
+class TrainingRun:
+    """One `focus-ray train` in a process of its own."""
+
+    def __init__(self, python: str, folder: Path, *options: str, environment: dict[str, str] | None = None):
+        self.folder = folder
+        self.log = folder.with_name(f"{folder.name}.log")
+        command = [python, "-m", "focus_ray", "train", *options]
+        # Its own process group: Ray's processes of a driver that is killed are found by it.
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def history(self) -> list[dict[str, Any]]:
+        return lines(self.folder / "history.jsonl")
+
+    def reach(self, step: int) -> None:
+        """Wait until a step is in the history."""
+        deadline = time.monotonic() + LONGEST
+        while not any(line["step"] >= step for line in self.history()):
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.02)
+
+    def workers(self) -> list[int]:
+        """Process numbers of the workers that train."""
+        return [pid for pid in self._family() if command_of(pid).startswith("ray::RayTrainWorker")]
+
+    def kill_worker(self, number: int) -> None:
+        """kill -9 one of them, once there are any."""
+        deadline = time.monotonic() + LONGEST
+        while not (alive := self.workers()):
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.05)
+        os.kill(sorted(alive)[number % len(alive)], signal.SIGKILL)
+
+    def kill_driver(self) -> None:
+        """kill -9 the process that was started; what it had started itself has to notice."""
+        family = self._family()
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(30)
+        deadline = time.monotonic() + 60
+        while alive := [pid for pid in family if pid != self.process.pid and command_of(pid)]:
+            if time.monotonic() > deadline:
+                for pid in alive:
+                    os.kill(pid, signal.SIGKILL)
+                raise AssertionError(f"still there a minute after their driver: {[command_of(pid) for pid in alive]}")
+            time.sleep(0.2)
+
+    def end(self) -> int:
+        """Wait for its end; the exit code."""
+        try:
+            return self.process.wait(LONGEST)
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """Nothing of it is left, whatever happened."""
+        for pid in self._family():
+            if pid != os.getpid():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        if self.process.poll() is None:
+            self.process.wait(30)
+
+    def _family(self) -> list[int]:
+        """The process and everything that descends from it, its children's orphans included: they share its session."""
+        return [pid for pid in processes() if session_of(pid) == self.process.pid]
+
+
+def processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, PermissionError):
+        return None
+
+
+def command_of(pid: int) -> str:
+    """The command line of a living process; empty for one that has ended."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return "" if status == "Z" else Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def options(settings: list[str]) -> list[str]:
+    return [part for setting in settings for part in ("--set", setting)]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a JSON lines file."""
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_text().splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    return found
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    focus = model.load(run / "model").focus
+    return {**focus.encoder.state_dict(prefix="encoder."), **focus.segmenter.state_dict(prefix="segmenter.")}
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two runs ended with the same parameters, bit for bit."""
+    a, b = weights(one), weights(other)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)

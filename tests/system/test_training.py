@@ -1,0 +1,168 @@
+"""Training under Ray Train as a whole: workers and drivers that die, stores that fail, numbers that must not change."""
+
+import json
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.system.faulty_proxy import FaultyProxy
+from tests.system.runs import MINIATURE, STEPS, TrainingRun, lines, options, same, weights
+
+TWO = ("--workers", "2", "--cpus-per-worker", "1")
+
+
+@pytest.fixture(scope="module")
+def environment(python_environment_of_module: dict[str, str]) -> dict[str, str]:
+    return python_environment_of_module
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory, python: str, environment) -> Path:
+    """Two workers whom nobody disturbs."""
+    folder = tmp_path_factory.mktemp("straight") / "run"
+    run = TrainingRun(python, folder, *options(MINIATURE), *TWO, "--out", str(folder), environment=environment)
+    assert run.end() == 0, run.said()
+    return folder
+
+
+def mlflow_runs(folder: Path) -> list:
+    """What the database beside a run folder knows of it."""
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{folder.parent / 'mlflow.db'}")
+    run_id = json.loads((folder / "run.json").read_text())["run_id"]
+    experiment = client.get_experiment_by_name("focus")
+    assert experiment is not None
+    return client.search_runs([experiment.experiment_id], f"tags.`focus.run_id` = '{run_id}'")
+
+
+def test_one_worker_trains_the_same_bits_as_the_plain_loop(tmp_path, python, environment):
+    folders = {"plain": ("--local",), "ray": ("--cpus-per-worker", "1")}
+    for name, how in folders.items():
+        folder = tmp_path / name
+        run = TrainingRun(python, folder, *options(MINIATURE), *how, "--out", str(folder), environment=environment)
+        assert run.end() == 0, run.said()
+    assert same(tmp_path / "plain", tmp_path / "ray")
+    ours, theirs = (lines(tmp_path / name / "history.jsonl") for name in folders)
+    assert [line["loss"] for line in ours] == [line["loss"] for line in theirs]
+
+
+def test_a_worker_that_is_killed_and_a_store_that_fails_change_nothing(
+    straight, tmp_path, python, environment, bucket: str, proxy: FaultyProxy, bucket_environment
+):
+    proxy.faults.busy = 0.1
+    folder = tmp_path / "killed"
+    run = TrainingRun(
+        python,
+        folder,
+        *options(MINIATURE),
+        *TWO,
+        *("--storage", f"{bucket}/runs", "--out", str(folder)),
+        environment=environment | bucket_environment,
+    )
+    run.reach(STEPS - 14)  # in the middle of EM
+    run.kill_worker(1)
+    assert run.end() == 0, run.said()
+    assert same(straight, folder)
+    assert [line["step"] for line in lines(folder / "history.jsonl")] == list(range(STEPS))
+    assert len(mlflow_runs(folder)) == 1
+    assert proxy.counts["busy"] > 0
+
+
+def test_a_driver_that_is_killed_is_started_again(straight, tmp_path, python, environment):
+    folder = tmp_path / "killed"
+    run = TrainingRun(python, folder, *options(MINIATURE), *TWO, "--out", str(folder), environment=environment)
+    run.reach(STEPS - 14)
+    run.kill_driver()
+    again = TrainingRun(python, folder, "--resume", str(folder), *TWO, environment=environment)
+    assert again.end() == 0, again.said()
+    assert same(straight, folder)
+    assert [line["step"] for line in lines(folder / "history.jsonl")] == list(range(STEPS))
+    assert len(mlflow_runs(folder)) == 1
+
+
+def test_what_is_no_number_on_one_worker_is_skipped_by_all_and_ends_the_run(tmp_path, python, environment):
+    folder = tmp_path / "poisoned"
+    script = Path(__file__).with_name("poisoned_run.py")
+    ended = subprocess.run(
+        [python, str(script), str(folder)], env=environment, capture_output=True, text=True, timeout=400
+    )
+    assert ended.returncode == 6, ended.stderr
+    assert "10 steps in a row had no finite loss" in ended.stderr
+    history = lines(folder / "history.jsonl")
+    assert [line["skipped"] for line in history][-12:] == [False, False] + [True] * 10
+    said = [line for line in lines(folder / "log.jsonl") if "skipped" in line["message"]]
+    by_rank = [[line["step"] for line in said if line["rank"] == rank] for rank in (0, 1)]
+    assert by_rank[0] == by_rank[1]
+    assert len(by_rank[0]) == 10
+    newest = sorted((folder / "checkpoints").glob("step-*"))[-1]
+    assert (newest / "manifest.json").is_file()
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(3000)
+def test_five_workers_killed_in_one_run(straight, tmp_path, python, environment, record_property):
+    """Workers die at random steps in both phases of EM; each kill costs at most what was not yet kept."""
+    folder = tmp_path / "killed"
+    long = [*MINIATURE[:3], MINIATURE[3].replace("cycles: 3", "cycles: 12"), *MINIATURE[4:]]
+    total = 6 * 3 + 12 * 12
+    quiet = TrainingRun(python, tmp_path / "quiet", *options(long), *TWO, "--out", str(tmp_path / "quiet"))
+    assert quiet.end() == 0, quiet.said()
+    rng = random.Random(0)
+    run = TrainingRun(python, folder, *options(long), *TWO, "--out", str(folder), environment=environment)
+    wasted, phases = [], set()
+    for kill in range(5):
+        at = 18 + kill * 28 + rng.randrange(12)
+        run.reach(at)
+        run.kill_worker(rng.randrange(2))
+        reached = run.history()[-1]
+        phases.add(reached["phase"])
+        resumed = resumed_at(run, kill + 1)
+        wasted.append(reached["step"] + 1 - resumed)
+    assert run.end() == 0, run.said()
+    record_property("killed_at_phases", sorted(phases))
+    record_property("wasted_steps", wasted)
+    record_property("checkpoint_interval", 6)
+    assert phases == {"em_seg", "em_face"}
+    assert max(wasted) <= 2 * 6  # the interval, and the steps that ran while a checkpoint was on its way
+    assert same(tmp_path / "quiet", folder)
+    assert [line["step"] for line in lines(folder / "history.jsonl")] == list(range(total))
+    assert len(mlflow_runs(folder)) == 1
+
+
+def resumed_at(run: TrainingRun, times: int) -> int:
+    """The step that the run went on from, once it has for the n-th time."""
+    import time
+
+    deadline = time.monotonic() + 300
+    while True:
+        found = [
+            line
+            for line in lines(run.folder / "log.jsonl")
+            if line["rank"] == 0 and line["message"].startswith("going on from")
+        ]
+        if len(found) >= times:
+            return int(found[times - 1]["message"].rpartition(" ")[2])
+        assert time.monotonic() < deadline, run.said()
+        assert run.process.poll() is None, run.said()
+        time.sleep(0.05)
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(3000)
+def test_a_run_goes_on_with_another_number_of_workers(straight, tmp_path, python, environment, record_property):
+    """A checkpoint of two workers, gone on with by one: the same samples, the same history up to rounding."""
+    folder = tmp_path / "run"
+    run = TrainingRun(python, folder, *options(MINIATURE), *TWO, "--out", str(folder), environment=environment)
+    run.reach(STEPS - 14)
+    run.kill_driver()
+    alone = TrainingRun(python, folder, "--resume", str(folder), "--cpus-per-worker", "1", environment=environment)
+    assert alone.end() == 0, alone.said()
+    a, b = weights(straight), weights(folder)
+    difference = torch.stack([(a[name].double() - b[name].double()).norm() for name in a]).norm()
+    size = torch.stack([a[name].double().norm() for name in a]).norm()
+    record_property("relative_difference", float(difference / size))
+    assert float(difference / size) < 1e-2
