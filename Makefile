@@ -1,15 +1,17 @@
 # The only commands a newcomer needs. Each sets up .venv by itself.
 #   make demo      train on synthetic faces on the CPU, then look at runs/demo/report.html
+#   make demo-cluster   the same as a job of a Ray cluster on this machine, with an S3 and an MLflow server of its own
 #   make install   .venv/bin/focus-ray
 #   make test | check | drill | bench
 #   make pretrained   the run in OUT becomes the model that comes with the package
 SEED ?= 0
 OUT ?= runs/demo
+STEPS ?=
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: install demo test check drill bench pretrained constraints
+.PHONY: install demo demo-cluster test check drill bench pretrained constraints
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -22,6 +24,11 @@ demo: $(READY)
 	@if [ -f $(OUT)/config.json ]; then \
 		echo "$(OUT) holds a run: going on with it"; $(BIN)/focus-ray train --resume $(OUT); \
 	else $(BIN)/focus-ray train --preset embedded --seed $(SEED) --out $(OUT); fi
+
+# Everything on 127.0.0.1, and ended again. STEPS makes it shorter.
+demo-cluster: OUT = runs/demo-cluster
+demo-cluster: $(READY)
+	$(BIN)/python infra/demo_cluster.py --out $(OUT) --preset embedded --seed $(SEED) $(if $(STEPS),--steps $(STEPS))
 
 # What continuous integration needs; the last line is pytest's own.
 test: $(READY)

@@ -1,38 +1,119 @@
-"""What an installation has and lacks, said without loading more than it must."""
+"""What an installation has, what is not well with it, and what to do about that; quick, and nothing is started."""
 
+import http.client
 import os
 import platform
 import shutil
+import socket
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numba
 import platformdirs
 import torch
 
 from focus_ray import __version__, model
-from focus_ray.errors import FocusRayError
+from focus_ray.errors import ClusterError, FocusRayError, StorageError, TrackingError
+from focus_ray.storage.objects import open_store
+from focus_ray.tracking.mlflow_tracker import Tracking
+from focus_ray.tracking.redaction import without_secrets
+from focus_ray.training import cluster
+from focus_ray.training.precision import computes_in_bfloat16
 
-# What a run's speed and results depend on, and the optional back ends and detectors.
-PACKAGES = ("torch", "numpy", "numba", "opencv-python", "pillow", "pydantic", "safetensors", "ray", "mlflow")
+# What a run's speed and results depend on, what it is recorded and stored with, and the optional back ends.
+PACKAGES = (
+    "torch",
+    "numpy",
+    "numba",
+    "opencv-python",
+    "pillow",
+    "pydantic",
+    "safetensors",
+    "ray",
+    "mlflow",
+    "pyarrow",
+    "boto3",
+)
 OPTIONAL = ("pytorch3d", "face_alignment", "insightface")
+WEB = ("http://", "https://")
+
+RUNS = Path("runs")  # where runs go unless --out says otherwise
+PATIENCE_SECONDS = 3.0  # for each server that may not be there
+LEAST_FREE_GB = 2.0  # of the folders for temporary files and caches: a node's notes, spilled batches, kernels
+LEAST_OPEN_FILES = 4096  # below, Ray warns; a node of it keeps hundreds of connections
 
 
-def examine() -> dict[str, Any]:
-    """Versions, processors, accelerator, cache folder and free space, rasterizer back ends, the shipped model."""
-    cache = Path(platformdirs.user_cache_dir("focus-ray"))
-    return {
+@dataclass(frozen=True)
+class Trouble:
+    """What is not well: an error, of the kind that a run would end with, or a warning."""
+
+    about: str
+    message: str
+    kind: type[FocusRayError] | None = None  # None: a warning
+
+    def record(self) -> dict[str, Any]:
+        """For JSON. The exit code is 0 for a warning."""
+        level, exit_code = ("warning", 0) if self.kind is None else ("error", self.kind.exit_code)
+        return {"about": self.about, "level": level, "exit_code": exit_code, "message": self.message}
+
+
+@dataclass
+class Examination:
+    """Findings by name, and what they are worth."""
+
+    troubles: list[Trouble] = field(default_factory=list)
+
+    def warn(self, about: str, message: str) -> None:
+        self.troubles.append(Trouble(about, message))
+
+    def fail(self, about: str, error: FocusRayError) -> None:
+        self.troubles.append(Trouble(about, str(error), type(error)))
+
+
+def examine(storage: str | None = None) -> dict[str, Any]:
+    """Versions, processors, memory, folders, the shipped model, and whether MLflow, Ray and `storage` can be reached.
+
+    "troubles" lists what is not well, a record each: about, level (error or warning), exit_code, message.
+    """
+    seen = Examination()
+    findings = {
         "focus-ray": __version__,
         "python": f"{platform.python_version()} on {platform.platform()}",
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": _packages(seen),
         "optional": {name: util.find_spec(name) is not None for name in OPTIONAL},
-        "cpu": {"count": os.cpu_count(), "torch_threads": torch.get_num_threads(), "numba_threads": _numba_threads()},
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "cache": {"folder": str(cache), "free_gb": round(shutil.disk_usage(_existing(cache)).free / 1e9, 1)},
         "rasterizers": _rasterizers(),
-        "model": _shipped_model(),
+        "cpu": _cpu(),
+        "gpus": _gpus(),
+        "limits": _limits(seen),
+        "cache": _space(seen, "cache", Path(platformdirs.user_cache_dir("focus-ray"))),
+        "temporary": _space(seen, "temporary", Path(tempfile.gettempdir())),
+        "runs": _runs(seen),
+        "model": _shipped_model(seen),
+        "storage": None if storage is None else _storage(seen, storage),
+        "mlflow": _mlflow(seen),
+        "ray": _ray(seen),
     }
+    return {**findings, "troubles": [trouble.record() for trouble in seen.troubles]}
+
+
+def _packages(seen: Examination) -> dict[str, str | None]:
+    """Versions, compared with the ranges that this package asks for."""
+    installed = {name: _version(name) for name in PACKAGES}
+    asked = dict(_ranges())
+    for name, version in installed.items():
+        if version is None:
+            seen.fail("packages", FocusRayError(f"{name} is not installed; install focus-ray anew: make install"))
+        elif name in asked and not asked[name].contains(version, prereleases=True):
+            seen.warn("packages", f"{name} is {version}, made for {asked[name]}; install focus-ray anew: make install")
+    return installed
 
 
 def _version(name: str) -> str | None:
@@ -42,8 +123,14 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _numba_threads() -> int:
-    return numba.config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
+def _ranges() -> Iterator[tuple[str, Any]]:
+    """Name and range of each requirement; nothing where the package is not installed, in a job for instance."""
+    from packaging.requirements import Requirement
+
+    with suppress(metadata.PackageNotFoundError):
+        for requirement in map(Requirement, metadata.requires("focus-ray") or ()):
+            if requirement.marker is None:
+                yield requirement.name, requirement.specifier
 
 
 def _rasterizers() -> dict[str, bool]:
@@ -51,14 +138,183 @@ def _rasterizers() -> dict[str, bool]:
     return {"numba": True, "torch": True, "pytorch3d": util.find_spec("pytorch3d") is not None}
 
 
-def _shipped_model() -> dict[str, Any]:
+def _cpu() -> dict[str, Any]:
+    return {
+        "count": os.cpu_count(),
+        "usable": cluster.cores(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "bfloat16": computes_in_bfloat16(torch.device("cpu")),
+        "torch_threads": torch.get_num_threads(),
+        "numba_threads": numba.config.NUMBA_NUM_THREADS,  # pyright: ignore[reportAttributeAccessIssue]
+    }
+
+
+def _gpus() -> list[dict[str, Any]]:
+    """Each one's name, memory, and whether it computes in bfloat16."""
+    if not torch.cuda.is_available():
+        return []
+    found = [(index, torch.cuda.get_device_properties(index)) for index in range(torch.cuda.device_count())]
+    return [
+        {
+            "name": properties.name,
+            "memory_gb": _gb(properties.total_memory),
+            "bfloat16": computes_in_bfloat16(torch.device("cuda", index)),
+        }
+        for index, properties in found
+    ]
+
+
+def _limits(seen: Examination) -> dict[str, Any]:
+    """Shared memory, which batches and tensors pass between processes through, and open files."""
+    limits = {"shared_memory_gb": _shared_memory_gb(), "open_files": _open_files()}
+    shared, files, needed = limits["shared_memory_gb"], limits["open_files"], _gb(cluster.OBJECT_STORE_BYTES)
+    if shared is not None and shared < needed:
+        seen.warn(
+            "limits",
+            f"/dev/shm holds {shared} GB where a node of Ray takes {needed}; give the container more (--shm-size=2g)",
+        )
+    if files is not None and files < LEAST_OPEN_FILES:
+        seen.warn("limits", f"a process may open {files} files, a node of Ray needs more; allow it: ulimit -n 65536")
+    return limits
+
+
+def _shared_memory_gb() -> float | None:
+    shared = Path("/dev/shm")
+    return _gb(shutil.disk_usage(shared).total) if shared.is_dir() else None
+
+
+def _open_files() -> int | None:
+    """The hard limit: Ray raises its own up to that. None: no limit, or a system without."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if hard == resource.RLIM_INFINITY else hard
+
+
+def _space(seen: Examination, about: str, folder: Path) -> dict[str, Any]:
+    free = _gb(shutil.disk_usage(_existing(folder)).free)
+    if free < LEAST_FREE_GB:
+        seen.warn(about, f"{folder} has {free} GB left; make room, or name another place (TMPDIR, XDG_CACHE_HOME)")
+    return {"folder": str(folder), "free_gb": free}
+
+
+def _runs(seen: Examination) -> dict[str, Any]:
+    folder = RUNS.absolute()
+    nearest = _existing(folder)
+    writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+    if not writable:
+        seen.fail("runs", StorageError(f"cannot write to {folder}; change its permissions, or choose another --out"))
+    return {"folder": str(folder), "writable": writable, "free_gb": _gb(shutil.disk_usage(nearest).free)}
+
+
+def _shipped_model(seen: Examination) -> dict[str, Any]:
     """Whether the model that comes with the package is whole and loads: its version, or what is wrong with it."""
     try:
         return {"verified": True, "version": model.load().version}
     except FocusRayError as error:
+        if model.SHIPPED.exists():
+            seen.fail("model", error)
+        else:
+            seen.warn("model", str(error))
         return {"verified": False, "error": str(error)}
+
+
+def _storage(seen: Examination, uri: str) -> dict[str, Any]:
+    """Whether an object can be written, listed, read and deleted there."""
+    try:
+        store = open_store(uri)
+        store.check()
+    except FocusRayError as error:
+        seen.fail("storage", error)
+        return {"usable": False}
+    return {"place": str(store), "usable": True}
+
+
+def _mlflow(seen: Examination) -> dict[str, Any]:
+    """Where runs are recorded, and whether that answers. The library itself is not loaded: it takes seconds."""
+    named = os.environ.get("MLFLOW_TRACKING_URI", "")
+    finding: dict[str, str | None] = {"server": None, "version": None}
+    try:
+        finding["server"] = str(Tracking().server(RUNS / "any"))
+        if named.startswith(WEB):
+            finding["version"] = _answer(named.rstrip("/") + "/version")
+    except TrackingError as error:
+        seen.fail("mlflow", error)
+    except OSError as error:
+        advice = "start it, or correct MLFLOW_TRACKING_URI (training goes on without it, `focus-ray track` catches up)"
+        seen.fail("mlflow", TrackingError(f"{finding['server']} does not answer ({_reason(error)}); {advice}"))
+    return finding
+
+
+def _ray(seen: Examination) -> dict[str, Any]:
+    """The cluster that is named, whether somebody listens there, and how it tells its users from others."""
+    address = cluster.address()
+    mode, token = os.environ.get("RAY_AUTH_MODE", "").lower() or None, _has_token()
+    finding = {"address": address and without_secrets(address), "authentication": mode, "token": token}
+    if address is None or address in ("auto", "local"):
+        return finding
+    try:
+        finding["version"] = _reached(address)
+    except OSError as error:
+        advice = "start the cluster, or correct or unset RAY_ADDRESS"
+        seen.fail("ray", ClusterError(f"no cluster at {finding['address']} ({_reason(error)}); {advice}"))
+    if mode == "token" and not token:
+        advice = "set RAY_AUTH_TOKEN_PATH to the file that holds the cluster's"
+        seen.fail("ray", ClusterError(f"RAY_AUTH_MODE is token, and there is no token; {advice}"))
+    elif mode == "disabled" or not token:
+        advice = "set RAY_AUTH_MODE=token on all its nodes and here"
+        seen.warn("ray", f"whoever reaches {finding['address']} without a token can run programs there; {advice}")
+    return finding
+
+
+def _has_token() -> bool:
+    """Whether Ray would find a token, without looking at it."""
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
+    return bool(os.environ.get("RAY_AUTH_TOKEN")) or Path(path).is_file()
+
+
+def _reached(address: str) -> str | None:
+    """What the dashboard at an address says about itself; of other ports only that they answer. Raises OSError."""
+    if address.startswith(WEB):
+        return _answer(address.rstrip("/") + "/api/version")
+    try:
+        parts = urlsplit(address if "://" in address else f"ray://{address}")
+        place = (parts.hostname or "", parts.port or 0)
+    except ValueError:
+        raise OSError("it is not of the form host:port") from None
+    socket.create_connection(place, PATIENCE_SECONDS).close()
+    return None
+
+
+def _answer(url: str) -> str:
+    """The first words of an answer to GET. Raises OSError where there is none."""
+    scheme, _, rest = url.partition("://")
+    place, _, path = rest.partition("/")
+    try:  # without user and password, which Python would take for a port and repeat in its message
+        with urllib.request.urlopen(
+            f"{scheme}://{place.rpartition('@')[2]}/{path}", timeout=PATIENCE_SECONDS
+        ) as answer:
+            return " ".join(answer.read(100).decode(errors="replace").split())
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            return "asks for credentials"
+        raise
+    except (http.client.HTTPException, ValueError):
+        raise OSError("what answers is no such server") from None
+
+
+def _reason(error: OSError) -> str:
+    """A few words, without what an address may hold."""
+    reason = getattr(error, "reason", None) or error.strerror or error
+    return without_secrets(" ".join(str(reason).split()))[:100]
 
 
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that is there."""
     return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _gb(size: int) -> float:
+    return round(size / 1e9, 1)

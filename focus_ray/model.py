@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from focus_ray.errors import CheckpointError, ConfigError
+from focus_ray.errors import CheckpointError, ConfigError, ModelError
 from focus_ray.focus.autoencoder import Encoder, FaceAutoencoder, Focus
 from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.face.morphable_model import MorphableModel
@@ -180,9 +180,15 @@ def load(folder: Path | None = None) -> Model:
     """Read a model folder, the shipped one unless another is named, after every file was verified.
 
     Networks come frozen, in eval mode, on the CPU, as float32.
-    Raises CheckpointError where a file is missing, altered or not of this format, or a weight is not finite.
+    Raises CheckpointError where a file is missing, altered or not of this format, or a weight is not finite;
+    ModelError where the shipped one is asked for and the package came without it, as that of a job does.
     """
     folder = SHIPPED if folder is None else Path(folder)
+    if folder == SHIPPED and not folder.exists():
+        raise ModelError(
+            "this copy of focus-ray has no model of its own (jobs are sent without it); name one: --model FOLDER, or "
+            "--set start_from=FOLDER where training begins with a model"
+        )
     stored = checkpoint.load_model(folder)
     networks, info = stored.networks, stored.info
     if info.get("format") != FORMAT:

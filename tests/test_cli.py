@@ -314,7 +314,7 @@ def test_an_interrupt_outside_a_run_is_130(python, python_environment, number):
         "from focus_ray import cli\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background begins with it ignored
         "module = types.ModuleType('focus_ray.doctor')\n"
-        "def examine(): print('ready', flush=True); time.sleep(60)\n"
+        "def examine(storage): print('ready', flush=True); time.sleep(60)\n"
         "module.examine = examine\n"
         "sys.modules['focus_ray.doctor'] = module\n"
         "sys.exit(cli.main(['doctor']))\n"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from focus_ray import model
-from focus_ray.errors import CheckpointError
+from focus_ray.errors import CheckpointError, ModelError
 from focus_ray.storage import checkpoint
 
 
@@ -71,3 +71,10 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, shipped, value):
     checkpoint.save_model(tmp_path / "model", networks, shipped.info)
     with pytest.raises(CheckpointError, match=r"encoder has values in res2\.body\.4\.weight that are not finite"):
         model.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("asked", [None, "shipped"])
+def test_a_package_without_its_model_says_what_to_name(tmp_path, monkeypatch, asked):
+    monkeypatch.setattr(model, "SHIPPED", tmp_path / "pretrained")
+    with pytest.raises(ModelError, match=r"has no model of its own .* --set start_from=FOLDER"):
+        model.load(None if asked is None else model.SHIPPED)

@@ -7,6 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 
 from focus_ray import cli
@@ -42,6 +43,7 @@ def test_the_tree_of_the_readme_is_the_tree_on_disk():
 def test_there_are_commands_to_check():
     assert {command.split()[1] for command in commands("make")} >= {"demo", "test", "check"}
     assert {command.split()[1] for command in commands("focus-ray")} >= {"train", "reconstruct", "evaluate", "data"}
+    assert {command.split()[1] for command in commands("ray")} >= {"start", "job"}
 
 
 @pytest.mark.parametrize("command", sorted(set(commands("focus-ray"))))
@@ -51,10 +53,25 @@ def test_every_command_of_the_documents_parses(capsys, command):
     assert cli.main([*arguments, "--help"]) == 0, capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", sorted(set(commands("ray"))))
+def test_every_command_of_ray_parses_and_so_does_what_it_submits(capsys, command):
+    from ray.scripts.scripts import cli as ray_cli
+
+    words, found = shlex.split(command)[1:], ray_cli
+    while isinstance(found, click.Group):
+        found, words = found.commands[words[0]], words[1:]
+    given = found.make_context(found.name, words).params
+    if job := given.get("entrypoint"):
+        assert job[:2] == ("python", "jobs/train.py")
+        assert cli.main(["train", *job[2:], "--help"]) == 0, capsys.readouterr().err
+    if environment := given.get("runtime_env"):
+        assert (ROOT / environment).is_file()
+
+
 @pytest.mark.parametrize("command", sorted(set(commands("make"))))
 def test_every_make_target_of_the_documents_exists(command):
     makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     variables = set(re.findall(r"^([A-Z]+) \?=", makefile, re.MULTILINE)) | {"PYTHON"}
     words = shlex.split(command)[1:]
     assert {word for word in words if "=" not in word} <= targets
@@ -83,7 +100,7 @@ def test_python_examples_compile_and_import_what_exists(document, text):
 def test_links_and_named_files_exist(path):
     text = path.read_text()
     targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
-    named = re.findall(r"`((?:focus_ray|tests|docs|benchmarks|infra)/[a-z0-9_/.-]+\.[a-z]+)`", text)
+    named = re.findall(r"`((?:focus_ray|tests|docs|benchmarks|infra|jobs)/[a-z0-9_/.-]+\.[a-z]+)`", text)
     missing = [target for target in targets if not (path.parent / target).exists()]
     missing += [name for name in named if not (ROOT / name).exists()]
     assert missing == []

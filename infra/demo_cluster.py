@@ -1,0 +1,203 @@
+"""A small cluster on this machine for one job: an S3 server, MLflow and a Ray head on loopback, and what the job left.
+
+python infra/demo_cluster.py [--out runs/demo-cluster] [--workers 2] [other options of `focus-ray train`]
+
+The job is submitted as to any cluster. Credentials and addresses are known to the head alone. Afterwards the run is
+looked for in MLflow and in the store, its model is loaded in a new process, and its folder is fetched to --out.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from loopback_cluster import Cluster, marked
+
+from focus_ray.errors import FocusRayError
+
+ROOT = Path(__file__).resolve().parent.parent
+BUCKET = "focus-ray"
+PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin", ".ckpt")
+PICKLE_STARTS = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
+PREDICTION = """
+import json, sys
+import mlflow, skimage.data
+picture = skimage.data.astronaut()  # NASA, public domain
+(faces,) = mlflow.pyfunc.load_model(sys.argv[1]).predict(picture)
+print(json.dumps([sorted(face) for face in faces]))
+"""
+
+
+class Failure(FocusRayError):
+    """Something that should have come out did not."""
+
+
+def expect(condition: object, message: str) -> None:
+    """Raises Failure where the condition does not hold."""
+    if not condition:
+        raise Failure(message)
+
+
+def say(message: str) -> None:
+    sys.stdout.write(f"demo-cluster: {message}\n")
+    sys.stdout.flush()
+
+
+def submit(cluster: Cluster, arguments: list[str]) -> str:
+    """Send the job as a user does, follow its log to its end, and give its name."""
+    name = f"demo-{uuid.uuid4().hex[:8]}"
+    command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", cluster.dashboard]
+    command += ["--submission-id", name, "--working-dir", ".", "--", "python", "jobs/train.py", *arguments]
+    environment = cluster.for_clients() | {"PYTHONUNBUFFERED": "1"}
+    ended = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False)
+    status = json.loads(cluster.get(f"{cluster.dashboard}/api/jobs/{name}"))
+    expect(ended.returncode == 0 and status["status"] == "SUCCEEDED", f"the job failed: {status.get('message')}")
+    return name
+
+
+def look_in_store(uri: str, out: Path) -> dict[str, Any]:
+    """Fetch the run folder and the model to `out`; which checkpoints the store has."""
+    from focus_ray.storage import sealed_store
+    from focus_ray.storage.checkpoint import Checkpoints
+    from focus_ray.storage.objects import open_store
+    from focus_ray.training.mirror import bring_back
+
+    store = open_store(uri)
+    bring_back(uri, out)
+    sealed_store.fetch(store, "model", out / "model", "model")
+    checkpoints = Checkpoints(store.at("checkpoints"))
+    latest = checkpoints.latest()
+    expect(latest is not None, f"{uri} has no checkpoint")
+    expect((out / "report.html").is_file(), f"{uri} has no report")
+    return {"objects": len(store.list()), "checkpoints": checkpoints.steps()}
+
+
+def look_in_mlflow(run_id: str, scratch: Path) -> dict[str, Any]:
+    """The run by its tag, its figures and pictures, its registered model; the model's files hold no pickle."""
+    from mlflow import MlflowClient
+    from mlflow.artifacts import download_artifacts
+
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("focus")
+    expect(experiment is not None, "MLflow has no experiment focus")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], f"tags.`focus.run_id` = '{run_id}'")
+    expect(len(runs) == 1, f"MLflow has {len(runs)} runs with the tag focus.run_id={run_id}")
+    run = runs[0]
+    expect(run.info.status == "FINISHED", f"MLflow says that the run is {run.info.status}")
+    metrics = run.data.metrics
+    expect(any(key.startswith("heldout/") for key in metrics), "MLflow has no held-out figures")
+    pictures = [entry.path for entry in client.list_artifacts(run.info.run_id, "sheets")]
+    expect(pictures, "MLflow has no pictures")
+    versions = client.search_model_versions(f"name = 'focus' and run_id = '{run.info.run_id}'")
+    expect(len(versions) == 1, f"MLflow has {len(versions)} registered models of the run")
+    uri = f"models:/focus/{versions[0].version}"
+    folder = Path(download_artifacts(uri, dst_path=str(scratch / "registered")))
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    pickles = [path.name for path in files if path.suffix in PICKLES or path.read_bytes().startswith(PICKLE_STARTS)]
+    expect(not pickles, f"pickles among the files of the model: {pickles}")
+    return {
+        "run": run.info.run_id,
+        "metrics": len(metrics),
+        "parameters": len(run.data.params),
+        "pictures": len(pictures),
+        "model": uri,
+        "model_files": [path.relative_to(folder).as_posix() for path in files],
+    }
+
+
+def predict(uri: str, environment: dict[str, str], scratch: Path) -> dict[str, Any]:
+    """Load the registered model in a new process and let it look at a photograph."""
+    began = time.monotonic()
+    command = [sys.executable, "-W", "ignore", "-c", PREDICTION, uri]
+    result = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
+    expect(result.returncode == 0, f"the registered model does not predict: {result.stderr[-500:]}")
+    faces = json.loads(result.stdout.splitlines()[-1])
+    expect(faces, "the registered model finds no face in the photograph")
+    return {"faces": len(faces), "fields": faces[0], "seconds": round(time.monotonic() - began, 1)}
+
+
+def refuse_secrets(cluster: Cluster, job: str, out: Path) -> None:
+    """Neither the token nor the secret key is in what the job, Ray, MLflow or the store keep."""
+    told = {
+        f"/api/jobs/{job}{what}": cluster.get(f"{cluster.dashboard}/api/jobs/{job}{what}") for what in ("", "/logs")
+    }
+    files = [path for folder in (out, cluster.record, cluster.sessions) for path in folder.rglob("*") if path.is_file()]
+    for secret in (cluster.token, cluster.aws_secret):
+        found = [name for name, content in told.items() if secret.encode() in content]
+        found += [str(path) for path in files if secret.encode() in path.read_bytes()]
+        expect(not found, f"a secret is in {', '.join(found)}")
+
+
+def demonstrate(out: Path, workers: int, arguments: list[str]) -> dict[str, Any]:
+    """Start everything, train, look at what is left, end everything; what was found."""
+    uri = f"s3://{BUCKET}/runs"
+    train = ["--workers", str(workers), "--storage", uri, "--out", f"runs/{out.name}", *arguments]
+    # In the system's own folder: Ray's sockets allow only short paths.
+    with tempfile.TemporaryDirectory(prefix="focus-ray-", ignore_cleanup_errors=True) as folder:
+        cluster = Cluster(Path(folder))
+        say("starting an S3 server, an MLflow server and a Ray head on 127.0.0.1")
+        with cluster.running(workers):
+            environment = cluster.plain() | cluster.for_storage()
+            os.environ.clear()
+            os.environ.update(environment)
+            create_bucket()
+            say(f"ray job submit --working-dir . -- python jobs/train.py {' '.join(train)}")
+            began = time.monotonic()
+            job = submit(cluster, train)
+            found: dict[str, Any] = {"job": job, "job_seconds": round(time.monotonic() - began, 1), "workers": workers}
+            found["store"] = look_in_store(f"{uri}/{out.name}", out)
+            run_id = json.loads((out / "run.json").read_text())["run_id"]
+            found["mlflow"] = look_in_mlflow(run_id, cluster.scratch)
+            found["prediction"] = predict(found["mlflow"]["model"], environment, cluster.scratch)
+            refuse_secrets(cluster, job, out)
+        found["processes_left"] = len(marked(cluster.mark))
+        shutil.move(cluster.record, out / "mlflow")
+    return found
+
+
+def create_bucket() -> None:
+    import boto3
+
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+
+
+def main() -> int:
+    """The demonstration; 1 where something did not come out."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser.add_argument("--out", type=Path, default=Path("runs/demo-cluster"))
+    parser.add_argument("--workers", type=int, default=2)
+    options, arguments = parser.parse_known_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    out: Path = options.out.absolute()
+    try:
+        expect(not out.exists() or not any(out.iterdir()), f"{out} is not empty; choose another OUT")
+        found = demonstrate(out, options.workers, arguments)
+    except FocusRayError as failure:
+        sys.stderr.write(f"error: {failure}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    (out / "cluster.json").write_text(json.dumps(found, indent=2) + "\n")
+    say(f"job {found['job']}: succeeded in {found['job_seconds']} s with {found['workers']} workers")
+    say(f"store: checkpoints of steps {found['store']['checkpoints']}, {found['store']['objects']} objects")
+    say(
+        f"MLflow: run {found['mlflow']['run']}, {found['mlflow']['metrics']} metrics, "
+        f"{found['mlflow']['pictures']} pictures"
+    )
+    say(f"model: {found['mlflow']['model']}, {found['prediction']['faces']} face in the photograph, no pickle")
+    say(f"report: {out / 'report.html'}")
+    say(f"model:  {out / 'model'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

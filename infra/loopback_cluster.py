@@ -1,0 +1,224 @@
+"""Servers on loopback that together are a cluster: S3, MLflow and a Ray head, each a process, ended by its number.
+
+Addresses and credentials of the stores are in the environment of the head alone: its jobs inherit them.
+"""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from focus_ray.errors import ClusterError, FocusRayError
+from focus_ray.training import cluster as settings
+
+MARK = "FOCUS_RAY_DEMO_CLUSTER"  # in the environment of all that is started here, and of all that those start
+SECONDS_TO_START = 600  # a busy machine takes minutes for a node of Ray
+SECONDS_TO_END = 30
+LINES_OF_A_LOG = 20
+# It ends when its input does: also when the process that started it is killed.
+S3_SERVER = """
+import sys
+from moto.server import ThreadedMotoServer
+ThreadedMotoServer("127.0.0.1", int(sys.argv[1]), verbose=False).start()
+sys.stdin.read()
+"""
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on loopback that nobody listens on."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in sockets]
+
+
+@dataclass
+class Cluster:
+    """Where everything is, and what its processes are told."""
+
+    scratch: Path
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    token: str = field(default_factory=lambda: secrets.token_hex(32))
+    aws_secret: str = field(default_factory=lambda: secrets.token_hex(20))
+    ports: list[int] = field(default_factory=lambda: free_ports(6))
+
+    @property
+    def s3(self) -> str:
+        return f"http://127.0.0.1:{self.ports[0]}"
+
+    @property
+    def mlflow(self) -> str:
+        return f"http://127.0.0.1:{self.ports[1]}"
+
+    @property
+    def dashboard(self) -> str:
+        return f"http://127.0.0.1:{self.ports[2]}"
+
+    @property
+    def agent(self) -> str:
+        return f"http://127.0.0.1:{self.ports[3]}"
+
+    @property
+    def token_file(self) -> Path:
+        return self.scratch / "token"
+
+    @property
+    def sessions(self) -> Path:
+        """Ray's own folder, logs included."""
+        return self.scratch / "ray"
+
+    @property
+    def record(self) -> Path:
+        """MLflow's database and files."""
+        return self.scratch / "mlflow"
+
+    def plain(self) -> dict[str, str]:
+        """The environment without what belongs to other clusters, stores and servers."""
+        kept = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "MLFLOW_", "RAY_"))}
+        programs = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+        return kept | {MARK: self.mark, "PATH": programs, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+
+    def for_clients(self) -> dict[str, str]:
+        """What somebody needs who submits jobs: the token, and nothing of S3 and MLflow."""
+        return self.plain() | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_file)}
+
+    def for_storage(self) -> dict[str, str]:
+        """How S3 and MLflow are reached."""
+        return {
+            "AWS_ENDPOINT_URL": self.s3,
+            "AWS_ACCESS_KEY_ID": "demo",
+            "AWS_SECRET_ACCESS_KEY": self.aws_secret,
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "MLFLOW_TRACKING_URI": self.mlflow,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+
+    def for_head(self) -> dict[str, str]:
+        """All that the head's processes know: those of jobs inherit it."""
+        patience = {"RAY_raylet_start_wait_time_s": str(SECONDS_TO_START)}
+        return self.for_clients() | self.for_storage() | settings.ALWAYS | settings.LOCAL | patience
+
+    @contextmanager
+    def running(self, workers: int) -> Iterator[None]:
+        """All three servers, ready; ended in reverse order, whatever happens."""
+        for folder in (self.sessions, self.record):
+            folder.mkdir()
+        self.token_file.touch(0o600)
+        self.token_file.write_text(self.token)
+        with ExitStack() as stack:
+            stack.callback(self._kill_what_is_left)
+            s3 = stack.enter_context(self._server("s3", self._s3_command(), self.plain()))
+            mlflow = stack.enter_context(self._server("mlflow", self._mlflow_command(), self._mlflow_environment()))
+            head = stack.enter_context(self._server("ray", self._head_command(workers), self.for_head()))
+            self._wait("s3", s3, f"{self.s3}/moto-api/")
+            self._wait("mlflow", mlflow, f"{self.mlflow}/health")
+            self._wait("ray", head, f"{self.dashboard}/api/version")
+            self._wait("ray", head, f"{self.agent}/api/local_raylet_healthz")
+            yield
+
+    def _s3_command(self) -> list[str]:
+        return [sys.executable, "-c", S3_SERVER, str(self.ports[0])]
+
+    def _mlflow_command(self) -> list[str]:
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.ports[1])]
+        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.record / 'mlflow.db'}"]
+        return [*command, "--artifacts-destination", str(self.record / "artifacts")]
+
+    def _mlflow_environment(self) -> dict[str, str]:
+        return self.plain() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+    def _head_command(self, workers: int) -> list[str]:
+        dashboard, agent, port, client = (str(number) for number in self.ports[2:])
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+        command += ["--num-cpus", str(workers), "--num-gpus", "0", "--port", port]
+        command += ["--dashboard-host", "127.0.0.1", "--dashboard-port", dashboard]
+        command += ["--dashboard-agent-listen-port", agent, "--ray-client-server-port", client]
+        command += ["--min-worker-port", "0", "--max-worker-port", "0"]
+        command += ["--object-store-memory", str(settings.OBJECT_STORE_BYTES)]
+        return [*command, "--temp-dir", str(self.sessions)]
+
+    @contextmanager
+    def _server(self, name: str, command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+        """A server in a process group of its own, its output in a file; the last of it is shown after a failure."""
+        log = self.scratch / f"{name}.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                cwd=self.scratch,
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            yield process
+        except FocusRayError:
+            lines = log.read_text(errors="replace").splitlines()[-LINES_OF_A_LOG:]
+            sys.stderr.write("".join(f"{name}: {line}\n" for line in lines))
+            raise
+        finally:
+            end(process)
+
+    def _wait(self, name: str, process: subprocess.Popen[bytes], url: str) -> None:
+        """Until a server answers."""
+        deadline = time.monotonic() + SECONDS_TO_START
+        while process.poll() is None and time.monotonic() < deadline:
+            with suppress(OSError):
+                self.get(url)
+                return
+            time.sleep(0.5)
+        raise ClusterError(f"{name} did not start: {'it ended' if process.poll() is not None else 'no answer'} ({url})")
+
+    def get(self, url: str) -> bytes:
+        """What one of the servers says. Raises OSError."""
+        request = urllib.request.Request(url)
+        if url.startswith((self.dashboard, self.agent)):
+            request.add_header("Authorization", f"Bearer {self.token}")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=10) as answer:
+            return answer.read()
+
+    def _kill_what_is_left(self) -> None:
+        """Ray's workers are in groups of their own; they end with their node, and here if they do not."""
+        deadline = time.monotonic() + SECONDS_TO_END
+        while (left := marked(self.mark)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        for number in left:
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ask a process group to end, and after a while make it."""
+    for number, seconds in ((signal.SIGTERM, SECONDS_TO_END), (signal.SIGKILL, None)):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+            break
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def marked(mark: str) -> list[int]:
+    """Processes whose environment holds the mark, without this one; where the system does not tell, none."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if f"{MARK}={mark}".encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
