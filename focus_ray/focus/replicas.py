@@ -66,6 +66,14 @@ class Replicas:
         torch.distributed.all_reduce(said, op=torch.distributed.ReduceOp.MAX)
         return bool(said.item())
 
+    def smallest(self, number: int, device: torch.device | str = "cpu") -> int:
+        """The smallest number that any copy brings."""
+        if self.world == 1:
+            return number
+        said = torch.tensor([number], device=device)
+        torch.distributed.all_reduce(said, op=torch.distributed.ReduceOp.MIN)
+        return int(said.item())
+
     def learner(self, network: nn.Module) -> nn.Module:
         """What the training forward pass of `network` must go through, so that gradients are shared: torch's DDP.
 
@@ -75,7 +83,9 @@ class Replicas:
             return network
         device = next(network.parameters()).device
         ids = None if device.type == "cpu" else [device.index]
-        return DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
+        learner = DistributedDataParallel(network, device_ids=ids)
+        learner.broadcast_buffers = False  # not as an argument: torch 2.13 gave that another name
+        return learner
 
     @contextmanager
     def keeping_gradients(self, learner: nn.Module, *, share: bool) -> Iterator[None]:

@@ -107,7 +107,10 @@ def learn(
     for group in optimizer.param_groups:
         group["lr"] = settings.rate(position)
     optimizer.zero_grad(set_to_none=True)
-    metrics, finite = _accumulated(state, network, parts(count, state.accumulate), objective_of)
+    number = state.accumulate
+    if number > 1:  # shares differ by an image: none may wait for a part that another replica does not have
+        number = state.replicas.smallest(min(number, count), state.device)
+    metrics, finite = _accumulated(state, network, parts(count, number), objective_of)
     if finite:
         limit = settings.clip_norm if settings.clip_norm is not None else float("inf")
         finite = bool(torch.isfinite(nn.utils.clip_grad_norm_(network.parameters(), limit)))
@@ -145,7 +148,7 @@ def _accumulated(
 def _mean(told: list[tuple[dict[str, Tensor], Tensor | None]]) -> StepMetrics:
     """The numbers of a step from those of its parts."""
     losses = {name: sum(float(values[name].detach()) for values, _ in told) / len(told) for name in told[0][0]}
-    masks = [float(mean) for _, mean in told if mean is not None]
+    masks = [float(mean.detach()) for _, mean in told if mean is not None]
     return StepMetrics(losses, sum(masks) / len(masks) if masks else None, skipped=False)
 
 
