@@ -1,7 +1,14 @@
-"""A tiny whole of networks that every step of the method can be tried on: the toy face at 32 px."""
+"""A tiny whole of networks that every step of the method can be tried on, by one process and by several."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
 from focus_ray import model
 from focus_ray.focus.face.camera import Camera
@@ -20,3 +27,38 @@ def state(toy_model) -> TrainState:
     focus = model.build(MODEL, toy_model)
     torch.nn.init.normal_(focus.encoder.head.weight, std=0.02)  # every picture its own face
     return TrainState(focus)
+
+
+Played = Callable[[str, int], list[dict[str, Tensor]]]
+
+
+@pytest.fixture(scope="session")
+def played(tmp_path_factory, project_root: Path, python: str) -> Played:
+    """played(scenario, world): what each copy in a group of `world` computed in a scenario of side_by_side.py."""
+    folder = tmp_path_factory.mktemp("side_by_side")
+    path = os.pathsep.join([str(project_root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [python, str(Path(__file__).with_name("side_by_side.py")), str(folder)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    groups = {w: [load_file(folder / f"{w}-{rank}.safetensors") for rank in range(w)] for w in (1, 2, 3)}
+
+    def of(scenario: str, world: int) -> list[dict[str, Tensor]]:
+        start = f"{scenario}/"
+        return [
+            {name.removeprefix(start): value for name, value in copy.items() if name.startswith(start)}
+            for copy in groups[world]
+        ]
+
+    return of
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test that asks for `played` waits for all three groups."""
+    for item in items:
+        if "played" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(600))

@@ -17,10 +17,11 @@ from focus_ray.focus.em import (
     segmentation_terms,
 )
 from focus_ray.focus.losses import ReconstructionWeights, SegmentationWeights
+from focus_ray.focus.pooled import Pooled
 from focus_ray.focus.refine import Refined, RefineSettings
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.schedule import Optimizer, Phase, Position
-from focus_ray.focus.state import Targets, TrainState
+from focus_ray.focus.state import StepMetrics, Targets, TrainState
 from focus_ray.focus.synthesis import SamplingLaws, generator, render_random
 
 BATCH = 4
@@ -195,6 +196,14 @@ def test_s_sees_one_pass_and_refined_renderings_in_turns():
     assert seen.mask[:, 0, 0, 0].tolist() == [1, 0, 1, 0]
 
 
+@pytest.mark.parametrize(("first", "turns"), [(0, [0, 1, 0, 1]), (3, [1, 0, 1, 0]), (4, [0, 1, 0, 1])])
+def test_turns_are_taken_in_the_global_batch(first, turns):
+    mask = torch.ones(4, 1, 2, 2)
+    seen = in_turns(made_up(0 * mask.expand(-1, 3, -1, -1), mask), made_up(mask.expand(-1, 3, -1, -1), 0 * mask), first)
+    assert seen.image[:, 0, 0, 0].tolist() == turns
+    assert seen.mask[:, 0, 0, 0].tolist() == [1 - turn for turn in turns]
+
+
 class Watched:
     """What a step of S hands to its segmenter and to its losses."""
 
@@ -218,7 +227,7 @@ def test_with_refinement_s_is_compared_with_it_and_only_where_both_renderings_ar
     assert 0 < both.sum() < min(one_pass.mask.sum(), elsewhere.mask.sum())
     watched = Watched(state, monkeypatch)
     _, metrics = segmentation_step(state, batch, OF_S, REFINED, OPTIMIZER)
-    assert watched.compared is elsewhere
+    assert all(torch.equal(value, vars(elsewhere)[name]) for name, value in vars(watched.compared).items())
     assert torch.equal(watched.rendered[::2], one_pass.image[::2])
     assert torch.equal(watched.rendered[1::2], elsewhere.image[1::2])
     assert torch.equal(watched.region[::2], both[::2])
@@ -276,11 +285,13 @@ def test_the_pixel_loss_reaches_r_through_the_mask_only_where_it_is_not_detached
     with torch.no_grad():
         focus.segmenter.last.weight.mul_(300.0)  # masks that differ from pixel to pixel
 
-    def gradient(state, position, network, settings, total, buffers) -> bool:
+    def gradient(state, position, network, settings, count, objective_of) -> StepMetrics:
+        objective = objective_of(network.train(), slice(0, count))
+        total = objective.total({symbol: term.ratio() for symbol, term in objective.terms.items()})
         (found["gradient"],) = torch.autograd.grad(total, bias)
-        return True
+        return StepMetrics({}, None, skipped=False)
 
-    monkeypatch.setattr(em, "descend", gradient)
+    monkeypatch.setattr(em, "learn", gradient)
     only_pixel = ReconstructionWeights(lambda_per=0, lambda_lm=0, lambda_reg=0, detach_mask=detach)
     reconstruction_step(state, batch, OF_R, EmSettings(reconstruction=only_pixel), OPTIMIZER)
 
@@ -366,5 +377,23 @@ def test_every_option_of_the_weights_reaches_its_loss(state, batch):
     }  # fmt: skip
     paper = segmentation_terms(state.focus, batch, rendering, mask, region, SegmentationWeights())
     for symbol, value in expected.items():
-        torch.testing.assert_close(terms[symbol], value)
-        assert terms[symbol] != pytest.approx(float(paper[symbol]), rel=1e-3), symbol
+        torch.testing.assert_close(terms[symbol].ratio(), value)
+        assert float(value) != pytest.approx(float(paper[symbol].ratio()), rel=1e-3), symbol
+
+
+@pytest.mark.parametrize("options", [{}, {"neighbor_normalise": "mask", "binary_region_only": True}])
+def test_terms_of_parts_add_up_to_those_of_the_batch(state, batch, options):
+    rendering = one_pass_of(state, batch)
+    mask = rendering.mask * (0.3 + 0.4 * batch.images[:, :1])
+
+    def terms(rows: slice) -> dict[str, Pooled]:
+        part = rendering.rows(rows)
+        return segmentation_terms(
+            state.focus, batch.rows(rows), part, mask[rows], part.mask, SegmentationWeights(**options)
+        )
+
+    whole, some, others = (terms(rows) for rows in (slice(0, BATCH), slice(0, 1), slice(1, BATCH)))
+    assert set(whole) == {"nbr", "area", "bin", "dist", "presv"}
+    for symbol, term in whole.items():
+        for total, one, other in zip(term, some[symbol], others[symbol], strict=True):
+            torch.testing.assert_close(one + other, total)

@@ -90,7 +90,7 @@ def test_the_segmenter_learns_the_preliminary_masks_at_the_last_threshold(state,
     rendering = rendering_of(state, batch, training=False)
     label = losses.preliminary_mask(batch.images, rendering.image, rendering.mask, 0.02)
     with torch.no_grad():
-        logits = copy.deepcopy(state.focus.segmenter).train().logits(rendering.image, batch.images)
+        logits = copy.deepcopy(state.focus.segmenter).train()(rendering.image, batch.images)
     settings = InitialiseSettings(xi=0.02, xi_start=xi_start)
     _, metrics = pretrain_step(state, batch, OF_S, settings, OPTIMIZER)
     assert 0 < label.sum() < rendering.mask.sum()

@@ -9,6 +9,7 @@ from focus_ray.focus import losses
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.losses import ReconstructionWeights
+from focus_ray.focus.pooled import Pooled
 from focus_ray.focus.reconstruction_terms import reconstruction_terms
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.state import Targets
@@ -57,12 +58,13 @@ def pair(size: int = 8) -> tuple[Targets, Rendering]:
 
 
 def terms_of(focus: Focus, size: int = 8, **weights) -> dict[str, torch.Tensor]:
-    """The terms of that pair under a mask of half the rendered region, all of theta two sigmas long."""
+    """The means of that pair's terms under a mask of half the rendered region, all of theta two sigmas long."""
     batch, rendering = pair(size)
     mask = rendering.mask.clone()
     mask[..., : size // 4, :] = 0
     theta = torch.full((1, 257), 2.0)
-    return reconstruction_terms(focus, batch, theta, rendering, mask, ReconstructionWeights(**weights))
+    terms = reconstruction_terms(focus, batch, theta, rendering, mask, ReconstructionWeights(**weights))
+    return {symbol: term.ratio() for symbol, term in terms.items()}
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,34 @@ def test_each_picture_is_embedded_by_its_own_landmarks_and_only_the_rendering_le
     assert drawn is rendering.image
     assert predicted is rendering.landmarks
     expected = losses.perceptual(torch.tensor([[0.5, 0.2, 0.1]]), torch.tensor([[0.05, 0.1, 0.1]]))
-    torch.testing.assert_close(terms["per"], expected)
-    terms["per"].backward()
+    torch.testing.assert_close(terms["per"].ratio(), expected)
+    terms["per"].ratio().backward()
     assert batch.images.grad is None
     assert rendering.image.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("normalise", ["mask", "region", "image"])
+def test_terms_of_parts_add_up_to_those_of_the_batch(focus, normalise):
+    images, drawn, landmarks = torch.rand(5, 3, 8, 8), torch.rand(5, 3, 8, 8), 8 * torch.rand(5, 68, 2)
+    region = (torch.rand(5, 1, 8, 8) > 0.4).float()
+    batch, theta = Targets(images, landmarks), torch.randn(5, 257)
+    rendering = Rendering(
+        image=drawn,
+        mask=region,
+        depth=torch.zeros(5, 1, 8, 8),
+        landmarks=landmarks + torch.rand(5, 68, 2),
+        triangle_ids=torch.zeros(5, 8, 8, dtype=torch.long),
+        vertices=torch.zeros(5, 3, 3),
+        vertices_screen=torch.zeros(5, 3, 3),
+    )
+    mask, weights = region * torch.rand(5, 1, 8, 8), ReconstructionWeights(lambda_area=0.06, pixel_normalise=normalise)
+
+    def terms(rows: slice) -> dict[str, Pooled]:
+        part = rendering.rows(rows)
+        return reconstruction_terms(focus, batch.rows(rows), theta[rows], part, mask[rows], weights)
+
+    whole, some, others = (terms(rows) for rows in (slice(0, 5), slice(0, 2), slice(2, 5)))
+    assert set(whole) == {"pixel", "lm", "reg", "per", "area"}
+    for symbol, term in whole.items():
+        for total, one, other in zip(term, some[symbol], others[symbol], strict=True):
+            torch.testing.assert_close(one + other, total)

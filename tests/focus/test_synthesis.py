@@ -1,5 +1,6 @@
-"""Random renders are functions of their seed, and the parameter loss is zero at the truth."""
+"""Random renders are functions of their seed, also in parts, and the parameter loss is zero at the truth."""
 
+import pytest
 import torch
 
 from focus_ray.focus.face.camera import Camera
@@ -57,3 +58,28 @@ def test_vertex_terms_are_in_square_millimetres(toy_model):
     terms = parameter_loss(renderer, ParameterScales(), moved, theta, ParameterWeights(vertices=1.0))
     expected = toy_model.shape_basis[3].square().sum(-1).mean()
     assert torch.isclose(terms["vertices"], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("only", [range(0, 3), range(2, 5), range(5, 7), range(0, 7)])
+def test_a_part_of_the_renders_has_the_bits_of_those_rows(toy_model, only):
+    renderer = Renderer(toy_model, Camera(image_size=32))
+    whole = render_random(renderer, SamplingLaws(), 7, generator(3))
+    part = render_random(renderer, SamplingLaws(), 7, generator(3), only=only)
+    assert torch.equal(part.images, whole.images[only.start : only.stop])
+    assert torch.equal(part.theta, whole.theta[only.start : only.stop])
+
+
+def test_one_render_by_itself_differs_by_rounding_only(toy_model):
+    """A product with one row is another routine of the BLAS than one with several."""
+    renderer = Renderer(toy_model, Camera(image_size=32))
+    whole = render_random(renderer, SamplingLaws(), 7, generator(3))
+    part = render_random(renderer, SamplingLaws(), 7, generator(3), only=range(6, 7))
+    assert torch.equal(part.theta, whole.theta[6:])
+    torch.testing.assert_close(part.images, whole.images[6:], rtol=0, atol=1e-4)
+
+
+def test_a_part_leaves_the_random_numbers_where_the_whole_does(toy_model):
+    renderer, rngs = Renderer(toy_model, Camera(image_size=32)), (generator(3), generator(3))
+    for rng, only in zip(rngs, (None, range(1, 2)), strict=True):
+        render_random(renderer, SamplingLaws(), 4, rng, only=only)
+    assert torch.equal(*(torch.rand(3, generator=rng) for rng in rngs))

@@ -45,6 +45,19 @@ def test_shapes_and_background(render, toy_model):
     assert 0.2 < rendering.mask.mean() < 0.8
 
 
+def test_rows_are_some_of_the_images_in_every_field(toy_model):
+    rendering = Renderer(toy_model, Camera(image_size=SIZE))(coefficients(4))
+    some = rendering.rows(slice(1, 3))
+    assert {len(value) for value in vars(some).values()} == {2}
+    assert all(torch.equal(value, vars(rendering)[name][1:3]) for name, value in vars(some).items())
+
+
+def test_a_loss_of_rows_reaches_their_images_only(toy_model):
+    theta = coefficients(3).requires_grad_()
+    Renderer(toy_model, Camera(image_size=SIZE))(theta).rows(slice(1, 2)).image.square().sum().backward()
+    assert [bool(row.any()) for row in theta.grad] == [False, True, False]
+
+
 def test_the_mean_face_under_ambient_light(render, toy_model):
     offset, _ = ParameterScales().vectors()
     rendering = render(offset[None])
