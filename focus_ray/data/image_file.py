@@ -42,8 +42,10 @@ class ImageLimits(Settings):
 DEFAULT_LIMITS = ImageLimits()
 
 
-def read_image(source: str | Path | bytes, limits: ImageLimits = DEFAULT_LIMITS) -> UInt8[np.ndarray, "H W 3"]:
-    """The picture as upright 8-bit RGB.
+def read_image(
+    source: str | Path | bytes, limits: ImageLimits = DEFAULT_LIMITS, name: str = "picture"
+) -> UInt8[np.ndarray, "H W 3"]:
+    """The picture as upright 8-bit RGB, from a file or from a file's content, which messages call `name`.
 
     JPEG, PNG, WebP and BMP, recognised by content and not by name. The EXIF orientation is applied; greyscale, palette
     and CMYK become RGB; 16-bit grey is scaled to 8 bits; transparent pixels are composited on white. Of an animation
@@ -51,7 +53,11 @@ def read_image(source: str | Path | bytes, limits: ImageLimits = DEFAULT_LIMITS)
 
     Raises ImageError for a missing, empty, truncated or oversized file and for one that is no such picture.
     """
-    name, content = _content(source, limits)
+    if isinstance(source, bytes):
+        content = source
+        check_bytes(name, len(content), limits)
+    else:
+        name, content = printable(source), read_content(source, limits)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which is of no interest to the user of a face
         try:
@@ -76,16 +82,12 @@ def is_picture(path: str | Path) -> bool:
     return start.startswith((_JPEG, _PNG)) or (start.startswith(_RIFF) and start[8:12] == _WEBP)
 
 
-def _content(source: str | Path | bytes, limits: ImageLimits) -> tuple[str, bytes]:
-    if isinstance(source, bytes):
-        name, content = "picture", source
-        _check_bytes(name, len(content), limits)
-        return name, content
-    path = Path(source)
+def read_content(path: str | Path, limits: ImageLimits = DEFAULT_LIMITS) -> bytes:
+    """The bytes of a picture's file. Raises ImageError for a missing, empty or oversized one before it is read."""
     name = printable(path)
     try:
-        _check_bytes(name, path.stat().st_size, limits)
-        return name, path.read_bytes()
+        check_bytes(name, Path(path).stat().st_size, limits)
+        return Path(path).read_bytes()
     except FileNotFoundError:
         raise ImageError(f"{name}: there is no such file; check the path") from None
     except (OSError, ValueError) as error:
@@ -94,7 +96,8 @@ def _content(source: str | Path | bytes, limits: ImageLimits) -> tuple[str, byte
         ) from None
 
 
-def _check_bytes(name: str, size: int, limits: ImageLimits) -> None:
+def check_bytes(name: str, size: int, limits: ImageLimits) -> None:
+    """Raises ImageError for a picture of this many bytes that must not be read."""
     if size == 0:
         raise ImageError(f"{name}: the file is empty; get a whole copy")
     if size > limits.megabytes * 1e6:

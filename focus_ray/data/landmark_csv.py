@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from focus_ray.data.image_file import printable
-from focus_ray.errors import LandmarkError
+from focus_ray.errors import LandmarkError, NoSuchObject
 from focus_ray.storage import atomic
+from focus_ray.storage.objects import SCHEME, open_store
 
 POINTS = 68
 _NUMBERS = 2 * POINTS
@@ -22,14 +23,16 @@ _SHOWN = 80  # letters of a name or value in a message
 def read_landmarks(path: str | Path) -> dict[str, Float[np.ndarray, "68 2"]]:
     """The landmarks of each picture, by the file name that stands in the first column (relative, in POSIX form).
 
+    `path` is a file, or an object of a store as s3://bucket/key.
     Numbers may be floats, names need not be UTF-8. A first line without numbers is taken as a header, empty lines are
     skipped.
     Raises LandmarkError, naming the line, for another count of numbers, a value that is no finite number, a name that
-    stands there twice or points out of the folder; and for a file that is missing, empty or no text.
+    stands there twice or points out of the folder; and for a file that is missing, empty or no text. Raises
+    StorageError where a store does not answer.
     """
     found: dict[str, np.ndarray] = {}
     lines: dict[str, int] = {}
-    for line, fields in _rows(Path(path)):
+    for line, fields in _rows(path):
         where = f"{path}, line {line}"
         name = _relative_name(fields[0], where)
         if name in lines:
@@ -53,9 +56,9 @@ def write_landmarks(path: str | Path, landmarks: Mapping[str, Float[np.ndarray, 
     atomic.write_file(Path(path), stream.getvalue().encode("utf-8", _ESCAPED))
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
     try:
-        text = path.read_bytes().decode("utf-8-sig", _ESCAPED)
+        text = _content(path).decode("utf-8-sig", _ESCAPED)
         if "\0" in text:
             raise ValueError("it holds zero bytes")
         reader = csv.reader(io.StringIO(text, newline=""))
@@ -65,10 +68,17 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             if not blank and not (first and _is_header(fields)):
                 yield reader.line_num, fields
             first = first and blank
-    except FileNotFoundError:
+    except (FileNotFoundError, NoSuchObject):
         raise LandmarkError(f"{path}: there is no such landmark file; check the path") from None
     except (OSError, ValueError, csv.Error) as error:
         raise LandmarkError(f"{path}: the landmark file cannot be read as text ({error}); write it as CSV") from None
+
+
+def _content(path: str | Path) -> bytes:
+    if isinstance(path, str) and SCHEME.match(path):
+        folder, _, name = path.rpartition("/")
+        return open_store(folder).read(name)
+    return Path(path).read_bytes()
 
 
 def _is_header(fields: list[str]) -> bool:

@@ -1,10 +1,11 @@
-"""Photographs to train on: a folder and a file of 68 landmarks a picture, aligned, cropped and augmented."""
+"""Photographs to train on: pictures and a file of 68 landmarks a picture, aligned, cropped and augmented."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +14,10 @@ from jaxtyping import Float, UInt8
 from focus_ray.data import augment
 from focus_ray.data.align import Crop, align, as_float, compose
 from focus_ray.data.augment import AugmentSettings
-from focus_ray.data.image_file import DEFAULT_LIMITS, ImageLimits, printable, read_image
+from focus_ray.data.image_file import DEFAULT_LIMITS, ImageLimits, read_image
 from focus_ray.data.landmark_csv import read_landmarks
 from focus_ray.data.landmarks import checked_landmarks
+from focus_ray.data.picture_source import picture_source
 from focus_ray.data.sample import Batch
 from focus_ray.errors import DataError, ImageError, LandmarkError
 from focus_ray.focus.landmarks import five_points
@@ -28,13 +30,18 @@ _KEPT_DETAIL = 2.0  # px to a px of the crop
 
 
 class PhotoFolder:
-    """Aligned faces of the photographs that a landmark file names.
+    """Aligned faces of the photographs that a landmark file names, in a folder or below s3://bucket/prefix.
+
+    The landmark file stands beside the pictures as landmarks.csv, or anywhere else, also as s3://bucket/key. Its names
+    are relative to the folder; what it does not name is never read.
 
     Every picture is read when the folder is opened. Those that cannot be used are left out and counted by reason in
     `skipped`; `names` are those in use, in the file's order. The surroundings of the faces are kept in memory as far as
-    `memory_mb` goes; the other pictures are read again whenever they are needed.
+    `memory_mb` goes; the other pictures are read again whenever they are needed. Pickled, a folder holds no picture:
+    another process reads what it needs, and opens nothing.
 
-    Raises DataError where no picture is left, LandmarkError where there is no landmark file or it is malformed.
+    Raises DataError where no picture is left, LandmarkError where there is no landmark file or it is malformed,
+    StorageError where a store does not answer.
     """
 
     def __init__(
@@ -46,24 +53,26 @@ class PhotoFolder:
         limits: ImageLimits = DEFAULT_LIMITS,
         memory_mb: float = 1000.0,
     ):
-        self.folder = Path(folder)
+        self.source = picture_source(folder, limits)
         self.image_size = image_size
         self.settings = settings
         self.limits = limits
+        self.memory_mb = memory_mb
         self.names: list[str] = []
         self.skipped: Counter[str] = Counter()
         self.messages: list[str] = []
         self._landmarks = read_landmarks(self._landmark_file(landmarks))
-        self._seen = hashlib.sha256()
         self._kept: dict[str, _Face] = {}
         self._room = memory_mb * 1e6
-        for name in self._landmarks:
-            self._try(name)
+        self._digest = self._open()
         if not self.names:
-            raise DataError(f"{self.folder}: no photograph can be used ({self._reasons}); first: {self.messages[0]}")
+            raise DataError(f"{self.source}: no photograph can be used ({self._reasons}); first: {self.messages[0]}")
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_kept": {}, "_room": self.memory_mb * 1e6}
 
     @property
     def left_out(self) -> str | None:
@@ -80,7 +89,7 @@ class PhotoFolder:
     @property
     def digest(self) -> str:
         """sha256 of what is trained on: names, landmarks, and the pixels around the faces."""
-        return self._seen.hexdigest()
+        return self._digest
 
     def batch(self, indices: Sequence[int], seed: int | None = None, epoch: int = 0) -> Batch:
         """The photographs with these numbers, taken modulo their count; landmarks in px of the crop.
@@ -88,7 +97,8 @@ class PhotoFolder:
         With a seed they are augmented, deterministically by (seed, epoch, index); without, they are as aligned.
         """
         chosen = [index % len(self) for index in indices]
-        views = [self._view(index, seed, epoch) for index in chosen]
+        faces = self._faces({self.names[index] for index in chosen})
+        views = [self._view(faces[self.names[index]], index, seed, epoch) for index in chosen]
         return Batch(
             images=torch.stack([torch.from_numpy(as_float(image)) for image, _ in views]),
             landmarks=torch.stack([torch.from_numpy(points).float() for _, points in views]),
@@ -96,9 +106,8 @@ class PhotoFolder:
         )
 
     def _view(
-        self, index: int, seed: int | None, epoch: int
+        self, face: "_Face", index: int, seed: int | None, epoch: int
     ) -> tuple[UInt8[np.ndarray, "S S 3"], Float[np.ndarray, "68 2"]]:
-        face = self._face(self.names[index])
         if seed is None:
             return face.crop.warp(face.image), face.crop.to_crop(face.landmarks)
         rng = np.random.default_rng((seed, epoch, index))
@@ -106,47 +115,54 @@ class PhotoFolder:
         view = augmentation.crop(face.crop).warp(face.image)
         return view, augmentation.landmarks(face.crop, face.landmarks)
 
-    def _landmark_file(self, landmarks: str | Path | None) -> Path:
-        if not self.folder.is_dir():
-            raise DataError(f"{self.folder}: there is no such folder of photographs; check the path")
+    def _landmark_file(self, landmarks: str | Path | None) -> str | Path:
         if landmarks is not None:
-            return Path(landmarks)
-        beside = self.folder / LANDMARK_FILE
-        if not beside.is_file():
+            return landmarks
+        if not self.source.holds(LANDMARK_FILE):
             raise LandmarkError(
-                f"{self.folder}: no {LANDMARK_FILE} in the folder; name the file with --landmarks, "
+                f"{self.source}: no {LANDMARK_FILE} in the folder; name the file with --landmarks, "
                 "`focus-ray reconstruct` writes one for pictures that have none"
             )
-        return beside
+        return f"{self.source}/{LANDMARK_FILE}"
 
-    def _try(self, name: str) -> None:
-        try:
-            face = self._face(name)
-        except (ImageError, LandmarkError) as error:
-            self.skipped[self._reason(name, error)] += 1
-            unnamed = isinstance(error, LandmarkError)
-            self.messages.append(f"{printable(self.folder / name)}: {error}" if unnamed else str(error))
-        else:
+    def _open(self) -> str:
+        """Try every picture; the digest of those that can be used."""
+        seen = hashlib.sha256()
+        for name, content in self.source.contents(list(self._landmarks)):
+            try:
+                face = self._face(name, content())
+            except (ImageError, LandmarkError) as error:
+                self._leave_out(name, error)
+                continue
             self.names.append(name)
-            for content in (name.encode(errors="surrogateescape"), face.landmarks.tobytes(), face.image.tobytes()):
-                self._seen.update(content)
+            self._keep(name, face)
+            for part in (name.encode(errors="surrogateescape"), face.landmarks.tobytes(), face.image.tobytes()):
+                seen.update(part)
+        return seen.hexdigest()
 
-    def _reason(self, name: str, error: DataError) -> str:
-        if not (self.folder / name).exists():
-            return "missing"
-        return "unreadable" if isinstance(error, ImageError) else "without a face in their landmarks"
+    def _leave_out(self, name: str, error: DataError) -> None:
+        unnamed = isinstance(error, LandmarkError)
+        self.skipped["without a face in their landmarks" if unnamed else self.source.reason(name)] += 1
+        self.messages.append(f"{self.source.place(name)}: {error}" if unnamed else str(error))
 
-    def _face(self, name: str) -> "_Face":
-        if name in self._kept:
-            return self._kept[name]
-        image = read_image(self.folder / name, self.limits)
+    def _faces(self, names: set[str]) -> "dict[str, _Face]":
+        """The faces of these pictures; those that are not kept are read again."""
+        faces = {name: self._kept[name] for name in names if name in self._kept}
+        for name, content in self.source.contents(sorted(names - faces.keys())):
+            faces[name] = self._face(name, content())
+            self._keep(name, faces[name])
+        return faces
+
+    def _face(self, name: str, content: bytes) -> "_Face":
+        image = read_image(content, self.limits, self.source.place(name))
         points = checked_landmarks(self._landmarks[name], *image.shape[:2])
         crop = align(five_points(torch.from_numpy(points)).numpy(), self.image_size)
-        face = _surroundings(image, points, crop)
-        if face.image.nbytes <= self._room:
+        return _surroundings(image, points, crop)
+
+    def _keep(self, name: str, face: "_Face") -> None:
+        if name not in self._kept and face.image.nbytes <= self._room:
             self._room -= face.image.nbytes
             self._kept[name] = face
-        return face
 
 
 @dataclass(frozen=True)

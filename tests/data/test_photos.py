@@ -1,6 +1,7 @@
 """PhotoFolder: aligned batches, reproducible augmentation, and every unusable picture counted by its reason."""
 
 import os
+import pickle  # noqa: TID251  (how Ray sends a folder to an actor)
 import shutil
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from focus_ray.data.align import STANDARD_POINTS, align, standard_points
 from focus_ray.data.image_file import ImageLimits
 from focus_ray.data.landmark_csv import write_landmarks
 from focus_ray.data.photos import PhotoFolder
-from focus_ray.errors import DataError, LandmarkError
+from focus_ray.errors import DataError, ImageError, LandmarkError
 from focus_ray.focus.landmarks import five_points
+from focus_ray.storage.objects import ObjectStore, open_store
 
 
 def face_points(centre: tuple[float, float], scale: float) -> np.ndarray:
@@ -131,3 +133,54 @@ def test_the_digest_is_that_of_names_landmarks_and_pixels(folder: Path):
     shifted = {"a.png": face_points((113.25, 62.25), 30.0), "b.png": face_points((223.0, 125.0), 60.0)}
     write_landmarks(folder / "landmarks.csv", shifted)
     assert len({before, mirrored, PhotoFolder(folder, image_size=64).digest}) == 3
+
+
+def uploaded(folder: Path, place: str) -> ObjectStore:
+    """Everything that lies in a folder, in a store too."""
+    store = open_store(place)
+    for path in folder.iterdir():
+        store.write(path.name, path.read_bytes())
+    return store
+
+
+def test_a_bucket_gives_the_bits_that_the_folder_gives(folder: Path, bucket: str):
+    uploaded(folder, f"{bucket}/photos")
+    local, stored = PhotoFolder(folder, image_size=64), PhotoFolder(f"{bucket}/photos", image_size=64)
+    assert stored.names == local.names
+    assert stored.digest == local.digest
+    assert stored.skipped == local.skipped
+    assert f"{bucket}/photos/gone.png: there is no such object" in stored.messages[0]
+    for seed in (None, 3):
+        ours, theirs = local.batch([1, 0, 1], seed, 2), stored.batch([1, 0, 1], seed, 2)
+        assert torch.equal(ours.images, theirs.images)
+        assert torch.equal(ours.landmarks, theirs.landmarks)
+
+
+def test_landmarks_apart_from_the_pictures_choose_among_them(folder: Path, bucket: str):
+    store = uploaded(folder, f"{bucket}/photos")
+    store.delete(["landmarks.csv"])
+    with pytest.raises(LandmarkError, match="name the file with --landmarks"):
+        PhotoFolder(f"{bucket}/photos")
+    write_landmarks(folder / "subset.csv", {"b.png": face_points((223.0, 125.0), 60.0)})
+    open_store(bucket).write("splits/one.csv", (folder / "subset.csv").read_bytes())
+    for place in (f"{bucket}/photos", folder):
+        for landmarks in (f"{bucket}/splits/one.csv", folder / "subset.csv", str(folder / "subset.csv")):
+            photos = PhotoFolder(place, landmarks, image_size=64)
+            assert photos.names == ["b.png"]
+            assert photos.left_out is None
+    with pytest.raises(LandmarkError, match=r"two\.csv: there is no such landmark file"):
+        PhotoFolder(folder, f"{bucket}/splits/two.csv")
+
+
+def test_what_travels_to_another_process_holds_no_picture(folder: Path, bucket: str):
+    uploaded(folder, f"{bucket}/photos")
+    photos = PhotoFolder(f"{bucket}/photos", image_size=64)
+    sent = pickle.dumps(photos)
+    assert len(sent) < 20_000
+    arrived = pickle.loads(sent)
+    assert arrived.digest == photos.digest
+    assert torch.equal(arrived.batch([0, 1], 5).images, photos.batch([0, 1], 5).images)
+    open_store(f"{bucket}/photos").delete(["b.png"])
+    assert torch.equal(arrived.batch([1]).images, photos.batch([1]).images), "what was read once is kept"
+    with pytest.raises(ImageError, match=r"b\.png: there is no such object"):
+        pickle.loads(sent).batch([1])
