@@ -110,7 +110,7 @@ def train(
     cpus: Annotated[
         int | None, typer.Option("--cpus-per-worker", min=1, help="Cores of a worker; a fair share unless given.")
     ] = None,
-    data_workers: Annotated[int, typer.Option(min=0, help="Processes that make batches for the workers.")] = 0,
+    data_workers: Annotated[int, typer.Option(min=0, help="Processes that make batches for each worker.")] = 0,
     max_failures: Annotated[int, typer.Option(min=-1, help="Lost workers before the run gives up; -1: never.")] = 10,
     storage: Annotated[
         str | None,

@@ -9,7 +9,18 @@ from pydantic import Field
 from focus_ray.errors import ClusterError, ConfigError
 from focus_ray.focus.settings import Settings
 
-SECONDS_TO_START = "180"  # of a node on this machine; Ray's own patience ends earlier than a busy machine takes
+# What Ray is told before it starts, unless the user says otherwise.
+ALWAYS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # paths in a configuration are relative to where the run was started
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+}
+LOCAL = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listen on the loopback interface only
+    "RAY_raylet_start_wait_time_s": "180",  # Ray's own patience ends earlier than a busy machine takes
+    "RAY_worker_niceness": "0",  # Ray makes workers stand behind everything else on the machine
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away
+}
 OBJECT_STORE_BYTES = 512 << 20  # batches of pictures pass through it; Ray's own default is a third of the memory
 
 
@@ -19,7 +30,7 @@ class ClusterSettings(Settings):
     workers: int = Field(default=1, ge=1)
     gpu: bool = False  # one for each worker
     cpus_per_worker: int | None = Field(default=None, ge=1)  # None: a fair share of the machine, or 1 on a cluster
-    data_workers: int = Field(default=0, ge=0)  # processes that make batches; 0: each worker makes its own
+    data_workers: int = Field(default=0, ge=0)  # processes that make batches for each worker; 0: a thread of its own
     max_failures: int = Field(default=10, ge=-1)  # workers lost before the run gives up; -1: never
 
 
@@ -39,14 +50,8 @@ def connected(settings: ClusterSettings) -> Iterator[ClusterSettings]:
 
     Raises ConfigError where this machine cannot hold what is asked for, ClusterError where there is no cluster.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", SECONDS_TO_START)
-    # A node on this machine listens on the loopback interface only.
-    if address() is None:
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    # Paths in a configuration are relative to where the run was started.
-    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
+    for name, value in (ALWAYS | (LOCAL if address() is None else {})).items():
+        os.environ.setdefault(name, value)
     import ray
 
     mine = not ray.is_initialized()
@@ -71,7 +76,7 @@ def _begin(settings: ClusterSettings) -> None:
         per_worker = _share(settings)
         ray.init(
             address="local",
-            num_cpus=max(cores(), settings.workers * per_worker + settings.data_workers),
+            num_cpus=max(cores(), settings.workers * (per_worker + settings.data_workers)),
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             **quiet,

@@ -75,7 +75,7 @@ def followed(
     """Everybody who looks at the run: the run folder, its copy in the store, the log, MLflow, and `watcher`."""
     folder = prepared.folder
     watchers: list[Watcher] = [Recorder(folder), watcher]
-    mirror = None if isinstance(store, LocalStore) else Mirror(folder.path, store)
+    mirror = Mirror(folder.path, store) if elsewhere(prepared, store) else None
     if mirror is not None:
         watchers.append(mirror)
         mirror.saved(0)  # from its first moment on the run can be found in the store
@@ -101,6 +101,11 @@ def store_of(prepared: Prepared) -> ObjectStore:
     """Where the run keeps its checkpoints and its model."""
     info = prepared.info
     return LocalStore(prepared.folder.path) if info.storage is None else open_store(info.storage).at(info.name)
+
+
+def elsewhere(prepared: Prepared, store: ObjectStore) -> bool:
+    """Whether the store is another place than the run folder."""
+    return store != LocalStore(prepared.folder.path)
 
 
 def refuse_what_cannot_begin(prepared: Prepared) -> None:
@@ -167,7 +172,7 @@ class Driven:
         """What is left in the folder, whatever the end was."""
         if self.metrics is not None:
             self.folder.write_json("metrics.json", self.metrics)
-            if self.metrics["model_version"] is not None and not isinstance(self.store, LocalStore):
+            if self.metrics["model_version"] is not None and elsewhere(self.prepared, self.store):
                 sealed_store.fetch(self.store, "model", self.folder.model, "model")
         write_report(self.folder.path)
         if self.failure is not None:
@@ -209,6 +214,7 @@ def trainer(prepared: Prepared, store: ObjectStore, cluster: ClusterSettings, ch
         store=store,
         channel=channel,
         threads=cluster.cpus_per_worker,
+        data_workers=cluster.data_workers,
         where=str(prepared.folder.path),
     )
     filesystem, path = store.filesystem()

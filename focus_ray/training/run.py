@@ -26,7 +26,7 @@ from focus_ray.training import scoring
 from focus_ray.training.assemble import start_focus, training_data
 from focus_ray.training.loop import StepRecord, load_state_tree, state_tree, steps
 from focus_ray.training.sheets import draw_sheet
-from focus_ray.training.source import Lookahead
+from focus_ray.training.source import Lookahead, Source
 from focus_ray.training.watcher import Past, Watcher
 
 METRICS_SCHEMA = 1
@@ -81,10 +81,12 @@ class Run:
         *,
         replicas: Replicas = ALONE,
         device: torch.device | str = "cpu",
+        source: Source | None = None,
         where: str = "RUN",
         asked: Callable[[], bool] = lambda: False,
     ):
-        """where: what to give to --resume. asked: whether somebody wants the run to stop.
+        """source: where batches come from; None: a thread of this process. where: what to give to --resume. asked:
+        whether somebody wants the run to stop.
 
         Raises ConfigError, DataError or CheckpointError where the run cannot begin.
         """
@@ -93,6 +95,7 @@ class Run:
         self.vault = vault
         self.watcher = watcher
         self.replicas = replicas
+        self.source = source
         self.where = where
         self.asked = asked
         focus = start_focus(config, face).to(device)
@@ -120,7 +123,7 @@ class Run:
         if self.state.step == 0 and self.data.photos is not None:
             self.score("start")
         first = self.replicas.share(self.config.batch_size).start
-        with Lookahead(self.data.batch_of, total, first) as source:
+        with self.source or Lookahead(self.data.batch_of, total, first) as source:
             for record in steps(self.state, self.config, source.targets, self.guard):
                 self.keep(record)
                 if not self.complete and self.replicas.any(self.asked(), self.state.device):
@@ -202,7 +205,7 @@ class Run:
     def _is_best(self, entry: dict[str, Any]) -> bool:
         """Whether an evaluation beats all before it. The first phases are none that a model is kept of."""
         figure = look_up(entry, self.config.cadence.best)
-        if figure is None or self.state.step < self.config.schedule.em_start:
+        if figure is None or self.state.step <= self.config.schedule.em_start:
             return False
         sign = 1 if self.config.cadence.best_is == "highest" else -1
         if self.tally.best is not None and sign * figure <= sign * self.tally.best:

@@ -1,11 +1,30 @@
-"""The batch of each step, made a little ahead of time on another thread."""
+"""The batch of each step, made a little ahead of time: on another thread, or by other processes."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from focus_ray.data.sample import Batch
 from focus_ray.focus.state import Targets
+
+if TYPE_CHECKING:
+    from focus_ray.data.ingest import BatchMaker, StepStream
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where a run's batches come from: a context manager, asked for one step after the other."""
+
+    def targets(self, step: int) -> Targets:
+        """What the method learns from at `step`."""
+        ...
+
+    def __enter__(self) -> "Source": ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 class Lookahead:
@@ -39,3 +58,33 @@ class Lookahead:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
+
+
+class Ingested:
+    """Batches that `actors` actors of Ray Data make for this worker; they start with the first that is asked for."""
+
+    def __init__(self, make: "BatchMaker", end: int, first: int, actors: int):
+        """make: builds the batches' source in each actor. first, end: as for Lookahead."""
+        self.make = make
+        self.end = end
+        self.first = first
+        self.actors = actors
+        self._stream: StepStream | None = None
+
+    def targets(self, step: int) -> Targets:
+        """What the method learns from at `step`, the one after the last."""
+        if self._stream is None:
+            from focus_ray.data.ingest import StepStream
+
+            self._stream = StepStream(self.make, step, self.end, actors=self.actors)
+        batch = self._stream.batch(step)
+        return Targets(batch.images, batch.landmarks, self.first)
+
+    def __enter__(self) -> "Ingested":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._stream is not None:
+            self._stream.close()

@@ -3,7 +3,9 @@
 import logging
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,18 @@ import torch
 from ray.util.metrics import Gauge
 
 from focus_ray.config import RunConfig
+from focus_ray.data.sample import Batch
 from focus_ray.errors import FocusRayError, GuardStop
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.replicas import Replicas
 from focus_ray.storage.objects import ObjectStore
+from focus_ray.training.assemble import training_data
 from focus_ray.training.channel import ENDED, FAILED, Channel, Sender, sending
 from focus_ray.training.logs import logging_to
 from focus_ray.training.loop import StepRecord
 from focus_ray.training.ray_vault import RayVault
 from focus_ray.training.run import Run
+from focus_ray.training.source import Ingested, Source
 from focus_ray.training.watcher import Several, Silent
 
 logger = logging.getLogger(__name__)
@@ -36,6 +41,7 @@ class Assignment:
     store: ObjectStore
     channel: Channel
     threads: int | None  # of torch and numba, each worker; None: as the worker finds them
+    data_workers: int  # processes that make batches, for each worker; 0: a thread of the worker
     where: str  # what a user gives to --resume
 
 
@@ -88,6 +94,7 @@ def _begun(assignment: Assignment, replicas: Replicas, sender: Sender) -> Run | 
             watcher,
             replicas=replicas,
             device=device,
+            source=ingested(config, replicas, assignment.data_workers),
             where=assignment.where,
             asked=lambda: sender.asked_to_stop,
         )
@@ -105,6 +112,20 @@ def _begun(assignment: Assignment, replicas: Replicas, sender: Sender) -> Run | 
     if problem is not None:
         tell_failure(sender, problem)
     return None
+
+
+def ingested(config: RunConfig, replicas: Replicas, actors: int) -> Source | None:
+    """Batches made by other processes, if there are to be any."""
+    if actors == 0:
+        return None
+    make = partial(batches_of, config.model_dump_json(), replicas.rank, replicas.world)
+    first = replicas.share(config.batch_size).start
+    return Ingested(make, config.schedule.total_steps, first, actors)
+
+
+def batches_of(config: str, rank: int, world: int) -> Callable[[int], Batch]:
+    """A worker's batches, made in another process."""
+    return training_data(RunConfig.model_validate_json(config), Replicas(rank, world)).batch_of
 
 
 def face_model(content: bytes) -> MorphableModel:
