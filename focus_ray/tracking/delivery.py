@@ -55,8 +55,10 @@ class Delivery:
     that lost something gets it again.
     """
 
-    def __init__(self, run: Path, server: Server, experiment: str | None, sent: Sent) -> None:
-        """Nothing is sent yet. `experiment`: its name, that of run.json by default."""
+    def __init__(
+        self, run: Path, server: Server, experiment: str | None, sent: Sent, times: dict[int, int] | None = None
+    ) -> None:
+        """Nothing is sent yet. `experiment`: its name, that of run.json by default. `times`: see History."""
         self.run = run
         self.server = server
         self.sent = sent
@@ -64,7 +66,7 @@ class Delivery:
         self._experiment = experiment or self._about["experiment"]
         self._config = read_json(run / "config.json") or {}
         self._files = Files(run)
-        self._history = History(run / "history.jsonl", self._log_every())
+        self._history = History(run / "history.jsonl", self._log_every(), times)
         self._cursor = cursors.read(run)
 
     def _log_every(self) -> int:
@@ -77,6 +79,9 @@ class Delivery:
 
         `here`: the lineage of this process if it trains the run, otherwise nothing. `running`: say that it goes on.
         """
+        if here and self._cursor.lineage != here:  # kept with the run, whoever sends it in the end
+            self._cursor.lineage = dict(here)
+            self._save()
         remote = self._find()
         if remote is None:
             created = self._about["created_ms"]
@@ -88,7 +93,6 @@ class Delivery:
         self._cursor.figures = remote.tags.get(FIGURES, "")
         self._nonfinite = int(remote.metrics.get(NONFINITE, 0))
         self.sent.mlflow_run = remote.id
-        self._cursor.lineage = dict(here) or self._cursor.lineage
         if running:
             self._goes_on(remote)
         self._save()

@@ -34,7 +34,8 @@ def parameters(config: Mapping[str, Any]) -> dict[str, str]:
 def parameter_value(value: Any) -> str:
     """A value as text that MLflow takes. An empty string is written with its quotes: some stores keep no empty text."""
     text = value if isinstance(value, str) and value else json.dumps(value)
-    return cut(text, MAX_PARAMETER)
+    storable = text.encode(errors="replace").decode().replace("\0", "?")
+    return cut(storable, MAX_PARAMETER)
 
 
 def figures(tree: Mapping[str, Any], prefix: str = "") -> Leaves:
@@ -43,11 +44,19 @@ def figures(tree: Mapping[str, Any], prefix: str = "") -> Leaves:
     for path, value in _leaves(tree):
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        if math.isfinite(value):
-            found[safe_key(prefix + "/".join(path))] = float(value)
+        number = _double(value)
+        if math.isfinite(number):
+            found[safe_key(prefix + "/".join(path))] = number
         else:
             nonfinite += 1
     return Leaves(found, nonfinite)
+
+
+def _double(value: int | float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # a whole number beyond any float
+        return math.inf
 
 
 def safe_key(key: str) -> str:
@@ -57,6 +66,8 @@ def safe_key(key: str) -> str:
     """
     parts = (_STRANGE.sub("_", part).strip() for part in key.split("/"))
     safe = "/".join("_" if part in _DOTS or not part else part for part in parts)
+    if safe.startswith(".."):
+        safe = "_" + safe
     if safe == key and len(key) <= MAX_KEY:
         return key
     mark = "-" + hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:8]

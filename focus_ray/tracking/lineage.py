@@ -14,6 +14,7 @@ import torch
 from focus_ray import __version__
 from focus_ray.errors import FaceModelError
 from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.tracking.redaction import without_secrets
 from focus_ray.tracking.run_tail import read_json
 
 PACKAGES = ("torch", "numpy", "ray", "mlflow")
@@ -39,7 +40,7 @@ def of_run(run: Path) -> dict[str, str]:
         tags["digest.face_model"] = MorphableModel.load(run / "face.safetensors").digest
     storage = (read_json(run / "run.json") or {}).get("storage")
     if isinstance(storage, str):
-        tags["storage"] = storage
+        tags["storage"] = without_secrets(storage)
     return tags
 
 

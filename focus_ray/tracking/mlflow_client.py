@@ -4,6 +4,7 @@ import logging
 import os
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",
 }
+# What mlflow's own modules warn of while they are imported: nothing that concerns the user of a run.
+_WARNINGS = ("The ``noload`` loader strategy", r".*Any type hint is inferred as AnyType")
 _SQLITE_WAIT = 60  # s, while another process writes to the same database
 
 _PLAIN = {  # what libraries say of a server that is not there, and what it means
@@ -110,6 +113,10 @@ class Server:
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         with _importing:
+            for message in _WARNINGS:
+                warnings.filterwarnings("ignore", message)
+            import mlflow.pyfunc  # all of it now, where these warnings are expected
+            import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
             from mlflow import MlflowClient
         retries = logging.getLogger("urllib3.connectionpool")
         if retries.level == logging.NOTSET:  # it would warn at every retry of an outage

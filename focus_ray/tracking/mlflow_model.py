@@ -37,8 +37,8 @@ def pictures(model_input: np.ndarray) -> list[np.ndarray]:
     """The pictures of an input; from lists in lists, as a server reads them from JSON, too."""
     if model_input.dtype == object and model_input.ndim > 1:
         model_input = np.asarray(model_input.tolist())
-    batch = model_input[None] if model_input.ndim == 3 else model_input
-    return [as_bytes(np.asarray(picture)) for picture in batch]
+    several = model_input.ndim == 4 or model_input.dtype == object
+    return [as_bytes(np.asarray(picture)) for picture in (model_input if several else [model_input])]
 
 
 def as_bytes(picture: np.ndarray) -> np.ndarray:

@@ -1,10 +1,11 @@
 """MLflow follows the run folder: a thread sends what is new, and what a silent server misses waits in the folder."""
 
 import os
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from focus_ray.errors import StorageError, TrackingError
@@ -59,6 +60,7 @@ class MlflowTracker:
         self._note = note
         self._tags = dict(tags or {})
         self._sent = Sent()
+        self._times: dict[int, int] = {}
         self._closing = threading.Event()
         self._abandoned = threading.Event()
         self._finished = False
@@ -81,14 +83,14 @@ class MlflowTracker:
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join(patience)
-        if not self._sent.complete:
+        sent = replace(self._sent)
+        if not sent.complete:
             self._abandoned.set()
-            self._sent.problem = self._sent.problem or "MLflow did not answer in time"
-            self._note(
-                f"MLflow is not complete ({self._sent.problem}): {waiting(self._run) or 'the end of the run'} to send; "
-                f"`focus-ray track {self._run}` does that"
-            )
-        return self._sent
+            sent.problem = sent.problem or "MLflow did not answer in time"
+            missing = waiting(self._run) or "the end of the run"
+            command = f"focus-ray track {shlex.quote(str(self._run))}"
+            self._note(f"MLflow lacks {missing} ({sent.problem}); `{command}` sends that later")
+        return sent
 
     def _work(self) -> None:
         """Deliver until the end, through every refusal."""
@@ -108,7 +110,8 @@ class MlflowTracker:
 
     def _follow(self, here: Mapping[str, str]) -> None:
         """One connection: all that is new, again and again, until the run ends or the server refuses."""
-        delivery = Delivery(self._run, self._tracking.server(self._run), self._tracking.experiment, self._sent)
+        server = self._tracking.server(self._run)
+        delivery = Delivery(self._run, server, self._tracking.experiment, self._sent, self._times)
         try:
             delivery.begin(here, self._tags, running=not self._closing.is_set())
             while True:

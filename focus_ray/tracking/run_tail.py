@@ -48,10 +48,13 @@ class History:
     The file may be replaced by a shorter one meanwhile: it is then read from its beginning again.
     """
 
-    def __init__(self, path: Path, log: int) -> None:
+    def __init__(self, path: Path, log: int, times: dict[int, int] | None = None) -> None:
+        """`times`: steps taken to ms since the epoch, for the windows that were read before. Their times stay: what is
+        sent a second time is then the same in every bit, and MLflow keeps it once.
+        """
         self.path = path
         self.log = max(log, 1)
-        self.times: dict[int, int] = {}  # steps taken to ms since the epoch, at the end of each window read
+        self.times = {} if times is None else times
         self._file: BinaryIO | None = None
         self._offset = 0  # where the first line begins that was in no window yet
 
@@ -83,7 +86,7 @@ class History:
 
     def _close(self, window: Window, offset: int, sent: int) -> Iterator[Window]:
         self._offset = offset
-        self.times[window.after] = window.time_ms
+        window.time_ms = self.times.setdefault(window.after, window.time_ms)
         if window.after > sent:
             yield window
 

@@ -1,0 +1,28 @@
+"""A fresh database of MLflow for each test: its migrations take seconds, so it is made once and copied."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from focus_ray.tracking.mlflow_client import Server
+from tests.tracking.tracked_run import Database
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database without runs."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    Server(f"sqlite:///{path}").find_run("none", "none")
+    return path
+
+
+@pytest.fixture
+def database(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """The database that runs in tmp_path/runs go to by default."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    path = tmp_path / "runs" / "mlflow.db"
+    path.parent.mkdir()
+    shutil.copyfile(empty_database, path)
+    return Database(path)

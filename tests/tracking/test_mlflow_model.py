@@ -1,0 +1,88 @@
+"""The model in the registry loads in a process that knows nothing else, and answers with FACE records."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from focus_ray.focus.face_result import Face
+from focus_ray.tracking.mlflow_tracker import Tracking, track
+from tests.tracking.tracked_run import write_run
+
+PREDICT = """
+import json, warnings
+import mlflow.pyfunc, numpy as np
+from skimage.data import astronaut
+warnings.simplefilter("error", UserWarning)  # mlflow warns of itself while it is imported
+first, second = (mlflow.pyfunc.load_model(f"models:/focus{mark}") for mark in ("/1", "@production"))
+picture = astronaut()[:280, 80:360]
+several = np.empty(2, dtype=object)
+several[:] = [picture[:, :270], np.zeros((40, 50, 3), np.uint8)]
+answers = [first.predict(picture), second.predict(np.stack([picture, picture])), second.predict(several)]
+print(json.dumps(answers))
+"""
+
+
+def test_the_registered_model_reconstructs_in_a_fresh_process(tmp_path, database, python, python_environment):
+    run = write_run(tmp_path / "runs" / "one", 20)
+    track(run, Tracking(), promote=True)
+    environment = python_environment | {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{database.path}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    }
+    (tmp_path / "elsewhere").mkdir()
+    result = subprocess.run(
+        [python, "-c", PREDICT],
+        env=environment,
+        cwd=tmp_path / "elsewhere",
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    one, two, several = json.loads(result.stdout.splitlines()[-1])
+    assert [len(faces) for faces in one] == [1]
+    assert [len(faces) for faces in two] == [1, 1]
+    assert [len(faces) for faces in several] == [1, 0]
+    face = Face.model_validate(one[0][0])
+    assert face == Face.model_validate(two[0][0])
+    x, y, width, height = face.box
+    assert 60 < x + width / 2 < 240
+    assert 40 < y + height / 2 < 200
+    assert face.model_version.startswith("embedded-")
+
+
+@pytest.fixture(scope="module")
+def code(empty_database):
+    """The module that MLflow runs; it imports mlflow, so not before a test asks for it."""
+    from focus_ray.tracking import mlflow_model
+
+    return mlflow_model
+
+
+def test_pictures_of_every_form(code):
+    picture = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    several = np.empty(2, dtype=object)
+    several[:] = [picture, picture.tolist()]
+    as_objects = np.array([picture.tolist()] * 2, dtype=object)  # as a server makes it of JSON
+    for given, count in ((picture, 1), (np.stack([picture] * 2), 2), (several, 2), (as_objects, 2), (as_objects[0], 1)):
+        found = code.pictures(given)
+        assert len(found) == count
+        assert all(one.dtype == np.uint8 and np.array_equal(one, picture) for one in found)
+
+
+@pytest.mark.parametrize("value", [-1, 256, 0.5])
+def test_numbers_that_are_no_bytes_are_left_to_be_refused(code, value):
+    picture = np.full((2, 3, 3), value)
+    assert code.as_bytes(picture) is picture
+
+
+def test_the_code_file_needs_nothing_but_the_packages_front_door(code):
+    """MLflow copies it beside the model and runs it there."""
+    lines = Path(code.__file__).read_text().splitlines()
+    imported = [line.split()[1] for line in lines if line.strip().startswith(("import ", "from "))]
+    assert {name for name in imported if name.startswith("focus_ray")} == {"focus_ray"}
