@@ -20,10 +20,18 @@ class LinesFile:
         """Add one line, at once visible to readers. Raises StorageError."""
         try:
             if self._stream is None:
-                self._stream = self.path.open("a", buffering=1)
+                self._stream = self._opened()
             self._stream.write(json.dumps(line, allow_nan=False) + "\n")
         except OSError as error:
             raise StorageError(f"cannot write to {self.path}: {error.strerror}; free some space") from error
+
+    def _opened(self) -> TextIO:
+        """The file, at the end of its last whole line: what is added to a torn one would be lost with it."""
+        stream = self.path.open("a", buffering=1)
+        content = self.path.read_bytes()
+        if content and not content.endswith(b"\n"):
+            stream.truncate(content.rfind(b"\n") + 1)
+        return stream
 
     def rewrite(self, lines: Iterable[dict[str, Any]]) -> None:
         """Replace the whole file, or leave it as it is. Raises StorageError."""

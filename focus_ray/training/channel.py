@@ -40,10 +40,11 @@ class _Channel:
 
     async def take(self, patience: float) -> list[Event]:
         """All events since the last call, after at most `patience` seconds."""
-        try:
-            await asyncio.wait_for(self._news.wait(), patience)
-        except TimeoutError:
-            return []
+        if not self._events:  # asyncio would not even look where there is no patience at all
+            try:
+                await asyncio.wait_for(self._news.wait(), patience)
+            except TimeoutError:
+                return []
         self._news.clear()
         events, self._events = self._events, []
         return events

@@ -40,18 +40,23 @@ class StepRecord:
     images_per_s: float
 
     def line(self) -> dict[str, Any]:
-        """One line of history.jsonl. Losses that are not finite are written as null."""
-        losses = {key: value if math.isfinite(value) else None for key, value in self.metrics.losses.items()}
+        """One line of history.jsonl. Numbers that are not finite are written as null."""
+        losses = {key: finite(value) for key, value in self.metrics.losses.items()}
         return {
             "step": self.step,
             "phase": str(self.position.phase),
             "loss": losses,
-            "mask_mean": self.metrics.mask_mean,
+            "mask_mean": finite(self.metrics.mask_mean),
             "skipped": self.metrics.skipped,
             "seconds": round(self.seconds, 6),
             "data_seconds": round(self.data_seconds, 6),
             "images_per_s": round(self.images_per_s, 3),
         }
+
+
+def finite(value: float | None) -> float | None:
+    """The number, or None where it is none."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def steps(state: TrainState, config: RunConfig, targets_of: TargetsOf, guard: Guard) -> Iterator[StepRecord]:

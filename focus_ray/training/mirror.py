@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 from focus_ray.errors import ConfigError, FocusRayError
+from focus_ray.storage import atomic
 from focus_ray.storage.objects import ObjectStore, open_store
 from focus_ray.training.watcher import Silent
 
@@ -47,9 +48,11 @@ class Mirror(Silent):
         self._thread.join()
 
     def _work(self) -> None:
-        while not self._closing:
+        closing = False
+        while not closing:
             self._due.wait()
             self._due.clear()
+            closing = self._closing  # before the copy: what was written until then is in it
             try:
                 self._copy()
             except FocusRayError as error:
@@ -67,7 +70,8 @@ class Mirror(Silent):
         """run.json last: what has it is a run."""
         found = [path for name in FOLDERS for path in sorted((self.folder / name).glob("*"))]
         found += [self.folder / name for name in reversed(FILES)]
-        return sorted((path for path in found if path.is_file()), key=lambda path: path.name == "run.json")
+        whole = (path for path in found if path.is_file() and not atomic.is_unfinished(path.name))
+        return sorted(whole, key=lambda path: path.name == "run.json")
 
 
 def bring_back(uri: str, out: Path | None) -> Path:
@@ -79,7 +83,8 @@ def bring_back(uri: str, out: Path | None) -> Path:
     name = str(store).rstrip("/").rpartition("/")[2]
     folder = out or Path("runs") / name
     if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder} is not empty; go on with --resume {folder}, or choose another --out")
+        advice = f"go on with --resume {folder}, or " if (folder / "config.json").is_file() else ""
+        raise ConfigError(f"{folder} is not empty; {advice}choose another --out")
     keys = [entry.key for entry in store.list() if not entry.key.startswith(NOT_MIRRORED)]
     if "run.json" not in keys or "config.json" not in keys:
         raise ConfigError(f"{store} holds no run; give the --storage of an earlier run with the run's name behind it")

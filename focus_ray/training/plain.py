@@ -7,7 +7,7 @@ import torch
 
 from focus_ray import model
 from focus_ray.config import RunConfig
-from focus_ray.errors import GuardStop, Interrupted
+from focus_ray.errors import ConfigError, GuardStop, Interrupted
 from focus_ray.storage.checkpoint import Stored
 from focus_ray.tracking.report import write_report
 from focus_ray.training.logs import logging_to
@@ -33,6 +33,7 @@ def train(
     """
     prepared = prepare(Request(config, out))
     folder = prepared.folder
+    refuse_what_is_elsewhere(prepared, torch.device(device))
     watchers = Several([Recorder(folder), watcher or Silent()])
     try:
         with interruptible() as interrupted:
@@ -55,6 +56,15 @@ def train(
         raise Interrupted(f"stopped; go on with --resume {folder.path}") from None
     finally:
         folder.close()
+
+
+def refuse_what_is_elsewhere(prepared: Prepared, device: torch.device) -> None:
+    """Raises ConfigError for a GPU that is not here, and for a run whose checkpoints are in a store."""
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("torch finds no GPU on this machine; leave --gpu away, or see `focus-ray doctor`")
+    if prepared.info.storage is not None:
+        place = f"{prepared.info.storage}/{prepared.info.name}"
+        raise ConfigError(f"the run in {prepared.folder.path} keeps its checkpoints at {place}; leave --local away")
 
 
 def conclude(run: Run, prepared: Prepared) -> dict[str, Any]:

@@ -50,7 +50,8 @@ def prepare(request: Request) -> Prepared:
         folder = RunFolder(out, keep=config.cadence.keep)
         info = folder.info()
         if request.storage not in (None, info.storage):
-            raise ConfigError(f"the run in {out} keeps its checkpoints at {info.storage}; leave --storage away")
+            place = info.storage or "its own folder"
+            raise ConfigError(f"the run in {out} keeps its checkpoints in {place}; leave --storage away")
         return Prepared(request, folder, config, face, info)
     config = request.config
     info = RunInfo(name=out.resolve().name, storage=request.storage, experiment=request.experiment)
