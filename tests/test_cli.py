@@ -1,5 +1,6 @@
 """The command line: quick, one line for each error, the right exit code, JSON where it is asked for."""
 
+import importlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from focus_ray import cli, errors
+from focus_ray.training.cluster import ClusterSettings
 
 
 def all_errors(kind=errors.FocusRayError):
@@ -35,18 +37,29 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
 
 @pytest.fixture
 def training(monkeypatch):
-    """Stands in for the training run: records its call, then does what the test asks."""
-    module = types.ModuleType("focus_ray.training.run")
-    module.calls = []
-    module.outcome = lambda: {"steps": 7}
+    """Stands in for training, on a cluster and in this process: records each call, then does what the test asks."""
+    training = types.SimpleNamespace(calls=[], local_calls=[], outcome=lambda: {"steps": 7})
 
-    def train(config, out, **options):
-        module.calls.append((config, out, options))
-        return module.outcome()
+    def train_on_a_cluster(config, out, cluster, **options):
+        training.calls.append((config, out, cluster, options))
+        return training.outcome()
 
-    module.train = train
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    return module
+    def train_here(config, out, **options):
+        training.local_calls.append((config, out, options))
+        return training.outcome()
+
+    stand_in(monkeypatch, "focus_ray.training.launch", train=train_on_a_cluster)
+    stand_in(monkeypatch, "focus_ray.training.plain", train=train_here)
+    return training
+
+
+def stand_in(monkeypatch, name: str, **content) -> None:
+    """Another module under this name, whether the real one was imported before or not."""
+    module = types.ModuleType(name)
+    vars(module).update(content)
+    package, _, own = name.rpartition(".")
+    monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(importlib.import_module(package), own, module, raising=False)
 
 
 def raising(error: BaseException):
@@ -94,6 +107,9 @@ def options_of(*path: str) -> set[str]:
     ("path", "options"),
     [
         (("train",), "--preset --config --set --data --landmarks --steps --seed --out --resume --json"),
+        (("train",), "--workers --gpu --cpus-per-worker --data-workers --max-failures --storage --experiment"),
+        (("train",), "--promote --local"),
+        (("track",), "--promote --json"),
         (("evaluate", "folder"), "--model --out --refine"),
         (("reconstruct",), "--model --out --landmarks --box --refine --format --json"),
         (("data", "synthesize"), "--n --seed --size --out"),
@@ -118,7 +134,8 @@ def test_each_error_is_one_line_with_its_code(capsys, training, kind):
 def test_the_codes_are_stable():
     assert {cli.error_code(kind) for kind in all_errors()} == {
         *("focus-ray", "config", "data", "image", "landmark", "model", "checkpoint", "face-model"),
-        *("storage", "tracking", "guard-stop", "mask-collapse", "non-finite-loss", "interrupted"),
+        *("storage", "no-such-object", "tracking", "cluster"),
+        *("guard-stop", "mask-collapse", "non-finite-loss", "interrupted"),
     }
     assert {kind.exit_code for kind in all_errors()} == {1, 2, 3, 4, 5, 6, 130}
 
@@ -149,6 +166,9 @@ def test_a_disk_that_refuses_anywhere_is_a_storage_error(capsys, training):
         ["train", "--foo"],
         ["train", "--steps", "0"],
         ["train", "--steps", "many"],
+        ["train", "--workers", "0"],
+        ["train", "--max-failures", "-2"],
+        ["track"],
         ["nonsense"],
         ["reconstruct"],
         ["reconstruct", "a.png", "--refine", "-1"],
@@ -187,7 +207,15 @@ def test_a_group_without_a_command_answers_with_its_help(capsys, arguments):
         (["--set", f"schedule={ZERO_STEPS}", "--steps", "5"], "a schedule of no steps cannot be fitted to 5"),
         (["--landmarks", "a.csv"], "give their folder with --data"),
         (["--resume", "runs/x", "--seed", "3"], "--seed cannot change a run that is resumed"),
+        (["--resume", "runs/x", "--data", "photos"], "--data cannot change a run that is resumed"),
+        (["--resume", "runs/x", "--experiment", "faces"], "--experiment cannot change a run that is resumed"),
         (["--resume", "runs/x", "--out", "runs/y"], "is not the folder of --resume"),
+        (["--local", "--workers", "2"], "--workers does not go with --local"),
+        (["--local", "--storage", "s3://bucket/runs"], "--storage does not go with --local"),
+        (["--local", "--experiment", "faces"], "--experiment does not go with --local"),
+        (["--local", "--data-workers", "1"], "--data-workers does not go with --local"),
+        (["--local", "--promote"], "--promote does not go with --local"),
+        (["--resume", "ftp://host/run"], "is not a store"),
     ],
 )
 def test_a_wrong_configuration_is_refused_before_anything_runs(capsys, training, arguments, message):
@@ -196,7 +224,7 @@ def test_a_wrong_configuration_is_refused_before_anything_runs(capsys, training,
     assert err.startswith("error[config]: ")
     assert message in err
     assert err.count("\n") == 1
-    assert training.calls == []
+    assert training.calls == training.local_calls == []
 
 
 @pytest.mark.parametrize("box", ["1,2,3", "1,2,3,x", "1,2,0,5", "1,2,3,-4", "nan,1,2,nan", "nan,1,2,3", "1,2,inf,3"])
@@ -235,21 +263,90 @@ def test_train_resolves_preset_file_assignments_seed_and_steps(capsys, training,
         *("--seed", "4", "--steps", "64", "--out", str(tmp_path / "run"), "--json"),
     )
     assert code == 0
-    (config, folder, options) = training.calls[0]
+    (config, folder, cluster, options) = training.calls[0]
     assert folder == tmp_path / "run"
     assert (config.preset, config.batch_size, config.seed, config.heldout.size) == ("embedded", 5, 4, 3)
     assert (config.cadence.log, config.schedule.total_steps) == (2, 64)
-    assert options["resume"] is False
+    assert cluster == ClusterSettings()
+    assert options.pop("watcher")
+    assert options == {"storage": None, "experiment": "focus", "promote": False}
     assert json.loads(out.splitlines()[-1]) == {"run": str(tmp_path / "run"), "steps": 7}
+    assert training.local_calls == []
+
+
+def test_train_asks_for_the_cluster_that_is_wanted(capsys, training, tmp_path):
+    code, _, _ = run(
+        capsys,
+        *("train", "--workers", "8", "--gpu", "--cpus-per-worker", "6", "--data-workers", "4", "--max-failures", "-1"),
+        *("--storage", "s3://bucket/runs", "--experiment", "faces", "--promote", "--out", str(tmp_path / "run")),
+    )
+    assert code == 0
+    _, _, cluster, options = training.calls[0]
+    asked = {"workers": 8, "gpu": True, "cpus_per_worker": 6, "data_workers": 4, "max_failures": -1}
+    assert cluster == ClusterSettings(**asked)
+    assert options.pop("watcher")
+    assert options == {"storage": "s3://bucket/runs", "experiment": "faces", "promote": True}
 
 
 def test_photographs_select_adaptation_and_resume_takes_the_run_as_it_is(capsys, training, tmp_path):
     assert run(capsys, "train", "--data", str(tmp_path), "--landmarks", "l.csv")[0] == 0
-    assert run(capsys, "train", "--resume", str(tmp_path))[0] == 0
-    (config, folder, options), (resumed, resumed_folder, resumed_options) = training.calls
+    assert run(capsys, "train", "--resume", str(tmp_path), "--workers", "2")[0] == 0
+    (config, folder, _, _), (resumed, resumed_folder, cluster, _) = training.calls
     assert (config.preset, folder) == ("adapt", Path("runs/adapt"))
-    assert (options["data"], options["landmarks"], options["resume"]) == (tmp_path, Path("l.csv"), False)
-    assert (resumed, resumed_folder, resumed_options["resume"]) == (None, tmp_path, True)
+    assert (config.photos, config.landmarks) == (str(tmp_path), str(Path("l.csv").absolute()))
+    assert (resumed, resumed_folder, cluster.workers) == (None, tmp_path, 2)
+
+
+def test_photographs_may_lie_in_a_store(capsys, training):
+    assert run(capsys, "train", "--data", "s3://bucket/faces")[0] == 0
+    config = training.calls[0][0]
+    assert (config.preset, config.photos, config.landmarks) == ("adapt", "s3://bucket/faces", None)
+
+
+@pytest.mark.parametrize(("option", "device"), [([], "cpu"), (["--gpu"], "cuda")])
+def test_local_trains_in_this_process(capsys, training, tmp_path, option, device):
+    code, out, _ = run(capsys, "train", "--local", *option, "--seed", "3", "--out", str(tmp_path / "run"), "--json")
+    assert code == 0
+    assert training.calls == []
+    ((config, folder, options),) = training.local_calls
+    assert (config.seed, folder, options["device"]) == (3, tmp_path / "run", device)
+    assert json.loads(out.splitlines()[-1]) == {"run": str(tmp_path / "run"), "steps": 7}
+
+
+@pytest.mark.parametrize("out", [None, "elsewhere"])
+def test_a_run_in_a_store_is_brought_here_before_it_goes_on(capsys, training, monkeypatch, out):
+    asked = []
+
+    def bring_back(uri, folder):
+        asked.append((uri, folder))
+        return folder or Path("runs/one")
+
+    stand_in(monkeypatch, "focus_ray.training.mirror", bring_back=bring_back)
+    given = [] if out is None else ["--out", out]
+    assert run(capsys, "train", "--resume", "s3://bucket/runs/one", *given)[0] == 0
+    assert asked == [("s3://bucket/runs/one", None if out is None else Path(out))]
+    assert training.calls[0][:2] == (None, Path(out or "runs/one"))
+
+
+def test_track_sends_a_run_and_says_what_was_sent(capsys, monkeypatch, tmp_path):
+    @dataclass
+    class Sent:
+        mlflow_run: str = "0123"
+        complete: bool = True
+
+    asked = []
+
+    def track(folder, tracking, *, promote, note):
+        asked.append((folder, tracking, promote))
+        note("3 steps are sent")
+        return Sent()
+
+    stand_in(monkeypatch, "focus_ray.tracking.mlflow_tracker", track=track, Tracking=lambda: "as the environment says")
+    code, out, err = run(capsys, "track", str(tmp_path), "--promote", "--json")
+    assert code == 0
+    assert asked == [(tmp_path, "as the environment says", True)]
+    assert err == "3 steps are sent\n"
+    assert json.loads(out.splitlines()[-1]) == {"mlflow_run": "0123", "complete": True}
 
 
 @dataclass

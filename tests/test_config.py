@@ -3,7 +3,7 @@
 import pytest
 
 from focus_ray import presets
-from focus_ray.config import parse_assignment, read_yaml
+from focus_ray.config import RunConfig, parse_assignment, read_yaml
 from focus_ray.errors import ConfigError
 
 
@@ -19,6 +19,10 @@ from focus_ray.errors import ConfigError
         ("model.segmenter={width: 1024, levels: 8}", "model.segmenter: .*131072 channels"),
         ("model.encoder.width=2000", "model.encoder.width: "),
         ("model.camera.image_size=8", "image_size 8 is outside 16 to 1024 px"),
+        ("compute.precision=half", "compute.precision: "),
+        ("compute.accumulate=0", "compute.accumulate: "),
+        ("cadence.best_is=newest", "cadence.best_is: "),
+        ("cadence.keep=0", "cadence.keep: "),
     ],
 )
 def test_values_beyond_their_bounds_are_refused(assignment, message):
@@ -46,3 +50,20 @@ def test_a_value_that_yaml_cannot_read_is_refused(value, message):
     with pytest.raises(ConfigError, match=message) as caught:
         parse_assignment(f"seed={value}")
     assert len(str(caught.value)) < 200
+
+
+def test_photographs_of_this_machine_are_found_from_every_other_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = presets.load("adapt").with_photos("faces", "faces/landmarks.csv")
+    assert (config.photos, config.landmarks) == (str(tmp_path / "faces"), str(tmp_path / "faces" / "landmarks.csv"))
+    config = config.with_photos(str(tmp_path), None)
+    assert (config.photos, config.landmarks) == (str(tmp_path), None)
+
+
+def test_photographs_in_a_store_stay_where_they_are():
+    config = presets.load("adapt").with_photos("s3://bucket/faces", "s3://bucket/landmarks.csv")
+    assert (config.photos, config.landmarks) == ("s3://bucket/faces", "s3://bucket/landmarks.csv")
+    again = RunConfig.model_validate_json(config.model_dump_json())
+    assert again == config
+    assert again.digest == config.digest
+    assert presets.load("adapt").digest != config.digest

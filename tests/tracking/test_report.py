@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from focus_ray.errors import StorageError
-from focus_ray.storage.checkpoint import Checkpoints
 from focus_ray.tracking import report
 from focus_ray.tracking.contact_sheet import contact_sheet
 from focus_ray.tracking.report import write_report
@@ -61,6 +60,12 @@ def write_run(folder: Path, *, complete: bool) -> Path:
     if complete:
         (folder / "metrics.json").write_text(json.dumps(metrics()))
     return folder
+
+
+def write_evaluations(run: Path, evaluations: list[dict], torn: str = "") -> None:
+    """What a run leaves of its scores while it is under way."""
+    lines = [json.dumps(evaluation) + "\n" for evaluation in evaluations]
+    (run / "evaluations.jsonl").write_text("".join(lines) + torn)
 
 
 @pytest.fixture(scope="module")
@@ -132,14 +137,21 @@ def test_a_run_that_was_killed(tmp_path):
     run = write_run(tmp_path / "demo", complete=False)
     with (run / "history.jsonl").open("a") as file:
         file.write('{"step": 120, "phase": "em_f')
-    evaluations = metrics()["evaluations"]
-    Checkpoints(run / "checkpoints").save(100, {"tally": {"evaluations": evaluations}})
+    write_evaluations(run, metrics()["evaluations"], torn='{"step": 120, "aft')
     page = Page(write_report(run))
     text = " ".join(page.text)
     assert "not finished: 120 steps so far" in text
     assert "they come when the run ends" in text
     assert any("against training steps" in image["alt"] for image in page.attributes("img"))
     assert "em face" in text
+
+
+def test_scores_are_those_of_evaluations_jsonl_as_far_as_it_is_whole(tmp_path):
+    run = write_run(tmp_path / "run", complete=True)
+    assert report.read_run(run).evaluations == metrics()["evaluations"]  # an older run has them in metrics.json only
+    later = [{"step": 110, "after": "em_seg", "heldout": {}}]
+    write_evaluations(run, later, torn='{"step": 120')
+    assert report.read_run(run).evaluations == later
 
 
 def test_a_run_on_photographs(tmp_path):
