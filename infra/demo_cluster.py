@@ -154,6 +154,7 @@ def demonstrate(out: Path, workers: int, arguments: list[str]) -> dict[str, Any]
             began = time.monotonic()
             job = submit(cluster, train)
             found: dict[str, Any] = {"job": job, "job_seconds": round(time.monotonic() - began, 1), "workers": workers}
+            say("looking for the run in the store and in MLflow, and loading its model in a new process")
             found["store"] = look_in_store(f"{uri}/{out.name}", out)
             run_id = json.loads((out / "run.json").read_text())["run_id"]
             found["mlflow"] = look_in_mlflow(run_id, cluster.scratch)
@@ -194,6 +195,8 @@ def main() -> int:
         f"{found['mlflow']['pictures']} pictures"
     )
     say(f"model: {found['mlflow']['model']}, {found['prediction']['faces']} face in the photograph, no pickle")
+    database, files = f"sqlite:///{out / 'mlflow' / 'mlflow.db'}", out / "mlflow" / "artifacts"
+    say(f"to look at it: mlflow server --backend-store-uri {database} --artifacts-destination {files}")
     say(f"report: {out / 'report.html'}")
     say(f"model:  {out / 'model'}")
     return 0
