@@ -1,5 +1,6 @@
 """The Ray cluster that a run uses: the one that is named, or a small one on this machine for as long as it takes."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,11 +18,16 @@ ALWAYS = {
 }
 LOCAL = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listen on the loopback interface only
-    "RAY_raylet_start_wait_time_s": "180",  # Ray's own patience ends earlier than a busy machine takes
     "RAY_worker_niceness": "0",  # Ray makes workers stand behind everything else on the machine
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away
 }
+# Ray 2.60's node gives up where its agents, Python processes, take more than 15 s to load: a busy or cold machine. The
+# next attempt finds their files in memory.
+STARTS = 4
 OBJECT_STORE_BYTES = 512 << 20  # batches of pictures pass through it; Ray's own default is a third of the memory
+
+
+logger = logging.getLogger(__name__)
 
 
 class ClusterSettings(Settings):
@@ -65,26 +71,38 @@ def connected(settings: ClusterSettings) -> Iterator[ClusterSettings]:
 
 
 def _begin(settings: ClusterSettings) -> None:
+    """Connect to the cluster that is named, or start one here. Raises ClusterError."""
+    named = address()
+    starts = 1 if named is not None else STARTS
+    for attempt in range(1, starts + 1):
+        try:
+            _init(settings, named)
+        except Exception as error:  # Ray raises bare ones too
+            reason = " ".join(str(error).split())[:300]
+            if attempt < starts:
+                logger.warning("Ray did not start (%s); trying again", reason)
+                continue
+            what = "cannot start Ray on this machine" if named is None else f"cannot reach the Ray cluster {named}"
+            raise ClusterError(f"{what}: {reason}; see `focus-ray doctor`, or train with --local") from None
+        return
+
+
+def _init(settings: ClusterSettings, named: str | None) -> None:
     import ray
 
+    if ray.is_initialized():  # half started, the time before
+        ray.shutdown()
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    named = address()
-    try:
-        if named is not None:
-            ray.init(address=named, **quiet)
-            return
-        per_worker = _share(settings)
-        ray.init(
-            address="local",
-            num_cpus=max(cores(), settings.workers * (per_worker + settings.data_workers)),
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            **quiet,
-        )
-    except Exception as error:  # Ray raises bare ones too
-        what = "cannot start Ray on this machine" if named is None else f"cannot reach the Ray cluster {named}"
-        reason = " ".join(str(error).split())[:300]
-        raise ClusterError(f"{what}: {reason}; see `focus-ray doctor`, or train with --local") from None
+    if named is not None:
+        ray.init(address=named, **quiet)
+        return
+    ray.init(
+        address="local",
+        num_cpus=max(cores(), settings.workers * (_share(settings) + settings.data_workers)),
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        **quiet,
+    )
 
 
 def _share(settings: ClusterSettings) -> int:
