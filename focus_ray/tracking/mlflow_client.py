@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from focus_ray import __version__
 from focus_ray.errors import TrackingError
 from focus_ray.tracking.entity_names import MAX_TAG, cut
 from focus_ray.tracking.redaction import without_secrets
@@ -43,6 +44,7 @@ _ENVIRONMENT = {
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 # What mlflow's own modules warn of while they are imported: nothing that concerns the user of a run.
 _WARNINGS = ("The ``noload`` loader strategy", r".*Any type hint is inferred as AnyType")
@@ -317,8 +319,8 @@ def _ensure_registered_model(client: MlflowClient) -> None:
 
 def requirements_of_model() -> list[str]:
     """What pip has to install so that a model loads: this package and torch, exactly, without a build's local mark."""
-    versions = {name: metadata.version(name).partition("+")[0] for name in ("focus-ray", "torch")}
-    return [f"{name}=={version}" for name, version in versions.items()]
+    versions = {"focus-ray": __version__, "torch": metadata.version("torch")}  # a job's copy of the package is bare
+    return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items()]
 
 
 def _remote(run: Run) -> RemoteRun:

@@ -21,7 +21,7 @@ FILES = (
     "report.html",
 )
 FOLDERS = ("sheets",)
-NOT_MIRRORED = ("checkpoints/", "model/", ".")  # the workers' own, and Ray's notes
+NOT_MIRRORED = ("checkpoints/", "model/", "checkpoint_manager_snapshot.json", ".")  # the workers' own, and Ray's notes
 
 logger = logging.getLogger(__name__)
 
