@@ -1,4 +1,4 @@
-"""Whether training waits for its checkpoints: steps while a padded checkpoint is on its way to S3, against steps without.
+"""Whether training waits for its checkpoints: steps while a padded one is on its way to S3, against steps without.
 
 A server that stands in for S3 runs on this machine, behind a proxy that lets so many bytes a second through. One worker
 of one thread trains; its checkpoints carry padding.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from focus_ray import errors
 from focus_ray.config import RunConfig
-from focus_ray.errors import ClusterError, FocusRayError, Interrupted
+from focus_ray.errors import ClusterError, ConfigError, FocusRayError, Interrupted
 from focus_ray.storage import sealed_store
 from focus_ray.storage.objects import LocalStore, ObjectStore, open_store
 from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking, track
@@ -52,8 +52,9 @@ def train(
     watcher = watcher or Silent()
     try:
         with interruptible() as interrupted:
-            store.check()
-            refuse_what_cannot_begin(prepared)
+            if elsewhere(prepared, store):
+                store.check()
+            refuse_what_cannot_begin(prepared, cluster)
             prepared.claim()
             with (
                 followed(prepared, store, cluster, watcher, promote=promote) as watchers,
@@ -108,8 +109,11 @@ def elsewhere(prepared: Prepared, store: ObjectStore) -> bool:
     return store != LocalStore(prepared.folder.path)
 
 
-def refuse_what_cannot_begin(prepared: Prepared) -> None:
+def refuse_what_cannot_begin(prepared: Prepared, cluster: ClusterSettings) -> None:
     """Put the run together once, here, where an error is cheap. Raises what its parts raise."""
+    smallest = min(prepared.config.batch_size, prepared.config.warmup.batch_size)
+    if cluster.workers > smallest:
+        raise ConfigError(f"{cluster.workers} workers cannot share a batch of {smallest}; ask for fewer with --workers")
     Run(prepared.config, prepared.face, _NoVault(), Silent())
 
 

@@ -67,17 +67,18 @@ class TrainingRun:
         os.kill(sorted(alive)[number % len(alive)], signal.SIGKILL)
 
     def kill_driver(self) -> None:
-        """kill -9 the process that was started; what it had started itself has to notice."""
+        """kill -9 the process that was started; what it had started itself has to notice, and end."""
         family = self._family()
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(30)
         deadline = time.monotonic() + 60
-        while alive := [pid for pid in family if pid != self.process.pid and command_of(pid)]:
+        while alive := [pid for pid in family if pid != self.process.pid and matters(command_of(pid))]:
             if time.monotonic() > deadline:
-                for pid in alive:
-                    os.kill(pid, signal.SIGKILL)
-                raise AssertionError(f"still there a minute after their driver: {[command_of(pid) for pid in alive]}")
+                left = [command_of(pid) for pid in alive]
+                self.stop()
+                raise AssertionError(f"still there a minute after their driver: {left}")
             time.sleep(0.2)
+        self.stop()
 
     def end(self) -> int:
         """Wait for its end; the exit code."""
@@ -118,6 +119,11 @@ def command_of(pid: int) -> str:
         return "" if status == "Z" else Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def matters(command: str) -> bool:
+    """Whether it is more than the two agents of a Ray node, which notice its end after minutes only."""
+    return bool(command) and not command.startswith(("ray::DashboardAgent", "ray::RuntimeEnvAgent"))
 
 
 def options(settings: list[str]) -> list[str]:
