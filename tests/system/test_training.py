@@ -166,3 +166,60 @@ def test_a_run_goes_on_with_another_number_of_workers(straight, tmp_path, python
     size = torch.stack([a[name].double().norm() for name in a]).norm()
     record_property("relative_difference", float(difference / size))
     assert float(difference / size) < 1e-2
+
+
+def test_a_bucket_that_is_not_there_is_said_before_anything_begins(tmp_path, python, environment, bucket_environment):
+    folder = tmp_path / "run"
+    elsewhere = ("--storage", "s3://no-such-bucket-of-focus-ray/runs")
+    run = TrainingRun(
+        python,
+        folder,
+        *options(MINIATURE),
+        *elsewhere,
+        "--out",
+        str(folder),
+        environment=environment | bucket_environment,
+    )
+    assert run.end() == 5, run.said()
+    (line,) = run.said().splitlines()
+    assert line.startswith("error[storage]: ")
+    assert "no-such-bucket-of-focus-ray" in line
+    assert not folder.exists()
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(3000)
+def test_a_run_behind_a_network_that_fails(
+    straight,
+    tmp_path,
+    python,
+    environment,
+    bucket: str,
+    proxy: FaultyProxy,
+    bucket_environment,
+    record_property,
+):
+    """Refusals, stalls, resets in mid-upload and an outage of a minute: training goes on, nothing is half."""
+    proxy.faults.busy = 0.1
+    proxy.faults.stalled = 0.05
+    proxy.faults.reset = 0.1
+    proxy.faults.reset_bytes = 1 << 17
+    folder = tmp_path / "run"
+    run = TrainingRun(
+        python,
+        folder,
+        *options(MINIATURE),
+        *TWO,
+        *("--storage", f"{bucket}/runs", "--out", str(folder)),
+        environment=environment | bucket_environment,
+    )
+    run.reach(10)
+    proxy.outage(60)
+    assert run.end() == 0, run.said()
+    lost = [
+        line for line in lines(folder / "log.jsonl") if "is lost" in line["message"] or "left out" in line["message"]
+    ]
+    record_property("faults", dict(proxy.counts))
+    record_property("checkpoints_lost_or_left_out", len(lost))
+    assert len(lost) <= 1
+    assert same(straight, folder)
