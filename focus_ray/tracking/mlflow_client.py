@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from focus_ray import __version__
-from focus_ray.errors import TrackingError
+from focus_ray.errors import StorageError, TrackingError
+from focus_ray.tracking import database_file
 from focus_ray.tracking.entity_names import MAX_TAG, cut
 from focus_ray.tracking.redaction import without_secrets
 
@@ -106,7 +107,7 @@ class Server:
             if self._client is None:
                 self._client = self._connect()
             yield self._client
-        except TrackingError:
+        except (TrackingError, StorageError):
             raise
         except Exception as error:
             raise TrackingError(f"MLflow at {self}: {_reason(error)}") from None
@@ -124,8 +125,10 @@ class Server:
         if retries.level == logging.NOTSET:  # it would warn at every retry of an outage
             retries.setLevel(logging.ERROR)
         uri = self._uri
-        if uri.startswith("sqlite:") and "?" not in uri:
-            uri += f"?timeout={_SQLITE_WAIT}"
+        if (database := database_file.file_of(uri)) is not None:
+            place = self._artifacts or database.with_name("mlartifacts")
+            database_file.make_once(database, lambda new: _make_tables(new, place))
+            uri += "" if "?" in uri else f"?timeout={_SQLITE_WAIT}"
         return MlflowClient(tracking_uri=uri)
 
     def find_run(self, experiment: str, focus_run: str, known: str | None = None) -> RemoteRun | None:
@@ -262,6 +265,12 @@ class Server:
         """Let an alias of the registered model name this version."""
         with self.asked() as client:
             client.set_registered_model_alias(MODEL_NAME, alias, number)
+
+
+def _make_tables(uri: str, artifacts: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(uri, artifacts.absolute().as_uri()).engine.dispose()
 
 
 def _log_model(

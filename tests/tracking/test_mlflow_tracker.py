@@ -289,6 +289,18 @@ def test_a_server_that_takes_connections_and_says_nothing(tmp_path):
     assert "MLflow lacks 30 steps and 1 file" in notes[0]
 
 
+def test_a_server_that_comes_and_goes_is_spoken_of_once(tmp_path):
+    notes: list[str] = []
+    tracker = MlflowTracker(tmp_path, Tracking(), notes.append)
+    for _ in range(5):
+        tracker._refused("MLflow at x: nothing answers there")
+        tracker._refused("MLflow at x: no answer in time")
+        tracker._answered()
+    assert len(notes) == 2
+    assert notes[0].startswith("MLflow at x: nothing answers there; training goes on")
+    assert notes[1] == "MLflow answers again and has everything so far"
+
+
 def test_only_one_process_sends_a_run(tmp_path, database, monkeypatch):
     monkeypatch.setattr("focus_ray.tracking.cursor.MOMENT", 0.2)
     run = begin_run(tmp_path / "runs" / "one")

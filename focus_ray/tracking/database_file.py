@@ -1,0 +1,42 @@
+"""A new database for MLflow, made whole or not at all: its own making can neither be cut off nor done twice at once."""
+
+import fcntl
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from focus_ray.storage import atomic
+
+SQLITE = "sqlite:///"
+
+
+def file_of(uri: str) -> Path | None:
+    """The file of an SQLite address; None for other addresses and for databases in memory."""
+    path = uri.partition("?")[0].removeprefix(SQLITE)
+    return Path(path).absolute() if uri.startswith(SQLITE) and path and path != ":memory:" else None
+
+
+def make_once(path: Path, fill: Callable[[str], None]) -> None:
+    """Where there is no database at `path`, let `fill` make one (given an address), then give it its name.
+
+    Others who want the same wait until it is there. Raises StorageError where the disk refuses.
+    """
+    if path.exists():
+        return
+    with atomic.refusals(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_name(f".{path.name}.lock").open("a") as lock:
+            with suppress(OSError):  # a file system without locks: two may make one, the last to end gives its own
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.exists():
+                return
+            atomic.sweep(path.parent)
+            partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+            partial.mkdir()
+            try:
+                fill(f"{SQLITE}{partial / path.name}")
+                atomic.flush(partial / path.name)
+                os.rename(partial / path.name, path)
+            finally:
+                atomic.remove(partial)
