@@ -145,8 +145,9 @@ def parameter_loss(
     ours, theirs = split(predicted), split(true)
     _, scale = scales.vectors()
     in_units = (predicted - true) / scale.to(predicted)
-    vertex_error = (ours.shape - theirs.shape) @ model.shape_basis.flatten(1)
-    albedo_error = (ours.albedo - theirs.albedo) @ model.albedo_basis.flatten(1)
+    with torch.autocast(predicted.device.type, enabled=False):  # half precision would blur them
+        vertex_error = (ours.shape - theirs.shape) @ model.shape_basis.flatten(1)
+        albedo_error = (ours.albedo - theirs.albedo) @ model.albedo_basis.flatten(1)
     coefficients = torch.cat([ours.shape - theirs.shape, ours.albedo - theirs.albedo], dim=1)
     return {
         "vertices": weights.vertices * 3 * vertex_error.square().mean(),
