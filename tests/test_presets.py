@@ -240,3 +240,11 @@ def test_every_phase_takes_a_step(name, of_r, toy_model, recogniser):
 
 def test_adaptation_goes_on_with_the_networks_of_the_shipped_model():
     assert presets.load("adapt").model == model.load().settings
+
+
+def test_adaptation_keeps_the_checkpoint_that_explains_the_photographs_best():
+    """Nobody knows the masks of photographs: the figure of the other presets does not exist there."""
+    cadence = presets.load("adapt").cadence
+    assert (cadence.best, cadence.best_is) == ("photos.rmse_255", "lowest")
+    cadence = presets.load("embedded").cadence
+    assert (cadence.best, cadence.best_is) == ("heldout.occluded.f1", "highest")

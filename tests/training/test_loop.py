@@ -14,6 +14,7 @@ from focus_ray.errors import MaskCollapse, NonFiniteLoss
 from focus_ray.focus import em
 from focus_ray.focus.guard import GuardSettings
 from focus_ray.focus.refine import RefineSettings
+from focus_ray.focus.replicas import Replicas
 from focus_ray.focus.schedule import Optimizer, Phase
 from focus_ray.focus.state import Targets
 from focus_ray.storage import checkpoint
@@ -78,11 +79,7 @@ def ends(miniature, folder: Path, cut: int) -> tuple[dict[str, Any], dict[str, A
     shorter = miniature.config.em.model_copy(update={"refined_comparison": RefineSettings(steps=2)})
     miniature.config = miniature.config.model_copy(update={"em": shorter})
 
-    @functools.cache
-    def targets_of(step: int) -> Targets:
-        with torch.random.fork_rng(devices=[]):  # a loader does not draw from the networks' random numbers
-            return miniature.targets_of(step)
-
+    targets_of = functools.cache(miniature.targets_of)  # draws from torch's random numbers in the first run only
     straight, guard = miniature.state(), miniature.guard()
     for _ in steps(straight, miniature.config, targets_of, guard):
         if straight.step == cut:
@@ -96,6 +93,40 @@ def ends(miniature, folder: Path, cut: int) -> tuple[dict[str, Any], dict[str, A
     for _ in steps(resumed, miniature.config, targets_of, guard):
         pass
     return flat(tree), end, flat(state_tree(resumed, guard))
+
+
+def test_a_checkpoint_holds_no_random_state(miniature):
+    state = miniature.state()
+    names = set(state_tree(state, miniature.guard()))
+    assert names == {
+        "step", "encoder", "segmenter", "perceptual", "optimizers", "area_weight", "good_segmenter", "resting_cycle",
+        "guard",
+    }  # fmt: skip
+
+
+def test_replicas_draw_random_numbers_of_their_own(miniature):
+    """Dropout of two replicas that look at the same pictures: another pattern, the same again in the next run."""
+
+    def first_loss(rank: int) -> float:
+        state = miniature.state()
+        state.replicas = OneOfTwo(rank)
+        taken = steps(state, miniature.config, miniature.targets_of, miniature.guard())
+        return next(r.metrics.losses["total"] for r in taken if r.position.phase is Phase.PRETRAIN_SEG)
+
+    with_dropout(miniature)
+    assert first_loss(0) == first_loss(0)
+    assert first_loss(0) != first_loss(1)
+
+
+class OneOfTwo(Replicas):
+    """A replica by its number, that hears nothing of the other one and looks at every picture."""
+
+    def __init__(self, rank: int):
+        super().__init__()
+        self.rank = rank
+
+    def share(self, count: int) -> range:
+        return range(count)
 
 
 def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:

@@ -1,17 +1,21 @@
 """A run folder holds one training at a time."""
 
+import re
 import subprocess
+from datetime import datetime
 
 import pytest
 
 from focus_ray import presets
-from focus_ray.errors import ConfigError, StorageError
-from focus_ray.training.run_folder import RunFolder
+from focus_ray.errors import CheckpointError, ConfigError, StorageError
+from focus_ray.training.run_folder import RunFolder, RunInfo
+
+INFO = RunInfo(name="run")
 
 
 def test_nobody_else_trains_in_the_folder_until_it_is_closed(tmp_path, toy_model):
     mine, theirs = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
-    mine.create(presets.load("embedded"), toy_model)
+    mine.create(presets.load("embedded"), toy_model, INFO)
     config, face = theirs.open()  # looking is free
     assert config.preset == "embedded"
     assert face.digest == toy_model.digest
@@ -25,14 +29,14 @@ def test_nobody_else_trains_in_the_folder_until_it_is_closed(tmp_path, toy_model
 def test_a_lock_left_behind_by_a_killed_process_does_not_make_the_folder_full(tmp_path, toy_model):
     (tmp_path / ".lock").touch()
     folder = RunFolder(tmp_path)
-    folder.create(presets.load("embedded"), toy_model)
+    folder.create(presets.load("embedded"), toy_model, INFO)
     folder.close()
 
 
 def test_a_folder_with_files_is_left_alone(tmp_path, toy_model):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match="not empty"):
-        RunFolder(tmp_path).create(presets.load("embedded"), toy_model)
+        RunFolder(tmp_path).create(presets.load("embedded"), toy_model, INFO)
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 
 
@@ -42,17 +46,17 @@ import pathlib, resource
 from focus_ray import presets
 from focus_ray.errors import StorageError
 from focus_ray.focus.face.toy import toy_model
-from focus_ray.training.run_folder import RunFolder
+from focus_ray.training.run_folder import RunFolder, RunInfo
 path = pathlib.Path({str(tmp_path / "run")!r})
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
 folder = RunFolder(path)
 try:
-    folder.create(presets.load("embedded"), toy_model())
+    folder.create(presets.load("embedded"), toy_model(), RunInfo(name="run"))
 except StorageError as error:
     print(error, path.exists())
 folder.close()
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-RunFolder(path).create(presets.load("embedded"), toy_model())
+RunFolder(path).create(presets.load("embedded"), toy_model(), RunInfo(name="run"))
 """
     result = subprocess.run([python, "-c", code], env=python_environment, capture_output=True, text=True, timeout=180)
     assert result.returncode == 0, result.stderr
@@ -68,7 +72,7 @@ def test_a_create_that_fails_keeps_a_folder_that_was_there(tmp_path, toy_model, 
     monkeypatch.setattr(RunFolder, "write_json", refuse)
     folder = RunFolder(tmp_path)
     with pytest.raises(StorageError):
-        folder.create(presets.load("embedded"), toy_model)
+        folder.create(presets.load("embedded"), toy_model, INFO)
     folder.close()
     assert list(tmp_path.iterdir()) == []
 
@@ -81,5 +85,24 @@ def test_history_ends_where_it_is_torn(tmp_path, torn):
     (tmp_path / "history.jsonl").write_bytes(b"\n".join(lines))
     folder = RunFolder(tmp_path)
     assert folder.history() == [{"step": 0}, {"step": 1}]
-    folder.trim_history(1)
-    assert (tmp_path / "history.jsonl").read_bytes() == b'{"step": 0}\n'
+
+
+def test_what_a_run_is_called_is_written_once_and_read_again(tmp_path, toy_model):
+    info = RunInfo(name="run", storage="s3://bucket/runs", experiment="faces")
+    folder = RunFolder(tmp_path / "run")
+    folder.create(presets.load("embedded"), toy_model, info)
+    folder.close()
+    assert RunFolder(tmp_path / "run").info() == info
+    assert re.fullmatch(r"[0-9a-f]{32}", info.run_id)
+    assert RunInfo(name="run").run_id != info.run_id
+    assert datetime.fromisoformat(info.created).tzinfo is not None
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"{}", b'{"name": "run", "schema_version": 2}', b'{"name": "r", "x": 1}']
+)
+def test_a_damaged_run_json_is_said(tmp_path, content):
+    if content is not None:
+        (tmp_path / "run.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"run\.json cannot be used .*; start a new run"):
+        RunFolder(tmp_path).info()

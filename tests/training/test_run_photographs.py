@@ -13,8 +13,8 @@ from focus_ray import model, presets
 from focus_ray.config import RunConfig
 from focus_ray.data.synthetic_folder import write_folder
 from focus_ray.errors import CheckpointError, Interrupted
-from focus_ray.training.progress import Silent
-from focus_ray.training.run import train
+from focus_ray.training.plain import train
+from focus_ray.training.watcher import Silent
 
 
 class StopAtOnce(Silent):
@@ -40,7 +40,7 @@ def config() -> RunConfig:
 
 
 def test_the_shipped_model_adapts_to_a_folder(config, photographs, tmp_path):
-    metrics = train(config, tmp_path / "run", data=photographs)
+    metrics = train(config.with_photos(str(photographs), None), tmp_path / "run")
     start, end = metrics["evaluations"][0]["photos"], metrics["evaluations"][-1]["photos"]
     assert start["n"] == end["n"] == 3
     assert end["landmark_px"] != start["landmark_px"]
@@ -54,11 +54,11 @@ def test_the_shipped_model_adapts_to_a_folder(config, photographs, tmp_path):
 def test_other_photographs_than_the_runs_own_are_refused(config, photographs, tmp_path):
     mine = shutil.copytree(photographs, tmp_path / "mine")
     with pytest.raises(Interrupted):
-        train(config, tmp_path / "run", data=mine, progress=StopAtOnce())
+        train(config.with_photos(str(mine), None), tmp_path / "run", watcher=StopAtOnce())
     picture = mine / "images" / "000001.png"
     Image.fromarray(np.asarray(Image.open(picture))[:, ::-1]).save(picture)
     with pytest.raises(CheckpointError, match="other photographs"):
-        train(None, tmp_path / "run", resume=True)
+        train(None, tmp_path / "run")
 
 
 class Listener(Silent):
@@ -75,6 +75,6 @@ def test_photographs_that_cannot_be_used_are_named(config, photographs, tmp_path
     mine = shutil.copytree(photographs, tmp_path / "mine")
     (mine / "images" / "000001.png").unlink()
     listener = Listener()
-    metrics = train(config, tmp_path / "run", data=mine, progress=listener)
+    metrics = train(config.with_photos(str(mine), None), tmp_path / "run", watcher=listener)
     assert "2 of 3 photographs" in metrics["left_out"]
     assert metrics["left_out"] in listener.said
