@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from focus_ray.training.channel import Channel
 
 SECONDS_BETWEEN_LOOKS = 0.5
+RAY_NOTES = "checkpoint_manager_snapshot.json"
 
 
 def train(
@@ -148,6 +149,8 @@ class Driven:
 
         from focus_ray.training.channel import hand_over, open_channel
 
+        # What Ray noted of an earlier driver's checkpoints speaks of some that are gone, and it would refuse to begin.
+        self.store.delete([RAY_NOTES])
         channel = open_channel()
         fit = _Thread(trainer(self.prepared, self.store, self.cluster, channel).fit)
         fit.start()
