@@ -3,6 +3,7 @@
 import json
 import random
 import subprocess
+import warnings
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,10 @@ def straight(tmp_path_factory, python: str, environment) -> Path:
 
 def mlflow_runs(folder: Path) -> list:
     """What the database beside a run folder knows of it."""
-    import mlflow
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own dependencies, while it is imported
+        import mlflow
+        import mlflow.store.tracking.sqlalchemy_store
 
     client = mlflow.MlflowClient(f"sqlite:///{folder.parent / 'mlflow.db'}")
     run_id = json.loads((folder / "run.json").read_text())["run_id"]
