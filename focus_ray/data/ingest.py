@@ -1,10 +1,13 @@
 """Batches made by actors of Ray Data beside the training process: the same bits in the same order.
 
-The plan is the dataset: its rows are the steps. Each of n actors makes every n-th step, so that the sequence is the one
-of the sampler for any number of actors, after a restart, and when an actor dies on the way.
+The plan is the dataset: its rows are the steps. Each of n actors has a dataset of its own, every n-th step, and the
+batches are taken from them in turn: the sequence is the sampler's for any number of actors, after a restart, and when
+an actor dies on the way. One dataset with n actors would do less. Its blocks hold many steps, and only one of them may
+give batches at a time; and where one actor is late, the others would make their whole blocks ahead (Ray 2.60).
 """
 
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +21,6 @@ from focus_ray.errors import ConfigError, FocusRayError
 
 if TYPE_CHECKING:
     from ray.data import Dataset
-    from ray.util.placement_group import PlacementGroup
 
 BatchOf = Callable[[int], Batch]
 """The batch of a global step, a pure function of it."""
@@ -30,9 +32,9 @@ Row = dict[str, np.ndarray]
 
 _STEP, _IMAGES, _LANDMARKS = "step", "images", "landmarks"
 _ERROR, _MESSAGE = "error", "message"
-# An actor that dies makes at most this many steps again. Ray Data keeps a record of each block of steps from the start
-# on, so that a block of one step would cost seconds and much memory in a long run.
-_STEPS_A_BLOCK = 32
+# An actor that dies makes its block of steps again: a thousandth of its part of the run, or this many steps. Each block
+# costs memory from the start on and some milliseconds then, so that a long run cannot have one for each step.
+_STEPS_A_BLOCK, _BLOCKS = 32, 1000
 _FETCHED_AHEAD = 2  # steps whose batches are brought to the consumer's machine before they are asked for
 _LEVELS = np.float32(255.0)
 
@@ -42,9 +44,7 @@ class StepStream:
 
     The batches hold images and landmarks only. Finished ones wait in Ray's object store, about `memory_mb` of them but
     at least some steps an actor; the actors then pause. Their CPUs have to be free beside those of the training
-    process, and are waited for up to `patience` seconds. Use it as a context manager: leaving it ends the actors.
-
-    Raises ConfigError where Ray has no such CPUs.
+    process. Use it as a context manager: leaving it ends the actors.
     """
 
     def __init__(
@@ -56,33 +56,39 @@ class StepStream:
         actors: int = 1,
         cpus: float = 1.0,
         memory_mb: float = 64.0,
-        patience: float = 120.0,
+        patience: int = 120,
     ):
-        self._next = start
-        self._end = end
-        self._place = _reserved(min(actors, end - start), cpus, patience)
-        dataset = step_dataset(make, start, end, actors=actors, cpus=cpus, memory_mb=memory_mb, place=self._place)
-        self._rows = _rows(dataset)
+        self._steps = range(start, end)
+        self._taken = 0
+        lanes = min(actors, end - start)
+        self._lanes = [
+            _rows(step_dataset(make, self._steps[lane::lanes], cpus, memory_mb / lanes, patience))
+            for lane in range(lanes)
+        ]
+        self._first: list[Row] = []
 
     def batch(self, step: int) -> Batch:
         """The batch of `step`, which has to be the one after the last. Waits until it is made.
 
-        Raises the errors of the package that its maker raises.
+        With the first one the actors start. Raises ConfigError where one of them finds no CPUs within `patience`
+        seconds, and the errors of the package that their makers raise.
         """
-        if step != self._next or step >= self._end:
-            raise ValueError(f"step {step} was asked for where step {self._next} of {self._end} comes next")
-        row = next(self._rows)
+        if step not in self._steps or step != self._steps[self._taken]:
+            raise ValueError(f"step {step} was asked for after {self._taken} of the steps {self._steps}")
+        if self._taken == 0:  # a lane begins with its first row: all at the same time
+            with ThreadPoolExecutor(len(self._lanes)) as threads:
+                self._first = list(threads.map(next, self._lanes))
+        turn = self._taken % len(self._lanes)
+        row = self._first[turn] if self._taken < len(self._lanes) else next(self._lanes[turn])
         if row[_STEP].item() != step:
             raise RuntimeError(f"Ray Data gave step {row[_STEP].item()} in place of step {step}")
-        self._next += 1
+        self._taken += 1
         return _unpacked(row)
 
     def close(self) -> None:
         """End the actors. What they have made and nobody took is dropped."""
-        from ray.util import remove_placement_group
-
-        self._rows.close()
-        remove_placement_group(self._place)
+        for lane in self._lanes:
+            lane.close()
 
     def __enter__(self) -> "StepStream":
         return self
@@ -93,44 +99,29 @@ class StepStream:
         self.close()
 
 
-def step_dataset(
-    make: BatchMaker,
-    start: int,
-    end: int,
-    *,
-    actors: int = 1,
-    cpus: float = 1.0,
-    memory_mb: float = 64.0,
-    place: "PlacementGroup | None" = None,
-) -> "Dataset":
-    """A row for each of the steps start..end-1, in that order: step, images [b,3,H,W], landmarks float32 [b,68,2] px.
+def step_dataset(make: BatchMaker, steps: range, cpus: float, memory_mb: float, patience: int) -> "Dataset":
+    """A row for each step, in order, made by one actor: step, images [b,3,H,W], landmarks float32 [b,68,2] px.
 
-    Images are 8-bit where that gives every bit of the batch back, else float32. Actor i makes the steps start + i,
-    start + i + actors and so on; all are in the placement group `place` where that is given.
+    Images are 8-bit where that gives every bit of the batch back, else float32. Reading the dataset raises Ray's
+    GetTimeoutError where the actor does not start within `patience` seconds.
     """
-    from ray.data import ActorPoolStrategy, ExecutionResources
-    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+    from pyarrow import table
+    from ray.data import ActorPoolStrategy, ExecutionResources, from_arrow
 
-    lanes = [
-        _steps(np.arange(start + number, end, actors)).map_batches(
-            _Maker,
-            fn_constructor_args=(make,),
-            batch_size=1,
-            compute=ActorPoolStrategy(size=1),
-            num_cpus=cpus,
-        )
-        for number in range(min(actors, end - start))
-    ]
-    # With the order preserved, Ray Data takes a block of each input in turn; a block is one step.
-    dataset = lanes[0].union(*lanes[1:]) if lanes[1:] else lanes[0]
+    size = max(_STEPS_A_BLOCK, len(steps) // _BLOCKS)
+    blocks = [table({_STEP: np.array(steps[at : at + size])}) for at in range(0, len(steps), size)]
+    # A second block in flight may be begun before the first, and is then made as a whole before anybody can take it.
+    pool = ActorPoolStrategy(size=1, max_tasks_in_flight_per_actor=1)
+    dataset = from_arrow(blocks).map_batches(
+        _Maker, fn_constructor_args=(make,), batch_size=1, compute=pool, num_cpus=cpus
+    )
     context = dataset.context
-    context.target_max_block_size = 1
+    context.target_max_block_size = 1  # each row leaves the actor when it is made
     context.execution_options.preserve_order = True
     context.execution_options.resource_limits = ExecutionResources.for_limits(object_store_memory=memory_mb * 1e6)
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    if place is not None:
-        context.scheduling_strategy = PlacementGroupSchedulingStrategy(place)
+    context.wait_for_min_actors_s = patience
     return dataset
 
 
@@ -152,37 +143,22 @@ class _Maker:
         return rows | {_IMAGES: _packed(batch)[None], _LANDMARKS: batch.landmarks.numpy()[None]}
 
 
-def _steps(steps: np.ndarray) -> "Dataset":
-    import pyarrow
-    from ray.data import from_arrow
-
-    blocks = [steps[at : at + _STEPS_A_BLOCK] for at in range(0, len(steps), _STEPS_A_BLOCK)]
-    return from_arrow([pyarrow.table({_STEP: block}) for block in blocks])
-
-
 def _rows(dataset: "Dataset") -> Generator[Row, None, None]:
+    from ray.exceptions import GetTimeoutError
+
     rows: Any = iter(dataset.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=_FETCHED_AHEAD))
     try:
         for row in rows:
             if _ERROR in row:
                 raise getattr(errors, row[_ERROR].item())(row[_MESSAGE].item())
             yield row
+    except GetTimeoutError:
+        raise ConfigError(
+            "Ray found no CPUs for the actors that make batches; give it more, stop what else runs there, or let the "
+            "training process make its batches"
+        ) from None
     finally:
         rows.close()
-
-
-def _reserved(actors: int, cpus: float, patience: float) -> "PlacementGroup":
-    """The CPUs of the actors, taken before the first of them starts: with too few, Ray Data would wait for ever."""
-    from ray.util import placement_group, remove_placement_group
-
-    place = placement_group([{"CPU": cpus}] * actors)
-    if not place.wait(patience):
-        remove_placement_group(place)
-        raise ConfigError(
-            f"{actors} actors of {cpus:g} CPUs that make batches found no place within {patience:g} s; "
-            "give Ray more CPUs, or let the training process make its batches"
-        )
-    return place
 
 
 def _packed(batch: Batch) -> UInt8[np.ndarray, "B 3 H W"] | Float[np.ndarray, "B 3 H W"]:
