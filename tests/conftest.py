@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,12 @@ def python_environment() -> dict[str, str]:
 def python() -> str:
     """The interpreter that runs the tests."""
     return sys.executable
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    """An S3 service on this machine; tests keep apart by buckets of their own."""
+    from tests.system.servers import s3_server
+
+    with s3_server() as url:
+        yield url

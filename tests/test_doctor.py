@@ -211,20 +211,17 @@ def test_a_cluster_is_reached_and_asked_for_its_version(monkeypatch, server, tmp
     assert server.asked == [("/api/version", None)]
 
 
-def test_a_cluster_that_everybody_may_use_is_warned_of(monkeypatch, server):
+@pytest.mark.parametrize(
+    ("mode", "level", "exit_code", "hint"),
+    [("disabled", "warning", 0, "RAY_AUTH_MODE=token"), ("token", "error", 1, "RAY_AUTH_TOKEN_PATH")],
+    ids=["a cluster that everybody may use is warned of", "a token that is not there"],
+)
+def test_how_a_cluster_knows_its_users(monkeypatch, server, mode, level, exit_code, hint):
     monkeypatch.setenv("RAY_ADDRESS", server.url)
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_AUTH_MODE", mode)
     entry = only("ray")
-    assert (entry["level"], entry["exit_code"]) == ("warning", 0)
-    assert "RAY_AUTH_MODE=token" in entry["message"]
-
-
-def test_a_token_that_is_not_there(monkeypatch, server):
-    monkeypatch.setenv("RAY_ADDRESS", server.url)
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    entry = only("ray")
-    assert (entry["level"], entry["exit_code"]) == ("error", 1)
-    assert "RAY_AUTH_TOKEN_PATH" in entry["message"]
+    assert (entry["level"], entry["exit_code"]) == (level, exit_code)
+    assert hint in entry["message"]
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}", "http://127.0.0.1:{port}", "x:y"])

@@ -38,10 +38,6 @@ class LinesFile:
         self.close()
         atomic.write_file(self.path, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
 
-    def read(self) -> list[dict[str, Any]]:
-        """The lines up to the first torn one."""
-        return read_lines(self.path)
-
     def close(self) -> None:
         """Let go of the file; the next line opens it again."""
         if self._stream is not None:

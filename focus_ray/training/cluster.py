@@ -26,7 +26,6 @@ LOCAL = {
 STARTS = 4
 OBJECT_STORE_BYTES = 512 << 20  # batches of pictures pass through it; Ray's own default is a third of the memory
 
-
 logger = logging.getLogger(__name__)
 
 

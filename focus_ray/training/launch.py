@@ -10,12 +10,13 @@ from focus_ray import errors
 from focus_ray.config import RunConfig
 from focus_ray.errors import ClusterError, ConfigError, FocusRayError, Interrupted
 from focus_ray.storage import sealed_store
+from focus_ray.storage.checkpoint import MODEL
 from focus_ray.storage.objects import LocalStore, ObjectStore, open_store
 from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking, track
 from focus_ray.tracking.report import write_report
 from focus_ray.training.cluster import ClusterSettings, connected
 from focus_ray.training.logs import logging_to
-from focus_ray.training.mirror import Mirror
+from focus_ray.training.mirror import RAY_NOTES, Mirror
 from focus_ray.training.prepare import Prepared, Request, prepare
 from focus_ray.training.recorder import Recorder
 from focus_ray.training.run import Run
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from focus_ray.training.channel import Channel
 
 SECONDS_BETWEEN_LOOKS = 0.5
-RAY_NOTES = "checkpoint_manager_snapshot.json"
 
 
 def train(
@@ -180,7 +180,7 @@ class Driven:
         if self.metrics is not None:
             self.folder.write_json("metrics.json", self.metrics)
             if self.metrics["model_version"] is not None and elsewhere(self.prepared, self.store):
-                sealed_store.fetch(self.store, "model", self.folder.model, "model")
+                sealed_store.fetch(self.store, MODEL, self.folder.model, MODEL)
         write_report(self.folder.path)
         if self.failure is not None:
             raise self.failure

@@ -21,7 +21,8 @@ FILES = (
     "report.html",
 )
 FOLDERS = ("sheets",)
-NOT_MIRRORED = ("checkpoints/", "model/", "checkpoint_manager_snapshot.json", ".")  # the workers' own, and Ray's notes
+RAY_NOTES = "checkpoint_manager_snapshot.json"  # what Ray Train writes of the checkpoints that it was told of
+NOT_MIRRORED = ("checkpoints/", "model/", RAY_NOTES, ".")  # the workers' own, and Ray's
 
 logger = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ from focus_ray import model
 from focus_ray.errors import CheckpointError, FocusRayError, StorageError
 from focus_ray.focus.replicas import Replicas
 from focus_ray.storage import sealed_store
-from focus_ray.storage.checkpoint import Checkpoints, Stored, folder_name
+from focus_ray.storage.checkpoint import MODEL, Checkpoints, Stored, folder_name
 from focus_ray.storage.objects import ObjectStore
 from focus_ray.training.watcher import Watcher
 
-CHECKPOINTS, MODEL = "checkpoints", "model"
+CHECKPOINTS = "checkpoints"
 # Checkpoints on their way at a time. When the store is ill for longer, later ones are left out: memory is finite.
 MOST_ON_THEIR_WAY = 4
 # Then something is wrong that waiting does not cure.

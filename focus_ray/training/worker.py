@@ -1,6 +1,5 @@
 """What each worker of a run under Ray Train does: the same run as in one process, with its part of every batch."""
 
-import logging
 import os
 import tempfile
 from collections.abc import Callable
@@ -28,8 +27,6 @@ from focus_ray.training.ray_vault import RayVault
 from focus_ray.training.run import Run
 from focus_ray.training.source import Ingested, Source
 from focus_ray.training.watcher import Several, Silent
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,20 +58,21 @@ def work(settings: dict[str, Any]) -> None:
         run = _begun(assignment, replicas, sender)
         if run is None:
             return
+        metrics: dict[str, Any] | None = None
+        failure: FocusRayError | None = None
         with logging_to(sender, replicas.rank, lambda: run.state.step):
             try:
                 metrics = run.to_the_end()
             except GuardStop as stop:
-                metrics = run.metrics(None, {})
-                if replicas.leads:
-                    sender.tell(ENDED, metrics)
-                    tell_failure(sender, stop)
+                metrics, failure = run.metrics(None, {}), stop
             except FocusRayError as error:
-                if replicas.leads:
-                    tell_failure(sender, error)
-            else:
-                if replicas.leads:
-                    sender.tell(ENDED, metrics)
+                failure = error
+        if not replicas.leads:
+            return
+        if metrics is not None:
+            sender.tell(ENDED, metrics)
+        if failure is not None:
+            tell_failure(sender, failure)
 
 
 def _begun(assignment: Assignment, replicas: Replicas, sender: Sender) -> Run | None:
@@ -83,14 +81,12 @@ def _begun(assignment: Assignment, replicas: Replicas, sender: Sender) -> Run | 
     assert isinstance(device, torch.device)  # one device a worker
     config = assignment.config
     watcher = Several([sender, Gauges()]) if replicas.leads else Silent()
-    problem: FocusRayError | None = None
-    run = None
-    try:
-        vault = RayVault(assignment.store, config.cadence.keep, replicas, watcher, device)
-        run = Run(
+
+    def put_together() -> Run:
+        return Run(
             config,
             face_model(assignment.face),
-            vault,
+            RayVault(assignment.store, config.cadence.keep, replicas, watcher, device),
             watcher,
             replicas=replicas,
             device=device,
@@ -98,17 +94,25 @@ def _begun(assignment: Assignment, replicas: Replicas, sender: Sender) -> Run | 
             where=assignment.where,
             asked=lambda: sender.asked_to_stop,
         )
+
+    def restored(run: Run) -> Run:
+        with logging_to(sender, replicas.rank, lambda: run.state.step):
+            run.restore()
+        return run
+
+    run = _by_all(put_together, replicas, device, sender)
+    return None if run is None else _by_all(partial(restored, run), replicas, device, sender)
+
+
+def _by_all(call: Callable[[], Run], replicas: Replicas, device: torch.device, sender: Sender) -> Run | None:
+    """What the call gives; None, on all workers, where it fails on one of them, which tells the driver why."""
+    run, problem = None, None
+    try:
+        run = call()
     except FocusRayError as error:
         problem = error
     if not replicas.any(problem is not None, device):
-        try:
-            assert run is not None  # nobody had a problem
-            with logging_to(sender, replicas.rank, lambda: run.state.step):
-                run.restore()
-        except FocusRayError as error:
-            problem = error
-        if not replicas.any(problem is not None, device):
-            return run
+        return run
     if problem is not None:
         tell_failure(sender, problem)
     return None

@@ -1,17 +1,8 @@
 """A bucket to read pictures from."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.system.servers import new_bucket, s3_server, use_s3
-
-
-@pytest.fixture(scope="module")
-def s3_url() -> Iterator[str]:
-    """An S3 service on this machine."""
-    with s3_server() as url:
-        yield url
+from tests.system.servers import new_bucket, use_s3
 
 
 @pytest.fixture

@@ -1,20 +1,12 @@
 """Stores to test: a folder, and a bucket of an S3 service on this machine."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from focus_ray.storage.objects import LocalStore, ObjectStore
 from focus_ray.storage.s3 import S3Store
-from tests.system.servers import new_bucket, s3_server, use_s3
-
-
-@pytest.fixture(scope="session")
-def s3_url() -> Iterator[str]:
-    """An S3 service for the whole session."""
-    with s3_server() as url:
-        yield url
+from tests.system.servers import new_bucket, use_s3
 
 
 @pytest.fixture

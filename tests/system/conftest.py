@@ -7,14 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.faulty_proxy import FaultyProxy
-from tests.system.servers import new_bucket, s3_server, use_s3
-
-
-@pytest.fixture(scope="session")
-def s3_url() -> Iterator[str]:
-    """An S3 service for the whole session."""
-    with s3_server() as url:
-        yield url
+from tests.system.servers import new_bucket, use_s3
 
 
 @pytest.fixture
