@@ -6,6 +6,7 @@ import torch
 import torch.distributed
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -20,20 +21,14 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
         if not self.training or not torch.distributed.is_initialized():
             return super().forward(input)
         exact = input.to(torch.promote_types(input.dtype, torch.float32))
-        normalised, mean, variance, count = _Normalise.apply(exact, self.eps)
+        normalised, mean, variance, count = _Normalise.apply(exact, self.weight, self.bias, self.eps)
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             with torch.no_grad():
                 self.num_batches_tracked.add_(1)
                 rate = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
                 self.running_mean.lerp_(mean, rate)
                 self.running_var.lerp_(variance * (count / (count - 1)), rate)
-        scaled = normalised * self.weight[:, None, None] + self.bias[:, None, None]
-        return scaled.to(input.dtype)
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Statistics need more bits than half precision has."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        return normalised.to(input.dtype)
 
 
 def synchronise(network: Network) -> Network:
@@ -51,32 +46,42 @@ def synchronise(network: Network) -> Network:
 
 
 class _Normalise(torch.autograd.Function):
-    """(x - mean) / sqrt(variance + eps) over all replicas' images and pixels; also mean, variance and their number."""
+    """weight (x - mean) / sqrt(variance + eps) + bias over all replicas; also mean, variance and number of pixels."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        count = x.new_tensor(float(x.numel() // x.shape[1]))
-        mean = x.mean((0, 2, 3))
-        squares = (x - mean[:, None, None]).square().sum((0, 2, 3))
-        # Sums of squares about each part's own mean, merged: E[x^2] - E[x]^2 would cancel.
-        mine = torch.cat((mean, squares, count[None]))
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        # Each part's moments are about its own mean, and merged: E[x^2] - E[x]^2 would cancel.
+        mine = torch.cat((*moments(x), x.new_tensor([float(x.numel() // x.shape[1])])))
         everyone = [torch.empty_like(mine) for _ in range(torch.distributed.get_world_size())]
         torch.distributed.all_gather(everyone, mine)
-        means, about, counts = torch.stack(everyone).split([len(mean), len(mean), 1], dim=1)
+        means, variances, counts = torch.stack(everyone).split([len(weight), len(weight), 1], dim=1)
         total = counts.sum()
         mean = (counts * means).sum(0) / total
-        variance = (about + counts * (means - mean).square()).sum(0) / total
-        inverse = (variance + eps).rsqrt()
-        normalised = (x - mean[:, None, None]) * inverse[:, None, None]
-        ctx.save_for_backward(normalised, inverse, total)
+        variance = (counts * (variances + (means - mean).square())).sum(0) / total
+        ctx.save_for_backward(x, weight, mean, variance, total)
+        ctx.eps = eps
         ctx.mark_non_differentiable(mean, variance, total)
-        return normalised, mean, variance, total
+        return functional.batch_norm(x, mean, variance, weight, bias, eps=eps), mean, variance, total
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        normalised, inverse, total = ctx.saved_tensors
-        gradient = gradients[0]
-        sums = torch.stack((gradient.sum((0, 2, 3)), (gradient * normalised).sum((0, 2, 3))))
+        x, weight, mean, variance, total = ctx.saved_tensors
+        # As if the statistics were constants; the parameters' gradients are the two sums that these then need.
+        direct, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradients[0], x, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
+        )
+        sums = torch.stack((of_weight, of_bias))
         torch.distributed.all_reduce(sums)
-        shift, tilt = (sums / total)[:, :, None, None]
-        return inverse[:, None, None] * (gradient - shift - normalised * tilt), None
+        inverse = (variance + ctx.eps).rsqrt()
+        tilt, shift = weight * inverse * sums / total
+        tilt = tilt * inverse
+        through = direct.addcmul_(x, -tilt[:, None, None]).sub_((shift - tilt * mean)[:, None, None])
+        return through, of_weight, of_bias, None
+
+
+def moments(x: Float[Tensor, "B C H W"]) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
+    """Mean and variance of each channel."""
+    if x.device.type == "cpu":  # several times faster there than var_mean
+        return torch.batch_norm_update_stats(x, None, None, 0.0)
+    variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+    return mean, variance
