@@ -18,9 +18,10 @@ from torch import Tensor
 from focus_ray import model
 from focus_ray.errors import CheckpointError, FocusRayError, StorageError
 from focus_ray.focus.replicas import Replicas
-from focus_ray.storage import sealed_store
+from focus_ray.storage import checkpoint, sealed_store
 from focus_ray.storage.checkpoint import MODEL, Checkpoints, Stored, folder_name
 from focus_ray.storage.objects import ObjectStore
+from focus_ray.training.uploader import Uploader
 from focus_ray.training.watcher import Watcher
 
 CHECKPOINTS = "checkpoints"
@@ -35,13 +36,23 @@ logger = logging.getLogger(__name__)
 class RayVault:
     """`Vault` of one replica. Every replica reports every checkpoint, as Ray Train asks; the leader's has content."""
 
-    def __init__(self, store: ObjectStore, keep: int, replicas: Replicas, watcher: Watcher, device: torch.device):
+    def __init__(
+        self,
+        store: ObjectStore,
+        keep: int,
+        replicas: Replicas,
+        watcher: Watcher,
+        device: torch.device,
+        uploader: Uploader | None = None,
+    ):
+        """uploader: what brings checkpoints to the store; None: a thread of this process does."""
         self.store = store
         self.checkpoints = Checkpoints(store.at(CHECKPOINTS), keep=keep)
         self.replicas = replicas
         self.watcher = watcher
         self.device = device
         self._filesystem, self._root = store.filesystem()
+        self._uploader = uploader
         self._changed = threading.Condition()
         self._on_their_way = 0
         self._lost_in_a_row = 0
@@ -89,7 +100,7 @@ class RayVault:
     def _upload(self, step: int, tree: dict[str, Any], best: bool) -> None:
         """Write a checkpoint; a store that refuses costs this one and not the run."""
         try:
-            self.checkpoints.save(step, tree, best=best)
+            self._write(step, tree, best)
         except (StorageError, CheckpointError) as error:
             self._lost_in_a_row += 1
             message = f"checkpoint of step {step} is lost: {error}"
@@ -103,6 +114,15 @@ class RayVault:
             with self._changed:
                 self._on_their_way -= 1
                 self._changed.notify_all()
+
+    def _write(self, step: int, tree: dict[str, Any], best: bool) -> None:
+        if self._uploader is None:
+            self.checkpoints.save(step, tree, best=best)
+            return
+        with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
+            folder = Path(scratch) / folder_name(step)
+            checkpoint.save(folder, tree)
+            self._uploader.add(step, folder, best=best)
 
     def wait(self) -> None:
         """Until nothing is on its way."""

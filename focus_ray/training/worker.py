@@ -18,14 +18,16 @@ from focus_ray.data.sample import Batch
 from focus_ray.errors import FocusRayError, GuardStop
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.replicas import Replicas
-from focus_ray.storage.objects import ObjectStore
+from focus_ray.storage.checkpoint import Checkpoints
+from focus_ray.storage.objects import LocalStore, ObjectStore
 from focus_ray.training.assemble import training_data
 from focus_ray.training.channel import ENDED, FAILED, Channel, Sender, sending
 from focus_ray.training.logs import logging_to
 from focus_ray.training.loop import StepRecord
-from focus_ray.training.ray_vault import RayVault
+from focus_ray.training.ray_vault import CHECKPOINTS, RayVault
 from focus_ray.training.run import Run
 from focus_ray.training.source import Ingested, Source
+from focus_ray.training.uploader import Uploader
 from focus_ray.training.watcher import Several, Silent
 
 
@@ -81,12 +83,13 @@ def _begun(assignment: Assignment, replicas: Replicas, sender: Sender) -> Run | 
     assert isinstance(device, torch.device)  # one device a worker
     config = assignment.config
     watcher = Several([sender, Gauges()]) if replicas.leads else Silent()
+    uploader = uploader_of(assignment) if replicas.leads else None
 
     def put_together() -> Run:
         return Run(
             config,
             face_model(assignment.face),
-            RayVault(assignment.store, config.cadence.keep, replicas, watcher, device),
+            RayVault(assignment.store, config.cadence.keep, replicas, watcher, device, uploader),
             watcher,
             replicas=replicas,
             device=device,
@@ -116,6 +119,14 @@ def _by_all(call: Callable[[], Run], replicas: Replicas, device: torch.device, s
     if problem is not None:
         tell_failure(sender, problem)
     return None
+
+
+def uploader_of(assignment: Assignment) -> Uploader | None:
+    """What brings checkpoints to a store that is not a folder; those to a folder are written by the worker itself."""
+    if isinstance(assignment.store, LocalStore):
+        return None
+    checkpoints = Checkpoints(assignment.store.at(CHECKPOINTS), keep=assignment.config.cadence.keep)
+    return Uploader(checkpoints, assignment.channel)
 
 
 def ingested(config: RunConfig, replicas: Replicas, actors: int) -> Source | None:
