@@ -124,3 +124,19 @@ def _decided(settings: ClusterSettings) -> ClusterSettings:
                 "with --workers, leave --gpu away, or name a cluster with RAY_ADDRESS"
             )
     return settings
+
+
+def shortage(settings: ClusterSettings) -> str | None:
+    """What a decided run has to wait for, in a line; None where the cluster has it free."""
+    import ray
+
+    asked = {"CPU": settings.workers * ((settings.cpus_per_worker or 1) + settings.data_workers)}
+    if settings.gpu:
+        asked["GPU"] = settings.workers
+    free, whole = ray.available_resources(), ray.cluster_resources()
+    lacking = [
+        f"{number} {kind} asked for, {free.get(kind, 0):g} of {whole.get(kind, 0):g} free"
+        for kind, number in asked.items()
+        if free.get(kind, 0) < number
+    ]
+    return f"waiting for the cluster: {'; '.join(lacking)}" if lacking else None

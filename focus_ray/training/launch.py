@@ -14,7 +14,7 @@ from focus_ray.storage.checkpoint import MODEL
 from focus_ray.storage.objects import LocalStore, ObjectStore, open_store
 from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking, track
 from focus_ray.tracking.report import write_report
-from focus_ray.training.cluster import ClusterSettings, connected
+from focus_ray.training.cluster import ClusterSettings, connected, shortage
 from focus_ray.training.logs import logging_to
 from focus_ray.training.mirror import RAY_NOTES, Mirror
 from focus_ray.training.prepare import Prepared, Request, prepare
@@ -121,6 +121,8 @@ def refuse_what_cannot_begin(prepared: Prepared, cluster: ClusterSettings) -> No
 class _NoVault:
     """A run that is only put together keeps nothing."""
 
+    whole = 0
+
     def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
         raise NotImplementedError
 
@@ -151,9 +153,12 @@ class Driven:
 
         # What Ray noted of an earlier driver's checkpoints speaks of some that are gone, and it would refuse to begin.
         self.store.delete([RAY_NOTES])
+        waits = shortage(self.cluster)
         channel = open_channel()
         fit = _Thread(trainer(self.prepared, self.store, self.cluster, channel).fit)
         fit.start()
+        if waits is not None:
+            self.watcher.note(waits)
         asked = False
         while fit.is_alive():
             if interrupted() and not asked:

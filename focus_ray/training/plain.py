@@ -92,13 +92,17 @@ class FolderVault:
     def __init__(self, folder: RunFolder, watcher: Watcher):
         self.folder = folder
         self.watcher = watcher
+        self.whole = 0
 
     def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
         self.folder.checkpoints.save(step, tree, best=best)
+        self.whole = step
         self.watcher.saved(step)
 
     def latest(self) -> Stored | None:
-        return self.folder.checkpoints.latest()
+        stored = self.folder.checkpoints.latest()
+        self.whole = 0 if stored is None else stored.step
+        return stored
 
     def keep_model(self, bundle: model.Model) -> None:
         model.save(self.folder.model, bundle)

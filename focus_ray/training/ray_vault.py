@@ -53,6 +53,7 @@ class RayVault:
         self.device = device
         self._filesystem, self._root = store.filesystem()
         self._uploader = uploader
+        self.whole = 0
         self._changed = threading.Condition()
         self._on_their_way = 0
         self._lost_in_a_row = 0
@@ -78,7 +79,8 @@ class RayVault:
 
     def _report(self, step: int, tree: dict[str, Any] | None, best: bool) -> None:
         metrics = {"step": step}
-        if tree is None:
+        if tree is None:  # a follower is not told how the leader's fare
+            self.whole = step
             ray.train.report(metrics, checkpoint_upload_mode=CheckpointUploadMode.ASYNC)
             return
         place = Checkpoint(f"{self._root}/{CHECKPOINTS}/{folder_name(step)}", self._filesystem)
@@ -108,6 +110,7 @@ class RayVault:
             self.watcher.note(message)
         else:
             self._lost_in_a_row = 0
+            self.whole = max(self.whole, step)
             logger.info("checkpoint of step %d is whole", step)
             self.watcher.saved(step)
         finally:
@@ -142,8 +145,10 @@ class RayVault:
         if problem is not None:
             raise problem
         if self.replicas.leads:
-            for message in () if stored is None else stored.passed_over:
-                self.watcher.note(message)
+            if stored is not None:
+                self.whole = stored.step
+                for message in stored.passed_over:
+                    self.watcher.note(message)
             return stored
         return None if chosen < 0 else self.checkpoints.load(chosen)
 

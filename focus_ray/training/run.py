@@ -42,7 +42,7 @@ class Tally:
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     pretrained: dict[str, Any] | None = None
     best: float | None = None  # figure of the best evaluation (cadence.best)
-    recent: list[dict[str, Any]] = field(default_factory=list)  # history since the checkpoint before
+    recent: list[dict[str, Any]] = field(default_factory=list)  # history since the checkpoint before, at least
 
     def spend(self, what: str, seconds: float) -> None:
         self.seconds[what] = self.seconds.get(what, 0.0) + seconds
@@ -55,6 +55,8 @@ class Tally:
 @runtime_checkable
 class Vault(Protocol):
     """Where a run keeps what it must not lose. All replicas call it, the leader's word counts."""
+
+    whole: int  # step of the newest state that is known to be kept; 0: none
 
     def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
         """Keep the state of a step; with `last`, return when it is kept. The tree may change after the call."""
@@ -240,6 +242,7 @@ class Run:
     def checkpoint(self, *, best: bool = False, last: bool = False) -> None:
         """Keep everything that a resumed run needs."""
         with self.timed("checkpoints"):
+            self.tally.recent = [line for line in self.tally.recent if line["step"] >= self.vault.whole]
             tree = state_tree(self.state, self.guard)
             tree["tally"] = asdict(self.tally)
             tree["lineage"] = {
@@ -251,7 +254,6 @@ class Run:
             }
             tree["settings"] = self.config.model_dump(mode="json")
             self.vault.save(self.state.step, tree, best=best, last=last)
-            self.tally.recent.clear()
 
     def restore(self) -> None:
         """Go back to the newest valid checkpoint. Raises CheckpointError where it belongs to another run or face."""

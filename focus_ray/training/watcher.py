@@ -11,7 +11,7 @@ from focus_ray.training.loop import StepRecord
 class Past:
     """What a checkpoint knows of the steps before it."""
 
-    recent: list[dict[str, Any]] = field(default_factory=list)  # lines of history.jsonl since the checkpoint before
+    recent: list[dict[str, Any]] = field(default_factory=list)  # history.jsonl since the checkpoint before, or longer
     evaluations: list[dict[str, Any]] = field(default_factory=list)  # all there were
 
 

@@ -339,6 +339,7 @@ def one_worker(
     monkeypatch.setattr("focus_ray.training.worker.Gauges", Silent)
     monkeypatch.setattr("focus_ray.training.channel.open_channel", open_channel)
     monkeypatch.setattr(launch, "connected", connected)
+    monkeypatch.setattr(launch, "shortage", lambda settings: None)
     monkeypatch.setattr(launch, "SECONDS_BETWEEN_LOOKS", 0.02)
     monkeypatch.setattr(launch, "MlflowTracker", Tracker)
     monkeypatch.setattr(launch, "track", lambda run, tracking, **options: tracked.append((run, tracking, options)))

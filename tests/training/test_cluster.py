@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from focus_ray.errors import ClusterError, ConfigError
 from focus_ray.training import cluster
-from focus_ray.training.cluster import ClusterSettings, connected
+from focus_ray.training.cluster import ClusterSettings, connected, shortage
 
 
 class Ray(SimpleNamespace):
@@ -17,7 +17,7 @@ class Ray(SimpleNamespace):
 
     def __init__(self, **resources: float):
         super().__init__(running=False, inits=[], problem=None)
-        self.resources = resources
+        self.resources = self.free = resources
 
     def is_initialized(self) -> bool:
         return self.running
@@ -30,6 +30,9 @@ class Ray(SimpleNamespace):
 
     def cluster_resources(self) -> dict[str, float]:
         return self.resources
+
+    def available_resources(self) -> dict[str, float]:
+        return self.free
 
     def shutdown(self) -> None:
         self.running = False
@@ -115,6 +118,16 @@ def test_a_cluster_that_is_named_is_used_as_it_is(ray):
     assert not ray.running
     with connected(ClusterSettings(cpus_per_worker=12)) as decided:
         assert decided.cpus_per_worker == 12
+
+
+def test_what_a_run_waits_for_is_said(ray):
+    eight = ClusterSettings(workers=2, cpus_per_worker=3, data_workers=1, gpu=True)
+    ray.resources, ray.free = {"CPU": 16.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 2.0}
+    assert shortage(eight) is None
+    ray.free = {"CPU": 7.5}  # Ray leaves out what there is none of
+    assert shortage(eight) == "waiting for the cluster: 8 CPU asked for, 7.5 of 16 free; 2 GPU asked for, 0 of 2 free"
+    ray.free = {"CPU": 7.5, "GPU": 2.0}
+    assert shortage(eight) == "waiting for the cluster: 8 CPU asked for, 7.5 of 16 free"
 
 
 def test_a_connection_that_was_there_is_left_as_it_was(ray):

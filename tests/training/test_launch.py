@@ -315,6 +315,12 @@ def test_a_guards_word_is_told_by_the_driver(config, tmp_path, one_worker):
     assert one_worker.tracked == []
 
 
+def test_what_a_run_waits_for_is_told(config, tmp_path, one_worker, listener, monkeypatch):
+    monkeypatch.setattr(launch, "shortage", lambda settings: f"waiting for {settings.cpus_per_worker} core")
+    train(config, tmp_path / "run", watcher=listener)
+    assert listener.of("note")[0] == "waiting for 1 core"
+
+
 def test_a_checkpoint_that_does_not_fit_is_told_by_the_driver(config, tmp_path, one_worker, monkeypatch):
     with monkeypatch.context() as patch:
         lost_at(patch, 3)

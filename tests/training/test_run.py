@@ -224,13 +224,19 @@ def test_a_gpu_that_is_not_there_is_refused_before_the_folder_is_made(config, tm
 
 
 class Kept:
-    """A vault that only remembers what it was asked to keep."""
+    """A vault that only remembers what it was asked to keep; what it cannot keep is `lost`."""
 
-    def __init__(self) -> None:
+    def __init__(self, lost: frozenset[int] = frozenset()) -> None:
         self.saved: list[tuple[int, bool, bool]] = []
+        self.recent: dict[int, list[int]] = {}  # by step of the checkpoint: the steps whose history is in it
+        self.whole = 0
+        self._lost = lost
 
     def save(self, step: int, tree, *, best: bool, last: bool) -> None:
         self.saved.append((step, best, last))
+        self.recent[step] = [line["step"] for line in tree["tally"]["recent"]]
+        if step not in self._lost:
+            self.whole = step
 
     def latest(self):
         return None
@@ -247,6 +253,18 @@ def choosing(config, toy_model, **cadence) -> Run:
 
 def bests(run: Run, figures: list) -> list[bool]:
     return [run._is_best({"step": run.state.step, "photos": {"rmse_255": figure}}) for figure in figures]
+
+
+@pytest.mark.usefixtures("toy_world")
+def test_history_travels_with_the_next_checkpoint_that_is_whole(config, toy_model, record_of):
+    """Whoever goes on from a checkpoint, wherever, knows all steps since the one before: also past one that is lost."""
+    vault = Kept(lost=frozenset({2, 3}))
+    run = Run(config.model_copy(update={"cadence": Cadence(checkpoint=1)}), toy_model, vault, Silent())
+    for step in range(4):
+        run.state.step = step + 1
+        run.tally.recent.append(record_of(step).line())
+        run.checkpoint()
+    assert vault.recent == {1: [0], 2: [1], 3: [1, 2], 4: [1, 2, 3]}
 
 
 @pytest.mark.usefixtures("toy_world")
