@@ -29,22 +29,29 @@ def shared_folder() -> Path:
 
 
 class Results:
-    """Keeps what each test recorded with `record_property`, how it ended and how long it took, as one JSON file."""
+    """Keeps what each test recorded with `record_property`, how it ended and how long it took, as one JSON file.
+
+    Of tests that are not run this time the file keeps what it said.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.tests: list[dict[str, Any]] = []
+        self.tests: dict[str, dict[str, Any]] = {}
+        if path.is_file():
+            self.tests = {entry["test"]: entry for entry in json.loads(path.read_text())["tests"]}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call":
             measured = dict(report.user_properties)
             seconds = round(report.duration, 2)
-            self.tests.append({"test": report.nodeid, "outcome": report.outcome, "seconds": seconds, **measured})
+            outcome = {"test": report.nodeid, "outcome": report.outcome, "seconds": seconds}
+            self.tests[report.nodeid] = {**outcome, **measured}
 
     def pytest_sessionfinish(self) -> None:
         machine = {"python": platform.python_version(), "torch": torch.__version__, "cpus": os.cpu_count()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps({"machine": machine, "tests": self.tests}, indent=2) + "\n")
+        tests = [self.tests[name] for name in sorted(self.tests)]
+        self.path.write_text(json.dumps({"machine": machine, "tests": tests}, indent=2) + "\n")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

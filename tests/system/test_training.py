@@ -3,6 +3,7 @@
 import json
 import random
 import subprocess
+import time
 import warnings
 from pathlib import Path
 
@@ -139,8 +140,6 @@ def test_five_workers_killed_in_one_run(straight, tmp_path, python, environment,
 
 def resumed_at(run: TrainingRun, times: int) -> int:
     """The step that the run went on from, once it has for the n-th time."""
-    import time
-
     deadline = time.monotonic() + 300
     while True:
         found = [
