@@ -1,7 +1,8 @@
 """Whether training waits for its checkpoints: steps while a padded one is on its way to S3, against steps without.
 
 A server that stands in for S3 runs on this machine, behind a proxy that lets so many bytes a second through. One worker
-of one thread trains; its checkpoints carry padding.
+of one thread trains; its checkpoints carry padding. Server and proxy work on the same cores. What that alone costs, a
+control says: the same training while a program that is no part of it uploads as many bytes.
 
     python benchmarks/checkpoint_upload.py
 """
@@ -12,7 +13,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from subprocess import PIPE
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -29,6 +32,7 @@ SETTINGS = [
     "data.size=320",
     f"cadence={{log: 10, checkpoint: {INTERVAL}, evaluate: 10000, sheet: 10000}}",
 ]
+SETS = [part for setting in SETTINGS for part in ("--set", setting)]
 # The worker's checkpoints with padding that no compression makes smaller.
 PADDED = f"""
 import sys, torch
@@ -47,6 +51,64 @@ worker.work = work
 sys.exit(cli.main(sys.argv[1:]))
 """
 
+STRANGER = f"""
+import boto3, os, sys
+client, content = boto3.client("s3", region_name="us-east-1"), os.urandom({PADDING_MB} << 20)
+os.nice(10)
+for _ in sys.stdin:
+    client.put_object(Bucket=sys.argv[1], Key="stranger", Body=content)
+    print("sent", flush=True)
+"""
+
+
+def trained(folder: Path) -> list[float]:
+    """Seconds of each step so far."""
+    file = folder / "history.jsonl"
+    lines = file.read_text().splitlines(keepends=True) if file.is_file() else []
+    return [json.loads(line)["seconds"] for line in lines if line.endswith("\n")]
+
+
+def control(folder: Path, environment: dict[str, str], bucket: str) -> tuple[list[float], list[float]]:
+    """Steps while somebody else uploads, and the others, of a run that keeps its checkpoints here."""
+    command = [sys.executable, "-m", "focus_ray", "train", *SETS, "--cpus-per-worker", "1", "--out", str(folder)]
+    run = subprocess.Popen(command, env=environment)
+    stranger = subprocess.Popen(
+        [sys.executable, "-c", STRANGER, bucket], env=environment, stdin=PIPE, stdout=PIPE, text=True, bufsize=1
+    )
+    assert stranger.stdin is not None
+    assert stranger.stdout is not None
+    under_way = []
+    try:
+        while run.poll() is None and len(trained(folder)) < STEPS // 4:
+            time.sleep(0.5)
+        while run.poll() is None and len(trained(folder)) < STEPS * 3 // 4:
+            begun = len(trained(folder))
+            stranger.stdin.write("\n")
+            stranger.stdout.readline()
+            under_way.append(range(begun + 1, len(trained(folder))))
+            time.sleep(5)
+        if run.wait():
+            raise SystemExit("the control did not train to its end")
+    finally:
+        run.kill()
+        stranger.kill()
+    return split(trained(folder), under_way)
+
+
+def split(seconds: list[float], under_way: list[range]) -> tuple[list[float], list[float]]:
+    """Steps of uploads, and the others; the first ones are left out."""
+    numbered = list(enumerate(seconds))[20:]
+    during = [value for step, value in numbered if any(step in steps for steps in under_way)]
+    return during, [value for step, value in numbered if not any(step in steps for steps in under_way)]
+
+
+def tell(what: str, during: list[float], around: list[float]) -> None:
+    slow, usual = statistics.median(during), statistics.median(around)
+    print(
+        f"{what}: {len(during)} steps during uploads, median {slow * 1e3:.1f} ms; {len(around)} without, "
+        f"{usual * 1e3:.1f} ms; ratio {slow / usual:.3f}"
+    )
+
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, s3_server() as url, FaultyProxy(url) as proxy:
@@ -55,25 +117,20 @@ def main() -> None:
         keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
         environment = os.environ | keys | {"AWS_ENDPOINT_URL_S3": proxy.url, "PYTHONPATH": str(ROOT)}
         folder = Path(scratch) / "run"
-        sets = [part for setting in SETTINGS for part in ("--set", setting)]
-        command = ["train", *sets, "--cpus-per-worker", "1", "--storage", f"s3://{bucket}/runs", "--out", str(folder)]
+        command = ["train", *SETS, "--cpus-per-worker", "1", "--storage", f"s3://{bucket}/runs", "--out", str(folder)]
         subprocess.run([sys.executable, "-c", PADDED, *command], env=environment, check=True)
-        history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
         log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        seconds = trained(folder)
+        other = control(Path(scratch) / "control", environment, bucket)
     whole = {
         int(line["message"].split()[3]): line["step"]
         for line in log
         if line["rank"] == 0 and line["message"].startswith("checkpoint of step") and line["message"].endswith("whole")
     }
     under_way = [range(step, whole[step]) for step in range(INTERVAL, STEPS, INTERVAL)]
-    during = [line["seconds"] for line in history if any(line["step"] in steps for steps in under_way)]
-    around = [line["seconds"] for line in history[20:] if not any(line["step"] in steps for steps in under_way)]
-    ratio = statistics.median(during) / statistics.median(around)
-    print(f"{PADDING_MB} MB at {MB_A_SECOND:g} MB/s: {len(during)} steps during uploads, {len(around)} without")
-    print(
-        f"median step {statistics.median(around) * 1e3:.1f} ms without, {statistics.median(during) * 1e3:.1f} ms during"
-    )
-    print(f"ratio {ratio:.3f}")
+    print(f"{PADDING_MB} MB at {MB_A_SECOND:g} MB/s")
+    tell("checkpoints", *split(seconds, under_way))
+    tell("control    ", *other)
 
 
 if __name__ == "__main__":
