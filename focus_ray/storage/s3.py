@@ -32,7 +32,7 @@ CONNECT_SECONDS, READ_SECONDS = 10, 20
 # repeating once a client has seen many failures, so what lasts longer is left to `S3Store._persist`.
 ATTEMPTS = 5
 TRANSFER = TransferConfig(
-    multipart_threshold=8 << 20, multipart_chunksize=8 << 20, max_concurrency=4, preferred_transfer_client="classic"
+    multipart_threshold=8 << 20, multipart_chunksize=8 << 20, max_concurrency=2, preferred_transfer_client="classic"
 )
 # The description of the service, which is slow to read: once for all clients.
 DESCRIPTIONS = create_loader()
