@@ -56,8 +56,13 @@ class _Channel:
 
 def open_channel() -> Channel:
     """A channel on this node; it ends with this driver."""
+    return on_this_node(_Channel, max_concurrency=100).remote()
+
+
+def on_this_node(kind: type, **options: Any) -> Any:
+    """An actor class whose actors live beside this process and take no core of the cluster's."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(_Channel).options(num_cpus=0, scheduling_strategy=here, max_concurrency=100).remote()
+    return ray.remote(kind).options(num_cpus=0, scheduling_strategy=here, **options)
 
 
 class Sender:

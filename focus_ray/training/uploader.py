@@ -1,7 +1,4 @@
-"""Uploads of checkpoints in a process of their own, which gives way to training.
-
-boto3 works in Python threads: in the worker they would take the interpreter from training, several times a step.
-"""
+"""Uploads of checkpoints in a process of their own, which gives way to training."""
 
 import os
 from pathlib import Path
@@ -9,11 +6,10 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from focus_ray.errors import CheckpointError, StorageError
 from focus_ray.storage.checkpoint import Checkpoints
-from focus_ray.training.channel import Channel, sending
+from focus_ray.training.channel import Channel, on_this_node, sending
 from focus_ray.training.logs import logging_to
 
 NICENESS = 10
@@ -41,8 +37,7 @@ class Uploader:
     """The process that uploads a worker's checkpoints, one after the other."""
 
     def __init__(self, checkpoints: Checkpoints, channel: Channel):
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        actor = ray.remote(_Uploads).options(num_cpus=0, scheduling_strategy=here, max_restarts=-1)
+        actor = on_this_node(_Uploads, max_restarts=-1)
         self._uploads: Any = actor.remote(checkpoints, channel, NICENESS)
 
     def add(self, step: int, folder: Path, *, best: bool) -> None:

@@ -131,9 +131,9 @@ def test_five_workers_killed_in_one_run(straight, tmp_path, python, environment,
     record_property("killed_at_phases", sorted(phases))
     record_property("wasted_steps", wasted)
     record_property("checkpoint_interval", 6)
-    record_property("steps_on_the_way", flights := steps_on_the_way(folder))
+    record_property("steps_on_the_way", steps_on_the_way(folder))
     assert phases == {"em_seg", "em_face"}
-    assert max(wasted) <= 6 + max(flights)  # the interval, and the steps that ran while a checkpoint was on its way
+    assert max(wasted) <= 2 * 6  # the interval, and the steps that ran while a checkpoint was on its way
     assert same(tmp_path / "quiet", folder)
     assert [line["step"] for line in lines(folder / "history.jsonl")] == list(range(total))
     assert len(mlflow_runs(folder)) == 1
