@@ -31,9 +31,9 @@ CONNECT_SECONDS, READ_SECONDS = 10, 20
 # boto3's own attempts. They cover short faults of a single request, such as a part of a multipart upload; boto3 stops
 # repeating once a client has seen many failures, so what lasts longer is left to `S3Store._persist`.
 ATTEMPTS = 5
-TRANSFER = TransferConfig(
-    multipart_threshold=8 << 20, multipart_chunksize=8 << 20, max_concurrency=2, preferred_transfer_client="classic"
-)
+PARTS = {"multipart_threshold": 8 << 20, "multipart_chunksize": 8 << 20, "preferred_transfer_client": "classic"}
+# One part at a time on the way up: an upload has time, and the training beside it does not.
+UPLOAD, DOWNLOAD = TransferConfig(max_concurrency=1, **PARTS), TransferConfig(max_concurrency=4, **PARTS)
 # The description of the service, which is slow to read: once for all clients.
 DESCRIPTIONS = create_loader()
 
@@ -103,7 +103,7 @@ class S3Store:
 
         def send(client: Any) -> None:
             with path.open("rb") as file:
-                client.upload_fileobj(file, self.bucket, full, Config=TRANSFER)
+                client.upload_fileobj(file, self.bucket, full, Config=UPLOAD)
 
         try:
             self._persist(key, send)
@@ -115,7 +115,7 @@ class S3Store:
 
         def fetch(client: Any) -> None:
             with partial.open("wb") as file:
-                client.download_fileobj(self.bucket, full, file, Config=TRANSFER)
+                client.download_fileobj(self.bucket, full, file, Config=DOWNLOAD)
 
         with atomic.new_file(path) as partial:
             self._persist(key, fetch)

@@ -36,7 +36,7 @@ class Faults:
     """The connection is reset in the middle of an answer of `cut_bytes` or more."""
     cut_bytes: int = 1 << 10
     bytes_per_second: float | None = None
-    """How fast the body of a request is read."""
+    """How fast bodies of requests are read, all together: the width of the line."""
 
 
 class FaultyProxy:
@@ -56,6 +56,7 @@ class FaultyProxy:
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         self._dark_until = 0.0
+        self._line_free_at = 0.0
         self._server = _Server(self)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -81,6 +82,14 @@ class FaultyProxy:
     def count(self, name: str) -> None:
         with self._lock:
             self.counts[name] += 1
+
+    def carry(self, size: int) -> None:
+        """Wait while so many bytes come over the line, which all requests share."""
+        if rate := self.faults.bytes_per_second:
+            with self._lock:
+                self._line_free_at = max(self._line_free_at, time.monotonic()) + size / rate
+                wait = self._line_free_at - time.monotonic()
+            time.sleep(max(0.0, wait))
 
     def happens(self, fault: str) -> bool:
         """Whether a fault hits this request; counted if it does."""
@@ -175,8 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
                 raise ConnectionError("the client is gone")
             parts.append(part)
             length -= len(part)
-            if rate := self.server.proxy.faults.bytes_per_second:
-                time.sleep(len(part) / rate)
+            self.server.proxy.carry(len(part))
         return b"".join(parts)
 
     def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
