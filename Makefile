@@ -42,7 +42,7 @@ check: $(READY)
 
 # Long failure and load drills, by hand. What each one measured is kept in drills/results.json.
 drill: $(READY)
-	$(BIN)/pytest -m drill --results drills/results.json
+	$(BIN)/pytest -m drill --results=drills/results.json
 
 # One file for each figure that is measured; times are compared as ratios within one run.
 bench: $(READY)
