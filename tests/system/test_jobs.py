@@ -1,5 +1,6 @@
 """A job of a whole cluster on this machine, in miniature: what comes out, and that nothing stays behind."""
 
+import contextlib
 import json
 import os
 import signal
@@ -26,16 +27,25 @@ def environment(python_environment) -> dict[str, str]:
     return {**python_environment, "FOCUS_RAY_TEST": uuid.uuid4().hex}
 
 
-def left_behind(environment: dict[str, str]) -> list[str]:
-    """The command lines of processes that carry the mark."""
-    found = []
+def marked(environment: dict[str, str]) -> dict[int, str]:
+    """The processes that carry the mark, with their command lines."""
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if environment["FOCUS_RAY_TEST"].encode() in (folder / "environ").read_bytes():
-                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                found[int(folder.name)] = command
         except OSError:
             continue
     return found
+
+
+def end_all(environment: dict[str, str], process: subprocess.Popen[str]) -> None:
+    """Nothing of a test that failed goes on beside the next one."""
+    for pid in marked(environment):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.communicate()
 
 
 @pytest.mark.drill
@@ -46,7 +56,7 @@ def test_a_job_trains_on_two_workers_and_is_found_everywhere(tmp_path, python, e
     command = [python, "infra/demo_cluster.py", "--out", str(out), "--preset", "embedded", "--config", str(config)]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    assert left_behind(environment) == []
+    assert marked(environment) == {}
     found = json.loads((out / "cluster.json").read_text())
     assert found["processes_left"] == 0
     assert found["store"]["checkpoints"] == [50, 60, 70]  # the newest three; step 70 is the last
@@ -65,14 +75,18 @@ def test_a_job_trains_on_two_workers_and_is_found_everywhere(tmp_path, python, e
 def test_an_interrupted_demonstration_leaves_no_process(tmp_path, python, environment, number):
     command = [python, "infra/demo_cluster.py", "--out", str(tmp_path / "mini")]
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("demo-cluster: starting")
-    assert process.stdout.readline().startswith("demo-cluster: ray job submit")
-    assert any("gcs_server" in line for line in left_behind(environment))
-    os.kill(process.pid, number)
-    process.communicate(timeout=300)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("demo-cluster: starting")
+        assert process.stdout.readline().startswith("demo-cluster: ray job submit")
+        assert any("gcs_server" in command for command in marked(environment).values())
+        os.kill(process.pid, number)
+        process.communicate(timeout=300)
+        left = list(marked(environment).values())
+    finally:
+        end_all(environment, process)
     assert process.returncode == 130
-    assert left_behind(environment) == []
+    assert left == []
     assert not (tmp_path / "mini").exists()
 
 
