@@ -7,6 +7,7 @@ then another driver, another version of Ray or another number of workers finds t
 import logging
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,9 @@ class RayVault:
         self._filesystem, self._root = store.filesystem()
         self._uploader = uploader
         self.whole = 0
+        # One after the other, in order. Ray's own thread is not that quick: it begins with the next checkpoint when the
+        # controller has asked for the one before, every half second or so.
+        self._writer = ThreadPoolExecutor(1, "checkpoints")
         self._changed = threading.Condition()
         self._on_their_way = 0
         self._lost_in_a_row = 0
@@ -86,9 +90,10 @@ class RayVault:
         place = Checkpoint(f"{self._root}/{CHECKPOINTS}/{folder_name(step)}", self._filesystem)
         with self._changed:
             self._on_their_way += 1
+        uploaded = self._writer.submit(self._upload, step, tree, best)
 
         def upload(checkpoint: Checkpoint, _: str) -> Checkpoint:
-            self._upload(step, tree, best)
+            uploaded.result()
             return checkpoint
 
         ray.train.report(

@@ -215,7 +215,7 @@ def test_a_run_behind_a_network_that_fails(
     proxy.faults.reset_bytes = 1 << 17
     # A checkpoint every 20 s or so: no more than four of them wait while the store is gone.
     long = [*MINIATURE[:3], MINIATURE[3].replace("cycles: 3", "cycles: 90"), *MINIATURE[4:7]]
-    long.append("cadence={log: 50, checkpoint: 200, evaluate: 2000, sheet: 2000}")
+    long += ["cadence={log: 50, checkpoint: 200, evaluate: 2000, sheet: 2000}", "guard={low: 0.0, high: 1.0}"]
     quiet = TrainingRun(python, tmp_path / "quiet", *options(long), *TWO, "--out", str(tmp_path / "quiet"))
     assert quiet.end() == 0, quiet.said()
     folder = tmp_path / "run"

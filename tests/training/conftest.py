@@ -157,12 +157,17 @@ def record_of() -> Callable[..., StepRecord]:
 
 
 class Remote(ObjectStore):
-    """A store that is no folder of this machine, as far as anyone can see; while it is `ill` it refuses to write."""
+    """A store that is no folder of this machine, as far as anyone can see.
+
+    While it is `ill` it refuses to write, and while it is not `open` it lets whoever writes wait.
+    """
 
     def __init__(self, root: Path, parent: "Remote | None" = None):
         self._inner = LocalStore(root)
         self._parent = parent
         self.ill = False
+        self.open = threading.Event()
+        self.open.set()
         self.uploads: list[str] = []
 
     def __str__(self) -> str:
@@ -204,6 +209,7 @@ class Remote(ObjectStore):
     def refuse(self) -> None:
         if self._parent is not None:
             self._parent.refuse()
+        assert self.open.wait(60)
         if self.ill:
             raise StorageError(f"{self} does not answer; mend it")
 

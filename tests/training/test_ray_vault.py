@@ -82,25 +82,36 @@ def test_a_checkpoint_is_reported_and_lies_in_the_store(vault, remote, listener,
     assert settled(vault).best().step == 250
 
 
-def test_training_goes_on_and_changes_nothing_that_is_on_its_way(vault, reports):
-    reports.open.clear()
+def test_training_goes_on_and_changes_nothing_that_is_on_its_way(vault, remote, reports):
+    remote.open.clear()
     state = tree(1)
     vault.save(1, state, best=False, last=False)
     state["encoder"]["w"].fill_(99.0)
     state["step"] = 99
-    reports.open.set()
+    remote.open.set()
     stored = settled(vault).load(1)
     assert torch.equal(stored.state["encoder"]["w"], torch.ones(2))
     assert stored.state["step"] == 1
 
 
-def test_the_last_one_is_waited_for(vault, reports):
-    reports.open.clear()
-    opener = threading.Timer(0.2, reports.open.set)
+def test_the_last_one_is_waited_for(vault, remote, reports):
+    remote.open.clear()
+    opener = threading.Timer(0.2, remote.open.set)
     opener.start()
     vault.save(14, tree(14), best=False, last=True)
     assert Checkpoints(vault.store.at("checkpoints")).steps() == [14]
     opener.join()
+
+
+def test_the_store_does_not_wait_for_ray(vault, reports):
+    """Ray takes note of one checkpoint each time that its controller asks, however many are made meanwhile."""
+    reports.open.clear()
+    for step in (1, 2, 3):
+        vault.save(step, tree(step), best=False, last=False)
+    assert settled(vault).steps() == [2, 3]  # the newest two
+    assert vault.whole == 3
+    reports.open.set()
+    assert len(reports.settle()) == 3
 
 
 def test_old_ones_go_and_the_best_stays(vault):
@@ -117,8 +128,8 @@ def test_a_follower_reports_and_writes_nothing(remote, listener, reports):
     assert listener.heard == []
 
 
-def test_no_more_than_so_many_are_on_their_way(vault, listener, reports, caplog):
-    reports.open.clear()
+def test_no_more_than_so_many_are_on_their_way(vault, remote, listener, reports, caplog):
+    remote.open.clear()
     steps = range(1, MOST_ON_THEIR_WAY + 3)
     with caplog.at_level(logging.WARNING):
         for step in steps:
@@ -127,7 +138,7 @@ def test_no_more_than_so_many_are_on_their_way(vault, listener, reports, caplog)
     assert listener.of("note") == left_out[-2:]
     assert [record.getMessage() for record in caplog.records] == left_out[-2:]
     assert len(reports.told) == MOST_ON_THEIR_WAY
-    opener = threading.Timer(0.1, reports.open.set)
+    opener = threading.Timer(0.1, remote.open.set)
     opener.start()
     vault.save(99, tree(99), best=False, last=True)  # the last one is never left out
     opener.join()

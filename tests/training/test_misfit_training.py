@@ -1,0 +1,46 @@
+"""R_syn: the embedded pipeline on renders of its own face, trained by the same code without a mask."""
+
+import json
+
+from focus_ray import model as models
+from focus_ray import presets
+from focus_ray.focus.schedule import Phase
+from focus_ray.training import assemble, plain
+
+TINY = [
+    "model.camera.image_size=32",
+    "batch_size=4",
+    "warmup.batch_size=4",
+    "schedule={warmup_steps: 2, init_steps: 3, pretrain_seg_steps: 0, cycles: 0, seg_steps: 0, face_steps: 0}",
+    "data.size=8",
+    "heldout={size: 6, batch_size: 6, refine: false}",
+]
+
+
+def test_it_has_the_budget_of_r():
+    r, r_syn = presets.embedded(), presets.misfit()
+    schedule, other = r_syn.schedule, r.schedule
+    assert schedule.warmup_steps == other.warmup_steps
+    assert schedule.init_steps == other.init_steps + other.cycles * other.face_steps
+    assert schedule.total_steps == schedule.warmup_steps + schedule.init_steps
+    assert r_syn.model == r.model
+    assert r_syn.initialise == r.initialise.model_copy(update={"masked": False})
+
+
+def test_it_learns_renders_of_the_fitted_face():
+    config = presets.load("misfit", assignments=TINY)
+    batch = assemble.training_data(config).batch_of(0)
+    assert batch.theta is not None
+    fitted = assemble.fitted_face(config)
+    assert fitted.n_identity == 80
+    assert batch.families == ["none"] * 4
+
+
+def test_it_trains_without_a_mask_and_leaves_a_model(tmp_path):
+    metrics = plain.train(presets.load("misfit", assignments=TINY), tmp_path / "run")
+    history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    learned = [line for line in history if line["phase"] == Phase.INIT]
+    assert [line["mask_mean"] for line in learned] == [1.0] * 3  # the whole region
+    assert metrics["heldout"]["focus"]["all"]["vertex_mm"] > 0
+    assert metrics["heldout"]["focus"]["occluded"]["vertex_mm"] is None
+    assert models.load(tmp_path / "run" / "model").version.startswith("misfit-")
