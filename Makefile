@@ -11,7 +11,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: install demo demo-cluster test check drill bench pretrained constraints
+.PHONY: install demo demo-cluster test check drill bench pretrained pretrained-prior constraints
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -51,6 +51,14 @@ bench: $(READY)
 # The demo's model, in half precision, becomes the one that `reconstruct` uses unless another is named.
 pretrained: $(READY)
 	$(BIN)/focus-ray model export $(OUT)/model --out focus_ray/pretrained --half
+
+# Its misfit prior: R_syn is fine-tuned from it on renders of its own face, in OUT, and measured in OUT-prior.
+pretrained-prior: $(READY)
+	$(BIN)/focus-ray prior train --set start_from=focus_ray/pretrained --out $(OUT)
+	$(BIN)/focus-ray prior build --model $(OUT)/model --for focus_ray/pretrained --n 100000 --heldout 200000 \
+		--out $(OUT)-prior
+	rm -rf focus_ray/pretrained_prior
+	cp -r $(OUT)-prior/prior focus_ray/pretrained_prior
 
 # Rewrites constraints.txt from what is installed now. Not torch's own dependencies on a GPU, which depend on the machine.
 constraints: $(READY)

@@ -18,7 +18,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,15 +35,21 @@ plain: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "add
 app = typer.Typer(name="focus-ray", help="Occlusion-robust 3D face reconstruction (FOCUS).", **plain)
 evaluate_app = typer.Typer(help="Score a model against faces whose truth is known.", **plain)
 data_app = typer.Typer(help="Make data sets.", **plain)
+prior_app = typer.Typer(help="The misfit prior: what the pipeline gets wrong on average (section 3.4).", **plain)
 model_app = typer.Typer(help="Look at, check and copy model folders.", **plain)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(data_app, name="data")
+app.add_typer(prior_app, name="prior")
 app.add_typer(model_app, name="model")
 
 AsJson = Annotated[bool, typer.Option("--json", help="The last line on stdout is one JSON object.")]
 ModelFolder = Annotated[
     Path | None,
     typer.Option("--model", metavar="DIR", help="Model folder, RUN/model for instance; else the shipped one."),
+]
+PriorFolder = Annotated[
+    str | None,
+    typer.Option("--prior", metavar="DIR", help="Misfit prior that corrects the meshes, OUT/prior, or none."),
 ]
 Landmarks = Annotated[
     Path | None,
@@ -81,7 +87,9 @@ def train(
     preset: Annotated[
         str | None,
         typer.Option(
-            metavar="P", help="embedded | paper | release | adapt; embedded, or adapt with --data, unless given."
+            metavar="P",
+            help="embedded | paper | release | adapt | misfit; unless given: embedded, adapt with --data, misfit for "
+            "`prior train`.",
         ),
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="YAML", help="Keys laid over the preset.")] = None,
@@ -204,6 +212,9 @@ def evaluate_folder(
     model: ModelFolder = None,
     out: Annotated[Path | None, typer.Option(metavar="JSON", help="Write the figures to this file too.")] = None,
     refine: Annotated[int, typer.Option(min=0, metavar="STEPS", help="Refinement steps; 0 is one forward pass.")] = 0,
+    prior: Annotated[
+        Path | None, typer.Option("--prior", metavar="DIR", help="Misfit prior whose effect is scored besides.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a model on a folder as `data synthesize` writes it."""
@@ -212,7 +223,7 @@ def evaluate_folder(
 
     with terminal.progress() as progress:
         watch = partial(progress.task, "scoring")
-        scores = evaluate(folder, model or _shipped_model(), out, refine, watch)
+        scores = evaluate(folder, model or _shipped_model(), out, refine, watch, prior)
     if as_json:
         _echo_json(scores)
     else:
@@ -232,6 +243,7 @@ def reconstruct(
         int | None,
         typer.Option(min=0, metavar="STEPS", help="Refinement steps; 0 is one forward pass as in the paper."),
     ] = None,
+    prior: PriorFolder = None,
     formats: Annotated[str, typer.Option("--format", metavar="obj,ply,glb", help="Mesh files to write.")] = "obj",
     as_json: AsJson = False,
 ) -> None:
@@ -247,6 +259,7 @@ def reconstruct(
             landmarks=landmarks,
             box=None if box is None else _box(box),
             refine=refine,
+            prior=prior,
             formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
             progress=progress.task,
         )
@@ -257,6 +270,129 @@ def reconstruct(
         _echo_json({"results": str(out / "results.json"), "images": len(results), "faces": faces, **count})
     if results and count["error"] == len(results):
         raise DataError(f"no picture could be read ({results[0].message}); {out / 'results.json'} has each reason")
+
+
+@prior_app.command("train", help="Train R_syn: the same pipeline on renders of the fitted face, without a mask.")
+@wraps(train)
+def train_r_syn(**options: Any) -> None:
+    """`train`, of the preset misfit unless another is given."""
+    if options["resume"] is None and options["preset"] is None:
+        options["preset"] = "misfit"
+    train(**options)
+
+
+@prior_app.command("build")
+def build_prior(
+    model: Annotated[
+        str, typer.Option("--model", metavar="DIR", help="R_syn, which `prior train` leaves in RUN/model; s3:// too.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the build; the same command goes on there.")],
+    applied_to: Annotated[
+        str | None, typer.Option("--for", metavar="DIR", help="The model that it is meant for, which the gate asks.")
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", min=2, help="Faces that make the prior; 20000 unless given.")] = None,
+    heldout: Annotated[int | None, typer.Option(min=2, help="Further faces that judge it; 20000 unless given.")] = None,
+    shard_size: Annotated[int | None, typer.Option(min=1, help="Faces of a task; 500 unless given.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same faces.")] = None,
+    refine: Annotated[
+        int | None, typer.Option(min=0, metavar="STEPS", help="Measure faces refined by so many steps.")
+    ] = None,
+    aligned: Annotated[
+        bool | None, typer.Option("--aligned", help="Subtract what is left after similarity alignment.")
+    ] = None,
+    target: Annotated[
+        float | None, typer.Option(metavar="MM", help="Stop when the prior's standard error is below this.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="YAML", help="Keys of the configuration, laws for instance.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the configuration; repeatable.")
+    ] = None,
+    tasks: Annotated[int, typer.Option(min=1, help="Ray tasks at a time, a core each.")] = 2,
+    gpu_share: Annotated[float, typer.Option(min=0, max=1, help="Of a GPU, for each task.")] = 0.0,
+    max_failures: Annotated[int, typer.Option(min=0, help="Lost workers before a shard is given up.")] = 20,
+    storage: Annotated[
+        str | None, typer.Option(metavar="URI", help="Keep shards and prior in a folder or s3://bucket/prefix.")
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option(metavar="NAME", help="MLflow experiment; focus unless given.")
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="In this process, without Ray and MLflow.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the prior: render faces, fit them with R_syn, average the errors, and judge that on other faces."""
+    from focus_ray import terminal
+    from focus_ray.config import absolute
+    from focus_ray.priors.build import build
+    from focus_ray.priors.config import configured
+    from focus_ray.priors.pool import PoolSettings
+    from focus_ray.tracking.mlflow_tracker import track_quietly
+
+    given = {
+        "model": absolute(model),
+        "applied_to": None if applied_to is None else absolute(applied_to),
+        "n": n,
+        "heldout": heldout,
+        "shard_size": shard_size,
+        "seed": seed,
+        "refine_steps": refine,
+        "aligned": aligned,
+        "target_mm": target,
+    }
+    resolved = configured(config, assignments or [], given)
+    pool = None if local else PoolSettings(tasks=tasks, gpu_share=gpu_share, max_retries=max_failures)
+    with terminal.progress() as progress:
+        info = build(resolved, out, pool, storage=storage, experiment=experiment or "focus", progress=progress.task)
+        if not local:
+            track_quietly(out, progress.note)
+    figures = info.figures[info.applied]
+    typer.echo(
+        f"mean signed error, held out: {figures.rms_before_mm:.3f} mm -> {figures.rms_after_mm:.3f} mm with the prior\n"
+        f"mean vertex distance: {figures.distance_before_mm:.3f} mm -> {figures.distance_after_mm:.3f} mm, "
+        f"{100 * figures.improved_share:.1f} % of the faces improve\n"
+        f"shards: {info.shards_computed} computed, {info.shards_kept} were there"
+        + ("" if info.faces_per_s is None else f"; {info.faces_per_s:.0f} faces/s")
+        + f"\napplied by default: {'yes' if info.by_default else 'no'}\n"
+        f"report: {out / 'report.html'}\nprior:  {out / 'prior'}"
+    )
+    if as_json:
+        _echo_json({"prior": str(out / "prior"), **info.model_dump(mode="json"), "by_default": info.by_default})
+
+
+@prior_app.command("laws")
+def fit_laws(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of pictures.")],
+    out: Annotated[Path, typer.Option(metavar="YAML", help="File to write, for --config.")],
+    model: ModelFolder = None,
+    landmarks: Landmarks = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the laws of pose and light to what a model sees in real pictures."""
+    from focus_ray import terminal
+    from focus_ray.priors.laws import fit_to_pictures
+
+    with terminal.progress() as progress:
+        fitted = fit_to_pictures(paths, out, model=model, landmarks=landmarks, progress=progress.task)
+    typer.echo(f"laws of {fitted['faces']} faces: {out}")
+    if as_json:
+        _echo_json({"out": str(out), **fitted})
+
+
+@prior_app.command("show")
+def show_prior(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A prior's folder, OUT/prior for instance.")],
+    as_json: AsJson = False,
+) -> None:
+    """Verify every file of a prior's folder and say what is in it."""
+    from focus_ray.prior import load
+
+    info = load(folder).info
+    description = {"folder": str(folder), **info.model_dump(mode="json"), "by_default": info.by_default}
+    if as_json:
+        _echo_json(description)
+    else:
+        typer.echo(json.dumps(description, indent=2))
 
 
 @data_app.command("synthesize")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, NonNegativeInt, ValidationError, field_validator
 
+from focus_ray.data.rendered import RenderedConfig
 from focus_ray.data.synthetic import SyntheticConfig
 from focus_ray.errors import ConfigError
 from focus_ray.focus.em import EmSettings
@@ -48,10 +49,12 @@ class Optimizers(Settings):
 
 
 class DataSettings(Settings):
-    """What is trained on: synthetic faces made on the fly, unless a folder of photographs is given."""
+    """What is trained on: faces made on the fly, unless a folder of photographs is given."""
 
-    size: int = Field(default=8000, gt=0)  # synthetic faces in one pass
+    source: Literal["synthetic", "rendered"] = "synthetic"  # the synthetic world, or renders of the fitted face
+    size: int = Field(default=8000, gt=0)  # such faces in one pass
     synthetic: SyntheticConfig = SyntheticConfig()
+    rendered: RenderedConfig = RenderedConfig()
     augment: bool = True  # photographs: flip, shift, scale, rotation (released code)
 
 
@@ -112,7 +115,7 @@ class RunConfig(Settings):
     def with_photos(self, photos: str, landmarks: str | None) -> "RunConfig":
         """The same run on photographs. Paths of this machine become absolute: workers run elsewhere."""
         given = {"photos": photos, "landmarks": landmarks}
-        return self.model_copy(update={name: place and _absolute(place) for name, place in given.items()})
+        return self.model_copy(update={name: place and absolute(place) for name, place in given.items()})
 
     @property
     def digest(self) -> str:
@@ -120,7 +123,8 @@ class RunConfig(Settings):
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
-def _absolute(place: str) -> str:
+def absolute(place: str) -> str:
+    """A place of this machine by its whole path, which means the same wherever it is read; a store's as it is."""
     return place if "://" in place else str(Path(place).absolute())
 
 

@@ -5,6 +5,7 @@ MODEL/  model.json  face.safetensors  encoder.safetensors  segmenter.safetensors
 The face model travels with the networks: theta means nothing without the bases it was learned for.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,7 +25,8 @@ from focus_ray.focus.networks.segmenter import UNet
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.focus.settings import Settings
-from focus_ray.storage import checkpoint
+from focus_ray.storage import checkpoint, sealed_store
+from focus_ray.storage.objects import open_store
 
 SHIPPED = Path(__file__).resolve().parent / "pretrained"
 """The model folder that comes with the package."""
@@ -122,6 +124,15 @@ class Model:
         return self.settings.camera.image_size
 
 
+def weights_digest(focus: Focus) -> str:
+    """sha256 (hex) over the weights of encoder and segmenter."""
+    digest = hashlib.sha256()
+    for network in (focus.encoder, focus.segmenter):
+        for tensor in network.state_dict().values():
+            digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def build(settings: ModelSettings, face: MorphableModel, *, perceptual: bool = True) -> Focus:
     """The networks, untrained, around a face model.
 
@@ -213,6 +224,15 @@ def load(folder: Path | None = None) -> Model:
         reason = one_line(error)
         raise CheckpointError(f"{folder} is not a model of this version ({reason}); use another copy") from None
     return Model(focus.eval().requires_grad_(False), settings, refine, version)
+
+
+def load_from(place: str) -> Model:
+    """`load`, of a folder or of s3://bucket/prefix/RUN/model. Raises StorageError too."""
+    if "://" not in place:
+        return load(Path(place))
+    parent, _, name = place.rstrip("/").rpartition("/")
+    with sealed_store.opened(open_store(parent), name, checkpoint.MODEL) as folder:
+        return load(folder)
 
 
 def refuse_nonfinite(folder: Path, networks: dict[str, dict[str, torch.Tensor]]) -> None:

@@ -186,11 +186,33 @@ def adapt() -> RunConfig:
     )
 
 
+def misfit() -> RunConfig:
+    """R_syn of the embedded preset (section 3.4): the same pipeline, on renders of the fitted face, without a mask.
+
+    R's budget of encoder steps, 500 + 660, goes to L_R over the whole rendered region; the warm-up is R's own. S stays
+    as it begins: nothing covers these faces, and the prior does not ask it. Another pipeline's R_syn is that pipeline's
+    preset with the same changes.
+    """
+    base = embedded()
+    steps = base.schedule.init_steps + base.schedule.cycles * base.schedule.face_steps
+    return base.model_copy(
+        update={
+            "preset": "misfit",
+            "schedule": base.schedule.model_copy(update={"init_steps": steps, "pretrain_seg_steps": 0, "cycles": 0}),
+            "initialise": base.initialise.model_copy(update={"masked": False}),
+            "data": DataSettings(source="rendered", size=16_000),
+            "heldout": base.heldout.model_copy(update={"refine": False}),
+            "cadence": base.cadence.model_copy(update={"best": "heldout.all.vertex_mm", "best_is": "lowest"}),
+        }
+    )
+
+
 PRESETS: dict[str, Callable[[], RunConfig]] = {
     "embedded": embedded,
     "adapt": adapt,
     "paper": paper,
     "release": release,
+    "misfit": misfit,
 }
 
 

@@ -103,7 +103,7 @@ class LineProgress(Silent):
         self._done = self._total = self._begun = 0
         self._window: deque[tuple[float, int]] = deque()  # when how many steps were done, as far back as the rate looks
         self._phase = ""
-        self._tasks: set[str] = set()
+        self._tasks: dict[str, tuple[float, int]] = {}  # when each was first told of, and how far it was then
 
     def __enter__(self) -> "LineProgress":
         return self
@@ -131,10 +131,16 @@ class LineProgress(Silent):
     def task(self, name: str, done: int, total: int) -> None:
         """Work beside the steps got to `done` of `total`."""
         if name not in self._tasks or done >= total or self._is_time():
-            self._tasks.add(name)
-            self.note(f"{name}: {done} of {total}")
+            since, first = self._tasks.setdefault(name, (self._clock(), done))
+            seconds = self._clock() - since
+            told = ""
+            if done > first and seconds > 0:
+                rate = (done - first) / seconds
+                left = f", about {duration((total - done) / rate)} left" if done < total else ""
+                told = f", {rate:.3g}/s{left}"
+            self.note(f"{name}: {done} of {total}{told}")
         if done >= total:
-            self._tasks.discard(name)
+            self._tasks.pop(name, None)
 
     def note(self, message: str) -> None:
         """Something worth a line."""

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from focus_ray import model as models
+from focus_ray import prior as priors
 from focus_ray import reconstruction
 from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
 from focus_ray.focus.face.camera import Camera
@@ -20,6 +21,7 @@ from focus_ray.focus.render.renderer import Renderer
 from focus_ray.focus.synthesis import SamplingLaws, generator, sample_theta
 from focus_ray.reconstruction.pictures import ContactSheet
 from focus_ray.tracking.contact_sheet import contact_sheet
+from focus_ray.tracking.misfit_pictures import misfit_sheet
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 HELDOUT_FACES = (1, 3, 6, 7, 13, 14, 20, 22)  # eight occluded faces, families seen in training and not
@@ -65,12 +67,20 @@ def astronaut(model: models.Model) -> bytes:
     return sheet.png()
 
 
+def misfit(model: models.Model) -> bytes:
+    """The shipped prior on the face (the paper's Fig. 4)."""
+    prior = priors.load(priors.SHIPPED_PRIOR)
+    title = f"Mean signed error of the pipeline over {prior.info.n:,} renders"
+    return misfit_sheet(model.focus.face_model, prior.error, prior.standard_errors[prior.info.applied], title)
+
+
 def main(arguments: list[str]) -> None:
     model = models.load(Path(arguments[0]) if arguments else None)
     PICTURES.mkdir(parents=True, exist_ok=True)
     faces().save(PICTURES / "faces.png", optimize=True)
     heldout(model).save(PICTURES / "heldout.png", optimize=True)
     (PICTURES / "astronaut.png").write_bytes(astronaut(model))
+    (PICTURES / "misfit.png").write_bytes(misfit(model))
 
 
 if __name__ == "__main__":

@@ -376,7 +376,7 @@ def test_reconstruct_passes_everything_on_and_counts(capsys, reconstruction, tmp
     code, out, _ = run(
         capsys,
         *("reconstruct", "a.jpg", "b", "--model", "m", "--out", str(tmp_path), "--landmarks", "l.csv"),
-        *("--box", "1,2,30,40.5", "--refine", "0", "--format", "obj, glb", "--json"),
+        *("--box", "1,2,30,40.5", "--refine", "0", "--format", "obj, glb", "--prior", "p", "--json"),
     )
     assert code == 0
     paths, folder, options = reconstruction.calls[0]
@@ -388,6 +388,7 @@ def test_reconstruct_passes_everything_on_and_counts(capsys, reconstruction, tmp
         "box": (1.0, 2.0, 30.0, 40.5),
         "refine": 0,
         "formats": ("obj", "glb"),
+        "prior": "p",
     }
     summary, last = out.splitlines()
     assert summary == f"2 faces in 3 pictures (1 ok, 1 no face, 1 error): {tmp_path / 'results.json'}"
@@ -483,3 +484,84 @@ def test_model_export_keeps_what_it_did_not_write(capsys, tmp_path):
 def test_the_version(capsys):
     code, out, _ = run(capsys, "--version")
     assert (code, out) == (0, f"{cli.__version__}\n")
+
+
+# --- the misfit prior
+
+
+@pytest.fixture
+def building(monkeypatch):
+    """Stands in for the building of priors: records each call."""
+    from tests.test_prior import REDUCTION
+
+    figures = types.SimpleNamespace(**REDUCTION.model_dump())
+    info = types.SimpleNamespace(
+        applied="posed",
+        figures={"posed": figures},
+        shards_computed=3,
+        shards_kept=1,
+        faces_per_s=None,
+        by_default=False,
+        model_dump=lambda mode: {"n": 1000},
+    )
+    building = types.SimpleNamespace(calls=[], tracked=[])
+
+    def build(config, out, pool, **options):
+        building.calls.append((config, out, pool, options))
+        return info
+
+    stand_in(monkeypatch, "focus_ray.priors.build", build=build)
+    from focus_ray.tracking import mlflow_tracker
+
+    monkeypatch.setattr(mlflow_tracker, "track_quietly", lambda out, note: building.tracked.append(out))
+    return building
+
+
+def test_a_prior_is_built_as_it_is_asked_for(capsys, building, tmp_path):
+    code, out, _ = run(
+        capsys,
+        *("prior", "build", "--model", "s3://bucket/runs/syn/model", "--for", "r", "--out", str(tmp_path / "prior")),
+        *("--n", "1000", "--shard-size", "100", "--seed", "3", "--refine", "2", "--aligned", "--target", "0.01"),
+        *("--tasks", "4", "--gpu-share", "0.25", "--storage", "s3://bucket/priors", "--set", "gate.faces=50", "--json"),
+    )
+    assert code == 0
+    config, folder, pool, options = building.calls[0]
+    assert config.model == "s3://bucket/runs/syn/model"
+    assert config.applied_to == str(Path("r").absolute())
+    assert (config.n, config.shard_size, config.seed, config.refine_steps) == (1000, 100, 3, 2)
+    assert (config.aligned, config.target_mm, config.gate.faces) == (True, 0.01, 50)
+    assert (pool.tasks, pool.gpu_share) == (4, 0.25)
+    assert options["storage"] == "s3://bucket/priors"
+    assert folder == tmp_path / "prior"
+    assert building.tracked == [folder]
+    *told, last = out.splitlines()
+    assert "shards: 3 computed, 1 were there" in told
+    assert json.loads(last) == {"prior": str(folder / "prior"), "n": 1000, "by_default": False}
+
+
+def test_a_prior_can_be_built_in_this_process(capsys, building, tmp_path):
+    assert run(capsys, "prior", "build", "--model", "m", "--out", str(tmp_path), "--local")[0] == 0
+    assert building.calls[0][2] is None
+    assert building.tracked == []
+
+
+def test_r_syn_is_trained_by_the_command_that_trains_r(capsys, training, tmp_path):
+    assert run(capsys, "prior", "train", "--steps", "50", "--out", str(tmp_path))[0] == 0
+    config = training.calls[0][0]
+    assert config.preset == "misfit"
+    assert config.schedule.total_steps == 50
+    assert run(capsys, "prior", "train", "--resume", str(tmp_path))[0] == 0
+    assert training.calls[1][0] is None
+
+
+def test_a_prior_is_shown_and_a_damaged_one_is_not(capsys, small_face, tmp_path):
+    from focus_ray import prior
+    from tests.priors.conftest import stand_in as model_of
+    from tests.test_prior import prior_of
+
+    prior.save(tmp_path / "prior", prior_of(model_of(small_face)))
+    code, out, _ = run(capsys, "prior", "show", str(tmp_path / "prior"), "--json")
+    assert code == 0
+    assert json.loads(out)["n"] == 1000
+    (tmp_path / "prior" / "prior.json").write_text("{}")
+    assert run(capsys, "prior", "show", str(tmp_path / "prior"))[0] == 4

@@ -84,9 +84,9 @@ def test_work_beside_the_steps_and_notes_are_said(clock):
     progress.note("guard: recalibrate")
     assert stream.getvalue().splitlines() == [
         "scoring: 0 of 400",
-        "scoring: 150 of 400",
-        "scoring: 300 of 400",
-        "scoring: 400 of 400",
+        "scoring: 150 of 400, 12.5/s, about 20 s left",
+        "scoring: 300 of 400, 12.5/s, about 8 s left",
+        "scoring: 400 of 400, 12.5/s",
         "guard: recalibrate",
     ]
 

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from focus_ray import model as models
+from focus_ray import prior as priors
 from focus_ray.data.synthetic_folder import read_folder
 from focus_ray.errors import DataError, FaceModelError
+from focus_ray.model import Model
+from focus_ray.prior import Prior
 from focus_ray.storage import atomic
 from focus_ray.training import scoring
 
@@ -20,12 +23,15 @@ def evaluate_folder(
     out: Path | None = None,
     refine_steps: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    prior: Path | None = None,
 ) -> dict[str, Any]:
     """Figures per subset with the keys of `heldout.focus`, and beside them those of an all-ones mask and the mean face.
 
-    With `refine_steps` the refined variants are scored too. Writes JSON to `out` if given.
-    Raises DataError for a folder of another layout or without masks, CheckpointError for a damaged model,
-    FaceModelError where the folder's true vertices belong to another mesh.
+    With `refine_steps` the refined variants are scored too. With a misfit prior, the variant that it was measured for
+    has `corrected_mm`, the vertex error without the systematic part, and `improved_share` besides. Writes JSON to `out`
+    if given. Raises DataError for a folder of another layout or without masks, CheckpointError for a damaged model or
+    prior, ModelError for a prior of another pipeline, FaceModelError where the prior or the folder's true vertices
+    belong to another mesh.
     """
     bundle = models.load(model)
     faces = read_folder(folder, image_size=bundle.image_size)
@@ -40,13 +46,21 @@ def evaluate_folder(
             "synthesize the folder with that face model's resolution, or remove truth.npz"
         )
     settings = bundle.refine.model_copy(update={"steps": refine_steps})
+    correcting = {} if prior is None else _by_variant(priors.load(prior), bundle, refine_steps)
     scorer = scoring.Scorer(bundle.focus, settings)
     variants = scoring.ONE_PASS + (scoring.REFINED if refine_steps else ())
     scores = scoring.score_faces(
-        scorer, faces, len(faces), BATCH_SIZE, frozenset(faces.unseen_families), variants, progress
+        scorer, faces, len(faces), BATCH_SIZE, frozenset(faces.unseen_families), variants, progress, correcting
     )
     result = {"folder": str(folder), "model_version": bundle.version, "images": len(faces)}
     result |= scores.pop("focus") | scores
     if out is not None:
         atomic.write_file(Path(out), json.dumps(result, indent=2) + "\n")
     return result
+
+
+def _by_variant(prior: Prior, model: Model, refine_steps: int) -> dict[str, Prior]:
+    """The variant that a prior was measured for. Raises ModelError, FaceModelError where it belongs to none."""
+    one_pass = prior.info.pipeline.refine_steps == 0
+    prior.refuse_other(model, 0 if one_pass else refine_steps)
+    return {"focus" if one_pass else "refined": prior}

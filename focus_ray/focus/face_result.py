@@ -66,6 +66,7 @@ class FaceArrays:
     region: Bool[np.ndarray, "S S"]  # where the face is rendered
     mask: Bool[np.ndarray, "S S"]  # where it is seen
     mesh: Mesh
+    corrected: Mesh | None = None  # without the systematic error, where there is a misfit prior
 
 
 class Face(_Record):

@@ -33,6 +33,7 @@ class InitialiseSettings(Settings):
 
     xi: float = Field(default=losses.PAPER_XI, gt=0)  # Eq. 10, at the end of the phase
     xi_start: float | None = Field(default=None, gt=0)  # at its start, falling geometrically; None: xi throughout
+    masked: bool = True  # False: L_R over the whole rendered region, as R_syn learns (section 3.4)
     likelihood: bool = False  # released code: a truncated Gaussian log-likelihood in place of Eq. 5
     weights: ReconstructionWeights = ReconstructionWeights()
 
@@ -76,14 +77,16 @@ def freeze_perceptual(state: TrainState) -> None:
 def init_step(
     state: TrainState, batch: Targets, position: Position, settings: InitialiseSettings, optimizer: Optimizer
 ) -> tuple[TrainState, StepMetrics]:
-    """The autoencoder learns the pictures, with M_pre of the current rendering (Eq. 10) as mask in Eq. 8."""
+    """The autoencoder learns the pictures, with M_pre of the current rendering (Eq. 10) as mask in Eq. 8, or none."""
     focus = state.focus
     xi = settings.xi_at(position.progress)
 
     def objective(learner: nn.Module, rows: slice) -> Objective:
         part = batch.rows(rows)
         theta, rendering = fit(learner, focus, part)
-        mask = losses.preliminary_mask(part.images, rendering.image, rendering.mask, xi)
+        mask = rendering.mask
+        if settings.masked:
+            mask = losses.preliminary_mask(part.images, rendering.image, mask, xi)
         terms = reconstruction_terms(focus, part, theta, rendering, mask, settings.weights)
         if settings.likelihood:
             likelihood = losses.truncated_likelihood(part.images, rendering.image, rendering.mask, xi=xi)

@@ -27,6 +27,7 @@ class ImageScores:
     visible_values: Tensor  # number of terms of that sum
     landmark_px: Tensor  # mean over the 68, px at 224
     vertex_mm: Tensor  # mean over the vertices, mm
+    corrected_mm: Tensor  # the same after the misfit prior was subtracted
 
     @classmethod
     def merge(cls, parts: "list[ImageScores]") -> "ImageScores":
@@ -52,8 +53,9 @@ def score(
     true_landmarks: Float[Tensor, "B 68 2"] | None = None,
     vertices: Float[Tensor, "B V 3"] | None = None,
     true_vertices: Float[Tensor, "B V 3"] | None = None,
+    corrected: Float[Tensor, "B V 3"] | None = None,
 ) -> ImageScores:
-    """Scores of one batch.
+    """Scores of one batch; `corrected` are the vertices without the systematic error (section 3.4).
 
     `mask` is 1 where the method sees face, `true_mask` where the face is visible; both count only where `region`, the
     rendered region, is 1. Landmarks in px of the images; vertices in mm in the model frame.
@@ -71,10 +73,10 @@ def score(
     if true_landmarks is not None:
         scale = REFERENCE_SIZE / target.shape[-1]
         landmark_px = scale * (landmarks - true_landmarks).norm(dim=-1).mean(1).double()
-    vertex_mm = unknown
-    if vertices is not None and true_vertices is not None:
-        aligned = similarity_align(vertices.double(), true_vertices.double())
-        vertex_mm = (aligned - true_vertices).norm(dim=-1).mean(1)
+    vertex_mm, corrected_mm = (
+        unknown if one is None or true_vertices is None else vertex_distance(one, true_vertices)
+        for one in (vertices, corrected)
+    )
     return ImageScores(
         true_face=count(called & visible),
         true_outlier=count(~called & ~visible),
@@ -84,7 +86,14 @@ def score(
         visible_values=3 * count(visible),
         landmark_px=landmark_px,
         vertex_mm=vertex_mm,
+        corrected_mm=corrected_mm,
     )
+
+
+def vertex_distance(vertices: Float[Tensor, "B V 3"], true_vertices: Float[Tensor, "B V 3"]) -> Float[Tensor, " B"]:
+    """Mean distance per face after similarity alignment, in mm."""
+    true_vertices = true_vertices.double()
+    return (similarity_align(vertices.double(), true_vertices) - true_vertices).norm(dim=-1).mean(1)
 
 
 def similarity_align(points: Float[Tensor, "B V 3"], targets: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 3"]:
@@ -127,6 +136,10 @@ def summarise(scores: ImageScores) -> dict[str, float | int | None]:
         "vertex_mm": scores.vertex_mm.nanmean(),
         "rmse_255": ratio(scores.squared_colour, scores.visible_values).sqrt().nanmean(),
     }
+    known = scores.corrected_mm.isfinite()
+    if bool(known.any()):
+        better = scores.corrected_mm[known] < scores.vertex_mm[known]
+        figures |= {"corrected_mm": scores.corrected_mm.nanmean(), "improved_share": better.double().mean()}
     return {"n": len(scores)} | {
         name: float(value) if torch.isfinite(value) else None for name, value in figures.items()
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float64
@@ -54,23 +55,51 @@ class Moments:
         return (self.variance / max(self.count, 1)).sqrt()
 
 
-def merge_tree(parts: Iterable[Moments]) -> Moments:
-    """All parts, merged two neighbours at a time, then two neighbours of those, and so on.
+@runtime_checkable
+class Mergeable(Protocol):
+    """A state that is worked out in pieces."""
 
-    The tree follows from the order and number of the parts alone, and holds no more than log2 of them at a time. Where
-    each part is the tree of the same power of two of smaller ones, in order, the result has the bits of one tree over
-    all of those: pieces of the tree can be worked out anywhere. Raises ValueError where there is no part.
+    def merge(self, other: Any, /) -> Any:
+        """The state of both pieces, of one type; `other` stands behind this one."""
+        ...
+
+
+State = TypeVar("State", bound=Mergeable)
+
+
+class MergeTree(Generic[State]):
+    """Pieces, merged two neighbours at a time, then two neighbours of those, and so on.
+
+    The tree follows from the order and number of the pieces alone, and holds no more than log2 of them at a time. Where
+    each piece is the tree of the same power of two of smaller ones, in order, the result has the bits of one tree over
+    all of those: parts of the tree can be worked out anywhere.
     """
-    waiting: list[tuple[int, Moments]] = []  # complete subtrees by height, the highest first
-    for part in parts:
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, State]] = []  # complete subtrees by height, the highest first
+
+    def add(self, piece: State) -> None:
+        """One more piece, behind the others."""
         height = 0
-        while waiting and waiting[-1][0] == height:
-            part = waiting.pop()[1].merge(part)
+        while self._waiting and self._waiting[-1][0] == height:
+            piece = self._waiting.pop()[1].merge(piece)
             height += 1
-        waiting.append((height, part))
-    if not waiting:
-        raise ValueError("there is nothing to merge")
-    total = waiting.pop()[1]
-    while waiting:
-        total = waiting.pop()[1].merge(total)
-    return total
+        self._waiting.append((height, piece))
+
+    def total(self) -> State:
+        """All pieces so far, merged; more may follow. Raises ValueError where there is none."""
+        if not self._waiting:
+            raise ValueError("there is nothing to merge")
+        states = [state for _, state in self._waiting]
+        total = states.pop()
+        while states:
+            total = states.pop().merge(total)
+        return total
+
+
+def merge_tree(pieces: Iterable[State]) -> State:
+    """The `MergeTree` of all pieces. Raises ValueError where there is none."""
+    tree: MergeTree[State] = MergeTree()
+    for piece in pieces:
+        tree.add(piece)
+    return tree.total()

@@ -17,7 +17,8 @@ from focus_ray.focus.settings import Settings
 class SamplingLaws(Settings):
     """Laws of random theta; every coefficient of the model is N(0, 1) by its own definition, in sigmas.
 
-    Pose and light spreads were chosen to cover an aligned crop of a face that looks roughly at the camera.
+    Pose and light spreads were chosen to cover an aligned crop of a face that looks roughly at the camera. Those of
+    real pictures can be fitted to what a model sees in them: `focus-ray prior laws`.
     """
 
     identity: float = Field(default=1.0, ge=0)
@@ -26,13 +27,17 @@ class SamplingLaws(Settings):
     pitch: float = Field(default=0.17, ge=0)  # rad
     yaw: float = Field(default=0.35, ge=0)  # rad
     roll: float = Field(default=0.1, ge=0)  # rad
+    rotation_mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # rad: pitch, yaw, roll
     translation_xy: float = Field(default=4.0, ge=0)  # mm
     translation_z: float = Field(default=30.0, ge=0)  # mm
+    translation_mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # mm
     ambient: float = 2.5  # mean of band 0, each channel
     ambient_spread: float = Field(default=0.35, ge=0)
     colour_spread: float = Field(default=0.12, ge=0)  # of the light, between channels
     from_above: float = 0.35  # mean of the y band
     frontal: float = -0.8  # mean of the z band: towards the camera
+    sideways: float = 0.0  # mean of the x band
+    second_band: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)  # means of bands 4 to 8
     directional_spread: float = Field(default=0.45, ge=0)
     second_band_spread: float = Field(default=0.12, ge=0)
 
@@ -60,8 +65,9 @@ def sample_theta(laws: SamplingLaws, count: int, rng: torch.Generator) -> Float[
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=rng)
 
-    rotation = normal(count, 3) * torch.tensor([laws.pitch, laws.yaw, laws.roll])
-    translation = normal(count, 3) * torch.tensor([laws.translation_xy, laws.translation_xy, laws.translation_z])
+    rotation = normal(count, 3) * torch.tensor([laws.pitch, laws.yaw, laws.roll]) + torch.tensor(laws.rotation_mean)
+    spread = torch.tensor([laws.translation_xy, laws.translation_xy, laws.translation_z])
+    translation = normal(count, 3) * spread + torch.tensor(laws.translation_mean)
     return join(
         Parameters(
             identity=laws.identity * normal(count, 80),
@@ -76,7 +82,7 @@ def sample_theta(laws: SamplingLaws, count: int, rng: torch.Generator) -> Float[
 
 def sample_light(laws: SamplingLaws, count: int, rng: torch.Generator) -> Float[Tensor, "B 27"]:
     """Nine spherical-harmonics coefficients per channel: a shared light, tinted per channel."""
-    mean = torch.tensor([laws.ambient, laws.from_above, laws.frontal, *[0.0] * 6])
+    mean = torch.tensor([laws.ambient, laws.from_above, laws.frontal, laws.sideways, *laws.second_band])
     spread = torch.tensor([laws.ambient_spread, *[laws.directional_spread] * 3, *[laws.second_band_spread] * 5])
     white = mean + spread * torch.randn(count, 1, 9, generator=rng)
     tint = 1 + laws.colour_spread * torch.randn(count, 3, 1, generator=rng)

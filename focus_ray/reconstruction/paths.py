@@ -3,25 +3,29 @@
 OUT/results.json        [{image, status, message, folder, faces}]
 OUT/contact_sheet.png   every picture: box, overlay, mask
 OUT/landmarks.csv       the model's 68 landmarks of each picture's first face, as `train --landmarks` reads them
-OUT/<file name>/face-0/ face.json overlay.png mask.png mesh.obj ...
+OUT/<file name>/face-0/ face.json overlay.png mask.png mesh.obj ..., mesh-corrected.obj with a misfit prior
 """
 
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from jaxtyping import Float, UInt8
 from pydantic import BaseModel
+from torch import Tensor
 
 from focus_ray.data.image_file import is_picture, printable, read_image
 from focus_ray.data.landmark_csv import read_landmarks, write_landmarks
 from focus_ray.errors import ConfigError, DataError, LandmarkError
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.face import mesh_file
+from focus_ray.focus.face.parameters import N_PARAMETERS
 from focus_ray.focus.face_result import Face
 from focus_ray.reconstruction.pictures import (
     LARGEST_OVERLAY,
@@ -32,7 +36,7 @@ from focus_ray.reconstruction.pictures import (
     seen_in_picture,
     shrunk,
 )
-from focus_ray.reconstruction.reconstructor import Box, Reconstructor, check_refine, checked_box, load
+from focus_ray.reconstruction.reconstructor import Box, Reconstructor, check_refine, checked_box, load, theta_of
 from focus_ray.storage import atomic
 
 RESULTS, SHEET, LANDMARKS = "results.json", "contact_sheet.png", "landmarks.csv"
@@ -70,6 +74,7 @@ def reconstruct_paths(
     box: Box | None = None,
     refine: int | None = None,
     formats: Sequence[str] = ("obj",),
+    prior: str | Path | None = None,
     progress: Callable[[str, int, int], object] | None = None,
 ) -> list[ImageResult]:
     """Reconstruct pictures, and the pictures directly in folders; one result each, also written to `out`.
@@ -77,6 +82,7 @@ def reconstruct_paths(
     Pictures named in the `landmarks` file (by path inside their folder, or by file name) are aligned by it, a single
     picture by its `box`; in all others faces are detected. A picture that cannot be read is a result with status
     error, one without a face has status no_face, and the run goes on. Earlier results of these pictures are replaced.
+    With a misfit `prior` (see `reconstructor.load`), a corrected mesh lies beside the mesh of each face.
     Raises ConfigError for options that do not fit together and where `out` holds something else, DataError where there
     is nothing to do, LandmarkError for a landmark file that is malformed or names none of the pictures, CheckpointError
     for a damaged model, StorageError where the disk refuses.
@@ -92,7 +98,7 @@ def reconstruct_paths(
     if given and box is None:
         _check_given(given, inputs)
     _check_out(out, inputs, landmarks)
-    reconstructor = model if isinstance(model, Reconstructor) else load(model)
+    reconstructor = model if isinstance(model, Reconstructor) else load(model, prior=prior)
     run = _Run(reconstructor, out, given, box, refine, tuple(formats))
     try:
         for done, one in enumerate(inputs):
@@ -104,6 +110,30 @@ def reconstruct_paths(
     if progress is not None:
         progress("pictures", len(inputs), len(inputs))
     return run.results
+
+
+def fits_of_paths(
+    paths: Sequence[str | Path],
+    *,
+    model: str | Path | Reconstructor | None = None,
+    landmarks: str | Path | None = None,
+    progress: Callable[[str, int, int], object] | None = None,
+) -> Float[Tensor, "N 257"]:
+    """The parameters of all faces in pictures and in the pictures of folders; what cannot be read is passed over.
+
+    Raises DataError, LandmarkError and CheckpointError as `reconstruct_paths` does.
+    """
+    inputs = _inputs([Path(path) for path in paths])
+    given = {} if landmarks is None else read_landmarks(landmarks)
+    reconstructor = model if isinstance(model, Reconstructor) else load(model)
+    found = []
+    for done, one in enumerate(inputs, 1):
+        with suppress(DataError, MemoryError):
+            points = given.get(one.name, given.get(one.path.name))
+            found += reconstructor.reconstruct(read_image(one.path), landmarks=points)
+        if progress is not None:
+            progress("pictures", done, len(inputs))
+    return torch.cat([torch.zeros(0, N_PARAMETERS), *(theta_of(face) for face in found)])
 
 
 class _Run:
@@ -171,8 +201,11 @@ class _Run:
                 (place / "overlay.png").write_bytes(png(overlay))
                 mask = seen_in_picture(face, *image.shape[:2]).astype(np.uint8) * np.uint8(255)
                 (place / "mask.png").write_bytes(png(mask))
+                arrays = arrays_of(face)
                 for kind in self.formats:
-                    (place / f"mesh.{kind}").write_bytes(mesh_file.encode(arrays_of(face).mesh, kind))
+                    (place / f"mesh.{kind}").write_bytes(mesh_file.encode(arrays.mesh, kind))
+                    if arrays.corrected is not None:
+                        (place / f"mesh-corrected.{kind}").write_bytes(mesh_file.encode(arrays.corrected, kind))
 
     def write(self) -> None:
         """The list of results, the contact sheet and the landmarks."""

@@ -1,6 +1,7 @@
 """A trained model as something that takes a picture and gives its faces."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from focus_ray.focus.face_result import Face, FaceArrays, Pose, Quality, Theta, 
 from focus_ray.focus.predictor import Prediction, Predictor
 from focus_ray.focus.settings import Settings
 from focus_ray.model import Model
+from focus_ray.prior import Prior, chosen, refuse_other_face
 from focus_ray.reconstruction.self_alignment import (
     Aligned,
     AlignmentSettings,
@@ -59,8 +61,23 @@ class Reconstructor:
     Holds a detector with scratch memory: use one a thread.
     """
 
-    def __init__(self, model: Model, detector: Detector | None = None, settings: ReconstructionSettings | None = None):
+    def __init__(
+        self,
+        model: Model,
+        detector: Detector | None = None,
+        settings: ReconstructionSettings | None = None,
+        prior: Prior | None = None,
+        *,
+        insist: bool = True,
+    ):
+        """prior: what corrects the meshes (section 3.4); with `insist`, always, else where it was measured for the
+        pipeline at hand. Raises FaceModelError for a prior of another face model.
+        """
+        if prior is not None:
+            refuse_other_face(prior, model.focus.face_model)
         self.model = model
+        self.prior = prior
+        self._insist = insist
         self.detector: Detector = HaarDetector() if detector is None else detector
         self.settings = ReconstructionSettings() if settings is None else settings
         self.predictor = Predictor(model.focus, model.refine).eval()
@@ -78,10 +95,12 @@ class Reconstructor:
         With `landmarks` (68 iBUG points, px) or a `box` (x, y, width, height, px, about as a face detector draws it,
         brows to chin) there is one face, where they say. `refine` is the number of refinement steps, the model's own by
         default. Raises ImageError for another kind of array, LandmarkError for points that span no face or lie beside
-        the picture, ConfigError for such a box and for another `refine`.
+        the picture, ConfigError for such a box and for another `refine`, ModelError where the prior was measured for
+        another number of steps.
         """
         _check(image)
         check_refine(refine)
+        prior = self._prior_for(refine)
         settings = self.settings.alignment
         if landmarks is not None:
             points = checked_landmarks(landmarks, *image.shape[:2])
@@ -98,9 +117,18 @@ class Reconstructor:
         anchors = torch.stack([torch.from_numpy(one.crop.to_crop(one.landmarks)).float() for one in aligned])
         prediction = self.predictor(images, anchors, refine)
         return [
-            self._face(image, face, one.crop, prediction, row)
+            self._face(image, face, one.crop, prediction, row, prior)
             for row, (face, one) in enumerate(zip(found, aligned, strict=True))
         ]
+
+    def _prior_for(self, refine: int | None) -> Prior | None:
+        """The prior, if it is about faces refined by so many steps. Raises ModelError where one insists."""
+        steps = self.model.refine.steps if refine is None else refine
+        if self.prior is None or self.prior.fits(self.model, steps):
+            return self.prior
+        if self._insist:
+            self.prior.refuse_other(self.model, steps)
+        return None
 
     def _aligned(
         self, image: UInt8[np.ndarray, "H W 3"], found: Sequence[Detection], settings: AlignmentSettings
@@ -116,13 +144,20 @@ class Reconstructor:
         return aligned
 
     def _face(
-        self, image: UInt8[np.ndarray, "H W 3"], found: Detection, crop: Crop, prediction: Prediction, row: int
+        self,
+        image: UInt8[np.ndarray, "H W 3"],
+        found: Detection,
+        crop: Crop,
+        prediction: Prediction,
+        row: int,
+        prior: Prior | None,
     ) -> Face:
         theta = prediction.theta[row : row + 1].double()
         parameters = split(theta)
         landmarks = crop.to_image(prediction.rendering.landmarks[row].double().numpy())
         visibility = prediction.visibility(self.model.focus.face_model)
-        arrays = _arrays(crop, prediction, row, self._mesh(prediction, parameters, row))
+        mesh = self._mesh(prediction, parameters, row)
+        arrays = _arrays(crop, prediction, row, mesh, None if prior is None else corrected(mesh, prior))
         return Face(
             box=found.box,
             landmarks=[(x, y) for x, y in landmarks.tolist()],
@@ -132,6 +167,7 @@ class Reconstructor:
             visibility=Visibility(**{part: float(share[row]) for part, share in visibility.items()}),
             quality=self._quality(image, found, crop, prediction, row),
             model_version=self.model.version,
+            corrected=prior is not None,
         ).with_arrays(arrays)
 
     def _mesh(self, prediction: Prediction, parameters: Parameters, row: int) -> Mesh:
@@ -157,12 +193,23 @@ class Reconstructor:
         return [name for name, holds in warnings.items() if holds]
 
 
-def load(path: str | Path | None = None, detector: Detector | None = None) -> Reconstructor:
+def corrected(mesh: Mesh, prior: Prior) -> Mesh:
+    """P_mf = P_v - E_MP (Fig. 2b): the one subtraction that the prior costs."""
+    return replace(mesh, vertices=prior.correct(torch.from_numpy(mesh.vertices)[None])[0].numpy())
+
+
+def load(
+    path: str | Path | None = None, detector: Detector | None = None, *, prior: str | Path | None = None
+) -> Reconstructor:
     """The model of a folder (RUN/model for instance), or the one that comes with the package, ready for pictures.
 
-    Raises CheckpointError where the folder is missing, altered or of another format.
+    prior: the folder of a misfit prior that corrects its meshes, or "none"; None: what comes with the shipped model, if
+    its gate has found that it helps. Raises CheckpointError where a folder is missing, altered or of another format,
+    FaceModelError for a prior of another face model.
     """
-    return Reconstructor(models.load(None if path is None else Path(path)), detector)
+    model = models.load(None if path is None else Path(path))
+    correcting = chosen(prior, shipped_model=path is None)
+    return Reconstructor(model, detector, prior=correcting, insist=prior is not None)
 
 
 def theta_of(face: Face) -> Float[Tensor, "1 257"]:
@@ -233,7 +280,7 @@ def _theta(parameters: Parameters) -> Theta:
     return Theta(**groups, camera=[*parameters.rotation[0].tolist(), *parameters.translation[0].tolist()])
 
 
-def _arrays(crop: Crop, prediction: Prediction, row: int, mesh: Mesh) -> FaceArrays:
+def _arrays(crop: Crop, prediction: Prediction, row: int, mesh: Mesh, corrected: Mesh | None) -> FaceArrays:
     return FaceArrays(
         transform=crop.matrix,
         target=_picture(prediction.images[row]),
@@ -241,6 +288,7 @@ def _arrays(crop: Crop, prediction: Prediction, row: int, mesh: Mesh) -> FaceArr
         region=prediction.region[row, 0].numpy(),
         mask=prediction.seen[row, 0].numpy(),
         mesh=mesh,
+        corrected=corrected,
     )
 
 

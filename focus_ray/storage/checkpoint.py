@@ -7,30 +7,22 @@ model/                       model.json, one *.safetensors for each network, man
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from focus_ray.errors import CheckpointError, ModelError, NoSuchObject
-from focus_ray.storage import sealed_store
-from focus_ray.storage.manifest import read_sealed, write_sealed
+from focus_ray.storage import documents, sealed_store
 from focus_ray.storage.objects import ObjectStore, open_store
 from focus_ray.storage.tree import State, own_memory, put_together, take_apart
 
 CHECKPOINT, MODEL = "checkpoint", "model"
-SUFFIX = ".safetensors"
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 STEP = re.compile(r"step-(\d{8,})")
 BEST = "best.json"
-# A tensor's entry in a header takes about 100 bytes. A header beyond this is an attack or a mistake.
-MAX_HEADER_BYTES = 8 << 20
-# Optimiser and random states are tensors: what remains as JSON is small.
-MAX_STATE_BYTES = 64 << 20
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +40,7 @@ def save(folder: Path, state: Mapping[str, State]) -> None:
         if not KEY.fullmatch(key):
             raise CheckpointError(f"{key!r} cannot name a file; use letters, digits, '_' and '-'")
         skeleton[key], tensors[key] = take_apart(value)
-    write_sealed(folder, CHECKPOINT, _files("state.json", skeleton, tensors))
+    documents.write(folder, CHECKPOINT, "state.json", skeleton, tensors)
 
 
 def load(folder: Path) -> dict[str, State]:
@@ -56,9 +48,10 @@ def load(folder: Path) -> dict[str, State]:
 
     Raises CheckpointError with the file's name if anything is missing, altered or malformed.
     """
-    skeleton, tensors = _read(folder, CHECKPOINT, "state.json")
+    skeleton, tensors = documents.read(folder, CHECKPOINT, "state.json")
     if strangers := set(tensors) - set(skeleton):
-        raise CheckpointError(f"{folder}/{min(strangers)}{SUFFIX} belongs to nothing; use an earlier checkpoint")
+        stranger = f"{folder}/{min(strangers)}{documents.SUFFIX}"
+        raise CheckpointError(f"{stranger} belongs to nothing; use an earlier checkpoint")
     return {key: put_together(value, tensors.get(key, {})) for key, value in skeleton.items()}
 
 
@@ -79,7 +72,7 @@ def save_model(folder: Path, networks: Mapping[str, Mapping[str, Tensor]], info:
         name: {key: own_memory(value, storages) for key, value in parameters.items()}
         for name, parameters in networks.items()
     }
-    write_sealed(folder, MODEL, _files("model.json", dict(info), tensors))
+    documents.write(folder, MODEL, "model.json", dict(info), tensors)
 
 
 def as_half(name: str, value: Tensor) -> Tensor:
@@ -94,7 +87,7 @@ def as_half(name: str, value: Tensor) -> Tensor:
 
 def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> Model:
     """A model folder, verified; floating tensors as `dtype` on the CPU. Raises CheckpointError."""
-    info, networks = _read(folder, MODEL, "model.json")
+    info, networks = documents.read(folder, MODEL, "model.json")
     for parameters in networks.values():
         for key, value in parameters.items():
             if value.is_floating_point():
@@ -191,49 +184,3 @@ def folder_name(step: int) -> str:
 
 def _steps(names: Iterable[str]) -> list[int]:
     return [int(match[1]) for name in names if (match := STEP.fullmatch(name))]
-
-
-def _files(
-    document: str, skeleton: Mapping[str, Any], tensors: Mapping[str, dict[str, Tensor]]
-) -> Iterator[tuple[str, bytes]]:
-    """The files of a folder, one at a time in memory."""
-    for key, named in tensors.items():
-        if named:
-            yield key + SUFFIX, safetensors.torch.save(named)
-    yield document, json.dumps(skeleton, allow_nan=False).encode()
-
-
-def _read(folder: Path, kind: str, document: str) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
-    """The JSON document of a sealed folder and the tensors of each of its safetensors files."""
-    folder = Path(folder)
-    content = read_sealed(folder, kind)
-    if document not in content:
-        raise CheckpointError(f"{folder} has no {document}; use another copy")
-    skeleton = _parse(folder / document, content.pop(document))
-    tensors = {}
-    for name, data in content.items():
-        if not name.endswith(SUFFIX):
-            raise CheckpointError(f"{folder / name} is not a file of a {kind}; use another copy")
-        tensors[name.removesuffix(SUFFIX)] = _tensors(folder / name, data)
-    return skeleton, tensors
-
-
-def _parse(path: Path, data: bytes) -> dict[str, Any]:
-    if len(data) > MAX_STATE_BYTES:
-        raise CheckpointError(f"{path} is larger than {MAX_STATE_BYTES} bytes; use another copy")
-    try:
-        skeleton = json.loads(data)
-    except (ValueError, RecursionError):
-        skeleton = None
-    if not isinstance(skeleton, dict):
-        raise CheckpointError(f"{path} is not a JSON object; use another copy")
-    return skeleton
-
-
-def _tensors(path: Path, data: bytes) -> dict[str, Tensor]:
-    if int.from_bytes(data[:8], "little") > MAX_HEADER_BYTES:
-        raise CheckpointError(f"{path} has a header beyond {MAX_HEADER_BYTES} bytes; it is refused unread")
-    try:
-        return safetensors.torch.load(data)
-    except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path} is not a valid safetensors file ({error}); use another copy") from None

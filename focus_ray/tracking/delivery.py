@@ -203,9 +203,12 @@ class Delivery:
 
 
 def status_of(run: Path, *, finished: bool = False) -> str:
-    """How a run ended, in MLflow's words: FINISHED with a model, FAILED by a guard, else KILLED: it can be resumed."""
+    """How a run ended, in MLflow's words.
+
+    FINISHED with a model or a prior, FAILED by a guard, else KILLED: it can be resumed.
+    """
     metrics = read_json(run / "metrics.json")
-    if finished or model_version(run) is not None:
+    if finished or model_version(run) is not None or (run / "prior" / "manifest.json").is_file():
         return "FINISHED"
     return "KILLED" if metrics is None else "FAILED"
 

@@ -152,11 +152,27 @@ class MlflowTracker:
         return remaining > 0 and not self._abandoned.wait(min(RETRY[0], remaining))
 
 
-def track(run: Path, tracking: Tracking, *, promote: bool = False, note: Callable[[str], None] = _silent) -> Sent:
+def track_quietly(run: Path, note: Callable[[str], None]) -> None:
+    """`track` where MLflow is not what matters: what it refuses is told by `note`, with what sends it later."""
+    try:
+        track(run, Tracking(), note=note, here=lineage.of_process())
+    except (TrackingError, StorageError) as error:
+        note(f"MLflow lacks {run} ({error}); `focus-ray track {shlex.quote(str(run))}` sends it later")
+
+
+def track(
+    run: Path,
+    tracking: Tracking,
+    *,
+    promote: bool = False,
+    note: Callable[[str], None] = _silent,
+    here: Mapping[str, str] | None = None,
+) -> Sent:
     """Send everything of a run that MLflow does not have yet, its end and its model included.
 
-    With `promote`, the model that the run registered gets the alias `production`. Raises TrackingError where the
-    server cannot be reached or refuses, where another process sends this run, and where there is no model to promote.
+    With `promote`, the model that the run registered gets the alias `production`. `here`: the lineage of this process,
+    if the run is its own. Raises TrackingError where the server cannot be reached or refuses, where another process
+    sends this run, and where there is no model to promote.
     """
     run = Path(run)
     if promote and model_version(run) is None:
@@ -166,7 +182,7 @@ def track(run: Path, tracking: Tracking, *, promote: bool = False, note: Callabl
         server = tracking.server(run)
         delivery = Delivery(run, server, tracking.experiment, sent)
         try:
-            delivery.begin({}, {}, running=False)
+            delivery.begin(here or {}, {}, running=False)
             delivery.send(rest=True)
             delivery.end(status_of(run))
             if promote and sent.model is not None:

@@ -104,19 +104,18 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 
 def render(run: RunRecord) -> str:
     """The page as HTML."""
-    environment = Environment(
-        loader=PackageLoader("focus_ray.tracking", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
     metrics = run.metrics or {}
     guard = run.config.get("guard", {})
     curves = plots.figures_over_time(run.evaluations, HELDOUT_CURVES | PHOTO_CURVES)
     coverage = plots.mask_coverage(run.history, guard.get("low", 0.0), guard.get("high", 1.0))
-    return environment.get_template("report.html.jinja").render(
+    return page(
+        "report.html.jinja",
+        name=run.name,
         run=run,
         metrics=metrics,
         facts=facts(run),
         headline=headline(metrics.get("heldout") or {}),
-        sheets=[(step, _picture(path.read_bytes())) for step, path in spread(run.sheets, MAX_SHEETS)],
+        sheets=[(step, embedded(path.read_bytes())) for step, path in spread(run.sheets, MAX_SHEETS)],
         tables=tables(metrics.get("heldout") or {}),
         figures=FIGURES,
         loss_curves=_plot(plots.loss_curves(run.history)),
@@ -126,6 +125,14 @@ def render(run: RunRecord) -> str:
         skipped=sum(bool(line.get("skipped")) for line in run.history),
         config=json.dumps(run.config, indent=2),
     )
+
+
+def page(template: str, **values: Any) -> str:
+    """A page of the package's templates, filled."""
+    environment = Environment(
+        loader=PackageLoader("focus_ray.tracking", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template(template).render(**values)
 
 
 def facts(run: RunRecord) -> dict[str, str]:
@@ -219,9 +226,9 @@ def _cell(value: float | None, digits: int) -> str:
 
 
 def _plot(figure: Figure | None) -> Markup | None:
-    return None if figure is None else _picture(plots.png(figure))
+    return None if figure is None else embedded(plots.png(figure))
 
 
-def _picture(content: bytes) -> Markup:
+def embedded(content: bytes) -> Markup:
     """A PNG file as the address of an image inside the page."""
     return Markup("data:image/png;base64," + base64.b64encode(content).decode())

@@ -159,8 +159,9 @@ class Files:
                 yield name, digest
 
     def _listed(self) -> list[Path]:
-        named = [self.run / name for name in ("config.json", "metrics.json", "report.html")]
-        return [*(path for path in named if path.is_file()), *sorted((self.run / "sheets").glob("step-*.png"))]
+        named = [self.run / name for name in ("config.json", "metrics.json", "report.html", "misfit.glb")]
+        folders = [*sorted((self.run / "sheets").glob("*.png")), *sorted((self.run / "prior").glob("*.*"))]
+        return [path for path in (*named, *folders) if path.is_file()]
 
     def _digest(self, path: Path) -> str:
         status = path.stat()

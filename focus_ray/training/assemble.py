@@ -8,6 +8,7 @@ from focus_ray import model
 from focus_ray.config import RunConfig
 from focus_ray.data.cache import CachedFaces
 from focus_ray.data.photos import PhotoFolder
+from focus_ray.data.rendered import RenderedFaces
 from focus_ray.data.sample import Batch, Faces
 from focus_ray.data.sampler import batch_indices, epoch_of
 from focus_ray.data.synthetic import SyntheticFaces
@@ -90,21 +91,35 @@ def training_data(config: RunConfig, replicas: Replicas = ALONE) -> TrainingData
     """
     if config.photos is not None:
         return photo_data(config, config.photos, config.landmarks, replicas)
-    return synthetic_data(config, world_face(config), replicas)
-
-
-def synthetic_data(config: RunConfig, world: MorphableModel, replicas: Replicas = ALONE) -> TrainingData:
-    """Synthetic faces for training and, by another seed and split, held out."""
-    laws = config.data.synthetic.model_copy(update={"image_size": config.model.camera.image_size})
-    faces = SyntheticFaces(world, laws.model_copy(update={"seed": config.seed}), "train")
-    train = CachedFaces(faces)
-    unknown = SyntheticFaces(world, laws.model_copy(update={"seed": config.heldout.seed}), "heldout")
-    heldout = CachedFaces(unknown, vertices=True)
+    if config.data.source == "rendered":
+        train, heldout, unseen = *rendered_faces(config, fitted_face(config)), ()
+    else:
+        train, heldout = synthetic_faces(config, world_face(config))
+        unseen = config.data.synthetic.unseen_families
+    kept = CachedFaces(train)
 
     def batch_of(step: int) -> Batch:
-        return train.batch(own_part(config, step, config.data.size, replicas))
+        return kept.batch(own_part(config, step, config.data.size, replicas))
 
-    return TrainingData(batch_of, heldout, frozenset(laws.unseen_families))
+    return TrainingData(batch_of, CachedFaces(heldout, vertices=True), frozenset(unseen))
+
+
+def synthetic_faces(config: RunConfig, world: MorphableModel) -> tuple[Faces, Faces]:
+    """Faces of the synthetic world for training and, by another seed and split, held out."""
+    laws = config.data.synthetic.model_copy(update={"image_size": config.model.camera.image_size})
+    return (
+        SyntheticFaces(world, laws.model_copy(update={"seed": config.seed}), "train"),
+        SyntheticFaces(world, laws.model_copy(update={"seed": config.heldout.seed}), "heldout"),
+    )
+
+
+def rendered_faces(config: RunConfig, face: MorphableModel) -> tuple[Faces, Faces]:
+    """Renders of the fitted face for training and, by another seed and split, held out."""
+    camera, laws = config.model.camera, config.data.rendered
+    return (
+        RenderedFaces(face, camera, laws, config.seed, "train"),
+        RenderedFaces(face, camera, laws, config.heldout.seed, "heldout"),
+    )
 
 
 def photo_data(

@@ -1,6 +1,5 @@
 """A run, wherever it runs: the loop, and around it checkpoints, scores, pictures and the model."""
 
-import hashlib
 import io
 import logging
 import time
@@ -306,11 +305,7 @@ class Run:
     def model(self) -> model.Model:
         """The networks as a model that others can use, its version a digest of its weights."""
         focus = self.state.focus
-        digest = hashlib.sha256()
-        for network in (focus.encoder, focus.segmenter):
-            for tensor in network.state_dict().values():
-                digest.update(tensor.cpu().numpy().tobytes())
-        version = f"{self.config.preset}-{digest.hexdigest()[:12]}"
+        version = f"{self.config.preset}-{model.weights_digest(focus)[:12]}"
         return model.Model(focus, self.config.model, self.config.refine, version)
 
     def metrics(self, version: str | None, heldout: dict[str, Any]) -> dict[str, Any]:

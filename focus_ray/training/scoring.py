@@ -8,7 +8,7 @@ refined_all_ones  refined under an all-ones mask: what occlusions do to a fit th
 refined_oracle    refined under the true mask: what a perfect segmenter would give; masks judged: the model's on it
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from focus_ray.focus.face.parameters import split
 from focus_ray.focus.metrics import MASK_THRESHOLD, ImageScores, score, summarise
 from focus_ray.focus.refine import Refined, RefineSettings, refine, refine_own
 from focus_ray.focus.render.renderer import Rendering
+from focus_ray.prior import Prior
 
 ONE_PASS = ("mean_face", "all_ones", "focus")
 REFINED = ("refined", "refined_all_ones", "refined_oracle")
@@ -85,8 +86,11 @@ class Scorer:
         return self.focus.encoder(batch.images)
 
 
-def score_fit(focus: Focus, batch: Batch, fit: Refined) -> ImageScores:
-    """The scores of one variant on one batch; truth that the batch does not hold leaves its figures unknown."""
+def score_fit(focus: Focus, batch: Batch, fit: Refined, prior: Prior | None = None) -> ImageScores:
+    """The scores of one variant on one batch; truth that the batch does not hold leaves its figures unknown.
+
+    With a prior, also those of the vertices that it corrects.
+    """
     assert batch.masks is not None
     with torch.no_grad():
         vertices = None if batch.vertices is None else focus.face_model.vertices(split(fit.theta).shape)
@@ -100,6 +104,7 @@ def score_fit(focus: Focus, batch: Batch, fit: Refined) -> ImageScores:
             true_landmarks=batch.landmarks if batch.landmarks_true is None else batch.landmarks_true,
             vertices=vertices,
             true_vertices=batch.vertices,
+            corrected=None if prior is None or vertices is None else prior.correct(vertices),
         )
 
 
@@ -111,8 +116,11 @@ def score_faces(
     unseen_families: frozenset[str],
     variants: tuple[str, ...] = ONE_PASS + REFINED,
     progress: Callable[[int, int], None] | None = None,
+    priors: Mapping[str, Prior] | None = None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """{variant: {subset: figures}} over the first `size` faces; the layout of `heldout` in metrics.json.
+
+    priors: by variant, a prior whose effect is scored besides.
 
     Subsets: all, unoccluded, occluded, and those of the occluded whose occluder family training never saw
     (occluded_unseen) or did see (occluded_seen). `progress` is told faces done and faces in all.
@@ -122,7 +130,7 @@ def score_faces(
     for start in range(0, size, batch_size):
         batch = faces.batch(range(start, min(start + batch_size, size))).to(scorer.device)
         for name, fit in scorer.fits(batch, variants):
-            scores[name].append(score_fit(scorer.focus, batch, fit))
+            scores[name].append(score_fit(scorer.focus, batch, fit, (priors or {}).get(name)))
         families += batch.families or ["unknown"] * len(batch)
         if progress is not None:
             progress(min(start + batch_size, size), size)

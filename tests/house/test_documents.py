@@ -14,6 +14,7 @@ from focus_ray import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+JOBS = {"jobs/train.py": ["train"], "jobs/misfit_prior.py": ["prior", "build"]}
 FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 
 
@@ -62,8 +63,9 @@ def test_every_command_of_ray_parses_and_so_does_what_it_submits(capsys, command
         found, words = found.commands[words[0]], words[1:]
     given = found.make_context(found.name, words).params
     if job := given.get("entrypoint"):
-        assert job[:2] == ("python", "jobs/train.py")
-        assert cli.main(["train", *job[2:], "--help"]) == 0, capsys.readouterr().err
+        program, script, *options = job
+        assert program == "python"
+        assert cli.main([*JOBS[script], *options, "--help"]) == 0, capsys.readouterr().err
     if environment := given.get("runtime_env"):
         assert (ROOT / environment).is_file()
 

@@ -11,10 +11,11 @@ import trimesh
 from PIL import Image
 
 from focus_ray.data.landmark_csv import read_landmarks, write_landmarks
-from focus_ray.errors import ConfigError, DataError, LandmarkError
+from focus_ray.errors import ConfigError, DataError, LandmarkError, ModelError
 from focus_ray.focus.face_result import Face
 from focus_ray.model import Model
 from focus_ray.reconstruction import Reconstructor, reconstruct_paths
+from tests.test_prior import prior_of
 
 
 class Bright:
@@ -226,3 +227,36 @@ def test_an_interruption_keeps_what_was_done(model: Reconstructor, photos: Path,
     with pytest.raises(KeyboardInterrupt):
         reconstruct_paths([photos], tmp_path / "out", model=model, progress=interrupt)
     assert len(json.loads((tmp_path / "out" / "results.json").read_text())) == 2
+
+
+def test_a_corrected_mesh_lies_beside_the_mesh(
+    model: Reconstructor, untrained: Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """One pass of the encoder, one subtraction (Fig. 2b); without a prior nothing is corrected."""
+    correcting = Reconstructor(untrained, model.detector, prior=prior_of(untrained))
+    encoder, calls = untrained.focus.encoder, []
+    monkeypatch.setattr(type(encoder), "forward", _counted(type(encoder).forward, calls))
+    picture = photos / "a.png"
+    passes = []
+    for name, one in (("plain", model), ("corrected", correcting)):
+        calls.clear()
+        (result,) = reconstruct_paths([picture], tmp_path / name, model=one, refine=0, formats=("obj", "glb"))
+        assert result.faces[0].corrected is (one is correcting)
+        passes.append(calls.copy())
+    assert passes[0] == passes[1]
+    folder = tmp_path / "corrected" / "a.png" / "face-0"
+    assert not list((tmp_path / "plain" / "a.png" / "face-0").glob("mesh-corrected*"))
+    assert (folder / "mesh-corrected.glb").is_file()
+    mesh, better = (trimesh.load(folder / name, process=False) for name in ("mesh.obj", "mesh-corrected.obj"))
+    moved = mesh.vertices - better.vertices
+    np.testing.assert_allclose(moved, np.tile([1.0, 0.0, 0.0], (len(moved), 1)), atol=2e-4)
+    with pytest.raises(ModelError, match="use --refine 0"):
+        correcting.reconstruct(np.asarray(Image.open(picture).convert("RGB")), refine=3)
+
+
+def _counted(forward, calls: list[int]):
+    def counted(self, images):
+        calls.append(len(images))
+        return forward(self, images)
+
+    return counted

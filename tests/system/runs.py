@@ -1,4 +1,4 @@
-"""Whole training runs as users start them, in miniature: started, watched, killed, and compared."""
+"""Whole commands as users start them, in miniature: started, watched, killed, and compared."""
 
 import contextlib
 import json
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,16 @@ STEPS = 6 * 3 + 3 * 12
 LONGEST = 400.0  # s that a miniature may take on a busy machine
 
 
-class TrainingRun:
-    """One `focus-ray train` in a process of its own."""
+class Started:
+    """One focus-ray command in a process of its own."""
+
+    COMMAND: tuple[str, ...]
+    WORKER: str  # how the command lines of its workers begin
 
     def __init__(self, python: str, folder: Path, *options: str, environment: dict[str, str] | None = None):
         self.folder = folder
         self.log = folder.with_name(f"{folder.name}.log")
-        command = [python, "-m", "focus_ray", "train", *options]
+        command = [python, "-m", "focus_ray", *self.COMMAND, *options]
         # Its own process group: Ray's processes of a driver that is killed are found by it.
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
@@ -43,20 +47,17 @@ class TrainingRun:
     def said(self) -> str:
         return self.log.read_text()
 
-    def history(self) -> list[dict[str, Any]]:
-        return lines(self.folder / "history.jsonl")
-
-    def reach(self, step: int) -> None:
-        """Wait until a step is in the history."""
+    def wait_for(self, happened: Callable[[], bool]) -> None:
+        """Wait while it runs until something has happened."""
         deadline = time.monotonic() + LONGEST
-        while not any(line["step"] >= step for line in self.history()):
+        while not happened():
             assert self.process.poll() is None, self.said()
             assert time.monotonic() < deadline, self.said()
             time.sleep(0.02)
 
     def workers(self) -> list[int]:
-        """Process numbers of the workers that train."""
-        return [pid for pid in self._family() if command_of(pid).startswith("ray::RayTrainWorker")]
+        """Process numbers of the workers that are at work."""
+        return [pid for pid in self._family() if command_of(pid).startswith(self.WORKER)]
 
     def kill_worker(self, number: int) -> None:
         """kill -9 one of them, once there are any."""
@@ -99,6 +100,35 @@ class TrainingRun:
     def _family(self) -> list[int]:
         """The process and everything that descends from it, its children's orphans included: they share its session."""
         return [pid for pid in processes() if session_of(pid) == self.process.pid]
+
+
+class TrainingRun(Started):
+    """One `focus-ray train`."""
+
+    COMMAND = ("train",)
+    WORKER = "ray::RayTrainWorker"
+
+    def history(self) -> list[dict[str, Any]]:
+        return lines(self.folder / "history.jsonl")
+
+    def reach(self, step: int) -> None:
+        """Wait until a step is in the history."""
+        self.wait_for(lambda: any(line["step"] >= step for line in self.history()))
+
+
+class PriorBuild(Started):
+    """One `focus-ray prior build`."""
+
+    COMMAND = ("prior", "build")
+    WORKER = "ray::_leaf"
+
+    def shards(self) -> int:
+        """How many are finished."""
+        return sum(path.is_file() for path in (self.folder / "shards").rglob("*-*"))
+
+    def reach(self, shards: int) -> None:
+        """Wait until so many are."""
+        self.wait_for(lambda: self.shards() >= shards)
 
 
 def processes() -> list[int]:

@@ -149,3 +149,17 @@ def test_a_file_is_listed_until_it_was_sent_as_it_is(run):
     add_sheet(run, 500, b"another picture")
     (run / "report.html").write_text("new")
     assert [name for name, _ in files.changed(sent)] == ["report.html", "sheets/step-00000500.png"]
+
+
+def test_a_prior_belongs_to_its_run(run):
+    (run / "prior").mkdir()
+    for name in ("prior/prior.json", "prior/prior.safetensors", "misfit.glb", "sheets/misfit-posed.png"):
+        (run / name).write_bytes(b"content")
+    found = [name for name, _ in Files(run).changed({})]
+    assert found == [
+        "config.json",
+        "misfit.glb",
+        "sheets/misfit-posed.png",
+        "prior/prior.json",
+        "prior/prior.safetensors",
+    ]

@@ -1,4 +1,4 @@
-"""R_syn: the embedded pipeline on renders of its own face, trained by the same code without a mask."""
+"""The parts of a run; those of R_syn: the embedded pipeline on renders of its own face, without a mask."""
 
 import json
 

@@ -1,0 +1,171 @@
+"""Building a misfit prior: faces a second against N, peak memory, two workers against one; and a model of 10^9 faces.
+
+    python benchmarks/prior.py [--model DIR] [--sizes 1000 2000 4000 8000]
+
+Measured are whole builds of `focus-ray prior build` (the start of Ray is not counted), each beside the others in one
+run. Two independent processes say what the machine gives: its cores may share more than a bus. The constants of the
+model (a task's cost beside its faces, the size of a state, a merge) are measured here too; what it says of clusters is
+arithmetic, not measurement.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from focus_ray import model as models
+from focus_ray.data.rendered import RenderedConfig
+from focus_ray.priors.measure import Measurer, Work
+from focus_ray.priors.pool import BRANCH
+from focus_ray.priors.shards import encode
+
+SHARD = 250
+SEARCH = 0.05  # s between two looks at the memory
+
+
+@dataclass(frozen=True)
+class Built:
+    """What one build took."""
+
+    faces: int
+    seconds: float
+    peak: dict[str, float]  # MB: of the driver, of the largest worker
+
+    @property
+    def rate(self) -> float:
+        return self.faces / self.seconds
+
+
+def build(model: Path, folder: Path, n: int, *options: str) -> Built:
+    """One build, its memory watched."""
+    command = [sys.executable, "-m", "focus_ray", "prior", "build", "--model", str(model), "--out", str(folder)]
+    command += ["--n", str(n), "--heldout", "2", "--shard-size", str(SHARD), *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    peak = {"driver": 0.0, "worker": 0.0}
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(SEARCH):
+            for pid in Path("/proc").glob("[0-9]*"):
+                name = {True: "driver", False: "worker"}[pid.name == str(process.pid)]
+                if name == "driver" or command_of(pid).startswith("ray::_leaf"):
+                    peak[name] = max(peak[name], resident(pid))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    code = process.wait()
+    ended.set()
+    watcher.join()
+    if code:
+        raise SystemExit(f"{' '.join(command)} ended with code {code}")
+    seconds = json.loads((folder / "metrics.json").read_text())["seconds"]["prior"]
+    return Built(n, seconds, peak)
+
+
+def command_of(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def resident(process: Path) -> float:
+    """Resident memory that is the process's own, in MB: what lies in Ray's shared object store is not counted."""
+    try:
+        fields = (process / "status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    kilobytes = {line.split(":")[0]: line.split()[1] for line in fields if line.startswith("Rss")}
+    return int(kilobytes.get("RssAnon", 0)) / 1024
+
+
+def together(model: Path, scratch: Path, n: int) -> float:
+    """Faces a second of two independent processes, added up."""
+    command = [sys.executable, "-m", "focus_ray", "prior", "build", "--model", str(model), "--local"]
+    command += ["--n", str(n), "--heldout", "2", "--shard-size", str(SHARD), "--out"]
+    processes = [
+        subprocess.Popen([*command, str(scratch / f"own-{i}")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for i in range(2)
+    ]
+    if any([process.wait() for process in processes]):
+        raise SystemExit("an independent process failed")
+    seconds = [json.loads((scratch / f"own-{i}" / "metrics.json").read_text())["seconds"]["prior"] for i in range(2)]
+    return sum(n / value for value in seconds)
+
+
+def constants(model: Path, one: Built, alone: float) -> dict[str, float]:
+    """What the model of larger clusters is made of."""
+    work = Work(models.load(model), RenderedConfig(), 0, "prior")
+    state = Measurer(work).shard(range(50))
+    began = time.perf_counter()
+    for _ in range(20):
+        state.merge(state)
+    merge = (time.perf_counter() - began) / 20
+    shards = one.faces / SHARD
+    return {
+        "face": 1 / alone,
+        "task": max(one.seconds - one.faces / alone, 0.0) / shards,
+        "state": float(len(encode(state))),
+        "merge": merge,
+    }
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster on paper."""
+
+    workers: int
+    submit: float = 1 / 2000  # s of the driver for each task that it submits and hears of: 2,000 tasks a second
+    failures: float = 0.01  # share of the tasks whose worker dies
+    network: float = 1e9  # bytes a second into the driver
+    store: float = 3500.0  # objects a second under one prefix, as S3 takes them
+
+
+def on_paper(n: float, shard: int, branch: int, cluster: Cluster, known: dict[str, float]) -> dict[str, float]:
+    """Seconds of each part, were it alone; the build takes as long as the largest."""
+    shards = n / shard
+    task = shard * known["face"] + known["task"]
+    return {
+        "workers": shards * task * (1 + cluster.failures) / cluster.workers,
+        "driver, tasks": shards * (1 + 1 / branch) * cluster.submit,
+        "driver, states": shards / branch * (known["merge"] + known["state"] / cluster.network),
+        "store": shards / cluster.store,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=models.SHIPPED)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 2000, 4000, 8000])
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        built = [build(arguments.model, scratch / f"n-{n}", n, "--tasks", "1") for n in arguments.sizes]
+        print("one task at a time:")
+        for one in built:
+            memory = ", ".join(f"{name} {value:.0f} MB" for name, value in one.peak.items())
+            print(f"  N = {one.faces}: {one.seconds:.1f} s, {one.rate:.0f} faces/s; peak {memory}")
+        n = arguments.sizes[-1]
+        two = build(arguments.model, scratch / "two", n, "--tasks", "2")
+        alone = build(arguments.model, scratch / "alone", n, "--local").rate
+        both = together(arguments.model, scratch, n)
+    one = built[-1]
+    print(f"one process without Ray: {alone:.0f} faces/s, a core")
+    print(f"two tasks against one: {two.rate / one.rate:.2f}")
+    print(f"two independent processes against one: {both / alone:.2f}")
+    known = constants(arguments.model, one, alone)
+    print("constants: " + ", ".join(f"{name} {value:.4g}" for name, value in known.items()) + " (s, bytes)")
+    print("10^9 faces on 1,000 nodes of 16 cores, on paper, seconds of each part:")
+    for shard, branch in ((500, 1), (500, BRANCH), (10_000, 1), (10_000, BRANCH), (50_000, BRANCH)):
+        parts = on_paper(1e9, shard, branch, Cluster(16_000), known)
+        told = ", ".join(f"{name} {value:.0f}" for name, value in parts.items())
+        print(f"  shards of {shard}, branches of {branch}: {told}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Renders of the fitted face model itself: faces that the model can express to the last vertex (section 3.4).
+
+The synthetic world (data/synthetic.py) is richer than the fitted model; what a pipeline gets wrong there has many
+reasons. Here the truth is a theta, so that an error is the pipeline's own.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from focus_ray.data.decode import decode
+from focus_ray.data.laws import LandmarkBias, landmark_shift
+from focus_ray.data.sample import UNOCCLUDED, Batch
+from focus_ray.focus.face.camera import REFERENCE_SIZE, Camera
+from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.face.parameters import split
+from focus_ray.focus.landmarks import N_LANDMARKS
+from focus_ray.focus.render.renderer import Renderer
+from focus_ray.focus.settings import Settings
+from focus_ray.focus.synthesis import SamplingLaws, generator, sample_background, sample_theta
+
+Split = Literal["train", "heldout", "prior", "prior_heldout"]
+
+# The first words of every face's seed. Part of the data's definition: a change makes other faces.
+_SPLITS: dict[Split, int] = {"train": 0, "heldout": 1, "prior": 2, "prior_heldout": 3}
+_RENDERED_STREAM = 3  # keeps these faces apart from those of the warm-up
+
+
+class RenderedConfig(Settings):
+    """The laws that renders are drawn from. Same config, seed, split and index: same face."""
+
+    laws: SamplingLaws = SamplingLaws()
+    noise: float = Field(default=0.02, ge=0)  # of the sensor, standard deviation
+    background: Literal["noise", "black"] = "noise"  # colour noise over three scales, as the warm-up has it
+    detector: float = Field(default=1.5, ge=0)  # noise of the landmarks in px at 224, as in the synthetic world
+    detector_bias: LandmarkBias = Field(default_factory=dict)  # a planted error
+
+
+class RenderedFaces:
+    """Renders by number, each with its theta, its landmarks and the region that the face covers."""
+
+    def __init__(self, face: MorphableModel, camera: Camera, config: RenderedConfig, seed: int, split: Split) -> None:
+        """The faces of a seed and split; those of another split are other ones."""
+        self.face = face
+        self.config = config
+        self.seed = seed
+        self.split: Split = split
+        self._renderer = Renderer(face, camera)
+        self._pixel = camera.image_size / REFERENCE_SIZE
+        self._bias = torch.from_numpy(landmark_shift(config.detector_bias)).float()
+
+    @torch.no_grad()
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The faces with these numbers, in this order; the bits of one do not depend on the others."""
+        streams = [generator(self.seed, _RENDERED_STREAM, _SPLITS[self.split], index) for index in indices]
+        theta = torch.cat([sample_theta(self.config.laws, 1, rng) for rng in streams])
+        parts = split(theta)
+        face = self.face
+        vertices = decode(parts.shape, face.mean, face.shape_basis)
+        albedo = decode(parts.albedo, face.mean_albedo, face.albedo_basis)
+        rendering = self._renderer.render(vertices, albedo, parts.light, parts.rotation, parts.translation)
+        scenery = torch.cat([self._background(rng) for rng in streams])
+        images = torch.where(rendering.mask > 0, rendering.image, scenery)
+        grain = torch.cat([torch.randn(1, *images.shape[1:], generator=rng) for rng in streams])
+        off = torch.stack([torch.randn(N_LANDMARKS, 2, generator=rng) for rng in streams])
+        landmarks = rendering.landmarks + (self.config.detector * off + self._bias) * self._pixel
+        levels = (images + self.config.noise * grain).clamp(0, 1).mul(255).round()  # a picture has eight bits
+        return Batch(
+            images=levels / 255,
+            landmarks=landmarks,
+            masks=rendering.mask,
+            theta=theta,
+            vertices=vertices,
+            families=[UNOCCLUDED] * len(theta),
+            names=[f"{self.split}-{index:06d}" for index in indices],
+            landmarks_true=rendering.landmarks,
+            region=rendering.mask,
+        )
+
+    def _background(self, rng: torch.Generator) -> Float[Tensor, "1 3 H W"]:
+        size = self._renderer.camera.image_size
+        if self.config.background == "black":
+            return torch.zeros(1, 3, size, size)
+        return sample_background(1, size, rng, range(1))

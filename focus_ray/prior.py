@@ -1,0 +1,209 @@
+"""A misfit prior as a thing to keep (section 3.4): the folder that holds it, what it belongs to, and its use.
+
+PRIOR/  prior.json  prior.safetensors  manifest.json
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import ValidationError
+from torch import Tensor
+
+from focus_ray.errors import CheckpointError, FaceModelError, ModelError
+from focus_ray.focus.face.camera import Camera
+from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.misfit import READINGS, Reading, corrected
+from focus_ray.focus.settings import Settings
+from focus_ray.model import Model, one_line
+from focus_ray.storage import documents
+from focus_ray.storage.manifest import MANIFEST
+
+PRIOR = "prior"
+DOCUMENT = "prior.json"
+SHIPPED_PRIOR = Path(__file__).resolve().parent / "pretrained_prior"
+"""The prior of the model that comes with the package."""
+# What prior.json says at its top, for whoever looks into it, and again further down.
+SUMMARY = ("rms_before_mm", "rms_after_mm", "improved_share", "by_default")
+
+
+class Pipeline(Settings):
+    """What makes systematic errors, weights apart: a prior of another pipeline says nothing about this one."""
+
+    encoder: str  # the architecture, small-16 for instance
+    camera: Camera  # its image size included
+    refine_steps: int  # 0: one forward pass
+
+    @classmethod
+    def of(cls, model: Model, refine_steps: int) -> "Pipeline":
+        """That of a model whose answers are refined by so many steps."""
+        encoder = model.settings.encoder
+        name = f"small-{encoder.width}" if encoder.kind == "small" else encoder.kind
+        return cls(encoder=name, camera=model.settings.camera, refine_steps=refine_steps)
+
+
+class Reduction(Settings):
+    """How well a mean error is known in one reading, and what subtracting it does to faces held out; in mm."""
+
+    rms_before_mm: float  # root over the vertices' mean square of the mean signed error
+    rms_after_mm: float
+    rms_prior_mm: float  # of E_MP itself
+    standard_error_mm: float  # of the prior
+    heldout_standard_error_mm: float
+    distance_before_mm: float  # mean distance of fitted and true vertices, mean over faces
+    distance_after_mm: float
+    improved_share: float  # of the faces
+    by_region: dict[str, dict[str, float]]
+
+
+class Gate(Settings):
+    """What the prior does to the model that it is meant for, on faces that are no renders of the fitted model."""
+
+    model_version: str
+    model_digest: str
+    faces: int
+    vertex_before_mm: float  # after similarity alignment, as evaluations have it
+    vertex_after_mm: float
+    gain_mm: float
+    gain_standard_error_mm: float
+    improved_share: float
+
+    @property
+    def passes(self) -> bool:
+        """Whether the gain is beyond chance: more than two of its standard errors."""
+        return self.gain_mm > 2 * self.gain_standard_error_mm
+
+
+class PriorInfo(Settings):
+    """What prior.json says."""
+
+    format: Literal[1] = 1
+    n: int
+    heldout_n: int
+    face_model: str
+    face_model_digest: str
+    pipeline: Pipeline
+    applied: Reading  # the one whose error is `error`
+    model_version: str  # of R_syn
+    model_digest: str
+    seed: int
+    laws: dict[str, Any]
+    figures: dict[Reading, Reduction]
+    faces_per_s: float | None
+    shards_computed: int
+    shards_kept: int  # of an earlier attempt
+    stopped_early: bool
+    gate: Gate | None = None
+
+    @property
+    def rms_before_mm(self) -> float:
+        return self.figures[self.applied].rms_before_mm
+
+    @property
+    def by_default(self) -> bool:
+        """Whether the prior is applied where nobody asks for it or against it."""
+        return self.gate is not None and self.gate.passes
+
+
+@dataclass(frozen=True)
+class Prior:
+    """E_MP in each of the readings, with its standard error, and where it comes from."""
+
+    errors: dict[Reading, Float[Tensor, "V 3"]]
+    standard_errors: dict[Reading, Float[Tensor, "V 3"]]
+    info: PriorInfo
+
+    @property
+    def error(self) -> Float[Tensor, "V 3"]:
+        """What is subtracted from posed faces, mm."""
+        return self.errors[self.info.applied]
+
+    @property
+    def neutral_error(self) -> Float[Tensor, "V 3"]:
+        """What is subtracted from faces at rest, mm."""
+        return self.errors["neutral_aligned" if self.info.applied.endswith("aligned") else "neutral"]
+
+    def correct(self, vertices: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 3"]:
+        """Posed faces without the systematic error: one subtraction (Eq. 11, Fig. 2b)."""
+        return corrected(vertices, self.error.to(vertices))
+
+    def fits(self, model: Model, refine_steps: int) -> bool:
+        """Whether it is about this pipeline."""
+        try:
+            self.refuse_other(model, refine_steps)
+        except ModelError:
+            return False
+        return True
+
+    def refuse_other(self, model: Model, refine_steps: int) -> None:
+        """Raises FaceModelError for a model of another face, ModelError for another pipeline."""
+        refuse_other_face(self, model.focus.face_model)
+        asked, mine = Pipeline.of(model, refine_steps), self.info.pipeline
+        if asked != mine:
+            differing = [name for name in Pipeline.model_fields if getattr(asked, name) != getattr(mine, name)]
+            what = "; ".join(f"{name} {getattr(mine, name)}, here {getattr(asked, name)}" for name in differing)
+            advice = "use --refine " + str(mine.refine_steps) if differing == ["refine_steps"] else "build one for it"
+            raise ModelError(f"the prior was measured for another pipeline ({what}); {advice}")
+
+
+def chosen(asked: str | Path | None, *, shipped_model: bool) -> Prior | None:
+    """The prior of a folder that is asked for, or none for "none". Raises CheckpointError.
+
+    Where nothing is asked, the shipped model is given the shipped prior if its gate has found that it helps.
+    """
+    if asked is None:
+        if not shipped_model or not (SHIPPED_PRIOR / MANIFEST).is_file():
+            return None
+        prior = load(SHIPPED_PRIOR)
+        return prior if prior.info.by_default else None
+    return None if str(asked) == "none" else load(Path(asked))
+
+
+def refuse_other_face(prior: Prior, face: MorphableModel) -> None:
+    """Raises FaceModelError where a prior is about other vertices or other bases."""
+    info = prior.info
+    if info.face_model_digest == face.digest:
+        return
+    vertices = len(prior.error)
+    what = (
+        f"{vertices} vertices, this one {face.n_vertices}"
+        if vertices != face.n_vertices
+        else f"the digest {info.face_model_digest[:12]}, this one {face.digest[:12]}"
+    )
+    raise FaceModelError(
+        f"the prior belongs to another face model: {info.face_model!r} has {what}; build one with `focus-ray prior`"
+    )
+
+
+def save(folder: Path, prior: Prior) -> None:
+    """Write a prior's folder, all or nothing. Raises StorageError."""
+    tensors = {"error": prior.error, "standard_error": prior.standard_errors[prior.info.applied]}
+    for reading in READINGS:
+        tensors[f"{reading}.error"] = prior.errors[reading]
+        tensors[f"{reading}.standard_error"] = prior.standard_errors[reading]
+    info = prior.info.model_dump(mode="json")
+    applied = info["figures"][prior.info.applied] | {"by_default": prior.info.by_default}
+    summary = {name: applied[name] for name in SUMMARY}
+    owned = {name: tensor.float().clone().contiguous() for name, tensor in tensors.items()}
+    documents.write(folder, PRIOR, DOCUMENT, summary | info, {PRIOR: owned})
+
+
+def load(folder: Path) -> Prior:
+    """Read a prior's folder after every file was verified. Raises CheckpointError for anything else."""
+    folder = Path(folder)
+    content, files = documents.read(folder, PRIOR, DOCUMENT)
+    content = {key: value for key, value in content.items() if key not in SUMMARY}
+    tensors = files.get(PRIOR, {})
+    try:
+        info = PriorInfo.model_validate(content)
+        errors: dict[Reading, Tensor] = {reading: tensors[f"{reading}.error"] for reading in READINGS}
+        spreads: dict[Reading, Tensor] = {reading: tensors[f"{reading}.standard_error"] for reading in READINGS}
+    except (ValidationError, KeyError) as error:
+        raise CheckpointError(f"{folder} is no prior of this version ({one_line(error)}); build it anew") from None
+    shape = errors["posed"].shape
+    for tensor in (*errors.values(), *spreads.values()):
+        if tensor.shape != shape or tensor.ndim != 2 or shape[1] != 3 or not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{folder} holds errors that are no finite [V, 3]; build it anew")
+    return Prior(errors, spreads, info)

@@ -1,0 +1,238 @@
+"""Building a misfit prior: faces in shards, a pool that measures them, the reduction, the judgement, the folder.
+
+OUT/  config.json  run.json  metrics.json  report.html  sheets/  misfit.glb  prior/  shards/ (or in the object store)
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from focus_ray import model as models
+from focus_ray import prior as priors
+from focus_ray.data.rendered import Split
+from focus_ray.errors import ConfigError, FaceModelError
+from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.misfit import READINGS, WHOLE, Misfit, Reading, regions_of, root_mean_square
+from focus_ray.focus.statistics import MergeTree
+from focus_ray.model import Model, weights_digest
+from focus_ray.prior import PRIOR, Pipeline, Prior, PriorInfo, Reduction
+from focus_ray.priors import pool as pools
+from focus_ray.priors.config import PriorConfig
+from focus_ray.priors.folder import claim
+from focus_ray.priors.gate import gate, world_faces
+from focus_ray.priors.measure import Work
+from focus_ray.priors.pool import PoolSettings, Tally
+from focus_ray.priors.report import write_pictures, write_report
+from focus_ray.priors.shards import Shards
+from focus_ray.storage import sealed_store
+from focus_ray.storage.objects import LocalStore, ObjectStore, open_store
+from focus_ray.training.cluster import ClusterSettings, connected
+from focus_ray.training.run_folder import RunFolder
+from focus_ray.training.signals import interruptible
+
+METRICS_SCHEMA = 1
+
+
+Progress = Callable[[str, int, int], object]  # what, done, in all
+
+
+@dataclass
+class Reduced:
+    """A merged state, and how it came about."""
+
+    state: Misfit
+    tally: Tally
+    seconds: float
+    stopped_early: bool = False
+
+
+@dataclass
+class Build:
+    """One build: its configuration, where its shards are kept, and how they are worked off."""
+
+    config: PriorConfig
+    model: Model
+    store: ObjectStore
+    settings: PoolSettings | None  # None: in this process, without Ray
+    asked: Callable[[], bool]
+    progress: Progress
+    started: float = field(default_factory=time.perf_counter)
+
+    def prior(self) -> tuple[Prior, dict[str, Any]]:
+        """The prior, judged on held-out faces, and what metrics.json says besides."""
+        made = self.reduced("prior", self.config.n, None)
+        correction = made.state.error.mean
+        judged = self.reduced("prior_heldout", self.config.heldout, correction)
+        computed = made.tally.computed + judged.tally.computed
+        seconds = made.seconds + judged.seconds
+        faces = min(computed * self.config.shard_size, made.state.count + judged.state.count)
+        info = PriorInfo(
+            n=made.state.count,
+            heldout_n=judged.state.count,
+            face_model=self.face.name,
+            face_model_digest=self.face.digest,
+            pipeline=Pipeline.of(self.model, self.config.refine_steps),
+            applied=self.config.reading,
+            model_version=self.model.version,
+            model_digest=weights_digest(self.model.focus),
+            seed=self.config.seed,
+            laws=self.config.data.rendered.model_dump(mode="json"),
+            figures=reductions(made.state, judged.state, regions_of(self.face)),
+            faces_per_s=faces / seconds if computed else None,
+            shards_computed=computed,
+            shards_kept=made.tally.kept + judged.tally.kept,
+            stopped_early=made.stopped_early,
+        )
+        spread = made.state.error.standard_error
+        errors: dict[Reading, torch.Tensor] = {name: correction[row].float() for row, name in enumerate(READINGS)}
+        spreads: dict[Reading, torch.Tensor] = {name: spread[row].float() for row, name in enumerate(READINGS)}
+        seconds_by_part = {"prior": made.seconds, "heldout": judged.seconds}
+        return Prior(errors, spreads, info), {"seconds": seconds_by_part}
+
+    @property
+    def face(self) -> MorphableModel:
+        return self.model.focus.face_model
+
+    def reduced(self, split: Split, n: int, correction: torch.Tensor | None) -> Reduced:
+        """The state of the first `n` faces of a split, or of fewer where they are enough."""
+        config = self.config
+        work = Work(self.model, config.data.rendered, config.seed, split, config.refine_steps, correction)
+        shards = Shards(self.store, work.digest, n, config.shard_size)
+        tree: MergeTree[Misfit] = MergeTree()
+        tally, began = Tally(), time.perf_counter()
+        name = "faces" if correction is None else "held-out faces"
+
+        def progress(done: int, total: int) -> object:
+            return self.progress(name, done, total)
+
+        for branch in self.branches(work, shards, tally, progress):
+            tree.add(branch)
+            state = tree.total()
+            if correction is None and state.count < n and self.is_enough(state):
+                return Reduced(state, tally, time.perf_counter() - began, stopped_early=True)
+        return Reduced(tree.total(), tally, time.perf_counter() - began)
+
+    def branches(
+        self, work: Work, shards: Shards, tally: Tally, progress: Callable[[int, int], object]
+    ) -> Iterator[Misfit]:
+        """The merged states of all branches in order."""
+        if self.settings is None:
+            return pools.here(work, shards, tally, self.asked, progress)
+        return pools.Pool(work, shards, self.settings).branches(tally, self.asked, progress)
+
+    def is_enough(self, state: Misfit) -> bool:
+        """Whether the mean is known as well as is asked for."""
+        if self.config.target_mm is None:
+            return False
+        standard_error = state.error.standard_error[READINGS.index(self.config.reading)]
+        return float(root_mean_square(standard_error)) <= self.config.target_mm
+
+
+def reductions(made: Misfit, judged: Misfit, regions: dict[str, torch.Tensor]) -> dict[Reading, Reduction]:
+    """What the prior of `made` does to the faces of `judged`, whose errors it was subtracted from."""
+    after = judged.error.mean
+    before = after + made.error.mean
+    found: dict[Reading, Reduction] = {}
+    for row, reading in enumerate(READINGS):
+        by_region = {
+            name: {
+                "rms_before_mm": float(root_mean_square(before[row, vertices])),
+                "rms_after_mm": float(root_mean_square(after[row, vertices])),
+                "distance_before_mm": float(judged.distance.mean[row, column, 0]),
+                "distance_after_mm": float(judged.distance.mean[row, column, 1]),
+                "improved_share": float(judged.improved.mean[row, column]),
+            }
+            for column, (name, vertices) in enumerate(regions.items())
+        }
+        found[reading] = Reduction(
+            rms_prior_mm=float(root_mean_square(made.error.mean[row])),
+            standard_error_mm=float(root_mean_square(made.error.standard_error[row])),
+            heldout_standard_error_mm=float(root_mean_square(judged.error.standard_error[row])),
+            by_region=by_region,
+            **by_region[WHOLE],
+        )
+    return found
+
+
+def build(
+    config: PriorConfig,
+    out: Path,
+    settings: PoolSettings | None,
+    *,
+    storage: str | None = None,
+    experiment: str = "focus",
+    progress: Progress = lambda *_: None,
+    note: Callable[[str], object] = lambda _: None,
+) -> PriorInfo:
+    """Build a prior into the folder `out`, or go on there: the same configuration finds what it has finished.
+
+    settings: how Ray's tasks work it off; None: this process does. storage: where shards and the prior are kept; None:
+    `out`. Raises ConfigError, CheckpointError, FaceModelError, StorageError, ClusterError; Interrupted where somebody
+    asked to stop.
+    """
+    model = models.load_from(config.model)
+    meant_for = None if config.applied_to is None else models.load_from(config.applied_to)
+    if meant_for is not None:
+        refuse_other_pipeline(model, meant_for, config.refine_steps)
+    with interruptible() as asked, claim(out, config, storage, experiment) as folder:
+        store = LocalStore(out) if storage is None else open_store(storage).at(folder.info().name)
+        if storage is not None:
+            store.check()
+        with cluster_for(settings):
+            made = Build(config, model, store, settings, asked, progress)
+            prior, metrics = made.prior()
+        if meant_for is not None:
+            prior = gated(prior, config, meant_for, progress)
+        keep(prior, folder, store)
+        write_pictures(folder.path, prior, model.focus.face_model)
+        folder.write_json("metrics.json", {"schema": METRICS_SCHEMA, **metrics, "prior": figures(prior.info)})
+        write_report(folder.path, prior.info)
+    return prior.info
+
+
+@contextmanager
+def cluster_for(settings: PoolSettings | None) -> Iterator[None]:
+    """Ray, if there are to be tasks."""
+    if settings is None:
+        yield
+        return
+    with connected(ClusterSettings(workers=settings.tasks, gpu=settings.gpu_share > 0, cpus_per_worker=1)):
+        yield
+
+
+def refuse_other_pipeline(model: Model, meant_for: Model, refine_steps: int) -> None:
+    """Raises where the errors of R_syn are not those of the model that the prior is meant for."""
+    one, other = Pipeline.of(model, refine_steps), Pipeline.of(meant_for, refine_steps)
+    if one != other:
+        raise ConfigError(f"R_syn is of another pipeline ({one}) than the model it is for ({other}); train one like it")
+    mine, theirs = model.focus.face_model, meant_for.focus.face_model
+    if mine.digest != theirs.digest:
+        raise FaceModelError(
+            f"R_syn fits face model {mine.digest[:12]}, the model it is for {theirs.digest[:12]}; train one like it"
+        )
+
+
+def gated(prior: Prior, config: PriorConfig, meant_for: Model, progress: Progress) -> Prior:
+    """The prior with the gate's word on it."""
+    laws = config.gate
+    faces = world_faces(meant_for.focus.face_model, laws.world, laws.world_modes, meant_for.image_size)
+    verdict = gate(prior, meant_for, faces, laws.faces, lambda done, total: progress("gate", done, total))
+    return Prior(prior.errors, prior.standard_errors, prior.info.model_copy(update={"gate": verdict}))
+
+
+def keep(prior: Prior, folder: RunFolder, store: ObjectStore) -> None:
+    """The prior's folder, beside the report and in the store."""
+    priors.save(folder.path / PRIOR, prior)
+    if not isinstance(store, LocalStore):
+        sealed_store.upload(store, folder.path / PRIOR, PRIOR)
+
+
+def figures(info: PriorInfo) -> dict[str, Any]:
+    """What prior.json says in numbers."""
+    tree = info.model_dump(mode="json", exclude={"format", "laws", "pipeline", "seed", "face_model_digest"})
+    return tree | {"by_default": info.by_default}

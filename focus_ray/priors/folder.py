@@ -1,0 +1,59 @@
+"""The folder of a build: a run folder of another kind, gone on with by the same command."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from focus_ray.errors import ConfigError, StorageError
+from focus_ray.focus.settings import Settings
+from focus_ray.training.run_folder import LOCK, RunFolder, RunInfo
+
+
+@contextmanager
+def claim(out: Path, config: Settings, storage: str | None, experiment: str) -> Iterator[RunFolder]:
+    """Make the folder of a build, or take the one of the same build; nobody else works there meanwhile.
+
+    Raises ConfigError where something else lies there, StorageError where the disk refuses.
+    """
+    folder = RunFolder(out)
+    wanted = config.model_dump(mode="json")
+    if out.is_file():
+        raise ConfigError(f"{out} is a file; choose a folder for --out")
+    found = _json(folder.config)
+    if found is None and out.is_dir() and any(file.name != LOCK for file in out.iterdir()):
+        raise ConfigError(f"{out} holds other things than a prior; choose another --out")
+    if found is not None and found != wanted:
+        differing = ", ".join(sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key)))
+        raise ConfigError(f"{out} holds another build ({differing} differ); give its own options, or another --out")
+    try:
+        folder.sheets.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
+    folder.lock()
+    try:
+        if found is None:
+            info = RunInfo(name=out.resolve().name, storage=storage, experiment=experiment)
+            folder.write_json(folder.info_file.name, info.model_dump())
+            folder.write_json(folder.config.name, wanted)
+        elif folder.info().storage != storage:
+            place = folder.info().storage
+            raise ConfigError(
+                f"the build in {out} keeps its shards in {place or 'its own folder'}; give the same place"
+            )
+        yield folder
+    finally:
+        folder.close()
+
+
+def _json(path: Path) -> dict[str, object] | None:
+    """A JSON object; None where there is no file. Raises ConfigError where it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} is damaged; choose another --out")
+    return content

@@ -1,0 +1,62 @@
+"""The gate: whether the prior helps the model that it is meant for, on faces that are no renders of the fitted one."""
+
+from collections.abc import Callable
+
+import torch
+
+from focus_ray.data.sample import Faces
+from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
+from focus_ray.errors import ConfigError
+from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.face.parameters import split
+from focus_ray.focus.face.parametric import parametric_face
+from focus_ray.focus.metrics import vertex_distance
+from focus_ray.focus.predictor import Predictor
+from focus_ray.focus.statistics import Moments, merge_tree
+from focus_ray.model import Model, weights_digest
+from focus_ray.prior import Gate, Prior
+from focus_ray.priors.measure import fit
+
+BATCH = 50
+NAME = "parametric-"  # of the faces that a synthetic world is there for
+
+
+def world_faces(face: MorphableModel, laws: SyntheticConfig, modes: tuple[int, int, int], image_size: int) -> Faces:
+    """Faces of the synthetic world around a fitted parametric face; training never sees them.
+
+    Raises ConfigError for another face model: there is no such world.
+    """
+    resolution = face.name.removeprefix(NAME)
+    if resolution not in ("small", "full", "fine") or not face.name.startswith(NAME):
+        raise ConfigError(f"there is no synthetic world around {face.name!r}; leave --for away, or gate on a folder")
+    world = parametric_face(resolution, *modes)
+    return SyntheticFaces(world, laws.model_copy(update={"image_size": image_size}), "validation")
+
+
+def gate(
+    prior: Prior, model: Model, faces: Faces, count: int, progress: Callable[[int, int], object] = lambda *_: None
+) -> Gate:
+    """Compare a model with and without the prior on `count` faces, two at least."""
+    focus, steps = model.focus, prior.info.pipeline.refine_steps
+    predictor = Predictor(focus, model.refine).eval()
+    parts = []
+    for start in range(0, count, BATCH):
+        batch = faces.batch(range(start, min(start + BATCH, count)))
+        assert batch.vertices is not None
+        fitted = focus.face_model.vertices(split(fit(predictor, batch, steps)).shape)
+        before, after = (vertex_distance(one, batch.vertices) for one in (fitted, prior.correct(fitted)))
+        figures = [before, after, before - after, (after < before).double()]
+        parts.append(Moments.of(torch.stack(figures, dim=1)))
+        progress(start + len(batch), count)
+    total = merge_tree(parts)
+    before, after, gain, improved = total.mean.tolist()
+    return Gate(
+        model_version=model.version,
+        model_digest=weights_digest(focus),
+        faces=total.count,
+        vertex_before_mm=before,
+        vertex_after_mm=after,
+        gain_mm=gain,
+        gain_standard_error_mm=float(total.standard_error[2]),
+        improved_share=improved,
+    )

@@ -1,0 +1,86 @@
+"""What one task does: render the faces of a shard, fit them with R_syn, and reduce their errors to a state."""
+
+import copy
+import hashlib
+import json
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from focus_ray.data.rendered import RenderedConfig, RenderedFaces, Split
+from focus_ray.data.sample import Batch
+from focus_ray.focus.misfit import Misfit, misfits, regions_of
+from focus_ray.focus.predictor import Predictor
+from focus_ray.model import Model, weights_digest
+
+# Faces at a time. Shards are made of whole batches wherever their size allows: a face then has the same neighbours, and
+# with them the same bits, whatever the size of its shard.
+BATCH = 50
+FORMAT = 1  # of what is computed: a change makes other states
+
+
+@dataclass(frozen=True)
+class Work:
+    """Everything that decides what a shard's state is, but its faces' numbers."""
+
+    model: Model
+    laws: RenderedConfig
+    seed: int
+    split: Split
+    refine_steps: int = 0
+    correction: Float[Tensor, "R V 3"] | None = None
+
+    @property
+    def digest(self) -> str:
+        """The first 16 hex digits of a sha256 over all of it."""
+        hasher = hashlib.sha256()
+        face = self.model.focus.face_model.digest
+        described = [FORMAT, BATCH, self.seed, self.split, self.refine_steps, face, weights_digest(self.model.focus)]
+        settings = [part.model_dump(mode="json") for part in (self.laws, self.model.settings, self.model.refine)]
+        hasher.update(json.dumps([described, settings], sort_keys=True).encode())
+        if self.correction is not None:
+            hasher.update(self.correction.double().numpy().tobytes())
+        return hasher.hexdigest()[:16]
+
+
+class Measurer:
+    """Work, ready to be done on a device."""
+
+    def __init__(self, work: Work, device: torch.device | str = "cpu"):
+        focus = work.model.focus.to(device)
+        self.work = work
+        self.device = device
+        self.predictor = Predictor(focus, work.model.refine).eval()
+        self.face = focus.face_model
+        self.regions = regions_of(self.face)
+        # Faces are made on the CPU, in the same bits for every device.
+        face = self.face if str(device) == "cpu" else copy.deepcopy(self.face).cpu()
+        self.faces = RenderedFaces(face, work.model.settings.camera, work.laws, work.seed, work.split)
+
+    def shard(self, numbers: range) -> Misfit:
+        """The errors of the faces with these numbers, at least one, as a state."""
+        state = None
+        for start in range(numbers.start, numbers.stop, BATCH):
+            part = self.batch(range(start, min(start + BATCH, numbers.stop)))
+            state = part if state is None else state.merge(part)
+        if state is None:
+            raise ValueError("a shard holds a face at least")
+        return state
+
+    def batch(self, numbers: range) -> Misfit:
+        """The same, of a few faces."""
+        batch = self.faces.batch(numbers)
+        assert batch.theta is not None
+        fitted = fit(self.predictor, batch.to(self.device), self.work.refine_steps).cpu()
+        errors = misfits(self.faces.face, fitted, batch.theta)
+        return Misfit.of(errors, self.regions, self.work.correction)
+
+
+def fit(predictor: Predictor, batch: Batch, refine_steps: int) -> Float[Tensor, "B 257"]:
+    """What the pipeline says of some faces: a single pass of the encoder, refined by so many steps."""
+    if refine_steps == 0:
+        with torch.no_grad():
+            return predictor.focus.encoder(batch.images)
+    return predictor(batch.images, batch.landmarks, refine_steps).theta.detach()

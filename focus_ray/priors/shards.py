@@ -1,0 +1,94 @@
+"""Finished shards in the object store: what an interrupted run need not compute again."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import safetensors.torch
+import torch
+
+from focus_ray.errors import CheckpointError, NoSuchObject
+from focus_ray.focus.misfit import Misfit
+from focus_ray.focus.statistics import Moments
+from focus_ray.storage.documents import tensors_of
+from focus_ray.storage.objects import ObjectStore
+
+logger = logging.getLogger(__name__)
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+@dataclass(frozen=True)
+class Shards:
+    """N faces in shards of a fixed size, the last one smaller; and where the states of finished shards are kept."""
+
+    store: ObjectStore
+    digest: str  # of the work
+    n: int
+    size: int
+
+    def __len__(self) -> int:
+        return (self.n + self.size - 1) // self.size
+
+    def faces(self, number: int) -> range:
+        """The numbers of a shard's faces."""
+        return range(number * self.size, min((number + 1) * self.size, self.n))
+
+    def branches(self, size: int) -> Iterator[range]:
+        """The numbers of all shards in order, `size` neighbours at a time."""
+        for start in range(0, len(self), size):
+            yield range(start, min(start + size, len(self)))
+
+    def key(self, number: int) -> str:
+        """Where a shard lies. The last one of another N has other faces, and another key."""
+        faces = self.faces(number)
+        return f"shards/{self.digest}/{faces.start:010d}-{faces.stop:010d}"
+
+    def load(self, number: int) -> Misfit | None:
+        """The state of a finished shard, or None. One that is damaged counts as not there. Raises StorageError."""
+        key = self.key(number)
+        try:
+            content = self.store.read(key)
+        except NoSuchObject:
+            return None
+        try:
+            state = decode(content, f"{self.store}/{key}")
+            if state.count != len(self.faces(number)):
+                raise CheckpointError(f"{self.store}/{key} is about {state.count} faces")
+        except CheckpointError as error:
+            logger.warning("%s; it is computed again", error)
+            return None
+        return state
+
+    def save(self, number: int, state: Misfit) -> None:
+        """Keep the state of a finished shard. Raises StorageError."""
+        self.store.write(self.key(number), encode(state))
+
+
+def encode(state: Misfit) -> bytes:
+    """A state as a sha256 and the safetensors file that it is about."""
+    tensors = {}
+    for name, moments in vars(state).items():
+        tensors[f"{name}.mean"], tensors[f"{name}.deviations"] = moments.mean, moments.deviations
+    tensors["count"] = torch.tensor(state.count)
+    content = safetensors.torch.save(tensors)
+    return hashlib.sha256(content).digest() + content
+
+
+def decode(content: bytes, name: str) -> Misfit:
+    """The inverse of `encode`. Raises CheckpointError, with the name, for what is damaged."""
+    digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != digest:
+        raise CheckpointError(f"{name} is damaged")
+    tensors = tensors_of(content, name)
+    try:
+        count = int(tensors.pop("count"))
+        return Misfit(
+            **{
+                part: Moments(count, tensors[f"{part}.mean"], tensors[f"{part}.deviations"])
+                for part in ("error", "distance", "improved")
+            }
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{name} is no state of this version ({error})") from None

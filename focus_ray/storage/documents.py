@@ -1,0 +1,74 @@
+"""Sealed folders of one JSON document and tensors as safetensors: what checkpoints, models and priors are made of."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from focus_ray.errors import CheckpointError
+from focus_ray.storage.manifest import read_sealed, write_sealed
+
+SUFFIX = ".safetensors"
+# A tensor's entry in a header takes about 100 bytes. A header beyond this is an attack or a mistake.
+MAX_HEADER_BYTES = 8 << 20
+# Optimiser and random states are tensors: what remains as JSON is small.
+MAX_DOCUMENT_BYTES = 64 << 20
+
+Tensors = Mapping[str, dict[str, Tensor]]
+
+
+def write(folder: Path, kind: str, document: str, content: Mapping[str, Any], tensors: Tensors) -> None:
+    """Write the document, plain JSON, and a file of tensors for each name that has some, all or nothing.
+
+    Tensors own their memory and share none (see storage.tree). Raises StorageError.
+    """
+    write_sealed(folder, kind, _files(document, content, tensors))
+
+
+def read(folder: Path, kind: str, document: str) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+    """The document and the tensors by file, on the CPU, after every file was verified. Raises CheckpointError."""
+    folder = Path(folder)
+    content = read_sealed(folder, kind)
+    if document not in content:
+        raise CheckpointError(f"{folder} has no {document}; use another copy")
+    skeleton = _parse(folder / document, content.pop(document))
+    tensors = {}
+    for name, data in content.items():
+        if not name.endswith(SUFFIX):
+            raise CheckpointError(f"{folder / name} is not a file of a {kind}; use another copy")
+        tensors[name.removesuffix(SUFFIX)] = tensors_of(data, str(folder / name))
+    return skeleton, tensors
+
+
+def tensors_of(data: bytes, name: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. Raises CheckpointError, with its name, for anything else."""
+    if int.from_bytes(data[:8], "little") > MAX_HEADER_BYTES:
+        raise CheckpointError(f"{name} has a header beyond {MAX_HEADER_BYTES} bytes; it is refused unread")
+    try:
+        return safetensors.torch.load(data)
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{name} is not a valid safetensors file ({error}); use another copy") from None
+
+
+def _files(document: str, content: Mapping[str, Any], tensors: Tensors) -> Iterator[tuple[str, bytes]]:
+    """The files of a folder, one at a time in memory."""
+    for key, named in tensors.items():
+        if named:
+            yield key + SUFFIX, safetensors.torch.save(named)
+    yield document, json.dumps(content, allow_nan=False).encode()
+
+
+def _parse(path: Path, data: bytes) -> dict[str, Any]:
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise CheckpointError(f"{path} is larger than {MAX_DOCUMENT_BYTES} bytes; use another copy")
+    try:
+        skeleton = json.loads(data)
+    except (ValueError, RecursionError):
+        skeleton = None
+    if not isinstance(skeleton, dict):
+        raise CheckpointError(f"{path} is not a JSON object; use another copy")
+    return skeleton

@@ -1,0 +1,83 @@
+"""The misfit prior on the face, as in the paper's Fig. 4: along x, y, z from two views, its length, its confidence."""
+
+import io
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+import torch
+from jaxtyping import Float
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from focus_ray.focus.face.camera import Camera
+from focus_ray.focus.face.mesh_file import Mesh, glb
+from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.face.parameters import CHANNELS, SH_BANDS
+from focus_ray.focus.render.renderer import Renderer
+
+PIXELS = 320  # a side of one view
+VIEWS = {"frontal": (0.0, 0.0, 0.0), "from the side": (0.0, 0.9, 0.0)}  # rad: pitch, yaw, roll
+SIGNED, LENGTH, TRUST = "RdBu_r", "viridis", "magma"
+MOST_CONFIDENT = 10.0  # standard errors, beyond which a colour says no more
+TAIL = 0.995  # of the vertices lie within the range of the colours
+DPI = 100
+AMBIENT, FRONTAL = 2.9, -0.55  # of a light that shows the form and leaves the colours readable
+
+
+def misfit_sheet(
+    face: MorphableModel, error: Float[Tensor, "V 3"], standard_error: Float[Tensor, "V 3"], title: str
+) -> bytes:
+    """A PNG, a row for each view: x, y, z in mm on one scale, the length in mm, length over standard error."""
+    length = error.norm(dim=1)
+    trust = length / standard_error.norm(dim=1).clamp_min(torch.finfo(error.dtype).tiny)
+    reach = max(float(error.abs().quantile(TAIL)), 1e-6)
+    columns = [(f"{axis} [mm]", error[:, i], SIGNED, Normalize(-reach, reach)) for i, axis in enumerate("xyz")]
+    columns += [
+        ("length [mm]", length, LENGTH, Normalize(0, max(float(length.quantile(TAIL)), 1e-6))),
+        ("length / standard error", trust, TRUST, Normalize(0, MOST_CONFIDENT)),
+    ]
+    figure = Figure(figsize=(3.0 * len(columns), 3.0 * len(VIEWS) + 1.1), dpi=DPI, layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    axes = np.atleast_2d(figure.subplots(len(VIEWS), len(columns)))
+    for column, (name, values, colours, scale) in enumerate(columns):
+        mapping = ScalarMappable(scale, colours)
+        pictures = views(face, torch.from_numpy(mapping.to_rgba(values.numpy())[:, :3]).float())
+        for row, (view, picture) in enumerate(zip(VIEWS, pictures, strict=True)):
+            cell = axes[row, column]
+            cell.imshow(picture)
+            cell.set_axis_off()
+            cell.set_title(name if row == 0 else "", fontsize=10)
+            if column == 0:
+                cell.text(-0.03, 0.5, view, rotation=90, va="center", ha="right", transform=cell.transAxes)
+        figure.colorbar(mapping, ax=list(axes[:, column]), location="bottom", shrink=0.85, pad=0.02)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", facecolor="white")
+    return buffer.getvalue()
+
+
+@torch.no_grad()
+def views(face: MorphableModel, colours: Float[Tensor, "V 3"]) -> Sequence[Float[np.ndarray, "H W 3"]]:
+    """The mean face in these colours on white, one picture for each of the views."""
+    count = len(VIEWS)
+    light = torch.zeros(count, CHANNELS, SH_BANDS)
+    light[..., 0], light[..., 2] = AMBIENT, FRONTAL
+    rendering = Renderer(face, Camera(image_size=PIXELS)).render(
+        face.mean.expand(count, -1, -1),
+        colours.expand(count, -1, -1),
+        light.flatten(1),
+        torch.tensor(list(VIEWS.values())),
+        torch.zeros(count, 3),
+    )
+    pictures = torch.where(rendering.mask > 0, rendering.image, 1.0).clamp(0, 1)
+    return [picture.permute(1, 2, 0).numpy() for picture in pictures]
+
+
+def misfit_mesh(face: MorphableModel, error: Float[Tensor, "V 3"]) -> bytes:
+    """A GLB of the mean face, coloured by the length of the error: dark is none, bright the most."""
+    length = error.norm(dim=1)
+    shares = (length / length.max().clamp_min(1e-9)).numpy()
+    colours = matplotlib.colormaps[LENGTH](shares)[:, :3]
+    return glb(Mesh(face.mean.numpy(), colours.astype(np.float32), face.faces.numpy()))

@@ -1,0 +1,154 @@
+"""A prior as a thing to keep: what is written comes back, and it is used where it belongs and nowhere else."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from focus_ray import prior as priors
+from focus_ray.errors import CheckpointError, FaceModelError, ModelError
+from focus_ray.focus.misfit import READINGS
+from focus_ray.model import Model
+from focus_ray.prior import Gate, Pipeline, Prior, PriorInfo, Reduction, chosen, load, save
+from tests.priors.conftest import stand_in
+
+REDUCTION = Reduction(
+    rms_before_mm=1.0,
+    rms_after_mm=0.05,
+    rms_prior_mm=1.0,
+    standard_error_mm=0.02,
+    heldout_standard_error_mm=0.02,
+    distance_before_mm=3.0,
+    distance_after_mm=2.9,
+    improved_share=0.7,
+    by_region={},
+)
+
+
+def gate(gain: float) -> Gate:
+    return Gate(
+        model_version="r",
+        model_digest="0" * 64,
+        faces=100,
+        vertex_before_mm=3.0,
+        vertex_after_mm=3.0 - gain,
+        gain_mm=gain,
+        gain_standard_error_mm=0.01,
+        improved_share=0.6,
+    )
+
+
+def prior_of(model: Model, refine_steps: int = 0, **changes) -> Prior:
+    """E_MP = 1 mm along x, everywhere."""
+    face = model.focus.face_model
+    info = PriorInfo(
+        n=1000,
+        heldout_n=500,
+        face_model=face.name,
+        face_model_digest=face.digest,
+        pipeline=Pipeline.of(model, refine_steps),
+        applied="posed",
+        model_version=model.version,
+        model_digest="0" * 64,
+        seed=0,
+        laws={},
+        figures=dict.fromkeys(READINGS, REDUCTION),
+        faces_per_s=100.0,
+        shards_computed=3,
+        shards_kept=0,
+        stopped_early=False,
+    ).model_copy(update=changes)
+    error = torch.tensor([1.0, 0.0, 0.0]).expand(face.n_vertices, 3)
+    return Prior(dict.fromkeys(READINGS, error), dict.fromkeys(READINGS, error / 10), info)
+
+
+@pytest.fixture(scope="module")
+def model(small_face) -> Model:
+    return stand_in(small_face)
+
+
+def test_what_is_written_comes_back(model, tmp_path):
+    prior = prior_of(model, gate=gate(0.5))
+    save(tmp_path / "prior", prior)
+    again = load(tmp_path / "prior")
+    assert again.info == prior.info
+    for reading in READINGS:
+        assert torch.equal(again.errors[reading], prior.errors[reading])
+        assert torch.equal(again.standard_errors[reading], prior.standard_errors[reading])
+    document = json.loads((tmp_path / "prior" / "prior.json").read_text())
+    assert (document["rms_before_mm"], document["rms_after_mm"], document["improved_share"]) == (1.0, 0.05, 0.7)
+    assert {path.name for path in (tmp_path / "prior").iterdir()} == {
+        "prior.json",
+        "prior.safetensors",
+        "manifest.json",
+    }
+
+
+def test_the_correction_is_one_subtraction(model):
+    vertices = torch.randn(2, model.focus.face_model.n_vertices, 3)
+    corrected = prior_of(model).correct(vertices)
+    torch.testing.assert_close(corrected[..., 0], vertices[..., 0] - 1)
+    assert torch.equal(corrected[..., 1:], vertices[..., 1:])
+
+
+@pytest.mark.parametrize("name", ["prior.json", "prior.safetensors", "manifest.json"])
+def test_a_damaged_prior_is_refused(model, tmp_path, name):
+    save(tmp_path / "prior", prior_of(model))
+    path = tmp_path / "prior" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(CheckpointError):
+        load(tmp_path / "prior")
+
+
+def test_a_prior_that_is_none_is_refused(tmp_path, model):
+    with pytest.raises(CheckpointError, match="no prior at"):
+        load(tmp_path / "absent")
+    bad = prior_of(model)
+    bad.errors["neutral"] = torch.full_like(bad.error, float("nan"))
+    save(tmp_path / "prior", bad)
+    with pytest.raises(CheckpointError, match="no finite"):
+        load(tmp_path / "prior")
+
+
+def test_another_face_or_pipeline_is_refused(model, toy_model):
+    prior = prior_of(model)
+    prior.refuse_other(model, 0)
+    with pytest.raises(ModelError, match=r"refine_steps 0, here 50.*use --refine 0"):
+        prior.refuse_other(model, 50)
+    larger = model.settings.camera.model_copy(update={"image_size": 64})
+    other = Model(model.focus, model.settings.model_copy(update={"camera": larger}), model.refine, "other")
+    with pytest.raises(ModelError, match="another pipeline"):
+        prior.refuse_other(other, 0)
+    assert prior.fits(model, 0)
+    assert not prior.fits(other, 0)
+    with pytest.raises(FaceModelError, match=f"vertices, this one {toy_model.n_vertices}"):
+        priors.refuse_other_face(prior, toy_model)
+    fewer = model.focus.face_model.truncated(80, 63, 80)
+    with pytest.raises(FaceModelError, match="the digest"):
+        priors.refuse_other_face(prior, fewer)
+
+
+@pytest.mark.parametrize(("gain", "used"), [(0.5, True), (0.015, False), (-0.5, False)])
+def test_the_gate_decides_what_happens_by_default(model, tmp_path, monkeypatch, gain, used):
+    monkeypatch.setattr(priors, "SHIPPED_PRIOR", tmp_path / "shipped")
+    assert chosen(None, shipped_model=True) is None  # none is shipped
+    save(tmp_path / "shipped", prior_of(model, gate=gate(gain)))
+    assert (chosen(None, shipped_model=True) is not None) is used
+    assert chosen(None, shipped_model=False) is None
+    assert chosen("none", shipped_model=True) is None
+    assert chosen(tmp_path / "shipped", shipped_model=False) is not None
+
+
+def test_without_a_gate_nothing_is_applied_by_default(model):
+    assert not prior_of(model).info.by_default
+
+
+def test_a_folder_of_a_model_is_no_prior(model, tmp_path: Path):
+    from focus_ray import model as models
+
+    models.save(tmp_path / "model", model)
+    with pytest.raises(CheckpointError, match="not a prior"):
+        load(tmp_path / "model")
