@@ -6,7 +6,7 @@ OUT/  config.json  run.json  metrics.json  report.html  sheets/  misfit.glb  pri
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,6 @@ from focus_ray.training.signals import interruptible
 
 METRICS_SCHEMA = 1
 
-
 Progress = Callable[[str, int, int], object]  # what, done, in all
 
 
@@ -61,7 +60,6 @@ class Build:
     settings: PoolSettings | None  # None: in this process, without Ray
     asked: Callable[[], bool]
     progress: Progress
-    started: float = field(default_factory=time.perf_counter)
 
     def prior(self) -> tuple[Prior, dict[str, Any]]:
         """The prior, judged on held-out faces, and what metrics.json says besides."""
@@ -70,7 +68,7 @@ class Build:
         judged = self.reduced("prior_heldout", self.config.heldout, correction)
         computed = made.tally.computed + judged.tally.computed
         seconds = made.seconds + judged.seconds
-        faces = min(computed * self.config.shard_size, made.state.count + judged.state.count)
+        faces = made.tally.faces + judged.tally.faces
         info = PriorInfo(
             n=made.state.count,
             heldout_n=judged.state.count,

@@ -40,10 +40,17 @@ class PoolSettings:
 
 @dataclass
 class Tally:
-    """How many shards were computed, and how many were there already."""
+    """How many shards were computed, with how many faces, and how many were there already."""
 
     computed: int = 0
+    faces: int = 0
     kept: int = 0
+
+    def add(self, faces: int, computed: bool) -> None:
+        """One more shard, of so many faces."""
+        self.computed += computed
+        self.faces += faces if computed else 0
+        self.kept += not computed
 
 
 Progress = Callable[[int, int], object]  # faces done, faces in all
@@ -69,7 +76,7 @@ def here(work: Work, shards: Shards, tally: Tally, asked: Callable[[], bool], pr
             if asked():
                 raise interrupted(shards)
             state, computed = done(measurer, shards, number)
-            tally.computed, tally.kept = tally.computed + computed, tally.kept + (not computed)
+            tally.add(len(shards.faces(number)), computed)
             progress(shards.faces(number).stop, shards.n)
             states.append(state)
         yield merge_tree(states)
@@ -126,9 +133,9 @@ class Pool:
             raise interrupted(self._shards)
         ended, self._running = ray.wait(self._running, timeout=SECONDS_BETWEEN_LOOKS)
         for number, computed in ray.get(ended):
-            self._tally.computed += computed
-            self._tally.kept += not computed
-            self._faces += len(self._shards.faces(number))
+            faces = len(self._shards.faces(number))
+            self._tally.add(faces, computed)
+            self._faces += faces
             self._progress(self._faces, self._shards.n)
 
 
