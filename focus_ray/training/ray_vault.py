@@ -6,8 +6,6 @@ then another driver, another version of Ray or another number of workers finds t
 
 import logging
 import tempfile
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +20,12 @@ from focus_ray.focus.replicas import Replicas
 from focus_ray.storage import checkpoint, sealed_store
 from focus_ray.storage.checkpoint import MODEL, Checkpoints, Stored, folder_name
 from focus_ray.storage.objects import ObjectStore
+from focus_ray.training.backlog import Backlog
 from focus_ray.training.uploader import Uploader
 from focus_ray.training.watcher import Watcher
 
 CHECKPOINTS = "checkpoints"
-# Checkpoints on their way at a time. When the store is ill for longer, later ones are left out: memory is finite.
+# Checkpoints on their way at a time. When the store is ill for longer, older ones give way: memory is finite.
 MOST_ON_THEIR_WAY = 4
 # Then something is wrong that waiting does not cure.
 MOST_LOST_IN_A_ROW = 3
@@ -55,11 +54,8 @@ class RayVault:
         self._filesystem, self._root = store.filesystem()
         self._uploader = uploader
         self.whole = 0
-        # One after the other, in order. Ray's own thread is not that quick: it begins with the next checkpoint when the
-        # controller has asked for the one before, every half second or so.
-        self._writer = ThreadPoolExecutor(1, "checkpoints")
-        self._changed = threading.Condition()
-        self._on_their_way = 0
+        # Not on Ray's thread: that begins with the next checkpoint when the controller has asked for the one before.
+        self._backlog = Backlog(self._upload, MOST_ON_THEIR_WAY, watcher.note)
         self._lost_in_a_row = 0
 
     def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
@@ -71,12 +67,6 @@ class RayVault:
             raise StorageError(
                 f"{MOST_LOST_IN_A_ROW} checkpoints in a row could not be written to {self.store}; mend it and resume"
             )
-        full = self.replicas.leads and not last and self._on_their_way >= MOST_ON_THEIR_WAY
-        if self.replicas.any(full, self.device):
-            message = f"checkpoint of step {step} is left out: {MOST_ON_THEIR_WAY} are still on their way"
-            logger.warning(message)
-            self.watcher.note(message)
-            return
         self._report(step, copied(tree) if self.replicas.leads else None, best)
         if last:
             self.wait()
@@ -88,9 +78,7 @@ class RayVault:
             ray.train.report(metrics, checkpoint_upload_mode=CheckpointUploadMode.ASYNC)
             return
         place = Checkpoint(f"{self._root}/{CHECKPOINTS}/{folder_name(step)}", self._filesystem)
-        with self._changed:
-            self._on_their_way += 1
-        uploaded = self._writer.submit(self._upload, step, tree, best)
+        uploaded = self._backlog.add(step, tree, best=best)
 
         def upload(checkpoint: Checkpoint, _: str) -> Checkpoint:
             uploaded.result()
@@ -118,10 +106,6 @@ class RayVault:
             self.whole = max(self.whole, step)
             logger.info("checkpoint of step %d is whole", step)
             self.watcher.saved(step)
-        finally:
-            with self._changed:
-                self._on_their_way -= 1
-                self._changed.notify_all()
 
     def _write(self, step: int, tree: dict[str, Any], best: bool) -> None:
         if self._uploader is None:
@@ -134,8 +118,7 @@ class RayVault:
 
     def wait(self) -> None:
         """Until nothing is on its way."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._on_their_way == 0)
+        self._backlog.wait()
 
     def latest(self) -> Stored | None:
         """The newest valid checkpoint, of the same step for all replicas: the leader looks, the others follow."""

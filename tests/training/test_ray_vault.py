@@ -1,6 +1,5 @@
 """Checkpoints under Ray Train: in the background, reported when they are whole; a store that is ill costs no run."""
 
-import logging
 import threading
 
 import pytest
@@ -128,33 +127,19 @@ def test_a_follower_reports_and_writes_nothing(remote, listener, reports):
     assert listener.heard == []
 
 
-def test_no_more_than_so_many_are_on_their_way(vault, remote, listener, reports, caplog):
+def test_no_more_than_so_many_are_on_their_way_and_the_newest_are_kept(vault, remote, listener, reports):
     remote.open.clear()
     steps = range(1, MOST_ON_THEIR_WAY + 3)
-    with caplog.at_level(logging.WARNING):
-        for step in steps:
-            vault.save(step, tree(step), best=False, last=False)
-    left_out = [f"checkpoint of step {step} is left out: {MOST_ON_THEIR_WAY} are still on their way" for step in steps]
-    assert listener.of("note") == left_out[-2:]
-    assert [record.getMessage() for record in caplog.records] == left_out[-2:]
-    assert len(reports.told) == MOST_ON_THEIR_WAY
+    for step in steps:
+        vault.save(step, tree(step), best=False, last=False)
+    assert len(listener.of("note")) in (2, 3)  # whether the first is being written already
+    assert all("gives way to that of step" in note for note in listener.of("note"))
+    assert len(reports.told) == len(steps)  # Ray counts reports: all replicas make the same ones
     opener = threading.Timer(0.1, remote.open.set)
     opener.start()
-    vault.save(99, tree(99), best=False, last=True)  # the last one is never left out
+    vault.save(99, tree(99), best=False, last=True)
     opener.join()
-    assert settled(vault).steps()[-1] == 99
-    vault.save(100, tree(100), best=False, last=False)
-    assert settled(vault).steps()[-1] == 100
-
-
-def test_a_follower_leaves_out_what_the_leader_does(remote, listener, reports):
-    """Ray counts reports: all replicas make the same ones."""
-    replicas = Follower()
-    vault = RayVault(remote, 2, replicas, listener, CPU)
-    answers = iter([False, True])  # nothing was lost, and too many are on their way
-    replicas.any = lambda flag, device="cpu": next(answers)
-    vault.save(1, tree(1), best=False, last=False)
-    assert reports.told == []
+    assert settled(vault).steps() == [steps[-1], 99]
 
 
 # --- a store that refuses

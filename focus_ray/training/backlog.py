@@ -1,0 +1,82 @@
+"""Checkpoints on their way: one is written at a time, a few wait in memory, and who waits gives way to a newer one."""
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+Tree = dict[str, Any]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Waiting:
+    step: int
+    tree: Tree
+    best: bool
+    settled: "Future[None]" = field(default_factory=Future)
+
+
+class Backlog:
+    """Writes in a thread of its own, in order. While the store is ill, memory stays finite and the newest are kept."""
+
+    def __init__(self, write: Callable[[int, Tree, bool], None], most: int, note: Callable[[str], object]):
+        """write(step, tree, best): store a checkpoint. most: on their way at a time. note: is told what gives way."""
+        self._write = write
+        self._most = most
+        self._note = note
+        self._waiting: list[_Waiting] = []
+        self._writing = False
+        self._changed = threading.Condition()
+        self._thread = ThreadPoolExecutor(1, "checkpoints")
+
+    def add(self, step: int, tree: Tree, *, best: bool) -> "Future[None]":
+        """One more; it is settled when it is written or has given way, and raises there what writing it raised.
+
+        A best one takes the place of a best one that waits. Where too many are on their way, the oldest gives way, a
+        best one last.
+        """
+        new = _Waiting(step, tree, best)
+        with self._changed:
+            if best:
+                for one in [one for one in self._waiting if one.best]:
+                    self._let_go(one)
+                    logger.info("checkpoint of step %d is not needed: that of step %d is better", one.step, step)
+            if self._waiting and len(self._waiting) + self._writing >= self._most:
+                oldest = min(self._waiting, key=lambda one: (one.best, one.step))
+                self._let_go(oldest)
+                message = f"checkpoint of step {oldest.step} gives way to that of step {step}: the store is slow"
+                logger.warning(message)
+                self._note(message)
+            self._waiting.append(new)
+        self._thread.submit(self._next)
+        return new.settled
+
+    def wait(self) -> None:
+        """Until nothing is on its way."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting and not self._writing)
+
+    def _let_go(self, one: _Waiting) -> None:
+        self._waiting.remove(one)
+        one.settled.set_result(None)
+
+    def _next(self) -> None:
+        with self._changed:
+            if not self._waiting:  # it has given way
+                return
+            one = self._waiting.pop(0)
+            self._writing = True
+        try:
+            self._write(one.step, one.tree, one.best)
+        except BaseException as error:  # whoever asks for it hears of it
+            one.settled.set_exception(error)
+        else:
+            one.settled.set_result(None)
+        finally:
+            with self._changed:
+                self._writing = False
+                self._changed.notify_all()

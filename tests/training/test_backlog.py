@@ -1,0 +1,86 @@
+"""The backlog: in order, a few at a time, the newest and the best are kept, and nobody is forgotten."""
+
+import threading
+
+import pytest
+
+from focus_ray.training.backlog import Backlog
+
+
+class Store:
+    """Writes nothing before it is open, and remembers what it was given."""
+
+    def __init__(self):
+        self.open = threading.Event()
+        self.begun = threading.Event()
+        self.written: list[tuple[int, bool]] = []
+
+    def write(self, step, tree, best):
+        self.begun.set()
+        assert self.open.wait(60)
+        if tree.get("bad"):
+            raise ValueError("a mistake of the program")
+        self.written.append((step, best))
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+@pytest.fixture
+def notes():
+    return []
+
+
+@pytest.fixture
+def backlog(store, notes):
+    backlog = Backlog(store.write, 4, notes.append)
+    backlog.add(0, {}, best=False)
+    assert store.begun.wait(60)  # the first is being written: the others wait
+    yield backlog
+    store.open.set()
+    backlog.wait()
+
+
+def after(store, backlog):
+    store.open.set()
+    backlog.wait()
+    return store.written
+
+
+def test_they_are_written_in_order(store, backlog, notes):
+    for step in (1, 2, 3):
+        backlog.add(step, {}, best=False)
+    assert after(store, backlog) == [(step, False) for step in range(4)]
+    assert notes == []
+
+
+def test_the_oldest_that_waits_gives_way(store, backlog, notes):
+    futures = [backlog.add(step, {}, best=False) for step in range(1, 6)]
+    assert futures[0].done()
+    assert futures[1].done()
+    assert not futures[2].done()
+    assert after(store, backlog) == [(0, False), (3, False), (4, False), (5, False)]
+    assert [future.result() for future in futures] == [None] * 5
+    assert notes == [
+        f"checkpoint of step {old} gives way to that of step {old + 3}: the store is slow" for old in (1, 2)
+    ]
+
+
+def test_a_best_one_gives_way_to_a_better_one_and_to_others_last(store, backlog):
+    backlog.add(1, {}, best=True)
+    backlog.add(2, {}, best=False)
+    backlog.add(3, {}, best=True)  # the one of step 1 is not the best any more
+    for step in (4, 5, 6):
+        backlog.add(step, {}, best=False)
+    assert after(store, backlog) == [(0, False), (3, True), (5, False), (6, False)]
+
+
+def test_what_writing_raises_is_raised_where_it_is_asked_for(store, backlog):
+    bad = backlog.add(1, {"bad": True}, best=False)
+    good = backlog.add(2, {}, best=False)
+    assert after(store, backlog) == [(0, False), (2, False)]
+    with pytest.raises(ValueError, match="a mistake of the program"):
+        bad.result(60)
+    assert good.result(60) is None
