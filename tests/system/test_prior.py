@@ -82,7 +82,7 @@ def test_two_tasks_one_of_them_killed_and_a_driver_that_dies_give_the_bits_of_on
 @pytest.mark.drill
 @pytest.mark.timeout(1800)
 def test_five_workers_killed_and_other_numbers_of_tasks(r_syn, tmp_path, python, environment, record_property):
-    """N = 5,000 with 1, 2 and 4 tasks, and with five workers killed: the same bits."""
+    """N = 5,000 with 1, 2 and 4 tasks, and with five workers killed: the same bits; almost so for larger shards."""
     many = ("--n", "5000", "--heldout", "500")
     built, kills = {}, []
     for tasks in (1, 2, 4):
@@ -92,6 +92,15 @@ def test_five_workers_killed_and_other_numbers_of_tasks(r_syn, tmp_path, python,
         built[tasks] = priors.load(folder / "prior")
     assert same(built[1], built[2])
     assert same(built[1], built[4])
+    large = tmp_path / "large-shards"
+    run = started(python, large, r_syn, environment, "--tasks", "2", *many, "--shard-size", "500")
+    assert run.end() == 0, run.said()
+    apart = [
+        float((error - priors.load(large / "prior").errors[reading]).abs().max())
+        for reading, error in built[1].errors.items()
+    ]
+    record_property("shards_of_50_against_500_mm", max(apart))
+    assert max(apart) < 1e-6
     folder = tmp_path / "killed"
     run = started(python, folder, r_syn, environment, "--tasks", "2", *many)
     dice = random.Random(0)
