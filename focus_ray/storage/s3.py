@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # How long an operation is tried again after its first failure: an outage of minutes is ridden out.
 PATIENCE_SECONDS = 300.0
-LONGEST_PAUSE_SECONDS = 20.0
+LONGEST_PAUSE_SECONDS = 5.0
 # A connection that stands still this long is given up, and the request sent again.
 CONNECT_SECONDS, READ_SECONDS = 10, 20
 # boto3's own attempts. They cover short faults of a single request, such as a part of a multipart upload; boto3 stops

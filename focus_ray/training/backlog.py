@@ -1,4 +1,4 @@
-"""Checkpoints on their way: one is written at a time, a few wait in memory, and who waits gives way to a newer one."""
+"""Checkpoints on their way: one is written at a time, the newest first, and a few wait in memory."""
 
 import logging
 import threading
@@ -21,7 +21,10 @@ class _Waiting:
 
 
 class Backlog:
-    """Writes in a thread of its own, in order. While the store is ill, memory stays finite and the newest are kept."""
+    """Writes in a thread of its own, the newest first: it is what a run would go on from.
+
+    While the store is ill, memory stays finite and the newest are kept.
+    """
 
     def __init__(self, write: Callable[[int, Tree, bool], None], most: int, note: Callable[[str], object]):
         """write(step, tree, best): store a checkpoint. most: on their way at a time. note: is told what gives way."""
@@ -68,7 +71,8 @@ class Backlog:
         with self._changed:
             if not self._waiting:  # it has given way
                 return
-            one = self._waiting.pop(0)
+            one = max(self._waiting, key=lambda one: one.step)
+            self._waiting.remove(one)
             self._writing = True
         try:
             self._write(one.step, one.tree, one.best)

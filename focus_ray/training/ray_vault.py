@@ -57,6 +57,7 @@ class RayVault:
         # Not on Ray's thread: that begins with the next checkpoint when the controller has asked for the one before.
         self._backlog = Backlog(self._upload, MOST_ON_THEIR_WAY, watcher.note)
         self._lost_in_a_row = 0
+        self._stored: list[int] = []  # by this process
 
     def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
         """Report the state of a step; its upload goes on while training does, unless it is the last.
@@ -94,6 +95,9 @@ class RayVault:
 
     def _upload(self, step: int, tree: dict[str, Any], best: bool) -> None:
         """Write a checkpoint; a store that refuses costs this one and not the run."""
+        if not best and sum(newer > step for newer in self._stored) >= self.checkpoints.keep:
+            logger.info("checkpoint of step %d is not needed: enough newer ones are whole", step)
+            return
         try:
             self._write(step, tree, best)
         except (StorageError, CheckpointError) as error:
@@ -103,6 +107,7 @@ class RayVault:
             self.watcher.note(message)
         else:
             self._lost_in_a_row = 0
+            self._stored.append(step)
             self.whole = max(self.whole, step)
             logger.info("checkpoint of step %d is whole", step)
             self.watcher.saved(step)

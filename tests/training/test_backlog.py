@@ -1,4 +1,4 @@
-"""The backlog: in order, a few at a time, the newest and the best are kept, and nobody is forgotten."""
+"""The backlog: the newest first, a few at a time, the newest and the best are kept, and nobody is forgotten."""
 
 import threading
 
@@ -49,10 +49,10 @@ def after(store, backlog):
     return store.written
 
 
-def test_they_are_written_in_order(store, backlog, notes):
+def test_the_newest_is_written_first(store, backlog, notes):
     for step in (1, 2, 3):
         backlog.add(step, {}, best=False)
-    assert after(store, backlog) == [(step, False) for step in range(4)]
+    assert after(store, backlog) == [(step, False) for step in (0, 3, 2, 1)]
     assert notes == []
 
 
@@ -61,7 +61,7 @@ def test_the_oldest_that_waits_gives_way(store, backlog, notes):
     assert futures[0].done()
     assert futures[1].done()
     assert not futures[2].done()
-    assert after(store, backlog) == [(0, False), (3, False), (4, False), (5, False)]
+    assert after(store, backlog) == [(0, False), (5, False), (4, False), (3, False)]
     assert [future.result() for future in futures] == [None] * 5
     assert notes == [
         f"checkpoint of step {old} gives way to that of step {old + 3}: the store is slow" for old in (1, 2)
@@ -74,7 +74,7 @@ def test_a_best_one_gives_way_to_a_better_one_and_to_others_last(store, backlog)
     backlog.add(3, {}, best=True)  # the one of step 1 is not the best any more
     for step in (4, 5, 6):
         backlog.add(step, {}, best=False)
-    assert after(store, backlog) == [(0, False), (3, True), (5, False), (6, False)]
+    assert after(store, backlog) == [(0, False), (6, False), (5, False), (3, True)]
 
 
 def test_what_writing_raises_is_raised_where_it_is_asked_for(store, backlog):
