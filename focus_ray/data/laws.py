@@ -4,27 +4,33 @@ from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from focus_ray.focus.landmarks import GROUPS, N_LANDMARKS
+from focus_ray.focus.settings import Settings
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A number from 0 to 1: how often, or how much of something."""
 
-
-def _known(bias: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    if unknown := sorted(set(bias) - set(GROUPS)):
-        raise ValueError(f"there are no landmarks {', '.join(unknown)}; known are {', '.join(GROUPS)}")
-    return bias
+Offset = tuple[float, float]
 
 
-LandmarkBias = Annotated[dict[str, tuple[float, float]], AfterValidator(_known)]
-"""How far a landmark detector is always off: (x, y) in px at 224, by group of landmarks."""
+class LandmarkBias(Settings):
+    """How far a landmark detector is always off: (x, y) in px at 224, by group of landmarks. A planted error."""
 
+    jaw: Offset = (0.0, 0.0)
+    right_brow: Offset = (0.0, 0.0)
+    left_brow: Offset = (0.0, 0.0)
+    nose_ridge: Offset = (0.0, 0.0)
+    nose_base: Offset = (0.0, 0.0)
+    right_eye: Offset = (0.0, 0.0)
+    left_eye: Offset = (0.0, 0.0)
+    outer_lip: Offset = (0.0, 0.0)
+    inner_lip: Offset = (0.0, 0.0)
 
-def landmark_shift(bias: LandmarkBias) -> Float[np.ndarray, "68 2"]:
-    """The bias of each landmark, px at 224."""
-    shift = np.zeros((N_LANDMARKS, 2))
-    for group, offset in bias.items():
-        shift[list(GROUPS[group])] = offset
-    return shift
+    def shift(self) -> Float[np.ndarray, "68 2"]:
+        """That of each landmark, px at 224."""
+        shift = np.zeros((N_LANDMARKS, 2))
+        for group, landmarks in GROUPS.items():
+            shift[list(landmarks)] = getattr(self, group)
+        return shift

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from focus_ray.data.decode import decode
-from focus_ray.data.laws import LandmarkBias, landmark_shift
+from focus_ray.data.laws import LandmarkBias
 from focus_ray.data.sample import UNOCCLUDED, Batch
 from focus_ray.focus.face.camera import REFERENCE_SIZE, Camera
 from focus_ray.focus.face.morphable_model import MorphableModel
@@ -37,7 +37,7 @@ class RenderedConfig(Settings):
     noise: float = Field(default=0.02, ge=0)  # of the sensor, standard deviation
     background: Literal["noise", "black"] = "noise"  # colour noise over three scales, as the warm-up has it
     detector: float = Field(default=1.5, ge=0)  # noise of the landmarks in px at 224, as in the synthetic world
-    detector_bias: LandmarkBias = Field(default_factory=dict)  # a planted error
+    detector_bias: LandmarkBias = LandmarkBias()
 
 
 class RenderedFaces:
@@ -51,7 +51,7 @@ class RenderedFaces:
         self.split: Split = split
         self._renderer = Renderer(face, camera)
         self._pixel = camera.image_size / REFERENCE_SIZE
-        self._bias = torch.from_numpy(landmark_shift(config.detector_bias)).float()
+        self._bias = torch.from_numpy(config.detector_bias.shift()).float()
 
     @torch.no_grad()
     def batch(self, indices: Sequence[int]) -> Batch:

@@ -15,7 +15,7 @@ from torch import Tensor
 from focus_ray.data.appearance import AppearanceLaws, develop, paint
 from focus_ray.data.backgrounds import SceneryLaws, background
 from focus_ray.data.decode import decode
-from focus_ray.data.laws import LandmarkBias, Share, landmark_shift
+from focus_ray.data.laws import LandmarkBias, Share
 from focus_ray.data.occluders import FAMILIES
 from focus_ray.data.occluders.drawing import Colour, Image, Layer, Mask, painted
 from focus_ray.data.sample import UNOCCLUDED, Batch
@@ -78,7 +78,7 @@ class DetectorLaws(Settings):
 
     visible: NonNegativeFloat = 1.5
     occluded: NonNegativeFloat = 3.5
-    bias: LandmarkBias = Field(default_factory=dict)  # a planted error: what the misfit prior is for
+    bias: LandmarkBias = LandmarkBias()
 
 
 class SyntheticConfig(Settings):
@@ -285,7 +285,7 @@ class SyntheticFaces:
         column, row = np.clip(np.rint(landmarks), 0, len(alpha) - 1).astype(int).T
         hidden = alpha[row, column] >= _VISIBLE
         sigma = np.where(hidden, laws.occluded, laws.visible) * self._unit
-        return sigma[:, None] * rng.standard_normal(landmarks.shape) + landmark_shift(laws.bias) * self._unit
+        return sigma[:, None] * rng.standard_normal(landmarks.shape) + laws.bias.shift() * self._unit
 
 
 def _counts(world: MorphableModel) -> tuple[int, int, int]:

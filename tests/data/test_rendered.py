@@ -2,10 +2,12 @@
 
 import pytest
 import torch
-from pydantic import ValidationError
 
+from focus_ray import presets
+from focus_ray.data.laws import LandmarkBias
 from focus_ray.data.rendered import RenderedConfig, RenderedFaces
 from focus_ray.data.sample import Faces
+from focus_ray.errors import ConfigError
 from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.landmarks import JAW
 from focus_ray.focus.render.renderer import Renderer
@@ -44,7 +46,7 @@ def test_the_truth_renders_the_picture(small_face, camera):
 
 
 def test_a_planted_bias_of_the_detector_is_where_it_was_planted(small_face, camera):
-    biased = RenderedConfig(detector_bias={"jaw": (0.0, 7.0)})
+    biased = RenderedConfig(detector_bias=LandmarkBias(jaw=(0.0, 7.0)))
     plain, shifted = (
         RenderedFaces(small_face, camera, laws, 0, "train").batch(range(4)).landmarks
         for laws in (RenderedConfig(), biased)
@@ -55,5 +57,12 @@ def test_a_planted_bias_of_the_detector_is_where_it_was_planted(small_face, came
 
 
 def test_a_bias_of_landmarks_that_do_not_exist_is_refused():
-    with pytest.raises(ValidationError, match="there are no landmarks chin"):
-        RenderedConfig(detector_bias={"chin": (0.0, 1.0)})
+    with pytest.raises(ConfigError, match=r"there is no key 'data\.rendered\.detector_bias\.chin'"):
+        presets.load("misfit", assignments=["data.rendered.detector_bias={chin: [0, 1]}"])
+
+
+def test_a_bias_can_be_planted_in_both_worlds():
+    both = [f"data.{key}={{jaw: [0, 8]}}" for key in ("rendered.detector_bias", "synthetic.detector.bias")]
+    data = presets.load("misfit", assignments=both).data
+    assert data.rendered.detector_bias == data.synthetic.detector.bias == LandmarkBias(jaw=(0.0, 8.0))
+    assert data.rendered.detector_bias.shift()[list(JAW)].tolist() == [[0.0, 8.0]] * 17
