@@ -1,4 +1,4 @@
-"""Checkpoints on their way: one is written at a time, the newest first, and a few wait in memory."""
+"""Checkpoints on their way: one is written at a time, the newest first, and the others wait in memory."""
 
 import logging
 import threading
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
+
+from torch import Tensor
 
 Tree = dict[str, Any]
 
@@ -17,6 +19,7 @@ class _Waiting:
     step: int
     tree: Tree
     best: bool
+    size: int
     settled: "Future[None]" = field(default_factory=Future)
 
 
@@ -27,7 +30,7 @@ class Backlog:
     """
 
     def __init__(self, write: Callable[[int, Tree, bool], None], most: int, note: Callable[[str], object]):
-        """write(step, tree, best): store a checkpoint. most: on their way at a time. note: is told what gives way."""
+        """write(step, tree, best): store a checkpoint. most: bytes that wait. note: is told what gives way."""
         self._write = write
         self._most = most
         self._note = note
@@ -39,16 +42,16 @@ class Backlog:
     def add(self, step: int, tree: Tree, *, best: bool) -> "Future[None]":
         """One more; it is settled when it is written or has given way, and raises there what writing it raised.
 
-        A best one takes the place of a best one that waits. Where too many are on their way, the oldest gives way, a
-        best one last.
+        A best one takes the place of a best one that waits. Where they are too large together, the oldest give way, a
+        best one last; the new one stays.
         """
-        new = _Waiting(step, tree, best)
+        new = _Waiting(step, tree, best, size_of(tree))
         with self._changed:
             if best:
                 for one in [one for one in self._waiting if one.best]:
                     self._let_go(one)
                     logger.info("checkpoint of step %d is not needed: that of step %d is better", one.step, step)
-            if self._waiting and len(self._waiting) + self._writing >= self._most:
+            while self._waiting and sum(one.size for one in self._waiting) + new.size > self._most:
                 oldest = min(self._waiting, key=lambda one: (one.best, one.step))
                 self._let_go(oldest)
                 message = f"checkpoint of step {oldest.step} gives way to that of step {step}: the store is slow"
@@ -84,3 +87,15 @@ class Backlog:
             with self._changed:
                 self._writing = False
                 self._changed.notify_all()
+
+
+def size_of(tree: Any) -> int:
+    """Bytes of the tensors of a nested state."""
+    match tree:
+        case Tensor():
+            return tree.numel() * tree.element_size()
+        case dict():
+            return sum(size_of(value) for value in tree.values())
+        case list() | tuple():
+            return sum(size_of(value) for value in tree)
+    return 0

@@ -25,8 +25,8 @@ from focus_ray.training.uploader import Uploader
 from focus_ray.training.watcher import Watcher
 
 CHECKPOINTS = "checkpoints"
-# Checkpoints on their way at a time. When the store is ill for longer, older ones give way: memory is finite.
-MOST_ON_THEIR_WAY = 4
+# Of checkpoints that wait for a store that is ill. Beyond, older ones give way: memory is finite.
+MOST_BYTES_WAITING = 2 << 30
 # Then something is wrong that waiting does not cure.
 MOST_LOST_IN_A_ROW = 3
 
@@ -55,7 +55,7 @@ class RayVault:
         self._uploader = uploader
         self.whole = 0
         # Not on Ray's thread: that begins with the next checkpoint when the controller has asked for the one before.
-        self._backlog = Backlog(self._upload, MOST_ON_THEIR_WAY, watcher.note)
+        self._backlog = Backlog(self._upload, MOST_BYTES_WAITING, watcher.note)
         self._lost_in_a_row = 0
         self._stored: list[int] = []  # by this process
 

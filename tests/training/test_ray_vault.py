@@ -8,7 +8,9 @@ import torch
 from focus_ray.errors import CheckpointError, StorageError
 from focus_ray.focus.replicas import ALONE, Replicas
 from focus_ray.storage.checkpoint import Checkpoints, folder_name
-from focus_ray.training.ray_vault import MOST_LOST_IN_A_ROW, MOST_ON_THEIR_WAY, RayVault, copied
+from focus_ray.training import ray_vault
+from focus_ray.training.backlog import size_of
+from focus_ray.training.ray_vault import MOST_LOST_IN_A_ROW, RayVault, copied
 
 CPU = torch.device("cpu")
 
@@ -127,9 +129,11 @@ def test_a_follower_reports_and_writes_nothing(remote, listener, reports):
     assert listener.heard == []
 
 
-def test_no_more_than_so_many_are_on_their_way_and_the_newest_are_kept(vault, remote, listener, reports):
+def test_memory_is_finite_and_the_newest_are_kept(remote, listener, reports, monkeypatch):
+    monkeypatch.setattr(ray_vault, "MOST_BYTES_WAITING", 3 * size_of(tree(1)))
+    vault = RayVault(remote, 2, ALONE, listener, CPU)
     remote.open.clear()
-    steps = range(1, MOST_ON_THEIR_WAY + 3)
+    steps = range(1, 7)
     for step in steps:
         vault.save(step, tree(step), best=False, last=False)
     assert len(listener.of("note")) in (2, 3)  # whether the first is being written already
