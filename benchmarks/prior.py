@@ -18,6 +18,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from focus_ray import model as models
 from focus_ray.data.rendered import RenderedConfig
 from focus_ray.priors.measure import Measurer, Work
@@ -98,18 +100,25 @@ def together(model: Path, scratch: Path, n: int) -> float:
     return sum(n / value for value in seconds)
 
 
-def constants(model: Path, one: Built, alone: float) -> dict[str, float]:
+def line(built: list[Built]) -> tuple[float, float]:
+    """Seconds to begin and seconds a face, by least squares: the first is the start of a worker process."""
+    slope, begin = np.polyfit([one.faces for one in built], [one.seconds for one in built], 1)
+    return float(begin), float(slope)
+
+
+def constants(model: Path, built: list[Built], alone: float) -> dict[str, float]:
     """What the model of larger clusters is made of."""
+    begin, slope = line(built)
     work = Work(models.load(model), RenderedConfig(), 0, "prior")
     state = Measurer(work).shard(range(50))
     began = time.perf_counter()
     for _ in range(20):
         state.merge(state)
     merge = (time.perf_counter() - began) / 20
-    shards = one.faces / SHARD
     return {
+        "begin": begin,
         "face": 1 / alone,
-        "task": max(one.seconds - one.faces / alone, 0.0) / shards,
+        "task": max(slope - 1 / alone, 0.0) * SHARD,
         "state": float(len(encode(state))),
         "merge": merge,
     }
@@ -131,7 +140,7 @@ def on_paper(n: float, shard: int, branch: int, cluster: Cluster, known: dict[st
     shards = n / shard
     task = shard * known["face"] + known["task"]
     return {
-        "workers": shards * task * (1 + cluster.failures) / cluster.workers,
+        "workers": known["begin"] + shards * task * (1 + cluster.failures) / cluster.workers,
         "driver, tasks": shards * (1 + 1 / branch) * cluster.submit,
         "driver, states": shards / branch * (known["merge"] + known["state"] / cluster.network),
         "store": shards / cluster.store,
@@ -158,7 +167,7 @@ def main() -> None:
     print(f"one process without Ray: {alone:.0f} faces/s, a core")
     print(f"two tasks against one: {two.rate / one.rate:.2f}")
     print(f"two independent processes against one: {both / alone:.2f}")
-    known = constants(arguments.model, one, alone)
+    known = constants(arguments.model, built, alone)
     print("constants: " + ", ".join(f"{name} {value:.4g}" for name, value in known.items()) + " (s, bytes)")
     print("10^9 faces on 1,000 nodes of 16 cores, on paper, seconds of each part:")
     for shard, branch in ((500, 1), (500, BRANCH), (10_000, 1), (10_000, BRANCH), (50_000, BRANCH)):
