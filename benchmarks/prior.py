@@ -138,10 +138,11 @@ class Cluster:
 def on_paper(n: float, shard: int, branch: int, cluster: Cluster, known: dict[str, float]) -> dict[str, float]:
     """Seconds of each part, were it alone; the build takes as long as the largest."""
     shards = n / shard
+    joins = shards / branch if branch > 1 else 0
     task = shard * known["face"] + known["task"]
     return {
         "workers": known["begin"] + shards * task * (1 + cluster.failures) / cluster.workers,
-        "driver, tasks": shards * (1 + 1 / branch) * cluster.submit,
+        "driver, tasks": (shards + joins) * cluster.submit,
         "driver, states": shards / branch * (known["merge"] + known["state"] / cluster.network),
         "store": shards / cluster.store,
     }
