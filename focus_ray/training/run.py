@@ -29,6 +29,9 @@ from focus_ray.training.source import Lookahead, Source
 from focus_ray.training.watcher import Past, Watcher
 
 METRICS_SCHEMA = 1
+# A driver that dies has not written down what its workers did until they noticed, whole checkpoints included: history
+# travels in checkpoints so far back.
+MISSED_STEPS = 1000
 
 logger = logging.getLogger(__name__)
 
@@ -241,7 +244,8 @@ class Run:
     def checkpoint(self, *, best: bool = False, last: bool = False) -> None:
         """Keep everything that a resumed run needs."""
         with self.timed("checkpoints"):
-            self.tally.recent = [line for line in self.tally.recent if line["step"] >= self.vault.whole]
+            oldest = self.vault.whole - MISSED_STEPS
+            self.tally.recent = [line for line in self.tally.recent if line["step"] >= oldest]
             tree = state_tree(self.state, self.guard)
             tree["tally"] = asdict(self.tally)
             tree["lineage"] = {

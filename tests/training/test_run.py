@@ -17,6 +17,7 @@ from focus_ray.errors import CheckpointError, ConfigError, Interrupted, MaskColl
 from focus_ray.focus.schedule import Schedule
 from focus_ray.storage.checkpoint import Checkpoints
 from focus_ray.storage.lines import read_lines
+from focus_ray.training import run as run_module
 from focus_ray.training.plain import train
 from focus_ray.training.prepare import Request, prepare
 from focus_ray.training.run import Run
@@ -256,15 +257,23 @@ def bests(run: Run, figures: list) -> list[bool]:
 
 
 @pytest.mark.usefixtures("toy_world")
-def test_history_travels_with_the_next_checkpoint_that_is_whole(config, toy_model, record_of):
-    """Whoever goes on from a checkpoint, wherever, knows all steps since the one before: also past one that is lost."""
+def test_history_travels_with_the_next_checkpoint_that_is_whole(config, toy_model, record_of, monkeypatch):
+    """Whoever goes on from a checkpoint, wherever, knows all steps since the one before: also past one that is lost.
+
+    And some before that: a driver that dies misses what workers do until they notice.
+    """
+    monkeypatch.setattr(run_module, "MISSED_STEPS", 1)
     vault = Kept(lost=frozenset({2, 3}))
     run = Run(config.model_copy(update={"cadence": Cadence(checkpoint=1)}), toy_model, vault, Silent())
     for step in range(4):
         run.state.step = step + 1
         run.tally.recent.append(record_of(step).line())
         run.checkpoint()
-    assert vault.recent == {1: [0], 2: [1], 3: [1, 2], 4: [1, 2, 3]}
+    assert vault.recent == {1: [0], 2: [0, 1], 3: [0, 1, 2], 4: [0, 1, 2, 3]}
+    run.state.step = 5
+    run.tally.recent.append(record_of(4).line())
+    run.checkpoint()
+    assert vault.recent[5] == [3, 4]
 
 
 @pytest.mark.usefixtures("toy_world")
