@@ -27,7 +27,7 @@ from focus_ray.priors.pool import BRANCH
 from focus_ray.priors.shards import encode
 
 SHARD = 250
-SEARCH = 0.05  # s between two looks at the memory
+LOOK = 0.05  # s between two looks at the memory
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ def build(model: Path, folder: Path, n: int, *options: str) -> Built:
     ended = threading.Event()
 
     def watch() -> None:
-        while not ended.wait(SEARCH):
+        while not ended.wait(LOOK):
             for pid in Path("/proc").glob("[0-9]*"):
-                name = {True: "driver", False: "worker"}[pid.name == str(process.pid)]
+                name = "driver" if pid.name == str(process.pid) else "worker"
                 if name == "driver" or command_of(pid).startswith("ray::_leaf"):
                     peak[name] = max(peak[name], resident(pid))
 

@@ -224,10 +224,7 @@ def evaluate_folder(
     with terminal.progress() as progress:
         watch = partial(progress.task, "scoring")
         scores = evaluate(folder, model or _shipped_model(), out, refine, watch, prior)
-    if as_json:
-        _echo_json(scores)
-    else:
-        typer.echo(json.dumps(scores, indent=2))
+    _echo_record(scores, as_json)
 
 
 @app.command()
@@ -389,10 +386,7 @@ def show_prior(
 
     info = load(folder).info
     description = {"folder": str(folder), **info.model_dump(mode="json"), "by_default": info.by_default}
-    if as_json:
-        _echo_json(description)
-    else:
-        typer.echo(json.dumps(description, indent=2))
+    _echo_record(description, as_json)
 
 
 @data_app.command("synthesize")
@@ -430,10 +424,7 @@ def model_info(
     parameters = {name: sum(t.numel() for t in tensors.values()) for name, tensors in stored.networks.items()}
     size = sum(path.stat().st_size for path in folder.iterdir())
     description = {"folder": str(folder), "bytes": size, "parameters": parameters, "info": stored.info}
-    if as_json:
-        _echo_json(description)
-    else:
-        typer.echo(json.dumps(description, indent=2))
+    _echo_record(description, as_json)
 
 
 @model_app.command("export")
@@ -556,6 +547,14 @@ def _shipped_model() -> Path:
 
 def _counted(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+
+
+def _echo_record(record: Any, as_json: bool) -> None:
+    """A record that is all a command says: for people, or as one line."""
+    if as_json:
+        _echo_json(record)
+    else:
+        typer.echo(json.dumps(record, indent=2))
 
 
 def _echo_json(record: Any) -> None:

@@ -20,6 +20,7 @@ from focus_ray.focus.settings import Settings
 from focus_ray.model import Model, one_line
 from focus_ray.storage import documents
 from focus_ray.storage.manifest import MANIFEST
+from focus_ray.storage.tree import own_memory
 
 PRIOR = "prior"
 DOCUMENT = "prior.json"
@@ -96,10 +97,6 @@ class PriorInfo(Settings):
     shards_kept: int  # of an earlier attempt
     stopped_early: bool
     gate: Gate | None = None
-
-    @property
-    def rms_before_mm(self) -> float:
-        return self.figures[self.applied].rms_before_mm
 
     @property
     def by_default(self) -> bool:
@@ -186,7 +183,8 @@ def save(folder: Path, prior: Prior) -> None:
     info = prior.info.model_dump(mode="json")
     applied = info["figures"][prior.info.applied] | {"by_default": prior.info.by_default}
     summary = {name: applied[name] for name in SUMMARY}
-    owned = {name: tensor.float().clone().contiguous() for name, tensor in tensors.items()}
+    storages: set[int] = set()
+    owned = {name: own_memory(tensor.float(), storages) for name, tensor in tensors.items()}
     documents.write(folder, PRIOR, DOCUMENT, summary | info, {PRIOR: owned})
 
 

@@ -47,7 +47,7 @@ class Reduced:
     state: Misfit
     tally: Tally
     seconds: float
-    stopped_early: bool = False
+    stopped_early: bool
 
 
 @dataclass
@@ -110,10 +110,10 @@ class Build:
 
         for branch in self.branches(work, shards, tally, progress):
             tree.add(branch)
-            state = tree.total()
-            if correction is None and state.count < n and self.is_enough(state):
-                return Reduced(state, tally, time.perf_counter() - began, stopped_early=True)
-        return Reduced(tree.total(), tally, time.perf_counter() - began)
+            if correction is None and self.is_enough(tree):
+                break
+        state = tree.total()
+        return Reduced(state, tally, time.perf_counter() - began, stopped_early=state.count < n)
 
     def branches(
         self, work: Work, shards: Shards, tally: Tally, progress: Callable[[int, int], object]
@@ -123,11 +123,11 @@ class Build:
             return pools.here(work, shards, tally, self.asked, progress)
         return pools.Pool(work, shards, self.settings).branches(tally, self.asked, progress)
 
-    def is_enough(self, state: Misfit) -> bool:
+    def is_enough(self, tree: MergeTree[Misfit]) -> bool:
         """Whether the mean is known as well as is asked for."""
         if self.config.target_mm is None:
             return False
-        standard_error = state.error.standard_error[READINGS.index(self.config.reading)]
+        standard_error = tree.total().error.standard_error[READINGS.index(self.config.reading)]
         return float(root_mean_square(standard_error)) <= self.config.target_mm
 
 
@@ -165,7 +165,6 @@ def build(
     storage: str | None = None,
     experiment: str = "focus",
     progress: Progress = lambda *_: None,
-    note: Callable[[str], object] = lambda _: None,
 ) -> PriorInfo:
     """Build a prior into the folder `out`, or go on there: the same configuration finds what it has finished.
 

@@ -4,9 +4,9 @@ A task's state goes from its node to the task that merges its branch; the driver
 holds a handful of them, however many faces there are.
 """
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,6 @@ BRANCH = 8
 # Merged branches that wait for the driver, at most.
 AHEAD = 4
 SECONDS_BETWEEN_LOOKS = 0.5
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,17 +67,28 @@ def done(measurer: Measurer, shards: Shards, number: int) -> tuple[Misfit, bool]
 def here(work: Work, shards: Shards, tally: Tally, asked: Callable[[], bool], progress: Progress) -> Iterator[Misfit]:
     """The merged states of the branches in order, computed by this process alone, to the same bits."""
     measurer = Measurer(work)
-    torch.set_num_threads(1)  # other numbers of threads round otherwise
     for numbers in shards.branches(BRANCH):
         states = []
         for number in numbers:
             if asked():
                 raise interrupted(shards)
-            state, computed = done(measurer, shards, number)
+            with one_thread():
+                state, computed = done(measurer, shards, number)
             tally.add(len(shards.faces(number)), computed)
             progress(shards.faces(number).stop, shards.n)
             states.append(state)
         yield merge_tree(states)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Other numbers of threads round otherwise; whoever calls has its own back afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Pool:

@@ -64,6 +64,10 @@ class _Input:
     name: str
     folder: str
 
+    def landmarks_in(self, given: Landmarks) -> Float[np.ndarray, "68 2"] | None:
+        """Its landmarks in a file, by its path inside its folder or by its file name."""
+        return given.get(self.name, given.get(self.path.name))
+
 
 def reconstruct_paths(
     paths: Sequence[str | Path],
@@ -129,7 +133,7 @@ def fits_of_paths(
     found = []
     for done, one in enumerate(inputs, 1):
         with suppress(DataError, MemoryError):
-            points = given.get(one.name, given.get(one.path.name))
+            points = one.landmarks_in(given)
             found += reconstructor.reconstruct(read_image(one.path), landmarks=points)
         if progress is not None:
             progress("pictures", done, len(inputs))
@@ -185,7 +189,7 @@ class _Run:
         self.sheet.add(f"{one.folder}: {_caption(status, faces)}", image, faces)
 
     def _faces(self, one: _Input, image: UInt8[np.ndarray, "H W 3"]) -> list[Face]:
-        points = self.given.get(one.name, self.given.get(one.path.name))
+        points = one.landmarks_in(self.given)
         if self.box is not None:
             points = None
         return self.reconstructor.reconstruct(image, landmarks=points, box=self.box, refine=self.refine)
