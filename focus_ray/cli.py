@@ -323,8 +323,8 @@ def build_prior(
     from focus_ray.config import absolute
     from focus_ray.priors.build import build
     from focus_ray.priors.config import configured
-    from focus_ray.priors.pool import PoolSettings
     from focus_ray.tracking.mlflow_tracker import track_quietly
+    from focus_ray.training.tasks import PoolSettings
 
     given = {
         "model": absolute(model),

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +48,6 @@ def expect(condition: object, message: str) -> None:
 def say(message: str) -> None:
     sys.stdout.write(f"demo-cluster: {message}\n")
     sys.stdout.flush()
-
-
-def submit(cluster: Cluster, arguments: list[str]) -> str:
-    """Send the job as a user does, follow its log to its end, and give its name."""
-    name = f"demo-{uuid.uuid4().hex[:8]}"
-    command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", cluster.dashboard]
-    command += ["--submission-id", name, "--working-dir", ".", "--", "python", "jobs/train.py", *arguments]
-    environment = cluster.for_clients() | {"PYTHONUNBUFFERED": "1"}
-    ended = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False)
-    status = json.loads(cluster.get(f"{cluster.dashboard}/api/jobs/{name}"))
-    expect(ended.returncode == 0 and status["status"] == "SUCCEEDED", f"the job failed: {status.get('message')}")
-    return name
 
 
 def look_in_store(uri: str, out: Path) -> dict[str, Any]:
@@ -152,7 +139,7 @@ def demonstrate(out: Path, workers: int, arguments: list[str]) -> dict[str, Any]
             create_bucket()
             say(f"ray job submit --working-dir . -- python jobs/train.py {' '.join(train)}")
             began = time.monotonic()
-            job = submit(cluster, train)
+            job = cluster.submit("jobs/train.py", train)
             found: dict[str, Any] = {"job": job, "job_seconds": round(time.monotonic() - began, 1), "workers": workers}
             say("looking for the run in the store and in MLflow, and loading its model in a new process")
             found["store"] = look_in_store(f"{uri}/{out.name}", out)

@@ -3,6 +3,7 @@
 Addresses and credentials of the stores are in the environment of the head alone: its jobs inherit them.
 """
 
+import json
 import os
 import secrets
 import signal
@@ -21,6 +22,7 @@ from pathlib import Path
 from focus_ray.errors import ClusterError, FocusRayError
 from focus_ray.training import cluster as settings
 
+ROOT = Path(__file__).resolve().parent.parent
 MARK = "FOCUS_RAY_DEMO_CLUSTER"  # in the environment of all that is started here, and of all that those start
 SECONDS_TO_START = 600  # a busy machine takes minutes for a node of Ray
 SECONDS_TO_END = 30
@@ -182,6 +184,21 @@ class Cluster:
                 return
             time.sleep(0.5)
         raise ClusterError(f"{name} did not start: {'it ended' if process.poll() is not None else 'no answer'} ({url})")
+
+    def submit(self, script: str, arguments: list[str]) -> str:
+        """Send a job of this checkout as a user does, follow its log to its end, and give its name.
+
+        Raises ClusterError where it fails.
+        """
+        name = f"demo-{uuid.uuid4().hex[:8]}"
+        command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", self.dashboard]
+        command += ["--submission-id", name, "--working-dir", ".", "--", "python", script, *arguments]
+        environment = self.for_clients() | {"PYTHONUNBUFFERED": "1"}
+        ended = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False)
+        status = json.loads(self.get(f"{self.dashboard}/api/jobs/{name}"))
+        if ended.returncode != 0 or status["status"] != "SUCCEEDED":
+            raise ClusterError(f"the job failed: {status.get('message')}")
+        return name
 
     def get(self, url: str) -> bytes:
         """What one of the servers says. Raises OSError."""

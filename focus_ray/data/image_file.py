@@ -53,6 +53,22 @@ def read_image(
 
     Raises ImageError for a missing, empty, truncated or oversized file and for one that is no such picture.
     """
+    return np.array(_rgb(_loaded(source, limits, name)))
+
+
+def read_image_and_alpha(
+    source: str | Path | bytes, limits: ImageLimits = DEFAULT_LIMITS, name: str = "picture"
+) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"] | None]:
+    """`read_image` without what lies behind it: the colours as they are, and their opacity if the picture has one."""
+    image = _loaded(source, limits, name)
+    if not image.has_transparency_data:
+        return np.array(_rgb(image)), None
+    layer = np.array(image.convert("RGBA"))
+    return layer[..., :3], layer[..., 3]
+
+
+def _loaded(source: str | Path | bytes, limits: ImageLimits, name: str) -> Image.Image:
+    """The picture, upright and decoded. Raises ImageError as `read_image` does."""
     if isinstance(source, bytes):
         content = source
         check_bytes(name, len(content), limits)
@@ -69,7 +85,7 @@ def read_image(
             ) from None
         except MemoryError:
             raise ImageError(f"{name}: the picture does not fit into memory; scale it down") from None
-        return np.array(_rgb(_upright(opened)))
+        return _upright(opened)
 
 
 def is_picture(path: str | Path) -> bool:

@@ -5,7 +5,6 @@ OUT/  config.json  run.json  metrics.json  report.html  sheets/  misfit.glb  pri
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,17 +22,17 @@ from focus_ray.model import Model, weights_digest
 from focus_ray.prior import PRIOR, Pipeline, Prior, PriorInfo, Reduction
 from focus_ray.priors import pool as pools
 from focus_ray.priors.config import PriorConfig
-from focus_ray.priors.folder import claim
 from focus_ray.priors.gate import gate, world_faces
 from focus_ray.priors.measure import Work
-from focus_ray.priors.pool import PoolSettings, Tally
+from focus_ray.priors.pool import Tally
 from focus_ray.priors.report import write_pictures, write_report
 from focus_ray.priors.shards import Shards
 from focus_ray.storage import sealed_store
 from focus_ray.storage.objects import LocalStore, ObjectStore, open_store
-from focus_ray.training.cluster import ClusterSettings, connected
+from focus_ray.training.job_folder import claim
 from focus_ray.training.run_folder import RunFolder
 from focus_ray.training.signals import interruptible
+from focus_ray.training.tasks import PoolSettings, cluster_for
 
 METRICS_SCHEMA = 1
 
@@ -176,7 +175,7 @@ def build(
     meant_for = None if config.applied_to is None else models.load_from(config.applied_to)
     if meant_for is not None:
         refuse_other_pipeline(model, meant_for, config.refine_steps)
-    with interruptible() as asked, claim(out, config, storage, experiment) as folder:
+    with interruptible() as asked, claim(out, config, experiment, what="prior", storage=storage) as folder:
         store = LocalStore(out) if storage is None else open_store(storage).at(folder.info().name)
         if storage is not None:
             store.check()
@@ -190,16 +189,6 @@ def build(
         folder.write_json("metrics.json", {"schema": METRICS_SCHEMA, **metrics, "prior": figures(prior.info)})
         write_report(folder.path, prior.info)
     return prior.info
-
-
-@contextmanager
-def cluster_for(settings: PoolSettings | None) -> Iterator[None]:
-    """Ray, if there are to be tasks."""
-    if settings is None:
-        yield
-        return
-    with connected(ClusterSettings(workers=settings.tasks, gpu=settings.gpu_share > 0, cpus_per_worker=1)):
-        yield
 
 
 def refuse_other_pipeline(model: Model, meant_for: Model, refine_steps: int) -> None:

@@ -6,34 +6,23 @@ holds a handful of them, however many faces there are.
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import ray
-import torch
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayError
 
-from focus_ray.errors import ClusterError, FocusRayError, Interrupted
+from focus_ray.errors import Interrupted
 from focus_ray.focus.misfit import Misfit
 from focus_ray.focus.statistics import merge_tree
 from focus_ray.priors.measure import Measurer, Work
 from focus_ray.priors.shards import Shards
+from focus_ray.training.tasks import SECONDS_BETWEEN_LOOKS, PoolSettings, explained, one_thread, ready
 
 # Shards merged on the workers before the driver sees them. A power of two: then the bits are those of one tree.
 BRANCH = 8
 # Merged branches that wait for the driver, at most.
 AHEAD = 4
-SECONDS_BETWEEN_LOOKS = 0.5
-
-
-@dataclass(frozen=True)
-class PoolSettings:
-    """How many tasks run at a time, and with what. None of it changes a bit of the result."""
-
-    tasks: int = 2
-    gpu_share: float = 0.0  # of a GPU, for each task
-    max_retries: int = 20  # of one shard, where its worker dies
 
 
 @dataclass
@@ -80,17 +69,6 @@ def here(work: Work, shards: Shards, tally: Tally, asked: Callable[[], bool], pr
         yield merge_tree(states)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Other numbers of threads round otherwise; whoever calls has its own back afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 class Pool:
     """The same by Ray tasks, on the cluster that is connected."""
 
@@ -117,7 +95,7 @@ class Pool:
             while merged:
                 yield self._taken(merged.popleft())
         except RayError as error:
-            raise explained(error) from error
+            raise explained(error, "prior") from error
         finally:
             for task in self._running:
                 ray.cancel(task, force=True)
@@ -153,17 +131,9 @@ def interrupted(shards: Shards) -> Interrupted:
     return Interrupted(f"stopped; finished shards are kept in {shards.store}, the same command goes on")
 
 
-def explained(error: RayError) -> FocusRayError:
-    """The error of the package that a task raised, or that the cluster gave up."""
-    if isinstance(error, RayTaskError) and isinstance(error.cause, FocusRayError):
-        return error.cause
-    reason = " ".join(str(error).split())[:300]
-    return ClusterError(f"the tasks of the prior ended ({reason}); the same command goes on")
-
-
 def _leaf(work: "list[ray.ObjectRef[Any]]", number: int) -> tuple[Misfit, tuple[int, bool]]:
     """A task: one shard. Work comes as a reference, which only a process that has not seen it follows."""
-    measurer, shards = _ready(work[0])
+    measurer, shards = ready(work[0], _prepared)
     state, computed = done(measurer, shards, number)
     return state, (number, computed)
 
@@ -173,15 +143,7 @@ def _join(*states: Misfit) -> Misfit:
     return merge_tree(states)
 
 
-_seen: dict[str, tuple[Measurer, Shards]] = {}  # by this process, by the reference to it: one at a time
-
-
-def _ready(work: "ray.ObjectRef[Any]") -> tuple[Measurer, Shards]:
-    """What a reference stands for, ready to be used by this process."""
-    name = work.hex()
-    if name not in _seen:
-        torch.set_num_threads(1)  # one core a task, and the same bits everywhere
-        _seen.clear()
-        what, shards = ray.get(work)
-        _seen[name] = Measurer(what, "cuda" if ray.get_gpu_ids() else "cpu"), shards
-    return _seen[name]
+def _prepared(work: tuple[Work, Shards], device: str) -> tuple[Measurer, Shards]:
+    """The work of all tasks, as a process does it."""
+    what, shards = work
+    return Measurer(what, device), shards

@@ -119,9 +119,9 @@ def test_a_build_leaves_its_folder_and_goes_on_there(config, r_syn_folder, tmp_p
     assert {"n", "face_model_digest", "pipeline", "rms_before_mm", "rms_after_mm", "improved_share"} <= set(written)
     assert ("faces", 90, 90) in said
     assert build(config, out, None).shards_computed == 0
-    with pytest.raises(ConfigError, match="holds another build \\(seed differ"):
+    with pytest.raises(ConfigError, match="holds another prior \\(seed differ"):
         build(config.model_copy(update={"seed": 1}), out, None)
-    with pytest.raises(ConfigError, match="keeps its shards in its own folder"):
+    with pytest.raises(ConfigError, match="keeps its pieces in its own folder"):
         build(config, out, None, storage=str(tmp_path / "elsewhere"))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("years of work")

@@ -1,14 +1,28 @@
-"""A job of a whole cluster on this machine, in miniature: what comes out, and that nothing stays behind."""
+"""Jobs of a whole cluster on this machine, in miniature: what comes out, and that nothing stays behind."""
 
 import contextlib
 import json
 import os
 import signal
 import subprocess
+import tempfile
 import uuid
 from pathlib import Path
 
+import boto3
 import pytest
+import torch
+from mlflow import MlflowClient
+
+from focus_ray import model as models
+from focus_ray import prior as priors
+from focus_ray.priors.build import build
+from focus_ray.priors.config import PriorConfig
+from focus_ray.storage import sealed_store
+from focus_ray.storage.objects import open_store
+from infra.loopback_cluster import Cluster
+from infra.loopback_cluster import marked as marked_processes
+from tests.priors.conftest import stand_in
 
 ROOT = Path(__file__).resolve().parents[2]
 MINIATURE = """
@@ -97,3 +111,38 @@ def test_a_folder_that_holds_something_is_refused_at_once(tmp_path, python, envi
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == f"error: {tmp_path / 'mini'} is not empty; choose another OUT\n"
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(1200)
+def test_a_prior_is_built_by_a_job_and_a_second_job_computes_nothing(small_face, tmp_path, monkeypatch):
+    """R_syn, shards and prior in an S3 bucket, the build in MLflow, the bits those of one process on this machine."""
+    models.save(tmp_path / "r_syn", stand_in(small_face))
+    faces = {"n": 400, "heldout": 100, "shard_size": 50}
+    build(PriorConfig(model=str(tmp_path / "r_syn"), **faces), tmp_path / "here", None)
+    options = ["--n", "400", "--heldout", "100", "--shard-size", "50", "--storage", "s3://faces/priors"]
+    # In the system's own folder: Ray's sockets allow only short paths.
+    with tempfile.TemporaryDirectory(prefix="focus-ray-", ignore_cleanup_errors=True) as folder:
+        cluster = Cluster(Path(folder))
+        with cluster.running(workers=2):
+            for name, value in cluster.for_storage().items():
+                monkeypatch.setenv(name, value)
+            boto3.client("s3").create_bucket(Bucket="faces")
+            store = open_store("s3://faces")
+            sealed_store.upload(store, tmp_path / "r_syn", "r_syn")
+            built = []
+            for _ in range(2):
+                command = ["--model", "s3://faces/r_syn", "--out", "runs/prior", *options]
+                cluster.submit("jobs/misfit_prior.py", command)
+                sealed_store.fetch(store, "priors/prior/prior", tmp_path / "prior", priors.PRIOR)
+                built.append(priors.load(tmp_path / "prior"))
+            experiment = MlflowClient().get_experiment_by_name("focus")
+            runs = MlflowClient().search_runs([experiment.experiment_id])
+    here = priors.load(tmp_path / "here" / "prior")
+    for prior in built:
+        assert all(torch.equal(prior.errors[reading], here.errors[reading]) for reading in here.errors)
+        assert prior.info.figures == here.info.figures
+    assert [(prior.info.shards_computed, prior.info.shards_kept) for prior in built] == [(10, 0), (0, 10)]
+    assert [run.info.status for run in runs] == ["FINISHED"] * len(runs)
+    assert runs
+    assert marked_processes(cluster.mark) == []

@@ -1,4 +1,4 @@
-"""The folder of a build: a run folder of another kind, gone on with by the same command."""
+"""The folder of a build or an evaluation: a run folder of another kind, gone on with by the same command."""
 
 import json
 from collections.abc import Iterator
@@ -11,10 +11,13 @@ from focus_ray.training.run_folder import LOCK, RunFolder, RunInfo
 
 
 @contextmanager
-def claim(out: Path, config: Settings, storage: str | None, experiment: str) -> Iterator[RunFolder]:
-    """Make the folder of a build, or take the one of the same build; nobody else works there meanwhile.
+def claim(
+    out: Path, config: Settings, experiment: str, *, what: str, storage: str | None = None
+) -> Iterator[RunFolder]:
+    """Make the folder of a job, or take the one of the same job; nobody else works there meanwhile.
 
-    Raises ConfigError where something else lies there, StorageError where the disk refuses.
+    what: how the job is called, for messages. storage: where its pieces are kept, if not there. Raises ConfigError where
+    something else lies there, StorageError where the disk refuses.
     """
     folder = RunFolder(out)
     wanted = config.model_dump(mode="json")
@@ -22,10 +25,10 @@ def claim(out: Path, config: Settings, storage: str | None, experiment: str) -> 
         raise ConfigError(f"{out} is a file; choose a folder for --out")
     found = _json(folder.config)
     if found is None and out.is_dir() and any(file.name != LOCK for file in out.iterdir()):
-        raise ConfigError(f"{out} holds other things than a prior; choose another --out")
+        raise ConfigError(f"{out} holds other things than a {what}; choose another --out")
     if found is not None and found != wanted:
         differing = ", ".join(sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key)))
-        raise ConfigError(f"{out} holds another build ({differing} differ); give its own options, or another --out")
+        raise ConfigError(f"{out} holds another {what} ({differing} differ); give its own options, or another --out")
     try:
         folder.sheets.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -39,7 +42,7 @@ def claim(out: Path, config: Settings, storage: str | None, experiment: str) -> 
         elif folder.info().storage != storage:
             place = folder.info().storage
             raise ConfigError(
-                f"the build in {out} keeps its shards in {place or 'its own folder'}; give the same place"
+                f"the {what} in {out} keeps its pieces in {place or 'its own folder'}; give the same place"
             )
         yield folder
     finally:

@@ -1,0 +1,31 @@
+"""How much the fit is misled by outliers (section 4.2, Table 1): colour error inside the true visible face."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from focus_ray.evaluation.rows import Figure
+from focus_ray.evaluation.segmentation import mean_and_spread
+
+
+def rmse_255(
+    picture: UInt8[np.ndarray, "H W 3"],
+    rendering: UInt8[np.ndarray, "H W 3"],
+    region: Bool[np.ndarray, "H W"],
+    visible: Bool[np.ndarray, "H W"],
+) -> float:
+    """Root mean square over the channels of the pixels that are rendered and where the face is seen, 0 to 255.
+
+    NaN where there is no such pixel.
+    """
+    inside = region & visible
+    if not inside.any():
+        return float("nan")
+    difference = picture[inside].astype(np.float64) - rendering[inside]
+    return float(np.sqrt(np.square(difference).mean()))
+
+
+def figures(pictures: Sequence[float]) -> dict[str, Figure]:
+    """Mean and standard deviation over the pictures."""
+    return {"rmse_255": mean_and_spread(np.array(pictures, dtype=np.float64))}

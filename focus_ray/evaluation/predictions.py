@@ -1,0 +1,133 @@
+"""What a method says of pictures, as files that any other program can write too.
+
+PREDICTIONS/
+  masks/NAME.png        8 bit: 255 = face is seen; soft masks in between
+  renderings/NAME.png   the rendered face in the picture's own pixels; alpha = where it is rendered
+  regions/NAME.png      255 = the face is rendered; where renderings have no alpha
+  meshes/NAME.ply|obj   the face at rest, and NAME.npy|txt, its 7 landmarks (the layout of the NoW challenge)
+  faces/NAME.json       rotation [rad], translation [mm], occlusion_fraction: of our methods
+
+NAME is the picture's, with its folders and without its suffix. Masks and renderings are as large as the picture.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from focus_ray.data.image_file import printable, read_image, read_image_and_alpha
+from focus_ray.errors import ConfigError, DataError, ImageError
+from focus_ray.storage import atomic
+
+MASKS, RENDERINGS, REGIONS, MESHES, FACES = "masks", "renderings", "regions", "meshes", "faces"
+METHOD = "method.json"
+_WHITE = 255
+_THRESHOLD = 127  # of 8 bits
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A folder of this layout."""
+
+    folder: Path
+
+    def holds(self, name: str, what: str) -> bool:
+        """Whether there is a mask, a rendering, ... of a picture."""
+        return self.path(name, what).is_file()
+
+    def mask(self, name: str, size: tuple[int, int]) -> Float[np.ndarray, "H W"]:
+        """The mask in [0, 1], 1 = face. Raises ImageError where it is missing, damaged or of another size."""
+        return self._grey(MASKS, name, size) / np.float32(_WHITE)
+
+    def rendering(self, name: str, size: tuple[int, int]) -> tuple[UInt8[np.ndarray, "H W 3"], Bool[np.ndarray, "H W"]]:
+        """The rendered face and where it is rendered: by its alpha, or regions/. Raises ImageError."""
+        path = self.path(name, RENDERINGS)
+        colours, alpha = read_image_and_alpha(path)
+        _check_size(path, colours, size)
+        if self.holds(name, REGIONS):
+            return colours, self._grey(REGIONS, name, size) > _THRESHOLD
+        if alpha is None:
+            raise ImageError(
+                f"{printable(path)} has no alpha that says where the face is rendered; give one, or {REGIONS}/NAME.png"
+            )
+        return colours, alpha > _THRESHOLD
+
+    def region(self, name: str, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
+        """Where the face is rendered. Raises ImageError."""
+        if self.holds(name, REGIONS):
+            return self._grey(REGIONS, name, size) > _THRESHOLD
+        return self.rendering(name, size)[1]
+
+    def face(self, name: str) -> dict[str, Any]:
+        """rotation [rad], translation [mm] and occlusion_fraction. Raises DataError."""
+        path = self.path(name, FACES)
+        try:
+            content = json.loads(path.read_bytes())
+            return {key: content[key] for key in ("rotation", "translation", "occlusion_fraction")}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{printable(path)} cannot be used ({error}); predict again") from None
+
+    def claim(self, described: dict[str, Any]) -> None:
+        """Say whose predictions these are. Raises ConfigError where the folder has those of another method."""
+        path = self.folder / METHOD
+        if not path.exists():
+            atomic.write_file(path, json.dumps(described, indent=2) + "\n")
+            return
+        try:
+            found = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            found = None
+        if found != described:
+            raise ConfigError(f"{self.folder} holds predictions of another method; choose another folder")
+
+    def write(self, name: str, answer: "Answer") -> None:
+        """Write what was said of a picture, faces/NAME.json last. Raises StorageError."""
+        atomic.write_file(self.path(name, MASKS), _png(answer.mask))
+        atomic.write_file(self.path(name, RENDERINGS), _png(answer.rendering[..., [2, 1, 0, 3]]))
+        atomic.write_file(self.path(name, FACES), json.dumps(answer.face) + "\n")
+
+    def is_whole(self, name: str) -> bool:
+        """Whether `write` came to its end."""
+        return self.path(name, FACES).is_file()
+
+    def path(self, name: str, what: str) -> Path:
+        """Where the mask, the rendering, ... of a picture lies."""
+        return self.folder / what / f"{name}{'.json' if what == FACES else '.png'}"
+
+    def _grey(self, what: str, name: str, size: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
+        path = self.path(name, what)
+        picture = read_image(path)
+        _check_size(path, picture, size)
+        return picture[..., 0]
+
+
+def _check_size(path: Path, picture: np.ndarray, size: tuple[int, int]) -> None:
+    if picture.shape[:2] != size:
+        (height, width), (other_height, other_width) = size, picture.shape[:2]
+        raise ImageError(
+            f"{printable(path)} is {other_width} x {other_height} px, the picture {width} x {height}; "
+            "give predictions in the pictures' own pixels"
+        )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a method says of one picture."""
+
+    mask: UInt8[np.ndarray, "H W"]
+    rendering: UInt8[np.ndarray, "H W 4"]
+    face: dict[str, Any]
+    vertices: Float[np.ndarray, "V 3"]  # at rest, mm
+    landmarks: Float[np.ndarray, "7 3"]
+
+
+def _png(array: np.ndarray) -> bytes:
+    """Grey or BGR(A) as a PNG file."""
+    encoded, content = cv2.imencode(".png", array)
+    if not encoded:
+        raise DataError("a picture could not be written as PNG")
+    return content.tobytes()

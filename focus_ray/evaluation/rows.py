@@ -1,0 +1,66 @@
+"""results.json: one row for each figure of each table, the same for our methods and for those of others."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from focus_ray.errors import DataError
+from focus_ray.focus.settings import Settings
+from focus_ray.model import one_line
+from focus_ray.storage import atomic
+
+RESULTS = "results.json"
+
+
+class Figure(NamedTuple):
+    """A figure over pictures: its mean and the standard deviation between them, None where there is none."""
+
+    value: float | None
+    std: float | None = None
+
+
+class Row(Settings):
+    """One figure."""
+
+    table: str  # now, segmentation, photometric, exact
+    method: str
+    dataset: str
+    subset: str
+    metric: str
+    value: float | None
+    std: float | None = None  # between the pictures, as the paper's tables have it
+    seed: int | None = None  # of the training; None: not known, or nothing was trained
+    partial: bool = False  # some of the data set or of the predictions is missing
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What the figure is about."""
+        return (self.table, self.method, self.dataset, self.subset, self.metric, self.seed)
+
+
+def rows_of(figures: dict[str, Figure], **about: Any) -> list[Row]:
+    """A row for each figure, by its metric; `about`: the other fields."""
+    return [Row(metric=metric, value=one.value, std=one.std, **about) for metric, one in figures.items()]
+
+
+def write_rows(folder: Path, rows: Iterable[Row]) -> Path:
+    """Write results.json. Raises StorageError."""
+    path = folder / RESULTS
+    content = {"rows": [row.model_dump(mode="json") for row in rows]}
+    atomic.write_file(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a results.json, or of the one in a folder. Raises DataError for anything else."""
+    path = path / RESULTS if path.is_dir() else path
+    try:
+        content = json.loads(path.read_bytes())
+        return [Row.model_validate(row) for row in content["rows"]]
+    except ValidationError as error:
+        raise DataError(f"{path} is no results.json of this version: {one_line(error)}; evaluate again") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read as results.json ({one_line(error)}); evaluate again") from None

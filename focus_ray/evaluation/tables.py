@@ -1,0 +1,193 @@
+"""The paper's tables, its figures above ours, as Markdown, LaTeX and JSON."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from focus_ray.evaluation import published
+from focus_ray.evaluation.rows import Figure, Row
+
+REFINED = ", refined"  # behind a method's name: its fits were refined
+PAPER, ONE_PASS, REFINED_PASS = "paper", "ours, one pass", "ours, refined"
+UNKNOWN = "–"
+PARTIAL = "*"  # behind a figure: something of its data set is missing
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its title, and which rows of results.json it shows."""
+
+    title: str
+    table: str
+    dataset: str
+    subset: str
+    metric: str
+    digits: int = 2
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table."""
+
+    method: str
+    source: str
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that is ready to be printed."""
+
+    name: str
+    caption: str
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+    def markdown(self) -> str:
+        """As GitHub shows it."""
+        header = ["method", "", *self.columns]
+        body = [[line.method, line.source, *line.cells] for line in self.lines]
+        rows = [header, ["---"] * 2 + ["---:"] * len(self.columns), *body]
+        return f"**{self.caption}**\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+    def latex(self) -> str:
+        """A floating table; needs booktabs."""
+        body = [[line.method, line.source, *line.cells] for line in self.lines]
+        lines = [" & ".join(map(_latex, row)) + r" \\" for row in [["", "", *self.columns], *body]]
+        tabular = [rf"\begin{{tabular}}{{ll{'r' * len(self.columns)}}}", r"\toprule", lines[0], r"\midrule", *lines[1:]]
+        tabular += [r"\bottomrule", r"\end{tabular}"]
+        return "\n".join([r"\begin{table}", rf"\caption{{{_latex(self.caption)}}}", *tabular, r"\end{table}"]) + "\n"
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        lines = [{"method": line.method, "source": line.source, "cells": list(line.cells)} for line in self.lines]
+        return {"name": self.name, "caption": self.caption, "columns": list(self.columns), "lines": lines}
+
+
+_UN, _OCC, _ALL = "unoccluded", "occluded", "overall"
+_AR_SUBSETS = {"neutral": "AR neutral", "glasses": "AR glasses", "scarf": "AR scarf"}
+_MASK_METRICS = {"accuracy": "ACC", "ppv": "PPV", "tpr": "TPR", "f1": "F1"}
+_NOW_METRICS = ("median", "mean", "std")
+
+
+def _mask_columns() -> tuple[Column, ...]:
+    return tuple(
+        Column(f"{title} {short}", "segmentation", "ar", subset, metric)
+        for subset, title in _AR_SUBSETS.items()
+        for metric, short in _MASK_METRICS.items()
+    )
+
+
+def _now_columns(subset: str, title: str) -> tuple[Column, ...]:
+    return tuple(Column(f"{title} {metric}", "now", "now", subset, metric) for metric in _NOW_METRICS)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a table of the paper is about."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    published: Mapping[str, Sequence[Figure | float]]
+
+
+SPECS = (
+    Spec(
+        "table-1",
+        "Table 1. Colour error inside the visible face (RMSE, 0 to 255)",
+        (
+            Column("CelebA-HQ unoccluded", "photometric", "celebahq", _UN, "rmse_255"),
+            Column("CelebA-HQ occluded", "photometric", "celebahq", _OCC, "rmse_255"),
+            Column("CelebA-HQ overall", "photometric", "celebahq", _ALL, "rmse_255"),
+            Column("AR overall", "photometric", "ar", _ALL, "rmse_255"),
+        ),
+        published.TABLE_1,
+    ),
+    Spec(
+        "table-2",
+        "Table 2. NoW, all pictures: scan-to-mesh distance, mm (the paper: test set)",
+        _now_columns(_ALL, "NoW"),
+        published.TABLE_2,
+    ),
+    Spec(
+        "table-3",
+        "Table 3. NoW, pairs of comparable pose: scan-to-mesh distance, mm",
+        _now_columns("pairs_unoccluded", "unoccluded") + _now_columns("pairs_occluded", "occluded"),
+        published.TABLE_3,
+    ),
+    Spec("table-4", "Table 4. Outlier segmentation inside the rendered region", _mask_columns(), published.TABLE_4),
+    Spec(
+        "table-5",
+        "Table 5. Ablation: outlier segmentation, and scan-to-mesh distance in mm",
+        _mask_columns() + _now_columns(_ALL, "NoW"),
+        {
+            name: (*published.TABLE_5.get(name, (Figure(None),) * 12), *published.TABLE_5_NOW[name])
+            for name in published.TABLE_5_NOW
+        },
+    ),
+)
+
+
+def tables(rows: Iterable[Row], note: str) -> list[Table]:
+    """All tables on whatever rows there are. `note` ends every caption: on which data ours were measured."""
+    known = list(rows)
+    return [table(spec, known, note) for spec in SPECS]
+
+
+def table(spec: Spec, rows: Sequence[Row], note: str) -> Table:
+    """One table: for each method of the paper its printed figures, then ours; then what the paper does not have."""
+    lines: list[Line] = []
+    wanted = {(column.table, column.dataset, column.subset, column.metric) for column in spec.columns}
+    measured = [row for row in rows if (row.table, row.dataset, row.subset, row.metric) in wanted]
+    others = dict.fromkeys(row.method.removesuffix(REFINED) for row in measured)
+    for method in [*spec.published, *(name for name in others if name not in spec.published)]:
+        if method in spec.published:
+            cells = zip(spec.columns, spec.published[method], strict=True)
+            lines.append(Line(method, PAPER, tuple(_cell(_figure(one), column.digits) for column, one in cells)))
+        for suffix, source in (("", ONE_PASS), (REFINED, REFINED_PASS)):
+            own = [row for row in measured if row.method == method + suffix]
+            if own:
+                seeds = len({row.seed for row in own if row.seed is not None})
+                trained = f", {seeds} seeds" if seeds > 1 else ""
+                lines.append(Line(method, source + trained, tuple(_measured(own, column) for column in spec.columns)))
+    partial = f" {PARTIAL}: partial, something is missing." if any(row.partial for row in measured) else ""
+    caption = f"{spec.title}. Paper: {published.SOURCE}. {note}{partial}"
+    return Table(spec.name, caption, tuple(column.title for column in spec.columns), tuple(lines))
+
+
+def over_seeds(rows: Sequence[Row]) -> tuple[Figure, Figure]:
+    """Mean value and mean spread between pictures; and the mean value with its spread between the seeds."""
+    values = np.array([row.value for row in rows if row.value is not None])
+    spreads = np.array([row.std for row in rows if row.std is not None])
+    if not len(values):
+        return Figure(None), Figure(None)
+    mean = float(values.mean())
+    between = float(values.std(ddof=1)) if len(values) > 1 else None
+    return Figure(mean, float(spreads.mean()) if len(spreads) else None), Figure(mean, between)
+
+
+def _measured(rows: Sequence[Row], column: Column) -> str:
+    about = (column.table, column.dataset, column.subset, column.metric)
+    own = [row for row in rows if (row.table, row.dataset, row.subset, row.metric) == about]
+    mark = PARTIAL if any(row.partial for row in own) else ""
+    return _cell(over_seeds(own)[0], column.digits) + mark
+
+
+def _figure(one: Figure | float) -> Figure:
+    return one if isinstance(one, Figure) else Figure(one)
+
+
+def _cell(figure: Figure, digits: int) -> str:
+    if figure.value is None:
+        return UNKNOWN
+    value = f"{figure.value:.{digits}f}"
+    return value if figure.std is None else f"{value} ± {figure.std:.{digits}f}"
+
+
+def _latex(text: str) -> str:
+    for letter, command in (("&", r"\&"), ("%", r"\%"), ("_", r"\_"), ("±", r"$\pm$"), (UNKNOWN, "--")):
+        text = text.replace(letter, command)
+    return text
