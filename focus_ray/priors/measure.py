@@ -18,7 +18,7 @@ from focus_ray.model import Model, weights_digest
 # Faces at a time. Shards are made of whole batches wherever their size allows: a face then has the same neighbours, and
 # with them the same bits, whatever the size of its shard.
 BATCH = 50
-FORMAT = 1  # of what is computed: a change makes other states
+FORMAT = 2  # of what is computed: a change makes other states
 
 
 @dataclass(frozen=True)

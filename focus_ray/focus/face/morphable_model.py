@@ -88,7 +88,8 @@ class MorphableModel(nn.Module):
         self.n_identity = n_identity
         self.n_expression = len(shape_basis) - n_identity
         self.n_albedo = len(albedo_basis)
-        self.parts: dict[str, Tensor] = dict(parts)
+        # By name: files give tensors in an order that differs between processes, and states have a column a part.
+        self.parts: dict[str, Tensor] = dict(sorted(parts.items()))
 
     @property
     def n_vertices(self) -> int:

@@ -124,3 +124,10 @@ def test_load_refuses_what_is_not_a_model(tmp_path: Path) -> None:
     save_file({"mean": torch.zeros(1)}, foreign)
     with pytest.raises(FaceModelError, match="format"):
         MorphableModel.load(foreign)
+
+
+def test_parts_have_one_order_whatever_file_they_come_from(toy_model):
+    backwards = dict(reversed(toy_model.parts.items()))
+    arrays = {name: buffer for name, buffer in toy_model.named_buffers()}
+    other = MorphableModel(name="other", n_identity=toy_model.n_identity, parts=backwards, **arrays)
+    assert list(other.parts) == list(toy_model.parts) == sorted(backwards)
