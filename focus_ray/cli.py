@@ -88,8 +88,8 @@ def train(
         str | None,
         typer.Option(
             metavar="P",
-            help="embedded | paper | release | adapt | misfit; unless given: embedded, adapt with --data, misfit for "
-            "`prior train`.",
+            help="embedded | paper | release | adapt | misfit, or a baseline (mofa, ...); unless given: embedded, "
+            "adapt with --data, misfit for `prior train`.",
         ),
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="YAML", help="Keys laid over the preset.")] = None,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, NonNegativeInt, ValidationError, field_validator
 
+from focus_ray.data.cut import Cut
 from focus_ray.data.rendered import RenderedConfig
 from focus_ray.data.synthetic import SyntheticConfig
 from focus_ray.errors import ConfigError
@@ -55,6 +56,7 @@ class DataSettings(Settings):
     size: int = Field(default=8000, gt=0)  # such faces in one pass
     synthetic: SyntheticConfig = SyntheticConfig()
     rendered: RenderedConfig = RenderedConfig()
+    cut: Cut | None = None  # synthetic faces with true masks: parts are cut out of them
     augment: bool = True  # photographs: flip, shift, scale, rotation (released code)
 
 

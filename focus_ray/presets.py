@@ -1,9 +1,11 @@
 """Whole runs as functions: the paper, the released code, one that a laptop can train, and adaptation to photographs."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from focus_ray import model as models
+from focus_ray.baselines import BASELINES, backbone, baseline_of
 from focus_ray.config import (
     Cadence,
     DataSettings,
@@ -187,24 +189,29 @@ def adapt() -> RunConfig:
 
 
 def misfit() -> RunConfig:
-    """R_syn of the embedded preset (section 3.4): the same pipeline, on renders of the fitted face, without a mask.
+    """R_syn of the embedded preset."""
+    return misfit_of(embedded())
 
-    R's budget of encoder steps, 500 + 660, goes to L_R over the whole rendered region; the warm-up is R's own. S stays
-    as it begins: nothing covers these faces, and the prior does not ask it. Another pipeline's R_syn is that pipeline's
-    preset with the same changes.
+
+def misfit_of(base: RunConfig) -> RunConfig:
+    """R_syn of a preset (section 3.4): the same pipeline, on renders of the fitted face, without a mask.
+
+    R's budget of encoder steps goes to L_R over the whole rendered region; the warm-up is R's own. S stays as it
+    begins: nothing covers these faces, and the prior does not ask it.
     """
-    base = embedded()
-    steps = base.schedule.init_steps + base.schedule.cycles * base.schedule.face_steps
-    return base.model_copy(
+    return backbone(base).model_copy(
         update={
             "preset": "misfit",
-            "schedule": base.schedule.model_copy(update={"init_steps": steps, "pretrain_seg_steps": 0, "cycles": 0}),
-            "initialise": base.initialise.model_copy(update={"masked": False}),
             "data": DataSettings(source="rendered", size=16_000),
             "heldout": base.heldout.model_copy(update={"refine": False}),
             "cadence": base.cadence.model_copy(update={"best": "heldout.all.vertex_mm", "best_is": "lowest"}),
         }
     )
+
+
+def _baseline(name: str) -> RunConfig:
+    """What the paper compares with, of the embedded preset."""
+    return baseline_of(embedded(), name)
 
 
 PRESETS: dict[str, Callable[[], RunConfig]] = {
@@ -213,7 +220,7 @@ PRESETS: dict[str, Callable[[], RunConfig]] = {
     "paper": paper,
     "release": release,
     "misfit": misfit,
-}
+} | {name: partial(_baseline, name) for name in BASELINES}
 
 
 def load(name: str, file: Path | None = None, assignments: list[str] | None = None) -> RunConfig:

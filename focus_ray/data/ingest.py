@@ -30,7 +30,7 @@ BatchMaker = Callable[[], BatchOf]
 
 Row = dict[str, np.ndarray]
 
-_STEP, _IMAGES, _LANDMARKS = "step", "images", "landmarks"
+_STEP, _IMAGES, _LANDMARKS, _MASKS = "step", "images", "landmarks", "masks"
 _ERROR, _MESSAGE = "error", "message"
 # An actor that dies makes its block of steps again: a thousandth of its part of the run, or this many steps. Each block
 # costs memory from the start on and some milliseconds then, so that a long run cannot have one for each step.
@@ -42,9 +42,9 @@ _LEVELS = np.float32(255.0)
 class StepStream:
     """The batches of the steps start..end-1 (at least one), made by `actors` actors of `cpus` CPUs each, in that order.
 
-    The batches hold images and landmarks only. Finished ones wait in Ray's object store, about `memory_mb` of them but
-    at least some steps an actor; the actors then pause. Their CPUs have to be free beside those of the training
-    process. Use it as a context manager: leaving it ends the actors.
+    The batches hold images and landmarks, and masks where their makers give some. Finished ones wait in Ray's object
+    store, about `memory_mb` of them but at least some steps an actor; the actors then pause. Their CPUs have to be free
+    beside those of the training process. Use it as a context manager: leaving it ends the actors.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class StepStream:
 
 
 def step_dataset(make: BatchMaker, steps: range, cpus: float, memory_mb: float, patience: int) -> "Dataset":
-    """A row for each step, in order, made by one actor: step, images [b,3,H,W], landmarks float32 [b,68,2] px.
+    """A row for each step, in order, made by one actor: step, images [b,3,H,W], landmarks float32 [b,68,2] px, masks.
 
     Images are 8-bit where that gives every bit of the batch back, else float32. Reading the dataset raises Ray's
     GetTimeoutError where the actor does not start within `patience` seconds.
@@ -140,7 +140,9 @@ class _Maker:
             batch = self._batch_of(rows[_STEP].item())
         except FocusRayError as error:
             return rows | {_ERROR: np.array([type(error).__name__]), _MESSAGE: np.array([str(error)])}
-        return rows | {_IMAGES: _packed(batch)[None], _LANDMARKS: batch.landmarks.numpy()[None]}
+        made = {_IMAGES: _packed(batch)[None], _LANDMARKS: batch.landmarks.numpy()[None]}
+        masks = {} if batch.masks is None else {_MASKS: np.packbits(batch.masks.numpy() > 0, axis=-1)[None]}
+        return rows | made | masks
 
 
 def _rows(dataset: "Dataset") -> Generator[Row, None, None]:
@@ -169,7 +171,9 @@ def _packed(batch: Batch) -> UInt8[np.ndarray, "B 3 H W"] | Float[np.ndarray, "B
 
 def _unpacked(row: Row) -> Batch:
     images, landmarks = row[_IMAGES][0], row[_LANDMARKS][0]
+    bits = np.unpackbits(row[_MASKS][0], axis=-1, count=images.shape[-1]) if _MASKS in row else None
     return Batch(
         images=torch.from_numpy(images / _LEVELS if images.dtype == np.uint8 else images.copy()),
         landmarks=torch.from_numpy(landmarks.copy()),
+        masks=None if bits is None else torch.from_numpy(bits).float(),
     )

@@ -9,6 +9,8 @@ import numpy as np
 from focus_ray.evaluation import published
 from focus_ray.evaluation.rows import Figure, Row
 
+# Ours stands behind the printed one that it was made after.
+MADE_AFTER = {"Deep3D": "Deep3D-style", "Egger et al.": "Egger-style"}
 REFINED = ", refined"  # behind a method's name: its fits were refined
 PAPER, ONE_PASS, REFINED_PASS = "paper", "ours, one pass", "ours, refined"
 UNKNOWN = "–"
@@ -142,11 +144,10 @@ def table(spec: Spec, rows: Sequence[Row], note: str) -> Table:
     lines: list[Line] = []
     wanted = {(column.table, column.dataset, column.subset, column.metric) for column in spec.columns}
     measured = [row for row in rows if (row.table, row.dataset, row.subset, row.metric) in wanted]
-    others = dict.fromkeys(row.method.removesuffix(REFINED) for row in measured)
-    for method in [*spec.published, *(name for name in others if name not in spec.published)]:
+    for method in _in_order(spec, [row.method.removesuffix(REFINED) for row in measured]):
         if method in spec.published:
             cells = zip(spec.columns, spec.published[method], strict=True)
-            lines.append(Line(method, PAPER, tuple(_cell(_figure(one), column.digits) for column, one in cells)))
+            lines.append(Line(method, PAPER, tuple(cell(_figure(one), column.digits) for column, one in cells)))
         for suffix, source in (("", ONE_PASS), (REFINED, REFINED_PASS)):
             own = [row for row in measured if row.method == method + suffix]
             if own:
@@ -156,6 +157,51 @@ def table(spec: Spec, rows: Sequence[Row], note: str) -> Table:
     partial = f" {PARTIAL}: partial, something is missing." if any(row.partial for row in measured) else ""
     caption = f"{spec.title}. Paper: {published.SOURCE}. {note}{partial}"
     return Table(spec.name, caption, tuple(column.title for column in spec.columns), tuple(lines))
+
+
+def _in_order(spec: Spec, measured: Sequence[str]) -> list[str]:
+    """The paper's methods in its order, each with ours that was made after it, then all others."""
+    printed = [name for method in spec.published for name in (method, MADE_AFTER.get(method, method))]
+    return list(dict.fromkeys([*printed, *measured]))
+
+
+_SPREAD_COLUMNS = (
+    Column("F1, occluded", "segmentation", "celebahq", _OCC, "f1", 3),
+    Column("outlier IoU, occluded", "segmentation", "celebahq", _OCC, "outlier_iou", 3),
+    Column("RMSE, occluded", "photometric", "celebahq", _OCC, "rmse_255"),
+    Column("vertices un. mm", "exact", "now", _UN, "vertex_mm", 3),
+    Column("vertices occ. mm", "exact", "now", _OCC, "vertex_mm", 3),
+    Column("gap mm", "exact", "now", "gap", "vertex_mm", 3),
+)
+
+
+def seed_table(rows: Iterable[Row], note: str) -> Table:
+    """What the paper's tables do not have: exact errors, and how far the seeds of training spread."""
+    measured = list(rows)
+    lines = []
+    for method in dict.fromkeys(row.method.removesuffix(REFINED) for row in measured):
+        for suffix, source in (("", ONE_PASS), (REFINED, REFINED_PASS)):
+            own = [row for row in measured if row.method == method + suffix]
+            cells = tuple(cell(over_seeds(_about(own, column))[1], column.digits) for column in _SPREAD_COLUMNS)
+            if any(one != UNKNOWN for one in cells):
+                seeds = len({row.seed for row in own})
+                lines.append(Line(method, f"{source}, {seeds} seed{'s' if seeds > 1 else ''}", cells))
+    caption = f"Mean over the seeds of training ± their standard deviation. Gap: occluded minus unoccluded. {note}"
+    return Table("seeds", caption, tuple(column.title for column in _SPREAD_COLUMNS), tuple(lines))
+
+
+def gaps(rows: Iterable[Row]) -> list[Row]:
+    """For each method and seed the vertex error of occluded pictures minus that of unoccluded ones."""
+    found: dict[tuple[str, int | None], dict[str, Row]] = {}
+    for row in rows:
+        if (row.table, row.metric) == ("exact", "vertex_mm") and row.subset in (_UN, _OCC):
+            found.setdefault((row.method, row.seed), {})[row.subset] = row
+    result = []
+    for pair in found.values():
+        un, occluded = (pair[subset].value if subset in pair else None for subset in (_UN, _OCC))
+        if un is not None and occluded is not None:
+            result.append(pair[_OCC].model_copy(update={"subset": "gap", "value": occluded - un, "std": None}))
+    return result
 
 
 def over_seeds(rows: Sequence[Row]) -> tuple[Figure, Figure]:
@@ -169,18 +215,23 @@ def over_seeds(rows: Sequence[Row]) -> tuple[Figure, Figure]:
     return Figure(mean, float(spreads.mean()) if len(spreads) else None), Figure(mean, between)
 
 
-def _measured(rows: Sequence[Row], column: Column) -> str:
+def _about(rows: Sequence[Row], column: Column) -> list[Row]:
     about = (column.table, column.dataset, column.subset, column.metric)
-    own = [row for row in rows if (row.table, row.dataset, row.subset, row.metric) == about]
+    return [row for row in rows if (row.table, row.dataset, row.subset, row.metric) == about]
+
+
+def _measured(rows: Sequence[Row], column: Column) -> str:
+    own = _about(rows, column)
     mark = PARTIAL if any(row.partial for row in own) else ""
-    return _cell(over_seeds(own)[0], column.digits) + mark
+    return cell(over_seeds(own)[0], column.digits) + mark
 
 
 def _figure(one: Figure | float) -> Figure:
     return one if isinstance(one, Figure) else Figure(one)
 
 
-def _cell(figure: Figure, digits: int) -> str:
+def cell(figure: Figure, digits: int) -> str:
+    """A figure as a table prints it."""
     if figure.value is None:
         return UNKNOWN
     value = f"{figure.value:.{digits}f}"

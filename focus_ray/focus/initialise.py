@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -33,7 +34,8 @@ class InitialiseSettings(Settings):
 
     xi: float = Field(default=losses.PAPER_XI, gt=0)  # Eq. 10, at the end of the phase
     xi_start: float | None = Field(default=None, gt=0)  # at its start, falling geometrically; None: xi throughout
-    masked: bool = True  # False: L_R over the whole rendered region, as R_syn learns (section 3.4)
+    # What L_R leaves out: outliers by M_pre; nothing, as R_syn learns (section 3.4); or what true masks say is no face.
+    mask: Literal["preliminary", "none", "true"] = "preliminary"
     likelihood: bool = False  # released code: a truncated Gaussian log-likelihood in place of Eq. 5
     weights: ReconstructionWeights = ReconstructionWeights()
 
@@ -77,7 +79,10 @@ def freeze_perceptual(state: TrainState) -> None:
 def init_step(
     state: TrainState, batch: Targets, position: Position, settings: InitialiseSettings, optimizer: Optimizer
 ) -> tuple[TrainState, StepMetrics]:
-    """The autoencoder learns the pictures, with M_pre of the current rendering (Eq. 10) as mask in Eq. 8, or none."""
+    """The autoencoder learns the pictures, with M_pre of the current rendering (Eq. 10) as mask in Eq. 8.
+
+    Baselines have no mask, or the true one, which then is part of the batch.
+    """
     focus = state.focus
     xi = settings.xi_at(position.progress)
 
@@ -85,8 +90,12 @@ def init_step(
         part = batch.rows(rows)
         theta, rendering = fit(learner, focus, part)
         mask = rendering.mask
-        if settings.masked:
+        if settings.mask == "preliminary":
             mask = losses.preliminary_mask(part.images, rendering.image, mask, xi)
+        elif settings.mask == "true":
+            if part.masks is None:
+                raise ValueError("true masks are to be learned from: the batch must hold them")
+            mask = mask * part.masks
         terms = reconstruction_terms(focus, part, theta, rendering, mask, settings.weights)
         if settings.likelihood:
             likelihood = losses.truncated_likelihood(part.images, rendering.image, rendering.mask, xi=xi)

@@ -15,19 +15,25 @@ from focus_ray.focus.schedule import Optimizer, Phase, Position
 
 
 class Targets(NamedTuple):
-    """What the method learns from: pictures and 68 detected landmarks, nothing else."""
+    """What the method learns from: pictures and 68 detected landmarks, nothing else.
+
+    Only baselines that are supervised (section 4.1) are given masks, 1 = visible face.
+    """
 
     images: Float[Tensor, "B 3 H W"]  # in [0, 1]
     landmarks: Float[Tensor, "B 68 2"]  # px
     first: int = 0  # number of the first one in the global batch, of which this is a part
+    masks: Float[Tensor, "B 1 H W"] | None = None
 
     def rows(self, rows: slice) -> "Targets":
         """Some of them, side by side."""
-        return Targets(self.images[rows], self.landmarks[rows], self.first + (rows.start or 0))
+        masks = None if self.masks is None else self.masks[rows]
+        return Targets(self.images[rows], self.landmarks[rows], self.first + (rows.start or 0), masks)
 
     def to(self, device: torch.device) -> "Targets":
         """The same on another device."""
-        return Targets(self.images.to(device), self.landmarks.to(device), self.first)
+        masks = None if self.masks is None else self.masks.to(device)
+        return Targets(self.images.to(device), self.landmarks.to(device), self.first, masks)
 
 
 @dataclass

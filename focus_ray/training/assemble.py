@@ -1,12 +1,13 @@
 """The parts of a run, from its configuration: face model, networks with their first weights, and what is trained on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from focus_ray import model
 from focus_ray.config import RunConfig
 from focus_ray.data.cache import CachedFaces
+from focus_ray.data.cut import cut
 from focus_ray.data.photos import PhotoFolder
 from focus_ray.data.rendered import RenderedFaces
 from focus_ray.data.sample import Batch, Faces
@@ -97,9 +98,14 @@ def training_data(config: RunConfig, replicas: Replicas = ALONE) -> TrainingData
         train, heldout = synthetic_faces(config, world_face(config))
         unseen = config.data.synthetic.unseen_families
     kept = CachedFaces(train)
+    supervised = config.initialise.mask == "true"
 
     def batch_of(step: int) -> Batch:
-        return kept.batch(own_part(config, step, config.data.size, replicas))
+        numbers = own_part(config, step, config.data.size, replicas)
+        batch = kept.batch(numbers)
+        if config.data.cut is not None:
+            batch = cut(batch, config.data.cut, kept, config.data.size, config.seed, step, numbers)
+        return batch if supervised else replace(batch, masks=None)  # nothing else learns from them
 
     return TrainingData(batch_of, CachedFaces(heldout, vertices=True), frozenset(unseen))
 
@@ -125,7 +131,11 @@ def rendered_faces(config: RunConfig, face: MorphableModel) -> tuple[Faces, Face
 def photo_data(
     config: RunConfig, folder: str | Path, landmarks: str | Path | None, replicas: Replicas = ALONE
 ) -> TrainingData:
-    """The user's photographs, augmented anew in each pass."""
+    """The user's photographs, augmented anew in each pass. Raises ConfigError where masks are to be learned from."""
+    if config.initialise.mask == "true" or config.data.cut is not None:
+        raise ConfigError(
+            f"preset {config.preset!r} learns from true masks, which photographs lack; train it on synthetic faces"
+        )
     photos = PhotoFolder(folder, landmarks, image_size=config.model.camera.image_size)
     augmentation = config.seed if config.data.augment else None
 

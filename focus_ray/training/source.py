@@ -49,7 +49,7 @@ class Lookahead:
             if at not in self._pending:
                 self._pending[at] = self._thread.submit(self.batch_of, at)
         batch = self._pending.pop(step).result()
-        return Targets(batch.images, batch.landmarks, self.first)
+        return Targets(batch.images, batch.landmarks, self.first, batch.masks)
 
     def __enter__(self) -> "Lookahead":
         return self
@@ -78,7 +78,7 @@ class Ingested:
 
             self._stream = StepStream(self.make, step, self.end, actors=self.actors)
         batch = self._stream.batch(step)
-        return Targets(batch.images, batch.landmarks, self.first)
+        return Targets(batch.images, batch.landmarks, self.first, batch.masks)
 
     def __enter__(self) -> "Ingested":
         return self

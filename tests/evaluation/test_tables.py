@@ -59,3 +59,21 @@ def test_the_published_figures_fill_their_columns():
 def test_a_spread_between_seeds_needs_two():
     assert tables.over_seeds([row("FOCUS", 9.0)])[1] == (9.0, None)
     assert tables.over_seeds([row("FOCUS", 9.0), row("FOCUS", 11.0)])[1] == (10.0, pytest.approx(2**0.5))
+
+
+def exact(subset: str, value: float, seed: int) -> Row:
+    return row("FOCUS", value, table="exact", dataset="now", subset=subset, metric="vertex_mm", seed=seed)
+
+
+def test_the_gap_is_what_occlusions_cost():
+    rows = [
+        exact("occluded", 3.0, 0),
+        exact("unoccluded", 2.5, 0),
+        exact("occluded", 3.5, 1),
+        exact("unoccluded", 2.6, 1),
+    ]
+    found = tables.gaps([*rows, exact("occluded", 9.0, 2)])
+    assert [(one.subset, one.seed, pytest.approx(one.value)) for one in found] == [("gap", 0, 0.5), ("gap", 1, 0.9)]
+    (line,) = tables.seed_table([*rows, *found], NOTE).lines
+    assert line.source == "ours, one pass, 2 seeds"
+    assert line.cells == ("–", "–", "–", "2.550 ± 0.071", "3.250 ± 0.354", "0.700 ± 0.283")

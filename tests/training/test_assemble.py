@@ -24,7 +24,7 @@ def test_it_has_the_budget_of_r():
     assert schedule.init_steps == other.init_steps + other.cycles * other.face_steps
     assert schedule.total_steps == schedule.warmup_steps + schedule.init_steps
     assert r_syn.model == r.model
-    assert r_syn.initialise == r.initialise.model_copy(update={"masked": False})
+    assert r_syn.initialise == r.initialise.model_copy(update={"mask": "none"})
 
 
 def test_it_learns_renders_of_the_fitted_face():

@@ -1,0 +1,96 @@
+"""What the paper compares FOCUS with (sections 4.1 and 4.4), as changes of a preset: any preset has these baselines.
+
+mofa                 Tewari et al.: no mask, no perceptual loss
+backbone             the same with all losses
+backbone-supervised  the backbone, true masks of the visible face in L_R
+backbone-cutmix      the same, parts of other pictures pasted in
+backbone-cutout      the same, grey squares pasted in
+pretrained           what EM begins with (section 3.3)
+baseline             S learns by Eq. 5 in place of neighbour and perceptual losses
+neighbor             S learns by L_nbr alone, of these
+perceptual           S learns by L_dist and L_presv alone, of these
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from focus_ray.config import RunConfig
+from focus_ray.data.cut import Cut
+from focus_ray.focus.losses import SegmentationWeights
+
+Change = Callable[[RunConfig], RunConfig]
+
+
+def backbone(base: RunConfig) -> RunConfig:
+    """R alone, with R's budget: the steps of its initialisation and of its part of EM, and no mask."""
+    schedule = base.schedule
+    steps = schedule.init_steps + schedule.cycles * schedule.face_steps
+    alone = schedule.model_copy(update={"init_steps": steps, "pretrain_seg_steps": 0, "cycles": 0})
+    return base.model_copy(
+        update={"schedule": alone, "initialise": base.initialise.model_copy(update={"mask": "none"})}
+    )
+
+
+def mofa(base: RunConfig) -> RunConfig:
+    """The backbone without L_per: pixels, landmarks and the regulariser."""
+    plain = backbone(base)
+    weights = plain.initialise.weights.model_copy(update={"lambda_per": 0.0})
+    return plain.model_copy(update={"initialise": plain.initialise.model_copy(update={"weights": weights})})
+
+
+def supervised(base: RunConfig, cut: Cut | None = None) -> RunConfig:
+    """The backbone with the true masks of the visible face, and with parts of the pictures cut out if asked."""
+    plain = backbone(base)
+    return plain.model_copy(
+        update={
+            "initialise": plain.initialise.model_copy(update={"mask": "true"}),
+            "data": plain.data.model_copy(update={"cut": cut}),
+        }
+    )
+
+
+def pretrained(base: RunConfig) -> RunConfig:
+    """The initialisation alone."""
+    return base.model_copy(update={"schedule": base.schedule.model_copy(update={"cycles": 0})})
+
+
+def baseline(base: RunConfig) -> RunConfig:
+    """No losses that compare beyond the pixel itself: with a window of one pixel L_nbr (Eq. 1) is the sum of Eq. 5."""
+    return _segmenting(base, {"neighbor_window": 1, "eta_dist": 0.0, "eta_presv": 0.0})
+
+
+def neighbor(base: RunConfig) -> RunConfig:
+    """No perceptual losses for S."""
+    return _segmenting(base, {"eta_dist": 0.0, "eta_presv": 0.0})
+
+
+def perceptual(base: RunConfig) -> RunConfig:
+    """No L_nbr for S. What calibrates eta_area balances it against L_nbr: without it the paper's weights are used."""
+    papers = SegmentationWeights()
+    changed = _segmenting(base, {"eta_nbr": 0.0, "eta_area": papers.eta_area, "eta_presv": papers.eta_presv})
+    return changed.model_copy(update={"em": changed.em.model_copy(update={"calibration": None})})
+
+
+def _segmenting(base: RunConfig, weights: dict[str, Any]) -> RunConfig:
+    """With other weights for S."""
+    segmentation = base.em.segmentation.model_copy(update=weights)
+    return base.model_copy(update={"em": base.em.model_copy(update={"segmentation": segmentation})})
+
+
+BASELINES: dict[str, Change] = {
+    "mofa": mofa,
+    "backbone": backbone,
+    "backbone-supervised": supervised,
+    "backbone-cutmix": partial(supervised, cut="cutmix"),
+    "backbone-cutout": partial(supervised, cut="cutout"),
+    "pretrained": pretrained,
+    "baseline": baseline,
+    "neighbor": neighbor,
+    "perceptual": perceptual,
+}
+
+
+def baseline_of(base: RunConfig, name: str) -> RunConfig:
+    """The baseline of that name of a preset, under its own name."""
+    return BASELINES[name](base).model_copy(update={"preset": name})

@@ -1,0 +1,181 @@
+"""The NoW challenge (Sanyal et al., CVPR 2019) as it is published: pictures by subject and challenge, and a scan each.
+
+    imagepathsvalidation.txt, imagepathstest.txt    a line a picture: subject/challenge/name.jpg
+    iphone_pictures/subject/challenge/name.jpg      the pictures
+    scans/subject/*.obj                             the subject's neutral face, in mm
+    scans_lmks_onlypp/subject/*.pp                  seven points on the scan, picked in MeshLab
+
+The published archives unpack to NoW_Dataset/final_release_version/iphone_pictures; that is found too. Scans of the test
+split are not published.
+"""
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from focus_ray.data.image_file import printable
+from focus_ray.data.mesh_file import read_bytes, read_mesh
+from focus_ray.data.picked_points import read_picked_points
+from focus_ray.errors import DataError, LandmarkError
+
+NowSplit = Literal["validation", "test"]
+
+CHALLENGES = ("multiview_neutral", "multiview_expressions", "multiview_occlusions", "selfie")
+"""The four kinds of pictures."""
+
+SEVEN_NAMES = (
+    "right outer eye corner",
+    "right inner eye corner",
+    "left inner eye corner",
+    "left outer eye corner",
+    "nose bottom",
+    "right mouth corner",
+    "left mouth corner",
+)
+"""The seven landmarks in NoW's order; sides are the subject's."""
+RIGHT_OUTER_EYE, RIGHT_INNER_EYE, LEFT_INNER_EYE, LEFT_OUTER_EYE, NOSE_BOTTOM, RIGHT_MOUTH, LEFT_MOUTH = range(7)
+
+SEVEN_OF_68 = (36, 39, 42, 45, 33, 48, 54)
+"""The same among the 68 iBUG points, 0-based."""
+
+PICTURES, SCANS, SCAN_LANDMARKS = "iphone_pictures", "scans", "scans_lmks_onlypp"
+LISTS: dict[NowSplit, str] = {"validation": "imagepathsvalidation.txt", "test": "imagepathstest.txt"}
+
+# Where the archives put things, below the folder that they were unpacked in.
+_PLACES = ("", "final_release_version", "NoW_Dataset", "NoW_Dataset/final_release_version")
+_LIST_MEGABYTES = 10.0
+_SHOWN = 80  # letters of a line in a message
+
+
+class Scan(NamedTuple):
+    """Vertices of a scan and its seven landmarks, in mm."""
+
+    vertices: Float[np.ndarray, "N 3"]
+    landmarks: Float[np.ndarray, "7 3"]
+
+
+class NowPicture(NamedTuple):
+    """A picture of the list."""
+
+    name: str
+    """subject/challenge/name, without suffix: predictions have it."""
+    subject: str
+    challenge: str
+    path: Path
+    """Where the picture lies, or should."""
+
+
+class NowDataset:
+    """The pictures of a split, with the scans of their subjects, read when asked for.
+
+    pictures: all that the list names, in its order.
+    missing: a line for each item that is missing or cannot be used; the rest goes on.
+    """
+
+    def __init__(self, root: str | Path, split: NowSplit = "validation") -> None:
+        """Raises DataError where the folder, or the split's list in it, is missing, unreadable or names no picture."""
+        self.root = Path(root)
+        self.split: NowSplit = split
+        self.missing: list[str] = []
+        if not self.root.is_dir():
+            raise DataError(
+                f"{self.root}: there is no such folder; give the one that the NoW archives were unpacked in"
+            )
+        self._pictures, self._scans, self._landmarks = (self._found(name) for name in (PICTURES, SCANS, SCAN_LANDMARKS))
+        self.pictures = self._listed(self._found(LISTS[split]))
+        self._scan_files = self._files(self._scans, "*.obj")
+        self._landmark_files = self._sound(self._files(self._landmarks, "*.pp"))
+        self.missing += [f"{one.path}: there is no such picture" for one in self.pictures if not one.path.is_file()]
+
+    @property
+    def subjects(self) -> list[str]:
+        """The subjects, in the order of the list."""
+        return list(dict.fromkeys(picture.subject for picture in self.pictures))
+
+    @property
+    def measurable(self) -> list[NowPicture]:
+        """The pictures whose subject has a scan with landmarks: those that predictions can be measured on."""
+        return [one for one in self.pictures if one.subject in self._scan_files and one.subject in self._landmark_files]
+
+    def landmarks(self, subject: str) -> Float[np.ndarray, "7 3"]:
+        """The seven points on the subject's scan, in mm. Raises LandmarkError where they are missing or damaged."""
+        if subject not in self._landmark_files:
+            raise LandmarkError(f"{self._landmarks}: there are no landmarks of {subject}; add {subject}/*.pp")
+        return _seven(self._landmark_files[subject])
+
+    def scan(self, subject: str) -> Scan:
+        """A subject's scan. Raises DataError where it is missing or damaged, LandmarkError for its landmarks."""
+        if subject not in self._scan_files:
+            raise DataError(f"{self._scans}: there is no scan of {subject}; add {subject}/*.obj")
+        return Scan(read_mesh(self._scan_files[subject]).vertices, self.landmarks(subject))
+
+    def _found(self, name: str) -> Path:
+        places = [self.root / place / name for place in _PLACES]
+        return next((place for place in places if place.exists()), places[0])
+
+    def _listed(self, path: Path) -> list[NowPicture]:
+        text = read_bytes(path, _LIST_MEGABYTES).decode("utf-8-sig", "surrogateescape")
+        pictures: dict[str, NowPicture] = {}
+        for number, line in enumerate(text.splitlines(), start=1):
+            if not line.strip():
+                continue
+            picture = self._picture(line.strip())
+            if picture is None:
+                shown = printable(line.strip()[:_SHOWN])
+                self.missing.append(f"{path}, line {number}: {shown!r} is no subject/challenge/name.jpg")
+            elif picture.name in pictures:
+                self.missing.append(
+                    f"{path}, line {number}: {printable(picture.name)} stands there twice; once is used"
+                )
+            else:
+                pictures[picture.name] = picture
+        if not pictures:
+            raise DataError(f"{path}: it names no pictures; use the list of the challenge")
+        return list(pictures.values())
+
+    def _picture(self, line: str) -> NowPicture | None:
+        """Lists may begin with other folders: the last three parts count, as for the public evaluation."""
+        parts = line.replace("\\", "/").split("/")[-3:]
+        if len(parts) < 3 or "\0" in line or any(part in ("", ".", "..") for part in parts):
+            return None
+        subject, challenge, file = parts
+        return NowPicture(
+            f"{subject}/{challenge}/{Path(file).stem}", subject, challenge, self._pictures / subject / challenge / file
+        )
+
+    def _files(self, folder: Path, pattern: str) -> dict[str, Path]:
+        """The file of each subject in a folder of theirs; says what is missing."""
+        if not folder.is_dir():
+            self.missing.append(f"{folder}: there is no such folder; without it no prediction can be measured")
+            return {}
+        files: dict[str, Path] = {}
+        for subject in self.subjects:
+            found = sorted((folder / subject).glob(pattern)) if (folder / subject).is_dir() else []
+            if not found:
+                self.missing.append(f"{folder / subject}: there is no {pattern} of this subject")
+                continue
+            files[subject] = found[0]
+            if len(found) > 1:
+                self.missing.append(f"{folder / subject}: there are {len(found)} {pattern}; {found[0].name} is used")
+        return files
+
+    def _sound(self, files: dict[str, Path]) -> dict[str, Path]:
+        """Those that can be read: landmarks are small enough to look at once."""
+        sound = {}
+        for subject, path in files.items():
+            try:
+                _seven(path)
+            except LandmarkError as error:
+                self.missing.append(str(error))
+            else:
+                sound[subject] = path
+        return sound
+
+
+def _seven(path: Path) -> Float[np.ndarray, "7 3"]:
+    points = read_picked_points(path)
+    if len(points) < len(SEVEN_NAMES):
+        raise LandmarkError(f"{path}: {len(points)} points instead of {len(SEVEN_NAMES)}; use the published file")
+    return points[: len(SEVEN_NAMES)]  # as the public evaluation takes them

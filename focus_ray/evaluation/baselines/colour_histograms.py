@@ -1,0 +1,70 @@
+"""Segmentation for each picture by itself, in the way of Egger et al. (IJCV 2018): EM over labels, colours and fit.
+
+Each pixel of the rendered region is face, whose colour is the rendered one up to noise, or something else, whose
+colours are a histogram of this picture alone. Labels, noise and histogram are estimated in turns; neighbours tend to
+agree. The fit follows in between: it is refined under the labels, and the labels anew under the fit.
+
+Differs from Egger et al.: they segment by Chan-Vese with a third class for beards, sample the fit (MCMC), and begin
+with a robust estimate of the light; here the fit is the refinement that all methods share.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from focus_ray.focus.render.renderer import Rendering
+from focus_ray.focus.settings import Settings
+
+
+class ColourHistograms(Settings):
+    """The law of a mask for pictures and renderings. Each picture is a problem of its own."""
+
+    rounds: int = 8  # of EM, chosen where labels no longer move
+    bins: int = 8  # of each channel
+    smoothing: float = 1.0  # pixels added to each bin: colours that were not seen are possible
+    least_noise: float = 0.03  # standard deviation of a channel: below, small misfits would be outliers
+    agreement: float = 2.0  # weight of the neighbours' mean label, in nats
+    start: float = 1.5  # a pixel begins as face where its residual is below so many medians
+
+    def __call__(self, images: Float[Tensor, "B 3 H W"], rendering: Rendering) -> Float[Tensor, "B 1 H W"]:
+        """The probability of face inside the rendered region, 0 outside."""
+        with torch.no_grad():
+            return torch.cat([self._of_one(*one) for one in _each(images, rendering)])
+
+    def _of_one(
+        self, image: Float[Tensor, "1 3 H W"], rendered: Float[Tensor, "1 3 H W"], region: Float[Tensor, "1 1 H W"]
+    ) -> Float[Tensor, "1 1 H W"]:
+        inside = region > 0
+        if not bool(inside.any()):
+            return torch.zeros_like(region)
+        squared = (image - rendered).square().sum(1, keepdim=True)
+        bins = self._bins(image)
+        face = (squared <= self.start**2 * squared[inside].median()).to(image) * region
+        for _ in range(self.rounds):
+            odds = self._log_face(squared, face) - self._log_rest(bins, face)
+            agreeing = F.avg_pool2d(2 * face - region, 3, stride=1, padding=1, count_include_pad=True)
+            face = torch.sigmoid(odds + self.agreement * agreeing) * region
+        return face
+
+    def _log_face(self, squared: Float[Tensor, "1 1 H W"], face: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 1 H W"]:
+        """Colours of the face are Gaussian about the rendering; their noise is that of what is face now."""
+        variance = ((face * squared).sum() / (3 * face.sum()).clamp_min(1.0)).clamp_min(self.least_noise**2)
+        return -squared / (2 * variance) - 1.5 * torch.log(2 * torch.pi * variance)
+
+    def _log_rest(self, bins: Float[Tensor, "1 1 H W"], face: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 1 H W"]:
+        """Colours of all else are those of a histogram over the picture outside of the face."""
+        outside = (1 - face).flatten()
+        counts = torch.zeros(self.bins**3, dtype=face.dtype, device=face.device)
+        counts.index_add_(0, bins.flatten().long(), outside)
+        density = (counts + self.smoothing) / (counts + self.smoothing).sum() * self.bins**3  # over the unit cube
+        return density.log()[bins.long()]
+
+    def _bins(self, image: Float[Tensor, "1 3 H W"]) -> Float[Tensor, "1 1 H W"]:
+        levels = (image * self.bins).floor().clamp(0, self.bins - 1)
+        return ((levels[:, 0] * self.bins + levels[:, 1]) * self.bins + levels[:, 2])[:, None]
+
+
+def _each(images: Tensor, rendering: Rendering) -> list[tuple[Tensor, Tensor, Tensor]]:
+    rows = range(len(images))
+    return [(images[i : i + 1], rendering.image[i : i + 1], rendering.mask[i : i + 1]) for i in rows]

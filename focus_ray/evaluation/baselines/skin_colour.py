@@ -1,0 +1,67 @@
+"""A skin detector in the way of Deep3D: skin colour is a simple multivariate Gaussian (section 4.2)."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from focus_ray.errors import DataError
+from focus_ray.focus.render.renderer import Rendering
+
+# Rows: Y, Cb, Cr of RGB in [0, 1] (ITU-R BT.601), the space that Deep3D's detector works in.
+_YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+_FEWEST = 100  # pixels that a Gaussian is fitted to
+_JITTER = 1e-6  # of a variance: pictures of one colour have none
+
+
+class Gaussian(NamedTuple):
+    """Of colours."""
+
+    mean: Float[Tensor, "3"]
+    precision: Float[Tensor, "3 3"]
+    log_volume: Float[Tensor, ""]  # half the log determinant of the covariance
+
+    @classmethod
+    def of(cls, colours: Float[Tensor, "N 3"]) -> "Gaussian":
+        """The Gaussian of maximum likelihood. Raises DataError for next to no colours."""
+        if len(colours) < _FEWEST:
+            raise DataError(f"{len(colours)} pixels tell no law of colours; give more pictures, with face and without")
+        covariance = torch.cov(colours.double().T, correction=0) + _JITTER * torch.eye(3, dtype=torch.float64)
+        return cls(colours.double().mean(0), covariance.inverse(), 0.5 * torch.logdet(covariance))
+
+    def log_density(self, colours: Float[Tensor, "*N 3"]) -> Float[Tensor, "*N"]:
+        """Up to a constant that all Gaussians share."""
+        off = colours.double() - self.mean.to(colours.device)
+        return -0.5 * torch.einsum("...i,ij,...j->...", off, self.precision.to(off.device), off) - self.log_volume
+
+
+@dataclass(frozen=True)
+class SkinColour:
+    """The probability that a pixel is skin, from its colour alone: a law of skin against one of all else."""
+
+    skin: Gaussian
+    rest: Gaussian
+    log_prior: float  # log odds of skin before a colour is seen
+
+    @classmethod
+    def fit(
+        cls, images: Float[Tensor, "B 3 H W"], visible: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"]
+    ) -> "SkinColour":
+        """From pictures, their true visible face, and where a face is at all: what counts is what may be rendered."""
+        inside = (region > 0)[:, 0]
+        face = (visible > 0)[:, 0] & inside
+        colours = _ycbcr(images)
+        skin, rest = Gaussian.of(colours[face]), Gaussian.of(colours[inside & ~face])
+        return cls(skin, rest, float(torch.logit(face.sum() / inside.sum().double())))
+
+    def __call__(self, images: Float[Tensor, "B 3 H W"], rendering: Rendering) -> Float[Tensor, "B 1 H W"]:
+        """The mask inside the rendered region, in [0, 1]."""
+        colours = _ycbcr(images)
+        odds = self.skin.log_density(colours) - self.rest.log_density(colours) + self.log_prior
+        return torch.sigmoid(odds)[:, None].to(images) * rendering.mask
+
+
+def _ycbcr(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B H W 3"]:
+    return torch.einsum("ij,bjhw->bhwi", torch.tensor(_YCBCR, dtype=images.dtype, device=images.device), images)

@@ -1,0 +1,65 @@
+"""Our faces written as the NoW challenge takes them."""
+
+import io
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+import trimesh
+from jaxtyping import Float, Int
+from trimesh.exchange.obj import export_obj
+from trimesh.exchange.ply import export_ply
+
+from focus_ray.data.sources.now import SEVEN_OF_68
+from focus_ray.errors import DataError
+from focus_ray.storage import atomic
+
+MeshKind = Literal["ply", "obj"]
+
+_PARTS = 3  # subject/challenge/name
+_PICTURE_KINDS = (".jpg", ".jpeg", ".png")
+
+
+def seven(landmarks: Float[np.ndarray, "68 3"]) -> Float[np.ndarray, "7 3"]:
+    """NoW's landmarks among the 68 iBUG points on a mesh (MorphableModel.landmarks)."""
+    return landmarks[list(SEVEN_OF_68)]
+
+
+def write_prediction(
+    folder: str | Path,
+    name: str,
+    vertices: Float[np.ndarray, "V 3"],
+    faces: Int[np.ndarray, "F 3"],
+    landmarks: Float[np.ndarray, "7 3"],
+    kind: MeshKind = "ply",
+) -> Path:
+    """Write the neutral face of a picture (subject/challenge/name, with or without suffix), in mm; returns the mesh.
+
+    Without colours: some readers take an OBJ's colours for coordinates. The landmarks are float64, not rounded.
+    Raises DataError for another name, for values that are not finite and for a face without its vertices; StorageError
+    where the disk refuses.
+    """
+    target = Path(folder) / _checked_name(name)
+    if not (np.isfinite(vertices).all() and np.isfinite(landmarks).all()):
+        raise DataError(f"{name}: the face is not finite and was not written; look at its reconstruction")
+    if not len(faces) or faces.min() < 0 or faces.max() >= len(vertices):
+        raise DataError(f"{name}: the triangles do not fit the vertices; give those of the same face model")
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
+    content = (
+        export_ply(mesh, vertex_normal=False)
+        if kind == "ply"
+        else export_obj(mesh, include_normals=False, include_color=False)
+    )
+    stream = io.BytesIO()
+    np.save(stream, np.asarray(landmarks, dtype=np.float64), allow_pickle=False)
+    path = target.with_name(f"{target.name}.{kind}")
+    atomic.write_file(path, content)
+    atomic.write_file(target.with_name(f"{target.name}.npy"), stream.getvalue())
+    return path
+
+
+def _checked_name(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if len(path.parts) != _PARTS or path.is_absolute() or ".." in path.parts:
+        raise DataError(f"{name!r} is no subject/challenge/name; name the prediction as its picture in the list")
+    return path.with_suffix("") if path.suffix.lower() in _PICTURE_KINDS else path

@@ -1,0 +1,67 @@
+"""Was a face submitted with its expression? What the predictions of one subject tell.
+
+The challenge asks for neutral faces. Seven landmarks do not show an open mouth, but the meshes of one subject do, where
+they have the same triangles: identity is the same in all pictures, so what moves in the mouth and not above the nose is
+an expression. In trials with faces of the parametric model, an open jaw (one sigma) was mostly seen where
+identity was steady (a fifth of a sigma between the pictures), seldom where it was not; slight expressions were not.
+What stands in all pictures of a subject cannot be seen, nor a difference between meshes of different triangles; nor can
+it be told which picture is the neutral one: the median over the pictures is taken for it.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from jaxtyping import Float
+
+from focus_ray.data.sources.now import LEFT_MOUTH, LEFT_OUTER_EYE, NOSE_BOTTOM, RIGHT_MOUTH, RIGHT_OUTER_EYE
+from focus_ray.evaluation.now.findings import Finding
+from focus_ray.evaluation.now.similarity import procrustes
+from focus_ray.evaluation.now.submission import Prediction
+
+_FEWEST = 3  # of two pictures nobody knows which one moved
+# All as shares of the outer eye distance (90 mm): the mouth's radius about the middle of its corners; the face's about
+# the nose bottom; the motion that counts, 3 mm. And that must be so many times the motion of the upper face.
+_MOUTH, _FACE, _MOVED = 0.4, 1.0, 0.03
+_MORE_THAN_ABOVE = 4.0
+
+
+def expression_findings(predictions: Mapping[str, Prediction]) -> Iterator[Finding]:
+    """Of the predictions of one subject, by picture: those whose mouth differs from the others'."""
+    if len(predictions) < _FEWEST or not _same_triangles(list(predictions.values())):
+        return
+    first = next(iter(predictions.values()))
+    size = float(np.linalg.norm(first.landmarks[LEFT_OUTER_EYE] - first.landmarks[RIGHT_OUTER_EYE]))
+    mouth_centre = first.landmarks[[RIGHT_MOUTH, LEFT_MOUTH]].mean(axis=0)
+    mouth = _within(first, mouth_centre, _MOUTH * size)
+    above = _within(first, first.landmarks[NOSE_BOTTOM], _FACE * size) & _above_the_nose(first, mouth_centre)
+    if not mouth.any() or above.sum() < _FEWEST:
+        return
+    aligned = np.stack([_onto(one, first, above) for one in predictions.values()])
+    motion = np.linalg.norm(aligned - np.median(aligned, axis=0), axis=2)  # [pictures, V]
+    for name, moved in zip(predictions, motion, strict=True):
+        in_mouth, elsewhere = (float(np.sqrt(np.square(moved[part]).mean())) for part in (mouth, above))
+        if in_mouth > max(_MOVED * size, _MORE_THAN_ABOVE * elsewhere):
+            what = (
+                f"the mouth lies {in_mouth:.3g} mm from where the subject's other pictures have it, the upper face "
+                f"{elsewhere:.2g} mm: the expression seems to be left in"
+            )
+            yield Finding("warning", name, what, "submit the neutral face: identity coefficients alone")
+
+
+def _same_triangles(predictions: list[Prediction]) -> bool:
+    first, *others = (one.mesh for one in predictions)
+    return all(one.vertices.shape == first.vertices.shape and np.array_equal(one.faces, first.faces) for one in others)
+
+
+def _within(prediction: Prediction, centre: Float[np.ndarray, "3"], radius: float) -> np.ndarray:
+    return np.linalg.norm(prediction.mesh.vertices - centre, axis=1) < radius
+
+
+def _above_the_nose(prediction: Prediction, mouth_centre: Float[np.ndarray, "3"]) -> np.ndarray:
+    nose = prediction.landmarks[NOSE_BOTTOM]
+    return (prediction.mesh.vertices - nose) @ (nose - mouth_centre) > 0
+
+
+def _onto(one: Prediction, first: Prediction, vertices: np.ndarray) -> Float[np.ndarray, "V 3"]:
+    """Its vertices, aligned by some of them."""
+    return procrustes(one.mesh.vertices[vertices], first.mesh.vertices[vertices])(one.mesh.vertices)

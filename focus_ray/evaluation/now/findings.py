@@ -1,0 +1,22 @@
+"""What is wrong with a submission, as a list: how bad, where, what, and what to do."""
+
+from typing import Literal, NamedTuple
+
+from focus_ray.errors import DataError
+
+Severity = Literal["error", "warning"]
+
+
+class Finding(NamedTuple):
+    """An error makes the result wrong, invalid or impossible to compute; a warning may."""
+
+    severity: Severity
+    item: str
+    what: str
+    what_to_do: str
+
+
+def of_refusal(item: str, error: DataError) -> Finding:
+    """Of an input that cannot be read: errors say what is wrong and, behind the last semicolon, what to do."""
+    what, _, what_to_do = str(error).rpartition("; ")
+    return Finding("error", item, what, what_to_do)

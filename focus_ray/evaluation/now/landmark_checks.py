@@ -1,0 +1,79 @@
+"""Are seven landmarks what the challenge means by them? Their order, their units, and whether they lie on the mesh."""
+
+from collections.abc import Iterator
+from itertools import permutations
+
+import numpy as np
+from jaxtyping import Float
+
+from focus_ray.data.sources.now import LEFT_OUTER_EYE, RIGHT_OUTER_EYE
+from focus_ray.evaluation.now.findings import Finding, Severity
+from focus_ray.evaluation.now.submission import Prediction
+from focus_ray.evaluation.now.surface import Surface
+
+_MIRRORED = (3, 2, 1, 0, 4, 6, 5)
+# A residual is a root mean square over the landmarks, as a share of the scan's. Between faces of different people it
+# is about 0.1, after an exchange of sides 0.3. The best order must leave little of the given one's to be believed.
+_GOOD_ENOUGH, _MUCH_BETTER = 0.04, 0.6
+# Further from the surface than this share of the outer eye distance: 4.5 mm on a face.
+_OFF_THE_SURFACE = 0.05
+# Sizes of faces differ by a tenth; nothing but another unit, or none, makes a factor of three.
+_OTHER_UNIT = 3.0
+_ORDERS = np.array(list(permutations(range(7))))
+
+
+def order_findings(item: str, landmarks: Float[np.ndarray, "7 3"], scan: Float[np.ndarray, "7 3"]) -> Iterator[Finding]:
+    """Whether another order, without a reflection, brings the landmarks much nearer to the scan's."""
+    given = float(_residuals(landmarks[None], scan)[0])
+    residuals = _residuals(landmarks[_ORDERS], scan)
+    best = int(residuals.argmin())
+    if given < _GOOD_ENOUGH or residuals[best] > _MUCH_BETTER * given:
+        return
+    mirrored = _residuals(landmarks[None, list(_MIRRORED)], scan)[0]
+    if mirrored <= max(_MUCH_BETTER * given, 1.2 * residuals[best]):
+        what = "left and right are exchanged: the landmarks fit the scan's mirrored"
+        yield Finding("error", item, what, "name sides as the subject does, or mirror the mesh back")
+        return
+    order = ", ".join(str(place) for place in _ORDERS[best])
+    what = f"the landmarks are in another order than the challenge's; in the order {order} they fit"
+    yield Finding("error", item, what, "write right eye outer, inner, left eye inner, outer, nose, right, left mouth")
+
+
+def unit_findings(
+    item: str, landmarks: Float[np.ndarray, "7 3"], scan: Float[np.ndarray, "7 3"], metrical: bool
+) -> Iterator[Finding]:
+    """Whether the landmarks are of the scan's size, as far as mm, cm and m differ."""
+    factor = np.linalg.norm(scan - scan.mean(axis=0)) / np.linalg.norm(landmarks - landmarks.mean(axis=0))
+    if 1 / _OTHER_UNIT < factor < _OTHER_UNIT:
+        return
+    units = {"cm": 10.0, "m": 1000.0}
+    likely = [name for name, size in units.items() if size / _OTHER_UNIT < factor < size * _OTHER_UNIT]
+    guess = f"; they seem to be in {likely[0]}" if likely else ""
+    severity: Severity = "error" if metrical else "warning"
+    what = f"the landmarks must be scaled by {factor:.4g} to fit the scan's in mm{guess}"
+    yield Finding(severity, item, what, "write mesh and landmarks in mm, or name their unit")
+
+
+def surface_findings(item: str, prediction: Prediction, surface: Surface) -> Iterator[Finding]:
+    """Whether the landmarks lie on the mesh, and are not rounded."""
+    landmarks = prediction.landmarks
+    size = float(np.linalg.norm(landmarks[LEFT_OUTER_EYE] - landmarks[RIGHT_OUTER_EYE]))
+    distances = surface.distances(landmarks)
+    far = [str(place) for place in np.flatnonzero(distances > _OFF_THE_SURFACE * size)]
+    if far:
+        what = f"landmarks {', '.join(far)} lie up to {distances.max():.3g} mm off the mesh"
+        yield Finding("error", item, what, "write the landmarks in the frame and units of the mesh that is submitted")
+    if (landmarks == np.round(landmarks)).all():
+        what = "the landmarks are whole numbers: they were rounded"
+        yield Finding("warning", item, what, "write them as floating-point numbers")
+
+
+def _residuals(candidates: Float[np.ndarray, "K 7 3"], scan: Float[np.ndarray, "7 3"]) -> Float[np.ndarray, " K"]:
+    """Root mean squares after the best similarity without reflection, as shares of the scan's spread (Umeyama 1991)."""
+    a = candidates - candidates.mean(axis=1, keepdims=True)
+    b = scan - scan.mean(axis=0)
+    products = np.einsum("kni,nj->kij", a, b)
+    singular = np.linalg.svd(products, compute_uv=False)
+    singular[:, 2] *= np.sign(np.linalg.det(products))
+    left = 1 - singular.sum(axis=1) ** 2 / (np.square(a).sum(axis=(1, 2)) * np.square(b).sum())
+    return np.sqrt(left.clip(0))

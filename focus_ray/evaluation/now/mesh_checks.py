@@ -1,0 +1,81 @@
+"""Is a predicted mesh what the challenge's readers and its metric can use? Colours, triangles, their sides."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from focus_ray.data.sources.now import (
+    LEFT_INNER_EYE,
+    LEFT_MOUTH,
+    LEFT_OUTER_EYE,
+    RIGHT_INNER_EYE,
+    RIGHT_MOUTH,
+    RIGHT_OUTER_EYE,
+)
+from focus_ray.evaluation.now.findings import Finding
+from focus_ray.evaluation.now.submission import Prediction
+from focus_ray.evaluation.now.surface import Surface
+
+_NUMBERS_BEHIND_V = re.compile(rb"^[ \t]*v[ \t]+([^#\r\n]*)", re.MULTILINE)
+_COLOURED = 6  # x y z r g b
+_FLAT = 1e-12  # of what two sides of their length can span, squared: no area but rounding
+_PLAIN = "write the mesh without colours, x y z alone on each vertex line, or as PLY"
+
+
+def colour_findings(item: str, path: Path) -> Iterator[Finding]:
+    """Whether an OBJ's vertex lines hold more than a position.
+
+    Six numbers are a custom that many readers know; some take the fourth for a weight and divide by it. Anything else
+    is read differently by each.
+    """
+    if path.suffix.lower() != ".obj":
+        return
+    counts = {len(numbers.split()) for numbers in _NUMBERS_BEHIND_V.findall(path.read_bytes())}
+    if counts == {3}:
+        return
+    if counts == {_COLOURED}:
+        what = "vertex lines hold colours; some readers take them for a part of the position"
+        yield Finding("warning", item, what, _PLAIN)
+    else:
+        found = ", ".join(map(str, sorted(counts)))
+        yield Finding("error", item, f"vertex lines hold {found} numbers: readers disagree on positions", _PLAIN)
+
+
+def triangle_findings(item: str, prediction: Prediction) -> Iterator[Finding]:
+    """Triangles without area, and neighbours whose sides differ."""
+    faces = prediction.mesh.faces
+    corners = prediction.mesh.vertices[faces]
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    longest = np.fmax(np.square(a).sum(axis=1), np.square(b).sum(axis=1))
+    flat = np.square(np.cross(a, b)).sum(axis=1) <= _FLAT * longest**2
+    if flat.any():
+        what = f"{int(flat.sum())} triangles have no area; the public evaluation is slow on them or does not end"
+        yield Finding("warning", item, what, "remove these triangles")
+    edges = np.concatenate([faces[~flat][:, [0, 1]], faces[~flat][:, [1, 2]], faces[~flat][:, [2, 0]]])
+    again = len(edges) - len(np.unique(edges[:, 0] * len(prediction.mesh.vertices) + edges[:, 1]))
+    if again:
+        what = f"{again} edges are run through twice the same way: neighbouring triangles face opposite sides"
+        yield Finding("warning", item, what, "wind all triangles counter-clockwise, seen from outside")
+
+
+def side_findings(item: str, prediction: Prediction, surface: Surface) -> Iterator[Finding]:
+    """Whether the triangles at the landmarks face inwards. Landmarks must be in order.
+
+    Distances have no sign, so this costs nothing in the metric; it tells of a mirrored mesh, and viewers show a hole.
+    """
+    places = surface.nearest(prediction.landmarks)[1]
+    if surface.normals(places).mean(axis=0) @ outwards(prediction.landmarks) < 0:
+        what = "the triangles face inwards, or the mesh is mirrored"
+        yield Finding(
+            "warning", item, what, "wind triangles counter-clockwise, seen from outside; x to the subject's left"
+        )
+
+
+def outwards(landmarks: Float[np.ndarray, "7 3"]) -> Float[np.ndarray, "3"]:
+    """Out of the face: the subject's left cross up."""
+    left = landmarks[LEFT_OUTER_EYE] - landmarks[RIGHT_OUTER_EYE]
+    up = landmarks[[RIGHT_INNER_EYE, LEFT_INNER_EYE]].mean(axis=0) - landmarks[[RIGHT_MOUTH, LEFT_MOUTH]].mean(axis=0)
+    return np.cross(left, up)

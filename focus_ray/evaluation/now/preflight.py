@@ -1,0 +1,105 @@
+"""A look at a submission before it is measured or sent in: what would make its result wrong or invalid."""
+
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from focus_ray.data.image_file import printable
+from focus_ray.data.sources.now import NowDataset
+from focus_ray.errors import DataError
+from focus_ray.evaluation.now.expression_check import expression_findings
+from focus_ray.evaluation.now.findings import Finding, of_refusal
+from focus_ray.evaluation.now.landmark_checks import order_findings, surface_findings, unit_findings
+from focus_ray.evaluation.now.mesh_checks import colour_findings, side_findings, triangle_findings
+from focus_ray.evaluation.now.submission import Prediction, Submission
+from focus_ray.evaluation.now.surface import Surface
+
+_EXTRA_SHOWN = 20
+_WHOLE = "submission"
+
+
+def check_submission(submission: Submission, dataset: NowDataset, metrical: bool = False) -> list[Finding]:
+    """All findings, subject by subject in the order of the list, then those of the folder; empty: nothing was found.
+
+    Where a subject has no scan (those of the test split are not published), order and units of the landmarks cannot
+    be checked; one warning says so.
+    """
+    findings: list[Finding] = []
+    turn = {subject: place for place, subject in enumerate(dataset.subjects)}
+    by_subject = sorted(dataset.pictures, key=lambda picture: turn[picture.subject])
+    unseen = 0
+    for subject, pictures in groupby(by_subject, key=lambda picture: picture.subject):
+        scan = _landmarks(dataset, subject)
+        unseen += scan is None
+        predictions: dict[str, Prediction] = {}
+        for picture in pictures:
+            found, prediction = _picture_findings(submission, picture.name, scan, metrical)
+            findings += found
+            if prediction is not None:
+                predictions[picture.name] = prediction
+        findings += expression_findings(predictions)
+    if unseen:
+        what = f"{unseen} subjects have no landmarks of a scan: order and units of their predictions were not checked"
+        findings.append(Finding("warning", _WHOLE, what, "check against the validation split"))
+    return findings + list(_extra_findings(submission, {picture.name for picture in dataset.pictures}))
+
+
+def _landmarks(dataset: NowDataset, subject: str) -> np.ndarray | None:
+    try:
+        return dataset.landmarks(subject)
+    except DataError:
+        return None  # dataset.missing says why
+
+
+def _picture_findings(
+    submission: Submission, name: str, scan: np.ndarray | None, metrical: bool
+) -> tuple[list[Finding], Prediction | None]:
+    meshes = submission.mesh_files(name)
+    findings = list(_twice(name, meshes)) + list(_twice(name, submission.landmark_files(name)))
+    if meshes:
+        findings += colour_findings(name, meshes[0])
+    try:
+        prediction = submission.read(name)
+    except DataError as error:
+        return [*findings, of_refusal(name, error)], None
+    surface = Surface(prediction.mesh)
+    findings += triangle_findings(name, prediction)
+    findings += surface_findings(name, prediction, surface)
+    if not np.ptp(prediction.landmarks, axis=0).any():
+        what = "the landmarks all lie in one point"
+        return [*findings, Finding("error", name, what, "write the seven points of the face")], None
+    disorder = [] if scan is None else list(order_findings(name, prediction.landmarks, scan))
+    findings += disorder
+    if scan is not None:
+        findings += unit_findings(name, prediction.landmarks, scan, metrical)
+    if not disorder:
+        findings += side_findings(name, prediction, surface)
+    return findings, prediction
+
+
+def _twice(name: str, paths: list[Path]) -> Iterator[Finding]:
+    if len(paths) > 1:
+        what = f"there are {' and '.join(path.name for path in paths)}; {paths[0].name} is read"
+        yield Finding("warning", name, what, f"remove {paths[1].name}")
+
+
+def _extra_findings(submission: Submission, names: set[str]) -> Iterator[Finding]:
+    """Files that belong to no picture of the list."""
+    extra = []
+    for path in sorted(submission.folder.rglob("*")):
+        place = path.relative_to(submission.folder)
+        if path.is_file() and not (place.with_suffix("").as_posix() in names and _is_read(submission, place)):
+            extra.append(printable(place.as_posix()))
+    for place in extra[:_EXTRA_SHOWN]:
+        yield Finding("warning", place, "the file belongs to no picture of the list", "remove it, or correct its name")
+    if len(extra) > _EXTRA_SHOWN:
+        what = f"{len(extra) - _EXTRA_SHOWN} more files belong to no picture of the list"
+        yield Finding("warning", _WHOLE, what, "remove them, or correct their names")
+
+
+def _is_read(submission: Submission, place: Path) -> bool:
+    """Whether a file is of a kind that is looked for."""
+    name = place.with_suffix("").as_posix()
+    return submission.folder / place in [*submission.mesh_files(name), *submission.landmark_files(name)]

@@ -1,0 +1,115 @@
+"""The refinement of an alignment: least squares of the distances from scan to surface (method 8.6, step 3)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.spatial.transform import Rotation
+
+from focus_ray.evaluation.now.similarity import Similarity
+from focus_ray.evaluation.now.surface import Surface
+
+# First on so many points, to this step (mm); then on all of them until nothing moves by more than that.
+_FEW, _COARSE = 10_000, 1e-3
+_FINE = 2e-4
+_MOST_STEPS = 200
+# Levenberg's damping, as a share of the normal matrix's mean eigenvalue, and how it changes.
+_LEAST_DAMPING, _CHANGE = 1e-8, 10.0
+# Nearer than this (mm) the direction to the surface is rounding: the triangle's normal is used.
+_TOUCHING = 1e-7
+_CELLS = 1024  # along each axis, for the order of points
+
+
+def refined(points: Float[np.ndarray, "N 3"], surface: Surface, scaled: bool = True) -> Similarity:
+    """The similarity of the surface at which the points' squared distances to it are least, scale 1 unless `scaled`.
+
+    Levenberg-Marquardt from the identity: the minimum in whose basin the surface lies now. The gradient is exact, so
+    that the minimum does not depend on the order of points or on where in the basin it is begun.
+    """
+    ordered = points[along_a_curve(points)]
+    centre = ordered.mean(axis=0)
+    ordered = ordered - centre
+    pose = _Pose(1.0, np.eye(3), np.zeros(3))
+    few = ordered[:: -(-len(ordered) // _FEW)]
+    if len(few) < len(ordered):
+        pose = _least(_Distances(few, surface, centre), pose, scaled, _COARSE)
+    pose = _least(_Distances(ordered, surface, centre), pose, scaled, _FINE)
+    return Similarity(pose.scale, pose.rotation, pose.translation + centre - pose.scale * pose.rotation @ centre)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pose:
+    """u -> scale rotation u + translation, relative to the points' centre."""
+
+    scale: float
+    rotation: Float[np.ndarray, "3 3"]
+    translation: Float[np.ndarray, "3"]
+
+    def stepped(self, step: Float[np.ndarray, "7"]) -> "_Pose":
+        """One step on: log scale, rotation vector, translation."""
+        turn = Rotation.from_rotvec(step[1:4]).as_matrix() @ self.rotation
+        return _Pose(float(self.scale * np.exp(step[0])), turn, self.translation + step[4:])
+
+
+class _Distances:
+    """Of fixed points to the surface in any pose; points and poses are relative to `centre`."""
+
+    def __init__(self, points: Float[np.ndarray, "N 3"], surface: Surface, centre: Float[np.ndarray, "3"]) -> None:
+        self.points, self.surface, self.centre = points, surface, centre
+        self.places: np.ndarray | None = None  # of the pose before
+        # In mm of motion at the face's border, log scales and angles can be compared with translations.
+        reach = float(np.linalg.norm(points, axis=1).max()) or 1.0
+        self.unit = np.array([1 / reach] * 4 + [1.0] * 3)
+
+    def at(self, pose: _Pose) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N 7"]]:
+        """Distances r, and their derivatives by log scale, rotation vector and translation, each in mm of motion.
+
+        With u the nearest point of the moved surface, turned and scaled, and n = (p - u - translation) / r:
+        dr = -(n . u, u x n, n). That the nearest point slides on the surface does not change r to first order.
+        """
+        # The surface stays; the points are moved into its frame.
+        at_rest = (self.points - pose.translation) @ pose.rotation / pose.scale + self.centre
+        nearest, self.places = self.surface.nearest(at_rest, self.places)
+        u = pose.scale * (nearest - self.centre) @ pose.rotation.T
+        offset = self.points - pose.translation - u
+        r = np.linalg.norm(offset, axis=1)
+        touching = r < _TOUCHING
+        n = offset / np.where(touching, 1.0, r)[:, None]
+        n[touching] = self.surface.normals(self.places[touching]) @ pose.rotation.T
+        return r, -self.unit * np.column_stack([np.einsum("ni,ni->n", n, u), np.cross(u, n), n])
+
+    def moved(self, pose: _Pose, motion: Float[np.ndarray, "7"]) -> _Pose:
+        """The pose after a motion in mm."""
+        return pose.stepped(self.unit * motion)
+
+
+def _least(distances: _Distances, pose: _Pose, scaled: bool, move: float) -> _Pose:
+    """The pose of least squares, found when a step moves the surface by less than `move` (mm)."""
+    free = np.arange(7) >= (0 if scaled else 1)
+    r, jacobian = distances.at(pose)
+    damping = _LEAST_DAMPING
+    for _ in range(_MOST_STEPS):
+        rows = jacobian[:, free]
+        normal = rows.T @ rows
+        normal += damping * np.trace(normal) / len(normal) * np.eye(len(normal))
+        motion = np.zeros(7)
+        motion[free] = -np.linalg.solve(normal, rows.T @ r)
+        moved = distances.moved(pose, motion)
+        next_r, next_jacobian = distances.at(moved)
+        if next_r @ next_r <= r @ r:
+            pose, r, jacobian = moved, next_r, next_jacobian
+            damping = max(damping / _CHANGE, _LEAST_DAMPING)
+        else:
+            damping *= _CHANGE
+        if np.abs(motion).sum() < move:
+            break
+    return pose
+
+
+def along_a_curve(points: Float[np.ndarray, "N 3"]) -> Int[np.ndarray, " N"]:
+    """An order in which neighbours in space are neighbours (Morton's), the same whatever order they come in."""
+    least = points.min(axis=0)
+    cells = ((points - least) / (np.ptp(points, axis=0).max() or 1.0) * (_CELLS - 1)).astype(np.int64)
+    bits = cells[:, :, None] >> np.arange(_CELLS.bit_length() - 1) & 1  # [N, 3, bits]
+    places = 3 * np.arange(bits.shape[2]) + np.arange(3)[:, None]
+    return np.lexsort((*points.T, (bits << places).sum(axis=(1, 2))))

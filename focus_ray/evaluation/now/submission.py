@@ -1,0 +1,116 @@
+"""Predictions as the NoW challenge takes them: subject/challenge/name.obj or .ply, and seven landmarks beside it.
+
+    subject/challenge/name.obj | name.ply     the neutral face, one surface
+    subject/challenge/name.npy | name.txt     7 x 3, in the units and the frame of the mesh
+
+Where there are two, the first is read, as the public evaluation reads it.
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from focus_ray.data.image_file import printable
+from focus_ray.data.mesh_file import MESH_KINDS, TriangleMesh, read_bytes, read_mesh
+from focus_ray.errors import DataError, LandmarkError
+
+LANDMARK_KINDS = (".npy", ".txt")
+
+Unit = Literal["mm", "cm", "m"]
+_MM: dict[Unit, float] = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
+
+_SHAPE = (7, 3)
+_MEGABYTES = 1.0
+_NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+# What the parser of npy headers raises for damaged files.
+_DAMAGE = (ValueError, KeyError, TypeError, SyntaxError, OverflowError, EOFError, MemoryError, RecursionError)
+
+
+class Prediction(NamedTuple):
+    """A predicted face: a mesh and its seven landmarks, in mm."""
+
+    mesh: TriangleMesh
+    landmarks: Float[np.ndarray, "7 3"]
+
+
+class Submission:
+    """A folder of predictions, read when asked for."""
+
+    def __init__(self, folder: str | Path, unit: Unit = "mm") -> None:
+        """unit: of the meshes and landmarks. Raises DataError where there is no such folder."""
+        self.folder = Path(folder)
+        self.unit: Unit = unit
+        if not self.folder.is_dir():
+            raise DataError(f"{self.folder}: there is no such folder; give the one with the predictions")
+
+    def mesh_files(self, name: str) -> list[Path]:
+        """The meshes of a picture (subject/challenge/name), the one that is read first."""
+        return self._existing(name, MESH_KINDS)
+
+    def landmark_files(self, name: str) -> list[Path]:
+        """The landmark files of a picture, the one that is read first."""
+        return self._existing(name, LANDMARK_KINDS)
+
+    def read(self, name: str) -> Prediction:
+        """The prediction for a picture, in mm.
+
+        Raises DataError where its mesh is missing, damaged or without triangles, LandmarkError for its landmarks.
+        """
+        meshes, landmarks = self.mesh_files(name), self.landmark_files(name)
+        if not meshes:
+            raise DataError(f"{self.folder / name}: there is no mesh; add {name}.obj or {name}.ply")
+        if not landmarks:
+            raise LandmarkError(f"{self.folder / name}: there are no landmarks; add {name}.npy with 7 x 3 numbers")
+        mesh, points = read_mesh(meshes[0]), read_seven(landmarks[0])
+        if not len(mesh.faces):
+            raise DataError(f"{meshes[0]}: the mesh has no triangles; write it with its faces")
+        scale = _MM[self.unit]
+        return Prediction(TriangleMesh(scale * mesh.vertices, mesh.faces), scale * points)
+
+    def _existing(self, name: str, kinds: Sequence[str]) -> list[Path]:
+        return [path for path in (self.folder / f"{name}{kind}" for kind in kinds) if path.is_file()]
+
+
+def read_seven(path: Path) -> Float[np.ndarray, "7 3"]:
+    """Landmarks of a .npy or .txt file (three numbers a line). Nothing is unpickled.
+
+    Raises LandmarkError for a file that is missing, damaged, too large, of another shape or not finite.
+    """
+    try:
+        content = read_bytes(path, _MEGABYTES)
+        points = _from_npy(content) if path.suffix == ".npy" else _from_text(content)
+    except DataError as error:
+        raise LandmarkError(str(error)) from None
+    except _DAMAGE as error:
+        reason = printable(" ".join(str(error).split())[:120])
+        raise LandmarkError(f"{path}: the landmarks cannot be read ({reason}); write 7 x 3 numbers") from None
+    if points.shape != _SHAPE:
+        raise LandmarkError(f"{path}: the landmarks have shape {points.shape} instead of {_SHAPE}; write NoW's seven")
+    if not np.isfinite(points).all():
+        raise LandmarkError(f"{path}: the landmarks are not finite; write 7 x 3 numbers")
+    return points
+
+
+def _from_npy(content: bytes) -> np.ndarray:
+    stream = io.BytesIO(content)
+    shape, fortran, dtype = _NPY_HEADERS[np.lib.format.read_magic(stream)](stream)
+    if dtype.kind not in "fiu":
+        raise ValueError(f"its values are of type {dtype}")
+    count = int(np.prod(shape, dtype=object))
+    body = content[stream.tell() :]
+    if len(body) != count * dtype.itemsize:
+        raise ValueError("it is not as long as its header says")
+    return np.frombuffer(body, dtype, count).reshape(shape, order="F" if fortran else "C").astype(np.float64)
+
+
+def _from_text(content: bytes) -> np.ndarray:
+    rows = [
+        [float(field) for field in line.split()] for line in content.decode("utf-8-sig").splitlines() if line.strip()
+    ]
+    if len({len(row) for row in rows}) != 1:
+        raise ValueError("its lines differ in length" if rows else "it holds no numbers")
+    return np.array(rows, dtype=np.float64)

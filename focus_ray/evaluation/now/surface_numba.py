@@ -1,0 +1,102 @@
+"""The search for the nearest points of a surface, as a kernel.
+
+A triangle is a row of 16 numbers, see surface.py. Of a tree's boxes those are opened that may hold a nearer point than
+the best one so far, the nearer child first: nothing nearer is ever passed over. A point begins with a triangle that
+was near before; that saves most of the search.
+"""
+
+import numpy as np
+
+from focus_ray.focus.render.compiled import compiled_with_fma
+
+_STACK = 128  # a tree of 2^60 leaves needs 61 places
+
+
+@compiled_with_fma
+def _on_segment(dx, dy, dz, ex, ey, ez, inverse):
+    """The share of the side e that lies before the point nearest to d."""
+    share = (dx * ex + dy * ey + dz * ez) * inverse
+    return min(1.0, max(0.0, share))
+
+
+@compiled_with_fma
+def _on_triangle(t, x, y, z, best):
+    """Squared distance to a triangle, and the shares v, w with a + v (b - a) + w (c - a) nearest.
+
+    Where the triangle's plane is no nearer than `best`, that plane's distance.
+    """
+    dx, dy, dz = x - t[0], y - t[1], z - t[2]
+    p, q = dx * t[3] + dy * t[4] + dz * t[5], dx * t[6] + dy * t[7] + dz * t[8]
+    if t[12] > 0.0:
+        v, w = (p * t[11] - q * t[10]) * t[12], (q * t[9] - p * t[10]) * t[12]
+        rx, ry, rz = dx - v * t[3] - w * t[6], dy - v * t[4] - w * t[7], dz - v * t[5] - w * t[8]
+        square = rx * rx + ry * ry + rz * rz
+        if square >= best or (v >= 0.0 and w >= 0.0 and v + w <= 1.0):
+            return square, v, w
+    v1 = min(1.0, max(0.0, p * t[13]))
+    w2 = min(1.0, max(0.0, q * t[14]))
+    ex, ey, ez = t[6] - t[3], t[7] - t[4], t[8] - t[5]
+    w3 = _on_segment(dx - t[3], dy - t[4], dz - t[5], ex, ey, ez, t[15])
+    least, v, w = np.inf, 0.0, 0.0
+    for one_v, one_w in ((v1, 0.0), (0.0, w2), (1.0 - w3, w3)):
+        rx = dx - one_v * t[3] - one_w * t[6]
+        ry = dy - one_v * t[4] - one_w * t[7]
+        rz = dz - one_v * t[5] - one_w * t[8]
+        square = rx * rx + ry * ry + rz * rz
+        if square < least:
+            least, v, w = square, one_v, one_w
+    return least, v, w
+
+
+@compiled_with_fma
+def _to_box(box, x, y, z):
+    """Squared distance to a box, 0 inside."""
+    dx = max(0.0, max(box[0] - x, x - box[3]))
+    dy = max(0.0, max(box[1] - y, y - box[4]))
+    dz = max(0.0, max(box[2] - z, z - box[5]))
+    return dx * dx + dy * dy + dz * dz
+
+
+@compiled_with_fma
+def _search(boxes, triangles, in_leaf, x, y, z, place, nodes, bounds):
+    """Place of the nearest triangle, and its shares v, w; `place` is where to begin."""
+    first_leaf = boxes.shape[0] // 2
+    best, v, w = _on_triangle(triangles[place], x, y, z, np.inf)
+    nodes[0], bounds[0], top = 1, 0.0, 1
+    while top > 0:
+        top -= 1
+        if bounds[top] >= best:
+            continue
+        node = nodes[top]
+        if node >= first_leaf:
+            start = (node - first_leaf) * in_leaf
+            for one in range(start, start + in_leaf):
+                square, one_v, one_w = _on_triangle(triangles[one], x, y, z, best)
+                if square < best:
+                    best, v, w, place = square, one_v, one_w, one
+            continue
+        near, far = 2 * node, 2 * node + 1
+        near_bound, far_bound = _to_box(boxes[near], x, y, z), _to_box(boxes[far], x, y, z)
+        if far_bound < near_bound:
+            near, far, near_bound, far_bound = far, near, far_bound, near_bound
+        if far_bound < best:
+            nodes[top], bounds[top] = far, far_bound
+            top += 1
+        if near_bound < best:
+            nodes[top], bounds[top] = near, near_bound
+            top += 1
+    return place, v, w
+
+
+@compiled_with_fma
+def nearest(boxes, triangles, in_leaf, points, closest, places):
+    """closest[i] = the point of the surface nearest to points[i]; places: where to begin, then where it was found."""
+    nodes, bounds = np.empty(_STACK, np.int64), np.empty(_STACK)
+    place = 0
+    for i in range(points.shape[0]):
+        place = places[i] if places[i] > 0 else place  # the last point's triangle is likely to be near
+        place, v, w = _search(boxes, triangles, in_leaf, points[i, 0], points[i, 1], points[i, 2], place, nodes, bounds)
+        t = triangles[place]
+        for axis in range(3):
+            closest[i, axis] = t[axis] + v * t[3 + axis] + w * t[6 + axis]
+        places[i] = place

@@ -1,0 +1,197 @@
+"""A method at work on a data set: each picture is aligned, fitted, and the answer drawn back into its own pixels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from focus_ray.data.align import Crop, resized
+from focus_ray.data.detect_haar import HaarDetector
+from focus_ray.data.landmarks import checked_landmarks
+from focus_ray.errors import DataError, ImageError, LandmarkError
+from focus_ray.evaluation.methods import Method
+from focus_ray.evaluation.now.export import seven, write_prediction
+from focus_ray.evaluation.pool import worked_off
+from focus_ray.evaluation.predictions import MESHES, Answer, Predictions
+from focus_ray.focus.face.parameters import split
+from focus_ray.focus.predictor import Predictor
+from focus_ray.focus.refine import Refined
+from focus_ray.reconstruction.self_alignment import (
+    Aligned,
+    crop_of_detection,
+    crop_of_landmarks,
+    cropped,
+    self_aligned,
+)
+from focus_ray.training.tasks import PoolSettings
+
+# Pictures at a time: a piece of work. Their number decides who is beside whom in a batch, and with it the last bits.
+BATCH = 20
+
+_WHITE = 255
+_VISIBLE = 0.5
+
+
+@runtime_checkable
+class Pictures(Protocol):
+    """What can be predicted on."""
+
+    names: list[str]
+    aligned: bool  # whether the pictures are crops as the model wants them
+
+    def picture(self, name: str) -> np.ndarray:
+        """uint8 RGB [H, W, 3]. Raises ImageError."""
+        ...
+
+    def landmarks(self, name: str) -> np.ndarray | None:
+        """68 points [px], where they are known. Raises LandmarkError."""
+        ...
+
+
+@dataclass
+class Predicting:
+    """The pieces of `predict`: BATCH pictures each."""
+
+    method: Method
+    pictures: Pictures
+    meshes: bool
+    _predictor: Predictor | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return (len(self.pictures.names) + BATCH - 1) // BATCH
+
+    def names(self, number: int) -> list[str]:
+        """The pictures of a piece."""
+        return self.pictures.names[number * BATCH : (number + 1) * BATCH]
+
+    def prepare(self, device: str) -> None:
+        self.method.to(device)
+        self._predictor = Predictor(self.method.model.focus, self.method.model.refine).eval()
+
+    def piece(self, number: int) -> dict[str, Answer | str]:
+        """The answer for each picture, or in a line why there is none."""
+        found: dict[str, Answer | str] = {}
+        ready = []
+        for name in self.names(number):
+            try:
+                picture = self.pictures.picture(name)
+                ready.append((name, picture, self._aligned(name, picture)))
+            except DataError as error:
+                found[name] = str(error)
+        if not ready:
+            return found
+        device = next(self.method.model.focus.encoder.parameters()).device
+        images = torch.cat([cropped(picture, [one.crop]) for _, picture, one in ready]).to(device)
+        points = [torch.from_numpy(one.crop.to_crop(one.landmarks)).float() for _, _, one in ready]
+        fit = self.method.fit(images, torch.stack(points).to(device))
+        neutral = self.method.neutral(fit.theta) if self.meshes else fit.rendering.vertices[:, :0]
+        for row, (name, picture, one) in enumerate(ready):
+            found[name] = self._answer(fit, neutral[row], row, one.crop, picture.shape[:2])
+        return found
+
+    def _aligned(self, name: str, picture: UInt8[np.ndarray, "H W 3"]) -> Aligned:
+        """By what the data set says, else as `reconstruct` does it. Raises ImageError, LandmarkError."""
+        size, points = self.method.image_size, self.pictures.landmarks(name)
+        if points is not None:
+            points = checked_landmarks(points, *picture.shape[:2])
+        if self.pictures.aligned:
+            if picture.shape[0] != picture.shape[1]:
+                raise ImageError(f"{name} is no aligned crop: it is not square; say that the set is not aligned")
+            crop = Crop(resized(picture.shape[0], size), size)
+            if points is None:
+                raise LandmarkError(f"{name} has no landmarks; an aligned set needs a landmarks.csv")
+            return Aligned(crop, points)
+        if points is not None:
+            return Aligned(crop_of_landmarks(points, size), points)
+        detected = HaarDetector().detect(picture)
+        if not detected:
+            raise LandmarkError(f"{name}: no face was found; give its landmarks in landmarks.csv")
+        assert self._predictor is not None
+        return self_aligned(self._predictor.landmarks, picture, [crop_of_detection(detected[0], size)])[0]
+
+    def _answer(self, fit: Refined, neutral: Tensor, row: int, crop: Crop, size: tuple[int, int]) -> Answer:
+        parameters = split(fit.theta[row : row + 1].double().cpu())
+        region = fit.rendering.mask[row, 0].detach().cpu().numpy()
+        image = fit.rendering.image[row].detach().clamp(0, 1).cpu().permute(1, 2, 0).numpy()
+        mask = fit.mask[row, 0].detach().cpu().numpy()
+        seen = float((mask > _VISIBLE).sum()) / max(float((region > 0).sum()), 1.0)
+        vertices = neutral.double().cpu().numpy()
+        return Answer(
+            mask=_eight_bits(drawn_back(mask[..., None], crop, size)[..., 0]),
+            rendering=_eight_bits(drawn_back_on_glass(image, region > 0, crop, size)),
+            face={
+                "rotation": parameters.rotation[0].tolist(),
+                "translation": parameters.translation[0].tolist(),
+                "occlusion_fraction": 1.0 - seen,
+            },
+            vertices=vertices,
+            landmarks=self._seven(neutral) if self.meshes else np.zeros((7, 3)),
+        )
+
+    def _seven(self, neutral: Tensor) -> Float[np.ndarray, "7 3"]:
+        face = self.method.model.focus.face_model
+        return seven(face.landmarks(neutral[None])[0].double().cpu().numpy())
+
+
+def drawn_back(values: Float[np.ndarray, "S S C"], crop: Crop, size: tuple[int, int]) -> Float[np.ndarray, "H W C"]:
+    """What is in a crop, in the pixels of its picture: bilinear, 0 outside."""
+    height, width = size
+    flags = cv2.INTER_LINEAR
+    warped = cv2.warpAffine(np.ascontiguousarray(values), crop.inverse, (width, height), flags=flags, borderValue=0)
+    return warped.reshape(height, width, values.shape[2])
+
+
+def drawn_back_on_glass(
+    image: Float[np.ndarray, "S S 3"], region: Bool[np.ndarray, "S S"], crop: Crop, size: tuple[int, int]
+) -> Float[np.ndarray, "H W 4"]:
+    """A rendering in the pixels of its picture, with its opacity; the black around it does not bleed into its edge."""
+    opacity = region.astype(np.float32)[..., None]
+    warped = drawn_back(np.concatenate([image * opacity, opacity], axis=2), crop, size)
+    colours = warped[..., :3] / np.maximum(warped[..., 3:], np.finfo(np.float32).eps)
+    return np.concatenate([colours, warped[..., 3:]], axis=2)
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    return (values.clip(0, 1) * _WHITE).round().astype(np.uint8)
+
+
+def predict(
+    method: Method,
+    pictures: Pictures,
+    out: Path,
+    settings: PoolSettings | None,
+    *,
+    meshes: bool = False,
+    asked: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], object] = lambda *_: None,
+    described: dict[str, Any] | None = None,
+) -> list[str]:
+    """Write a method's predictions on a data set to the folder `out`; what is there already is not computed again.
+
+    meshes: also the face at rest, for NoW. Returns in a line each why a picture has none. Raises ConfigError where the
+    folder has the predictions of another method, StorageError, ClusterError, Interrupted.
+    """
+    predictions = Predictions(out)
+    predictions.claim({"method": method.name, "digests": method.digest_of, "meshes": meshes, **(described or {})})
+    job = Predicting(method, pictures, meshes)
+    missing = [number for number in range(len(job)) if not all(map(predictions.is_whole, job.names(number)))]
+    done = len(pictures.names) - sum(len(job.names(number)) for number in missing)
+    problems: list[str] = []
+    for number, answers in worked_off(job, missing, settings, asked):
+        for name, answer in answers.items():
+            if isinstance(answer, str):
+                problems.append(f"{name}: {answer}")
+                continue
+            if meshes:
+                faces = method.model.focus.face_model.faces.cpu().numpy()
+                write_prediction(out / MESHES, name, answer.vertices, faces, answer.landmarks)
+            predictions.write(name, answer)
+        done += len(job.names(number))
+        progress(done, len(pictures.names))
+    return problems
