@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -30,6 +30,7 @@ from focus_ray.errors import ConfigError, DataError, FocusRayError, StorageError
 EXIT_UNEXPECTED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 MAX_SEED = 2**63 - 1
 MAX_PICTURE_PX = 4096
+MOST_PROBLEMS = 20  # lines
 
 plain: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "add_completion": False}
 app = typer.Typer(name="focus-ray", help="Occlusion-robust 3D face reconstruction (FOCUS).", **plain)
@@ -227,6 +228,182 @@ def evaluate_folder(
     _echo_record(scores, as_json)
 
 
+DataRoot = Annotated[str, typer.Option("--data", metavar="DIR", help="The data set; s3://bucket/prefix goes too.")]
+PredictionFolders = Annotated[
+    list[str],
+    typer.Option("--predictions", metavar="[NAME=]DIR", help="A method's folder of predictions; repeatable."),
+]
+EvaluationFolder = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="Folder of the evaluation; the same command goes on there.")
+]
+Tasks = Annotated[int, typer.Option("--tasks", min=1, help="Ray tasks at a time, a core each.")]
+InThisProcess = Annotated[bool, typer.Option("--local", help="In this process, without Ray and MLflow.")]
+Experiment = Annotated[str | None, typer.Option(metavar="NAME", help="MLflow experiment; focus unless given.")]
+
+
+@evaluate_app.command("predict")
+def predict_data_set(
+    data: DataRoot,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where masks, renderings and meshes go.")],
+    model: ModelFolder = None,
+    name: Annotated[str | None, typer.Option(help="What the method is called; else the model's version.")] = None,
+    mask: Annotated[str, typer.Option(metavar="own|all_ones", help="Which pixels count as face.")] = "own",
+    prior: PriorFolder = None,
+    refine: Annotated[int, typer.Option(min=0, metavar="STEPS", help="Refinement steps; 0 is one forward pass.")] = 0,
+    split: Annotated[str, typer.Option(metavar="validation|test", help="Of NoW.")] = "validation",
+    tasks: Tasks = 2,
+    local: InThisProcess = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let a model answer on a data set: masks, renderings, and for NoW neutral meshes with their landmarks."""
+    from focus_ray import terminal
+    from focus_ray.evaluation.run import predict_on
+    from focus_ray.training.tasks import PoolSettings
+
+    if mask not in ("own", "all_ones"):
+        raise ConfigError(f"--mask {mask!r}: choose own or all_ones")
+    pool = None if local else PoolSettings(tasks=tasks)
+    with terminal.progress() as progress:
+        watch = partial(progress.task, "predicting")
+        options = {"name": name, "mask": mask, "prior": prior, "refine": refine}
+        done, problems = predict_on(data, model, out, pool, split=_split(split), progress=watch, **options)
+    _say_problems(problems)
+    typer.echo(f"{done} pictures: {out}")
+    if as_json:
+        _echo_json({"out": str(out), "pictures": done, "problems": len(problems)})
+
+
+@evaluate_app.command("pairs")
+def propose_pairs(
+    data: DataRoot,
+    predictions: Annotated[Path, typer.Option("--predictions", metavar="DIR", help="What `predict` wrote for it.")],
+    out: Annotated[Path, typer.Option("--out", metavar="TXT", help="List to write; DATA/pairs.txt is found by `now`.")],
+    split: Annotated[str, typer.Option(metavar="validation|test", help="Which list of pictures.")] = "validation",
+    as_json: AsJson = False,
+) -> None:
+    """Propose pairs of occluded and unoccluded NoW pictures of one person in comparable pose (Table 3)."""
+    from focus_ray.evaluation.run import propose
+
+    pairs = propose(data, predictions, out, _split(split))
+    typer.echo(f"{len(pairs)} pairs: {out}")
+    if as_json:
+        _echo_json({"out": str(out), "pairs": len(pairs)})
+
+
+@evaluate_app.command("now")
+def evaluate_now(
+    data: DataRoot,
+    predictions: PredictionFolders,
+    out: EvaluationFolder,
+    metrical: Annotated[bool, typer.Option("--metrical", help="Keep the scale of the predictions.")] = False,
+    unit: Annotated[str, typer.Option(metavar="mm|cm|m", help="Of the predicted meshes.")] = "mm",
+    split: Annotated[str, typer.Option(metavar="validation|test", help="Which list of pictures.")] = "validation",
+    tasks: Tasks = 2,
+    experiment: Experiment = None,
+    local: InThisProcess = False,
+    as_json: AsJson = False,
+) -> None:
+    """The NoW benchmark: distances from scans to predicted surfaces. Submissions are checked first."""
+    options = {"metrical": metrical, "unit": unit, "split": split}
+    _evaluate("now", data, predictions, out, tasks, local, experiment, as_json, **options)
+
+
+@evaluate_app.command("segmentation")
+def evaluate_segmentation(
+    data: DataRoot,
+    predictions: PredictionFolders,
+    out: EvaluationFolder,
+    tasks: Tasks = 2,
+    experiment: Experiment = None,
+    local: InThisProcess = False,
+    as_json: AsJson = False,
+) -> None:
+    """Masks inside the rendered region against the visible face, on AR, CelebAMask-HQ or a synthetic folder."""
+    _evaluate("segmentation", data, predictions, out, tasks, local, experiment, as_json)
+
+
+@evaluate_app.command("photometric")
+def evaluate_photometric(
+    data: DataRoot,
+    predictions: PredictionFolders,
+    out: EvaluationFolder,
+    tasks: Tasks = 2,
+    experiment: Experiment = None,
+    local: InThisProcess = False,
+    as_json: AsJson = False,
+) -> None:
+    """Colour error inside the visible face, on AR, CelebAMask-HQ or a synthetic folder."""
+    _evaluate("photometric", data, predictions, out, tasks, local, experiment, as_json)
+
+
+@evaluate_app.command("tables")
+def evaluate_tables(
+    out: EvaluationFolder,
+    seeds: Annotated[str, typer.Option(metavar="0,1,2", help="Seeds of training.")] = "0,1,2",
+    methods: Annotated[str | None, typer.Option(metavar="A,B", help="Some of the methods only.")] = None,
+    steps: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of every phase of training.")] = 1.0,
+    refine: Annotated[int, typer.Option(min=0, metavar="STEPS", help="Of the refined rows; 0: none.")] = 50,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the configuration; repeatable.")
+    ] = None,
+    tasks: Tasks = 2,
+    experiment: Experiment = None,
+    local: InThisProcess = False,
+    as_json: AsJson = False,
+) -> None:
+    """The paper's tables from nothing: train every method, let it answer on synthetic data sets, and score it."""
+    from focus_ray import terminal
+    from focus_ray.evaluation.benchmark.config import configured
+    from focus_ray.evaluation.benchmark.run import benchmark
+    from focus_ray.tracking.mlflow_tracker import track_quietly
+    from focus_ray.training.tasks import PoolSettings
+
+    given = {"seeds": _numbers(seeds), "steps": steps, "refine_steps": refine}
+    if methods is not None:
+        given["methods"] = [name.strip() for name in methods.split(",") if name.strip()]
+    resolved = configured(assignments or [], given)
+    pool = None if local else PoolSettings(tasks=tasks)
+    with terminal.progress() as progress:
+        found = benchmark(resolved, out, pool, experiment=experiment or "focus", progress=progress.task)
+        if not local:
+            track_quietly(out, progress.note)
+    _say_problems(found.problems)
+    typer.echo((out / "tables.md").read_text())
+    typer.echo(f"report: {out / 'report.html'}")
+    if as_json:
+        _echo_json({"results": str(out / "results.json"), "rows": len(found.rows), "problems": len(found.problems)})
+
+
+def _evaluate(
+    kind: str,
+    data: str,
+    predictions: list[str],
+    out: Path,
+    tasks: int,
+    local: bool,
+    experiment: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Score predictions, say what is missing, and where the rows are."""
+    from focus_ray import terminal
+    from focus_ray.evaluation.config import configured
+    from focus_ray.evaluation.run import evaluate
+    from focus_ray.tracking.mlflow_tracker import track_quietly
+    from focus_ray.training.tasks import PoolSettings
+
+    config = configured(kind, data, predictions, options)
+    pool = None if local else PoolSettings(tasks=tasks)
+    with terminal.progress() as progress:
+        found = evaluate(config, out, pool, experiment=experiment or "focus", progress=progress.task)
+        if not local:
+            track_quietly(out, progress.note)
+    _say_problems(found.problems)
+    typer.echo(f"{len(found.rows)} figures: {out / 'results.json'}\nreport: {out / 'report.html'}")
+    if as_json:
+        _echo_json({"results": str(out / "results.json"), "rows": len(found.rows), "problems": len(found.problems)})
+
+
 @app.command()
 def reconstruct(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of pictures.")],
@@ -395,20 +572,51 @@ def synthesize(
     n: Annotated[int, typer.Option("--n", min=1, help="Number of faces.")] = 100,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="The same seed gives the same faces.")] = 0,
     size: Annotated[int, typer.Option(min=16, max=MAX_PICTURE_PX, metavar="PX", help="Side of the pictures.")] = 224,
+    layout: Annotated[
+        Literal["folder", "now", "ar", "celebahq"],
+        typer.Option(help="Our own, or that of a data set of the paper: NoW, the AR database, CelebAMask-HQ."),
+    ] = "folder",
     as_json: AsJson = False,
 ) -> None:
     """Write synthetic faces with exact truth.
 
-    The folder holds images/, masks/ (255 = visible face), landmarks.csv and truth.npz.
+    The folder holds images/, masks/ (255 = visible face), landmarks.csv and truth.npz; in the layout of a data set what
+    that has, landmarks.csv and dataset.json.
     """
     from focus_ray import terminal
+    from focus_ray.data.layouts import write_layout
     from focus_ray.data.synthetic_folder import write_folder
 
     with terminal.progress() as progress:
-        write_folder(out, n=n, seed=seed, size=size, progress=partial(progress.task, "faces"))
+        watch = partial(progress.task, "faces")
+        if layout == "folder":
+            write_folder(out, n=n, seed=seed, size=size, progress=watch)
+        else:
+            write_layout(layout, out, n=n, seed=seed, size=size, progress=watch)
     typer.echo(f"{n} faces: {out}")
     if as_json:
-        _echo_json({"out": str(out), "n": n, "seed": seed, "size": size})
+        _echo_json({"out": str(out), "n": n, "seed": seed, "size": size, "layout": layout})
+
+
+@data_app.command("subsets")
+def draw_celebahq_subsets(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="CelebAMask-HQ; the two lists are written there.")],
+    occluded: Annotated[int, typer.Option(min=1, help="Occluded pictures; the paper draws 750.")] = 750,
+    unoccluded: Annotated[int, typer.Option(min=1, help="Unoccluded pictures; the paper draws 558.")] = 558,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="The same seed draws the same pictures.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Draw the occluded and the unoccluded subset of CelebA-HQ, whose lists the paper does not publish."""
+    from focus_ray.data.sources.celebahq import PICTURES, draw_subsets, read_celebahq
+    from focus_ray.data.sources.subset_lists import OCCLUDED, UNOCCLUDED, write_names
+
+    pictures = read_celebahq(folder)
+    drawn = draw_subsets(pictures.names, pictures.parts, seed, occluded, unoccluded)
+    for name, names in zip((OCCLUDED, UNOCCLUDED), drawn, strict=True):
+        write_names(folder / name, [f"{PICTURES}/{one}" for one in names])
+    typer.echo(f"{occluded} occluded, {unoccluded} unoccluded of {len(pictures)} pictures: {folder}")
+    if as_json:
+        _echo_json({"folder": str(folder), "occluded": occluded, "unoccluded": unoccluded, "seed": seed})
 
 
 @model_app.command("info")
@@ -537,6 +745,29 @@ def _box(text: str) -> tuple[float, float, float, float]:
     if not (width > 0 and height > 0):
         raise ConfigError(f"--box {text!r} has no area; width and height must be positive")
     return x, y, width, height
+
+
+def _say_problems(problems: list[str]) -> None:
+    """What is missing or wrong, a line each; of many the first ones."""
+    for problem in problems[:MOST_PROBLEMS]:
+        typer.echo(f"missing or wrong: {problem}", err=True)
+    if len(problems) > MOST_PROBLEMS:
+        typer.echo(f"and {len(problems) - MOST_PROBLEMS} more", err=True)
+
+
+def _split(text: str) -> Any:
+    """One of NoW's splits. Raises ConfigError for anything else."""
+    if text not in ("validation", "test"):
+        raise ConfigError(f"--split {text!r}: choose validation or test")
+    return text
+
+
+def _numbers(text: str) -> list[int]:
+    """Whole numbers between commas. Raises ConfigError for anything else."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{text!r} are no whole numbers; write them as 0,1,2") from None
 
 
 def _shipped_model() -> Path:

@@ -112,7 +112,7 @@ def options_of(*path: str) -> set[str]:
         (("track",), "--promote --json"),
         (("evaluate", "folder"), "--model --out --refine"),
         (("reconstruct",), "--model --out --landmarks --box --refine --format --json"),
-        (("data", "synthesize"), "--n --seed --size --out"),
+        (("data", "synthesize"), "--n --seed --size --out --layout"),
     ],
 )
 def test_the_options_of_the_contract_are_there(path, options):
@@ -174,6 +174,7 @@ def test_a_disk_that_refuses_anywhere_is_a_storage_error(capsys, training):
         ["reconstruct", "a.png", "--refine", "-1"],
         ["data", "synthesize", "--n", "0", "--out", "x"],
         ["data", "synthesize", "--size", "4097", "--out", "x"],
+        ["data", "synthesize", "--layout", "lfw", "--out", "x"],
         ["data", "synthesize", "--seed", str(2**63), "--out", "x"],
         ["evaluate", "folder"],
     ],
@@ -225,6 +226,23 @@ def test_a_wrong_configuration_is_refused_before_anything_runs(capsys, training,
     assert message in err
     assert err.count("\n") == 1
     assert training.calls == training.local_calls == []
+
+
+@pytest.mark.parametrize("layout", ["folder", "now", "ar", "celebahq"])
+def test_synthetic_faces_have_the_layout_that_is_asked_for(capsys, monkeypatch, layout):
+    calls = []
+    stand_in(
+        monkeypatch, "focus_ray.data.synthetic_folder", write_folder=lambda *a, **k: calls.append(("folder", a, k))
+    )
+    stand_in(monkeypatch, "focus_ray.data.layouts", write_layout=lambda kind, *a, **k: calls.append((kind, a, k)))
+    asked = [] if layout == "folder" else ["--layout", layout]
+    code, out, err = run(capsys, "data", "synthesize", "--out", "x", "--n", "4", "--size", "32", *asked, "--json")
+    assert (code, err) == (0, "")
+    ((kind, places, options),) = calls
+    assert (kind, places) == (layout, (Path("x"),))
+    assert {key: options[key] for key in ("n", "seed", "size")} == {"n": 4, "seed": 0, "size": 32}
+    said = json.loads(out.splitlines()[-1])
+    assert said == {"out": "x", "n": 4, "seed": 0, "size": 32, "layout": layout}
 
 
 @pytest.mark.parametrize("box", ["1,2,3", "1,2,3,x", "1,2,0,5", "1,2,3,-4", "nan,1,2,nan", "nan,1,2,3", "1,2,inf,3"])

@@ -150,10 +150,21 @@ class _Picture(NamedTuple):
 class SyntheticFaces:
     """An endless set of faces of a world model, seen by the camera of the fitted model."""
 
-    def __init__(self, world: MorphableModel, config: SyntheticConfig | None = None, split: Split = "train") -> None:
+    def __init__(
+        self,
+        world: MorphableModel,
+        config: SyntheticConfig | None = None,
+        split: Split = "train",
+        *,
+        pictures_each: int = 1,
+        families: Sequence[str] | None = None,
+    ) -> None:
         """world has at least the modes of theta (80, 64, 80); further ones are what the fitted model lacks.
 
-        Raises ConfigError for a world with fewer modes.
+        pictures_each: so many images in a row show one person, who keeps identity, albedo and paint.
+        families: the occluders to draw from, whatever the split shows. No keys of the config: they would change every
+        run's digest.
+        Raises ConfigError for a world with fewer modes, for families that are not there, for less than one picture.
         """
         modes = {"identity": world.n_identity, "expression": world.n_expression, "albedo": world.n_albedo}
         few = [group.name for group in GROUPS if modes.get(group.name, group.size) < group.size]
@@ -161,7 +172,14 @@ class SyntheticFaces:
             raise ConfigError(
                 f"the world model has too few modes of {', '.join(few)}; use one with at least 80, 64, 80"
             )
+        unknown = sorted(set(families or ()) - set(FAMILIES))
+        if unknown or (families is not None and not families):
+            raise ConfigError(f"there are no occluders {unknown}; choose from {', '.join(FAMILIES)}")
+        if pictures_each < 1:
+            raise ConfigError(f"{pictures_each} pictures of a person are none; give 1 or more")
         self.world = world
+        self.families = None if families is None else tuple(families)
+        self.pictures_each = pictures_each
         self.config = config or SyntheticConfig()
         self.split: Split = split
         canvas = self.config.image_size * self.config.supersample
@@ -172,7 +190,7 @@ class SyntheticFaces:
     def batch(self, indices: Sequence[int]) -> Batch:
         """The images with these numbers. Thread-safe; the work is done without the GIL where it is heavy."""
         streams = [self._streams(index) for index in indices]
-        people = [self._person(stream) for stream in streams]
+        people = [self._person(index, stream) for index, stream in zip(indices, streams, strict=True)]
         vertices = self._decoded([np.concatenate([p.identity, p.expression]) for p in people], shape=True)
         albedo = self._decoded([p.albedo for p in people], shape=False)
         pictures = [self._picture(*parts) for parts in zip(streams, people, vertices, albedo, strict=True)]
@@ -188,14 +206,40 @@ class SyntheticFaces:
             region=_stacked([picture.region for picture in pictures]).float()[:, None],
         )
 
-    def _streams(self, index: int) -> Streams:
-        root = np.random.SeedSequence((self.config.seed, _SPLITS[self.split], index))
-        return Streams(*(Generator(np.random.Philox(child)) for child in root.spawn(len(Streams._fields))))
+    def neutral(self, indices: Sequence[int]) -> Float[Tensor, "B V 3"]:
+        """The faces of these images at rest, in mm: their identity without expression and pose."""
+        identities = [self._modes(index)[0] for index in indices]
+        at_rest = np.zeros(self.world.n_expression)
+        return self._decoded([np.concatenate([identity, at_rest]) for identity in identities], shape=True)
 
-    def _person(self, streams: Streams) -> _Person:
-        laws, world, face, view = self.config.face, self.world, streams.face, streams.view
+    def _streams(self, index: int) -> Streams:
+        person = self._first(index)
+        return Streams(*(self._stream(person if part == "appearance" else index, part) for part in Streams._fields))
+
+    def _stream(self, index: int, part: str) -> Generator:
+        """The source of chance of one part of an image."""
+        words, place = (self.config.seed, _SPLITS[self.split], index), Streams._fields.index(part)
+        return Generator(np.random.Philox(np.random.SeedSequence(words, spawn_key=(place,))))
+
+    def _first(self, index: int) -> int:
+        """The first image that shows the same person."""
+        return index - index % self.pictures_each
+
+    def _modes(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Identity, expression and albedo coefficients, N(0, 1)."""
         # A stream for each basis, leading modes first: a world with more modes shows the same people in more detail.
-        modes = [rng.standard_normal(count) for rng, count in zip(face.spawn(3), _counts(world), strict=True)]
+        person = self._stream(self._first(index), "face").spawn(3)
+        moment = person if self.pictures_each == 1 else self._stream(index, "face").spawn(3)
+        n_identity, n_expression, n_albedo = _counts(self.world)
+        return (
+            person[0].standard_normal(n_identity),
+            moment[1].standard_normal(n_expression),
+            person[2].standard_normal(n_albedo),
+        )
+
+    def _person(self, index: int, streams: Streams) -> _Person:
+        laws, view = self.config.face, streams.view
+        modes = self._modes(index)
         degrees = view.standard_normal(3) * np.array([laws.pitch, laws.yaw, laws.roll])
         return _Person(
             identity=modes[0],
@@ -270,6 +314,8 @@ class SyntheticFaces:
 
     def _pool(self, rng: Generator) -> tuple[str, ...]:
         config = self.config
+        if self.families is not None:
+            return self.families
         if self.split == "heldout" and config.unseen_families and rng.uniform() < config.occlusion.unseen_share:
             return config.unseen_families
         return config.seen_families

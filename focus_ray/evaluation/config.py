@@ -1,13 +1,14 @@
 """What is asked of an evaluation, as one frozen record: the same one goes on where it was stopped."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, ValidationError
 
 from focus_ray.config import absolute
 from focus_ray.errors import ConfigError
 from focus_ray.focus.settings import Settings
+from focus_ray.model import one_line
 
 Kind = Literal["now", "segmentation", "photometric"]
 
@@ -22,6 +23,15 @@ class EvaluationConfig(Settings):
     metrical: bool = False  # NoW without scale
     unit: Literal["mm", "cm", "m"] = "mm"  # of NoW's meshes
     seed: NonNegativeInt | None = None  # of the methods' training, for the rows
+
+
+def configured(kind: str, data: str, predictions: list[str], options: dict[str, Any]) -> EvaluationConfig:
+    """What the command line asks for. Raises ConfigError for a value that does not fit."""
+    asked = {"kind": kind, "data": absolute(data), "predictions": named(predictions), **options}
+    try:
+        return EvaluationConfig.model_validate(asked)
+    except ValidationError as error:
+        raise ConfigError(f"{one_line(error)}; `focus-ray evaluate {kind} --help` names the options") from None
 
 
 def named(texts: list[str]) -> dict[str, str]:

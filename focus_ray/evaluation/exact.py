@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 from torch import Tensor
 
 from focus_ray.errors import FaceModelError
@@ -52,4 +52,4 @@ def rank_correlation(one: Mapping[str, float], other: Mapping[str, float]) -> Fi
     first, second = (np.array([values[name] for name in names]) for values in (one, other))
     if len(names) < _FEWEST or np.ptp(first) == 0 or np.ptp(second) == 0:
         return Figure(None)
-    return Figure(float(spearmanr(first, second)[0]))
+    return Figure(float(np.corrcoef(rankdata(first), rankdata(second))[0, 1]))

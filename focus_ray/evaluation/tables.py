@@ -12,6 +12,8 @@ from focus_ray.evaluation.rows import Figure, Row
 # Ours stands behind the printed one that it was made after.
 MADE_AFTER = {"Deep3D": "Deep3D-style", "Egger et al.": "Egger-style"}
 REFINED = ", refined"  # behind a method's name: its fits were refined
+ALL_ONES = ", all-ones mask"  # behind it: the same fits, all that is rendered called face; not among the paper's
+OURS = "FOCUS,"  # whose fits are shown with an all-ones mask too
 PAPER, ONE_PASS, REFINED_PASS = "paper", "ours, one pass", "ours, refined"
 UNKNOWN = "–"
 PARTIAL = "*"  # behind a figure: something of its data set is missing
@@ -143,7 +145,8 @@ def table(spec: Spec, rows: Sequence[Row], note: str) -> Table:
     """One table: for each method of the paper its printed figures, then ours; then what the paper does not have."""
     lines: list[Line] = []
     wanted = {(column.table, column.dataset, column.subset, column.metric) for column in spec.columns}
-    measured = [row for row in rows if (row.table, row.dataset, row.subset, row.metric) in wanted]
+    asked = [row for row in rows if (row.table, row.dataset, row.subset, row.metric) in wanted]
+    measured = [row for row in asked if ALL_ONES not in row.method]
     for method in _in_order(spec, [row.method.removesuffix(REFINED) for row in measured]):
         if method in spec.published:
             cells = zip(spec.columns, spec.published[method], strict=True)
@@ -177,7 +180,7 @@ _SPREAD_COLUMNS = (
 
 def seed_table(rows: Iterable[Row], note: str) -> Table:
     """What the paper's tables do not have: exact errors, and how far the seeds of training spread."""
-    measured = list(rows)
+    measured = [row for row in rows if ALL_ONES not in row.method or row.method.startswith(OURS)]
     lines = []
     for method in dict.fromkeys(row.method.removesuffix(REFINED) for row in measured):
         for suffix, source in (("", ONE_PASS), (REFINED, REFINED_PASS)):
@@ -188,6 +191,12 @@ def seed_table(rows: Iterable[Row], note: str) -> Table:
                 lines.append(Line(method, f"{source}, {seeds} seed{'s' if seeds > 1 else ''}", cells))
     caption = f"Mean over the seeds of training ± their standard deviation. Gap: occluded minus unoccluded. {note}"
     return Table("seeds", caption, tuple(column.title for column in _SPREAD_COLUMNS), tuple(lines))
+
+
+def under_all_ones(method: str) -> str:
+    """The name of a method whose fits are judged with an all-ones mask."""
+    base = method.removesuffix(REFINED)
+    return base + ALL_ONES + method[len(base) :]
 
 
 def gaps(rows: Iterable[Row]) -> list[Row]:

@@ -198,3 +198,27 @@ def test_wrong_settings_are_refused():
         OcclusionLaws(unseen=tuple(FAMILIES))
     with pytest.raises(ValidationError):
         FaceLaws(yaw=-1.0)
+
+
+def test_several_pictures_of_a_person(world, many):
+    config = SyntheticConfig(occlusion=OcclusionLaws(share=1.0))
+    faces = SyntheticFaces(world, config, pictures_each=3, families=("scarf", "hand"))
+    batch = faces.batch(range(6))
+    identity, expression, albedo = batch.theta[:, :80], batch.theta[:, 80:144], batch.theta[:, 144:224]
+    for kept in (identity, albedo, faces.neutral(range(6))):
+        assert torch.equal(kept[0], kept[1])
+        assert torch.equal(kept[0], kept[2])
+        assert not torch.equal(kept[2], kept[3])
+    assert len(expression.unique(dim=0)) == 6
+    assert len(batch.theta[:, -6:].unique(dim=0)) == 6
+    assert set(batch.families) <= {"scarf", "hand"}
+    assert torch.equal(identity[3], many.theta[3, :80]), "the first picture of a person is the one it always was"
+    assert _same(faces.batch([4]), batch.select([4]))
+    at_rest = SyntheticFaces(world, SyntheticConfig(face=FaceLaws(expression=0)))
+    assert torch.equal(at_rest.batch([7]).vertices, at_rest.neutral([7]))
+
+
+@pytest.mark.parametrize("wrong", [{"families": ()}, {"families": ("umbrella",)}, {"pictures_each": 0}])
+def test_wrong_casts_are_refused(world, wrong):
+    with pytest.raises(ConfigError, match=r"choose from|give 1 or more"):
+        SyntheticFaces(world, **wrong)

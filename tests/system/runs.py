@@ -131,6 +131,21 @@ class PriorBuild(Started):
         self.wait_for(lambda: self.shards() >= shards)
 
 
+class Evaluation(Started):
+    """One `focus-ray evaluate`."""
+
+    COMMAND = ("evaluate",)
+    WORKER = "ray::_piece"
+
+    def pieces(self) -> int:
+        """How many are finished."""
+        return sum(1 for _ in (self.folder / "parts").rglob("*.safetensors"))
+
+    def reach(self, pieces: int) -> None:
+        """Wait until so many are."""
+        self.wait_for(lambda: self.pieces() >= pieces)
+
+
 def processes() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 

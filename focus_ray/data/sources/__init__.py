@@ -1,1 +1,44 @@
 """The data sets of the paper, read as they are published."""
+
+from pathlib import Path
+
+from focus_ray.data.picture_source import PictureSource, picture_source
+from focus_ray.data.sources import celebahq
+from focus_ray.data.sources.ar import MASKS, read_ar
+from focus_ray.data.sources.celebahq import read_celebahq
+from focus_ray.data.sources.description import Layout, read_description
+from focus_ray.data.sources.files import files_below
+from focus_ray.data.sources.labelled import LabelledPictures
+from focus_ray.data.sources.now import NowDataset, NowSplit
+from focus_ray.errors import DataError
+
+__all__ = ["open_labelled", "open_now"]
+
+
+def open_labelled(root: str | Path) -> LabelledPictures:
+    """The AR database or CelebAMask-HQ, whichever lies in a folder or below s3://bucket/prefix.
+
+    Raises DataError where it is neither or cannot be used, StorageError where a store does not answer.
+    """
+    source = picture_source(root)
+    described = read_description(source)
+    layout = _recognised(source) if described is None else described.layout
+    if layout == "now":
+        raise DataError(f"{source}: NoW has no masks; give the AR database or CelebAMask-HQ")
+    return read_ar(root) if layout == "ar" else read_celebahq(root)
+
+
+def open_now(root: str | Path, split: NowSplit = "validation") -> NowDataset:
+    """The NoW challenge in a folder. Raises DataError where it is not there."""
+    return NowDataset(root, split)
+
+
+def _recognised(source: PictureSource) -> Layout:
+    if files_below(source, celebahq.PICTURES, limit=1):
+        return "celebahq"
+    if files_below(source, MASKS, limit=1):
+        return "ar"
+    raise DataError(
+        f"{source}: there is neither {celebahq.PICTURES}/ as of CelebAMask-HQ nor {MASKS}/ as of the AR database; "
+        "give the folder that holds it"
+    )

@@ -1,0 +1,56 @@
+"""A data set of synthetic people in one of the paper's layouts; `data.sources` reads it like the real one."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from focus_ray.data.layouts import ar, celebahq, now
+from focus_ray.data.layouts.cast import cast
+from focus_ray.data.sample import Batch
+from focus_ray.data.sources.description import DESCRIPTION, Description, Layout
+from focus_ray.data.synthetic import SyntheticFaces
+from focus_ray.data.synthetic_folder import WORLD_MODES, Progress
+from focus_ray.errors import DataError
+from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.storage import atomic
+
+_KINDS = {"now": now.KINDS, "ar": ar.KINDS, "celebahq": celebahq.KINDS}
+
+
+def write_layout(
+    layout: Layout,
+    out: str | Path,
+    n: int,
+    seed: int = 0,
+    size: int = 224,
+    progress: Progress | None = None,
+    world: MorphableModel | None = None,
+) -> None:
+    """Write n synthetic pictures, `size` px wide, as a data set of the paper is laid out, with a dataset.json.
+
+    Pictures are aligned crops of held-out faces of the small parametric face unless another world is given. A person of
+    ar has 3 pictures, of now 8, of celebahq 1; the last one has what is left of n.
+    The folder appears whole or not at all. `progress` is told pictures done and pictures in all.
+    Raises DataError where `out` holds something already, StorageError where the disk refuses.
+    """
+    target = Path(out)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise DataError(f"{target} exists and is not empty; choose a new folder, or remove it first")
+    faces = cast(_KINDS[layout], _default_world() if world is None else world, seed, size)
+    described = Description(layout=layout, synthetic=True, aligned=True, image_size=size, seed=seed, n=n)
+    write = {"now": partial(now.write, faces=faces[0]), "ar": ar.write, "celebahq": celebahq.write}[layout]
+    with atomic.new_folder(target) as folder:
+        write(folder, _pictures(faces, n), lambda index: progress and progress(index + 1, n))
+        (folder / DESCRIPTION).write_text(described.model_dump_json(indent=1) + "\n")
+
+
+def _pictures(faces: list[SyntheticFaces], n: int) -> Iterator[tuple[int, Batch]]:
+    for index in range(n):
+        yield index, faces[index % len(faces)].batch([index])
+
+
+def _default_world() -> MorphableModel:
+    # Here, not above: building the face is only needed where none is given.
+    from focus_ray.focus.face.parametric import parametric_face
+
+    return parametric_face("small", *WORLD_MODES)

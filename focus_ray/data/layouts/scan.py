@@ -1,0 +1,76 @@
+"""What a scanner makes of a face: other points on its surface, a little noise, holes, and a frame of its own."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import trimesh
+from jaxtyping import Float, Int
+from numpy.random import Generator
+from scipy.spatial.transform import Rotation
+
+NOISE_MM = 0.1
+"""Standard deviation of each coordinate. Chosen: face scanners by structured light are good to 0.2 mm."""
+
+# A scanner's points are as far apart everywhere; those of a model crowd at eyes and lips, and would count the more.
+_EDGE_MM = 4.0
+_HOLES = 6
+_HOLE_MM = (3.0, 9.0)  # radius
+_AWAY_MM = 200.0  # standard deviation of the frame's origin from the face
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Where the scanner sees the face: scanned = rotation @ point + translation, in mm."""
+
+    rotation: Float[np.ndarray, "3 3"]
+    translation: Float[np.ndarray, " 3"]
+
+    @staticmethod
+    def drawn(rng: Generator) -> "Frame":
+        """Any rotation."""
+        return Frame(Rotation.random(None, rng).as_matrix(), rng.normal(0, _AWAY_MM, 3))
+
+    def scanned(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+        """Points of the model frame in that of the scanner."""
+        return points @ self.rotation.T + self.translation
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """Triangles on points, in mm."""
+
+    vertices: Float[np.ndarray, "V 3"]
+    faces: Int[np.ndarray, "F 3"]
+
+
+def scan(rng: Generator, face: Surface) -> Surface:
+    """The face scanned, still in its own frame: other vertices than its own, all of them on it within noise."""
+    resampled = _resampled(rng, face)
+    whole = _with_holes(rng, resampled)
+    return Surface(whole.vertices + rng.normal(0, NOISE_MM, whole.vertices.shape), whole.faces)
+
+
+def _resampled(rng: Generator, face: Surface) -> Surface:
+    """Large triangles divided, then every vertex moved to a place within a triangle that it belongs to.
+
+    Inside a triangle a point is on the surface wherever it lies.
+    """
+    vertices, faces, *_ = trimesh.remesh.subdivide_to_size(face.vertices, face.faces, max_edge=_EDGE_MM)
+    owner = np.empty(len(vertices), dtype=np.int64)
+    order = rng.permutation(len(faces))
+    owner[faces[order].reshape(-1)] = np.repeat(order, 3)
+    others = faces[owner]
+    at_home = others == np.arange(len(vertices))[:, None]
+    # Its own corner keeps half of the weight at least, so that triangles stay upright.
+    weights = 0.5 * rng.dirichlet(np.ones(3), len(vertices)) + 0.5 * at_home
+    return Surface(np.einsum("vk,vkc->vc", weights, vertices[others]), np.asarray(faces, dtype=np.int64))
+
+
+def _with_holes(rng: Generator, face: Surface) -> Surface:
+    centres = face.vertices[rng.integers(len(face.vertices), size=_HOLES)]
+    radii = rng.uniform(*_HOLE_MM, size=_HOLES)
+    distances = np.linalg.norm(face.vertices[:, None] - centres, axis=2)
+    kept = (distances > radii).all(axis=1)
+    faces = face.faces[kept[face.faces].all(axis=1)]
+    used, numbered = np.unique(faces, return_inverse=True)  # points without a triangle go too
+    return Surface(face.vertices[used], numbered.reshape(faces.shape))

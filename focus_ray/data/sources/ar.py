@@ -1,0 +1,49 @@
+"""The AR face database (Martinez and Benavente 1998) with masks of the visible face, as Egger et al. share 120.
+
+m-001-01.png         m or w, number of the person, number of the picture: 1-13 of the first session, 14-26 of the
+                     second; .bmp and .jpg go too
+masks/m-001-01.png   white where the face is seen
+overall.txt          the pictures of the set, where it is not all that have a mask
+landmarks.csv        68 landmarks a picture, where there are any
+"""
+
+import re
+from pathlib import Path
+
+from focus_ray.data.picture_source import picture_source
+from focus_ray.data.sources.files import pictures_in
+from focus_ray.data.sources.labelled import LabelledPictures, Labels, labelled_pictures
+from focus_ray.data.sources.subset_lists import OVERALL
+
+MASKS = "masks"
+
+SUBSETS: dict[str, tuple[int, ...]] = {
+    "neutral": (1, 14),
+    "glasses": (8, 9, 10, 21, 22, 23),
+    "scarf": (11, 12, 13, 24, 25, 26),
+}
+"""Picture numbers of the subsets of Table 4. Neutral are the faces without occlusion, expression and side light: 2-7
+and 15-20 have these and are in no subset."""
+
+_NAME = re.compile(r"[mw]-\d{3,}-(\d{2})", re.IGNORECASE)
+
+
+def read_ar(root: str | Path) -> LabelledPictures:
+    """The pictures of a folder, or below s3://bucket/prefix, that have a mask. Names are as m-001-01.
+
+    Only some pictures of the published database have masks: those without are passed over, unless overall.txt names
+    them.
+    Raises DataError where there is no picture with a mask, StorageError where a store does not answer.
+    """
+    source = picture_source(root)
+    pictures = {name: file for name, file in pictures_in(source).items() if _NAME.fullmatch(name)}
+    masks = {name: file for name, file in pictures_in(source, MASKS).items() if _NAME.fullmatch(name)}
+    labels = {name: Labels(pictures[name], {"face": mask}) for name, mask in masks.items() if name in pictures}
+    listed = source.holds(OVERALL)  # what is missing is told by the list then
+    missing = [f"{source.place(masks[name])}: there is no picture {name}" for name in masks if name not in pictures]
+    subsets = {subset: [name for name in labels if _number(name) in numbers] for subset, numbers in SUBSETS.items()}
+    return labelled_pictures("ar", source, "", labels, subsets, [] if listed else missing)
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("-")[2])

@@ -1,0 +1,41 @@
+"""dataset.json: what a data set says of itself. Sets that we write have one, published ones do not."""
+
+from typing import Literal
+
+from pydantic import NonNegativeInt, PositiveInt, ValidationError
+
+from focus_ray.data.picture_source import PictureSource
+from focus_ray.data.sources.files import read_text
+from focus_ray.errors import DataError
+from focus_ray.focus.settings import Settings
+
+Layout = Literal["now", "ar", "celebahq"]
+"""The data sets of the paper."""
+
+DESCRIPTION = "dataset.json"
+
+
+class Description(Settings):
+    """The content of dataset.json."""
+
+    format: Literal[1] = 1
+    layout: Layout
+    synthetic: bool
+    aligned: bool  # the pictures are crops as the model wants them
+    image_size: PositiveInt | None = None  # px
+    seed: NonNegativeInt | None = None
+    n: PositiveInt | None = None  # pictures
+
+
+def read_description(source: PictureSource) -> Description | None:
+    """What a set says of itself, None where it says nothing. Raises DataError for a damaged file."""
+    if not source.holds(DESCRIPTION):
+        return None
+    try:
+        return Description.model_validate_json(read_text(f"{source}/{DESCRIPTION}").encode(errors="surrogateescape"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise DataError(
+            f"{source}/{DESCRIPTION}: {where}: {first['msg']}; synthesize the set again, or remove the file"
+        ) from None

@@ -1,0 +1,68 @@
+"""What lies in a data set, a folder or an object store: its files by name, and its small texts."""
+
+import os
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from focus_ray.data.image_file import printable
+from focus_ray.data.mesh_file import read_bytes
+from focus_ray.data.picture_source import PictureSource, StoredPictures
+from focus_ray.errors import DataError, NoSuchObject
+from focus_ray.storage.objects import SCHEME, open_store
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+"""Of the files that count as pictures."""
+
+_TEXT_MEGABYTES = 10.0  # the names of 30,000 pictures take 300 kB
+_MEGA = 1_000_000
+
+
+def files_below(source: PictureSource, folder: str = "", *, limit: int | None = None) -> list[str]:
+    """The files in a folder of the set and below it, relative to the set, sorted; with a limit, some of them."""
+    if isinstance(source, StoredPictures):
+        return [entry.key for entry in source.store.list(folder, limit=limit)]
+    root = Path(str(source))
+    found = (
+        Path(place, name).relative_to(root).as_posix() for place, _, names in os.walk(root / folder) for name in names
+    )
+    return sorted(islice(found, limit))
+
+
+def pictures_in(source: PictureSource, folder: str = "") -> dict[str, str]:
+    """The pictures in a folder of the set, not below it: file by name without suffix; of two of a name the first."""
+    found: dict[str, str] = {}
+    for file in files_below(source, folder):
+        path = PurePosixPath(file)
+        if path.parent == PurePosixPath(folder) and path.suffix.lower() in PICTURE_SUFFIXES:
+            found.setdefault(path.stem, file)
+    return found
+
+
+def bare_name(name: str, folder: str = "") -> str:
+    """A picture's name as it stands in lists: without the folder of the pictures, and without suffix."""
+    path = PurePosixPath(name.removeprefix(f"{folder}/") if folder else name)
+    return str(path.with_suffix("") if path.suffix.lower() in PICTURE_SUFFIXES else path)
+
+
+def read_text(path: str | Path) -> str:
+    """A small text, also s3://bucket/key; file names in it need not be UTF-8.
+
+    Raises DataError where it is missing, empty or too large, StorageError where a store does not answer.
+    """
+    content = _stored(path) if isinstance(path, str) and SCHEME.match(path) else read_bytes(Path(path), _TEXT_MEGABYTES)
+    text = content.decode("utf-8-sig", "surrogateescape")
+    if "\0" in text:
+        raise DataError(f"{path}: it is no text, it holds zero bytes; write it anew")
+    return text
+
+
+def _stored(path: str) -> bytes:
+    folder, _, name = path.rpartition("/")
+    store = open_store(folder)
+    try:
+        size = store.size(name)
+        if size > _TEXT_MEGABYTES * _MEGA:
+            raise DataError(f"{path}: {size / _MEGA:.0f} MB are more than {_TEXT_MEGABYTES:g}; give a smaller file")
+        return store.read(name)
+    except NoSuchObject:
+        raise DataError(f"{printable(path)}: there is no such object; check the name") from None

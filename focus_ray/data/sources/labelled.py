@@ -1,0 +1,138 @@
+"""Pictures whose visible face somebody marked: what segmentation and colours are scored on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from focus_ray.data.image_file import printable, read_image
+from focus_ray.data.landmark_csv import read_landmarks
+from focus_ray.data.picture_source import PictureSource
+from focus_ray.data.sources.description import Layout, read_description
+from focus_ray.data.sources.files import bare_name
+from focus_ray.data.sources.subset_lists import OVERALL, read_names
+from focus_ray.errors import DataError, ImageError
+
+LANDMARKS = "landmarks.csv"
+
+_THRESHOLD = 127  # of a mask's 8 bits: above is set
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The files of a picture: the face is seen where one of `face` is set and none of `hiding`. Masks by part."""
+
+    picture: str
+    face: Mapping[str, str]
+    hiding: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class LabelledPictures:
+    """A set of pictures with masks, in a folder or below s3://bucket/prefix; files are read when asked for.
+
+    names: relative to the folder of pictures, without suffix, in their order. subsets: names by subset.
+    missing: a line for each item that is missing or cannot be used; the rest goes on.
+    aligned: the pictures are crops as the model wants them.
+    """
+
+    layout: Layout
+    source: PictureSource
+    labels: dict[str, Labels]
+    subsets: dict[str, list[str]]
+    missing: list[str]
+    aligned: bool
+    points: Mapping[str, Float[np.ndarray, "68 2"]] = field(default_factory=dict, repr=False)
+    names: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.names = list(self.labels)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def root(self) -> str:
+        """The place as a user writes it."""
+        return str(self.source)
+
+    def picture(self, name: str) -> UInt8[np.ndarray, "H W 3"]:
+        """RGB. Raises ImageError where it is missing or damaged, DataError for a name that is not in the set."""
+        return self._read([self._labels(name).picture])[0]
+
+    def mask(self, name: str) -> Bool[np.ndarray, "H W"]:
+        """True where the face is seen, in the picture's own pixels: masks of another size are scaled, nearest pixel.
+
+        Raises ImageError where the picture or a mask is missing or damaged, DataError for a name that is not in the
+        set.
+        """
+        parts, labels = self.parts(name), self._labels(name)
+        seen = np.logical_or.reduce([parts[part] for part in labels.face])
+        hidden = np.logical_or.reduce([np.zeros_like(seen), *(parts[part] for part in labels.hiding)])
+        return _scaled(seen & ~hidden, *self.picture(name).shape[:2])
+
+    def parts(self, name: str) -> dict[str, Bool[np.ndarray, "H W"]]:
+        """The marked parts of a picture in the masks' own pixels. Raises as `mask`; ImageError for two sizes."""
+        labels = self._labels(name)
+        files = {**labels.face, **labels.hiding}
+        masks = [mask.max(axis=2) > _THRESHOLD for mask in self._read(list(files.values()))]
+        if len({mask.shape for mask in masks}) > 1:
+            place = self.source.place(labels.picture)
+            raise ImageError(f"{place}: the masks of this picture have different sizes; use the published ones")
+        return dict(zip(files, masks, strict=True))
+
+    def landmarks(self, name: str) -> Float[np.ndarray, "68 2"] | None:
+        """The 68 points of landmarks.csv [px]; None where they are not there."""
+        return self.points.get(name)
+
+    def _labels(self, name: str) -> Labels:
+        if name not in self.labels:
+            raise DataError(f"{self.source}: there is no picture {printable(name)!r} in the set; see its names")
+        return self.labels[name]
+
+    def _read(self, files: Sequence[str]) -> list[UInt8[np.ndarray, "H W 3"]]:
+        return [read_image(content(), name=self.source.place(file)) for file, content in self.source.contents(files)]
+
+
+def labelled_pictures(
+    layout: Layout,
+    source: PictureSource,
+    folder: str,
+    labels: Mapping[str, Labels],
+    subsets: Mapping[str, Sequence[str]],
+    missing: Sequence[str],
+) -> LabelledPictures:
+    """A set from what was found: with its landmarks, and with the pictures of overall.txt alone where that is there.
+
+    folder is that of the pictures, which names are relative to. Raises DataError where no picture is left and for
+    damaged lists, LandmarkError for a damaged landmarks.csv.
+    """
+    told = list(missing)
+    if source.holds(OVERALL):
+        listed = read_names(f"{source}/{OVERALL}", folder)
+        told += [
+            f"{source}/{OVERALL}: {printable(name)} has no picture or no mask" for name in listed if name not in labels
+        ]
+        labels = {name: labels[name] for name in listed if name in labels}
+    if not labels:
+        first = f"; first: {told[0]}" if told else ""
+        raise DataError(f"{source}: there is no picture with a mask{first}; check the folder and its layout")
+    described = read_description(source)
+    points = read_landmarks(f"{source}/{LANDMARKS}") if source.holds(LANDMARKS) else {}
+    return LabelledPictures(
+        layout,
+        source,
+        dict(labels),
+        {subset: [name for name in names if name in labels] for subset, names in subsets.items()},
+        told,
+        described is not None and described.aligned,
+        {bare_name(name, folder): one for name, one in points.items()},
+    )
+
+
+def _scaled(mask: Bool[np.ndarray, "h w"], height: int, width: int) -> Bool[np.ndarray, "H W"]:
+    if mask.shape == (height, width):
+        return mask
+    return cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0

@@ -1,0 +1,130 @@
+"""Lists that say which pictures belong to a subset: a name a line, or two for a pair; and pairs of comparable pose.
+
+    # occluded.txt: what follows a hash is a comment
+    CelebA-HQ-img/17.jpg
+    # pairs.txt: the occluded picture, then the unoccluded one of the same person
+    anna/multiview_occlusions/IMG_1.jpg anna/multiview_neutral/IMG_2.jpg
+
+Names are relative to the set or to its folder of pictures; their suffix does not matter.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from focus_ray.data.image_file import printable
+from focus_ray.data.sources.files import bare_name, read_text
+from focus_ray.errors import DataError
+from focus_ray.focus.face.camera import euler_to_rotation
+from focus_ray.storage import atomic
+
+OVERALL, OCCLUDED, UNOCCLUDED, PAIRS = "overall.txt", "occluded.txt", "unoccluded.txt", "pairs.txt"
+
+COMPARABLE = float(np.deg2rad(15.0))
+"""Angle between two poses at most [rad]. Chosen: the paper says comparable and gives no number."""
+
+_COMMENT = re.compile(r"(^|\s)#.*")
+_ESCAPED = "surrogateescape"  # file names are bytes, not always UTF-8
+_SHOWN = 80  # letters of a name in a message
+_NONE = "# none\n"  # a file without content would be one that was cut off
+
+
+def read_names(path: str | Path, folder: str = "") -> list[str]:
+    """The names of a list without suffix, in its order, relative to the folder of pictures if one is given.
+
+    `path` may be s3://bucket/key. Raises DataError, naming the line, for two names in a line, a name that comes twice
+    or leads out of the set; for a list that is missing or no text. StorageError where a store does not answer.
+    """
+    return [name for (name,) in _lines(path, 1, folder)]
+
+
+def write_names(path: str | Path, names: Iterable[str]) -> None:
+    """Write a list that read_names reads. Raises DataError for a name with white space, StorageError."""
+    _write(path, ((name,) for name in names))
+
+
+def read_pairs(path: str | Path, folder: str = "") -> list[tuple[str, str]]:
+    """The pairs (occluded, unoccluded) of a list; as read_names. A picture may be in several pairs."""
+    return [(occluded, unoccluded) for occluded, unoccluded in _lines(path, 2, folder)]
+
+
+def write_pairs(path: str | Path, pairs: Iterable[tuple[str, str]]) -> None:
+    """Write a list that read_pairs reads. Raises DataError for a name with white space, StorageError."""
+    _write(path, pairs)
+
+
+def propose_pairs(
+    names: Sequence[str],
+    subjects: Sequence[str],
+    rotations: Float[np.ndarray, "N 3"],
+    occluded: Bool[np.ndarray, " N"],
+    most: float = COMPARABLE,
+) -> list[tuple[str, str]]:
+    """Pairs (occluded, unoccluded) of a subject whose poses differ by `most` rad at most; each picture in one pair.
+
+    rotations are Euler angles [rad] of focus.face.camera, predicted or true; their difference is the angle of the one
+    rotation that leads from pose to pose. The nearest pair is taken first, then the nearest of what is left; equal ones
+    by name. Table 3 of the paper compares 62 such pairs of the NoW validation set.
+    """
+    turns = euler_to_rotation(torch.from_numpy(np.asarray(rotations, dtype=np.float64))).numpy()
+    candidates = sorted(
+        (_angle(turns[one], turns[other]), names[one], names[other])
+        for one in np.flatnonzero(occluded).tolist()
+        for other in np.flatnonzero(~occluded).tolist()
+        if subjects[one] == subjects[other]
+    )
+    pairs: list[tuple[str, str]] = []
+    used: set[str] = set()
+    for angle, one, other in candidates:
+        if angle <= most and not used & {one, other}:
+            pairs.append((one, other))
+            used |= {one, other}
+    return pairs
+
+
+def _angle(one: Float[np.ndarray, "3 3"], other: Float[np.ndarray, "3 3"]) -> float:
+    """tr(R' S) = 1 + 2 cos(angle)."""
+    return float(np.arccos(np.clip((np.trace(one.T @ other) - 1) / 2, -1, 1)))
+
+
+def _lines(path: str | Path, count: int, folder: str) -> Iterator[list[str]]:
+    """The names of each line."""
+    seen: dict[tuple[str, ...], int] = {}
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        names = _COMMENT.sub("", line).split()
+        if not names:
+            continue
+        where = f"{path}, line {number}"
+        if len(names) != count:
+            raise DataError(f"{where}: {len(names)} names instead of {count}; names have no spaces")
+        bare = [_checked(name, folder, where) for name in names]
+        if tuple(bare) in seen:
+            shown = " ".join(map(_shown, names))
+            raise DataError(f"{where}: {shown} already stands in line {seen[tuple(bare)]}; keep one of them")
+        seen[tuple(bare)] = number
+        yield bare
+
+
+def _checked(name: str, folder: str, where: str) -> str:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if not path.name or path.is_absolute() or ".." in path.parts:
+        raise DataError(f"{where}: {_shown(name)!r} is no file name inside the set; write it relative to the set")
+    return bare_name(str(path), folder)
+
+
+def _write(path: str | Path, lines: Iterable[Sequence[str]]) -> None:
+    text = ""
+    for names in lines:
+        for name in names:
+            if not name or name.split() != [name] or name.startswith("#"):
+                raise DataError(f"{_shown(name)!r} cannot stand in a list: names have no spaces; rename the picture")
+        text += " ".join(names) + "\n"
+    atomic.write_file(Path(path), (text or _NONE).encode("utf-8", _ESCAPED))
+
+
+def _shown(name: str) -> str:
+    return printable(name[:_SHOWN])

@@ -1,0 +1,84 @@
+"""Everything that decides what a benchmark is, as one frozen tree."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
+
+from focus_ray.config import Seed, merge, parse_assignment
+from focus_ray.errors import ConfigError
+from focus_ray.evaluation.benchmark.contestants import CONTESTANTS, TRAINED
+from focus_ray.focus.settings import Settings
+from focus_ray.model import one_line
+
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class DataSizes(Settings):
+    """How many synthetic pictures stand in for the data sets of the paper, and their seed."""
+
+    now: int = Field(default=96, ge=16)
+    ar: int = Field(default=120, ge=12)  # as many as AR has annotated masks (section 4.1)
+    celebahq: int = Field(default=300, ge=12)
+    seed: Seed = 0
+
+
+class BenchmarkConfig(Settings):
+    """A whole benchmark. The same config gives the same figures, however it is worked off."""
+
+    preset: str = "embedded"
+    seeds: tuple[Seed, ...] = (0, 1, 2)
+    methods: tuple[str, ...] = tuple(CONTESTANTS)
+    several: tuple[str, ...] = (
+        "mofa",
+        "pretrained",
+        "focus",
+        "misfit",
+    )  # trained with each seed, others with the first
+    steps: Share = 1.0  # of every phase of training: less is for a look at how it works
+    refine_steps: NonNegativeInt = 50
+    prior_faces: PositiveInt = 20_000
+    prior_judges: int = Field(default=2000, ge=2)  # further faces, held out and of the gate
+    refined_prior_faces: NonNegativeInt = 0  # 0: no prior for refined fits; each face takes a refinement
+    skin_pictures: PositiveInt = 200  # that the skin-colour model is fitted to
+    data: DataSizes = DataSizes()
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = sorted(set(methods) - set(CONTESTANTS))
+        if unknown or not methods:
+            raise ValueError(f"there is no method {', '.join(unknown)}; choose from {', '.join(CONTESTANTS)}")
+        return methods
+
+    @field_validator("seeds")
+    @classmethod
+    def _some(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds or len(set(seeds)) != len(seeds):
+            raise ValueError("give each seed once, and one at least")
+        return seeds
+
+    @model_validator(mode="after")
+    def _several_are_trained(self) -> "BenchmarkConfig":
+        unknown = sorted(set(self.several) - set(TRAINED))
+        if unknown:
+            raise ValueError(f"no model {', '.join(unknown)} is trained; choose from {', '.join(TRAINED)}")
+        return self
+
+    def seeds_of(self, model: str) -> tuple[int, ...]:
+        """The seeds that a model is trained with."""
+        return self.seeds if model in self.several else self.seeds[:1]
+
+    def refinements(self) -> tuple[int, ...]:
+        """The numbers of refinement steps that each method is scored with: one pass, then refined."""
+        return (0, self.refine_steps) if self.refine_steps else (0,)
+
+
+def configured(assignments: list[str], given: dict[str, Any]) -> BenchmarkConfig:
+    """The defaults, with what is `given`, then the `a.b=v` assignments. Raises ConfigError for what does not fit."""
+    tree = BenchmarkConfig().model_dump(mode="json") | given
+    for text in assignments:
+        tree = merge(tree, parse_assignment(text), f"--set {text}")
+    try:
+        return BenchmarkConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{one_line(error)}; `focus-ray evaluate tables --help` names the options") from None

@@ -1,0 +1,133 @@
+"""Training all models of a benchmark, side by side: an initialisation for each seed, then every model from it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from focus_ray import presets
+from focus_ray.baselines import baseline_of
+from focus_ray.config import Cadence, HeldoutSettings, RunConfig
+from focus_ray.evaluation.benchmark.config import BenchmarkConfig
+from focus_ray.evaluation.benchmark.contestants import FOCUS, IN_EM, MISFIT, PRETRAINED, models_of
+from focus_ray.evaluation.pool import worked_off
+from focus_ray.focus.schedule import Schedule
+from focus_ray.training import plain
+from focus_ray.training.run_folder import RunFolder
+from focus_ray.training.tasks import PoolSettings
+
+INITIALISATION = "initialisation"
+
+_CHECKPOINT_STEPS = 250  # as in the embedded preset
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model to train."""
+
+    name: str
+    folder: Path
+    config: RunConfig
+
+    @property
+    def done(self) -> bool:
+        return (self.folder / "metrics.json").is_file() and RunFolder(self.folder).model.is_dir()
+
+    @property
+    def steps_done(self) -> int:
+        """Steps in its history so far, of which the last line may be torn."""
+        try:
+            with (self.folder / "history.jsonl").open("rb") as lines:
+                return min(sum(1 for _ in lines), self.config.schedule.total_steps)
+        except OSError:
+            return 0
+
+
+@dataclass
+class TrainingModels:
+    """The pieces of training: a model each, on one core, by the plain loop."""
+
+    trainings: Sequence[Training]
+
+    def prepare(self, device: str) -> None:
+        self.device = device
+
+    def piece(self, number: int) -> str:
+        """Train a model, or go on where its folder holds an unfinished run."""
+        one = self.trainings[number]
+        if not one.done:
+            begun = RunFolder(one.folder).config.is_file()
+            plain.train(None if begun else one.config, one.folder, device=self.device)
+        return one.name
+
+
+def initialisation(config: BenchmarkConfig, seed: int, out: Path) -> Training:
+    """What all models of a seed begin with: the warm-up on renders of the face model."""
+    base = presets.load(config.preset)
+    schedule = Schedule(
+        warmup_steps=base.schedule.warmup_steps, init_steps=0, pretrain_seg_steps=0, cycles=0, seg_steps=0, face_steps=0
+    )
+    return _training(INITIALISATION, base, schedule, config, seed, out, None)
+
+
+def model(name: str, config: BenchmarkConfig, seed: int, out: Path) -> Training:
+    """A model of the comparison: from its seed's initialisation on, or from Pretrained where EM alone differs."""
+    preset = presets.load(config.preset)
+    base = changed(preset, name)
+    done = {"warmup_steps": 0} | ({"init_steps": 0, "pretrain_seg_steps": 0} if name in IN_EM else {})
+    begin = model(PRETRAINED, config, seed, out) if name in IN_EM else initialisation(config, seed, out)
+    start = RunFolder(begin.folder).model.absolute()
+    return _training(name, base, base.schedule.model_copy(update=done), config, seed, out, start)
+
+
+def changed(preset: RunConfig, name: str) -> RunConfig:
+    """The preset as a model of the comparison is trained."""
+    if name == FOCUS:
+        return preset
+    return presets.misfit_of(preset) if name == MISFIT else baseline_of(preset, name)
+
+
+def _training(
+    name: str,
+    base: RunConfig,
+    schedule: Schedule,
+    config: BenchmarkConfig,
+    seed: int,
+    out: Path,
+    start: Path | None,
+) -> Training:
+    shorter = schedule.fitted_to(max(1, round(schedule.total_steps * config.steps)))
+    changes = {
+        "seed": seed,
+        "schedule": shorter,
+        "start_from": start,
+        "heldout": HeldoutSettings(size=0),  # scored afterwards, all alike
+        "cadence": Cadence(checkpoint=_CHECKPOINT_STEPS, keep=1, sheet=10**9, evaluate=10**9),
+    }
+    return Training(f"{name}, seed {seed}", out / f"seed-{seed}" / name, base.model_copy(update=changes))
+
+
+def train_all(
+    config: BenchmarkConfig,
+    out: Path,
+    settings: PoolSettings | None,
+    asked: Callable[[], bool],
+    progress: Callable[[str, int, int], object],
+) -> None:
+    """Train what is not trained yet, into `out`/seed-N/NAME. Raises what a run raises, ClusterError, Interrupted."""
+    names = models_of(config.methods)
+    wanted = {(name, seed) for name in names for seed in config.seeds_of(name)}
+    wanted |= {(PRETRAINED, seed) for name, seed in wanted if name in IN_EM}
+    first = [initialisation(config, seed, out) for seed in sorted({seed for _, seed in wanted})]
+    second = [model(name, config, seed, out) for name, seed in sorted(wanted) if name not in IN_EM]
+    third = [model(name, config, seed, out) for name, seed in sorted(wanted) if name in IN_EM]
+    everything = [*first, *second, *third]
+    total = sum(one.config.schedule.total_steps for one in everything)
+
+    def look() -> bool:
+        progress("training, steps", sum(one.steps_done for one in everything), total)
+        return asked()
+
+    for trainings in (first, second, third):
+        waiting = [number for number, one in enumerate(trainings) if not one.done]
+        for _ in worked_off(TrainingModels(trainings), waiting, settings, look):
+            look()

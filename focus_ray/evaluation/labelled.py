@@ -1,0 +1,169 @@
+"""Predictions against pictures whose visible face is known: masks and colours, in one look at each picture."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from focus_ray.data.sources.labelled import LabelledPictures
+from focus_ray.errors import DataError
+from focus_ray.evaluation import photometric, segmentation
+from focus_ray.evaluation.parts import Arrays, Parts, digest
+from focus_ray.evaluation.pool import worked_off
+from focus_ray.evaluation.predictions import MASKS, REGIONS, RENDERINGS, Predictions
+from focus_ray.evaluation.rows import Figure, Row, rows_of
+from focus_ray.evaluation.segmentation import Counts
+from focus_ray.evaluation.tables import under_all_ones
+from focus_ray.training.tasks import PoolSettings
+
+What = Literal["segmentation", "photometric"]
+
+FORMAT = 1  # of what is computed: a change makes other numbers
+BATCH = 50  # pictures of a piece
+OVERALL = "overall"
+
+_LAWS: dict[str, str] = {"binarised": "", "soft": "soft_"}  # how masks are read, and the prefix of their metrics
+
+
+@dataclass
+class ScoringPictures:
+    """The pieces of `score_pictures`: BATCH pictures each."""
+
+    what: What
+    pictures: LabelledPictures
+    predictions: Predictions
+
+    def __len__(self) -> int:
+        return (len(self.pictures.names) + BATCH - 1) // BATCH
+
+    def names(self, number: int) -> list[str]:
+        """The pictures of a piece."""
+        return self.pictures.names[number * BATCH : (number + 1) * BATCH]
+
+    @property
+    def digest(self) -> str:
+        """Of the pictures' names and of the predictions' files as they are now."""
+        files = []
+        for name in self.pictures.names:
+            for kind in (MASKS, RENDERINGS, REGIONS):
+                path = self.predictions.path(name, kind)
+                if path.is_file():
+                    known = path.stat()
+                    files.append((name, kind, known.st_size, known.st_mtime_ns))
+        return digest(FORMAT, BATCH, self.what, str(self.pictures.root), self.pictures.names, files)
+
+    def prepare(self, device: str) -> None:
+        """Nothing of it belongs on a device."""
+
+    def piece(self, number: int) -> tuple[Arrays, list[str]]:
+        """Scores by name, a row for each picture, NaN where there is none; and in a line each why not."""
+        look = self._masks if self.what == "segmentation" else self._colours
+        rows, problems = [], []
+        for name in self.names(number):
+            try:
+                rows.append(look(name))
+            except DataError as error:
+                problems.append(f"{name}: {error}")
+                rows.append(None)
+        blank = _blank(self.what)
+        filled = [blank if row is None else row for row in rows]
+        return {key: np.array([row[key] for row in filled], dtype=np.float64) for key in blank}, problems
+
+    def _masks(self, name: str) -> dict[str, Any]:
+        visible = self.pictures.mask(name)
+        mask = self.predictions.mask(name, visible.shape)
+        region = self.predictions.region(name, visible.shape)
+        return {
+            "binarised": segmentation.counts(segmentation.binarised(mask), region, visible),
+            "soft": segmentation.counts(mask, region, visible),
+            "all_ones": segmentation.counts(np.ones_like(mask), region, visible),
+        }
+
+    def _colours(self, name: str) -> dict[str, Any]:
+        picture, visible = self.pictures.picture(name), self.pictures.mask(name)
+        rendering, region = self.predictions.rendering(name, visible.shape)
+        return {"rmse_255": photometric.rmse_255(picture, rendering, region, visible)}
+
+
+def _blank(what: What) -> dict[str, Any]:
+    """A picture that says nothing."""
+    nothing = (float("nan"),) * len(Counts._fields)
+    if what == "segmentation":
+        return {"binarised": nothing, "soft": nothing, "all_ones": nothing}
+    return {"rmse_255": float("nan")}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What is known of each picture, and why not of the others."""
+
+    arrays: Mapping[str, np.ndarray]  # [N] or [N, 4], in the order of the names
+    problems: list[str]
+
+
+def score_pictures(
+    what: What,
+    pictures: LabelledPictures,
+    predictions: Path,
+    out: Path,
+    settings: PoolSettings | None,
+    *,
+    asked: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], object] = lambda *_: None,
+) -> Scored:
+    """Score all pictures of a set; pieces that were finished before are taken from `out`/parts.
+
+    Raises StorageError, ClusterError, Interrupted; what is wrong with single pictures is told in `problems`.
+    """
+    job = ScoringPictures(what, pictures, Predictions(predictions))
+    parts = Parts(out / "parts", job.digest)
+    found: dict[int, Arrays] = {}
+    for number in range(len(job)):
+        kept = parts.load(number)
+        if kept is not None:
+            found[number] = kept
+    problems: list[str] = []
+    missing = [number for number in range(len(job)) if number not in found]
+    for number, (arrays, told) in worked_off(job, missing, settings, asked):
+        found[number] = arrays
+        if not told:  # what has a problem is looked at again the next time
+            parts.save(number, arrays)
+        problems += told
+        progress(sum(len(job.names(each)) for each in found), len(pictures.names))
+    names = found[0] if found else {}
+    merged = {name: np.concatenate([found[number][name] for number in range(len(job))]) for name in names}
+    return Scored(merged, problems)
+
+
+def subset_rows(
+    what: What, method: str, dataset: str, pictures: LabelledPictures, scored: Scored, seed: int | None
+) -> list[Row]:
+    """The rows of every subset of a set, those of the whole set first."""
+    places = {name: place for place, name in enumerate(pictures.names)}
+    subsets = {OVERALL: pictures.names} | dict(pictures.subsets)
+    partial = bool(scored.problems or pictures.missing)
+    rows: list[Row] = []
+    for subset, names in subsets.items():
+        chosen = [places[name] for name in names if name in places]
+        about = {"table": what, "dataset": dataset, "subset": subset, "seed": seed, "partial": partial}
+        arrays = {key: values[chosen] for key, values in scored.arrays.items()}
+        for all_ones, figures in _figures(what, arrays).items():
+            rows += rows_of(figures, method=under_all_ones(method) if all_ones else method, **about)
+    return rows
+
+
+def _figures(what: What, arrays: Mapping[str, np.ndarray]) -> dict[bool, dict[str, Figure]]:
+    """The figures of some pictures: of the method itself, and of an all-ones mask in its place (True)."""
+    if not arrays:
+        return {}
+    if what == "photometric":
+        return {False: photometric.figures(arrays["rmse_255"].tolist())}
+    known = {key: values[np.isfinite(values).all(axis=1)] for key, values in arrays.items()}
+    own = {
+        prefix + metric: figure
+        for law, prefix in _LAWS.items()
+        for metric, figure in segmentation.figures(list(map(Counts._make, known[law]))).items()
+    }
+    return {False: own, True: segmentation.figures(list(map(Counts._make, known["all_ones"])))}
