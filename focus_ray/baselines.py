@@ -30,7 +30,11 @@ def backbone(base: RunConfig) -> RunConfig:
     steps = schedule.init_steps + schedule.cycles * schedule.face_steps
     alone = schedule.model_copy(update={"init_steps": steps, "pretrain_seg_steps": 0, "cycles": 0})
     return base.model_copy(
-        update={"schedule": alone, "initialise": base.initialise.model_copy(update={"mask": "none"})}
+        update={
+            "schedule": alone,
+            "initialise": base.initialise.model_copy(update={"mask": "none"}),
+            "heldout": base.heldout.model_copy(update={"refine": False}),  # S, which would lead it, has learned nothing
+        }
     )
 
 

@@ -203,7 +203,6 @@ def misfit_of(base: RunConfig) -> RunConfig:
         update={
             "preset": "misfit",
             "data": DataSettings(source="rendered", size=16_000),
-            "heldout": base.heldout.model_copy(update={"refine": False}),
             "cadence": base.cadence.model_copy(update={"best": "heldout.all.vertex_mm", "best_is": "lowest"}),
         }
     )

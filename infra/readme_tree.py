@@ -20,7 +20,7 @@ BESIDE = {
     "jobs/": "what `ray job submit` runs",
     "infra/": "a demonstration cluster; how .venv, this tree, the pictures and the table of results are made",
     ".ci/": "what continuous integration runs",
-    "docs/": "method, data, rasterizers, how to add, responsible use",
+    "docs/": "method, evaluation, data, rasterizers, how to add, responsible use",
     "benchmarks/": "a file for each figure that is measured",
     "drills/": "results of the long failure and load drills",
     "tests/": "mirrors focus_ray path for path; house/ keeps documents, names and dependencies in step",

@@ -37,6 +37,14 @@ def test_every_bit_comes_back(images, kind):
     assert torch.equal(_unpacked(row).images, sent.images)
 
 
+def test_masks_come_back_where_there_are_some():
+    sent = Batch(torch.rand(2, 3, 5, 5), torch.rand(2, 68, 2), masks=(torch.rand(2, 1, 5, 5) > 0.5).float())
+    arrived = _unpacked(_Maker(lambda: lambda step: sent)(ROW))
+    assert arrived.masks is not None
+    assert torch.equal(arrived.masks, sent.masks)
+    assert _unpacked(_Maker(lambda: lambda step: batch(torch.rand(1, 3, 2, 2)))(ROW)).masks is None
+
+
 def test_a_source_is_built_once():
     built = []
 

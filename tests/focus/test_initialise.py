@@ -69,6 +69,27 @@ def test_the_preliminary_mask_of_the_rendering_at_this_threshold_is_the_mask_of_
     assert changed(state.focus.segmenter, before) == set()
 
 
+def test_the_supervised_learn_where_the_true_masks_see_the_face(state, batch):
+    truth = torch.ones_like(batch.images[:, :1])
+    truth[:, :, 10:20, 8:16] = 0  # the occluder
+    rendering = rendering_of(state, batch, training=True)
+    settings = FALLING.model_copy(update={"mask": "true"})
+    with pytest.raises(ValueError, match="must hold them"):
+        init_step(state, batch, HALFWAY, settings, OPTIMIZER)
+    _, metrics = init_step(state, batch._replace(masks=truth), HALFWAY, settings, OPTIMIZER)
+    mask = rendering.mask * truth
+    assert metrics.losses["pixel"] == pytest.approx(float(losses.pixel(batch.images, rendering.image, mask)), rel=1e-4)
+    assert metrics.mask_mean == pytest.approx(share(mask, rendering.mask), abs=1e-6)
+
+
+def test_without_a_mask_all_that_is_rendered_counts(state, batch):
+    rendering = rendering_of(state, batch, training=True)
+    _, metrics = init_step(state, batch, HALFWAY, FALLING.model_copy(update={"mask": "none"}), OPTIMIZER)
+    expected = losses.pixel(batch.images, rendering.image, rendering.mask)
+    assert metrics.losses["pixel"] == pytest.approx(float(expected), rel=1e-4)
+    assert metrics.mask_mean == 1.0
+
+
 def test_the_likelihood_takes_the_place_of_the_squared_colour_distance(state, batch):
     rendering = rendering_of(state, batch, training=True)
     expected = losses.truncated_likelihood(batch.images, rendering.image, rendering.mask, xi=0.08)

@@ -284,6 +284,15 @@ def test_targets_keep_their_number_on_another_device():
     moved = Targets(torch.rand(1, 3, 2, 2), torch.rand(1, 68, 2), first=4).to(torch.device("meta"))
     assert moved.images.device.type == moved.landmarks.device.type == "meta"
     assert moved.first == 4
+    assert moved.masks is None
+
+
+def test_masks_go_with_their_pictures():
+    masks = torch.arange(5.0)[:, None, None, None].expand(5, 1, 2, 2)
+    whole = Targets(torch.rand(5, 3, 2, 2), torch.rand(5, 68, 2), masks=masks)
+    part = whole.rows(slice(1, 3)).to(torch.device("cpu"))
+    assert part.masks is not None
+    assert torch.equal(part.masks, masks[1:3])
 
 
 # Several replicas. Batch norm is synchronised where nothing else is said.
