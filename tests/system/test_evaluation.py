@@ -15,34 +15,52 @@ from focus_ray.evaluation.run import evaluate
 from tests.priors.conftest import stand_in
 from tests.system.runs import Evaluation
 
-PICTURES = 48
+PICTURES = 40
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def environment(python_environment_of_module: dict[str, str]) -> dict[str, str]:
     return python_environment_of_module
 
 
-def test_a_worker_and_a_driver_that_die_leave_the_rows_of_one_process(
-    small_face, world_face, tmp_path: Path, python: str, environment: dict[str, str]
-):
-    data, predictions = tmp_path / "now", tmp_path / "ours"
-    write_layout("now", data, PICTURES, size=32, world=world_face)
-    assert (
-        predict(Method("ours", stand_in(small_face)), NowPictures(open_now(data)), predictions, None, meshes=True) == []
-    )
-    alone = evaluate(configured("now", str(data), [str(predictions)], {}), tmp_path / "alone", None)
-    folder = tmp_path / "evaluation"
-    options = ["now", "--data", str(data), "--predictions", str(predictions), "--out", str(folder)]
-    run = Evaluation(python, folder, *options, environment=environment)
+@pytest.fixture(scope="module")
+def place(small_face, world_face, tmp_path_factory) -> Path:
+    """A NoW set, predictions for it, and what one process says of them without Ray."""
+    folder = tmp_path_factory.mktemp("now")
+    write_layout("now", folder / "now", PICTURES, size=32, world=world_face)
+    method, faces = Method("ours", stand_in(small_face)), NowPictures(open_now(folder / "now"))
+    assert predict(method, faces, folder / "ours", None, meshes=True) == []
+    evaluate(configured("now", str(folder / "now"), [str(folder / "ours")], {}), folder / "alone", None)
+    return folder
+
+
+def started(python: str, folder: Path, place: Path, environment: dict[str, str]) -> Evaluation:
+    options = ["now", "--data", str(place / "now"), "--predictions", str(place / "ours"), "--out", str(folder)]
+    return Evaluation(python, folder, *options, environment=environment)
+
+
+def test_a_worker_that_dies_changes_no_row(place, tmp_path, python, environment):
+    run = started(python, tmp_path / "evaluation", place, environment)
     run.reach(3)
     run.kill_worker(0)
-    run.reach(8)
-    run.kill_driver()
-    finished = run.pieces()
-    assert 8 <= finished < PICTURES, run.said()
-    again = Evaluation(python, folder, *options, environment=environment)
-    assert again.end() == 0, again.said()
-    assert read_rows(folder) == alone.rows
-    assert again.pieces() == PICTURES
+    assert run.end() == 0, run.said()
+    assert read_rows(tmp_path / "evaluation") == read_rows(place / "alone")
+    assert run.pieces() == PICTURES
     assert (tmp_path / "mlflow.db").is_file()
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(900)
+def test_a_driver_that_dies_is_gone_on_with(place, tmp_path, python, environment, record_property):
+    folder = tmp_path / "evaluation"
+    killed = []
+    for after in (4, 15, 28):
+        run = started(python, folder, place, environment)
+        run.reach(after)
+        run.kill_driver()
+        killed.append(run.pieces())
+        assert killed[-1] < PICTURES, run.said()
+    last = started(python, folder, place, environment)
+    assert last.end() == 0, last.said()
+    assert read_rows(folder) == read_rows(place / "alone")
+    record_property("pieces_when_the_driver_was_killed", killed)
