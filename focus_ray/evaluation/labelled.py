@@ -11,7 +11,7 @@ from focus_ray.data.sources.labelled import LabelledPictures
 from focus_ray.errors import DataError
 from focus_ray.evaluation import photometric, segmentation
 from focus_ray.evaluation.parts import Arrays, Parts, digest
-from focus_ray.evaluation.pool import worked_off
+from focus_ray.evaluation.pool import in_order, worked_off
 from focus_ray.evaluation.predictions import MASKS, REGIONS, RENDERINGS, Predictions
 from focus_ray.evaluation.rows import Figure, Row, rows_of
 from focus_ray.evaluation.segmentation import Counts
@@ -124,17 +124,17 @@ def score_pictures(
         kept = parts.load(number)
         if kept is not None:
             found[number] = kept
-    problems: list[str] = []
+    problems: dict[int, list[str]] = {}
     missing = [number for number in range(len(job)) if number not in found]
     for number, (arrays, told) in worked_off(job, missing, settings, asked):
         found[number] = arrays
         if not told:  # what has a problem is looked at again the next time
             parts.save(number, arrays)
-        problems += told
+        problems[number] = told
         progress(sum(len(job.names(each)) for each in found), len(pictures.names))
     names = found[0] if found else {}
     merged = {name: np.concatenate([found[number][name] for number in range(len(job))]) for name in names}
-    return Scored(merged, problems)
+    return Scored(merged, in_order(problems))
 
 
 def subset_rows(

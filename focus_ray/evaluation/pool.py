@@ -1,6 +1,6 @@
 """Numbered pieces of an evaluation, worked off by a bounded number of Ray tasks or by this process, in any order."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
@@ -67,6 +67,11 @@ def _by_tasks(
     finally:
         for reference in running:
             ray.cancel(reference, force=True)
+
+
+def in_order(told: Mapping[int, Sequence[str]]) -> list[str]:
+    """What pieces told, in the order of their numbers, whatever order they ended in."""
+    return [line for number in sorted(told) for line in told[number]]
 
 
 def interrupted() -> Interrupted:

@@ -17,7 +17,7 @@ from focus_ray.data.landmarks import checked_landmarks
 from focus_ray.errors import DataError, ImageError, LandmarkError
 from focus_ray.evaluation.methods import Method
 from focus_ray.evaluation.now.export import seven, write_prediction
-from focus_ray.evaluation.pool import worked_off
+from focus_ray.evaluation.pool import in_order, worked_off
 from focus_ray.evaluation.predictions import MESHES, Answer, Predictions
 from focus_ray.focus.face.parameters import split
 from focus_ray.focus.predictor import Predictor
@@ -182,11 +182,11 @@ def predict(
     job = Predicting(method, pictures, meshes)
     missing = [number for number in range(len(job)) if not all(map(predictions.is_whole, job.names(number)))]
     done = len(pictures.names) - sum(len(job.names(number)) for number in missing)
-    problems: list[str] = []
+    problems: dict[int, list[str]] = {}
     for number, answers in worked_off(job, missing, settings, asked):
         for name, answer in answers.items():
             if isinstance(answer, str):
-                problems.append(f"{name}: {answer}")
+                problems.setdefault(number, []).append(f"{name}: {answer}")
                 continue
             if meshes:
                 faces = method.model.focus.face_model.faces.cpu().numpy()
@@ -194,4 +194,4 @@ def predict(
             predictions.write(name, answer)
         done += len(job.names(number))
         progress(done, len(pictures.names))
-    return problems
+    return in_order(problems)

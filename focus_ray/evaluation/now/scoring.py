@@ -12,7 +12,7 @@ from focus_ray.evaluation.now.metric import scan_error
 from focus_ray.evaluation.now.pooled import PooledErrors, Summary
 from focus_ray.evaluation.now.submission import Submission
 from focus_ray.evaluation.parts import Arrays, Parts, digest
-from focus_ray.evaluation.pool import worked_off
+from focus_ray.evaluation.pool import in_order, worked_off
 from focus_ray.evaluation.rows import Figure, Row, rows_of
 from focus_ray.training.tasks import PoolSettings
 
@@ -101,16 +101,16 @@ def score_now(
         kept = parts.load(number)
         if kept is not None:
             found[number] = kept
-    problems: list[str] = []
+    problems: dict[int, list[str]] = {}
     missing = [number for number in range(len(job.pictures)) if number not in found]
     for number, (arrays, told) in worked_off(job, missing, settings, asked):
-        problems += told
+        problems[number] = told
         if not told:
             found[number] = arrays
             parts.save(number, arrays)
-        progress(len(found) + len(problems), len(job.pictures))
+        progress(len(found) + sum(map(len, problems.values())), len(job.pictures))
     distances = {job.pictures[number].name: found[number]["distances"] for number in sorted(found)}
-    return ScoredNow(PooledErrors(distances), problems)
+    return ScoredNow(PooledErrors(distances), in_order(problems))
 
 
 def subsets(dataset: NowDataset, pairs: Collection[tuple[str, str]] = ()) -> dict[str, list[str]]:
