@@ -87,16 +87,14 @@ def write_folder(
     Raises DataError where `out` holds something already, StorageError where the disk refuses.
     """
     faces = SyntheticFaces(
-        _default_world() if world is None else world, SyntheticConfig(seed=seed, image_size=size), split
+        default_world() if world is None else world, SyntheticConfig(seed=seed, image_size=size), split
     )
     write_faces(faces, n, out, progress)
 
 
 def write_faces(faces: SyntheticFaces, n: int, out: str | Path, progress: Progress | None = None) -> None:
     """Write the faces 0..n-1 of a set to a folder; see write_folder."""
-    target = Path(out)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DataError(f"{target} exists and is not empty; choose a new folder, or remove it first")
+    target = unoccupied(out)
     with atomic.new_folder(target) as folder:
         for name in (IMAGES, MASKS):
             (folder / name).mkdir()
@@ -111,6 +109,14 @@ def write_faces(faces: SyntheticFaces, n: int, out: str | Path, progress: Progre
         write_landmarks(folder / LANDMARKS, landmarks)
         arrays: dict[str, Any] = {key: np.concatenate([truth[key] for truth in truths]) for key in truths[0]}
         np.savez(folder / TRUTH, unseen_families=np.array(faces.config.unseen_families, dtype=np.str_), **arrays)
+
+
+def unoccupied(out: str | Path) -> Path:
+    """A folder to write. Raises DataError where it holds something already."""
+    target = Path(out)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise DataError(f"{target} exists and is not empty; choose a new folder, or remove it first")
+    return target
 
 
 def read_folder(folder: str | Path, image_size: int | None = None) -> "FolderFaces":
@@ -215,7 +221,8 @@ class FolderFaces:
         return torch.from_numpy(np.stack(regions)).float()[:, None]
 
 
-def _default_world() -> MorphableModel:
+def default_world() -> MorphableModel:
+    """The small parametric face with more modes than are fitted."""
     # Here, not above: building the face is only needed where none is given.
     from focus_ray.focus.face.parametric import parametric_face
 

@@ -9,8 +9,7 @@ from focus_ray.data.layouts.cast import cast
 from focus_ray.data.sample import Batch
 from focus_ray.data.sources.description import DESCRIPTION, Description, Layout
 from focus_ray.data.synthetic import SyntheticFaces
-from focus_ray.data.synthetic_folder import WORLD_MODES, Progress
-from focus_ray.errors import DataError
+from focus_ray.data.synthetic_folder import Progress, default_world, unoccupied
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.storage import atomic
 
@@ -33,10 +32,8 @@ def write_layout(
     The folder appears whole or not at all. `progress` is told pictures done and pictures in all.
     Raises DataError where `out` holds something already, StorageError where the disk refuses.
     """
-    target = Path(out)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DataError(f"{target} exists and is not empty; choose a new folder, or remove it first")
-    faces = cast(_KINDS[layout], _default_world() if world is None else world, seed, size)
+    target = unoccupied(out)
+    faces = cast(_KINDS[layout], default_world() if world is None else world, seed, size)
     described = Description(layout=layout, synthetic=True, aligned=True, image_size=size, seed=seed, n=n)
     write = {"now": partial(now.write, faces=faces[0]), "ar": ar.write, "celebahq": celebahq.write}[layout]
     with atomic.new_folder(target) as folder:
@@ -47,10 +44,3 @@ def write_layout(
 def _pictures(faces: list[SyntheticFaces], n: int) -> Iterator[tuple[int, Batch]]:
     for index in range(n):
         yield index, faces[index % len(faces)].batch([index])
-
-
-def _default_world() -> MorphableModel:
-    # Here, not above: building the face is only needed where none is given.
-    from focus_ray.focus.face.parametric import parametric_face
-
-    return parametric_face("small", *WORLD_MODES)
