@@ -205,10 +205,11 @@ class Delivery:
 def status_of(run: Path, *, finished: bool = False) -> str:
     """How a run ended, in MLflow's words.
 
-    FINISHED with a model or a prior, FAILED by a guard, else KILLED: it can be resumed.
+    FINISHED with a model, a prior or the rows of an evaluation, FAILED by a guard, else KILLED: it can be resumed.
     """
     metrics = read_json(run / "metrics.json")
-    if finished or model_version(run) is not None or (run / "prior" / "manifest.json").is_file():
+    made = (run / "prior" / "manifest.json", run / "results.json")
+    if finished or model_version(run) is not None or any(file.is_file() for file in made):
         return "FINISHED"
     return "KILLED" if metrics is None else "FAILED"
 

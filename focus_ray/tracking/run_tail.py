@@ -140,6 +140,13 @@ def evaluations(path: Path, sent: int) -> list[Evaluation]:
     return found
 
 
+NAMED = (
+    *("config.json", "metrics.json", "report.html"),
+    *("misfit.glb", "results.json", "problems.txt", "tables.md", "tables.tex", "tables.json"),
+)
+"""Files in a run folder that belong to it in MLflow, of whatever kind it is."""
+
+
 class Files:
     """The files of a run that belong to it in MLflow, each with a digest that is taken anew when the file changed."""
 
@@ -159,7 +166,7 @@ class Files:
                 yield name, digest
 
     def _listed(self) -> list[Path]:
-        named = [self.run / name for name in ("config.json", "metrics.json", "report.html", "misfit.glb")]
+        named = [self.run / name for name in NAMED]
         folders = [*sorted((self.run / "sheets").glob("*.png")), *sorted((self.run / "prior").glob("*.*"))]
         return [path for path in (*named, *folders) if path.is_file()]
 

@@ -16,6 +16,13 @@ from mlflow import MlflowClient
 
 from focus_ray import model as models
 from focus_ray import prior as priors
+from focus_ray.data.layouts import write_layout
+from focus_ray.data.sources import open_labelled
+from focus_ray.evaluation.config import configured
+from focus_ray.evaluation.methods import Method
+from focus_ray.evaluation.predict import predict
+from focus_ray.evaluation.rows import read_rows
+from focus_ray.evaluation.run import evaluate
 from focus_ray.priors.build import build
 from focus_ray.priors.config import PriorConfig
 from focus_ray.storage import sealed_store
@@ -145,4 +152,33 @@ def test_a_prior_is_built_by_a_job_and_a_second_job_computes_nothing(small_face,
     assert [(prior.info.shards_computed, prior.info.shards_kept) for prior in built] == [(10, 0), (0, 10)]
     assert [run.info.status for run in runs] == ["FINISHED"] * len(runs)
     assert runs
+    assert marked_processes(cluster.mark) == []
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(900)
+def test_an_evaluation_is_a_job_and_reads_its_data_from_a_bucket(small_face, world_face, tmp_path, monkeypatch):
+    write_layout("celebahq", tmp_path / "set", 40, size=32, world=world_face)
+    pictures = open_labelled(tmp_path / "set")
+    assert predict(Method("ours", stand_in(small_face)), pictures, tmp_path / "ours", None) == []
+    asked = configured("segmentation", str(tmp_path / "set"), [str(tmp_path / "ours")], {})
+    here = evaluate(asked, tmp_path / "here", None)
+    out = tmp_path / "job"
+    with tempfile.TemporaryDirectory(prefix="focus-ray-", ignore_cleanup_errors=True) as folder:
+        cluster = Cluster(Path(folder))
+        with cluster.running(workers=2):
+            for name, value in cluster.for_storage().items():
+                monkeypatch.setenv(name, value)
+            boto3.client("s3").create_bucket(Bucket="sets")
+            store = open_store("s3://sets/celebahq")
+            for path in (tmp_path / "set").rglob("*"):
+                if path.is_file():
+                    store.upload(path, path.relative_to(tmp_path / "set").as_posix())
+            command = ["segmentation", "--data", "s3://sets/celebahq", "--predictions", str(tmp_path / "ours")]
+            cluster.submit("jobs/evaluate.py", [*command, "--out", str(out)])
+            experiment = MlflowClient().get_experiment_by_name("focus")
+            (run,) = MlflowClient().search_runs([experiment.experiment_id])
+    assert read_rows(out) == here.rows
+    assert run.info.status == "FINISHED"
+    assert any(name.endswith("occluded/f1") for name in run.data.metrics)
     assert marked_processes(cluster.mark) == []

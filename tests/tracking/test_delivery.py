@@ -125,3 +125,10 @@ def test_what_waits_is_counted(tmp_path, database):
     track(done, Tracking())
     assert waiting(done) == ""
     assert status_of(done) == "FINISHED"
+
+
+def test_an_evaluation_is_finished_when_it_has_its_rows(tmp_path):
+    (tmp_path / "metrics.json").write_text("{}")
+    assert status_of(tmp_path) == "FAILED"  # as a training that a guard ended
+    (tmp_path / "results.json").write_text('{"rows": []}')
+    assert status_of(tmp_path) == "FINISHED"
