@@ -8,11 +8,11 @@ import subprocess
 import tempfile
 import uuid
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 import torch
-from mlflow import MlflowClient
 
 from focus_ray import model as models
 from focus_ray import prior as priors
@@ -59,6 +59,15 @@ def marked(environment: dict[str, str]) -> dict[int, str]:
         except OSError:
             continue
     return found
+
+
+def runs_in_mlflow() -> list[Any]:
+    """What the server of the environment has in our experiment."""
+    # Here: imported earlier than the package does it, MLflow says more to stderr for the rest of all tests.
+    from mlflow import MlflowClient
+
+    experiment = MlflowClient().get_experiment_by_name("focus")
+    return MlflowClient().search_runs([experiment.experiment_id])
 
 
 def end_all(environment: dict[str, str], process: subprocess.Popen[str]) -> None:
@@ -143,8 +152,7 @@ def test_a_prior_is_built_by_a_job_and_a_second_job_computes_nothing(small_face,
                 cluster.submit("jobs/misfit_prior.py", command)
                 sealed_store.fetch(store, "priors/prior/prior", tmp_path / "prior", priors.PRIOR)
                 built.append(priors.load(tmp_path / "prior"))
-            experiment = MlflowClient().get_experiment_by_name("focus")
-            runs = MlflowClient().search_runs([experiment.experiment_id])
+            runs = runs_in_mlflow()
     here = priors.load(tmp_path / "here" / "prior")
     for prior in built:
         assert all(torch.equal(prior.errors[reading], here.errors[reading]) for reading in here.errors)
@@ -176,8 +184,7 @@ def test_an_evaluation_is_a_job_and_reads_its_data_from_a_bucket(small_face, wor
                     store.upload(path, path.relative_to(tmp_path / "set").as_posix())
             command = ["segmentation", "--data", "s3://sets/celebahq", "--predictions", str(tmp_path / "ours")]
             cluster.submit("jobs/evaluate.py", [*command, "--out", str(out)])
-            experiment = MlflowClient().get_experiment_by_name("focus")
-            (run,) = MlflowClient().search_runs([experiment.experiment_id])
+            (run,) = runs_in_mlflow()
     assert read_rows(out) == here.rows
     assert run.info.status == "FINISHED"
     assert any(name.endswith("occluded/f1") for name in run.data.metrics)
