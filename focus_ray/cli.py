@@ -318,7 +318,7 @@ def evaluate_segmentation(
     local: InThisProcess = False,
     as_json: AsJson = False,
 ) -> None:
-    """Masks inside the rendered region against the visible face, on AR, CelebAMask-HQ or a synthetic folder."""
+    """Masks inside the rendered region against the visible face, on AR or CelebAMask-HQ, published or synthesized."""
     _evaluate("segmentation", data, predictions, out, tasks, local, experiment, as_json)
 
 
@@ -332,7 +332,7 @@ def evaluate_photometric(
     local: InThisProcess = False,
     as_json: AsJson = False,
 ) -> None:
-    """Colour error inside the visible face, on AR, CelebAMask-HQ or a synthetic folder."""
+    """Colour error inside the visible face, on AR or CelebAMask-HQ, published or synthesized."""
     _evaluate("photometric", data, predictions, out, tasks, local, experiment, as_json)
 
 

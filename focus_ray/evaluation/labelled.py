@@ -10,8 +10,7 @@ import numpy as np
 from focus_ray.data.sources.labelled import LabelledPictures
 from focus_ray.errors import DataError
 from focus_ray.evaluation import photometric, segmentation
-from focus_ray.evaluation.parts import Arrays, Parts, digest
-from focus_ray.evaluation.pool import in_order, worked_off
+from focus_ray.evaluation.parts import Arrays, Parts, digest, gone_on_with
 from focus_ray.evaluation.predictions import MASKS, REGIONS, RENDERINGS, Predictions
 from focus_ray.evaluation.rows import Figure, Row, rows_of
 from focus_ray.evaluation.segmentation import Counts
@@ -119,22 +118,13 @@ def score_pictures(
     """
     job = ScoringPictures(what, pictures, Predictions(predictions))
     parts = Parts(out / "parts", job.digest)
-    found: dict[int, Arrays] = {}
-    for number in range(len(job)):
-        kept = parts.load(number)
-        if kept is not None:
-            found[number] = kept
-    problems: dict[int, list[str]] = {}
-    missing = [number for number in range(len(job)) if number not in found]
-    for number, (arrays, told) in worked_off(job, missing, settings, asked):
-        found[number] = arrays
-        if not told:  # what has a problem is looked at again the next time
-            parts.save(number, arrays)
-        problems[number] = told
-        progress(sum(len(job.names(each)) for each in found), len(pictures.names))
+    total = len(pictures.names)
+    found, problems = gone_on_with(
+        job, len(job), parts, settings, asked, lambda known: progress(min(known * BATCH, total), total)
+    )
     names = found[0] if found else {}
     merged = {name: np.concatenate([found[number][name] for number in range(len(job))]) for name in names}
-    return Scored(merged, in_order(problems))
+    return Scored(merged, problems)
 
 
 def subset_rows(

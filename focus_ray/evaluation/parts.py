@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,15 @@ import numpy as np
 import safetensors.numpy
 
 from focus_ray.errors import CheckpointError
+from focus_ray.evaluation.pool import Job, in_order, worked_off
 from focus_ray.storage import atomic
 from focus_ray.storage.documents import tensors_of
+from focus_ray.training.tasks import PoolSettings
 
 logger = logging.getLogger(__name__)
 
 Arrays = Mapping[str, np.ndarray]
+Told = list[str]  # a line for each thing that is missing or wrong in a piece
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,31 @@ class Parts:
         """Keep a finished piece. Raises StorageError."""
         owned = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         atomic.write_file(self.path(number), safetensors.numpy.save(owned))
+
+
+def gone_on_with(
+    job: Job,
+    count: int,
+    parts: Parts,
+    settings: PoolSettings | None,
+    asked: Callable[[], bool],
+    progress: Callable[[int], object],
+) -> tuple[dict[int, Arrays], list[str]]:
+    """The arrays of all `count` pieces of a job by number, those that are kept not computed again; and what is wrong.
+
+    Pieces of the job are (arrays, what is wrong). Where something is, the piece is looked at again the next time.
+    `progress` is told how many pieces are known. Raises what a piece raises, StorageError, ClusterError, Interrupted.
+    """
+    kept = {number: parts.load(number) for number in range(count)}
+    found: dict[int, Arrays] = {number: arrays for number, arrays in kept.items() if arrays is not None}
+    problems: dict[int, Told] = {}
+    missing = [number for number in range(count) if number not in found]
+    for number, (arrays, told) in worked_off(job, missing, settings, asked):
+        found[number], problems[number] = arrays, told
+        if not told:
+            parts.save(number, arrays)
+        progress(len(found))
+    return found, in_order(problems)
 
 
 def digest(*described: Any) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -170,7 +170,6 @@ def predict(
     meshes: bool = False,
     asked: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], object] = lambda *_: None,
-    described: dict[str, Any] | None = None,
 ) -> list[str]:
     """Write a method's predictions on a data set to the folder `out`; what is there already is not computed again.
 
@@ -178,7 +177,7 @@ def predict(
     folder has the predictions of another method, StorageError, ClusterError, Interrupted.
     """
     predictions = Predictions(out)
-    predictions.claim({"method": method.name, "digests": method.digest_of, "meshes": meshes, **(described or {})})
+    predictions.claim({"method": method.name, "digests": method.digest_of, "meshes": meshes})
     job = Predicting(method, pictures, meshes)
     missing = [number for number in range(len(job)) if not all(map(predictions.is_whole, job.names(number)))]
     done = len(pictures.names) - sum(len(job.names(number)) for number in missing)

@@ -39,7 +39,6 @@ from focus_ray.training.tasks import PoolSettings, cluster_for
 METRICS_SCHEMA = 1
 
 Progress = Callable[[str, int, int], object]  # what, done, in all
-Note = Callable[[str], object]
 
 
 @dataclass(frozen=True)

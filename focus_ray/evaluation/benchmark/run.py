@@ -7,7 +7,7 @@ OUT/  config.json  data/{now,ar,celebahq}/  runs/seed-N/MODEL/  predictions/seed
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ from focus_ray.evaluation.predict import Pictures, predict
 from focus_ray.evaluation.predictions import MESHES, Predictions
 from focus_ray.evaluation.rows import Figure, Row, rows_of
 from focus_ray.evaluation.run import Evaluated, conclude
+from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.presets import load as preset_of
 from focus_ray.storage import atomic
 from focus_ray.training.assemble import fitted_face
@@ -89,6 +90,11 @@ class Benchmark:
     @property
     def out(self) -> Path:
         return self.folder.path
+
+    @cached_property
+    def face(self) -> MorphableModel:
+        """The face that all models fit."""
+        return fitted_face(preset_of(self.config.preset))
 
     def run(self) -> Evaluated:
         """Everything, in order."""
@@ -151,7 +157,7 @@ class Benchmark:
         found.rows += now_rows(method, "now", faces.dataset, scored, chosen, metrical=False, seed=seed)
         found.problems += [f"{method}, seed {seed}: {problem}" for problem in scored.problems]
         errors = exact_errors(faces, submission, scored)
-        regions = fitted_face(preset_of(self.config.preset)).parts
+        regions = self.face.parts
         for subset, names in chosen.items():
             figures = exact.figures([errors[name] for name in names if name in errors], regions)
             about = {"table": exact.TABLE, "method": method, "dataset": "now", "subset": subset, "seed": seed}
@@ -188,8 +194,7 @@ class Benchmark:
                     atomic.write_file(path, pictures.sheet_png(drawn))
         atomic.write_file(self.folder.sheets / "cumulative.png", pictures.curves(found.now, f"NoW. {NOTE}"))
         if found.vertices:
-            face = fitted_face(preset_of(self.config.preset))
-            maps = pictures.error_maps(face, found.vertices, f"Exact vertex errors, occluded pictures. {NOTE}")
+            maps = pictures.error_maps(self.face, found.vertices, f"Exact vertex errors, occluded pictures. {NOTE}")
             atomic.write_file(self.folder.sheets / "vertex-errors.png", maps)
 
     def print_tables(self, found: Found) -> None:

@@ -11,8 +11,7 @@ from focus_ray.errors import DataError
 from focus_ray.evaluation.now.metric import scan_error
 from focus_ray.evaluation.now.pooled import PooledErrors, Summary
 from focus_ray.evaluation.now.submission import Submission
-from focus_ray.evaluation.parts import Arrays, Parts, digest
-from focus_ray.evaluation.pool import in_order, worked_off
+from focus_ray.evaluation.parts import Arrays, Parts, digest, gone_on_with
 from focus_ray.evaluation.rows import Figure, Row, rows_of
 from focus_ray.training.tasks import PoolSettings
 
@@ -96,21 +95,13 @@ def score_now(
     """
     job = ScoringNow(dataset, submission, metrical)
     parts = Parts(out / "parts", job.digest)
-    found: dict[int, Arrays] = {}
-    for number in range(len(job.pictures)):
-        kept = parts.load(number)
-        if kept is not None:
-            found[number] = kept
-    problems: dict[int, list[str]] = {}
-    missing = [number for number in range(len(job.pictures)) if number not in found]
-    for number, (arrays, told) in worked_off(job, missing, settings, asked):
-        problems[number] = told
-        if not told:
-            found[number] = arrays
-            parts.save(number, arrays)
-        progress(len(found) + sum(map(len, problems.values())), len(job.pictures))
-    distances = {job.pictures[number].name: found[number]["distances"] for number in sorted(found)}
-    return ScoredNow(PooledErrors(distances), in_order(problems))
+    names = [picture.name for picture in job.pictures]
+    found, problems = gone_on_with(job, len(names), parts, settings, asked, lambda known: progress(known, len(names)))
+    # A picture that cannot be measured has no distances, and is no picture without an error.
+    distances = {
+        names[number]: found[number]["distances"] for number in sorted(found) if len(found[number]["distances"])
+    }
+    return ScoredNow(PooledErrors(distances), problems)
 
 
 def subsets(dataset: NowDataset, pairs: Collection[tuple[str, str]] = ()) -> dict[str, list[str]]:
