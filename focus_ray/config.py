@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import Field, NonNegativeInt, ValidationError, field_validator
@@ -19,7 +20,9 @@ from focus_ray.focus.initialise import InitialiseSettings, WarmupSettings
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.schedule import Optimizer, Schedule
 from focus_ray.focus.settings import Settings
-from focus_ray.model import ModelSettings
+from focus_ray.model import ModelSettings, one_line
+
+S = TypeVar("S", bound=Settings)
 
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what torch's generators and numpy's both take
 
@@ -146,6 +149,23 @@ def refuse_other_preset(preset: str, tree: dict[str, Any], origin: str) -> None:
     """Raises ConfigError where `tree` names another preset than the one that its keys are laid over."""
     if tree.get("preset", preset) != preset:
         raise ConfigError(f"{origin}: the preset is {preset!r}, not {tree['preset']!r}; choose it with --preset")
+
+
+def resolved(defaults: S, command: str, file: Path | None, assignments: Sequence[str], given: Mapping[str, Any]) -> S:
+    """The defaults, under the keys of a YAML file, the `a.b=v` assignments, and what is `given` and not None.
+
+    Raises ConfigError for an unknown key or a value that does not fit; `command` is whose --help names the options.
+    """
+    tree = defaults.model_dump(mode="json")
+    layers = [] if file is None else [(str(file), read_yaml(file))]
+    layers += [(f"--set {text}", parse_assignment(text)) for text in assignments]
+    for origin, keys in layers:
+        tree = merge(tree, keys, origin)
+    tree |= {key: value for key, value in given.items() if value is not None}
+    try:
+        return type(defaults).model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{one_line(error)}; `{command} --help` names the options") from None
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any], origin: str, path: str = "") -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import focus_ray
 from focus_ray import cli, errors
 from focus_ray.training.cluster import ClusterSettings
 
@@ -25,7 +26,7 @@ def all_errors(kind=errors.FocusRayError):
 # The shortest way to the training function: a resumed run needs no configuration.
 RESUME = ("train", "--resume", "runs/x")
 ZERO_STEPS = "{warmup_steps: 0, init_steps: 0, pretrain_seg_steps: 0, cycles: 0}"
-SHIPPED = Path(cli.__file__).parent / "pretrained"
+SHIPPED = Path(focus_ray.__file__).parent / "pretrained"
 HEAVY = {"torch", "numpy", "numba", "cv2", "ray", "mlflow", "matplotlib", "pydantic", "rich"}
 
 
@@ -248,7 +249,7 @@ def test_synthetic_faces_have_the_layout_that_is_asked_for(capsys, monkeypatch, 
 @pytest.mark.parametrize("box", ["1,2,3", "1,2,3,x", "1,2,0,5", "1,2,3,-4", "nan,1,2,nan", "nan,1,2,3", "1,2,inf,3"])
 def test_a_wrong_box_is_refused(box):
     with pytest.raises(errors.ConfigError, match=r"--box .*; "):
-        cli._box(box)
+        cli.reconstruct._box(box)
 
 
 def test_another_preset_in_the_file_is_refused_and_the_same_is_not(capsys, training, tmp_path):
@@ -501,7 +502,7 @@ def test_model_export_keeps_what_it_did_not_write(capsys, tmp_path):
 
 def test_the_version(capsys):
     code, out, _ = run(capsys, "--version")
-    assert (code, out) == (0, f"{cli.__version__}\n")
+    assert (code, out) == (0, f"{focus_ray.__version__}\n")
 
 
 # --- the misfit prior

@@ -3,15 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from focus_ray.config import Seed, merge, parse_assignment, read_yaml
+from focus_ray.config import Seed, resolved
 from focus_ray.data.rendered import RenderedConfig
 from focus_ray.data.synthetic import SyntheticConfig
-from focus_ray.errors import ConfigError
 from focus_ray.focus.misfit import Reading
 from focus_ray.focus.settings import Settings
-from focus_ray.model import one_line
 from focus_ray.priors.measure import BATCH
 
 
@@ -61,13 +59,5 @@ def configured(file: Path | None, assignments: list[str], given: dict[str, Any])
 
     Raises ConfigError for an unknown key or a value that does not fit.
     """
-    tree = PriorConfig(model=given["model"]).model_dump(mode="json")
-    layers = [] if file is None else [(str(file), read_yaml(file))]
-    layers += [(f"--set {text}", parse_assignment(text)) for text in assignments]
-    for origin, keys in layers:
-        tree = merge(tree, keys, origin)
-    tree |= {key: value for key, value in given.items() if value is not None}
-    try:
-        return PriorConfig.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError(f"{one_line(error)}; `focus-ray prior build --help` names the options") from None
+    defaults = PriorConfig(model=given["model"])
+    return resolved(defaults, "focus-ray prior build", file, assignments, given)

@@ -56,7 +56,7 @@ def test_the_package_runs_from_where_ray_unpacks_it(tmp_path, python, python_env
     with zipfile.ZipFile(tmp_path / "package.zip") as archive:
         archive.extractall(tmp_path / "unpacked")
     # A sign that this copy was used and not the installed package.
-    cli = tmp_path / "unpacked" / "focus_ray" / "cli.py"
+    cli = tmp_path / "unpacked" / "focus_ray" / "cli" / "train.py"
     cli.write_text(cli.read_text().replace("Train a model: on synthetic", "Train a copy: on synthetic"))
     environment = {name: text for name, text in python_environment.items() if name != "PYTHONPATH"}
     command = [python, "jobs/train.py"]

@@ -1,0 +1,60 @@
+"""The application and its groups of commands, and the options that several commands share."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from focus_ray import __version__
+
+plain: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "add_completion": False}
+app = typer.Typer(name="focus-ray", help="Occlusion-robust 3D face reconstruction (FOCUS).", **plain)
+evaluate_app = typer.Typer(help="Score a model against faces whose truth is known.", **plain)
+data_app = typer.Typer(help="Make data sets.", **plain)
+prior_app = typer.Typer(help="The misfit prior: what the pipeline gets wrong on average (section 3.4).", **plain)
+model_app = typer.Typer(help="Look at, check and copy model folders.", **plain)
+app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(data_app, name="data")
+app.add_typer(prior_app, name="prior")
+app.add_typer(model_app, name="model")
+
+AsJson = Annotated[bool, typer.Option("--json", help="The last line on stdout is one JSON object.")]
+ModelFolder = Annotated[
+    Path | None,
+    typer.Option("--model", metavar="DIR", help="Model folder, RUN/model for instance; else the shipped one."),
+]
+PriorFolder = Annotated[
+    str | None,
+    typer.Option("--prior", metavar="DIR", help="Misfit prior that corrects the meshes, OUT/prior, or none."),
+]
+Landmarks = Annotated[
+    Path | None,
+    typer.Option("--landmarks", metavar="CSV", help="68 landmarks: a line holds a file name and 136 numbers."),
+]
+
+
+def show_version(wanted: bool) -> bool:
+    """Say the version and leave, if that is wanted."""
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Occlusion-robust 3D face reconstruction (FOCUS).
+
+    Train without occlusion labels, reconstruct faces in photographs, and see which pixels were not face.
+    """
+    level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("focus_ray").setLevel(level)

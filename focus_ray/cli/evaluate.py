@@ -1,0 +1,233 @@
+"""focus-ray evaluate folder, predict, pairs, now, segmentation, photometric, tables."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from focus_ray.cli.apps import AsJson, ModelFolder, PriorFolder, evaluate_app
+from focus_ray.cli.printing import echo_json, echo_record, say_problems, shipped_model
+from focus_ray.errors import ConfigError
+
+
+@evaluate_app.command("folder")
+def evaluate_folder(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="images/ masks/ landmarks.csv, truth.npz optional.")],
+    model: ModelFolder = None,
+    out: Annotated[Path | None, typer.Option(metavar="JSON", help="Write the figures to this file too.")] = None,
+    refine: Annotated[int, typer.Option(min=0, metavar="STEPS", help="Refinement steps; 0 is one forward pass.")] = 0,
+    prior: Annotated[
+        Path | None, typer.Option("--prior", metavar="DIR", help="Misfit prior whose effect is scored besides.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a model on a folder as `data synthesize` writes it."""
+    from focus_ray import terminal
+    from focus_ray.evaluation.folder import evaluate_folder as evaluate
+
+    with terminal.progress() as progress:
+        watch = partial(progress.task, "scoring")
+        scores = evaluate(folder, model or shipped_model(), out, refine, watch, prior)
+    echo_record(scores, as_json)
+
+
+DataRoot = Annotated[str, typer.Option("--data", metavar="DIR", help="The data set; s3://bucket/prefix goes too.")]
+
+
+PredictionFolders = Annotated[
+    list[str],
+    typer.Option("--predictions", metavar="[NAME=]DIR", help="A method's folder of predictions; repeatable."),
+]
+
+
+EvaluationFolder = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="Folder of the evaluation; the same command goes on there.")
+]
+
+
+Tasks = Annotated[int, typer.Option("--tasks", min=1, help="Ray tasks at a time, a core each.")]
+
+
+InThisProcess = Annotated[bool, typer.Option("--local", help="In this process, without Ray and MLflow.")]
+
+
+Experiment = Annotated[str | None, typer.Option(metavar="NAME", help="MLflow experiment; focus unless given.")]
+
+
+@evaluate_app.command("predict")
+def predict_data_set(
+    data: DataRoot,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where masks, renderings and meshes go.")],
+    model: ModelFolder = None,
+    name: Annotated[str | None, typer.Option(help="What the method is called; else the model's version.")] = None,
+    mask: Annotated[str, typer.Option(metavar="own|all_ones", help="Which pixels count as face.")] = "own",
+    prior: PriorFolder = None,
+    refine: Annotated[int, typer.Option(min=0, metavar="STEPS", help="Refinement steps; 0 is one forward pass.")] = 0,
+    split: Annotated[str, typer.Option(metavar="validation|test", help="Of NoW.")] = "validation",
+    tasks: Tasks = 2,
+    local: InThisProcess = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let a model answer on a data set: masks, renderings, and for NoW neutral meshes with their landmarks."""
+    from focus_ray import terminal
+    from focus_ray.evaluation.run import predict_on
+    from focus_ray.training.tasks import PoolSettings
+
+    if mask not in ("own", "all_ones"):
+        raise ConfigError(f"--mask {mask!r}: choose own or all_ones")
+    pool = None if local else PoolSettings(tasks=tasks)
+    with terminal.progress() as progress:
+        watch = partial(progress.task, "predicting")
+        options = {"name": name, "mask": mask, "prior": prior, "refine": refine}
+        done, problems = predict_on(data, model, out, pool, split=_split(split), progress=watch, **options)
+    say_problems(problems)
+    typer.echo(f"{done} pictures: {out}")
+    if as_json:
+        echo_json({"out": str(out), "pictures": done, "problems": len(problems)})
+
+
+@evaluate_app.command("pairs")
+def propose_pairs(
+    data: DataRoot,
+    predictions: Annotated[Path, typer.Option("--predictions", metavar="DIR", help="What `predict` wrote for it.")],
+    out: Annotated[Path, typer.Option("--out", metavar="TXT", help="List to write; DATA/pairs.txt is found by `now`.")],
+    split: Annotated[str, typer.Option(metavar="validation|test", help="Which list of pictures.")] = "validation",
+    as_json: AsJson = False,
+) -> None:
+    """Propose pairs of occluded and unoccluded NoW pictures of one person in comparable pose (Table 3)."""
+    from focus_ray.evaluation.run import propose
+
+    pairs = propose(data, predictions, out, _split(split))
+    typer.echo(f"{len(pairs)} pairs: {out}")
+    if as_json:
+        echo_json({"out": str(out), "pairs": len(pairs)})
+
+
+@evaluate_app.command("now")
+def evaluate_now(
+    data: DataRoot,
+    predictions: PredictionFolders,
+    out: EvaluationFolder,
+    metrical: Annotated[bool, typer.Option("--metrical", help="Keep the scale of the predictions.")] = False,
+    unit: Annotated[str, typer.Option(metavar="mm|cm|m", help="Of the predicted meshes.")] = "mm",
+    split: Annotated[str, typer.Option(metavar="validation|test", help="Which list of pictures.")] = "validation",
+    tasks: Tasks = 2,
+    experiment: Experiment = None,
+    local: InThisProcess = False,
+    as_json: AsJson = False,
+) -> None:
+    """The NoW benchmark: distances from scans to predicted surfaces. Submissions are checked first."""
+    options = {"metrical": metrical, "unit": unit, "split": split}
+    _evaluate("now", data, predictions, out, tasks, local, experiment, as_json, **options)
+
+
+@evaluate_app.command("segmentation")
+def evaluate_segmentation(
+    data: DataRoot,
+    predictions: PredictionFolders,
+    out: EvaluationFolder,
+    tasks: Tasks = 2,
+    experiment: Experiment = None,
+    local: InThisProcess = False,
+    as_json: AsJson = False,
+) -> None:
+    """Masks inside the rendered region against the visible face, on AR or CelebAMask-HQ, published or synthesized."""
+    _evaluate("segmentation", data, predictions, out, tasks, local, experiment, as_json)
+
+
+@evaluate_app.command("photometric")
+def evaluate_photometric(
+    data: DataRoot,
+    predictions: PredictionFolders,
+    out: EvaluationFolder,
+    tasks: Tasks = 2,
+    experiment: Experiment = None,
+    local: InThisProcess = False,
+    as_json: AsJson = False,
+) -> None:
+    """Colour error inside the visible face, on AR or CelebAMask-HQ, published or synthesized."""
+    _evaluate("photometric", data, predictions, out, tasks, local, experiment, as_json)
+
+
+@evaluate_app.command("tables")
+def evaluate_tables(
+    out: EvaluationFolder,
+    seeds: Annotated[str, typer.Option(metavar="0,1,2", help="Seeds of training.")] = "0,1,2",
+    methods: Annotated[str | None, typer.Option(metavar="A,B", help="Some of the methods only.")] = None,
+    steps: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of every phase of training.")] = 1.0,
+    refine: Annotated[int, typer.Option(min=0, metavar="STEPS", help="Of the refined rows; 0: none.")] = 50,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the configuration; repeatable.")
+    ] = None,
+    tasks: Tasks = 2,
+    experiment: Experiment = None,
+    local: InThisProcess = False,
+    as_json: AsJson = False,
+) -> None:
+    """The paper's tables from nothing: train every method, let it answer on synthetic data sets, and score it."""
+    from focus_ray import terminal
+    from focus_ray.evaluation.benchmark.config import configured
+    from focus_ray.evaluation.benchmark.run import benchmark
+    from focus_ray.tracking.mlflow_tracker import track_quietly
+    from focus_ray.training.tasks import PoolSettings
+
+    given = {"seeds": _numbers(seeds), "steps": steps, "refine_steps": refine}
+    if methods is not None:
+        given["methods"] = [name.strip() for name in methods.split(",") if name.strip()]
+    resolved = configured(assignments or [], given)
+    pool = None if local else PoolSettings(tasks=tasks)
+    with terminal.progress() as progress:
+        found = benchmark(resolved, out, pool, experiment=experiment or "focus", progress=progress.task)
+        if not local:
+            track_quietly(out, progress.note)
+    say_problems(found.problems)
+    typer.echo((out / "tables.md").read_text())
+    typer.echo(f"report: {out / 'report.html'}")
+    if as_json:
+        echo_json({"results": str(out / "results.json"), "rows": len(found.rows), "problems": len(found.problems)})
+
+
+def _evaluate(
+    kind: str,
+    data: str,
+    predictions: list[str],
+    out: Path,
+    tasks: int,
+    local: bool,
+    experiment: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Score predictions, say what is missing, and where the rows are."""
+    from focus_ray import terminal
+    from focus_ray.evaluation.config import configured
+    from focus_ray.evaluation.run import evaluate
+    from focus_ray.tracking.mlflow_tracker import track_quietly
+    from focus_ray.training.tasks import PoolSettings
+
+    config = configured(kind, data, predictions, options)
+    pool = None if local else PoolSettings(tasks=tasks)
+    with terminal.progress() as progress:
+        found = evaluate(config, out, pool, experiment=experiment or "focus", progress=progress.task)
+        if not local:
+            track_quietly(out, progress.note)
+    say_problems(found.problems)
+    typer.echo(f"{len(found.rows)} figures: {out / 'results.json'}\nreport: {out / 'report.html'}")
+    if as_json:
+        echo_json({"results": str(out / "results.json"), "rows": len(found.rows), "problems": len(found.problems)})
+
+
+def _split(text: str) -> Any:
+    """One of NoW's splits. Raises ConfigError for anything else."""
+    if text not in ("validation", "test"):
+        raise ConfigError(f"--split {text!r}: choose validation or test")
+    return text
+
+
+def _numbers(text: str) -> list[int]:
+    """Whole numbers between commas. Raises ConfigError for anything else."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{text!r} are no whole numbers; write them as 0,1,2") from None

@@ -1,0 +1,45 @@
+"""focus-ray model info, export."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from focus_ray.cli.apps import AsJson, model_app
+from focus_ray.cli.printing import echo_json, echo_record, shipped_model
+
+
+@model_app.command("info")
+def model_info(
+    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Model folder; else the shipped one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify every file of a model folder and say what is in it."""
+    from focus_ray.storage.checkpoint import load_model
+
+    folder = folder or shipped_model()
+    stored = load_model(folder)
+    parameters = {name: sum(t.numel() for t in tensors.values()) for name, tensors in stored.networks.items()}
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    description = {"folder": str(folder), "bytes": size, "parameters": parameters, "info": stored.info}
+    echo_record(description, as_json)
+
+
+@model_app.command("export")
+def model_export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Model folder, RUN/model for instance.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Model folder to write.")],
+    half: Annotated[bool, typer.Option("--half", help="Store weights as float16: half the size.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a model folder, in half the size if wanted; the copy is loaded and checked by the same code as any model."""
+    from focus_ray import model
+    from focus_ray.storage.checkpoint import MODEL
+    from focus_ray.storage.manifest import refuse_to_replace
+
+    refuse_to_replace(out, MODEL)
+    model.save(out, model.load(folder), half=half)
+    size = sum(path.stat().st_size for path in out.iterdir())
+    typer.echo(f"{size / 1e6:.1f} MB: {out}")
+    if as_json:
+        echo_json({"out": str(out), "bytes": size, "half": half})

@@ -1,0 +1,39 @@
+"""What commands say on stdout: for people, or as one line of JSON."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+
+MOST_PROBLEMS = 20  # lines
+
+
+def say_problems(problems: list[str]) -> None:
+    """What is missing or wrong, a line each; of many the first ones."""
+    for problem in problems[:MOST_PROBLEMS]:
+        typer.echo(f"missing or wrong: {problem}", err=True)
+    if len(problems) > MOST_PROBLEMS:
+        typer.echo(f"and {len(problems) - MOST_PROBLEMS} more", err=True)
+
+
+def counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+
+
+def echo_record(record: Any, as_json: bool) -> None:
+    """A record that is all a command says: for people, or as one line."""
+    if as_json:
+        echo_json(record)
+    else:
+        typer.echo(json.dumps(record, indent=2))
+
+
+def echo_json(record: Any) -> None:
+    typer.echo(json.dumps(record, allow_nan=False))
+
+
+def shipped_model() -> Path:
+    from focus_ray.model import SHIPPED
+
+    return SHIPPED

@@ -1,0 +1,131 @@
+"""focus-ray prior train, build, laws, show."""
+
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from focus_ray.cli.apps import AsJson, Landmarks, ModelFolder, prior_app
+from focus_ray.cli.printing import echo_json, echo_record
+from focus_ray.cli.train import train
+
+
+@prior_app.command("train", help="Train R_syn: the same pipeline on renders of the fitted face, without a mask.")
+@wraps(train)
+def train_r_syn(**options: Any) -> None:
+    """`train`, of the preset misfit unless another is given."""
+    if options["resume"] is None and options["preset"] is None:
+        options["preset"] = "misfit"
+    train(**options)
+
+
+@prior_app.command("build")
+def build_prior(
+    model: Annotated[
+        str, typer.Option("--model", metavar="DIR", help="R_syn, which `prior train` leaves in RUN/model; s3:// too.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the build; the same command goes on there.")],
+    applied_to: Annotated[
+        str | None, typer.Option("--for", metavar="DIR", help="The model that it is meant for, which the gate asks.")
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", min=2, help="Faces that make the prior; 20000 unless given.")] = None,
+    heldout: Annotated[int | None, typer.Option(min=2, help="Further faces that judge it; 20000 unless given.")] = None,
+    shard_size: Annotated[int | None, typer.Option(min=1, help="Faces of a task; 500 unless given.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same faces.")] = None,
+    refine: Annotated[
+        int | None, typer.Option(min=0, metavar="STEPS", help="Measure faces refined by so many steps.")
+    ] = None,
+    aligned: Annotated[
+        bool | None, typer.Option("--aligned", help="Subtract what is left after similarity alignment.")
+    ] = None,
+    target: Annotated[
+        float | None, typer.Option(metavar="MM", help="Stop when the prior's standard error is below this.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="YAML", help="Keys of the configuration, laws for instance.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the configuration; repeatable.")
+    ] = None,
+    tasks: Annotated[int, typer.Option(min=1, help="Ray tasks at a time, a core each.")] = 2,
+    gpu_share: Annotated[float, typer.Option(min=0, max=1, help="Of a GPU, for each task.")] = 0.0,
+    max_failures: Annotated[int, typer.Option(min=0, help="Lost workers before a shard is given up.")] = 20,
+    storage: Annotated[
+        str | None, typer.Option(metavar="URI", help="Keep shards and prior in a folder or s3://bucket/prefix.")
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option(metavar="NAME", help="MLflow experiment; focus unless given.")
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="In this process, without Ray and MLflow.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the prior: render faces, fit them with R_syn, average the errors, and judge that on other faces."""
+    from focus_ray import terminal
+    from focus_ray.config import absolute
+    from focus_ray.priors.build import build
+    from focus_ray.priors.config import configured
+    from focus_ray.tracking.mlflow_tracker import track_quietly
+    from focus_ray.training.tasks import PoolSettings
+
+    given = {
+        "model": absolute(model),
+        "applied_to": None if applied_to is None else absolute(applied_to),
+        "n": n,
+        "heldout": heldout,
+        "shard_size": shard_size,
+        "seed": seed,
+        "refine_steps": refine,
+        "aligned": aligned,
+        "target_mm": target,
+    }
+    resolved = configured(config, assignments or [], given)
+    pool = None if local else PoolSettings(tasks=tasks, gpu_share=gpu_share, max_retries=max_failures)
+    with terminal.progress() as progress:
+        info = build(resolved, out, pool, storage=storage, experiment=experiment or "focus", progress=progress.task)
+        if not local:
+            track_quietly(out, progress.note)
+    figures = info.figures[info.applied]
+    typer.echo(
+        f"mean signed error, held out: {figures.rms_before_mm:.3f} mm -> {figures.rms_after_mm:.3f} mm with the prior\n"
+        f"mean vertex distance: {figures.distance_before_mm:.3f} mm -> {figures.distance_after_mm:.3f} mm, "
+        f"{100 * figures.improved_share:.1f} % of the faces improve\n"
+        f"shards: {info.shards_computed} computed, {info.shards_kept} were there"
+        + ("" if info.faces_per_s is None else f"; {info.faces_per_s:.0f} faces/s")
+        + f"\napplied by default: {'yes' if info.by_default else 'no'}\n"
+        f"report: {out / 'report.html'}\nprior:  {out / 'prior'}"
+    )
+    if as_json:
+        echo_json({"prior": str(out / "prior"), **info.model_dump(mode="json"), "by_default": info.by_default})
+
+
+@prior_app.command("laws")
+def fit_laws(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of pictures.")],
+    out: Annotated[Path, typer.Option(metavar="YAML", help="File to write, for --config.")],
+    model: ModelFolder = None,
+    landmarks: Landmarks = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the laws of pose and light to what a model sees in real pictures."""
+    from focus_ray import terminal
+    from focus_ray.priors.laws import fit_to_pictures
+
+    with terminal.progress() as progress:
+        fitted = fit_to_pictures(paths, out, model=model, landmarks=landmarks, progress=progress.task)
+    typer.echo(f"laws of {fitted['faces']} faces: {out}")
+    if as_json:
+        echo_json({"out": str(out), **fitted})
+
+
+@prior_app.command("show")
+def show_prior(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A prior's folder, OUT/prior for instance.")],
+    as_json: AsJson = False,
+) -> None:
+    """Verify every file of a prior's folder and say what is in it."""
+    from focus_ray.prior import load
+
+    info = load(folder).info
+    description = {"folder": str(folder), **info.model_dump(mode="json"), "by_default": info.by_default}
+    echo_record(description, as_json)

@@ -1,0 +1,68 @@
+"""focus-ray reconstruct."""
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from focus_ray.cli.apps import AsJson, Landmarks, ModelFolder, PriorFolder, app
+from focus_ray.cli.printing import counted, echo_json
+from focus_ray.errors import ConfigError, DataError
+
+
+@app.command()
+def reconstruct(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of pictures.")],
+    model: ModelFolder = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("reconstructions"),
+    landmarks: Landmarks = None,
+    box: Annotated[
+        str | None, typer.Option(metavar="x,y,w,h", help="Where the face is, in px; for a single picture.")
+    ] = None,
+    refine: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="STEPS", help="Refinement steps; 0 is one forward pass as in the paper."),
+    ] = None,
+    prior: PriorFolder = None,
+    formats: Annotated[str, typer.Option("--format", metavar="obj,ply,glb", help="Mesh files to write.")] = "obj",
+    as_json: AsJson = False,
+) -> None:
+    """Reconstruct the faces in photographs: shape, colour, light, pose, and which pixels are not face."""
+    from focus_ray import terminal
+    from focus_ray.reconstruction import reconstruct_paths
+
+    with terminal.progress() as progress:
+        results = reconstruct_paths(
+            paths,
+            out,
+            model=model,
+            landmarks=landmarks,
+            box=None if box is None else _box(box),
+            refine=refine,
+            prior=prior,
+            formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
+            progress=progress.task,
+        )
+    count = {status: sum(result.status == status for result in results) for status in ("ok", "no_face", "error")}
+    faces = sum(len(result.faces) for result in results)
+    typer.echo(f"{faces} faces in {len(results)} pictures ({counted(count)}): {out / 'results.json'}")
+    if as_json:
+        echo_json({"results": str(out / "results.json"), "images": len(results), "faces": faces, **count})
+    if results and count["error"] == len(results):
+        raise DataError(f"no picture could be read ({results[0].message}); {out / 'results.json'} has each reason")
+
+
+def _box(text: str) -> tuple[float, float, float, float]:
+    """x,y,w,h in px. Raises ConfigError."""
+    try:
+        x, y, width, height = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"--box {text!r} is not x,y,w,h; give four numbers in px, for instance 40,30,200,220"
+        ) from None
+    if not all(math.isfinite(number) for number in (x, y, width, height)):
+        raise ConfigError(f"--box {text!r} is not finite; give four numbers in px, for instance 40,30,200,220")
+    if not (width > 0 and height > 0):
+        raise ConfigError(f"--box {text!r} has no area; width and height must be positive")
+    return x, y, width, height

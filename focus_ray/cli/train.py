@@ -1,0 +1,180 @@
+"""focus-ray train, track."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from focus_ray.cli.apps import AsJson, app
+from focus_ray.cli.printing import echo_json
+from focus_ray.errors import ConfigError
+
+
+@app.command()
+def train(
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="P",
+            help="embedded | paper | release | adapt | misfit, or a baseline (mofa, ...); unless given: embedded, "
+            "adapt with --data, misfit for `prior train`.",
+        ),
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", metavar="YAML", help="Keys laid over the preset.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the configuration; repeatable.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Photographs to train on, in place of synthetic faces; s3:// goes too."),
+    ] = None,
+    landmarks: Annotated[
+        str | None,
+        typer.Option(metavar="CSV", help="68 landmarks: a line holds a file name and 136 numbers."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps in all; every phase in proportion.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything that is random.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the run; runs/PRESET unless given.")
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Go on with the run in this folder, or at s3://bucket/prefix/NAME."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share each batch.")] = 1,
+    gpu: Annotated[bool, typer.Option("--gpu", help="A GPU for each worker.")] = False,
+    cpus: Annotated[
+        int | None, typer.Option("--cpus-per-worker", min=1, help="Cores of a worker; a fair share unless given.")
+    ] = None,
+    data_workers: Annotated[int, typer.Option(min=0, help="Processes that make batches for each worker.")] = 0,
+    max_failures: Annotated[int, typer.Option(min=-1, help="Lost workers before the run gives up; -1: never.")] = 10,
+    storage: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="Keep checkpoints in a folder or s3://bucket/prefix, not in the run folder."),
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option(metavar="NAME", help="MLflow experiment; focus unless given.")
+    ] = None,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="The finished model becomes `production` in MLflow's registry.")
+    ] = False,
+    local: Annotated[
+        bool, typer.Option("--local", help="Train in this process, without Ray and MLflow: for debugging.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model: on synthetic faces made on the fly, or on your own photographs."""
+    from focus_ray import terminal
+
+    if resume is not None:
+        _refuse_with_resume(
+            preset=preset,
+            config=config,
+            set=assignments,
+            data=data,
+            landmarks=landmarks,
+            steps=steps,
+            seed=seed,
+            experiment=experiment,
+        )
+        folder, resolved = _folder_to_resume(resume, out), None
+    else:
+        if landmarks is not None and data is None:
+            raise ConfigError("--landmarks belong to photographs; give their folder with --data")
+        preset = preset or ("embedded" if data is None else "adapt")
+        folder = out or Path("runs") / preset
+        resolved = _run_config(preset, config, assignments or [], steps, seed, data, landmarks)
+    with terminal.progress() as progress:
+        if local:
+            _refuse_with_local(
+                workers=workers != 1,
+                storage=storage,
+                experiment=experiment,
+                data_workers=data_workers,
+                promote=promote,
+            )
+            from focus_ray.training import plain
+
+            metrics = plain.train(resolved, folder, watcher=progress, device="cuda" if gpu else "cpu")
+        else:
+            from focus_ray.training import launch
+            from focus_ray.training.cluster import ClusterSettings
+
+            cluster = ClusterSettings(
+                workers=workers, gpu=gpu, cpus_per_worker=cpus, data_workers=data_workers, max_failures=max_failures
+            )
+            metrics = launch.train(
+                resolved,
+                folder,
+                cluster,
+                storage=storage,
+                experiment=experiment or "focus",
+                promote=promote,
+                watcher=progress,
+            )
+    typer.echo(f"report: {folder / 'report.html'}\nmodel:  {folder / 'model'}")
+    if as_json:
+        echo_json({"run": str(folder), **metrics})
+
+
+@app.command("track")
+def track_run(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Its model becomes `production` in MLflow's registry.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send to MLflow what it does not have of a run yet, for instance after it was out of reach."""
+    from focus_ray.tracking.mlflow_tracker import Tracking, track
+
+    sent = track(run, Tracking(), promote=promote, note=lambda message: typer.echo(message, err=True))
+    typer.echo(f"MLflow has all of {run}")
+    if as_json:
+        echo_json(dataclasses.asdict(sent))
+
+
+def _refuse_with_resume(**given: Any) -> None:
+    """A resumed run goes on as it was begun."""
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(f"--{name} cannot change a run that is resumed; leave it away, or start a new run")
+
+
+def _folder_to_resume(run: str, out: Path | None) -> Path:
+    """The folder of a run that goes on; one that lies in a store is brought here first."""
+    if "://" in run:
+        from focus_ray.training.mirror import bring_back
+
+        return bring_back(run, out)
+    if out is not None and out.resolve() != Path(run).resolve():
+        raise ConfigError(f"--out {out} is not the folder of --resume {run}; leave --out away")
+    return Path(run)
+
+
+def _refuse_with_local(**given: Any) -> None:
+    """What only a cluster has."""
+    for name, value in given.items():
+        if value:
+            raise ConfigError(f"--{name.replace('_', '-')} does not go with --local; leave one of them away")
+
+
+def _run_config(
+    preset: str,
+    file: Path | None,
+    assignments: list[str],
+    steps: int | None,
+    seed: int | None,
+    data: str | None,
+    landmarks: str | None,
+) -> Any:
+    """The resolved configuration: preset, then file, then --set, then the other options."""
+    from focus_ray import presets
+
+    if seed is not None:
+        assignments = [*assignments, f"seed={seed}"]
+    config = presets.load(preset, file, assignments)
+    if data is not None:
+        config = config.with_photos(data, landmarks)
+    return config if steps is None else config.model_copy(update={"schedule": config.schedule.fitted_to(steps)})
