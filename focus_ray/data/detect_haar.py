@@ -77,13 +77,13 @@ class HaarDetector:
     @cached_property
     def _cascades(self) -> list[tuple[cv2.CascadeClassifier, bool, bool]]:
         """Classifier, whether frontal, whether to run on the mirrored picture."""
-        frontal = [(_cascade(name), True, False) for name in _FRONTAL]
-        profile = _cascade(_PROFILE)
+        frontal = [(cascade(name), True, False) for name in _FRONTAL]
+        profile = cascade(_PROFILE)
         return [*frontal, (profile, False, False), (profile, False, True)]
 
     @cached_property
     def _eye_cascades(self) -> list[cv2.CascadeClassifier]:
-        return [_cascade(name) for name in _EYES]
+        return [cascade(name) for name in _EYES]
 
     def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
         """Faces of the picture, the surest first; score is the pooled number of neighbours."""
@@ -163,7 +163,7 @@ class HaarDetector:
         return hits
 
 
-def _cascade(name: str) -> cv2.CascadeClassifier:
+def cascade(name: str) -> cv2.CascadeClassifier:
     path = Path(cv2.data.haarcascades) / f"{name}.xml"
     if not path.is_file():
         raise ConfigError(f"{path} is missing from the OpenCV package; install opencv-python 4.12 or a later 4.x")

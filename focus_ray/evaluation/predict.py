@@ -24,6 +24,7 @@ from focus_ray.focus.predictor import Predictor
 from focus_ray.focus.refine import Refined
 from focus_ray.reconstruction.self_alignment import (
     Aligned,
+    Look,
     crop_of_detection,
     crop_of_landmarks,
     cropped,
@@ -113,7 +114,7 @@ class Predicting:
         if not detected:
             raise LandmarkError(f"{name}: no face was found; give its landmarks in landmarks.csv")
         assert self._predictor is not None
-        return self_aligned(self._predictor.landmarks, picture, [crop_of_detection(detected[0], size)])[0]
+        return self_aligned(self._predictor.landmarks, [Look(picture, crop_of_detection(detected[0], size))])[0]
 
     def _answer(self, fit: Refined, neutral: Tensor, row: int, crop: Crop, size: tuple[int, int]) -> Answer:
         parameters = split(fit.theta[row : row + 1].double().cpu())

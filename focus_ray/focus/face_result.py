@@ -65,6 +65,7 @@ class FaceArrays:
     rendering: UInt8[np.ndarray, "S S 3"]
     region: Bool[np.ndarray, "S S"]  # where the face is rendered
     mask: Bool[np.ndarray, "S S"]  # where it is seen
+    soft: Float[np.ndarray, "S S"]  # M in [0, 1], before it was binarised
     mesh: Mesh
     corrected: Mesh | None = None  # without the systematic error, where there is a misfit prior
 

@@ -26,6 +26,12 @@ class Prediction:
     mask: Float[Tensor, "B 1 H W"]
     """Soft M = S inside the rendered region, 0 outside; 1 = face is seen."""
 
+    def to(self, device: str) -> "Prediction":
+        """The same on another device."""
+        return Prediction(
+            self.images.to(device), self.theta.to(device), self.rendering.to(device), self.mask.to(device)
+        )
+
     @property
     def seen(self) -> Bool[Tensor, "B 1 H W"]:
         """M, binarised."""

@@ -27,6 +27,7 @@ from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.face import mesh_file
 from focus_ray.focus.face.parameters import N_PARAMETERS
 from focus_ray.focus.face_result import Face
+from focus_ray.reconstruction.located import Box, checked_box
 from focus_ray.reconstruction.pictures import (
     LARGEST_OVERLAY,
     ContactSheet,
@@ -36,7 +37,7 @@ from focus_ray.reconstruction.pictures import (
     seen_in_picture,
     shrunk,
 )
-from focus_ray.reconstruction.reconstructor import Box, Reconstructor, check_refine, checked_box, load, theta_of
+from focus_ray.reconstruction.reconstructor import Reconstructor, check_refine, load, theta_of
 from focus_ray.storage import atomic
 
 RESULTS, SHEET, LANDMARKS = "results.json", "contact_sheet.png", "landmarks.csv"

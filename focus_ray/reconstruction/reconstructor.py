@@ -13,8 +13,7 @@ from focus_ray import model as models
 from focus_ray.data.align import Crop
 from focus_ray.data.detect import Detection, Detector
 from focus_ray.data.detect_haar import HaarDetector
-from focus_ray.data.landmarks import checked_landmarks, finite_numbers
-from focus_ray.errors import ConfigError, ImageError
+from focus_ray.errors import ConfigError
 from focus_ray.focus.face.mesh_file import Mesh
 from focus_ray.focus.face.parameters import Parameters, join, split
 from focus_ray.focus.face.pose import turned_in_plane
@@ -23,17 +22,8 @@ from focus_ray.focus.predictor import Prediction, Predictor
 from focus_ray.focus.settings import Settings
 from focus_ray.model import Model
 from focus_ray.prior import Prior, chosen, refuse_other_face
-from focus_ray.reconstruction.self_alignment import (
-    Aligned,
-    AlignmentSettings,
-    crop_of_detection,
-    cropped,
-    self_aligned,
-)
-
-Box = tuple[float, float, float, float]
-
-_SMALLEST_BOX = 8.0  # px a side: less shows no face
+from focus_ray.reconstruction.located import Box, Located, check_picture, located
+from focus_ray.reconstruction.self_alignment import Aligned, AlignmentSettings, Look, cropped, self_aligned
 
 
 class QualityLimits(Settings):
@@ -98,28 +88,38 @@ class Reconstructor:
         the picture, ConfigError for such a box and for another `refine`, ModelError where the prior was measured for
         another number of steps.
         """
-        _check(image)
+        check_picture(image)
+        check_refine(refine)
+        self._prior_for(refine)
+        (faces,) = self.fit([located(image, self.detector, landmarks=landmarks, box=box)], refine)
+        return faces
+
+    def fit(self, pictures: Sequence[Located], refine: int | None = None) -> list[list[Face]]:
+        """The faces of several pictures, fitted as one batch; a list for each picture, in the order they were found.
+
+        Raises LandmarkError where given landmarks span no face, ModelError as `reconstruct` does.
+        """
         check_refine(refine)
         prior = self._prior_for(refine)
-        settings = self.settings.alignment
-        if landmarks is not None:
-            points = checked_landmarks(landmarks, *image.shape[:2])
-            found = [Detection(_bounds(points), landmarks=points)]
-        elif box is not None:
-            found = [Detection(_meeting(checked_box(box), image))]
-            settings = settings.model_copy(update={"rounds": settings.box_rounds})
-        else:
-            found = self.detector.detect(image)
-        aligned = self._aligned(image, found, settings)
-        if not aligned:
-            return []
-        images = cropped(image, [one.crop for one in aligned])
+        aligned = self._aligned(pictures)
+        found = [(picture, face) for picture in pictures for face in picture.faces]
+        if not found:
+            return [[] for _ in pictures]
+        images = torch.cat(
+            [cropped(picture.image, [one.crop]) for (picture, _), one in zip(found, aligned, strict=True)]
+        )
         anchors = torch.stack([torch.from_numpy(one.crop.to_crop(one.landmarks)).float() for one in aligned])
-        prediction = self.predictor(images, anchors, refine)
-        return [
-            self._face(image, face, one.crop, prediction, row, prior)
-            for row, (face, one) in enumerate(zip(found, aligned, strict=True))
-        ]
+        prediction = self.predictor(images.to(self.device), anchors.to(self.device), refine).to("cpu")
+        faces = iter(
+            self._face(picture.image, face, one.crop, prediction, row, prior)
+            for row, ((picture, face), one) in enumerate(zip(found, aligned, strict=True))
+        )
+        return [[next(faces) for _ in picture.faces] for picture in pictures]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.model.focus.face_model.mean.device
 
     def _prior_for(self, refine: int | None) -> Prior | None:
         """The prior, if it is about faces refined by so many steps. Raises ModelError where one insists."""
@@ -130,18 +130,25 @@ class Reconstructor:
             self.prior.refuse_other(self.model, steps)
         return None
 
-    def _aligned(
-        self, image: UInt8[np.ndarray, "H W 3"], found: Sequence[Detection], settings: AlignmentSettings
-    ) -> list[Aligned]:
-        """By the landmarks that a face was found with, else by those that the model sees itself."""
-        aligned = []
-        for face in found:
-            crop = crop_of_detection(face, self.predictor.image_size, settings)
+    def _aligned(self, pictures: Sequence[Located]) -> list[Aligned]:
+        """Each face by the landmarks that it was found with, else by those that the model sees itself."""
+        settings, size = self.settings.alignment, self.predictor.image_size
+        aligned: dict[int, Aligned] = {}
+        unsure: dict[int, list[tuple[int, Look]]] = {}  # by rounds: the place among all faces, and the first look
+        for place, (picture, face) in enumerate((one, face) for one in pictures for face in one.faces):
+            crop = picture.crop_of(face, size, settings)
             if face.landmarks is not None:
-                aligned.append(Aligned(crop, face.landmarks))
+                aligned[place] = Aligned(crop, face.landmarks)
             else:
-                aligned += self_aligned(self.predictor.landmarks, image, [crop], settings)
-        return aligned
+                unsure.setdefault(picture.rounds(settings), []).append((place, Look(picture.image, crop)))
+        for rounds, looks in unsure.items():
+            of_these = settings.model_copy(update={"rounds": rounds})
+            seen = self_aligned(self._landmarks, [look for _, look in looks], of_these)
+            aligned |= {place: one for (place, _), one in zip(looks, seen, strict=True)}
+        return [aligned[place] for place in sorted(aligned)]
+
+    def _landmarks(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 68 2"]:
+        return self.predictor.landmarks(images.to(self.device)).cpu()
 
     def _face(
         self,
@@ -227,46 +234,6 @@ def check_refine(steps: object) -> None:
         raise ConfigError(f"refine is {steps!r}; give a whole number of steps, 0 or more")
 
 
-def checked_box(box: object) -> Box:
-    """x, y, width and height as floats. Raises ConfigError for anything but four numbers of a box of some size."""
-    numbers = finite_numbers(box)
-    if numbers is None or numbers.shape != (4,):
-        raise ConfigError("the box is not four finite numbers; give x,y,width,height in px")
-    x, y, width, height = numbers.tolist()
-    if min(width, height) < _SMALLEST_BOX:
-        raise ConfigError(
-            f"the box of {width:g} x {height:g} px is too small; give x,y,width,height, {_SMALLEST_BOX:g} px a side "
-            "or more"
-        )
-    return x, y, width, height
-
-
-def _check(image: object) -> None:
-    if not isinstance(image, np.ndarray):
-        raise ImageError(
-            f"a picture was given as {type(image).__name__}; give uint8 RGB, [H, W, 3], np.asarray(image) for instance"
-        )
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ImageError(
-            f"a picture of type {image.dtype} and shape {image.shape} was given; give uint8 RGB, [H, W, 3]"
-        )
-
-
-def _meeting(box: Box, image: np.ndarray) -> Box:
-    x, y, width, height = box
-    if x >= image.shape[1] or y >= image.shape[0] or x + width <= 0 or y + height <= 0:
-        raise ConfigError(
-            f"the box {box} lies outside of the picture of {image.shape[1]} x {image.shape[0]} px; move it"
-        )
-    return box
-
-
-def _bounds(points: Float[np.ndarray, "68 2"]) -> Box:
-    low, high = points.min(axis=0), points.max(axis=0)
-    x, y, width, height = np.concatenate([low, high - low]).tolist()
-    return x, y, width, height
-
-
 def _pose(parameters: Parameters, crop: Crop) -> Pose:
     """The crop turned the picture by its roll; turned back, the pose is that in the picture."""
     angle = torch.tensor([-crop.roll], dtype=torch.float64)
@@ -287,6 +254,7 @@ def _arrays(crop: Crop, prediction: Prediction, row: int, mesh: Mesh, corrected:
         rendering=_picture(prediction.rendering.image[row]),
         region=prediction.region[row, 0].numpy(),
         mask=prediction.seen[row, 0].numpy(),
+        soft=prediction.mask[row, 0].detach().numpy(),
         mesh=mesh,
         corrected=corrected,
     )

@@ -57,6 +57,13 @@ class Aligned(NamedTuple):
     landmarks: Float[np.ndarray, "68 2"]
 
 
+class Look(NamedTuple):
+    """A picture and the crop through which it is looked at."""
+
+    image: UInt8[np.ndarray, "H W 3"]
+    crop: Crop
+
+
 def crop_of_landmarks(landmarks: Float[np.ndarray, "68 2"], size: int) -> Crop:
     """The aligned crop of 68 given points, the face turned upright. Raises LandmarkError where they span no face."""
     return crop_of_five(five_points(torch.from_numpy(landmarks)).numpy(), size)
@@ -87,40 +94,35 @@ def cropped(image: UInt8[np.ndarray, "H W 3"], crops: Sequence[Crop]) -> Float[T
 
 
 def self_aligned(
-    landmarks_of: Callable[[Tensor], Tensor],
-    image: UInt8[np.ndarray, "H W 3"],
-    crops: Sequence[Crop],
-    settings: AlignmentSettings = DEFAULT,
+    landmarks_of: Callable[[Tensor], Tensor], looks: Sequence[Look], settings: AlignmentSettings = DEFAULT
 ) -> list[Aligned]:
     """Crops aligned by the landmarks that the model sees in them, `rounds` times, and what it sees in the last ones.
 
     `landmarks_of` takes crops [B, 3, S, S] and gives their landmarks [B, 68, 2] in px of the crops.
     A crop that would move, grow or turn too far from where it began stays as it last was: the model lost the face.
     """
-    current = list(crops)
+    current = list(looks)
     for _ in range(settings.rounds):
-        for place, points in enumerate(seen_landmarks(landmarks_of, image, current, settings)):
-            moved = _realigned(points, crops[place].size)
-            if moved is not None and _plausible(moved, crops[place], settings):
-                current[place] = moved
-    seen = seen_landmarks(landmarks_of, image, current, settings)
-    return [Aligned(crop, points) for crop, points in zip(current, seen, strict=True)]
+        for place, points in enumerate(seen_landmarks(landmarks_of, current, settings)):
+            first = looks[place].crop
+            moved = _realigned(points, first.size)
+            if moved is not None and _plausible(moved, first, settings):
+                current[place] = Look(looks[place].image, moved)
+    seen = seen_landmarks(landmarks_of, current, settings)
+    return [Aligned(look.crop, points) for look, points in zip(current, seen, strict=True)]
 
 
 def seen_landmarks(
-    landmarks_of: Callable[[Tensor], Tensor],
-    image: UInt8[np.ndarray, "H W 3"],
-    crops: Sequence[Crop],
-    settings: AlignmentSettings = DEFAULT,
+    landmarks_of: Callable[[Tensor], Tensor], looks: Sequence[Look], settings: AlignmentSettings = DEFAULT
 ) -> list[Float[np.ndarray, "68 2"]]:
     """The landmarks [px of the picture] that a model sees: the median over slightly different views of each crop."""
-    found = []
-    for crop in crops:
-        views = _views(crop.size, settings)
-        points = landmarks_of(cropped(image, [view.crop(crop) for view in views])).double().numpy()
-        places = [view.crop(crop).to_image(view.ordered(row)) for view, row in zip(views, points, strict=True)]
-        found.append(np.median(np.stack(places), axis=0))
-    return found
+    if not looks:
+        return []
+    views = [[(view, view.crop(look.crop)) for view in _views(look.crop.size, settings)] for look in looks]
+    shown = [cropped(look.image, [crop for _, crop in of_one]) for look, of_one in zip(looks, views, strict=True)]
+    points = iter(landmarks_of(torch.cat(shown)).double().numpy())
+    places = [[crop.to_image(view.ordered(next(points))) for view, crop in of_one] for of_one in views]
+    return [np.median(np.stack(of_one), axis=0) for of_one in places]
 
 
 def _views(size: int, settings: AlignmentSettings) -> list[Augmentation]:

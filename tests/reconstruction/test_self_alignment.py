@@ -11,6 +11,7 @@ from focus_ray.data.detect import Detection
 from focus_ray.focus.landmarks import FLIP
 from focus_ray.reconstruction.self_alignment import (
     AlignmentSettings,
+    Look,
     crop_of_detection,
     crop_of_five,
     crop_of_landmarks,
@@ -75,7 +76,7 @@ def test_the_model_moves_the_crop_to_where_it_sees_the_face():
     five = 0.9 * standard_points(224) + [100.0, 60.0]
     off = crop_of_five(five + np.array([8.0, -5.0]), SIZE)
     first = Crop(compose(rotation(0.15), off.matrix * 0.92), SIZE)
-    (found,) = self_aligned(sees(five), IMAGE, [first])
+    (found,) = self_aligned(sees(five), [Look(IMAGE, first)])
     np.testing.assert_allclose(found.crop.to_crop(five), standard_points(SIZE), atol=0.3)
     np.testing.assert_allclose(found.landmarks[[30, 48, 54]], five[2:], atol=1.0)
     assert np.abs(first.to_crop(five) - standard_points(SIZE)).max() > 4
@@ -86,7 +87,7 @@ def test_a_model_that_loses_the_face_leaves_the_crop():
     first = crop_of_five(five, SIZE)
     turned = transform_points(rotation(1.0), five - five.mean(axis=0)) + five.mean(axis=0)
     for elsewhere in (five + np.array([120.0, 0.0]), 2.0 * five - five.mean(axis=0), turned, np.full((5, 2), 3.0)):
-        (found,) = self_aligned(sees(elsewhere), IMAGE, [first])
+        (found,) = self_aligned(sees(elsewhere), [Look(IMAGE, first)])
         assert found.crop is first
         np.testing.assert_allclose(found.landmarks[30], elsewhere[2], atol=1.0)
 
@@ -94,13 +95,13 @@ def test_a_model_that_loses_the_face_leaves_the_crop():
 def test_without_rounds_the_crop_stays_and_no_faces_need_no_model():
     five = 0.9 * standard_points(224) + [100.0, 60.0]
     first = crop_of_five(five + np.array([4.0, 0.0]), SIZE)
-    (found,) = self_aligned(sees(five), IMAGE, [first], AlignmentSettings(rounds=0))
+    (found,) = self_aligned(sees(five), [Look(IMAGE, first)], AlignmentSettings(rounds=0))
     assert found.crop is first
 
     def unused(images: torch.Tensor) -> torch.Tensor:
         raise AssertionError("there is nothing to look at")
 
-    assert self_aligned(unused, IMAGE, []) == []
+    assert self_aligned(unused, []) == []
 
 
 def test_one_wrong_view_does_not_move_the_median():
@@ -112,5 +113,5 @@ def test_one_wrong_view_does_not_move_the_median():
         landmarks[3] += 40
         return landmarks
 
-    (points,) = seen_landmarks(once_wrong, IMAGE, [crop_of_five(five, SIZE)])
+    (points,) = seen_landmarks(once_wrong, [Look(IMAGE, crop_of_five(five, SIZE))])
     np.testing.assert_allclose(points[[30, 48, 54]], five[2:], atol=1.0)

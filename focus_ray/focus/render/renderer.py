@@ -38,6 +38,10 @@ class Rendering:
         """Some of the images."""
         return Rendering(**{name: value[rows] for name, value in vars(self).items()})
 
+    def to(self, device: str) -> "Rendering":
+        """The same on another device."""
+        return Rendering(**{name: value.to(device) for name, value in vars(self).items()})
+
 
 class Renderer(nn.Module):
     """Renders a morphable model with a fixed camera. Has no parameters of its own; computes in the model's type."""

@@ -1,0 +1,64 @@
+"""A first look with one cascade, for those who ask often; only where it leaves a doubt the thorough search follows."""
+
+from functools import cached_property
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from pydantic import Field
+
+from focus_ray.data.detect import Detection, Detector
+from focus_ray.data.detect_haar import HaarDetector, cascade
+from focus_ray.focus.settings import Settings
+
+
+class QuickSettings(Settings):
+    """The first look. Neighbours on 24 photographs: single upright faces 23 to 83, everything else 4 at most."""
+
+    side: int = Field(default=320, gt=0)  # px of the longer side that is looked at
+    smallest_face: float = 0.08  # of the longer side
+    step: float = Field(default=1.1, gt=1)  # between two scales
+    sure: int = 15  # neighbours from which on it is a face
+    doubtful: int = 6  # neighbours from which on it may be one: then the thorough search decides
+
+
+class QuickDetector:
+    """One frontal cascade over a small picture, upright faces only: a hundredth of the thorough search's work.
+
+    Its answer counts where it is sure of all that it saw. Beside a sure face it misses faces that are turned aside or
+    tilted; where it sees none, or has a doubt, the thorough detector answers. Use one a thread.
+    """
+
+    def __init__(self, settings: QuickSettings | None = None, thorough: Detector | None = None):
+        self.settings = settings or QuickSettings()
+        self.thorough: Detector = thorough or HaarDetector()
+
+    @cached_property
+    def _cascade(self) -> cv2.CascadeClassifier:
+        return cascade("haarcascade_frontalface_alt2")
+
+    def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
+        """Faces of the picture, the surest first; score is the number of neighbours."""
+        seen = self._seen(image)
+        sure = [face for face in seen if face.score >= self.settings.sure]
+        doubts = [face for face in seen if self.settings.doubtful <= face.score < self.settings.sure]
+        return sure if sure and not doubts else self.thorough.detect(image)
+
+    def _seen(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        zoom = min(1.0, self.settings.side / max(grey.shape))
+        small = (max(1, round(grey.shape[1] * zoom)), max(1, round(grey.shape[0] * zoom)))
+        least = max(1, round(self.settings.smallest_face * max(small)))
+        boxes, neighbours = self._cascade.detectMultiScale2(
+            cv2.resize(grey, small, interpolation=cv2.INTER_AREA),
+            scaleFactor=self.settings.step,
+            minNeighbors=1,
+            minSize=(least, least),
+        )
+        faces = [
+            Detection((float(x / zoom), float(y / zoom), float(side / zoom), float(side / zoom)), score=float(count))
+            for (x, y, side, _), count in zip(
+                np.asarray(boxes, float).reshape(-1, 4), np.ravel(neighbours), strict=True
+            )
+        ]
+        return sorted(faces, key=lambda face: -face.score)

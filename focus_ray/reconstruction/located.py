@@ -1,0 +1,106 @@
+"""Where the faces of a picture are: told by a detector, by landmarks, by a box, or by the picture being one."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from focus_ray.data.align import Crop, resized
+from focus_ray.data.detect import Detection, Detector
+from focus_ray.data.landmarks import checked_landmarks, finite_numbers
+from focus_ray.errors import ConfigError, ImageError
+from focus_ray.reconstruction.self_alignment import AlignmentSettings, crop_of_detection
+
+Box = tuple[float, float, float, float]
+
+_SMALLEST_BOX = 8.0  # px a side: less shows no face
+
+
+@dataclass(frozen=True, eq=False)
+class Located:
+    """A picture and where its faces are; everything that a model needs to fit them."""
+
+    image: UInt8[np.ndarray, "H W 3"]
+    faces: list[Detection]
+    told_by: Literal["detector", "landmarks", "box", "picture"] = "detector"
+
+    def crop_of(self, face: Detection, size: int, settings: AlignmentSettings) -> Crop:
+        """The first guess at the aligned crop."""
+        if self.told_by == "picture":
+            return Crop(resized(len(self.image), size), size)
+        return crop_of_detection(face, size, settings)
+
+    def rounds(self, settings: AlignmentSettings) -> int:
+        """How often the model may move the crop."""
+        return {"detector": settings.rounds, "box": settings.box_rounds}.get(self.told_by, 0)
+
+
+def located(
+    image: UInt8[np.ndarray, "H W 3"],
+    detector: Detector,
+    *,
+    landmarks: Float[np.ndarray, "68 2"] | None = None,
+    box: Box | None = None,
+    aligned: bool = False,
+) -> Located:
+    """The faces of a picture, or the one that is said: by 68 landmarks or a box [px], or by the picture being a crop.
+
+    Raises LandmarkError for landmarks, ConfigError for a box, that are none or lie beside the picture, ImageError for
+    a crop that is not square.
+    """
+    if landmarks is not None:
+        points = checked_landmarks(landmarks, *image.shape[:2])
+        return Located(image, [Detection(_bounds(points), landmarks=points)], "landmarks")
+    if box is not None:
+        return Located(image, [Detection(_meeting(checked_box(box), image))], "box")
+    if aligned:
+        height, width = image.shape[:2]
+        if height != width or width < _SMALLEST_BOX:
+            raise ImageError(
+                f"an aligned crop of {width} x {height} px was given; it is square, {_SMALLEST_BOX:g} px or more: "
+                "leave `aligned` away for other pictures"
+            )
+        return Located(image, [Detection((0.0, 0.0, float(width), float(height)))], "picture")
+    return Located(image, detector.detect(image))
+
+
+def check_picture(image: object) -> None:
+    """Raises ImageError for anything but uint8 RGB, [H, W, 3]."""
+    if not isinstance(image, np.ndarray):
+        raise ImageError(
+            f"a picture was given as {type(image).__name__}; give uint8 RGB, [H, W, 3], np.asarray(image) for instance"
+        )
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ImageError(
+            f"a picture of type {image.dtype} and shape {image.shape} was given; give uint8 RGB, [H, W, 3]"
+        )
+
+
+def checked_box(box: object) -> Box:
+    """x, y, width and height as floats. Raises ConfigError for anything but four numbers of a box of some size."""
+    numbers = finite_numbers(box)
+    if numbers is None or numbers.shape != (4,):
+        raise ConfigError("the box is not four finite numbers; give x,y,width,height in px")
+    x, y, width, height = numbers.tolist()
+    if min(width, height) < _SMALLEST_BOX:
+        raise ConfigError(
+            f"the box of {width:g} x {height:g} px is too small; give x,y,width,height, {_SMALLEST_BOX:g} px a side "
+            "or more"
+        )
+    return x, y, width, height
+
+
+def _meeting(box: Box, image: np.ndarray) -> Box:
+    x, y, width, height = box
+    if x >= image.shape[1] or y >= image.shape[0] or x + width <= 0 or y + height <= 0:
+        raise ConfigError(
+            f"the box {box} lies outside of the picture of {image.shape[1]} x {image.shape[0]} px; move it"
+        )
+    return box
+
+
+def _bounds(points: Float[np.ndarray, "68 2"]) -> Box:
+    low, high = points.min(axis=0), points.max(axis=0)
+    x, y, width, height = np.concatenate([low, high - low]).tolist()
+    return x, y, width, height
