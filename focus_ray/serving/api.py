@@ -1,0 +1,190 @@
+"""The HTTP interface as a FastAPI application around a desk: what is asked where, and how refusals are told."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Path, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+
+from focus_ray import __version__
+from focus_ray.serving import examples, page_routes
+from focus_ray.serving.answers import Scope, all_answered, answered
+from focus_ray.serving.body import Asked, asked_of, batch_asked_of
+from focus_ray.serving.fitting import Card
+from focus_ray.serving.problems import MEDIA_TYPE, TITLES, Problem
+from focus_ray.serving.schema import OUTPUTS, BatchAnswer, ModelAnswer, Reconstruction
+from focus_ray.serving.settings import ServingSettings
+
+REQUEST_ID = "x-request-id"
+_NAMES = {404: "not_found", 405: "method_not_allowed"}
+
+
+def application(scope: Scope, settings: ServingSettings) -> FastAPI:
+    """The whole interface. What comes through its door has been admitted; see serving.door."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        scope.desk.close()
+
+    app = FastAPI(
+        title="focus-ray",
+        version=__version__,
+        summary="Occlusion-robust 3D face reconstruction",
+        docs_url=None,  # those pages load scripts from elsewhere
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.include_router(page_routes.router())
+    app.include_router(_service(scope))
+    app.include_router(_reconstructions(scope, settings))
+    if settings.http.origins:
+        app.add_middleware(CORSMiddleware, allow_origins=list(settings.http.origins), allow_methods=["GET", "POST"])
+    app.add_exception_handler(Problem, _told)
+    app.add_exception_handler(HTTPException, _told_of_routing)
+    app.add_exception_handler(RequestValidationError, _told_of_validation)
+    return app
+
+
+def _service(scope: Scope) -> APIRouter:
+    router = APIRouter(tags=["service"])
+
+    @router.get("/healthz", response_class=PlainTextResponse, summary="This process answers")
+    async def healthz() -> str:
+        return "ok"
+
+    @router.get("/readyz", response_class=PlainTextResponse, summary="The model answers", responses=_problems(503))
+    async def readyz() -> str:
+        await scope.desk.card()
+        return "ready"
+
+    @router.get(
+        "/metrics", response_class=PlainTextResponse, summary="Figures for Prometheus", responses=_problems(401)
+    )
+    async def metrics() -> Response:
+        return PlainTextResponse(await scope.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return router
+
+
+def _reconstructions(scope: Scope, settings: ServingSettings) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["reconstruction"])
+
+    async def one_picture(request: Request) -> Asked:
+        return await asked_of(request, settings.admission)
+
+    async def pictures(request: Request) -> Asked:
+        return await batch_asked_of(request, settings.admission)
+
+    @router.post(
+        "/reconstructions",
+        summary="The faces of one picture",
+        response_model_exclude_none=True,
+        openapi_extra=examples.ONE_PICTURE,
+        responses=_problems(400, 401, 408, 413, 415, 422, 429, 503) | examples.ANSWER,
+    )
+    async def reconstruct(request: Request, asked: Annotated[Asked, Depends(one_picture)]) -> Reconstruction:
+        """No face is an answer with an empty list. Nothing of the picture is kept, but for links that are asked for."""
+        return await answered(scope, asked, 0, request_id_of(request), owner_of(request))
+
+    @router.post(
+        "/reconstructions:batch",
+        summary="The faces of several pictures",
+        response_model_exclude_none=True,
+        openapi_extra=examples.PICTURES,
+        responses=_problems(400, 401, 408, 413, 415, 422, 429, 503),
+    )
+    async def reconstruct_batch(request: Request, asked: Annotated[Asked, Depends(pictures)]) -> BatchAnswer:
+        """A picture that is refused does not touch the others: its problem stands in its place."""
+        return await all_answered(scope, asked, request_id_of(request), owner_of(request))
+
+    @router.get("/model", summary="What answers here", responses=_problems(401, 503))
+    async def model() -> ModelAnswer:
+        return _model(await scope.desk.card(), settings)
+
+    @router.get(
+        "/results/{name}",
+        summary="A file that was asked for as a link",
+        response_class=Response,
+        responses=_problems(401, 404),
+    )
+    async def result(request: Request, name: Annotated[str, Path(max_length=64)]) -> Response:
+        found = await scope.links.get(name, owner_of(request))
+        if found is None:
+            raise Problem("not_found", "there is no such result (any more); ask for it again")
+        return Response(found[0], media_type=found[1])
+
+    return router
+
+
+def _model(card: Card, settings: ServingSettings) -> ModelAnswer:
+    limits = settings.admission
+    return ModelAnswer(
+        model_version=card.version,
+        registered=card.registered,
+        image_size=card.image_size,
+        vertices=card.vertices,
+        triangles=card.triangles,
+        refine_steps=card.refine_steps,
+        refine_by_default=settings.refine,
+        prior=card.prior,
+        outputs=list(OUTPUTS),
+        limits={
+            "body_megabytes": limits.body_megabytes,
+            "megapixels": limits.megapixels,
+            "side": float(limits.side),
+            "pictures": float(limits.pictures),
+            "faces": float(limits.faces),
+        },
+    )
+
+
+def request_id_of(request: Request) -> str:
+    """What the door has called this request."""
+    return request.headers.get(REQUEST_ID, "")
+
+
+def owner_of(request: Request) -> str | None:
+    """Whose key it came with, as the door has found out; None without keys."""
+    return request.scope.get("state", {}).get("client")
+
+
+async def _told(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return Response(error.body(request_id_of(request)), error.status, headers=error.headers(), media_type=MEDIA_TYPE)
+
+
+async def _told_of_routing(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    details = {
+        "not_found": "there is nothing at this address; see /openapi.json",
+        "method_not_allowed": "this address is asked in another way; see /openapi.json",
+        "bad_request": "the request cannot be read",
+    }
+    code = _NAMES.get(error.status_code, "bad_request")
+    return await _told(request, Problem(code, details[code]))
+
+
+async def _told_of_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])[:80]
+    return await _told(request, Problem("unprocessable", f"{where}: {first['msg']}"))
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The refusals of a route, for the OpenAPI document."""
+    titles = {status: title for status, title in TITLES.values()}
+    return {
+        status: {
+            "description": titles[status],
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}}},
+        }
+        for status in statuses
+    }

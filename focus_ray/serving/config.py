@@ -1,0 +1,29 @@
+"""The settings of an endpoint from a file, assignments and options."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from focus_ray.config import merge, resolved
+from focus_ray.serving.keys import read_keys
+from focus_ray.serving.settings import ServingSettings
+
+
+def configured(
+    file: Path | None, assignments: Sequence[str], given: Mapping[str, Any], keys: Path | None = None
+) -> ServingSettings:
+    """The defaults, under the keys of a YAML file, the `a.b=v` assignments, what is `given` and not None, and API keys.
+
+    `given` is nested as the settings are. Raises ConfigError for what does not fit and for a file of keys with none.
+    """
+    settings = resolved(ServingSettings(), "focus-ray serve", file, assignments, {})
+    tree = merge(settings.model_dump(mode="json"), _present(given), "options")
+    if keys is not None:
+        tree["http"] |= {"keys": read_keys(keys), "keys_required": True}
+    return ServingSettings.model_validate(tree)
+
+
+def _present(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree without what is None."""
+    present = {key: _present(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
+    return {key: value for key, value in present.items() if value is not None}

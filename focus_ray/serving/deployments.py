@@ -1,0 +1,155 @@
+"""The endpoint as a Ray Serve application: an ingress, the model, and what links lead to."""
+
+import asyncio
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+from ray.serve import Application
+from ray.serve.handle import DeploymentHandle
+from starlette.types import ASGIApp
+
+from focus_ray.serving.api import application
+from focus_ray.serving.desk import Desk
+from focus_ray.serving.door import Door
+from focus_ray.serving.fitting import Card, Drawing, Fitter, Found, Sought, on_device
+from focus_ray.serving.links import Kept
+from focus_ray.serving.model_source import ModelSource, PriorSource, reconstructor_of
+from focus_ray.serving.replicas import KeptResults, ModelReplicas
+from focus_ray.serving.settings import ScalingSettings, ServingSettings
+
+NAME = "focus"
+_HEALTH_SECONDS = 3.0  # between two checks; three that fail in a row end a replica
+_HEALTH_WAIT = 4.0
+_GRACE_SECONDS = 20.0  # for what a replica has begun, when it is to end
+_INGRESS_REQUESTS = 1024  # at once: the door counts them
+_NICE = 5  # the model computes; whoever answers comes first
+
+
+def faces_in(batch: list[Sought]) -> int:
+    """The size of a batch."""
+    return sum(len(one.located.faces) for one in batch)
+
+
+class Model:
+    """A replica of the model: batches of faces from several requests."""
+
+    def __init__(self, settings: dict[str, Any], source: ModelSource, prior: PriorSource, cache: str) -> None:
+        import torch
+
+        chosen = ServingSettings.model_validate(settings)
+        with suppress(OSError):
+            os.nice(_NICE)
+        torch.set_num_threads(chosen.batching.threads or max(1, int(chosen.models.cpus)))
+        reconstructor = reconstructor_of(source, prior, Path(cache))
+        if chosen.models.gpus:
+            reconstructor = on_device(reconstructor, "cuda")
+        self._fitter = Fitter(reconstructor, chosen.batching, source.registered)
+        self._thread = ThreadPoolExecutor(1, "model")
+        self._batched.set_max_batch_size(chosen.batching.batch)
+        self._batched.set_batch_wait_timeout_s(chosen.batching.batch_wait_seconds)
+
+    async def fit(self, sought: Sought) -> Found:
+        """The faces of one request, fitted together with those of others."""
+        return await self._batched(sought)
+
+    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.01, batch_size_fn=faces_in)
+    async def _batched(self, batch: list[Sought]) -> list[Found]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._fitter.fit, batch)
+
+    async def card(self) -> Card:
+        """What answers here."""
+        return self._fitter.card
+
+    async def drawing(self) -> Drawing:
+        """What it takes to draw its faces."""
+        return self._fitter.drawing
+
+    def check_health(self) -> None:
+        """Raises where the model is stuck: Serve ends this replica and starts another."""
+        self._fitter.check()
+
+
+class Results:
+    """What links lead to, in the memory of one process."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        chosen = ServingSettings.model_validate(settings)
+        self._kept = Kept(int(chosen.links_megabytes * 1e6), chosen.links_seconds, time.monotonic)
+
+    async def put(self, content: bytes, media_type: str, owner: str | None) -> str:
+        """Keep it; its name."""
+        return self._kept.put(content, media_type, owner)
+
+    async def get(self, name: str, owner: str | None) -> tuple[bytes, str] | None:
+        """What its owner has kept under that name."""
+        return self._kept.get(name, owner)
+
+
+@serve.ingress()
+class Ingress:
+    """A replica that speaks HTTP: it decodes, finds faces, asks the model, and draws."""
+
+    def __init__(self, settings: dict[str, Any], models: DeploymentHandle, results: DeploymentHandle) -> None:
+        import cv2
+
+        cv2.setNumThreads(1)  # each of the desk's threads has a core at most
+        self._settings = ServingSettings.model_validate(settings)
+        self.desk = Desk(ModelReplicas(models, self._settings), self._settings)
+        self.links = KeptResults(results)
+
+    async def metrics(self) -> str:
+        """What GET /metrics says."""
+        from focus_ray.serving.metrics import exposition
+
+        return await exposition()
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        return Door(application(self, self._settings), self._settings)
+
+
+def endpoint(settings: ServingSettings, source: ModelSource, prior: PriorSource, cache: Path) -> Application:
+    """The application that `serve run` and `focus-ray serve` deploy."""
+    plain = settings.model_dump(mode="json")
+    results = serve.deployment(Results).options(
+        num_replicas=1, max_ongoing_requests=64, ray_actor_options={"num_cpus": 0}, **_health()
+    )
+    model = serve.deployment(Model).options(
+        max_ongoing_requests=2 * settings.batching.batch,
+        max_queued_requests=settings.batching.queue,
+        autoscaling_config=_autoscaling(settings.models),
+        ray_actor_options={"num_cpus": settings.models.cpus, "num_gpus": settings.models.gpus},
+        **_health(),
+    )
+    ingress = serve.deployment(Ingress).options(
+        max_ongoing_requests=_INGRESS_REQUESTS,
+        autoscaling_config=_autoscaling(settings.ingress),
+        ray_actor_options={"num_cpus": settings.ingress.cpus},
+        **_health(),
+    )
+    return ingress.bind(plain, model.bind(plain, source, prior, str(cache)), results.bind(plain))
+
+
+def _autoscaling(scaling: ScalingSettings) -> dict[str, Any]:
+    return {
+        "min_replicas": scaling.least,
+        "max_replicas": scaling.most,
+        "target_ongoing_requests": scaling.ongoing,
+        "upscale_delay_s": scaling.up_seconds,
+        "downscale_delay_s": scaling.down_seconds,
+    }
+
+
+def _health() -> dict[str, Any]:
+    """New replicas take over before old ones end; a sick one is found in well under half a minute."""
+    return {
+        "max_surge_percent": 100,
+        "health_check_period_s": _HEALTH_SECONDS,
+        "health_check_timeout_s": _HEALTH_WAIT,
+        "graceful_shutdown_timeout_s": _GRACE_SECONDS,
+        "max_constructor_retry_count": 3,
+    }

@@ -1,0 +1,162 @@
+"""What is done with a picture that was let in: decode it, find its faces, ask the model, draw what was asked for."""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from focus_ray.data.detect import Detector
+from focus_ray.data.detect_haar import HaarDetector, HaarSettings
+from focus_ray.data.detect_quick import QuickDetector
+from focus_ray.errors import ConfigError, DataError
+from focus_ray.focus.face_result import Face
+from focus_ray.reconstruction.located import Located, located
+from focus_ray.serving import outputs
+from focus_ray.serving.fitting import Card, Drawing, Found, Sought, parts_of
+from focus_ray.serving.pictures import decode
+from focus_ray.serving.problems import Problem
+from focus_ray.serving.schema import Options, Reconstruction, Size
+from focus_ray.serving.settings import ServingSettings
+
+T = TypeVar("T")
+
+_CANDIDATES = 8  # that the thorough search looks at twice: some textures offer dozens
+_POLITE = 10  # niceness of the threads that compute: the ones that answer come first
+
+
+class Models(Protocol):
+    """The replicas of the model, wherever they are."""
+
+    async def fit(self, sought: Sought) -> Found: ...
+
+    async def card(self) -> Card: ...
+
+    async def drawing(self, version: str) -> Drawing: ...
+
+
+@dataclass
+class Times:
+    """Milliseconds by stage, of one request."""
+
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, stage: str, since: float) -> None:
+        """Count what has passed since a time of time.perf_counter."""
+        passed = (time.perf_counter() - since) * 1e3
+        self.milliseconds[stage] = round(self.milliseconds.get(stage, 0.0) + passed, 3)
+
+
+class Desk:
+    """Pictures in, answers out. Threads of its own do what computes; the event loop only waits."""
+
+    def __init__(self, models: Models, settings: ServingSettings) -> None:
+        self._models = models
+        self._settings = settings
+        threads = max(1, round(settings.ingress.cpus) or 1)
+        self._threads = ThreadPoolExecutor(threads, "desk", initializer=_stand_back)
+        self._of_thread = threading.local()
+
+    async def card(self) -> Card:
+        """What answers here."""
+        return await self._models.card()
+
+    async def reconstruct(
+        self, content: bytes, options: Options, request_id: str, deliver: outputs.Deliver
+    ) -> Reconstruction:
+        """The answer to one picture. Raises Problem."""
+        card = await self._models.card()
+        refine = self._settings.refine if options.refine is None else options.refine
+        _refuse_prior(options, refine, card)
+        times = Times()
+        seen = await self._on_thread(self._located, content, options, times)
+        since = time.perf_counter()
+        faces = await self._fitted(seen, refine)
+        times.add("model", since)
+        if options.prior == "off":
+            faces = [_uncorrected(face) for face in faces]
+        drawing = await self._models.drawing(faces[0].model_version) if faces and options.outputs else None
+        since = time.perf_counter()
+        made = await self._on_thread(_files, seen.image, faces, options, drawing)
+        answers = [outputs.answer(face, files, deliver) for face, files in zip(faces, made.faces, strict=True)]
+        of_picture = outputs.delivered(made.picture, deliver)
+        times.add("draw", since)
+        return Reconstruction(
+            request_id=request_id,
+            model_version=faces[0].model_version if faces else card.version,
+            image=Size(width=seen.image.shape[1], height=seen.image.shape[0]),
+            faces=answers,
+            outputs=of_picture,
+            milliseconds=times.milliseconds,
+        )
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _on_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    def _located(self, content: bytes, options: Options, times: Times) -> Located:
+        since = time.perf_counter()
+        image = decode(content, self._settings.admission)
+        times.add("decode", since)
+        since = time.perf_counter()
+        landmarks = None if options.landmarks is None else np.array(options.landmarks)
+        try:
+            seen = located(image, self._detector(), landmarks=landmarks, box=options.box, aligned=options.aligned)
+        except (ConfigError, DataError) as error:
+            raise Problem("unprocessable", str(error)) from None
+        times.add("detect", since)
+        most = min(options.max_faces, self._settings.admission.faces)
+        return Located(seen.image, seen.faces[:most], seen.told_by)
+
+    def _detector(self) -> Detector:
+        """One a thread: it keeps scratch memory."""
+        if not hasattr(self._of_thread, "detector"):
+            thorough = HaarDetector(HaarSettings(candidates=_CANDIDATES))
+            quick = self._settings.detector == "fast"
+            self._of_thread.detector = QuickDetector(thorough=thorough) if quick else thorough
+        return self._of_thread.detector
+
+    async def _fitted(self, seen: Located, refine: bool) -> list[Face]:
+        parts = parts_of(seen, self._settings.batching.batch)
+        found = await asyncio.gather(*(self._models.fit(Sought(part, refine)) for part in parts))
+        for part in found:
+            if part.failed:
+                raise Problem("internal", "the model failed on this picture; the error has been logged")
+            if part.refused is not None:
+                raise Problem("unprocessable", part.refused)
+        return [face for part in found for face in part.faces]
+
+
+def _files(image: np.ndarray, faces: Sequence[Face], options: Options, drawing: Drawing | None) -> outputs.Files:
+    if drawing is None:
+        return outputs.Files([{} for _ in faces], {})
+    return outputs.files(image, faces, options.outputs, drawing.face_model, drawing.camera)
+
+
+def _refuse_prior(options: Options, refine: bool, card: Card) -> None:
+    """Raises Problem where a prior is insisted on that was not measured for such answers."""
+    if options.prior == "on" and card.prior != ("refined" if refine else "one_pass"):
+        has = {"none": "has none", "one_pass": "has one for refine=false", "refined": "has one for refine=true"}
+        raise Problem("unprocessable", f"prior=on: this endpoint {has[card.prior]}; use prior=auto")
+
+
+def _uncorrected(face: Face) -> Face:
+    """The face as it was fitted."""
+    if face.arrays is None:
+        return face
+    return face.model_copy(update={"corrected": False}).with_arrays(replace(face.arrays, corrected=None))
+
+
+def _stand_back() -> None:
+    """The threads that compute let the others of the process go first."""
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _POLITE)

@@ -1,0 +1,183 @@
+"""The model of a replica: faces of several requests fitted as one batch, each answered as if it were alone."""
+
+import copy
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+
+from focus_ray.data.detect import Detection
+from focus_ray.errors import DataError, ModelError
+from focus_ray.focus.face.camera import Camera
+from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.face_result import Face
+from focus_ray.reconstruction.located import Located
+from focus_ray.reconstruction.reconstructor import Reconstructor
+from focus_ray.serving.settings import ModelSettings
+
+logger = logging.getLogger(__name__)
+
+_SLOWEST = 4.0  # times as long as a whole batch takes at the start, a batch may take before the model counts as stuck
+
+
+@dataclass(frozen=True)
+class Sought:
+    """A picture with at most a batch of faces, and whether their fit is refined."""
+
+    located: Located
+    refine: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """The faces of a Sought, or what was wrong with it; failed: the model's fault."""
+
+    faces: tuple[Face, ...] = ()
+    refused: str | None = None
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Card:
+    """What answers here, as the ingress tells it."""
+
+    version: str
+    registered: str | None
+    image_size: int
+    vertices: int
+    triangles: int
+    refine_steps: int
+    prior: Literal["none", "one_pass", "refined"]
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """What it takes to draw a face that the model has fitted."""
+
+    face_model: MorphableModel
+    camera: Camera
+
+
+class Fitter:
+    """Fits batches on one thread and knows since when it is at it.
+
+    An answer depends on its own picture only, to the bit: sums are ordered by the number of rows they run over, and
+    refinement makes a last digit visible (0.2 sigma on weak modes). On a CPU every number of rows from two on gives the
+    same bits, so a face is never fitted alone; on an accelerator each batch has one size.
+    """
+
+    def __init__(self, reconstructor: Reconstructor, settings: ModelSettings, registered: str | None = None) -> None:
+        self._reconstructor = reconstructor
+        self._settings = settings
+        self._registered = registered
+        self._since: float | None = None
+        self._limit = float("inf")  # compiling may take its time
+        self._warm_up()
+
+    @property
+    def card(self) -> Card:
+        """What answers here."""
+        model, face = self._reconstructor.model, self._reconstructor.model.focus.face_model
+        return Card(
+            version=model.version,
+            registered=self._registered,
+            image_size=model.image_size,
+            vertices=face.n_vertices,
+            triangles=len(face.faces),
+            refine_steps=model.refine.steps,
+            prior=self._corrects(),
+        )
+
+    def _corrects(self) -> Literal["none", "one_pass", "refined"]:
+        """Which answers the prior was measured for."""
+        model, prior = self._reconstructor.model, self._reconstructor.prior
+        if prior is None:
+            return "none"
+        if prior.fits(model, 0):
+            return "one_pass"
+        return "refined" if prior.fits(model, model.refine.steps) else "none"
+
+    @property
+    def drawing(self) -> Drawing:
+        """What it takes to draw its faces, on the CPU."""
+        focus = self._reconstructor.model.focus
+        return Drawing(copy.deepcopy(focus.face_model).cpu(), focus.renderer.camera)
+
+    def fit(self, batch: Sequence[Sought]) -> list[Found]:
+        """The faces of each; what cannot be fitted is refused by itself."""
+        self._since = time.monotonic()
+        try:
+            answers: dict[int, Found] = {}
+            for refine in (False, True):
+                places = [place for place, one in enumerate(batch) if one.refine == refine]
+                found = self._together([batch[place].located for place in places], refine)
+                answers |= dict(zip(places, found, strict=True))
+            return [answers[place] for place in range(len(batch))]
+        finally:
+            self._since = None
+
+    def seconds_at_it(self) -> float:
+        """How long the batch at hand has taken so far; 0 between two."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def check(self) -> None:
+        """Raises ModelError where a batch takes so long that the model must be stuck."""
+        if (seconds := self.seconds_at_it()) > self._limit:
+            raise ModelError(f"a batch has taken {seconds:.0f} s, the limit is {self._limit:.0f} s; start it anew")
+
+    def _together(self, pictures: list[Located], refine: bool) -> list[Found]:
+        """One batch; where something is wrong with it, one picture after the other."""
+        try:
+            return [Found(tuple(faces)) for faces in self._faces(pictures, refine)] if pictures else []
+        except Exception as error:
+            logger.warning("a batch of %d pictures failed (%s); each is tried by itself", len(pictures), type(error))
+        return [self._alone(picture, refine) for picture in pictures]
+
+    def _alone(self, picture: Located, refine: bool) -> Found:
+        try:
+            return Found(tuple(self._faces([picture], refine)[0]))
+        except DataError as error:
+            return Found(refused=str(error))
+        except Exception:
+            logger.exception("a picture cannot be fitted")
+            return Found(failed=True)
+
+    def _faces(self, pictures: list[Located], refine: bool) -> list[list[Face]]:
+        faces = sum(len(picture.faces) for picture in pictures)
+        least = 2 if self._reconstructor.device.type == "cpu" else self._settings.batch
+        company = [_nobody(self._reconstructor.model.image_size)] * max(0, least - faces)
+        fitted = self._reconstructor.fit([*pictures, *company], None if refine else 0)
+        return fitted[: len(pictures)]
+
+    def _warm_up(self) -> None:
+        """Compile what is compiled on first use, and learn how long a whole batch takes."""
+        whole = [Sought(_nobody(self._reconstructor.model.image_size), True)] * self._settings.batch
+        self.fit([Sought(whole[0].located, False)])
+        self.fit(whole)
+        start = time.monotonic()
+        self.fit(whole)
+        self._limit = max(self._settings.stuck_seconds, _SLOWEST * (time.monotonic() - start))
+
+
+def _nobody(size: int) -> Located:
+    """A grey crop in which nobody is seen."""
+    grey = np.full((size, size, 3), 128, np.uint8)
+    return Located(grey, [Detection((0.0, 0.0, float(size), float(size)))], "picture")
+
+
+def parts_of(located: Located, faces: int) -> list[Located]:
+    """The picture with at most so many of its faces at a time."""
+    return [
+        replace(located, faces=located.faces[start : start + faces]) for start in range(0, len(located.faces), faces)
+    ]
+
+
+def on_device(reconstructor: Reconstructor, device: str) -> Reconstructor:
+    """The same, its networks and face model moved."""
+    reconstructor.model.focus.to(torch.device(device))
+    return reconstructor

@@ -1,0 +1,211 @@
+"""From settings to a running endpoint: on a cluster that is named, or on one of this machine while it runs."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+from pydantic import ValidationError
+
+from focus_ray.errors import ClusterError, ConfigError
+from focus_ray.model import one_line
+from focus_ray.serving.door import PROXY_CALLBACK, SETTINGS_VARIABLE
+from focus_ray.serving.keys import check_exposure
+from focus_ray.serving.model_source import ModelSource, PriorSource, resolve, resolve_prior
+from focus_ray.serving.record import deployment_run
+from focus_ray.serving.settings import ServingSettings
+from focus_ray.storage import atomic
+from focus_ray.training import cluster
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+Say = Callable[[str], object]
+
+_KEEP_ALIVE = 30  # s that an idle connection is kept
+_MARGIN = 30.0  # s beside what a request may take, before Serve itself gives up on it
+_LOOK = 0.5  # s
+
+
+@dataclass(frozen=True)
+class Running:
+    """An endpoint that runs, as another process of this user finds it."""
+
+    address: str  # of the cluster
+    pid: int
+    settings: ServingSettings
+
+    @staticmethod
+    def file(port: int) -> Path:
+        """Where the endpoint of a port on this machine is noted."""
+        return platformdirs.user_state_path("focus-ray") / "endpoints" / f"{port}.json"
+
+
+def run(
+    settings: ServingSettings,
+    *,
+    without_keys: bool = False,
+    say: Say = print,
+    ready: Callable[[str], object] | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> None:
+    """Serve until `stopped` says so. `ready` is called with the address once the model answers.
+
+    Raises ConfigError for a port that is taken and for an endpoint that anybody could reach without a key, ModelError
+    for a model that cannot be used, ClusterError where the cluster gives up.
+    """
+    check_exposure(settings.http, without_keys)
+    _refuse_taken(settings)
+    source, prior = _sources(settings)
+    _tell_proxies(settings)
+    with cluster.connected(_room(settings)):
+        import ray
+        from ray import serve
+
+        serve.start(proxy_location="EveryNode", http_options=_http(settings))
+        try:
+            _deploy(settings, source, prior)
+            url = _url(settings)
+            with _noted(settings, ray.get_runtime_context().gcs_address), deployment_run(settings, source, say):
+                say(f"{url}  (page, API; {url}/openapi.json)")
+                if ready is not None:
+                    ready(url)
+                while not stopped():
+                    time.sleep(_LOOK)
+            say("ending: requests that have begun are answered first")
+        finally:
+            serve.shutdown()
+
+
+def application_of(arguments: dict[str, Any]) -> "Application":
+    """What `serve run` and `serve deploy` take, from the settings under `args`. Raises ConfigError, ModelError."""
+    from focus_ray.serving.deployments import endpoint
+
+    try:
+        settings = ServingSettings.model_validate(arguments)
+    except ValidationError as error:
+        raise ConfigError(f"args: {one_line(error)}; see focus_ray/serving/settings.py") from None
+    return endpoint(settings, *_sources(settings), _cache())
+
+
+def swap(port: int, model: str | None, prior: str | None = None, say: Say = print) -> None:
+    """Give the endpoint of a port on this machine another model. It goes on answering; if this fails, as before.
+
+    Raises ConfigError where no endpoint of this user listens there, ModelError for a model that cannot be used (nothing
+    is touched then), ClusterError where its replicas do not start.
+    """
+    running = _running(port)
+    settings = running.settings.model_copy(update={"model": model, "prior": prior})
+    source, correcting = _sources(settings)
+    os.environ["RAY_ADDRESS"] = running.address
+    with cluster.connected(cluster.ClusterSettings()):
+        _deploy(settings, source, correcting)
+    _note(Running(running.address, running.pid, settings))
+    say(f"{_url(settings)} answers with {model or 'the shipped model'}")
+
+
+def _deploy(settings: ServingSettings, source: ModelSource, prior: PriorSource) -> None:
+    """Returns when the new replicas answer. Raises ClusterError."""
+    from ray import serve
+
+    from focus_ray.serving.deployments import NAME, endpoint
+
+    try:
+        serve.run(endpoint(settings, source, prior, _cache()), name=NAME, route_prefix="/")
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ClusterError(
+            f"the endpoint did not start: {reason}; see Ray's logs, or try --model with another"
+        ) from None
+
+
+def _sources(settings: ServingSettings) -> tuple[ModelSource, PriorSource]:
+    """What is served, pinned; fetched and read once here, so that a bad one is told at once. Raises ModelError."""
+    from focus_ray.serving.model_source import reconstructor_of
+
+    source, prior = resolve(settings.model), resolve_prior(settings.prior)
+    reconstructor_of(source, prior, _cache())
+    return source, prior
+
+
+def _cache() -> Path:
+    return platformdirs.user_cache_path("focus-ray") / "models"
+
+
+def _tell_proxies(settings: ServingSettings) -> None:
+    """The cluster's proxies are started with this environment, where the cluster is ours."""
+    os.environ["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] = PROXY_CALLBACK
+    os.environ[SETTINGS_VARIABLE] = settings.model_dump_json()
+
+
+def _room(settings: ServingSettings) -> cluster.ClusterSettings:
+    """Logical cores for all replicas, and for new ones beside old ones."""
+    asked = settings.ingress.cpus * settings.ingress.most + settings.models.cpus * settings.models.most
+    return cluster.ClusterSettings(workers=max(1, ceil(2 * asked)), cpus_per_worker=1, gpu=False)
+
+
+def _http(settings: ServingSettings) -> dict[str, object]:
+    longest = settings.batching.seconds + settings.admission.decode_seconds + settings.admission.body_seconds
+    return {
+        "host": settings.http.host,
+        "port": settings.http.port,
+        "request_timeout_s": longest + _MARGIN,
+        "keep_alive_timeout_s": _KEEP_ALIVE,
+    }
+
+
+def _url(settings: ServingSettings) -> str:
+    host = settings.http.host
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{settings.http.port}"
+
+
+def _refuse_taken(settings: ServingSettings) -> None:
+    """Raises ConfigError for an address that cannot be listened at."""
+    host, port = settings.http.host, settings.http.port
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host, port), family=family):
+            return
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen at {host} port {port} ({error.strerror or error}); choose another with --port or --host"
+        ) from None
+
+
+@contextmanager
+def _noted(settings: ServingSettings, address: str) -> Iterator[None]:
+    """Other processes of this user find the endpoint while it runs."""
+    _note(Running(address, os.getpid(), settings))
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            Running.file(settings.http.port).unlink()
+
+
+def _note(running: Running) -> None:
+    file = Running.file(running.settings.http.port)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    note = {"address": running.address, "pid": running.pid, "settings": running.settings.model_dump(mode="json")}
+    atomic.write_file(file, json.dumps(note))
+
+
+def _running(port: int) -> Running:
+    """Raises ConfigError where no endpoint of this user runs at that port."""
+    try:
+        note = json.loads(Running.file(port).read_bytes())
+        running = Running(note["address"], note["pid"], ServingSettings.model_validate(note["settings"]))
+        os.kill(running.pid, 0)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(
+            f"no endpoint that you started listens at port {port} of this machine; give its --port"
+        ) from None
+    return running

@@ -1,0 +1,86 @@
+"""The other deployments as an ingress sees them: asked again where a replica has died, and refusals in our words."""
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+
+from focus_ray.serving.fitting import Card, Drawing, Found, Sought
+from focus_ray.serving.problems import Problem
+from focus_ray.serving.settings import ServingSettings
+
+if TYPE_CHECKING:
+    from ray.serve.handle import DeploymentHandle
+
+logger = logging.getLogger(__name__)
+
+_TRIES = 4
+_PAUSE = 0.1  # s after the first try, then twice as long each time
+_CARD_SECONDS = 2.0  # that a card is believed
+
+
+class ModelReplicas:
+    """The model's deployment. A fit has no side effect, so it may be asked for twice."""
+
+    def __init__(self, handle: "DeploymentHandle", settings: ServingSettings) -> None:
+        self._handle = handle
+        self._settings = settings
+        self._card: tuple[float, Card] | None = None
+        self._drawing: tuple[str, Drawing] | None = None
+
+    async def fit(self, sought: Sought) -> Found:
+        """The faces of a picture, or what was wrong with it. Raises Problem where nobody has time."""
+        return await self._asked("fit", sought)
+
+    async def card(self) -> Card:
+        """What answers, as it was a moment ago. Raises Problem where nobody does."""
+        now = time.monotonic()
+        if self._card is None or now - self._card[0] > _CARD_SECONDS:
+            self._card = (now, await self._asked("card"))
+        return self._card[1]
+
+    async def drawing(self, version: str) -> Drawing:
+        """What it takes to draw the faces that a version of the model has fitted."""
+        if self._drawing is None or self._drawing[0] != version:
+            self._drawing = (version, await self._asked("drawing"))
+        return self._drawing[1]
+
+    async def _asked(self, method: str, *arguments: Any) -> Any:
+        deadline = time.monotonic() + self._settings.batching.seconds
+        for attempt in range(_TRIES):
+            try:
+                left = max(0.001, deadline - time.monotonic())
+                return await asyncio.wait_for(getattr(self._handle, method).remote(*arguments), left)
+            except (BackPressureError, DeploymentUnavailableError):
+                raise self._busy("every model is busy", "model_queue") from None
+            except TimeoutError:
+                raise self._busy("the model did not answer in time", "model_time") from None
+            except RayTaskError:  # an actor that died has an error of another type
+                logger.exception("the model's replica failed at %s", method)
+                raise Problem("internal", "the model failed; the error has been logged") from None
+            except RayActorError:
+                logger.warning("a replica of the model was lost while it was asked; asking another")
+                await asyncio.sleep(_PAUSE * 2**attempt)
+        raise self._busy("the model is starting anew", "model_lost")
+
+    def _busy(self, what: str, reason: str) -> Problem:
+        seconds = self._settings.http.retry_seconds
+        return Problem("overloaded", f"{what}; try again in a moment", retry_after=seconds, reason=reason)
+
+
+class KeptResults:
+    """The one replica that keeps what links lead to."""
+
+    def __init__(self, handle: "DeploymentHandle") -> None:
+        self._handle = handle
+
+    async def put(self, content: bytes, media_type: str, owner: str | None) -> str:
+        """Keep it for some minutes, under a name that nobody guesses."""
+        return await self._handle.put.remote(content, media_type, owner)
+
+    async def get(self, name: str, owner: str | None) -> tuple[bytes, str] | None:
+        """What is kept under a name for its owner."""
+        return await self._handle.get.remote(name, owner)
