@@ -1,17 +1,20 @@
 # The only commands a newcomer needs. Each sets up .venv by itself.
 #   make demo      train on synthetic faces on the CPU, then look at runs/demo/report.html
 #   make demo-cluster   the same as a job of a Ray cluster on this machine, with an S3 and an MLflow server of its own
+#   make serve     the shipped model behind HTTP on this machine, with a page to try it; Ctrl-C ends it
 #   make install   .venv/bin/focus-ray
 #   make test | check | drill | bench
 #   make pretrained   the run in OUT becomes the model that comes with the package
 SEED ?= 0
 OUT ?= runs/demo
 STEPS ?=
+PORT ?= 8000
+MODEL ?=
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: install demo demo-cluster test check drill bench pretrained pretrained-prior constraints
+.PHONY: install demo demo-cluster serve test check drill bench pretrained pretrained-prior constraints
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -29,6 +32,10 @@ demo: $(READY)
 demo-cluster: OUT = runs/demo-cluster
 demo-cluster: $(READY)
 	$(BIN)/python infra/demo_cluster.py --out $(OUT) --preset embedded --seed $(SEED) $(if $(STEPS),--steps $(STEPS))
+
+# The page and the API at http://127.0.0.1:PORT; MODEL names another model than the shipped one.
+serve: $(READY)
+	$(BIN)/focus-ray serve --port $(PORT) $(if $(MODEL),--model $(MODEL)) --open
 
 # What continuous integration needs; the last line is pytest's own.
 test: $(READY)

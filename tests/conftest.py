@@ -110,6 +110,25 @@ def toy_model():
 
 
 @pytest.fixture(scope="session")
+def untrained(toy_model):
+    """A small model that knows nothing: its answer is the mean face."""
+    from focus_ray import model as models
+    from focus_ray.focus.face.camera import Camera
+    from focus_ray.focus.refine import RefineSettings
+    from focus_ray.model import EncoderSettings, Model, ModelSettings, PerceptualSettings, SegmenterSettings
+
+    torch.manual_seed(0)
+    settings = ModelSettings(
+        camera=Camera(image_size=32),
+        encoder=EncoderSettings(kind="small", width=4),
+        segmenter=SegmenterSettings(width=4, levels=2, dropout=0.0, norm="group"),
+        perceptual=PerceptualSettings(kind="warmup_encoder"),
+    )
+    focus = models.build(settings, toy_model).eval().requires_grad_(False)
+    return Model(focus, settings, RefineSettings(steps=2), "test")
+
+
+@pytest.fixture(scope="session")
 def world_face():
     """The small parametric face with more modes than the fitting model has: what synthetic people are drawn from."""
     from focus_ray.focus.face.parametric import parametric_face

@@ -1,7 +1,7 @@
 """What a reconstruction looks like: overlay and mask in the picture, and a contact sheet of many pictures."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -25,6 +25,18 @@ _DIMMED = 0.35
 _TILE, _CAPTION, _COLUMNS = 176, 18, 4  # px, px, pictures in a row of the sheet
 _SHEET_PICTURES = 200
 
+_TO_OPENCV = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A rendered face at the picture's own detail, in the window of the picture that its crop covers."""
+
+    window: tuple[slice, slice]  # rows and columns of the picture
+    colours: Float[np.ndarray, "h w 3"]  # 0 to 255
+    coverage: Float[np.ndarray, "h w"]  # 0 to 1, where the face is rendered
+    seen: Float[np.ndarray, "h w"]  # 0 to 1, the part of it that the mask sees
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -45,28 +57,71 @@ def arrays_of(face: Face) -> FaceArrays:
 def seen_in_picture(face: Face, height: int, width: int) -> Bool[np.ndarray, "height width"]:
     """The binarised mask of a face in the size of its picture."""
     arrays = arrays_of(face)
-    crop = Crop(arrays.transform, arrays.mask.shape[0])
-    return crop.to_image_mask(arrays.mask.astype(np.float64), height, width) >= 0.5
+    window = window_of(face, height, width)
+    seen = np.zeros((height, width), bool)
+    seen[window] = in_window(arrays.mask.astype(np.float64), arrays.transform, window) >= 0.5
+    return seen
+
+
+def window_of(face: Face, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of a picture of this size that the crop of a face covers; one pixel where it covers none."""
+    arrays = arrays_of(face)
+    size = arrays.mask.shape[0]
+    corners = np.array([[-1.0, -1.0], [size, -1.0], [size, size], [-1.0, size]])
+    reached = Crop(arrays.transform, size).to_image(corners)
+    low = np.floor(reached.min(axis=0)).clip(0, [width - 1, height - 1]).astype(int)
+    high = np.ceil(reached.max(axis=0) + 1).clip(low + 1, [width, height]).astype(int)
+    (left, top), (right, bottom) = low.tolist(), high.tolist()
+    return slice(top, bottom), slice(left, right)
+
+
+def in_window(
+    values: Float[np.ndarray, "S S"], transform: Float[np.ndarray, "2 3"], window: tuple[slice, slice]
+) -> Float[np.ndarray, "h w"]:
+    """Values of a crop in the window's pixels: bilinear, zero outside of the crop."""
+    rows, columns = window
+    crop = Crop(_from_window(transform, window), values.shape[0])
+    return crop.to_image_mask(values, rows.stop - rows.start, columns.stop - columns.start)
+
+
+def layer(face: Face, height: int, width: int, model: MorphableModel, camera: Camera) -> Layer:
+    """A face as it lies over a picture of this size."""
+    arrays = arrays_of(face)
+    window = window_of(face, height, width)
+    detailed = _detailed(Crop(arrays.transform, arrays.mask.shape[0]))
+    rendered, covered = _rendered(face, model, camera, detailed.size)
+    coverage = in_window(covered, detailed.matrix, window)
+    inverse = Crop(_from_window(detailed.matrix, window), detailed.size).inverse
+    colours = cv2.warpAffine(
+        rendered, inverse, coverage.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    seen = coverage * in_window(arrays.mask.astype(np.float32), arrays.transform, window)
+    return Layer(window, colours, coverage, seen)
 
 
 def drawn(image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face], model: MorphableModel, camera: Camera) -> Drawn:
     """The faces laid over their picture: rendered at the picture's own detail, shown where the mask sees them."""
     height, width = image.shape[:2]
-    overlay = image.astype(np.float64)
-    seen, region = np.zeros((height, width)), np.zeros((height, width))
-    for face in faces:
-        arrays = arrays_of(face)
-        crop = Crop(arrays.transform, arrays.mask.shape[0])
-        detailed = _detailed(crop)
-        rendered, covered = _rendered(face, model, camera, detailed.size)
-        alpha = detailed.to_image_mask(covered, height, width)
-        kept = alpha * crop.to_image_mask(arrays.mask.astype(np.float64), height, width)
-        colours = cv2.warpAffine(
-            rendered, detailed.inverse, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        overlay += kept[..., None] * (colours - overlay)
-        seen, region = np.maximum(seen, kept), np.maximum(region, alpha)
-    return Drawn(overlay.round().clip(0, 255).astype(np.uint8), seen, region)
+    return laid_over(image, [layer(face, height, width, model, camera) for face in faces])
+
+
+def laid_over(image: UInt8[np.ndarray, "H W 3"], layers: Sequence[Layer]) -> Drawn:
+    """The faces of `layer`, one after the other over their picture."""
+    overlay = image.copy()
+    seen, region = np.zeros(image.shape[:2], np.float32), np.zeros(image.shape[:2], np.float32)
+    for one in layers:
+        below = overlay[one.window].astype(np.float32)
+        blended = below + one.seen[..., None] * (one.colours - below)
+        overlay[one.window] = blended.round().clip(0, 255).astype(np.uint8)
+        seen[one.window] = np.maximum(seen[one.window], one.seen)
+        region[one.window] = np.maximum(region[one.window], one.coverage)
+    return Drawn(overlay, seen, region)
+
+
+def _from_window(transform: Float[np.ndarray, "2 3"], window: tuple[slice, slice]) -> Float[np.ndarray, "2 3"]:
+    """The transform to px of the crop, from px of the window instead of the picture."""
+    rows, columns = window
+    return compose(transform, np.array([[1.0, 0.0, columns.start], [0.0, 1.0, rows.start]]))
 
 
 def _detailed(crop: Crop) -> Crop:
@@ -82,8 +137,8 @@ def _rendered(
     renderer = Renderer(model, camera.model_copy(update={"image_size": size}))
     with torch.no_grad():
         rendering = renderer(theta_of(face))
-    colours = rendering.image[0].clamp(0, 1).mul(255).permute(1, 2, 0).double().numpy()
-    covered = rendering.mask[0, 0].double().numpy()
+    colours = rendering.image[0].clamp(0, 1).mul(255).permute(1, 2, 0).float().numpy()
+    covered = rendering.mask[0, 0].float().numpy()
     spread = cv2.dilate(np.ascontiguousarray(colours), np.ones((3, 3)))
     return np.where(covered[..., None] > 0, colours, spread), covered
 
@@ -92,27 +147,31 @@ def shrunk(
     image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face], longest: int
 ) -> tuple[UInt8[np.ndarray, "h w 3"], list[Face]]:
     """The picture within that size, and its faces with their transforms (not their px) adapted to it."""
-    height, width = image.shape[:2]
+    height, width, adapted = fitted(faces, image.shape[0], image.shape[1], longest)
+    if (height, width) == image.shape[:2]:
+        return image, adapted
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), adapted
+
+
+def fitted(faces: Sequence[Face], height: int, width: int, longest: int) -> tuple[int, int, list[Face]]:
+    """Height and width of a picture within that size, and its faces with their transforms adapted to it."""
     zoom = longest / max(height, width)
     if zoom >= 1.0:
-        return image, list(faces)
-    small = (max(1, round(width * zoom)), max(1, round(height * zoom)))
-    ratio = np.array([width / small[0], height / small[1]])
+        return height, width, list(faces)
+    rows, columns = max(1, round(height * zoom)), max(1, round(width * zoom))
+    ratio = np.array([width / columns, height / rows])
     back = np.hstack([np.diag(ratio), ((ratio - 1.0) / 2.0)[:, None]])
     adapted = []
     for face in faces:
         arrays = arrays_of(face)
-        adapted.append(face.with_arrays(_with_transform(arrays, compose(arrays.transform, back))))
-    return cv2.resize(image, small, interpolation=cv2.INTER_AREA), adapted
-
-
-def _with_transform(arrays: FaceArrays, transform: Float[np.ndarray, "2 3"]) -> FaceArrays:
-    return FaceArrays(transform, arrays.target, arrays.rendering, arrays.region, arrays.mask, arrays.mesh)
+        adapted.append(face.with_arrays(replace(arrays, transform=compose(arrays.transform, back))))
+    return rows, columns, adapted
 
 
 def png(image: UInt8[np.ndarray, "H W *C"]) -> bytes:
-    """A picture or mask as the content of a PNG file."""
-    content = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    """A picture (RGB, or RGBA) or mask as the content of a PNG file, by OpenCV's fastest compression."""
+    channels = image.shape[2] if image.ndim == 3 else 1
+    content = cv2.cvtColor(image, _TO_OPENCV[channels]) if channels > 1 else image
     return cv2.imencode(".png", content)[1].tobytes()
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from focus_ray.serving import outputs
 from focus_ray.serving.body import Asked
@@ -13,6 +13,7 @@ from focus_ray.serving.schema import BatchAnswer, BatchItem, Output, ProblemAnsw
 _LINK = "/v1/results/"
 
 
+@runtime_checkable
 class Links(Protocol):
     """Where results wait for whoever follows their links."""
 
@@ -21,11 +22,15 @@ class Links(Protocol):
     async def get(self, name: str, owner: str | None) -> tuple[bytes, str] | None: ...
 
 
+@runtime_checkable
 class Scope(Protocol):
     """What the routes need of the replica they run in."""
 
-    desk: Desk
-    links: Links
+    @property
+    def desk(self) -> Desk: ...
+
+    @property
+    def links(self) -> Links: ...
 
     def metrics(self) -> Awaitable[str]: ...
 

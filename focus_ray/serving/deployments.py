@@ -6,18 +6,20 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from ray import serve
-from ray.serve import Application
+from ray.serve import Application, Deployment
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
 from focus_ray.serving.api import application
 from focus_ray.serving.desk import Desk
 from focus_ray.serving.door import Door
+from focus_ray.serving.exposition import exposition
 from focus_ray.serving.fitting import Card, Drawing, Fitter, Found, Sought, on_device
 from focus_ray.serving.links import Kept
+from focus_ray.serving.metrics import RayMeters
 from focus_ray.serving.model_source import ModelSource, PriorSource, reconstructor_of
 from focus_ray.serving.replicas import KeptResults, ModelReplicas
 from focus_ray.serving.settings import ScalingSettings, ServingSettings
@@ -30,9 +32,16 @@ _INGRESS_REQUESTS = 1024  # at once: the door counts them
 _NICE = 5  # the model computes; whoever answers comes first
 
 
-def faces_in(batch: list[Sought]) -> int:
+class Waiting(NamedTuple):
+    """A picture, and since when it waits."""
+
+    sought: Sought
+    since: float
+
+
+def faces_in(batch: list[Waiting]) -> int:
     """The size of a batch."""
-    return sum(len(one.located.faces) for one in batch)
+    return sum(len(one.sought.located.faces) for one in batch)
 
 
 class Model:
@@ -49,17 +58,29 @@ class Model:
         if chosen.models.gpus:
             reconstructor = on_device(reconstructor, "cuda")
         self._fitter = Fitter(reconstructor, chosen.batching, source.registered)
+        self._meters = RayMeters()
+        self._meters.set("focus_model_info", 1, version=self._fitter.card.version, registered=source.registered or "")
         self._thread = ThreadPoolExecutor(1, "model")
-        self._batched.set_max_batch_size(chosen.batching.batch)
-        self._batched.set_batch_wait_timeout_s(chosen.batching.batch_wait_seconds)
+        batched: Any = self._batched  # with the methods that serve.batch has given it
+        batched.set_max_batch_size(chosen.batching.batch)
+        batched.set_batch_wait_timeout_s(chosen.batching.batch_wait_seconds)
 
     async def fit(self, sought: Sought) -> Found:
         """The faces of one request, fitted together with those of others."""
-        return await self._batched(sought)
+        return await self._batched(Waiting(sought, time.monotonic()))
 
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.01, batch_size_fn=faces_in)
-    async def _batched(self, batch: list[Sought]) -> list[Found]:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._fitter.fit, batch)
+    async def _batched(self, batch: list[Waiting]) -> list[Found]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._fit, batch)
+
+    def _fit(self, batch: list[Waiting]) -> list[Found]:
+        begin = time.monotonic()
+        for one in batch:
+            self._meters.observe("focus_queue_seconds", begin - one.since)
+        self._meters.observe("focus_batch_faces", faces_in(batch))
+        found = self._fitter.fit([one.sought for one in batch])
+        self._meters.observe("focus_model_seconds", time.monotonic() - begin)
+        return found
 
     async def card(self) -> Card:
         """What answers here."""
@@ -99,13 +120,11 @@ class Ingress:
 
         cv2.setNumThreads(1)  # each of the desk's threads has a core at most
         self._settings = ServingSettings.model_validate(settings)
-        self.desk = Desk(ModelReplicas(models, self._settings), self._settings)
+        self.desk = Desk(ModelReplicas(models, self._settings), self._settings, RayMeters())
         self.links = KeptResults(results)
 
     async def metrics(self) -> str:
         """What GET /metrics says."""
-        from focus_ray.serving.metrics import exposition
-
         return await exposition()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -115,23 +134,27 @@ class Ingress:
 def endpoint(settings: ServingSettings, source: ModelSource, prior: PriorSource, cache: Path) -> Application:
     """The application that `serve run` and `focus-ray serve` deploy."""
     plain = settings.model_dump(mode="json")
-    results = serve.deployment(Results).options(
+    results = _deployment(Results).options(
         num_replicas=1, max_ongoing_requests=64, ray_actor_options={"num_cpus": 0}, **_health()
     )
-    model = serve.deployment(Model).options(
+    model = _deployment(Model).options(
         max_ongoing_requests=2 * settings.batching.batch,
         max_queued_requests=settings.batching.queue,
         autoscaling_config=_autoscaling(settings.models),
         ray_actor_options={"num_cpus": settings.models.cpus, "num_gpus": settings.models.gpus},
         **_health(),
     )
-    ingress = serve.deployment(Ingress).options(
+    ingress = _deployment(Ingress).options(
         max_ongoing_requests=_INGRESS_REQUESTS,
         autoscaling_config=_autoscaling(settings.ingress),
         ray_actor_options={"num_cpus": settings.ingress.cpus},
         **_health(),
     )
     return ingress.bind(plain, model.bind(plain, source, prior, str(cache)), results.bind(plain))
+
+
+def _deployment(kind: type) -> Deployment:
+    return cast(Deployment, serve.deployment(kind))
 
 
 def _autoscaling(scaling: ScalingSettings) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from focus_ray.focus.face_result import Face
 from focus_ray.reconstruction.located import Located, located
 from focus_ray.serving import outputs
 from focus_ray.serving.fitting import Card, Drawing, Found, Sought, parts_of
+from focus_ray.serving.metrics import Meters, NoMeters
 from focus_ray.serving.pictures import decode
 from focus_ray.serving.problems import Problem
 from focus_ray.serving.schema import Options, Reconstruction, Size
@@ -28,9 +29,15 @@ from focus_ray.serving.settings import ServingSettings
 T = TypeVar("T")
 
 _CANDIDATES = 8  # that the thorough search looks at twice: some textures offer dozens
+_FIGURES = {
+    "decode": "focus_decode_seconds",
+    "detect": "focus_detection_seconds",
+    "draw": "focus_drawing_seconds",
+}
 _POLITE = 10  # niceness of the threads that compute: the ones that answer come first
 
 
+@runtime_checkable
 class Models(Protocol):
     """The replicas of the model, wherever they are."""
 
@@ -56,8 +63,9 @@ class Times:
 class Desk:
     """Pictures in, answers out. Threads of its own do what computes; the event loop only waits."""
 
-    def __init__(self, models: Models, settings: ServingSettings) -> None:
+    def __init__(self, models: Models, settings: ServingSettings, meters: Meters | None = None) -> None:
         self._models = models
+        self._meters = meters or NoMeters()
         self._settings = settings
         threads = max(1, round(settings.ingress.cpus) or 1)
         self._threads = ThreadPoolExecutor(threads, "desk", initializer=_stand_back)
@@ -87,6 +95,7 @@ class Desk:
         answers = [outputs.answer(face, files, deliver) for face, files in zip(faces, made.faces, strict=True)]
         of_picture = outputs.delivered(made.picture, deliver)
         times.add("draw", since)
+        self._measure(times, len(faces))
         return Reconstruction(
             request_id=request_id,
             model_version=faces[0].model_version if faces else card.version,
@@ -95,6 +104,11 @@ class Desk:
             outputs=of_picture,
             milliseconds=times.milliseconds,
         )
+
+    def _measure(self, times: Times, faces: int) -> None:
+        for stage, name in _FIGURES.items():
+            self._meters.observe(name, times.milliseconds[stage] / 1e3)
+        self._meters.observe("focus_faces", faces)
 
     def close(self) -> None:
         """End the threads."""

@@ -65,7 +65,9 @@ class FaceAnswer(Face):
     """FACE, and the files that were asked for.
 
     mask: 8-bit PNG in the picture's size, 255 times the probability that a pixel shows the face; above 127 is the
-    mask. region: 255 where the face is rendered. rendering: the rendered face as RGBA. Meshes: posed, in mm (GLB: m).
+    mask. region: 255 where the face is rendered, in the picture's size. rendering: the rendered face as RGBA, over a
+    picture of the same shape with at most 1600 px on its longer side. Meshes: posed, in mm (GLB: m); where a misfit
+    prior was applied, the corrected ones.
     """
 
     outputs: dict[FaceOutput, Output] = Field(default={})
@@ -79,7 +81,10 @@ class Size(Record):
 
 
 class Reconstruction(Record):
-    """The answer to one picture. No face is an empty list."""
+    """The answer to one picture. No face is an empty list.
+
+    overlay: the faces laid over the picture where they are seen, with at most 1600 px on its longer side.
+    """
 
     request_id: str
     model_version: str

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel, Run
     from mlflow.models import Model
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 else:  # mlflow takes seconds to import: annotations must not need it
-    MlflowClient = LoggedModel = Run = Model = Any
+    MlflowClient = LoggedModel = Run = Model = ArtifactRepository = Any
 
 RUN_TAG = "focus.run_id"
 MODEL_NAME = "focus"  # in the registry
@@ -265,6 +266,36 @@ class Server:
         """Let an alias of the registered model name this version."""
         with self.asked() as client:
             client.set_registered_model_alias(MODEL_NAME, alias, number)
+
+    def aliased(self, name: str, alias: str) -> str:
+        """The number of the version that an alias of a registered model names now."""
+        with self.asked() as client:
+            return str(client.get_model_version_by_alias(name, alias).version)
+
+    def location(self, name: str, number: str) -> str:
+        """The address of the files of a registered version, for `folders` and `download`."""
+        with self.asked() as client:
+            version = client.get_model_version(name, number)
+            if version.status != "READY":
+                raise TrackingError(f"version {number} of {name!r} is not ready in MLflow; register the model again")
+            return str(client.get_model_version_download_uri(name, number))
+
+    def folders(self, location: str, key: str) -> list[str]:
+        """The keys of the folders directly below a key of such an address."""
+        with self.asked():
+            return [entry.path for entry in self._files(location).list_artifacts(key) if entry.is_dir]
+
+    def download(self, location: str, keys: Sequence[str], folder: Path) -> None:
+        """Copy files of such an address into a folder of this machine, by the last part of their keys."""
+        with self.asked(), tempfile.TemporaryDirectory(dir=folder) as scratch:
+            files = self._files(location)
+            for key in keys:
+                os.replace(files.download_artifacts(key, scratch), folder / key.rpartition("/")[2])
+
+    def _files(self, location: str) -> ArtifactRepository:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        return get_artifact_repository(location, tracking_uri=self._uri)
 
 
 def _make_tables(uri: str, artifacts: Path) -> None:

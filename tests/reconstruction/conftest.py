@@ -4,13 +4,9 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
-import torch
 
-from focus_ray import model as models
 from focus_ray.data.detect import Detection
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.refine import RefineSettings
-from focus_ray.model import EncoderSettings, Model, ModelSettings, PerceptualSettings, SegmenterSettings
+from focus_ray.model import Model
 from focus_ray.reconstruction import Reconstructor
 
 
@@ -22,19 +18,6 @@ class Finds:
 
     def detect(self, image: np.ndarray) -> list[Detection]:
         return list(self.faces)
-
-
-@pytest.fixture(scope="session")
-def untrained(toy_model) -> Model:
-    torch.manual_seed(0)
-    settings = ModelSettings(
-        camera=Camera(image_size=32),
-        encoder=EncoderSettings(kind="small", width=4),
-        segmenter=SegmenterSettings(width=4, levels=2, dropout=0.0, norm="group"),
-        perceptual=PerceptualSettings(kind="warmup_encoder"),
-    )
-    focus = models.build(settings, toy_model).eval().requires_grad_(False)
-    return Model(focus, settings, RefineSettings(steps=2), "test")
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Overlays and masks lie where the face is, in the picture's own size; the sheet shows every picture."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +9,17 @@ import pytest
 from focus_ray.focus.face_result import Face
 from focus_ray.model import Model
 from focus_ray.reconstruction import Reconstructor
-from focus_ray.reconstruction.pictures import ContactSheet, arrays_of, drawn, png, seen_in_picture, shrunk
+from focus_ray.reconstruction.pictures import (
+    ContactSheet,
+    arrays_of,
+    drawn,
+    laid_over,
+    layer,
+    png,
+    seen_in_picture,
+    shrunk,
+    window_of,
+)
 
 
 @pytest.fixture
@@ -16,8 +28,7 @@ def face(reconstructor: Reconstructor, portrait: np.ndarray) -> Face:
     arrays = arrays_of(face)
     upper = arrays.region.copy()
     upper[16:] = False  # the lower half of the crop is occluded
-    seen = type(arrays)(arrays.transform, arrays.target, arrays.rendering, arrays.region, upper, arrays.mesh)
-    return face.with_arrays(seen)
+    return face.with_arrays(replace(arrays, mask=upper))
 
 
 def decode(content: bytes) -> np.ndarray:
@@ -46,6 +57,42 @@ def test_the_overlay_changes_what_is_seen_and_nothing_else(face: Face, portrait:
     np.testing.assert_array_equal(nothing.overlay, portrait)
 
 
+def test_a_layer_is_the_face_alone_and_several_lie_one_over_the_other(
+    face: Face, portrait: np.ndarray, untrained: Model
+):
+    model, camera = untrained.focus.face_model, untrained.settings.camera
+    height, width = portrait.shape[:2]
+    one = layer(face, height, width, model, camera)
+    rows, columns = one.window
+    assert one.colours.shape[:2] == one.coverage.shape == (rows.stop - rows.start, columns.stop - columns.start)
+    whole = drawn(portrait, [face], model, camera)
+    np.testing.assert_array_equal(laid_over(portrait, [one]).overlay, whole.overlay)
+    np.testing.assert_array_equal(whole.region[one.window], one.coverage)
+    assert whole.region.sum() == pytest.approx(one.coverage.sum(), rel=1e-6)
+    opaque = one.seen == 1
+    assert opaque.any()
+    shown = one.colours[opaque].round().astype(np.uint8)
+    np.testing.assert_array_equal(laid_over(portrait, [one, one]).overlay[one.window][opaque], shown)
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (-160.0, 40.0), (5000.0, 0.0), (0.0, -5000.0)])
+def test_the_window_holds_all_of_a_face_wherever_it_lies(face: Face, untrained: Model, shift: tuple[float, float]):
+    """Also where the crop reaches over the edge of the picture, or lies beside it."""
+    arrays = arrays_of(face)
+    moved = arrays.transform.copy()
+    moved[:, 2] -= moved[:, :2] @ np.array(shift)
+    shifted = face.with_arrays(replace(arrays, transform=moved, mask=arrays.region))
+    rows, columns = window_of(shifted, 300, 350)
+    assert 0 <= rows.start < rows.stop <= 300
+    assert 0 <= columns.start < columns.stop <= 350
+    inverse = cv2.invertAffineTransform(moved)
+    everywhere = cv2.warpAffine(arrays.region.astype(np.float64), inverse, (350, 300)) >= 0.5
+    found = seen_in_picture(shifted, 300, 350)
+    assert (found != everywhere).mean() < 1e-3
+    assert found.any() == everywhere.any() == (max(map(abs, shift)) < 1000)
+    layer(shifted, 300, 350, untrained.focus.face_model, untrained.settings.camera)
+
+
 def test_a_shrunk_picture_shows_the_face_at_the_same_place(face: Face, portrait: np.ndarray, untrained: Model):
     model, camera = untrained.focus.face_model, untrained.settings.camera
     small, (adapted,) = shrunk(portrait, [face], 175)
@@ -62,6 +109,7 @@ def test_png_keeps_channels():
     red[..., 0] = 255
     assert decode(png(red))[0, 0].tolist() == [0, 0, 255]
     assert decode(png(np.full((4, 5), 7, np.uint8))).shape == (4, 5)
+    assert decode(png(np.dstack([red, red[..., 0] // 2])))[0, 0].tolist() == [0, 0, 255, 127]
 
 
 def test_the_sheet_has_a_tile_for_every_picture(face: Face, portrait: np.ndarray, untrained: Model):

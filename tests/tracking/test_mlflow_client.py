@@ -5,6 +5,7 @@ import warnings
 import pytest
 
 from focus_ray.errors import TrackingError
+from focus_ray.model import SHIPPED
 from focus_ray.tracking import mlflow_client
 from focus_ray.tracking.mlflow_client import Metric, Server
 
@@ -103,8 +104,6 @@ def test_reasons_in_plain_words(said, meant):
 
 def test_a_model_is_logged_without_a_warning_or_a_pickle(server, database, tmp_path, capfd):
     """Also where a first attempt was cut off: what it left is removed, and the version is one."""
-    from focus_ray.model import SHIPPED
-
     run = server.create_run("faces", FOCUS, "one", 1000)
     with server.asked() as client:
         client.create_logged_model(run.experiment, "focus", run.id, tags={"model_version": "v"})
@@ -130,6 +129,44 @@ def test_a_model_is_logged_without_a_warning_or_a_pickle(server, database, tmp_p
     assert all("+" not in line and "==" in line for line in requirements)
     status = database.rows("select status, lifecycle_stage from logged_models order by lifecycle_stage")
     assert [row[1] for row in status] == ["active", "deleted"]
+
+
+@pytest.fixture
+def registered(server, tmp_path):
+    """Two versions of a model that is one small file, the first in production."""
+    code = tmp_path / "mlflow_model.py"
+    code.write_bytes((SHIPPED.parent / "tracking" / "mlflow_model.py").read_bytes())
+    run = server.create_run("faces", FOCUS, "one", 1000)
+    for version in ("one", "two"):
+        (tmp_path / version / "model").mkdir(parents=True)
+        (tmp_path / version / "model" / "model.json").write_text(version)
+        server.register(run, tmp_path / version / "model", version, code, ["torch==2.13.0"])
+    server.promote("1", "production")
+    return server
+
+
+def test_an_alias_names_a_version_and_a_version_its_files(registered, tmp_path):
+    assert registered.aliased("focus", "production") == "1"
+    registered.promote("2", "production")
+    assert registered.aliased("focus", "production") == "2"
+    for number, version in (("1", "one"), ("2", "two")):
+        location = registered.location("focus", number)
+        assert registered.folders(location, "artifacts") == ["artifacts/model"]
+        assert registered.folders(location, "nothing") == []
+        into = tmp_path / f"into-{number}"
+        into.mkdir()
+        registered.download(location, ["artifacts/model/model.json", "MLmodel"], into)
+        assert (into / "model.json").read_text() == version
+        assert sorted(path.name for path in into.iterdir()) == ["MLmodel", "model.json"]
+
+
+def test_what_is_not_in_the_registry(registered, tmp_path):
+    with pytest.raises(TrackingError, match=r"alias staging not found"):
+        registered.aliased("focus", "staging")
+    with pytest.raises(TrackingError, match=r"Model Version \(name=focus, version=3\) not found"):
+        registered.location("focus", "3")
+    with pytest.raises(TrackingError, match="MLflow at sqlite:"):
+        registered.download(registered.location("focus", "1"), ["artifacts/model/nothing"], tmp_path)
 
 
 def is_pickle(content: bytes) -> bool:

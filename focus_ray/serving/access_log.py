@@ -1,0 +1,76 @@
+"""The access log: one line of JSON for each request. It tells no address, path, query, key, file name or picture."""
+
+import io
+import json
+import logging
+import re
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+LOGGER = "focus_ray.serving.access"
+ANONYMOUS = "anonymous"
+OTHER = "other"
+
+_METHODS = {"GET", "HEAD", "POST", "OPTIONS"}
+_ROUTES = {"/", "/healthz", "/readyz", "/metrics", "/openapi.json"} | {
+    f"/v1/{name}" for name in ("model", "reconstructions", "reconstructions:batch")
+}
+_TEMPLATES = ((re.compile(r"/v1/results/[^/]+"), "/v1/results/{name}"), (re.compile(r"/assets/.+"), "/assets/{file}"))
+
+
+@dataclass(frozen=True)
+class Access:
+    """A request that was answered."""
+
+    request_id: str
+    client: str | None  # the name of its key
+    method: str
+    path: str  # as it was asked for
+    status: int
+    reason: str | None  # why it was refused
+    bytes_in: int  # of its body
+    seconds: float
+    faces: int | None = None  # in the answer; None where it was about no picture
+
+
+def route_of(path: str) -> str:
+    """The route that a path belongs to, as the interface describes it; "other" for one that is none of them."""
+    if path in _ROUTES:
+        return path
+    return next((template for pattern, template in _TEMPLATES if pattern.fullmatch(path)), OTHER)
+
+
+def line(access: Access, now: datetime) -> str:
+    """What the log says of a request; nothing in it can be longer, or on another line, because a client wants it so."""
+    return json.dumps(
+        {
+            "time": now.astimezone(UTC).isoformat(timespec="milliseconds"),
+            "request_id": access.request_id,
+            "client": ANONYMOUS if access.client is None else access.client,
+            "method": access.method if access.method in _METHODS else OTHER,
+            "route": route_of(access.path),
+            "status": access.status,
+            "reason": access.reason,
+            "bytes_in": access.bytes_in,
+            "milliseconds": round(1000 * access.seconds, 1),
+            "faces": access.faces,
+        }
+    )
+
+
+def log(access: Access) -> None:
+    """Write the line of a request that has just been answered."""
+    logger = logging.getLogger(LOGGER)
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("%s", line(access, datetime.now(UTC)))
+
+
+def set_up(stream: io.TextIOBase | None = None) -> None:
+    """Let the log of this process go to a stream, stderr by default, and nowhere else."""
+    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger(LOGGER)
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

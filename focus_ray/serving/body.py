@@ -1,0 +1,124 @@
+"""What a request asks for: its pictures and options, from a form or from a body that is the picture itself.
+
+Everything stays in memory: what people send is never written to a disk.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from focus_ray.serving.problems import Problem
+from focus_ray.serving.schema import Options
+from focus_ray.serving.settings import AdmissionSettings
+
+_LISTS = {"outputs", "box", "landmarks"}
+_LONGEST_OPTION = 16_384  # characters: 136 numbers of any length
+_FIELDS = 64
+_NAME = 80  # characters of a file's name that are shown again
+_RAW = ("image/", "application/octet-stream")
+
+
+class NamedPicture(NamedTuple):
+    """The bytes of a picture, and what its file was called, to be shown again and for nothing else."""
+
+    name: str
+    content: bytes
+
+
+class Asked(NamedTuple):
+    """A request."""
+
+    pictures: list[NamedPicture]
+    options: Options
+
+
+class _InMemory(MultiPartParser):
+    """Starlette's parser without its temporary files: the door has bounded the body."""
+
+    spool_max_size = 1 << 40
+
+
+async def asked_of(request: Request, settings: AdmissionSettings) -> Asked:
+    """One picture, as field `image` or as the body, and options. Raises Problem."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind.startswith(_RAW):
+        content = await request.body()
+        return Asked([NamedPicture("body", content)], _options(request.query_params.multi_items()))
+    asked = await _form(request, kind, ("image",), 1)
+    if len(asked.pictures) != 1:
+        raise Problem("unprocessable", f"{len(asked.pictures)} pictures in the form; send one, as field `image`")
+    return asked
+
+
+async def batch_asked_of(request: Request, settings: AdmissionSettings) -> Asked:
+    """Pictures, as fields `images`, and options. Raises Problem."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    asked = await _form(request, kind, ("images", "image"), settings.pictures)
+    if not asked.pictures:
+        raise Problem("unprocessable", "no picture in the form; send some, each as a field `images`")
+    return asked
+
+
+async def _form(request: Request, kind: str, names: Sequence[str], most: int) -> Asked:
+    if kind != "multipart/form-data":
+        raise Problem(
+            "unsupported_media", f"send multipart/form-data with the field `{names[0]}`, or a picture as image/jpeg"
+        )
+    parser = _InMemory(
+        request.headers, request.stream(), max_files=most, max_fields=_FIELDS, max_part_size=_LONGEST_OPTION
+    )
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        code = "unprocessable" if error.message.startswith(("Too many", "Part exceeded")) else "bad_request"
+        raise Problem(code, f"the form cannot be read: {_printable(error.message, 200)}") from None
+    except (ValueError, LookupError, KeyError, UnicodeError):
+        raise Problem("bad_request", "the form cannot be read; send multipart/form-data as browsers do") from None
+    pictures, options = [], list(request.query_params.multi_items())
+    for name, value in form.multi_items():
+        if isinstance(value, str):
+            options.append((name, value))
+        elif name in names:
+            pictures.append(await _picture(value))
+        else:
+            raise Problem("unprocessable", f"there is no file field {_printable(name, 40)!r}; it is `{names[0]}`")
+    return Asked(pictures, _options(options))
+
+
+async def _picture(upload: UploadFile) -> NamedPicture:
+    return NamedPicture(_printable(upload.filename or "", _NAME), await upload.read())
+
+
+def _options(given: Iterable[tuple[str, str]]) -> Options:
+    """Options as text. Raises Problem for one that is unknown, said twice in two ways, or has no such value."""
+    said: dict[str, str] = {}
+    for name, text in given:
+        if name not in Options.model_fields:
+            known = ", ".join(Options.model_fields)
+            raise Problem("unprocessable", f"there is no option {_printable(name, 40)!r}; there are {known}")
+        if said.setdefault(name, text) != text:
+            raise Problem("unprocessable", f"the option {name} is said twice in two ways; say it once")
+    try:
+        return Options.model_validate({name: _value(name, text) for name, text in said.items()})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = first["loc"][0] if first["loc"] else "options"
+        raise Problem("unprocessable", f"the option {where}: {first['msg']}") from None
+
+
+def _value(name: str, text: str) -> Any:
+    """What an option's text stands for, as its type takes it."""
+    if name not in _LISTS:
+        return text
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if name != "landmarks":
+        return parts
+    return list(zip(parts[::2], parts[1::2], strict=False)) if len(parts) % 2 == 0 else parts
+
+
+def _printable(text: str, most: int) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:most])

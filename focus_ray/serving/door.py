@@ -1,0 +1,278 @@
+"""The door: what every request passes before anything is decoded, as a plain ASGI middleware.
+
+It stands in the proxies of the cluster, where a slow or greedy client costs no replica anything, and once more around
+each ingress, for clusters whose proxies others have started. It reads the whole body, counted and timed, and hands it
+on as one piece. What Ray Serve itself answers where a replica is gone or busy becomes a problem that says: come again.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+import re
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from focus_ray.serving.keys import Keys
+from focus_ray.serving.problems import MEDIA_TYPE, Problem
+from focus_ray.serving.settings import ServingSettings
+
+PROXY_CALLBACK = "focus_ray.serving.door:proxy_middlewares"
+SETTINGS_VARIABLE = "FOCUS_RAY_SERVING"
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_LONGEST_QUERY = 16_384  # bytes: 136 numbers fit
+_OPEN = {"/", "/healthz", "/readyz", "/openapi.json", "/-/healthz", "/-/routes"}
+_OPEN_FOLDER = "/assets/"
+_SECURE = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"cache-control": b"no-store",
+}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Passage:
+    """One request on its way through the door, for whoever counts and logs."""
+
+    request_id: str
+    method: str
+    path: str
+    client: str | None  # the name of its key
+    began: float
+    status: int = 0
+    reason: str | None = None  # why it was refused
+    bytes_in: int = 0
+
+
+@runtime_checkable
+class Witness(Protocol):
+    """Who is told of requests."""
+
+    def came(self, passage: Passage) -> None: ...
+
+    def left(self, passage: Passage) -> None: ...
+
+
+def proxy_middlewares() -> list[Middleware]:
+    """What Ray Serve's proxies put around themselves, where their environment has the settings."""
+    text = os.environ.get(SETTINGS_VARIABLE)
+    return [Middleware(Door, settings=ServingSettings.model_validate_json(text), outer=True)] if text else []
+
+
+class Door:
+    """The middleware. `outer` is the one in a proxy; the inner one counts requests only where there is no outer one."""
+
+    def __init__(
+        self, app: ASGIApp, settings: ServingSettings, outer: bool = False, witness: Witness | None = None
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._keys = Keys(settings.http.keys)
+        self._outer = outer
+        self._counts = outer or SETTINGS_VARIABLE not in os.environ
+        self._witness = witness
+        self._under_way = 0
+        self._of_client: Counter[bytes] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, from its header to the last byte of its answer."""
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+                return
+            await self._app(scope, receive, send)
+            return
+        headers = dict(reversed(scope["headers"]))
+        request_id = _request_id(headers)
+        passage = Passage(request_id, scope["method"], scope["path"], None, time.monotonic())
+        answer = _Answer(send, passage, self._settings.http.retry_seconds, tidy=self._outer)
+        if self._witness:
+            self._witness.came(passage)
+        try:
+            with self._admitted(scope, headers, passage):
+                body = await self._body(headers, receive)
+                passage.bytes_in = len(body)
+                await self._app(_named(scope, passage), _replayed(body, receive), answer)
+            await answer.finish()
+        except Problem as problem:
+            await answer.refuse(problem)
+        except Exception:
+            logger.exception("request %s failed", request_id)
+            await answer.refuse(Problem("internal", "this is a bug; it has been logged under this request's id"))
+        finally:
+            if self._witness:
+                self._witness.left(passage)
+
+    @contextmanager
+    def _admitted(self, scope: Scope, headers: dict[bytes, bytes], passage: Passage) -> Iterator[None]:
+        """Raises Problem for who may not come in, or not now."""
+        self._check(scope, headers, passage)
+        if scope["method"] != "POST" or not self._counts:
+            yield
+            return
+        client = _client(scope, headers)
+        limits, wait = self._settings.admission, self._settings.http.retry_seconds
+        if self._of_client[client] >= limits.requests_of_a_client:
+            raise Problem("too_many_requests", "wait for the answers to your other requests", retry_after=wait)
+        if self._under_way >= limits.requests_at_once:
+            raise Problem("overloaded", "the service is busy; try again in a moment", retry_after=wait)
+        self._under_way += 1
+        self._of_client[client] += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            self._of_client[client] -= 1
+            if not self._of_client[client]:
+                del self._of_client[client]
+
+    def _check(self, scope: Scope, headers: dict[bytes, bytes], passage: Passage) -> None:
+        path = scope["path"]
+        if len(scope.get("query_string", b"")) > _LONGEST_QUERY:
+            raise Problem("too_large", f"the query is longer than {_LONGEST_QUERY} bytes; send a form")
+        http = self._settings.http
+        if http.keys or http.keys_required:
+            passage.client = self._keys.owner(headers.get(b"authorization"))
+            free = scope["method"] in ("GET", "HEAD") and (path in _OPEN or path.startswith(_OPEN_FOLDER))
+            if passage.client is None and not free:
+                raise Problem("unauthorized", "send a valid key as `Authorization: Bearer KEY`")
+        if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+            raise Problem("unsupported_media", "compressed bodies are not accepted; send the picture as it is")
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit():
+            raise Problem("bad_request", "Content-Length is no number")
+        self._check_size(int(length))
+
+    def _check_size(self, size: int) -> None:
+        most = self._settings.admission.body_megabytes
+        if size > most * 1e6:
+            raise Problem("too_large", f"the body is larger than {most:g} MB; send smaller pictures")
+
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        """The whole body. Raises Problem for one that is too long or too slow, or that was broken off."""
+        limits = self._settings.admission
+        deadline = time.monotonic() + limits.body_seconds
+        pieces, size, more = [], 0, True
+        while more:
+            left = min(limits.silent_seconds, deadline - time.monotonic())
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, left))
+            except TimeoutError:
+                raise Problem("timeout", "the body came too slowly; send it again") from None
+            if message["type"] == "http.disconnect":
+                raise Problem("bad_request", "the client went away")
+            piece = message.get("body", b"")
+            more = message.get("more_body", False)
+            size += len(piece)
+            self._check_size(size)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+
+class _Answer:
+    """The answer on its way out: with the request's id and safe headers; Serve's own refusals in our words."""
+
+    def __init__(self, send: Send, passage: Passage, retry_seconds: int, tidy: bool) -> None:
+        self._send = send
+        self._passage = passage
+        self._retry_seconds = retry_seconds
+        self._tidy = tidy
+        self._begun = False
+        self._swallowed: Problem | None = None
+
+    async def __call__(self, message: Message) -> None:
+        """One ASGI message of the application."""
+        if message["type"] == "http.response.start":
+            self._swallowed = self._in_our_words(message) if self._tidy else None
+            if self._swallowed is None:
+                self._begun = True
+                self._passage.status = message["status"]
+                message = {**message, "headers": self._headers(message.get("headers", []))}
+        if self._swallowed is None:
+            await self._send(message)
+
+    async def finish(self) -> None:
+        """What there is to say after the application has ended."""
+        if self._swallowed is not None:
+            await self.refuse(self._swallowed)
+        elif not self._begun:
+            await self.refuse(self._busy())
+
+    async def refuse(self, problem: Problem) -> None:
+        """Answer with a problem, if nothing has been said yet."""
+        if self._begun:
+            return
+        self._begun = True
+        self._passage.status, self._passage.reason = problem.status, problem.reason
+        body = problem.body(self._passage.request_id)
+        headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers()}
+        if problem.code in ("timeout", "too_large"):
+            headers["connection"] = "close"
+        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+        start = {"type": "http.response.start", "status": problem.status, "headers": self._headers(pairs)}
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": body})
+
+    def _headers(self, pairs: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        kept = [(name, value) for name, value in pairs if name.lower() != b"x-request-id"]
+        given = {name.lower() for name, _ in kept}
+        added = {b"x-request-id": self._passage.request_id.encode(), **_SECURE}
+        return [*kept, *((name, value) for name, value in added.items() if name not in given)]
+
+    def _in_our_words(self, message: Message) -> Problem | None:
+        """What Ray Serve says as plain text: no route yet, no replica, one that died, no time."""
+        headers = {name.lower(): value for name, value in message.get("headers", [])}
+        kind = headers.get(b"content-type", b"")
+        status = message["status"]
+        if status < 400 or kind.startswith((MEDIA_TYPE.encode(), b"application/json")):
+            return None
+        return self._busy() if status in (404, 408, 500, 502, 503, 504) else None
+
+    def _busy(self) -> Problem:
+        return Problem(
+            "overloaded", "the service is starting or lost a part; try again", retry_after=self._retry_seconds
+        )
+
+
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    given = headers.get(b"x-request-id", b"")
+    return given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _client(scope: Scope, headers: dict[bytes, bytes]) -> bytes:
+    """Who asks: by key, else by address."""
+    key = headers.get(b"authorization")
+    return hashlib.sha256(key).digest() if key else str((scope.get("client") or ("",))[0]).encode()
+
+
+def _named(scope: Scope, passage: Passage) -> Scope:
+    """The scope with the request's id in its headers, and whose key it came with."""
+    headers = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
+    state: dict[str, Any] = {**scope.get("state", {}), "client": passage.client}
+    return {**scope, "headers": [*headers, (b"x-request-id", passage.request_id.encode())], "state": state}
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """The body as one message, then whatever the client does."""
+    told = False
+
+    async def replay() -> Message:
+        nonlocal told
+        if told:
+            return await receive()
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

@@ -1,0 +1,125 @@
+"""What GET /metrics says: the figures of all processes of the endpoint, gathered from the agents of Ray's nodes.
+
+Ray labels a figure with addresses, sessions and processes. Those are left out, and what only they told apart is added
+up; `node`, the beginning of a node's random id, stays, so that an agent that does not answer once is missed, and what
+the others counted is not taken for a new beginning.
+"""
+
+import asyncio
+import logging
+import re
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from prometheus_client import generate_latest
+from prometheus_client.core import Metric as Family
+from prometheus_client.parser import text_string_to_metric_families
+
+from focus_ray.serving.metrics import METRICS
+
+logger = logging.getLogger(__name__)
+
+SECONDS = 2.0  # that an agent may take
+_MOST_BYTES = 32 << 20  # of an agent's answer
+_NODE_CHARACTERS = 8
+
+_OURS = "ray_"
+_SERVE = "ray_serve_"
+_WANTED = re.compile(r"(?:# (?:HELP|TYPE) )?ray_(?:focus|serve)_")
+# The labels of Ray Serve's figures that say what they are about.
+_SERVE_LABELS = {
+    *("application", "deployment", "replica", "replica_id", "handle", "handle_source", "actor_id", "node_id"),
+    *("route", "method", "status_code", "error_code", "error_type", "exception_name", "exception_type"),
+    *("function_name", "model_id", "namespace", "namespace_or_state", "outcome", "policy_scope", "reason"),
+}
+_BUCKET = "le"
+
+
+class Agent(NamedTuple):
+    """Where the figures of a node are."""
+
+    node: str
+    url: str
+
+
+def agents() -> list[Agent]:
+    """The agents of the nodes that are alive, by what this process's cluster says of them."""
+    import ray
+
+    found = []
+    for node in ray.nodes():
+        address, port = node["NodeManagerAddress"], node.get("MetricsExportPort", 0)
+        if node["Alive"] and port > 0:
+            host = f"[{address}]" if ":" in address else address
+            found.append(Agent(node["NodeID"][:_NODE_CHARACTERS], f"http://{host}:{port}/metrics"))
+    return found
+
+
+async def exposition(where: Callable[[], Sequence[Agent]] = agents, seconds: float = SECONDS) -> str:
+    """The figures in Prometheus's text format. Agents that do not answer in time are left out."""
+    asked = await asyncio.to_thread(where)
+    texts = await asyncio.gather(*(_text(agent, seconds) for agent in asked))
+    answered = [(agent.node, text) for agent, text in zip(asked, texts, strict=True) if text is not None]
+    return await asyncio.to_thread(merged, answered)
+
+
+async def _text(agent: Agent, seconds: float) -> str | None:
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(_read, agent.url, seconds), 2 * seconds)
+    except (OSError, ValueError, TimeoutError) as error:
+        logger.warning("the metrics of node %s are left out (%s)", agent.node, type(error).__name__)
+        return None
+
+
+def _read(url: str, seconds: float) -> str:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows no nodes
+    with direct.open(url, timeout=seconds) as answer:
+        return answer.read(_MOST_BYTES).decode()
+
+
+def merged(texts: Sequence[tuple[str, str]]) -> str:
+    """What the agents of nodes said, as one text: our figures and Ray Serve's, without what only Ray needs to know."""
+    families: dict[str, Family] = {}
+    values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
+    for node, text in texts:
+        for family in _families(node, text):
+            families.setdefault(family.name, Family(family.name, family.documentation, family.type))
+            sums = values.setdefault(family.name, {})
+            kept = _labels(family.name)
+            for sample in family.samples:
+                labels = {key: value for key, value in sample.labels.items() if key in kept} | {"node": node}
+                key = (sample.name, tuple(sorted(labels.items())))
+                sums[key] = sums.get(key, 0.0) + sample.value
+    for name, sums in values.items():
+        for (sample, labels), value in sums.items():
+            families[name].add_sample(sample, dict(labels), value)
+    return generate_latest(_Collected(families)).decode()
+
+
+def _families(node: str, text: str) -> list[Family]:
+    """The figures that are wanted, of one agent; none where it talks nonsense."""
+    lines = "\n".join(line for line in text.split("\n") if _WANTED.match(line))
+    try:
+        families = list(text_string_to_metric_families(lines + "\n"))
+    except (ValueError, KeyError, IndexError):
+        logger.warning("the metrics of node %s cannot be read; they are left out", node)
+        return []
+    return [one for one in families if one.name.startswith(_SERVE) or one.name.removeprefix(_OURS) in METRICS]
+
+
+def _labels(family: str) -> set[str]:
+    """The labels of a figure that are told."""
+    ours = METRICS.get(family.removeprefix(_OURS))
+    return {*(_SERVE_LABELS if ours is None else ours.labels), _BUCKET}
+
+
+class _Collected:
+    """Families as `generate_latest` takes them."""
+
+    def __init__(self, families: Mapping[str, Family]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Family]:
+        """In the order of their names."""
+        return (self._families[name] for name in sorted(self._families))

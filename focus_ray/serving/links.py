@@ -1,0 +1,66 @@
+"""Results that are kept for a while for their links: in memory, bounded, and for the client who asked for them."""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from focus_ray.serving.problems import Problem
+
+_NAME_BYTES = 24  # of chance: nobody guesses a name
+
+
+class _Result(NamedTuple):
+    content: bytes
+    media_type: str
+    owner: str | None
+    until: float
+
+
+class Kept:
+    """Results by name. The oldest give way to new ones; nothing is written to a disk. Thread-safe."""
+
+    def __init__(self, max_bytes: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Keep each result so many seconds of the clock, and no more bytes of content than that in all."""
+        self.max_bytes = max_bytes
+        self.seconds = seconds
+        self._clock = clock
+        self._results: dict[str, _Result] = {}  # oldest first
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def put(self, content: bytes, media_type: str, owner: str | None) -> str:
+        """Keep a result for a client (the name of its key; None: anybody without one) and return what it is called.
+
+        Raises Problem where it is larger than all that may be kept.
+        """
+        if len(content) > self.max_bytes:
+            raise Problem(
+                "unprocessable", "an output is larger than what is kept for links; ask for it with delivery=inline"
+            )
+        name = secrets.token_urlsafe(_NAME_BYTES)
+        with self._lock:
+            now = self._clock()
+            self._bytes += len(content)
+            self._results[name] = _Result(content, media_type, owner, now + self.seconds)
+            self._make_room(now)
+        return name
+
+    def get(self, name: str, owner: str | None) -> tuple[bytes, str] | None:
+        """Content and media type, for the client whose result it is; None for others, and after its time."""
+        with self._lock:
+            self._make_room(self._clock())
+            result = self._results.get(name)
+        return None if result is None or result.owner != owner else (result.content, result.media_type)
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def _make_room(self, now: float) -> None:
+        """All live equally long: what is to go stands first."""
+        while self._results:
+            oldest = next(iter(self._results))
+            if self._bytes <= self.max_bytes and self._results[oldest].until > now:
+                return
+            self._bytes -= len(self._results.pop(oldest).content)

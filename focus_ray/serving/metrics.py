@@ -1,0 +1,128 @@
+"""What an endpoint counts and measures, by Ray's own metrics: serving.exposition gathers them from all processes.
+
+A figure is seen when its process has told the agent of its node: Ray does that every 10 s, by default
+(RAY_metrics_report_interval_ms). The sums of histograms are approximate: Ray keeps how many fell between two bounds.
+"""
+
+import functools
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_REPEAT = 1.0  # s: Ray reports no more often
+COUNTS = (0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 8.5, 12.5, 16.5, 32.5)  # between whole numbers
+
+
+class Metric(NamedTuple):
+    """One figure: what kind it is, what it says, by which labels, and the bounds of a histogram's buckets."""
+
+    kind: Literal["counter", "gauge", "histogram"]
+    says: str
+    labels: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
+
+
+METRICS: Mapping[str, Metric] = {
+    "focus_requests": Metric("counter", "Requests that were answered", ("route", "status")),
+    "focus_request_seconds": Metric(
+        "histogram", "From a request's first byte to its answer's last", ("route",), SECONDS
+    ),
+    "focus_rejections": Metric("counter", "Requests that were refused", ("reason",)),
+    "focus_in_flight": Metric("gauge", "Requests that are being answered now"),
+    "focus_waiting": Metric("gauge", "Pictures that wait for a batch now"),
+    "focus_queue_seconds": Metric("histogram", "That a picture waits for its batch to begin", (), SECONDS),
+    "focus_batch_faces": Metric("histogram", "Faces that are fitted together", (), COUNTS),
+    "focus_model_seconds": Metric("histogram", "That the model takes for a batch", (), SECONDS),
+    "focus_decode_seconds": Metric("histogram", "That decoding takes for a picture", (), SECONDS),
+    "focus_detection_seconds": Metric("histogram", "That finding faces takes for a picture", (), SECONDS),
+    "focus_drawing_seconds": Metric("histogram", "That drawing and encoding take for a picture", (), SECONDS),
+    "focus_faces": Metric("histogram", "Faces in a picture", (), COUNTS),
+    "focus_model_info": Metric("gauge", "Replicas by the model that they serve", ("version", "registered")),
+    "focus_reload_failures": Metric("counter", "Models that could not be put in place of the one that answers"),
+}
+
+
+@runtime_checkable
+class Meters(Protocol):
+    """Where figures go. Raises KeyError for a name or labels that METRICS does not list: a misspelling."""
+
+    def count(self, name: str, **labels: str) -> None:
+        """One more."""
+        ...
+
+    def observe(self, name: str, value: int | float, **labels: str) -> None:
+        """One value of many."""
+        ...
+
+    def set(self, name: str, value: int | float, **labels: str) -> None:
+        """The value from now on, in this process."""
+        ...
+
+
+class NoMeters:
+    """Nobody looks at the figures."""
+
+    def count(self, name: str, **labels: str) -> None:
+        checked(name, "counter", labels)
+
+    def observe(self, name: str, value: int | float, **labels: str) -> None:
+        checked(name, "histogram", labels)
+
+    def set(self, name: str, value: int | float, **labels: str) -> None:
+        checked(name, "gauge", labels)
+
+
+class RayMeters:
+    """Figures of this process, in a Ray cluster, which keeps what was counted when the process has gone.
+
+    Ray forgets a gauge that is not set again within two reports; a thread sets them again while the process lives.
+    """
+
+    def __init__(self) -> None:
+        self._gauges: dict[tuple[str, tuple[tuple[str, str], ...]], int | float] = {}
+        self._lock = threading.Lock()
+        self._repeating: threading.Thread | None = None
+
+    def count(self, name: str, **labels: str) -> None:
+        checked(name, "counter", labels)
+        _instrument(name).inc(1, labels)
+
+    def observe(self, name: str, value: int | float, **labels: str) -> None:
+        checked(name, "histogram", labels)
+        _instrument(name).observe(value, labels)
+
+    def set(self, name: str, value: int | float, **labels: str) -> None:
+        checked(name, "gauge", labels)
+        with self._lock:
+            self._gauges[name, tuple(labels.items())] = value
+            if self._repeating is None:
+                self._repeating = threading.Thread(target=self._repeat, name="gauges", daemon=True)
+                self._repeating.start()
+            _instrument(name).set(value, labels)
+
+    def _repeat(self) -> None:
+        while True:
+            time.sleep(_REPEAT)
+            with self._lock:
+                for (name, labels), value in self._gauges.items():
+                    _instrument(name).set(value, dict(labels))
+
+
+def checked(name: str, kind: str, labels: Mapping[str, str]) -> None:
+    """Raises KeyError for what is not in METRICS."""
+    metric = METRICS[name]
+    if metric.kind != kind or labels.keys() != {*metric.labels}:
+        raise KeyError(f"{name} is a {metric.kind} by {', '.join(metric.labels) or 'nothing'}")
+
+
+@functools.cache  # Ray's metrics are those of a process
+def _instrument(name: str) -> Any:
+    from ray.util import metrics
+
+    metric = METRICS[name]
+    if metric.kind == "histogram":
+        return metrics.Histogram(name, metric.says, boundaries=list(metric.bounds), tag_keys=metric.labels)
+    kind = metrics.Counter if metric.kind == "counter" else metrics.Gauge
+    return kind(name, metric.says, tag_keys=metric.labels)

@@ -1,0 +1,132 @@
+"""The files of an answer: masks, renderings, meshes and the overlay of a picture's faces, as bytes."""
+
+import base64
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from focus_ray.focus.face import mesh_file
+from focus_ray.focus.face.camera import Camera
+from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.focus.face_result import Face
+from focus_ray.reconstruction.pictures import (
+    LARGEST_OVERLAY,
+    Layer,
+    arrays_of,
+    fitted,
+    in_window,
+    laid_over,
+    layer,
+    png,
+    window_of,
+)
+from focus_ray.serving.schema import MEDIA_TYPES, FaceAnswer, FaceOutput, Output, PictureOutput
+
+Deliver = Callable[[bytes, str], Output]
+"""A file's content and media type to what the answer says of it."""
+
+Kind = TypeVar("Kind", bound=str)
+
+
+@dataclass(frozen=True)
+class Files:
+    """The contents of the files that were asked for, of each face and of the picture."""
+
+    faces: list[dict[FaceOutput, bytes]]
+    picture: dict[PictureOutput, bytes]
+
+
+def files(
+    image: UInt8[np.ndarray, "H W 3"],
+    faces: Sequence[Face],
+    outputs: Collection[FaceOutput | PictureOutput],
+    model: MorphableModel,
+    camera: Camera,
+) -> Files:
+    """The `outputs` of faces that were just reconstructed from a picture.
+
+    Masks and regions are as large as the picture, renderings and the overlay have at most 1600 px on the longer side.
+    Of a face with a misfit prior the corrected mesh counts.
+    """
+    height, width, adapted = fitted(faces, image.shape[0], image.shape[1], LARGEST_OVERLAY)
+    drawing = "rendering" in outputs or "overlay" in outputs
+    layers = [layer(face, height, width, model, camera) for face in adapted] if drawing else []
+    made = Files([{} for _ in faces], {})
+    for output in outputs:
+        if output == "overlay":
+            made.picture[output] = _overlay(image, layers, height, width)
+        elif output == "rendering":
+            for contents, one in zip(made.faces, layers, strict=True):
+                contents[output] = _rendering(one, height, width)
+        else:
+            for contents, face in zip(made.faces, faces, strict=True):
+                contents[output] = _of_face(face, output, image.shape[0], image.shape[1])
+    return made
+
+
+def answer(face: Face, contents: Mapping[FaceOutput, bytes], deliver: Deliver) -> FaceAnswer:
+    """A face and its files, each delivered inline or by a link."""
+    return FaceAnswer.model_construct(**dict(face), outputs=delivered(contents, deliver))
+
+
+def delivered(contents: Mapping[Kind, bytes], deliver: Deliver) -> dict[Kind, Output]:
+    """What the answer says of files."""
+    return {output: deliver(content, MEDIA_TYPES[output]) for output, content in contents.items()}
+
+
+def inline(content: bytes, media_type: str) -> Output:
+    """The file in the answer itself."""
+    return Output(media_type=media_type, base64=base64.b64encode(content).decode("ascii"))
+
+
+def _of_face(face: Face, output: str, height: int, width: int) -> bytes:
+    arrays = arrays_of(face)
+    if output in mesh_file.ENCODERS:
+        return mesh_file.encode(arrays.mesh if arrays.corrected is None else arrays.corrected, output)
+    return png(_mask(face, height, width) if output == "mask" else _region(face, height, width))
+
+
+def _region(face: Face, height: int, width: int) -> UInt8[np.ndarray, "height width"]:
+    """255 where the face is rendered."""
+    arrays = arrays_of(face)
+    window = window_of(face, height, width)
+    picture = np.zeros((height, width), np.uint8)
+    picture[window][in_window(arrays.region.astype(np.float32), arrays.transform, window) >= 0.5] = 255
+    return picture
+
+
+def _mask(face: Face, height: int, width: int) -> UInt8[np.ndarray, "height width"]:
+    """255 M where the face is rendered, 0 elsewhere.
+
+    M is interpolated over the rendered pixels alone: the zeros beside them would dim it along the silhouette.
+    """
+    arrays = arrays_of(face)
+    window = window_of(face, height, width)
+    covered = in_window(arrays.region.astype(np.float32), arrays.transform, window)
+    soft = in_window(255 * arrays.soft.astype(np.float32) * arrays.region, arrays.transform, window)
+    inside = covered >= 0.5
+    edge = inside & (covered < 1)
+    soft[edge] /= covered[edge]
+    soft *= inside
+    soft -= 0.5  # halves go down: the mask is where M is more than a half, and that is above 127
+    picture = np.zeros((height, width), np.uint8)
+    picture[window] = np.ceil(soft, out=soft)
+    return picture
+
+
+def _rendering(one: Layer, height: int, width: int) -> bytes:
+    """The face alone, RGBA: its coverage is the opacity."""
+    picture = np.zeros((height, width, 4), np.uint8)
+    opacity = (255 * one.coverage).round().clip(0, 255)[..., None]
+    picture[one.window] = np.dstack([np.where(opacity > 0, one.colours.round().clip(0, 255), 0), opacity])
+    return png(picture)
+
+
+def _overlay(image: UInt8[np.ndarray, "H W 3"], layers: Sequence[Layer], height: int, width: int) -> bytes:
+    if (height, width) != image.shape[:2]:
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return png(laid_over(image, layers).overlay)

@@ -1,0 +1,8 @@
+"""The page."""
+
+from fastapi import APIRouter
+
+
+def router() -> APIRouter:
+    """Nothing yet."""
+    return APIRouter()

@@ -1,0 +1,148 @@
+"""The desk: from bytes to an answer, with a model that is asked over there."""
+
+import asyncio
+import io
+import threading
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from focus_ray.reconstruction import Reconstructor
+from focus_ray.serving import outputs
+from focus_ray.serving.desk import Desk
+from focus_ray.serving.fitting import Card, Drawing, Fitter, Found, Sought
+from focus_ray.serving.problems import Problem
+from focus_ray.serving.schema import Options, Reconstruction
+from focus_ray.serving.settings import ModelSettings, ServingSettings
+
+BOX = (60.0, 120.0, 80.0, 80.0)
+
+
+class Here:
+    """The model in this process; remembers what it was asked, and answers what it is told to."""
+
+    def __init__(self, fitter: Fitter) -> None:
+        self.fitter = fitter
+        self.asked: list[Sought] = []
+        self.told: Found | None = None
+
+    async def fit(self, sought: Sought) -> Found:
+        self.asked.append(sought)
+        return self.told or self.fitter.fit([sought])[0]
+
+    async def card(self) -> Card:
+        return self.fitter.card
+
+    async def drawing(self, version: str) -> Drawing:
+        assert version == self.fitter.card.version
+        return self.fitter.drawing
+
+
+@pytest.fixture(scope="module")
+def fitter(untrained) -> Fitter:
+    return Fitter(Reconstructor(untrained), ModelSettings(batch=2))
+
+
+@pytest.fixture
+def models(fitter: Fitter) -> Here:
+    return Here(fitter)
+
+
+@pytest.fixture
+def desk(models: Here):
+    desk = Desk(models, ServingSettings(batching=ModelSettings(batch=2)))
+    yield desk
+    desk.close()
+
+
+@pytest.fixture(scope="module")
+def portrait() -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(skimage.data.astronaut()[:300, 50:400]).save(content, "PNG")
+    return content.getvalue()
+
+
+def ask(desk: Desk, content: bytes, **options) -> Reconstruction:
+    return asyncio.run(desk.reconstruct(content, Options(**options), "r-1", outputs.inline))
+
+
+def test_a_face_where_the_request_says(desk: Desk, models: Here, portrait: bytes):
+    answer = ask(desk, portrait, box=BOX)
+    assert (answer.request_id, answer.image.width, answer.image.height) == ("r-1", 350, 300)
+    (face,) = answer.faces
+    assert face.box == BOX
+    assert answer.model_version == face.model_version == "test"
+    assert face.outputs == {}
+    assert set(answer.milliseconds) == {"decode", "detect", "model", "draw"}
+    assert models.asked[0].refine  # the endpoint's default
+
+
+def test_a_face_that_is_found(desk: Desk, portrait: bytes):
+    (face,) = ask(desk, portrait, refine=False).faces
+    x, y, width, height = face.box
+    assert np.hypot(x + width / 2 - 173, y + height / 2 - 115) < 20
+
+
+def test_no_face_is_an_empty_list_and_costs_the_model_nothing(desk: Desk, models: Here):
+    content = io.BytesIO()
+    Image.new("RGB", (64, 48), "grey").save(content, "PNG")
+    answer = ask(desk, content.getvalue(), outputs=("mask", "overlay"))
+    assert (answer.faces, answer.model_version) == ([], "test")
+    assert models.asked == []
+
+
+def test_files_that_are_asked_for(desk: Desk, portrait: bytes):
+    answer = ask(desk, portrait, box=BOX, refine=False, outputs=("mask", "glb", "overlay"))
+    assert set(answer.faces[0].outputs) == {"mask", "glb"}
+    assert set(answer.outputs) == {"overlay"}
+    assert answer.faces[0].outputs["mask"].media_type == "image/png"
+    assert answer.faces[0].outputs["glb"].base64
+
+
+def test_many_faces_are_asked_for_in_parts(desk: Desk, models: Here, portrait: bytes, monkeypatch: pytest.MonkeyPatch):
+    from focus_ray.data.detect import Detection
+    from tests.reconstruction.conftest import Finds
+
+    found = [Detection((100.0 + 10 * place, 60.0, 80.0, 80.0)) for place in range(5)]
+    monkeypatch.setattr(desk, "_detector", lambda: Finds(*found))
+    answer = ask(desk, portrait, refine=False, max_faces=3)
+    assert [face.box for face in answer.faces] == [face.box for face in found[:3]]
+    assert sorted(len(sought.located.faces) for sought in models.asked) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ({"box": (1000.0, 1000.0, 50.0, 50.0)}, "unprocessable", "outside of the picture"),
+        ({"aligned": True}, "unprocessable", "square"),
+        ({"landmarks": [(1e6, 1e6)] * 68}, "unprocessable", "landmark"),
+        ({"prior": "on", "refine": True}, "unprocessable", "use prior=auto"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: dict, code: str, words: str, desk: Desk, portrait: bytes):
+    with pytest.raises(Problem, match=words) as refused:
+        ask(desk, portrait, **options)
+    assert refused.value.code == code
+
+
+def test_what_is_no_picture_is_refused(desk: Desk):
+    with pytest.raises(Problem) as refused:
+        ask(desk, b"%PDF-1.7 no picture")
+    assert refused.value.status == 415
+
+
+@pytest.mark.parametrize(
+    ("told", "code"), [(Found(refused="they span no face"), "unprocessable"), (Found(failed=True), "internal")]
+)
+def test_what_the_model_refuses(told: Found, code: str, desk: Desk, models: Here, portrait: bytes):
+    models.told = told
+    with pytest.raises(Problem) as refused:
+        ask(desk, portrait, box=BOX)
+    assert refused.value.code == code
+
+
+def test_work_is_done_on_threads_that_stand_back(desk: Desk):
+    names = asyncio.run(desk._on_thread(lambda: threading.current_thread().name))
+    assert names.startswith("desk")

@@ -1,0 +1,240 @@
+"""The files of an answer lie where the face is, say what the arrays say, and are no larger than promised."""
+
+import base64
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from focus_ray import model as models
+from focus_ray.data.align import Crop
+from focus_ray.focus.face.camera import Camera
+from focus_ray.focus.face_result import Face
+from focus_ray.focus.refine import RefineSettings
+from focus_ray.model import EncoderSettings, Model, ModelSettings, PerceptualSettings, SegmenterSettings
+from focus_ray.reconstruction import Reconstructor
+from focus_ray.reconstruction.pictures import arrays_of, drawn, seen_in_picture
+from focus_ray.serving.outputs import Files, answer, delivered, files, inline
+from focus_ray.serving.schema import (
+    FACE_OUTPUTS,
+    MEDIA_TYPES,
+    FaceAnswer,
+    FaceOutput,
+    Output,
+    PictureOutput,
+    Reconstruction,
+    Size,
+)
+
+SIZE = 32
+EVERYTHING: tuple[FaceOutput | PictureOutput, ...] = ("mask", "region", "rendering", "glb", "obj", "ply", "overlay")
+
+
+@pytest.fixture(scope="module")
+def model(toy_model) -> Model:
+    """One that knows nothing: it answers with the mean face."""
+    torch.manual_seed(0)
+    settings = ModelSettings(
+        camera=Camera(image_size=SIZE),
+        encoder=EncoderSettings(kind="small", width=4),
+        segmenter=SegmenterSettings(width=4, levels=2, dropout=0.0, norm="group"),
+        perceptual=PerceptualSettings(kind="warmup_encoder"),
+    )
+    focus = models.build(settings, toy_model).eval().requires_grad_(False)
+    return Model(focus, settings, RefineSettings(steps=2), "test")
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    """Coloured noise."""
+    coarse = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (400, 300), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture(scope="module")
+def face(model: Model, picture: np.ndarray) -> Face:
+    """A face whose mask runs from 0 at its left to 1 at its right."""
+    (face,) = Reconstructor(model).reconstruct(picture, box=(150.0, 90.0, 90.0, 90.0), refine=0)
+    return masked(face, np.tile(np.linspace(0, 1, SIZE, dtype=np.float32), (SIZE, 1)))
+
+
+def masked(face: Face, soft: np.ndarray) -> Face:
+    """The face with another mask."""
+    arrays = arrays_of(face)
+    soft = (soft * arrays.region).astype(np.float32)
+    return face.with_arrays(replace(arrays, soft=soft, mask=soft > 0.5))
+
+
+def moved(face: Face, transform: np.ndarray) -> Face:
+    """The face at another place of the picture."""
+    return face.with_arrays(replace(arrays_of(face), transform=transform))
+
+
+def decoded(content: bytes) -> np.ndarray:
+    found = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert found is not None
+    return found
+
+
+def made(image: np.ndarray, face: Face, model: Model, *outputs: FaceOutput | PictureOutput) -> Files:
+    return files(image, [face], outputs, model.focus.face_model, model.settings.camera)
+
+
+def pixels(image: np.ndarray, face: Face, model: Model, output: FaceOutput) -> np.ndarray:
+    return decoded(made(image, face, model, output).faces[0][output])
+
+
+def test_the_mask_is_the_probability_in_the_rendered_region(face: Face, picture: np.ndarray, model: Model):
+    mask, region = (pixels(picture, face, model, output) for output in ("mask", "region"))
+    assert mask.dtype == region.dtype == np.uint8
+    assert mask.shape == region.shape == picture.shape[:2]
+    assert {*np.unique(region).tolist()} == {0, 255}
+    assert not mask[region == 0].any()
+    crop = Crop(arrays_of(face).transform, SIZE)
+    rows, columns = np.nonzero(region)
+    x, y = crop.to_crop(np.stack([columns, rows], axis=1).astype(np.float64)).T
+    inner = arrays_of(face).region[y.round().astype(int), x.round().astype(int)]
+    expected = 255 * x / (SIZE - 1)
+    assert np.abs(mask[rows, columns] - expected)[inner].max() < 12  # half a px of the crop: beside the silhouette
+    assert np.abs(mask[rows, columns] - expected)[inner].mean() < 2
+
+
+@pytest.mark.parametrize("name", ["mask", "region"])
+def test_at_the_crops_own_resolution_masks_are_those_of_the_arrays(face: Face, model: Model, name: FaceOutput):
+    """To the pixel, also where M is a half or next to it."""
+    near = np.float32(0.5)
+    soft = np.random.default_rng(0).uniform(0, 1, (SIZE, SIZE)).astype(np.float32)
+    soft[::3, ::2] = np.random.default_rng(1).choice([near, np.nextafter(near, 0), np.nextafter(near, 1)], (11, 16))
+    same = moved(masked(face, soft), np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
+    found = pixels(np.zeros((SIZE, SIZE, 3), np.uint8), same, model, name) > 127
+    np.testing.assert_array_equal(found, arrays_of(same).mask if name == "mask" else arrays_of(same).region)
+
+
+def test_above_127_is_the_mask_that_command_line_writes(face: Face, picture: np.ndarray, model: Model):
+    blob = np.zeros((SIZE, SIZE), np.float32)
+    blob[:, : SIZE // 2] = 0.9
+    half = masked(face, blob)
+    found = pixels(picture, half, model, "mask") > 127
+    expected = seen_in_picture(half, *picture.shape[:2])
+    assert expected.sum() > 1000
+    assert (found != expected).sum() < 0.03 * expected.sum()
+
+
+def test_a_mask_reaches_up_to_the_silhouette(face: Face, picture: np.ndarray, model: Model):
+    """Interpolation beside the zeros outside of the region would take a hem of half-seen pixels away."""
+    hardly = masked(face, np.full((SIZE, SIZE), 0.6, np.float32))
+    mask, region = (pixels(picture, hardly, model, output) for output in ("mask", "region"))
+    np.testing.assert_array_equal(mask > 127, region > 0)
+    assert set(np.unique(mask[region > 0]).tolist()) <= {152, 153, 154}
+
+
+def test_the_rendering_is_the_face_with_its_coverage(face: Face, picture: np.ndarray, model: Model):
+    rendering = pixels(picture, face, model, "rendering")
+    assert rendering.shape == (*picture.shape[:2], 4)
+    opacity = rendering[..., 3]
+    assert not rendering[opacity == 0].any()
+    region = pixels(picture, face, model, "region") > 0
+    assert ((opacity > 127) != region).sum() < 0.1 * region.sum()
+    everywhere = masked(face, np.ones((SIZE, SIZE), np.float32))
+    overlay = drawn(picture, [everywhere], model.focus.face_model, model.settings.camera).overlay
+    inner = cv2.erode(region.astype(np.uint8), np.ones((25, 25))) > 0
+    assert inner.any()
+    assert np.abs(rendering[..., 2::-1].astype(int) - overlay)[inner].max() <= 1
+
+
+def test_the_overlay_shows_all_faces(face: Face, picture: np.ndarray, model: Model):
+    transform = arrays_of(face).transform
+    aside = moved(face, transform + np.array([[0.0, 0.0, 100 * transform[0, 0]], [0.0, 0.0, 0.0]]))
+    found = files(picture, [face, aside], ["overlay"], model.focus.face_model, model.settings.camera)
+    assert found.faces == [{}, {}]
+    overlay = decoded(found.picture["overlay"])[..., ::-1]
+    expected = drawn(picture, [face, aside], model.focus.face_model, model.settings.camera).overlay
+    np.testing.assert_array_equal(overlay, expected)
+    changed = (overlay != picture).any(axis=2)
+    assert changed[:, 200:].any()
+    assert changed[:, :140].any()
+
+
+def test_without_a_face_the_overlay_is_the_picture(picture: np.ndarray, model: Model):
+    found = files(picture, [], EVERYTHING, model.focus.face_model, model.settings.camera)
+    assert found.faces == []
+    np.testing.assert_array_equal(decoded(found.picture["overlay"])[..., ::-1], picture)
+
+
+def test_what_is_drawn_of_a_large_picture_is_1600_px_and_its_masks_are_whole(
+    face: Face, picture: np.ndarray, model: Model
+):
+    large = cv2.resize(picture, (2400, 1800), interpolation=cv2.INTER_CUBIC)
+    zoom = np.array([[1 / 6, 1 / 6, (1 / 6 - 1) / 2]])
+    x = arrays_of(face).transform[:, :2] * zoom[:, :2]
+    shift = arrays_of(face).transform[:, :2].sum(axis=1) * zoom[0, 2] + arrays_of(face).transform[:, 2]
+    same = moved(face, np.hstack([x, shift[:, None]]))
+    found = made(large, same, model, "mask", "region", "rendering", "overlay")
+    shapes = {name: decoded(content).shape for name, content in [*found.faces[0].items(), *found.picture.items()]}
+    assert shapes == {
+        "mask": (1800, 2400),
+        "region": (1800, 2400),
+        "rendering": (1200, 1600, 4),
+        "overlay": (1200, 1600, 3),
+    }
+    small = cv2.resize(decoded(found.faces[0]["region"]), (400, 300), interpolation=cv2.INTER_AREA) > 127
+    assert (small != (pixels(picture, face, model, "region") > 0)).mean() < 0.002
+    opaque = cv2.resize(decoded(found.faces[0]["rendering"])[..., 3], (400, 300), interpolation=cv2.INTER_AREA) > 127
+    assert (opaque != small).mean() < 0.01
+
+
+def test_meshes_are_the_corrected_ones_where_there_are_some(face: Face, picture: np.ndarray, model: Model, tmp_path):
+    arrays = arrays_of(face)
+    vertices = arrays.mesh.vertices + np.float32(5.0)
+    corrected = face.with_arrays(replace(arrays, corrected=replace(arrays.mesh, vertices=vertices)))
+    in_mm: dict[FaceOutput, float] = {"obj": 1.0, "ply": 1.0, "glb": 1000.0}
+    for one, expected in ((face, arrays.mesh.vertices), (corrected, vertices)):
+        found = made(picture, one, model, *in_mm).faces[0]
+        for kind, unit in in_mm.items():
+            path = Path(tmp_path / f"mesh.{kind}")
+            path.write_bytes(found[kind])
+            mesh = trimesh.load_mesh(path, process=False)
+            np.testing.assert_allclose(mesh.bounds * unit, [expected.min(0), expected.max(0)], atol=1e-3)
+
+
+def test_an_answer_is_the_face_with_its_files_inline(face: Face, picture: np.ndarray, model: Model):
+    found = made(picture, face, model, *EVERYTHING)
+    assert set(found.faces[0]) == set(FACE_OUTPUTS)
+    said = answer(face, found.faces[0], inline)
+    whole = Reconstruction(
+        request_id="r",
+        model_version="v",
+        image=Size(width=400, height=300),
+        faces=[said],
+        outputs=delivered(found.picture, inline),
+    )
+    read = Reconstruction.model_validate_json(whole.model_dump_json())
+    assert Face.model_validate(read.faces[0].model_dump(exclude={"outputs"})) == Face.model_validate(face.model_dump())
+    read_back = {**read.faces[0].outputs, **read.outputs}
+    assert {name: output.media_type for name, output in read_back.items()} == MEDIA_TYPES
+    contents = {name: base64.b64decode(output.base64 or "") for name, output in read_back.items()}
+    assert contents == {**found.faces[0], **found.picture}
+
+
+def test_an_answer_by_links_holds_no_content(face: Face, picture: np.ndarray, model: Model):
+    kept: dict[str, bytes] = {}
+
+    def link(content: bytes, media_type: str) -> Output:
+        kept[f"/kept/{len(kept)}"] = content
+        return Output(media_type=media_type, href=f"/kept/{len(kept) - 1}")
+
+    found = made(picture, face, model, "mask", "glb").faces[0]
+    said = FaceAnswer.model_validate_json(answer(face, found, link).model_dump_json())
+    assert {name: kept[output.href or ""] for name, output in said.outputs.items()} == found
+    assert all(output.base64 is None for output in said.outputs.values())
+    assert answer(face, {}, link).outputs == {}
+
+
+def test_nothing_is_drawn_that_nobody_asked_for(face: Face, picture: np.ndarray, model: Model, monkeypatch):
+    monkeypatch.setattr("focus_ray.serving.outputs.layer", lambda *_: pytest.fail("rendered"))
+    assert made(picture, face, model).faces == [{}]
+    assert set(made(picture, face, model, "mask", "glb").faces[0]) == {"mask", "glb"}
