@@ -11,6 +11,7 @@ FocusRayError                 1
 ├── StorageError              5   a disk or an object store that refused
 │   └── NoSuchObject          5   nothing is stored under a key
 ├── TrackingError             5   the experiment tracker
+├── ServiceError              5   an endpoint that refused, or that cannot be reached
 ├── ClusterError              1   a Ray cluster that cannot be used, or that gave up
 ├── GuardStop                 6   a guard ended the run
 │   ├── MaskCollapse          6   the masks became all face or all outlier
@@ -73,6 +74,21 @@ class TrackingError(FocusRayError):
     """An experiment tracker that refused."""
 
     exit_code = 5
+
+
+class ServiceError(FocusRayError):
+    """An endpoint that refused a request, or that cannot be reached or understood."""
+
+    exit_code = 5
+
+    def __init__(
+        self, message: str, *, status: int | None = None, code: str | None = None, request_id: str | None = None
+    ) -> None:
+        """status, code, request_id: of the answer (problem+json), where there was one."""
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
 
 
 class ClusterError(FocusRayError):

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from focus_ray.serving.api import application
 from focus_ray.serving.desk import Desk
-from focus_ray.serving.door import Door
+from focus_ray.serving.door import Door, has_outer_door
 from focus_ray.serving.exposition import exposition
 from focus_ray.serving.fitting import Card, Drawing, Fitter, Found, Sought, on_device
 from focus_ray.serving.links import Kept
@@ -23,6 +23,7 @@ from focus_ray.serving.metrics import RayMeters
 from focus_ray.serving.model_source import ModelSource, PriorSource, reconstructor_of
 from focus_ray.serving.replicas import KeptResults, ModelReplicas
 from focus_ray.serving.settings import ScalingSettings, ServingSettings
+from focus_ray.serving.witness import bookkeeper
 
 NAME = "focus"
 _HEALTH_SECONDS = 3.0  # between two checks; three that fail in a row end a replica
@@ -128,7 +129,8 @@ class Ingress:
         return await exposition()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return Door(application(self, self._settings), self._settings)
+        witness = None if has_outer_door() else bookkeeper()
+        return Door(application(self, self._settings), self._settings, witness=witness)
 
 
 def endpoint(settings: ServingSettings, source: ModelSource, prior: PriorSource, cache: Path) -> Application:

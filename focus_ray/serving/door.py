@@ -65,10 +65,20 @@ class Witness(Protocol):
     def left(self, passage: Passage) -> None: ...
 
 
+def has_outer_door() -> bool:
+    """Whether the proxies of this cluster were started with a door."""
+    return SETTINGS_VARIABLE in os.environ
+
+
 def proxy_middlewares() -> list[Middleware]:
     """What Ray Serve's proxies put around themselves, where their environment has the settings."""
+    from focus_ray.serving.witness import bookkeeper
+
     text = os.environ.get(SETTINGS_VARIABLE)
-    return [Middleware(Door, settings=ServingSettings.model_validate_json(text), outer=True)] if text else []
+    if not text:
+        return []
+    settings = ServingSettings.model_validate_json(text)
+    return [Middleware(Door, settings=settings, outer=True, witness=bookkeeper())]
 
 
 class Door:
@@ -81,7 +91,7 @@ class Door:
         self._settings = settings
         self._keys = Keys(settings.http.keys)
         self._outer = outer
-        self._counts = outer or SETTINGS_VARIABLE not in os.environ
+        self._counts = outer or not has_outer_door()
         self._witness = witness
         self._under_way = 0
         self._of_client: Counter[bytes] = Counter()

@@ -8,6 +8,7 @@ the others counted is not taken for a new beginning.
 import asyncio
 import logging
 import re
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -74,8 +75,12 @@ async def _text(agent: Agent, seconds: float) -> str | None:
 
 def _read(url: str, seconds: float) -> str:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows no nodes
-    with direct.open(url, timeout=seconds) as answer:
-        return answer.read(_MOST_BYTES).decode()
+    try:
+        with direct.open(url, timeout=seconds) as answer:
+            return answer.read(_MOST_BYTES).decode()
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
 
 
 def merged(texts: Sequence[tuple[str, str]]) -> str:

@@ -1,7 +1,9 @@
 """From settings to a running endpoint: on a cluster that is named, or on one of this machine while it runs."""
 
 import json
+import logging
 import os
+import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -65,9 +67,13 @@ def run(
     _refuse_taken(settings)
     source, prior = _sources(settings)
     _tell_proxies(settings)
+    if cluster.address() is None:
+        _new_token(settings.http.port)
     with cluster.connected(_room(settings)):
         import ray
         from ray import serve
+
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
 
         serve.start(proxy_location="EveryNode", http_options=_http(settings))
         try:
@@ -102,6 +108,7 @@ def swap(port: int, model: str | None, prior: str | None = None, say: Say = prin
     is touched then), ClusterError where its replicas do not start.
     """
     running = _running(port)
+    os.environ |= cluster.LOCAL | _with_token(port)  # without LOCAL, Ray takes loopback for another address
     settings = running.settings.model_copy(update={"model": model, "prior": prior})
     source, correcting = _sources(settings)
     os.environ["RAY_ADDRESS"] = running.address
@@ -178,6 +185,21 @@ def _refuse_taken(settings: ServingSettings) -> None:
         raise ConfigError(
             f"cannot listen at {host} port {port} ({error.strerror or error}); choose another with --port or --host"
         ) from None
+
+
+def _new_token(port: int) -> None:
+    """The cluster of this machine asks for a token, which only this user can read."""
+    file = Path(_with_token(port)["RAY_AUTH_TOKEN_PATH"])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    file.touch(0o600)
+    file.write_text(secrets.token_hex(32))
+    os.environ |= _with_token(port)
+
+
+def _with_token(port: int) -> dict[str, str]:
+    """What Ray is told in a process that takes part in the endpoint's cluster."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(Running.file(port).with_suffix(".token"))}
 
 
 @contextmanager

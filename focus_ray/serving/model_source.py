@@ -117,9 +117,11 @@ def registry() -> Server:
 
 def _stored(uri: str, kind: str) -> tuple[str, str]:
     """The place of a sealed folder and the digest of its manifest."""
+    places = f"a folder or s3://bucket/prefix/{kind}" + (" or models:/NAME@ALIAS" if kind == "model" else "")
+    if not uri.strip() or "\0" in uri:
+        raise ConfigError(f"a {kind} needs a place; give {places}")
     scheme = SCHEME.match(uri)
     if scheme is not None and scheme[1] != "s3":
-        places = f"a folder or s3://bucket/prefix/{kind}" + (" or models:/NAME@ALIAS" if kind == "model" else "")
         raise ConfigError(f"a {kind} is not fetched from {scheme[1]}: addresses; give {places}")
     place = str(Path(uri).resolve()) if scheme is None else uri.rstrip("/")
     with _manifest(*_store_and_key(place), kind) as manifest:

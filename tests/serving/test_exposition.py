@@ -157,7 +157,7 @@ def agent() -> Iterator[str]:
         def log_message(self, format: str, *arguments: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    server.daemon_threads = True
+    server.daemon_threads = False  # they end before the test does
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}"

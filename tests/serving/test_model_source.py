@@ -210,6 +210,10 @@ def test_a_prior_is_fetched_like_a_model(place: str, cache: Path):
         ("s3://key:secret@bucket/model", "credentials do not belong in a URI"),
         ("s3://model", "a folder or s3://bucket/prefix"),
         ("s3:/bucket/model", "a folder or s3://bucket/prefix"),
+        ("", "a model needs a place; give a folder or s3://bucket/prefix/model or models:/NAME@ALIAS"),
+        (" ", "a model needs a place"),
+        ("models\0", "a model needs a place"),
+        ("/", "cannot be a key"),
     ],
 )
 def test_places_that_are_none(uri: str, message: str):

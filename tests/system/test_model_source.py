@@ -1,0 +1,29 @@
+"""The model that a run registered with a real MLflow server is what an endpoint loads, through the server."""
+
+from pathlib import Path
+
+import pytest
+
+from focus_ray.serving.model_source import fetched, reconstructor_of, resolve, resolve_prior
+from focus_ray.tracking.mlflow_client import Server
+from focus_ray.tracking.mlflow_tracker import Tracking, track
+from tests.system.mlflow_server import MlflowServer
+from tests.tracking.tracked_run import write_run
+
+
+def test_a_registered_model_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Fetched while the server is there, it starts again without it."""
+    home, cache = tmp_path / "server", tmp_path / "cache"
+    home.mkdir()
+    Server(f"sqlite:///{home / 'server.db'}").find_run("none", "none")
+    run = write_run(tmp_path / "runs" / "one", 20)
+    with MlflowServer(home) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+        assert track(run, Tracking(), promote=True).model == "1"
+        source = resolve("models:/focus@production")
+        assert (source.uri, source.registered) == ("models:/focus/1", "focus/1")
+        folder = fetched(source, cache)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in (run / "model").iterdir())
+    served = reconstructor_of(source, resolve_prior("none"), cache)
+    assert served.model.version.startswith("embedded-")
+    assert served.prior is None
