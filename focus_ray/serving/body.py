@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -78,7 +78,14 @@ async def _form(request: Request, kind: str, names: Sequence[str], most: int) ->
         raise Problem(code, f"the form cannot be read: {_printable(error.message, 200)}") from None
     except (ValueError, LookupError, KeyError, UnicodeError):
         raise Problem("bad_request", "the form cannot be read; send multipart/form-data as browsers do") from None
-    pictures, options = [], list(request.query_params.multi_items())
+    try:
+        return await _asked(form, list(request.query_params.multi_items()), names)
+    finally:
+        await form.close()
+
+
+async def _asked(form: FormData, options: list[tuple[str, str]], names: Sequence[str]) -> Asked:
+    pictures = []
     for name, value in form.multi_items():
         if isinstance(value, str):
             options.append((name, value))

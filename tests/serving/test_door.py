@@ -1,0 +1,332 @@
+"""The door: who may come in, how much and how slowly, and in whose words refusals are told."""
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.types import Message, Receive, Scope, Send
+
+from focus_ray.serving import door as doors
+from focus_ray.serving.door import Door, Passage, proxy_middlewares
+from focus_ray.serving.keys import hashed
+from focus_ray.serving.settings import AdmissionSettings, HttpSettings, ServingSettings
+
+KEYS = (f"alice:{hashed('fr_right')}",)
+LIMITS = AdmissionSettings(body_megabytes=0.001, body_seconds=0.6, silent_seconds=0.3, requests_at_once=2)
+
+
+class Inside:
+    """An application behind a door: remembers what reaches it, and answers what it is told to."""
+
+    def __init__(self, status: int = 200, kind: str = "application/json", body: bytes = b"{}") -> None:
+        self.answer = (status, kind, body)
+        self.seen: list[tuple[Scope, bytes]] = []
+        self.hold: asyncio.Event | None = None
+        self.error: Exception | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        self.seen.append((scope, body))
+        if self.error:
+            raise self.error
+        if self.hold:
+            await self.hold.wait()
+        status, kind, content = self.answer
+        headers = [(b"content-type", kind.encode()), (b"x-request-id", b"from inside")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+
+class Told:
+    """A witness."""
+
+    def __init__(self) -> None:
+        self.left_: list[Passage] = []
+
+    def came(self, passage: Passage) -> None:
+        pass
+
+    def left(self, passage: Passage) -> None:
+        self.left_.append(passage)
+
+
+def door(inside: Inside, limits: AdmissionSettings = LIMITS, witness: Told | None = None, **http: Any) -> Door:
+    return Door(inside, ServingSettings(http=HttpSettings(**http), admission=limits), outer=True, witness=witness)
+
+
+async def through(
+    door: Door,
+    method: str = "POST",
+    path: str = "/v1/reconstructions",
+    pieces: tuple[bytes, ...] = (b"body",),
+    headers: dict[str, str] | None = None,
+    client: str = "127.0.0.9",
+    pause: float = 0.0,
+    query: bytes = b"",
+) -> tuple[int, dict[str, str], bytes]:
+    """What a client sees that sends a body in pieces."""
+    waiting = list(pieces)
+    said: list[Message] = []
+
+    async def receive() -> Message:
+        await asyncio.sleep(pause)
+        if not waiting:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting)}
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    pairs = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+    scope = {"type": "http", "method": method, "path": path, "query_string": query, "headers": pairs}
+    await door({**scope, "client": (client, 1)}, receive, send)
+    told = {name.decode().lower(): value.decode() for name, value in said[0]["headers"]}
+    return said[0]["status"], told, b"".join(message["body"] for message in said[1:])
+
+
+def ask(*arguments: Any, **options: Any) -> tuple[int, dict[str, str], Any]:
+    status, headers, body = asyncio.run(through(*arguments, **options))
+    return status, headers, json.loads(body)
+
+
+def test_the_body_comes_in_as_one_piece_under_the_requests_name():
+    inside = Inside()
+    status, headers, _ = ask(door(inside), pieces=(b"ab", b"", b"cd"), headers={"X-Request-ID": "mine-1"})
+    ((scope, body),) = inside.seen
+    assert (status, body) == (200, b"abcd")
+    assert dict(scope["headers"])[b"x-request-id"] == b"mine-1"
+    assert headers["x-request-id"] == "mine-1"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 65, "a\r\nX: y", "ä", "../x"])
+def test_a_request_id_that_is_none_is_replaced(given: str):
+    _, headers, _ = ask(door(Inside()), headers={"X-Request-ID": given})
+    assert headers["x-request-id"] != given
+    assert headers["x-request-id"].isalnum()
+
+
+def test_too_much_is_refused_before_it_has_come():
+    inside = Inside()
+    status, _, said = ask(door(inside), headers={"Content-Length": "1001"}, pieces=())
+    assert (status, said["code"]) == (413, "too_large")
+    status, headers, said = ask(door(inside), pieces=(b"x" * 600,) * 3)
+    assert (status, said["code"], headers["connection"]) == (413, "too_large", "close")
+    assert inside.seen == []
+
+
+@pytest.mark.parametrize("pause", [0.15, 0.5])
+def test_too_slow_is_refused(pause: float):
+    inside = Inside()
+    status, _, said = ask(door(inside), pieces=(b"x",) * 20, pause=pause)
+    assert (status, said["code"]) == (408, "timeout")
+    assert inside.seen == []
+
+
+def test_a_client_that_goes_away_reaches_nobody():
+    inside = Inside()
+    asyncio.run(through(door(inside), pieces=()))
+    assert inside.seen == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"Authorization": "Bearer fr_wrong"}, 401),
+        ({"Authorization": "Basic fr_right"}, 401),
+        ({"Authorization": "Bearer fr_right"}, 200),
+    ],
+)
+def test_keys(headers: dict[str, str], status: int):
+    inside = Inside()
+    seen, told, _ = ask(door(inside, keys=KEYS), headers=headers)
+    assert seen == status
+    if status == 200:
+        assert inside.seen[0][0]["state"]["client"] == "alice"
+    else:
+        assert told["www-authenticate"] == "Bearer"
+        assert inside.seen == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 200),
+        ("GET", "/assets/page.js", 200),
+        ("GET", "/readyz", 200),
+        ("GET", "/metrics", 401),
+        ("GET", "/v1/model", 401),
+        ("POST", "/", 401),
+        ("GET", "//", 401),
+        ("GET", "/assets", 401),
+    ],
+)
+def test_what_is_open_without_a_key(method: str, path: str, status: int):
+    assert ask(door(Inside(), keys=KEYS), method, path)[0] == status
+
+
+def test_keys_that_are_required_and_none_is_known():
+    assert ask(door(Inside(), keys_required=True), headers={"Authorization": "Bearer x"})[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "status"),
+    [
+        ({"Content-Encoding": "gzip"}, b"", 415),
+        ({"Content-Encoding": "identity"}, b"", 200),
+        ({"Content-Length": "-1"}, b"", 400),
+        ({"Content-Length": "1e3"}, b"", 400),
+        ({}, b"x=" + b"y" * 20_000, 413),
+    ],
+)
+def test_other_headers_and_queries(headers: dict[str, str], query: bytes, status: int):
+    assert ask(door(Inside()), headers=headers, query=query)[0] == status
+
+
+def test_who_is_busy_says_so_at_once_without_reading():
+    async def scene() -> None:
+        inside = Inside()
+        inside.hold = asyncio.Event()
+        limits = LIMITS.model_copy(update={"requests_of_a_client": 2, "requests_at_once": 3})
+        guarded = door(inside, limits)
+        begun = [asyncio.create_task(through(guarded, client=name)) for name in ("a", "a", "b")]
+        await asyncio.sleep(0.05)
+        status, headers, body = await through(guarded, client="c")
+        assert (status, json.loads(body)["code"], headers["retry-after"]) == (503, "overloaded", "1")
+        status, headers, body = await through(guarded, client="a")
+        assert (status, json.loads(body)["code"], headers["retry-after"]) == (429, "too_many_requests", "1")
+        inside.hold.set()
+        assert [(await one)[0] for one in begun] == [200, 200, 200]
+        inside.hold = None
+        assert (await through(guarded, client="a"))[0] == 200
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("status", [404, 408, 500, 502, 503, 504])
+def test_what_ray_serve_says_is_told_in_our_words(status: int):
+    inside = Inside(status, "text/plain", b"Traceback: /secret/path actor died")
+    seen, headers, said = ask(door(inside))
+    assert (seen, said["code"], headers["retry-after"]) == (503, "overloaded", "1")
+    assert "secret" not in json.dumps(said)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, "application/problem+json"), (422, "application/json")])
+def test_what_the_application_says_passes(status: int, kind: str):
+    seen, headers, said = ask(door(Inside(status, kind, b'{"code": "not_found"}')))
+    assert (seen, headers["content-type"], said) == (status, kind, {"code": "not_found"})
+
+
+def test_a_bug_is_told_without_its_trace():
+    inside = Inside()
+    inside.error = RuntimeError("/secret/path")
+    status, _, said = ask(door(inside))
+    assert (status, said["code"]) == (500, "internal")
+    assert "secret" not in json.dumps(said)
+
+
+def test_an_application_that_says_nothing():
+    async def silent(scope: Scope, receive: Receive, send: Send) -> None:
+        return
+
+    status, _, body = asyncio.run(through(Door(silent, ServingSettings(), outer=True)))
+    assert (status, json.loads(body)["code"]) == (503, "overloaded")
+
+
+def test_a_witness_is_told_of_every_request():
+    witness = Told()
+    asyncio.run(through(door(Inside(), witness=witness, keys=KEYS), headers={"Authorization": "Bearer fr_right"}))
+    asyncio.run(through(door(Inside(), witness=witness, keys=KEYS)))
+    good, bad = witness.left_
+    assert (good.status, good.client, good.bytes_in, good.reason) == (200, "alice", 4, None)
+    assert (bad.status, bad.client, bad.reason) == (401, None, "unauthorized")
+
+
+def test_sockets_of_other_kinds_are_closed():
+    said: list[Message] = []
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    asyncio.run(door(Inside())({"type": "websocket", "headers": []}, None, send))  # type: ignore[arg-type]
+    assert said == [{"type": "websocket.close", "code": 1008}]
+
+
+def test_the_inner_door_counts_only_where_there_is_no_outer_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv(doors.SETTINGS_VARIABLE, raising=False)
+    assert Door(Inside(), ServingSettings())._counts
+    assert proxy_middlewares() == []
+    monkeypatch.setenv(doors.SETTINGS_VARIABLE, ServingSettings(http=HttpSettings(port=77)).model_dump_json())
+    assert not Door(Inside(), ServingSettings())._counts
+    (middleware,) = proxy_middlewares()
+    assert middleware.kwargs["settings"].http.port == 77
+
+
+@pytest.fixture
+def address() -> Iterator[tuple[str, int]]:
+    """A door under a real HTTP server."""
+    config = uvicorn.Config(door(Inside()), log_level="critical", lifespan="off", access_log=False)
+    server = uvicorn.Server(config)
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    yield listening.getsockname()
+    server.should_exit = True
+    thread.join(10)
+    listening.close()
+
+
+def raw(address: tuple[str, int], head: bytes, pieces: Iterator[bytes]) -> bytes:
+    """What a client reads that goes on sending until the server has had enough."""
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(head)
+        try:
+            for piece in pieces:
+                connection.sendall(piece)
+        except OSError:
+            pass
+        answer = b""
+        try:
+            while piece := connection.recv(65536):
+                answer += piece
+        except OSError:
+            pass
+        return answer
+
+
+HEAD = b"POST /v1/reconstructions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_a_trickle_of_chunks_on_the_wire(address: tuple[str, int]):
+    def trickle() -> Iterator[bytes]:
+        for _ in range(40):
+            time.sleep(0.1)
+            yield b"1\r\nx\r\n"
+
+    assert raw(address, HEAD, trickle()).startswith(b"HTTP/1.1 408")
+
+
+def test_a_stream_without_end_on_the_wire(address: tuple[str, int]):
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(20_000):
+            sent += 1
+            yield b"1000\r\n" + b"x" * 4096 + b"\r\n"
+
+    answer = raw(address, HEAD, endless())
+    assert sent < 20_000
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 413")
