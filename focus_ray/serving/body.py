@@ -37,9 +37,19 @@ class Asked(NamedTuple):
 
 
 class _InMemory(MultiPartParser):
-    """Starlette's parser without its temporary files: the door has bounded the body."""
+    """Starlette's parser without its files on a disk (the door has bounded the body); knows if the form was whole."""
 
     spool_max_size = 1 << 40
+    whole = False
+
+    def on_end(self) -> None:
+        """The last boundary has come."""
+        self.whole = True
+
+    def close(self) -> None:
+        """Let go of what was sent, of parts too that never ended."""
+        for file in self._files_to_close_on_error:
+            file.close()
 
 
 async def asked_of(request: Request, settings: AdmissionSettings) -> Asked:
@@ -73,15 +83,16 @@ async def _form(request: Request, kind: str, names: Sequence[str], most: int) ->
     )
     try:
         form = await parser.parse()
+        if not parser.whole:
+            raise Problem("bad_request", "the form is cut off; send it whole")
+        return await _asked(form, list(request.query_params.multi_items()), names)
     except MultiPartException as error:
         code = "unprocessable" if error.message.startswith(("Too many", "Part exceeded")) else "bad_request"
         raise Problem(code, f"the form cannot be read: {_printable(error.message, 200)}") from None
-    except (ValueError, LookupError, KeyError, UnicodeError):
+    except (ValueError, LookupError, UnicodeError):
         raise Problem("bad_request", "the form cannot be read; send multipart/form-data as browsers do") from None
-    try:
-        return await _asked(form, list(request.query_params.multi_items()), names)
     finally:
-        await form.close()
+        parser.close()
 
 
 async def _asked(form: FormData, options: list[tuple[str, str]], names: Sequence[str]) -> Asked:

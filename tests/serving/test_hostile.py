@@ -1,0 +1,88 @@
+"""Hostile requests against the whole interface in this process, with a model that knows nothing."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from focus_ray.reconstruction import Reconstructor
+from focus_ray.serving.api import application
+from focus_ray.serving.desk import Desk
+from focus_ray.serving.door import Door
+from focus_ray.serving.fitting import Fitter
+from focus_ray.serving.settings import AdmissionSettings, ModelSettings, ServingSettings
+from tests.serving.hostile import Case, cases
+from tests.serving.test_desk import Here
+
+ALL = [case for case in cases() if case.raw is None]
+LEAKS = ("Traceback", "/work", "/tmp", "site-packages", "focus_ray", "s3://", 'File "')
+SETTINGS = ServingSettings(refine=False, admission=AdmissionSettings(requests_at_once=64, requests_of_a_client=64))
+
+
+class Scope:
+    """A replica without Ray."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.links = self
+
+    async def put(self, content: bytes, media_type: str, owner: str | None) -> str:
+        return "name"
+
+    async def get(self, name: str, owner: str | None) -> tuple[bytes, str] | None:
+        return None
+
+    async def metrics(self) -> str:
+        return "none\n"
+
+
+@pytest.fixture(scope="module")
+def interface(untrained):
+    desk = Desk(Here(Fitter(Reconstructor(untrained), ModelSettings(batch=2))), SETTINGS)
+    desk._detector = lambda: NoFaces()  # the mutated pictures have none, and the thorough search takes long to say so
+    yield Door(application(Scope(desk), SETTINGS), SETTINGS, outer=True)
+    desk.close()
+
+
+class NoFaces:
+    def detect(self, image):
+        return []
+
+
+async def answers(interface: Door, some: list[Case]) -> list[tuple[Case, int, str]]:
+    transport = httpx.ASGITransport(interface, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+        got = []
+        for case in some:
+            headers = [(name.encode(), value.encode()) for name, value in case.headers]
+            answer = await client.request(case.method, case.path, headers=headers, content=case.body)
+            got.append((case, answer.status_code, answer.text))
+        return got
+
+
+def wrong(got: list[tuple[Case, int, str]]) -> list[str]:
+    """What should not have been answered."""
+    found = []
+    for case, status, text in got:
+        if status not in case.allowed:
+            found.append(f"{case.name}: {status} {text[:200]}")
+        if any(leak in text for leak in LEAKS) and "json" not in case.path:
+            found.append(f"{case.name}: leaks {text[:200]}")
+        if status >= 400 and case.method != "HEAD" and json.loads(text)["status"] != status:
+            found.append(f"{case.name}: no problem+json")
+    return found
+
+
+def test_there_are_two_thousand_of_them():
+    assert len(cases()) >= 2000
+    assert [case.name for case in cases()] == [case.name for case in cases()]
+
+
+def test_every_seventh_of_them(interface: Door):
+    assert wrong(asyncio.run(answers(interface, ALL[::7]))) == []
+
+
+@pytest.mark.drill
+def test_all_of_them(interface: Door):
+    assert wrong(asyncio.run(answers(interface, ALL))) == []

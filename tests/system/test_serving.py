@@ -1,0 +1,176 @@
+"""A real endpoint under real load: right answers, lost processes, other models, too much. Short, and as drills.
+
+The drills measure: they want a quiet machine.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from focus_ray import model as models
+from focus_ray.serving.client import Client
+from focus_ray.serving.schema import Reconstruction
+from tests.system.endpoint import CONTROLLER, INGRESS, MODEL, PROXY, Endpoint, crops, endpoint
+
+SHORT, FULL = "short", pytest.param("full", marks=[pytest.mark.drill, pytest.mark.timeout(1800)])
+SIZES = pytest.mark.parametrize("size", [SHORT, FULL])
+ALIGNED = "aligned=true"
+TWO_MODELS = ("--set", "models.least=2", "--set", "models.most=2")
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("endpoint")
+
+
+@pytest.fixture(scope="module")
+def running(folder: Path) -> Iterator[Endpoint]:
+    # As many at once as the tests ask for: what is too many is one of them.
+    options = ("--set", "admission.requests_at_once=64", "--set", "admission.requests_of_a_client=64")
+    with endpoint(folder, *TWO_MODELS, *options) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def pictures(folder: Path, world_face) -> Path:
+    return crops(folder / "crops", 64, world_face)
+
+
+@pytest.fixture(scope="module")
+def other_model(folder: Path) -> Path:
+    """The shipped model under another name."""
+    models.save(folder / "other", replace(models.load(), version="another-one"))
+    return folder / "other"
+
+
+def fitted(answer: Reconstruction) -> np.ndarray:
+    (face,) = answer.faces
+    theta = face.theta
+    return np.array([*theta.identity, *theta.expression, *theta.albedo, *theta.light, *theta.camera])
+
+
+def many(url: str, contents: list[bytes], at_once: int, **options: Any) -> list[Reconstruction]:
+    """The answers to pictures that are asked for concurrently, in their order."""
+    with Client(url, retries=20) as client, ThreadPoolExecutor(at_once) as threads:
+        return list(threads.map(lambda content: client.reconstruct(content, aligned=True, **options), contents))
+
+
+@SIZES
+def test_concurrent_answers_are_those_of_single_requests(
+    size: str, running: Endpoint, folder: Path, pictures: Path, world_face, record_property
+):
+    where = pictures if size == "short" else crops(folder / "unique", 500, world_face)
+    contents = [path.read_bytes() for path in sorted(where.glob("*.png"))][: 24 if size == "short" else 500]
+    for refine in (False, True):
+        together = many(running.url, contents, 32, refine=refine)
+        alone = many(running.url, contents, 1, refine=refine)
+        worst = max(float(np.abs(fitted(a) - fitted(b)).max()) for a, b in zip(together, alone, strict=True))
+        record_property(f"{'refined' if refine else 'one_pass'}_difference", worst)
+        assert worst <= 1e-5
+        different = np.stack([fitted(answer) for answer in alone])
+        assert len(np.unique(different.round(3), axis=0)) == len(contents)
+
+
+def test_a_poisoned_picture_fails_alone(running: Endpoint, pictures: Path):
+    good = [path.read_bytes() for path in sorted(pictures.glob("*.png"))][:3]
+    with Client(running.url) as client:
+        answer = client.reconstruct_batch([good[0], good[1][:500], good[2], b"GIF89a"], aligned=True, refine=False)
+    said = [item.problem.code if item.problem else len(item.reconstruction.faces) for item in answer.results]
+    assert said == [1, "unprocessable", 1, "unsupported_media"]
+
+
+@SIZES
+@pytest.mark.parametrize("which", [MODEL, INGRESS, PROXY, CONTROLLER])
+def test_a_process_that_is_killed(
+    size: str, which: str, running: Endpoint, pictures: Path, record_property: Callable[[str, Any], None]
+):
+    if size == "short" and which in (PROXY, CONTROLLER):
+        pytest.skip("a drill")
+    rate = 2.0
+    if size == "full":
+        rate = 0.5 * running.load(pictures, ALIGNED, concurrency=16, seconds=15).result()["rate"]
+    seconds = 20 if size == "short" else 60
+    loading = running.load(pictures, ALIGNED, rate=rate, seconds=seconds, retry=True)
+    time.sleep(seconds / 4)
+    victim = running.processes(which)[0]
+    os.kill(victim, signal.SIGKILL)
+    killed = time.monotonic()
+    seen = loading.result()
+    record_property("load", {"rate": rate, **seen})
+    recovered = _replaced(running, which, victim, killed)
+    record_property("replaced_after_s", recovered)
+    asked = len(seen["by_second"]) and round(rate * seconds)
+    if which != PROXY:  # a connection that was open is lost with it; new ones are refused until it is back
+        assert seen["failed"] + sum(seen["statuses"].get(str(code), 0) for code in (500, 502, 504)) <= 0.001 * asked
+    assert sum(seen["by_second"][-8:]) > 0
+    if size == "full" and which == MODEL:
+        assert recovered < 20
+
+
+def _replaced(running: Endpoint, which: str, victim: int, killed: float) -> float:
+    """Seconds from the kill to a new process of that kind, and an endpoint that is ready."""
+    deadline = time.monotonic() + 120
+    least = 2 if which == MODEL else 1
+    while time.monotonic() < deadline:
+        alive = [pid for pid in running.processes(which) if pid != victim]
+        if len(alive) >= least and running.get("/readyz")[0] == 200:
+            return round(time.monotonic() - killed, 1)
+        time.sleep(0.2)
+    raise AssertionError(f"{which} did not come back")
+
+
+@SIZES
+def test_another_model_takes_over(
+    size: str, running: Endpoint, pictures: Path, other_model: Path, record_property: Callable[[str, Any], None]
+):
+    loading = running.load(pictures, f"{ALIGNED}&refine=false", rate=3 if size == "short" else 8, seconds=400)
+    try:
+        swapped = running.swap(str(other_model))
+        assert swapped.returncode == 0, swapped.stderr
+        assert b'"model_version":"another-one"' in running.get("/v1/model")[1]
+        broken = other_model.with_name("broken")
+        broken.mkdir(exist_ok=True)
+        (broken / "manifest.json").write_text("{}")
+        assert running.swap(str(broken)).returncode == 4
+        time.sleep(3)
+    finally:
+        loading.process.send_signal(signal.SIGINT)
+    seen = loading.result()
+    record_property("load", seen)
+    assert seen["failed"] == 0
+    assert set(seen["statuses"]) == {"200"}
+    assert set(seen["versions"]) == {"another-one", models.load().version}
+    back = running.swap(str(models.SHIPPED))
+    assert back.returncode == 0, back.stderr
+
+
+def test_metrics_and_logs_tell_of_requests_and_of_no_content(running: Endpoint, pictures: Path):
+    with Client(running.url) as client:
+        client.reconstruct(next(iter(sorted(pictures.glob("*.png")))), aligned=True)
+    deadline = time.monotonic() + 60
+    text = ""
+    while "ray_focus_model_seconds_count" not in text and time.monotonic() < deadline:
+        time.sleep(1)
+        status, body = running.get("/metrics")
+        text = body.decode()
+        assert status == 200
+    for name in ("ray_focus_requests", "ray_focus_batch_faces", "ray_focus_decode_seconds", "ray_serve_"):
+        assert name in text
+    assert str(pictures) not in text
+
+
+def test_nothing_there_and_wrong_ways(running: Endpoint):
+    assert running.get("/v1/nothing")[0] == 404
+    assert running.get("/assets/../../etc/passwd")[0] in (404, 400)
+    status, body = running.get("/openapi.json")
+    assert status == 200
+    assert b"/v1/reconstructions:batch" in body
