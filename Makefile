@@ -19,7 +19,7 @@ READY := $(VENV)/.installed
 
 install: $(READY)
 
-$(READY): pyproject.toml constraints.txt infra/install.sh
+$(READY): pyproject.toml constraints.txt infra/install.sh infra/fetch_viewer.py
 	@infra/install.sh $(VENV)
 
 # Says at the end where the report and the model are.

@@ -60,4 +60,6 @@ if [ -x "$venv/bin/uv" ]; then
 else
     "$venv/bin/python" -m pip install "$@"
 fi
+# The page's 3D view. Without it everything else works, and the page says so.
+"$venv/bin/python" infra/fetch_viewer.py || true
 touch "$stamp"

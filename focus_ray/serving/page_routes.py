@@ -1,8 +1,92 @@
-"""The page."""
+"""The web page: fixed files of the package, read once, with headers that let nothing else run."""
 
-from fastapi import APIRouter
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from fastapi import APIRouter, Request
+from fastapi import Path as InPath
+from fastapi.responses import Response
+
+from focus_ray.serving.problems import Problem
+
+FOLDER = Path(__file__).resolve().parent / "page"
+VENDOR = "vendor"  # three.js, fetched by infra/fetch_viewer.py and part of the wheel
+_KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
+_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob: data:",
+        "media-src 'self' blob:",
+        "connect-src 'self'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+)
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",  # asked again each time, answered with 304
+}
+
+
+class File(NamedTuple):
+    """A file of the page."""
+
+    content: bytes
+    kind: str
+    tag: str  # changes with the content
+
+
+@cache
+def files() -> dict[str, File]:
+    """All there is, by its name under /assets/: what is not listed here cannot be asked for."""
+    return {name: File(content, _KINDS[Path(name).suffix], _tag(content)) for name, content in _contents()}
 
 
 def router() -> APIRouter:
-    """Nothing yet."""
-    return APIRouter()
+    """GET / and GET /assets/{name}."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/")
+    async def page(request: Request) -> Response:
+        return _answer(request, files()["index.html"])
+
+    @router.get("/assets/{name:path}")
+    async def asset(request: Request, name: Annotated[str, InPath(max_length=80)]) -> Response:
+        found = files().get(name)
+        if found is None:
+            raise Problem("not_found", "the page has no such file")
+        return _answer(request, found)
+
+    return router
+
+
+def _answer(request: Request, file: File) -> Response:
+    headers = {**_HEADERS, "etag": file.tag}
+    if request.headers.get("if-none-match") == file.tag:
+        return Response(status_code=304, headers=headers)
+    return Response(file.content, media_type=file.kind, headers=headers)
+
+
+def _contents() -> Iterator[tuple[str, bytes]]:
+    for path in sorted(FOLDER.rglob("*")):
+        if path.is_file() and path.suffix in _KINDS:
+            yield path.relative_to(FOLDER).as_posix(), path.read_bytes()
+
+
+def _tag(content: bytes) -> str:
+    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
