@@ -9,7 +9,9 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import ssl
+import subprocess
 import sys
 import tarfile
 import urllib.request
@@ -58,14 +60,23 @@ def fetch(vendor: Path = VENDOR, address: str | None = None) -> None:
 
 
 def registry() -> str:
-    """npm's registry as npm itself is configured: environment, ~/.npmrc, the system's npmrc, else its own."""
+    """npm's registry as npm itself is configured: environment, ~/.npmrc, the system's npmrc, else what npm says.
+
+    Raises ViewerError where nobody knows.
+    """
     for name in ("NPM_CONFIG_REGISTRY", "npm_config_registry"):
         if os.environ.get(name):
             return os.environ[name].rstrip("/")
     for file in (Path.home() / ".npmrc", Path("/usr/etc/npmrc"), Path("/etc/npmrc")):
         if file.is_file() and (found := re.search(r"^registry\s*=\s*(\S+)", file.read_text(), re.MULTILINE)):
             return found[1].rstrip("/")
-    return "https://registry.npmjs.org"
+    npm = shutil.which("npm")
+    said = (
+        npm and subprocess.run([npm, "config", "get", "registry"], capture_output=True, text=True, check=False).stdout
+    )
+    if said and said.startswith("http"):
+        return said.strip().rstrip("/")
+    raise ViewerError(f"no npm registry is configured to get three {VERSION} from; set NPM_CONFIG_REGISTRY")
 
 
 def _download(address: str) -> bytes:

@@ -135,7 +135,7 @@ def test_each_error_is_one_line_with_its_code(capsys, training, kind):
 def test_the_codes_are_stable():
     assert {cli.error_code(kind) for kind in all_errors()} == {
         *("focus-ray", "config", "data", "image", "landmark", "model", "checkpoint", "face-model"),
-        *("storage", "no-such-object", "tracking", "cluster"),
+        *("storage", "no-such-object", "tracking", "service", "cluster"),
         *("guard-stop", "mask-collapse", "non-finite-loss", "interrupted"),
     }
     assert {kind.exit_code for kind in all_errors()} == {1, 2, 3, 4, 5, 6, 130}

@@ -65,7 +65,7 @@ def run(
     """
     check_exposure(settings.http, without_keys)
     _refuse_taken(settings)
-    source, prior = _sources(settings)
+    source, prior, version = _sources(settings)
     _tell_proxies(settings)
     if cluster.address() is None:
         _new_token(settings.http.port)
@@ -79,7 +79,10 @@ def run(
         try:
             _deploy(settings, source, prior)
             url = _url(settings)
-            with _noted(settings, ray.get_runtime_context().gcs_address), deployment_run(settings, source, say):
+            with (
+                _noted(settings, ray.get_runtime_context().gcs_address),
+                deployment_run(settings, source, say, version=version),
+            ):
                 say(f"{url}  (page, API; {url}/openapi.json)")
                 if ready is not None:
                     ready(url)
@@ -98,7 +101,8 @@ def application_of(arguments: dict[str, Any]) -> "Application":
         settings = ServingSettings.model_validate(arguments)
     except ValidationError as error:
         raise ConfigError(f"args: {one_line(error)}; see focus_ray/serving/settings.py") from None
-    return endpoint(settings, *_sources(settings), _cache())
+    source, prior, _ = _sources(settings)
+    return endpoint(settings, source, prior, _cache())
 
 
 def swap(port: int, model: str | None, prior: str | None = None, say: Say = print) -> None:
@@ -110,7 +114,7 @@ def swap(port: int, model: str | None, prior: str | None = None, say: Say = prin
     running = _running(port)
     os.environ |= cluster.LOCAL | _with_token(port)  # without LOCAL, Ray takes loopback for another address
     settings = running.settings.model_copy(update={"model": model, "prior": prior})
-    source, correcting = _sources(settings)
+    source, correcting, _ = _sources(settings)
     os.environ["RAY_ADDRESS"] = running.address
     with cluster.connected(cluster.ClusterSettings()):
         _deploy(settings, source, correcting)
@@ -133,13 +137,15 @@ def _deploy(settings: ServingSettings, source: ModelSource, prior: PriorSource) 
         ) from None
 
 
-def _sources(settings: ServingSettings) -> tuple[ModelSource, PriorSource]:
-    """What is served, pinned; fetched and read once here, so that a bad one is told at once. Raises ModelError."""
+def _sources(settings: ServingSettings) -> tuple[ModelSource, PriorSource, str]:
+    """What is served, pinned, and what it calls itself; read once here, so that a bad one is told at once.
+
+    Raises ModelError.
+    """
     from focus_ray.serving.model_source import reconstructor_of
 
     source, prior = resolve(settings.model), resolve_prior(settings.prior)
-    reconstructor_of(source, prior, _cache())
-    return source, prior
+    return source, prior, reconstructor_of(source, prior, _cache()).model.version
 
 
 def _cache() -> Path:

@@ -1,5 +1,7 @@
-"""Everything that decides how an endpoint behaves, as one frozen tree. Nothing heavy is imported here: the proxies of
-the cluster read it too."""
+"""Everything that decides how an endpoint behaves, as one frozen tree.
+
+Nothing heavy is imported here: the proxies of the cluster read it too.
+"""
 
 from typing import Literal
 

@@ -22,7 +22,7 @@ from focus_ray.serving.fitting import Fitter
 from focus_ray.serving.page_routes import FOLDER, files
 from focus_ray.serving.settings import ModelSettings, ServingSettings
 from tests.serving.test_desk import Here
-from tests.serving.test_hostile import Scope
+from tests.system.test_hostile import Scope
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SOFTWARE_GL = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]

@@ -76,7 +76,7 @@ export async function createViewer(canvas) {
     });
     const box = new THREE.Box3().setFromObject(head);
     head.position.sub(box.getCenter(new THREE.Vector3()));
-    home = new THREE.Vector3(0, 0, 2.4 * box.getSize(new THREE.Vector3()).length());
+    home = new THREE.Vector3(0, 0, 1.8 * box.getSize(new THREE.Vector3()).length());
     camera.far = 4 * home.z;
     camera.near = home.z / 100;
     camera.updateProjectionMatrix();

@@ -12,8 +12,8 @@ from focus_ray.serving.desk import Desk
 from focus_ray.serving.door import Door
 from focus_ray.serving.fitting import Fitter
 from focus_ray.serving.settings import AdmissionSettings, ModelSettings, ServingSettings
-from tests.serving.hostile import Case, cases
 from tests.serving.test_desk import Here
+from tests.system.hostile import Case, cases
 
 ALL = [case for case in cases() if case.raw is None]
 LEAKS = ("Traceback", "/work", "/tmp", "site-packages", "focus_ray", "s3://", 'File "')
