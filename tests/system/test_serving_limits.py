@@ -1,0 +1,125 @@
+"""A real endpoint at its limits: too many requests, replicas that follow the load, hostile bytes, a long run.
+
+Each drill has an endpoint of its own with the settings that it is about, and wants a quiet machine.
+"""
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from tests.system.endpoint import MODEL, Endpoint, crops, endpoint
+from tests.system.hostile import Case, cases
+
+pytestmark = [pytest.mark.drill, pytest.mark.timeout(3600)]
+ALIGNED = "aligned=true"
+Record = Callable[[str, Any], None]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory, world_face) -> Path:
+    return crops(tmp_path_factory.mktemp("crops"), 64, world_face)
+
+
+def test_five_times_what_it_can(tmp_path: Path, pictures: Path, record_property: Record):
+    with endpoint(tmp_path, "--set", "models.most=1", "--set", "ingress.most=1") as running:
+        running.load(pictures, ALIGNED, concurrency=4, seconds=10).result()
+        capacity = running.load(pictures, ALIGNED, concurrency=8, seconds=20).result()["rate"]
+        before = running.memory()
+        busy = running.load(pictures, ALIGNED, rate=0.8 * capacity, seconds=40).result()
+        over = running.load(pictures, ALIGNED, rate=5 * capacity, seconds=40).result()
+        grown = (running.memory() - before) / 1e6
+        for name, value in {"capacity": capacity, "at_80": busy, "at_500": over, "grown_mb": grown}.items():
+            record_property(name, value)
+    assert set(over["statuses"]) <= {"200", "503"}
+    assert over["without_retry_after"] == 0
+    assert over["failed"] == 0
+    assert over["accepted"]["p99_ms"] < 2 * busy["accepted"]["p99_ms"]
+    assert over["rejected"]["p99_ms"] < 100
+    assert grown < 200
+
+
+def test_replicas_follow_the_load(tmp_path: Path, pictures: Path, record_property: Record):
+    options = ("models.most=2", "models.ongoing=2", "models.up_seconds=3", "models.down_seconds=10")
+    with endpoint(tmp_path, *(part for option in options for part in ("--set", option))) as running:
+        seen: list[tuple[float, int]] = []
+        begin = time.monotonic()
+        loading = running.load(pictures, ALIGNED, concurrency=8, seconds=90)
+        while time.monotonic() - begin < 240:
+            count = len(running.processes(MODEL))
+            if not seen or seen[-1][1] != count:
+                seen.append((round(time.monotonic() - begin, 1), count))
+            if loading.process.poll() is not None and count == 1 and len(seen) > 1:
+                break
+            time.sleep(0.5)
+        record_property("replicas", seen)
+        assert loading.result()["failed"] == 0
+    counts = [count for _, count in seen]
+    assert counts == [1, 2, 1]
+
+
+def test_twenty_thousand_requests(tmp_path: Path, pictures: Path, record_property: Record):
+    with endpoint(tmp_path, "--set", "models.most=1", "--set", "ingress.most=1") as running:
+        running.load(pictures, f"{ALIGNED}&refine=false", concurrency=4, requests=2000, seconds=600).result()
+        memory, files = [], []
+        for _ in range(9):
+            seen = running.load(pictures, f"{ALIGNED}&refine=false", concurrency=4, requests=2000, seconds=600).result()
+            assert seen["failed"] == 0
+            memory.append(running.memory() / 1e6)
+            files.append(running.descriptors())
+        slope = float(np.polyfit(np.arange(5), memory[-5:], 1)[0]) / 2  # MB a thousand
+        record_property("memory_mb", memory)
+        record_property("files", files)
+        record_property("mb_per_1000", slope)
+    assert slope < 1.0
+    assert max(files) - min(files) < 20
+
+
+def test_hostile_bytes(tmp_path: Path, pictures: Path, record_property: Record):
+    with endpoint(tmp_path, "--set", "refine=false", "--set", "admission.body_seconds=5") as running:
+        running.load(pictures, ALIGNED, concurrency=4, requests=200).result()
+        steady, highest, wrong = running.memory(), 0.0, []
+        everything = cases()
+        for number, case in enumerate(everything):
+            status, text = answer(running, case)
+            if status not in (*case.allowed, 0 if case.raw else -1):
+                wrong.append(f"{case.name}: {status} {text[:120]!r}")
+            if any(leak in text for leak in (b"Traceback", b"site-packages", b"/tmp/", b"focus_ray/")):
+                wrong.append(f"{case.name} leaks")
+            if number % 50 == 0:
+                highest = max(highest, running.memory())
+        grown = (highest - steady) / 1e6
+        record_property("cases", len(everything))
+        record_property("grown_mb", grown)
+        record_property("wrong", wrong)
+        assert running.get("/readyz")[0] == 200
+    assert wrong == []
+    assert grown < 200
+
+
+def answer(running: Endpoint, case: Case) -> tuple[int, bytes]:
+    """Status and answer; 0 where the connection was closed without one."""
+    place = urlsplit(running.url)
+    with socket.create_connection((place.hostname, place.port), timeout=60) as connection:
+        received = b""
+        try:
+            connection.sendall(case.raw if case.raw is not None else request(case))
+            while piece := connection.recv(1 << 16):
+                received += piece
+        except OSError:
+            pass
+    words = received.split(b" ", 2)
+    return (int(words[1]), received) if len(words) > 2 and words[1].isdigit() else (0, received)
+
+
+def request(case: Case) -> bytes:
+    """A case as it goes over the wire."""
+    lines = [f"{case.method} {case.path} HTTP/1.1", "Host: x", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in case.headers if name != "Host"]
+    lines += [f"Content-Length: {len(case.body)}"] if case.body else []
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + case.body
