@@ -73,6 +73,8 @@ def run(
         import ray
         from ray import serve
 
+        from focus_ray.serving.deployments import NAME
+
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
 
         serve.start(proxy_location="EveryNode", http_options=_http(settings))
@@ -90,17 +92,20 @@ def run(
                     time.sleep(_LOOK)
             say("ending: requests that have begun are answered first")
         finally:
-            serve.shutdown()
+            if cluster.address() is None:
+                serve.shutdown()
+            else:  # others may serve there too
+                serve.delete(NAME)
 
 
 def application_of(arguments: dict[str, Any]) -> "Application":
     """What `serve run` and `serve deploy` take, from the settings under `args`. Raises ConfigError, ModelError."""
-    from focus_ray.serving.deployments import endpoint
-
     try:
         settings = ServingSettings.model_validate(arguments)
     except ValidationError as error:
         raise ConfigError(f"args: {one_line(error)}; see focus_ray/serving/settings.py") from None
+    from focus_ray.serving.deployments import endpoint
+
     source, prior, _ = _sources(settings)
     return endpoint(settings, source, prior, _cache())
 
