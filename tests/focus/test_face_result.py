@@ -37,7 +37,7 @@ def test_arrays_stay_in_memory():
     square = np.zeros((4, 4), bool)
     picture = np.zeros((4, 4, 3), np.uint8)
     mesh = Mesh(np.zeros((3, 3)), np.zeros((3, 3)), np.array([[0, 1, 2]]))
-    arrays = FaceArrays(np.eye(3)[:2], picture, picture, square, square, mesh)
+    arrays = FaceArrays(np.eye(3)[:2], picture, picture, square, square, square.astype(np.float64), mesh)
     bare = Face.model_validate(record())
     face = bare.with_arrays(arrays)
     assert face.arrays is arrays
