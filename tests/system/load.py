@@ -8,9 +8,9 @@ import argparse
 import asyncio
 import itertools
 import json
+import signal
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,7 @@ class Load:
         self.retry = retry
         self.seen = Seen()
         self.begin = 0.0
+        self.ended = False  # told to: what is under way is waited for
 
     async def closed(self, concurrency: int, seconds: float, requests: int | None) -> float:
         """As many at a time, one after the other. Gives the seconds it took."""
@@ -81,7 +82,7 @@ class Load:
         async with self._session() as session:
 
             async def loop() -> None:
-                while time.perf_counter() - self.begin < seconds and next(left, None) is not None:
+                while not self.ended and time.perf_counter() - self.begin < seconds and next(left, None) is not None:
                     await self._one(session, time.perf_counter())
 
             self.begin = time.perf_counter()
@@ -90,12 +91,15 @@ class Load:
 
     async def open(self, rate: float, seconds: float) -> float:
         """At a fixed rate, whatever the answers. Gives the seconds it took."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self.end)
         async with self._session() as session:
             self.begin = time.perf_counter()
             tasks = set()
             for number in range(round(rate * seconds)):
                 due = self.begin + number / rate
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                if self.ended:
+                    break
                 if len(tasks) < MOST_AT_ONCE:
                     tasks.add(task := asyncio.create_task(self._one(session, due)))
                     task.add_done_callback(tasks.discard)
@@ -103,6 +107,10 @@ class Load:
                     self.seen.failures.append((due - self.begin, "the generator has too many under way"))
             await asyncio.gather(*tasks)
             return time.perf_counter() - self.begin
+
+    def end(self) -> None:
+        """Begin no more."""
+        self.ended = True
 
     def _session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=MOST_AT_ONCE)
@@ -157,11 +165,10 @@ def main() -> None:
     requests = None if asked.requests is None else min(asked.requests, MOST_REQUESTS)
     load = Load(asked.url, [path.read_bytes() for path in sorted(asked.pictures.glob("*.png"))], asked.retry)
     begin = time.perf_counter()
-    with suppress(KeyboardInterrupt):  # told to end: what was seen counts
-        if asked.rate is None:
-            asyncio.run(load.closed(concurrency, seconds, requests))
-        else:
-            asyncio.run(load.open(asked.rate, min(seconds, MOST_REQUESTS / asked.rate)))
+    if asked.rate is None:
+        asyncio.run(load.closed(concurrency, seconds, requests))
+    else:
+        asyncio.run(load.open(asked.rate, min(seconds, MOST_REQUESTS / asked.rate)))
     print(json.dumps(load.seen.summary(time.perf_counter() - begin)))
 
 
