@@ -16,19 +16,34 @@ import sys
 import tarfile
 import urllib.request
 from pathlib import Path
+from typing import NamedTuple
 
-VERSION = "0.170.0"
-SHA512 = "FQK+LEpYc0fBD+J8g6oSEyyNzjp+Q7Ks1C568WWaoMRLW+TkNNWmenWeGgJjV105Gd+p/2ql1ZcjYvNiPZBhuQ=="
+
+class Package(NamedTuple):
+    """A package of npm that is known exactly."""
+
+    name: str
+    version: str
+    sha512: str  # of its tarball, as npm says it (`npm view NAME@VERSION dist.integrity`)
+
+
+# The newest that comes minified: later versions leave that to bundlers.
+THREE = Package(
+    "three", "0.185.1", "5aojFCXKwnjBRZvUnt3WFfEcvUJgkN5LlijRFN95hMy8WVkG4I0QNcJE+OuWvuJ0bOdStrbfXn0pkd6/QyiAlg=="
+)
 FILES = {
     "package/build/three.module.min.js": "three.module.min.js",
+    "package/build/three.core.min.js": "three.core.min.js",
     "package/examples/jsm/loaders/GLTFLoader.js": "GLTFLoader.js",
     "package/examples/jsm/utils/BufferGeometryUtils.js": "BufferGeometryUtils.js",
+    "package/examples/jsm/utils/SkeletonUtils.js": "SkeletonUtils.js",
     "package/examples/jsm/controls/OrbitControls.js": "OrbitControls.js",
     "package/LICENSE": "LICENSE",
 }
-# A bare name needs an import map, which would be a script within the page.
-REWRITTEN = {"'three'": "'./three.module.min.js'", "'../utils/BufferGeometryUtils.js'": "'./BufferGeometryUtils.js'"}
+# All lie side by side here. A bare name would need an import map, which is a script within the page.
+REWRITTEN = {"from 'three'": "from './three.module.min.js'", "from '../utils/": "from './"}
 VENDOR = Path(__file__).resolve().parent.parent / "focus_ray" / "serving" / "page" / "vendor"
+_MARK = "VERSION"
 _MOST_BYTES = 64 << 20
 _SECONDS = 120
 
@@ -39,75 +54,86 @@ class ViewerError(Exception):
 
 def present(vendor: Path = VENDOR) -> bool:
     """Whether this version is there."""
-    mark = vendor / "VERSION"
-    return mark.is_file() and mark.read_text() == VERSION and all((vendor / name).is_file() for name in FILES.values())
+    mark = vendor / _MARK
+    whole = all((vendor / name).is_file() for name in FILES.values())
+    return whole and mark.is_file() and mark.read_text() == THREE.version
 
 
-def fetch(vendor: Path = VENDOR, address: str | None = None) -> None:
+def fetch(vendor: Path = VENDOR) -> None:
     """Download, verify, and put in place. Raises ViewerError; nothing is written then."""
     if present(vendor):
         return
-    content = _download(address or f"{registry()}/three/-/three-{VERSION}.tgz")
-    if base64.b64encode(hashlib.sha512(content).digest()).decode() != SHA512:
-        raise ViewerError(f"three {VERSION} is not what it should be: its SHA-512 differs; nothing was written")
-    files = {FILES[name]: _rewritten(name, data) for name, data in _members(content).items()}
-    if missing := FILES.values() - files.keys():
-        raise ViewerError(f"three {VERSION} has no {', '.join(sorted(missing))}; nothing was written")
-    vendor.mkdir(parents=True, exist_ok=True)
+    files = {FILES[name]: _rewritten(name, data) for name, data in members(verified(THREE), tuple(FILES)).items()}
+    if vendor.exists():
+        shutil.rmtree(vendor)
+    vendor.mkdir(parents=True)
     for name, data in files.items():
         (vendor / name).write_bytes(data)
-    (vendor / "VERSION").write_text(VERSION)
+    (vendor / _MARK).write_text(THREE.version)  # last: without it the rest does not count
+
+
+def verified(package: Package) -> bytes:
+    """The tarball of a package, if it is the one that is meant. Raises ViewerError."""
+    what = f"{package.name} {package.version}"
+    content = _download(f"{registry()}/{package.name}/-/{package.name}-{package.version}.tgz", what)
+    if base64.b64encode(hashlib.sha512(content).digest()).decode() != package.sha512:
+        raise ViewerError(f"{what} is not what it should be: its SHA-512 differs; nothing was written")
+    return content
+
+
+def members(tarball: bytes, names: tuple[str, ...]) -> dict[str, bytes]:
+    """Those files of a verified tarball. Raises ViewerError where one is missing."""
+    with tarfile.open(fileobj=io.BytesIO(tarball), mode="r:gz") as archive:
+        read = {one.name: archive.extractfile(one) for one in archive if one.name in names and one.isfile()}
+        found = {name: stream.read() for name, stream in read.items() if stream is not None}
+    if missing := sorted(set(names) - found.keys()):
+        raise ViewerError(f"the package has no {', '.join(missing)}; nothing was written")
+    return found
 
 
 def registry() -> str:
-    """npm's registry as npm itself is configured: environment, ~/.npmrc, the system's npmrc, else what npm says.
+    """npm's registry as npm itself is configured, else what npm says. Raises ViewerError where nobody knows."""
+    if configured := setting("registry"):
+        return configured.rstrip("/")
+    if npm := shutil.which("npm"):
+        said = subprocess.run([npm, "config", "get", "registry"], capture_output=True, text=True, check=False).stdout
+        if said.startswith("http"):
+            return said.strip().rstrip("/")
+    raise ViewerError("no npm registry is configured; set NPM_CONFIG_REGISTRY to its address, and do this again")
 
-    Raises ViewerError where nobody knows.
-    """
-    for name in ("NPM_CONFIG_REGISTRY", "npm_config_registry"):
-        if os.environ.get(name):
-            return os.environ[name].rstrip("/")
+
+def setting(name: str) -> str | None:
+    """A setting of npm: of the environment, of ~/.npmrc, or of the system's npmrc."""
+    for variable in (f"NPM_CONFIG_{name.upper()}", f"npm_config_{name}"):
+        if os.environ.get(variable):
+            return os.environ[variable]
     for file in (Path.home() / ".npmrc", Path("/usr/etc/npmrc"), Path("/etc/npmrc")):
-        if file.is_file() and (found := re.search(r"^registry\s*=\s*(\S+)", file.read_text(), re.MULTILINE)):
-            return found[1].rstrip("/")
-    npm = shutil.which("npm")
-    said = (
-        npm and subprocess.run([npm, "config", "get", "registry"], capture_output=True, text=True, check=False).stdout
-    )
-    if said and said.startswith("http"):
-        return said.strip().rstrip("/")
-    raise ViewerError(f"no npm registry is configured to get three {VERSION} from; set NPM_CONFIG_REGISTRY")
+        if file.is_file() and (found := re.search(rf"^{name}\s*=\s*(\S+)", file.read_text(), re.MULTILINE)):
+            return found[1]
+    return None
 
 
-def _download(address: str) -> bytes:
-    certificates = os.environ.get("NODE_EXTRA_CA_CERTS") or os.environ.get("SSL_CERT_FILE")
-    context = ssl.create_default_context()
-    if certificates and Path(certificates).is_file():
-        context.load_verify_locations(certificates)
+def _download(address: str, what: str) -> bytes:
+    context = ssl.create_default_context()  # knows SSL_CERT_FILE by itself
+    for certificates in (os.environ.get("NODE_EXTRA_CA_CERTS"), setting("cafile")):
+        if certificates and Path(certificates).is_file():
+            context.load_verify_locations(certificates)
     try:
         with urllib.request.urlopen(address, timeout=_SECONDS, context=context) as answer:
             content = answer.read(_MOST_BYTES + 1)
     except (OSError, ValueError) as error:
-        raise ViewerError(f"three {VERSION} cannot be downloaded ({error}); set NPM_CONFIG_REGISTRY") from None
+        raise ViewerError(f"{what} cannot be downloaded ({error}); set NPM_CONFIG_REGISTRY") from None
     if len(content) > _MOST_BYTES:
-        raise ViewerError(f"three {VERSION} is larger than it should be; nothing was written")
+        raise ViewerError(f"{what} is larger than it should be; nothing was written")
     return content
 
 
-def _members(content: bytes) -> dict[str, bytes]:
-    found = {}
-    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
-        for member in archive:
-            if member.name in FILES and (stream := archive.extractfile(member)) is not None:
-                found[member.name] = stream.read()
-    return found
-
-
 def _rewritten(name: str, data: bytes) -> bytes:
+    if "/jsm/" not in name:
+        return data
     text = data.decode()
-    if "/jsm/" in name:
-        for bare, relative in REWRITTEN.items():
-            text = text.replace(f"from {bare}", f"from {relative}")
+    for there, here in REWRITTEN.items():
+        text = text.replace(there, here)
     return text.encode()
 
 

@@ -1,5 +1,7 @@
 """The page's library comes verified or not at all."""
 
+import base64
+import hashlib
 import http.server
 import io
 import tarfile
@@ -10,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from infra import fetch_viewer
-from infra.fetch_viewer import FILES, ViewerError, fetch, present, registry
+from infra.fetch_viewer import FILES, THREE, ViewerError, fetch, present, registry
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder, and where a server shows it."""
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where a registry of this machine would have the package."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *arguments: object) -> None:
@@ -24,11 +26,13 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    (tmp_path / "registry").mkdir()
+    package = tmp_path / "registry" / "three" / "-" / f"three-{THREE.version}.tgz"
+    package.parent.mkdir(parents=True)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
-    yield tmp_path / "registry", f"http://127.0.0.1:{server.server_address[1]}"
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", f"http://127.0.0.1:{server.server_address[1]}/")
+    yield package
     server.shutdown()
     server.server_close()
     thread.join()
@@ -45,44 +49,46 @@ def package(files: dict[str, bytes]) -> bytes:
 
 
 def trusted(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
-    import base64
-    import hashlib
-
-    monkeypatch.setattr(fetch_viewer, "SHA512", base64.b64encode(hashlib.sha512(content).digest()).decode())
+    known = base64.b64encode(hashlib.sha512(content).digest()).decode()
+    monkeypatch.setattr(fetch_viewer, "THREE", THREE._replace(sha512=known))
 
 
-def test_what_is_verified_is_put_in_place_without_bare_names(served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    folder, url = served
-    data = b"import { Mesh } from 'three';\n"
+def test_what_is_verified_is_put_in_place_without_bare_names(
+    served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    data = b"import { Mesh } from 'three';\nimport * as U from '../utils/SkeletonUtils.js';\n"
     content = package({name: data for name in FILES} | {"package/../../evil.js": b"x", "package/evil.js": b"x"})
-    (folder / "three.tgz").write_bytes(content)
+    served.write_bytes(content)
     trusted(monkeypatch, content)
     vendor = tmp_path / "vendor"
-    fetch(vendor, f"{url}/three.tgz")
+    vendor.mkdir()
+    (vendor / "of_an_older_version.js").touch()
+    fetch(vendor)
     assert present(vendor)
     assert {path.name for path in vendor.iterdir()} == {*FILES.values(), "VERSION"}
-    assert (vendor / "GLTFLoader.js").read_bytes() == b"import { Mesh } from './three.module.min.js';\n"
-    (folder / "three.tgz").unlink()
-    fetch(vendor, f"{url}/three.tgz")  # it is there
+    assert (vendor / "GLTFLoader.js").read_bytes() == (
+        b"import { Mesh } from './three.module.min.js';\nimport * as U from './SkeletonUtils.js';\n"
+    )
+    assert (vendor / "three.module.min.js").read_bytes() == data
+    served.unlink()
+    fetch(vendor)  # it is there
 
 
-def test_what_was_tampered_with_is_refused(served, tmp_path: Path):
-    folder, url = served
-    (folder / "three.tgz").write_bytes(package(dict.fromkeys(FILES, b"alert(1)")))
+def test_what_was_tampered_with_is_refused(served: Path, tmp_path: Path):
+    served.write_bytes(package(dict.fromkeys(FILES, b"alert(1)")))
     with pytest.raises(ViewerError, match="SHA-512 differs"):
-        fetch(tmp_path / "vendor", f"{url}/three.tgz")
+        fetch(tmp_path / "vendor")
     assert not (tmp_path / "vendor").exists()
 
 
-def test_what_is_not_there_or_not_whole(served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    folder, url = served
+def test_what_is_not_there_or_not_whole(served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(ViewerError, match="cannot be downloaded"):
-        fetch(tmp_path / "vendor", f"{url}/three.tgz")
+        fetch(tmp_path / "vendor")
     content = package({"package/LICENSE": b"MIT"})
-    (folder / "three.tgz").write_bytes(content)
+    served.write_bytes(content)
     trusted(monkeypatch, content)
     with pytest.raises(ViewerError, match=r"has no .*three\.module\.min\.js"):
-        fetch(tmp_path / "vendor", f"{url}/three.tgz")
+        fetch(tmp_path / "vendor")
     assert not present(tmp_path / "vendor")
 
 

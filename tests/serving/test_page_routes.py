@@ -43,7 +43,7 @@ def test_the_page_lets_nothing_else_run():
         ("page.js", "text/javascript"),
         ("page.css", "text/css"),
         ("icon.svg", "image/svg+xml"),
-        ("example.png", "image/"),
+        ("example.jpg", "image/jpeg"),
     ],
 )
 def test_files_have_their_kind_and_are_sent_once(name: str, kind: str):

@@ -1,5 +1,6 @@
 """A real endpoint for tests, drills and benchmarks: a process with a Ray cluster of its own, ended by its number."""
 
+import itertools
 import json
 import os
 import signal
@@ -9,9 +10,10 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -71,16 +73,17 @@ class Endpoint:
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Status and body; 0 where nobody answers."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with urllib.request.urlopen(self.url + path, timeout=10) as response:
+            with opener.open(self.url + path, timeout=10) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
         except OSError as error:
             return 0, str(error).encode()
 
-    def load(self, pictures: Path, query: str = "", **options: float | str | bool | None) -> "Loading":
-        """Begin a load from another process."""
+    def load(self, pictures: Path, query: str = "", **options: float | str | Path | bool | None) -> "Loading":
+        """Begin a load from another process: the options of tests/system/load.py."""
         command = [sys.executable, "-m", "tests.system.load", "--pictures", str(pictures)]
         command += ["--url", f"{self.url}/v1/reconstructions?{query}"]
         for name, value in options.items():
@@ -109,8 +112,10 @@ class Loading:
 
 
 @contextmanager
-def endpoint(folder: Path, *options: str, model: str | None = None) -> Iterator[Endpoint]:
-    """`focus-ray serve` with options, its state and log in a folder."""
+def endpoint(
+    folder: Path, *options: str, model: str | None = None, variables: Mapping[str, str] | None = None
+) -> Iterator[Endpoint]:
+    """`focus-ray serve` with options and variables of its environment, its state and log in a folder."""
     mark, (port,) = uuid.uuid4().hex, free_ports(1)
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_", "FOCUS_RAY_"))}
     environment = kept | {
@@ -119,6 +124,7 @@ def endpoint(folder: Path, *options: str, model: str | None = None) -> Iterator[
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
+        **(variables or {}),
     }
     command = [sys.executable, "-m", "focus_ray", "serve", "--port", str(port), *options]
     command += ["--model", model] if model else []
@@ -152,11 +158,51 @@ def _wait(running: Endpoint) -> None:
 
 def crops(folder: Path, count: int, world_face: object) -> Path:
     """Aligned crops of different synthetic faces, as PNG files."""
-    from focus_ray.data.synthetic import SyntheticFaces
+    from focus_ray.data.synthetic import SyntheticConfig
 
     folder.mkdir(parents=True, exist_ok=True)
-    faces = SyntheticFaces(world_face, split="heldout")  # type: ignore[arg-type]
-    for number, image in enumerate(faces.batch(range(count)).images):
-        picture = (255 * image.permute(1, 2, 0).numpy()).round().astype(np.uint8)
-        cv2.imwrite(str(folder / f"{number:05}.png"), picture[..., ::-1])
+    for number, picture in enumerate(islice(_faces(world_face, SyntheticConfig()), count)):
+        cv2.imwrite(str(folder / f"{number:05}.png"), picture)
     return folder
+
+
+def photographs(folder: Path, count: int, world_face: object) -> Path:
+    """Pictures of 320 x 320 px, as JPEG files, each with another synthetic face that the first look is sure of."""
+    from focus_ray.data.synthetic import OcclusionLaws, SyntheticConfig
+
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    faces = _faces(world_face, SyntheticConfig(image_size=160, occlusion=OcclusionLaws(share=0)))
+    found = filter(_is_surely_found, (_on_a_wall(face, rng) for face in faces))
+    for number, picture in enumerate(islice(found, count)):
+        cv2.imwrite(str(folder / f"{number:05}.jpg"), picture)
+    return folder
+
+
+def _faces(world_face: object, config: object) -> Iterator[np.ndarray]:
+    """Pictures of different people, BGR, without end."""
+    from focus_ray.data.synthetic import SyntheticFaces
+
+    faces = SyntheticFaces(world_face, config, "heldout")  # type: ignore[arg-type]
+    for number in itertools.count():
+        (image,) = faces.batch([number]).images
+        yield (255 * image.permute(1, 2, 0).numpy()).round().astype(np.uint8)[..., ::-1]
+
+
+def _on_a_wall(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    picture = cv2.resize(rng.integers(60, 200, (5, 5, 3)).astype(np.uint8), (2 * len(face), 2 * len(face)))
+    left, top = rng.integers(0, len(face), 2)
+    picture[top : top + len(face), left : left + len(face)] = face
+    return picture
+
+
+def _is_surely_found(picture: np.ndarray) -> bool:
+    """Whether the endpoint's first look is enough: what it costs else is another figure."""
+    from focus_ray.data.detect_quick import QuickDetector
+
+    return len(QuickDetector(thorough=_Nobody()).detect(np.ascontiguousarray(picture[..., ::-1]))) == 1
+
+
+class _Nobody:
+    def detect(self, image: object) -> list:
+        return []

@@ -1,58 +1,77 @@
 // Asking the endpoint: one picture, its answer, and refusals in words.
 
 const OUTPUTS = "mask,region,rendering,glb";
+const LONGEST_PAUSE = 60; // s; who is asked to wait longer decides for themselves
 
 export class Refused extends Error {
-  constructor(message, status, retryAfter) {
+  constructor(message, { status = 0, retryAfter = 0 } = {}) {
     super(message);
     this.status = status;
-    this.retryAfter = retryAfter;
+    this.retryAfter = retryAfter; // s
   }
 }
 
-export async function reconstruct(picture, { refine, key, outputs = OUTPUTS, waiting = () => {} }) {
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      return await ask(picture, refine, key, outputs);
-    } catch (error) {
-      if (attempt > 0 || !error.retryAfter) throw error;
-      waiting(error.retryAfter);
-      await new Promise((resolve) => setTimeout(resolve, 1000 * error.retryAfter));
-    }
-  }
-}
-
-async function ask(picture, refine, key, outputs) {
+// refine: "true", "false", or "" for what the endpoint does by itself.
+// waiting: called with the refusal when the endpoint is busy, before the one repetition.
+export async function reconstruct(picture, { refine, key, outputs = OUTPUTS, signal, waiting = () => {} }) {
   const form = new FormData();
   form.append("image", picture, "photo");
   form.append("outputs", outputs);
-  form.append("refine", String(refine));
+  if (refine) form.append("refine", refine);
+  const headers = key ? { Authorization: `Bearer ${key}` } : {};
+  try {
+    return await ask({ method: "POST", body: form, headers, signal });
+  } catch (error) {
+    if (!(error.retryAfter > 0 && error.retryAfter <= LONGEST_PAUSE)) throw error;
+    waiting(error);
+    await pause(error.retryAfter, signal);
+    return ask({ method: "POST", body: form, headers, signal });
+  }
+}
+
+export function blobOf(output) {
+  const bytes = Uint8Array.from(atob(output.base64), (letter) => letter.charCodeAt(0));
+  return new Blob([bytes], { type: output.media_type });
+}
+
+async function ask(request) {
   let response;
   try {
-    response = await fetch("/v1/reconstructions", {
-      method: "POST",
-      body: form,
-      headers: key ? { Authorization: `Bearer ${key}` } : {},
-    });
-  } catch {
-    throw new Refused("The endpoint cannot be reached. Try again in a moment.", 0, 0);
+    response = await fetch("/v1/reconstructions", request);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused("The endpoint cannot be reached, or it broke off. Is the photo very large? Else try again soon.");
   }
   if (response.ok) return response.json();
   throw await refusal(response);
 }
 
 async function refusal(response) {
+  const { status } = response;
   const problem = await response.json().catch(() => ({}));
-  const detail = problem.detail || `the endpoint answered ${response.status}`;
-  const words = response.status === 401 ? "This endpoint asks for an API key: give it under Options." : sentence(detail);
-  return new Refused(words, response.status, Number(response.headers.get("Retry-After")) || 0);
+  if (status === 401) return new Refused("This endpoint asks for an API key. Give a valid one, then try again.", { status });
+  const words = problem.detail ? sentence(problem.detail) : `The endpoint answered with ${status}.`;
+  return new Refused(words, { status, retryAfter: secondsUntil(response.headers.get("Retry-After")) });
+}
+
+// Retry-After is a number of seconds or a date.
+function secondsUntil(text) {
+  if (!text) return 0;
+  const seconds = Number(text);
+  const until = Number.isNaN(seconds) ? (Date.parse(text) - Date.now()) / 1000 : seconds;
+  return until > 0 ? Math.ceil(until) : 0;
+}
+
+function pause(seconds, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, 1000 * seconds);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    });
+  });
 }
 
 function sentence(text) {
-  return `${text[0].toUpperCase()}${text.slice(1)}.`;
-}
-
-export function blobOf(output) {
-  const bytes = Uint8Array.from(atob(output.base64), (letter) => letter.charCodeAt(0));
-  return new Blob([bytes], { type: output.media_type });
+  return `${text[0].toUpperCase()}${text.slice(1).replace(/\.$/, "")}.`;
 }

@@ -1,36 +1,58 @@
-// The camera: a picture of now, only while the booth is open.
+// The camera: a picture of now, and only while the booth is open.
 
-export async function openCamera(booth, drop, taken, refused) {
+const REFUSALS = {
+  NotAllowedError: "The browser may not use the camera. Allow it, or choose a photo instead.",
+  NotFoundError: "No camera was found. Choose a photo instead.",
+  NotReadableError: "Another program uses the camera. Close it, or choose a photo instead.",
+};
+
+export function setUpCamera({ button, booth, drop, taken, refused }) {
   const video = booth.querySelector("video");
-  let stream;
-  try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
-  } catch {
-    refused("The camera cannot be used here. Choose a photo instead.");
-    return;
-  }
-  video.srcObject = stream;
-  await video.play();
-  drop.hidden = true;
-  booth.hidden = false;
   const [shoot, cancel] = booth.querySelectorAll("button");
-  shoot.focus();
+  let stream = null;
+
+  // Browsers give the camera to safe origins only: https, or this machine.
+  button.hidden = !navigator.mediaDevices?.getUserMedia;
+
+  async function open() {
+    button.disabled = true;
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user", width: { ideal: 1280 } } });
+      video.srcObject = stream;
+      await video.play();
+    } catch (error) {
+      close();
+      refused(REFUSALS[error.name] || "The camera cannot be used here. Choose a photo instead.");
+      return;
+    }
+    drop.hidden = true;
+    booth.hidden = false;
+    shoot.focus();
+  }
 
   function close() {
-    for (const track of stream.getTracks()) track.stop();
+    for (const track of stream?.getTracks() ?? []) track.stop();
+    stream = null;
+    video.srcObject = null;
     booth.hidden = true;
     drop.hidden = false;
-    shoot.onclick = null;
-    cancel.onclick = null;
+    button.disabled = false;
+    button.focus();
   }
 
-  cancel.onclick = close;
-  shoot.onclick = () => {
+  function shot() {
     const canvas = document.createElement("canvas");
     canvas.width = video.videoWidth;
     canvas.height = video.videoHeight;
     canvas.getContext("2d").drawImage(video, 0, 0);
     close();
     canvas.toBlob(taken, "image/jpeg", 0.92);
-  };
+  }
+
+  button.addEventListener("click", open);
+  shoot.addEventListener("click", shot);
+  cancel.addEventListener("click", close);
+  booth.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") close();
+  });
 }

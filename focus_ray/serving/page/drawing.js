@@ -1,72 +1,61 @@
-// The photo with what was found in it: boxes, what is hidden, and the rendered face laid over.
+// Painting on the photo: what is hidden in red, and the rendered face laid over.
 
 import { blobOf } from "/assets/api.js";
 
-const HIDDEN = [214, 57, 48];
-const STRENGTH = 0.62;
+const HIDDEN = [201, 52, 43];
+const STRENGTH = 0.6;
+const STRIPE = 0.16; // more, and less, in turn: red must not be all that tells
+const STRIPE_WIDTH = 9; // px of the canvas
+const SOFT_EDGE = 14; // of the mask's 255 levels, about the threshold
+const LONGEST = 1024; // px of the canvas
+const MOST_ENLARGED = 3; // a small photo is drawn larger, so that the edge of its mask is smooth
 
-export async function layersOf(photo, face) {
+// The size of the canvas for a photo.
+export function canvasSize({ width, height }) {
+  const zoom = Math.min(MOST_ENLARGED, LONGEST / Math.max(width, height));
+  return { width: Math.max(1, Math.round(width * zoom)), height: Math.max(1, Math.round(height * zoom)) };
+}
+
+// The files of a face's answer, in the size of the canvas.
+export async function layersOf(face, { width, height }) {
   const [mask, region, rendering] = await Promise.all(
     ["mask", "region", "rendering"].map((name) => createImageBitmap(blobOf(face.outputs[name]))),
   );
-  const { width, height } = fitting(photo.width, photo.height, 1024);
-  return {
-    width,
-    height,
-    mask: greys(mask, width, height),
-    region: greys(region, width, height),
-    rendering,
-  };
+  return { mask: greys(mask, width, height), region: greys(region, width, height), rendering };
 }
 
-export function draw(canvas, photo, faces, chosen, layers, { threshold, opacity, showHidden }) {
-  canvas.width = layers ? layers.width : photo.width;
-  canvas.height = layers ? layers.height : photo.height;
-  const context = canvas.getContext("2d");
+export function draw(canvas, photo, layers, { threshold, opacity, paint }) {
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(photo, 0, 0, canvas.width, canvas.height);
-  if (layers) {
-    if (opacity > 0) {
-      context.globalAlpha = opacity;
-      context.drawImage(layers.rendering, 0, 0, canvas.width, canvas.height);
-      context.globalAlpha = 1;
-    }
-    if (showHidden) paintHidden(context, layers, threshold);
-  }
-  boxes(context, faces, chosen, canvas.width / photo.width);
+  if (!layers) return;
+  if (paint) paintHidden(context, layers, 255 * threshold);
+  context.globalAlpha = opacity;
+  context.drawImage(layers.rendering, 0, 0, canvas.width, canvas.height);
+  context.globalAlpha = 1;
 }
 
-function paintHidden(context, { width, height, mask, region }, threshold) {
+function paintHidden(context, { mask, region }, least) {
+  const { width, height } = context.canvas;
   const picture = context.getImageData(0, 0, width, height);
-  const least = 255 * threshold;
-  for (let pixel = 0; pixel < width * height; pixel += 1) {
-    if (region[pixel] > 127 && mask[pixel] <= least) {
-      for (let channel = 0; channel < 3; channel += 1) {
-        const at = 4 * pixel + channel;
-        picture.data[at] += STRENGTH * (HIDDEN[channel] - picture.data[at]);
-      }
+  for (let pixel = 0; pixel < mask.length; pixel += 1) {
+    if (region[pixel] === 0 || mask[pixel] >= least + SOFT_EDGE / 2) continue;
+    const below = Math.min(1, (least - mask[pixel]) / SOFT_EDGE + 0.5);
+    const column = pixel % width;
+    const stripe = Math.floor((column + (pixel - column) / width) / STRIPE_WIDTH) % 2 ? STRIPE : -STRIPE;
+    const share = (below * (STRENGTH + stripe) * region[pixel]) / 255;
+    for (let channel = 0; channel < 3; channel += 1) {
+      const at = 4 * pixel + channel;
+      picture.data[at] += share * (HIDDEN[channel] - picture.data[at]);
     }
   }
   context.putImageData(picture, 0, 0);
 }
 
-function boxes(context, faces, chosen, zoom) {
-  faces.forEach((face, number) => {
-    const [x, y, width, height] = face.box.map((value) => value * zoom);
-    context.lineWidth = number === chosen ? 3 : 1.5;
-    context.strokeStyle = number === chosen ? "#2fbf71" : "#ffffff";
-    context.strokeRect(x, y, width, height);
-  });
-}
-
 function greys(bitmap, width, height) {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, width, height);
   const { data } = context.getImageData(0, 0, width, height);
   return Uint8Array.from({ length: width * height }, (_, pixel) => data[4 * pixel]);
-}
-
-function fitting(width, height, longest) {
-  const zoom = Math.min(1, longest / Math.max(width, height));
-  return { width: Math.max(1, Math.round(width * zoom)), height: Math.max(1, Math.round(height * zoom)) };
 }

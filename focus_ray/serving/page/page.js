@@ -1,186 +1,146 @@
 // The page: a photo in, what was seen of it out.
 
 import { blobOf, reconstruct } from "/assets/api.js";
-import { openCamera } from "/assets/camera.js";
-import { draw, layersOf } from "/assets/drawing.js";
-import { createViewer } from "/assets/viewer.js";
+import { byId, percent } from "/assets/elements.js";
+import { showFigures } from "/assets/figures.js";
+import { setUpIntake } from "/assets/intake.js";
+import { createPhotoView } from "/assets/photo_view.js";
+import { saveAnswer, saveOutput } from "/assets/saving.js";
+import { NoViewer, createViewer } from "/assets/viewer.js";
 
-const REMARKS = {
-  small_face: "The face has few pixels.",
-  cut_off: "Part of the face is outside the photo.",
-  landmarks_from_model: "The face was aligned by the model's own landmarks.",
-  high_residual: "The visible part is explained badly.",
-  extreme_pose: "The head is turned further than the model has learned.",
-  mostly_occluded: "Less than half of the face is visible.",
-};
+const HEADINGS = { busy: "The photo", found: "What was seen", none: "No face was found" };
 
-const byId = (id) => document.getElementById(id);
-const percent = (share) => `${Math.round(100 * share)} %`;
-
-const state = { photo: null, file: null, answer: null, chosen: 0, layers: null };
+const shown = { file: null, options: null, answer: null, number: 0 };
+const photoView = createPhotoView(choose);
+let underWay = new AbortController();
 let viewer = null;
 
-function say(words, kind = "") {
+function say(words) {
   byId("status").textContent = words;
-  byId("status").className = kind;
+  byId("trouble").textContent = "";
+  byId("again").hidden = true;
+  byId("key").removeAttribute("aria-invalid");
 }
 
+function complain(words, again = false) {
+  say("");
+  byId("trouble").textContent = words;
+  byId("again").hidden = !again;
+}
+
+// empty: nothing yet; busy: a photo is looked at; found; none: no face.
+function enter(state) {
+  byId("main").dataset.state = state;
+  byId("main").setAttribute("aria-busy", String(state === "busy"));
+  byId("result").hidden = state === "empty";
+  byId("result-heading").textContent = HEADINGS[state] ?? "";
+  for (const id of ["figures", "head", "photo-controls", "legend"]) byId(id).hidden = state !== "found";
+}
+
+// A newer photo takes the place of one that is still looked at.
 async function work(file) {
-  if (!file) return;
-  say("Looking at the photo …", "busy");
-  for (const button of document.querySelectorAll("button")) button.disabled = true;
+  underWay.abort();
+  underWay = new AbortController();
+  const { signal } = underWay;
+  const focused = document.activeElement;
+  say("Looking at the photo …");
+  const photo = await createImageBitmap(file).catch(() => null);
+  if (signal.aborted) return;
+  if (!photo) {
+    if (!shown.answer) enter("empty");
+    complain("This is no picture that the browser can show. Choose a JPEG, PNG or WebP.");
+    return;
+  }
+  Object.assign(shown, { file, options: options(), answer: null, number: 0 });
+  photoView.show(photo);
+  enter("busy");
+  prepareViewer().catch(() => {}); // told when there is a head to show
   try {
-    state.photo = await createImageBitmap(file).catch(() => {
-      throw new Error("This file is no picture that the browser can show. Choose a JPEG, PNG or WebP.");
-    });
-    state.file = file;
-    state.answer = await reconstruct(file, {
-      ...options(),
-      waiting: (seconds) => say(`The endpoint is busy; trying again in ${seconds} s …`, "busy"),
-    });
-    await choose(0);
-    const count = state.answer.faces.length;
-    say(count ? `${count} face${count > 1 ? "s" : ""} found.` : "No face was found. Try a photo that shows one from the front.");
+    const answer = await reconstruct(file, { ...shown.options, signal, waiting: sayWhenAgain });
+    if (signal.aborted) return;
+    await showAnswer(answer);
+    if (!signal.aborted && [focused, document.body].includes(document.activeElement)) byId("result-heading").focus();
   } catch (error) {
-    say(error.message, "problem");
-  } finally {
-    for (const button of document.querySelectorAll("button")) button.disabled = false;
+    if (!signal.aborted) refused(error);
   }
 }
 
 function options() {
-  return { refine: byId("refine").checked, key: byId("key").value.trim() };
+  return { refine: byId("refine").value, key: byId("key").value.trim() };
+}
+
+function sayWhenAgain({ message, retryAfter }) {
+  say(`${message} Trying once more in ${retryAfter} s …`);
+}
+
+function refused({ message, status, retryAfter }) {
+  if (!shown.answer) enter("empty");
+  complain(retryAfter ? `${message} Try again in ${retryAfter} s.` : message, !shown.answer);
+  if (status === 401) {
+    byId("options").open = true;
+    byId("key").setAttribute("aria-invalid", "true");
+    byId("key").focus();
+  }
+}
+
+async function showAnswer(answer) {
+  shown.answer = answer;
+  const { faces } = answer;
+  if (faces.length === 0) {
+    enter("none");
+    say("No face was found. Try a photo that shows one larger, brighter, or more from the front.");
+    return;
+  }
+  enter("found");
+  await choose(0);
+  const hidden = `${percent(faces[0].occlusion_fraction)} of ${faces.length > 1 ? "the first" : "it"} is hidden`;
+  if (answer === shown.answer) say(`${faces.length > 1 ? `${faces.length} faces were` : "One face was"} found; ${hidden}.`);
 }
 
 async function choose(number) {
-  const { faces } = state.answer;
-  state.chosen = number;
-  state.layers = faces.length ? await layersOf(state.photo, faces[number]) : null;
-  byId("result").hidden = faces.length === 0;
-  if (!faces.length) return;
-  showFaces();
-  showFigures(faces[number]);
-  redraw();
-  await showHead(faces[number]);
-  byId("result").focus({ preventScroll: false });
+  const { answer } = shown;
+  shown.number = number;
+  showFigures(answer.faces[number], answer);
+  await Promise.all([photoView.mark(answer, number), showHead(answer.faces[number])]);
 }
 
-function showFaces() {
-  const { faces } = state.answer;
-  byId("faces").hidden = faces.length < 2;
-  byId("faces").replaceChildren(
-    ...faces.map((_, number) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = `Face ${number + 1}`;
-      button.setAttribute("aria-pressed", String(number === state.chosen));
-      button.addEventListener("click", () => choose(number));
-      return button;
-    }),
-  );
-}
-
-function showFigures(face) {
-  byId("occlusion").textContent = percent(face.occlusion_fraction);
-  byId("quality").replaceChildren(
-    ...face.quality.map((name) => {
-      const remark = document.createElement("li");
-      remark.textContent = REMARKS[name] || name;
-      return remark;
-    }),
-  );
-  byId("parts").replaceChildren(
-    ...Object.entries(face.visibility).flatMap(([part, share]) => {
-      const [term, bar, value] = ["dt", "dd", "dd"].map((kind) => document.createElement(kind));
-      term.textContent = part;
-      const meter = document.createElement("meter");
-      meter.value = share;
-      meter.setAttribute("aria-label", `${part}: ${percent(share)} visible`);
-      bar.append(meter);
-      value.textContent = percent(share);
-      return [term, bar, value];
-    }),
-  );
-  const corrected = face.corrected ? ", corrected by the misfit prior" : "";
-  byId("model").textContent = `Model ${state.answer.model_version}${corrected}. Request ${state.answer.request_id}.`;
-}
-
-function redraw() {
-  if (!state.answer?.faces.length) return;
-  const threshold = Number(byId("threshold").value);
-  const opacity = Number(byId("opacity").value);
-  byId("threshold-value").textContent = `${threshold} %`;
-  byId("opacity-value").textContent = `${opacity} %`;
-  draw(byId("photo"), state.photo, state.answer.faces, state.chosen, state.layers, {
-    threshold: threshold / 100,
-    opacity: opacity / 100,
-    showHidden: byId("show-mask").checked,
-  });
-  const face = state.answer.faces[state.chosen];
-  byId("photo").setAttribute(
-    "aria-label",
-    `The photo with ${state.answer.faces.length} face(s); ${percent(face.occlusion_fraction)} of this one is hidden`,
-  );
-}
+const prepareViewer = () => (viewer ??= createViewer(byId("viewer"), byId("turns")));
 
 async function showHead(face) {
+  let trouble = "";
   try {
-    viewer ??= await createViewer(byId("viewer"));
-    await viewer.load(blobOf(face.outputs.glb));
-  } catch {
-    byId("viewer").hidden = true;
-    byId("reset").hidden = true;
-    byId("viewer-words").textContent = "The head cannot be shown in 3D here; save the mesh to look at it elsewhere.";
-  }
-}
-
-function save(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
-async function saveObj() {
-  say("Asking for the OBJ …", "busy");
-  try {
-    const answer = await reconstruct(state.file, { ...options(), outputs: "obj" });
-    save(blobOf(answer.faces[state.chosen].outputs.obj), "face.obj");
-    say("Saved.");
+    await (await prepareViewer()).load(blobOf(face.outputs.glb));
   } catch (error) {
-    say(error.message, "problem");
+    trouble = error instanceof NoViewer ? error.message : "This head cannot be shown. Save the mesh to look at it elsewhere.";
+  }
+  byId("no-viewer").textContent = trouble;
+  byId("no-viewer").hidden = !trouble;
+  for (const id of ["viewer", "viewer-words", "turns"]) byId(id).hidden = Boolean(trouble);
+}
+
+const faceName = (ending) => `face-${shown.number + 1}.${ending}`;
+
+// Made when it is asked for: it is ten times as large as the GLB, and few want it.
+async function saveObj() {
+  const { file, number, answer } = shown;
+  say("Asking for the mesh as OBJ …");
+  try {
+    const { faces } = await reconstruct(file, { ...shown.options, key: options().key, outputs: "obj" });
+    if (answer !== shown.answer) return;
+    saveOutput(faces[number].outputs.obj, faceName("obj"));
+    say("The mesh was saved.");
+  } catch (error) {
+    refused(error);
   }
 }
 
-function answerWithoutFiles() {
-  const faces = state.answer.faces.map(({ outputs, ...face }) => face);
-  return new Blob([JSON.stringify({ ...state.answer, faces }, null, 1)], { type: "application/json" });
-}
-
-byId("file").addEventListener("change", (event) => work(event.target.files[0]));
-byId("example").addEventListener("click", async () => {
-  const response = await fetch("/assets/example.png");
-  work(await response.blob());
+setUpIntake(work, complain);
+byId("again").addEventListener("click", () => work(shown.file));
+byId("key").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && shown.file) work(shown.file);
 });
-byId("camera").addEventListener("click", () => openCamera(byId("booth"), byId("drop"), work, (words) => say(words, "problem")));
-for (const name of ["threshold", "opacity", "show-mask"]) byId(name).addEventListener("input", redraw);
-byId("reset").addEventListener("click", () => viewer?.reset());
-byId("save-glb").addEventListener("click", () => save(blobOf(state.answer.faces[state.chosen].outputs.glb), "face.glb"));
+byId("save-glb").addEventListener("click", () =>
+  saveOutput(shown.answer.faces[shown.number].outputs.glb, faceName("glb")),
+);
 byId("save-obj").addEventListener("click", saveObj);
-byId("save-json").addEventListener("click", () => save(answerWithoutFiles(), "faces.json"));
-
-const drop = byId("drop");
-for (const kind of ["dragover", "dragenter"]) {
-  document.addEventListener(kind, (event) => {
-    event.preventDefault();
-    drop.classList.add("over");
-  });
-}
-document.addEventListener("dragleave", () => drop.classList.remove("over"));
-document.addEventListener("drop", (event) => {
-  event.preventDefault();
-  drop.classList.remove("over");
-  work(event.dataTransfer.files[0]);
-});
-document.addEventListener("paste", (event) => work([...event.clipboardData.files][0]));
+byId("save-json").addEventListener("click", () => saveAnswer(shown.answer));

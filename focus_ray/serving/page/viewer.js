@@ -1,88 +1,155 @@
-// The head in 3D, turned by hand. The library is part of the package; where it is missing, the page works without.
+// The head in 3D, turned by hand. The library comes with the package; where it is missing, the page works without.
 
-const TURN = 0.12; // rad a key press
-const NEARER = 0.9;
+const STEP = Math.PI / 18; // of a key press
+const CLOSER = 0.88;
+const FIELD = 26; // degrees
+const ROOM = 1.15; // about the head, as a share of its size
 
-export async function createViewer(canvas) {
-  const [THREE, { OrbitControls }, { GLTFLoader }] = await Promise.all([
-    import("/assets/vendor/three.module.min.js"),
-    import("/assets/vendor/OrbitControls.js"),
-    import("/assets/vendor/GLTFLoader.js"),
-  ]);
-  const renderer = new THREE.WebGLRenderer({ canvas, antialias: true, alpha: true, preserveDrawingBuffer: true });
-  renderer.setPixelRatio(Math.min(2, window.devicePixelRatio));
-  const scene = new THREE.Scene();
-  scene.add(new THREE.HemisphereLight(0xffffff, 0x8a8a99, 2.4));
-  const light = new THREE.DirectionalLight(0xffffff, 1.6);
-  light.position.set(0.4, 0.5, 1);
-  scene.add(light);
-  const camera = new THREE.PerspectiveCamera(28, 1, 0.01, 10);
+export class NoViewer extends Error {}
+
+export async function createViewer(canvas, turns) {
+  const library = await loadLibrary();
+  const view = viewOf(library, canvas);
+  const acts = {
+    left: () => view.turn(STEP, 0),
+    right: () => view.turn(-STEP, 0),
+    up: () => view.turn(0, STEP),
+    down: () => view.turn(0, -STEP),
+    nearer: () => view.approach(CLOSER),
+    farther: () => view.approach(1 / CLOSER),
+    reset: view.reset,
+  };
+  listen(canvas, turns, acts);
+  return { load: view.load };
+}
+
+async function loadLibrary() {
+  try {
+    const [three, { OrbitControls }, { GLTFLoader }] = await Promise.all([
+      import("/assets/vendor/three.module.min.js"),
+      import("/assets/vendor/OrbitControls.js"),
+      import("/assets/vendor/GLTFLoader.js"),
+    ]);
+    return { three, OrbitControls, GLTFLoader };
+  } catch {
+    throw new NoViewer("The 3D view is not installed at this endpoint. Save the mesh to look at it elsewhere.");
+  }
+}
+
+function rendererOf(three, canvas) {
+  try {
+    // Kept after drawing, so that the picture can be saved or looked at.
+    const renderer = new three.WebGLRenderer({ canvas, antialias: true, alpha: true, preserveDrawingBuffer: true });
+    renderer.setPixelRatio(Math.min(2, window.devicePixelRatio));
+    return renderer;
+  } catch {
+    throw new NoViewer("This browser cannot draw in 3D. Save the mesh to look at it elsewhere.");
+  }
+}
+
+function viewOf({ three, OrbitControls, GLTFLoader }, canvas) {
+  const renderer = rendererOf(three, canvas);
+  const scene = new three.Scene();
+  const camera = new three.PerspectiveCamera(FIELD, 1, 0.01, 10);
+  const lamp = new three.DirectionalLight(0xfff4e6, 1.5);
+  lamp.position.set(0.5, 0.7, 1);
+  camera.add(lamp); // comes along: no side of the head is ever dark
+  scene.add(camera, new three.HemisphereLight(0xffffff, 0xb8aea4, 2.2));
   const controls = new OrbitControls(camera, canvas);
   controls.enablePan = false;
   let head = null;
-  let home = new THREE.Vector3(0, 0, 0.6);
+  let radius = 0.1; // m
+  let newest = null;
 
   function show() {
-    const side = Math.max(1, Math.round(canvas.clientWidth));
-    renderer.setSize(side, side, false);
+    const { clientWidth: width, clientHeight: height } = canvas;
+    if (!width || !height) return;
+    renderer.setSize(width, height, false);
+    camera.aspect = width / height;
+    camera.updateProjectionMatrix();
     renderer.render(scene, camera);
   }
 
   function reset() {
-    camera.position.copy(home);
+    const narrow = Math.min(1, canvas.clientWidth / canvas.clientHeight || 1);
+    const away = (ROOM * radius) / Math.sin((FIELD * Math.PI) / 360) / narrow;
+    Object.assign(controls, { minDistance: 0.4 * away, maxDistance: 3 * away });
+    Object.assign(camera, { near: away / 100, far: 10 * away });
+    camera.position.set(0, 0, away);
     controls.target.set(0, 0, 0);
     controls.update();
     show();
   }
 
-  function turn(sideways, upwards, nearer) {
-    const place = new THREE.Spherical().setFromVector3(camera.position);
+  // The head turns one way when the camera goes the other.
+  function turn(sideways, upwards) {
+    const place = new three.Spherical().setFromVector3(camera.position);
     place.theta += sideways;
-    place.phi = Math.min(Math.PI - 0.2, Math.max(0.2, place.phi + upwards));
-    place.radius *= nearer;
-    camera.position.setFromSpherical(place);
+    place.phi += upwards;
+    camera.position.setFromSpherical(place.makeSafe());
     controls.update();
     show();
   }
 
-  const keys = {
-    ArrowLeft: () => turn(-TURN, 0, 1),
-    ArrowRight: () => turn(TURN, 0, 1),
-    ArrowUp: () => turn(0, -TURN, 1),
-    ArrowDown: () => turn(0, TURN, 1),
-    "+": () => turn(0, 0, NEARER),
-    "-": () => turn(0, 0, 1 / NEARER),
-    r: reset,
-    R: reset,
-  };
-  canvas.addEventListener("keydown", (event) => {
-    if (keys[event.key]) {
-      event.preventDefault();
-      keys[event.key]();
-    }
-  });
-  controls.addEventListener("change", show);
-  new ResizeObserver(show).observe(canvas);
+  function approach(factor) {
+    camera.position.setLength(
+      Math.min(controls.maxDistance, Math.max(controls.minDistance, factor * camera.position.length())),
+    );
+    controls.update();
+    show();
+  }
 
   async function load(blob) {
+    newest = blob;
     const { scene: loaded } = await new GLTFLoader().parseAsync(await blob.arrayBuffer(), "");
-    if (head) scene.remove(head);
+    if (newest !== blob) return;
+    if (head) discard(head);
     head = loaded;
     head.traverse((part) => {
-      if (part.isMesh) {
-        part.geometry.computeVertexNormals();
-        part.material = new THREE.MeshStandardMaterial({ vertexColors: true, roughness: 0.85, side: THREE.DoubleSide });
-      }
+      if (part.isMesh && !part.geometry.hasAttribute("normal")) part.geometry.computeVertexNormals();
+      // Without normals in the file the loader shades flat; they are there now.
+      if (part.isMesh) Object.assign(part.material, { flatShading: false, needsUpdate: true });
     });
-    const box = new THREE.Box3().setFromObject(head);
-    head.position.sub(box.getCenter(new THREE.Vector3()));
-    home = new THREE.Vector3(0, 0, 1.8 * box.getSize(new THREE.Vector3()).length());
-    camera.far = 4 * home.z;
-    camera.near = home.z / 100;
-    camera.updateProjectionMatrix();
+    const sphere = new three.Box3().setFromObject(head).getBoundingSphere(new three.Sphere());
+    head.position.sub(sphere.center);
+    radius = sphere.radius;
     scene.add(head);
     reset();
   }
 
-  return { load, reset };
+  function discard(old) {
+    scene.remove(old);
+    old.traverse((part) => {
+      part.geometry?.dispose();
+      part.material?.dispose();
+    });
+  }
+
+  controls.addEventListener("change", show);
+  new ResizeObserver(show).observe(canvas);
+  return { load, turn, approach, reset };
+}
+
+const KEYS = {
+  ArrowLeft: "left",
+  ArrowRight: "right",
+  ArrowUp: "up",
+  ArrowDown: "down",
+  "+": "nearer",
+  "=": "nearer",
+  "-": "farther",
+  r: "reset",
+  R: "reset",
+};
+
+function listen(canvas, turns, acts) {
+  canvas.addEventListener("keydown", (event) => {
+    const act = event.ctrlKey || event.metaKey || event.altKey ? null : KEYS[event.key];
+    if (!act) return;
+    event.preventDefault();
+    acts[act]();
+  });
+  for (const button of turns.querySelectorAll("button")) {
+    button.addEventListener("click", () => acts[button.dataset.turn]());
+  }
 }

@@ -1,0 +1,42 @@
+// Where photos come from: dropped, pasted, chosen, the example, or the camera.
+
+import { setUpCamera } from "/assets/camera.js";
+import { byId } from "/assets/elements.js";
+
+export function setUpIntake(taken, refused) {
+  const drop = byId("drop");
+  byId("file").addEventListener("change", (event) => {
+    const [file] = event.target.files;
+    if (file) taken(file);
+    event.target.value = ""; // so that the same photo can be chosen again
+  });
+  byId("example").addEventListener("click", async () => {
+    const response = await fetch("/assets/example.jpg").catch(() => null);
+    if (response?.ok) taken(await response.blob());
+    else refused("The example cannot be loaded. Is the endpoint still there?");
+  });
+  setUpCamera({ button: byId("camera"), booth: byId("booth"), drop, taken, refused });
+  setUpDropping(drop, (data) => {
+    const file = [...data.files].find(({ type }) => type.startsWith("image/")) ?? data.files[0];
+    if (file) taken(file);
+  });
+}
+
+// The whole page takes photos, so that one that misses does not replace the page.
+function setUpDropping(drop, given) {
+  for (const kind of ["dragenter", "dragover"]) {
+    document.addEventListener(kind, (event) => {
+      event.preventDefault();
+      drop.classList.add("over");
+    });
+  }
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) drop.classList.remove("over");
+  });
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    drop.classList.remove("over");
+    given(event.dataTransfer);
+  });
+  document.addEventListener("paste", (event) => given(event.clipboardData));
+}
