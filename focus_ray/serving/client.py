@@ -1,52 +1,64 @@
 """A client of the endpoint: patient with one that is busy or starting, and careful with its key."""
 
 import base64
+import binascii
 import io
-import json
+import random
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import numpy as np
 import requests
 from jaxtyping import UInt8
 from pydantic import BaseModel, ValidationError
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError, ResponseError
+from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
 from focus_ray.errors import ConfigError, ServiceError
+from focus_ray.serving.problems import MEDIA_TYPE
 from focus_ray.serving.schema import BatchAnswer, ModelAnswer, Output, ProblemAnswer, Reconstruction
 
 Picture = str | Path | bytes | UInt8[np.ndarray, "H W 3"]
 Answer = TypeVar("Answer", bound=BaseModel)
 
-_COME_AGAIN = (429, 502, 503, 504)
-_BACKOFF = 0.2  # s before the second retry, then twice as long each time
-_LONGEST_PAUSE = 10.0  # s
+_CRASHED = 500
+_COME_AGAIN = (429, 502, 503, 504, _CRASHED)
+_BACKOFF = 0.2  # s before the first retry, then twice as long each time, and up to as much again by chance
+_LONGEST_PAUSE = 10.0  # s, unless Retry-After says more
+_CONNECTIONS = 32  # that are kept open; more are made and closed
 
 
 class Client:
-    """Asks one endpoint. Use one a thread, in a `with` block or for as long as you like.
+    """Asks one endpoint, in a `with` block or for as long as you like. Threads may share it: asking changes nothing
+    in it, and they share its connections.
 
     A request may be repeated without harm, so a lost connection and a busy endpoint are tried again: after what
     Retry-After says, else after a growing pause. Redirects are not followed: the key is for this endpoint alone.
     """
 
     def __init__(self, url: str, key: str | None = None, *, retries: int = 3, timeout: float = 60.0) -> None:
-        """timeout [s]: of connecting, and of each silence while an answer comes. Raises ConfigError for no http URL."""
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
-            raise ConfigError(f"{url!r} is no address of an endpoint; give http://HOST:PORT")
-        self._url = url.rstrip("/") + "/"
+        """timeout [s]: of connecting, of each silence while an answer comes, and of trying again, from the first
+        failure on. Raises ConfigError for what is no address or no key.
+        """
+        self._url = _checked_address(url)
         self._timeout = timeout
         self._session = requests.Session()
         self._session.trust_env = False  # no credentials of ~/.netrc, no proxies
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         if key is not None:
-            self._session.headers["Authorization"] = f"Bearer {key}"
-        adapter = HTTPAdapter(max_retries=_patience(retries))
+            self._session.headers["Authorization"] = f"Bearer {_checked_key(key)}"
+        adapter = HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=_patience(retries, timeout))
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
+        self._session.mount(self._url + "readyz", HTTPAdapter())  # asks about now: without patience
 
     def __enter__(self) -> "Client":
         return self
@@ -82,47 +94,126 @@ class Client:
         try:
             with self._session.get(self._url + "readyz", timeout=self._timeout, allow_redirects=False) as response:
                 return response.status_code == requests.codes.ok
-        except requests.RequestException:
+        except (requests.RequestException, HTTPError):
             return False
 
     def output(self, output: Output) -> bytes:
         """The content of a file that belongs to an answer. Raises ServiceError, also for a link to somewhere else."""
         if output.base64 is not None:
-            return base64.b64decode(output.base64)
-        url = urljoin(self._url, output.href or "")
-        if urlsplit(url)[:2] != urlsplit(self._url)[:2]:
-            raise ServiceError("the link leads to another place than the endpoint; it is not followed")
-        return self._request("GET", url).content
+            try:
+                return base64.b64decode(output.base64, validate=True)
+            except binascii.Error:
+                raise ServiceError("a file of the answer is damaged; ask for it again") from None
+        href = output.href or ""
+        if not href.startswith("/") or href.startswith("//"):
+            raise ServiceError("the link is no path of the endpoint; it is not followed")
+        return self._request("GET", self._url + href[1:]).content
 
     def _answer(self, method: str, path: str, kind: type[Answer], **sent: Any) -> Answer:
         response = self._request(method, self._url + path, **sent)
         try:
             return kind.model_validate_json(response.content)
-        except ValidationError as error:
-            raise ServiceError(f"the endpoint's answer cannot be understood ({error.error_count()} errors)") from None
+        except ValidationError:
+            raise ServiceError("the endpoint's answer cannot be understood; check its address and version") from None
 
     def _request(self, method: str, url: str, **sent: Any) -> requests.Response:
         try:
-            response = self._session.request(method, url, timeout=self._timeout, allow_redirects=False, **sent)
-        except requests.RequestException as error:
+            response = self._sent(method, url, **sent)
+        except (requests.RequestException, HTTPError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ServiceError(f"the endpoint {self._url} does not answer: {reason}") from None
         if response.status_code != requests.codes.ok:
             raise _refusal(response)
         return response
 
+    def _sent(self, method: str, url: str, **sent: Any) -> requests.Response:
+        ask = partial(self._session.request, method, url, timeout=self._timeout, allow_redirects=False, **sent)
+        try:
+            return ask()
+        except requests.exceptions.ChunkedEncodingError:  # it broke off: Retry sees only answers that do not begin
+            return ask()
 
-def _patience(retries: int) -> Retry:
-    return Retry(
+
+class _Patience(Retry):
+    """What is tried again, how long after, and until when. As with urllib3's own, each failure makes a new one."""
+
+    seconds = 0.0  # of trying again
+    until: float | None = None  # known from the first failure on
+
+    def new(self, **changed: Any) -> "_Patience":
+        again = super().new(**changed)
+        again.seconds, again.until = self.seconds, self.until
+        return again
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: Any = None,
+        _stacktrace: TracebackType | None = None,
+    ) -> "_Patience":
+        """Raises MaxRetryError where it is over; what has been answered is the answer then."""
+        again = super().increment(method, url, response, error, _pool, _stacktrace)
+        now = time.monotonic()
+        again.until = now + self.seconds if self.until is None else self.until
+        pause = (response and again.get_retry_after(response)) or again.get_backoff_time()
+        if _is_told(response) or now + pause > again.until:
+            raise MaxRetryError(_pool, url or "", error or ResponseError("no time is left"))
+        return again
+
+    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+        """Seconds; None also for what is no time."""
+        try:
+            seconds = super().get_retry_after(response)
+        except InvalidHeader:
+            return None
+        return None if seconds is None else float(seconds)
+
+    def get_backoff_time(self) -> float:
+        """Seconds; urllib3's own begins with none."""
+        pause = _BACKOFF * 2 ** (len(self.history) - 1)
+        return min(_LONGEST_PAUSE, pause * (1 + random.random()))
+
+
+def _is_told(response: BaseHTTPResponse | None) -> bool:
+    """Whether it is the endpoint itself that says it has a bug: it will say so again."""
+    if response is None or response.status != _CRASHED:
+        return False
+    return response.headers.get("Content-Type", "").partition(";")[0].strip() == MEDIA_TYPE
+
+
+def _patience(retries: int, seconds: float) -> _Patience:
+    patience = _Patience(
         total=retries,
         allowed_methods=None,  # POST too: nothing is changed there
         status_forcelist=_COME_AGAIN,
-        respect_retry_after_header=True,
-        backoff_factor=_BACKOFF,
-        backoff_jitter=_BACKOFF,
-        backoff_max=_LONGEST_PAUSE,
         raise_on_status=False,
     )
+    patience.seconds = seconds
+    return patience
+
+
+def _checked_address(url: str) -> str:
+    """With one slash at the end."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        raise ConfigError("that is no address of an endpoint; give http://HOST:PORT") from None
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError("an address with a name or password in it is not used; give the key as `key`")
+    if not usable or parts.query or parts.fragment:
+        raise ConfigError(f"{url!r} is no address of an endpoint; give http://HOST:PORT")
+    return url.rstrip("/") + "/"
+
+
+def _checked_key(key: str) -> str:
+    """As it may stand in a header; an error does not repeat it."""
+    if not (key.isascii() and key.isprintable()) or " " in key or not key:
+        raise ConfigError("the key has blanks, line ends or letters that no key has; give it as it was shown")
+    return key
 
 
 def _upload(picture: Picture) -> tuple[str, bytes]:
@@ -159,6 +250,7 @@ def _text(value: Any) -> str:
 def _refusal(response: requests.Response) -> ServiceError:
     try:
         problem = ProblemAnswer.model_validate_json(response.content)
-    except (ValidationError, json.JSONDecodeError):
-        return ServiceError(f"the endpoint answered {response.status_code}", status=response.status_code)
+    except ValidationError:
+        said = f"the endpoint answered {response.status_code} without a reason; check its address"
+        return ServiceError(said, status=response.status_code)
     return ServiceError(problem.detail, status=response.status_code, code=problem.code, request_id=problem.request_id)
