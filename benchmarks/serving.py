@@ -1,115 +1,211 @@
 """What the endpoint costs beside its model: requests a second and latencies from a second process, as ratios.
 
-python benchmarks/serving.py    (ten minutes on two cores; nothing else should run)
+python benchmarks/serving.py [--model M] [--seconds 20] [--track]    (ten minutes on two cores; nothing else should run)
 
-The bare model is the same predictor on decoded crops in one process, with the endpoint's batch size and threads, while
-the same load generator keeps a server that does nothing as busy as it keeps the endpoint.
+The bare model is the same predictor in one process, with the endpoint's batch size and threads, while the same load
+generator keeps a server that does nothing as busy as it kept the endpoint. For crops it gets decoded ones; for whole
+pictures it decodes and detects too, which the endpoint does in another process than the model's. A direct call is the
+reconstruction of one picture, decoding included. With --track the figures are a run of MLflow.
 """
 
+import argparse
+import itertools
+import multiprocessing
+import socket
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import multiprocessing
-import subprocess
 
 import cv2
 import torch
 
-from focus_ray import load
-from focus_ray.data.detect import Detection
 from focus_ray.data.detect_quick import QuickDetector
-from focus_ray.data.image_file import read_image
 from focus_ray.focus.face.parametric import parametric_face
+from focus_ray.reconstruction import Reconstructor
 from focus_ray.reconstruction.located import Located, located
+from focus_ray.serving.config import configured
 from focus_ray.serving.fitting import Fitter, Sought
+from focus_ray.serving.model_source import reconstructor_of, resolve, resolve_prior
+from focus_ray.serving.pictures import decode
+from focus_ray.serving.record import deployment_run
 from focus_ray.serving.settings import ServingSettings
 from infra.loopback_cluster import free_ports
-from tests.system.endpoint import crops, endpoint
+from tests.system.endpoint import Endpoint, crops, endpoint, photographs
 
-SECONDS = 20.0
-CONCURRENCIES = (1, 8, 32)
 ROOT = Path(__file__).resolve().parent.parent
+PICTURES = 64
+DIRECT_CALLS = 24
+CONCURRENCIES = (1, 8, 32)
+SECONDS_TO_WARM_UP, SECONDS_TO_START = 5.0, 60.0
+# One replica of each kind, and a door that lets 32 at once in: the model is what is measured.
+ASSIGNMENTS = (
+    "models.most=1",
+    "ingress.most=1",
+    "admission.requests_at_once=64",
+    "admission.requests_of_a_client=64",
+)
+
+
+class Case(NamedTuple):
+    """A kind of request."""
+
+    name: str
+    aligned: bool
+    refine: bool
+
+    @property
+    def query(self) -> str:
+        return f"aligned={self.aligned}&refine={self.refine}".lower()
+
+
+CASES = (
+    Case("crops_refined", aligned=True, refine=True),
+    Case("crops_one_pass", aligned=True, refine=False),
+    Case("pictures_refined", aligned=False, refine=True),
+    Case("pictures_one_pass", aligned=False, refine=False),
+)
 
 
 def main() -> None:
-    """The table."""
-    torch.set_num_threads(1)
+    """The tables."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", help="as `focus-ray serve` takes it; the shipped one unless given")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
+    parser.add_argument("--track", action="store_true", help="a run of the MLflow that MLFLOW_TRACKING_URI names")
+    asked = parser.parse_args()
+    settings = configured(None, ASSIGNMENTS, {"model": asked.model})
+    torch.set_num_threads(settings.batching.threads or max(1, int(settings.models.cpus)))
     cv2.setNumThreads(1)
-    settings = ServingSettings()
     with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
         folder = Path(scratch)
-        pictures = crops(folder / "crops", 64, parametric_face("small", 120, 80, 120))
-        options = ("--set", "models.most=1", "--set", "ingress.most=1", "--set", "admission.requests_at_once=64")
-        with endpoint(folder, *options, "--set", "admission.requests_of_a_client=64") as running:
-            seen = {}
-            for query in ("aligned=true", "aligned=true&refine=false"):
-                running.load(pictures, query, concurrency=8, seconds=5).result()
-                for concurrency in CONCURRENCIES:
-                    seen[query, concurrency] = running.load(
-                        pictures, query, concurrency=concurrency, seconds=SECONDS
-                    ).result()
-        for refine, query in ((True, "aligned=true"), (False, "aligned=true&refine=false")):
-            print(f"\n{query}")
-            for concurrency in CONCURRENCIES:
-                one = seen[query, concurrency]
-                print(f"  {concurrency:3} at once: {one['rate']:7.2f}/s  {one['accepted']}")
-            best = max(seen[query, concurrency]["rate"] for concurrency in CONCURRENCIES)
-            bare = bare_rate(pictures, refine, settings, best)
-            alone = direct_seconds(pictures, refine)
-            single = seen[query, 1]["accepted"]["p50_ms"] / 1e3
-            print(f"  bare model {bare:.2f}/s; ratio at saturation {best / bare:.2f}")
-            print(f"  one at a time: direct call {1e3 * alone:.1f} ms, overhead {1e3 * (single - alone):.1f} ms")
+        source = resolve(asked.model)
+        reconstructor = reconstructor_of(source, resolve_prior(None), folder / "cache")
+        run = deployment_run(settings, source, _say, version=reconstructor.model.version, kind="benchmark")
+        with run if asked.track else nullcontext() as record:
+            figures = measured(folder, settings, reconstructor, asked.seconds)
+            if record is not None:
+                record.figures(figures)
 
 
-def bare_rate(pictures: Path, refine: bool, settings: ServingSettings, rate: float) -> float:
-    """Faces a second of the predictor on decoded crops, beside a server that does nothing at that rate."""
-    fitter = Fitter(load(), settings.batching)
-    images = [read_image(path) for path in sorted(pictures.glob("*.png"))]
-    whole = [Sought(Located(image, [Detection((0.0, 0.0, 64.0, 64.0))], "picture"), refine) for image in images]
-    batch = settings.batching.batch
-    with company(pictures, rate):
-        done, begin = 0, time.perf_counter()
-        while time.perf_counter() - begin < SECONDS:
-            start = done % (len(whole) - batch + 1)
-            fitter.fit(whole[start : start + batch])
-            done += batch
-        return done / (time.perf_counter() - begin)
+def measured(folder: Path, settings: ServingSettings, reconstructor: Reconstructor, seconds: float) -> dict[str, Any]:
+    """The figures of all cases, which are printed too."""
+    world = parametric_face("small", 120, 80, 120)
+    pictures = {
+        True: crops(folder / "crops", PICTURES, world),
+        False: photographs(folder / "pictures", PICTURES, world),
+    }
+    options = [part for assignment in ASSIGNMENTS for part in ("--set", assignment)]
+    with endpoint(folder, *options, model=settings.model) as running:
+        loads = {case: loaded(running, pictures[case.aligned], case, seconds) for case in CASES}
+    figures: dict[str, Any] = {}
+    for case in CASES:
+        best = max(load["rate"] for load in loads[case].values())
+        contents = [path.read_bytes() for path in sorted(pictures[case.aligned].iterdir())]
+        with company(pictures[case.aligned], best, 2 * seconds + SECONDS_TO_START):
+            bare = bare_rate(Fitter(reconstructor, settings.batching), contents, case, settings, seconds)
+        direct = direct_seconds(reconstructor, contents, case, settings)
+        figures[case.name] = told(case, loads[case], bare, direct)
+    return figures
 
 
-def direct_seconds(pictures: Path, refine: bool) -> float:
-    """The median time of decoding and fitting one crop in this process."""
-    fitter = Fitter(load(), ServingSettings().batching)
+def loaded(running: Endpoint, pictures: Path, case: Case, seconds: float) -> dict[int, dict[str, Any]]:
+    """What the generator saw, by the number of requests at once."""
+    running.load(pictures, case.query, concurrency=8, seconds=SECONDS_TO_WARM_UP).result()
+    return {
+        concurrency: running.load(pictures, case.query, concurrency=concurrency, seconds=seconds).result()
+        for concurrency in CONCURRENCIES
+    }
+
+
+def told(case: Case, loads: dict[int, dict[str, Any]], bare: float, direct: float) -> dict[str, Any]:
+    """Print a case and give its figures."""
+    print(f"\n{case.name}  ?{case.query}")
+    print("  at once  requests/s   p50 ms   p90 ms   p99 ms  refused  failed")
+    figures: dict[str, Any] = {}
+    for concurrency, load in loads.items():
+        accepted = {name: load["accepted"].get(name, float("nan")) for name in ("p50_ms", "p90_ms", "p99_ms")}
+        refused = sum(load["rejected_by_second"])
+        times = " ".join(f"{value:8.1f}" for value in accepted.values())
+        print(f"  {concurrency:7}  {load['rate']:10.2f} {times}  {refused:7}  {load['failed']:6}")
+        figures[f"at_{concurrency}"] = {"rate": load["rate"], **accepted, "refused": refused, "failed": load["failed"]}
+    best = max(load["rate"] for load in loads.values())
+    single = figures["at_1"]["p50_ms"] / 1e3
+    print(f"  bare model {bare:.2f}/s, endpoint {best:.2f}/s: ratio {best / bare:.2f}")
+    print(f"  one at a time {1e3 * single:.1f} ms, direct call {1e3 * direct:.1f} ms: ratio {single / direct:.2f}")
+    return figures | {
+        "bare_rate": bare,
+        "ratio_to_bare": best / bare,
+        "direct_ms": 1e3 * direct,
+        "overhead_ms": 1e3 * (single - direct),
+    }
+
+
+def bare_rate(fitter: Fitter, contents: list[bytes], case: Case, settings: ServingSettings, seconds: float) -> float:
+    """Pictures a second, in whole batches."""
+    detector = QuickDetector()
+    if case.aligned:
+        crops_in_memory = [_found(content, detector, case, settings) for content in contents]
+        pictures: Iterator[Located] = itertools.cycle(crops_in_memory)
+    else:
+        pictures = (_found(content, detector, case, settings) for content in itertools.cycle(contents))
+    done, begin = 0, time.perf_counter()
+    while time.perf_counter() - begin < seconds:
+        batch = list(itertools.islice(pictures, settings.batching.batch))
+        fitter.fit([Sought(picture, case.refine) for picture in batch])
+        done += len(batch)
+    return done / (time.perf_counter() - begin)
+
+
+def direct_seconds(reconstructor: Reconstructor, contents: list[bytes], case: Case, settings: ServingSettings) -> float:
+    """The median time of one reconstruction after the other in this process."""
     detector, times = QuickDetector(), []
-    for path in sorted(pictures.glob("*.png"))[:24]:
+    for content in contents[:DIRECT_CALLS]:
         begin = time.perf_counter()
-        fitter.fit([Sought(located(read_image(path), detector, aligned=True), refine)])
+        reconstructor.fit([_found(content, detector, case, settings)], None if case.refine else 0)
         times.append(time.perf_counter() - begin)
-    return sorted(times)[len(times) // 2]
+    return median(times)
+
+
+def _found(content: bytes, detector: QuickDetector, case: Case, settings: ServingSettings) -> Located:
+    return located(decode(content, settings.admission), detector, aligned=case.aligned)
 
 
 @contextmanager
-def company(pictures: Path, rate: float) -> Iterator[None]:
-    """The load generator against a server that does nothing."""
+def company(pictures: Path, rate: float, seconds: float) -> Iterator[None]:
+    """The load generator against a server that does nothing. Raises SystemExit where it did not last."""
     (port,) = free_ports(1)
     server = multiprocessing.get_context("spawn").Process(target=nothing, args=(port,), daemon=True)
     server.start()
-    time.sleep(3)
-    command = [sys.executable, "-m", "tests.system.load", "--pictures", str(pictures), "--seconds", str(2 * SECONDS)]
+    _wait(port)
+    command = [sys.executable, "-m", "tests.system.load", "--pictures", str(pictures), "--seconds", str(seconds)]
     command += ["--url", f"http://127.0.0.1:{port}/", "--rate", str(rate)]
     generator = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         yield
+        if generator.poll() is not None:
+            raise SystemExit("the load generator ended before the bare model was measured")
     finally:
         generator.kill()
         generator.wait()
         server.kill()
         server.join()
+
+
+def _wait(port: int) -> None:
+    deadline = time.monotonic() + SECONDS_TO_START
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.1)
+    raise SystemExit("the server that does nothing did not start")
 
 
 def nothing(port: int) -> None:
@@ -125,6 +221,10 @@ def nothing(port: int) -> None:
             await send({"type": "http.response.body", "body": b'{"model_version": "none"}'})
 
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="critical", lifespan="off")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

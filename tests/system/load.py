@@ -2,6 +2,7 @@
 
 python -m tests.system.load --url http://127.0.0.1:8000/v1/reconstructions --pictures DIR --concurrency 8 --seconds 10
 prints one line of JSON. At a fixed rate a latency counts from when the request was due, also where it began late.
+--keep FILE writes down what was answered to each picture; --expected FILE holds later answers against that.
 """
 
 import argparse
@@ -13,14 +14,36 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
 import numpy as np
 
 MOST_SECONDS, MOST_REQUESTS, MOST_AT_ONCE = 600.0, 50_000, 512
+MOST_WAIT = 30.0  # s before another try, whatever Retry-After says
+TOLERANCE = 1e-5
+OK, NO_ANSWER = 200, 0
 BUSY = (429, 503)
+MAY_PASS = (NO_ANSWER, *BUSY, 500, 502, 504)
+KINDS = {"accepted": "by_second", "rejected": "rejected_by_second", "failed": "failed_by_second"}
+TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
+
+
+class Picture(NamedTuple):
+    """What is sent."""
+
+    name: str
+    content: bytes
+
+
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    wait: float = 0.5  # s before another try
+    document: dict[str, Any] | None = None  # where the status is 200
+    reason: str = ""  # what was wrong, else
 
 
 @dataclass
@@ -29,12 +52,18 @@ class Seen:
 
     accepted: list[float] = field(default_factory=list)  # s
     rejected: list[float] = field(default_factory=list)
-    statuses: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)  # of every try
     retries: int = 0
     without_retry_after: int = 0
     failures: list[tuple[float, str]] = field(default_factory=list)  # s since the begin, what
     versions: Counter[str] = field(default_factory=Counter)
-    by_second: Counter[int] = field(default_factory=Counter)  # accepted
+    refused_as_expected: int = 0
+    difference: float = 0.0  # the largest, from what was expected
+    by_second: dict[str, Counter[int]] = field(default_factory=lambda: {kind: Counter() for kind in KINDS})
+
+    def count(self, kind: str, since: float) -> None:
+        """One more at this moment, in the seconds since the begin."""
+        self.by_second[kind][int(time.perf_counter() - since)] += 1
 
     def summary(self, seconds: float) -> dict[str, Any]:
         """Rates and percentiles."""
@@ -50,8 +79,13 @@ class Seen:
             "failures": self.failures[:20],
             "failed": len(self.failures),
             "versions": dict(self.versions),
-            "by_second": [self.by_second[second] for second in range(round(seconds) + 1)],
+            "refused_as_expected": self.refused_as_expected,
+            "difference": self.difference,
+            **{name: self._line(kind, seconds) for kind, name in KINDS.items()},
         }
+
+    def _line(self, kind: str, seconds: float) -> list[int]:
+        return [self.by_second[kind][second] for second in range(int(seconds) + 1)]
 
 
 def percentiles(seconds: list[float]) -> dict[str, float]:
@@ -63,15 +97,57 @@ def percentiles(seconds: list[float]) -> dict[str, float]:
     return {name: round(float(value), 2) for name, value in named.items()}
 
 
+def numbers(document: dict[str, Any] | None) -> list[float]:
+    """What an answer says of its faces: theta, and landmarks as shares of the picture's width."""
+    found: list[float] = []
+    if document is None:
+        return found
+    width = document["image"]["width"]
+    for face in document["faces"]:
+        found += itertools.chain.from_iterable(face["theta"].values())
+        found += [value / width for point in face["landmarks"] for value in point]
+    return found
+
+
+class Answers:
+    """What is answered to each picture, as a file."""
+
+    def __init__(self, known: dict[str, Any] | None = None) -> None:
+        self.known = known or {}
+
+    def keep(self, name: str, answer: Answer) -> None:
+        """Write an answer down."""
+        self.known[name] = {"status": answer.status, "numbers": numbers(answer.document)}
+
+    def difference(self, name: str, answer: Answer) -> float:
+        """How far an answer is from the known one; infinite where it is of another kind."""
+        known = self.known.get(name, {"status": None, "numbers": []})
+        got = numbers(answer.document)
+        if known["status"] != answer.status or len(known["numbers"]) != len(got):
+            return float("inf")
+        return float(np.abs(np.subtract(known["numbers"], got)).max(initial=0.0))
+
+
 class Load:
     """Sends pictures in turn to one address."""
 
-    def __init__(self, url: str, pictures: list[bytes], retry: bool) -> None:
-        if urlsplit(url).hostname not in ("127.0.0.1", "::1", "localhost"):
-            raise SystemExit(f"{url} is not on this machine")
+    def __init__(
+        self,
+        url: str,
+        pictures: list[Picture],
+        retry: bool = False,
+        expected: Answers | None = None,
+        kept: Answers | None = None,
+    ) -> None:
+        if urlsplit(url).scheme != "http" or urlsplit(url).hostname != "127.0.0.1":
+            raise SystemExit(f"{url} is not on this machine; give http://127.0.0.1:PORT/...")
+        if not pictures:
+            raise SystemExit(f"there are no pictures ({', '.join(TYPES)}) to send")
         self.url = url
         self.pictures = itertools.cycle(pictures)
         self.retry = retry
+        self.expected = expected
+        self.kept = kept
         self.seen = Seen()
         self.begin = 0.0
         self.ended = False  # told to: what is under way is waited for
@@ -91,7 +167,6 @@ class Load:
 
     async def open(self, rate: float, seconds: float) -> float:
         """At a fixed rate, whatever the answers. Gives the seconds it took."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self.end)
         async with self._session() as session:
             self.begin = time.perf_counter()
             tasks = set()
@@ -104,7 +179,7 @@ class Load:
                     tasks.add(task := asyncio.create_task(self._one(session, due)))
                     task.add_done_callback(tasks.discard)
                 else:
-                    self.seen.failures.append((due - self.begin, "the generator has too many under way"))
+                    self._failed(due, "the generator has too many under way")
             await asyncio.gather(*tasks)
             return time.perf_counter() - self.begin
 
@@ -113,41 +188,74 @@ class Load:
         self.ended = True
 
     def _session(self) -> aiohttp.ClientSession:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self.end)
         connector = aiohttp.TCPConnector(limit=MOST_AT_ONCE)
         return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=120))
 
     async def _one(self, session: aiohttp.ClientSession, due: float) -> None:
         picture = next(self.pictures)
-        for last in (not self.retry, True):
-            status, wait, version = await self._sent(session, picture)
-            if status == 200 or last:
-                break
+        answer = await self._sent(session, picture)
+        if self.retry and answer.status in MAY_PASS:
             self.seen.retries += 1
-            await asyncio.sleep(wait)
-        now = time.perf_counter()
-        if status == 200:
-            self.seen.accepted.append(now - due)
-            self.seen.by_second[int(now - self.begin)] += 1
-            self.seen.versions[version] += 1
-        elif status in BUSY:
-            self.seen.rejected.append(now - due)
+            await asyncio.sleep(answer.wait)
+            answer = await self._sent(session, picture)
+        seconds = time.perf_counter() - due
+        if answer.status in BUSY:
+            self.seen.rejected.append(seconds)
+            self.seen.count("rejected", self.begin)
+        elif wrong := self._wrong(picture, answer):
+            self._failed(due, wrong)
+        elif answer.document is not None:
+            self.seen.accepted.append(seconds)
+            self.seen.count("accepted", self.begin)
+            self.seen.versions[answer.document["model_version"]] += 1
         else:
-            self.seen.failures.append((round(due - self.begin, 2), version))
+            self.seen.refused_as_expected += 1
 
-    async def _sent(self, session: aiohttp.ClientSession, picture: bytes) -> tuple[int, float, str]:
-        """Status, how long to wait before another try, and the model's version or what went wrong."""
+    def _wrong(self, picture: Picture, answer: Answer) -> str:
+        """What is wrong with an answer, in words; nothing where it is as it should be."""
+        if self.kept is not None:
+            self.kept.keep(picture.name, answer)
+        if self.expected is None:
+            return answer.reason
+        difference = self.expected.difference(picture.name, answer)
+        if difference > TOLERANCE:
+            return f"{picture.name}: not the answer to this picture ({difference:g} beside it). {answer.reason}"
+        self.seen.difference = max(self.seen.difference, difference)
+        return ""
+
+    def _failed(self, due: float, reason: str) -> None:
+        self.seen.failures.append((round(due - self.begin, 2), reason))
+        self.seen.count("failed", self.begin)
+
+    async def _sent(self, session: aiohttp.ClientSession, picture: Picture) -> Answer:
+        headers = {"Content-Type": TYPES[Path(picture.name).suffix]}
         try:
-            async with session.post(self.url, data=picture, headers={"Content-Type": "image/png"}) as response:
+            async with session.post(self.url, data=picture.content, headers=headers, allow_redirects=False) as response:
                 body = await response.read()
-                self.seen.statuses[str(response.status)] += 1
-                after = response.headers.get("Retry-After")
-                if response.status in BUSY and after is None:
-                    self.seen.without_retry_after += 1
-                version = json.loads(body)["model_version"] if response.status == 200 else body[:200].decode()
-                return response.status, float(after or 0.5), version
-        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
+                answer = self._understood(response, body)
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
             self.seen.statuses["connection"] += 1
-            return 0, 0.5, f"{type(error).__name__}: {error}"
+            return Answer(NO_ANSWER, reason=f"{type(error).__name__}: {error}")
+        self.seen.statuses[str(answer.status)] += 1
+        return answer
+
+    def _understood(self, response: aiohttp.ClientResponse, body: bytes) -> Answer:
+        after = response.headers.get("Retry-After")
+        if response.status in BUSY and after is None:
+            self.seen.without_retry_after += 1
+        if response.status != OK:
+            wait = min(MOST_WAIT, float(after or 0.5))
+            return Answer(response.status, wait, reason=f"{response.status} {body[:200].decode(errors='replace')}")
+        document = json.loads(body)
+        if "model_version" not in document:
+            raise ValueError("the answer names no model")
+        return Answer(OK, document=document)
+
+
+def pictures_in(folder: Path) -> list[Picture]:
+    """The pictures of a folder, in the order of their names."""
+    return [Picture(path.name, path.read_bytes()) for path in sorted(folder.iterdir()) if path.suffix in TYPES]
 
 
 def main() -> None:
@@ -160,16 +268,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--requests", type=int)
     parser.add_argument("--retry", action="store_true", help="one more try, after what Retry-After says")
+    parser.add_argument("--keep", type=Path, help="write down what was answered to each picture")
+    parser.add_argument("--expected", type=Path, help="what --keep wrote: other answers are failures")
     asked = parser.parse_args()
     seconds, concurrency = min(asked.seconds, MOST_SECONDS), min(asked.concurrency, MOST_AT_ONCE)
     requests = None if asked.requests is None else min(asked.requests, MOST_REQUESTS)
-    load = Load(asked.url, [path.read_bytes() for path in sorted(asked.pictures.glob("*.png"))], asked.retry)
-    begin = time.perf_counter()
+    expected = None if asked.expected is None else Answers(json.loads(asked.expected.read_text()))
+    kept = None if asked.keep is None else Answers()
+    load = Load(asked.url, pictures_in(asked.pictures), asked.retry, expected, kept)
     if asked.rate is None:
-        asyncio.run(load.closed(concurrency, seconds, requests))
+        took = asyncio.run(load.closed(concurrency, seconds, requests))
     else:
-        asyncio.run(load.open(asked.rate, min(seconds, MOST_REQUESTS / asked.rate)))
-    print(json.dumps(load.seen.summary(time.perf_counter() - begin)))
+        took = asyncio.run(load.open(asked.rate, min(seconds, MOST_REQUESTS / asked.rate)))
+    if kept is not None and asked.keep is not None:
+        asked.keep.write_text(json.dumps(kept.known))
+    print(json.dumps(load.seen.summary(took)))
 
 
 if __name__ == "__main__":
