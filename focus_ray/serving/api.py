@@ -14,6 +14,7 @@ from focus_ray import __version__
 from focus_ray.serving import examples, page_routes
 from focus_ray.serving.answers import Scope, all_answered, answered
 from focus_ray.serving.body import Asked, asked_of, batch_asked_of
+from focus_ray.serving.door import FACES
 from focus_ray.serving.fitting import Card
 from focus_ray.serving.problems import MEDIA_TYPE, TITLES, Problem
 from focus_ray.serving.schema import OUTPUTS, BatchAnswer, ModelAnswer, Reconstruction
@@ -89,9 +90,13 @@ def _reconstructions(scope: Scope, settings: ServingSettings) -> APIRouter:
         openapi_extra=examples.ONE_PICTURE,
         responses=_problems(400, 401, 408, 413, 415, 422, 429, 503) | examples.ANSWER,
     )
-    async def reconstruct(request: Request, asked: Annotated[Asked, Depends(one_picture)]) -> Reconstruction:
+    async def reconstruct(
+        request: Request, response: Response, asked: Annotated[Asked, Depends(one_picture)]
+    ) -> Reconstruction:
         """No face is an answer with an empty list. Nothing of the picture is kept, but for links that are asked for."""
-        return await answered(scope, asked, 0, request_id_of(request), owner_of(request))
+        answer = await answered(scope, asked, 0, request_id_of(request), owner_of(request))
+        response.headers[FACES] = str(len(answer.faces))
+        return answer
 
     @router.post(
         "/reconstructions:batch",
@@ -100,9 +105,14 @@ def _reconstructions(scope: Scope, settings: ServingSettings) -> APIRouter:
         openapi_extra=examples.PICTURES,
         responses=_problems(400, 401, 408, 413, 415, 422, 429, 503),
     )
-    async def reconstruct_batch(request: Request, asked: Annotated[Asked, Depends(pictures)]) -> BatchAnswer:
+    async def reconstruct_batch(
+        request: Request, response: Response, asked: Annotated[Asked, Depends(pictures)]
+    ) -> BatchAnswer:
         """A picture that is refused does not touch the others: its problem stands in its place."""
-        return await all_answered(scope, asked, request_id_of(request), owner_of(request))
+        answer = await all_answered(scope, asked, request_id_of(request), owner_of(request))
+        found = [item.reconstruction.faces for item in answer.results if item.reconstruction]
+        response.headers[FACES] = str(sum(map(len, found)))
+        return answer
 
     @router.get("/model", summary="What answers here", responses=_problems(401, 503))
     async def model() -> ModelAnswer:

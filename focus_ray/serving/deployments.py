@@ -5,8 +5,9 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from ray import serve
 from ray.serve import Application, Deployment
@@ -33,7 +34,8 @@ _INGRESS_REQUESTS = 1024  # at once: the door counts them
 _NICE = 5  # the model computes; whoever answers comes first
 
 
-class Waiting(NamedTuple):
+@dataclass(frozen=True, eq=False)  # each is another one
+class Waiting:
     """A picture, and since when it waits."""
 
     sought: Sought
@@ -61,6 +63,7 @@ class Model:
         self._fitter = Fitter(reconstructor, chosen.batching, source.registered)
         self._meters = RayMeters()
         self._meters.set("focus_model_info", 1, version=self._fitter.card.version, registered=source.registered or "")
+        self._waiting: set[Waiting] = set()
         self._thread = ThreadPoolExecutor(1, "model")
         batched: Any = self._batched  # with the methods that serve.batch has given it
         batched.set_max_batch_size(chosen.batching.batch)
@@ -68,11 +71,21 @@ class Model:
 
     async def fit(self, sought: Sought) -> Found:
         """The faces of one request, fitted together with those of others."""
-        return await self._batched(Waiting(sought, time.monotonic()))
+        one = Waiting(sought, time.monotonic())
+        self._now_waiting(self._waiting | {one})
+        try:
+            return await self._batched(one)
+        finally:  # also where nobody wants it any more
+            self._now_waiting(self._waiting - {one})
 
     @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.01, batch_size_fn=faces_in)
     async def _batched(self, batch: list[Waiting]) -> list[Found]:
+        self._now_waiting(self._waiting.difference(batch))
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._fit, batch)
+
+    def _now_waiting(self, waiting: set[Waiting]) -> None:
+        self._waiting = waiting
+        self._meters.set("focus_waiting", len(waiting))
 
     def _fit(self, batch: list[Waiting]) -> list[Found]:
         begin = time.monotonic()

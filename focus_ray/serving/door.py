@@ -27,6 +27,7 @@ from focus_ray.serving.settings import ServingSettings
 
 PROXY_CALLBACK = "focus_ray.serving.door:proxy_middlewares"
 SETTINGS_VARIABLE = "FOCUS_RAY_SERVING"
+FACES = "x-focus-ray-faces"  # of an answer: how many it has, so that nobody needs to read it to know
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _LONGEST_QUERY = 16_384  # bytes: 136 numbers fit
@@ -54,6 +55,7 @@ class Passage:
     status: int = 0
     reason: str | None = None  # why it was refused
     bytes_in: int = 0
+    faces: int | None = None  # in the answer
 
 
 @runtime_checkable
@@ -71,13 +73,18 @@ def has_outer_door() -> bool:
 
 
 def proxy_middlewares() -> list[Middleware]:
-    """What Ray Serve's proxies put around themselves, where their environment has the settings."""
+    """What Ray Serve's proxies put around themselves, where their environment has the settings.
+
+    It is asked for before a proxy listens: from then on it has limits for headers, too.
+    """
+    from focus_ray.serving import headers
     from focus_ray.serving.witness import bookkeeper
 
     text = os.environ.get(SETTINGS_VARIABLE)
     if not text:
         return []
     settings = ServingSettings.model_validate_json(text)
+    headers.limit(settings.admission.header_seconds)
     return [Middleware(Door, settings=settings, outer=True, witness=bookkeeper())]
 
 
@@ -239,6 +246,8 @@ class _Answer:
         kept = [(name, value) for name, value in pairs if name.lower() != b"x-request-id"]
         given = {name.lower() for name, _ in kept}
         added = {b"x-request-id": self._passage.request_id.encode(), **_SECURE}
+        faces = dict(kept).get(FACES.encode(), b"")
+        self._passage.faces = int(faces) if faces.isdigit() else None
         return [*kept, *((name, value) for name, value in added.items() if name not in given)]
 
     def _in_our_words(self, message: Message) -> Problem | None:

@@ -40,7 +40,6 @@ METRICS: Mapping[str, Metric] = {
     "focus_drawing_seconds": Metric("histogram", "That drawing and encoding take for a picture", (), SECONDS),
     "focus_faces": Metric("histogram", "Faces in a picture", (), COUNTS),
     "focus_model_info": Metric("gauge", "Replicas by the model that they serve", ("version", "registered")),
-    "focus_reload_failures": Metric("counter", "Models that could not be put in place of the one that answers"),
 }
 
 

@@ -17,7 +17,8 @@ class AdmissionSettings(Settings):
     megapixels: float = Field(default=16.0, gt=0)  # of a picture, by its header
     side: int = Field(default=12_000, gt=0)  # px of a picture
     scans: int = Field(default=100, gt=0)  # of a progressive JPEG: each one costs a pass over the whole picture
-    decode_seconds: float = Field(default=10.0, gt=0)
+    decode_seconds: float = Field(default=10.0, gt=0)  # that proxies allow for it: size and scans keep it far below
+    header_seconds: float = Field(default=10.0, gt=0)  # for all headers to arrive
     body_seconds: float = Field(default=20.0, gt=0)  # for the whole body to arrive
     silent_seconds: float = Field(default=5.0, gt=0)  # between two pieces of a body
     requests_at_once: int = Field(default=8, gt=0)  # in one proxy; more are told to come again

@@ -40,6 +40,7 @@ class Bookkeeper:
                 passage.reason,
                 passage.bytes_in,
                 seconds,
+                passage.faces,
             )
         )
 

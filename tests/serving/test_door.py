@@ -13,7 +13,7 @@ import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
 from focus_ray.serving import door as doors
-from focus_ray.serving.door import Door, Passage, proxy_middlewares
+from focus_ray.serving.door import FACES, Door, Passage, proxy_middlewares
 from focus_ray.serving.keys import hashed
 from focus_ray.serving.settings import AdmissionSettings, HttpSettings, ServingSettings
 
@@ -29,6 +29,7 @@ class Inside:
         self.seen: list[tuple[Scope, bytes]] = []
         self.hold: asyncio.Event | None = None
         self.error: Exception | None = None
+        self.headers: list[tuple[bytes, bytes]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body, more = b"", True
@@ -42,7 +43,7 @@ class Inside:
         if self.hold:
             await self.hold.wait()
         status, kind, content = self.answer
-        headers = [(b"content-type", kind.encode()), (b"x-request-id", b"from inside")]
+        headers = [(b"content-type", kind.encode()), (b"x-request-id", b"from inside"), *self.headers]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
@@ -249,8 +250,12 @@ def test_a_witness_is_told_of_every_request():
     witness = Told()
     asyncio.run(through(door(Inside(), witness=witness, keys=KEYS), headers={"Authorization": "Bearer fr_right"}))
     asyncio.run(through(door(Inside(), witness=witness, keys=KEYS)))
-    good, bad = witness.left_
+    found = Inside()
+    found.headers = [(FACES.encode(), b"3")]
+    asyncio.run(through(door(found, witness=witness)))
+    good, bad, three = witness.left_
     assert (good.status, good.client, good.bytes_in, good.reason) == (200, "alice", 4, None)
+    assert (good.faces, bad.faces, three.faces) == (None, None, 3)
     assert (bad.status, bad.client, bad.reason) == (401, None, "unauthorized")
 
 
@@ -270,7 +275,10 @@ def test_the_inner_door_counts_only_where_there_is_no_outer_one(monkeypatch: pyt
     assert proxy_middlewares() == []
     monkeypatch.setenv(doors.SETTINGS_VARIABLE, ServingSettings(http=HttpSettings(port=77)).model_dump_json())
     assert not Door(Inside(), ServingSettings())._counts
+    limited: list[float] = []
+    monkeypatch.setattr("focus_ray.serving.headers.limit", limited.append)
     (middleware,) = proxy_middlewares()
+    assert limited == [ServingSettings().admission.header_seconds]
     assert middleware.kwargs["settings"].http.port == 77
 
 

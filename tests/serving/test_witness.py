@@ -57,7 +57,7 @@ def test_an_answer_and_a_refusal(meters: Remembered):
     refused.status, refused.reason = 503, "model_queue"
     keeper.left(refused)
     assert meters.gauges == {"focus_in_flight": 1}
-    fine.status, fine.bytes_in = 200, 123
+    fine.status, fine.bytes_in, fine.faces = 200, 123, 2
     keeper.left(fine)
     logger.level, logger.propagate, logger.handlers[:] = before
     assert meters.gauges == {"focus_in_flight": 0}
@@ -72,7 +72,8 @@ def test_an_answer_and_a_refusal(meters: Remembered):
     ]
     assert meters.observed[1][1] > 1.9
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [(line["request_id"], line["client"], line["status"], line["bytes_in"]) for line in lines] == [
-        ("r-2", "anonymous", 503, 0),
-        ("r-1", "alice", 200, 123),
+    said = [[line[name] for name in ("request_id", "client", "status", "bytes_in", "faces")] for line in lines]
+    assert said == [
+        ["r-2", "anonymous", 503, 0, None],
+        ["r-1", "alice", 200, 123, 2],
     ]
