@@ -70,6 +70,7 @@ class HeldoutSettings(Settings):
     seed: Seed = 0  # the same faces for every seed of training
     batch_size: int = Field(default=50, gt=0)
     refine: bool = True  # score the refined variants too, at the end
+    unlabelled: bool = False  # tell besides what needs no annotation of occlusion (training.unlabelled)
 
 
 class Cadence(Settings):

@@ -6,8 +6,21 @@ Exit codes: 0 ok, 2 usage or configuration, 3 input data, 4 model or checkpoint,
 guard, 130 interrupted, 1 anything else. Errors are one line on stderr: error[CODE]: what is wrong; what to do.
 """
 
-from focus_ray.cli import data, doctor, evaluate, model, prior, reconstruct, serve, train
+from focus_ray.cli import data, doctor, evaluate, model, prior, reconstruct, serve, train, tune
 from focus_ray.cli.apps import app
 from focus_ray.cli.main import error_code, main
 
-__all__ = ["app", "data", "doctor", "error_code", "evaluate", "main", "model", "prior", "reconstruct", "serve", "train"]
+__all__ = [
+    "app",
+    "data",
+    "doctor",
+    "error_code",
+    "evaluate",
+    "main",
+    "model",
+    "prior",
+    "reconstruct",
+    "serve",
+    "train",
+    "tune",
+]

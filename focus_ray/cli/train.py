@@ -82,7 +82,7 @@ def train(
     else:
         if landmarks is not None and data is None:
             raise ConfigError("--landmarks belong to photographs; give their folder with --data")
-        preset = preset or ("embedded" if data is None else "adapt")
+        preset = preset or _preset_of(config) or ("embedded" if data is None else "adapt")
         folder = out or Path("runs") / preset
         resolved = _run_config(preset, config, assignments or [], steps, seed, data, landmarks)
     with terminal.progress() as progress:
@@ -133,6 +133,14 @@ def track_run(
     typer.echo(f"MLflow has all of {run}")
     if as_json:
         echo_json(dataclasses.asdict(sent))
+
+
+def _preset_of(file: Path | None) -> str | None:
+    """The preset that a file names, as best.yaml of a sweep does."""
+    from focus_ray.config import read_yaml
+
+    named = None if file is None else read_yaml(file).get("preset")
+    return named if isinstance(named, str) else None
 
 
 def _refuse_with_resume(**given: Any) -> None:

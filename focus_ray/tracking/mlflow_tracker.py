@@ -26,13 +26,14 @@ class Tracking:
     experiment: str | None = None  # the one that run.json names
     # MLFLOW_TRACKING_URI; without it, a database beside the run: mlflow.db, and files in mlartifacts/
     uri: str | None = None
+    beside: Path | None = None  # another run, whose database it is
 
     def server(self, run: Path) -> Server:
         """The server, or the database, for a run folder. Nothing is asked of it yet."""
         uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI")
         if uri:
             return Server(uri)
-        parent = run.absolute().parent
+        parent = (self.beside or run).absolute().parent
         if "?" in str(parent):
             raise TrackingError(f"MLflow cannot keep a database in {parent}; name a server with MLFLOW_TRACKING_URI")
         return Server(f"sqlite:///{parent / 'mlflow.db'}", parent / "mlartifacts")

@@ -15,6 +15,7 @@ ALWAYS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # paths in a configuration are relative to where the run was started
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # Ray Tune is silent where it is asked to be
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a dead worker is noticed that soon, and a checkpoint taken note of
 }
 LOCAL = {

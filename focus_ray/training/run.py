@@ -26,6 +26,7 @@ from focus_ray.training.assemble import start_focus, training_data
 from focus_ray.training.loop import StepRecord, load_state_tree, state_tree, steps
 from focus_ray.training.sheets import draw_sheet
 from focus_ray.training.source import Lookahead, Source
+from focus_ray.training.unlabelled import score_unlabelled
 from focus_ray.training.watcher import Past, Watcher
 
 METRICS_SCHEMA = 1
@@ -202,6 +203,8 @@ class Run:
                 entry["heldout"] = scores["focus"]
             if self.data.photos is not None:
                 entry["photos"] = scoring.score_photos(self.state.focus, self.data.photos, len(self.data.photos))
+            if heldout.unlabelled:
+                entry["unlabelled"] = self._score_unlabelled()
             self.tally.evaluations.append(entry)
             self.watcher.evaluated(entry)
         return self._is_best(entry)
@@ -229,6 +232,12 @@ class Run:
             variants,
             lambda done, total: self.watcher.task("scoring", done, total),
         )
+
+    def _score_unlabelled(self) -> dict[str, float | None]:
+        photos = self.data.photos
+        faces, count = (self.data.heldout, self.config.heldout.size) if photos is None else (photos, len(photos))
+        assert faces is not None
+        return score_unlabelled(self.state.focus, faces, count)
 
     def sheet(self) -> None:
         """A contact sheet of the model as it is."""

@@ -1,0 +1,76 @@
+"""What can be said of a model without any annotation of occlusion: how well it explains, and how steady its masks are.
+
+Users have no masks. These figures need pictures and landmarks alone; docs/tuning.md says how well they rank models.
+"""
+
+import torch
+from torch import Tensor
+
+from focus_ray.data.sample import Faces
+from focus_ray.focus.autoencoder import Focus
+from focus_ray.focus.losses.distances import cosine_distance, root, squared_distance
+
+PRICE = 0.15
+"""What a pixel costs that the mask leaves out, as a colour distance: between the error of a fair fit and an occluder's.
+
+With it a mask cannot get better by being small: leaving out a pixel pays only where it is explained worse than that.
+"""
+LANDMARK_WEIGHT, PERCEPTUAL_WEIGHT = 2.0, 0.1
+"""Of the mean landmark error as a share of the picture's side, and of the cosine distance of features, beside PRICE."""
+
+
+@torch.no_grad()
+def score_unlabelled(focus: Focus, faces: Faces, count: int, batch_size: int = 50) -> dict[str, float | None]:
+    """Figures over the first `count` faces, one pass of the model; the lower the better, but for mask_coverage.
+
+    explained   mean over the rendered region of the colour distance where the mask is 1, and of PRICE where it is 0
+    landmarks   mean distance of the 68 landmarks to the given ones, as a share of the picture's side
+    perceptual  cosine distance of the features of masked picture and masked rendering; None without such a network
+    unsteady    mean difference of a face's mask and that of the mirrored picture, mirrored back, inside both regions
+    mask_coverage  share of the rendered region that is called face
+    unlabelled  the sum of the first three, weighted: the objective of a search without labels
+    """
+    focus.eval()
+    device = next(focus.encoder.parameters()).device
+    sums: dict[str, float] = {}
+    for start in range(0, count, batch_size):
+        batch = faces.batch(range(start, min(start + batch_size, count))).to(device)
+        for name, values in _of_batch(focus, batch.images, batch.landmarks).items():
+            sums[name] = sums.get(name, 0.0) + float(values.double().sum())
+    means: dict[str, float | None] = {name: value / count for name, value in sums.items()}
+    means.setdefault("perceptual", None)
+    means["unlabelled"] = (
+        (means["explained"] or 0.0)
+        + LANDMARK_WEIGHT * (means["landmarks"] or 0.0)
+        + PERCEPTUAL_WEIGHT * (means["perceptual"] or 0.0)
+    )
+    return means
+
+
+def _of_batch(focus: Focus, images: Tensor, landmarks: Tensor) -> dict[str, Tensor]:
+    """Each figure of each face [B]."""
+    _, rendering = focus.autoencoder(images)
+    mask, region = focus.mask(images, rendering), rendering.mask
+    _, of_mirrored = focus.autoencoder(images.flip(-1))
+    mirrored = focus.mask(images.flip(-1), of_mirrored).flip(-1)
+    both = region * of_mirrored.mask.flip(-1)
+    residual = root(squared_distance(images, rendering.image))
+    found = {
+        "explained": _mean_inside(mask * residual + (1 - mask) * PRICE, region),
+        "landmarks": (rendering.landmarks - landmarks).norm(dim=-1).mean(dim=1) / images.shape[-1],
+        "unsteady": _mean_inside((mask - mirrored).abs(), both),
+        "mask_coverage": _mean_inside(mask, region),
+    }
+    if focus.perceptual is not None:
+        shallow = focus.perceptual.shallow
+        pairs = zip(
+            shallow(images * mask, landmarks), shallow(rendering.image * mask, rendering.landmarks), strict=True
+        )
+        found["perceptual"] = torch.stack([cosine_distance(seen[None], shown[None]) for seen, shown in pairs])
+    return found
+
+
+def _mean_inside(values: Tensor, region: Tensor) -> Tensor:
+    """Mean over the region of each picture [B]; an empty one counts as PRICE everywhere."""
+    size = region.sum(dim=(1, 2, 3))
+    return torch.where(size > 0, (values * region).sum(dim=(1, 2, 3)) / size.clamp(min=1), PRICE)

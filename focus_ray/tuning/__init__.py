@@ -1,0 +1,1 @@
+"""Sweeps: Ray Tune searches thresholds, weights and schedules; every trial is an ordinary run."""

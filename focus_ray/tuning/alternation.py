@@ -1,0 +1,40 @@
+"""The alternation as two numbers: how long a cycle of EM is, and which share of it belongs to the segmenter.
+
+The length of EM stays what it is, so that runs with different alternations cost the same and can take over from each
+other at any step.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from focus_ray.config import RunConfig
+from focus_ray.errors import ConfigError
+from focus_ray.focus.schedule import Schedule
+
+PERIOD, RATIO = "alternation.period", "alternation.ratio"
+PARAMETERS = (PERIOD, RATIO)
+
+
+def applied(config: RunConfig, point: Mapping[str, Any]) -> RunConfig:
+    """The run with the alternation of a point; a point without one changes nothing. Raises ConfigError."""
+    if not any(name in point for name in PARAMETERS):
+        return config
+    schedule = config.schedule
+    length = schedule.total_steps - schedule.em_start
+    period = point.get(PERIOD, default(config, PERIOD))
+    ratio = point.get(RATIO, default(config, RATIO))
+    if type(period) is not int or not 2 <= period <= length:
+        raise ConfigError(f"space: {PERIOD}: {period} is no number of steps from 2 to {length}, the length of EM")
+    if not isinstance(ratio, int | float) or not 0 < ratio < 1:
+        raise ConfigError(f"space: {RATIO}: {ratio} is no share of a cycle; give one between 0 and 1")
+    if length % period:
+        raise ConfigError(f"space: {PERIOD}: EM has {length} steps, which {period} does not divide; give a divisor")
+    segmenter = min(max(1, round(ratio * period)), period - 1)
+    changed = {"cycles": length // period, "seg_steps": segmenter, "face_steps": period - segmenter}
+    return config.model_copy(update={"schedule": Schedule(**schedule.model_dump() | changed)})
+
+
+def default(config: RunConfig, name: str) -> int | float:
+    """What a run has."""
+    period = config.schedule.seg_steps + config.schedule.face_steps
+    return period if name == PERIOD else config.schedule.seg_steps / max(period, 1)

@@ -1,0 +1,204 @@
+"""The plots of a sweep."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from focus_ray.tracking.plots import ACCENT, INK, MUTED, SECOND
+from focus_ray.tuning.objectives import LABELLED, UNLABELLED
+from focus_ray.tuning.results import Results, Trial
+from focus_ray.tuning.search import Search
+from focus_ray.tuning.space import Parameter
+
+_PANEL = (3.4, 2.6)  # inches
+_COLUMNS = 3
+_COLOURS = "viridis"
+
+
+def parallel_coordinates(search: Search, results: Results) -> Figure | None:
+    """An axis for each parameter and one for the objective; None without two trials that ended."""
+    trials = scored(results)
+    if len(trials) < 2:
+        return None
+    names = list(search.space)
+    figure, axes = _figure(max(5.0, 1.6 * (len(names) + 1)), 3.6)
+    columns = [_places(search.space[name], [one.config[name] for one in trials]) for name in names]
+    objectives = np.array([one.objective for one in trials], dtype=float)
+    columns.append(_unit(objectives))
+    order = np.argsort(_goodness(objectives, results.mode))
+    shades = _shades(objectives, results.mode)
+    x = np.arange(len(columns))
+    for index in order:
+        axes.plot(x, [column[index] for column in columns], color=shades[index], linewidth=1.3, alpha=0.85)
+    for place in range(len(columns)):
+        axes.axvline(place, color="#cbd2d9", linewidth=0.8, zorder=0)
+    labels = [*(name.replace(".", "\n", 1) for name in names), f"objective\n{search.objective}"]
+    axes.set_xticks(x, labels, fontsize=7)
+    ranges = [(parameter.ends()[0], parameter.ends()[-1]) for parameter in search.space.values()]
+    ranges.append((objectives.min(), objectives.max()))
+    for place, (low, high) in enumerate(ranges):
+        axes.text(place, -0.06, _short(low), ha="center", va="top", fontsize=7, color=MUTED)
+        axes.text(place, 1.04, _short(high), ha="center", va="bottom", fontsize=7, color=MUTED)
+    axes.set_ylim(-0.16, 1.14)
+    axes.set_yticks([])
+    axes.tick_params(axis="x", length=0, pad=8)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def against_parameters(search: Search, results: Results) -> Figure | None:
+    """The objective over each parameter, its default marked."""
+    trials = scored(results)
+    if not trials:
+        return None
+    figure, panels = _panels(len(search.space))
+    for axes, (name, parameter) in zip(panels, search.space.items(), strict=False):
+        for status, colour, marker in (("done", ACCENT, "o"), ("pruned", MUTED, "x")):
+            chosen = [one for one in trials if one.status == status]
+            x = [_number(parameter, one.config[name]) for one in chosen]
+            y = [one.objective or 0.0 for one in chosen]
+            axes.scatter(x, y, color=colour, marker=marker, s=22, linewidth=1)
+        default = results.default.get(name)
+        if isinstance(default, int | float) and not isinstance(default, bool) and _is_numeric(parameter):
+            axes.axvline(default, color=SECOND, linewidth=1, linestyle="--")
+        if _is_numeric(parameter) and _is_log(parameter):
+            axes.set_xscale("log")
+        if not _is_numeric(parameter):
+            axes.set_xticks(range(len(parameter.ends())), [str(value) for value in parameter.ends()], fontsize=7)
+        axes.set_title(name, fontsize=8, loc="left", color=INK)
+    return figure
+
+
+def learning_curves(search: Search, results: Results) -> Figure | None:
+    """The objective over steps, a line a trial, the best in colour."""
+    trials = [one for one in results.trials if len(one.curve) > 0]
+    if not trials:
+        return None
+    figure, axes = _figure(7.0, 3.2)
+    for one in trials:
+        steps, values = zip(*one.curve, strict=True)
+        best = one.id == results.best
+        axes.plot(
+            steps,
+            values,
+            color=ACCENT if best else "#9fb3c8",
+            linewidth=2.0 if best else 0.9,
+            marker="x" if one.status == "pruned" else "o",
+            markevery=[-1],
+            markersize=4,
+            zorder=3 if best else 2,
+        )
+    axes.set_xlabel("steps", fontsize=8, color=MUTED)
+    axes.set_title(search.objective, fontsize=9, loc="left", color=INK)
+    return figure
+
+
+def importance_bars(search: Search, results: Results) -> Figure | None:
+    """A bar for each parameter."""
+    if not results.importance:
+        return None
+    names = list(results.importance)[::-1]
+    figure, axes = _figure(6.0, 0.5 + 0.34 * len(names))
+    axes.barh(names, [100 * results.importance[name] for name in names], color=ACCENT, height=0.6)
+    axes.set_xlabel("%", fontsize=8, color=MUTED)
+    axes.tick_params(labelsize=8)
+    return figure
+
+
+def agreement(search: Search, results: Results) -> Figure | None:
+    """Each objective without labels against each figure with labels, over trials that came to their end."""
+    trials = [one for one in results.trials if one.status == "done"]
+    if len(trials) < 3:
+        return None
+    figure, panels = _panels(len(UNLABELLED) * len(LABELLED))
+    pairs = [(name, other) for name in UNLABELLED for other in LABELLED]
+    for axes, (name, other) in zip(panels, pairs, strict=False):
+        points = [(getattr(one, name), getattr(one, other)) for one in trials]
+        known = [(x, y) for x, y in points if x is not None and y is not None]
+        if known:
+            axes.scatter(*zip(*known, strict=True), color=ACCENT, s=16)
+        value = results.rank_correlation.get(name, {}).get(other)
+        told = "too few" if value is None else f"rank correlation {value:+.2f}"
+        axes.set_title(f"{other} over {name}: {told}", fontsize=8, loc="left", color=INK)
+    return figure
+
+
+def scored(results: Results) -> list[Trial]:
+    """Trials with an objective."""
+    return [one for one in results.trials if one.objective is not None]
+
+
+def _places(parameter: Parameter, values: Sequence[Any]) -> np.ndarray:
+    """Values between 0 and 1, over the range that is searched."""
+    if not _is_numeric(parameter):
+        ends = list(parameter.ends())
+        return np.array([ends.index(value) for value in values]) / max(1, len(ends) - 1)
+    ends = np.array([float(end) for end in parameter.ends()])
+    numbers = np.array([float(value) for value in values])
+    if _is_log(parameter):
+        ends, numbers = np.log(ends), np.log(numbers)
+    return (numbers - ends.min()) / (np.ptp(ends) or 1.0)
+
+
+def _number(parameter: Parameter, value: Any) -> float:
+    return float(value) if _is_numeric(parameter) else float(list(parameter.ends()).index(value))
+
+
+def _is_numeric(parameter: Parameter) -> bool:
+    return all(isinstance(end, int | float) and not isinstance(end, bool) for end in parameter.ends())
+
+
+def _is_log(parameter: Parameter) -> bool:
+    """As it was drawn, and a list where its values span a decade."""
+    if parameter.values is None:
+        return parameter.log
+    numbers = [float(value) for value in parameter.values]
+    return min(numbers) > 0 and max(numbers) >= 10 * min(numbers)
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    return (values - values.min()) / (np.ptp(values) or 1.0)
+
+
+def _goodness(values: np.ndarray, mode: str) -> np.ndarray:
+    return values if mode == "max" else -values
+
+
+def _shades(values: np.ndarray, mode: str) -> list[Any]:
+    from matplotlib import colormaps
+
+    ranks = np.argsort(np.argsort(-_goodness(values, mode)))
+    norm = Normalize(0, max(1, len(values) - 1))
+    return [colormaps[_COLOURS](0.95 * norm(rank)) for rank in ranks]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    _plain(axes)
+    return figure, axes
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    columns = min(count, _COLUMNS)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows), layout="constrained")
+    panels = [figure.add_subplot(rows, columns, index + 1) for index in range(count)]
+    for axes in panels:
+        _plain(axes)
+    return figure, panels
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=7, colors=MUTED)
+    axes.grid(axis="y", color="#e4e7eb", linewidth=0.6)
+    axes.set_axisbelow(True)

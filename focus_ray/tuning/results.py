@@ -1,0 +1,80 @@
+"""results.json of a sweep: each trial with how it ended, the best one, and what the objectives say of each other."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from focus_ray.evaluation.exact import rank_correlation
+from focus_ray.focus.settings import Settings
+from focus_ray.tuning.objectives import LABELLED, OBJECTIVES, UNLABELLED
+from focus_ray.tuning.space import Value
+
+Status = Literal["done", "pruned", "failed", "nan", "collapsed"]
+
+
+class Trial(Settings):
+    """One trial, ended."""
+
+    id: str
+    status: Status
+    cause: str = ""
+    config: dict[str, Value]  # its point
+    steps: int = 0
+    objective: float | None = None
+    f1: float | None = None
+    outlier_iou: float | None = None
+    vertex_mm: float | None = None
+    unlabelled: float | None = None
+    unsteady: float | None = None
+    curve: tuple[tuple[int, float], ...] = ()  # step, objective
+
+
+class Judged(Settings):
+    """Figures of one run by which default or best was judged."""
+
+    which: Literal["default", "best"]
+    seed: int
+    figures: dict[str, float | None]
+
+
+class Results(Settings):
+    """A sweep, ended."""
+
+    objective: str
+    mode: Literal["max", "min"]
+    trials: tuple[Trial, ...]
+    best: str | None
+    default: dict[str, Any]  # the point of the preset
+    rank_correlation: dict[str, dict[str, float | None]]  # of unlabelled objectives with labelled figures
+    importance: dict[str, float]
+    judged: tuple[Judged, ...] = ()
+
+
+def best_of(trials: Sequence[Trial], mode: str) -> Trial | None:
+    """The trial with the best objective of those that came to their end; ties go to the smaller id."""
+    ended = sorted(
+        (one for one in trials if one.status == "done" and one.objective is not None), key=lambda one: one.id
+    )
+    if not ended:
+        return None
+    sign = 1 if mode == "min" else -1
+    return min(ended, key=lambda one: sign * (one.objective or 0.0))
+
+
+def rank_correlations(trials: Sequence[Trial]) -> dict[str, dict[str, float | None]]:
+    """Spearman's correlation over trials that came to their end, signed so that 1 is perfect agreement.
+
+    None where fewer than three trials have both.
+    """
+    ended = [one for one in trials if one.status == "done"]
+    found: dict[str, dict[str, float | None]] = {}
+    for name in UNLABELLED:
+        found[name] = {}
+        for other in LABELLED:
+            one, two = (
+                {trial.id: value for trial in ended if (value := getattr(trial, figure)) is not None}
+                for figure in (name, other)
+            )
+            value = rank_correlation(one, two).value
+            agree = OBJECTIVES[name].mode == OBJECTIVES[other].mode
+            found[name][other] = value if value is None or agree else -value
+    return found

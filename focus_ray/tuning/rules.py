@@ -1,0 +1,53 @@
+"""Search files in Ray Tune's terms: searchers and schedulers."""
+
+from typing import Any
+
+from focus_ray.tuning.search import Search
+from focus_ray.tuning.trial import OBJECTIVE, STEP, Plan
+
+
+def param_space(search: Search) -> dict[str, Any]:
+    """The space, for searchers that have none of their own."""
+    if search.searcher == "tpe" or search.scheduler.kind == "pbt":
+        return {}
+    return {name: parameter.domain(grid=search.searcher == "grid") for name, parameter in search.space.items()}
+
+
+def searcher(plan: Plan) -> Any:
+    """Who draws points."""
+    from ray.tune.search import BasicVariantGenerator
+    from ray.tune.search.optuna import OptunaSearch
+
+    search = plan.search
+    if search.searcher != "tpe":
+        return BasicVariantGenerator(random_state=search.seed)
+    domains = {name: parameter.domain() for name, parameter in search.space.items()}
+    return OptunaSearch(domains, metric=OBJECTIVE, mode=plan.objective.mode, seed=search.seed)
+
+
+def scheduler(plan: Plan) -> Any:
+    """Who ends trials before their time, by the steps that they have taken."""
+    from ray.tune.schedulers import (
+        AsyncHyperBandScheduler,
+        FIFOScheduler,
+        MedianStoppingRule,
+        PopulationBasedTraining,
+    )
+
+    search, settings = plan.search, plan.search.scheduler
+    length = search.trial_config({}, None).schedule.total_steps
+    grace = max(1, round(settings.grace * length))
+    if settings.kind == "asha":
+        # One step more than there are: whoever gets there ends by itself, with a model.
+        return AsyncHyperBandScheduler(
+            time_attr=STEP, max_t=length + 1, grace_period=grace, reduction_factor=settings.reduction
+        )
+    if settings.kind == "median":
+        return MedianStoppingRule(time_attr=STEP, grace_period=grace, min_samples_required=3)
+    if settings.kind == "pbt":
+        domains = {name: parameter.domain() for name, parameter in search.space.items()}
+        interval = max(1, round(settings.interval * length))
+        return PopulationBasedTraining(
+            time_attr=STEP, perturbation_interval=interval, hyperparam_mutations=domains, burn_in_period=grace
+        )
+    return FIFOScheduler()

@@ -1,0 +1,192 @@
+"""A search file: what is searched, by which rules, for how long; and the runs that it stands for."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from focus_ray import presets
+from focus_ray.config import Cadence, RunConfig, Seed, override, read_yaml
+from focus_ray.errors import ConfigError
+from focus_ray.focus.settings import Settings
+from focus_ray.model import one_line
+from focus_ray.tuning.objectives import OBJECTIVES
+from focus_ray.tuning.space import Parameter, Point, Space
+
+Shared = Literal["nothing", "warmup", "pretrained"]
+_NEVER = 10**9
+_KEPT = 12  # checkpoints of a trial that others may take over from
+
+
+class SchedulerSettings(Settings):
+    """Which trials end before their time."""
+
+    kind: Literal["none", "asha", "median", "pbt"] = "none"
+    grace: float = Field(default=0.2, gt=0, le=1)  # share of a trial before anything is decided
+    reduction: float = Field(default=3.0, gt=1)  # ASHA: one of so many goes on
+    interval: float = Field(default=0.2, gt=0, le=1)  # PBT: share of a trial between two decisions
+
+
+class TrialResources(Settings):
+    """What each trial is given."""
+
+    cpus: float = Field(default=1.0, gt=0)
+    gpus: float = Field(default=0.0, ge=0)
+    gpu_gigabytes: float | None = Field(default=None, gt=0)  # that its process may allocate; a share of a GPU needs it
+
+    @model_validator(mode="after")
+    def _shares_have_a_cap(self) -> "TrialResources":
+        if 0 < self.gpus < 1 and self.gpu_gigabytes is None:
+            raise ValueError("trials that share a GPU must not take each other's memory: give gpu_gigabytes for each")
+        return self
+
+
+class Heldout(Settings):
+    """Faces that trials are scored on."""
+
+    size: int = Field(gt=0)
+    seed: Seed
+
+
+class Judging(Settings):
+    """How the best trial is held against the default afterwards: on faces that the search never saw."""
+
+    seeds: tuple[Seed, ...] = (1, 2, 3)  # none: not at all
+    heldout: Heldout = Heldout(size=400, seed=2)
+    refine: bool = True
+
+
+class Search(Settings):
+    """A sweep as a whole."""
+
+    preset: str = "embedded"
+    set: dict[str, Any] = Field(default_factory=dict)  # keys laid over the preset, for every trial
+    steps: float = Field(default=1.0, gt=0, le=1)  # of each phase of a trial, as a share of the preset's
+    shared: Shared = "warmup"  # phases that all trials have in common: trained once, at full length
+    start: str | None = None  # a model folder that has those phases behind it; None: it is trained first
+    space: dict[str, Parameter] = Field(min_length=1)
+    objective: str = "unlabelled"
+    searcher: Literal["random", "tpe", "grid"] = "random"
+    scheduler: SchedulerSettings = SchedulerSettings()
+    trials: int = Field(default=10, gt=0)  # of a grid: what the grid has
+    concurrent: int = Field(default=2, gt=0)
+    reports: int = Field(default=6, ge=1)  # evaluations of a trial
+    heldout: Heldout = Heldout(size=200, seed=1)
+    resources: TrialResources = TrialResources()
+    max_failures: int = Field(default=2, ge=0)  # of one trial, before it counts as failed
+    judging: Judging = Judging()
+    seed: Seed = 0
+
+    @field_validator("objective")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in OBJECTIVES:
+            raise ValueError(f"there is no objective {name!r}; choose from {', '.join(OBJECTIVES)}")
+        return name
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Search":
+        ranges = [name for name, parameter in self.space.items() if parameter.values is None]
+        if self.searcher == "grid" and ranges:
+            raise ValueError(f"a grid needs `values`, and {ranges[0]} has a range; give values, or another searcher")
+        if self.scheduler.kind == "pbt" and self.searcher != "random":
+            raise ValueError("population based training draws by itself; use searcher: random")
+        if self.judging.heldout.seed == self.heldout.seed:
+            raise ValueError("judging.heldout.seed must differ from heldout.seed: the search has seen those faces")
+        return self
+
+    @property
+    def parameters(self) -> Space:
+        """The space, with what can be done with it."""
+        return Space(parameters=self.space)
+
+    @property
+    def trial_count(self) -> int:
+        """How many trials there are to be."""
+        if self.searcher != "grid":
+            return self.trials
+        count = 1
+        for parameter in self.space.values():
+            count *= len(parameter.values or ())
+        return count
+
+    def base(self) -> RunConfig:
+        """The preset with `set` laid over it. Raises ConfigError."""
+        config = presets.load(self.preset)
+        return override(config, self.set, "set") if self.set else config
+
+    def shared_config(self) -> RunConfig:
+        """The run that trains what all trials have in common."""
+        base = self.base()
+        nothing = {"cycles": 0, "seg_steps": 0, "face_steps": 0}
+        if self.shared == "warmup":
+            nothing |= {"init_steps": 0, "pretrain_seg_steps": 0}
+        heldout = base.heldout.model_copy(update={"size": 0})
+        cadence = base.cadence.model_copy(update={"keep": 1, "sheet": _NEVER, "evaluate": _NEVER})
+        schedule = base.schedule.model_copy(update=nothing)
+        changes = {"seed": self.seed, "schedule": schedule, "heldout": heldout, "cadence": cadence}
+        return base.model_copy(update=changes)
+
+    def trial_config(self, point: Point, start: Path | None) -> RunConfig:
+        """The run that is the trial of a point. Raises ConfigError."""
+        return self._run(point, start, self.seed, self.heldout, refine=False)
+
+    def judged_config(self, point: Point, start: Path | None, seed: int) -> RunConfig:
+        """A run by which a point is judged."""
+        return self._run(point, start, seed, self.judging.heldout, refine=self.judging.refine)
+
+    def _run(self, point: Point, start: Path | None, seed: int, heldout: Heldout, *, refine: bool) -> RunConfig:
+        base = self.base()
+        done = {"nothing": {}, "warmup": {"warmup_steps": 0}}.get(
+            self.shared, {"warmup_steps": 0, "init_steps": 0, "pretrain_seg_steps": 0}
+        )
+        schedule = base.schedule.model_copy(update=done)
+        schedule = schedule.fitted_to(max(1, round(self.steps * schedule.total_steps)))
+        every = max(1, schedule.total_steps // self.reports)
+        faces = base.heldout.model_copy(
+            update={"size": heldout.size, "seed": heldout.seed, "refine": refine, "unlabelled": True}
+        )
+        keep = _KEPT if self.scheduler.kind == "pbt" else 1
+        cadence = Cadence(log=base.cadence.log, checkpoint=every, evaluate=every, keep=keep, sheet=_NEVER)
+        changes = {"seed": seed, "schedule": schedule, "heldout": faces, "cadence": cadence, "start_from": start}
+        return self.parameters.configured(base.model_copy(update=changes), point)
+
+    def refuse_what_cannot_run(self) -> None:
+        """Raises ConfigError for whatever is wrong with the file, before anything starts."""
+        base = self.trial_config({}, None)
+        self.parameters.refuse_misfits(base)
+        touched = [key for name, one in self.space.items() for key in one.keys or (name,)]
+        shared = {"nothing": (), "warmup": ("warmup.",)}.get(self.shared, ("warmup.", "initialise."))
+        for key in touched:
+            if key.startswith((*shared, "model.", "face.")):
+                raise ConfigError(
+                    f"space: {key} changes what all trials have in common (shared: {self.shared}); "
+                    "set shared: nothing, or search another key"
+                )
+
+
+def read(path: Path, assignments: tuple[str, ...] = ()) -> Search:
+    """The search of a YAML file, with `a.b=v` assignments laid over it, checked whole. Raises ConfigError."""
+    from focus_ray.config import parse_assignment
+
+    tree = read_yaml(path)
+    for text in assignments:
+        tree = laid_over(tree, parse_assignment(text))
+    try:
+        search = Search.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {one_line(error)}; docs/tuning.md explains every key") from None
+    try:
+        search.refuse_what_cannot_run()
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return search
+
+
+def laid_over(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`tree` with other values, whatever it has: validation follows."""
+    result = dict(tree)
+    for key, value in changes.items():
+        known = result.get(key)
+        result[key] = laid_over(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return result

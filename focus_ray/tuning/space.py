@@ -1,0 +1,112 @@
+"""What is searched: parameters, where each one stands in a run's configuration, and which values it may have."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from focus_ray.config import RunConfig, override
+from focus_ray.errors import ConfigError
+from focus_ray.focus.settings import Settings
+from focus_ray.tuning import alternation
+
+Value = bool | int | float | str
+Point = dict[str, Value]
+"""A value for each parameter of a space."""
+
+
+class Parameter(Settings):
+    """One parameter: some values, or a range."""
+
+    keys: tuple[str, ...] = ()  # of the run's configuration, dotted; unless given, the parameter's own name
+    values: tuple[Value, ...] | None = None
+    low: float | None = None
+    high: float | None = None
+    log: bool = False  # drawn evenly in the logarithm
+    integer: bool = False
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> "Parameter":
+        if self.values is not None:
+            if self.low is not None or self.high is not None or self.log or self.integer:
+                raise ValueError("give `values`, or a range by `low` and `high`, not both")
+            if not self.values or len(set(self.values)) != len(self.values):
+                raise ValueError("`values` needs each value once, and one at least")
+        elif self.low is None or self.high is None:
+            raise ValueError("give `values: [...]`, or `low` and `high`")
+        elif not self.low < self.high:
+            raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
+        elif self.log and self.low <= 0:
+            raise ValueError(f"a logarithmic range begins above 0, not at {self.low:g}")
+        elif self.integer and (self.low % 1 or self.high % 1):
+            raise ValueError("a range of whole numbers has whole ends")
+        return self
+
+    def ends(self) -> tuple[Value, ...]:
+        """Values that stand for all: each one, or the ends of the range."""
+        if self.values is not None:
+            return self.values
+        assert self.low is not None
+        assert self.high is not None
+        return (int(self.low), int(self.high)) if self.integer else (self.low, self.high)
+
+    def domain(self, *, grid: bool = False) -> Any:
+        """The parameter as Ray Tune has it. Raises ConfigError where a grid of a range is asked for."""
+        from ray import tune
+
+        if self.values is not None:
+            return tune.grid_search(list(self.values)) if grid else tune.choice(list(self.values))
+        if grid:
+            raise ConfigError("a grid needs `values` for every parameter; give them, or another searcher")
+        low, high = (float(end) for end in self.ends())
+        if self.integer:
+            draw = tune.lograndint if self.log else tune.randint
+            return draw(int(low), int(high) + 1)
+        return tune.loguniform(low, high) if self.log else tune.uniform(low, high)
+
+
+class Space(Settings):
+    """All that is searched."""
+
+    parameters: dict[str, Parameter] = Field(min_length=1)
+
+    def refuse_misfits(self, base: RunConfig) -> None:
+        """Raises ConfigError where a parameter stands for no key of a run, or has a value that a run refuses."""
+        for name, parameter in self.parameters.items():
+            for value in parameter.ends():
+                self.configured(base, {name: value})
+
+    def configured(self, base: RunConfig, point: Mapping[str, Value]) -> RunConfig:
+        """`base` with the values of a point. Raises ConfigError that names the parameter."""
+        config = base
+        for name, value in point.items():
+            if name in alternation.PARAMETERS:
+                continue
+            for key in self.parameters[name].keys or (name,):
+                config = override(config, nested(key, value), f"space: {name}")
+        return alternation.applied(config, point)
+
+    def default(self, base: RunConfig) -> dict[str, Any]:
+        """What the parameters are in `base`."""
+        tree = base.model_dump(mode="json")
+        return {
+            name: alternation.default(base, name)
+            if name in alternation.PARAMETERS
+            else looked_up(tree, (parameter.keys or (name,))[0])
+            for name, parameter in self.parameters.items()
+        }
+
+
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """`a.b` and v as {"a": {"b": v}}."""
+    tree: Any = value
+    for part in reversed(key.split(".")):
+        tree = {part: tree}
+    return tree
+
+
+def looked_up(tree: Any, key: str) -> Any:
+    """The value at a dotted key, None where there is none."""
+    for part in key.split("."):
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree

@@ -1,0 +1,271 @@
+"""A sweep from its search file to results.json, best.yaml and report.html; the same command goes on where it stopped.
+
+DIR/
+  config.json, run.json   the search, and its name
+  start/                  the run that trains what all trials have in common
+  trials/ID/              a run folder for each trial
+  outcomes/ID.json        how trials ended
+  tune/                   what Ray Tune keeps to go on: pickles. Who may write there may run code here
+  judged/                 the runs by which default and best are judged
+  results.json, best.yaml, report.html, sheets/
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from focus_ray.config import read_yaml
+from focus_ray.errors import ConfigError, Interrupted, StorageError, TrackingError
+from focus_ray.evaluation.benchmark.train import Training, TrainingModels
+from focus_ray.evaluation.pool import worked_off
+from focus_ray.storage import atomic
+from focus_ray.tracking.delivery import Delivery, Sent
+from focus_ray.tracking.mlflow_tracker import Tracking
+from focus_ray.training.cluster import ClusterSettings, connected
+from focus_ray.training.job_folder import claim
+from focus_ray.training.run_folder import RunFolder
+from focus_ray.training.signals import interruptible
+from focus_ray.training.tasks import PoolSettings
+from focus_ray.tuning import rules
+from focus_ray.tuning.importance import importance
+from focus_ray.tuning.objectives import LABELLED, figures_of
+from focus_ray.tuning.progress import Told
+from focus_ray.tuning.report import write_report
+from focus_ray.tuning.results import Judged, Results, Trial, best_of, rank_correlations
+from focus_ray.tuning.search import Search, laid_over
+from focus_ray.tuning.space import Point, nested
+from focus_ray.tuning.trial import OBJECTIVE, STEP, Plan, read_outcome, trial
+
+TUNE = "tune"
+Task = Callable[[str, int, int], object]
+Note = Callable[[str], object]
+
+
+def sweep(
+    search: Search, out: Path, *, experiment: str = "focus", task: Task = lambda *_: None, note: Note = lambda _: None
+) -> Results:
+    """Run a search into the folder `out`, or go on there.
+
+    Raises ConfigError for what cannot run, before anything starts; StorageError, ClusterError; Interrupted where
+    somebody asked to stop.
+    """
+    search.refuse_what_cannot_run()
+    resources = search.resources
+    cluster = ClusterSettings(workers=search.concurrent, gpu=False, cpus_per_worker=max(1, int(resources.cpus)))
+    with claim(out, search, experiment, what="sweep") as folder, connected(cluster):
+        return Sweep(search, folder, experiment, task, note).run()
+
+
+class Sweep:
+    """A sweep under way."""
+
+    def __init__(self, search: Search, folder: RunFolder, experiment: str, task: Task, note: Note) -> None:
+        self.search = search
+        self.folder = folder
+        self.out = folder.path.absolute()
+        self.experiment = experiment
+        self.task = task
+        self.note = note
+
+    def run(self) -> Results:
+        """All of it."""
+        start = self.started()
+        plan = Plan(self.search, self.out, start, self.experiment, self.announced())
+        trials = self.searched(plan)
+        best = best_of(trials, plan.objective.mode)
+        default = self.search.parameters.default(self.search.trial_config({}, None))
+        judged = self.judged(best.config, start) if best is not None else ()
+        results = Results(
+            objective=self.search.objective,
+            mode=plan.objective.mode,
+            trials=tuple(trials),
+            best=None if best is None else best.id,
+            default=default,
+            rank_correlation=rank_correlations(trials),
+            importance=importance(trials, self.search.space, plan.objective.mode),
+            judged=tuple(judged),
+        )
+        self.write(results, best)
+        return results
+
+    def started(self) -> Path | None:
+        """The model that trials begin with, trained if it is not there."""
+        if self.search.start is not None:
+            return Path(self.search.start).absolute()
+        if self.search.shared == "nothing":
+            return None
+        training = Training("start", self.out / "start", self.search.shared_config())
+        self.trained([training], "what trials have in common, steps")
+        return RunFolder(training.folder).model
+
+    def trained(self, trainings: list[Training], what: str) -> None:
+        """Train what is not trained yet, side by side."""
+        total = sum(one.config.schedule.total_steps for one in trainings)
+        settings = PoolSettings(tasks=self.search.concurrent, gpu_share=self.search.resources.gpus)
+        with interruptible() as asked:
+
+            def look() -> bool:
+                self.task(what, sum(one.steps_done for one in trainings), total)
+                return asked()
+
+            waiting = [number for number, one in enumerate(trainings) if not one.done]
+            for _ in worked_off(TrainingModels(trainings), waiting, settings, look):
+                look()
+
+    def announced(self) -> str | None:
+        """The sweep's own run in MLflow, which trials are nested under; None where MLflow does not answer."""
+        try:
+            server = Tracking().server(self.out)
+            delivery = Delivery(self.out, server, self.experiment, Sent())
+            try:
+                delivery.begin({}, {"kind": "sweep"}, running=True)
+                return delivery.sent.mlflow_run
+            finally:
+                delivery.close()
+        except (TrackingError, StorageError) as error:
+            self.note(f"{error}; trials are not nested under their sweep in MLflow")
+            return None
+
+    def searched(self, plan: Plan) -> list[Trial]:
+        """Let Ray Tune run the trials that have not ended. Raises Interrupted where it was stopped."""
+        grid = self.tuner(plan).fit()
+        trials = [self.ended(plan, result) for result in grid]
+        unfinished = [one for one in trials if one is None]
+        if unfinished or len(trials) < self.search.trial_count:
+            raise Interrupted(f"stopped; what is finished is kept, go on with `focus-ray tune --resume {self.out}`")
+        return sorted((one for one in trials if one is not None), key=lambda one: one.id)
+
+    def tuner(self, plan: Plan) -> Any:
+        """Ray Tune's tuner: a new one, or the one that was here."""
+        from ray import tune
+
+        runs = tune.with_resources(
+            tune.with_parameters(trial, plan=plan),
+            {"CPU": self.search.resources.cpus, "GPU": self.search.resources.gpus},
+        )
+        place = self.out / TUNE
+        if tune.Tuner.can_restore(str(place)):
+            return tune.Tuner.restore(str(place), trainable=runs, resume_unfinished=True, resume_errored=False)
+        return tune.Tuner(
+            runs,
+            param_space=rules.param_space(self.search),
+            tune_config=tune.TuneConfig(
+                metric=OBJECTIVE,
+                mode=plan.objective.mode,
+                search_alg=rules.searcher(plan),
+                scheduler=rules.scheduler(plan),
+                num_samples=1 if self.search.searcher == "grid" else self.search.trials,
+                max_concurrent_trials=self.search.concurrent,
+                reuse_actors=False,
+            ),
+            run_config=tune.RunConfig(
+                name=TUNE,
+                storage_path=str(self.out),
+                failure_config=tune.FailureConfig(max_failures=self.search.max_failures),
+                callbacks=[Told(self.search.trial_count, self.task, self.note)],
+                verbose=0,
+            ),
+        )
+
+    def ended(self, plan: Plan, result: Any) -> Trial | None:
+        """What became of a trial; None where it has not ended."""
+        metrics = result.metrics or {}
+        name = metrics.get("trial_id") or Path(result.path).name
+        outcome = read_outcome(plan, name)
+        table = result.metrics_dataframe
+        curve: list[tuple[int, float]] = []
+        if table is not None and STEP in table:
+            curve = [(int(step), float(value)) for step, value in zip(table[STEP], table[OBJECTIVE], strict=True)]
+        curve = [point for point in curve if point[0] >= 0]
+        known = {
+            "id": name,
+            "config": dict(result.config or {}),
+            "curve": tuple(curve),
+            "steps": curve[-1][0] if curve else 0,
+        }
+        if result.error is not None:
+            cause = outcome.cause if outcome is not None else " ".join(str(result.error).split())[-300:]
+            return Trial(status="failed", cause=cause, **known)
+        if outcome is not None:
+            figures = {label: outcome.figures.get(label) for label in (*LABELLED, "unlabelled", "unsteady")}
+            objective = outcome.objective if outcome.status == "done" else None
+            return Trial(status=outcome.status, cause=outcome.cause, objective=objective, **figures, **known)
+        if not metrics.get("done"):
+            return None
+        figures = {label: metrics.get(label) for label in (*LABELLED, "unlabelled", "unsteady")}
+        return Trial(status="pruned", objective=metrics.get(OBJECTIVE), **figures, **known)
+
+    def judged(self, best: Point, start: Path | None) -> list[Judged]:
+        """Default and best, trained anew with other seeds and scored on faces that the search never saw."""
+        points: dict[str, Point] = {"default": {}, "best": best}
+        wanted = [(which, seed) for which in points for seed in self.search.judging.seeds]
+        trainings = [
+            Training(
+                f"{which}, seed {seed}",
+                self.out / "judged" / f"{which}-{seed}",
+                self.search.judged_config(points[which], start, seed),
+            )
+            for which, seed in wanted
+        ]
+        self.trained(trainings, "judging default and best, steps")
+        return [
+            Judged(which=which, seed=seed, figures=figures_of_run(training.folder))  # type: ignore[arg-type]
+            for (which, seed), training in zip(wanted, trainings, strict=True)
+        ]
+
+    def write(self, results: Results, best: Trial | None) -> None:
+        """results.json, best.yaml and the report."""
+        self.folder.write_json("results.json", results.model_dump(mode="json"))
+        if best is not None:
+            atomic.write_file(self.out / "best.yaml", yaml.safe_dump(self.best_config(best.config), sort_keys=False))
+        summary = {"trials": len(results.trials), **counted(results.trials)}
+        self.folder.write_json("metrics.json", {"schema": 1, "seed": self.search.seed, "sweep": summary})
+        write_report(self.folder, self.search, results)
+
+    def best_config(self, point: Point) -> dict[str, Any]:
+        """What `focus-ray train --config` takes: the preset, what was set for all trials, and the best point."""
+        config = self.search.parameters.configured(self.search.base(), point)
+        tree: dict[str, Any] = {"preset": self.search.preset, **self.search.set}
+        changed = config.model_dump(mode="json")
+        for name in point:
+            keys = self.search.space[name].keys or (name,)
+            if name.startswith("alternation."):
+                tree["schedule"] = changed["schedule"]
+                continue
+            for key in keys:
+                tree = laid_over(tree, nested(key, point[name]))
+        return tree
+
+
+def figures_of_run(folder: Path) -> dict[str, float | None]:
+    """What a finished run reached: one pass by the objectives' names, refined beside it."""
+    metrics = json.loads((folder / "metrics.json").read_bytes())
+    figures = figures_of(metrics["evaluations"][-1])
+    refined = metrics["heldout"].get("refined")
+    if refined is not None:
+        for name, subset, key in (
+            ("f1", "occluded", "f1"),
+            ("outlier_iou", "occluded", "outlier_iou"),
+            ("vertex_mm", "all", "vertex_mm"),
+        ):
+            figures[f"refined_{name}"] = refined[subset].get(key)
+    return figures
+
+
+def counted(trials: tuple[Trial, ...]) -> dict[str, int]:
+    """How many ended in which way."""
+    found: dict[str, int] = {}
+    for one in trials:
+        found[one.status] = found.get(one.status, 0) + 1
+    return found
+
+
+def resumed(folder: Path) -> Search:
+    """The search of a sweep's folder. Raises ConfigError where there is none."""
+    config = folder / "config.json"
+    if not config.is_file():
+        raise ConfigError(f"{folder} holds no sweep (no config.json); give the folder of an earlier --out")
+    return Search.model_validate(read_yaml(config))

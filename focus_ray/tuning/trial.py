@@ -1,0 +1,217 @@
+"""A trial: an ordinary run in a folder of its own, that tells Ray Tune what it reached at each of its checkpoints.
+
+trials/ID/         a run folder, as of `focus-ray train`
+outcomes/ID.json   how it ended, where it ended by itself
+"""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+
+from focus_ray.errors import CheckpointError, ConfigError, FocusRayError, MaskCollapse, NonFiniteLoss
+from focus_ray.focus.settings import Settings
+from focus_ray.storage import atomic
+from focus_ray.storage.checkpoint import Checkpoints
+from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking
+from focus_ray.training import plain
+from focus_ray.training.run_folder import RunFolder
+from focus_ray.training.watcher import Past, Silent
+from focus_ray.tuning.objectives import OBJECTIVES, Objective, figures_of
+from focus_ray.tuning.search import Search
+from focus_ray.tuning.space import Point
+
+OBJECTIVE, STEP = "objective", "step"
+POINTER = "checkpoint.json"  # what Tune keeps of a checkpoint: whose it is, and of which step
+Ending = Literal["done", "nan", "collapsed", "failed"]
+
+
+class Outcome(Settings):
+    """How a trial ended by itself."""
+
+    status: Ending
+    cause: str = ""
+    objective: float
+    figures: dict[str, float | None] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all trials of a sweep share."""
+
+    search: Search
+    folder: Path  # of the sweep, seen from every machine that trains
+    start: Path | None  # the model folder that they begin with
+    experiment: str
+    parent: str | None  # the sweep's run in MLflow
+
+    @property
+    def trials(self) -> Path:
+        return self.folder / "trials"
+
+    @property
+    def outcomes(self) -> Path:
+        return self.folder / "outcomes"
+
+    @property
+    def objective(self) -> Objective:
+        return OBJECTIVES[self.search.objective]
+
+
+def trial(point: Point, plan: Plan) -> None:
+    """What Ray Tune runs, in a process of its own. Raises what a run raises, but for a collapse and a NaN loss."""
+    from ray import tune
+
+    resources = plan.search.resources
+    torch.set_num_threads(max(1, int(resources.cpus)))
+    if resources.gpus and resources.gpu_gigabytes is not None:
+        cap_gpu_memory(resources.gpu_gigabytes)
+    name = tune.get_context().get_trial_id()
+    folder = plan.trials / name
+    ended = read_outcome(plan, name)
+    if ended is not None and ended.status != "failed":  # its process died after its end
+        tune.report(told(ended.figures, plan.objective, RunFolder(folder).open()[0].schedule.total_steps))
+        return
+    begun = taken_over(point, folder, plan)
+    try:
+        ended = train(point, folder, plan, begun=begun)
+    except FocusRayError as error:
+        write_outcome(plan, name, Outcome(status="failed", cause=str(error), objective=plan.objective.worst))
+        raise
+    write_outcome(plan, name, ended)
+    if ended.status != "done":
+        tune.report({**told({}, plan.objective, -1), OBJECTIVE: ended.objective})
+
+
+def train(point: Point, folder: Path, plan: Plan, *, begun: bool) -> Outcome:
+    """Train a trial, or go on with it, to its end."""
+    reporter = Reporter(folder, plan)
+    config = plan.search.trial_config(point, plan.start)
+    finished = False
+    try:
+        metrics = plain.train(
+            None if begun else config, folder, watcher=reporter, device="cuda" if plan.search.resources.gpus else "cpu"
+        )
+        finished = True
+    except MaskCollapse as error:
+        return Outcome(status="collapsed", cause=str(error), objective=plan.objective.worst)
+    except NonFiniteLoss as error:
+        return Outcome(status="nan", cause=str(error), objective=plan.objective.worst)
+    finally:
+        reporter.close(finished=finished)
+    figures = figures_of(metrics["evaluations"][-1])
+    value = figures[plan.search.objective]
+    if value is None or value != value:
+        return Outcome(status="nan", cause="the objective is no number", objective=plan.objective.worst)
+    return Outcome(status="done", objective=value, figures=figures)
+
+
+class Reporter(Silent):
+    """Tells Tune what an evaluation says once the checkpoint of the same step is whole, and lets MLflow follow."""
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder = folder
+        self.plan = plan
+        self.tracker: MlflowTracker | None = None
+        self.entry: dict[str, Any] | None = None
+        self.notes: list[str] = []
+
+    def begin(self, total: int, done: int, past: Past) -> None:
+        if self.tracker is None:
+            tags = {"mlflow.parentRunId": self.plan.parent} if self.plan.parent else {}
+            tracking = Tracking(experiment=self.plan.experiment, beside=self.plan.folder)
+            self.tracker = MlflowTracker(self.folder, tracking, self.notes.append, tags=tags)
+            self.tracker.start()
+
+    def evaluated(self, entry: dict[str, Any]) -> None:
+        self.entry = entry
+
+    def saved(self, step: int) -> None:
+        from ray import tune
+
+        if self.entry is None or self.entry["step"] != step:
+            return
+        report = told(figures_of(self.entry), self.plan.objective, step)
+        if self.plan.search.scheduler.kind != "pbt":
+            tune.report(report)
+            return
+        with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
+            pointer = {"folder": str(self.folder), "step": step}
+            (Path(scratch) / POINTER).write_text(json.dumps(pointer))
+            tune.report(report, checkpoint=tune.Checkpoint.from_directory(scratch))
+
+    def close(self, *, finished: bool) -> None:
+        """Send the rest to MLflow."""
+        if self.tracker is not None:
+            self.tracker.close(finished=finished)
+
+
+def told(figures: Mapping[str, float | None], objective: Objective, step: int) -> dict[str, Any]:
+    """A report to Tune: the objective always has a value."""
+    name = next(name for name, one in OBJECTIVES.items() if one == objective)
+    value = figures.get(name)
+    good = value is not None and value == value
+    return {OBJECTIVE: value if good else objective.worst, STEP: step, **figures}
+
+
+def taken_over(point: Point, folder: Path, plan: Plan) -> bool:
+    """Whether the folder holds a run to go on with: its own, or in population based training one it takes over."""
+    from ray import tune
+
+    checkpoint = tune.get_checkpoint()
+    if checkpoint is None or plan.search.scheduler.kind != "pbt":
+        return (folder / "config.json").is_file()
+    with checkpoint.as_directory() as kept:
+        pointer = json.loads((Path(kept) / POINTER).read_bytes())
+    donor, step = Path(pointer["folder"]), pointer["step"]
+    if donor.parent != folder.parent or type(step) is not int:
+        raise CheckpointError(f"a checkpoint of Tune points to {donor}, which is no trial of this sweep")
+    if donor == folder and RunFolder(folder).open()[0] == plan.search.trial_config(point, plan.start):
+        return True
+    take_over(point, folder, donor, step, plan)
+    return True
+
+
+def take_over(point: Point, folder: Path, donor: Path, step: int, plan: Plan) -> None:
+    """Make the folder a run of `point` that stands where the donor stood at that step. Raises CheckpointError."""
+    config = plan.search.trial_config(point, plan.start)
+    stored = Checkpoints(donor / "checkpoints", keep=config.cadence.keep).load(step)
+    own = RunFolder(folder, keep=config.cadence.keep)
+    if not own.config.is_file():
+        raise ConfigError(f"{folder} holds no run that could take over from {donor}")
+    state: dict[str, Any] = dict(stored.state)
+    state["lineage"] = {**state["lineage"], "config": config.digest}
+    state["settings"] = config.model_dump(mode="json")
+    for stale in (own.path / "checkpoints", own.history_file.path):  # the donor's past comes with its checkpoint
+        atomic.remove(stale)
+    own.checkpoints.save(step, state)
+    own.write_json(own.config.name, config.model_dump(mode="json"))
+
+
+def cap_gpu_memory(gigabytes: float) -> None:
+    """This process may allocate so much of its GPU and no more. Raises ConfigError where the GPU has less."""
+    if not torch.cuda.is_available():
+        raise ConfigError("torch finds no GPU in this process; set resources.gpus to 0")
+    total = torch.cuda.get_device_properties(0).total_memory
+    if gigabytes * 2**30 > total:
+        raise ConfigError(f"resources.gpu_gigabytes is {gigabytes:g}, the GPU has {total / 2**30:.0f}")
+    torch.cuda.set_per_process_memory_fraction(gigabytes * 2**30 / total)
+
+
+def write_outcome(plan: Plan, name: str, outcome: Outcome) -> None:
+    """Say how a trial ended, whole or not at all. Raises StorageError."""
+    plan.outcomes.mkdir(parents=True, exist_ok=True)
+    atomic.write_file(plan.outcomes / f"{name}.json", outcome.model_dump_json(indent=1) + "\n")
+
+
+def read_outcome(plan: Plan, name: str) -> Outcome | None:
+    """How a trial ended; None where it did not by itself, or where nobody can say."""
+    try:
+        return Outcome.model_validate_json((plan.outcomes / f"{name}.json").read_bytes())
+    except (OSError, ValueError):
+        return None

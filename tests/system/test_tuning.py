@@ -1,0 +1,131 @@
+"""Sweeps as users start them: a driver that dies, trials that end badly, and what is left in the folder."""
+
+import json
+import sqlite3
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from focus_ray.config import read_yaml
+from focus_ray.tuning.results import Results
+from tests.system.runs import Started, TrainingRun
+
+SMOKE = "tune_configs/smoke.yaml"
+TRIALS = 4
+pytestmark = pytest.mark.timeout(900)
+
+
+class Tuning(Started):
+    """One `focus-ray tune`."""
+
+    COMMAND = ("tune",)
+    WORKER = "ray::ImplicitFunc"
+
+    def ended(self) -> int:
+        """How many trials have."""
+        return sum(1 for _ in (self.folder / "outcomes").glob("*.json"))
+
+    def results(self) -> Results:
+        return Results.model_validate_json((self.folder / "results.json").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def environment(python_environment_of_module: dict[str, str]) -> dict[str, str]:
+    return python_environment_of_module
+
+
+def started(python: str, project_root: Path, folder: Path, environment: dict[str, str], *options: str) -> Tuning:
+    return Tuning(python, folder, str(project_root / SMOKE), "--out", str(folder), *options, environment=environment)
+
+
+def runs_in_mlflow(folder: Path) -> Counter[str]:
+    """How many runs of each name MLflow has under the sweep's own."""
+    with sqlite3.connect(folder.parent / "mlflow.db") as database:
+        (parent,) = database.execute("select run_uuid from runs where name = ?", (folder.name,)).fetchone()
+        rows = database.execute(
+            "select runs.name from runs join tags on runs.run_uuid = tags.run_uuid "
+            "where tags.key = 'mlflow.parentRunId' and tags.value = ?",
+            (parent,),
+        ).fetchall()
+    return Counter(name for (name,) in rows)
+
+
+def by_point(results: Results) -> dict[str, float | None]:
+    """Objectives by what the trials tried: their names differ from sweep to sweep."""
+    return {json.dumps(one.config, sort_keys=True): one.objective for one in results.trials}
+
+
+def test_a_driver_that_dies_loses_no_trial_and_repeats_none(tmp_path, python, project_root, environment):
+    quiet = ("--set", "judging.seeds=[]")
+    whole = started(python, project_root, tmp_path / "one" / "whole", environment)
+    assert whole.end() == 0, whole.said()
+    killed = started(python, project_root, tmp_path / "two" / "killed", environment, *quiet)
+    killed.wait_for(lambda: killed.ended() >= 1)
+    killed.kill_driver()
+    assert not (killed.folder / "results.json").exists()
+    again = Tuning(python, killed.folder, "--resume", str(killed.folder), environment=environment)
+    assert again.end() == 0, again.said()
+    results = again.results()
+    assert [one.status for one in results.trials] == TRIALS * ["done"]
+    assert by_point(results) == by_point(whole.results())
+    for folder in (whole.folder, killed.folder):
+        assert set(runs_in_mlflow(folder).values()) == {1}
+        assert len(runs_in_mlflow(folder)) == TRIALS
+    check_what_is_left(whole, python, environment)
+
+
+def check_what_is_left(whole: Tuning, python: str, environment: dict[str, str]) -> None:
+    """The page, the judgement, and a configuration that trains."""
+    results = whole.results()
+    best = next(one for one in results.trials if one.id == results.best)
+    assert {(one.which, one.seed) for one in results.judged} == {("default", 1), ("best", 1)}
+    assert "Influence of the hyper-parameters" in (whole.folder / "report.html").read_text()
+    keys = read_yaml(whole.folder / "best.yaml")
+    assert keys["initialise"]["xi"] == best.config["initialise.xi"]
+    folder = whole.folder.with_name("trained")
+    run = TrainingRun(
+        python,
+        folder,
+        "--config",
+        str(whole.folder / "best.yaml"),
+        "--local",
+        "--out",
+        str(folder),
+        environment=environment,
+    )
+    assert run.end() == 0, run.said()
+
+
+def test_trials_that_end_badly_are_recorded_and_the_sweep_goes_on(tmp_path, python, project_root, environment):
+    folder = tmp_path / "sweep"
+    # A mask guard that takes every mask for a collapse, and a rate at which every loss becomes NaN.
+    options = (
+        "space={guard.low: {values: [0.02, 0.9]}, optimizers.em_seg.lr: {values: [0.002, 1.0e+30]}}",
+        "set.guard={action: stop, window: 1, high: 0.999, max_nonfinite: 1}",
+        "judging.seeds=[]",
+    )
+    run = started(
+        python, project_root, folder, environment, *(part for option in options for part in ("--set", option))
+    )
+    assert run.end() == 0, run.said()
+    by_status = {one.status: one for one in run.results().trials}
+    assert set(by_status) >= {"collapsed"}
+    assert "the masks collapsed" in by_status["collapsed"].cause
+    assert all(one.cause for one in run.results().trials if one.status != "done")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("space={initialise.ix: {values: [1]}}", "initialise.ix"),
+        ("scheduler.kind=hyperband", "scheduler.kind"),
+        ("space={initialise.xi: {low: -1, high: 1}}", "initialise.xi"),
+    ],
+)
+def test_what_cannot_run_leaves_nothing_behind(assignment, said, tmp_path, python, project_root, environment):
+    folder = tmp_path / "sweep"
+    run = started(python, project_root, folder, environment, "--set", assignment, "--set", "searcher=random")
+    assert run.end() == 2
+    assert said in run.said()
+    assert not folder.exists()

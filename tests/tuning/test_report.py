@@ -1,0 +1,28 @@
+"""The page of a sweep: everything that was found stands in it."""
+
+from pathlib import Path
+
+from focus_ray.training.job_folder import claim
+from focus_ray.tuning.report import judged_table, write_report
+from focus_ray.tuning.results import Results
+from focus_ray.tuning.search import Search
+
+
+def test_the_page(tiny: Search, results: Results, tmp_path: Path):
+    with claim(tmp_path / "sweep", tiny, "focus", what="sweep") as folder:
+        write_report(folder, tiny, results)
+    html = (tmp_path / "sweep" / "report.html").read_text()
+    for one in results.trials:
+        assert one.id in html
+    for said in ("em.segmentation.eta_bin", "no finite loss", "pruned", "90 %", "Influence of the hyper-parameters"):
+        assert said in html
+    assert html.count("data:image/png") == 5
+    assert 'src="http' not in html
+
+
+def test_mean_and_spread_of_what_was_judged(results: Results):
+    assert judged_table(results) == [
+        {"figure": "f1", "default": "0.8150 ± 0.0071", "best": "0.8150 ± 0.0071"},
+        {"figure": "refined f1", "default": "–", "best": "–"},
+    ]
+    assert judged_table(results.model_copy(update={"judged": ()})) == []

@@ -1,0 +1,30 @@
+"""What a sweep says at its end: the best trial, and how objectives agree."""
+
+import pytest
+
+from focus_ray.tuning.results import Results, best_of, rank_correlations
+from tests.tuning.conftest import trials_of
+
+
+def test_the_best_came_to_its_end():
+    trials = trials_of(5)
+    assert best_of(trials, "min").id == "t01"  # type: ignore[union-attr]
+    pruned = [one.model_copy(update={"status": "pruned"}) if one.id == "t01" else one for one in trials]
+    assert best_of(pruned, "min").id != "t01"  # type: ignore[union-attr]
+    assert best_of(trials, "max").id == "t00"  # type: ignore[union-attr]
+    same = [one.model_copy(update={"objective": 1.0}) for one in reversed(trials)]
+    assert best_of(same, "max").id == "t00"  # type: ignore[union-attr]
+    assert best_of([], "min") is None
+    assert best_of([trials[0].model_copy(update={"status": "failed"})], "min") is None
+
+
+def test_agreement_is_positive_where_both_mean_better():
+    found = rank_correlations(trials_of(6))["unlabelled"]
+    assert found["f1"] == pytest.approx(1.0)  # lower objective, higher F1
+    assert found["vertex_mm"] == pytest.approx(1.0)
+    assert found["outlier_iou"] is None  # all alike
+    assert rank_correlations(trials_of(2))["unlabelled"]["f1"] is None
+
+
+def test_as_a_file(results: Results):
+    assert Results.model_validate_json(results.model_dump_json()) == results

@@ -1,0 +1,47 @@
+"""Search files in Ray Tune's terms."""
+
+from pathlib import Path
+
+import pytest
+
+from focus_ray.tuning import rules
+from focus_ray.tuning.search import Search
+from focus_ray.tuning.trial import Plan
+from tests.tuning.conftest import TINY
+
+
+def plan(**changes) -> Plan:
+    return Plan(Search.model_validate(TINY | changes), Path(), None, "focus", None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("none", "FIFOScheduler"),
+        ("asha", "AsyncHyperBandScheduler"),
+        ("median", "MedianStoppingRule"),
+        ("pbt", "PopulationBasedTraining"),
+    ],
+)
+def test_schedulers(kind: str, name: str):
+    assert type(rules.scheduler(plan(scheduler={"kind": kind}))).__name__ == name
+
+
+def test_searchers():
+    assert type(rules.searcher(plan())).__name__ == "BasicVariantGenerator"
+    assert set(rules.param_space(plan().search)) == set(TINY["space"])
+    informed = plan(searcher="tpe")
+    assert type(rules.searcher(informed)).__name__ == "OptunaSearch"
+    assert rules.param_space(informed.search) == {}
+    grid = plan(searcher="grid", space={"initialise.xi": {"values": [0.05, 0.1]}})
+    assert rules.param_space(grid.search) == {"initialise.xi": {"grid_search": [0.05, 0.1]}}
+
+
+def test_the_same_seed_draws_the_same_points():
+    def drawn() -> list[dict]:
+        searcher = rules.searcher(plan(searcher="tpe"))
+        return [searcher.suggest(str(number)) for number in range(4)]
+
+    first = drawn()
+    assert first == drawn()
+    assert all(1 <= point["em.segmentation.eta_bin"] <= 16 for point in first)

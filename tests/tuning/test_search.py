@@ -1,0 +1,87 @@
+"""Search files: what they stand for, and what is refused before anything starts."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from focus_ray.errors import ConfigError
+from focus_ray.tuning.search import Search, laid_over, read
+from tests.tuning.conftest import TINY
+
+
+def written(folder: Path, **changes) -> Path:
+    path = folder / "search.yaml"
+    path.write_text(yaml.safe_dump(TINY | changes))
+    return path
+
+
+def test_the_files_that_ship_can_run(project_root: Path):
+    files = sorted((project_root / "tune_configs").glob("*.yaml"))
+    assert [path.stem for path in files] == ["em_schedule", "loss_weights", "smoke", "threshold"]
+    for path in files:
+        search = read(path)
+        default = search.parameters.default(search.trial_config({}, None))
+        assert None not in default.values()
+        assert search.trial_count >= 4
+    assert read(files[-1]).trial_count >= 8
+    assert read(files[1]).trial_count >= 20
+    assert len(read(files[1]).space) == 9
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"space": {"initialise.ix": {"values": [1]}}}, "initialise.ix"),
+        ({"space": {"initialise.xi": {"low": -2, "high": 1}}}, "initialise.xi"),
+        ({"space": {}}, "space"),
+        ({"scheduler": {"kind": "hyperband"}}, "scheduler.kind"),
+        ({"searcher": "bayes"}, "searcher"),
+        ({"objective": "beauty"}, "no objective 'beauty'; choose from"),
+        ({"preset": "emebdded"}, "no preset"),
+        ({"searcher": "grid"}, "a grid needs `values`"),
+        ({"scheduler": {"kind": "pbt"}, "searcher": "tpe"}, "searcher: random"),
+        ({"resources": {"gpus": 0.25}}, "gpu_gigabytes"),
+        ({"heldout": {"size": 4, "seed": 2}}, "must differ"),
+        ({"trails": 3}, "trails"),
+        ({"shared": "warmup", "space": {"warmup.batch_size": {"values": [4, 8]}}}, "have in common"),
+        ({"shared": "pretrained", "space": {"initialise.xi": {"values": [0.1]}}}, "have in common"),
+        ({"set": {"batch_sise": 4}}, "batch_sise"),
+    ],
+)
+def test_what_is_refused(changes, wrong: str, tmp_path: Path):
+    with pytest.raises(ConfigError, match=wrong):
+        read(written(tmp_path, **changes))
+
+
+def test_assignments_are_laid_over_the_file(tmp_path: Path):
+    search = read(written(tmp_path), ("trials=3", "scheduler.kind=asha", "scheduler.grace=0.5"))
+    assert (search.trials, search.scheduler.kind, search.scheduler.grace) == (3, "asha", 0.5)
+    with pytest.raises(ConfigError, match="scheduler"):
+        read(written(tmp_path), ("scheduler=5",))
+    assert laid_over({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}, "d": 4}) == {"a": {"b": 3, "c": 2}, "d": 4}
+
+
+def test_a_trial_is_a_run_of_its_own(tiny: Search, tmp_path: Path):
+    config = tiny.trial_config({"initialise.xi": 0.05, "em.segmentation.eta_bin": 2.0}, tmp_path)
+    assert (config.initialise.xi, config.em.segmentation.eta_bin, config.start_from) == (0.05, 2.0, tmp_path)
+    assert (config.heldout.seed, config.heldout.refine, config.heldout.unlabelled) == (1, False, True)
+    assert config.cadence.checkpoint == config.cadence.evaluate == config.schedule.total_steps // 2
+    judged = tiny.judged_config({}, None, 7)
+    assert (judged.seed, judged.heldout.seed, judged.heldout.refine) == (7, 2, True)
+    assert judged.schedule == config.schedule
+
+
+def test_what_is_shared_is_not_trained_again():
+    for shared, left in (("nothing", 14), ("warmup", 12), ("pretrained", 8)):
+        search = Search.model_validate(
+            TINY | {"shared": shared, "space": {"em.segmentation.eta_bin": {"values": [1.0, 4.0]}}}
+        )
+        assert search.trial_config({}, None).schedule.total_steps == left
+        if shared != "nothing":
+            assert search.shared_config().schedule.total_steps == 14 - left
+
+
+def test_shorter_trials():
+    search = Search.model_validate(TINY | {"steps": 0.5})
+    assert search.trial_config({}, None).schedule.total_steps == 7

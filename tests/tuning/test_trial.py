@@ -1,0 +1,189 @@
+"""A trial in this process, Tune stood in for: what it reports, how it ends, and whose checkpoint it takes over."""
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from focus_ray.errors import CheckpointError, ConfigError, DataError, MaskCollapse, NonFiniteLoss
+from focus_ray.training import plain
+from focus_ray.training.run_folder import RunFolder
+from focus_ray.tuning import trial as trials
+from focus_ray.tuning.search import Search
+from focus_ray.tuning.trial import OBJECTIVE, POINTER, STEP, Plan, cap_gpu_memory, read_outcome, trial
+
+POINT = {"initialise.xi": 0.05, "em.segmentation.eta_bin": 2.0}
+
+
+class Tune:
+    """Stands in for Ray Tune: whose trial this is, what it reports, which checkpoint it gets."""
+
+    def __init__(self) -> None:
+        self.name = "t1"
+        self.reports: list[dict[str, Any]] = []
+        self.checkpoints: list[dict[str, Any]] = []
+        self.given: dict[str, Any] | None = None
+
+    def get_context(self) -> SimpleNamespace:
+        return SimpleNamespace(get_trial_id=lambda: self.name)
+
+    def report(self, metrics: dict[str, Any], checkpoint: dict[str, Any] | None = None) -> None:
+        self.reports.append(metrics)
+        if checkpoint is not None:
+            self.checkpoints.append(checkpoint)
+
+    def get_checkpoint(self) -> Any:
+        if self.given is None:
+            return None
+        given = self.given
+
+        @contextmanager
+        def as_directory():
+            import tempfile
+
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / POINTER).write_text(json.dumps(given))
+                yield folder
+
+        return SimpleNamespace(as_directory=as_directory)
+
+    class Checkpoint:
+        @staticmethod
+        def from_directory(folder: str) -> dict[str, Any]:
+            return json.loads((Path(folder) / POINTER).read_bytes())
+
+
+@pytest.fixture
+def tune(monkeypatch: pytest.MonkeyPatch) -> Tune:
+    import ray.tune
+
+    stand_in = Tune()
+    for name in ("get_context", "report", "get_checkpoint", "Checkpoint"):
+        monkeypatch.setattr(ray.tune, name, getattr(stand_in, name))
+    return stand_in
+
+
+@pytest.fixture
+def plan(tiny: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody is there
+    monkeypatch.setattr(trials, "MlflowTracker", Nobody)
+    return Plan(tiny, tmp_path, None, "focus", "parent")
+
+
+class Nobody:
+    def __init__(self, *_: Any, tags: dict[str, str]) -> None:
+        assert tags == {"mlflow.parentRunId": "parent"}
+
+    def start(self) -> None: ...
+
+    def close(self, *, finished: bool) -> None: ...
+
+
+def test_it_reports_and_ends(tune: Tune, plan: Plan):
+    trial(POINT, plan)
+    total = plan.search.trial_config(POINT, None).schedule.total_steps
+    assert [report[STEP] for report in tune.reports] == [7, 14] == [total // 2, total]
+    outcome = read_outcome(plan, "t1")
+    assert outcome is not None
+    assert outcome.status == "done"
+    assert outcome.objective == tune.reports[-1][OBJECTIVE] == tune.reports[-1]["unlabelled"]
+    assert RunFolder(plan.trials / "t1").model.is_dir()
+    trial(POINT, plan)  # its process died after its end: nothing is trained again
+    assert len(tune.reports) == 3
+    assert tune.reports[-1][OBJECTIVE] == outcome.objective
+
+
+def test_one_that_was_killed_goes_on(tune: Tune, plan: Plan, monkeypatch: pytest.MonkeyPatch):
+    class Killed(BaseException):
+        pass
+
+    def die(*_: Any, **__: Any) -> None:
+        tune.reports.append({STEP: 7})
+        raise Killed
+
+    monkeypatch.setattr("ray.tune.report", die)
+    with pytest.raises(Killed):
+        trial(POINT, plan)
+    monkeypatch.setattr("ray.tune.report", tune.report)
+    trial(POINT, plan)
+    assert [report[STEP] for report in tune.reports] == [7, 14]
+    steps = [line["step"] for line in RunFolder(plan.trials / "t1").history()]
+    assert steps == list(range(14))
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(MaskCollapse("all face"), "collapsed"), (NonFiniteLoss("no finite loss"), "nan")]
+)
+def test_what_a_guard_ends_is_recorded(error, status: str, tune: Tune, plan: Plan, monkeypatch: pytest.MonkeyPatch):
+    def stop(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(plain, "train", stop)
+    trial(POINT, plan)
+    outcome = read_outcome(plan, "t1")
+    assert outcome is not None
+    assert (outcome.status, outcome.cause, outcome.objective) == (status, str(error), plan.objective.worst)
+    assert tune.reports[-1][OBJECTIVE] == plan.objective.worst
+
+
+def test_what_fails_says_why_and_is_tried_again(tune: Tune, plan: Plan, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: Any, **__: Any) -> None:
+        raise DataError("no pictures")
+
+    monkeypatch.setattr(plain, "train", fail)
+    with pytest.raises(DataError):
+        trial(POINT, plan)
+    outcome = read_outcome(plan, "t1")
+    assert outcome is not None
+    assert (outcome.status, outcome.cause) == ("failed", "no pictures")
+    monkeypatch.undo()
+    for name in ("get_context", "report", "get_checkpoint", "Checkpoint"):
+        monkeypatch.setattr(f"ray.tune.{name}", getattr(tune, name))
+    monkeypatch.setattr(trials, "MlflowTracker", Nobody)
+    trial(POINT, plan)
+    assert read_outcome(plan, "t1").status == "done"  # type: ignore[union-attr]
+
+
+def population(plan: Plan) -> Plan:
+    search = plan.search.model_copy(
+        update={"scheduler": plan.search.scheduler.model_copy(update={"kind": "pbt"}), "searcher": "random"}
+    )
+    return Plan(search, plan.folder, None, "focus", "parent")
+
+
+def test_one_takes_over_from_another(tune: Tune, plan: Plan):
+    plan = population(plan)
+    tune.name = "donor"
+    trial(POINT, plan)
+    assert [pointer["step"] for pointer in tune.checkpoints] == [7, 14]
+    tune.name = "taker"
+    other = POINT | {"em.segmentation.eta_bin": 8.0}
+    trial(other, plan)
+    (plan.outcomes / "taker.json").unlink()
+    tune.given = tune.checkpoints[0]
+    changed = POINT | {"em.segmentation.eta_bin": 1.6}
+    reports = len(tune.reports)
+    trial(changed, plan)
+    assert [report[STEP] for report in tune.reports[reports:]] == [14]
+    folder = RunFolder(plan.trials / "taker")
+    assert folder.open()[0].em.segmentation.eta_bin == 1.6
+    assert read_outcome(plan, "taker").status == "done"  # type: ignore[union-attr]
+    donor, taker = (RunFolder(plan.trials / name).history() for name in ("donor", "taker"))
+    assert [line["step"] for line in taker] == list(range(14))
+    assert [line["loss"] for line in taker[:7]] == [line["loss"] for line in donor[:7]]
+
+
+def test_a_pointer_to_elsewhere_is_not_followed(tune: Tune, plan: Plan, tmp_path: Path):
+    tune.given = {"folder": str(tmp_path / "elsewhere" / "t0"), "step": 7}
+    with pytest.raises(CheckpointError, match="no trial of this sweep"):
+        trial(POINT, population(plan))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_cap_needs_a_gpu():
+    with pytest.raises(ConfigError, match="no GPU"):
+        cap_gpu_memory(1.0)
