@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from focus_ray import model as models
 from focus_ray.serving.client import Client
 from focus_ray.serving.schema import Reconstruction
 from tests.system.endpoint import CONTROLLER, INGRESS, MODEL, PROXY, Endpoint, crops, endpoint
 
-SHORT, FULL = "short", pytest.param("full", marks=[pytest.mark.drill, pytest.mark.timeout(1800)])
-SIZES = pytest.mark.parametrize("size", [SHORT, FULL])
 ALIGNED = "aligned=true"
 TWO_MODELS = ("--set", "models.least=2", "--set", "models.most=2")
 pytestmark = pytest.mark.timeout(900)
@@ -36,7 +35,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def running(folder: Path) -> Iterator[Endpoint]:
     # As many at once as the tests ask for: what is too many is one of them.
     options = ("--set", "admission.requests_at_once=64", "--set", "admission.requests_of_a_client=64")
-    with endpoint(folder, *TWO_MODELS, *options) as running:
+    quickly = {"RAY_metrics_report_interval_ms": "1000"}  # so that what happens is seen when it does
+    with endpoint(folder, *TWO_MODELS, *options, variables=quickly) as running:
         yield running
 
 
@@ -64,18 +64,12 @@ def many(url: str, contents: list[bytes], at_once: int, **options: Any) -> list[
         return list(threads.map(lambda content: client.reconstruct(content, aligned=True, **options), contents))
 
 
-@SIZES
-def test_concurrent_answers_are_those_of_single_requests(
-    size: str, running: Endpoint, folder: Path, pictures: Path, world_face, record_property
-):
-    where = pictures if size == "short" else crops(folder / "unique", 500, world_face)
-    contents = [path.read_bytes() for path in sorted(where.glob("*.png"))][: 24 if size == "short" else 500]
+def test_concurrent_answers_are_those_of_single_requests(running: Endpoint, pictures: Path):
+    contents = [path.read_bytes() for path in sorted(pictures.glob("*.png"))][:16]
     for refine in (False, True):
-        together = many(running.url, contents, 32, refine=refine)
+        together = many(running.url, contents, 16, refine=refine)
         alone = many(running.url, contents, 1, refine=refine)
-        worst = max(float(np.abs(fitted(a) - fitted(b)).max()) for a, b in zip(together, alone, strict=True))
-        record_property(f"{'refined' if refine else 'one_pass'}_difference", worst)
-        assert worst <= 1e-5
+        assert max(float(np.abs(fitted(a) - fitted(b)).max()) for a, b in zip(together, alone, strict=True)) <= 1e-5
         different = np.stack([fitted(answer) for answer in alone])
         assert len(np.unique(different.round(3), axis=0)) == len(contents)
 
@@ -88,69 +82,77 @@ def test_a_poisoned_picture_fails_alone(running: Endpoint, pictures: Path):
     assert said == [1, "unprocessable", 1, "unsupported_media"]
 
 
-@SIZES
+@pytest.mark.drill
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("which", [MODEL, INGRESS, PROXY, CONTROLLER])
-def test_a_process_that_is_killed(
-    size: str, which: str, running: Endpoint, pictures: Path, record_property: Callable[[str, Any], None]
+def test_a_process_that_is_killed_at_half_of_what_the_endpoint_can(
+    which: str, running: Endpoint, pictures: Path, record_property: Callable[[str, Any], None]
 ):
-    if size == "short" and which in (PROXY, CONTROLLER):
-        pytest.skip("a drill")
-    rate = 2.0
-    if size == "full":
-        rate = 0.5 * running.load(pictures, ALIGNED, concurrency=16, seconds=15).result()["rate"]
-    seconds = 20 if size == "short" else 60
+    rate = 0.5 * running.load(pictures, ALIGNED, concurrency=16, seconds=15).result()["rate"]
+    seconds = 60
     loading = running.load(pictures, ALIGNED, rate=rate, seconds=seconds, retry=True)
     time.sleep(seconds / 4)
-    victim = running.processes(which)[0]
-    os.kill(victim, signal.SIGKILL)
-    killed = time.monotonic()
+    recovered = Killed(running, which).seconds_until_replaced()
     seen = loading.result()
     record_property("load", {"rate": rate, **seen})
-    recovered = _replaced(running, which, victim, killed)
     record_property("replaced_after_s", recovered)
-    asked = len(seen["by_second"]) and round(rate * seconds)
     if which != PROXY:  # a connection that was open is lost with it; new ones are refused until it is back
-        assert seen["failed"] + sum(seen["statuses"].get(str(code), 0) for code in (500, 502, 504)) <= 0.001 * asked
+        assert seen["failed"] <= 0.001 * rate * seconds
     assert sum(seen["by_second"][-8:]) > 0
-    if size == "full" and which == MODEL:
+    if which == MODEL:
         assert recovered < 20
 
 
-def _replaced(running: Endpoint, which: str, victim: int, killed: float) -> float:
-    """Seconds from the kill to a new process of that kind, and an endpoint that is ready."""
-    deadline = time.monotonic() + 120
-    least = 2 if which == MODEL else 1
-    while time.monotonic() < deadline:
-        alive = [pid for pid in running.processes(which) if pid != victim]
-        if len(alive) >= least and running.get("/readyz")[0] == 200:
-            return round(time.monotonic() - killed, 1)
-        time.sleep(0.2)
-    raise AssertionError(f"{which} did not come back")
-
-
-@SIZES
-def test_another_model_takes_over(
-    size: str, running: Endpoint, pictures: Path, other_model: Path, record_property: Callable[[str, Any], None]
-):
-    loading = running.load(pictures, f"{ALIGNED}&refine=false", rate=3 if size == "short" else 8, seconds=400)
-    try:
-        swapped = running.swap(str(other_model))
-        assert swapped.returncode == 0, swapped.stderr
-        assert b'"model_version":"another-one"' in running.get("/v1/model")[1]
-        broken = other_model.with_name("broken")
-        broken.mkdir(exist_ok=True)
-        (broken / "manifest.json").write_text("{}")
-        assert running.swap(str(broken)).returncode == 4
-        time.sleep(3)
-    finally:
-        loading.process.send_signal(signal.SIGINT)
+def test_a_model_and_an_ingress_that_are_killed_cost_no_answer(running: Endpoint, pictures: Path):
+    loading = running.load(pictures, f"{ALIGNED}&refine=false", rate=2.0, seconds=20, retry=True)
+    time.sleep(3)
+    model = Killed(running, MODEL)
+    time.sleep(5)
+    ingress = Killed(running, INGRESS)
     seen = loading.result()
-    record_property("load", seen)
     assert seen["failures"] == []
-    assert set(seen["statuses"]) == {"200"}
-    assert set(seen["versions"]) == {"another-one", models.load().version}
-    back = running.swap(str(models.SHIPPED))
-    assert back.returncode == 0, back.stderr
+    assert sum(seen["by_second"]) == 40
+    model.seconds_until_replaced()
+    ingress.seconds_until_replaced()
+
+
+class Killed:
+    """A process of a kind that was killed with -9."""
+
+    def __init__(self, running: Endpoint, which: str) -> None:
+        self.running, self.which = running, which
+        self.processes, self.replicas = running.processes(which), healthy(running)
+        os.kill(self.processes[0], signal.SIGKILL)
+        self.at = time.monotonic()
+
+    def seconds_until_replaced(self) -> float:
+        """From the kill until another one is at work, and the endpoint is ready."""
+        deadline = self.at + 120
+        while time.monotonic() < deadline:
+            if self._is_replaced() and self.running.get("/readyz")[0] == 200:
+                return round(time.monotonic() - self.at, 1)
+            time.sleep(0.2)
+        raise AssertionError(f"{self.which} did not come back")
+
+    def _is_replaced(self) -> bool:
+        """A replica is replaced when Serve finds another one healthy, others when there is another process."""
+        if self.which in (MODEL, INGRESS):
+            kind = self.which.rpartition(":")[2]
+            return any(deployment == kind for deployment, _ in healthy(self.running) - self.replicas)
+        return bool(set(self.running.processes(self.which)) - set(self.processes))
+
+
+def healthy(running: Endpoint) -> set[tuple[str, str]]:
+    """Deployment and name of the replicas that Serve has found healthy, as the endpoint's figures tell."""
+    status, body = running.get("/metrics")
+    if status != 200:
+        return set()
+    samples = (sample for family in text_string_to_metric_families(body.decode()) for sample in family.samples)
+    return {
+        (sample.labels["deployment"], sample.labels.get("replica", ""))
+        for sample in samples
+        if sample.name == "ray_serve_deployment_replica_healthy" and sample.value == 1
+    }
 
 
 def test_metrics_and_logs_tell_of_requests_and_of_no_content(running: Endpoint, pictures: Path):
@@ -174,3 +176,25 @@ def test_nothing_there_and_wrong_ways(running: Endpoint):
     status, body = running.get("/openapi.json")
     assert status == 200
     assert b"/v1/reconstructions:batch" in body
+
+
+def test_another_model_takes_over_and_a_broken_one_does_not(
+    running: Endpoint, pictures: Path, other_model: Path, record_property: Callable[[str, Any], None]
+):
+    loading = running.load(pictures, f"{ALIGNED}&refine=false", rate=3, seconds=400)
+    try:
+        swapped = running.swap(str(other_model))
+        assert swapped.returncode == 0, swapped.stderr
+        assert b'"model_version":"another-one"' in running.get("/v1/model")[1]
+        broken = other_model.with_name("broken")
+        broken.mkdir(exist_ok=True)
+        (broken / "manifest.json").write_text("{}")
+        assert running.swap(str(broken)).returncode == 4
+        time.sleep(3)
+    finally:
+        loading.process.send_signal(signal.SIGINT)
+    seen = loading.result()
+    record_property("load", seen)
+    assert seen["failures"] == []
+    assert set(seen["statuses"]) == {"200"}
+    assert set(seen["versions"]) == {"another-one", models.load().version}
