@@ -1,0 +1,73 @@
+"""What the largest pictures that are let in take to decode: no limit in seconds is needed where size and scans have one.
+
+python benchmarks/decode.py    (seconds)
+"""
+
+import io
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from focus_ray.serving.pictures import decode
+from focus_ray.serving.settings import AdmissionSettings
+
+LIMITS = AdmissionSettings()
+SIDE = int((LIMITS.megapixels * 1e6) ** 0.5)
+SCAN = b"\xff\xda"
+
+
+def main() -> None:
+    """The table, each figure in seconds and in relation to a plain JPEG."""
+    cv2.setNumThreads(1)
+    noise = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
+    flat = np.zeros_like(noise)
+    plain = measured(noise, "JPEG", quality=50)
+    print(f"{SIDE} x {SIDE} px, one thread")
+    for name, seconds in {
+        "JPEG, noise": plain,
+        "JPEG, flat": measured(flat, "JPEG", quality=50),
+        "progressive JPEG, noise": measured(noise, "JPEG", quality=50, progressive=True),
+        f"progressive JPEG of {LIMITS.scans - 1} scans, flat": decoding(many_scans(flat)),
+        "WebP, noise": measured(noise, "WEBP", quality=50, method=0),
+        "lossless WebP, flat": measured(flat, "WEBP", lossless=True, method=0),
+        "PNG, flat": measured(flat, "PNG", compress_level=1),
+    }.items():
+        print(f"  {name:42} {seconds:6.2f} s  {seconds / plain:5.2f}")
+
+
+def measured(image: np.ndarray, kind: str, **options: Any) -> float:
+    """The best of three."""
+    return decoding(encoded(image, kind, **options))
+
+
+def encoded(image: np.ndarray, kind: str, **options: Any) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, kind, **options)
+    return content.getvalue()
+
+
+def many_scans(image: np.ndarray) -> bytes:
+    """A progressive JPEG whose last scan comes again and again."""
+    content = encoded(image, "JPEG", quality=50, progressive=True)
+    last = content.rfind(SCAN)
+    return content[:last] + content[last:-2] * (LIMITS.scans - content.count(SCAN)) + content[-2:]
+
+
+def decoding(content: bytes) -> float:
+    times = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        decode(content, LIMITS)  # beyond the limits it raises
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+if __name__ == "__main__":
+    main()
