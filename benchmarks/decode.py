@@ -1,4 +1,4 @@
-"""What the largest pictures that are let in take to decode: no limit in seconds is needed where size and scans have one.
+"""What the largest pictures that are let in take to decode: where size and scans have limits, seconds need none.
 
 python benchmarks/decode.py    (seconds)
 """

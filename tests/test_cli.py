@@ -254,11 +254,12 @@ def test_a_wrong_box_is_refused(box):
 
 def test_another_preset_in_the_file_is_refused_and_the_same_is_not(capsys, training, tmp_path):
     (tmp_path / "c.yaml").write_text("preset: paper\n")
-    code, _, err = run(capsys, "train", "--config", str(tmp_path / "c.yaml"))
+    code, _, err = run(capsys, "train", "--preset", "embedded", "--config", str(tmp_path / "c.yaml"))
     assert code == 2
     assert "the preset is 'embedded', not 'paper'; choose it with --preset" in err
-    (tmp_path / "c.yaml").write_text("preset: embedded\n")
-    assert run(capsys, "train", "--config", str(tmp_path / "c.yaml"))[0] == 0
+    assert run(capsys, "train", "--preset", "paper", "--config", str(tmp_path / "c.yaml"))[0] == 0
+    assert run(capsys, "train", "--config", str(tmp_path / "c.yaml"))[0] == 0  # it chooses the preset itself
+    assert [config.preset for config, *_ in (call for call in training.calls)] == ["paper", "paper"]
 
 
 def test_json_gives_errors_as_json_too(capsys, training):
@@ -584,3 +585,21 @@ def test_a_prior_is_shown_and_a_damaged_one_is_not(capsys, small_face, tmp_path)
     assert json.loads(out)["n"] == 1000
     (tmp_path / "prior" / "prior.json").write_text("{}")
     assert run(capsys, "prior", "show", str(tmp_path / "prior"))[0] == 4
+
+
+# --- tune
+
+
+def test_a_sweep_needs_a_file_or_a_folder(capsys, tmp_path):
+    code, _, err = run(capsys, "tune")
+    assert code == 2
+    assert "give a search file" in err
+    code, _, err = run(capsys, "tune", "a.yaml", "--resume", str(tmp_path))
+    assert code == 2
+    assert "leave the search file" in err
+    code, _, err = run(capsys, "tune", "--resume", str(tmp_path))
+    assert code == 2
+    assert "holds no sweep" in err
+    code, _, err = run(capsys, "tune", str(tmp_path / "nothing.yaml"))
+    assert code == 2
+    assert "cannot read" in err
