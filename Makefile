@@ -37,9 +37,10 @@ demo-cluster: $(READY)
 serve: $(READY)
 	$(BIN)/focus-ray serve --port $(PORT) $(if $(MODEL),--model $(MODEL)) --open
 
-# What continuous integration needs; the last line is pytest's own.
+# What continuous integration needs: what needs no other process on all cores, whole systems one after the other.
 test: $(READY)
-	$(BIN)/pytest -m "not drill"
+	$(BIN)/pytest -m "not drill" --ignore=tests/system -n auto --dist loadfile
+	$(BIN)/pytest -m "not drill" tests/system
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -11,6 +11,7 @@ DIR/
 """
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,10 @@ from focus_ray.tuning.report import write_report
 from focus_ray.tuning.results import Judged, Results, Trial, best_of, rank_correlations
 from focus_ray.tuning.search import Search, laid_over
 from focus_ray.tuning.space import Point, nested
-from focus_ray.tuning.trial import OBJECTIVE, STEP, Plan, read_outcome, trial
+from focus_ray.tuning.trial import OBJECTIVE, STEP, Plan, name_of, read_outcome, trial
 
 TUNE = "tune"
+SECONDS_BETWEEN_NOTES = "2"  # that Ray Tune takes of how far the sweep is, for whoever goes on with it
 Task = Callable[[str, int, int], object]
 Note = Callable[[str], object]
 
@@ -53,6 +55,7 @@ def sweep(
     somebody asked to stop.
     """
     search.refuse_what_cannot_run()
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", SECONDS_BETWEEN_NOTES)
     resources = search.resources
     cluster = ClusterSettings(workers=search.concurrent, gpu=False, cpus_per_worker=max(1, int(resources.cpus)))
     with claim(out, search, experiment, what="sweep") as folder, connected(cluster):
@@ -173,7 +176,7 @@ class Sweep:
     def ended(self, plan: Plan, result: Any) -> Trial | None:
         """What became of a trial; None where it has not ended."""
         metrics = result.metrics or {}
-        name = metrics.get("trial_id") or Path(result.path).name
+        name = name_of(result.config or {}, metrics.get("trial_id") or Path(result.path).name, self.search)
         outcome = read_outcome(plan, name)
         table = result.metrics_dataframe
         curve: list[tuple[int, float]] = []

@@ -4,6 +4,7 @@ trials/ID/         a run folder, as of `focus-ray train`
 outcomes/ID.json   how it ended, where it ended by itself
 """
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
@@ -71,7 +72,7 @@ def trial(point: Point, plan: Plan) -> None:
     torch.set_num_threads(max(1, int(resources.cpus)))
     if resources.gpus and resources.gpu_gigabytes is not None:
         cap_gpu_memory(resources.gpu_gigabytes)
-    name = tune.get_context().get_trial_id()
+    name = name_of(point, tune.get_context().get_trial_id(), plan.search)
     folder = plan.trials / name
     ended = read_outcome(plan, name)
     if ended is not None and ended.status != "failed":  # its process died after its end
@@ -86,6 +87,15 @@ def trial(point: Point, plan: Plan) -> None:
     write_outcome(plan, name, ended)
     if ended.status != "done":
         tune.report({**told({}, plan.objective, -1), OBJECTIVE: ended.objective})
+
+
+def name_of(point: Point, trial_id: str, search: Search) -> str:
+    """What a trial is called. A driver that is killed may forget the trials that it began last, and begin them anew:
+    Optuna's have new numbers then, and are known by their points.
+    """
+    if search.searcher != "tpe":
+        return trial_id
+    return hashlib.sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def train(point: Point, folder: Path, plan: Plan, *, begun: bool) -> Outcome:

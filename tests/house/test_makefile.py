@@ -3,14 +3,24 @@
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
+CALLS = [line.strip() for line in (ROOT / "Makefile").read_text().splitlines() if "$(BIN)/pytest" in line]
 
-@pytest.mark.parametrize("target", ["test", "drill"])
-def test_pytest_understands_what_make_asks_of_it(target, project_root):
-    recipes = (line for line in (project_root / "Makefile").read_text().splitlines() if "$(BIN)/pytest" in line)
-    calls = {("drill" if "-m drill" in line else "test"): shlex.split(line)[1:] for line in recipes}
-    command = [sys.executable, "-m", "pytest", *calls[target], "--markers"]
-    asked = subprocess.run(command, cwd=project_root, capture_output=True, text=True, check=False)
+
+@pytest.mark.parametrize("call", CALLS)
+def test_pytest_understands_what_make_asks_of_it(call: str):
+    command = [sys.executable, "-m", "pytest", *shlex.split(call)[1:], "--markers"]
+    asked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert asked.returncode == 0, asked.stderr
+
+
+def test_every_test_belongs_to_a_target():
+    """What is left out of one call of `make test` is what the other one runs."""
+    whole, systems, drills = (shlex.split(call)[1:] for call in CALLS)
+    assert "--ignore=tests/system" in whole
+    assert "tests/system" in systems
+    assert [call[call.index("-m") + 1] for call in (whole, systems, drills)] == ["not drill", "not drill", "drill"]

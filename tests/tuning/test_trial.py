@@ -14,7 +14,7 @@ from focus_ray.training import plain
 from focus_ray.training.run_folder import RunFolder
 from focus_ray.tuning import trial as trials
 from focus_ray.tuning.search import Search
-from focus_ray.tuning.trial import OBJECTIVE, POINTER, STEP, Plan, cap_gpu_memory, read_outcome, trial
+from focus_ray.tuning.trial import OBJECTIVE, POINTER, STEP, Plan, cap_gpu_memory, name_of, read_outcome, trial
 
 POINT = {"initialise.xi": 0.05, "em.segmentation.eta_bin": 2.0}
 
@@ -181,6 +181,14 @@ def test_a_pointer_to_elsewhere_is_not_followed(tune: Tune, plan: Plan, tmp_path
     tune.given = {"folder": str(tmp_path / "elsewhere" / "t0"), "step": 7}
     with pytest.raises(CheckpointError, match="no trial of this sweep"):
         trial(POINT, population(plan))
+
+
+def test_trials_of_optuna_are_known_by_their_points(tiny: Search):
+    drawn = tiny.model_copy(update={"searcher": "tpe"})
+    other = POINT | {"initialise.xi": 0.1}
+    assert name_of(POINT, "a", tiny) == "a"
+    assert name_of(POINT, "a", drawn) == name_of(dict(reversed(POINT.items())), "b", drawn)
+    assert name_of(POINT, "a", drawn) != name_of(other, "a", drawn)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
