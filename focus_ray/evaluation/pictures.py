@@ -28,6 +28,7 @@ Shown = Literal["reconstruction", "mask"]
 CELL = 128  # px
 ROWS = 8
 MOST_MM = 4.0  # of the curves' axis
+MAPS_ABREAST = 7
 TAIL = 0.995  # of the vertices lie within the colours' range
 _GREY = 0.35  # of a pixel that a mask leaves out
 _WHITE = 255.0
@@ -99,18 +100,22 @@ def curves(summaries: Mapping[str, Summary], title: str) -> bytes:
 
 
 def error_maps(face: MorphableModel, errors: Mapping[str, Float[np.ndarray, " V"]], title: str) -> bytes:
-    """A PNG of the mean error of each vertex on the mean face, from two views, a column for each method, in mm."""
+    """A PNG of the mean error of each vertex on the mean face, from two views one above the other, in mm."""
     reach = max(float(np.quantile(np.concatenate(list(errors.values())), TAIL)), 1e-6)
     mapping = ScalarMappable(Normalize(0, reach), "viridis")
-    figure = Figure(figsize=(2.2 * len(errors), 2.2 * len(VIEWS) + 1.0), layout="constrained")
+    columns = min(len(errors), MAPS_ABREAST)
+    rows = len(VIEWS) * -(-len(errors) // columns)
+    figure = Figure(figsize=(2.2 * columns, 2.2 * rows + 1.0), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
-    axes = np.atleast_2d(figure.subplots(len(VIEWS), len(errors))).reshape(len(VIEWS), len(errors))
-    for column, (name, values) in enumerate(errors.items()):
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for one in axes.ravel():
+        one.set_axis_off()
+    for number, (name, values) in enumerate(errors.items()):
+        band, column = divmod(number, columns)
         colours = torch.from_numpy(mapping.to_rgba(values)[:, :3]).float()
-        for row, picture in enumerate(views(face, colours)):
-            axes[row, column].imshow(picture)
-            axes[row, column].set_axis_off()
-        axes[0, column].set_title(f"{name}\n{values.mean():.2f} mm", fontsize=8)
+        for view, picture in enumerate(views(face, colours)):
+            axes[band * len(VIEWS) + view, column].imshow(picture)
+        axes[band * len(VIEWS), column].set_title(f"{name}\n{values.mean():.2f} mm", fontsize=8)
     figure.colorbar(mapping, ax=list(axes.ravel()), location="bottom", shrink=0.5, label="mm")
     return png(figure)
 
