@@ -1,11 +1,8 @@
 """The endpoint as a Ray Serve application: an ingress, the model, and what links lead to."""
 
-import asyncio
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +12,7 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
 from focus_ray.serving.api import application
+from focus_ray.serving.batches import Batches
 from focus_ray.serving.desk import Desk
 from focus_ray.serving.door import Door, has_outer_door
 from focus_ray.serving.exposition import exposition
@@ -34,19 +32,6 @@ _INGRESS_REQUESTS = 1024  # at once: the door counts them
 _NICE = 5  # the model computes; whoever answers comes first
 
 
-@dataclass(frozen=True, eq=False)  # each is another one
-class Waiting:
-    """A picture, and since when it waits."""
-
-    sought: Sought
-    since: float
-
-
-def faces_in(batch: list[Waiting]) -> int:
-    """The size of a batch."""
-    return sum(len(one.sought.located.faces) for one in batch)
-
-
 class Model:
     """A replica of the model: batches of faces from several requests."""
 
@@ -63,38 +48,12 @@ class Model:
         self._fitter = Fitter(reconstructor, chosen.batching, source.registered)
         self._meters = RayMeters()
         self._meters.set("focus_model_info", 1, version=self._fitter.card.version, registered=source.registered or "")
-        self._waiting: set[Waiting] = set()
-        self._thread = ThreadPoolExecutor(1, "model")
-        batched: Any = self._batched  # with the methods that serve.batch has given it
-        batched.set_max_batch_size(chosen.batching.batch)
-        batched.set_batch_wait_timeout_s(chosen.batching.batch_wait_seconds)
+        batching = chosen.batching
+        self._batches = Batches(self._fitter.fit, batching.batch, batching.batch_wait_seconds, self._meters)
 
     async def fit(self, sought: Sought) -> Found:
         """The faces of one request, fitted together with those of others."""
-        one = Waiting(sought, time.monotonic())
-        self._now_waiting(self._waiting | {one})
-        try:
-            return await self._batched(one)
-        finally:  # also where nobody wants it any more
-            self._now_waiting(self._waiting - {one})
-
-    @serve.batch(max_batch_size=8, batch_wait_timeout_s=0.01, batch_size_fn=faces_in)
-    async def _batched(self, batch: list[Waiting]) -> list[Found]:
-        self._now_waiting(self._waiting.difference(batch))
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._fit, batch)
-
-    def _now_waiting(self, waiting: set[Waiting]) -> None:
-        self._waiting = waiting
-        self._meters.set("focus_waiting", len(waiting))
-
-    def _fit(self, batch: list[Waiting]) -> list[Found]:
-        begin = time.monotonic()
-        for one in batch:
-            self._meters.observe("focus_queue_seconds", begin - one.since)
-        self._meters.observe("focus_batch_faces", faces_in(batch))
-        found = self._fitter.fit([one.sought for one in batch])
-        self._meters.observe("focus_model_seconds", time.monotonic() - begin)
-        return found
+        return await self._batches.fit(sought)
 
     async def card(self) -> Card:
         """What answers here."""
@@ -153,7 +112,8 @@ def endpoint(settings: ServingSettings, source: ModelSource, prior: PriorSource,
         num_replicas=1, max_ongoing_requests=64, ray_actor_options={"num_cpus": 0}, **_health()
     )
     model = _deployment(Model).options(
-        max_ongoing_requests=2 * settings.batching.batch,
+        # What waits, waits in the replica, where batches are made of it; a router would offer it again and again.
+        max_ongoing_requests=settings.batching.batch + settings.batching.queue,
         max_queued_requests=settings.batching.queue,
         autoscaling_config=_autoscaling(settings.models),
         ray_actor_options={"num_cpus": settings.models.cpus, "num_gpus": settings.models.gpus},
