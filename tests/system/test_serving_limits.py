@@ -27,7 +27,9 @@ def pictures(tmp_path_factory: pytest.TempPathFactory, world_face) -> Path:
 
 
 def test_five_times_what_it_can(tmp_path: Path, pictures: Path, record_property: Record):
-    with endpoint(tmp_path, "--set", "models.most=1", "--set", "ingress.most=1") as running:
+    # One client stands for many: what it may have at once is another limit than the one that this is about.
+    options = ("models.most=1", "ingress.most=1", "admission.requests_of_a_client=512")
+    with endpoint(tmp_path, *(part for option in options for part in ("--set", option))) as running:
         running.load(pictures, ALIGNED, concurrency=4, seconds=10).result()
         capacity = running.load(pictures, ALIGNED, concurrency=8, seconds=20).result()["rate"]
         before = running.memory()
