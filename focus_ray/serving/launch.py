@@ -161,6 +161,8 @@ def _tell_proxies(settings: ServingSettings) -> None:
     """The cluster's proxies are started with this environment, where the cluster is ours."""
     os.environ["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] = PROXY_CALLBACK
     os.environ[SETTINGS_VARIABLE] = settings.model_dump_json()
+    # One that died is missed after three checks; 10 s between two of them leave its address dead for half a minute.
+    os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "1")
 
 
 def _room(settings: ServingSettings) -> cluster.ClusterSettings:
