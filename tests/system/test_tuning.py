@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from focus_ray.config import read_yaml
 from focus_ray.tuning.results import Results
@@ -36,6 +37,7 @@ def environment(python_environment_of_module: dict[str, str]) -> dict[str, str]:
 
 
 def started(python: str, project_root: Path, folder: Path, environment: dict[str, str], *options: str) -> Tuning:
+    folder.parent.mkdir(exist_ok=True)
     return Tuning(python, folder, str(project_root / SMOKE), "--out", str(folder), *options, environment=environment)
 
 
@@ -99,18 +101,16 @@ def check_what_is_left(whole: Tuning, python: str, environment: dict[str, str]) 
 
 def test_trials_that_end_badly_are_recorded_and_the_sweep_goes_on(tmp_path, python, project_root, environment):
     folder = tmp_path / "sweep"
-    # A mask guard that takes every mask for a collapse, and a rate at which every loss becomes NaN.
-    options = (
-        "space={guard.low: {values: [0.02, 0.9]}, optimizers.em_seg.lr: {values: [0.002, 1.0e+30]}}",
-        "set.guard={action: stop, window: 1, high: 0.999, max_nonfinite: 1}",
-        "judging.seeds=[]",
-    )
-    run = started(
-        python, project_root, folder, environment, *(part for option in options for part in ("--set", option))
-    )
+    search = read_yaml(project_root / SMOKE)
+    # A guard that takes every mask for a collapse.
+    search["set"]["guard"] = {"action": "stop", "window": 1, "high": 0.9999}
+    search["space"] = {"guard.low": {"values": [0.0, 0.999]}}
+    search["judging"] = {"seeds": [], "heldout": {"size": 8, "seed": 2}}
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(search))
+    run = Tuning(python, folder, str(tmp_path / "search.yaml"), "--out", str(folder), environment=environment)
     assert run.end() == 0, run.said()
     by_status = {one.status: one for one in run.results().trials}
-    assert set(by_status) >= {"collapsed"}
+    assert "collapsed" in by_status
     assert "the masks collapsed" in by_status["collapsed"].cause
     assert all(one.cause for one in run.results().trials if one.status != "done")
 
