@@ -120,8 +120,9 @@ class Visit:
         return [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]]
 
     def pixels(self, canvas: str) -> np.ndarray:
-        """What a canvas shows, shrunk."""
-        script = """(id) => { const small = document.createElement('canvas'); small.width = small.height = 64;
+        """What a canvas shows, shrunk, once what was asked for is drawn."""
+        script = """async (id) => { for (const _ of [1, 2]) await new Promise(requestAnimationFrame);
+          const small = document.createElement('canvas'); small.width = small.height = 64;
           const context = small.getContext('2d'); context.drawImage(document.getElementById(id), 0, 0, 64, 64);
           return [...context.getImageData(0, 0, 64, 64).data]; }"""
         return np.array(self.page.evaluate(script, canvas)).reshape(64, 64, 4)
