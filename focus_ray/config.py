@@ -208,6 +208,12 @@ def parse_assignment(text: str) -> dict[str, Any]:
         raise ConfigError(f"--set {text!r}: {value!r} is not a YAML value; quote it") from None
     except RecursionError:
         raise ConfigError(f"--set {name}: the value is nested too deep; give a simpler one") from None
+    return nested(name, tree)
+
+
+def nested(name: str, value: Any) -> dict[str, Any]:
+    """`a.b` and v as {"a": {"b": v}}."""
+    tree: Any = value
     for key in reversed(name.split(".")):
         tree = {key: tree}
     return tree

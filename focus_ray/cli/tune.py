@@ -26,6 +26,7 @@ def tune(
     """Search thresholds, weights and schedules with Ray Tune; a search that was stopped goes on where it was."""
     from focus_ray import terminal
     from focus_ray.tracking.mlflow_tracker import track_quietly
+    from focus_ray.tuning.results import counted
     from focus_ray.tuning.search import read
     from focus_ray.tuning.sweep import resumed, sweep
 
@@ -40,10 +41,7 @@ def tune(
     with terminal.progress() as progress:
         results = sweep(wanted, folder, experiment=experiment, task=progress.task, note=progress.note)
         track_quietly(folder, progress.note)
-    ends: dict[str, int] = {}
-    for one in results.trials:
-        ends[one.status] = ends.get(one.status, 0) + 1
-    typer.echo(", ".join(f"{count} {status}" for status, count in sorted(ends.items())))
+    typer.echo(", ".join(f"{count} {status}" for status, count in counted(results.trials).items()))
     best = next((one for one in results.trials if one.id == results.best), None)
     if best is not None:
         said = ", ".join(f"{name} {value}" for name, value in best.config.items())

@@ -37,7 +37,7 @@ def loss_curves(history: History) -> Figure | None:
     symbols = sorted(in_order, key=lambda symbol: symbol != "total")
     if not symbols:
         return None
-    figure, panels = _panels(len(symbols))
+    figure, panels = panels_of(len(symbols))
     spans = phase_spans(history)
     for axes, symbol in zip(panels, symbols, strict=False):
         steps = np.array([line["step"] for line in history if symbol in line["loss"]])
@@ -55,7 +55,7 @@ def mask_coverage(history: History, low: float, high: float) -> Figure | None:
     lines = [line for line in history if line.get("mask_mean") is not None]
     if not lines:
         return None
-    figure, (axes,) = _panels(1, width=2 * PANEL_INCHES[0])
+    figure, (axes,) = panels_of(1, width=2 * PANEL_INCHES[0])
     _shade(axes, phase_spans(history))
     for limit in (low, high):
         axes.axhline(limit, color=SECOND, linewidth=1, linestyle="--")
@@ -77,7 +77,7 @@ def figures_over_time(evaluations: Sequence[Mapping[str, Any]], names: Mapping[s
             curves[title] = known
     if not curves:
         return None
-    figure, panels = _panels(len(curves))
+    figure, panels = panels_of(len(curves))
     for axes, (title, points) in zip(panels, curves.items(), strict=False):
         steps, values = zip(*points, strict=True)
         axes.plot(steps, values, color=ACCENT, linewidth=1.5, marker="o", markersize=3)
@@ -140,11 +140,11 @@ def _with_gaps(steps: np.ndarray, values: np.ndarray, stride: int) -> tuple[np.n
     return np.insert(steps.astype(float), breaks, np.nan), np.insert(values, breaks, np.nan)
 
 
-def _panels(count: int, width: float = PANEL_INCHES[0]) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` plain panels."""
+def panels_of(count: int, width: float = PANEL_INCHES[0], height: float = PANEL_INCHES[1]) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` plain panels of that size in inches."""
     columns = min(count, COLUMNS)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(width * columns, PANEL_INCHES[1] * rows + 0.3), layout="constrained")
+    figure = Figure(figsize=(width * columns, height * rows + 0.3), layout="constrained")
     panels = [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from focus_ray.tracking.plots import look_up
+
 Direction = Literal["max", "min"]
 
 
@@ -29,10 +31,10 @@ LABELLED = ("f1", "outlier_iou", "vertex_mm")
 
 def figures_of(entry: Mapping[str, Any]) -> dict[str, float | None]:
     """Every objective of an evaluation, by name; None where it does not say."""
-    return {name: _number(entry, objective.figure) for name, objective in OBJECTIVES.items()}
+    return {name: look_up(entry, objective.figure) for name, objective in OBJECTIVES.items()}
 
 
-def _number(tree: Any, path: str) -> float | None:
-    for key in path.split("."):
-        tree = tree.get(key) if isinstance(tree, Mapping) else None
-    return float(tree) if isinstance(tree, int | float) and not isinstance(tree, bool) else None
+def refined_figures_of(heldout: Mapping[str, Any]) -> dict[str, float | None]:
+    """The labelled ones of the refined fits, where `heldout` of metrics.json has those."""
+    refined = {"heldout": heldout["refined"]} if "refined" in heldout else {}
+    return {f"refined_{name}": look_up(refined, OBJECTIVES[name].figure) for name in LABELLED if refined}

@@ -4,18 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from focus_ray.tracking.plots import ACCENT, INK, MUTED, SECOND
+from focus_ray.tracking.plots import ACCENT, INK, MUTED, SECOND, panels_of
 from focus_ray.tuning.objectives import LABELLED, UNLABELLED
 from focus_ray.tuning.results import Results, Trial
 from focus_ray.tuning.search import Search
 from focus_ray.tuning.space import Parameter
 
-_PANEL = (3.4, 2.6)  # inches
-_COLUMNS = 3
 _COLOURS = "viridis"
 
 
@@ -25,7 +22,7 @@ def parallel_coordinates(search: Search, results: Results) -> Figure | None:
     if len(trials) < 2:
         return None
     names = list(search.space)
-    figure, axes = _figure(max(5.0, 1.6 * (len(names) + 1)), 3.6)
+    figure, (axes,) = panels_of(1, max(5.0, 1.6 * (len(names) + 1)), 3.6)
     columns = [_places(search.space[name], [one.config[name] for one in trials]) for name in names]
     objectives = np.array([one.objective for one in trials], dtype=float)
     columns.append(_unit(objectives))
@@ -55,7 +52,7 @@ def against_parameters(search: Search, results: Results) -> Figure | None:
     trials = scored(results)
     if not trials:
         return None
-    figure, panels = _panels(len(search.space))
+    figure, panels = panels_of(len(search.space))
     for axes, (name, parameter) in zip(panels, search.space.items(), strict=False):
         for status, colour, marker in (("done", ACCENT, "o"), ("pruned", MUTED, "x")):
             chosen = [one for one in trials if one.status == status]
@@ -78,7 +75,7 @@ def learning_curves(search: Search, results: Results) -> Figure | None:
     trials = [one for one in results.trials if len(one.curve) > 0]
     if not trials:
         return None
-    figure, axes = _figure(7.0, 3.2)
+    figure, (axes,) = panels_of(1, 7.0, 3.2)
     for one in trials:
         steps, values = zip(*one.curve, strict=True)
         best = one.id == results.best
@@ -102,7 +99,7 @@ def importance_bars(search: Search, results: Results) -> Figure | None:
     if not results.importance:
         return None
     names = list(results.importance)[::-1]
-    figure, axes = _figure(6.0, 0.5 + 0.34 * len(names))
+    figure, (axes,) = panels_of(1, 6.0, 0.5 + 0.34 * len(names))
     axes.barh(names, [100 * results.importance[name] for name in names], color=ACCENT, height=0.6)
     axes.set_xlabel("%", fontsize=8, color=MUTED)
     axes.tick_params(labelsize=8)
@@ -114,7 +111,7 @@ def agreement(search: Search, results: Results) -> Figure | None:
     trials = [one for one in results.trials if one.status == "done"]
     if len(trials) < 3:
         return None
-    figure, panels = _panels(len(UNLABELLED) * len(LABELLED))
+    figure, panels = panels_of(len(UNLABELLED) * len(LABELLED))
     pairs = [(name, other) for name in UNLABELLED for other in LABELLED]
     for axes, (name, other) in zip(panels, pairs, strict=False):
         points = [(getattr(one, name), getattr(one, other)) for one in trials]
@@ -178,27 +175,3 @@ def _shades(values: np.ndarray, mode: str) -> list[Any]:
 
 def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    _plain(axes)
-    return figure, axes
-
-
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
-    columns = min(count, _COLUMNS)
-    rows = -(-count // columns)
-    figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows), layout="constrained")
-    panels = [figure.add_subplot(rows, columns, index + 1) for index in range(count)]
-    for axes in panels:
-        _plain(axes)
-    return figure, panels
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=7, colors=MUTED)
-    axes.grid(axis="y", color="#e4e7eb", linewidth=0.6)
-    axes.set_axisbelow(True)

@@ -7,13 +7,15 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from focus_ray.evaluation import rows
+from focus_ray.evaluation.tables import UNKNOWN, cell
 from focus_ray.storage import atomic
 from focus_ray.tracking.plots import png
 from focus_ray.tracking.report import embedded, page
 from focus_ray.training.run_folder import RunFolder
 from focus_ray.tuning import pictures
 from focus_ray.tuning.objectives import LABELLED, OBJECTIVES, UNLABELLED
-from focus_ray.tuning.results import Results, Trial
+from focus_ray.tuning.results import Results, Trial, counted
 from focus_ray.tuning.search import Search
 
 _DIGITS = 4
@@ -52,12 +54,9 @@ def write_report(folder: RunFolder, search: Search, results: Results) -> None:
 
 def facts(search: Search, results: Results) -> dict[str, str]:
     """What a reader wants to know first."""
-    counts = {one.status: 0 for one in results.trials}
-    for one in results.trials:
-        counts[one.status] += 1
     return {
         "objective": f"{search.objective}: {OBJECTIVES[search.objective].says}",
-        "trials": ", ".join(f"{count} {status}" for status, count in sorted(counts.items())),
+        "trials": ", ".join(f"{count} {status}" for status, count in counted(results.trials).items()),
         "rules": f"{search.searcher}, {search.scheduler.kind}",
         "best": results.best or "no trial came to its end",
     }
@@ -66,7 +65,7 @@ def facts(search: Search, results: Results) -> dict[str, str]:
 def shown(value: Any) -> str:
     """A value for people."""
     if value is None:
-        return "–"
+        return UNKNOWN
     return f"{value:.{_DIGITS}g}" if isinstance(value, float) else str(value)
 
 
@@ -80,8 +79,8 @@ def judged_table(results: Results) -> list[dict[str, Any]]:
             values = [
                 value for one in results.judged if one.which == which and (value := one.figures[name]) is not None
             ]
-            spread = f" ± {stdev(values):.{_DIGITS}f}" if len(values) > 1 else ""
-            cells[which] = f"{mean(values):.{_DIGITS}f}{spread}" if values else "–"
+            spread = stdev(values) if len(values) > 1 else None
+            cells[which] = cell(rows.Figure(mean(values) if values else None, spread), _DIGITS)
         lines.append({"figure": name.replace("_", " "), **cells})
     return lines
 
@@ -104,8 +103,8 @@ def influence_table(search: Search, results: Results) -> list[dict[str, Any]]:
             if parameter.values is not None
             else f"{shown(parameter.low)} to {shown(parameter.high)}{', log' if parameter.log else ''}",
             "default": shown(results.default.get(name)),
-            "best": shown(best.config[name]) if best is not None else "–",
-            "importance": f"{100 * results.importance[name]:.0f} %" if name in results.importance else "–",
+            "best": shown(best.config[name]) if best is not None else UNKNOWN,
+            "importance": f"{100 * results.importance[name]:.0f} %" if name in results.importance else UNKNOWN,
         }
         for name, parameter in search.space.items()
     ]

@@ -1,5 +1,6 @@
 """results.json of a sweep: each trial with how it ended, the best one, and what the objectives say of each other."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -47,6 +48,11 @@ class Results(Settings):
     rank_correlation: dict[str, dict[str, float | None]]  # of unlabelled objectives with labelled figures
     importance: dict[str, float]
     judged: tuple[Judged, ...] = ()
+
+
+def counted(trials: Sequence[Trial]) -> dict[str, int]:
+    """How many ended in which way, by name."""
+    return dict(sorted(Counter(one.status for one in trials).items()))
 
 
 def best_of(trials: Sequence[Trial], mode: str) -> Trial | None:

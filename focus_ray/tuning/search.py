@@ -1,19 +1,32 @@
 """A search file: what is searched, by which rules, for how long; and the runs that it stands for."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from focus_ray import presets
-from focus_ray.config import Cadence, RunConfig, Seed, override, read_yaml
+from focus_ray.config import Cadence, RunConfig, Seed, override, parse_assignment, read_yaml
 from focus_ray.errors import ConfigError
+from focus_ray.focus.schedule import Schedule
 from focus_ray.focus.settings import Settings
 from focus_ray.model import one_line
 from focus_ray.tuning.objectives import OBJECTIVES
 from focus_ray.tuning.space import Parameter, Point, Space
 
 Shared = Literal["nothing", "warmup", "pretrained"]
+# What lies behind trials that have so much in common: lengths of phases, and the parts of a configuration they read.
+_BEHIND: Mapping[Shared, tuple[str, ...]] = {
+    "nothing": (),
+    "warmup": ("warmup_steps",),
+    "pretrained": ("warmup_steps", "init_steps", "pretrain_seg_steps"),
+}
+_READ: Mapping[Shared, tuple[str, ...]] = {
+    "nothing": (),
+    "warmup": ("warmup.",),
+    "pretrained": ("warmup.", "initialise."),
+}
 _NEVER = 10**9
 _KEPT = 12  # checkpoints of a trial that others may take over from
 
@@ -118,12 +131,10 @@ class Search(Settings):
     def shared_config(self) -> RunConfig:
         """The run that trains what all trials have in common."""
         base = self.base()
-        nothing = {"cycles": 0, "seg_steps": 0, "face_steps": 0}
-        if self.shared == "warmup":
-            nothing |= {"init_steps": 0, "pretrain_seg_steps": 0}
+        after = dict.fromkeys(set(Schedule.model_fields) - set(_BEHIND[self.shared]), 0)
         heldout = base.heldout.model_copy(update={"size": 0})
         cadence = base.cadence.model_copy(update={"keep": 1, "sheet": _NEVER, "evaluate": _NEVER})
-        schedule = base.schedule.model_copy(update=nothing)
+        schedule = base.schedule.model_copy(update=after)
         changes = {"seed": self.seed, "schedule": schedule, "heldout": heldout, "cadence": cadence}
         return base.model_copy(update=changes)
 
@@ -137,10 +148,7 @@ class Search(Settings):
 
     def _run(self, point: Point, start: Path | None, seed: int, heldout: Heldout, *, refine: bool) -> RunConfig:
         base = self.base()
-        done = {"nothing": {}, "warmup": {"warmup_steps": 0}}.get(
-            self.shared, {"warmup_steps": 0, "init_steps": 0, "pretrain_seg_steps": 0}
-        )
-        schedule = base.schedule.model_copy(update=done)
+        schedule = base.schedule.model_copy(update=dict.fromkeys(_BEHIND[self.shared], 0))
         schedule = schedule.fitted_to(max(1, round(self.steps * schedule.total_steps)))
         every = max(1, schedule.total_steps // self.reports)
         faces = base.heldout.model_copy(
@@ -155,10 +163,8 @@ class Search(Settings):
         """Raises ConfigError for whatever is wrong with the file, before anything starts."""
         base = self.trial_config({}, None)
         self.parameters.refuse_misfits(base)
-        touched = [key for name, one in self.space.items() for key in one.keys or (name,)]
-        shared = {"nothing": (), "warmup": ("warmup.",)}.get(self.shared, ("warmup.", "initialise."))
-        for key in touched:
-            if key.startswith((*shared, "model.", "face.")):
+        for key in (key for name, one in self.space.items() for key in one.paths(name)):
+            if key.startswith((*_READ[self.shared], "model.", "face.")):
                 raise ConfigError(
                     f"space: {key} changes what all trials have in common (shared: {self.shared}); "
                     "set shared: nothing, or search another key"
@@ -167,8 +173,6 @@ class Search(Settings):
 
 def read(path: Path, assignments: tuple[str, ...] = ()) -> Search:
     """The search of a YAML file, with `a.b=v` assignments laid over it, checked whole. Raises ConfigError."""
-    from focus_ray.config import parse_assignment
-
     tree = read_yaml(path)
     for text in assignments:
         tree = laid_over(tree, parse_assignment(text))

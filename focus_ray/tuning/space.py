@@ -5,9 +5,10 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from focus_ray.config import RunConfig, override
+from focus_ray.config import RunConfig, nested, override
 from focus_ray.errors import ConfigError
 from focus_ray.focus.settings import Settings
+from focus_ray.tracking.plots import look_up
 from focus_ray.tuning import alternation
 
 Value = bool | int | float | str
@@ -41,6 +42,10 @@ class Parameter(Settings):
         elif self.integer and (self.low % 1 or self.high % 1):
             raise ValueError("a range of whole numbers has whole ends")
         return self
+
+    def paths(self, name: str) -> tuple[str, ...]:
+        """The keys that a parameter of that name stands for."""
+        return self.keys or (name,)
 
     def ends(self) -> tuple[Value, ...]:
         """Values that stand for all: each one, or the ends of the range."""
@@ -82,7 +87,7 @@ class Space(Settings):
         for name, value in point.items():
             if name in alternation.PARAMETERS:
                 continue
-            for key in self.parameters[name].keys or (name,):
+            for key in self.parameters[name].paths(name):
                 config = override(config, nested(key, value), f"space: {name}")
         return alternation.applied(config, point)
 
@@ -92,21 +97,6 @@ class Space(Settings):
         return {
             name: alternation.default(base, name)
             if name in alternation.PARAMETERS
-            else looked_up(tree, (parameter.keys or (name,))[0])
+            else look_up(tree, parameter.paths(name)[0])
             for name, parameter in self.parameters.items()
         }
-
-
-def nested(key: str, value: Any) -> dict[str, Any]:
-    """`a.b` and v as {"a": {"b": v}}."""
-    tree: Any = value
-    for part in reversed(key.split(".")):
-        tree = {part: tree}
-    return tree
-
-
-def looked_up(tree: Any, key: str) -> Any:
-    """The value at a dotted key, None where there is none."""
-    for part in key.split("."):
-        tree = tree.get(part) if isinstance(tree, dict) else None
-    return tree

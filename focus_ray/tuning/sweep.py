@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from focus_ray.config import read_yaml
+from focus_ray.config import nested, read_yaml
 from focus_ray.errors import ConfigError, Interrupted, StorageError, TrackingError
 from focus_ray.evaluation.benchmark.train import Training, TrainingModels
 from focus_ray.evaluation.pool import worked_off
@@ -30,14 +30,14 @@ from focus_ray.training.job_folder import claim
 from focus_ray.training.run_folder import RunFolder
 from focus_ray.training.signals import interruptible
 from focus_ray.training.tasks import PoolSettings
-from focus_ray.tuning import rules
+from focus_ray.tuning import alternation, rules
 from focus_ray.tuning.importance import importance
-from focus_ray.tuning.objectives import LABELLED, figures_of
+from focus_ray.tuning.objectives import OBJECTIVES, figures_of, refined_figures_of
 from focus_ray.tuning.progress import Told
 from focus_ray.tuning.report import write_report
-from focus_ray.tuning.results import Judged, Results, Trial, best_of, rank_correlations
+from focus_ray.tuning.results import Judged, Results, Trial, best_of, counted, rank_correlations
 from focus_ray.tuning.search import Search, laid_over
-from focus_ray.tuning.space import Point, nested
+from focus_ray.tuning.space import Point
 from focus_ray.tuning.trial import OBJECTIVE, STEP, Plan, name_of, read_outcome, trial
 
 TUNE = "tune"
@@ -193,12 +193,12 @@ class Sweep:
             cause = outcome.cause if outcome is not None else " ".join(str(result.error).split())[-300:]
             return Trial(status="failed", cause=cause, **known)
         if outcome is not None:
-            figures = {label: outcome.figures.get(label) for label in (*LABELLED, "unlabelled", "unsteady")}
+            figures = {label: outcome.figures.get(label) for label in OBJECTIVES}
             objective = outcome.objective if outcome.status == "done" else None
             return Trial(status=outcome.status, cause=outcome.cause, objective=objective, **figures, **known)
         if not metrics.get("done"):
             return None
-        figures = {label: metrics.get(label) for label in (*LABELLED, "unlabelled", "unsteady")}
+        figures = {label: metrics.get(label) for label in OBJECTIVES}
         return Trial(status="pruned", objective=metrics.get(OBJECTIVE), **figures, **known)
 
     def judged(self, best: Point, start: Path | None) -> list[Judged]:
@@ -234,11 +234,10 @@ class Sweep:
         tree: dict[str, Any] = {"preset": self.search.preset, **self.search.set}
         changed = config.model_dump(mode="json")
         for name in point:
-            keys = self.search.space[name].keys or (name,)
-            if name.startswith("alternation."):
+            if name in alternation.PARAMETERS:
                 tree["schedule"] = changed["schedule"]
                 continue
-            for key in keys:
+            for key in self.search.space[name].paths(name):
                 tree = laid_over(tree, nested(key, point[name]))
         return tree
 
@@ -246,24 +245,7 @@ class Sweep:
 def figures_of_run(folder: Path) -> dict[str, float | None]:
     """What a finished run reached: one pass by the objectives' names, refined beside it."""
     metrics = json.loads((folder / "metrics.json").read_bytes())
-    figures = figures_of(metrics["evaluations"][-1])
-    refined = metrics["heldout"].get("refined")
-    if refined is not None:
-        for name, subset, key in (
-            ("f1", "occluded", "f1"),
-            ("outlier_iou", "occluded", "outlier_iou"),
-            ("vertex_mm", "all", "vertex_mm"),
-        ):
-            figures[f"refined_{name}"] = refined[subset].get(key)
-    return figures
-
-
-def counted(trials: tuple[Trial, ...]) -> dict[str, int]:
-    """How many ended in which way."""
-    found: dict[str, int] = {}
-    for one in trials:
-        found[one.status] = found.get(one.status, 0) + 1
-    return found
+    return figures_of(metrics["evaluations"][-1]) | refined_figures_of(metrics["heldout"])
 
 
 def resumed(folder: Path) -> Search:

@@ -6,6 +6,7 @@ outcomes/ID.json   how it ended, where it ended by itself
 
 import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def trial(point: Point, plan: Plan) -> None:
     folder = plan.trials / name
     ended = read_outcome(plan, name)
     if ended is not None and ended.status != "failed":  # its process died after its end
-        tune.report(told(ended.figures, plan.objective, RunFolder(folder).open()[0].schedule.total_steps))
+        tune.report(told(ended.figures, plan, RunFolder(folder).open()[0].schedule.total_steps))
         return
     begun = taken_over(point, folder, plan)
     try:
@@ -86,7 +87,7 @@ def trial(point: Point, plan: Plan) -> None:
         raise
     write_outcome(plan, name, ended)
     if ended.status != "done":
-        tune.report({**told({}, plan.objective, -1), OBJECTIVE: ended.objective})
+        tune.report(told({}, plan, -1))
 
 
 def name_of(point: Point, trial_id: str, search: Search) -> str:
@@ -116,7 +117,7 @@ def train(point: Point, folder: Path, plan: Plan, *, begun: bool) -> Outcome:
         reporter.close(finished=finished)
     figures = figures_of(metrics["evaluations"][-1])
     value = figures[plan.search.objective]
-    if value is None or value != value:
+    if value is None or not math.isfinite(value):
         return Outcome(status="nan", cause="the objective is no number", objective=plan.objective.worst)
     return Outcome(status="done", objective=value, figures=figures)
 
@@ -146,7 +147,7 @@ class Reporter(Silent):
 
         if self.entry is None or self.entry["step"] != step:
             return
-        report = told(figures_of(self.entry), self.plan.objective, step)
+        report = told(figures_of(self.entry), self.plan, step)
         if self.plan.search.scheduler.kind != "pbt":
             tune.report(report)
             return
@@ -161,12 +162,11 @@ class Reporter(Silent):
             self.tracker.close(finished=finished)
 
 
-def told(figures: Mapping[str, float | None], objective: Objective, step: int) -> dict[str, Any]:
+def told(figures: Mapping[str, float | None], plan: Plan, step: int) -> dict[str, Any]:
     """A report to Tune: the objective always has a value."""
-    name = next(name for name, one in OBJECTIVES.items() if one == objective)
-    value = figures.get(name)
-    good = value is not None and value == value
-    return {OBJECTIVE: value if good else objective.worst, STEP: step, **figures}
+    value = figures.get(plan.search.objective)
+    good = value is not None and math.isfinite(value)
+    return {OBJECTIVE: value if good else plan.objective.worst, STEP: step, **figures}
 
 
 def taken_over(point: Point, folder: Path, plan: Plan) -> bool:
