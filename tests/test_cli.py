@@ -600,6 +600,10 @@ def test_a_sweep_needs_a_file_or_a_folder(capsys, tmp_path):
     code, _, err = run(capsys, "tune", "--resume", str(tmp_path))
     assert code == 2
     assert "holds no sweep" in err
+    (tmp_path / "config.json").write_text('{"preset": "embedded", "batch_size": 4}')
+    code, _, err = run(capsys, "tune", "--resume", str(tmp_path))
+    assert code == 2
+    assert "none of a sweep" in err
     code, _, err = run(capsys, "tune", str(tmp_path / "nothing.yaml"))
     assert code == 2
     assert "cannot read" in err

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from focus_ray.config import nested, read_yaml
 from focus_ray.errors import ConfigError, Interrupted, StorageError, TrackingError
 from focus_ray.evaluation.benchmark.train import Training, TrainingModels
 from focus_ray.evaluation.pool import worked_off
+from focus_ray.model import one_line
 from focus_ray.storage import atomic
 from focus_ray.tracking.delivery import Delivery, Sent
 from focus_ray.tracking.mlflow_tracker import Tracking
@@ -253,4 +255,8 @@ def resumed(folder: Path) -> Search:
     config = folder / "config.json"
     if not config.is_file():
         raise ConfigError(f"{folder} holds no sweep (no config.json); give the folder of an earlier --out")
-    return Search.model_validate(read_yaml(config))
+    try:
+        return Search.model_validate(read_yaml(config))
+    except ValidationError as error:
+        said = f"{config} is none of a sweep ({one_line(error)})"
+        raise ConfigError(f"{said}; give the folder of an earlier --out") from None

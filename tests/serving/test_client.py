@@ -4,8 +4,6 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +13,14 @@ from focus_ray.errors import ConfigError, ServiceError
 from focus_ray.serving.client import Client
 from focus_ray.serving.problems import MEDIA_TYPE, Problem
 from focus_ray.serving.schema import Output
+from tests.http_servers import Quiet, Response, running
 
 ANSWER = {"request_id": "r", "model_version": "v", "image": {"width": 2, "height": 3}, "faces": []}
 SILENCE = (0, {}, b"")
 OK = (200, {"Content-Type": "application/json"}, json.dumps(ANSWER).encode())
 
 
-def problem(code: str, **more) -> tuple[int, dict[str, str], bytes]:
+def problem(code: str, **more) -> Response:
     told = Problem(code, "what was wrong; what to do", **more)
     return told.status, {"Content-Type": MEDIA_TYPE, **told.headers()}, told.body("r-9")
 
@@ -33,7 +32,7 @@ class Told:
     """
 
     def __init__(self) -> None:
-        self.answers: list[tuple[int, dict[str, str], bytes] | None] = [OK]
+        self.answers: list[Response | None] = [OK]
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
         self.url = ""
         self.over = threading.Event()
@@ -43,44 +42,23 @@ class Told:
 def server() -> Iterator[Told]:
     told = Told()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            told.seen.append((self.command, self.path, dict(self.headers), body))
+            told.seen.append((self.command, self.path, dict(self.headers), self.body()))
             answer = told.answers.pop(0) if len(told.answers) > 1 else told.answers[0]
             if answer is SILENCE:
                 told.over.wait(10)
             if answer is None or answer is SILENCE:
                 self.close_connection = True
                 return
-            status, headers, content = answer
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(content)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
+            self.say(answer)
 
         do_POST = do_GET
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as url:
+    with running(Handler) as url:
         told.url = url
         yield told
         told.over.set()
-
-
-@contextmanager
-def running(server: ThreadingHTTPServer) -> Iterator[str]:
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_a_picture_and_its_options_in_a_form(server: Told, tmp_path: Path):

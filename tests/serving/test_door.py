@@ -3,19 +3,18 @@
 import asyncio
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
 from focus_ray.serving import door as doors
 from focus_ray.serving.door import FACES, Door, Passage, proxy_middlewares
 from focus_ray.serving.keys import hashed
 from focus_ray.serving.settings import AdmissionSettings, HttpSettings, ServingSettings
+from tests.http_servers import served
 
 KEYS = (f"alice:{hashed('fr_right')}",)
 LIMITS = AdmissionSettings(body_megabytes=0.001, body_seconds=0.6, silent_seconds=0.3, requests_at_once=2)
@@ -285,15 +284,8 @@ def test_the_inner_door_counts_only_where_there_is_no_outer_one(monkeypatch: pyt
 @pytest.fixture
 def address() -> Iterator[tuple[str, int]]:
     """A door under a real HTTP server."""
-    config = uvicorn.Config(door(Inside()), log_level="critical", lifespan="off", access_log=False)
-    server = uvicorn.Server(config)
-    listening = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
-    thread.start()
-    yield listening.getsockname()
-    server.should_exit = True
-    thread.join(10)
-    listening.close()
+    with served(door(Inside())) as address:
+        yield address
 
 
 def raw(address: tuple[str, int], head: bytes, pieces: Iterator[bytes]) -> bytes:

@@ -2,16 +2,15 @@
 
 import asyncio
 import socket
-import threading
 import time
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http import auto
 
 from focus_ray.serving.headers import TimedHeaders, limit
+from tests.http_servers import served
 
 SECONDS = 0.4
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n"
@@ -32,15 +31,8 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     monkeypatch.setattr(auto, "AutoHTTPProtocol", auto.AutoHTTPProtocol)
     monkeypatch.setattr(TimedHeaders, "seconds", TimedHeaders.seconds)
     limit(SECONDS)
-    config = uvicorn.Config(slow_application, log_level="critical", lifespan="off", access_log=False)
-    server = uvicorn.Server(config)
-    listening = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
-    thread.start()
-    yield listening.getsockname()
-    server.should_exit = True
-    thread.join(10)
-    listening.close()
+    with served(slow_application) as address:
+        yield address
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 
 from focus_ray import load
@@ -23,6 +20,7 @@ from focus_ray.serving.fitting import Fitter
 from focus_ray.serving.page_routes import FOLDER, files
 from focus_ray.serving.settings import ModelSettings, ServingSettings
 from infra.fetch_viewer import Package, ViewerError, members, verified
+from tests.http_servers import served
 from tests.serving.test_desk import Here
 from tests.system.endpoint import photographs
 from tests.system.test_hostile import Scope
@@ -67,14 +65,8 @@ def url() -> Iterator[str]:
     settings = ServingSettings()
     desk = Desk(Here(Fitter(load(), ModelSettings(batch=2))), settings)
     door = Door(application(Scope(desk), settings), settings, outer=True)
-    server = uvicorn.Server(uvicorn.Config(door, log_level="critical", lifespan="off", access_log=False))
-    listening = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(20)
-    listening.close()
+    with served(door) as (host, port):
+        yield f"http://{host}:{port}"
     desk.close()
 
 

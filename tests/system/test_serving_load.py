@@ -9,20 +9,18 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from focus_ray.data.image_file import read_image
+from tests.http_servers import Quiet, Response, running
 from tests.system.endpoint import ROOT, crops, endpoint, photographs
 from tests.system.load import Answers, Load, Picture, pictures_in
 
-Response = tuple[int, dict[str, str], bytes]
 PICTURES = [Picture(f"{number}.png", b"picture %d" % number) for number in range(4)]
 BUSY: Response = (503, {"Retry-After": "0"}, b"busy")
 
@@ -48,31 +46,17 @@ class StandIn:
 def server() -> Iterator[StandIn]:
     stand_in = StandIn()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.body()
             stand_in.bodies.append(body)
             answer = stand_in.answer(body)
-            if answer is None:
-                return
-            status, headers, content = answer
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(content)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
+            if answer is not None:
+                self.say(answer)
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    stand_in.url = f"http://127.0.0.1:{http.server_address[1]}/v1/reconstructions"
-    yield stand_in
-    http.shutdown()
-    http.server_close()
-    thread.join()
+    with running(Handler) as url:
+        stand_in.url = f"{url}/v1/reconstructions"
+        yield stand_in
 
 
 def closed(load: Load, requests: int = 8, concurrency: int = 2) -> dict[str, Any]:
