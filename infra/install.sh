@@ -53,7 +53,9 @@ set -- --constraint constraints.txt "torch==2.13.0" --editable ".[dev]"
 "$venv/bin/python" -m pip install --quiet --constraint constraints.txt uv ||
     echo "uv cannot be had here: plain pip does it, slower"
 if [ -x "$venv/bin/uv" ]; then
-    if ! (tell_uv_what_pip_knows && "$venv/bin/uv" pip install --python "$venv/bin/python" "$@"); then
+    # Compiled once, here: Ray starts many processes, and where Python may not write byte code (as in many containers)
+    # each of them would compile every module that it imports, anew.
+    if ! (tell_uv_what_pip_knows && "$venv/bin/uv" pip install --compile-bytecode --python "$venv/bin/python" "$@"); then
         echo "uv did not manage: trying plain pip"
         "$venv/bin/python" -m pip install "$@"
     fi

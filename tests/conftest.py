@@ -146,7 +146,7 @@ def small_face(world_face):
 def python_environment() -> dict[str, str]:
     """The environment for a subprocess that runs this checkout."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 @pytest.fixture(scope="session")

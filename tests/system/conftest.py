@@ -35,4 +35,4 @@ def python_environment_of_module(project_root: Path) -> dict[str, str]:
     """The environment of processes that run this checkout, one thread each; no cluster and no MLflow server named."""
     path = os.pathsep.join([str(project_root), *filter(None, [os.environ.get("PYTHONPATH")])])
     kept = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")}
-    return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
