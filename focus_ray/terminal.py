@@ -104,6 +104,7 @@ class LineProgress(Silent):
         self._window: deque[tuple[float, int]] = deque()  # when how many steps were done, as far back as the rate looks
         self._phase = ""
         self._tasks: dict[str, tuple[float, int]] = {}  # when each was first told of, and how far it was then
+        self._over: set[str] = set()  # those told to have ended: who goes on saying so is not repeated
 
     def __enter__(self) -> "LineProgress":
         return self
@@ -130,6 +131,10 @@ class LineProgress(Silent):
 
     def task(self, name: str, done: int, total: int) -> None:
         """Work beside the steps got to `done` of `total`."""
+        if done < total:
+            self._over.discard(name)
+        elif name in self._over:
+            return
         if name not in self._tasks or done >= total or self._is_time():
             since, first = self._tasks.setdefault(name, (self._clock(), done))
             seconds = self._clock() - since
@@ -141,6 +146,7 @@ class LineProgress(Silent):
             self.note(f"{name}: {done} of {total}{told}")
         if done >= total:
             self._tasks.pop(name, None)
+            self._over.add(name)
 
     def note(self, message: str) -> None:
         """Something worth a line."""

@@ -1,8 +1,10 @@
 """Search files in Ray Tune's terms: searchers and schedulers."""
 
+from functools import partial
 from typing import Any
 
 from focus_ray.tuning.search import Search
+from focus_ray.tuning.space import Point, Space
 from focus_ray.tuning.trial import OBJECTIVE, STEP, Plan
 
 
@@ -45,9 +47,20 @@ def scheduler(plan: Plan) -> Any:
     if settings.kind == "median":
         return MedianStoppingRule(time_attr=STEP, grace_period=grace, min_samples_required=3)
     if settings.kind == "pbt":
-        domains = {name: parameter.domain() for name, parameter in search.space.items()}
-        interval = max(1, round(settings.interval * length))
         return PopulationBasedTraining(
-            time_attr=STEP, perturbation_interval=interval, hyperparam_mutations=domains, burn_in_period=grace
+            time_attr=STEP,
+            perturbation_interval=max(1, round(settings.interval * length)),
+            burn_in_period=grace,
+            # A list is moved along by one; what Tune knows as a choice it would multiply, off the values.
+            hyperparam_mutations={
+                name: parameter.domain() if parameter.values is None else list(parameter.values)
+                for name, parameter in search.space.items()
+            },
+            custom_explore_fn=partial(within, search.parameters),
         )
     return FIFOScheduler()
+
+
+def within(space: Space, point: Point) -> Point:
+    """A point that population based training made by multiplication, back inside the ranges."""
+    return {name: space.parameters[name].nearest(value) for name, value in point.items()}

@@ -55,6 +55,13 @@ class Parameter(Settings):
         assert self.high is not None
         return (int(self.low), int(self.high)) if self.integer else (self.low, self.high)
 
+    def nearest(self, value: Value) -> Value:
+        """`value`, or the end of the range that it is beyond."""
+        if self.values is not None:
+            return value
+        low, high = self.ends()
+        return min(max(value, low), high)  # type: ignore[type-var]
+
     def domain(self, *, grid: bool = False) -> Any:
         """The parameter as Ray Tune has it. Raises ConfigError where a grid of a range is asked for."""
         from ray import tune

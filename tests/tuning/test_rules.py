@@ -1,6 +1,7 @@
 """Search files in Ray Tune's terms."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -45,3 +46,18 @@ def test_the_same_seed_draws_the_same_points():
     first = drawn()
     assert first == drawn()
     assert all(1 <= point["em.segmentation.eta_bin"] <= 16 for point in first)
+
+
+def test_population_based_training_stays_inside_the_space():
+    space = {
+        "em.segmentation.eta_bin": {"low": 1, "high": 16, "log": True},
+        "batch_size": {"low": 2, "high": 4, "integer": True},
+        "initialise.xi": {"values": [0.05, 0.1]},
+    }
+    scheduler = rules.scheduler(plan(space=space, scheduler={"kind": "pbt"}))
+    point = {"em.segmentation.eta_bin": 15.9, "batch_size": 4, "initialise.xi": 0.1}
+    for _ in range(50):
+        explored, _ = scheduler._get_new_config(None, SimpleNamespace(config=point))
+        assert 1 <= explored["em.segmentation.eta_bin"] <= 16
+        assert explored["batch_size"] in (2, 3, 4)
+        assert explored["initialise.xi"] in (0.05, 0.1)
