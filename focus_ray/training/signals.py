@@ -28,3 +28,16 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     finally:
         for number in numbers:
             signal.signal(number, before[number])
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does: for libraries that have an answer to the latter alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -30,7 +30,7 @@ from focus_ray.tracking.mlflow_tracker import Tracking
 from focus_ray.training.cluster import ClusterSettings, connected
 from focus_ray.training.job_folder import claim
 from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.signals import interruptible
+from focus_ray.training.signals import interruptible, terminated_as_interrupted
 from focus_ray.training.tasks import PoolSettings
 from focus_ray.tuning import alternation, rules
 from focus_ray.tuning.importance import importance
@@ -136,7 +136,8 @@ class Sweep:
 
     def searched(self, plan: Plan) -> list[Trial]:
         """Let Ray Tune run the trials that have not ended. Raises Interrupted where it was stopped."""
-        grid = self.tuner(plan).fit()
+        with terminated_as_interrupted():
+            grid = self.tuner(plan).fit()
         trials = [self.ended(plan, result) for result in grid]
         unfinished = [one for one in trials if one is None]
         if unfinished or len(trials) < self.search.trial_count:

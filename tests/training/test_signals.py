@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from focus_ray.training.signals import interruptible
+from focus_ray.training.signals import interruptible, terminated_as_interrupted
 
 
 class Ended(Exception):
@@ -82,3 +82,13 @@ def test_another_thread_leaves_signals_to_the_main_one(answered):
     thread.start()
     thread.join()
     assert told == [(False, True)]
+
+
+def test_a_library_that_knows_ctrl_c_alone_is_told_of_sigterm_by_it(answered):
+    got = []
+    signal.signal(signal.SIGINT, lambda number, frame: got.append(number))
+    with terminated_as_interrupted():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert got == [signal.SIGINT]
+    with pytest.raises(Ended):
+        os.kill(os.getpid(), signal.SIGTERM)
