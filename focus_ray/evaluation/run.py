@@ -3,7 +3,8 @@
 OUT/  config.json  run.json  results.json  metrics.json  report.html  sheets/  parts/ (what is finished)
 """
 
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,8 @@ def propose(data: str, predictions: Path, out: Path, split: NowSplit = "validati
 
     Raises DataError where there is no such data set or the predictions have no poses, StorageError.
     """
-    faces = open_now(data, split)
+    with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:  # of a bucket, its lists: no picture is looked at
+        faces = open_now(local_copy(data, Path(scratch), only=tuple(LISTS.values())), split)
     told = Predictions(predictions)
     known = [one for one in faces.pictures if told.is_whole(one.name)]
     if not known:
@@ -191,15 +193,18 @@ def holds_archive(data: str) -> bool:
     return "://" not in data and any((Path(data) / name).is_dir() for name in ("NoW_Dataset", "final_release_version"))
 
 
-def local_copy(data: str, folder: Path) -> Path:
+def local_copy(data: str, folder: Path, only: Collection[str] | None = None) -> Path:
     """A data set as a folder of this machine: itself, or a copy of what lies below s3://bucket/prefix.
 
-    Files that are there in their size are not fetched again. Raises StorageError, DataError for a strange name.
+    only: the names of the files that are wanted; None: all. Files that are there in their size are not fetched again.
+    Raises StorageError, DataError for a strange name.
     """
     if "://" not in data:
         return Path(data)
     store = open_store(data)
     for entry in store.list():
+        if only is not None and entry.key.rpartition("/")[2] not in only:
+            continue
         target = folder / entry.key
         if not target.resolve().is_relative_to(folder.resolve()):
             raise DataError(f"{store}/{entry.key!r} would lie outside of the copy; rename it")

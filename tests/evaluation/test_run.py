@@ -80,6 +80,9 @@ def test_from_a_bucket_the_same_rows(sets, predictions, tmp_path, s3_url, monkey
         here = evaluate(configured(kind, str(sets / layout), given, {}), tmp_path / f"{kind}-here", None)
         there = evaluate(configured(kind, f"{bucket}/{layout}", given, {}), tmp_path / f"{kind}-there", None)
         assert there.rows == here.rows
+    pairs = propose(f"{bucket}/now", predictions / "now", tmp_path / "pairs.txt")
+    assert pairs == propose(str(sets / "now"), predictions / "now", tmp_path / "pairs-here.txt")
+    assert pairs
 
 
 @pytest.mark.parametrize(
