@@ -2,13 +2,11 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
-from focus_ray.config import Seed, merge, parse_assignment
-from focus_ray.errors import ConfigError
+from focus_ray.config import Seed, resolved
 from focus_ray.evaluation.benchmark.contestants import CONTESTANTS, TRAINED
 from focus_ray.focus.settings import Settings
-from focus_ray.model import one_line
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -74,11 +72,5 @@ class BenchmarkConfig(Settings):
 
 
 def configured(assignments: list[str], given: dict[str, Any]) -> BenchmarkConfig:
-    """The defaults, with what is `given`, then the `a.b=v` assignments. Raises ConfigError for what does not fit."""
-    tree = BenchmarkConfig().model_dump(mode="json") | given
-    for text in assignments:
-        tree = merge(tree, parse_assignment(text), f"--set {text}")
-    try:
-        return BenchmarkConfig.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError(f"{one_line(error)}; `focus-ray evaluate tables --help` names the options") from None
+    """The defaults, under the `a.b=v` assignments and what is `given`. Raises ConfigError for what does not fit."""
+    return resolved(BenchmarkConfig(), "focus-ray evaluate tables", None, assignments, given)
