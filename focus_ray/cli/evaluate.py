@@ -153,10 +153,14 @@ def evaluate_photometric(
 @evaluate_app.command("tables")
 def evaluate_tables(
     out: EvaluationFolder,
-    seeds: Annotated[str, typer.Option(metavar="0,1,2", help="Seeds of training.")] = "0,1,2",
+    seeds: Annotated[str | None, typer.Option(metavar="N,N", help="Seeds of training; 0,1,2 unless given.")] = None,
     methods: Annotated[str | None, typer.Option(metavar="A,B", help="Some of the methods only.")] = None,
-    steps: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of every phase of training.")] = 1.0,
-    refine: Annotated[int, typer.Option(min=0, metavar="STEPS", help="Of the refined rows; 0: none.")] = 50,
+    steps: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Share of every phase of training; all of it unless given.")
+    ] = None,
+    refine: Annotated[
+        int | None, typer.Option(min=0, metavar="STEPS", help="Of the refined rows; 50 unless given, 0: none.")
+    ] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the configuration; repeatable.")
     ] = None,
@@ -172,9 +176,12 @@ def evaluate_tables(
     from focus_ray.tracking.mlflow_tracker import track_quietly
     from focus_ray.training.tasks import PoolSettings
 
-    given = {"seeds": _numbers(seeds), "steps": steps, "refine_steps": refine}
-    if methods is not None:
-        given["methods"] = [name.strip() for name in methods.split(",") if name.strip()]
+    given = {
+        "seeds": None if seeds is None else _numbers(seeds),
+        "methods": None if methods is None else [name.strip() for name in methods.split(",") if name.strip()],
+        "steps": steps,
+        "refine_steps": refine,
+    }
     resolved = configured(assignments or [], given)
     pool = None if local else PoolSettings(tasks=tasks)
     with terminal.progress() as progress:
