@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from focus_ray.tracking.plots import ACCENT, INK, MUTED, SECOND, panels_of
 from focus_ray.tuning.objectives import LABELLED, UNLABELLED
-from focus_ray.tuning.results import Results, Trial
+from focus_ray.tuning.results import Results, Trial, abreast
 from focus_ray.tuning.search import Search
 from focus_ray.tuning.space import Parameter
 
@@ -77,7 +77,8 @@ def learning_curves(search: Search, results: Results) -> Figure | None:
         return None
     figure, (axes,) = panels_of(1, 7.0, 3.2)
     for one in trials:
-        steps, values = zip(*one.curve, strict=True)
+        points = [(told.step, value) for told in one.curve if (value := told.figures.get(search.objective)) is not None]
+        steps, values = zip(*points, strict=True) if points else ((), ())
         best = one.id == results.best
         axes.plot(
             steps,
@@ -107,14 +108,14 @@ def importance_bars(search: Search, results: Results) -> Figure | None:
 
 
 def agreement(search: Search, results: Results) -> Figure | None:
-    """Each objective without labels against each figure with labels, over trials that came to their end."""
-    trials = [one for one in results.trials if one.status == "done"]
+    """Each objective without labels against each figure with labels, at the last step that trials have in common."""
+    step, trials = abreast(results.trials)
     if len(trials) < 3:
         return None
     figure, panels = panels_of(len(UNLABELLED) * len(LABELLED))
     pairs = [(name, other) for name in UNLABELLED for other in LABELLED]
     for axes, (name, other) in zip(panels, pairs, strict=False):
-        points = [(getattr(one, name), getattr(one, other)) for one in trials]
+        points = [(figures.get(name), figures.get(other)) for figures in (one.at(step) for one in trials)]
         known = [(x, y) for x, y in points if x is not None and y is not None]
         if known:
             axes.scatter(*zip(*known, strict=True), color=ACCENT, s=16)

@@ -15,7 +15,7 @@ from focus_ray.tracking.report import embedded, page
 from focus_ray.training.run_folder import RunFolder
 from focus_ray.tuning import pictures
 from focus_ray.tuning.objectives import LABELLED, OBJECTIVES, UNLABELLED
-from focus_ray.tuning.results import Results, Trial, counted
+from focus_ray.tuning.results import Results, Trial, abreast, counted
 from focus_ray.tuning.search import Search
 
 _DIGITS = 4
@@ -37,6 +37,7 @@ def write_report(folder: RunFolder, search: Search, results: Results) -> None:
             content = png(figure)
             atomic.write_file(folder.sheets / f"{name}.png", content)
             drawn.append((title, embedded(content)))
+    step, compared = abreast(results.trials)
     html = page(
         "sweep.html.jinja",
         name=folder.path.resolve().name,
@@ -45,6 +46,7 @@ def write_report(folder: RunFolder, search: Search, results: Results) -> None:
         pictures=drawn,
         judged=judged_table(results),
         correlation=correlation_table(results),
+        abreast={"step": step, "count": len(compared)},
         influence=influence_table(search, results),
         trials=trial_table(search, results),
         config=json.dumps(search.model_dump(mode="json"), indent=2),

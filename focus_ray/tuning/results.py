@@ -12,6 +12,13 @@ from focus_ray.tuning.space import Value
 Status = Literal["done", "pruned", "failed", "nan", "collapsed"]
 
 
+class Evaluation(Settings):
+    """What a trial had reached after so many steps."""
+
+    step: int
+    figures: dict[str, float | None]  # by the objectives' names
+
+
 class Trial(Settings):
     """One trial, ended."""
 
@@ -26,7 +33,11 @@ class Trial(Settings):
     vertex_mm: float | None = None
     unlabelled: float | None = None
     unsteady: float | None = None
-    curve: tuple[tuple[int, float], ...] = ()  # step, objective
+    curve: tuple[Evaluation, ...] = ()
+
+    def at(self, step: int) -> dict[str, float | None]:
+        """Its figures after so many steps; none where it was not evaluated there."""
+        return next((one.figures for one in self.curve if one.step == step), {})
 
 
 class Judged(Settings):
@@ -66,18 +77,28 @@ def best_of(trials: Sequence[Trial], mode: str) -> Trial | None:
     return min(ended, key=lambda one: sign * (one.objective or 0.0))
 
 
+def abreast(trials: Sequence[Trial]) -> tuple[int, list[Trial]]:
+    """The last step that all trials which were not broken off by themselves were evaluated at, and those trials.
+
+    Figures of a pruned trial and of one that went on for longer cannot be compared otherwise. 0 where there is none.
+    """
+    sound = [one for one in trials if one.status in ("done", "pruned") and one.curve]
+    steps = [{evaluation.step for evaluation in one.curve} for one in sound]
+    return max(set.intersection(*steps), default=0) if steps else 0, sound
+
+
 def rank_correlations(trials: Sequence[Trial]) -> dict[str, dict[str, float | None]]:
-    """Spearman's correlation over trials that came to their end, signed so that 1 is perfect agreement.
+    """Spearman's correlation over trials at the last step they have in common, signed so that 1 is perfect agreement.
 
     None where fewer than three trials have both.
     """
-    ended = [one for one in trials if one.status == "done"]
+    step, sound = abreast(trials)
     found: dict[str, dict[str, float | None]] = {}
     for name in UNLABELLED:
         found[name] = {}
         for other in LABELLED:
             one, two = (
-                {trial.id: value for trial in ended if (value := getattr(trial, figure)) is not None}
+                {trial.id: value for trial in sound if (value := trial.at(step).get(figure)) is not None}
                 for figure in (name, other)
             )
             value = rank_correlation(one, two).value

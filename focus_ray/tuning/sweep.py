@@ -11,6 +11,7 @@ DIR/
 """
 
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +38,7 @@ from focus_ray.tuning.importance import importance
 from focus_ray.tuning.objectives import OBJECTIVES, figures_of, refined_figures_of
 from focus_ray.tuning.progress import Told
 from focus_ray.tuning.report import write_report
-from focus_ray.tuning.results import Judged, Results, Trial, best_of, counted, rank_correlations
+from focus_ray.tuning.results import Evaluation, Judged, Results, Trial, best_of, counted, rank_correlations
 from focus_ray.tuning.search import Search, laid_over
 from focus_ray.tuning.space import Point
 from focus_ray.tuning.trial import OBJECTIVE, STEP, Plan, name_of, read_outcome, trial
@@ -181,16 +182,12 @@ class Sweep:
         metrics = result.metrics or {}
         name = name_of(result.config or {}, metrics.get("trial_id") or Path(result.path).name, self.search)
         outcome = read_outcome(plan, name)
-        table = result.metrics_dataframe
-        curve: list[tuple[int, float]] = []
-        if table is not None and STEP in table:
-            curve = [(int(step), float(value)) for step, value in zip(table[STEP], table[OBJECTIVE], strict=True)]
-        curve = [point for point in curve if point[0] >= 0]
+        curve = evaluations(result.metrics_dataframe)
         known = {
             "id": name,
             "config": dict(result.config or {}),
-            "curve": tuple(curve),
-            "steps": curve[-1][0] if curve else 0,
+            "curve": curve,
+            "steps": curve[-1].step if curve else 0,
         }
         if result.error is not None:
             cause = outcome.cause if outcome is not None else " ".join(str(result.error).split())[-300:]
@@ -243,6 +240,19 @@ class Sweep:
             for key in self.search.space[name].paths(name):
                 tree = laid_over(tree, nested(key, point[name]))
         return tree
+
+
+def evaluations(table: Any) -> tuple[Evaluation, ...]:
+    """What a trial told Tune, by step; the last time counts where it went on from before. `table` is a data frame."""
+    if table is None or STEP not in table:
+        return ()
+    told = {int(row[STEP]): {name: cell(row.get(name)) for name in OBJECTIVES} for _, row in table.iterrows()}
+    return tuple(Evaluation(step=step, figures=told[step]) for step in sorted(told) if step >= 0)
+
+
+def cell(value: Any) -> float | None:
+    """A cell of a data frame; None where it is empty."""
+    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def figures_of_run(folder: Path) -> dict[str, float | None]:

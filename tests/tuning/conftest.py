@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from focus_ray.tuning.results import Judged, Results, Trial
+from focus_ray.tuning.results import Evaluation, Judged, Results, Trial
 from focus_ray.tuning.search import Search
 
 TINY = {
@@ -43,6 +43,7 @@ def trials_of(count: int) -> list[Trial]:
     for number in range(count):
         eta = 1.0 + 15 * number / max(1, count - 1)
         objective = 0.1 + 0.05 * math.log(eta / 4) ** 2
+        figures = {"unsteady": 0.1, "f1": 1 - objective, "outlier_iou": 0.5, "vertex_mm": 2 + objective}
         found.append(
             Trial(
                 id=f"t{number:02}",
@@ -51,11 +52,11 @@ def trials_of(count: int) -> list[Trial]:
                 steps=14,
                 objective=objective,
                 unlabelled=objective,
-                unsteady=0.1,
-                f1=1 - objective,
-                outlier_iou=0.5,
-                vertex_mm=2 + objective,
-                curve=((7, objective + 0.1), (14, objective)),
+                **figures,
+                curve=(
+                    Evaluation(step=7, figures={"unlabelled": objective + 0.1, **figures}),
+                    Evaluation(step=14, figures={"unlabelled": objective, **figures}),
+                ),
             )
         )
     return found

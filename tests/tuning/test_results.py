@@ -2,7 +2,7 @@
 
 import pytest
 
-from focus_ray.tuning.results import Results, best_of, rank_correlations
+from focus_ray.tuning.results import Results, abreast, best_of, rank_correlations
 from tests.tuning.conftest import trials_of
 
 
@@ -24,6 +24,19 @@ def test_agreement_is_positive_where_both_mean_better():
     assert found["vertex_mm"] == pytest.approx(1.0)
     assert found["outlier_iou"] is None  # all alike
     assert rank_correlations(trials_of(2))["unlabelled"]["f1"] is None
+
+
+def test_a_pruned_trial_is_compared_where_the_others_were_then():
+    trials = trials_of(6)
+    odd = trials[3].curve[0].model_copy(update={"figures": {"unlabelled": 9.0, "f1": 0.99}})
+    trials[3] = trials[3].model_copy(update={"status": "pruned", "curve": (odd,)})
+    trials[5] = trials[5].model_copy(update={"status": "collapsed", "curve": ()})
+    step, sound = abreast(trials)
+    assert (step, len(sound)) == (7, 5)
+    assert rank_correlations(trials)["unlabelled"]["f1"] < 1
+    without = [one for one in trials if one.id != "t03"]
+    assert rank_correlations(without)["unlabelled"]["f1"] == pytest.approx(1.0)
+    assert abreast([]) == (0, [])
 
 
 def test_as_a_file(results: Results):
