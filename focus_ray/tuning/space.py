@@ -60,7 +60,7 @@ class Parameter(Settings):
         if self.values is not None:
             return value
         low, high = self.ends()
-        return min(max(value, low), high)  # type: ignore[type-var]
+        return min(max(value, low), high)
 
     def domain(self, *, grid: bool = False) -> Any:
         """The parameter as Ray Tune has it. Raises ConfigError where a grid of a range is asked for."""
