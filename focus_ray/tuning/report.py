@@ -45,6 +45,7 @@ def write_report(folder: RunFolder, search: Search, results: Results) -> None:
         headline=[],
         pictures=drawn,
         judged=judged_table(results),
+        best_is_default=results.best_is_default,
         correlation=correlation_table(results),
         abreast={"step": step, "count": len(compared)},
         influence=influence_table(search, results),

@@ -10,6 +10,7 @@ from focus_ray.tuning.objectives import LABELLED, OBJECTIVES, UNLABELLED
 from focus_ray.tuning.space import Value
 
 Status = Literal["done", "pruned", "failed", "nan", "collapsed"]
+Which = Literal["default", "best"]
 
 
 class Evaluation(Settings):
@@ -43,7 +44,7 @@ class Trial(Settings):
 class Judged(Settings):
     """Figures of one run by which default or best was judged."""
 
-    which: Literal["default", "best"]
+    which: Which
     seed: int
     figures: dict[str, float | None]
 
@@ -59,6 +60,11 @@ class Results(Settings):
     rank_correlation: dict[str, dict[str, float | None]]  # of unlabelled objectives with labelled figures
     importance: dict[str, float]
     judged: tuple[Judged, ...] = ()
+
+    @property
+    def best_is_default(self) -> bool:
+        """Whether the best trial is what the preset has."""
+        return any(one.id == self.best and one.config == self.default for one in self.trials)
 
 
 def counted(trials: Sequence[Trial]) -> dict[str, int]:

@@ -38,7 +38,7 @@ from focus_ray.tuning.importance import importance
 from focus_ray.tuning.objectives import OBJECTIVES, figures_of, refined_figures_of
 from focus_ray.tuning.progress import Told
 from focus_ray.tuning.report import write_report
-from focus_ray.tuning.results import Evaluation, Judged, Results, Trial, best_of, counted, rank_correlations
+from focus_ray.tuning.results import Evaluation, Judged, Results, Trial, Which, best_of, counted, rank_correlations
 from focus_ray.tuning.search import Search, laid_over
 from focus_ray.tuning.space import Point
 from focus_ray.tuning.trial import OBJECTIVE, STEP, Plan, name_of, read_outcome, trial
@@ -202,21 +202,22 @@ class Sweep:
         return Trial(status="pruned", objective=metrics.get(OBJECTIVE), **figures, **known)
 
     def judged(self, best: Point, start: Path | None) -> list[Judged]:
-        """Default and best, trained anew with other seeds and scored on faces that the search never saw."""
-        points: dict[str, Point] = {"default": {}, "best": best}
-        wanted = [(which, seed) for which in points for seed in self.search.judging.seeds]
-        trainings = [
-            Training(
-                f"{which}, seed {seed}",
-                self.out / "judged" / f"{which}-{seed}",
-                self.search.judged_config(points[which], start, seed),
-            )
-            for which, seed in wanted
-        ]
-        self.trained(trainings, "judging default and best, steps")
+        """Default and best, trained anew with other seeds and scored on faces that the search never saw.
+
+        Where the best point is the default, the same runs stand for both.
+        """
+        points: dict[Which, Point] = {"default": {}, "best": best}
+        trainings: dict[tuple[Which, int], Training] = {}
+        for which, point in points.items():
+            for seed in self.search.judging.seeds:
+                config = self.search.judged_config(point, start, seed)
+                training = Training(f"{which}, seed {seed}", self.out / "judged" / f"{which}-{seed}", config)
+                twin = trainings.get(("default", seed))
+                trainings[which, seed] = twin if twin is not None and twin.config == config else training
+        self.trained(list({one.folder: one for one in trainings.values()}.values()), "judging default and best, steps")
         return [
-            Judged(which=which, seed=seed, figures=figures_of_run(training.folder))  # type: ignore[arg-type]
-            for (which, seed), training in zip(wanted, trainings, strict=True)
+            Judged(which=which, seed=seed, figures=figures_of_run(training.folder))
+            for (which, seed), training in trainings.items()
         ]
 
     def write(self, results: Results, best: Trial | None) -> None:

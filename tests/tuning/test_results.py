@@ -39,5 +39,11 @@ def test_a_pruned_trial_is_compared_where_the_others_were_then():
     assert abreast([]) == (0, [])
 
 
+def test_the_best_may_be_what_the_preset_has(results: Results):
+    assert not results.best_is_default
+    point = next(one.config for one in results.trials if one.id == results.best)
+    assert results.model_copy(update={"default": dict(point)}).best_is_default
+
+
 def test_as_a_file(results: Results):
     assert Results.model_validate_json(results.model_dump_json()) == results

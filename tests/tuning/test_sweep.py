@@ -3,8 +3,12 @@
 import math
 
 import pandas
+import pytest
 
-from focus_ray.tuning.sweep import evaluations
+from focus_ray.training.run_folder import RunFolder
+from focus_ray.tuning import sweep
+from focus_ray.tuning.search import Search
+from focus_ray.tuning.sweep import Sweep, evaluations
 
 
 def test_evaluations_are_told_once_by_step():
@@ -26,3 +30,16 @@ def test_evaluations_are_told_once_by_step():
 def test_a_trial_that_told_nothing_has_none():
     assert evaluations(None) == ()
     assert evaluations(pandas.DataFrame({"done": [True]})) == ()
+
+
+@pytest.mark.parametrize(("eta", "folders"), [(4.0, ["default-3"]), (2.0, ["default-3", "best-3"])])
+def test_a_best_that_is_the_default_is_not_trained_twice(eta, folders, tiny: Search, tmp_path, monkeypatch):
+    search = tiny.model_copy(update={"judging": tiny.judging.model_copy(update={"seeds": (3,)})})
+    assert search.parameters.default(search.trial_config({}, None))["em.segmentation.eta_bin"] == 4.0
+    judge = Sweep(search, RunFolder(tmp_path), "focus", lambda *_: None, lambda _: None)
+    trained: list[str] = []
+    monkeypatch.setattr(judge, "trained", lambda trainings, _: trained.extend(one.folder.name for one in trainings))
+    monkeypatch.setattr(sweep, "figures_of_run", lambda folder: {"f1": 0.8})
+    judged = judge.judged({"em.segmentation.eta_bin": eta}, None)
+    assert trained == folders
+    assert [(one.which, one.seed) for one in judged] == [("default", 3), ("best", 3)]
