@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from focus_ray.tracking.plots import ACCENT, INK, MUTED, SECOND, panels_of
 from focus_ray.tuning.objectives import LABELLED, UNLABELLED
@@ -64,6 +65,9 @@ def against_parameters(search: Search, results: Results) -> Figure | None:
             axes.axvline(default, color=SECOND, linewidth=1, linestyle="--")
         if _is_numeric(parameter) and _is_log(parameter):
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
         if not _is_numeric(parameter):
             axes.set_xticks(range(len(parameter.ends())), [str(value) for value in parameter.ends()], fontsize=7)
         axes.set_title(name, fontsize=8, loc="left", color=INK)
