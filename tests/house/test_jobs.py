@@ -28,13 +28,18 @@ def packed(folder: Path, target: Path, *, gitignore: bool = True) -> list[str]:
 def test_the_package_of_a_job_is_small_and_holds_the_code_alone(tmp_path, gitignore):
     names = packed(ROOT, tmp_path / "package.zip", gitignore=gitignore)
     assert (tmp_path / "package.zip").stat().st_size < LARGEST_PACKAGE
-    assert {name.partition("/")[0] for name in names} == {"focus_ray", "jobs"}
+    assert {name.partition("/")[0] for name in names} == {"focus_ray", "jobs", "tune_configs"}
     assert [name for name in names if "pretrained" in name or "__pycache__" in name] == []
 
 
 def test_the_package_of_a_job_is_complete(tmp_path):
     names = set(packed(ROOT, tmp_path / "package.zip"))
-    files = [path for folder in ("focus_ray", "jobs") for path in (ROOT / folder).rglob("*") if path.is_file()]
+    files = [
+        path
+        for folder in ("focus_ray", "jobs", "tune_configs")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
+    ]
     needed = {path.relative_to(ROOT).as_posix() for path in files}
     left_out = ("pretrained", "__pycache__/", "serving/page/vendor/")  # jobs show no page
     assert {name for name in needed - names if not any(part in name for part in left_out)} == set()
@@ -42,7 +47,7 @@ def test_the_package_of_a_job_is_complete(tmp_path):
 
 def test_what_somebody_puts_into_a_checkout_stays_there(tmp_path):
     folder = tmp_path / "checkout"
-    sent = ["focus_ray/model.py", "focus_ray/data/laws.py", "jobs/train.py", "jobs/mine.yaml"]
+    sent = ["focus_ray/model.py", "focus_ray/data/laws.py", "jobs/train.py", "jobs/mine.yaml", "tune_configs/mine.yaml"]
     kept = [".git/config", ".venv/bin/python", ".env", "runs/demo/config.json", "mlflow.db", "photos/jobs/a.jpg"]
     kept += ["tests/data/test_laws.py", "weights.pth", "focus_ray/pretrained/encoder.safetensors"]
     for name in (*sent, *kept):

@@ -27,6 +27,7 @@ from focus_ray.priors.build import build
 from focus_ray.priors.config import PriorConfig
 from focus_ray.storage import sealed_store
 from focus_ray.storage.objects import open_store
+from focus_ray.tuning.results import Results
 from infra.loopback_cluster import Cluster
 from infra.loopback_cluster import marked as marked_processes
 from tests.priors.conftest import stand_in
@@ -188,4 +189,23 @@ def test_an_evaluation_is_a_job_and_reads_its_data_from_a_bucket(small_face, wor
     assert read_rows(out) == here.rows
     assert run.info.status == "FINISHED"
     assert any(name.endswith("occluded/f1") for name in run.data.metrics)
+    assert marked_processes(cluster.mark) == []
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(900)
+def test_a_sweep_is_a_job(tmp_path, monkeypatch):
+    out = tmp_path / "sweep"
+    with tempfile.TemporaryDirectory(prefix="focus-ray-", ignore_cleanup_errors=True) as folder:
+        cluster = Cluster(Path(folder))
+        with cluster.running(workers=2):
+            for name, value in cluster.for_storage().items():
+                monkeypatch.setenv(name, value)
+            cluster.submit("jobs/tune.py", ["tune_configs/smoke.yaml", "--out", str(out)])
+            runs = runs_in_mlflow()
+    results = Results.model_validate_json((out / "results.json").read_bytes())
+    assert [one.status for one in results.trials] == 4 * ["done"]
+    (parent,) = [run for run in runs if run.data.tags.get("kind") == "sweep"]
+    nested = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert [run.info.status for run in (parent, *nested)] == 5 * ["FINISHED"]
     assert marked_processes(cluster.mark) == []
