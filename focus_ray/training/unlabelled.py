@@ -9,6 +9,7 @@ from torch import Tensor
 from focus_ray.data.sample import Faces
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.losses.distances import cosine_distance, root, squared_distance
+from focus_ray.training.planting import noticed, partners, plant
 
 PRICE = 0.15
 """What a pixel costs that the mask leaves out, as a colour distance: between the error of a fair fit and an occluder's.
@@ -21,11 +22,12 @@ LANDMARK_WEIGHT, PERCEPTUAL_WEIGHT = 2.0, 0.1
 
 @torch.no_grad()
 def score_unlabelled(focus: Focus, faces: Faces, count: int, batch_size: int = 50) -> dict[str, float | None]:
-    """Figures over the first `count` faces, one pass of the model; the lower the better, but for mask_coverage.
+    """Figures over the first `count` faces, one pass of the model; the lower the better, where nothing else is said.
 
     explained   mean over the rendered region of the colour distance where the mask is 1, and of PRICE where it is 0
     landmarks   mean distance of the 68 landmarks to the given ones, as a share of the picture's side
     perceptual  cosine distance of the features of masked picture and masked rendering; None without such a network
+    planted     IoU of what masks newly leave out and what was planted on the faces (planting.py); the higher the better
     unsteady    mean difference of a face's mask and that of the mirrored picture, mirrored back, inside both regions
     mask_coverage  share of the rendered region that is called face
     unlabelled  the sum of the first three, weighted: the objective of a search without labels
@@ -34,11 +36,16 @@ def score_unlabelled(focus: Focus, faces: Faces, count: int, batch_size: int = 5
     device = next(focus.encoder.parameters()).device
     sums: dict[str, float] = {}
     for start in range(0, count, batch_size):
-        batch = faces.batch(range(start, min(start + batch_size, count))).to(device)
-        for name, values in _of_batch(focus, batch.images, batch.landmarks).items():
+        numbers = range(start, min(start + batch_size, count))
+        batch = faces.batch(numbers).to(device)
+        others = faces.batch(partners(numbers, count)).to(device)
+        changed, where = plant(batch.images, batch.landmarks, others.images, numbers)
+        for name, values in _of_batch(focus, batch.images, batch.landmarks, changed, where).items():
             sums[name] = sums.get(name, 0.0) + float(values.double().sum())
     means: dict[str, float | None] = {name: value / count for name, value in sums.items()}
     means.setdefault("perceptual", None)
+    noticed_pixels, all_pixels = means.pop("planted_both") or 0.0, means.pop("planted_either") or 0.0
+    means["planted"] = noticed_pixels / all_pixels if all_pixels else 0.0
     means["unlabelled"] = (
         (means["explained"] or 0.0)
         + LANDMARK_WEIGHT * (means["landmarks"] or 0.0)
@@ -47,19 +54,23 @@ def score_unlabelled(focus: Focus, faces: Faces, count: int, batch_size: int = 5
     return means
 
 
-def _of_batch(focus: Focus, images: Tensor, landmarks: Tensor) -> dict[str, Tensor]:
-    """Each figure of each face [B]."""
+def _of_batch(focus: Focus, images: Tensor, landmarks: Tensor, changed: Tensor, where: Tensor) -> dict[str, Tensor]:
+    """Each figure of each face [B]; `changed` are the images with something planted `where`."""
     _, rendering = focus.autoencoder(images)
     mask, region = focus.mask(images, rendering), rendering.mask
     _, of_mirrored = focus.autoencoder(images.flip(-1))
     mirrored = focus.mask(images.flip(-1), of_mirrored).flip(-1)
     both = region * of_mirrored.mask.flip(-1)
+    _, of_changed = focus.autoencoder(changed)
+    intersection, union = noticed(mask, focus.mask(changed, of_changed), where, region * of_changed.mask)
     residual = root(squared_distance(images, rendering.image))
     found = {
         "explained": _mean_inside(mask * residual + (1 - mask) * PRICE, region),
         "landmarks": (rendering.landmarks - landmarks).norm(dim=-1).mean(dim=1) / images.shape[-1],
         "unsteady": _mean_inside((mask - mirrored).abs(), both),
         "mask_coverage": _mean_inside(mask, region),
+        "planted_both": intersection,
+        "planted_either": union,
     }
     if focus.perceptual is not None:
         shallow = focus.perceptual.shallow

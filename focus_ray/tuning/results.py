@@ -33,6 +33,7 @@ class Trial(Settings):
     outlier_iou: float | None = None
     vertex_mm: float | None = None
     unlabelled: float | None = None
+    planted: float | None = None
     unsteady: float | None = None
     curve: tuple[Evaluation, ...] = ()
 

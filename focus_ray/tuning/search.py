@@ -78,7 +78,7 @@ class Search(Settings):
     shared: Shared = "warmup"  # phases that all trials have in common: trained once, at full length
     start: str | None = None  # a model folder that has those phases behind it; None: it is trained first
     space: dict[str, Parameter] = Field(min_length=1)
-    objective: str = "unlabelled"
+    objective: str = "planted"
     searcher: Literal["random", "tpe", "grid"] = "random"
     scheduler: SchedulerSettings = SchedulerSettings()
     trials: int = Field(default=10, gt=0)  # of a grid: what the grid has

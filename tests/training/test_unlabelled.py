@@ -81,3 +81,20 @@ def test_it_does_not_depend_on_the_batch(untrained: Model):
     one, other = score_unlabelled(untrained.focus, faces, 6, 2), score_unlabelled(untrained.focus, faces, 6, 6)
     for name, value in one.items():
         assert value == pytest.approx(other[name], rel=1e-4)
+
+
+def test_masks_that_notice_what_was_planted_and_masks_that_notice_nothing(
+    untrained: Model, own: Faces, monkeypatch: pytest.MonkeyPatch
+):
+    """A mask that leaves out just what has changed is right; all ones and all zeros notice nothing new."""
+    # No two pixels alike: a piece of the same colour as what it hides could not be noticed.
+    faces = Faces(own.image + 0.01 * torch.rand(own.image.shape), own.landmarks)
+
+    def unchanged(self, images, rendering):
+        return rendering.mask * ((images - faces.image).abs().amax(dim=1, keepdim=True) < 1e-6)
+
+    monkeypatch.setattr(type(untrained.focus), "mask", unchanged)
+    assert score_unlabelled(untrained.focus, faces, 4)["planted"] == pytest.approx(1)
+    for value in (0.0, 1.0):
+        with_mask(untrained.focus, value, monkeypatch)
+        assert score_unlabelled(untrained.focus, faces, 4)["planted"] == 0

@@ -7,10 +7,11 @@ def test_every_objective_is_found():
     entry = {
         "step": 4,
         "heldout": {"occluded": {"f1": 0.9, "outlier_iou": 0.5}, "all": {"vertex_mm": 2.5}},
-        "unlabelled": {"unlabelled": 0.1, "unsteady": 0.02},
+        "unlabelled": {"unlabelled": 0.1, "planted": 0.3, "unsteady": 0.02},
     }
     assert figures_of(entry) == {
         "unlabelled": 0.1,
+        "planted": 0.3,
         "unsteady": 0.02,
         "f1": 0.9,
         "outlier_iou": 0.5,
