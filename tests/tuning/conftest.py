@@ -28,6 +28,7 @@ TINY = {
     "space": {"initialise.xi": {"values": [0.05, 0.1]}, "em.segmentation.eta_bin": {"low": 1, "high": 16, "log": True}},
     "reports": 2,
     "heldout": {"size": 4, "seed": 1},
+    "objective": "unlabelled",
     "judging": {"seeds": [], "heldout": {"size": 4, "seed": 2}},
 }
 
