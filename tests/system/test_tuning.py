@@ -10,7 +10,7 @@ import yaml
 
 from focus_ray.config import read_yaml
 from focus_ray.tuning.results import Results
-from tests.system.runs import Started, TrainingRun
+from tests.system.runs import Started, TrainingRun, options
 
 SMOKE = "tune_configs/smoke.yaml"
 TRIALS = 4
@@ -36,9 +36,9 @@ def environment(python_environment_of_module: dict[str, str]) -> dict[str, str]:
     return python_environment_of_module
 
 
-def started(python: str, project_root: Path, folder: Path, environment: dict[str, str], *options: str) -> Tuning:
+def started(python: str, project_root: Path, folder: Path, environment: dict[str, str], *more: str) -> Tuning:
     folder.parent.mkdir(exist_ok=True)
-    return Tuning(python, folder, str(project_root / SMOKE), "--out", str(folder), *options, environment=environment)
+    return Tuning(python, folder, str(project_root / SMOKE), "--out", str(folder), *more, environment=environment)
 
 
 def runs_in_mlflow(folder: Path) -> Counter[str]:
@@ -91,6 +91,7 @@ def check_what_is_left(whole: Tuning, python: str, environment: dict[str, str]) 
         folder,
         "--config",
         str(whole.folder / "best.yaml"),
+        *options(["heldout={size: 8, batch_size: 8, refine: false}"]),
         "--local",
         "--out",
         str(folder),
