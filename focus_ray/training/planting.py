@@ -33,7 +33,6 @@ def plant(
     pieces = torch.empty_like(images)
     for row, number in enumerate(numbers):
         rng = _chances(number)
-        rng.integers(1)  # the partner's
         points = landmarks[row].cpu()
         centre = points[int(rng.integers(len(points)))]
         extent = float((points.amax(dim=0) - points.amin(dim=0)).mean())

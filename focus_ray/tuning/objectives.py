@@ -1,5 +1,6 @@
 """What a search wants: one figure of an evaluation, with or without labels, and which way is better."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -33,6 +34,11 @@ LABELLED = ("f1", "outlier_iou", "vertex_mm")
 def figures_of(entry: Mapping[str, Any]) -> dict[str, float | None]:
     """Every objective of an evaluation, by name; None where it does not say."""
     return {name: look_up(entry, objective.figure) for name, objective in OBJECTIVES.items()}
+
+
+def finite(value: float | None) -> float | None:
+    """A figure that is a number; None for one that is not."""
+    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def refined_figures_of(heldout: Mapping[str, Any]) -> dict[str, float | None]:

@@ -76,13 +76,12 @@ def against_parameters(search: Search, results: Results) -> Figure | None:
 
 def learning_curves(search: Search, results: Results) -> Figure | None:
     """The objective over steps, a line a trial, the best in colour."""
-    trials = [one for one in results.trials if len(one.curve) > 0]
-    if not trials:
+    curves = [(one, points) for one in results.trials if (points := one.curve_of(search.objective))]
+    if not curves:
         return None
     figure, (axes,) = panels_of(1, 7.0, 3.2)
-    for one in trials:
-        points = [(told.step, value) for told in one.curve if (value := told.figures.get(search.objective)) is not None]
-        steps, values = zip(*points, strict=True) if points else ((), ())
+    for one, points in curves:
+        steps, values = zip(*points, strict=True)
         best = one.id == results.best
         axes.plot(
             steps,

@@ -41,6 +41,10 @@ class Trial(Settings):
         """Its figures after so many steps; none where it was not evaluated there."""
         return next((one.figures for one in self.curve if one.step == step), {})
 
+    def curve_of(self, name: str) -> list[tuple[int, float]]:
+        """Steps and values of a figure, where it has one."""
+        return [(one.step, value) for one in self.curve if (value := one.figures.get(name)) is not None]
+
 
 class Judged(Settings):
     """Figures of one run by which default or best was judged."""

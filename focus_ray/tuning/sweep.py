@@ -11,7 +11,6 @@ DIR/
 """
 
 import json
-import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +34,7 @@ from focus_ray.training.signals import interruptible, terminated_as_interrupted
 from focus_ray.training.tasks import PoolSettings
 from focus_ray.tuning import alternation, rules
 from focus_ray.tuning.importance import importance
-from focus_ray.tuning.objectives import OBJECTIVES, figures_of, refined_figures_of
+from focus_ray.tuning.objectives import OBJECTIVES, figures_of, finite, refined_figures_of
 from focus_ray.tuning.progress import Told
 from focus_ray.tuning.report import write_report
 from focus_ray.tuning.results import Evaluation, Judged, Results, Trial, Which, best_of, counted, rank_correlations
@@ -247,13 +246,8 @@ def evaluations(table: Any) -> tuple[Evaluation, ...]:
     """What a trial told Tune, by step; the last time counts where it went on from before. `table` is a data frame."""
     if table is None or STEP not in table:
         return ()
-    told = {int(row[STEP]): {name: cell(row.get(name)) for name in OBJECTIVES} for _, row in table.iterrows()}
+    told = {int(row[STEP]): {name: finite(row.get(name)) for name in OBJECTIVES} for _, row in table.iterrows()}
     return tuple(Evaluation(step=step, figures=told[step]) for step in sorted(told) if step >= 0)
-
-
-def cell(value: Any) -> float | None:
-    """A cell of a data frame; None where it is empty."""
-    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def figures_of_run(folder: Path) -> dict[str, float | None]:

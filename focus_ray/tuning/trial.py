@@ -6,7 +6,6 @@ outcomes/ID.json   how it ended, where it ended by itself
 
 import hashlib
 import json
-import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking
 from focus_ray.training import plain
 from focus_ray.training.run_folder import RunFolder
 from focus_ray.training.watcher import Past, Silent
-from focus_ray.tuning.objectives import OBJECTIVES, Objective, figures_of
+from focus_ray.tuning.objectives import OBJECTIVES, Objective, figures_of, finite
 from focus_ray.tuning.search import Search
 from focus_ray.tuning.space import Point
 
@@ -116,8 +115,8 @@ def train(point: Point, folder: Path, plan: Plan, *, begun: bool) -> Outcome:
     finally:
         reporter.close(finished=finished)
     figures = figures_of(metrics["evaluations"][-1])
-    value = figures[plan.search.objective]
-    if value is None or not math.isfinite(value):
+    value = finite(figures[plan.search.objective])
+    if value is None:
         return Outcome(status="nan", cause="the objective is no number", objective=plan.objective.worst)
     return Outcome(status="done", objective=value, figures=figures)
 
@@ -164,9 +163,8 @@ class Reporter(Silent):
 
 def told(figures: Mapping[str, float | None], plan: Plan, step: int) -> dict[str, Any]:
     """A report to Tune: the objective always has a value."""
-    value = figures.get(plan.search.objective)
-    good = value is not None and math.isfinite(value)
-    return {OBJECTIVE: value if good else plan.objective.worst, STEP: step, **figures}
+    value = finite(figures.get(plan.search.objective))
+    return {OBJECTIVE: plan.objective.worst if value is None else value, STEP: step, **figures}
 
 
 def taken_over(point: Point, folder: Path, plan: Plan) -> bool:

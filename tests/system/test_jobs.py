@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,18 @@ def runs_in_mlflow() -> list[Any]:
 
     experiment = MlflowClient().get_experiment_by_name("focus")
     return MlflowClient().search_runs([experiment.experiment_id])
+
+
+@contextlib.contextmanager
+def a_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A cluster of two workers with its servers; this process, too, finds their stores."""
+    # In the system's own folder: Ray's sockets allow only short paths.
+    with tempfile.TemporaryDirectory(prefix="focus-ray-", ignore_cleanup_errors=True) as folder:
+        cluster = Cluster(Path(folder))
+        with cluster.running(workers=2):
+            for name, value in cluster.for_storage().items():
+                monkeypatch.setenv(name, value)
+            yield cluster
 
 
 def end_all(environment: dict[str, str], process: subprocess.Popen[str]) -> None:
@@ -138,22 +151,17 @@ def test_a_prior_is_built_by_a_job_and_a_second_job_computes_nothing(small_face,
     faces = {"n": 400, "heldout": 100, "shard_size": 50}
     build(PriorConfig(model=str(tmp_path / "r_syn"), **faces), tmp_path / "here", None)
     options = ["--n", "400", "--heldout", "100", "--shard-size", "50", "--storage", "s3://faces/priors"]
-    # In the system's own folder: Ray's sockets allow only short paths.
-    with tempfile.TemporaryDirectory(prefix="focus-ray-", ignore_cleanup_errors=True) as folder:
-        cluster = Cluster(Path(folder))
-        with cluster.running(workers=2):
-            for name, value in cluster.for_storage().items():
-                monkeypatch.setenv(name, value)
-            boto3.client("s3").create_bucket(Bucket="faces")
-            store = open_store("s3://faces")
-            sealed_store.upload(store, tmp_path / "r_syn", "r_syn")
-            built = []
-            for _ in range(2):
-                command = ["--model", "s3://faces/r_syn", "--out", "runs/prior", *options]
-                cluster.submit("jobs/misfit_prior.py", command)
-                sealed_store.fetch(store, "priors/prior/prior", tmp_path / "prior", priors.PRIOR)
-                built.append(priors.load(tmp_path / "prior"))
-            runs = runs_in_mlflow()
+    with a_cluster(monkeypatch) as cluster:
+        boto3.client("s3").create_bucket(Bucket="faces")
+        store = open_store("s3://faces")
+        sealed_store.upload(store, tmp_path / "r_syn", "r_syn")
+        built = []
+        for _ in range(2):
+            command = ["--model", "s3://faces/r_syn", "--out", "runs/prior", *options]
+            cluster.submit("jobs/misfit_prior.py", command)
+            sealed_store.fetch(store, "priors/prior/prior", tmp_path / "prior", priors.PRIOR)
+            built.append(priors.load(tmp_path / "prior"))
+        runs = runs_in_mlflow()
     here = priors.load(tmp_path / "here" / "prior")
     for prior in built:
         assert all(torch.equal(prior.errors[reading], here.errors[reading]) for reading in here.errors)
@@ -173,19 +181,15 @@ def test_an_evaluation_is_a_job_and_reads_its_data_from_a_bucket(small_face, wor
     asked = configured("segmentation", str(tmp_path / "set"), [str(tmp_path / "ours")], {})
     here = evaluate(asked, tmp_path / "here", None)
     out = tmp_path / "job"
-    with tempfile.TemporaryDirectory(prefix="focus-ray-", ignore_cleanup_errors=True) as folder:
-        cluster = Cluster(Path(folder))
-        with cluster.running(workers=2):
-            for name, value in cluster.for_storage().items():
-                monkeypatch.setenv(name, value)
-            boto3.client("s3").create_bucket(Bucket="sets")
-            store = open_store("s3://sets/celebahq")
-            for path in (tmp_path / "set").rglob("*"):
-                if path.is_file():
-                    store.upload(path, path.relative_to(tmp_path / "set").as_posix())
-            command = ["segmentation", "--data", "s3://sets/celebahq", "--predictions", str(tmp_path / "ours")]
-            cluster.submit("jobs/evaluate.py", [*command, "--out", str(out)])
-            (run,) = runs_in_mlflow()
+    with a_cluster(monkeypatch) as cluster:
+        boto3.client("s3").create_bucket(Bucket="sets")
+        store = open_store("s3://sets/celebahq")
+        for path in (tmp_path / "set").rglob("*"):
+            if path.is_file():
+                store.upload(path, path.relative_to(tmp_path / "set").as_posix())
+        command = ["segmentation", "--data", "s3://sets/celebahq", "--predictions", str(tmp_path / "ours")]
+        cluster.submit("jobs/evaluate.py", [*command, "--out", str(out)])
+        (run,) = runs_in_mlflow()
     assert read_rows(out) == here.rows
     assert run.info.status == "FINISHED"
     assert any(name.endswith("occluded/f1") for name in run.data.metrics)
@@ -196,13 +200,9 @@ def test_an_evaluation_is_a_job_and_reads_its_data_from_a_bucket(small_face, wor
 @pytest.mark.timeout(900)
 def test_a_sweep_is_a_job(tmp_path, monkeypatch):
     out = tmp_path / "sweep"
-    with tempfile.TemporaryDirectory(prefix="focus-ray-", ignore_cleanup_errors=True) as folder:
-        cluster = Cluster(Path(folder))
-        with cluster.running(workers=2):
-            for name, value in cluster.for_storage().items():
-                monkeypatch.setenv(name, value)
-            cluster.submit("jobs/tune.py", ["tune_configs/smoke.yaml", "--out", str(out)])
-            runs = runs_in_mlflow()
+    with a_cluster(monkeypatch) as cluster:
+        cluster.submit("jobs/tune.py", ["tune_configs/smoke.yaml", "--out", str(out)])
+        runs = runs_in_mlflow()
     results = Results.model_validate_json((out / "results.json").read_bytes())
     assert [one.status for one in results.trials] == 4 * ["done"]
     (parent,) = [run for run in runs if run.data.tags.get("kind") == "sweep"]
