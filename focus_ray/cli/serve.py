@@ -44,7 +44,7 @@ def serve(
     given = {"model": model, "prior": prior, "http": {"host": host, "port": port}}
     settings = configured(config, assignments or [], given, api_keys)
     if swap:
-        launch.swap(settings.http.port, model, prior, say)
+        launch.swap(settings, say)
         return
     with interruptible() as stopped:
         ready = _open if open_page else None

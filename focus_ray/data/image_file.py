@@ -67,6 +67,18 @@ def read_image_and_alpha(
     return layer[..., :3], layer[..., 3]
 
 
+def read_size(content: bytes, limits: ImageLimits = DEFAULT_LIMITS, name: str = "picture") -> tuple[int, int]:
+    """Width and height by the header, in px, before the EXIF orientation; nothing is decoded. Raises ImageError."""
+    check_bytes(name, len(content), limits)
+    if _is_webp(content):
+        _check_size(name, _webp_size(content), limits)
+        return _webp_size(content)
+    try:
+        return _open(name, content, limits).size
+    except _DAMAGE as error:
+        raise _damaged(name, error) from None
+
+
 def _loaded(source: str | Path | bytes, limits: ImageLimits, name: str) -> Image.Image:
     """The picture, upright and decoded. Raises ImageError as `read_image` does."""
     if isinstance(source, bytes):
@@ -80,9 +92,7 @@ def _loaded(source: str | Path | bytes, limits: ImageLimits, name: str) -> Image
             opened = _open(name, content, limits)
             opened.load()
         except _DAMAGE as error:
-            raise ImageError(
-                f"{name}: the picture is damaged or cut off ({_one_line(error)}); get a whole copy"
-            ) from None
+            raise _damaged(name, error) from None
         except MemoryError:
             raise ImageError(f"{name}: the picture does not fit into memory; scale it down") from None
         return _upright(opened)
@@ -95,7 +105,7 @@ def is_picture(path: str | Path) -> bool:
             start = stream.read(12)
     except OSError:
         return False
-    return start.startswith((_JPEG, _PNG)) or (start.startswith(_RIFF) and start[8:12] == _WEBP)
+    return start.startswith((_JPEG, _PNG)) or _is_webp(start)
 
 
 def read_content(path: str | Path, limits: ImageLimits = DEFAULT_LIMITS) -> bytes:
@@ -132,13 +142,17 @@ def _open(name: str, content: bytes, limits: ImageLimits) -> ImageFile.ImageFile
         opened = PngImagePlugin.PngImageFile(stream)
     elif content.startswith(_BMP):
         opened = BmpImagePlugin.BmpImageFile(stream)
-    elif content.startswith(_RIFF) and content[8:12] == _WEBP:
+    elif _is_webp(content):
         _check_size(name, _webp_size(content), limits)  # Pillow's decoder allocates the canvas when it opens a WebP
         opened = WebPImagePlugin.WebPImageFile(stream)
     else:
         raise ImageError(f"{name}: the content is not a picture of an accepted kind; use {_ACCEPTED}")
     _check_size(name, opened.size, limits)
     return opened
+
+
+def _is_webp(content: bytes) -> bool:
+    return content.startswith(_RIFF) and content[8:12] == _WEBP
 
 
 def _webp_size(content: bytes) -> tuple[int, int]:
@@ -188,6 +202,10 @@ def _eight_bits(grey: np.ndarray) -> UInt8[np.ndarray, "H W"]:
 def printable(path: str | Path) -> str:
     """A path as it may stand in a one-line message: no line breaks or control characters."""
     return "".join(letter if letter.isprintable() else "?" for letter in str(path))
+
+
+def _damaged(name: str, error: BaseException) -> ImageError:
+    return ImageError(f"{name}: the picture is damaged or cut off ({_one_line(error)}); get a whole copy")
 
 
 def _one_line(error: BaseException) -> str:

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
@@ -14,7 +13,7 @@ from focus_ray import __version__
 from focus_ray.serving import examples, page_routes
 from focus_ray.serving.answers import Scope, all_answered, answered
 from focus_ray.serving.body import Asked, asked_of, batch_asked_of
-from focus_ray.serving.door import FACES
+from focus_ray.serving.door import FACES, REASON
 from focus_ray.serving.fitting import Card
 from focus_ray.serving.problems import MEDIA_TYPE, TITLES, Problem
 from focus_ray.serving.schema import OUTPUTS, BatchAnswer, ModelAnswer, Reconstruction
@@ -45,11 +44,10 @@ def application(scope: Scope, settings: ServingSettings) -> FastAPI:
     app.include_router(page_routes.router())
     app.include_router(_service(scope))
     app.include_router(_reconstructions(scope, settings))
-    if settings.http.origins:
-        app.add_middleware(CORSMiddleware, allow_origins=list(settings.http.origins), allow_methods=["GET", "POST"])
     app.add_exception_handler(Problem, _told)
     app.add_exception_handler(HTTPException, _told_of_routing)
     app.add_exception_handler(RequestValidationError, _told_of_validation)
+    app.add_exception_handler(Exception, _told_of_a_bug)
     return app
 
 
@@ -78,7 +76,7 @@ def _reconstructions(scope: Scope, settings: ServingSettings) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["reconstruction"])
 
     async def one_picture(request: Request) -> Asked:
-        return await asked_of(request, settings.admission)
+        return await asked_of(request)
 
     async def pictures(request: Request) -> Asked:
         return await batch_asked_of(request, settings.admission)
@@ -167,7 +165,8 @@ def owner_of(request: Request) -> str | None:
 
 async def _told(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return Response(error.body(request_id_of(request)), error.status, headers=error.headers(), media_type=MEDIA_TYPE)
+    headers = {**error.headers(), REASON: error.reason}
+    return Response(error.body(request_id_of(request)), error.status, headers=headers, media_type=MEDIA_TYPE)
 
 
 async def _told_of_routing(request: Request, error: Exception) -> Response:
@@ -186,6 +185,11 @@ async def _told_of_validation(request: Request, error: Exception) -> Response:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])[:80]
     return await _told(request, Problem("unprocessable", f"{where}: {first['msg']}"))
+
+
+async def _told_of_a_bug(request: Request, error: Exception) -> Response:
+    """The door logs it: what was raised goes on to there."""
+    return await _told(request, Problem.bug())
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

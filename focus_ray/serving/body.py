@@ -52,7 +52,7 @@ class _InMemory(MultiPartParser):
             file.close()
 
 
-async def asked_of(request: Request, settings: AdmissionSettings) -> Asked:
+async def asked_of(request: Request) -> Asked:
     """One picture, as field `image` or as the body, and options. Raises Problem."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith(_RAW):

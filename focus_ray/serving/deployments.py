@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from focus_ray.serving.api import application
 from focus_ray.serving.batches import Batches
 from focus_ray.serving.desk import Desk
-from focus_ray.serving.door import Door, has_outer_door
+from focus_ray.serving.door import Door, cors, has_outer_door
 from focus_ray.serving.exposition import exposition
 from focus_ray.serving.fitting import Card, Drawing, Fitter, Found, Sought, on_device
 from focus_ray.serving.links import Kept
@@ -73,7 +73,7 @@ class Results:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         chosen = ServingSettings.model_validate(settings)
-        self._kept = Kept(int(chosen.links_megabytes * 1e6), chosen.links_seconds, time.monotonic)
+        self._kept = Kept(chosen.links_bytes, chosen.links_seconds, time.monotonic)
 
     async def put(self, content: bytes, media_type: str, owner: str | None) -> str:
         """Keep it; its name."""
@@ -94,15 +94,20 @@ class Ingress:
         cv2.setNumThreads(1)  # each of the desk's threads has a core at most
         self._settings = ServingSettings.model_validate(settings)
         self.desk = Desk(ModelReplicas(models, self._settings), self._settings, RayMeters())
-        self.links = KeptResults(results)
+        self.links = KeptResults(results, self._settings)
 
     async def metrics(self) -> str:
         """What GET /metrics says."""
         return await exposition()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        witness = None if has_outer_door() else bookkeeper()
-        return Door(application(self, self._settings), self._settings, witness=witness)
+        app = application(self, self._settings)
+        if has_outer_door():
+            return Door(app, self._settings)
+        door: ASGIApp = Door(app, self._settings, witness=bookkeeper())
+        for middleware in cors(self._settings):
+            door = middleware.cls(door, *middleware.args, **middleware.kwargs)
+        return door
 
 
 def endpoint(settings: ServingSettings, source: ModelSource, prior: PriorSource, cache: Path) -> Application:

@@ -4,9 +4,9 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -21,13 +21,14 @@ from focus_ray.reconstruction.located import Located, located
 from focus_ray.serving import outputs
 from focus_ray.serving.fitting import Card, Drawing, Found, Sought, parts_of
 from focus_ray.serving.metrics import Meters, NoMeters
-from focus_ray.serving.pictures import decode
+from focus_ray.serving.pictures import decode, megapixels
 from focus_ray.serving.problems import Problem
 from focus_ray.serving.schema import Options, Reconstruction, Size
 from focus_ray.serving.settings import ServingSettings
 
 T = TypeVar("T")
 
+_VERSIONS = 3  # times that a picture is fitted whose faces came from two versions of the model
 _CANDIDATES = 8  # that the thorough search looks at twice: some textures offer dozens
 _FIGURES = {
     "decode": "focus_decode_seconds",
@@ -67,7 +68,8 @@ class Desk:
         self._models = models
         self._meters = meters or NoMeters()
         self._settings = settings
-        threads = max(1, round(settings.ingress.cpus) or 1)
+        threads = max(1, round(settings.ingress.cpus))
+        self._room = Room(settings.admission.megapixels_at_once)
         self._threads = ThreadPoolExecutor(threads, "desk", initializer=_stand_back)
         self._of_thread = threading.local()
 
@@ -83,18 +85,18 @@ class Desk:
         refine = self._settings.refine if options.refine is None else options.refine
         _refuse_prior(options, refine, card)
         times = Times()
-        seen = await self._on_thread(self._located, content, options, times)
-        since = time.perf_counter()
-        faces = await self._fitted(seen, refine)
-        times.add("model", since)
-        if options.prior == "off":
-            faces = [_uncorrected(face) for face in faces]
-        drawing = await self._models.drawing(faces[0].model_version) if faces and options.outputs else None
-        since = time.perf_counter()
-        made = await self._on_thread(_files, seen.image, faces, options, drawing)
-        answers = [outputs.answer(face, files, deliver) for face, files in zip(faces, made.faces, strict=True)]
-        of_picture = outputs.delivered(made.picture, deliver)
-        times.add("draw", since)
+        async with self._room.of(megapixels(content, self._settings.admission)):
+            seen = await self._on_thread(self._located, content, options, times)
+            since = time.perf_counter()
+            faces = await self._fitted(seen, refine)
+            times.add("model", since)
+            if options.prior == "off":
+                faces = [_uncorrected(face) for face in faces]
+            since = time.perf_counter()
+            made = await self._drawn(seen.image, faces, options)
+            answers = [outputs.answer(face, files, deliver) for face, files in zip(faces, made.faces, strict=True)]
+            of_picture = outputs.delivered(made.picture, deliver)
+            times.add("draw", since)
         self._measure(times, len(faces))
         return Reconstruction(
             request_id=request_id,
@@ -104,6 +106,12 @@ class Desk:
             outputs=of_picture,
             milliseconds=times.milliseconds,
         )
+
+    async def _drawn(self, image: np.ndarray, faces: Sequence[Face], options: Options) -> outputs.Files:
+        if not faces or not options.outputs:
+            return outputs.Files([{} for _ in faces], {})
+        drawing = await self._models.drawing(faces[0].model_version)
+        return await self._on_thread(outputs.files, image, faces, options.outputs, drawing.face_model, drawing.camera)
 
     def _measure(self, times: Times, faces: int) -> None:
         for stage, name in _FIGURES.items():
@@ -140,20 +148,46 @@ class Desk:
         return self._of_thread.detector
 
     async def _fitted(self, seen: Located, refine: bool) -> list[Face]:
+        """All faces by one version of the model, also while another one takes over. Raises Problem."""
         parts = parts_of(seen, self._settings.batching.batch)
-        found = await asyncio.gather(*(self._models.fit(Sought(part, refine)) for part in parts))
-        for part in found:
-            if part.failed:
-                raise Problem("internal", "the model failed on this picture; the error has been logged")
-            if part.refused is not None:
-                raise Problem("unprocessable", part.refused)
-        return [face for part in found for face in part.faces]
+        for _ in range(_VERSIONS):
+            found = await asyncio.gather(*(self._models.fit(Sought(part, refine)) for part in parts))
+            faces = [face for part in found for face in _faces(part)]
+            if len({face.model_version for face in faces}) <= 1:
+                return faces
+        wait = self._settings.http.retry_seconds
+        raise Problem("overloaded", "another model is taking over; try again", retry_after=wait, reason="model_lost")
 
 
-def _files(image: np.ndarray, faces: Sequence[Face], options: Options, drawing: Drawing | None) -> outputs.Files:
-    if drawing is None:
-        return outputs.Files([{} for _ in faces], {})
-    return outputs.files(image, faces, options.outputs, drawing.face_model, drawing.camera)
+class Room:
+    """How many pixels are decoded at once: a picture waits until those before it leave room for it."""
+
+    def __init__(self, megapixels: float) -> None:
+        self._most = megapixels
+        self._taken = 0.0
+        self._changed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def of(self, megapixels: float) -> AsyncIterator[None]:
+        """Room for a picture, as long as this lasts. One that is larger than all the room has it for itself."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._taken or self._taken + megapixels <= self._most)
+            self._taken += megapixels
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._taken -= megapixels
+                self._changed.notify_all()
+
+
+def _faces(found: Found) -> Sequence[Face]:
+    """The faces, or Problem."""
+    if found.failed:
+        raise Problem("internal", "the model failed on this picture; the error has been logged")
+    if found.refused is not None:
+        raise Problem("unprocessable", found.refused)
+    return found.faces
 
 
 def _refuse_prior(options: Options, refine: bool, card: Card) -> None:

@@ -6,7 +6,6 @@ on as one piece. What Ray Serve itself answers where a replica is gone or busy b
 """
 
 import asyncio
-import hashlib
 import logging
 import os
 import re
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from focus_ray.serving.keys import Keys
@@ -28,9 +28,19 @@ from focus_ray.serving.settings import ServingSettings
 PROXY_CALLBACK = "focus_ray.serving.door:proxy_middlewares"
 SETTINGS_VARIABLE = "FOCUS_RAY_SERVING"
 FACES = "x-focus-ray-faces"  # of an answer: how many it has, so that nobody needs to read it to know
+REASON = "x-focus-ray-reason"  # of a refusal: what it is counted as
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _LONGEST_QUERY = 16_384  # bytes: 136 numbers fit
+_LONGEST_HEADERS = 16_384  # bytes, names and values together
+# What Ray Serve's proxies would obey: another time limit, no end where the client goes away, which replica is asked.
+# Some that are no UTF-8 make them forget a request with its body in memory.
+_OF_RAY = {
+    b"x-request-timeout-seconds",
+    b"x-request-disconnect-disabled",
+    b"serve-multiplexed-model-id",
+    b"x-session-id",
+}
 _OPEN = {"/", "/healthz", "/readyz", "/openapi.json", "/-/healthz", "/-/routes"}
 _OPEN_FOLDER = "/assets/"
 _SECURE = {
@@ -84,8 +94,23 @@ def proxy_middlewares() -> list[Middleware]:
     if not text:
         return []
     settings = ServingSettings.model_validate_json(text)
-    headers.limit(settings.admission.header_seconds)
-    return [Middleware(Door, settings=settings, outer=True, witness=bookkeeper())]
+    headers.limit(settings.admission.header_seconds, settings.admission.unread_seconds)
+    return [Middleware(Door, settings=settings, outer=True, witness=bookkeeper()), *cors(settings)]
+
+
+def cors(settings: ServingSettings) -> list[Middleware]:
+    """What lets other sites' pages ask, where any may. It goes around the door: a browser asks first, without a key."""
+    if not settings.http.origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.http.origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-request-id"],
+            expose_headers=["retry-after", "x-request-id"],
+        )
+    ]
 
 
 class Door:
@@ -101,7 +126,7 @@ class Door:
         self._counts = outer or not has_outer_door()
         self._witness = witness
         self._under_way = 0
-        self._of_client: Counter[bytes] = Counter()
+        self._of_client: Counter[str] = Counter()  # by the name of its key, else by address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, from its header to the last byte of its answer."""
@@ -127,7 +152,7 @@ class Door:
             await answer.refuse(problem)
         except Exception:
             logger.exception("request %s failed", request_id)
-            await answer.refuse(Problem("internal", "this is a bug; it has been logged under this request's id"))
+            await answer.refuse(Problem.bug())
         finally:
             if self._witness:
                 self._witness.left(passage)
@@ -139,7 +164,7 @@ class Door:
         if scope["method"] != "POST" or not self._counts:
             yield
             return
-        client = _client(scope, headers)
+        client = passage.client or str((scope.get("client") or ("",))[0])
         limits, wait = self._settings.admission, self._settings.http.retry_seconds
         if self._of_client[client] >= limits.requests_of_a_client:
             raise Problem("too_many_requests", "wait for the answers to your other requests", retry_after=wait)
@@ -157,6 +182,8 @@ class Door:
 
     def _check(self, scope: Scope, headers: dict[bytes, bytes], passage: Passage) -> None:
         path = scope["path"]
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > _LONGEST_HEADERS:
+            raise Problem("too_large", f"the headers are longer than {_LONGEST_HEADERS} bytes")
         if len(scope.get("query_string", b"")) > _LONGEST_QUERY:
             raise Problem("too_large", f"the query is longer than {_LONGEST_QUERY} bytes; send a form")
         http = self._settings.http
@@ -170,6 +197,8 @@ class Door:
         length = headers.get(b"content-length", b"0")
         if not length.isdigit():
             raise Problem("bad_request", "Content-Length is no number")
+        if scope["method"] != "POST" and (int(length) or b"transfer-encoding" in headers):
+            raise Problem("too_large", f"{scope['method'][:16]} takes no body here; send it with POST")
         self._check_size(int(length))
 
     def _check_size(self, size: int) -> None:
@@ -232,9 +261,10 @@ class _Answer:
         if self._begun:
             return
         self._begun = True
-        self._passage.status, self._passage.reason = problem.status, problem.reason
+        self._passage.status = problem.status
         body = problem.body(self._passage.request_id)
         headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers()}
+        headers[REASON] = problem.reason
         if problem.code in ("timeout", "too_large"):
             headers["connection"] = "close"
         pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -246,8 +276,10 @@ class _Answer:
         kept = [(name, value) for name, value in pairs if name.lower() != b"x-request-id"]
         given = {name.lower() for name, _ in kept}
         added = {b"x-request-id": self._passage.request_id.encode(), **_SECURE}
-        faces = dict(kept).get(FACES.encode(), b"")
+        said = dict(kept)
+        faces, reason = said.get(FACES.encode(), b""), said.get(REASON.encode(), b"")
         self._passage.faces = int(faces) if faces.isdigit() else None
+        self._passage.reason = reason.decode() or None
         return [*kept, *((name, value) for name, value in added.items() if name not in given)]
 
     def _in_our_words(self, message: Message) -> Problem | None:
@@ -270,15 +302,10 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
     return given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
-def _client(scope: Scope, headers: dict[bytes, bytes]) -> bytes:
-    """Who asks: by key, else by address."""
-    key = headers.get(b"authorization")
-    return hashlib.sha256(key).digest() if key else str((scope.get("client") or ("",))[0]).encode()
-
-
 def _named(scope: Scope, passage: Passage) -> Scope:
-    """The scope with the request's id in its headers, and whose key it came with."""
-    headers = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
+    """The scope with the request's id in its headers, and whose key it came with; nothing that Ray Serve obeys."""
+    dropped = {b"x-request-id", *_OF_RAY}
+    headers = [pair for pair in scope["headers"] if pair[0].lower().replace(b"_", b"-") not in dropped]
     state: dict[str, Any] = {**scope.get("state", {}), "client": passage.client}
     return {**scope, "headers": [*headers, (b"x-request-id", passage.request_id.encode())], "state": state}
 

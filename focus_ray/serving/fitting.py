@@ -56,8 +56,9 @@ class Card:
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """What it takes to draw a face that the model has fitted."""
+    """What it takes to draw a face that a version of the model has fitted."""
 
+    version: str
     face_model: MorphableModel
     camera: Camera
 
@@ -104,8 +105,8 @@ class Fitter:
     @property
     def drawing(self) -> Drawing:
         """What it takes to draw its faces, on the CPU."""
-        focus = self._reconstructor.model.focus
-        return Drawing(copy.deepcopy(focus.face_model).cpu(), focus.renderer.camera)
+        model, focus = self._reconstructor.model, self._reconstructor.model.focus
+        return Drawing(model.version, copy.deepcopy(focus.face_model).cpu(), focus.renderer.camera)
 
     def fit(self, batch: Sequence[Sought]) -> list[Found]:
         """The faces of each; what cannot be fitted is refused by itself."""

@@ -1,7 +1,8 @@
-"""Headers have an end: some seconds and 64 KB, before the door can see a request.
+"""Headers have an end, and answers are read: what the door cannot see of a connection.
 
-uvicorn waits for headers for ever, and its quick parser keeps whatever comes. Its other parser, h11, knows an end of
-their size; the time is added here. What parsing in Python costs is little beside a picture's way through the model.
+uvicorn waits for headers for ever, and its quick parser keeps whatever comes. Its other parser, h11, gives up after
+16 KB; the time is added here. What parsing in Python costs is little beside a picture's way through the model. An
+answer that nobody reads would stay in memory, whole, for as long as the other side keeps the connection.
 """
 
 import asyncio
@@ -12,14 +13,17 @@ from uvicorn.protocols.http import auto
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
-class TimedHeaders(H11Protocol):
-    """A connection that is closed where headers have begun, or could have, and are not whole in time.
+class TimedConnection(H11Protocol):
+    """A connection that is closed where headers have begun, or could have, and are not whole in time, and where an
+    answer is not read.
 
     Between two requests uvicorn's own limit holds (`keep_alive_timeout_s` of Ray Serve).
     """
 
     seconds: ClassVar[float] = 10.0
+    unread_seconds: ClassVar[float] = 60.0
     _timer: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:  # uvloop has types of its own
         super().connection_made(transport)
@@ -31,7 +35,24 @@ class TimedHeaders(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
+        self._is_read()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """More waits to be read than the transport likes to keep."""
+        super().pause_writing()
+        if self._unread is None:
+            self._unread = self.loop.call_later(self.unread_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Most of it has been read."""
+        super().resume_writing()
+        self._is_read()
+
+    def _is_read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _time(self) -> None:
         """The clock runs from the first moment without whole headers to the first with them."""
@@ -46,7 +67,7 @@ class TimedHeaders(H11Protocol):
             self._timer = None
 
 
-def limit(seconds: float) -> None:
+def limit(seconds: float, unread_seconds: float) -> None:
     """From now on each uvicorn server of this process that chooses its parser itself has these limits."""
-    TimedHeaders.seconds = seconds
-    auto.AutoHTTPProtocol = TimedHeaders
+    TimedConnection.seconds, TimedConnection.unread_seconds = seconds, unread_seconds
+    auto.AutoHTTPProtocol = TimedConnection

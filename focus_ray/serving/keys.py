@@ -27,11 +27,12 @@ def add_key(file: Path, name: str) -> str:
     entry = f"{name}:{hashed(key)}"
     if not _ENTRY.fullmatch(entry):
         raise ConfigError(f"{name[:80]!r} cannot be a key's name; use letters, digits, dots, - and _, 64 at most")
-    if file.exists() and any(other.partition(":")[0] == name for other in read_keys(file)):
+    text = _read(file) if file.exists() else ""
+    if any(other.partition(":")[0] == name for other in _entries(file, text)):
         raise ConfigError(f"{file} has a key of {name} already; take out its line, or choose another name")
     try:
         with file.open("a") as stream:
-            stream.write(entry + "\n")
+            stream.write("\n" * (text[-1:] not in ("", "\n")) + entry + "\n")
     except OSError as error:
         raise StorageError(f"{file} cannot be written ({error.strerror}); check the folder and its rights") from None
     return key
@@ -42,18 +43,26 @@ def read_keys(file: Path) -> tuple[str, ...]:
 
     Raises ConfigError for a line that is none (never repeating it: it may be a key) and for a file without any.
     """
+    entries = _entries(file, _read(file))
+    if not entries:
+        raise ConfigError(f"{file} has no keys; make one with `focus-ray key NAME --file {file}`")
+    return entries
+
+
+def _read(file: Path) -> str:
     try:
-        lines = file.read_text().splitlines()
+        return file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the keys in {file} cannot be read ({error}); check the path and its rights") from None
+
+
+def _entries(file: Path, text: str) -> tuple[str, ...]:
     entries = []
-    for number, line in enumerate((line.strip() for line in lines), 1):
+    for number, line in enumerate((line.strip() for line in text.splitlines()), 1):
         if line and not line.startswith("#"):
             if not _ENTRY.fullmatch(line):
                 raise ConfigError(f"{file}, line {number}: no NAME:SHA256; make one with `focus-ray key NAME`")
             entries.append(line)
-    if not entries:
-        raise ConfigError(f"{file} has no keys; make one with `focus-ray key NAME --file {file}`")
     return tuple(entries)
 
 

@@ -22,7 +22,7 @@ from focus_ray.serving.door import PROXY_CALLBACK, SETTINGS_VARIABLE
 from focus_ray.serving.keys import check_exposure
 from focus_ray.serving.model_source import ModelSource, PriorSource, resolve, resolve_prior
 from focus_ray.serving.record import deployment_run
-from focus_ray.serving.settings import ServingSettings
+from focus_ray.serving.settings import HttpSettings, ServingSettings
 from focus_ray.storage import atomic
 from focus_ray.training import cluster
 
@@ -110,21 +110,35 @@ def application_of(arguments: dict[str, Any]) -> "Application":
     return endpoint(settings, source, prior, _cache())
 
 
-def swap(port: int, model: str | None, prior: str | None = None, say: Say = print) -> None:
-    """Give the endpoint of a port on this machine another model. It goes on answering; if this fails, as before.
+def swap(asked: ServingSettings, say: Say = print) -> None:
+    """Give the endpoint of a port on this machine another model and prior. It goes on answering; if this fails, as
+    before.
 
-    Raises ConfigError where no endpoint of this user listens there, ModelError for a model that cannot be used (nothing
-    is touched then), ClusterError where its replicas do not start.
+    Raises ConfigError where no endpoint of this user listens there and where anything else is asked for than it has,
+    ModelError for a model that cannot be used (nothing is touched then), ClusterError where its replicas do not start.
     """
+    port, model = asked.http.port, asked.model
     running = _running(port)
+    _refuse_other(asked, running.settings)
     os.environ |= cluster.LOCAL | _with_token(port)  # without LOCAL, Ray takes loopback for another address
-    settings = running.settings.model_copy(update={"model": model, "prior": prior})
+    settings = running.settings.model_copy(update={"model": model, "prior": asked.prior})
     source, correcting, _ = _sources(settings)
     os.environ["RAY_ADDRESS"] = running.address
     with cluster.connected(cluster.ClusterSettings()):
         _deploy(settings, source, correcting)
     _note(Running(running.address, running.pid, settings))
     say(f"{_url(settings)} answers with {model or 'the shipped model'}")
+
+
+def _refuse_other(asked: ServingSettings, running: ServingSettings) -> None:
+    """Raises ConfigError for settings that an exchange of models would not change, but the user may think so."""
+    usual = ServingSettings(http=HttpSettings(port=asked.http.port))
+    fixed = ServingSettings.model_fields.keys() - {"model", "prior"}
+    other = [key for key in fixed if getattr(asked, key) not in (getattr(running, key), getattr(usual, key))]
+    if other:
+        raise ConfigError(
+            f"--swap exchanges the model and the prior, not {', '.join(sorted(other))}; end the endpoint and start anew"
+        )
 
 
 def _deploy(settings: ServingSettings, source: ModelSource, prior: PriorSource) -> None:

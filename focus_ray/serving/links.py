@@ -18,6 +18,14 @@ class _Result(NamedTuple):
     until: float
 
 
+def refuse_too_large(content: bytes, max_bytes: int) -> None:
+    """Raises Problem for what could not be kept with everything else gone."""
+    if len(content) > max_bytes:
+        raise Problem(
+            "unprocessable", "an output is larger than what is kept for links; ask for it with delivery=inline"
+        )
+
+
 class Kept:
     """Results by name. The oldest give way to new ones; nothing is written to a disk. Thread-safe."""
 
@@ -35,10 +43,7 @@ class Kept:
 
         Raises Problem where it is larger than all that may be kept.
         """
-        if len(content) > self.max_bytes:
-            raise Problem(
-                "unprocessable", "an output is larger than what is kept for links; ask for it with delivery=inline"
-            )
+        refuse_too_large(content, self.max_bytes)
         name = secrets.token_urlsafe(_NAME_BYTES)
         with self._lock:
             now = self._clock()

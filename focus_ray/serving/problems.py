@@ -45,6 +45,11 @@ class Problem(Exception):
         self.retry_after = retry_after
         self.reason = reason or code
 
+    @classmethod
+    def bug(cls) -> "Problem":
+        """What is said of an error that nobody has foreseen."""
+        return cls("internal", "this is a bug; it has been logged under this request's id")
+
     @property
     def status(self) -> int:
         """The HTTP status."""

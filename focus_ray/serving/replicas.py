@@ -3,12 +3,14 @@
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
 from focus_ray.serving.fitting import Card, Drawing, Found, Sought
+from focus_ray.serving.links import refuse_too_large
 from focus_ray.serving.problems import Problem
 from focus_ray.serving.settings import ServingSettings
 
@@ -20,6 +22,9 @@ logger = logging.getLogger(__name__)
 _TRIES = 4
 _PAUSE = 0.1  # s after the first try, then twice as long each time
 _CARD_SECONDS = 2.0  # that a card is believed
+_SWAPPING = 16  # replicas that are asked for one of a version, at most
+
+T = TypeVar("T")
 
 
 class ModelReplicas:
@@ -29,7 +34,7 @@ class ModelReplicas:
         self._handle = handle
         self._settings = settings
         self._card: tuple[float, Card] | None = None
-        self._drawing: tuple[str, Drawing] | None = None
+        self._drawing: Drawing | None = None
 
     async def fit(self, sought: Sought) -> Found:
         """The faces of a picture, or what was wrong with it. Raises Problem where nobody has time."""
@@ -43,10 +48,15 @@ class ModelReplicas:
         return self._card[1]
 
     async def drawing(self, version: str) -> Drawing:
-        """What it takes to draw the faces that a version of the model has fitted."""
-        if self._drawing is None or self._drawing[0] != version:
-            self._drawing = (version, await self._asked("drawing"))
-        return self._drawing[1]
+        """What it takes to draw the faces that a version of the model has fitted. Raises Problem.
+
+        While another model takes over, old and new replicas answer in turn.
+        """
+        for _ in range(_SWAPPING):
+            if self._drawing is not None and self._drawing.version == version:
+                return self._drawing
+            self._drawing = await self._asked("drawing")
+        raise self._busy("another model has just taken over", "model_lost")
 
     async def _asked(self, method: str, *arguments: Any) -> Any:
         deadline = time.monotonic() + self._settings.batching.seconds
@@ -74,13 +84,28 @@ class ModelReplicas:
 class KeptResults:
     """The one replica that keeps what links lead to."""
 
-    def __init__(self, handle: "DeploymentHandle") -> None:
+    def __init__(self, handle: "DeploymentHandle", settings: ServingSettings) -> None:
         self._handle = handle
+        self._settings = settings
 
     async def put(self, content: bytes, media_type: str, owner: str | None) -> str:
-        """Keep it for some minutes, under a name that nobody guesses."""
-        return await self._handle.put.remote(content, media_type, owner)
+        """Keep it for some minutes, under a name that nobody guesses. Raises Problem."""
+        refuse_too_large(content, self._settings.links_bytes)
+        return await self._answered(self._handle.put.remote(content, media_type, owner))
 
     async def get(self, name: str, owner: str | None) -> tuple[bytes, str] | None:
-        """What is kept under a name for its owner."""
-        return await self._handle.get.remote(name, owner)
+        """What is kept under a name for its owner. Raises Problem."""
+        return await self._answered(self._handle.get.remote(name, owner))
+
+    async def _answered(self, asked: Awaitable[T]) -> T:
+        try:
+            return await asked
+        except (RayError, BackPressureError, DeploymentUnavailableError):
+            logger.warning("what keeps links did not answer", exc_info=True)
+            wait = self._settings.http.retry_seconds
+            raise Problem(
+                "overloaded",
+                "what keeps links is starting anew; try again, or ask with delivery=inline",
+                retry_after=wait,
+                reason="links",
+            ) from None

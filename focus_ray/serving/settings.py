@@ -21,8 +21,10 @@ class AdmissionSettings(Settings):
     header_seconds: float = Field(default=10.0, gt=0)  # for all headers to arrive
     body_seconds: float = Field(default=20.0, gt=0)  # for the whole body to arrive
     silent_seconds: float = Field(default=5.0, gt=0)  # between two pieces of a body
+    unread_seconds: float = Field(default=60.0, gt=0)  # for an answer to be read
     requests_at_once: int = Field(default=8, gt=0)  # in one proxy; more are told to come again
-    requests_of_a_client: int = Field(default=8, gt=0)  # at once, by key, else by address
+    requests_of_a_client: int = Field(default=6, gt=0)  # at once, by key, else by address: some are left for others
+    megapixels_at_once: float = Field(default=32.0, gt=0)  # in one ingress, from decoding to drawing; more wait
     pictures: int = Field(default=16, gt=0)  # of a batch request
     faces: int = Field(default=16, gt=0)  # of a picture, at most
 
@@ -81,3 +83,8 @@ class ServingSettings(Settings):
     ingress: ScalingSettings = ScalingSettings(cpus=0.5, ongoing=16.0)
     links_megabytes: float = Field(default=64.0, ge=0)  # of results that are kept for their links, in memory
     links_seconds: float = Field(default=600.0, ge=0)
+
+    @property
+    def links_bytes(self) -> int:
+        """What is kept for links, at most."""
+        return int(self.links_megabytes * 1e6)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from focus_ray.data.image_file import ImageLimits, read_image
+from focus_ray.data.image_file import ImageLimits, read_image, read_size
 from focus_ray.errors import ImageError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -175,3 +175,12 @@ def test_control_characters_of_a_name_stay_out_of_the_message(tmp_path: Path):
     with pytest.raises(ImageError) as caught:
         read_image(tmp_path / "a\nb.jpg")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "WebP", "JPEG"])
+def test_the_size_by_the_header_alone(kind: str):
+    assert read_size(encoded(quadrants(), kind)[:-20]) == (32, 16)
+    with pytest.raises(ImageError, match="more than the limit"):
+        read_size(encoded(quadrants(), kind), ImageLimits(side=20))
+    with pytest.raises(ImageError):
+        read_size(encoded(quadrants(), kind)[:9])

@@ -24,7 +24,7 @@ def app() -> FastAPI:
 
     @app.post("/one")
     async def one(request: Request) -> dict[str, Any]:
-        asked = await asked_of(request, SETTINGS)
+        asked = await asked_of(request)
         return {"pictures": [len(picture.content) for picture in asked.pictures], **asked.options.model_dump()}
 
     @app.post("/many")

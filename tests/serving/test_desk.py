@@ -11,7 +11,7 @@ from PIL import Image
 
 from focus_ray.reconstruction import Reconstructor
 from focus_ray.serving import outputs
-from focus_ray.serving.desk import Desk
+from focus_ray.serving.desk import Desk, Room
 from focus_ray.serving.fitting import Card, Drawing, Fitter, Found, Sought
 from focus_ray.serving.problems import Problem
 from focus_ray.serving.schema import Options, Reconstruction
@@ -146,3 +146,53 @@ def test_what_the_model_refuses(told: Found, code: str, desk: Desk, models: Here
 def test_work_is_done_on_threads_that_stand_back(desk: Desk):
     names = asyncio.run(desk._on_thread(lambda: threading.current_thread().name))
     assert names.startswith("desk")
+
+
+def test_faces_of_two_versions_are_fitted_anew(desk: Desk, models: Here, portrait: bytes, monkeypatch):
+    from focus_ray.data.detect import Detection
+    from tests.reconstruction.conftest import Finds
+
+    found = [Detection((100.0 + 10 * place, 60.0, 80.0, 80.0)) for place in range(3)]
+    monkeypatch.setattr(desk, "_detector", lambda: Finds(*found))
+    fit = models.fit
+
+    async def while_another_takes_over(sought: Sought) -> Found:
+        answer = await fit(sought)
+        if len(models.asked) > 1:  # all but the very first
+            return answer
+        return Found(tuple(face.model_copy(update={"model_version": "old"}) for face in answer.faces))
+
+    monkeypatch.setattr(models, "fit", while_another_takes_over)
+    answer = ask(desk, portrait, refine=False)
+    assert {face.model_version for face in answer.faces} == {"test"}
+    assert len(models.asked) == 4
+
+
+def test_a_picture_waits_for_room():
+    async def scene() -> None:
+        room, order = Room(10.0), []
+
+        async def come(name: str, megapixels: float, leave: asyncio.Event) -> None:
+            async with room.of(megapixels):
+                order.append(name)
+                await leave.wait()
+
+        leave = {name: asyncio.Event() for name in "abcd"}
+        sizes = {"a": 6.0, "b": 6.0, "c": 4.0, "d": 99.0}
+        coming = {}
+        for name, size in sizes.items():
+            coming[name] = asyncio.create_task(come(name, size, leave[name]))
+            await asyncio.sleep(0.01)
+        assert order == ["a", "c"]
+        coming["c"].cancel()  # a client that goes away leaves its room
+        leave["a"].set()
+        await asyncio.sleep(0.01)
+        assert order == ["a", "c", "b"]
+        leave["b"].set()
+        await asyncio.sleep(0.01)
+        assert order == ["a", "c", "b", "d"]
+        leave["d"].set()
+        await coming["d"]
+        assert room._taken == 0
+
+    asyncio.run(scene())

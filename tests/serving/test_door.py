@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from focus_ray.serving import door as doors
-from focus_ray.serving.door import FACES, Door, Passage, proxy_middlewares
+from focus_ray.serving.door import FACES, REASON, Door, Passage, cors, proxy_middlewares
 from focus_ray.serving.keys import hashed
 from focus_ray.serving.settings import AdmissionSettings, HttpSettings, ServingSettings
 from tests.http_servers import served
@@ -87,7 +87,7 @@ async def through(
     async def send(message: Message) -> None:
         said.append(message)
 
-    pairs = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+    pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
     scope = {"type": "http", "method": method, "path": path, "query_string": query, "headers": pairs}
     await door({**scope, "client": (client, 1)}, receive, send)
     told = {name.decode().lower(): value.decode() for name, value in said[0]["headers"]}
@@ -258,6 +258,70 @@ def test_a_witness_is_told_of_every_request():
     assert (bad.status, bad.client, bad.reason) == (401, None, "unauthorized")
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("said", [{"Content-Length": "4"}, {"Transfer-Encoding": "chunked"}])
+def test_a_body_that_nobody_wants_is_not_read(method: str, said: dict[str, str]):
+    inside = Inside()
+    status, headers, answer = ask(door(inside), method, "/healthz", headers=said, pieces=())
+    assert (status, answer["code"], headers["connection"]) == (413, "too_large", "close")
+    assert inside.seen == []
+
+
+def test_headers_that_are_too_long_together():
+    assert ask(door(Inside()), headers={f"X-{number}": "x" * 1000 for number in range(17)})[0] == 413
+
+
+def test_what_ray_serve_would_obey_does_not_come_in():
+    names = ("X-Request-Timeout-Seconds", "x-request-disconnect-disabled", "serve_multiplexed_model_id", "X-Session_ID")
+    inside = Inside()
+    ask(door(inside), headers=dict.fromkeys(names, "ÿ") | {"Accept": "*/*"})
+    assert {name for name, _ in inside.seen[0][0]["headers"]} == {b"accept", b"x-request-id"}
+
+
+def test_one_client_is_one_whatever_it_says():
+    async def scene() -> None:
+        inside = Inside()
+        inside.hold = asyncio.Event()
+        limits = LIMITS.model_copy(update={"requests_of_a_client": 1, "requests_at_once": 8})
+        for options, ways in (
+            ({}, ["Bearer a", "Bearer b"]),
+            ({"keys": KEYS}, ["Bearer fr_right", "bearer  fr_right"]),
+        ):
+            guarded = door(inside, limits, **options)
+            begun = asyncio.create_task(through(guarded, headers={"Authorization": ways[0]}, client="a"))
+            await asyncio.sleep(0.05)
+            assert (await through(guarded, headers={"Authorization": ways[1]}, client="a"))[0] == 429
+            inside.hold.set()
+            assert (await begun)[0] == 200
+            inside.hold.clear()
+
+    asyncio.run(scene())
+
+
+def test_why_the_application_refuses_is_known():
+    witness = Told()
+    inside = Inside(503, "application/problem+json")
+    inside.headers = [(REASON.encode(), b"model_queue")]
+    asyncio.run(through(door(inside, witness=witness)))
+    assert witness.left_[0].reason == "model_queue"
+
+
+def test_pages_of_other_sites_ask_first_and_without_a_key():
+    settings = ServingSettings(http=HttpSettings(keys=KEYS, origins=("https://example.org",)))
+    guarded: Any = Door(Inside(), settings, outer=True)
+    for middleware in cors(settings):
+        guarded = middleware.cls(guarded, *middleware.args, **middleware.kwargs)
+    asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    for origin, allowed in (("https://example.org", True), ("https://example.com", False)):
+        status, headers, _ = asyncio.run(through(guarded, "OPTIONS", headers={"Origin": origin, **asks}, pieces=(b"",)))
+        assert (status == 200) == allowed
+        assert ("access-control-allow-origin" in headers) == allowed
+    status, headers, _ = ask(guarded, headers={"Origin": "https://example.org"})
+    assert (status, headers["access-control-allow-origin"]) == (401, "https://example.org")
+    assert "retry-after" in headers["access-control-expose-headers"].lower()
+    assert cors(ServingSettings()) == []
+
+
 def test_sockets_of_other_kinds_are_closed():
     said: list[Message] = []
 
@@ -274,10 +338,11 @@ def test_the_inner_door_counts_only_where_there_is_no_outer_one(monkeypatch: pyt
     assert proxy_middlewares() == []
     monkeypatch.setenv(doors.SETTINGS_VARIABLE, ServingSettings(http=HttpSettings(port=77)).model_dump_json())
     assert not Door(Inside(), ServingSettings())._counts
-    limited: list[float] = []
-    monkeypatch.setattr("focus_ray.serving.headers.limit", limited.append)
+    limited: list[tuple[float, float]] = []
+    monkeypatch.setattr("focus_ray.serving.headers.limit", lambda *seconds: limited.append(seconds))
     (middleware,) = proxy_middlewares()
-    assert limited == [ServingSettings().admission.header_seconds]
+    limits = ServingSettings().admission
+    assert limited == [(limits.header_seconds, limits.unread_seconds)]
     assert middleware.kwargs["settings"].http.port == 77
 
 

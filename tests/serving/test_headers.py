@@ -9,10 +9,11 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http import auto
 
-from focus_ray.serving.headers import TimedHeaders, limit
+from focus_ray.serving.headers import TimedConnection, limit
 from tests.http_servers import served
 
 SECONDS = 0.4
+LARGE = 64 << 20  # bytes: more than the sockets of this machine hold
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n"
 
 
@@ -22,15 +23,18 @@ async def slow_application(scope: Scope, receive: Receive, send: Send) -> None:
     while more:
         more = (await receive()).get("more_body", False)
     await asyncio.sleep(float(scope["query_string"] or 0))
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
+    body = b"ok" if scope["path"] == "/" else bytes(LARGE)
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     monkeypatch.setattr(auto, "AutoHTTPProtocol", auto.AutoHTTPProtocol)
-    monkeypatch.setattr(TimedHeaders, "seconds", TimedHeaders.seconds)
-    limit(SECONDS)
+    for name in ("seconds", "unread_seconds"):
+        monkeypatch.setattr(TimedConnection, name, getattr(TimedConnection, name))
+    limit(SECONDS, SECONDS)
     with served(slow_application) as address:
         yield address
 
@@ -98,3 +102,17 @@ def test_a_second_request_has_to_come_too(connection: socket.socket):
     assert connection.recv(1024).startswith(b"HTTP/1.1 200")
     connection.sendall(GET)
     assert seconds_until_closed(connection) < 10
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_an_answer_that_is_not_read_is_let_go(reads: bool, connection: socket.socket):
+    connection.sendall(GET.replace(b"/ ", b"/large ") + b"\r\n")
+    if not reads:
+        time.sleep(3 * SECONDS)
+    received = 0
+    try:
+        while received < LARGE and (piece := connection.recv(1 << 20)):
+            received += len(piece)
+    except ConnectionError:
+        pass
+    assert (received >= LARGE) == reads

@@ -85,3 +85,12 @@ def test_other_addresses_do(host: str):
         check_exposure(HttpSettings(host=host), without_keys=False)
     check_exposure(HttpSettings(host=host), without_keys=True)
     check_exposure(HttpSettings(host=host, keys=(f"a:{'0' * 64}",)), without_keys=False)
+
+
+def test_a_file_that_lost_its_keys_or_its_last_line_end_takes_another(tmp_path: Path):
+    file = tmp_path / "keys.txt"
+    file.write_text("# nobody is left\n")
+    add_key(file, "alice")
+    file.write_text(file.read_text().rstrip("\n"))
+    add_key(file, "bob")
+    assert [entry.partition(":")[0] for entry in read_keys(file)] == ["alice", "bob"]

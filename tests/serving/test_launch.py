@@ -56,7 +56,31 @@ def test_a_note_of_an_endpoint_that_is_gone(note: str):
     file.parent.mkdir(parents=True)
     file.write_text(note)
     with pytest.raises(ConfigError, match="no endpoint"):
-        launch.swap(8123, None)
+        launch.swap(at(8123))
+
+
+def test_what_a_swap_would_not_change_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(launch, "_sources", lambda settings: pytest.fail("nothing is touched"))
+    keys = HttpSettings(port=8123, keys=("bob:" + "0" * 64,), keys_required=True)
+    with launch._noted(at(8123, refine=False), "127.0.0.1:5"):
+        for other, named in ((ServingSettings(http=keys), "http"), (at(8123, detector="thorough"), "detector")):
+            with pytest.raises(ConfigError, match=f"not {named}; end the endpoint"):
+                launch.swap(other)
+
+
+def test_a_swap_takes_the_model_and_prior_that_are_configured(monkeypatch: pytest.MonkeyPatch):
+    seen: list[ServingSettings] = []
+
+    def sources(settings: ServingSettings) -> None:
+        seen.append(settings)
+        raise ConfigError("far enough")
+
+    monkeypatch.setattr(launch, "_sources", sources)
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", *launch.cluster.LOCAL):
+        monkeypatch.setenv(name, "")
+    with launch._noted(at(8123, refine=False), "127.0.0.1:5"), pytest.raises(ConfigError, match="far enough"):
+        launch.swap(at(8123, model="m", prior="p"))
+    assert seen == [at(8123, refine=False, model="m", prior="p")]
 
 
 def test_the_clusters_token_is_for_this_user_alone(monkeypatch: pytest.MonkeyPatch):

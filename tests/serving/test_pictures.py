@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from focus_ray.serving.pictures import admit, decode
+from focus_ray.serving.pictures import admit, decode, megapixels
 from focus_ray.serving.problems import Problem
 from focus_ray.serving.settings import AdmissionSettings
 
@@ -115,3 +115,32 @@ def test_animations_show_their_first_frame():
 
 def test_messages_name_no_file():
     assert "/" not in refused(encoded("PNG")[:60]).detail.replace("damaged or cut off", "")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_how_large_a_picture_is_by_its_header(kind: str):
+    assert megapixels(encoded(kind), SETTINGS) == pytest.approx(60 * 80 / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [(png(30_000, 30_000), 413), (png(0, 9), 422), (encoded("JPEG")[:30], 422), (b"RIFF\0\0\0\0WEBP", 422)],
+)
+def test_a_header_that_is_refused(content: bytes, status: int):
+    with pytest.raises(Problem) as problem:
+        megapixels(content, SETTINGS)
+    assert problem.value.status == status
+
+
+@pytest.mark.parametrize("part", [b"\xff\xfe\0\2", b"\xff\xe5\0\2", b"\xff\xd0", b"\xff\xd0x", b"\xff"])
+def test_a_header_of_a_million_parts_is_not_read(part: bytes):
+    whole = encoded("JPEG")
+    assert "parts" in refused(whole[:2] + part * 1_000_000 + whole[2:]).detail
+    admit(whole[:2] + part * 400 + whole[2:], SETTINGS)
+
+
+def test_a_png_of_a_million_chunks_is_not_read():
+    whole = encoded("PNG")
+    text = chunk(b"tEXt", b"a\0")
+    assert "chunks" in refused(whole[:33] + text * 30_000 + whole[33:]).detail
+    decode(whole[:33] + text * 1000 + whole[33:], SETTINGS)

@@ -55,7 +55,7 @@ async def answers(interface: Door, some: list[Case]) -> list[tuple[Case, int, st
     async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
         got = []
         for case in some:
-            headers = [(name.encode(), value.encode()) for name, value in case.headers]
+            headers = [(name.encode(), value.encode("latin-1")) for name, value in case.headers]
             answer = await client.request(case.method, case.path, headers=headers, content=case.body)
             got.append((case, answer.status_code, answer.text))
         return got
@@ -86,3 +86,17 @@ def test_every_seventh_of_them(interface: Door):
 @pytest.mark.drill
 def test_all_of_them(interface: Door):
     assert wrong(asyncio.run(answers(interface, ALL))) == []
+
+
+def test_a_bug_behind_the_routes_is_told_as_one():
+    class Broken:
+        async def card(self):
+            raise RuntimeError("/tmp/secret")
+
+        def close(self) -> None:
+            pass
+
+    door = Door(application(Scope(Broken()), SETTINGS), SETTINGS, outer=True)
+    ((_, status, text),) = asyncio.run(answers(door, [Case("model", "GET", "/v1/model")]))
+    assert (status, json.loads(text)["code"]) == (500, "internal")
+    assert "secret" not in text

@@ -73,7 +73,7 @@ def test_twenty_thousand_requests(tmp_path: Path, pictures: Path, record_propert
         memory, files = [], []
         for _ in range(9):
             seen = running.load(pictures, f"{ALIGNED}&refine=false", concurrency=4, requests=2000, seconds=600).result()
-            assert seen["failed"] == 0
+            assert seen["statuses"] == {"200": 2000}
             memory.append(running.memory() / 1e6)
             files.append(running.descriptors())
         slope = float(np.polyfit(np.arange(5), memory[-5:], 1)[0]) / 2  # MB a thousand
@@ -85,7 +85,7 @@ def test_twenty_thousand_requests(tmp_path: Path, pictures: Path, record_propert
 
 
 def test_hostile_bytes(tmp_path: Path, pictures: Path, record_property: Record):
-    """From a few at once, fewer than one client may be: many say half of something, and are waited for."""
+    """From a few at once, as many as one client may be: many say half of something, and are waited for."""
     with (
         endpoint(tmp_path, "--set", "refine=false", "--set", "admission.body_seconds=5") as running,
         ThreadPoolExecutor(6) as attackers,
@@ -121,18 +121,21 @@ def answer(running: Endpoint, case: Case) -> tuple[int, bytes]:
                 received += piece
         except OSError:
             pass
+    if received.startswith(b"HTTP/1.1 100 "):  # go on: not yet an answer
+        received = received.partition(b"\r\n\r\n")[2]
     words = received.split(b" ", 2)
     return (int(words[1]), received) if len(words) > 2 and words[1].isdigit() else (0, received)
 
 
 def request(case: Case) -> bytes:
     """A case as it goes over the wire; what has several pieces comes in chunks."""
-    lines = [f"{case.method} {case.path} HTTP/1.1", "Host: x", "Connection: close"]
-    lines += [f"{name}: {value}" for name, value in case.headers if name != "Host"]
+    lines = [f"{case.method} {case.path} HTTP/1.1", "Connection: close"]
+    lines += [] if any(name == "Host" for name, _ in case.headers) else ["Host: x"]
+    lines += [f"{name}: {value}" for name, value in case.headers]
     if len(case.pieces) > 1:
         lines += ["Transfer-Encoding: chunked"]
         body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in case.pieces if piece) + b"0\r\n\r\n"
     else:
         lines += [f"Content-Length: {len(case.body)}"] if case.body else []
         body = case.body
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body

@@ -3,14 +3,14 @@
 import { blobOf, reconstruct } from "/assets/api.js";
 import { byId, percent } from "/assets/elements.js";
 import { showFigures } from "/assets/figures.js";
-import { setUpIntake } from "/assets/intake.js";
+import { setUpIntake, small } from "/assets/intake.js";
 import { createPhotoView } from "/assets/photo_view.js";
 import { saveAnswer, saveOutput } from "/assets/saving.js";
 import { NoViewer, createViewer } from "/assets/viewer.js";
 
 const HEADINGS = { busy: "The photo", found: "What was seen", none: "No face was found" };
 
-const shown = { file: null, options: null, answer: null, number: 0 };
+const shown = { file: null, sent: null, options: null, answer: null, number: 0 };
 const photoView = createPhotoView(choose);
 let underWay = new AbortController();
 let viewer = null;
@@ -31,7 +31,7 @@ function complain(words, again = false) {
 // empty: nothing yet; busy: a photo is looked at; found; none: no face.
 function enter(state) {
   byId("main").dataset.state = state;
-  byId("main").setAttribute("aria-busy", String(state === "busy"));
+  byId("result").setAttribute("aria-busy", String(state === "busy")); // not what says how it goes
   byId("result").hidden = state === "empty";
   byId("result-heading").textContent = HEADINGS[state] ?? "";
   for (const id of ["figures", "head", "photo-controls", "legend"]) byId(id).hidden = state !== "found";
@@ -54,9 +54,12 @@ async function work(file) {
   Object.assign(shown, { file, options: options(), answer: null, number: 0 });
   photoView.show(photo);
   enter("busy");
+  const sent = await small(file, photo);
+  if (signal.aborted) return;
+  shown.sent = sent;
   prepareViewer().catch(() => {}); // told when there is a head to show
   try {
-    const answer = await reconstruct(file, { ...shown.options, signal, waiting: sayWhenAgain });
+    const answer = await reconstruct(sent, { ...shown.options, signal, waiting: sayWhenAgain });
     if (signal.aborted) return;
     await showAnswer(answer);
     if (!signal.aborted && [focused, document.body].includes(document.activeElement)) byId("result-heading").focus();
@@ -122,15 +125,15 @@ const faceName = (ending) => `face-${shown.number + 1}.${ending}`;
 
 // Made when it is asked for: it is ten times as large as the GLB, and few want it.
 async function saveObj() {
-  const { file, number, answer } = shown;
+  const { sent, number, answer } = shown;
   say("Asking for the mesh as OBJ …");
   try {
-    const { faces } = await reconstruct(file, { ...shown.options, key: options().key, outputs: "obj" });
+    const { faces } = await reconstruct(sent, { ...shown.options, key: options().key, outputs: "obj" });
     if (answer !== shown.answer) return;
     saveOutput(faces[number].outputs.obj, faceName("obj"));
     say("The mesh was saved.");
   } catch (error) {
-    refused(error);
+    if (answer === shown.answer) refused(error);
   }
 }
 
