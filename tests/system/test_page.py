@@ -249,6 +249,15 @@ def test_one_of_several_faces_is_chosen(visit: Visit, world_face, tmp_path: Path
     visit.picture("several")
 
 
+def test_a_photo_that_is_larger_than_an_endpoint_takes(visit: Visit, tmp_path: Path):
+    example = cv2.imread(str(FOLDER / "example.jpg"))
+    cv2.imwrite(str(tmp_path / "large.jpg"), cv2.resize(example, (4400, 4400)))
+    with visit.page.expect_response("**/v1/reconstructions") as response:
+        visit.page.locator("#file").set_input_files(tmp_path / "large.jpg")
+    assert response.value.json()["image"] == {"width": 3464, "height": 3464}
+    visit.found()
+
+
 def test_a_file_that_is_no_picture_and_one_without_a_face(visit: Visit, tmp_path: Path):
     page = visit.page
     (tmp_path / "text.jpg").write_text("no picture")

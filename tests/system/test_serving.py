@@ -155,7 +155,7 @@ def healthy(running: Endpoint) -> set[tuple[str, str]]:
     }
 
 
-def test_metrics_and_logs_tell_of_requests_and_of_no_content(running: Endpoint, pictures: Path):
+def test_metrics_tell_of_requests_and_of_no_content(running: Endpoint, pictures: Path):
     with Client(running.url) as client:
         client.reconstruct(next(iter(sorted(pictures.glob("*.png")))), aligned=True)
     deadline = time.monotonic() + 60
