@@ -8,7 +8,7 @@ The face model travels with the networks: theta means nothing without the bases 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -177,6 +177,7 @@ def save(folder: Path, model: Model, *, half: bool = False) -> None:
     tensors["face"] = face_tensors(face)
     if half:
         tensors = {name: {key: halved(key, value) for key, value in state.items()} for name, state in tensors.items()}
+        face = face_from_tensors(tensors["face"], face.name, face.n_identity)  # rounded, as it will be loaded
     info = {
         "format": FORMAT,
         "version": model.version,
@@ -224,6 +225,23 @@ def load(folder: Path | None = None) -> Model:
         reason = one_line(error)
         raise CheckpointError(f"{folder} is not a model of this version ({reason}); use another copy") from None
     return Model(focus.eval().requires_grad_(False), settings, refine, version)
+
+
+def described(folder: Path, stored: checkpoint.Model) -> dict[str, Any]:
+    """model.json, with the digest of the face as it is loaded, which priors name: it may stand there from before the
+    bases were rounded to half precision.
+
+    Raises FaceModelError where the arrays do not fit together, CheckpointError where their description is missing.
+    """
+    if "face" not in stored.networks:
+        return stored.info
+    try:
+        face = dict(stored.info["face"])
+        loaded = face_from_tensors(stored.networks["face"], face["name"], face["n_identity"])
+    except (KeyError, TypeError, ValueError) as error:
+        reason = one_line(error)
+        raise CheckpointError(f"{folder} does not say which face it has ({reason}); use another copy") from None
+    return {**stored.info, "face": {**face, "digest": loaded.digest}}
 
 
 def load_from(place: str) -> Model:

@@ -78,3 +78,12 @@ def test_a_package_without_its_model_says_what_to_name(tmp_path, monkeypatch, as
     monkeypatch.setattr(model, "SHIPPED", tmp_path / "pretrained")
     with pytest.raises(ModelError, match=r"has no model of its own .* --set start_from=FOLDER"):
         model.load(None if asked is None else model.SHIPPED)
+
+
+def test_half_precision_names_the_face_as_it_will_be_loaded(tmp_path):
+    whole = model.load()
+    whole.focus.face_model.shape_basis.mul_(1.0001)  # no longer what float16 can hold
+    model.save(tmp_path / "model", whole, half=True)
+    told = json.loads((tmp_path / "model" / "model.json").read_text())["face"]["digest"]
+    assert told == model.load(tmp_path / "model").focus.face_model.digest
+    assert told != whole.focus.face_model.digest

@@ -38,4 +38,4 @@ def _echo_findings(findings: dict[str, Any]) -> None:
             typer.echo(f"{name:<14}{finding if isinstance(finding, str) else json.dumps(finding)}")
     for entry in findings["troubles"]:
         typer.echo(f"{entry['level']}: {entry['about']}: {entry['message']}")
-    typer.echo("nothing to mend" if not findings["troubles"] else f"{len(findings['troubles'])} to look at")
+    typer.echo("nothing to fix" if not findings["troubles"] else f"{len(findings['troubles'])} to look at")

@@ -22,13 +22,13 @@ def serve(
         Path | None, typer.Option("--api-keys", metavar="FILE", help="Who may ask: lines of `focus-ray key`.")
     ] = None,
     without_keys: Annotated[
-        bool, typer.Option("--without-keys", help="Let anybody ask who reaches an address beside loopback.")
+        bool, typer.Option("--without-keys", help="Let anybody ask who reaches the address.")
     ] = False,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="YAML", help="Keys laid over the defaults.")
     ] = None,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the settings; repeatable.")
+        list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of serving/settings.py; repeatable.")
     ] = None,
     swap: Annotated[
         bool, typer.Option("--swap", help="Give the endpoint that runs at --port this model; no request fails.")

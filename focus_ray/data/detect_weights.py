@@ -98,7 +98,8 @@ def _package(module: str, distribution: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(
-            f"the detector needs {distribution} ({error}); install focus-ray[detect] or take the haar detector"
+            f"the detector needs {distribution} ({error}); run `pip install '.[detect]'` in a checkout of "
+            "focus-ray, or take the haar detector"
         ) from None
 
 

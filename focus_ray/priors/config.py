@@ -60,4 +60,4 @@ def configured(file: Path | None, assignments: list[str], given: dict[str, Any])
     Raises ConfigError for an unknown key or a value that does not fit.
     """
     defaults = PriorConfig(model=given["model"])
-    return resolved(defaults, "focus-ray prior build", file, assignments, given)
+    return resolved(defaults, "focus_ray/priors/config.py", file, assignments, given)

@@ -59,7 +59,7 @@ def located(
         if height != width or width < _SMALLEST_BOX:
             raise ImageError(
                 f"an aligned crop of {width} x {height} px was given; it is square, {_SMALLEST_BOX:g} px or more: "
-                "leave `aligned` away for other pictures"
+                "leave `aligned` out for other pictures"
             )
         return Located(image, [Detection((0.0, 0.0, float(width), float(height)))], "picture")
     return Located(image, detector.detect(image))

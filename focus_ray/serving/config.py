@@ -16,7 +16,7 @@ def configured(
 
     `given` is nested as the settings are. Raises ConfigError for what does not fit and for a file of keys with none.
     """
-    settings = resolved(ServingSettings(), "focus-ray serve", file, assignments, {})
+    settings = resolved(ServingSettings(), "focus_ray/serving/settings.py", file, assignments, {})
     tree = merge(settings.model_dump(mode="json"), _present(given), "options")
     if keys is not None:
         tree["http"] |= {"keys": read_keys(keys), "keys_required": True}

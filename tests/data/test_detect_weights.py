@@ -80,7 +80,7 @@ def test_face_alignment_weights_must_be_there_and_be_what_they_say(hub: Path, mo
 def test_a_missing_package_is_a_clear_error(module: str, hub: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, module, None)
     (hub / "det.onnx").touch()
-    with pytest.raises(ConfigError, match=r"install focus-ray\[detect\]"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[detect\]'"):
         FaceAlignmentDetector(hub) if module == "face_alignment" else InsightFaceDetector(hub)
 
 

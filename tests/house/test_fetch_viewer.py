@@ -3,16 +3,22 @@
 import base64
 import hashlib
 import http.server
+import importlib.util
 import io
+import sys
 import tarfile
 import threading
-from collections.abc import Iterator
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from infra import fetch_viewer
 from infra.fetch_viewer import FILES, THREE, ViewerError, fetch, present, registry
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -100,3 +106,44 @@ def test_the_registry_is_npms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".npmrc").write_text("audit=false\nregistry = http://127.0.0.1:4874/npm/\n")
     assert registry() == "http://127.0.0.1:4874/npm"
+
+
+@pytest.fixture
+def built(served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """What the hook adds to a wheel of a checkout whose registry is `served`; the build tool is a stand-in."""
+    place = types.ModuleType("hatchling.builders.hooks.plugin.interface")
+    place.BuildHookInterface = object  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, place.__name__, place)
+    monkeypatch.setitem(sys.modules, "fetch_viewer", fetch_viewer)
+    monkeypatch.delenv("FOCUS_RAY_WITHOUT_VIEWER", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))  # what the hook itself puts on the path goes with it
+    specification = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+
+    def build(version: str) -> dict[str, Any]:
+        hook, data = module.ViewerHook(), {"artifacts": []}
+        hook.root = str(tmp_path)
+        hook.initialize(version, data)
+        return data
+
+    return build
+
+
+def test_a_wheel_has_the_library(served: Path, built: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch):
+    content = package(dict.fromkeys(FILES, b"3D"))
+    served.write_bytes(content)
+    trusted(monkeypatch, content)
+    assert built("standard") == {"artifacts": ["focus_ray/serving/page/vendor/*"]}
+
+
+def test_a_wheel_without_the_library_is_one_that_was_asked_for(
+    built: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+):
+    with pytest.raises(ViewerError, match=r"set NPM_CONFIG_REGISTRY; or set FOCUS_RAY_WITHOUT_VIEWER=1: the page"):
+        built("standard")
+    assert built("editable") == {"artifacts": []}
+    monkeypatch.setenv("FOCUS_RAY_WITHOUT_VIEWER", "1")
+    assert built("standard") == {"artifacts": []}

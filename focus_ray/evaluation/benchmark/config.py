@@ -73,4 +73,4 @@ class BenchmarkConfig(Settings):
 
 def configured(assignments: list[str], given: dict[str, Any]) -> BenchmarkConfig:
     """The defaults, under the `a.b=v` assignments and what is `given`. Raises ConfigError for what does not fit."""
-    return resolved(BenchmarkConfig(), "focus-ray evaluate tables", None, assignments, given)
+    return resolved(BenchmarkConfig(), "focus_ray/evaluation/benchmark/config.py", None, assignments, given)
