@@ -143,7 +143,7 @@ def override(config: RunConfig, tree: dict[str, Any], origin: str) -> RunConfig:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{origin}: {key}: {first['msg']}; `focus-ray train --help` names the options") from None
+        raise ConfigError(f"{origin}: {key}: {first['msg']}; see focus_ray/config.py") from None
 
 
 def refuse_other_preset(preset: str, tree: dict[str, Any], origin: str) -> None:
@@ -152,10 +152,10 @@ def refuse_other_preset(preset: str, tree: dict[str, Any], origin: str) -> None:
         raise ConfigError(f"{origin}: the preset is {preset!r}, not {tree['preset']!r}; choose it with --preset")
 
 
-def resolved(defaults: S, command: str, file: Path | None, assignments: Sequence[str], given: Mapping[str, Any]) -> S:
+def resolved(defaults: S, module: str, file: Path | None, assignments: Sequence[str], given: Mapping[str, Any]) -> S:
     """The defaults, under the keys of a YAML file, the `a.b=v` assignments, and what is `given` and not None.
 
-    Raises ConfigError for an unknown key or a value that does not fit; `command` is whose --help names the options.
+    Raises ConfigError for an unknown key or a value that does not fit; `module` is the file that lists the keys.
     """
     tree = defaults.model_dump(mode="json")
     layers = [] if file is None else [(str(file), read_yaml(file))]
@@ -166,7 +166,7 @@ def resolved(defaults: S, command: str, file: Path | None, assignments: Sequence
     try:
         return type(defaults).model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{one_line(error)}; `{command} --help` names the options") from None
+        raise ConfigError(f"{one_line(error)}; see {module}") from None
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any], origin: str, path: str = "") -> dict[str, Any]:
@@ -189,7 +189,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the configuration {path}: {error}; give a YAML file") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}; mend it") from None
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}; fix it") from None
     except RecursionError:
         raise ConfigError(f"{path} is nested too deep; write the keys of a configuration") from None
     if not isinstance(tree, dict):

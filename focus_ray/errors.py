@@ -13,6 +13,7 @@ FocusRayError                 1
 ├── TrackingError             5   the experiment tracker
 ├── ServiceError              5   an endpoint that refused, or that cannot be reached
 ├── ClusterError              1   a Ray cluster that cannot be used, or that gave up
+├── SearchError               1   a sweep none of whose trials came to its end
 ├── GuardStop                 6   a guard ended the run
 │   ├── MaskCollapse          6   the masks became all face or all outlier
 │   └── NonFiniteLoss         6   too many steps in a row without a finite loss
@@ -93,6 +94,10 @@ class ServiceError(FocusRayError):
 
 class ClusterError(FocusRayError):
     """A Ray cluster that cannot be started, reached or kept, or workers that failed too often."""
+
+
+class SearchError(FocusRayError):
+    """A sweep none of whose trials came to its end."""
 
 
 class GuardStop(FocusRayError):

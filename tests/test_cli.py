@@ -135,7 +135,7 @@ def test_each_error_is_one_line_with_its_code(capsys, training, kind):
 def test_the_codes_are_stable():
     assert {cli.error_code(kind) for kind in all_errors()} == {
         *("focus-ray", "config", "data", "image", "landmark", "model", "checkpoint", "face-model"),
-        *("storage", "no-such-object", "tracking", "service", "cluster"),
+        *("storage", "no-such-object", "tracking", "service", "cluster", "search"),
         *("guard-stop", "mask-collapse", "non-finite-loss", "interrupted"),
     }
     assert {kind.exit_code for kind in all_errors()} == {1, 2, 3, 4, 5, 6, 130}
@@ -491,6 +491,29 @@ def test_model_info_reads_and_verifies(capsys, tmp_path):
     assert err.startswith("error[checkpoint]: ")
 
 
+def test_model_info_names_the_face_that_is_loaded(capsys, tmp_path):
+    """Half precision rounds the bases: the digest is that of the rounded ones, which a prior must name."""
+    from focus_ray import model, prior
+
+    loaded = model.load(SHIPPED).focus.face_model.digest
+    assert prior.load(prior.SHIPPED_PRIOR).info.face_model_digest == loaded
+    assert run(capsys, "model", "export", str(SHIPPED), "--out", str(tmp_path / "model"), "--half")[0] == 0
+    assert json.loads((tmp_path / "model" / "model.json").read_text())["face"]["digest"] == loaded
+    for folder in (SHIPPED, tmp_path / "model"):
+        _, out, _ = run(capsys, "model", "info", str(folder), "--json")
+        assert json.loads(out)["info"]["face"]["digest"] == loaded
+
+
+def test_model_info_of_a_face_that_is_not_described(capsys, tmp_path):
+    from focus_ray.storage.checkpoint import load_model, save_model
+
+    stored = load_model(SHIPPED)
+    save_model(tmp_path / "model", stored.networks, {**stored.info, "face": {}})
+    code, _, err = run(capsys, "model", "info", str(tmp_path / "model"))
+    assert code == 4
+    assert "does not say which face it has" in err
+
+
 def test_model_export_keeps_what_it_did_not_write(capsys, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     code, _, err = run(capsys, "model", "export", str(SHIPPED), "--out", str(tmp_path))
@@ -596,7 +619,10 @@ def test_a_sweep_needs_a_file_or_a_folder(capsys, tmp_path):
     assert "give a search file" in err
     code, _, err = run(capsys, "tune", "a.yaml", "--resume", str(tmp_path))
     assert code == 2
-    assert "leave the search file" in err
+    assert "give no search file" in err
+    code, _, err = run(capsys, "tune", "--resume", str(tmp_path), "--experiment", "other")
+    assert code == 2
+    assert "--experiment" in err
     code, _, err = run(capsys, "tune", "--resume", str(tmp_path))
     assert code == 2
     assert "holds no sweep" in err
@@ -607,3 +633,20 @@ def test_a_sweep_needs_a_file_or_a_folder(capsys, tmp_path):
     code, _, err = run(capsys, "tune", str(tmp_path / "nothing.yaml"))
     assert code == 2
     assert "cannot read" in err
+
+
+def test_a_sweep_without_a_best_names_none_and_is_no_success(capsys, tmp_path, monkeypatch):
+    from focus_ray.tuning import search, sweep
+    from focus_ray.tuning.results import Results, Trial
+
+    failed = Trial(id="t0", status="failed", cause="no pictures", config={})
+    nothing = Results(
+        objective="planted", mode="max", trials=(failed,), best=None, default={}, rank_correlation={}, importance={}
+    )
+    monkeypatch.setattr(search, "read", lambda *_: None)
+    monkeypatch.setattr(sweep, "sweep", lambda *_, **__: nothing)
+    code, out, err = run(capsys, "tune", "search.yaml", "--out", str(tmp_path))
+    assert code == 1
+    assert "1 failed" in out
+    assert "best.yaml" not in out
+    assert "no trial came to its end" in err

@@ -23,7 +23,7 @@ def train(
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="YAML", help="Keys laid over the preset.")] = None,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the configuration; repeatable.")
+        list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of RUN/config.json; repeatable.")
     ] = None,
     data: Annotated[
         str | None,
@@ -147,7 +147,7 @@ def _refuse_with_resume(**given: Any) -> None:
     """A resumed run goes on as it was begun."""
     for name, value in given.items():
         if value is not None:
-            raise ConfigError(f"--{name} cannot change a run that is resumed; leave it away, or start a new run")
+            raise ConfigError(f"--{name} cannot change a run that is resumed; leave it out, or start a new run")
 
 
 def _folder_to_resume(run: str, out: Path | None) -> Path:
@@ -157,7 +157,7 @@ def _folder_to_resume(run: str, out: Path | None) -> Path:
 
         return bring_back(run, out)
     if out is not None and out.resolve() != Path(run).resolve():
-        raise ConfigError(f"--out {out} is not the folder of --resume {run}; leave --out away")
+        raise ConfigError(f"--out {out} is not the folder of --resume {run}; leave it out")
     return Path(run)
 
 
@@ -165,7 +165,7 @@ def _refuse_with_local(**given: Any) -> None:
     """What only a cluster has."""
     for name, value in given.items():
         if value:
-            raise ConfigError(f"--{name.replace('_', '-')} does not go with --local; leave one of them away")
+            raise ConfigError(f"--{name.replace('_', '-')} does not go with --local; leave one of them out")
 
 
 def _run_config(

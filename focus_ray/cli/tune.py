@@ -7,7 +7,7 @@ import typer
 
 from focus_ray.cli.apps import AsJson, app
 from focus_ray.cli.printing import echo_json
-from focus_ray.errors import ConfigError
+from focus_ray.errors import ConfigError, SearchError
 
 
 @app.command()
@@ -20,32 +20,38 @@ def tune(
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the sweep.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="DIR", help="Go on with the sweep in this folder.")] = None,
-    experiment: Annotated[str, typer.Option(metavar="NAME", help="MLflow experiment.")] = "focus",
+    experiment: Annotated[
+        str | None, typer.Option(metavar="NAME", help="MLflow experiment; focus, unless it is given.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Search thresholds, weights and schedules with Ray Tune; a search that was stopped goes on where it was."""
     from focus_ray import terminal
-    from focus_ray.tracking.mlflow_tracker import track_quietly
     from focus_ray.tuning.results import counted
     from focus_ray.tuning.search import read
     from focus_ray.tuning.sweep import resumed, sweep
 
     if resume is not None:
-        if search is not None or assignments or out is not None:
-            raise ConfigError("--resume goes on as the sweep was begun; leave the search file, --set and --out away")
+        if search is not None or assignments or out is not None or experiment is not None:
+            raise ConfigError(
+                "--resume goes on as the sweep was begun; give no search file, --set, --out or --experiment"
+            )
         folder, wanted = resume, resumed(resume)
     elif search is None:
         raise ConfigError("give a search file, tune_configs/threshold.yaml for instance, or --resume DIR")
     else:
         folder, wanted = out or Path("runs") / search.stem, read(search, tuple(assignments or ()))
     with terminal.progress() as progress:
-        results = sweep(wanted, folder, experiment=experiment, task=progress.task, note=progress.note)
-        track_quietly(folder, progress.note)
+        results = sweep(wanted, folder, experiment=experiment or "focus", task=progress.task, note=progress.note)
     typer.echo(", ".join(f"{count} {status}" for status, count in counted(results.trials).items()))
     best = next((one for one in results.trials if one.id == results.best), None)
     if best is not None:
         said = ", ".join(f"{name} {value}" for name, value in best.config.items())
         typer.echo(f"best: {said} ({results.objective} {best.objective:.4f})")
-    typer.echo(f"report: {folder / 'report.html'}\nbest:   {folder / 'best.yaml'}")
+    typer.echo(f"report: {folder / 'report.html'}")
+    if best is not None:
+        typer.echo(f"best:   {folder / 'best.yaml'}")
     if as_json:
         echo_json({"sweep": str(folder), **results.model_dump(mode="json")})
+    if best is None:
+        raise SearchError(f"no trial came to its end; {folder / 'results.json'} has each one's reason")

@@ -123,7 +123,7 @@ def _decided(settings: ClusterSettings) -> ClusterSettings:
         if settings.gpu and gpus < settings.workers:
             raise ConfigError(
                 f"{settings.workers} workers with a GPU each are asked for, this machine has {gpus}; ask for fewer "
-                "with --workers, leave --gpu away, or name a cluster with RAY_ADDRESS"
+                "with --workers, leave --gpu out, or name a cluster with RAY_ADDRESS"
             )
     return settings
 

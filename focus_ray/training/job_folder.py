@@ -7,7 +7,7 @@ from pathlib import Path
 
 from focus_ray.errors import ConfigError, StorageError
 from focus_ray.focus.settings import Settings
-from focus_ray.training.run_folder import LOCK, RunFolder, RunInfo
+from focus_ray.training.run_folder import RunFolder, RunInfo
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def claim(
     if out.is_file():
         raise ConfigError(f"{out} is a file; choose a folder for --out")
     found = _json(folder.config)
-    if found is None and out.is_dir() and any(file.name != LOCK for file in out.iterdir()):
+    if found is None and folder.holds_something():
         raise ConfigError(f"{out} holds other things than a {what}; choose another --out")
     if found is not None and found != wanted:
         differing = ", ".join(sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key)))

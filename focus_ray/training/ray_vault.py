@@ -66,7 +66,7 @@ class RayVault:
         """
         if self.replicas.any(self._lost_in_a_row >= MOST_LOST_IN_A_ROW, self.device):
             raise StorageError(
-                f"{MOST_LOST_IN_A_ROW} checkpoints in a row could not be written to {self.store}; mend it and resume"
+                f"{MOST_LOST_IN_A_ROW} checkpoints in a row could not be written to {self.store}; fix it and resume"
             )
         self._report(step, copied(tree) if self.replicas.leads else None, best)
         if last:

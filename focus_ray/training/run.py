@@ -12,7 +12,7 @@ import torch
 
 from focus_ray import __version__, model
 from focus_ray.config import RunConfig
-from focus_ray.errors import CheckpointError, Interrupted
+from focus_ray.errors import CheckpointError, FocusRayError, Interrupted, StorageError
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.guard import Guard
 from focus_ray.focus.networks.synchronised import synchronise
@@ -133,10 +133,19 @@ class Run:
                 self.keep(record)
                 if not self.complete and self.replicas.any(self.asked(), self.state.device):
                     self.checkpoint(last=True)
-                    raise Interrupted(
-                        f"stopped after step {record.step}, a checkpoint is written; go on with --resume {self.where}"
-                    )
+                    raise self.stopped()
         return self.finish()
+
+    def stopped(self) -> FocusRayError:
+        """What to say of a run that was asked to stop: a store that refuses may have lost its last checkpoint."""
+        step, whole = self.state.step, self.vault.whole
+        if whole < step:
+            kept = f"the one of step {whole} is the newest" if whole else "there is none"
+            return StorageError(
+                f"stopped after step {step - 1}, and its checkpoint could not be kept, {kept}; fix the store, then go "
+                f"on with --resume {self.where}"
+            )
+        return Interrupted(f"stopped after step {step - 1}, a checkpoint is written; go on with --resume {self.where}")
 
     def keep(self, record: StepRecord) -> None:
         """Whatever the schedule and the cadence ask for after this step."""
@@ -203,7 +212,7 @@ class Run:
                 entry["heldout"] = scores["focus"]
             if self.data.photos is not None:
                 entry["photos"] = scoring.score_photos(self.state.focus, self.data.photos, len(self.data.photos))
-            if heldout.unlabelled:
+            if heldout.unlabelled and (self.data.photos is not None or heldout.size):
                 entry["unlabelled"] = self._score_unlabelled()
             self.tally.evaluations.append(entry)
             self.watcher.evaluated(entry)

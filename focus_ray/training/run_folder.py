@@ -68,7 +68,7 @@ class RunFolder:
         """Begin a run here. Raises ConfigError where there is one already, StorageError where the disk refuses."""
         if self.path.is_file():
             raise ConfigError(f"{self.path} is a file; choose a folder for --out")
-        if self.path.is_dir() and any(file.name != LOCK for file in self.path.iterdir()):
+        if self.holds_something():
             raise ConfigError(f"{self.path} is not empty; go on with --resume {self.path}, or choose another --out")
         existed = self.path.is_dir()
         try:
@@ -82,10 +82,20 @@ class RunFolder:
             self._undo_create(keep=existed)
             raise
 
+    def holds_something(self) -> bool:
+        """Whether the folder has more than what a job begins with, which one that was killed at its start may leave."""
+        if not self.path.is_dir():
+            return False
+        names = {file.name for file in self.path.iterdir()} - {LOCK}
+        if not self.sheets.is_dir() or any(self.sheets.iterdir()):  # it is made first, and filled when a job runs
+            return bool(names)
+        begun = {self.sheets.name, self.face.name, self.info_file.name}
+        return any(name not in begun and not atomic.is_unfinished(name) for name in names)
+
     def _fill(self, config: RunConfig, face: MorphableModel, info: RunInfo) -> None:
         """What a run begins with, config.json last: a folder that has it holds a run."""
         try:
-            self.sheets.mkdir()
+            self.sheets.mkdir(exist_ok=True)
         except OSError as error:
             raise StorageError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from error
         atomic.write_file(self.face, face.to_bytes())

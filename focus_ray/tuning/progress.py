@@ -1,40 +1,63 @@
 """What a sweep looks like while it runs: Ray Tune's callbacks as a bar, and a line for each trial that ends."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from ray.tune import Callback
 
-from focus_ray.tuning.trial import OBJECTIVE, STEP
+from focus_ray.tuning.space import Point
+from focus_ray.tuning.trial import ENDING, OBJECTIVE, STEP
+
+
+def _nobody(*_: Any) -> None:
+    """Nobody is told."""
+
+
+class Listener(NamedTuple):
+    """Who is told in this process."""
+
+    task: Callable[[str, int, int], object] = _nobody
+    note: Callable[[str], object] = _nobody
+    name: Callable[[Point, str], str] = lambda _, trial_id: trial_id  # what a trial is called, by its point
+
+
+_listener = Listener()
+
+
+@contextmanager
+def heard_by(listener: Listener) -> Iterator[None]:
+    """Every `Told` of this process tells `listener`, also one that Tune has read from its own files."""
+    global _listener
+    before, _listener = _listener, listener
+    try:
+        yield
+    finally:
+        _listener = before
 
 
 class Told(Callback):
-    """Tells of trials as they end. Tune makes copies of it: it keeps nothing that matters."""
+    """Tells of trials as they end. Tune pickles it, to go on with: whom it tells is no part of it."""
 
-    def __init__(self, total: int, task: Callable[[str, int, int], object], note: Callable[[str], object]) -> None:
+    def __init__(self, total: int) -> None:
         self._total = total
-        self._task = task
-        self._note = note
         self._ended: set[str] = set()
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self._task("trials", len(self._ended), self._total)
+        _listener.task("trials", len(self._ended), self._total)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        last = trial.last_result or {}
-        objective = last.get(OBJECTIVE)
-        said = "no result" if objective is None else f"objective {objective:.4f} after step {last.get(STEP)}"
-        self._end(trial, said)
+        self._end(trial, said_of(trial.last_result or {}))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._end(trial, "failed")
 
     def _end(self, trial: Any, said: str) -> None:
         self._ended.add(trial.trial_id)
-        self._note(f"trial {trial.trial_id}: {said}")
-        self._task("trials", len(self._ended), self._total)
+        _listener.note(f"trial {_listener.name(trial.config, trial.trial_id)}: {said}")
+        _listener.task("trials", len(self._ended), self._total)
 
     def get_state(self) -> dict[str, Any] | None:
         return {"ended": sorted(self._ended)}
@@ -42,10 +65,13 @@ class Told(Callback):
     def set_state(self, state: dict[str, Any]) -> None:
         self._ended = set(state["ended"])
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Without those it tells, who belong to this process."""
-        return {"_total": self._total, "_ended": self._ended, "_task": _nobody, "_note": _nobody}
 
-
-def _nobody(*_: Any) -> None:
-    """Nobody is told."""
+def said_of(last: dict[str, Any]) -> str:
+    """How a trial ended, by its last report; one that did not say so itself was pruned."""
+    objective, ending = last.get(OBJECTIVE), last.get(ENDING, "pruned")
+    if objective is None:
+        return "no result"
+    if ending in ("nan", "collapsed"):  # its objective is a stand-in, and there is no step that it has it of
+        return ending
+    reached = f"objective {objective:.4f} after step {last.get(STEP)}"
+    return reached if ending == "done" else f"{ending}, {reached}"

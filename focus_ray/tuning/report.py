@@ -45,6 +45,7 @@ def write_report(folder: RunFolder, search: Search, results: Results) -> None:
         headline=[],
         pictures=drawn,
         judged=judged_table(results),
+        stopped=[f"{one.which}, seed {one.seed}: {one.cause}" for one in results.judged if one.cause],
         best_is_default=results.best_is_default,
         correlation=correlation_table(results),
         abreast={"step": step, "count": len(compared)},
@@ -80,7 +81,7 @@ def judged_table(results: Results) -> list[dict[str, Any]]:
         cells = {}
         for which in ("default", "best"):
             values = [
-                value for one in results.judged if one.which == which and (value := one.figures[name]) is not None
+                value for one in results.judged if one.which == which and (value := one.figures.get(name)) is not None
             ]
             spread = stdev(values) if len(values) > 1 else None
             cells[which] = cell(rows.Figure(mean(values) if values else None, spread), _DIGITS)

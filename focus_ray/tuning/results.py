@@ -52,6 +52,7 @@ class Judged(Settings):
     which: Which
     seed: int
     figures: dict[str, float | None]
+    cause: str = ""  # why there are no figures, where a guard ended the run
 
 
 class Results(Settings):

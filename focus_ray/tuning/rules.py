@@ -9,8 +9,8 @@ from focus_ray.tuning.trial import OBJECTIVE, STEP, Plan
 
 
 def param_space(search: Search) -> dict[str, Any]:
-    """The space, for searchers that have none of their own."""
-    if search.searcher == "tpe" or search.scheduler.kind == "pbt":
+    """The space, for searchers that have none of their own; population based training begins with what they draw."""
+    if search.searcher == "tpe":
         return {}
     return {name: parameter.domain(grid=search.searcher == "grid") for name, parameter in search.space.items()}
 

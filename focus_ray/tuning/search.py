@@ -1,6 +1,6 @@
 """A search file: what is searched, by which rules, for how long; and the runs that it stands for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,9 @@ from focus_ray.errors import ConfigError
 from focus_ray.focus.schedule import Schedule
 from focus_ray.focus.settings import Settings
 from focus_ray.model import one_line
-from focus_ray.tuning.objectives import OBJECTIVES
+from focus_ray.training.assemble import fitted_face, start_focus
+from focus_ray.tuning.alternation import PARAMETERS
+from focus_ray.tuning.objectives import LABELLED, OBJECTIVES
 from focus_ray.tuning.space import Parameter, Point, Space
 
 Shared = Literal["nothing", "warmup", "pretrained"]
@@ -24,9 +26,21 @@ _BEHIND: Mapping[Shared, tuple[str, ...]] = {
 }
 _READ: Mapping[Shared, tuple[str, ...]] = {
     "nothing": (),
-    "warmup": ("warmup.",),
-    "pretrained": ("warmup.", "initialise."),
+    "warmup": ("warmup", "optimizers.warmup"),
+    "pretrained": (
+        "warmup",
+        "initialise",
+        "optimizers.warmup",
+        "optimizers.init",
+        "optimizers.pretrain_seg",
+    ),
 }
+# What a search decides by keys of its own, for every run: it cannot be searched, and is no use under `set`.
+_OWN = ("seed", "heldout", "cadence", "start_from")
+_OWN_OF_SET = (
+    *("seed", "start_from", "heldout.size", "heldout.seed", "heldout.refine", "heldout.unlabelled"),
+    *(f"cadence.{name}" for name in Cadence.model_fields if name != "log"),
+)
 _NEVER = 10**9
 _KEPT = 12  # checkpoints of a trial that others may take over from
 
@@ -44,7 +58,7 @@ class TrialResources(Settings):
     """What each trial is given."""
 
     cpus: float = Field(default=1.0, gt=0)
-    gpus: float = Field(default=0.0, ge=0)
+    gpus: float = Field(default=0.0, ge=0, le=1)  # a trial is one process, on one device
     gpu_gigabytes: float | None = Field(default=None, gt=0)  # that its process may allocate; a share of a GPU needs it
 
     @model_validator(mode="after")
@@ -104,6 +118,11 @@ class Search(Settings):
             raise ValueError(f"a grid needs `values`, and {ranges[0]} has a range; give values, or another searcher")
         if self.scheduler.kind == "pbt" and self.searcher != "random":
             raise ValueError("population based training draws by itself; use searcher: random")
+        if self.searcher == "tpe" and all(self.space[name].integer for name in ranges):
+            raise ValueError(
+                "tpe may draw a point twice where all have whole numbers or `values`; use searcher: grid or random, "
+                "or search a range that is not `integer`"
+            )
         if self.judging.heldout.seed == self.heldout.seed:
             raise ValueError("judging.heldout.seed must differ from heldout.seed: the search has seen those faces")
         return self
@@ -160,15 +179,51 @@ class Search(Settings):
         return self.parameters.configured(base.model_copy(update=changes), point)
 
     def refuse_what_cannot_run(self) -> None:
-        """Raises ConfigError for whatever is wrong with the file, before anything starts."""
-        base = self.trial_config({}, None)
-        self.parameters.refuse_misfits(base)
+        """Raises ConfigError for whatever is wrong with the file, before anything starts; CheckpointError where `start`
+        is no model.
+        """
+        base, whole = self.trial_config({}, None), self.base()
+        self._refuse_keys()
+        for one in (base, whole):  # best.yaml lays the best point over the latter
+            self.parameters.refuse_misfits(one)
+        if whole.photos is not None and self.objective in LABELLED:
+            raise ConfigError(f"objective: {self.objective} needs masks, which photographs lack; use planted")
+        if self.start is not None:
+            config = self.trial_config({}, Path(self.start))
+            start_focus(config, fitted_face(config))
+
+    def _refuse_keys(self) -> None:
+        """Raises ConfigError for keys that a search sets itself, or whose phases lie behind its trials."""
+        for key in _dotted(self.set):
+            if _under(key, _OWN_OF_SET):
+                raise ConfigError(f"set: the search sets {key} of its runs by keys of its own; leave it out")
         for key in (key for name, one in self.space.items() for key in one.paths(name)):
-            if key.startswith((*_READ[self.shared], "model.", "face.")):
+            if _under(key, _OWN):
+                raise ConfigError(f"space: the search sets {key} of its runs by keys of its own; search another key")
+            if _under(key, ("schedule",)):
+                raise ConfigError(f"space: {key} makes trials differ in length; search {' or '.join(PARAMETERS)}")
+            if _under(key, ("model", "face")):
+                raise ConfigError(f"space: {key} makes trials different models; set it for all, or search another key")
+            if _under(key, _READ[self.shared]):
                 raise ConfigError(
                     f"space: {key} changes what all trials have in common (shared: {self.shared}); "
                     "set shared: nothing, or search another key"
                 )
+
+
+def _under(key: str, parts: Iterable[str]) -> bool:
+    """Whether a dotted key is one of these, or lies under one."""
+    return any(key == part or key.startswith(f"{part}.") for part in parts)
+
+
+def _dotted(tree: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """The keys of a tree's leaves."""
+    for name, value in tree.items():
+        key = f"{path}{name}"
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{key}.")
+        else:
+            yield key
 
 
 def read(path: Path, assignments: tuple[str, ...] = ()) -> Search:

@@ -1,9 +1,10 @@
 """What is searched: parameters, where each one stands in a run's configuration, and which values it may have."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from focus_ray.config import RunConfig, nested, override
 from focus_ray.errors import ConfigError
@@ -25,6 +26,12 @@ class Parameter(Settings):
     high: float | None = None
     log: bool = False  # drawn evenly in the logarithm
     integer: bool = False
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _numbers(cls, values: Any) -> Any:
+        """YAML takes 1e-5, which has no point, for text."""
+        return [number_in(value) for value in values] if isinstance(values, list | tuple) else values
 
     @model_validator(mode="after")
     def _one_or_the_other(self) -> "Parameter":
@@ -55,6 +62,13 @@ class Parameter(Settings):
         assert self.high is not None
         return (int(self.low), int(self.high)) if self.integer else (self.low, self.high)
 
+    def probes(self) -> tuple[Value, ...]:
+        """What a run is asked about before any is drawn: the ends may be whole where what lies between is not."""
+        if self.values is not None or self.integer:
+            return self.ends()
+        low, high = (float(end) for end in self.ends())
+        return (low, low + (high - low) / math.pi, high)
+
     def nearest(self, value: Value) -> Value:
         """`value`, or the end of the range that it is beyond."""
         if self.values is not None:
@@ -63,18 +77,25 @@ class Parameter(Settings):
         return min(max(value, low), high)
 
     def domain(self, *, grid: bool = False) -> Any:
-        """The parameter as Ray Tune has it. Raises ConfigError where a grid of a range is asked for."""
+        """The parameter as Ray Tune has it; a grid is one of values."""
         from ray import tune
 
         if self.values is not None:
             return tune.grid_search(list(self.values)) if grid else tune.choice(list(self.values))
-        if grid:
-            raise ConfigError("a grid needs `values` for every parameter; give them, or another searcher")
         low, high = (float(end) for end in self.ends())
         if self.integer:
             draw = tune.lograndint if self.log else tune.randint
             return draw(int(low), int(high) + 1)
         return tune.loguniform(low, high) if self.log else tune.uniform(low, high)
+
+
+def number_in(value: Any) -> Any:
+    """The number that a text is; whatever else it is, as it is."""
+    try:
+        number = float(value) if isinstance(value, str) else math.nan
+    except ValueError:
+        return value
+    return number if math.isfinite(number) else value
 
 
 class Space(Settings):
@@ -85,7 +106,9 @@ class Space(Settings):
     def refuse_misfits(self, base: RunConfig) -> None:
         """Raises ConfigError where a parameter stands for no key of a run, or has a value that a run refuses."""
         for name, parameter in self.parameters.items():
-            for value in parameter.ends():
+            if name == alternation.PERIOD and parameter.values is None:
+                raise ConfigError(f"space: {name}: a range holds lengths that do not divide EM; give `values`")
+            for value in parameter.probes():
                 self.configured(base, {name: value})
 
     def configured(self, base: RunConfig, point: Mapping[str, Value]) -> RunConfig:

@@ -13,21 +13,24 @@ DIR/
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from pydantic import ValidationError
 
-from focus_ray.config import nested, read_yaml
-from focus_ray.errors import ConfigError, Interrupted, StorageError, TrackingError
+from focus_ray.config import nested
+from focus_ray.errors import ConfigError, GuardStop, Interrupted, StorageError, TrackingError
 from focus_ray.evaluation.benchmark.train import Training, TrainingModels
 from focus_ray.evaluation.pool import worked_off
 from focus_ray.model import one_line
 from focus_ray.storage import atomic
+from focus_ray.storage.lines import read_lines
 from focus_ray.tracking.delivery import Delivery, Sent
-from focus_ray.tracking.mlflow_tracker import Tracking
-from focus_ray.training.cluster import ClusterSettings, connected
+from focus_ray.tracking.mlflow_tracker import Tracking, track, track_quietly
+from focus_ray.training.cluster import ClusterSettings, address, connected
 from focus_ray.training.job_folder import claim
 from focus_ray.training.run_folder import RunFolder
 from focus_ray.training.signals import interruptible, terminated_as_interrupted
@@ -35,17 +38,17 @@ from focus_ray.training.tasks import PoolSettings
 from focus_ray.tuning import alternation, rules
 from focus_ray.tuning.importance import importance
 from focus_ray.tuning.objectives import OBJECTIVES, figures_of, finite, refined_figures_of
-from focus_ray.tuning.progress import Told
+from focus_ray.tuning.progress import Listener, Told, heard_by
 from focus_ray.tuning.report import write_report
 from focus_ray.tuning.results import Evaluation, Judged, Results, Trial, Which, best_of, counted, rank_correlations
-from focus_ray.tuning.search import Search, laid_over
+from focus_ray.tuning.search import Search, TrialResources, laid_over
 from focus_ray.tuning.space import Point
-from focus_ray.tuning.trial import OBJECTIVE, STEP, Plan, name_of, read_outcome, trial
+from focus_ray.tuning.trial import OBJECTIVE, Plan, name_of, read_outcome, trial
 
 TUNE = "tune"
 SECONDS_BETWEEN_NOTES = "2"  # that Ray Tune takes of how far the sweep is, for whoever goes on with it
 Task = Callable[[str, int, int], object]
-Note = Callable[[str], object]
+Note = Callable[[str], None]
 
 
 def sweep(
@@ -57,32 +60,63 @@ def sweep(
     somebody asked to stop.
     """
     search.refuse_what_cannot_run()
+    refuse_gpus_that_are_not_here(search.resources)
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", SECONDS_BETWEEN_NOTES)
     resources = search.resources
     cluster = ClusterSettings(workers=search.concurrent, gpu=False, cpus_per_worker=max(1, int(resources.cpus)))
     with claim(out, search, experiment, what="sweep") as folder, connected(cluster):
-        return Sweep(search, folder, experiment, task, note).run()
+        return Sweep(search, folder, task, note).run()
+
+
+def refuse_gpus_that_are_not_here(resources: TrialResources) -> None:
+    """Raises ConfigError where trials would wait for a GPU forever; what a named cluster has, it may still get."""
+    if resources.gpus and address() is None and not torch.cuda.is_available():
+        raise ConfigError("torch finds no GPU here; set resources.gpus to 0, or name a cluster with RAY_ADDRESS")
+
+
+@dataclass
+class Attempts:
+    """Trainings that a guard may end: that is found out about one of them, and no end of the others."""
+
+    models: TrainingModels
+
+    def prepare(self, device: str) -> None:
+        self.models.prepare(device)
+
+    def piece(self, number: int) -> GuardStop | None:
+        """Train a model; what ended it before its time."""
+        try:
+            self.models.piece(number)
+        except GuardStop as stop:
+            return stop
+        return None
 
 
 class Sweep:
     """A sweep under way."""
 
-    def __init__(self, search: Search, folder: RunFolder, experiment: str, task: Task, note: Note) -> None:
+    def __init__(self, search: Search, folder: RunFolder, task: Task, note: Note) -> None:
         self.search = search
         self.folder = folder
         self.out = folder.path.absolute()
-        self.experiment = experiment
         self.task = task
         self.note = note
 
     def run(self) -> Results:
         """All of it."""
         start = self.started()
-        plan = Plan(self.search, self.out, start, self.experiment, self.announced())
+        experiment = self.folder.info().experiment
+        plan = Plan(self.search, self.out, start, experiment, self.announced(experiment))
+        try:
+            return self.concluded(plan)
+        finally:
+            track_quietly(self.out, self.note)
+
+    def concluded(self, plan: Plan) -> Results:
+        """Search, then judge. What the search has found is written down first: judging may be stopped."""
         trials = self.searched(plan)
         best = best_of(trials, plan.objective.mode)
         default = self.search.parameters.default(self.search.trial_config({}, None))
-        judged = self.judged(best.config, start) if best is not None else ()
         results = Results(
             objective=self.search.objective,
             mode=plan.objective.mode,
@@ -91,9 +125,11 @@ class Sweep:
             default=default,
             rank_correlation=rank_correlations(trials),
             importance=importance(trials, self.search.space, plan.objective.mode),
-            judged=tuple(judged),
         )
         self.write(results, best)
+        if best is not None and self.search.judging.seeds:
+            results = results.model_copy(update={"judged": tuple(self.judged(best.config, plan.start))})
+            self.write(results, best)
         return results
 
     def started(self) -> Path | None:
@@ -103,11 +139,13 @@ class Sweep:
         if self.search.shared == "nothing":
             return None
         training = Training("start", self.out / "start", self.search.shared_config())
-        self.trained([training], "what trials have in common, steps")
+        for stop in self.trained([training], "what trials have in common, steps").values():
+            raise stop
         return RunFolder(training.folder).model
 
-    def trained(self, trainings: list[Training], what: str) -> None:
-        """Train what is not trained yet, side by side."""
+    def trained(self, trainings: list[Training], what: str) -> dict[Path, GuardStop]:
+        """Train what is not trained yet, side by side; returns what guards ended, by folder."""
+        stops: dict[Path, GuardStop] = {}
         total = sum(one.config.schedule.total_steps for one in trainings)
         settings = PoolSettings(tasks=self.search.concurrent, gpu_share=self.search.resources.gpus)
         with interruptible() as asked:
@@ -117,14 +155,17 @@ class Sweep:
                 return asked()
 
             waiting = [number for number, one in enumerate(trainings) if not one.done]
-            for _ in worked_off(TrainingModels(trainings), waiting, settings, look):
+            for number, stop in worked_off(Attempts(TrainingModels(trainings)), waiting, settings, look):
+                if stop is not None:
+                    stops[trainings[number].folder] = stop
                 look()
+        return stops
 
-    def announced(self) -> str | None:
+    def announced(self, experiment: str) -> str | None:
         """The sweep's own run in MLflow, which trials are nested under; None where MLflow does not answer."""
         try:
             server = Tracking().server(self.out)
-            delivery = Delivery(self.out, server, self.experiment, Sent())
+            delivery = Delivery(self.out, server, experiment, Sent())
             try:
                 delivery.begin({}, {"kind": "sweep"}, running=True)
                 return delivery.sent.mlflow_run
@@ -136,9 +177,14 @@ class Sweep:
 
     def searched(self, plan: Plan) -> list[Trial]:
         """Let Ray Tune run the trials that have not ended. Raises Interrupted where it was stopped."""
-        with terminated_as_interrupted():
-            grid = self.tuner(plan).fit()
-        trials = [self.ended(plan, result) for result in grid]
+        from ray import tune
+
+        listener = Listener(self.task, self.note, lambda point, trial_id: name_of(point, trial_id, self.search))
+        with terminated_as_interrupted(), heard_by(listener):
+            self.tuner(plan).fit()
+        self.closed_in_mlflow(plan)
+        # As Tune wrote it down: what `fit` returns has, of a trial that took over, the donor's last report and name.
+        trials = [self.ended(plan, tuned) for tuned in tune.ExperimentAnalysis(str(self.out / TUNE)).trials]
         unfinished = [one for one in trials if one is None]
         if unfinished or len(trials) < self.search.trial_count:
             raise Interrupted(f"stopped; what is finished is kept, go on with `focus-ray tune --resume {self.out}`")
@@ -153,7 +199,8 @@ class Sweep:
             {"CPU": self.search.resources.cpus, "GPU": self.search.resources.gpus},
         )
         place = self.out / TUNE
-        if tune.Tuner.can_restore(str(place)):
+        # Killed before its first note of how far it is, Tune has nothing to go on from.
+        if tune.Tuner.can_restore(str(place)) and any(place.glob("experiment_state-*.json")):
             return tune.Tuner.restore(str(place), trainable=runs, resume_unfinished=True, resume_errored=False)
         return tune.Tuner(
             runs,
@@ -171,34 +218,50 @@ class Sweep:
                 name=TUNE,
                 storage_path=str(self.out),
                 failure_config=tune.FailureConfig(max_failures=self.search.max_failures),
-                callbacks=[Told(self.search.trial_count, self.task, self.note)],
+                callbacks=[Told(self.search.trial_count)],
                 verbose=0,
             ),
         )
 
-    def ended(self, plan: Plan, result: Any) -> Trial | None:
-        """What became of a trial; None where it has not ended."""
-        metrics = result.metrics or {}
-        name = name_of(result.config or {}, metrics.get("trial_id") or Path(result.path).name, self.search)
+    def closed_in_mlflow(self, plan: Plan) -> None:
+        """Say that trials do not run any more which could not say it themselves: Tune ends the process of a pruned one.
+
+        One that goes on later says that it does.
+        """
+        try:
+            for folder in sorted(file.parent for file in plan.trials.glob("*/run.json")):
+                outcome = read_outcome(plan, folder.name)
+                if outcome is None or outcome.status == "failed":
+                    track(folder, Tracking(plan.experiment, beside=self.out))
+        except (TrackingError, StorageError) as error:
+            self.note(f"{error}; trials that were broken off may still seem to run in MLflow")
+
+    def ended(self, plan: Plan, tuned: Any) -> Trial | None:
+        """What became of a trial, as Tune has it; None where it has not ended."""
+        if not tuned.is_finished():
+            return None
+        name = name_of(tuned.config, tuned.trial_id, self.search)
         outcome = read_outcome(plan, name)
-        curve = evaluations(result.metrics_dataframe)
+        curve = curve_of(plan.trials / name)
         known = {
             "id": name,
-            "config": dict(result.config or {}),
+            "config": dict(tuned.config),
             "curve": curve,
             "steps": curve[-1].step if curve else 0,
         }
-        if result.error is not None:
-            cause = outcome.cause if outcome is not None else " ".join(str(result.error).split())[-300:]
-            return Trial(status="failed", cause=cause, **known)
-        if outcome is not None:
+        if outcome is not None and outcome.status != "failed":
             figures = {label: outcome.figures.get(label) for label in OBJECTIVES}
             objective = outcome.objective if outcome.status == "done" else None
             return Trial(status=outcome.status, cause=outcome.cause, objective=objective, **figures, **known)
-        if not metrics.get("done"):
+        if tuned.status == tuned.ERROR:
+            error = tuned.get_pickled_error() or tuned.get_error()
+            cause = outcome.cause if outcome is not None else " ".join(str(error).split())[-300:]
+            return Trial(status="failed", cause=cause, **known)
+        last = tuned.last_result or {}
+        if not last.get("done"):
             return None
-        figures = {label: metrics.get(label) for label in OBJECTIVES}
-        return Trial(status="pruned", objective=metrics.get(OBJECTIVE), **figures, **known)
+        figures = {label: last.get(label) for label in OBJECTIVES}
+        return Trial(status="pruned", objective=last.get(OBJECTIVE), **figures, **known)
 
     def judged(self, best: Point, start: Path | None) -> list[Judged]:
         """Default and best, trained anew with other seeds and scored on faces that the search never saw.
@@ -213,9 +276,12 @@ class Sweep:
                 training = Training(f"{which}, seed {seed}", self.out / "judged" / f"{which}-{seed}", config)
                 twin = trainings.get(("default", seed))
                 trainings[which, seed] = twin if twin is not None and twin.config == config else training
-        self.trained(list({one.folder: one for one in trainings.values()}.values()), "judging default and best, steps")
+        distinct = list({one.folder: one for one in trainings.values()}.values())
+        stops = self.trained(distinct, "judging default and best, steps")
         return [
-            Judged(which=which, seed=seed, figures=figures_of_run(training.folder))
+            Judged(which=which, seed=seed, figures={}, cause=str(stops[training.folder]))
+            if training.folder in stops
+            else Judged(which=which, seed=seed, figures=figures_of_run(training.folder))
             for (which, seed), training in trainings.items()
         ]
 
@@ -242,12 +308,15 @@ class Sweep:
         return tree
 
 
-def evaluations(table: Any) -> tuple[Evaluation, ...]:
-    """What a trial told Tune, by step; the last time counts where it went on from before. `table` is a data frame."""
-    if table is None or STEP not in table:
-        return ()
-    told = {int(row[STEP]): {name: finite(row.get(name)) for name in OBJECTIVES} for _, row in table.iterrows()}
-    return tuple(Evaluation(step=step, figures=told[step]) for step in sorted(told) if step >= 0)
+def curve_of(folder: Path) -> tuple[Evaluation, ...]:
+    """All evaluations of a run, as its folder has them. Tune may miss one: killed after a checkpoint and before its
+    report is written down, the run goes on from there. What went before a take-over is the donor's.
+    """
+    entries = {entry["step"]: entry for entry in read_lines(folder / "evaluations.jsonl")}
+    return tuple(
+        Evaluation(step=step, figures={name: finite(value) for name, value in figures_of(entries[step]).items()})
+        for step in sorted(entries)
+    )
 
 
 def figures_of_run(folder: Path) -> dict[str, float | None]:
@@ -262,7 +331,7 @@ def resumed(folder: Path) -> Search:
     if not config.is_file():
         raise ConfigError(f"{folder} holds no sweep (no config.json); give the folder of an earlier --out")
     try:
-        return Search.model_validate(read_yaml(config))
+        return Search.model_validate_json(config.read_bytes())  # YAML takes JSON's 1e-05 for text
     except ValidationError as error:
         said = f"{config} is none of a sweep ({one_line(error)})"
         raise ConfigError(f"{said}; give the folder of an earlier --out") from None

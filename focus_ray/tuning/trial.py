@@ -6,6 +6,7 @@ outcomes/ID.json   how it ended, where it ended by itself
 
 import hashlib
 import json
+import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,9 +28,11 @@ from focus_ray.tuning.objectives import OBJECTIVES, Objective, figures_of, finit
 from focus_ray.tuning.search import Search
 from focus_ray.tuning.space import Point
 
-OBJECTIVE, STEP = "objective", "step"
+OBJECTIVE, STEP, ENDING = "objective", "step", "ending"
 POINTER = "checkpoint.json"  # what Tune keeps of a checkpoint: whose it is, and of which step
 Ending = Literal["done", "nan", "collapsed", "failed"]
+
+logger = logging.getLogger(__name__)
 
 
 class Outcome(Settings):
@@ -73,20 +76,23 @@ def trial(point: Point, plan: Plan) -> None:
     if resources.gpus and resources.gpu_gigabytes is not None:
         cap_gpu_memory(resources.gpu_gigabytes)
     name = name_of(point, tune.get_context().get_trial_id(), plan.search)
-    folder = plan.trials / name
     ended = read_outcome(plan, name)
-    if ended is not None and ended.status != "failed":  # its process died after its end
-        tune.report(told(ended.figures, plan, RunFolder(folder).open()[0].schedule.total_steps))
-        return
-    begun = taken_over(point, folder, plan)
+    if ended is None or ended.status == "failed":  # otherwise its process died after its end
+        ended = attempted(point, name, plan)
+    tune.report(last_word(ended, plan, plan.search.trial_config(point, plan.start).schedule.total_steps))
+
+
+def attempted(point: Point, name: str, plan: Plan) -> Outcome:
+    """How a trial ends this time: what an earlier attempt said of its own end is forgotten first."""
+    atomic.remove(plan.outcomes / f"{name}.json")
+    folder = plan.trials / name
     try:
-        ended = train(point, folder, plan, begun=begun)
+        ended = train(point, folder, plan, begun=taken_over(point, folder, plan))
     except FocusRayError as error:
         write_outcome(plan, name, Outcome(status="failed", cause=str(error), objective=plan.objective.worst))
         raise
     write_outcome(plan, name, ended)
-    if ended.status != "done":
-        tune.report(told({}, plan, -1))
+    return ended
 
 
 def name_of(point: Point, trial_id: str, search: Search) -> str:
@@ -122,20 +128,24 @@ def train(point: Point, folder: Path, plan: Plan, *, begun: bool) -> Outcome:
 
 
 class Reporter(Silent):
-    """Tells Tune what an evaluation says once the checkpoint of the same step is whole, and lets MLflow follow."""
+    """Tells Tune what an evaluation says once the checkpoint of the same step is whole, and lets MLflow follow.
+
+    It is silent about the last step: how a trial ends is told by `last_word`, when its outcome is written down.
+    """
 
     def __init__(self, folder: Path, plan: Plan) -> None:
         self.folder = folder
         self.plan = plan
         self.tracker: MlflowTracker | None = None
         self.entry: dict[str, Any] | None = None
-        self.notes: list[str] = []
+        self.total = 0
 
     def begin(self, total: int, done: int, past: Past) -> None:
+        self.total = total
         if self.tracker is None:
             tags = {"mlflow.parentRunId": self.plan.parent} if self.plan.parent else {}
             tracking = Tracking(experiment=self.plan.experiment, beside=self.plan.folder)
-            self.tracker = MlflowTracker(self.folder, tracking, self.notes.append, tags=tags)
+            self.tracker = MlflowTracker(self.folder, tracking, logger.warning, tags=tags)
             self.tracker.start()
 
     def evaluated(self, entry: dict[str, Any]) -> None:
@@ -144,7 +154,7 @@ class Reporter(Silent):
     def saved(self, step: int) -> None:
         from ray import tune
 
-        if self.entry is None or self.entry["step"] != step:
+        if self.entry is None or self.entry["step"] != step or step == self.total:
             return
         report = told(figures_of(self.entry), self.plan, step)
         if self.plan.search.scheduler.kind != "pbt":
@@ -165,6 +175,16 @@ def told(figures: Mapping[str, float | None], plan: Plan, step: int) -> dict[str
     """A report to Tune: the objective always has a value."""
     value = finite(figures.get(plan.search.objective))
     return {OBJECTIVE: plan.objective.worst if value is None else value, STEP: step, **figures}
+
+
+def last_word(ended: Outcome, plan: Plan, total: int) -> dict[str, Any]:
+    """The last report of a trial, `total` steps long where nothing broke it off.
+
+    `done` keeps Tune from asking the scheduler about it, who would prune what has a model already, or send it back to
+    take over from another.
+    """
+    step = total if ended.status == "done" else -1
+    return told(ended.figures, plan, step) | {ENDING: ended.status, "done": True}
 
 
 def taken_over(point: Point, folder: Path, plan: Plan) -> bool:

@@ -119,16 +119,18 @@ def test_trials_that_end_badly_are_recorded_and_the_sweep_goes_on(tmp_path, pyth
 def test_population_based_training_takes_over_from_better_trials(tmp_path, python, project_root, environment):
     folder = tmp_path / "sweep"
     search = read_yaml(project_root / SMOKE)
-    search |= {"shared": "pretrained", "searcher": "random", "trials": 3, "reports": 2}
+    search |= {"shared": "pretrained", "searcher": "random", "trials": 3, "reports": 4}
     search["space"] = {"alternation.period": {"values": [2, 4, 8]}, "alternation.ratio": {"low": 0.2, "high": 0.8}}
     search["set"]["schedule"] |= {"seg_steps": 4, "face_steps": 4}
-    search["scheduler"] = {"kind": "pbt", "grace": 0.5, "interval": 0.5}
+    search["scheduler"] = {"kind": "pbt", "grace": 0.25, "interval": 0.25}
     search["judging"] = {"seeds": [], "heldout": {"size": 8, "seed": 2}}
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(search))
     run = Tuning(python, folder, str(tmp_path / "search.yaml"), "--out", str(folder), environment=environment)
     assert run.end() == 0, run.said()
     results = run.results()
     assert [one.status for one in results.trials] == 3 * ["done"]
+    assert len({one.id for one in results.trials}) == 3
+    assert {path.stem for path in (folder / "outcomes").glob("*.json")} == {one.id for one in results.trials}
     assert all(one.steps == 16 for one in results.trials)
     assert list((folder / "tune").rglob("pbt_policy_*.txt"))  # what Tune writes when one takes over
     assert all(0.2 <= one.config["alternation.ratio"] <= 0.8 for one in results.trials)

@@ -86,7 +86,7 @@ def test_a_node_ends_with_the_error_of_a_run(ray):
 
 def test_a_machine_without_gpus_refuses_gpu(ray):
     message = (
-        "8 workers with a GPU each are asked for, this machine has 0; ask for fewer with --workers, leave --gpu away, "
+        "8 workers with a GPU each are asked for, this machine has 0; ask for fewer with --workers, leave --gpu out, "
         "or name a cluster with RAY_ADDRESS"
     )
     with pytest.raises(ConfigError) as caught, connected(ClusterSettings(workers=8, gpu=True)):

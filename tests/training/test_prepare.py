@@ -55,12 +55,12 @@ def test_a_run_that_goes_on_has_its_own_configuration_face_and_name(begun, tmp_p
 
 def test_a_run_stays_with_its_storage(begun, config, tmp_path):
     assert prepare(Request(None, tmp_path / "run", storage="s3://bucket/runs")).info == begun.info
-    with pytest.raises(ConfigError, match=r"keeps its checkpoints in s3://bucket/runs; leave --storage away"):
+    with pytest.raises(ConfigError, match=r"keeps its checkpoints in s3://bucket/runs; leave --storage out"):
         prepare(Request(None, tmp_path / "run", storage="s3://elsewhere"))
     at_home = prepare(Request(config, tmp_path / "home"))
     at_home.claim()
     at_home.folder.close()
-    with pytest.raises(ConfigError, match=r"keeps its checkpoints in its own folder; leave --storage away"):
+    with pytest.raises(ConfigError, match=r"keeps its checkpoints in its own folder; leave --storage out"):
         prepare(Request(None, tmp_path / "home", storage="s3://bucket/runs"))
 
 

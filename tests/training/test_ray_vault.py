@@ -166,7 +166,7 @@ def test_several_lost_in_a_row_end_the_run(vault, remote, listener):
     remote.ill = True
     for step in range(1, MOST_LOST_IN_A_ROW + 1):
         vault.save(step, tree(step), best=False, last=True)
-    with pytest.raises(StorageError, match=r"3 checkpoints in a row could not be written to s3://bucket/.*; mend it"):
+    with pytest.raises(StorageError, match=r"3 checkpoints in a row could not be written to s3://bucket/.*; fix it"):
         vault.save(9, tree(9), best=False, last=True)
     assert len(listener.of("note")) == MOST_LOST_IN_A_ROW
 

@@ -13,7 +13,7 @@ import torch
 
 from focus_ray import model, presets
 from focus_ray.config import Cadence
-from focus_ray.errors import CheckpointError, ConfigError, Interrupted, MaskCollapse
+from focus_ray.errors import CheckpointError, ConfigError, FocusRayError, Interrupted, MaskCollapse, StorageError
 from focus_ray.focus.schedule import Schedule
 from focus_ray.storage.checkpoint import Checkpoints
 from focus_ray.storage.lines import read_lines
@@ -209,7 +209,7 @@ def test_a_run_whose_checkpoints_are_in_a_store_is_not_begun_anew_here(config, t
     prepared = prepare(Request(config, tmp_path / "run", storage="s3://bucket/runs"))
     prepared.claim()
     prepared.folder.close()
-    with pytest.raises(ConfigError, match=r"keeps its checkpoints at s3://bucket/runs/run; leave --local away"):
+    with pytest.raises(ConfigError, match=r"keeps its checkpoints at s3://bucket/runs/run; leave --local out"):
         train(None, tmp_path / "run")
 
 
@@ -274,6 +274,31 @@ def test_history_travels_with_the_next_checkpoint_that_is_whole(config, toy_mode
     run.tally.recent.append(record_of(4).line())
     run.checkpoint()
     assert vault.recent[5] == [3, 4]
+
+
+@pytest.mark.usefixtures("toy_world")
+def test_a_run_that_is_stopped_says_whether_its_checkpoint_is_kept(config, toy_model):
+    def stopped(vault: Kept, saved: tuple[int, ...]) -> FocusRayError:
+        run = Run(config, toy_model, vault, Silent())
+        for run.state.step in saved:
+            run.checkpoint(last=True)
+        return run.stopped()
+
+    kept = stopped(Kept(), (5,))
+    assert isinstance(kept, Interrupted)
+    assert "stopped after step 4, a checkpoint is written" in str(kept)
+    lost = stopped(Kept(lost=frozenset({5})), (3, 5))
+    assert isinstance(lost, StorageError)
+    assert "could not be kept, the one of step 3 is the newest; fix the store" in str(lost)
+    assert "there is none" in str(stopped(Kept(lost=frozenset({5})), (5,)))
+
+
+@pytest.mark.usefixtures("toy_world")
+def test_without_faces_nothing_is_scored_without_labels(config, toy_model):
+    heldout = config.heldout.model_copy(update={"size": 0, "unlabelled": True})
+    run = Run(config.model_copy(update={"heldout": heldout}), toy_model, Kept(), Silent())
+    run.score("init")
+    assert run.tally.evaluations == [{"step": 0, "after": "init"}]
 
 
 @pytest.mark.usefixtures("toy_world")

@@ -33,6 +33,27 @@ def test_a_lock_left_behind_by_a_killed_process_does_not_make_the_folder_full(tm
     folder.close()
 
 
+def test_a_run_that_was_killed_at_its_start_is_begun_anew(tmp_path, toy_model):
+    folder = RunFolder(tmp_path)
+    folder.create(presets.load("embedded"), toy_model, INFO)
+    folder.close()
+    with pytest.raises(ConfigError, match="not empty"):
+        RunFolder(tmp_path).create(presets.load("embedded"), toy_model, INFO)
+    folder.config.unlink()
+    (tmp_path / ".config.json.partial-1").touch()
+    again = RunFolder(tmp_path)
+    again.create(presets.load("embedded"), toy_model, INFO.model_copy(update={"name": "again"}))
+    again.close()
+    assert again.info().name == "again"
+
+
+def test_pictures_are_no_beginning(tmp_path, toy_model):
+    (tmp_path / "sheets").mkdir()
+    (tmp_path / "sheets" / "step-1.png").touch()
+    with pytest.raises(ConfigError, match="not empty"):
+        RunFolder(tmp_path).create(presets.load("embedded"), toy_model, INFO)
+
+
 def test_a_folder_with_files_is_left_alone(tmp_path, toy_model):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match="not empty"):

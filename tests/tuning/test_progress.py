@@ -1,28 +1,52 @@
-"""What is told of trials, and that copies of who tells are silent."""
+"""What is told of trials, also by a copy that Tune has read from its own files."""
 
 import copy
 from types import SimpleNamespace
 
-from focus_ray.tuning.progress import Told
+import pytest
+
+from focus_ray.tuning.progress import Listener, Told, heard_by, said_of
+
+
+def tuned(trial_id: str, **last) -> SimpleNamespace:
+    return SimpleNamespace(trial_id=trial_id, config={"xi": 0.1}, last_result=last)
 
 
 def test_ends_are_told_once_each():
     bars, notes = [], []
-    told = Told(3, lambda *bar: bars.append(bar), notes.append)
-    one = SimpleNamespace(trial_id="a", last_result={"objective": 0.25, "step": 12})
-    told.on_trial_result(1, [], one, {})
-    told.on_trial_complete(1, [], one)
-    told.on_trial_error(1, [], SimpleNamespace(trial_id="b"))
-    told.on_trial_complete(1, [], SimpleNamespace(trial_id="c", last_result={}))
+    told = Told(3)
+    one = tuned("a", objective=0.25, step=12, ending="done")
+    with heard_by(Listener(lambda *bar: bars.append(bar), notes.append, lambda point, name: f"{name}{point['xi']}")):
+        told.on_trial_result(1, [], one, {})
+        told.on_trial_complete(1, [], one)
+        told.on_trial_error(1, [], tuned("b"))
+        told.on_trial_complete(1, [], tuned("c"))
     assert bars == [("trials", 0, 3), ("trials", 1, 3), ("trials", 2, 3), ("trials", 3, 3)]
-    assert notes == ["trial a: objective 0.2500 after step 12", "trial b: failed", "trial c: no result"]
+    assert notes == ["trial a0.1: objective 0.2500 after step 12", "trial b0.1: failed", "trial c0.1: no result"]
+    told.on_trial_error(1, [], tuned("d"))  # nobody listens any more
+    assert len(notes) == 3
 
 
-def test_a_copy_tells_nobody():
-    told = Told(3, print, print)
-    told.on_trial_error(1, [], SimpleNamespace(trial_id="b"))
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ({"objective": 10.0, "step": -1, "ending": "collapsed"}, "collapsed"),
+        ({"objective": 10.0, "step": -1, "ending": "nan"}, "nan"),
+        ({"objective": 0.5, "step": 6}, "pruned, objective 0.5000 after step 6"),
+    ],
+)
+def test_what_was_broken_off_does_not_look_as_if_it_had_ended(last, said: str):
+    assert said_of(last) == said
+
+
+def test_a_copy_tells_whoever_listens_here():
+    notes: list[str] = []
+    told = Told(3)
+    told.on_trial_error(1, [], tuned("b"))
     other = copy.deepcopy(told)
-    other.on_trial_error(1, [], SimpleNamespace(trial_id="c"))
+    with heard_by(Listener(note=notes.append)):
+        other.on_trial_error(1, [], tuned("c"))
+    assert notes == ["trial c: failed"]
     assert other.get_state() == {"ended": ["b", "c"]}
     told.set_state(other.get_state())
     assert told.get_state() == {"ended": ["b", "c"]}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from focus_ray.training.job_folder import claim
 from focus_ray.tuning.report import judged_table, write_report
-from focus_ray.tuning.results import Results
+from focus_ray.tuning.results import Judged, Results
 from focus_ray.tuning.search import Search
 
 
@@ -18,6 +18,14 @@ def test_the_page(tiny: Search, results: Results, tmp_path: Path):
         assert said in html
     assert html.count("data:image/png") == 5
     assert 'src="http' not in html
+
+
+def test_judged_runs_without_figures_are_named(tiny: Search, results: Results, tmp_path: Path):
+    stopped = Judged(which="best", seed=3, figures={}, cause="the masks collapsed")
+    results = results.model_copy(update={"judged": (*results.judged, stopped)})
+    with claim(tmp_path / "sweep", tiny, "focus", what="sweep") as folder:
+        write_report(folder, tiny, results)
+    assert "No figures of best, seed 3: the masks collapsed" in (tmp_path / "sweep" / "report.html").read_text()
 
 
 def test_mean_and_spread_of_what_was_judged(results: Results):

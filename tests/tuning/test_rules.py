@@ -38,6 +38,11 @@ def test_searchers():
     assert rules.param_space(grid.search) == {"initialise.xi": {"grid_search": [0.05, 0.1]}}
 
 
+def test_a_population_begins_with_points_of_its_seed():
+    search = plan(scheduler={"kind": "pbt"}).search
+    assert set(rules.param_space(search)) == set(TINY["space"])
+
+
 def test_the_same_seed_draws_the_same_points():
     def drawn() -> list[dict]:
         searcher = rules.searcher(plan(searcher="tpe"))

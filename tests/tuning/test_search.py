@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from focus_ray.errors import ConfigError
+from focus_ray.errors import CheckpointError, ConfigError
+from focus_ray.model import SHIPPED
 from focus_ray.tuning.search import Search, laid_over, read
 from tests.tuning.conftest import TINY
 
@@ -47,11 +48,44 @@ def test_the_files_that_ship_can_run(project_root: Path):
         ({"shared": "warmup", "space": {"warmup.batch_size": {"values": [4, 8]}}}, "have in common"),
         ({"shared": "pretrained", "space": {"initialise.xi": {"values": [0.1]}}}, "have in common"),
         ({"set": {"batch_sise": 4}}, "batch_sise"),
+        ({"shared": "warmup", "space": {"optimizers.warmup.lr": {"low": 0.1, "high": 0.2}}}, "have in common"),
+        ({"shared": "pretrained", "space": {"optimizers.init.lr": {"low": 0.1, "high": 0.2}}}, "have in common"),
+        ({"space": {"schedule.cycles": {"values": [1, 2]}}}, "alternation.period"),
+        ({"space": {"seed": {"values": [1, 2]}}}, "sets seed of its runs"),
+        ({"space": {"faces": {"keys": ["heldout.seed"], "values": [3, 4]}}}, "sets heldout.seed of its runs"),
+        ({"space": {"cadence.evaluate": {"values": [3, 4]}}}, "sets cadence.evaluate of its runs"),
+        ({"space": {"start_from": {"values": ["/a", "/b"]}}}, "sets start_from of its runs"),
+        ({"space": {"model.camera.image_size": {"values": [32, 64]}}}, "different models"),
+        ({"set": TINY["set"] | {"seed": 4}}, "set: the search sets seed"),
+        ({"set": TINY["set"] | {"heldout": {"size": 4}}}, "set: the search sets heldout.size"),
+        ({"set": TINY["set"] | {"cadence": {"best": "heldout.all.vertex_mm"}}}, "set: the search sets cadence.best"),
+        ({"set": TINY["set"] | {"photos": "/pictures"}, "objective": "f1"}, "needs masks"),
+        ({"resources": {"gpus": 1.5}}, "resources.gpus"),
+        ({"searcher": "tpe", "space": {"initialise.xi": {"values": [0.1, 0.2]}}}, "grid or random"),
+        ({"searcher": "tpe", "space": {"batch_size": {"low": 2, "high": 4, "integer": True}}}, "grid or random"),
     ],
 )
 def test_what_is_refused(changes, wrong: str, tmp_path: Path):
     with pytest.raises(ConfigError, match=wrong):
         read(written(tmp_path, **changes))
+
+
+def test_what_is_no_key_of_the_search_may_be_set(tmp_path: Path):
+    read(written(tmp_path, set=TINY["set"] | {"heldout": {"batch_size": 2}, "cadence": {"log": 5}}))
+
+
+def test_the_best_must_fit_the_whole_preset(tmp_path: Path):
+    """81 divides the 324 steps of EM that trials have, and not the 1080 that `best.yaml` is laid over."""
+    space = {"alternation.period": {"values": [81]}}
+    with pytest.raises(ConfigError, match="EM has 1080 steps, which 81 does not divide"):
+        read(written(tmp_path, set={}, steps=0.3, shared="pretrained", space=space))
+
+
+def test_a_start_that_does_not_fit_is_refused(tmp_path: Path):
+    with pytest.raises(CheckpointError, match="such"):
+        read(written(tmp_path, start=str(tmp_path / "such")))
+    with pytest.raises(ConfigError, match="other networks"):
+        read(written(tmp_path, start=str(SHIPPED)))
 
 
 def test_assignments_are_laid_over_the_file(tmp_path: Path):

@@ -61,6 +61,30 @@ def test_wrong_keys_and_ranges_are_named(key: str, parameter: Parameter, wrong: 
         Space(parameters={key: parameter}).refuse_misfits(presets.embedded())
 
 
+def test_yaml_s_text_for_a_small_number_is_the_number():
+    assert Parameter.model_validate({"values": ["1e-5", 2, True, "float32", "nan"]}).values == (
+        1e-5,
+        2,
+        True,
+        "float32",
+        "nan",
+    )
+
+
+def test_a_range_of_which_only_the_ends_fit_is_refused():
+    for low, high in ((4, 16), (4, 4.5), (0.5, 4)):
+        space = Space(parameters={"batch_size": Parameter(low=low, high=high)})
+        with pytest.raises(ConfigError, match="batch_size"):
+            space.refuse_misfits(presets.embedded())
+    Space(parameters={"batch_size": Parameter(low=4, high=16, integer=True)}).refuse_misfits(presets.embedded())
+
+
+def test_lengths_of_cycles_are_values():
+    space = Space(parameters={"alternation.period": Parameter(low=90, high=180, integer=True)})
+    with pytest.raises(ConfigError, match="give `values`"):
+        space.refuse_misfits(presets.embedded())
+
+
 def test_what_is_drawn_lies_in_the_range():
     random = np.random.default_rng(0)
     for parameter in (
@@ -81,7 +105,5 @@ def test_what_is_drawn_lies_in_the_range():
     assert 0.4 < np.mean(halves) < 0.6
 
 
-def test_a_grid_needs_values():
+def test_a_grid_has_each_value():
     assert Parameter(values=(1, 2)).domain(grid=True) == {"grid_search": [1, 2]}
-    with pytest.raises(ConfigError, match="needs `values`"):
-        Parameter(low=1, high=2).domain(grid=True)

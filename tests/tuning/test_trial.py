@@ -14,7 +14,18 @@ from focus_ray.training import plain
 from focus_ray.training.run_folder import RunFolder
 from focus_ray.tuning import trial as trials
 from focus_ray.tuning.search import Search
-from focus_ray.tuning.trial import OBJECTIVE, POINTER, STEP, Plan, cap_gpu_memory, name_of, read_outcome, trial
+from focus_ray.tuning.trial import (
+    ENDING,
+    OBJECTIVE,
+    POINTER,
+    STEP,
+    Outcome,
+    Plan,
+    cap_gpu_memory,
+    name_of,
+    read_outcome,
+    trial,
+)
 
 POINT = {"initialise.xi": 0.05, "em.segmentation.eta_bin": 2.0}
 
@@ -92,9 +103,18 @@ def test_it_reports_and_ends(tune: Tune, plan: Plan):
     assert outcome.status == "done"
     assert outcome.objective == tune.reports[-1][OBJECTIVE] == tune.reports[-1]["unlabelled"]
     assert RunFolder(plan.trials / "t1").model.is_dir()
+    assert [report.get("done", False) for report in tune.reports] == [False, True]  # the scheduler is not asked
     trial(POINT, plan)  # its process died after its end: nothing is trained again
-    assert len(tune.reports) == 3
-    assert tune.reports[-1][OBJECTIVE] == outcome.objective
+    assert tune.reports[2:] == tune.reports[1:2]
+
+
+def test_its_outcome_is_written_before_its_end_is_told(tune: Tune, plan: Plan, monkeypatch: pytest.MonkeyPatch):
+    def report(metrics: dict[str, Any], **_: Any) -> None:
+        outcome = read_outcome(plan, "t1")
+        assert metrics.get("done", False) == (outcome is not None)
+
+    monkeypatch.setattr("ray.tune.report", report)
+    trial(POINT, plan)
 
 
 def test_one_that_was_killed_goes_on(tune: Tune, plan: Plan, monkeypatch: pytest.MonkeyPatch):
@@ -127,7 +147,9 @@ def test_what_a_guard_ends_is_recorded(error, status: str, tune: Tune, plan: Pla
     outcome = read_outcome(plan, "t1")
     assert outcome is not None
     assert (outcome.status, outcome.cause, outcome.objective) == (status, str(error), plan.objective.worst)
-    assert tune.reports[-1][OBJECTIVE] == plan.objective.worst
+    trial(POINT, plan)  # its process died after its end
+    assert [report[OBJECTIVE] for report in tune.reports] == 2 * [plan.objective.worst]
+    assert [(report[STEP], report["done"], report[ENDING]) for report in tune.reports] == 2 * [(-1, True, status)]
 
 
 def test_what_fails_says_why_and_is_tried_again(tune: Tune, plan: Plan, monkeypatch: pytest.MonkeyPatch):
@@ -148,6 +170,19 @@ def test_what_fails_says_why_and_is_tried_again(tune: Tune, plan: Plan, monkeypa
     assert read_outcome(plan, "t1").status == "done"  # type: ignore[union-attr]
 
 
+def test_an_attempt_forgets_how_the_one_before_ended(tune: Tune, plan: Plan, monkeypatch: pytest.MonkeyPatch):
+    trials.write_outcome(plan, "t1", Outcome(status="failed", cause="the disk was full", objective=10.0))
+
+    def pruned(*_: Any, **__: Any) -> None:
+        assert read_outcome(plan, "t1") is None
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plain, "train", pruned)
+    with pytest.raises(KeyboardInterrupt):
+        trial(POINT, plan)
+    assert read_outcome(plan, "t1") is None
+
+
 def population(plan: Plan) -> Plan:
     search = plan.search.model_copy(
         update={"scheduler": plan.search.scheduler.model_copy(update={"kind": "pbt"}), "searcher": "random"}
@@ -159,7 +194,7 @@ def test_one_takes_over_from_another(tune: Tune, plan: Plan):
     plan = population(plan)
     tune.name = "donor"
     trial(POINT, plan)
-    assert [pointer["step"] for pointer in tune.checkpoints] == [7, 14]
+    assert [pointer["step"] for pointer in tune.checkpoints] == [7]
     tune.name = "taker"
     other = POINT | {"em.segmentation.eta_bin": 8.0}
     trial(other, plan)
@@ -181,6 +216,7 @@ def test_a_pointer_to_elsewhere_is_not_followed(tune: Tune, plan: Plan, tmp_path
     tune.given = {"folder": str(tmp_path / "elsewhere" / "t0"), "step": 7}
     with pytest.raises(CheckpointError, match="no trial of this sweep"):
         trial(POINT, population(plan))
+    assert "no trial of this sweep" in read_outcome(plan, "t1").cause  # type: ignore[union-attr]
 
 
 def test_trials_of_optuna_are_known_by_their_points(tiny: Search):
