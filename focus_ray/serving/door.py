@@ -12,8 +12,7 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -143,10 +142,10 @@ class Door:
         if self._witness:
             self._witness.came(passage)
         try:
-            with self._admitted(scope, headers, passage):
-                body = await self._body(headers, receive)
-                passage.bytes_in = len(body)
-                await self._app(_named(scope, passage), _replayed(body, receive), answer)
+            answer.leave = self._admitted(scope, headers, passage)
+            body = await self._body(headers, receive)
+            passage.bytes_in = len(body)
+            await self._app(_named(scope, passage), _replayed(body, receive), answer)
             await answer.finish()
         except Problem as problem:
             await answer.refuse(problem)
@@ -154,16 +153,15 @@ class Door:
             logger.exception("request %s failed", request_id)
             await answer.refuse(Problem.bug())
         finally:
+            answer.leave()
             if self._witness:
                 self._witness.left(passage)
 
-    @contextmanager
-    def _admitted(self, scope: Scope, headers: dict[bytes, bytes], passage: Passage) -> Iterator[None]:
-        """Raises Problem for who may not come in, or not now."""
+    def _admitted(self, scope: Scope, headers: dict[bytes, bytes], passage: Passage) -> Callable[[], None]:
+        """Count a request; what it returns ends that. Raises Problem for who may not come in, or not now."""
         self._check(scope, headers, passage)
         if scope["method"] != "POST" or not self._counts:
-            yield
-            return
+            return _nothing
         client = passage.client or str((scope.get("client") or ("",))[0])
         limits, wait = self._settings.admission, self._settings.http.retry_seconds
         if self._of_client[client] >= limits.requests_of_a_client:
@@ -172,13 +170,18 @@ class Door:
             raise Problem("overloaded", "the service is busy; try again in a moment", retry_after=wait)
         self._under_way += 1
         self._of_client[client] += 1
-        try:
-            yield
-        finally:
-            self._under_way -= 1
-            self._of_client[client] -= 1
-            if not self._of_client[client]:
-                del self._of_client[client]
+        inside = True
+
+        def leave() -> None:
+            nonlocal inside
+            if inside:
+                inside = False
+                self._under_way -= 1
+                self._of_client[client] -= 1
+                if not self._of_client[client]:
+                    del self._of_client[client]
+
+        return leave
 
     def _check(self, scope: Scope, headers: dict[bytes, bytes], passage: Passage) -> None:
         path = scope["path"]
@@ -237,6 +240,7 @@ class _Answer:
         self._tidy = tidy
         self._begun = False
         self._swallowed: Problem | None = None
+        self.leave: Callable[[], None] = _nothing  # with the last byte: Ray Serve comes to its own end later
 
     async def __call__(self, message: Message) -> None:
         """One ASGI message of the application."""
@@ -248,6 +252,8 @@ class _Answer:
                 message = {**message, "headers": self._headers(message.get("headers", []))}
         if self._swallowed is None:
             await self._send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                self.leave()
 
     async def finish(self) -> None:
         """What there is to say after the application has ended."""
@@ -295,6 +301,10 @@ class _Answer:
         return Problem(
             "overloaded", "the service is starting or lost a part; try again", retry_after=self._retry_seconds
         )
+
+
+def _nothing() -> None:
+    """Nobody has come in."""
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str:

@@ -298,6 +298,28 @@ def test_one_client_is_one_whatever_it_says():
     asyncio.run(scene())
 
 
+def test_who_has_the_answer_may_ask_again_at_once():
+    async def scene() -> None:
+        ending = asyncio.Event()
+
+        async def slow_to_end(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"{}"})
+            await ending.wait()
+
+        limits = LIMITS.model_copy(update={"requests_of_a_client": 1, "requests_at_once": 1})
+        guarded = Door(slow_to_end, ServingSettings(admission=limits), outer=True)
+        begun = []
+        for _ in range(3):
+            begun.append(asyncio.create_task(through(guarded)))
+            await asyncio.sleep(0.05)
+        ending.set()
+        assert [(await one)[0] for one in begun] == [200, 200, 200]
+        assert guarded._under_way == 0
+
+    asyncio.run(scene())
+
+
 def test_why_the_application_refuses_is_known():
     witness = Told()
     inside = Inside(503, "application/problem+json")
