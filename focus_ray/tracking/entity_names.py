@@ -28,7 +28,7 @@ def parameters(config: Mapping[str, Any]) -> dict[str, str]:
 
     A value beyond MLflow's limit is cut, and ends with an ellipsis.
     """
-    return {safe_key(".".join(path)): parameter_value(value) for path, value in _leaves(config)}
+    return {safe_key(".".join(path)): parameter_value(value) for path, value in leaves(config)}
 
 
 def parameter_value(value: Any) -> str:
@@ -41,7 +41,7 @@ def parameter_value(value: Any) -> str:
 def figures(tree: Mapping[str, Any], prefix: str = "") -> Leaves:
     """The numbers in nested objects, keys joined by '/'. Text, truth values, lists and null are no numbers."""
     found, nonfinite = {}, 0
-    for path, value in _leaves(tree):
+    for path, value in leaves(tree):
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         number = _double(value)
@@ -79,10 +79,10 @@ def cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
-def _leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Each value that is no object, or an empty one, with the keys that lead to it."""
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, (*path, str(key)))
+            yield from leaves(value, (*path, str(key)))
         else:
             yield (*path, str(key)), value

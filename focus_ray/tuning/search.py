@@ -1,6 +1,6 @@
 """A search file: what is searched, by which rules, for how long; and the runs that it stands for."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from focus_ray.errors import ConfigError
 from focus_ray.focus.schedule import Schedule
 from focus_ray.focus.settings import Settings
 from focus_ray.model import one_line
+from focus_ray.tracking.entity_names import leaves
 from focus_ray.training.assemble import fitted_face, start_focus
 from focus_ray.tuning.alternation import PARAMETERS
 from focus_ray.tuning.objectives import LABELLED, OBJECTIVES
@@ -194,7 +195,7 @@ class Search(Settings):
 
     def _refuse_keys(self) -> None:
         """Raises ConfigError for keys that a search sets itself, or whose phases lie behind its trials."""
-        for key in _dotted(self.set):
+        for key in (".".join(path) for path, _ in leaves(self.set)):
             if _under(key, _OWN_OF_SET):
                 raise ConfigError(f"set: the search sets {key} of its runs by keys of its own; leave it out")
         for key in (key for name, one in self.space.items() for key in one.paths(name)):
@@ -214,16 +215,6 @@ class Search(Settings):
 def _under(key: str, parts: Iterable[str]) -> bool:
     """Whether a dotted key is one of these, or lies under one."""
     return any(key == part or key.startswith(f"{part}.") for part in parts)
-
-
-def _dotted(tree: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """The keys of a tree's leaves."""
-    for name, value in tree.items():
-        key = f"{path}{name}"
-        if isinstance(value, dict):
-            yield from _dotted(value, f"{key}.")
-        else:
-            yield key
 
 
 def read(path: Path, assignments: tuple[str, ...] = ()) -> Search:
