@@ -1,6 +1,7 @@
 """Reading a picture of unknown origin: the format is told by its content, limits hold before decoding."""
 
 import io
+import os
 import struct
 import warnings
 from pathlib import Path
@@ -200,8 +201,13 @@ def _eight_bits(grey: np.ndarray) -> UInt8[np.ndarray, "H W"]:
 
 
 def printable(path: str | Path) -> str:
-    """A path as it may stand in a one-line message: no line breaks or control characters."""
+    """A path as it may stand in a one-line message, and nowhere else: what cannot be shown is replaced by `?`."""
     return "".join(letter if letter.isprintable() else "?" for letter in str(path))
+
+
+def path_text(path: str | Path) -> str:
+    """A path as text for files: every letter of it; bytes that are not UTF-8 as \\xNN."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _damaged(name: str, error: BaseException) -> ImageError:

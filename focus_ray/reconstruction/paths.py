@@ -20,7 +20,7 @@ from jaxtyping import Float, UInt8
 from pydantic import BaseModel
 from torch import Tensor
 
-from focus_ray.data.image_file import is_picture, printable, read_image
+from focus_ray.data.image_file import is_picture, path_text, printable, read_image
 from focus_ray.data.landmark_csv import read_landmarks, write_landmarks
 from focus_ray.errors import ConfigError, DataError, LandmarkError
 from focus_ray.focus.autoencoder import Focus
@@ -48,7 +48,10 @@ Landmarks = dict[str, Float[np.ndarray, "68 2"]]
 
 
 class ImageResult(BaseModel):
-    """What became of one picture. folder is where its faces lie, under OUT."""
+    """What became of one picture. image is its path as it was given; folder is where its faces lie, under OUT.
+
+    Bytes of a name that are not UTF-8, which JSON cannot hold, stand as \\xNN in both.
+    """
 
     image: str
     status: Literal["ok", "no_face", "error"]
@@ -185,9 +188,9 @@ class _Run:
             message = "no face was found; give --landmarks or --box"
         folder = one.folder if faces else None
         self.results.append(
-            ImageResult(image=printable(one.path), status=status, message=message, folder=folder, faces=faces)
+            ImageResult(image=path_text(one.path), status=status, message=message, folder=folder, faces=faces)
         )
-        self.sheet.add(f"{one.folder}: {_caption(status, faces)}", image, faces)
+        self.sheet.add(f"{printable(one.folder)}: {_caption(status, faces)}", image, faces)
 
     def _faces(self, one: _Input, image: UInt8[np.ndarray, "H W 3"]) -> list[Face]:
         points = one.landmarks_in(self.given)
@@ -244,7 +247,7 @@ def _inputs(paths: Sequence[Path]) -> list[_Input]:
             f"there are no pictures in {', '.join(printable(path) for path in paths)}; give JPEG, PNG, WebP or BMP"
         )
     taken = {RESULTS, SHEET, LANDMARKS}
-    return [_Input(path, name, _free(printable(path.name), taken)) for path, name in named]
+    return [_Input(path, name, _free(path_text(path.name), taken)) for path, name in named]
 
 
 def _children(path: Path) -> list[Path] | None:

@@ -169,9 +169,19 @@ def test_odd_names_get_folders_and_rows(model: Reconstructor, photos: Path, tmp_
     out = tmp_path / "out"
     results = reconstruct_paths([odd], out, model=model)
     assert [result.status for result in results] == ["ok"] * 4
-    assert [result.folder for result in results] == ["inv?.png", "inv?.png-2", "ü" * 100, "ü" * 100 + "-2"]
+    assert [result.folder for result in results] == ["inv\\xfe.png", "inv\\xff.png", "ü" * 100, "ü" * 100 + "-2"]
     assert len(json.loads((out / "results.json").read_text())) == 4
     assert set(read_landmarks(out / "landmarks.csv")) == {*bad, *long}
+
+
+@pytest.mark.parametrize("name", ["Screenshot 10.15\u202fPM.png", "a\u00a0b.png", "a\u200db.png", "a\nb.png"])
+def test_results_hold_the_exact_path(name: str, model: Reconstructor, photos: Path, tmp_path: Path):
+    shutil.copy(photos / "a.png", tmp_path / name)
+    (result,) = reconstruct_paths([tmp_path / name], tmp_path / "out", model=model)
+    (row,) = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert Path(row["image"]) == Path(result.image) == tmp_path / name
+    assert row["folder"] == name
+    assert (tmp_path / "out" / name / "face-0" / "face.json").is_file()
 
 
 def test_a_bad_row_is_an_error_of_its_picture(model: Reconstructor, photos: Path, tmp_path: Path):
