@@ -1,13 +1,18 @@
-"""Deep3D's alignment: a face is scaled and shifted so that its five points lie where a standard face has them."""
+"""Deep3D's alignment: a face is turned upright, scaled and shifted to where a standard face has its five points.
+
+Training, evaluation and reconstruction cut their crops by `crop_of_landmarks` and `crop_of_five`.
+"""
 
 import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 from jaxtyping import Float, Shaped, UInt8
 
 from focus_ray.errors import LandmarkError
+from focus_ray.focus.landmarks import five_points
 
 # The five standard points (eye centres, nose tip, mouth corners) in units of about 100 mm, y up: method section 8.2.
 STANDARD_POINTS = np.array(
@@ -72,7 +77,17 @@ class Crop:
         return cv2.warpAffine(np.ascontiguousarray(mask), self.inverse, (width, height), flags=flags, borderValue=0)
 
 
-def align(five_points: Float[np.ndarray, "5 2"], size: int, roll: float = 0.0) -> Crop:
+def crop_of_landmarks(landmarks: Float[np.ndarray, "68 2"], size: int) -> Crop:
+    """The aligned crop of 68 given points, the face turned upright. Raises LandmarkError where they span no face."""
+    return crop_of_five(five_points(torch.from_numpy(landmarks)).numpy(), size)
+
+
+def crop_of_five(points: Float[np.ndarray, "5 2"], size: int) -> Crop:
+    """The aligned crop of eye centres, nose tip and mouth corners, the face turned upright."""
+    return align(points, size, face_roll(points))
+
+
+def align(points: Float[np.ndarray, "5 2"], size: int, roll: float = 0.0) -> Crop:
     """The crop of a face from its eye centres, nose tip and mouth corners (the subject's right first) [px].
 
     A weak-perspective camera is fitted to the points (POS: least squares of a 2x4 affine camera). Its mean row length
@@ -81,21 +96,21 @@ def align(five_points: Float[np.ndarray, "5 2"], size: int, roll: float = 0.0) -
     out first. Raises LandmarkError where the points do not span a face.
     """
     upright = rotation(-roll)
-    scale, origin = weak_perspective(transform_points(upright, five_points))
+    scale, origin = weak_perspective(transform_points(upright, points))
     zoom = REFERENCE_SCALE / scale
     to_reference = np.array([[zoom, 0.0, 0.0], [0.0, zoom, 0.0]])
     to_reference[:, 2] = REFERENCE_CENTRE - zoom * origin
     return Crop(compose(resized(REFERENCE_SIZE, size), compose(to_reference, upright)), size)
 
 
-def weak_perspective(five_points: Float[np.ndarray, "5 2"]) -> tuple[float, Float[np.ndarray, " 2"]]:
+def weak_perspective(points: Float[np.ndarray, "5 2"]) -> tuple[float, Float[np.ndarray, " 2"]]:
     """Scale [px to a unit of STANDARD_POINTS] and the image of their origin [px] (POS)."""
-    if not np.isfinite(five_points).all():
+    if not np.isfinite(points).all():
         raise LandmarkError("the five points are not finite numbers; correct the landmarks")
     model = np.hstack([STANDARD_POINTS * [1.0, -1.0, 1.0], np.ones((5, 1))])  # y down, as in the picture
-    camera = np.linalg.lstsq(model, np.asarray(five_points, dtype=np.float64), rcond=None)[0].T
+    camera = np.linalg.lstsq(model, np.asarray(points, dtype=np.float64), rcond=None)[0].T
     scale = float(np.linalg.norm(camera[:, :3], axis=1).mean())
-    if scale <= np.finfo(np.float32).eps * (1.0 + float(np.abs(five_points).max())):
+    if scale <= np.finfo(np.float32).eps * (1.0 + float(np.abs(points).max())):
         raise LandmarkError("the five points coincide; correct the landmarks")
     return scale, camera[:, 3]
 
@@ -167,7 +182,7 @@ def as_float(image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "3 H W"]:
     return np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32) / np.float32(255.0)
 
 
-def face_roll(five_points: Float[np.ndarray, "5 2"]) -> float:
+def face_roll(points: Float[np.ndarray, "5 2"]) -> float:
     """By how much a face is turned in its picture (rad, clockwise as seen), from its eyes and mouth corners.
 
     The turn of the similarity that best takes the standard points there; the nose is left out, it moves with yaw.
@@ -175,6 +190,6 @@ def face_roll(five_points: Float[np.ndarray, "5 2"]) -> float:
     flat = [0, 1, 3, 4]
     standard = STANDARD_POINTS[flat, :2] * [1.0, -1.0]
     standard = standard - standard.mean(axis=0)
-    seen = five_points[flat] - five_points[flat].mean(axis=0)
+    seen = points[flat] - points[flat].mean(axis=0)
     sine = standard[:, 0] @ seen[:, 1] - standard[:, 1] @ seen[:, 0]
     return math.atan2(sine, (standard * seen).sum())

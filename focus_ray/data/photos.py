@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from focus_ray.data import augment
-from focus_ray.data.align import Crop, align, as_float, compose
+from focus_ray.data.align import Crop, as_float, compose, crop_of_landmarks
 from focus_ray.data.augment import AugmentSettings
 from focus_ray.data.image_file import DEFAULT_LIMITS, ImageLimits, read_image
 from focus_ray.data.landmark_csv import read_landmarks
@@ -20,7 +20,6 @@ from focus_ray.data.landmarks import checked_landmarks
 from focus_ray.data.picture_source import picture_source
 from focus_ray.data.sample import Batch
 from focus_ray.errors import DataError, ImageError, LandmarkError
-from focus_ray.focus.landmarks import five_points
 
 LANDMARK_FILE = "landmarks.csv"
 
@@ -156,8 +155,7 @@ class PhotoFolder:
     def _face(self, name: str, content: bytes) -> "_Face":
         image = read_image(content, self.limits, self.source.place(name))
         points = checked_landmarks(self._landmarks[name], *image.shape[:2])
-        crop = align(five_points(torch.from_numpy(points)).numpy(), self.image_size)
-        return _surroundings(image, points, crop)
+        return _surroundings(image, points, crop_of_landmarks(points, self.image_size))
 
     def _keep(self, name: str, face: "_Face") -> None:
         if name not in self._kept and face.image.nbytes <= self._room:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from focus_ray.data.align import Crop, resized
+from focus_ray.data.align import Crop, crop_of_landmarks, resized
 from focus_ray.data.detect_haar import HaarDetector
 from focus_ray.data.landmarks import checked_landmarks
 from focus_ray.errors import DataError, ImageError, LandmarkError
@@ -26,7 +26,6 @@ from focus_ray.reconstruction.self_alignment import (
     Aligned,
     Look,
     crop_of_detection,
-    crop_of_landmarks,
     cropped,
     self_aligned,
 )

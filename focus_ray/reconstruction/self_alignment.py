@@ -14,10 +14,10 @@ from focus_ray.data.align import (
     REFERENCE_SCALE,
     REFERENCE_SIZE,
     Crop,
-    align,
     as_float,
     compose,
-    face_roll,
+    crop_of_five,
+    crop_of_landmarks,
     resized,
     rotation,
     transform_points,
@@ -25,7 +25,6 @@ from focus_ray.data.align import (
 from focus_ray.data.augment import Augmentation, AugmentSettings, draw
 from focus_ray.data.detect import Detection
 from focus_ray.errors import LandmarkError
-from focus_ray.focus.landmarks import five_points
 from focus_ray.focus.settings import Settings
 
 
@@ -62,16 +61,6 @@ class Look(NamedTuple):
 
     image: UInt8[np.ndarray, "H W 3"]
     crop: Crop
-
-
-def crop_of_landmarks(landmarks: Float[np.ndarray, "68 2"], size: int) -> Crop:
-    """The aligned crop of 68 given points, the face turned upright. Raises LandmarkError where they span no face."""
-    return crop_of_five(five_points(torch.from_numpy(landmarks)).numpy(), size)
-
-
-def crop_of_five(points: Float[np.ndarray, "5 2"], size: int) -> Crop:
-    """The aligned crop of eye centres, nose tip and mouth corners, the face turned upright."""
-    return align(points, size, face_roll(points))
 
 
 def crop_of_detection(face: Detection, size: int, settings: AlignmentSettings = DEFAULT) -> Crop:

@@ -5,19 +5,38 @@ import pickle  # noqa: TID251  (how Ray sends a folder to an actor)
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import skimage.data
 import torch
 from PIL import Image
 
-from focus_ray.data.align import STANDARD_POINTS, align, standard_points
+from focus_ray.data.align import (
+    STANDARD_POINTS,
+    as_float,
+    compose,
+    crop_of_landmarks,
+    rotation,
+    standard_points,
+    transform_points,
+)
+from focus_ray.data.detect import Detection
 from focus_ray.data.image_file import ImageLimits
 from focus_ray.data.landmark_csv import write_landmarks
 from focus_ray.data.photos import PhotoFolder
 from focus_ray.errors import DataError, ImageError, LandmarkError
 from focus_ray.focus.landmarks import five_points
+from focus_ray.reconstruction.located import located
+from focus_ray.reconstruction.self_alignment import crop_of_detection
 from focus_ray.storage.objects import ObjectStore, open_store
+
+
+class NoDetector:
+    """A detector that is not asked."""
+
+    def detect(self, image: np.ndarray) -> list[Detection]:
+        raise AssertionError("a picture with landmarks was searched")
 
 
 def face_points(centre: tuple[float, float], scale: float) -> np.ndarray:
@@ -88,10 +107,29 @@ def test_names_that_are_not_utf_8(folder: Path):
 
 def test_a_kept_picture_gives_the_crop_that_the_file_gives(folder: Path):
     picture = skimage.data.astronaut()
-    crop = align(five_points(torch.from_numpy(face_points((223.0, 125.0), 60.0))).numpy(), 64)
+    crop = crop_of_landmarks(face_points((223.0, 125.0), 60.0), 64)
     direct = torch.from_numpy(crop.warp(picture).transpose(2, 0, 1)) / 255
     kept = PhotoFolder(folder, image_size=64).batch([1]).images[0]
     assert (kept - direct).abs().mean() < 0.02
+
+
+@pytest.mark.parametrize("degrees", [-60, 25, 170])
+def test_a_turned_face_is_cropped_upright_as_reconstruction_crops_it(tmp_path: Path, degrees: float):
+    picture, points = skimage.data.astronaut(), face_points((223.0, 125.0), 60.0)
+    middle = np.array([[1.0, 0.0, 255.5], [0.0, 1.0, 255.5]])
+    turn = compose(middle, compose(rotation(np.radians(degrees)), np.array([[1.0, 0.0, -255.5], [0.0, 1.0, -255.5]])))
+    turned = cv2.warpAffine(picture, turn, (512, 512), flags=cv2.INTER_LINEAR)
+    Image.fromarray(turned).save(tmp_path / "a.png", compress_level=1)
+    write_landmarks(tmp_path / "landmarks.csv", {"a.png": transform_points(turn, points)})
+    trained_on = PhotoFolder(tmp_path, image_size=64).batch([0])
+
+    (face,) = located(turned, NoDetector(), landmarks=transform_points(turn, points)).faces
+    crop = crop_of_detection(face, 64)
+    assert crop.roll == pytest.approx(-np.radians(degrees), abs=1e-3)
+    reconstructed = torch.from_numpy(as_float(crop.warp(turned)))
+    assert (trained_on.images[0] - reconstructed).abs().mean() < 0.02
+    expected = torch.from_numpy(crop.to_crop(transform_points(turn, points))).float()
+    torch.testing.assert_close(trained_on.landmarks[0], expected, atol=0.02, rtol=0)
 
 
 def test_augmentation_is_reproducible_and_changes_with_epoch_and_index(folder: Path):

@@ -6,15 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from focus_ray.data.align import Crop, compose, rotation, standard_points, transform_points
+from focus_ray.data.align import (
+    Crop,
+    compose,
+    crop_of_five,
+    crop_of_landmarks,
+    rotation,
+    standard_points,
+    transform_points,
+)
 from focus_ray.data.detect import Detection
 from focus_ray.focus.landmarks import FLIP
 from focus_ray.reconstruction.self_alignment import (
     AlignmentSettings,
     Look,
     crop_of_detection,
-    crop_of_five,
-    crop_of_landmarks,
     seen_landmarks,
     self_aligned,
 )

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import focus_ray
+from focus_ray.data.align import crop_of_landmarks
 from focus_ray.data.image_file import read_image
 from focus_ray.data.landmark_csv import read_landmarks
 from focus_ray.model import SHIPPED
 from focus_ray.reconstruction import reconstruct_paths
-from focus_ray.reconstruction.self_alignment import crop_of_landmarks
 
 pytestmark = [
     pytest.mark.shared,
