@@ -1,16 +1,41 @@
-"""Landmarks that somebody gives: whether they can be those of a face in their picture."""
+"""Landmarks that somebody gives: whether they can be those of a face in their picture.
+
+Besides numbers and places the shape is checked: the mean face, under the weak-perspective camera that fits best, has to
+come near the points. Points in another order or scaled by axis stay far away, and those of a mirrored picture or with y
+upwards fit only a face that is seen from behind.
+"""
 
 import numpy as np
 from jaxtyping import Float
 
 from focus_ray.errors import LandmarkError
 
+MEAN_LANDMARKS = np.array(
+    """
+    -71 25 -35,  -70 6 -31,  -67 -12 -26,  -63 -31 -24,  -56 -50 -19,  -45 -65 -6,  -32 -76 6,  -16 -83 15,
+    0 -84 21,  16 -83 15,  32 -76 6,  45 -65 -6,  56 -50 -19,  63 -31 -24,  67 -12 -26,  70 6 -31,  71 25 -35,
+    -55 43 5,  -45 48 19,  -34 49 28,  -22 47 32,  -13 44 33,  13 44 33,  22 47 32,  34 49 28,  45 48 19,
+    55 43 5,  0 31 32,  0 19 38,  0 7 46,  0 -5 55,  -13 -16 42,  -7 -18 38,  0 -19 41,  7 -18 38,  13 -16 42,
+    -46 30 13,  -36 35 18,  -26 34 18,  -16 28 17,  -26 25 18,  -36 25 18,  16 28 17,  26 34 18,  36 35 18,
+    46 30 13,  36 25 18,  26 25 18,  -25 -38 24,  -15 -33 36,  -6 -31 39,  0 -33 40,  6 -31 39,  15 -33 36,
+    25 -38 24,  15 -44 34,  7 -47 34,  0 -48 34,  -7 -47 34,  -15 -44 34,  -22 -38 27,  -8 -38 35,  0 -38 36,
+    8 -38 35,  22 -38 27,  8 -38 35,  0 -38 36,  -8 -38 35
+    """.replace(",", " ").split(),
+    dtype=np.float64,
+).reshape(68, 3)
+"""The 68 iBUG points of the parametric face's mean [mm], x to its left, y up, z to the viewer."""
+
+_SMALLEST_FACE = 8.0  # px of the longer side: less shows no face
+# Of the points' spread. Over 585 annotated photographs the largest residual is 0.13, over synthetic faces 0.15; points
+# with one axis halved begin at 0.26, points in a random order at 0.94.
+_LARGEST_RESIDUAL = 0.25
+
 
 def checked_landmarks(landmarks: object, height: int, width: int) -> Float[np.ndarray, "68 2"]:
     """68 given points as an array [px of a picture of that size].
 
-    Raises LandmarkError for anything but 68 pairs of finite numbers, for points whose bounding box has no area, and for
-    points beside the picture.
+    Raises LandmarkError for anything but 68 pairs of finite numbers, for a bounding box without area or below 8 px,
+    for points beside the picture, and for points that are no face's in iBUG's order, x to the right and y down.
     """
     points = finite_numbers(landmarks)
     if points is None or points.shape != (68, 2):
@@ -18,10 +43,43 @@ def checked_landmarks(landmarks: object, height: int, width: int) -> Float[np.nd
     low, high = points.min(axis=0), points.max(axis=0)
     if not (high > low).all():
         raise LandmarkError("the landmarks lie on one point or line; correct them")
+    if (high - low).max() < _SMALLEST_FACE:
+        raise LandmarkError(
+            f"the landmarks span {high[0] - low[0]:.2g} x {high[1] - low[1]:.2g} px, and a face has "
+            f"{_SMALLEST_FACE:g} px or more; give px of the picture, not shares of its size"
+        )
     # Pixel centres stand at integers: the picture begins half a pixel before 0.
     if (high < -0.5).any() or (low > np.array([width, height]) - 0.5).any():
         raise LandmarkError(f"the landmarks lie outside of the picture of {width} x {height} px; correct them")
+    _check_shape(points)
     return points
+
+
+def _check_shape(points: Float[np.ndarray, "68 2"]) -> None:
+    facing, residual = fit_of_mean(points)
+    if residual > _LARGEST_RESIDUAL:
+        raise LandmarkError(
+            "the landmarks do not have the shape of a face; give the 68 points in iBUG's order, x and y in px"
+        )
+    if facing < 0:
+        raise LandmarkError(
+            "the landmarks are those of a mirrored face; give x to the right and y down, from the picture's top left "
+            "corner, the subject's right side first"
+        )
+
+
+def fit_of_mean(points: Float[np.ndarray, "68 2"]) -> tuple[float, float]:
+    """The weak-perspective camera that takes MEAN_LANDMARKS nearest to the points, by POS made orthogonal.
+
+    Returns how far the face looks to the viewer (1: straight, below 0: away), and the root mean square residual as a
+    share of the points' spread.
+    """
+    mean, seen = MEAN_LANDMARKS * [1.0, -1.0, 1.0], points - points.mean(axis=0)  # y down, as in the picture
+    mean = mean - mean.mean(axis=0)
+    left, scales, right = np.linalg.svd(np.linalg.lstsq(mean, seen, rcond=None)[0].T, full_matrices=False)
+    rotation = left @ right
+    residual = np.linalg.norm(seen - scales.mean() * mean @ rotation.T) / np.linalg.norm(seen)
+    return float(np.linalg.det(rotation[:, :2])), float(residual)
 
 
 def finite_numbers(values: object) -> Float[np.ndarray, "..."] | None:

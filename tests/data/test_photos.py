@@ -24,6 +24,7 @@ from focus_ray.data.align import (
 from focus_ray.data.detect import Detection
 from focus_ray.data.image_file import ImageLimits
 from focus_ray.data.landmark_csv import write_landmarks
+from focus_ray.data.landmarks import MEAN_LANDMARKS
 from focus_ray.data.photos import PhotoFolder
 from focus_ray.errors import DataError, ImageError, LandmarkError
 from focus_ray.focus.landmarks import five_points
@@ -41,7 +42,7 @@ class NoDetector:
 
 def face_points(centre: tuple[float, float], scale: float) -> np.ndarray:
     """68 points around a standard face, `scale` px to a unit."""
-    points = np.random.default_rng(0).uniform(-0.4, 0.4, (68, 2))
+    points = MEAN_LANDMARKS[:, :2] * [0.01, -0.01]
     right, left, nose, right_mouth, left_mouth = STANDARD_POINTS[:, :2] * [1, -1]
     points[[36, 39]], points[[42, 45]] = right, left
     points[30], points[48], points[54] = nose, right_mouth, left_mouth
@@ -96,6 +97,15 @@ def test_landmarks_beside_the_picture_are_left_out(folder: Path):
     assert photos.names == ["a.png"]
     assert photos.skipped == {"without a face in their landmarks": 1}
     assert "b.png: the landmarks lie outside" in photos.messages[0]
+
+
+@pytest.mark.parametrize(("scale", "shift"), [([1, -1], [0, 511]), ([-1, 1], [511, 0]), ([1 / 512, 1 / 512], [0, 0])])
+def test_landmarks_of_another_convention_are_left_out(folder: Path, scale: list[float], shift: list[float]):
+    a, b = face_points((111.25, 62.25), 30.0), face_points((223.0, 125.0), 60.0)
+    write_landmarks(folder / "landmarks.csv", {"a.png": a, "b.png": b * scale + shift})
+    photos = PhotoFolder(folder, image_size=64)
+    assert photos.names == ["a.png"]
+    assert photos.skipped == {"without a face in their landmarks": 1}
 
 
 def test_names_that_are_not_utf_8(folder: Path):

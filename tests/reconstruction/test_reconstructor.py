@@ -9,6 +9,7 @@ from PIL import Image
 from focus_ray import model as models
 from focus_ray.data.align import standard_points
 from focus_ray.data.detect import Detection
+from focus_ray.data.landmarks import MEAN_LANDMARKS
 from focus_ray.errors import CheckpointError, ConfigError, ImageError, LandmarkError
 from focus_ray.focus.face.camera import euler_to_rotation
 from focus_ray.focus.landmarks import five_points
@@ -63,7 +64,7 @@ def test_the_roll_of_the_picture_is_part_of_the_pose_and_of_the_landmarks(untrai
 
 def test_given_landmarks_skip_detection(untrained: Model, portrait: np.ndarray):
     five = 0.5 * standard_points(224) + [170.0, 60.0]
-    points = np.tile(five.mean(axis=0), (68, 1))
+    points = 0.5 * MEAN_LANDMARKS[:, :2] * [1.0, -1.0] + [226.0, 116.0]
     points[[36, 39]], points[[42, 45]] = five[0], five[1]
     points[30], points[48], points[54] = five[2:]
     (face,) = Reconstructor(untrained, Finds()).reconstruct(portrait, landmarks=points)
@@ -73,6 +74,8 @@ def test_given_landmarks_skip_detection(untrained: Model, portrait: np.ndarray):
     assert face.box == (*points.min(axis=0), *(points.max(axis=0) - points.min(axis=0)))
     with pytest.raises(LandmarkError):
         Reconstructor(untrained, Finds()).reconstruct(portrait, landmarks=np.zeros((68, 2)))
+    with pytest.raises(LandmarkError, match="mirrored face"):
+        Reconstructor(untrained, Finds()).reconstruct(portrait, landmarks=[0, 299] + points * [1, -1])
 
 
 def test_a_given_box_skips_detection(untrained: Model, portrait: np.ndarray):

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import skimage.data
 import torch
@@ -18,6 +17,7 @@ from PIL import Image
 from focus_ray.data.align import STANDARD_POINTS
 from focus_ray.data.ingest import BatchMaker, StepStream
 from focus_ray.data.landmark_csv import write_landmarks
+from focus_ray.data.landmarks import MEAN_LANDMARKS
 from focus_ray.data.photos import PhotoFolder
 from focus_ray.errors import ConfigError, ImageError
 from focus_ray.storage.objects import open_store
@@ -110,7 +110,7 @@ def test_actors_pause_where_nobody_takes_their_batches(toys: Toys):
 
 def test_photographs_in_a_bucket(s3: str, tmp_path: Path):
     picture = Image.fromarray(skimage.data.astronaut()).resize((256, 256))
-    points = np.random.default_rng(0).uniform(-0.4, 0.4, (68, 2))
+    points = MEAN_LANDMARKS[:, :2] * [0.01, -0.01]
     right, left, nose, right_mouth, left_mouth = STANDARD_POINTS[:, :2] * [1, -1]
     points[[36, 39]], points[[42, 45]] = right, left
     points[30], points[48], points[54] = nose, right_mouth, left_mouth
