@@ -25,6 +25,7 @@ from jaxtyping import UInt8
 
 from focus_ray.data.image_file import printable, read_image
 from focus_ray.data.landmark_csv import read_landmarks, write_landmarks
+from focus_ray.data.mask import THRESHOLD, checked_mask
 from focus_ray.data.sample import Batch
 from focus_ray.data.synthetic import Split, SyntheticConfig, SyntheticFaces
 from focus_ray.errors import DataError, ImageError, LandmarkError
@@ -39,7 +40,6 @@ WORLD_MODES = (120, 80, 120)
 
 _WRITTEN_AT_ONCE = 32
 _WHITE = 255
-_THRESHOLD = 127  # of a mask's 8 bits: above is visible
 
 # The arrays of truth.npz: the kinds of type they may have, and their shape with N pictures; None is any length.
 _NUMBERS, _TEXT, _BITS = "fiu", "U", "u"
@@ -202,7 +202,7 @@ class FolderFaces:
             mask = read_image(path)[..., 0]
             if mask.shape != picture.shape[:2]:
                 raise ImageError(f"{path}: the mask is not of its picture's size; write both in one size")
-            masks.append(self._scaled(mask) > _THRESHOLD)
+            masks.append(self._scaled(checked_mask(mask, path)) > THRESHOLD)
         return torch.from_numpy(np.stack(masks)).float()[:, None]
 
     def _regions(self, packed: np.ndarray | None, pictures: list[np.ndarray]) -> torch.Tensor | None:
@@ -215,7 +215,7 @@ class FolderFaces:
             )
         planes = [np.unpackbits(bits, count=count) for bits, count in zip(packed, pixels, strict=True)]
         regions = [
-            self._scaled(plane.reshape(picture.shape[:2]) * np.uint8(_WHITE)) > _THRESHOLD
+            self._scaled(plane.reshape(picture.shape[:2]) * np.uint8(_WHITE)) > THRESHOLD
             for plane, picture in zip(planes, pictures, strict=True)
         ]
         return torch.from_numpy(np.stack(regions)).float()[:, None]

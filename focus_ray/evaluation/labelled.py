@@ -19,7 +19,7 @@ from focus_ray.training.tasks import PoolSettings
 
 What = Literal["segmentation", "photometric"]
 
-FORMAT = 1  # of what is computed: a change makes other numbers
+FORMAT = 2  # of what is computed: a change makes other numbers
 BATCH = 50  # pictures of a piece
 OVERALL = "overall"
 

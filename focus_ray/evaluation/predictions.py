@@ -20,13 +20,13 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from focus_ray.data.image_file import printable, read_image, read_image_and_alpha
+from focus_ray.data.mask import THRESHOLD, checked_mask, set_pixels
 from focus_ray.errors import ConfigError, DataError, ImageError
 from focus_ray.storage import atomic
 
 MASKS, RENDERINGS, REGIONS, MESHES, FACES = "masks", "renderings", "regions", "meshes", "faces"
 METHOD = "method.json"
 _WHITE = 255
-_THRESHOLD = 127  # of 8 bits
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Predictions:
         return self.path(name, what).is_file()
 
     def mask(self, name: str, size: tuple[int, int]) -> Float[np.ndarray, "H W"]:
-        """The mask in [0, 1], 1 = face. Raises ImageError where it is missing, damaged or of another size."""
+        """The mask in [0, 1], 1 = face. Raises ImageError where it is missing, damaged, of another size or 0 and 1."""
         return self._grey(MASKS, name, size) / np.float32(_WHITE)
 
     def rendering(self, name: str, size: tuple[int, int]) -> tuple[UInt8[np.ndarray, "H W 3"], Bool[np.ndarray, "H W"]]:
@@ -49,17 +49,17 @@ class Predictions:
         colours, alpha = read_image_and_alpha(path)
         _check_size(path, colours, size)
         if self.holds(name, REGIONS):
-            return colours, self._grey(REGIONS, name, size) > _THRESHOLD
+            return colours, self._grey(REGIONS, name, size) > THRESHOLD
         if alpha is None:
             raise ImageError(
                 f"{printable(path)} has no alpha that says where the face is rendered; give one, or {REGIONS}/NAME.png"
             )
-        return colours, alpha > _THRESHOLD
+        return colours, set_pixels(alpha, printable(path))
 
     def region(self, name: str, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
         """Where the face is rendered. Raises ImageError."""
         if self.holds(name, REGIONS):
-            return self._grey(REGIONS, name, size) > _THRESHOLD
+            return self._grey(REGIONS, name, size) > THRESHOLD
         return self.rendering(name, size)[1]
 
     def face(self, name: str) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class Predictions:
         path = self.path(name, what)
         picture = read_image(path)
         _check_size(path, picture, size)
-        return picture[..., 0]
+        return checked_mask(picture[..., 0], printable(path))
 
 
 def _check_size(path: Path, picture: np.ndarray, size: tuple[int, int]) -> None:

@@ -202,6 +202,12 @@ def test_pickled_truth_is_refused(copy):
         read_folder(copy)
 
 
+def test_masks_of_0_and_1_are_refused(copy):
+    cv2.imwrite(str(copy / "masks" / "000002.png"), np.eye(64, dtype=np.uint8))
+    with pytest.raises(ImageError, match=r"000002\.png: the mask holds 0 and 1 only; write 0 and 255"):
+        read_folder(copy).batch([2])
+
+
 def test_missing_or_unfit_pictures_are_refused(copy):
     cv2.imwrite(str(copy / "images" / "000001.png"), np.zeros((64, 32, 3), np.uint8))
     cv2.imwrite(str(copy / "masks" / "000002.png"), np.zeros((32, 32), np.uint8))

@@ -75,6 +75,18 @@ def test_what_is_missing_makes_the_rows_partial_and_is_looked_at_again(place, pr
     assert score_pictures("segmentation", pictures, predictions, tmp_path, None).problems == []
 
 
+def test_masks_of_0_and_1_are_told_and_not_scored(place, predictions, tmp_path):
+    for path in (predictions / "masks").rglob("*.png"):
+        cv2.imwrite(str(path), np.minimum(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), 1))
+    pictures = open_labelled(place)
+    scored = score_pictures("segmentation", pictures, predictions, tmp_path, None)
+    assert len(scored.problems) == len(pictures)
+    assert all("holds 0 and 1 only; write 0 and 255" in problem for problem in scored.problems)
+    rows = subset_rows("segmentation", "ours", "ar", pictures, scored, None)
+    assert figure(rows, "f1") is None
+    assert all(row.partial for row in rows)
+
+
 def test_finished_pieces_are_not_computed_again_unless_predictions_change(place, predictions, tmp_path, monkeypatch):
     monkeypatch.setattr(labelled, "BATCH", 2)
     before = rows_of(place, predictions, tmp_path)

@@ -63,6 +63,23 @@ def test_what_cannot_be_scored_says_why(tmp_path, answer):
         predictions.face("a")
 
 
+@pytest.mark.parametrize("kind", ["masks", "regions", "renderings"])
+def test_masks_of_0_and_1_are_refused_and_all_0_is_not(tmp_path, answer, kind):
+    predictions = Predictions(tmp_path)
+    predictions.write("a", answer)
+    ones = (np.arange(48).reshape(SIZE) % 2).astype(np.uint8)
+    read = predictions.mask if kind == "masks" else predictions.region
+    for mask in (ones, np.zeros(SIZE, np.uint8)):
+        content = np.dstack([answer.rendering[..., :3], mask]) if kind == "renderings" else mask
+        predictions.path("a", kind).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(predictions.path("a", kind)), content)
+        if mask.any():
+            with pytest.raises(ImageError, match="holds 0 and 1 only; write 0 and 255"):
+                read("a", SIZE)
+        else:
+            assert not read("a", SIZE).any()
+
+
 def test_two_methods_do_not_share_a_folder(tmp_path):
     predictions = Predictions(tmp_path)
     predictions.claim({"method": "FOCUS", "digests": ["1"]})

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from focus_ray.data.image_file import printable, read_image
 from focus_ray.data.landmark_csv import read_landmarks
+from focus_ray.data.mask import set_pixels
 from focus_ray.data.picture_source import PictureSource
 from focus_ray.data.sources.description import Layout, read_description
 from focus_ray.data.sources.files import bare_name
@@ -16,8 +17,6 @@ from focus_ray.data.sources.subset_lists import OVERALL, read_names
 from focus_ray.errors import DataError, ImageError
 
 LANDMARKS = "landmarks.csv"
-
-_THRESHOLD = 127  # of a mask's 8 bits: above is set
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,8 @@ class LabelledPictures:
     def mask(self, name: str) -> Bool[np.ndarray, "H W"]:
         """True where the face is seen, in the picture's own pixels: masks of another size are scaled, nearest pixel.
 
-        Raises ImageError where the picture or a mask is missing or damaged, DataError for a name that is not in the
-        set.
+        Raises ImageError where the picture or a mask is missing or damaged, or a mask is written as 0 and 1, DataError
+        for a name that is not in the set.
         """
         parts, labels = self.parts(name), self._labels(name)
         seen = np.logical_or.reduce([parts[part] for part in labels.face])
@@ -77,7 +76,8 @@ class LabelledPictures:
         """The marked parts of a picture in the masks' own pixels. Raises as `mask`; ImageError for two sizes."""
         labels = self._labels(name)
         files = {**labels.face, **labels.hiding}
-        masks = [mask.max(axis=2) > _THRESHOLD for mask in self._read(list(files.values()))]
+        pictures = zip(files.values(), self._read(list(files.values())), strict=True)
+        masks = [set_pixels(picture.max(axis=2), self.source.place(file)) for file, picture in pictures]
         if len({mask.shape for mask in masks}) > 1:
             place = self.source.place(labels.picture)
             raise ImageError(f"{place}: the masks of this picture have different sizes; use the published ones")

@@ -54,6 +54,12 @@ def test_masks_of_two_sizes_are_an_image_error(tmp_path):
         pictures.mask("a")
 
 
+def test_masks_of_0_and_1_are_an_image_error_and_all_0_is_not(tmp_path):
+    with pytest.raises(ImageError, match=r"a_nose\.png: the mask holds 0 and 1 only; write 0 and 255"):
+        one(tmp_path, skin=HALF, nose=HALF // 255).mask("a")
+    assert not one(tmp_path, skin=HALF * 0).mask("a").any()
+
+
 def test_what_is_damaged_or_gone_is_an_image_error_when_it_is_read(tmp_path):
     pictures = one(tmp_path, skin=HALF)
     (tmp_path / "a_skin.png").write_bytes(b"no picture")
