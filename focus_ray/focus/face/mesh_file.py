@@ -15,12 +15,23 @@ _MM_TO_M = 0.001  # glTF is in metres; OBJ and PLY have no unit and keep mm
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """A coloured triangle mesh: x right, y up, z out of the face [mm]; displayed RGB in [0, 1]; v of uv upwards."""
+    """A coloured triangle mesh: x right, y up, z out of the face [mm]; displayed RGB in [0, 1].
+
+    It has no texture, and so no uv in its files: readers that find uv look for a texture and ignore the colours.
+    """
 
     vertices: Float[np.ndarray, "V 3"]
     colours: Float[np.ndarray, "V 3"]
     faces: Int[np.ndarray, "F 3"]
-    uv: Float[np.ndarray, "V 2"] | None = None
+
+    @property
+    def normals(self) -> Float[np.ndarray, "V 3"]:
+        """Unit vectors out of the surface, each triangle weighted by its area; z where a vertex has no triangle."""
+        a, b, c = (self.vertices[corners].astype(np.float64) for corners in self.faces.T)
+        total = np.zeros((len(self.vertices), 3))
+        np.add.at(total, self.faces, np.cross(b - a, c - a)[:, None])
+        length = np.linalg.norm(total, axis=1, keepdims=True)
+        return np.where(length > 0, total / np.where(length > 0, length, 1.0), [0.0, 0.0, 1.0])
 
 
 def encode(mesh: Mesh, kind: str) -> bytes:
@@ -31,23 +42,20 @@ def encode(mesh: Mesh, kind: str) -> bytes:
 
 
 def obj(mesh: Mesh) -> bytes:
-    """Wavefront OBJ in mm: vertices with their colours behind the coordinates, uv where there are any."""
+    """Wavefront OBJ in mm: vertices with their colours behind the coordinates, and their normals."""
     coloured = np.hstack([mesh.vertices, mesh.colours.clip(0, 1)])
     corners = mesh.faces + 1  # OBJ counts from 1
     lines = ["# focus-ray; mm, y up; colours follow the coordinates"]
     lines += [f"v {x:.4f} {y:.4f} {z:.4f} {r:.4f} {g:.4f} {b:.4f}" for x, y, z, r, g, b in coloured.tolist()]
-    if mesh.uv is None:
-        lines += [f"f {a} {b} {c}" for a, b, c in corners.tolist()]
-    else:
-        lines += [f"vt {u:.6f} {v:.6f}" for u, v in mesh.uv.tolist()]
-        lines += [f"f {a}/{a} {b}/{b} {c}/{c}" for a, b, c in corners.tolist()]
+    lines += [f"vn {x:.5f} {y:.5f} {z:.5f}" for x, y, z in mesh.normals.tolist()]
+    lines += [f"f {a}//{a} {b}//{b} {c}//{c}" for a, b, c in corners.tolist()]
     return ("\n".join(lines) + "\n").encode()
 
 
 def ply(mesh: Mesh) -> bytes:
-    """Binary little-endian PLY in mm with 8-bit colours."""
-    vertex = np.empty(len(mesh.vertices), dtype=[("xyz", "<f4", 3), ("rgb", "u1", 3)])
-    vertex["xyz"], vertex["rgb"] = mesh.vertices, _eight_bits(mesh.colours)
+    """Binary little-endian PLY in mm with normals and 8-bit colours."""
+    vertex = np.empty(len(mesh.vertices), dtype=[("xyz", "<f4", 3), ("normal", "<f4", 3), ("rgb", "u1", 3)])
+    vertex["xyz"], vertex["normal"], vertex["rgb"] = mesh.vertices, mesh.normals, _eight_bits(mesh.colours)
     face = np.empty(len(mesh.faces), dtype=[("count", "u1"), ("corners", "<i4", 3)])
     face["count"], face["corners"] = 3, mesh.faces
     header = [
@@ -55,7 +63,7 @@ def ply(mesh: Mesh) -> bytes:
         "format binary_little_endian 1.0",
         "comment focus-ray; mm, y up",
         f"element vertex {len(vertex)}",
-        *(f"property float {axis}" for axis in "xyz"),
+        *(f"property float {axis}" for axis in ("x", "y", "z", "nx", "ny", "nz")),
         *(f"property uchar {channel}" for channel in ("red", "green", "blue")),
         f"element face {len(face)}",
         "property list uchar int vertex_indices",
@@ -72,13 +80,12 @@ _JSON_CHUNK, _BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 
 
 def glb(mesh: Mesh) -> bytes:
-    """glTF 2.0 in metres: linear vertex colours on a rough, two-sided material without metal."""
+    """glTF 2.0 in metres: normals, and linear vertex colours on a rough, two-sided material without metal."""
     arrays = {
         "POSITION": (mesh.vertices * _MM_TO_M).astype("<f4"),
+        "NORMAL": mesh.normals.astype("<f4"),
         "COLOR_0": _linear(mesh.colours.clip(0, 1)).astype("<f4"),
     }
-    if mesh.uv is not None:
-        arrays["TEXCOORD_0"] = (mesh.uv * [1.0, -1.0] + [0.0, 1.0]).astype("<f4")  # glTF's v points down
     content, views, accessors = b"", [], []
     for array, target in [*((a, _VERTEX_BUFFER) for a in arrays.values()), (mesh.faces.astype("<u4"), _INDEX_BUFFER)]:
         views.append({"buffer": 0, "byteOffset": len(content), "byteLength": array.nbytes, "target": target})

@@ -6,17 +6,19 @@ import struct
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 
 from focus_ray.errors import ConfigError
 from focus_ray.focus.face import mesh_file
 from focus_ray.focus.face.mesh_file import Mesh
+from focus_ray.focus.render.geometry import vertex_normals
 
 
 @pytest.fixture(scope="module")
 def mesh(toy_model) -> Mesh:
     colours = np.random.default_rng(0).uniform(-0.2, 1.2, toy_model.mean.shape).astype(np.float32)
-    return Mesh(toy_model.mean.numpy(), colours, toy_model.faces.numpy(), toy_model.uv.numpy())
+    return Mesh(toy_model.mean.numpy(), colours, toy_model.faces.numpy())
 
 
 def read(mesh: Mesh, kind: str) -> trimesh.Trimesh:
@@ -43,9 +45,42 @@ def test_displayed_colours_come_back(kind: str, mesh: Mesh):
     np.testing.assert_allclose(found.visual.vertex_colors[:, :3] / 255, mesh.colours.clip(0, 1), atol=0.004)
 
 
-def test_obj_holds_uv(mesh: Mesh):
-    found = read(mesh, "obj")
-    np.testing.assert_allclose(found.visual.uv, mesh.uv, atol=1e-6)
+def test_obj_has_no_texture_coordinates(mesh: Mesh):
+    """Without a texture they only make readers drop the colours."""
+    lines = mesh_file.obj(mesh).decode().splitlines()
+    assert {line.split()[0] for line in lines[1:]} == {"v", "vn", "f"}
+    normals = np.array([line.split()[1:] for line in lines if line.startswith("vn ")], float)
+    np.testing.assert_allclose(normals, mesh.normals, atol=1e-5)
+    a, b, c = mesh.faces[-1] + 1
+    assert lines[-1] == f"f {a}//{a} {b}//{b} {c}//{c}"
+
+
+@pytest.mark.parametrize("kind", ["obj", "ply", "glb"])
+def test_normals_come_back(kind: str, mesh: Mesh):
+    content = io.BytesIO(mesh_file.encode(mesh, kind))
+    (found,) = trimesh.load_scene(content, file_type=kind, process=False, maintain_order=True).geometry.values()
+    np.testing.assert_allclose(found.vertex_normals, mesh.normals, atol=1e-4)  # its own ones are weighted otherwise
+    own = vertex_normals(torch.from_numpy(mesh.vertices)[None], torch.from_numpy(mesh.faces))[0].numpy()
+    np.testing.assert_allclose(mesh.normals, own, atol=1e-4)
+
+
+def test_a_vertex_without_a_triangle_has_a_unit_normal():
+    """glTF takes no others."""
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [5, 5, 5]], np.float32)
+    mesh = Mesh(corners, np.zeros_like(corners), np.array([[0, 1, 2], [0, 0, 1]]))
+    np.testing.assert_array_equal(mesh.normals, [[0, 0, 1]] * 4)
+
+
+def test_ply_by_its_header(mesh: Mesh):
+    """Read as the format says, without a library."""
+    header, _, body = mesh_file.ply(mesh).partition(b"end_header\n")
+    names = [
+        line.split()[2] for line in header.decode().splitlines() if line.startswith("property") and "list" not in line
+    ]
+    kinds = [(name, "u1" if name in ("red", "green", "blue") else "<f4") for name in names]
+    vertices = np.frombuffer(body, np.dtype(kinds), len(mesh.vertices))
+    np.testing.assert_allclose(np.stack([vertices[name] for name in ("nx", "ny", "nz")], 1), mesh.normals, atol=1e-6)
+    np.testing.assert_allclose(vertices["red"] / 255, mesh.colours[:, 0].clip(0, 1), atol=0.002)
 
 
 def test_glb_is_valid_and_linear(mesh: Mesh):
@@ -73,8 +108,8 @@ def test_glb_is_valid_and_linear(mesh: Mesh):
     assert grey != content
     middle = np.isclose(mesh.colours.clip(0, 1), 0.5, atol=0.01)
     np.testing.assert_allclose(arrays["COLOR_0"][middle], 0.214, atol=0.01)  # sRGB 0.5 is linear 0.214
-    assert mesh.uv is not None
-    np.testing.assert_allclose(arrays["TEXCOORD_0"], mesh.uv * [1, -1] + [0, 1], atol=1e-6)
+    np.testing.assert_allclose(arrays["NORMAL"], mesh.normals, atol=1e-6)
+    assert "TEXCOORD_0" not in arrays
     assert document["materials"][0]["pbrMetallicRoughness"]["metallicFactor"] == 0
 
 
