@@ -20,6 +20,8 @@ Quality = Literal[
 QUALITIES: tuple[str, ...] = get_args(Quality)
 
 Three = tuple[float, float, float]
+Corners = tuple[int, int, int]
+Four = tuple[float, float, float, float]
 Share = Annotated[float, Field(ge=0, le=1)]
 VISIBLE_PARTS = ("eyes", "brows", "nose", "mouth", "cheeks", "jaw")
 
@@ -82,6 +84,17 @@ class Face(_Record):
     quality: list[Quality]
     model_version: str
     corrected: bool = Field(default=False, description="whether the misfit prior was applied")
+    projection: tuple[Four, Four, Four] | None = Field(
+        default=None,
+        description="(u w, v w, w) = P (x, y, z, 1) takes the mesh [mm] to px (u, v) of the picture",
+    )
+    focal_length: float | None = Field(default=None, description="of that camera [px of the picture]")
+    landmark_vertices: Annotated[list[Corners], Field(min_length=68, max_length=68)] | None = Field(
+        default=None, description="for each landmark the three vertices of the mesh, from 0, that it lies between"
+    )
+    landmark_weights: Annotated[list[Three], Field(min_length=68, max_length=68)] | None = Field(
+        default=None, description="the share of each of those vertices; the sum's projection is the landmark"
+    )
 
     _arrays: FaceArrays | None = PrivateAttr(default=None)
 

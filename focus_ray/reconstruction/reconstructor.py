@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
 from focus_ray import model as models
@@ -14,10 +15,11 @@ from focus_ray.data.align import Crop
 from focus_ray.data.detect import Detection, Detector
 from focus_ray.data.detect_haar import HaarDetector
 from focus_ray.errors import ConfigError
+from focus_ray.focus.face.camera import Camera, projection_matrix
 from focus_ray.focus.face.mesh_file import Mesh
 from focus_ray.focus.face.parameters import Parameters, join, split
 from focus_ray.focus.face.pose import turned_in_plane
-from focus_ray.focus.face_result import Face, FaceArrays, Pose, Quality, Theta, Visibility
+from focus_ray.focus.face_result import Face, FaceArrays, Four, Pose, Quality, Theta, Visibility
 from focus_ray.focus.predictor import Prediction, Predictor
 from focus_ray.focus.settings import Settings
 from focus_ray.model import Model
@@ -162,7 +164,8 @@ class Reconstructor:
         theta = prediction.theta[row : row + 1].double()
         parameters = split(theta)
         landmarks = crop.to_image(prediction.rendering.landmarks[row].double().numpy())
-        visibility = prediction.visibility(self.model.focus.face_model)
+        camera, face_model = self.model.focus.renderer.camera, self.model.focus.face_model
+        visibility = prediction.visibility(face_model)
         mesh = self._mesh(prediction, parameters, row)
         arrays = _arrays(crop, prediction, row, mesh, None if prior is None else corrected(mesh, prior))
         return Face(
@@ -175,6 +178,10 @@ class Reconstructor:
             quality=self._quality(image, found, crop, prediction, row),
             model_version=self.model.version,
             corrected=prior is not None,
+            projection=_projection(camera, parameters, crop),
+            focal_length=camera.focal / crop.scale,
+            landmark_vertices=_rows(face_model.faces[face_model.landmark_triangles]),
+            landmark_weights=_rows(face_model.landmark_barycentric),
         ).with_arrays(arrays)
 
     def _mesh(self, prediction: Prediction, parameters: Parameters, row: int) -> Mesh:
@@ -182,7 +189,7 @@ class Reconstructor:
         with torch.no_grad():
             albedo = face_model.albedo(parameters.albedo.to(face_model.mean.dtype))[0].clamp(0, 1)
         vertices = prediction.rendering.vertices[row].detach()
-        return Mesh(vertices.numpy(), albedo.numpy(), face_model.faces.numpy(), face_model.uv.numpy())
+        return Mesh(vertices.numpy(), albedo.numpy(), face_model.faces.numpy())
 
     def _quality(
         self, image: UInt8[np.ndarray, "H W 3"], found: Detection, crop: Crop, prediction: Prediction, row: int
@@ -239,6 +246,19 @@ def _pose(parameters: Parameters, crop: Crop) -> Pose:
     angle = torch.tensor([-crop.roll], dtype=torch.float64)
     rotation, translation = turned_in_plane(parameters.rotation, parameters.translation, angle)
     return Pose(rotation=tuple(rotation[0].tolist()), translation=tuple(translation[0].tolist()))
+
+
+def _projection(camera: Camera, parameters: Parameters, crop: Crop) -> tuple[Four, Four, Four]:
+    """From the mesh into the crop, and from there into the picture."""
+    into_crop = projection_matrix(camera, parameters.rotation, parameters.translation)[0].numpy()
+    rows = np.vstack([crop.inverse, [0.0, 0.0, 1.0]]) @ into_crop
+    first, second, third = _rows(torch.from_numpy(rows))
+    return first, second, third
+
+
+def _rows(table: Shaped[Tensor, "N K"]) -> list[Any]:
+    """The rows as tuples of numbers."""
+    return list(map(tuple, table.tolist()))
 
 
 def _theta(parameters: Parameters) -> Theta:

@@ -7,14 +7,17 @@ import torch
 from PIL import Image
 
 from focus_ray import model as models
-from focus_ray.data.align import standard_points
+from focus_ray.data.align import Crop, standard_points
 from focus_ray.data.detect import Detection
 from focus_ray.data.landmarks import MEAN_LANDMARKS
 from focus_ray.errors import CheckpointError, ConfigError, ImageError, LandmarkError
+from focus_ray.focus.face import mesh_file
 from focus_ray.focus.face.camera import euler_to_rotation
+from focus_ray.focus.face_result import Face
 from focus_ray.focus.landmarks import five_points
 from focus_ray.model import Model
 from focus_ray.reconstruction import Reconstructor, load
+from focus_ray.reconstruction.pictures import arrays_of
 from focus_ray.reconstruction.reconstructor import theta_of
 
 
@@ -60,6 +63,24 @@ def test_the_roll_of_the_picture_is_part_of_the_pose_and_of_the_landmarks(untrai
     quarter = torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     torch.testing.assert_close(rotations[1], quarter @ rotations[0], atol=0.02, rtol=0)
     np.testing.assert_allclose(turned.theta.camera, upright.theta.camera, atol=0.02)
+
+
+@pytest.mark.parametrize(("roll", "refine"), [(0.0, 0), (0.7, 0), (-2.0, 2)])
+def test_the_projection_takes_the_exported_mesh_to_the_picture(
+    roll: float, refine: int, untrained: Model, portrait: np.ndarray
+):
+    (one,) = Reconstructor(untrained, Finds(box_at(224, 115, roll=roll))).reconstruct(portrait, refine=refine)
+    face, mesh = Face.model_validate_json(one.model_dump_json()), arrays_of(one).mesh
+    lines = [line.split() for line in mesh_file.obj(mesh).decode().splitlines()]
+    vertices = np.array([line[1:4] for line in lines if line[0] == "v"], float)
+    corners = vertices[np.array(face.landmark_vertices)]
+    points = (np.array(face.landmark_weights)[..., None] * corners).sum(axis=1)
+    u, v, depth = np.array(face.projection) @ np.vstack([points.T, np.ones(68)])
+    np.testing.assert_allclose(np.stack([u / depth, v / depth], axis=1), face.landmarks, atol=0.01)
+    assert face.focal_length is not None
+    arrays = arrays_of(one)
+    assert face.focal_length == pytest.approx(1014.72 / 7 / Crop(arrays.transform, 32).scale)
+    assert abs(depth.mean() - 1000) < 200
 
 
 def test_given_landmarks_skip_detection(untrained: Model, portrait: np.ndarray):

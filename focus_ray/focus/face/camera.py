@@ -78,3 +78,17 @@ def project(camera: Camera, points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B 
     divisor = torch.where(away, torch.full_like(depth, _NEAREST_MM), depth)
     pixels = points[..., :2] * (camera.focal / divisor) + camera.centre
     return torch.cat((pixels, depth), dim=-1)
+
+
+def projection_matrix(
+    camera: Camera, rotation: Float[Tensor, "B 3"], translation: Float[Tensor, "B 3"]
+) -> Float[Tensor, "B 3 4"]:
+    """P = K [R | T]: (u w, v w, w) = P (x, y, z, 1) takes model space [mm] to px (u, v) and depth w [mm].
+
+    rotation are the three Euler angles in rad, translation is in mm.
+    """
+    intrinsic = translation.new_tensor(
+        ((camera.focal, 0.0, camera.centre), (0.0, camera.focal, camera.centre), (0.0, 0.0, 1.0))
+    )
+    offset = translate(camera, torch.zeros_like(translation)[:, None], translation).transpose(1, 2)
+    return intrinsic @ torch.cat((euler_to_rotation(rotation), offset), dim=2)
