@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import BmpImagePlugin, Image, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
+from focus_ray.data.colour_profile import in_srgb
 from focus_ray.errors import ImageError
 from focus_ray.focus.settings import Settings
 
@@ -50,7 +51,7 @@ def read_image(
 
     JPEG, PNG, WebP and BMP, recognised by content and not by name. The EXIF orientation is applied; greyscale, palette
     and CMYK become RGB; 16-bit grey is scaled to 8 bits; transparent pixels are composited on white. Of an animation
-    the first frame counts. Colour profiles are not applied.
+    the first frame counts. Colours are converted to sRGB by an embedded profile (RGB and CMYK).
 
     Raises ImageError for a missing, empty, truncated or oversized file and for one that is no such picture.
     """
@@ -96,7 +97,7 @@ def _loaded(source: str | Path | bytes, limits: ImageLimits, name: str) -> Image
             raise _damaged(name, error) from None
         except MemoryError:
             raise ImageError(f"{name}: the picture does not fit into memory; scale it down") from None
-        return _upright(opened)
+        return _upright(in_srgb(opened))
 
 
 def is_picture(path: str | Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from focus_ray.data.image_file import ImageLimits, read_image, read_size
 from focus_ray.errors import ImageError
@@ -184,3 +184,47 @@ def test_the_size_by_the_header_alone(kind: str):
         read_size(encoded(quadrants(), kind), ImageLimits(side=20))
     with pytest.raises(ImageError):
         read_size(encoded(quadrants(), kind)[:9])
+
+
+def wide_profile() -> bytes:
+    """An RGB profile like Adobe RGB: sRGB's own with all three curves replaced by a gamma of 563 / 256."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, 563)
+    for number in range(struct.unpack_from(">I", profile, 128)[0]):
+        at = 132 + 12 * number
+        if profile[at : at + 4] in (b"rTRC", b"gTRC", b"bTRC"):
+            offset = struct.unpack_from(">I", profile, at + 4)[0]
+            profile[offset : offset + len(curve)] = curve
+            struct.pack_into(">I", profile, at + 8, len(curve))
+        if profile[at : at + 4] == b"gXYZ":  # a greener green
+            offset = struct.unpack_from(">I", profile, at + 4)[0]
+            struct.pack_into(">iii", profile, offset + 8, 13457, 40960, 3932)
+    return bytes(profile)
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("PNG", "RGB"), ("PNG", "RGBA"), ("JPEG", "RGB")])
+def test_an_embedded_profile_is_applied(kind: str, mode: str):
+    picture, profile = Image.new(mode, (16, 16), (40, 90, 60)), wide_profile()
+    found = read_image(encoded(picture, kind, icc_profile=profile))[8, 8].astype(int)
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    expected = ImageCms.profileToProfile(
+        Image.new("RGB", (1, 1), (40, 90, 60)), source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+    )
+    assert expected is not None
+    np.testing.assert_allclose(found, np.asarray(expected)[0, 0], atol=2)
+    assert np.abs(found - [40, 90, 60]).max() >= 3
+
+
+def test_profiles_that_say_nothing_new_or_are_broken_leave_the_pixels(tmp_path: Path):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    for profile in (srgb, b"any", wide_profile()[:300], wide_profile() + bytes(5_000_000), lab):
+        content = encoded(noise, "WebP", icc_profile=profile, lossless=True)
+        np.testing.assert_array_equal(read_image(content), np.asarray(noise))
+
+
+def test_the_profile_of_cmyk_is_not_needed():
+    picture = Image.new("CMYK", (16, 16), (0, 0, 0, 128))
+    plain = read_image(encoded(picture, "JPEG"))
+    np.testing.assert_array_equal(read_image(encoded(picture, "JPEG", icc_profile=wide_profile())), plain)
