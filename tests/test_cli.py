@@ -409,11 +409,23 @@ def test_reconstruct_passes_everything_on_and_counts(capsys, reconstruction, tmp
         "refine": 0,
         "formats": ("obj", "glb"),
         "prior": "p",
+        "recursive": False,
     }
     summary, last = out.splitlines()
     assert summary == f"2 faces in 3 pictures (1 ok, 1 no face, 1 error): {tmp_path / 'results.json'}"
-    counts = {"images": 3, "faces": 2, "ok": 1, "no_face": 1, "error": 1}
+    counts = {"images": 3, "faces": 2, "ok": 1, "no_face": 1, "error": 1, "left_out": {}}
     assert json.loads(last) == {"results": str(tmp_path / "results.json"), **counts}
+
+
+def test_reconstruct_counts_what_is_left_out(capsys, reconstruction, tmp_path):
+    reconstruction.results = [Picture("ok", faces=[1])]
+    reconstruction.results += [Picture("left_out", reason) for reason in ("TIFF", "subfolder", "TIFF")]
+    code, out, _ = run(capsys, "reconstruct", "a", "--out", str(tmp_path), "--json")
+    assert code == 0
+    summary, left_out, last = out.splitlines()
+    assert summary.startswith("1 faces in 1 pictures (1 ok)")
+    assert left_out == "left out: 2 TIFF, 1 subfolder; --recursive takes subfolders"
+    assert json.loads(last)["left_out"] == {"TIFF": 2, "subfolder": 1}
 
 
 def test_reconstruct_fails_only_where_every_picture_does(capsys, reconstruction, tmp_path):

@@ -1,6 +1,7 @@
 """focus-ray reconstruct."""
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ def reconstruct(
     ] = None,
     prior: PriorFolder = None,
     formats: Annotated[str, typer.Option("--format", metavar="obj,ply,glb", help="Mesh files to write.")] = "obj",
+    recursive: Annotated[bool, typer.Option("--recursive", help="Pictures in subfolders as well.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Reconstruct the faces in photographs: shape, colour, light, pose, and which pixels are not face."""
@@ -42,13 +44,26 @@ def reconstruct(
             refine=refine,
             prior=prior,
             formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
+            recursive=recursive,
             progress=progress.task,
         )
+    left_out = Counter(result.message for result in results if result.status == "left_out")
+    results = [result for result in results if result.status != "left_out"]
     count = {status: sum(result.status == status for result in results) for status in ("ok", "no_face", "error")}
     faces = sum(len(result.faces) for result in results)
     typer.echo(f"{faces} faces in {len(results)} pictures ({counted(count)}): {out / 'results.json'}")
+    if left_out:
+        typer.echo(f"left out: {counted(left_out)}{'; --recursive takes subfolders' if left_out['subfolder'] else ''}")
     if as_json:
-        echo_json({"results": str(out / "results.json"), "images": len(results), "faces": faces, **count})
+        echo_json(
+            {
+                "results": str(out / "results.json"),
+                "images": len(results),
+                "faces": faces,
+                **count,
+                "left_out": dict(left_out),
+            }
+        )
     if results and count["error"] == len(results):
         raise DataError(f"no picture could be read ({results[0].message}); {out / 'results.json'} has each reason")
 

@@ -1,18 +1,20 @@
 """Reconstructing the pictures of files and folders into a results folder.
 
-OUT/results.json        [{image, status, message, folder, faces}]
+OUT/results.json        [{image, status, message, folder, faces}], what was left out of folders as well
 OUT/contact_sheet.png   every picture: box, overlay, mask
 OUT/landmarks.csv       the model's 68 landmarks of each picture's first face, as `train --landmarks` reads them
 OUT/<file name>/face-0/ face.json overlay.png mask.png mesh.obj ..., mesh-corrected.obj with a misfit prior
 """
 
 import json
+import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,8 +22,9 @@ from jaxtyping import Float, UInt8
 from pydantic import BaseModel
 from torch import Tensor
 
-from focus_ray.data.image_file import is_picture, path_text, printable, read_image
+from focus_ray.data.image_file import path_text, printable, read_image
 from focus_ray.data.landmark_csv import read_landmarks, write_landmarks
+from focus_ray.data.picture_folder import Listing, listed
 from focus_ray.errors import ConfigError, DataError, LandmarkError
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.face import mesh_file
@@ -41,7 +44,8 @@ from focus_ray.reconstruction.reconstructor import Reconstructor, check_refine, 
 from focus_ray.storage import atomic
 
 RESULTS, SHEET, LANDMARKS = "results.json", "contact_sheet.png", "landmarks.csv"
-_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"}
+# What a face's folder holds and nothing else: only such a folder is replaced or removed.
+_FILES_OF_A_FACE = re.compile(rf"face\.json|overlay\.png|mask\.png|mesh(-corrected)?\.({'|'.join(mesh_file.ENCODERS)})")
 _LONGEST_NAME = 200  # bytes of a folder's name: file systems stop at 255, and a folder being written has a longer one
 
 Landmarks = dict[str, Float[np.ndarray, "68 2"]]
@@ -50,11 +54,12 @@ Landmarks = dict[str, Float[np.ndarray, "68 2"]]
 class ImageResult(BaseModel):
     """What became of one picture. image is its path as it was given; folder is where its faces lie, under OUT.
 
+    left_out: something in a folder that is not read as a picture; message is the reason, in a word or two.
     Bytes of a name that are not UTF-8, which JSON cannot hold, stand as \\xNN in both.
     """
 
     image: str
-    status: Literal["ok", "no_face", "error"]
+    status: Literal["ok", "no_face", "error", "left_out"]
     message: str = ""
     folder: str | None = None
     faces: list[Face] = []
@@ -83,13 +88,18 @@ def reconstruct_paths(
     refine: int | None = None,
     formats: Sequence[str] = ("obj",),
     prior: str | Path | None = None,
+    recursive: bool = False,
     progress: Callable[[str, int, int], object] | None = None,
 ) -> list[ImageResult]:
     """Reconstruct pictures, and the pictures directly in folders; one result each, also written to `out`.
 
+    With `recursive` the pictures in subfolders count too, but for those in `out`. What lies in a folder and is no
+    picture gets a result with status left_out.
+
     Pictures named in the `landmarks` file (by path inside their folder, or by file name) are aligned by it, a single
     picture by its `box`; in all others faces are detected. A picture that cannot be read is a result with status
-    error, one without a face has status no_face, and the run goes on. Earlier results of these pictures are replaced.
+    error, one without a face has status no_face, and the run goes on. Earlier results in `out` are replaced:
+    the folders that its results.json lists are removed, unless something else was put there.
     With a misfit `prior` (see `reconstructor.load`), a corrected mesh lies beside the mesh of each face.
     Raises ConfigError for options that do not fit together and where `out` holds something else, DataError where there
     is nothing to do, LandmarkError for a landmark file that is malformed or names none of the pictures, CheckpointError
@@ -98,7 +108,7 @@ def reconstruct_paths(
     out = Path(out)
     _check_formats(formats)
     check_refine(refine)
-    inputs = _inputs([Path(path) for path in paths])
+    inputs, left_out = _inputs([Path(path) for path in paths], recursive, out)
     if box is not None and len(inputs) != 1:
         raise ConfigError(f"a box was given for {len(inputs)} pictures; give it with a single picture")
     box = None if box is None else checked_box(box)
@@ -113,6 +123,8 @@ def reconstruct_paths(
             if progress is not None:
                 progress("pictures", done, len(inputs))
             run.add(one)
+        run.results += left_out
+        run.remove_earlier()
     finally:  # what was done before an interruption is kept
         run.write()
     if progress is not None:
@@ -131,7 +143,7 @@ def fits_of_paths(
 
     Raises DataError, LandmarkError and CheckpointError as `reconstruct_paths` does.
     """
-    inputs = _inputs([Path(path) for path in paths])
+    inputs, _ = _inputs([Path(path) for path in paths])
     given = {} if landmarks is None else read_landmarks(landmarks)
     reconstructor = model if isinstance(model, Reconstructor) else load(model)
     found = []
@@ -165,6 +177,7 @@ class _Run:
         self.results: list[ImageResult] = []
         self.sheet = ContactSheet(self._focus.face_model, self._focus.renderer.camera)
         self.found: Landmarks = {}
+        self.earlier = _earlier_results(out / RESULTS)
 
     @property
     def _focus(self) -> Focus:
@@ -215,9 +228,18 @@ class _Run:
                     if arrays.corrected is not None:
                         (place / f"mesh-corrected.{kind}").write_bytes(mesh_file.encode(arrays.corrected, kind))
 
+    def remove_earlier(self) -> None:
+        """Remove the folders that an earlier run listed and this one does not; they hold results and nothing else."""
+        current = {result.folder for result in self.results}
+        for row in self.earlier:
+            if row["folder"] not in current:
+                _remove_result(self.out / row["folder"])
+
     def write(self) -> None:
-        """The list of results, the contact sheet and the landmarks."""
+        """The list of results, the contact sheet and the landmarks; earlier results that still lie there are listed."""
         rows = [result.model_dump(mode="json") for result in self.results]
+        current = {result.folder for result in self.results}
+        rows += [row for row in self.earlier if row["folder"] not in current and (self.out / row["folder"]).is_dir()]
         atomic.write_file(self.out / RESULTS, json.dumps(rows, indent=1) + "\n")
         atomic.write_file(self.out / SHEET, self.sheet.png())
         if self.found:
@@ -233,39 +255,41 @@ def _check_formats(formats: Sequence[str]) -> None:
             raise ConfigError(f"there is no mesh format {kind!r}; choose from {', '.join(mesh_file.ENCODERS)}")
 
 
-def _inputs(paths: Sequence[Path]) -> list[_Input]:
-    """The pictures, folders opened, each with a results folder of its own."""
+def _inputs(
+    paths: Sequence[Path], recursive: bool = False, out: Path | None = None
+) -> tuple[list[_Input], list[ImageResult]]:
+    """The pictures, folders opened, each with a results folder of its own; and what was left out of the folders."""
     named: list[tuple[Path, str]] = []
+    left_out: dict[Path, str] = {}
     for path in paths:
-        children = _children(path)
-        if children is None:
+        listing = _listing(path, recursive, out)
+        if listing is None:
             named.append((path, path.name))
         else:
-            named += [(child, child.name) for child in children if _looks_like_picture(child)]
+            named += [(picture, picture.relative_to(path).as_posix()) for picture in listing.pictures]
+            left_out |= listing.left_out
     if not named:
         raise DataError(
-            f"there are no pictures in {', '.join(printable(path) for path in paths)}; give JPEG, PNG, WebP or BMP"
+            f"there are no pictures in {', '.join(printable(path) for path in paths)}"
+            f"{_in_brackets(left_out.values())}; give JPEG, PNG, WebP or BMP"
         )
     taken = {RESULTS, SHEET, LANDMARKS}
-    return [_Input(path, name, _free(path_text(path.name), taken)) for path, name in named]
+    inputs = [_Input(path, name, _free(path_text(path.name), taken)) for path, name in named]
+    rows = [ImageResult(image=path_text(path), status="left_out", message=why) for path, why in left_out.items()]
+    return inputs, rows
 
 
-def _children(path: Path) -> list[Path] | None:
+def _listing(path: Path, recursive: bool, out: Path | None) -> Listing | None:
     """What lies in a folder; None for a file, and where that cannot be told: reading it then says why."""
     try:
-        return sorted(path.iterdir()) if path.is_dir() else None
+        return listed(path, recursive=recursive, except_for=out) if path.is_dir() else None
     except OSError:
         return None
 
 
-def _looks_like_picture(path: Path) -> bool:
-    """By name or by content: a text file named .jpg is reported, a README is passed over."""
-    try:
-        if not path.is_file() or path.name.startswith("."):
-            return False
-    except OSError:  # a folder without the right to enter it
-        return path.suffix.lower() in _SUFFIXES
-    return path.suffix.lower() in _SUFFIXES or is_picture(path)
+def _in_brackets(reasons: Iterable[str]) -> str:
+    counts = ", ".join(f"{count} {reason}" for reason, count in Counter(reasons).items())
+    return f" ({counts})" if counts else ""
 
 
 def _free(name: str, taken: set[str]) -> str:
@@ -311,11 +335,26 @@ def _may_be_replaced(target: Path) -> bool:
 
 def _is_list_of_results(path: Path) -> bool:
     """Whether a file is the results.json of an earlier run."""
-    try:
-        rows = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
+    rows = _json(path)
     return isinstance(rows, list) and all(isinstance(row, dict) and {"image", "status"} <= row.keys() for row in rows)
+
+
+def _earlier_results(path: Path) -> list[dict[str, Any]]:
+    """The rows of an earlier run that name a folder directly beside the file."""
+    rows = _json(path) if _is_list_of_results(path) else []
+    return [row for row in rows if isinstance(row.get("folder"), str) and _is_plain_name(row["folder"])]
+
+
+def _is_plain_name(text: str) -> bool:
+    return "\0" not in text and text not in ("", ".", "..") and Path(text).name == text
+
+
+def _json(path: Path) -> Any:
+    """What a file holds; None where it cannot be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _remove_result(target: Path) -> None:
@@ -326,7 +365,9 @@ def _remove_result(target: Path) -> None:
 
 
 def _is_result(path: Path) -> bool:
-    return path.is_dir() and path.name.startswith("face-") and (path / "face.json").is_file()
+    if not (path.is_dir() and path.name.startswith("face-") and (path / "face.json").is_file()):
+        return False
+    return all(_FILES_OF_A_FACE.fullmatch(child.name) for child in path.iterdir())
 
 
 def _caption(status: str, faces: Sequence[Face]) -> str:

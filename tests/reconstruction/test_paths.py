@@ -63,6 +63,8 @@ def test_a_folder_gives_the_files_of_the_contract(model: Reconstructor, photos: 
         "dark.png": "no_face",
         "empty.png": "error",
         "text.jpg": "error",
+        "README.md": "left_out",
+        "sub": "left_out",
     }
     messages = {Path(row["image"]).name: row["message"] for row in rows}
     assert "empty" in messages["empty.png"]
@@ -149,6 +151,68 @@ def test_the_given_landmarks_are_not_replaced(model: Reconstructor, photos: Path
     with pytest.raises(ConfigError, match="would be replaced"):
         reconstruct_paths([photos / "a.png"], out, model=model, landmarks=out / "landmarks.csv")
     assert (out / "landmarks.csv").read_bytes() == before
+
+
+def test_a_second_run_removes_the_folders_that_the_first_one_listed(model: Reconstructor, photos: Path, tmp_path: Path):
+    """And nothing else: neither what was put there nor what a changed list points to."""
+    out, outside = tmp_path / "out", tmp_path / "outside"
+    for name in ("b.png", "c.png"):
+        shutil.copy(photos / "a.png", photos / name)
+    reconstruct_paths([photos / name for name in ("a.png", "b.png", "c.png")], out, model=model)
+    shutil.copytree(out / "b.png", out / "copy")
+    shutil.copytree(out / "b.png", outside)
+    (out / "c.png" / "face-0" / "notes.txt").write_text("mine")
+    rows = json.loads((out / "results.json").read_text())
+    (out / "results.json").write_text(json.dumps([*rows, rows[1] | {"folder": "../outside"}]))
+    reconstruct_paths([photos / "a.png"], out, model=model)
+    assert {path.name for path in out.iterdir() if path.is_dir()} == {"a.png", "c.png", "copy"}
+    assert (outside / "face-0" / "face.json").is_file()
+    listed = [row["folder"] for row in json.loads((out / "results.json").read_text())]
+    assert listed == ["a.png", "c.png"]
+    with pytest.raises(ConfigError, match="is no result"):
+        reconstruct_paths([photos / "c.png"], out, model=model)
+    assert (out / "c.png" / "face-0" / "notes.txt").is_file()
+
+
+def test_an_interrupted_second_run_keeps_and_lists_earlier_results(model: Reconstructor, photos: Path, tmp_path: Path):
+    def interrupt(name: str, done: int, total: int) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    reconstruct_paths([photos / "content"], out, model=model)
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct_paths([photos / "a.png", photos / "dark.png"], out, model=model, progress=interrupt)
+    assert [row["folder"] for row in json.loads((out / "results.json").read_text())] == ["a.png", "content"]
+    assert (out / "content" / "face-0").is_dir()
+
+
+def test_what_is_left_out_of_a_folder_has_a_row_with_the_reason(model: Reconstructor, photos: Path, tmp_path: Path):
+    picture = Image.open(photos / "a.png")
+    picture.save(photos / "scan.tif")
+    picture.save(photos / "moving.gif")
+    (photos / "link.png").symlink_to(tmp_path / "gone.png")
+    (photos / ".hidden").write_text("")
+    (photos / "loop").symlink_to(photos)
+    out = photos / "out"
+    for recursive in (False, True):
+        reconstruct_paths([photos], out, model=model, recursive=recursive)
+        rows = json.loads((out / "results.json").read_text())
+        left_out = {Path(row["image"]).name: row["message"] for row in rows if row["status"] == "left_out"}
+        subfolder = {} if recursive else {"sub": "subfolder"}
+        assert left_out == subfolder | {
+            "README.md": "no picture",
+            "link.png": "dead link",
+            "loop": "link to a folder",
+            "moving.gif": "GIF",
+            "scan.tif": "TIFF",
+        }
+        assert (str(photos / "sub" / "a.png") in [row["image"] for row in rows]) is recursive
+    assert set(read_landmarks(out / "landmarks.csv")) == {"a.png", "content", "sub/a.png"}
+    (tmp_path / "other").mkdir()
+    picture.save(tmp_path / "other" / "a.tiff")
+    with pytest.raises(DataError, match=r"no pictures in .*other \(1 TIFF\); give"):
+        reconstruct_paths([tmp_path / "other"], tmp_path / "none", model=model)
 
 
 def test_what_a_picture_no_longer_shows_is_removed(model: Reconstructor, photos: Path, tmp_path: Path):

@@ -1,0 +1,71 @@
+"""The pictures in a folder, and what of it is left out and why."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from focus_ray.data.image_file import is_picture
+
+_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"}
+# How other formats for pictures begin.
+_OTHER_FORMATS = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"GIF8": "GIF", b"\0\0\0\x0cjP  ": "JPEG 2000", b"8BPS": "PSD"}
+
+
+@dataclass
+class Listing:
+    """The pictures of a folder in order, and the reason for each other thing in it."""
+
+    pictures: list[Path] = field(default_factory=list)
+    left_out: dict[Path, str] = field(default_factory=dict)
+
+
+def listed(folder: Path, *, recursive: bool = False, except_for: Path | None = None) -> Listing:
+    """What lies in a folder, with `recursive` in its subfolders too; links to folders are not followed.
+
+    Pictures are told by name or by content: a text file named .jpg counts as one, and reading it says what it is.
+    Names that begin with a dot, and the folder `except_for`, do not count at all. Raises OSError where the folder
+    cannot be listed.
+    """
+    listing = Listing()
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or (except_for is not None and path.resolve() == except_for.resolve()):
+            continue
+        reason = _reason(path)
+        if reason is None:
+            listing.pictures.append(path)
+        elif reason == "subfolder" and recursive:
+            _add(listing, path, except_for)
+        else:
+            listing.left_out[path] = reason
+    return listing
+
+
+def _add(listing: Listing, folder: Path, except_for: Path | None) -> None:
+    try:
+        inner = listed(folder, recursive=True, except_for=except_for)
+    except OSError:
+        listing.left_out[folder] = "unreadable folder"
+        return
+    listing.pictures += inner.pictures
+    listing.left_out |= inner.left_out
+
+
+def _reason(path: Path) -> str | None:
+    """Why something in a folder is left out; None for a picture."""
+    named_as_picture = path.suffix.lower() in _SUFFIXES
+    try:
+        if path.is_dir():
+            return "link to a folder" if path.is_symlink() else "subfolder"
+        if not path.is_file():
+            return "dead link" if path.is_symlink() else "no file"
+    except OSError:  # a folder without the right to enter it: reading the picture says so
+        return None if named_as_picture else "unreadable"
+    return None if named_as_picture or is_picture(path) else _format(path)
+
+
+def _format(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(8)
+    except OSError:
+        return "unreadable"
+    return next((name for magic, name in _OTHER_FORMATS.items() if start.startswith(magic)), "no picture")
