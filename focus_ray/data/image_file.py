@@ -16,11 +16,14 @@ from focus_ray.focus.settings import Settings
 
 # The bytes that each accepted format begins with (WebP's RIFF container is told apart by its form type at byte 8).
 _JPEG, _PNG, _BMP, _RIFF, _WEBP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF", b"WEBP"
-_ACCEPTED = "JPEG, PNG, WebP or BMP"
+# The brands of HEIC, at byte 8 behind "ftyp" (ISO/IEC 23008-12, annex B).
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"mif1")
+_ACCEPTED = "JPEG, PNG, WebP, BMP or HEIC"
 _CHANNEL_16_TO_8 = 257  # 65535 / 255
 # What Pillow raises for damaged files: OSError (cut off), SyntaxError (a broken PNG chunk), the others in its parsers.
 _DAMAGE = (
     OSError,
+    RuntimeError,  # libheif
     SyntaxError,
     ValueError,
     EOFError,
@@ -49,9 +52,10 @@ def read_image(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """The picture as upright 8-bit RGB, from a file or from a file's content, which messages call `name`.
 
-    JPEG, PNG, WebP and BMP, recognised by content and not by name. The EXIF orientation is applied; greyscale, palette
-    and CMYK become RGB; 16-bit grey is scaled to 8 bits; transparent pixels are composited on white. Of an animation
-    the first frame counts. Colours are converted to sRGB by an embedded profile (RGB and CMYK).
+    JPEG, PNG, WebP, BMP, and HEIC where pillow-heif is installed; recognised by content and not by name. The EXIF
+    orientation is applied; greyscale, palette and CMYK become RGB; 16-bit grey is scaled to 8 bits; transparent pixels
+    are composited on white. Of an animation the first frame counts. Colours are converted to sRGB by an embedded
+    profile (RGB and CMYK).
 
     Raises ImageError for a missing, empty, truncated or oversized file and for one that is no such picture.
     """
@@ -93,6 +97,7 @@ def _loaded(source: str | Path | bytes, limits: ImageLimits, name: str) -> Image
         try:
             opened = _open(name, content, limits)
             opened.load()
+            _check_size(name, opened.size, limits)  # the frame of a HEIC may differ from its header
         except _DAMAGE as error:
             raise _damaged(name, error) from None
         except MemoryError:
@@ -107,7 +112,7 @@ def is_picture(path: str | Path) -> bool:
             start = stream.read(12)
     except OSError:
         return False
-    return start.startswith((_JPEG, _PNG)) or _is_webp(start)
+    return start.startswith((_JPEG, _PNG)) or _is_webp(start) or _is_heic(start)
 
 
 def read_content(path: str | Path, limits: ImageLimits = DEFAULT_LIMITS) -> bytes:
@@ -147,6 +152,8 @@ def _open(name: str, content: bytes, limits: ImageLimits) -> ImageFile.ImageFile
     elif _is_webp(content):
         _check_size(name, _webp_size(content), limits)  # Pillow's decoder allocates the canvas when it opens a WebP
         opened = WebPImagePlugin.WebPImageFile(stream)
+    elif _is_heic(content):
+        opened = _heic(name, stream)
     else:
         raise ImageError(f"{name}: the content is not a picture of an accepted kind; use {_ACCEPTED}")
     _check_size(name, opened.size, limits)
@@ -155,6 +162,21 @@ def _open(name: str, content: bytes, limits: ImageLimits) -> ImageFile.ImageFile
 
 def _is_webp(content: bytes) -> bool:
     return content.startswith(_RIFF) and content[8:12] == _WEBP
+
+
+def _is_heic(content: bytes) -> bool:
+    return content[4:8] == b"ftyp" and content[8:12] in _HEIC
+
+
+def _heic(name: str, stream: io.BytesIO) -> ImageFile.ImageFile:
+    """The header only; turning by it, or by EXIF, is done when it is decoded."""
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        raise ImageError(
+            f"{name}: HEIC is read through a package that is not installed; `pip install pillow-heif`, or save as JPEG"
+        ) from None
+    return HeifImageFile(stream)
 
 
 def _webp_size(content: bytes) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from focus_ray.data.image_file import is_picture
 
-_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"}
+_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".heic", ".heif"}
 # How other formats for pictures begin.
 _OTHER_FORMATS = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"GIF8": "GIF", b"\0\0\0\x0cjP  ": "JPEG 2000", b"8BPS": "PSD"}
 

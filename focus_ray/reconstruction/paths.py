@@ -271,7 +271,7 @@ def _inputs(
     if not named:
         raise DataError(
             f"there are no pictures in {', '.join(printable(path) for path in paths)}"
-            f"{_in_brackets(left_out.values())}; give JPEG, PNG, WebP or BMP"
+            f"{_in_brackets(left_out.values())}; give JPEG, PNG, WebP, BMP or HEIC"
         )
     taken = {RESULTS, SHEET, LANDMARKS}
     inputs = [_Input(path, name, _free(path_text(path.name), taken)) for path, name in named]

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import struct
+import sys
 import warnings
 import zlib
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from focus_ray.data.image_file import ImageLimits, read_image, read_size
+from focus_ray.data.image_file import ImageLimits, is_picture, read_image, read_size
 from focus_ray.errors import ImageError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -228,3 +229,54 @@ def test_the_profile_of_cmyk_is_not_needed():
     picture = Image.new("CMYK", (16, 16), (0, 0, 0, 128))
     plain = read_image(encoded(picture, "JPEG"))
     np.testing.assert_array_equal(read_image(encoded(picture, "JPEG", icc_profile=wide_profile())), plain)
+
+
+def heic(image: Image.Image, **options) -> bytes:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    stream = io.BytesIO()
+    pillow_heif.from_pillow(image).save(stream, quality=100, chroma=444, **options)
+    return stream.getvalue()
+
+
+def test_heic_is_read(tmp_path: Path):
+    path = tmp_path / "IMG_0001.jpg"
+    path.write_bytes(heic(quadrants().resize((128, 64), Image.Resampling.NEAREST)))
+    found = read_image(path)
+    assert found.shape == (64, 128, 3)
+    places = found[[16, 16, 48, 48], [32, 96, 32, 96]].astype(int)
+    assert np.abs(places - [RED, GREEN, BLUE, WHITE]).max() < 12
+    assert is_picture(path)
+    assert read_size(path.read_bytes()) == (128, 64)
+
+
+def test_limits_hold_for_heic_before_decoding(monkeypatch: pytest.MonkeyPatch):
+    content = heic(quadrants().resize((128, 64)))
+    module = pytest.importorskip("pillow_heif")
+    monkeypatch.setattr(module.HeifImageFile, "load", lambda self: pytest.fail("it was decoded"))
+    with pytest.raises(ImageError, match="128 x 64 px are more than"):
+        read_image(content, ImageLimits(megapixels=0.008))
+    with pytest.raises(ImageError, match="128 x 64 px are more than"):
+        read_image(content, ImageLimits(side=100))
+
+
+def test_the_size_of_the_frame_counts_as_well(monkeypatch: pytest.MonkeyPatch):
+    """A header that says less than the frame has."""
+    content = heic(quadrants().resize((128, 64)))
+    honest = struct.pack(">4sIII", b"ispe", 0, 128, 64)
+    assert honest in content
+    with pytest.raises(ImageError):
+        read_image(content.replace(honest, struct.pack(">4sIII", b"ispe", 0, 64, 64)), ImageLimits(megapixels=0.005))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.95])
+def test_a_cut_off_heic_is_an_image_error(share: float):
+    content = heic(quadrants().resize((128, 64)))
+    with pytest.raises(ImageError):
+        read_image(content[: int(len(content) * share)])
+
+
+def test_without_its_package_heic_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch):
+    content = heic(quadrants().resize((128, 64)))
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ImageError, match="pip install pillow-heif"):
+        read_image(content)
