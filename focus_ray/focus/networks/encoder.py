@@ -66,6 +66,9 @@ class SmallEncoder(nn.Module):
                 f"choose a multiple of {SMALL_SHRINK}"
             )
         widths = [factor * width for factor in STAGES]
+        # With fewer than 8 channels side by side, the backward of a strided 1 x 1 convolution writes outside its memory
+        # (torch 2.13's oneDNN on CPUs with AVX2 and without AVX-512).
+        self.keeps_fast_layout = width % 8 == 0
         self.stem = nn.Sequential(
             nn.Conv2d(3, width, 5, 2, padding=2, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
         )
@@ -79,7 +82,7 @@ class SmallEncoder(nn.Module):
 
     def shallow(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """The map after the first stage, at half the image size."""
-        return self.res1(self.stem(fast_layout(images)))
+        return self.res1(self.stem(fast_layout(images) if self.keeps_fast_layout else images))
 
     def features(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 256"]:
         """The features before the last layer."""

@@ -35,6 +35,16 @@ def test_sizes_of_the_networks():
         assert sum(p.numel() for p in ResNet50Encoder().parameters()) == 23_508_032 + 2049 * 257
 
 
+@pytest.mark.parametrize(("width", "side_by_side"), [(4, False), (12, False), (16, True)])
+def test_thin_encoders_train_in_the_usual_layout(width, side_by_side):
+    """oneDNN's backward of a strided 1 x 1 convolution damages the heap with fewer than 8 channels side by side."""
+    encoder = SmallEncoder(width=width)
+    seen = encoder.shallow(torch.rand(2, 3, 64, 64))
+    assert seen.is_contiguous(memory_format=torch.channels_last) == side_by_side
+    for _ in range(20):
+        encoder(torch.rand(2, 3, 64, 64)).sum().backward()
+
+
 @pytest.mark.parametrize("size", [48, 64, 80, 96, 128])
 def test_the_small_encoder_takes_multiples_of_16(size):
     encoder = SmallEncoder(size).eval()
