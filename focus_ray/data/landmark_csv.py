@@ -1,15 +1,20 @@
-"""Landmark files: a line a picture, its name and 136 numbers x0, y0, ..., x67, y67 in px of the upright picture."""
+"""Landmark files: a line a picture, its name and 136 numbers x0, y0, ..., x67, y67 in px of the upright picture.
+
+White space around a name is dropped and a backslash is read as a slash, for files that people write. A name that begins
+with ./ is taken as it stands: so are names written that have such letters of their own.
+"""
 
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float
 
 from focus_ray.data.image_file import printable
+from focus_ray.data.spelling import spellings
 from focus_ray.errors import LandmarkError, NoSuchObject
 from focus_ray.storage import atomic
 from focus_ray.storage.objects import SCHEME, open_store
@@ -17,6 +22,7 @@ from focus_ray.storage.objects import SCHEME, open_store
 POINTS = 68
 _NUMBERS = 2 * POINTS
 _ESCAPED = "surrogateescape"  # file names are bytes, not always UTF-8
+_EXACT = "./"
 _SHOWN = 80  # letters of a name or value in a message
 
 
@@ -49,11 +55,41 @@ def write_landmarks(path: str | Path, landmarks: Mapping[str, Float[np.ndarray, 
 
     The file appears whole or not at all. Raises StorageError where the disk refuses.
     """
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    for name, points in landmarks.items():
-        writer.writerow([name, *(f"{value:.2f}" for value in np.asarray(points).reshape(-1))])
-    atomic.write_file(Path(path), stream.getvalue().encode("utf-8", _ESCAPED))
+    lines = [
+        ",".join([_written(name), *(f"{value:.2f}" for value in np.asarray(points).reshape(-1))])
+        for name, points in landmarks.items()
+    ]
+    atomic.write_file(Path(path), "".join(f"{line}\n" for line in lines).encode("utf-8", _ESCAPED))
+
+
+def landmarks_of(landmarks: Mapping[str, Float[np.ndarray, "68 2"]], name: str) -> Float[np.ndarray, "68 2"] | None:
+    """The landmarks of a picture, whichever of its spellings the file has; None where it has none."""
+    return next((landmarks[form] for form in spellings(name) if form in landmarks), None)
+
+
+def unused_lines(landmarks: Mapping[str, Float[np.ndarray, "68 2"]], names: Iterable[str]) -> str | None:
+    """How many lines of a landmark file belong to none of the pictures of these names; None where all belong to one."""
+    known = {form for name in names for form in spellings(name)}
+    unused = [name for name in landmarks if name not in known]
+    if not unused:
+        return None
+    return (
+        f"{len(unused)} of {len(landmarks)} lines of the landmark file name none of the pictures and are not used; "
+        f"first: {_shown(unused[0])}"
+    )
+
+
+def _written(name: str) -> str:
+    """A name as it stands in a line: between quotes where it has separators, after ./ where reading would change it."""
+    text = name if _read_name(name) == name else f"{_EXACT}{name}"
+    quoted = text.replace('"', '""')
+    return f'"{quoted}"' if any(letter in text for letter in ',"\r\n') else text
+
+
+def _read_name(text: str) -> str:
+    if text.startswith(_EXACT):
+        return text.removeprefix(_EXACT)
+    return text.removeprefix("\ufeff").strip().replace("\\", "/")
 
 
 def _rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
@@ -94,7 +130,7 @@ def _is_number(text: str) -> bool:
 
 
 def _relative_name(text: str, where: str) -> str:
-    name = PurePosixPath(text.strip().replace("\\", "/"))
+    name = PurePosixPath(_read_name(text))
     if not name.parts or name.is_absolute() or ".." in name.parts:
         raise LandmarkError(
             f"{where}: {_shown(text)!r} is no file name inside the folder; write it relative to the folder"

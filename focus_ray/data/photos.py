@@ -19,6 +19,7 @@ from focus_ray.data.landmark_csv import read_landmarks
 from focus_ray.data.landmarks import checked_landmarks
 from focus_ray.data.picture_source import picture_source
 from focus_ray.data.sample import Batch
+from focus_ray.data.spelling import as_stored
 from focus_ray.errors import DataError, ImageError, LandmarkError
 
 LANDMARK_FILE = "landmarks.csv"
@@ -60,7 +61,8 @@ class PhotoFolder:
         self.names: list[str] = []
         self.skipped: Counter[str] = Counter()
         self.messages: list[str] = []
-        self._landmarks = read_landmarks(self._landmark_file(landmarks))
+        given = read_landmarks(self._landmark_file(landmarks))
+        self._landmarks = {as_stored(self.source, name): points for name, points in given.items()}
         self._kept: dict[str, _Face] = {}
         self._room = memory_mb * 1e6
         self._digest = self._open()

@@ -104,7 +104,7 @@ class StoredPictures:
     def holds(self, name: str) -> bool:
         try:
             self.store.size(name)
-        except NoSuchObject:
+        except (NoSuchObject, ConfigError, UnicodeError):  # a file may have a name that no object can have
             return False
         return True
 

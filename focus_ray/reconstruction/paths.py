@@ -2,11 +2,14 @@
 
 OUT/results.json        [{image, status, message, folder, faces}], what was left out of folders as well
 OUT/contact_sheet.png   every picture: box, overlay, mask
-OUT/landmarks.csv       the model's 68 landmarks of each picture's first face, as `train --landmarks` reads them
+OUT/landmarks.csv       the model's 68 landmarks of each picture's first face, as `train --landmarks` reads them; names
+                        are relative to the folder that holds all pictures
 OUT/<file name>/face-0/ face.json overlay.png mask.png mesh.obj ..., mesh-corrected.obj with a misfit prior
 """
 
 import json
+import logging
+import os
 import re
 import shutil
 from collections import Counter
@@ -23,7 +26,7 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from focus_ray.data.image_file import path_text, printable, read_image
-from focus_ray.data.landmark_csv import read_landmarks, write_landmarks
+from focus_ray.data.landmark_csv import landmarks_of, read_landmarks, unused_lines, write_landmarks
 from focus_ray.data.picture_folder import Listing, listed
 from focus_ray.errors import ConfigError, DataError, LandmarkError
 from focus_ray.focus.autoencoder import Focus
@@ -42,6 +45,8 @@ from focus_ray.reconstruction.pictures import (
 )
 from focus_ray.reconstruction.reconstructor import Reconstructor, check_refine, load, theta_of
 from focus_ray.storage import atomic
+
+logger = logging.getLogger(__name__)
 
 RESULTS, SHEET, LANDMARKS = "results.json", "contact_sheet.png", "landmarks.csv"
 # What a face's folder holds and nothing else: only such a folder is replaced or removed.
@@ -74,8 +79,13 @@ class _Input:
     folder: str
 
     def landmarks_in(self, given: Landmarks) -> Float[np.ndarray, "68 2"] | None:
-        """Its landmarks in a file, by its path inside its folder or by its file name."""
-        return given.get(self.name, given.get(self.path.name))
+        """Its landmarks in a file, by any of its names there."""
+        return next((points for name in self.names if (points := landmarks_of(given, name)) is not None), None)
+
+    @property
+    def names(self) -> list[str]:
+        """How a landmark file may name it: by its path inside the folder of all pictures, or by its file name."""
+        return list(dict.fromkeys([self.name, self.path.name]))
 
 
 def reconstruct_paths(
@@ -96,10 +106,11 @@ def reconstruct_paths(
     With `recursive` the pictures in subfolders count too, but for those in `out`. What lies in a folder and is no
     picture gets a result with status left_out.
 
-    Pictures named in the `landmarks` file (by path inside their folder, or by file name) are aligned by it, a single
-    picture by its `box`; in all others faces are detected. A picture that cannot be read is a result with status
-    error, one without a face has status no_face, and the run goes on. Earlier results in `out` are replaced:
-    the folders that its results.json lists are removed, unless something else was put there.
+    Pictures named in the `landmarks` file (by path inside the folder of all of them, or by file name) are aligned by
+    it, a single picture by its `box`; in all others faces are detected. Lines that name none of them are counted in a
+    warning. A picture that cannot be read is a result with status error, one without a face has status no_face, and the
+    run goes on. Earlier results in `out` are replaced: the folders that its results.json lists are removed, unless
+    something else was put there.
     With a misfit `prior` (see `reconstructor.load`), a corrected mesh lies beside the mesh of each face.
     Raises ConfigError for options that do not fit together and where `out` holds something else, DataError where there
     is nothing to do, LandmarkError for a landmark file that is malformed or names none of the pictures, CheckpointError
@@ -259,14 +270,17 @@ def _inputs(
     paths: Sequence[Path], recursive: bool = False, out: Path | None = None
 ) -> tuple[list[_Input], list[ImageResult]]:
     """The pictures, folders opened, each with a results folder of its own; and what was left out of the folders."""
-    named: list[tuple[Path, str]] = []
+    named: list[Path] = []
+    folders: list[Path] = []
     left_out: dict[Path, str] = {}
     for path in paths:
         listing = _listing(path, recursive, out)
         if listing is None:
-            named.append((path, path.name))
+            named.append(path)
+            folders.append(path.parent)
         else:
-            named += [(picture, picture.relative_to(path).as_posix()) for picture in listing.pictures]
+            named += listing.pictures
+            folders.append(path)
             left_out |= listing.left_out
     if not named:
         raise DataError(
@@ -274,7 +288,11 @@ def _inputs(
             f"{_in_brackets(left_out.values())}; give JPEG, PNG, WebP, BMP or HEIC"
         )
     taken = {RESULTS, SHEET, LANDMARKS}
-    inputs = [_Input(path, name, _free(path_text(path.name), taken)) for path, name in named]
+    folder = os.path.commonpath([os.path.abspath(place) for place in folders])
+    inputs = [
+        _Input(path, Path(os.path.abspath(path)).relative_to(folder).as_posix(), _free(path_text(path.name), taken))
+        for path in named
+    ]
     rows = [ImageResult(image=path_text(path), status="left_out", message=why) for path, why in left_out.items()]
     return inputs, rows
 
@@ -307,7 +325,10 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _check_given(given: Landmarks, inputs: Sequence[_Input]) -> None:
-    if not any(one.name in given or one.path.name in given for one in inputs):
+    unused = unused_lines(given, (name for one in inputs for name in one.names))
+    if unused is not None:
+        logger.warning("%s", unused)
+    if not any(one.landmarks_in(given) is not None for one in inputs):
         raise LandmarkError(
             f"the landmark file names none of the pictures: its first is {printable(next(iter(given)))[:80]}, "
             f"the first picture {printable(inputs[0].name)[:80]}; write file names in the first column"

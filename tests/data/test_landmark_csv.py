@@ -1,12 +1,15 @@
 """Landmark files: what is read, and the line that a message names."""
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from focus_ray.data.landmark_csv import read_landmarks, write_landmarks
+from focus_ray.data.landmark_csv import landmarks_of, read_landmarks, unused_lines, write_landmarks
 from focus_ray.errors import LandmarkError
 
 
@@ -34,6 +37,42 @@ def test_round_trip(tmp_path: Path):
     points = np.random.default_rng(0).uniform(0, 500, (68, 2))
     write_landmarks(tmp_path / "l.csv", {"a,b.jpg": points})
     np.testing.assert_allclose(read_landmarks(tmp_path / "l.csv")["a,b.jpg"], points, atol=0.0051)
+
+
+# What a file system takes: no zero byte, bytes that are not UTF-8 as surrogates, and a normal relative path.
+LETTERS = st.characters(codec="utf-8", exclude_characters="\0") | st.sampled_from(
+    "\udc80\udcff \\,\"'\r\n\t./\ufeff\u00a0"
+)
+NAMES = st.text(LETTERS, min_size=1, max_size=12).filter(
+    lambda name: str(PurePosixPath(name)) == name and name != "." and name[0] != "/" and ".." not in name.split("/")
+)
+
+
+@given(st.lists(NAMES, min_size=1, max_size=5, unique=True))
+@example([" a.png", "a.png ", "a\\b.png", "a,b.png", 'a"b.png', "a\nb.png", "a\rb.png", "\ufeffa.png", "\u202fa.png"])
+def test_any_file_name_is_read_as_it_was_written(names: list[str]):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "l.csv"
+        write_landmarks(path, {name: np.full((68, 2), float(number)) for number, name in enumerate(names)})
+        found = read_landmarks(path)
+    assert list(found) == names
+    assert [points[0, 0] for points in found.values()] == list(range(len(names)))
+
+
+def test_names_that_people_write(tmp_path: Path):
+    assert list(read_landmarks(write(tmp_path / "l.csv", row(" a.jpg "), row("sub\\b.png")))) == ["a.jpg", "sub/b.png"]
+
+
+def test_a_name_is_found_in_either_spelling_and_lines_that_are_not_used_are_counted():
+    composed, decomposed = "Zo\u00eb.png", "Zoe\u0308.png"
+    for written, asked in ((composed, decomposed), (decomposed, composed)):
+        points = {written: np.ones((68, 2)), "other.png": np.zeros((68, 2))}
+        assert landmarks_of(points, asked) is points[written]
+        assert unused_lines(points, [asked, "other.png"]) is None
+        assert unused_lines(points, ["x.png", asked]) == (
+            "1 of 2 lines of the landmark file name none of the pictures and are not used; first: other.png"
+        )
+    assert landmarks_of({}, "x.png") is None
 
 
 def test_names_that_are_not_utf_8(tmp_path: Path):

@@ -11,6 +11,7 @@ import trimesh
 from PIL import Image
 
 from focus_ray.data.landmark_csv import read_landmarks, write_landmarks
+from focus_ray.data.photos import PhotoFolder
 from focus_ray.errors import ConfigError, DataError, LandmarkError, ModelError
 from focus_ray.focus.face_result import Face
 from focus_ray.model import Model
@@ -94,6 +95,32 @@ def test_equal_names_do_not_meet(model: Reconstructor, photos: Path, tmp_path: P
     results = reconstruct_paths(inputs, out, model=model)
     assert [result.folder for result in results] == ["a.png", "a.png-2", "a.png-3"]
     assert all((out / str(result.folder) / "face-0" / "face.json").is_file() for result in results)
+
+
+def test_one_line_of_landmarks_a_picture_which_training_finds(model: Reconstructor, photos: Path, tmp_path: Path):
+    names = ["a/face.png", "b/face.png", "b/ c.png", "b/d\\e.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(photos / "a.png", tmp_path / name)
+    reconstruct_paths([tmp_path / "a", tmp_path / "b"], tmp_path / "out", model=model)
+    assert set(read_landmarks(tmp_path / "out" / "landmarks.csv")) == set(names)
+    assert set(PhotoFolder(tmp_path, tmp_path / "out" / "landmarks.csv", image_size=32).names) == set(names)
+
+
+@pytest.mark.parametrize(("written", "stored"), [("Zo\u00eb.png", "Zoe\u0308.png"), ("Zoe\u0308.png", "Zo\u00eb.png")])
+def test_a_name_is_found_in_its_other_spelling(
+    written: str, stored: str, model: Reconstructor, photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    first = reconstruct_paths([photos / "a.png"], tmp_path / "one", model=model)[0].faces[0]
+    shutil.copy(photos / "a.png", tmp_path / stored)
+    points = np.array(first.landmarks)
+    write_landmarks(tmp_path / "l.csv", {written: points, "other.png": points})
+    (result,) = reconstruct_paths([tmp_path / stored], tmp_path / "two", model=model, landmarks=tmp_path / "l.csv")
+    assert "landmarks_from_model" not in result.faces[0].quality
+    assert "1 of 2 lines of the landmark file name none of the pictures and are not used" in caplog.text
+    trained_on = PhotoFolder(tmp_path, tmp_path / "l.csv", image_size=32)
+    assert trained_on.names == [stored]
+    assert trained_on.skipped == {"missing": 1}
 
 
 def test_given_landmarks_and_box_serve_where_detection_fails(model: Reconstructor, photos: Path, tmp_path: Path):

@@ -1,5 +1,6 @@
 """Pictures whose visible face somebody marked: what segmentation and colours are scored on."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -8,13 +9,15 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from focus_ray.data.image_file import printable, read_image
-from focus_ray.data.landmark_csv import read_landmarks
+from focus_ray.data.landmark_csv import landmarks_of, read_landmarks, unused_lines
 from focus_ray.data.mask import set_pixels
 from focus_ray.data.picture_source import PictureSource
 from focus_ray.data.sources.description import Layout, read_description
 from focus_ray.data.sources.files import bare_name
 from focus_ray.data.sources.subset_lists import OVERALL, read_names
 from focus_ray.errors import DataError, ImageError
+
+logger = logging.getLogger(__name__)
 
 LANDMARKS = "landmarks.csv"
 
@@ -85,7 +88,7 @@ class LabelledPictures:
 
     def landmarks(self, name: str) -> Float[np.ndarray, "68 2"] | None:
         """The 68 points of landmarks.csv [px]; None where they are not there."""
-        return self.points.get(name)
+        return landmarks_of(self.points, name)
 
     def _labels(self, name: str) -> Labels:
         if name not in self.labels:
@@ -109,7 +112,7 @@ def labelled_pictures(
     folder is that of the pictures, which names are relative to. Raises DataError where no picture is left and for
     damaged lists, LandmarkError for a damaged landmarks.csv.
     """
-    told = list(missing)
+    told, known = list(missing), list(labels)
     if source.holds(OVERALL):
         listed = read_names(f"{source}/{OVERALL}", folder)
         told += [
@@ -121,6 +124,10 @@ def labelled_pictures(
         raise DataError(f"{source}: there is no picture with a mask{first}; check the folder and its layout")
     described = read_description(source)
     points = read_landmarks(f"{source}/{LANDMARKS}") if source.holds(LANDMARKS) else {}
+    points = {bare_name(name, folder): one for name, one in points.items()}
+    unused = unused_lines(points, known)
+    if unused is not None:
+        logger.warning("%s: %s", source, unused)
     return LabelledPictures(
         layout,
         source,
@@ -128,7 +135,7 @@ def labelled_pictures(
         {subset: [name for name in names if name in labels] for subset, names in subsets.items()},
         told,
         described is not None and described.aligned,
-        {bare_name(name, folder): one for name, one in points.items()},
+        points,
     )
 
 

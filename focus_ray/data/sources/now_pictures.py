@@ -1,5 +1,6 @@
 """The pictures of NoW as something to predict on, with what else a set that we wrote knows of them."""
 
+import logging
 import math
 import zipfile
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from focus_ray.data.image_file import printable, read_image
-from focus_ray.data.landmark_csv import read_landmarks
+from focus_ray.data.landmark_csv import landmarks_of, read_landmarks, unused_lines
 from focus_ray.data.picture_source import picture_source
 from focus_ray.data.sources.description import read_description
 from focus_ray.data.sources.files import bare_name
@@ -18,6 +19,8 @@ from focus_ray.data.sources.labelled import LANDMARKS
 from focus_ray.data.sources.now import PICTURES, NowDataset
 from focus_ray.data.sources.subset_lists import PAIRS, read_pairs
 from focus_ray.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 TRUTH = "truth.npz"
 
@@ -46,6 +49,9 @@ class NowPictures:
         self.aligned = described is not None and described.aligned
         points = read_landmarks(root / LANDMARKS) if (root / LANDMARKS).is_file() else {}
         self._points = {bare_name(name, PICTURES): one for name, one in points.items()}
+        unused = unused_lines(self._points, self.names)
+        if unused is not None:
+            logger.warning("%s: %s", root, unused)
         self._neutral = _true_neutral(root / TRUTH) if (root / TRUTH).is_file() else {}
 
     def picture(self, name: str) -> UInt8[np.ndarray, "H W 3"]:
@@ -56,7 +62,7 @@ class NowPictures:
 
     def landmarks(self, name: str) -> Float[np.ndarray, "68 2"] | None:
         """The 68 points of landmarks.csv [px]; None where they are not there."""
-        return self._points.get(name)
+        return landmarks_of(self._points, name)
 
     def pairs(self) -> list[tuple[str, str]]:
         """(occluded, unoccluded) pictures of comparable pose, of pairs.txt. Raises DataError for a damaged list."""
