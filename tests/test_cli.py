@@ -73,18 +73,15 @@ def raising(error: BaseException):
 # --- speed
 
 
-def test_help_loads_nothing_heavy_and_is_quick(python, python_environment):
+def test_help_loads_nothing_heavy(python, python_environment):
     code = (
-        "import sys, time\n"
+        "import sys\n"
         "from focus_ray.cli import main; code = main(['--help'])\n"
         f"heavy = {HEAVY} & set(sys.modules)\n"
-        "print(code, sorted(heavy), time.process_time(), file=sys.stderr)"
+        "print(code, sorted(heavy), file=sys.stderr)"
     )
     result = subprocess.run([python, "-c", code], env=python_environment, capture_output=True, text=True, timeout=240)
-    # Processor time, interpreter included: a busy machine is not the command's fault.
-    exit_code, heavy, seconds = result.stderr.strip().split(" ", 2)
-    assert (exit_code, heavy) == ("0", "[]")
-    assert float(seconds) < 0.5
+    assert result.stderr.strip() == "0 []"
     assert "reconstruct" in result.stdout
 
 
