@@ -659,3 +659,20 @@ def test_a_sweep_without_a_best_names_none_and_is_no_success(capsys, tmp_path, m
     assert "1 failed" in out
     assert "best.yaml" not in out
     assert "no trial came to its end" in err
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("space={initialise.ix: {values: [1]}}", "initialise.ix"),
+        ("scheduler.kind=hyperband", "scheduler.kind"),
+        ("space={initialise.xi: {low: -1, high: 1}}", "initialise.xi"),
+    ],
+)
+def test_a_sweep_that_cannot_run_leaves_nothing_behind(assignment, said, tmp_path, project_root, capsys):
+    folder = tmp_path / "sweep"
+    search = str(project_root / "tune_configs/smoke.yaml")
+    code, _, err = run(capsys, "tune", search, "--out", str(folder), "--set", assignment, "--set", "searcher=random")
+    assert code == 2
+    assert said in err
+    assert not folder.exists()

@@ -116,6 +116,7 @@ def test_trials_that_end_badly_are_recorded_and_the_sweep_goes_on(tmp_path, pyth
     assert all(one.cause for one in run.results().trials if one.status != "done")
 
 
+@pytest.mark.drill
 def test_population_based_training_takes_over_from_better_trials(tmp_path, python, project_root, environment):
     folder = tmp_path / "sweep"
     search = read_yaml(project_root / SMOKE)
@@ -137,19 +138,3 @@ def test_population_based_training_takes_over_from_better_trials(tmp_path, pytho
     for one in results.trials:  # the run that a trial ended as is the one that it says
         config = read_yaml(folder / "trials" / one.id / "config.json")
         assert config["schedule"]["seg_steps"] + config["schedule"]["face_steps"] == one.config["alternation.period"]
-
-
-@pytest.mark.parametrize(
-    ("assignment", "said"),
-    [
-        ("space={initialise.ix: {values: [1]}}", "initialise.ix"),
-        ("scheduler.kind=hyperband", "scheduler.kind"),
-        ("space={initialise.xi: {low: -1, high: 1}}", "initialise.xi"),
-    ],
-)
-def test_what_cannot_run_leaves_nothing_behind(assignment, said, tmp_path, python, project_root, environment):
-    folder = tmp_path / "sweep"
-    run = started(python, project_root, folder, environment, "--set", assignment, "--set", "searcher=random")
-    assert run.end() == 2
-    assert said in run.said()
-    assert not folder.exists()
