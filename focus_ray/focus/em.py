@@ -20,6 +20,8 @@ from focus_ray.focus.schedule import Optimizer, Position
 from focus_ray.focus.settings import Settings
 from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, learn, mask_share
 
+FAR = 4.0  # colour errors beyond so many means are those that the fit explains worst: what the guard looks at
+
 
 class AreaCalibration(Settings):
     """The area weight that balances the neighbour loss at a chosen residual d*.
@@ -106,18 +108,27 @@ def segmentation_step(
     if area_weight is not None:
         weights = weights.model_copy(update={"eta_area": area_weight})
     seen = compared if settings.refined_comparison is None else in_turns(one_pass, compared, batch.first)
+    error = Pooled((colour_error(batch.images, compared) * compared.mask).sum(), compared.mask.sum())
+    far = FAR * state.replicas.pool({"error": error})["error"].ratio()
 
     def objective(learner: nn.Module, rows: slice) -> Objective:
         part, looked_at, truth = batch.rows(rows), seen.rows(rows), compared.rows(rows)
         region = looked_at.mask * truth.mask  # outside, there is nothing to compare with
         mask = focus.segmenter.mask_of(learner(looked_at.image, part.images)) * region
         terms = segmentation_terms(focus, part, truth, mask, region, weights)
-        return Objective(terms, partial(losses.segmentation_total, weights=weights), mask_share(mask, region))
+        total = partial(losses.segmentation_total, weights=weights)
+        worst = region * (colour_error(part.images, truth) > far)
+        return Objective(terms, total, mask_share(mask, region), mask_share(mask * worst, worst))
 
     metrics = learn(state, position, focus.segmenter, optimizer, len(batch.images), objective)
     if not metrics.skipped:
         state.area_weight = area_weight
     return state, metrics
+
+
+def colour_error(images: Float[Tensor, "B 3 H W"], rendering: Rendering) -> Float[Tensor, "B 1 H W"]:
+    """|I_T - I_R| over the channels."""
+    return (images - rendering.image).norm(dim=1, keepdim=True)
 
 
 def renderings(focus: Focus, batch: Targets, settings: EmSettings) -> tuple[Rendering, Rendering]:

@@ -2,6 +2,8 @@
 
 Left alone, the segmenter's losses have two trivial minima: everything is outlier (the area weight too small for the
 residual) and everything is face (too large). Both look like falling losses, so the mean mask itself is watched.
+Photographs without occlusion have honest masks of nearly all face: such masks are a collapse only where they keep the
+pixels that the fit explains worst as well.
 """
 
 from collections import deque
@@ -20,7 +22,7 @@ class GuardSettings(Settings):
     """When a guard speaks, and what happens then."""
 
     low: float = Field(default=0.02, ge=0, lt=1)  # mean mask inside the rendered region, over a window
-    high: float = Field(default=0.98, gt=0, le=1)
+    high: float = Field(default=0.98, gt=0, le=1)  # of the mean mask and of that over the worst explained pixels
     window: int = Field(default=20, gt=0)  # steps of the segmenter
     action: Action = "recalibrate"
     max_events: int = Field(default=5, gt=0)  # then the run stops: the action does not help
@@ -43,28 +45,37 @@ class Guard:
     def __init__(self, settings: GuardSettings):
         self.settings = settings
         self.window: deque[float] = deque(maxlen=settings.window)
+        self.unexplained: deque[float] = deque(maxlen=settings.window)
         self.events: list[GuardEvent] = []
         self.nonfinite_in_a_row = 0
         self.nonfinite_total = 0
 
-    def allows(self, mask_mean: float) -> bool:
-        """Whether a mean mask lies inside the allowed range."""
-        return self.settings.low <= mask_mean <= self.settings.high
+    def allows(self, mask_mean: float, unexplained: float | None = None) -> bool:
+        """Whether masks are neither all outlier nor all face.
 
-    def observe_mask(self, step: int, mask_mean: float) -> GuardEvent | None:
-        """Record one step's mean mask; an event when the window's mean lies outside the allowed range.
+        unexplained: the mean mask over the pixels that the fit explains worst (StepMetrics); None: not known, and the
+        mean mask alone decides.
+        """
+        lowest = mask_mean if unexplained is None else min(mask_mean, unexplained)
+        return mask_mean >= self.settings.low and lowest <= self.settings.high
+
+    def observe_mask(self, step: int, mask_mean: float, unexplained: float | None = None) -> GuardEvent | None:
+        """Record one step's mean mask, and that over the worst explained pixels; an event when the window's means are
+        not allowed.
 
         Raises MaskCollapse where the action is to stop, or where the action was taken too often to believe in it.
         """
         self.window.append(mask_mean)
-        if len(self.window) < self.settings.window:
+        self.unexplained.append(mask_mean if unexplained is None else unexplained)
+        if len(self.unexplained) < self.settings.window:
             return None
         mean = sum(self.window) / len(self.window)
-        if self.allows(mean):
+        if self.allows(mean, sum(self.unexplained) / len(self.unexplained)):
             return None
         event = GuardEvent(step, mean, "all_outlier" if mean < self.settings.low else "all_face", self.settings.action)
         self.events.append(event)
         self.window.clear()
+        self.unexplained.clear()
         if event.action == "stop" or len(self.events) > self.settings.max_events:
             raise MaskCollapse(
                 f"step {step}: the masks collapsed to {event.kind.replace('_', ' ')} (mean {mean:.3f} over "
@@ -89,6 +100,7 @@ class Guard:
         """Everything a resumed run must know."""
         return {
             "window": list(self.window),
+            "unexplained": list(self.unexplained),
             "events": [asdict(event) for event in self.events],
             "nonfinite_in_a_row": self.nonfinite_in_a_row,
             "nonfinite_total": self.nonfinite_total,
@@ -97,6 +109,8 @@ class Guard:
     def load_state_dict(self, state: dict) -> None:
         """The inverse of `state_dict`."""
         self.window = deque(state["window"], maxlen=self.settings.window)
+        # Older checkpoints do not have it; there the mean mask alone decided.
+        self.unexplained = deque(state.get("unexplained", state["window"]), maxlen=self.settings.window)
         self.events = [GuardEvent(**event) for event in state["events"]]
         self.nonfinite_in_a_row = state["nonfinite_in_a_row"]
         self.nonfinite_total = state["nonfinite_total"]

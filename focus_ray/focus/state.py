@@ -70,12 +70,16 @@ class TrainState:
         return next(self.focus.encoder.parameters()).device
 
 
+MASKS = ("mask", "unexplained")  # the means of M that an objective tells
+
+
 class Objective(NamedTuple):
     """What a step goes down: its terms by symbol, how they add up, and the mask they were taken under."""
 
     terms: dict[str, Pooled]
     total: Callable[[Mapping[str, Tensor]], Tensor]
     mask: Pooled | None = None  # the mean of M over the rendered pixels
+    unexplained: Pooled | None = None  # the mean of M over those of them that the fit explains worst
 
 
 class StepMetrics(NamedTuple):
@@ -84,6 +88,8 @@ class StepMetrics(NamedTuple):
     losses: dict[str, float]
     mask_mean: float | None
     skipped: bool
+    # Mean mask over the rendered pixels that the fit explains worst; 0 where there are none: nothing is to be left out.
+    unexplained: float | None = None
 
 
 @torch.no_grad()
@@ -139,11 +145,11 @@ def _accumulated(
     for number, part in enumerate(rows, start=1):
         with replicas.keeping_gradients(learner, share=number == len(rows)):
             objective = objective_of(learner, part)
-            mask = {} if objective.mask is None else {"mask": objective.mask}
-            values = {name: pooled.ratio() for name, pooled in replicas.pool(objective.terms | mask).items()}
-            mean = values.pop("mask", None)
+            masks = {name: mean for name in MASKS if (mean := getattr(objective, name)) is not None}
+            values = {name: pooled.ratio() for name, pooled in replicas.pool(objective.terms | masks).items()}
+            means = {name: values.pop(name) for name in masks}
             total = objective.total(values)
-            told.append((values | {"total": total}, mean))
+            told.append((values | {"total": total}, means))
             if not torch.isfinite(total):
                 return _mean(told), False
             # DDP takes the mean over the replicas of gradients that are parts of a sum.
@@ -151,11 +157,14 @@ def _accumulated(
     return _mean(told), True
 
 
-def _mean(told: list[tuple[dict[str, Tensor], Tensor | None]]) -> StepMetrics:
+def _mean(told: list[tuple[dict[str, Tensor], dict[str, Tensor]]]) -> StepMetrics:
     """The numbers of a step from those of its parts."""
-    losses = {name: sum(float(values[name].detach()) for values, _ in told) / len(told) for name in told[0][0]}
-    masks = [float(mean.detach()) for _, mean in told if mean is not None]
-    return StepMetrics(losses, sum(masks) / len(masks) if masks else None, skipped=False)
+    losses, masks = ({name: _mean_of(parts, name) for name in parts[0]} for parts in zip(*told, strict=True))
+    return StepMetrics(losses, masks.get("mask"), skipped=False, unexplained=masks.get("unexplained"))
+
+
+def _mean_of(parts: tuple[dict[str, Tensor], ...], name: str) -> float:
+    return sum(float(values[name].detach()) for values in parts) / len(parts)
 
 
 def parts(count: int, number: int) -> list[slice]:

@@ -98,7 +98,7 @@ def watch(
     try:
         guard.observe_loss(step, not metrics.skipped)
         if position.phase is Phase.EM_SEG and metrics.mask_mean is not None and not metrics.skipped:
-            return guard.observe_mask(step, metrics.mask_mean), None
+            return guard.observe_mask(step, metrics.mask_mean, metrics.unexplained), None
     except GuardStop as stop:
         return None, stop
     return None, None
@@ -106,7 +106,9 @@ def watch(
 
 def is_good(metrics: StepMetrics, guard: Guard) -> bool:
     """Whether the segmenter that a step began with may be gone back to: its masks were in range in that step."""
-    return metrics.mask_mean is not None and not metrics.skipped and guard.allows(metrics.mask_mean)
+    if metrics.mask_mean is None or metrics.skipped:
+        return False
+    return guard.allows(metrics.mask_mean, metrics.unexplained)
 
 
 def take_step(
@@ -133,12 +135,13 @@ def obey(state: TrainState, config: RunConfig, event: GuardEvent, batch: Targets
     """The collapsed segmenter gives way to the one that this block began with; its Adam moments go with it.
 
     `recalibrate` then sets the area weight by the rule of AreaCalibration, from this batch; `restore` lets the
-    segmenter rest until the next cycle.
+    segmenter rest until the next cycle. Without `em.calibration` eta_area is as given: `recalibrate` then does what
+    `restore` does.
     """
     if state.good_segmenter is not None:
         state.focus.segmenter.load_state_dict(state.good_segmenter)
     state.optimizers.pop(Phase.EM_SEG, None)
-    if event.action == "recalibrate":
+    if event.action == "recalibrate" and config.em.calibration is not None:
         recalibrate(state, batch, config.em)
     else:
         state.resting_cycle = position.cycle

@@ -21,6 +21,29 @@ def test_a_window_of_collapsed_masks_is_one_event(mean, kind):
     assert guard.events[0].kind == kind
 
 
+def test_masks_that_leave_out_what_is_explained_worst_are_honest_however_full():
+    """Photographs without occlusion: 99 % face, and of the pixels far off the fit 40 % are left out."""
+    guard = Guard(GuardSettings(window=4))
+    assert all(guard.observe_mask(step, 0.99, 0.6) is None for step in range(50))
+    assert guard.allows(0.99, 0.6)
+
+
+def test_masks_that_keep_everything_are_a_collapse():
+    guard = Guard(GuardSettings(window=4))
+    events = [guard.observe_mask(step, 0.995, 0.99) for step in range(4)]
+    assert events[-1] is not None
+    assert events[-1].kind == "all_face"
+    assert not guard.allows(0.995, 0.99)
+
+
+def test_a_checkpoint_without_the_worst_explained_pixels_loads():
+    guard = Guard(GuardSettings(window=4))
+    state = guard.state_dict() | {"window": [0.5, 0.6]}
+    del state["unexplained"]
+    guard.load_state_dict(state)
+    assert list(guard.unexplained) == [0.5, 0.6]
+
+
 def test_a_single_bad_step_is_no_collapse():
     guard = Guard(GuardSettings(window=4))
     assert [guard.observe_mask(step, mean) for step, mean in enumerate([0.0, 0.8, 0.8, 0.8])] == [None] * 4

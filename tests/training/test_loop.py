@@ -277,10 +277,9 @@ def test_restore_goes_back_before_a_collapse_at_the_end_of_a_healthy_block(minia
     assert all(torch.equal(value, good[name]) for name, value in restored.items())
 
 
-@pytest.mark.parametrize("calibration", [None, em.AreaCalibration(rate=0.25)], ids=["fixed", "calibrated"])
-def test_recalibration_sets_the_area_weight_by_the_rendering_that_s_compares_with(miniature, calibration):
+def test_recalibration_sets_the_area_weight_by_the_rendering_that_s_compares_with(miniature):
     with_guard(miniature, window=1, action="recalibrate")
-    settings = miniature.config.em.model_copy(update={"calibration": calibration})
+    settings = miniature.config.em.model_copy(update={"calibration": em.AreaCalibration(rate=0.25)})
     miniature.config = miniature.config.model_copy(update={"em": settings})
     state, guard = collapsed(miniature, 3.0)
     state.area_weight = 123.0
@@ -291,3 +290,14 @@ def test_recalibration_sets_the_area_weight_by_the_rendering_that_s_compares_wit
     one_pass, compared = em.renderings(state.focus, batch, settings)
     assert state.area_weight == em.calibrated_area_weight(batch, compared, settings)
     assert state.area_weight != pytest.approx(em.calibrated_area_weight(batch, one_pass, settings), rel=1e-3)
+
+
+def test_without_calibration_the_guard_lets_s_rest_and_leaves_the_area_weight(miniature):
+    with_guard(miniature, window=1, action="recalibrate")
+    settings = miniature.config.em.model_copy(update={"calibration": None})
+    miniature.config = miniature.config.model_copy(update={"em": settings})
+    state, guard = collapsed(miniature, 3.0)
+    record = next(iter(steps(state, miniature.config, miniature.targets_of, guard)))
+    assert record.event is not None
+    assert state.area_weight is None
+    assert state.resting_cycle == record.position.cycle

@@ -40,8 +40,14 @@ def align(
     """Faces warped so that their five points lie on the template, bilinear, black outside the picture.
 
     points: px of the images, origin at the centre of the top left pixel; no gradient passes through them. Where they
-    do not define a similarity (all in one place, not finite) the whole image is scaled to the crop.
+    do not define a similarity (all in one place, not finite) the whole image is scaled to the crop. Under autocast too
+    the crops are sampled in the type of the images.
     """
+    with torch.autocast(images.device.type, enabled=False):  # bfloat16 would shift the samples by a quarter of a px
+        return _warp(images, points, size)
+
+
+def _warp(images: Tensor, points: Tensor, size: int) -> Tensor:
     height, width = images.shape[-2:]
     with torch.no_grad():
         template = images.new_tensor(TEMPLATE).expand(len(images), -1, -1)

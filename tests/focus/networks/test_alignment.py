@@ -85,3 +85,13 @@ def test_gradients_reach_the_picture_and_not_the_points():
     align(picture, points, 112).sum().backward()
     assert picture.grad.any()
     assert points.grad is None
+
+
+def test_under_autocast_the_crop_is_sampled_in_float32():
+    picture = coordinates(224, 224).float()
+    points = moved(POINTS, 0.2, 1.5, (20.0, 10.0)).float()[None]
+    expected = align(picture, points, 112)
+    with torch.autocast("cpu", torch.bfloat16):
+        crop = align(picture, points, 112)
+    assert crop.dtype == torch.float32
+    assert torch.equal(crop, expected)
