@@ -13,6 +13,7 @@ import torch
 from tests.system.faulty_proxy import FaultyProxy
 from tests.system.runs import MINIATURE, STEPS, TrainingRun, lines, options, same, weights
 
+pytestmark = pytest.mark.timeout(900)
 TWO = ("--workers", "2", "--cpus-per-worker", "1")
 
 
