@@ -24,6 +24,10 @@ def record() -> dict[str, Any]:
         "quality": ["small_face", "landmarks_from_model"],
         "model_version": "test",
         "corrected": False,
+        "projection": [[float(4 * row + column) for column in range(4)] for row in range(3)],
+        "focal_length": 1015.0,
+        "landmark_vertices": [[i, i + 1, i + 2] for i in range(68)],
+        "landmark_weights": [[0.5, 0.25, 0.25]] * 68,
     }
 
 
