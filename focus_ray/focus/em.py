@@ -128,7 +128,7 @@ def segmentation_step(
 
 def colour_error(images: Float[Tensor, "B 3 H W"], rendering: Rendering) -> Float[Tensor, "B 1 H W"]:
     """|I_T - I_R| over the channels."""
-    return (images - rendering.image).norm(dim=1, keepdim=True)
+    return losses.squared_distance(images, rendering.image).sqrt()
 
 
 def renderings(focus: Focus, batch: Targets, settings: EmSettings) -> tuple[Rendering, Rendering]:
