@@ -168,11 +168,27 @@ def test_sizes_networks_and_scales(name):
     assert options(networks.segmenter, segmenter) == segmenter
     scales = {
         "identity": 1.0, "expression": 1.0, "albedo": 3.0, "light": 1.0, "rotation": 0.3, "translation_xy": 1.0,
-        "translation_z": 0.005,
+        "translation_z": 30.0,
     }  # fmt: skip
     assert options(networks.scales, scales) == scales
     ambient = (4.39823, *[0.0] * 8)
     assert networks.scales.light_offset == pytest.approx(ambient * 3, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", presets.PRESETS)
+def test_poses_are_scaled_by_the_spread_of_those_that_are_drawn(name):
+    """Within a factor of 4: one standard deviation is an answer of the head between 1/4 and 4."""
+    config = presets.load(name)
+    scales, face = config.model.scales, config.data.synthetic.face
+    angles = (math.radians(angle) for angle in (face.pitch, face.yaw, face.roll))
+    drawn = [(*angles, face.jitter, face.depth)]
+    for laws in (config.warmup.laws, config.data.rendered.laws):
+        drawn.append((laws.pitch, laws.yaw, laws.roll, laws.translation_xy, laws.translation_z))
+    for pitch, yaw, roll, shift, depth in drawn:
+        for angle in (pitch, yaw, roll):
+            assert 1 / 4 <= scales.rotation / angle <= 4
+        assert 1 / 4 <= scales.translation_xy / shift <= 4
+        assert scales.translation_z == depth  # the world's and the head's are one number
 
 
 @pytest.mark.parametrize("name", BOTH)

@@ -72,8 +72,9 @@ _AMBIENT = tuple(0.7 * 2 * pi if band == 0 else 0.0 for _ in range(CHANNELS) for
 class ParameterScales(Settings):
     """theta = offset + scale * head output, so that a zero head is the mean face, frontal, under ambient light.
 
-    Values of the authors' released code; translation_z is small because depth and face size are all but
-    indistinguishable at this focal length.
+    Values of the authors' released code. Its translation_z all but fixes the depth, which at this focal length can
+    hardly be told from the size of the face: right only where the faces are all at the same depth. The presets scale
+    t_z by the spread of the depths that they draw.
     """
 
     identity: float = 1.0
