@@ -57,9 +57,10 @@ class Prediction:
     def visibility(self, model: MorphableModel) -> dict[str, Float[Tensor, " B"]]:
         """Per part, the share of its rendered pixels that M keeps; 0 where none is rendered."""
         ids = self.rendering.triangle_ids
+        faces = model.faces.to(ids.device)
         shares = {}
         for part in VISIBLE_PARTS:
-            of_part = model.parts[part].to(ids.device)[model.faces].sum(dim=1) >= _PART_CORNERS
+            of_part = model.parts[part].to(ids.device)[faces].sum(dim=1) >= _PART_CORNERS
             pixels = (of_part[ids.clamp_min(0)] & (ids >= 0))[:, None]
             shares[part] = share(self.seen & pixels, pixels)
         return shares

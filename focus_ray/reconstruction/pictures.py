@@ -136,7 +136,7 @@ def _rendered(
     """Colours (0 to 255, carried on past the silhouette so that interpolation meets no black) and coverage."""
     renderer = Renderer(model, camera.model_copy(update={"image_size": size}))
     with torch.no_grad():
-        rendering = renderer(theta_of(face))
+        rendering = renderer(theta_of(face).to(model.mean)).to("cpu")
     colours = rendering.image[0].clamp(0, 1).mul(255).permute(1, 2, 0).float().numpy()
     covered = rendering.mask[0, 0].float().numpy()
     spread = cv2.dilate(np.ascontiguousarray(colours), np.ones((3, 3)))

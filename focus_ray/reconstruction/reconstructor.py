@@ -187,9 +187,9 @@ class Reconstructor:
     def _mesh(self, prediction: Prediction, parameters: Parameters, row: int) -> Mesh:
         face_model = self.model.focus.face_model
         with torch.no_grad():
-            albedo = face_model.albedo(parameters.albedo.to(face_model.mean.dtype))[0].clamp(0, 1)
+            albedo = face_model.albedo(parameters.albedo.to(face_model.mean))[0].clamp(0, 1)
         vertices = prediction.rendering.vertices[row].detach()
-        return Mesh(vertices.numpy(), albedo.numpy(), face_model.faces.numpy())
+        return Mesh(vertices.numpy(), albedo.cpu().numpy(), face_model.faces.cpu().numpy())
 
     def _quality(
         self, image: UInt8[np.ndarray, "H W 3"], found: Detection, crop: Crop, prediction: Prediction, row: int
