@@ -9,6 +9,7 @@ looked for in MLflow and in the store, its model is loaded in a new process, and
 import argparse
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from typing import Any
 from loopback_cluster import Cluster, marked
 
 from focus_ray.errors import FocusRayError
+from focus_ray.tracking.database_file import address_of
 
 ROOT = Path(__file__).resolve().parent.parent
 BUCKET = "focus-ray"
@@ -182,8 +184,9 @@ def main() -> int:
         f"{found['mlflow']['pictures']} pictures"
     )
     say(f"model: {found['mlflow']['model']}, {found['prediction']['faces']} face in the photograph, no pickle")
-    database, files = f"sqlite:///{out / 'mlflow' / 'mlflow.db'}", out / "mlflow" / "artifacts"
-    say(f"to look at it: mlflow server --backend-store-uri {database} --artifacts-destination {files}")
+    database, files = address_of(out / "mlflow" / "mlflow.db"), str(out / "mlflow" / "artifacts")
+    command = ["mlflow", "server", "--backend-store-uri", database, "--artifacts-destination", files]
+    say(f"to look at it: {shlex.join(command)}")
     say(f"report: {out / 'report.html'}")
     say(f"model:  {out / 'model'}")
     return 0

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from focus_ray.errors import ClusterError, FocusRayError
+from focus_ray.tracking.database_file import address_of
 from focus_ray.training import cluster as settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -136,7 +137,7 @@ class Cluster:
 
     def _mlflow_command(self) -> list[str]:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.ports[1])]
-        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.record / 'mlflow.db'}"]
+        command += ["--workers", "1", "--backend-store-uri", address_of(self.record / "mlflow.db")]
         return [*command, "--artifacts-destination", str(self.record / "artifacts")]
 
     def _mlflow_environment(self) -> dict[str, str]:

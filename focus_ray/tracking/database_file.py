@@ -5,15 +5,26 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from focus_ray.storage import atomic
 
 SQLITE = "sqlite:///"
 
 
+def address_of(path: Path) -> str:
+    """The SQLite address of a file, quoted as SQLAlchemy reads it; `file_of` is its inverse.
+
+    MLflow makes the folder of an address without reading the quotes: slashes are quoted too where anything is, so that
+    it sees a file of the working folder and makes none.
+    """
+    name = str(path)
+    return SQLITE + (quote(name, safe=" ") if "%" in name or "?" in name else name)
+
+
 def file_of(uri: str) -> Path | None:
     """The file of an SQLite address; None for other addresses and for databases in memory."""
-    path = uri.partition("?")[0].removeprefix(SQLITE)
+    path = unquote(uri.partition("?")[0].removeprefix(SQLITE))
     return Path(path).absolute() if uri.startswith(SQLITE) and path and path != ":memory:" else None
 
 
@@ -35,7 +46,7 @@ def make_once(path: Path, fill: Callable[[str], None]) -> None:
             partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
             partial.mkdir()
             try:
-                fill(f"{SQLITE}{partial / path.name}")
+                fill(address_of(partial / path.name))
                 atomic.flush(partial / path.name)
                 os.rename(partial / path.name, path)
             finally:

@@ -335,7 +335,7 @@ def _save_model(place: Path, model: Model, folder: Path, code: Path, requirement
         place,
         mlflow_model=model,
         python_model=str(code),
-        artifacts={"model": str(folder)},
+        artifacts={"model": folder.absolute().as_uri()},
         signature=signature,
         input_example=np.zeros((1, 8, 8, 3), np.uint8),
         pip_requirements=list(requirements),

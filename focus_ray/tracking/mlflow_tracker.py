@@ -10,6 +10,7 @@ from pathlib import Path
 
 from focus_ray.errors import StorageError, TrackingError
 from focus_ray.tracking import cursor, lineage
+from focus_ray.tracking.database_file import address_of
 from focus_ray.tracking.delivery import PRODUCTION, Delivery, Sent, model_version, status_of, waiting
 from focus_ray.tracking.mlflow_client import MODEL_NAME, Server
 from focus_ray.tracking.redaction import without_secrets
@@ -34,9 +35,7 @@ class Tracking:
         if uri:
             return Server(uri)
         parent = (self.beside or run).absolute().parent
-        if "?" in str(parent):
-            raise TrackingError(f"MLflow cannot keep a database in {parent}; name a server with MLFLOW_TRACKING_URI")
-        return Server(f"sqlite:///{parent / 'mlflow.db'}", parent / "mlartifacts")
+        return Server(address_of(parent / "mlflow.db"), parent / "mlartifacts")
 
 
 def _silent(message: str) -> None:

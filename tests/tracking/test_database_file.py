@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from focus_ray.errors import StorageError
-from focus_ray.tracking.database_file import file_of, make_once
+from focus_ray.tracking.database_file import address_of, file_of, make_once
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,13 @@ from focus_ray.tracking.database_file import file_of, make_once
 )
 def test_the_file_of_an_address(uri, path):
     assert file_of(uri) == path
+
+
+@pytest.mark.parametrize("name", ["runs", "a%20b c", "a?b", "100%", "é#+&;"])
+def test_the_address_of_a_file_and_back(name):
+    path = Path("/jobs") / name / "mlflow.db"
+    assert file_of(address_of(path)) == path
+    assert file_of(address_of(path) + "?timeout=60") == path
 
 
 def test_many_ask_and_one_makes_it(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from focus_ray.errors import TrackingError
 from focus_ray.tracking import mlflow_tracker
 from focus_ray.tracking.cursor import exclusive
+from focus_ray.tracking.delivery import PRODUCTION
+from focus_ray.tracking.mlflow_client import MODEL_NAME
 from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking, track
 from tests.tracking import tracked_run
 from tests.tracking.tracked_run import Database, add_evaluation, add_sheet, add_steps, begin_run, end_run, write_run
@@ -239,6 +242,20 @@ def test_runs_in_one_folder_share_its_database(tmp_path, database):
     assert sorted(one.model for one in sent) == ["1", "2", "3"]
     for one in sent:
         check_curves(database, one.mlflow_run, 300)
+
+
+def test_a_percent_sign_and_digits_in_the_path(tmp_path, database, empty_database):
+    """Jenkins quotes the names of branches in its folders."""
+    run = write_run(tmp_path / "a%20b c" / "a%20b c?#", 120)
+    shutil.copyfile(empty_database, run.parent / "mlflow.db")
+    sent = track(run, Tracking(), promote=True)
+    check_curves(Database(run.parent / "mlflow.db"), sent.mlflow_run, 120)
+    server = Tracking().server(run)
+    place = server.location(MODEL_NAME, server.aliased(MODEL_NAME, PRODUCTION))
+    server.download(place, ["artifacts/model/manifest.json"], tmp_path)
+    assert (tmp_path / "manifest.json").read_bytes() == (run / "model" / "manifest.json").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a%20b c", "manifest.json", "runs"]
+    assert sorted(path.name for path in run.parent.iterdir()) == [run.name, "mlartifacts", "mlflow.db"]
 
 
 def test_training_never_feels_that_there_is_no_server(tmp_path, database, caplog):
