@@ -27,6 +27,9 @@ from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.schedule import Optimizer, Schedule
 from focus_ray.model import SHIPPED, EncoderSettings, ModelSettings, PerceptualSettings, SegmenterSettings
 
+HELDOUT_SHARE = 0.1
+"""Of photographs, where a run is given some. A run from before there was such a share holds none out."""
+
 
 def paper() -> RunConfig:
     """The paper's equations and constants (sections 3.2, 3.3, 4.1); steps, rates and batch from the released code.
@@ -62,6 +65,7 @@ def paper() -> RunConfig:
         ),
         initialise=InitialiseSettings(weights=reconstruction),
         em=EmSettings(reconstruction=reconstruction),
+        data=DataSettings(heldout_share=HELDOUT_SHARE),
         cadence=Cadence(log=50, checkpoint=5_000, evaluate=5_000, sheet=5_000),
     )
 
@@ -168,7 +172,7 @@ def embedded() -> RunConfig:
             calibration=AreaCalibration(),
             refined_comparison=RefineSettings(steps=12, lr=0.15, pixel=1.0),
         ),
-        data=DataSettings(size=8000),
+        data=DataSettings(size=8000, heldout_share=HELDOUT_SHARE),
         heldout=HeldoutSettings(size=400),
         cadence=Cadence(log=10, checkpoint=250, evaluate=1050, sheet=250),
     )
@@ -208,7 +212,7 @@ def misfit_of(base: RunConfig) -> RunConfig:
     return backbone(base).model_copy(
         update={
             "preset": "misfit",
-            "data": DataSettings(source="rendered", size=16_000),
+            "data": DataSettings(source="rendered", size=16_000, heldout_share=HELDOUT_SHARE),
             "cadence": base.cadence.model_copy(update={"best": "heldout.all.vertex_mm", "best_is": "lowest"}),
         }
     )

@@ -84,6 +84,16 @@ class PhotoFolder:
         return f"{used}: {self._reasons}; first: {self.messages[0]}"
 
     @property
+    def read_again(self) -> str | None:
+        """How many photographs do not fit into memory and are read again in each pass; None where all fit."""
+        if len(self._kept) == len(self):
+            return None
+        return (
+            f"{len(self) - len(self._kept)} of {len(self)} photographs do not fit into a cache of {self.memory_mb:g} "
+            "MB and are read again in each pass; raise data.cache_mb if there is memory for it"
+        )
+
+    @property
     def _reasons(self) -> str:
         return ", ".join(f"{count} {reason}" for reason, count in self.skipped.items())
 

@@ -121,6 +121,7 @@ def render(run: RunRecord) -> str:
         loss_curves=_plot(plots.loss_curves(run.history)),
         coverage=_plot(coverage),
         curves=_plot(curves),
+        photos_heldout=bool(run.evaluations and plots.look_up(run.evaluations[-1], "photos.heldout")),
         times=shares(metrics.get("seconds") or seconds_by_phase(run.history)),
         skipped=sum(bool(line.get("skipped")) for line in run.history),
         config=json.dumps(run.config, indent=2),

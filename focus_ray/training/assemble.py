@@ -8,6 +8,7 @@ from focus_ray import model
 from focus_ray.config import RunConfig
 from focus_ray.data.cache import CachedFaces
 from focus_ray.data.cut import cut
+from focus_ray.data.photo_split import PhotoSplit
 from focus_ray.data.photos import PhotoFolder
 from focus_ray.data.rendered import RenderedFaces
 from focus_ray.data.sample import Batch, Faces
@@ -27,22 +28,22 @@ from focus_ray.storage.weights import read_weights
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Batches by step, and the held-out faces, where there are any."""
+    """Batches by step, and the held-out faces of which everything is known or the photographs, where there are any."""
 
     batch_of: Callable[[int], Batch]
     heldout: Faces | None
     unseen_families: frozenset[str]
-    photos: PhotoFolder | None = None
+    photos: PhotoSplit | None = None
 
     @property
     def digest(self) -> str | None:
         """sha256 of the photographs; None for synthetic faces, which the configuration describes."""
-        return None if self.photos is None else self.photos.digest
+        return None if self.photos is None else self.photos.photos.digest
 
     @property
     def left_out(self) -> str | None:
-        """Which photographs are not trained on and why, in a line; None where there are none such."""
-        return None if self.photos is None else self.photos.left_out
+        """Which photographs cannot be used and why, in a line; None where there are none such."""
+        return None if self.photos is None else self.photos.photos.left_out
 
 
 def world_face(config: RunConfig) -> MorphableModel:
@@ -131,19 +132,25 @@ def rendered_faces(config: RunConfig, face: MorphableModel) -> tuple[Faces, Face
 def photo_data(
     config: RunConfig, folder: str | Path, landmarks: str | Path | None, replicas: Replicas = ALONE
 ) -> TrainingData:
-    """The user's photographs, augmented anew in each pass. Raises ConfigError where masks are to be learned from."""
+    """The user's photographs, augmented anew in each pass, a share of them held out.
+
+    Raises ConfigError where masks are to be learned from.
+    """
     if config.initialise.mask == "true" or config.data.cut is not None:
         raise ConfigError(
             f"preset {config.preset!r} learns from true masks, which photographs lack; train it on synthetic faces"
         )
-    photos = PhotoFolder(folder, landmarks, image_size=config.model.camera.image_size)
+    image_size = config.model.camera.image_size
+    photos = PhotoFolder(folder, landmarks, image_size=image_size, memory_mb=config.data.cache_mb)
+    split = PhotoSplit(photos, config.data.heldout_share, config.heldout.seed)
+    train = split.train
     augmentation = config.seed if config.data.augment else None
 
     def batch_of(step: int) -> Batch:
-        epoch = epoch_of(step, config.batch_size, len(photos))
-        return photos.batch(own_part(config, step, len(photos), replicas), seed=augmentation, epoch=epoch)
+        epoch = epoch_of(step, config.batch_size, len(train))
+        return train.batch(own_part(config, step, len(train), replicas), seed=augmentation, epoch=epoch)
 
-    return TrainingData(batch_of, None, frozenset(), photos)
+    return TrainingData(batch_of, None, frozenset(), split)
 
 
 def own_part(config: RunConfig, step: int, size: int, replicas: Replicas) -> list[int]:

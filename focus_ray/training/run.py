@@ -125,6 +125,8 @@ class Run:
         self.watcher.begin(total, self.state.step, Past(list(self.tally.recent), list(self.tally.evaluations)))
         if self.data.left_out is not None:
             self.watcher.note(self.data.left_out)
+        for line in [] if self.data.photos is None else self.data.photos.notes:
+            self.watcher.note(line)
         if self.state.step == 0 and self.data.photos is not None:
             self.score("start")
         first = self.replicas.share(self.config.batch_size).start
@@ -198,7 +200,9 @@ class Run:
             self.tally.spend(what, time.perf_counter() - started)
 
     def score(self, after: str) -> bool:
-        """Figures over the held-out faces, or over the photographs themselves; whether they are the best so far.
+        """Figures over the held-out faces or photographs; whether they are the best so far.
+
+        Where no photograph is held out they are of those trained on, and `photos.heldout` is false.
 
         The leader scores, the others go on to the next step and wait there.
         """
@@ -211,7 +215,9 @@ class Run:
                 scores = self._score_heldout(("focus",))
                 entry["heldout"] = scores["focus"]
             if self.data.photos is not None:
-                entry["photos"] = scoring.score_photos(self.state.focus, self.data.photos, len(self.data.photos))
+                photos = self.data.photos
+                scores = scoring.score_photos(self.state.focus, photos.scored, len(photos.scored))
+                entry["photos"] = scores | {"heldout": len(photos.heldout) > 0}
             if heldout.unlabelled and (self.data.photos is not None or heldout.size):
                 entry["unlabelled"] = self._score_unlabelled()
             self.tally.evaluations.append(entry)
@@ -244,7 +250,9 @@ class Run:
 
     def _score_unlabelled(self) -> dict[str, float | None]:
         photos = self.data.photos
-        faces, count = (self.data.heldout, self.config.heldout.size) if photos is None else (photos, len(photos))
+        if photos is not None:
+            return score_unlabelled(self.state.focus, photos.scored, len(photos.scored))
+        faces, count = self.data.heldout, self.config.heldout.size
         assert faces is not None
         return score_unlabelled(self.state.focus, faces, count)
 
@@ -253,7 +261,7 @@ class Run:
         if not self.replicas.leads:
             return
         with self.timed("pictures"):
-            faces = self.data.heldout or self.data.photos
+            faces = self.data.heldout if self.data.photos is None else self.data.photos.shown
             assert faces is not None
             png = io.BytesIO()
             draw_sheet(self.state.focus, faces, self.config).save(png, "PNG")

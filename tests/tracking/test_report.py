@@ -154,13 +154,18 @@ def test_scores_are_those_of_evaluations_jsonl_as_far_as_it_is_whole(tmp_path):
     assert report.read_run(run).evaluations == later
 
 
-def test_a_run_on_photographs(tmp_path):
+@pytest.mark.parametrize(
+    ("told", "expected"), [({}, "the photographs trained on"), ({"heldout": True}, "photographs held out of training")]
+)
+def test_a_run_on_photographs(tmp_path, told, expected):
     run = write_run(tmp_path / "photos", complete=False)
     (run / "config.json").write_text(json.dumps({"preset": "adapt", "seed": 0, "photos": "pictures"}))
-    photos = [{"step": step, "after": "em_face", "photos": {"landmark_px": 3.0, "rmse_255": 20.0}} for step in (0, 50)]
+    photos = [
+        {"step": step, "after": "em_face", "photos": {"landmark_px": 3.0, "rmse_255": 20.0} | told} for step in (0, 50)
+    ]
     (run / "metrics.json").write_text(json.dumps(metrics() | {"heldout": {}, "evaluations": photos}))
     page = Page(write_report(run))
-    assert "A run on photographs has no held-out figures" in " ".join(page.text)
+    assert f"measured on {expected}" in " ".join(" ".join(page.text).split())
     assert any("against training steps" in image["alt"] for image in page.attributes("img"))
 
 

@@ -1,5 +1,7 @@
 """Photographs are trained on from the shipped model, and a run knows its own photographs again."""
 
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -13,7 +15,10 @@ from focus_ray import model, presets
 from focus_ray.config import RunConfig
 from focus_ray.data.synthetic_folder import write_folder
 from focus_ray.errors import CheckpointError, Interrupted
-from focus_ray.training.plain import train
+from focus_ray.training.assemble import fitted_face
+from focus_ray.training.plain import FolderVault, train
+from focus_ray.training.run import Run
+from focus_ray.training.run_folder import RunFolder
 from focus_ray.training.watcher import Silent
 
 
@@ -43,6 +48,7 @@ def test_the_shipped_model_adapts_to_a_folder(config, photographs, tmp_path):
     metrics = train(config.with_photos(str(photographs), None), tmp_path / "run")
     start, end = metrics["evaluations"][0]["photos"], metrics["evaluations"][-1]["photos"]
     assert start["n"] == end["n"] == 3
+    assert not end["heldout"], "a tenth of three photographs is none"
     assert end["landmark_px"] != start["landmark_px"]
     assert metrics["heldout"] == {}
     adapted, shipped = model.load(tmp_path / "run" / "model"), model.load()
@@ -69,6 +75,37 @@ class Listener(Silent):
 
     def note(self, message: str) -> None:
         self.said.append(message)
+
+
+def test_figures_are_of_photographs_that_no_batch_holds(config, photographs, tmp_path):
+    data = config.data.model_copy(update={"heldout_share": 0.4, "cache_mb": 0.0})
+    config = config.model_copy(update={"data": data}).with_photos(str(photographs), None)
+    run = Run(config, fitted_face(config), FolderVault(RunFolder(tmp_path), Silent()), Silent())
+    trained_on = {name for step in range(4) for name in run.data.batch_of(step).names or []}
+    assert run.data.photos is not None
+    assert len(trained_on) == 2
+    assert trained_on.isdisjoint(run.data.photos.scored.batch([0]).names or [])
+    run.score("start")
+    assert run.tally.evaluations[0]["photos"]["n"] == 1
+    assert run.tally.evaluations[0]["photos"]["heldout"]
+    assert "1 of 3 photographs are held out" in run.data.photos.notes[0]
+    assert "3 of 3 photographs do not fit into a cache of 0 MB" in run.data.photos.notes[1]
+
+
+def test_a_run_from_before_there_was_a_share_goes_on_with_all_photographs(config, photographs, tmp_path):
+    mine = shutil.copytree(photographs, tmp_path / "mine")
+    data = config.data.model_copy(update={"heldout_share": 0.0})
+    before = config.model_copy(update={"data": data}).with_photos(str(mine), None)
+    with pytest.raises(Interrupted):
+        train(before, tmp_path / "run", watcher=StopAtOnce())
+    file = tmp_path / "run" / "config.json"
+    tree = json.loads(file.read_bytes())
+    del tree["data"]["heldout_share"], tree["data"]["cache_mb"]
+    file.write_text(json.dumps(tree))
+    (state,) = (tmp_path / "run" / "checkpoints").glob("*/state.json")
+    without = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+    assert without in state.read_text(), "a checkpoint from before the keys has this digest"
+    assert train(None, tmp_path / "run")["evaluations"][-1]["photos"]["n"] == 3
 
 
 def test_photographs_that_cannot_be_used_are_named(config, photographs, tmp_path):
