@@ -55,7 +55,7 @@ def read_image(
     JPEG, PNG, WebP, BMP, and HEIC where pillow-heif is installed; recognised by content and not by name. The EXIF
     orientation is applied; greyscale, palette and CMYK become RGB; 16-bit grey is scaled to 8 bits; transparent pixels
     are composited on white. Of an animation the first frame counts. Colours are converted to sRGB by an embedded
-    profile (RGB and CMYK).
+    profile, as `colour_profile.in_srgb` says.
 
     Raises ImageError for a missing, empty, truncated or oversized file and for one that is no such picture.
     """
@@ -102,7 +102,7 @@ def _loaded(source: str | Path | bytes, limits: ImageLimits, name: str) -> Image
             raise _damaged(name, error) from None
         except MemoryError:
             raise ImageError(f"{name}: the picture does not fit into memory; scale it down") from None
-        return _upright(in_srgb(opened))
+        return _upright(in_srgb(_grey_of_8_bits(opened) if opened.mode.startswith("I") else opened))
 
 
 def is_picture(path: str | Path) -> bool:
@@ -210,17 +210,18 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return image.convert("RGB")
 
 
-def _eight_bits(grey: np.ndarray) -> UInt8[np.ndarray, "H W"]:
-    rounded = (grey.astype(np.int64) + _CHANNEL_16_TO_8 // 2) // _CHANNEL_16_TO_8
-    return rounded.clip(0, 255).astype(np.uint8)
+def _grey_of_8_bits(image: Image.Image) -> Image.Image:
+    """A grey picture of 16 bits, without the one grey that it may call transparent."""
+    rounded = (np.asarray(image).astype(np.int64) + _CHANNEL_16_TO_8 // 2) // _CHANNEL_16_TO_8
+    grey = Image.fromarray(rounded.clip(0, 255).astype(np.uint8))
+    grey.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    return grey
 
 
 def printable(path: str | Path) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from focus_ray.data.image_file import ImageLimits, is_picture, read_image, read_size
+from focus_ray.data.image_file import ImageLimits, is_picture, read_image, read_image_and_alpha, read_size
 from focus_ray.errors import ImageError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -214,6 +214,58 @@ def test_an_embedded_profile_is_applied(kind: str, mode: str):
     assert expected is not None
     np.testing.assert_allclose(found, np.asarray(expected)[0, 0], atol=2)
     assert np.abs(found - [40, 90, 60]).max() >= 3
+
+
+def grey_profile(gamma: float) -> bytes:
+    """A version 2 profile of grey pictures: grey to the power of gamma is the light."""
+    white = b"XYZ " + bytes(4) + struct.pack(">iii", 63190, 65536, 54061)
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+    tags = struct.pack(">I", 2) + b"wtpt" + struct.pack(">II", 156, 20) + b"kTRC" + struct.pack(">II", 176, 16)
+    header = bytes(4) + bytes(4) + bytes.fromhex("02100000") + b"mntrGRAYXYZ " + bytes(12) + b"acsp" + bytes(28)
+    header += struct.pack(">iii", 63190, 65536, 54061) + bytes(48)
+    content = header + tags + white + curve
+    return struct.pack(">I", len(content)) + content[4:]
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "I;16"])
+def test_a_profile_of_grey_is_applied(mode: str):
+    grey = np.full((8, 8), 64, np.uint8)
+    picture = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(grey).convert(mode)
+    found = read_image(encoded(picture, "PNG", icc_profile=grey_profile(1.0)))
+    light = 64 / 255
+    np.testing.assert_allclose(found, 255 * (1.055 * light ** (1 / 2.4) - 0.055), atol=2)
+
+
+def test_the_alpha_of_grey_and_palette_pictures_stays_beside_their_profile():
+    grey = Image.merge("LA", (Image.new("L", (4, 4), 64), Image.new("L", (4, 4), 90)))
+    colours, alpha = read_image_and_alpha(encoded(grey, "PNG", icc_profile=grey_profile(1.0)))
+    assert colours[0, 0, 0] > 120
+    assert alpha is not None
+    assert (alpha == 90).all()
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([0, 0, 0, 40, 90, 60])
+    content = encoded(palette, "PNG", icc_profile=wide_profile(), transparency=bytes([255, 90]))
+    colours, alpha = read_image_and_alpha(content)
+    assert np.abs(colours[0, 0].astype(int) - [40, 90, 60]).max() >= 3
+    assert alpha is not None
+    assert (alpha == 90).all()
+
+
+def test_a_palette_has_the_colours_of_its_profile():
+    plain = Image.new("RGB", (8, 8), (40, 90, 60))
+    palette = plain.quantize(4)
+    assert palette.mode == "P"
+    expected, found = (read_image(encoded(one, "PNG", icc_profile=wide_profile())) for one in (plain, palette))
+    np.testing.assert_array_equal(found, expected)
+    assert np.abs(found[0, 0].astype(int) - [40, 90, 60]).max() >= 3
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "P"])
+def test_a_profile_of_other_colours_than_the_pictures_is_ignored(mode: str):
+    picture = Image.new("RGB", (4, 4), (64, 64, 64))
+    picture = picture.quantize(4) if mode == "P" else picture.convert(mode)
+    profile = wide_profile() if mode.startswith("L") else grey_profile(1.0)
+    np.testing.assert_array_equal(read_image(encoded(picture, "PNG", icc_profile=profile)), np.full((4, 4, 3), 64))
 
 
 def test_profiles_that_say_nothing_new_or_are_broken_leave_the_pixels(tmp_path: Path):
