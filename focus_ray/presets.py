@@ -246,6 +246,8 @@ def load(name: str, file: Path | None = None, assignments: list[str] | None = No
         config = override(config, tree, str(file))
     for assignment in assignments or []:
         config = override(config, parse_assignment(assignment), f"--set {assignment}")
+    if config.start_from is not None:  # one relative to a run's folder is a job's own
+        config = config.model_copy(update={"start_from": config.start_from.absolute()})
     if config.start_from is not None and config.model == PRESETS[name]().model:  # nobody asked for other networks
         config = config.model_copy(update={"model": models.load(config.start_from).settings})
     return config

@@ -1,5 +1,6 @@
 """The parts of a run, from its configuration: face model, networks with their first weights, and what is trained on."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from focus_ray.focus.networks.identity import load_arcface
 from focus_ray.focus.networks.perceptual import IdentityPerceptual
 from focus_ray.focus.replicas import ALONE, Replicas
 from focus_ray.storage.weights import read_weights
+
+HERE = Path()  # the working folder
 
 
 @dataclass(frozen=True)
@@ -51,20 +54,39 @@ def world_face(config: RunConfig) -> MorphableModel:
     return parametric_face(config.face.resolution, *config.face.world_modes)
 
 
-def fitted_face(config: RunConfig) -> MorphableModel:
-    """The face that is fitted: the leading modes of the world's, or the face of the model that training starts from."""
+def start_folder(place: Path, run: Path) -> Path:
+    """The model folder that a run in the folder `run` begins with, where sweep, benchmark or runs may have been moved.
+
+    Jobs give the models of their own folder relative to the run. An absolute path, as earlier versions gave it, that
+    leads nowhere is looked for one and two folders above the run, by its last two parts.
+    """
+    run = run.absolute()
+    if not place.is_absolute():
+        beside = Path(os.path.normpath(run / place))
+        return beside if beside.is_dir() else place
+    if place.exists():
+        return place
+    moved = (above / Path(*place.parts[-2:]) for above in run.parents[:2])
+    return next((folder for folder in moved if folder.is_dir()), place)
+
+
+def fitted_face(config: RunConfig, run: Path = HERE) -> MorphableModel:
+    """The face that is fitted: the leading modes of the world's, or the face of the model that training starts from.
+
+    `run` is the run's folder, as in `start_focus`.
+    """
     if config.start_from is not None:
-        return model.load(config.start_from).focus.face_model
+        return model.load(start_folder(config.start_from, run)).focus.face_model
     return world_face(config).truncated(*THETA_MODES)
 
 
-def start_focus(config: RunConfig, face: MorphableModel) -> Focus:
-    """The networks with the weights that training begins with.
+def start_focus(config: RunConfig, face: MorphableModel, run: Path = HERE) -> Focus:
+    """The networks with the weights that training begins with. `run` is the run's folder, see `start_folder`.
 
     Raises ConfigError where weights are needed and not given, CheckpointError where a file does not fit.
     """
     if config.start_from is not None:
-        started = model.load(config.start_from)
+        started = model.load(start_folder(config.start_from, run))
         if started.settings != config.model:
             raise ConfigError(
                 f"{config.start_from} has other networks than preset {config.preset!r}; "
@@ -86,15 +108,17 @@ def start_focus(config: RunConfig, face: MorphableModel) -> Focus:
     return focus
 
 
-def training_data(config: RunConfig, replicas: Replicas = ALONE) -> TrainingData:
+def training_data(config: RunConfig, replicas: Replicas = ALONE, run: Path = HERE) -> TrainingData:
     """What this replica trains on: its part of each global batch, and the faces that are scored.
+
+    `run` is the run's folder, as in `start_focus`.
 
     Raises DataError where photographs cannot be used.
     """
     if config.photos is not None:
         return photo_data(config, config.photos, config.landmarks, replicas)
     if config.data.source == "rendered":
-        train, heldout, unseen = *rendered_faces(config, fitted_face(config)), ()
+        train, heldout, unseen = *rendered_faces(config, fitted_face(config, run)), ()
     else:
         train, heldout = synthetic_faces(config, world_face(config))
         unseen = config.data.synthetic.unseen_families

@@ -115,7 +115,7 @@ def refuse_what_cannot_begin(prepared: Prepared, cluster: ClusterSettings) -> No
     smallest = min(prepared.config.batch_size, prepared.config.warmup.batch_size)
     if cluster.workers > smallest:
         raise ConfigError(f"{cluster.workers} workers cannot share a batch of {smallest}; ask for fewer with --workers")
-    Run(prepared.config, prepared.face, _NoVault(), Silent())
+    Run(prepared.config, prepared.face, _NoVault(), Silent(), where=str(prepared.folder.path))
 
 
 class _NoVault:

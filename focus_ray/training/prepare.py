@@ -55,4 +55,4 @@ def prepare(request: Request) -> Prepared:
         return Prepared(request, folder, config, face, info)
     config = request.config
     info = RunInfo(name=out.resolve().name, storage=request.storage, experiment=request.experiment)
-    return Prepared(request, RunFolder(out, keep=config.cadence.keep), config, fitted_face(config), info)
+    return Prepared(request, RunFolder(out, keep=config.cadence.keep), config, fitted_face(config, out), info)

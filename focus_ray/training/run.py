@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -90,8 +91,8 @@ class Run:
         where: str = "RUN",
         asked: Callable[[], bool] = lambda: False,
     ):
-        """source: where batches come from; None: a thread of this process. where: what to give to --resume. asked:
-        whether somebody wants the run to stop.
+        """source: where batches come from; None: a thread of this process. where: the run's folder, to be resumed.
+        asked: whether somebody wants the run to stop.
 
         Raises ConfigError, DataError or CheckpointError where the run cannot begin.
         """
@@ -103,14 +104,14 @@ class Run:
         self.source = source
         self.where = where
         self.asked = asked
-        focus = start_focus(config, face).to(device)
+        focus = start_focus(config, face, Path(where)).to(device)
         if replicas.world > 1 and config.compute.synchronise_batchnorm:
             synchronise(focus.encoder)
             synchronise(focus.segmenter)
         self.state = TrainState(focus, replicas=replicas, accumulate=config.compute.accumulate)
         self.guard = Guard(config.guard)
         self.tally = Tally()
-        self.data = training_data(config, replicas)
+        self.data = training_data(config, replicas, Path(where))
 
     @property
     def complete(self) -> bool:

@@ -133,7 +133,7 @@ class Sweep:
         return results
 
     def started(self) -> Path | None:
-        """The model that trials begin with, trained if it is not there."""
+        """The model that trials begin with, trained if it is not there: relative to a trial, as the sweep may move."""
         if self.search.start is not None:
             return Path(self.search.start).absolute()
         if self.search.shared == "nothing":
@@ -141,7 +141,7 @@ class Sweep:
         training = Training("start", self.out / "start", self.search.shared_config())
         for stop in self.trained([training], "what trials have in common, steps").values():
             raise stop
-        return RunFolder(training.folder).model
+        return Path("..", "..", training.folder.name, RunFolder(training.folder).model.name)
 
     def trained(self, trainings: list[Training], what: str) -> dict[Path, GuardStop]:
         """Train what is not trained yet, side by side; returns what guards ended, by folder."""

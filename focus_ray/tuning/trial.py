@@ -50,7 +50,7 @@ class Plan:
 
     search: Search
     folder: Path  # of the sweep, seen from every machine that trains
-    start: Path | None  # the model folder that they begin with
+    start: Path | None  # the model folder that they begin with, seen from a trial's folder
     experiment: str
     parent: str | None  # the sweep's run in MLflow
 
@@ -161,7 +161,7 @@ class Reporter(Silent):
             tune.report(report)
             return
         with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
-            pointer = {"folder": str(self.folder), "step": step}
+            pointer = {"folder": self.folder.name, "step": step}
             (Path(scratch) / POINTER).write_text(json.dumps(pointer))
             tune.report(report, checkpoint=tune.Checkpoint.from_directory(scratch))
 
@@ -196,9 +196,10 @@ def taken_over(point: Point, folder: Path, plan: Plan) -> bool:
         return (folder / "config.json").is_file()
     with checkpoint.as_directory() as kept:
         pointer = json.loads((Path(kept) / POINTER).read_bytes())
-    donor, step = Path(pointer["folder"]), pointer["step"]
-    if donor.parent != folder.parent or type(step) is not int:
-        raise CheckpointError(f"a checkpoint of Tune points to {donor}, which is no trial of this sweep")
+    told, step = Path(pointer["folder"]), pointer["step"]
+    donor = plan.trials / told.name  # earlier versions gave the whole path, of a sweep that may have been moved
+    if told.parent.name not in ("", plan.trials.name) or not donor.is_dir() or type(step) is not int:
+        raise CheckpointError(f"a checkpoint of Tune points to {told}, which is no trial of this sweep")
     if donor == folder and RunFolder(folder).open()[0] == plan.search.trial_config(point, plan.start):
         return True
     take_over(point, folder, donor, step, plan)

@@ -1,6 +1,10 @@
 """The parts of a run; those of R_syn: the embedded pipeline on renders of its own face, without a mask."""
 
 import json
+import shutil
+from pathlib import Path
+
+import pytest
 
 from focus_ray import model as models
 from focus_ray import presets
@@ -25,6 +29,25 @@ def test_it_has_the_budget_of_r():
     assert schedule.total_steps == schedule.warmup_steps + schedule.init_steps
     assert r_syn.model == r.model
     assert r_syn.initialise == r.initialise.model_copy(update={"mask": "none"})
+
+
+@pytest.mark.parametrize("kept", ["../../start/model", "/old/s/start/model"])
+def test_a_model_inside_a_folder_that_was_moved_is_found(kept, tmp_path):
+    run, model = tmp_path / "t" / "trials" / "one", tmp_path / "t" / "start" / "model"
+    shutil.copytree(models.SHIPPED, model)
+    assert assemble.start_folder(Path(kept), run) == model  # also before the run has a folder
+    config = presets.load("adapt").model_copy(update={"start_from": Path(kept)})
+    face = assemble.fitted_face(config, run)
+    assert models.weights_digest(assemble.start_focus(config, face, run)) == models.weights_digest(models.load().focus)
+
+
+def test_a_model_outside_is_taken_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("a/demo/model", "b/demo/model"):
+        (tmp_path / folder).mkdir(parents=True)
+    assert assemble.start_folder(tmp_path / "a" / "demo" / "model", tmp_path / "b" / "run") == tmp_path / "a/demo/model"
+    assert assemble.start_folder(Path("a/demo/model"), tmp_path / "b" / "run") == Path("a/demo/model")
+    assert assemble.start_folder(Path("/nowhere/model"), tmp_path / "b" / "run") == Path("/nowhere/model")
 
 
 def test_it_learns_renders_of_the_fitted_face():

@@ -1,6 +1,7 @@
 """What a sweep reads of its folder and of Ray Tune, what it refuses, and how it goes on after a kill."""
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -90,6 +91,16 @@ def test_a_judged_run_that_a_guard_ends_says_so(judge: Sweep, monkeypatch: pytes
         ("default", {"f1": 0.8}, ""),
         ("best", {}, "the masks collapsed"),
     ]
+
+
+def test_trials_begin_with_a_model_relative_to_their_folders(judge: Sweep, monkeypatch: pytest.MonkeyPatch):
+    """A sweep that is moved takes its start with it."""
+    judge.search = judge.search.model_copy(update={"shared": "warmup"})
+    monkeypatch.setattr(judge, "trained", lambda trainings, _: {})
+    start = judge.started()
+    assert start is not None
+    for folder in ("trials/t1", "judged/best-3"):
+        assert Path(os.path.normpath(judge.out / folder / start)) == judge.out / "start" / "model"
 
 
 def test_a_guard_ends_one_training_and_not_the_others(judge: Sweep, monkeypatch: pytest.MonkeyPatch):

@@ -24,6 +24,7 @@ from focus_ray.tuning.trial import (
     cap_gpu_memory,
     name_of,
     read_outcome,
+    taken_over,
     trial,
 )
 
@@ -210,6 +211,16 @@ def test_one_takes_over_from_another(tune: Tune, plan: Plan):
     donor, taker = (RunFolder(plan.trials / name).history() for name in ("donor", "taker"))
     assert [line["step"] for line in taker] == list(range(14))
     assert [line["loss"] for line in taker[:7]] == [line["loss"] for line in donor[:7]]
+
+
+@pytest.mark.parametrize("told", ["t1", "/old/s/trials/t1"])
+def test_a_pointer_leads_to_the_trial_of_a_sweep_that_was_moved(told: str, tune: Tune, plan: Plan, monkeypatch):
+    plan = population(plan)
+    tune.given = {"folder": told, "step": 7}
+    folder = plan.trials / "t1"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(RunFolder, "open", lambda self: (plan.search.trial_config(POINT, None), None))
+    assert taken_over(POINT, folder, plan)
 
 
 def test_a_pointer_to_elsewhere_is_not_followed(tune: Tune, plan: Plan, tmp_path: Path):

@@ -75,7 +75,7 @@ def model(name: str, config: BenchmarkConfig, seed: int, out: Path) -> Training:
     base = changed(preset, name)
     done = {"warmup_steps": 0} | ({"init_steps": 0, "pretrain_seg_steps": 0} if name in IN_EM else {})
     begin = model(PRETRAINED, config, seed, out) if name in IN_EM else initialisation(config, seed, out)
-    start = RunFolder(begin.folder).model.absolute()
+    start = Path("..", begin.folder.name, RunFolder(begin.folder).model.name)  # the benchmark's folder may move
     return _training(name, base, base.schedule.model_copy(update=done), config, seed, out, start)
 
 
