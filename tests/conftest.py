@@ -154,16 +154,6 @@ def python_environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def row_rounding() -> float:
-    """How far the same row may lie apart in batches of other sizes.
-
-    torch's matrix products sum a row alike in batches of any size from two on with AVX-512; its AVX2 routines do not:
-    one pass then differs by rounding, and refinement may end up to half a standard deviation elsewhere (.48 was seen).
-    """
-    return 0.0 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else 1e-4
-
-
-@pytest.fixture(scope="session")
 def python() -> str:
     """The interpreter that runs the tests."""
     return sys.executable

@@ -67,8 +67,9 @@ class Fitter:
     """Fits batches on one thread and knows since when it is at it.
 
     An answer depends on its own picture only, to the bit: sums are ordered by the number of rows they run over, and
-    refinement makes a last digit visible (0.2 sigma on weak modes). On a CPU every number of rows from two on gives the
-    same bits, so a face is never fitted alone; on an accelerator each batch has one size.
+    refinement makes a last digit visible (0.2 sigma on weak modes). On one thread of a CPU every number of rows from
+    two on gives the same bits, so a face is never fitted alone; on an accelerator each batch has one size. Several
+    threads of a CPU may divide the rows of a product between them: then the first pass differs by rounding.
     """
 
     def __init__(self, reconstructor: Reconstructor, settings: ModelSettings, registered: str | None = None) -> None:

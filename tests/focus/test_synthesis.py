@@ -61,11 +61,11 @@ def test_vertex_terms_are_in_square_millimetres(toy_model):
 
 
 @pytest.mark.parametrize("only", [range(0, 3), range(2, 5), range(5, 7), range(0, 7)])
-def test_a_part_of_the_renders_has_the_bits_of_those_rows(toy_model, only, row_rounding):
+def test_a_part_of_the_renders_has_the_bits_of_those_rows(toy_model, only):
     renderer = Renderer(toy_model, Camera(image_size=32))
     whole = render_random(renderer, SamplingLaws(), 7, generator(3))
     part = render_random(renderer, SamplingLaws(), 7, generator(3), only=only)
-    torch.testing.assert_close(part.images, whole.images[only.start : only.stop], rtol=0, atol=row_rounding)
+    assert torch.equal(part.images, whole.images[only.start : only.stop])
     assert torch.equal(part.theta, whole.theta[only.start : only.stop])
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from focus_ray.errors import FaceModelError
 from focus_ray.focus.landmarks import N_LANDMARKS
+from focus_ray.focus.products import in_any_batch
 
 PARTS = ("eyes", "brows", "nose", "mouth", "cheeks", "jaw", "forehead")
 """The part masks that every model has."""
@@ -97,11 +98,13 @@ class MorphableModel(nn.Module):
 
     def vertices(self, alpha: Float[Tensor, "B K"]) -> Float[Tensor, "B V 3"]:
         """Model-space vertices in mm from [B, S+E] shape coefficients in sigmas."""
-        return self.mean + (alpha @ self.shape_basis.flatten(1)).view(-1, *self.mean.shape)
+        offsets = in_any_batch(lambda rows: rows @ self.shape_basis.flatten(1), alpha)
+        return self.mean + offsets.view(-1, *self.mean.shape)
 
     def albedo(self, gamma: Float[Tensor, "B A"]) -> Float[Tensor, "B V 3"]:
         """Vertex colours (RGB, not clamped to [0, 1]) from [B, A] albedo coefficients in sigmas."""
-        return self.mean_albedo + (gamma @ self.albedo_basis.flatten(1)).view(-1, *self.mean_albedo.shape)
+        offsets = in_any_batch(lambda rows: rows @ self.albedo_basis.flatten(1), gamma)
+        return self.mean_albedo + offsets.view(-1, *self.mean_albedo.shape)
 
     def landmarks(self, vertices: Float[Tensor, "B V D"]) -> Float[Tensor, "B 68 D"]:
         """The 68 landmarks (iBUG order) on the given vertices, in the vertices' own units and space."""

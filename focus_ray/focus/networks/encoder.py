@@ -9,6 +9,7 @@ from focus_ray.focus.face.parameters import ParameterScales
 from focus_ray.focus.networks import resnet
 from focus_ray.focus.networks.head import ParameterHead
 from focus_ray.focus.networks.layout import fast_layout
+from focus_ray.focus.products import RowwiseLinear
 
 # The small encoder: widths of its stages in units of `width`, and the grid it reads out, position by position.
 STAGES = (1, 2, 4, 6)
@@ -77,7 +78,7 @@ class SmallEncoder(nn.Module):
         self.res3 = Residual(widths[1], widths[2], 2)
         self.res4 = Residual(widths[2], widths[3], 2)
         self.pool = nn.AdaptiveAvgPool2d(GRID)
-        self.dense = nn.Linear(widths[3] * GRID**2, SMALL_FEATURES)
+        self.dense = RowwiseLinear(widths[3] * GRID**2, SMALL_FEATURES)
         self.head = ParameterHead(SMALL_FEATURES, scales or ParameterScales())
 
     def shallow(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:

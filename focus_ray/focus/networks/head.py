@@ -5,9 +5,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from focus_ray.focus.face.parameters import N_PARAMETERS, ParameterScales
+from focus_ray.focus.products import RowwiseLinear
 
 
-class ParameterHead(nn.Linear):
+class ParameterHead(RowwiseLinear):
     """theta = offset + scale * (W x + b), W = b = 0 at first: the mean face, frontal, under the offset's light.
 
     Offset and scale follow from the settings and are not part of the state dict.
