@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 _LARGEST_PROFILE = 4_000_000  # bytes; those of printing presses have about two million
-_SPACES = {"RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK", "L": "GRAY"}  # the profile's colour space that a mode asks for
+_MODES = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB", "L": "RGB"}  # from what to what; others are read as they are
 _ROUNDING = 2  # of 255: a profile that changes no colour by more is sRGB itself
 _PROBES = 9  # values of each channel that are looked at for that
 
@@ -39,11 +39,11 @@ def _with_alpha(image: Image.Image) -> Image.Image:
 
 
 def _converted(image: Image.Image, profile: bytes) -> Image.Image:
-    target = "RGBA" if image.mode == "RGBA" else "RGB"
+    if image.mode not in _MODES:
+        return image
+    target = _MODES[image.mode]
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if source.profile.xcolor_space.strip() != _SPACES.get(image.mode):
-            return image
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), image.mode, target)
         if image.mode != "CMYK" and _changes_nothing(transform, image.mode, target):
             return image
