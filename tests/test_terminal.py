@@ -17,7 +17,7 @@ def record(phase: str = "warmup", **metrics: Any) -> StepRecord:
     """The record of any step of a phase."""
     told = {"losses": {"total": 0.1234567, "pixel": 2.0}, "mask_mean": None, "skipped": False} | metrics
     position = Position(Phase(phase), cycle=0, in_phase=0, phase_total=1, in_block=0, in_stage=0)
-    return StepRecord(0, position, StepMetrics(**told), None, 0.1, 0.0, 321.6)
+    return StepRecord(0, position, StepMetrics(**told), None, 0.1, 0.0, 321.6, 1.8e9)
 
 
 class Clock:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ class Window:
         self.after = line["step"] + 1
         loss = line.get("loss")
         self.lost += sum(value is None for value in loss.values()) if isinstance(loss, dict) else 0
-        kept = {key: value for key, value in line.items() if key not in ("step", "phase")}
+        kept = {key: value for key, value in line.items() if key not in ("step", "phase", "time")}
         kept["skipped"] = int(bool(line.get("skipped")))
         found, nonfinite = figures(kept, "train/")
         self.lost += nonfinite
@@ -61,7 +62,8 @@ class History:
     def windows(self, sent: int, *, rest: bool) -> Iterator[Window]:
         """The windows beyond the first `sent` steps; with `rest`, also one that may still grow.
 
-        A step's time is told from the file's last change and the seconds of the steps after it.
+        A step's time is what its line says. Lines of older runs do not say it: there it is told from the file's last
+        change and the seconds of the steps after it.
         """
         file = self._current()
         if file is None:
@@ -76,7 +78,8 @@ class History:
                 window = None
             window = window or Window(line.get("phase"))
             window.add(line)
-            clock += _seconds(line)
+            told = _number(line, "time")
+            clock = clock + _number(line, "seconds") if told <= 0 else told
             window.time_ms = max(int(clock * 1000), 0)
             if window.after % self.log == 0 or window.after == sent:
                 yield from self._close(window, after, sent)
@@ -109,7 +112,7 @@ class History:
         """Where the last whole line ends that is a step, and the seconds of all steps up to there."""
         end, seconds = self._offset, 0.0
         for line, _, after in _lines(file, self._offset, None):
-            end, seconds = after, seconds + _seconds(line)
+            end, seconds = after, seconds + _number(line, "seconds")
         return end, seconds
 
     def close(self) -> None:
@@ -205,6 +208,8 @@ def _lines(file: BinaryIO, begin: int, end: int | None) -> Iterator[tuple[Line, 
         begin = after
 
 
-def _seconds(line: Line) -> float:
-    seconds = line.get("seconds")
-    return float(seconds) if isinstance(seconds, int | float) else 0.0
+def _number(line: Line, key: str) -> float:
+    """A finite number of the line; 0 where it has none."""
+    value = line.get(key)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else 0.0

@@ -38,6 +38,7 @@ class StepRecord:
     seconds: float
     data_seconds: float
     images_per_s: float
+    time: float  # at its end, Unix seconds
 
     def line(self) -> dict[str, Any]:
         """One line of history.jsonl. Numbers that are not finite are written as null."""
@@ -51,6 +52,7 @@ class StepRecord:
             "seconds": round(self.seconds, 6),
             "data_seconds": round(self.data_seconds, 6),
             "images_per_s": round(self.images_per_s, 3),
+            "time": round(self.time, 3),
         }
 
 
@@ -86,7 +88,8 @@ def steps(state: TrainState, config: RunConfig, targets_of: TargetsOf, guard: Gu
             obey(state, config, event, batch, position)
         seconds = time.perf_counter() - started
         size = config.warmup.batch_size if batch is None else config.batch_size
-        yield StepRecord(step, position, metrics, event, seconds, loaded - started, size / seconds)
+        rate = size / seconds
+        yield StepRecord(step, position, metrics, event, seconds, loaded - started, rate, time.time())
         if stop is not None:  # after the step that caused it was recorded
             raise stop
 

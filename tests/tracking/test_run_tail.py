@@ -122,6 +122,34 @@ def test_times_are_told_once(run):
     again.close()
 
 
+def timed(step: int) -> str:
+    """A step's line with its time: one a minute, far longer than its seconds."""
+    return json.dumps(line(step) | {"time": 1.8e9 + 60 * step}) + "\n"
+
+
+def test_a_steps_time_is_that_of_its_line(run):
+    """A run that was copied: the file's last change says nothing."""
+    (run / "history.jsonl").write_text("".join(map(timed, range(20))))
+    history = History(run / "history.jsonl", 10)
+    windows = list(history.windows(0, rest=False))
+    assert [window.time_ms for window in windows] == [1_800_000_540_000, 1_800_001_140_000]
+    assert "train/time" not in windows[0].means()
+    history.close()
+
+
+@pytest.mark.parametrize("nonsense", [None, True, "noon", float("nan"), float("inf"), -1.0])
+def test_lines_without_a_time_are_told_from_the_files_last_change(run, nonsense):
+    """A run that an older version began, and lines whose time is none."""
+    older = [json.dumps(line(step) | ({} if nonsense is None else {"time": nonsense})) + "\n" for step in range(10)]
+    (run / "history.jsonl").write_text("".join([*older, *map(timed, range(10, 20))]))
+    os.utime(run / "history.jsonl", (1.9e9, 1.9e9))
+    history = History(run / "history.jsonl", 10)
+    first, second = (window.time_ms for window in history.windows(0, rest=False))
+    assert first == pytest.approx(1.9e12 - 10 * 125, abs=1)
+    assert second == 1_800_001_140_000
+    history.close()
+
+
 def test_no_history_yet(tmp_path):
     assert ends(History(tmp_path / "history.jsonl", 10), rest=True) == []
     assert evaluations(tmp_path / "evaluations.jsonl", -1) == []

@@ -151,7 +151,7 @@ def record_of() -> Callable[..., StepRecord]:
 
     def made(step: int, **metrics: Any) -> StepRecord:
         told = StepMetrics(**({"losses": {"total": 1.0 / (1 + step)}, "mask_mean": None, "skipped": False} | metrics))
-        return StepRecord(step, schedule.at(step), told, None, 0.25, 0.05, 16.0)
+        return StepRecord(step, schedule.at(step), told, None, 0.25, 0.05, 16.0, 1.8e9 + step)
 
     return made
 

@@ -206,7 +206,7 @@ def test_a_run_on_a_cluster_is_the_run_in_one_process(config, tmp_path, one_work
     assert there["model_version"] == here["model_version"]
     run = tmp_path / "there"
     for name in ("history.jsonl", "evaluations.jsonl"):
-        took = ("seconds", "data_seconds", "images_per_s")
+        took = ("seconds", "data_seconds", "images_per_s", "time")
         alike = [
             [{key: value for key, value in line.items() if key not in took} for line in read_lines(folder / name)]
             for folder in (straight_run, run)

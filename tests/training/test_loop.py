@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import functools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,14 @@ def test_each_phase_trains_its_network_and_leaves_the_other_one_alone(miniature)
 
 def test_losses_are_named_by_the_papers_symbols(miniature):
     seen: dict[Phase, set[str]] = {}
+    before = time.time() - 0.001  # lines are rounded to ms
     for record in steps(miniature.state(), miniature.config, miniature.targets_of, miniature.guard()):
         line = record.line()
+        assert before <= line["time"] <= time.time() + 0.001
+        before = line["time"]
         seen[record.position.phase] = set(line["loss"])
         assert set(line) == {
-            "step", "phase", "loss", "mask_mean", "skipped", "seconds", "data_seconds", "images_per_s"
+            "step", "phase", "loss", "mask_mean", "skipped", "seconds", "data_seconds", "images_per_s", "time"
         }  # fmt: skip
     assert seen[Phase.EM_SEG] == {"nbr", "dist", "area", "presv", "bin", "total"}
     assert seen[Phase.EM_FACE] == seen[Phase.INIT] == {"pixel", "per", "lm", "reg", "total"}
