@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from focus_ray import model
+from focus_ray.storage import atomic
 
 MINIATURE = [
     "model.camera.image_size=32",
@@ -123,8 +124,9 @@ class PriorBuild(Started):
     WORKER = "ray::_leaf"
 
     def shards(self) -> int:
-        """How many are finished."""
-        return sum(path.is_file() for path in (self.folder / "shards").rglob("*-*"))
+        """How many are finished. A killed worker leaves files that are not."""
+        found = (self.folder / "shards").rglob("*-*")
+        return sum(path.is_file() and not atomic.is_unfinished(path.name) for path in found)
 
     def reach(self, shards: int) -> None:
         """Wait until so many are."""
