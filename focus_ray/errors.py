@@ -3,7 +3,8 @@
 FocusRayError                 1
 ├── ConfigError               2   an option, a key or a value that cannot be used
 ├── DataError                 3   an input that cannot be read
-│   ├── ImageError            3   a picture: truncated, empty, not a picture, too large
+│   ├── ImageError            3   a picture: truncated, empty, not a picture
+│   │   └── ImageTooLarge     3   a picture over the limits of bytes, pixels or side
 │   └── LandmarkError         3   a landmark file or row
 ├── ModelError                4   a model or checkpoint that cannot be used
 │   ├── CheckpointError       4   damaged, incomplete or tampered files
@@ -41,6 +42,10 @@ class DataError(FocusRayError):
 
 class ImageError(DataError):
     """A file that is not a picture, or a picture that must not be decoded."""
+
+
+class ImageTooLarge(ImageError):
+    """A picture over the limits of bytes, pixels or side."""
 
 
 class LandmarkError(DataError):

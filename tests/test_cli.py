@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import typer
 
 import focus_ray
 from focus_ray import cli, errors
@@ -131,7 +132,7 @@ def test_each_error_is_one_line_with_its_code(capsys, training, kind):
 
 def test_the_codes_are_stable():
     assert {cli.error_code(kind) for kind in all_errors()} == {
-        *("focus-ray", "config", "data", "image", "landmark", "model", "checkpoint", "face-model"),
+        *("focus-ray", "config", "data", "image", "image-too-large", "landmark", "model", "checkpoint", "face-model"),
         *("storage", "no-such-object", "tracking", "service", "cluster", "search"),
         *("guard-stop", "mask-collapse", "non-finite-loss", "interrupted"),
     }
@@ -190,6 +191,16 @@ def test_a_group_without_a_command_answers_with_its_help(capsys, arguments):
     code, _, err = run(capsys, *arguments)
     assert code == 2
     assert err.startswith("Usage: focus-ray")
+
+
+def test_an_error_is_not_help_for_its_first_word(capsys, monkeypatch):
+    def fail(*_, **__):
+        raise typer.TyperException("Usage: is what the argument says")
+
+    monkeypatch.setattr(importlib.import_module("focus_ray.cli.main"), "app", fail)
+    code, _, err = run(capsys, "version")
+    assert code == 2
+    assert err.startswith("error[usage]: Usage: is what")
 
 
 @pytest.mark.parametrize(

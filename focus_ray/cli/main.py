@@ -16,6 +16,7 @@ from focus_ray.cli.printing import echo_json
 from focus_ray.errors import FocusRayError, StorageError
 
 EXIT_UNEXPECTED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+_HELP = "NoArgsIsHelpError"  # what a group without a command raises; typer has no public name for the type
 
 
 def error_code(kind: type[FocusRayError]) -> str:
@@ -55,8 +56,8 @@ def terminable() -> Iterator[None]:
 
 def _report(error: BaseException, arguments: list[str]) -> int:
     """Say what went wrong, once, and give the exit code."""
-    if isinstance(error, typer.TyperException) and error.format_message().startswith("Usage: "):
-        typer.echo(error.format_message(), err=True)  # a group without a command answers with its help
+    if isinstance(error, typer.TyperException) and type(error).__name__ == _HELP:
+        typer.echo(error.format_message(), err=True)
         return EXIT_USAGE
     if "--debug" in arguments:
         traceback.print_exception(error, file=sys.stderr)

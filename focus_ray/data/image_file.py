@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import BmpImagePlugin, Image, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from focus_ray.data.colour_profile import in_srgb
-from focus_ray.errors import ImageError
+from focus_ray.errors import ImageError, ImageTooLarge
 from focus_ray.focus.settings import Settings
 
 # The bytes that each accepted format begins with (WebP's RIFF container is told apart by its form type at byte 8).
@@ -57,7 +57,8 @@ def read_image(
     are composited on white. Of an animation the first frame counts. Colours are converted to sRGB by an embedded
     profile, as `colour_profile.in_srgb` says.
 
-    Raises ImageError for a missing, empty, truncated or oversized file and for one that is no such picture.
+    Raises ImageError for a missing, empty or truncated file and for one that is no such picture, ImageTooLarge for one
+    over the limits.
     """
     return np.array(_rgb(_loaded(source, limits, name)))
 
@@ -130,11 +131,11 @@ def read_content(path: str | Path, limits: ImageLimits = DEFAULT_LIMITS) -> byte
 
 
 def check_bytes(name: str, size: int, limits: ImageLimits) -> None:
-    """Raises ImageError for a picture of this many bytes that must not be read."""
+    """Raises ImageError for an empty picture, ImageTooLarge for one of more bytes than the limit."""
     if size == 0:
         raise ImageError(f"{name}: the file is empty; get a whole copy")
     if size > limits.megabytes * 1e6:
-        raise ImageError(
+        raise ImageTooLarge(
             f"{name}: {size / 1e6:.0f} MB are more than the limit of {limits.megabytes:g} MB; scale it down"
         )
 
@@ -196,7 +197,7 @@ def _check_size(name: str, size: tuple[int, int], limits: ImageLimits) -> None:
     if width < 1 or height < 1:
         raise ImageError(f"{name}: the header says {width} x {height} px; get a whole copy")
     if max(width, height) > limits.side or width * height > limits.megapixels * 1e6:
-        raise ImageError(
+        raise ImageTooLarge(
             f"{name}: {width} x {height} px are more than the limit of {limits.megapixels:g} Mpx"
             f" and {limits.side} px a side; scale it down"
         )

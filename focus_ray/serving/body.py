@@ -3,6 +3,8 @@
 Everything stays in memory: what people send is never written to a disk.
 """
 
+import math
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +18,7 @@ from focus_ray.serving.schema import Options
 from focus_ray.serving.settings import AdmissionSettings
 
 _LISTS = {"outputs", "box", "landmarks"}
-_LONGEST_OPTION = 16_384  # characters: 136 numbers of any length
+_LONGEST_OPTION = 16_384  # bytes: 136 numbers of any length
 _FIELDS = 64
 _NAME = 80  # characters of a file's name that are shown again
 _RAW = ("image/", "application/octet-stream")
@@ -37,10 +39,39 @@ class Asked(NamedTuple):
 
 
 class _InMemory(MultiPartParser):
-    """Starlette's parser without its files on a disk (the door has bounded the body); knows if the form was whole."""
+    """Starlette's parser without its files on a disk (the door has bounded the body); knows if the form was whole.
+
+    It counts parts and bytes itself and raises Problem: Starlette tells its limits apart by words only.
+    """
 
     spool_max_size = 1 << 40
     whole = False
+
+    def __init__(self, request: Request, most_files: int) -> None:
+        super().__init__(
+            request.headers, request.stream(), max_files=math.inf, max_fields=math.inf, max_part_size=sys.maxsize
+        )
+        self._files_left = most_files
+        self._fields_left = _FIELDS
+
+    def on_headers_finished(self) -> None:
+        """A part begins."""
+        super().on_headers_finished()
+        if self._current_part.file is not None:
+            self._files_left -= 1
+        else:
+            self._fields_left -= 1
+        if self._files_left < 0:
+            raise Problem("unprocessable", "the form has too many files; send fewer pictures")
+        if self._fields_left < 0:
+            raise Problem("unprocessable", f"the form has more than {_FIELDS} fields; send each option once")
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        """Some bytes of a part."""
+        part = self._current_part
+        if part.file is None and len(part.data) + end - start > _LONGEST_OPTION:
+            raise Problem("unprocessable", f"a field of the form is longer than {_LONGEST_OPTION} bytes; shorten it")
+        super().on_part_data(data, start, end)
 
     def on_end(self) -> None:
         """The last boundary has come."""
@@ -78,17 +109,14 @@ async def _form(request: Request, kind: str, names: Sequence[str], most: int) ->
         raise Problem(
             "unsupported_media", f"send multipart/form-data with the field `{names[0]}`, or a picture as image/jpeg"
         )
-    parser = _InMemory(
-        request.headers, request.stream(), max_files=most, max_fields=_FIELDS, max_part_size=_LONGEST_OPTION
-    )
+    parser = _InMemory(request, most)
     try:
         form = await parser.parse()
         if not parser.whole:
             raise Problem("bad_request", "the form is cut off; send it whole")
         return await _asked(form, list(request.query_params.multi_items()), names)
     except MultiPartException as error:
-        code = "unprocessable" if error.message.startswith(("Too many", "Part exceeded")) else "bad_request"
-        raise Problem(code, f"the form cannot be read: {_printable(error.message, 200)}") from None
+        raise Problem("bad_request", f"the form cannot be read: {_printable(error.message, 200)}") from None
     except (ValueError, LookupError, UnicodeError):
         raise Problem("bad_request", "the form cannot be read; send multipart/form-data as browsers do") from None
     finally:

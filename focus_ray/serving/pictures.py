@@ -1,13 +1,12 @@
 """Admission of a picture: what it is by its content, how large by its header, how much work by its structure."""
 
-import re
 from typing import Final
 
 import numpy as np
 from jaxtyping import UInt8
 
 from focus_ray.data.image_file import ImageLimits, read_image, read_size
-from focus_ray.errors import ImageError
+from focus_ray.errors import ImageError, ImageTooLarge
 from focus_ray.serving.problems import Problem
 from focus_ray.serving.settings import AdmissionSettings
 
@@ -20,7 +19,6 @@ _ALONE: Final = {0x01, *range(0xD0, 0xDA)}  # markers without a length
 # programs write chunks of 8 KB.
 _SEGMENTS: Final = 1000
 _CHUNKS: Final = 20_000
-_TOO_LARGE: Final = re.compile(r"are more than the limit")
 
 
 def admit(content: bytes, settings: AdmissionSettings) -> None:
@@ -64,7 +62,7 @@ def _limits(settings: AdmissionSettings) -> ImageLimits:
 
 
 def _problem(error: ImageError) -> Problem:
-    return Problem("too_large" if _TOO_LARGE.search(str(error)) else "unprocessable", str(error))
+    return Problem("too_large" if isinstance(error, ImageTooLarge) else "unprocessable", str(error))
 
 
 def _few_segments(content: bytes) -> bool:

@@ -1,10 +1,12 @@
 """What an S3 service refuses: which errors may pass by themselves, and the one line for those that will not."""
 
+import os
 import socket
 from urllib.parse import urlsplit
 
 from botocore import exceptions
 from botocore.parsers import ResponseParserError
+from botocore.utils import is_valid_endpoint_url
 from s3transfer.exceptions import RetriesExceededError
 
 from focus_ray.errors import NoSuchObject, StorageError
@@ -84,7 +86,7 @@ def explained(error: Exception, place: str, bucket: str, endpoint: str) -> Stora
         if not _resolves(host):
             return StorageError(f"there is no host {host}; correct AWS_ENDPOINT_URL_S3, or the network's name service")
         return StorageError(f"nothing answers at {endpoint}; start the server, or correct AWS_ENDPOINT_URL_S3")
-    if isinstance(error, ValueError) and "endpoint" in str(error):
+    if isinstance(error, ValueError) and not _endpoint_is_url():
         return StorageError("the endpoint of S3 is not a URL; set AWS_ENDPOINT_URL_S3 to http://host:port")
     if isinstance(error, RecursionError):
         message = f"{endpoint} sends every request elsewhere; correct AWS_ENDPOINT_URL_S3 (https instead of http?)"
@@ -140,6 +142,15 @@ def _code(error: exceptions.ClientError) -> str:
 
 def _status(error: exceptions.ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _endpoint_is_url() -> bool:
+    """Whether the endpoint that the environment gives, if it gives one, is a URL as boto3 takes it."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    try:
+        return endpoint is None or bool(is_valid_endpoint_url(endpoint))
+    except ValueError:  # half an IPv6 address
+        return False
 
 
 def _resolves(host: str) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from focus_ray.data.image_file import ImageLimits, is_picture, read_image, read_image_and_alpha, read_size
-from focus_ray.errors import ImageError
+from focus_ray.errors import ImageError, ImageTooLarge
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -168,7 +168,7 @@ def test_limits_hold_for_each_kind_of_webp(options: dict):
 
 
 def test_byte_limit():
-    with pytest.raises(ImageError, match=r"more than the limit of 0\.001 MB"):
+    with pytest.raises(ImageTooLarge, match=r"more than the limit of 0\.001 MB"):
         read_image(b"\xff\xd8\xff" + bytes(2000), ImageLimits(megabytes=0.001))
 
 
@@ -181,7 +181,7 @@ def test_control_characters_of_a_name_stay_out_of_the_message(tmp_path: Path):
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "WebP", "JPEG"])
 def test_the_size_by_the_header_alone(kind: str):
     assert read_size(encoded(quadrants(), kind)[:-20]) == (32, 16)
-    with pytest.raises(ImageError, match="more than the limit"):
+    with pytest.raises(ImageTooLarge, match="more than the limit"):
         read_size(encoded(quadrants(), kind), ImageLimits(side=20))
     with pytest.raises(ImageError):
         read_size(encoded(quadrants(), kind)[:9])

@@ -7,6 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
+from starlette.formparsers import MultiPartException
 
 from focus_ray.serving.body import asked_of, batch_asked_of
 from focus_ray.serving.problems import Problem
@@ -124,3 +125,18 @@ def test_several_pictures_keep_their_order_and_harmless_names():
 )
 def test_bodies_that_are_no_form(kind: str, body: bytes, status: int):
     assert post("/one", content=body, headers={"content-type": kind})[0] == status
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"files": [("image", b"x")] * 2},
+        {"files": {"image": b"x"}, "data": {"refine": ["true"] * 65}},
+        {"files": {"image": b"x"}, "data": {"landmarks": "1," * 9000}},
+    ],
+)
+def test_limits_of_a_form_do_not_depend_on_the_parsers_words(sent: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(MultiPartException, "__init__", lambda self, message: setattr(self, "message", "?"))
+    status, said = post("/one", **sent)
+    assert (status, said["code"]) == (422, "unprocessable")
+    assert said["detail"].startswith(("the form has", "a field of the form"))

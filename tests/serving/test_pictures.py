@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from focus_ray.errors import ImageError, ImageTooLarge
+from focus_ray.serving import pictures
 from focus_ray.serving.pictures import admit, decode, megapixels
 from focus_ray.serving.problems import Problem
 from focus_ray.serving.settings import AdmissionSettings
@@ -144,3 +146,18 @@ def test_a_png_of_a_million_chunks_is_not_read():
     text = chunk(b"tEXt", b"a\0")
     assert "chunks" in refused(whole[:33] + text * 30_000 + whole[33:]).detail
     decode(whole[:33] + text * 1000 + whole[33:], SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ImageTooLarge("zu groß"), "too_large"),
+        (ImageError("picture: the layers are more than the limit; save it again"), "unprocessable"),
+    ],
+)
+def test_the_kind_of_error_decides_not_its_words(error: ImageError, code: str, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pictures, "read_image", refuse)
+    assert refused(encoded("JPEG")).code == code

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from focus_ray.errors import NoSuchObject, StorageError
-from focus_ray.storage import s3
+from focus_ray.storage import s3, s3_errors
 from focus_ray.storage.objects import Entry, open_store
 from focus_ray.storage.s3 import Connection, S3Store
 from tests.system.faulty_proxy import FaultyProxy
@@ -149,6 +149,16 @@ def test_an_endpoint_that_is_not_there(server, monkeypatch):
         with pytest.raises(StorageError, match=message):
             open_store("s3://bucket/run").check()
         assert time.monotonic() - began < 20
+
+
+def test_an_endpoint_is_told_by_what_it_is_not_by_words(monkeypatch):
+    for endpoint in ("localhost:9000", "http://[::1"):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        said = s3_errors.explained(ValueError("?"), "s3://bucket/a", "bucket", "S3")
+        assert str(said).startswith("the endpoint of S3 is not a URL"), endpoint
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://localhost:9000")
+    said = s3_errors.explained(ValueError("no endpoint of a range"), "s3://bucket/a", "bucket", "S3")
+    assert str(said).startswith("s3://bucket/a cannot be used: no endpoint of a range")
 
 
 def test_a_server_of_another_kind(server):

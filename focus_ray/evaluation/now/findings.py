@@ -18,5 +18,6 @@ class Finding(NamedTuple):
 
 def of_refusal(item: str, error: DataError) -> Finding:
     """Of an input that cannot be read: errors say what is wrong and, behind the last semicolon, what to do."""
+    # For two columns of a table; nothing is decided by it. A message without a semicolon is what is wrong.
     what, _, what_to_do = str(error).rpartition("; ")
-    return Finding("error", item, what, what_to_do)
+    return Finding("error", item, what or what_to_do, what_to_do if what else "correct the file")

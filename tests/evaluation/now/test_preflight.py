@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from focus_ray.data.sources.now import NowDataset
+from focus_ray.errors import DataError
 from focus_ray.evaluation.now.export import write_prediction
+from focus_ray.evaluation.now.findings import of_refusal
 from focus_ray.evaluation.now.preflight import check_submission
 from focus_ray.evaluation.now.submission import Submission
 from tests.evaluation.now.faces import cap, moved, similarity, write_dataset, write_submission
@@ -179,3 +181,11 @@ def test_without_scans_one_warning_says_what_was_not_seen(folder, tmp_path):
     finding = only(found(folder, NowDataset(root, "test")))
     assert finding.item == "submission"
     assert "2 subjects have no landmarks" in finding.what
+
+
+def test_a_refusal_without_advice_is_what_is_wrong():
+    assert of_refusal("a", DataError("the mesh is empty; export it again"))[2:] == (
+        "the mesh is empty",
+        "export it again",
+    )
+    assert of_refusal("a", DataError("the mesh is empty"))[2:] == ("the mesh is empty", "correct the file")
