@@ -8,6 +8,8 @@ from fastapi import APIRouter, Depends, FastAPI, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as Asgi
 
 from focus_ray import __version__
 from focus_ray.serving import examples, page_routes
@@ -35,12 +37,14 @@ def application(scope: Scope, settings: ServingSettings) -> FastAPI:
         title="focus-ray",
         version=__version__,
         summary="Occlusion-robust 3D face reconstruction",
+        description="What GET answers, HEAD answers too, without the body. A 405 names the methods in `Allow`.",
         docs_url=None,  # those pages load scripts from elsewhere
         redoc_url=None,
         openapi_url="/openapi.json",
         lifespan=lifespan,
         redirect_slashes=False,
     )
+    app.add_middleware(_HeadAsGet)
     app.include_router(page_routes.router())
     app.include_router(_service(scope))
     app.include_router(_reconstructions(scope, settings))
@@ -49,6 +53,24 @@ def application(scope: Scope, settings: ServingSettings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _told_of_validation)
     app.add_exception_handler(Exception, _told_of_a_bug)
     return app
+
+
+class _HeadAsGet:
+    """Answers HEAD as GET, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Asgi, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_without_body(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self._app({**scope, "method": "GET"}, receive, send_without_body)
 
 
 def _service(scope: Scope) -> APIRouter:
@@ -177,7 +199,11 @@ async def _told_of_routing(request: Request, error: Exception) -> Response:
         "bad_request": "the request cannot be read",
     }
     code = _NAMES.get(error.status_code, "bad_request")
-    return await _told(request, Problem(code, details[code]))
+    told = await _told(request, Problem(code, details[code]))
+    allowed = (error.headers or {}).get("Allow")
+    if allowed is not None:
+        told.headers["allow"] = allowed.replace("GET", "GET, HEAD")
+    return told
 
 
 async def _told_of_validation(request: Request, error: Exception) -> Response:

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
+from urllib.parse import unquote
 
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -29,6 +30,7 @@ SETTINGS_VARIABLE = "FOCUS_RAY_SERVING"
 FACES = "x-focus-ray-faces"  # of an answer: how many it has, so that nobody needs to read it to know
 REASON = "x-focus-ray-reason"  # of a refusal: what it is counted as
 
+_ABSOLUTE = re.compile(rb"https?://(?P<host>[^/]+)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _LONGEST_QUERY = 16_384  # bytes: 136 numbers fit
 _LONGEST_HEADERS = 16_384  # bytes, names and values together
@@ -135,6 +137,7 @@ class Door:
                 return
             await self._app(scope, receive, send)
             return
+        scope = _origin_form(scope)
         headers = dict(reversed(scope["headers"]))
         request_id = _request_id(headers)
         passage = Passage(request_id, scope["method"], scope["path"], None, time.monotonic())
@@ -185,6 +188,8 @@ class Door:
 
     def _check(self, scope: Scope, headers: dict[bytes, bytes], passage: Passage) -> None:
         path = scope["path"]
+        if not path.startswith("/"):
+            raise Problem("bad_request", "the request's target is no path; see /openapi.json")
         if sum(len(name) + len(value) for name, value in scope["headers"]) > _LONGEST_HEADERS:
             raise Problem("too_large", f"the headers are longer than {_LONGEST_HEADERS} bytes")
         if len(scope.get("query_string", b"")) > _LONGEST_QUERY:
@@ -276,7 +281,7 @@ class _Answer:
         pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
         start = {"type": "http.response.start", "status": problem.status, "headers": self._headers(pairs)}
         await self._send(start)
-        await self._send({"type": "http.response.body", "body": body})
+        await self._send({"type": "http.response.body", "body": b"" if self._passage.method == "HEAD" else body})
 
     def _headers(self, pairs: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         kept = [(name, value) for name, value in pairs if name.lower() != b"x-request-id"]
@@ -305,6 +310,17 @@ class _Answer:
 
 def _nothing() -> None:
     """Nobody has come in."""
+
+
+def _origin_form(scope: Scope) -> Scope:
+    """The scope of `GET http://host/path`, as proxies send it, as that of `GET /path` (RFC 9112, section 3.2.2)."""
+    absolute = _ABSOLUTE.fullmatch(scope.get("raw_path") or scope["path"].encode())
+    if absolute is None:
+        return scope
+    path = absolute["path"] or b"/"
+    headers = [pair for pair in scope["headers"] if pair[0] != b"host"]
+    headers.append((b"host", absolute["host"].lower()))
+    return {**scope, "path": unquote(path.decode("latin-1")), "raw_path": path, "headers": headers}
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str:

@@ -417,3 +417,36 @@ def test_a_stream_without_end_on_the_wire(address: tuple[str, int]):
     answer = raw(address, HEAD, endless())
     assert sent < 20_000
     assert answer == b"" or answer.startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("http://host/healthz", "/healthz"),
+        ("HTTPS://host:8000/v1/results/a%20b", "/v1/results/a b"),
+        ("http://host", "/"),
+        ("/http://host/healthz", "/http://host/healthz"),
+    ],
+)
+def test_an_absolute_target_is_its_path(target: str, path: str):
+    inside, told = Inside(), Told()
+    status, _, _ = ask(door(inside, witness=told), "GET", target, pieces=(b"",), headers={"Host": "another"})
+    ((scope, _),) = inside.seen
+    assert (status, scope["path"], told.left_[0].path) == (200, path, path)
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    assert len(hosts) == 1
+    assert (hosts[0] == b"another") == target.startswith("/")
+
+
+def test_an_absolute_target_needs_a_key_where_its_path_does():
+    guarded = door(Inside(), keys=KEYS)
+    assert ask(guarded, "GET", "http://host/healthz", pieces=(b"",))[0] == 200
+    assert ask(guarded, "GET", "http://host/v1/model", pieces=(b"",))[0] == 401
+
+
+@pytest.mark.parametrize("target", ["*", "host:443", "ftp://host/healthz", ""])
+def test_another_target_is_refused_and_not_asked_again(target: str):
+    inside = Inside()
+    status, headers, said = ask(door(inside), "OPTIONS", target, pieces=(b"",))
+    assert (status, said["code"], "retry-after" in headers) == (400, "bad_request", False)
+    assert inside.seen == []
