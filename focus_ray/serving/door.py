@@ -215,16 +215,17 @@ class Door:
             raise Problem("too_large", f"the body is larger than {most:g} MB; send smaller pictures")
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        """The whole body. Raises Problem for one that is too long or too slow, or that was broken off."""
+        """The whole body. Raises Problem for one that is too long or was broken off, where nothing comes for
+        `silent_seconds`, and where neither its end nor `body_step` bytes come within `body_seconds`."""
         limits = self._settings.admission
-        deadline = time.monotonic() + limits.body_seconds
+        deadline, enough = time.monotonic() + limits.body_seconds, limits.body_step
         pieces, size, more = [], 0, True
         while more:
             left = min(limits.silent_seconds, deadline - time.monotonic())
             try:
                 message = await asyncio.wait_for(receive(), max(0.0, left))
             except TimeoutError:
-                raise Problem("timeout", "the body came too slowly; send it again") from None
+                raise Problem("timeout", self._too_slow()) from None
             if message["type"] == "http.disconnect":
                 raise Problem("bad_request", "the client went away")
             piece = message.get("body", b"")
@@ -232,7 +233,16 @@ class Door:
             size += len(piece)
             self._check_size(size)
             pieces.append(piece)
+            if size >= enough:
+                deadline, enough = time.monotonic() + limits.body_seconds, size + limits.body_step
         return b"".join(pieces)
+
+    def _too_slow(self) -> str:
+        limits = self._settings.admission
+        return (
+            f"nothing of the body came for {limits.silent_seconds:g} s, or less than {limits.body_step / 1e3:g} kB"
+            f" within {limits.body_seconds:g} s; send it again over a quicker network, or smaller pictures"
+        )
 
 
 class _Answer:

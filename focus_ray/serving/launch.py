@@ -186,7 +186,7 @@ def _room(settings: ServingSettings) -> cluster.ClusterSettings:
 
 
 def _http(settings: ServingSettings) -> dict[str, object]:
-    longest = settings.batching.seconds + settings.admission.decode_seconds + settings.admission.body_seconds
+    longest = settings.batching.seconds + settings.admission.decode_seconds + settings.admission.longest_body_seconds
     return {
         "host": settings.http.host,
         "port": settings.http.port,

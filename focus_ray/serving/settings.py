@@ -19,7 +19,8 @@ class AdmissionSettings(Settings):
     scans: int = Field(default=100, gt=0)  # of a progressive JPEG: each one costs a pass over the whole picture
     decode_seconds: float = Field(default=10.0, gt=0)  # that proxies allow for it: size and scans keep it far below
     header_seconds: float = Field(default=10.0, gt=0)  # for all headers to arrive
-    body_seconds: float = Field(default=20.0, gt=0)  # for the whole body to arrive
+    body_seconds: float = Field(default=20.0, gt=0)  # for the whole body to arrive, or as much as the next line says
+    body_kilobytes_a_second: float = Field(default=32.0, gt=0)  # that come in such a time; a body may go on for another
     silent_seconds: float = Field(default=5.0, gt=0)  # between two pieces of a body
     unread_seconds: float = Field(default=60.0, gt=0)  # for an answer to be read
     requests_at_once: int = Field(default=8, gt=0)  # in one proxy; more are told to come again
@@ -27,6 +28,16 @@ class AdmissionSettings(Settings):
     megapixels_at_once: float = Field(default=32.0, gt=0)  # in one ingress, from decoding to drawing; more wait
     pictures: int = Field(default=16, gt=0)  # of a batch request
     faces: int = Field(default=16, gt=0)  # of a picture, at most
+
+    @property
+    def body_step(self) -> float:
+        """Bytes that must come within `body_seconds`, unless the body ends."""
+        return 1e3 * self.body_kilobytes_a_second * self.body_seconds
+
+    @property
+    def longest_body_seconds(self) -> float:
+        """How long the largest body takes that comes just quickly enough, s."""
+        return self.body_seconds * (1 + 1e6 * self.body_megabytes // self.body_step)
 
 
 class ModelSettings(Settings):

@@ -450,3 +450,25 @@ def test_another_target_is_refused_and_not_asked_again(target: str):
     status, headers, said = ask(door(inside), "OPTIONS", target, pieces=(b"",))
     assert (status, said["code"], "retry-after" in headers) == (400, "bad_request", False)
     assert inside.seen == []
+
+
+STEPS = AdmissionSettings(body_megabytes=0.01, body_seconds=1.0, silent_seconds=0.9, body_kilobytes_a_second=0.3)
+
+
+def test_a_slow_body_that_goes_on_is_waited_for():
+    inside = Inside()
+    assert ask(door(inside, STEPS), pieces=(b"x" * 100,) * 30, pause=0.05)[0] == 200  # 1.5 s
+    assert len(inside.seen[0][1]) == 3000
+
+
+def test_a_body_is_not_paid_for_in_advance():
+    inside = Inside()
+    status, _, said = ask(door(inside, STEPS), pieces=(b"x" * 5000, *(b"x",) * 40), pause=0.1)
+    assert (status, said["code"]) == (408, "timeout")
+    assert "less than 0.3 kB within 1 s" in said["detail"]
+    assert inside.seen == []
+
+
+def test_the_longest_body_has_an_end():
+    assert STEPS.longest_body_seconds == 34.0  # 33 whole steps of 300 bytes, and the rest
+    assert AdmissionSettings(body_kilobytes_a_second=1e6).longest_body_seconds == 20.0

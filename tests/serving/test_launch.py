@@ -111,3 +111,8 @@ def test_the_address_that_is_shown(host: str, url: str):
 def test_wrong_arguments_of_serve_deploy_are_named():
     with pytest.raises(ConfigError, match=r"args: .*batching"):
         launch.application_of({"batching": {"size": 3}})
+
+
+def test_a_proxy_waits_for_the_longest_body():
+    settings = ServingSettings()
+    assert launch._http(settings)["request_timeout_s"] > settings.admission.longest_body_seconds > 300
