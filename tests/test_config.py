@@ -5,6 +5,7 @@ import pytest
 from focus_ray import presets
 from focus_ray.config import RunConfig, parse_assignment, read_yaml
 from focus_ray.errors import ConfigError
+from focus_ray.focus.em import AreaCalibration
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,14 @@ def test_a_value_that_yaml_cannot_read_is_refused(value, message):
     with pytest.raises(ConfigError, match=message) as caught:
         parse_assignment(f"seed={value}")
     assert len(str(caught.value)) < 200
+
+
+def test_keys_of_a_part_that_is_not_set_are_laid_over_its_own_defaults():
+    assert presets.load("paper").em.calibration is None
+    calibration = presets.load(
+        "paper", assignments=["em.calibration.factor=5", "em.calibration.low=0.1"]
+    ).em.calibration
+    assert calibration == AreaCalibration(factor=5, low=0.1)
 
 
 def test_photographs_of_this_machine_are_found_from_every_other_folder(tmp_path, monkeypatch):

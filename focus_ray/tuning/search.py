@@ -218,8 +218,11 @@ def _under(key: str, parts: Iterable[str]) -> bool:
 
 
 def read(path: Path, assignments: tuple[str, ...] = ()) -> Search:
-    """The search of a YAML file, with `a.b=v` assignments laid over it, checked whole. Raises ConfigError."""
-    tree = read_yaml(path)
+    """The search of a YAML file, with `a.b=v` assignments laid over it, checked whole. Raises ConfigError.
+
+    What is said of some keys of a nested part leaves its other keys at that part's default.
+    """
+    tree = laid_over(nested_defaults(), read_yaml(path))
     for text in assignments:
         tree = laid_over(tree, parse_assignment(text))
     try:
@@ -231,6 +234,12 @@ def read(path: Path, assignments: tuple[str, ...] = ()) -> Search:
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return search
+
+
+def nested_defaults() -> dict[str, Any]:
+    """The parts of a search that have keys of their own, as they are where nothing is said of them."""
+    defaults = {name: field.default for name, field in Search.model_fields.items()}
+    return {name: part.model_dump(mode="json") for name, part in defaults.items() if isinstance(part, Settings)}
 
 
 def laid_over(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

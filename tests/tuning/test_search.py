@@ -96,6 +96,20 @@ def test_assignments_are_laid_over_the_file(tmp_path: Path):
     assert laid_over({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}, "d": 4}) == {"a": {"b": 3, "c": 2}, "d": 4}
 
 
+@pytest.mark.parametrize("assignments", [("heldout.size=50",), ("judging.heldout.size=60", "judging.heldout.seed=7")])
+def test_one_key_of_a_part_leaves_its_other_keys(assignments, project_root: Path):
+    before = read(project_root / "tune_configs" / "threshold.yaml")
+    after = read(project_root / "tune_configs" / "threshold.yaml", assignments)
+    assert (after.heldout.seed, after.judging.seeds) == (before.heldout.seed, before.judging.seeds)
+    assert {after.heldout.size, after.judging.heldout.size} & {50, 60}
+
+
+def test_one_key_of_a_part_in_the_file_leaves_its_other_keys(tmp_path: Path):
+    search = read(written(tmp_path, heldout={"size": 6}, judging={"heldout": {"size": 5}}))
+    assert (search.heldout.size, search.heldout.seed) == (6, 1)
+    assert (search.judging.heldout.size, search.judging.heldout.seed, search.judging.seeds) == (5, 2, (1, 2, 3))
+
+
 def test_a_trial_is_a_run_of_its_own(tiny: Search, tmp_path: Path):
     config = tiny.trial_config({"initialise.xi": 0.05, "em.segmentation.eta_bin": 2.0}, tmp_path)
     assert (config.initialise.xi, config.em.segmentation.eta_bin, config.start_from) == (0.05, 2.0, tmp_path)
