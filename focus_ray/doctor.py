@@ -253,6 +253,8 @@ def _ray(seen: Examination) -> dict[str, Any]:
     address = cluster.address()
     mode, token = os.environ.get("RAY_AUTH_MODE", "").lower() or None, _has_token()
     finding = {"address": address and without_secrets(address), "authentication": mode, "token": token}
+    if address in (None, "local") and (problem := cluster.socket_problem()) is not None:
+        seen.fail("ray", ClusterError(problem))
     if address is None or address in ("auto", "local"):
         return finding
     try:

@@ -17,6 +17,7 @@ SETTINGS = (
     "RAY_AUTH_MODE",
     "RAY_AUTH_TOKEN",
     "RAY_AUTH_TOKEN_PATH",
+    "RAY_TMPDIR",
     "http_proxy",
     "HTTP_PROXY",
 )
@@ -123,6 +124,15 @@ def test_limits_that_a_node_of_ray_feels(monkeypatch):
     assert "--shm-size" in shared["message"]
     assert "ulimit -n" in files["message"]
     assert shared["level"] == files["level"] == "warning"
+
+
+def test_a_temporary_folder_that_is_too_long_for_sockets(monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", "/" + "t" * 60)
+    entry = only("ray")
+    assert (entry["level"], entry["exit_code"]) == ("error", 1)
+    assert "set RAY_TMPDIR or TMPDIR to a shorter folder" in entry["message"]
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+    assert "ray" not in troubles()
 
 
 def test_folders_without_room(monkeypatch):

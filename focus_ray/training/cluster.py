@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,9 @@ LOCAL = {
 # Ray 2.60's node gives up where its agents, Python processes, take more than 15 s to load: a busy or cold machine. The
 # next attempt finds their files in memory.
 STARTS = 4
+# What an address of a Unix socket holds, less the byte that ends it.
+SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
+LONGEST_PID = 4194304  # Linux gives no greater one
 OBJECT_STORE_BYTES = 512 << 20  # batches of pictures pass through it; Ray's own default is a third of the memory
 
 logger = logging.getLogger(__name__)
@@ -51,6 +55,19 @@ def address() -> str | None:
     return os.environ.get("RAY_ADDRESS") or None
 
 
+def socket_problem(pid: int = LONGEST_PID) -> str | None:
+    """Why the process `pid` cannot start a node: its sockets' paths would be too long; None where they are not."""
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    session = f"session_2000-01-01_00-00-00_000000_{pid}"  # as Ray calls its folders, the time in microseconds
+    beyond = len(os.fsencode(f"{folder}/ray/{session}/sockets/plasma_store")) - SOCKET_BYTES
+    if beyond <= 0:
+        return None
+    return (
+        f"Ray's sockets in {folder} would have paths {beyond} bytes too long; "
+        "set RAY_TMPDIR or TMPDIR to a shorter folder, /tmp for instance"
+    )
+
+
 @contextmanager
 def connected(settings: ClusterSettings) -> Iterator[ClusterSettings]:
     """A connection to the cluster; yields the settings with everything decided.
@@ -74,6 +91,8 @@ def connected(settings: ClusterSettings) -> Iterator[ClusterSettings]:
 def _begin(settings: ClusterSettings) -> None:
     """Connect to the cluster that is named, or start one here. Raises ClusterError."""
     named = address()
+    if named is None and (problem := socket_problem(os.getpid())) is not None:
+        raise ClusterError(problem)
     starts = 1 if named is not None else STARTS
     for attempt in range(1, starts + 1):
         try:

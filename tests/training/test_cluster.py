@@ -154,6 +154,29 @@ def test_a_cluster_that_cannot_be_had_is_one_line(ray, address, message):
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize("name", ["TMPDIR", "RAY_TMPDIR"])
+def test_a_folder_that_is_too_long_for_sockets_is_refused_before_ray_tries(ray, name):
+    os.environ.pop("TMPDIR", None)
+    os.environ[name] = "/" + "t" * 60
+    with (
+        pytest.raises(ClusterError, match="set RAY_TMPDIR or TMPDIR to a shorter folder"),
+        connected(ClusterSettings()),
+    ):
+        pytest.fail("nothing begins")
+    assert ray.inits == []
+    os.environ["RAY_ADDRESS"] = "head:6379"  # its sockets are elsewhere
+    with connected(ClusterSettings()):
+        assert len(ray.inits) == 1
+
+
+def test_the_longest_folder_for_sockets(ray, monkeypatch):
+    os.environ.pop("TMPDIR", None)
+    monkeypatch.setattr(cluster, "SOCKET_BYTES", 107)
+    for length, fits in ((45, True), (46, False)):  # 62 bytes for Ray's own names, and a process number of one digit
+        os.environ["RAY_TMPDIR"] = "t" * length
+        assert (cluster.socket_problem(pid=7) is None) == fits
+
+
 @pytest.mark.parametrize("wrong", [{"workers": 0}, {"cpus_per_worker": 0}, {"data_workers": -1}, {"max_failures": -2}])
 def test_settings_that_no_cluster_can_have_are_refused(wrong):
     with pytest.raises(ValidationError):
