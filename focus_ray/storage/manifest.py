@@ -3,12 +3,14 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from focus_ray.errors import CheckpointError, ConfigError, StorageError
 from focus_ray.storage import atomic
+
+T = TypeVar("T")
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -37,12 +39,24 @@ def read_sealed(folder: Path, kind: str) -> dict[str, bytes]:
     Raises CheckpointError for a file that is missing, cut short, altered, of another schema, or not in the manifest;
     StorageError where the disk refuses to read.
     """
+    return _each_listed(folder, kind, _read_listed)
+
+
+def verify_sealed(folder: Path, kind: str) -> None:
+    """Compare a sealed folder with its manifest, whatever its size: a piece of a file at a time is in memory.
+
+    Raises as `read_sealed` does.
+    """
+    _each_listed(folder, kind, _verify_listed)
+
+
+def _each_listed(folder: Path, kind: str, look: Callable[[Path, dict[str, Any]], T]) -> dict[str, T]:
     folder = Path(folder).absolute()
     atomic.recover(folder)
     try:
         listed = read_manifest(folder, kind)
         _refuse_strangers(folder, listed)
-        return {name: _read_listed(folder / name, entry) for name, entry in listed.items()}
+        return {name: look(folder / name, entry) for name, entry in listed.items()}
     except OSError as error:
         message = f"cannot read {folder}: {error.strerror or error}; check the disk and the permissions"
         raise StorageError(message) from error
@@ -106,16 +120,35 @@ def _refuse_strangers(folder: Path, listed: dict[str, dict[str, Any]]) -> None:
 
 
 def _read_listed(path: Path, entry: dict[str, Any]) -> bytes:
+    _refuse_other_size(path, entry)
+    content = path.read_bytes()
+    _refuse_other_digest(path, entry, hashlib.sha256(content).hexdigest())
+    return content
+
+
+def _verify_listed(path: Path, entry: dict[str, Any]) -> None:
+    _refuse_other_size(path, entry)
+    _refuse_other_digest(path, entry, digest_of(path))
+
+
+def digest_of(path: Path) -> str:
+    """sha256 of a file, read piece by piece. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _refuse_other_size(path: Path, entry: dict[str, Any]) -> None:
     if path.is_symlink() or not path.is_file():
         raise CheckpointError(f"{path} is missing; {_hint(path.parent)}")
     size = path.stat().st_size
     if size != entry["size"]:
         message = f"{path} has {size} bytes where the manifest says {entry['size']}; {_hint(path.parent)}"
         raise CheckpointError(message)
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+
+
+def _refuse_other_digest(path: Path, entry: dict[str, Any], digest: str) -> None:
+    if digest != entry["sha256"]:
         raise CheckpointError(f"{path} was altered after it was written; {_hint(path.parent)}")
-    return content
 
 
 def _hint(folder: Path) -> str:

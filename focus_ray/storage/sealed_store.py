@@ -12,7 +12,7 @@ from pathlib import Path
 
 from focus_ray.errors import CheckpointError, NoSuchObject
 from focus_ray.storage import atomic
-from focus_ray.storage.manifest import MANIFEST, read_manifest, read_sealed
+from focus_ray.storage.manifest import MANIFEST, read_manifest, verify_sealed
 from focus_ray.storage.objects import LocalStore, ObjectStore
 
 
@@ -50,7 +50,7 @@ def fetch(store: ObjectStore, key: str, folder: Path, kind: str) -> None:
     """
     with atomic.new_folder(folder) as partial, _named(partial, f"{store}/{key}"):
         _download(store, key, partial, kind)
-        read_sealed(partial, kind)
+        verify_sealed(partial, kind)
 
 
 @contextmanager

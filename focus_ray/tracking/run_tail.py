@@ -1,6 +1,5 @@
 """A run folder read as it grows: what is new in its history and evaluations, and which of its files changed."""
 
-import hashlib
 import json
 import math
 import os
@@ -9,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from focus_ray.storage.manifest import digest_of
 from focus_ray.tracking.entity_names import Leaves, figures
 
 Line = dict[str, Any]
@@ -177,7 +177,7 @@ class Files:
         status = path.stat()
         mark = (status.st_mtime_ns, status.st_size)
         if path not in self._digests or self._digests[path][0] != mark:
-            self._digests[path] = mark, hashlib.sha256(path.read_bytes()).hexdigest()
+            self._digests[path] = mark, digest_of(path)
         return self._digests[path][1]
 
 
