@@ -158,7 +158,9 @@ def override(config: RunConfig, tree: dict[str, Any], origin: str) -> RunConfig:
 def refuse_other_preset(preset: str, tree: dict[str, Any], origin: str) -> None:
     """Raises ConfigError where `tree` names another preset than the one that its keys are laid over."""
     if tree.get("preset", preset) != preset:
-        raise ConfigError(f"{origin}: the preset is {preset!r}, not {tree['preset']!r}; choose it with --preset")
+        raise ConfigError(
+            f"{origin}: the preset is {preset!r}, not {tree['preset']!r}; leave the key out, and begin with that preset"
+        )
 
 
 def resolved(defaults: S, module: str, file: Path | None, assignments: Sequence[str], given: Mapping[str, Any]) -> S:
@@ -168,7 +170,7 @@ def resolved(defaults: S, module: str, file: Path | None, assignments: Sequence[
     """
     tree = defaults.model_dump(mode="json")
     layers = [] if file is None else [(str(file), read_yaml(file))]
-    layers += [(f"--set {text}", parse_assignment(text)) for text in assignments]
+    layers += [(f"assignment {text}", parse_assignment(text)) for text in assignments]
     for origin, keys in layers:
         tree = merge(tree, keys, origin)
     tree |= {key: value for key, value in given.items() if value is not None}
@@ -210,13 +212,13 @@ def parse_assignment(text: str) -> dict[str, Any]:
     """`a.b=v` as {"a": {"b": v}}, v read as YAML. Raises ConfigError for another form."""
     name, equals, value = text.partition("=")
     if not equals or not all(name.split(".")):
-        raise ConfigError(f"--set {text!r} is not of the form a.b=value; write for instance --set schedule.cycles=3")
+        raise ConfigError(f"{text!r} is not of the form a.b=value; write for instance schedule.cycles=3")
     try:
         tree: Any = yaml.safe_load(value)
     except (yaml.YAMLError, ValueError):
-        raise ConfigError(f"--set {text!r}: {value!r} is not a YAML value; quote it") from None
+        raise ConfigError(f"{text!r}: {value!r} is not a YAML value; quote it") from None
     except RecursionError:
-        raise ConfigError(f"--set {name}: the value is nested too deep; give a simpler one") from None
+        raise ConfigError(f"{name}: the value is nested too deep; give a simpler one") from None
     return nested(name, tree)
 
 

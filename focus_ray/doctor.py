@@ -205,7 +205,9 @@ def _runs(seen: Examination) -> dict[str, Any]:
     nearest = _existing(folder)
     writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
     if not writable:
-        seen.fail("runs", StorageError(f"cannot write to {folder}; change its permissions, or choose another --out"))
+        seen.fail(
+            "runs", StorageError(f"cannot write to {folder}; change its permissions, or choose another folder for runs")
+        )
     return {"folder": str(folder), "writable": writable, "free_gb": _gb(shutil.disk_usage(nearest).free)}
 
 

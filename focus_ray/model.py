@@ -198,8 +198,8 @@ def load(folder: Path | None = None) -> Model:
     folder = SHIPPED if folder is None else Path(folder)
     if folder == SHIPPED and not folder.exists():
         raise ModelError(
-            "this copy of focus-ray has no model of its own (jobs are sent without it); name one: --model FOLDER, or "
-            "--set start_from=FOLDER where training begins with a model"
+            "this copy of focus-ray has no model of its own (jobs are sent without it); name a "
+            "model folder, or set start_from=FOLDER where training begins with a model"
         )
     stored = checkpoint.load_model(folder)
     networks, info = stored.networks, stored.info

@@ -245,7 +245,7 @@ def load(name: str, file: Path | None = None, assignments: list[str] | None = No
         tree = read_yaml(file)
         config = override(config, tree, str(file))
     for assignment in assignments or []:
-        config = override(config, parse_assignment(assignment), f"--set {assignment}")
+        config = override(config, parse_assignment(assignment), f"assignment {assignment}")
     if config.start_from is not None:  # one relative to a run's folder is a job's own
         config = config.model_copy(update={"start_from": config.start_from.absolute()})
     if config.start_from is not None and config.model == PRESETS[name]().model:  # nobody asked for other networks

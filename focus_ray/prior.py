@@ -141,7 +141,7 @@ class Prior:
         if asked != mine:
             differing = [name for name in Pipeline.model_fields if getattr(asked, name) != getattr(mine, name)]
             what = "; ".join(f"{name} {getattr(mine, name)}, here {getattr(asked, name)}" for name in differing)
-            advice = "use --refine " + str(mine.refine_steps) if differing == ["refine_steps"] else "build one for it"
+            advice = f"refine for {mine.refine_steps} steps" if differing == ["refine_steps"] else "build one for it"
             raise ModelError(f"the prior was measured for another pipeline ({what}); {advice}")
 
 

@@ -212,7 +212,7 @@ def test_an_error_is_not_help_for_its_first_word(capsys, monkeypatch):
         (["--set", "batch_size=0"], "batch_size: Input should be greater than 0"),
         (["--config", "absent.yaml"], "cannot read the configuration absent.yaml"),
         (["--seed", str(2**63)], "seed: Input should be less than or equal to 9223372036854775807"),
-        (["--set", "preset=paper"], "the preset is 'embedded', not 'paper'; choose it with --preset"),
+        (["--set", "preset=paper"], "the preset is 'embedded', not 'paper'; leave the key out"),
         (["--set", "model.camera.image_size=1000000"], "image_size 1000000 is outside 16 to 1024 px"),
         (["--set", f"schedule={ZERO_STEPS}", "--steps", "5"], "a schedule of no steps cannot be fitted to 5"),
         (["--landmarks", "a.csv"], "give their folder with --data"),
@@ -264,7 +264,7 @@ def test_another_preset_in_the_file_is_refused_and_the_same_is_not(capsys, train
     (tmp_path / "c.yaml").write_text("preset: paper\n")
     code, _, err = run(capsys, "train", "--preset", "embedded", "--config", str(tmp_path / "c.yaml"))
     assert code == 2
-    assert "the preset is 'embedded', not 'paper'; choose it with --preset" in err
+    assert "the preset is 'embedded', not 'paper'; leave the key out" in err
     assert run(capsys, "train", "--preset", "paper", "--config", str(tmp_path / "c.yaml"))[0] == 0
     assert run(capsys, "train", "--config", str(tmp_path / "c.yaml"))[0] == 0  # it chooses the preset itself
     assert [config.preset for config, *_ in (call for call in training.calls)] == ["paper", "paper"]
@@ -538,7 +538,7 @@ def test_model_export_keeps_what_it_did_not_write(capsys, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     code, _, err = run(capsys, "model", "export", str(SHIPPED), "--out", str(tmp_path))
     assert code == 2
-    assert "holds other things than a model; choose another --out" in err
+    assert "holds other things than a model; choose another folder" in err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
     for _ in range(2):  # a model may take the place of a model
         assert run(capsys, "model", "export", str(SHIPPED), "--out", str(tmp_path / "model"))[0] == 0

@@ -15,7 +15,7 @@ from focus_ray.focus.em import AreaCalibration
         (f"heldout.seed={2**63}", "heldout.seed: "),
         ("face.world_modes=[120, -1, 120]", "face.world_modes.1: "),
         ("face.world_modes=[120, 63, 120]", "face.world_modes: .*at least the"),
-        ("preset=paper", "the preset is 'embedded', not 'paper'; choose it with --preset"),
+        ("preset=paper", "the preset is 'embedded', not 'paper'; leave the key out"),
         ("model.segmenter.levels=9", "model.segmenter.levels: "),
         ("model.segmenter={width: 1024, levels: 8}", "model.segmenter: .*131072 channels"),
         ("model.encoder.width=2000", "model.encoder.width: "),

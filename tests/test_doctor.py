@@ -92,7 +92,7 @@ def test_a_package_without_a_model_is_only_warned_of(tmp_path, monkeypatch):
     monkeypatch.setattr(model, "SHIPPED", tmp_path / "pretrained")
     entry = only("model")
     assert (entry["level"], entry["exit_code"]) == ("warning", 0)
-    assert "--set start_from=" in entry["message"]
+    assert "set start_from=" in entry["message"]
 
 
 def test_what_is_there_is_named():
@@ -144,7 +144,7 @@ def test_a_place_for_runs_that_is_a_file(tmp_path):
     (tmp_path / "runs").write_text("")
     entry = only("runs")
     assert (entry["level"], entry["exit_code"]) == ("error", 5)
-    assert "another --out" in entry["message"]
+    assert "another folder for runs" in entry["message"]
 
 
 def test_storage_is_tried(tmp_path):

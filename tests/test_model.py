@@ -76,7 +76,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, shipped, value):
 @pytest.mark.parametrize("asked", [None, "shipped"])
 def test_a_package_without_its_model_says_what_to_name(tmp_path, monkeypatch, asked):
     monkeypatch.setattr(model, "SHIPPED", tmp_path / "pretrained")
-    with pytest.raises(ModelError, match=r"has no model of its own .* --set start_from=FOLDER"):
+    with pytest.raises(ModelError, match=r"has no model of its own .* set start_from=FOLDER"):
         model.load(None if asked is None else model.SHIPPED)
 
 

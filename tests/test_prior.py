@@ -116,7 +116,7 @@ def test_a_prior_that_is_none_is_refused(tmp_path, model):
 def test_another_face_or_pipeline_is_refused(model, toy_model):
     prior = prior_of(model)
     prior.refuse_other(model, 0)
-    with pytest.raises(ModelError, match=r"refine_steps 0, here 50.*use --refine 0"):
+    with pytest.raises(ModelError, match=r"refine_steps 0, here 50.*refine for 0 steps"):
         prior.refuse_other(model, 50)
     larger = model.settings.camera.model_copy(update={"image_size": 64})
     other = Model(model.focus, model.settings.model_copy(update={"camera": larger}), model.refine, "other")

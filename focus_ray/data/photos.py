@@ -131,7 +131,7 @@ class PhotoFolder:
             return landmarks
         if not self.source.holds(LANDMARK_FILE):
             raise LandmarkError(
-                f"{self.source}: no {LANDMARK_FILE} in the folder; name the file with --landmarks, "
+                f"{self.source}: no {LANDMARK_FILE} in the folder; name the file of landmarks, "
                 "`focus-ray reconstruct` writes one for pictures that have none"
             )
         return f"{self.source}/{LANDMARK_FILE}"

@@ -31,7 +31,7 @@ def configured(kind: str, data: str, predictions: list[str], options: dict[str, 
     try:
         return EvaluationConfig.model_validate(asked)
     except ValidationError as error:
-        raise ConfigError(f"{one_line(error)}; `focus-ray evaluate {kind} --help` names the options") from None
+        raise ConfigError(f"{one_line(error)}; the help of `focus-ray evaluate {kind}` names the options") from None
 
 
 def named(texts: list[str]) -> dict[str, str]:
@@ -42,6 +42,6 @@ def named(texts: list[str]) -> dict[str, str]:
         if not equals:
             name, folder = Path(text).resolve().name, text
         if not name or not folder or name in found:
-            raise ConfigError(f"--predictions {text!r}: give NAME=FOLDER, each name once")
+            raise ConfigError(f"predictions {text!r}: give NAME=FOLDER, each name once")
         found[name] = absolute(folder)
     return found

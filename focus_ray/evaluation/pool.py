@@ -76,7 +76,7 @@ def in_order(told: Mapping[int, Sequence[str]]) -> list[str]:
 
 def interrupted() -> Interrupted:
     """What to say where somebody asked to stop."""
-    return Interrupted("stopped; what is finished is kept in --out, the same command goes on")
+    return Interrupted("stopped; what is finished is kept, the same command goes on")
 
 
 def _piece(work: "list[ray.ObjectRef[Any]]", number: int) -> tuple[int, Any]:

@@ -222,7 +222,7 @@ def meshes_of(folder: Path) -> Path:
 def refuse_no_folder(folder: Path) -> None:
     """Raises DataError where there is no such folder of predictions."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder of predictions; check --predictions")
+        raise DataError(f"{folder}: there is no such folder of predictions; check its path")
 
 
 def draw_sheets(folder: RunFolder, data: LabelledPictures, methods: dict[str, Predictions]) -> None:

@@ -28,7 +28,9 @@ def world_faces(face: MorphableModel, laws: SyntheticConfig, modes: tuple[int, i
     """
     resolution = face.name.removeprefix(NAME)
     if resolution not in ("small", "full", "fine") or not face.name.startswith(NAME):
-        raise ConfigError(f"there is no synthetic world around {face.name!r}; leave --for out, or gate on a folder")
+        raise ConfigError(
+            f"there is no synthetic world around {face.name!r}; build the prior for no model, or gate on a folder"
+        )
     world = parametric_face(resolution, *modes)
     return SyntheticFaces(world, laws.model_copy(update={"image_size": image_size}), "validation")
 

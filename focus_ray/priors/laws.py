@@ -70,6 +70,6 @@ def fit_to_pictures(
         raise DataError(f"{len(theta)} faces were found, too few for laws; give pictures of {FEWEST} at least")
     laws = fitted_laws(theta).model_dump(mode="json")
     tree = {"data": {"rendered": {"laws": laws}}}
-    head = f"# Pose and light as seen in {len(theta)} faces; for --config of `prior train` and `prior build`.\n"
+    head = f"# Pose and light as seen in {len(theta)} faces; a configuration of `prior train` and `prior build`.\n"
     atomic.write_file(out, head + yaml.safe_dump(tree, sort_keys=False))
     return {"faces": len(theta), "laws": laws}

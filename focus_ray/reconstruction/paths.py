@@ -209,7 +209,7 @@ class _Run:
         if not faces:
             _remove_result(self.out / one.folder)
         if status == "no_face":
-            message = "no face was found; give --landmarks or --box"
+            message = "no face was found; give its landmarks or its box"
         folder = one.folder if faces else None
         self.results.append(
             ImageResult(image=path_text(one.path), status=status, message=message, folder=folder, faces=faces)
@@ -338,16 +338,16 @@ def _check_given(given: Landmarks, inputs: Sequence[_Input]) -> None:
 def _check_out(out: Path, inputs: Sequence[_Input], landmarks: str | Path | None) -> None:
     """Nothing is replaced but earlier results."""
     if out.exists() and not out.is_dir():
-        raise ConfigError(f"{printable(out)} is a file; give another folder with --out")
+        raise ConfigError(f"{printable(out)} is a file; choose another folder for results")
     if landmarks is not None and (out / LANDMARKS).exists() and (out / LANDMARKS).samefile(landmarks):
         raise ConfigError(
-            f"{printable(landmarks)} would be replaced by the landmarks that are found; give another folder with --out"
+            f"{printable(landmarks)} would be replaced by the landmarks that are found; choose another folder"
         )
     taken = [out / one.folder for one in inputs if not _may_be_replaced(out / one.folder)]
     if not _is_list_of_results(out / RESULTS):
         taken += [out / name for name in (RESULTS, SHEET, LANDMARKS) if (out / name).exists()]
     if taken:
-        raise ConfigError(f"{printable(taken[0])} is there already and is no result; give another folder with --out")
+        raise ConfigError(f"{printable(taken[0])} is there already and is no result; choose another folder for results")
 
 
 def _may_be_replaced(target: Path) -> bool:

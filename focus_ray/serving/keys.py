@@ -45,7 +45,7 @@ def read_keys(file: Path) -> tuple[str, ...]:
     """
     entries = _entries(file, _read(file))
     if not entries:
-        raise ConfigError(f"{file} has no keys; make one with `focus-ray key NAME --file {file}`")
+        raise ConfigError(f"{file} has no keys; make one with `focus-ray key`")
     return entries
 
 
@@ -90,8 +90,8 @@ def check_exposure(settings: HttpSettings, without_keys: bool) -> None:
     if settings.keys or without_keys or is_loopback(settings.host):
         return
     raise ConfigError(
-        f"anybody who reaches {settings.host} could ask this endpoint; give --api-keys FILE (see `focus-ray key`), "
-        "listen at 127.0.0.1, or say --without-keys"
+        f"anybody who reaches {settings.host} could ask this endpoint; give a file of keys (see `focus-ray key`), "
+        "listen at 127.0.0.1, or say that no keys are meant"
     )
 
 

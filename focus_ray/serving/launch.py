@@ -137,7 +137,7 @@ def _refuse_other(asked: ServingSettings, running: ServingSettings) -> None:
     other = [key for key in fixed if getattr(asked, key) not in (getattr(running, key), getattr(usual, key))]
     if other:
         raise ConfigError(
-            f"--swap exchanges the model and the prior, not {', '.join(sorted(other))}; end the endpoint and start anew"
+            f"a swap exchanges the model and the prior, not {', '.join(sorted(other))}; end the endpoint and start anew"
         )
 
 
@@ -151,9 +151,7 @@ def _deploy(settings: ServingSettings, source: ModelSource, prior: PriorSource) 
         serve.run(endpoint(settings, source, prior, _cache()), name=NAME, route_prefix="/")
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
-        raise ClusterError(
-            f"the endpoint did not start: {reason}; see Ray's logs, or try --model with another"
-        ) from None
+        raise ClusterError(f"the endpoint did not start: {reason}; see Ray's logs, or try another model") from None
 
 
 def _sources(settings: ServingSettings) -> tuple[ModelSource, PriorSource, str]:
@@ -210,7 +208,7 @@ def _refuse_taken(settings: ServingSettings) -> None:
             return
     except OSError as error:
         raise ConfigError(
-            f"cannot listen at {host} port {port} ({error.strerror or error}); choose another with --port or --host"
+            f"cannot listen at {host} port {port} ({error.strerror or error}); choose another port or host"
         ) from None
 
 
@@ -255,6 +253,6 @@ def _running(port: int) -> Running:
         os.kill(running.pid, 0)
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigError(
-            f"no endpoint that you started listens at port {port} of this machine; give its --port"
+            f"no endpoint that you started listens at port {port} of this machine; give its port"
         ) from None
     return running

@@ -114,7 +114,7 @@ def refusals(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        message = f"cannot write {target}: {reason}; free space there, or choose another folder with --out"
+        message = f"cannot write {target}: {reason}; free space there, or choose another folder"
         raise StorageError(message) from error
 
 

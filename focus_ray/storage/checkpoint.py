@@ -148,7 +148,7 @@ class Checkpoints:
                 passed_over.append(f"checkpoint of step {step} is passed over: {error}")
                 logger.warning(passed_over[-1])
         if passed_over:
-            raise CheckpointError(f"no checkpoint in {self.store} is valid; start a new run with another --out")
+            raise CheckpointError(f"no checkpoint in {self.store} is valid; start a new run in another folder")
         return None
 
     def best(self) -> Stored | None:

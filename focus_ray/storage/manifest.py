@@ -72,11 +72,11 @@ def refuse_to_replace(folder: Path, kind: str) -> None:
         return
     try:
         if not folder.is_dir():
-            raise ConfigError(f"{folder} is a file; choose a folder for --out")
+            raise ConfigError(f"{folder} is a file; choose a folder")
         if any(folder.iterdir()):
             _refuse_strangers(folder, read_manifest(folder, kind))
     except CheckpointError:
-        raise ConfigError(f"{folder} holds other things than a {kind}; choose another --out") from None
+        raise ConfigError(f"{folder} holds other things than a {kind}; choose another folder") from None
     except OSError as error:
         message = f"cannot read {folder}: {error.strerror or error}; check the disk and the permissions"
         raise StorageError(message) from error

@@ -119,7 +119,7 @@ def is_amazon(url: str) -> bool:
 def _refusal(error: exceptions.ClientError, place: str, bucket: str, endpoint: str) -> StorageError:
     code, operation = _code(error), error.operation_name
     if code == "NoSuchBucket":
-        return StorageError(f"there is no bucket {bucket!r} at {endpoint}; create it, or correct --storage")
+        return StorageError(f"there is no bucket {bucket!r} at {endpoint}; create it, or correct its name")
     if code in ABSENT:
         return NoSuchObject(f"there is no object {place}; check its key")
     if code in CREDENTIALS_REFUSED:

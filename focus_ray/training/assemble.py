@@ -99,8 +99,8 @@ def start_focus(config: RunConfig, face: MorphableModel, run: Path = HERE) -> Fo
     if config.model.perceptual.kind == "arcface":
         if config.model.perceptual.weights is None:
             raise ConfigError(
-                f"preset {config.preset!r} looks through ArcFace; give arcface_torch's backbone.pth with "
-                "--set model.perceptual.weights=FILE, or use --preset embedded"
+                f"preset {config.preset!r} looks through ArcFace; give arcface_torch's backbone.pth as "
+                "model.perceptual.weights=FILE, or use preset embedded"
             )
         focus.perceptual = IdentityPerceptual(load_arcface(read_weights(config.model.perceptual.weights)))
     if config.model.encoder.weights is not None and isinstance(focus.encoder, ResNet50Encoder):

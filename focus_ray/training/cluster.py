@@ -103,7 +103,9 @@ def _begin(settings: ClusterSettings) -> None:
                 logger.warning("Ray did not start (%s); trying again", reason)
                 continue
             what = "cannot start Ray on this machine" if named is None else f"cannot reach the Ray cluster {named}"
-            raise ClusterError(f"{what}: {reason}; see `focus-ray doctor`, or train with --local") from None
+            raise ClusterError(
+                f"{what}: {reason}; see `focus-ray doctor`, or train in this process, without Ray"
+            ) from None
         return
 
 
@@ -142,7 +144,7 @@ def _decided(settings: ClusterSettings) -> ClusterSettings:
         if settings.gpu and gpus < settings.workers:
             raise ConfigError(
                 f"{settings.workers} workers with a GPU each are asked for, this machine has {gpus}; ask for fewer "
-                "with --workers, leave --gpu out, or name a cluster with RAY_ADDRESS"
+                "workers, or for none with a GPU, or name a cluster with RAY_ADDRESS"
             )
     return settings
 

@@ -22,17 +22,17 @@ def claim(
     folder = RunFolder(out)
     wanted = config.model_dump(mode="json")
     if out.is_file():
-        raise ConfigError(f"{out} is a file; choose a folder for --out")
+        raise ConfigError(f"{out} is a file; choose a folder")
     found = _json(folder.config)
     if found is None and folder.holds_something():
-        raise ConfigError(f"{out} holds other things than a {what}; choose another --out")
+        raise ConfigError(f"{out} holds other things than a {what}; choose another folder")
     if found is not None and found != wanted:
         differing = ", ".join(sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key)))
-        raise ConfigError(f"{out} holds another {what} ({differing} differ); give its own options, or another --out")
+        raise ConfigError(f"{out} holds another {what} ({differing} differ); give its own options, or another folder")
     try:
         folder.sheets.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
+        raise StorageError(f"cannot write to {out}: {error.strerror}; choose another folder") from error
     folder.lock()
     try:
         if found is None:
@@ -58,5 +58,5 @@ def _json(path: Path) -> dict[str, object] | None:
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} is damaged; choose another --out")
+        raise ConfigError(f"{path} is damaged; choose another folder")
     return content

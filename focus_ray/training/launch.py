@@ -65,7 +65,7 @@ def train(
     except KeyboardInterrupt:
         if not folder.config.is_file():
             raise
-        raise Interrupted(f"stopped; go on with --resume {folder.path}") from None
+        raise Interrupted(f"stopped; go on by resuming {folder.path}") from None
     finally:
         folder.close()
 
@@ -114,7 +114,7 @@ def refuse_what_cannot_begin(prepared: Prepared, cluster: ClusterSettings) -> No
     """Put the run together once, here, where an error is cheap. Raises what its parts raise."""
     smallest = min(prepared.config.batch_size, prepared.config.warmup.batch_size)
     if cluster.workers > smallest:
-        raise ConfigError(f"{cluster.workers} workers cannot share a batch of {smallest}; ask for fewer with --workers")
+        raise ConfigError(f"{cluster.workers} workers cannot share a batch of {smallest}; ask for fewer workers")
     Run(prepared.config, prepared.face, _NoVault(), Silent(), where=str(prepared.folder.path))
 
 
@@ -193,7 +193,7 @@ class Driven:
             return self.metrics
         reason = " ".join(str(error).split())[-300:] if error is not None else "the workers ended without a word"
         raise ClusterError(
-            f"training ended on the cluster: {reason}; what was reached is kept, go on with --resume {self.folder.path}"
+            f"training ended on the cluster: {reason}; what was reached is kept, go on by resuming {self.folder.path}"
         )
 
 

@@ -84,11 +84,11 @@ def bring_back(uri: str, out: Path | None) -> Path:
     name = str(store).rstrip("/").rpartition("/")[2]
     folder = out or Path("runs") / name
     if folder.exists() and any(folder.iterdir()):
-        advice = f"go on with --resume {folder}, or " if (folder / "config.json").is_file() else ""
-        raise ConfigError(f"{folder} is not empty; {advice}choose another --out")
+        advice = f"go on by resuming {folder}, or " if (folder / "config.json").is_file() else ""
+        raise ConfigError(f"{folder} is not empty; {advice}choose another folder")
     keys = [entry.key for entry in store.list() if not entry.key.startswith(NOT_MIRRORED)]
     if "run.json" not in keys or "config.json" not in keys:
-        raise ConfigError(f"{store} holds no run; give the --storage of an earlier run with the run's name behind it")
+        raise ConfigError(f"{store} holds no run; give the storage of an earlier run with the run's name behind it")
     for key in sorted(keys, key=lambda each: each == "config.json"):  # last: a folder that has it holds a run
         store.download(key, folder / key)
     return folder

@@ -53,7 +53,7 @@ def train(
     except KeyboardInterrupt:  # at the start, in the final scoring, or a second one
         if not folder.config.is_file():
             raise
-        raise Interrupted(f"stopped; go on with --resume {folder.path}") from None
+        raise Interrupted(f"stopped; go on by resuming {folder.path}") from None
     finally:
         folder.close()
 
@@ -61,10 +61,10 @@ def train(
 def refuse_what_is_elsewhere(prepared: Prepared, device: torch.device) -> None:
     """Raises ConfigError for a GPU that is not here, and for a run whose checkpoints are in a store."""
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("torch finds no GPU on this machine; leave --gpu out, or see `focus-ray doctor`")
+        raise ConfigError("torch finds no GPU on this machine; train on the CPU, or see `focus-ray doctor`")
     if prepared.info.storage is not None:
         place = f"{prepared.info.storage}/{prepared.info.name}"
-        raise ConfigError(f"the run in {prepared.folder.path} keeps its checkpoints at {place}; leave --local out")
+        raise ConfigError(f"the run in {prepared.folder.path} keeps its checkpoints at {place}; train it with Ray")
 
 
 def conclude(run: Run, prepared: Prepared) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def prepare(request: Request) -> Prepared:
         info = folder.info()
         if request.storage not in (None, info.storage):
             place = info.storage or "its own folder"
-            raise ConfigError(f"the run in {out} keeps its checkpoints in {place}; leave --storage out")
+            raise ConfigError(f"the run in {out} keeps its checkpoints in {place}; name no other storage")
         return Prepared(request, folder, config, face, info)
     config = request.config
     info = RunInfo(name=out.resolve().name, storage=request.storage, experiment=request.experiment)

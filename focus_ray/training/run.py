@@ -146,9 +146,9 @@ class Run:
             kept = f"the one of step {whole} is the newest" if whole else "there is none"
             return StorageError(
                 f"stopped after step {step - 1}, and its checkpoint could not be kept, {kept}; fix the store, then go "
-                f"on with --resume {self.where}"
+                f"on by resuming {self.where}"
             )
-        return Interrupted(f"stopped after step {step - 1}, a checkpoint is written; go on with --resume {self.where}")
+        return Interrupted(f"stopped after step {step - 1}, a checkpoint is written; go on by resuming {self.where}")
 
     def keep(self, record: StepRecord) -> None:
         """Whatever the schedule and the cadence ask for after this step."""

@@ -67,15 +67,15 @@ class RunFolder:
     def create(self, config: RunConfig, face: MorphableModel, info: RunInfo) -> None:
         """Begin a run here. Raises ConfigError where there is one already, StorageError where the disk refuses."""
         if self.path.is_file():
-            raise ConfigError(f"{self.path} is a file; choose a folder for --out")
+            raise ConfigError(f"{self.path} is a file; choose a folder")
         if self.holds_something():
-            raise ConfigError(f"{self.path} is not empty; go on with --resume {self.path}, or choose another --out")
+            raise ConfigError(f"{self.path} is not empty; go on by resuming {self.path}, or choose another folder")
         existed = self.path.is_dir()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock()
         except OSError as error:
-            raise StorageError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from error
+            raise StorageError(f"cannot write to {self.path}: {error.strerror}; choose another folder") from error
         try:
             self._fill(config, face, info)
         except BaseException:
@@ -97,7 +97,7 @@ class RunFolder:
         try:
             self.sheets.mkdir(exist_ok=True)
         except OSError as error:
-            raise StorageError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from error
+            raise StorageError(f"cannot write to {self.path}: {error.strerror}; choose another folder") from error
         atomic.write_file(self.face, face.to_bytes())
         self.write_json(self.info_file.name, info.model_dump())
         self.write_json(self.config.name, config.model_dump(mode="json"))
@@ -121,7 +121,7 @@ class RunFolder:
         except BlockingIOError:
             lock.close()
             raise ConfigError(
-                f"another process is training in {self.path}; wait for it, or choose another --out"
+                f"another process is training in {self.path}; wait for it, or choose another folder"
             ) from None
         except OSError:
             pass
@@ -138,7 +138,7 @@ class RunFolder:
     def open(self) -> tuple[RunConfig, MorphableModel]:
         """The configuration and face model of the run that is here. Raises ConfigError, FaceModelError."""
         if not self.config.is_file():
-            raise ConfigError(f"{self.path} holds no run (no config.json); give the folder of an earlier --out")
+            raise ConfigError(f"{self.path} holds no run (no config.json); give the folder of an earlier run")
         try:
             config = RunConfig.model_validate_json(self.config.read_bytes())
         except ValueError as error:

@@ -187,7 +187,7 @@ class Sweep:
         trials = [self.ended(plan, tuned) for tuned in tune.ExperimentAnalysis(str(self.out / TUNE)).trials]
         unfinished = [one for one in trials if one is None]
         if unfinished or len(trials) < self.search.trial_count:
-            raise Interrupted(f"stopped; what is finished is kept, go on with `focus-ray tune --resume {self.out}`")
+            raise Interrupted(f"stopped; what is finished is kept, go on by resuming {self.out}")
         return sorted((one for one in trials if one is not None), key=lambda one: one.id)
 
     def tuner(self, plan: Plan) -> Any:
@@ -329,9 +329,9 @@ def resumed(folder: Path) -> Search:
     """The search of a sweep's folder. Raises ConfigError where there is none."""
     config = folder / "config.json"
     if not config.is_file():
-        raise ConfigError(f"{folder} holds no sweep (no config.json); give the folder of an earlier --out")
+        raise ConfigError(f"{folder} holds no sweep (no config.json); give the folder of an earlier sweep")
     try:
         return Search.model_validate_json(config.read_bytes())  # YAML takes JSON's 1e-05 for text
     except ValidationError as error:
         said = f"{config} is none of a sweep ({one_line(error)})"
-        raise ConfigError(f"{said}; give the folder of an earlier --out") from None
+        raise ConfigError(f"{said}; give the folder of an earlier sweep") from None

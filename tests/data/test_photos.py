@@ -159,7 +159,7 @@ def test_nothing_usable_is_a_data_error(folder: Path, tmp_path: Path):
     with pytest.raises(DataError, match="no such folder"):
         PhotoFolder(tmp_path / "none")
     (folder / "landmarks.csv").unlink()
-    with pytest.raises(LandmarkError, match="name the file with --landmarks"):
+    with pytest.raises(LandmarkError, match="name the file of landmarks"):
         PhotoFolder(folder)
 
 
@@ -207,7 +207,7 @@ def test_a_bucket_gives_the_bits_that_the_folder_gives(folder: Path, bucket: str
 def test_landmarks_apart_from_the_pictures_choose_among_them(folder: Path, bucket: str):
     store = uploaded(folder, f"{bucket}/photos")
     store.delete(["landmarks.csv"])
-    with pytest.raises(LandmarkError, match="name the file with --landmarks"):
+    with pytest.raises(LandmarkError, match="name the file of landmarks"):
         PhotoFolder(f"{bucket}/photos")
     write_landmarks(folder / "subset.csv", {"b.png": face_points((223.0, 125.0), 60.0)})
     open_store(bucket).write("splits/one.csv", (folder / "subset.csv").read_bytes())

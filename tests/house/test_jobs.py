@@ -72,7 +72,7 @@ def test_the_package_runs_from_where_ray_unpacks_it(tmp_path, python, python_env
     )
     assert (refused.returncode, refused.stdout) == (4, "")
     assert refused.stderr.startswith("error[model]: this copy of focus-ray has no model of its own")
-    assert "--set start_from=FOLDER" in refused.stderr
+    assert "set start_from=FOLDER" in refused.stderr
 
 
 def test_the_runtime_environment_is_what_the_package_needs_besides_ray():

@@ -114,3 +114,27 @@ def test_tracked_files_are_clean(what):
 def test_nothing_tracked_is_large():
     limit = 17_000_000
     assert [str(path) for path in tracked() if path.stat().st_size > limit] == []
+
+
+# Options of git and of docker.
+FOREIGN_FLAGS = {"--format", "--porcelain", "--shm-size"}
+
+
+def literals_of(tree: ast.AST) -> list[str]:
+    """The string literals of a module that are no docstrings."""
+    alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return [str(node.value) for node in found if id(node) not in alone]
+
+
+def test_what_lies_below_the_command_line_names_no_option_of_it():
+    """Python, a job and an endpoint say the same things otherwise."""
+    found = [
+        f"{path.relative_to(ROOT)}: {flag}"
+        for path in MODULES
+        if "cli" not in path.relative_to(ROOT).parts
+        for text in literals_of(ast.parse(path.read_text()))
+        for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)
+        if flag not in FOREIGN_FLAGS
+    ]
+    assert found == []

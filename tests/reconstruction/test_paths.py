@@ -351,7 +351,7 @@ def test_a_corrected_mesh_lies_beside_the_mesh(
     mesh, better = (trimesh.load(folder / name, process=False) for name in ("mesh.obj", "mesh-corrected.obj"))
     moved = mesh.vertices - better.vertices
     np.testing.assert_allclose(moved, np.tile([1.0, 0.0, 0.0], (len(moved), 1)), atol=2e-4)
-    with pytest.raises(ModelError, match="use --refine 0"):
+    with pytest.raises(ModelError, match="refine for 0 steps"):
         correcting.reconstruct(np.asarray(Image.open(picture).convert("RGB")), refine=3)
 
 

@@ -75,7 +75,7 @@ def pauses(monkeypatch) -> list[float]:
 # --- what will not pass
 
 FINAL = {
-    (404, "NoSuchBucket"): r"there is no bucket 'bucket' at http://127\.0\.0\.1:\d+; create it, or correct --storage",
+    (404, "NoSuchBucket"): r"there is no bucket 'bucket' at http://127\.0\.0\.1:\d+; create it, or correct its name",
     (403, "InvalidAccessKeyId"): r"refuses the credentials \(InvalidAccessKeyId\); set AWS_ACCESS_KEY_ID and",
     (403, "SignatureDoesNotMatch"): r"refuses the credentials \(SignatureDoesNotMatch\); set AWS_ACCESS_KEY_ID and",
     (400, "ExpiredToken"): r"refuses the credentials \(ExpiredToken\); set",

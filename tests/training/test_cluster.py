@@ -86,7 +86,7 @@ def test_a_node_ends_with_the_error_of_a_run(ray):
 
 def test_a_machine_without_gpus_refuses_gpu(ray):
     message = (
-        "8 workers with a GPU each are asked for, this machine has 0; ask for fewer with --workers, leave --gpu out, "
+        "8 workers with a GPU each are asked for, this machine has 0; ask for fewer workers, or for none with a GPU, "
         "or name a cluster with RAY_ADDRESS"
     )
     with pytest.raises(ConfigError) as caught, connected(ClusterSettings(workers=8, gpu=True)):
@@ -141,7 +141,10 @@ def test_a_connection_that_was_there_is_left_as_it_was(ray):
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        (None, "cannot start Ray on this machine: no room in /dev/shm; see `focus-ray doctor`, or train with --local"),
+        (
+            None,
+            "cannot start Ray on this machine: no room in /dev/shm; see `focus-ray doctor`, or train in this process",
+        ),
         ("head:6379", "cannot reach the Ray cluster head:6379: no room in /dev/shm; see"),
     ],
 )

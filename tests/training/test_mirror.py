@@ -157,11 +157,11 @@ def test_it_is_called_like_the_run_unless_a_place_is_given(stored, tmp_path, mon
 def test_a_folder_with_something_in_it_is_left_alone(stored, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
-    with pytest.raises(ConfigError, match=r"mine is not empty; choose another --out"):
+    with pytest.raises(ConfigError, match=r"mine is not empty; choose another folder"):
         bring_back(str(stored), tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
     bring_back(str(stored), tmp_path / "here")
-    with pytest.raises(ConfigError, match=r"here is not empty; go on with --resume .*here, or choose another --out"):
+    with pytest.raises(ConfigError, match=r"here is not empty; go on by resuming .*here, or choose another folder"):
         bring_back(str(stored), tmp_path / "here")
 
 

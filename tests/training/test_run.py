@@ -75,7 +75,7 @@ def test_a_run_leaves_the_files_and_figures_of_its_contract(config, tmp_path):
 
 @pytest.mark.usefixtures("toy_world")
 def test_ctrl_c_writes_a_checkpoint_and_resuming_ends_the_same(config, tmp_path, weights, straight_run):
-    with pytest.raises(Interrupted, match="--resume"):
+    with pytest.raises(Interrupted, match="go on by resuming"):
         train(config, tmp_path / "cut", watcher=StopAfter(7))
     assert (tmp_path / "cut" / "checkpoints" / "step-00000008").is_dir()
     assert not (tmp_path / "cut" / "model").exists()
@@ -150,7 +150,7 @@ def test_an_interrupt_in_the_final_scoring_says_how_to_go_on(config, tmp_path, m
 
     scored = Run._score_heldout
     monkeypatch.setattr(Run, "_score_heldout", interrupted)
-    with pytest.raises(Interrupted, match=r"go on with --resume .*run"):
+    with pytest.raises(Interrupted, match=r"go on by resuming .*run"):
         train(config, tmp_path / "run")
 
 
@@ -209,7 +209,7 @@ def test_a_run_whose_checkpoints_are_in_a_store_is_not_begun_anew_here(config, t
     prepared = prepare(Request(config, tmp_path / "run", storage="s3://bucket/runs"))
     prepared.claim()
     prepared.folder.close()
-    with pytest.raises(ConfigError, match=r"keeps its checkpoints at s3://bucket/runs/run; leave --local out"):
+    with pytest.raises(ConfigError, match=r"keeps its checkpoints at s3://bucket/runs/run; train it with Ray"):
         train(None, tmp_path / "run")
 
 
