@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from focus_ray.focus.face.parameters import Parameters, ParameterScales, join, split
+from focus_ray.focus.float32 import exact_product
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.focus.settings import Settings
 
@@ -151,9 +152,8 @@ def parameter_loss(
     ours, theirs = split(predicted), split(true)
     _, scale = scales.vectors()
     in_units = (predicted - true) / scale.to(predicted)
-    with torch.autocast(predicted.device.type, enabled=False):  # half precision would blur them
-        vertex_error = (ours.shape - theirs.shape) @ model.shape_basis.flatten(1)
-        albedo_error = (ours.albedo - theirs.albedo) @ model.albedo_basis.flatten(1)
+    vertex_error = exact_product(ours.shape - theirs.shape, model.shape_basis.flatten(1))
+    albedo_error = exact_product(ours.albedo - theirs.albedo, model.albedo_basis.flatten(1))
     coefficients = torch.cat([ours.shape - theirs.shape, ours.albedo - theirs.albedo], dim=1)
     return {
         "vertices": weights.vertices * 3 * vertex_error.square().mean(),

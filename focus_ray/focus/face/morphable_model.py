@@ -20,6 +20,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from focus_ray.errors import FaceModelError
+from focus_ray.focus.float32 import exact_product
 from focus_ray.focus.landmarks import N_LANDMARKS
 from focus_ray.focus.products import in_any_batch
 
@@ -98,12 +99,12 @@ class MorphableModel(nn.Module):
 
     def vertices(self, alpha: Float[Tensor, "B K"]) -> Float[Tensor, "B V 3"]:
         """Model-space vertices in mm from [B, S+E] shape coefficients in sigmas."""
-        offsets = in_any_batch(lambda rows: rows @ self.shape_basis.flatten(1), alpha)
+        offsets = in_any_batch(lambda rows: exact_product(rows, self.shape_basis.flatten(1)), alpha)
         return self.mean + offsets.view(-1, *self.mean.shape)
 
     def albedo(self, gamma: Float[Tensor, "B A"]) -> Float[Tensor, "B V 3"]:
         """Vertex colours (RGB, not clamped to [0, 1]) from [B, A] albedo coefficients in sigmas."""
-        offsets = in_any_batch(lambda rows: rows @ self.albedo_basis.flatten(1), gamma)
+        offsets = in_any_batch(lambda rows: exact_product(rows, self.albedo_basis.flatten(1)), gamma)
         return self.mean_albedo + offsets.view(-1, *self.mean_albedo.shape)
 
     def landmarks(self, vertices: Float[Tensor, "B V D"]) -> Float[Tensor, "B 68 D"]:

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from focus_ray.focus.face.camera import euler_to_rotation
+from focus_ray.focus.float32 import exact_product
 
 
 def rotation_to_euler(rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3"]:
@@ -31,4 +32,5 @@ def turned_in_plane(
     """
     cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
     turn = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=1).view(-1, 3, 3)
-    return rotation_to_euler(turn @ euler_to_rotation(rotation)), (turn @ translation[..., None])[..., 0]
+    moved = exact_product(turn, translation[..., None])[..., 0]
+    return rotation_to_euler(exact_product(turn, euler_to_rotation(rotation))), moved

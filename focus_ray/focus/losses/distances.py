@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from focus_ray.focus.float32 import at_least_float32
+
 # Feature vectors shorter than this have no direction.
 SHORTEST_FEATURE = 1e-8
 
@@ -31,11 +33,13 @@ def cosine_distance(
 
     Takes embeddings [B, D] or feature maps [B, D, h, w]: a map is compared location by location. Computed as
     |X/|X| - Y/|Y||^2 / 2, which is the same number without cancellation when X and Y are close. A vector of length
-    zero is at distance 1 from any other and at distance 0 from itself, with gradient 0.
+    zero is at distance 1 from any other and at distance 0 from itself, with gradient 0. Features in half precision are
+    compared in float32.
 
     width_normalised: the released code divides its feature maps by their norm along the image width before it
     compares them over the channels (its normalisation runs over the last dimension).
     """
+    x, y = at_least_float32(x), at_least_float32(y)
     if width_normalised and x.dim() > 2:
         x, y = _unit(x, dim=-1)[0], _unit(y, dim=-1)[0]
     x_unit, x_short = _unit(x, dim=1)

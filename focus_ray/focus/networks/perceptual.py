@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from focus_ray.focus.float32 import at_least_float32
 from focus_ray.focus.landmarks import five_points
 from focus_ray.focus.networks.alignment import align
 from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
@@ -58,7 +59,7 @@ class IdentityPerceptual(Frozen):
         super().__init__(network)
 
     def embedding(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B 512"]:
-        return functional.normalize(self.network(self._crop(images, landmarks)))
+        return functional.normalize(at_least_float32(self.network(self._crop(images, landmarks))))
 
     def shallow(
         self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]
@@ -86,7 +87,7 @@ class EncoderPerceptual(Frozen):
         super().__init__(trunk)
 
     def embedding(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B D"]:
-        return functional.normalize(self.network.features(images))
+        return functional.normalize(at_least_float32(self.network.features(images)))
 
     def shallow(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B C h w"]:
         return self.network.shallow(images)

@@ -57,9 +57,8 @@ class Renderer(nn.Module):
     def forward(self, theta: Float[Tensor, "B 257"]) -> Rendering:
         """Render coefficients of the model (theta in the table's order, see focus.face.parameters)."""
         parameters = split(theta.to(self.model.mean.dtype))
-        with torch.autocast(theta.device.type, enabled=False):  # half precision cannot tell 1000 mm from 1001 mm
-            vertices = self.model.vertices(parameters.shape)
-            albedo = self.model.albedo(parameters.albedo)
+        vertices = self.model.vertices(parameters.shape)
+        albedo = self.model.albedo(parameters.albedo)
         return self.render(vertices, albedo, parameters.light, parameters.rotation, parameters.translation)
 
     def render(
