@@ -211,5 +211,6 @@ def _lines(file: BinaryIO, begin: int, end: int | None) -> Iterator[tuple[Line, 
 def _number(line: Line, key: str) -> float:
     """A finite number of the line; 0 where it has none."""
     value = line.get(key)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    return float(value) if math.isfinite(value) else 0.0
