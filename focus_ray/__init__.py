@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from focus_ray.reconstruction import Reconstructor
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "read_picture"]
 
 
 def load(path: str | Path | None = None) -> "Reconstructor":
@@ -19,3 +21,13 @@ def load(path: str | Path | None = None) -> "Reconstructor":
     from focus_ray import reconstruction  # not before it is asked for: importing focus_ray must cost nothing
 
     return reconstruction.load(path)
+
+
+def read_picture(content: bytes) -> "np.ndarray":
+    """The content of a JPEG, PNG, WebP, BMP or HEIC file as upright RGB, uint8 [H, W, 3].
+
+    Raises ImageError for anything else, ImageTooLarge for a picture over the limits of data.image_file.
+    """
+    from focus_ray import reconstruction
+
+    return reconstruction.read_image(content)

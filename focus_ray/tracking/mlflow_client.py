@@ -327,10 +327,11 @@ def _save_model(place: Path, model: Model, folder: Path, code: Path, requirement
     """Write the files of an MLflow model: code, the model folder, MLmodel and requirements. Nothing is pickled."""
     from mlflow import pyfunc
     from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import AnyType
 
-    # MLflow knows no tensor that may have three or four dimensions; object of any length passes an array unchanged.
-    signature = ModelSignature(inputs=Schema([TensorSpec(np.dtype("O"), (-1,))]))
+    # MLflow has no schema under which an array, a list of pictures and a table pass: the model itself refuses.
+    signature = ModelSignature(outputs=Schema([ColSpec(AnyType())]))
     pyfunc.save_model(
         place,
         mlflow_model=model,

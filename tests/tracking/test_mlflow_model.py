@@ -1,13 +1,20 @@
 """The model in the registry loads in a process that knows nothing else, and answers with FACE records."""
 
+import base64
+import io
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import focus_ray
+from focus_ray.errors import ImageError
 from focus_ray.focus.face_result import Face
+from focus_ray.reconstruction.located import check_picture
 from focus_ray.tracking.mlflow_tracker import Tracking, track
 from tests.tracking.tracked_run import write_run
 
@@ -85,3 +92,88 @@ def test_the_code_file_needs_nothing_but_the_packages_front_door(code):
     lines = Path(code.__file__).read_text().splitlines()
     imported = [line.split()[1] for line in lines if line.strip().startswith(("import ", "from "))]
     assert {name for name in imported if name.startswith("focus_ray")} == {"focus_ray"}
+
+
+class Recorder:
+    """Stands in for the reconstruction: keeps the pictures, and finds nobody."""
+
+    def __init__(self) -> None:
+        self.pictures: list[np.ndarray] = []
+
+    def reconstruct(self, picture: np.ndarray) -> list[Face]:
+        check_picture(picture)
+        self.pictures.append(picture)
+        return []
+
+
+@pytest.fixture(scope="module")
+def loaded(code, tmp_path_factory):
+    """The model as MLflow stores and loads it, and what reaches its reconstruction."""
+    from mlflow import pyfunc
+    from mlflow.models import Model
+
+    from focus_ray.tracking import mlflow_client
+
+    place = tmp_path_factory.mktemp("stored") / "model"
+    shipped = Path(focus_ray.__file__).parent / "pretrained"
+    mlflow_client._save_model(place, Model(), shipped, Path(code.__file__), ["focus-ray"])
+    return pyfunc.load_model(str(place))
+
+
+def png(picture: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "PNG")
+    return content.getvalue()
+
+
+def of_every_form(one: np.ndarray, other: np.ndarray) -> dict[str, Any]:
+    """Two pictures as one input."""
+    import pandas
+
+    files = [png(one), png(other)]
+    texts = [base64.b64encode(content).decode() for content in files]
+    objects = np.empty(2, dtype=object)
+    objects[:] = [one, other]
+    return {
+        "arrays": [one, other],
+        "a tuple": (one, other),
+        "lists in lists": [one.tolist(), other.tolist()],
+        "arrays and lists": [one, list(other)],
+        "bytes": files,
+        "base64": texts,
+        "an array of text": np.array(texts),
+        "an array of objects": objects,
+        "a column of arrays": pandas.DataFrame({"photo": [one, other]}),
+        "a column of text": pandas.DataFrame({"name": ["a", "b"], "image": texts}),
+        "a column of bytes": pandas.DataFrame({"image": files}),
+        "a series": pandas.Series(texts),
+    }
+
+
+def test_lists_and_tables_of_pictures_pass_mlflow(loaded, monkeypatch: pytest.MonkeyPatch):
+    one, other = np.arange(90, dtype=np.uint8).reshape(5, 6, 3), np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
+    for form, given in of_every_form(one, other).items():
+        seen = Recorder()
+        monkeypatch.setattr(loaded.unwrap_python_model(), "_reconstructor", seen)
+        assert loaded.predict(given) == [[], []], form
+        assert all(map(np.array_equal, seen.pictures, [one, other])), form
+
+
+def test_one_picture_and_an_array_of_several_pass_mlflow(loaded, monkeypatch: pytest.MonkeyPatch):
+    one = np.arange(90, dtype=np.uint8).reshape(5, 6, 3)
+    for given in (one, one.tolist(), list(one), png(one), base64.b64encode(png(one)).decode(), one[None], [one]):
+        seen = Recorder()
+        monkeypatch.setattr(loaded.unwrap_python_model(), "_reconstructor", seen)
+        assert loaded.predict(given) == [[]]
+        assert np.array_equal(seen.pictures[0], one)
+    assert loaded.predict([]) == []
+
+
+def test_what_is_no_picture_is_refused(loaded, tmp_path: Path):
+    import pandas
+
+    (tmp_path / "there.png").write_bytes(png(np.zeros((5, 6, 3), np.uint8)))
+    table = pandas.DataFrame({"a": ["x"], "b": ["y"]})
+    for given in ([str(tmp_path / "there.png")], [b"no picture"], [[[1, 2, 3], [4, 5]]], [None], ["AAAA"], table):
+        with pytest.raises(ImageError):
+            loaded.predict(given)
