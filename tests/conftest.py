@@ -6,6 +6,7 @@ import platform
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,13 @@ import torch
 
 hypothesis.settings.register_profile("focus-ray", deadline=None, max_examples=25, derandomize=True, database=None)
 hypothesis.settings.load_profile("focus-ray")
+
+
+# A PNG file of one pixel.
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c63f80f0001010100b138f614"
+    "0000000049454e44ae426082"
+)
 
 
 def shared_folder() -> Path:
@@ -91,6 +99,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def fixed_seed() -> None:
     """Each test starts from the same random state, whatever ran before it."""
     torch.manual_seed(0)
+
+
+@contextmanager
+def quick_plots() -> Iterator[None]:
+    """Within it, reports of runs get a small picture for their plots, which take longer than a miniature trains."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("focus_ray.tracking.plots.png", lambda figure: PIXEL)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,9 @@ INK, MUTED, ACCENT, SECOND = "#1f2933", "#7b8794", "#0f766e", "#b45309"
 DPI = 110
 COLUMNS = 3
 PANEL_INCHES = (3.9, 2.3)
+# Inches around the axes of a panel that has tick labels and a title: left, right, bottom, top; and above all panels.
+MARGIN_INCHES = (0.62, 0.12, 0.28, 0.28)
+LEGEND_INCHES = 0.3
 # More points than pixels say nothing; smoothing spans this share of a curve.
 MAX_POINTS = 1200
 SMOOTHING_SHARE = 1 / 50
@@ -37,7 +40,7 @@ def loss_curves(history: History) -> Figure | None:
     symbols = sorted(in_order, key=lambda symbol: symbol != "total")
     if not symbols:
         return None
-    figure, panels = panels_of(len(symbols))
+    figure, panels = spaced_panels(len(symbols))
     spans = phase_spans(history)
     for axes, symbol in zip(panels, symbols, strict=False):
         steps = np.array([line["step"] for line in history if symbol in line["loss"]])
@@ -55,7 +58,7 @@ def mask_coverage(history: History, low: float, high: float) -> Figure | None:
     lines = [line for line in history if line.get("mask_mean") is not None]
     if not lines:
         return None
-    figure, (axes,) = panels_of(1, width=2 * PANEL_INCHES[0])
+    figure, (axes,) = spaced_panels(1, width=2 * PANEL_INCHES[0])
     _shade(axes, phase_spans(history))
     for limit in (low, high):
         axes.axhline(limit, color=SECOND, linewidth=1, linestyle="--")
@@ -77,7 +80,7 @@ def figures_over_time(evaluations: Sequence[Mapping[str, Any]], names: Mapping[s
             curves[title] = known
     if not curves:
         return None
-    figure, panels = panels_of(len(curves))
+    figure, panels = spaced_panels(len(curves))
     for axes, (title, points) in zip(panels, curves.items(), strict=False):
         steps, values = zip(*points, strict=True)
         axes.plot(steps, values, color=ACCENT, linewidth=1.5, marker="o", markersize=3)
@@ -140,17 +143,35 @@ def _with_gaps(steps: np.ndarray, values: np.ndarray, stride: int) -> tuple[np.n
     return np.insert(steps.astype(float), breaks, np.nan), np.insert(values, breaks, np.nan)
 
 
-def panels_of(count: int, width: float = PANEL_INCHES[0], height: float = PANEL_INCHES[1]) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` plain panels of that size in inches."""
+def panels_of(
+    count: int, width: float = PANEL_INCHES[0], height: float = PANEL_INCHES[1], layout: str = "constrained"
+) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` plain panels of that size in inches; matplotlib finds the room for any labels."""
     columns = min(count, COLUMNS)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(width * columns, height * rows + 0.3), layout="constrained")
+    figure = Figure(figsize=(width * columns, height * rows + LEGEND_INCHES), layout=layout)
     panels = [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=7, colors=MUTED)
         axes.grid(axis="y", color="#e4e7eb", linewidth=0.6)
         axes.set_axisbelow(True)
+    return figure, panels
+
+
+def spaced_panels(count: int, width: float = PANEL_INCHES[0]) -> tuple[Figure, list[Axes]]:
+    """Panels with room for tick labels and a title: `panels_of` measures the labels, which takes twice as long to draw."""
+    figure, panels = panels_of(count, width, layout="none")
+    left, right, bottom, top = MARGIN_INCHES
+    whole_width, whole_height = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=left / whole_width,
+        right=1 - right / whole_width,
+        bottom=bottom / whole_height,
+        top=1 - (top + LEGEND_INCHES) / whole_height,
+        wspace=(left + right) / (width - left - right),
+        hspace=(bottom + top) / (PANEL_INCHES[1] - bottom - top),
+    )
     return figure, panels
 
 
@@ -162,7 +183,7 @@ def _shade(axes: Axes, spans: Iterable[tuple[str, int, int]]) -> None:
 def _phase_legend(figure: Figure, spans: Sequence[tuple[str, int, int]]) -> None:
     phases = dict.fromkeys(phase for phase, _, _ in spans)
     handles = [Patch(color=PHASE_COLOURS.get(phase, "#eeeeee"), label=phase) for phase in phases]
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), fontsize=8, frameon=False)
+    figure.legend(handles=handles, loc="upper left", ncols=len(handles), fontsize=8, frameon=False)
 
 
 def _number(value: Any) -> float:

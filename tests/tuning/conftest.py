@@ -1,11 +1,13 @@
 """Trials of a sweep that nobody ran, and a search in miniature."""
 
 import math
+from collections.abc import Iterator
 
 import pytest
 
 from focus_ray.tuning.results import Evaluation, Judged, Results, Trial
 from focus_ray.tuning.search import Search
+from tests.conftest import quick_plots
 
 TINY = {
     "preset": "embedded",
@@ -31,6 +33,13 @@ TINY = {
     "objective": "unlabelled",
     "judging": {"seeds": [], "heldout": {"size": 4, "seed": 2}},
 }
+
+
+@pytest.fixture(autouse=True)
+def plots() -> Iterator[None]:
+    """Plots of these runs are not looked at."""
+    with quick_plots():
+        yield
 
 
 @pytest.fixture

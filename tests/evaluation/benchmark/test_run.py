@@ -9,6 +9,7 @@ from focus_ray.errors import ConfigError, Interrupted
 from focus_ray.evaluation.benchmark import run
 from focus_ray.evaluation.benchmark.config import BenchmarkConfig, DataSizes
 from focus_ray.evaluation.rows import read_rows
+from tests.conftest import quick_plots
 
 CONFIG = BenchmarkConfig(
     seeds=(3,),
@@ -25,7 +26,8 @@ CONFIG = BenchmarkConfig(
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("benchmark") / "out"
-    run.benchmark(CONFIG, folder, None)
+    with quick_plots():
+        run.benchmark(CONFIG, folder, None)
     return folder
 
 
