@@ -3,7 +3,7 @@
 #   make demo-cluster   the same as a job of a Ray cluster on this machine, with an S3 and an MLflow server of its own
 #   make serve     the shipped model behind HTTP on this machine, with a page to try it; Ctrl-C ends it
 #   make install   .venv/bin/focus-ray
-#   make test | check | drill | bench
+#   make test | test-fast | check | drill | bench
 #   make pretrained   the run in OUT becomes the model that comes with the package
 SEED ?= 0
 OUT ?= runs/demo
@@ -11,10 +11,12 @@ STEPS ?=
 PORT ?= 8000
 MODEL ?=
 VENV ?= .venv
+# One more than there are cores: whole systems wait much, for their servers and workers.
+PROCESSES ?= $(shell expr 1 + `getconf _NPROCESSORS_ONLN`)
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: install demo demo-cluster serve test check drill bench pretrained pretrained-prior constraints
+.PHONY: install demo demo-cluster serve test test-fast check drill bench pretrained pretrained-prior constraints
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -37,10 +39,13 @@ demo-cluster: $(READY)
 serve: $(READY)
 	$(BIN)/focus-ray serve --port $(PORT) $(if $(MODEL),--model $(MODEL)) --open
 
-# What continuous integration needs: what needs no other process on all cores, whole systems one after the other.
+# What continuous integration needs. Whole systems take turns in one process, all other tests run beside them.
 test: $(READY)
-	$(BIN)/pytest -m "not drill" --ignore=tests/system -n auto --dist loadfile
-	$(BIN)/pytest -m "not drill" tests/system
+	$(BIN)/pytest -m "not drill" -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
+
+# A first answer in minutes: no cluster, no server, no whole run.
+test-fast: $(READY)
+	$(BIN)/pytest -m "not drill and not slow" --ignore=tests/system -n auto --dist loadgroup --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -80,8 +80,26 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Results(path))
 
 
+# What takes longest begins first, so that no process is left alone with it at the end.
+LONGEST_FIRST = ("system", "training", "tuning", "evaluation", "priors", "tracking", "focus", "serving", "storage")
+
+
+# Who asks for one of these starts a process, a server, or a whole run: `make test-fast` leaves those tests out.
+SLOW_FIXTURES = {"one_worker", "place", "plan", "played", "python", "s3_url", "straight_run", "toy_world"}
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip, and say why, what this machine cannot run."""
+    """Skip, and say why, what this machine cannot run; side by side, a file is one process's, whole systems are too."""
+    if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
+        for item in items:
+            folder, file = place_of(item)
+            item.add_marker(pytest.mark.xdist_group("system" if folder == "system" else file))
+        ranks = {folder: rank for rank, folder in enumerate(LONGEST_FIRST)}
+        items.sort(key=lambda item: ranks.get(place_of(item)[0], len(ranks)))
+    for item in items:
+        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
     data = shared_folder() / "data"
     absent = {
         "shared": None if data.is_dir() else f"{data} is not there (FOCUS_RAY_SHARED can point elsewhere)",
@@ -93,6 +111,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker(mark):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def place_of(item: pytest.Item) -> tuple[str, str]:
+    """The folder of a test below tests/, and its file."""
+    path = item.path.relative_to(ROOT / "tests")
+    return path.parts[0], path.as_posix()
 
 
 @pytest.fixture(autouse=True)

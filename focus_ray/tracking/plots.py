@@ -160,7 +160,7 @@ def panels_of(
 
 
 def spaced_panels(count: int, width: float = PANEL_INCHES[0]) -> tuple[Figure, list[Axes]]:
-    """Panels with room for tick labels and a title: `panels_of` measures the labels, which takes twice as long to draw."""
+    """Panels with room for tick labels and a title: measuring them, as `panels_of` does, takes as long as drawing."""
     figure, panels = panels_of(count, width, layout="none")
     left, right, bottom, top = MARGIN_INCHES
     whole_width, whole_height = figure.get_size_inches()

@@ -16,7 +16,7 @@ from focus_ray.priors.config import PriorConfig
 from tests.priors.conftest import stand_in
 from tests.system.runs import PriorBuild
 
-FACES = ("--n", "1200", "--heldout", "400", "--shard-size", "50")
+FACES = ("--n", "600", "--heldout", "200", "--shard-size", "25")
 SHARDS = 24 + 8
 
 
@@ -36,7 +36,7 @@ def r_syn(small_face, tmp_path_factory) -> Path:
 def alone(r_syn, tmp_path_factory) -> Prior:
     """The prior as one process computes it, without Ray."""
     folder = tmp_path_factory.mktemp("alone") / "prior"
-    build(PriorConfig(model=str(r_syn), n=1200, heldout=400, shard_size=50), folder, None)
+    build(PriorConfig(model=str(r_syn), n=600, heldout=200, shard_size=25), folder, None)
     return priors.load(folder / "prior")
 
 
@@ -75,7 +75,7 @@ def test_two_tasks_one_of_them_killed_and_a_driver_that_dies_give_the_bits_of_on
     assert prior.info.shards_computed == SHARDS - finished
     assert same(prior, alone)
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["prior"]["n"] == 1200
+    assert metrics["prior"]["n"] == 600
     assert (folder.parent / "mlflow.db").is_file()
 
 
@@ -83,7 +83,7 @@ def test_two_tasks_one_of_them_killed_and_a_driver_that_dies_give_the_bits_of_on
 @pytest.mark.timeout(1800)
 def test_five_workers_killed_and_other_numbers_of_tasks(r_syn, tmp_path, python, environment, record_property):
     """N = 5,000 with 1, 2 and 4 tasks, and with five workers killed: the same bits; almost so for larger shards."""
-    many = ("--n", "5000", "--heldout", "500")
+    many = ("--n", "5000", "--heldout", "500", "--shard-size", "50")
     built, kills = {}, []
     for tasks in (1, 2, 4):
         folder = tmp_path / f"tasks-{tasks}"

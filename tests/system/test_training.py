@@ -10,16 +10,29 @@ from pathlib import Path
 import pytest
 import torch
 
+from focus_ray import presets
+from focus_ray.training.plain import train
+from tests.conftest import quick_plots
 from tests.system.faulty_proxy import FaultyProxy
 from tests.system.runs import MINIATURE, STEPS, TrainingRun, lines, options, same, weights
 
 pytestmark = pytest.mark.timeout(900)
+ONE = ("--cpus-per-worker", "1")
 TWO = ("--workers", "2", "--cpus-per-worker", "1")
 
 
 @pytest.fixture(scope="module")
 def environment(python_environment_of_module: dict[str, str]) -> dict[str, str]:
     return python_environment_of_module
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> Path:
+    """The same run in this process, without Ray."""
+    folder = tmp_path_factory.mktemp("plain") / "run"
+    with quick_plots():
+        train(presets.load("embedded", None, MINIATURE), folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -45,32 +58,40 @@ def mlflow_runs(folder: Path) -> list:
     return client.search_runs([experiment.experiment_id], f"tags.`focus.run_id` = '{run_id}'")
 
 
-def test_one_worker_trains_the_same_bits_as_the_plain_loop(tmp_path, python, environment):
-    folders = {"plain": ("--local",), "ray": ("--cpus-per-worker", "1")}
-    for name, how in folders.items():
-        folder = tmp_path / name
-        run = TrainingRun(python, folder, *options(MINIATURE), *how, "--out", str(folder), environment=environment)
-        assert run.end() == 0, run.said()
-    assert same(tmp_path / "plain", tmp_path / "ray")
-    ours, theirs = (lines(tmp_path / name / "history.jsonl") for name in folders)
+def test_a_worker_and_a_driver_that_are_killed_and_a_store_that_fails_change_nothing(
+    plain, tmp_path, python, environment, bucket: str, proxy: FaultyProxy, bucket_environment
+):
+    """One worker of Ray Train, whatever befalls it, trains the bits of the plain loop."""
+    folder = tmp_path / "killed"
+    lose_a_worker_and_a_driver(folder, ONE, python, environment | bucket_environment, bucket, proxy)
+    assert same(plain, folder)
+    ours, theirs = (lines(run / "history.jsonl") for run in (folder, plain))
     assert [line["loss"] for line in ours] == [line["loss"] for line in theirs]
 
 
-def test_a_worker_and_a_driver_that_are_killed_and_a_store_that_fails_change_nothing(
+@pytest.mark.drill
+@pytest.mark.timeout(1800)
+def test_two_workers_one_of_them_killed_and_the_driver_too(
     straight, tmp_path, python, environment, bucket: str, proxy: FaultyProxy, bucket_environment
 ):
-    proxy.faults.busy = 0.1
     folder = tmp_path / "killed"
-    around = environment | bucket_environment
+    lose_a_worker_and_a_driver(folder, TWO, python, environment | bucket_environment, bucket, proxy)
+    assert same(straight, folder)
+
+
+def lose_a_worker_and_a_driver(
+    folder: Path, workers: tuple[str, ...], python: str, environment: dict[str, str], bucket: str, proxy: FaultyProxy
+) -> None:
+    """Kill both in a run behind a store that refuses a tenth of its requests, and go on with it to its end."""
+    proxy.faults.busy = 0.1
     first = ("--storage", f"{bucket}/runs", "--out", str(folder))
-    run = TrainingRun(python, folder, *options(MINIATURE), *TWO, *first, environment=around)
+    run = TrainingRun(python, folder, *options(MINIATURE), *workers, *first, environment=environment)
     run.reach(STEPS - 30)  # in the first cycles of EM
-    run.kill_worker(1)
+    run.kill_worker(-1)
     run.reach(STEPS - 8)
     run.kill_driver()
-    again = TrainingRun(python, folder, "--resume", str(folder), *TWO, environment=around)
+    again = TrainingRun(python, folder, "--resume", str(folder), *workers, environment=environment)
     assert again.end() == 0, again.said()
-    assert same(straight, folder)
     assert [line["step"] for line in lines(folder / "history.jsonl")] == list(range(STEPS))
     assert len(mlflow_runs(folder)) == 1
     assert proxy.counts["busy"] > 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from focus_ray import presets
 from focus_ray.config import read_yaml
 from focus_ray.tuning.results import Results
 from tests.system.runs import Started, TrainingRun, options
@@ -58,6 +59,38 @@ def by_point(results: Results) -> dict[str, float | None]:
     return {json.dumps(one.config, sort_keys=True): one.objective for one in results.trials}
 
 
+def collapsing(project_root: Path, folder: Path) -> Path:
+    """The smoke search with a guard that takes every mask of half its points for a collapse."""
+    search = read_yaml(project_root / SMOKE)
+    search["set"]["guard"] = {"action": "stop", "window": 1, "high": 0.9999}
+    search["space"] = {"initialise.xi": {"values": [0.05, 0.1]}, "guard.low": {"values": [0.0, 0.999]}}
+    (folder / "search.yaml").write_text(yaml.safe_dump(search))
+    return folder / "search.yaml"
+
+
+def test_a_driver_that_dies_and_trials_that_collapse_lose_no_trial_and_repeat_none(
+    tmp_path, python, project_root, environment
+):
+    folder, search = tmp_path / "sweep", collapsing(project_root, tmp_path)
+    killed = Tuning(python, folder, str(search), "--out", str(folder), environment=environment)
+    killed.wait_for(lambda: killed.ended() >= 1)
+    killed.kill_driver()
+    assert not (folder / "results.json").exists()
+    again = Tuning(python, folder, "--resume", str(folder), environment=environment)
+    assert again.end() == 0, again.said()
+    results = again.results()
+    assert Counter(one.status for one in results.trials) == {"done": 2, "collapsed": 2}
+    assert all("the masks collapsed" in one.cause for one in results.trials if one.status == "collapsed")
+    assert set(runs_in_mlflow(folder).values()) == {1}
+    assert len(runs_in_mlflow(folder)) == TRIALS
+    best = next(one for one in results.trials if one.id == results.best)
+    assert {(one.which, one.seed) for one in results.judged} == {("default", 1), ("best", 1)}
+    assert "Influence of the hyper-parameters" in (folder / "report.html").read_text()
+    assert presets.load("embedded", folder / "best.yaml").initialise.xi == best.config["initialise.xi"]
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(1800)
 def test_a_driver_that_dies_loses_no_trial_and_repeats_none(tmp_path, python, project_root, environment):
     quiet = ("--set", "judging.seeds=[]")
     whole = started(python, project_root, tmp_path / "one" / "whole", environment)
@@ -100,6 +133,7 @@ def check_what_is_left(whole: Tuning, python: str, environment: dict[str, str]) 
     assert run.end() == 0, run.said()
 
 
+@pytest.mark.drill
 def test_trials_that_end_badly_are_recorded_and_the_sweep_goes_on(tmp_path, python, project_root, environment):
     folder = tmp_path / "sweep"
     search = read_yaml(project_root / SMOKE)
