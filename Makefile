@@ -41,11 +41,11 @@ serve: $(READY)
 
 # What continuous integration needs. Whole systems take turns in one process, all other tests run beside them.
 test: $(READY)
-	$(BIN)/pytest -m "not drill" -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -m "not drill" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 # A first answer in minutes: no cluster, no server, no whole run.
 test-fast: $(READY)
-	$(BIN)/pytest -m "not drill and not slow" --ignore=tests/system -n auto --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -m "not drill and not slow" --ignore=tests/system -n auto --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -88,15 +88,11 @@ LONGEST_FIRST = ("system", "training", "tuning", "evaluation", "priors", "tracki
 SLOW_FIXTURES = {"one_worker", "place", "plan", "played", "python", "s3_url", "straight_run", "toy_world"}
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip, and say why, what this machine cannot run; side by side, a file is one process's, whole systems are too."""
-    if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
-        for item in items:
-            folder, file = place_of(item)
-            item.add_marker(pytest.mark.xdist_group("system" if folder == "system" else file))
+    """Skip, and say why, what this machine cannot run; mark what is slow."""
+    if hasattr(config, "workerinput"):
         ranks = {folder: rank for rank, folder in enumerate(LONGEST_FIRST)}
-        items.sort(key=lambda item: ranks.get(place_of(item)[0], len(ranks)))
+        items.sort(key=lambda item: ranks.get(item.path.relative_to(ROOT / "tests").parts[0], len(ranks)))
     for item in items:
         if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
@@ -113,10 +109,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def place_of(item: pytest.Item) -> tuple[str, str]:
-    """The folder of a test below tests/, and its file."""
-    path = item.path.relative_to(ROOT / "tests")
-    return path.parts[0], path.as_posix()
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With --dist loadfile, the tests of a file are one process's; all files of whole systems are one's too."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class SystemsTakeTurns(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "tests/system" if nodeid.startswith("tests/system/") else super()._split_scope(nodeid)
+
+    return SystemsTakeTurns(config, log)
 
 
 @pytest.fixture(autouse=True)
