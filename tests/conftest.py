@@ -29,13 +29,6 @@ hypothesis.settings.register_profile("focus-ray", deadline=None, max_examples=25
 hypothesis.settings.load_profile("focus-ray")
 
 
-# A PNG file of one pixel.
-PIXEL = bytes.fromhex(
-    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c63f80f0001010100b138f614"
-    "0000000049454e44ae426082"
-)
-
-
 def shared_folder() -> Path:
     """The material beside the checkout (photographs, other face models), or where FOCUS_RAY_SHARED points."""
     return Path(os.environ.get("FOCUS_RAY_SHARED") or ROOT.parent / "shared")
@@ -131,9 +124,10 @@ def fixed_seed() -> None:
 
 @contextmanager
 def quick_plots() -> Iterator[None]:
-    """Within it, reports of runs get a small picture for their plots, which take longer than a miniature trains."""
+    """Within it, reports of runs have no plots, which take longer to draw than a miniature takes to train."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("focus_ray.tracking.plots.png", lambda figure: PIXEL)
+        for name in ("loss_curves", "mask_coverage", "figures_over_time"):
+            patch.setattr(f"focus_ray.tracking.plots.{name}", lambda *_: None)
         yield
 
 

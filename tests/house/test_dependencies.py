@@ -12,7 +12,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = SETTINGS["project"]
 REQUIRED = {canonicalize_name(r.name): r for r in map(Requirement, PROJECT["dependencies"])}
 DEVELOPMENT = {canonicalize_name(r.name): r for r in map(Requirement, PROJECT["optional-dependencies"]["dev"])}
 PINS = {
@@ -86,3 +87,15 @@ print("rendered", tuple(rendering.image.shape))
 def test_the_method_runs_without_ray_and_mlflow(python, python_environment):
     result = subprocess.run([python, "-c", ALONE], env=python_environment, capture_output=True, text=True, timeout=240)
     assert result.stdout == "rendered (1, 3, 32, 32)\n", result.stderr
+
+
+def test_every_module_with_annotated_arrays_is_checked_in_tests():
+    (option,) = [part for part in SETTINGS["tool"]["pytest"]["ini_options"]["addopts"] if "jaxtyping" in part]
+    checked = option.partition("=")[2].split(",")[:-1]
+    annotated = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "focus_ray").rglob("*.py")
+        if re.search(r"^(from|import) jaxtyping", path.read_text(), re.MULTILINE)
+    ]
+    assert len(annotated) > 50
+    assert [name for name in annotated if not any(f"{name}.".startswith(f"{one}.") for one in checked)] == []
