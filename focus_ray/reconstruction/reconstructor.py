@@ -1,7 +1,9 @@
 """A trained model as something that takes a picture and gives its faces."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,10 @@ from focus_ray.model import Model
 from focus_ray.prior import Prior, chosen, refuse_other_face
 from focus_ray.reconstruction.located import Box, Located, check_picture, located
 from focus_ray.reconstruction.self_alignment import Aligned, AlignmentSettings, Look, cropped, self_aligned
+
+# Images in a part, at most: from 16 on, torch has another routine for 1 x 1 convolutions on one thread of a CPU. More
+# images are divided evenly, so no part has one alone.
+_AT_ONCE = 15
 
 
 class QualityLimits(Settings):
@@ -111,12 +117,16 @@ class Reconstructor:
             [cropped(picture.image, [one.crop]) for (picture, _), one in zip(found, aligned, strict=True)]
         )
         anchors = torch.stack([torch.from_numpy(one.crop.to_crop(one.landmarks)).float() for one in aligned])
-        prediction = self.predictor(images.to(self.device), anchors.to(self.device), refine).to("cpu")
-        faces = iter(
-            self._face(picture.image, face, one.crop, prediction, row, prior)
-            for row, ((picture, face), one) in enumerate(zip(found, aligned, strict=True))
-        )
-        return [[next(faces) for _ in picture.faces] for picture in pictures]
+        rows = zip(found, aligned, strict=True)
+        faces = []
+        for crops, points in zip(self._parts(images), self._parts(anchors), strict=True):
+            prediction = self.predictor(crops.to(self.device), points.to(self.device), refine).to("cpu")
+            faces += [
+                self._face(picture.image, face, one.crop, prediction, row, prior)
+                for row, ((picture, face), one) in enumerate(islice(rows, len(crops)))
+            ]
+        answers = iter(faces)
+        return [[next(answers) for _ in picture.faces] for picture in pictures]
 
     @property
     def device(self) -> torch.device:
@@ -150,7 +160,11 @@ class Reconstructor:
         return [aligned[place] for place in sorted(aligned)]
 
     def _landmarks(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 68 2"]:
-        return self.predictor.landmarks(images.to(self.device)).cpu()
+        return torch.cat([self.predictor.landmarks(part.to(self.device)).cpu() for part in self._parts(images)])
+
+    def _parts(self, rows: Shaped[Tensor, "B ..."]) -> tuple[Shaped[Tensor, "b ..."], ...]:
+        """What is computed at once: on an accelerator all, on a CPU no more than has the same bits in every batch."""
+        return rows.tensor_split(math.ceil(len(rows) / _AT_ONCE) if self.device.type == "cpu" else 1)
 
     def _face(
         self,

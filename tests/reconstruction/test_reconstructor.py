@@ -17,6 +17,7 @@ from focus_ray.focus.face_result import Face
 from focus_ray.focus.landmarks import five_points
 from focus_ray.model import Model
 from focus_ray.reconstruction import Reconstructor, load
+from focus_ray.reconstruction.located import Located
 from focus_ray.reconstruction.pictures import arrays_of
 from focus_ray.reconstruction.reconstructor import theta_of
 
@@ -120,6 +121,20 @@ def test_several_faces_keep_their_order_and_none_is_an_empty_list(untrained: Mod
     np.testing.assert_allclose(places, [[250, 106], five.mean(axis=0), [100, 97]], atol=15)
     assert ["landmarks_from_model" in face.quality for face in faces] == [True, False, True]
     assert Reconstructor(untrained, Finds()).reconstruct(portrait) == []
+
+
+def test_a_face_has_the_same_bits_among_many(untrained: Model, portrait: np.ndarray):
+    """More than 15 faces are computed in parts: from 16 on, torch has another routine for 1 x 1 convolutions."""
+    reconstructor = Reconstructor(untrained, Finds())
+    points = 0.5 * MEAN_LANDMARKS[:, :2] * [1.0, -1.0] + [226.0, 116.0]
+    moved = [points + np.array([place, 0.0]) for place in range(17)]
+    found = [Detection((174.0 + place, 65.0, 100.0, 100.0), landmarks=one) for place, one in enumerate(moved)]
+    pictures = [Located(portrait, [face], "landmarks") for face in found]
+    among_two, among_many = reconstructor.fit(pictures[:2], 0), reconstructor.fit(pictures, 0)
+    assert [face.box for (face,) in among_many] == [picture.faces[0].box for picture in pictures]
+    for (one,), (other,) in zip(among_two, among_many, strict=False):
+        assert theta_of(one).equal(theta_of(other))
+        np.testing.assert_array_equal(arrays_of(one).soft, arrays_of(other).soft)
 
 
 def test_warnings(untrained: Model, portrait: np.ndarray):
