@@ -3,7 +3,9 @@
 Left alone, the segmenter's losses have two trivial minima: everything is outlier (the area weight too small for the
 residual) and everything is face (too large). Both look like falling losses, so the mean mask itself is watched.
 Photographs without occlusion have honest masks of nearly all face: such masks are a collapse only where they keep the
-pixels that the fit explains worst as well.
+pixels that the fit explains worst as well, those with a colour error beyond four times the mean of the batch. Where no
+pixel is that far off, full masks are honest: nothing is explained badly enough to be left out. The rule does not see an
+occluder that itself makes most of the mean: at most a quarter of all rendered pixels can be beyond four means.
 """
 
 from collections import deque

@@ -3,9 +3,98 @@
 import json
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 from focus_ray.errors import MaskCollapse, NonFiniteLoss
-from focus_ray.focus.guard import Guard, GuardSettings
+from focus_ray.focus import em
+from focus_ray.focus.em import EmSettings, segmentation_step
+from focus_ray.focus.guard import Guard, GuardEvent, GuardSettings
+from focus_ray.focus.losses import SegmentationWeights, squared_distance
+from focus_ray.focus.networks.segmenter import UNet
+from focus_ray.focus.schedule import Optimizer, Phase, Position
+from focus_ray.focus.state import StepMetrics, Targets
+from focus_ray.focus.synthesis import SamplingLaws, generator, render_random
+
+GREEN = torch.tensor([0.0, 1.0, 0.0])[:, None, None]
+STEPS = 6
+
+
+class Thresholded(nn.Module):
+    """A segmenter that keeps the pixels with a colour error below its limit, and learns nothing."""
+
+    def __init__(self, limit: float):
+        super().__init__()
+        self.limit = limit
+        self.unused = nn.Parameter(torch.zeros(()))
+
+    def forward(self, rendered: Tensor, target: Tensor) -> Tensor:
+        return 1e3 * (self.limit - squared_distance(rendered, target).sqrt()) + 0 * self.unused
+
+    mask_of = staticmethod(UNet.mask_of)
+
+
+HONEST, ALL_FACE = 0.3, 10.0  # limits
+
+
+@pytest.fixture
+def judged(state, monkeypatch):
+    """judged(limit, covered): what the guard says of steps of S on faces whose fit is the truth.
+
+    Where `covered` says so the rendered pixels, numbered from the top, are green instead of face.
+    """
+    images, theta = render_random(state.focus.renderer, SamplingLaws(), 4, generator(7))
+    with torch.no_grad():
+        truth = state.focus.renderer(theta)
+    monkeypatch.setattr(em, "renderings", lambda *_: (truth, truth))
+    number = truth.mask.flatten(1).cumsum(dim=1).view_as(truth.mask)
+    position = Position(Phase.EM_SEG, cycle=0, in_phase=0, phase_total=10, in_block=0, in_stage=0)
+    settings = EmSettings(segmentation=SegmentationWeights(eta_dist=0, eta_presv=0))
+
+    def judge(limit: float, covered) -> tuple[list[StepMetrics], list[GuardEvent]]:
+        occluder = (truth.mask > 0) & covered(number)
+        batch = Targets(torch.where(occluder, GREEN, images), truth.landmarks)
+        state.focus.segmenter = Thresholded(limit)
+        guard, told = Guard(GuardSettings(window=STEPS - 2)), []
+        for step in range(STEPS):
+            told.append(segmentation_step(state, batch, position, settings, Optimizer(lr=1e-3))[1])
+            guard.observe_mask(step, told[-1].mask_mean, told[-1].unexplained)
+        return told, guard.events
+
+    return judge
+
+
+def test_honest_masks_of_faces_that_nothing_covers_are_no_event(judged):
+    """Nearly all face, and the few pixels that are not are left out: one in a hundred, as glints are."""
+    told, events = judged(HONEST, lambda number: number % 100 == 50)
+    assert all(step.mask_mean > 0.98 and step.unexplained == 0 for step in told)
+    assert events == []
+
+
+def test_masks_that_keep_an_occluder_are_an_event(judged):
+    told, events = judged(ALL_FACE, lambda number: number <= 40)
+    assert all(step.mask_mean > 0.999 and step.unexplained > 0.999 for step in told)
+    assert [event.kind for event in events] == ["all_face"]
+
+
+def test_masks_that_leave_the_occluder_out_are_no_event(judged):
+    told, events = judged(HONEST, lambda number: number <= 40)
+    assert all(step.mask_mean < 0.98 and step.unexplained == 0 for step in told)
+    assert events == []
+
+
+def test_full_masks_where_nothing_is_explained_badly_are_no_event(judged):
+    """Only the noise of the sensor is left: no pixel is far off, and nothing is to be left out."""
+    told, events = judged(ALL_FACE, lambda number: number < 0)
+    assert all(step.mask_mean > 0.999 and step.unexplained == 0 for step in told)
+    assert events == []
+
+
+def test_an_occluder_over_half_of_all_faces_hides_itself(judged):
+    """The limit of the rule, as the guard's documentation says: the mean error is the occluder's own."""
+    told, events = judged(ALL_FACE, lambda number: number % 2 == 0)
+    assert all(step.mask_mean > 0.999 and step.unexplained == 0 for step in told)
+    assert events == []
 
 
 def test_healthy_masks_pass():
