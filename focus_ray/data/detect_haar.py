@@ -25,6 +25,9 @@ class HaarSettings(Settings):
     search_step: float = 1.2  # between two scales of the search
     tilts: tuple[float, ...] = (0.0, 25.0, -25.0)  # degrees of roll that are searched
     quarter_turns: tuple[float, ...] = (90.0, 270.0, 180.0)  # searched where no upright face is found
+    diagonal_turns: tuple[float, ...] = (45.0, -45.0, 135.0, -135.0)  # searched where none is found by then
+    fine_side: int = 1000  # px of the longer side that small upright faces are looked for at, where none is found
+    fine_smallest_face: float = 0.025  # of the longer side, there
     check_side: int = 64  # px: a candidate's width when it is looked at again
     check_margin: float = 0.5  # of a candidate's width, looked at around it
     check_step: float = 1.05
@@ -39,6 +42,7 @@ class HaarSettings(Settings):
     least_eyes: float = 60.0  # neighbours pooled over both eye cascades and the tilts
     overlap: float = 0.4  # of the smaller of two boxes, from which they are one face
     candidates: int = 40  # at most, that are looked at again
+    last_candidates: int = 10  # the same of diagonal turns, and of small faces: textures offer dozens each time
 
 
 _FRONTAL = ("haarcascade_frontalface_default", "haarcascade_frontalface_alt", "haarcascade_frontalface_alt2")
@@ -66,9 +70,9 @@ class HaarDetector:
     brought to one size and searched again, finely, at several tilts. It stays when the neighbours pooled over that
     second pass are many, or are some and the eye cascades find eyes in the upper half. The second pass is a stricter
     look by the same cascades, not an independent opinion; the eyes are one, of the same kind. Things that fool both
-    pass, and a face turned aside or heavily covered is missed. Quarter turns are searched only where no upright face
-    is found, so of a picture with faces both ways only the upright ones are returned. A cascade keeps scratch memory:
-    use one detector a thread.
+    pass, and a face turned aside or heavily covered is missed. Quarter turns, then diagonal ones, then faces of 2.5
+    to 6 % of the longer side are searched only where nothing is found before, so of a picture with faces of several
+    kinds only those of the first are returned. A cascade keeps scratch memory: use one detector a thread.
     """
 
     def __init__(self, settings: HaarSettings | None = None):
@@ -88,22 +92,34 @@ class HaarDetector:
     def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
         """Faces of the picture, the surest first; score is the pooled number of neighbours."""
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        upright = self._confirmed(grey, self.settings.tilts)
-        return upright or self._confirmed(grey, self.settings.quarter_turns)
+        options = self.settings
+        few = min(options.candidates, options.last_candidates)
+        usual, fine = (options.search_side, options.smallest_face), (options.fine_side, options.fine_smallest_face)
+        for turns, sizes, candidates in (
+            (options.tilts, usual, options.candidates),
+            (options.quarter_turns, usual, options.candidates),
+            (options.diagonal_turns, usual, few),
+            ((0.0,), fine, few),
+        ):
+            faces = self._confirmed(grey, self._search(grey, turns, *sizes), candidates)
+            if faces:
+                return faces
+        return []
 
-    def _confirmed(self, grey: np.ndarray, turns: Sequence[float]) -> list[Detection]:
+    def _confirmed(self, grey: np.ndarray, hits: Iterable[_Hit], candidates: int) -> list[Detection]:
         faces = []
-        for group in grouped(self._search(grey, turns))[: self.settings.candidates]:
+        for group in grouped(hits)[:candidates]:
             face = self._check(grey, _merged(group))
             if face is not None:
                 faces.append(face)
         return suppressed(faces, self.settings.overlap)
 
-    def _search(self, grey: np.ndarray, turns: Sequence[float]) -> list[_Hit]:
+    def _search(self, grey: np.ndarray, turns: Sequence[float], most: int, smallest: float) -> list[_Hit]:
+        """Hits at these turns, in a picture of `most` px at the longer side, from faces of `smallest` of it on."""
         height, width = grey.shape
-        zoom = min(1.0, self.settings.search_side / max(height, width))
+        zoom = min(1.0, most / max(height, width))
         side = math.ceil(math.hypot(height, width) * zoom)
-        least = self.settings.smallest_face * max(height, width) * zoom
+        least = smallest * max(height, width) * zoom
         hits = []
         for turn in turns:
             view = turned_view((width - 1) / 2, (height - 1) / 2, zoom, turn, side)

@@ -209,7 +209,7 @@ class _Run:
         if not faces:
             _remove_result(self.out / one.folder)
         if status == "no_face":
-            message = "no face was found; give its landmarks or its box"
+            message = "no face was found; cut the picture to the face if it is small, or give its landmarks or its box"
         folder = one.folder if faces else None
         self.results.append(
             ImageResult(image=path_text(one.path), status=status, message=message, folder=folder, faces=faces)

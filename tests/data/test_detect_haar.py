@@ -38,6 +38,24 @@ def test_a_face_is_found_with_its_turn(quarters: int, detector: HaarDetector, po
     assert face.score >= detector.settings.least_support
 
 
+@pytest.mark.parametrize("degrees", [45.0, 135.0])
+def test_a_face_that_is_turned_diagonally_is_found(degrees: float, detector: HaarDetector):
+    turned = turned_view(223.0, 115.0, 200 / 256, -degrees, 200).warp(skimage.data.astronaut())
+    (face,) = detector.detect(turned)
+    assert np.linalg.norm(face.centre - 199 / 2) < 12
+    assert 60 < face.side < 110
+    assert math.cos(face.roll - math.radians(degrees)) > math.cos(math.radians(15))
+
+
+def test_a_face_of_three_hundredths_of_the_longer_side_is_found(detector: HaarDetector):
+    picture = np.full((700, 700, 3), 128, np.uint8)
+    small = cv2.resize(skimage.data.astronaut(), (100, 100), interpolation=cv2.INTER_AREA)
+    picture[200:300, 300:400] = small
+    (face,) = detector.detect(picture)
+    assert np.linalg.norm(face.centre - ([300, 200] + FACE * 100 / 512)) < 3
+    assert face.side / 700 < 0.035
+
+
 def test_pictures_without_a_face(detector: HaarDetector):
     assert detector.detect(np.full((120, 160, 3), 128, np.uint8)) == []
     assert detector.detect(np.zeros((1, 1, 3), np.uint8)) == []
