@@ -52,7 +52,9 @@ _ENVIRONMENT = {
 _WARNINGS = ("The ``noload`` loader strategy", r".*Any type hint is inferred as AnyType")
 _SQLITE_WAIT = 60  # s, while another process writes to the same database
 
-_PLAIN = {  # what libraries say of a server that is not there, and what it means
+# What libraries say of a server that is not there, and what it means. It words a message and decides nothing: MLflow
+# has one type for all of it, with the text of what it caught.
+_PLAIN = {
     "Connection refused": "nothing answers there",
     "Name or service not known": "its name is not known here",
     "Failed to resolve": "its name is not known here",
