@@ -246,7 +246,7 @@ def load(name: str, file: Path | None = None, assignments: list[str] | None = No
         config = override(config, tree, str(file))
     for assignment in assignments or []:
         config = override(config, parse_assignment(assignment), f"assignment {assignment}")
-    if config.start_from is not None:  # one relative to a run's folder is a job's own
+    if config.start_from is not None and config.start_from.parts[:1] == ("..",):  # see assemble.start_folder
         config = config.model_copy(update={"start_from": config.start_from.absolute()})
     if config.start_from is not None and config.model == PRESETS[name]().model:  # nobody asked for other networks
         config = config.model_copy(update={"model": models.load(config.start_from).settings})

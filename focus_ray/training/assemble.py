@@ -57,14 +57,15 @@ def world_face(config: RunConfig) -> MorphableModel:
 def start_folder(place: Path, run: Path) -> Path:
     """The model folder that a run in the folder `run` begins with, where sweep, benchmark or runs may have been moved.
 
-    Jobs give the models of their own folder relative to the run. An absolute path, as earlier versions gave it, that
-    leads nowhere is looked for one and two folders above the run, by its last two parts.
+    Sweeps and benchmarks give the models of their own folder relative to the run: such a path begins with "..". Other
+    relative paths are of the working folder. An absolute path that leads nowhere, as earlier versions gave them, is
+    looked for one and two folders above the run, by its last two parts.
     """
     run = run.absolute()
-    if not place.is_absolute():
+    if place.parts[:1] == ("..",):
         beside = Path(os.path.normpath(run / place))
         return beside if beside.is_dir() else place
-    if place.exists():
+    if not place.is_absolute() or place.exists():
         return place
     moved = (above / Path(*place.parts[-2:]) for above in run.parents[:2])
     return next((folder for folder in moved if folder.is_dir()), place)

@@ -47,6 +47,8 @@ def test_a_model_outside_is_taken_where_it_is(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir(parents=True)
     assert assemble.start_folder(tmp_path / "a" / "demo" / "model", tmp_path / "b" / "run") == tmp_path / "a/demo/model"
     assert assemble.start_folder(Path("a/demo/model"), tmp_path / "b" / "run") == Path("a/demo/model")
+    (tmp_path / "b" / "run" / "a" / "demo" / "model").mkdir(parents=True)
+    assert assemble.start_folder(Path("a/demo/model"), tmp_path / "b" / "run") == Path("a/demo/model")
     assert assemble.start_folder(Path("/nowhere/model"), tmp_path / "b" / "run") == Path("/nowhere/model")
 
 
