@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from focus_ray.data.align import (
@@ -123,19 +125,24 @@ def test_a_kept_picture_gives_the_crop_that_the_file_gives(folder: Path):
     assert (kept - direct).abs().mean() < 0.02
 
 
-@pytest.mark.parametrize("degrees", [-60, 25, 170])
-def test_a_turned_face_is_cropped_upright_as_reconstruction_crops_it(tmp_path: Path, degrees: float):
+@given(degrees=st.floats(-180, 180))
+@example(degrees=170.0)
+@settings(deadline=None, max_examples=6)
+def test_a_face_turned_by_any_angle_is_cropped_upright_as_reconstruction_crops_it(
+    tmp_path_factory: pytest.TempPathFactory, degrees: float
+):
+    folder = tmp_path_factory.mktemp("turned")
     picture, points = skimage.data.astronaut(), face_points((223.0, 125.0), 60.0)
     middle = np.array([[1.0, 0.0, 255.5], [0.0, 1.0, 255.5]])
     turn = compose(middle, compose(rotation(np.radians(degrees)), np.array([[1.0, 0.0, -255.5], [0.0, 1.0, -255.5]])))
     turned = cv2.warpAffine(picture, turn, (512, 512), flags=cv2.INTER_LINEAR)
-    Image.fromarray(turned).save(tmp_path / "a.png", compress_level=1)
-    write_landmarks(tmp_path / "landmarks.csv", {"a.png": transform_points(turn, points)})
-    trained_on = PhotoFolder(tmp_path, image_size=64).batch([0])
+    Image.fromarray(turned).save(folder / "a.png", compress_level=1)
+    write_landmarks(folder / "landmarks.csv", {"a.png": transform_points(turn, points)})
+    trained_on = PhotoFolder(folder, image_size=64).batch([0])
 
     (face,) = located(turned, NoDetector(), landmarks=transform_points(turn, points)).faces
     crop = crop_of_detection(face, 64)
-    assert crop.roll == pytest.approx(-np.radians(degrees), abs=1e-3)
+    assert np.cos(crop.roll + np.radians(degrees)) == pytest.approx(1, abs=1e-6)
     reconstructed = torch.from_numpy(as_float(crop.warp(turned)))
     assert (trained_on.images[0] - reconstructed).abs().mean() < 0.02
     expected = torch.from_numpy(crop.to_crop(transform_points(turn, points))).float()
