@@ -15,6 +15,8 @@ class SegmentationWeights(Settings):
     """L_S = eta_1 L_nbr + eta_2 L_dist + eta_3 L_area + eta_4 L_presv + eta_5 L_bin, section 3.2, the paper's weights.
 
     The options are the keyword arguments of the losses; each names what the released code does otherwise.
+
+    eta_bin of the paper keeps decisions that S has made, see ``losses.binary``.
     """
 
     eta_nbr: float = Field(default=15.0, ge=0)  # section 3.2

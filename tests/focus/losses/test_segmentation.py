@@ -6,7 +6,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from focus_ray.focus.losses import area, binary, dist, neighbor, neighbor_residual, neighbor_sum, presv
+from focus_ray.focus.losses import (
+    SegmentationWeights,
+    area,
+    binary,
+    dist,
+    neighbor,
+    neighbor_residual,
+    neighbor_sum,
+    presv,
+    segmentation_total,
+)
 
 
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -160,6 +170,20 @@ def test_binary_prefers_masks_of_zeros_and_ones():
     torch.testing.assert_close(binary(mask, form="release"), 0.5 - (mask - 0.5).abs().mean())
     torch.testing.assert_close(binary(mask, hard), -(mask - 0.5).square()[hard > 0].mean())
     assert torch.autograd.gradcheck(binary, (mask.requires_grad_(),))
+
+
+@pytest.mark.parametrize(("residual", "becomes"), [(0.78, "face"), (0.80, "outlier")])
+def test_with_the_papers_weights_a_decided_pixel_moves_only_above_a_residual_of_079(residual, becomes):
+    """As `binary` says: L_nbr + L_area + L_bin of a pixel at M = 0.9, three eighths of the picture rendered."""
+    weights = SegmentationWeights()
+    region = torch.zeros(1, 1, 8, 8)
+    region[..., :3] = 1
+    target, rendering = torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)
+    rendering[:, 0] = residual
+    mask = (0.9 * region).requires_grad_()
+    terms = {"nbr": neighbor(target, rendering, mask), "area": area(mask, region), "bin": binary(mask)}
+    (slope,) = torch.autograd.grad(segmentation_total(terms, weights), mask)
+    assert ("outlier" if slope[0, 0, 4, 1] > 0 else "face") == becomes
 
 
 def test_batch_and_image_size_leave_the_values():
