@@ -144,12 +144,14 @@ def _with_gaps(steps: np.ndarray, values: np.ndarray, stride: int) -> tuple[np.n
 
 
 def panels_of(
-    count: int, width: float = PANEL_INCHES[0], height: float = PANEL_INCHES[1], layout: str = "constrained"
+    count: int, width: float = PANEL_INCHES[0], height: float = PANEL_INCHES[1], *, measured: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` plain panels of that size in inches; matplotlib finds the room for any labels."""
+    """A figure with `count` plain panels of that size in inches; `measured`: with room for any labels."""
     columns = min(count, COLUMNS)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(width * columns, height * rows + LEGEND_INCHES), layout=layout)
+    figure = Figure(
+        figsize=(width * columns, height * rows + LEGEND_INCHES), layout="constrained" if measured else None
+    )
     panels = [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
@@ -160,8 +162,8 @@ def panels_of(
 
 
 def spaced_panels(count: int, width: float = PANEL_INCHES[0]) -> tuple[Figure, list[Axes]]:
-    """Panels with room for tick labels and a title: measuring them, as `panels_of` does, takes as long as drawing."""
-    figure, panels = panels_of(count, width, layout="none")
+    """Panels with room for tick labels and a title: measuring labels takes as long as drawing everything."""
+    figure, panels = panels_of(count, width, measured=False)
     left, right, bottom, top = MARGIN_INCHES
     whole_width, whole_height = figure.get_size_inches()
     figure.subplots_adjust(
