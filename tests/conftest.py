@@ -22,6 +22,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 import hypothesis
+import jaxtyping
 import pytest
 import torch
 
@@ -77,6 +78,9 @@ def pytest_configure(config: pytest.Config) -> None:
 LONGEST_FIRST = ("system", "training", "tuning", "evaluation", "priors", "tracking", "focus", "serving", "storage")
 
 
+# One group of replicas plays for all tests of them.
+REPLICAS = ("tests/focus/test_state.py", "tests/focus/test_replicas.py", "tests/focus/networks/test_synchronised.py")
+TOGETHER = dict.fromkeys(REPLICAS, "replicas")
 # Who asks for one of these starts a process, a server, or a whole run: `make test-fast` leaves those tests out.
 SLOW_FIXTURES = {"one_worker", "place", "plan", "played", "python", "s3_url", "straight_run", "toy_world"}
 
@@ -104,16 +108,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With --dist loadfile, the tests of a file are one process's; all files of whole systems are one's too."""
+    """With --dist loadfile, the tests of a file are one process's, and so are those of these files."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
 
-    class SystemsTakeTurns(LoadFileScheduling):
+    class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "tests/system" if nodeid.startswith("tests/system/") else super()._split_scope(nodeid)
+            file = super()._split_scope(nodeid)
+            return "systems" if file.startswith("tests/system/") else TOGETHER.get(file, file)
 
-    return SystemsTakeTurns(config, log)
+    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)
@@ -123,11 +128,12 @@ def fixed_seed() -> None:
 
 
 @contextmanager
-def quick_plots() -> Iterator[None]:
-    """Within it, reports of runs have no plots, which take longer to draw than a miniature takes to train."""
+def quick_runs() -> Iterator[None]:
+    """Within it, reports have no plots and calls are not checked: both take longer than a miniature takes to train."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("loss_curves", "mask_coverage", "figures_over_time"):
             patch.setattr(f"focus_ray.tracking.plots.{name}", lambda *_: None)
+        patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
         yield
 
 

@@ -1,6 +1,7 @@
 """Servers that the tests of whole processes share."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,3 +37,19 @@ def python_environment_of_module(project_root: Path) -> dict[str, str]:
     path = os.pathsep.join([str(project_root), *filter(None, [os.environ.get("PYTHONPATH")])])
     kept = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")}
     return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database without runs. Its migrations take long: who needs one begins with a copy."""
+    from focus_ray.tracking.mlflow_client import Server
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    Server(f"sqlite:///{path}").find_run("none", "none")
+    return path
+
+
+@pytest.fixture
+def database(tmp_path: Path, empty_database: Path) -> None:
+    """MLflow's database lies beside the folders of a test's runs."""
+    shutil.copyfile(empty_database, tmp_path / "mlflow.db")

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
@@ -188,6 +189,12 @@ def lines(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return found
+
+
+def runs_in_mlflow(folder: Path) -> int:
+    """How many runs the database beside a run's folder knows."""
+    with contextlib.closing(sqlite3.connect(folder.parent / "mlflow.db")) as database:
+        return database.execute("select count(*) from runs").fetchone()[0]
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:

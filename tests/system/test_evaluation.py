@@ -13,8 +13,9 @@ from focus_ray.evaluation.predict import predict
 from focus_ray.evaluation.rows import read_rows
 from focus_ray.evaluation.run import evaluate
 from tests.priors.conftest import stand_in
-from tests.system.runs import Evaluation
+from tests.system.runs import Evaluation, runs_in_mlflow
 
+pytestmark = pytest.mark.usefixtures("database")
 PICTURES = 40
 
 
@@ -39,6 +40,7 @@ def started(python: str, folder: Path, place: Path, environment: dict[str, str])
     return Evaluation(python, folder, *options, environment=environment)
 
 
+@pytest.mark.drill
 def test_a_worker_that_dies_changes_no_row(place, tmp_path, python, environment):
     run = started(python, tmp_path / "evaluation", place, environment)
     run.reach(3)
@@ -46,7 +48,7 @@ def test_a_worker_that_dies_changes_no_row(place, tmp_path, python, environment)
     assert run.end() == 0, run.said()
     assert read_rows(tmp_path / "evaluation") == read_rows(place / "alone")
     assert run.pieces() == PICTURES
-    assert (tmp_path / "mlflow.db").is_file()
+    assert runs_in_mlflow(tmp_path / "evaluation") > 0
 
 
 @pytest.mark.drill

@@ -97,14 +97,14 @@ def test_two_ranks_take_the_steps_of_their_own_process_from_the_middle_on(toys: 
     wait_for_all_cpus()
 
 
-def test_actors_pause_where_nobody_takes_their_batches(toys: Toys):
-    with StepStream(toys, 0, 500_000, actors=2, memory_mb=0.1) as stream:
+def test_an_actor_pauses_where_nobody_takes_its_batches(toys: Toys):
+    with StepStream(toys, 0, 500_000, memory_mb=0.1) as stream:
         ahead = []
         for step in range(60):
             stream.batch(step)
             time.sleep(0.05)
             ahead.append(len(toys.made()) - step)
-    assert max(ahead) < 50  # about ten batches are 0.1 MB, and each actor has some in hand
+    assert max(ahead) < 50  # about ten batches are 0.1 MB, and the actor has some in hand
     wait_for_all_cpus()
 
 

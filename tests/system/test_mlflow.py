@@ -12,7 +12,6 @@ import boto3
 import pytest
 
 from focus_ray.tracking import mlflow_tracker
-from focus_ray.tracking.mlflow_client import Server
 from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking, track
 from tests.system.faulty_proxy import FaultyProxy
 from tests.system.mlflow_server import MlflowServer
@@ -28,16 +27,8 @@ from tests.tracking.tracked_run import (
 )
 
 
-@pytest.fixture(scope="session")
-def empty_server(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without runs: its migrations take long, and every server of these tests begins with a copy."""
-    folder = tmp_path_factory.mktemp("mlflow-server")
-    Server(f"sqlite:///{folder / 'server.db'}").find_run("none", "none")
-    return folder / "server.db"
-
-
 @pytest.fixture
-def home(tmp_path: Path, empty_server: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a server to come, and short waits for its clients."""
     monkeypatch.setattr(mlflow_tracker, "POLL", 0.1)
     monkeypatch.setattr(mlflow_tracker, "RETRY", (0.5, 2.0))
@@ -46,7 +37,7 @@ def home(tmp_path: Path, empty_server: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     folder = tmp_path / "server"
     folder.mkdir()
-    shutil.copyfile(empty_server, folder / "server.db")
+    shutil.copyfile(empty_database, folder / "server.db")
     return folder
 
 

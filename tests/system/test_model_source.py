@@ -1,21 +1,21 @@
 """The model that a run registered with a real MLflow server is what an endpoint loads, through the server."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from focus_ray.serving.model_source import fetched, reconstructor_of, resolve, resolve_prior
-from focus_ray.tracking.mlflow_client import Server
 from focus_ray.tracking.mlflow_tracker import Tracking, track
 from tests.system.mlflow_server import MlflowServer
 from tests.tracking.tracked_run import write_run
 
 
-def test_a_registered_model_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_registered_model_is_served(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch):
     """Fetched while the server is there, it starts again without it."""
     home, cache = tmp_path / "server", tmp_path / "cache"
     home.mkdir()
-    Server(f"sqlite:///{home / 'server.db'}").find_run("none", "none")
+    shutil.copyfile(empty_database, home / "server.db")
     run = write_run(tmp_path / "runs" / "one", 20)
     with MlflowServer(home) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)

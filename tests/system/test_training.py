@@ -12,11 +12,11 @@ import torch
 
 from focus_ray import presets
 from focus_ray.training.plain import train
-from tests.conftest import quick_plots
+from tests.conftest import quick_runs
 from tests.system.faulty_proxy import FaultyProxy
 from tests.system.runs import MINIATURE, STEPS, TrainingRun, lines, options, same, weights
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("database")]
 ONE = ("--cpus-per-worker", "1")
 TWO = ("--workers", "2", "--cpus-per-worker", "1")
 
@@ -30,7 +30,7 @@ def environment(python_environment_of_module: dict[str, str]) -> dict[str, str]:
 def plain(tmp_path_factory) -> Path:
     """The same run in this process, without Ray."""
     folder = tmp_path_factory.mktemp("plain") / "run"
-    with quick_plots():
+    with quick_runs():
         train(presets.load("embedded", None, MINIATURE), folder)
     return folder
 

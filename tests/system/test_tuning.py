@@ -15,7 +15,7 @@ from tests.system.runs import Started, TrainingRun, options
 
 SMOKE = "tune_configs/smoke.yaml"
 TRIALS = 4
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("database")]
 
 
 class Tuning(Started):

@@ -28,7 +28,7 @@ from focus_ray.storage.objects import Entry, LocalStore, ObjectStore
 from focus_ray.training import assemble, plain
 from focus_ray.training.loop import StepRecord
 from focus_ray.training.watcher import Silent
-from tests.conftest import quick_plots
+from tests.conftest import quick_runs
 
 BATCH = 4
 SMALL = [
@@ -104,17 +104,17 @@ def toy_world(monkeypatch: pytest.MonkeyPatch, toy_model: MorphableModel) -> Non
 
 
 @pytest.fixture(autouse=True)
-def plots() -> Iterator[None]:
-    """Plots of these runs are not looked at."""
-    with quick_plots():
+def quick() -> Iterator[None]:
+    """Many whole runs are trained here."""
+    with quick_runs():
         yield
 
 
 @pytest.fixture(scope="session")
 def straight_run(tmp_path_factory: pytest.TempPathFactory, small: list[str], toy_model: MorphableModel) -> Path:
-    """The folder of a run of `config` on the toy face that nothing interrupted; treat it as read-only."""
+    """The folder of a run of `config` on the toy face that nothing interrupted, its calls checked; read-only."""
     folder = tmp_path_factory.mktemp("straight") / "run"
-    with pytest.MonkeyPatch.context() as patch, quick_plots():
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assemble, "world_face", lambda config: toy_model)
         plain.train(presets.load("embedded", None, small), folder)
     return folder

@@ -7,7 +7,7 @@ import pytest
 
 from focus_ray.tuning.results import Evaluation, Judged, Results, Trial
 from focus_ray.tuning.search import Search
-from tests.conftest import quick_plots
+from tests.conftest import quick_runs
 
 TINY = {
     "preset": "embedded",
@@ -36,9 +36,9 @@ TINY = {
 
 
 @pytest.fixture(autouse=True)
-def plots() -> Iterator[None]:
-    """Plots of these runs are not looked at."""
-    with quick_plots():
+def quick() -> Iterator[None]:
+    """Many whole runs are trained here."""
+    with quick_runs():
         yield
 
 

@@ -9,7 +9,7 @@ from focus_ray.errors import ConfigError, Interrupted
 from focus_ray.evaluation.benchmark import run
 from focus_ray.evaluation.benchmark.config import BenchmarkConfig, DataSizes
 from focus_ray.evaluation.rows import read_rows
-from tests.conftest import quick_plots
+from tests.conftest import quick_runs
 
 CONFIG = BenchmarkConfig(
     seeds=(3,),
@@ -26,7 +26,7 @@ CONFIG = BenchmarkConfig(
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("benchmark") / "out"
-    with quick_plots():
+    with quick_runs():
         run.benchmark(CONFIG, folder, None)
     return folder
 
