@@ -1,7 +1,5 @@
 """One run as one frozen tree: every number of a training run stands here or in the part that owns it."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -21,11 +19,9 @@ from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.schedule import Optimizer, Schedule
 from focus_ray.focus.settings import Settings
 from focus_ray.model import ModelSettings, one_line
+from focus_ray.storage.config_digest import digest_of
 
 S = TypeVar("S", bound=Settings)
-
-# Keys of `data` that are younger than checkpoints: where they have their defaults, digests are as without them.
-_LATER = {"heldout_share", "cache_mb"}
 
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what torch's generators and numpy's both take
 
@@ -131,11 +127,8 @@ class RunConfig(Settings):
 
     @property
     def digest(self) -> str:
-        """sha256 of the resolved tree, later keys with their defaults left out."""
-        tree = self.model_dump(mode="json")
-        later = DataSettings().model_dump(mode="json", include=_LATER)
-        tree["data"] = {key: value for key, value in tree["data"].items() if (key, value) not in later.items()}
-        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+        """sha256 of the resolved tree."""
+        return digest_of(self.model_dump(mode="json"))
 
 
 def absolute(place: str) -> str:

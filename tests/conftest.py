@@ -121,6 +121,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Scheduling(config, log)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Other tests stand behind the whole systems beside them, which take longest and have limits of time."""
+    if hasattr(item.config, "workerinput") and not item.nodeid.startswith("tests/system/") and os.nice(0) == 0:
+        os.nice(5)
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed() -> None:
     """Each test starts from the same random state, whatever ran before it."""

@@ -332,6 +332,7 @@ def _save_model(place: Path, model: Model, folder: Path, code: Path, requirement
     from mlflow.types import ColSpec, Schema
     from mlflow.types.schema import AnyType
 
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it says that it looks at the example
     # MLflow has no schema under which an array, a list of pictures and a table pass: the model itself refuses.
     signature = ModelSignature(outputs=Schema([ColSpec(AnyType())]))
     pyfunc.save_model(

@@ -1,0 +1,18 @@
+"""The digest of a run's configuration, by which a checkpoint and a tracked run know it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+# Keys of `data` that are younger than checkpoints, and the value at which a run is what it was without them.
+_LATER = {"heldout_share": 0.0, "cache_mb": 1000}
+
+
+def digest_of(tree: Mapping[str, Any]) -> str:
+    """sha256 of a configuration as config.json holds it, later keys that change nothing left out."""
+    data = tree.get("data")
+    if isinstance(data, dict):
+        kept = {key: value for key, value in data.items() if (key, value) not in _LATER.items()}
+        tree = {**tree, "data": kept}
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
