@@ -41,7 +41,7 @@ serve: $(READY)
 
 # What continuous integration needs. Whole systems take turns in one process, all other tests run beside them.
 test: $(READY)
-	$(BIN)/pytest -m "not drill" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not drill" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations=40
 
 # A first answer in minutes: no cluster, no server, no whole run.
 test-fast: $(READY)
