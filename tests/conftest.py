@@ -80,18 +80,44 @@ LONGEST_FIRST = ("system", "training", "tuning", "evaluation", "priors", "tracki
 
 # One group of replicas plays for all tests of them.
 REPLICAS = ("tests/focus/test_state.py", "tests/focus/test_replicas.py", "tests/focus/networks/test_synchronised.py")
-TOGETHER = dict.fromkeys(REPLICAS, "replicas")
-# Who asks for one of these starts a process, a server, or a whole run: `make test-fast` leaves those tests out.
+TOGETHER: dict[str, str] = dict.fromkeys(REPLICAS, "replicas")
+# Who asks for one of these starts a process, a server, or a whole run, and these files train, fit or migrate databases:
+# `make test-fast` leaves them out.
 SLOW_FIXTURES = {"one_worker", "place", "plan", "played", "python", "s3_url", "straight_run", "toy_world"}
+SLOW_FILES = {
+    "data/test_detect_haar.py",
+    "evaluation/test_run.py",
+    "house/test_makefile.py",
+    "priors/test_build.py",
+    "serving/test_fitting.py",
+    "serving/test_model_source.py",
+    "serving/test_record.py",
+    "storage/test_s3.py",
+    "test_baselines.py",
+    "test_presets.py",
+    "tracking/test_delivery.py",
+    "tracking/test_mlflow_client.py",
+    "tracking/test_mlflow_model.py",
+    "tracking/test_mlflow_tracker.py",
+    "training/test_assemble.py",
+    "training/test_loop.py",
+    "training/test_precision.py",
+    "training/test_run_photographs.py",
+}
+
+
+def file_of(item: pytest.Item) -> str:
+    """The file of a test, from the folder of all tests on."""
+    return item.path.relative_to(ROOT / "tests").as_posix()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip, and say why, what this machine cannot run; mark what is slow."""
     if hasattr(config, "workerinput"):
         ranks = {folder: rank for rank, folder in enumerate(LONGEST_FIRST)}
-        items.sort(key=lambda item: ranks.get(item.path.relative_to(ROOT / "tests").parts[0], len(ranks)))
+        items.sort(key=lambda item: ranks.get(file_of(item).split("/")[0], len(ranks)))
     for item in items:
-        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+        if file_of(item) in SLOW_FILES or SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
     data = shared_folder() / "data"
     absent = {
