@@ -19,7 +19,7 @@ from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.schedule import Optimizer, Schedule
 from focus_ray.focus.settings import Settings
 from focus_ray.model import ModelSettings, one_line
-from focus_ray.storage.config_digest import digest_of
+from focus_ray.storage.config_digest import config_digest
 
 S = TypeVar("S", bound=Settings)
 
@@ -128,7 +128,7 @@ class RunConfig(Settings):
     @property
     def digest(self) -> str:
         """sha256 of the resolved tree."""
-        return digest_of(self.model_dump(mode="json"))
+        return config_digest(self.model_dump(mode="json"))
 
 
 def absolute(place: str) -> str:

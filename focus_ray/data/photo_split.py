@@ -40,9 +40,9 @@ class PhotoSplit:
         """share: in [0, 1)."""
         room = min(int(share * len(photos) + 1e-9), len(photos) - 1)
         people = persons(photos.names)
-        heldout = drawn(people, room, seed)
+        heldout = draw_groups(people, room, seed)
         self.whole_persons = bool(heldout) and len(people) < len(photos)
-        heldout = heldout or drawn([[number] for number in range(len(photos))], room, seed)
+        heldout = heldout or draw_groups([[number] for number in range(len(photos))], room, seed)
         self.photos = photos
         self.heldout = PhotoPart(photos, heldout)
         self.train = PhotoPart(photos, sorted(set(range(len(photos))) - set(heldout)))
@@ -85,7 +85,7 @@ def persons(names: Sequence[str]) -> list[list[int]]:
     return [grouped[person] for person in sorted(grouped)]
 
 
-def drawn(groups: Sequence[Sequence[int]], room: int, seed: int) -> list[int]:
+def draw_groups(groups: Sequence[Sequence[int]], room: int, seed: int) -> list[int]:
     """The numbers, in order, of groups in an order by the seed, each taken if it fits into what is left of the room."""
     taken: list[int] = []
     for index in np.random.default_rng(seed).permutation(len(groups)):

@@ -9,7 +9,7 @@ from typing import Any
 _LATER = {"heldout_share": 0.0, "cache_mb": 1000}
 
 
-def digest_of(tree: Mapping[str, Any]) -> str:
+def config_digest(tree: Mapping[str, Any]) -> str:
     """sha256 of a configuration as config.json holds it, later keys that change nothing left out."""
     data = tree.get("data")
     if isinstance(data, dict):

@@ -12,7 +12,7 @@ import torch
 from focus_ray import __version__
 from focus_ray.errors import FaceModelError
 from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.storage.config_digest import digest_of
+from focus_ray.storage.config_digest import config_digest
 from focus_ray.tracking.redaction import without_secrets
 from focus_ray.tracking.run_tail import read_json
 
@@ -32,7 +32,7 @@ def of_run(run: Path) -> dict[str, str]:
     tags = {}
     config = read_json(run / "config.json")
     if config is not None:
-        tags["digest.config"] = digest_of(config)
+        tags["digest.config"] = config_digest(config)
         if isinstance(config.get("preset"), str):
             tags["preset"] = config["preset"]
     with suppress(FaceModelError):

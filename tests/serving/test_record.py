@@ -151,12 +151,12 @@ def test_a_tracker_that_comes_back_is_told_everything_once(
 
 
 def test_without_a_server_it_is_the_database_of_the_runs(
-    tmp_path: Path, empty_mlflow: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, empty_database: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "mlflow.db").write_bytes(empty_mlflow.read_bytes())
+    (tmp_path / "runs" / "mlflow.db").write_bytes(empty_database.read_bytes())
     with deployment_run(SETTINGS, SOURCE, said.append):
         pass
     assert [status for *_, status in Database(tmp_path / "runs" / "mlflow.db").runs()] == ["FINISHED"]

@@ -39,16 +39,6 @@ def python_environment_of_module(project_root: Path) -> dict[str, str]:
     return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's database without runs. Its migrations take long: who needs one begins with a copy."""
-    from focus_ray.tracking.mlflow_client import Server
-
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    Server(f"sqlite:///{path}").find_run("none", "none")
-    return path
-
-
 @pytest.fixture
 def database(tmp_path: Path, empty_database: Path) -> None:
     """MLflow's database lies beside the folders of a test's runs."""

@@ -59,7 +59,7 @@ def by_point(results: Results) -> dict[str, float | None]:
     return {json.dumps(one.config, sort_keys=True): one.objective for one in results.trials}
 
 
-def collapsing(project_root: Path, folder: Path) -> Path:
+def write_search(project_root: Path, folder: Path) -> Path:
     """The smoke search over a guard's limit; at one of three values, every mask is a collapse."""
     search = read_yaml(project_root / SMOKE)
     search["set"]["guard"] = {"action": "stop", "window": 1, "high": 0.9999}
@@ -71,7 +71,7 @@ def collapsing(project_root: Path, folder: Path) -> Path:
 def test_a_driver_that_dies_and_trials_that_collapse_lose_no_trial_and_repeat_none(
     tmp_path, python, project_root, environment
 ):
-    folder, search = tmp_path / "sweep", collapsing(project_root, tmp_path)
+    folder, search = tmp_path / "sweep", write_search(project_root, tmp_path)
     killed = Tuning(python, folder, str(search), "--out", str(folder), environment=environment)
     killed.wait_for(lambda: killed.ended() >= 1)
     killed.kill_driver()

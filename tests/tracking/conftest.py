@@ -1,20 +1,11 @@
-"""A fresh database of MLflow for each test: its migrations take seconds, so it is made once and copied."""
+"""A fresh database of MLflow for each test: a copy of the empty one."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
-from focus_ray.tracking.mlflow_client import Server
 from tests.tracking.tracked_run import Database
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without runs."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    Server(f"sqlite:///{path}").find_run("none", "none")
-    return path
 
 
 @pytest.fixture
