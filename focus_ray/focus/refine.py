@@ -19,6 +19,7 @@ from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.face.parameters import ParameterScales, split
 from focus_ray.focus.losses import neighbor_residual
 from focus_ray.focus.metrics import REFERENCE_SIZE
+from focus_ray.focus.optimizers import Adam
 from focus_ray.focus.render.renderer import Renderer, Rendering
 from focus_ray.focus.settings import Settings
 
@@ -92,10 +93,10 @@ def refine(
     first_steps = round(settings.trusting_share * settings.steps) if first_mask_of is not None else 0
     offset, scale = (vector.to(theta) for vector in scales.vectors())
     code = ((theta - offset) / scale).detach().requires_grad_(True)
-    optimizer = torch.optim.Adam([code], lr=settings.lr)
+    optimizer = Adam([code], settings.lr)
     mask = None
     for step in range(settings.steps):
-        optimizer.param_groups[0]["lr"] = settings.lr * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+        optimizer.lr = settings.lr * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
         with torch.enable_grad():
             current = offset + scale * code
             rendering = renderer(current)

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-import torch
 from pydantic import Field
 from torch import nn
 
 from focus_ray.errors import ConfigError
+from focus_ray.focus.optimizers import RULES, UpdateRule
 from focus_ray.focus.settings import Settings
 
 
@@ -118,10 +118,9 @@ class Optimizer(Settings):
     decay_every: int = 5000  # steps between two decays; in EM those of both networks count (released code)
     clip_norm: float | None = Field(default=1.0, gt=0)
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[nn.Parameter]) -> UpdateRule:
         """The optimiser itself, for these parameters."""
-        rule = torch.optim.Adam if self.rule == "adam" else torch.optim.Adadelta
-        return rule(list(parameters), lr=self.lr)
+        return RULES[self.rule](parameters, self.lr)
 
     def rate(self, position: Position) -> float:
         """Learning rate at `position`; a pure function, so resuming needs no scheduler state."""

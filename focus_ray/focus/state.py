@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from focus_ray.focus.autoencoder import Focus
+from focus_ray.focus.optimizers import UpdateRule
 from focus_ray.focus.pooled import Pooled
 from focus_ray.focus.replicas import ALONE, Replicas
 from focus_ray.focus.schedule import Optimizer, Phase, Position
@@ -42,7 +43,7 @@ class TrainState:
 
     focus: Focus
     step: int = 0
-    optimizers: dict[Phase, torch.optim.Optimizer] = field(default_factory=dict)
+    optimizers: dict[Phase, UpdateRule] = field(default_factory=dict)
     area_weight: float | None = None  # eta_area once calibrated; None: the configured one
     good_segmenter: dict[str, Tensor] | None = None  # what the last block of S with masks in range began with
     resting_cycle: int | None = None  # the EM cycle in which S does not learn, after a collapse
@@ -50,7 +51,7 @@ class TrainState:
     accumulate: int = 1  # parts of a batch whose gradients are added up, one in memory at a time
     _learners: dict[nn.Module, nn.Module] = field(default_factory=dict)
 
-    def optimizer(self, phase: Phase, settings: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def optimizer(self, phase: Phase, settings: Optimizer, parameters: Iterable[nn.Parameter]) -> UpdateRule:
         """The phase's optimiser, made at its first step; those of phases that never return are dropped then."""
         if phase not in self.optimizers:
             for finished in [p for p in self.optimizers if p not in (Phase.EM_SEG, Phase.EM_FACE)]:
@@ -116,9 +117,8 @@ def learn(
     network.train().requires_grad_(True)
     before = {name: buffer.clone() for name, buffer in network.named_buffers()}
     optimizer = state.optimizer(position.phase, settings, network.parameters())
-    for group in optimizer.param_groups:
-        group["lr"] = settings.rate(position)
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.lr = settings.rate(position)
+    optimizer.zero_grad()
     number = state.accumulate
     if number > 1:  # shares differ by an image: none may wait for a part that another replica does not have
         number = state.replicas.smallest(min(number, count), state.device)
@@ -132,7 +132,7 @@ def learn(
     else:
         for name, buffer in network.named_buffers():
             buffer.copy_(before[name])
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     return metrics._replace(skipped=not finite)
 
 

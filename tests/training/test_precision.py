@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from focus_ray.focus.optimizers import UpdateRule
 from focus_ray.focus.replicas import Replicas
 from focus_ray.training import precision
 from focus_ray.training.loop import steps
@@ -109,7 +110,7 @@ def test_networks_in_half_the_bits_and_the_rest_in_float32(miniature, half):
     assert {tensor.dtype for tensor in tensors if tensor.is_floating_point()} == {torch.float32}
 
 
-def moments(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+def moments(optimizer: UpdateRule) -> list[torch.Tensor]:
     """The tensors that an optimiser keeps."""
     return [value for state in optimizer.state.values() for value in state.values() if torch.is_tensor(value)]
 
