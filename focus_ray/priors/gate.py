@@ -9,7 +9,6 @@ from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
 from focus_ray.errors import ConfigError
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.face.parameters import split
-from focus_ray.focus.face.parametric import parametric_face
 from focus_ray.focus.metrics import vertex_distance
 from focus_ray.focus.predictor import Predictor
 from focus_ray.focus.statistics import Moments, merge_tree
@@ -31,6 +30,8 @@ def world_faces(face: MorphableModel, laws: SyntheticConfig, modes: tuple[int, i
         raise ConfigError(
             f"there is no synthetic world around {face.name!r}; build the prior for no model, or gate on a folder"
         )
+    from focus_ray.focus.face.parametric import parametric_face
+
     world = parametric_face(resolution, *modes)
     return SyntheticFaces(world, laws.model_copy(update={"image_size": image_size}), "validation")
 

@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from focus_ray.tracking.history import look_up
+
 History = Sequence[Mapping[str, Any]]
 
 PHASE_COLOURS = {
@@ -102,14 +104,6 @@ def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     return buffer.getvalue()
-
-
-def look_up(tree: Mapping[str, Any], path: str) -> Any:
-    """The value at a dotted path, or None."""
-    node: Any = tree
-    for key in path.split("."):
-        node = node.get(key) if isinstance(node, Mapping) else None
-    return node
 
 
 def running_median(values: np.ndarray, window: int) -> np.ndarray:

@@ -4,7 +4,6 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,7 @@ from matplotlib.figure import Figure
 from focus_ray.storage import atomic
 from focus_ray.storage.lines import read_lines
 from focus_ray.tracking import plots
-from focus_ray.tracking.contact_sheet import contact_sheet
-
-__all__ = ["contact_sheet", "write_report"]
+from focus_ray.tracking.history import look_up, read_history
 
 # As many sheets as tell the story without making the page heavy; the first and the last are among them.
 MAX_SHEETS = 6
@@ -97,11 +94,6 @@ def read_run(folder: Path) -> RunRecord:
     )
 
 
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """The lines of history.jsonl up to the first that is no record of a step: a killed run may leave a torn one."""
-    return list(takewhile(lambda line: type(line.get("step")) is int, read_lines(path)))
-
-
 def render(run: RunRecord) -> str:
     """The page as HTML."""
     metrics = run.metrics or {}
@@ -121,7 +113,7 @@ def render(run: RunRecord) -> str:
         loss_curves=_plot(plots.loss_curves(run.history)),
         coverage=_plot(coverage),
         curves=_plot(curves),
-        photos_heldout=bool(run.evaluations and plots.look_up(run.evaluations[-1], "photos.heldout")),
+        photos_heldout=bool(run.evaluations and look_up(run.evaluations[-1], "photos.heldout")),
         times=shares(metrics.get("seconds") or seconds_by_phase(run.history)),
         skipped=sum(bool(line.get("skipped")) for line in run.history),
         config=json.dumps(run.config, indent=2),
@@ -168,7 +160,7 @@ def headline(heldout: Mapping[str, Any]) -> list[dict[str, str]]:
     cards = []
     for path, title, variant, other, other_name in chosen:
         name = path.rpartition(".")[2]
-        value, compared = plots.look_up(heldout, f"{variant}.{path}"), plots.look_up(heldout, f"{other}.{path}")
+        value, compared = look_up(heldout, f"{variant}.{path}"), look_up(heldout, f"{other}.{path}")
         if value is not None and compared is not None:
             digits = FIGURES[name][2]
             cards.append(
@@ -183,7 +175,7 @@ def tables(heldout: Mapping[str, Any]) -> list[dict[str, Any]]:
     for subset, title in SUBSETS.items():
         rows = []
         for variant, (label, note) in VARIANTS.items():
-            scores = plots.look_up(heldout, f"{variant}.{subset}")
+            scores = look_up(heldout, f"{variant}.{subset}")
             if scores is not None:
                 cells = [_cell(scores.get(name), digits) for name, (_, _, digits) in FIGURES.items()]
                 ours = variant in ("focus", "refined")

@@ -19,7 +19,6 @@ from focus_ray.errors import ConfigError
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.face.parameters import THETA_MODES
-from focus_ray.focus.face.parametric import parametric_face
 from focus_ray.focus.networks.encoder import ResNet50Encoder
 from focus_ray.focus.networks.identity import load_arcface
 from focus_ray.focus.networks.perceptual import IdentityPerceptual
@@ -51,6 +50,8 @@ class TrainingData:
 
 def world_face(config: RunConfig) -> MorphableModel:
     """The face that synthetic pictures are made of: more modes than are fitted."""
+    from focus_ray.focus.face.parametric import parametric_face  # scipy and matplotlib, which workers do without
+
     return parametric_face(config.face.resolution, *config.face.world_modes)
 
 

@@ -13,7 +13,6 @@ from focus_ray.storage import sealed_store
 from focus_ray.storage.checkpoint import MODEL
 from focus_ray.storage.objects import LocalStore, ObjectStore, open_store
 from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking, track
-from focus_ray.tracking.report import write_report
 from focus_ray.training.cluster import ClusterSettings, connected, shortage
 from focus_ray.training.logs import logging_to
 from focus_ray.training.mirror import RAY_NOTES, Mirror
@@ -186,6 +185,8 @@ class Driven:
             self.folder.write_json("metrics.json", self.metrics)
             if self.metrics["model_version"] is not None and elsewhere(self.prepared, self.store):
                 sealed_store.fetch(self.store, MODEL, self.folder.model, MODEL)
+        from focus_ray.tracking.report import write_report  # matplotlib, which workers do without
+
         write_report(self.folder.path)
         if self.failure is not None:
             raise self.failure

@@ -21,7 +21,7 @@ from focus_ray.focus.replicas import ALONE, Replicas
 from focus_ray.focus.schedule import Phase
 from focus_ray.focus.state import TrainState
 from focus_ray.storage.checkpoint import Stored
-from focus_ray.tracking.plots import look_up
+from focus_ray.tracking.history import look_up
 from focus_ray.training import scoring
 from focus_ray.training.assemble import start_focus, training_data
 from focus_ray.training.loop import StepRecord, load_state_tree, state_tree, steps

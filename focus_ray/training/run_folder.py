@@ -17,7 +17,7 @@ from focus_ray.focus.settings import Settings
 from focus_ray.storage import atomic
 from focus_ray.storage.checkpoint import Checkpoints
 from focus_ray.storage.lines import LinesFile
-from focus_ray.tracking.report import read_history
+from focus_ray.tracking.history import read_history
 
 LOCK = ".lock"
 

@@ -7,7 +7,7 @@ from focus_ray.config import RunConfig
 from focus_ray.data.sample import Faces
 from focus_ray.focus import losses
 from focus_ray.focus.autoencoder import Focus
-from focus_ray.tracking.report import contact_sheet
+from focus_ray.tracking.contact_sheet import contact_sheet
 
 ROWS = 8
 

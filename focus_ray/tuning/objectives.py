@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from focus_ray.tracking.plots import look_up
+from focus_ray.tracking.history import look_up
 
 Direction = Literal["max", "min"]
 
