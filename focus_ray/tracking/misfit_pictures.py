@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 import torch
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -24,6 +25,8 @@ SIGNED, LENGTH, TRUST = "RdBu_r", "viridis", "magma"
 MOST_CONFIDENT = 10.0  # standard errors, beyond which a colour says no more
 TAIL = 0.995  # of the vertices lie within the range of the colours
 DPI = 100
+CELL_INCHES = PIXELS / DPI
+LABEL_INCHES, TITLE_INCHES, SCALE_INCHES = 0.4, 0.7, 0.6  # left of, above and below the cells
 AMBIENT, FRONTAL = 2.9, -0.55  # of a light that shows the form and leaves the colours readable
 
 
@@ -39,20 +42,27 @@ def misfit_sheet(
         ("length [mm]", length, LENGTH, Normalize(0, max(float(length.quantile(TAIL)), 1e-6))),
         ("length / standard error", trust, TRUST, Normalize(0, MOST_CONFIDENT)),
     ]
-    figure = Figure(figsize=(3.0 * len(columns), 3.0 * len(VIEWS) + 1.1), dpi=DPI, layout="constrained")
+    width, height = LABEL_INCHES + CELL_INCHES * len(columns), TITLE_INCHES + CELL_INCHES * len(VIEWS) + SCALE_INCHES
+    figure = Figure(figsize=(width, height), dpi=DPI)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    axes = np.atleast_2d(figure.subplots(len(VIEWS), len(columns)))
+
+    def axes_at(left: float, bottom: float, wide: float, high: float) -> Axes:
+        """Axes at a place in inches. Measuring texts to find their places takes longer than drawing everything."""
+        return figure.add_axes((left / width, bottom / height, wide / width, high / height))
+
     for column, (name, values, colours, scale) in enumerate(columns):
         mapping = ScalarMappable(scale, colours)
         pictures = views(face, torch.from_numpy(mapping.to_rgba(values.numpy())[:, :3]).float())
-        for row, (view, picture) in enumerate(zip(VIEWS, pictures, strict=True)):
-            cell = axes[row, column]
+        left = LABEL_INCHES + CELL_INCHES * column
+        for row, (view, picture) in enumerate(zip(reversed(VIEWS), reversed(pictures), strict=True)):
+            cell = axes_at(left, SCALE_INCHES + CELL_INCHES * row, CELL_INCHES, CELL_INCHES)
             cell.imshow(picture)
             cell.set_axis_off()
-            cell.set_title(name if row == 0 else "", fontsize=10)
+            cell.set_title(name if row == len(VIEWS) - 1 else "", fontsize=10)
             if column == 0:
                 cell.text(-0.03, 0.5, view, rotation=90, va="center", ha="right", transform=cell.transAxes)
-        figure.colorbar(mapping, ax=list(axes[:, column]), location="bottom", shrink=0.85, pad=0.02)
+        scale_axes = axes_at(left + 0.1 * CELL_INCHES, 0.6 * SCALE_INCHES, 0.8 * CELL_INCHES, 0.25 * SCALE_INCHES)
+        figure.colorbar(mapping, cax=scale_axes, orientation="horizontal")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor="white")
     return buffer.getvalue()
