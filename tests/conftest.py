@@ -165,6 +165,7 @@ def quick_runs() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("loss_curves", "mask_coverage", "figures_over_time"):
             patch.setattr(f"focus_ray.tracking.plots.{name}", lambda *_: None)
+        patch.setattr("focus_ray.priors.report.misfit_sheet", lambda *_: b"no picture")
         patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
         yield
 

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import NullLocator
 
 from focus_ray.tracking.history import look_up
 
@@ -129,6 +130,8 @@ def _curve(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
     finite = values[np.isfinite(values)]
     if len(finite) and finite.min() > 0 and finite.max() / finite.min() > LOG_RANGE:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")  # powers of ten in mathematical type take as long as the curves
+        axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _with_gaps(steps: np.ndarray, values: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray]:
@@ -171,9 +174,12 @@ def spaced_panels(count: int, width: float = PANEL_INCHES[0]) -> tuple[Figure, l
     return figure, panels
 
 
-def _shade(axes: Axes, spans: Iterable[tuple[str, int, int]]) -> None:
-    for phase, start, end in spans:
-        axes.axvspan(start, end, color=PHASE_COLOURS.get(phase, "#eeeeee"), linewidth=0)
+def _shade(axes: Axes, spans: Sequence[tuple[str, int, int]]) -> None:
+    whole_height = axes.get_xaxis_transform()
+    for phase in dict.fromkeys(phase for phase, _, _ in spans):
+        ranges = [(start, end - start) for name, start, end in spans if name == phase]
+        colour = PHASE_COLOURS.get(phase, "#eeeeee")
+        axes.broken_barh(ranges, (0, 1), transform=whole_height, color=colour, linewidth=0)
 
 
 def _phase_legend(figure: Figure, spans: Sequence[tuple[str, int, int]]) -> None:

@@ -387,7 +387,6 @@ def main(folder: Path) -> int:
     """The number of processes that failed."""
     # What takes seconds to load is loaded once, before the copies fork. No backward pass: torch's does not survive it.
     share_of_batch(fresh(Replicas()))
-    ADAM.build([nn.Parameter(torch.zeros(1))])
     return sum(failures(world, folder) for world in WORLDS)
 
 

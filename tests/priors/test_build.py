@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ from focus_ray.priors import build as building
 from focus_ray.priors.build import Build, build
 from focus_ray.priors.config import PriorConfig, configured
 from focus_ray.storage.objects import LocalStore
+from tests.conftest import quick_runs
+
+
+@pytest.fixture(autouse=True)
+def quick() -> Iterator[None]:
+    """Many whole builds are made here."""
+    with quick_runs():
+        yield
 
 
 class Informed(SmallEncoder):

@@ -97,6 +97,7 @@ def lose_a_worker_and_a_driver(
     assert proxy.counts["busy"] > 0
 
 
+@pytest.mark.drill  # in make test: one replica's broken picture makes all skip, and ten steps without a loss end a run
 def test_what_is_no_number_on_one_worker_is_skipped_by_all_and_ends_the_run(tmp_path, python, environment):
     folder = tmp_path / "poisoned"
     script = Path(__file__).with_name("poisoned_run.py")
