@@ -32,9 +32,9 @@ SETTINGS = [
     "data.size=320",
     f"cadence={{log: 10, checkpoint: {INTERVAL}, evaluate: 10000, sheet: 10000}}",
 ]
-SETS = [part for setting in SETTINGS for part in ("--set", setting)]
+SET_OPTIONS = [part for setting in SETTINGS for part in ("--set", setting)]
 # The worker's checkpoints with padding that no compression makes smaller.
-PADDED = f"""
+PADDED_TRAIN = f"""
 import sys, torch
 from focus_ray import cli
 from focus_ray.training import worker
@@ -51,7 +51,7 @@ worker.work = work
 sys.exit(cli.main(sys.argv[1:]))
 """
 
-STRANGER = f"""
+UPLOADER = f"""
 import boto3, os, sys
 client, content = boto3.client("s3", region_name="us-east-1"), os.urandom({PADDING_MB} << 20)
 os.nice(10)
@@ -70,10 +70,10 @@ def trained(folder: Path) -> list[float]:
 
 def control(folder: Path, environment: dict[str, str], bucket: str) -> tuple[list[float], list[float]]:
     """Steps while somebody else uploads, and the others, of a run that keeps its checkpoints here."""
-    command = [sys.executable, "-m", "focus_ray", "train", *SETS, "--cpus-per-worker", "1", "--out", str(folder)]
+    command = [sys.executable, "-m", "focus_ray", "train", *SET_OPTIONS, "--cpus-per-worker", "1", "--out", str(folder)]
     run = subprocess.Popen(command, env=environment)
     stranger = subprocess.Popen(
-        [sys.executable, "-c", STRANGER, bucket], env=environment, stdin=PIPE, stdout=PIPE, text=True, bufsize=1
+        [sys.executable, "-c", UPLOADER, bucket], env=environment, stdin=PIPE, stdout=PIPE, text=True, bufsize=1
     )
     assert stranger.stdin is not None
     assert stranger.stdout is not None
@@ -117,8 +117,17 @@ def main() -> None:
         keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
         environment = os.environ | keys | {"AWS_ENDPOINT_URL_S3": proxy.url, "PYTHONPATH": str(ROOT)}
         folder = Path(scratch) / "run"
-        command = ["train", *SETS, "--cpus-per-worker", "1", "--storage", f"s3://{bucket}/runs", "--out", str(folder)]
-        subprocess.run([sys.executable, "-c", PADDED, *command], env=environment, check=True)
+        command = [
+            "train",
+            *SET_OPTIONS,
+            "--cpus-per-worker",
+            "1",
+            "--storage",
+            f"s3://{bucket}/runs",
+            "--out",
+            str(folder),
+        ]
+        subprocess.run([sys.executable, "-c", PADDED_TRAIN, *command], env=environment, check=True)
         log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
         seconds = trained(folder)
         other = control(Path(scratch) / "control", environment, bucket)

@@ -34,7 +34,7 @@ def main() -> None:
         "JPEG, noise": plain,
         "JPEG, flat": measured(flat, "JPEG", quality=50),
         "progressive JPEG, noise": measured(noise, "JPEG", quality=50, progressive=True),
-        f"progressive JPEG of {LIMITS.scans - 1} scans, flat": decoding(many_scans(flat)),
+        f"progressive JPEG of {LIMITS.scans - 1} scans, flat": time_decode(add_scans(flat)),
         "WebP, noise": measured(noise, "WEBP", quality=50, method=0),
         "lossless WebP, flat": measured(flat, "WEBP", lossless=True, method=0),
         "PNG, flat": measured(flat, "PNG", compress_level=1),
@@ -44,7 +44,7 @@ def main() -> None:
 
 def measured(image: np.ndarray, kind: str, **options: Any) -> float:
     """The best of three."""
-    return decoding(encoded(image, kind, **options))
+    return time_decode(encoded(image, kind, **options))
 
 
 def encoded(image: np.ndarray, kind: str, **options: Any) -> bytes:
@@ -53,14 +53,14 @@ def encoded(image: np.ndarray, kind: str, **options: Any) -> bytes:
     return content.getvalue()
 
 
-def many_scans(image: np.ndarray) -> bytes:
+def add_scans(image: np.ndarray) -> bytes:
     """A progressive JPEG whose last scan comes again and again."""
     content = encoded(image, "JPEG", quality=50, progressive=True)
     last = content.rfind(SCAN)
     return content[:last] + content[last:-2] * (LIMITS.scans - content.count(SCAN)) + content[-2:]
 
 
-def decoding(content: bytes) -> float:
+def time_decode(content: bytes) -> float:
     times = []
     for _ in range(3):
         begin = time.perf_counter()

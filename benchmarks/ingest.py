@@ -17,23 +17,23 @@ from typing import Any
 
 import torch
 
-from focus_ray.data.ingest import BatchOf, StepStream
+from focus_ray.data.ingest import BatchFunction, StepStream
 from focus_ray.data.sampler import batch_indices
 from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
 from focus_ray.data.synthetic_folder import WORLD_MODES
 from focus_ray.focus.face.parametric import parametric_face
-from focus_ray.training.source import Lookahead
+from focus_ray.training.source import PrefetchSource
 
 FACES, FIRST = 8000, 10  # faces in a pass; steps before the clock starts
 
 
-def batches(size: int, batch: int) -> BatchOf:
+def batches(size: int, batch: int) -> BatchFunction:
     """The batches of a data set in its first pass."""
     faces = SyntheticFaces(parametric_face("small", *WORLD_MODES), SyntheticConfig(image_size=size))
     return lambda step: faces.batch(batch_indices(0, step, batch, FACES))
 
 
-def passes_in(seconds: float) -> int:
+def passes_for(seconds: float) -> int:
     """How many passes of `work` take that long."""
     work(2)
     started = perf_counter()
@@ -48,7 +48,7 @@ def work(passes: int) -> None:
         torch.conv2d(images, weights, padding=1)
 
 
-def consumed(take: Callable[[int], Any], steps: int, passes: int) -> dict[str, float]:
+def time_consumer(take: Callable[[int], Any], steps: int, passes: int) -> dict[str, float]:
     """ms a step in all, and the share of it that was spent waiting for the batch."""
     waited, started = 0.0, 0.0
     for step in range(FIRST + steps):
@@ -79,10 +79,10 @@ def main() -> None:
     for step in range(5):
         batch_of(step)
     making = (perf_counter() - started) / 5
-    passes = passes_in(arguments.work * making)
+    passes = passes_for(arguments.work * making)
     results: dict[str, dict[str, float]] = {"making alone": {"ms_a_step": 1000 * making}}
-    with Lookahead(batch_of, last) as ahead:
-        results["in process"] = consumed(ahead.targets, arguments.steps, passes)
+    with PrefetchSource(batch_of, last) as ahead:
+        results["in process"] = time_consumer(ahead.targets, arguments.steps, passes)
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray makes workers stand behind everything else on the machine
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -91,7 +91,7 @@ def main() -> None:
     ray.init(address="local", num_cpus=1 + arguments.actors, include_dashboard=False, log_to_driver=False)
     for name, work_passes in (("Ray Data", passes), ("Ray Data, nothing else to do", 0)):
         with StepStream(make, 0, last, actors=arguments.actors) as stream:
-            results[name] = consumed(stream.batch, arguments.steps, work_passes)
+            results[name] = time_consumer(stream.batch, arguments.steps, work_passes)
     ray.shutdown()
     for name, figures in results.items():
         waiting = f", waits {100 * figures['waiting']:.0f}%" if "waiting" in figures else ""

@@ -15,7 +15,7 @@ import torch
 from focus_ray import model as models
 from focus_ray.data.sample import Batch
 from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
-from focus_ray.evaluation.baselines.colour_histograms import ColourHistograms
+from focus_ray.evaluation.baselines.colour_histograms import ColourHistogramSegmenter
 from focus_ray.evaluation.methods import Method
 from focus_ray.focus.face.parametric import parametric_face
 
@@ -35,17 +35,17 @@ def main() -> None:
     batches = [faces.batch(range(start, start + BATCH)) for start in range(0, pictures, BATCH)]
     methods = {
         "network": Method("network", model),
-        "colour histograms": Method("histograms", model, ColourHistograms()),
+        "colour histograms": Method("histograms", model, ColourHistogramSegmenter()),
     }
     first = None
     for steps, what in ((0, "one pass"), (REFINE_STEPS, f"refined, {REFINE_STEPS} steps")):
         for name, method in methods.items():
-            seconds = of_a_picture(method.refined(steps), batches)
+            seconds = seconds_per_image(method.refined(steps), batches)
             first = first or seconds
             print(f"  {name:20} {what:22} {1e3 * seconds:8.1f} ms  {seconds / first:7.1f}")
 
 
-def of_a_picture(method: Method, batches: list[Batch]) -> float:
+def seconds_per_image(method: Method, batches: list[Batch]) -> float:
     """Seconds, the first batch left out."""
     method.fit(batches[0].images, batches[0].landmarks)
     begin = time.perf_counter()

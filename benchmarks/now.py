@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 import trimesh
 
-from focus_ray.data.sources.now import SEVEN_OF_68, NowDataset
+from focus_ray.data.sources.now import NOW_LANDMARK_INDICES, NowDataset
 from focus_ray.evaluation.now.export import write_prediction
 from focus_ray.evaluation.now.scoring import score_now
 from focus_ray.evaluation.now.submission import Submission
 from focus_ray.focus.face.parametric import parametric_face
-from focus_ray.training.tasks import PoolSettings, cluster_for
+from focus_ray.training.tasks import PoolSettings, task_cluster
 
-EACH = 4  # pictures of a subject
+IMAGES_PER_SUBJECT = 4  # pictures of a subject
 SCAN_VERTICES = 120_000
 NOISE_MM, MISFIT_SIGMA = 0.2, 0.3
-PP = "<!DOCTYPE PickedPoints>\n<PickedPoints>\n{}\n</PickedPoints>\n"
+PICKED_POINTS = "<!DOCTYPE PickedPoints>\n<PickedPoints>\n{}\n</PickedPoints>\n"
 POINT = ' <point x="{}" y="{}" z="{}" active="1" name="{}"/>'
 
 
@@ -37,11 +37,11 @@ def data_set(root: Path, pictures: int) -> tuple[Path, Path]:
     face = parametric_face("full", 80, 64, 80)
     triangles = face.faces.numpy()
     names = []
-    for subject in range(-(-pictures // EACH)):
+    for subject in range(-(-pictures // IMAGES_PER_SUBJECT)):
         identity = torch.from_numpy(rng.standard_normal((1, 80))).float()
         coefficients = torch.cat([identity, torch.zeros(1, 64)], dim=1)
         true = face.vertices(coefficients)
-        points = face.landmarks(true)[0, list(SEVEN_OF_68)].numpy()
+        points = face.landmarks(true)[0, list(NOW_LANDMARK_INDICES)].numpy()
         scan, _ = trimesh.sample.sample_surface(
             trimesh.Trimesh(true[0].numpy(), triangles), SCAN_VERTICES, seed=subject
         )
@@ -52,12 +52,12 @@ def data_set(root: Path, pictures: int) -> tuple[Path, Path]:
         landmarks = root / "data" / "scans_lmks_onlypp" / f"subject-{subject}"
         landmarks.mkdir(parents=True)
         picked = [POINT.format(*point, number) for number, point in enumerate(points)]
-        (landmarks / "scan.pp").write_text(PP.format("\n".join(picked)))
-        for number in range(min(EACH, pictures - subject * EACH)):
+        (landmarks / "scan.pp").write_text(PICKED_POINTS.format("\n".join(picked)))
+        for number in range(min(IMAGES_PER_SUBJECT, pictures - subject * IMAGES_PER_SUBJECT)):
             name = f"subject-{subject}/selfie/{number}"
             off = coefficients + MISFIT_SIGMA * torch.from_numpy(rng.standard_normal((1, 144))).float()
             fitted = face.vertices(off)
-            seven = face.landmarks(fitted)[0, list(SEVEN_OF_68)].numpy()
+            seven = face.landmarks(fitted)[0, list(NOW_LANDMARK_INDICES)].numpy()
             write_prediction(root / "predictions", name, fitted[0].numpy(), triangles, seven)
             names.append(f"{name}.jpg")
     (root / "data" / "imagepathsvalidation.txt").write_text("\n".join(names) + "\n")
@@ -68,7 +68,7 @@ def seconds(root: Path, out: Path, tasks: int) -> float:
     """What judging everything takes, reading included, with a cluster that is there already."""
     data, submission = NowDataset(root / "data"), Submission(root / "predictions")
     settings = PoolSettings(tasks=tasks)
-    with cluster_for(settings):
+    with task_cluster(settings):
         score_now(data, submission, out / "warm", settings)  # processes and kernels are there afterwards
         began = time.perf_counter()
         scored = score_now(data, submission, out / "measured", settings)

@@ -31,7 +31,7 @@ Score = Callable[[Batch, Rendering], Tensor]
 BATCH = 50
 
 
-def of_features(perceptual: EncoderPerceptual) -> Score:
+def feature_score(perceptual: EncoderPerceptual) -> Score:
     """1 - cos of F's shallow maps, location by location, at the size of the picture."""
 
     def score(batch: Batch, rendering: Rendering) -> Tensor:
@@ -57,9 +57,9 @@ def comparisons(model: models.Model) -> dict[str, Score]:
     random = EncoderPerceptual(models.build_encoder(model.settings))
     after_em = EncoderPerceptual(model.focus.encoder)  # type: ignore[arg-type]
     return {
-        "warm-up encoder (F)": of_features(model.focus.perceptual),
-        "encoder after EM": of_features(after_em),
-        "same network, random": of_features(random),
+        "warm-up encoder (F)": feature_score(model.focus.perceptual),
+        "encoder after EM": feature_score(after_em),
+        "same network, random": feature_score(random),
         "colour residual": lambda batch, rendering: squared_distance(batch.images, rendering.image),
         "neighbour residual": lambda batch, rendering: neighbor_residual(batch.images, rendering.image),
     }

@@ -23,15 +23,15 @@ import numpy as np
 from focus_ray import model as models
 from focus_ray.data.rendered import RenderedConfig
 from focus_ray.priors.measure import Measurer, Work
-from focus_ray.priors.pool import BRANCH
+from focus_ray.priors.pool import BRANCH_SIZE
 from focus_ray.priors.shards import encode
 
 SHARD = 250
-LOOK = 0.05  # s between two looks at the memory
+POLL_SECONDS = 0.05  # s between two looks at the memory
 
 
 @dataclass(frozen=True)
-class Built:
+class BuildResult:
     """What one build took."""
 
     faces: int
@@ -43,7 +43,7 @@ class Built:
         return self.faces / self.seconds
 
 
-def build(model: Path, folder: Path, n: int, *options: str) -> Built:
+def build(model: Path, folder: Path, n: int, *options: str) -> BuildResult:
     """One build, its memory watched."""
     command = [sys.executable, "-m", "focus_ray", "prior", "build", "--model", str(model), "--out", str(folder)]
     command += ["--n", str(n), "--heldout", "2", "--shard-size", str(SHARD), *options]
@@ -52,11 +52,11 @@ def build(model: Path, folder: Path, n: int, *options: str) -> Built:
     ended = threading.Event()
 
     def watch() -> None:
-        while not ended.wait(LOOK):
+        while not ended.wait(POLL_SECONDS):
             for pid in Path("/proc").glob("[0-9]*"):
                 name = "driver" if pid.name == str(process.pid) else "worker"
-                if name == "driver" or command_of(pid).startswith("ray::_leaf"):
-                    peak[name] = max(peak[name], resident(pid))
+                if name == "driver" or command_line(pid).startswith("ray::_leaf"):
+                    peak[name] = max(peak[name], resident_mb(pid))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -66,17 +66,17 @@ def build(model: Path, folder: Path, n: int, *options: str) -> Built:
     if code:
         raise SystemExit(f"{' '.join(command)} ended with code {code}")
     seconds = json.loads((folder / "metrics.json").read_text())["seconds"]["prior"]
-    return Built(n, seconds, peak)
+    return BuildResult(n, seconds, peak)
 
 
-def command_of(process: Path) -> str:
+def command_line(process: Path) -> str:
     try:
         return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return ""
 
 
-def resident(process: Path) -> float:
+def resident_mb(process: Path) -> float:
     """Resident memory that is the process's own, in MB: what lies in Ray's shared object store is not counted."""
     try:
         fields = (process / "status").read_text().splitlines()
@@ -100,13 +100,13 @@ def together(model: Path, scratch: Path, n: int) -> float:
     return sum(n / value for value in seconds)
 
 
-def line(built: list[Built]) -> tuple[float, float]:
+def line(built: list[BuildResult]) -> tuple[float, float]:
     """Seconds to begin and seconds a face, by least squares: the first is the start of a worker process."""
     slope, begin = np.polyfit([one.faces for one in built], [one.seconds for one in built], 1)
     return float(begin), float(slope)
 
 
-def constants(model: Path, built: list[Built], alone: float) -> dict[str, float]:
+def constants(model: Path, built: list[BuildResult], alone: float) -> dict[str, float]:
     """What the model of larger clusters is made of."""
     begin, slope = line(built)
     work = Work(models.load(model), RenderedConfig(), 0, "prior")
@@ -135,7 +135,7 @@ class Cluster:
     store: float = 3500.0  # objects a second under one prefix, as S3 takes them
 
 
-def on_paper(n: float, shard: int, branch: int, cluster: Cluster, known: dict[str, float]) -> dict[str, float]:
+def predict_seconds(n: float, shard: int, branch: int, cluster: Cluster, known: dict[str, float]) -> dict[str, float]:
     """Seconds of each part, were it alone; the build takes as long as the largest."""
     shards = n / shard
     joins = shards / branch if branch > 1 else 0
@@ -171,8 +171,8 @@ def main() -> None:
     known = constants(arguments.model, built, alone)
     print("constants: " + ", ".join(f"{name} {value:.4g}" for name, value in known.items()) + " (s, bytes)")
     print("10^9 faces on 1,000 nodes of 16 cores, on paper, seconds of each part:")
-    for shard, branch in ((500, 1), (500, BRANCH), (10_000, 1), (10_000, BRANCH), (50_000, BRANCH)):
-        parts = on_paper(1e9, shard, branch, Cluster(16_000), known)
+    for shard, branch in ((500, 1), (500, BRANCH_SIZE), (10_000, 1), (10_000, BRANCH_SIZE), (50_000, BRANCH_SIZE)):
+        parts = predict_seconds(1e9, shard, branch, Cluster(16_000), known)
         told = ", ".join(f"{name} {value:.0f}" for name, value in parts.items())
         print(f"  shards of {shard}, branches of {branch}: {told}")
 

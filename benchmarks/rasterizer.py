@@ -45,7 +45,7 @@ def ellipsoid(batch: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
     return screen, torch.rand(batch, GRID * GRID, 3), faces
 
 
-def time_in_turns(steps: dict[str, Callable[[], object]], rounds: int, images: int) -> dict[str, float]:
+def time_interleaved(steps: dict[str, Callable[[], object]], rounds: int, images: int) -> dict[str, float]:
     """Median wall and processor milliseconds per image of each step over the rounds, after one unmeasured round."""
     wall: dict[str, list[float]] = {name: [] for name in steps}
     processor: dict[str, list[float]] = {name: [] for name in steps}
@@ -85,7 +85,7 @@ def rasterizer(size: int, batch: int, rounds: int) -> dict[str, float]:
         return {"rasterize": draw, "forward": image, "forward_backward": gradients}
 
     steps = {f"{row}_{name}": step for row, options in rows.items() for name, step in steps_of(*options).items()}
-    times = time_in_turns(steps, rounds, batch)
+    times = time_interleaved(steps, rounds, batch)
     ratios = {
         f"{row}_over_numba{kind}": times[f"{row}_forward_backward{kind}_ms"] / times[f"numba_forward_backward{kind}_ms"]
         for row in ("torch", "oracle")
@@ -114,7 +114,7 @@ def renderer(size: int, batch: int, rounds: int, resolution: Literal["small", "f
 
     steps: dict[str, Callable[[], object]] = {"forward": forward, "forward_backward": forward_backward}
     sizes = {"triangles": len(model.faces), "vertices": model.n_vertices, "size": size, "batch": batch}
-    return sizes | time_in_turns(steps, rounds, batch)
+    return sizes | time_interleaved(steps, rounds, batch)
 
 
 def main() -> None:

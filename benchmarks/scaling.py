@@ -24,7 +24,7 @@ SETTINGS = [
     "cadence={log: 10, checkpoint: 1000, evaluate: 1000, sheet: 1000}",
 ]
 PHASES = ("warmup", "init", "pretrain_seg", "em_seg", "em_face")
-SETTLING = 10  # steps of each phase that are left out: kernels are compiled, data are made for the first time
+WARMUP_STEPS = 10  # steps of each phase that are left out: kernels are compiled, data are made for the first time
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 
 
@@ -42,13 +42,13 @@ def ended(process: subprocess.Popen) -> None:
         raise SystemExit(errors)
 
 
-def seconds_a_step(folder: Path) -> dict[str, float]:
+def seconds_per_step(folder: Path) -> dict[str, float]:
     """Median time of a step in each phase, waiting for data left out."""
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     return {
         phase: statistics.median(
             line["seconds"] - line["data_seconds"]
-            for line in [line for line in lines if line["phase"] == phase][SETTLING:]
+            for line in [line for line in lines if line["phase"] == phase][WARMUP_STEPS:]
         )
         for phase in PHASES
     }
@@ -66,11 +66,11 @@ def measured(scratch: Path, number: int) -> dict[str, dict[str, float]]:
     }.items():
         folder = scratch / f"{number}-{name.replace(', ', '-')}"
         ended(start(folder, *options))
-        times[name] = seconds_a_step(folder)
+        times[name] = seconds_per_step(folder)
     pair = [scratch / f"{number}-pair-{i}" for i in range(2)]
     for process in [start(folder, "--local") for folder in pair]:
         ended(process)
-    both = [seconds_a_step(folder) for folder in pair]
+    both = [seconds_per_step(folder) for folder in pair]
     # Two batches in the time of the slower one.
     times["two plain"] = {phase: max(each[phase] for each in both) / 2 for phase in PHASES}
     return times

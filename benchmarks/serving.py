@@ -30,10 +30,10 @@ import torch
 from focus_ray.data.detect_quick import QuickDetector
 from focus_ray.focus.face.parametric import parametric_face
 from focus_ray.reconstruction import Reconstructor
-from focus_ray.reconstruction.located import Located, located
+from focus_ray.reconstruction.located import FaceLocations, located
 from focus_ray.serving.config import configured
-from focus_ray.serving.fitting import Fitter, Sought
-from focus_ray.serving.model_source import reconstructor_of, resolve, resolve_prior
+from focus_ray.serving.fitting import FitRequest, Fitter
+from focus_ray.serving.model_source import load_reconstructor, resolve, resolve_prior
 from focus_ray.serving.pictures import decode
 from focus_ray.serving.record import deployment_run
 from focus_ray.serving.settings import ServingSettings
@@ -87,7 +87,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
         folder = Path(scratch)
         source = resolve(asked.model)
-        reconstructor = reconstructor_of(source, resolve_prior(None), folder / "cache")
+        reconstructor = load_reconstructor(source, resolve_prior(None), folder / "cache")
         run = deployment_run(settings, source, _say, version=reconstructor.model.version, kind="benchmark")
         with run if asked.track else nullcontext() as record:
             figures = measured(folder, settings, reconstructor, asked.seconds)
@@ -153,13 +153,13 @@ def bare_rate(fitter: Fitter, contents: list[bytes], case: Case, settings: Servi
     detector = QuickDetector()
     if case.aligned:
         crops_in_memory = [_found(content, detector, case, settings) for content in contents]
-        pictures: Iterator[Located] = itertools.cycle(crops_in_memory)
+        pictures: Iterator[FaceLocations] = itertools.cycle(crops_in_memory)
     else:
         pictures = (_found(content, detector, case, settings) for content in itertools.cycle(contents))
     done, begin = 0, time.perf_counter()
     while time.perf_counter() - begin < seconds:
         batch = list(itertools.islice(pictures, settings.batching.batch))
-        fitter.fit([Sought(picture, case.refine) for picture in batch])
+        fitter.fit([FitRequest(picture, case.refine) for picture in batch])
         done += len(batch)
     return done / (time.perf_counter() - begin)
 
@@ -174,7 +174,7 @@ def direct_seconds(reconstructor: Reconstructor, contents: list[bytes], case: Ca
     return median(times)
 
 
-def _found(content: bytes, detector: QuickDetector, case: Case, settings: ServingSettings) -> Located:
+def _found(content: bytes, detector: QuickDetector, case: Case, settings: ServingSettings) -> FaceLocations:
     return located(decode(content, settings.admission), detector, aligned=case.aligned)
 
 

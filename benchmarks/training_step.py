@@ -24,11 +24,11 @@ from focus_ray.focus.em import reconstruction_step, segmentation_step
 from focus_ray.focus.face.parametric import parametric_face
 from focus_ray.focus.initialise import freeze_perceptual, init_step, pretrain_step, warmup_step
 from focus_ray.focus.refine import refine_own
-from focus_ray.focus.schedule import Phase, Position
+from focus_ray.focus.schedule import Phase, SchedulePosition
 from focus_ray.focus.state import Targets, TrainState
 
 # Which parts make up each step; what remains are losses, optimiser and bookkeeping.
-MADE_OF = {
+STEP_PARTS = {
     "init step": ("encoder", "renderer", "perceptual"),
     "em_face step": ("encoder", "renderer", "perceptual", "segmenter forward"),
     "em_seg step": ("encoder forward", "12 refinement steps", "segmenter", "shallow features"),
@@ -55,8 +55,8 @@ def steps_and_parts() -> tuple[dict[str, Callable[[], object]], int]:
     theta = batch.theta
     drawn = focus.renderer(theta)
 
-    def at(phase: Phase) -> Position:
-        return Position(phase, 0, 1, 100, 1, 1)
+    def at(phase: Phase) -> SchedulePosition:
+        return SchedulePosition(phase, 0, 1, 100, 1, 1)
 
     def fresh() -> object:
         return faces.batch(range(config.batch_size))
@@ -67,7 +67,7 @@ def steps_and_parts() -> tuple[dict[str, Callable[[], object]], int]:
     def refined() -> object:
         return refine_own(focus, batch.images, theta, batch.landmarks, config.em.refined_comparison)
 
-    def segmented() -> Tensor:
+    def segment() -> Tensor:
         with torch.no_grad():
             return focus.segmenter.mask(drawn.image, batch.images)
 
@@ -89,7 +89,7 @@ def steps_and_parts() -> tuple[dict[str, Callable[[], object]], int]:
         "encoder forward": encoded,
         "renderer": rendered,
         "segmenter": lambda: backward(focus.segmenter.requires_grad_(True)(drawn.image, batch.images)),
-        "segmenter forward": segmented,
+        "segmenter forward": segment,
         "perceptual": lambda: backward(perceptual.embedding(leaf, batch.landmarks)),
         "shallow features": lambda: backward(perceptual.shallow(leaf, batch.landmarks)),
         "12 refinement steps": refined,
@@ -125,7 +125,7 @@ def main() -> None:
     shares = {
         step: {part: times[part] / times[step] for part in parts}
         | {"rest": 1 - sum(times[p] for p in parts) / times[step]}
-        for step, parts in MADE_OF.items()
+        for step, parts in STEP_PARTS.items()
     }
     for step, parts in shares.items():
         print(f"{step}: " + ", ".join(f"{part} {share:.0%}" for part, share in parts.items()))

@@ -16,12 +16,12 @@ from functools import partial
 from typing import Any
 
 from focus_ray.config import RunConfig
-from focus_ray.data.cut import Cut
+from focus_ray.data.cut import CutKind
 
 PERCEPTUAL_AREA = 0.25
 """eta_area beside L_dist and L_presv: from 0.05 to 0.25 the masks of the embedded preset stayed in range."""
 
-Change = Callable[[RunConfig], RunConfig]
+PresetTransform = Callable[[RunConfig], RunConfig]
 
 
 def backbone(base: RunConfig) -> RunConfig:
@@ -45,7 +45,7 @@ def mofa(base: RunConfig) -> RunConfig:
     return plain.model_copy(update={"initialise": plain.initialise.model_copy(update={"weights": weights})})
 
 
-def supervised(base: RunConfig, cut: Cut | None = None) -> RunConfig:
+def supervised(base: RunConfig, cut: CutKind | None = None) -> RunConfig:
     """The backbone with the true masks of the visible face, and with parts of the pictures cut out if asked."""
     plain = backbone(base)
     return plain.model_copy(
@@ -67,12 +67,12 @@ def baseline(base: RunConfig) -> RunConfig:
     Both pictures are multiplied by the mask first, as Eq. 5 has it: squared, a soft mask counts with its square.
     """
     one_pixel = {"neighbor_window": 1, "neighbor_premultiplied": True}
-    return _segmenting(base, one_pixel | {"eta_dist": 0.0, "eta_presv": 0.0})
+    return _with_segmentation_weights(base, one_pixel | {"eta_dist": 0.0, "eta_presv": 0.0})
 
 
 def neighbor(base: RunConfig) -> RunConfig:
     """No perceptual losses for S."""
-    return _segmenting(base, {"eta_dist": 0.0, "eta_presv": 0.0})
+    return _with_segmentation_weights(base, {"eta_dist": 0.0, "eta_presv": 0.0})
 
 
 def perceptual(base: RunConfig) -> RunConfig:
@@ -81,7 +81,7 @@ def perceptual(base: RunConfig) -> RunConfig:
     What calibrates eta_area balances it against L_nbr: without it the weight is fixed, and no guard sets it anew. At
     the paper's eta_presv the embedded preset's masks fill.
     """
-    changed = _segmenting(base, {"eta_nbr": 0.0, "eta_area": PERCEPTUAL_AREA})
+    changed = _with_segmentation_weights(base, {"eta_nbr": 0.0, "eta_area": PERCEPTUAL_AREA})
     return changed.model_copy(
         update={
             "em": changed.em.model_copy(update={"calibration": None}),
@@ -90,13 +90,13 @@ def perceptual(base: RunConfig) -> RunConfig:
     )
 
 
-def _segmenting(base: RunConfig, weights: dict[str, Any]) -> RunConfig:
+def _with_segmentation_weights(base: RunConfig, weights: dict[str, Any]) -> RunConfig:
     """With other weights for S."""
     segmentation = base.em.segmentation.model_copy(update=weights)
     return base.model_copy(update={"em": base.em.model_copy(update={"segmentation": segmentation})})
 
 
-BASELINES: dict[str, Change] = {
+BASELINES: dict[str, PresetTransform] = {
     "mofa": mofa,
     "backbone": backbone,
     "backbone-supervised": supervised,
@@ -109,6 +109,6 @@ BASELINES: dict[str, Change] = {
 }
 
 
-def baseline_of(base: RunConfig, name: str) -> RunConfig:
+def apply_baseline(base: RunConfig, name: str) -> RunConfig:
     """The baseline of that name of a preset, under its own name."""
     return BASELINES[name](base).model_copy(update={"preset": name})

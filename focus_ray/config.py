@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, NonNegativeInt, ValidationError, field_validator
 
-from focus_ray.data.cut import Cut
+from focus_ray.data.cut import CutKind
 from focus_ray.data.rendered import RenderedConfig
 from focus_ray.data.synthetic import SyntheticConfig
 from focus_ray.errors import ConfigError
@@ -16,9 +16,9 @@ from focus_ray.focus.face.parameters import THETA_MODES
 from focus_ray.focus.guard import GuardSettings
 from focus_ray.focus.initialise import InitialiseSettings, WarmupSettings
 from focus_ray.focus.refine import RefineSettings
-from focus_ray.focus.schedule import Optimizer, Schedule
+from focus_ray.focus.schedule import OptimizerSettings, Schedule
 from focus_ray.focus.settings import Settings
-from focus_ray.model import ModelSettings, one_line
+from focus_ray.model import ModelSettings, summarize_error
 from focus_ray.storage.config_digest import config_digest
 
 S = TypeVar("S", bound=Settings)
@@ -35,7 +35,7 @@ class FaceSettings(Settings):
 
     @field_validator("world_modes")
     @classmethod
-    def _hold_theta(cls, modes: tuple[int, int, int]) -> tuple[int, int, int]:
+    def _check_modes(cls, modes: tuple[int, int, int]) -> tuple[int, int, int]:
         if any(few < needed for few, needed in zip(modes, THETA_MODES, strict=True)):
             raise ValueError(f"the world needs at least the {THETA_MODES} modes of theta, not {modes}")
         return modes
@@ -44,11 +44,11 @@ class FaceSettings(Settings):
 class Optimizers(Settings):
     """One rule per phase. The names are those of the phases."""
 
-    warmup: Optimizer
-    init: Optimizer
-    pretrain_seg: Optimizer
-    em_seg: Optimizer
-    em_face: Optimizer
+    warmup: OptimizerSettings
+    init: OptimizerSettings
+    pretrain_seg: OptimizerSettings
+    em_seg: OptimizerSettings
+    em_face: OptimizerSettings
 
 
 class DataSettings(Settings):
@@ -58,7 +58,7 @@ class DataSettings(Settings):
     size: int = Field(default=8000, gt=0)  # such faces in one pass
     synthetic: SyntheticConfig = SyntheticConfig()
     rendered: RenderedConfig = RenderedConfig()
-    cut: Cut | None = None  # synthetic faces with true masks: parts are cut out of them
+    cut: CutKind | None = None  # synthetic faces with true masks: parts are cut out of them
     augment: bool = True  # photographs: flip, shift, scale, rotation (released code)
     # Photographs that are scored and not trained on (data.photo_split); 0, as before the key, scores those trained on.
     heldout_share: float = Field(default=0.0, ge=0, lt=1)
@@ -138,7 +138,7 @@ def absolute(place: str) -> str:
 
 def override(config: RunConfig, tree: dict[str, Any], origin: str) -> RunConfig:
     """`config` with the keys of `tree` (nested dicts) replaced. Raises ConfigError naming `origin` and the key."""
-    refuse_other_preset(config.preset, tree, origin)
+    check_preset(config.preset, tree, origin)
     merged = merge(config.model_dump(mode="json"), tree, origin)
     try:
         return RunConfig.model_validate(merged)
@@ -148,7 +148,7 @@ def override(config: RunConfig, tree: dict[str, Any], origin: str) -> RunConfig:
         raise ConfigError(f"{origin}: {key}: {first['msg']}; see focus_ray/config.py") from None
 
 
-def refuse_other_preset(preset: str, tree: dict[str, Any], origin: str) -> None:
+def check_preset(preset: str, tree: dict[str, Any], origin: str) -> None:
     """Raises ConfigError where `tree` names another preset than the one that its keys are laid over."""
     if tree.get("preset", preset) != preset:
         raise ConfigError(
@@ -170,7 +170,7 @@ def resolved(defaults: S, module: str, file: Path | None, assignments: Sequence[
     try:
         return type(defaults).model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{one_line(error)}; see {module}") from None
+        raise ConfigError(f"{summarize_error(error)}; see {module}") from None
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any], origin: str, path: str = "") -> dict[str, Any]:

@@ -24,9 +24,9 @@ from focus_ray import __version__, model
 from focus_ray.errors import ClusterError, FocusRayError, StorageError, TrackingError
 from focus_ray.storage.objects import open_store
 from focus_ray.tracking.mlflow_tracker import Tracking
-from focus_ray.tracking.redaction import without_secrets
+from focus_ray.tracking.redaction import redact_secrets
 from focus_ray.training import cluster
-from focus_ray.training.precision import computes_in_bfloat16
+from focus_ray.training.precision import supports_bfloat16
 
 # What a run's speed and results depend on, what it is recorded and stored with, and the optional back ends.
 PACKAGES = (
@@ -47,12 +47,12 @@ WEB = ("http://", "https://")
 
 RUNS = Path("runs")  # where runs go unless --out says otherwise
 PATIENCE_SECONDS = 3.0  # for each server that may not be there
-LEAST_FREE_GB = 2.0  # of the folders for temporary files and caches: a node's notes, spilled batches, kernels
-LEAST_OPEN_FILES = 4096  # below, Ray warns; a node of it keeps hundreds of connections
+MIN_FREE_GB = 2.0  # of the folders for temporary files and caches: a node's notes, spilled batches, kernels
+MIN_OPEN_FILES = 4096  # below, Ray warns; a node of it keeps hundreds of connections
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Issue:
     """What is not well: an error, of the kind that a run would end with, or a warning."""
 
     about: str
@@ -66,16 +66,16 @@ class Trouble:
 
 
 @dataclass
-class Examination:
+class IssueLog:
     """Findings by name, and what they are worth."""
 
-    troubles: list[Trouble] = field(default_factory=list)
+    troubles: list[Issue] = field(default_factory=list)
 
     def warn(self, about: str, message: str) -> None:
-        self.troubles.append(Trouble(about, message))
+        self.troubles.append(Issue(about, message))
 
     def fail(self, about: str, error: FocusRayError) -> None:
-        self.troubles.append(Trouble(about, str(error), type(error)))
+        self.troubles.append(Issue(about, str(error), type(error)))
 
 
 def examine(storage: str | None = None) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def examine(storage: str | None = None) -> dict[str, Any]:
 
     "troubles" lists what is not well, a record each: about, level (error or warning), exit_code, message.
     """
-    seen = Examination()
+    seen = IssueLog()
     findings = {
         "focus-ray": __version__,
         "python": f"{platform.python_version()} on {platform.platform()}",
@@ -93,8 +93,8 @@ def examine(storage: str | None = None) -> dict[str, Any]:
         "cpu": _cpu(),
         "gpus": _gpus(),
         "limits": _limits(seen),
-        "cache": _space(seen, "cache", Path(platformdirs.user_cache_dir("focus-ray"))),
-        "temporary": _space(seen, "temporary", Path(tempfile.gettempdir())),
+        "cache": _disk_space(seen, "cache", Path(platformdirs.user_cache_dir("focus-ray"))),
+        "temporary": _disk_space(seen, "temporary", Path(tempfile.gettempdir())),
         "runs": _runs(seen),
         "model": _shipped_model(seen),
         "storage": None if storage is None else _storage(seen, storage),
@@ -104,10 +104,10 @@ def examine(storage: str | None = None) -> dict[str, Any]:
     return {**findings, "troubles": [trouble.record() for trouble in seen.troubles]}
 
 
-def _packages(seen: Examination) -> dict[str, str | None]:
+def _packages(seen: IssueLog) -> dict[str, str | None]:
     """Versions, compared with the ranges that this package asks for."""
     installed = {name: _version(name) for name in PACKAGES}
-    asked = dict(_ranges())
+    asked = dict(_required_versions())
     for name, version in installed.items():
         if version is None:
             seen.fail("packages", FocusRayError(f"{name} is not installed; install focus-ray anew: make install"))
@@ -123,7 +123,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _ranges() -> Iterator[tuple[str, Any]]:
+def _required_versions() -> Iterator[tuple[str, Any]]:
     """Name and range of each requirement; nothing where the package is not installed, in a job for instance."""
     from packaging.requirements import Requirement
 
@@ -143,7 +143,7 @@ def _cpu() -> dict[str, Any]:
         "count": os.cpu_count(),
         "usable": cluster.cores(),
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "bfloat16": computes_in_bfloat16(torch.device("cpu")),
+        "bfloat16": supports_bfloat16(torch.device("cpu")),
         "torch_threads": torch.get_num_threads(),
         "numba_threads": numba.config.NUMBA_NUM_THREADS,  # pyright: ignore[reportAttributeAccessIssue]
     }
@@ -158,22 +158,22 @@ def _gpus() -> list[dict[str, Any]]:
         {
             "name": properties.name,
             "memory_gb": _gb(properties.total_memory),
-            "bfloat16": computes_in_bfloat16(torch.device("cuda", index)),
+            "bfloat16": supports_bfloat16(torch.device("cuda", index)),
         }
         for index, properties in found
     ]
 
 
-def _limits(seen: Examination) -> dict[str, Any]:
+def _limits(seen: IssueLog) -> dict[str, Any]:
     """Shared memory, which batches and tensors pass between processes through, and open files."""
-    limits = {"shared_memory_gb": _shared_memory_gb(), "open_files": _open_files()}
+    limits = {"shared_memory_gb": _shared_memory_gb(), "open_files": _max_open_files()}
     shared, files, needed = limits["shared_memory_gb"], limits["open_files"], _gb(cluster.OBJECT_STORE_BYTES)
     if shared is not None and shared < needed:
         seen.warn(
             "limits",
             f"/dev/shm holds {shared} GB where a node of Ray takes {needed}; give the container more (--shm-size=2g)",
         )
-    if files is not None and files < LEAST_OPEN_FILES:
+    if files is not None and files < MIN_OPEN_FILES:
         seen.warn("limits", f"a process may open {files} files, a node of Ray needs more; allow it: ulimit -n 65536")
     return limits
 
@@ -183,7 +183,7 @@ def _shared_memory_gb() -> float | None:
     return _gb(shutil.disk_usage(shared).total) if shared.is_dir() else None
 
 
-def _open_files() -> int | None:
+def _max_open_files() -> int | None:
     """The hard limit: Ray raises its own up to that. None: no limit, or a system without."""
     try:
         import resource
@@ -193,14 +193,14 @@ def _open_files() -> int | None:
     return None if hard == resource.RLIM_INFINITY else hard
 
 
-def _space(seen: Examination, about: str, folder: Path) -> dict[str, Any]:
+def _disk_space(seen: IssueLog, about: str, folder: Path) -> dict[str, Any]:
     free = _gb(shutil.disk_usage(_existing(folder)).free)
-    if free < LEAST_FREE_GB:
+    if free < MIN_FREE_GB:
         seen.warn(about, f"{folder} has {free} GB left; make room, or name another place (TMPDIR, XDG_CACHE_HOME)")
     return {"folder": str(folder), "free_gb": free}
 
 
-def _runs(seen: Examination) -> dict[str, Any]:
+def _runs(seen: IssueLog) -> dict[str, Any]:
     folder = RUNS.absolute()
     nearest = _existing(folder)
     writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
@@ -211,7 +211,7 @@ def _runs(seen: Examination) -> dict[str, Any]:
     return {"folder": str(folder), "writable": writable, "free_gb": _gb(shutil.disk_usage(nearest).free)}
 
 
-def _shipped_model(seen: Examination) -> dict[str, Any]:
+def _shipped_model(seen: IssueLog) -> dict[str, Any]:
     """Whether the model that comes with the package is whole and loads: its version, or what is wrong with it."""
     try:
         return {"verified": True, "version": model.load().version}
@@ -223,7 +223,7 @@ def _shipped_model(seen: Examination) -> dict[str, Any]:
         return {"verified": False, "error": str(error)}
 
 
-def _storage(seen: Examination, uri: str) -> dict[str, Any]:
+def _storage(seen: IssueLog, uri: str) -> dict[str, Any]:
     """Whether an object can be written, listed, read and deleted there."""
     try:
         store = open_store(uri)
@@ -234,7 +234,7 @@ def _storage(seen: Examination, uri: str) -> dict[str, Any]:
     return {"place": str(store), "usable": True}
 
 
-def _mlflow(seen: Examination) -> dict[str, Any]:
+def _mlflow(seen: IssueLog) -> dict[str, Any]:
     """Where runs are recorded, and whether that answers. The library itself is not loaded: it takes seconds."""
     named = os.environ.get("MLFLOW_TRACKING_URI", "")
     finding: dict[str, str | None] = {"server": None, "version": None}
@@ -250,17 +250,17 @@ def _mlflow(seen: Examination) -> dict[str, Any]:
     return finding
 
 
-def _ray(seen: Examination) -> dict[str, Any]:
+def _ray(seen: IssueLog) -> dict[str, Any]:
     """The cluster that is named, whether somebody listens there, and how it tells its users from others."""
     address = cluster.address()
     mode, token = os.environ.get("RAY_AUTH_MODE", "").lower() or None, _has_token()
-    finding = {"address": address and without_secrets(address), "authentication": mode, "token": token}
+    finding = {"address": address and redact_secrets(address), "authentication": mode, "token": token}
     if address in (None, "local") and (problem := cluster.socket_problem()) is not None:
         seen.fail("ray", ClusterError(problem))
     if address is None or address in ("auto", "local"):
         return finding
     try:
-        finding["version"] = _reached(address)
+        finding["version"] = _probe_cluster(address)
     except OSError as error:
         advice = "start the cluster, or correct or unset RAY_ADDRESS"
         seen.fail("ray", ClusterError(f"no cluster at {finding['address']} ({_reason(error)}); {advice}"))
@@ -279,7 +279,7 @@ def _has_token() -> bool:
     return bool(os.environ.get("RAY_AUTH_TOKEN")) or Path(path).is_file()
 
 
-def _reached(address: str) -> str | None:
+def _probe_cluster(address: str) -> str | None:
     """What the dashboard at an address says about itself; of other ports only that they answer. Raises OSError."""
     if address.startswith(WEB):
         return _answer(address.rstrip("/") + "/api/version")
@@ -312,7 +312,7 @@ def _answer(url: str) -> str:
 def _reason(error: OSError) -> str:
     """A few words, without what an address may hold."""
     reason = getattr(error, "reason", None) or error.strerror or error
-    return without_secrets(" ".join(str(reason).split()))[:100]
+    return redact_secrets(" ".join(str(reason).split()))[:100]
 
 
 def _existing(folder: Path) -> Path:

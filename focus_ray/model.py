@@ -20,7 +20,7 @@ from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.face.parameters import THETA_MODES, ParameterScales
 from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
 from focus_ray.focus.networks.identity import IResNet50
-from focus_ray.focus.networks.perceptual import EncoderPerceptual, IdentityPerceptual
+from focus_ray.focus.networks.perceptual import ArcFacePerceptual, EncoderPerceptual
 from focus_ray.focus.networks.segmenter import UNet
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.render.renderer import Renderer
@@ -39,7 +39,7 @@ FORMAT = 1
 MAX_WIDTH = 1024
 MAX_SMALL_WIDTH = 256  # of the small encoder: 0.7 GB
 MAX_LEVELS = 8
-MAX_DEEPEST = 4096  # channels of the UNet's last level: 2 GB
+MAX_DEEPEST_WIDTH = 4096  # channels of the UNet's last level: 2 GB
 IMAGE_SIZES = (16, 1024)  # px
 
 
@@ -51,7 +51,7 @@ class EncoderSettings(Settings):
     weights: Path | None = None  # torchvision's ResNet-50, for a start from ImageNet
 
     @model_validator(mode="after")
-    def _weights_are_used(self) -> "EncoderSettings":
+    def _check_weights(self) -> "EncoderSettings":
         if self.weights is not None and self.kind != "resnet50":
             raise ValueError("ImageNet weights are those of kind resnet50; leave weights out, or set the kind")
         return self
@@ -68,12 +68,14 @@ class SegmenterSettings(Settings):
 
     @model_validator(mode="after")
     def _fits_a_machine(self) -> "SegmenterSettings":
-        if self.deepest > MAX_DEEPEST:
-            raise ValueError(f"the deepest level would have {self.deepest} channels, more than {MAX_DEEPEST}")
+        if self.deepest_width > MAX_DEEPEST_WIDTH:
+            raise ValueError(
+                f"the deepest level would have {self.deepest_width} channels, more than {MAX_DEEPEST_WIDTH}"
+            )
         return self
 
     @property
-    def deepest(self) -> int:
+    def deepest_width(self) -> int:
         """Channels of the deepest level."""
         return self.width * 2 ** (self.levels - 1)
 
@@ -85,7 +87,7 @@ class PerceptualSettings(Settings):
     weights: Path | None = None  # arcface_torch backbone.pth
 
     @model_validator(mode="after")
-    def _weights_are_used(self) -> "PerceptualSettings":
+    def _check_weights(self) -> "PerceptualSettings":
         if self.weights is not None and self.kind != "arcface":
             raise ValueError("weights are those of kind arcface; leave them out, or set the kind")
         return self
@@ -102,7 +104,7 @@ class ModelSettings(Settings):
 
     @field_validator("camera")
     @classmethod
-    def _camera_of_crops(cls, camera: Camera) -> Camera:
+    def _check_image_size(cls, camera: Camera) -> Camera:
         smallest, largest = IMAGE_SIZES
         if not smallest <= camera.image_size <= largest:
             raise ValueError(f"image_size {camera.image_size} is outside {smallest} to {largest} px")
@@ -154,7 +156,7 @@ def build(settings: ModelSettings, face: MorphableModel, *, perceptual: bool = T
         )
     focus = Focus(FaceAutoencoder(encoder, Renderer(face, settings.camera)), segmenter, settings.scales)
     if settings.perceptual.kind == "arcface":
-        focus.perceptual = IdentityPerceptual(IResNet50())
+        focus.perceptual = ArcFacePerceptual(IResNet50())
     elif perceptual:
         focus.perceptual = EncoderPerceptual(build_encoder(settings))
     return focus
@@ -176,7 +178,7 @@ def save(folder: Path, model: Model, *, half: bool = False) -> None:
     tensors = {name: getattr(focus, name).state_dict() for name in NETWORKS if getattr(focus, name) is not None}
     tensors["face"] = face_tensors(face)
     if half:
-        tensors = {name: {key: halved(key, value) for key, value in state.items()} for name, state in tensors.items()}
+        tensors = {name: {key: to_half(key, value) for key, value in state.items()} for name, state in tensors.items()}
         face = face_from_tensors(tensors["face"], face.name, face.n_identity)  # rounded, as it will be loaded
     info = {
         "format": FORMAT,
@@ -207,7 +209,7 @@ def load(folder: Path | None = None) -> Model:
         raise CheckpointError(
             f"{folder} has format {info.get('format')!r}, this version reads {FORMAT}; use the version that wrote it"
         )
-    refuse_nonfinite(folder, networks)
+    check_finite(folder, networks)
     try:
         settings = ModelSettings.model_validate(info["settings"])
         refine = RefineSettings.model_validate(info["refine"])
@@ -222,7 +224,7 @@ def load(folder: Path | None = None) -> Model:
                 raise KeyError(name)
         version = str(info["version"])
     except (KeyError, TypeError, AttributeError, ValidationError, RuntimeError, ConfigError) as error:
-        reason = one_line(error)
+        reason = summarize_error(error)
         raise CheckpointError(f"{folder} is not a model of this version ({reason}); use another copy") from None
     return Model(focus.eval().requires_grad_(False), settings, refine, version)
 
@@ -239,7 +241,7 @@ def described(folder: Path, stored: checkpoint.Model) -> dict[str, Any]:
         face = dict(stored.info["face"])
         loaded = face_from_tensors(stored.networks["face"], face["name"], face["n_identity"])
     except (KeyError, TypeError, ValueError) as error:
-        reason = one_line(error)
+        reason = summarize_error(error)
         raise CheckpointError(f"{folder} does not say which face it has ({reason}); use another copy") from None
     return {**stored.info, "face": {**face, "digest": loaded.digest}}
 
@@ -253,7 +255,7 @@ def load_from(place: str) -> Model:
         return load(folder)
 
 
-def refuse_nonfinite(folder: Path, networks: dict[str, dict[str, torch.Tensor]]) -> None:
+def check_finite(folder: Path, networks: dict[str, dict[str, torch.Tensor]]) -> None:
     """Raises CheckpointError where a weight is NaN or infinite: such a network answers nothing."""
     for network, tensors in networks.items():
         for name, value in tensors.items():
@@ -261,7 +263,7 @@ def refuse_nonfinite(folder: Path, networks: dict[str, dict[str, torch.Tensor]])
                 raise CheckpointError(f"{folder}: {network} has values in {name} that are not finite; use another copy")
 
 
-def one_line(error: Exception) -> str:
+def summarize_error(error: Exception) -> str:
     """What an error says, for the middle of a message: of a setting, its key and what is wrong with it."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
@@ -285,7 +287,7 @@ def face_from_tensors(tensors: dict[str, torch.Tensor], name: str, n_identity: i
     return MorphableModel(name=name, n_identity=n_identity, parts=parts, **arrays)
 
 
-def halved(name: str, value: torch.Tensor) -> torch.Tensor:
+def to_half(name: str, value: torch.Tensor) -> torch.Tensor:
     """float16 where that keeps what matters: not for means, coordinates and integers."""
     keeps = not value.is_floating_point() or name in ("mean", "mean_albedo", "uv", "landmark_barycentric")
     return value if keeps else checkpoint.as_half(name, value)

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from focus_ray import model as models
-from focus_ray.baselines import BASELINES, backbone, baseline_of
+from focus_ray.baselines import BASELINES, apply_baseline, backbone
 from focus_ray.config import (
     Cadence,
     DataSettings,
@@ -24,7 +24,7 @@ from focus_ray.focus.face.parameters import ParameterScales
 from focus_ray.focus.initialise import InitialiseSettings
 from focus_ray.focus.losses import RELEASE_XI, ReconstructionWeights, SegmentationWeights
 from focus_ray.focus.refine import RefineSettings
-from focus_ray.focus.schedule import Optimizer, Schedule
+from focus_ray.focus.schedule import OptimizerSettings, Schedule
 from focus_ray.model import SHIPPED, EncoderSettings, ModelSettings, PerceptualSettings, SegmenterSettings
 
 HELDOUT_SHARE = 0.1
@@ -78,9 +78,9 @@ def paper() -> RunConfig:
     )
 
 
-def _adadelta(lr: float, decay: float = 0.99) -> Optimizer:
+def _adadelta(lr: float, decay: float = 0.99) -> OptimizerSettings:
     """The released code's rule: no clipping, the rate falls every 5,000 steps."""
-    return Optimizer(rule="adadelta", lr=lr, shape="steps", decay=decay, clip_norm=None)
+    return OptimizerSettings(rule="adadelta", lr=lr, shape="steps", decay=decay, clip_norm=None)
 
 
 def release() -> RunConfig:
@@ -163,11 +163,11 @@ def embedded() -> RunConfig:
             warmup_steps=4200, init_steps=500, pretrain_seg_steps=300, cycles=6, seg_steps=70, face_steps=110
         ),
         optimizers=Optimizers(
-            warmup=Optimizer(lr=2e-3, shape="one_cycle"),
-            init=Optimizer(lr=1e-3, shape="one_cycle"),
-            pretrain_seg=Optimizer(lr=2e-3),
-            em_seg=Optimizer(lr=2e-3, shape="cosine"),
-            em_face=Optimizer(lr=1e-3, shape="cosine"),
+            warmup=OptimizerSettings(lr=2e-3, shape="one_cycle"),
+            init=OptimizerSettings(lr=1e-3, shape="one_cycle"),
+            pretrain_seg=OptimizerSettings(lr=2e-3),
+            em_seg=OptimizerSettings(lr=2e-3, shape="cosine"),
+            em_face=OptimizerSettings(lr=1e-3, shape="cosine"),
         ),
         initialise=InitialiseSettings(
             xi=0.1,
@@ -197,7 +197,7 @@ def adapt() -> RunConfig:
             "batch_size": 16,
             "schedule": Schedule(init_steps=0, pretrain_seg_steps=0, cycles=3, seg_steps=20, face_steps=80),
             "optimizers": base.optimizers.model_copy(
-                update={"em_seg": Optimizer(lr=1e-4), "em_face": Optimizer(**gentle)}
+                update={"em_seg": OptimizerSettings(lr=1e-4), "em_face": OptimizerSettings(**gentle)}
             ),
             "cadence": Cadence(
                 log=10, checkpoint=100, evaluate=100, sheet=100, best="photos.rmse_255", best_is="lowest"
@@ -228,7 +228,7 @@ def misfit_of(base: RunConfig) -> RunConfig:
 
 def _baseline(name: str) -> RunConfig:
     """What the paper compares with, of the embedded preset."""
-    return baseline_of(embedded(), name)
+    return apply_baseline(embedded(), name)
 
 
 PRESETS: dict[str, Callable[[], RunConfig]] = {

@@ -17,17 +17,17 @@ from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.misfit import READINGS, Reading, corrected
 from focus_ray.focus.settings import Settings
-from focus_ray.model import Model, one_line
+from focus_ray.model import Model, summarize_error
 from focus_ray.storage import documents
 from focus_ray.storage.manifest import MANIFEST
-from focus_ray.storage.tree import own_memory
+from focus_ray.storage.tree import detach_to_cpu
 
 PRIOR = "prior"
 DOCUMENT = "prior.json"
 SHIPPED_PRIOR = Path(__file__).resolve().parent / "pretrained_prior"
 """The prior of the model that comes with the package."""
 # What prior.json says at its top, for whoever looks into it, and again further down.
-SUMMARY = ("rms_before_mm", "rms_after_mm", "improved_share", "by_default")
+SUMMARY_KEYS = ("rms_before_mm", "rms_after_mm", "improved_share", "by_default")
 
 
 class Pipeline(Settings):
@@ -45,7 +45,7 @@ class Pipeline(Settings):
         return cls(encoder=name, camera=model.settings.camera, refine_steps=refine_steps)
 
 
-class Reduction(Settings):
+class ErrorReduction(Settings):
     """How well a mean error is known in one reading, and what subtracting it does to faces held out; in mm."""
 
     rms_before_mm: float  # root over the vertices' mean square of the mean signed error
@@ -59,7 +59,7 @@ class Reduction(Settings):
     by_region: dict[str, dict[str, float]]
 
 
-class Gate(Settings):
+class GateResult(Settings):
     """What the prior does to the model that it is meant for, on faces that are no renders of the fitted model."""
 
     model_version: str
@@ -91,12 +91,12 @@ class PriorInfo(Settings):
     model_digest: str
     seed: int
     laws: dict[str, Any]
-    figures: dict[Reading, Reduction]
+    figures: dict[Reading, ErrorReduction]
     faces_per_s: float | None
     shards_computed: int
     shards_kept: int  # of an earlier attempt
     stopped_early: bool
-    gate: Gate | None = None
+    gate: GateResult | None = None
 
     @property
     def by_default(self) -> bool:
@@ -129,14 +129,14 @@ class Prior:
     def fits(self, model: Model, refine_steps: int) -> bool:
         """Whether it is about this pipeline."""
         try:
-            self.refuse_other(model, refine_steps)
+            self.check_pipeline(model, refine_steps)
         except ModelError:
             return False
         return True
 
-    def refuse_other(self, model: Model, refine_steps: int) -> None:
+    def check_pipeline(self, model: Model, refine_steps: int) -> None:
         """Raises FaceModelError for a model of another face, ModelError for another pipeline."""
-        refuse_other_face(self, model.focus.face_model)
+        check_face_model(self, model.focus.face_model)
         asked, mine = Pipeline.of(model, refine_steps), self.info.pipeline
         if asked != mine:
             differing = [name for name in Pipeline.model_fields if getattr(asked, name) != getattr(mine, name)]
@@ -158,7 +158,7 @@ def chosen(asked: str | Path | None, *, shipped_model: bool) -> Prior | None:
     return None if str(asked) == "none" else load(Path(asked))
 
 
-def refuse_other_face(prior: Prior, face: MorphableModel) -> None:
+def check_face_model(prior: Prior, face: MorphableModel) -> None:
     """Raises FaceModelError where a prior is about other vertices or other bases."""
     info = prior.info
     if info.face_model_digest == face.digest:
@@ -182,9 +182,9 @@ def save(folder: Path, prior: Prior) -> None:
         tensors[f"{reading}.standard_error"] = prior.standard_errors[reading]
     info = prior.info.model_dump(mode="json")
     applied = info["figures"][prior.info.applied] | {"by_default": prior.info.by_default}
-    summary = {name: applied[name] for name in SUMMARY}
+    summary = {name: applied[name] for name in SUMMARY_KEYS}
     storages: set[int] = set()
-    owned = {name: own_memory(tensor.float(), storages) for name, tensor in tensors.items()}
+    owned = {name: detach_to_cpu(tensor.float(), storages) for name, tensor in tensors.items()}
     documents.write(folder, PRIOR, DOCUMENT, summary | info, {PRIOR: owned})
 
 
@@ -192,14 +192,16 @@ def load(folder: Path) -> Prior:
     """Read a prior's folder after every file was verified. Raises CheckpointError for anything else."""
     folder = Path(folder)
     content, files = documents.read(folder, PRIOR, DOCUMENT)
-    content = {key: value for key, value in content.items() if key not in SUMMARY}
+    content = {key: value for key, value in content.items() if key not in SUMMARY_KEYS}
     tensors = files.get(PRIOR, {})
     try:
         info = PriorInfo.model_validate(content)
         errors: dict[Reading, Tensor] = {reading: tensors[f"{reading}.error"] for reading in READINGS}
         spreads: dict[Reading, Tensor] = {reading: tensors[f"{reading}.standard_error"] for reading in READINGS}
     except (ValidationError, KeyError) as error:
-        raise CheckpointError(f"{folder} is no prior of this version ({one_line(error)}); build it anew") from None
+        raise CheckpointError(
+            f"{folder} is no prior of this version ({summarize_error(error)}); build it anew"
+        ) from None
     shape = errors["posed"].shape
     for tensor in (*errors.values(), *spreads.values()):
         if tensor.shape != shape or tensor.ndim != 2 or shape[1] != 3 or not bool(torch.isfinite(tensor).all()):

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from focus_ray.training.loop import StepRecord
-from focus_ray.training.watcher import Past, Silent
+from focus_ray.training.watcher import NoOpCallback, ResumeHistory
 
 SECONDS_BETWEEN_LINES = 15.0
 # The rate is that of the last half minute: phases differ in speed.
@@ -36,7 +36,7 @@ def progress(stream: Stream | None = None) -> "TerminalProgress | LineProgress":
     return TerminalProgress(target) if target.isatty() else LineProgress(target)
 
 
-class TerminalProgress(Silent):
+class TerminalProgress(NoOpCallback):
     """Live bars: one for the run, one for whatever else is under way."""
 
     def __init__(self, stream: Stream) -> None:
@@ -62,7 +62,7 @@ class TerminalProgress(Silent):
     ) -> None:
         self._bars.stop()
 
-    def begin(self, total: int, done: int, past: Past) -> None:
+    def begin(self, total: int, done: int, past: ResumeHistory) -> None:
         """Training starts, or starts again, at step `done` of `total`."""
         if self._run is not None:
             self._bars.remove_task(self._run)
@@ -87,7 +87,7 @@ class TerminalProgress(Silent):
         self._bars.console.print(message, highlight=False, markup=False)
 
 
-class LineProgress(Silent):
+class LineProgress(NoOpCallback):
     """The same in lines, for logs: one when something begins or ends, one every `every` seconds between."""
 
     def __init__(
@@ -104,7 +104,7 @@ class LineProgress(Silent):
         self._window: deque[tuple[float, int]] = deque()  # when how many steps were done, as far back as the rate looks
         self._phase = ""
         self._tasks: dict[str, tuple[float, int]] = {}  # when each was first told of, and how far it was then
-        self._over: set[str] = set()  # those told to have ended: who goes on saying so is not repeated
+        self._finished_tasks: set[str] = set()  # those told to have ended: who goes on saying so is not repeated
 
     def __enter__(self) -> "LineProgress":
         return self
@@ -114,7 +114,7 @@ class LineProgress(Silent):
     ) -> None:
         self._stream.flush()
 
-    def begin(self, total: int, done: int, past: Past) -> None:
+    def begin(self, total: int, done: int, past: ResumeHistory) -> None:
         """Training starts, or starts again, at step `done` of `total`."""
         self._total, self._done, self._begun = total, done, done
         self.note(f"training: step {done} of {total}")
@@ -124,7 +124,7 @@ class LineProgress(Silent):
         self._done += 1
         left = self._seconds_left()
         phase = str(record.position.phase)
-        if phase != self._phase or self._done == self._total or self._is_time():
+        if phase != self._phase or self._done == self._total or self._is_due():
             self._phase = phase
             told = "" if left is None else f", about {duration(left)} left"
             self.note(f"{phase}: step {self._done} of {self._total}, {figures(record)}{told}")
@@ -132,10 +132,10 @@ class LineProgress(Silent):
     def task(self, name: str, done: int, total: int) -> None:
         """Work beside the steps got to `done` of `total`."""
         if done < total:
-            self._over.discard(name)
-        elif name in self._over:
+            self._finished_tasks.discard(name)
+        elif name in self._finished_tasks:
             return
-        if name not in self._tasks or done >= total or self._is_time():
+        if name not in self._tasks or done >= total or self._is_due():
             since, first = self._tasks.setdefault(name, (self._clock(), done))
             seconds = self._clock() - since
             told = ""
@@ -146,7 +146,7 @@ class LineProgress(Silent):
             self.note(f"{name}: {done} of {total}{told}")
         if done >= total:
             self._tasks.pop(name, None)
-            self._over.add(name)
+            self._finished_tasks.add(name)
 
     def note(self, message: str) -> None:
         """Something worth a line."""
@@ -154,7 +154,7 @@ class LineProgress(Silent):
         self._stream.write(message + "\n")
         self._stream.flush()
 
-    def _is_time(self) -> bool:
+    def _is_due(self) -> bool:
         return self._clock() - self._last >= self._every
 
     def _seconds_left(self) -> float | None:

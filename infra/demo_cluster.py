@@ -22,13 +22,13 @@ from typing import Any
 from loopback_cluster import Cluster, marked
 
 from focus_ray.errors import FocusRayError
-from focus_ray.tracking.database_file import address_of
+from focus_ray.tracking.database_file import sqlite_uri
 
 ROOT = Path(__file__).resolve().parent.parent
 BUCKET = "focus-ray"
 PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin", ".ckpt")
 PICKLE_STARTS = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
-PREDICTION = """
+PREDICT_SCRIPT = """
 import json, sys
 import mlflow, skimage.data
 picture = skimage.data.astronaut()  # NASA, public domain
@@ -37,14 +37,14 @@ print(json.dumps([sorted(face) for face in faces]))
 """
 
 
-class Failure(FocusRayError):
+class DemoError(FocusRayError):
     """Something that should have come out did not."""
 
 
 def expect(condition: object, message: str) -> None:
     """Raises Failure where the condition does not hold."""
     if not condition:
-        raise Failure(message)
+        raise DemoError(message)
 
 
 def say(message: str) -> None:
@@ -52,7 +52,7 @@ def say(message: str) -> None:
     sys.stdout.flush()
 
 
-def look_in_store(uri: str, out: Path) -> dict[str, Any]:
+def check_store(uri: str, out: Path) -> dict[str, Any]:
     """Fetch the run folder and the model to `out`; which checkpoints the store has."""
     from focus_ray.storage import sealed_store
     from focus_ray.storage.checkpoint import Checkpoints
@@ -69,7 +69,7 @@ def look_in_store(uri: str, out: Path) -> dict[str, Any]:
     return {"objects": len(store.list()), "checkpoints": checkpoints.steps()}
 
 
-def look_in_mlflow(run_id: str, scratch: Path) -> dict[str, Any]:
+def check_mlflow(run_id: str, scratch: Path) -> dict[str, Any]:
     """The run by its tag, its figures and pictures, its registered model; the model's files hold no pickle."""
     from mlflow import MlflowClient
     from mlflow.artifacts import download_artifacts
@@ -106,7 +106,7 @@ def look_in_mlflow(run_id: str, scratch: Path) -> dict[str, Any]:
 def predict(uri: str, environment: dict[str, str], scratch: Path) -> dict[str, Any]:
     """Load the registered model in a new process and let it look at a photograph."""
     began = time.monotonic()
-    command = [sys.executable, "-W", "ignore", "-c", PREDICTION, uri]
+    command = [sys.executable, "-W", "ignore", "-c", PREDICT_SCRIPT, uri]
     result = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
     expect(result.returncode == 0, f"the registered model does not predict: {result.stderr[-500:]}")
     faces = json.loads(result.stdout.splitlines()[-1])
@@ -114,19 +114,21 @@ def predict(uri: str, environment: dict[str, str], scratch: Path) -> dict[str, A
     return {"faces": len(faces), "fields": faces[0], "seconds": round(time.monotonic() - began, 1)}
 
 
-def refuse_secrets(cluster: Cluster, job: str, out: Path) -> None:
+def check_no_secrets(cluster: Cluster, job: str, out: Path) -> None:
     """Neither the token nor the secret key is in what the job, Ray, MLflow or the store keep."""
     told = {
         f"/api/jobs/{job}{what}": cluster.get(f"{cluster.dashboard}/api/jobs/{job}{what}") for what in ("", "/logs")
     }
-    files = [path for folder in (out, cluster.record, cluster.sessions) for path in folder.rglob("*") if path.is_file()]
+    files = [
+        path for folder in (out, cluster.record, cluster.ray_folder) for path in folder.rglob("*") if path.is_file()
+    ]
     for secret in (cluster.token, cluster.aws_secret):
         found = [name for name, content in told.items() if secret.encode() in content]
         found += [str(path) for path in files if secret.encode() in path.read_bytes()]
         expect(not found, f"a secret is in {', '.join(found)}")
 
 
-def demonstrate(out: Path, workers: int, arguments: list[str]) -> dict[str, Any]:
+def run_demo(out: Path, workers: int, arguments: list[str]) -> dict[str, Any]:
     """Start everything, train, look at what is left, end everything; what was found."""
     uri = f"s3://{BUCKET}/runs"
     train = ["--workers", str(workers), "--storage", uri, "--out", f"runs/{out.name}", *arguments]
@@ -135,7 +137,7 @@ def demonstrate(out: Path, workers: int, arguments: list[str]) -> dict[str, Any]
         cluster = Cluster(Path(folder))
         say("starting an S3 server, an MLflow server and a Ray head on 127.0.0.1")
         with cluster.running(workers):
-            environment = cluster.plain() | cluster.for_storage()
+            environment = cluster.plain() | cluster.storage_environment()
             os.environ.clear()
             os.environ.update(environment)
             create_bucket()
@@ -144,11 +146,11 @@ def demonstrate(out: Path, workers: int, arguments: list[str]) -> dict[str, Any]
             job = cluster.submit("jobs/train.py", train)
             found: dict[str, Any] = {"job": job, "job_seconds": round(time.monotonic() - began, 1), "workers": workers}
             say("looking for the run in the store and in MLflow, and loading its model in a new process")
-            found["store"] = look_in_store(f"{uri}/{out.name}", out)
+            found["store"] = check_store(f"{uri}/{out.name}", out)
             run_id = json.loads((out / "run.json").read_text())["run_id"]
-            found["mlflow"] = look_in_mlflow(run_id, cluster.scratch)
+            found["mlflow"] = check_mlflow(run_id, cluster.scratch)
             found["prediction"] = predict(found["mlflow"]["model"], environment, cluster.scratch)
-            refuse_secrets(cluster, job, out)
+            check_no_secrets(cluster, job, out)
         found["processes_left"] = len(marked(cluster.mark))
         shutil.move(cluster.record, out / "mlflow")
     return found
@@ -170,7 +172,7 @@ def main() -> int:
     out: Path = options.out.absolute()
     try:
         expect(not out.exists() or not any(out.iterdir()), f"{out} is not empty; choose another OUT")
-        found = demonstrate(out, options.workers, arguments)
+        found = run_demo(out, options.workers, arguments)
     except FocusRayError as failure:
         sys.stderr.write(f"error: {failure}\n")
         return 1
@@ -184,7 +186,7 @@ def main() -> int:
         f"{found['mlflow']['pictures']} pictures"
     )
     say(f"model: {found['mlflow']['model']}, {found['prediction']['faces']} face in the photograph, no pickle")
-    database, files = address_of(out / "mlflow" / "mlflow.db"), str(out / "mlflow" / "artifacts")
+    database, files = sqlite_uri(out / "mlflow" / "mlflow.db"), str(out / "mlflow" / "artifacts")
     command = ["mlflow", "server", "--backend-store-uri", database, "--artifacts-destination", files]
     say(f"to look at it: {shlex.join(command)}")
     say(f"report: {out / 'report.html'}")

@@ -41,10 +41,10 @@ FILES = {
     "package/LICENSE": "LICENSE",
 }
 # All lie side by side here. A bare name would need an import map, which is a script within the page.
-REWRITTEN = {"from 'three'": "from './three.module.min.js'", "from '../utils/": "from './"}
+REPLACEMENTS = {"from 'three'": "from './three.module.min.js'", "from '../utils/": "from './"}
 VENDOR = Path(__file__).resolve().parent.parent / "focus_ray" / "serving" / "page" / "vendor"
 _MARK = "VERSION"
-_MOST_BYTES = 64 << 20
+_MAX_BYTES = 64 << 20
 _SECONDS = 120
 
 
@@ -63,7 +63,10 @@ def fetch(vendor: Path = VENDOR) -> None:
     """Download, verify, and put in place. Raises ViewerError; nothing is written then."""
     if present(vendor):
         return
-    files = {FILES[name]: _rewritten(name, data) for name, data in members(verified(THREE), tuple(FILES)).items()}
+    files = {
+        FILES[name]: _rewrite_imports(name, data)
+        for name, data in extract_files(download_package(THREE), tuple(FILES)).items()
+    }
     if vendor.exists():
         shutil.rmtree(vendor)
     vendor.mkdir(parents=True)
@@ -72,7 +75,7 @@ def fetch(vendor: Path = VENDOR) -> None:
     (vendor / _MARK).write_text(THREE.version)  # last: without it the rest does not count
 
 
-def verified(package: Package) -> bytes:
+def download_package(package: Package) -> bytes:
     """The tarball of a package, if it is the one that is meant. Raises ViewerError."""
     what = f"{package.name} {package.version}"
     content = _download(f"{registry()}/{package.name}/-/{package.name}-{package.version}.tgz", what)
@@ -81,7 +84,7 @@ def verified(package: Package) -> bytes:
     return content
 
 
-def members(tarball: bytes, names: tuple[str, ...]) -> dict[str, bytes]:
+def extract_files(tarball: bytes, names: tuple[str, ...]) -> dict[str, bytes]:
     """Those files of a verified tarball. Raises ViewerError where one is missing."""
     with tarfile.open(fileobj=io.BytesIO(tarball), mode="r:gz") as archive:
         read = {one.name: archive.extractfile(one) for one in archive if one.name in names and one.isfile()}
@@ -120,19 +123,19 @@ def _download(address: str, what: str) -> bytes:
             context.load_verify_locations(certificates)
     try:
         with urllib.request.urlopen(address, timeout=_SECONDS, context=context) as answer:
-            content = answer.read(_MOST_BYTES + 1)
+            content = answer.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise ViewerError(f"{what} cannot be downloaded ({error}); set NPM_CONFIG_REGISTRY") from None
-    if len(content) > _MOST_BYTES:
+    if len(content) > _MAX_BYTES:
         raise ViewerError(f"{what} is larger than it should be; nothing was written")
     return content
 
 
-def _rewritten(name: str, data: bytes) -> bytes:
+def _rewrite_imports(name: str, data: bytes) -> bytes:
     if "/jsm/" not in name:
         return data
     text = data.decode()
-    for there, here in REWRITTEN.items():
+    for there, here in REPLACEMENTS.items():
         text = text.replace(there, here)
     return text.encode()
 

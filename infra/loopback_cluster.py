@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from focus_ray.errors import ClusterError, FocusRayError
-from focus_ray.tracking.database_file import address_of
+from focus_ray.tracking.database_file import sqlite_uri
 from focus_ray.training import cluster as settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,7 +75,7 @@ class Cluster:
         return self.scratch / "token"
 
     @property
-    def sessions(self) -> Path:
+    def ray_folder(self) -> Path:
         """Ray's own folder, logs included."""
         return self.scratch / "ray"
 
@@ -90,11 +90,11 @@ class Cluster:
         programs = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
         return kept | {MARK: self.mark, "PATH": programs, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 
-    def for_clients(self) -> dict[str, str]:
+    def client_environment(self) -> dict[str, str]:
         """What somebody needs who submits jobs: the token, and nothing of S3 and MLflow."""
         return self.plain() | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_file)}
 
-    def for_storage(self) -> dict[str, str]:
+    def storage_environment(self) -> dict[str, str]:
         """How S3 and MLflow are reached."""
         return {
             "AWS_ENDPOINT_URL": self.s3,
@@ -109,23 +109,29 @@ class Cluster:
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
 
-    def for_head(self) -> dict[str, str]:
+    def head_environment(self) -> dict[str, str]:
         """All that the head's processes know: those of jobs inherit it."""
         patience = {"RAY_raylet_start_wait_time_s": str(SECONDS_TO_START)}
-        return self.for_clients() | self.for_storage() | settings.ALWAYS | settings.LOCAL | patience
+        return (
+            self.client_environment()
+            | self.storage_environment()
+            | settings.RAY_ENVIRONMENT
+            | settings.LOCAL_RAY_ENVIRONMENT
+            | patience
+        )
 
     @contextmanager
     def running(self, workers: int) -> Iterator[None]:
         """All three servers, ready; ended in reverse order, whatever happens."""
-        for folder in (self.sessions, self.record):
+        for folder in (self.ray_folder, self.record):
             folder.mkdir()
         self.token_file.touch(0o600)
         self.token_file.write_text(self.token)
         with ExitStack() as stack:
-            stack.callback(self._kill_what_is_left)
+            stack.callback(self._kill_leftovers)
             s3 = stack.enter_context(self._server("s3", self._s3_command(), self.plain()))
             mlflow = stack.enter_context(self._server("mlflow", self._mlflow_command(), self._mlflow_environment()))
-            head = stack.enter_context(self._server("ray", self._head_command(workers), self.for_head()))
+            head = stack.enter_context(self._server("ray", self._head_command(workers), self.head_environment()))
             self._wait("s3", s3, f"{self.s3}/moto-api/")
             self._wait("mlflow", mlflow, f"{self.mlflow}/health")
             self._wait("ray", head, f"{self.dashboard}/api/version")
@@ -137,7 +143,7 @@ class Cluster:
 
     def _mlflow_command(self) -> list[str]:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.ports[1])]
-        command += ["--workers", "1", "--backend-store-uri", address_of(self.record / "mlflow.db")]
+        command += ["--workers", "1", "--backend-store-uri", sqlite_uri(self.record / "mlflow.db")]
         return [*command, "--artifacts-destination", str(self.record / "artifacts")]
 
     def _mlflow_environment(self) -> dict[str, str]:
@@ -151,7 +157,7 @@ class Cluster:
         command += ["--dashboard-agent-listen-port", agent, "--ray-client-server-port", client]
         command += ["--min-worker-port", "0", "--max-worker-port", "0"]
         command += ["--object-store-memory", str(settings.OBJECT_STORE_BYTES)]
-        return [*command, "--temp-dir", str(self.sessions)]
+        return [*command, "--temp-dir", str(self.ray_folder)]
 
     @contextmanager
     def _server(self, name: str, command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
@@ -194,7 +200,7 @@ class Cluster:
         name = f"demo-{uuid.uuid4().hex[:8]}"
         command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", self.dashboard]
         command += ["--submission-id", name, "--working-dir", ".", "--", "python", script, *arguments]
-        environment = self.for_clients() | {"PYTHONUNBUFFERED": "1"}
+        environment = self.client_environment() | {"PYTHONUNBUFFERED": "1"}
         ended = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False)
         status = json.loads(self.get(f"{self.dashboard}/api/jobs/{name}"))
         if ended.returncode != 0 or status["status"] != "SUCCEEDED":
@@ -210,7 +216,7 @@ class Cluster:
         with opener.open(request, timeout=10) as answer:
             return answer.read()
 
-    def _kill_what_is_left(self) -> None:
+    def _kill_leftovers(self) -> None:
         """Ray's workers are in groups of their own; they end with their node, and here if they do not."""
         deadline = time.monotonic() + SECONDS_TO_END
         while (left := marked(self.mark)) and time.monotonic() < deadline:

@@ -5,31 +5,31 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from focus_ray.data.appearance import AppearanceLaws
-from focus_ray.data.backgrounds import SceneryLaws
-from focus_ray.data.synthetic import FaceLaws, OcclusionLaws, SyntheticConfig, SyntheticFaces
+from focus_ray.data.appearance import AppearanceDistributions
+from focus_ray.data.backgrounds import BackgroundDistributions
+from focus_ray.data.synthetic import FaceDistributions, OcclusionDistributions, SyntheticConfig, SyntheticFaces
 from focus_ray.data.synthetic_folder import WORLD_MODES
 from focus_ray.focus.face.parametric import parametric_face
 
-PLACE = Path(__file__).resolve().parent.parent / "focus_ray" / "serving" / "page" / "example.jpg"
-NUMBER = 14  # of the held-out faces: a family of occluders that training never showed
+OUTPUT_PATH = Path(__file__).resolve().parent.parent / "focus_ray" / "serving" / "page" / "example.jpg"
+FACE_INDEX = 14  # of the held-out faces: a family of occluders that training never showed
 QUALITY = 92
 
 # Tidier than the world of training: a sharp picture of one person, from about the front.
 TIDY = SyntheticConfig(
     image_size=448,
-    appearance=AppearanceLaws(blur=0.002, patches=0, grain=0.01, sensor_noise=0.006, makeup=0),
-    face=FaceLaws(yaw=14, pitch=5, roll=4),
-    scenery=SceneryLaws(head=1, skin_wall=0, decoy=0),
-    occlusion=OcclusionLaws(share=1, hidden=(0.1, 0.35)),
+    appearance=AppearanceDistributions(blur=0.002, patches=0, grain=0.01, sensor_noise=0.006, makeup=0),
+    face=FaceDistributions(yaw=14, pitch=5, roll=4),
+    scenery=BackgroundDistributions(head=1, skin_wall=0, decoy=0),
+    occlusion=OcclusionDistributions(share=1, hidden=(0.1, 0.35)),
 )
 
 
 def main() -> None:
     """Draw it and put it in its place."""
     faces = SyntheticFaces(parametric_face("full", *WORLD_MODES), TIDY, "heldout")
-    picture = (255 * faces.batch([NUMBER]).images[0].permute(1, 2, 0).numpy()).round().astype(np.uint8)
-    Image.fromarray(picture).save(PLACE, quality=QUALITY)
+    picture = (255 * faces.batch([FACE_INDEX]).images[0].permute(1, 2, 0).numpy()).round().astype(np.uint8)
+    Image.fromarray(picture).save(OUTPUT_PATH, quality=QUALITY)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ BEGIN, END = "<!-- tree: `python infra/readme_tree.py` writes this block -->", "
 PACKAGE = "focus_ray"
 NAME_COLUMN = 36
 # What stands beside the package, a line each.
-BESIDE = {
+OTHER_ENTRIES = {
     "README.md": "what it is, two commands, this tree",
     "pyproject.toml": "package, tools, import contracts",
     "constraints.txt": "exact versions for development, the demo and continuous integration",
@@ -31,7 +31,7 @@ BESIDE = {
 
 def tree() -> str:
     """The tree as a Markdown code block."""
-    beside = [f"{name:<{NAME_COLUMN}}{text}" for name, text in BESIDE.items() if (ROOT / name).exists()]
+    beside = [f"{name:<{NAME_COLUMN}}{text}" for name, text in OTHER_ENTRIES.items() if (ROOT / name).exists()]
     return "\n".join(["```text", *beside, *_package(ROOT / PACKAGE, 0), "```"])
 
 
@@ -56,7 +56,7 @@ def _line(name: str, module: Path, depth: int) -> str:
     return f"{title:<{NAME_COLUMN}}{docstring.partition(chr(10))[0]}".rstrip()
 
 
-def in_step(readme: str) -> str:
+def update_readme(readme: str) -> str:
     """README.md with the tree as it should be."""
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
@@ -66,7 +66,7 @@ def in_step(readme: str) -> str:
 def main() -> int:
     """Rewrite README.md."""
     path = ROOT / "README.md"
-    path.write_text(in_step(path.read_text()))
+    path.write_text(update_readme(path.read_text()))
     return 0
 
 

@@ -13,6 +13,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 def application(arguments: dict[str, Any]) -> Any:
     """The application of these settings, its model pinned and checked."""
-    from focus_ray.serving.launch import application_of
+    from focus_ray.serving.launch import application_from_args
 
-    return application_of(arguments)
+    return application_from_args(arguments)

@@ -80,7 +80,7 @@ LONGEST_FIRST = ("system", "training", "tuning", "evaluation", "priors", "tracki
 
 # One group of replicas plays for all tests of them.
 REPLICAS = ("tests/focus/test_state.py", "tests/focus/test_replicas.py", "tests/focus/networks/test_synchronised.py")
-TOGETHER: dict[str, str] = dict.fromkeys(REPLICAS, "replicas")
+FILE_GROUPS: dict[str, str] = dict.fromkeys(REPLICAS, "replicas")
 # Who asks for one of these starts a process, a server, or a whole run, and these files train, fit or migrate databases:
 # `make test-fast` leaves them out.
 SLOW_FIXTURES = {"one_worker", "place", "plan", "played", "python", "s3_url", "straight_run", "toy_world"}
@@ -142,7 +142,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return "systems" if file.startswith("tests/system/") else TOGETHER.get(file, file)
+            return "systems" if file.startswith("tests/system/") else FILE_GROUPS.get(file, file)
 
     return Scheduling(config, log)
 

@@ -16,8 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 DEVICE = torch.device("cuda", 0)
-_ACROSS = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
-_INDEXED = {torch.ops.aten.index.Tensor, torch.ops.aten.index_put_.default, torch.ops.aten._index_put_impl_.default}
+_CROSS_DEVICE_OPS = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default}
+_INDEX_OPS = {torch.ops.aten.index.Tensor, torch.ops.aten.index_put_.default, torch.ops.aten._index_put_impl_.default}
 
 
 class Remote(Tensor):
@@ -43,34 +43,34 @@ class Remote(Tensor):
         if func == Tensor.tolist:
             return args[0].held.tolist()
         if func == Tensor.cpu:
-            return _moved(args[0], "cpu")
+            return _move(args[0], "cpu")
         if func == Tensor.to:
-            return _moved(*args, **kwargs)
+            return _move(*args, **kwargs)
         with torch._C.DisableTorchFunctionSubclass():
             result = func(*args, **kwargs)
         return Remote(result) if func == Tensor.new_tensor else result
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return _computed(func, args, kwargs or {})
+        return _dispatch(func, args, kwargs or {})
 
 
-class _Mode(TorchDispatchMode):
+class _FakeDeviceMode(TorchDispatchMode):
     """Catches what makes a tensor on the device, too."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return _computed(func, args, kwargs or {})
+        return _dispatch(func, args, kwargs or {})
 
 
 @contextmanager
 def stand_in_device() -> Iterator[None]:
     """Within, `.to("cuda:0")` gives tensors on the device."""
     parameters = mock.patch("torch.__future__.get_overwrite_module_params_on_conversion", return_value=True)
-    with mock.patch("torch.cuda._lazy_init"), parameters, _Mode():
+    with mock.patch("torch.cuda._lazy_init"), parameters, _FakeDeviceMode():
         yield
 
 
-def _moved(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+def _move(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """`tensor.to(...)` where one of the tensors is remote. Across devices there is no gradient."""
     device, dtype = tensor.device, tensor.dtype
     for one in (*args, *kwargs.values()):
@@ -87,11 +87,11 @@ def _moved(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return of_type.held.clone() if isinstance(of_type, Remote) else Remote(of_type.detach().clone())
 
 
-def _computed(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+def _dispatch(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     tensors = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, Tensor)]
     remote = {id(one.held): one for one in tensors if isinstance(one, Remote)}
     local = [one for one in tensors if not isinstance(one, Remote) and one.ndim > 0]
-    if remote and local and func not in _ACROSS and not (func in _INDEXED and isinstance(args[0], Remote)):
+    if remote and local and func not in _CROSS_DEVICE_OPS and not (func in _INDEX_OPS and isinstance(args[0], Remote)):
         raise RuntimeError(f"Expected all tensors to be on the same device, but {func} got {DEVICE} and cpu")
     backward = torch._C._current_graph_task_id() != -1  # where torch makes the zeros of gradients that nobody gave
     there = bool(remote) or (backward and not tensors)

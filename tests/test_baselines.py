@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from focus_ray import presets
-from focus_ray.baselines import BASELINES, baseline_of
+from focus_ray.baselines import BASELINES, apply_baseline
 from focus_ray.config import RunConfig, override
 from focus_ray.errors import ConfigError
 from focus_ray.focus import losses
@@ -38,7 +38,7 @@ def miniature() -> RunConfig:
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_baseline_is_a_preset(name):
     config = presets.load(name)
-    assert config == baseline_of(presets.load("embedded"), name)
+    assert config == apply_baseline(presets.load("embedded"), name)
     assert config.preset == name
     assert config.model == presets.load("embedded").model
     assert RunConfig.model_validate_json(config.model_dump_json()) == config
@@ -57,7 +57,7 @@ def test_with_one_pixel_the_neighbour_loss_is_the_pixel_loss():
     torch.manual_seed(0)
     images, rendering, mask = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8)  # soft
     for preset in ("embedded", "paper", "release"):
-        changed = baseline_of(presets.load(preset), "baseline").em.segmentation
+        changed = apply_baseline(presets.load(preset), "baseline").em.segmentation
         neighbour = losses.neighbor_sum(
             images,
             rendering,
@@ -77,7 +77,7 @@ def test_with_one_pixel_the_neighbour_loss_is_the_pixel_loss():
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_baseline_trains(name, tmp_path):
-    metrics = plain.train(baseline_of(miniature(), name), tmp_path / name)
+    metrics = plain.train(apply_baseline(miniature(), name), tmp_path / name)
     lines = [json.loads(line) for line in (tmp_path / name / "history.jsonl").read_text().splitlines()]
     assert metrics["steps"] == len(lines)
     assert not any(line["skipped"] for line in lines)
@@ -94,7 +94,7 @@ def test_every_baseline_trains(name, tmp_path):
 
 def test_only_the_supervised_are_given_masks():
     for name, given in {"backbone": False, "backbone-supervised": True, "embedded": False}.items():
-        config = miniature() if name == "embedded" else baseline_of(miniature(), name)
+        config = miniature() if name == "embedded" else apply_baseline(miniature(), name)
         batch = training_data(config).batch_of(6)
         assert (batch.masks is not None) == given
 

@@ -119,7 +119,7 @@ def test_a_version_outside_the_range_and_a_missing_package(monkeypatch):
 
 def test_limits_that_a_node_of_ray_feels(monkeypatch):
     monkeypatch.setattr(doctor, "_shared_memory_gb", lambda: 0.1)
-    monkeypatch.setattr(doctor, "_open_files", lambda: 256)
+    monkeypatch.setattr(doctor, "_max_open_files", lambda: 256)
     shared, files = troubles()["limits"]
     assert "--shm-size" in shared["message"]
     assert "ulimit -n" in files["message"]
@@ -136,7 +136,7 @@ def test_a_temporary_folder_that_is_too_long_for_sockets(monkeypatch):
 
 
 def test_folders_without_room(monkeypatch):
-    monkeypatch.setattr(doctor, "LEAST_FREE_GB", 1e9)
+    monkeypatch.setattr(doctor, "MIN_FREE_GB", 1e9)
     assert {"cache", "temporary"} <= set(troubles())
 
 
@@ -253,7 +253,7 @@ def test_the_command_ends_with_the_code_of_the_first_error(monkeypatch, capsys, 
 
 
 def test_the_command_ends_well_with_warnings(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "_open_files", lambda: 256)
+    monkeypatch.setattr(doctor, "_max_open_files", lambda: 256)
     assert cli.main(["doctor", "--json"]) == 0
     (entry,) = json.loads(capsys.readouterr().out)["troubles"]
     assert entry["about"] == "limits"

@@ -11,11 +11,11 @@ from focus_ray.focus import losses
 from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.guard import Guard
 from focus_ray.focus.networks.identity import IResNet50
-from focus_ray.focus.networks.perceptual import IdentityPerceptual
+from focus_ray.focus.networks.perceptual import ArcFacePerceptual
 from focus_ray.focus.schedule import Phase, Schedule
 from focus_ray.focus.settings import Settings
 from focus_ray.focus.state import Targets, TrainState
-from focus_ray.focus.synthesis import SamplingLaws, generator, render_random
+from focus_ray.focus.synthesis import SamplingDistributions, generator, render_random
 from focus_ray.training.loop import steps
 
 BOTH = ("paper", "release")
@@ -212,13 +212,13 @@ def miniature(name: str) -> RunConfig:
 
 
 @pytest.fixture(scope="module")
-def recogniser() -> IdentityPerceptual:
+def recogniser() -> ArcFacePerceptual:
     """A network of ArcFace's structure that has never seen a face."""
     torch.manual_seed(0)
-    return IdentityPerceptual(IResNet50())
+    return ArcFacePerceptual(IResNet50())
 
 
-def untrained(config: RunConfig, face, recogniser: IdentityPerceptual) -> TrainState:
+def untrained(config: RunConfig, face, recogniser: ArcFacePerceptual) -> TrainState:
     """The state a run begins with, where ArcFace's weights are given."""
     as_if_none = config.model.model_copy(update={"perceptual": model.PerceptualSettings(kind="warmup_encoder")})
     focus = model.build(as_if_none, face, perceptual=False)
@@ -234,7 +234,7 @@ def parameters(network: torch.nn.Module) -> torch.Tensor:
 def test_every_phase_takes_a_step(name, of_r, toy_model, recogniser):
     config = miniature(name)
     state = untrained(config, toy_model, recogniser)
-    images, theta = render_random(state.focus.renderer, SamplingLaws(), config.batch_size, generator(7))
+    images, theta = render_random(state.focus.renderer, SamplingDistributions(), config.batch_size, generator(7))
     targets = Targets(images, state.focus.renderer(theta).landmarks)
     networks = {"R": state.focus.encoder, "S": state.focus.segmenter, "F": recogniser}
     before = {which: parameters(network) for which, network in networks.items()}

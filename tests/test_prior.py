@@ -10,10 +10,10 @@ from focus_ray import prior as priors
 from focus_ray.errors import CheckpointError, FaceModelError, ModelError
 from focus_ray.focus.misfit import READINGS
 from focus_ray.model import Model
-from focus_ray.prior import Gate, Pipeline, Prior, PriorInfo, Reduction, chosen, load, save
+from focus_ray.prior import ErrorReduction, GateResult, Pipeline, Prior, PriorInfo, chosen, load, save
 from tests.priors.conftest import stand_in
 
-REDUCTION = Reduction(
+REDUCTION = ErrorReduction(
     rms_before_mm=1.0,
     rms_after_mm=0.05,
     rms_prior_mm=1.0,
@@ -26,8 +26,8 @@ REDUCTION = Reduction(
 )
 
 
-def gate(gain: float) -> Gate:
-    return Gate(
+def gate(gain: float) -> GateResult:
+    return GateResult(
         model_version="r",
         model_digest="0" * 64,
         faces=100,
@@ -115,20 +115,20 @@ def test_a_prior_that_is_none_is_refused(tmp_path, model):
 
 def test_another_face_or_pipeline_is_refused(model, toy_model):
     prior = prior_of(model)
-    prior.refuse_other(model, 0)
+    prior.check_pipeline(model, 0)
     with pytest.raises(ModelError, match=r"refine_steps 0, here 50.*refine for 0 steps"):
-        prior.refuse_other(model, 50)
+        prior.check_pipeline(model, 50)
     larger = model.settings.camera.model_copy(update={"image_size": 64})
     other = Model(model.focus, model.settings.model_copy(update={"camera": larger}), model.refine, "other")
     with pytest.raises(ModelError, match="another pipeline"):
-        prior.refuse_other(other, 0)
+        prior.check_pipeline(other, 0)
     assert prior.fits(model, 0)
     assert not prior.fits(other, 0)
     with pytest.raises(FaceModelError, match=f"vertices, this one {toy_model.n_vertices}"):
-        priors.refuse_other_face(prior, toy_model)
+        priors.check_face_model(prior, toy_model)
     fewer = model.focus.face_model.truncated(80, 63, 80)
     with pytest.raises(FaceModelError, match="the digest"):
-        priors.refuse_other_face(prior, fewer)
+        priors.check_face_model(prior, fewer)
 
 
 @pytest.mark.parametrize(("gain", "used"), [(0.5, True), (0.015, False), (-0.5, False)])

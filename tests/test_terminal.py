@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 
 from focus_ray import terminal
-from focus_ray.focus.schedule import Phase, Position
+from focus_ray.focus.schedule import Phase, SchedulePosition
 from focus_ray.focus.state import StepMetrics
 from focus_ray.terminal import LineProgress, TerminalProgress, duration
 from focus_ray.training.loop import StepRecord
-from focus_ray.training.watcher import Past
+from focus_ray.training.watcher import ResumeHistory
 
 
 def record(phase: str = "warmup", **metrics: Any) -> StepRecord:
     """The record of any step of a phase."""
     told = {"losses": {"total": 0.1234567, "pixel": 2.0}, "mask_mean": None, "skipped": False} | metrics
-    position = Position(Phase(phase), cycle=0, in_phase=0, phase_total=1, in_block=0, in_stage=0)
+    position = SchedulePosition(Phase(phase), cycle=0, in_phase=0, phase_total=1, in_block=0, in_stage=0)
     return StepRecord(0, position, StepMetrics(**told), None, 0.1, 0.0, 321.6, 1.8e9)
 
 
@@ -41,7 +41,7 @@ def clock() -> Clock:
 def test_a_line_at_each_phase_at_the_end_and_every_few_seconds_between(clock):
     stream = io.StringIO()
     with LineProgress(stream, every=10.0, clock=clock) as progress:
-        progress.begin(total=100, done=0, past=Past())
+        progress.begin(total=100, done=0, past=ResumeHistory())
         for step in range(100):
             clock.now += 1.0
             progress.step(record("warmup" if step < 50 else "em_seg", mask_mean=None if step < 50 else 0.8123))
@@ -57,7 +57,7 @@ def test_a_line_at_each_phase_at_the_end_and_every_few_seconds_between(clock):
 def test_the_time_left_follows_the_rate_of_late(clock):
     stream = io.StringIO()
     progress = LineProgress(stream, every=0.0, clock=clock)
-    progress.begin(total=1000, done=0, past=Past())
+    progress.begin(total=1000, done=0, past=ResumeHistory())
     for step in range(200):
         clock.now += 60.0 if step == 0 else 1.0  # the first step compiles kernels
         progress.step(record())
@@ -67,7 +67,7 @@ def test_the_time_left_follows_the_rate_of_late(clock):
 def test_a_resumed_run_counts_from_where_it_was(clock):
     stream = io.StringIO()
     progress = LineProgress(stream, clock=clock)
-    progress.begin(total=100, done=90, past=Past())
+    progress.begin(total=100, done=90, past=ResumeHistory())
     for _ in range(9):
         clock.now += 2.0
         progress.step(record())
@@ -104,7 +104,7 @@ def test_a_terminal_gets_bars_and_anything_else_lines():
 def test_bars_show_phase_step_and_figures():
     stream = Terminal()
     with TerminalProgress(stream) as progress:
-        progress.begin(total=10, done=3, past=Past())
+        progress.begin(total=10, done=3, past=ResumeHistory())
         progress.step(record("em_face", mask_mean=0.5))
         progress.task("scoring", 1, 2)
         progress.task("scoring", 2, 2)
@@ -117,10 +117,10 @@ def test_bars_show_phase_step_and_figures():
 
 def test_a_run_that_begins_again_after_a_failure_has_one_bar():
     with TerminalProgress(Terminal()) as progress:
-        progress.begin(total=10, done=0, past=Past())
+        progress.begin(total=10, done=0, past=ResumeHistory())
         for _ in range(5):
             progress.step(record())
-        progress.begin(total=10, done=2, past=Past())
+        progress.begin(total=10, done=2, past=ResumeHistory())
         progress.step(record())
         assert [task.completed for task in progress._bars.tasks] == [3]
 

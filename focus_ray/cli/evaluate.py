@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from focus_ray.cli.apps import AsJson, ModelFolder, PriorFolder, evaluate_app
-from focus_ray.cli.printing import echo_json, echo_record, say_problems, shipped_model
+from focus_ray.cli.printing import echo_json, echo_problems, echo_record, shipped_model
 from focus_ray.errors import ConfigError
 
 
@@ -71,7 +71,7 @@ def predict_data_set(
 ) -> None:
     """Let a model answer on a data set: masks, renderings, and for NoW neutral meshes with their landmarks."""
     from focus_ray import terminal
-    from focus_ray.evaluation.run import predict_on
+    from focus_ray.evaluation.run import predict_dataset
     from focus_ray.training.tasks import PoolSettings
 
     if mask not in ("own", "all_ones"):
@@ -80,8 +80,8 @@ def predict_data_set(
     with terminal.progress() as progress:
         watch = partial(progress.task, "predicting")
         options = {"name": name, "mask": mask, "prior": prior, "refine": refine}
-        done, problems = predict_on(data, model, out, pool, split=_split(split), progress=watch, **options)
-    say_problems(problems)
+        done, problems = predict_dataset(data, model, out, pool, split=_parse_split(split), progress=watch, **options)
+    echo_problems(problems)
     typer.echo(f"{done} pictures: {out}")
     if as_json:
         echo_json({"out": str(out), "pictures": done, "problems": len(problems)})
@@ -96,9 +96,9 @@ def propose_pairs(
     as_json: AsJson = False,
 ) -> None:
     """Propose pairs of occluded and unoccluded NoW pictures of one person in comparable pose (Table 3)."""
-    from focus_ray.evaluation.run import propose
+    from focus_ray.evaluation.run import propose_now_pairs
 
-    pairs = propose(data, predictions, out, _split(split))
+    pairs = propose_now_pairs(data, predictions, out, _parse_split(split))
     typer.echo(f"{len(pairs)} pairs: {out}")
     if as_json:
         echo_json({"out": str(out), "pairs": len(pairs)})
@@ -188,7 +188,7 @@ def evaluate_tables(
         found = benchmark(resolved, out, pool, experiment=experiment or "focus", progress=progress.task)
         if not local:
             track_quietly(out, progress.note)
-    say_problems(found.problems)
+    echo_problems(found.problems)
     typer.echo((out / "tables.md").read_text())
     typer.echo(f"report: {out / 'report.html'}")
     if as_json:
@@ -219,13 +219,13 @@ def _evaluate(
         found = evaluate(config, out, pool, experiment=experiment or "focus", progress=progress.task)
         if not local:
             track_quietly(out, progress.note)
-    say_problems(found.problems)
+    echo_problems(found.problems)
     typer.echo(f"{len(found.rows)} figures: {out / 'results.json'}\nreport: {out / 'report.html'}")
     if as_json:
         echo_json({"results": str(out / "results.json"), "rows": len(found.rows), "problems": len(found.problems)})
 
 
-def _split(text: str) -> Any:
+def _parse_split(text: str) -> Any:
     """One of NoW's splits. Raises ConfigError for anything else."""
     if text not in ("validation", "test"):
         raise ConfigError(f"--split {text!r}: choose validation or test")

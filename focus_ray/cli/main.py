@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     # runs on the machine; with ACTIVE, an idle one is up to a third faster.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        with terminable():
+        with interrupt_on_sigterm():
             # typer turns typer.Exit and Ctrl-C into a return value; commands themselves return None.
             exit_code = app(arguments, prog_name="focus-ray", standalone_mode=False) or 0
         if exit_code == EXIT_INTERRUPTED:
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
+def interrupt_on_sigterm() -> Iterator[None]:
     """SIGTERM ends a command as Ctrl-C does. In another thread than the main one, somebody else answers signals."""
     if threading.current_thread() is not threading.main_thread():
         yield

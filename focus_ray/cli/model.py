@@ -36,9 +36,9 @@ def model_export(
     """Copy a model folder, in half the size if wanted; the copy is loaded and checked by the same code as any model."""
     from focus_ray import model
     from focus_ray.storage.checkpoint import MODEL
-    from focus_ray.storage.manifest import refuse_to_replace
+    from focus_ray.storage.manifest import check_replaceable
 
-    refuse_to_replace(out, MODEL)
+    check_replaceable(out, MODEL)
     model.save(out, model.load(folder), half=half)
     size = sum(path.stat().st_size for path in out.iterdir())
     typer.echo(f"{size / 1e6:.1f} MB: {out}")

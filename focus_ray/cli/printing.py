@@ -6,15 +6,15 @@ from typing import Any
 
 import typer
 
-MOST_PROBLEMS = 20  # lines
+MAX_PROBLEMS = 20  # lines
 
 
-def say_problems(problems: list[str]) -> None:
+def echo_problems(problems: list[str]) -> None:
     """What is missing or wrong, a line each; of many the first ones."""
-    for problem in problems[:MOST_PROBLEMS]:
+    for problem in problems[:MAX_PROBLEMS]:
         typer.echo(f"missing or wrong: {problem}", err=True)
-    if len(problems) > MOST_PROBLEMS:
-        typer.echo(f"and {len(problems) - MOST_PROBLEMS} more", err=True)
+    if len(problems) > MAX_PROBLEMS:
+        typer.echo(f"and {len(problems) - MAX_PROBLEMS} more", err=True)
 
 
 def counted(counts: dict[str, int]) -> str:

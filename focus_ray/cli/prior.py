@@ -100,7 +100,7 @@ def build_prior(
 
 
 @prior_app.command("laws")
-def fit_laws(
+def fit_distributions(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of pictures.")],
     out: Annotated[Path, typer.Option(metavar="YAML", help="File to write, for --config.")],
     model: ModelFolder = None,

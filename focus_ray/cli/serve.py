@@ -38,7 +38,7 @@ def serve(
     """Host a model behind HTTP: a web page, an API, autoscaled. Ctrl-C ends it."""
     from focus_ray.serving import launch
     from focus_ray.serving.config import configured
-    from focus_ray.training.signals import interruptible
+    from focus_ray.training.signals import graceful_shutdown
 
     say = partial(typer.echo, err=True)
     given = {"model": model, "prior": prior, "http": {"host": host, "port": port}}
@@ -46,7 +46,7 @@ def serve(
     if swap:
         launch.swap(settings, say)
         return
-    with interruptible() as stopped:
+    with graceful_shutdown() as stopped:
         ready = _open if open_page else None
         launch.run(settings, without_keys=without_keys, say=say, ready=ready, stopped=stopped)
 

@@ -68,7 +68,7 @@ def train(
     from focus_ray import terminal
 
     if resume is not None:
-        _refuse_with_resume(
+        _check_resume_options(
             preset=preset,
             config=config,
             set=assignments,
@@ -78,7 +78,7 @@ def train(
             seed=seed,
             experiment=experiment,
         )
-        folder, resolved = _folder_to_resume(resume, out), None
+        folder, resolved = _resolve_resume_folder(resume, out), None
     else:
         if landmarks is not None and data is None:
             raise ConfigError("--landmarks belong to photographs; give their folder with --data")
@@ -87,7 +87,7 @@ def train(
         resolved = _run_config(preset, config, assignments or [], steps, seed, data, landmarks)
     with terminal.progress() as progress:
         if local:
-            _refuse_with_local(
+            _check_local_options(
                 workers=workers != 1,
                 storage=storage,
                 experiment=experiment,
@@ -143,14 +143,14 @@ def _preset_of(file: Path | None) -> str | None:
     return named if isinstance(named, str) else None
 
 
-def _refuse_with_resume(**given: Any) -> None:
+def _check_resume_options(**given: Any) -> None:
     """A resumed run goes on as it was begun."""
     for name, value in given.items():
         if value is not None:
             raise ConfigError(f"--{name} cannot change a run that is resumed; leave it out, or start a new run")
 
 
-def _folder_to_resume(run: str, out: Path | None) -> Path:
+def _resolve_resume_folder(run: str, out: Path | None) -> Path:
     """The folder of a run that goes on; one that lies in a store is brought here first."""
     if "://" in run:
         from focus_ray.training.mirror import bring_back
@@ -161,7 +161,7 @@ def _folder_to_resume(run: str, out: Path | None) -> Path:
     return Path(run)
 
 
-def _refuse_with_local(**given: Any) -> None:
+def _check_local_options(**given: Any) -> None:
     """What only a cluster has."""
     for name, value in given.items():
         if value:
@@ -185,4 +185,4 @@ def _run_config(
     config = presets.load(preset, file, assignments)
     if data is not None:
         config = config.with_photos(data, landmarks)
-    return config if steps is None else config.model_copy(update={"schedule": config.schedule.fitted_to(steps)})
+    return config if steps is None else config.model_copy(update={"schedule": config.schedule.rescale(steps)})

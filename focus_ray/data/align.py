@@ -1,6 +1,6 @@
 """Deep3D's alignment: a face is turned upright, scaled and shifted to where a standard face has its five points.
 
-Training, evaluation and reconstruction cut their crops by `crop_of_landmarks` and `crop_of_five`.
+Training, evaluation and reconstruction cut their crops by `crop_from_landmarks` and `crop_from_five_points`.
 """
 
 import math
@@ -77,12 +77,12 @@ class Crop:
         return cv2.warpAffine(np.ascontiguousarray(mask), self.inverse, (width, height), flags=flags, borderValue=0)
 
 
-def crop_of_landmarks(landmarks: Float[np.ndarray, "68 2"], size: int) -> Crop:
+def crop_from_landmarks(landmarks: Float[np.ndarray, "68 2"], size: int) -> Crop:
     """The aligned crop of 68 given points, the face turned upright. Raises LandmarkError where they span no face."""
-    return crop_of_five(five_points(torch.from_numpy(landmarks)).numpy(), size)
+    return crop_from_five_points(five_points(torch.from_numpy(landmarks)).numpy(), size)
 
 
-def crop_of_five(points: Float[np.ndarray, "5 2"], size: int) -> Crop:
+def crop_from_five_points(points: Float[np.ndarray, "5 2"], size: int) -> Crop:
     """The aligned crop of eye centres, nose tip and mouth corners, the face turned upright."""
     return align(points, size, face_roll(points))
 
@@ -100,7 +100,7 @@ def align(points: Float[np.ndarray, "5 2"], size: int, roll: float = 0.0) -> Cro
     zoom = REFERENCE_SCALE / scale
     to_reference = np.array([[zoom, 0.0, 0.0], [0.0, zoom, 0.0]])
     to_reference[:, 2] = REFERENCE_CENTRE - zoom * origin
-    return Crop(compose(resized(REFERENCE_SIZE, size), compose(to_reference, upright)), size)
+    return Crop(compose(resize_transform(REFERENCE_SIZE, size), compose(to_reference, upright)), size)
 
 
 def weak_perspective(points: Float[np.ndarray, "5 2"]) -> tuple[float, Float[np.ndarray, " 2"]]:
@@ -118,10 +118,10 @@ def weak_perspective(points: Float[np.ndarray, "5 2"]) -> tuple[float, Float[np.
 def standard_points(size: int) -> Float[np.ndarray, "5 2"]:
     """Where the five points of the standard face lie in a crop of that size [px]."""
     reference = REFERENCE_CENTRE + REFERENCE_SCALE * STANDARD_POINTS[:, :2] * [1.0, -1.0]
-    return transform_points(resized(REFERENCE_SIZE, size), reference)
+    return transform_points(resize_transform(REFERENCE_SIZE, size), reference)
 
 
-def resized(old: int, new: int) -> Float[np.ndarray, "2 3"]:
+def resize_transform(old: int, new: int) -> Float[np.ndarray, "2 3"]:
     """The transform of px when a square picture is resized; pixel centres at integers, so the corners are at -1/2."""
     ratio = new / old
     shift = (ratio - 1.0) / 2.0
@@ -147,7 +147,7 @@ def transform_points(matrix: Float[np.ndarray, "2 3"], points: Float[np.ndarray,
 
 def _warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     """Cut out the region that is seen, shrink it by areas to the crop's scale, then interpolate linearly."""
-    left, top, right, bottom = _seen_region(image.shape, matrix, size)
+    left, top, right, bottom = _visible_region(image.shape, matrix, size)
     if left >= right or top >= bottom:
         return np.zeros((size, size, *image.shape[2:]), image.dtype)
     region = np.ascontiguousarray(image[top:bottom, left:right])
@@ -157,7 +157,7 @@ def _warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     return cv2.warpAffine(region, compose(matrix, from_region), (size, size), flags=cv2.INTER_LINEAR, borderValue=0)
 
 
-def _seen_region(shape: tuple[int, ...], matrix: np.ndarray, size: int) -> tuple[int, int, int, int]:
+def _visible_region(shape: tuple[int, ...], matrix: np.ndarray, size: int) -> tuple[int, int, int, int]:
     low, high = -1.0 - _BORDER, size + _BORDER
     corners = np.array([[low, low], [high, low], [high, high], [low, high]])
     seen = transform_points(cv2.invertAffineTransform(matrix), corners)

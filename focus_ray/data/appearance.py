@@ -7,7 +7,7 @@ from numpy.random import Generator
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from focus_ray.data.laws import Share
-from focus_ray.data.occluders.drawing import Colour, any_colour
+from focus_ray.data.occluders.drawing import Colour, random_colour
 from focus_ray.focus.render.compiled import compiled
 from focus_ray.focus.settings import Settings
 
@@ -18,7 +18,7 @@ _DECAY = np.float32(-2.3)  # a soft spot has exp(-2.3) = 0.1 of its strength at 
 _REFERENCE_MM = 80.0  # half the width of a face: where a gradient reaches its full strength
 
 
-class AppearanceLaws(Settings):
+class AppearanceDistributions(Settings):
     """Out-of-model appearance. Upper limits; each image draws its own value below them, evenly.
 
     Limits chosen in trials at 64 px, such that a perfect theta still leaves 16 of 255 levels of colour error.
@@ -38,7 +38,7 @@ class AppearanceLaws(Settings):
 
 
 def paint(
-    rng: Generator, albedo: Vertices, shape: Vertices, landmarks: Points, laws: AppearanceLaws
+    rng: Generator, albedo: Vertices, shape: Vertices, landmarks: Points, laws: AppearanceDistributions
 ) -> Float[np.ndarray, "V 3"]:
     """The albedo (RGB) with grain, gradient, patches, make-up, stubble and shine; shape and landmarks in mm."""
     colours = albedo + np.float32(rng.uniform(0, laws.grain)) * _grain(rng, albedo.shape)
@@ -55,7 +55,9 @@ def paint(
     return np.clip(_shine(rng, colours, shape, landmarks, laws.shine), 0, None).astype(np.float32)
 
 
-def develop(rng: Generator, rgb: Float[np.ndarray, "H W 3"], laws: AppearanceLaws) -> UInt8[np.ndarray, "H W 3"]:
+def simulate_camera(
+    rng: Generator, rgb: Float[np.ndarray, "H W 3"], laws: AppearanceDistributions
+) -> UInt8[np.ndarray, "H W 3"]:
     """Lens blur, gamma, sensor noise, and 8 bits, as a camera stores a picture."""
     sigma = rng.uniform(0, laws.blur) * len(rgb)
     picture = np.clip(cv2.GaussianBlur(rgb, (0, 0), sigma) if sigma > 0.25 else rgb, 0, 1)
@@ -73,13 +75,13 @@ def _grain(rng: Generator, shape: tuple[int, ...]) -> Float[np.ndarray, "V C"]:
 def _patch_colour(rng: Generator, colours: Vertices) -> Colour:
     """Any paint, or the skin's own mean made darker, lighter or redder."""
     if rng.uniform() < 0.35:
-        return any_colour(rng)
+        return random_colour(rng)
     return np.clip(colours.mean(0) * rng.uniform(0.4, 1.4) * np.array([1.1, rng.uniform(0.7, 1.0), 0.9]), 0, 1)
 
 
 def _makeup(rng: Generator, colours: Vertices, shape: Vertices, landmarks: Points) -> Vertices:
     """Lipstick, eye shadow above each eye, rouge on each cheek."""
-    lips, lids, rouge = (any_colour(rng) if rng.uniform() < 0.4 else _red(rng) for _ in range(3))
+    lips, lids, rouge = (random_colour(rng) if rng.uniform() < 0.4 else _random_red(rng) for _ in range(3))
     strength = rng.uniform(0.2, 0.8, 3)
     mouth = landmarks[48:60].mean(0)
     half_width = 0.5 * float(np.linalg.norm(landmarks[54] - landmarks[48]))
@@ -92,7 +94,7 @@ def _makeup(rng: Generator, colours: Vertices, shape: Vertices, landmarks: Point
     return colours
 
 
-def _red(rng: Generator) -> Colour:
+def _random_red(rng: Generator) -> Colour:
     return np.array([0.7, 0.15, 0.2]) * rng.uniform(0.6, 1.3)
 
 

@@ -13,23 +13,23 @@ from focus_ray.data.occluders.drawing import (
     FaceFrame,
     Image,
     Landmarks,
-    any_colour,
+    add_light_gradient,
     blob,
     capsule,
     ellipse,
     filled,
-    lit,
     painted,
     plain,
+    random_colour,
+    random_skin_colour,
     rotation,
     rounded,
-    skin_like,
 )
 from focus_ray.data.occluders.hair import hair_colour
 from focus_ray.focus.settings import Settings
 
 
-class SceneryLaws(Settings):
+class BackgroundDistributions(Settings):
     """How often what is seen behind the face. Own choices: colour alone must not tell face from background."""
 
     head: Share = 0.5  # hair, ears, neck and shoulders around the face
@@ -38,15 +38,15 @@ class SceneryLaws(Settings):
     decoy: Share = 0.25  # a piece of other skin beside the face, behind it
 
 
-def background(rng: Generator, size: int, landmarks: Landmarks, skin: Colour, laws: SceneryLaws) -> Image:
+def background(rng: Generator, size: int, landmarks: Landmarks, skin: Colour, laws: BackgroundDistributions) -> Image:
     """A full canvas behind a face with these landmarks (px) and this mean colour; values about [0, 1]."""
     frame = FaceFrame.of(landmarks)
     if rng.uniform() < laws.skin_wall:
-        rgb = _skin_wall(rng, size, skin_like(rng, skin, laws.own_skin))
+        rgb = _skin_wall(rng, size, random_skin_colour(rng, skin, laws.own_skin))
     else:
         rgb = KINDS[int(rng.integers(len(KINDS)))](rng, size)
     if rng.uniform() < laws.decoy:
-        rgb = _decoy(rng, rgb, frame, skin_like(rng, skin, laws.own_skin))
+        rgb = _decoy(rng, rgb, frame, random_skin_colour(rng, skin, laws.own_skin))
     if rng.uniform() < laws.head:
         rgb = _head(rng, rgb, frame, landmarks, skin)
     return rgb
@@ -54,33 +54,33 @@ def background(rng: Generator, size: int, landmarks: Landmarks, skin: Colour, la
 
 def _even(rng: Generator, size: int) -> Image:
     """One colour, lit from a side."""
-    return lit(rng, plain(size, any_colour(rng)), 0.5)
+    return add_light_gradient(rng, plain(size, random_colour(rng)), 0.5)
 
 
 def _gradient(rng: Generator, size: int) -> Image:
     """Four corner colours."""
-    corners = np.stack([any_colour(rng) for _ in range(4)]).reshape(2, 2, 3).astype(np.float32)
+    corners = np.stack([random_colour(rng) for _ in range(4)]).reshape(2, 2, 3).astype(np.float32)
     return cv2.resize(corners, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
 def _noise(rng: Generator, size: int) -> Image:
     """Coloured noise, from clouds to grain."""
     fine = noise(rng, size, int(rng.integers(3, 40))) * np.float32(rng.uniform(0.05, 0.3))
-    return plain(size, any_colour(rng)) + fine
+    return plain(size, random_colour(rng)) + fine
 
 
 def _blobs(rng: Generator, size: int) -> Image:
     """Discs of many colours, as lights out of focus or a crowd."""
-    rgb = plain(size, any_colour(rng))
+    rgb = plain(size, random_colour(rng))
     for _ in range(int(rng.integers(4, 12))):
         outline = ellipse(rng.uniform(0, size, (1, 2)), tuple(size * rng.uniform(0.04, 0.25, 2)), rng.uniform(0, np.pi))
-        rgb = painted(rgb, filled(size, outline), any_colour(rng))
+        rgb = painted(rgb, filled(size, outline), random_colour(rng))
     return rgb
 
 
 def _pattern(rng: Generator, size: int) -> Image:
     """Stripes, checks, mottles or dots."""
-    return PATTERNS[int(rng.integers(len(PATTERNS)))](rng, size, any_colour(rng), any_colour(rng))
+    return PATTERNS[int(rng.integers(len(PATTERNS)))](rng, size, random_colour(rng), random_colour(rng))
 
 
 def _room(rng: Generator, size: int) -> Image:
@@ -89,7 +89,7 @@ def _room(rng: Generator, size: int) -> Image:
     for _ in range(int(rng.integers(3, 8))):
         x, y, wide, tall = size * rng.uniform([-0.2, -0.2, 0.1, 0.1], [1, 1, 0.7, 0.8])
         corners = np.array([[x, y], [x + wide, y], [x + wide, y + tall], [x, y + tall]])
-        rgb = painted(rgb, filled(size, corners @ rotation(rng.normal(0, 0.05))), any_colour(rng))
+        rgb = painted(rgb, filled(size, corners @ rotation(rng.normal(0, 0.05))), random_colour(rng))
     return cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.5, 4) * size / 128)
 
 
@@ -100,7 +100,7 @@ KINDS: tuple[Callable[[Generator, int], Image], ...] = (_even, _gradient, _noise
 def _skin_wall(rng: Generator, size: int, skin: Colour) -> Image:
     """Skin colour all over, with soft and fine variation."""
     soft = noise(rng, size, 4) * np.float32(rng.uniform(0, 0.06)) + noise(rng, size, 32, 1) * np.float32(0.015)
-    return lit(rng, plain(size, skin) + soft, 0.5)
+    return add_light_gradient(rng, plain(size, skin) + soft, 0.5)
 
 
 def _decoy(rng: Generator, rgb: Image, frame: FaceFrame, skin: Colour) -> Image:
@@ -109,7 +109,9 @@ def _decoy(rng: Generator, rgb: Image, frame: FaceFrame, skin: Colour) -> Image:
     centre = frame.at(np.array([[1.6 * np.cos(turn), 0.4 + 1.9 * np.sin(turn)]]))
     radius = frame.unit * rng.uniform(0.4, 0.9)
     mask = filled(size, blob(rng, centre, radius))
-    return painted(rgb, mask, rounded(lit(rng, plain(size, skin)), mask, 0.5 * radius, rng.uniform(0.1, 0.4)))
+    return painted(
+        rgb, mask, rounded(add_light_gradient(rng, plain(size, skin)), mask, 0.5 * radius, rng.uniform(0.1, 0.4))
+    )
 
 
 def _head(rng: Generator, rgb: Image, frame: FaceFrame, landmarks: Landmarks, skin: Colour) -> Image:
@@ -130,7 +132,7 @@ def _head(rng: Generator, rgb: Image, frame: FaceFrame, landmarks: Landmarks, sk
             1 + np.float32(rng.uniform(0.03, 0.12)) * noise(rng, size, 40, 1)
         )
         rgb = painted(rgb, filled(size, long_hair if rng.uniform() < 0.35 else hair), streaks)
-    rgb = painted(rgb, neck, lit(rng, plain(size, skin * shade)))
+    rgb = painted(rgb, neck, add_light_gradient(rng, plain(size, skin * shade)))
     for ear in (landmarks[1:2], landmarks[15:16]):
         outline = ellipse(ear, (0.18 * frame.unit, 0.36 * frame.unit), frame.angle)
         rgb = painted(rgb, filled(size, outline), skin * rng.uniform(0.7, 1.0))

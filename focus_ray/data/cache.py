@@ -15,7 +15,7 @@ _BITS = ("masks", "region")
 _FLOATS = ("landmarks", "theta", "vertices", "landmarks_true")
 
 
-class _Kept(NamedTuple):
+class _CachedImage(NamedTuple):
     """One image with its truth, in the smallest form that gives every bit back."""
 
     image: np.ndarray  # [3,H,W] uint8
@@ -35,7 +35,7 @@ class CachedFaces:
     def __init__(self, faces: Faces, vertices: bool = False) -> None:
         self.faces = faces
         self._dropped = () if vertices else ("vertices",)
-        self._kept: dict[int, _Kept] = {}
+        self._kept: dict[int, _CachedImage] = {}
         self._lock = threading.Lock()
 
     def batch(self, indices: Sequence[int]) -> Batch:
@@ -44,13 +44,13 @@ class CachedFaces:
             missing = sorted({index for index in indices if index not in self._kept})
             if missing:
                 made = self.faces.batch(missing)
-                self._kept.update((index, self._packed(made, row)) for row, index in enumerate(missing))
+                self._kept.update((index, self._pack(made, row)) for row, index in enumerate(missing))
             rows = [self._kept[index] for index in indices]
-        return _unpacked(rows)
+        return _unpack(rows)
 
-    def _packed(self, batch: Batch, row: int) -> _Kept:
+    def _pack(self, batch: Batch, row: int) -> _CachedImage:
         known = {key: value for key, value in vars(batch).items() if value is not None and key not in self._dropped}
-        return _Kept(
+        return _CachedImage(
             image=(batch.images[row] * _LEVELS).round().to(torch.uint8).numpy(),
             bits={key: np.packbits(known[key][row].numpy() > 0) for key in _BITS if key in known},
             floats={key: known[key][row].clone() for key in _FLOATS if key in known},
@@ -59,7 +59,7 @@ class CachedFaces:
         )
 
 
-def _unpacked(rows: list[_Kept]) -> Batch:
+def _unpack(rows: list[_CachedImage]) -> Batch:
     images = torch.from_numpy(np.stack([row.image for row in rows])).float() / _LEVELS
     height, width = images.shape[2:]
     bits = {key: np.stack([row.bits[key] for row in rows]) for key in rows[0].bits}

@@ -5,32 +5,32 @@ import io
 import numpy as np
 from PIL import Image, ImageCms
 
-_LARGEST_PROFILE = 4_000_000  # bytes; those of printing presses have about two million
+_MAX_PROFILE_BYTES = 4_000_000  # bytes; those of printing presses have about two million
 _MODES = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB", "L": "RGB"}  # from what to what; others are read as they are
 _ROUNDING = 2  # of 255: a profile that changes no colour by more is sRGB itself
 _PROBES = 9  # values of each channel that are looked at for that
 
 
-def in_srgb(image: Image.Image) -> Image.Image:
+def to_srgb(image: Image.Image) -> Image.Image:
     """A decoded picture in sRGB, by its embedded profile: RGB, palette, grey (8 bits), these with alpha too, or CMYK.
 
     The same picture where there is no profile, where it is sRGB's, damaged or larger than 4 MB, and where its colour
     space is not that of the numbers (a grey picture with an RGB profile) or the picture has another mode.
     """
     profile = image.info.get("icc_profile")
-    if not profile or len(profile) > _LARGEST_PROFILE:
+    if not profile or len(profile) > _MAX_PROFILE_BYTES:
         return image
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     elif image.mode == "LA" or (image.mode == "L" and image.has_transparency_data):
-        return _with_alpha(image)
-    return _converted(image, profile)
+        return _convert_with_alpha(image)
+    return _convert(image, profile)
 
 
-def _with_alpha(image: Image.Image) -> Image.Image:
+def _convert_with_alpha(image: Image.Image) -> Image.Image:
     """A grey picture with alpha: its grey converted, its alpha as it is; the same picture where nothing changes."""
     grey, alpha = image.convert("LA").split()
-    colours = _converted(grey, image.info["icc_profile"])
+    colours = _convert(grey, image.info["icc_profile"])
     if colours is grey:
         return image
     colours.putalpha(alpha)
@@ -38,14 +38,14 @@ def _with_alpha(image: Image.Image) -> Image.Image:
     return colours
 
 
-def _converted(image: Image.Image, profile: bytes) -> Image.Image:
+def _convert(image: Image.Image, profile: bytes) -> Image.Image:
     if image.mode not in _MODES:
         return image
     target = _MODES[image.mode]
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), image.mode, target)
-        if image.mode != "CMYK" and _changes_nothing(transform, image.mode, target):
+        if image.mode != "CMYK" and _is_identity(transform, image.mode, target):
             return image
         converted = ImageCms.applyTransform(image, transform)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
@@ -53,7 +53,7 @@ def _converted(image: Image.Image, profile: bytes) -> Image.Image:
     return image if converted is None else converted
 
 
-def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str, target: str) -> bool:
+def _is_identity(transform: ImageCms.ImageCmsTransform, mode: str, target: str) -> bool:
     values = np.linspace(0, 255, _PROBES).astype(np.uint8)
     grid = np.stack([values] * 3 if mode == "L" else np.meshgrid(values, values, values), axis=-1).reshape(1, -1, 3)
     probe = Image.fromarray(grid).convert(mode)

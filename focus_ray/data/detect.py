@@ -43,7 +43,7 @@ class Detector(Protocol):
     def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]: ...
 
 
-def suppressed(faces: Iterable[Detection], overlap: float) -> list[Detection]:
+def suppress_overlaps(faces: Iterable[Detection], overlap: float) -> list[Detection]:
     """Of boxes that share more than that part of the smaller one only the surest; the surest first."""
     kept: list[Detection] = []
     for face in sorted(faces, key=lambda face: -face.score):

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from focus_ray.data.align import Crop, rotation
-from focus_ray.data.detect import Detection, suppressed
+from focus_ray.data.detect import Detection, suppress_overlaps
 from focus_ray.errors import ConfigError
 from focus_ray.focus.settings import Settings
 
@@ -101,18 +101,18 @@ class HaarDetector:
             (options.diagonal_turns, usual, few),
             ((0.0,), fine, few),
         ):
-            faces = self._confirmed(grey, self._search(grey, turns, *sizes), candidates)
+            faces = self._confirm(grey, self._search(grey, turns, *sizes), candidates)
             if faces:
                 return faces
         return []
 
-    def _confirmed(self, grey: np.ndarray, hits: Iterable[_Hit], candidates: int) -> list[Detection]:
+    def _confirm(self, grey: np.ndarray, hits: Iterable[_Hit], candidates: int) -> list[Detection]:
         faces = []
         for group in grouped(hits)[:candidates]:
-            face = self._check(grey, _merged(group))
+            face = self._check(grey, _merge(group))
             if face is not None:
                 faces.append(face)
-        return suppressed(faces, self.settings.overlap)
+        return suppress_overlaps(faces, self.settings.overlap)
 
     def _search(self, grey: np.ndarray, turns: Sequence[float], most: int, smallest: float) -> list[_Hit]:
         """Hits at these turns, in a picture of `most` px at the longer side, from faces of `smallest` of it on."""
@@ -122,7 +122,7 @@ class HaarDetector:
         least = smallest * max(height, width) * zoom
         hits = []
         for turn in turns:
-            view = turned_view((width - 1) / 2, (height - 1) / 2, zoom, turn, side)
+            view = rotated_view((width - 1) / 2, (height - 1) / 2, zoom, turn, side)
             hits += self._hits(grey, view, turn, (least, float(side)), self.settings.search_step)
         return hits
 
@@ -134,10 +134,10 @@ class HaarDetector:
         hits = []
         for tilt in options.check_tilts:
             roll = candidate.roll + tilt
-            view = turned_view(candidate.x, candidate.y, zoom, roll, side)
+            view = rotated_view(candidate.x, candidate.y, zoom, roll, side)
             hits += self._hits(grey, view, roll, sizes, options.check_step)
         groups = grouped(hits)
-        face = _merged(groups[0]) if groups else None
+        face = _merge(groups[0]) if groups else None
         if face is None or face.neighbours < options.least_support:
             return None
         if face.neighbours < options.sure_support and self._eyes(grey, face) < options.least_eyes:
@@ -152,7 +152,7 @@ class HaarDetector:
         top, bottom = (options.eye_side * share for share in options.eye_band)
         found = 0
         for tilt in options.eye_tilts:
-            view = turned_view(face.x, face.y, options.eye_side / face.side, face.roll + tilt, options.eye_side)
+            view = rotated_view(face.x, face.y, options.eye_side / face.side, face.roll + tilt, options.eye_side)
             seen = view.warp(grey)
             for cascade in self._eye_cascades:
                 boxes, neighbours = cascade.detectMultiScale2(
@@ -186,7 +186,7 @@ def cascade(name: str) -> cv2.CascadeClassifier:
     return cv2.CascadeClassifier(str(path))
 
 
-def turned_view(x: float, y: float, zoom: float, degrees: float, side: int) -> Crop:
+def rotated_view(x: float, y: float, zoom: float, degrees: float, side: int) -> Crop:
     """A square view centred on (x, y), scaled, in which a face with that roll stands upright."""
     middle = (side - 1) / 2
     turn = rotation(-math.radians(degrees))
@@ -215,7 +215,7 @@ def _same(one: _Hit, other: _Hit) -> bool:
     return math.hypot(one.x - other.x, one.y - other.y) < _SAME_PLACE * large and large < _SAME_SIZE * small
 
 
-def _merged(group: Sequence[_Hit]) -> _Hit:
+def _merge(group: Sequence[_Hit]) -> _Hit:
     """The mean by neighbours. Frontal hits decide alone where there are any: profile boxes sit elsewhere on a head."""
     deciding = [hit for hit in group if hit.frontal] or list(group)
     weights = np.array([hit.neighbours for hit in deciding], dtype=float)

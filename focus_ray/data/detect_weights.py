@@ -30,7 +30,7 @@ class FaceAlignmentDetector:
 
     def __init__(self, hub: str | Path, device: str = "cpu"):
         package = _package("face_alignment", "face-alignment")
-        detector, _ = (_verified(Path(hub) / "checkpoints" / name) for name in (_S3FD, _FAN))
+        detector, _ = (_verify_weights(Path(hub) / "checkpoints" / name) for name in (_S3FD, _FAN))
         with _hub_folder(Path(hub)):
             self._network = package.FaceAlignment(
                 package.LandmarksType.TWO_D,
@@ -74,10 +74,10 @@ class InsightFaceDetector:
     def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
         """Faces with boxes and five points; score is the detector's confidence."""
         found = self._network.get(np.ascontiguousarray(image[..., ::-1]))
-        return sorted((_insight_face(face) for face in found), key=lambda face: -face.score)
+        return sorted((_to_detection(face) for face in found), key=lambda face: -face.score)
 
 
-def _insight_face(face: Any) -> Detection:
+def _to_detection(face: Any) -> Detection:
     dense = getattr(face, "landmark_3d_68", None)
     five = getattr(face, "kps", None)
     return Detection(
@@ -103,7 +103,7 @@ def _package(module: str, distribution: str) -> ModuleType:
         ) from None
 
 
-def _verified(path: Path) -> Path:
+def _verify_weights(path: Path) -> Path:
     """The weight file, if it hashes to the hexadecimal digits in its name (a prefix of its sha256)."""
     if not path.is_file():
         raise ConfigError(f"{path}: the weight file is missing; put it there, it is not downloaded")

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import BmpImagePlugin, Image, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
-from focus_ray.data.colour_profile import in_srgb
+from focus_ray.data.colour_profile import to_srgb
 from focus_ray.errors import ImageError, ImageTooLarge
 from focus_ray.focus.settings import Settings
 
@@ -55,12 +55,12 @@ def read_image(
     JPEG, PNG, WebP, BMP, and HEIC where pillow-heif is installed; recognised by content and not by name. The EXIF
     orientation is applied; greyscale, palette and CMYK become RGB; 16-bit grey is scaled to 8 bits; transparent pixels
     are composited on white. Of an animation the first frame counts. Colours are converted to sRGB by an embedded
-    profile, as `colour_profile.in_srgb` says.
+    profile, as `colour_profile.to_srgb` says.
 
     Raises ImageError for a missing, empty or truncated file and for one that is no such picture, ImageTooLarge for one
     over the limits.
     """
-    return np.array(_rgb(_loaded(source, limits, name)))
+    return np.array(_to_rgb(_loaded(source, limits, name)))
 
 
 def read_image_and_alpha(
@@ -69,7 +69,7 @@ def read_image_and_alpha(
     """`read_image` without what lies behind it: the colours as they are, and their opacity if the picture has one."""
     image = _loaded(source, limits, name)
     if not image.has_transparency_data:
-        return np.array(_rgb(image)), None
+        return np.array(_to_rgb(image)), None
     layer = np.array(image.convert("RGBA"))
     return layer[..., :3], layer[..., 3]
 
@@ -83,7 +83,7 @@ def read_size(content: bytes, limits: ImageLimits = DEFAULT_LIMITS, name: str = 
     try:
         return _open(name, content, limits).size
     except _DAMAGE as error:
-        raise _damaged(name, error) from None
+        raise _damaged_error(name, error) from None
 
 
 def _loaded(source: str | Path | bytes, limits: ImageLimits, name: str) -> Image.Image:
@@ -100,10 +100,10 @@ def _loaded(source: str | Path | bytes, limits: ImageLimits, name: str) -> Image
             opened.load()
             _check_size(name, opened.size, limits)  # the frame of a HEIC may differ from its header
         except _DAMAGE as error:
-            raise _damaged(name, error) from None
+            raise _damaged_error(name, error) from None
         except MemoryError:
             raise ImageError(f"{name}: the picture does not fit into memory; scale it down") from None
-        return _upright(in_srgb(_grey_of_8_bits(opened) if opened.mode.startswith("I") else opened))
+        return _apply_orientation(to_srgb(_grey_to_8_bits(opened) if opened.mode.startswith("I") else opened))
 
 
 def is_picture(path: str | Path) -> bool:
@@ -154,7 +154,7 @@ def _open(name: str, content: bytes, limits: ImageLimits) -> ImageFile.ImageFile
         _check_size(name, _webp_size(content), limits)  # Pillow's decoder allocates the canvas when it opens a WebP
         opened = WebPImagePlugin.WebPImageFile(stream)
     elif _is_heic(content):
-        opened = _heic(name, stream)
+        opened = _open_heic(name, stream)
     else:
         raise ImageError(f"{name}: the content is not a picture of an accepted kind; use {_ACCEPTED}")
     _check_size(name, opened.size, limits)
@@ -169,7 +169,7 @@ def _is_heic(content: bytes) -> bool:
     return content[4:8] == b"ftyp" and content[8:12] in _HEIC
 
 
-def _heic(name: str, stream: io.BytesIO) -> ImageFile.ImageFile:
+def _open_heic(name: str, stream: io.BytesIO) -> ImageFile.ImageFile:
     """The header only; turning by it, or by EXIF, is done when it is decoded."""
     try:
         from pillow_heif import HeifImageFile
@@ -203,21 +203,21 @@ def _check_size(name: str, size: tuple[int, int], limits: ImageLimits) -> None:
         )
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _apply_orientation(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
     except (*_DAMAGE, AttributeError):
         return image  # an unreadable EXIF block says nothing about the orientation
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return image.convert("RGB")
 
 
-def _grey_of_8_bits(image: Image.Image) -> Image.Image:
+def _grey_to_8_bits(image: Image.Image) -> Image.Image:
     """A grey picture of 16 bits, without the one grey that it may call transparent."""
     rounded = (np.asarray(image).astype(np.int64) + _CHANNEL_16_TO_8 // 2) // _CHANNEL_16_TO_8
     grey = Image.fromarray(rounded.clip(0, 255).astype(np.uint8))
@@ -235,7 +235,7 @@ def path_text(path: str | Path) -> str:
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
-def _damaged(name: str, error: BaseException) -> ImageError:
+def _damaged_error(name: str, error: BaseException) -> ImageError:
     return ImageError(f"{name}: the picture is damaged or cut off ({_one_line(error)}); get a whole copy")
 
 

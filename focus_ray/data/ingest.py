@@ -22,10 +22,10 @@ from focus_ray.errors import ConfigError, FocusRayError
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-BatchOf = Callable[[int], Batch]
+BatchFunction = Callable[[int], Batch]
 """The batch of a global step, a pure function of it."""
 
-BatchMaker = Callable[[], BatchOf]
+BatchFactory = Callable[[], BatchFunction]
 """Built once in each actor, where face models and pictures are loaded. It travels there, so it has to be small."""
 
 Row = dict[str, np.ndarray]
@@ -34,8 +34,8 @@ _STEP, _IMAGES, _LANDMARKS, _MASKS = "step", "images", "landmarks", "masks"
 _ERROR, _MESSAGE = "error", "message"
 # An actor that dies makes its block of steps again: a thousandth of its part of the run, or this many steps. Each block
 # costs memory from the start on and some milliseconds then, so that a long run cannot have one for each step.
-_STEPS_A_BLOCK, _BLOCKS = 32, 1000
-_FETCHED_AHEAD = 2  # steps whose batches are brought to the consumer's machine before they are asked for
+_STEPS_PER_BLOCK, _BLOCKS = 32, 1000
+_PREFETCH = 2  # steps whose batches are brought to the consumer's machine before they are asked for
 _LEVELS = np.float32(255.0)
 
 
@@ -49,7 +49,7 @@ class StepStream:
 
     def __init__(
         self,
-        make: BatchMaker,
+        make: BatchFactory,
         start: int,
         end: int,
         *,
@@ -83,7 +83,7 @@ class StepStream:
         if row[_STEP].item() != step:
             raise RuntimeError(f"Ray Data gave step {row[_STEP].item()} in place of step {step}")
         self._taken += 1
-        return _unpacked(row)
+        return _unpack(row)
 
     def close(self) -> None:
         """End the actors. What they have made and nobody took is dropped."""
@@ -99,7 +99,7 @@ class StepStream:
         self.close()
 
 
-def step_dataset(make: BatchMaker, steps: range, cpus: float, memory_mb: float, patience: int) -> "Dataset":
+def step_dataset(make: BatchFactory, steps: range, cpus: float, memory_mb: float, patience: int) -> "Dataset":
     """A row for each step, in order, made by one actor: step, images [b,3,H,W], landmarks float32 [b,68,2] px, masks.
 
     Images are 8-bit where that gives every bit of the batch back, else float32. Reading the dataset raises Ray's
@@ -108,12 +108,12 @@ def step_dataset(make: BatchMaker, steps: range, cpus: float, memory_mb: float, 
     from pyarrow import table
     from ray.data import ActorPoolStrategy, ExecutionResources, from_arrow
 
-    size = max(_STEPS_A_BLOCK, len(steps) // _BLOCKS)
+    size = max(_STEPS_PER_BLOCK, len(steps) // _BLOCKS)
     blocks = [table({_STEP: np.array(steps[at : at + size])}) for at in range(0, len(steps), size)]
     # A second block in flight may be begun before the first, and is then made as a whole before anybody can take it.
     pool = ActorPoolStrategy(size=1, max_tasks_in_flight_per_actor=1)
     dataset = from_arrow(blocks).map_batches(
-        _Maker, fn_constructor_args=(make,), batch_size=1, compute=pool, num_cpus=cpus
+        _BatchActor, fn_constructor_args=(make,), batch_size=1, compute=pool, num_cpus=cpus
     )
     context = dataset.context
     context.target_max_block_size = 1  # each row leaves the actor when it is made
@@ -125,12 +125,12 @@ def step_dataset(make: BatchMaker, steps: range, cpus: float, memory_mb: float, 
     return dataset
 
 
-class _Maker:
+class _BatchActor:
     """What an actor holds: the batches of its source."""
 
-    def __init__(self, make: BatchMaker):
+    def __init__(self, make: BatchFactory):
         self._make = make
-        self._batch_of: BatchOf | None = None
+        self._batch_of: BatchFunction | None = None
 
     def __call__(self, rows: Row) -> Row:
         """The batch of a step, or the error of the package that stands in its way: Ray would bury it in its own."""
@@ -140,7 +140,7 @@ class _Maker:
             batch = self._batch_of(rows[_STEP].item())
         except FocusRayError as error:
             return rows | {_ERROR: np.array([type(error).__name__]), _MESSAGE: np.array([str(error)])}
-        made = {_IMAGES: _packed(batch)[None], _LANDMARKS: batch.landmarks.numpy()[None]}
+        made = {_IMAGES: _pack(batch)[None], _LANDMARKS: batch.landmarks.numpy()[None]}
         masks = {} if batch.masks is None else {_MASKS: np.packbits(batch.masks.numpy() > 0, axis=-1)[None]}
         return rows | made | masks
 
@@ -148,7 +148,7 @@ class _Maker:
 def _rows(dataset: "Dataset") -> Generator[Row, None, None]:
     from ray.exceptions import GetTimeoutError
 
-    rows: Any = iter(dataset.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=_FETCHED_AHEAD))
+    rows: Any = iter(dataset.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=_PREFETCH))
     try:
         for row in rows:
             if _ERROR in row:
@@ -163,13 +163,13 @@ def _rows(dataset: "Dataset") -> Generator[Row, None, None]:
         rows.close()
 
 
-def _packed(batch: Batch) -> UInt8[np.ndarray, "B 3 H W"] | Float[np.ndarray, "B 3 H W"]:
+def _pack(batch: Batch) -> UInt8[np.ndarray, "B 3 H W"] | Float[np.ndarray, "B 3 H W"]:
     images = batch.images.numpy()
     levels = (images * _LEVELS).round().astype(np.uint8)
     return levels if np.array_equal(levels / _LEVELS, images) else images
 
 
-def _unpacked(row: Row) -> Batch:
+def _unpack(row: Row) -> Batch:
     images, landmarks = row[_IMAGES][0], row[_LANDMARKS][0]
     bits = np.unpackbits(row[_MASKS][0], axis=-1, count=images.shape[-1]) if _MASKS in row else None
     return Batch(

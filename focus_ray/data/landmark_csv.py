@@ -21,9 +21,9 @@ from focus_ray.storage.objects import SCHEME, open_store
 
 POINTS = 68
 _NUMBERS = 2 * POINTS
-_ESCAPED = "surrogateescape"  # file names are bytes, not always UTF-8
-_EXACT = "./"
-_SHOWN = 80  # letters of a name or value in a message
+_ENCODING_ERRORS = "surrogateescape"  # file names are bytes, not always UTF-8
+_LITERAL_PREFIX = "./"
+_MAX_SHOWN = 80  # letters of a name or value in a message
 
 
 def read_landmarks(path: str | Path) -> dict[str, Float[np.ndarray, "68 2"]]:
@@ -42,8 +42,8 @@ def read_landmarks(path: str | Path) -> dict[str, Float[np.ndarray, "68 2"]]:
         where = f"{path}, line {line}"
         name = _relative_name(fields[0], where)
         if name in lines:
-            raise LandmarkError(f"{where}: {_shown(name)} already stands in line {lines[name]}; keep one of them")
-        found[name] = _points(fields[1:], f"{where} ({_shown(name)})")
+            raise LandmarkError(f"{where}: {_shorten(name)} already stands in line {lines[name]}; keep one of them")
+        found[name] = _points(fields[1:], f"{where} ({_shorten(name)})")
         lines[name] = line
     if not found:
         raise LandmarkError(f"{path}: no landmarks in the file; each line is a file name and {_NUMBERS} numbers")
@@ -56,10 +56,10 @@ def write_landmarks(path: str | Path, landmarks: Mapping[str, Float[np.ndarray, 
     The file appears whole or not at all. Raises StorageError where the disk refuses.
     """
     lines = [
-        ",".join([_written(name), *(f"{value:.2f}" for value in np.asarray(points).reshape(-1))])
+        ",".join([_format_name(name), *(f"{value:.2f}" for value in np.asarray(points).reshape(-1))])
         for name, points in landmarks.items()
     ]
-    atomic.write_file(Path(path), "".join(f"{line}\n" for line in lines).encode("utf-8", _ESCAPED))
+    atomic.write_file(Path(path), "".join(f"{line}\n" for line in lines).encode("utf-8", _ENCODING_ERRORS))
 
 
 def landmarks_of(landmarks: Mapping[str, Float[np.ndarray, "68 2"]], name: str) -> Float[np.ndarray, "68 2"] | None:
@@ -67,7 +67,7 @@ def landmarks_of(landmarks: Mapping[str, Float[np.ndarray, "68 2"]], name: str) 
     return next((landmarks[form] for form in spellings(name) if form in landmarks), None)
 
 
-def unused_lines(landmarks: Mapping[str, Float[np.ndarray, "68 2"]], names: Iterable[str]) -> str | None:
+def describe_unused_lines(landmarks: Mapping[str, Float[np.ndarray, "68 2"]], names: Iterable[str]) -> str | None:
     """How many lines of a landmark file belong to none of the pictures of these names; None where all belong to one."""
     known = {form for name in names for form in spellings(name)}
     unused = [name for name in landmarks if name not in known]
@@ -75,26 +75,26 @@ def unused_lines(landmarks: Mapping[str, Float[np.ndarray, "68 2"]], names: Iter
         return None
     return (
         f"{len(unused)} of {len(landmarks)} lines of the landmark file name none of the pictures and are not used; "
-        f"first: {_shown(unused[0])}"
+        f"first: {_shorten(unused[0])}"
     )
 
 
-def _written(name: str) -> str:
+def _format_name(name: str) -> str:
     """A name as it stands in a line: between quotes where it has separators, after ./ where reading would change it."""
-    text = name if _read_name(name) == name else f"{_EXACT}{name}"
+    text = name if _read_name(name) == name else f"{_LITERAL_PREFIX}{name}"
     quoted = text.replace('"', '""')
     return f'"{quoted}"' if any(letter in text for letter in ',"\r\n') else text
 
 
 def _read_name(text: str) -> str:
-    if text.startswith(_EXACT):
-        return text.removeprefix(_EXACT)
+    if text.startswith(_LITERAL_PREFIX):
+        return text.removeprefix(_LITERAL_PREFIX)
     return text.removeprefix("\ufeff").strip().replace("\\", "/")
 
 
 def _rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
     try:
-        text = _content(path).decode("utf-8-sig", _ESCAPED)
+        text = _content(path).decode("utf-8-sig", _ENCODING_ERRORS)
         if "\0" in text:
             raise ValueError("it holds zero bytes")
         reader = csv.reader(io.StringIO(text, newline=""))
@@ -133,14 +133,14 @@ def _relative_name(text: str, where: str) -> str:
     name = PurePosixPath(_read_name(text))
     if not name.parts or name.is_absolute() or ".." in name.parts:
         raise LandmarkError(
-            f"{where}: {_shown(text)!r} is no file name inside the folder; write it relative to the folder"
+            f"{where}: {_shorten(text)!r} is no file name inside the folder; write it relative to the folder"
         )
     return str(name)
 
 
-def _shown(text: str) -> str:
+def _shorten(text: str) -> str:
     """As it may stand in a message."""
-    return printable(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+    return printable(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}...")
 
 
 def _points(fields: list[str], where: str) -> Float[np.ndarray, "68 2"]:
@@ -152,6 +152,6 @@ def _points(fields: list[str], where: str) -> Float[np.ndarray, "68 2"]:
     for column, field in enumerate(fields, start=2):
         if not _is_number(field) or not math.isfinite(float(field)):
             raise LandmarkError(
-                f"{where}: column {column} holds {_shown(field.strip())!r}, which is no finite number; correct it"
+                f"{where}: column {column} holds {_shorten(field.strip())!r}, which is no finite number; correct it"
             )
     return np.array([float(field) for field in fields]).reshape(POINTS, 2)

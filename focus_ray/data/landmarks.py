@@ -25,28 +25,28 @@ MEAN_LANDMARKS = np.array(
 ).reshape(68, 3)
 """The 68 iBUG points of the parametric face's mean [mm], x to its left, y up, z to the viewer."""
 
-_SMALLEST_FACE = 8.0  # px of the longer side: less shows no face
+_MIN_FACE_PX = 8.0  # px of the longer side: less shows no face
 # Of the points' spread. Over 585 annotated photographs the largest residual is 0.13, over synthetic faces 0.15; points
 # with one axis halved begin at 0.26, points in a random order at 0.94.
-_LARGEST_RESIDUAL = 0.25
+_MAX_RESIDUAL = 0.25
 
 
-def checked_landmarks(landmarks: object, height: int, width: int) -> Float[np.ndarray, "68 2"]:
+def validate_landmarks(landmarks: object, height: int, width: int) -> Float[np.ndarray, "68 2"]:
     """68 given points as an array [px of a picture of that size].
 
     Raises LandmarkError for anything but 68 pairs of finite numbers, for a bounding box without area or below 8 px,
     for points beside the picture, and for points that are no face's in iBUG's order, x to the right and y down.
     """
-    points = finite_numbers(landmarks)
+    points = to_finite_array(landmarks)
     if points is None or points.shape != (68, 2):
         raise LandmarkError("the landmarks are not 68 pairs of finite numbers; give an array [68, 2] of x, y in px")
     low, high = points.min(axis=0), points.max(axis=0)
     if not (high > low).all():
         raise LandmarkError("the landmarks lie on one point or line; correct them")
-    if (high - low).max() < _SMALLEST_FACE:
+    if (high - low).max() < _MIN_FACE_PX:
         raise LandmarkError(
             f"the landmarks span {high[0] - low[0]:.2g} x {high[1] - low[1]:.2g} px, and a face has "
-            f"{_SMALLEST_FACE:g} px or more; give px of the picture, not shares of its size"
+            f"{_MIN_FACE_PX:g} px or more; give px of the picture, not shares of its size"
         )
     # Pixel centres stand at integers: the picture begins half a pixel before 0.
     if (high < -0.5).any() or (low > np.array([width, height]) - 0.5).any():
@@ -56,8 +56,8 @@ def checked_landmarks(landmarks: object, height: int, width: int) -> Float[np.nd
 
 
 def _check_shape(points: Float[np.ndarray, "68 2"]) -> None:
-    facing, residual = fit_of_mean(points)
-    if residual > _LARGEST_RESIDUAL:
+    facing, residual = fit_mean_face(points)
+    if residual > _MAX_RESIDUAL:
         raise LandmarkError(
             "the landmarks do not have the shape of a face; give the 68 points in iBUG's order, x and y in px"
         )
@@ -68,7 +68,7 @@ def _check_shape(points: Float[np.ndarray, "68 2"]) -> None:
         )
 
 
-def fit_of_mean(points: Float[np.ndarray, "68 2"]) -> tuple[float, float]:
+def fit_mean_face(points: Float[np.ndarray, "68 2"]) -> tuple[float, float]:
     """The weak-perspective camera that takes MEAN_LANDMARKS nearest to the points, by POS made orthogonal.
 
     Returns how far the face looks to the viewer (1: straight, below 0: away), and the root mean square residual as a
@@ -82,7 +82,7 @@ def fit_of_mean(points: Float[np.ndarray, "68 2"]) -> tuple[float, float]:
     return float(np.linalg.det(rotation[:, :2])), float(residual)
 
 
-def finite_numbers(values: object) -> Float[np.ndarray, "..."] | None:
+def to_finite_array(values: object) -> Float[np.ndarray, "..."] | None:
     """An array or nested sequences as float64; None where they hold anything but finite numbers."""
     try:
         array = np.asarray(values)

@@ -128,14 +128,14 @@ def _checked(path: Path, vertices: np.ndarray, faces: np.ndarray) -> TriangleMes
         raise DataError(f"{path}: there are no vertices in it; write the mesh anew as OBJ or PLY")
     if not np.isfinite(vertices).all():
         raise DataError(
-            f"{path}: {_rows_not_finite(vertices)} vertices are not finite; write the mesh anew without them"
+            f"{path}: {_count_nonfinite_rows(vertices)} vertices are not finite; write the mesh anew without them"
         )
     if len(faces) and (faces.min() < 0 or faces.max() >= len(vertices)):
         raise DataError(f"{path}: a face has a vertex that is not there; write the mesh with all its vertices")
     return TriangleMesh(vertices, faces)
 
 
-def _rows_not_finite(vertices: np.ndarray) -> int:
+def _count_nonfinite_rows(vertices: np.ndarray) -> int:
     return int((~np.isfinite(vertices)).any(axis=1).sum())
 
 

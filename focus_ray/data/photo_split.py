@@ -13,7 +13,7 @@ from focus_ray.data.sample import Batch
 _TRAILING_NUMBER = re.compile(r"[\W_]*\d+\W*$")
 
 
-class PhotoPart:
+class PhotoSubset:
     """Some of a folder's photographs, numbered anew from 0."""
 
     def __init__(self, photos: PhotoFolder, numbers: Sequence[int]):
@@ -39,38 +39,38 @@ class PhotoSplit:
     def __init__(self, photos: PhotoFolder, share: float, seed: int):
         """share: in [0, 1)."""
         room = min(int(share * len(photos) + 1e-9), len(photos) - 1)
-        people = persons(photos.names)
-        heldout = draw_groups(people, room, seed)
-        self.whole_persons = bool(heldout) and len(people) < len(photos)
-        heldout = heldout or draw_groups([[number] for number in range(len(photos))], room, seed)
+        people = group_by_person(photos.names)
+        heldout = sample_groups(people, room, seed)
+        self.split_by_person = bool(heldout) and len(people) < len(photos)
+        heldout = heldout or sample_groups([[number] for number in range(len(photos))], room, seed)
         self.photos = photos
-        self.heldout = PhotoPart(photos, heldout)
-        self.train = PhotoPart(photos, sorted(set(range(len(photos))) - set(heldout)))
+        self.heldout = PhotoSubset(photos, heldout)
+        self.train = PhotoSubset(photos, sorted(set(range(len(photos))) - set(heldout)))
 
     @property
-    def scored(self) -> PhotoPart:
+    def scored(self) -> PhotoSubset:
         """What figures are of: the photographs held out; those trained on where none is."""
         return self.heldout if len(self.heldout) else self.train
 
     @property
-    def shown(self) -> PhotoPart:
+    def shown(self) -> PhotoSubset:
         """All photographs, those held out first."""
-        return PhotoPart(self.photos, [*self.heldout.numbers, *self.train.numbers])
+        return PhotoSubset(self.photos, [*self.heldout.numbers, *self.train.numbers])
 
     @property
     def notes(self) -> list[str]:
         """What a user should know before training, a line each."""
-        return [line for line in (self._scoring, self.photos.read_again) if line is not None]
+        return [line for line in (self._scoring_note, self.photos.read_again) if line is not None]
 
     @property
-    def _scoring(self) -> str:
+    def _scoring_note(self) -> str:
         if not len(self.heldout):
             return f"nothing is held out of {len(self.photos)} photographs: figures are of those trained on"
-        how = "whole persons by their names" if self.whole_persons else "single photographs: persons may be in both"
+        how = "whole persons by their names" if self.split_by_person else "single photographs: persons may be in both"
         return f"{len(self.heldout)} of {len(self.photos)} photographs are held out for the figures ({how})"
 
 
-def persons(names: Sequence[str]) -> list[list[int]]:
+def group_by_person(names: Sequence[str]) -> list[list[int]]:
     """The numbers of the names by person, as far as names tell.
 
     A person is the folder that pictures lie in, where they lie in more than one. Else it is what stands before a number
@@ -85,7 +85,7 @@ def persons(names: Sequence[str]) -> list[list[int]]:
     return [grouped[person] for person in sorted(grouped)]
 
 
-def draw_groups(groups: Sequence[Sequence[int]], room: int, seed: int) -> list[int]:
+def sample_groups(groups: Sequence[Sequence[int]], room: int, seed: int) -> list[int]:
     """The numbers, in order, of groups in an order by the seed, each taken if it fits into what is left of the room."""
     taken: list[int] = []
     for index in np.random.default_rng(seed).permutation(len(groups)):

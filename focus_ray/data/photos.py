@@ -12,14 +12,14 @@ import torch
 from jaxtyping import Float, UInt8
 
 from focus_ray.data import augment
-from focus_ray.data.align import Crop, as_float, compose, crop_of_landmarks
+from focus_ray.data.align import Crop, as_float, compose, crop_from_landmarks
 from focus_ray.data.augment import AugmentSettings
 from focus_ray.data.image_file import DEFAULT_LIMITS, ImageLimits, read_image
 from focus_ray.data.landmark_csv import read_landmarks
-from focus_ray.data.landmarks import checked_landmarks
+from focus_ray.data.landmarks import validate_landmarks
 from focus_ray.data.picture_source import picture_source
 from focus_ray.data.sample import Batch
-from focus_ray.data.spelling import as_stored
+from focus_ray.data.spelling import stored_spelling
 from focus_ray.errors import DataError, ImageError, LandmarkError
 
 LANDMARK_FILE = "landmarks.csv"
@@ -62,8 +62,8 @@ class PhotoFolder:
         self.skipped: Counter[str] = Counter()
         self.messages: list[str] = []
         given = read_landmarks(self._landmark_file(landmarks))
-        self._landmarks = {as_stored(self.source, name): points for name, points in given.items()}
-        self._kept: dict[str, _Face] = {}
+        self._landmarks = {stored_spelling(self.source, name): points for name, points in given.items()}
+        self._kept: dict[str, _CachedFace] = {}
         self._room = memory_mb * 1e6
         self._digest = self._open()
         if not self.names:
@@ -117,7 +117,7 @@ class PhotoFolder:
         )
 
     def _view(
-        self, face: "_Face", index: int, seed: int | None, epoch: int
+        self, face: "_CachedFace", index: int, seed: int | None, epoch: int
     ) -> tuple[UInt8[np.ndarray, "S S 3"], Float[np.ndarray, "68 2"]]:
         if seed is None:
             return face.crop.warp(face.image), face.crop.to_crop(face.landmarks)
@@ -143,40 +143,40 @@ class PhotoFolder:
             try:
                 face = self._face(name, content())
             except (ImageError, LandmarkError) as error:
-                self._leave_out(name, error)
+                self._record_skip(name, error)
                 continue
             self.names.append(name)
-            self._keep(name, face)
+            self._cache_face(name, face)
             for part in (name.encode(errors="surrogateescape"), face.landmarks.tobytes(), face.image.tobytes()):
                 seen.update(part)
         return seen.hexdigest()
 
-    def _leave_out(self, name: str, error: DataError) -> None:
+    def _record_skip(self, name: str, error: DataError) -> None:
         unnamed = isinstance(error, LandmarkError)
         self.skipped["without a face in their landmarks" if unnamed else self.source.reason(name)] += 1
         self.messages.append(f"{self.source.place(name)}: {error}" if unnamed else str(error))
 
-    def _faces(self, names: set[str]) -> "dict[str, _Face]":
+    def _faces(self, names: set[str]) -> "dict[str, _CachedFace]":
         """The faces of these pictures; those that are not kept are read again."""
         faces = {name: self._kept[name] for name in names if name in self._kept}
         for name, content in self.source.contents(sorted(names - faces.keys())):
             faces[name] = self._face(name, content())
-            self._keep(name, faces[name])
+            self._cache_face(name, faces[name])
         return faces
 
-    def _face(self, name: str, content: bytes) -> "_Face":
+    def _face(self, name: str, content: bytes) -> "_CachedFace":
         image = read_image(content, self.limits, self.source.place(name))
-        points = checked_landmarks(self._landmarks[name], *image.shape[:2])
-        return _surroundings(image, points, crop_of_landmarks(points, self.image_size))
+        points = validate_landmarks(self._landmarks[name], *image.shape[:2])
+        return _crop_surroundings(image, points, crop_from_landmarks(points, self.image_size))
 
-    def _keep(self, name: str, face: "_Face") -> None:
+    def _cache_face(self, name: str, face: "_CachedFace") -> None:
         if name not in self._kept and face.image.nbytes <= self._room:
             self._room -= face.image.nbytes
             self._kept[name] = face
 
 
 @dataclass(frozen=True)
-class _Face:
+class _CachedFace:
     """The surroundings of a face, with its landmarks in their px and the crop that shows it aligned."""
 
     image: UInt8[np.ndarray, "K K 3"]
@@ -184,9 +184,11 @@ class _Face:
     crop: Crop
 
 
-def _surroundings(image: UInt8[np.ndarray, "H W 3"], landmarks: Float[np.ndarray, "68 2"], crop: Crop) -> _Face:
+def _crop_surroundings(
+    image: UInt8[np.ndarray, "H W 3"], landmarks: Float[np.ndarray, "68 2"], crop: Crop
+) -> _CachedFace:
     detail = min(_KEPT_DETAIL, 1.0 / crop.scale)  # never finer than the picture
     side = max(1, round(crop.size * _KEPT_WIDTH * detail))
     middle = (side - 1) / 2.0 - detail * (crop.size - 1) / 2.0
     kept = Crop(compose(np.array([[detail, 0.0, middle], [0.0, detail, middle]]), crop.matrix), side)
-    return _Face(kept.warp(image), kept.to_crop(landmarks), Crop(compose(crop.matrix, kept.inverse), crop.size))
+    return _CachedFace(kept.warp(image), kept.to_crop(landmarks), Crop(compose(crop.matrix, kept.inverse), crop.size))

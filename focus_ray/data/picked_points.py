@@ -13,7 +13,7 @@ from focus_ray.errors import DataError, LandmarkError
 
 _ROOT, _POINT = "PickedPoints", "point"
 _MEGABYTES = 1.0  # seven points take 2 kB
-_MOST_POINTS = 10_000
+_MAX_POINTS = 10_000
 
 
 def read_picked_points(path: str | Path) -> Float[np.ndarray, "N 3"]:
@@ -26,7 +26,7 @@ def read_picked_points(path: str | Path) -> Float[np.ndarray, "N 3"]:
         content = read_bytes(Path(path), _MEGABYTES)
     except DataError as error:
         raise LandmarkError(str(error)) from None
-    reader = _Reader(path)
+    reader = _PickedPointsParser(path)
     try:
         reader.parser.Parse(content, True)
     except (expat.ExpatError, ValueError) as error:
@@ -36,23 +36,23 @@ def read_picked_points(path: str | Path) -> Float[np.ndarray, "N 3"]:
     return np.array(reader.points, dtype=np.float64).reshape(-1, 3)
 
 
-class _Reader:
+class _PickedPointsParser:
     def __init__(self, path: str | Path) -> None:
         self.path = path
         self.points: list[tuple[float, ...]] = []
         self.depth = 0
         self.parser = expat.ParserCreate()
-        self.parser.StartElementHandler = self._start
-        self.parser.EntityDeclHandler = self._entity
+        self.parser.StartElementHandler = self._on_start
+        self.parser.EntityDeclHandler = self._on_entity
 
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
+    def _on_start(self, name: str, attributes: dict[str, str]) -> None:
         if self.depth == 0 and name != _ROOT:
             raise ValueError(f"its root is {name[:40]!r} instead of {_ROOT!r}")
         self.depth += 1
         if name != _POINT:
             return
         number = len(self.points)
-        if number >= _MOST_POINTS:
+        if number >= _MAX_POINTS:
             raise ValueError("it holds too many points")
         try:
             point = tuple(float(attributes[axis]) for axis in "xyz")
@@ -62,5 +62,5 @@ class _Reader:
             raise ValueError(f"point {number} is not finite")
         self.points.append(point)
 
-    def _entity(self, *_: object) -> None:
+    def _on_entity(self, *_: object) -> None:
         raise ValueError("it declares entities")

@@ -12,7 +12,7 @@ from focus_ray.errors import ConfigError, DataError, ImageError, NoSuchObject, S
 from focus_ray.storage.objects import SCHEME, ObjectStore, open_store
 
 # Requests to a store at the same time, and pictures that are fetched before they are asked for.
-_THREADS, _FETCHED_AHEAD = 8, 16
+_THREADS, _PREFETCH = 8, 16
 
 Contents = Iterator[tuple[str, Callable[[], bytes]]]
 """Names in their order, each with a call that returns the bytes of its picture or raises why not."""
@@ -58,7 +58,7 @@ def picture_source(place: str | Path, limits: ImageLimits = DEFAULT_LIMITS) -> P
     store = open_store(place)
     if not store.list(limit=1):
         raise DataError(f"{store}: there are no photographs; check bucket and prefix")
-    return StoredPictures(store, limits)
+    return ObjectStorePictures(store, limits)
 
 
 class FolderPictures:
@@ -87,7 +87,7 @@ class FolderPictures:
         return "unreadable" if (self.folder / name).exists() else "missing"
 
 
-class StoredPictures:
+class ObjectStorePictures:
     """The pictures in an object store. Its answers take their time, so several are asked for at once."""
 
     def __init__(self, store: ObjectStore, limits: ImageLimits = DEFAULT_LIMITS):
@@ -114,7 +114,7 @@ class StoredPictures:
         try:
             for name in names:
                 fetched.append((name, threads.submit(self._content, name).result))
-                if len(fetched) > _FETCHED_AHEAD:
+                if len(fetched) > _PREFETCH:
                     yield fetched.popleft()
             while fetched:
                 yield fetched.popleft()

@@ -21,7 +21,7 @@ from focus_ray.focus.face.parameters import split
 from focus_ray.focus.landmarks import N_LANDMARKS
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.focus.settings import Settings
-from focus_ray.focus.synthesis import SamplingLaws, generator, sample_background, sample_theta
+from focus_ray.focus.synthesis import SamplingDistributions, generator, sample_background, sample_theta
 
 Split = Literal["train", "heldout", "prior", "prior_heldout"]
 
@@ -33,7 +33,7 @@ _RENDERED_STREAM = 3  # keeps these faces apart from those of the warm-up
 class RenderedConfig(Settings):
     """The laws that renders are drawn from. Same config, seed, split and index: same face."""
 
-    laws: SamplingLaws = SamplingLaws()
+    laws: SamplingDistributions = SamplingDistributions()
     noise: float = Field(default=0.02, ge=0)  # of the sensor, standard deviation
     background: Literal["noise", "black"] = "noise"  # colour noise over three scales, as the warm-up has it
     detector: float = Field(default=1.5, ge=0)  # noise of the landmarks in px at 224, as in the synthetic world

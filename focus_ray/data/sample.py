@@ -44,7 +44,7 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with its tensors on a device."""
-        return Batch(**{key: _moved(value, device) for key, value in self._items()})
+        return Batch(**{key: _move(value, device) for key, value in self._items()})
 
     def select(self, rows: Sequence[int]) -> "Batch":
         """The named rows, in the named order."""
@@ -70,7 +70,7 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
     return Batch(**{column[0][0]: _joined([value for _, value in column]) for column in columns})
 
 
-def _moved(value: Any, device: torch.device | str) -> Any:
+def _move(value: Any, device: torch.device | str) -> Any:
     return value.to(device) if isinstance(value, Tensor) else value
 
 

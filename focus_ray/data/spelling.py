@@ -10,7 +10,7 @@ def spellings(name: str) -> list[str]:
     return list(dict.fromkeys([name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)]))
 
 
-def as_stored(source: PictureSource, name: str) -> str:
+def stored_spelling(source: PictureSource, name: str) -> str:
     """The spelling of a picture's name that the source holds, else the name. Raises StorageError as `holds`."""
     forms = spellings(name)
     return name if len(forms) == 1 else next((form for form in forms if source.holds(form)), name)

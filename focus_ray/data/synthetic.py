@@ -12,8 +12,8 @@ from numpy.random import Generator
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator
 from torch import Tensor
 
-from focus_ray.data.appearance import AppearanceLaws, develop, paint
-from focus_ray.data.backgrounds import SceneryLaws, background
+from focus_ray.data.appearance import AppearanceDistributions, paint, simulate_camera
+from focus_ray.data.backgrounds import BackgroundDistributions, background
 from focus_ray.data.decode import decode
 from focus_ray.data.laws import LandmarkBias, Share
 from focus_ray.data.occluders import FAMILIES
@@ -33,7 +33,7 @@ _SPLITS: dict[Split, int] = {"train": 0, "heldout": 1, "validation": 2}
 _VISIBLE = 0.5  # of a pixel: the face is seen there
 
 
-class FaceLaws(Settings):
+class FaceDistributions(Settings):
     """Who is seen, from where, in what light. Coefficients are N(0, 1) in sigmas, by the model's own definition.
 
     Values chosen in trials at 64 px, except depth: the model frame at 1000 mm is already the aligned crop.
@@ -53,7 +53,7 @@ class FaceLaws(Settings):
     light_colour_band: NonNegativeFloat = 0.05  # each channel and band by itself
 
 
-class OcclusionLaws(Settings):
+class OcclusionDistributions(Settings):
     """What hides the face, how often and how much. Share and sizes chosen in trials at 64 px."""
 
     share: Share = 0.55  # of the images
@@ -73,7 +73,7 @@ class OcclusionLaws(Settings):
         return unseen
 
 
-class DetectorLaws(Settings):
+class DetectorNoise(Settings):
     """How far a landmark detector is off: standard deviations in px at 224, chosen to be like a good detector's."""
 
     visible: NonNegativeFloat = 1.5
@@ -87,11 +87,11 @@ class SyntheticConfig(Settings):
     seed: NonNegativeInt = 0
     image_size: Annotated[int, Field(ge=16)] = 64  # px
     supersample: PositiveInt = 2  # drawn this many times larger, then averaged
-    face: FaceLaws = FaceLaws()
-    appearance: AppearanceLaws = AppearanceLaws()
-    scenery: SceneryLaws = SceneryLaws()
-    occlusion: OcclusionLaws = OcclusionLaws()
-    detector: DetectorLaws = DetectorLaws()
+    face: FaceDistributions = FaceDistributions()
+    appearance: AppearanceDistributions = AppearanceDistributions()
+    scenery: BackgroundDistributions = BackgroundDistributions()
+    occlusion: OcclusionDistributions = OcclusionDistributions()
+    detector: DetectorNoise = DetectorNoise()
 
     @property
     def unseen_families(self) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ class SyntheticConfig(Settings):
         return tuple(name for name in FAMILIES if name not in self.occlusion.unseen)
 
 
-class Streams(NamedTuple):
+class RandomStreams(NamedTuple):
     """An image's independent sources of chance: a change to one part of the world leaves the others as they were."""
 
     face: Generator
@@ -127,7 +127,7 @@ class _Person(NamedTuple):
     translation: np.ndarray
 
 
-class _Drawn(NamedTuple):
+class _RenderedFace(NamedTuple):
     """A face on its canvas before it is photographed."""
 
     rgb: Image
@@ -156,12 +156,12 @@ class SyntheticFaces:
         config: SyntheticConfig | None = None,
         split: Split = "train",
         *,
-        pictures_each: int = 1,
+        pictures_per_person: int = 1,
         families: Sequence[str] | None = None,
     ) -> None:
         """world has at least the modes of theta (80, 64, 80); further ones are what the fitted model lacks.
 
-        pictures_each: so many images in a row show one person, who keeps identity, albedo and paint.
+        pictures_per_person: so many images in a row show one person, who keeps identity, albedo and paint.
         families: the occluders to draw from, whatever the split shows. No keys of the config: they would change every
         run's digest.
         Raises ConfigError for a world with fewer modes, for families that are not there, for less than one picture.
@@ -175,11 +175,11 @@ class SyntheticFaces:
         unknown = sorted(set(families or ()) - set(FAMILIES))
         if unknown or (families is not None and not families):
             raise ConfigError(f"there are no occluders {unknown}; choose from {', '.join(FAMILIES)}")
-        if pictures_each < 1:
-            raise ConfigError(f"{pictures_each} pictures of a person are none; give 1 or more")
+        if pictures_per_person < 1:
+            raise ConfigError(f"{pictures_per_person} pictures of a person are none; give 1 or more")
         self.world = world
         self.families = None if families is None else tuple(families)
-        self.pictures_each = pictures_each
+        self.pictures_per_person = pictures_per_person
         self.config = config or SyntheticConfig()
         self.split: Split = split
         canvas = self.config.image_size * self.config.supersample
@@ -190,20 +190,20 @@ class SyntheticFaces:
     def batch(self, indices: Sequence[int]) -> Batch:
         """The images with these numbers. Thread-safe; the work is done without the GIL where it is heavy."""
         streams = [self._streams(index) for index in indices]
-        people = [self._person(index, stream) for index, stream in zip(indices, streams, strict=True)]
+        people = [self._sample_person(index, stream) for index, stream in zip(indices, streams, strict=True)]
         vertices = self._decoded([np.concatenate([p.identity, p.expression]) for p in people], shape=True)
         albedo = self._decoded([p.albedo for p in people], shape=False)
         pictures = [self._picture(*parts) for parts in zip(streams, people, vertices, albedo, strict=True)]
         return Batch(
-            images=_stacked([picture.rgb for picture in pictures]).permute(0, 3, 1, 2).float().div(255).contiguous(),
-            landmarks=_stacked([picture.landmarks for picture in pictures]),
-            masks=_stacked([picture.mask for picture in pictures]).float()[:, None],
+            images=_stack([picture.rgb for picture in pictures]).permute(0, 3, 1, 2).float().div(255).contiguous(),
+            landmarks=_stack([picture.landmarks for picture in pictures]),
+            masks=_stack([picture.mask for picture in pictures]).float()[:, None],
             theta=torch.from_numpy(np.stack([_theta(person) for person in people])),
             vertices=vertices,
             families=[picture.family for picture in pictures],
             names=[f"{self.split}-{index:06d}" for index in indices],
-            landmarks_true=_stacked([picture.landmarks_true for picture in pictures]),
-            region=_stacked([picture.region for picture in pictures]).float()[:, None],
+            landmarks_true=_stack([picture.landmarks_true for picture in pictures]),
+            region=_stack([picture.region for picture in pictures]).float()[:, None],
         )
 
     def neutral(self, indices: Sequence[int]) -> Float[Tensor, "B V 3"]:
@@ -212,24 +212,26 @@ class SyntheticFaces:
         at_rest = np.zeros(self.world.n_expression)
         return self._decoded([np.concatenate([identity, at_rest]) for identity in identities], shape=True)
 
-    def _streams(self, index: int) -> Streams:
+    def _streams(self, index: int) -> RandomStreams:
         person = self._first(index)
-        return Streams(*(self._stream(person if part == "appearance" else index, part) for part in Streams._fields))
+        return RandomStreams(
+            *(self._stream(person if part == "appearance" else index, part) for part in RandomStreams._fields)
+        )
 
     def _stream(self, index: int, part: str) -> Generator:
         """The source of chance of one part of an image."""
-        words, place = (self.config.seed, _SPLITS[self.split], index), Streams._fields.index(part)
+        words, place = (self.config.seed, _SPLITS[self.split], index), RandomStreams._fields.index(part)
         return Generator(np.random.Philox(np.random.SeedSequence(words, spawn_key=(place,))))
 
     def _first(self, index: int) -> int:
         """The first image that shows the same person."""
-        return index - index % self.pictures_each
+        return index - index % self.pictures_per_person
 
     def _modes(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Identity, expression and albedo coefficients, N(0, 1)."""
         # A stream for each basis, leading modes first: a world with more modes shows the same people in more detail.
         person = self._stream(self._first(index), "face").spawn(3)
-        moment = person if self.pictures_each == 1 else self._stream(index, "face").spawn(3)
+        moment = person if self.pictures_per_person == 1 else self._stream(index, "face").spawn(3)
         n_identity, n_expression, n_albedo = _counts(self.world)
         return (
             person[0].standard_normal(n_identity),
@@ -237,7 +239,7 @@ class SyntheticFaces:
             person[2].standard_normal(n_albedo),
         )
 
-    def _person(self, index: int, streams: Streams) -> _Person:
+    def _sample_person(self, index: int, streams: RandomStreams) -> _Person:
         laws, view = self.config.face, streams.view
         modes = self._modes(index)
         degrees = view.standard_normal(3) * np.array([laws.pitch, laws.yaw, laws.roll])
@@ -245,7 +247,7 @@ class SyntheticFaces:
             identity=modes[0],
             expression=modes[1] * laws.expression,
             albedo=modes[2],
-            light=_light(view, laws),
+            light=_sample_light(view, laws),
             rotation=np.deg2rad(degrees),
             translation=view.standard_normal(3) * np.array([laws.jitter, laws.jitter, laws.depth]),
         )
@@ -255,22 +257,22 @@ class SyntheticFaces:
         mean, basis = (world.mean, world.shape_basis) if shape else (world.mean_albedo, world.albedo_basis)
         return decode(torch.from_numpy(np.stack(coefficients).astype(np.float32)), mean, basis)
 
-    def _picture(self, streams: Streams, person: _Person, vertices: Tensor, albedo: Tensor) -> _Picture:
+    def _picture(self, streams: RandomStreams, person: _Person, vertices: Tensor, albedo: Tensor) -> _Picture:
         config = self.config
         drawn = self._drawn(streams.appearance, person, vertices, albedo)
         canvas = len(drawn.rgb)
         scene = background(streams.scenery, canvas, drawn.landmarks, drawn.skin, config.scenery)
         scene = painted(scene, drawn.region, drawn.rgb)
-        family, layer = self._occluder(streams.occlusion, drawn)
+        family, layer = self._draw_occluder(streams.occlusion, drawn)
         alpha = np.zeros_like(drawn.region)
         if layer is not None:
-            scene, alpha = _covered(streams.occlusion, scene, layer, config.occlusion), layer.alpha
+            scene, alpha = _composite_occluder(streams.occlusion, scene, layer, config.occlusion), layer.alpha
         landmarks_true = (drawn.landmarks + 0.5) / config.supersample - 0.5
         noise = self._detector_noise(streams.detector, alpha, drawn.landmarks)
-        region = self._averaged(drawn.region) >= _VISIBLE
-        visible = self._averaged(drawn.region * (1 - alpha)) >= _VISIBLE
+        region = self._downsample(drawn.region) >= _VISIBLE
+        visible = self._downsample(drawn.region * (1 - alpha)) >= _VISIBLE
         return _Picture(
-            rgb=develop(streams.camera, self._averaged(scene), config.appearance),
+            rgb=simulate_camera(streams.camera, self._downsample(scene), config.appearance),
             mask=visible,
             region=region,
             landmarks=(landmarks_true + noise).astype(np.float32),
@@ -278,7 +280,7 @@ class SyntheticFaces:
             family=family,
         )
 
-    def _drawn(self, rng: Generator, person: _Person, vertices: Tensor, albedo: Tensor) -> _Drawn:
+    def _drawn(self, rng: Generator, person: _Person, vertices: Tensor, albedo: Tensor) -> _RenderedFace:
         """Paint and render one face. One image at a time: its bits must not depend on its neighbours."""
         shape, landmarks = self._mean_shape
         painted_albedo = paint(rng, albedo.numpy(), shape, landmarks, self.config.appearance)
@@ -287,13 +289,13 @@ class SyntheticFaces:
         rgb = np.ascontiguousarray(rendering.image[0].permute(1, 2, 0).numpy())
         region = rendering.mask[0, 0].numpy()
         skin = np.array(cv2.mean(rgb, region.astype(np.uint8))[:3])
-        return _Drawn(rgb, region, rendering.landmarks[0].numpy(), np.clip(skin, 0, 1))
+        return _RenderedFace(rgb, region, rendering.landmarks[0].numpy(), np.clip(skin, 0, 1))
 
     @cached_property
     def _mean_shape(self) -> tuple[np.ndarray, np.ndarray]:
         return self.world.mean.numpy(), self.world.landmarks(self.world.mean[None])[0].numpy()
 
-    def _occluder(self, rng: Generator, drawn: _Drawn) -> tuple[str, Layer | None]:
+    def _draw_occluder(self, rng: Generator, drawn: _RenderedFace) -> tuple[str, Layer | None]:
         """The family and drawing of an occluder that hides an allowed share of the face, or none."""
         laws = self.config.occlusion
         if rng.uniform() >= laws.share:
@@ -320,7 +322,7 @@ class SyntheticFaces:
             return config.unseen_families
         return config.seen_families
 
-    def _averaged(self, canvas: np.ndarray) -> np.ndarray:
+    def _downsample(self, canvas: np.ndarray) -> np.ndarray:
         size = self.config.image_size
         return cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
 
@@ -338,7 +340,7 @@ def _counts(world: MorphableModel) -> tuple[int, int, int]:
     return world.n_identity, world.n_expression, world.n_albedo
 
 
-def _light(rng: Generator, laws: FaceLaws) -> Float[np.ndarray, " 27"]:
+def _sample_light(rng: Generator, laws: FaceDistributions) -> Float[np.ndarray, " 27"]:
     """R9|G9|B9: a white light of random direction, tinted as a whole and a little in each band."""
     mean = np.zeros(SH_BANDS)
     mean[: len(laws.light)] = laws.light
@@ -354,7 +356,7 @@ def _theta(person: _Person) -> Float[np.ndarray, " 257"]:
     return np.concatenate(leading).astype(np.float32)
 
 
-def _covered(rng: Generator, scene: Image, layer: Layer, laws: OcclusionLaws) -> Image:
+def _composite_occluder(rng: Generator, scene: Image, layer: Layer, laws: OcclusionDistributions) -> Image:
     """The scene behind an occluder, sometimes with the occluder's soft shadow on it."""
     if rng.uniform() < laws.shadow:
         size = len(scene)
@@ -364,5 +366,5 @@ def _covered(rng: Generator, scene: Image, layer: Layer, laws: OcclusionLaws) ->
     return painted(scene, layer.alpha, np.clip(layer.rgb, 0, 1).astype(np.float32))
 
 
-def _stacked(arrays: list[np.ndarray]) -> Tensor:
+def _stack(arrays: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(arrays))

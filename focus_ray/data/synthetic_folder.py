@@ -25,7 +25,7 @@ from jaxtyping import UInt8
 
 from focus_ray.data.image_file import printable, read_image
 from focus_ray.data.landmark_csv import read_landmarks, write_landmarks
-from focus_ray.data.mask import THRESHOLD, checked_mask
+from focus_ray.data.mask import THRESHOLD, validate_mask
 from focus_ray.data.sample import Batch
 from focus_ray.data.synthetic import Split, SyntheticConfig, SyntheticFaces
 from focus_ray.errors import DataError, ImageError, LandmarkError
@@ -38,7 +38,7 @@ IMAGES, MASKS, LANDMARKS, TRUTH = "images", "masks", "landmarks.csv", "truth.npz
 WORLD_MODES = (120, 80, 120)
 """Modes of the parametric face that synthetic people are drawn from: more than theta has."""
 
-_WRITTEN_AT_ONCE = 32
+_WRITE_BATCH = 32
 _WHITE = 255
 
 # The arrays of truth.npz: the kinds of type they may have, and their shape with N pictures; None is any length.
@@ -94,14 +94,14 @@ def write_folder(
 
 def write_faces(faces: SyntheticFaces, n: int, out: str | Path, progress: Progress | None = None) -> None:
     """Write the faces 0..n-1 of a set to a folder; see write_folder."""
-    target = unoccupied(out)
+    target = check_unoccupied(out)
     with atomic.new_folder(target) as folder:
         for name in (IMAGES, MASKS):
             (folder / name).mkdir()
         landmarks: dict[str, np.ndarray] = {}
         truths: list[dict[str, np.ndarray]] = []
-        for start in range(0, n, _WRITTEN_AT_ONCE):
-            batch = faces.batch(range(start, min(start + _WRITTEN_AT_ONCE, n)))
+        for start in range(0, n, _WRITE_BATCH):
+            batch = faces.batch(range(start, min(start + _WRITE_BATCH, n)))
             landmarks |= _write_pictures(folder, batch, start)
             truths.append(_truth(batch))
             if progress is not None:
@@ -111,7 +111,7 @@ def write_faces(faces: SyntheticFaces, n: int, out: str | Path, progress: Progre
         np.savez(folder / TRUTH, unseen_families=np.array(faces.config.unseen_families, dtype=np.str_), **arrays)
 
 
-def unoccupied(out: str | Path) -> Path:
+def check_unoccupied(out: str | Path) -> Path:
     """A folder to write. Raises DataError where it holds something already."""
     target = Path(out)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -163,13 +163,13 @@ class FolderFaces:
         families, exact = truth.get("families"), truth.get("landmarks_true")
         return Batch(
             images=images.permute(0, 3, 1, 2).float().div(_WHITE).contiguous(),
-            landmarks=_rescaled(np.stack([self._landmarks[name] for name in names]), scales),
+            landmarks=_rescale(np.stack([self._landmarks[name] for name in names]), scales),
             masks=self._masks(names, pictures),
             theta=_float_tensor(truth.get("theta")),
             vertices=_float_tensor(truth.get("vertices")),
             families=None if families is None else [str(family) for family in families],
             names=names,
-            landmarks_true=None if exact is None else _rescaled(exact, scales),
+            landmarks_true=None if exact is None else _rescale(exact, scales),
             region=self._regions(truth.get("region"), pictures),
         )
 
@@ -202,7 +202,7 @@ class FolderFaces:
             mask = read_image(path)[..., 0]
             if mask.shape != picture.shape[:2]:
                 raise ImageError(f"{path}: the mask is not of its picture's size; write both in one size")
-            masks.append(self._scaled(checked_mask(mask, path)) > THRESHOLD)
+            masks.append(self._scaled(validate_mask(mask, path)) > THRESHOLD)
         return torch.from_numpy(np.stack(masks)).float()[:, None]
 
     def _regions(self, packed: np.ndarray | None, pictures: list[np.ndarray]) -> torch.Tensor | None:
@@ -319,7 +319,7 @@ def _existing(folder: Path, name: str) -> Path:
     return path
 
 
-def _rescaled(points: np.ndarray, scales: np.ndarray) -> torch.Tensor:
+def _rescale(points: np.ndarray, scales: np.ndarray) -> torch.Tensor:
     """Landmarks in px of the scaled picture; pixel centres stand at integers."""
     return torch.from_numpy(((points + 0.5) * scales[:, None, None] - 0.5).astype(np.float32))
 

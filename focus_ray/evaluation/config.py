@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeInt, ValidationError
 from focus_ray.config import absolute
 from focus_ray.errors import ConfigError
 from focus_ray.focus.settings import Settings
-from focus_ray.model import one_line
+from focus_ray.model import summarize_error
 
 Kind = Literal["now", "segmentation", "photometric"]
 
@@ -31,7 +31,9 @@ def configured(kind: str, data: str, predictions: list[str], options: dict[str, 
     try:
         return EvaluationConfig.model_validate(asked)
     except ValidationError as error:
-        raise ConfigError(f"{one_line(error)}; the help of `focus-ray evaluate {kind}` names the options") from None
+        raise ConfigError(
+            f"{summarize_error(error)}; the help of `focus-ray evaluate {kind}` names the options"
+        ) from None
 
 
 def named(texts: list[str]) -> dict[str, str]:

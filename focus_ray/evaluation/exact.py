@@ -14,7 +14,7 @@ from torch import Tensor
 
 from focus_ray.errors import FaceModelError
 from focus_ray.evaluation.rows import Figure
-from focus_ray.evaluation.segmentation import mean_and_spread
+from focus_ray.evaluation.segmentation import mean_and_std
 from focus_ray.focus.metrics import similarity_align
 
 TABLE = "exact"
@@ -38,11 +38,11 @@ def vertex_errors(fitted: Float[np.ndarray, "V 3"], true: Float[np.ndarray, "T 3
 def figures(errors: Sequence[Float[np.ndarray, " V"]], regions: Mapping[str, Bool[Tensor, " V"]]) -> dict[str, Figure]:
     """Mean over vertices, then mean and spread over pictures: of the whole face, and of each region, in mm."""
     table = np.array(errors, dtype=np.float64)
-    found = {"vertex_mm": mean_and_spread(table.mean(axis=1) if len(table) else np.empty(0))}
+    found = {"vertex_mm": mean_and_std(table.mean(axis=1) if len(table) else np.empty(0))}
     for name, inside in regions.items():
         chosen = inside.numpy()
         if chosen.any():
-            found[f"{name}_mm"] = mean_and_spread(table[:, chosen].mean(axis=1) if len(table) else np.empty(0))
+            found[f"{name}_mm"] = mean_and_std(table[:, chosen].mean(axis=1) if len(table) else np.empty(0))
     return found
 
 

@@ -46,7 +46,7 @@ def evaluate_folder(
             "synthesize the folder with that face model's resolution, or remove truth.npz"
         )
     settings = bundle.refine.model_copy(update={"steps": refine_steps})
-    correcting = {} if prior is None else _by_variant(priors.load(prior), bundle, refine_steps)
+    correcting = {} if prior is None else _prior_by_variant(priors.load(prior), bundle, refine_steps)
     scorer = scoring.Scorer(bundle.focus, settings)
     variants = scoring.ONE_PASS + (scoring.REFINED if refine_steps else ())
     scores = scoring.score_faces(
@@ -59,8 +59,8 @@ def evaluate_folder(
     return result
 
 
-def _by_variant(prior: Prior, model: Model, refine_steps: int) -> dict[str, Prior]:
+def _prior_by_variant(prior: Prior, model: Model, refine_steps: int) -> dict[str, Prior]:
     """The variant that a prior was measured for. Raises ModelError, FaceModelError where it belongs to none."""
     one_pass = prior.info.pipeline.refine_steps == 0
-    prior.refuse_other(model, 0 if one_pass else refine_steps)
+    prior.check_pipeline(model, 0 if one_pass else refine_steps)
     return {"focus" if one_pass else "refined": prior}

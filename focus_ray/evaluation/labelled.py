@@ -10,29 +10,32 @@ import numpy as np
 from focus_ray.data.sources.labelled import LabelledPictures
 from focus_ray.errors import DataError
 from focus_ray.evaluation import photometric, segmentation
-from focus_ray.evaluation.parts import Arrays, Parts, digest, gone_on_with
-from focus_ray.evaluation.predictions import MASKS, REGIONS, RENDERINGS, Predictions
+from focus_ray.evaluation.parts import Arrays, Parts, digest, resume_or_run
+from focus_ray.evaluation.predictions import MASKS, REGIONS, RENDERINGS, PredictionFolder
 from focus_ray.evaluation.rows import Figure, Row, rows_of
-from focus_ray.evaluation.segmentation import Counts
-from focus_ray.evaluation.tables import under_all_ones
+from focus_ray.evaluation.segmentation import PixelCounts
+from focus_ray.evaluation.tables import all_ones_method_name
 from focus_ray.training.tasks import PoolSettings
 
-What = Literal["segmentation", "photometric"]
+LabelledTask = Literal["segmentation", "photometric"]
 
 FORMAT = 2  # of what is computed: a change makes other numbers
 BATCH = 50  # pictures of a piece
 OVERALL = "overall"
 
-_LAWS: dict[str, str] = {"binarised": "", "soft": "soft_"}  # how masks are read, and the prefix of their metrics
+_MASK_VARIANTS: dict[str, str] = {
+    "binarised": "",
+    "soft": "soft_",
+}  # how masks are read, and the prefix of their metrics
 
 
 @dataclass
-class ScoringPictures:
+class LabelledScoringJob:
     """The pieces of `score_pictures`: BATCH pictures each."""
 
-    what: What
+    what: LabelledTask
     pictures: LabelledPictures
-    predictions: Predictions
+    predictions: PredictionFolder
 
     def __len__(self) -> int:
         return (len(self.pictures.names) + BATCH - 1) // BATCH
@@ -58,7 +61,7 @@ class ScoringPictures:
 
     def piece(self, number: int) -> tuple[Arrays, list[str]]:
         """Scores by name, a row for each picture, NaN where there is none; and in a line each why not."""
-        look = self._masks if self.what == "segmentation" else self._colours
+        look = self._masks if self.what == "segmentation" else self._score_colours
         rows, problems = [], []
         for name in self.names(number):
             try:
@@ -66,7 +69,7 @@ class ScoringPictures:
             except DataError as error:
                 problems.append(f"{name}: {error}")
                 rows.append(None)
-        blank = _blank(self.what)
+        blank = _nan_scores(self.what)
         filled = [blank if row is None else row for row in rows]
         return {key: np.array([row[key] for row in filled], dtype=np.float64) for key in blank}, problems
 
@@ -75,27 +78,27 @@ class ScoringPictures:
         mask = self.predictions.mask(name, visible.shape)
         region = self.predictions.region(name, visible.shape)
         return {
-            "binarised": segmentation.counts(segmentation.binarised(mask), region, visible),
+            "binarised": segmentation.counts(segmentation.binarise(mask), region, visible),
             "soft": segmentation.counts(mask, region, visible),
             "all_ones": segmentation.counts(np.ones_like(mask), region, visible),
         }
 
-    def _colours(self, name: str) -> dict[str, Any]:
+    def _score_colours(self, name: str) -> dict[str, Any]:
         picture, visible = self.pictures.picture(name), self.pictures.mask(name)
         rendering, region = self.predictions.rendering(name, visible.shape)
         return {"rmse_255": photometric.rmse_255(picture, rendering, region, visible)}
 
 
-def _blank(what: What) -> dict[str, Any]:
+def _nan_scores(what: LabelledTask) -> dict[str, Any]:
     """A picture that says nothing."""
-    nothing = (float("nan"),) * len(Counts._fields)
+    nothing = (float("nan"),) * len(PixelCounts._fields)
     if what == "segmentation":
         return {"binarised": nothing, "soft": nothing, "all_ones": nothing}
     return {"rmse_255": float("nan")}
 
 
 @dataclass(frozen=True)
-class Scored:
+class LabelledScores:
     """What is known of each picture, and why not of the others."""
 
     arrays: Mapping[str, np.ndarray]  # [N] or [N, 4], in the order of the names
@@ -103,7 +106,7 @@ class Scored:
 
 
 def score_pictures(
-    what: What,
+    what: LabelledTask,
     pictures: LabelledPictures,
     predictions: Path,
     out: Path,
@@ -111,24 +114,24 @@ def score_pictures(
     *,
     asked: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], object] = lambda *_: None,
-) -> Scored:
+) -> LabelledScores:
     """Score all pictures of a set; pieces that were finished before are taken from `out`/parts.
 
     Raises StorageError, ClusterError, Interrupted; what is wrong with single pictures is told in `problems`.
     """
-    job = ScoringPictures(what, pictures, Predictions(predictions))
+    job = LabelledScoringJob(what, pictures, PredictionFolder(predictions))
     parts = Parts(out / "parts", job.digest)
     total = len(pictures.names)
-    found, problems = gone_on_with(
+    found, problems = resume_or_run(
         job, len(job), parts, settings, asked, lambda known: progress(min(known * BATCH, total), total)
     )
     names = found[0] if found else {}
     merged = {name: np.concatenate([found[number][name] for number in range(len(job))]) for name in names}
-    return Scored(merged, problems)
+    return LabelledScores(merged, problems)
 
 
 def subset_rows(
-    what: What, method: str, dataset: str, pictures: LabelledPictures, scored: Scored, seed: int | None
+    what: LabelledTask, method: str, dataset: str, pictures: LabelledPictures, scored: LabelledScores, seed: int | None
 ) -> list[Row]:
     """The rows of every subset of a set, those of the whole set first."""
     places = {name: place for place, name in enumerate(pictures.names)}
@@ -139,12 +142,12 @@ def subset_rows(
         chosen = [places[name] for name in names if name in places]
         about = {"table": what, "dataset": dataset, "subset": subset, "seed": seed, "partial": partial}
         arrays = {key: values[chosen] for key, values in scored.arrays.items()}
-        for all_ones, figures in _figures(what, arrays).items():
-            rows += rows_of(figures, method=under_all_ones(method) if all_ones else method, **about)
+        for all_ones, figures in _metrics_by_mask(what, arrays).items():
+            rows += rows_of(figures, method=all_ones_method_name(method) if all_ones else method, **about)
     return rows
 
 
-def _figures(what: What, arrays: Mapping[str, np.ndarray]) -> dict[bool, dict[str, Figure]]:
+def _metrics_by_mask(what: LabelledTask, arrays: Mapping[str, np.ndarray]) -> dict[bool, dict[str, Figure]]:
     """The figures of some pictures: of the method itself, and of an all-ones mask in its place (True)."""
     if not arrays:
         return {}
@@ -153,7 +156,7 @@ def _figures(what: What, arrays: Mapping[str, np.ndarray]) -> dict[bool, dict[st
     known = {key: values[np.isfinite(values).all(axis=1)] for key, values in arrays.items()}
     own = {
         prefix + metric: figure
-        for law, prefix in _LAWS.items()
-        for metric, figure in segmentation.figures(list(map(Counts._make, known[law]))).items()
+        for law, prefix in _MASK_VARIANTS.items()
+        for metric, figure in segmentation.figures(list(map(PixelCounts._make, known[law]))).items()
     }
-    return {False: own, True: segmentation.figures(list(map(Counts._make, known["all_ones"])))}
+    return {False: own, True: segmentation.figures(list(map(PixelCounts._make, known["all_ones"])))}

@@ -12,12 +12,12 @@ from focus_ray import model as models
 from focus_ray import prior as priors
 from focus_ray.focus.face.parameters import split
 from focus_ray.focus.misfit import corrected
-from focus_ray.focus.refine import MaskOf, Refined, refine, refine_own
+from focus_ray.focus.refine import MaskFn, Refined, refine, refine_own
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.model import Model, weights_digest
 from focus_ray.prior import Prior
 
-MaskLaw = Literal["own", "all_ones"]
+MaskChoice = Literal["own", "all_ones"]
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Method:
 
     name: str
     model: Model
-    mask_of: MaskOf | None = None
+    mask_of: MaskFn | None = None
     prior: Prior | None = None
     refine_steps: int = 0
 
@@ -76,7 +76,7 @@ class Method:
         vertices = self.model.focus.face_model.vertices(at_rest)
         return vertices if self.prior is None else corrected(vertices, self.prior.neutral_error.to(vertices))
 
-    def _law(self) -> MaskOf:
+    def _law(self) -> MaskFn:
         return self.model.focus.mask if self.mask_of is None else self.mask_of
 
 
@@ -86,7 +86,7 @@ def all_ones(_: Tensor, rendering: Rendering) -> Tensor:
 
 
 def load_method(
-    folder: Path | None, *, name: str | None = None, mask: MaskLaw = "own", prior: str | None = None, refine: int = 0
+    folder: Path | None, *, name: str | None = None, mask: MaskChoice = "own", prior: str | None = None, refine: int = 0
 ) -> Method:
     """The model of a folder, the shipped one unless another is named, as a method; `prior`: see prior.chosen.
 
@@ -95,7 +95,7 @@ def load_method(
     model = models.load(folder)
     correcting = priors.chosen(prior, shipped_model=folder is None)
     if correcting is not None and prior is not None:
-        correcting.refuse_other(model, refine)
+        correcting.check_pipeline(model, refine)
     if correcting is not None and not correcting.fits(model, refine):
         correcting = None
     return Method(name or model.version, model, all_ones if mask == "all_ones" else None, correcting, refine)

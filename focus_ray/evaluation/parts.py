@@ -14,7 +14,7 @@ import safetensors.numpy
 from focus_ray.errors import CheckpointError
 from focus_ray.evaluation.pool import Job, in_order, worked_off
 from focus_ray.storage import atomic
-from focus_ray.storage.documents import tensors_of
+from focus_ray.storage.documents import parse_tensors
 from focus_ray.training.tasks import PoolSettings
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Parts:
         """A finished piece, or None. One that is damaged counts as not there."""
         path = self.path(number)
         try:
-            return {name: tensor.numpy() for name, tensor in tensors_of(path.read_bytes(), str(path)).items()}
+            return {name: tensor.numpy() for name, tensor in parse_tensors(path.read_bytes(), str(path)).items()}
         except FileNotFoundError:
             return None
         except (CheckpointError, OSError) as error:
@@ -51,7 +51,7 @@ class Parts:
         atomic.write_file(self.path(number), safetensors.numpy.save(owned))
 
 
-def gone_on_with(
+def resume_or_run(
     job: Job,
     count: int,
     parts: Parts,

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from focus_ray.evaluation.rows import Figure
-from focus_ray.evaluation.segmentation import mean_and_spread
+from focus_ray.evaluation.segmentation import mean_and_std
 
 
 def rmse_255(
@@ -28,4 +28,4 @@ def rmse_255(
 
 def figures(pictures: Sequence[float]) -> dict[str, Figure]:
     """Mean and standard deviation over the pictures."""
-    return {"rmse_255": mean_and_spread(np.array(pictures, dtype=np.float64))}
+    return {"rmse_255": mean_and_std(np.array(pictures, dtype=np.float64))}

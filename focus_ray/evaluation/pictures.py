@@ -17,19 +17,19 @@ from torch import Tensor
 from focus_ray.data.sources.labelled import LabelledPictures
 from focus_ray.errors import DataError
 from focus_ray.evaluation.now.pooled import CURVE_MM, Summary
-from focus_ray.evaluation.predictions import Predictions
+from focus_ray.evaluation.predictions import PredictionFolder
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.tracking.contact_sheet import contact_sheet
 from focus_ray.tracking.misfit_pictures import VIEWS, views
 from focus_ray.tracking.plots import png
 
-Shown = Literal["reconstruction", "mask"]
+SheetColumn = Literal["reconstruction", "mask"]
 
 CELL = 128  # px
 ROWS = 8
-MOST_MM = 4.0  # of the curves' axis
-MAPS_ABREAST = 7
-TAIL = 0.995  # of the vertices lie within the colours' range
+MAX_MM = 4.0  # of the curves' axis
+MAPS_PER_ROW = 7
+COLOUR_QUANTILE = 0.995  # of the vertices lie within the colours' range
 _GREY = 0.35  # of a pixel that a mask leaves out
 _WHITE = 255.0
 
@@ -37,8 +37,8 @@ _WHITE = 255.0
 def sheet(
     pictures: LabelledPictures,
     names: Sequence[str],
-    methods: Mapping[str, Predictions],
-    shown: Sequence[Shown] = ("reconstruction", "mask"),
+    methods: Mapping[str, PredictionFolder],
+    shown: Sequence[SheetColumn] = ("reconstruction", "mask"),
 ) -> Image.Image | None:
     """A row for each picture: the target, what each method makes of it, the true mask. None where nothing can be read.
 
@@ -58,7 +58,7 @@ def sheet(
 
 
 def _row(
-    pictures: LabelledPictures, name: str, methods: Mapping[str, Predictions], shown: Sequence[Shown]
+    pictures: LabelledPictures, name: str, methods: Mapping[str, PredictionFolder], shown: Sequence[SheetColumn]
 ) -> dict[str, Tensor]:
     target = pictures.picture(name)
     size = target.shape[:2]
@@ -88,7 +88,7 @@ def curves(summaries: Mapping[str, Summary], title: str) -> bytes:
     for name, summary in summaries.items():
         if summary.curve:
             axes.plot(CURVE_MM, 100 * np.array(summary.curve), linewidth=1.4, label=f"{name} ({summary.median:.2f} mm)")
-    axes.set_xlim(0, MOST_MM)
+    axes.set_xlim(0, MAX_MM)
     axes.set_ylim(0, 100)
     axes.set_xlabel("distance from scan vertex to surface, mm")
     axes.set_ylabel("scan vertices, %")
@@ -101,9 +101,9 @@ def curves(summaries: Mapping[str, Summary], title: str) -> bytes:
 
 def error_maps(face: MorphableModel, errors: Mapping[str, Float[np.ndarray, " V"]], title: str) -> bytes:
     """A PNG of the mean error of each vertex on the mean face, from two views one above the other, in mm."""
-    reach = max(float(np.quantile(np.concatenate(list(errors.values())), TAIL)), 1e-6)
+    reach = max(float(np.quantile(np.concatenate(list(errors.values())), COLOUR_QUANTILE)), 1e-6)
     mapping = ScalarMappable(Normalize(0, reach), "viridis")
-    columns = min(len(errors), MAPS_ABREAST)
+    columns = min(len(errors), MAPS_PER_ROW)
     rows = len(VIEWS) * -(-len(errors) // columns)
     figure = Figure(figsize=(2.2 * columns, 2.2 * rows + 1.0), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)

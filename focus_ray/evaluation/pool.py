@@ -8,7 +8,7 @@ import ray
 from ray.exceptions import RayError
 
 from focus_ray.errors import Interrupted
-from focus_ray.training.tasks import SECONDS_BETWEEN_LOOKS, PoolSettings, explained, one_thread, ready
+from focus_ray.training.tasks import POLL_SECONDS, PoolSettings, explained, one_thread, ready
 
 
 @runtime_checkable
@@ -31,10 +31,10 @@ def worked_off(
 
     Raises what a piece raises, ClusterError, and Interrupted where somebody `asked` to stop.
     """
-    return _here(job, numbers, asked) if settings is None else _by_tasks(job, numbers, settings, asked)
+    return _run_locally(job, numbers, asked) if settings is None else _run_on_ray(job, numbers, settings, asked)
 
 
-def _here(job: Job, numbers: Sequence[int], asked: Callable[[], bool]) -> Iterator[tuple[int, Any]]:
+def _run_locally(job: Job, numbers: Sequence[int], asked: Callable[[], bool]) -> Iterator[tuple[int, Any]]:
     job.prepare("cpu")
     for number in numbers:
         if asked():
@@ -44,12 +44,12 @@ def _here(job: Job, numbers: Sequence[int], asked: Callable[[], bool]) -> Iterat
         yield number, result
 
 
-def _by_tasks(
+def _run_on_ray(
     job: Job, numbers: Sequence[int], settings: PoolSettings, asked: Callable[[], bool]
 ) -> Iterator[tuple[int, Any]]:
     if not numbers:
         return
-    task = ray.remote(_piece).options(num_cpus=1, num_gpus=settings.gpu_share, max_retries=settings.max_retries)
+    task = ray.remote(_run_task).options(num_cpus=1, num_gpus=settings.gpu_share, max_retries=settings.max_retries)
     work = ray.put(job)
     waiting = iter(numbers)
     running: list[Any] = []
@@ -60,7 +60,7 @@ def _by_tasks(
                 return
             if asked():
                 raise interrupted()
-            ended, running = ray.wait(running, timeout=SECONDS_BETWEEN_LOOKS)
+            ended, running = ray.wait(running, timeout=POLL_SECONDS)
             yield from ray.get(ended)
     except RayError as error:
         raise explained(error, "evaluation") from error
@@ -79,7 +79,7 @@ def interrupted() -> Interrupted:
     return Interrupted("stopped; what is finished is kept, the same command goes on")
 
 
-def _piece(work: "list[ray.ObjectRef[Any]]", number: int) -> tuple[int, Any]:
+def _run_task(work: "list[ray.ObjectRef[Any]]", number: int) -> tuple[int, Any]:
     """A task: one piece."""
     return number, ready(work[0], _prepared).piece(number)
 

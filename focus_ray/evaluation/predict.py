@@ -11,23 +11,23 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from focus_ray.data.align import Crop, crop_of_landmarks, resized
+from focus_ray.data.align import Crop, crop_from_landmarks, resize_transform
 from focus_ray.data.detect_haar import HaarDetector
-from focus_ray.data.landmarks import checked_landmarks
+from focus_ray.data.landmarks import validate_landmarks
 from focus_ray.errors import DataError, ImageError, LandmarkError
 from focus_ray.evaluation.methods import Method
 from focus_ray.evaluation.now.export import seven, write_prediction
 from focus_ray.evaluation.pool import in_order, worked_off
-from focus_ray.evaluation.predictions import MESHES, Answer, Predictions
+from focus_ray.evaluation.predictions import MESHES, Answer, PredictionFolder
 from focus_ray.focus.face.parameters import split
 from focus_ray.focus.predictor import Predictor
 from focus_ray.focus.refine import Refined
 from focus_ray.reconstruction.self_alignment import (
-    Aligned,
-    Look,
-    crop_of_detection,
-    cropped,
-    self_aligned,
+    AlignedFace,
+    CropView,
+    crop_from_detection,
+    extract_crops,
+    self_align,
 )
 from focus_ray.training.tasks import PoolSettings
 
@@ -39,7 +39,7 @@ _VISIBLE = 0.5
 
 
 @runtime_checkable
-class Pictures(Protocol):
+class PictureDataset(Protocol):
     """What can be predicted on."""
 
     names: list[str]
@@ -55,11 +55,11 @@ class Pictures(Protocol):
 
 
 @dataclass
-class Predicting:
+class PredictionJob:
     """The pieces of `predict`: BATCH pictures each."""
 
     method: Method
-    pictures: Pictures
+    pictures: PictureDataset
     meshes: bool
     _predictor: Predictor | None = field(default=None, repr=False)
 
@@ -81,13 +81,13 @@ class Predicting:
         for name in self.names(number):
             try:
                 picture = self.pictures.picture(name)
-                ready.append((name, picture, self._aligned(name, picture)))
+                ready.append((name, picture, self._align(name, picture)))
             except DataError as error:
                 found[name] = str(error)
         if not ready:
             return found
         device = next(self.method.model.focus.encoder.parameters()).device
-        images = torch.cat([cropped(picture, [one.crop]) for _, picture, one in ready]).to(device)
+        images = torch.cat([extract_crops(picture, [one.crop]) for _, picture, one in ready]).to(device)
         points = [torch.from_numpy(one.crop.to_crop(one.landmarks)).float() for _, _, one in ready]
         fit = self.method.fit(images, torch.stack(points).to(device))
         neutral = self.method.neutral(fit.theta) if self.meshes else fit.rendering.vertices[:, :0]
@@ -95,25 +95,25 @@ class Predicting:
             found[name] = self._answer(fit, neutral[row], row, one.crop, picture.shape[:2])
         return found
 
-    def _aligned(self, name: str, picture: UInt8[np.ndarray, "H W 3"]) -> Aligned:
+    def _align(self, name: str, picture: UInt8[np.ndarray, "H W 3"]) -> AlignedFace:
         """By what the data set says, else as `reconstruct` does it. Raises ImageError, LandmarkError."""
         size, points = self.method.image_size, self.pictures.landmarks(name)
         if points is not None:
-            points = checked_landmarks(points, *picture.shape[:2])
+            points = validate_landmarks(points, *picture.shape[:2])
         if self.pictures.aligned:
             if picture.shape[0] != picture.shape[1]:
                 raise ImageError(f"{name} is no aligned crop: it is not square; say that the set is not aligned")
-            crop = Crop(resized(picture.shape[0], size), size)
+            crop = Crop(resize_transform(picture.shape[0], size), size)
             if points is None:
                 raise LandmarkError(f"{name} has no landmarks; an aligned set needs a landmarks.csv")
-            return Aligned(crop, points)
+            return AlignedFace(crop, points)
         if points is not None:
-            return Aligned(crop_of_landmarks(points, size), points)
+            return AlignedFace(crop_from_landmarks(points, size), points)
         detected = HaarDetector().detect(picture)
         if not detected:
             raise LandmarkError(f"{name}: no face was found; give its landmarks in landmarks.csv")
         assert self._predictor is not None
-        return self_aligned(self._predictor.landmarks, [Look(picture, crop_of_detection(detected[0], size))])[0]
+        return self_align(self._predictor.landmarks, [CropView(picture, crop_from_detection(detected[0], size))])[0]
 
     def _answer(self, fit: Refined, neutral: Tensor, row: int, crop: Crop, size: tuple[int, int]) -> Answer:
         parameters = split(fit.theta[row : row + 1].double().cpu())
@@ -123,8 +123,8 @@ class Predicting:
         seen = float((mask > _VISIBLE).sum()) / max(float((region > 0).sum()), 1.0)
         vertices = neutral.double().cpu().numpy()
         return Answer(
-            mask=_eight_bits(drawn_back(mask[..., None], crop, size)[..., 0]),
-            rendering=_eight_bits(drawn_back_on_glass(image, region > 0, crop, size)),
+            mask=_to_uint8(warp_to_picture(mask[..., None], crop, size)[..., 0]),
+            rendering=_to_uint8(warp_to_picture_rgba(image, region > 0, crop, size)),
             face={
                 "rotation": parameters.rotation[0].tolist(),
                 "translation": parameters.translation[0].tolist(),
@@ -139,7 +139,9 @@ class Predicting:
         return seven(face.landmarks(neutral[None])[0].double().cpu().numpy())
 
 
-def drawn_back(values: Float[np.ndarray, "S S C"], crop: Crop, size: tuple[int, int]) -> Float[np.ndarray, "H W C"]:
+def warp_to_picture(
+    values: Float[np.ndarray, "S S C"], crop: Crop, size: tuple[int, int]
+) -> Float[np.ndarray, "H W C"]:
     """What is in a crop, in the pixels of its picture: bilinear, 0 outside."""
     height, width = size
     flags = cv2.INTER_LINEAR
@@ -147,23 +149,23 @@ def drawn_back(values: Float[np.ndarray, "S S C"], crop: Crop, size: tuple[int, 
     return warped.reshape(height, width, values.shape[2])
 
 
-def drawn_back_on_glass(
+def warp_to_picture_rgba(
     image: Float[np.ndarray, "S S 3"], region: Bool[np.ndarray, "S S"], crop: Crop, size: tuple[int, int]
 ) -> Float[np.ndarray, "H W 4"]:
     """A rendering in the pixels of its picture, with its opacity; the black around it does not bleed into its edge."""
     opacity = region.astype(np.float32)[..., None]
-    warped = drawn_back(np.concatenate([image * opacity, opacity], axis=2), crop, size)
+    warped = warp_to_picture(np.concatenate([image * opacity, opacity], axis=2), crop, size)
     colours = warped[..., :3] / np.maximum(warped[..., 3:], np.finfo(np.float32).eps)
     return np.concatenate([colours, warped[..., 3:]], axis=2)
 
 
-def _eight_bits(values: np.ndarray) -> np.ndarray:
+def _to_uint8(values: np.ndarray) -> np.ndarray:
     return (values.clip(0, 1) * _WHITE).round().astype(np.uint8)
 
 
 def predict(
     method: Method,
-    pictures: Pictures,
+    pictures: PictureDataset,
     out: Path,
     settings: PoolSettings | None,
     *,
@@ -176,10 +178,10 @@ def predict(
     meshes: also the face at rest, for NoW. Returns in a line each why a picture has none. Raises ConfigError where the
     folder has the predictions of another method, StorageError, ClusterError, Interrupted.
     """
-    predictions = Predictions(out)
+    predictions = PredictionFolder(out)
     predictions.claim({"method": method.name, "digests": method.digest_of, "meshes": meshes})
-    job = Predicting(method, pictures, meshes)
-    missing = [number for number in range(len(job)) if not all(map(predictions.is_whole, job.names(number)))]
+    job = PredictionJob(method, pictures, meshes)
+    missing = [number for number in range(len(job)) if not all(map(predictions.is_complete, job.names(number)))]
     done = len(pictures.names) - sum(len(job.names(number)) for number in missing)
     problems: dict[int, list[str]] = {}
     for number, answers in worked_off(job, missing, settings, asked):

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from focus_ray.data.image_file import printable, read_image, read_image_and_alpha
-from focus_ray.data.mask import THRESHOLD, checked_mask, set_pixels
+from focus_ray.data.mask import THRESHOLD, binarise_mask, validate_mask
 from focus_ray.errors import ConfigError, DataError, ImageError
 from focus_ray.storage import atomic
 
@@ -30,7 +30,7 @@ _WHITE = 255
 
 
 @dataclass(frozen=True)
-class Predictions:
+class PredictionFolder:
     """A folder of this layout."""
 
     folder: Path
@@ -41,7 +41,7 @@ class Predictions:
 
     def mask(self, name: str, size: tuple[int, int]) -> Float[np.ndarray, "H W"]:
         """The mask in [0, 1], 1 = face. Raises ImageError where it is missing, damaged, of another size or 0 and 1."""
-        return self._grey(MASKS, name, size) / np.float32(_WHITE)
+        return self._read_grey(MASKS, name, size) / np.float32(_WHITE)
 
     def rendering(self, name: str, size: tuple[int, int]) -> tuple[UInt8[np.ndarray, "H W 3"], Bool[np.ndarray, "H W"]]:
         """The rendered face and where it is rendered: by its alpha, or regions/. Raises ImageError."""
@@ -49,17 +49,17 @@ class Predictions:
         colours, alpha = read_image_and_alpha(path)
         _check_size(path, colours, size)
         if self.holds(name, REGIONS):
-            return colours, self._grey(REGIONS, name, size) > THRESHOLD
+            return colours, self._read_grey(REGIONS, name, size) > THRESHOLD
         if alpha is None:
             raise ImageError(
                 f"{printable(path)} has no alpha that says where the face is rendered; give one, or {REGIONS}/NAME.png"
             )
-        return colours, set_pixels(alpha, printable(path))
+        return colours, binarise_mask(alpha, printable(path))
 
     def region(self, name: str, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
         """Where the face is rendered. Raises ImageError."""
         if self.holds(name, REGIONS):
-            return self._grey(REGIONS, name, size) > THRESHOLD
+            return self._read_grey(REGIONS, name, size) > THRESHOLD
         return self.rendering(name, size)[1]
 
     def face(self, name: str) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class Predictions:
         atomic.write_file(self.path(name, RENDERINGS), _png(answer.rendering[..., [2, 1, 0, 3]]))
         atomic.write_file(self.path(name, FACES), json.dumps(answer.face) + "\n")
 
-    def is_whole(self, name: str) -> bool:
+    def is_complete(self, name: str) -> bool:
         """Whether `write` came to its end."""
         return self.path(name, FACES).is_file()
 
@@ -98,11 +98,11 @@ class Predictions:
         """Where the mask, the rendering, ... of a picture lies."""
         return self.folder / what / f"{name}{'.json' if what == FACES else '.png'}"
 
-    def _grey(self, what: str, name: str, size: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
+    def _read_grey(self, what: str, name: str, size: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
         path = self.path(name, what)
         picture = read_image(path)
         _check_size(path, picture, size)
-        return checked_mask(picture[..., 0], printable(path))
+        return validate_mask(picture[..., 0], printable(path))
 
 
 def _check_size(path: Path, picture: np.ndarray, size: tuple[int, int]) -> None:

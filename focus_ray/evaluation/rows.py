@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from focus_ray.errors import DataError
 from focus_ray.focus.settings import Settings
-from focus_ray.model import one_line
+from focus_ray.model import summarize_error
 from focus_ray.storage import atomic
 
 RESULTS = "results.json"
@@ -61,6 +61,8 @@ def read_rows(path: Path) -> list[Row]:
         content = json.loads(path.read_bytes())
         return [Row.model_validate(row) for row in content["rows"]]
     except ValidationError as error:
-        raise DataError(f"{path} is no results.json of this version: {one_line(error)}; evaluate again") from None
+        raise DataError(
+            f"{path} is no results.json of this version: {summarize_error(error)}; evaluate again"
+        ) from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read as results.json ({one_line(error)}); evaluate again") from None
+        raise DataError(f"{path} cannot be read as results.json ({summarize_error(error)}); evaluate again") from None

@@ -23,10 +23,10 @@ from focus_ray.evaluation.config import EvaluationConfig
 from focus_ray.evaluation.labelled import OVERALL, score_pictures, subset_rows
 from focus_ray.evaluation.methods import load_method
 from focus_ray.evaluation.now.preflight import check_submission
-from focus_ray.evaluation.now.scoring import OCCLUSIONS, now_rows, score_now, subsets
+from focus_ray.evaluation.now.scoring import OCCLUSION_CHALLENGE, now_rows, score_now, subsets
 from focus_ray.evaluation.now.submission import Submission
 from focus_ray.evaluation.predict import predict
-from focus_ray.evaluation.predictions import MESHES, Predictions
+from focus_ray.evaluation.predictions import MESHES, PredictionFolder
 from focus_ray.evaluation.report import write_report
 from focus_ray.evaluation.rows import Row, write_rows
 from focus_ray.evaluation.tables import Table
@@ -34,8 +34,8 @@ from focus_ray.storage import atomic
 from focus_ray.storage.objects import open_store
 from focus_ray.training.job_folder import claim
 from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.signals import interruptible
-from focus_ray.training.tasks import PoolSettings, cluster_for
+from focus_ray.training.signals import graceful_shutdown
+from focus_ray.training.tasks import PoolSettings, task_cluster
 
 METRICS_SCHEMA = 1
 
@@ -43,7 +43,7 @@ Progress = Callable[[str, int, int], object]  # what, done, in all
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class EvaluationResult:
     """What came out: the rows, and a line for each thing that is missing or wrong."""
 
     rows: list[Row]
@@ -57,34 +57,34 @@ def evaluate(
     *,
     experiment: str = "focus",
     progress: Progress = lambda *_: None,
-) -> Evaluated:
+) -> EvaluationResult:
     """Evaluate into the folder `out`, or go on there: finished pieces are not computed again.
 
     Raises ConfigError, DataError where there is no such data set, StorageError, ClusterError; Interrupted where
     somebody asked to stop. What is wrong with single pictures is told in `problems` and makes the rows partial.
     """
-    with interruptible() as asked, claim(out, config, experiment, what="evaluation") as folder:
-        evaluating = _now if config.kind == "now" else _labelled
-        with cluster_for(settings):
+    with graceful_shutdown() as asked, claim(out, config, experiment, what="evaluation") as folder:
+        evaluating = _now if config.kind == "now" else _evaluate_labelled
+        with task_cluster(settings):
             found = evaluating(config, folder, settings, asked, progress)
         conclude(folder, found.rows, found.problems)
     return found
 
 
-def _labelled(
+def _evaluate_labelled(
     config: EvaluationConfig,
     folder: RunFolder,
     settings: PoolSettings | None,
     asked: Callable[[], bool],
     progress: Progress,
-) -> Evaluated:
+) -> EvaluationResult:
     assert config.kind != "now"
     data = open_labelled(config.data)
     rows: list[Row] = []
     problems = list(data.missing)
-    methods = {name: Predictions(Path(place)) for name, place in config.predictions.items()}
+    methods = {name: PredictionFolder(Path(place)) for name, place in config.predictions.items()}
     for name, predictions in methods.items():
-        refuse_no_folder(predictions.folder)
+        check_folder_exists(predictions.folder)
         scored = score_pictures(
             config.kind,
             data,
@@ -97,7 +97,7 @@ def _labelled(
         rows += subset_rows(config.kind, name, data.layout, data, scored, config.seed)
         problems += [f"{name}: {problem}" for problem in scored.problems]
     draw_sheets(folder, data, methods)
-    return Evaluated(rows, problems)
+    return EvaluationResult(rows, problems)
 
 
 def _now(
@@ -106,15 +106,15 @@ def _now(
     settings: PoolSettings | None,
     asked: Callable[[], bool],
     progress: Progress,
-) -> Evaluated:
+) -> EvaluationResult:
     data = open_now(local_copy(config.data, folder.path / "data"), config.split)
     chosen = subsets(data, NowPictures(data).pairs())
     rows: list[Row] = []
     problems = list(data.missing)
     summaries = {}
     for name, place in config.predictions.items():
-        refuse_no_folder(Path(place))
-        submission = Submission(meshes_of(Path(place)), config.unit)
+        check_folder_exists(Path(place))
+        submission = Submission(mesh_folder(Path(place)), config.unit)
         found = check_submission(submission, data, metrical=config.metrical)
         problems += [
             f"{name}: {finding.severity}: {finding.item}: {finding.what}; {finding.what_to_do}" for finding in found
@@ -132,10 +132,10 @@ def _now(
         problems += [f"{name}: {problem}" for problem in scored.problems]
         summaries[name] = scored.errors.summary()
     atomic.write_file(folder.sheets / "cumulative.png", pictures.curves(summaries, f"NoW, {config.split}"))
-    return Evaluated(rows, problems)
+    return EvaluationResult(rows, problems)
 
 
-def predict_on(
+def predict_dataset(
     data: str,
     model: Path | None,
     out: Path,
@@ -151,28 +151,28 @@ def predict_on(
     """
     method = load_method(model, **options)
     faces, missing = open_pictures(data, out, split)
-    with interruptible() as asked, cluster_for(settings):
+    with graceful_shutdown() as asked, task_cluster(settings):
         meshes = isinstance(faces, NowPictures)
         problems = predict(method, faces, out, settings, meshes=meshes, asked=asked, progress=progress)
     return len(faces.names) - len(problems), [*missing, *problems]
 
 
-def propose(data: str, predictions: Path, out: Path, split: NowSplit = "validation") -> list[tuple[str, str]]:
+def propose_now_pairs(data: str, predictions: Path, out: Path, split: NowSplit = "validation") -> list[tuple[str, str]]:
     """Write pairs (occluded, unoccluded) of a subject's NoW pictures whose predicted poses are comparable (Table 3).
 
     Raises DataError where there is no such data set or the predictions have no poses, StorageError.
     """
     with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:  # of a bucket, its lists: no picture is looked at
         faces = open_now(local_copy(data, Path(scratch), only=tuple(LISTS.values())), split)
-    told = Predictions(predictions)
-    known = [one for one in faces.pictures if told.is_whole(one.name)]
+    told = PredictionFolder(predictions)
+    known = [one for one in faces.pictures if told.is_complete(one.name)]
     if not known:
         raise DataError(f"{predictions}: there is no pose of a picture in {data}; let `evaluate predict` write some")
     pairs = propose_pairs(
         [one.name for one in known],
         [one.subject for one in known],
         np.array([told.face(one.name)["rotation"] for one in known], dtype=np.float64),
-        np.array([one.challenge == OCCLUSIONS for one in known]),
+        np.array([one.challenge == OCCLUSION_CHALLENGE for one in known]),
     )
     write_pairs(out, pairs)
     return pairs
@@ -181,14 +181,14 @@ def propose(data: str, predictions: Path, out: Path, split: NowSplit = "validati
 def open_pictures(data: str, out: Path, split: NowSplit) -> tuple[NowPictures | LabelledPictures, list[str]]:
     """A data set of either kind, told by what lies there, and what is missing in it. Raises DataError, StorageError."""
     source = picture_source(data)
-    if not any(source.holds(name) for name in LISTS.values()) and not holds_archive(data):
+    if not any(source.holds(name) for name in LISTS.values()) and not is_now_archive(data):
         labelled = open_labelled(data)
         return labelled, labelled.missing
     faces = NowPictures(open_now(local_copy(data, out / "data"), split))
     return faces, faces.dataset.missing
 
 
-def holds_archive(data: str) -> bool:
+def is_now_archive(data: str) -> bool:
     """Whether a folder is what NoW's archives unpack to."""
     return "://" not in data and any((Path(data) / name).is_dir() for name in ("NoW_Dataset", "final_release_version"))
 
@@ -214,18 +214,18 @@ def local_copy(data: str, folder: Path, only: Collection[str] | None = None) -> 
     return folder
 
 
-def meshes_of(folder: Path) -> Path:
+def mesh_folder(folder: Path) -> Path:
     """Where the meshes of some predictions lie: in meshes/, or in the folder itself as the challenge has it."""
     return folder / MESHES if (folder / MESHES).is_dir() else folder
 
 
-def refuse_no_folder(folder: Path) -> None:
+def check_folder_exists(folder: Path) -> None:
     """Raises DataError where there is no such folder of predictions."""
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder of predictions; check its path")
 
 
-def draw_sheets(folder: RunFolder, data: LabelledPictures, methods: dict[str, Predictions]) -> None:
+def draw_sheets(folder: RunFolder, data: LabelledPictures, methods: dict[str, PredictionFolder]) -> None:
     """A sheet for each subset, methods side by side; of subsets where nothing can be drawn, none."""
     for subset, names in ({OVERALL: data.names} | dict(data.subsets)).items():
         drawn = pictures.sheet(data, names, methods)

@@ -18,7 +18,7 @@ from focus_ray.evaluation.rows import Figure
 from focus_ray.focus.metrics import MASK_THRESHOLD
 
 
-class Counts(NamedTuple):
+class PixelCounts(NamedTuple):
     """Pixels of one picture inside the rendered region; of soft masks, shares of pixels."""
 
     true_face: float  # face, called face
@@ -27,18 +27,20 @@ class Counts(NamedTuple):
     missed_outlier: float  # outlier, called face
 
 
-def binarised(mask: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+def binarise(mask: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
     """1 where the mask sees face."""
     return (mask > MASK_THRESHOLD).astype(np.float64)
 
 
-def counts(mask: Float[np.ndarray, "H W"], region: Bool[np.ndarray, "H W"], visible: Bool[np.ndarray, "H W"]) -> Counts:
+def counts(
+    mask: Float[np.ndarray, "H W"], region: Bool[np.ndarray, "H W"], visible: Bool[np.ndarray, "H W"]
+) -> PixelCounts:
     """Of a mask in [0, 1], 1 = face, where the face is rendered; `visible`: the true visible face."""
     face, outlier = mask[region & visible].astype(np.float64), mask[region & ~visible].astype(np.float64)
-    return Counts(float(face.sum()), float((1 - outlier).sum()), float((1 - face).sum()), float(outlier.sum()))
+    return PixelCounts(float(face.sum()), float((1 - outlier).sum()), float((1 - face).sum()), float(outlier.sum()))
 
 
-def figures(pictures: Sequence[Counts]) -> dict[str, Figure]:
+def figures(pictures: Sequence[PixelCounts]) -> dict[str, Figure]:
     """The figures of a subset, None where no picture tells."""
     table = np.array(pictures, dtype=np.float64).reshape(-1, 4)
     face, outlier, lost, missed = table.T
@@ -57,12 +59,12 @@ def figures(pictures: Sequence[Counts]) -> dict[str, Figure]:
         "outlier_iou": _ratio(all_outlier, all_outlier + all_lost + all_missed),
         "balanced_accuracy": (recall + _ratio(all_face, all_face + all_lost)) / 2,
     }
-    return {name: mean_and_spread(values) for name, values in by_picture.items()} | {
+    return {name: mean_and_std(values) for name, values in by_picture.items()} | {
         name: Figure(float(value) if np.isfinite(value) else None) for name, value in pooled.items()
     }
 
 
-def mean_and_spread(values: Float[np.ndarray, " N"]) -> Figure:
+def mean_and_std(values: Float[np.ndarray, " N"]) -> Figure:
     """Mean and standard deviation over the pictures that say something (not NaN)."""
     known = values[np.isfinite(values)]
     return Figure(float(known.mean()), float(known.std())) if len(known) else Figure(None)

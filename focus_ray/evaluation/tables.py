@@ -10,10 +10,10 @@ from focus_ray.evaluation import published
 from focus_ray.evaluation.rows import Figure, Row
 
 # Ours stands behind the printed one that it was made after.
-MADE_AFTER = {"Deep3D": "Deep3D-style", "Egger et al.": "Egger-style"}
+REIMPLEMENTATIONS = {"Deep3D": "Deep3D-style", "Egger et al.": "Egger-style"}
 REFINED = ", refined"  # behind a method's name: its fits were refined
-ALL_ONES = ", all-ones mask"  # behind it: the same fits, all that is rendered called face; not among the paper's
-OURS = "FOCUS,"  # whose fits are shown with an all-ones mask too
+ALL_ONES_SUFFIX = ", all-ones mask"  # behind it: the same fits, all that is rendered called face; not among the paper's
+FOCUS_PREFIX = "FOCUS,"  # whose fits are shown with an all-ones mask too
 PAPER, ONE_PASS, REFINED_PASS = "paper", "ours, one pass", "ours, refined"
 UNKNOWN = "–"
 PARTIAL = "*"  # behind a figure: something of its data set is missing
@@ -49,20 +49,23 @@ class Table:
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
 
-    def markdown(self) -> str:
+    def to_markdown(self) -> str:
         """As GitHub shows it."""
         header = ["method", "", *self.columns]
         body = [[line.method, line.source, *line.cells] for line in self.lines]
         rows = [header, ["---"] * 2 + ["---:"] * len(self.columns), *body]
         return f"**{self.caption}**\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
-    def latex(self) -> str:
+    def to_latex(self) -> str:
         """A floating table; needs booktabs."""
         body = [[line.method, line.source, *line.cells] for line in self.lines]
-        lines = [" & ".join(map(_latex, row)) + r" \\" for row in [["", "", *self.columns], *body]]
+        lines = [" & ".join(map(_escape_latex, row)) + r" \\" for row in [["", "", *self.columns], *body]]
         tabular = [rf"\begin{{tabular}}{{ll{'r' * len(self.columns)}}}", r"\toprule", lines[0], r"\midrule", *lines[1:]]
         tabular += [r"\bottomrule", r"\end{tabular}"]
-        return "\n".join([r"\begin{table}", rf"\caption{{{_latex(self.caption)}}}", *tabular, r"\end{table}"]) + "\n"
+        return (
+            "\n".join([r"\begin{table}", rf"\caption{{{_escape_latex(self.caption)}}}", *tabular, r"\end{table}"])
+            + "\n"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -89,7 +92,7 @@ def _now_columns(subset: str, title: str) -> tuple[Column, ...]:
 
 
 @dataclass(frozen=True)
-class Spec:
+class TableSpec:
     """What a table of the paper is about."""
 
     name: str
@@ -98,8 +101,8 @@ class Spec:
     published: Mapping[str, Sequence[Figure | float]]
 
 
-SPECS = (
-    Spec(
+TABLE_SPECS = (
+    TableSpec(
         "table-1",
         "Table 1. Colour error inside the visible face (RMSE, 0 to 255)",
         (
@@ -110,20 +113,22 @@ SPECS = (
         ),
         published.TABLE_1,
     ),
-    Spec(
+    TableSpec(
         "table-2",
         "Table 2. NoW, all pictures: scan-to-mesh distance, mm (the paper: test set)",
         _now_columns(_ALL, "NoW"),
         published.TABLE_2,
     ),
-    Spec(
+    TableSpec(
         "table-3",
         "Table 3. NoW, pairs of comparable pose: scan-to-mesh distance, mm",
         _now_columns("pairs_unoccluded", "unoccluded") + _now_columns("pairs_occluded", "occluded"),
         published.TABLE_3,
     ),
-    Spec("table-4", "Table 4. Outlier segmentation inside the rendered region", _mask_columns(), published.TABLE_4),
-    Spec(
+    TableSpec(
+        "table-4", "Table 4. Outlier segmentation inside the rendered region", _mask_columns(), published.TABLE_4
+    ),
+    TableSpec(
         "table-5",
         "Table 5. Ablation: outlier segmentation, and scan-to-mesh distance in mm",
         _mask_columns() + _now_columns(_ALL, "NoW"),
@@ -138,19 +143,21 @@ SPECS = (
 def tables(rows: Iterable[Row], note: str) -> list[Table]:
     """All tables on whatever rows there are. `note` ends every caption: on which data ours were measured."""
     known = list(rows)
-    return [table(spec, known, note) for spec in SPECS]
+    return [table(spec, known, note) for spec in TABLE_SPECS]
 
 
-def table(spec: Spec, rows: Sequence[Row], note: str) -> Table:
+def table(spec: TableSpec, rows: Sequence[Row], note: str) -> Table:
     """One table: for each method of the paper its printed figures, then ours; then what the paper does not have."""
     lines: list[Line] = []
     wanted = {(column.table, column.dataset, column.subset, column.metric) for column in spec.columns}
     asked = [row for row in rows if (row.table, row.dataset, row.subset, row.metric) in wanted]
-    measured = [row for row in asked if ALL_ONES not in row.method]
-    for method in _in_order(spec, [row.method.removesuffix(REFINED) for row in measured]):
+    measured = [row for row in asked if ALL_ONES_SUFFIX not in row.method]
+    for method in _order_methods(spec, [row.method.removesuffix(REFINED) for row in measured]):
         if method in spec.published:
             cells = zip(spec.columns, spec.published[method], strict=True)
-            lines.append(Line(method, PAPER, tuple(cell(_figure(one), column.digits) for column, one in cells)))
+            lines.append(
+                Line(method, PAPER, tuple(cell(_as_metric_value(one), column.digits) for column, one in cells))
+            )
         for suffix, source in (("", ONE_PASS), (REFINED, REFINED_PASS)):
             own = [row for row in measured if row.method == method + suffix]
             if own:
@@ -162,9 +169,9 @@ def table(spec: Spec, rows: Sequence[Row], note: str) -> Table:
     return Table(spec.name, caption, tuple(column.title for column in spec.columns), tuple(lines))
 
 
-def _in_order(spec: Spec, measured: Sequence[str]) -> list[str]:
+def _order_methods(spec: TableSpec, measured: Sequence[str]) -> list[str]:
     """The paper's methods in its order, each with ours that was made after it, then all others."""
-    printed = [name for method in spec.published for name in (method, MADE_AFTER.get(method, method))]
+    printed = [name for method in spec.published for name in (method, REIMPLEMENTATIONS.get(method, method))]
     return list(dict.fromkeys([*printed, *measured]))
 
 
@@ -180,12 +187,12 @@ _SPREAD_COLUMNS = (
 
 def seed_table(rows: Iterable[Row], note: str) -> Table:
     """What the paper's tables do not have: exact errors, and how far the seeds of training spread."""
-    measured = [row for row in rows if ALL_ONES not in row.method or row.method.startswith(OURS)]
+    measured = [row for row in rows if ALL_ONES_SUFFIX not in row.method or row.method.startswith(FOCUS_PREFIX)]
     lines = []
     for method in dict.fromkeys(row.method.removesuffix(REFINED) for row in measured):
         for suffix, source in (("", ONE_PASS), (REFINED, REFINED_PASS)):
             own = [row for row in measured if row.method == method + suffix]
-            cells = tuple(cell(over_seeds(_about(own, column))[1], column.digits) for column in _SPREAD_COLUMNS)
+            cells = tuple(cell(aggregate_seeds(_about(own, column))[1], column.digits) for column in _SPREAD_COLUMNS)
             if any(one != UNKNOWN for one in cells):
                 seeds = len({row.seed for row in own})
                 lines.append(Line(method, f"{source}, {seeds} seed{'s' if seeds > 1 else ''}", cells))
@@ -193,13 +200,13 @@ def seed_table(rows: Iterable[Row], note: str) -> Table:
     return Table("seeds", caption, tuple(column.title for column in _SPREAD_COLUMNS), tuple(lines))
 
 
-def under_all_ones(method: str) -> str:
+def all_ones_method_name(method: str) -> str:
     """The name of a method whose fits are judged with an all-ones mask."""
     base = method.removesuffix(REFINED)
-    return base + ALL_ONES + method[len(base) :]
+    return base + ALL_ONES_SUFFIX + method[len(base) :]
 
 
-def gaps(rows: Iterable[Row]) -> list[Row]:
+def occlusion_gap_rows(rows: Iterable[Row]) -> list[Row]:
     """For each method and seed the vertex error of occluded pictures minus that of unoccluded ones."""
     found: dict[tuple[str, int | None], dict[str, Row]] = {}
     for row in rows:
@@ -213,7 +220,7 @@ def gaps(rows: Iterable[Row]) -> list[Row]:
     return result
 
 
-def over_seeds(rows: Sequence[Row]) -> tuple[Figure, Figure]:
+def aggregate_seeds(rows: Sequence[Row]) -> tuple[Figure, Figure]:
     """Mean value and mean spread between pictures; and the mean value with its spread between the seeds."""
     values = np.array([row.value for row in rows if row.value is not None])
     spreads = np.array([row.std for row in rows if row.std is not None])
@@ -232,10 +239,10 @@ def _about(rows: Sequence[Row], column: Column) -> list[Row]:
 def _measured(rows: Sequence[Row], column: Column) -> str:
     own = _about(rows, column)
     mark = PARTIAL if any(row.partial for row in own) else ""
-    return cell(over_seeds(own)[0], column.digits) + mark
+    return cell(aggregate_seeds(own)[0], column.digits) + mark
 
 
-def _figure(one: Figure | float) -> Figure:
+def _as_metric_value(one: Figure | float) -> Figure:
     return one if isinstance(one, Figure) else Figure(one)
 
 
@@ -247,7 +254,7 @@ def cell(figure: Figure, digits: int) -> str:
     return value if figure.std is None else f"{value} ± {figure.std:.{digits}f}"
 
 
-def _latex(text: str) -> str:
+def _escape_latex(text: str) -> str:
     for letter, command in (("&", r"\&"), ("%", r"\%"), ("_", r"\_"), ("±", r"$\pm$"), (UNKNOWN, "--")):
         text = text.replace(letter, command)
     return text

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.face.parameters import ParameterScales
 from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
-from focus_ray.focus.networks.perceptual import EncoderPerceptual, IdentityPerceptual
+from focus_ray.focus.networks.perceptual import ArcFacePerceptual, EncoderPerceptual
 from focus_ray.focus.networks.segmenter import UNet
 from focus_ray.focus.render.renderer import Renderer, Rendering
 
@@ -46,7 +46,7 @@ class Focus(nn.Module):
         autoencoder: FaceAutoencoder,
         segmenter: UNet,
         scales: ParameterScales,
-        perceptual: IdentityPerceptual | EncoderPerceptual | None = None,
+        perceptual: ArcFacePerceptual | EncoderPerceptual | None = None,
     ):
         super().__init__()
         self.autoencoder = autoencoder

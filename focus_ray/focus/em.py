@@ -11,16 +11,18 @@ from torch import Tensor, nn
 from focus_ray.focus import losses
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.losses import ReconstructionWeights, SegmentationWeights
-from focus_ray.focus.pooled import Pooled, pooled_mean
+from focus_ray.focus.pooled import PooledRatio, pooled_mean
 from focus_ray.focus.reconstruction_terms import fit, reconstruction_terms
 from focus_ray.focus.refine import RefineSettings, refine_own
 from focus_ray.focus.render.renderer import Rendering
-from focus_ray.focus.replicas import ALONE, Replicas
-from focus_ray.focus.schedule import Optimizer, Position
+from focus_ray.focus.replicas import ALONE, ReplicaGroup
+from focus_ray.focus.schedule import OptimizerSettings, SchedulePosition
 from focus_ray.focus.settings import Settings
 from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, learn, mask_share
 
-FAR = 4.0  # colour errors beyond so many means are those that the fit explains worst: what the guard looks at
+HIGH_ERROR_FACTOR = (
+    4.0  # colour errors beyond so many means are those that the fit explains worst: what the guard looks at
+)
 
 
 class AreaCalibration(Settings):
@@ -57,7 +59,7 @@ def segmentation_terms(
     mask: Float[Tensor, "B 1 H W"],
     region: Float[Tensor, "B 1 H W"],
     weights: SegmentationWeights,
-) -> dict[str, Pooled]:
+) -> dict[str, PooledRatio]:
     """The terms of L_S (Eq. 1-4 and L_bin), unweighted; those of the perceptual network without weight are left out.
 
     `rendering` is what the target is compared with, `region` where the mask may be 1.
@@ -94,22 +96,22 @@ def segmentation_terms(
 
 
 def segmentation_step(
-    state: TrainState, batch: Targets, position: Position, settings: EmSettings, optimizer: Optimizer
+    state: TrainState, batch: Targets, position: SchedulePosition, settings: EmSettings, optimizer: OptimizerSettings
 ) -> tuple[TrainState, StepMetrics]:
     """S learns, R is frozen."""
     focus = state.focus
-    one_pass, compared = renderings(focus, batch, settings)
+    one_pass, compared = render_pair(focus, batch, settings)
     area_weight = state.area_weight
     if settings.calibration is not None:
-        measured = calibrated_area_weight(batch, compared, settings, state.replicas)
+        measured = calibrate_area_weight(batch, compared, settings, state.replicas)
         known = measured if area_weight is None else area_weight
         area_weight = known + settings.calibration.rate * (measured - known)
     weights = settings.segmentation
     if area_weight is not None:
         weights = weights.model_copy(update={"eta_area": area_weight})
-    seen = compared if settings.refined_comparison is None else in_turns(one_pass, compared, batch.first)
-    error = Pooled((colour_error(batch.images, compared) * compared.mask).sum(), compared.mask.sum())
-    far = FAR * state.replicas.pool({"error": error})["error"].ratio()
+    seen = compared if settings.refined_comparison is None else interleave(one_pass, compared, batch.first)
+    error = PooledRatio((colour_error(batch.images, compared) * compared.mask).sum(), compared.mask.sum())
+    far = HIGH_ERROR_FACTOR * state.replicas.pool({"error": error})["error"].ratio()
 
     def objective(learner: nn.Module, rows: slice) -> Objective:
         part, looked_at, truth = batch.rows(rows), seen.rows(rows), compared.rows(rows)
@@ -131,7 +133,7 @@ def colour_error(images: Float[Tensor, "B 3 H W"], rendering: Rendering) -> Floa
     return losses.squared_distance(images, rendering.image).sqrt()
 
 
-def renderings(focus: Focus, batch: Targets, settings: EmSettings) -> tuple[Rendering, Rendering]:
+def render_pair(focus: Focus, batch: Targets, settings: EmSettings) -> tuple[Rendering, Rendering]:
     """The frozen autoencoder's rendering, and the one that S compares the target with (`refined_comparison`)."""
     focus.autoencoder.eval()
     with torch.no_grad():
@@ -142,7 +144,7 @@ def renderings(focus: Focus, batch: Targets, settings: EmSettings) -> tuple[Rend
     return one_pass, refine_own(focus, batch.images, theta, batch.landmarks, settings.refined_comparison).rendering
 
 
-def in_turns(one_pass: Rendering, refined: Rendering, first: int = 0) -> Rendering:
+def interleave(one_pass: Rendering, refined: Rendering, first: int = 0) -> Rendering:
     """What S looks at: the images of the batch as rendered in one pass and refined, in turns. It must judge both.
 
     `first` is the number of the first image in the global batch, in which the turns are taken.
@@ -158,13 +160,13 @@ def in_turns(one_pass: Rendering, refined: Rendering, first: int = 0) -> Renderi
 
 def recalibrate(state: TrainState, batch: Targets, settings: EmSettings) -> None:
     """Set the area weight by the rule of AreaCalibration from this batch alone, whatever it was."""
-    _, compared = renderings(state.focus, batch, settings)
-    state.area_weight = calibrated_area_weight(batch, compared, settings, state.replicas)
+    _, compared = render_pair(state.focus, batch, settings)
+    state.area_weight = calibrate_area_weight(batch, compared, settings, state.replicas)
 
 
 @torch.no_grad()
-def calibrated_area_weight(
-    batch: Targets, rendering: Rendering, settings: EmSettings, replicas: Replicas = ALONE
+def calibrate_area_weight(
+    batch: Targets, rendering: Rendering, settings: EmSettings, replicas: ReplicaGroup = ALONE
 ) -> float:
     """eta_area = eta_nbr f r(d*), d* from the global batch's own residuals: see AreaCalibration."""
     calibration = settings.calibration or AreaCalibration()
@@ -178,13 +180,13 @@ def calibrated_area_weight(
     threshold = float(calibration.factor * inside.median())
     threshold = min(max(threshold, calibration.low), calibration.high)
     cost = threshold**2 if weights.neighbor_squared else threshold
-    everywhere = Pooled(rendering.mask.sum(), rendering.mask.new_tensor(float(rendering.mask.numel())))
+    everywhere = PooledRatio(rendering.mask.sum(), rendering.mask.new_tensor(float(rendering.mask.numel())))
     rendered = replicas.pool({"rendered": everywhere})["rendered"]
     return weights.eta_nbr * float(rendered.ratio()) * cost
 
 
 def reconstruction_step(
-    state: TrainState, batch: Targets, position: Position, settings: EmSettings, optimizer: Optimizer
+    state: TrainState, batch: Targets, position: SchedulePosition, settings: EmSettings, optimizer: OptimizerSettings
 ) -> tuple[TrainState, StepMetrics]:
     """R learns, S is frozen: its mask says which pixels count."""
     weights, focus = settings.reconstruction, state.focus

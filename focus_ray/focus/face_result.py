@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from focus_ray.focus.face.mesh_file import Mesh
 
-Quality = Literal[
+QualityFlag = Literal[
     "small_face",  # fewer pixels in the picture than the model looks at
     "cut_off",  # part of the face lies outside of the picture
     "landmarks_from_model",  # aligned by the model's own landmarks, not by given ones
@@ -17,27 +17,27 @@ Quality = Literal[
     "extreme_pose",  # turned further aside, up or down than the model has learned
     "mostly_occluded",  # less than half of the face counts as seen
 ]
-QUALITIES: tuple[str, ...] = get_args(Quality)
+QUALITY_FLAGS: tuple[str, ...] = get_args(QualityFlag)
 
-Three = tuple[float, float, float]
-Corners = tuple[int, int, int]
-Four = tuple[float, float, float, float]
+Vector3 = tuple[float, float, float]
+VertexIndices = tuple[int, int, int]
+Vector4 = tuple[float, float, float, float]
 Share = Annotated[float, Field(ge=0, le=1)]
 VISIBLE_PARTS = ("eyes", "brows", "nose", "mouth", "cheeks", "jaw")
 
 
-class _Record(BaseModel):
+class _FrozenModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Pose(_Record):
+class Pose(_FrozenModel):
     """The head in the camera that sees the picture upright, as it was given."""
 
-    rotation: Three = Field(description="Euler angles [rad]: R = diag(1,-1,-1) Rx Ry Rz")
-    translation: Three = Field(description="[mm], beside the camera's distance of 1000 mm, about the crop's middle")
+    rotation: Vector3 = Field(description="Euler angles [rad]: R = diag(1,-1,-1) Rx Ry Rz")
+    translation: Vector3 = Field(description="[mm], beside the camera's distance of 1000 mm, about the crop's middle")
 
 
-class Theta(_Record):
+class Theta(_FrozenModel):
     """The 257 parameters that explain the aligned crop; coefficients in sigmas."""
 
     identity: Annotated[list[float], Field(min_length=80, max_length=80)]
@@ -47,7 +47,7 @@ class Theta(_Record):
     camera: Annotated[list[float], Field(min_length=6, max_length=6, description="rotation [rad], translation [mm]")]
 
 
-class Visibility(_Record):
+class Visibility(_FrozenModel):
     """The share of each part's rendered pixels that the mask keeps; 0 for a part that looks away from the camera."""
 
     eyes: Share
@@ -72,7 +72,7 @@ class FaceArrays:
     corrected: Mesh | None = None  # without the systematic error, where there is a misfit prior
 
 
-class Face(_Record):
+class Face(_FrozenModel):
     """One face of a picture. Pixels are those of the picture after its EXIF orientation, centres at integers."""
 
     box: tuple[float, float, float, float] = Field(description="x, y, width, height [px]")
@@ -81,18 +81,18 @@ class Face(_Record):
     theta: Theta
     occlusion_fraction: Share = Field(description="1 - mask / rendered region")
     visibility: Visibility
-    quality: list[Quality]
+    quality: list[QualityFlag]
     model_version: str
     corrected: bool = Field(default=False, description="whether the misfit prior was applied")
-    projection: tuple[Four, Four, Four] | None = Field(
+    projection: tuple[Vector4, Vector4, Vector4] | None = Field(
         default=None,
         description="(u w, v w, w) = P (x, y, z, 1) takes the mesh [mm] to px (u, v) of the picture",
     )
     focal_length: float | None = Field(default=None, description="of that camera [px of the picture]")
-    landmark_vertices: Annotated[list[Corners], Field(min_length=68, max_length=68)] | None = Field(
+    landmark_vertices: Annotated[list[VertexIndices], Field(min_length=68, max_length=68)] | None = Field(
         default=None, description="for each landmark the three vertices of the mesh, from 0, that it lies between"
     )
-    landmark_weights: Annotated[list[Three], Field(min_length=68, max_length=68)] | None = Field(
+    landmark_weights: Annotated[list[Vector3], Field(min_length=68, max_length=68)] | None = Field(
         default=None, description="the share of each of those vertices; the sum's projection is the landmark"
     )
 

@@ -52,7 +52,7 @@ class Guard:
         self.nonfinite_in_a_row = 0
         self.nonfinite_total = 0
 
-    def allows(self, mask_mean: float, unexplained: float | None = None) -> bool:
+    def in_bounds(self, mask_mean: float, unexplained: float | None = None) -> bool:
         """Whether masks are neither all outlier nor all face.
 
         unexplained: the mean mask over the pixels that the fit explains worst (StepMetrics); None: not known, and the
@@ -72,7 +72,7 @@ class Guard:
         if len(self.unexplained) < self.settings.window:
             return None
         mean = sum(self.window) / len(self.window)
-        if self.allows(mean, sum(self.unexplained) / len(self.unexplained)):
+        if self.in_bounds(mean, sum(self.unexplained) / len(self.unexplained)):
             return None
         event = GuardEvent(step, mean, "all_outlier" if mean < self.settings.low else "all_face", self.settings.action)
         self.events.append(event)

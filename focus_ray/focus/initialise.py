@@ -13,10 +13,10 @@ from focus_ray.focus.losses import ReconstructionWeights
 from focus_ray.focus.networks.perceptual import EncoderPerceptual
 from focus_ray.focus.pooled import pooled_mean
 from focus_ray.focus.reconstruction_terms import fit, reconstruction_terms
-from focus_ray.focus.schedule import Optimizer, Position
+from focus_ray.focus.schedule import OptimizerSettings, SchedulePosition
 from focus_ray.focus.settings import Settings
 from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, learn, mask_share
-from focus_ray.focus.synthesis import ParameterWeights, SamplingLaws, generator, parameter_loss, render_random
+from focus_ray.focus.synthesis import ParameterWeights, SamplingDistributions, generator, parameter_loss, render_random
 
 WARMUP_STREAM = 1  # keeps the warm-up's random numbers apart from every other use of the run's seed
 
@@ -24,7 +24,7 @@ WARMUP_STREAM = 1  # keeps the warm-up's random numbers apart from every other u
 class WarmupSettings(Settings):
     """The encoder's supervised start on renders of the model itself. Not in the paper: it makes short training work."""
 
-    laws: SamplingLaws = SamplingLaws()
+    laws: SamplingDistributions = SamplingDistributions()
     weights: ParameterWeights = ParameterWeights()
     batch_size: int = Field(default=32, gt=0)
 
@@ -48,9 +48,9 @@ class InitialiseSettings(Settings):
 def warmup_step(
     state: TrainState,
     seed: int,
-    position: Position,
+    position: SchedulePosition,
     settings: WarmupSettings,
-    optimizer: Optimizer,
+    optimizer: OptimizerSettings,
 ) -> tuple[TrainState, StepMetrics]:
     """The encoder learns theta of random renders; the batch is a function of `seed` and the step."""
     renderer, scales = state.focus.renderer, state.focus.scales
@@ -61,12 +61,12 @@ def warmup_step(
     def objective(learner: nn.Module, rows: slice) -> Objective:
         predicted = learner(images[rows])
         terms = parameter_loss(renderer, scales, predicted, theta[rows], settings.weights)
-        return Objective({name: pooled_mean(term, len(predicted)) for name, term in terms.items()}, added_up)
+        return Objective({name: pooled_mean(term, len(predicted)) for name, term in terms.items()}, sum_terms)
 
     return state, learn(state, position, state.focus.encoder, optimizer, len(images), objective)
 
 
-def added_up(terms: Mapping[str, Tensor]) -> Tensor:
+def sum_terms(terms: Mapping[str, Tensor]) -> Tensor:
     """The sum of terms that have their weights already."""
     return torch.stack(list(terms.values())).sum()
 
@@ -77,7 +77,11 @@ def freeze_perceptual(state: TrainState) -> None:
 
 
 def init_step(
-    state: TrainState, batch: Targets, position: Position, settings: InitialiseSettings, optimizer: Optimizer
+    state: TrainState,
+    batch: Targets,
+    position: SchedulePosition,
+    settings: InitialiseSettings,
+    optimizer: OptimizerSettings,
 ) -> tuple[TrainState, StepMetrics]:
     """The autoencoder learns the pictures, with M_pre of the current rendering (Eq. 10) as mask in Eq. 8.
 
@@ -98,7 +102,7 @@ def init_step(
             mask = mask * part.masks
         terms = reconstruction_terms(focus, part, theta, rendering, mask, settings.weights)
         if settings.likelihood:
-            likelihood = losses.truncated_likelihood(part.images, rendering.image, rendering.mask, xi=xi)
+            likelihood = losses.truncated_nll(part.images, rendering.image, rendering.mask, xi=xi)
             terms["pixel"] = pooled_mean(likelihood, len(part.images))
         total = partial(losses.reconstruction_total, weights=settings.weights)
         return Objective(terms, total, mask_share(mask, rendering.mask))
@@ -107,7 +111,11 @@ def init_step(
 
 
 def pretrain_step(
-    state: TrainState, batch: Targets, position: Position, settings: InitialiseSettings, optimizer: Optimizer
+    state: TrainState,
+    batch: Targets,
+    position: SchedulePosition,
+    settings: InitialiseSettings,
+    optimizer: OptimizerSettings,
 ) -> tuple[TrainState, StepMetrics]:
     """The segmenter learns the preliminary masks as if they were the truth, inside the rendered region."""
     segmenter = state.focus.segmenter
@@ -121,6 +129,6 @@ def pretrain_step(
         logits = learner(rendering.image, part.images)
         terms = {"bce": losses.mask_cross_entropy_sum(logits, label, rendering.mask)}
         mask = rendering.mask * segmenter.mask_of(logits)
-        return Objective(terms, added_up, mask_share(mask, rendering.mask))
+        return Objective(terms, sum_terms, mask_share(mask, rendering.mask))
 
     return state, learn(state, position, segmenter, optimizer, len(batch.images), objective)

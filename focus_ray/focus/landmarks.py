@@ -25,7 +25,7 @@ BROWS = RIGHT_BROW + LEFT_BROW
 NOSE = NOSE_RIDGE + NOSE_BASE
 EYES = RIGHT_EYE + LEFT_EYE
 MOUTH = OUTER_LIP + INNER_LIP
-INNER = BROWS + NOSE + EYES + MOUTH
+INNER_POINTS = BROWS + NOSE + EYES + MOUTH
 """The 51 points without the jaw line."""
 
 GROUPS: dict[str, tuple[int, ...]] = {

@@ -24,7 +24,7 @@ from focus_ray.focus.statistics import Moments
 
 Reading = Literal["posed", "neutral", "posed_aligned", "neutral_aligned"]
 READINGS: tuple[Reading, ...] = get_args(Reading)
-WHOLE = "face"
+WHOLE_FACE = "face"
 """The region of all vertices; the others are the parts of the face model."""
 
 
@@ -38,7 +38,7 @@ def corrected(fitted: Float[Tensor, "B V 3"], prior: Float[Tensor, "V 3"]) -> Fl
     return fitted - prior
 
 
-def misfits(
+def misfit_readings(
     face: MorphableModel, fitted: Float[Tensor, "B 257"], true: Float[Tensor, "B 257"]
 ) -> Float[Tensor, "B R V 3"]:
     """The errors of fitted parameters in each of the readings, in mm."""
@@ -55,13 +55,13 @@ def shapes(face: MorphableModel, theta: Float[Tensor, "B 257"]) -> tuple[Tensor,
     return face.vertices(parameters.shape).double(), face.vertices(at_rest).double()
 
 
-def regions_of(face: MorphableModel) -> dict[str, Tensor]:
+def vertex_regions(face: MorphableModel) -> dict[str, Tensor]:
     """Masks of vertices by name: the whole face, then its parts."""
-    return {WHOLE: torch.ones(face.n_vertices, dtype=torch.bool)} | face.parts
+    return {WHOLE_FACE: torch.ones(face.n_vertices, dtype=torch.bool)} | face.parts
 
 
 @dataclass(frozen=True)
-class Misfit:
+class MisfitStats:
     """The errors of N faces: a state that can be merged, of a size that does not depend on N.
 
     error: of the signed errors, [R, V, 3] mm, after a correction if there was one.
@@ -79,7 +79,7 @@ class Misfit:
         errors: Float[Tensor, "N R V 3"],
         regions: dict[str, Tensor],
         correction: Float[Tensor, "R V 3"] | None = None,
-    ) -> "Misfit":
+    ) -> "MisfitStats":
         """Of the errors of N faces, N at least one; without a correction nothing is corrected."""
         errors = errors.double()
         left = errors if correction is None else errors - correction
@@ -90,9 +90,9 @@ class Misfit:
             improved=Moments.of((distance[..., 1] < distance[..., 0]).double()),
         )
 
-    def merge(self, other: "Misfit") -> "Misfit":
+    def merge(self, other: "MisfitStats") -> "MisfitStats":
         """Of the faces of both."""
-        return Misfit(**{name: state.merge(getattr(other, name)) for name, state in vars(self).items()})
+        return MisfitStats(**{name: state.merge(getattr(other, name)) for name, state in vars(self).items()})
 
     @property
     def count(self) -> int:

@@ -6,10 +6,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-class Pooled(NamedTuple):
+class PooledRatio(NamedTuple):
     """Numerator and denominator of a mean over the pixels, or the images, of a whole batch.
 
-    The mean over the parts of a batch is the ratio of the sums, not the mean of the ratios: `Replicas.pool` adds up
+    The mean over the parts of a batch is the ratio of the sums, not the mean of the ratios: `ReplicaGroup.pool` adds up
     both numbers over the workers of a distributed run, then `ratio` divides.
     """
 
@@ -21,6 +21,6 @@ class Pooled(NamedTuple):
         return self.numerator / self.denominator.clamp_min(1.0)
 
 
-def pooled_mean(mean: Float[Tensor, ""], count: int) -> Pooled:
+def pooled_mean(mean: Float[Tensor, ""], count: int) -> PooledRatio:
     """A mean over `count` images as a ratio of sums."""
-    return Pooled(mean * count, mean.new_tensor(float(count)))
+    return PooledRatio(mean * count, mean.new_tensor(float(count)))

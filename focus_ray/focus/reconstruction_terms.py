@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from focus_ray.focus import losses
 from focus_ray.focus.autoencoder import Focus, Reconstruction
 from focus_ray.focus.losses import ReconstructionWeights
-from focus_ray.focus.pooled import Pooled, pooled_mean
+from focus_ray.focus.pooled import PooledRatio, pooled_mean
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.state import Targets
 
@@ -26,7 +26,7 @@ def reconstruction_terms(
     rendering: Rendering,
     mask: Float[Tensor, "B 1 H W"],
     weights: ReconstructionWeights,
-) -> dict[str, Pooled]:
+) -> dict[str, PooledRatio]:
     """Unweighted terms; L_per and the area term without weight are left out."""
     mean = partial(pooled_mean, count=len(batch.images))
     terms = {

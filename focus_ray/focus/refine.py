@@ -23,7 +23,7 @@ from focus_ray.focus.optimizers import Adam
 from focus_ray.focus.render.renderer import Renderer, Rendering
 from focus_ray.focus.settings import Settings
 
-MaskOf = Callable[[Tensor, Rendering], Tensor]  # (images, rendering) -> M [B, 1, H, W]
+MaskFn = Callable[[Tensor, Rendering], Tensor]  # (images, rendering) -> M [B, 1, H, W]
 
 
 class RefineSettings(Settings):
@@ -80,10 +80,10 @@ def refine(
     scales: ParameterScales,
     images: Float[Tensor, "B 3 H W"],
     theta: Float[Tensor, "B 257"],
-    mask_of: MaskOf,
+    mask_of: MaskFn,
     landmarks: Float[Tensor, "B 68 2"] | None = None,
     settings: RefineSettings = DEFAULT,
-    first_mask_of: MaskOf | None = None,
+    first_mask_of: MaskFn | None = None,
 ) -> Refined:
     """Descend the masked pixel, landmark and regularisation losses of each image from `theta`.
 
@@ -117,7 +117,7 @@ def refine(
 
 
 @torch.no_grad()
-def estimate(mask_of: MaskOf, images: Tensor, rendering: Rendering) -> Tensor:
+def estimate(mask_of: MaskFn, images: Tensor, rendering: Rendering) -> Tensor:
     """M for a rendering, without a graph."""
     return mask_of(images, rendering)
 

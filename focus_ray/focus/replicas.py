@@ -15,10 +15,10 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from focus_ray.focus.pooled import Pooled
+from focus_ray.focus.pooled import PooledRatio
 
 
-class Replicas:
+class ReplicaGroup:
     """This copy among all. With more than one, torch.distributed's default group must have been set up."""
 
     def __init__(self, rank: int = 0, world: int = 1):
@@ -28,7 +28,7 @@ class Replicas:
         self.world = world
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this copy is the one that scores, draws and writes."""
         return self.rank == 0
 
@@ -36,13 +36,13 @@ class Replicas:
         """This copy's part of `count` items in order. Parts lie side by side, their sizes differ by one at most."""
         return range(self.rank * count // self.world, (self.rank + 1) * count // self.world)
 
-    def pool(self, terms: Mapping[str, Pooled]) -> dict[str, Pooled]:
+    def pool(self, terms: Mapping[str, PooledRatio]) -> dict[str, PooledRatio]:
         """Numerators and denominators over all copies, in one exchange; each copy differentiates its own part."""
         if self.world == 1:
             return dict(terms)
         parts = torch.stack([number for pooled in terms.values() for number in pooled])
-        total = _Total.apply(parts)
-        return {name: Pooled(*pair) for name, pair in zip(terms, total.view(-1, 2), strict=True)}
+        total = _AllReduceSum.apply(parts)
+        return {name: PooledRatio(*pair) for name, pair in zip(terms, total.view(-1, 2), strict=True)}
 
     @torch.no_grad()
     def gather(self, values: Shaped[Tensor, " N"]) -> Shaped[Tensor, " M"]:
@@ -105,10 +105,10 @@ class Replicas:
             buffer.copy_(leading.view_as(buffer))
 
 
-ALONE = Replicas()
+ALONE = ReplicaGroup()
 
 
-class _Total(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     """The sum over all copies. Its gradient is that of this copy's own part: DDP adds up what each contributes."""
 
     @staticmethod

@@ -23,7 +23,7 @@ class Phase(StrEnum):
     EM_FACE = "em_face"  # the encoder learns, the segmenter is frozen (Eq. 5-8)
 
 
-class Position(NamedTuple):
+class SchedulePosition(NamedTuple):
     """Where a step lies in its phase."""
 
     phase: Phase
@@ -59,7 +59,7 @@ class Schedule(Settings):
         """Length of the whole run."""
         return self.em_start + self.cycles * (self.seg_steps + self.face_steps)
 
-    def at(self, step: int) -> Position:
+    def at(self, step: int) -> SchedulePosition:
         """Phase of global step `step`, 0 <= step < total_steps."""
         if not 0 <= step < self.total_steps:
             raise ValueError(f"step {step} is outside the schedule of {self.total_steps} steps")
@@ -69,7 +69,7 @@ class Schedule(Settings):
             (Phase.PRETRAIN_SEG, self.pretrain_seg_steps),
         ):
             if step < length:
-                return Position(phase, 0, step, length, in_block=step, in_stage=step)
+                return SchedulePosition(phase, 0, step, length, in_block=step, in_stage=step)
             step -= length
         in_em = step
         cycle, offset = divmod(step, self.seg_steps + self.face_steps)
@@ -77,9 +77,9 @@ class Schedule(Settings):
             phase, per_cycle = Phase.EM_SEG, self.seg_steps
         else:
             phase, per_cycle, offset = Phase.EM_FACE, self.face_steps, offset - self.seg_steps
-        return Position(phase, cycle, cycle * per_cycle + offset, self.cycles * per_cycle, offset, in_em)
+        return SchedulePosition(phase, cycle, cycle * per_cycle + offset, self.cycles * per_cycle, offset, in_em)
 
-    def fitted_to(self, steps: int) -> "Schedule":
+    def rescale(self, steps: int) -> "Schedule":
         """The same run in `steps` steps in all, every phase in proportion (for `--steps`).
 
         EM keeps its number of cycles where that divides what EM gets, and takes the next smaller one otherwise.
@@ -108,7 +108,7 @@ class Schedule(Settings):
         )
 
 
-class Optimizer(Settings):
+class OptimizerSettings(Settings):
     """How one phase steps: the rule, its rate and how the rate moves over the phase."""
 
     rule: Literal["adam", "adadelta"] = "adam"
@@ -122,7 +122,7 @@ class Optimizer(Settings):
         """The optimiser itself, for these parameters."""
         return RULES[self.rule](parameters, self.lr)
 
-    def rate(self, position: Position) -> float:
+    def rate(self, position: SchedulePosition) -> float:
         """Learning rate at `position`; a pure function, so resuming needs no scheduler state."""
         progress = position.progress
         if self.shape == "one_cycle":

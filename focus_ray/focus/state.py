@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.optimizers import UpdateRule
-from focus_ray.focus.pooled import Pooled
-from focus_ray.focus.replicas import ALONE, Replicas
-from focus_ray.focus.schedule import Optimizer, Phase, Position
+from focus_ray.focus.pooled import PooledRatio
+from focus_ray.focus.replicas import ALONE, ReplicaGroup
+from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
 
 
 class Targets(NamedTuple):
@@ -47,11 +47,11 @@ class TrainState:
     area_weight: float | None = None  # eta_area once calibrated; None: the configured one
     good_segmenter: dict[str, Tensor] | None = None  # what the last block of S with masks in range began with
     resting_cycle: int | None = None  # the EM cycle in which S does not learn, after a collapse
-    replicas: Replicas = ALONE  # who else trains on parts of the same batches
+    replicas: ReplicaGroup = ALONE  # who else trains on parts of the same batches
     accumulate: int = 1  # parts of a batch whose gradients are added up, one in memory at a time
-    _learners: dict[nn.Module, nn.Module] = field(default_factory=dict)
+    _ddp_modules: dict[nn.Module, nn.Module] = field(default_factory=dict)
 
-    def optimizer(self, phase: Phase, settings: Optimizer, parameters: Iterable[nn.Parameter]) -> UpdateRule:
+    def optimizer(self, phase: Phase, settings: OptimizerSettings, parameters: Iterable[nn.Parameter]) -> UpdateRule:
         """The phase's optimiser, made at its first step; those of phases that never return are dropped then."""
         if phase not in self.optimizers:
             for finished in [p for p in self.optimizers if p not in (Phase.EM_SEG, Phase.EM_FACE)]:
@@ -60,10 +60,10 @@ class TrainState:
         return self.optimizers[phase]
 
     def learner(self, network: nn.Module) -> nn.Module:
-        """What the forward passes that train `network` go through (`Replicas.learner`)."""
-        if network not in self._learners:
-            self._learners[network] = self.replicas.learner(network)
-        return self._learners[network]
+        """What the forward passes that train `network` go through (`ReplicaGroup.learner`)."""
+        if network not in self._ddp_modules:
+            self._ddp_modules[network] = self.replicas.learner(network)
+        return self._ddp_modules[network]
 
     @property
     def device(self) -> torch.device:
@@ -77,10 +77,10 @@ MASKS = ("mask", "unexplained")  # the means of M that an objective tells
 class Objective(NamedTuple):
     """What a step goes down: its terms by symbol, how they add up, and the mask they were taken under."""
 
-    terms: dict[str, Pooled]
+    terms: dict[str, PooledRatio]
     total: Callable[[Mapping[str, Tensor]], Tensor]
-    mask: Pooled | None = None  # the mean of M over the rendered pixels
-    unexplained: Pooled | None = None  # the mean of M over those of them that the fit explains worst
+    mask: PooledRatio | None = None  # the mean of M over the rendered pixels
+    unexplained: PooledRatio | None = None  # the mean of M over those of them that the fit explains worst
 
 
 class StepMetrics(NamedTuple):
@@ -94,16 +94,16 @@ class StepMetrics(NamedTuple):
 
 
 @torch.no_grad()
-def mask_share(mask: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"]) -> Pooled:
+def mask_share(mask: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"]) -> PooledRatio:
     """The mean of M over the rendered pixels of the batch."""
-    return Pooled(mask.sum(), region.sum())
+    return PooledRatio(mask.sum(), region.sum())
 
 
 def learn(
     state: TrainState,
-    position: Position,
+    position: SchedulePosition,
     network: nn.Module,
-    settings: Optimizer,
+    settings: OptimizerSettings,
     count: int,
     objective_of: Callable[[nn.Module, slice], Objective],
 ) -> StepMetrics:
@@ -122,7 +122,7 @@ def learn(
     number = state.accumulate
     if number > 1:  # shares differ by an image: none may wait for a part that another replica does not have
         number = state.replicas.smallest(min(number, count), state.device)
-    metrics, finite = _accumulated(state, network, parts(count, number), objective_of)
+    metrics, finite = _accumulate_gradients(state, network, parts(count, number), objective_of)
     if finite:
         limit = settings.clip_norm if settings.clip_norm is not None else float("inf")
         finite = bool(torch.isfinite(nn.utils.clip_grad_norm_(network.parameters(), limit)))
@@ -136,7 +136,7 @@ def learn(
     return metrics._replace(skipped=not finite)
 
 
-def _accumulated(
+def _accumulate_gradients(
     state: TrainState, network: nn.Module, rows: list[slice], objective_of: Callable[[nn.Module, slice], Objective]
 ) -> tuple[StepMetrics, bool]:
     """The gradient of the global batch, left in the parameters; False where a loss is not finite."""
@@ -151,19 +151,19 @@ def _accumulated(
             total = objective.total(values)
             told.append((values | {"total": total}, means))
             if not torch.isfinite(total):
-                return _mean(told), False
+                return _mean_metrics(told), False
             # DDP takes the mean over the replicas of gradients that are parts of a sum.
             (total * (replicas.world / len(rows))).backward()
-    return _mean(told), True
+    return _mean_metrics(told), True
 
 
-def _mean(told: list[tuple[dict[str, Tensor], dict[str, Tensor]]]) -> StepMetrics:
+def _mean_metrics(told: list[tuple[dict[str, Tensor], dict[str, Tensor]]]) -> StepMetrics:
     """The numbers of a step from those of its parts."""
-    losses, masks = ({name: _mean_of(parts, name) for name in parts[0]} for parts in zip(*told, strict=True))
+    losses, masks = ({name: _mean_value(parts, name) for name in parts[0]} for parts in zip(*told, strict=True))
     return StepMetrics(losses, masks.get("mask"), skipped=False, unexplained=masks.get("unexplained"))
 
 
-def _mean_of(parts: tuple[dict[str, Tensor], ...], name: str) -> float:
+def _mean_value(parts: tuple[dict[str, Tensor], ...], name: str) -> float:
     return sum(float(values[name].detach()) for values in parts) / len(parts)
 
 

@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from focus_ray.focus.face.parameters import Parameters, ParameterScales, join, split
-from focus_ray.focus.float32 import exact_product
+from focus_ray.focus.float32 import full_precision_matmul
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.focus.settings import Settings
 
 
-class SamplingLaws(Settings):
+class SamplingDistributions(Settings):
     """Laws of random theta; every coefficient of the model is N(0, 1) by its own definition, in sigmas.
 
     Pose and light spreads were chosen to cover an aligned crop of a face that looks roughly at the camera. Those of
@@ -43,24 +43,24 @@ class SamplingLaws(Settings):
     second_band_spread: float = Field(default=0.12, ge=0)
 
 
-class Renders(NamedTuple):
+class RenderedBatch(NamedTuple):
     """A batch of synthetic targets and what made them."""
 
     images: Tensor  # [B, 3, H, W] in [0, 1]
     theta: Tensor  # [B, 257]
 
 
-def seed_of(*seeds: int) -> int:
+def derive_seed(*seeds: int) -> int:
     """A seed that depends on all `seeds` and on nothing else."""
     return int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def generator(*seeds: int) -> torch.Generator:
     """A torch generator that depends on all `seeds` and on nothing else."""
-    return torch.Generator().manual_seed(seed_of(*seeds))
+    return torch.Generator().manual_seed(derive_seed(*seeds))
 
 
-def sample_theta(laws: SamplingLaws, count: int, rng: torch.Generator) -> Float[Tensor, "B 257"]:
+def sample_theta(laws: SamplingDistributions, count: int, rng: torch.Generator) -> Float[Tensor, "B 257"]:
     """Random faces, poses and lights."""
 
     def normal(*shape: int) -> Tensor:
@@ -81,7 +81,7 @@ def sample_theta(laws: SamplingLaws, count: int, rng: torch.Generator) -> Float[
     )
 
 
-def sample_light(laws: SamplingLaws, count: int, rng: torch.Generator) -> Float[Tensor, "B 27"]:
+def sample_light(laws: SamplingDistributions, count: int, rng: torch.Generator) -> Float[Tensor, "B 27"]:
     """Nine spherical-harmonics coefficients per channel: a shared light, tinted per channel."""
     mean = torch.tensor([laws.ambient, laws.from_above, laws.frontal, laws.sideways, *laws.second_band])
     spread = torch.tensor([laws.ambient_spread, *[laws.directional_spread] * 3, *[laws.second_band_spread] * 5])
@@ -106,12 +106,12 @@ def sample_background(count: int, size: int, rng: torch.Generator, only: range) 
 @torch.no_grad()
 def render_random(
     renderer: Renderer,
-    laws: SamplingLaws,
+    laws: SamplingDistributions,
     count: int,
     rng: torch.Generator,
     noise: float = 0.02,
     only: range | None = None,
-) -> Renders:
+) -> RenderedBatch:
     """`count` renders of random faces over random backgrounds, with sensor noise of standard deviation `noise`.
 
     only: which of them are rendered. Random numbers are drawn for all, so a picture does not depend on it.
@@ -124,7 +124,7 @@ def render_random(
     background = sample_background(count, size, rng, only).to(theta)
     images = torch.where(rendering.mask > 0, rendering.image, background)
     images = images + noise * torch.randn(count, *images.shape[1:], generator=rng)[rows].to(theta)
-    return Renders(images.clamp(0, 1), theta)
+    return RenderedBatch(images.clamp(0, 1), theta)
 
 
 class ParameterWeights(Settings):
@@ -152,8 +152,8 @@ def parameter_loss(
     ours, theirs = split(predicted), split(true)
     _, scale = scales.vectors()
     in_units = (predicted - true) / scale.to(predicted)
-    vertex_error = exact_product(ours.shape - theirs.shape, model.shape_basis.flatten(1))
-    albedo_error = exact_product(ours.albedo - theirs.albedo, model.albedo_basis.flatten(1))
+    vertex_error = full_precision_matmul(ours.shape - theirs.shape, model.shape_basis.flatten(1))
+    albedo_error = full_precision_matmul(ours.albedo - theirs.albedo, model.albedo_basis.flatten(1))
     coefficients = torch.cat([ours.shape - theirs.shape, ours.albedo - theirs.albedo], dim=1)
     return {
         "vertices": weights.vertices * 3 * vertex_error.square().mean(),

@@ -16,23 +16,23 @@ from focus_ray import prior as priors
 from focus_ray.data.rendered import Split
 from focus_ray.errors import ConfigError, FaceModelError
 from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.misfit import READINGS, WHOLE, Misfit, Reading, regions_of, root_mean_square
+from focus_ray.focus.misfit import READINGS, WHOLE_FACE, MisfitStats, Reading, root_mean_square, vertex_regions
 from focus_ray.focus.statistics import MergeTree
 from focus_ray.model import Model, weights_digest
-from focus_ray.prior import PRIOR, Pipeline, Prior, PriorInfo, Reduction
+from focus_ray.prior import PRIOR, ErrorReduction, Pipeline, Prior, PriorInfo
 from focus_ray.priors import pool as pools
 from focus_ray.priors.config import PriorConfig
 from focus_ray.priors.gate import gate, world_faces
 from focus_ray.priors.measure import Work
 from focus_ray.priors.pool import Tally
 from focus_ray.priors.report import write_pictures, write_report
-from focus_ray.priors.shards import Shards
+from focus_ray.priors.shards import ShardStore
 from focus_ray.storage import sealed_store
 from focus_ray.storage.objects import LocalStore, ObjectStore, open_store
 from focus_ray.training.job_folder import claim
 from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.signals import interruptible
-from focus_ray.training.tasks import PoolSettings, cluster_for
+from focus_ray.training.signals import graceful_shutdown
+from focus_ray.training.tasks import PoolSettings, task_cluster
 
 METRICS_SCHEMA = 1
 
@@ -40,17 +40,17 @@ Progress = Callable[[str, int, int], object]  # what, done, in all
 
 
 @dataclass
-class Reduced:
+class ReductionResult:
     """A merged state, and how it came about."""
 
-    state: Misfit
+    state: MisfitStats
     tally: Tally
     seconds: float
     stopped_early: bool
 
 
 @dataclass
-class Build:
+class PriorBuilder:
     """One build: its configuration, where its shards are kept, and how they are worked off."""
 
     config: PriorConfig
@@ -62,9 +62,9 @@ class Build:
 
     def prior(self) -> tuple[Prior, dict[str, Any]]:
         """The prior, judged on held-out faces, and what metrics.json says besides."""
-        made = self.reduced("prior", self.config.n, None)
+        made = self.reduce_split("prior", self.config.n, None)
         correction = made.state.error.mean
-        judged = self.reduced("prior_heldout", self.config.heldout, correction)
+        judged = self.reduce_split("prior_heldout", self.config.heldout, correction)
         computed = made.tally.computed + judged.tally.computed
         seconds = made.seconds + judged.seconds
         faces = made.tally.faces + judged.tally.faces
@@ -79,7 +79,7 @@ class Build:
             model_digest=weights_digest(self.model.focus),
             seed=self.config.seed,
             laws=self.config.data.rendered.model_dump(mode="json"),
-            figures=reductions(made.state, judged.state, regions_of(self.face)),
+            figures=compute_reductions(made.state, judged.state, vertex_regions(self.face)),
             faces_per_s=faces / seconds if computed else None,
             shards_computed=computed,
             shards_kept=made.tally.kept + judged.tally.kept,
@@ -95,12 +95,12 @@ class Build:
     def face(self) -> MorphableModel:
         return self.model.focus.face_model
 
-    def reduced(self, split: Split, n: int, correction: torch.Tensor | None) -> Reduced:
+    def reduce_split(self, split: Split, n: int, correction: torch.Tensor | None) -> ReductionResult:
         """The state of the first `n` faces of a split, or of fewer where they are enough."""
         config = self.config
         work = Work(self.model, config.data.rendered, config.seed, split, config.refine_steps, correction)
-        shards = Shards(self.store, work.digest, n, config.shard_size)
-        tree: MergeTree[Misfit] = MergeTree()
+        shards = ShardStore(self.store, work.digest, n, config.shard_size)
+        tree: MergeTree[MisfitStats] = MergeTree()
         tally, began = Tally(), time.perf_counter()
         name = "faces" if correction is None else "held-out faces"
 
@@ -109,20 +109,20 @@ class Build:
 
         for branch in self.branches(work, shards, tally, progress):
             tree.add(branch)
-            if correction is None and self.is_enough(tree):
+            if correction is None and self.is_precise_enough(tree):
                 break
         state = tree.total()
-        return Reduced(state, tally, time.perf_counter() - began, stopped_early=state.count < n)
+        return ReductionResult(state, tally, time.perf_counter() - began, stopped_early=state.count < n)
 
     def branches(
-        self, work: Work, shards: Shards, tally: Tally, progress: Callable[[int, int], object]
-    ) -> Iterator[Misfit]:
+        self, work: Work, shards: ShardStore, tally: Tally, progress: Callable[[int, int], object]
+    ) -> Iterator[MisfitStats]:
         """The merged states of all branches in order."""
         if self.settings is None:
             return pools.here(work, shards, tally, self.asked, progress)
         return pools.Pool(work, shards, self.settings).branches(tally, self.asked, progress)
 
-    def is_enough(self, tree: MergeTree[Misfit]) -> bool:
+    def is_precise_enough(self, tree: MergeTree[MisfitStats]) -> bool:
         """Whether the mean is known as well as is asked for."""
         if self.config.target_mm is None:
             return False
@@ -130,11 +130,13 @@ class Build:
         return float(root_mean_square(standard_error)) <= self.config.target_mm
 
 
-def reductions(made: Misfit, judged: Misfit, regions: dict[str, torch.Tensor]) -> dict[Reading, Reduction]:
+def compute_reductions(
+    made: MisfitStats, judged: MisfitStats, regions: dict[str, torch.Tensor]
+) -> dict[Reading, ErrorReduction]:
     """What the prior of `made` does to the faces of `judged`, whose errors it was subtracted from."""
     after = judged.error.mean
     before = after + made.error.mean
-    found: dict[Reading, Reduction] = {}
+    found: dict[Reading, ErrorReduction] = {}
     for row, reading in enumerate(READINGS):
         by_region = {
             name: {
@@ -146,12 +148,12 @@ def reductions(made: Misfit, judged: Misfit, regions: dict[str, torch.Tensor]) -
             }
             for column, (name, vertices) in enumerate(regions.items())
         }
-        found[reading] = Reduction(
+        found[reading] = ErrorReduction(
             rms_prior_mm=float(root_mean_square(made.error.mean[row])),
             standard_error_mm=float(root_mean_square(made.error.standard_error[row])),
             heldout_standard_error_mm=float(root_mean_square(judged.error.standard_error[row])),
             by_region=by_region,
-            **by_region[WHOLE],
+            **by_region[WHOLE_FACE],
         )
     return found
 
@@ -174,16 +176,16 @@ def build(
     model = models.load_from(config.model)
     meant_for = None if config.applied_to is None else models.load_from(config.applied_to)
     if meant_for is not None:
-        refuse_other_pipeline(model, meant_for, config.refine_steps)
-    with interruptible() as asked, claim(out, config, experiment, what="prior", storage=storage) as folder:
+        check_same_pipeline(model, meant_for, config.refine_steps)
+    with graceful_shutdown() as asked, claim(out, config, experiment, what="prior", storage=storage) as folder:
         store = LocalStore(out) if storage is None else open_store(storage).at(folder.info().name)
         if storage is not None:
             store.check()
-        with cluster_for(settings):
-            made = Build(config, model, store, settings, asked, progress)
+        with task_cluster(settings):
+            made = PriorBuilder(config, model, store, settings, asked, progress)
             prior, metrics = made.prior()
         if meant_for is not None:
-            prior = gated(prior, config, meant_for, progress)
+            prior = attach_gate(prior, config, meant_for, progress)
         keep(prior, folder, store)
         write_pictures(folder.path, prior, model.focus.face_model)
         folder.write_json("metrics.json", {"schema": METRICS_SCHEMA, **metrics, "prior": figures(prior.info)})
@@ -191,7 +193,7 @@ def build(
     return prior.info
 
 
-def refuse_other_pipeline(model: Model, meant_for: Model, refine_steps: int) -> None:
+def check_same_pipeline(model: Model, meant_for: Model, refine_steps: int) -> None:
     """Raises where the errors of R_syn are not those of the model that the prior is meant for."""
     one, other = Pipeline.of(model, refine_steps), Pipeline.of(meant_for, refine_steps)
     if one != other:
@@ -203,7 +205,7 @@ def refuse_other_pipeline(model: Model, meant_for: Model, refine_steps: int) -> 
         )
 
 
-def gated(prior: Prior, config: PriorConfig, meant_for: Model, progress: Progress) -> Prior:
+def attach_gate(prior: Prior, config: PriorConfig, meant_for: Model, progress: Progress) -> Prior:
     """The prior with the gate's word on it."""
     laws = config.gate
     faces = world_faces(meant_for.focus.face_model, laws.world, laws.world_modes, meant_for.image_size)

@@ -43,7 +43,7 @@ class PriorConfig(Settings):
     gate: GateSettings = GateSettings()
 
     @model_validator(mode="after")
-    def _whole_batches(self) -> "PriorConfig":
+    def _check_shard_size(self) -> "PriorConfig":
         if self.shard_size > BATCH and self.shard_size % BATCH:
             raise ValueError(f"shard_size {self.shard_size} is not made of whole batches; take a multiple of {BATCH}")
         return self

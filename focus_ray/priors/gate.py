@@ -13,7 +13,7 @@ from focus_ray.focus.metrics import vertex_distance
 from focus_ray.focus.predictor import Predictor
 from focus_ray.focus.statistics import Moments, merge_tree
 from focus_ray.model import Model, weights_digest
-from focus_ray.prior import Gate, Prior
+from focus_ray.prior import GateResult, Prior
 from focus_ray.priors.measure import fit
 
 BATCH = 50
@@ -38,7 +38,7 @@ def world_faces(face: MorphableModel, laws: SyntheticConfig, modes: tuple[int, i
 
 def gate(
     prior: Prior, model: Model, faces: Faces, count: int, progress: Callable[[int, int], object] = lambda *_: None
-) -> Gate:
+) -> GateResult:
     """Compare a model with and without the prior on `count` faces, two at least."""
     focus, steps = model.focus, prior.info.pipeline.refine_steps
     predictor = Predictor(focus, model.refine).eval()
@@ -53,7 +53,7 @@ def gate(
         progress(start + len(batch), count)
     total = merge_tree(parts)
     before, after, gain, improved = total.mean.tolist()
-    return Gate(
+    return GateResult(
         model_version=model.version,
         model_digest=weights_digest(focus),
         faces=total.count,

@@ -10,14 +10,16 @@ from torch import Tensor
 
 from focus_ray.errors import DataError
 from focus_ray.focus.face.parameters import CHANNELS, SH_BANDS, split
-from focus_ray.focus.synthesis import SamplingLaws
-from focus_ray.reconstruction.paths import fits_of_paths
+from focus_ray.focus.synthesis import SamplingDistributions
+from focus_ray.reconstruction.paths import fit_paths
 from focus_ray.storage import atomic
 
-FEWEST = 8  # faces: a spread of fewer says nothing
+MIN_FACES = 8  # faces: a spread of fewer says nothing
 
 
-def fitted_laws(theta: Float[Tensor, "N 257"], base: SamplingLaws | None = None) -> SamplingLaws:
+def fit_distributions(
+    theta: Float[Tensor, "N 257"], base: SamplingDistributions | None = None
+) -> SamplingDistributions:
     """`base` with the means and spreads of pose and light of N fits; who is seen stays as it is.
 
     The law of light is one white light, tinted by channel, with a spread for the ambient band, one for the three
@@ -31,7 +33,7 @@ def fitted_laws(theta: Float[Tensor, "N 257"], base: SamplingLaws | None = None)
     rotation, translation = parts.rotation, parts.translation
     pitch, yaw, roll = rotation.std(0).tolist()
     x, y, z = translation.std(0).tolist()
-    return (base or SamplingLaws()).model_copy(
+    return (base or SamplingDistributions()).model_copy(
         update={
             "pitch": pitch,
             "yaw": yaw,
@@ -65,10 +67,10 @@ def fit_to_pictures(
 
     Raises DataError where too few faces are found, and what reconstructing pictures raises.
     """
-    theta = fits_of_paths(paths, model=model, landmarks=landmarks, progress=progress)
-    if len(theta) < FEWEST:
-        raise DataError(f"{len(theta)} faces were found, too few for laws; give pictures of {FEWEST} at least")
-    laws = fitted_laws(theta).model_dump(mode="json")
+    theta = fit_paths(paths, model=model, landmarks=landmarks, progress=progress)
+    if len(theta) < MIN_FACES:
+        raise DataError(f"{len(theta)} faces were found, too few for laws; give pictures of {MIN_FACES} at least")
+    laws = fit_distributions(theta).model_dump(mode="json")
     tree = {"data": {"rendered": {"laws": laws}}}
     head = f"# Pose and light as seen in {len(theta)} faces; a configuration of `prior train` and `prior build`.\n"
     atomic.write_file(out, head + yaml.safe_dump(tree, sort_keys=False))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from focus_ray.data.rendered import RenderedConfig, RenderedFaces, Split
 from focus_ray.data.sample import Batch
-from focus_ray.focus.misfit import Misfit, misfits, regions_of
+from focus_ray.focus.misfit import MisfitStats, misfit_readings, vertex_regions
 from focus_ray.focus.predictor import Predictor
 from focus_ray.model import Model, weights_digest
 
@@ -54,12 +54,12 @@ class Measurer:
         self.device = device
         self.predictor = Predictor(focus, work.model.refine).eval()
         self.face = focus.face_model
-        self.regions = regions_of(self.face)
+        self.regions = vertex_regions(self.face)
         # Faces are made on the CPU, in the same bits for every device.
         face = self.face if str(device) == "cpu" else copy.deepcopy(self.face).cpu()
         self.faces = RenderedFaces(face, work.model.settings.camera, work.laws, work.seed, work.split)
 
-    def shard(self, numbers: range) -> Misfit:
+    def shard(self, numbers: range) -> MisfitStats:
         """The errors of the faces with these numbers, at least one, as a state."""
         state = None
         for start in range(numbers.start, numbers.stop, BATCH):
@@ -69,13 +69,13 @@ class Measurer:
             raise ValueError("a shard holds a face at least")
         return state
 
-    def batch(self, numbers: range) -> Misfit:
+    def batch(self, numbers: range) -> MisfitStats:
         """The same, of a few faces."""
         batch = self.faces.batch(numbers)
         assert batch.theta is not None
         fitted = fit(self.predictor, batch.to(self.device), self.work.refine_steps).cpu()
-        errors = misfits(self.faces.face, fitted, batch.theta)
-        return Misfit.of(errors, self.regions, self.work.correction)
+        errors = misfit_readings(self.faces.face, fitted, batch.theta)
+        return MisfitStats.of(errors, self.regions, self.work.correction)
 
 
 def fit(predictor: Predictor, batch: Batch, refine_steps: int) -> Float[Tensor, "B 257"]:

@@ -13,16 +13,16 @@ import ray
 from ray.exceptions import RayError
 
 from focus_ray.errors import Interrupted
-from focus_ray.focus.misfit import Misfit
+from focus_ray.focus.misfit import MisfitStats
 from focus_ray.focus.statistics import merge_tree
 from focus_ray.priors.measure import Measurer, Work
-from focus_ray.priors.shards import Shards
-from focus_ray.training.tasks import SECONDS_BETWEEN_LOOKS, PoolSettings, explained, one_thread, ready
+from focus_ray.priors.shards import ShardStore
+from focus_ray.training.tasks import POLL_SECONDS, PoolSettings, explained, one_thread, ready
 
 # Shards merged on the workers before the driver sees them. A power of two: then the bits are those of one tree.
-BRANCH = 8
+BRANCH_SIZE = 8
 # Merged branches that wait for the driver, at most.
-AHEAD = 4
+MAX_PENDING_BRANCHES = 4
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Tally:
 Progress = Callable[[int, int], object]  # faces done, faces in all
 
 
-def done(measurer: Measurer, shards: Shards, number: int) -> tuple[Misfit, bool]:
+def done(measurer: Measurer, shards: ShardStore, number: int) -> tuple[MisfitStats, bool]:
     """The state of a shard, and whether it had to be computed."""
     state = shards.load(number)
     if state is not None:
@@ -53,10 +53,12 @@ def done(measurer: Measurer, shards: Shards, number: int) -> tuple[Misfit, bool]
     return state, True
 
 
-def here(work: Work, shards: Shards, tally: Tally, asked: Callable[[], bool], progress: Progress) -> Iterator[Misfit]:
+def here(
+    work: Work, shards: ShardStore, tally: Tally, asked: Callable[[], bool], progress: Progress
+) -> Iterator[MisfitStats]:
     """The merged states of the branches in order, computed by this process alone, to the same bits."""
     measurer = Measurer(work)
-    for numbers in shards.branches(BRANCH):
+    for numbers in shards.branches(BRANCH_SIZE):
         states = []
         for number in numbers:
             if asked():
@@ -72,7 +74,7 @@ def here(work: Work, shards: Shards, tally: Tally, asked: Callable[[], bool], pr
 class Pool:
     """The same by Ray tasks, on the cluster that is connected."""
 
-    def __init__(self, work: Work, shards: Shards, settings: PoolSettings):
+    def __init__(self, work: Work, shards: ShardStore, settings: PoolSettings):
         resources = {"num_cpus": 1, "num_gpus": settings.gpu_share, "max_retries": settings.max_retries}
         self._leaf = ray.remote(_leaf).options(num_returns=2, **resources)
         self._join = ray.remote(_join).options(num_cpus=0, max_retries=settings.max_retries)
@@ -82,15 +84,15 @@ class Pool:
         self._running: list[ray.ObjectRef[Any]] = []
         self._faces = 0
 
-    def branches(self, tally: Tally, asked: Callable[[], bool], progress: Progress) -> Iterator[Misfit]:
+    def branches(self, tally: Tally, asked: Callable[[], bool], progress: Progress) -> Iterator[MisfitStats]:
         """The merged states of the branches in order. Raises what a task raises, ClusterError, Interrupted."""
         self._tally, self._asked, self._progress = tally, asked, progress
         merged: deque[ray.ObjectRef[Any]] = deque()
         try:
-            for numbers in self._shards.branches(BRANCH):
+            for numbers in self._shards.branches(BRANCH_SIZE):
                 states = [self._submit(number) for number in numbers]
                 merged.append(self._join.remote(*states))
-                while len(merged) > AHEAD:
+                while len(merged) > MAX_PENDING_BRANCHES:
                     yield self._taken(merged.popleft())
             while merged:
                 yield self._taken(merged.popleft())
@@ -109,7 +111,7 @@ class Pool:
         self._running.append(computed)
         return state
 
-    def _taken(self, merged: "ray.ObjectRef[Any]") -> Misfit:
+    def _taken(self, merged: "ray.ObjectRef[Any]") -> MisfitStats:
         while not ray.wait([merged], timeout=0)[0] and self._running:
             self._look()
         return ray.get(merged)
@@ -118,7 +120,7 @@ class Pool:
         """Wait a moment for a shard to end."""
         if self._asked():
             raise interrupted(self._shards)
-        ended, self._running = ray.wait(self._running, timeout=SECONDS_BETWEEN_LOOKS)
+        ended, self._running = ray.wait(self._running, timeout=POLL_SECONDS)
         for number, computed in ray.get(ended):
             faces = len(self._shards.faces(number))
             self._tally.add(faces, computed)
@@ -126,24 +128,24 @@ class Pool:
             self._progress(self._faces, self._shards.n)
 
 
-def interrupted(shards: Shards) -> Interrupted:
+def interrupted(shards: ShardStore) -> Interrupted:
     """What to say where somebody asked to stop."""
     return Interrupted(f"stopped; finished shards are kept in {shards.store}, the same command goes on")
 
 
-def _leaf(work: "list[ray.ObjectRef[Any]]", number: int) -> tuple[Misfit, tuple[int, bool]]:
+def _leaf(work: "list[ray.ObjectRef[Any]]", number: int) -> tuple[MisfitStats, tuple[int, bool]]:
     """A task: one shard. Work comes as a reference, which only a process that has not seen it follows."""
     measurer, shards = ready(work[0], _prepared)
     state, computed = done(measurer, shards, number)
     return state, (number, computed)
 
 
-def _join(*states: Misfit) -> Misfit:
+def _join(*states: MisfitStats) -> MisfitStats:
     """A task: one branch."""
     return merge_tree(states)
 
 
-def _prepared(work: tuple[Work, Shards], device: str) -> tuple[Measurer, Shards]:
+def _prepared(work: tuple[Work, ShardStore], device: str) -> tuple[Measurer, ShardStore]:
     """The work of all tasks, as a process does it."""
     what, shards = work
     return Measurer(what, device), shards

@@ -9,9 +9,9 @@ import safetensors.torch
 import torch
 
 from focus_ray.errors import CheckpointError, NoSuchObject
-from focus_ray.focus.misfit import Misfit
+from focus_ray.focus.misfit import MisfitStats
 from focus_ray.focus.statistics import Moments
-from focus_ray.storage.documents import tensors_of
+from focus_ray.storage.documents import parse_tensors
 from focus_ray.storage.objects import ObjectStore
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True)
-class Shards:
+class ShardStore:
     """N faces in shards of a fixed size, the last one smaller; and where the states of finished shards are kept."""
 
     store: ObjectStore
@@ -45,7 +45,7 @@ class Shards:
         faces = self.faces(number)
         return f"shards/{self.digest}/{faces.start:010d}-{faces.stop:010d}"
 
-    def load(self, number: int) -> Misfit | None:
+    def load(self, number: int) -> MisfitStats | None:
         """The state of a finished shard, or None. One that is damaged counts as not there. Raises StorageError."""
         key = self.key(number)
         try:
@@ -61,12 +61,12 @@ class Shards:
             return None
         return state
 
-    def save(self, number: int, state: Misfit) -> None:
+    def save(self, number: int, state: MisfitStats) -> None:
         """Keep the state of a finished shard. Raises StorageError."""
         self.store.write(self.key(number), encode(state))
 
 
-def encode(state: Misfit) -> bytes:
+def encode(state: MisfitStats) -> bytes:
     """A state as a sha256 and the safetensors file that it is about."""
     tensors = {}
     for name, moments in vars(state).items():
@@ -76,15 +76,15 @@ def encode(state: Misfit) -> bytes:
     return hashlib.sha256(content).digest() + content
 
 
-def decode(content: bytes, name: str) -> Misfit:
+def decode(content: bytes, name: str) -> MisfitStats:
     """The inverse of `encode`. Raises CheckpointError, with the name, for what is damaged."""
     digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     if hashlib.sha256(content).digest() != digest:
         raise CheckpointError(f"{name} is damaged")
-    tensors = tensors_of(content, name)
+    tensors = parse_tensors(content, name)
     try:
         count = int(tensors.pop("count"))
-        return Misfit(
+        return MisfitStats(
             **{
                 part: Moments(count, tensors[f"{part}.mean"], tensors[f"{part}.deviations"])
                 for part in ("error", "distance", "improved")

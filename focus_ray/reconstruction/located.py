@@ -6,30 +6,30 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from focus_ray.data.align import Crop, resized
+from focus_ray.data.align import Crop, resize_transform
 from focus_ray.data.detect import Detection, Detector
-from focus_ray.data.landmarks import checked_landmarks, finite_numbers
+from focus_ray.data.landmarks import to_finite_array, validate_landmarks
 from focus_ray.errors import ConfigError, ImageError
-from focus_ray.reconstruction.self_alignment import AlignmentSettings, crop_of_detection
+from focus_ray.reconstruction.self_alignment import AlignmentSettings, crop_from_detection
 
 Box = tuple[float, float, float, float]
 
-_SMALLEST_BOX = 8.0  # px a side: less shows no face
+_MIN_BOX_PX = 8.0  # px a side: less shows no face
 
 
 @dataclass(frozen=True, eq=False)
-class Located:
+class FaceLocations:
     """A picture and where its faces are; everything that a model needs to fit them."""
 
     image: UInt8[np.ndarray, "H W 3"]
     faces: list[Detection]
     told_by: Literal["detector", "landmarks", "box", "picture"] = "detector"
 
-    def crop_of(self, face: Detection, size: int, settings: AlignmentSettings) -> Crop:
+    def initial_crop(self, face: Detection, size: int, settings: AlignmentSettings) -> Crop:
         """The first guess at the aligned crop."""
         if self.told_by == "picture":
-            return Crop(resized(len(self.image), size), size)
-        return crop_of_detection(face, size, settings)
+            return Crop(resize_transform(len(self.image), size), size)
+        return crop_from_detection(face, size, settings)
 
     def rounds(self, settings: AlignmentSettings) -> int:
         """How often the model may move the crop."""
@@ -43,29 +43,29 @@ def located(
     landmarks: Float[np.ndarray, "68 2"] | None = None,
     box: Box | None = None,
     aligned: bool = False,
-) -> Located:
+) -> FaceLocations:
     """The faces of a picture, or the one that is said: by 68 landmarks or a box [px], or by the picture being a crop.
 
     Raises LandmarkError for landmarks, ConfigError for a box, that are none or lie beside the picture, ImageError for
     a crop that is not square.
     """
     if landmarks is not None:
-        points = checked_landmarks(landmarks, *image.shape[:2])
-        return Located(image, [Detection(_bounds(points), landmarks=points)], "landmarks")
+        points = validate_landmarks(landmarks, *image.shape[:2])
+        return FaceLocations(image, [Detection(_bounding_box(points), landmarks=points)], "landmarks")
     if box is not None:
-        return Located(image, [Detection(_meeting(checked_box(box), image))], "box")
+        return FaceLocations(image, [Detection(_require_overlap(parse_box(box), image))], "box")
     if aligned:
         height, width = image.shape[:2]
-        if height != width or width < _SMALLEST_BOX:
+        if height != width or width < _MIN_BOX_PX:
             raise ImageError(
-                f"an aligned crop of {width} x {height} px was given; it is square, {_SMALLEST_BOX:g} px or more: "
+                f"an aligned crop of {width} x {height} px was given; it is square, {_MIN_BOX_PX:g} px or more: "
                 "leave `aligned` out for other pictures"
             )
-        return Located(image, [Detection((0.0, 0.0, float(width), float(height)))], "picture")
-    return Located(image, detector.detect(image))
+        return FaceLocations(image, [Detection((0.0, 0.0, float(width), float(height)))], "picture")
+    return FaceLocations(image, detector.detect(image))
 
 
-def check_picture(image: object) -> None:
+def check_image(image: object) -> None:
     """Raises ImageError for anything but uint8 RGB, [H, W, 3]."""
     if not isinstance(image, np.ndarray):
         raise ImageError(
@@ -77,21 +77,21 @@ def check_picture(image: object) -> None:
         )
 
 
-def checked_box(box: object) -> Box:
+def parse_box(box: object) -> Box:
     """x, y, width and height as floats. Raises ConfigError for anything but four numbers of a box of some size."""
-    numbers = finite_numbers(box)
+    numbers = to_finite_array(box)
     if numbers is None or numbers.shape != (4,):
         raise ConfigError("the box is not four finite numbers; give x,y,width,height in px")
     x, y, width, height = numbers.tolist()
-    if min(width, height) < _SMALLEST_BOX:
+    if min(width, height) < _MIN_BOX_PX:
         raise ConfigError(
-            f"the box of {width:g} x {height:g} px is too small; give x,y,width,height, {_SMALLEST_BOX:g} px a side "
+            f"the box of {width:g} x {height:g} px is too small; give x,y,width,height, {_MIN_BOX_PX:g} px a side "
             "or more"
         )
     return x, y, width, height
 
 
-def _meeting(box: Box, image: np.ndarray) -> Box:
+def _require_overlap(box: Box, image: np.ndarray) -> Box:
     x, y, width, height = box
     if x >= image.shape[1] or y >= image.shape[0] or x + width <= 0 or y + height <= 0:
         raise ConfigError(
@@ -100,7 +100,7 @@ def _meeting(box: Box, image: np.ndarray) -> Box:
     return box
 
 
-def _bounds(points: Float[np.ndarray, "68 2"]) -> Box:
+def _bounding_box(points: Float[np.ndarray, "68 2"]) -> Box:
     low, high = points.min(axis=0), points.max(axis=0)
     x, y, width, height = np.concatenate([low, high - low]).tolist()
     return x, y, width, height

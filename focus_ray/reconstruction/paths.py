@@ -26,32 +26,32 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from focus_ray.data.image_file import path_text, printable, read_image
-from focus_ray.data.landmark_csv import landmarks_of, read_landmarks, unused_lines, write_landmarks
+from focus_ray.data.landmark_csv import describe_unused_lines, landmarks_of, read_landmarks, write_landmarks
 from focus_ray.data.picture_folder import Listing, listed
 from focus_ray.errors import ConfigError, DataError, LandmarkError
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.face import mesh_file
 from focus_ray.focus.face.parameters import N_PARAMETERS
 from focus_ray.focus.face_result import Face
-from focus_ray.reconstruction.located import Box, checked_box
+from focus_ray.reconstruction.located import Box, parse_box
 from focus_ray.reconstruction.pictures import (
-    LARGEST_OVERLAY,
+    MAX_OVERLAY_PX,
     ContactSheet,
-    arrays_of,
     drawn,
+    image_mask,
     png,
-    seen_in_picture,
-    shrunk,
+    require_arrays,
+    shrink_to_fit,
 )
 from focus_ray.reconstruction.reconstructor import Reconstructor, check_refine, load, theta_of
 from focus_ray.storage import atomic
 
 logger = logging.getLogger(__name__)
 
-RESULTS, SHEET, LANDMARKS = "results.json", "contact_sheet.png", "landmarks.csv"
+RESULTS, CONTACT_SHEET, LANDMARKS = "results.json", "contact_sheet.png", "landmarks.csv"
 # What a face's folder holds and nothing else: only such a folder is replaced or removed.
-_FILES_OF_A_FACE = re.compile(rf"face\.json|overlay\.png|mask\.png|mesh(-corrected)?\.({'|'.join(mesh_file.ENCODERS)})")
-_LONGEST_NAME = 200  # bytes of a folder's name: file systems stop at 255, and a folder being written has a longer one
+_FACE_FILE = re.compile(rf"face\.json|overlay\.png|mask\.png|mesh(-corrected)?\.({'|'.join(mesh_file.ENCODERS)})")
+_MAX_NAME_BYTES = 200  # bytes of a folder's name: file systems stop at 255, and a folder being written has a longer one
 
 Landmarks = dict[str, Float[np.ndarray, "68 2"]]
 
@@ -78,7 +78,7 @@ class _Input:
     name: str
     folder: str
 
-    def landmarks_in(self, given: Landmarks) -> Float[np.ndarray, "68 2"] | None:
+    def find_landmarks(self, given: Landmarks) -> Float[np.ndarray, "68 2"] | None:
         """Its landmarks in a file, by any of its names there."""
         return next((points for name in self.names if (points := landmarks_of(given, name)) is not None), None)
 
@@ -119,23 +119,23 @@ def reconstruct_paths(
     out = Path(out)
     _check_formats(formats)
     check_refine(refine)
-    inputs, left_out = _inputs([Path(path) for path in paths], recursive, out)
+    inputs, left_out = _collect_inputs([Path(path) for path in paths], recursive, out)
     if box is not None and len(inputs) != 1:
         raise ConfigError(f"a box was given for {len(inputs)} pictures; give it with a single picture")
-    box = None if box is None else checked_box(box)
+    box = None if box is None else parse_box(box)
     given = {} if landmarks is None else read_landmarks(landmarks)
     if given and box is None:
-        _check_given(given, inputs)
+        _check_landmarks(given, inputs)
     _check_out(out, inputs, landmarks)
     reconstructor = model if isinstance(model, Reconstructor) else load(model, prior=prior)
-    run = _Run(reconstructor, out, given, box, refine, tuple(formats))
+    run = _BatchRun(reconstructor, out, given, box, refine, tuple(formats))
     try:
         for done, one in enumerate(inputs):
             if progress is not None:
                 progress("pictures", done, len(inputs))
             run.add(one)
         run.results += left_out
-        run.remove_earlier()
+        run.remove_previous()
     finally:  # what was done before an interruption is kept
         run.write()
     if progress is not None:
@@ -143,7 +143,7 @@ def reconstruct_paths(
     return run.results
 
 
-def fits_of_paths(
+def fit_paths(
     paths: Sequence[str | Path],
     *,
     model: str | Path | Reconstructor | None = None,
@@ -154,20 +154,20 @@ def fits_of_paths(
 
     Raises DataError, LandmarkError and CheckpointError as `reconstruct_paths` does.
     """
-    inputs, _ = _inputs([Path(path) for path in paths])
+    inputs, _ = _collect_inputs([Path(path) for path in paths])
     given = {} if landmarks is None else read_landmarks(landmarks)
     reconstructor = model if isinstance(model, Reconstructor) else load(model)
     found = []
     for done, one in enumerate(inputs, 1):
         with suppress(DataError, MemoryError):
-            points = one.landmarks_in(given)
+            points = one.find_landmarks(given)
             found += reconstructor.reconstruct(read_image(one.path), landmarks=points)
         if progress is not None:
             progress("pictures", done, len(inputs))
     return torch.cat([torch.zeros(0, N_PARAMETERS), *(theta_of(face) for face in found)])
 
 
-class _Run:
+class _BatchRun:
     """The state of one call: results so far, their sheet and their landmarks."""
 
     def __init__(
@@ -188,7 +188,7 @@ class _Run:
         self.results: list[ImageResult] = []
         self.sheet = ContactSheet(self._focus.face_model, self._focus.renderer.camera)
         self.found: Landmarks = {}
-        self.earlier = _earlier_results(out / RESULTS)
+        self.previous_rows = _earlier_results(out / RESULTS)
 
     @property
     def _focus(self) -> Focus:
@@ -217,13 +217,13 @@ class _Run:
         self.sheet.add(f"{printable(one.folder)}: {_caption(status, faces)}", image, faces)
 
     def _faces(self, one: _Input, image: UInt8[np.ndarray, "H W 3"]) -> list[Face]:
-        points = one.landmarks_in(self.given)
+        points = one.find_landmarks(self.given)
         if self.box is not None:
             points = None
         return self.reconstructor.reconstruct(image, landmarks=points, box=self.box, refine=self.refine)
 
     def _write_faces(self, one: _Input, image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face]) -> None:
-        small, adapted = shrunk(image, faces, LARGEST_OVERLAY)
+        small, adapted = shrink_to_fit(image, faces, MAX_OVERLAY_PX)
         with atomic.new_folder(self.out / one.folder) as folder:
             for number, (face, shown) in enumerate(zip(faces, adapted, strict=True)):
                 place = folder / f"face-{number}"
@@ -231,18 +231,18 @@ class _Run:
                 (place / "face.json").write_text(face.model_dump_json(indent=1) + "\n")
                 overlay = drawn(small, [shown], self._focus.face_model, self._focus.renderer.camera).overlay
                 (place / "overlay.png").write_bytes(png(overlay))
-                mask = seen_in_picture(face, *image.shape[:2]).astype(np.uint8) * np.uint8(255)
+                mask = image_mask(face, *image.shape[:2]).astype(np.uint8) * np.uint8(255)
                 (place / "mask.png").write_bytes(png(mask))
-                arrays = arrays_of(face)
+                arrays = require_arrays(face)
                 for kind in self.formats:
                     (place / f"mesh.{kind}").write_bytes(mesh_file.encode(arrays.mesh, kind))
                     if arrays.corrected is not None:
                         (place / f"mesh-corrected.{kind}").write_bytes(mesh_file.encode(arrays.corrected, kind))
 
-    def remove_earlier(self) -> None:
+    def remove_previous(self) -> None:
         """Remove the folders that an earlier run listed and this one does not; they hold results and nothing else."""
         current = {result.folder for result in self.results}
-        for row in self.earlier:
+        for row in self.previous_rows:
             if row["folder"] not in current:
                 _remove_result(self.out / row["folder"])
 
@@ -250,13 +250,15 @@ class _Run:
         """The list of results, the contact sheet and the landmarks; earlier results that still lie there are listed."""
         rows = [result.model_dump(mode="json") for result in self.results]
         current = {result.folder for result in self.results}
-        rows += [row for row in self.earlier if row["folder"] not in current and (self.out / row["folder"]).is_dir()]
+        rows += [
+            row for row in self.previous_rows if row["folder"] not in current and (self.out / row["folder"]).is_dir()
+        ]
         atomic.write_file(self.out / RESULTS, json.dumps(rows, indent=1) + "\n")
-        atomic.write_file(self.out / SHEET, self.sheet.png())
+        atomic.write_file(self.out / CONTACT_SHEET, self.sheet.png())
         if self.found:
             write_landmarks(self.out / LANDMARKS, self.found)
         else:
-            with atomic.refusals(self.out / LANDMARKS):
+            with atomic.translate_os_errors(self.out / LANDMARKS):
                 (self.out / LANDMARKS).unlink(missing_ok=True)
 
 
@@ -266,7 +268,7 @@ def _check_formats(formats: Sequence[str]) -> None:
             raise ConfigError(f"there is no mesh format {kind!r}; choose from {', '.join(mesh_file.ENCODERS)}")
 
 
-def _inputs(
+def _collect_inputs(
     paths: Sequence[Path], recursive: bool = False, out: Path | None = None
 ) -> tuple[list[_Input], list[ImageResult]]:
     """The pictures, folders opened, each with a results folder of its own; and what was left out of the folders."""
@@ -274,7 +276,7 @@ def _inputs(
     folders: list[Path] = []
     left_out: dict[Path, str] = {}
     for path in paths:
-        listing = _listing(path, recursive, out)
+        listing = _list_folder(path, recursive, out)
         if listing is None:
             named.append(path)
             folders.append(path.parent)
@@ -285,19 +287,21 @@ def _inputs(
     if not named:
         raise DataError(
             f"there are no pictures in {', '.join(printable(path) for path in paths)}"
-            f"{_in_brackets(left_out.values())}; give JPEG, PNG, WebP, BMP or HEIC"
+            f"{_format_reasons(left_out.values())}; give JPEG, PNG, WebP, BMP or HEIC"
         )
-    taken = {RESULTS, SHEET, LANDMARKS}
+    taken = {RESULTS, CONTACT_SHEET, LANDMARKS}
     folder = os.path.commonpath([os.path.abspath(place) for place in folders])
     inputs = [
-        _Input(path, Path(os.path.abspath(path)).relative_to(folder).as_posix(), _free(path_text(path.name), taken))
+        _Input(
+            path, Path(os.path.abspath(path)).relative_to(folder).as_posix(), _unique_name(path_text(path.name), taken)
+        )
         for path in named
     ]
     rows = [ImageResult(image=path_text(path), status="left_out", message=why) for path, why in left_out.items()]
     return inputs, rows
 
 
-def _listing(path: Path, recursive: bool, out: Path | None) -> Listing | None:
+def _list_folder(path: Path, recursive: bool, out: Path | None) -> Listing | None:
     """What lies in a folder; None for a file, and where that cannot be told: reading it then says why."""
     try:
         return listed(path, recursive=recursive, except_for=out) if path.is_dir() else None
@@ -305,17 +309,17 @@ def _listing(path: Path, recursive: bool, out: Path | None) -> Listing | None:
         return None
 
 
-def _in_brackets(reasons: Iterable[str]) -> str:
+def _format_reasons(reasons: Iterable[str]) -> str:
     counts = ", ".join(f"{count} {reason}" for reason, count in Counter(reasons).items())
     return f" ({counts})" if counts else ""
 
 
-def _free(name: str, taken: set[str]) -> str:
+def _unique_name(name: str, taken: set[str]) -> str:
     """The name, with a number behind it where another picture has it already (also where only its case differs).
 
     A name that is too long for a folder is cut.
     """
-    name = name.encode()[:_LONGEST_NAME].decode(errors="ignore")
+    name = name.encode()[:_MAX_NAME_BYTES].decode(errors="ignore")
     free, count = name, 1
     while free.casefold() in taken:
         count += 1
@@ -324,11 +328,11 @@ def _free(name: str, taken: set[str]) -> str:
     return free
 
 
-def _check_given(given: Landmarks, inputs: Sequence[_Input]) -> None:
-    unused = unused_lines(given, (name for one in inputs for name in one.names))
+def _check_landmarks(given: Landmarks, inputs: Sequence[_Input]) -> None:
+    unused = describe_unused_lines(given, (name for one in inputs for name in one.names))
     if unused is not None:
         logger.warning("%s", unused)
-    if not any(one.landmarks_in(given) is not None for one in inputs):
+    if not any(one.find_landmarks(given) is not None for one in inputs):
         raise LandmarkError(
             f"the landmark file names none of the pictures: its first is {printable(next(iter(given)))[:80]}, "
             f"the first picture {printable(inputs[0].name)[:80]}; write file names in the first column"
@@ -345,7 +349,7 @@ def _check_out(out: Path, inputs: Sequence[_Input], landmarks: str | Path | None
         )
     taken = [out / one.folder for one in inputs if not _may_be_replaced(out / one.folder)]
     if not _is_list_of_results(out / RESULTS):
-        taken += [out / name for name in (RESULTS, SHEET, LANDMARKS) if (out / name).exists()]
+        taken += [out / name for name in (RESULTS, CONTACT_SHEET, LANDMARKS) if (out / name).exists()]
     if taken:
         raise ConfigError(f"{printable(taken[0])} is there already and is no result; choose another folder for results")
 
@@ -381,14 +385,14 @@ def _json(path: Path) -> Any:
 def _remove_result(target: Path) -> None:
     """Remove the faces that an earlier run found, where there are some."""
     if target.is_dir() and not target.is_symlink() and _may_be_replaced(target):
-        with atomic.refusals(target):
+        with atomic.translate_os_errors(target):
             shutil.rmtree(target)
 
 
 def _is_result(path: Path) -> bool:
     if not (path.is_dir() and path.name.startswith("face-") and (path / "face.json").is_file()):
         return False
-    return all(_FILES_OF_A_FACE.fullmatch(child.name) for child in path.iterdir())
+    return all(_FACE_FILE.fullmatch(child.name) for child in path.iterdir())
 
 
 def _caption(status: str, faces: Sequence[Face]) -> str:

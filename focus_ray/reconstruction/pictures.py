@@ -8,22 +8,22 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 
-from focus_ray.data.align import Crop, compose, resized
+from focus_ray.data.align import Crop, compose, resize_transform
 from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.face_result import Face, FaceArrays
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.reconstruction.reconstructor import theta_of
 
-LARGEST_OVERLAY = 1600  # px of the longer side
-_LARGEST_RENDERING = 512  # px: finer than that the mesh shows its facets
+MAX_OVERLAY_PX = 1600  # px of the longer side
+_MAX_RENDERING_PX = 512  # px: finer than that the mesh shows its facets
 
-_BOX, _MISSING = (80, 220, 100), (235, 90, 80)
-_OCCLUDED = np.array([230.0, 60.0, 60.0])
+_BOX_COLOUR, _MISSING_COLOUR = (80, 220, 100), (235, 90, 80)
+_OCCLUDED_COLOUR = np.array([230.0, 60.0, 60.0])
 _DIMMED = 0.35
 
 _TILE, _CAPTION, _COLUMNS = 176, 18, 4  # px, px, pictures in a row of the sheet
-_SHEET_PICTURES = 200
+_MAX_SHEET_IMAGES = 200
 
 _TO_OPENCV = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
 
@@ -39,7 +39,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Overlay:
     """A picture and its faces, in the size of the picture."""
 
     overlay: UInt8[np.ndarray, "H W 3"]  # the rendered face where it is seen
@@ -47,25 +47,25 @@ class Drawn:
     region: Float[np.ndarray, "H W"]  # 0 to 1, where a face is rendered
 
 
-def arrays_of(face: Face) -> FaceArrays:
+def require_arrays(face: Face) -> FaceArrays:
     """The pixels and mesh of a face that was just reconstructed."""
     if face.arrays is None:
         raise ValueError("this face was read from a file and has no pixels; reconstruct it again to draw it")
     return face.arrays
 
 
-def seen_in_picture(face: Face, height: int, width: int) -> Bool[np.ndarray, "height width"]:
+def image_mask(face: Face, height: int, width: int) -> Bool[np.ndarray, "height width"]:
     """The binarised mask of a face in the size of its picture."""
-    arrays = arrays_of(face)
-    window = window_of(face, height, width)
+    arrays = require_arrays(face)
+    window = crop_window(face, height, width)
     seen = np.zeros((height, width), bool)
-    seen[window] = in_window(arrays.mask.astype(np.float64), arrays.transform, window) >= 0.5
+    seen[window] = warp_to_window(arrays.mask.astype(np.float64), arrays.transform, window) >= 0.5
     return seen
 
 
-def window_of(face: Face, height: int, width: int) -> tuple[slice, slice]:
+def crop_window(face: Face, height: int, width: int) -> tuple[slice, slice]:
     """Rows and columns of a picture of this size that the crop of a face covers; one pixel where it covers none."""
-    arrays = arrays_of(face)
+    arrays = require_arrays(face)
     size = arrays.mask.shape[0]
     corners = np.array([[-1.0, -1.0], [size, -1.0], [size, size], [-1.0, size]])
     reached = Crop(arrays.transform, size).to_image(corners)
@@ -75,37 +75,37 @@ def window_of(face: Face, height: int, width: int) -> tuple[slice, slice]:
     return slice(top, bottom), slice(left, right)
 
 
-def in_window(
+def warp_to_window(
     values: Float[np.ndarray, "S S"], transform: Float[np.ndarray, "2 3"], window: tuple[slice, slice]
 ) -> Float[np.ndarray, "h w"]:
     """Values of a crop in the window's pixels: bilinear, zero outside of the crop."""
     rows, columns = window
-    crop = Crop(_from_window(transform, window), values.shape[0])
+    crop = Crop(_window_to_crop(transform, window), values.shape[0])
     return crop.to_image_mask(values, rows.stop - rows.start, columns.stop - columns.start)
 
 
 def layer(face: Face, height: int, width: int, model: MorphableModel, camera: Camera) -> Layer:
     """A face as it lies over a picture of this size."""
-    arrays = arrays_of(face)
-    window = window_of(face, height, width)
-    detailed = _detailed(Crop(arrays.transform, arrays.mask.shape[0]))
-    rendered, covered = _rendered(face, model, camera, detailed.size)
-    coverage = in_window(covered, detailed.matrix, window)
-    inverse = Crop(_from_window(detailed.matrix, window), detailed.size).inverse
+    arrays = require_arrays(face)
+    window = crop_window(face, height, width)
+    detailed = _upscale_crop(Crop(arrays.transform, arrays.mask.shape[0]))
+    rendered, covered = _render_face(face, model, camera, detailed.size)
+    coverage = warp_to_window(covered, detailed.matrix, window)
+    inverse = Crop(_window_to_crop(detailed.matrix, window), detailed.size).inverse
     colours = cv2.warpAffine(
         rendered, inverse, coverage.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    seen = coverage * in_window(arrays.mask.astype(np.float32), arrays.transform, window)
+    seen = coverage * warp_to_window(arrays.mask.astype(np.float32), arrays.transform, window)
     return Layer(window, colours, coverage, seen)
 
 
-def drawn(image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face], model: MorphableModel, camera: Camera) -> Drawn:
+def drawn(image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face], model: MorphableModel, camera: Camera) -> Overlay:
     """The faces laid over their picture: rendered at the picture's own detail, shown where the mask sees them."""
     height, width = image.shape[:2]
     return laid_over(image, [layer(face, height, width, model, camera) for face in faces])
 
 
-def laid_over(image: UInt8[np.ndarray, "H W 3"], layers: Sequence[Layer]) -> Drawn:
+def laid_over(image: UInt8[np.ndarray, "H W 3"], layers: Sequence[Layer]) -> Overlay:
     """The faces of `layer`, one after the other over their picture."""
     overlay = image.copy()
     seen, region = np.zeros(image.shape[:2], np.float32), np.zeros(image.shape[:2], np.float32)
@@ -115,22 +115,22 @@ def laid_over(image: UInt8[np.ndarray, "H W 3"], layers: Sequence[Layer]) -> Dra
         overlay[one.window] = blended.round().clip(0, 255).astype(np.uint8)
         seen[one.window] = np.maximum(seen[one.window], one.seen)
         region[one.window] = np.maximum(region[one.window], one.coverage)
-    return Drawn(overlay, seen, region)
+    return Overlay(overlay, seen, region)
 
 
-def _from_window(transform: Float[np.ndarray, "2 3"], window: tuple[slice, slice]) -> Float[np.ndarray, "2 3"]:
+def _window_to_crop(transform: Float[np.ndarray, "2 3"], window: tuple[slice, slice]) -> Float[np.ndarray, "2 3"]:
     """The transform to px of the crop, from px of the window instead of the picture."""
     rows, columns = window
     return compose(transform, np.array([[1.0, 0.0, columns.start], [0.0, 1.0, rows.start]]))
 
 
-def _detailed(crop: Crop) -> Crop:
+def _upscale_crop(crop: Crop) -> Crop:
     """The same crop with as many pixels as the picture has there, within limits."""
-    size = int(np.clip(round(crop.size / crop.scale), crop.size, max(crop.size, _LARGEST_RENDERING)))
-    return Crop(compose(resized(crop.size, size), crop.matrix), size)
+    size = int(np.clip(round(crop.size / crop.scale), crop.size, max(crop.size, _MAX_RENDERING_PX)))
+    return Crop(compose(resize_transform(crop.size, size), crop.matrix), size)
 
 
-def _rendered(
+def _render_face(
     face: Face, model: MorphableModel, camera: Camera, size: int
 ) -> tuple[Float[np.ndarray, "S S 3"], Float[np.ndarray, "S S"]]:
     """Colours (0 to 255, carried on past the silhouette so that interpolation meets no black) and coverage."""
@@ -143,7 +143,7 @@ def _rendered(
     return np.where(covered[..., None] > 0, colours, spread), covered
 
 
-def shrunk(
+def shrink_to_fit(
     image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face], longest: int
 ) -> tuple[UInt8[np.ndarray, "h w 3"], list[Face]]:
     """The picture within that size, and its faces with their transforms (not their px) adapted to it."""
@@ -163,7 +163,7 @@ def fitted(faces: Sequence[Face], height: int, width: int, longest: int) -> tupl
     back = np.hstack([np.diag(ratio), ((ratio - 1.0) / 2.0)[:, None]])
     adapted = []
     for face in faces:
-        arrays = arrays_of(face)
+        arrays = require_arrays(face)
         adapted.append(face.with_arrays(replace(arrays, transform=compose(arrays.transform, back))))
     return rows, columns, adapted
 
@@ -188,26 +188,26 @@ class ContactSheet:
 
     def add(self, caption: str, image: UInt8[np.ndarray, "H W 3"] | None, faces: Sequence[Face]) -> None:
         """One more picture; None for one that could not be read."""
-        if len(self._entries) >= _SHEET_PICTURES:
+        if len(self._entries) >= _MAX_SHEET_IMAGES:
             return
         tiles = [np.zeros((_TILE, _TILE, 3), np.uint8)] * 3 if image is None else self._tiles(image, faces)
         entry = np.full((_TILE + _CAPTION, 3 * _TILE, 3), 255, np.uint8)
         entry[:_TILE] = np.hstack(tiles)
-        colour = (40, 40, 40) if faces else _MISSING
+        colour = (40, 40, 40) if faces else _MISSING_COLOUR
         text = caption.encode("ascii", "replace").decode()
         cv2.putText(entry, text, (3, _TILE + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)
         self._entries.append(entry)
 
     def _tiles(self, image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face]) -> list[np.ndarray]:
-        small, adapted = shrunk(image, faces, _TILE)
+        small, adapted = shrink_to_fit(image, faces, _TILE)
         zoom = small.shape[1] / image.shape[1]
         result = drawn(small, adapted, self.model, self.camera)
         boxed = small.copy()
         for face in faces:
             x, y, width, height = (round(value * zoom) for value in face.box)
-            cv2.rectangle(boxed, (x, y), (x + width, y + height), _BOX, 1)
+            cv2.rectangle(boxed, (x, y), (x + width, y + height), _BOX_COLOUR, 1)
         dimmed = small * _DIMMED
-        mask = dimmed + result.region[..., None] * (_OCCLUDED - dimmed)
+        mask = dimmed + result.region[..., None] * (_OCCLUDED_COLOUR - dimmed)
         mask += result.seen[..., None] * (small - mask)
         return [_tile(boxed), _tile(result.overlay), _tile(mask.clip(0, 255).astype(np.uint8))]
 

@@ -20,18 +20,18 @@ from focus_ray.errors import ConfigError
 from focus_ray.focus.face.camera import Camera, projection_matrix
 from focus_ray.focus.face.mesh_file import Mesh
 from focus_ray.focus.face.parameters import Parameters, join, split
-from focus_ray.focus.face.pose import turned_in_plane
-from focus_ray.focus.face_result import Face, FaceArrays, Four, Pose, Quality, Theta, Visibility
+from focus_ray.focus.face.pose import rotate_in_plane
+from focus_ray.focus.face_result import Face, FaceArrays, Pose, QualityFlag, Theta, Vector4, Visibility
 from focus_ray.focus.predictor import Prediction, Predictor
 from focus_ray.focus.settings import Settings
 from focus_ray.model import Model
-from focus_ray.prior import Prior, chosen, refuse_other_face
-from focus_ray.reconstruction.located import Box, Located, check_picture, located
-from focus_ray.reconstruction.self_alignment import Aligned, AlignmentSettings, Look, cropped, self_aligned
+from focus_ray.prior import Prior, check_face_model, chosen
+from focus_ray.reconstruction.located import Box, FaceLocations, check_image, located
+from focus_ray.reconstruction.self_alignment import AlignedFace, AlignmentSettings, CropView, extract_crops, self_align
 
 # Images in a part, at most: from 16 on, torch has another routine for 1 x 1 convolutions on one thread of a CPU. More
 # images are divided evenly, so no part has one alone.
-_AT_ONCE = 15
+_MAX_CPU_BATCH = 15
 
 
 class QualityLimits(Settings):
@@ -66,16 +66,16 @@ class Reconstructor:
         settings: ReconstructionSettings | None = None,
         prior: Prior | None = None,
         *,
-        insist: bool = True,
+        require_prior: bool = True,
     ):
-        """prior: what corrects the meshes (section 3.4); with `insist`, always, else where it was measured for the
-        pipeline at hand. Raises FaceModelError for a prior of another face model.
+        """prior: what corrects the meshes (section 3.4); with `require_prior`, always, else where it was measured for
+        the pipeline at hand. Raises FaceModelError for a prior of another face model.
         """
         if prior is not None:
-            refuse_other_face(prior, model.focus.face_model)
+            check_face_model(prior, model.focus.face_model)
         self.model = model
         self.prior = prior
-        self._insist = insist
+        self._require_prior = require_prior
         self.detector: Detector = HaarDetector() if detector is None else detector
         self.settings = ReconstructionSettings() if settings is None else settings
         self.predictor = Predictor(model.focus, model.refine).eval()
@@ -96,25 +96,25 @@ class Reconstructor:
         the picture, ConfigError for such a box and for another `refine`, ModelError where the prior was measured for
         another number of steps.
         """
-        check_picture(image)
+        check_image(image)
         check_refine(refine)
-        self._prior_for(refine)
+        self._matching_prior(refine)
         (faces,) = self.fit([located(image, self.detector, landmarks=landmarks, box=box)], refine)
         return faces
 
-    def fit(self, pictures: Sequence[Located], refine: int | None = None) -> list[list[Face]]:
+    def fit(self, pictures: Sequence[FaceLocations], refine: int | None = None) -> list[list[Face]]:
         """The faces of several pictures, fitted as one batch; a list for each picture, in the order they were found.
 
         Raises LandmarkError where given landmarks span no face, ModelError as `reconstruct` does.
         """
         check_refine(refine)
-        prior = self._prior_for(refine)
-        aligned = self._aligned(pictures)
+        prior = self._matching_prior(refine)
+        aligned = self._align(pictures)
         found = [(picture, face) for picture in pictures for face in picture.faces]
         if not found:
             return [[] for _ in pictures]
         images = torch.cat(
-            [cropped(picture.image, [one.crop]) for (picture, _), one in zip(found, aligned, strict=True)]
+            [extract_crops(picture.image, [one.crop]) for (picture, _), one in zip(found, aligned, strict=True)]
         )
         anchors = torch.stack([torch.from_numpy(one.crop.to_crop(one.landmarks)).float() for one in aligned])
         rows = zip(found, aligned, strict=True)
@@ -133,29 +133,29 @@ class Reconstructor:
         """Where the networks are."""
         return self.model.focus.face_model.mean.device
 
-    def _prior_for(self, refine: int | None) -> Prior | None:
+    def _matching_prior(self, refine: int | None) -> Prior | None:
         """The prior, if it is about faces refined by so many steps. Raises ModelError where one insists."""
         steps = self.model.refine.steps if refine is None else refine
         if self.prior is None or self.prior.fits(self.model, steps):
             return self.prior
-        if self._insist:
-            self.prior.refuse_other(self.model, steps)
+        if self._require_prior:
+            self.prior.check_pipeline(self.model, steps)
         return None
 
-    def _aligned(self, pictures: Sequence[Located]) -> list[Aligned]:
+    def _align(self, pictures: Sequence[FaceLocations]) -> list[AlignedFace]:
         """Each face by the landmarks that it was found with, else by those that the model sees itself."""
         settings, size = self.settings.alignment, self.predictor.image_size
-        aligned: dict[int, Aligned] = {}
-        unsure: dict[int, list[tuple[int, Look]]] = {}  # by rounds: the place among all faces, and the first look
+        aligned: dict[int, AlignedFace] = {}
+        unsure: dict[int, list[tuple[int, CropView]]] = {}  # by rounds: the place among all faces, and the first look
         for place, (picture, face) in enumerate((one, face) for one in pictures for face in one.faces):
-            crop = picture.crop_of(face, size, settings)
+            crop = picture.initial_crop(face, size, settings)
             if face.landmarks is not None:
-                aligned[place] = Aligned(crop, face.landmarks)
+                aligned[place] = AlignedFace(crop, face.landmarks)
             else:
-                unsure.setdefault(picture.rounds(settings), []).append((place, Look(picture.image, crop)))
+                unsure.setdefault(picture.rounds(settings), []).append((place, CropView(picture.image, crop)))
         for rounds, looks in unsure.items():
             of_these = settings.model_copy(update={"rounds": rounds})
-            seen = self_aligned(self._landmarks, [look for _, look in looks], of_these)
+            seen = self_align(self._landmarks, [look for _, look in looks], of_these)
             aligned |= {place: one for (place, _), one in zip(looks, seen, strict=True)}
         return [aligned[place] for place in sorted(aligned)]
 
@@ -164,7 +164,7 @@ class Reconstructor:
 
     def _parts(self, rows: Shaped[Tensor, "B ..."]) -> tuple[Shaped[Tensor, "b ..."], ...]:
         """What is computed at once: on an accelerator all, on a CPU no more than has the same bits in every batch."""
-        return rows.tensor_split(math.ceil(len(rows) / _AT_ONCE) if self.device.type == "cpu" else 1)
+        return rows.tensor_split(math.ceil(len(rows) / _MAX_CPU_BATCH) if self.device.type == "cpu" else 1)
 
     def _face(
         self,
@@ -180,7 +180,7 @@ class Reconstructor:
         landmarks = crop.to_image(prediction.rendering.landmarks[row].double().numpy())
         camera, face_model = self.model.focus.renderer.camera, self.model.focus.face_model
         visibility = prediction.visibility(face_model)
-        mesh = self._mesh(prediction, parameters, row)
+        mesh = self._build_mesh(prediction, parameters, row)
         arrays = _arrays(crop, prediction, row, mesh, None if prior is None else corrected(mesh, prior))
         return Face(
             box=found.box,
@@ -189,7 +189,7 @@ class Reconstructor:
             theta=_theta(parameters),
             occlusion_fraction=float(prediction.occlusion[row]),
             visibility=Visibility(**{part: float(share[row]) for part, share in visibility.items()}),
-            quality=self._quality(image, found, crop, prediction, row),
+            quality=self._quality_flags(image, found, crop, prediction, row),
             model_version=self.model.version,
             corrected=prior is not None,
             projection=_projection(camera, parameters, crop),
@@ -198,21 +198,21 @@ class Reconstructor:
             landmark_weights=_rows(face_model.landmark_barycentric),
         ).with_arrays(arrays)
 
-    def _mesh(self, prediction: Prediction, parameters: Parameters, row: int) -> Mesh:
+    def _build_mesh(self, prediction: Prediction, parameters: Parameters, row: int) -> Mesh:
         face_model = self.model.focus.face_model
         with torch.no_grad():
             albedo = face_model.albedo(parameters.albedo.to(face_model.mean))[0].clamp(0, 1)
         vertices = prediction.rendering.vertices[row].detach()
         return Mesh(vertices.numpy(), albedo.cpu().numpy(), face_model.faces.cpu().numpy())
 
-    def _quality(
+    def _quality_flags(
         self, image: UInt8[np.ndarray, "H W 3"], found: Detection, crop: Crop, prediction: Prediction, row: int
-    ) -> list[Quality]:
+    ) -> list[QualityFlag]:
         limits = self.settings.quality
         rotation = split(prediction.theta)[4][row]
-        warnings: dict[Quality, bool] = {
+        warnings: dict[QualityFlag, bool] = {
             "small_face": crop.scale > limits.small_face,
-            "cut_off": _outside(prediction.region[row, 0].numpy(), crop, image.shape) > limits.cut_off,
+            "cut_off": _fraction_outside(prediction.region[row, 0].numpy(), crop, image.shape) > limits.cut_off,
             "landmarks_from_model": found.landmarks is None,
             "high_residual": float(prediction.residual[row]) > limits.high_residual,
             "extreme_pose": float(rotation[:2].abs().max()) > limits.extreme_pose,
@@ -237,7 +237,7 @@ def load(
     """
     model = models.load(None if path is None else Path(path))
     correcting = chosen(prior, shipped_model=path is None)
-    return Reconstructor(model, detector, prior=correcting, insist=prior is not None)
+    return Reconstructor(model, detector, prior=correcting, require_prior=prior is not None)
 
 
 def theta_of(face: Face) -> Float[Tensor, "1 257"]:
@@ -258,11 +258,11 @@ def check_refine(steps: object) -> None:
 def _pose(parameters: Parameters, crop: Crop) -> Pose:
     """The crop turned the picture by its roll; turned back, the pose is that in the picture."""
     angle = torch.tensor([-crop.roll], dtype=torch.float64)
-    rotation, translation = turned_in_plane(parameters.rotation, parameters.translation, angle)
+    rotation, translation = rotate_in_plane(parameters.rotation, parameters.translation, angle)
     return Pose(rotation=tuple(rotation[0].tolist()), translation=tuple(translation[0].tolist()))
 
 
-def _projection(camera: Camera, parameters: Parameters, crop: Crop) -> tuple[Four, Four, Four]:
+def _projection(camera: Camera, parameters: Parameters, crop: Crop) -> tuple[Vector4, Vector4, Vector4]:
     """From the mesh into the crop, and from there into the picture."""
     into_crop = projection_matrix(camera, parameters.rotation, parameters.translation)[0].numpy()
     rows = np.vstack([crop.inverse, [0.0, 0.0, 1.0]]) @ into_crop
@@ -298,7 +298,7 @@ def _picture(image: Float[Tensor, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]:
     return image.detach().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).contiguous().numpy()
 
 
-def _outside(region: np.ndarray, crop: Crop, shape: tuple[int, ...]) -> float:
+def _fraction_outside(region: np.ndarray, crop: Crop, shape: tuple[int, ...]) -> float:
     """The share of the rendered pixels that lie outside of the picture."""
     rows, columns = np.nonzero(region)
     if len(rows) == 0:

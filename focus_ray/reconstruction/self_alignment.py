@@ -16,9 +16,9 @@ from focus_ray.data.align import (
     Crop,
     as_float,
     compose,
-    crop_of_five,
-    crop_of_landmarks,
-    resized,
+    crop_from_five_points,
+    crop_from_landmarks,
+    resize_transform,
     rotation,
     transform_points,
 )
@@ -46,45 +46,45 @@ class AlignmentSettings(Settings):
 
 DEFAULT = AlignmentSettings()
 
-_STILL = AugmentSettings(shift=0.0, scale=0.0, rotation=0.0)
+_NO_JITTER = AugmentSettings(shift=0.0, scale=0.0, rotation=0.0)
 
 
-class Aligned(NamedTuple):
+class AlignedFace(NamedTuple):
     """A crop and the 68 landmarks that the model sees in it [px of the picture]."""
 
     crop: Crop
     landmarks: Float[np.ndarray, "68 2"]
 
 
-class Look(NamedTuple):
+class CropView(NamedTuple):
     """A picture and the crop through which it is looked at."""
 
     image: UInt8[np.ndarray, "H W 3"]
     crop: Crop
 
 
-def crop_of_detection(face: Detection, size: int, settings: AlignmentSettings = DEFAULT) -> Crop:
+def crop_from_detection(face: Detection, size: int, settings: AlignmentSettings = DEFAULT) -> Crop:
     """The first guess: by the detector's points where it gives some, else as if the box were a haar box."""
     if face.landmarks is not None:
-        return crop_of_landmarks(face.landmarks, size)
+        return crop_from_landmarks(face.landmarks, size)
     if face.five_points is not None:
-        return crop_of_five(face.five_points, size)
+        return crop_from_five_points(face.five_points, size)
     upright = rotation(-face.roll)
     origin = transform_points(upright, face.centre) + np.array([0.0, settings.box_drop * face.side])
     zoom = REFERENCE_SCALE * settings.box_units / face.side
     to_reference = np.array([[zoom, 0.0, 0.0], [0.0, zoom, 0.0]])
     to_reference[:, 2] = REFERENCE_CENTRE - zoom * origin
-    return Crop(compose(resized(REFERENCE_SIZE, size), compose(to_reference, upright)), size)
+    return Crop(compose(resize_transform(REFERENCE_SIZE, size), compose(to_reference, upright)), size)
 
 
-def cropped(image: UInt8[np.ndarray, "H W 3"], crops: Sequence[Crop]) -> Float[Tensor, "B 3 S S"]:
+def extract_crops(image: UInt8[np.ndarray, "H W 3"], crops: Sequence[Crop]) -> Float[Tensor, "B 3 S S"]:
     """What the crops show of a picture, as the networks take it."""
     return torch.stack([torch.from_numpy(as_float(crop.warp(image))) for crop in crops])
 
 
-def self_aligned(
-    landmarks_of: Callable[[Tensor], Tensor], looks: Sequence[Look], settings: AlignmentSettings = DEFAULT
-) -> list[Aligned]:
+def self_align(
+    landmarks_of: Callable[[Tensor], Tensor], looks: Sequence[CropView], settings: AlignmentSettings = DEFAULT
+) -> list[AlignedFace]:
     """Crops aligned by the landmarks that the model sees in them, `rounds` times, and what it sees in the last ones.
 
     `landmarks_of` takes crops [B, 3, S, S] and gives their landmarks [B, 68, 2] in px of the crops.
@@ -92,43 +92,43 @@ def self_aligned(
     """
     current = list(looks)
     for _ in range(settings.rounds):
-        for place, points in enumerate(seen_landmarks(landmarks_of, current, settings)):
+        for place, points in enumerate(predict_landmarks(landmarks_of, current, settings)):
             first = looks[place].crop
-            moved = _realigned(points, first.size)
-            if moved is not None and _plausible(moved, first, settings):
-                current[place] = Look(looks[place].image, moved)
-    seen = seen_landmarks(landmarks_of, current, settings)
-    return [Aligned(look.crop, points) for look, points in zip(current, seen, strict=True)]
+            moved = _realign(points, first.size)
+            if moved is not None and _is_plausible(moved, first, settings):
+                current[place] = CropView(looks[place].image, moved)
+    seen = predict_landmarks(landmarks_of, current, settings)
+    return [AlignedFace(look.crop, points) for look, points in zip(current, seen, strict=True)]
 
 
-def seen_landmarks(
-    landmarks_of: Callable[[Tensor], Tensor], looks: Sequence[Look], settings: AlignmentSettings = DEFAULT
+def predict_landmarks(
+    landmarks_of: Callable[[Tensor], Tensor], looks: Sequence[CropView], settings: AlignmentSettings = DEFAULT
 ) -> list[Float[np.ndarray, "68 2"]]:
     """The landmarks [px of the picture] that a model sees: the median over slightly different views of each crop."""
     if not looks:
         return []
-    views = [[(view, view.crop(look.crop)) for view in _views(look.crop.size, settings)] for look in looks]
-    shown = [cropped(look.image, [crop for _, crop in of_one]) for look, of_one in zip(looks, views, strict=True)]
+    views = [[(view, view.crop(look.crop)) for view in _jittered_views(look.crop.size, settings)] for look in looks]
+    shown = [extract_crops(look.image, [crop for _, crop in of_one]) for look, of_one in zip(looks, views, strict=True)]
     points = iter(landmarks_of(torch.cat(shown)).double().numpy())
     places = [[crop.to_image(view.ordered(next(points))) for view, crop in of_one] for of_one in views]
     return [np.median(np.stack(of_one), axis=0) for of_one in places]
 
 
-def _views(size: int, settings: AlignmentSettings) -> list[Augmentation]:
+def _jittered_views(size: int, settings: AlignmentSettings) -> list[Augmentation]:
     """The crop itself, its mirror image, and the same number of both, jittered; the same ones for every face."""
     rng = np.random.default_rng(0)
-    kinds = [_STILL] * 2 + [settings.jitter] * settings.jittered_views
+    kinds = [_NO_JITTER] * 2 + [settings.jitter] * settings.jittered_views
     return [draw(rng, size, kind.model_copy(update={"flip": float(number % 2)})) for number, kind in enumerate(kinds)]
 
 
-def _realigned(landmarks: Float[np.ndarray, "68 2"], size: int) -> Crop | None:
+def _realign(landmarks: Float[np.ndarray, "68 2"], size: int) -> Crop | None:
     try:
-        return crop_of_landmarks(landmarks, size)
+        return crop_from_landmarks(landmarks, size)
     except LandmarkError:
         return None
 
 
-def _plausible(crop: Crop, first: Crop, settings: AlignmentSettings) -> bool:
+def _is_plausible(crop: Crop, first: Crop, settings: AlignmentSettings) -> bool:
     middle = np.array([(crop.size - 1) / 2.0, (crop.size - 1) / 2.0])
     away = float(np.linalg.norm(first.to_crop(crop.to_image(middle)) - middle))
     face = 2.0 * REFERENCE_SCALE * crop.size / REFERENCE_SIZE

@@ -20,7 +20,7 @@ _TEMPLATES = ((re.compile(r"/v1/results/[^/]+"), "/v1/results/{name}"), (re.comp
 
 
 @dataclass(frozen=True)
-class Access:
+class AccessLogEntry:
     """A request that was answered."""
 
     request_id: str
@@ -41,7 +41,7 @@ def route_of(path: str) -> str:
     return next((template for pattern, template in _TEMPLATES if pattern.fullmatch(path)), OTHER)
 
 
-def line(access: Access, now: datetime) -> str:
+def line(access: AccessLogEntry, now: datetime) -> str:
     """What the log says of a request; nothing in it can be longer, or on another line, because a client wants it so."""
     return json.dumps(
         {
@@ -59,7 +59,7 @@ def line(access: Access, now: datetime) -> str:
     )
 
 
-def log(access: Access) -> None:
+def log(access: AccessLogEntry) -> None:
     """Write the line of a request that has just been answered."""
     logger = logging.getLogger(LOGGER)
     if logger.isEnabledFor(logging.INFO):

@@ -13,16 +13,16 @@ from starlette.types import Scope as Asgi
 
 from focus_ray import __version__
 from focus_ray.serving import examples, page_routes
-from focus_ray.serving.answers import Scope, all_answered, answered
-from focus_ray.serving.body import Asked, asked_of, batch_asked_of
-from focus_ray.serving.door import FACES, REASON
-from focus_ray.serving.fitting import Card
+from focus_ray.serving.answers import Scope, answered, reconstruct_all
+from focus_ray.serving.body import Asked, parse_batch_request, parse_request
+from focus_ray.serving.door import FACES, REASON_HEADER
+from focus_ray.serving.fitting import ModelInfo
 from focus_ray.serving.problems import MEDIA_TYPE, TITLES, Problem
-from focus_ray.serving.schema import OUTPUTS, BatchAnswer, ModelAnswer, Reconstruction
+from focus_ray.serving.schema import OUTPUTS, BatchResponse, ModelResponse, ProblemDetails, Reconstruction
 from focus_ray.serving.settings import ServingSettings
 
-REQUEST_ID = "x-request-id"
-_NAMES = {404: "not_found", 405: "method_not_allowed"}
+REQUEST_ID_HEADER = "x-request-id"
+_CODES_BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
 
 
 def application(scope: Scope, settings: ServingSettings) -> FastAPI:
@@ -46,12 +46,12 @@ def application(scope: Scope, settings: ServingSettings) -> FastAPI:
     )
     app.add_middleware(_HeadAsGet)
     app.include_router(page_routes.router())
-    app.include_router(_service(scope))
-    app.include_router(_reconstructions(scope, settings))
+    app.include_router(_service_router(scope))
+    app.include_router(_reconstruction_router(scope, settings))
     app.add_exception_handler(Problem, _told)
-    app.add_exception_handler(HTTPException, _told_of_routing)
-    app.add_exception_handler(RequestValidationError, _told_of_validation)
-    app.add_exception_handler(Exception, _told_of_a_bug)
+    app.add_exception_handler(HTTPException, _http_exception_handler)
+    app.add_exception_handler(RequestValidationError, _validation_error_handler)
+    app.add_exception_handler(Exception, _internal_error_handler)
     return app
 
 
@@ -73,20 +73,25 @@ class _HeadAsGet:
         await self._app({**scope, "method": "GET"}, receive, send_without_body)
 
 
-def _service(scope: Scope) -> APIRouter:
+def _service_router(scope: Scope) -> APIRouter:
     router = APIRouter(tags=["service"])
 
     @router.get("/healthz", response_class=PlainTextResponse, summary="This process answers")
     async def healthz() -> str:
         return "ok"
 
-    @router.get("/readyz", response_class=PlainTextResponse, summary="The model answers", responses=_problems(503))
+    @router.get(
+        "/readyz", response_class=PlainTextResponse, summary="The model answers", responses=_problem_responses(503)
+    )
     async def readyz() -> str:
         await scope.desk.card()
         return "ready"
 
     @router.get(
-        "/metrics", response_class=PlainTextResponse, summary="Figures for Prometheus", responses=_problems(401)
+        "/metrics",
+        response_class=PlainTextResponse,
+        summary="Figures for Prometheus",
+        responses=_problem_responses(401),
     )
     async def metrics() -> Response:
         return PlainTextResponse(await scope.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -94,24 +99,24 @@ def _service(scope: Scope) -> APIRouter:
     return router
 
 
-def _reconstructions(scope: Scope, settings: ServingSettings) -> APIRouter:
+def _reconstruction_router(scope: Scope, settings: ServingSettings) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["reconstruction"])
 
-    async def one_picture(request: Request) -> Asked:
-        return await asked_of(request)
+    async def parse_single(request: Request) -> Asked:
+        return await parse_request(request)
 
     async def pictures(request: Request) -> Asked:
-        return await batch_asked_of(request, settings.admission)
+        return await parse_batch_request(request, settings.admission)
 
     @router.post(
         "/reconstructions",
         summary="The faces of one picture",
         response_model_exclude_none=True,
-        openapi_extra=examples.ONE_PICTURE,
-        responses=_problems(400, 401, 408, 413, 415, 422, 429, 503) | examples.ANSWER,
+        openapi_extra=examples.SINGLE_REQUEST,
+        responses=_problem_responses(400, 401, 408, 413, 415, 422, 429, 503) | examples.ANSWER,
     )
     async def reconstruct(
-        request: Request, response: Response, asked: Annotated[Asked, Depends(one_picture)]
+        request: Request, response: Response, asked: Annotated[Asked, Depends(parse_single)]
     ) -> Reconstruction:
         """No face is an answer with an empty list. Nothing of the picture is kept, but for links that are asked for."""
         answer = await answered(scope, asked, 0, request_id_of(request), owner_of(request))
@@ -123,26 +128,26 @@ def _reconstructions(scope: Scope, settings: ServingSettings) -> APIRouter:
         summary="The faces of several pictures",
         response_model_exclude_none=True,
         openapi_extra=examples.PICTURES,
-        responses=_problems(400, 401, 408, 413, 415, 422, 429, 503),
+        responses=_problem_responses(400, 401, 408, 413, 415, 422, 429, 503),
     )
     async def reconstruct_batch(
         request: Request, response: Response, asked: Annotated[Asked, Depends(pictures)]
-    ) -> BatchAnswer:
+    ) -> BatchResponse:
         """A picture that is refused does not touch the others: its problem stands in its place."""
-        answer = await all_answered(scope, asked, request_id_of(request), owner_of(request))
+        answer = await reconstruct_all(scope, asked, request_id_of(request), owner_of(request))
         found = [item.reconstruction.faces for item in answer.results if item.reconstruction]
         response.headers[FACES] = str(sum(map(len, found)))
         return answer
 
-    @router.get("/model", summary="What answers here", responses=_problems(401, 503))
-    async def model() -> ModelAnswer:
-        return _model(await scope.desk.card(), settings)
+    @router.get("/model", summary="What answers here", responses=_problem_responses(401, 503))
+    async def model() -> ModelResponse:
+        return _model_response(await scope.desk.card(), settings)
 
     @router.get(
         "/results/{name}",
         summary="A file that was asked for as a link",
         response_class=Response,
-        responses=_problems(401, 404),
+        responses=_problem_responses(401, 404),
     )
     async def result(request: Request, name: Annotated[str, Path(max_length=64)]) -> Response:
         found = await scope.links.get(name, owner_of(request))
@@ -153,9 +158,9 @@ def _reconstructions(scope: Scope, settings: ServingSettings) -> APIRouter:
     return router
 
 
-def _model(card: Card, settings: ServingSettings) -> ModelAnswer:
+def _model_response(card: ModelInfo, settings: ServingSettings) -> ModelResponse:
     limits = settings.admission
-    return ModelAnswer(
+    return ModelResponse(
         model_version=card.version,
         registered=card.registered,
         image_size=card.image_size,
@@ -177,7 +182,7 @@ def _model(card: Card, settings: ServingSettings) -> ModelAnswer:
 
 def request_id_of(request: Request) -> str:
     """What the door has called this request."""
-    return request.headers.get(REQUEST_ID, "")
+    return request.headers.get(REQUEST_ID_HEADER, "")
 
 
 def owner_of(request: Request) -> str | None:
@@ -187,18 +192,18 @@ def owner_of(request: Request) -> str | None:
 
 async def _told(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    headers = {**error.headers(), REASON: error.reason}
+    headers = {**error.headers(), REASON_HEADER: error.reason}
     return Response(error.body(request_id_of(request)), error.status, headers=headers, media_type=MEDIA_TYPE)
 
 
-async def _told_of_routing(request: Request, error: Exception) -> Response:
+async def _http_exception_handler(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     details = {
         "not_found": "there is nothing at this address; see /openapi.json",
         "method_not_allowed": "this address is asked in another way; see /openapi.json",
         "bad_request": "the request cannot be read",
     }
-    code = _NAMES.get(error.status_code, "bad_request")
+    code = _CODES_BY_STATUS.get(error.status_code, "bad_request")
     told = await _told(request, Problem(code, details[code]))
     allowed = (error.headers or {}).get("Allow")
     if allowed is not None:
@@ -206,25 +211,25 @@ async def _told_of_routing(request: Request, error: Exception) -> Response:
     return told
 
 
-async def _told_of_validation(request: Request, error: Exception) -> Response:
+async def _validation_error_handler(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])[:80]
     return await _told(request, Problem("unprocessable", f"{where}: {first['msg']}"))
 
 
-async def _told_of_a_bug(request: Request, error: Exception) -> Response:
+async def _internal_error_handler(request: Request, error: Exception) -> Response:
     """The door logs it: what was raised goes on to there."""
-    return await _told(request, Problem.bug())
+    return await _told(request, Problem.internal_error())
 
 
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def _problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The refusals of a route, for the OpenAPI document."""
     titles = {status: title for status, title in TITLES.values()}
     return {
         status: {
             "description": titles[status],
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}}},
+            "content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}}},
         }
         for status in statuses
     }

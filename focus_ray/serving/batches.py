@@ -12,75 +12,79 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
-from focus_ray.serving.fitting import Found, Sought
+from focus_ray.serving.fitting import FitRequest, Found
 from focus_ray.serving.metrics import Meters, NoMeters
 
 
 @dataclass(frozen=True, eq=False)  # each is another one
-class Waiting:
+class QueuedRequest:
     """A picture, since when it waits, and what becomes of it."""
 
-    sought: Sought
+    sought: FitRequest
     since: float
     found: "asyncio.Future[Found]"
 
 
-class Batches:
+class BatchQueue:
     """What waits for one model. Belongs to one event loop; the model computes in a thread."""
 
     def __init__(
-        self, fit: Callable[[list[Sought]], list[Found]], most: int, wait_seconds: float, meters: Meters | None = None
+        self,
+        fit: Callable[[list[FitRequest]], list[Found]],
+        most: int,
+        wait_seconds: float,
+        meters: Meters | None = None,
     ) -> None:
         """most: faces that are fitted together; wait_seconds: that a batch which is not full waits for more."""
         self._fit = fit
         self._most = most
         self._wait_seconds = wait_seconds
         self._meters = meters or NoMeters()
-        self._waiting: deque[Waiting] = deque()
-        self._came = asyncio.Event()
+        self._waiting: deque[QueuedRequest] = deque()
+        self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "model")
         self._work: asyncio.Task[None] | None = None
 
-    async def fit(self, sought: Sought) -> Found:
+    async def fit(self, sought: FitRequest) -> Found:
         """The faces of one request. Raises what the model raises."""
         loop = asyncio.get_running_loop()
         if self._work is None or self._work.done():
             self._work = loop.create_task(self._work_off())
-        one = Waiting(sought, time.monotonic(), loop.create_future())
+        one = QueuedRequest(sought, time.monotonic(), loop.create_future())
         self._waiting.append(one)
-        self._came.set()
-        self._tell()
+        self._arrived.set()
+        self._report_queue_length()
         return await one.found
 
     async def _work_off(self) -> None:
         while True:
-            await self._came.wait()
-            await self._company()
+            await self._arrived.wait()
+            await self._fill_batch()
             batch = self._next()
             if batch:
                 await self._fitted(batch)
 
-    async def _company(self) -> None:
+    async def _fill_batch(self) -> None:
         """Wait a moment for more, if there is room."""
         deadline = time.monotonic() + self._wait_seconds
-        while faces_in(self._waiting) < self._most and (left := deadline - time.monotonic()) > 0:
-            self._came.clear()
+        while count_faces(self._waiting) < self._most and (left := deadline - time.monotonic()) > 0:
+            self._arrived.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._came.wait(), left)
+                await asyncio.wait_for(self._arrived.wait(), left)
 
-    def _next(self) -> list[Waiting]:
+    def _next(self) -> list[QueuedRequest]:
         """Those that came first, as many as fit, at least one; without those that nobody waits for any more."""
-        batch: list[Waiting] = []
-        while self._waiting and (not batch or faces_in([*batch, self._waiting[0]]) <= self._most):
+        batch: list[QueuedRequest] = []
+        while self._waiting and (not batch or count_faces([*batch, self._waiting[0]]) <= self._most):
             one = self._waiting.popleft()
             if not one.found.done():
                 batch.append(one)
         if not self._waiting:
-            self._came.clear()
-        self._tell()
+            self._arrived.clear()
+        self._report_queue_length()
         return batch
 
-    async def _fitted(self, batch: list[Waiting]) -> None:
+    async def _fitted(self, batch: list[QueuedRequest]) -> None:
         """Whatever happens, everybody in the batch hears of it."""
         try:
             for one, found in zip(batch, await self._measured(batch), strict=True):
@@ -91,20 +95,20 @@ class Batches:
                 if not one.found.done():
                     one.found.set_exception(error)
 
-    async def _measured(self, batch: list[Waiting]) -> list[Found]:
+    async def _measured(self, batch: list[QueuedRequest]) -> list[Found]:
         begin = time.monotonic()
         for one in batch:
             self._meters.observe("focus_queue_seconds", begin - one.since)
-        self._meters.observe("focus_batch_faces", faces_in(batch))
+        self._meters.observe("focus_batch_faces", count_faces(batch))
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._thread, self._fit, [one.sought for one in batch])
         self._meters.observe("focus_model_seconds", time.monotonic() - begin)
         return found
 
-    def _tell(self) -> None:
+    def _report_queue_length(self) -> None:
         self._meters.set("focus_waiting", len(self._waiting))
 
 
-def faces_in(batch: Iterable[Waiting]) -> int:
+def count_faces(batch: Iterable[QueuedRequest]) -> int:
     """The size of a batch."""
     return sum(len(one.sought.located.faces) for one in batch)

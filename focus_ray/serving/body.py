@@ -17,14 +17,14 @@ from focus_ray.serving.problems import Problem
 from focus_ray.serving.schema import Options
 from focus_ray.serving.settings import AdmissionSettings
 
-_LISTS = {"outputs", "box", "landmarks"}
-_LONGEST_OPTION = 16_384  # bytes: 136 numbers of any length
-_FIELDS = 64
+_LIST_OPTIONS = {"outputs", "box", "landmarks"}
+_MAX_OPTION_BYTES = 16_384  # bytes: 136 numbers of any length
+_MAX_FIELDS = 64
 _NAME = 80  # characters of a file's name that are shown again
 _RAW = ("image/", "application/octet-stream")
 
 
-class NamedPicture(NamedTuple):
+class UploadedImage(NamedTuple):
     """The bytes of a picture, and what its file was called, to be shown again and for nothing else."""
 
     name: str
@@ -34,11 +34,11 @@ class NamedPicture(NamedTuple):
 class Asked(NamedTuple):
     """A request."""
 
-    pictures: list[NamedPicture]
+    pictures: list[UploadedImage]
     options: Options
 
 
-class _InMemory(MultiPartParser):
+class _InMemoryParser(MultiPartParser):
     """Starlette's parser without its files on a disk (the door has bounded the body); knows if the form was whole.
 
     It counts parts and bytes itself and raises Problem: Starlette tells its limits apart by words only.
@@ -52,7 +52,7 @@ class _InMemory(MultiPartParser):
             request.headers, request.stream(), max_files=math.inf, max_fields=math.inf, max_part_size=sys.maxsize
         )
         self._files_left = most_files
-        self._fields_left = _FIELDS
+        self._fields_left = _MAX_FIELDS
 
     def on_headers_finished(self) -> None:
         """A part begins."""
@@ -64,13 +64,13 @@ class _InMemory(MultiPartParser):
         if self._files_left < 0:
             raise Problem("unprocessable", "the form has too many files; send fewer pictures")
         if self._fields_left < 0:
-            raise Problem("unprocessable", f"the form has more than {_FIELDS} fields; send each option once")
+            raise Problem("unprocessable", f"the form has more than {_MAX_FIELDS} fields; send each option once")
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         """Some bytes of a part."""
         part = self._current_part
-        if part.file is None and len(part.data) + end - start > _LONGEST_OPTION:
-            raise Problem("unprocessable", f"a field of the form is longer than {_LONGEST_OPTION} bytes; shorten it")
+        if part.file is None and len(part.data) + end - start > _MAX_OPTION_BYTES:
+            raise Problem("unprocessable", f"a field of the form is longer than {_MAX_OPTION_BYTES} bytes; shorten it")
         super().on_part_data(data, start, end)
 
     def on_end(self) -> None:
@@ -83,19 +83,19 @@ class _InMemory(MultiPartParser):
             file.close()
 
 
-async def asked_of(request: Request) -> Asked:
+async def parse_request(request: Request) -> Asked:
     """One picture, as field `image` or as the body, and options. Raises Problem."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith(_RAW):
         content = await request.body()
-        return Asked([NamedPicture("body", content)], _options(request.query_params.multi_items()))
+        return Asked([UploadedImage("body", content)], _parse_options(request.query_params.multi_items()))
     asked = await _form(request, kind, ("image",), 1)
     if len(asked.pictures) != 1:
         raise Problem("unprocessable", f"{len(asked.pictures)} pictures in the form; send one, as field `image`")
     return asked
 
 
-async def batch_asked_of(request: Request, settings: AdmissionSettings) -> Asked:
+async def parse_batch_request(request: Request, settings: AdmissionSettings) -> Asked:
     """Pictures, as fields `images`, and options. Raises Problem."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     asked = await _form(request, kind, ("images", "image"), settings.pictures)
@@ -109,7 +109,7 @@ async def _form(request: Request, kind: str, names: Sequence[str], most: int) ->
         raise Problem(
             "unsupported_media", f"send multipart/form-data with the field `{names[0]}`, or a picture as image/jpeg"
         )
-    parser = _InMemory(request, most)
+    parser = _InMemoryParser(request, most)
     try:
         form = await parser.parse()
         if not parser.whole:
@@ -132,14 +132,14 @@ async def _asked(form: FormData, options: list[tuple[str, str]], names: Sequence
             pictures.append(await _picture(value))
         else:
             raise Problem("unprocessable", f"there is no file field {_printable(name, 40)!r}; it is `{names[0]}`")
-    return Asked(pictures, _options(options))
+    return Asked(pictures, _parse_options(options))
 
 
-async def _picture(upload: UploadFile) -> NamedPicture:
-    return NamedPicture(_printable(upload.filename or "", _NAME), await upload.read())
+async def _picture(upload: UploadFile) -> UploadedImage:
+    return UploadedImage(_printable(upload.filename or "", _NAME), await upload.read())
 
 
-def _options(given: Iterable[tuple[str, str]]) -> Options:
+def _parse_options(given: Iterable[tuple[str, str]]) -> Options:
     """Options as text. Raises Problem for one that is unknown, said twice in two ways, or has no such value."""
     said: dict[str, str] = {}
     for name, text in given:
@@ -149,16 +149,16 @@ def _options(given: Iterable[tuple[str, str]]) -> Options:
         if said.setdefault(name, text) != text:
             raise Problem("unprocessable", f"the option {name} is said twice in two ways; say it once")
     try:
-        return Options.model_validate({name: _value(name, text) for name, text in said.items()})
+        return Options.model_validate({name: _parse_value(name, text) for name, text in said.items()})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = first["loc"][0] if first["loc"] else "options"
         raise Problem("unprocessable", f"the option {where}: {first['msg']}") from None
 
 
-def _value(name: str, text: str) -> Any:
+def _parse_value(name: str, text: str) -> Any:
     """What an option's text stands for, as its type takes it."""
-    if name not in _LISTS:
+    if name not in _LIST_OPTIONS:
         return text
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if name != "landmarks":

@@ -24,15 +24,15 @@ from urllib3.util import Retry
 
 from focus_ray.errors import ConfigError, ServiceError
 from focus_ray.serving.problems import MEDIA_TYPE
-from focus_ray.serving.schema import BatchAnswer, ModelAnswer, Output, ProblemAnswer, Reconstruction
+from focus_ray.serving.schema import BatchResponse, ModelResponse, Output, ProblemDetails, Reconstruction
 
 Picture = str | Path | bytes | UInt8[np.ndarray, "H W 3"]
 Answer = TypeVar("Answer", bound=BaseModel)
 
 _CRASHED = 500
-_COME_AGAIN = (429, 502, 503, 504, _CRASHED)
+_RETRY_STATUSES = (429, 502, 503, 504, _CRASHED)
 _BACKOFF = 0.2  # s before the first retry, then twice as long each time, and up to as much again by chance
-_LONGEST_PAUSE = 10.0  # s, unless Retry-After says more
+_MAX_BACKOFF = 10.0  # s, unless Retry-After says more
 _CONNECTIONS = 32  # that are kept open; more are made and closed
 
 
@@ -48,14 +48,14 @@ class Client:
         """timeout [s]: of connecting, of each silence while an answer comes, and of trying again, from the first
         failure on. Raises ConfigError for what is no address or no key.
         """
-        self._url = _checked_address(url)
+        self._url = _normalize_url(url)
         self._timeout = timeout
         self._session = requests.Session()
         self._session.trust_env = False  # no credentials of ~/.netrc, no proxies
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         if key is not None:
-            self._session.headers["Authorization"] = f"Bearer {_checked_key(key)}"
-        adapter = HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=_patience(retries, timeout))
+            self._session.headers["Authorization"] = f"Bearer {_validate_key(key)}"
+        adapter = HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=_retry_policy(retries, timeout))
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
         self._session.mount(self._url + "readyz", HTTPAdapter())  # asks about now: without patience
@@ -80,14 +80,14 @@ class Client:
         files = [("image", _upload(picture))]
         return self._answer("POST", "v1/reconstructions", Reconstruction, files=files, data=_form(options))
 
-    def reconstruct_batch(self, pictures: Iterable[Picture], **options: Any) -> BatchAnswer:
+    def reconstruct_batch(self, pictures: Iterable[Picture], **options: Any) -> BatchResponse:
         """The faces of several pictures; what is refused stands in its place. Raises ServiceError."""
         files = [("images", _upload(picture)) for picture in pictures]
-        return self._answer("POST", "v1/reconstructions:batch", BatchAnswer, files=files, data=_form(options))
+        return self._answer("POST", "v1/reconstructions:batch", BatchResponse, files=files, data=_form(options))
 
-    def model(self) -> ModelAnswer:
+    def model(self) -> ModelResponse:
         """What answers there. Raises ServiceError."""
-        return self._answer("GET", "v1/model", ModelAnswer)
+        return self._answer("GET", "v1/model", ModelResponse)
 
     def ready(self) -> bool:
         """Whether a model answers there now."""
@@ -134,13 +134,13 @@ class Client:
             return ask()
 
 
-class _Patience(Retry):
+class _TimedRetry(Retry):
     """What is tried again, how long after, and until when. As with urllib3's own, each failure makes a new one."""
 
     seconds = 0.0  # of trying again
     until: float | None = None  # known from the first failure on
 
-    def new(self, **changed: Any) -> "_Patience":
+    def new(self, **changed: Any) -> "_TimedRetry":
         again = super().new(**changed)
         again.seconds, again.until = self.seconds, self.until
         return again
@@ -153,13 +153,13 @@ class _Patience(Retry):
         error: Exception | None = None,
         _pool: Any = None,
         _stacktrace: TracebackType | None = None,
-    ) -> "_Patience":
+    ) -> "_TimedRetry":
         """Raises MaxRetryError where it is over; what has been answered is the answer then."""
         again = super().increment(method, url, response, error, _pool, _stacktrace)
         now = time.monotonic()
         again.until = now + self.seconds if self.until is None else self.until
         pause = (response and again.get_retry_after(response)) or again.get_backoff_time()
-        if _is_told(response) or now + pause > again.until:
+        if _is_reported_bug(response) or now + pause > again.until:
             raise MaxRetryError(_pool, url or "", error or ResponseError("no time is left"))
         return again
 
@@ -174,28 +174,28 @@ class _Patience(Retry):
     def get_backoff_time(self) -> float:
         """Seconds; urllib3's own begins with none."""
         pause = _BACKOFF * 2 ** (len(self.history) - 1)
-        return min(_LONGEST_PAUSE, pause * (1 + random.random()))
+        return min(_MAX_BACKOFF, pause * (1 + random.random()))
 
 
-def _is_told(response: BaseHTTPResponse | None) -> bool:
+def _is_reported_bug(response: BaseHTTPResponse | None) -> bool:
     """Whether it is the endpoint itself that says it has a bug: it will say so again."""
     if response is None or response.status != _CRASHED:
         return False
     return response.headers.get("Content-Type", "").partition(";")[0].strip() == MEDIA_TYPE
 
 
-def _patience(retries: int, seconds: float) -> _Patience:
-    patience = _Patience(
+def _retry_policy(retries: int, seconds: float) -> _TimedRetry:
+    patience = _TimedRetry(
         total=retries,
         allowed_methods=None,  # POST too: nothing is changed there
-        status_forcelist=_COME_AGAIN,
+        status_forcelist=_RETRY_STATUSES,
         raise_on_status=False,
     )
     patience.seconds = seconds
     return patience
 
 
-def _checked_address(url: str) -> str:
+def _normalize_url(url: str) -> str:
     """With one slash at the end."""
     try:
         parts = urlsplit(url)
@@ -209,7 +209,7 @@ def _checked_address(url: str) -> str:
     return url.rstrip("/") + "/"
 
 
-def _checked_key(key: str) -> str:
+def _validate_key(key: str) -> str:
     """As it may stand in a header; an error does not repeat it."""
     if not (key.isascii() and key.isprintable()) or " " in key or not key:
         raise ConfigError("the key has blanks, line ends or letters that no key has; give it as it was shown")
@@ -249,7 +249,7 @@ def _text(value: Any) -> str:
 
 def _refusal(response: requests.Response) -> ServiceError:
     try:
-        problem = ProblemAnswer.model_validate_json(response.content)
+        problem = ProblemDetails.model_validate_json(response.content)
     except ValidationError:
         said = f"the endpoint answered {response.status_code} without a reason; check its address"
         return ServiceError(said, status=response.status_code)

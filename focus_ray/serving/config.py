@@ -17,13 +17,13 @@ def configured(
     `given` is nested as the settings are. Raises ConfigError for what does not fit and for a file of keys with none.
     """
     settings = resolved(ServingSettings(), "focus_ray/serving/settings.py", file, assignments, {})
-    tree = merge(settings.model_dump(mode="json"), _present(given), "options")
+    tree = merge(settings.model_dump(mode="json"), _drop_none(given), "options")
     if keys is not None:
         tree["http"] |= {"keys": read_keys(keys), "keys_required": True}
     return ServingSettings.model_validate(tree)
 
 
-def _present(tree: Mapping[str, Any]) -> dict[str, Any]:
+def _drop_none(tree: Mapping[str, Any]) -> dict[str, Any]:
     """The tree without what is None."""
-    present = {key: _present(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
+    present = {key: _drop_none(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
     return {key: value for key, value in present.items() if value is not None}

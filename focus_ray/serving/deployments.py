@@ -12,23 +12,23 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
 from focus_ray.serving.api import application
-from focus_ray.serving.batches import Batches
-from focus_ray.serving.desk import Desk
-from focus_ray.serving.door import Door, cors, has_outer_door
+from focus_ray.serving.batches import BatchQueue
+from focus_ray.serving.desk import ReconstructionService
+from focus_ray.serving.door import AdmissionMiddleware, cors, has_proxy_middleware
 from focus_ray.serving.exposition import exposition
-from focus_ray.serving.fitting import Card, Drawing, Fitter, Found, Sought, on_device
+from focus_ray.serving.fitting import FitRequest, Fitter, Found, ModelInfo, RenderContext, move_to_device
 from focus_ray.serving.links import Kept
 from focus_ray.serving.metrics import RayMeters
-from focus_ray.serving.model_source import ModelSource, PriorSource, reconstructor_of
-from focus_ray.serving.replicas import KeptResults, ModelReplicas
+from focus_ray.serving.model_source import ModelSource, PriorSource, load_reconstructor
+from focus_ray.serving.replicas import RemoteModel, RemoteResultStore
 from focus_ray.serving.settings import ScalingSettings, ServingSettings
-from focus_ray.serving.witness import bookkeeper
+from focus_ray.serving.witness import create_request_metrics
 
 NAME = "focus"
 _HEALTH_SECONDS = 3.0  # between two checks; three that fail in a row end a replica
 _HEALTH_WAIT = 4.0
 _GRACE_SECONDS = 20.0  # for what a replica has begun, when it is to end
-_INGRESS_REQUESTS = 1024  # at once: the door counts them
+_MAX_INGRESS_REQUESTS = 1024  # at once: the door counts them
 _NICE = 5  # the model computes; whoever answers comes first
 
 
@@ -42,24 +42,24 @@ class Model:
         with suppress(OSError):
             os.nice(_NICE)
         torch.set_num_threads(chosen.batching.threads or max(1, int(chosen.models.cpus)))
-        reconstructor = reconstructor_of(source, prior, Path(cache))
+        reconstructor = load_reconstructor(source, prior, Path(cache))
         if chosen.models.gpus:
-            reconstructor = on_device(reconstructor, "cuda")
+            reconstructor = move_to_device(reconstructor, "cuda")
         self._fitter = Fitter(reconstructor, chosen.batching, source.registered)
         self._meters = RayMeters()
         self._meters.set("focus_model_info", 1, version=self._fitter.card.version, registered=source.registered or "")
         batching = chosen.batching
-        self._batches = Batches(self._fitter.fit, batching.batch, batching.batch_wait_seconds, self._meters)
+        self._batches = BatchQueue(self._fitter.fit, batching.batch, batching.batch_wait_seconds, self._meters)
 
-    async def fit(self, sought: Sought) -> Found:
+    async def fit(self, sought: FitRequest) -> Found:
         """The faces of one request, fitted together with those of others."""
         return await self._batches.fit(sought)
 
-    async def card(self) -> Card:
+    async def card(self) -> ModelInfo:
         """What answers here."""
         return self._fitter.card
 
-    async def drawing(self) -> Drawing:
+    async def drawing(self) -> RenderContext:
         """What it takes to draw its faces."""
         return self._fitter.drawing
 
@@ -73,7 +73,7 @@ class Results:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         chosen = ServingSettings.model_validate(settings)
-        self._kept = Kept(chosen.links_bytes, chosen.links_seconds, time.monotonic)
+        self._kept = Kept(chosen.max_link_bytes, chosen.links_seconds, time.monotonic)
 
     async def put(self, content: bytes, media_type: str, owner: str | None) -> str:
         """Keep it; its name."""
@@ -93,8 +93,8 @@ class Ingress:
 
         cv2.setNumThreads(1)  # each of the desk's threads has a core at most
         self._settings = ServingSettings.model_validate(settings)
-        self.desk = Desk(ModelReplicas(models, self._settings), self._settings, RayMeters())
-        self.links = KeptResults(results, self._settings)
+        self.desk = ReconstructionService(RemoteModel(models, self._settings), self._settings, RayMeters())
+        self.links = RemoteResultStore(results, self._settings)
 
     async def metrics(self) -> str:
         """What GET /metrics says."""
@@ -102,9 +102,9 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         app = application(self, self._settings)
-        if has_outer_door():
-            return Door(app, self._settings)
-        door: ASGIApp = Door(app, self._settings, witness=bookkeeper())
+        if has_proxy_middleware():
+            return AdmissionMiddleware(app, self._settings)
+        door: ASGIApp = AdmissionMiddleware(app, self._settings, witness=create_request_metrics())
         for middleware in cors(self._settings):
             door = middleware.cls(door, *middleware.args, **middleware.kwargs)
         return door
@@ -125,7 +125,7 @@ def endpoint(settings: ServingSettings, source: ModelSource, prior: PriorSource,
         **_health(),
     )
     ingress = _deployment(Ingress).options(
-        max_ongoing_requests=_INGRESS_REQUESTS,
+        max_ongoing_requests=_MAX_INGRESS_REQUESTS,
         autoscaling_config=_autoscaling(settings.ingress),
         ray_actor_options={"num_cpus": settings.ingress.cpus},
         **_health(),

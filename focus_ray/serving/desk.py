@@ -17,9 +17,9 @@ from focus_ray.data.detect_haar import HaarDetector, HaarSettings
 from focus_ray.data.detect_quick import QuickDetector
 from focus_ray.errors import ConfigError, DataError
 from focus_ray.focus.face_result import Face
-from focus_ray.reconstruction.located import Located, located
+from focus_ray.reconstruction.located import FaceLocations, located
 from focus_ray.serving import outputs
-from focus_ray.serving.fitting import Card, Drawing, Found, Sought, parts_of
+from focus_ray.serving.fitting import FitRequest, Found, ModelInfo, RenderContext, split_faces
 from focus_ray.serving.metrics import Meters, NoMeters
 from focus_ray.serving.pictures import decode, megapixels
 from focus_ray.serving.problems import Problem
@@ -28,29 +28,29 @@ from focus_ray.serving.settings import ServingSettings
 
 T = TypeVar("T")
 
-_VERSIONS = 3  # times that a picture is fitted whose faces came from two versions of the model
+_MAX_FIT_ATTEMPTS = 3  # times that a picture is fitted whose faces came from two versions of the model
 _CANDIDATES = 8  # that the thorough search looks at twice: some textures offer dozens
-_FIGURES = {
+_STAGE_METRICS = {
     "decode": "focus_decode_seconds",
     "detect": "focus_detection_seconds",
     "draw": "focus_drawing_seconds",
 }
-_POLITE = 10  # niceness of the threads that compute: the ones that answer come first
+_NICENESS = 10  # niceness of the threads that compute: the ones that answer come first
 
 
 @runtime_checkable
-class Models(Protocol):
+class ModelBackend(Protocol):
     """The replicas of the model, wherever they are."""
 
-    async def fit(self, sought: Sought) -> Found: ...
+    async def fit(self, sought: FitRequest) -> Found: ...
 
-    async def card(self) -> Card: ...
+    async def card(self) -> ModelInfo: ...
 
-    async def drawing(self, version: str) -> Drawing: ...
+    async def drawing(self, version: str) -> RenderContext: ...
 
 
 @dataclass
-class Times:
+class StageTimer:
     """Milliseconds by stage, of one request."""
 
     milliseconds: dict[str, float] = field(default_factory=dict)
@@ -61,19 +61,19 @@ class Times:
         self.milliseconds[stage] = round(self.milliseconds.get(stage, 0.0) + passed, 3)
 
 
-class Desk:
+class ReconstructionService:
     """Pictures in, answers out. Threads of its own do what computes; the event loop only waits."""
 
-    def __init__(self, models: Models, settings: ServingSettings, meters: Meters | None = None) -> None:
+    def __init__(self, models: ModelBackend, settings: ServingSettings, meters: Meters | None = None) -> None:
         self._models = models
         self._meters = meters or NoMeters()
         self._settings = settings
         threads = max(1, round(settings.ingress.cpus))
-        self._room = Room(settings.admission.megapixels_at_once)
-        self._threads = ThreadPoolExecutor(threads, "desk", initializer=_stand_back)
-        self._of_thread = threading.local()
+        self._room = PixelBudget(settings.admission.megapixels_at_once)
+        self._executor = ThreadPoolExecutor(threads, "desk", initializer=_lower_priority)
+        self._thread_local = threading.local()
 
-    async def card(self) -> Card:
+    async def card(self) -> ModelInfo:
         """What answers here."""
         return await self._models.card()
 
@@ -83,19 +83,19 @@ class Desk:
         """The answer to one picture. Raises Problem."""
         card = await self._models.card()
         refine = self._settings.refine if options.refine is None else options.refine
-        _refuse_prior(options, refine, card)
-        times = Times()
+        _check_prior(options, refine, card)
+        times = StageTimer()
         async with self._room.of(megapixels(content, self._settings.admission)):
             seen = await self._on_thread(self._located, content, options, times)
             since = time.perf_counter()
             faces = await self._fitted(seen, refine)
             times.add("model", since)
             if options.prior == "off":
-                faces = [_uncorrected(face) for face in faces]
+                faces = [_remove_correction(face) for face in faces]
             since = time.perf_counter()
             made = await self._drawn(seen.image, faces, options)
             answers = [outputs.answer(face, files, deliver) for face, files in zip(faces, made.faces, strict=True)]
-            of_picture = outputs.delivered(made.picture, deliver)
+            of_picture = outputs.deliver_files(made.picture, deliver)
             times.add("draw", since)
         self._measure(times, len(faces))
         return Reconstruction(
@@ -113,19 +113,19 @@ class Desk:
         drawing = await self._models.drawing(faces[0].model_version)
         return await self._on_thread(outputs.files, image, faces, options.outputs, drawing.face_model, drawing.camera)
 
-    def _measure(self, times: Times, faces: int) -> None:
-        for stage, name in _FIGURES.items():
+    def _measure(self, times: StageTimer, faces: int) -> None:
+        for stage, name in _STAGE_METRICS.items():
             self._meters.observe(name, times.milliseconds[stage] / 1e3)
         self._meters.observe("focus_faces", faces)
 
     def close(self) -> None:
         """End the threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def _on_thread(self, function: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
 
-    def _located(self, content: bytes, options: Options, times: Times) -> Located:
+    def _located(self, content: bytes, options: Options, times: StageTimer) -> FaceLocations:
         since = time.perf_counter()
         image = decode(content, self._settings.admission)
         times.add("decode", since)
@@ -137,21 +137,21 @@ class Desk:
             raise Problem("unprocessable", str(error)) from None
         times.add("detect", since)
         most = min(options.max_faces, self._settings.admission.faces)
-        return Located(seen.image, seen.faces[:most], seen.told_by)
+        return FaceLocations(seen.image, seen.faces[:most], seen.told_by)
 
     def _detector(self) -> Detector:
         """One a thread: it keeps scratch memory."""
-        if not hasattr(self._of_thread, "detector"):
+        if not hasattr(self._thread_local, "detector"):
             thorough = HaarDetector(HaarSettings(candidates=_CANDIDATES))
             quick = self._settings.detector == "fast"
-            self._of_thread.detector = QuickDetector(thorough=thorough) if quick else thorough
-        return self._of_thread.detector
+            self._thread_local.detector = QuickDetector(thorough=thorough) if quick else thorough
+        return self._thread_local.detector
 
-    async def _fitted(self, seen: Located, refine: bool) -> list[Face]:
+    async def _fitted(self, seen: FaceLocations, refine: bool) -> list[Face]:
         """All faces by one version of the model, also while another one takes over. Raises Problem."""
-        parts = parts_of(seen, self._settings.batching.batch)
-        for _ in range(_VERSIONS):
-            found = await asyncio.gather(*(self._models.fit(Sought(part, refine)) for part in parts))
+        parts = split_faces(seen, self._settings.batching.batch)
+        for _ in range(_MAX_FIT_ATTEMPTS):
+            found = await asyncio.gather(*(self._models.fit(FitRequest(part, refine)) for part in parts))
             faces = [face for part in found for face in _faces(part)]
             if len({face.model_version for face in faces}) <= 1:
                 return faces
@@ -159,7 +159,7 @@ class Desk:
         raise Problem("overloaded", "another model is taking over; try again", retry_after=wait, reason="model_lost")
 
 
-class Room:
+class PixelBudget:
     """How many pixels are decoded at once: a picture waits until those before it leave room for it."""
 
     def __init__(self, megapixels: float) -> None:
@@ -190,21 +190,21 @@ def _faces(found: Found) -> Sequence[Face]:
     return found.faces
 
 
-def _refuse_prior(options: Options, refine: bool, card: Card) -> None:
+def _check_prior(options: Options, refine: bool, card: ModelInfo) -> None:
     """Raises Problem where a prior is insisted on that was not measured for such answers."""
     if options.prior == "on" and card.prior != ("refined" if refine else "one_pass"):
         has = {"none": "has none", "one_pass": "has one for refine=false", "refined": "has one for refine=true"}
         raise Problem("unprocessable", f"prior=on: this endpoint {has[card.prior]}; use prior=auto")
 
 
-def _uncorrected(face: Face) -> Face:
+def _remove_correction(face: Face) -> Face:
     """The face as it was fitted."""
     if face.arrays is None:
         return face
     return face.model_copy(update={"corrected": False}).with_arrays(replace(face.arrays, corrected=None))
 
 
-def _stand_back() -> None:
+def _lower_priority() -> None:
     """The threads that compute let the others of the process go first."""
     with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _POLITE)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

@@ -28,7 +28,7 @@ def _form(pictures: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": [field], "properties": pictures | _OPTIONS, "additionalProperties": False}
 
 
-ONE_PICTURE: dict[str, Any] = {
+SINGLE_REQUEST: dict[str, Any] = {
     "parameters": _QUERY,
     "requestBody": {
         "required": True,

@@ -22,11 +22,11 @@ from focus_ray.serving.metrics import METRICS
 logger = logging.getLogger(__name__)
 
 SECONDS = 2.0  # that an agent may take
-_MOST_BYTES = 32 << 20  # of an agent's answer
+_MAX_BYTES = 32 << 20  # of an agent's answer
 _NODE_CHARACTERS = 8
 
-_OURS = "ray_"
-_SERVE = "ray_serve_"
+_RAY_PREFIX = "ray_"
+_RAY_SERVE_PREFIX = "ray_serve_"
 _WANTED = re.compile(r"(?:# (?:HELP|TYPE) )?ray_(?:focus|serve)_")
 # The labels of Ray Serve's figures that say what they are about.
 _SERVE_LABELS = {
@@ -77,7 +77,7 @@ def _read(url: str, seconds: float) -> str:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows no nodes
     try:
         with direct.open(url, timeout=seconds) as answer:
-            return answer.read(_MOST_BYTES).decode()
+            return answer.read(_MAX_BYTES).decode()
     except urllib.error.HTTPError as error:
         error.close()
         raise
@@ -99,7 +99,7 @@ def merged(texts: Sequence[tuple[str, str]]) -> str:
     for name, sums in values.items():
         for (sample, labels), value in sums.items():
             families[name].add_sample(sample, dict(labels), value)
-    return generate_latest(_Collected(families)).decode()
+    return generate_latest(_Collector(families)).decode()
 
 
 def _families(node: str, text: str) -> list[Family]:
@@ -110,16 +110,20 @@ def _families(node: str, text: str) -> list[Family]:
     except (ValueError, KeyError, IndexError):
         logger.warning("the metrics of node %s cannot be read; they are left out", node)
         return []
-    return [one for one in families if one.name.startswith(_SERVE) or one.name.removeprefix(_OURS) in METRICS]
+    return [
+        one
+        for one in families
+        if one.name.startswith(_RAY_SERVE_PREFIX) or one.name.removeprefix(_RAY_PREFIX) in METRICS
+    ]
 
 
 def _labels(family: str) -> set[str]:
     """The labels of a figure that are told."""
-    ours = METRICS.get(family.removeprefix(_OURS))
+    ours = METRICS.get(family.removeprefix(_RAY_PREFIX))
     return {*(_SERVE_LABELS if ours is None else ours.labels), _BUCKET}
 
 
-class _Collected:
+class _Collector:
     """Families as `generate_latest` takes them."""
 
     def __init__(self, families: Mapping[str, Family]) -> None:

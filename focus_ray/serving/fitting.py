@@ -15,20 +15,22 @@ from focus_ray.errors import DataError, ModelError
 from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.face_result import Face
-from focus_ray.reconstruction.located import Located
+from focus_ray.reconstruction.located import FaceLocations
 from focus_ray.reconstruction.reconstructor import Reconstructor
 from focus_ray.serving.settings import ModelSettings
 
 logger = logging.getLogger(__name__)
 
-_SLOWEST = 4.0  # times as long as a whole batch takes at the start, a batch may take before the model counts as stuck
+_STUCK_FACTOR = (
+    4.0  # times as long as a whole batch takes at the start, a batch may take before the model counts as stuck
+)
 
 
 @dataclass(frozen=True)
-class Sought:
+class FitRequest:
     """A picture with at most a batch of faces, and whether their fit is refined."""
 
-    located: Located
+    located: FaceLocations
     refine: bool
 
 
@@ -42,7 +44,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelInfo:
     """What answers here, as the ingress tells it."""
 
     version: str
@@ -55,7 +57,7 @@ class Card:
 
 
 @dataclass(frozen=True, eq=False)
-class Drawing:
+class RenderContext:
     """What it takes to draw a face that a version of the model has fitted."""
 
     version: str
@@ -76,25 +78,25 @@ class Fitter:
         self._reconstructor = reconstructor
         self._settings = settings
         self._registered = registered
-        self._since: float | None = None
+        self._batch_started: float | None = None
         self._limit = float("inf")  # compiling may take its time
         self._warm_up()
 
     @property
-    def card(self) -> Card:
+    def card(self) -> ModelInfo:
         """What answers here."""
         model, face = self._reconstructor.model, self._reconstructor.model.focus.face_model
-        return Card(
+        return ModelInfo(
             version=model.version,
             registered=self._registered,
             image_size=model.image_size,
             vertices=face.n_vertices,
             triangles=len(face.faces),
             refine_steps=model.refine.steps,
-            prior=self._corrects(),
+            prior=self._prior_scope(),
         )
 
-    def _corrects(self) -> Literal["none", "one_pass", "refined"]:
+    def _prior_scope(self) -> Literal["none", "one_pass", "refined"]:
         """Which answers the prior was measured for."""
         model, prior = self._reconstructor.model, self._reconstructor.prior
         if prior is None:
@@ -104,35 +106,35 @@ class Fitter:
         return "refined" if prior.fits(model, model.refine.steps) else "none"
 
     @property
-    def drawing(self) -> Drawing:
+    def drawing(self) -> RenderContext:
         """What it takes to draw its faces, on the CPU."""
         model, focus = self._reconstructor.model, self._reconstructor.model.focus
-        return Drawing(model.version, copy.deepcopy(focus.face_model).cpu(), focus.renderer.camera)
+        return RenderContext(model.version, copy.deepcopy(focus.face_model).cpu(), focus.renderer.camera)
 
-    def fit(self, batch: Sequence[Sought]) -> list[Found]:
+    def fit(self, batch: Sequence[FitRequest]) -> list[Found]:
         """The faces of each; what cannot be fitted is refused by itself."""
-        self._since = time.monotonic()
+        self._batch_started = time.monotonic()
         try:
             answers: dict[int, Found] = {}
             for refine in (False, True):
                 places = [place for place, one in enumerate(batch) if one.refine == refine]
-                found = self._together([batch[place].located for place in places], refine)
+                found = self._fit_batch([batch[place].located for place in places], refine)
                 answers |= dict(zip(places, found, strict=True))
             return [answers[place] for place in range(len(batch))]
         finally:
-            self._since = None
+            self._batch_started = None
 
-    def seconds_at_it(self) -> float:
+    def batch_seconds(self) -> float:
         """How long the batch at hand has taken so far; 0 between two."""
-        since = self._since
+        since = self._batch_started
         return 0.0 if since is None else time.monotonic() - since
 
     def check(self) -> None:
         """Raises ModelError where a batch takes so long that the model must be stuck."""
-        if (seconds := self.seconds_at_it()) > self._limit:
+        if (seconds := self.batch_seconds()) > self._limit:
             raise ModelError(f"a batch has taken {seconds:.0f} s, the limit is {self._limit:.0f} s; start it anew")
 
-    def _together(self, pictures: list[Located], refine: bool) -> list[Found]:
+    def _fit_batch(self, pictures: list[FaceLocations], refine: bool) -> list[Found]:
         """One batch; where something is wrong with it, one picture after the other."""
         try:
             return [Found(tuple(faces)) for faces in self._faces(pictures, refine)] if pictures else []
@@ -140,7 +142,7 @@ class Fitter:
             logger.warning("a batch of %d pictures failed (%s); each is tried by itself", len(pictures), type(error))
         return [self._alone(picture, refine) for picture in pictures]
 
-    def _alone(self, picture: Located, refine: bool) -> Found:
+    def _alone(self, picture: FaceLocations, refine: bool) -> Found:
         try:
             return Found(tuple(self._faces([picture], refine)[0]))
         except DataError as error:
@@ -149,7 +151,7 @@ class Fitter:
             logger.exception("a picture cannot be fitted")
             return Found(failed=True)
 
-    def _faces(self, pictures: list[Located], refine: bool) -> list[list[Face]]:
+    def _faces(self, pictures: list[FaceLocations], refine: bool) -> list[list[Face]]:
         faces = sum(len(picture.faces) for picture in pictures)
         least = 2 if self._reconstructor.device.type == "cpu" else self._settings.batch
         company = [_nobody(self._reconstructor.model.image_size)] * max(0, least - faces)
@@ -158,28 +160,28 @@ class Fitter:
 
     def _warm_up(self) -> None:
         """Compile what is compiled on first use, and learn how long a whole batch takes."""
-        whole = [Sought(_nobody(self._reconstructor.model.image_size), True)] * self._settings.batch
-        self.fit([Sought(whole[0].located, False)])
+        whole = [FitRequest(_nobody(self._reconstructor.model.image_size), True)] * self._settings.batch
+        self.fit([FitRequest(whole[0].located, False)])
         self.fit(whole)
         start = time.monotonic()
         self.fit(whole)
-        self._limit = max(self._settings.stuck_seconds, _SLOWEST * (time.monotonic() - start))
+        self._limit = max(self._settings.stuck_seconds, _STUCK_FACTOR * (time.monotonic() - start))
 
 
-def _nobody(size: int) -> Located:
+def _nobody(size: int) -> FaceLocations:
     """A grey crop in which nobody is seen."""
     grey = np.full((size, size, 3), 128, np.uint8)
-    return Located(grey, [Detection((0.0, 0.0, float(size), float(size)))], "picture")
+    return FaceLocations(grey, [Detection((0.0, 0.0, float(size), float(size)))], "picture")
 
 
-def parts_of(located: Located, faces: int) -> list[Located]:
+def split_faces(located: FaceLocations, faces: int) -> list[FaceLocations]:
     """The picture with at most so many of its faces at a time."""
     return [
         replace(located, faces=located.faces[start : start + faces]) for start in range(0, len(located.faces), faces)
     ]
 
 
-def on_device(reconstructor: Reconstructor, device: str) -> Reconstructor:
+def move_to_device(reconstructor: Reconstructor, device: str) -> Reconstructor:
     """The same, its networks and face model moved."""
     reconstructor.model.focus.to(torch.device(device))
     return reconstructor

@@ -22,8 +22,8 @@ class TimedConnection(H11Protocol):
 
     seconds: ClassVar[float] = 10.0
     unread_seconds: ClassVar[float] = 60.0
-    _timer: asyncio.TimerHandle | None = None
-    _unread: asyncio.TimerHandle | None = None
+    _header_timer: asyncio.TimerHandle | None = None
+    _unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:  # uvloop has types of its own
         super().connection_made(transport)
@@ -41,8 +41,8 @@ class TimedConnection(H11Protocol):
     def pause_writing(self) -> None:
         """More waits to be read than the transport likes to keep."""
         super().pause_writing()
-        if self._unread is None:
-            self._unread = self.loop.call_later(self.unread_seconds, self.transport.abort)
+        if self._unread_timer is None:
+            self._unread_timer = self.loop.call_later(self.unread_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Most of it has been read."""
@@ -50,21 +50,21 @@ class TimedConnection(H11Protocol):
         self._is_read()
 
     def _is_read(self) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _time(self) -> None:
         """The clock runs from the first moment without whole headers to the first with them."""
         if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
             self._stop()
-        elif self._timer is None:
-            self._timer = self.loop.call_later(self.seconds, self.transport.close)
+        elif self._header_timer is None:
+            self._header_timer = self.loop.call_later(self.seconds, self.transport.close)
 
     def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
 
 
 def limit(seconds: float, unread_seconds: float) -> None:

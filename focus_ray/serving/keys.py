@@ -13,10 +13,10 @@ from focus_ray.serving.settings import HttpSettings
 
 PREFIX = "fr_"
 _ENTRY = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})")
-_LONGEST_HEADER = 512  # bytes
+_MAX_HEADER_BYTES = 512  # bytes
 
 
-def hashed(key: str | bytes) -> str:
+def hash_key(key: str | bytes) -> str:
     """SHA-256 (hex): a key has 256 random bits, so nothing slower is needed."""
     return hashlib.sha256(key.encode() if isinstance(key, str) else key).hexdigest()
 
@@ -24,7 +24,7 @@ def hashed(key: str | bytes) -> str:
 def add_key(file: Path, name: str) -> str:
     """A new key; its line NAME:SHA256 is added to the file. Raises ConfigError for a name that is taken or no name."""
     key = PREFIX + secrets.token_urlsafe(32)
-    entry = f"{name}:{hashed(key)}"
+    entry = f"{name}:{hash_key(key)}"
     if not _ENTRY.fullmatch(entry):
         raise ConfigError(f"{name[:80]!r} cannot be a key's name; use letters, digits, dots, - and _, 64 at most")
     text = _read(file) if file.exists() else ""
@@ -66,7 +66,7 @@ def _entries(file: Path, text: str) -> tuple[str, ...]:
     return tuple(entries)
 
 
-class Keys:
+class ApiKeys:
     """The keys that may ask."""
 
     def __init__(self, entries: Sequence[str]) -> None:
@@ -74,11 +74,11 @@ class Keys:
 
     def owner(self, header: bytes | None) -> str | None:
         """Whose key an Authorization header bears; None for nobody's. All keys are looked at, whichever it is."""
-        if header is None or len(header) > _LONGEST_HEADER:
+        if header is None or len(header) > _MAX_HEADER_BYTES:
             return None
         scheme, _, key = header.strip().partition(b" ")
         found = None
-        digest = hashed(key.strip())
+        digest = hash_key(key.strip())
         for name, known in self._entries:
             if hmac.compare_digest(digest, known):
                 found = name

@@ -17,7 +17,7 @@ import platformdirs
 from pydantic import ValidationError
 
 from focus_ray.errors import ClusterError, ConfigError
-from focus_ray.model import one_line
+from focus_ray.model import summarize_error
 from focus_ray.serving.door import PROXY_CALLBACK, SETTINGS_VARIABLE
 from focus_ray.serving.keys import check_exposure
 from focus_ray.serving.model_source import ModelSource, PriorSource, resolve, resolve_prior
@@ -29,15 +29,15 @@ from focus_ray.training import cluster
 if TYPE_CHECKING:
     from ray.serve import Application
 
-Say = Callable[[str], object]
+Echo = Callable[[str], object]
 
 _KEEP_ALIVE = 30  # s that an idle connection is kept
 _MARGIN = 30.0  # s beside what a request may take, before Serve itself gives up on it
-_LOOK = 0.5  # s
+_POLL_SECONDS = 0.5  # s
 
 
 @dataclass(frozen=True)
-class Running:
+class EndpointRecord:
     """An endpoint that runs, as another process of this user finds it."""
 
     address: str  # of the cluster
@@ -54,7 +54,7 @@ def run(
     settings: ServingSettings,
     *,
     without_keys: bool = False,
-    say: Say = print,
+    say: Echo = print,
     ready: Callable[[str], object] | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> None:
@@ -64,11 +64,11 @@ def run(
     for a model that cannot be used, ClusterError where the cluster gives up.
     """
     check_exposure(settings.http, without_keys)
-    _refuse_taken(settings)
+    _check_port(settings)
     source, prior, version = _sources(settings)
-    _tell_proxies(settings)
+    _configure_proxies(settings)
     if cluster.address() is None:
-        _new_token(settings.http.port)
+        _create_token(settings.http.port)
     with cluster.connected(_room(settings)):
         import ray
         from ray import serve
@@ -77,19 +77,19 @@ def run(
 
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
 
-        serve.start(proxy_location="EveryNode", http_options=_http(settings))
+        serve.start(proxy_location="EveryNode", http_options=_http_options(settings))
         try:
             _deploy(settings, source, prior)
             url = _url(settings)
             with (
-                _noted(settings, ray.get_runtime_context().gcs_address),
+                _register_endpoint(settings, ray.get_runtime_context().gcs_address),
                 deployment_run(settings, source, say, version=version),
             ):
                 say(f"{url}  (page, API; {url}/openapi.json)")
                 if ready is not None:
                     ready(url)
                 while not stopped():
-                    time.sleep(_LOOK)
+                    time.sleep(_POLL_SECONDS)
             say("ending: requests that have begun are answered first")
         finally:
             if cluster.address() is None:
@@ -98,19 +98,19 @@ def run(
                 serve.delete(NAME)
 
 
-def application_of(arguments: dict[str, Any]) -> "Application":
+def application_from_args(arguments: dict[str, Any]) -> "Application":
     """What `serve run` and `serve deploy` take, from the settings under `args`. Raises ConfigError, ModelError."""
     try:
         settings = ServingSettings.model_validate(arguments)
     except ValidationError as error:
-        raise ConfigError(f"args: {one_line(error)}; see focus_ray/serving/settings.py") from None
+        raise ConfigError(f"args: {summarize_error(error)}; see focus_ray/serving/settings.py") from None
     from focus_ray.serving.deployments import endpoint
 
     source, prior, _ = _sources(settings)
     return endpoint(settings, source, prior, _cache())
 
 
-def swap(asked: ServingSettings, say: Say = print) -> None:
+def swap(asked: ServingSettings, say: Echo = print) -> None:
     """Give the endpoint of a port on this machine another model and prior. It goes on answering; if this fails, as
     before.
 
@@ -119,18 +119,20 @@ def swap(asked: ServingSettings, say: Say = print) -> None:
     """
     port, model = asked.http.port, asked.model
     running = _running(port)
-    _refuse_other(asked, running.settings)
-    os.environ |= cluster.LOCAL | _with_token(port)  # without LOCAL, Ray takes loopback for another address
+    _check_swappable(asked, running.settings)
+    os.environ |= cluster.LOCAL_RAY_ENVIRONMENT | _token_environment(
+        port
+    )  # without LOCAL, Ray takes loopback for another address
     settings = running.settings.model_copy(update={"model": model, "prior": asked.prior})
     source, correcting, _ = _sources(settings)
     os.environ["RAY_ADDRESS"] = running.address
     with cluster.connected(cluster.ClusterSettings()):
         _deploy(settings, source, correcting)
-    _note(Running(running.address, running.pid, settings))
+    _note(EndpointRecord(running.address, running.pid, settings))
     say(f"{_url(settings)} answers with {model or 'the shipped model'}")
 
 
-def _refuse_other(asked: ServingSettings, running: ServingSettings) -> None:
+def _check_swappable(asked: ServingSettings, running: ServingSettings) -> None:
     """Raises ConfigError for settings that an exchange of models would not change, but the user may think so."""
     usual = ServingSettings(http=HttpSettings(port=asked.http.port))
     fixed = ServingSettings.model_fields.keys() - {"model", "prior"}
@@ -159,17 +161,17 @@ def _sources(settings: ServingSettings) -> tuple[ModelSource, PriorSource, str]:
 
     Raises ModelError.
     """
-    from focus_ray.serving.model_source import reconstructor_of
+    from focus_ray.serving.model_source import load_reconstructor
 
     source, prior = resolve(settings.model), resolve_prior(settings.prior)
-    return source, prior, reconstructor_of(source, prior, _cache()).model.version
+    return source, prior, load_reconstructor(source, prior, _cache()).model.version
 
 
 def _cache() -> Path:
     return platformdirs.user_cache_path("focus-ray") / "models"
 
 
-def _tell_proxies(settings: ServingSettings) -> None:
+def _configure_proxies(settings: ServingSettings) -> None:
     """The cluster's proxies are started with this environment, where the cluster is ours."""
     os.environ["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] = PROXY_CALLBACK
     os.environ[SETTINGS_VARIABLE] = settings.model_dump_json()
@@ -183,8 +185,8 @@ def _room(settings: ServingSettings) -> cluster.ClusterSettings:
     return cluster.ClusterSettings(workers=max(1, ceil(2 * asked)), cpus_per_worker=1, gpu=False)
 
 
-def _http(settings: ServingSettings) -> dict[str, object]:
-    longest = settings.batching.seconds + settings.admission.decode_seconds + settings.admission.longest_body_seconds
+def _http_options(settings: ServingSettings) -> dict[str, object]:
+    longest = settings.batching.seconds + settings.admission.decode_seconds + settings.admission.max_body_seconds
     return {
         "host": settings.http.host,
         "port": settings.http.port,
@@ -199,7 +201,7 @@ def _url(settings: ServingSettings) -> str:
     return f"http://{shown}:{settings.http.port}"
 
 
-def _refuse_taken(settings: ServingSettings) -> None:
+def _check_port(settings: ServingSettings) -> None:
     """Raises ConfigError for an address that cannot be listened at."""
     host, port = settings.http.host, settings.http.port
     try:
@@ -212,44 +214,44 @@ def _refuse_taken(settings: ServingSettings) -> None:
         ) from None
 
 
-def _new_token(port: int) -> None:
+def _create_token(port: int) -> None:
     """The cluster of this machine asks for a token, which only this user can read."""
-    file = Path(_with_token(port)["RAY_AUTH_TOKEN_PATH"])
+    file = Path(_token_environment(port)["RAY_AUTH_TOKEN_PATH"])
     file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
     file.touch(0o600)
     file.write_text(secrets.token_hex(32))
-    os.environ |= _with_token(port)
+    os.environ |= _token_environment(port)
 
 
-def _with_token(port: int) -> dict[str, str]:
+def _token_environment(port: int) -> dict[str, str]:
     """What Ray is told in a process that takes part in the endpoint's cluster."""
-    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(Running.file(port).with_suffix(".token"))}
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(EndpointRecord.file(port).with_suffix(".token"))}
 
 
 @contextmanager
-def _noted(settings: ServingSettings, address: str) -> Iterator[None]:
+def _register_endpoint(settings: ServingSettings, address: str) -> Iterator[None]:
     """Other processes of this user find the endpoint while it runs."""
-    _note(Running(address, os.getpid(), settings))
+    _note(EndpointRecord(address, os.getpid(), settings))
     try:
         yield
     finally:
         with suppress(OSError):
-            Running.file(settings.http.port).unlink()
+            EndpointRecord.file(settings.http.port).unlink()
 
 
-def _note(running: Running) -> None:
-    file = Running.file(running.settings.http.port)
+def _note(running: EndpointRecord) -> None:
+    file = EndpointRecord.file(running.settings.http.port)
     file.parent.mkdir(parents=True, exist_ok=True)
     note = {"address": running.address, "pid": running.pid, "settings": running.settings.model_dump(mode="json")}
     atomic.write_file(file, json.dumps(note))
 
 
-def _running(port: int) -> Running:
+def _running(port: int) -> EndpointRecord:
     """Raises ConfigError where no endpoint of this user runs at that port."""
     try:
-        note = json.loads(Running.file(port).read_bytes())
-        running = Running(note["address"], note["pid"], ServingSettings.model_validate(note["settings"]))
+        note = json.loads(EndpointRecord.file(port).read_bytes())
+        running = EndpointRecord(note["address"], note["pid"], ServingSettings.model_validate(note["settings"]))
         os.kill(running.pid, 0)
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigError(

@@ -18,7 +18,7 @@ class _Result(NamedTuple):
     until: float
 
 
-def refuse_too_large(content: bytes, max_bytes: int) -> None:
+def check_size(content: bytes, max_bytes: int) -> None:
     """Raises Problem for what could not be kept with everything else gone."""
     if len(content) > max_bytes:
         raise Problem(
@@ -43,26 +43,26 @@ class Kept:
 
         Raises Problem where it is larger than all that may be kept.
         """
-        refuse_too_large(content, self.max_bytes)
+        check_size(content, self.max_bytes)
         name = secrets.token_urlsafe(_NAME_BYTES)
         with self._lock:
             now = self._clock()
             self._bytes += len(content)
             self._results[name] = _Result(content, media_type, owner, now + self.seconds)
-            self._make_room(now)
+            self._evict(now)
         return name
 
     def get(self, name: str, owner: str | None) -> tuple[bytes, str] | None:
         """Content and media type, for the client whose result it is; None for others, and after its time."""
         with self._lock:
-            self._make_room(self._clock())
+            self._evict(self._clock())
             result = self._results.get(name)
         return None if result is None or result.owner != owner else (result.content, result.media_type)
 
     def __len__(self) -> int:
         return len(self._results)
 
-    def _make_room(self, now: float) -> None:
+    def _evict(self, now: float) -> None:
         """All live equally long: what is to go stands first."""
         while self._results:
             oldest = next(iter(self._results))

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _REPEAT = 1.0  # s: Ray reports no more often
-COUNTS = (0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 8.5, 12.5, 16.5, 32.5)  # between whole numbers
+COUNT_BUCKETS = (0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 8.5, 12.5, 16.5, 32.5)  # between whole numbers
 
 
 class Metric(NamedTuple):
@@ -33,12 +33,12 @@ METRICS: Mapping[str, Metric] = {
     "focus_in_flight": Metric("gauge", "Requests that are being answered now"),
     "focus_waiting": Metric("gauge", "Pictures that wait for a batch now"),
     "focus_queue_seconds": Metric("histogram", "That a picture waits for its batch to begin", (), SECONDS),
-    "focus_batch_faces": Metric("histogram", "Faces that are fitted together", (), COUNTS),
+    "focus_batch_faces": Metric("histogram", "Faces that are fitted together", (), COUNT_BUCKETS),
     "focus_model_seconds": Metric("histogram", "That the model takes for a batch", (), SECONDS),
     "focus_decode_seconds": Metric("histogram", "That decoding takes for a picture", (), SECONDS),
     "focus_detection_seconds": Metric("histogram", "That finding faces takes for a picture", (), SECONDS),
     "focus_drawing_seconds": Metric("histogram", "That drawing and encoding take for a picture", (), SECONDS),
-    "focus_faces": Metric("histogram", "Faces in a picture", (), COUNTS),
+    "focus_faces": Metric("histogram", "Faces in a picture", (), COUNT_BUCKETS),
     "focus_model_info": Metric("gauge", "Replicas by the model that they serve", ("version", "registered")),
 }
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from focus_ray.errors import CheckpointError, ConfigError, NoSuchObject, StorageError
 from focus_ray.storage import atomic, sealed_store
-from focus_ray.storage.manifest import MANIFEST, digest_of, read_manifest, verify_sealed
+from focus_ray.storage.manifest import MANIFEST, digest_of, read_manifest, verify_artifact
 from focus_ray.storage.objects import SCHEME, LocalStore, ObjectStore, open_store
 
 if TYPE_CHECKING:
@@ -80,18 +80,18 @@ def fetched(source: ModelSource, cache: Path) -> Path:
     """
     from focus_ray.model import SHIPPED
 
-    return SHIPPED if source.uri is None else _in_cache(source, cache)
+    return SHIPPED if source.uri is None else _ensure_cached(source, cache)
 
 
-def fetched_prior(source: PriorSource, cache: Path) -> str | Path | None:
+def fetch_prior(source: PriorSource, cache: Path) -> str | Path | None:
     """What `focus_ray.prior.chosen` takes: the folder of a prior on this machine, "none", or None for the default.
 
     Raises what `fetched` does.
     """
-    return source.uri if source.digest is None else _in_cache(source, cache)
+    return source.uri if source.digest is None else _ensure_cached(source, cache)
 
 
-def reconstructor_of(source: ModelSource, prior: PriorSource, cache: Path) -> Reconstructor:
+def load_reconstructor(source: ModelSource, prior: PriorSource, cache: Path) -> Reconstructor:
     """The model with its prior, applied to the answers that it was measured for.
 
     Raises what `fetched` does, and FaceModelError for a prior of another face model.
@@ -101,8 +101,8 @@ def reconstructor_of(source: ModelSource, prior: PriorSource, cache: Path) -> Re
     from focus_ray.reconstruction import Reconstructor
 
     model = models.load(fetched(source, cache))
-    correcting = chosen(fetched_prior(prior, cache), shipped_model=source.uri is None)
-    return Reconstructor(model, prior=correcting, insist=False)
+    correcting = chosen(fetch_prior(prior, cache), shipped_model=source.uri is None)
+    return Reconstructor(model, prior=correcting, require_prior=False)
 
 
 def registry() -> Server:
@@ -133,7 +133,7 @@ def _registered(uri: str) -> ModelSource:
         raise ConfigError(f"{uri[:80]!r} names no registered model; give models:/NAME@ALIAS or models:/NAME/VERSION")
     name, alias, number = match.groups()
     server = registry()
-    number = number or server.aliased(name, alias)
+    number = number or server.version_by_alias(name, alias)
     with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
         _download_manifest(server, name, number, Path(scratch))
         return ModelSource(f"models:/{name}/{number}", digest_of(Path(scratch) / MANIFEST), f"{name}/{number}")
@@ -169,16 +169,16 @@ def _named(copy: Path, place: str) -> Iterator[None]:
         raise CheckpointError(str(error).replace(str(copy), place)) from None
 
 
-def _in_cache(source: ModelSource | PriorSource, cache: Path) -> Path:
+def _ensure_cached(source: ModelSource | PriorSource, cache: Path) -> Path:
     assert source.uri is not None
     assert source.digest is not None
     target = Path(cache).absolute() / f"{source.kind}-{source.digest[:24]}"
     with _alone(target):
-        if not _is_whole(target, source):
+        if not _is_complete(target, source):
             _fetch(source, target)
-        with atomic.refusals(target):
+        with atomic.translate_os_errors(target):
             os.utime(target)
-    _let_go_of_old(target.parent, source.kind)
+    _evict_old(target.parent, source.kind)
     return target
 
 
@@ -201,7 +201,7 @@ def _fetch_registered(name: str, number: str, target: Path) -> None:
     with atomic.new_folder(target) as partial, _named(partial, f"models:/{name}/{number}"):
         location, folder = _download_manifest(server, name, number, partial)
         server.download(location, [f"{folder}/{file}" for file in read_manifest(partial, "model")], partial)
-        verify_sealed(partial, "model")
+        verify_artifact(partial, "model")
 
 
 def _download_manifest(server: Server, name: str, number: str, scratch: Path) -> tuple[str, str]:
@@ -216,11 +216,11 @@ def _download_manifest(server: Server, name: str, number: str, scratch: Path) ->
     return location, folders[0]
 
 
-def _is_whole(target: Path, source: ModelSource | PriorSource) -> bool:
+def _is_complete(target: Path, source: ModelSource | PriorSource) -> bool:
     try:
         if digest_of(target / MANIFEST) != source.digest:
             return False
-        verify_sealed(target, source.kind)
+        verify_artifact(target, source.kind)
     except (CheckpointError, StorageError, OSError):
         return False
     return True
@@ -229,7 +229,7 @@ def _is_whole(target: Path, source: ModelSource | PriorSource) -> bool:
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
     """Others that want the same wait until it is there."""
-    with atomic.refusals(target):
+    with atomic.translate_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = target.with_name(f".{target.name}.lock").open("a")
     with lock:
@@ -240,7 +240,7 @@ def _alone(target: Path) -> Iterator[None]:
         yield
 
 
-def _let_go_of_old(cache: Path, kind: str) -> None:
+def _evict_old(cache: Path, kind: str) -> None:
     """A model that is loaded needs its folder no more."""
     with suppress(OSError):  # another replica is at it
         folders = sorted(cache.glob(f"{kind}-*"), key=lambda folder: folder.stat().st_mtime)

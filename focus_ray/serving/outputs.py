@@ -14,17 +14,17 @@ from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.face_result import Face
 from focus_ray.reconstruction.pictures import (
-    LARGEST_OVERLAY,
+    MAX_OVERLAY_PX,
     Layer,
-    arrays_of,
+    crop_window,
     fitted,
-    in_window,
     laid_over,
     layer,
     png,
-    window_of,
+    require_arrays,
+    warp_to_window,
 )
-from focus_ray.serving.schema import MEDIA_TYPES, FaceAnswer, FaceOutput, Output, PictureOutput
+from focus_ray.serving.schema import MEDIA_TYPES, FaceOutput, FaceResponse, ImageOutput, Output
 
 Deliver = Callable[[bytes, str], Output]
 """A file's content and media type to what the answer says of it."""
@@ -37,13 +37,13 @@ class Files:
     """The contents of the files that were asked for, of each face and of the picture."""
 
     faces: list[dict[FaceOutput, bytes]]
-    picture: dict[PictureOutput, bytes]
+    picture: dict[ImageOutput, bytes]
 
 
 def files(
     image: UInt8[np.ndarray, "H W 3"],
     faces: Sequence[Face],
-    outputs: Collection[FaceOutput | PictureOutput],
+    outputs: Collection[FaceOutput | ImageOutput],
     model: MorphableModel,
     camera: Camera,
 ) -> Files:
@@ -52,7 +52,7 @@ def files(
     Masks and regions are as large as the picture, renderings and the overlay have at most 1600 px on the longer side.
     Of a face with a misfit prior the corrected mesh counts.
     """
-    height, width, adapted = fitted(faces, image.shape[0], image.shape[1], LARGEST_OVERLAY)
+    height, width, adapted = fitted(faces, image.shape[0], image.shape[1], MAX_OVERLAY_PX)
     drawing = "rendering" in outputs or "overlay" in outputs
     layers = [layer(face, height, width, model, camera) for face in adapted] if drawing else []
     made = Files([{} for _ in faces], {})
@@ -64,27 +64,27 @@ def files(
                 contents[output] = _rendering(one, height, width)
         else:
             for contents, face in zip(made.faces, faces, strict=True):
-                contents[output] = _of_face(face, output, image.shape[0], image.shape[1])
+                contents[output] = _encode_face(face, output, image.shape[0], image.shape[1])
     return made
 
 
-def answer(face: Face, contents: Mapping[FaceOutput, bytes], deliver: Deliver) -> FaceAnswer:
+def answer(face: Face, contents: Mapping[FaceOutput, bytes], deliver: Deliver) -> FaceResponse:
     """A face and its files, each delivered inline or by a link."""
-    return FaceAnswer.model_construct(**dict(face), outputs=delivered(contents, deliver))
+    return FaceResponse.model_construct(**dict(face), outputs=deliver_files(contents, deliver))
 
 
-def delivered(contents: Mapping[Kind, bytes], deliver: Deliver) -> dict[Kind, Output]:
+def deliver_files(contents: Mapping[Kind, bytes], deliver: Deliver) -> dict[Kind, Output]:
     """What the answer says of files."""
     return {output: deliver(content, MEDIA_TYPES[output]) for output, content in contents.items()}
 
 
-def inline(content: bytes, media_type: str) -> Output:
+def inline_output(content: bytes, media_type: str) -> Output:
     """The file in the answer itself."""
     return Output(media_type=media_type, base64=base64.b64encode(content).decode("ascii"))
 
 
-def _of_face(face: Face, output: str, height: int, width: int) -> bytes:
-    arrays = arrays_of(face)
+def _encode_face(face: Face, output: str, height: int, width: int) -> bytes:
+    arrays = require_arrays(face)
     if output in mesh_file.ENCODERS:
         return mesh_file.encode(arrays.mesh if arrays.corrected is None else arrays.corrected, output)
     return png(_mask(face, height, width) if output == "mask" else _region(face, height, width))
@@ -92,10 +92,10 @@ def _of_face(face: Face, output: str, height: int, width: int) -> bytes:
 
 def _region(face: Face, height: int, width: int) -> UInt8[np.ndarray, "height width"]:
     """255 where the face is rendered."""
-    arrays = arrays_of(face)
-    window = window_of(face, height, width)
+    arrays = require_arrays(face)
+    window = crop_window(face, height, width)
     picture = np.zeros((height, width), np.uint8)
-    picture[window][in_window(arrays.region.astype(np.float32), arrays.transform, window) >= 0.5] = 255
+    picture[window][warp_to_window(arrays.region.astype(np.float32), arrays.transform, window) >= 0.5] = 255
     return picture
 
 
@@ -104,10 +104,10 @@ def _mask(face: Face, height: int, width: int) -> UInt8[np.ndarray, "height widt
 
     M is interpolated over the rendered pixels alone: the zeros beside them would dim it along the silhouette.
     """
-    arrays = arrays_of(face)
-    window = window_of(face, height, width)
-    covered = in_window(arrays.region.astype(np.float32), arrays.transform, window)
-    soft = in_window(255 * arrays.soft.astype(np.float32) * arrays.region, arrays.transform, window)
+    arrays = require_arrays(face)
+    window = crop_window(face, height, width)
+    covered = warp_to_window(arrays.region.astype(np.float32), arrays.transform, window)
+    soft = warp_to_window(255 * arrays.soft.astype(np.float32) * arrays.region, arrays.transform, window)
     inside = covered >= 0.5
     edge = inside & (covered < 1)
     soft[edge] /= covered[edge]

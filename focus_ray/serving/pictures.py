@@ -17,11 +17,11 @@ _START_OF_SCAN: Final = 0xDA
 _ALONE: Final = {0x01, *range(0xD0, 0xDA)}  # markers without a length
 # Pillow looks at each in Python, and remembers it: millions of empty ones fit into a body. A segment holds 64 KB, most
 # programs write chunks of 8 KB.
-_SEGMENTS: Final = 1000
-_CHUNKS: Final = 20_000
+_MAX_SEGMENTS: Final = 1000
+_MAX_CHUNKS: Final = 20_000
 
 
-def admit(content: bytes, settings: AdmissionSettings) -> None:
+def check_image(content: bytes, settings: AdmissionSettings) -> None:
     """Raises Problem for what must not be decoded. Nothing is allocated; large dimensions are refused by `decode`."""
     if not content:
         raise Problem("unprocessable", "the picture is empty; send a JPEG, PNG or WebP")
@@ -32,15 +32,15 @@ def admit(content: bytes, settings: AdmissionSettings) -> None:
     # it may, which counts as a few scans more.
     if content.startswith(_JPEG) and content.count(_SCAN) > settings.scans:
         raise Problem("unprocessable", f"the JPEG has more than {settings.scans} scans; save it again")
-    if content.startswith(_JPEG) and not _few_segments(content):
-        raise Problem("unprocessable", f"the JPEG's header has more than {_SEGMENTS} parts; save it again")
-    if content.startswith(_PNG) and not _few_chunks(content):
-        raise Problem("unprocessable", f"the PNG has more than {_CHUNKS} chunks; save it again")
+    if content.startswith(_JPEG) and not _has_few_segments(content):
+        raise Problem("unprocessable", f"the JPEG's header has more than {_MAX_SEGMENTS} parts; save it again")
+    if content.startswith(_PNG) and not _has_few_chunks(content):
+        raise Problem("unprocessable", f"the PNG has more than {_MAX_CHUNKS} chunks; save it again")
 
 
 def megapixels(content: bytes, settings: AdmissionSettings) -> float:
     """How large the picture is, by its header. Raises Problem for one that must not be decoded."""
-    admit(content, settings)
+    check_image(content, settings)
     try:
         width, height = read_size(content, _limits(settings))
     except ImageError as error:
@@ -50,7 +50,7 @@ def megapixels(content: bytes, settings: AdmissionSettings) -> float:
 
 def decode(content: bytes, settings: AdmissionSettings) -> UInt8[np.ndarray, "H W 3"]:
     """The picture, upright, RGB; its header is held against the limits before anything is decoded. Raises Problem."""
-    admit(content, settings)
+    check_image(content, settings)
     try:
         return read_image(content, _limits(settings))
     except ImageError as error:
@@ -65,10 +65,10 @@ def _problem(error: ImageError) -> Problem:
     return Problem("too_large" if isinstance(error, ImageTooLarge) else "unprocessable", str(error))
 
 
-def _few_segments(content: bytes) -> bool:
+def _has_few_segments(content: bytes) -> bool:
     """Whether a JPEG's first scan, or its end, comes within so many segments and bytes between them."""
     at = 2
-    for _ in range(_SEGMENTS):
+    for _ in range(_MAX_SEGMENTS):
         if at + 4 > len(content):
             return True
         marker = content[at + 1]
@@ -83,10 +83,10 @@ def _few_segments(content: bytes) -> bool:
     return False
 
 
-def _few_chunks(content: bytes) -> bool:
+def _has_few_chunks(content: bytes) -> bool:
     """Whether a PNG has so few chunks."""
     at = len(_PNG)
-    for _ in range(_CHUNKS):
+    for _ in range(_MAX_CHUNKS):
         if at + 4 > len(content):
             return True
         at += 12 + int.from_bytes(content[at : at + 4], "big")

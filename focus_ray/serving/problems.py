@@ -46,7 +46,7 @@ class Problem(Exception):
         self.reason = reason or code
 
     @classmethod
-    def bug(cls) -> "Problem":
+    def internal_error(cls) -> "Problem":
         """What is said of an error that nobody has foreseen."""
         return cls("internal", "this is a bug; it has been logged under this request's id")
 

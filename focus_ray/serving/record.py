@@ -14,7 +14,7 @@ from focus_ray.serving.model_source import ModelSource
 from focus_ray.serving.settings import ServingSettings
 from focus_ray.tracking.entity_names import figures, parameters
 from focus_ray.tracking.mlflow_client import VERSION_TAG, Metric, Server
-from focus_ray.tracking.redaction import without_secrets
+from focus_ray.tracking.redaction import redact_secrets
 
 if TYPE_CHECKING:
     from focus_ray.tracking.mlflow_tracker import Tracking
@@ -24,23 +24,23 @@ else:  # torch takes seconds to import: annotations must not need it
 EXPERIMENT = "focus-serving"
 KIND_TAG, REGISTERED_TAG, SOURCE_TAG = "kind", "registered_model", "model_source"
 RETRY = (2.0, 60.0)  # s before the first new attempt, and at most
-PATIENCE = 10.0  # s, at the end
-_WAITING = 1000  # messages: of a tracker that is away for days the first are kept
-_PLACE = Path("runs") / "endpoint"  # beside it lies the database, where no server is named
+CLOSE_TIMEOUT = 10.0  # s, at the end
+_MAX_QUEUED = 1000  # messages: of a tracker that is away for days the first are kept
+_RUN_FOLDER = Path("runs") / "endpoint"  # beside it lies the database, where no server is named
 
 Kind = Literal["deployment", "benchmark"]
-Say = Callable[[str], object]
+Echo = Callable[[str], object]
 Message = Callable[[Server], object]
 
 
 class Record:
     """A run of MLflow that is being told of, in order. Nothing here waits for it but `close`, and that not for long."""
 
-    def __init__(self, server: Callable[[], Server], say: Say) -> None:
+    def __init__(self, server: Callable[[], Server], say: Echo) -> None:
         """server: called in the thread."""
         self._server = server
         self._say = say
-        self._messages: queue.Queue[Message | None] = queue.Queue(_WAITING)
+        self._operations: queue.Queue[Message | None] = queue.Queue(_MAX_QUEUED)
         self._run = ""  # as MLflow calls it
         self._told = False
         self._deadline = float("inf")
@@ -68,24 +68,24 @@ class Record:
         metrics = [Metric(key, value, now, step) for key, value in figures(tree).figures.items()]
         self._send(lambda server: server.log(self._run, metrics))
 
-    def close(self, status: Literal["FINISHED", "KILLED"], patience: float = PATIENCE) -> None:
+    def close(self, status: Literal["FINISHED", "KILLED"], patience: float = CLOSE_TIMEOUT) -> None:
         """Tell the rest and how it ended; what is not told within `patience` s is lost, and said to be."""
         self._send(lambda server: server.end_run(self._run, status))
         self._deadline = time.monotonic() + patience
         self._closing.set()
         with suppress(queue.Full):
-            self._messages.put_nowait(None)
+            self._operations.put_nowait(None)
         self._thread.join(patience)
-        if self._thread.is_alive() or not self._messages.empty():
+        if self._thread.is_alive() or not self._operations.empty():
             self._say("MLflow lacks the end of this run: it did not answer in time")
 
     def _send(self, message: Message) -> None:
         with suppress(queue.Full):
-            self._messages.put_nowait(message)
+            self._operations.put_nowait(message)
 
     def _work(self) -> None:
         server: Server | None = None
-        while (message := self._messages.get()) is not None:
+        while (message := self._operations.get()) is not None:
             pause = RETRY[0]
             while True:
                 try:
@@ -94,7 +94,7 @@ class Record:
                     break
                 except Exception as error:  # whatever it is, serving goes on
                     self._refused(error)
-                if self._gives_up(pause):
+                if self._should_give_up(pause):
                     return
                 pause = min(2 * pause, RETRY[1])
 
@@ -104,10 +104,10 @@ class Record:
             self._told = True
             reason = str(error) if isinstance(error, FocusRayError) else f"{type(error).__name__}: {error}"
             self._say(
-                f"{without_secrets(' '.join(reason.split())[:300])}; serving goes on without MLflow until it answers"
+                f"{redact_secrets(' '.join(reason.split())[:300])}; serving goes on without MLflow until it answers"
             )
 
-    def _gives_up(self, pause: float) -> bool:
+    def _should_give_up(self, pause: float) -> bool:
         """Wait before the next attempt; whether there is to be none."""
         if not self._closing.wait(pause):
             return False
@@ -120,7 +120,7 @@ class Record:
 def deployment_run(
     settings: ServingSettings,
     source: ModelSource,
-    say: Say,
+    say: Echo,
     *,
     version: str = "",
     kind: Kind = "deployment",
@@ -145,7 +145,7 @@ def deployment_run(
 def _server(tracking: Tracking | None) -> Server:
     from focus_ray.tracking.mlflow_tracker import Tracking
 
-    return (tracking or Tracking()).server(_PLACE)
+    return (tracking or Tracking()).server(_RUN_FOLDER)
 
 
 def _plain(settings: ServingSettings) -> dict[str, Any]:
@@ -162,9 +162,9 @@ def _tags(source: ModelSource, version: str, kind: Kind) -> dict[str, str]:
         KIND_TAG: kind,
         VERSION_TAG: version,
         REGISTERED_TAG: source.registered or "",
-        SOURCE_TAG: without_secrets(source.uri or "shipped"),
+        SOURCE_TAG: redact_secrets(source.uri or "shipped"),
     }
-    return lineage.of_process() | {key: value for key, value in known.items() if value}
+    return lineage.process_tags() | {key: value for key, value in known.items() if value}
 
 
 def _now() -> int:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
-from focus_ray.serving.fitting import Card, Drawing, Found, Sought
-from focus_ray.serving.links import refuse_too_large
+from focus_ray.serving.fitting import FitRequest, Found, ModelInfo, RenderContext
+from focus_ray.serving.links import check_size
 from focus_ray.serving.problems import Problem
 from focus_ray.serving.settings import ServingSettings
 
@@ -19,48 +19,48 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_TRIES = 4
+_MAX_ATTEMPTS = 4
 _PAUSE = 0.1  # s after the first try, then twice as long each time
-_CARD_SECONDS = 2.0  # that a card is believed
-_SWAPPING = 16  # replicas that are asked for one of a version, at most
+_INFO_TTL = 2.0  # that a card is believed
+_MAX_VERSION_ATTEMPTS = 16  # replicas that are asked for one of a version, at most
 
 T = TypeVar("T")
 
 
-class ModelReplicas:
+class RemoteModel:
     """The model's deployment. A fit has no side effect, so it may be asked for twice."""
 
     def __init__(self, handle: "DeploymentHandle", settings: ServingSettings) -> None:
         self._handle = handle
         self._settings = settings
-        self._card: tuple[float, Card] | None = None
-        self._drawing: Drawing | None = None
+        self._card: tuple[float, ModelInfo] | None = None
+        self._render_context: RenderContext | None = None
 
-    async def fit(self, sought: Sought) -> Found:
+    async def fit(self, sought: FitRequest) -> Found:
         """The faces of a picture, or what was wrong with it. Raises Problem where nobody has time."""
         return await self._asked("fit", sought)
 
-    async def card(self) -> Card:
+    async def card(self) -> ModelInfo:
         """What answers, as it was a moment ago. Raises Problem where nobody does."""
         now = time.monotonic()
-        if self._card is None or now - self._card[0] > _CARD_SECONDS:
+        if self._card is None or now - self._card[0] > _INFO_TTL:
             self._card = (now, await self._asked("card"))
         return self._card[1]
 
-    async def drawing(self, version: str) -> Drawing:
+    async def drawing(self, version: str) -> RenderContext:
         """What it takes to draw the faces that a version of the model has fitted. Raises Problem.
 
         While another model takes over, old and new replicas answer in turn.
         """
-        for _ in range(_SWAPPING):
-            if self._drawing is not None and self._drawing.version == version:
-                return self._drawing
-            self._drawing = await self._asked("drawing")
+        for _ in range(_MAX_VERSION_ATTEMPTS):
+            if self._render_context is not None and self._render_context.version == version:
+                return self._render_context
+            self._render_context = await self._asked("drawing")
         raise self._busy("another model has just taken over", "model_lost")
 
     async def _asked(self, method: str, *arguments: Any) -> Any:
         deadline = time.monotonic() + self._settings.batching.seconds
-        for attempt in range(_TRIES):
+        for attempt in range(_MAX_ATTEMPTS):
             try:
                 left = max(0.001, deadline - time.monotonic())
                 return await asyncio.wait_for(getattr(self._handle, method).remote(*arguments), left)
@@ -81,7 +81,7 @@ class ModelReplicas:
         return Problem("overloaded", f"{what}; try again in a moment", retry_after=seconds, reason=reason)
 
 
-class KeptResults:
+class RemoteResultStore:
     """The one replica that keeps what links lead to."""
 
     def __init__(self, handle: "DeploymentHandle", settings: ServingSettings) -> None:
@@ -90,7 +90,7 @@ class KeptResults:
 
     async def put(self, content: bytes, media_type: str, owner: str | None) -> str:
         """Keep it for some minutes, under a name that nobody guesses. Raises Problem."""
-        refuse_too_large(content, self._settings.links_bytes)
+        check_size(content, self._settings.max_link_bytes)
         return await self._answered(self._handle.put.remote(content, media_type, owner))
 
     async def get(self, name: str, owner: str | None) -> tuple[bytes, str] | None:

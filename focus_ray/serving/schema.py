@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from focus_ray.focus.face_result import Face
 
 FaceOutput = Literal["mask", "region", "rendering", "glb", "obj", "ply"]
-PictureOutput = Literal["overlay"]
+ImageOutput = Literal["overlay"]
 FACE_OUTPUTS: tuple[str, ...] = get_args(FaceOutput)
-OUTPUTS: tuple[str, ...] = (*FACE_OUTPUTS, *get_args(PictureOutput))
+OUTPUTS: tuple[str, ...] = (*FACE_OUTPUTS, *get_args(ImageOutput))
 
 MEDIA_TYPES = {
     "mask": "image/png",
@@ -61,7 +61,7 @@ class Output(Record):
     href: str | None = Field(default=None, description="a path of this endpoint")
 
 
-class FaceAnswer(Face):
+class FaceResponse(Face):
     """FACE, and the files that were asked for.
 
     mask: 8-bit PNG in the picture's size, 255 times the probability that a pixel shows the face; above 127 is the
@@ -89,12 +89,12 @@ class Reconstruction(Record):
     request_id: str
     model_version: str
     image: Size
-    faces: list[FaceAnswer]
-    outputs: dict[PictureOutput, Output] = Field(default={})
+    faces: list[FaceResponse]
+    outputs: dict[ImageOutput, Output] = Field(default={})
     milliseconds: dict[str, float] = Field(default={}, description="decode, detect, model, draw")
 
 
-class ProblemAnswer(Record):
+class ProblemDetails(Record):
     """application/problem+json (RFC 9457)."""
 
     type: str
@@ -111,10 +111,10 @@ class BatchItem(Record):
     index: int
     name: str
     reconstruction: Reconstruction | None = None
-    problem: ProblemAnswer | None = None
+    problem: ProblemDetails | None = None
 
 
-class BatchAnswer(Record):
+class BatchResponse(Record):
     """The answers to several pictures, in their order; one that is refused does not touch the others."""
 
     request_id: str
@@ -122,7 +122,7 @@ class BatchAnswer(Record):
     results: list[BatchItem]
 
 
-class ModelAnswer(Record):
+class ModelResponse(Record):
     """What answers here."""
 
     model_version: str

@@ -30,14 +30,14 @@ class AdmissionSettings(Settings):
     faces: int = Field(default=16, gt=0)  # of a picture, at most
 
     @property
-    def body_step(self) -> float:
+    def min_body_bytes(self) -> float:
         """Bytes that must come within `body_seconds`, unless the body ends."""
         return 1e3 * self.body_kilobytes_a_second * self.body_seconds
 
     @property
-    def longest_body_seconds(self) -> float:
+    def max_body_seconds(self) -> float:
         """How long the largest body takes that comes just quickly enough, s."""
-        return self.body_seconds * (1 + 1e6 * self.body_megabytes // self.body_step)
+        return self.body_seconds * (1 + 1e6 * self.body_megabytes // self.min_body_bytes)
 
 
 class ModelSettings(Settings):
@@ -63,7 +63,7 @@ class ScalingSettings(Settings):
     gpus: float = Field(default=0.0, ge=0)  # a share is bookkeeping: the replicas must fit the GPU's memory together
 
     @model_validator(mode="after")
-    def _ordered(self) -> "ScalingSettings":
+    def _check_replica_counts(self) -> "ScalingSettings":
         if self.most < self.least:
             raise ValueError(f"at most {self.most} replicas, but at least {self.least}; raise most or lower least")
         return self
@@ -96,6 +96,6 @@ class ServingSettings(Settings):
     links_seconds: float = Field(default=600.0, ge=0)
 
     @property
-    def links_bytes(self) -> int:
+    def max_link_bytes(self) -> int:
         """What is kept for links, at most."""
         return int(self.links_megabytes * 1e6)

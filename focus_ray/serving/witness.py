@@ -3,27 +3,27 @@
 import time
 
 from focus_ray.serving import access_log
-from focus_ray.serving.access_log import Access, route_of
-from focus_ray.serving.door import Passage
+from focus_ray.serving.access_log import AccessLogEntry, route_of
+from focus_ray.serving.door import RequestInfo
 from focus_ray.serving.metrics import Meters, RayMeters
 
 
-class Bookkeeper:
+class RequestMetrics:
     """Tells meters and the access log of requests; a `door.Witness`. Belongs to one event loop."""
 
     def __init__(self, meters: Meters) -> None:
         self._meters = meters
-        self._under_way = 0
+        self._in_flight = 0
 
-    def came(self, passage: Passage) -> None:
+    def on_start(self, passage: RequestInfo) -> None:
         """A request has begun."""
-        self._under_way += 1
-        self._meters.set("focus_in_flight", self._under_way)
+        self._in_flight += 1
+        self._meters.set("focus_in_flight", self._in_flight)
 
-    def left(self, passage: Passage) -> None:
+    def left(self, passage: RequestInfo) -> None:
         """Its answer has been given."""
-        self._under_way -= 1
-        self._meters.set("focus_in_flight", self._under_way)
+        self._in_flight -= 1
+        self._meters.set("focus_in_flight", self._in_flight)
         seconds = time.monotonic() - passage.began
         route = route_of(passage.path)
         self._meters.count("focus_requests", route=route, status=str(passage.status))
@@ -31,7 +31,7 @@ class Bookkeeper:
         if passage.reason is not None:
             self._meters.count("focus_rejections", reason=passage.reason)
         access_log.log(
-            Access(
+            AccessLogEntry(
                 passage.request_id,
                 passage.client,
                 passage.method,
@@ -45,7 +45,7 @@ class Bookkeeper:
         )
 
 
-def bookkeeper() -> Bookkeeper:
+def create_request_metrics() -> RequestMetrics:
     """The one of this process: its log goes to stderr, which Ray keeps."""
     access_log.set_up()
-    return Bookkeeper(RayMeters())
+    return RequestMetrics(RayMeters())

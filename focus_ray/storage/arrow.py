@@ -16,7 +16,7 @@ from focus_ray.storage.manifest import MANIFEST
 from focus_ray.storage.objects import ObjectStore
 
 # Larger files are read through a copy on the disk.
-IN_MEMORY_BYTES = 8 << 20
+MAX_IN_MEMORY_BYTES = 8 << 20
 
 
 def arrow_filesystem(store: ObjectStore, *, root: str = "") -> FileSystem:
@@ -110,7 +110,7 @@ class StoreHandler(FileSystemHandler):
         return self.open_input_file(path)
 
     def open_input_file(self, path: str) -> pa.NativeFile:
-        if self._size(path) <= IN_MEMORY_BYTES:
+        if self._size(path) <= MAX_IN_MEMORY_BYTES:
             return pa.BufferReader(self.store.read(self._key(path)))
         with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
             copy = Path(scratch) / "file"
@@ -118,7 +118,7 @@ class StoreHandler(FileSystemHandler):
             return pa.OSFile(str(copy))  # once it is open, it outlives its name
 
     def open_output_stream(self, path: str, metadata: Mapping[str, str] | None) -> pa.NativeFile:
-        return pa.PythonFile(Upload(self.store, self._key(path)), mode="w")
+        return pa.PythonFile(UploadStream(self.store, self._key(path)), mode="w")
 
     def open_append_stream(self, path: str, metadata: Mapping[str, str] | None) -> pa.NativeFile:
         raise NotImplementedError("objects of a store are written whole; write a new one")
@@ -158,7 +158,7 @@ class StoreHandler(FileSystemHandler):
             self.store.upload(Path(scratch) / "file", target)
 
 
-class Upload:
+class UploadStream:
     """A file that is being written: kept on this machine, and stored when it is closed.
 
     One that could not be written, or that is let go of unclosed, is not stored.

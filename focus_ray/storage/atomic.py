@@ -24,7 +24,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     """
     target = Path(target).absolute()
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    with refusals(target):
+    with translate_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         recover(target)
         sweep(target.parent)
@@ -34,7 +34,7 @@ def new_folder(target: Path) -> Iterator[Path]:
             for path in partial.rglob("*"):
                 flush(path)
             flush(partial)
-            _take_place(partial, target)
+            _swap_in(partial, target)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -48,7 +48,7 @@ def new_file(target: Path) -> Iterator[Path]:
     """
     target = Path(target).absolute()
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    with refusals(target):
+    with translate_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield partial
@@ -108,7 +108,7 @@ def flush(path: Path) -> None:
 
 
 @contextmanager
-def refusals(target: Path) -> Iterator[None]:
+def translate_os_errors(target: Path) -> Iterator[None]:
     """Turn what the operating system refuses into a StorageError that names `target`."""
     try:
         yield
@@ -118,7 +118,7 @@ def refusals(target: Path) -> Iterator[None]:
         raise StorageError(message) from error
 
 
-def _take_place(partial: Path, target: Path) -> None:
+def _swap_in(partial: Path, target: Path) -> None:
     """Rename a finished folder to its name. A folder that stands there steps aside first and is removed last."""
     retired = _retired(target)
     if target.exists() or target.is_symlink():

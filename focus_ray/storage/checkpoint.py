@@ -17,7 +17,7 @@ from torch import Tensor
 from focus_ray.errors import CheckpointError, ModelError, NoSuchObject
 from focus_ray.storage import documents, sealed_store
 from focus_ray.storage.objects import ObjectStore, open_store
-from focus_ray.storage.tree import State, own_memory, put_together, take_apart
+from focus_ray.storage.tree import State, detach_to_cpu, put_together, to_skeleton
 
 CHECKPOINT, MODEL = "checkpoint", "model"
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -39,7 +39,7 @@ def save(folder: Path, state: Mapping[str, State]) -> None:
     for key, value in state.items():
         if not KEY.fullmatch(key):
             raise CheckpointError(f"{key!r} cannot name a file; use letters, digits, '_' and '-'")
-        skeleton[key], tensors[key] = take_apart(value)
+        skeleton[key], tensors[key] = to_skeleton(value)
     documents.write(folder, CHECKPOINT, "state.json", skeleton, tensors)
 
 
@@ -69,7 +69,7 @@ def save_model(folder: Path, networks: Mapping[str, Mapping[str, Tensor]], info:
     """
     storages: set[int] = set()
     tensors = {
-        name: {key: own_memory(value, storages) for key, value in parameters.items()}
+        name: {key: detach_to_cpu(value, storages) for key, value in parameters.items()}
         for name, parameters in networks.items()
     }
     documents.write(folder, MODEL, "model.json", dict(info), tensors)
@@ -95,7 +95,7 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> Model:
     return Model(networks, info)
 
 
-class Stored(NamedTuple):
+class StoredCheckpoint(NamedTuple):
     """A checkpoint of a run: its step, where it lies, and its state."""
 
     step: int
@@ -119,23 +119,23 @@ class Checkpoints:
         Raises StorageError if the disk or the store refuses; the earlier checkpoints are then as they were.
         """
         sealed_store.write(self.store, folder_name(step), lambda folder: save(folder, state))
-        self._settle(step, best)
+        self._prune(step, best)
 
     def add(self, step: int, folder: Path, *, best: bool = False) -> None:
         """Like `save`, for a state that the function `save` wrote to a folder of this machine, which stays there."""
         sealed_store.upload(self.store, folder, folder_name(step))
-        self._settle(step, best)
+        self._prune(step, best)
 
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, damaged ones included, in order."""
         return sorted(_steps(sealed_store.names(self.store)))
 
-    def load(self, step: int) -> Stored:
+    def load(self, step: int) -> StoredCheckpoint:
         """The checkpoint of one step. Raises CheckpointError if it is damaged, StorageError if it cannot be had."""
         with sealed_store.opened(self.store, folder_name(step), CHECKPOINT) as folder:
-            return Stored(step, f"{self.store}/{folder_name(step)}", load(folder))
+            return StoredCheckpoint(step, f"{self.store}/{folder_name(step)}", load(folder))
 
-    def latest(self) -> Stored | None:
+    def latest(self) -> StoredCheckpoint | None:
         """The newest valid checkpoint, or None if the run has none at all; damaged ones are named in it and in the log.
 
         Raises CheckpointError if there are checkpoints and none is valid: never a silent start from nothing.
@@ -151,7 +151,7 @@ class Checkpoints:
             raise CheckpointError(f"no checkpoint in {self.store} is valid; start a new run in another folder")
         return None
 
-    def best(self) -> Stored | None:
+    def best(self) -> StoredCheckpoint | None:
         """The checkpoint that was saved as the best, or None. Raises CheckpointError if it is damaged."""
         step = self._best_step()
         return None if step is None else self.load(step)
@@ -165,7 +165,7 @@ class Checkpoints:
             raise CheckpointError(f"{self.store}/{BEST} is damaged; remove it") from None
         return step
 
-    def _settle(self, step: int, best: bool) -> None:
+    def _prune(self, step: int, best: bool) -> None:
         """Note the step if it is the best, and let go of old checkpoints and of uploads that did not end."""
         if best:
             self.store.write(BEST, json.dumps({"step": step}).encode())

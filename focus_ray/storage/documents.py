@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from focus_ray.errors import CheckpointError
-from focus_ray.storage.manifest import read_sealed, write_sealed
+from focus_ray.storage.manifest import read_artifact, write_artifact
 
 SUFFIX = ".safetensors"
 # A tensor's entry in a header takes about 100 bytes. A header beyond this is an attack or a mistake.
@@ -26,13 +26,13 @@ def write(folder: Path, kind: str, document: str, content: Mapping[str, Any], te
 
     Tensors own their memory and share none (see storage.tree). Raises StorageError.
     """
-    write_sealed(folder, kind, _files(document, content, tensors))
+    write_artifact(folder, kind, _files(document, content, tensors))
 
 
 def read(folder: Path, kind: str, document: str) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
     """The document and the tensors by file, on the CPU, after every file was verified. Raises CheckpointError."""
     folder = Path(folder)
-    content = read_sealed(folder, kind)
+    content = read_artifact(folder, kind)
     if document not in content:
         raise CheckpointError(f"{folder} has no {document}; use another copy")
     skeleton = _parse(folder / document, content.pop(document))
@@ -40,11 +40,11 @@ def read(folder: Path, kind: str, document: str) -> tuple[dict[str, Any], dict[s
     for name, data in content.items():
         if not name.endswith(SUFFIX):
             raise CheckpointError(f"{folder / name} is not a file of a {kind}; use another copy")
-        tensors[name.removesuffix(SUFFIX)] = tensors_of(data, str(folder / name))
+        tensors[name.removesuffix(SUFFIX)] = parse_tensors(data, str(folder / name))
     return skeleton, tensors
 
 
-def tensors_of(data: bytes, name: str) -> dict[str, Tensor]:
+def parse_tensors(data: bytes, name: str) -> dict[str, Tensor]:
     """The tensors of a safetensors file. Raises CheckpointError, with its name, for anything else."""
     if int.from_bytes(data[:8], "little") > MAX_HEADER_BYTES:
         raise CheckpointError(f"{name} has a header beyond {MAX_HEADER_BYTES} bytes; it is refused unread")

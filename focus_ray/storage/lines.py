@@ -9,7 +9,7 @@ from focus_ray.errors import StorageError
 from focus_ray.storage import atomic
 
 
-class LinesFile:
+class JsonLinesFile:
     """One JSON object a line. Opened at the first line that is added."""
 
     def __init__(self, path: Path):
@@ -45,7 +45,7 @@ class LinesFile:
             self._stream = None
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """The objects in a file of JSON lines up to the first line that is none; an absent file has no lines."""
     lines = []
     for content in path.read_bytes().splitlines() if path.is_file() else []:

@@ -19,7 +19,7 @@ FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 MAX_MANIFEST_BYTES = 1 << 20
 
 
-def write_sealed(folder: Path, kind: str, files: Iterable[tuple[str, bytes]]) -> None:
+def write_artifact(folder: Path, kind: str, files: Iterable[tuple[str, bytes]]) -> None:
     """Write `files` (name, content) and their manifest to `folder`, all or nothing.
 
     The files may come from a generator: one at a time is in memory. Raises StorageError.
@@ -33,36 +33,36 @@ def write_sealed(folder: Path, kind: str, files: Iterable[tuple[str, bytes]]) ->
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=1))
 
 
-def read_sealed(folder: Path, kind: str) -> dict[str, bytes]:
+def read_artifact(folder: Path, kind: str) -> dict[str, bytes]:
     """The content of each file of a sealed folder, after everything was compared with the manifest.
 
     Raises CheckpointError for a file that is missing, cut short, altered, of another schema, or not in the manifest;
     StorageError where the disk refuses to read.
     """
-    return _each_listed(folder, kind, _read_listed)
+    return _map_files(folder, kind, _read_verified)
 
 
-def verify_sealed(folder: Path, kind: str) -> None:
+def verify_artifact(folder: Path, kind: str) -> None:
     """Compare a sealed folder with its manifest, whatever its size: a piece of a file at a time is in memory.
 
-    Raises as `read_sealed` does.
+    Raises as `read_artifact` does.
     """
-    _each_listed(folder, kind, _verify_listed)
+    _map_files(folder, kind, _verify_file)
 
 
-def _each_listed(folder: Path, kind: str, look: Callable[[Path, dict[str, Any]], T]) -> dict[str, T]:
+def _map_files(folder: Path, kind: str, look: Callable[[Path, dict[str, Any]], T]) -> dict[str, T]:
     folder = Path(folder).absolute()
     atomic.recover(folder)
     try:
         listed = read_manifest(folder, kind)
-        _refuse_strangers(folder, listed)
+        _reject_unlisted(folder, listed)
         return {name: look(folder / name, entry) for name, entry in listed.items()}
     except OSError as error:
         message = f"cannot read {folder}: {error.strerror or error}; check the disk and the permissions"
         raise StorageError(message) from error
 
 
-def refuse_to_replace(folder: Path, kind: str) -> None:
+def check_replaceable(folder: Path, kind: str) -> None:
     """Keep what a user has at `folder`: only nothing, an empty folder or a whole sealed one of this kind may go.
 
     Raises ConfigError for anything else, StorageError where the disk refuses to read.
@@ -74,7 +74,7 @@ def refuse_to_replace(folder: Path, kind: str) -> None:
         if not folder.is_dir():
             raise ConfigError(f"{folder} is a file; choose a folder")
         if any(folder.iterdir()):
-            _refuse_strangers(folder, read_manifest(folder, kind))
+            _reject_unlisted(folder, read_manifest(folder, kind))
     except CheckpointError:
         raise ConfigError(f"{folder} holds other things than a {kind}; choose another folder") from None
     except OSError as error:
@@ -111,7 +111,7 @@ def _is_entry(entry: Any) -> bool:
     return isinstance(entry["sha256"], str) and type(entry["size"]) is int
 
 
-def _refuse_strangers(folder: Path, listed: dict[str, dict[str, Any]]) -> None:
+def _reject_unlisted(folder: Path, listed: dict[str, dict[str, Any]]) -> None:
     for path in sorted(folder.iterdir()):
         if path.name != MANIFEST and path.name not in listed:
             raise CheckpointError(
@@ -119,16 +119,16 @@ def _refuse_strangers(folder: Path, listed: dict[str, dict[str, Any]]) -> None:
             )
 
 
-def _read_listed(path: Path, entry: dict[str, Any]) -> bytes:
+def _read_verified(path: Path, entry: dict[str, Any]) -> bytes:
     _refuse_other_size(path, entry)
     content = path.read_bytes()
-    _refuse_other_digest(path, entry, hashlib.sha256(content).hexdigest())
+    _check_digest(path, entry, hashlib.sha256(content).hexdigest())
     return content
 
 
-def _verify_listed(path: Path, entry: dict[str, Any]) -> None:
+def _verify_file(path: Path, entry: dict[str, Any]) -> None:
     _refuse_other_size(path, entry)
-    _refuse_other_digest(path, entry, digest_of(path))
+    _check_digest(path, entry, digest_of(path))
 
 
 def digest_of(path: Path) -> str:
@@ -146,7 +146,7 @@ def _refuse_other_size(path: Path, entry: dict[str, Any]) -> None:
         raise CheckpointError(message)
 
 
-def _refuse_other_digest(path: Path, entry: dict[str, Any], digest: str) -> None:
+def _check_digest(path: Path, entry: dict[str, Any], digest: str) -> None:
     if digest != entry["sha256"]:
         raise CheckpointError(f"{path} was altered after it was written; {_hint(path.parent)}")
 

@@ -22,7 +22,7 @@ SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 # What S3 allows, in bytes.
 MAX_KEY_BYTES = 1024
-CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
+FORBIDDEN_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
 class Entry(NamedTuple):
@@ -112,15 +112,19 @@ def open_store(uri: str | Path) -> ObjectStore:
     return S3Store(*_bucket_and_prefix(uri.removeprefix("s3://")))
 
 
-def checked_key(key: str) -> str:
+def validate_key(key: str) -> str:
     """The key, if it can be one. Raises ConfigError."""
     parts = key.split("/")
-    if any(part in ("", ".", "..") for part in parts) or CONTROL.search(key) or len(key.encode()) > MAX_KEY_BYTES:
+    if (
+        any(part in ("", ".", "..") for part in parts)
+        or FORBIDDEN_CHARACTERS.search(key)
+        or len(key.encode()) > MAX_KEY_BYTES
+    ):
         raise ConfigError(f"{key[:80]!r} cannot be a key of a store; use names joined by single slashes")
     return key
 
 
-def try_out(store: ObjectStore) -> None:
+def probe_store(store: ObjectStore) -> None:
     """Write, list, read back and delete a small object that nothing else uses. Raises StorageError."""
     folder = f"focus-ray-probe-{uuid.uuid4().hex[:12]}"
     key, content = f"{folder}/probe", folder.encode()
@@ -131,7 +135,7 @@ def try_out(store: ObjectStore) -> None:
         raise StorageError(f"{store} does not give back what is written to it; choose another place")
 
 
-def unreadable(path: Path, error: OSError) -> StorageError:
+def read_error(path: Path, error: OSError) -> StorageError:
     """What the operating system says about a file that cannot be read, NoSuchObject where there is none."""
     if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
         return NoSuchObject(f"there is no file {path}; check the path")
@@ -156,7 +160,7 @@ class LocalStore:
 
     def path(self, key: str) -> Path:
         """Where the object of a key lies. Raises StorageError if a link on the way leads out of the store."""
-        path = self.root / checked_key(key)
+        path = self.root / validate_key(key)
         try:
             inside = path.resolve().is_relative_to(self.root.resolve())
         except (OSError, RuntimeError):  # links in a circle
@@ -170,7 +174,7 @@ class LocalStore:
         try:
             return path.read_bytes()
         except OSError as error:
-            raise unreadable(path, error) from error
+            raise read_error(path, error) from error
 
     def write(self, key: str, content: bytes) -> None:
         atomic.write_file(self.path(key), content)
@@ -202,7 +206,7 @@ class LocalStore:
             self._remove_empty(path.parent)
 
     def check(self) -> None:
-        try_out(self)
+        probe_store(self)
 
     def filesystem(self) -> "tuple[pyarrow.fs.FileSystem, str]":
         import pyarrow.fs
@@ -250,13 +254,13 @@ def _bucket_and_prefix(rest: str) -> tuple[str, str]:
     if not BUCKET.fullmatch(bucket):
         raise ConfigError(f"{bucket[:80]!r} cannot be a bucket; give s3://bucket/prefix")
     prefix = prefix.removesuffix("/")
-    return bucket, checked_key(prefix) if prefix else ""
+    return bucket, validate_key(prefix) if prefix else ""
 
 
 def _copy(source: Path, target: Path) -> None:
     try:
         file = source.open("rb")
     except OSError as error:
-        raise unreadable(source, error) from error
+        raise read_error(source, error) from error
     with file, atomic.new_file(target) as partial, partial.open("wb") as copy:
         shutil.copyfileobj(file, copy, 1 << 20)

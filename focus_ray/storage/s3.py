@@ -18,14 +18,14 @@ from botocore.config import Config
 from botocore.loaders import create_loader
 
 from focus_ray.storage import atomic, s3_errors
-from focus_ray.storage.objects import Entries, Entry, checked_key, try_out, unreadable
+from focus_ray.storage.objects import Entries, Entry, probe_store, read_error, validate_key
 
 if TYPE_CHECKING:
     import pyarrow.fs
 
 # How long an operation is tried again after its first failure: an outage of minutes is ridden out.
 PATIENCE_SECONDS = 300.0
-LONGEST_PAUSE_SECONDS = 5.0
+MAX_BACKOFF_SECONDS = 5.0
 # A connection that stands still this long is given up, and the request sent again.
 CONNECT_SECONDS, READ_SECONDS = 10, 20
 # boto3's own attempts. They cover short faults of a single request, such as a part of a multipart upload; boto3 stops
@@ -35,13 +35,13 @@ PARTS = {"multipart_threshold": 8 << 20, "multipart_chunksize": 8 << 20, "prefer
 # One part at a time on the way up: an upload has time, and the training beside it does not.
 UPLOAD, DOWNLOAD = TransferConfig(max_concurrency=1, **PARTS), TransferConfig(max_concurrency=4, **PARTS)
 # The description of the service, which is slow to read: once for all clients.
-DESCRIPTIONS = create_loader()
+SERVICE_MODEL_LOADER = create_loader()
 
 Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 
 
-class Connection:
+class S3Connection:
     """The client of one process, made when it is first used, with what the environment says then.
 
     boto3 finds endpoint, region and credentials: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION,
@@ -55,7 +55,7 @@ class Connection:
         self._client: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Connection, self._settings
+        return S3Connection, self._settings
 
     def client(self) -> Any:
         """The client; any number of threads can use it. Raises what boto3 raises for settings that make no sense."""
@@ -82,51 +82,51 @@ class S3Store:
     bucket: str
     prefix: str = ""
     patience: float = field(default=PATIENCE_SECONDS, compare=False)
-    connection: Connection = field(default_factory=Connection, compare=False, repr=False)
+    connection: S3Connection = field(default_factory=S3Connection, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
     def at(self, key: str) -> "S3Store":
-        return replace(self, prefix=self._full(key))
+        return replace(self, prefix=self._full_key(key))
 
     def read(self, key: str) -> bytes:
-        full = self._full(key)
-        return self._persist(key, lambda client: client.get_object(Bucket=self.bucket, Key=full)["Body"].read())
+        full = self._full_key(key)
+        return self._retry(key, lambda client: client.get_object(Bucket=self.bucket, Key=full)["Body"].read())
 
     def write(self, key: str, content: bytes) -> None:
-        full = self._full(key)
-        self._persist(key, lambda client: client.put_object(Bucket=self.bucket, Key=full, Body=content))
+        full = self._full_key(key)
+        self._retry(key, lambda client: client.put_object(Bucket=self.bucket, Key=full, Body=content))
 
     def upload(self, path: Path, key: str) -> None:
-        full = self._full(key)
+        full = self._full_key(key)
 
         def send(client: Any) -> None:
             with path.open("rb") as file:
                 client.upload_fileobj(file, self.bucket, full, Config=UPLOAD)
 
         try:
-            self._persist(key, send)
+            self._retry(key, send)
         except OSError as error:
-            raise unreadable(path, error) from error
+            raise read_error(path, error) from error
 
     def download(self, key: str, path: Path) -> None:
-        full = self._full(key)
+        full = self._full_key(key)
 
         def fetch(client: Any) -> None:
             with partial.open("wb") as file:
                 client.download_fileobj(self.bucket, full, file, Config=DOWNLOAD)
 
         with atomic.new_file(path) as partial:
-            self._persist(key, fetch)
+            self._retry(key, fetch)
 
     def size(self, key: str) -> int:
-        full = self._full(key)
-        return self._persist(key, lambda client: client.head_object(Bucket=self.bucket, Key=full)["ContentLength"])
+        full = self._full_key(key)
+        return self._retry(key, lambda client: client.head_object(Bucket=self.bucket, Key=full)["ContentLength"])
 
     def list(self, prefix: str = "", *, limit: int | None = None) -> Entries:
         start = f"{self.prefix}/" if self.prefix else ""
-        below = f"{self._full(prefix)}/" if prefix else start
+        below = f"{self._full_key(prefix)}/" if prefix else start
 
         def listed(client: Any) -> Entries:
             pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=below)
@@ -135,25 +135,25 @@ class S3Store:
             objects = (Entry(key.removeprefix(start), size) for key, size in found if not key.endswith("/"))
             return sorted(islice(objects, limit))
 
-        return self._persist(prefix, listed)
+        return self._retry(prefix, listed)
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
-            full = self._full(key)
-            self._persist(key, lambda client, full=full: client.delete_object(Bucket=self.bucket, Key=full))
+            full = self._full_key(key)
+            self._retry(key, lambda client, full=full: client.delete_object(Bucket=self.bucket, Key=full))
 
     def check(self) -> None:
-        try_out(replace(self, patience=0.0, connection=Connection(attempts=3, connect=5, read=READ_SECONDS)))
+        probe_store(replace(self, patience=0.0, connection=S3Connection(attempts=3, connect=5, read=READ_SECONDS)))
 
     def filesystem(self) -> "tuple[pyarrow.fs.FileSystem, str]":
         from focus_ray.storage.arrow import arrow_filesystem
 
         return arrow_filesystem(replace(self, prefix=""), root=self.bucket), str(self).removeprefix("s3://")
 
-    def _full(self, key: str) -> str:
-        return "/".join(filter(None, (self.prefix, checked_key(key))))
+    def _full_key(self, key: str) -> str:
+        return "/".join(filter(None, (self.prefix, validate_key(key))))
 
-    def _persist(self, key: str, action: Callable[[Any], Result]) -> Result:
+    def _retry(self, key: str, action: Callable[[Any], Result]) -> Result:
         """The result of `action` with the client, repeated while what it raises may pass and patience lasts."""
         place, began, pause = f"{self}/{key}".rstrip("/"), None, 1.0
         while True:
@@ -161,21 +161,21 @@ class S3Store:
             try:
                 client = self.connection.client()
                 return action(client)
-            except s3_errors.RAISED as error:
+            except s3_errors.REQUEST_ERRORS as error:
                 began = began or time.monotonic()
                 left = began + self.patience - time.monotonic()
-                if left <= pause or not s3_errors.may_pass(error):
-                    raise self._explained(error, place, client) from error
+                if left <= pause or not s3_errors.is_transient(error):
+                    raise self._to_storage_error(error, place, client) from error
                 logger.warning("%s: %s; trying again for up to %.0f s", place, s3_errors.reason(error), left)
             # Not all at the same time, where many workers wait for one service.
             time.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            pause = min(2 * pause, MAX_BACKOFF_SECONDS)
             self.connection.renew(client)
 
-    def _explained(self, error: Exception, place: str, client: Any) -> Exception:
-        if isinstance(error, OSError) and not s3_errors.may_pass(error):
+    def _to_storage_error(self, error: Exception, place: str, client: Any) -> Exception:
+        if isinstance(error, OSError) and not s3_errors.is_transient(error):
             return error  # of the local disk: whoever reads or writes the file names it
-        endpoint = s3_errors.shown_endpoint(client.meta.endpoint_url) if client else "S3"
+        endpoint = s3_errors.redact_endpoint(client.meta.endpoint_url) if client else "S3"
         return s3_errors.explained(error, place, self.bucket, endpoint)
 
 
@@ -189,11 +189,11 @@ def _client(attempts: int, connect: int, read: int) -> Any:
         response_checksum_validation="when_required",
     )
     settings = botocore.session.get_session()
-    settings.register_component("data_loader", DESCRIPTIONS)
+    settings.register_component("data_loader", SERVICE_MODEL_LOADER)
     # boto3 itself reads AWS_DEFAULT_REGION only.
     session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None, botocore_session=settings)
     client = session.client("s3", config=config)
-    if s3_errors.is_amazon(client.meta.endpoint_url) or (client.meta.config.s3 or {}).get("addressing_style"):
+    if s3_errors.is_aws(client.meta.endpoint_url) or (client.meta.config.s3 or {}).get("addressing_style"):
         return client
     # Elsewhere a bucket is seldom a host name of its own.
     return session.client("s3", config=config.merge(Config(s3={"addressing_style": "path"})))

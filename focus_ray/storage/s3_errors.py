@@ -13,8 +13,8 @@ from focus_ray.errors import NoSuchObject, StorageError
 
 # Statuses and codes of a server that is busy, restarting, or saw a damaged request. NoSuchUpload is what a completed
 # multipart upload answers when its first answer was lost.
-PASSING_STATUS = {408, 429, 500, 502, 503, 504}
-PASSING_CODES = {
+TRANSIENT_STATUS = {408, 429, 500, 502, 503, 504}
+TRANSIENT_CODES = {
     "BadDigest",
     "ConditionalRequestConflict",
     "IncompleteBody",
@@ -30,7 +30,7 @@ PASSING_CODES = {
     "XAmzContentSHA256Mismatch",
 }
 # Connections that failed, were cut or stalled, and answers that came in part.
-PASSING_ERRORS = (
+TRANSIENT_ERRORS = (
     exceptions.ConnectionError,
     exceptions.HTTPClientError,
     exceptions.IncompleteReadError,
@@ -42,7 +42,7 @@ PASSING_ERRORS = (
 )
 # All that a request can raise. ValueError: an endpoint that is no URL. OSError: also the local disk. RecursionError:
 # boto3 follows a redirection by asking the same server where to go, without end.
-RAISED = (
+REQUEST_ERRORS = (
     exceptions.BotoCoreError,
     exceptions.ClientError,
     ResponseParserError,
@@ -51,8 +51,8 @@ RAISED = (
     ValueError,
     RecursionError,
 )
-ABSENT = {"NoSuchKey", "404"}
-CREDENTIALS_REFUSED = {
+NOT_FOUND_CODES = {"NoSuchKey", "404"}
+CREDENTIAL_ERROR_CODES = {
     "ExpiredToken",
     "InvalidAccessKeyId",
     "InvalidClientTokenId",
@@ -61,15 +61,15 @@ CREDENTIALS_REFUSED = {
     "TokenRefreshRequired",
     "UnrecognizedClientException",
 }
-OTHER_REGION = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect", "301"}
-SET_KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+WRONG_REGION_CODES = {"AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect", "301"}
+CREDENTIALS_HINT = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 
 
-def may_pass(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether the same request can succeed later."""
     if isinstance(error, exceptions.ClientError):
-        return _status(error) in PASSING_STATUS or _code(error) in PASSING_CODES
-    return isinstance(error, PASSING_ERRORS)
+        return _status(error) in TRANSIENT_STATUS or _code(error) in TRANSIENT_CODES
+    return isinstance(error, TRANSIENT_ERRORS)
 
 
 def explained(error: Exception, place: str, bucket: str, endpoint: str) -> StorageError:
@@ -77,7 +77,7 @@ def explained(error: Exception, place: str, bucket: str, endpoint: str) -> Stora
     if isinstance(error, exceptions.ClientError):
         return _refusal(error, place, bucket, endpoint)
     if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
-        return StorageError(f"no credentials for s3://{bucket}; {SET_KEYS}, or run where a role gives them")
+        return StorageError(f"no credentials for s3://{bucket}; {CREDENTIALS_HINT}, or run where a role gives them")
     if isinstance(error, exceptions.SSLError):
         message = f"the certificate of {endpoint} cannot be verified; set AWS_CA_BUNDLE to the authority that signed it"
         return StorageError(message)
@@ -91,7 +91,7 @@ def explained(error: Exception, place: str, bucket: str, endpoint: str) -> Stora
     if isinstance(error, RecursionError):
         message = f"{endpoint} sends every request elsewhere; correct AWS_ENDPOINT_URL_S3 (https instead of http?)"
         return StorageError(f"{message}, or set AWS_REGION")
-    if may_pass(error):
+    if is_transient(error):
         return StorageError(f"{endpoint} breaks off ({type(error).__name__}); see whether the service is well")
     return StorageError(f"{place} cannot be used: {_first_line(error)}; correct the settings of AWS")
 
@@ -103,7 +103,7 @@ def reason(error: Exception) -> str:
     return type(error).__name__
 
 
-def shown_endpoint(url: str) -> str:
+def redact_endpoint(url: str) -> str:
     """An endpoint as messages name it: without a user or password that stands in it."""
     parts = urlsplit(url)
     host = parts.hostname or url
@@ -111,7 +111,7 @@ def shown_endpoint(url: str) -> str:
     return f"{parts.scheme}://{host}{port}" if parts.hostname else "the endpoint"
 
 
-def is_amazon(url: str) -> bool:
+def is_aws(url: str) -> bool:
     """Whether an endpoint is one of AWS, where a bucket is a host name."""
     return (urlsplit(url).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
@@ -120,18 +120,18 @@ def _refusal(error: exceptions.ClientError, place: str, bucket: str, endpoint: s
     code, operation = _code(error), error.operation_name
     if code == "NoSuchBucket":
         return StorageError(f"there is no bucket {bucket!r} at {endpoint}; create it, or correct its name")
-    if code in ABSENT:
+    if code in NOT_FOUND_CODES:
         return NoSuchObject(f"there is no object {place}; check its key")
-    if code in CREDENTIALS_REFUSED:
-        return StorageError(f"{endpoint} refuses the credentials ({code}); {SET_KEYS}, to what is valid there")
+    if code in CREDENTIAL_ERROR_CODES:
+        return StorageError(f"{endpoint} refuses the credentials ({code}); {CREDENTIALS_HINT}, to what is valid there")
     if code in ("AccessDenied", "403", "AllAccessDisabled", "AccountProblem"):
         message = f"the credentials do not allow {operation} on {place}; allow ListBucket, GetObject, PutObject and"
         return StorageError(f"{message} DeleteObject there, or use others")
     if code == "RequestTimeTooSkewed":
         return StorageError(f"{endpoint} says that the clock of this machine is wrong; set it")
-    if code in OTHER_REGION:
+    if code in WRONG_REGION_CODES:
         return StorageError(f"the bucket {bucket!r} belongs to another region; set AWS_REGION to it")
-    if may_pass(error):
+    if is_transient(error):
         return StorageError(f"{endpoint} is not well ({reason(error)}); try again later")
     return StorageError(f"{place} refuses {operation}: {_first_line(error)}; check bucket, endpoint and permissions")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from focus_ray.errors import CheckpointError, NoSuchObject
 from focus_ray.storage import atomic
-from focus_ray.storage.manifest import MANIFEST, read_manifest, verify_sealed
+from focus_ray.storage.manifest import MANIFEST, read_manifest, verify_artifact
 from focus_ray.storage.objects import LocalStore, ObjectStore
 
 
@@ -50,7 +50,7 @@ def fetch(store: ObjectStore, key: str, folder: Path, kind: str) -> None:
     """
     with atomic.new_folder(folder) as partial, _named(partial, f"{store}/{key}"):
         _download(store, key, partial, kind)
-        verify_sealed(partial, kind)
+        verify_artifact(partial, kind)
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def names(store: ObjectStore) -> list[str]:
     """The sealed folders directly in a store, sorted. On this machine that is every folder, damaged ones included."""
     if isinstance(store, LocalStore):
         return sorted(path.name for path in _local_folders(store))
-    return sorted(_sealed([entry.key for entry in store.list()]))
+    return sorted(_complete_keys([entry.key for entry in store.list()]))
 
 
 def unfinished(store: ObjectStore) -> list[str]:
@@ -80,7 +80,7 @@ def unfinished(store: ObjectStore) -> list[str]:
     if isinstance(store, LocalStore):
         return []
     keys = [entry.key for entry in store.list()]
-    return sorted({key.partition("/")[0] for key in keys if "/" in key} - _sealed(keys))
+    return sorted({key.partition("/")[0] for key in keys if "/" in key} - _complete_keys(keys))
 
 
 def delete(store: ObjectStore, key: str) -> None:
@@ -113,7 +113,7 @@ def _named(copy: Path, place: str) -> Iterator[None]:
         raise CheckpointError(str(error).replace(str(copy), place)) from None
 
 
-def _sealed(keys: list[str]) -> set[str]:
+def _complete_keys(keys: list[str]) -> set[str]:
     return {key.removesuffix(f"/{MANIFEST}") for key in keys if key.endswith(f"/{MANIFEST}") and key.count("/") == 1}
 
 

@@ -19,7 +19,7 @@ State = Any
 TUPLE, DICT, FLOAT, TENSOR = "$tuple", "$dict", "$float", "$tensor"
 
 
-def take_apart(state: State) -> tuple[Any, dict[str, Tensor]]:
+def to_skeleton(state: State) -> tuple[Any, dict[str, Tensor]]:
     """Split a nested state into what JSON can hold and the tensors it names.
 
     Tensors are detached, on the CPU and contiguous; no two share memory. Raises CheckpointError for any other type.
@@ -29,8 +29,8 @@ def take_apart(state: State) -> tuple[Any, dict[str, Tensor]]:
 
     def visit(node: State, path: tuple[str, ...]) -> Any:
         if isinstance(node, Tensor):
-            name = _free_name("/".join(path) or "value", tensors)
-            tensors[name] = own_memory(node, storages)
+            name = _unique_name("/".join(path) or "value", tensors)
+            tensors[name] = detach_to_cpu(node, storages)
             return {TENSOR: name}
         if isinstance(node, Mapping):
             return visit_mapping(node, path)
@@ -50,7 +50,7 @@ def take_apart(state: State) -> tuple[Any, dict[str, Tensor]]:
 
 
 def put_together(skeleton: Any, tensors: Mapping[str, Tensor]) -> State:
-    """The state that `take_apart` split. Raises CheckpointError if skeleton and tensors do not belong together."""
+    """The state that `to_skeleton` split. Raises CheckpointError if skeleton and tensors do not belong together."""
     unused = set(tensors)
 
     def visit(node: Any) -> State:
@@ -92,7 +92,7 @@ def _plain(node: Any, path: tuple[str, ...]) -> Any:
     raise CheckpointError(f"{name} is a {type(node).__name__}, which is not stored; make it numbers, text or a tensor")
 
 
-def own_memory(tensor: Tensor, storages: set[int]) -> Tensor:
+def detach_to_cpu(tensor: Tensor, storages: set[int]) -> Tensor:
     """The tensor as it is written: detached, on the CPU, contiguous, and the only one in its storage.
 
     `storages` remembers the storages given out so far.
@@ -105,7 +105,7 @@ def own_memory(tensor: Tensor, storages: set[int]) -> Tensor:
     return plain
 
 
-def _free_name(name: str, taken: Mapping[str, Tensor]) -> str:
+def _unique_name(name: str, taken: Mapping[str, Tensor]) -> str:
     """`name`, or with a number behind it where keys such as 0 and "0" would meet."""
     candidate, count = name, 1
     while candidate in taken:

@@ -45,7 +45,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load_file(path)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise _damaged(path, error) from None
+        raise _damaged_error(path, error) from None
 
 
 def _read_torch(path: Path, start: bytes, max_bytes: int) -> Any:
@@ -60,7 +60,7 @@ def _read_torch(path: Path, start: bytes, max_bytes: int) -> Any:
     except CheckpointError:
         raise
     except Exception as error:  # a hostile file can raise anything here, and none of it is a bug of ours
-        raise _damaged(path, error) from None
+        raise _damaged_error(path, error) from None
 
 
 def _check_archive(path: Path, max_bytes: int) -> None:
@@ -87,6 +87,6 @@ def _state_dict(path: Path, content: Any, max_bytes: int) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in content.items()}
 
 
-def _damaged(path: Path, error: Exception) -> CheckpointError:
+def _damaged_error(path: Path, error: Exception) -> CheckpointError:
     reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
     return CheckpointError(f"{path} is not a readable weight file ({reason[0][:120]}); give an intact copy")

@@ -13,7 +13,7 @@ GAP_PX = 4
 TITLE_PX = 13
 TITLE_BAND_PX = 24
 PAPER = (255, 255, 255)
-INK = (31, 41, 51)
+TEXT_COLOUR = (31, 41, 51)
 
 
 def contact_sheet(columns: Mapping[str, Tensor], *, cell: int = CELL_PX) -> Image.Image:
@@ -38,7 +38,7 @@ def contact_sheet(columns: Mapping[str, Tensor], *, cell: int = CELL_PX) -> Imag
     font = ImageFont.load_default(TITLE_PX)
     for i, (title, pictures) in enumerate(columns.items()):
         left = GAP_PX + i * (width + GAP_PX)
-        draw.text((left, TITLE_BAND_PX // 2), _shortened(title, font, width), fill=INK, font=font, anchor="lm")
+        draw.text((left, TITLE_BAND_PX // 2), _ellipsize(title, font, width), fill=TEXT_COLOUR, font=font, anchor="lm")
         for row, picture in enumerate(_bytes(pictures)):
             cell_image = Image.fromarray(picture.numpy()).resize((width, height), Image.Resampling.NEAREST)
             sheet.paste(cell_image, (left, TITLE_BAND_PX + row * (height + GAP_PX)))
@@ -52,7 +52,7 @@ def _bytes(pictures: Tensor) -> UInt8[Tensor, "N H W 3"]:
     return (colours * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def _shortened(title: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+def _ellipsize(title: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """The title, or its beginning and an ellipsis where the column is narrower."""
     if font.getlength(title) <= width:
         return title

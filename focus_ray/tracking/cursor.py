@@ -12,14 +12,14 @@ from typing import TextIO
 from focus_ray.errors import TrackingError
 from focus_ray.storage import atomic
 
-CURSOR = "tracking.json"
+STATE_FILE = "tracking.json"
 LOCK = ".tracking.lock"
 SCHEMA = 1
-MOMENT = 5.0  # s
+LOCK_TIMEOUT = 5.0  # s
 
 
 @dataclass
-class Cursor:
+class SyncState:
     """What MLflow has of a run. Where the file is lost, everything is found on the server again or sent once more."""
 
     mlflow_run: str | None = None
@@ -31,46 +31,46 @@ class Cursor:
     artifacts: dict[str, str] = field(default_factory=dict)  # path in the run folder to digest
     lineage: dict[str, str] = field(default_factory=dict)  # of the process that trained
 
-    def of(self, mlflow_run: str) -> "Cursor":
+    def of(self, mlflow_run: str) -> "SyncState":
         """This cursor, or one at the beginning where the server has the run under another id, or newly."""
-        return self if self.mlflow_run == mlflow_run else Cursor(mlflow_run=mlflow_run, lineage=self.lineage)
+        return self if self.mlflow_run == mlflow_run else SyncState(mlflow_run=mlflow_run, lineage=self.lineage)
 
 
-def read(run: Path) -> Cursor:
+def read(run: Path) -> SyncState:
     """The cursor of a run; at the beginning where there is none, or a damaged one."""
     try:
-        content = json.loads((run / CURSOR).read_bytes())
-        known = {item.name: content[item.name] for item in fields(Cursor) if item.name in content}
-        cursor = Cursor(**known)
+        content = json.loads((run / STATE_FILE).read_bytes())
+        known = {item.name: content[item.name] for item in fields(SyncState) if item.name in content}
+        cursor = SyncState(**known)
     except (OSError, ValueError, TypeError, RecursionError):
-        return Cursor()
-    fresh = Cursor()
+        return SyncState()
+    fresh = SyncState()
     alike = all(isinstance(value, type(getattr(fresh, name))) for name, value in known.items() if name != "mlflow_run")
     return cursor if alike and isinstance(cursor.mlflow_run, str | None) else fresh
 
 
-def write(run: Path, cursor: Cursor) -> None:
+def write(run: Path, cursor: SyncState) -> None:
     """Raises StorageError."""
-    atomic.write_file(run / CURSOR, json.dumps({"schema": SCHEMA, **asdict(cursor)}, indent=1) + "\n")
+    atomic.write_file(run / STATE_FILE, json.dumps({"schema": SCHEMA, **asdict(cursor)}, indent=1) + "\n")
 
 
 @contextmanager
-def exclusive(run: Path) -> Iterator[None]:
+def sync_lock(run: Path) -> Iterator[None]:
     """Keep others from sending this run meanwhile. Raises TrackingError where one does for longer than a moment."""
     try:
         lock = (run / LOCK).open("a")
     except OSError as error:
         raise TrackingError(f"cannot write to {run}: {error.strerror}; give a folder of a run") from None
     with lock:
-        patience = time.monotonic() + MOMENT
-        while not _locked(lock):
+        patience = time.monotonic() + LOCK_TIMEOUT
+        while not _try_lock(lock):
             if time.monotonic() > patience:
                 raise TrackingError(f"another process sends {run} to MLflow already; wait until it has ended")
             time.sleep(0.1)
         yield
 
 
-def _locked(lock: TextIO) -> bool:
+def _try_lock(lock: TextIO) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

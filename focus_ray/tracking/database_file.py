@@ -12,7 +12,7 @@ from focus_ray.storage import atomic
 SQLITE = "sqlite:///"
 
 
-def address_of(path: Path) -> str:
+def sqlite_uri(path: Path) -> str:
     """The SQLite address of a file, quoted as SQLAlchemy reads it; `file_of` is its inverse.
 
     MLflow makes the folder of an address without reading the quotes: slashes are quoted too where anything is, so that
@@ -28,14 +28,14 @@ def file_of(uri: str) -> Path | None:
     return Path(path).absolute() if uri.startswith(SQLITE) and path and path != ":memory:" else None
 
 
-def make_once(path: Path, fill: Callable[[str], None]) -> None:
+def create_once(path: Path, fill: Callable[[str], None]) -> None:
     """Where there is no database at `path`, let `fill` make one (given an address), then give it its name.
 
     Others who want the same wait until it is there. Raises StorageError where the disk refuses.
     """
     if path.exists():
         return
-    with atomic.refusals(path):
+    with atomic.translate_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_name(f".{path.name}.lock").open("a") as lock:
             with suppress(OSError):  # a file system without locks: two may make one, the last to end gives its own
@@ -46,7 +46,7 @@ def make_once(path: Path, fill: Callable[[str], None]) -> None:
             partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
             partial.mkdir()
             try:
-                fill(address_of(partial / path.name))
+                fill(sqlite_uri(partial / path.name))
                 atomic.flush(partial / path.name)
                 os.rename(partial / path.name, path)
             finally:

@@ -19,7 +19,7 @@ from focus_ray.tracking.mlflow_client import (
     Metric,
     RemoteRun,
     Server,
-    requirements_of_model,
+    model_requirements,
 )
 from focus_ray.tracking.run_tail import Files, History, Window, evaluations, read_json
 
@@ -29,10 +29,10 @@ NONFINITE = "nonfinite_metrics"
 PRODUCTION = "production"
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
-_NO_FIGURES = ("schema", "seed")  # numbers of metrics.json that measure nothing
-_CODE = Path(__file__).with_name("mlflow_model.py")
-_FIGURES_A_CALL = 900
-_DEFAULT_LOG = 10
+_EXCLUDED_KEYS = ("schema", "seed")  # numbers of metrics.json that measure nothing
+_MODEL_CODE = Path(__file__).with_name("mlflow_model.py")
+_METRICS_PER_CALL = 900
+_DEFAULT_LOG_EVERY = 10
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Sent:
     problem: str = ""  # why not
 
 
-class Delivery:
+class MlflowSync:
     """What MLflow does not have of a run yet, sent in order; RUN/tracking.json moves along.
 
     The server's own tags say how far it is: what arrived although no answer came back is not sent twice, and a server
@@ -67,47 +67,47 @@ class Delivery:
         self._config = read_json(run / "config.json") or {}
         self._files = Files(run)
         self._history = History(run / "history.jsonl", self._log_every(), times)
-        self._cursor = cursors.read(run)
+        self._state = cursors.read(run)
 
     def _log_every(self) -> int:
         cadence = self._config.get("cadence")
         log = cadence.get("log") if isinstance(cadence, dict) else None
-        return log if type(log) is int and log > 0 else _DEFAULT_LOG
+        return log if type(log) is int and log > 0 else _DEFAULT_LOG_EVERY
 
     def begin(self, here: Mapping[str, str], tags: Mapping[str, str], *, running: bool) -> None:
         """Find the run in MLflow, or create it, with its parameters and tags.
 
         `here`: the lineage of this process if it trains the run, otherwise nothing. `running`: say that it goes on.
         """
-        if here and self._cursor.lineage != here:  # kept with the run, whoever sends it in the end
-            self._cursor.lineage = dict(here)
+        if here and self._state.lineage != here:  # kept with the run, whoever sends it in the end
+            self._state.lineage = dict(here)
             self._save()
         remote = self._find()
         if remote is None:
             created = self._about["created_ms"]
             remote = self.server.create_run(self._experiment, self._about["run_id"], self._about["name"], created)
         self._remote = remote
-        self._cursor = self._cursor.of(remote.id)
-        self._cursor.steps = _whole(remote.tags.get(STEPS), 0)
-        self._cursor.evaluated = _whole(remote.tags.get(EVALUATED), -1)
-        self._cursor.figures = remote.tags.get(FIGURES, "")
+        self._state = self._state.of(remote.id)
+        self._state.steps = _to_int(remote.tags.get(STEPS), 0)
+        self._state.evaluated = _to_int(remote.tags.get(EVALUATED), -1)
+        self._state.figures = remote.tags.get(FIGURES, "")
         self._nonfinite = int(remote.metrics.get(NONFINITE, 0))
         self.sent.mlflow_run = remote.id
         if running:
-            self._goes_on(remote)
+            self._mark_running(remote)
         self._save()
-        known = {**self._cursor.lineage, **lineage.of_run(self.run), **tags}
+        known = {**self._state.lineage, **lineage.run_tags(self.run), **tags}
         self.server.log(remote.id, (), {key: text for key, text in known.items() if remote.tags.get(key) != text})
         missing = {key: text for key, text in parameters(self._config).items() if key not in remote.parameters}
         self.server.set_parameters(remote.id, missing)
 
     def _find(self) -> RemoteRun | None:
-        return self.server.find_run(self._experiment, self._about["run_id"], self._cursor.mlflow_run)
+        return self.server.find_run(self._experiment, self._about["run_id"], self._state.mlflow_run)
 
-    def _goes_on(self, remote: RemoteRun) -> None:
+    def _mark_running(self, remote: RemoteRun) -> None:
         if remote.status != "RUNNING":
             self.server.set_running(remote.id)
-        self._cursor.status = ""
+        self._state.status = ""
 
     def send(self, *, rest: bool) -> None:
         """What is new since the last time; with `rest`, also the last steps that fill no window."""
@@ -119,8 +119,8 @@ class Delivery:
     def _send_history(self, *, rest: bool) -> None:
         batch: list[Metric] = []
         last: Window | None = None
-        for window in self._history.windows(self._cursor.steps, rest=rest):
-            if last is not None and len(batch) + len(window.sums) + 1 > _FIGURES_A_CALL:
+        for window in self._history.windows(self._state.steps, rest=rest):
+            if last is not None and len(batch) + len(window.sums) + 1 > _METRICS_PER_CALL:
                 self._send_windows(batch, last)
                 batch = []
             batch += self._metrics(window.means(), window.lost, window.time_ms, window.after)
@@ -130,19 +130,19 @@ class Delivery:
 
     def _send_windows(self, batch: list[Metric], last: Window) -> None:
         self.server.log(self._remote.id, batch, {STEPS: str(last.after)})
-        self.sent.steps += last.after - self._cursor.steps
-        self._cursor.steps = last.after
+        self.sent.steps += last.after - self._state.steps
+        self._state.steps = last.after
         self._save()
 
     def _send_evaluations(self) -> None:
         path = self.run / "evaluations.jsonl"
-        for entry in evaluations(path, self._cursor.evaluated):
+        for entry in evaluations(path, self._state.evaluated):
             time_ms = self._history.times.get(entry.step) or int(path.stat().st_mtime * 1000)
             found, lost = entry.leaves
             self.server.log(
                 self._remote.id, self._metrics(found, lost, time_ms, entry.step), {EVALUATED: str(entry.step)}
             )
-            self._cursor.evaluated = entry.step
+            self._state.evaluated = entry.step
             self.sent.evaluations += 1
             self._save()
 
@@ -154,13 +154,13 @@ class Delivery:
             return
         content = path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
-        if digest == self._cursor.figures:
+        if digest == self._state.figures:
             return
-        found, lost = figures({key: value for key, value in metrics.items() if key not in _NO_FIGURES})
-        step = _whole(metrics.get("steps"), self._cursor.steps)
+        found, lost = figures({key: value for key, value in metrics.items() if key not in _EXCLUDED_KEYS})
+        step = _to_int(metrics.get("steps"), self._state.steps)
         time_ms = int(path.stat().st_mtime * 1000)
         self.server.log(self._remote.id, self._metrics(found, lost, time_ms, step), {FIGURES: digest})
-        self._cursor.figures = digest
+        self._state.figures = digest
         self._save()
 
     def _metrics(self, found: Mapping[str, float], lost: int, time_ms: int, step: int) -> list[Metric]:
@@ -172,26 +172,26 @@ class Delivery:
         return metrics
 
     def _send_files(self) -> None:
-        for name, digest in self._files.changed(self._cursor.artifacts):
+        for name, digest in self._files.changed(self._state.artifacts):
             folder = name.rpartition("/")[0]
             self.server.upload(self._remote.id, self.run / name, folder or None)
-            self._cursor.artifacts[name] = digest
+            self._state.artifacts[name] = digest
             self.sent.files += 1
             self._save()
 
     def end(self, status: str) -> None:
         """Say how the run ended (once), and register its model where it has one."""
         self._find()  # lets go of a second, empty run that a request without an answer may have made
-        if self._cursor.status != status:
+        if self._state.status != status:
             self.server.end_run(self._remote.id, status)
-            self._cursor.status = status
+            self._state.status = status
             self._save()
         version = model_version(self.run)
         if version is not None:
             self.sent.model = self.server.register(
-                self._remote, self.run / "model", version, _CODE, requirements_of_model()
+                self._remote, self.run / "model", version, _MODEL_CODE, model_requirements()
             )
-            self._cursor.model = f"{MODEL_NAME}/{self.sent.model}"
+            self._state.model = f"{MODEL_NAME}/{self.sent.model}"
             self._save()
 
     def close(self) -> None:
@@ -199,7 +199,7 @@ class Delivery:
         self._history.close()
 
     def _save(self) -> None:
-        cursors.write(self.run, self._cursor)
+        cursors.write(self.run, self._state)
 
 
 def status_of(run: Path, *, finished: bool = False) -> str:
@@ -262,11 +262,11 @@ def _milliseconds(text: Any) -> int:
         return int(time.time() * 1000)
 
 
-def _whole(value: Any, otherwise: int) -> int:
+def _to_int(value: Any, otherwise: int) -> int:
     try:
         return int(value)
     except (TypeError, ValueError):
         return otherwise
 
 
-__all__ = ["PRODUCTION", "RUN_TAG", "Delivery", "Sent", "model_version", "status_of", "waiting"]
+__all__ = ["PRODUCTION", "RUN_TAG", "MlflowSync", "Sent", "model_version", "status_of", "waiting"]

@@ -12,11 +12,11 @@ MAX_KEY = 250
 MAX_PARAMETER = 6000
 MAX_TAG = 5000  # servers before 3 take no more
 
-_STRANGE = re.compile(r"[^A-Za-z0-9_. /-]")
+_UNSAFE_CHARACTERS = re.compile(r"[^A-Za-z0-9_. /-]")
 _DOTS = (".", "..")
 
 
-class Leaves(NamedTuple):
+class NumericLeaves(NamedTuple):
     """The finite numbers of a tree by path, and how many numbers were NaN or infinite."""
 
     figures: dict[str, float]
@@ -28,31 +28,31 @@ def parameters(config: Mapping[str, Any]) -> dict[str, str]:
 
     A value beyond MLflow's limit is cut, and ends with an ellipsis.
     """
-    return {safe_key(".".join(path)): parameter_value(value) for path, value in leaves(config)}
+    return {safe_key(".".join(path)): param_text(value) for path, value in leaves(config)}
 
 
-def parameter_value(value: Any) -> str:
+def param_text(value: Any) -> str:
     """A value as text that MLflow takes. An empty string is written with its quotes: some stores keep no empty text."""
     text = value if isinstance(value, str) and value else json.dumps(value)
     storable = text.encode(errors="replace").decode().replace("\0", "?")
     return cut(storable, MAX_PARAMETER)
 
 
-def figures(tree: Mapping[str, Any], prefix: str = "") -> Leaves:
+def figures(tree: Mapping[str, Any], prefix: str = "") -> NumericLeaves:
     """The numbers in nested objects, keys joined by '/'. Text, truth values, lists and null are no numbers."""
     found, nonfinite = {}, 0
     for path, value in leaves(tree):
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        number = _double(value)
+        number = _to_float(value)
         if math.isfinite(number):
             found[safe_key(prefix + "/".join(path))] = number
         else:
             nonfinite += 1
-    return Leaves(found, nonfinite)
+    return NumericLeaves(found, nonfinite)
 
 
-def _double(value: int | float) -> float:
+def _to_float(value: int | float) -> float:
     try:
         return float(value)
     except OverflowError:  # a whole number beyond any float
@@ -64,7 +64,7 @@ def safe_key(key: str) -> str:
 
     MLflow keeps keys as paths, and its databases differ in the letters they know: those of ASCII, digits, '_.- /' stay.
     """
-    parts = (_STRANGE.sub("_", part).strip() for part in key.split("/"))
+    parts = (_UNSAFE_CHARACTERS.sub("_", part).strip() for part in key.split("/"))
     safe = "/".join("_" if part in _DOTS or not part else part for part in parts)
     if safe.startswith(".."):
         safe = "_" + safe

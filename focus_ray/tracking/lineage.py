@@ -13,21 +13,21 @@ from focus_ray import __version__
 from focus_ray.errors import FaceModelError
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.storage.config_digest import config_digest
-from focus_ray.tracking.redaction import without_secrets
+from focus_ray.tracking.redaction import redact_secrets
 from focus_ray.tracking.run_tail import read_json
 
 PACKAGES = ("torch", "numpy", "ray", "mlflow")
-_GIT_WAIT = 10  # s
+_GIT_TIMEOUT = 10  # s
 
 
-def of_process() -> dict[str, str]:
+def process_tags() -> dict[str, str]:
     """What this process runs: package, commit, versions, processors, memory, accelerators."""
     tags = {"focus.version": __version__, "python": platform.python_version(), "system": platform.system()}
     tags |= {name: version for name in PACKAGES if (version := _version(name)) is not None}
     return tags | _commit(Path(__file__).resolve().parent) | _hardware()
 
 
-def of_run(run: Path) -> dict[str, str]:
+def run_tags(run: Path) -> dict[str, str]:
     """What a run folder says of itself: digests of its configuration and of the face model of its training."""
     tags = {}
     config = read_json(run / "config.json")
@@ -39,7 +39,7 @@ def of_run(run: Path) -> dict[str, str]:
         tags["digest.face_model"] = MorphableModel.load(run / "face.safetensors").digest
     storage = (read_json(run / "run.json") or {}).get("storage")
     if isinstance(storage, str):
-        tags["storage"] = without_secrets(storage)
+        tags["storage"] = redact_secrets(storage)
     return tags
 
 
@@ -63,7 +63,7 @@ def _commit(package: Path) -> dict[str, str]:
 def _git(folder: Path, *arguments: str) -> str | None:
     command = ["git", "-C", str(folder), *arguments]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_WAIT, check=True)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_TIMEOUT, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip()

@@ -14,18 +14,18 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face.mesh_file import Mesh, glb
+from focus_ray.focus.face.mesh_file import Mesh, encode_glb
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.face.parameters import CHANNELS, SH_BANDS
 from focus_ray.focus.render.renderer import Renderer
 
-PIXELS = 320  # a side of one view
+VIEW_PX = 320  # a side of one view
 VIEWS = {"frontal": (0.0, 0.0, 0.0), "from the side": (0.0, 0.9, 0.0)}  # rad: pitch, yaw, roll
-SIGNED, LENGTH, TRUST = "RdBu_r", "viridis", "magma"
-MOST_CONFIDENT = 10.0  # standard errors, beyond which a colour says no more
-TAIL = 0.995  # of the vertices lie within the range of the colours
+SIGNED, LENGTH, CONFIDENCE = "RdBu_r", "viridis", "magma"
+MAX_CONFIDENCE = 10.0  # standard errors, beyond which a colour says no more
+COLOUR_QUANTILE = 0.995  # of the vertices lie within the range of the colours
 DPI = 100
-CELL_INCHES = PIXELS / DPI
+CELL_INCHES = VIEW_PX / DPI
 LABEL_INCHES, TITLE_INCHES, SCALE_INCHES = 0.4, 0.7, 0.6  # left of, above and below the cells
 AMBIENT, FRONTAL = 2.9, -0.55  # of a light that shows the form and leaves the colours readable
 
@@ -36,11 +36,11 @@ def misfit_sheet(
     """A PNG, a row for each view: x, y, z in mm on one scale, the length in mm, length over standard error."""
     length = error.norm(dim=1)
     trust = length / standard_error.norm(dim=1).clamp_min(torch.finfo(error.dtype).tiny)
-    reach = max(float(error.abs().quantile(TAIL)), 1e-6)
+    reach = max(float(error.abs().quantile(COLOUR_QUANTILE)), 1e-6)
     columns = [(f"{axis} [mm]", error[:, i], SIGNED, Normalize(-reach, reach)) for i, axis in enumerate("xyz")]
     columns += [
-        ("length [mm]", length, LENGTH, Normalize(0, max(float(length.quantile(TAIL)), 1e-6))),
-        ("length / standard error", trust, TRUST, Normalize(0, MOST_CONFIDENT)),
+        ("length [mm]", length, LENGTH, Normalize(0, max(float(length.quantile(COLOUR_QUANTILE)), 1e-6))),
+        ("length / standard error", trust, CONFIDENCE, Normalize(0, MAX_CONFIDENCE)),
     ]
     width, height = LABEL_INCHES + CELL_INCHES * len(columns), TITLE_INCHES + CELL_INCHES * len(VIEWS) + SCALE_INCHES
     figure = Figure(figsize=(width, height), dpi=DPI)
@@ -74,7 +74,7 @@ def views(face: MorphableModel, colours: Float[Tensor, "V 3"]) -> Sequence[Float
     count = len(VIEWS)
     light = torch.zeros(count, CHANNELS, SH_BANDS)
     light[..., 0], light[..., 2] = AMBIENT, FRONTAL
-    rendering = Renderer(face, Camera(image_size=PIXELS)).render(
+    rendering = Renderer(face, Camera(image_size=VIEW_PX)).render(
         face.mean.expand(count, -1, -1),
         colours.expand(count, -1, -1),
         light.flatten(1),
@@ -90,4 +90,4 @@ def misfit_mesh(face: MorphableModel, error: Float[Tensor, "V 3"]) -> bytes:
     length = error.norm(dim=1)
     shares = (length / length.max().clamp_min(1e-9)).numpy()
     colours = matplotlib.colormaps[LENGTH](shares)[:, :3]
-    return glb(Mesh(face.mean.numpy(), colours.astype(np.float32), face.faces.numpy()))
+    return encode_glb(Mesh(face.mean.numpy(), colours.astype(np.float32), face.faces.numpy()))

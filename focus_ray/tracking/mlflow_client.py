@@ -18,7 +18,7 @@ from focus_ray import __version__
 from focus_ray.errors import StorageError, TrackingError
 from focus_ray.tracking import database_file
 from focus_ray.tracking.entity_names import MAX_TAG, cut
-from focus_ray.tracking.redaction import without_secrets
+from focus_ray.tracking.redaction import redact_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,9 +33,9 @@ MODEL_NAME = "focus"  # in the registry
 VERSION_TAG = "model_version"
 
 # Limits of one log_batch: 1000 entities, 100 of them parameters, 1 MB.
-_METRICS_A_CALL = 900
-_PARAMETERS_A_CALL = 100
-_CHARACTERS_A_CALL = 100_000
+_METRICS_PER_CALL = 900
+_PARAMETERS_PER_CALL = 100
+_CHARACTERS_PER_CALL = 100_000
 
 # What this process asks of mlflow unless the user did: short waits (the caller tries again by itself), no bars and no
 # messages about its own working, no messages to its makers, no files of the working directory inside a model.
@@ -50,7 +50,7 @@ _ENVIRONMENT = {
 }
 # What mlflow's own modules warn of while they are imported: nothing that concerns the user of a run.
 _WARNINGS = ("The ``noload`` loader strategy", r".*Any type hint is inferred as AnyType")
-_SQLITE_WAIT = 60  # s, while another process writes to the same database
+_SQLITE_TIMEOUT = 60  # s, while another process writes to the same database
 
 # What libraries say of a server that is not there, and what it means. It words a message and decides nothing: MLflow
 # has one type for all of it, with the text of what it caught.
@@ -64,7 +64,7 @@ _PLAIN = {
     "database is locked": "the database is busy",
 }
 
-_importing = threading.Lock()
+_import_lock = threading.Lock()
 
 
 class Metric(NamedTuple):
@@ -101,7 +101,7 @@ class Server:
         self._client: MlflowClient | None = None
 
     def __str__(self) -> str:
-        return without_secrets(self._uri.partition("?")[0])
+        return redact_secrets(self._uri.partition("?")[0])
 
     @contextmanager
     def asked(self) -> Iterator[MlflowClient]:
@@ -118,7 +118,7 @@ class Server:
     def _connect(self) -> MlflowClient:
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        with _importing:
+        with _import_lock:
             for message in _WARNINGS:
                 warnings.filterwarnings("ignore", message)
             import mlflow.pyfunc  # all of it now, where these warnings are expected
@@ -130,8 +130,8 @@ class Server:
         uri = self._uri
         if (database := database_file.file_of(uri)) is not None:
             place = self._artifacts or database.with_name("mlartifacts")
-            database_file.make_once(database, lambda new: _make_tables(new, place))
-            uri += "" if "?" in uri else f"?timeout={_SQLITE_WAIT}"
+            database_file.create_once(database, lambda new: _create_tables(new, place))
+            uri += "" if "?" in uri else f"?timeout={_SQLITE_TIMEOUT}"
         return MlflowClient(tracking_uri=uri)
 
     def find_run(self, experiment: str, focus_run: str, known: str | None = None) -> RemoteRun | None:
@@ -196,9 +196,9 @@ class Server:
         with self.asked() as client:
             entries = [entities.Metric(metric.key, metric.value, metric.time_ms, metric.step) for metric in metrics]
             marks = [entities.RunTag(key, cut(value, MAX_TAG)) for key, value in (tags or {}).items()]
-            for begin in range(0, max(len(entries), 1), _METRICS_A_CALL):
-                last = begin + _METRICS_A_CALL >= len(entries)
-                part = entries[begin : begin + _METRICS_A_CALL]
+            for begin in range(0, max(len(entries), 1), _METRICS_PER_CALL):
+                last = begin + _METRICS_PER_CALL >= len(entries)
+                part = entries[begin : begin + _METRICS_PER_CALL]
                 client.log_batch(run, metrics=part, tags=marks if last else ())
 
     def set_parameters(self, run: str, parameters: Mapping[str, str]) -> None:
@@ -209,7 +209,7 @@ class Server:
             batch: list[entities.Param] = []
             characters = 0
             for key, value in parameters.items():
-                if batch and (len(batch) == _PARAMETERS_A_CALL or characters + len(value) > _CHARACTERS_A_CALL):
+                if batch and (len(batch) == _PARAMETERS_PER_CALL or characters + len(value) > _CHARACTERS_PER_CALL):
                     client.log_batch(run, params=batch)
                     batch, characters = [], 0
                 batch.append(entities.Param(key, value))
@@ -242,7 +242,7 @@ class Server:
             number = self._registered(client, run.id, version)
             if number is not None:
                 return number
-            logged = self._logged_model(client, run, version)
+            logged = self._find_logged_model(client, run, version)
             if logged is None:
                 logged = _log_model(client, run, folder, version, code, requirements)
             _ensure_registered_model(client)
@@ -255,7 +255,7 @@ class Server:
         numbers = [int(entry.version) for entry in found if entry.tags.get(VERSION_TAG) == version]
         return str(min(numbers)) if numbers else None
 
-    def _logged_model(self, client: MlflowClient, run: RemoteRun, version: str) -> LoggedModel | None:
+    def _find_logged_model(self, client: MlflowClient, run: RemoteRun, version: str) -> LoggedModel | None:
         """A model that was logged whole, but not registered before something went wrong. Half-logged ones go."""
         found = client.search_logged_models([run.experiment], f"source_run_id = '{run.id}'")
         ours = [model for model in found if model.tags.get(VERSION_TAG) == version]
@@ -269,7 +269,7 @@ class Server:
         with self.asked() as client:
             client.set_registered_model_alias(MODEL_NAME, alias, number)
 
-    def aliased(self, name: str, alias: str) -> str:
+    def version_by_alias(self, name: str, alias: str) -> str:
         """The number of the version that an alias of a registered model names now."""
         with self.asked() as client:
             return str(client.get_model_version_by_alias(name, alias).version)
@@ -300,7 +300,7 @@ class Server:
         return get_artifact_repository(location, tracking_uri=self._uri)
 
 
-def _make_tables(uri: str, artifacts: Path) -> None:
+def _create_tables(uri: str, artifacts: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     SqlAlchemyStore(uri, artifacts.absolute().as_uri()).engine.dispose()
@@ -361,7 +361,7 @@ def _ensure_registered_model(client: MlflowClient) -> None:
             raise
 
 
-def requirements_of_model() -> list[str]:
+def model_requirements() -> list[str]:
     """What pip has to install so that a model loads: this package and torch, exactly, without a build's local mark."""
     versions = {"focus-ray": __version__, "torch": metadata.version("torch")}  # a job's copy of the package is bare
     return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items()]
@@ -374,7 +374,7 @@ def _remote(run: Run) -> RemoteRun:
 
 def _reason(error: BaseException) -> str:
     """One line: what is wrong, as plainly as what the libraries say allows."""
-    text = without_secrets(" ".join(str(error).split()))
+    text = redact_secrets(" ".join(str(error).split()))
     for sign, meaning in _PLAIN.items():
         if sign in text:
             return meaning

@@ -52,7 +52,7 @@ def pictures(model_input: Any) -> list[np.ndarray]:
     return [_picture(one) for one in (several if _are_pictures(several) else [several])]
 
 
-def as_bytes(picture: np.ndarray) -> np.ndarray:
+def to_uint8(picture: np.ndarray) -> np.ndarray:
     """Whole numbers from 0 to 255 as uint8; anything else as it is, for the reconstruction to refuse."""
     if picture.size == 0 or not np.issubdtype(picture.dtype, np.integer):
         return picture
@@ -93,16 +93,16 @@ def _picture(given: Any) -> np.ndarray:
     if isinstance(given, _CONTENT):
         return read_picture(bytes(given))
     try:
-        return as_bytes(np.asarray(_lists(given)))
+        return to_uint8(np.asarray(_to_lists(given)))
     except ValueError:  # rows of several lengths
         return np.asarray(None)
 
 
-def _lists(given: Any) -> Any:
+def _to_lists(given: Any) -> Any:
     """Arrays as they are; arrays of objects, and arrays within lists, as lists."""
     if isinstance(given, np.ndarray) and given.dtype != object:
         return given
-    return [_lists(one) for one in given] if isinstance(given, list | tuple | np.ndarray) else given
+    return [_to_lists(one) for one in given] if isinstance(given, list | tuple | np.ndarray) else given
 
 
 set_model(FaceReconstruction())

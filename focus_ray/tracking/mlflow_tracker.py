@@ -10,13 +10,13 @@ from pathlib import Path
 
 from focus_ray.errors import StorageError, TrackingError
 from focus_ray.tracking import cursor, lineage
-from focus_ray.tracking.database_file import address_of
-from focus_ray.tracking.delivery import PRODUCTION, Delivery, Sent, model_version, status_of, waiting
+from focus_ray.tracking.database_file import sqlite_uri
+from focus_ray.tracking.delivery import PRODUCTION, MlflowSync, Sent, model_version, status_of, waiting
 from focus_ray.tracking.mlflow_client import MODEL_NAME, Server
-from focus_ray.tracking.redaction import without_secrets
+from focus_ray.tracking.redaction import redact_secrets
 
-POLL = 3.0  # s between two looks at the run folder
-QUIET = 600.0  # s after the server came back, before another failure is spoken of
+POLL_SECONDS = 3.0  # s between two looks at the run folder
+REPEAT_NOTE_SECONDS = 600.0  # s after the server came back, before another failure is spoken of
 RETRY = (2.0, 30.0)  # s before the first new attempt, and at most
 
 
@@ -35,10 +35,10 @@ class Tracking:
         if uri:
             return Server(uri)
         parent = (self.beside or run).absolute().parent
-        return Server(address_of(parent / "mlflow.db"), parent / "mlartifacts")
+        return Server(sqlite_uri(parent / "mlflow.db"), parent / "mlartifacts")
 
 
-def _silent(message: str) -> None:
+def _ignore(message: str) -> None:
     """Nobody listens."""
 
 
@@ -49,7 +49,7 @@ class MlflowTracker:
         self,
         run: Path,
         tracking: Tracking,
-        note: Callable[[str], None] = _silent,
+        note: Callable[[str], None] = _ignore,
         *,
         tags: Mapping[str, str] | None = None,
     ) -> None:
@@ -66,7 +66,7 @@ class MlflowTracker:
         self._abandoned = threading.Event()
         self._finished = False
         self._deadline = float("inf")
-        self._pause: float | None = None  # s, since the server last refused
+        self._retry_delay: float | None = None  # s, since the server last refused
         self._told = False  # that it does
         self._quiet_until = 0.0
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
@@ -100,21 +100,21 @@ class MlflowTracker:
         here: dict[str, str] = {}
         while not self._abandoned.is_set():
             try:
-                here = here or lineage.of_process()
-                with cursor.exclusive(self._run):
-                    self._follow(here)
+                here = here or lineage.process_tags()
+                with cursor.sync_lock(self._run):
+                    self._sync(here)
                 return
             except (TrackingError, StorageError) as error:
                 self._refused(str(error))
             except Exception as error:  # whatever it is, training goes on
-                self._refused(without_secrets(f"{type(error).__name__}: {error}"))
+                self._refused(redact_secrets(f"{type(error).__name__}: {error}"))
             if not self._wait():
                 return
 
-    def _follow(self, here: Mapping[str, str]) -> None:
+    def _sync(self, here: Mapping[str, str]) -> None:
         """One connection: all that is new, again and again, until the run ends or the server refuses."""
         server = self._tracking.server(self._run)
-        delivery = Delivery(self._run, server, self._tracking.experiment, self._sent, self._times)
+        delivery = MlflowSync(self._run, server, self._tracking.experiment, self._sent, self._times)
         try:
             delivery.begin(here, self._tags, running=not self._closing.is_set())
             while True:
@@ -125,7 +125,7 @@ class MlflowTracker:
                     delivery.end(status_of(self._run, finished=self._finished))
                     self._sent.complete, self._sent.problem = True, ""
                     return
-                self._closing.wait(POLL)
+                self._closing.wait(POLL_SECONDS)
         finally:
             delivery.close()
 
@@ -139,14 +139,14 @@ class MlflowTracker:
     def _answered(self) -> None:
         if self._told and not self._closing.is_set():
             self._note("MLflow answers again and has everything so far")
-            self._told, self._quiet_until = False, time.monotonic() + QUIET
-        self._pause, self._sent.problem = None, ""
+            self._told, self._quiet_until = False, time.monotonic() + REPEAT_NOTE_SECONDS
+        self._retry_delay, self._sent.problem = None, ""
 
     def _wait(self) -> bool:
         """Wait before the next attempt, longer each time; whether there is to be one."""
-        self._pause = RETRY[0] if self._pause is None else min(2 * self._pause, RETRY[1])
+        self._retry_delay = RETRY[0] if self._retry_delay is None else min(2 * self._retry_delay, RETRY[1])
         if not self._closing.is_set():
-            self._closing.wait(self._pause)
+            self._closing.wait(self._retry_delay)
             return True
         remaining = self._deadline - time.monotonic()
         return remaining > 0 and not self._abandoned.wait(min(RETRY[0], remaining))
@@ -155,7 +155,7 @@ class MlflowTracker:
 def track_quietly(run: Path, note: Callable[[str], None]) -> None:
     """`track` where MLflow is not what matters: what it refuses is told by `note`, with what sends it later."""
     try:
-        track(run, Tracking(), note=note, here=lineage.of_process())
+        track(run, Tracking(), note=note, here=lineage.process_tags())
     except (TrackingError, StorageError) as error:
         note(f"MLflow lacks {run} ({error}); `focus-ray track {shlex.quote(str(run))}` sends it later")
 
@@ -165,7 +165,7 @@ def track(
     tracking: Tracking,
     *,
     promote: bool = False,
-    note: Callable[[str], None] = _silent,
+    note: Callable[[str], None] = _ignore,
     here: Mapping[str, str] | None = None,
 ) -> Sent:
     """Send everything of a run that MLflow does not have yet, its end and its model included.
@@ -178,9 +178,9 @@ def track(
     if promote and model_version(run) is None:
         raise TrackingError(f"{run} has no complete model to promote; let its training come to an end first")
     sent = Sent()
-    with cursor.exclusive(run):
+    with cursor.sync_lock(run):
         server = tracking.server(run)
-        delivery = Delivery(run, server, tracking.experiment, sent)
+        delivery = MlflowSync(run, server, tracking.experiment, sent)
         try:
             delivery.begin(here or {}, {}, running=False)
             delivery.send(rest=True)

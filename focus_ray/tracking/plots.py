@@ -23,7 +23,7 @@ PHASE_COLOURS = {
     "em_seg": "#d7e6f7",
     "em_face": "#fae0dd",
 }
-INK, MUTED, ACCENT, SECOND = "#1f2933", "#7b8794", "#0f766e", "#b45309"
+TEXT_COLOUR, MUTED, ACCENT, SECONDARY = "#1f2933", "#7b8794", "#0f766e", "#b45309"
 DPI = 110
 COLUMNS = 3
 PANEL_INCHES = (3.9, 2.3)
@@ -51,7 +51,7 @@ def loss_curves(history: History) -> Figure | None:
         _shade(axes, spans)
         _curve(axes, steps, values)
         axes.set_xlim(steps[0], steps[-1] + 1)
-        axes.set_title(f"loss.{symbol}", fontsize=9, loc="left", color=INK)
+        axes.set_title(f"loss.{symbol}", fontsize=9, loc="left", color=TEXT_COLOUR)
     _phase_legend(figure, spans)
     return figure
 
@@ -64,7 +64,7 @@ def mask_coverage(history: History, low: float, high: float) -> Figure | None:
     figure, (axes,) = spaced_panels(1, width=2 * PANEL_INCHES[0])
     _shade(axes, phase_spans(history))
     for limit in (low, high):
-        axes.axhline(limit, color=SECOND, linewidth=1, linestyle="--")
+        axes.axhline(limit, color=SECONDARY, linewidth=1, linestyle="--")
     _curve(axes, np.array([line["step"] for line in lines]), np.array([_number(line["mask_mean"]) for line in lines]))
     axes.set_xlim(lines[0]["step"], lines[-1]["step"] + 1)
     axes.set_ylim(0, 1.02)
@@ -87,7 +87,7 @@ def figures_over_time(evaluations: Sequence[Mapping[str, Any]], names: Mapping[s
     for axes, (title, points) in zip(panels, curves.items(), strict=False):
         steps, values = zip(*points, strict=True)
         axes.plot(steps, values, color=ACCENT, linewidth=1.5, marker="o", markersize=3)
-        axes.set_title(title, fontsize=9, loc="left", color=INK)
+        axes.set_title(title, fontsize=9, loc="left", color=TEXT_COLOUR)
     return figure
 
 

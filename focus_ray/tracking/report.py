@@ -12,7 +12,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from focus_ray.storage import atomic
-from focus_ray.storage.lines import read_lines
+from focus_ray.storage.lines import read_json_lines
 from focus_ray.tracking import plots
 from focus_ray.tracking.history import look_up, read_history
 
@@ -89,7 +89,7 @@ def read_run(folder: Path) -> RunRecord:
         config=_json(folder / "config.json") or {},
         history=read_history(folder / "history.jsonl"),
         metrics=metrics,
-        evaluations=read_lines(folder / "evaluations.jsonl") or (metrics or {}).get("evaluations", []),
+        evaluations=read_json_lines(folder / "evaluations.jsonl") or (metrics or {}).get("evaluations", []),
         sheets=sheets,
     )
 

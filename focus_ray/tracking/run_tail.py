@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from focus_ray.storage.manifest import digest_of
-from focus_ray.tracking.entity_names import Leaves, figures
+from focus_ray.tracking.entity_names import NumericLeaves, figures
 
 Line = dict[str, Any]
 
@@ -65,7 +65,7 @@ class History:
         A step's time is what its line says. Lines of older runs do not say it: there it is told from the file's last
         change and the seconds of the steps after it.
         """
-        file = self._current()
+        file = self._open_current()
         if file is None:
             return
         status = os.fstat(file.fileno())
@@ -93,7 +93,7 @@ class History:
         if window.after > sent:
             yield window
 
-    def _current(self) -> BinaryIO | None:
+    def _open_current(self) -> BinaryIO | None:
         """The file that has the name now. The one before stays open until then: its number cannot be another's."""
         try:
             now = os.stat(self.path)
@@ -127,7 +127,7 @@ class Evaluation:
     """One line of evaluations.jsonl."""
 
     step: int
-    leaves: Leaves
+    leaves: NumericLeaves
 
 
 def evaluations(path: Path, sent: int) -> list[Evaluation]:
@@ -143,7 +143,7 @@ def evaluations(path: Path, sent: int) -> list[Evaluation]:
     return found
 
 
-NAMED = (
+TRACKED_FILES = (
     *("config.json", "metrics.json", "report.html"),
     *("misfit.glb", "results.json", "problems.txt", "tables.md", "tables.tex", "tables.json"),
 )
@@ -169,7 +169,7 @@ class Files:
                 yield name, digest
 
     def _listed(self) -> list[Path]:
-        named = [self.run / name for name in NAMED]
+        named = [self.run / name for name in TRACKED_FILES]
         folders = [*sorted((self.run / "sheets").glob("*.png")), *sorted((self.run / "prior").glob("*.*"))]
         return [path for path in (*named, *folders) if path.is_file()]
 

@@ -21,11 +21,11 @@ from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.face.parameters import THETA_MODES
 from focus_ray.focus.networks.encoder import ResNet50Encoder
 from focus_ray.focus.networks.identity import load_arcface
-from focus_ray.focus.networks.perceptual import IdentityPerceptual
-from focus_ray.focus.replicas import ALONE, Replicas
+from focus_ray.focus.networks.perceptual import ArcFacePerceptual
+from focus_ray.focus.replicas import ALONE, ReplicaGroup
 from focus_ray.storage.weights import read_weights
 
-HERE = Path()  # the working folder
+WORKING_FOLDER = Path()  # the working folder
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def start_folder(place: Path, run: Path) -> Path:
     return next((folder for folder in moved if folder.is_dir()), place)
 
 
-def fitted_face(config: RunConfig, run: Path = HERE) -> MorphableModel:
+def fitted_face(config: RunConfig, run: Path = WORKING_FOLDER) -> MorphableModel:
     """The face that is fitted: the leading modes of the world's, or the face of the model that training starts from.
 
     `run` is the run's folder, as in `start_focus`.
@@ -82,7 +82,7 @@ def fitted_face(config: RunConfig, run: Path = HERE) -> MorphableModel:
     return world_face(config).truncated(*THETA_MODES)
 
 
-def start_focus(config: RunConfig, face: MorphableModel, run: Path = HERE) -> Focus:
+def start_focus(config: RunConfig, face: MorphableModel, run: Path = WORKING_FOLDER) -> Focus:
     """The networks with the weights that training begins with. `run` is the run's folder, see `start_folder`.
 
     Raises ConfigError where weights are needed and not given, CheckpointError where a file does not fit.
@@ -104,13 +104,13 @@ def start_focus(config: RunConfig, face: MorphableModel, run: Path = HERE) -> Fo
                 f"preset {config.preset!r} looks through ArcFace; give arcface_torch's backbone.pth as "
                 "model.perceptual.weights=FILE, or use preset embedded"
             )
-        focus.perceptual = IdentityPerceptual(load_arcface(read_weights(config.model.perceptual.weights)))
+        focus.perceptual = ArcFacePerceptual(load_arcface(read_weights(config.model.perceptual.weights)))
     if config.model.encoder.weights is not None and isinstance(focus.encoder, ResNet50Encoder):
         focus.encoder.load_imagenet(read_weights(config.model.encoder.weights))
     return focus
 
 
-def training_data(config: RunConfig, replicas: Replicas = ALONE, run: Path = HERE) -> TrainingData:
+def training_data(config: RunConfig, replicas: ReplicaGroup = ALONE, run: Path = WORKING_FOLDER) -> TrainingData:
     """What this replica trains on: its part of each global batch, and the faces that are scored.
 
     `run` is the run's folder, as in `start_focus`.
@@ -156,7 +156,7 @@ def rendered_faces(config: RunConfig, face: MorphableModel) -> tuple[Faces, Face
 
 
 def photo_data(
-    config: RunConfig, folder: str | Path, landmarks: str | Path | None, replicas: Replicas = ALONE
+    config: RunConfig, folder: str | Path, landmarks: str | Path | None, replicas: ReplicaGroup = ALONE
 ) -> TrainingData:
     """The user's photographs, augmented anew in each pass, a share of them held out.
 
@@ -179,7 +179,7 @@ def photo_data(
     return TrainingData(batch_of, None, frozenset(), split)
 
 
-def own_part(config: RunConfig, step: int, size: int, replicas: Replicas) -> list[int]:
+def own_part(config: RunConfig, step: int, size: int, replicas: ReplicaGroup) -> list[int]:
     """Which of the `size` faces are this replica's at a global step: the sequence does not depend on their number."""
     everyone = batch_indices(config.seed, step, config.batch_size, size)
     mine = replicas.share(config.batch_size)

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class _Waiting:
+class _PendingUpload:
     step: int
     tree: Tree
     best: bool
@@ -23,7 +23,7 @@ class _Waiting:
     settled: "Future[None]" = field(default_factory=Future)
 
 
-class Backlog:
+class UploadQueue:
     """Writes in a thread of its own, the newest first: it is what a run would go on from.
 
     While the store is ill, memory stays finite and the newest are kept.
@@ -34,7 +34,7 @@ class Backlog:
         self._write = write
         self._most = most
         self._note = note
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_PendingUpload] = []
         self._writing = False
         self._changed = threading.Condition()
         self._thread = ThreadPoolExecutor(1, "checkpoints")
@@ -45,15 +45,15 @@ class Backlog:
         A best one takes the place of a best one that waits. Where they are too large together, the oldest give way, a
         best one last; the new one stays.
         """
-        new = _Waiting(step, tree, best, size_of(tree))
+        new = _PendingUpload(step, tree, best, tensor_bytes(tree))
         with self._changed:
             if best:
                 for one in [one for one in self._waiting if one.best]:
-                    self._let_go(one)
+                    self._drop(one)
                     logger.info("checkpoint of step %d is not needed: that of step %d is better", one.step, step)
             while self._waiting and sum(one.size for one in self._waiting) + new.size > self._most:
                 oldest = min(self._waiting, key=lambda one: (one.best, one.step))
-                self._let_go(oldest)
+                self._drop(oldest)
                 message = f"checkpoint of step {oldest.step} gives way to that of step {step}: the store is slow"
                 logger.warning(message)
                 self._note(message)
@@ -66,7 +66,7 @@ class Backlog:
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting and not self._writing)
 
-    def _let_go(self, one: _Waiting) -> None:
+    def _drop(self, one: _PendingUpload) -> None:
         self._waiting.remove(one)
         one.settled.set_result(None)
 
@@ -89,13 +89,13 @@ class Backlog:
                 self._changed.notify_all()
 
 
-def size_of(tree: Any) -> int:
+def tensor_bytes(tree: Any) -> int:
     """Bytes of the tensors of a nested state."""
     match tree:
         case Tensor():
             return tree.numel() * tree.element_size()
         case dict():
-            return sum(size_of(value) for value in tree.values())
+            return sum(tensor_bytes(value) for value in tree.values())
         case list() | tuple():
-            return sum(size_of(value) for value in tree)
+            return sum(tensor_bytes(value) for value in tree)
     return 0

@@ -14,38 +14,38 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from focus_ray.training.loop import StepRecord
-from focus_ray.training.watcher import Past, Watcher
+from focus_ray.training.watcher import ResumeHistory, Watcher
 
-Channel = Any  # a handle of the actor below
+EventQueue = Any  # a handle of the actor below
 Event = tuple[str, tuple[Any, ...]]  # a method of Watcher, or one of the endings below, and its arguments
 ENDED, FAILED = "ended", "failed"
 
-SECONDS_BETWEEN_SENDS = 0.2
+SEND_INTERVAL_SECONDS = 0.2
 
 
-class _Channel:
+class _EventQueueActor:
     """The actor: a queue, and whether the run is asked to stop."""
 
     def __init__(self) -> None:
         self._events: list[Event] = []
-        self._news = asyncio.Event()
+        self._has_events = asyncio.Event()
         self._stop = False
 
     async def put(self, events: list[Event]) -> bool:
         """Take events; whether the run is asked to stop."""
         self._events += events
         if events:
-            self._news.set()
+            self._has_events.set()
         return self._stop
 
     async def take(self, patience: float) -> list[Event]:
         """All events since the last call, after at most `patience` seconds."""
         if not self._events:  # asyncio would not even look where there is no patience at all
             try:
-                await asyncio.wait_for(self._news.wait(), patience)
+                await asyncio.wait_for(self._has_events.wait(), patience)
             except TimeoutError:
                 return []
-        self._news.clear()
+        self._has_events.clear()
         events, self._events = self._events, []
         return events
 
@@ -54,31 +54,31 @@ class _Channel:
         self._stop = True
 
 
-def open_channel() -> Channel:
+def open_channel() -> EventQueue:
     """A channel on this node; it ends with this driver."""
-    return on_this_node(_Channel, max_concurrency=100).remote()
+    return pin_to_node(_EventQueueActor, max_concurrency=100).remote()
 
 
-def on_this_node(kind: type, **options: Any) -> Any:
+def pin_to_node(kind: type, **options: Any) -> Any:
     """An actor class whose actors live beside this process and take no core of the cluster's."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(kind).options(num_cpus=0, scheduling_strategy=here, **options)
 
 
-class Sender:
+class EventSender:
     """A watcher that tells the driver, from a thread of its own. Everything sent is picklable and small."""
 
-    def __init__(self, channel: Channel):
-        self._channel = channel
+    def __init__(self, channel: EventQueue):
+        self._queue = channel
         self._waiting: list[Event] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._asked = False
-        self._thread = threading.Thread(target=self._send_on, name="to the driver", daemon=True)
+        self._thread = threading.Thread(target=self._flush_loop, name="to the driver", daemon=True)
         self._thread.start()
 
     @property
-    def asked_to_stop(self) -> bool:
+    def should_stop(self) -> bool:
         """Whether the driver wants the run to stop, as of the last time something was sent."""
         return self._asked
 
@@ -87,7 +87,7 @@ class Sender:
         with self._lock:
             self._waiting.append((what, arguments))
 
-    def begin(self, total: int, done: int, past: Past) -> None:
+    def begin(self, total: int, done: int, past: ResumeHistory) -> None:
         self.tell("begin", total, done, past)
 
     def step(self, record: StepRecord) -> None:
@@ -116,28 +116,28 @@ class Sender:
         self._closing.set()
         self._thread.join()
 
-    def _send_on(self) -> None:
-        while not self._closing.wait(SECONDS_BETWEEN_SENDS):
+    def _flush_loop(self) -> None:
+        while not self._closing.wait(SEND_INTERVAL_SECONDS):
             self._send()
         self._send()
 
     def _send(self) -> None:
         with self._lock:
             events, self._waiting = self._waiting, []
-        self._asked = bool(ray.get(self._channel.put.remote(events)))
+        self._asked = bool(ray.get(self._queue.put.remote(events)))
 
 
 @contextmanager
-def sending(channel: Channel) -> Iterator[Sender]:
+def event_sender(channel: EventQueue) -> Iterator[EventSender]:
     """A sender that is closed, all sent, when the block ends, however it does."""
-    sender = Sender(channel)
+    sender = EventSender(channel)
     try:
         yield sender
     finally:
         sender.close()
 
 
-def hand_over(events: list[Event], watcher: Watcher, other: Callable[[str, tuple[Any, ...]], None]) -> None:
+def dispatch(events: list[Event], watcher: Watcher, other: Callable[[str, tuple[Any, ...]], None]) -> None:
     """Tell a watcher what it knows of, and `other` the rest."""
     for what, arguments in events:
         if what in (ENDED, FAILED):

@@ -12,24 +12,24 @@ from focus_ray.errors import ClusterError, ConfigError
 from focus_ray.focus.settings import Settings
 
 # What Ray is told before it starts, unless the user says otherwise.
-ALWAYS = {
+RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # paths in a configuration are relative to where the run was started
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # Ray Tune is silent where it is asked to be
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # a dead worker is noticed that soon, and a checkpoint taken note of
 }
-LOCAL = {
+LOCAL_RAY_ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listen on the loopback interface only
     "RAY_worker_niceness": "0",  # Ray makes workers stand behind everything else on the machine
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away
 }
 # Ray 2.60's node gives up where its agents, Python processes, take more than 15 s to load: a busy or cold machine. The
 # next attempt finds their files in memory.
-STARTS = 4
+MAX_START_ATTEMPTS = 4
 # What an address of a Unix socket holds, less the byte that ends it.
-SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
-LONGEST_PID = 4194304  # Linux gives no greater one
+MAX_SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
+MAX_PID = 4194304  # Linux gives no greater one
 OBJECT_STORE_BYTES = 512 << 20  # batches of pictures pass through it; Ray's own default is a third of the memory
 
 logger = logging.getLogger(__name__)
@@ -55,11 +55,11 @@ def address() -> str | None:
     return os.environ.get("RAY_ADDRESS") or None
 
 
-def socket_problem(pid: int = LONGEST_PID) -> str | None:
+def socket_problem(pid: int = MAX_PID) -> str | None:
     """Why the process `pid` cannot start a node: its sockets' paths would be too long; None where they are not."""
     folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     session = f"session_2000-01-01_00-00-00_000000_{pid}"  # as Ray calls its folders, the time in microseconds
-    beyond = len(os.fsencode(f"{folder}/ray/{session}/sockets/plasma_store")) - SOCKET_BYTES
+    beyond = len(os.fsencode(f"{folder}/ray/{session}/sockets/plasma_store")) - MAX_SOCKET_PATH_BYTES
     if beyond <= 0:
         return None
     return (
@@ -74,7 +74,7 @@ def connected(settings: ClusterSettings) -> Iterator[ClusterSettings]:
 
     Raises ConfigError where this machine cannot hold what is asked for, ClusterError where there is no cluster.
     """
-    for name, value in (ALWAYS | (LOCAL if address() is None else {})).items():
+    for name, value in (RAY_ENVIRONMENT | (LOCAL_RAY_ENVIRONMENT if address() is None else {})).items():
         os.environ.setdefault(name, value)
     import ray
 
@@ -82,7 +82,7 @@ def connected(settings: ClusterSettings) -> Iterator[ClusterSettings]:
     if mine:
         _begin(settings)
     try:
-        yield _decided(settings)
+        yield _resolve_settings(settings)
     finally:
         if mine:
             ray.shutdown()
@@ -93,7 +93,7 @@ def _begin(settings: ClusterSettings) -> None:
     named = address()
     if named is None and (problem := socket_problem(os.getpid())) is not None:
         raise ClusterError(problem)
-    starts = 1 if named is not None else STARTS
+    starts = 1 if named is not None else MAX_START_ATTEMPTS
     for attempt in range(1, starts + 1):
         try:
             _init(settings, named)
@@ -120,24 +120,24 @@ def _init(settings: ClusterSettings, named: str | None) -> None:
         return
     ray.init(
         address="local",
-        num_cpus=max(cores(), settings.workers * (_share(settings) + settings.data_workers)),
+        num_cpus=max(cores(), settings.workers * (_cpus_per_worker(settings) + settings.data_workers)),
         include_dashboard=False,
         object_store_memory=OBJECT_STORE_BYTES,
         **quiet,
     )
 
 
-def _share(settings: ClusterSettings) -> int:
+def _cpus_per_worker(settings: ClusterSettings) -> int:
     """Cores of a worker on this machine."""
     return settings.cpus_per_worker or max(1, cores() // settings.workers)
 
 
-def _decided(settings: ClusterSettings) -> ClusterSettings:
+def _resolve_settings(settings: ClusterSettings) -> ClusterSettings:
     """Everything decided. Raises ConfigError where a cluster that cannot grow has too little."""
     import ray
 
     local = address() is None
-    per_worker = _share(settings) if local else settings.cpus_per_worker or 1
+    per_worker = _cpus_per_worker(settings) if local else settings.cpus_per_worker or 1
     settings = settings.model_copy(update={"cpus_per_worker": per_worker})
     if local:
         gpus = int(ray.cluster_resources().get("GPU", 0))
@@ -149,7 +149,7 @@ def _decided(settings: ClusterSettings) -> ClusterSettings:
     return settings
 
 
-def shortage(settings: ClusterSettings) -> str | None:
+def missing_resources(settings: ClusterSettings) -> str | None:
     """What a decided run has to wait for, in a line; None where the cluster has it free."""
     import ray
 

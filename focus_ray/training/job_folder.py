@@ -24,7 +24,7 @@ def claim(
     if out.is_file():
         raise ConfigError(f"{out} is a file; choose a folder")
     found = _json(folder.config)
-    if found is None and folder.holds_something():
+    if found is None and folder.is_occupied():
         raise ConfigError(f"{out} holds other things than a {what}; choose another folder")
     if found is not None and found != wanted:
         differing = ", ".join(sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key)))

@@ -13,21 +13,21 @@ from focus_ray.storage import sealed_store
 from focus_ray.storage.checkpoint import MODEL
 from focus_ray.storage.objects import LocalStore, ObjectStore, open_store
 from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking, track
-from focus_ray.training.cluster import ClusterSettings, connected, shortage
-from focus_ray.training.logs import logging_to
-from focus_ray.training.mirror import RAY_NOTES, Mirror
-from focus_ray.training.prepare import Prepared, Request, prepare
+from focus_ray.training.cluster import ClusterSettings, connected, missing_resources
+from focus_ray.training.logs import forward_logs
+from focus_ray.training.mirror import RAY_SNAPSHOT, RunFolderSync
+from focus_ray.training.prepare import PreparedRun, Request, prepare
 from focus_ray.training.recorder import Recorder
 from focus_ray.training.run import Run
-from focus_ray.training.signals import interruptible
-from focus_ray.training.watcher import Several, Silent, Watcher
+from focus_ray.training.signals import graceful_shutdown
+from focus_ray.training.watcher import CallbackList, NoOpCallback, Watcher
 
 if TYPE_CHECKING:
     from ray.train.torch import TorchTrainer
 
-    from focus_ray.training.channel import Channel
+    from focus_ray.training.channel import EventQueue
 
-SECONDS_BETWEEN_LOOKS = 0.5
+POLL_SECONDS = 0.5
 
 
 def train(
@@ -49,9 +49,9 @@ def train(
     prepared = prepare(Request(config, out, storage, experiment))
     folder = prepared.folder
     store = store_of(prepared)
-    watcher = watcher or Silent()
+    watcher = watcher or NoOpCallback()
     try:
-        with interruptible() as interrupted:
+        with graceful_shutdown() as interrupted:
             if elsewhere(prepared, store):
                 store.check()
             refuse_what_cannot_begin(prepared, cluster)
@@ -71,12 +71,12 @@ def train(
 
 @contextmanager
 def followed(
-    prepared: Prepared, store: ObjectStore, cluster: ClusterSettings, watcher: Watcher, *, promote: bool
+    prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, watcher: Watcher, *, promote: bool
 ) -> Iterator[Watcher]:
     """Everybody who looks at the run: the run folder, its copy in the store, the log, MLflow, and `watcher`."""
     folder = prepared.folder
     watchers: list[Watcher] = [Recorder(folder), watcher]
-    mirror = Mirror(folder.path, store) if elsewhere(prepared, store) else None
+    mirror = RunFolderSync(folder.path, store) if elsewhere(prepared, store) else None
     if mirror is not None:
         watchers.append(mirror)
         mirror.saved(0)  # from its first moment on the run can be found in the store
@@ -84,10 +84,10 @@ def followed(
     tags = {"cluster.workers": str(cluster.workers), "cluster.gpu": str(cluster.gpu).lower()}
     tracker = MlflowTracker(folder.path, tracking, watcher.note, tags=tags)
     tracker.start()
-    together = Several(watchers)
+    together = CallbackList(watchers)
     finished = False
     try:
-        with logging_to(together, rank=-1, step_of=lambda: -1):
+        with forward_logs(together, rank=-1, current_step=lambda: -1):
             yield together
         finished = True
     finally:
@@ -98,23 +98,23 @@ def followed(
             mirror.close()
 
 
-def store_of(prepared: Prepared) -> ObjectStore:
+def store_of(prepared: PreparedRun) -> ObjectStore:
     """Where the run keeps its checkpoints and its model."""
     info = prepared.info
     return LocalStore(prepared.folder.path) if info.storage is None else open_store(info.storage).at(info.name)
 
 
-def elsewhere(prepared: Prepared, store: ObjectStore) -> bool:
+def elsewhere(prepared: PreparedRun, store: ObjectStore) -> bool:
     """Whether the store is another place than the run folder."""
     return store != LocalStore(prepared.folder.path)
 
 
-def refuse_what_cannot_begin(prepared: Prepared, cluster: ClusterSettings) -> None:
+def refuse_what_cannot_begin(prepared: PreparedRun, cluster: ClusterSettings) -> None:
     """Put the run together once, here, where an error is cheap. Raises what its parts raise."""
     smallest = min(prepared.config.batch_size, prepared.config.warmup.batch_size)
     if cluster.workers > smallest:
         raise ConfigError(f"{cluster.workers} workers cannot share a batch of {smallest}; ask for fewer workers")
-    Run(prepared.config, prepared.face, _NoVault(), Silent(), where=str(prepared.folder.path))
+    Run(prepared.config, prepared.face, _NoVault(), NoOpCallback(), where=str(prepared.folder.path))
 
 
 class _NoVault:
@@ -135,7 +135,7 @@ class _NoVault:
 class Driven:
     """A run as its driver sees it."""
 
-    def __init__(self, prepared: Prepared, store: ObjectStore, cluster: ClusterSettings, watcher: Watcher):
+    def __init__(self, prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, watcher: Watcher):
         self.prepared = prepared
         self.folder = prepared.folder
         self.store = store
@@ -148,11 +148,11 @@ class Driven:
         """Let the workers train, watch them, and leave metrics.json, the model and the report."""
         import ray
 
-        from focus_ray.training.channel import hand_over, open_channel
+        from focus_ray.training.channel import dispatch, open_channel
 
         # What Ray noted of an earlier driver's checkpoints speaks of some that are gone, and it would refuse to begin.
-        self.store.delete([RAY_NOTES])
-        waits = shortage(self.cluster)
+        self.store.delete([RAY_SNAPSHOT])
+        waits = missing_resources(self.cluster)
         channel = open_channel()
         fit = _Thread(trainer(self.prepared, self.store, self.cluster, channel).fit)
         fit.start()
@@ -164,9 +164,9 @@ class Driven:
                 asked = True
                 ray.get(channel.stop.remote())
                 self.watcher.note("stopping after this step, once a checkpoint is written")
-            hand_over(ray.get(channel.take.remote(SECONDS_BETWEEN_LOOKS)), self.watcher, self._end)
+            dispatch(ray.get(channel.take.remote(POLL_SECONDS)), self.watcher, self._end)
         fit.join()
-        hand_over(ray.get(channel.take.remote(0.0)), self.watcher, self._end)
+        dispatch(ray.get(channel.take.remote(0.0)), self.watcher, self._end)
         return self._concluded(fit.error)
 
     def _end(self, what: str, arguments: tuple[Any, ...]) -> None:
@@ -213,15 +213,17 @@ class _Thread(threading.Thread):
             self.error = error
 
 
-def trainer(prepared: Prepared, store: ObjectStore, cluster: ClusterSettings, channel: "Channel") -> "TorchTrainer":
+def trainer(
+    prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, channel: "EventQueue"
+) -> "TorchTrainer":
     """Ray Train's trainer of a run: how many workers, with what, what they are told, where Ray keeps its notes."""
     import ray
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from focus_ray.training.worker import Assignment, work
+    from focus_ray.training.worker import WorkerSpec, work
 
-    assignment = Assignment(
+    assignment = WorkerSpec(
         config=prepared.config,
         face=prepared.face.to_bytes(),
         store=store,

@@ -11,10 +11,10 @@ PACKAGE = "focus_ray"
 
 
 @contextmanager
-def logging_to(watcher: Watcher, rank: int, step_of: Callable[[], int]) -> Iterator[None]:
+def forward_logs(watcher: Watcher, rank: int, current_step: Callable[[], int]) -> Iterator[None]:
     """What the package logs inside the block, from INFO on, also reaches the watcher."""
     package = logging.getLogger(PACKAGE)
-    handler = _Handler(watcher, rank, step_of)
+    handler = _Handler(watcher, rank, current_step)
     shown = package.getEffectiveLevel()
     others = [handler for handler in logging.getLogger().handlers if handler.level < shown]
     levels = [other.level for other in others]
@@ -35,11 +35,11 @@ def logging_to(watcher: Watcher, rank: int, step_of: Callable[[], int]) -> Itera
 class _Handler(logging.Handler):
     """Log records as flat objects."""
 
-    def __init__(self, watcher: Watcher, rank: int, step_of: Callable[[], int]):
+    def __init__(self, watcher: Watcher, rank: int, current_step: Callable[[], int]):
         super().__init__(logging.INFO)
         self.watcher = watcher
         self.rank = rank
-        self.step_of = step_of
+        self.current_step = current_step
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -48,7 +48,7 @@ class _Handler(logging.Handler):
                     "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
                     "level": record.levelname.lower(),
                     "rank": self.rank,
-                    "step": self.step_of(),
+                    "step": self.current_step(),
                     "logger": record.name,
                     "message": record.getMessage(),
                 }

@@ -17,12 +17,12 @@ from focus_ray.errors import GuardStop
 from focus_ray.focus.em import recalibrate, reconstruction_step, segmentation_step
 from focus_ray.focus.guard import Guard, GuardEvent
 from focus_ray.focus.initialise import freeze_perceptual, init_step, pretrain_step, warmup_step
-from focus_ray.focus.schedule import Phase, Position
+from focus_ray.focus.schedule import Phase, SchedulePosition
 from focus_ray.focus.state import StepMetrics, Targets, TrainState
-from focus_ray.focus.synthesis import seed_of
-from focus_ray.training.precision import networks_in
+from focus_ray.focus.synthesis import derive_seed
+from focus_ray.training.precision import autocast_context
 
-TargetsOf = Callable[[int], Targets]  # this replica's part of a global step's batch, a pure function of it
+TargetsFn = Callable[[int], Targets]  # this replica's part of a global step's batch, a pure function of it
 
 DROPOUT_STREAM = 2  # keeps dropout's random numbers apart from every other use of the run's seed
 
@@ -32,7 +32,7 @@ class StepRecord:
     """What the history keeps of one step."""
 
     step: int
-    position: Position
+    position: SchedulePosition
     metrics: StepMetrics
     event: GuardEvent | None
     seconds: float
@@ -61,7 +61,7 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def steps(state: TrainState, config: RunConfig, targets_of: TargetsOf, guard: Guard) -> Iterator[StepRecord]:
+def steps(state: TrainState, config: RunConfig, targets_of: TargetsFn, guard: Guard) -> Iterator[StepRecord]:
     """Train from `state.step` to the end of the schedule, a record after each step.
 
     Between two records the state is whole: it may be saved, scored or thrown away. Replicas yield the same records.
@@ -77,15 +77,15 @@ def steps(state: TrainState, config: RunConfig, targets_of: TargetsOf, guard: Gu
         batch = targets_of(state.step).to(state.device) if position.phase is not Phase.WARMUP else None
         loaded = time.perf_counter()
         # What is random in a step is a function of seed, step and replica: nothing of it needs to be kept.
-        torch.manual_seed(seed_of(config.seed, DROPOUT_STREAM, state.step, state.replicas.rank))
-        with networks_in(config.compute.precision, state.device):
+        torch.manual_seed(derive_seed(config.seed, DROPOUT_STREAM, state.step, state.replicas.rank))
+        with autocast_context(config.compute.precision, state.device):
             state, metrics = take_step(state, config, position, batch)
         if before is not None and (state.good_segmenter is None or is_good(metrics, guard)):
             state.good_segmenter = before
         step, state.step = state.step, state.step + 1
         event, stop = watch(guard, step, position, metrics)
         if event is not None and batch is not None:
-            obey(state, config, event, batch, position)
+            apply_guard_action(state, config, event, batch, position)
         seconds = time.perf_counter() - started
         size = config.warmup.batch_size if batch is None else config.batch_size
         rate = size / seconds
@@ -95,7 +95,7 @@ def steps(state: TrainState, config: RunConfig, targets_of: TargetsOf, guard: Gu
 
 
 def watch(
-    guard: Guard, step: int, position: Position, metrics: StepMetrics
+    guard: Guard, step: int, position: SchedulePosition, metrics: StepMetrics
 ) -> tuple[GuardEvent | None, GuardStop | None]:
     """What the guard says of this step: an intervention, or that the run must end."""
     try:
@@ -111,11 +111,11 @@ def is_good(metrics: StepMetrics, guard: Guard) -> bool:
     """Whether the segmenter that a step began with may be gone back to: its masks were in range in that step."""
     if metrics.mask_mean is None or metrics.skipped:
         return False
-    return guard.allows(metrics.mask_mean, metrics.unexplained)
+    return guard.in_bounds(metrics.mask_mean, metrics.unexplained)
 
 
 def take_step(
-    state: TrainState, config: RunConfig, position: Position, batch: Targets | None
+    state: TrainState, config: RunConfig, position: SchedulePosition, batch: Targets | None
 ) -> tuple[TrainState, StepMetrics]:
     """One step of the phase at hand."""
     optimizer = getattr(config.optimizers, position.phase)
@@ -134,7 +134,9 @@ def take_step(
             return reconstruction_step(state, batch, position, config.em, optimizer)
 
 
-def obey(state: TrainState, config: RunConfig, event: GuardEvent, batch: Targets, position: Position) -> None:
+def apply_guard_action(
+    state: TrainState, config: RunConfig, event: GuardEvent, batch: Targets, position: SchedulePosition
+) -> None:
     """The collapsed segmenter gives way to the one that this block began with; its Adam moments go with it.
 
     `recalibrate` then sets the area weight by the rule of AreaCalibration, from this batch; `restore` lets the

@@ -7,7 +7,7 @@ from pathlib import Path
 from focus_ray.errors import ConfigError, FocusRayError
 from focus_ray.storage import atomic
 from focus_ray.storage.objects import ObjectStore, open_store
-from focus_ray.training.watcher import Silent
+from focus_ray.training.watcher import NoOpCallback
 
 FILES = (
     "config.json",
@@ -20,14 +20,14 @@ FILES = (
     "metrics.json",
     "report.html",
 )
-FOLDERS = ("sheets",)
-RAY_NOTES = "checkpoint_manager_snapshot.json"  # what Ray Train writes of the checkpoints that it was told of
-NOT_MIRRORED = ("checkpoints/", "model/", RAY_NOTES, ".")  # the workers' own, and Ray's
+SYNCED_FOLDERS = ("sheets",)
+RAY_SNAPSHOT = "checkpoint_manager_snapshot.json"  # what Ray Train writes of the checkpoints that it was told of
+NOT_SYNCED = ("checkpoints/", "model/", RAY_SNAPSHOT, ".")  # the workers' own, and Ray's
 
 logger = logging.getLogger(__name__)
 
 
-class Mirror(Silent):
+class RunFolderSync(NoOpCallback):
     """Copies what has changed in the run folder, in the background, whenever a checkpoint is whole."""
 
     def __init__(self, folder: Path, store: ObjectStore):
@@ -69,7 +69,7 @@ class Mirror(Silent):
 
     def _files(self) -> list[Path]:
         """run.json last: what has it is a run."""
-        found = [path for name in FOLDERS for path in sorted((self.folder / name).glob("*"))]
+        found = [path for name in SYNCED_FOLDERS for path in sorted((self.folder / name).glob("*"))]
         found += [self.folder / name for name in reversed(FILES)]
         whole = (path for path in found if path.is_file() and not atomic.is_unfinished(path.name))
         return sorted(whole, key=lambda path: path.name == "run.json")
@@ -86,7 +86,7 @@ def bring_back(uri: str, out: Path | None) -> Path:
     if folder.exists() and any(folder.iterdir()):
         advice = f"go on by resuming {folder}, or " if (folder / "config.json").is_file() else ""
         raise ConfigError(f"{folder} is not empty; {advice}choose another folder")
-    keys = [entry.key for entry in store.list() if not entry.key.startswith(NOT_MIRRORED)]
+    keys = [entry.key for entry in store.list() if not entry.key.startswith(NOT_SYNCED)]
     if "run.json" not in keys or "config.json" not in keys:
         raise ConfigError(f"{store} holds no run; give the storage of an earlier run with the run's name behind it")
     for key in sorted(keys, key=lambda each: each == "config.json"):  # last: a folder that has it holds a run

@@ -8,15 +8,15 @@ import torch
 from focus_ray import model
 from focus_ray.config import RunConfig
 from focus_ray.errors import ConfigError, GuardStop, Interrupted
-from focus_ray.storage.checkpoint import Stored
+from focus_ray.storage.checkpoint import StoredCheckpoint
 from focus_ray.tracking.report import write_report
-from focus_ray.training.logs import logging_to
-from focus_ray.training.prepare import Prepared, Request, prepare
+from focus_ray.training.logs import forward_logs
+from focus_ray.training.prepare import PreparedRun, Request, prepare
 from focus_ray.training.recorder import Recorder
 from focus_ray.training.run import Run
 from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.signals import interruptible
-from focus_ray.training.watcher import Several, Silent, Watcher
+from focus_ray.training.signals import graceful_shutdown
+from focus_ray.training.watcher import CallbackList, NoOpCallback, Watcher
 
 
 def train(
@@ -33,21 +33,21 @@ def train(
     """
     prepared = prepare(Request(config, out))
     folder = prepared.folder
-    refuse_what_is_elsewhere(prepared, torch.device(device))
-    watchers = Several([Recorder(folder), watcher or Silent()])
+    validate_in_process(prepared, torch.device(device))
+    watchers = CallbackList([Recorder(folder), watcher or NoOpCallback()])
     try:
-        with interruptible() as interrupted:
+        with graceful_shutdown() as interrupted:
             run = Run(
                 prepared.config,
                 prepared.face,
-                FolderVault(folder, watchers),
+                FolderCheckpointSink(folder, watchers),
                 watchers,
                 device=device,
                 where=str(folder.path),
                 asked=interrupted,
             )  # before the folder: what cannot begin leaves nothing behind
             prepared.claim()
-            with logging_to(watchers, rank=0, step_of=lambda: run.state.step):
+            with forward_logs(watchers, rank=0, current_step=lambda: run.state.step):
                 metrics = conclude(run, prepared)
         return metrics
     except KeyboardInterrupt:  # at the start, in the final scoring, or a second one
@@ -58,7 +58,7 @@ def train(
         folder.close()
 
 
-def refuse_what_is_elsewhere(prepared: Prepared, device: torch.device) -> None:
+def validate_in_process(prepared: PreparedRun, device: torch.device) -> None:
     """Raises ConfigError for a GPU that is not here, and for a run whose checkpoints are in a store."""
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("torch finds no GPU on this machine; train on the CPU, or see `focus-ray doctor`")
@@ -67,7 +67,7 @@ def refuse_what_is_elsewhere(prepared: Prepared, device: torch.device) -> None:
         raise ConfigError(f"the run in {prepared.folder.path} keeps its checkpoints at {place}; train it with Ray")
 
 
-def conclude(run: Run, prepared: Prepared) -> dict[str, Any]:
+def conclude(run: Run, prepared: PreparedRun) -> dict[str, Any]:
     """Train, then leave metrics.json and the report, whatever the end was."""
     folder = prepared.folder
     if prepared.request.resumes:
@@ -86,7 +86,7 @@ def conclude(run: Run, prepared: Prepared) -> dict[str, Any]:
     return metrics
 
 
-class FolderVault:
+class FolderCheckpointSink:
     """Checkpoints and the model in the run folder, written before training goes on."""
 
     def __init__(self, folder: RunFolder, watcher: Watcher):
@@ -99,7 +99,7 @@ class FolderVault:
         self.whole = step
         self.watcher.saved(step)
 
-    def latest(self) -> Stored | None:
+    def latest(self) -> StoredCheckpoint | None:
         stored = self.folder.checkpoints.latest()
         self.whole = 0 if stored is None else stored.step
         return stored

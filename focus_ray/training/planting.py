@@ -17,10 +17,10 @@ _STREAM = 11  # keeps these random numbers apart from every other use of a pictu
 
 def partners(numbers: Sequence[int], count: int) -> list[int]:
     """For each of some pictures of `count`, the one that a piece is taken from: another one, where there is one."""
-    return [(number + 1 + int(_chances(number).integers(max(count - 1, 1)))) % count for number in numbers]
+    return [(number + 1 + int(_rng(number).integers(max(count - 1, 1)))) % count for number in numbers]
 
 
-def plant(
+def paste_patches(
     images: Float[Tensor, "B 3 H W"],
     landmarks: Float[Tensor, "B 68 2"],
     others: Float[Tensor, "B 3 H W"],
@@ -32,7 +32,7 @@ def plant(
     where = torch.zeros(len(images), 1, height, width)
     pieces = torch.empty_like(images)
     for row, number in enumerate(numbers):
-        rng = _chances(number)
+        rng = _rng(number)
         points = landmarks[row].cpu()
         centre = points[int(rng.integers(len(points)))]
         extent = float((points.amax(dim=0) - points.amin(dim=0)).mean())
@@ -49,7 +49,7 @@ def plant(
     return torch.where(where > 0, pieces, images), where
 
 
-def noticed(
+def probe_overlap(
     before: Float[Tensor, "B 1 H W"],
     after: Float[Tensor, "B 1 H W"],
     where: Float[Tensor, "B 1 H W"],
@@ -63,5 +63,5 @@ def noticed(
     return torch.minimum(newly, planted).sum(dim=(1, 2, 3)), torch.maximum(newly, planted).sum(dim=(1, 2, 3))
 
 
-def _chances(number: int) -> np.random.Generator:
+def _rng(number: int) -> np.random.Generator:
     return np.random.default_rng((_STREAM, number))

@@ -8,13 +8,13 @@ import torch
 Precision = Literal["float32", "mixed"]
 
 
-def networks_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+def autocast_context(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """A context in which the networks compute as `precision` says. Renderer, losses and parameters stay in float32."""
-    half = precision == "mixed" and computes_in_bfloat16(device)
+    half = precision == "mixed" and supports_bfloat16(device)
     return torch.autocast(device.type, torch.bfloat16, enabled=half)
 
 
-def computes_in_bfloat16(device: torch.device) -> bool:
+def supports_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware. On others it would be slower than float32, and less exact."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

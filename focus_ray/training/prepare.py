@@ -25,7 +25,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRun:
     """A run that can begin: its folder is not touched yet."""
 
     request: Request
@@ -42,7 +42,7 @@ class Prepared:
             self.folder.create(self.config, self.face, self.info)
 
 
-def prepare(request: Request) -> Prepared:
+def prepare(request: Request) -> PreparedRun:
     """Read what is needed. Raises ConfigError, CheckpointError, FaceModelError; nothing is written."""
     out = Path(request.out)
     if request.config is None:
@@ -52,7 +52,7 @@ def prepare(request: Request) -> Prepared:
         if request.storage not in (None, info.storage):
             place = info.storage or "its own folder"
             raise ConfigError(f"the run in {out} keeps its checkpoints in {place}; name no other storage")
-        return Prepared(request, folder, config, face, info)
+        return PreparedRun(request, folder, config, face, info)
     config = request.config
     info = RunInfo(name=out.resolve().name, storage=request.storage, experiment=request.experiment)
-    return Prepared(request, RunFolder(out, keep=config.cadence.keep), config, fitted_face(config, out), info)
+    return PreparedRun(request, RunFolder(out, keep=config.cadence.keep), config, fitted_face(config, out), info)

@@ -16,34 +16,34 @@ from torch import Tensor
 
 from focus_ray import model
 from focus_ray.errors import CheckpointError, FocusRayError, StorageError
-from focus_ray.focus.replicas import Replicas
+from focus_ray.focus.replicas import ReplicaGroup
 from focus_ray.storage import checkpoint, sealed_store
-from focus_ray.storage.checkpoint import MODEL, Checkpoints, Stored, folder_name
+from focus_ray.storage.checkpoint import MODEL, Checkpoints, StoredCheckpoint, folder_name
 from focus_ray.storage.objects import ObjectStore
-from focus_ray.training.backlog import Backlog
-from focus_ray.training.uploader import Uploader
+from focus_ray.training.backlog import UploadQueue
+from focus_ray.training.uploader import CheckpointUploader
 from focus_ray.training.watcher import Watcher
 
 CHECKPOINTS = "checkpoints"
 # Of checkpoints that wait for a store that is ill. Beyond, older ones give way: memory is finite.
-MOST_BYTES_WAITING = 2 << 30
+MAX_PENDING_BYTES = 2 << 30
 # Then something is wrong that waiting does not cure.
-MOST_LOST_IN_A_ROW = 3
+MAX_CONSECUTIVE_FAILURES = 3
 
 logger = logging.getLogger(__name__)
 
 
-class RayVault:
-    """`Vault` of one replica. Every replica reports every checkpoint, as Ray Train asks; the leader's has content."""
+class RayCheckpointSink:
+    """`CheckpointSink` of one replica. All report every checkpoint, as Ray Train asks; the leader's has content."""
 
     def __init__(
         self,
         store: ObjectStore,
         keep: int,
-        replicas: Replicas,
+        replicas: ReplicaGroup,
         watcher: Watcher,
         device: torch.device,
-        uploader: Uploader | None = None,
+        uploader: CheckpointUploader | None = None,
     ):
         """uploader: what brings checkpoints to the store; None: a thread of this process does."""
         self.store = store
@@ -55,8 +55,8 @@ class RayVault:
         self._uploader = uploader
         self.whole = 0
         # Not on Ray's thread: that begins with the next checkpoint when the controller has asked for the one before.
-        self._backlog = Backlog(self._upload, MOST_BYTES_WAITING, watcher.note)
-        self._lost_in_a_row = 0
+        self._upload_queue = UploadQueue(self._upload, MAX_PENDING_BYTES, watcher.note)
+        self._consecutive_failures = 0
         self._stored: list[int] = []  # by this process
 
     def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
@@ -64,11 +64,11 @@ class RayVault:
 
         Raises StorageError, on all replicas, where checkpoints were lost again and again.
         """
-        if self.replicas.any(self._lost_in_a_row >= MOST_LOST_IN_A_ROW, self.device):
+        if self.replicas.any(self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES, self.device):
             raise StorageError(
-                f"{MOST_LOST_IN_A_ROW} checkpoints in a row could not be written to {self.store}; fix it and resume"
+                f"{MAX_CONSECUTIVE_FAILURES} checkpoints in a row could not be written to {self.store}; fix it, resume"
             )
-        self._report(step, copied(tree) if self.replicas.leads else None, best)
+        self._report(step, copied(tree) if self.replicas.is_main else None, best)
         if last:
             self.wait()
 
@@ -79,7 +79,7 @@ class RayVault:
             ray.train.report(metrics, checkpoint_upload_mode=CheckpointUploadMode.ASYNC)
             return
         place = Checkpoint(f"{self._root}/{CHECKPOINTS}/{folder_name(step)}", self._filesystem)
-        uploaded = self._backlog.add(step, tree, best=best)
+        uploaded = self._upload_queue.add(step, tree, best=best)
 
         def upload(checkpoint: Checkpoint, _: str) -> Checkpoint:
             uploaded.result()
@@ -101,12 +101,12 @@ class RayVault:
         try:
             self._write(step, tree, best)
         except (StorageError, CheckpointError) as error:
-            self._lost_in_a_row += 1
+            self._consecutive_failures += 1
             message = f"checkpoint of step {step} is lost: {error}"
             logger.warning(message)
             self.watcher.note(message)
         else:
-            self._lost_in_a_row = 0
+            self._consecutive_failures = 0
             self._stored.append(step)
             self.whole = max(self.whole, step)
             logger.info("checkpoint of step %d is whole", step)
@@ -123,12 +123,12 @@ class RayVault:
 
     def wait(self) -> None:
         """Until nothing is on its way."""
-        self._backlog.wait()
+        self._upload_queue.wait()
 
-    def latest(self) -> Stored | None:
+    def latest(self) -> StoredCheckpoint | None:
         """The newest valid checkpoint, of the same step for all replicas: the leader looks, the others follow."""
         stored, problem = None, None
-        if self.replicas.leads:
+        if self.replicas.is_main:
             try:
                 stored = self.checkpoints.latest()
             except FocusRayError as error:  # the others wait for a word
@@ -137,7 +137,7 @@ class RayVault:
         chosen = int(self.replicas.gather(torch.tensor([step], device=self.device))[0])
         if problem is not None:
             raise problem
-        if self.replicas.leads:
+        if self.replicas.is_main:
             if stored is not None:
                 self.whole = stored.step
                 for message in stored.passed_over:

@@ -5,16 +5,16 @@ from typing import Any
 from focus_ray.storage import atomic
 from focus_ray.training.loop import StepRecord
 from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.watcher import Past, Silent
+from focus_ray.training.watcher import NoOpCallback, ResumeHistory
 
 
-class Recorder(Silent):
+class Recorder(NoOpCallback):
     """Keeps history.jsonl, evaluations.jsonl, log.jsonl and sheets/ of a run folder."""
 
     def __init__(self, folder: RunFolder):
         self.folder = folder
 
-    def begin(self, total: int, done: int, past: Past) -> None:
+    def begin(self, total: int, done: int, past: ResumeHistory) -> None:
         """Steps from `done` on will be taken again: what is known of them goes, what is missing before them comes."""
         known = {line["step"]: line for line in [*past.recent, *self.folder.history()] if line["step"] < done}
         self.folder.history_file.rewrite([known[step] for step in sorted(known)])

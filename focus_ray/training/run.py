@@ -16,24 +16,24 @@ from focus_ray.config import RunConfig
 from focus_ray.errors import CheckpointError, FocusRayError, Interrupted, StorageError
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.guard import Guard
-from focus_ray.focus.networks.synchronised import synchronise
-from focus_ray.focus.replicas import ALONE, Replicas
+from focus_ray.focus.networks.synchronised import convert_sync_batchnorm
+from focus_ray.focus.replicas import ALONE, ReplicaGroup
 from focus_ray.focus.schedule import Phase
 from focus_ray.focus.state import TrainState
-from focus_ray.storage.checkpoint import Stored
+from focus_ray.storage.checkpoint import StoredCheckpoint
 from focus_ray.tracking.history import look_up
 from focus_ray.training import scoring
 from focus_ray.training.assemble import start_focus, training_data
 from focus_ray.training.loop import StepRecord, load_state_tree, state_tree, steps
 from focus_ray.training.sheets import draw_sheet
-from focus_ray.training.source import Lookahead, Source
+from focus_ray.training.source import BatchSource, PrefetchSource
 from focus_ray.training.unlabelled import score_unlabelled
-from focus_ray.training.watcher import Past, Watcher
+from focus_ray.training.watcher import ResumeHistory, Watcher
 
 METRICS_SCHEMA = 1
 # A driver that dies has not written down what its workers did until they noticed, whole checkpoints included: history
 # travels in checkpoints so far back.
-MISSED_STEPS = 1000
+HISTORY_OVERLAP_STEPS = 1000
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Tally:
     best: float | None = None  # figure of the best evaluation (cadence.best)
     recent: list[dict[str, Any]] = field(default_factory=list)  # history since the checkpoint before, at least
 
-    def spend(self, what: str, seconds: float) -> None:
+    def add_seconds(self, what: str, seconds: float) -> None:
         self.seconds[what] = self.seconds.get(what, 0.0) + seconds
 
     @property
@@ -57,7 +57,7 @@ class Tally:
 
 
 @runtime_checkable
-class Vault(Protocol):
+class CheckpointSink(Protocol):
     """Where a run keeps what it must not lose. All replicas call it, the leader's word counts."""
 
     whole: int  # step of the newest state that is known to be kept; 0: none
@@ -66,7 +66,7 @@ class Vault(Protocol):
         """Keep the state of a step; with `last`, return when it is kept. The tree may change after the call."""
         ...
 
-    def latest(self) -> Stored | None:
+    def latest(self) -> StoredCheckpoint | None:
         """The newest valid state, or None where there is none at all. Raises CheckpointError where all are damaged."""
         ...
 
@@ -82,12 +82,12 @@ class Run:
         self,
         config: RunConfig,
         face: MorphableModel,
-        vault: Vault,
+        vault: CheckpointSink,
         watcher: Watcher,
         *,
-        replicas: Replicas = ALONE,
+        replicas: ReplicaGroup = ALONE,
         device: torch.device | str = "cpu",
-        source: Source | None = None,
+        source: BatchSource | None = None,
         where: str = "RUN",
         asked: Callable[[], bool] = lambda: False,
     ):
@@ -106,8 +106,8 @@ class Run:
         self.asked = asked
         focus = start_focus(config, face, Path(where)).to(device)
         if replicas.world > 1 and config.compute.synchronise_batchnorm:
-            synchronise(focus.encoder)
-            synchronise(focus.segmenter)
+            convert_sync_batchnorm(focus.encoder)
+            convert_sync_batchnorm(focus.segmenter)
         self.state = TrainState(focus, replicas=replicas, accumulate=config.compute.accumulate)
         self.guard = Guard(config.guard)
         self.tally = Tally()
@@ -123,7 +123,7 @@ class Run:
         Raises GuardStop where a guard ends the run, Interrupted where somebody asked, after a checkpoint.
         """
         total = self.config.schedule.total_steps
-        self.watcher.begin(total, self.state.step, Past(list(self.tally.recent), list(self.tally.evaluations)))
+        self.watcher.begin(total, self.state.step, ResumeHistory(list(self.tally.recent), list(self.tally.evaluations)))
         if self.data.left_out is not None:
             self.watcher.note(self.data.left_out)
         for line in [] if self.data.photos is None else self.data.photos.notes:
@@ -131,7 +131,7 @@ class Run:
         if self.state.step == 0 and self.data.photos is not None:
             self.score("start")
         first = self.replicas.share(self.config.batch_size).start
-        with self.source or Lookahead(self.data.batch_of, total, first) as source:
+        with self.source or PrefetchSource(self.data.batch_of, total, first) as source:
             for record in steps(self.state, self.config, source.targets, self.guard):
                 self.keep(record)
                 if not self.complete and self.replicas.any(self.asked(), self.state.device):
@@ -153,22 +153,24 @@ class Run:
     def keep(self, record: StepRecord) -> None:
         """Whatever the schedule and the cadence ask for after this step."""
         self.tally.recent.append(record.line())
-        self.tally.spend(record.position.phase, record.seconds - record.data_seconds)
-        self.tally.spend("waiting for data", record.data_seconds)
+        self.tally.add_seconds(record.position.phase, record.seconds - record.data_seconds)
+        self.tally.add_seconds("waiting for data", record.data_seconds)
         self.watcher.step(record)
-        self.remark(record)
-        ends = self.block_ends()
+        self.log_step(record)
+        ends = self.is_block_end()
         best = False
         if ends or self.state.step % self.config.cadence.evaluate == 0:
             best = self.replicas.any(self.score(str(record.position.phase)), self.state.device)
-            if record.position.phase is Phase.PRETRAIN_SEG and self.replicas.leads:  # overwritten until the phase ends
+            if (
+                record.position.phase is Phase.PRETRAIN_SEG and self.replicas.is_main
+            ):  # overwritten until the phase ends
                 self.tally.pretrained = self.tally.evaluations[-1].get("heldout")
         if ends or self.state.step % self.config.cadence.sheet == 0:
             self.sheet()
         if best or self.state.step % self.config.cadence.checkpoint == 0 or self.complete:
             self.checkpoint(best=best, last=self.complete)
 
-    def remark(self, record: StepRecord) -> None:
+    def log_step(self, record: StepRecord) -> None:
         """What is worth a line of this step."""
         if record.position.in_block == 0:
             logger.info("phase %s begins, cycle %d", record.position.phase, record.position.cycle)
@@ -181,7 +183,7 @@ class Run:
             logger.warning(message)
             self.watcher.note(message)
 
-    def block_ends(self) -> bool:
+    def is_block_end(self) -> bool:
         """Whether the step just taken was the last of its phase or, in EM, of its cycle."""
         if self.complete:
             return True
@@ -198,7 +200,7 @@ class Run:
         try:
             yield
         finally:
-            self.tally.spend(what, time.perf_counter() - started)
+            self.tally.add_seconds(what, time.perf_counter() - started)
 
     def score(self, after: str) -> bool:
         """Figures over the held-out faces or photographs; whether they are the best so far.
@@ -207,7 +209,7 @@ class Run:
 
         The leader scores, the others go on to the next step and wait there.
         """
-        if not self.replicas.leads:
+        if not self.replicas.is_main:
             return False
         with self.timed("scoring"):
             entry: dict[str, Any] = {"step": self.state.step, "after": after}
@@ -259,7 +261,7 @@ class Run:
 
     def sheet(self) -> None:
         """A contact sheet of the model as it is."""
-        if not self.replicas.leads:
+        if not self.replicas.is_main:
             return
         with self.timed("pictures"):
             faces = self.data.heldout if self.data.photos is None else self.data.photos.shown
@@ -271,7 +273,7 @@ class Run:
     def checkpoint(self, *, best: bool = False, last: bool = False) -> None:
         """Keep everything that a resumed run needs."""
         with self.timed("checkpoints"):
-            oldest = self.vault.whole - MISSED_STEPS
+            oldest = self.vault.whole - HISTORY_OVERLAP_STEPS
             self.tally.recent = [line for line in self.tally.recent if line["step"] >= oldest]
             tree = state_tree(self.state, self.guard)
             tree["tally"] = asdict(self.tally)
@@ -296,11 +298,11 @@ class Run:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise CheckpointError(
                 f"{stored.folder} does not fit this version of the program ({reason}); resume it with the version "
-                f"that wrote it, {written_by(stored.state)}, or start a new run"
+                f"that wrote it, {writer_version(stored.state)}, or start a new run"
             ) from None
         logger.info("going on from the checkpoint of step %d", self.state.step)
 
-    def _restore_from(self, stored: Stored) -> None:
+    def _restore_from(self, stored: StoredCheckpoint) -> None:
         """Take over a stored state. What it raises besides CheckpointError says that it has another layout."""
         tree = stored.state
         for part, ours, what in (
@@ -319,7 +321,7 @@ class Run:
 
     def finish(self) -> dict[str, Any]:
         """Keep the model and score it in every way; returns what metrics.json holds. The leader's work."""
-        if not self.replicas.leads:
+        if not self.replicas.is_main:
             return {}
         bundle = self.model()
         self.vault.keep_model(bundle)
@@ -358,7 +360,7 @@ class Run:
         }
 
 
-def written_by(tree: dict[str, Any]) -> str:
+def writer_version(tree: dict[str, Any]) -> str:
     """The version of the program that wrote a checkpoint, as far as the checkpoint says."""
     lineage = tree.get("lineage")
     version = lineage.get("version") if isinstance(lineage, dict) else None

@@ -16,7 +16,7 @@ from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.settings import Settings
 from focus_ray.storage import atomic
 from focus_ray.storage.checkpoint import Checkpoints
-from focus_ray.storage.lines import LinesFile
+from focus_ray.storage.lines import JsonLinesFile
 from focus_ray.tracking.history import read_history
 
 LOCK = ".lock"
@@ -39,9 +39,9 @@ class RunFolder:
     def __init__(self, path: Path, keep: int = 3):
         self.path = Path(path)
         self.checkpoints = Checkpoints(self.path / "checkpoints", keep=keep)
-        self.history_file = LinesFile(self.path / "history.jsonl")
-        self.evaluations_file = LinesFile(self.path / "evaluations.jsonl")
-        self.log_file = LinesFile(self.path / "log.jsonl")
+        self.history_file = JsonLinesFile(self.path / "history.jsonl")
+        self.evaluations_file = JsonLinesFile(self.path / "evaluations.jsonl")
+        self.log_file = JsonLinesFile(self.path / "log.jsonl")
         self._lock: TextIO | None = None
 
     @property
@@ -68,7 +68,7 @@ class RunFolder:
         """Begin a run here. Raises ConfigError where there is one already, StorageError where the disk refuses."""
         if self.path.is_file():
             raise ConfigError(f"{self.path} is a file; choose a folder")
-        if self.holds_something():
+        if self.is_occupied():
             raise ConfigError(f"{self.path} is not empty; go on by resuming {self.path}, or choose another folder")
         existed = self.path.is_dir()
         try:
@@ -77,12 +77,12 @@ class RunFolder:
         except OSError as error:
             raise StorageError(f"cannot write to {self.path}: {error.strerror}; choose another folder") from error
         try:
-            self._fill(config, face, info)
+            self._write_start_files(config, face, info)
         except BaseException:
             self._undo_create(keep=existed)
             raise
 
-    def holds_something(self) -> bool:
+    def is_occupied(self) -> bool:
         """Whether the folder has more than what a job begins with, which one that was killed at its start may leave."""
         if not self.path.is_dir():
             return False
@@ -92,7 +92,7 @@ class RunFolder:
         begun = {self.sheets.name, self.face.name, self.info_file.name}
         return any(name not in begun and not atomic.is_unfinished(name) for name in names)
 
-    def _fill(self, config: RunConfig, face: MorphableModel, info: RunInfo) -> None:
+    def _write_start_files(self, config: RunConfig, face: MorphableModel, info: RunInfo) -> None:
         """What a run begins with, config.json last: a folder that has it holds a run."""
         try:
             self.sheets.mkdir(exist_ok=True)

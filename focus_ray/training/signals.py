@@ -8,7 +8,7 @@ from types import FrameType
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
+def graceful_shutdown() -> Iterator[Callable[[], bool]]:
     """Ctrl-C and SIGTERM ask instead of ending the process, the second one ends it. Yields whether one came."""
     asked: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
@@ -31,7 +31,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
+def sigterm_as_sigint() -> Iterator[None]:
     """SIGTERM does what Ctrl-C does: for libraries that have an answer to the latter alone."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -9,25 +9,25 @@ from focus_ray.data.sample import Batch
 from focus_ray.focus.state import Targets
 
 if TYPE_CHECKING:
-    from focus_ray.data.ingest import BatchMaker, StepStream
+    from focus_ray.data.ingest import BatchFactory, StepStream
 
 
 @runtime_checkable
-class Source(Protocol):
+class BatchSource(Protocol):
     """Where a run's batches come from: a context manager, asked for one step after the other."""
 
     def targets(self, step: int) -> Targets:
         """What the method learns from at `step`."""
         ...
 
-    def __enter__(self) -> "Source": ...
+    def __enter__(self) -> "BatchSource": ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
 
-class Lookahead:
+class PrefetchSource:
     """Calls `batch_of(step)` for the next steps while this one trains; the batches do not depend on it.
 
     Use it as a context manager: leaving it waits for the call in flight and drops the rest.
@@ -51,7 +51,7 @@ class Lookahead:
         batch = self._pending.pop(step).result()
         return Targets(batch.images, batch.landmarks, self.first, batch.masks)
 
-    def __enter__(self) -> "Lookahead":
+    def __enter__(self) -> "PrefetchSource":
         return self
 
     def __exit__(
@@ -60,10 +60,10 @@ class Lookahead:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
 
-class Ingested:
+class RayDataSource:
     """Batches that `actors` actors of Ray Data make for this worker; they start with the first that is asked for."""
 
-    def __init__(self, make: "BatchMaker", end: int, first: int, actors: int):
+    def __init__(self, make: "BatchFactory", end: int, first: int, actors: int):
         """make: builds the batches' source in each actor. first, end: as for Lookahead."""
         self.make = make
         self.end = end
@@ -80,7 +80,7 @@ class Ingested:
         batch = self._stream.batch(step)
         return Targets(batch.images, batch.landmarks, self.first, batch.masks)
 
-    def __enter__(self) -> "Ingested":
+    def __enter__(self) -> "RayDataSource":
         return self
 
     def __exit__(

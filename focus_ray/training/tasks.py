@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import ray
     from ray.exceptions import RayError
 
-SECONDS_BETWEEN_LOOKS = 0.5
+POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class PoolSettings:
 
 
 @contextmanager
-def cluster_for(settings: PoolSettings | None) -> Iterator[None]:
+def task_cluster(settings: PoolSettings | None) -> Iterator[None]:
     """Ray, if there are to be tasks. Raises ConfigError, ClusterError."""
     if settings is None:
         yield

@@ -9,9 +9,9 @@ from torch import Tensor
 from focus_ray.data.sample import Faces
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.losses.distances import cosine_distance, root, squared_distance
-from focus_ray.training.planting import noticed, partners, plant
+from focus_ray.training.planting import partners, paste_patches, probe_overlap
 
-PRICE = 0.15
+EXCLUDED_PIXEL_COST = 0.15
 """What a pixel costs that the mask leaves out, as a colour distance: between the error of a fair fit and an occluder's.
 
 With it a mask cannot get better by being small: leaving out a pixel pays only where it is explained worse than that.
@@ -39,8 +39,8 @@ def score_unlabelled(focus: Focus, faces: Faces, count: int, batch_size: int = 5
         numbers = range(start, min(start + batch_size, count))
         batch = faces.batch(numbers).to(device)
         others = faces.batch(partners(numbers, count)).to(device)
-        changed, where = plant(batch.images, batch.landmarks, others.images, numbers)
-        for name, values in _of_batch(focus, batch.images, batch.landmarks, changed, where).items():
+        changed, where = paste_patches(batch.images, batch.landmarks, others.images, numbers)
+        for name, values in _batch_figures(focus, batch.images, batch.landmarks, changed, where).items():
             sums[name] = sums.get(name, 0.0) + float(values.double().sum())
     means: dict[str, float | None] = {name: value / count for name, value in sums.items()}
     means.setdefault("perceptual", None)
@@ -54,7 +54,9 @@ def score_unlabelled(focus: Focus, faces: Faces, count: int, batch_size: int = 5
     return means
 
 
-def _of_batch(focus: Focus, images: Tensor, landmarks: Tensor, changed: Tensor, where: Tensor) -> dict[str, Tensor]:
+def _batch_figures(
+    focus: Focus, images: Tensor, landmarks: Tensor, changed: Tensor, where: Tensor
+) -> dict[str, Tensor]:
     """Each figure of each face [B]; `changed` are the images with something planted `where`."""
     _, rendering = focus.autoencoder(images)
     mask, region = focus.mask(images, rendering), rendering.mask
@@ -62,10 +64,10 @@ def _of_batch(focus: Focus, images: Tensor, landmarks: Tensor, changed: Tensor, 
     mirrored = focus.mask(images.flip(-1), of_mirrored).flip(-1)
     both = region * of_mirrored.mask.flip(-1)
     _, of_changed = focus.autoencoder(changed)
-    intersection, union = noticed(mask, focus.mask(changed, of_changed), where, region * of_changed.mask)
+    intersection, union = probe_overlap(mask, focus.mask(changed, of_changed), where, region * of_changed.mask)
     residual = root(squared_distance(images, rendering.image))
     found = {
-        "explained": _mean_inside(mask * residual + (1 - mask) * PRICE, region),
+        "explained": _mean_inside(mask * residual + (1 - mask) * EXCLUDED_PIXEL_COST, region),
         "landmarks": (rendering.landmarks - landmarks).norm(dim=-1).mean(dim=1) / images.shape[-1],
         "unsteady": _mean_inside((mask - mirrored).abs(), both),
         "mask_coverage": _mean_inside(mask, region),
@@ -84,4 +86,4 @@ def _of_batch(focus: Focus, images: Tensor, landmarks: Tensor, changed: Tensor, 
 def _mean_inside(values: Tensor, region: Tensor) -> Tensor:
     """Mean over the region of each picture [B]; an empty one counts as PRICE everywhere."""
     size = region.sum(dim=(1, 2, 3))
-    return torch.where(size > 0, (values * region).sum(dim=(1, 2, 3)) / size.clamp(min=1), PRICE)
+    return torch.where(size > 0, (values * region).sum(dim=(1, 2, 3)) / size.clamp(min=1), EXCLUDED_PIXEL_COST)

@@ -9,23 +9,23 @@ from ray.exceptions import RayError
 
 from focus_ray.errors import CheckpointError, StorageError
 from focus_ray.storage.checkpoint import Checkpoints
-from focus_ray.training.channel import Channel, on_this_node, sending
-from focus_ray.training.logs import logging_to
+from focus_ray.training.channel import EventQueue, event_sender, pin_to_node
+from focus_ray.training.logs import forward_logs
 
 NICENESS = 10
 
 
-class _Uploads:
+class _UploaderActor:
     """The actor. It lives on its worker's node, whose files it reads, and ends with the worker."""
 
-    def __init__(self, checkpoints: Checkpoints, channel: Channel, niceness: int):
+    def __init__(self, checkpoints: Checkpoints, channel: EventQueue, niceness: int):
         os.nice(niceness)
         self.checkpoints = checkpoints
         self.channel = channel
 
     def add(self, step: int, folder: str, best: bool) -> str | None:
         """Store a checkpoint; what was in the way, if anything. What is logged meanwhile reaches the run's log."""
-        with sending(self.channel) as sender, logging_to(sender, 0, lambda: step):
+        with event_sender(self.channel) as sender, forward_logs(sender, 0, lambda: step):
             try:
                 self.checkpoints.add(step, Path(folder), best=best)
             except (StorageError, CheckpointError) as error:
@@ -33,11 +33,11 @@ class _Uploads:
         return None
 
 
-class Uploader:
+class CheckpointUploader:
     """The process that uploads a worker's checkpoints, one after the other."""
 
-    def __init__(self, checkpoints: Checkpoints, channel: Channel):
-        actor = on_this_node(_Uploads, max_restarts=-1)
+    def __init__(self, checkpoints: Checkpoints, channel: EventQueue):
+        actor = pin_to_node(_UploaderActor, max_restarts=-1)
         self._uploads: Any = actor.remote(checkpoints, channel, NICENESS)
 
     def add(self, step: int, folder: Path, *, best: bool) -> None:

@@ -8,7 +8,7 @@ from focus_ray.training.loop import StepRecord
 
 
 @dataclass(frozen=True)
-class Past:
+class ResumeHistory:
     """What a checkpoint knows of the steps before it."""
 
     recent: list[dict[str, Any]] = field(default_factory=list)  # history.jsonl since the checkpoint before, or longer
@@ -19,7 +19,7 @@ class Past:
 class Watcher(Protocol):
     """Somebody who watches a run. Nothing a watcher is told comes twice, except after `begin` with an earlier step."""
 
-    def begin(self, total: int, done: int, past: Past) -> None:
+    def begin(self, total: int, done: int, past: ResumeHistory) -> None:
         """Training starts, or starts again after a failure, at step `done` of `total`."""
         ...
 
@@ -52,10 +52,10 @@ class Watcher(Protocol):
         ...
 
 
-class Silent:
+class NoOpCallback:
     """Nobody watches. Also the start of watchers who only look at some things."""
 
-    def begin(self, total: int, done: int, past: Past) -> None: ...
+    def begin(self, total: int, done: int, past: ResumeHistory) -> None: ...
 
     def step(self, record: StepRecord) -> None: ...
 
@@ -72,13 +72,13 @@ class Silent:
     def log(self, entry: dict[str, Any]) -> None: ...
 
 
-class Several:
+class CallbackList:
     """All of them watch, in this order."""
 
     def __init__(self, watchers: Sequence[Watcher]):
         self.watchers = watchers
 
-    def begin(self, total: int, done: int, past: Past) -> None:
+    def begin(self, total: int, done: int, past: ResumeHistory) -> None:
         for watcher in self.watchers:
             watcher.begin(total, done, past)
 

@@ -17,28 +17,28 @@ from focus_ray.config import RunConfig
 from focus_ray.data.sample import Batch
 from focus_ray.errors import FocusRayError, GuardStop
 from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.replicas import Replicas
+from focus_ray.focus.replicas import ReplicaGroup
 from focus_ray.storage.checkpoint import Checkpoints
 from focus_ray.storage.objects import LocalStore, ObjectStore
 from focus_ray.training.assemble import training_data
-from focus_ray.training.channel import ENDED, FAILED, Channel, Sender, sending
-from focus_ray.training.logs import logging_to
+from focus_ray.training.channel import ENDED, FAILED, EventQueue, EventSender, event_sender
+from focus_ray.training.logs import forward_logs
 from focus_ray.training.loop import StepRecord
-from focus_ray.training.ray_vault import CHECKPOINTS, RayVault
+from focus_ray.training.ray_vault import CHECKPOINTS, RayCheckpointSink
 from focus_ray.training.run import Run
-from focus_ray.training.source import Ingested, Source
-from focus_ray.training.uploader import Uploader
-from focus_ray.training.watcher import Several, Silent
+from focus_ray.training.source import BatchSource, RayDataSource
+from focus_ray.training.uploader import CheckpointUploader
+from focus_ray.training.watcher import CallbackList, NoOpCallback
 
 
 @dataclass(frozen=True)
-class Assignment:
+class WorkerSpec:
     """All that a worker needs to know. Holds no credentials: those are the worker's own."""
 
     config: RunConfig
     face: bytes
     store: ObjectStore
-    channel: Channel
+    channel: EventQueue
     threads: int | None  # of torch and numba, each worker; None: as the worker finds them
     data_workers: int  # processes that make batches, for each worker; 0: a thread of the worker
     where: str  # what a user gives to --resume
@@ -50,64 +50,66 @@ def work(settings: dict[str, Any]) -> None:
     What every worker raises alike (a guard's word, a configuration that cannot begin) is told and not raised: Ray
     would start the run again, to the same end.
     """
-    assignment: Assignment = ray.get(settings["assignment"])
+    assignment: WorkerSpec = ray.get(settings["assignment"])
     context = ray.train.get_context()
-    replicas = Replicas(context.get_world_rank(), context.get_world_size())
+    replicas = ReplicaGroup(context.get_world_rank(), context.get_world_size())
     if assignment.threads is not None:
         torch.set_num_threads(assignment.threads)
     os.environ.setdefault("MPLBACKEND", "Agg")
-    with sending(assignment.channel) as sender:
+    with event_sender(assignment.channel) as sender:
         run = _begun(assignment, replicas, sender)
         if run is None:
             return
         metrics: dict[str, Any] | None = None
         failure: FocusRayError | None = None
-        with logging_to(sender, replicas.rank, lambda: run.state.step):
+        with forward_logs(sender, replicas.rank, lambda: run.state.step):
             try:
                 metrics = run.to_the_end()
             except GuardStop as stop:
                 metrics, failure = run.metrics(None, {}), stop
             except FocusRayError as error:
                 failure = error
-        if not replicas.leads:
+        if not replicas.is_main:
             return
         if metrics is not None:
             sender.tell(ENDED, metrics)
         if failure is not None:
-            tell_failure(sender, failure)
+            report_failure(sender, failure)
 
 
-def _begun(assignment: Assignment, replicas: Replicas, sender: Sender) -> Run | None:
+def _begun(assignment: WorkerSpec, replicas: ReplicaGroup, sender: EventSender) -> Run | None:
     """The run, at its newest checkpoint; None, on all workers, where one of them cannot begin."""
     device = ray.train.torch.get_device()
     assert isinstance(device, torch.device)  # one device a worker
     config = assignment.config
-    watcher = Several([sender, Gauges()]) if replicas.leads else Silent()
-    uploader = uploader_of(assignment) if replicas.leads else None
+    watcher = CallbackList([sender, RayMetricsCallback()]) if replicas.is_main else NoOpCallback()
+    uploader = make_uploader(assignment) if replicas.is_main else None
 
     def put_together() -> Run:
         return Run(
             config,
             face_model(assignment.face),
-            RayVault(assignment.store, config.cadence.keep, replicas, watcher, device, uploader),
+            RayCheckpointSink(assignment.store, config.cadence.keep, replicas, watcher, device, uploader),
             watcher,
             replicas=replicas,
             device=device,
-            source=ingested(config, replicas, assignment.data_workers),
+            source=ray_data_source(config, replicas, assignment.data_workers),
             where=assignment.where,
-            asked=lambda: sender.asked_to_stop,
+            asked=lambda: sender.should_stop,
         )
 
     def restored(run: Run) -> Run:
-        with logging_to(sender, replicas.rank, lambda: run.state.step):
+        with forward_logs(sender, replicas.rank, lambda: run.state.step):
             run.restore()
         return run
 
-    run = _by_all(put_together, replicas, device, sender)
-    return None if run is None else _by_all(partial(restored, run), replicas, device, sender)
+    run = _on_all_workers(put_together, replicas, device, sender)
+    return None if run is None else _on_all_workers(partial(restored, run), replicas, device, sender)
 
 
-def _by_all(call: Callable[[], Run], replicas: Replicas, device: torch.device, sender: Sender) -> Run | None:
+def _on_all_workers(
+    call: Callable[[], Run], replicas: ReplicaGroup, device: torch.device, sender: EventSender
+) -> Run | None:
     """What the call gives; None, on all workers, where it fails on one of them, which tells the driver why."""
     run, problem = None, None
     try:
@@ -117,30 +119,30 @@ def _by_all(call: Callable[[], Run], replicas: Replicas, device: torch.device, s
     if not replicas.any(problem is not None, device):
         return run
     if problem is not None:
-        tell_failure(sender, problem)
+        report_failure(sender, problem)
     return None
 
 
-def uploader_of(assignment: Assignment) -> Uploader | None:
+def make_uploader(assignment: WorkerSpec) -> CheckpointUploader | None:
     """What brings checkpoints to a store that is not a folder; those to a folder are written by the worker itself."""
     if isinstance(assignment.store, LocalStore):
         return None
     checkpoints = Checkpoints(assignment.store.at(CHECKPOINTS), keep=assignment.config.cadence.keep)
-    return Uploader(checkpoints, assignment.channel)
+    return CheckpointUploader(checkpoints, assignment.channel)
 
 
-def ingested(config: RunConfig, replicas: Replicas, actors: int) -> Source | None:
+def ray_data_source(config: RunConfig, replicas: ReplicaGroup, actors: int) -> BatchSource | None:
     """Batches made by other processes, if there are to be any."""
     if actors == 0:
         return None
-    make = partial(batches_of, config.model_dump_json(), replicas.rank, replicas.world)
+    make = partial(make_batch_fn, config.model_dump_json(), replicas.rank, replicas.world)
     first = replicas.share(config.batch_size).start
-    return Ingested(make, config.schedule.total_steps, first, actors)
+    return RayDataSource(make, config.schedule.total_steps, first, actors)
 
 
-def batches_of(config: str, rank: int, world: int) -> Callable[[int], Batch]:
+def make_batch_fn(config: str, rank: int, world: int) -> Callable[[int], Batch]:
     """A worker's batches, made in another process."""
-    return training_data(RunConfig.model_validate_json(config), Replicas(rank, world)).batch_of
+    return training_data(RunConfig.model_validate_json(config), ReplicaGroup(rank, world)).batch_of
 
 
 def face_model(content: bytes) -> MorphableModel:
@@ -150,12 +152,12 @@ def face_model(content: bytes) -> MorphableModel:
         return MorphableModel.load(file.name)
 
 
-def tell_failure(sender: Sender, error: FocusRayError) -> None:
+def report_failure(sender: EventSender, error: FocusRayError) -> None:
     """An error that the driver raises in its own process."""
     sender.tell(FAILED, type(error).__name__, str(error))
 
 
-class Gauges(Silent):
+class RayMetricsCallback(NoOpCallback):
     """The run in Ray's own metrics, which Prometheus reads from every node."""
 
     def __init__(self) -> None:

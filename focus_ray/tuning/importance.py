@@ -21,7 +21,7 @@ def importance(trials: Sequence[Trial], space: Mapping[str, Parameter], mode: st
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="minimize" if mode == "min" else "maximize")
-    domains = {name: _domain(parameter) for name, parameter in varied.items()}
+    domains = {name: _optuna_distribution(parameter) for name, parameter in varied.items()}
     for one in ended:
         params = {name: one.config[name] for name in varied}
         study.add_trial(optuna.trial.create_trial(params=params, distributions=domains, value=one.objective))
@@ -30,7 +30,7 @@ def importance(trials: Sequence[Trial], space: Mapping[str, Parameter], mode: st
     return {name: float(share) for name, share in found.items() if math.isfinite(share)}
 
 
-def _domain(parameter: Parameter) -> Any:
+def _optuna_distribution(parameter: Parameter) -> Any:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if parameter.values is not None:

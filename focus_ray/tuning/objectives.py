@@ -31,7 +31,7 @@ UNLABELLED = ("unlabelled", "planted", "unsteady")
 LABELLED = ("f1", "outlier_iou", "vertex_mm")
 
 
-def figures_of(entry: Mapping[str, Any]) -> dict[str, float | None]:
+def objective_values(entry: Mapping[str, Any]) -> dict[str, float | None]:
     """Every objective of an evaluation, by name; None where it does not say."""
     return {name: look_up(entry, objective.figure) for name, objective in OBJECTIVES.items()}
 
@@ -41,7 +41,7 @@ def finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def refined_figures_of(heldout: Mapping[str, Any]) -> dict[str, float | None]:
+def refined_objective_values(heldout: Mapping[str, Any]) -> dict[str, float | None]:
     """The labelled ones of the refined fits, where `heldout` of metrics.json has those."""
     refined = {"heldout": heldout["refined"]} if "refined" in heldout else {}
     return {f"refined_{name}": look_up(refined, OBJECTIVES[name].figure) for name in LABELLED if refined}

@@ -8,26 +8,26 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from focus_ray.tracking.plots import ACCENT, INK, MUTED, SECOND, panels_of
+from focus_ray.tracking.plots import ACCENT, MUTED, SECONDARY, TEXT_COLOUR, panels_of
 from focus_ray.tuning.objectives import LABELLED, UNLABELLED
 from focus_ray.tuning.results import Results, Trial, abreast
-from focus_ray.tuning.search import Search
+from focus_ray.tuning.search import SearchConfig
 from focus_ray.tuning.space import Parameter
 
 _COLOURS = "viridis"
 
 
-def parallel_coordinates(search: Search, results: Results) -> Figure | None:
+def parallel_coordinates(search: SearchConfig, results: Results) -> Figure | None:
     """An axis for each parameter and one for the objective; None without two trials that ended."""
     trials = scored(results)
     if len(trials) < 2:
         return None
     names = list(search.space)
     figure, (axes,) = panels_of(1, max(5.0, 1.6 * (len(names) + 1)), 3.6)
-    columns = [_places(search.space[name], [one.config[name] for one in trials]) for name in names]
+    columns = [_axis_positions(search.space[name], [one.config[name] for one in trials]) for name in names]
     objectives = np.array([one.objective for one in trials], dtype=float)
     columns.append(_unit(objectives))
-    order = np.argsort(_goodness(objectives, results.mode))
+    order = np.argsort(_higher_is_better(objectives, results.mode))
     shades = _shades(objectives, results.mode)
     x = np.arange(len(columns))
     for index in order:
@@ -39,8 +39,8 @@ def parallel_coordinates(search: Search, results: Results) -> Figure | None:
     ranges = [(parameter.ends()[0], parameter.ends()[-1]) for parameter in search.space.values()]
     ranges.append((objectives.min(), objectives.max()))
     for place, (low, high) in enumerate(ranges):
-        axes.text(place, -0.06, _short(low), ha="center", va="top", fontsize=7, color=MUTED)
-        axes.text(place, 1.04, _short(high), ha="center", va="bottom", fontsize=7, color=MUTED)
+        axes.text(place, -0.06, _format_short(low), ha="center", va="top", fontsize=7, color=MUTED)
+        axes.text(place, 1.04, _format_short(high), ha="center", va="bottom", fontsize=7, color=MUTED)
     axes.set_ylim(-0.16, 1.14)
     axes.set_yticks([])
     axes.tick_params(axis="x", length=0, pad=8)
@@ -48,7 +48,7 @@ def parallel_coordinates(search: Search, results: Results) -> Figure | None:
     return figure
 
 
-def against_parameters(search: Search, results: Results) -> Figure | None:
+def objective_vs_parameters(search: SearchConfig, results: Results) -> Figure | None:
     """The objective over each parameter, its default marked."""
     trials = scored(results)
     if not trials:
@@ -62,7 +62,7 @@ def against_parameters(search: Search, results: Results) -> Figure | None:
             axes.scatter(x, y, color=colour, marker=marker, s=22, linewidth=1)
         default = results.default.get(name)
         if isinstance(default, int | float) and not isinstance(default, bool) and _is_numeric(parameter):
-            axes.axvline(default, color=SECOND, linewidth=1, linestyle="--")
+            axes.axvline(default, color=SECONDARY, linewidth=1, linestyle="--")
         if _is_numeric(parameter) and _is_log(parameter):
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -70,11 +70,11 @@ def against_parameters(search: Search, results: Results) -> Figure | None:
             axes.xaxis.set_minor_formatter(NullFormatter())
         if not _is_numeric(parameter):
             axes.set_xticks(range(len(parameter.ends())), [str(value) for value in parameter.ends()], fontsize=7)
-        axes.set_title(name, fontsize=8, loc="left", color=INK)
+        axes.set_title(name, fontsize=8, loc="left", color=TEXT_COLOUR)
     return figure
 
 
-def learning_curves(search: Search, results: Results) -> Figure | None:
+def learning_curves(search: SearchConfig, results: Results) -> Figure | None:
     """The objective over steps, a line a trial, the best in colour."""
     curves = [(one, points) for one in results.trials if (points := one.curve_of(search.objective))]
     if not curves:
@@ -94,11 +94,11 @@ def learning_curves(search: Search, results: Results) -> Figure | None:
             zorder=3 if best else 2,
         )
     axes.set_xlabel("steps", fontsize=8, color=MUTED)
-    axes.set_title(search.objective, fontsize=9, loc="left", color=INK)
+    axes.set_title(search.objective, fontsize=9, loc="left", color=TEXT_COLOUR)
     return figure
 
 
-def importance_bars(search: Search, results: Results) -> Figure | None:
+def importance_bars(search: SearchConfig, results: Results) -> Figure | None:
     """A bar for each parameter."""
     if not results.importance:
         return None
@@ -110,7 +110,7 @@ def importance_bars(search: Search, results: Results) -> Figure | None:
     return figure
 
 
-def agreement(search: Search, results: Results) -> Figure | None:
+def agreement(search: SearchConfig, results: Results) -> Figure | None:
     """Each objective without labels against each figure with labels, at the last step that trials have in common."""
     step, trials = abreast(results.trials)
     if len(trials) < 3:
@@ -124,7 +124,7 @@ def agreement(search: Search, results: Results) -> Figure | None:
             axes.scatter(*zip(*known, strict=True), color=ACCENT, s=16)
         value = results.rank_correlation.get(name, {}).get(other)
         told = "too few" if value is None else f"rank correlation {value:+.2f}"
-        axes.set_title(f"{other} over {name}: {told}", fontsize=8, loc="left", color=INK)
+        axes.set_title(f"{other} over {name}: {told}", fontsize=8, loc="left", color=TEXT_COLOUR)
     return figure
 
 
@@ -133,7 +133,7 @@ def scored(results: Results) -> list[Trial]:
     return [one for one in results.trials if one.objective is not None]
 
 
-def _places(parameter: Parameter, values: Sequence[Any]) -> np.ndarray:
+def _axis_positions(parameter: Parameter, values: Sequence[Any]) -> np.ndarray:
     """Values between 0 and 1, over the range that is searched."""
     if not _is_numeric(parameter):
         ends = list(parameter.ends())
@@ -165,17 +165,17 @@ def _unit(values: np.ndarray) -> np.ndarray:
     return (values - values.min()) / (np.ptp(values) or 1.0)
 
 
-def _goodness(values: np.ndarray, mode: str) -> np.ndarray:
+def _higher_is_better(values: np.ndarray, mode: str) -> np.ndarray:
     return values if mode == "max" else -values
 
 
 def _shades(values: np.ndarray, mode: str) -> list[Any]:
     from matplotlib import colormaps
 
-    ranks = np.argsort(np.argsort(-_goodness(values, mode)))
+    ranks = np.argsort(np.argsort(-_higher_is_better(values, mode)))
     norm = Normalize(0, max(1, len(values) - 1))
     return [colormaps[_COLOURS](0.95 * norm(rank)) for rank in ranks]
 
 
-def _short(value: Any) -> str:
+def _format_short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)

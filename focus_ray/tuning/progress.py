@@ -26,7 +26,7 @@ _listener = Listener()
 
 
 @contextmanager
-def heard_by(listener: Listener) -> Iterator[None]:
+def use_listener(listener: Listener) -> Iterator[None]:
     """Every `Told` of this process tells `listener`, also one that Tune has read from its own files."""
     global _listener
     before, _listener = _listener, listener
@@ -49,7 +49,7 @@ class Told(Callback):
         _listener.task("trials", len(self._ended), self._total)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._end(trial, said_of(trial.last_result or {}))
+        self._end(trial, describe_result(trial.last_result or {}))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._end(trial, "failed")
@@ -66,7 +66,7 @@ class Told(Callback):
         self._ended = set(state["ended"])
 
 
-def said_of(last: dict[str, Any]) -> str:
+def describe_result(last: dict[str, Any]) -> str:
     """How a trial ended, by its last report; one that did not say so itself was pruned."""
     objective, ending = last.get(OBJECTIVE), last.get(ENDING, "pruned")
     if objective is None:

@@ -16,22 +16,22 @@ from focus_ray.training.run_folder import RunFolder
 from focus_ray.tuning import pictures
 from focus_ray.tuning.objectives import LABELLED, OBJECTIVES, UNLABELLED
 from focus_ray.tuning.results import Results, Trial, abreast, counted
-from focus_ray.tuning.search import Search
+from focus_ray.tuning.search import SearchConfig
 
 _DIGITS = 4
-_PICTURES: dict[str, tuple[str, Callable[[Search, Results], Figure | None]]] = {
+_PLOTS: dict[str, tuple[str, Callable[[SearchConfig, Results], Figure | None]]] = {
     "parallel": ("Every trial as a line through its values; the darker the better", pictures.parallel_coordinates),
-    "parameters": ("The objective against each parameter", pictures.against_parameters),
+    "parameters": ("The objective against each parameter", pictures.objective_vs_parameters),
     "curves": ("Learning curves; those that end early were pruned", pictures.learning_curves),
     "importance": ("Share of the objective's variance that each parameter explains", pictures.importance_bars),
     "agreement": ("Objectives without labels against figures with labels", pictures.agreement),
 }
 
 
-def write_report(folder: RunFolder, search: Search, results: Results) -> None:
+def write_report(folder: RunFolder, search: SearchConfig, results: Results) -> None:
     """report.html and sheets/. Raises StorageError."""
     drawn = []
-    for name, (title, draw) in _PICTURES.items():
+    for name, (title, draw) in _PLOTS.items():
         figure = draw(search, results)
         if figure is not None:
             content = png(figure)
@@ -56,7 +56,7 @@ def write_report(folder: RunFolder, search: Search, results: Results) -> None:
     atomic.write_file(folder.path / "report.html", html)
 
 
-def facts(search: Search, results: Results) -> dict[str, str]:
+def facts(search: SearchConfig, results: Results) -> dict[str, str]:
     """What a reader wants to know first."""
     return {
         "objective": f"{search.objective}: {OBJECTIVES[search.objective].says}",
@@ -97,7 +97,7 @@ def correlation_table(results: Results) -> list[dict[str, Any]]:
     ]
 
 
-def influence_table(search: Search, results: Results) -> list[dict[str, Any]]:
+def influence_table(search: SearchConfig, results: Results) -> list[dict[str, Any]]:
     """The influence of the hyper-parameters: what was searched, the default, the best, and what each one explains."""
     best = next((one for one in results.trials if one.id == results.best), None)
     return [
@@ -114,7 +114,7 @@ def influence_table(search: Search, results: Results) -> list[dict[str, Any]]:
     ]
 
 
-def trial_table(search: Search, results: Results) -> dict[str, Any]:
+def trial_table(search: SearchConfig, results: Results) -> dict[str, Any]:
     """A line for each trial, the best objective first."""
     sign = 1 if results.mode == "min" else -1
 

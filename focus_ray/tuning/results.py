@@ -10,7 +10,7 @@ from focus_ray.tuning.objectives import LABELLED, OBJECTIVES, UNLABELLED
 from focus_ray.tuning.space import Value
 
 Status = Literal["done", "pruned", "failed", "nan", "collapsed"]
-Which = Literal["default", "best"]
+Candidate = Literal["default", "best"]
 
 
 class Evaluation(Settings):
@@ -46,10 +46,10 @@ class Trial(Settings):
         return [(one.step, value) for one in self.curve if (value := one.figures.get(name)) is not None]
 
 
-class Judged(Settings):
+class RetrainedRun(Settings):
     """Figures of one run by which default or best was judged."""
 
-    which: Which
+    which: Candidate
     seed: int
     figures: dict[str, float | None]
     cause: str = ""  # why there are no figures, where a guard ended the run
@@ -65,7 +65,7 @@ class Results(Settings):
     default: dict[str, Any]  # the point of the preset
     rank_correlation: dict[str, dict[str, float | None]]  # of unlabelled objectives with labelled figures
     importance: dict[str, float]
-    judged: tuple[Judged, ...] = ()
+    judged: tuple[RetrainedRun, ...] = ()
 
     @property
     def best_is_default(self) -> bool:
@@ -78,7 +78,7 @@ def counted(trials: Sequence[Trial]) -> dict[str, int]:
     return dict(sorted(Counter(one.status for one in trials).items()))
 
 
-def best_of(trials: Sequence[Trial], mode: str) -> Trial | None:
+def best_trial(trials: Sequence[Trial], mode: str) -> Trial | None:
     """The trial with the best objective of those that came to their end; ties go to the smaller id."""
     ended = sorted(
         (one for one in trials if one.status == "done" and one.objective is not None), key=lambda one: one.id

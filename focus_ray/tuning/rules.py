@@ -3,12 +3,12 @@
 from functools import partial
 from typing import Any
 
-from focus_ray.tuning.search import Search
+from focus_ray.tuning.search import SearchConfig
 from focus_ray.tuning.space import Point, Space
 from focus_ray.tuning.trial import OBJECTIVE, STEP, Plan
 
 
-def param_space(search: Search) -> dict[str, Any]:
+def param_space(search: SearchConfig) -> dict[str, Any]:
     """The space, for searchers that have none of their own; population based training begins with what they draw."""
     if search.searcher == "tpe":
         return {}

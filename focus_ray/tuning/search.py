@@ -11,21 +11,21 @@ from focus_ray.config import Cadence, RunConfig, Seed, override, parse_assignmen
 from focus_ray.errors import ConfigError
 from focus_ray.focus.schedule import Schedule
 from focus_ray.focus.settings import Settings
-from focus_ray.model import one_line
+from focus_ray.model import summarize_error
 from focus_ray.tracking.entity_names import leaves
 from focus_ray.training.assemble import fitted_face, start_focus
 from focus_ray.tuning.alternation import PARAMETERS
 from focus_ray.tuning.objectives import LABELLED, OBJECTIVES
 from focus_ray.tuning.space import Parameter, Point, Space
 
-Shared = Literal["nothing", "warmup", "pretrained"]
+SharedPhases = Literal["nothing", "warmup", "pretrained"]
 # What lies behind trials that have so much in common: lengths of phases, and the parts of a configuration they read.
-_BEHIND: Mapping[Shared, tuple[str, ...]] = {
+_SHARED_PHASES: Mapping[SharedPhases, tuple[str, ...]] = {
     "nothing": (),
     "warmup": ("warmup_steps",),
     "pretrained": ("warmup_steps", "init_steps", "pretrain_seg_steps"),
 }
-_READ: Mapping[Shared, tuple[str, ...]] = {
+_SHARED_KEYS: Mapping[SharedPhases, tuple[str, ...]] = {
     "nothing": (),
     "warmup": ("warmup", "optimizers.warmup"),
     "pretrained": (
@@ -37,8 +37,8 @@ _READ: Mapping[Shared, tuple[str, ...]] = {
     ),
 }
 # What a search decides by keys of its own, for every run: it cannot be searched, and is no use under `set`.
-_OWN = ("seed", "heldout", "cadence", "start_from")
-_OWN_OF_SET = (
+_RESERVED_KEYS = ("seed", "heldout", "cadence", "start_from")
+_RESERVED_SET_KEYS = (
     *("seed", "start_from", "heldout.size", "heldout.seed", "heldout.refine", "heldout.unlabelled"),
     *(f"cadence.{name}" for name in Cadence.model_fields if name != "log"),
 )
@@ -63,34 +63,34 @@ class TrialResources(Settings):
     gpu_gigabytes: float | None = Field(default=None, gt=0)  # that its process may allocate; a share of a GPU needs it
 
     @model_validator(mode="after")
-    def _shares_have_a_cap(self) -> "TrialResources":
+    def _check_gpu_share(self) -> "TrialResources":
         if 0 < self.gpus < 1 and self.gpu_gigabytes is None:
             raise ValueError("trials that share a GPU must not take each other's memory: give gpu_gigabytes for each")
         return self
 
 
-class Heldout(Settings):
+class HeldoutFaces(Settings):
     """Faces that trials are scored on."""
 
     size: int = Field(gt=0)
     seed: Seed
 
 
-class Judging(Settings):
+class JudgingSettings(Settings):
     """How the best trial is held against the default afterwards: on faces that the search never saw."""
 
     seeds: tuple[Seed, ...] = (1, 2, 3)  # none: not at all
-    heldout: Heldout = Heldout(size=400, seed=2)
+    heldout: HeldoutFaces = HeldoutFaces(size=400, seed=2)
     refine: bool = True
 
 
-class Search(Settings):
+class SearchConfig(Settings):
     """A sweep as a whole."""
 
     preset: str = "embedded"
     set: dict[str, Any] = Field(default_factory=dict)  # keys laid over the preset, for every trial
     steps: float = Field(default=1.0, gt=0, le=1)  # of each phase of a trial, as a share of the preset's
-    shared: Shared = "warmup"  # phases that all trials have in common: trained once, at full length
+    shared: SharedPhases = "warmup"  # phases that all trials have in common: trained once, at full length
     start: str | None = None  # a model folder that has those phases behind it; None: it is trained first
     space: dict[str, Parameter] = Field(min_length=1)
     objective: str = "planted"
@@ -99,10 +99,10 @@ class Search(Settings):
     trials: int = Field(default=10, gt=0)  # of a grid: what the grid has
     concurrent: int = Field(default=2, gt=0)
     reports: int = Field(default=6, ge=1)  # evaluations of a trial
-    heldout: Heldout = Heldout(size=200, seed=1)
+    heldout: HeldoutFaces = HeldoutFaces(size=200, seed=1)
     resources: TrialResources = TrialResources()
     max_failures: int = Field(default=2, ge=0)  # of one trial, before it counts as failed
-    judging: Judging = Judging()
+    judging: JudgingSettings = JudgingSettings()
     seed: Seed = 0
 
     @field_validator("objective")
@@ -113,7 +113,7 @@ class Search(Settings):
         return name
 
     @model_validator(mode="after")
-    def _fits_together(self) -> "Search":
+    def _check_consistency(self) -> "SearchConfig":
         ranges = [name for name, parameter in self.space.items() if parameter.values is None]
         if self.searcher == "grid" and ranges:
             raise ValueError(f"a grid needs `values`, and {ranges[0]} has a range; give values, or another searcher")
@@ -151,7 +151,7 @@ class Search(Settings):
     def shared_config(self) -> RunConfig:
         """The run that trains what all trials have in common."""
         base = self.base()
-        after = dict.fromkeys(set(Schedule.model_fields) - set(_BEHIND[self.shared]), 0)
+        after = dict.fromkeys(set(Schedule.model_fields) - set(_SHARED_PHASES[self.shared]), 0)
         heldout = base.heldout.model_copy(update={"size": 0})
         cadence = base.cadence.model_copy(update={"keep": 1, "sheet": _NEVER, "evaluate": _NEVER})
         schedule = base.schedule.model_copy(update=after)
@@ -162,14 +162,14 @@ class Search(Settings):
         """The run that is the trial of a point. Raises ConfigError."""
         return self._run(point, start, self.seed, self.heldout, refine=False)
 
-    def judged_config(self, point: Point, start: Path | None, seed: int) -> RunConfig:
+    def retrain_config(self, point: Point, start: Path | None, seed: int) -> RunConfig:
         """A run by which a point is judged."""
         return self._run(point, start, seed, self.judging.heldout, refine=self.judging.refine)
 
-    def _run(self, point: Point, start: Path | None, seed: int, heldout: Heldout, *, refine: bool) -> RunConfig:
+    def _run(self, point: Point, start: Path | None, seed: int, heldout: HeldoutFaces, *, refine: bool) -> RunConfig:
         base = self.base()
-        schedule = base.schedule.model_copy(update=dict.fromkeys(_BEHIND[self.shared], 0))
-        schedule = schedule.fitted_to(max(1, round(self.steps * schedule.total_steps)))
+        schedule = base.schedule.model_copy(update=dict.fromkeys(_SHARED_PHASES[self.shared], 0))
+        schedule = schedule.rescale(max(1, round(self.steps * schedule.total_steps)))
         every = max(1, schedule.total_steps // self.reports)
         faces = base.heldout.model_copy(
             update={"size": heldout.size, "seed": heldout.seed, "refine": refine, "unlabelled": True}
@@ -179,45 +179,45 @@ class Search(Settings):
         changes = {"seed": seed, "schedule": schedule, "heldout": faces, "cadence": cadence, "start_from": start}
         return self.parameters.configured(base.model_copy(update=changes), point)
 
-    def refuse_what_cannot_run(self) -> None:
+    def check_runnable(self) -> None:
         """Raises ConfigError for whatever is wrong with the file, before anything starts; CheckpointError where `start`
         is no model.
         """
         base, whole = self.trial_config({}, None), self.base()
-        self._refuse_keys()
+        self._check_keys()
         for one in (base, whole):  # best.yaml lays the best point over the latter
-            self.parameters.refuse_misfits(one)
+            self.parameters.check_parameters(one)
         if whole.photos is not None and self.objective in LABELLED:
             raise ConfigError(f"objective: {self.objective} needs masks, which photographs lack; use planted")
         if self.start is not None:
             config = self.trial_config({}, Path(self.start))
             start_focus(config, fitted_face(config))
 
-    def _refuse_keys(self) -> None:
+    def _check_keys(self) -> None:
         """Raises ConfigError for keys that a search sets itself, or whose phases lie behind its trials."""
         for key in (".".join(path) for path, _ in leaves(self.set)):
-            if _under(key, _OWN_OF_SET):
+            if _is_under(key, _RESERVED_SET_KEYS):
                 raise ConfigError(f"set: the search sets {key} of its runs by keys of its own; leave it out")
         for key in (key for name, one in self.space.items() for key in one.paths(name)):
-            if _under(key, _OWN):
+            if _is_under(key, _RESERVED_KEYS):
                 raise ConfigError(f"space: the search sets {key} of its runs by keys of its own; search another key")
-            if _under(key, ("schedule",)):
+            if _is_under(key, ("schedule",)):
                 raise ConfigError(f"space: {key} makes trials differ in length; search {' or '.join(PARAMETERS)}")
-            if _under(key, ("model", "face")):
+            if _is_under(key, ("model", "face")):
                 raise ConfigError(f"space: {key} makes trials different models; set it for all, or search another key")
-            if _under(key, _READ[self.shared]):
+            if _is_under(key, _SHARED_KEYS[self.shared]):
                 raise ConfigError(
                     f"space: {key} changes what all trials have in common (shared: {self.shared}); "
                     "set shared: nothing, or search another key"
                 )
 
 
-def _under(key: str, parts: Iterable[str]) -> bool:
+def _is_under(key: str, parts: Iterable[str]) -> bool:
     """Whether a dotted key is one of these, or lies under one."""
     return any(key == part or key.startswith(f"{part}.") for part in parts)
 
 
-def read(path: Path, assignments: tuple[str, ...] = ()) -> Search:
+def read(path: Path, assignments: tuple[str, ...] = ()) -> SearchConfig:
     """The search of a YAML file, with `a.b=v` assignments laid over it, checked whole. Raises ConfigError.
 
     What is said of some keys of a nested part leaves its other keys at that part's default.
@@ -226,11 +226,11 @@ def read(path: Path, assignments: tuple[str, ...] = ()) -> Search:
     for text in assignments:
         tree = laid_over(tree, parse_assignment(text))
     try:
-        search = Search.model_validate(tree)
+        search = SearchConfig.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {one_line(error)}; docs/tuning.md explains every key") from None
+        raise ConfigError(f"{path}: {summarize_error(error)}; docs/tuning.md explains every key") from None
     try:
-        search.refuse_what_cannot_run()
+        search.check_runnable()
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return search
@@ -238,7 +238,7 @@ def read(path: Path, assignments: tuple[str, ...] = ()) -> Search:
 
 def nested_defaults() -> dict[str, Any]:
     """The parts of a search that have keys of their own, as they are where nothing is said of them."""
-    defaults = {name: field.default for name, field in Search.model_fields.items()}
+    defaults = {name: field.default for name, field in SearchConfig.model_fields.items()}
     return {name: part.model_dump(mode="json") for name, part in defaults.items() if isinstance(part, Settings)}
 
 

@@ -31,10 +31,10 @@ class Parameter(Settings):
     @classmethod
     def _numbers(cls, values: Any) -> Any:
         """YAML takes 1e-5, which has no point, for text."""
-        return [number_in(value) for value in values] if isinstance(values, list | tuple) else values
+        return [parse_number(value) for value in values] if isinstance(values, list | tuple) else values
 
     @model_validator(mode="after")
-    def _one_or_the_other(self) -> "Parameter":
+    def _check_values_or_range(self) -> "Parameter":
         if self.values is not None:
             if self.low is not None or self.high is not None or self.log or self.integer:
                 raise ValueError("give `values`, or a range by `low` and `high`, not both")
@@ -89,7 +89,7 @@ class Parameter(Settings):
         return tune.loguniform(low, high) if self.log else tune.uniform(low, high)
 
 
-def number_in(value: Any) -> Any:
+def parse_number(value: Any) -> Any:
     """The number that a text is; whatever else it is, as it is."""
     try:
         number = float(value) if isinstance(value, str) else math.nan
@@ -103,7 +103,7 @@ class Space(Settings):
 
     parameters: dict[str, Parameter] = Field(min_length=1)
 
-    def refuse_misfits(self, base: RunConfig) -> None:
+    def check_parameters(self, base: RunConfig) -> None:
         """Raises ConfigError where a parameter stands for no key of a run, or has a value that a run refuses."""
         for name, parameter in self.parameters.items():
             if name == alternation.PERIOD and parameter.values is None:

@@ -23,62 +23,76 @@ from pydantic import ValidationError
 
 from focus_ray.config import nested
 from focus_ray.errors import ConfigError, GuardStop, Interrupted, StorageError, TrackingError
-from focus_ray.evaluation.benchmark.train import Training, TrainingModels
+from focus_ray.evaluation.benchmark.train import Training, TrainingJob
 from focus_ray.evaluation.pool import worked_off
-from focus_ray.model import one_line
+from focus_ray.model import summarize_error
 from focus_ray.storage import atomic
-from focus_ray.storage.lines import read_lines
-from focus_ray.tracking.delivery import Delivery, Sent
+from focus_ray.storage.lines import read_json_lines
+from focus_ray.tracking.delivery import MlflowSync, Sent
 from focus_ray.tracking.mlflow_tracker import Tracking, track, track_quietly
 from focus_ray.training.cluster import ClusterSettings, address, connected
 from focus_ray.training.job_folder import claim
 from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.signals import interruptible, terminated_as_interrupted
+from focus_ray.training.signals import graceful_shutdown, sigterm_as_sigint
 from focus_ray.training.tasks import PoolSettings
 from focus_ray.tuning import alternation, rules
 from focus_ray.tuning.importance import importance
-from focus_ray.tuning.objectives import OBJECTIVES, figures_of, finite, refined_figures_of
-from focus_ray.tuning.progress import Listener, Told, heard_by
+from focus_ray.tuning.objectives import OBJECTIVES, finite, objective_values, refined_objective_values
+from focus_ray.tuning.progress import Listener, Told, use_listener
 from focus_ray.tuning.report import write_report
-from focus_ray.tuning.results import Evaluation, Judged, Results, Trial, Which, best_of, counted, rank_correlations
-from focus_ray.tuning.search import Search, TrialResources, laid_over
+from focus_ray.tuning.results import (
+    Candidate,
+    Evaluation,
+    Results,
+    RetrainedRun,
+    Trial,
+    best_trial,
+    counted,
+    rank_correlations,
+)
+from focus_ray.tuning.search import SearchConfig, TrialResources, laid_over
 from focus_ray.tuning.space import Point
 from focus_ray.tuning.trial import OBJECTIVE, Plan, name_of, read_outcome, trial
 
 TUNE = "tune"
-SECONDS_BETWEEN_NOTES = "2"  # that Ray Tune takes of how far the sweep is, for whoever goes on with it
+TUNE_SNAPSHOT_SECONDS = "2"  # that Ray Tune takes of how far the sweep is, for whoever goes on with it
 Task = Callable[[str, int, int], object]
-Note = Callable[[str], None]
+MessageCallback = Callable[[str], None]
 
 
 def sweep(
-    search: Search, out: Path, *, experiment: str = "focus", task: Task = lambda *_: None, note: Note = lambda _: None
+    search: SearchConfig,
+    out: Path,
+    *,
+    experiment: str = "focus",
+    task: Task = lambda *_: None,
+    note: MessageCallback = lambda _: None,
 ) -> Results:
     """Run a search into the folder `out`, or go on there.
 
     Raises ConfigError for what cannot run, before anything starts; StorageError, ClusterError; Interrupted where
     somebody asked to stop.
     """
-    search.refuse_what_cannot_run()
-    refuse_gpus_that_are_not_here(search.resources)
-    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", SECONDS_BETWEEN_NOTES)
+    search.check_runnable()
+    check_gpus_available(search.resources)
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", TUNE_SNAPSHOT_SECONDS)
     resources = search.resources
     cluster = ClusterSettings(workers=search.concurrent, gpu=False, cpus_per_worker=max(1, int(resources.cpus)))
     with claim(out, search, experiment, what="sweep") as folder, connected(cluster):
         return Sweep(search, folder, task, note).run()
 
 
-def refuse_gpus_that_are_not_here(resources: TrialResources) -> None:
+def check_gpus_available(resources: TrialResources) -> None:
     """Raises ConfigError where trials would wait for a GPU forever; what a named cluster has, it may still get."""
     if resources.gpus and address() is None and not torch.cuda.is_available():
         raise ConfigError("torch finds no GPU here; set resources.gpus to 0, or name a cluster with RAY_ADDRESS")
 
 
 @dataclass
-class Attempts:
+class GuardedTrainingJob:
     """Trainings that a guard may end: that is found out about one of them, and no end of the others."""
 
-    models: TrainingModels
+    models: TrainingJob
 
     def prepare(self, device: str) -> None:
         self.models.prepare(device)
@@ -95,7 +109,7 @@ class Attempts:
 class Sweep:
     """A sweep under way."""
 
-    def __init__(self, search: Search, folder: RunFolder, task: Task, note: Note) -> None:
+    def __init__(self, search: SearchConfig, folder: RunFolder, task: Task, note: MessageCallback) -> None:
         self.search = search
         self.folder = folder
         self.out = folder.path.absolute()
@@ -106,16 +120,16 @@ class Sweep:
         """All of it."""
         start = self.started()
         experiment = self.folder.info().experiment
-        plan = Plan(self.search, self.out, start, experiment, self.announced(experiment))
+        plan = Plan(self.search, self.out, start, experiment, self.create_mlflow_run(experiment))
         try:
-            return self.concluded(plan)
+            return self.search_and_judge(plan)
         finally:
             track_quietly(self.out, self.note)
 
-    def concluded(self, plan: Plan) -> Results:
+    def search_and_judge(self, plan: Plan) -> Results:
         """Search, then judge. What the search has found is written down first: judging may be stopped."""
-        trials = self.searched(plan)
-        best = best_of(trials, plan.objective.mode)
+        trials = self.run_tune(plan)
+        best = best_trial(trials, plan.objective.mode)
         default = self.search.parameters.default(self.search.trial_config({}, None))
         results = Results(
             objective=self.search.objective,
@@ -148,24 +162,24 @@ class Sweep:
         stops: dict[Path, GuardStop] = {}
         total = sum(one.config.schedule.total_steps for one in trainings)
         settings = PoolSettings(tasks=self.search.concurrent, gpu_share=self.search.resources.gpus)
-        with interruptible() as asked:
+        with graceful_shutdown() as asked:
 
             def look() -> bool:
                 self.task(what, sum(one.steps_done for one in trainings), total)
                 return asked()
 
             waiting = [number for number, one in enumerate(trainings) if not one.done]
-            for number, stop in worked_off(Attempts(TrainingModels(trainings)), waiting, settings, look):
+            for number, stop in worked_off(GuardedTrainingJob(TrainingJob(trainings)), waiting, settings, look):
                 if stop is not None:
                     stops[trainings[number].folder] = stop
                 look()
         return stops
 
-    def announced(self, experiment: str) -> str | None:
+    def create_mlflow_run(self, experiment: str) -> str | None:
         """The sweep's own run in MLflow, which trials are nested under; None where MLflow does not answer."""
         try:
             server = Tracking().server(self.out)
-            delivery = Delivery(self.out, server, experiment, Sent())
+            delivery = MlflowSync(self.out, server, experiment, Sent())
             try:
                 delivery.begin({}, {"kind": "sweep"}, running=True)
                 return delivery.sent.mlflow_run
@@ -175,14 +189,14 @@ class Sweep:
             self.note(f"{error}; trials are not nested under their sweep in MLflow")
             return None
 
-    def searched(self, plan: Plan) -> list[Trial]:
+    def run_tune(self, plan: Plan) -> list[Trial]:
         """Let Ray Tune run the trials that have not ended. Raises Interrupted where it was stopped."""
         from ray import tune
 
         listener = Listener(self.task, self.note, lambda point, trial_id: name_of(point, trial_id, self.search))
-        with terminated_as_interrupted(), heard_by(listener):
+        with sigterm_as_sigint(), use_listener(listener):
             self.tuner(plan).fit()
-        self.closed_in_mlflow(plan)
+        self.close_mlflow_runs(plan)
         # As Tune wrote it down: what `fit` returns has, of a trial that took over, the donor's last report and name.
         trials = [self.ended(plan, tuned) for tuned in tune.ExperimentAnalysis(str(self.out / TUNE)).trials]
         unfinished = [one for one in trials if one is None]
@@ -223,7 +237,7 @@ class Sweep:
             ),
         )
 
-    def closed_in_mlflow(self, plan: Plan) -> None:
+    def close_mlflow_runs(self, plan: Plan) -> None:
         """Say that trials do not run any more which could not say it themselves: Tune ends the process of a pruned one.
 
         One that goes on later says that it does.
@@ -263,25 +277,25 @@ class Sweep:
         figures = {label: last.get(label) for label in OBJECTIVES}
         return Trial(status="pruned", objective=last.get(OBJECTIVE), **figures, **known)
 
-    def judged(self, best: Point, start: Path | None) -> list[Judged]:
+    def judged(self, best: Point, start: Path | None) -> list[RetrainedRun]:
         """Default and best, trained anew with other seeds and scored on faces that the search never saw.
 
         Where the best point is the default, the same runs stand for both.
         """
-        points: dict[Which, Point] = {"default": {}, "best": best}
-        trainings: dict[tuple[Which, int], Training] = {}
+        points: dict[Candidate, Point] = {"default": {}, "best": best}
+        trainings: dict[tuple[Candidate, int], Training] = {}
         for which, point in points.items():
             for seed in self.search.judging.seeds:
-                config = self.search.judged_config(point, start, seed)
+                config = self.search.retrain_config(point, start, seed)
                 training = Training(f"{which}, seed {seed}", self.out / "judged" / f"{which}-{seed}", config)
                 twin = trainings.get(("default", seed))
                 trainings[which, seed] = twin if twin is not None and twin.config == config else training
         distinct = list({one.folder: one for one in trainings.values()}.values())
         stops = self.trained(distinct, "judging default and best, steps")
         return [
-            Judged(which=which, seed=seed, figures={}, cause=str(stops[training.folder]))
+            RetrainedRun(which=which, seed=seed, figures={}, cause=str(stops[training.folder]))
             if training.folder in stops
-            else Judged(which=which, seed=seed, figures=figures_of_run(training.folder))
+            else RetrainedRun(which=which, seed=seed, figures=read_objective_values(training.folder))
             for (which, seed), training in trainings.items()
         ]
 
@@ -312,26 +326,26 @@ def curve_of(folder: Path) -> tuple[Evaluation, ...]:
     """All evaluations of a run, as its folder has them. Tune may miss one: killed after a checkpoint and before its
     report is written down, the run goes on from there. What went before a take-over is the donor's.
     """
-    entries = {entry["step"]: entry for entry in read_lines(folder / "evaluations.jsonl")}
+    entries = {entry["step"]: entry for entry in read_json_lines(folder / "evaluations.jsonl")}
     return tuple(
-        Evaluation(step=step, figures={name: finite(value) for name, value in figures_of(entries[step]).items()})
+        Evaluation(step=step, figures={name: finite(value) for name, value in objective_values(entries[step]).items()})
         for step in sorted(entries)
     )
 
 
-def figures_of_run(folder: Path) -> dict[str, float | None]:
+def read_objective_values(folder: Path) -> dict[str, float | None]:
     """What a finished run reached: one pass by the objectives' names, refined beside it."""
     metrics = json.loads((folder / "metrics.json").read_bytes())
-    return figures_of(metrics["evaluations"][-1]) | refined_figures_of(metrics["heldout"])
+    return objective_values(metrics["evaluations"][-1]) | refined_objective_values(metrics["heldout"])
 
 
-def resumed(folder: Path) -> Search:
+def resumed(folder: Path) -> SearchConfig:
     """The search of a sweep's folder. Raises ConfigError where there is none."""
     config = folder / "config.json"
     if not config.is_file():
         raise ConfigError(f"{folder} holds no sweep (no config.json); give the folder of an earlier sweep")
     try:
-        return Search.model_validate_json(config.read_bytes())  # YAML takes JSON's 1e-05 for text
+        return SearchConfig.model_validate_json(config.read_bytes())  # YAML takes JSON's 1e-05 for text
     except ValidationError as error:
-        said = f"{config} is none of a sweep ({one_line(error)})"
+        said = f"{config} is none of a sweep ({summarize_error(error)})"
         raise ConfigError(f"{said}; give the folder of an earlier sweep") from None

@@ -23,9 +23,9 @@ from focus_ray.storage.checkpoint import Checkpoints
 from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking
 from focus_ray.training import plain
 from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.watcher import Past, Silent
-from focus_ray.tuning.objectives import OBJECTIVES, Objective, figures_of, finite
-from focus_ray.tuning.search import Search
+from focus_ray.training.watcher import NoOpCallback, ResumeHistory
+from focus_ray.tuning.objectives import OBJECTIVES, Objective, finite, objective_values
+from focus_ray.tuning.search import SearchConfig
 from focus_ray.tuning.space import Point
 
 OBJECTIVE, STEP, ENDING = "objective", "step", "ending"
@@ -48,7 +48,7 @@ class Outcome(Settings):
 class Plan:
     """What all trials of a sweep share."""
 
-    search: Search
+    search: SearchConfig
     folder: Path  # of the sweep, seen from every machine that trains
     start: Path | None  # the model folder that they begin with, seen from a trial's folder
     experiment: str
@@ -78,16 +78,16 @@ def trial(point: Point, plan: Plan) -> None:
     name = name_of(point, tune.get_context().get_trial_id(), plan.search)
     ended = read_outcome(plan, name)
     if ended is None or ended.status == "failed":  # otherwise its process died after its end
-        ended = attempted(point, name, plan)
-    tune.report(last_word(ended, plan, plan.search.trial_config(point, plan.start).schedule.total_steps))
+        ended = run_attempt(point, name, plan)
+    tune.report(final_report(ended, plan, plan.search.trial_config(point, plan.start).schedule.total_steps))
 
 
-def attempted(point: Point, name: str, plan: Plan) -> Outcome:
+def run_attempt(point: Point, name: str, plan: Plan) -> Outcome:
     """How a trial ends this time: what an earlier attempt said of its own end is forgotten first."""
     atomic.remove(plan.outcomes / f"{name}.json")
     folder = plan.trials / name
     try:
-        ended = train(point, folder, plan, begun=taken_over(point, folder, plan))
+        ended = train(point, folder, plan, begun=prepare_resume(point, folder, plan))
     except FocusRayError as error:
         write_outcome(plan, name, Outcome(status="failed", cause=str(error), objective=plan.objective.worst))
         raise
@@ -95,7 +95,7 @@ def attempted(point: Point, name: str, plan: Plan) -> Outcome:
     return ended
 
 
-def name_of(point: Point, trial_id: str, search: Search) -> str:
+def name_of(point: Point, trial_id: str, search: SearchConfig) -> str:
     """What a trial is called. A driver that is killed may forget the trials that it began last, and begin them anew:
     Optuna's have new numbers then, and are known by their points.
     """
@@ -106,7 +106,7 @@ def name_of(point: Point, trial_id: str, search: Search) -> str:
 
 def train(point: Point, folder: Path, plan: Plan, *, begun: bool) -> Outcome:
     """Train a trial, or go on with it, to its end."""
-    reporter = Reporter(folder, plan)
+    reporter = TuneReporter(folder, plan)
     config = plan.search.trial_config(point, plan.start)
     finished = False
     try:
@@ -120,17 +120,17 @@ def train(point: Point, folder: Path, plan: Plan, *, begun: bool) -> Outcome:
         return Outcome(status="nan", cause=str(error), objective=plan.objective.worst)
     finally:
         reporter.close(finished=finished)
-    figures = figures_of(metrics["evaluations"][-1])
+    figures = objective_values(metrics["evaluations"][-1])
     value = finite(figures[plan.search.objective])
     if value is None:
         return Outcome(status="nan", cause="the objective is no number", objective=plan.objective.worst)
     return Outcome(status="done", objective=value, figures=figures)
 
 
-class Reporter(Silent):
+class TuneReporter(NoOpCallback):
     """Tells Tune what an evaluation says once the checkpoint of the same step is whole, and lets MLflow follow.
 
-    It is silent about the last step: how a trial ends is told by `last_word`, when its outcome is written down.
+    It is silent about the last step: how a trial ends is told by `final_report`, when its outcome is written down.
     """
 
     def __init__(self, folder: Path, plan: Plan) -> None:
@@ -140,7 +140,7 @@ class Reporter(Silent):
         self.entry: dict[str, Any] | None = None
         self.total = 0
 
-    def begin(self, total: int, done: int, past: Past) -> None:
+    def begin(self, total: int, done: int, past: ResumeHistory) -> None:
         self.total = total
         if self.tracker is None:
             tags = {"mlflow.parentRunId": self.plan.parent} if self.plan.parent else {}
@@ -156,7 +156,7 @@ class Reporter(Silent):
 
         if self.entry is None or self.entry["step"] != step or step == self.total:
             return
-        report = told(figures_of(self.entry), self.plan, step)
+        report = told(objective_values(self.entry), self.plan, step)
         if self.plan.search.scheduler.kind != "pbt":
             tune.report(report)
             return
@@ -177,7 +177,7 @@ def told(figures: Mapping[str, float | None], plan: Plan, step: int) -> dict[str
     return {OBJECTIVE: plan.objective.worst if value is None else value, STEP: step, **figures}
 
 
-def last_word(ended: Outcome, plan: Plan, total: int) -> dict[str, Any]:
+def final_report(ended: Outcome, plan: Plan, total: int) -> dict[str, Any]:
     """The last report of a trial, `total` steps long where nothing broke it off.
 
     `done` keeps Tune from asking the scheduler about it, who would prune what has a model already, or send it back to
@@ -187,7 +187,7 @@ def last_word(ended: Outcome, plan: Plan, total: int) -> dict[str, Any]:
     return told(ended.figures, plan, step) | {ENDING: ended.status, "done": True}
 
 
-def taken_over(point: Point, folder: Path, plan: Plan) -> bool:
+def prepare_resume(point: Point, folder: Path, plan: Plan) -> bool:
     """Whether the folder holds a run to go on with: its own, or in population based training one it takes over."""
     from ray import tune
 
@@ -202,11 +202,11 @@ def taken_over(point: Point, folder: Path, plan: Plan) -> bool:
         raise CheckpointError(f"a checkpoint of Tune points to {told}, which is no trial of this sweep")
     if donor == folder and RunFolder(folder).open()[0] == plan.search.trial_config(point, plan.start):
         return True
-    take_over(point, folder, donor, step, plan)
+    adopt_checkpoint(point, folder, donor, step, plan)
     return True
 
 
-def take_over(point: Point, folder: Path, donor: Path, step: int, plan: Plan) -> None:
+def adopt_checkpoint(point: Point, folder: Path, donor: Path, step: int, plan: Plan) -> None:
     """Make the folder a run of `point` that stands where the donor stood at that step. Raises CheckpointError."""
     config = plan.search.trial_config(point, plan.start)
     stored = Checkpoints(donor / "checkpoints", keep=config.cadence.keep).load(step)

@@ -14,7 +14,7 @@ from focus_ray.data.align import (
     align,
     compose,
     face_roll,
-    resized,
+    resize_transform,
     rotation,
     standard_points,
     transform_points,
@@ -71,8 +71,8 @@ def test_roll_is_read_from_eyes_and_mouth():
 def test_pixel_centres_are_kept_when_the_size_changes():
     """The corners of the picture, half a pixel outside the outermost centres, stay the corners."""
     corners = np.array([[-0.5, -0.5], [223.5, 223.5]])
-    np.testing.assert_allclose(transform_points(resized(224, 64), corners), [[-0.5, -0.5], [63.5, 63.5]])
-    both = compose(resized(64, 224), resized(224, 64))
+    np.testing.assert_allclose(transform_points(resize_transform(224, 64), corners), [[-0.5, -0.5], [63.5, 63.5]])
+    both = compose(resize_transform(64, 224), resize_transform(224, 64))
     np.testing.assert_allclose(both, [[1, 0, 0], [0, 1, 0]], atol=1e-12)
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from focus_ray.data.appearance import AppearanceLaws, develop, paint
+from focus_ray.data.appearance import AppearanceDistributions, paint, simulate_camera
 from focus_ray.focus.face.toy import toy_model
 
-NOTHING = AppearanceLaws(
+NOTHING = AppearanceDistributions(
     grain=0, patches=0, gradient=0, makeup=0, stubble=0, shine=0, blur=0, gamma=(1, 1), sensor_noise=0
 )
 
@@ -40,12 +40,12 @@ def test_grain_stays_within_its_law(face):
 
 def test_develop_without_laws_only_rounds_to_8_bits():
     rgb = np.linspace(-0.2, 1.2, 16 * 16 * 3, dtype=np.float32).reshape(16, 16, 3)
-    developed = develop(np.random.default_rng(0), rgb, NOTHING)
+    developed = simulate_camera(np.random.default_rng(0), rgb, NOTHING)
     assert developed.dtype == np.uint8
     np.testing.assert_allclose(developed / 255, np.clip(rgb, 0, 1), atol=0.5 / 255 + 1e-6)
 
 
 def test_develop_applies_gamma():
     rgb = np.full((8, 8, 3), 0.5, np.float32)
-    brighter = develop(np.random.default_rng(0), rgb, NOTHING.model_copy(update={"gamma": (0.5, 0.5)}))
+    brighter = simulate_camera(np.random.default_rng(0), rgb, NOTHING.model_copy(update={"gamma": (0.5, 0.5)}))
     assert brighter.min() == brighter.max() == round(255 * 0.5**0.5)

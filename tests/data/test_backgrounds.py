@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from focus_ray.data.backgrounds import KINDS, SceneryLaws, background
+from focus_ray.data.backgrounds import KINDS, BackgroundDistributions, background
 from focus_ray.focus.face.camera import Camera, project, to_camera
 from focus_ray.focus.face.toy import toy_model
 
 SKIN = np.array([0.7, 0.5, 0.4])
-BARE = SceneryLaws(head=0, skin_wall=0, decoy=0)
+BARE = BackgroundDistributions(head=0, skin_wall=0, decoy=0)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,9 @@ def test_every_kind_fills_the_canvas_and_varies_with_chance(kind):
 
 
 def test_the_same_chance_gives_the_same_background(landmarks):
-    first, second = (background(np.random.default_rng(5), 96, landmarks, SKIN, SceneryLaws()) for _ in range(2))
+    first, second = (
+        background(np.random.default_rng(5), 96, landmarks, SKIN, BackgroundDistributions()) for _ in range(2)
+    )
     assert np.array_equal(first, second)
 
 
@@ -39,7 +41,7 @@ def test_a_skin_wall_has_about_the_skins_colour(landmarks):
 
 @pytest.mark.parametrize("law", ["head", "decoy"])
 def test_a_head_or_a_decoy_changes_part_of_the_scenery(landmarks, law):
-    laws = SceneryLaws(head=0, skin_wall=0, decoy=0)
+    laws = BackgroundDistributions(head=0, skin_wall=0, decoy=0)
     changed = []
     for seed in range(5):
         bare = background(np.random.default_rng(seed), 96, landmarks, SKIN, laws)

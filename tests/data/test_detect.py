@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from focus_ray.data.detect import Detection, intersection, suppressed
+from focus_ray.data.detect import Detection, intersection, suppress_overlaps
 
 
 def test_overlapping_boxes_leave_the_surest():
@@ -10,8 +10,8 @@ def test_overlapping_boxes_leave_the_surest():
     shifted = Detection((20.0, 15.0, 90.0, 100.0), score=9.0)
     inside = Detection((40.0, 40.0, 20.0, 20.0), score=1.0)
     apart = Detection((200.0, 10.0, 80.0, 80.0), score=2.0)
-    assert suppressed([big, shifted, inside, apart], 0.4) == [shifted, apart]
-    assert suppressed([], 0.4) == []
+    assert suppress_overlaps([big, shifted, inside, apart], 0.4) == [shifted, apart]
+    assert suppress_overlaps([], 0.4) == []
 
 
 def test_intersection_is_the_share_of_the_smaller_box():

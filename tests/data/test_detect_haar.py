@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from focus_ray.data.detect_haar import HaarDetector, turned_view
+from focus_ray.data.detect_haar import HaarDetector, rotated_view
 from focus_ray.data.image_file import read_image
 from focus_ray.data.landmark_csv import read_landmarks
 
@@ -40,7 +40,7 @@ def test_a_face_is_found_with_its_turn(quarters: int, detector: HaarDetector, po
 
 @pytest.mark.parametrize("degrees", [45.0, 135.0])
 def test_a_face_that_is_turned_diagonally_is_found(degrees: float, detector: HaarDetector):
-    turned = turned_view(223.0, 115.0, 200 / 256, -degrees, 200).warp(skimage.data.astronaut())
+    turned = rotated_view(223.0, 115.0, 200 / 256, -degrees, 200).warp(skimage.data.astronaut())
     (face,) = detector.detect(turned)
     assert np.linalg.norm(face.centre - 199 / 2) < 12
     assert 60 < face.side < 110
@@ -64,7 +64,7 @@ def test_pictures_without_a_face(detector: HaarDetector):
 
 
 def test_a_turned_view_keeps_its_middle_and_stands_the_face_upright():
-    view = turned_view(50.0, 80.0, 2.0, 90.0, 101)
+    view = rotated_view(50.0, 80.0, 2.0, 90.0, 101)
     np.testing.assert_allclose(view.to_crop(np.array([50.0, 80.0])), [50, 50])
     # the face is turned clockwise by a quarter: the top of its head is to the right of its middle
     np.testing.assert_allclose(view.to_crop(np.array([60.0, 80.0])), [50, 30], atol=1e-9)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from focus_ray.data.ingest import _Maker, _unpacked
+from focus_ray.data.ingest import _BatchActor, _unpack
 from focus_ray.data.sample import Batch
 from focus_ray.errors import StorageError
 
@@ -27,22 +27,22 @@ def batch(images: torch.Tensor) -> Batch:
 )
 def test_every_bit_comes_back(images, kind):
     sent = batch(images)
-    row = _Maker(lambda: lambda step: sent)(ROW)
+    row = _BatchActor(lambda: lambda step: sent)(ROW)
     assert row["step"].item() == 3
     assert row["images"].dtype == kind
-    arrived = _unpacked(row)
+    arrived = _unpack(row)
     assert torch.equal(arrived.images, sent.images)
     assert torch.equal(arrived.landmarks, sent.landmarks)
     arrived.images.zero_()  # not the memory that the row lies in
-    assert torch.equal(_unpacked(row).images, sent.images)
+    assert torch.equal(_unpack(row).images, sent.images)
 
 
 def test_masks_come_back_where_there_are_some():
     sent = Batch(torch.rand(2, 3, 5, 5), torch.rand(2, 68, 2), masks=(torch.rand(2, 1, 5, 5) > 0.5).float())
-    arrived = _unpacked(_Maker(lambda: lambda step: sent)(ROW))
+    arrived = _unpack(_BatchActor(lambda: lambda step: sent)(ROW))
     assert arrived.masks is not None
     assert torch.equal(arrived.masks, sent.masks)
-    assert _unpacked(_Maker(lambda: lambda step: batch(torch.rand(1, 3, 2, 2)))(ROW)).masks is None
+    assert _unpack(_BatchActor(lambda: lambda step: batch(torch.rand(1, 3, 2, 2)))(ROW)).masks is None
 
 
 def test_a_source_is_built_once():
@@ -52,8 +52,8 @@ def test_a_source_is_built_once():
         built.append(1)
         return lambda step: batch(torch.full((1, 3, 2, 2), float(step)))
 
-    maker = _Maker(make)
-    assert [_unpacked(maker({"step": np.array([step])})).images.max() for step in range(3)] == [0, 1, 2]
+    maker = _BatchActor(make)
+    assert [_unpack(maker({"step": np.array([step])})).images.max() for step in range(3)] == [0, 1, 2]
     assert built == [1]
 
 
@@ -65,10 +65,10 @@ def test_an_error_of_the_package_travels_as_a_row_and_any_other_as_it_is():
         return refuse(0)
 
     for make in (absent, lambda: refuse):
-        row = _Maker(make)(ROW)
+        row = _BatchActor(make)(ROW)
         assert (row["error"].item(), row["message"].item()) == ("StorageError", "nothing answers; start the server")
     with pytest.raises(ZeroDivisionError):
-        _Maker(lambda: lambda step: 1 // 0)(ROW)
+        _BatchActor(lambda: lambda step: 1 // 0)(ROW)
 
 
 def test_the_module_is_light(python, python_environment):

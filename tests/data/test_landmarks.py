@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from focus_ray.data.landmark_csv import read_landmarks
-from focus_ray.data.landmarks import MEAN_LANDMARKS, checked_landmarks
+from focus_ray.data.landmarks import MEAN_LANDMARKS, validate_landmarks
 from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
 from focus_ray.errors import LandmarkError
 
@@ -20,10 +20,10 @@ def with_value(value: float) -> np.ndarray:
 
 
 def test_arrays_and_lists_of_numbers():
-    np.testing.assert_array_equal(checked_landmarks(POINTS, 100, 100), POINTS)
-    np.testing.assert_array_equal(checked_landmarks(POINTS.tolist(), 100, 100), POINTS)
-    np.testing.assert_array_equal(checked_landmarks(POINTS - 60, 100, 100), POINTS - 60)  # partly outside
-    assert checked_landmarks(POINTS.round().astype(int), 100, 100).dtype == np.float64
+    np.testing.assert_array_equal(validate_landmarks(POINTS, 100, 100), POINTS)
+    np.testing.assert_array_equal(validate_landmarks(POINTS.tolist(), 100, 100), POINTS)
+    np.testing.assert_array_equal(validate_landmarks(POINTS - 60, 100, 100), POINTS - 60)  # partly outside
+    assert validate_landmarks(POINTS.round().astype(int), 100, 100).dtype == np.float64
 
 
 @pytest.mark.parametrize(
@@ -52,17 +52,17 @@ def test_arrays_and_lists_of_numbers():
 )
 def test_others_are_refused(points: object, message: str):
     with pytest.raises(LandmarkError, match=message):
-        checked_landmarks(points, 80, 100)
+        validate_landmarks(points, 80, 100)
 
 
 def test_faces_of_every_pose_and_expression_pass(world_face):
     """Synthetic people, turned, laughing, with the noise of landmarks, and upside down; their mirror images do not."""
     faces = SyntheticFaces(world_face, SyntheticConfig(seed=3, image_size=64), "train").batch(range(40))
     for points in faces.landmarks.double().numpy():
-        checked_landmarks(points, 64, 64)
-        checked_landmarks(63 - points, 64, 64)
+        validate_landmarks(points, 64, 64)
+        validate_landmarks(63 - points, 64, 64)
         with pytest.raises(LandmarkError, match="mirrored"):
-            checked_landmarks(points * [1, -1] + [0, 63], 64, 64)
+            validate_landmarks(points * [1, -1] + [0, 63], 64, 64)
 
 
 @pytest.mark.shared
@@ -70,8 +70,8 @@ def test_faces_of_every_pose_and_expression_pass(world_face):
 def test_annotated_photographs_pass_and_their_distortions_do_not(name: str, shared_data: Path):
     for points in read_landmarks(shared_data / name).values():
         width, height = (points.max(axis=0).astype(int) + 50).tolist()
-        checked_landmarks(points, height, width)
+        validate_landmarks(points, height, width)
         distorted = [points * [1, -1] + [0, height - 1], points * [-1, 1] + [width - 1, 0], points / [width, height]]
         for wrong in distorted:
             with pytest.raises(LandmarkError, match=r"mirrored|shares"):
-                checked_landmarks(wrong, height, width)
+                validate_landmarks(wrong, height, width)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from focus_ray.data.photo_split import PhotoSplit, persons
+from focus_ray.data.photo_split import PhotoSplit, group_by_person
 from focus_ray.data.photos import PhotoFolder
 
 ANNA_AND_OTHERS = [f"anna_{number}.jpg" for number in range(9)] + ["bob-1.jpg", "bob-2.jpg", "cid.jpg"]
@@ -32,7 +32,7 @@ def split(names: list[str], share: float, seed: int = 0) -> PhotoSplit:
     ],
 )
 def test_persons_by_their_names(names, expected):
-    assert persons(names) == expected
+    assert group_by_person(names) == expected
 
 
 @pytest.mark.parametrize("seed", range(5))

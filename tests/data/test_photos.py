@@ -18,7 +18,7 @@ from focus_ray.data.align import (
     STANDARD_POINTS,
     as_float,
     compose,
-    crop_of_landmarks,
+    crop_from_landmarks,
     rotation,
     standard_points,
     transform_points,
@@ -31,7 +31,7 @@ from focus_ray.data.photos import PhotoFolder
 from focus_ray.errors import DataError, ImageError, LandmarkError
 from focus_ray.focus.landmarks import five_points
 from focus_ray.reconstruction.located import located
-from focus_ray.reconstruction.self_alignment import crop_of_detection
+from focus_ray.reconstruction.self_alignment import crop_from_detection
 from focus_ray.storage.objects import ObjectStore, open_store
 
 
@@ -119,7 +119,7 @@ def test_names_that_are_not_utf_8(folder: Path):
 
 def test_a_kept_picture_gives_the_crop_that_the_file_gives(folder: Path):
     picture = skimage.data.astronaut()
-    crop = crop_of_landmarks(face_points((223.0, 125.0), 60.0), 64)
+    crop = crop_from_landmarks(face_points((223.0, 125.0), 60.0), 64)
     direct = torch.from_numpy(crop.warp(picture).transpose(2, 0, 1)) / 255
     kept = PhotoFolder(folder, image_size=64).batch([1]).images[0]
     assert (kept - direct).abs().mean() < 0.02
@@ -141,7 +141,7 @@ def test_a_face_turned_by_any_angle_is_cropped_upright_as_reconstruction_crops_i
     trained_on = PhotoFolder(folder, image_size=64).batch([0])
 
     (face,) = located(turned, NoDetector(), landmarks=transform_points(turn, points)).faces
-    crop = crop_of_detection(face, 64)
+    crop = crop_from_detection(face, 64)
     assert np.cos(crop.roll + np.radians(degrees)) == pytest.approx(1, abs=1e-6)
     reconstructed = torch.from_numpy(as_float(crop.warp(turned)))
     assert (trained_on.images[0] - reconstructed).abs().mean() < 0.02

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from focus_ray.data.image_file import ImageLimits
-from focus_ray.data.picture_source import FolderPictures, PictureSource, StoredPictures, picture_source
+from focus_ray.data.picture_source import FolderPictures, ObjectStorePictures, PictureSource, picture_source
 from focus_ray.errors import ConfigError, DataError, ImageError, NoSuchObject, StorageError
 from focus_ray.storage.objects import Entry
 
@@ -71,7 +71,7 @@ def fetched(source: PictureSource, names: list[str]) -> dict[str, bytes | str]:
 
 def test_every_picture_or_why_not():
     store = Objects({"a": b"A", "large": bytes(2000), "empty": b"", "refused": b"R"}, refused={"refused"})
-    source = StoredPictures(store, ImageLimits(megabytes=0.001))
+    source = ObjectStorePictures(store, ImageLimits(megabytes=0.001))
     names = ["a", "large", "gone", "refused", "empty", "inv\udcff.png", "new\nline"]
     assert fetched(source, names) == {
         "a": b"A",
@@ -87,7 +87,7 @@ def test_every_picture_or_why_not():
 
 def test_a_store_that_is_down_is_no_matter_of_one_picture():
     store = Objects({"a": b"A"}, down=True)
-    (_, content), *_ = StoredPictures(store).contents(["a"])
+    (_, content), *_ = ObjectStorePictures(store).contents(["a"])
     with pytest.raises(StorageError, match="nothing answers"):
         content()
 
@@ -95,7 +95,7 @@ def test_a_store_that_is_down_is_no_matter_of_one_picture():
 def test_several_are_fetched_at_once_and_not_all_ahead():
     names = [f"{number:03}" for number in range(60)]
     store = Objects({name: name.encode() for name in names}, seconds=0.002)
-    contents = StoredPictures(store).contents(names)
+    contents = ObjectStorePictures(store).contents(names)
     for name, content in contents:
         assert content() == name.encode()
         ahead = len(store.asked) - 1 - int(name)
@@ -107,7 +107,7 @@ def test_several_are_fetched_at_once_and_not_all_ahead():
 def test_what_is_not_wanted_any_more_is_not_fetched():
     names = [f"{number:03}" for number in range(1000)]
     store = Objects(dict.fromkeys(names, b"x"))
-    contents = StoredPictures(store).contents(names)
+    contents = ObjectStorePictures(store).contents(names)
     next(contents)
     contents.close()
     asked = len(store.asked)
@@ -126,7 +126,7 @@ def test_a_folder_and_a_bucket_give_the_same(tmp_path: Path, bucket: str):
         (tmp_path / name).write_bytes(content)
     folder, stored = picture_source(tmp_path), picture_source(f"{bucket}/photos")
     assert isinstance(folder, FolderPictures)
-    assert isinstance(stored, StoredPictures)
+    assert isinstance(stored, ObjectStorePictures)
     names = ["deep/b c.png", "gone.png", "a.png"]
     assert list(fetched(folder, names).items()) == list(fetched(stored, names).items())
     assert (str(folder), str(stored)) == (str(tmp_path), f"{bucket}/photos")

@@ -9,7 +9,13 @@ from pydantic import ValidationError
 
 from focus_ray.data.occluders import FAMILIES
 from focus_ray.data.sample import UNOCCLUDED, concatenate
-from focus_ray.data.synthetic import DetectorLaws, FaceLaws, OcclusionLaws, SyntheticConfig, SyntheticFaces
+from focus_ray.data.synthetic import (
+    DetectorNoise,
+    FaceDistributions,
+    OcclusionDistributions,
+    SyntheticConfig,
+    SyntheticFaces,
+)
 from focus_ray.errors import ConfigError
 from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.face.parameters import split
@@ -108,7 +114,7 @@ def test_a_world_with_more_modes_shows_the_same_people_in_more_detail(many):
 def test_the_fitted_renderer_agrees_with_the_truth(world):
     """A face of the fitted model's own modes, without paint and occluder, rendered from theta, is the image."""
     model = toy_model(80, 64, 80)
-    faces = SyntheticFaces(model, SyntheticConfig(occlusion=OcclusionLaws(share=0)))
+    faces = SyntheticFaces(model, SyntheticConfig(occlusion=OcclusionDistributions(share=0)))
     batch = faces.batch(range(6))
     with torch.no_grad():
         rendering = Renderer(model, Camera(image_size=64))(batch.theta)
@@ -133,7 +139,7 @@ def test_visible_is_part_of_the_region_and_all_of_it_without_occluder(many):
 
 def test_an_occluder_changes_nothing_but_what_it_covers(world):
     def faces(share):
-        laws = OcclusionLaws(share=share, shadow=0)
+        laws = OcclusionDistributions(share=share, shadow=0)
         plain = {"blur": 0.0, "sensor_noise": 0.0, "gamma": (1.0, 1.0)}
         config = SyntheticConfig(occlusion=laws)
         return SyntheticFaces(
@@ -152,7 +158,7 @@ def test_an_occluder_changes_nothing_but_what_it_covers(world):
 
 
 def test_families_of_the_splits(world):
-    occluded = SyntheticConfig(occlusion=OcclusionLaws(share=1.0))
+    occluded = SyntheticConfig(occlusion=OcclusionDistributions(share=1.0))
     unseen = set(occluded.unseen_families)
     assert len(unseen) >= 3
     assert unseen | set(occluded.seen_families) == set(FAMILIES)
@@ -176,7 +182,7 @@ def test_landmark_noise_follows_its_law(many):
 
 
 def test_without_noise_the_landmarks_are_true(world):
-    exact = SyntheticConfig(detector=DetectorLaws(visible=0, occluded=0))
+    exact = SyntheticConfig(detector=DetectorNoise(visible=0, occluded=0))
     batch = SyntheticFaces(world, exact).batch(range(3))
     assert torch.equal(batch.landmarks, batch.landmarks_true)
 
@@ -193,16 +199,16 @@ def test_wrong_settings_are_refused():
     with pytest.raises(ConfigError, match="too few modes of expression"):
         SyntheticFaces(toy_model(80, 30, 80))
     with pytest.raises(ValidationError, match="unseen"):
-        OcclusionLaws(unseen=("umbrella",))
+        OcclusionDistributions(unseen=("umbrella",))
     with pytest.raises(ValidationError):
-        OcclusionLaws(unseen=tuple(FAMILIES))
+        OcclusionDistributions(unseen=tuple(FAMILIES))
     with pytest.raises(ValidationError):
-        FaceLaws(yaw=-1.0)
+        FaceDistributions(yaw=-1.0)
 
 
 def test_several_pictures_of_a_person(world, many):
-    config = SyntheticConfig(occlusion=OcclusionLaws(share=1.0))
-    faces = SyntheticFaces(world, config, pictures_each=3, families=("scarf", "hand"))
+    config = SyntheticConfig(occlusion=OcclusionDistributions(share=1.0))
+    faces = SyntheticFaces(world, config, pictures_per_person=3, families=("scarf", "hand"))
     batch = faces.batch(range(6))
     identity, expression, albedo = batch.theta[:, :80], batch.theta[:, 80:144], batch.theta[:, 144:224]
     for kept in (identity, albedo, faces.neutral(range(6))):
@@ -214,11 +220,11 @@ def test_several_pictures_of_a_person(world, many):
     assert set(batch.families) <= {"scarf", "hand"}
     assert torch.equal(identity[3], many.theta[3, :80]), "the first picture of a person is the one it always was"
     assert _same(faces.batch([4]), batch.select([4]))
-    at_rest = SyntheticFaces(world, SyntheticConfig(face=FaceLaws(expression=0)))
+    at_rest = SyntheticFaces(world, SyntheticConfig(face=FaceDistributions(expression=0)))
     assert torch.equal(at_rest.batch([7]).vertices, at_rest.neutral([7]))
 
 
-@pytest.mark.parametrize("wrong", [{"families": ()}, {"families": ("umbrella",)}, {"pictures_each": 0}])
+@pytest.mark.parametrize("wrong", [{"families": ()}, {"families": ("umbrella",)}, {"pictures_per_person": 0}])
 def test_wrong_casts_are_refused(world, wrong):
     with pytest.raises(ConfigError, match=r"choose from|give 1 or more"):
         SyntheticFaces(world, **wrong)

@@ -34,7 +34,7 @@ def figure(rows: list[Row], metric: str, method: str = "ours", subset: str = "ov
     return row.value
 
 
-def rows_of(place: Path, predictions: Path, out: Path, what: labelled.What = "segmentation") -> list[Row]:
+def rows_of(place: Path, predictions: Path, out: Path, what: labelled.LabelledTask = "segmentation") -> list[Row]:
     pictures = open_labelled(place)
     return subset_rows(what, "ours", "ar", pictures, score_pictures(what, pictures, predictions, out, None), seed=3)
 
@@ -91,13 +91,13 @@ def test_finished_pieces_are_not_computed_again_unless_predictions_change(place,
     monkeypatch.setattr(labelled, "BATCH", 2)
     before = rows_of(place, predictions, tmp_path)
     looked: list[int] = []
-    true_piece = labelled.ScoringPictures.piece
+    true_piece = labelled.LabelledScoringJob.piece
 
     def piece(self, number):
         looked.append(number)
         return true_piece(self, number)
 
-    monkeypatch.setattr(labelled.ScoringPictures, "piece", piece)
+    monkeypatch.setattr(labelled.LabelledScoringJob, "piece", piece)
     assert rows_of(place, predictions, tmp_path) == before
     assert looked == []
     name = open_labelled(place).names[0]

@@ -11,8 +11,8 @@ from focus_ray.errors import ConfigError, ImageError, Interrupted
 from focus_ray.evaluation import predict as predicting
 from focus_ray.evaluation.methods import Method, all_ones
 from focus_ray.evaluation.now.submission import Submission
-from focus_ray.evaluation.predict import drawn_back, drawn_back_on_glass, predict
-from focus_ray.evaluation.predictions import Predictions
+from focus_ray.evaluation.predict import predict, warp_to_picture, warp_to_picture_rgba
+from focus_ray.evaluation.predictions import PredictionFolder
 
 
 @dataclass
@@ -51,7 +51,7 @@ def test_what_is_written_is_what_the_method_says(model, faces, pictures, tmp_pat
     assert predict(method, pictures, tmp_path, None, meshes=True) == []
     fit = method.fit(faces.images, faces.landmarks)
     neutral = method.neutral(fit.theta)
-    predictions, submission = Predictions(tmp_path), Submission(tmp_path / "meshes")
+    predictions, submission = PredictionFolder(tmp_path), Submission(tmp_path / "meshes")
     for row, name in enumerate(pictures.names):
         size = pictures.pictures[name].shape[:2]
         assert np.allclose(predictions.mask(name, size), fit.mask[row, 0].numpy(), atol=0.5 / 255 + 1e-6)
@@ -88,7 +88,7 @@ def test_a_picture_that_cannot_be_used_is_told_and_the_rest_goes_on(model, pictu
     assert len(problems) == 2
     assert problems[0] == f"{broken}: the picture is damaged"
     assert "landmarks.csv" in problems[1]
-    assert [Predictions(tmp_path).is_whole(name) for name in pictures.names] == [True, False, False, True]
+    assert [PredictionFolder(tmp_path).is_complete(name) for name in pictures.names] == [True, False, False, True]
 
 
 def test_pictures_of_other_sizes_are_answered_in_their_own_pixels(model, faces, pictures, tmp_path):
@@ -98,7 +98,7 @@ def test_pictures_of_other_sizes_are_answered_in_their_own_pixels(model, faces, 
     assert points is not None
     pictures.points[name] = 2 * points + 0.5
     predict(Method("ours", model), pictures, tmp_path, None)
-    doubled = Predictions(tmp_path).region(name, (64, 64))
+    doubled = PredictionFolder(tmp_path).region(name, (64, 64))
     region = Method("ours", model).fit(faces.images, faces.landmarks).rendering.mask[0, 0].numpy() > 0
     assert abs(doubled.mean() - region.mean()) < 0.03
 
@@ -106,7 +106,7 @@ def test_pictures_of_other_sizes_are_answered_in_their_own_pixels(model, faces, 
 def test_photographs_are_aligned_by_their_landmarks(model, pictures, tmp_path):
     loose = InMemory(pictures.pictures, pictures.points, aligned=False)
     assert predict(Method("ours", model), loose, tmp_path, None) == []
-    assert Predictions(tmp_path).region(loose.names[0], (32, 32)).any()
+    assert PredictionFolder(tmp_path).region(loose.names[0], (32, 32)).any()
 
 
 def test_a_rendering_drawn_back_keeps_its_colours_at_the_edge():
@@ -114,8 +114,10 @@ def test_a_rendering_drawn_back_keeps_its_colours_at_the_edge():
     region[4:12, 4:12] = True
     image = np.where(region[..., None], np.float32(0.8), np.float32(0.0)) * np.ones(3, np.float32)
     crop = Crop(np.array([[0.5, 0.0, 1.3], [0.0, 0.5, 0.7]]), 16)
-    drawn = drawn_back_on_glass(image, region, crop, (32, 32))
+    drawn = warp_to_picture_rgba(image, region, crop, (32, 32))
     inside = drawn[..., 3] > 0.5
     assert inside.any()
     assert np.allclose(drawn[inside][:, :3], 0.8, atol=1e-5)
-    assert torch.equal(torch.from_numpy(drawn_back(image, Crop(np.eye(3)[:2], 16), (16, 16))), torch.from_numpy(image))
+    assert torch.equal(
+        torch.from_numpy(warp_to_picture(image, Crop(np.eye(3)[:2], 16), (16, 16))), torch.from_numpy(image)
+    )

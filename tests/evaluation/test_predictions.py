@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from focus_ray.errors import ConfigError, DataError, ImageError
-from focus_ray.evaluation.predictions import Answer, Predictions
+from focus_ray.evaluation.predictions import Answer, PredictionFolder
 
 SIZE = (6, 8)
 
@@ -23,10 +23,10 @@ def answer() -> Answer:
 
 
 def test_an_answer_is_read_as_it_was_written(tmp_path, answer):
-    predictions = Predictions(tmp_path)
-    assert not predictions.is_whole("someone/neutral/IMG_1")
+    predictions = PredictionFolder(tmp_path)
+    assert not predictions.is_complete("someone/neutral/IMG_1")
     predictions.write("someone/neutral/IMG_1", answer)
-    assert predictions.is_whole("someone/neutral/IMG_1")
+    assert predictions.is_complete("someone/neutral/IMG_1")
     assert np.array_equal(predictions.mask("someone/neutral/IMG_1", SIZE), answer.mask / np.float32(255))
     colours, region = predictions.rendering("someone/neutral/IMG_1", SIZE)
     assert np.array_equal(colours, answer.rendering[..., :3])
@@ -35,7 +35,7 @@ def test_an_answer_is_read_as_it_was_written(tmp_path, answer):
 
 
 def test_others_may_give_regions_instead_of_alpha(tmp_path, answer):
-    predictions = Predictions(tmp_path)
+    predictions = PredictionFolder(tmp_path)
     predictions.write("a", answer)
     cv2.imwrite(str(tmp_path / "renderings" / "a.png"), answer.rendering[..., 2::-1])
     with pytest.raises(ImageError, match="no alpha that says where"):
@@ -49,7 +49,7 @@ def test_others_may_give_regions_instead_of_alpha(tmp_path, answer):
 
 
 def test_what_cannot_be_scored_says_why(tmp_path, answer):
-    predictions = Predictions(tmp_path)
+    predictions = PredictionFolder(tmp_path)
     predictions.write("a", answer)
     with pytest.raises(ImageError, match="8 x 6 px, the picture 9 x 6"):
         predictions.mask("a", (6, 9))
@@ -65,7 +65,7 @@ def test_what_cannot_be_scored_says_why(tmp_path, answer):
 
 @pytest.mark.parametrize("kind", ["masks", "regions", "renderings"])
 def test_masks_of_0_and_1_are_refused_and_all_0_is_not(tmp_path, answer, kind):
-    predictions = Predictions(tmp_path)
+    predictions = PredictionFolder(tmp_path)
     predictions.write("a", answer)
     ones = (np.arange(48).reshape(SIZE) % 2).astype(np.uint8)
     read = predictions.mask if kind == "masks" else predictions.region
@@ -81,7 +81,7 @@ def test_masks_of_0_and_1_are_refused_and_all_0_is_not(tmp_path, answer, kind):
 
 
 def test_two_methods_do_not_share_a_folder(tmp_path):
-    predictions = Predictions(tmp_path)
+    predictions = PredictionFolder(tmp_path)
     predictions.claim({"method": "FOCUS", "digests": ["1"]})
     predictions.claim({"method": "FOCUS", "digests": ["1"]})
     with pytest.raises(ConfigError, match="another method"):

@@ -13,7 +13,7 @@ from focus_ray.data.sources import open_labelled
 from focus_ray.errors import ConfigError, DataError
 from focus_ray.evaluation.config import configured
 from focus_ray.evaluation.rows import read_rows
-from focus_ray.evaluation.run import evaluate, predict_on, propose
+from focus_ray.evaluation.run import evaluate, predict_dataset, propose_now_pairs
 from focus_ray.storage.objects import open_store
 from tests.system.servers import new_bucket, use_s3
 
@@ -31,7 +31,7 @@ def predictions(model, sets, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("predictions")
     models.save(folder / "model", model)
     for layout in ("now", "celebahq"):
-        done, problems = predict_on(str(sets / layout), folder / "model", folder / layout, None)
+        done, problems = predict_dataset(str(sets / layout), folder / "model", folder / layout, None)
         assert (done, problems) == (16 if layout == "now" else 12, [])
     return folder
 
@@ -80,8 +80,8 @@ def test_from_a_bucket_the_same_rows(sets, predictions, tmp_path, s3_url, monkey
         here = evaluate(configured(kind, str(sets / layout), given, {}), tmp_path / f"{kind}-here", None)
         there = evaluate(configured(kind, f"{bucket}/{layout}", given, {}), tmp_path / f"{kind}-there", None)
         assert there.rows == here.rows
-    pairs = propose(f"{bucket}/now", predictions / "now", tmp_path / "pairs.txt")
-    assert pairs == propose(str(sets / "now"), predictions / "now", tmp_path / "pairs-here.txt")
+    pairs = propose_now_pairs(f"{bucket}/now", predictions / "now", tmp_path / "pairs.txt")
+    assert pairs == propose_now_pairs(str(sets / "now"), predictions / "now", tmp_path / "pairs-here.txt")
     assert pairs
 
 
@@ -151,7 +151,7 @@ def test_pairs_of_comparable_pose_are_proposed(sets, predictions, tmp_path, caps
         assert occluded[:2] == [unoccluded[0], "multiview_occlusions"]
         assert unoccluded[1] != "multiview_occlusions"
     with pytest.raises(DataError, match="evaluate predict"):
-        propose(str(sets / "now"), tmp_path, tmp_path / "none.txt")
+        propose_now_pairs(str(sets / "now"), tmp_path, tmp_path / "none.txt")
 
 
 def test_subsets_of_celebahq_are_drawn_by_seed(world_face, tmp_path, capsys):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from focus_ray.evaluation import segmentation
-from focus_ray.evaluation.segmentation import Counts, binarised, counts, figures
+from focus_ray.evaluation.segmentation import PixelCounts, binarise, counts, figures
 from focus_ray.focus import metrics
 
 
@@ -19,7 +19,7 @@ def test_a_hand_counted_picture():
     mask = np.array([[1.0, 1.0, 0.0, 0.0]], dtype=np.float32)
     visible = np.array([[True, False, True, False]])
     region = np.array([[True, True, True, False]])
-    assert counts(mask, region, visible) == Counts(true_face=1, true_outlier=0, missed_face=1, missed_outlier=1)
+    assert counts(mask, region, visible) == PixelCounts(true_face=1, true_outlier=0, missed_face=1, missed_outlier=1)
     found = figures([counts(mask, region, visible)])
     assert found["accuracy"].value == pytest.approx(1 / 3)
     assert found["ppv"].value == found["tpr"].value == found["f1"].value == 0.5
@@ -36,12 +36,12 @@ def test_a_perfect_mask_is_perfect():
 def test_soft_masks_count_by_their_values():
     mask = np.full((2, 2), 0.25, dtype=np.float32)
     visible = np.array([[True, True], [False, False]])
-    assert counts(mask, np.ones((2, 2), bool), visible) == Counts(0.5, 1.5, 1.5, 0.5)
+    assert counts(mask, np.ones((2, 2), bool), visible) == PixelCounts(0.5, 1.5, 1.5, 0.5)
 
 
 def test_the_same_figures_as_training_has():
     mask, region, visible = pictures()
-    ours = figures([counts(binarised(m), r, v) for m, r, v in zip(mask, region, visible, strict=True)])
+    ours = figures([counts(binarise(m), r, v) for m, r, v in zip(mask, region, visible, strict=True)])
     blank = torch.zeros(len(mask), 3, *mask.shape[1:])
     points = torch.zeros(len(mask), 68, 2)
     scores = metrics.score(
@@ -66,4 +66,4 @@ def test_what_says_nothing_is_left_out():
     assert figures([no_face, whole])["tpr"].value == 1.0  # of the one picture that has a face
     assert figures([])["f1"].value is None
     assert figures([whole])["outlier_recall"].value is None
-    assert segmentation.mean_and_spread(np.array([1.0, np.nan, 3.0])) == (2.0, 1.0)
+    assert segmentation.mean_and_std(np.array([1.0, np.nan, 3.0])) == (2.0, 1.0)

@@ -33,7 +33,7 @@ def test_a_method_of_somebody_else_has_a_line_too():
 
 def test_partial_figures_are_marked():
     (first, *_) = tables.tables([row("FOCUS", 9.0, partial=True)], NOTE)
-    assert "9.00 ± 0.50*" in first.markdown()
+    assert "9.00 ± 0.50*" in first.to_markdown()
     assert "partial" in first.caption
 
 
@@ -44,21 +44,21 @@ def test_every_caption_says_what_ours_were_measured_on():
 
 def test_markdown_and_latex_have_as_many_cells_as_columns():
     for one in tables.tables([row("FOCUS", 9.0)], NOTE):
-        rows = [line for line in one.markdown().splitlines() if line.startswith("|")]
+        rows = [line for line in one.to_markdown().splitlines() if line.startswith("|")]
         assert {line.count("|") for line in rows} == {len(one.columns) + 3}
-        body = one.latex().split(r"\toprule")[1].split(r"\bottomrule")[0]
+        body = one.to_latex().split(r"\toprule")[1].split(r"\bottomrule")[0]
         assert {line.count("&") for line in body.splitlines() if line.endswith(r"\\")} == {len(one.columns) + 1}
-        assert r"\pm" in one.latex() or "±" not in one.markdown()
+        assert r"\pm" in one.to_latex() or "±" not in one.to_markdown()
 
 
 def test_the_published_figures_fill_their_columns():
-    for spec in tables.SPECS:
+    for spec in tables.TABLE_SPECS:
         assert {len(cells) for cells in spec.published.values()} == {len(spec.columns)}
 
 
 def test_a_spread_between_seeds_needs_two():
-    assert tables.over_seeds([row("FOCUS", 9.0)])[1] == (9.0, None)
-    assert tables.over_seeds([row("FOCUS", 9.0), row("FOCUS", 11.0)])[1] == (10.0, pytest.approx(2**0.5))
+    assert tables.aggregate_seeds([row("FOCUS", 9.0)])[1] == (9.0, None)
+    assert tables.aggregate_seeds([row("FOCUS", 9.0), row("FOCUS", 11.0)])[1] == (10.0, pytest.approx(2**0.5))
 
 
 def exact(subset: str, value: float, seed: int) -> Row:
@@ -72,7 +72,7 @@ def test_the_gap_is_what_occlusions_cost():
         exact("occluded", 3.5, 1),
         exact("unoccluded", 2.6, 1),
     ]
-    found = tables.gaps([*rows, exact("occluded", 9.0, 2)])
+    found = tables.occlusion_gap_rows([*rows, exact("occluded", 9.0, 2)])
     assert [(one.subset, one.seed, pytest.approx(one.value)) for one in found] == [("gap", 0, 0.5), ("gap", 1, 0.9)]
     (line,) = tables.seed_table([*rows, *found], NOTE).lines
     assert line.source == "ours, one pass, 2 seeds"

@@ -31,22 +31,22 @@ from focus_ray.focus.em import AreaCalibration, EmSettings, reconstruction_step,
 from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.face.toy import toy_model
 from focus_ray.focus.initialise import InitialiseSettings, WarmupSettings, init_step, pretrain_step, warmup_step
-from focus_ray.focus.networks.synchronised import SynchronisedBatchNorm2d, synchronise
-from focus_ray.focus.pooled import Pooled, pooled_mean
+from focus_ray.focus.networks.synchronised import SyncBatchNorm2d, convert_sync_batchnorm
+from focus_ray.focus.pooled import PooledRatio, pooled_mean
 from focus_ray.focus.refine import RefineSettings
-from focus_ray.focus.replicas import Replicas
-from focus_ray.focus.schedule import Optimizer, Phase, Position
+from focus_ray.focus.replicas import ReplicaGroup
+from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
 from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, learn
-from focus_ray.focus.synthesis import SamplingLaws, generator, render_random
+from focus_ray.focus.synthesis import SamplingDistributions, generator, render_random
 
 WORLDS = (1, 2, 3)
 PATIENCE_S = 60  # of a copy that waits for another one
 LONGEST_S = 180  # for all that a group plays; a few seconds where the machine has nothing else to do
 BATCH = 7  # 3 + 4 and 2 + 2 + 3: shares differ, and one begins at an odd image
-ADAM = Optimizer(lr=1e-3, clip_norm=None)  # a gradient that is clipped would hide its length
+ADAM = OptimizerSettings(lr=1e-3, clip_norm=None)  # a gradient that is clipped would hide its length
 
 Results = dict[str, Tensor]
-Scenario = Callable[[Replicas], Results]
+Scenario = Callable[[ReplicaGroup], Results]
 SCENARIOS: dict[str, Scenario] = {}
 
 
@@ -60,12 +60,12 @@ def scenario(play: Scenario) -> Scenario:
 
 
 @scenario
-def pool(replicas: Replicas) -> Results:
+def pool(replicas: ReplicaGroup) -> Results:
     """Two means: of 1, 2, .. over the ranks (one pixel each), and of nothing at all."""
     mine = torch.tensor(replicas.rank + 1.0, requires_grad=True)
     weight = torch.tensor(2.0 * replicas.rank + 1.0, requires_grad=True)
     nothing = torch.tensor(0.0)
-    pooled = replicas.pool({"some": Pooled(mine * weight, weight), "none": Pooled(nothing, nothing)})
+    pooled = replicas.pool({"some": PooledRatio(mine * weight, weight), "none": PooledRatio(nothing, nothing)})
     some = pooled["some"].ratio()
     some.backward()
     return {
@@ -79,7 +79,7 @@ def pool(replicas: Replicas) -> Results:
 
 
 @scenario
-def gather(replicas: Replicas) -> Results:
+def gather(replicas: ReplicaGroup) -> Results:
     """Rank r brings r numbers; then nobody brings any; then the last one alone."""
     rank, last = replicas.rank, replicas.rank == replicas.world - 1
     return {
@@ -91,7 +91,7 @@ def gather(replicas: Replicas) -> Results:
 
 
 @scenario
-def votes(replicas: Replicas) -> Results:
+def votes(replicas: ReplicaGroup) -> Results:
     """What all agree on when nobody, the last one or everybody says so, and the smallest number of any."""
     last = replicas.rank == replicas.world - 1
     said = [replicas.any(flag) for flag in (False, last, True)]
@@ -102,30 +102,30 @@ def votes(replicas: Replicas) -> Results:
 
 
 @scenario
-def batch_norm(replicas: Replicas) -> Results:
+def batch_norm(replicas: ReplicaGroup) -> Results:
     """Three steps in training and a look in evaluation, of images far from zero; a smooth loss of each copy's part."""
     return batch_normalised(replicas, torch.float64, momentum=0.1, centre=20.0)
 
 
 @scenario
-def batch_norm_float32(replicas: Replicas) -> Results:
+def batch_norm_float32(replicas: ReplicaGroup) -> Results:
     """Closer to zero: far from it, single precision has lost the digits before anything is normalised."""
     return batch_normalised(replicas, torch.float32, momentum=0.1, centre=0.1)
 
 
 @scenario
-def batch_norm_plain_average(replicas: Replicas) -> Results:
+def batch_norm_plain_average(replicas: ReplicaGroup) -> Results:
     """Without momentum, running statistics are the mean over the steps."""
     return batch_normalised(replicas, torch.float64, momentum=None, centre=20.0)
 
 
-def batch_normalised(replicas: Replicas, dtype: torch.dtype, momentum: float | None, centre: float) -> Results:
+def batch_normalised(replicas: ReplicaGroup, dtype: torch.dtype, momentum: float | None, centre: float) -> Results:
     rng = generator(11)
     norm = nn.BatchNorm2d(3, momentum=momentum)
     with torch.no_grad():
         norm.weight.uniform_(0.5, 2.0, generator=rng)
         norm.bias.normal_(generator=rng)
-    (norm,) = synchronise(nn.Sequential(norm.to(dtype)))
+    (norm,) = convert_sync_batchnorm(nn.Sequential(norm.to(dtype)))
     rows = slice(replicas.share(5).start, replicas.share(5).stop)
     for _ in range(3):
         whole = centre + torch.tensor([0.1, 1.0, 5.0])[:, None, None] * torch.randn(5, 3, 4, 6, generator=rng)
@@ -137,7 +137,7 @@ def batch_normalised(replicas: Replicas, dtype: torch.dtype, momentum: float | N
     with torch.no_grad():
         evaluated = copy.deepcopy(norm).eval()(images)
     return {
-        "synchronised": torch.tensor([type(norm) is SynchronisedBatchNorm2d]),
+        "synchronised": torch.tensor([type(norm) is SyncBatchNorm2d]),
         "output": output,
         "evaluated": evaluated,
         "images.grad": images.grad,
@@ -150,7 +150,7 @@ def batch_normalised(replicas: Replicas, dtype: torch.dtype, momentum: float | N
 # Steps of the method.
 
 
-def fresh(replicas: Replicas, *, norm: str = "batch", synchronised: bool = True) -> TrainState:
+def fresh(replicas: ReplicaGroup, *, norm: str = "batch", synchronised: bool = True) -> TrainState:
     """The same small networks for everybody, the toy face at 32 px, no dropout."""
     settings = model.ModelSettings(
         camera=Camera(image_size=32),
@@ -162,15 +162,15 @@ def fresh(replicas: Replicas, *, norm: str = "batch", synchronised: bool = True)
     focus = model.build(settings, toy_model())
     nn.init.normal_(focus.encoder.head.weight, std=0.02)  # every picture its own face
     if synchronised:
-        synchronise(focus.encoder)
-        synchronise(focus.segmenter)
+        convert_sync_batchnorm(focus.encoder)
+        convert_sync_batchnorm(focus.segmenter)
     return TrainState(focus, replicas=replicas)
 
 
 def share_of_batch(state: TrainState, count: int = BATCH, seed: int = 7) -> Targets:
     """This copy's part of a batch of occluded faces."""
     renderer = state.focus.renderer
-    images, theta = render_random(renderer, SamplingLaws(), count, generator(seed))
+    images, theta = render_random(renderer, SamplingDistributions(), count, generator(seed))
     images[:, :, 10:20, 8:16] = torch.tensor([0.9, 0.1, 0.1])[:, None, None]
     mine = state.replicas.share(count)
     return Targets(images, renderer(theta).landmarks).rows(slice(mine.start, mine.stop))
@@ -181,7 +181,7 @@ INITIALISE = InitialiseSettings(xi=0.02, xi_start=0.32)
 # Bounds that nothing reaches: the median itself decides.
 EM = EmSettings(calibration=AreaCalibration(low=1e-3, high=10.0), refined_comparison=RefineSettings(steps=2, lr=0.15))
 
-Step = Callable[[TrainState, Targets, Position, Optimizer], tuple[TrainState, StepMetrics]]
+Step = Callable[[TrainState, Targets, SchedulePosition, OptimizerSettings], tuple[TrainState, StepMetrics]]
 STEPS: dict[Phase, Step] = {
     Phase.WARMUP: lambda state, _, position, optimizer: warmup_step(state, 5, position, WARMUP, optimizer),
     Phase.INIT: lambda state, batch, position, optimizer: init_step(state, batch, position, INITIALISE, optimizer),
@@ -193,9 +193,11 @@ STEPS: dict[Phase, Step] = {
 }
 
 
-def take(state: TrainState, phase: Phase, batch: Targets, number: int, optimizer: Optimizer = ADAM) -> StepMetrics:
+def take(
+    state: TrainState, phase: Phase, batch: Targets, number: int, optimizer: OptimizerSettings = ADAM
+) -> StepMetrics:
     """The step of a phase that has this number in it."""
-    position = Position(phase, cycle=0, in_phase=number, phase_total=10, in_block=number, in_stage=number)
+    position = SchedulePosition(phase, cycle=0, in_phase=number, phase_total=10, in_block=number, in_stage=number)
     return STEPS[phase](state, batch, position, optimizer)[1]
 
 
@@ -228,7 +230,7 @@ def named(prefix: object, results: Results) -> Results:
     return {f"{prefix}/{name}": value for name, value in results.items()}
 
 
-def step_by_step(replicas: Replicas, phase: Phase) -> Results:
+def step_by_step(replicas: ReplicaGroup, phase: Phase) -> Results:
     """Two steps in double precision: what differs then is not rounding."""
     state = fresh(replicas)
     state.focus.double()
@@ -245,9 +247,9 @@ for each in Phase:
 
 
 @scenario
-def a_run(replicas: Replicas) -> Results:
+def a_run(replicas: ReplicaGroup) -> Results:
     """Every phase in its turn and two cycles of EM, in the precision that training has."""
-    state, gentle = fresh(replicas), Optimizer(rule="adadelta", lr=0.3)
+    state, gentle = fresh(replicas), OptimizerSettings(rule="adadelta", lr=0.3)
     results = {}
     for number, phase in enumerate([Phase.WARMUP, Phase.INIT, Phase.PRETRAIN_SEG, *[Phase.EM_SEG, Phase.EM_FACE] * 2]):
         metrics = take(state, phase, share_of_batch(state, seed=number), number // 2, gentle)
@@ -256,7 +258,7 @@ def a_run(replicas: Replicas) -> Results:
     return results | named("encoder", kept(focus.encoder)) | named("segmenter", kept(focus.segmenter))
 
 
-def poisoned(batch: Targets, replicas: Replicas) -> Targets:
+def poisoned(batch: Targets, replicas: ReplicaGroup) -> Targets:
     """NaN in the last image of the batch, which the last copy has."""
     if replicas.rank < replicas.world - 1:
         return batch
@@ -266,7 +268,7 @@ def poisoned(batch: Targets, replicas: Replicas) -> Targets:
 
 
 @scenario
-def poison(replicas: Replicas) -> Results:
+def poison(replicas: ReplicaGroup) -> Results:
     """A step with a broken picture, which changes nothing, and the next one without it."""
     results = {}
     for phase in (Phase.INIT, Phase.PRETRAIN_SEG, Phase.EM_SEG, Phase.EM_FACE):
@@ -281,9 +283,9 @@ def poison(replicas: Replicas) -> Results:
 
 
 @scenario
-def own_batch_norm(replicas: Replicas) -> Results:
+def own_batch_norm(replicas: ReplicaGroup) -> Results:
     """A step where every copy normalises its own part, and one of a copy of the networks that saw that part alone."""
-    state, alone = (fresh(each, synchronised=False) for each in (replicas, Replicas()))
+    state, alone = (fresh(each, synchronised=False) for each in (replicas, ReplicaGroup()))
     batch = share_of_batch(state)
     for one in (state, alone):
         for phase in (Phase.INIT, Phase.EM_SEG):
@@ -294,7 +296,7 @@ def own_batch_norm(replicas: Replicas) -> Results:
 # Accumulation.
 
 
-class Sharing(Replicas):
+class Sharing(ReplicaGroup):
     """Shares its gradients after every part, not after the last one only."""
 
     @contextmanager
@@ -304,7 +306,7 @@ class Sharing(Replicas):
 
 
 @scenario
-def accumulation(replicas: Replicas) -> Results:
+def accumulation(replicas: ReplicaGroup) -> Results:
     """Steps of S normalised by groups, whose denominators are constant: whole, in parts, and in parts shared early."""
     results = {}
     ways = {"whole": (replicas, 1), "parts": (replicas, 2), "shared": (Sharing(replicas.rank, replicas.world), 2)}
@@ -317,7 +319,7 @@ def accumulation(replicas: Replicas) -> Results:
 
 
 @scenario
-def ragged_parts(replicas: Replicas) -> Results:
+def ragged_parts(replicas: ReplicaGroup) -> Results:
     """More parts asked for than the smaller shares have images: nobody waits for a part that another has not got."""
     state = fresh(replicas)
     state.accumulate = 4
@@ -326,7 +328,7 @@ def ragged_parts(replicas: Replicas) -> Results:
 
 
 @scenario
-def gradients_kept(replicas: Replicas) -> Results:
+def gradients_kept(replicas: ReplicaGroup) -> Results:
     """Of the slope rank + 1: after a part that is kept, and after the next one that is shared."""
     line = nn.Linear(1, 1, bias=False)
     learner = replicas.learner(line)
@@ -339,7 +341,7 @@ def gradients_kept(replicas: Replicas) -> Results:
 
 
 @scenario
-def leaders_parameters(replicas: Replicas) -> Results:
+def leaders_parameters(replicas: ReplicaGroup) -> Results:
     """Copies that began with other numbers: the learner begins with the leader's."""
     line = nn.Linear(1, 1)
     nn.init.constant_(line.weight, replicas.rank + 5.0)
@@ -348,7 +350,7 @@ def leaders_parameters(replicas: Replicas) -> Results:
 
 
 @scenario
-def broken_gradient(replicas: Replicas) -> Results:
+def broken_gradient(replicas: ReplicaGroup) -> Results:
     """A loss that is finite everywhere, and one copy's gradient that is not."""
     state, line = TrainState(fresh(replicas).focus, replicas=replicas), nn.Linear(1, 1, bias=False)
     nn.init.constant_(line.weight, 2.0)
@@ -359,7 +361,7 @@ def broken_gradient(replicas: Replicas) -> Results:
         root = (value - value.detach()).clamp_min(0).sqrt() if last else 0.0  # its slope at 0 is infinite
         return Objective({"bce": pooled_mean(value + root, 1)}, lambda terms: terms["bce"])
 
-    metrics = learn(state, Position(Phase.INIT, 0, 0, 10, 0, 0), line, ADAM, 1, objective)
+    metrics = learn(state, SchedulePosition(Phase.INIT, 0, 0, 10, 0, 0), line, ADAM, 1, objective)
     return {"weight": line.weight.flatten(), **told(metrics, state)}
 
 
@@ -376,7 +378,7 @@ def play(rank: int, world: int, meeting: str, folder: Path) -> None:
     results = {}
     for name, scene in SCENARIOS.items():
         torch.manual_seed(0)
-        results |= named(name, scene(Replicas(rank, world)))
+        results |= named(name, scene(ReplicaGroup(rank, world)))
     values = {name: value.detach().clone().contiguous() for name, value in results.items()}
     save_file(values, folder / f"{world}-{rank}.safetensors")
     if world > 1:
@@ -386,7 +388,7 @@ def play(rank: int, world: int, meeting: str, folder: Path) -> None:
 def main(folder: Path) -> int:
     """The number of processes that failed."""
     # What takes seconds to load is loaded once, before the copies fork. No backward pass: torch's does not survive it.
-    share_of_batch(fresh(Replicas()))
+    share_of_batch(fresh(ReplicaGroup()))
     return sum(failures(world, folder) for world in WORLDS)
 
 

@@ -9,32 +9,32 @@ from focus_ray.focus import em, losses
 from focus_ray.focus.em import (
     AreaCalibration,
     EmSettings,
-    calibrated_area_weight,
-    in_turns,
+    calibrate_area_weight,
+    interleave,
     recalibrate,
     reconstruction_step,
     segmentation_step,
     segmentation_terms,
 )
 from focus_ray.focus.losses import ReconstructionWeights, SegmentationWeights
-from focus_ray.focus.pooled import Pooled
+from focus_ray.focus.pooled import PooledRatio
 from focus_ray.focus.refine import Refined, RefineSettings
 from focus_ray.focus.render.renderer import Rendering
-from focus_ray.focus.schedule import Optimizer, Phase, Position
+from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
 from focus_ray.focus.state import StepMetrics, Targets, TrainState
-from focus_ray.focus.synthesis import SamplingLaws, generator, render_random
+from focus_ray.focus.synthesis import SamplingDistributions, generator, render_random
 
 BATCH = 4
-OF_S = Position(Phase.EM_SEG, cycle=0, in_phase=0, phase_total=10, in_block=0, in_stage=0)
-OF_R = Position(Phase.EM_FACE, cycle=0, in_phase=0, phase_total=10, in_block=0, in_stage=5)
-OPTIMIZER = Optimizer(lr=1e-3)
+OF_S = SchedulePosition(Phase.EM_SEG, cycle=0, in_phase=0, phase_total=10, in_block=0, in_stage=0)
+OF_R = SchedulePosition(Phase.EM_FACE, cycle=0, in_phase=0, phase_total=10, in_block=0, in_stage=5)
+OPTIMIZER = OptimizerSettings(lr=1e-3)
 REFINED = EmSettings(refined_comparison=RefineSettings(steps=2, lr=0.15))
 
 
 @pytest.fixture
 def batch(state) -> Targets:
     renderer = state.focus.renderer
-    images, theta = render_random(renderer, SamplingLaws(), BATCH, generator(7))
+    images, theta = render_random(renderer, SamplingDistributions(), BATCH, generator(7))
     images[:, :, 10:20, 8:16] = 0.5  # an occluder
     return Targets(images, renderer(theta).landmarks)
 
@@ -108,7 +108,7 @@ def test_the_area_weight_is_eta_nbr_times_f_times_the_cost_of_the_threshold(fact
         calibration=AreaCalibration(factor=factor, low=0.08, high=0.3),
     )
     expected = 7.0 * 3 / 16 * (threshold**2 if squared else threshold)
-    assert calibrated_area_weight(black(), made_up(image, mask), settings) == pytest.approx(expected, rel=1e-5)
+    assert calibrate_area_weight(black(), made_up(image, mask), settings) == pytest.approx(expected, rel=1e-5)
 
 
 def one_bright_pixel() -> tuple[Targets, torch.Tensor]:
@@ -126,7 +126,7 @@ def test_the_calibration_looks_as_far_around_as_the_neighbour_loss(window, thres
     settings = EmSettings(
         segmentation=SegmentationWeights(neighbor_window=window, neighbor_squared=False), calibration=AreaCalibration()
     )
-    assert calibrated_area_weight(targets, shifted, settings) == pytest.approx(15 / 16 * threshold, rel=1e-5)
+    assert calibrate_area_weight(targets, shifted, settings) == pytest.approx(15 / 16 * threshold, rel=1e-5)
 
 
 @pytest.mark.parametrize(("centre", "threshold"), [("target", 0.3), ("rendering", 0.08)])
@@ -134,19 +134,19 @@ def test_the_calibration_takes_the_centre_of_the_neighbour_loss(centre, threshol
     targets, mask = one_bright_pixel()
     nothing = made_up(torch.zeros(1, 3, 4, 4), mask)  # a black pixel has black neighbours in the target
     settings = EmSettings(segmentation=SegmentationWeights(neighbor_centre=centre, neighbor_squared=False))
-    assert calibrated_area_weight(targets, nothing, settings) == pytest.approx(15 / 16 * threshold, rel=1e-5)
+    assert calibrate_area_weight(targets, nothing, settings) == pytest.approx(15 / 16 * threshold, rel=1e-5)
 
 
 def test_where_no_face_is_rendered_the_configured_area_weight_stays():
     settings = EmSettings(segmentation=SegmentationWeights(eta_area=0.7), calibration=AreaCalibration())
     nobody = made_up(torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 4, 4))
-    assert calibrated_area_weight(black(), nobody, settings) == 0.7
+    assert calibrate_area_weight(black(), nobody, settings) == 0.7
 
 
 @pytest.mark.parametrize(("known", "share_of_measured"), [(None, 1.0), (2.0, 0.25)])
 def test_a_step_of_s_moves_the_area_weight_by_the_rate_and_uses_it(state, batch, known, share_of_measured):
     settings = EmSettings(calibration=AreaCalibration(rate=0.25))
-    measured = calibrated_area_weight(batch, one_pass_of(state, batch), settings)
+    measured = calibrate_area_weight(batch, one_pass_of(state, batch), settings)
     state.area_weight = known
     _, metrics = segmentation_step(state, batch, OF_S, settings, OPTIMIZER)
     expected = share_of_measured * measured + (1 - share_of_measured) * (known or 0.0)
@@ -158,9 +158,9 @@ def test_a_step_of_s_moves_the_area_weight_by_the_rate_and_uses_it(state, batch,
 
 def test_with_refinement_the_area_weight_follows_the_refined_fit(state, batch, elsewhere):
     settings = REFINED.model_copy(update={"calibration": AreaCalibration()})
-    of_one_pass = calibrated_area_weight(batch, one_pass_of(state, batch), settings)
+    of_one_pass = calibrate_area_weight(batch, one_pass_of(state, batch), settings)
     segmentation_step(state, batch, OF_S, settings, OPTIMIZER)
-    assert state.area_weight == pytest.approx(calibrated_area_weight(batch, elsewhere, settings))
+    assert state.area_weight == pytest.approx(calibrate_area_weight(batch, elsewhere, settings))
     assert state.area_weight != pytest.approx(of_one_pass, rel=1e-3)
 
 
@@ -191,7 +191,7 @@ def test_s_sees_one_pass_and_refined_renderings_in_turns():
         made_up(0.1 * mask.expand(-1, 3, -1, -1), mask),
         made_up(torch.full((4, 3, 2, 2), 0.7), 0 * mask),
     )
-    seen = in_turns(one_pass, refined)
+    seen = interleave(one_pass, refined)
     assert seen.image[:, 0, 0, 0].tolist() == pytest.approx([0.1, 0.7, 0.1, 0.7])
     assert seen.mask[:, 0, 0, 0].tolist() == [1, 0, 1, 0]
 
@@ -199,7 +199,9 @@ def test_s_sees_one_pass_and_refined_renderings_in_turns():
 @pytest.mark.parametrize(("first", "turns"), [(0, [0, 1, 0, 1]), (3, [1, 0, 1, 0]), (4, [0, 1, 0, 1])])
 def test_turns_are_taken_in_the_global_batch(first, turns):
     mask = torch.ones(4, 1, 2, 2)
-    seen = in_turns(made_up(0 * mask.expand(-1, 3, -1, -1), mask), made_up(mask.expand(-1, 3, -1, -1), 0 * mask), first)
+    seen = interleave(
+        made_up(0 * mask.expand(-1, 3, -1, -1), mask), made_up(mask.expand(-1, 3, -1, -1), 0 * mask), first
+    )
     assert seen.image[:, 0, 0, 0].tolist() == turns
     assert seen.mask[:, 0, 0, 0].tolist() == [1 - turn for turn in turns]
 
@@ -321,8 +323,8 @@ def test_the_area_alone_moves_r_only_where_the_mask_is_not_detached(state, batch
 def test_recalibration_forgets_the_old_area_weight_and_measures_the_compared_rendering(state, batch, elsewhere):
     state.area_weight = 123.0
     recalibrate(state, batch, REFINED)
-    assert state.area_weight == calibrated_area_weight(batch, elsewhere, REFINED)
-    one_pass = calibrated_area_weight(batch, one_pass_of(state, batch), REFINED)
+    assert state.area_weight == calibrate_area_weight(batch, elsewhere, REFINED)
+    one_pass = calibrate_area_weight(batch, one_pass_of(state, batch), REFINED)
     assert state.area_weight != pytest.approx(one_pass, rel=1e-3)
 
 
@@ -386,7 +388,7 @@ def test_terms_of_parts_add_up_to_those_of_the_batch(state, batch, options):
     rendering = one_pass_of(state, batch)
     mask = rendering.mask * (0.3 + 0.4 * batch.images[:, :1])
 
-    def terms(rows: slice) -> dict[str, Pooled]:
+    def terms(rows: slice) -> dict[str, PooledRatio]:
         part = rendering.rows(rows)
         return segmentation_terms(
             state.focus, batch.rows(rows), part, mask[rows], part.mask, SegmentationWeights(**options)

@@ -57,7 +57,7 @@ CASES: dict[str, Callable[[MorphableModel], Tensor]] = {
     "L_presv": lambda _: losses.presv(MAPS, OTHER_MAPS),
     "L_bin": lambda _: losses.binary(MASK),
     "M_pre": lambda _: losses.preliminary_mask(TARGET, RENDERED, REGION),
-    "likelihood": lambda _: losses.truncated_likelihood(TARGET, RENDERED, REGION),
+    "likelihood": lambda _: losses.truncated_nll(TARGET, RENDERED, REGION),
     "cross entropy": lambda _: losses.mask_cross_entropy(8 * MASK - 4, REGION, REGION),
 }
 

@@ -12,9 +12,9 @@ from focus_ray.focus.em import EmSettings, segmentation_step
 from focus_ray.focus.guard import Guard, GuardEvent, GuardSettings
 from focus_ray.focus.losses import SegmentationWeights, squared_distance
 from focus_ray.focus.networks.segmenter import UNet
-from focus_ray.focus.schedule import Optimizer, Phase, Position
+from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
 from focus_ray.focus.state import StepMetrics, Targets
-from focus_ray.focus.synthesis import SamplingLaws, generator, render_random
+from focus_ray.focus.synthesis import SamplingDistributions, generator, render_random
 
 GREEN = torch.tensor([0.0, 1.0, 0.0])[:, None, None]
 STEPS = 6
@@ -43,12 +43,12 @@ def judged(state, monkeypatch):
 
     Where `covered` says so the rendered pixels, numbered from the top, are green instead of face.
     """
-    images, theta = render_random(state.focus.renderer, SamplingLaws(), 4, generator(7))
+    images, theta = render_random(state.focus.renderer, SamplingDistributions(), 4, generator(7))
     with torch.no_grad():
         truth = state.focus.renderer(theta)
-    monkeypatch.setattr(em, "renderings", lambda *_: (truth, truth))
+    monkeypatch.setattr(em, "render_pair", lambda *_: (truth, truth))
     number = truth.mask.flatten(1).cumsum(dim=1).view_as(truth.mask)
-    position = Position(Phase.EM_SEG, cycle=0, in_phase=0, phase_total=10, in_block=0, in_stage=0)
+    position = SchedulePosition(Phase.EM_SEG, cycle=0, in_phase=0, phase_total=10, in_block=0, in_stage=0)
     settings = EmSettings(segmentation=SegmentationWeights(eta_dist=0, eta_presv=0))
 
     def judge(limit: float, covered) -> tuple[list[StepMetrics], list[GuardEvent]]:
@@ -57,7 +57,7 @@ def judged(state, monkeypatch):
         state.focus.segmenter = Thresholded(limit)
         guard, told = Guard(GuardSettings(window=STEPS - 2)), []
         for step in range(STEPS):
-            told.append(segmentation_step(state, batch, position, settings, Optimizer(lr=1e-3))[1])
+            told.append(segmentation_step(state, batch, position, settings, OptimizerSettings(lr=1e-3))[1])
             guard.observe_mask(step, told[-1].mask_mean, told[-1].unexplained)
         return told, guard.events
 
@@ -114,7 +114,7 @@ def test_masks_that_leave_out_what_is_explained_worst_are_honest_however_full():
     """Photographs without occlusion: 99 % face, and of the pixels far off the fit 40 % are left out."""
     guard = Guard(GuardSettings(window=4))
     assert all(guard.observe_mask(step, 0.99, 0.6) is None for step in range(50))
-    assert guard.allows(0.99, 0.6)
+    assert guard.in_bounds(0.99, 0.6)
 
 
 def test_masks_that_keep_everything_are_a_collapse():
@@ -122,7 +122,7 @@ def test_masks_that_keep_everything_are_a_collapse():
     events = [guard.observe_mask(step, 0.995, 0.99) for step in range(4)]
     assert events[-1] is not None
     assert events[-1].kind == "all_face"
-    assert not guard.allows(0.995, 0.99)
+    assert not guard.in_bounds(0.995, 0.99)
 
 
 def test_a_checkpoint_without_the_worst_explained_pixels_loads():

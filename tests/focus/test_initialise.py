@@ -9,21 +9,21 @@ from focus_ray.focus import losses
 from focus_ray.focus.initialise import InitialiseSettings, WarmupSettings, init_step, pretrain_step, warmup_step
 from focus_ray.focus.losses import ReconstructionWeights
 from focus_ray.focus.render.renderer import Rendering
-from focus_ray.focus.schedule import Optimizer, Phase, Position
+from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
 from focus_ray.focus.state import Targets, TrainState
-from focus_ray.focus.synthesis import SamplingLaws, generator, render_random
+from focus_ray.focus.synthesis import SamplingDistributions, generator, render_random
 
 BATCH = 4
-HALFWAY = Position(Phase.INIT, cycle=0, in_phase=5, phase_total=10, in_block=5, in_stage=5)
-OF_S = Position(Phase.PRETRAIN_SEG, cycle=0, in_phase=0, phase_total=10, in_block=0, in_stage=0)
-OPTIMIZER = Optimizer(lr=1e-3)
+HALFWAY = SchedulePosition(Phase.INIT, cycle=0, in_phase=5, phase_total=10, in_block=5, in_stage=5)
+OF_S = SchedulePosition(Phase.PRETRAIN_SEG, cycle=0, in_phase=0, phase_total=10, in_block=0, in_stage=0)
+OPTIMIZER = OptimizerSettings(lr=1e-3)
 FALLING = InitialiseSettings(xi=0.02, xi_start=0.32)  # 0.08 halfway
 
 
 @pytest.fixture
 def batch(state) -> Targets:
     renderer = state.focus.renderer
-    images, theta = render_random(renderer, SamplingLaws(), BATCH, generator(7))
+    images, theta = render_random(renderer, SamplingDistributions(), BATCH, generator(7))
     images[:, :, 10:20, 8:16] = torch.tensor([0.9, 0.1, 0.1])[:, None, None]  # an occluder
     return Targets(images, renderer(theta).landmarks)
 
@@ -92,7 +92,7 @@ def test_without_a_mask_all_that_is_rendered_counts(state, batch):
 
 def test_the_likelihood_takes_the_place_of_the_squared_colour_distance(state, batch):
     rendering = rendering_of(state, batch, training=True)
-    expected = losses.truncated_likelihood(batch.images, rendering.image, rendering.mask, xi=0.08)
+    expected = losses.truncated_nll(batch.images, rendering.image, rendering.mask, xi=0.08)
     squared = losses.pixel(
         batch.images, rendering.image, losses.preliminary_mask(batch.images, rendering.image, rendering.mask, 0.08)
     )
@@ -122,7 +122,7 @@ def test_the_segmenter_learns_the_preliminary_masks_at_the_last_threshold(state,
 
 def test_its_masks_come_closer_to_the_preliminary_ones(state, batch):
     settings = InitialiseSettings(xi=0.02)
-    quick = Optimizer(lr=2e-2)
+    quick = OptimizerSettings(lr=2e-2)
     entropies = [pretrain_step(state, batch, OF_S, settings, quick)[1].losses["bce"] for _ in range(15)]
     assert entropies[-1] < 0.7 * entropies[0]
 
@@ -134,7 +134,9 @@ def test_while_the_segmenter_learns_the_encoder_rests(state, batch):
     assert {"last.weight", "down.0.0.weight", "down.0.1.running_mean"} <= changed(state.focus.segmenter, segmenter)
 
 
-def warmed(start: TrainState, seed: int, position: Position, disturb: int) -> tuple[dict[str, float], torch.Tensor]:
+def warmed(
+    start: TrainState, seed: int, position: SchedulePosition, disturb: int
+) -> tuple[dict[str, float], torch.Tensor]:
     """Losses and encoder after one step from the same weights, whatever else has happened to the process."""
     state = copy.deepcopy(start)
     state.step = disturb
@@ -145,7 +147,7 @@ def warmed(start: TrainState, seed: int, position: Position, disturb: int) -> tu
 
 
 def test_a_step_of_the_warmup_follows_from_seed_and_step_and_from_nothing_else(state):
-    at = Position(Phase.WARMUP, cycle=0, in_phase=3, phase_total=10, in_block=3, in_stage=3)
+    at = SchedulePosition(Phase.WARMUP, cycle=0, in_phase=3, phase_total=10, in_block=3, in_stage=3)
     (parts, bias), (again, same) = (warmed(state, 5, at, disturb) for disturb in (1, 2))
     assert parts == again
     assert torch.equal(bias, same)

@@ -4,19 +4,27 @@ import pytest
 import torch
 
 from focus_ray.focus.face.parameters import join, split
-from focus_ray.focus.misfit import READINGS, Misfit, corrected, misfit, misfits, regions_of, root_mean_square
+from focus_ray.focus.misfit import (
+    READINGS,
+    MisfitStats,
+    corrected,
+    misfit,
+    misfit_readings,
+    root_mean_square,
+    vertex_regions,
+)
 from focus_ray.focus.statistics import merge_tree
-from focus_ray.focus.synthesis import SamplingLaws, generator, sample_theta
+from focus_ray.focus.synthesis import SamplingDistributions, generator, sample_theta
 
 
 @pytest.fixture(scope="module")
 def theta() -> torch.Tensor:
-    return sample_theta(SamplingLaws(), 6, generator(4))
+    return sample_theta(SamplingDistributions(), 6, generator(4))
 
 
 def test_a_perfect_estimator_gives_a_prior_of_exactly_nothing(small_face, theta):
-    errors = misfits(small_face, theta, theta)
-    state = Misfit.of(errors, regions_of(small_face))
+    errors = misfit_readings(small_face, theta, theta)
+    state = MisfitStats.of(errors, vertex_regions(small_face))
     plain, aligned = state.error.mean[:2], state.error.mean[2:]
     assert torch.equal(plain, torch.zeros_like(plain))
     assert aligned.abs().max() < 1e-10  # mm: what the alignment rounds
@@ -26,7 +34,7 @@ def test_an_estimator_that_is_off_by_d_gives_d_and_the_correction_takes_it_out(s
     true = small_face.vertices(split(theta).shape).double()
     d = torch.tensor([1.5, -0.25, 3.0], dtype=torch.float64)
     errors = misfit(true + d, true)[:, None]
-    prior = Misfit.of(errors, regions_of(small_face)).error.mean[0]
+    prior = MisfitStats.of(errors, vertex_regions(small_face)).error.mean[0]
     torch.testing.assert_close(prior, d.expand_as(prior), rtol=0, atol=1e-12)
     torch.testing.assert_close(corrected(true + d, prior), true, rtol=0, atol=1e-12)
 
@@ -34,7 +42,7 @@ def test_an_estimator_that_is_off_by_d_gives_d_and_the_correction_takes_it_out(s
 def test_what_only_the_expression_gets_wrong_is_not_in_the_neutral_reading(small_face, theta):
     parts = split(theta)
     other = join(parts._replace(expression=parts.expression + 1))
-    lengths = root_mean_square(misfits(small_face, other, theta)).mean(0)
+    lengths = root_mean_square(misfit_readings(small_face, other, theta)).mean(0)
     by_reading = dict(zip(READINGS, lengths.tolist(), strict=True))
     assert by_reading["neutral"] == 0
     assert by_reading["posed"] > 0.1
@@ -47,18 +55,18 @@ def test_size_and_place_do_not_count_after_alignment(small_face, theta, monkeypa
     true = module.shapes(small_face, theta)
     monkeypatch.setattr(module, "shapes", lambda face, which: true if which is theta else moved)
     moved = tuple(1.1 * shape + torch.tensor([2.0, 0.0, -5.0]) for shape in true)
-    errors = misfits(small_face, theta + 0, theta)
+    errors = misfit_readings(small_face, theta + 0, theta)
     assert errors[:, :2].abs().max() > 5
     assert errors[:, 2:].abs().max() < 1e-9
 
 
 def test_states_merge_to_the_state_of_all(small_face, theta):
-    regions = regions_of(small_face)
-    other = sample_theta(SamplingLaws(), 6, generator(5))
-    errors = misfits(small_face, other, theta)
+    regions = vertex_regions(small_face)
+    other = sample_theta(SamplingDistributions(), 6, generator(5))
+    errors = misfit_readings(small_face, other, theta)
     correction = errors.mean(0)
-    whole = Misfit.of(errors, regions, correction)
-    parts = merge_tree(Misfit.of(piece, regions, correction) for piece in errors.split([1, 2, 3]))
+    whole = MisfitStats.of(errors, regions, correction)
+    parts = merge_tree(MisfitStats.of(piece, regions, correction) for piece in errors.split([1, 2, 3]))
     assert parts.count == whole.count == 6
     assert whole.error.mean.abs().max() < 1e-9  # its own mean taken out
     for name in ("error", "distance", "improved"):

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focus_ray.focus.pooled import Pooled, pooled_mean
+from focus_ray.focus.pooled import PooledRatio, pooled_mean
 
 NUMBERS = st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=5)
 
@@ -15,16 +15,16 @@ def number(value: float) -> torch.Tensor:
 
 
 def test_the_ratio_is_numerator_over_denominator():
-    assert float(Pooled(number(3.0), number(4.0)).ratio()) == 0.75
+    assert float(PooledRatio(number(3.0), number(4.0)).ratio()) == 0.75
 
 
 def test_less_than_one_pixel_counts_as_one():
-    assert float(Pooled(number(0.25), number(0.5)).ratio()) == 0.25
+    assert float(PooledRatio(number(0.25), number(0.5)).ratio()) == 0.25
 
 
 def test_the_mean_of_nothing_is_zero_and_so_is_its_gradient():
     numerator, denominator = number(0.0).requires_grad_(), number(0.0).requires_grad_()
-    mean = Pooled(numerator * 3, denominator * 3).ratio()
+    mean = PooledRatio(numerator * 3, denominator * 3).ratio()
     mean.backward()
     assert float(mean.detach()) == 0.0
     assert float(numerator.grad) == 3.0
@@ -33,7 +33,7 @@ def test_the_mean_of_nothing_is_zero_and_so_is_its_gradient():
 
 def test_both_numbers_have_a_gradient():
     numerator, denominator = number(6.0).requires_grad_(), number(4.0).requires_grad_()
-    Pooled(numerator, denominator).ratio().backward()
+    PooledRatio(numerator, denominator).ratio().backward()
     assert float(numerator.grad) == pytest.approx(1 / 4)
     assert float(denominator.grad) == pytest.approx(-6 / 16)
 
@@ -55,6 +55,6 @@ def test_a_mean_keeps_its_type():
 @given(st.lists(NUMBERS, min_size=1, max_size=4))
 def test_parts_add_up_to_the_mean_of_the_whole(parts: list[list[float]]):
     pooled = [pooled_mean(torch.tensor(part, dtype=torch.float64).mean(), len(part)) for part in parts]
-    together = Pooled(*(torch.stack(numbers).sum() for numbers in zip(*pooled, strict=True)))
+    together = PooledRatio(*(torch.stack(numbers).sum() for numbers in zip(*pooled, strict=True)))
     whole = torch.tensor([value for part in parts for value in part], dtype=torch.float64)
     torch.testing.assert_close(together.ratio(), whole.mean(), rtol=1e-9, atol=1e-9)

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from focus_ray.focus.products import RowwiseLinear, in_any_batch
+from focus_ray.focus.products import RowwiseLinear, batch_invariant
 
 
 def with_gradient(rows: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
     rows = rows.clone().requires_grad_(True)
-    answer = in_any_batch(lambda x: x @ matrix, rows)
+    answer = batch_invariant(lambda x: x @ matrix, rows)
     (gradient,) = torch.autograd.grad(answer.square().sum(), [rows])
     return answer.detach(), gradient
 

@@ -9,7 +9,7 @@ from focus_ray.focus import losses
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.losses import ReconstructionWeights
-from focus_ray.focus.pooled import Pooled
+from focus_ray.focus.pooled import PooledRatio
 from focus_ray.focus.reconstruction_terms import reconstruction_terms
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.state import Targets
@@ -158,7 +158,7 @@ def test_terms_of_parts_add_up_to_those_of_the_batch(focus, normalise):
     )
     mask, weights = region * torch.rand(5, 1, 8, 8), ReconstructionWeights(lambda_area=0.06, pixel_normalise=normalise)
 
-    def terms(rows: slice) -> dict[str, Pooled]:
+    def terms(rows: slice) -> dict[str, PooledRatio]:
         part = rendering.rows(rows)
         return reconstruction_terms(focus, batch.rows(rows), theta[rows], part, mask[rows], weights)
 

@@ -12,7 +12,7 @@ from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.face.parameters import ParameterScales
 from focus_ray.focus.refine import RefineSettings, refine, refine_own, trusted
 from focus_ray.focus.render.renderer import Renderer, Rendering
-from focus_ray.focus.synthesis import SamplingLaws, generator, sample_theta
+from focus_ray.focus.synthesis import SamplingDistributions, generator, sample_theta
 
 SCALES = ParameterScales(albedo=1.0, translation_xy=10.0, translation_z=30.0)
 
@@ -28,7 +28,7 @@ def renderer(toy_model) -> Renderer:
 
 @pytest.fixture(scope="module")
 def faces(renderer):
-    theta = sample_theta(SamplingLaws(), 3, generator(0))
+    theta = sample_theta(SamplingDistributions(), 3, generator(0))
     rendering = renderer(theta)
     return rendering.image.clamp(0, 1), rendering.landmarks
 

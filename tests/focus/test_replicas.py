@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from focus_ray.focus.pooled import Pooled
-from focus_ray.focus.replicas import ALONE, Replicas
+from focus_ray.focus.pooled import PooledRatio
+from focus_ray.focus.replicas import ALONE, ReplicaGroup
 
 GROUPS = (2, 3)
 
 
 @given(world=st.integers(1, 40), count=st.integers(0, 500))
 def test_shares_lie_side_by_side_cover_everything_and_differ_by_one_at_most(world: int, count: int):
-    shares = [Replicas(rank, world).share(count) for rank in range(world)]
+    shares = [ReplicaGroup(rank, world).share(count) for rank in range(world)]
     assert [item for share in shares for item in share] == list(range(count))
     sizes = [len(share) for share in shares]
     assert max(sizes) - min(sizes) <= 1
@@ -23,16 +23,16 @@ def test_shares_lie_side_by_side_cover_everything_and_differ_by_one_at_most(worl
 @pytest.mark.parametrize(("rank", "world"), [(2, 2), (-1, 2), (0, 0), (1, 1)])
 def test_a_rank_is_one_of_its_group(rank, world):
     with pytest.raises(ValueError, match=f"rank {rank} is not among {world}"):
-        Replicas(rank, world)
+        ReplicaGroup(rank, world)
 
 
 def test_the_first_copy_leads():
-    assert [Replicas(rank, 3).leads for rank in range(3)] == [True, False, False]
-    assert ALONE.leads
+    assert [ReplicaGroup(rank, 3).is_main for rank in range(3)] == [True, False, False]
+    assert ALONE.is_main
 
 
 def test_a_copy_that_is_alone_hears_what_it_says():
-    terms = {"nbr": Pooled(torch.tensor(3.0, requires_grad=True), torch.tensor(4.0))}
+    terms = {"nbr": PooledRatio(torch.tensor(3.0, requires_grad=True), torch.tensor(4.0))}
     assert ALONE.pool(terms) == terms
     values = torch.arange(3.0)
     assert torch.equal(ALONE.gather(values), values)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from focus_ray.errors import ConfigError
-from focus_ray.focus.schedule import Optimizer, Phase, Position, Schedule
+from focus_ray.focus.schedule import OptimizerSettings, Phase, Schedule, SchedulePosition
 
 SCHEDULE = Schedule(warmup_steps=4, init_steps=3, pretrain_seg_steps=2, cycles=2, seg_steps=2, face_steps=3)
 
@@ -17,8 +17,12 @@ def test_phases_come_in_the_papers_order():
 
 
 def test_position_counts_within_phase_block_and_cycle():
-    assert SCHEDULE.at(9 + 5 + 1) == Position(Phase.EM_SEG, cycle=1, in_phase=3, phase_total=4, in_block=1, in_stage=6)
-    assert SCHEDULE.at(9 + 5 + 2) == Position(Phase.EM_FACE, cycle=1, in_phase=3, phase_total=6, in_block=0, in_stage=7)
+    assert SCHEDULE.at(9 + 5 + 1) == SchedulePosition(
+        Phase.EM_SEG, cycle=1, in_phase=3, phase_total=4, in_block=1, in_stage=6
+    )
+    assert SCHEDULE.at(9 + 5 + 2) == SchedulePosition(
+        Phase.EM_FACE, cycle=1, in_phase=3, phase_total=6, in_block=0, in_stage=7
+    )
 
 
 @pytest.mark.parametrize("step", [-1, SCHEDULE.total_steps])
@@ -31,26 +35,26 @@ def test_a_step_outside_the_schedule_is_refused(step):
 @settings(deadline=None, max_examples=60)
 def test_fitted_schedules_have_the_length_that_was_asked_for(steps):
     long = Schedule(warmup_steps=2400, init_steps=450, pretrain_seg_steps=120, cycles=5, seg_steps=30, face_steps=96)
-    assert long.fitted_to(steps).total_steps == steps
+    assert long.rescale(steps).total_steps == steps
 
 
 def test_a_schedule_of_no_steps_cannot_be_fitted():
     empty = Schedule(init_steps=0, pretrain_seg_steps=0, cycles=0, seg_steps=5, face_steps=5)
     with pytest.raises(ConfigError, match="no steps"):
-        empty.fitted_to(10)
+        empty.rescale(10)
 
 
 def test_fitting_keeps_every_phase_when_there_is_room():
     long = Schedule(warmup_steps=2400, init_steps=450, pretrain_seg_steps=120, cycles=5, seg_steps=30, face_steps=96)
-    fitted = long.fitted_to(60)
+    fitted = long.rescale(60)
     assert {fitted.at(step).phase for step in range(60)} == set(Phase)
 
 
 def test_one_cycle_rises_then_falls_to_almost_nothing():
-    optimizer = Optimizer(lr=1.0, shape="one_cycle")
+    optimizer = OptimizerSettings(lr=1.0, shape="one_cycle")
 
     def rate(done: int) -> float:
-        return optimizer.rate(Position(Phase.INIT, 0, done, 100, done, done))
+        return optimizer.rate(SchedulePosition(Phase.INIT, 0, done, 100, done, done))
 
     assert rate(0) == pytest.approx(1 / 25)
     assert rate(30) == pytest.approx(1.0)
@@ -58,15 +62,15 @@ def test_one_cycle_rises_then_falls_to_almost_nothing():
 
 
 def test_released_rates_decay_by_steps():
-    optimizer = Optimizer(rule="adadelta", lr=0.1, shape="steps")
-    late = Position(Phase.INIT, 0, in_phase=299_999, phase_total=400_000, in_block=299_999, in_stage=299_999)
+    optimizer = OptimizerSettings(rule="adadelta", lr=0.1, shape="steps")
+    late = SchedulePosition(Phase.INIT, 0, in_phase=299_999, phase_total=400_000, in_block=299_999, in_stage=299_999)
     assert optimizer.rate(late) == pytest.approx(0.1 * 0.99**59)
 
 
 def test_released_rates_decay_while_the_other_network_learns():
     """Both schedulers of the released code step in every iteration of EM: S decays by 0.95 every 5,000 of those."""
     em = Schedule(init_steps=10, pretrain_seg_steps=10, cycles=8, seg_steps=5_000, face_steps=25_000)
-    optimizer = Optimizer(rule="adadelta", lr=1.0, shape="steps", decay=0.95)
+    optimizer = OptimizerSettings(rule="adadelta", lr=1.0, shape="steps", decay=0.95)
     assert optimizer.rate(em.at(20 + 4_999)) == 1.0
     assert optimizer.rate(em.at(20 + 30_000)) == pytest.approx(0.95**6)
     assert optimizer.rate(em.at(20 + 7 * 30_000 + 4_999)) == pytest.approx(0.95**42)

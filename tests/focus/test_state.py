@@ -11,9 +11,9 @@ from torch import nn
 
 from focus_ray import model
 from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.initialise import added_up
-from focus_ray.focus.pooled import Pooled, pooled_mean
-from focus_ray.focus.schedule import Optimizer, Phase, Position
+from focus_ray.focus.initialise import sum_terms
+from focus_ray.focus.pooled import PooledRatio, pooled_mean
+from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
 from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, learn, mask_share, parts
 
 MODEL = model.ModelSettings(
@@ -22,8 +22,8 @@ MODEL = model.ModelSettings(
     segmenter=model.SegmenterSettings(width=4, levels=2),
     perceptual=model.PerceptualSettings(kind="warmup_encoder"),
 )
-FIRST = Position(Phase.INIT, cycle=0, in_phase=0, phase_total=10, in_block=0, in_stage=0)
-PLAIN = Optimizer(lr=0.1)
+FIRST = SchedulePosition(Phase.INIT, cycle=0, in_phase=0, phase_total=10, in_block=0, in_stage=0)
+PLAIN = OptimizerSettings(lr=0.1)
 
 
 @pytest.fixture
@@ -43,15 +43,15 @@ def down(
     state: TrainState,
     network: nn.Module,
     loss: Callable[[], torch.Tensor],
-    settings: Optimizer = PLAIN,
-    position: Position = FIRST,
+    settings: OptimizerSettings = PLAIN,
+    position: SchedulePosition = FIRST,
 ) -> StepMetrics:
     """One step of `network` down a loss that is one image's."""
 
     def objective(learner: nn.Module, rows: slice) -> Objective:
         assert learner is network
         assert rows == slice(0, 1)
-        return Objective({"loss": pooled_mean(loss(), 1)}, added_up)
+        return Objective({"loss": pooled_mean(loss(), 1)}, sum_terms)
 
     return learn(state, position, network, settings, 1, objective)
 
@@ -59,7 +59,7 @@ def down(
 def step(state: TrainState, network: Two, slope: list[float], **settings) -> torch.Tensor:
     """One step down a plane; the first moment that Adam keeps, which is a tenth of the gradient it was given."""
     plane = torch.tensor(slope)
-    metrics = down(state, network, lambda: (network.point * plane).sum(), Optimizer(**{"lr": 0.1, **settings}))
+    metrics = down(state, network, lambda: (network.point * plane).sum(), OptimizerSettings(**{"lr": 0.1, **settings}))
     assert not metrics.skipped
     return state.optimizers[Phase.INIT].state[network.point]["exp_avg"]
 
@@ -83,7 +83,7 @@ def test_a_step_has_the_rate_of_its_position(state):
     """Adam's first step is as long as its rate, in each coordinate."""
     network = Two()
     late = FIRST._replace(in_phase=7000, phase_total=10_000, in_stage=7000)
-    falling = Optimizer(lr=0.1, shape="steps", decay=0.5, decay_every=5000)
+    falling = OptimizerSettings(lr=0.1, shape="steps", decay=0.5, decay_every=5000)
     metrics = down(state, network, lambda: (network.point * torch.tensor([1.0, -1.0])).sum(), falling, late)
     assert not metrics.skipped
     torch.testing.assert_close(network.point.detach(), torch.tensor([0.95, 2.05]))
@@ -141,7 +141,7 @@ def test_a_skipped_step_leaves_the_next_one_as_if_it_had_not_been(state, toy_mod
 
 
 def test_optimisers_of_finished_phases_are_dropped_and_those_of_em_are_kept(state):
-    settings, network = Optimizer(lr=0.1), Two()
+    settings, network = OptimizerSettings(lr=0.1), Two()
     kept = []
     for phase in Phase:
         state.optimizer(phase, settings, network.parameters())
@@ -176,10 +176,10 @@ def test_a_step_tells_numbers_and_whether_it_was_skipped(state, broken):
 
     def objective(learner: nn.Module, _: slice) -> Objective:
         value = learner.point.square().sum() * (torch.nan if broken else 1.0)
-        terms = {"nbr": Pooled(value, torch.tensor(2.0))}
-        return Objective(terms, lambda values: 4 * values["nbr"], Pooled(torch.tensor(3.0), torch.tensor(4.0)))
+        terms = {"nbr": PooledRatio(value, torch.tensor(2.0))}
+        return Objective(terms, lambda values: 4 * values["nbr"], PooledRatio(torch.tensor(3.0), torch.tensor(4.0)))
 
-    metrics = learn(state, FIRST, network, Optimizer(lr=0.1), 1, objective)
+    metrics = learn(state, FIRST, network, OptimizerSettings(lr=0.1), 1, objective)
     assert metrics.skipped is broken
     assert metrics.losses == pytest.approx(
         {"nbr": torch.nan if broken else 2.5, "total": torch.nan if broken else 10.0}, nan_ok=True
@@ -224,11 +224,13 @@ def accumulated(state: TrainState, number: int, weights: torch.Tensor) -> tuple[
         seen.append(rows)
         value = (weights[rows] * (learner.point[0] * IMAGES[rows]).square()).sum()
         return Objective(
-            {"loss": Pooled(value, weights[rows].sum())}, added_up, Pooled(IMAGES[rows].sum(), weights[rows].sum())
+            {"loss": PooledRatio(value, weights[rows].sum())},
+            sum_terms,
+            PooledRatio(IMAGES[rows].sum(), weights[rows].sum()),
         )
 
     state.accumulate = number
-    metrics = learn(state, FIRST, network, Optimizer(lr=0.1, clip_norm=None), len(IMAGES), objective)
+    metrics = learn(state, FIRST, network, OptimizerSettings(lr=0.1, clip_norm=None), len(IMAGES), objective)
     return metrics, state.optimizers.pop(Phase.INIT).state[network.point]["exp_avg"], seen
 
 
@@ -259,10 +261,10 @@ def test_a_step_in_parts_is_skipped_whole_where_the_last_part_is_broken(state):
     images = torch.tensor([[1.0], [2.0], [3.0], [torch.nan]])
 
     def objective(learner: nn.Module, rows: slice) -> Objective:
-        return Objective({"loss": pooled_mean(learner(images[rows]).square().mean(), 2)}, added_up)
+        return Objective({"loss": pooled_mean(learner(images[rows]).square().mean(), 2)}, sum_terms)
 
     state.accumulate = 2
-    assert learn(state, FIRST, network, Optimizer(lr=0.1), 4, objective).skipped
+    assert learn(state, FIRST, network, OptimizerSettings(lr=0.1), 4, objective).skipped
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
 

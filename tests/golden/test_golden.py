@@ -13,7 +13,7 @@ from focus_ray.focus import losses
 from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.face.toy import toy_model
 from focus_ray.focus.render.renderer import Renderer
-from focus_ray.focus.synthesis import SamplingLaws, generator, sample_theta
+from focus_ray.focus.synthesis import SamplingDistributions, generator, sample_theta
 
 GOLDEN = Path(__file__).with_name("golden.safetensors")
 
@@ -21,7 +21,7 @@ GOLDEN = Path(__file__).with_name("golden.safetensors")
 def computed() -> dict[str, Tensor]:
     """Two faces, the second as the first one's target, and everything that is measured between them."""
     renderer = Renderer(toy_model(), Camera(image_size=32))
-    theta = sample_theta(SamplingLaws(), 2, generator(20))
+    theta = sample_theta(SamplingDistributions(), 2, generator(20))
     with torch.no_grad():
         drawn = renderer(theta)
     rendering, target = drawn.image[:1], drawn.image[1:].clamp(0, 1)
@@ -65,7 +65,7 @@ def computed() -> dict[str, Tensor]:
         "landmark_of_a_small_picture": losses.landmark(landmarks[1:], landmarks[:1], image_size=32),
         "regularizer_release": losses.regularizer(theta, form="release"),
         "preliminary_mask_release": losses.preliminary_mask(target, rendering, region, losses.RELEASE_XI),
-        "truncated_likelihood": losses.truncated_likelihood(target, rendering, region),
+        "truncated_likelihood": losses.truncated_nll(target, rendering, region),
     }
     return paper | options
 

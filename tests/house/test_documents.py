@@ -38,7 +38,7 @@ def test_the_tree_of_the_readme_is_the_tree_on_disk():
     readme_tree = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(readme_tree)
     readme = (ROOT / "README.md").read_text()
-    assert readme == readme_tree.in_step(readme), "run: python infra/readme_tree.py"
+    assert readme == readme_tree.update_readme(readme), "run: python infra/readme_tree.py"
 
 
 def test_there_are_commands_to_check():

@@ -16,7 +16,7 @@ from focus_ray.focus.misfit import READINGS
 from focus_ray.focus.networks.encoder import SmallEncoder
 from focus_ray.model import Model
 from focus_ray.priors import build as building
-from focus_ray.priors.build import Build, build
+from focus_ray.priors.build import PriorBuilder, build
 from focus_ray.priors.config import PriorConfig, configured
 from focus_ray.storage.objects import LocalStore
 from tests.conftest import quick_runs
@@ -63,7 +63,7 @@ def informed(r_syn: Model, monkeypatch: pytest.MonkeyPatch) -> Model:
 
 def run(config: PriorConfig, model: Model, out: Path) -> priors.Prior:
     """The reduction and its judgement, without folders and reports."""
-    build = Build(config, model, LocalStore(out), None, lambda: False, lambda *_: None)
+    build = PriorBuilder(config, model, LocalStore(out), None, lambda: False, lambda *_: None)
     return build.prior()[0]
 
 
@@ -140,7 +140,7 @@ def test_a_build_leaves_its_folder_and_goes_on_there(config, r_syn_folder, tmp_p
 
 def test_an_interrupted_build_keeps_what_it_has(config, tmp_path, monkeypatch):
     asked = iter([False, False, True])
-    monkeypatch.setattr(building, "interruptible", lambda: _Answers(asked))
+    monkeypatch.setattr(building, "graceful_shutdown", lambda: _Answers(asked))
     with pytest.raises(Interrupted, match="the same command goes on"):
         build(config, tmp_path / "prior", None)
     monkeypatch.undo()
@@ -172,7 +172,7 @@ def test_a_model_of_another_pipeline_or_face_is_refused(config, r_syn, tmp_path)
     wider = r_syn.settings.encoder.model_copy(update={"width": 8})
     other = models.Model(r_syn.focus, r_syn.settings.model_copy(update={"encoder": wider}), r_syn.refine, "other")
     with pytest.raises(ConfigError, match="another pipeline"):
-        building.refuse_other_pipeline(r_syn, other, 0)
+        building.check_same_pipeline(r_syn, other, 0)
 
 
 def test_refined_faces_can_be_measured(config, r_syn, tmp_path):

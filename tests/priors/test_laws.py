@@ -5,12 +5,12 @@ import torch
 import yaml
 
 from focus_ray.errors import DataError
-from focus_ray.focus.synthesis import SamplingLaws, generator, sample_theta
+from focus_ray.focus.synthesis import SamplingDistributions, generator, sample_theta
 from focus_ray.priors import laws as module
 from focus_ray.priors.config import configured
-from focus_ray.priors.laws import fit_to_pictures, fitted_laws
+from focus_ray.priors.laws import fit_distributions, fit_to_pictures
 
-LAWS = SamplingLaws(
+LAWS = SamplingDistributions(
     pitch=0.1,
     yaw=0.5,
     roll=0.05,
@@ -31,18 +31,18 @@ LAWS = SamplingLaws(
 
 
 def test_the_laws_that_faces_were_drawn_from_are_found_again():
-    found = fitted_laws(sample_theta(LAWS, 4000, generator(1)))
+    found = fit_distributions(sample_theta(LAWS, 4000, generator(1)))
     for name, value in LAWS.model_dump().items():
         assert getattr(found, name) == pytest.approx(value, rel=0.1, abs=0.03 if "translation" not in name else 0.6)
 
 
 def test_who_is_seen_stays_as_it_is():
-    base = SamplingLaws(identity=0.7)
-    assert fitted_laws(sample_theta(LAWS, 10, generator(1)), base).identity == 0.7
+    base = SamplingDistributions(identity=0.7)
+    assert fit_distributions(sample_theta(LAWS, 10, generator(1)), base).identity == 0.7
 
 
 def test_the_file_is_one_for_the_configuration(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "fits_of_paths", lambda *_, **__: sample_theta(LAWS, 50, generator(2)))
+    monkeypatch.setattr(module, "fit_paths", lambda *_, **__: sample_theta(LAWS, 50, generator(2)))
     told = fit_to_pictures([tmp_path], tmp_path / "laws.yaml")
     assert told["faces"] == 50
     tree = yaml.safe_load((tmp_path / "laws.yaml").read_text())
@@ -52,7 +52,7 @@ def test_the_file_is_one_for_the_configuration(tmp_path, monkeypatch):
 
 
 def test_a_few_faces_say_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "fits_of_paths", lambda *_, **__: torch.zeros(3, 257))
+    monkeypatch.setattr(module, "fit_paths", lambda *_, **__: torch.zeros(3, 257))
     with pytest.raises(DataError, match="3 faces were found, too few"):
         fit_to_pictures([tmp_path], tmp_path / "laws.yaml")
     assert not (tmp_path / "laws.yaml").exists()

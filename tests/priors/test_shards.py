@@ -3,24 +3,24 @@
 import pytest
 import torch
 
-from focus_ray.focus.misfit import Misfit
-from focus_ray.priors.shards import Shards, decode, encode
+from focus_ray.focus.misfit import MisfitStats
+from focus_ray.priors.shards import ShardStore, decode, encode
 from focus_ray.storage.objects import LocalStore
 
 
 @pytest.fixture
-def state() -> Misfit:
-    return Misfit.of(torch.randn(5, 4, 7, 3, dtype=torch.float64), {"face": torch.ones(7, dtype=torch.bool)})
+def state() -> MisfitStats:
+    return MisfitStats.of(torch.randn(5, 4, 7, 3, dtype=torch.float64), {"face": torch.ones(7, dtype=torch.bool)})
 
 
 def test_every_face_is_in_one_shard(tmp_path):
-    shards = Shards(LocalStore(tmp_path), "digest", n=23, size=5)
+    shards = ShardStore(LocalStore(tmp_path), "digest", n=23, size=5)
     assert [number for shard in range(len(shards)) for number in shards.faces(shard)] == list(range(23))
     assert [list(branch) for branch in shards.branches(2)] == [[0, 1], [2, 3], [4]]
 
 
 def test_a_state_comes_back_in_every_bit(tmp_path, state):
-    shards = Shards(LocalStore(tmp_path), "digest", n=5, size=5)
+    shards = ShardStore(LocalStore(tmp_path), "digest", n=5, size=5)
     assert shards.load(0) is None
     shards.save(0, state)
     again = shards.load(0)
@@ -33,7 +33,7 @@ def test_a_state_comes_back_in_every_bit(tmp_path, state):
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 10, "cut", "flipped"], ids=["empty", "short", "cut", "flipped"])
 def test_a_damaged_state_counts_as_not_there(tmp_path, state, damage, caplog):
-    shards = Shards(LocalStore(tmp_path), "digest", n=5, size=5)
+    shards = ShardStore(LocalStore(tmp_path), "digest", n=5, size=5)
     content = bytearray(encode(state))
     if damage == "flipped":
         content[-3] ^= 1
@@ -48,7 +48,7 @@ def test_a_damaged_state_counts_as_not_there(tmp_path, state, damage, caplog):
 
 def test_a_state_of_another_number_of_faces_is_not_taken(tmp_path, state):
     """The last shard of another N begins with the same face."""
-    of_five, of_three = (Shards(LocalStore(tmp_path), "digest", n=n, size=5) for n in (5, 3))
+    of_five, of_three = (ShardStore(LocalStore(tmp_path), "digest", n=n, size=5) for n in (5, 3))
     of_five.save(0, state)
     assert of_three.load(0) is None
     of_three.store.write(of_three.key(0), encode(state))

@@ -11,21 +11,21 @@ from focus_ray.model import Model
 from focus_ray.reconstruction import Reconstructor
 from focus_ray.reconstruction.pictures import (
     ContactSheet,
-    arrays_of,
+    crop_window,
     drawn,
+    image_mask,
     laid_over,
     layer,
     png,
-    seen_in_picture,
-    shrunk,
-    window_of,
+    require_arrays,
+    shrink_to_fit,
 )
 
 
 @pytest.fixture
 def face(reconstructor: Reconstructor, portrait: np.ndarray) -> Face:
     (face,) = reconstructor.reconstruct(portrait, refine=0)
-    arrays = arrays_of(face)
+    arrays = require_arrays(face)
     upper = arrays.region.copy()
     upper[16:] = False  # the lower half of the crop is occluded
     return face.with_arrays(replace(arrays, mask=upper))
@@ -36,14 +36,14 @@ def decode(content: bytes) -> np.ndarray:
 
 
 def test_the_mask_has_the_size_of_the_picture_and_lies_on_the_face(face: Face, portrait: np.ndarray):
-    mask = seen_in_picture(face, *portrait.shape[:2])
+    mask = image_mask(face, *portrait.shape[:2])
     assert mask.shape == portrait.shape[:2]
     landmarks = np.array(face.landmarks).round().astype(int)
     brows, mouth = landmarks[17:27], landmarks[48:68]
     assert mask[brows[:, 1], brows[:, 0]].all()
     assert not mask[mouth[:, 1], mouth[:, 0]].any()
-    scale = np.sqrt(abs(np.linalg.det(arrays_of(face).transform[:, :2])))
-    assert mask.sum() == pytest.approx(arrays_of(face).mask.sum() / scale**2, rel=0.05)
+    scale = np.sqrt(abs(np.linalg.det(require_arrays(face).transform[:, :2])))
+    assert mask.sum() == pytest.approx(require_arrays(face).mask.sum() / scale**2, rel=0.05)
 
 
 def test_the_overlay_changes_what_is_seen_and_nothing_else(face: Face, portrait: np.ndarray, untrained: Model):
@@ -78,16 +78,16 @@ def test_a_layer_is_the_face_alone_and_several_lie_one_over_the_other(
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (-160.0, 40.0), (5000.0, 0.0), (0.0, -5000.0)])
 def test_the_window_holds_all_of_a_face_wherever_it_lies(face: Face, untrained: Model, shift: tuple[float, float]):
     """Also where the crop reaches over the edge of the picture, or lies beside it."""
-    arrays = arrays_of(face)
+    arrays = require_arrays(face)
     moved = arrays.transform.copy()
     moved[:, 2] -= moved[:, :2] @ np.array(shift)
     shifted = face.with_arrays(replace(arrays, transform=moved, mask=arrays.region))
-    rows, columns = window_of(shifted, 300, 350)
+    rows, columns = crop_window(shifted, 300, 350)
     assert 0 <= rows.start < rows.stop <= 300
     assert 0 <= columns.start < columns.stop <= 350
     inverse = cv2.invertAffineTransform(moved)
     everywhere = cv2.warpAffine(arrays.region.astype(np.float64), inverse, (350, 300)) >= 0.5
-    found = seen_in_picture(shifted, 300, 350)
+    found = image_mask(shifted, 300, 350)
     assert (found != everywhere).mean() < 1e-3
     assert found.any() == everywhere.any() == (max(map(abs, shift)) < 1000)
     layer(shifted, 300, 350, untrained.focus.face_model, untrained.settings.camera)
@@ -95,12 +95,12 @@ def test_the_window_holds_all_of_a_face_wherever_it_lies(face: Face, untrained: 
 
 def test_a_shrunk_picture_shows_the_face_at_the_same_place(face: Face, portrait: np.ndarray, untrained: Model):
     model, camera = untrained.focus.face_model, untrained.settings.camera
-    small, (adapted,) = shrunk(portrait, [face], 175)
+    small, (adapted,) = shrink_to_fit(portrait, [face], 175)
     assert small.shape == (150, 175, 3)
     expected = cv2.resize(drawn(portrait, [face], model, camera).region, (175, 150), interpolation=cv2.INTER_AREA)
     found = drawn(small, [adapted], model, camera).region
     assert np.abs(found - expected).mean() < 0.01
-    same, _ = shrunk(portrait, [face], 5000)
+    same, _ = shrink_to_fit(portrait, [face], 5000)
     assert same is portrait
 
 
@@ -129,4 +129,4 @@ def test_the_sheet_has_a_tile_for_every_picture(face: Face, portrait: np.ndarray
 def test_a_face_from_a_file_cannot_be_drawn(face: Face):
     read = Face.model_validate_json(face.model_dump_json())
     with pytest.raises(ValueError, match="no pixels"):
-        arrays_of(read)
+        require_arrays(read)

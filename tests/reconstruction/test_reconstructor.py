@@ -17,8 +17,8 @@ from focus_ray.focus.face_result import Face
 from focus_ray.focus.landmarks import five_points
 from focus_ray.model import Model
 from focus_ray.reconstruction import Reconstructor, load
-from focus_ray.reconstruction.located import Located
-from focus_ray.reconstruction.pictures import arrays_of
+from focus_ray.reconstruction.located import FaceLocations
+from focus_ray.reconstruction.pictures import require_arrays
 from focus_ray.reconstruction.reconstructor import theta_of
 
 
@@ -71,7 +71,7 @@ def test_the_projection_takes_the_exported_mesh_to_the_picture(
     roll: float, refine: int, untrained: Model, portrait: np.ndarray
 ):
     (one,) = Reconstructor(untrained, Finds(box_at(224, 115, roll=roll))).reconstruct(portrait, refine=refine)
-    face, mesh = Face.model_validate_json(one.model_dump_json()), arrays_of(one).mesh
+    face, mesh = Face.model_validate_json(one.model_dump_json()), require_arrays(one).mesh
     lines = [line.split() for line in mesh_file.obj(mesh).decode().splitlines()]
     vertices = np.array([line[1:4] for line in lines if line[0] == "v"], float)
     corners = vertices[np.array(face.landmark_vertices)]
@@ -79,7 +79,7 @@ def test_the_projection_takes_the_exported_mesh_to_the_picture(
     u, v, depth = np.array(face.projection) @ np.vstack([points.T, np.ones(68)])
     np.testing.assert_allclose(np.stack([u / depth, v / depth], axis=1), face.landmarks, atol=0.01)
     assert face.focal_length is not None
-    arrays = arrays_of(one)
+    arrays = require_arrays(one)
     assert face.focal_length == pytest.approx(1014.72 / 7 / Crop(arrays.transform, 32).scale)
     assert abs(depth.mean() - 1000) < 200
 
@@ -129,12 +129,12 @@ def test_a_face_has_the_same_bits_among_many(untrained: Model, portrait: np.ndar
     points = 0.5 * MEAN_LANDMARKS[:, :2] * [1.0, -1.0] + [226.0, 116.0]
     moved = [points + np.array([place, 0.0]) for place in range(17)]
     found = [Detection((174.0 + place, 65.0, 100.0, 100.0), landmarks=one) for place, one in enumerate(moved)]
-    pictures = [Located(portrait, [face], "landmarks") for face in found]
+    pictures = [FaceLocations(portrait, [face], "landmarks") for face in found]
     among_two, among_many = reconstructor.fit(pictures[:2], 0), reconstructor.fit(pictures, 0)
     assert [face.box for (face,) in among_many] == [picture.faces[0].box for picture in pictures]
     for (one,), (other,) in zip(among_two, among_many, strict=False):
         assert theta_of(one).equal(theta_of(other))
-        np.testing.assert_array_equal(arrays_of(one).soft, arrays_of(other).soft)
+        np.testing.assert_array_equal(require_arrays(one).soft, require_arrays(other).soft)
 
 
 def test_warnings(untrained: Model, portrait: np.ndarray):

@@ -15,9 +15,9 @@ from focus_ray.focus.face_result import Face
 from focus_ray.model import Model
 from focus_ray.reconstruction import Reconstructor, reconstruct_paths
 from focus_ray.reconstruction.located import located
-from focus_ray.reconstruction.pictures import arrays_of, drawn
+from focus_ray.reconstruction.pictures import drawn, require_arrays
 from focus_ray.serving import outputs
-from focus_ray.serving.fitting import Fitter, Sought, on_device
+from focus_ray.serving.fitting import FitRequest, Fitter, move_to_device
 from focus_ray.serving.settings import ModelSettings
 from tests.reconstruction.conftest import Finds
 from tests.stand_in_device import DEVICE, Remote, stand_in_device
@@ -36,14 +36,14 @@ def remote(untrained: Model, expected: list[Face]) -> Iterator[Reconstructor]:
     """The same with its networks and face model on the device."""
     model = replace(untrained, focus=copy.deepcopy(untrained.focus))
     with stand_in_device():
-        yield on_device(Reconstructor(model, Finds(FOUND)), str(DEVICE))
+        yield move_to_device(Reconstructor(model, Finds(FOUND)), str(DEVICE))
 
 
 def same(one: Face, other: Face) -> None:
     np.testing.assert_allclose(one.landmarks, other.landmarks, atol=1e-2)
     np.testing.assert_allclose(one.theta.camera, other.theta.camera, atol=1e-3)
     assert one.visibility == pytest.approx(other.visibility, abs=0.05)
-    mesh, expected = arrays_of(one).mesh, arrays_of(other).mesh
+    mesh, expected = require_arrays(one).mesh, require_arrays(other).mesh
     np.testing.assert_allclose(mesh.vertices, expected.vertices, atol=1e-2)
     np.testing.assert_allclose(mesh.colours, expected.colours, atol=1e-3)
     np.testing.assert_array_equal(mesh.faces, expected.faces)
@@ -86,7 +86,7 @@ def test_a_face_is_that_of_the_cpu(
 
 def test_the_service_answers_every_face(remote: Reconstructor, expected: list[Face], portrait: np.ndarray):
     fitter = Fitter(remote, ModelSettings(batch=1))
-    found = fitter.fit([Sought(located(portrait, Finds(FOUND)), refine) for refine in (False, True)])
+    found = fitter.fit([FitRequest(located(portrait, Finds(FOUND)), refine) for refine in (False, True)])
     assert not any(one.failed for one in found)
     for one, face in zip(found, expected, strict=True):
         same(one.faces[0], face)

@@ -9,8 +9,8 @@ import torch
 from focus_ray.data.align import (
     Crop,
     compose,
-    crop_of_five,
-    crop_of_landmarks,
+    crop_from_five_points,
+    crop_from_landmarks,
     rotation,
     standard_points,
     transform_points,
@@ -19,10 +19,10 @@ from focus_ray.data.detect import Detection
 from focus_ray.focus.landmarks import FLIP
 from focus_ray.reconstruction.self_alignment import (
     AlignmentSettings,
-    Look,
-    crop_of_detection,
-    seen_landmarks,
-    self_aligned,
+    CropView,
+    crop_from_detection,
+    predict_landmarks,
+    self_align,
 )
 
 SIZE = 64
@@ -64,9 +64,9 @@ def test_a_box_becomes_the_crop_of_the_standard_face_in_it(roll: float):
     upright = (standard_points(224) - 112.0) / 102.0 * unit + [0.0, settings.box_drop * side]
     seen = transform_points(rotation(roll), upright) + centre
     face = Detection((centre[0] - 60.0, centre[1] - 60.0, side, side), roll)
-    crop = crop_of_detection(face, SIZE, settings)
+    crop = crop_from_detection(face, SIZE, settings)
     np.testing.assert_allclose(crop.to_crop(seen), standard_points(SIZE), atol=1e-6)
-    np.testing.assert_allclose(crop_of_five(seen, SIZE).matrix, crop.matrix, atol=1e-5)
+    np.testing.assert_allclose(crop_from_five_points(seen, SIZE).matrix, crop.matrix, atol=1e-5)
 
 
 def test_points_of_the_detector_come_before_its_box():
@@ -74,15 +74,17 @@ def test_points_of_the_detector_come_before_its_box():
     with_five = Detection((0.0, 0.0, 10.0, 10.0), five_points=five)
     with_all = Detection((0.0, 0.0, 10.0, 10.0), landmarks=landmarks_with(five))
     for face in (with_five, with_all):
-        np.testing.assert_allclose(crop_of_detection(face, SIZE).to_crop(five), standard_points(SIZE), atol=1e-5)
-    np.testing.assert_allclose(crop_of_landmarks(landmarks_with(five), SIZE).matrix, crop_of_five(five, SIZE).matrix)
+        np.testing.assert_allclose(crop_from_detection(face, SIZE).to_crop(five), standard_points(SIZE), atol=1e-5)
+    np.testing.assert_allclose(
+        crop_from_landmarks(landmarks_with(five), SIZE).matrix, crop_from_five_points(five, SIZE).matrix
+    )
 
 
 def test_the_model_moves_the_crop_to_where_it_sees_the_face():
     five = 0.9 * standard_points(224) + [100.0, 60.0]
-    off = crop_of_five(five + np.array([8.0, -5.0]), SIZE)
+    off = crop_from_five_points(five + np.array([8.0, -5.0]), SIZE)
     first = Crop(compose(rotation(0.15), off.matrix * 0.92), SIZE)
-    (found,) = self_aligned(sees(five), [Look(IMAGE, first)])
+    (found,) = self_align(sees(five), [CropView(IMAGE, first)])
     np.testing.assert_allclose(found.crop.to_crop(five), standard_points(SIZE), atol=0.3)
     np.testing.assert_allclose(found.landmarks[[30, 48, 54]], five[2:], atol=1.0)
     assert np.abs(first.to_crop(five) - standard_points(SIZE)).max() > 4
@@ -90,24 +92,24 @@ def test_the_model_moves_the_crop_to_where_it_sees_the_face():
 
 def test_a_model_that_loses_the_face_leaves_the_crop():
     five = 0.9 * standard_points(224) + [100.0, 60.0]
-    first = crop_of_five(five, SIZE)
+    first = crop_from_five_points(five, SIZE)
     turned = transform_points(rotation(1.0), five - five.mean(axis=0)) + five.mean(axis=0)
     for elsewhere in (five + np.array([120.0, 0.0]), 2.0 * five - five.mean(axis=0), turned, np.full((5, 2), 3.0)):
-        (found,) = self_aligned(sees(elsewhere), [Look(IMAGE, first)])
+        (found,) = self_align(sees(elsewhere), [CropView(IMAGE, first)])
         assert found.crop is first
         np.testing.assert_allclose(found.landmarks[30], elsewhere[2], atol=1.0)
 
 
 def test_without_rounds_the_crop_stays_and_no_faces_need_no_model():
     five = 0.9 * standard_points(224) + [100.0, 60.0]
-    first = crop_of_five(five + np.array([4.0, 0.0]), SIZE)
-    (found,) = self_aligned(sees(five), [Look(IMAGE, first)], AlignmentSettings(rounds=0))
+    first = crop_from_five_points(five + np.array([4.0, 0.0]), SIZE)
+    (found,) = self_align(sees(five), [CropView(IMAGE, first)], AlignmentSettings(rounds=0))
     assert found.crop is first
 
     def unused(images: torch.Tensor) -> torch.Tensor:
         raise AssertionError("there is nothing to look at")
 
-    assert self_aligned(unused, []) == []
+    assert self_align(unused, []) == []
 
 
 def test_one_wrong_view_does_not_move_the_median():
@@ -119,5 +121,5 @@ def test_one_wrong_view_does_not_move_the_median():
         landmarks[3] += 40
         return landmarks
 
-    (points,) = seen_landmarks(once_wrong, [Look(IMAGE, crop_of_five(five, SIZE))])
+    (points,) = predict_landmarks(once_wrong, [CropView(IMAGE, crop_from_five_points(five, SIZE))])
     np.testing.assert_allclose(points[[30, 48, 54]], five[2:], atol=1.0)

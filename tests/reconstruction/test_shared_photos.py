@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import focus_ray
-from focus_ray.data.align import crop_of_landmarks
+from focus_ray.data.align import crop_from_landmarks
 from focus_ray.data.image_file import read_image
 from focus_ray.data.landmark_csv import read_landmarks
 from focus_ray.model import SHIPPED
@@ -20,7 +20,7 @@ pytestmark = [
 
 def error_px(found: np.ndarray, given: np.ndarray) -> float:
     """Mean landmark distance in px of the aligned crop at 224."""
-    crop = crop_of_landmarks(given, 224)
+    crop = crop_from_landmarks(given, 224)
     return float(np.linalg.norm(crop.to_crop(found) - crop.to_crop(given), axis=1).mean())
 
 

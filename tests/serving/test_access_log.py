@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focus_ray.serving.access_log import LOGGER, Access, line, log, route_of, set_up
+from focus_ray.serving.access_log import LOGGER, AccessLogEntry, line, log, route_of, set_up
 
 NOON = datetime(2026, 11, 27, 12, 0, 0, 123_456, UTC)
-ASKED = Access("r-1", "alice", "POST", "/v1/reconstructions", 200, None, 34_567, 0.123456, faces=2)
+ASKED = AccessLogEntry("r-1", "alice", "POST", "/v1/reconstructions", 200, None, 34_567, 0.123456, faces=2)
 
 
 @pytest.fixture

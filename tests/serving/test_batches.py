@@ -7,20 +7,22 @@ from string import ascii_lowercase
 import numpy as np
 
 from focus_ray.data.detect import Detection
-from focus_ray.reconstruction.located import Located
-from focus_ray.serving.batches import Batches
-from focus_ray.serving.fitting import Found, Sought
+from focus_ray.reconstruction.located import FaceLocations
+from focus_ray.serving.batches import BatchQueue
+from focus_ray.serving.fitting import FitRequest, Found
 
 NAMES = ["first", "one", "two", "gone", "stays", *map(str, range(10)), *ascii_lowercase]
 
 
-def sought(name: str, faces: int = 1) -> Sought:
+def sought(name: str, faces: int = 1) -> FitRequest:
     """A picture that can be told from others by its size."""
     face = Detection((0.0, 0.0, 1.0, 1.0))
-    return Sought(Located(np.zeros((1, NAMES.index(name) + 1, 3), np.uint8), faces * [face], "picture"), refine=False)
+    return FitRequest(
+        FaceLocations(np.zeros((1, NAMES.index(name) + 1, 3), np.uint8), faces * [face], "picture"), refine=False
+    )
 
 
-def name_of(one: Sought) -> str:
+def name_of(one: FitRequest) -> str:
     return NAMES[one.located.image.shape[1] - 1]
 
 
@@ -33,7 +35,7 @@ class Model:
         self.free.set()
         self.error: Exception | None = None
 
-    def fit(self, batch: list[Sought]) -> list[Found]:
+    def fit(self, batch: list[FitRequest]) -> list[Found]:
         self.batches.append([name_of(one) for one in batch])
         self.free.wait(10)
         if self.error is not None:
@@ -41,7 +43,7 @@ class Model:
         return [Found(refused=f"answer to {name_of(one)}") for one in batch]
 
 
-async def busy(model: Model, batches: Batches) -> "asyncio.Task[Found]":
+async def busy(model: Model, batches: BatchQueue) -> "asyncio.Task[Found]":
     """The model at work on one picture, until it is let free."""
     model.free.clear()
     first = asyncio.create_task(batches.fit(sought("first")))
@@ -54,7 +56,7 @@ def test_while_the_model_is_busy_batches_fill():
     model = Model()
 
     async def ask() -> list[Found]:
-        batches = Batches(model.fit, 4, 0.0)
+        batches = BatchQueue(model.fit, 4, 0.0)
         first = await busy(model, batches)
         others = [asyncio.create_task(batches.fit(sought(str(number)))) for number in range(9)]
         await asyncio.sleep(0.01)
@@ -70,7 +72,7 @@ def test_faces_are_counted_and_the_order_kept():
     model = Model()
 
     async def ask() -> None:
-        batches = Batches(model.fit, 4, 0.0)
+        batches = BatchQueue(model.fit, 4, 0.0)
         first = await busy(model, batches)
         asked = [sought("a", 3), sought("b", 2), sought("c", 1), sought("d", 6), sought("e", 1)]
         others = [asyncio.create_task(batches.fit(one)) for one in asked]
@@ -86,7 +88,7 @@ def test_an_idle_model_waits_a_moment_for_company_but_not_once_it_is_full():
     model = Model()
 
     async def ask() -> None:
-        batches = Batches(model.fit, 2, 30.0)
+        batches = BatchQueue(model.fit, 2, 30.0)
         one = asyncio.create_task(batches.fit(sought("one")))
         await asyncio.sleep(0.05)
         assert model.batches == []
@@ -100,7 +102,7 @@ def test_alone_it_does_not_wait_for_ever():
     model = Model()
 
     async def ask() -> Found:
-        return await asyncio.wait_for(Batches(model.fit, 8, 0.05).fit(sought("one")), 10)
+        return await asyncio.wait_for(BatchQueue(model.fit, 8, 0.05).fit(sought("one")), 10)
 
     assert asyncio.run(ask()).refused == "answer to one"
 
@@ -109,7 +111,7 @@ def test_who_went_away_is_not_fitted():
     model = Model()
 
     async def ask() -> None:
-        batches = Batches(model.fit, 4, 0.0)
+        batches = BatchQueue(model.fit, 4, 0.0)
         first = await busy(model, batches)
         gone, stays = (asyncio.create_task(batches.fit(sought(name))) for name in ("gone", "stays"))
         await asyncio.sleep(0.01)
@@ -127,7 +129,7 @@ def test_an_error_goes_to_those_of_its_batch_and_the_work_goes_on():
     model = Model()
 
     async def ask() -> Found:
-        batches = Batches(model.fit, 4, 0.01)
+        batches = BatchQueue(model.fit, 4, 0.01)
         model.error = RuntimeError("broken")
         failed = await asyncio.gather(*(batches.fit(sought(name)) for name in "ab"), return_exceptions=True)
         assert [str(error) for error in failed] == ["broken", "broken"]

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.formparsers import MultiPartException
 
-from focus_ray.serving.body import asked_of, batch_asked_of
+from focus_ray.serving.body import parse_batch_request, parse_request
 from focus_ray.serving.problems import Problem
 from focus_ray.serving.settings import AdmissionSettings
 
@@ -25,12 +25,12 @@ def app() -> FastAPI:
 
     @app.post("/one")
     async def one(request: Request) -> dict[str, Any]:
-        asked = await asked_of(request)
+        asked = await parse_request(request)
         return {"pictures": [len(picture.content) for picture in asked.pictures], **asked.options.model_dump()}
 
     @app.post("/many")
     async def many(request: Request) -> dict[str, Any]:
-        asked = await batch_asked_of(request, SETTINGS)
+        asked = await parse_batch_request(request, SETTINGS)
         return {"names": [picture.name for picture in asked.pictures], **asked.options.model_dump()}
 
     return app

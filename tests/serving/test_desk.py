@@ -11,8 +11,8 @@ from PIL import Image
 
 from focus_ray.reconstruction import Reconstructor
 from focus_ray.serving import outputs
-from focus_ray.serving.desk import Desk, Room
-from focus_ray.serving.fitting import Card, Drawing, Fitter, Found, Sought
+from focus_ray.serving.desk import PixelBudget, ReconstructionService
+from focus_ray.serving.fitting import FitRequest, Fitter, Found, ModelInfo, RenderContext
 from focus_ray.serving.problems import Problem
 from focus_ray.serving.schema import Options, Reconstruction
 from focus_ray.serving.settings import ModelSettings, ServingSettings
@@ -25,17 +25,17 @@ class Here:
 
     def __init__(self, fitter: Fitter) -> None:
         self.fitter = fitter
-        self.asked: list[Sought] = []
+        self.asked: list[FitRequest] = []
         self.told: Found | None = None
 
-    async def fit(self, sought: Sought) -> Found:
+    async def fit(self, sought: FitRequest) -> Found:
         self.asked.append(sought)
         return self.told or self.fitter.fit([sought])[0]
 
-    async def card(self) -> Card:
+    async def card(self) -> ModelInfo:
         return self.fitter.card
 
-    async def drawing(self, version: str) -> Drawing:
+    async def drawing(self, version: str) -> RenderContext:
         assert version == self.fitter.card.version
         return self.fitter.drawing
 
@@ -52,7 +52,7 @@ def models(fitter: Fitter) -> Here:
 
 @pytest.fixture
 def desk(models: Here):
-    desk = Desk(models, ServingSettings(batching=ModelSettings(batch=2)))
+    desk = ReconstructionService(models, ServingSettings(batching=ModelSettings(batch=2)))
     yield desk
     desk.close()
 
@@ -64,11 +64,11 @@ def portrait() -> bytes:
     return content.getvalue()
 
 
-def ask(desk: Desk, content: bytes, **options) -> Reconstruction:
-    return asyncio.run(desk.reconstruct(content, Options(**options), "r-1", outputs.inline))
+def ask(desk: ReconstructionService, content: bytes, **options) -> Reconstruction:
+    return asyncio.run(desk.reconstruct(content, Options(**options), "r-1", outputs.inline_output))
 
 
-def test_a_face_where_the_request_says(desk: Desk, models: Here, portrait: bytes):
+def test_a_face_where_the_request_says(desk: ReconstructionService, models: Here, portrait: bytes):
     answer = ask(desk, portrait, box=BOX)
     assert (answer.request_id, answer.image.width, answer.image.height) == ("r-1", 350, 300)
     (face,) = answer.faces
@@ -79,13 +79,13 @@ def test_a_face_where_the_request_says(desk: Desk, models: Here, portrait: bytes
     assert models.asked[0].refine  # the endpoint's default
 
 
-def test_a_face_that_is_found(desk: Desk, portrait: bytes):
+def test_a_face_that_is_found(desk: ReconstructionService, portrait: bytes):
     (face,) = ask(desk, portrait, refine=False).faces
     x, y, width, height = face.box
     assert np.hypot(x + width / 2 - 173, y + height / 2 - 115) < 20
 
 
-def test_no_face_is_an_empty_list_and_costs_the_model_nothing(desk: Desk, models: Here):
+def test_no_face_is_an_empty_list_and_costs_the_model_nothing(desk: ReconstructionService, models: Here):
     content = io.BytesIO()
     Image.new("RGB", (64, 48), "grey").save(content, "PNG")
     answer = ask(desk, content.getvalue(), outputs=("mask", "overlay"))
@@ -93,7 +93,7 @@ def test_no_face_is_an_empty_list_and_costs_the_model_nothing(desk: Desk, models
     assert models.asked == []
 
 
-def test_files_that_are_asked_for(desk: Desk, portrait: bytes):
+def test_files_that_are_asked_for(desk: ReconstructionService, portrait: bytes):
     answer = ask(desk, portrait, box=BOX, refine=False, outputs=("mask", "glb", "overlay"))
     assert set(answer.faces[0].outputs) == {"mask", "glb"}
     assert set(answer.outputs) == {"overlay"}
@@ -101,7 +101,9 @@ def test_files_that_are_asked_for(desk: Desk, portrait: bytes):
     assert answer.faces[0].outputs["glb"].base64
 
 
-def test_many_faces_are_asked_for_in_parts(desk: Desk, models: Here, portrait: bytes, monkeypatch: pytest.MonkeyPatch):
+def test_many_faces_are_asked_for_in_parts(
+    desk: ReconstructionService, models: Here, portrait: bytes, monkeypatch: pytest.MonkeyPatch
+):
     from focus_ray.data.detect import Detection
     from tests.reconstruction.conftest import Finds
 
@@ -121,13 +123,15 @@ def test_many_faces_are_asked_for_in_parts(desk: Desk, models: Here, portrait: b
         ({"prior": "on", "refine": True}, "unprocessable", "use prior=auto"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(options: dict, code: str, words: str, desk: Desk, portrait: bytes):
+def test_options_that_do_not_fit_are_refused(
+    options: dict, code: str, words: str, desk: ReconstructionService, portrait: bytes
+):
     with pytest.raises(Problem, match=words) as refused:
         ask(desk, portrait, **options)
     assert refused.value.code == code
 
 
-def test_what_is_no_picture_is_refused(desk: Desk):
+def test_what_is_no_picture_is_refused(desk: ReconstructionService):
     with pytest.raises(Problem) as refused:
         ask(desk, b"%PDF-1.7 no picture")
     assert refused.value.status == 415
@@ -136,19 +140,19 @@ def test_what_is_no_picture_is_refused(desk: Desk):
 @pytest.mark.parametrize(
     ("told", "code"), [(Found(refused="they span no face"), "unprocessable"), (Found(failed=True), "internal")]
 )
-def test_what_the_model_refuses(told: Found, code: str, desk: Desk, models: Here, portrait: bytes):
+def test_what_the_model_refuses(told: Found, code: str, desk: ReconstructionService, models: Here, portrait: bytes):
     models.told = told
     with pytest.raises(Problem) as refused:
         ask(desk, portrait, box=BOX)
     assert refused.value.code == code
 
 
-def test_work_is_done_on_threads_that_stand_back(desk: Desk):
+def test_work_is_done_on_threads_that_stand_back(desk: ReconstructionService):
     names = asyncio.run(desk._on_thread(lambda: threading.current_thread().name))
     assert names.startswith("desk")
 
 
-def test_faces_of_two_versions_are_fitted_anew(desk: Desk, models: Here, portrait: bytes, monkeypatch):
+def test_faces_of_two_versions_are_fitted_anew(desk: ReconstructionService, models: Here, portrait: bytes, monkeypatch):
     from focus_ray.data.detect import Detection
     from tests.reconstruction.conftest import Finds
 
@@ -156,7 +160,7 @@ def test_faces_of_two_versions_are_fitted_anew(desk: Desk, models: Here, portrai
     monkeypatch.setattr(desk, "_detector", lambda: Finds(*found))
     fit = models.fit
 
-    async def while_another_takes_over(sought: Sought) -> Found:
+    async def while_another_takes_over(sought: FitRequest) -> Found:
         answer = await fit(sought)
         if len(models.asked) > 1:  # all but the very first
             return answer
@@ -170,7 +174,7 @@ def test_faces_of_two_versions_are_fitted_anew(desk: Desk, models: Here, portrai
 
 def test_a_picture_waits_for_room():
     async def scene() -> None:
-        room, order = Room(10.0), []
+        room, order = PixelBudget(10.0), []
 
         async def come(name: str, megapixels: float, leave: asyncio.Event) -> None:
             async with room.of(megapixels):

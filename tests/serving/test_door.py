@@ -11,12 +11,12 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from focus_ray.serving import door as doors
-from focus_ray.serving.door import FACES, REASON, Door, Passage, cors, proxy_middlewares
-from focus_ray.serving.keys import hashed
+from focus_ray.serving.door import FACES, REASON_HEADER, AdmissionMiddleware, RequestInfo, cors, proxy_middlewares
+from focus_ray.serving.keys import hash_key
 from focus_ray.serving.settings import AdmissionSettings, HttpSettings, ServingSettings
 from tests.http_servers import served
 
-KEYS = (f"alice:{hashed('fr_right')}",)
+KEYS = (f"alice:{hash_key('fr_right')}",)
 LIMITS = AdmissionSettings(body_megabytes=0.001, body_seconds=0.6, silent_seconds=0.3, requests_at_once=2)
 
 
@@ -51,21 +51,25 @@ class Told:
     """A witness."""
 
     def __init__(self) -> None:
-        self.left_: list[Passage] = []
+        self.left_: list[RequestInfo] = []
 
-    def came(self, passage: Passage) -> None:
+    def on_start(self, passage: RequestInfo) -> None:
         pass
 
-    def left(self, passage: Passage) -> None:
+    def left(self, passage: RequestInfo) -> None:
         self.left_.append(passage)
 
 
-def door(inside: Inside, limits: AdmissionSettings = LIMITS, witness: Told | None = None, **http: Any) -> Door:
-    return Door(inside, ServingSettings(http=HttpSettings(**http), admission=limits), outer=True, witness=witness)
+def door(
+    inside: Inside, limits: AdmissionSettings = LIMITS, witness: Told | None = None, **http: Any
+) -> AdmissionMiddleware:
+    return AdmissionMiddleware(
+        inside, ServingSettings(http=HttpSettings(**http), admission=limits), outer=True, witness=witness
+    )
 
 
 async def through(
-    door: Door,
+    door: AdmissionMiddleware,
     method: str = "POST",
     path: str = "/v1/reconstructions",
     pieces: tuple[bytes, ...] = (b"body",),
@@ -241,7 +245,7 @@ def test_an_application_that_says_nothing():
     async def silent(scope: Scope, receive: Receive, send: Send) -> None:
         return
 
-    status, _, body = asyncio.run(through(Door(silent, ServingSettings(), outer=True)))
+    status, _, body = asyncio.run(through(AdmissionMiddleware(silent, ServingSettings(), outer=True)))
     assert (status, json.loads(body)["code"]) == (503, "overloaded")
 
 
@@ -308,14 +312,14 @@ def test_who_has_the_answer_may_ask_again_at_once():
             await ending.wait()
 
         limits = LIMITS.model_copy(update={"requests_of_a_client": 1, "requests_at_once": 1})
-        guarded = Door(slow_to_end, ServingSettings(admission=limits), outer=True)
+        guarded = AdmissionMiddleware(slow_to_end, ServingSettings(admission=limits), outer=True)
         begun = []
         for _ in range(3):
             begun.append(asyncio.create_task(through(guarded)))
             await asyncio.sleep(0.05)
         ending.set()
         assert [(await one)[0] for one in begun] == [200, 200, 200]
-        assert guarded._under_way == 0
+        assert guarded._in_flight == 0
 
     asyncio.run(scene())
 
@@ -323,14 +327,14 @@ def test_who_has_the_answer_may_ask_again_at_once():
 def test_why_the_application_refuses_is_known():
     witness = Told()
     inside = Inside(503, "application/problem+json")
-    inside.headers = [(REASON.encode(), b"model_queue")]
+    inside.headers = [(REASON_HEADER.encode(), b"model_queue")]
     asyncio.run(through(door(inside, witness=witness)))
     assert witness.left_[0].reason == "model_queue"
 
 
 def test_pages_of_other_sites_ask_first_and_without_a_key():
     settings = ServingSettings(http=HttpSettings(keys=KEYS, origins=("https://example.org",)))
-    guarded: Any = Door(Inside(), settings, outer=True)
+    guarded: Any = AdmissionMiddleware(Inside(), settings, outer=True)
     for middleware in cors(settings):
         guarded = middleware.cls(guarded, *middleware.args, **middleware.kwargs)
     asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
@@ -356,10 +360,10 @@ def test_sockets_of_other_kinds_are_closed():
 
 def test_the_inner_door_counts_only_where_there_is_no_outer_one(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv(doors.SETTINGS_VARIABLE, raising=False)
-    assert Door(Inside(), ServingSettings())._counts
+    assert AdmissionMiddleware(Inside(), ServingSettings())._counts
     assert proxy_middlewares() == []
     monkeypatch.setenv(doors.SETTINGS_VARIABLE, ServingSettings(http=HttpSettings(port=77)).model_dump_json())
-    assert not Door(Inside(), ServingSettings())._counts
+    assert not AdmissionMiddleware(Inside(), ServingSettings())._counts
     limited: list[tuple[float, float]] = []
     monkeypatch.setattr("focus_ray.serving.headers.limit", lambda *seconds: limited.append(seconds))
     (middleware,) = proxy_middlewares()
@@ -470,5 +474,5 @@ def test_a_body_is_not_paid_for_in_advance():
 
 
 def test_the_longest_body_has_an_end():
-    assert STEPS.longest_body_seconds == 34.0  # 33 whole steps of 300 bytes, and the rest
-    assert AdmissionSettings(body_kilobytes_a_second=1e6).longest_body_seconds == 20.0
+    assert STEPS.max_body_seconds == 34.0  # 33 whole steps of 300 bytes, and the rest
+    assert AdmissionSettings(body_kilobytes_a_second=1e6).max_body_seconds == 20.0

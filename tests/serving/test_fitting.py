@@ -7,9 +7,9 @@ from focus_ray import load
 from focus_ray.data.detect import Detection
 from focus_ray.data.synthetic import SyntheticFaces
 from focus_ray.errors import ModelError
-from focus_ray.reconstruction.located import Located
+from focus_ray.reconstruction.located import FaceLocations
 from focus_ray.serving import fitting
-from focus_ray.serving.fitting import Fitter, Found, Sought, parts_of
+from focus_ray.serving.fitting import FitRequest, Fitter, Found, split_faces
 from focus_ray.serving.settings import ModelSettings
 
 SETTINGS = ModelSettings(batch=4)
@@ -21,14 +21,14 @@ def fitter() -> Fitter:
 
 
 @pytest.fixture(scope="module")
-def pictures(world_face) -> list[Located]:
+def pictures(world_face) -> list[FaceLocations]:
     """Aligned crops, two of which are one picture with two faces."""
     batch = SyntheticFaces(world_face, split="heldout").batch(range(5))
     crops = [(255 * image.permute(1, 2, 0).numpy()).round().astype(np.uint8) for image in batch.images]
     whole = Detection((0.0, 0.0, 64.0, 64.0))
-    aligned = [Located(crop, [whole], "picture") for crop in crops[:3]]
+    aligned = [FaceLocations(crop, [whole], "picture") for crop in crops[:3]]
     beside = np.hstack(crops[3:])
-    return [*aligned, Located(beside, [whole, Detection((64.0, 0.0, 64.0, 64.0))], "box")]
+    return [*aligned, FaceLocations(beside, [whole, Detection((64.0, 0.0, 64.0, 64.0))], "box")]
 
 
 def theta_of(found: Found) -> np.ndarray:
@@ -36,8 +36,8 @@ def theta_of(found: Found) -> np.ndarray:
 
 
 @pytest.mark.parametrize("refine", [False, True])
-def test_an_answer_does_not_depend_on_its_company(refine: bool, fitter: Fitter, pictures: list[Located]):
-    asked = [Sought(picture, refine) for picture in pictures]
+def test_an_answer_does_not_depend_on_its_company(refine: bool, fitter: Fitter, pictures: list[FaceLocations]):
+    asked = [FitRequest(picture, refine) for picture in pictures]
     together = fitter.fit(asked)
     assert [len(found.faces) for found in together] == [1, 1, 1, 2]
     for one, found in zip(asked, together, strict=True):
@@ -47,34 +47,34 @@ def test_an_answer_does_not_depend_on_its_company(refine: bool, fitter: Fitter, 
         np.testing.assert_array_equal(theta_of(one), theta_of(other))
 
 
-def test_refined_and_plain_answers_in_one_batch(fitter: Fitter, pictures: list[Located]):
-    plain, refined = fitter.fit([Sought(pictures[0], False), Sought(pictures[0], True)])
-    np.testing.assert_array_equal(theta_of(plain), theta_of(fitter.fit([Sought(pictures[0], False)])[0]))
-    np.testing.assert_array_equal(theta_of(refined), theta_of(fitter.fit([Sought(pictures[0], True)])[0]))
+def test_refined_and_plain_answers_in_one_batch(fitter: Fitter, pictures: list[FaceLocations]):
+    plain, refined = fitter.fit([FitRequest(pictures[0], False), FitRequest(pictures[0], True)])
+    np.testing.assert_array_equal(theta_of(plain), theta_of(fitter.fit([FitRequest(pictures[0], False)])[0]))
+    np.testing.assert_array_equal(theta_of(refined), theta_of(fitter.fit([FitRequest(pictures[0], True)])[0]))
     assert not np.array_equal(theta_of(plain), theta_of(refined))
 
 
-def test_a_poisoned_picture_is_refused_alone(fitter: Fitter, pictures: list[Located]):
+def test_a_poisoned_picture_is_refused_alone(fitter: Fitter, pictures: list[FaceLocations]):
     point = Detection((3.0, 3.0, 1.0, 1.0), landmarks=np.full((68, 2), 3.0))  # they span no face
-    poisoned = Located(pictures[0].image, [point], "landmarks")
-    bad, good = fitter.fit([Sought(poisoned, False), Sought(pictures[1], False)])
+    poisoned = FaceLocations(pictures[0].image, [point], "landmarks")
+    bad, good = fitter.fit([FitRequest(poisoned, False), FitRequest(pictures[1], False)])
     assert bad.refused
     assert not bad.faces
-    np.testing.assert_array_equal(theta_of(good), theta_of(fitter.fit([Sought(pictures[1], False)])[0]))
+    np.testing.assert_array_equal(theta_of(good), theta_of(fitter.fit([FitRequest(pictures[1], False)])[0]))
 
 
 def test_a_model_that_fails_is_not_the_pictures_fault(
-    fitter: Fitter, pictures: list[Located], monkeypatch: pytest.MonkeyPatch
+    fitter: Fitter, pictures: list[FaceLocations], monkeypatch: pytest.MonkeyPatch
 ):
     whole = fitter._reconstructor.fit
 
-    def sick(asked: list[Located], refine: int | None) -> list:
+    def sick(asked: list[FaceLocations], refine: int | None) -> list:
         if any(picture is pictures[2] for picture in asked):
             raise RuntimeError("device lost")
         return whole(asked, refine)
 
     monkeypatch.setattr(fitter._reconstructor, "fit", sick)
-    bad, good = fitter.fit([Sought(pictures[2], False), Sought(pictures[1], False)])
+    bad, good = fitter.fit([FitRequest(pictures[2], False), FitRequest(pictures[1], False)])
     assert bad == Found(failed=True)
     assert len(good.faces) == 1
 
@@ -83,9 +83,9 @@ def test_a_stuck_batch_is_noticed(fitter: Fitter, monkeypatch: pytest.MonkeyPatc
     fitter.check()
     now = 1000.0
     monkeypatch.setattr(fitting.time, "monotonic", lambda: now)
-    monkeypatch.setattr(fitter, "_since", now - SETTINGS.stuck_seconds / 2)
+    monkeypatch.setattr(fitter, "_batch_started", now - SETTINGS.stuck_seconds / 2)
     fitter.check()
-    monkeypatch.setattr(fitter, "_since", now - 1e4)
+    monkeypatch.setattr(fitter, "_batch_started", now - 1e4)
     with pytest.raises(ModelError, match="a batch has taken 10000 s"):
         fitter.check()
 
@@ -100,6 +100,6 @@ def test_the_card_says_what_answers(fitter: Fitter):
 
 def test_a_picture_with_many_faces_comes_in_parts():
     faces = [Detection((float(place), 0.0, 9.0, 9.0)) for place in range(5)]
-    picture = Located(np.zeros((20, 20, 3), np.uint8), faces)
-    assert [part.faces for part in parts_of(picture, 2)] == [faces[:2], faces[2:4], faces[4:]]
-    assert parts_of(Located(picture.image, []), 2) == []
+    picture = FaceLocations(np.zeros((20, 20, 3), np.uint8), faces)
+    assert [part.faces for part in split_faces(picture, 2)] == [faces[:2], faces[2:4], faces[4:]]
+    assert split_faces(FaceLocations(picture.image, []), 2) == []

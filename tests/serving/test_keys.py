@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from focus_ray.errors import ConfigError, StorageError
-from focus_ray.serving.keys import Keys, add_key, check_exposure, hashed, read_keys
+from focus_ray.serving.keys import ApiKeys, add_key, check_exposure, hash_key, read_keys
 from focus_ray.serving.settings import HttpSettings
 
 
@@ -19,7 +19,7 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(tmp_path: Path):
     assert keys["alice"].startswith("fr_")
     assert len(keys["alice"]) > 40
     assert not any(key in file.read_text() for key in keys.values())
-    known = Keys(read_keys(file))
+    known = ApiKeys(read_keys(file))
     assert [known.owner(bearer(keys[name])) for name in keys] == ["alice", "bob.2"]
     assert known.owner(keys["alice"].join(["bearer ", ""]).encode()) == "alice"
 
@@ -37,11 +37,11 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(tmp_path: Path):
         b"Bearer fr_right x",
         b"Bearer " + b"x" * 10_000,
         b"Bearer \xff\x00",
-        b"Bearer " + hashed("fr_right").encode(),
+        b"Bearer " + hash_key("fr_right").encode(),
     ],
 )
 def test_everybody_else_is_nobody(header: bytes | None):
-    known = Keys([f"alice:{hashed('fr_right')}"])
+    known = ApiKeys([f"alice:{hash_key('fr_right')}"])
     assert known.owner(header) is None
     assert known.owner(b"Bearer fr_right") == "alice"
 

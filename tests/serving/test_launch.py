@@ -9,7 +9,7 @@ import pytest
 
 from focus_ray.errors import CheckpointError, ConfigError
 from focus_ray.serving import launch
-from focus_ray.serving.launch import Running
+from focus_ray.serving.launch import EndpointRecord
 from focus_ray.serving.settings import HttpSettings, ScalingSettings, ServingSettings
 
 
@@ -43,7 +43,7 @@ def test_a_model_that_is_none_is_refused_before_anything_starts(tmp_path: Path):
 
 def test_an_endpoint_is_noted_while_it_runs(state: Path):
     settings = at(8123, model="m")
-    with launch._noted(settings, "127.0.0.1:5"):
+    with launch._register_endpoint(settings, "127.0.0.1:5"):
         found = launch._running(8123)
         assert (found.address, found.pid, found.settings) == ("127.0.0.1:5", os.getpid(), settings)
     with pytest.raises(ConfigError, match="no endpoint that you started listens at port 8123"):
@@ -52,7 +52,7 @@ def test_an_endpoint_is_noted_while_it_runs(state: Path):
 
 @pytest.mark.parametrize("note", ["", "{}", '{"address": "a", "pid": 999999999, "settings": {}}', "[]"])
 def test_a_note_of_an_endpoint_that_is_gone(note: str):
-    file = Running.file(8123)
+    file = EndpointRecord.file(8123)
     file.parent.mkdir(parents=True)
     file.write_text(note)
     with pytest.raises(ConfigError, match="no endpoint"):
@@ -62,7 +62,7 @@ def test_a_note_of_an_endpoint_that_is_gone(note: str):
 def test_what_a_swap_would_not_change_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(launch, "_sources", lambda settings: pytest.fail("nothing is touched"))
     keys = HttpSettings(port=8123, keys=("bob:" + "0" * 64,), keys_required=True)
-    with launch._noted(at(8123, refine=False), "127.0.0.1:5"):
+    with launch._register_endpoint(at(8123, refine=False), "127.0.0.1:5"):
         for other, named in ((ServingSettings(http=keys), "http"), (at(8123, detector="thorough"), "detector")):
             with pytest.raises(ConfigError, match=f"not {named}; end the endpoint"):
                 launch.swap(other)
@@ -76,9 +76,12 @@ def test_a_swap_takes_the_model_and_prior_that_are_configured(monkeypatch: pytes
         raise ConfigError("far enough")
 
     monkeypatch.setattr(launch, "_sources", sources)
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", *launch.cluster.LOCAL):
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", *launch.cluster.LOCAL_RAY_ENVIRONMENT):
         monkeypatch.setenv(name, "")
-    with launch._noted(at(8123, refine=False), "127.0.0.1:5"), pytest.raises(ConfigError, match="far enough"):
+    with (
+        launch._register_endpoint(at(8123, refine=False), "127.0.0.1:5"),
+        pytest.raises(ConfigError, match="far enough"),
+    ):
         launch.swap(at(8123, model="m", prior="p"))
     assert seen == [at(8123, refine=False, model="m", prior="p")]
 
@@ -86,11 +89,11 @@ def test_a_swap_takes_the_model_and_prior_that_are_configured(monkeypatch: pytes
 def test_the_clusters_token_is_for_this_user_alone(monkeypatch: pytest.MonkeyPatch):
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.setenv(name, "")
-    launch._new_token(8123)
+    launch._create_token(8123)
     file = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     first = file.read_text()
-    launch._new_token(8123)
+    launch._create_token(8123)
     assert len(first) == 64
     assert file.read_text() != first
 
@@ -110,9 +113,9 @@ def test_the_address_that_is_shown(host: str, url: str):
 
 def test_wrong_arguments_of_serve_deploy_are_named():
     with pytest.raises(ConfigError, match=r"args: .*batching"):
-        launch.application_of({"batching": {"size": 3}})
+        launch.application_from_args({"batching": {"size": 3}})
 
 
 def test_a_proxy_waits_for_the_longest_body():
     settings = ServingSettings()
-    assert launch._http(settings)["request_timeout_s"] > settings.admission.longest_body_seconds > 300
+    assert launch._http_options(settings)["request_timeout_s"] > settings.admission.max_body_seconds > 300

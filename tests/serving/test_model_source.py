@@ -15,14 +15,14 @@ from focus_ray.serving import model_source
 from focus_ray.serving.model_source import (
     ModelSource,
     PriorSource,
+    fetch_prior,
     fetched,
-    fetched_prior,
-    reconstructor_of,
+    load_reconstructor,
     resolve,
     resolve_prior,
 )
 from focus_ray.storage import sealed_store
-from focus_ray.storage.manifest import read_sealed, write_sealed
+from focus_ray.storage.manifest import read_artifact, write_artifact
 from focus_ray.storage.objects import open_store
 from focus_ray.tracking.mlflow_client import Server
 from tests.system.servers import new_bucket, use_s3
@@ -55,13 +55,13 @@ def place(request: pytest.FixtureRequest) -> str:
 
 def store(place: str, key: str, files: dict[str, bytes] = FILES, kind: str = "model") -> str:
     """Write a sealed folder below a place; its address."""
-    sealed_store.write(open_store(place), key, lambda folder: write_sealed(folder, kind, files.items()))
+    sealed_store.write(open_store(place), key, lambda folder: write_artifact(folder, kind, files.items()))
     return f"{place}/{key}"
 
 
 def content(folder: Path | str | None, kind: str = "model") -> dict[str, bytes]:
     assert isinstance(folder, Path)
-    return read_sealed(folder, kind)
+    return read_artifact(folder, kind)
 
 
 def cached(cache: Path) -> list[str]:
@@ -72,8 +72,8 @@ def cached(cache: Path) -> list[str]:
 def test_the_shipped_model_and_its_prior_are_where_they_are(cache: Path):
     assert fetched(resolve(None), cache) == SHIPPED
     assert resolve(None) == ModelSource(None)
-    assert fetched_prior(resolve_prior(None), cache) is None
-    assert fetched_prior(resolve_prior("none"), cache) == "none"
+    assert fetch_prior(resolve_prior(None), cache) is None
+    assert fetch_prior(resolve_prior("none"), cache) == "none"
     assert not cache.exists()
 
 
@@ -182,14 +182,14 @@ def test_the_models_used_last_stay_in_the_cache(local: str, cache: Path):
         fetched(source, cache)
     kept = {content(cache / name)["model.json"] for name in cached(cache)}
     assert kept == {b"0", b"3", b"4", b"5"}
-    assert fetched_prior(resolve_prior(store(local, "prior", kind="prior")), cache) is not None
+    assert fetch_prior(resolve_prior(store(local, "prior", kind="prior")), cache) is not None
     assert len(cached(cache)) == 5
 
 
 def test_a_prior_is_fetched_like_a_model(place: str, cache: Path):
     source = resolve_prior(store(place, "prior", {"prior.json": b"{}"}, "prior"))
     assert source.uri == f"{place}/prior"
-    assert content(fetched_prior(source, cache), "prior") == {"prior.json": b"{}"}
+    assert content(fetch_prior(source, cache), "prior") == {"prior.json": b"{}"}
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_an_artifact_that_was_altered_or_replaced_is_not_taken(registered: Serve
     altered.write_bytes(b"E" * 2000)
     with pytest.raises(CheckpointError, match=r"^models:/focus/1/encoder.safetensors was altered"):
         fetched(source, cache)
-    write_sealed(altered.parent, "model", [("model.json", b"another")])
+    write_artifact(altered.parent, "model", [("model.json", b"another")])
     with pytest.raises(CheckpointError, match="was replaced after the endpoint was deployed"):
         fetched(source, cache)
     manifest = json.loads((altered.parent / "manifest.json").read_text())
@@ -353,13 +353,13 @@ def test_without_a_registry(tmp_path: Path, monkeypatch):
 
 def test_the_shipped_model_gets_the_shipped_prior_and_another_model_what_is_asked(cache: Path):
     prior = resolve_prior(str(SHIPPED_PRIOR))
-    shipped = reconstructor_of(resolve(None), resolve_prior(None), cache)
+    shipped = load_reconstructor(resolve(None), resolve_prior(None), cache)
     assert shipped.prior is not None
-    copied = reconstructor_of(resolve(str(SHIPPED)), resolve_prior(None), cache)
+    copied = load_reconstructor(resolve(str(SHIPPED)), resolve_prior(None), cache)
     assert copied.model.version == shipped.model.version
     assert copied.prior is None
-    asked = reconstructor_of(resolve(str(SHIPPED)), prior, cache)
+    asked = load_reconstructor(resolve(str(SHIPPED)), prior, cache)
     assert asked.prior is not None
-    assert reconstructor_of(resolve(None), resolve_prior("none"), cache).prior is None
+    assert load_reconstructor(resolve(None), resolve_prior("none"), cache).prior is None
     assert [name.partition("-")[0] for name in cached(cache)] == ["model", "prior"]
     assert isinstance(prior, PriorSource)

@@ -17,21 +17,21 @@ from focus_ray.focus.face_result import Face
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.model import EncoderSettings, Model, ModelSettings, PerceptualSettings, SegmenterSettings
 from focus_ray.reconstruction import Reconstructor
-from focus_ray.reconstruction.pictures import arrays_of, drawn, seen_in_picture
-from focus_ray.serving.outputs import Files, answer, delivered, files, inline
+from focus_ray.reconstruction.pictures import drawn, image_mask, require_arrays
+from focus_ray.serving.outputs import Files, answer, deliver_files, files, inline_output
 from focus_ray.serving.schema import (
     FACE_OUTPUTS,
     MEDIA_TYPES,
-    FaceAnswer,
     FaceOutput,
+    FaceResponse,
+    ImageOutput,
     Output,
-    PictureOutput,
     Reconstruction,
     Size,
 )
 
 SIZE = 32
-EVERYTHING: tuple[FaceOutput | PictureOutput, ...] = ("mask", "region", "rendering", "glb", "obj", "ply", "overlay")
+EVERYTHING: tuple[FaceOutput | ImageOutput, ...] = ("mask", "region", "rendering", "glb", "obj", "ply", "overlay")
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +64,14 @@ def face(model: Model, picture: np.ndarray) -> Face:
 
 def masked(face: Face, soft: np.ndarray) -> Face:
     """The face with another mask."""
-    arrays = arrays_of(face)
+    arrays = require_arrays(face)
     soft = (soft * arrays.region).astype(np.float32)
     return face.with_arrays(replace(arrays, soft=soft, mask=soft > 0.5))
 
 
 def moved(face: Face, transform: np.ndarray) -> Face:
     """The face at another place of the picture."""
-    return face.with_arrays(replace(arrays_of(face), transform=transform))
+    return face.with_arrays(replace(require_arrays(face), transform=transform))
 
 
 def decoded(content: bytes) -> np.ndarray:
@@ -80,7 +80,7 @@ def decoded(content: bytes) -> np.ndarray:
     return found
 
 
-def made(image: np.ndarray, face: Face, model: Model, *outputs: FaceOutput | PictureOutput) -> Files:
+def made(image: np.ndarray, face: Face, model: Model, *outputs: FaceOutput | ImageOutput) -> Files:
     return files(image, [face], outputs, model.focus.face_model, model.settings.camera)
 
 
@@ -94,10 +94,10 @@ def test_the_mask_is_the_probability_in_the_rendered_region(face: Face, picture:
     assert mask.shape == region.shape == picture.shape[:2]
     assert {*np.unique(region).tolist()} == {0, 255}
     assert not mask[region == 0].any()
-    crop = Crop(arrays_of(face).transform, SIZE)
+    crop = Crop(require_arrays(face).transform, SIZE)
     rows, columns = np.nonzero(region)
     x, y = crop.to_crop(np.stack([columns, rows], axis=1).astype(np.float64)).T
-    inner = arrays_of(face).region[y.round().astype(int), x.round().astype(int)]
+    inner = require_arrays(face).region[y.round().astype(int), x.round().astype(int)]
     expected = 255 * x / (SIZE - 1)
     assert np.abs(mask[rows, columns] - expected)[inner].max() < 12  # half a px of the crop: beside the silhouette
     assert np.abs(mask[rows, columns] - expected)[inner].mean() < 2
@@ -111,7 +111,7 @@ def test_at_the_crops_own_resolution_masks_are_those_of_the_arrays(face: Face, m
     soft[::3, ::2] = np.random.default_rng(1).choice([near, np.nextafter(near, 0), np.nextafter(near, 1)], (11, 16))
     same = moved(masked(face, soft), np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
     found = pixels(np.zeros((SIZE, SIZE, 3), np.uint8), same, model, name) > 127
-    np.testing.assert_array_equal(found, arrays_of(same).mask if name == "mask" else arrays_of(same).region)
+    np.testing.assert_array_equal(found, require_arrays(same).mask if name == "mask" else require_arrays(same).region)
 
 
 def test_above_127_is_the_mask_that_command_line_writes(face: Face, picture: np.ndarray, model: Model):
@@ -119,7 +119,7 @@ def test_above_127_is_the_mask_that_command_line_writes(face: Face, picture: np.
     blob[:, : SIZE // 2] = 0.9
     half = masked(face, blob)
     found = pixels(picture, half, model, "mask") > 127
-    expected = seen_in_picture(half, *picture.shape[:2])
+    expected = image_mask(half, *picture.shape[:2])
     assert expected.sum() > 1000
     assert (found != expected).sum() < 0.03 * expected.sum()
 
@@ -147,7 +147,7 @@ def test_the_rendering_is_the_face_with_its_coverage(face: Face, picture: np.nda
 
 
 def test_the_overlay_shows_all_faces(face: Face, picture: np.ndarray, model: Model):
-    transform = arrays_of(face).transform
+    transform = require_arrays(face).transform
     aside = moved(face, transform + np.array([[0.0, 0.0, 100 * transform[0, 0]], [0.0, 0.0, 0.0]]))
     found = files(picture, [face, aside], ["overlay"], model.focus.face_model, model.settings.camera)
     assert found.faces == [{}, {}]
@@ -170,8 +170,8 @@ def test_what_is_drawn_of_a_large_picture_is_1600_px_and_its_masks_are_whole(
 ):
     large = cv2.resize(picture, (2400, 1800), interpolation=cv2.INTER_CUBIC)
     zoom = np.array([[1 / 6, 1 / 6, (1 / 6 - 1) / 2]])
-    x = arrays_of(face).transform[:, :2] * zoom[:, :2]
-    shift = arrays_of(face).transform[:, :2].sum(axis=1) * zoom[0, 2] + arrays_of(face).transform[:, 2]
+    x = require_arrays(face).transform[:, :2] * zoom[:, :2]
+    shift = require_arrays(face).transform[:, :2].sum(axis=1) * zoom[0, 2] + require_arrays(face).transform[:, 2]
     same = moved(face, np.hstack([x, shift[:, None]]))
     found = made(large, same, model, "mask", "region", "rendering", "overlay")
     shapes = {name: decoded(content).shape for name, content in [*found.faces[0].items(), *found.picture.items()]}
@@ -188,7 +188,7 @@ def test_what_is_drawn_of_a_large_picture_is_1600_px_and_its_masks_are_whole(
 
 
 def test_meshes_are_the_corrected_ones_where_there_are_some(face: Face, picture: np.ndarray, model: Model, tmp_path):
-    arrays = arrays_of(face)
+    arrays = require_arrays(face)
     vertices = arrays.mesh.vertices + np.float32(5.0)
     corrected = face.with_arrays(replace(arrays, corrected=replace(arrays.mesh, vertices=vertices)))
     in_mm: dict[FaceOutput, float] = {"obj": 1.0, "ply": 1.0, "glb": 1000.0}
@@ -204,13 +204,13 @@ def test_meshes_are_the_corrected_ones_where_there_are_some(face: Face, picture:
 def test_an_answer_is_the_face_with_its_files_inline(face: Face, picture: np.ndarray, model: Model):
     found = made(picture, face, model, *EVERYTHING)
     assert set(found.faces[0]) == set(FACE_OUTPUTS)
-    said = answer(face, found.faces[0], inline)
+    said = answer(face, found.faces[0], inline_output)
     whole = Reconstruction(
         request_id="r",
         model_version="v",
         image=Size(width=400, height=300),
         faces=[said],
-        outputs=delivered(found.picture, inline),
+        outputs=deliver_files(found.picture, inline_output),
     )
     read = Reconstruction.model_validate_json(whole.model_dump_json())
     assert Face.model_validate(read.faces[0].model_dump(exclude={"outputs"})) == Face.model_validate(face.model_dump())
@@ -228,7 +228,7 @@ def test_an_answer_by_links_holds_no_content(face: Face, picture: np.ndarray, mo
         return Output(media_type=media_type, href=f"/kept/{len(kept) - 1}")
 
     found = made(picture, face, model, "mask", "glb").faces[0]
-    said = FaceAnswer.model_validate_json(answer(face, found, link).model_dump_json())
+    said = FaceResponse.model_validate_json(answer(face, found, link).model_dump_json())
     assert {name: kept[output.href or ""] for name, output in said.outputs.items()} == found
     assert all(output.base64 is None for output in said.outputs.values())
     assert answer(face, {}, link).outputs == {}

@@ -11,7 +11,7 @@ from PIL import Image
 
 from focus_ray.errors import ImageError, ImageTooLarge
 from focus_ray.serving import pictures
-from focus_ray.serving.pictures import admit, decode, megapixels
+from focus_ray.serving.pictures import check_image, decode, megapixels
 from focus_ray.serving.problems import Problem
 from focus_ray.serving.settings import AdmissionSettings
 
@@ -43,7 +43,7 @@ def refused(content: bytes, settings: AdmissionSettings = SETTINGS) -> Problem:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_what_is_accepted(kind: str):
-    admit(encoded(kind), SETTINGS)
+    check_image(encoded(kind), SETTINGS)
     picture = decode(encoded(kind), SETTINGS)
     assert picture.shape == (60, 80, 3)
     assert np.abs(picture.astype(int) - GRADIENT).mean() < 6
@@ -138,7 +138,7 @@ def test_a_header_that_is_refused(content: bytes, status: int):
 def test_a_header_of_a_million_parts_is_not_read(part: bytes):
     whole = encoded("JPEG")
     assert "parts" in refused(whole[:2] + part * 1_000_000 + whole[2:]).detail
-    admit(whole[:2] + part * 400 + whole[2:], SETTINGS)
+    check_image(whole[:2] + part * 400 + whole[2:], SETTINGS)
 
 
 def test_a_png_of_a_million_chunks_is_not_read():

@@ -91,7 +91,7 @@ def test_deployments_are_runs_of_their_own_and_unknown_to_each_other(mlflow: Dat
 
 def test_serving_goes_on_without_a_tracker(said: list[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setattr(record, "PATIENCE", 0.3)
+    monkeypatch.setattr(record, "CLOSE_TIMEOUT", 0.3)
     tracking = Tracking(uri=nowhere().replace("//", "//user:pa55word@"))
     began = time.monotonic()
     with deployment_run(SETTINGS, SOURCE, said.append, tracking=tracking) as told:

@@ -9,9 +9,9 @@ from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import DeploymentUnavailableError
 
 from focus_ray.focus.face.camera import Camera
-from focus_ray.serving.fitting import Drawing
+from focus_ray.serving.fitting import RenderContext
 from focus_ray.serving.problems import Problem
-from focus_ray.serving.replicas import KeptResults, ModelReplicas
+from focus_ray.serving.replicas import RemoteModel, RemoteResultStore
 from focus_ray.serving.settings import ServingSettings
 
 SETTINGS = ServingSettings(links_megabytes=0.001)
@@ -40,18 +40,18 @@ class Method:
         return answer
 
 
-def drawing(version: str, face_model: Any) -> Drawing:
-    return Drawing(version, face_model, Camera())
+def drawing(version: str, face_model: Any) -> RenderContext:
+    return RenderContext(version, face_model, Camera())
 
 
 def test_a_replica_that_died_costs_no_answer():
     handle = Handle(ActorDiedError(), "card")
-    assert asyncio.run(ModelReplicas(handle, SETTINGS).card()) == "card"
+    assert asyncio.run(RemoteModel(handle, SETTINGS).card()) == "card"
 
 
 def test_nobody_to_ask_is_told_with_a_time():
     with pytest.raises(Problem) as refused:
-        asyncio.run(ModelReplicas(Handle(DeploymentUnavailableError(None)), SETTINGS).card())
+        asyncio.run(RemoteModel(Handle(DeploymentUnavailableError(None)), SETTINGS).card())
     assert (refused.value.code, refused.value.reason, refused.value.retry_after) == ("overloaded", "model_queue", 1)
 
 
@@ -60,28 +60,28 @@ def test_faces_are_drawn_with_the_model_that_fitted_them(small_face):
 
     async def scene() -> None:
         handle = Handle(old, old, new)
-        replicas = ModelReplicas(handle, SETTINGS)
+        replicas = RemoteModel(handle, SETTINGS)
         assert await replicas.drawing("new") is new
         assert await replicas.drawing("new") is new
         assert handle.answers == []
         with pytest.raises(Problem) as refused:
-            await ModelReplicas(Handle(*[old] * 20), SETTINGS).drawing("new")
+            await RemoteModel(Handle(*[old] * 20), SETTINGS).drawing("new")
         assert refused.value.code == "overloaded"
 
     asyncio.run(scene())
 
 
 @pytest.mark.parametrize("ask", [lambda links: links.put(b"x", "image/png", None), lambda links: links.get("x", None)])
-def test_links_whose_keeper_is_gone(ask: Callable[[KeptResults], Any]):
+def test_links_whose_keeper_is_gone(ask: Callable[[RemoteResultStore], Any]):
     for error in (ActorDiedError(), DeploymentUnavailableError(None)):
         with pytest.raises(Problem) as refused:
-            asyncio.run(ask(KeptResults(Handle(error), SETTINGS)))
+            asyncio.run(ask(RemoteResultStore(Handle(error), SETTINGS)))
         assert (refused.value.code, refused.value.reason, refused.value.retry_after) == ("overloaded", "links", 1)
 
 
 def test_what_is_too_large_for_links_is_refused_before_it_is_sent():
     handle = Handle("name")
     with pytest.raises(Problem) as refused:
-        asyncio.run(KeptResults(handle, SETTINGS).put(b"x" * 1001, "image/png", None))
+        asyncio.run(RemoteResultStore(handle, SETTINGS).put(b"x" * 1001, "image/png", None))
     assert (refused.value.code, handle.asked) == ("unprocessable", [])
-    assert asyncio.run(KeptResults(handle, SETTINGS).put(b"x" * 1000, "image/png", None)) == "name"
+    assert asyncio.run(RemoteResultStore(handle, SETTINGS).put(b"x" * 1000, "image/png", None)) == "name"

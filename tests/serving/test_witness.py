@@ -8,9 +8,9 @@ import time
 import pytest
 
 from focus_ray.serving.access_log import LOGGER, set_up
-from focus_ray.serving.door import Passage, Witness
+from focus_ray.serving.door import RequestInfo, Witness
 from focus_ray.serving.metrics import Meters, checked
-from focus_ray.serving.witness import Bookkeeper
+from focus_ray.serving.witness import RequestMetrics
 
 
 class Remembered:
@@ -41,18 +41,18 @@ def meters() -> Remembered:
 
 def test_it_can_stand_at_the_door(meters: Remembered):
     assert isinstance(meters, Meters)
-    assert isinstance(Bookkeeper(meters), Witness)
+    assert isinstance(RequestMetrics(meters), Witness)
 
 
 def test_an_answer_and_a_refusal(meters: Remembered):
     logger, stream = logging.getLogger(LOGGER), io.StringIO()
     before = (logger.level, logger.propagate, [*logger.handlers])
     set_up(stream)
-    keeper = Bookkeeper(meters)
-    fine = Passage("r-1", "POST", "/v1/reconstructions", "alice", time.monotonic() - 2.0)
-    refused = Passage("r-2", "GET", "/v1/results/name", None, time.monotonic())
-    keeper.came(fine)
-    keeper.came(refused)
+    keeper = RequestMetrics(meters)
+    fine = RequestInfo("r-1", "POST", "/v1/reconstructions", "alice", time.monotonic() - 2.0)
+    refused = RequestInfo("r-2", "GET", "/v1/results/name", None, time.monotonic())
+    keeper.on_start(fine)
+    keeper.on_start(refused)
     assert meters.gauges == {"focus_in_flight": 2}
     refused.status, refused.reason = 503, "model_queue"
     keeper.left(refused)

@@ -10,7 +10,7 @@ import pytest
 from pyarrow.fs import FileSelector, FileType, FSSpecHandler, LocalFileSystem, PyFileSystem, copy_files
 
 from focus_ray.errors import StorageError
-from focus_ray.storage.arrow import IN_MEMORY_BYTES, arrow_filesystem
+from focus_ray.storage.arrow import MAX_IN_MEMORY_BYTES, arrow_filesystem
 from focus_ray.storage.objects import LocalStore
 from focus_ray.storage.s3 import S3Store
 
@@ -58,9 +58,9 @@ def test_a_stream_that_is_let_go_or_cannot_be_written_stores_nothing(store, fs, 
     del stream
     assert store.list() == []
 
-    from focus_ray.storage.arrow import Upload
+    from focus_ray.storage.arrow import UploadStream
 
-    upload = Upload(store, "full")
+    upload = UploadStream(store, "full")
     upload.write(b"half")
     monkeypatch.setattr(upload._file, "write", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space left"):
@@ -81,10 +81,10 @@ def test_an_object_that_cannot_be_stored_is_an_error_of_closing(store, fs, path,
 
 
 def test_files_of_any_size_are_read(store, fs, path, tmp_path):
-    content = random.Random(0).randbytes(IN_MEMORY_BYTES + 1)
+    content = random.Random(0).randbytes(MAX_IN_MEMORY_BYTES + 1)
     store.write("large", content)
     with fs.open_input_file(path("large")) as file:
-        file.seek(IN_MEMORY_BYTES - 1)
+        file.seek(MAX_IN_MEMORY_BYTES - 1)
         assert file.read() == content[-2:]
     copy_files(path("large"), str(tmp_path / "copy"), source_filesystem=fs, chunk_size=1 << 20)
     assert (tmp_path / "copy").read_bytes() == content

@@ -13,7 +13,7 @@ import pytest
 from focus_ray.errors import NoSuchObject, StorageError
 from focus_ray.storage import s3, s3_errors
 from focus_ray.storage.objects import Entry, open_store
-from focus_ray.storage.s3 import Connection, S3Store
+from focus_ray.storage.s3 import S3Connection, S3Store
 from tests.system.faulty_proxy import FaultyProxy
 from tests.system.servers import new_bucket, use_s3
 
@@ -212,7 +212,7 @@ def test_at_amazon_the_bucket_is_a_host(monkeypatch):
     use_s3(monkeypatch, "http://127.0.0.1:9")
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name)
-    client = Connection().client()  # asks nothing
+    client = S3Connection().client()  # asks nothing
     link = client.generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "run/a"})
     assert link.startswith("https://bucket.s3.")
 

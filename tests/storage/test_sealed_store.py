@@ -6,7 +6,7 @@ import pytest
 
 from focus_ray.errors import CheckpointError, StorageError
 from focus_ray.storage import sealed_store
-from focus_ray.storage.manifest import MANIFEST, read_sealed, write_sealed
+from focus_ray.storage.manifest import MANIFEST, read_artifact, write_artifact
 from focus_ray.storage.objects import Entry
 from focus_ray.storage.s3 import S3Store
 
@@ -14,7 +14,7 @@ FILES = {"a.bin": b"a" * 10, "b.bin": b"b", "z.json": b"{}"}
 
 
 def fill(folder: Path, files: dict[str, bytes] = FILES) -> None:
-    write_sealed(folder, "model", files.items())
+    write_artifact(folder, "model", files.items())
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def folder(tmp_path) -> Path:
 
 def content(store, key: str) -> dict[str, bytes]:
     with sealed_store.opened(store, key, "model") as folder:
-        return read_sealed(folder, "model")
+        return read_artifact(folder, "model")
 
 
 def test_a_folder_is_stored_and_fetched(store, folder, tmp_path):
@@ -35,8 +35,8 @@ def test_a_folder_is_stored_and_fetched(store, folder, tmp_path):
     assert sealed_store.names(store.at("run")) == ["model"]
     assert sealed_store.names(store.at("other")) == []
     sealed_store.fetch(store, "run/model", tmp_path / "copies" / "model", "model")
-    assert read_sealed(tmp_path / "copies" / "model", "model") == FILES
-    assert read_sealed(folder, "model") == FILES
+    assert read_artifact(tmp_path / "copies" / "model", "model") == FILES
+    assert read_artifact(folder, "model") == FILES
 
 
 def test_one_can_be_written_in_place(store):
@@ -51,7 +51,7 @@ def test_another_takes_its_place_whole(store, folder, tmp_path):
     assert content(store, "model") == {"c.bin": b"c"}
     assert [entry.key for entry in store.list()] == ["model/c.bin", "model/manifest.json"]
     sealed_store.fetch(store, "model", folder, "model")
-    assert read_sealed(folder, "model") == {"c.bin": b"c"}
+    assert read_artifact(folder, "model") == {"c.bin": b"c"}
 
 
 def test_a_deleted_one_is_gone(store, folder):
@@ -85,7 +85,7 @@ def test_damage_is_named_where_it_lies_and_what_was_fetched_before_stays(store, 
             read()
         assert f"{store}/model" in str(caught.value)
         assert "; " in str(caught.value)
-    assert read_sealed(folder, "model") == FILES
+    assert read_artifact(folder, "model") == FILES
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 

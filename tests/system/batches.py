@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from focus_ray.data.cache import CachedFaces
-from focus_ray.data.ingest import BatchOf
+from focus_ray.data.ingest import BatchFunction
 from focus_ray.data.photos import PhotoFolder
 from focus_ray.data.sample import Batch
 from focus_ray.data.sampler import batch_indices, epoch_of
@@ -18,7 +18,7 @@ from focus_ray.focus.face.parametric import parametric_face
 
 
 @dataclass(frozen=True)
-class Toys:
+class RandomBatches:
     """Random batches of a rank; every third one does not fit into 8 bits. Each step made is a line of `log`."""
 
     log: Path
@@ -26,7 +26,7 @@ class Toys:
     seconds: float = 0.0
     broken: int | None = None  # the step that cannot be made
 
-    def __call__(self) -> BatchOf:
+    def __call__(self) -> BatchFunction:
         return self.batch
 
     def batch(self, step: int) -> Batch:
@@ -44,7 +44,7 @@ class Toys:
         return [(int(step), int(pid)) for step, pid in map(str.split, self.log.read_text().splitlines())]
 
 
-def synthetic(size: int, batch: int, rank: int = 0, ranks: int = 1) -> BatchOf:
+def synthetic(size: int, batch: int, rank: int = 0, ranks: int = 1) -> BatchFunction:
     """A rank's rows of batches of `size` small synthetic faces."""
     world = parametric_face("small", 120, 80, 120)
     faces = CachedFaces(SyntheticFaces(world, SyntheticConfig(image_size=32)))
@@ -52,7 +52,7 @@ def synthetic(size: int, batch: int, rank: int = 0, ranks: int = 1) -> BatchOf:
     return lambda step: faces.batch(batch_indices(0, step, batch, size)[mine])
 
 
-def photographs(photos: PhotoFolder, batch: int) -> BatchOf:
+def photographs(photos: PhotoFolder, batch: int) -> BatchFunction:
     """Augmented photographs."""
 
     def batch_of(step: int) -> Batch:

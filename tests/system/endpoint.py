@@ -37,7 +37,7 @@ class Endpoint:
     mark: str
     environment: dict[str, str]
     log: Path
-    loads: list["Loading"] = field(default_factory=list)
+    loads: list["LoadProcess"] = field(default_factory=list)
 
     @property
     def port(self) -> int:
@@ -82,14 +82,14 @@ class Endpoint:
         except OSError as error:
             return 0, str(error).encode()
 
-    def load(self, pictures: Path, query: str = "", **options: float | str | Path | bool | None) -> "Loading":
+    def load(self, pictures: Path, query: str = "", **options: float | str | Path | bool | None) -> "LoadProcess":
         """Begin a load from another process: the options of tests/system/load.py."""
         command = [sys.executable, "-m", "tests.system.load", "--pictures", str(pictures)]
         command += ["--url", f"{self.url}/v1/reconstructions?{query}"]
         for name, value in options.items():
             if value is not None and value is not False:
                 command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
-        self.loads.append(loading := Loading(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)))
+        self.loads.append(loading := LoadProcess(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)))
         return loading
 
     def swap(self, model: str) -> subprocess.CompletedProcess[bytes]:
@@ -99,7 +99,7 @@ class Endpoint:
 
 
 @dataclass
-class Loading:
+class LoadProcess:
     """A load under way."""
 
     process: subprocess.Popen[bytes]
@@ -168,12 +168,12 @@ def crops(folder: Path, count: int, world_face: object) -> Path:
 
 def photographs(folder: Path, count: int, world_face: object) -> Path:
     """Pictures of 320 x 320 px, as JPEG files, each with another synthetic face that the first look is sure of."""
-    from focus_ray.data.synthetic import OcclusionLaws, SyntheticConfig
+    from focus_ray.data.synthetic import OcclusionDistributions, SyntheticConfig
 
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
-    faces = _faces(world_face, SyntheticConfig(image_size=160, occlusion=OcclusionLaws(share=0)))
-    found = filter(_is_surely_found, (_on_a_wall(face, rng) for face in faces))
+    faces = _faces(world_face, SyntheticConfig(image_size=160, occlusion=OcclusionDistributions(share=0)))
+    found = filter(_is_easily_detected, (_paste_on_background(face, rng) for face in faces))
     for number, picture in enumerate(islice(found, count)):
         cv2.imwrite(str(folder / f"{number:05}.jpg"), picture)
     return folder
@@ -189,20 +189,20 @@ def _faces(world_face: object, config: object) -> Iterator[np.ndarray]:
         yield (255 * image.permute(1, 2, 0).numpy()).round().astype(np.uint8)[..., ::-1]
 
 
-def _on_a_wall(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _paste_on_background(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     picture = cv2.resize(rng.integers(60, 200, (5, 5, 3)).astype(np.uint8), (2 * len(face), 2 * len(face)))
     left, top = rng.integers(0, len(face), 2)
     picture[top : top + len(face), left : left + len(face)] = face
     return picture
 
 
-def _is_surely_found(picture: np.ndarray) -> bool:
+def _is_easily_detected(picture: np.ndarray) -> bool:
     """Whether the endpoint's first look is enough: what it costs else is another figure."""
     from focus_ray.data.detect_quick import QuickDetector
 
-    return len(QuickDetector(thorough=_Nobody()).detect(np.ascontiguousarray(picture[..., ::-1]))) == 1
+    return len(QuickDetector(thorough=_NullDetector()).detect(np.ascontiguousarray(picture[..., ::-1]))) == 1
 
 
-class _Nobody:
+class _NullDetector:
     def detect(self, image: object) -> list:
         return []

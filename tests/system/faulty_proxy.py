@@ -55,7 +55,7 @@ class FaultyProxy:
         self.counts: Counter[str] = Counter()
         self._random = random.Random(seed)
         self._lock = threading.Lock()
-        self._dark_until = 0.0
+        self._outage_until = 0.0
         self._line_free_at = 0.0
         self._server = _Server(self)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -71,19 +71,19 @@ class FaultyProxy:
 
     def outage(self, seconds: float) -> None:
         """Reset every connection, those that are open and those that are tried, for so long from now."""
-        self._dark_until = time.monotonic() + seconds
+        self._outage_until = time.monotonic() + seconds
         self._server.reset_all()
 
     @property
     def dark(self) -> bool:
         """Whether there is an outage."""
-        return time.monotonic() < self._dark_until
+        return time.monotonic() < self._outage_until
 
     def count(self, name: str) -> None:
         with self._lock:
             self.counts[name] += 1
 
-    def carry(self, size: int) -> None:
+    def throttle(self, size: int) -> None:
         """Wait while so many bytes come over the line, which all requests share."""
         if rate := self.faults.bytes_per_second:
             with self._lock:
@@ -91,7 +91,7 @@ class FaultyProxy:
                 wait = self._line_free_at - time.monotonic()
             time.sleep(max(0.0, wait))
 
-    def happens(self, fault: str) -> bool:
+    def should_inject(self, fault: str) -> bool:
         """Whether a fault hits this request; counted if it does."""
         with self._lock:
             hit = self._random.random() < getattr(self.faults, fault)
@@ -139,31 +139,31 @@ class _Handler(BaseHTTPRequestHandler):
         except (OSError, http.client.HTTPException):
             self.close_connection = True
 
-    def _pass_on(self) -> None:
+    def _forward(self) -> None:
         proxy = self.server.proxy
         proxy.count("requests")
         length = int(self.headers.get("Content-Length") or 0)
-        if length >= proxy.faults.reset_bytes and proxy.happens("reset"):
+        if length >= proxy.faults.reset_bytes and proxy.should_inject("reset"):
             self._read(length // 2)
-            self._break_off()
+            self._reset_connection()
             return
         body = self._body(length)
-        if proxy.happens("busy"):
+        if proxy.should_inject("busy"):
             self._answer(503, [("Content-Type", "application/xml")], BUSY)
             return
-        if proxy.happens("stalled"):
+        if proxy.should_inject("stalled"):
             time.sleep(proxy.faults.stall_seconds)
         if proxy.dark:
-            self._break_off()
+            self._reset_connection()
             return
-        status, headers, content = self._ask(body)
-        if proxy.happens("lost"):
-            self._break_off()
+        status, headers, content = self._request_upstream(body)
+        if proxy.should_inject("lost"):
+            self._reset_connection()
             return
         proxy.count("passed")
         self._answer(status, headers, content)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = do_OPTIONS = _pass_on
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = do_OPTIONS = _forward
 
     def _body(self, length: int) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
@@ -184,10 +184,10 @@ class _Handler(BaseHTTPRequestHandler):
                 raise ConnectionError("the client is gone")
             parts.append(part)
             length -= len(part)
-            self.server.proxy.carry(len(part))
+            self.server.proxy.throttle(len(part))
         return b"".join(parts)
 
-    def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _request_upstream(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         """What the server says."""
         upstream = self.server.proxy.upstream
         connection = http.client.HTTPConnection(upstream.hostname or "", upstream.port, timeout=120)
@@ -218,13 +218,13 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         proxy = self.server.proxy
-        if len(content) >= proxy.faults.cut_bytes and proxy.happens("cut"):
+        if len(content) >= proxy.faults.cut_bytes and proxy.should_inject("cut"):
             self.wfile.write(content[: len(content) // 2])
-            self._break_off()
+            self._reset_connection()
             return
         self.wfile.write(content)
 
-    def _break_off(self) -> None:
+    def _reset_connection(self) -> None:
         self.close_connection = True
         _reset(self.connection)
 

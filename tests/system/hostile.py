@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-ONE, MANY = "/v1/reconstructions", "/v1/reconstructions:batch"
+ONE, BATCH_PATH = "/v1/reconstructions", "/v1/reconstructions:batch"
 REFUSED = frozenset({400, 401, 404, 405, 408, 413, 414, 415, 422, 429, 431, 503})
-ANSWERED = REFUSED | {200}  # a mutated picture may still be one
+ANY_STATUS = REFUSED | {200}  # a mutated picture may still be one
 _BOUNDARY = "b0undary"
 
 
@@ -37,7 +37,19 @@ class Case:
 def cases(seed: int = 0) -> list[Case]:
     """All of them, the same ones for a seed: 2,000 and more."""
     rng = np.random.default_rng(seed)
-    makers = (mutated, cut, polyglots, bombs, forms, options, documents, paths, headers, methods, wire)
+    makers = (
+        mutated_images,
+        cut,
+        polyglots,
+        decompression_bombs,
+        forms,
+        options,
+        documents,
+        paths,
+        headers,
+        methods,
+        raw_requests,
+    )
     return [case for maker in makers for case in maker(rng)]
 
 
@@ -49,7 +61,7 @@ def picture(kind: str = "JPEG", size: tuple[int, int] = (48, 64), **how: Any) ->
     return content.getvalue()
 
 
-def sent(name: str, content: bytes, kind: str = "image/jpeg", allowed: frozenset[int] = ANSWERED) -> Case:
+def sent(name: str, content: bytes, kind: str = "image/jpeg", allowed: frozenset[int] = ANY_STATUS) -> Case:
     return Case(name, headers=(("Content-Type", kind),), pieces=(content,), allowed=allowed)
 
 
@@ -67,7 +79,7 @@ def text_part(field: str, text: str) -> tuple[str, bytes]:
     return f'Content-Disposition: form-data; name="{field}"', text.encode()
 
 
-def mutated(rng: np.random.Generator) -> Iterator[Case]:
+def mutated_images(rng: np.random.Generator) -> Iterator[Case]:
     """Flipped bits, overwritten runs, bytes taken out and put in."""
     whole = {kind: picture(kind) for kind in ("JPEG", "PNG", "WEBP")} | {"MPO": picture("JPEG", progressive=True)}
     for number in range(1000):
@@ -120,7 +132,7 @@ def polyglots(rng: np.random.Generator) -> Iterator[Case]:
             yield sent(f"{kind} with {name} behind", picture(kind) + content)
 
 
-def bombs(rng: np.random.Generator) -> Iterator[Case]:
+def decompression_bombs(rng: np.random.Generator) -> Iterator[Case]:
     """Little on the wire, much in memory or time."""
     for width, height in ((30_000, 30_000), (2**31 - 1, 2**31 - 1), (60_000, 1), (1, 60_000), (0, 9), (20_000, 20_000)):
         yield sent(f"png of {width} x {height}", png(width, height, bytes(3000)), "image/png", REFUSED)
@@ -154,12 +166,12 @@ def forms(rng: np.random.Generator) -> Iterator[Case]:
     good = picture()
     yield form("no part", [])
     yield form("2,000 fields", [text_part("refine", "true")] * 2000 + [file_part(good)])
-    yield form("200 files", [file_part(good, "images")] * 200, MANY)
+    yield form("200 files", [file_part(good, "images")] * 200, BATCH_PATH)
     yield form("another field", [file_part(good, "file")])
     yield form("text in place of a picture", [text_part("image", "x" * 100)])
     yield form("a long option", [file_part(good), text_part("outputs", "mask," * 20_000)])
     for name in ("../../../etc/passwd", "a\0b", "x" * 5000, "%2e%2e/%2e%2e", 'a"; b="', "\u202egpj.exe", "CON"):
-        yield form(f"a file called {name[:20]!r}", [file_part(good[:200], "image", name)], allowed=ANSWERED)
+        yield form(f"a file called {name[:20]!r}", [file_part(good[:200], "image", name)], allowed=ANY_STATUS)
     kinds = ("multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=" + "x" * 9000)
     kinds += ("multipart/mixed; boundary=a", "multipart/form-data; charset=nonsense; boundary=a", "text/plain", "a/b/c")
     for kind in kinds:
@@ -169,7 +181,7 @@ def forms(rng: np.random.Generator) -> Iterator[Case]:
         body = bytearray(whole[: int(rng.integers(1, len(whole)))])
         body[int(rng.integers(len(body)))] ^= 1 << int(rng.integers(8))
         kind = ("Content-Type", f"multipart/form-data; boundary={_BOUNDARY}")
-        yield Case(f"a form cut off {number}", headers=(kind,), pieces=(bytes(body),), allowed=ANSWERED)
+        yield Case(f"a form cut off {number}", headers=(kind,), pieces=(bytes(body),), allowed=ANY_STATUS)
     inner = form("", [file_part(good)]).body
     yield form("a form in a form", [file_part(inner)])
 
@@ -197,7 +209,7 @@ def options(rng: np.random.Generator) -> Iterator[Case]:
     good = picture()
     for name in ("outputs", "delivery", "prior", "max_faces", "box", "landmarks", "aligned"):
         for text in texts:
-            yield form(f"{name}={text[:20]!r}", [file_part(good[:300]), text_part(name, text)], allowed=ANSWERED)
+            yield form(f"{name}={text[:20]!r}", [file_part(good[:300]), text_part(name, text)], allowed=ANY_STATUS)
     for name in ("model", "url", "image_url", "__proto__", "self", "constructor", "path"):
         yield form(f"an option {name}", [file_part(good), text_part(name, "http://127.0.0.1/")])
 
@@ -215,7 +227,7 @@ def paths(rng: np.random.Generator) -> Iterator[Case]:
         for trick in tricks:
             for end in ("/etc/passwd", "/keys.txt", ""):
                 path = f"{start}{trick}{end}"
-                yield Case(f"GET {path}", "GET", path, allowed=ANSWERED)
+                yield Case(f"GET {path}", "GET", path, allowed=ANY_STATUS)
     yield Case("a very long path", "GET", "/" + "a" * 7000)
     yield Case("a very long result", "GET", "/v1/results/" + "a" * 3000)
 
@@ -251,24 +263,24 @@ def headers(rng: np.random.Generator) -> Iterator[Case]:
     ]
     for name, value in tricks:
         pairs = (("Content-Type", "image/jpeg"), (name, value))
-        yield Case(f"{name}: {value[:20]}", headers=pairs, pieces=(good,), allowed=ANSWERED)
+        yield Case(f"{name}: {value[:20]}", headers=pairs, pieces=(good,), allowed=ANY_STATUS)
     for method, size in (("GET", 1), ("GET", 1 << 20), ("DELETE", 1), ("OPTIONS", 1)):
         yield Case(f"{method} with {size} bytes", method, "/healthz", pieces=(bytes(size),))
     for count in (20, 60):
         more = tuple((f"X-H{number}", "v" * 500) for number in range(count))
         yield Case(
-            f"{count} headers", headers=(("Content-Type", "image/jpeg"), *more), pieces=(good,), allowed=ANSWERED
+            f"{count} headers", headers=(("Content-Type", "image/jpeg"), *more), pieces=(good,), allowed=ANY_STATUS
         )
 
 
 def methods(rng: np.random.Generator) -> Iterator[Case]:
     """Other verbs."""
     for method in ("PUT", "DELETE", "PATCH", "TRACE", "OPTIONS", "PROPFIND", "HEAD"):
-        for path in (ONE, MANY, "/v1/model", "/", "/metrics", "/healthz"):
-            yield Case(f"{method} {path}", method, path, allowed=ANSWERED)
+        for path in (ONE, BATCH_PATH, "/v1/model", "/", "/metrics", "/healthz"):
+            yield Case(f"{method} {path}", method, path, allowed=ANY_STATUS)
 
 
-def wire(rng: np.random.Generator) -> Iterator[Case]:
+def raw_requests(rng: np.random.Generator) -> Iterator[Case]:
     """What no HTTP client sends."""
     host = "Host: x\r\n"
     kind = "Content-Type: image/jpeg\r\n"
@@ -291,7 +303,7 @@ def wire(rng: np.random.Generator) -> Iterator[Case]:
     }
     harmless = ("another protocol", "a folded header")  # odd, but what they ask for is plain
     for name, text in lines.items():
-        yield Case(name, raw=text.encode("latin-1"), allowed=ANSWERED if name in harmless else REFUSED)
+        yield Case(name, raw=text.encode("latin-1"), allowed=ANY_STATUS if name in harmless else REFUSED)
     for number in range(150):
         noise = rng.bytes(int(rng.integers(1, 400)))
         yield Case(f"noise {number}", raw=noise + b"\r\n\r\n")

@@ -20,12 +20,12 @@ from urllib.parse import urlsplit
 import aiohttp
 import numpy as np
 
-MOST_SECONDS, MOST_REQUESTS, MOST_AT_ONCE = 600.0, 50_000, 512
-MOST_WAIT = 30.0  # s before another try, whatever Retry-After says
+MAX_SECONDS, MAX_REQUESTS, MAX_CONCURRENCY = 600.0, 50_000, 512
+MAX_WAIT = 30.0  # s before another try, whatever Retry-After says
 TOLERANCE = 1e-5
 OK, NO_ANSWER = 200, 0
 BUSY = (429, 503)
-MAY_PASS = (NO_ANSWER, *BUSY, 500, 502, 504)
+RETRYABLE = (NO_ANSWER, *BUSY, 500, 502, 504)
 KINDS = {"accepted": "by_second", "rejected": "rejected_by_second", "failed": "failed_by_second"}
 TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 
@@ -47,7 +47,7 @@ class Answer(NamedTuple):
 
 
 @dataclass
-class Seen:
+class LoadStats:
     """What became of the requests."""
 
     accepted: list[float] = field(default_factory=list)  # s
@@ -128,7 +128,7 @@ class Answers:
         return float(np.abs(np.subtract(known["numbers"], got)).max(initial=0.0))
 
 
-class Load:
+class LoadGenerator:
     """Sends pictures in turn to one address."""
 
     def __init__(
@@ -148,7 +148,7 @@ class Load:
         self.retry = retry
         self.expected = expected
         self.kept = kept
-        self.seen = Seen()
+        self.seen = LoadStats()
         self.begin = 0.0
         self.ended = False  # told to: what is under way is waited for
 
@@ -159,7 +159,7 @@ class Load:
 
             async def loop() -> None:
                 while not self.ended and time.perf_counter() - self.begin < seconds and next(left, None) is not None:
-                    await self._one(session, time.perf_counter())
+                    await self._send_one(session, time.perf_counter())
 
             self.begin = time.perf_counter()
             await asyncio.gather(*(loop() for _ in range(concurrency)))
@@ -175,8 +175,8 @@ class Load:
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
                 if self.ended:
                     break
-                if len(tasks) < MOST_AT_ONCE:
-                    tasks.add(task := asyncio.create_task(self._one(session, due)))
+                if len(tasks) < MAX_CONCURRENCY:
+                    tasks.add(task := asyncio.create_task(self._send_one(session, due)))
                     task.add_done_callback(tasks.discard)
                 else:
                     self._failed(due, "the generator has too many under way")
@@ -189,13 +189,13 @@ class Load:
 
     def _session(self) -> aiohttp.ClientSession:
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self.end)
-        connector = aiohttp.TCPConnector(limit=MOST_AT_ONCE)
+        connector = aiohttp.TCPConnector(limit=MAX_CONCURRENCY)
         return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=120))
 
-    async def _one(self, session: aiohttp.ClientSession, due: float) -> None:
+    async def _send_one(self, session: aiohttp.ClientSession, due: float) -> None:
         picture = next(self.pictures)
         answer = await self._sent(session, picture)
-        if self.retry and answer.status in MAY_PASS:
+        if self.retry and answer.status in RETRYABLE:
             self.seen.retries += 1
             await asyncio.sleep(answer.wait)
             answer = await self._sent(session, picture)
@@ -203,7 +203,7 @@ class Load:
         if answer.status in BUSY:
             self.seen.rejected.append(seconds)
             self.seen.count("rejected", self.begin)
-        elif wrong := self._wrong(picture, answer):
+        elif wrong := self._find_problem(picture, answer):
             self._failed(due, wrong)
         elif answer.document is not None:
             self.seen.accepted.append(seconds)
@@ -212,7 +212,7 @@ class Load:
         else:
             self.seen.refused_as_expected += 1
 
-    def _wrong(self, picture: Picture, answer: Answer) -> str:
+    def _find_problem(self, picture: Picture, answer: Answer) -> str:
         """What is wrong with an answer, in words; nothing where it is as it should be."""
         if self.kept is not None:
             self.kept.keep(picture.name, answer)
@@ -233,19 +233,19 @@ class Load:
         try:
             async with session.post(self.url, data=picture.content, headers=headers, allow_redirects=False) as response:
                 body = await response.read()
-                answer = self._understood(response, body)
+                answer = self._parse_response(response, body)
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
             self.seen.statuses["connection"] += 1
             return Answer(NO_ANSWER, reason=f"{type(error).__name__}: {error}")
         self.seen.statuses[str(answer.status)] += 1
         return answer
 
-    def _understood(self, response: aiohttp.ClientResponse, body: bytes) -> Answer:
+    def _parse_response(self, response: aiohttp.ClientResponse, body: bytes) -> Answer:
         after = response.headers.get("Retry-After")
         if response.status in BUSY and after is None:
             self.seen.without_retry_after += 1
         if response.status != OK:
-            wait = min(MOST_WAIT, float(after or 0.5))
+            wait = min(MAX_WAIT, float(after or 0.5))
             return Answer(response.status, wait, reason=f"{response.status} {body[:200].decode(errors='replace')}")
         document = json.loads(body)
         if "model_version" not in document:
@@ -271,15 +271,15 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="write down what was answered to each picture")
     parser.add_argument("--expected", type=Path, help="what --keep wrote: other answers are failures")
     asked = parser.parse_args()
-    seconds, concurrency = min(asked.seconds, MOST_SECONDS), min(asked.concurrency, MOST_AT_ONCE)
-    requests = None if asked.requests is None else min(asked.requests, MOST_REQUESTS)
+    seconds, concurrency = min(asked.seconds, MAX_SECONDS), min(asked.concurrency, MAX_CONCURRENCY)
+    requests = None if asked.requests is None else min(asked.requests, MAX_REQUESTS)
     expected = None if asked.expected is None else Answers(json.loads(asked.expected.read_text()))
     kept = None if asked.keep is None else Answers()
-    load = Load(asked.url, pictures_in(asked.pictures), asked.retry, expected, kept)
+    load = LoadGenerator(asked.url, pictures_in(asked.pictures), asked.retry, expected, kept)
     if asked.rate is None:
         took = asyncio.run(load.closed(concurrency, seconds, requests))
     else:
-        took = asyncio.run(load.open(asked.rate, min(seconds, MOST_REQUESTS / asked.rate)))
+        took = asyncio.run(load.open(asked.rate, min(seconds, MAX_REQUESTS / asked.rate)))
     if kept is not None and asked.keep is not None:
         asked.keep.write_text(json.dumps(kept.known))
     print(json.dumps(load.seen.summary(took)))

@@ -10,16 +10,16 @@ from focus_ray.training import worker
 from tests.system.runs import MINIATURE, options
 
 POISONED_FROM = 30
-honest_work = worker.work
+original_work = worker.work
 
 
 def work(settings: dict) -> None:
     """What a worker does, but the second one sees nothing but NaN from a step on."""
     import ray.train
 
-    from focus_ray.training.source import Lookahead
+    from focus_ray.training.source import PrefetchSource
 
-    honest = Lookahead.targets
+    honest = PrefetchSource.targets
 
     def targets(self, step: int):
         batch = honest(self, step)
@@ -27,8 +27,8 @@ def work(settings: dict) -> None:
             return batch._replace(images=torch.full_like(batch.images, torch.nan))
         return batch
 
-    Lookahead.targets = targets
-    honest_work(settings)
+    PrefetchSource.targets = targets
+    original_work(settings)
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ MINIATURE = [
     "cadence={log: 3, checkpoint: 6, evaluate: 200, sheet: 200}",
 ]
 STEPS = 6 * 3 + 3 * 12
-LONGEST = 400.0  # s that a miniature may take on a busy machine
+TIMEOUT = 400.0  # s that a miniature may take on a busy machine
 
 
-class Started:
+class CommandRun:
     """One focus-ray command in a process of its own."""
 
     COMMAND: tuple[str, ...]
@@ -51,7 +51,7 @@ class Started:
 
     def wait_for(self, happened: Callable[[], bool]) -> None:
         """Wait while it runs until something has happened."""
-        deadline = time.monotonic() + LONGEST
+        deadline = time.monotonic() + TIMEOUT
         while not happened():
             assert self.process.poll() is None, self.said()
             assert time.monotonic() < deadline, self.said()
@@ -59,11 +59,11 @@ class Started:
 
     def workers(self) -> list[int]:
         """Process numbers of the workers that are at work."""
-        return [pid for pid in self._family() if command_of(pid).startswith(self.WORKER)]
+        return [pid for pid in self._session_pids() if command_line(pid).startswith(self.WORKER)]
 
     def kill_worker(self, number: int) -> None:
         """kill -9 one of them, once there are any."""
-        deadline = time.monotonic() + LONGEST
+        deadline = time.monotonic() + TIMEOUT
         while not (alive := self.workers()):
             assert time.monotonic() < deadline, self.said()
             time.sleep(0.05)
@@ -71,13 +71,13 @@ class Started:
 
     def kill_driver(self) -> None:
         """kill -9 the process that was started; what it had started itself has to notice, and end."""
-        family = self._family()
+        family = self._session_pids()
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(30)
         deadline = time.monotonic() + 60
-        while alive := [pid for pid in family if pid != self.process.pid and matters(command_of(pid))]:
+        while alive := [pid for pid in family if pid != self.process.pid and is_relevant(command_line(pid))]:
             if time.monotonic() > deadline:
-                left = [command_of(pid) for pid in alive]
+                left = [command_line(pid) for pid in alive]
                 self.stop()
                 raise AssertionError(f"still there a minute after their driver: {left}")
             time.sleep(0.2)
@@ -86,25 +86,25 @@ class Started:
     def end(self) -> int:
         """Wait for its end; the exit code."""
         try:
-            return self.process.wait(LONGEST)
+            return self.process.wait(TIMEOUT)
         finally:
             self.stop()
 
     def stop(self) -> None:
         """Nothing of it is left, whatever happened."""
-        for pid in self._family():
+        for pid in self._session_pids():
             if pid != os.getpid():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         if self.process.poll() is None:
             self.process.wait(30)
 
-    def _family(self) -> list[int]:
+    def _session_pids(self) -> list[int]:
         """The process and everything that descends from it, its children's orphans included: they share its session."""
-        return [pid for pid in processes() if session_of(pid) == self.process.pid]
+        return [pid for pid in processes() if session_id(pid) == self.process.pid]
 
 
-class TrainingRun(Started):
+class TrainingRun(CommandRun):
     """One `focus-ray train`."""
 
     COMMAND = ("train",)
@@ -118,7 +118,7 @@ class TrainingRun(Started):
         self.wait_for(lambda: any(line["step"] >= step for line in self.history()))
 
 
-class PriorBuild(Started):
+class PriorBuild(CommandRun):
     """One `focus-ray prior build`."""
 
     COMMAND = ("prior", "build")
@@ -134,7 +134,7 @@ class PriorBuild(Started):
         self.wait_for(lambda: self.shards() >= shards)
 
 
-class Evaluation(Started):
+class Evaluation(CommandRun):
     """One `focus-ray evaluate`."""
 
     COMMAND = ("evaluate",)
@@ -153,14 +153,14 @@ def processes() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def session_of(pid: int) -> int | None:
+def session_id(pid: int) -> int | None:
     try:
         return os.getsid(pid)
     except (ProcessLookupError, PermissionError):
         return None
 
 
-def command_of(pid: int) -> str:
+def command_line(pid: int) -> str:
     """The command line of a living process; empty for one that has ended."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -169,7 +169,7 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def matters(command: str) -> bool:
+def is_relevant(command: str) -> bool:
     """Whether it is more than the two agents of a Ray node, which notice its end after minutes only."""
     return bool(command) and not command.startswith(("ray::DashboardAgent", "ray::RuntimeEnvAgent"))
 

@@ -8,8 +8,8 @@ import pytest
 
 from focus_ray.reconstruction import Reconstructor
 from focus_ray.serving.api import application
-from focus_ray.serving.desk import Desk
-from focus_ray.serving.door import Door
+from focus_ray.serving.desk import ReconstructionService
+from focus_ray.serving.door import AdmissionMiddleware
 from focus_ray.serving.fitting import Fitter
 from focus_ray.serving.settings import AdmissionSettings, ModelSettings, ServingSettings
 from tests.serving.test_desk import Here
@@ -23,7 +23,7 @@ SETTINGS = ServingSettings(refine=False, admission=AdmissionSettings(requests_at
 class Scope:
     """A replica without Ray."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: ReconstructionService) -> None:
         self.desk = desk
         self.links = self
 
@@ -39,9 +39,9 @@ class Scope:
 
 @pytest.fixture(scope="module")
 def interface(untrained):
-    desk = Desk(Here(Fitter(Reconstructor(untrained), ModelSettings(batch=2))), SETTINGS)
+    desk = ReconstructionService(Here(Fitter(Reconstructor(untrained), ModelSettings(batch=2))), SETTINGS)
     desk._detector = lambda: NoFaces()  # the mutated pictures have none, and the thorough search takes long to say so
-    yield Door(application(Scope(desk), SETTINGS), SETTINGS, outer=True)
+    yield AdmissionMiddleware(application(Scope(desk), SETTINGS), SETTINGS, outer=True)
     desk.close()
 
 
@@ -50,7 +50,7 @@ class NoFaces:
         return []
 
 
-async def answers(interface: Door, some: list[Case]) -> list[tuple[Case, int, str]]:
+async def answers(interface: AdmissionMiddleware, some: list[Case]) -> list[tuple[Case, int, str]]:
     transport = httpx.ASGITransport(interface, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
         got = []
@@ -79,12 +79,12 @@ def test_there_are_two_thousand_of_them():
     assert [case.name for case in cases()] == [case.name for case in cases()]
 
 
-def test_every_seventh_of_them(interface: Door):
+def test_every_seventh_of_them(interface: AdmissionMiddleware):
     assert wrong(asyncio.run(answers(interface, ALL[::7]))) == []
 
 
 @pytest.mark.drill
-def test_all_of_them(interface: Door):
+def test_all_of_them(interface: AdmissionMiddleware):
     assert wrong(asyncio.run(answers(interface, ALL))) == []
 
 
@@ -96,7 +96,7 @@ def test_a_bug_behind_the_routes_is_told_as_one():
         def close(self) -> None:
             pass
 
-    door = Door(application(Scope(Broken()), SETTINGS), SETTINGS, outer=True)
+    door = AdmissionMiddleware(application(Scope(Broken()), SETTINGS), SETTINGS, outer=True)
     ((_, status, text),) = asyncio.run(answers(door, [Case("model", "GET", "/v1/model")]))
     assert (status, json.loads(text)["code"]) == (500, "internal")
     assert "secret" not in text

@@ -15,13 +15,13 @@ import torch
 from PIL import Image
 
 from focus_ray.data.align import STANDARD_POINTS
-from focus_ray.data.ingest import BatchMaker, StepStream
+from focus_ray.data.ingest import BatchFactory, StepStream
 from focus_ray.data.landmark_csv import write_landmarks
 from focus_ray.data.landmarks import MEAN_LANDMARKS
 from focus_ray.data.photos import PhotoFolder
 from focus_ray.errors import ConfigError, ImageError
 from focus_ray.storage.objects import open_store
-from tests.system.batches import Toys, photographs, synthetic
+from tests.system.batches import RandomBatches, photographs, synthetic
 from tests.system.servers import new_bucket, s3_server, use_s3
 
 CPUS = 4
@@ -59,12 +59,12 @@ def session(s3: str) -> Iterator[None]:
 
 
 @pytest.fixture
-def toys(tmp_path: Path) -> Toys:
+def toys(tmp_path: Path) -> RandomBatches:
     (tmp_path / "log").touch()
-    return Toys(tmp_path / "log")
+    return RandomBatches(tmp_path / "log")
 
 
-def assert_same(stream: StepStream, make: BatchMaker, steps: range) -> None:
+def assert_same(stream: StepStream, make: BatchFactory, steps: range) -> None:
     """The stream's batches are those that this process makes itself."""
     batch_of = make()
     for step in steps:
@@ -83,9 +83,9 @@ def wait_for_all_cpus() -> None:
         time.sleep(0.1)
 
 
-def test_two_ranks_take_the_steps_of_their_own_process_from_the_middle_on(toys: Toys, tmp_path: Path):
+def test_two_ranks_take_the_steps_of_their_own_process_from_the_middle_on(toys: RandomBatches, tmp_path: Path):
     (tmp_path / "other").touch()
-    other = Toys(tmp_path / "other", rank=1)
+    other = RandomBatches(tmp_path / "other", rank=1)
     with StepStream(toys, 7, 40, actors=2) as one, StepStream(other, 7, 40) as two:
         assert_same(one, toys, range(7, 40))
         assert_same(two, other, range(7, 40))
@@ -97,7 +97,7 @@ def test_two_ranks_take_the_steps_of_their_own_process_from_the_middle_on(toys: 
     wait_for_all_cpus()
 
 
-def test_an_actor_pauses_where_nobody_takes_its_batches(toys: Toys):
+def test_an_actor_pauses_where_nobody_takes_its_batches(toys: RandomBatches):
     with StepStream(toys, 0, 500_000, memory_mb=0.1) as stream:
         ahead = []
         for step in range(60):
@@ -127,15 +127,15 @@ def test_photographs_in_a_bucket(s3: str, tmp_path: Path):
     wait_for_all_cpus()
 
 
-def test_errors_arrive_as_they_were_raised(toys: Toys):
-    with StepStream(Toys(toys.log, broken=3), 0, 9) as stream:
+def test_errors_arrive_as_they_were_raised(toys: RandomBatches):
+    with StepStream(RandomBatches(toys.log, broken=3), 0, 9) as stream:
         assert_same(stream, toys, range(3))
         with pytest.raises(ImageError, match=r"b\.png: the picture is damaged"):
             stream.batch(3)
     wait_for_all_cpus()
 
 
-def test_too_few_cpus_are_an_error_and_no_waiting_for_ever(toys: Toys):
+def test_too_few_cpus_are_an_error_and_no_waiting_for_ever(toys: RandomBatches):
     with (
         StepStream(toys, 0, 9, cpus=CPUS + 1.0, patience=1) as stream,
         pytest.raises(ConfigError, match="Ray found no CPUs for the actors that make batches; give it more"),
@@ -145,8 +145,8 @@ def test_too_few_cpus_are_an_error_and_no_waiting_for_ever(toys: Toys):
 
 
 @pytest.mark.drill
-def test_an_actor_that_is_killed_changes_nothing(toys: Toys):
-    slow = Toys(toys.log, seconds=0.02)
+def test_an_actor_that_is_killed_changes_nothing(toys: RandomBatches):
+    slow = RandomBatches(toys.log, seconds=0.02)
     with StepStream(slow, 0, 150, actors=2) as stream:
         assert_same(stream, toys, range(40))
         victim = [pid for _, pid in toys.made() if pid != os.getpid()][-1]
@@ -171,7 +171,7 @@ def test_synthetic_faces_of_ranks(ranks: int):
 
 
 @pytest.mark.drill
-def test_a_long_plan_begins_soon_and_is_small(toys: Toys):
+def test_a_long_plan_begins_soon_and_is_small(toys: RandomBatches):
     import resource
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

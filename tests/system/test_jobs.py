@@ -73,18 +73,18 @@ def runs_in_mlflow() -> list[Any]:
 
 
 @contextlib.contextmanager
-def a_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+def run_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """A cluster of two workers with its servers; this process, too, finds their stores."""
     # In the system's own folder: Ray's sockets allow only short paths.
     with tempfile.TemporaryDirectory(prefix="focus-ray-", ignore_cleanup_errors=True) as folder:
         cluster = Cluster(Path(folder))
         with cluster.running(workers=2):
-            for name, value in cluster.for_storage().items():
+            for name, value in cluster.storage_environment().items():
                 monkeypatch.setenv(name, value)
             yield cluster
 
 
-def end_all(environment: dict[str, str], process: subprocess.Popen[str]) -> None:
+def kill_all(environment: dict[str, str], process: subprocess.Popen[str]) -> None:
     """Nothing of a test that failed goes on beside the next one."""
     for pid in marked(environment):
         with contextlib.suppress(ProcessLookupError):
@@ -128,7 +128,7 @@ def test_an_interrupted_demonstration_leaves_no_process(tmp_path, python, enviro
         process.communicate(timeout=300)
         left = list(marked(environment).values())
     finally:
-        end_all(environment, process)
+        kill_all(environment, process)
     assert process.returncode == 130
     assert left == []
     assert not (tmp_path / "mini").exists()
@@ -151,7 +151,7 @@ def test_a_prior_is_built_by_a_job_and_a_second_job_computes_nothing(small_face,
     faces = {"n": 400, "heldout": 100, "shard_size": 50}
     build(PriorConfig(model=str(tmp_path / "r_syn"), **faces), tmp_path / "here", None)
     options = ["--n", "400", "--heldout", "100", "--shard-size", "50", "--storage", "s3://faces/priors"]
-    with a_cluster(monkeypatch) as cluster:
+    with run_cluster(monkeypatch) as cluster:
         boto3.client("s3").create_bucket(Bucket="faces")
         store = open_store("s3://faces")
         sealed_store.upload(store, tmp_path / "r_syn", "r_syn")
@@ -181,7 +181,7 @@ def test_an_evaluation_is_a_job_and_reads_its_data_from_a_bucket(small_face, wor
     asked = configured("segmentation", str(tmp_path / "set"), [str(tmp_path / "ours")], {})
     here = evaluate(asked, tmp_path / "here", None)
     out = tmp_path / "job"
-    with a_cluster(monkeypatch) as cluster:
+    with run_cluster(monkeypatch) as cluster:
         boto3.client("s3").create_bucket(Bucket="sets")
         store = open_store("s3://sets/celebahq")
         for path in (tmp_path / "set").rglob("*"):
@@ -200,7 +200,7 @@ def test_an_evaluation_is_a_job_and_reads_its_data_from_a_bucket(small_face, wor
 @pytest.mark.timeout(900)
 def test_a_sweep_is_a_job(tmp_path, monkeypatch):
     out = tmp_path / "sweep"
-    with a_cluster(monkeypatch) as cluster:
+    with run_cluster(monkeypatch) as cluster:
         cluster.submit("jobs/tune.py", ["tune_configs/smoke.yaml", "--out", str(out)])
         runs = runs_in_mlflow()
     results = Results.model_validate_json((out / "results.json").read_bytes())

@@ -30,7 +30,7 @@ from tests.tracking.tracked_run import (
 @pytest.fixture
 def home(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a server to come, and short waits for its clients."""
-    monkeypatch.setattr(mlflow_tracker, "POLL", 0.1)
+    monkeypatch.setattr(mlflow_tracker, "POLL_SECONDS", 0.1)
     monkeypatch.setattr(mlflow_tracker, "RETRY", (0.5, 2.0))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from focus_ray.serving.model_source import fetched, reconstructor_of, resolve, resolve_prior
+from focus_ray.serving.model_source import fetched, load_reconstructor, resolve, resolve_prior
 from focus_ray.tracking.mlflow_tracker import Tracking, track
 from tests.system.mlflow_server import MlflowServer
 from tests.tracking.tracked_run import write_run
@@ -24,6 +24,6 @@ def test_a_registered_model_is_served(tmp_path: Path, empty_database: Path, monk
         assert (source.uri, source.registered) == ("models:/focus/1", "focus/1")
         folder = fetched(source, cache)
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in (run / "model").iterdir())
-    served = reconstructor_of(source, resolve_prior("none"), cache)
+    served = load_reconstructor(source, resolve_prior("none"), cache)
     assert served.model.version.startswith("embedded-")
     assert served.prior is None

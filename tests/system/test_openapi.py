@@ -6,8 +6,8 @@ import schemathesis
 
 from focus_ray.reconstruction import Reconstructor
 from focus_ray.serving.api import application
-from focus_ray.serving.desk import Desk
-from focus_ray.serving.door import Door
+from focus_ray.serving.desk import ReconstructionService
+from focus_ray.serving.door import AdmissionMiddleware
 from focus_ray.serving.fitting import Fitter
 from focus_ray.serving.settings import ModelSettings
 from tests.serving.test_desk import Here
@@ -16,10 +16,10 @@ from tests.system.test_hostile import SETTINGS, NoFaces, Scope
 
 @pytest.fixture(scope="module")
 def document(untrained):
-    desk = Desk(Here(Fitter(Reconstructor(untrained), ModelSettings(batch=2))), SETTINGS)
+    desk = ReconstructionService(Here(Fitter(Reconstructor(untrained), ModelSettings(batch=2))), SETTINGS)
     desk._detector = lambda: NoFaces()
     yield schemathesis.openapi.from_asgi(
-        "/openapi.json", Door(application(Scope(desk), SETTINGS), SETTINGS, outer=True)
+        "/openapi.json", AdmissionMiddleware(application(Scope(desk), SETTINGS), SETTINGS, outer=True)
     )
     desk.close()
 

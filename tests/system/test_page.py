@@ -14,12 +14,12 @@ from PIL import Image
 
 from focus_ray import load
 from focus_ray.serving.api import application
-from focus_ray.serving.desk import Desk
-from focus_ray.serving.door import Door
+from focus_ray.serving.desk import ReconstructionService
+from focus_ray.serving.door import AdmissionMiddleware
 from focus_ray.serving.fitting import Fitter
 from focus_ray.serving.page_routes import FOLDER, files
 from focus_ray.serving.settings import ModelSettings, ServingSettings
-from infra.fetch_viewer import Package, ViewerError, members, verified
+from infra.fetch_viewer import Package, ViewerError, download_package, extract_files
 from tests.http_servers import served
 from tests.serving.test_desk import Here
 from tests.system.endpoint import photographs
@@ -45,7 +45,7 @@ def axe(request: pytest.FixtureRequest) -> str:
     if not kept.is_file():
         name = "package/axe.min.js"
         try:
-            kept.write_bytes(members(verified(AXE), (name,))[name])
+            kept.write_bytes(extract_files(download_package(AXE), (name,))[name])
         except ViewerError as error:
             pytest.skip(str(error))
     return kept.read_text()
@@ -63,8 +63,8 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url() -> Iterator[str]:
     """The interface with the shipped model, in this process."""
     settings = ServingSettings()
-    desk = Desk(Here(Fitter(load(), ModelSettings(batch=2))), settings)
-    door = Door(application(Scope(desk), settings), settings, outer=True)
+    desk = ReconstructionService(Here(Fitter(load(), ModelSettings(batch=2))), settings)
+    door = AdmissionMiddleware(application(Scope(desk), settings), settings, outer=True)
     with served(door) as (host, port):
         yield f"http://{host}:{port}"
     desk.close()
@@ -81,7 +81,7 @@ def browser(camera: Path) -> Iterator[Any]:
         browser.close()
 
 
-class Visit:
+class PageSession:
     """A page that is open, and all that went wrong in it."""
 
     def __init__(self, browser: Any, url: str, **context: Any) -> None:
@@ -127,8 +127,8 @@ class Visit:
 
 
 @pytest.fixture
-def visit(browser: Any, url: str) -> Iterator[Visit]:
-    visit = Visit(browser, url, viewport={"width": 1200, "height": 900})
+def visit(browser: Any, url: str) -> Iterator[PageSession]:
+    visit = PageSession(browser, url, viewport={"width": 1200, "height": 900})
     yield visit
     visit.context.close()
     assert visit.said == []
@@ -139,7 +139,7 @@ def has_viewer() -> bool:
     return "vendor/three.module.min.js" in files()
 
 
-def test_a_face_is_seen_masked_and_turned(visit: Visit):
+def test_a_face_is_seen_masked_and_turned(visit: PageSession):
     visit.picture("empty")
     visit.reconstruct()
     page = visit.page
@@ -170,7 +170,7 @@ def test_a_face_is_seen_masked_and_turned(visit: Visit):
     assert np.abs(visit.pixels("viewer") - head).max() > 20
 
 
-def test_what_can_be_saved(visit: Visit):
+def test_what_can_be_saved(visit: PageSession):
     visit.reconstruct()
     begins = {"#save-glb": b"glTF", "#save-obj": b"# focus-ray", "#save-json": b"{"}
     for button, begin in begins.items():
@@ -182,7 +182,7 @@ def test_what_can_be_saved(visit: Visit):
             assert "theta" in json.loads(content)["faces"][0]
 
 
-def test_by_keyboard_alone(visit: Visit):
+def test_by_keyboard_alone(visit: PageSession):
     page = visit.page
     for _ in range(12):
         page.keyboard.press("Tab")
@@ -200,7 +200,7 @@ def test_by_keyboard_alone(visit: Visit):
     assert not np.array_equal(visit.pixels("photo"), before)
 
 
-def test_everybody_can_use_it(visit: Visit, axe: str):
+def test_everybody_can_use_it(visit: PageSession, axe: str):
     assert visit.judged(axe) == []
     visit.reconstruct()
     assert visit.judged(axe) == []
@@ -211,7 +211,7 @@ def test_everybody_can_use_it(visit: Visit, axe: str):
 
 
 def test_the_camera_sees_a_face(browser: Any, url: str):
-    visit = Visit(browser, url, permissions=["camera"])
+    visit = PageSession(browser, url, permissions=["camera"])
     page = visit.page
     page.get_by_role("button", name="Use the camera").click()
     page.get_by_role("button", name="Take the photo").wait_for()
@@ -226,7 +226,7 @@ def test_the_camera_sees_a_face(browser: Any, url: str):
 
 
 def test_without_a_camera_it_says_so(browser: Any, url: str):
-    visit = Visit(browser, url)  # which nobody has allowed it
+    visit = PageSession(browser, url)  # which nobody has allowed it
     visit.context.clear_permissions()
     visit.page.evaluate(
         "() => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotFoundError') } }"
@@ -236,7 +236,7 @@ def test_without_a_camera_it_says_so(browser: Any, url: str):
     visit.context.close()
 
 
-def test_one_of_several_faces_is_chosen(visit: Visit, world_face, tmp_path: Path):
+def test_one_of_several_faces_is_chosen(visit: PageSession, world_face, tmp_path: Path):
     pair = [cv2.imread(str(path)) for path in sorted(photographs(tmp_path / "photographs", 2, world_face).iterdir())]
     cv2.imwrite(str(tmp_path / "pair.png"), np.hstack(pair))
     visit.page.locator("#file").set_input_files(tmp_path / "pair.png")
@@ -249,7 +249,7 @@ def test_one_of_several_faces_is_chosen(visit: Visit, world_face, tmp_path: Path
     visit.picture("several")
 
 
-def test_a_photo_that_is_larger_than_an_endpoint_takes(visit: Visit, tmp_path: Path):
+def test_a_photo_that_is_larger_than_an_endpoint_takes(visit: PageSession, tmp_path: Path):
     example = cv2.imread(str(FOLDER / "example.jpg"))
     cv2.imwrite(str(tmp_path / "large.jpg"), cv2.resize(example, (4400, 4400)))
     with visit.page.expect_response("**/v1/reconstructions") as response:
@@ -258,7 +258,7 @@ def test_a_photo_that_is_larger_than_an_endpoint_takes(visit: Visit, tmp_path: P
     visit.found()
 
 
-def test_a_file_that_is_no_picture_and_one_without_a_face(visit: Visit, tmp_path: Path):
+def test_a_file_that_is_no_picture_and_one_without_a_face(visit: PageSession, tmp_path: Path):
     page = visit.page
     (tmp_path / "text.jpg").write_text("no picture")
     page.locator("#file").set_input_files(tmp_path / "text.jpg")
@@ -272,7 +272,7 @@ def test_a_file_that_is_no_picture_and_one_without_a_face(visit: Visit, tmp_path
     visit.said.clear()  # the browser itself tells of the refusal
 
 
-def test_busy_and_locked_and_gone(visit: Visit):
+def test_busy_and_locked_and_gone(visit: PageSession):
     page, asked = visit.page, "**/v1/reconstructions"
     problem = {"type": "about:blank", "title": "t", "detail": "the service is busy", "request_id": "r"}
     busy = {"status": 503, "headers": {"Retry-After": "1"}, "json": problem}
@@ -291,7 +291,7 @@ def test_busy_and_locked_and_gone(visit: Visit):
     visit.said.clear()  # the browser itself tells of the refusals
 
 
-def test_without_the_3d_library_the_rest_works(visit: Visit):
+def test_without_the_3d_library_the_rest_works(visit: PageSession):
     visit.page.route("**/vendor/*", lambda route: route.fulfill(status=404))
     visit.reconstruct()
     visit.page.get_by_text("The 3D view is not installed").wait_for()
@@ -301,7 +301,7 @@ def test_without_the_3d_library_the_rest_works(visit: Visit):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone(scheme: str, browser: Any, url: str, axe: str):
-    phone = Visit(browser, url, viewport={"width": 360, "height": 740}, color_scheme=scheme, has_touch=True)
+    phone = PageSession(browser, url, viewport={"width": 360, "height": 740}, color_scheme=scheme, has_touch=True)
     phone.reconstruct()
     assert phone.page.evaluate("document.documentElement.scrollWidth") <= 360
     assert phone.judged(axe) == []

@@ -22,7 +22,7 @@ def state(step: int, megabytes: int) -> dict:
     return {"encoder": {"w": torch.full((megabytes, 1 << 18), float(step))}, "step": step}
 
 
-def whole(stored: checkpoint.Stored) -> bool:
+def whole(stored: checkpoint.StoredCheckpoint) -> bool:
     return stored.state["step"] == stored.step and bool(stored.state["encoder"]["w"].eq(float(stored.step)).all())
 
 

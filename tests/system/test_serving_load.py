@@ -19,7 +19,7 @@ import pytest
 from focus_ray.data.image_file import read_image
 from tests.http_servers import Quiet, Response, running
 from tests.system.endpoint import ROOT, crops, endpoint, photographs
-from tests.system.load import Answers, Load, Picture, pictures_in
+from tests.system.load import Answers, LoadGenerator, Picture, pictures_in
 
 PICTURES = [Picture(f"{number}.png", b"picture %d" % number) for number in range(4)]
 BUSY: Response = (503, {"Retry-After": "0"}, b"busy")
@@ -33,7 +33,7 @@ def fitted(body: bytes) -> Response:
     return 200, {}, json.dumps(document).encode()
 
 
-class StandIn:
+class FakeServer:
     """Where it listens, and what it answers to a body."""
 
     def __init__(self) -> None:
@@ -43,8 +43,8 @@ class StandIn:
 
 
 @pytest.fixture
-def server() -> Iterator[StandIn]:
-    stand_in = StandIn()
+def server() -> Iterator[FakeServer]:
+    stand_in = FakeServer()
 
     class Handler(Quiet):
         def do_POST(self) -> None:
@@ -59,62 +59,62 @@ def server() -> Iterator[StandIn]:
         yield stand_in
 
 
-def closed(load: Load, requests: int = 8, concurrency: int = 2) -> dict[str, Any]:
+def closed(load: LoadGenerator, requests: int = 8, concurrency: int = 2) -> dict[str, Any]:
     return load.seen.summary(asyncio.run(load.closed(concurrency, 30, requests)))
 
 
-def test_every_picture_in_its_turn(server: StandIn):
-    seen = closed(Load(server.url, PICTURES))
+def test_every_picture_in_its_turn(server: FakeServer):
+    seen = closed(LoadGenerator(server.url, PICTURES))
     assert sorted(server.bodies) == sorted(2 * [picture.content for picture in PICTURES])
     assert (seen["requests"], seen["statuses"], seen["versions"], seen["failed"]) == (8, {"200": 8}, {"v": 8}, 0)
     assert sum(seen["by_second"]) == 8
     assert seen["accepted"]["p50_ms"] <= seen["accepted"]["p99_ms"] <= seen["accepted"]["max_ms"]
 
 
-def test_answers_that_are_swapped_are_failures(server: StandIn):
+def test_answers_that_are_swapped_are_failures(server: FakeServer):
     kept = Answers()
-    closed(Load(server.url, PICTURES, kept=kept))
+    closed(LoadGenerator(server.url, PICTURES, kept=kept))
     expected = Answers(json.loads(json.dumps(kept.known)))
-    assert closed(Load(server.url, PICTURES, expected=expected))["failed"] == 0
+    assert closed(LoadGenerator(server.url, PICTURES, expected=expected))["failed"] == 0
     server.answer = lambda body: fitted(PICTURES[1].content)
-    seen = closed(Load(server.url, PICTURES, expected=expected))
+    seen = closed(LoadGenerator(server.url, PICTURES, expected=expected))
     assert (seen["failed"], sum(seen["failed_by_second"]), sum(seen["by_second"])) == (6, 6, 2)
     assert "not the answer to this picture" in seen["failures"][0][1]
 
 
-def test_one_that_is_always_refused_is_expected_to_be(server: StandIn):
+def test_one_that_is_always_refused_is_expected_to_be(server: FakeServer):
     server.answer = lambda body: (422, {}, b"no picture") if body == PICTURES[2].content else fitted(body)
     kept = Answers()
-    seen = closed(Load(server.url, PICTURES, kept=kept))
+    seen = closed(LoadGenerator(server.url, PICTURES, kept=kept))
     assert (seen["failed"], seen["failures"][0][1]) == (2, "422 no picture")
-    seen = closed(Load(server.url, PICTURES, expected=kept))
+    seen = closed(LoadGenerator(server.url, PICTURES, expected=kept))
     assert (seen["failed"], seen["refused_as_expected"], sum(seen["by_second"])) == (0, 2, 6)
     server.answer = fitted
-    assert closed(Load(server.url, PICTURES, expected=kept))["failed"] == 2
+    assert closed(LoadGenerator(server.url, PICTURES, expected=kept))["failed"] == 2
 
 
 @pytest.mark.parametrize("first", [BUSY, (502, {}, b""), None])
-def test_one_more_try(first: Response | None, server: StandIn):
+def test_one_more_try(first: Response | None, server: FakeServer):
     def answer(body: bytes) -> Response | None:
         return first if server.bodies.count(body) == 1 else fitted(body)
 
     server.answer = answer
-    seen = closed(Load(server.url, PICTURES, retry=True), requests=4)
+    seen = closed(LoadGenerator(server.url, PICTURES, retry=True), requests=4)
     assert (seen["retries"], seen["failed"], seen["rejected"], sum(seen["by_second"])) == (4, 0, {}, 4)
     server.bodies.clear()
-    seen = closed(Load(server.url, PICTURES), requests=4)
+    seen = closed(LoadGenerator(server.url, PICTURES), requests=4)
     assert seen["retries"] == sum(seen["by_second"]) == 0
     assert sum(seen["rejected_by_second"]) + seen["failed"] == 4
 
 
-def test_what_no_try_would_mend_is_not_tried_again(server: StandIn):
+def test_what_no_try_would_mend_is_not_tried_again(server: FakeServer):
     server.answer = lambda body: (422, {}, b"")
-    assert closed(Load(server.url, PICTURES, retry=True), requests=4)["retries"] == 0
+    assert closed(LoadGenerator(server.url, PICTURES, retry=True), requests=4)["retries"] == 0
 
 
-def test_a_rejection_without_retry_after_is_counted(server: StandIn):
+def test_a_rejection_without_retry_after_is_counted(server: FakeServer):
     server.answer = lambda body: BUSY if body == PICTURES[0].content else (503, {}, b"")
-    seen = closed(Load(server.url, PICTURES), requests=4)
+    seen = closed(LoadGenerator(server.url, PICTURES), requests=4)
     assert (seen["without_retry_after"], seen["failed"], set(seen["rejected"])) == (
         3,
         0,
@@ -122,16 +122,16 @@ def test_a_rejection_without_retry_after_is_counted(server: StandIn):
     )
 
 
-def test_answers_that_are_none_are_failures(server: StandIn):
+def test_answers_that_are_none_are_failures(server: FakeServer):
     elsewhere = f"http://127.0.0.1:{server.url.split(':')[2].split('/')[0]}/elsewhere"
     for answer in ((200, {}, b'{"model_ver'), (200, {}, b"{}"), (307, {"Location": elsewhere}, b""), (500, {}, b"")):
         server.bodies.clear()
         server.answer = lambda body, answer=answer: answer
-        assert closed(Load(server.url, PICTURES), requests=2)["failed"] == 2
+        assert closed(LoadGenerator(server.url, PICTURES), requests=2)["failed"] == 2
         assert len(server.bodies) == 2
 
 
-def test_at_a_fixed_rate_waiting_counts_from_when_a_request_was_due(server: StandIn):
+def test_at_a_fixed_rate_waiting_counts_from_when_a_request_was_due(server: FakeServer):
     held: list[float] = []
 
     def answer(body: bytes) -> Response:
@@ -140,7 +140,7 @@ def test_at_a_fixed_rate_waiting_counts_from_when_a_request_was_due(server: Stan
         return fitted(body)
 
     server.answer = answer
-    load = Load(server.url, PICTURES)
+    load = LoadGenerator(server.url, PICTURES)
     seen = load.seen.summary(asyncio.run(load.open(20.0, 0.75)))
     assert len(server.bodies) == 15
     assert seen["accepted"]["max_ms"] >= 590
@@ -150,12 +150,12 @@ def test_at_a_fixed_rate_waiting_counts_from_when_a_request_was_due(server: Stan
 def test_only_this_machine(tmp_path: Path):
     for url in ("http://example.org/", "http://localhost:8000/", "https://127.0.0.1/", "http://127.0.0.1.example.org/"):
         with pytest.raises(SystemExit, match="not on this machine"):
-            Load(url, PICTURES)
+            LoadGenerator(url, PICTURES)
     with pytest.raises(SystemExit, match="no pictures"):
-        Load("http://127.0.0.1:9/", pictures_in(tmp_path))
+        LoadGenerator("http://127.0.0.1:9/", pictures_in(tmp_path))
 
 
-def test_as_a_process_that_is_told_to_end(server: StandIn, tmp_path: Path):
+def test_as_a_process_that_is_told_to_end(server: FakeServer, tmp_path: Path):
     for picture in PICTURES:
         (tmp_path / picture.name).write_bytes(picture.content)
     kept = tmp_path / "kept.json"
@@ -188,10 +188,10 @@ def test_five_hundred_faces_and_some_that_are_none(
     pictures = crops(tmp_path / "crops", 500, world_face)
     for number in (100, 200, 300):  # among the others, at any time in flight with them
         (pictures / f"{number:05}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(200))
-    check_each_gets_its_own(tmp_path, pictures, 3, record_property)
+    check_answers_match(tmp_path, pictures, 3, record_property)
 
 
-def check_each_gets_its_own(
+def check_answers_match(
     folder: Path, pictures: Path, poisoned: int, record_property: Callable[[str, Any], None]
 ) -> None:
     """Answers to 32 at once are those of one after the other, and those that cannot be used are refused alone."""

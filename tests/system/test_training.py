@@ -63,7 +63,7 @@ def test_a_worker_and_a_driver_that_are_killed_and_a_store_that_fails_change_not
 ):
     """One worker of Ray Train, whatever befalls it, trains the bits of the plain loop."""
     folder = tmp_path / "killed"
-    lose_a_worker_and_a_driver(folder, ONE, python, environment | bucket_environment, bucket, proxy)
+    kill_worker_and_driver(folder, ONE, python, environment | bucket_environment, bucket, proxy)
     assert same(plain, folder)
     ours, theirs = (lines(run / "history.jsonl") for run in (folder, plain))
     assert [line["loss"] for line in ours] == [line["loss"] for line in theirs]
@@ -75,11 +75,11 @@ def test_two_workers_one_of_them_killed_and_the_driver_too(
     straight, tmp_path, python, environment, bucket: str, proxy: FaultyProxy, bucket_environment
 ):
     folder = tmp_path / "killed"
-    lose_a_worker_and_a_driver(folder, TWO, python, environment | bucket_environment, bucket, proxy)
+    kill_worker_and_driver(folder, TWO, python, environment | bucket_environment, bucket, proxy)
     assert same(straight, folder)
 
 
-def lose_a_worker_and_a_driver(
+def kill_worker_and_driver(
     folder: Path, workers: tuple[str, ...], python: str, environment: dict[str, str], bucket: str, proxy: FaultyProxy
 ) -> None:
     """Kill both in a run behind a store that refuses a tenth of its requests, and go on with it to its end."""

@@ -11,14 +11,14 @@ import yaml
 from focus_ray import presets
 from focus_ray.config import read_yaml
 from focus_ray.tuning.results import Results
-from tests.system.runs import Started, TrainingRun, options
+from tests.system.runs import CommandRun, TrainingRun, options
 
 SMOKE = "tune_configs/smoke.yaml"
 TRIALS = 4
 pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("database")]
 
 
-class Tuning(Started):
+class TuningRun(CommandRun):
     """One `focus-ray tune`."""
 
     COMMAND = ("tune",)
@@ -37,9 +37,9 @@ def environment(python_environment_of_module: dict[str, str]) -> dict[str, str]:
     return python_environment_of_module
 
 
-def started(python: str, project_root: Path, folder: Path, environment: dict[str, str], *more: str) -> Tuning:
+def started(python: str, project_root: Path, folder: Path, environment: dict[str, str], *more: str) -> TuningRun:
     folder.parent.mkdir(exist_ok=True)
-    return Tuning(python, folder, str(project_root / SMOKE), "--out", str(folder), *more, environment=environment)
+    return TuningRun(python, folder, str(project_root / SMOKE), "--out", str(folder), *more, environment=environment)
 
 
 def runs_in_mlflow(folder: Path) -> Counter[str]:
@@ -54,7 +54,7 @@ def runs_in_mlflow(folder: Path) -> Counter[str]:
     return Counter(name for (name,) in rows)
 
 
-def by_point(results: Results) -> dict[str, float | None]:
+def objective_by_point(results: Results) -> dict[str, float | None]:
     """Objectives by what the trials tried: their names differ from sweep to sweep."""
     return {json.dumps(one.config, sort_keys=True): one.objective for one in results.trials}
 
@@ -73,11 +73,11 @@ def test_a_driver_that_dies_and_trials_that_collapse_lose_no_trial_and_repeat_no
     tmp_path, python, project_root, environment
 ):
     folder, search = tmp_path / "sweep", write_search(project_root, tmp_path)
-    killed = Tuning(python, folder, str(search), "--out", str(folder), environment=environment)
+    killed = TuningRun(python, folder, str(search), "--out", str(folder), environment=environment)
     killed.wait_for(lambda: killed.ended() >= 1)
     killed.kill_driver()
     assert not (folder / "results.json").exists()
-    again = Tuning(python, folder, "--resume", str(folder), environment=environment)
+    again = TuningRun(python, folder, "--resume", str(folder), environment=environment)
     assert again.end() == 0, again.said()
     results = again.results()
     done, collapsed = sorted(results.trials, key=lambda one: one.status == "collapsed")
@@ -101,18 +101,18 @@ def test_a_driver_that_dies_loses_no_trial_and_repeats_none(tmp_path, python, pr
     killed.wait_for(lambda: killed.ended() >= 1)
     killed.kill_driver()
     assert not (killed.folder / "results.json").exists()
-    again = Tuning(python, killed.folder, "--resume", str(killed.folder), environment=environment)
+    again = TuningRun(python, killed.folder, "--resume", str(killed.folder), environment=environment)
     assert again.end() == 0, again.said()
     results = again.results()
     assert [one.status for one in results.trials] == TRIALS * ["done"]
-    assert by_point(results) == by_point(whole.results())
+    assert objective_by_point(results) == objective_by_point(whole.results())
     for folder in (whole.folder, killed.folder):
         assert set(runs_in_mlflow(folder).values()) == {1}
         assert len(runs_in_mlflow(folder)) == TRIALS
     check_what_is_left(whole, python, environment)
 
 
-def check_what_is_left(whole: Tuning, python: str, environment: dict[str, str]) -> None:
+def check_what_is_left(whole: TuningRun, python: str, environment: dict[str, str]) -> None:
     """The page, the judgement, and a configuration that trains."""
     results = whole.results()
     best = next(one for one in results.trials if one.id == results.best)
@@ -144,7 +144,7 @@ def test_trials_that_end_badly_are_recorded_and_the_sweep_goes_on(tmp_path, pyth
     search["space"] = {"guard.low": {"values": [0.0, 0.999]}}
     search["judging"] = {"seeds": [], "heldout": {"size": 8, "seed": 2}}
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(search))
-    run = Tuning(python, folder, str(tmp_path / "search.yaml"), "--out", str(folder), environment=environment)
+    run = TuningRun(python, folder, str(tmp_path / "search.yaml"), "--out", str(folder), environment=environment)
     assert run.end() == 0, run.said()
     by_status = {one.status: one for one in run.results().trials}
     assert "collapsed" in by_status
@@ -162,7 +162,7 @@ def test_population_based_training_takes_over_from_better_trials(tmp_path, pytho
     search["scheduler"] = {"kind": "pbt", "grace": 0.25, "interval": 0.25}
     search["judging"] = {"seeds": [], "heldout": {"size": 8, "seed": 2}}
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(search))
-    run = Tuning(python, folder, str(tmp_path / "search.yaml"), "--out", str(folder), environment=environment)
+    run = TuningRun(python, folder, str(tmp_path / "search.yaml"), "--out", str(folder), environment=environment)
     assert run.end() == 0, run.said()
     results = run.results()
     assert [one.status for one in results.trials] == 3 * ["done"]

@@ -8,22 +8,22 @@ import pytest
 
 from focus_ray.errors import TrackingError
 from focus_ray.tracking import cursor
-from focus_ray.tracking.cursor import Cursor
+from focus_ray.tracking.cursor import SyncState
 
 
 def test_what_was_written_is_read(tmp_path):
-    written = Cursor("abc", 120, 100, "d", "FINISHED", "focus/1", {"sheets/a.png": "e"}, {"cpu": "f"})
+    written = SyncState("abc", 120, 100, "d", "FINISHED", "focus/1", {"sheets/a.png": "e"}, {"cpu": "f"})
     cursor.write(tmp_path, written)
     assert cursor.read(tmp_path) == written
     assert json.loads((tmp_path / "tracking.json").read_text())["schema"] == 1
     assert written.of("abc") is written
-    assert written.of("other") == Cursor("other", lineage={"cpu": "f"})
+    assert written.of("other") == SyncState("other", lineage={"cpu": "f"})
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"steps": "3"}', '{"artifacts": []}', '{"mlflow_run": 1}'])
 def test_a_damaged_one_is_one_at_the_beginning(tmp_path, content):
     (tmp_path / "tracking.json").write_text(content)
-    assert cursor.read(tmp_path) == Cursor()
+    assert cursor.read(tmp_path) == SyncState()
 
 
 def test_another_process_waits_a_moment_and_is_refused(tmp_path, python, python_environment):
@@ -39,15 +39,15 @@ def test_another_process_waits_a_moment_and_is_refused(tmp_path, python, python_
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     began = time.monotonic()
-    with pytest.raises(TrackingError, match="another process sends"), cursor.exclusive(tmp_path):
+    with pytest.raises(TrackingError, match="another process sends"), cursor.sync_lock(tmp_path):
         pass
-    assert cursor.MOMENT < time.monotonic() - began < cursor.MOMENT + 5
+    assert cursor.LOCK_TIMEOUT < time.monotonic() - began < cursor.LOCK_TIMEOUT + 5
     holder.kill()
     holder.communicate(timeout=30)
-    with cursor.exclusive(tmp_path):  # whoever dies lets go
+    with cursor.sync_lock(tmp_path):  # whoever dies lets go
         pass
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(TrackingError, match="give a folder of a run"), cursor.exclusive(tmp_path / "nothing"):
+    with pytest.raises(TrackingError, match="give a folder of a run"), cursor.sync_lock(tmp_path / "nothing"):
         pass

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from focus_ray.errors import StorageError
-from focus_ray.tracking.database_file import address_of, file_of, make_once
+from focus_ray.tracking.database_file import create_once, file_of, sqlite_uri
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ def test_the_file_of_an_address(uri, path):
 @pytest.mark.parametrize("name", ["runs", "a%20b c", "a?b", "100%", "é#+&;"])
 def test_the_address_of_a_file_and_back(name):
     path = Path("/jobs") / name / "mlflow.db"
-    assert file_of(address_of(path)) == path
-    assert file_of(address_of(path) + "?timeout=60") == path
+    assert file_of(sqlite_uri(path)) == path
+    assert file_of(sqlite_uri(path) + "?timeout=60") == path
 
 
 def test_many_ask_and_one_makes_it(tmp_path):
@@ -43,7 +43,7 @@ def test_many_ask_and_one_makes_it(tmp_path):
         time.sleep(0.1)
         Path(uri.removeprefix("sqlite:///")).write_text("tables")
 
-    threads = [threading.Thread(target=make_once, args=(path, fill)) for _ in range(5)]
+    threads = [threading.Thread(target=create_once, args=(path, fill)) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -55,7 +55,7 @@ def test_many_ask_and_one_makes_it(tmp_path):
 
 def test_one_that_is_there_stays(tmp_path):
     (tmp_path / "mlflow.db").write_text("old")
-    make_once(tmp_path / "mlflow.db", lambda uri: pytest.fail("made again"))
+    create_once(tmp_path / "mlflow.db", lambda uri: pytest.fail("made again"))
     assert (tmp_path / "mlflow.db").read_text() == "old"
 
 
@@ -65,14 +65,14 @@ def test_what_was_cut_off_leaves_nothing_behind(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_once(tmp_path / "mlflow.db", fill)
+        create_once(tmp_path / "mlflow.db", fill)
     assert os.listdir(tmp_path) == [".mlflow.db.lock"]
     (tmp_path / ".mlflow.db.partial-999999999").mkdir()  # of a process that was killed
-    make_once(tmp_path / "mlflow.db", lambda uri: Path(uri.removeprefix("sqlite:///")).write_text("whole"))
+    create_once(tmp_path / "mlflow.db", lambda uri: Path(uri.removeprefix("sqlite:///")).write_text("whole"))
     assert sorted(os.listdir(tmp_path)) == [".mlflow.db.lock", "mlflow.db"]
 
 
 def test_a_disk_that_refuses(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot write"):
-        make_once(tmp_path / "file" / "mlflow.db", lambda uri: None)
+        create_once(tmp_path / "file" / "mlflow.db", lambda uri: None)

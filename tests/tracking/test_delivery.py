@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from focus_ray.errors import TrackingError
-from focus_ray.tracking.delivery import Delivery, Sent, status_of, waiting
+from focus_ray.tracking.delivery import MlflowSync, Sent, status_of, waiting
 from focus_ray.tracking.mlflow_client import Server
 from focus_ray.tracking.mlflow_tracker import Tracking, track
 from tests.tracking.tracked_run import Database, begin_run, expected_curve, write_run
@@ -58,7 +58,7 @@ for _name in CALLS:
 
 
 def attempt(run: Path, server: Server, sent: Sent, times: dict[int, int]) -> bool:
-    delivery = Delivery(run, server, None, sent, times)
+    delivery = MlflowSync(run, server, None, sent, times)
     try:
         delivery.begin({"python": "3"}, {}, running=True)
         delivery.send(rest=False)

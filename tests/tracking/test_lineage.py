@@ -17,7 +17,7 @@ from focus_ray.tracking import lineage
 
 
 def test_a_process_knows_its_code_packages_and_hardware():
-    tags = lineage.of_process()
+    tags = lineage.process_tags()
     assert tags["focus.version"] == __version__
     for package in ("torch", "numpy", "mlflow", "ray"):
         assert tags[package] == metadata.version(package)
@@ -27,7 +27,7 @@ def test_a_process_knows_its_code_packages_and_hardware():
 
 
 def test_no_names_of_machines_people_or_folders():
-    values = lineage.of_process().values()
+    values = lineage.process_tags().values()
     secrets = {socket.gethostname(), getpass.getuser(), str(Path.home()), str(Path.cwd())}
     assert [value for value in values for secret in secrets if len(secret) > 4 and secret in value] == []
     assert not any("/" in value for value in values)
@@ -74,7 +74,7 @@ def test_a_run_knows_its_configuration_and_face_model(tmp_path, toy_model):
     (tmp_path / "config.json").write_text(json.dumps(config.model_dump(mode="json"), indent=2))
     (tmp_path / "face.safetensors").write_bytes(toy_model.to_bytes())
     (tmp_path / "run.json").write_text(json.dumps({"storage": "s3://key:hidden@bucket/runs"}))
-    assert lineage.of_run(tmp_path) == {
+    assert lineage.run_tags(tmp_path) == {
         "digest.config": config.digest,
         "digest.face_model": toy_model.digest,
         "preset": "embedded",
@@ -83,7 +83,7 @@ def test_a_run_knows_its_configuration_and_face_model(tmp_path, toy_model):
 
 
 def test_an_empty_folder_knows_nothing(tmp_path):
-    assert lineage.of_run(tmp_path) == {}
+    assert lineage.run_tags(tmp_path) == {}
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "face.safetensors").write_text("damaged")
-    assert lineage.of_run(tmp_path) == {"digest.config": hashlib.sha256(b"{}").hexdigest()}
+    assert lineage.run_tags(tmp_path) == {"digest.config": hashlib.sha256(b"{}").hexdigest()}

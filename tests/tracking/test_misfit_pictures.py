@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from focus_ray.tracking import misfit_pictures
-from focus_ray.tracking.misfit_pictures import PIXELS, VIEWS, misfit_mesh, misfit_sheet, views
+from focus_ray.tracking.misfit_pictures import VIEW_PX, VIEWS, misfit_mesh, misfit_sheet, views
 
 
 def test_a_view_shows_the_colours_of_the_vertices(small_face):
@@ -16,7 +16,7 @@ def test_a_view_shows_the_colours_of_the_vertices(small_face):
     pictures = views(small_face, red)
     assert len(pictures) == len(VIEWS)
     for picture in pictures:
-        assert picture.shape == (PIXELS, PIXELS, 3)
+        assert picture.shape == (VIEW_PX, VIEW_PX, 3)
         face = picture[..., 1] == 0
         assert 0.1 < face.mean() < 0.9
         assert (picture[~face] == 1).all()  # on white
@@ -48,7 +48,7 @@ def test_the_mesh_is_bright_where_the_error_is(small_face, monkeypatch):
     error[small_face.parts["jaw"]] = 1.0
     assert misfit_mesh(small_face, error).startswith(b"glTF")
     made = []
-    monkeypatch.setattr(misfit_pictures, "glb", lambda mesh: made.append(mesh) or b"")
+    monkeypatch.setattr(misfit_pictures, "encode_glb", lambda mesh: made.append(mesh) or b"")
     misfit_mesh(small_face, error)
     bright = made[0].colours.sum(1)
     jaw = small_face.parts["jaw"].numpy()

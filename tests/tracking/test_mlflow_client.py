@@ -109,7 +109,7 @@ def test_a_model_is_logged_without_a_warning_or_a_pickle(server, database, tmp_p
         client.create_logged_model(run.experiment, "focus", run.id, tags={"model_version": "v"})
     code = tmp_path / "mlflow_model.py"
     code.write_bytes((SHIPPED.parent / "tracking" / "mlflow_model.py").read_bytes())
-    requirements = mlflow_client.requirements_of_model()
+    requirements = mlflow_client.model_requirements()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         numbers = [server.register(run, SHIPPED, "v", code, requirements) for _ in range(2)]
@@ -146,9 +146,9 @@ def registered(server, tmp_path):
 
 
 def test_an_alias_names_a_version_and_a_version_its_files(registered, tmp_path):
-    assert registered.aliased("focus", "production") == "1"
+    assert registered.version_by_alias("focus", "production") == "1"
     registered.promote("2", "production")
-    assert registered.aliased("focus", "production") == "2"
+    assert registered.version_by_alias("focus", "production") == "2"
     for number, version in (("1", "one"), ("2", "two")):
         location = registered.location("focus", number)
         assert registered.folders(location, "artifacts") == ["artifacts/model"]
@@ -162,7 +162,7 @@ def test_an_alias_names_a_version_and_a_version_its_files(registered, tmp_path):
 
 def test_what_is_not_in_the_registry(registered, tmp_path):
     with pytest.raises(TrackingError, match=r"alias staging not found"):
-        registered.aliased("focus", "staging")
+        registered.version_by_alias("focus", "staging")
     with pytest.raises(TrackingError, match=r"Model Version \(name=focus, version=3\) not found"):
         registered.location("focus", "3")
     with pytest.raises(TrackingError, match="MLflow at sqlite:"):

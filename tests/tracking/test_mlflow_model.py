@@ -14,7 +14,7 @@ from PIL import Image
 import focus_ray
 from focus_ray.errors import ImageError
 from focus_ray.focus.face_result import Face
-from focus_ray.reconstruction.located import check_picture
+from focus_ray.reconstruction.located import check_image
 from focus_ray.tracking.mlflow_tracker import Tracking, track
 from tests.tracking.tracked_run import write_run
 
@@ -84,7 +84,7 @@ def test_pictures_of_every_form(code):
 @pytest.mark.parametrize("value", [-1, 256, 0.5])
 def test_numbers_that_are_no_bytes_are_left_to_be_refused(code, value):
     picture = np.full((2, 3, 3), value)
-    assert code.as_bytes(picture) is picture
+    assert code.to_uint8(picture) is picture
 
 
 def test_the_code_file_needs_nothing_but_the_packages_front_door(code):
@@ -101,7 +101,7 @@ class Recorder:
         self.pictures: list[np.ndarray] = []
 
     def reconstruct(self, picture: np.ndarray) -> list[Face]:
-        check_picture(picture)
+        check_image(picture)
         self.pictures.append(picture)
         return []
 

@@ -12,7 +12,7 @@ import pytest
 
 from focus_ray.errors import TrackingError
 from focus_ray.tracking import mlflow_tracker
-from focus_ray.tracking.cursor import exclusive
+from focus_ray.tracking.cursor import sync_lock
 from focus_ray.tracking.delivery import PRODUCTION
 from focus_ray.tracking.mlflow_client import MODEL_NAME
 from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking, track
@@ -22,7 +22,7 @@ from tests.tracking.tracked_run import Database, add_evaluation, add_sheet, add_
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mlflow_tracker, "POLL", 0.05)
+    monkeypatch.setattr(mlflow_tracker, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(mlflow_tracker, "RETRY", (0.05, 0.2))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -251,7 +251,7 @@ def test_a_percent_sign_and_digits_in_the_path(tmp_path, database, empty_databas
     sent = track(run, Tracking(), promote=True)
     check_curves(Database(run.parent / "mlflow.db"), sent.mlflow_run, 120)
     server = Tracking().server(run)
-    place = server.location(MODEL_NAME, server.aliased(MODEL_NAME, PRODUCTION))
+    place = server.location(MODEL_NAME, server.version_by_alias(MODEL_NAME, PRODUCTION))
     server.download(place, ["artifacts/model/manifest.json"], tmp_path)
     assert (tmp_path / "manifest.json").read_bytes() == (run / "model" / "manifest.json").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a%20b c", "manifest.json", "runs"]
@@ -319,9 +319,9 @@ def test_a_server_that_comes_and_goes_is_spoken_of_once(tmp_path):
 
 
 def test_only_one_process_sends_a_run(tmp_path, database, monkeypatch):
-    monkeypatch.setattr("focus_ray.tracking.cursor.MOMENT", 0.2)
+    monkeypatch.setattr("focus_ray.tracking.cursor.LOCK_TIMEOUT", 0.2)
     run = begin_run(tmp_path / "runs" / "one")
-    with exclusive(run), pytest.raises(TrackingError, match="another process sends"):
+    with sync_lock(run), pytest.raises(TrackingError, match="another process sends"):
         track(run, Tracking())
     assert track(run, Tracking()).complete
 

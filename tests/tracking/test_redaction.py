@@ -2,7 +2,7 @@
 
 import pytest
 
-from focus_ray.tracking.redaction import without_secrets
+from focus_ray.tracking.redaction import redact_secrets
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from focus_ray.tracking.redaction import without_secrets
     ],
 )
 def test_addresses(text, clean):
-    assert without_secrets(text, {}) == clean
+    assert redact_secrets(text, {}) == clean
 
 
 def test_values_of_secret_variables():
@@ -29,4 +29,4 @@ def test_values_of_secret_variables():
         "HOME": "/somewhere",
     }
     text = "abcdef123 tok-123456 true /somewhere"
-    assert without_secrets(text, environment) == "*** *** true /somewhere"
+    assert redact_secrets(text, environment) == "*** *** true /somewhere"

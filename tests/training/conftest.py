@@ -23,11 +23,11 @@ from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.guard import Guard
 from focus_ray.focus.schedule import Schedule
 from focus_ray.focus.state import StepMetrics, Targets, TrainState
-from focus_ray.focus.synthesis import SamplingLaws, generator, render_random
+from focus_ray.focus.synthesis import SamplingDistributions, generator, render_random
 from focus_ray.storage.objects import Entry, LocalStore, ObjectStore
 from focus_ray.training import assemble, plain
 from focus_ray.training.loop import StepRecord
-from focus_ray.training.watcher import Silent
+from focus_ray.training.watcher import NoOpCallback
 from tests.conftest import quick_runs
 
 BATCH = 4
@@ -75,7 +75,7 @@ class Miniature:
 
     def targets_of(self, step: int) -> Targets:
         renderer = self.state().focus.renderer
-        images, theta = render_random(renderer, SamplingLaws(), BATCH, generator(7, step))
+        images, theta = render_random(renderer, SamplingDistributions(), BATCH, generator(7, step))
         images[:, :, 10:20, 8:16] = 0.5  # an occluder
         return Targets(images, renderer(theta).landmarks)
 
@@ -289,16 +289,16 @@ class InProcess:
 @pytest.fixture
 def open_channel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], InProcess]]:
     """Opens channels without Ray: `ray.get` waits for what their methods return."""
-    from focus_ray.training.channel import _Channel
+    from focus_ray.training.channel import _EventQueueActor
 
     opened: list[InProcess] = []
 
     def opening() -> InProcess:
-        opened.append(InProcess(_Channel()))
+        opened.append(InProcess(_EventQueueActor()))
         return opened[-1]
 
     monkeypatch.setattr("ray.get", lambda ref: ref.result(60) if isinstance(ref, Future) else ref)
-    monkeypatch.setattr("focus_ray.training.channel.SECONDS_BETWEEN_SENDS", 0.01)
+    monkeypatch.setattr("focus_ray.training.channel.SEND_INTERVAL_SECONDS", 0.01)
     yield opening
     for handle in opened:
         handle._close()
@@ -350,11 +350,11 @@ def one_worker(
     monkeypatch.setattr("ray.put", lambda content: content)
     monkeypatch.setattr("ray.train.get_context", lambda: context)
     monkeypatch.setattr("ray.train.torch.get_device", lambda: torch.device("cpu"))
-    monkeypatch.setattr("focus_ray.training.worker.Gauges", Silent)
+    monkeypatch.setattr("focus_ray.training.worker.RayMetricsCallback", NoOpCallback)
     monkeypatch.setattr("focus_ray.training.channel.open_channel", open_channel)
     monkeypatch.setattr(launch, "connected", connected)
-    monkeypatch.setattr(launch, "shortage", lambda settings: None)
-    monkeypatch.setattr(launch, "SECONDS_BETWEEN_LOOKS", 0.02)
+    monkeypatch.setattr(launch, "missing_resources", lambda settings: None)
+    monkeypatch.setattr(launch, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(launch, "MlflowTracker", Tracker)
     monkeypatch.setattr(launch, "track", lambda run, tracking, **options: tracked.append((run, tracking, options)))
     return SimpleNamespace(trainers=trainers, trackers=trackers, tracked=tracked, reports=reports)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from focus_ray.training.backlog import Backlog, size_of
+from focus_ray.training.backlog import UploadQueue, tensor_bytes
 
 
 def tree() -> dict[str, Any]:
@@ -42,7 +42,7 @@ def notes():
 
 @pytest.fixture
 def backlog(store, notes):
-    backlog = Backlog(store.write, 300, notes.append)  # three of these wait
+    backlog = UploadQueue(store.write, 300, notes.append)  # three of these wait
     backlog.add(0, tree(), best=False)
     assert store.begun.wait(60)  # the first is being written: the others wait
     yield backlog
@@ -100,5 +100,5 @@ def test_one_that_is_too_large_alone_is_written_all_the_same(store, backlog):
 
 
 def test_the_size_of_a_state_is_that_of_its_tensors():
-    assert size_of(tree()) == 100
-    assert size_of({"text": "text", "none": None, "half": torch.zeros(3, dtype=torch.float16)}) == 6
+    assert tensor_bytes(tree()) == 100
+    assert tensor_bytes({"text": "text", "none": None, "half": torch.zeros(3, dtype=torch.float16)}) == 6

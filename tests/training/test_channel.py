@@ -8,8 +8,8 @@ import time
 import pytest
 import ray
 
-from focus_ray.training.channel import ENDED, FAILED, Sender, _Channel, hand_over, sending
-from focus_ray.training.watcher import Past, Watcher
+from focus_ray.training.channel import ENDED, FAILED, EventSender, _EventQueueActor, dispatch, event_sender
+from focus_ray.training.watcher import ResumeHistory, Watcher
 
 EVENTS = [("note", (str(number),)) for number in range(5)]
 
@@ -19,7 +19,7 @@ EVENTS = [("note", (str(number),)) for number in range(5)]
 
 def test_events_are_taken_once_in_the_order_they_came():
     async def talk():
-        channel = _Channel()
+        channel = _EventQueueActor()
         await channel.put(EVENTS[:2])
         await channel.put(EVENTS[2:3])
         first = await channel.take(1.0)
@@ -34,7 +34,7 @@ def test_what_is_there_is_taken_without_waiting(patience):
     """The driver's last look has no patience: the workers have ended."""
 
     async def talk():
-        channel = _Channel()
+        channel = _EventQueueActor()
         await channel.put(EVENTS)
         return await asyncio.wait_for(channel.take(patience), 5.0)
 
@@ -43,7 +43,7 @@ def test_what_is_there_is_taken_without_waiting(patience):
 
 def test_who_waits_is_woken_by_news_and_by_nothing_else():
     async def talk():
-        channel = _Channel()
+        channel = _EventQueueActor()
         waiting = asyncio.create_task(channel.take(30.0))
         await asyncio.sleep(0.01)
         await channel.put([])  # a worker that only asks whether to stop
@@ -57,7 +57,7 @@ def test_who_waits_is_woken_by_news_and_by_nothing_else():
 
 def test_patience_ends():
     async def talk():
-        channel = _Channel()
+        channel = _EventQueueActor()
         started = time.monotonic()
         assert await channel.take(0.05) == []
         return time.monotonic() - started
@@ -67,7 +67,7 @@ def test_patience_ends():
 
 def test_a_worker_hears_of_the_wish_to_stop_from_then_on():
     async def talk():
-        channel = _Channel()
+        channel = _EventQueueActor()
         before = await channel.put(EVENTS[:1])
         await channel.stop()
         return before, await channel.put([]), await channel.put(EVENTS[1:]), await channel.take(0.0)
@@ -83,7 +83,7 @@ def taken(channel) -> list:
 
 
 def test_everything_is_sent_in_order_when_the_sender_is_closed(channel):
-    sender = Sender(channel)
+    sender = EventSender(channel)
     for number in range(500):
         sender.note(str(number))
     sender.close()
@@ -91,7 +91,7 @@ def test_everything_is_sent_in_order_when_the_sender_is_closed(channel):
 
 
 def test_what_is_told_arrives_without_closing(channel):
-    with sending(channel) as sender:
+    with event_sender(channel) as sender:
         sender.saved(8)
         assert channel.take.remote(30.0).result(40) == [("saved", (8,))]
 
@@ -100,7 +100,7 @@ def test_who_tells_does_not_wait_for_the_driver(channel, monkeypatch):
     """A driver that does not answer holds nobody up but the thread that sends."""
     answers, get = threading.Event(), ray.get
     monkeypatch.setattr("ray.get", lambda ref: (answers.wait(30), get(ref))[1])
-    sender = Sender(channel)
+    sender = EventSender(channel)
     started = time.monotonic()
     for number in range(100):
         sender.note(str(number))
@@ -112,7 +112,7 @@ def test_who_tells_does_not_wait_for_the_driver(channel, monkeypatch):
 
 def test_nothing_is_lost_when_the_block_ends_in_an_error(channel):
     def work() -> None:
-        with sending(channel) as sender:
+        with event_sender(channel) as sender:
             sender.note("the last words")
             raise RuntimeError
 
@@ -123,7 +123,7 @@ def test_nothing_is_lost_when_the_block_ends_in_an_error(channel):
 
 def test_words_of_many_threads_arrive_each_once(channel):
     """Uploads and the log speak from threads of their own; each keeps its own order."""
-    with sending(channel) as sender:
+    with event_sender(channel) as sender:
         threads = [
             threading.Thread(target=lambda who=who: [sender.note(f"{who} {number}") for number in range(50)])
             for who in range(4)
@@ -138,11 +138,11 @@ def test_words_of_many_threads_arrive_each_once(channel):
 
 
 def test_the_wish_to_stop_reaches_a_worker_that_has_nothing_to_say(channel):
-    with sending(channel) as sender:
-        assert not sender.asked_to_stop
+    with event_sender(channel) as sender:
+        assert not sender.should_stop
         channel.stop.remote().result(10)
         deadline = time.monotonic() + 30
-        while not sender.asked_to_stop:
+        while not sender.should_stop:
             assert time.monotonic() < deadline
             time.sleep(0.005)
 
@@ -152,7 +152,7 @@ def test_the_wish_to_stop_reaches_a_worker_that_has_nothing_to_say(channel):
 
 def test_whatever_a_worker_says_is_heard_at_the_other_end(channel, listener, record_of):
     said = {
-        "begin": (20, 3, Past([{"step": 2}])),
+        "begin": (20, 3, ResumeHistory([{"step": 2}])),
         "step": (record_of(3),),
         "task": ("scoring", 1, 2),
         "note": ("guard: recalibrate",),
@@ -162,17 +162,17 @@ def test_whatever_a_worker_says_is_heard_at_the_other_end(channel, listener, rec
         "log": ({"level": "info"},),
     }
     assert set(said) == {name for name, _ in inspect.getmembers(Watcher, inspect.isfunction) if name[0] != "_"}
-    with sending(channel) as sender:
+    with event_sender(channel) as sender:
         assert isinstance(sender, Watcher)
         for what, arguments in said.items():
             getattr(sender, what)(*arguments)
-    hand_over(taken(channel), listener, lambda what, arguments: pytest.fail(what))
+    dispatch(taken(channel), listener, lambda what, arguments: pytest.fail(what))
     assert listener.heard == list(said.items())
 
 
 def test_last_words_are_not_for_watchers(listener):
     ends: list = []
     events = [("note", ("a",)), (ENDED, ({"steps": 14},)), (FAILED, ("MaskCollapse", "all face")), ("note", ("b",))]
-    hand_over(events, listener, lambda what, arguments: ends.append((what, arguments)))
+    dispatch(events, listener, lambda what, arguments: ends.append((what, arguments)))
     assert listener.heard == [events[0], events[3]]
     assert ends == events[1:3]

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from focus_ray.errors import ClusterError, ConfigError
 from focus_ray.training import cluster
-from focus_ray.training.cluster import ClusterSettings, connected, shortage
+from focus_ray.training.cluster import ClusterSettings, connected, missing_resources
 
 
 class Ray(SimpleNamespace):
@@ -123,11 +123,14 @@ def test_a_cluster_that_is_named_is_used_as_it_is(ray):
 def test_what_a_run_waits_for_is_said(ray):
     eight = ClusterSettings(workers=2, cpus_per_worker=3, data_workers=1, gpu=True)
     ray.resources, ray.free = {"CPU": 16.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 2.0}
-    assert shortage(eight) is None
+    assert missing_resources(eight) is None
     ray.free = {"CPU": 7.5}  # Ray leaves out what there is none of
-    assert shortage(eight) == "waiting for the cluster: 8 CPU asked for, 7.5 of 16 free; 2 GPU asked for, 0 of 2 free"
+    assert (
+        missing_resources(eight)
+        == "waiting for the cluster: 8 CPU asked for, 7.5 of 16 free; 2 GPU asked for, 0 of 2 free"
+    )
     ray.free = {"CPU": 7.5, "GPU": 2.0}
-    assert shortage(eight) == "waiting for the cluster: 8 CPU asked for, 7.5 of 16 free"
+    assert missing_resources(eight) == "waiting for the cluster: 8 CPU asked for, 7.5 of 16 free"
 
 
 def test_a_connection_that_was_there_is_left_as_it_was(ray):
@@ -174,7 +177,7 @@ def test_a_folder_that_is_too_long_for_sockets_is_refused_before_ray_tries(ray, 
 
 def test_the_longest_folder_for_sockets(ray, monkeypatch):
     os.environ.pop("TMPDIR", None)
-    monkeypatch.setattr(cluster, "SOCKET_BYTES", 107)
+    monkeypatch.setattr(cluster, "MAX_SOCKET_PATH_BYTES", 107)
     for length, fits in ((45, True), (46, False)):  # 62 bytes for Ray's own names, and a process number of one digit
         os.environ["RAY_TMPDIR"] = "t" * length
         assert (cluster.socket_problem(pid=7) is None) == fits

@@ -24,7 +24,7 @@ from focus_ray.errors import (
     StorageError,
 )
 from focus_ray.storage.checkpoint import Checkpoints, save_model
-from focus_ray.storage.lines import read_lines
+from focus_ray.storage.lines import read_json_lines
 from focus_ray.storage.objects import LocalStore
 from focus_ray.training import launch
 from focus_ray.training.channel import ENDED, FAILED
@@ -32,7 +32,7 @@ from focus_ray.training.cluster import ClusterSettings
 from focus_ray.training.launch import Driven, trainer
 from focus_ray.training.prepare import Request, prepare
 from focus_ray.training.run import Run
-from focus_ray.training.watcher import Silent
+from focus_ray.training.watcher import NoOpCallback
 
 pytestmark = pytest.mark.usefixtures("toy_world")
 
@@ -208,7 +208,7 @@ def test_a_run_on_a_cluster_is_the_run_in_one_process(config, tmp_path, one_work
     for name in ("history.jsonl", "evaluations.jsonl"):
         took = ("seconds", "data_seconds", "images_per_s", "time")
         alike = [
-            [{key: value for key, value in line.items() if key not in took} for line in read_lines(folder / name)]
+            [{key: value for key, value in line.items() if key not in took} for line in read_json_lines(folder / name)]
             for folder in (straight_run, run)
         ]
         assert alike[0] == alike[1]
@@ -218,7 +218,7 @@ def test_a_run_on_a_cluster_is_the_run_in_one_process(config, tmp_path, one_work
     assert Checkpoints(run / "checkpoints").steps() == Checkpoints(straight_run / "checkpoints").steps()
     assert listener.of("saved") == list(range(1, 15))
     assert [metrics["step"] for metrics, _ in one_worker.reports.told] == list(range(1, 15))
-    log = [line for line in read_lines(run / "log.jsonl") if line["rank"] == 0]
+    log = [line for line in read_json_lines(run / "log.jsonl") if line["rank"] == 0]
     assert [line["step"] for line in log if line["message"].startswith("phase em_seg begins")] == [7, 11]
     ((tracker,), tracked) = one_worker.trackers, one_worker.tracked
     assert (tracker.run, tracker.tracking.experiment, tracker.finished) == (run, "focus", True)
@@ -253,7 +253,7 @@ class StopOnceAsked:
         kept = Run.keep
         monkeypatch.setattr(Run, "keep", keep)
 
-        class Watching(Silent):
+        class Watching(NoOpCallback):
             def step(self, record) -> None:
                 if record.step == at:
                     os.kill(os.getpid(), signal.SIGINT)
@@ -296,7 +296,7 @@ def test_lost_workers_lose_no_more_than_the_steps_since_the_checkpoint(
             train(config, tmp_path / "cut")
     train(None, tmp_path / "cut")
     assert same(weights(straight_run), weights(tmp_path / "cut"))
-    assert [line["step"] for line in read_lines(tmp_path / "cut" / "history.jsonl")] == list(range(14))
+    assert [line["step"] for line in read_json_lines(tmp_path / "cut" / "history.jsonl")] == list(range(14))
 
 
 def test_the_last_words_are_heard_however_late_they_come(config, tmp_path, one_worker, monkeypatch):
@@ -316,7 +316,7 @@ def test_a_guards_word_is_told_by_the_driver(config, tmp_path, one_worker):
 
 
 def test_what_a_run_waits_for_is_told(config, tmp_path, one_worker, listener, monkeypatch):
-    monkeypatch.setattr(launch, "shortage", lambda settings: f"waiting for {settings.cpus_per_worker} core")
+    monkeypatch.setattr(launch, "missing_resources", lambda settings: f"waiting for {settings.cpus_per_worker} core")
     train(config, tmp_path / "run", watcher=listener)
     assert listener.of("note")[0] == "waiting for 1 core"
 

@@ -6,8 +6,8 @@ from datetime import datetime
 
 import pytest
 
-from focus_ray.training.logs import PACKAGE, logging_to
-from focus_ray.training.watcher import Silent
+from focus_ray.training.logs import PACKAGE, forward_logs
+from focus_ray.training.watcher import NoOpCallback
 
 logger = logging.getLogger(f"{PACKAGE}.training.run")
 
@@ -33,7 +33,7 @@ def speak() -> None:
 
 def test_a_record_has_time_level_rank_step_logger_and_message(listener):
     step = 7
-    with logging_to(listener, rank=2, step_of=lambda: step):
+    with forward_logs(listener, rank=2, current_step=lambda: step):
         speak()
         step = 8
         logger.error("the end")
@@ -50,7 +50,7 @@ def test_a_record_has_time_level_rank_step_logger_and_message(listener):
 
 
 def test_other_packages_are_not_in_the_log_of_a_run(listener):
-    with logging_to(listener, rank=0, step_of=lambda: 0):
+    with forward_logs(listener, rank=0, current_step=lambda: 0):
         logging.getLogger("somebody.else").error("nothing of ours")
     assert listener.of("log") == []
 
@@ -70,7 +70,7 @@ def test_other_packages_are_not_in_the_log_of_a_run(listener):
 def test_the_terminal_shows_what_it_was_asked_for(terminal, listener, level, shown):
     stream, _ = terminal
     logging.getLogger(PACKAGE).setLevel(level)
-    with logging_to(listener, rank=0, step_of=lambda: 0):
+    with forward_logs(listener, rank=0, current_step=lambda: 0):
         speak()
     assert stream.getvalue().splitlines() == shown
     assert [line["level"] for line in listener.of("log")] == ["info", "warning"]
@@ -81,7 +81,7 @@ def test_afterwards_everything_is_as_before(terminal, listener):
     package = logging.getLogger(PACKAGE)
     package.setLevel(logging.WARNING)
     handlers = list(package.handlers)
-    with pytest.raises(RuntimeError), logging_to(listener, rank=0, step_of=lambda: 0):
+    with pytest.raises(RuntimeError), forward_logs(listener, rank=0, current_step=lambda: 0):
         raise RuntimeError
     assert package.level == logging.WARNING
     assert package.handlers == handlers
@@ -92,10 +92,10 @@ def test_afterwards_everything_is_as_before(terminal, listener):
 
 
 def test_a_watcher_that_cannot_write_does_not_end_the_run(monkeypatch):
-    class Full(Silent):
+    class Full(NoOpCallback):
         def log(self, entry) -> None:
             raise OSError("no space left")
 
     monkeypatch.setattr(logging, "raiseExceptions", False)  # in a run, Python says it on stderr
-    with logging_to(Full(), rank=0, step_of=lambda: 0):
+    with forward_logs(Full(), rank=0, current_step=lambda: 0):
         logger.warning("the step is skipped")

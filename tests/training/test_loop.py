@@ -15,8 +15,8 @@ from focus_ray.errors import MaskCollapse, NonFiniteLoss
 from focus_ray.focus import em
 from focus_ray.focus.guard import GuardSettings
 from focus_ray.focus.refine import RefineSettings
-from focus_ray.focus.replicas import Replicas
-from focus_ray.focus.schedule import Optimizer, Phase
+from focus_ray.focus.replicas import ReplicaGroup
+from focus_ray.focus.schedule import OptimizerSettings, Phase
 from focus_ray.focus.state import Targets
 from focus_ray.storage import checkpoint
 from focus_ray.training.loop import load_state_tree, state_tree, steps
@@ -122,7 +122,7 @@ def test_replicas_draw_random_numbers_of_their_own(miniature):
     assert first_loss(0) != first_loss(1)
 
 
-class OneOfTwo(Replicas):
+class OneOfTwo(ReplicaGroup):
     """A replica by its number, that hears nothing of the other one and looks at every picture."""
 
     def __init__(self, rank: int):
@@ -164,7 +164,7 @@ def test_random_numbers_go_on_where_they_were_cut(miniature, tmp_path, cut):
 
 @pytest.mark.parametrize("cut", [5, 12])
 def test_a_run_with_the_authors_optimiser_is_resumed_alike(miniature, tmp_path, cut):
-    rule = Optimizer(rule="adadelta", lr=0.1, shape="steps", decay=0.5, decay_every=3, clip_norm=None)
+    rule = OptimizerSettings(rule="adadelta", lr=0.1, shape="steps", decay=0.5, decay_every=3, clip_norm=None)
     optimizers = Optimizers(**{str(phase): rule for phase in Phase})
     miniature.config = miniature.config.model_copy(update={"optimizers": optimizers})
     at_cut, straight, resumed = ends(miniature, tmp_path, cut)
@@ -291,9 +291,9 @@ def test_recalibration_sets_the_area_weight_by_the_rendering_that_s_compares_wit
     assert record.event is not None
     assert dataclasses.asdict(record.event)["action"] == "recalibrate"
     batch = miniature.targets_of(record.step)
-    one_pass, compared = em.renderings(state.focus, batch, settings)
-    assert state.area_weight == em.calibrated_area_weight(batch, compared, settings)
-    assert state.area_weight != pytest.approx(em.calibrated_area_weight(batch, one_pass, settings), rel=1e-3)
+    one_pass, compared = em.render_pair(state.focus, batch, settings)
+    assert state.area_weight == em.calibrate_area_weight(batch, compared, settings)
+    assert state.area_weight != pytest.approx(em.calibrate_area_weight(batch, one_pass, settings), rel=1e-3)
 
 
 def test_without_calibration_the_guard_lets_s_rest_and_leaves_the_area_weight(miniature):

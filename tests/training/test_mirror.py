@@ -12,7 +12,7 @@ from focus_ray.errors import ClusterError, ConfigError, NoSuchObject
 from focus_ray.storage.objects import LocalStore
 from focus_ray.training import launch, plain
 from focus_ray.training.cluster import ClusterSettings
-from focus_ray.training.mirror import Mirror, bring_back
+from focus_ray.training.mirror import RunFolderSync, bring_back
 from focus_ray.training.run import Run
 
 MIRRORED = {
@@ -44,7 +44,7 @@ def until(condition) -> None:
 
 def test_the_files_of_a_run_are_copied_and_nothing_else(run, tmp_path):
     store = LocalStore(tmp_path / "store")
-    mirror = Mirror(run, store)
+    mirror = RunFolderSync(run, store)
     mirror.saved(2)
     mirror.close()
     assert {entry.key for entry in store.list()} == MIRRORED
@@ -53,14 +53,14 @@ def test_the_files_of_a_run_are_copied_and_nothing_else(run, tmp_path):
 
 def test_run_json_comes_last(run, remote):
     """A copy that was cut off before it is not taken for a run."""
-    mirror = Mirror(run, remote)
+    mirror = RunFolderSync(run, remote)
     mirror.close()
     assert remote.uploads[-1] == "run.json"
     assert sorted(remote.uploads) == sorted(MIRRORED)
 
 
 def test_only_what_has_changed_is_copied_again(run, remote):
-    mirror = Mirror(run, remote)
+    mirror = RunFolderSync(run, remote)
     mirror.saved(2)
     until(lambda: "run.json" in remote.uploads)
     remote.uploads.clear()
@@ -74,7 +74,7 @@ def test_only_what_has_changed_is_copied_again(run, remote):
 
 
 def test_nothing_is_copied_before_a_checkpoint_is_whole(run, remote):
-    mirror = Mirror(run, remote)
+    mirror = RunFolderSync(run, remote)
     mirror.note("guard: recalibrate")
     time.sleep(0.05)
     assert remote.uploads == []
@@ -93,7 +93,7 @@ def test_what_is_written_while_a_copy_is_under_way_is_not_left_behind(run, remot
         assert go.wait(30)
 
     monkeypatch.setattr(remote, "upload", slow)
-    mirror = Mirror(run, remote)
+    mirror = RunFolderSync(run, remote)
     mirror.saved(14)
     assert going.wait(30)
     for name in MIRRORED:
@@ -107,7 +107,7 @@ def test_what_is_written_while_a_copy_is_under_way_is_not_left_behind(run, remot
 
 
 def test_a_store_that_refuses_is_told_and_caught_up_with(run, remote, caplog):
-    mirror = Mirror(run, remote)
+    mirror = RunFolderSync(run, remote)
     remote.ill = True
     with caplog.at_level(logging.WARNING):
         mirror.saved(2)
@@ -120,7 +120,7 @@ def test_a_store_that_refuses_is_told_and_caught_up_with(run, remote, caplog):
 
 
 def test_a_run_ends_where_the_store_is_ill_to_the_last(run, remote, caplog):
-    mirror = Mirror(run, remote)
+    mirror = RunFolderSync(run, remote)
     remote.ill = True
     mirror.close()
     assert "is behind" in caplog.text
@@ -133,7 +133,7 @@ def test_a_run_ends_where_the_store_is_ill_to_the_last(run, remote, caplog):
 def stored(run, tmp_path):
     """A run as it lies in a store: its copy, the workers' checkpoints, the model and Ray's notes."""
     store = LocalStore(tmp_path / "store" / "run")
-    Mirror(run, store).close()
+    RunFolderSync(run, store).close()
     for key in ("checkpoints/step-00000002/state.json", "model/model.json", ".validate_storage_marker"):
         store.write(key, b"of others")
     return store

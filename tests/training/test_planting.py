@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from focus_ray.training.planting import noticed, partners, plant
+from focus_ray.training.planting import partners, paste_patches, probe_overlap
 
 SIZE = 64
 LANDMARKS = torch.rand(4, 68, 2, generator=torch.Generator().manual_seed(0)) * 32 + 16
@@ -12,7 +12,7 @@ OTHERS = torch.rand(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(2)
 
 
 def test_pieces_of_the_others_lie_there_and_nowhere_else():
-    changed, where = plant(IMAGES, LANDMARKS, OTHERS, range(4))
+    changed, where = paste_patches(IMAGES, LANDMARKS, OTHERS, range(4))
     inside = where.bool().expand_as(changed)
     assert torch.equal(changed[~inside], IMAGES[~inside])
     for row in range(4):
@@ -23,11 +23,11 @@ def test_pieces_of_the_others_lie_there_and_nowhere_else():
 
 
 def test_the_same_picture_gets_the_same_piece_in_any_batch():
-    changed, where = plant(IMAGES, LANDMARKS, OTHERS, [5, 6, 7, 8])
-    alone, there = plant(IMAGES[2:3], LANDMARKS[2:3], OTHERS[2:3], [7])
+    changed, where = paste_patches(IMAGES, LANDMARKS, OTHERS, [5, 6, 7, 8])
+    alone, there = paste_patches(IMAGES[2:3], LANDMARKS[2:3], OTHERS[2:3], [7])
     assert torch.equal(changed[2:3], alone)
     assert torch.equal(where[2:3], there)
-    assert not torch.equal(where, plant(IMAGES, LANDMARKS, OTHERS, [0, 1, 2, 3])[1])
+    assert not torch.equal(where, paste_patches(IMAGES, LANDMARKS, OTHERS, [0, 1, 2, 3])[1])
 
 
 def test_partners_are_others():
@@ -53,11 +53,11 @@ def test_intersection_and_union(before, after, share):
     region = torch.ones(1, 1, 8, 8)
     start = torch.full_like(region, before)
     end = start * (1 - where) if after == "found" else torch.full_like(region, after)
-    both, either = noticed(start, end, where, region)
+    both, either = probe_overlap(start, end, where, region)
     assert float(both / either) == pytest.approx(share)
 
 
 def test_outside_the_region_nothing_counts():
     where, region = torch.ones(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)
-    both, either = noticed(where, 0 * where, where, region)
+    both, either = probe_overlap(where, 0 * where, where, region)
     assert float(both) == float(either) == 0

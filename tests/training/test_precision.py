@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from focus_ray.focus.optimizers import UpdateRule
-from focus_ray.focus.replicas import Replicas
+from focus_ray.focus.replicas import ReplicaGroup
 from focus_ray.training import precision
 from focus_ray.training.loop import steps
-from focus_ray.training.precision import computes_in_bfloat16, networks_in
+from focus_ray.training.precision import autocast_context, supports_bfloat16
 
 CPU = torch.device("cpu")
 
@@ -31,23 +31,23 @@ def capable(request, monkeypatch) -> bool:
 @pytest.fixture
 def half(monkeypatch) -> None:
     """As if this machine multiplied bfloat16."""
-    monkeypatch.setattr(precision, "computes_in_bfloat16", lambda device: True)
+    monkeypatch.setattr(precision, "supports_bfloat16", lambda device: True)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:3"])
 def test_a_device_has_it_or_has_not(capable, device):
-    assert computes_in_bfloat16(torch.device(device)) is capable
+    assert supports_bfloat16(torch.device(device)) is capable
 
 
 def test_mixed_is_half_the_bits_where_the_device_has_them_only(capable):
     layer, x = nn.Linear(3, 2), torch.ones(1, 3)
-    with networks_in("mixed", CPU):
+    with autocast_context("mixed", CPU):
         assert layer(x).dtype == (torch.bfloat16 if capable else torch.float32)
     assert layer(x).dtype == torch.float32
 
 
 def test_float32_is_float32_everywhere(half):
-    with networks_in("float32", CPU):
+    with autocast_context("float32", CPU):
         assert nn.Linear(3, 2)(torch.ones(1, 3)).dtype == torch.float32
 
 
@@ -58,7 +58,7 @@ def mixed(miniature):
     return miniature
 
 
-class Pooling(Replicas):
+class Pooling(ReplicaGroup):
     """Remembers the terms that are not added up in float32."""
 
     def __init__(self) -> None:

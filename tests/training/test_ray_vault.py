@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from focus_ray.errors import CheckpointError, StorageError
-from focus_ray.focus.replicas import ALONE, Replicas
+from focus_ray.focus.replicas import ALONE, ReplicaGroup
 from focus_ray.storage.checkpoint import Checkpoints, folder_name
 from focus_ray.training import ray_vault
-from focus_ray.training.backlog import size_of
-from focus_ray.training.ray_vault import MOST_LOST_IN_A_ROW, RayVault, copied
+from focus_ray.training.backlog import tensor_bytes
+from focus_ray.training.ray_vault import MAX_CONSECUTIVE_FAILURES, RayCheckpointSink, copied
 
 CPU = torch.device("cpu")
 
@@ -20,12 +20,12 @@ def tree(step: int) -> dict:
 
 
 @pytest.fixture
-def vault(remote, listener, reports) -> RayVault:
+def vault(remote, listener, reports) -> RayCheckpointSink:
     """The vault of a run by itself, that keeps the newest two."""
-    return RayVault(remote, 2, ALONE, listener, CPU)
+    return RayCheckpointSink(remote, 2, ALONE, listener, CPU)
 
 
-class Follower(Replicas):
+class Follower(ReplicaGroup):
     """The second of two replicas; what the first one says is given."""
 
     def __init__(self, leading: int = -1, says: bool = False):
@@ -39,7 +39,7 @@ class Follower(Replicas):
         return torch.cat((torch.tensor([self.leading]), values))
 
 
-def settled(vault: RayVault) -> Checkpoints:
+def settled(vault: RayCheckpointSink) -> Checkpoints:
     """What lies in the store once nothing is on its way."""
     vault.wait()
     return Checkpoints(vault.store.at("checkpoints"))
@@ -122,7 +122,7 @@ def test_old_ones_go_and_the_best_stays(vault):
 
 
 def test_a_follower_reports_and_writes_nothing(remote, listener, reports):
-    vault = RayVault(remote, 2, Follower(), listener, CPU)
+    vault = RayCheckpointSink(remote, 2, Follower(), listener, CPU)
     vault.save(250, tree(250), best=True, last=True)
     assert reports.told == [({"step": 250}, None)]
     assert remote.list() == []
@@ -130,8 +130,8 @@ def test_a_follower_reports_and_writes_nothing(remote, listener, reports):
 
 
 def test_memory_is_finite_and_the_newest_are_kept(remote, listener, reports, monkeypatch):
-    monkeypatch.setattr(ray_vault, "MOST_BYTES_WAITING", 3 * size_of(tree(1)))
-    vault = RayVault(remote, 2, ALONE, listener, CPU)
+    monkeypatch.setattr(ray_vault, "MAX_PENDING_BYTES", 3 * tensor_bytes(tree(1)))
+    vault = RayCheckpointSink(remote, 2, ALONE, listener, CPU)
     remote.open.clear()
     steps = range(1, 7)
     for step in steps:
@@ -164,22 +164,22 @@ def test_a_store_that_refuses_costs_a_checkpoint_and_not_the_run(vault, remote, 
 
 def test_several_lost_in_a_row_end_the_run(vault, remote, listener):
     remote.ill = True
-    for step in range(1, MOST_LOST_IN_A_ROW + 1):
+    for step in range(1, MAX_CONSECUTIVE_FAILURES + 1):
         vault.save(step, tree(step), best=False, last=True)
     with pytest.raises(StorageError, match=r"3 checkpoints in a row could not be written to s3://bucket/.*; fix it"):
         vault.save(9, tree(9), best=False, last=True)
-    assert len(listener.of("note")) == MOST_LOST_IN_A_ROW
+    assert len(listener.of("note")) == MAX_CONSECUTIVE_FAILURES
 
 
 def test_one_that_is_written_ends_a_row(vault, remote):
     for step in range(1, 8):
-        remote.ill = step % MOST_LOST_IN_A_ROW != 0
+        remote.ill = step % MAX_CONSECUTIVE_FAILURES != 0
         vault.save(step, tree(step), best=False, last=True)
     assert settled(vault).steps() == [3, 6]
 
 
 def test_a_follower_ends_where_the_leader_does(remote, listener, reports):
-    vault = RayVault(remote, 2, Follower(says=True), listener, CPU)
+    vault = RayCheckpointSink(remote, 2, Follower(says=True), listener, CPU)
     with pytest.raises(StorageError, match="in a row"):
         vault.save(9, tree(9), best=False, last=False)
     assert reports.told == []
@@ -227,11 +227,11 @@ def test_a_damaged_newest_one_is_told_and_passed_over(vault, remote, listener):
 def test_a_follower_takes_the_one_that_the_leader_chose(vault, remote, listener, reports):
     for step in (1, 2):
         vault.save(step, tree(step), best=False, last=True)
-    follower = RayVault(remote, 2, Follower(leading=1), listener, CPU)
+    follower = RayCheckpointSink(remote, 2, Follower(leading=1), listener, CPU)
     stored = follower.latest()
     assert stored is not None
     assert stored.step == 1  # whatever lies there besides
-    assert RayVault(remote, 2, Follower(leading=-1), listener, CPU).latest() is None
+    assert RayCheckpointSink(remote, 2, Follower(leading=-1), listener, CPU).latest() is None
 
 
 def test_the_others_hear_of_it_where_the_leader_finds_none_that_is_valid(vault, remote):
@@ -240,11 +240,11 @@ def test_the_others_hear_of_it_where_the_leader_finds_none_that_is_valid(vault, 
     damage(remote, 1)
     said: list[int] = []
 
-    class Leader(Replicas):
+    class Leader(ReplicaGroup):
         def gather(self, values):
             said.append(int(values[0]))
             return values
 
     with pytest.raises(CheckpointError):
-        RayVault(remote, 2, Leader(), vault.watcher, CPU).latest()
+        RayCheckpointSink(remote, 2, Leader(), vault.watcher, CPU).latest()
     assert said == [-1]

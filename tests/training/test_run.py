@@ -16,14 +16,14 @@ from focus_ray.config import Cadence
 from focus_ray.errors import CheckpointError, ConfigError, FocusRayError, Interrupted, MaskCollapse, StorageError
 from focus_ray.focus.schedule import Schedule
 from focus_ray.storage.checkpoint import Checkpoints
-from focus_ray.storage.lines import read_lines
+from focus_ray.storage.lines import read_json_lines
 from focus_ray.training import run as run_module
 from focus_ray.training.plain import train
 from focus_ray.training.prepare import Request, prepare
 from focus_ray.training.run import Run
 from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.source import Lookahead
-from focus_ray.training.watcher import Silent
+from focus_ray.training.source import PrefetchSource
+from focus_ray.training.watcher import NoOpCallback
 
 SUBSETS = {"all", "unoccluded", "occluded", "occluded_seen", "occluded_unseen"}
 FIGURES = {
@@ -33,7 +33,7 @@ FIGURES = {
 VARIANTS = {"mean_face", "all_ones", "pretrained", "focus", "refined", "refined_all_ones", "refined_oracle"}
 
 
-class StopAfter(Silent):
+class StopAfter(NoOpCallback):
     """Somebody who presses Ctrl-C after a step."""
 
     def __init__(self, step: int):
@@ -57,14 +57,14 @@ def test_a_run_leaves_the_files_and_figures_of_its_contract(config, tmp_path):
     for scores in metrics["heldout"].values():
         assert set(scores) == SUBSETS
         assert all(set(figures) == FIGURES for figures in scores.values())
-    assert [line["step"] for line in read_lines(run / "history.jsonl")] == list(range(14))
+    assert [line["step"] for line in read_json_lines(run / "history.jsonl")] == list(range(14))
     assert metrics["steps"] == 14
-    evaluations = read_lines(run / "evaluations.jsonl")
+    evaluations = read_json_lines(run / "evaluations.jsonl")
     assert evaluations == json.loads(json.dumps(metrics["evaluations"]))
     assert [line["step"] for line in evaluations] == [2, 4, 6, 10, 14]
     sheets = sorted(path.name for path in (run / "sheets").iterdir())
     assert sheets == [f"step-{step:08d}.png" for step in (2, 4, 6, 7, 10, 14)]
-    log = read_lines(run / "log.jsonl")
+    log = read_json_lines(run / "log.jsonl")
     assert [line["step"] for line in log if "phase em_seg begins" in line["message"]] == [7, 11]
     newest = sorted((run / "checkpoints").glob("step-*"))[-1]
     assert newest.name == "step-00000014"
@@ -83,13 +83,13 @@ def test_ctrl_c_writes_a_checkpoint_and_resuming_ends_the_same(config, tmp_path,
     straight, cut = weights(straight_run), weights(tmp_path / "cut")
     assert all(torch.equal(straight[name], cut[name]) for name in straight)
     assert told(tmp_path / "cut") == told(straight_run)
-    assert [line["step"] for line in read_lines(tmp_path / "cut" / "history.jsonl")] == list(range(14))
+    assert [line["step"] for line in read_json_lines(tmp_path / "cut" / "history.jsonl")] == list(range(14))
 
 
 def told(run: Path) -> tuple[list, list]:
     """What a run says of its steps and of its scores, without the time that it took."""
-    steps = [(line["step"], line["loss"], line["mask_mean"]) for line in read_lines(run / "history.jsonl")]
-    return steps, read_lines(run / "evaluations.jsonl")
+    steps = [(line["step"], line["loss"], line["mask_mean"]) for line in read_json_lines(run / "history.jsonl")]
+    return steps, read_json_lines(run / "evaluations.jsonl")
 
 
 @pytest.mark.usefixtures("toy_world")
@@ -247,7 +247,7 @@ class Kept:
 
 def choosing(config, toy_model, **cadence) -> Run:
     """A run that stands behind the beginning of EM."""
-    run = Run(config.model_copy(update={"cadence": Cadence(**cadence)}), toy_model, Kept(), Silent())
+    run = Run(config.model_copy(update={"cadence": Cadence(**cadence)}), toy_model, Kept(), NoOpCallback())
     run.state.step = config.schedule.em_start + 1
     return run
 
@@ -262,9 +262,9 @@ def test_history_travels_with_the_next_checkpoint_that_is_whole(config, toy_mode
 
     And some before that: a driver that dies misses what workers do until they notice.
     """
-    monkeypatch.setattr(run_module, "MISSED_STEPS", 1)
+    monkeypatch.setattr(run_module, "HISTORY_OVERLAP_STEPS", 1)
     vault = Kept(lost=frozenset({2, 3}))
-    run = Run(config.model_copy(update={"cadence": Cadence(checkpoint=1)}), toy_model, vault, Silent())
+    run = Run(config.model_copy(update={"cadence": Cadence(checkpoint=1)}), toy_model, vault, NoOpCallback())
     for step in range(4):
         run.state.step = step + 1
         run.tally.recent.append(record_of(step).line())
@@ -279,7 +279,7 @@ def test_history_travels_with_the_next_checkpoint_that_is_whole(config, toy_mode
 @pytest.mark.usefixtures("toy_world")
 def test_a_run_that_is_stopped_says_whether_its_checkpoint_is_kept(config, toy_model):
     def stopped(vault: Kept, saved: tuple[int, ...]) -> FocusRayError:
-        run = Run(config, toy_model, vault, Silent())
+        run = Run(config, toy_model, vault, NoOpCallback())
         for run.state.step in saved:
             run.checkpoint(last=True)
         return run.stopped()
@@ -296,7 +296,7 @@ def test_a_run_that_is_stopped_says_whether_its_checkpoint_is_kept(config, toy_m
 @pytest.mark.usefixtures("toy_world")
 def test_without_faces_nothing_is_scored_without_labels(config, toy_model):
     heldout = config.heldout.model_copy(update={"size": 0, "unlabelled": True})
-    run = Run(config.model_copy(update={"heldout": heldout}), toy_model, Kept(), Silent())
+    run = Run(config.model_copy(update={"heldout": heldout}), toy_model, Kept(), NoOpCallback())
     run.score("init")
     assert run.tally.evaluations == [{"step": 0, "after": "init"}]
 
@@ -372,7 +372,7 @@ def test_a_batch_in_parts_trains_to_the_end(config, tmp_path, weights):
         compute = config.compute.model_copy(update={"accumulate": accumulate})
         run = tmp_path / str(accumulate)
         train(config.model_copy(update={"compute": compute}), run)
-        return read_lines(run / "history.jsonl"), weights(run)
+        return read_json_lines(run / "history.jsonl"), weights(run)
 
     (whole, at_once), (halves, in_two), (singles, in_four), (_, in_nine) = map(trained, (1, 2, 4, 9))
     for lines in (halves, singles):
@@ -386,15 +386,15 @@ def test_a_batch_in_parts_trains_to_the_end(config, tmp_path, weights):
 @pytest.mark.usefixtures("toy_world")
 def test_steps_without_a_finite_loss_are_written_down(config, tmp_path, monkeypatch):
     """Masks of such a batch are no numbers either; JSON has no word for them."""
-    made = Lookahead.targets
+    made = PrefetchSource.targets
 
-    def poisoned(source: Lookahead, step: int):
+    def poisoned(source: PrefetchSource, step: int):
         targets = made(source, step)
         return targets._replace(images=targets.images * float("nan")) if step in (7, 8) else targets
 
-    monkeypatch.setattr(Lookahead, "targets", poisoned)
+    monkeypatch.setattr(PrefetchSource, "targets", poisoned)
     metrics = train(config, tmp_path / "run")
-    lines = read_lines(tmp_path / "run" / "history.jsonl")
+    lines = read_json_lines(tmp_path / "run" / "history.jsonl")
     assert [line["step"] for line in lines if line["skipped"]] == [7, 8]
     assert [lines[step]["mask_mean"] for step in (7, 8)] == [None, None]
     assert metrics["nonfinite_steps"] == 2

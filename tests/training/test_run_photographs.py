@@ -16,13 +16,13 @@ from focus_ray.config import RunConfig
 from focus_ray.data.synthetic_folder import write_folder
 from focus_ray.errors import CheckpointError, Interrupted
 from focus_ray.training.assemble import fitted_face
-from focus_ray.training.plain import FolderVault, train
+from focus_ray.training.plain import FolderCheckpointSink, train
 from focus_ray.training.run import Run
 from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.watcher import Silent
+from focus_ray.training.watcher import NoOpCallback
 
 
-class StopAtOnce(Silent):
+class StopAtOnce(NoOpCallback):
     """Somebody who presses Ctrl-C after the first step."""
 
     def step(self, record) -> None:
@@ -67,7 +67,7 @@ def test_other_photographs_than_the_runs_own_are_refused(config, photographs, tm
         train(None, tmp_path / "run")
 
 
-class Listener(Silent):
+class Listener(NoOpCallback):
     """Somebody who reads what is said."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Listener(Silent):
 def test_figures_are_of_photographs_that_no_batch_holds(config, photographs, tmp_path):
     data = config.data.model_copy(update={"heldout_share": 0.4, "cache_mb": 0.0})
     config = config.model_copy(update={"data": data}).with_photos(str(photographs), None)
-    run = Run(config, fitted_face(config), FolderVault(RunFolder(tmp_path), Silent()), Silent())
+    run = Run(config, fitted_face(config), FolderCheckpointSink(RunFolder(tmp_path), NoOpCallback()), NoOpCallback())
     trained_on = {name for step in range(4) for name in run.data.batch_of(step).names or []}
     assert run.data.photos is not None
     assert len(trained_on) == 2

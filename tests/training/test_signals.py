@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from focus_ray.training.signals import interruptible, terminated_as_interrupted
+from focus_ray.training.signals import graceful_shutdown, sigterm_as_sigint
 
 
 class Ended(Exception):
@@ -28,7 +28,7 @@ def answered():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_asks_and_the_second_ends(answered, number):
-    with interruptible() as asked:
+    with graceful_shutdown() as asked:
         assert not asked()
         os.kill(os.getpid(), number)
         assert asked()
@@ -39,7 +39,7 @@ def test_the_first_asks_and_the_second_ends(answered, number):
 
 def test_either_signal_has_a_first_time(answered):
     """A scheduler's SIGTERM after somebody's Ctrl-C does not cut the checkpoint off that is being written."""
-    with interruptible() as asked:
+    with graceful_shutdown() as asked:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
         assert asked()
@@ -50,7 +50,7 @@ def test_either_signal_has_a_first_time(answered):
 @pytest.mark.parametrize("raised", [False, True])
 def test_afterwards_signals_are_answered_as_before(answered, raised):
     try:
-        with interruptible():
+        with graceful_shutdown():
             os.kill(os.getpid(), signal.SIGINT)
             if raised:
                 raise RuntimeError
@@ -64,7 +64,7 @@ def test_afterwards_signals_are_answered_as_before(answered, raised):
 
 def test_a_signal_that_was_ignored_is_ignored_again(answered):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with interruptible() as asked:
+    with graceful_shutdown() as asked:
         os.kill(os.getpid(), signal.SIGINT)
         assert asked()
         os.kill(os.getpid(), signal.SIGINT)
@@ -75,7 +75,7 @@ def test_another_thread_leaves_signals_to_the_main_one(answered):
     told = []
 
     def work():
-        with interruptible() as asked:
+        with graceful_shutdown() as asked:
             told.append((asked(), signal.getsignal(signal.SIGINT) is answered))
 
     thread = threading.Thread(target=work)
@@ -87,7 +87,7 @@ def test_another_thread_leaves_signals_to_the_main_one(answered):
 def test_a_library_that_knows_ctrl_c_alone_is_told_of_sigterm_by_it(answered):
     got = []
     signal.signal(signal.SIGINT, lambda number, frame: got.append(number))
-    with terminated_as_interrupted():
+    with sigterm_as_sigint():
         os.kill(os.getpid(), signal.SIGTERM)
     assert got == [signal.SIGINT]
     with pytest.raises(Ended):

@@ -8,7 +8,7 @@ import torch
 from focus_ray.data import ingest
 from focus_ray.data.sample import Batch
 from focus_ray.errors import DataError
-from focus_ray.training.source import Ingested, Lookahead, Source
+from focus_ray.training.source import BatchSource, PrefetchSource, RayDataSource
 
 
 def batch_of(step: int) -> Batch:
@@ -17,8 +17,8 @@ def batch_of(step: int) -> Batch:
 
 
 def test_each_step_gets_its_own_batch_and_its_place_in_the_global_one():
-    with Lookahead(batch_of, end=6, first=3) as source:
-        assert isinstance(source, Source)
+    with PrefetchSource(batch_of, end=6, first=3) as source:
+        assert isinstance(source, BatchSource)
         for step in range(2, 6):
             targets = source.targets(step)
             assert float(targets.images[0, 0, 0, 0]) == step
@@ -32,7 +32,7 @@ def test_a_few_are_made_ahead_each_once_and_none_beyond_the_end():
         made.append(step)
         return batch_of(step)
 
-    with Lookahead(noting, end=6, ahead=2) as source:
+    with PrefetchSource(noting, end=6, ahead=2) as source:
         source.targets(0)
         source.targets(1)
         source.targets(4)  # a step may be passed over
@@ -50,7 +50,7 @@ def test_batches_are_made_while_the_step_before_trains():
             wanted.set()
         return batch_of(step)
 
-    with Lookahead(noting, end=9) as source:
+    with PrefetchSource(noting, end=9) as source:
         source.targets(0)
         assert wanted.wait(30)
 
@@ -61,7 +61,7 @@ def test_a_batch_that_cannot_be_made_is_an_error_of_its_step():
             raise DataError("a.jpg is gone; put it back")
         return batch_of(step)
 
-    with Lookahead(broken, end=9) as source:
+    with PrefetchSource(broken, end=9) as source:
         source.targets(0)
         with pytest.raises(DataError, match=r"a\.jpg is gone"):
             source.targets(1)
@@ -86,8 +86,8 @@ class Stream:
 def test_actors_begin_with_the_step_that_is_asked_for_first(monkeypatch):
     Stream.made = []
     monkeypatch.setattr(ingest, "StepStream", Stream)
-    with Ingested(lambda: batch_of, end=9, first=2, actors=3) as source:
-        assert isinstance(source, Source)
+    with RayDataSource(lambda: batch_of, end=9, first=2, actors=3) as source:
+        assert isinstance(source, BatchSource)
         assert Stream.made == []
         for step in (5, 6):
             targets = source.targets(step)
@@ -95,6 +95,6 @@ def test_actors_begin_with_the_step_that_is_asked_for_first(monkeypatch):
     (stream,) = Stream.made
     assert stream.asked == (5, 9, 3)
     assert stream.closed
-    with Ingested(lambda: batch_of, end=9, first=2, actors=3):
+    with RayDataSource(lambda: batch_of, end=9, first=2, actors=3):
         pass  # a run that is complete asks for none
     assert len(Stream.made) == 1

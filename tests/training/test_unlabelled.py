@@ -5,7 +5,7 @@ import torch
 
 from focus_ray.data.sample import Batch
 from focus_ray.model import Model
-from focus_ray.training.unlabelled import LANDMARK_WEIGHT, PERCEPTUAL_WEIGHT, PRICE, score_unlabelled
+from focus_ray.training.unlabelled import EXCLUDED_PIXEL_COST, LANDMARK_WEIGHT, PERCEPTUAL_WEIGHT, score_unlabelled
 
 
 class Faces:
@@ -38,7 +38,7 @@ def test_a_perfect_explanation_costs_nothing_and_leaving_out_has_its_price(
     for value in (0.0, 0.25, 1.0):
         with_mask(focus, value, monkeypatch)
         figures = score_unlabelled(focus, own, 3, 2)
-        assert figures["explained"] == pytest.approx((1 - value) * PRICE, abs=1e-5)
+        assert figures["explained"] == pytest.approx((1 - value) * EXCLUDED_PIXEL_COST, abs=1e-5)
         assert figures["mask_coverage"] == pytest.approx(value, abs=1e-5)
         assert figures["landmarks"] == pytest.approx(0, abs=1e-6)
         assert figures["unlabelled"] == pytest.approx(

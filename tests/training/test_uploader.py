@@ -11,8 +11,8 @@ from focus_ray.errors import StorageError
 from focus_ray.focus.replicas import ALONE
 from focus_ray.storage import checkpoint
 from focus_ray.storage.checkpoint import Checkpoints
-from focus_ray.training.ray_vault import CHECKPOINTS, RayVault
-from focus_ray.training.uploader import Uploader, _Uploads
+from focus_ray.training.ray_vault import CHECKPOINTS, RayCheckpointSink
+from focus_ray.training.uploader import CheckpointUploader, _UploaderActor
 
 CPU = torch.device("cpu")
 
@@ -34,11 +34,11 @@ def asked(monkeypatch) -> list[dict]:
     class Actor:
         def __init__(self, *arguments):
             *first, _ = arguments
-            actor = _Uploads(*first, 0)
+            actor = _UploaderActor(*first, 0)
             self.add = SimpleNamespace(remote=actor.add)
 
     def remote(kind):
-        assert kind is _Uploads
+        assert kind is _UploaderActor
         return SimpleNamespace(options=lambda **given: options.append(given) or SimpleNamespace(remote=Actor))
 
     monkeypatch.setattr(ray, "remote", remote)
@@ -47,8 +47,8 @@ def asked(monkeypatch) -> list[dict]:
 
 
 @pytest.fixture
-def uploader(channel, checkpoints, asked) -> Uploader:
-    return Uploader(checkpoints, channel)
+def uploader(channel, checkpoints, asked) -> CheckpointUploader:
+    return CheckpointUploader(checkpoints, channel)
 
 
 def test_the_process_stays_on_the_node_whose_files_it_reads_and_takes_no_core(uploader, asked):
@@ -60,7 +60,7 @@ def test_the_process_stays_on_the_node_whose_files_it_reads_and_takes_no_core(up
 
 
 def test_a_vault_writes_through_it(uploader, remote, checkpoints, listener, reports):
-    vault = RayVault(remote, 2, ALONE, listener, CPU, uploader)
+    vault = RayCheckpointSink(remote, 2, ALONE, listener, CPU, uploader)
     for step in (1, 2, 3):
         vault.save(step, tree(step), best=step == 1, last=step == 3)
     assert checkpoints.steps() == [1, 2, 3]  # the best, and the newest two
@@ -71,7 +71,7 @@ def test_a_vault_writes_through_it(uploader, remote, checkpoints, listener, repo
 
 
 def test_a_store_that_refuses_is_told_as_ever(uploader, remote, checkpoints, listener, reports):
-    vault = RayVault(remote, 2, ALONE, listener, CPU, uploader)
+    vault = RayCheckpointSink(remote, 2, ALONE, listener, CPU, uploader)
     remote.ill = True
     vault.save(1, tree(1), best=False, last=True)
     (note,) = listener.of("note")

@@ -2,7 +2,7 @@
 
 import inspect
 
-from focus_ray.training.watcher import Past, Several, Silent, Watcher
+from focus_ray.training.watcher import CallbackList, NoOpCallback, ResumeHistory, Watcher
 
 
 class Named:
@@ -18,7 +18,7 @@ class Named:
 def said(record) -> list[tuple]:
     """One call of everything that a watcher can be told."""
     return [
-        ("begin", (20, 3, Past([{"step": 2}], [{"step": 1}]))),
+        ("begin", (20, 3, ResumeHistory([{"step": 2}], [{"step": 1}]))),
         ("step", (record,)),
         ("task", ("scoring", 1, 2)),
         ("note", ("guard: recalibrate",)),
@@ -31,7 +31,7 @@ def said(record) -> list[tuple]:
 
 def test_all_of_them_hear_everything_in_their_order(record_of):
     heard: list = []
-    several = Several([Named("first", heard), Named("second", heard)])
+    several = CallbackList([Named("first", heard), Named("second", heard)])
     calls = said(record_of(3))
     for what, arguments in calls:
         getattr(several, what)(*arguments)
@@ -41,7 +41,7 @@ def test_all_of_them_hear_everything_in_their_order(record_of):
 def test_nothing_that_a_watcher_can_be_told_is_left_out(record_of):
     words = {name for name, _ in inspect.getmembers(Watcher, inspect.isfunction) if not name.startswith("_")}
     assert {what for what, _ in said(record_of(3))} == words
-    for watcher in (Several([]), Silent()):
+    for watcher in (CallbackList([]), NoOpCallback()):
         assert isinstance(watcher, Watcher)
         for what, arguments in said(record_of(3)):
             assert getattr(watcher, what)(*arguments) is None

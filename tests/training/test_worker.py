@@ -6,7 +6,7 @@ import pytest
 
 from focus_ray.errors import MaskCollapse
 from focus_ray.training import worker
-from focus_ray.training.worker import Gauges, face_model, tell_failure
+from focus_ray.training.worker import RayMetricsCallback, face_model, report_failure
 
 
 def test_the_face_arrives_as_it_was_sent(toy_model):
@@ -14,8 +14,8 @@ def test_the_face_arrives_as_it_was_sent(toy_model):
 
 
 def test_an_error_is_told_by_its_name(channel):
-    with worker.sending(channel) as sender:
-        tell_failure(sender, MaskCollapse("all face; raise the area weight"))
+    with worker.event_sender(channel) as sender:
+        report_failure(sender, MaskCollapse("all face; raise the area weight"))
     assert channel.take.remote(0.0).result(10) == [(worker.FAILED, ("MaskCollapse", "all face; raise the area weight"))]
 
 
@@ -33,7 +33,7 @@ def shown(monkeypatch) -> dict:
 
 
 def test_gauges_show_the_last_step(shown, record_of):
-    gauges = Gauges()
+    gauges = RayMetricsCallback()
     gauges.step(record_of(6, losses={"nbr": 1.0, "total": 2.5}, mask_mean=0.75))
     assert shown == {
         "focus_ray_step": (7, None),

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from focus_ray.tuning.results import Evaluation, Judged, Results, Trial
-from focus_ray.tuning.search import Search
+from focus_ray.tuning.results import Evaluation, Results, RetrainedRun, Trial
+from focus_ray.tuning.search import SearchConfig
 from tests.conftest import quick_runs
 
 TINY = {
@@ -43,8 +43,8 @@ def quick() -> Iterator[None]:
 
 
 @pytest.fixture
-def tiny() -> Search:
-    return Search.model_validate(TINY)
+def tiny() -> SearchConfig:
+    return SearchConfig.model_validate(TINY)
 
 
 def trials_of(count: int) -> list[Trial]:
@@ -86,7 +86,7 @@ def results() -> Results:
         rank_correlation={"unlabelled": {"f1": 1.0, "outlier_iou": None, "vertex_mm": 1.0}, "unsteady": {}},
         importance={"em.segmentation.eta_bin": 0.9, "initialise.xi": 0.1},
         judged=tuple(
-            Judged(which=which, seed=seed, figures={"f1": 0.8 + 0.01 * seed, "refined_f1": None})
+            RetrainedRun(which=which, seed=seed, figures={"f1": 0.8 + 0.01 * seed, "refined_f1": None})
             for which in ("default", "best")
             for seed in (1, 2)
         ),

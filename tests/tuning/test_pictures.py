@@ -5,11 +5,11 @@ import pytest
 from focus_ray.tracking.plots import png
 from focus_ray.tuning import pictures
 from focus_ray.tuning.results import Results
-from focus_ray.tuning.search import Search
+from focus_ray.tuning.search import SearchConfig
 
 DRAWN = [
     pictures.parallel_coordinates,
-    pictures.against_parameters,
+    pictures.objective_vs_parameters,
     pictures.learning_curves,
     pictures.importance_bars,
     pictures.agreement,
@@ -17,14 +17,14 @@ DRAWN = [
 
 
 @pytest.mark.parametrize("draw", DRAWN)
-def test_it_is_drawn(draw, tiny: Search, results: Results):
+def test_it_is_drawn(draw, tiny: SearchConfig, results: Results):
     figure = draw(tiny, results)
     assert figure is not None
     assert png(figure).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("draw", DRAWN)
-def test_where_no_trial_came_to_anything(draw, tiny: Search, results: Results):
+def test_where_no_trial_came_to_anything(draw, tiny: SearchConfig, results: Results):
     trials = [one.model_copy(update={"status": "failed", "objective": None, "curve": ()}) for one in results.trials]
     nothing = results.model_copy(update={"trials": tuple(trials), "best": None, "importance": {}})
     assert draw(tiny, nothing) is None

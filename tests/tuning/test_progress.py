@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from focus_ray.tuning.progress import Listener, Told, heard_by, said_of
+from focus_ray.tuning.progress import Listener, Told, describe_result, use_listener
 
 
 def tuned(trial_id: str, **last) -> SimpleNamespace:
@@ -16,7 +16,9 @@ def test_ends_are_told_once_each():
     bars, notes = [], []
     told = Told(3)
     one = tuned("a", objective=0.25, step=12, ending="done")
-    with heard_by(Listener(lambda *bar: bars.append(bar), notes.append, lambda point, name: f"{name}{point['xi']}")):
+    with use_listener(
+        Listener(lambda *bar: bars.append(bar), notes.append, lambda point, name: f"{name}{point['xi']}")
+    ):
         told.on_trial_result(1, [], one, {})
         told.on_trial_complete(1, [], one)
         told.on_trial_error(1, [], tuned("b"))
@@ -36,7 +38,7 @@ def test_ends_are_told_once_each():
     ],
 )
 def test_what_was_broken_off_does_not_look_as_if_it_had_ended(last, said: str):
-    assert said_of(last) == said
+    assert describe_result(last) == said
 
 
 def test_a_copy_tells_whoever_listens_here():
@@ -44,7 +46,7 @@ def test_a_copy_tells_whoever_listens_here():
     told = Told(3)
     told.on_trial_error(1, [], tuned("b"))
     other = copy.deepcopy(told)
-    with heard_by(Listener(note=notes.append)):
+    with use_listener(Listener(note=notes.append)):
         other.on_trial_error(1, [], tuned("c"))
     assert notes == ["trial c: failed"]
     assert other.get_state() == {"ended": ["b", "c"]}

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from focus_ray.training.job_folder import claim
 from focus_ray.tuning.report import judged_table, write_report
-from focus_ray.tuning.results import Judged, Results
-from focus_ray.tuning.search import Search
+from focus_ray.tuning.results import Results, RetrainedRun
+from focus_ray.tuning.search import SearchConfig
 
 
-def test_the_page(tiny: Search, results: Results, tmp_path: Path):
+def test_the_page(tiny: SearchConfig, results: Results, tmp_path: Path):
     with claim(tmp_path / "sweep", tiny, "focus", what="sweep") as folder:
         write_report(folder, tiny, results)
     html = (tmp_path / "sweep" / "report.html").read_text()
@@ -20,8 +20,8 @@ def test_the_page(tiny: Search, results: Results, tmp_path: Path):
     assert 'src="http' not in html
 
 
-def test_judged_runs_without_figures_are_named(tiny: Search, results: Results, tmp_path: Path):
-    stopped = Judged(which="best", seed=3, figures={}, cause="the masks collapsed")
+def test_judged_runs_without_figures_are_named(tiny: SearchConfig, results: Results, tmp_path: Path):
+    stopped = RetrainedRun(which="best", seed=3, figures={}, cause="the masks collapsed")
     results = results.model_copy(update={"judged": (*results.judged, stopped)})
     with claim(tmp_path / "sweep", tiny, "focus", what="sweep") as folder:
         write_report(folder, tiny, results)

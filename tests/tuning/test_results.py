@@ -2,20 +2,20 @@
 
 import pytest
 
-from focus_ray.tuning.results import Results, abreast, best_of, rank_correlations
+from focus_ray.tuning.results import Results, abreast, best_trial, rank_correlations
 from tests.tuning.conftest import trials_of
 
 
 def test_the_best_came_to_its_end():
     trials = trials_of(5)
-    assert best_of(trials, "min").id == "t01"  # type: ignore[union-attr]
+    assert best_trial(trials, "min").id == "t01"  # type: ignore[union-attr]
     pruned = [one.model_copy(update={"status": "pruned"}) if one.id == "t01" else one for one in trials]
-    assert best_of(pruned, "min").id != "t01"  # type: ignore[union-attr]
-    assert best_of(trials, "max").id == "t00"  # type: ignore[union-attr]
+    assert best_trial(pruned, "min").id != "t01"  # type: ignore[union-attr]
+    assert best_trial(trials, "max").id == "t00"  # type: ignore[union-attr]
     same = [one.model_copy(update={"objective": 1.0}) for one in reversed(trials)]
-    assert best_of(same, "max").id == "t00"  # type: ignore[union-attr]
-    assert best_of([], "min") is None
-    assert best_of([trials[0].model_copy(update={"status": "failed"})], "min") is None
+    assert best_trial(same, "max").id == "t00"  # type: ignore[union-attr]
+    assert best_trial([], "min") is None
+    assert best_trial([trials[0].model_copy(update={"status": "failed"})], "min") is None
 
 
 def test_agreement_is_positive_where_both_mean_better():

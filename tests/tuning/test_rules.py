@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import pytest
 
 from focus_ray.tuning import rules
-from focus_ray.tuning.search import Search
+from focus_ray.tuning.search import SearchConfig
 from focus_ray.tuning.trial import Plan
 from tests.tuning.conftest import TINY
 
 
 def plan(**changes) -> Plan:
-    return Plan(Search.model_validate(TINY | changes), Path(), None, "focus", None)
+    return Plan(SearchConfig.model_validate(TINY | changes), Path(), None, "focus", None)
 
 
 @pytest.mark.parametrize(

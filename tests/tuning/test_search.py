@@ -7,7 +7,7 @@ import yaml
 
 from focus_ray.errors import CheckpointError, ConfigError
 from focus_ray.model import SHIPPED
-from focus_ray.tuning.search import Search, laid_over, read
+from focus_ray.tuning.search import SearchConfig, laid_over, read
 from tests.tuning.conftest import TINY
 
 
@@ -110,19 +110,19 @@ def test_one_key_of_a_part_in_the_file_leaves_its_other_keys(tmp_path: Path):
     assert (search.judging.heldout.size, search.judging.heldout.seed, search.judging.seeds) == (5, 2, (1, 2, 3))
 
 
-def test_a_trial_is_a_run_of_its_own(tiny: Search, tmp_path: Path):
+def test_a_trial_is_a_run_of_its_own(tiny: SearchConfig, tmp_path: Path):
     config = tiny.trial_config({"initialise.xi": 0.05, "em.segmentation.eta_bin": 2.0}, tmp_path)
     assert (config.initialise.xi, config.em.segmentation.eta_bin, config.start_from) == (0.05, 2.0, tmp_path)
     assert (config.heldout.seed, config.heldout.refine, config.heldout.unlabelled) == (1, False, True)
     assert config.cadence.checkpoint == config.cadence.evaluate == config.schedule.total_steps // 2
-    judged = tiny.judged_config({}, None, 7)
+    judged = tiny.retrain_config({}, None, 7)
     assert (judged.seed, judged.heldout.seed, judged.heldout.refine) == (7, 2, True)
     assert judged.schedule == config.schedule
 
 
 def test_what_is_shared_is_not_trained_again():
     for shared, left in (("nothing", 14), ("warmup", 12), ("pretrained", 8)):
-        search = Search.model_validate(
+        search = SearchConfig.model_validate(
             TINY | {"shared": shared, "space": {"em.segmentation.eta_bin": {"values": [1.0, 4.0]}}}
         )
         assert search.trial_config({}, None).schedule.total_steps == left
@@ -131,5 +131,5 @@ def test_what_is_shared_is_not_trained_again():
 
 
 def test_shorter_trials():
-    search = Search.model_validate(TINY | {"steps": 0.5})
+    search = SearchConfig.model_validate(TINY | {"steps": 0.5})
     assert search.trial_config({}, None).schedule.total_steps == 7

@@ -37,7 +37,7 @@ def test_a_point_changes_the_keys_it_stands_for():
             ),
         }
     )
-    space.refuse_misfits(base)
+    space.check_parameters(base)
     config = space.configured(base, {"initialise.xi": 0.05, "lambda": 0.02})
     assert (config.initialise.xi, config.initialise.weights.lambda_lm, config.em.reconstruction.lambda_lm) == (
         0.05,
@@ -58,7 +58,7 @@ def test_a_point_changes_the_keys_it_stands_for():
 )
 def test_wrong_keys_and_ranges_are_named(key: str, parameter: Parameter, wrong: str):
     with pytest.raises(ConfigError, match=wrong):
-        Space(parameters={key: parameter}).refuse_misfits(presets.embedded())
+        Space(parameters={key: parameter}).check_parameters(presets.embedded())
 
 
 def test_yaml_s_text_for_a_small_number_is_the_number():
@@ -75,14 +75,14 @@ def test_a_range_of_which_only_the_ends_fit_is_refused():
     for low, high in ((4, 16), (4, 4.5), (0.5, 4)):
         space = Space(parameters={"batch_size": Parameter(low=low, high=high)})
         with pytest.raises(ConfigError, match="batch_size"):
-            space.refuse_misfits(presets.embedded())
-    Space(parameters={"batch_size": Parameter(low=4, high=16, integer=True)}).refuse_misfits(presets.embedded())
+            space.check_parameters(presets.embedded())
+    Space(parameters={"batch_size": Parameter(low=4, high=16, integer=True)}).check_parameters(presets.embedded())
 
 
 def test_lengths_of_cycles_are_values():
     space = Space(parameters={"alternation.period": Parameter(low=90, high=180, integer=True)})
     with pytest.raises(ConfigError, match="give `values`"):
-        space.refuse_misfits(presets.embedded())
+        space.check_parameters(presets.embedded())
 
 
 def test_what_is_drawn_lies_in_the_range():

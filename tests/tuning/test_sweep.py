@@ -15,8 +15,8 @@ from focus_ray.training import plain
 from focus_ray.training.run_folder import RunFolder, RunInfo
 from focus_ray.tuning import sweep
 from focus_ray.tuning.results import Results
-from focus_ray.tuning.search import Search, TrialResources
-from focus_ray.tuning.sweep import Sweep, curve_of, refuse_gpus_that_are_not_here, resumed
+from focus_ray.tuning.search import SearchConfig, TrialResources
+from focus_ray.tuning.sweep import Sweep, check_gpus_available, curve_of, resumed
 from focus_ray.tuning.trial import Outcome, Plan, write_outcome
 
 
@@ -47,7 +47,7 @@ def told(status: str, **last) -> SimpleNamespace:
 
 
 @pytest.fixture
-def judge(tiny: Search, tmp_path: Path) -> Sweep:
+def judge(tiny: SearchConfig, tmp_path: Path) -> Sweep:
     search = tiny.model_copy(update={"judging": tiny.judging.model_copy(update={"seeds": (3,)})})
     return Sweep(search, RunFolder(tmp_path), lambda *_: None, lambda _: None)
 
@@ -85,7 +85,7 @@ def test_what_an_earlier_attempt_said_does_not_count(judge: Sweep, plan: Plan):
 def test_a_judged_run_that_a_guard_ends_says_so(judge: Sweep, monkeypatch: pytest.MonkeyPatch):
     stop = MaskCollapse("the masks collapsed")
     monkeypatch.setattr(judge, "trained", lambda trainings, _: {judge.out / "judged" / "best-3": stop})
-    monkeypatch.setattr(sweep, "figures_of_run", lambda folder: {"f1": 0.8})
+    monkeypatch.setattr(sweep, "read_objective_values", lambda folder: {"f1": 0.8})
     judged = judge.judged({"em.segmentation.eta_bin": 2.0}, None)
     assert [(one.which, one.figures, one.cause) for one in judged] == [
         ("default", {"f1": 0.8}, ""),
@@ -130,10 +130,10 @@ def test_what_was_found_is_written_before_it_is_judged(
     def stop(*_) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(judge, "searched", lambda plan: list(results.trials))
+    monkeypatch.setattr(judge, "run_tune", lambda plan: list(results.trials))
     monkeypatch.setattr(judge, "judged", stop)
     with pytest.raises(KeyboardInterrupt):
-        judge.concluded(plan)
+        judge.search_and_judge(plan)
     written = Results.model_validate_json((judge.out / "results.json").read_bytes())
     assert (written.best, written.judged) == ("t02", ())
     assert (judge.out / "best.yaml").is_file()
@@ -150,7 +150,7 @@ def test_mlflow_is_told_of_trials_that_could_not_say_that_they_ended(
     write_outcome(plan, "broken", Outcome(status="failed", objective=10.0))
     sent: list[tuple[str, Tracking]] = []
     monkeypatch.setattr(sweep, "track", lambda run, tracking: sent.append((run.name, tracking)))
-    judge.closed_in_mlflow(plan)
+    judge.close_mlflow_runs(plan)
     beside = Tracking("focus", beside=judge.out)
     assert sent == [("broken", beside), ("pruned", beside)]
 
@@ -166,8 +166,8 @@ def test_a_sweep_goes_on_in_its_own_experiment_and_says_that_it_was_stopped(
         plans.append(plan)
         raise Interrupted("stopped")
 
-    monkeypatch.setattr(judge, "announced", lambda experiment: f"run in {experiment}")
-    monkeypatch.setattr(judge, "concluded", stop)
+    monkeypatch.setattr(judge, "create_mlflow_run", lambda experiment: f"run in {experiment}")
+    monkeypatch.setattr(judge, "search_and_judge", stop)
     monkeypatch.setattr(sweep, "track_quietly", lambda run, note: told.append(run))
     with pytest.raises(Interrupted):
         judge.run()
@@ -175,8 +175,8 @@ def test_a_sweep_goes_on_in_its_own_experiment_and_says_that_it_was_stopped(
     assert told == [judge.out]
 
 
-def test_a_search_with_small_numbers_is_read_back_as_it_was(tiny: Search, tmp_path: Path):
-    search = Search.model_validate(tiny.model_dump() | {"set": {"optimizers": {"em_face": {"lr": 1e-05}}}})
+def test_a_search_with_small_numbers_is_read_back_as_it_was(tiny: SearchConfig, tmp_path: Path):
+    search = SearchConfig.model_validate(tiny.model_dump() | {"set": {"optimizers": {"em_face": {"lr": 1e-05}}}})
     RunFolder(tmp_path).write_json("config.json", search.model_dump(mode="json"))
     assert resumed(tmp_path) == search
     (tmp_path / "config.json").write_text("{")
@@ -199,10 +199,10 @@ def test_trials_do_not_wait_for_a_gpu_that_is_not_here(monkeypatch: pytest.Monke
     wanted = TrialResources(gpus=1)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(ConfigError, match="no GPU here"):
-        refuse_gpus_that_are_not_here(wanted)
-    refuse_gpus_that_are_not_here(TrialResources())
+        check_gpus_available(wanted)
+    check_gpus_available(TrialResources())
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    refuse_gpus_that_are_not_here(wanted)
+    check_gpus_available(wanted)
 
 
 @pytest.mark.parametrize(("eta", "folders"), [(4.0, ["default-3"]), (2.0, ["default-3", "best-3"])])
@@ -216,7 +216,7 @@ def test_a_best_that_is_the_default_is_not_trained_twice(eta, folders, judge: Sw
         return {}
 
     monkeypatch.setattr(judge, "trained", train)
-    monkeypatch.setattr(sweep, "figures_of_run", lambda folder: {"f1": 0.8})
+    monkeypatch.setattr(sweep, "read_objective_values", lambda folder: {"f1": 0.8})
     judged = judge.judged({"em.segmentation.eta_bin": eta}, None)
     assert trained == folders
     assert [(one.which, one.seed) for one in judged] == [("default", 3), ("best", 3)]

@@ -13,7 +13,7 @@ from focus_ray.errors import CheckpointError, ConfigError, DataError, MaskCollap
 from focus_ray.training import plain
 from focus_ray.training.run_folder import RunFolder
 from focus_ray.tuning import trial as trials
-from focus_ray.tuning.search import Search
+from focus_ray.tuning.search import SearchConfig
 from focus_ray.tuning.trial import (
     ENDING,
     OBJECTIVE,
@@ -23,8 +23,8 @@ from focus_ray.tuning.trial import (
     Plan,
     cap_gpu_memory,
     name_of,
+    prepare_resume,
     read_outcome,
-    taken_over,
     trial,
 )
 
@@ -80,7 +80,7 @@ def tune(monkeypatch: pytest.MonkeyPatch) -> Tune:
 
 
 @pytest.fixture
-def plan(tiny: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+def plan(tiny: SearchConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody is there
     monkeypatch.setattr(trials, "MlflowTracker", Nobody)
     return Plan(tiny, tmp_path, None, "focus", "parent")
@@ -220,7 +220,7 @@ def test_a_pointer_leads_to_the_trial_of_a_sweep_that_was_moved(told: str, tune:
     folder = plan.trials / "t1"
     folder.mkdir(parents=True)
     monkeypatch.setattr(RunFolder, "open", lambda self: (plan.search.trial_config(POINT, None), None))
-    assert taken_over(POINT, folder, plan)
+    assert prepare_resume(POINT, folder, plan)
 
 
 def test_a_pointer_to_elsewhere_is_not_followed(tune: Tune, plan: Plan, tmp_path: Path):
@@ -230,7 +230,7 @@ def test_a_pointer_to_elsewhere_is_not_followed(tune: Tune, plan: Plan, tmp_path
     assert "no trial of this sweep" in read_outcome(plan, "t1").cause  # type: ignore[union-attr]
 
 
-def test_trials_of_optuna_are_known_by_their_points(tiny: Search):
+def test_trials_of_optuna_are_known_by_their_points(tiny: SearchConfig):
     drawn = tiny.model_copy(update={"searcher": "tpe"})
     other = POINT | {"initialise.xi": 0.1}
     assert name_of(POINT, "a", tiny) == "a"

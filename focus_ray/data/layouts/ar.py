@@ -7,7 +7,7 @@ import numpy as np
 
 from focus_ray.data.landmark_csv import write_landmarks
 from focus_ray.data.layouts.cast import Kind
-from focus_ray.data.layouts.pixels import picture_of, visible_of, write_mask, write_picture
+from focus_ray.data.layouts.pixels import first_picture, visible_of, write_mask, write_picture
 from focus_ray.data.sample import Batch
 from focus_ray.data.sources.ar import MASKS, SUBSETS
 from focus_ray.data.sources.labelled import LANDMARKS
@@ -29,7 +29,7 @@ def write(folder: Path, pictures: Iterable[tuple[int, Batch]], told: Callable[[i
     landmarks: dict[str, np.ndarray] = {}
     for index, batch in pictures:
         file = file_name(index)
-        write_picture(folder / file, picture_of(batch))
+        write_picture(folder / file, first_picture(batch))
         write_mask(folder / MASKS / file, visible_of(batch))
         landmarks[file] = batch.landmarks[0].numpy()
         told(index)

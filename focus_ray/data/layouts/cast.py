@@ -19,12 +19,14 @@ class Kind(NamedTuple):
 def cast(kinds: Sequence[Kind], world: MorphableModel, seed: int, size: int) -> list[SyntheticFaces]:
     """The held-out faces of each kind: picture i of a data set is image i of the kind i modulo their number."""
     return [
-        SyntheticFaces(world, _laws(kind, seed, size), "heldout", pictures_each=len(kinds), families=kind.families)
+        SyntheticFaces(
+            world, _kind_config(kind, seed, size), "heldout", pictures_per_person=len(kinds), families=kind.families
+        )
         for kind in kinds
     ]
 
 
-def _laws(kind: Kind, seed: int, size: int) -> SyntheticConfig:
+def _kind_config(kind: Kind, seed: int, size: int) -> SyntheticConfig:
     world = SyntheticConfig(seed=seed, image_size=size)
     occlusion, face = world.occlusion, world.face
     if kind.occluded is not None:

@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float
 
 from focus_ray.data.landmark_csv import write_landmarks
 from focus_ray.data.layouts.cast import Kind
-from focus_ray.data.layouts.pixels import picture_of, region_of, visible_of, write_mask, write_picture
+from focus_ray.data.layouts.pixels import first_picture, region_of, visible_of, write_mask, write_picture
 from focus_ray.data.sample import UNOCCLUDED as NO_OCCLUDER
 from focus_ray.data.sample import Batch
-from focus_ray.data.sources.celebahq import A_FOLDER, ANNOTATIONS, PICTURES
+from focus_ray.data.sources.celebahq import ANNOTATIONS, PICTURES, PICTURES_PER_FOLDER
 from focus_ray.data.sources.labelled import LANDMARKS
 from focus_ray.data.sources.subset_lists import OCCLUDED, OVERALL, UNOCCLUDED, write_names
 from focus_ray.focus import landmarks as ibug
@@ -46,10 +46,10 @@ def write(folder: Path, pictures: Iterable[tuple[int, Batch]], told: Callable[[i
         assert batch.families is not None
         assert batch.landmarks_true is not None
         file, (family,) = f"{index}.jpg", batch.families
-        write_picture(folder / PICTURES / file, picture_of(batch))
+        write_picture(folder / PICTURES / file, first_picture(batch))
         parts = part_masks(visible_of(batch), region_of(batch), batch.landmarks_true[0].numpy(), family)
         for part, mask in parts.items():
-            write_mask(folder / ANNOTATIONS / str(index // A_FOLDER) / f"{index:05d}_{part}.png", mask)
+            write_mask(folder / ANNOTATIONS / str(index // PICTURES_PER_FOLDER) / f"{index:05d}_{part}.png", mask)
         landmarks[file], families[file] = batch.landmarks[0].numpy(), family
         told(index)
     write_landmarks(folder / LANDMARKS, landmarks)
@@ -69,7 +69,9 @@ def part_masks(
     Features are the outlines of their landmarks [px], as far as they are seen; skin is the rest of the seen face. What
     hides the face has a part where its family has one.
     """
-    outlines = {part: _filled(visible.shape, landmarks[list(points)]) & visible for part, points in _OUTLINES.items()}
+    outlines = {
+        part: _fill_outline(visible.shape, landmarks[list(points)]) & visible for part, points in _OUTLINES.items()
+    }
     parts = {"skin": visible & ~np.logical_or.reduce(list(outlines.values()))}
     parts |= {part: mask for part, mask in outlines.items() if mask.any()}
     hidden = region & ~visible
@@ -78,7 +80,7 @@ def part_masks(
     return parts
 
 
-def _filled(size: tuple[int, ...], outline: Float[np.ndarray, "N 2"]) -> Bool[np.ndarray, "H W"]:
+def _fill_outline(size: tuple[int, ...], outline: Float[np.ndarray, "N 2"]) -> Bool[np.ndarray, "H W"]:
     canvas = np.zeros(size, np.uint8)
     cv2.fillPoly(canvas, [np.rint(outline).astype(np.int32)], (1,))
     return canvas > 0

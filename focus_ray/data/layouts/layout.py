@@ -7,9 +7,9 @@ from pathlib import Path
 from focus_ray.data.layouts import ar, celebahq, now
 from focus_ray.data.layouts.cast import cast
 from focus_ray.data.sample import Batch
-from focus_ray.data.sources.description import DESCRIPTION, Description, Layout
+from focus_ray.data.sources.description import DESCRIPTION, DatasetDescription, Layout
 from focus_ray.data.synthetic import SyntheticFaces
-from focus_ray.data.synthetic_folder import Progress, default_world, unoccupied
+from focus_ray.data.synthetic_folder import Progress, check_unoccupied, default_world
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.storage import atomic
 
@@ -32,9 +32,9 @@ def write_layout(
     The folder appears whole or not at all. `progress` is told pictures done and pictures in all.
     Raises DataError where `out` holds something already, StorageError where the disk refuses.
     """
-    target = unoccupied(out)
+    target = check_unoccupied(out)
     faces = cast(_KINDS[layout], default_world() if world is None else world, seed, size)
-    described = Description(layout=layout, synthetic=True, aligned=True, image_size=size, seed=seed, n=n)
+    described = DatasetDescription(layout=layout, synthetic=True, aligned=True, image_size=size, seed=seed, n=n)
     write = {"now": partial(now.write, faces=faces[0]), "ar": ar.write, "celebahq": celebahq.write}[layout]
     with atomic.new_folder(target) as folder:
         write(folder, _pictures(faces, n), lambda index: progress and progress(index + 1, n))

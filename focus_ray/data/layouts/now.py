@@ -20,12 +20,12 @@ from jaxtyping import Float
 
 from focus_ray.data.landmark_csv import write_landmarks
 from focus_ray.data.layouts.cast import Kind
-from focus_ray.data.layouts.pixels import picture_of, write_picture
+from focus_ray.data.layouts.pixels import first_picture, write_picture
 from focus_ray.data.layouts.scan import Frame, Surface, scan
 from focus_ray.data.sample import Batch, concatenate
 from focus_ray.data.sources.files import bare_name
 from focus_ray.data.sources.labelled import LANDMARKS
-from focus_ray.data.sources.now import LISTS, PICTURES, SCAN_LANDMARKS, SCANS, SEVEN_OF_68
+from focus_ray.data.sources.now import LISTS, NOW_LANDMARK_INDICES, PICTURES, SCAN_LANDMARKS, SCANS
 from focus_ray.data.sources.now_pictures import TRUTH
 from focus_ray.data.sources.subset_lists import PAIRS, propose_pairs, write_names, write_pairs
 from focus_ray.data.synthetic import SyntheticFaces
@@ -52,7 +52,7 @@ def write(
     batches: list[Batch] = []
     for index, batch in pictures:
         file = file_name(index)
-        write_picture(folder / PICTURES / file, picture_of(batch))
+        write_picture(folder / PICTURES / file, first_picture(batch))
         landmarks[file] = batch.landmarks[0].numpy()
         batches.append(Batch(**{**vars(batch), "images": batch.images[..., :0], "masks": None, "region": None}))
         told(index)
@@ -81,8 +81,8 @@ def _write_scan(folder: Path, number: int, face: Float[np.ndarray, "V 3"], faces
     name, world = subject_name(number), faces.world
     frame = Frame.drawn(rng)
     scanned = scan(rng, Surface(face.astype(np.float64), world.faces.numpy()))
-    obj = _obj(Surface(frame.scanned(scanned.vertices), scanned.faces))
-    points = world.landmarks(torch.from_numpy(face)[None])[0, list(SEVEN_OF_68)].double().numpy()
+    obj = _format_obj(Surface(frame.scanned(scanned.vertices), scanned.faces))
+    points = world.landmarks(torch.from_numpy(face)[None])[0, list(NOW_LANDMARK_INDICES)].double().numpy()
     picked = picked_points(frame.scanned(points), f"{name}.obj")
     for place, suffix, content in ((SCANS, "obj", obj), (SCAN_LANDMARKS, "pp", picked)):
         (folder / place / name).mkdir(parents=True)
@@ -90,7 +90,7 @@ def _write_scan(folder: Path, number: int, face: Float[np.ndarray, "V 3"], faces
     return frame
 
 
-def _obj(surface: Surface) -> str:
+def _format_obj(surface: Surface) -> str:
     """Wavefront OBJ in mm, without colours: scans of the challenge have none."""
     lines = [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in surface.vertices.tolist()]
     lines += [f"f {a} {b} {c}" for a, b, c in (surface.faces + 1).tolist()]

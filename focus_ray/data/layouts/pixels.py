@@ -19,7 +19,7 @@ _JPEG = [
 ]
 
 
-def picture_of(batch: Batch) -> UInt8[np.ndarray, "H W 3"]:
+def first_picture(batch: Batch) -> UInt8[np.ndarray, "H W 3"]:
     """The first picture of a batch, RGB."""
     return (batch.images[0] * _WHITE).round().byte().permute(1, 2, 0).numpy()
 

@@ -15,7 +15,7 @@ NOISE_MM = 0.1
 _EDGE_MM = 4.0
 _HOLES = 6
 _HOLE_MM = (3.0, 9.0)  # radius
-_AWAY_MM = 200.0  # standard deviation of the frame's origin from the face
+_ORIGIN_STD_MM = 200.0  # standard deviation of the frame's origin from the face
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Frame:
     @staticmethod
     def drawn(rng: Generator) -> "Frame":
         """Any rotation."""
-        return Frame(Rotation.random(None, rng).as_matrix(), rng.normal(0, _AWAY_MM, 3))
+        return Frame(Rotation.random(None, rng).as_matrix(), rng.normal(0, _ORIGIN_STD_MM, 3))
 
     def scanned(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
         """Points of the model frame in that of the scanner."""
@@ -45,12 +45,12 @@ class Surface:
 
 def scan(rng: Generator, face: Surface) -> Surface:
     """The face scanned, still in its own frame: other vertices than its own, all of them on it within noise."""
-    resampled = _resampled(rng, face)
-    whole = _with_holes(rng, resampled)
+    resampled = _resample(rng, face)
+    whole = _cut_holes(rng, resampled)
     return Surface(whole.vertices + rng.normal(0, NOISE_MM, whole.vertices.shape), whole.faces)
 
 
-def _resampled(rng: Generator, face: Surface) -> Surface:
+def _resample(rng: Generator, face: Surface) -> Surface:
     """Large triangles divided, then every vertex moved to a place within a triangle that it belongs to.
 
     Inside a triangle a point is on the surface wherever it lies.
@@ -66,7 +66,7 @@ def _resampled(rng: Generator, face: Surface) -> Surface:
     return Surface(np.einsum("vk,vkc->vc", weights, vertices[others]), np.asarray(faces, dtype=np.int64))
 
 
-def _with_holes(rng: Generator, face: Surface) -> Surface:
+def _cut_holes(rng: Generator, face: Surface) -> Surface:
     centres = face.vertices[rng.integers(len(face.vertices), size=_HOLES)]
     radii = rng.uniform(*_HOLE_MM, size=_HOLES)
     distances = np.linalg.norm(face.vertices[:, None] - centres, axis=2)

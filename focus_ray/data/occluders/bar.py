@@ -4,7 +4,7 @@ import numpy as np
 from numpy.random import Generator
 
 from focus_ray.data.occluders.cloth import cloth
-from focus_ray.data.occluders.drawing import Colour, FaceFrame, Landmarks, Layer, filled, lit, rotation
+from focus_ray.data.occluders.drawing import Colour, FaceFrame, Landmarks, Layer, add_light_gradient, filled, rotation
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
@@ -18,4 +18,4 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
         half = np.array([4.0 * size, 0.5 * thickness * frame.unit * rng.uniform(0.7, 1.3)])
         corners = half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
         beams.append(centre + corners @ rotation(angle + rng.normal(0, 0.25)))
-    return Layer(lit(rng, cloth(rng, size)), filled(size, *beams))
+    return Layer(add_light_gradient(rng, cloth(rng, size)), filled(size, *beams))

@@ -4,7 +4,16 @@ import numpy as np
 from numpy.random import Generator
 
 from focus_ray.data.occluders.cloth import cloth
-from focus_ray.data.occluders.drawing import Colour, FaceFrame, Landmarks, Layer, filled, lit, painted, rounded
+from focus_ray.data.occluders.drawing import (
+    Colour,
+    FaceFrame,
+    Landmarks,
+    Layer,
+    add_light_gradient,
+    filled,
+    painted,
+    rounded,
+)
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
@@ -19,4 +28,4 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
     alpha = filled(size, frame.at(crown))
     rgb = rounded(cloth(rng, size, patterned=0.4), alpha, 0.6 * frame.unit, 0.25)
     rgb = painted(rgb, filled(size, frame.at(brim)), rgb * np.float32(rng.uniform(0.35, 0.8)))
-    return Layer(lit(rng, rgb), alpha)
+    return Layer(add_light_gradient(rng, rgb), alpha)

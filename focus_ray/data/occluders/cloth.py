@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.random import Generator
 
-from focus_ray.data.occluders.drawing import Colour, Image, Mask, any_colour, painted, plain
+from focus_ray.data.occluders.drawing import Colour, Image, Mask, painted, plain, random_colour
 
 
 def noise(rng: Generator, size: int, cells: int, channels: int = 3) -> Float[np.ndarray, "H W C"]:
@@ -47,10 +47,10 @@ PATTERNS = (stripes, checks, mottled, dots)
 
 def cloth(rng: Generator, size: int, base: Colour | None = None, patterned: float = 0.6) -> Image:
     """A surface in a base colour (or any), patterned with the given probability, with a little grain."""
-    first = any_colour(rng) if base is None else base
+    first = random_colour(rng) if base is None else base
     if rng.uniform() < patterned:
         pattern = PATTERNS[int(rng.integers(len(PATTERNS)))]
-        rgb = pattern(rng, size, first, any_colour(rng))
+        rgb = pattern(rng, size, first, random_colour(rng))
     else:
         rgb = plain(size, first)
     return rgb + np.float32(rng.uniform(0, 0.05)) * noise(rng, size, 24, 1)

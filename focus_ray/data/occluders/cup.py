@@ -11,14 +11,14 @@ from focus_ray.data.occluders.drawing import (
     Landmarks,
     Layer,
     Points,
-    any_colour,
+    draw_lines,
     ellipse,
     filled,
     over,
     painted,
     plain,
+    random_colour,
     rotation,
-    stroked,
 )
 
 
@@ -33,7 +33,7 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
     rim = ellipse(np.array([[0.0, -lift]]), (wide, 0.25 * wide))
     rgb = _cylinder(size, mouth, turn, wide) * _surface(rng, size)
     alpha = np.maximum(filled(size, mouth + body @ turn), filled(size, mouth + rim @ turn))
-    rgb = painted(rgb, filled(size, mouth + rim @ turn), any_colour(rng) * 0.7)
+    rgb = painted(rgb, filled(size, mouth + rim @ turn), random_colour(rng) * 0.7)
     layer = Layer(rgb, alpha)
     if rng.uniform() < 0.6:
         layer = over(_handle(rng, size, mouth, turn, wide, tall), layer)
@@ -55,4 +55,4 @@ def _cylinder(size: int, centre: Points, turn: np.ndarray, wide: float) -> Image
 def _handle(rng: Generator, size: int, mouth: Points, turn: np.ndarray, wide: float, tall: float) -> Layer:
     side = rng.choice([-1.0, 1.0])
     ring = ellipse(np.array([[side * wide, 0.4 * tall]]), (0.45 * wide, 0.35 * tall))
-    return Layer(plain(size, any_colour(rng)), stroked(size, [mouth + ring @ turn], 0.22 * wide, closed=True))
+    return Layer(plain(size, random_colour(rng)), draw_lines(size, [mouth + ring @ turn], 0.22 * wide, closed=True))

@@ -58,14 +58,16 @@ def filled(size: int, *outlines: Points) -> Mask:
     """Filled polygons (px), anti-aliased."""
     canvas = np.zeros((size, size), np.uint8)
     for outline in outlines:
-        cv2.fillPoly(canvas, [_fixed(outline)], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.fillPoly(canvas, [_to_fixed_point(outline)], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
     return _unit(canvas)
 
 
-def stroked(size: int, lines: list[Points], width: float, closed: bool = False) -> Mask:
+def draw_lines(size: int, lines: list[Points], width: float, closed: bool = False) -> Mask:
     """Open or closed lines (px) of one width, with round ends, anti-aliased."""
     canvas = np.zeros((size, size), np.uint8)
-    cv2.polylines(canvas, [_fixed(line) for line in lines], closed, 255, _thickness(width), cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.polylines(
+        canvas, [_to_fixed_point(line) for line in lines], closed, 255, _thickness(width), cv2.LINE_AA, _SUBPIXEL_BITS
+    )
     return _unit(canvas)
 
 
@@ -120,10 +122,10 @@ def rounded(rgb: Image, mask: Mask, width: float, depth: float) -> Image:
     return pixels.scaled(np.ascontiguousarray(rgb, np.float32), np.float32(1 - depth) + np.float32(depth) * rise)
 
 
-def lit(rng: Generator, rgb: Image, strength: float = 0.3) -> Image:
+def add_light_gradient(rng: Generator, rgb: Image, strength: float = 0.3) -> Image:
     """A linear fall-off of light over the canvas, in a random direction."""
     turn, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, strength)
-    return pixels.sloped(np.ascontiguousarray(rgb, np.float32), slope * np.cos(turn), slope * np.sin(turn))
+    return pixels.apply_slope(np.ascontiguousarray(rgb, np.float32), slope * np.cos(turn), slope * np.sin(turn))
 
 
 def over(bottom: Layer, top: Layer) -> Layer:
@@ -132,14 +134,14 @@ def over(bottom: Layer, top: Layer) -> Layer:
     return Layer(painted(bottom.rgb, top.alpha, top.rgb), alpha)
 
 
-def any_colour(rng: Generator) -> Colour:
+def random_colour(rng: Generator) -> Colour:
     """A colour of any hue: from grey to saturated, from dark to light."""
     hue, saturation, value = rng.uniform(0, 360), rng.uniform(0, 1), rng.uniform(0.08, 1)
     sector = (np.array([5.0, 3.0, 1.0]) + hue / 60) % 6
     return value - value * saturation * np.clip(np.minimum(sector, 4 - sector), 0, 1)
 
 
-def skin_like(rng: Generator, skin: Colour, own: float = 0.4) -> Colour:
+def random_skin_colour(rng: Generator, skin: Colour, own: float = 0.4) -> Colour:
     """A skin colour: with probability `own` that of the face itself, else a tone from very dark to very light."""
     if rng.uniform() < own:
         return skin.astype(np.float64)
@@ -149,7 +151,7 @@ def skin_like(rng: Generator, skin: Colour, own: float = 0.4) -> Colour:
     return np.clip(tone * rng.uniform(0.94, 1.06, 3) * rng.uniform(0.8, 1.1), 0, 1)
 
 
-def _fixed(points: Points) -> np.ndarray:
+def _to_fixed_point(points: Points) -> np.ndarray:
     return np.round(np.clip(points, -_FAR, _FAR) * _SUBPIXEL).astype(np.int32).reshape(-1, 1, 2)
 
 

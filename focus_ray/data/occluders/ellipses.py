@@ -8,12 +8,12 @@ from focus_ray.data.occluders.drawing import (
     FaceFrame,
     Landmarks,
     Layer,
-    any_colour,
+    add_light_gradient,
     ellipse,
     filled,
-    lit,
     over,
     plain,
+    random_colour,
     rounded,
 )
 
@@ -33,5 +33,5 @@ def _disc(rng: Generator, size: int, frame: FaceFrame, radius: float) -> Layer:
     centre = frame.at(np.array([[rng.uniform(-0.9, 0.9), rng.uniform(-1, 1.6)]]))
     radii = (radius * frame.unit, radius * frame.unit * rng.uniform(0.5, 1.0))
     alpha = filled(size, ellipse(centre, radii, rng.uniform(0, np.pi)))
-    rgb = lit(rng, plain(size, any_colour(rng)))
+    rgb = add_light_gradient(rng, plain(size, random_colour(rng)))
     return Layer(rounded(rgb, alpha, radii[0], rng.uniform(0, 0.6)), alpha)

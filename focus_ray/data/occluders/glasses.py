@@ -10,13 +10,13 @@ from focus_ray.data.occluders.drawing import (
     Layer,
     Mask,
     Points,
-    any_colour,
+    add_light_gradient,
+    draw_lines,
     ellipse,
     filled,
-    lit,
     painted,
     plain,
-    stroked,
+    random_colour,
 )
 
 
@@ -30,7 +30,7 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
     if rng.uniform() < 0.5:
         tint = np.maximum(tint, np.float32(0.85) * glass * _glare(rng, size, frame, lenses))
     rgb = painted(plain(size, rng.uniform(0.6, 1.0, 3)), rim, frame_colour(rng))
-    return Layer(lit(rng, rgb), np.maximum(rim, tint))
+    return Layer(add_light_gradient(rng, rgb), np.maximum(rim, tint))
 
 
 def lens_outlines(rng: Generator, frame: FaceFrame, landmarks: Landmarks, radius: float) -> list[Points]:
@@ -51,19 +51,19 @@ def frame_mask(size: int, frame: FaceFrame, landmarks: Landmarks, lenses: list[P
     inner = [centres[0] + reach[0] * frame.axes[0], centres[1] - reach[1] * frame.axes[0]]
     outer = [centres[0] - reach[0] * frame.axes[0], centres[1] + reach[1] * frame.axes[0]]
     temples = [np.stack([outer[0], landmarks[0]]), np.stack([outer[1], landmarks[16]])]
-    rims = stroked(size, lenses, width, closed=True)
-    return np.maximum(rims, stroked(size, [np.stack(inner), *temples], 0.8 * width))
+    rims = draw_lines(size, lenses, width, closed=True)
+    return np.maximum(rims, draw_lines(size, [np.stack(inner), *temples], 0.8 * width))
 
 
 def frame_colour(rng: Generator) -> Colour:
     """Mostly dark or metal, sometimes bright."""
     if rng.uniform() < 0.6:
         return rng.uniform(0.02, 0.3) + rng.uniform(0, 0.08, 3)
-    return any_colour(rng)
+    return random_colour(rng)
 
 
 def _glare(rng: Generator, size: int, frame: FaceFrame, lenses: list[Points]) -> Mask:
     """A slanted bright band across each lens."""
     slant = np.array([1.0, -rng.uniform(0.6, 1.6)]) @ frame.axes * frame.unit
     lines = [lens.mean(0) + slant * np.array([[-0.5], [0.5]]) for lens in lenses]
-    return stroked(size, lines, rng.uniform(0.1, 0.4) * frame.unit)
+    return draw_lines(size, lines, rng.uniform(0.1, 0.4) * frame.unit)

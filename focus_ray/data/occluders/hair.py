@@ -4,7 +4,7 @@ import numpy as np
 from numpy.random import Generator
 
 from focus_ray.data.occluders.cloth import noise
-from focus_ray.data.occluders.drawing import Colour, FaceFrame, Image, Landmarks, Layer, Points, any_colour, filled
+from focus_ray.data.occluders.drawing import Colour, FaceFrame, Image, Landmarks, Layer, Points, filled, random_colour
 
 _NATURAL = np.array([[0.05, 0.04, 0.03], [0.2, 0.12, 0.07], [0.4, 0.25, 0.12], [0.72, 0.58, 0.35], [0.55, 0.53, 0.5]])
 
@@ -20,7 +20,7 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
 def hair_colour(rng: Generator) -> Colour:
     """Black, brown, blond, grey; rarely dyed."""
     if rng.uniform() < 0.12:
-        return any_colour(rng)
+        return random_colour(rng)
     return np.clip(_NATURAL[int(rng.integers(len(_NATURAL)))] * rng.uniform(0.7, 1.25), 0, 1)
 
 

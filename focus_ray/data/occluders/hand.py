@@ -9,15 +9,15 @@ from focus_ray.data.occluders.drawing import (
     Landmarks,
     Layer,
     Points,
+    add_light_gradient,
     capsule,
     ellipse,
     filled,
-    lit,
     over,
     plain,
+    random_skin_colour,
     rotation,
     rounded,
-    skin_like,
 )
 
 # Directions (rad, from the hand's axis), lengths and widths of thumb and fingers in units of the palm's radius.
@@ -36,7 +36,7 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
         direction = -direction * 0.5
     outward = np.array([[np.cos(direction), np.sin(direction)]])
     palm = touch + outward * radius * rng.uniform(0.2, 1.3)
-    return _shaded(rng, size, _parts(rng, palm, outward, radius), radius, skin_like(rng, skin, own=0.5))
+    return _shaded(rng, size, _parts(rng, palm, outward, radius), radius, random_skin_colour(rng, skin, own=0.5))
 
 
 def _parts(rng: Generator, palm: Points, outward: Points, radius: float) -> list[Points]:
@@ -65,4 +65,4 @@ def _shaded(rng: Generator, size: int, parts: list[Points], radius: float, colou
         layer = shaded if layer is None else over(layer, shaded)
     if layer is None:
         raise ValueError("a hand has at least an arm and a palm")
-    return Layer(lit(rng, layer.rgb), layer.alpha)
+    return Layer(add_light_gradient(rng, layer.rgb), layer.alpha)

@@ -9,13 +9,13 @@ from focus_ray.data.occluders.drawing import (
     Landmarks,
     Layer,
     Points,
-    any_colour,
+    add_light_gradient,
+    draw_lines,
     filled,
-    lit,
     painted,
     plain,
+    random_colour,
     rotation,
-    stroked,
 )
 
 
@@ -24,15 +24,15 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
     frame = FaceFrame.of(landmarks)
     twig = _twig(rng)
     count = int(rng.integers(10, 20))
-    base = np.array([0.2, 0.45, 0.12]) * rng.uniform(0.5, 1.6) if rng.uniform() < 0.6 else any_colour(rng)
-    alpha = stroked(size, [frame.at(twig)], 0.06 * frame.unit)
+    base = np.array([0.2, 0.45, 0.12]) * rng.uniform(0.5, 1.6) if rng.uniform() < 0.6 else random_colour(rng)
+    alpha = draw_lines(size, [frame.at(twig)], 0.06 * frame.unit)
     rgb = plain(size, np.array([0.3, 0.2, 0.1]))
     for _ in range(count):
         joint = twig[int(rng.integers(len(twig)))]
         leaf = filled(size, frame.at(_leaf(rng, joint, rng.uniform(0.4, 0.85))))
         rgb = painted(rgb, leaf, np.clip(base * rng.uniform(0.6, 1.3), 0, 1))
         alpha = np.maximum(alpha, leaf)
-    return Layer(lit(rng, rgb), alpha)
+    return Layer(add_light_gradient(rng, rgb), alpha)
 
 
 def _twig(rng: Generator) -> Points:

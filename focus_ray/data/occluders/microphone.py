@@ -9,13 +9,13 @@ from focus_ray.data.occluders.drawing import (
     FaceFrame,
     Landmarks,
     Layer,
-    any_colour,
+    add_light_gradient,
     capsule,
     ellipse,
     filled,
-    lit,
     over,
     plain,
+    random_colour,
     rounded,
 )
 
@@ -30,7 +30,7 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
     outline = capsule(head, head + 8 * frame.unit * away, 0.6 * radius, 0.45 * radius)
     grip = filled(size, outline)
     ball = filled(size, ellipse(head, (radius, radius * rng.uniform(0.85, 1.0)), direction))
-    foam = any_colour(rng) if rng.uniform() < 0.4 else np.full(3, rng.uniform(0.1, 0.6))
+    foam = random_colour(rng) if rng.uniform() < 0.4 else np.full(3, rng.uniform(0.1, 0.6))
     mesh = plain(size, foam) * (1 + np.float32(0.2) * (wave(rng, size) * wave(rng, size))[..., None])
     handle = Layer(rounded(plain(size, np.full(3, rng.uniform(0.05, 0.35))), grip, 0.4 * radius, 0.5), grip)
-    return over(handle, Layer(lit(rng, rounded(mesh, ball, radius, 0.5)), ball))
+    return over(handle, Layer(add_light_gradient(rng, rounded(mesh, ball, radius, 0.5)), ball))

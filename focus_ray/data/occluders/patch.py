@@ -4,7 +4,16 @@ import numpy as np
 from numpy.random import Generator
 
 from focus_ray.data.occluders.cloth import cloth
-from focus_ray.data.occluders.drawing import Colour, FaceFrame, Landmarks, Layer, blob, ellipse, filled, lit
+from focus_ray.data.occluders.drawing import (
+    Colour,
+    FaceFrame,
+    Landmarks,
+    Layer,
+    add_light_gradient,
+    blob,
+    ellipse,
+    filled,
+)
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
@@ -16,4 +25,4 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
         outline = blob(rng, centre, radius)
     else:
         outline = ellipse(centre, (radius, radius * rng.uniform(0.5, 1)), rng.uniform(0, np.pi), power=8.0)
-    return Layer(lit(rng, cloth(rng, size, patterned=1.0)), filled(size, outline))
+    return Layer(add_light_gradient(rng, cloth(rng, size, patterned=1.0)), filled(size, outline))

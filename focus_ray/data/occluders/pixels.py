@@ -52,7 +52,7 @@ def scaled(rgb, factor):
 
 
 @compiled
-def sloped(rgb, along_x, along_y):
+def apply_slope(rgb, along_x, along_y):
     """A new canvas: rgb times 1 + along_x at the right edge, + along_y at the lower edge, minus them opposite."""
     height, width = rgb.shape[:2]
     output = np.empty_like(rgb)

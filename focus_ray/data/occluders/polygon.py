@@ -4,7 +4,7 @@ import numpy as np
 from numpy.random import Generator
 
 from focus_ray.data.occluders.cloth import cloth
-from focus_ray.data.occluders.drawing import Colour, FaceFrame, Landmarks, Layer, filled, lit
+from focus_ray.data.occluders.drawing import Colour, FaceFrame, Landmarks, Layer, add_light_gradient, filled
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
@@ -15,4 +15,4 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
     radius = rng.uniform(0.65, 1.35) * rng.uniform(0.7, 1.0, corners)
     centre = np.array([[rng.uniform(-1, 1), rng.uniform(-0.9, 1.6)]])
     outline = centre + (radius * np.stack([np.cos(turn), np.sin(turn)])).T
-    return Layer(lit(rng, cloth(rng, size, patterned=0.35)), filled(size, frame.at(outline)))
+    return Layer(add_light_gradient(rng, cloth(rng, size, patterned=0.35)), filled(size, frame.at(outline)))

@@ -4,7 +4,17 @@ import numpy as np
 from numpy.random import Generator
 
 from focus_ray.data.occluders.cloth import cloth
-from focus_ray.data.occluders.drawing import Colour, FaceFrame, Landmarks, Layer, Points, filled, lit, painted, stroked
+from focus_ray.data.occluders.drawing import (
+    Colour,
+    FaceFrame,
+    Landmarks,
+    Layer,
+    Points,
+    add_light_gradient,
+    draw_lines,
+    filled,
+    painted,
+)
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
@@ -15,8 +25,8 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
     below = np.array([[4.0, 8.0], [-4.0, 8.0]])
     rgb = cloth(rng, size)
     folds = [frame.at(_edge(rng, height + drop, tilt)) for drop in np.arange(1, 4) * rng.uniform(0.18, 0.4)]
-    rgb = painted(rgb, np.float32(rng.uniform(0.1, 0.5)) * stroked(size, folds, 0.08 * frame.unit), np.zeros(3))
-    return Layer(lit(rng, rgb), filled(size, frame.at(np.concatenate([edge, below]))))
+    rgb = painted(rgb, np.float32(rng.uniform(0.1, 0.5)) * draw_lines(size, folds, 0.08 * frame.unit), np.zeros(3))
+    return Layer(add_light_gradient(rng, rgb), filled(size, frame.at(np.concatenate([edge, below]))))
 
 
 def _edge(rng: Generator, height: float, tilt: float) -> Points:

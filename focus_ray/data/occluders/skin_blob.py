@@ -9,12 +9,12 @@ from focus_ray.data.occluders.drawing import (
     FaceFrame,
     Landmarks,
     Layer,
+    add_light_gradient,
     blob,
     filled,
-    lit,
     plain,
+    random_skin_colour,
     rounded,
-    skin_like,
 )
 
 
@@ -24,5 +24,5 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
     centre = frame.at(np.array([[rng.uniform(-0.9, 0.9), rng.uniform(-0.8, 1.6)]]))
     radius = frame.unit * rng.uniform(0.55, 1.1)
     alpha = filled(size, blob(rng, centre, radius))
-    rgb = plain(size, skin_like(rng, skin)) + np.float32(rng.uniform(0, 0.02)) * noise(rng, size, 20, 1)
-    return Layer(lit(rng, rounded(rgb, alpha, 0.5 * radius, rng.uniform(0.1, 0.45))), alpha)
+    rgb = plain(size, random_skin_colour(rng, skin)) + np.float32(rng.uniform(0, 0.02)) * noise(rng, size, 20, 1)
+    return Layer(add_light_gradient(rng, rounded(rgb, alpha, 0.5 * radius, rng.uniform(0.1, 0.45))), alpha)

@@ -9,11 +9,11 @@ from focus_ray.data.occluders.drawing import (
     FaceFrame,
     Landmarks,
     Layer,
-    any_colour,
+    add_light_gradient,
     filled,
-    lit,
     painted,
     plain,
+    random_colour,
 )
 from focus_ray.data.occluders.glasses import frame_colour, frame_mask, lens_outlines
 
@@ -24,10 +24,10 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
     lenses = lens_outlines(rng, frame, landmarks, rng.uniform(0.37, 0.5))
     rim = frame_mask(size, frame, landmarks, lenses, width=rng.uniform(0.04, 0.14) * frame.unit)
     glass = filled(size, *lenses)
-    tone = any_colour(rng) * rng.uniform(0.4, 1.0) if rng.uniform() < 0.35 else rng.uniform(0.02, 0.2, 3)
+    tone = random_colour(rng) * rng.uniform(0.4, 1.0) if rng.uniform() < 0.35 else rng.uniform(0.02, 0.2, 3)
     ramp = np.linspace(rng.uniform(0.6, 1.2), rng.uniform(0.8, 1.6), size, dtype=np.float32)[:, None, None]
     rgb = plain(size, tone) * ramp + _reflection(rng, size, frame)
-    return Layer(lit(rng, painted(rgb, rim, frame_colour(rng))), np.maximum(rim, glass))
+    return Layer(add_light_gradient(rng, painted(rgb, rim, frame_colour(rng))), np.maximum(rim, glass))
 
 
 def _reflection(rng: Generator, size: int, frame: FaceFrame) -> np.ndarray:

@@ -10,13 +10,13 @@ from focus_ray.data.occluders.drawing import (
     Landmarks,
     Layer,
     Points,
+    add_light_gradient,
+    draw_lines,
     filled,
-    lit,
     over,
     painted,
     plain,
     rounded,
-    stroked,
 )
 
 _MEDICAL = np.array([[0.72, 0.86, 0.92], [0.93, 0.94, 0.95], [0.62, 0.83, 0.8], [0.1, 0.1, 0.12], [0.9, 0.75, 0.8]])
@@ -32,8 +32,8 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
         rgb = painted(rgb, np.float32(rng.uniform(0.1, 0.3)) * _pleats(rng, size, landmarks), np.zeros(3))
     rgb = rounded(rgb, alpha, 0.5 * frame.unit, rng.uniform(0.05, 0.35))
     straps = [np.stack([landmarks[1], jaw[0]]), np.stack([landmarks[15], jaw[-1]])]
-    strap = stroked(size, straps, max(0.05 * frame.unit, 1.0))
-    return over(Layer(plain(size, np.full(3, 0.85)), strap), Layer(lit(rng, rgb), alpha))
+    strap = draw_lines(size, straps, max(0.05 * frame.unit, 1.0))
+    return over(Layer(plain(size, np.full(3, 0.85)), strap), Layer(add_light_gradient(rng, rgb), alpha))
 
 
 def _edges(rng: Generator, frame: FaceFrame, landmarks: Landmarks) -> tuple[Points, Points]:
@@ -61,4 +61,4 @@ def _pleats(rng: Generator, size: int, landmarks: Landmarks) -> np.ndarray:
     start, end, middle = landmarks[4], landmarks[12], landmarks[51]
     step = (landmarks[8] - landmarks[33]) * rng.uniform(0.12, 0.22)
     line = np.stack([start, 0.5 * middle + 0.25 * (start + end), end])
-    return stroked(size, [line + step * k for k in (-1.5, -0.5, 0.5)], 1.0)
+    return draw_lines(size, [line + step * k for k in (-1.5, -0.5, 0.5)], 1.0)

@@ -7,7 +7,7 @@ from focus_ray.data.sources import celebahq
 from focus_ray.data.sources.ar import MASKS, read_ar
 from focus_ray.data.sources.celebahq import read_celebahq
 from focus_ray.data.sources.description import Layout, read_description
-from focus_ray.data.sources.files import files_below
+from focus_ray.data.sources.files import list_files
 from focus_ray.data.sources.labelled import LabelledPictures
 from focus_ray.data.sources.now import NowDataset, NowSplit
 from focus_ray.errors import DataError
@@ -22,7 +22,7 @@ def open_labelled(root: str | Path) -> LabelledPictures:
     """
     source = picture_source(root)
     described = read_description(source)
-    layout = _recognised(source) if described is None else described.layout
+    layout = _detect_layout(source) if described is None else described.layout
     if layout == "now":
         raise DataError(f"{source}: NoW has no masks; give the AR database or CelebAMask-HQ")
     return read_ar(root) if layout == "ar" else read_celebahq(root)
@@ -33,10 +33,10 @@ def open_now(root: str | Path, split: NowSplit = "validation") -> NowDataset:
     return NowDataset(root, split)
 
 
-def _recognised(source: PictureSource) -> Layout:
-    if files_below(source, celebahq.PICTURES, limit=1):
+def _detect_layout(source: PictureSource) -> Layout:
+    if list_files(source, celebahq.PICTURES, limit=1):
         return "celebahq"
-    if files_below(source, MASKS, limit=1):
+    if list_files(source, MASKS, limit=1):
         return "ar"
     raise DataError(
         f"{source}: there is neither {celebahq.PICTURES}/ as of CelebAMask-HQ nor {MASKS}/ as of the AR database; "

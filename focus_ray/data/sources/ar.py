@@ -12,7 +12,7 @@ from pathlib import Path
 
 from focus_ray.data.picture_source import picture_source
 from focus_ray.data.sources.files import pictures_in
-from focus_ray.data.sources.labelled import LabelledPictures, Labels, labelled_pictures
+from focus_ray.data.sources.labelled import LabelFiles, LabelledPictures, build_labelled_pictures
 from focus_ray.data.sources.subset_lists import OVERALL
 
 MASKS = "masks"
@@ -38,11 +38,11 @@ def read_ar(root: str | Path) -> LabelledPictures:
     source = picture_source(root)
     pictures = {name: file for name, file in pictures_in(source).items() if _NAME.fullmatch(name)}
     masks = {name: file for name, file in pictures_in(source, MASKS).items() if _NAME.fullmatch(name)}
-    labels = {name: Labels(pictures[name], {"face": mask}) for name, mask in masks.items() if name in pictures}
+    labels = {name: LabelFiles(pictures[name], {"face": mask}) for name, mask in masks.items() if name in pictures}
     listed = source.holds(OVERALL)  # what is missing is told by the list then
     missing = [f"{source.place(masks[name])}: there is no picture {name}" for name in masks if name not in pictures]
     subsets = {subset: [name for name in labels if _number(name) in numbers] for subset, numbers in SUBSETS.items()}
-    return labelled_pictures("ar", source, "", labels, subsets, [] if listed else missing)
+    return build_labelled_pictures("ar", source, "", labels, subsets, [] if listed else missing)
 
 
 def _number(name: str) -> int:

@@ -18,30 +18,30 @@ from jaxtyping import Bool
 
 from focus_ray.data.image_file import printable
 from focus_ray.data.picture_source import PictureSource, picture_source
-from focus_ray.data.sources.files import files_below, pictures_in
-from focus_ray.data.sources.labelled import LabelledPictures, Labels, labelled_pictures
+from focus_ray.data.sources.files import list_files, pictures_in
+from focus_ray.data.sources.labelled import LabelFiles, LabelledPictures, build_labelled_pictures
 from focus_ray.data.sources.subset_lists import OCCLUDED, UNOCCLUDED, read_names
 from focus_ray.errors import DataError
 
 PICTURES, ANNOTATIONS = "CelebA-HQ-img", "CelebAMask-HQ-mask-anno"
-A_FOLDER = 2000
+PICTURES_PER_FOLDER = 2000
 """Pictures whose annotations share a folder."""
 
 FACE_PARTS = ("skin", "nose", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip")
 """What is face. Ears and neck are skin too, but no part of the face that is fitted."""
-HIDING_PARTS = ("eye_g", "hair", "hat", "cloth", "ear_r", "neck_l")
+OCCLUDER_PARTS = ("eye_g", "hair", "hat", "cloth", "ear_r", "neck_l")
 """What lies over the face where both are marked. All of a pair of glasses counts, clear lenses too: the paper calls
 glasses an occlusion. Hands and other things have no part of their own; they are told by skin that is not marked."""
 
-HIDDEN_FROM = 0.10
+MIN_OCCLUDED_SHARE = 0.10
 """A face counts as occluded from this share on: of its convex outline, what is not face."""
-HIDDEN_UP_TO = 0.05
+MAX_UNOCCLUDED_SHARE = 0.05
 """And as unoccluded up to this one; those in between are in neither subset. Both were chosen, the paper has no rule."""
 
 OCCLUDED_PICTURES, UNOCCLUDED_PICTURES = 750, 558
 """Sizes of the paper's two subsets (section 4.2)."""
 
-_TELLING = ("eye_g", "hat")  # parts that hide some of the face whenever they are there
+_ALWAYS_OCCLUDING = ("eye_g", "hat")  # parts that hide some of the face whenever they are there
 _ANNOTATION = re.compile(r"(\d{5})_(\w+)\.png")
 
 Parts = Mapping[str, Bool[np.ndarray, "H W"]]
@@ -50,19 +50,21 @@ Parts = Mapping[str, Bool[np.ndarray, "H W"]]
 def read_celebahq(root: str | Path) -> LabelledPictures:
     """The pictures of a folder, or below s3://bucket/prefix, with their merged masks. Names are numbers, as 17.
 
-    The face is seen where one of FACE_PARTS is marked and none of HIDING_PARTS.
+    The face is seen where one of FACE_PARTS is marked and none of OCCLUDER_PARTS.
     Raises DataError where there is no picture with a mask or a list is damaged, StorageError where a store does not
     answer.
     """
     source = picture_source(root)
     pictures = {name: file for name, file in pictures_in(source, PICTURES).items() if name.isdecimal()}
-    annotated = _annotated(source)
+    annotated = _find_annotations(source)
     labels, missing = {}, []
     for name in sorted(pictures, key=int):
         found = annotated.get(int(name), {})
-        face, hiding = ({part: found[part] for part in parts if part in found} for parts in (FACE_PARTS, HIDING_PARTS))
+        face, hiding = (
+            {part: found[part] for part in parts if part in found} for parts in (FACE_PARTS, OCCLUDER_PARTS)
+        )
         if face:
-            labels[name] = Labels(pictures[name], face, hiding)
+            labels[name] = LabelFiles(pictures[name], face, hiding)
         else:
             missing.append(f"{source.place(pictures[name])}: no part of the face is marked in {ANNOTATIONS}")
     subsets = {"overall": list(labels)}
@@ -71,15 +73,15 @@ def read_celebahq(root: str | Path) -> LabelledPictures:
             names = read_names(f"{source}/{file}", PICTURES)
             missing += [f"{source}/{file}: {printable(name)} is not there" for name in names if name not in pictures]
             subsets[subset] = names
-    return labelled_pictures("celebahq", source, PICTURES, labels, subsets, missing)
+    return build_labelled_pictures("celebahq", source, PICTURES, labels, subsets, missing)
 
 
-def _annotated(source: PictureSource) -> dict[int, dict[str, str]]:
+def _find_annotations(source: PictureSource) -> dict[int, dict[str, str]]:
     """Files by part, of each picture's number."""
     found: defaultdict[int, dict[str, str]] = defaultdict(dict)
-    for file in files_below(source, ANNOTATIONS):
+    for file in list_files(source, ANNOTATIONS):
         match = _ANNOTATION.fullmatch(file.rpartition("/")[2])
-        if match and match[2] in FACE_PARTS + HIDING_PARTS:
+        if match and match[2] in FACE_PARTS + OCCLUDER_PARTS:
             found[int(match[1])].setdefault(match[2], file)
     return found
 
@@ -87,20 +89,21 @@ def _annotated(source: PictureSource) -> dict[int, dict[str, str]]:
 def is_occluded(parts: Parts) -> bool | None:
     """Whether something hides the face, as far as its marked parts tell; None where they leave it open.
 
-    Something does where glasses or a hat are marked, where nose or lips are not, or where a share of HIDDEN_FROM of the
-    face's convex outline is no face: hair that hangs in, a hand. Nothing does up to HIDDEN_UP_TO.
+    Something does where glasses or a hat are marked, where nose or lips are not, or where a share of
+    MIN_OCCLUDED_SHARE of the face's convex outline is no face: hair that hangs in, a hand. Nothing does up to
+    MAX_UNOCCLUDED_SHARE.
     """
     marked = {part for part, mask in parts.items() if mask.any()}
-    if marked.intersection(_TELLING) or "nose" not in marked or not marked & {"u_lip", "l_lip"}:
+    if marked.intersection(_ALWAYS_OCCLUDING) or "nose" not in marked or not marked & {"u_lip", "l_lip"}:
         return True
     hidden = hidden_share(parts)
-    return True if hidden >= HIDDEN_FROM else False if hidden <= HIDDEN_UP_TO else None
+    return True if hidden >= MIN_OCCLUDED_SHARE else False if hidden <= MAX_UNOCCLUDED_SHARE else None
 
 
 def hidden_share(parts: Parts) -> float:
     """The share of the convex outline of the seen face that is no face; 1 where no face is seen."""
     face = np.logical_or.reduce([mask for part, mask in parts.items() if part in FACE_PARTS])
-    for part in HIDING_PARTS:
+    for part in OCCLUDER_PARTS:
         face = face & ~parts[part] if part in parts else face
     points = np.argwhere(face)[:, ::-1].astype(np.int32)
     if not len(points):

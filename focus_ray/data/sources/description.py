@@ -15,7 +15,7 @@ Layout = Literal["now", "ar", "celebahq"]
 DESCRIPTION = "dataset.json"
 
 
-class Description(Settings):
+class DatasetDescription(Settings):
     """The content of dataset.json."""
 
     format: Literal[1] = 1
@@ -27,12 +27,14 @@ class Description(Settings):
     n: PositiveInt | None = None  # pictures
 
 
-def read_description(source: PictureSource) -> Description | None:
+def read_description(source: PictureSource) -> DatasetDescription | None:
     """What a set says of itself, None where it says nothing. Raises DataError for a damaged file."""
     if not source.holds(DESCRIPTION):
         return None
     try:
-        return Description.model_validate_json(read_text(f"{source}/{DESCRIPTION}").encode(errors="surrogateescape"))
+        return DatasetDescription.model_validate_json(
+            read_text(f"{source}/{DESCRIPTION}").encode(errors="surrogateescape")
+        )
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from focus_ray.data.image_file import printable
 from focus_ray.data.mesh_file import read_bytes
-from focus_ray.data.picture_source import PictureSource, StoredPictures
+from focus_ray.data.picture_source import ObjectStorePictures, PictureSource
 from focus_ray.errors import DataError, NoSuchObject
 from focus_ray.storage.objects import SCHEME, open_store
 
@@ -17,9 +17,9 @@ _TEXT_MEGABYTES = 10.0  # the names of 30,000 pictures take 300 kB
 _MEGA = 1_000_000
 
 
-def files_below(source: PictureSource, folder: str = "", *, limit: int | None = None) -> list[str]:
+def list_files(source: PictureSource, folder: str = "", *, limit: int | None = None) -> list[str]:
     """The files in a folder of the set and below it, relative to the set, sorted; with a limit, some of them."""
-    if isinstance(source, StoredPictures):
+    if isinstance(source, ObjectStorePictures):
         return [entry.key for entry in source.store.list(folder, limit=limit)]
     root = Path(str(source))
     found = (
@@ -31,7 +31,7 @@ def files_below(source: PictureSource, folder: str = "", *, limit: int | None = 
 def pictures_in(source: PictureSource, folder: str = "") -> dict[str, str]:
     """The pictures in a folder of the set, not below it: file by name without suffix; of two of a name the first."""
     found: dict[str, str] = {}
-    for file in files_below(source, folder):
+    for file in list_files(source, folder):
         path = PurePosixPath(file)
         if path.parent == PurePosixPath(folder) and path.suffix.lower() in PICTURE_SUFFIXES:
             found.setdefault(path.stem, file)

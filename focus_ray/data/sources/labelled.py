@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from focus_ray.data.image_file import printable, read_image
-from focus_ray.data.landmark_csv import landmarks_of, read_landmarks, unused_lines
-from focus_ray.data.mask import set_pixels
+from focus_ray.data.landmark_csv import describe_unused_lines, landmarks_of, read_landmarks
+from focus_ray.data.mask import binarise_mask
 from focus_ray.data.picture_source import PictureSource
 from focus_ray.data.sources.description import Layout, read_description
 from focus_ray.data.sources.files import bare_name
@@ -23,7 +23,7 @@ LANDMARKS = "landmarks.csv"
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelFiles:
     """The files of a picture: the face is seen where one of `face` is set and none of `hiding`. Masks by part."""
 
     picture: str
@@ -42,7 +42,7 @@ class LabelledPictures:
 
     layout: Layout
     source: PictureSource
-    labels: dict[str, Labels]
+    labels: dict[str, LabelFiles]
     subsets: dict[str, list[str]]
     missing: list[str]
     aligned: bool
@@ -80,7 +80,7 @@ class LabelledPictures:
         labels = self._labels(name)
         files = {**labels.face, **labels.hiding}
         pictures = zip(files.values(), self._read(list(files.values())), strict=True)
-        masks = [set_pixels(picture.max(axis=2), self.source.place(file)) for file, picture in pictures]
+        masks = [binarise_mask(picture.max(axis=2), self.source.place(file)) for file, picture in pictures]
         if len({mask.shape for mask in masks}) > 1:
             place = self.source.place(labels.picture)
             raise ImageError(f"{place}: the masks of this picture have different sizes; use the published ones")
@@ -90,7 +90,7 @@ class LabelledPictures:
         """The 68 points of landmarks.csv [px]; None where they are not there."""
         return landmarks_of(self.points, name)
 
-    def _labels(self, name: str) -> Labels:
+    def _labels(self, name: str) -> LabelFiles:
         if name not in self.labels:
             raise DataError(f"{self.source}: there is no picture {printable(name)!r} in the set; see its names")
         return self.labels[name]
@@ -99,11 +99,11 @@ class LabelledPictures:
         return [read_image(content(), name=self.source.place(file)) for file, content in self.source.contents(files)]
 
 
-def labelled_pictures(
+def build_labelled_pictures(
     layout: Layout,
     source: PictureSource,
     folder: str,
-    labels: Mapping[str, Labels],
+    labels: Mapping[str, LabelFiles],
     subsets: Mapping[str, Sequence[str]],
     missing: Sequence[str],
 ) -> LabelledPictures:
@@ -125,7 +125,7 @@ def labelled_pictures(
     described = read_description(source)
     points = read_landmarks(f"{source}/{LANDMARKS}") if source.holds(LANDMARKS) else {}
     points = {bare_name(name, folder): one for name, one in points.items()}
-    unused = unused_lines(points, known)
+    unused = describe_unused_lines(points, known)
     if unused is not None:
         logger.warning("%s: %s", source, unused)
     return LabelledPictures(

@@ -25,7 +25,7 @@ NowSplit = Literal["validation", "test"]
 CHALLENGES = ("multiview_neutral", "multiview_expressions", "multiview_occlusions", "selfie")
 """The four kinds of pictures."""
 
-SEVEN_NAMES = (
+LANDMARK_NAMES = (
     "right outer eye corner",
     "right inner eye corner",
     "left inner eye corner",
@@ -37,16 +37,16 @@ SEVEN_NAMES = (
 """The seven landmarks in NoW's order; sides are the subject's."""
 RIGHT_OUTER_EYE, RIGHT_INNER_EYE, LEFT_INNER_EYE, LEFT_OUTER_EYE, NOSE_BOTTOM, RIGHT_MOUTH, LEFT_MOUTH = range(7)
 
-SEVEN_OF_68 = (36, 39, 42, 45, 33, 48, 54)
+NOW_LANDMARK_INDICES = (36, 39, 42, 45, 33, 48, 54)
 """The same among the 68 iBUG points, 0-based."""
 
 PICTURES, SCANS, SCAN_LANDMARKS = "iphone_pictures", "scans", "scans_lmks_onlypp"
 LISTS: dict[NowSplit, str] = {"validation": "imagepathsvalidation.txt", "test": "imagepathstest.txt"}
 
 # Where the archives put things, below the folder that they were unpacked in.
-_PLACES = ("", "final_release_version", "NoW_Dataset", "NoW_Dataset/final_release_version")
+_ARCHIVE_FOLDERS = ("", "final_release_version", "NoW_Dataset", "NoW_Dataset/final_release_version")
 _LIST_MEGABYTES = 10.0
-_SHOWN = 80  # letters of a line in a message
+_MAX_SHOWN = 80  # letters of a line in a message
 
 
 class Scan(NamedTuple):
@@ -86,7 +86,7 @@ class NowDataset:
         self._pictures, self._scans, self._landmarks = (self._found(name) for name in (PICTURES, SCANS, SCAN_LANDMARKS))
         self.pictures = self._listed(self._found(LISTS[split]))
         self._scan_files = self._files(self._scans, "*.obj")
-        self._landmark_files = self._sound(self._files(self._landmarks, "*.pp"))
+        self._landmark_files = self._drop_unreadable(self._files(self._landmarks, "*.pp"))
         self.missing += [f"{one.path}: there is no such picture" for one in self.pictures if not one.path.is_file()]
 
     @property
@@ -112,7 +112,7 @@ class NowDataset:
         return Scan(read_mesh(self._scan_files[subject]).vertices, self.landmarks(subject))
 
     def _found(self, name: str) -> Path:
-        places = [self.root / place / name for place in _PLACES]
+        places = [self.root / place / name for place in _ARCHIVE_FOLDERS]
         return next((place for place in places if place.exists()), places[0])
 
     def _listed(self, path: Path) -> list[NowPicture]:
@@ -123,7 +123,7 @@ class NowDataset:
                 continue
             picture = self._picture(line.strip())
             if picture is None:
-                shown = printable(line.strip()[:_SHOWN])
+                shown = printable(line.strip()[:_MAX_SHOWN])
                 self.missing.append(f"{path}, line {number}: {shown!r} is no subject/challenge/name.jpg")
             elif picture.name in pictures:
                 self.missing.append(
@@ -161,7 +161,7 @@ class NowDataset:
                 self.missing.append(f"{folder / subject}: there are {len(found)} {pattern}; {found[0].name} is used")
         return files
 
-    def _sound(self, files: dict[str, Path]) -> dict[str, Path]:
+    def _drop_unreadable(self, files: dict[str, Path]) -> dict[str, Path]:
         """Those that can be read: landmarks are small enough to look at once."""
         sound = {}
         for subject, path in files.items():
@@ -176,6 +176,6 @@ class NowDataset:
 
 def _seven(path: Path) -> Float[np.ndarray, "7 3"]:
     points = read_picked_points(path)
-    if len(points) < len(SEVEN_NAMES):
-        raise LandmarkError(f"{path}: {len(points)} points instead of {len(SEVEN_NAMES)}; use the published file")
-    return points[: len(SEVEN_NAMES)]  # as the public evaluation takes them
+    if len(points) < len(LANDMARK_NAMES):
+        raise LandmarkError(f"{path}: {len(points)} points instead of {len(LANDMARK_NAMES)}; use the published file")
+    return points[: len(LANDMARK_NAMES)]  # as the public evaluation takes them

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from focus_ray.data.image_file import printable, read_image
-from focus_ray.data.landmark_csv import landmarks_of, read_landmarks, unused_lines
+from focus_ray.data.landmark_csv import describe_unused_lines, landmarks_of, read_landmarks
 from focus_ray.data.picture_source import picture_source
 from focus_ray.data.sources.description import read_description
 from focus_ray.data.sources.files import bare_name
@@ -49,10 +49,10 @@ class NowPictures:
         self.aligned = described is not None and described.aligned
         points = read_landmarks(root / LANDMARKS) if (root / LANDMARKS).is_file() else {}
         self._points = {bare_name(name, PICTURES): one for name, one in points.items()}
-        unused = unused_lines(self._points, self.names)
+        unused = describe_unused_lines(self._points, self.names)
         if unused is not None:
             logger.warning("%s: %s", root, unused)
-        self._neutral = _true_neutral(root / TRUTH) if (root / TRUTH).is_file() else {}
+        self._neutral = _read_true_neutral(root / TRUTH) if (root / TRUTH).is_file() else {}
 
     def picture(self, name: str) -> UInt8[np.ndarray, "H W 3"]:
         """RGB. Raises ImageError where it is missing or damaged, DataError for a name that is not in the set."""
@@ -74,13 +74,13 @@ class NowPictures:
         return self._neutral.get(self._subjects[name]) if name in self._subjects else None
 
 
-def _true_neutral(path: Path) -> dict[str, Float[np.ndarray, "V 3"]]:
+def _read_true_neutral(path: Path) -> dict[str, Float[np.ndarray, "V 3"]]:
     """Vertices by subject. Raises DataError; nothing is allocated beyond what the file holds."""
     try:
         if path.stat().st_size > _MEGABYTES * 1e6:
             raise ValueError("it is too large")
         with zipfile.ZipFile(path) as archive:
-            subjects, neutral = (_array(archive, key) for key in ("subjects", "neutral"))
+            subjects, neutral = (_read_array(archive, key) for key in ("subjects", "neutral"))
     except Exception as error:  # whatever zipfile and the parser of headers meet in a damaged file
         reason = printable(" ".join(str(error).split())[:120] or type(error).__name__)
         raise DataError(
@@ -93,7 +93,7 @@ def _true_neutral(path: Path) -> dict[str, Float[np.ndarray, "V 3"]]:
     return dict(zip(map(str, subjects), neutral, strict=True))
 
 
-def _array(archive: zipfile.ZipFile, key: str) -> np.ndarray:
+def _read_array(archive: zipfile.ZipFile, key: str) -> np.ndarray:
     entry = archive.getinfo(f"{key}.npy")
     if entry.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{key} is compressed")

@@ -24,12 +24,12 @@ from focus_ray.storage import atomic
 
 OVERALL, OCCLUDED, UNOCCLUDED, PAIRS = "overall.txt", "occluded.txt", "unoccluded.txt", "pairs.txt"
 
-COMPARABLE = float(np.deg2rad(15.0))
+MAX_POSE_ANGLE = float(np.deg2rad(15.0))
 """Angle between two poses at most [rad]. Chosen: the paper says comparable and gives no number."""
 
 _COMMENT = re.compile(r"(^|\s)#.*")
-_ESCAPED = "surrogateescape"  # file names are bytes, not always UTF-8
-_SHOWN = 80  # letters of a name in a message
+_ENCODING_ERRORS = "surrogateescape"  # file names are bytes, not always UTF-8
+_MAX_SHOWN = 80  # letters of a name in a message
 _NONE = "# none\n"  # a file without content would be one that was cut off
 
 
@@ -62,7 +62,7 @@ def propose_pairs(
     subjects: Sequence[str],
     rotations: Float[np.ndarray, "N 3"],
     occluded: Bool[np.ndarray, " N"],
-    most: float = COMPARABLE,
+    most: float = MAX_POSE_ANGLE,
 ) -> list[tuple[str, str]]:
     """Pairs (occluded, unoccluded) of a subject whose poses differ by `most` rad at most; each picture in one pair.
 
@@ -72,7 +72,7 @@ def propose_pairs(
     """
     turns = euler_to_rotation(torch.from_numpy(np.asarray(rotations, dtype=np.float64))).numpy()
     candidates = sorted(
-        (_angle(turns[one], turns[other]), names[one], names[other])
+        (_rotation_angle(turns[one], turns[other]), names[one], names[other])
         for one in np.flatnonzero(occluded).tolist()
         for other in np.flatnonzero(~occluded).tolist()
         if subjects[one] == subjects[other]
@@ -86,7 +86,7 @@ def propose_pairs(
     return pairs
 
 
-def _angle(one: Float[np.ndarray, "3 3"], other: Float[np.ndarray, "3 3"]) -> float:
+def _rotation_angle(one: Float[np.ndarray, "3 3"], other: Float[np.ndarray, "3 3"]) -> float:
     """tr(R' S) = 1 + 2 cos(angle)."""
     return float(np.arccos(np.clip((np.trace(one.T @ other) - 1) / 2, -1, 1)))
 
@@ -103,7 +103,7 @@ def _lines(path: str | Path, count: int, folder: str) -> Iterator[list[str]]:
             raise DataError(f"{where}: {len(names)} names instead of {count}; names have no spaces")
         bare = [_checked(name, folder, where) for name in names]
         if tuple(bare) in seen:
-            shown = " ".join(map(_shown, names))
+            shown = " ".join(map(_shorten, names))
             raise DataError(f"{where}: {shown} already stands in line {seen[tuple(bare)]}; keep one of them")
         seen[tuple(bare)] = number
         yield bare
@@ -112,7 +112,7 @@ def _lines(path: str | Path, count: int, folder: str) -> Iterator[list[str]]:
 def _checked(name: str, folder: str, where: str) -> str:
     path = PurePosixPath(name.replace("\\", "/"))
     if not path.name or path.is_absolute() or ".." in path.parts:
-        raise DataError(f"{where}: {_shown(name)!r} is no file name inside the set; write it relative to the set")
+        raise DataError(f"{where}: {_shorten(name)!r} is no file name inside the set; write it relative to the set")
     return bare_name(str(path), folder)
 
 
@@ -121,10 +121,10 @@ def _write(path: str | Path, lines: Iterable[Sequence[str]]) -> None:
     for names in lines:
         for name in names:
             if not name or name.split() != [name] or name.startswith("#"):
-                raise DataError(f"{_shown(name)!r} cannot stand in a list: names have no spaces; rename the picture")
+                raise DataError(f"{_shorten(name)!r} cannot stand in a list: names have no spaces; rename the picture")
         text += " ".join(names) + "\n"
-    atomic.write_file(Path(path), (text or _NONE).encode("utf-8", _ESCAPED))
+    atomic.write_file(Path(path), (text or _NONE).encode("utf-8", _ENCODING_ERRORS))
 
 
-def _shown(name: str) -> str:
-    return printable(name[:_SHOWN])
+def _shorten(name: str) -> str:
+    return printable(name[:_MAX_SHOWN])

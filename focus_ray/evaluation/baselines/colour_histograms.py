@@ -17,22 +17,22 @@ from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.settings import Settings
 
 
-class ColourHistograms(Settings):
+class ColourHistogramSegmenter(Settings):
     """The law of a mask for pictures and renderings. Each picture is a problem of its own."""
 
     rounds: int = 8  # of EM, chosen where labels no longer move
     bins: int = 8  # of each channel
     smoothing: float = 1.0  # pixels added to each bin: colours that were not seen are possible
-    least_noise: float = 0.03  # standard deviation of a channel: below, small misfits would be outliers
+    min_noise: float = 0.03  # standard deviation of a channel: below, small misfits would be outliers
     agreement: float = 2.0  # weight of the neighbours' mean label, in nats
     start: float = 1.5  # a pixel begins as face where its residual is below so many medians
 
     def __call__(self, images: Float[Tensor, "B 3 H W"], rendering: Rendering) -> Float[Tensor, "B 1 H W"]:
         """The probability of face inside the rendered region, 0 outside."""
         with torch.no_grad():
-            return torch.cat([self._of_one(*one) for one in _each(images, rendering)])
+            return torch.cat([self._segment_one(*one) for one in _split_batch(images, rendering)])
 
-    def _of_one(
+    def _segment_one(
         self, image: Float[Tensor, "1 3 H W"], rendered: Float[Tensor, "1 3 H W"], region: Float[Tensor, "1 1 H W"]
     ) -> Float[Tensor, "1 1 H W"]:
         inside = region > 0
@@ -49,7 +49,7 @@ class ColourHistograms(Settings):
 
     def _log_face(self, squared: Float[Tensor, "1 1 H W"], face: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 1 H W"]:
         """Colours of the face are Gaussian about the rendering; their noise is that of what is face now."""
-        variance = ((face * squared).sum() / (3 * face.sum()).clamp_min(1.0)).clamp_min(self.least_noise**2)
+        variance = ((face * squared).sum() / (3 * face.sum()).clamp_min(1.0)).clamp_min(self.min_noise**2)
         return -squared / (2 * variance) - 1.5 * torch.log(2 * torch.pi * variance)
 
     def _log_rest(self, bins: Float[Tensor, "1 1 H W"], face: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 1 H W"]:
@@ -65,6 +65,6 @@ class ColourHistograms(Settings):
         return ((levels[:, 0] * self.bins + levels[:, 1]) * self.bins + levels[:, 2])[:, None]
 
 
-def _each(images: Tensor, rendering: Rendering) -> list[tuple[Tensor, Tensor, Tensor]]:
+def _split_batch(images: Tensor, rendering: Rendering) -> list[tuple[Tensor, Tensor, Tensor]]:
     rows = range(len(images))
     return [(images[i : i + 1], rendering.image[i : i + 1], rendering.mask[i : i + 1]) for i in rows]

@@ -21,7 +21,7 @@ class Gaussian(NamedTuple):
 
     mean: Float[Tensor, "3"]
     precision: Float[Tensor, "3 3"]
-    log_volume: Float[Tensor, ""]  # half the log determinant of the covariance
+    half_log_det: Float[Tensor, ""]  # half the log determinant of the covariance
 
     @classmethod
     def of(cls, colours: Float[Tensor, "N 3"]) -> "Gaussian":
@@ -34,11 +34,11 @@ class Gaussian(NamedTuple):
     def log_density(self, colours: Float[Tensor, "*N 3"]) -> Float[Tensor, "*N"]:
         """Up to a constant that all Gaussians share."""
         off = colours.double() - self.mean.to(colours.device)
-        return -0.5 * torch.einsum("...i,ij,...j->...", off, self.precision.to(off.device), off) - self.log_volume
+        return -0.5 * torch.einsum("...i,ij,...j->...", off, self.precision.to(off.device), off) - self.half_log_det
 
 
 @dataclass(frozen=True)
-class SkinColour:
+class SkinColourSegmenter:
     """The probability that a pixel is skin, from its colour alone: a law of skin against one of all else."""
 
     skin: Gaussian
@@ -48,7 +48,7 @@ class SkinColour:
     @classmethod
     def fit(
         cls, images: Float[Tensor, "B 3 H W"], visible: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"]
-    ) -> "SkinColour":
+    ) -> "SkinColourSegmenter":
         """From pictures, their true visible face, and where a face is at all: what counts is what may be rendered."""
         inside = (region > 0)[:, 0]
         face = (visible > 0)[:, 0] & inside

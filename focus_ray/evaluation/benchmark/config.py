@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from focus_ray.config import Seed, resolved
-from focus_ray.evaluation.benchmark.contestants import CONTESTANTS, TRAINED
+from focus_ray.evaluation.benchmark.contestants import METHOD_SPECS, TRAINED_MODELS
 from focus_ray.focus.settings import Settings
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -25,7 +25,7 @@ class BenchmarkConfig(Settings):
 
     preset: str = "embedded"
     seeds: tuple[Seed, ...] = (0, 1, 2)
-    methods: tuple[str, ...] = tuple(CONTESTANTS)
+    methods: tuple[str, ...] = tuple(METHOD_SPECS)
     several: tuple[str, ...] = (
         "mofa",
         "pretrained",
@@ -43,26 +43,26 @@ class BenchmarkConfig(Settings):
     @field_validator("methods")
     @classmethod
     def _known(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = sorted(set(methods) - set(CONTESTANTS))
+        unknown = sorted(set(methods) - set(METHOD_SPECS))
         if unknown or not methods:
-            raise ValueError(f"there is no method {', '.join(unknown)}; choose from {', '.join(CONTESTANTS)}")
+            raise ValueError(f"there is no method {', '.join(unknown)}; choose from {', '.join(METHOD_SPECS)}")
         return methods
 
     @field_validator("seeds")
     @classmethod
-    def _some(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+    def _check_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if not seeds or len(set(seeds)) != len(seeds):
             raise ValueError("give each seed once, and one at least")
         return seeds
 
     @model_validator(mode="after")
-    def _several_are_trained(self) -> "BenchmarkConfig":
-        unknown = sorted(set(self.several) - set(TRAINED))
+    def _check_several(self) -> "BenchmarkConfig":
+        unknown = sorted(set(self.several) - set(TRAINED_MODELS))
         if unknown:
-            raise ValueError(f"no model {', '.join(unknown)} is trained; choose from {', '.join(TRAINED)}")
+            raise ValueError(f"no model {', '.join(unknown)} is trained; choose from {', '.join(TRAINED_MODELS)}")
         return self
 
-    def seeds_of(self, model: str) -> tuple[int, ...]:
+    def seeds_for(self, model: str) -> tuple[int, ...]:
         """The seeds that a model is trained with."""
         return self.seeds if model in self.several else self.seeds[:1]
 

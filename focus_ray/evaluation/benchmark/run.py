@@ -21,25 +21,25 @@ from focus_ray.data.sources.now_pictures import NowPictures
 from focus_ray.evaluation import exact, pictures
 from focus_ray.evaluation import tables as tabling
 from focus_ray.evaluation.benchmark.config import BenchmarkConfig
-from focus_ray.evaluation.benchmark.methods import Contest
+from focus_ray.evaluation.benchmark.methods import MethodLoader
 from focus_ray.evaluation.benchmark.train import train_all
 from focus_ray.evaluation.labelled import score_pictures, subset_rows
 from focus_ray.evaluation.now.pooled import Summary
-from focus_ray.evaluation.now.scoring import OCCLUDED, OVERALL, ScoredNow, now_rows, score_now, subsets
+from focus_ray.evaluation.now.scoring import OCCLUDED, OVERALL, NowScores, now_rows, score_now, subsets
 from focus_ray.evaluation.now.submission import Submission
-from focus_ray.evaluation.pictures import Shown
-from focus_ray.evaluation.predict import Pictures, predict
-from focus_ray.evaluation.predictions import MESHES, Predictions
+from focus_ray.evaluation.pictures import SheetColumn
+from focus_ray.evaluation.predict import PictureDataset, predict
+from focus_ray.evaluation.predictions import MESHES, PredictionFolder
 from focus_ray.evaluation.rows import Figure, Row, rows_of
-from focus_ray.evaluation.run import Evaluated, conclude
+from focus_ray.evaluation.run import EvaluationResult, conclude
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.presets import load as preset_of
 from focus_ray.storage import atomic
 from focus_ray.training.assemble import fitted_face
 from focus_ray.training.job_folder import claim
 from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.signals import interruptible
-from focus_ray.training.tasks import PoolSettings, cluster_for
+from focus_ray.training.signals import graceful_shutdown
+from focus_ray.training.tasks import PoolSettings, task_cluster
 
 NOTE = "Ours: synthetic pictures in the layout of the data set, not the data set itself."
 FIGURE_3 = ("MoFA", "FOCUS")
@@ -49,7 +49,7 @@ Progress = Callable[[str, int, int], object]
 
 
 @dataclass
-class Sets:
+class Datasets:
     """The three data sets."""
 
     now: NowPictures
@@ -61,7 +61,7 @@ class Sets:
         return {"ar": self.ar, "celebahq": self.celebahq}
 
     @property
-    def all(self) -> dict[str, Pictures]:
+    def all(self) -> dict[str, PictureDataset]:
         return {"now": self.now, **self.labelled}
 
 
@@ -96,24 +96,24 @@ class Benchmark:
         """The face that all models fit."""
         return fitted_face(preset_of(self.config.preset))
 
-    def run(self) -> Evaluated:
+    def run(self) -> EvaluationResult:
         """Everything, in order."""
         sets = self.sets()
         train_all(self.config, self.out / "runs", self.settings, self.asked, self.progress)
-        contest = Contest(self.config, self.out / "runs")
+        contest = MethodLoader(self.config, self.out / "runs")
         contest.build_priors(self.settings, self.progress)
         found = Found()
         entries = contest.entries()
         for number, (name, seed, steps) in enumerate(entries):
             self.progress("methods", number, len(entries))
-            self.enter(contest, name, seed, steps, sets, found)
+            self.score_method(contest, name, seed, steps, sets, found)
         self.progress("methods", len(entries), len(entries))
-        found.rows += tabling.gaps(found.rows)
+        found.rows += tabling.occlusion_gap_rows(found.rows)
         self.draw(sets, found)
-        self.print_tables(found)
-        return Evaluated(found.rows, found.problems)
+        self.write_tables(found)
+        return EvaluationResult(found.rows, found.problems)
 
-    def sets(self) -> Sets:
+    def sets(self) -> Datasets:
         """The data sets, written where they are not there."""
         sizes = self.config.data
         side = preset_of(self.config.preset).model.camera.image_size
@@ -122,7 +122,7 @@ class Benchmark:
             if not self.data(layout).is_dir():
                 told = partial(self.progress, f"pictures, {layout}")
                 write_layout(layout, self.data(layout), n, seed=sizes.seed, size=side, progress=told)
-        return Sets(
+        return Datasets(
             NowPictures(open_now(self.data("now"))),
             open_labelled(self.data("ar")),
             open_labelled(self.data("celebahq")),
@@ -135,7 +135,9 @@ class Benchmark:
         """Where a method's predictions on a data set lie."""
         return self.out / "predictions" / f"seed-{seed}" / method.replace(", ", "-") / dataset
 
-    def enter(self, contest: Contest, name: str, seed: int, steps: int, sets: Sets, found: Found) -> None:
+    def score_method(
+        self, contest: MethodLoader, name: str, seed: int, steps: int, sets: Datasets, found: Found
+    ) -> None:
         """Let a method answer on all data sets, and score it."""
         method = contest.method(name, seed, steps)
         for dataset, faces in sets.all.items():
@@ -147,16 +149,16 @@ class Benchmark:
                 scored = score_pictures(what, faces, place, self.out, self.settings, asked=self.asked)
                 found.rows += subset_rows(what, method.name, dataset, faces, scored, seed)
                 found.problems += [f"{method.name}, seed {seed}: {problem}" for problem in scored.problems]
-        self.enter_now(method.name, seed, sets.now, found)
+        self.score_on_now(method.name, seed, sets.now, found)
 
-    def enter_now(self, method: str, seed: int, faces: NowPictures, found: Found) -> None:
+    def score_on_now(self, method: str, seed: int, faces: NowPictures, found: Found) -> None:
         """NoW's metric, the exact errors beside it, and how far the two agree."""
         submission = Submission(self.predictions(method, seed, "now") / MESHES)
         scored = score_now(faces.dataset, submission, self.out, self.settings, asked=self.asked)
         chosen = subsets(faces.dataset, faces.pairs())
         found.rows += now_rows(method, "now", faces.dataset, scored, chosen, metrical=False, seed=seed)
         found.problems += [f"{method}, seed {seed}: {problem}" for problem in scored.problems]
-        errors = exact_errors(faces, submission, scored)
+        errors = vertex_errors_by_picture(faces, submission, scored)
         regions = self.face.parts
         for subset, names in chosen.items():
             figures = exact.figures([errors[name] for name in names if name in errors], regions)
@@ -172,11 +174,11 @@ class Benchmark:
             if occluded:
                 found.vertices[method] = np.mean(occluded, axis=0)
 
-    def draw(self, sets: Sets, found: Found) -> None:
+    def draw(self, sets: Datasets, found: Found) -> None:
         """The paper's figures 3 and 5, cumulative curves, error maps."""
         seed = self.config.seeds[0]
         refined = ", refined" if self.config.refine_steps else ""
-        figures: tuple[tuple[str, tuple[str, ...], tuple[Shown, ...]], ...] = (
+        figures: tuple[tuple[str, tuple[str, ...], tuple[SheetColumn, ...]], ...] = (
             ("figure-3", FIGURE_3, ("reconstruction",)),
             ("figure-5", FIGURE_5, ("reconstruction", "mask")),
         )
@@ -184,7 +186,7 @@ class Benchmark:
             for dataset, subset in (("celebahq", "occluded"), ("ar", "glasses"), ("ar", "scarf")):
                 faces = sets.labelled[dataset]
                 methods = {
-                    name: Predictions(self.predictions(name + refined, seed, dataset))
+                    name: PredictionFolder(self.predictions(name + refined, seed, dataset))
                     for name in names
                     if name in self.config.methods
                 }
@@ -197,17 +199,19 @@ class Benchmark:
             maps = pictures.error_maps(self.face, found.vertices, f"Exact vertex errors, occluded pictures. {NOTE}")
             atomic.write_file(self.folder.sheets / "vertex-errors.png", maps)
 
-    def print_tables(self, found: Found) -> None:
+    def write_tables(self, found: Found) -> None:
         """tables.md, tables.tex and tables.json."""
         printed = [*tabling.tables(found.rows, NOTE), tabling.seed_table(found.rows, NOTE)]
-        atomic.write_file(self.out / "tables.md", "\n".join(one.markdown() for one in printed))
-        atomic.write_file(self.out / "tables.tex", "\n".join(one.latex() for one in printed))
+        atomic.write_file(self.out / "tables.md", "\n".join(one.to_markdown() for one in printed))
+        atomic.write_file(self.out / "tables.tex", "\n".join(one.to_latex() for one in printed))
         atomic.write_file(self.out / "tables.json", json.dumps([one.as_json() for one in printed], indent=1) + "\n")
-        between = {"rank_correlation_of_methods": correlation_of_methods(found.rows).value}
+        between = {"rank_correlation_of_methods": method_rank_correlation(found.rows).value}
         conclude(self.folder, found.rows, found.problems, printed, **between)
 
 
-def exact_errors(faces: NowPictures, submission: Submission, scored: ScoredNow) -> dict[str, Float[np.ndarray, " V"]]:
+def vertex_errors_by_picture(
+    faces: NowPictures, submission: Submission, scored: NowScores
+) -> dict[str, Float[np.ndarray, " V"]]:
     """The distance of each vertex to its true place, by picture, where the set has the truth."""
     errors = {}
     for name in scored.errors.distances:
@@ -217,7 +221,7 @@ def exact_errors(faces: NowPictures, submission: Submission, scored: ScoredNow) 
     return errors
 
 
-def correlation_of_methods(rows: list[Row]) -> Figure:
+def method_rank_correlation(rows: list[Row]) -> Figure:
     """Whether NoW's metric ranks the methods as the exact errors do."""
     by_now = {row.method: row.value for row in rows if (row.table, row.subset, row.metric) == ("now", OVERALL, "mean")}
     by_truth = {
@@ -236,10 +240,14 @@ def benchmark(
     *,
     experiment: str = "focus",
     progress: Progress = lambda *_: None,
-) -> Evaluated:
+) -> EvaluationResult:
     """Run a benchmark into the folder `out`, or go on there.
 
     Raises ConfigError, StorageError, ClusterError, what a training run raises; Interrupted where somebody asked.
     """
-    with interruptible() as asked, claim(out, config, experiment, what="benchmark") as folder, cluster_for(settings):
+    with (
+        graceful_shutdown() as asked,
+        claim(out, config, experiment, what="benchmark") as folder,
+        task_cluster(settings),
+    ):
         return Benchmark(config, folder, settings, asked, progress).run()

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from focus_ray import presets
-from focus_ray.baselines import baseline_of
+from focus_ray.baselines import apply_baseline
 from focus_ray.config import Cadence, HeldoutSettings, RunConfig
 from focus_ray.evaluation.benchmark.config import BenchmarkConfig
-from focus_ray.evaluation.benchmark.contestants import FOCUS, IN_EM, MISFIT, PRETRAINED, models_of
+from focus_ray.evaluation.benchmark.contestants import EM_MODELS, FOCUS, MISFIT, PRETRAINED, required_models
 from focus_ray.evaluation.pool import worked_off
 from focus_ray.focus.schedule import Schedule
 from focus_ray.training import plain
@@ -43,7 +43,7 @@ class Training:
 
 
 @dataclass
-class TrainingModels:
+class TrainingJob:
     """The pieces of training: a model each, on one core, by the plain loop."""
 
     trainings: Sequence[Training]
@@ -60,33 +60,33 @@ class TrainingModels:
         return one.name
 
 
-def initialisation(config: BenchmarkConfig, seed: int, out: Path) -> Training:
+def initialisation_run(config: BenchmarkConfig, seed: int, out: Path) -> Training:
     """What all models of a seed begin with: the warm-up on renders of the face model."""
     base = presets.load(config.preset)
     schedule = Schedule(
         warmup_steps=base.schedule.warmup_steps, init_steps=0, pretrain_seg_steps=0, cycles=0, seg_steps=0, face_steps=0
     )
-    return _training(INITIALISATION, base, schedule, config, seed, out, None)
+    return _training_run(INITIALISATION, base, schedule, config, seed, out, None)
 
 
 def model(name: str, config: BenchmarkConfig, seed: int, out: Path) -> Training:
     """A model of the comparison: from its seed's initialisation on, or from Pretrained where EM alone differs."""
     preset = presets.load(config.preset)
     base = changed(preset, name)
-    done = {"warmup_steps": 0} | ({"init_steps": 0, "pretrain_seg_steps": 0} if name in IN_EM else {})
-    begin = model(PRETRAINED, config, seed, out) if name in IN_EM else initialisation(config, seed, out)
+    done = {"warmup_steps": 0} | ({"init_steps": 0, "pretrain_seg_steps": 0} if name in EM_MODELS else {})
+    begin = model(PRETRAINED, config, seed, out) if name in EM_MODELS else initialisation_run(config, seed, out)
     start = Path("..", begin.folder.name, RunFolder(begin.folder).model.name)  # the benchmark's folder may move
-    return _training(name, base, base.schedule.model_copy(update=done), config, seed, out, start)
+    return _training_run(name, base, base.schedule.model_copy(update=done), config, seed, out, start)
 
 
 def changed(preset: RunConfig, name: str) -> RunConfig:
     """The preset as a model of the comparison is trained."""
     if name == FOCUS:
         return preset
-    return presets.misfit_of(preset) if name == MISFIT else baseline_of(preset, name)
+    return presets.misfit_of(preset) if name == MISFIT else apply_baseline(preset, name)
 
 
-def _training(
+def _training_run(
     name: str,
     base: RunConfig,
     schedule: Schedule,
@@ -95,7 +95,7 @@ def _training(
     out: Path,
     start: Path | None,
 ) -> Training:
-    shorter = schedule.fitted_to(max(1, round(schedule.total_steps * config.steps)))
+    shorter = schedule.rescale(max(1, round(schedule.total_steps * config.steps)))
     changes = {
         "seed": seed,
         "schedule": shorter,
@@ -114,12 +114,12 @@ def train_all(
     progress: Callable[[str, int, int], object],
 ) -> None:
     """Train what is not trained yet, into `out`/seed-N/NAME. Raises what a run raises, ClusterError, Interrupted."""
-    names = models_of(config.methods)
-    wanted = {(name, seed) for name in names for seed in config.seeds_of(name)}
-    wanted |= {(PRETRAINED, seed) for name, seed in wanted if name in IN_EM}
-    first = [initialisation(config, seed, out) for seed in sorted({seed for _, seed in wanted})]
-    second = [model(name, config, seed, out) for name, seed in sorted(wanted) if name not in IN_EM]
-    third = [model(name, config, seed, out) for name, seed in sorted(wanted) if name in IN_EM]
+    names = required_models(config.methods)
+    wanted = {(name, seed) for name in names for seed in config.seeds_for(name)}
+    wanted |= {(PRETRAINED, seed) for name, seed in wanted if name in EM_MODELS}
+    first = [initialisation_run(config, seed, out) for seed in sorted({seed for _, seed in wanted})]
+    second = [model(name, config, seed, out) for name, seed in sorted(wanted) if name not in EM_MODELS]
+    third = [model(name, config, seed, out) for name, seed in sorted(wanted) if name in EM_MODELS]
     everything = [*first, *second, *third]
     total = sum(one.config.schedule.total_steps for one in everything)
 
@@ -129,5 +129,5 @@ def train_all(
 
     for trainings in (first, second, third):
         waiting = [number for number, one in enumerate(trainings) if not one.done]
-        for _ in worked_off(TrainingModels(trainings), waiting, settings, look):
+        for _ in worked_off(TrainingJob(trainings), waiting, settings, look):
             look()

@@ -21,7 +21,7 @@ def face_sphere(landmarks: Float[np.ndarray, "7 3"]) -> tuple[Float[np.ndarray, 
     return nose + _UPWARDS * (bridge - nose), float(_WIDTH * (width + np.linalg.norm(bridge - nose)) / 2)
 
 
-def face_of(vertices: Float[np.ndarray, "V 3"], landmarks: Float[np.ndarray, "7 3"]) -> Float[np.ndarray, "N 3"]:
+def crop_to_face(vertices: Float[np.ndarray, "V 3"], landmarks: Float[np.ndarray, "7 3"]) -> Float[np.ndarray, "N 3"]:
     """The scan's vertices within the sphere, its border included, in their order."""
     centre, radius = face_sphere(landmarks)
     return vertices[np.linalg.norm(vertices - centre, axis=1) <= radius]

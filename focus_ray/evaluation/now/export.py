@@ -10,19 +10,19 @@ from jaxtyping import Float, Int
 from trimesh.exchange.obj import export_obj
 from trimesh.exchange.ply import export_ply
 
-from focus_ray.data.sources.now import SEVEN_OF_68
+from focus_ray.data.sources.now import NOW_LANDMARK_INDICES
 from focus_ray.errors import DataError
 from focus_ray.storage import atomic
 
 MeshKind = Literal["ply", "obj"]
 
-_PARTS = 3  # subject/challenge/name
+_NAME_PARTS = 3  # subject/challenge/name
 _PICTURE_KINDS = (".jpg", ".jpeg", ".png")
 
 
 def seven(landmarks: Float[np.ndarray, "68 3"]) -> Float[np.ndarray, "7 3"]:
     """NoW's landmarks among the 68 iBUG points on a mesh (MorphableModel.landmarks)."""
-    return landmarks[list(SEVEN_OF_68)]
+    return landmarks[list(NOW_LANDMARK_INDICES)]
 
 
 def write_prediction(
@@ -39,7 +39,7 @@ def write_prediction(
     Raises DataError for another name, for values that are not finite and for a face without its vertices; StorageError
     where the disk refuses.
     """
-    target = Path(folder) / _checked_name(name)
+    target = Path(folder) / _parse_name(name)
     if not (np.isfinite(vertices).all() and np.isfinite(landmarks).all()):
         raise DataError(f"{name}: the face is not finite and was not written; look at its reconstruction")
     if not len(faces) or faces.min() < 0 or faces.max() >= len(vertices):
@@ -58,8 +58,8 @@ def write_prediction(
     return path
 
 
-def _checked_name(name: str) -> PurePosixPath:
+def _parse_name(name: str) -> PurePosixPath:
     path = PurePosixPath(name)
-    if len(path.parts) != _PARTS or path.is_absolute() or ".." in path.parts:
+    if len(path.parts) != _NAME_PARTS or path.is_absolute() or ".." in path.parts:
         raise DataError(f"{name!r} is no subject/challenge/name; name the prediction as its picture in the list")
     return path.with_suffix("") if path.suffix.lower() in _PICTURE_KINDS else path

@@ -21,8 +21,8 @@ from focus_ray.evaluation.now.submission import Prediction
 _FEWEST = 3  # of two pictures nobody knows which one moved
 # All as shares of the outer eye distance (90 mm): the mouth's radius about the middle of its corners; the face's about
 # the nose bottom; the motion that counts, 3 mm. And that must be so many times the motion of the upper face.
-_MOUTH, _FACE, _MOVED = 0.4, 1.0, 0.03
-_MORE_THAN_ABOVE = 4.0
+_MOUTH, _FACE, _MIN_MOTION = 0.4, 1.0, 0.03
+_MIN_MOTION_RATIO = 4.0
 
 
 def expression_findings(predictions: Mapping[str, Prediction]) -> Iterator[Finding]:
@@ -36,11 +36,11 @@ def expression_findings(predictions: Mapping[str, Prediction]) -> Iterator[Findi
     above = _within(first, first.landmarks[NOSE_BOTTOM], _FACE * size) & _above_the_nose(first, mouth_centre)
     if not mouth.any() or above.sum() < _FEWEST:
         return
-    aligned = np.stack([_onto(one, first, above) for one in predictions.values()])
+    aligned = np.stack([_align_to(one, first, above) for one in predictions.values()])
     motion = np.linalg.norm(aligned - np.median(aligned, axis=0), axis=2)  # [pictures, V]
     for name, moved in zip(predictions, motion, strict=True):
         in_mouth, elsewhere = (float(np.sqrt(np.square(moved[part]).mean())) for part in (mouth, above))
-        if in_mouth > max(_MOVED * size, _MORE_THAN_ABOVE * elsewhere):
+        if in_mouth > max(_MIN_MOTION * size, _MIN_MOTION_RATIO * elsewhere):
             what = (
                 f"the mouth lies {in_mouth:.3g} mm from where the subject's other pictures have it, the upper face "
                 f"{elsewhere:.2g} mm: the expression seems to be left in"
@@ -62,6 +62,6 @@ def _above_the_nose(prediction: Prediction, mouth_centre: Float[np.ndarray, "3"]
     return (prediction.mesh.vertices - nose) @ (nose - mouth_centre) > 0
 
 
-def _onto(one: Prediction, first: Prediction, vertices: np.ndarray) -> Float[np.ndarray, "V 3"]:
+def _align_to(one: Prediction, first: Prediction, vertices: np.ndarray) -> Float[np.ndarray, "V 3"]:
     """Its vertices, aligned by some of them."""
     return procrustes(one.mesh.vertices[vertices], first.mesh.vertices[vertices])(one.mesh.vertices)

@@ -16,7 +16,7 @@ class Finding(NamedTuple):
     what_to_do: str
 
 
-def of_refusal(item: str, error: DataError) -> Finding:
+def finding_from_error(item: str, error: DataError) -> Finding:
     """Of an input that cannot be read: errors say what is wrong and, behind the last semicolon, what to do."""
     # For two columns of a table; nothing is decided by it. A message without a semicolon is what is wrong.
     what, _, what_to_do = str(error).rpartition("; ")

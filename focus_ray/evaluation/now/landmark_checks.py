@@ -11,14 +11,14 @@ from focus_ray.evaluation.now.findings import Finding, Severity
 from focus_ray.evaluation.now.submission import Prediction
 from focus_ray.evaluation.now.surface import Surface
 
-_MIRRORED = (3, 2, 1, 0, 4, 6, 5)
+_MIRROR_ORDER = (3, 2, 1, 0, 4, 6, 5)
 # A residual is a root mean square over the landmarks, as a share of the scan's. Between faces of different people it
 # is about 0.1, after an exchange of sides 0.3. The best order must leave little of the given one's to be believed.
-_GOOD_ENOUGH, _MUCH_BETTER = 0.04, 0.6
+_MAX_GOOD_RESIDUAL, _IMPROVEMENT_RATIO = 0.04, 0.6
 # Further from the surface than this share of the outer eye distance: 4.5 mm on a face.
-_OFF_THE_SURFACE = 0.05
+_MAX_SURFACE_DISTANCE = 0.05
 # Sizes of faces differ by a tenth; nothing but another unit, or none, makes a factor of three.
-_OTHER_UNIT = 3.0
+_UNIT_FACTOR = 3.0
 _ORDERS = np.array(list(permutations(range(7))))
 
 
@@ -27,10 +27,10 @@ def order_findings(item: str, landmarks: Float[np.ndarray, "7 3"], scan: Float[n
     given = float(_residuals(landmarks[None], scan)[0])
     residuals = _residuals(landmarks[_ORDERS], scan)
     best = int(residuals.argmin())
-    if given < _GOOD_ENOUGH or residuals[best] > _MUCH_BETTER * given:
+    if given < _MAX_GOOD_RESIDUAL or residuals[best] > _IMPROVEMENT_RATIO * given:
         return
-    mirrored = _residuals(landmarks[None, list(_MIRRORED)], scan)[0]
-    if mirrored <= max(_MUCH_BETTER * given, 1.2 * residuals[best]):
+    mirrored = _residuals(landmarks[None, list(_MIRROR_ORDER)], scan)[0]
+    if mirrored <= max(_IMPROVEMENT_RATIO * given, 1.2 * residuals[best]):
         what = "left and right are exchanged: the landmarks fit the scan's mirrored"
         yield Finding("error", item, what, "name sides as the subject does, or mirror the mesh back")
         return
@@ -44,10 +44,10 @@ def unit_findings(
 ) -> Iterator[Finding]:
     """Whether the landmarks are of the scan's size, as far as mm, cm and m differ."""
     factor = np.linalg.norm(scan - scan.mean(axis=0)) / np.linalg.norm(landmarks - landmarks.mean(axis=0))
-    if 1 / _OTHER_UNIT < factor < _OTHER_UNIT:
+    if 1 / _UNIT_FACTOR < factor < _UNIT_FACTOR:
         return
     units = {"cm": 10.0, "m": 1000.0}
-    likely = [name for name, size in units.items() if size / _OTHER_UNIT < factor < size * _OTHER_UNIT]
+    likely = [name for name, size in units.items() if size / _UNIT_FACTOR < factor < size * _UNIT_FACTOR]
     guess = f"; they seem to be in {likely[0]}" if likely else ""
     severity: Severity = "error" if metrical else "warning"
     what = f"the landmarks must be scaled by {factor:.4g} to fit the scan's in mm{guess}"
@@ -59,7 +59,7 @@ def surface_findings(item: str, prediction: Prediction, surface: Surface) -> Ite
     landmarks = prediction.landmarks
     size = float(np.linalg.norm(landmarks[LEFT_OUTER_EYE] - landmarks[RIGHT_OUTER_EYE]))
     distances = surface.distances(landmarks)
-    far = [str(place) for place in np.flatnonzero(distances > _OFF_THE_SURFACE * size)]
+    far = [str(place) for place in np.flatnonzero(distances > _MAX_SURFACE_DISTANCE * size)]
     if far:
         what = f"landmarks {', '.join(far)} lie up to {distances.max():.3g} mm off the mesh"
         yield Finding("error", item, what, "write the landmarks in the frame and units of the mesh that is submitted")

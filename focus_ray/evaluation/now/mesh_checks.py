@@ -61,7 +61,7 @@ def triangle_findings(item: str, prediction: Prediction) -> Iterator[Finding]:
         yield Finding("warning", item, what, "wind all triangles counter-clockwise, seen from outside")
 
 
-def side_findings(item: str, prediction: Prediction, surface: Surface) -> Iterator[Finding]:
+def orientation_findings(item: str, prediction: Prediction, surface: Surface) -> Iterator[Finding]:
     """Whether the triangles at the landmarks face inwards. Landmarks must be in order.
 
     Distances have no sign, so this costs nothing in the metric; it tells of a mirrored mesh, and viewers show a hole.

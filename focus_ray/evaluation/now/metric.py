@@ -8,17 +8,17 @@ from jaxtyping import Float
 from focus_ray.data.mesh_file import TriangleMesh
 from focus_ray.data.sources.now import Scan
 from focus_ray.errors import DataError
-from focus_ray.evaluation.now.crop import face_of
+from focus_ray.evaluation.now.crop import crop_to_face
 from focus_ray.evaluation.now.refinement import refined
 from focus_ray.evaluation.now.similarity import Similarity, procrustes
 from focus_ray.evaluation.now.submission import Prediction
 from focus_ray.evaluation.now.surface import Surface
 
-_FEWEST_POINTS = 7  # as many as a similarity has unknowns
+_MIN_POINTS = 7  # as many as a similarity has unknowns
 
 
 @dataclass(frozen=True, eq=False)
-class ScanError:
+class ScanDistances:
     """distances: of the scan's vertices in the face sphere to the surface, in mm, in the scan's order; float32, for
     those of all pictures are kept. alignment: of the prediction to the scan.
     """
@@ -32,15 +32,15 @@ class ScanError:
         return len(self.distances)
 
 
-def scan_error(scan: Scan, prediction: Prediction, metrical: bool = False) -> ScanError:
+def scan_error(scan: Scan, prediction: Prediction, metrical: bool = False) -> ScanDistances:
     """The error of a prediction: crop, Procrustes by landmarks, refinement on the surface, distances.
 
     The metrical variant keeps the prediction's scale, so it must be in mm.
     Raises DataError where next to no vertex of the scan lies in the face sphere, or the prediction is no surface;
     LandmarkError for landmarks in one point.
     """
-    face = face_of(np.asarray(scan.vertices, dtype=np.float64), scan.landmarks)
-    if len(face) < _FEWEST_POINTS:
+    face = crop_to_face(np.asarray(scan.vertices, dtype=np.float64), scan.landmarks)
+    if len(face) < _MIN_POINTS:
         raise DataError(
             f"{len(face)} vertices of the scan lie in the face; check that scan and landmarks belong together"
         )
@@ -48,4 +48,4 @@ def scan_error(scan: Scan, prediction: Prediction, metrical: bool = False) -> Sc
     surface = Surface(TriangleMesh(coarse(prediction.mesh.vertices), prediction.mesh.faces))
     fine = refined(face, surface, scaled=not metrical)
     distances = fine.scale * surface.distances(fine.inverse(face))  # the tree stays, the scan is moved
-    return ScanError(distances.astype(np.float32), fine.after(coarse))
+    return ScanDistances(distances.astype(np.float32), fine.after(coarse))

@@ -10,14 +10,14 @@ from focus_ray.data.image_file import printable
 from focus_ray.data.sources.now import NowDataset
 from focus_ray.errors import DataError
 from focus_ray.evaluation.now.expression_check import expression_findings
-from focus_ray.evaluation.now.findings import Finding, of_refusal
+from focus_ray.evaluation.now.findings import Finding, finding_from_error
 from focus_ray.evaluation.now.landmark_checks import order_findings, surface_findings, unit_findings
-from focus_ray.evaluation.now.mesh_checks import colour_findings, side_findings, triangle_findings
+from focus_ray.evaluation.now.mesh_checks import colour_findings, orientation_findings, triangle_findings
 from focus_ray.evaluation.now.submission import Prediction, Submission
 from focus_ray.evaluation.now.surface import Surface
 
-_EXTRA_SHOWN = 20
-_WHOLE = "submission"
+_MAX_EXTRA_SHOWN = 20
+_SUBMISSION_ITEM = "submission"
 
 
 def check_submission(submission: Submission, dataset: NowDataset, metrical: bool = False) -> list[Finding]:
@@ -42,7 +42,7 @@ def check_submission(submission: Submission, dataset: NowDataset, metrical: bool
         findings += expression_findings(predictions)
     if unseen:
         what = f"{unseen} subjects have no landmarks of a scan: order and units of their predictions were not checked"
-        findings.append(Finding("warning", _WHOLE, what, "check against the validation split"))
+        findings.append(Finding("warning", _SUBMISSION_ITEM, what, "check against the validation split"))
     return findings + list(_extra_findings(submission, {picture.name for picture in dataset.pictures}))
 
 
@@ -57,13 +57,15 @@ def _picture_findings(
     submission: Submission, name: str, scan: np.ndarray | None, metrical: bool
 ) -> tuple[list[Finding], Prediction | None]:
     meshes = submission.mesh_files(name)
-    findings = list(_twice(name, meshes)) + list(_twice(name, submission.landmark_files(name)))
+    findings = list(_duplicate_findings(name, meshes)) + list(
+        _duplicate_findings(name, submission.landmark_files(name))
+    )
     if meshes:
         findings += colour_findings(name, meshes[0])
     try:
         prediction = submission.read(name)
     except DataError as error:
-        return [*findings, of_refusal(name, error)], None
+        return [*findings, finding_from_error(name, error)], None
     surface = Surface(prediction.mesh)
     findings += triangle_findings(name, prediction)
     findings += surface_findings(name, prediction, surface)
@@ -75,11 +77,11 @@ def _picture_findings(
     if scan is not None:
         findings += unit_findings(name, prediction.landmarks, scan, metrical)
     if not disorder:
-        findings += side_findings(name, prediction, surface)
+        findings += orientation_findings(name, prediction, surface)
     return findings, prediction
 
 
-def _twice(name: str, paths: list[Path]) -> Iterator[Finding]:
+def _duplicate_findings(name: str, paths: list[Path]) -> Iterator[Finding]:
     if len(paths) > 1:
         what = f"there are {' and '.join(path.name for path in paths)}; {paths[0].name} is read"
         yield Finding("warning", name, what, f"remove {paths[1].name}")
@@ -92,11 +94,11 @@ def _extra_findings(submission: Submission, names: set[str]) -> Iterator[Finding
         place = path.relative_to(submission.folder)
         if path.is_file() and not (place.with_suffix("").as_posix() in names and _is_read(submission, place)):
             extra.append(printable(place.as_posix()))
-    for place in extra[:_EXTRA_SHOWN]:
+    for place in extra[:_MAX_EXTRA_SHOWN]:
         yield Finding("warning", place, "the file belongs to no picture of the list", "remove it, or correct its name")
-    if len(extra) > _EXTRA_SHOWN:
-        what = f"{len(extra) - _EXTRA_SHOWN} more files belong to no picture of the list"
-        yield Finding("warning", _WHOLE, what, "remove them, or correct their names")
+    if len(extra) > _MAX_EXTRA_SHOWN:
+        what = f"{len(extra) - _MAX_EXTRA_SHOWN} more files belong to no picture of the list"
+        yield Finding("warning", _SUBMISSION_ITEM, what, "remove them, or correct their names")
 
 
 def _is_read(submission: Submission, place: Path) -> bool:

@@ -10,13 +10,13 @@ from focus_ray.evaluation.now.similarity import Similarity
 from focus_ray.evaluation.now.surface import Surface
 
 # First on so many points, to this step (mm); then on all of them until nothing moves by more than that.
-_FEW, _COARSE = 10_000, 1e-3
-_FINE = 2e-4
-_MOST_STEPS = 200
+_COARSE_POINTS, _COARSE_TOLERANCE = 10_000, 1e-3
+_FINE_TOLERANCE = 2e-4
+_MAX_STEPS = 200
 # Levenberg's damping, as a share of the normal matrix's mean eigenvalue, and how it changes.
-_LEAST_DAMPING, _CHANGE = 1e-8, 10.0
+_MIN_DAMPING, _DAMPING_FACTOR = 1e-8, 10.0
 # Nearer than this (mm) the direction to the surface is rounding: the triangle's normal is used.
-_TOUCHING = 1e-7
+_CONTACT_DISTANCE = 1e-7
 _CELLS = 1024  # along each axis, for the order of points
 
 
@@ -26,14 +26,14 @@ def refined(points: Float[np.ndarray, "N 3"], surface: Surface, scaled: bool = T
     Levenberg-Marquardt from the identity: the minimum in whose basin the surface lies now. The gradient is exact, so
     that the minimum does not depend on the order of points or on where in the basin it is begun.
     """
-    ordered = points[along_a_curve(points)]
+    ordered = points[morton_order(points)]
     centre = ordered.mean(axis=0)
     ordered = ordered - centre
     pose = _Pose(1.0, np.eye(3), np.zeros(3))
-    few = ordered[:: -(-len(ordered) // _FEW)]
+    few = ordered[:: -(-len(ordered) // _COARSE_POINTS)]
     if len(few) < len(ordered):
-        pose = _least(_Distances(few, surface, centre), pose, scaled, _COARSE)
-    pose = _least(_Distances(ordered, surface, centre), pose, scaled, _FINE)
+        pose = _levenberg_marquardt(_SurfaceResiduals(few, surface, centre), pose, scaled, _COARSE_TOLERANCE)
+    pose = _levenberg_marquardt(_SurfaceResiduals(ordered, surface, centre), pose, scaled, _FINE_TOLERANCE)
     return Similarity(pose.scale, pose.rotation, pose.translation + centre - pose.scale * pose.rotation @ centre)
 
 
@@ -45,13 +45,13 @@ class _Pose:
     rotation: Float[np.ndarray, "3 3"]
     translation: Float[np.ndarray, "3"]
 
-    def stepped(self, step: Float[np.ndarray, "7"]) -> "_Pose":
+    def apply_step(self, step: Float[np.ndarray, "7"]) -> "_Pose":
         """One step on: log scale, rotation vector, translation."""
         turn = Rotation.from_rotvec(step[1:4]).as_matrix() @ self.rotation
         return _Pose(float(self.scale * np.exp(step[0])), turn, self.translation + step[4:])
 
 
-class _Distances:
+class _SurfaceResiduals:
     """Of fixed points to the surface in any pose; points and poses are relative to `centre`."""
 
     def __init__(self, points: Float[np.ndarray, "N 3"], surface: Surface, centre: Float[np.ndarray, "3"]) -> None:
@@ -73,22 +73,22 @@ class _Distances:
         u = pose.scale * (nearest - self.centre) @ pose.rotation.T
         offset = self.points - pose.translation - u
         r = np.linalg.norm(offset, axis=1)
-        touching = r < _TOUCHING
+        touching = r < _CONTACT_DISTANCE
         n = offset / np.where(touching, 1.0, r)[:, None]
         n[touching] = self.surface.normals(self.places[touching]) @ pose.rotation.T
         return r, -self.unit * np.column_stack([np.einsum("ni,ni->n", n, u), np.cross(u, n), n])
 
     def moved(self, pose: _Pose, motion: Float[np.ndarray, "7"]) -> _Pose:
         """The pose after a motion in mm."""
-        return pose.stepped(self.unit * motion)
+        return pose.apply_step(self.unit * motion)
 
 
-def _least(distances: _Distances, pose: _Pose, scaled: bool, move: float) -> _Pose:
+def _levenberg_marquardt(distances: _SurfaceResiduals, pose: _Pose, scaled: bool, move: float) -> _Pose:
     """The pose of least squares, found when a step moves the surface by less than `move` (mm)."""
     free = np.arange(7) >= (0 if scaled else 1)
     r, jacobian = distances.at(pose)
-    damping = _LEAST_DAMPING
-    for _ in range(_MOST_STEPS):
+    damping = _MIN_DAMPING
+    for _ in range(_MAX_STEPS):
         rows = jacobian[:, free]
         normal = rows.T @ rows
         normal += damping * np.trace(normal) / len(normal) * np.eye(len(normal))
@@ -98,15 +98,15 @@ def _least(distances: _Distances, pose: _Pose, scaled: bool, move: float) -> _Po
         next_r, next_jacobian = distances.at(moved)
         if next_r @ next_r <= r @ r:
             pose, r, jacobian = moved, next_r, next_jacobian
-            damping = max(damping / _CHANGE, _LEAST_DAMPING)
+            damping = max(damping / _DAMPING_FACTOR, _MIN_DAMPING)
         else:
-            damping *= _CHANGE
+            damping *= _DAMPING_FACTOR
         if np.abs(motion).sum() < move:
             break
     return pose
 
 
-def along_a_curve(points: Float[np.ndarray, "N 3"]) -> Int[np.ndarray, " N"]:
+def morton_order(points: Float[np.ndarray, "N 3"]) -> Int[np.ndarray, " N"]:
     """An order in which neighbours in space are neighbours (Morton's), the same whatever order they come in."""
     least = points.min(axis=0)
     cells = ((points - least) / (np.ptp(points, axis=0).max() or 1.0) * (_CELLS - 1)).astype(np.int64)

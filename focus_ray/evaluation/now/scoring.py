@@ -11,19 +11,19 @@ from focus_ray.errors import DataError
 from focus_ray.evaluation.now.metric import scan_error
 from focus_ray.evaluation.now.pooled import PooledErrors, Summary
 from focus_ray.evaluation.now.submission import Submission
-from focus_ray.evaluation.parts import Arrays, Parts, digest, gone_on_with
+from focus_ray.evaluation.parts import Arrays, Parts, digest, resume_or_run
 from focus_ray.evaluation.rows import Figure, Row, rows_of
 from focus_ray.training.tasks import PoolSettings
 
 FORMAT = 1  # of what is computed: a change makes other numbers
 TABLE, METRICAL_TABLE = "now", "now-metrical"
 OVERALL, OCCLUDED, UNOCCLUDED = "overall", "occluded", "unoccluded"
-OCCLUSIONS = "multiview_occlusions"
+OCCLUSION_CHALLENGE = "multiview_occlusions"
 """The challenge whose pictures are the occluded ones."""
 
 
 @dataclass
-class ScoringNow:
+class NowScoringJob:
     """The pieces of `score_now`: a picture each."""
 
     dataset: NowDataset
@@ -68,7 +68,7 @@ class ScoringNow:
 
 
 @dataclass(frozen=True)
-class ScoredNow:
+class NowScores:
     """The distances of each picture, and why there are none of the others."""
 
     errors: PooledErrors
@@ -88,27 +88,27 @@ def score_now(
     metrical: bool = False,
     asked: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], object] = lambda *_: None,
-) -> ScoredNow:
+) -> NowScores:
     """Measure every picture; those that were measured before are taken from `out`/parts.
 
     Raises StorageError, ClusterError, Interrupted; what is wrong with single predictions is told in `problems`.
     """
-    job = ScoringNow(dataset, submission, metrical)
+    job = NowScoringJob(dataset, submission, metrical)
     parts = Parts(out / "parts", job.digest)
     names = [picture.name for picture in job.pictures]
-    found, problems = gone_on_with(job, len(names), parts, settings, asked, lambda known: progress(known, len(names)))
+    found, problems = resume_or_run(job, len(names), parts, settings, asked, lambda known: progress(known, len(names)))
     # A picture that cannot be measured has no distances, and is no picture without an error.
     distances = {
         names[number]: found[number]["distances"] for number in sorted(found) if len(found[number]["distances"])
     }
-    return ScoredNow(PooledErrors(distances), problems)
+    return NowScores(PooledErrors(distances), problems)
 
 
 def subsets(dataset: NowDataset, pairs: Collection[tuple[str, str]] = ()) -> dict[str, list[str]]:
     """Names by subset: all, by challenge, occluded or not, and those of the pairs (occluded, unoccluded)."""
     found: dict[str, list[str]] = {OVERALL: [], UNOCCLUDED: [], OCCLUDED: []}
     for picture in dataset.pictures:
-        occluded = picture.challenge == OCCLUSIONS
+        occluded = picture.challenge == OCCLUSION_CHALLENGE
         for subset in (OVERALL, picture.challenge, OCCLUDED if occluded else UNOCCLUDED):
             found.setdefault(subset, []).append(picture.name)
     if pairs:
@@ -121,7 +121,7 @@ def now_rows(
     method: str,
     name: str,
     dataset: NowDataset,
-    scored: ScoredNow,
+    scored: NowScores,
     chosen: Mapping[str, Collection[str]],
     *,
     metrical: bool,

@@ -36,7 +36,7 @@ class Similarity:
         return Similarity(1 / self.scale, self.rotation.T, -back @ self.translation)
 
     @property
-    def reflects(self) -> bool:
+    def is_reflection(self) -> bool:
         """Whether right and left are exchanged."""
         return bool(np.linalg.det(self.rotation) < 0)
 

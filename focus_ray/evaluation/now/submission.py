@@ -21,7 +21,7 @@ from focus_ray.errors import DataError, LandmarkError
 LANDMARK_KINDS = (".npy", ".txt")
 
 Unit = Literal["mm", "cm", "m"]
-_MM: dict[Unit, float] = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
+_MM_PER_UNIT: dict[Unit, float] = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 
 _SHAPE = (7, 3)
 _MEGABYTES = 1.0
@@ -65,24 +65,24 @@ class Submission:
             raise DataError(f"{self.folder / name}: there is no mesh; add {name}.obj or {name}.ply")
         if not landmarks:
             raise LandmarkError(f"{self.folder / name}: there are no landmarks; add {name}.npy with 7 x 3 numbers")
-        mesh, points = read_mesh(meshes[0]), read_seven(landmarks[0])
+        mesh, points = read_mesh(meshes[0]), read_now_landmarks(landmarks[0])
         if not len(mesh.faces):
             raise DataError(f"{meshes[0]}: the mesh has no triangles; write it with its faces")
-        scale = _MM[self.unit]
+        scale = _MM_PER_UNIT[self.unit]
         return Prediction(TriangleMesh(scale * mesh.vertices, mesh.faces), scale * points)
 
     def _existing(self, name: str, kinds: Sequence[str]) -> list[Path]:
         return [path for path in (self.folder / f"{name}{kind}" for kind in kinds) if path.is_file()]
 
 
-def read_seven(path: Path) -> Float[np.ndarray, "7 3"]:
+def read_now_landmarks(path: Path) -> Float[np.ndarray, "7 3"]:
     """Landmarks of a .npy or .txt file (three numbers a line). Nothing is unpickled.
 
     Raises LandmarkError for a file that is missing, damaged, too large, of another shape or not finite.
     """
     try:
         content = read_bytes(path, _MEGABYTES)
-        points = _from_npy(content) if path.suffix == ".npy" else _from_text(content)
+        points = _parse_npy(content) if path.suffix == ".npy" else _parse_text(content)
     except DataError as error:
         raise LandmarkError(str(error)) from None
     except _DAMAGE as error:
@@ -95,7 +95,7 @@ def read_seven(path: Path) -> Float[np.ndarray, "7 3"]:
     return points
 
 
-def _from_npy(content: bytes) -> np.ndarray:
+def _parse_npy(content: bytes) -> np.ndarray:
     stream = io.BytesIO(content)
     shape, fortran, dtype = _NPY_HEADERS[np.lib.format.read_magic(stream)](stream)
     if dtype.kind not in "fiu":
@@ -107,7 +107,7 @@ def _from_npy(content: bytes) -> np.ndarray:
     return np.frombuffer(body, dtype, count).reshape(shape, order="F" if fortran else "C").astype(np.float64)
 
 
-def _from_text(content: bytes) -> np.ndarray:
+def _parse_text(content: bytes) -> np.ndarray:
     rows = [
         [float(field) for field in line.split()] for line in content.decode("utf-8-sig").splitlines() if line.strip()
     ]

@@ -10,7 +10,7 @@ from focus_ray.errors import DataError
 from focus_ray.evaluation.now.surface_numba import nearest
 
 # Triangles in a leaf are between this and twice as many: larger leaves are slower on a face of 55,000.
-_FEWEST_IN_A_LEAF = 2
+_MIN_LEAF_SIZE = 2
 # Below this share of what two sides of their length can span, a triangle is searched by its sides alone.
 _FLAT = 1e-12
 
@@ -26,10 +26,10 @@ class Surface:
         if not len(mesh.faces):
             raise DataError("the mesh has no triangles; a prediction is a surface, not points alone")
         corners = np.ascontiguousarray(mesh.vertices, dtype=np.float64)[mesh.faces]  # [F, 3, 3]
-        depth = max(0, int(math.log2(len(corners) / _FEWEST_IN_A_LEAF)))
-        self.order = _balanced(corners.mean(axis=1), depth)
+        depth = max(0, int(math.log2(len(corners) / _MIN_LEAF_SIZE)))
+        self.order = _tree_order(corners.mean(axis=1), depth)
         """The triangles as they lie in the tree, one after the other; some twice, to fill the leaves."""
-        self._in_leaf = len(self.order) >> depth
+        self._leaf_size = len(self.order) >> depth
         self._triangles = _prepared(corners[self.order])
         self._boxes = _boxes(corners[self.order], depth)
 
@@ -44,7 +44,7 @@ class Surface:
         if places is not None:
             found[:] = places
         points = np.ascontiguousarray(points, dtype=np.float64)
-        nearest(self._boxes, self._triangles, self._in_leaf, points, closest, found)
+        nearest(self._boxes, self._triangles, self._leaf_size, points, closest, found)
         return closest, found
 
     def distances(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, " N"]:
@@ -59,7 +59,7 @@ class Surface:
         return np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
 
 
-def _balanced(centres: Float[np.ndarray, "F 3"], depth: int) -> Int[np.ndarray, " L"]:
+def _tree_order(centres: Float[np.ndarray, "F 3"], depth: int) -> Int[np.ndarray, " L"]:
     """Triangles in an order whose halves, quarters, ... 2^depth-ths are each cut across their longest side."""
     in_leaf = -(-len(centres) >> depth)  # rounded up
     order = np.minimum(np.arange(in_leaf << depth), len(centres) - 1)

@@ -7,20 +7,20 @@ was near before; that saves most of the search.
 
 import numpy as np
 
-from focus_ray.focus.render.compiled import compiled_with_fma
+from focus_ray.focus.render.compiled import jit_with_fma
 
 _STACK = 128  # a tree of 2^60 leaves needs 61 places
 
 
-@compiled_with_fma
-def _on_segment(dx, dy, dz, ex, ey, ez, inverse):
+@jit_with_fma
+def _segment_parameter(dx, dy, dz, ex, ey, ez, inverse):
     """The share of the side e that lies before the point nearest to d."""
     share = (dx * ex + dy * ey + dz * ez) * inverse
     return min(1.0, max(0.0, share))
 
 
-@compiled_with_fma
-def _on_triangle(t, x, y, z, best):
+@jit_with_fma
+def _squared_distance_to_triangle(t, x, y, z, best):
     """Squared distance to a triangle, and the shares v, w with a + v (b - a) + w (c - a) nearest.
 
     Where the triangle's plane is no nearer than `best`, that plane's distance.
@@ -36,7 +36,7 @@ def _on_triangle(t, x, y, z, best):
     v1 = min(1.0, max(0.0, p * t[13]))
     w2 = min(1.0, max(0.0, q * t[14]))
     ex, ey, ez = t[6] - t[3], t[7] - t[4], t[8] - t[5]
-    w3 = _on_segment(dx - t[3], dy - t[4], dz - t[5], ex, ey, ez, t[15])
+    w3 = _segment_parameter(dx - t[3], dy - t[4], dz - t[5], ex, ey, ez, t[15])
     least, v, w = np.inf, 0.0, 0.0
     for one_v, one_w in ((v1, 0.0), (0.0, w2), (1.0 - w3, w3)):
         rx = dx - one_v * t[3] - one_w * t[6]
@@ -48,8 +48,8 @@ def _on_triangle(t, x, y, z, best):
     return least, v, w
 
 
-@compiled_with_fma
-def _to_box(box, x, y, z):
+@jit_with_fma
+def _squared_distance_to_box(box, x, y, z):
     """Squared distance to a box, 0 inside."""
     dx = max(0.0, max(box[0] - x, x - box[3]))
     dy = max(0.0, max(box[1] - y, y - box[4]))
@@ -57,11 +57,11 @@ def _to_box(box, x, y, z):
     return dx * dx + dy * dy + dz * dz
 
 
-@compiled_with_fma
+@jit_with_fma
 def _search(boxes, triangles, in_leaf, x, y, z, place, nodes, bounds):
     """Place of the nearest triangle, and its shares v, w; `place` is where to begin."""
     first_leaf = boxes.shape[0] // 2
-    best, v, w = _on_triangle(triangles[place], x, y, z, np.inf)
+    best, v, w = _squared_distance_to_triangle(triangles[place], x, y, z, np.inf)
     nodes[0], bounds[0], top = 1, 0.0, 1
     while top > 0:
         top -= 1
@@ -71,12 +71,15 @@ def _search(boxes, triangles, in_leaf, x, y, z, place, nodes, bounds):
         if node >= first_leaf:
             start = (node - first_leaf) * in_leaf
             for one in range(start, start + in_leaf):
-                square, one_v, one_w = _on_triangle(triangles[one], x, y, z, best)
+                square, one_v, one_w = _squared_distance_to_triangle(triangles[one], x, y, z, best)
                 if square < best:
                     best, v, w, place = square, one_v, one_w, one
             continue
         near, far = 2 * node, 2 * node + 1
-        near_bound, far_bound = _to_box(boxes[near], x, y, z), _to_box(boxes[far], x, y, z)
+        near_bound, far_bound = (
+            _squared_distance_to_box(boxes[near], x, y, z),
+            _squared_distance_to_box(boxes[far], x, y, z),
+        )
         if far_bound < near_bound:
             near, far, near_bound, far_bound = far, near, far_bound, near_bound
         if far_bound < best:
@@ -88,7 +91,7 @@ def _search(boxes, triangles, in_leaf, x, y, z, place, nodes, bounds):
     return place, v, w
 
 
-@compiled_with_fma
+@jit_with_fma
 def nearest(boxes, triangles, in_leaf, points, closest, places):
     """closest[i] = the point of the surface nearest to points[i]; places: where to begin, then where it was found."""
     nodes, bounds = np.empty(_STACK, np.int64), np.empty(_STACK)

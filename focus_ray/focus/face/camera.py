@@ -9,7 +9,7 @@ from jaxtyping import Float
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
-from focus_ray.focus.float32 import exact_product
+from focus_ray.focus.float32 import full_precision_matmul
 from focus_ray.focus.settings import Settings
 
 REFERENCE_SIZE = 224
@@ -52,7 +52,7 @@ def euler_to_rotation(angles: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
 
 def rotate(points: Float[Tensor, "B N 3"], angles: Float[Tensor, "B 3"]) -> Float[Tensor, "B N 3"]:
     """R X: model space turned into the camera's axes, not yet moved."""
-    return exact_product(points, euler_to_rotation(angles).transpose(1, 2))
+    return full_precision_matmul(points, euler_to_rotation(angles).transpose(1, 2))
 
 
 def translate(
@@ -92,4 +92,4 @@ def projection_matrix(
         ((camera.focal, 0.0, camera.centre), (0.0, camera.focal, camera.centre), (0.0, 0.0, 1.0))
     )
     offset = translate(camera, torch.zeros_like(translation)[:, None], translation).transpose(1, 2)
-    return exact_product(intrinsic, torch.cat((euler_to_rotation(rotation), offset), dim=2))
+    return full_precision_matmul(intrinsic, torch.cat((euler_to_rotation(rotation), offset), dim=2))

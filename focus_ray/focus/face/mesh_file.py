@@ -55,7 +55,7 @@ def obj(mesh: Mesh) -> bytes:
 def ply(mesh: Mesh) -> bytes:
     """Binary little-endian PLY in mm with normals and 8-bit colours."""
     vertex = np.empty(len(mesh.vertices), dtype=[("xyz", "<f4", 3), ("normal", "<f4", 3), ("rgb", "u1", 3)])
-    vertex["xyz"], vertex["normal"], vertex["rgb"] = mesh.vertices, mesh.normals, _eight_bits(mesh.colours)
+    vertex["xyz"], vertex["normal"], vertex["rgb"] = mesh.vertices, mesh.normals, _to_uint8(mesh.colours)
     face = np.empty(len(mesh.faces), dtype=[("count", "u1"), ("corners", "<i4", 3)])
     face["count"], face["corners"] = 3, mesh.faces
     header = [
@@ -79,12 +79,12 @@ _GLB_MAGIC, _GLB_VERSION = 0x46546C67, 2
 _JSON_CHUNK, _BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 
 
-def glb(mesh: Mesh) -> bytes:
+def encode_glb(mesh: Mesh) -> bytes:
     """glTF 2.0 in metres: normals, and linear vertex colours on a rough, two-sided material without metal."""
     arrays = {
         "POSITION": (mesh.vertices * _MM_TO_M).astype("<f4"),
         "NORMAL": mesh.normals.astype("<f4"),
-        "COLOR_0": _linear(mesh.colours.clip(0, 1)).astype("<f4"),
+        "COLOR_0": _srgb_to_linear(mesh.colours.clip(0, 1)).astype("<f4"),
     }
     content, views, accessors = b"", [], []
     for array, target in [*((a, _VERTEX_BUFFER) for a in arrays.values()), (mesh.faces.astype("<u4"), _INDEX_BUFFER)]:
@@ -128,13 +128,13 @@ def _glb_container(document: bytes, content: bytes) -> bytes:
     return struct.pack("<III", _GLB_MAGIC, _GLB_VERSION, header_size + len(chunks)) + chunks
 
 
-def _eight_bits(colours: np.ndarray) -> np.ndarray:
+def _to_uint8(colours: np.ndarray) -> np.ndarray:
     return (colours.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def _linear(colours: np.ndarray) -> np.ndarray:
+def _srgb_to_linear(colours: np.ndarray) -> np.ndarray:
     """sRGB transfer function inverted (IEC 61966-2-1): glTF's vertex colours are linear."""
     return np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
 
 
-ENCODERS: dict[str, Callable[[Mesh], bytes]] = {"obj": obj, "ply": ply, "glb": glb}
+ENCODERS: dict[str, Callable[[Mesh], bytes]] = {"obj": obj, "ply": ply, "glb": encode_glb}

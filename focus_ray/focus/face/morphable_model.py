@@ -20,9 +20,9 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from focus_ray.errors import FaceModelError
-from focus_ray.focus.float32 import exact_product
+from focus_ray.focus.float32 import full_precision_matmul
 from focus_ray.focus.landmarks import N_LANDMARKS
-from focus_ray.focus.products import in_any_batch
+from focus_ray.focus.products import batch_invariant
 
 PARTS = ("eyes", "brows", "nose", "mouth", "cheeks", "jaw", "forehead")
 """The part masks that every model has."""
@@ -99,12 +99,12 @@ class MorphableModel(nn.Module):
 
     def vertices(self, alpha: Float[Tensor, "B K"]) -> Float[Tensor, "B V 3"]:
         """Model-space vertices in mm from [B, S+E] shape coefficients in sigmas."""
-        offsets = in_any_batch(lambda rows: exact_product(rows, self.shape_basis.flatten(1)), alpha)
+        offsets = batch_invariant(lambda rows: full_precision_matmul(rows, self.shape_basis.flatten(1)), alpha)
         return self.mean + offsets.view(-1, *self.mean.shape)
 
     def albedo(self, gamma: Float[Tensor, "B A"]) -> Float[Tensor, "B V 3"]:
         """Vertex colours (RGB, not clamped to [0, 1]) from [B, A] albedo coefficients in sigmas."""
-        offsets = in_any_batch(lambda rows: exact_product(rows, self.albedo_basis.flatten(1)), gamma)
+        offsets = batch_invariant(lambda rows: full_precision_matmul(rows, self.albedo_basis.flatten(1)), gamma)
         return self.mean_albedo + offsets.view(-1, *self.mean_albedo.shape)
 
     def landmarks(self, vertices: Float[Tensor, "B V D"]) -> Float[Tensor, "B 68 D"]:
@@ -165,14 +165,14 @@ class MorphableModel(nn.Module):
                 tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, json.JSONDecodeError) as error:
             raise FaceModelError(f"cannot read face model {str(path)!r}: {error}; write it anew") from error
-        name, n_identity = _checked_metadata(metadata, path)
+        name, n_identity = _parse_metadata(metadata, path)
         parts = {k.removeprefix(_PART_PREFIX): tensors.pop(k) for k in list(tensors) if k.startswith(_PART_PREFIX)}
         if set(tensors) != {*_FLOATS, *_INTEGERS}:
             raise FaceModelError(f"face model {str(path)!r} lacks or adds arrays: {sorted(tensors)}; write it anew")
         return MorphableModel(name=name, n_identity=n_identity, parts=parts, **tensors)
 
 
-def _checked_metadata(metadata: object, path: str | Path) -> tuple[str, int]:
+def _parse_metadata(metadata: object, path: str | Path) -> tuple[str, int]:
     if isinstance(metadata, dict) and metadata.get("format") == _FORMAT:
         name, n_identity = metadata.get("name"), metadata.get("n_identity")
         if isinstance(name, str) and isinstance(n_identity, int):

@@ -17,7 +17,7 @@ CHANNELS = 3
 SH_BANDS = 9
 
 
-class Group(NamedTuple):
+class ParameterGroup(NamedTuple):
     """One row of the table: a run of consecutive coefficients."""
 
     name: str
@@ -27,12 +27,12 @@ class Group(NamedTuple):
 
 
 GROUPS = (
-    Group("identity", "alpha", 80, "sigma"),
-    Group("expression", "delta", 64, "sigma"),
-    Group("albedo", "gamma", 80, "sigma"),
-    Group("light", "phi", CHANNELS * SH_BANDS, "1"),
-    Group("rotation", "r", 3, "rad"),
-    Group("translation", "t", 3, "mm"),
+    ParameterGroup("identity", "alpha", 80, "sigma"),
+    ParameterGroup("expression", "delta", 64, "sigma"),
+    ParameterGroup("albedo", "gamma", 80, "sigma"),
+    ParameterGroup("light", "phi", CHANNELS * SH_BANDS, "1"),
+    ParameterGroup("rotation", "r", 3, "rad"),
+    ParameterGroup("translation", "t", 3, "mm"),
 )
 N_PARAMETERS = sum(group.size for group in GROUPS)
 THETA_MODES = (80, 64, 80)
@@ -88,7 +88,7 @@ class ParameterScales(Settings):
 
     @field_validator("light_offset")
     @classmethod
-    def _complete(cls, light_offset: tuple[float, ...]) -> tuple[float, ...]:
+    def _check_light_offset(cls, light_offset: tuple[float, ...]) -> tuple[float, ...]:
         if len(light_offset) != CHANNELS * SH_BANDS:
             raise ValueError(f"holds {len(light_offset)} numbers; give {CHANNELS * SH_BANDS} (R9|G9|B9)")
         return light_offset

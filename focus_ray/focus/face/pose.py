@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from focus_ray.focus.face.camera import euler_to_rotation
-from focus_ray.focus.float32 import exact_product
+from focus_ray.focus.float32 import full_precision_matmul
 
 
 def rotation_to_euler(rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3"]:
@@ -23,7 +23,7 @@ def rotation_to_euler(rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3"]:
     return torch.stack([first, torch.asin(sine), third], dim=1)
 
 
-def turned_in_plane(
+def rotate_in_plane(
     rotation: Float[Tensor, "B 3"], translation: Float[Tensor, "B 3"], angle: Float[Tensor, " B"]
 ) -> tuple[Float[Tensor, "B 3"], Float[Tensor, "B 3"]]:
     """The pose after the picture was turned by an angle [rad, clockwise as seen] about the principal point.
@@ -32,5 +32,5 @@ def turned_in_plane(
     """
     cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
     turn = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=1).view(-1, 3, 3)
-    moved = exact_product(turn, translation[..., None])[..., 0]
-    return rotation_to_euler(exact_product(turn, euler_to_rotation(rotation))), moved
+    moved = full_precision_matmul(turn, translation[..., None])[..., 0]
+    return rotation_to_euler(full_precision_matmul(turn, euler_to_rotation(rotation))), moved

@@ -31,7 +31,7 @@ def toy_model(n_identity: int = 80, n_expression: int = 64, n_albedo: int = 80) 
     disk, faces = _disk_grid()
     mean = _surface(disk)
     wanted = _landmark_positions()
-    triangles, barycentric = _locate(wanted, mean[:, :2], faces)
+    triangles, barycentric = _project_to_triangles(wanted, mean[:, :2], faces)
     lower_face = torch.sigmoid((-15 - mean[:, 1]) / 12)
     identity = _modes(disk, n_identity, torch.ones_like(lower_face), _IDENTITY_RMS)
     expression = _modes(disk, n_expression, 0.05 + lower_face, _EXPRESSION_RMS)
@@ -41,7 +41,7 @@ def toy_model(n_identity: int = 80, n_expression: int = 64, n_albedo: int = 80) 
         n_identity=n_identity,
         mean=mean,
         shape_basis=torch.cat([identity, expression]),
-        mean_albedo=_paint(mean, wanted),
+        mean_albedo=_vertex_colours(mean, wanted),
         albedo_basis=_modes(disk, n_albedo, torch.ones_like(lower_face), _ALBEDO_RMS),
         faces=faces,
         landmark_triangles=triangles,
@@ -88,7 +88,7 @@ def _landmark_positions() -> Float[Tensor, "68 2"]:
     return positions
 
 
-def _locate(
+def _project_to_triangles(
     points: Float[Tensor, "N 2"], plane: Float[Tensor, "V 2"], faces: Int[Tensor, "F 3"]
 ) -> tuple[Int[Tensor, " N"], Float[Tensor, "N 3"]]:
     """The triangle that holds each frontal position (the nearest one for a point outside), and its weights there."""
@@ -121,7 +121,7 @@ def _near(mean: Float[Tensor, "V 3"], points: Float[Tensor, "N 2"], radius: int)
     return torch.cdist(mean[:, :2], points).min(dim=1).values < radius
 
 
-def _paint(mean: Float[Tensor, "V 3"], wanted: Float[Tensor, "68 2"]) -> Float[Tensor, "V 3"]:
+def _vertex_colours(mean: Float[Tensor, "V 3"], wanted: Float[Tensor, "68 2"]) -> Float[Tensor, "V 3"]:
     colours = torch.tensor(_SKIN).expand(len(mean), 3).clone()
     eye_centres = torch.stack([wanted[36:42].mean(0), wanted[42:48].mean(0)])
     for points, radius, colour in ((wanted[17:27], 6, _BROW), (eye_centres, 8, _IRIS), (wanted[48:68], 7, _LIP)):

@@ -9,7 +9,7 @@ from focus_ray.focus.losses.likelihood import (
     mask_cross_entropy,
     mask_cross_entropy_sum,
     preliminary_mask,
-    truncated_likelihood,
+    truncated_nll,
 )
 from focus_ray.focus.losses.reconstruction import (
     landmark,
@@ -35,13 +35,13 @@ from focus_ray.focus.losses.weights import (
     reconstruction_total,
     segmentation_total,
 )
-from focus_ray.focus.pooled import Pooled
+from focus_ray.focus.pooled import PooledRatio
 
 __all__ = [
     "PAPER_XI",
     "RELEASE_SIGMA",
     "RELEASE_XI",
-    "Pooled",
+    "PooledRatio",
     "ReconstructionWeights",
     "SegmentationWeights",
     "area",
@@ -66,5 +66,5 @@ __all__ = [
     "regularizer",
     "segmentation_total",
     "squared_distance",
-    "truncated_likelihood",
+    "truncated_nll",
 ]

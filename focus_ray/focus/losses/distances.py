@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from focus_ray.focus.float32 import at_least_float32
+from focus_ray.focus.float32 import promote_to_float32
 
 # Feature vectors shorter than this have no direction.
-SHORTEST_FEATURE = 1e-8
+MIN_FEATURE_NORM = 1e-8
 
 
 def squared_distance(a: Float[Tensor, "B C H W"], b: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 1 H W"]:
@@ -39,7 +39,7 @@ def cosine_distance(
     width_normalised: the released code divides its feature maps by their norm along the image width before it
     compares them over the channels (its normalisation runs over the last dimension).
     """
-    x, y = at_least_float32(x), at_least_float32(y)
+    x, y = promote_to_float32(x), promote_to_float32(y)
     if width_normalised and x.dim() > 2:
         x, y = _unit(x, dim=-1)[0], _unit(y, dim=-1)[0]
     x_unit, x_short = _unit(x, dim=1)
@@ -51,5 +51,5 @@ def cosine_distance(
 def _unit(x: Tensor, dim: Literal[1, -1]) -> tuple[Tensor, Tensor]:
     """x / |x| along a dimension, and where |x| was too short to have a direction (there the result is a constant 0)."""
     squared = x.square().sum(dim=dim, keepdim=True)
-    short = squared <= SHORTEST_FEATURE**2
+    short = squared <= MIN_FEATURE_NORM**2
     return torch.where(short, 0.0, x / torch.where(short, 1.0, squared).sqrt()), short

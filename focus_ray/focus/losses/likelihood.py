@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from focus_ray.focus.losses.distances import squared_distance
-from focus_ray.focus.pooled import Pooled
+from focus_ray.focus.pooled import PooledRatio
 
 PAPER_XI = 0.17  # section 3.3
 RELEASE_SIGMA = 0.043  # released code: standard deviation of the colour error of a face pixel
@@ -40,7 +40,7 @@ def log_likelihood(
     return constant - squared_distance(target, rendering) / (2 * sigma**2)
 
 
-def truncated_likelihood(
+def truncated_nll(
     target: Float[Tensor, "B 3 H W"],
     rendering: Float[Tensor, "B 3 H W"],
     region: Float[Tensor, "B 1 H W"],
@@ -57,10 +57,10 @@ def truncated_likelihood(
 
 def mask_cross_entropy_sum(
     logits: Float[Tensor, "B 1 H W"], label: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"]
-) -> Pooled:
+) -> PooledRatio:
     """Numerator and denominator of ``mask_cross_entropy``, which see."""
     entropy = functional.binary_cross_entropy_with_logits(logits, label, reduction="none")
-    return Pooled((entropy * region).sum(), region.sum())
+    return PooledRatio((entropy * region).sum(), region.sum())
 
 
 def mask_cross_entropy(

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from focus_ray.focus.landmarks import INNER_LIP, N_LANDMARKS, NOSE_RIDGE
 from focus_ray.focus.losses.distances import cosine_distance, root, squared_distance
-from focus_ray.focus.pooled import Pooled
+from focus_ray.focus.pooled import PooledRatio
 
 RELEASE_NOSE_RIDGE = NOSE_RIDGE[1:]
 # "We set the weights for the landmarks on the nose ridge and inner lip as 20, and the rest as 1": section 3.2.
-EMPHASIS = 20.0
+EMPHASIS_WEIGHT = 20.0
 # The image size at which the paper's landmark weight 5e-4 counts squared pixels.
 REFERENCE_SIZE = 224
 # Identity 80 + expression 64 + albedo 80: the coefficients of theta that the released code regularises.
@@ -29,7 +29,7 @@ def pixel_sum(
     norm: Literal["squared", "l21"] = "squared",
     normalise: Literal["mask", "image", "region"] = "mask",
     region: Float[Tensor, "B 1 H W"] | None = None,
-) -> Pooled:
+) -> PooledRatio:
     """Numerator and denominator of ``pixel``, which see."""
     squared = squared_distance(target * mask, rendering * mask)
     error = squared if norm == "squared" else root(squared)
@@ -41,7 +41,7 @@ def pixel_sum(
         counted = region
     else:
         raise ValueError('normalise="region" needs the rendered region; pass region=')
-    return Pooled(error.sum(), counted.sum())
+    return PooledRatio(error.sum(), counted.sum())
 
 
 def pixel(
@@ -79,7 +79,7 @@ def landmark_weights(emphasis: LandmarkEmphasis = "paper") -> Float[Tensor, " 68
     weights = torch.ones(N_LANDMARKS)
     if emphasis != "uniform":
         ridge = NOSE_RIDGE if emphasis == "paper" else RELEASE_NOSE_RIDGE
-        weights[[*ridge, *INNER_LIP]] = EMPHASIS
+        weights[[*ridge, *INNER_LIP]] = EMPHASIS_WEIGHT
     return weights
 
 

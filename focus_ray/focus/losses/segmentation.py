@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from focus_ray.focus.losses.distances import cosine_distance, root, squared_distance
-from focus_ray.focus.pooled import Pooled
+from focus_ray.focus.pooled import PooledRatio
 
 # A mask value of one half is the one that binary masks are farthest from.
-UNDECIDED = 0.5
+MASK_MIDPOINT = 0.5
 
 
 def neighbor_residual(
@@ -60,7 +60,7 @@ def neighbor_sum(
     premultiplied: bool = False,
     normalise: Literal["image", "mask"] = "image",
     border: Literal["keep", "drop"] = "keep",
-) -> Pooled:
+) -> PooledRatio:
     """Numerator and denominator of ``neighbor``, which see."""
     if premultiplied:
         target, rendering, weight = target * mask, rendering * mask, torch.ones_like(mask)
@@ -71,7 +71,7 @@ def neighbor_sum(
         inside = slice(window // 2, -(window // 2) or None)
         residual, mask = residual[..., inside, inside], mask[..., inside, inside]
     counted = torch.ones_like(mask) if normalise == "image" else mask
-    return Pooled(residual.sum(), counted.sum())
+    return PooledRatio(residual.sum(), counted.sum())
 
 
 def neighbor(
@@ -156,12 +156,12 @@ def binary_sum(
     region: Float[Tensor, "B 1 H W"] | None = None,
     *,
     form: Literal["paper", "release"] = "paper",
-) -> Pooled:
+) -> PooledRatio:
     """Numerator and denominator of ``binary``, which see."""
-    away = mask - UNDECIDED
-    value = -away.square() if form == "paper" else UNDECIDED - away.abs()
+    away = mask - MASK_MIDPOINT
+    value = -away.square() if form == "paper" else MASK_MIDPOINT - away.abs()
     counted = torch.ones_like(mask) if region is None else region
-    return Pooled((value * counted).sum(), counted.sum())
+    return PooledRatio((value * counted).sum(), counted.sum())
 
 
 def binary(

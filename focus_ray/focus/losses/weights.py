@@ -38,7 +38,7 @@ class SegmentationWeights(Settings):
 
     @field_validator("neighbor_window")
     @classmethod
-    def _odd(cls, window: int) -> int:
+    def _check_window(cls, window: int) -> int:
         if window % 2 == 0:
             raise ValueError("the window has a centre pixel: give an odd number")
         return window

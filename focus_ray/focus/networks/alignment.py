@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 # ArcFace's template at 112 px: right eye, left eye, nose tip, right and left mouth corner, in px.
-TEMPLATE = (
+ARCFACE_TEMPLATE = (
     (38.2946, 51.6963),
     (73.5318, 51.5014),
     (56.0252, 71.7366),
@@ -50,7 +50,7 @@ def align(
 def _warp(images: Tensor, points: Tensor, size: int) -> Tensor:
     height, width = images.shape[-2:]
     with torch.no_grad():
-        template = images.new_tensor(TEMPLATE).expand(len(images), -1, -1)
+        template = images.new_tensor(ARCFACE_TEMPLATE).expand(len(images), -1, -1)
         points = points.to(images.dtype)
         linear, shift = similarity(points, template)
         inverse, origin = _inverse(linear, shift)

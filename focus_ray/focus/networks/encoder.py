@@ -8,14 +8,14 @@ from focus_ray.errors import ConfigError
 from focus_ray.focus.face.parameters import ParameterScales
 from focus_ray.focus.networks import resnet
 from focus_ray.focus.networks.head import ParameterHead
-from focus_ray.focus.networks.layout import fast_layout
+from focus_ray.focus.networks.layout import channels_last
 from focus_ray.focus.products import RowwiseLinear
 
 # The small encoder: widths of its stages in units of `width`, and the grid it reads out, position by position.
 STAGES = (1, 2, 4, 6)
 GRID = 4
 SMALL_FEATURES = 256
-SMALL_SHRINK = 16
+SMALL_STRIDE = 16
 SMALLEST_IMAGE = 32
 
 
@@ -31,7 +31,7 @@ class ResNet50Encoder(resnet.ResNet50):
         return self.head(self.features(images))
 
 
-class Residual(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut."""
 
     def __init__(self, n_in: int, n_out: int, stride: int):
@@ -61,29 +61,29 @@ class SmallEncoder(nn.Module):
     def __init__(self, image_size: int = 64, width: int = 16, scales: ParameterScales | None = None):
         """image_size in px; raises ConfigError where it is not a multiple of 16 of at least 32."""
         super().__init__()
-        if image_size < SMALLEST_IMAGE or image_size % SMALL_SHRINK:
+        if image_size < SMALLEST_IMAGE or image_size % SMALL_STRIDE:
             raise ConfigError(
                 f"the small encoder takes images of {SMALLEST_IMAGE}, 48, 64, ... px, not {image_size}; "
-                f"choose a multiple of {SMALL_SHRINK}"
+                f"choose a multiple of {SMALL_STRIDE}"
             )
         widths = [factor * width for factor in STAGES]
         # With fewer than 8 channels side by side, the backward of a strided 1 x 1 convolution writes outside its memory
         # (torch 2.13's oneDNN on CPUs with AVX2 and without AVX-512).
-        self.keeps_fast_layout = width % 8 == 0
+        self.use_channels_last = width % 8 == 0
         self.stem = nn.Sequential(
             nn.Conv2d(3, width, 5, 2, padding=2, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
         )
-        self.res1 = Residual(width, widths[0], 1)
-        self.res2 = Residual(widths[0], widths[1], 2)
-        self.res3 = Residual(widths[1], widths[2], 2)
-        self.res4 = Residual(widths[2], widths[3], 2)
+        self.res1 = ResidualBlock(width, widths[0], 1)
+        self.res2 = ResidualBlock(widths[0], widths[1], 2)
+        self.res3 = ResidualBlock(widths[1], widths[2], 2)
+        self.res4 = ResidualBlock(widths[2], widths[3], 2)
         self.pool = nn.AdaptiveAvgPool2d(GRID)
         self.dense = RowwiseLinear(widths[3] * GRID**2, SMALL_FEATURES)
         self.head = ParameterHead(SMALL_FEATURES, scales or ParameterScales())
 
     def shallow(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """The map after the first stage, at half the image size."""
-        return self.res1(self.stem(fast_layout(images) if self.keeps_fast_layout else images))
+        return self.res1(self.stem(channels_last(images) if self.use_channels_last else images))
 
     def features(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 256"]:
         """The features before the last layer."""

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from focus_ray.focus.networks.layout import fast_layout
-from focus_ray.focus.networks.state_dict import load_published
+from focus_ray.focus.networks.layout import channels_last
+from focus_ray.focus.networks.state_dict import load_pretrained
 
 CROP_SIZE = 112  # px, the size of the aligned face
 EMBEDDING_SIZE = 512
@@ -15,7 +15,7 @@ LAST_WIDTH = 512
 LAST_GRID = 7  # CROP_SIZE after four strides of 2
 
 
-class IdentityBlock(nn.Module):
+class IResNetBlock(nn.Module):
     """Normalise, convolve, normalise, PReLU, convolve with the stride, normalise, around a shortcut."""
 
     def __init__(self, n_in: int, n_out: int, stride: int):
@@ -38,7 +38,7 @@ class IdentityBlock(nn.Module):
 
 def stage(n_in: int, width: int, depth: int) -> nn.Sequential:
     """``depth`` blocks, the first with stride 2."""
-    return nn.Sequential(IdentityBlock(n_in, width, 2), *(IdentityBlock(width, width, 1) for _ in range(depth - 1)))
+    return nn.Sequential(IResNetBlock(n_in, width, 2), *(IResNetBlock(width, width, 1) for _ in range(depth - 1)))
 
 
 class IResNet50(nn.Module):
@@ -62,7 +62,7 @@ class IResNet50(nn.Module):
 
     def shallow(self, crops: Float[Tensor, "B 3 112 112"]) -> Float[Tensor, "B 64 56 56"]:
         """The map after layer1."""
-        return self.layer1(self.prelu(self.bn1(self.conv1(fast_layout(crops)))))
+        return self.layer1(self.prelu(self.bn1(self.conv1(channels_last(crops)))))
 
     def forward(self, crops: Float[Tensor, "B 3 112 112"]) -> Float[Tensor, "B 512"]:
         x = self.bn2(self.layer4(self.layer3(self.layer2(self.shallow(crops)))))
@@ -75,5 +75,5 @@ def load_arcface(state: Mapping[str, Tensor]) -> IResNet50:
     Raises CheckpointError when the state dict is of another network.
     """
     network = IResNet50()
-    load_published(network, state, "arcface_torch's IResNet-50")
+    load_pretrained(network, state, "arcface_torch's IResNet-50")
     return network.eval().requires_grad_(False)

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def fast_layout(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+def channels_last(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
     """The same images, on the CPU with the channels of a pixel side by side.
 
     Convolutions keep their input's order, so converting the input is enough: a quarter to a third less time on the CPU

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from focus_ray.focus.float32 import at_least_float32
+from focus_ray.focus.float32 import promote_to_float32
 from focus_ray.focus.landmarks import five_points
 from focus_ray.focus.networks.alignment import align
 from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
@@ -20,7 +20,7 @@ Module = TypeVar("Module", bound=nn.Module)  # typing.Self, in a form that the s
 
 
 @runtime_checkable
-class Perceptual(Protocol):
+class PerceptualNetwork(Protocol):
     """What the losses ask of F."""
 
     def embedding(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B D"]:
@@ -32,7 +32,7 @@ class Perceptual(Protocol):
         ...
 
 
-class Frozen(nn.Module):
+class FrozenModule(nn.Module):
     """A module whose networks never train: parameters without gradient, eval mode whatever is asked."""
 
     def __init__(self, network: nn.Module):
@@ -47,7 +47,7 @@ class Frozen(nn.Module):
         return super().requires_grad_(False)
 
 
-class IdentityPerceptual(Frozen):
+class ArcFacePerceptual(FrozenModule):
     """A recogniser that sees the aligned face, as the paper's F.
 
     The landmarks align the face: detected ones for anything made of the target, predicted ones for a rendering.
@@ -59,7 +59,7 @@ class IdentityPerceptual(Frozen):
         super().__init__(network)
 
     def embedding(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B 512"]:
-        return functional.normalize(at_least_float32(self.network(self._crop(images, landmarks))))
+        return functional.normalize(promote_to_float32(self.network(self._crop(images, landmarks))))
 
     def shallow(
         self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]
@@ -71,7 +71,7 @@ class IdentityPerceptual(Frozen):
         return 2 * align(images, five_points(landmarks), CROP_SIZE) - 1
 
 
-class EncoderPerceptual(Frozen):
+class EncoderPerceptual(FrozenModule):
     """A frozen copy of an encoder without its head; it sees the picture as it is and does not use the landmarks.
 
     It costs no training of its own. Of the small encoder, the early map tells outliers from face no better than that of
@@ -87,7 +87,7 @@ class EncoderPerceptual(Frozen):
         super().__init__(trunk)
 
     def embedding(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B D"]:
-        return functional.normalize(at_least_float32(self.network.features(images)))
+        return functional.normalize(promote_to_float32(self.network.features(images)))
 
     def shallow(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B C h w"]:
         return self.network.shallow(images)

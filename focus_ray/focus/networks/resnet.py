@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from focus_ray.focus.networks.layout import fast_layout
-from focus_ray.focus.networks.state_dict import load_published
+from focus_ray.focus.networks.layout import channels_last
+from focus_ray.focus.networks.state_dict import load_pretrained
 
 STEM_WIDTH = 64
 EXPANSION = 4  # a block's output is this much wider than its 3x3 convolution
@@ -62,7 +62,7 @@ class ResNet50(nn.Module):
 
     def shallow(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 256 h w"]:
         """The map after layer1, at a quarter of the image size."""
-        x = self.relu(self.bn1(self.conv1(fast_layout(images))))
+        x = self.relu(self.bn1(self.conv1(channels_last(images))))
         return self.layer1(self.maxpool(x))
 
     def features(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 2048"]:
@@ -75,4 +75,4 @@ class ResNet50(nn.Module):
 
         Raises CheckpointError when the state dict is of another network.
         """
-        load_published(self, state, "torchvision's ResNet-50", absent=("head.",), drop="fc.")
+        load_pretrained(self, state, "torchvision's ResNet-50", absent=("head.",), drop="fc.")

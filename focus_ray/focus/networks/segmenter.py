@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from focus_ray.errors import ConfigError
-from focus_ray.focus.networks.layout import fast_layout
+from focus_ray.focus.networks.layout import channels_last
 
 Norm = Literal["batch", "group"]
 
@@ -26,7 +26,7 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
     return nn.GroupNorm(next(groups for groups in range(at_most, 0, -1) if channels % groups == 0), channels)
 
 
-def convolution(n_in: int, n_out: int, norm: Norm) -> list[nn.Module]:
+def conv_layers(n_in: int, n_out: int, norm: Norm) -> list[nn.Module]:
     """3x3 convolution, normalisation, ReLU."""
     return [nn.Conv2d(n_in, n_out, 3, padding=1), norm_layer(norm, n_out), nn.ReLU(inplace=True)]
 
@@ -34,7 +34,7 @@ def convolution(n_in: int, n_out: int, norm: Norm) -> list[nn.Module]:
 def block(n_in: int, n_out: int, norm: Norm, dropout: float = 0.0) -> nn.Sequential:
     """Two convolutions, then dropout where asked for."""
     drop = [nn.Dropout(dropout)] if dropout else []
-    return nn.Sequential(*convolution(n_in, n_out, norm), *convolution(n_out, n_out, norm), *drop)
+    return nn.Sequential(*conv_layers(n_in, n_out, norm), *conv_layers(n_out, n_out, norm), *drop)
 
 
 class UNet(nn.Module):
@@ -58,7 +58,7 @@ class UNet(nn.Module):
         )
         pairs = list(pairwise(widths))[::-1]
         self.up = nn.ModuleList(
-            nn.Sequential(nn.Upsample(scale_factor=2), *convolution(deep, shallow, norm)) for shallow, deep in pairs
+            nn.Sequential(nn.Upsample(scale_factor=2), *conv_layers(deep, shallow, norm)) for shallow, deep in pairs
         )
         self.join = nn.ModuleList(block(2 * shallow, shallow, norm) for shallow, _ in pairs)
         self.pool = nn.MaxPool2d(2)
@@ -74,7 +74,7 @@ class UNet(nn.Module):
             raise ConfigError(
                 f"the UNet cannot halve {height} x {width} px often enough; choose a size divisible by {self.shrink}"
             )
-        x = fast_layout(torch.cat((rendered, target), dim=1))
+        x = channels_last(torch.cat((rendered, target), dim=1))
         skips = []
         for level, down in enumerate(self.down):
             x = down(self.pool(x) if level else x)

@@ -9,10 +9,10 @@ from focus_ray.errors import CheckpointError
 
 # Counters of BatchNorm that files written before 2018 lack and that inference does not read.
 OPTIONAL_SUFFIX = "num_batches_tracked"
-SHOWN = 3
+MAX_SHOWN = 3
 
 
-def load_published(
+def load_pretrained(
     network: nn.Module, state: Mapping[str, Tensor], what: str, *, absent: tuple[str, ...] = (), drop: str = ""
 ) -> None:
     """Copy a published state dict into a network.
@@ -33,5 +33,5 @@ def load_published(
 
 def _refuse(keys: list[str], what: str, problem: str) -> None:
     if keys:
-        shown = ", ".join(keys[:SHOWN]) + (f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else "")
+        shown = ", ".join(keys[:MAX_SHOWN]) + (f" and {len(keys) - MAX_SHOWN} more" if len(keys) > MAX_SHOWN else "")
         raise CheckpointError(f"these are not the weights of {what}: the file {problem} {shown}; give the right file")

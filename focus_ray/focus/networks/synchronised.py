@@ -11,7 +11,7 @@ from torch.nn import functional
 Network = TypeVar("Network", bound=nn.Module)
 
 
-class SynchronisedBatchNorm2d(nn.BatchNorm2d):
+class SyncBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm2d whose statistics in training are those of the whole batch, all replicas' parts together.
 
     Parts may differ in size. In evaluation it is a plain BatchNorm2d, and its state dict is that of one.
@@ -31,17 +31,17 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
         return normalised.to(input.dtype)
 
 
-def synchronise(network: Network) -> Network:
+def convert_sync_batchnorm(network: Network) -> Network:
     """Replace every BatchNorm2d inside by its synchronised form, parameters and statistics kept."""
     for name, child in network.named_children():
         if type(child) is nn.BatchNorm2d:
-            twin = SynchronisedBatchNorm2d(child.num_features, child.eps, child.momentum)
+            twin = SyncBatchNorm2d(child.num_features, child.eps, child.momentum)
             twin.weight, twin.bias = child.weight, child.bias
             twin.running_mean, twin.running_var = child.running_mean, child.running_var
             twin.num_batches_tracked = child.num_batches_tracked
             setattr(network, name, twin.train(child.training))
         else:
-            synchronise(child)
+            convert_sync_batchnorm(child)
     return network
 
 

@@ -42,7 +42,7 @@ class Backend(Protocol):
     ) -> Float[Tensor, "B D H W"]: ...
 
 
-def numba_takes(tensor: Tensor) -> bool:
+def numba_supports(tensor: Tensor) -> bool:
     """Whether the compiled CPU kernels can work on this tensor."""
     return tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64)
 
@@ -55,8 +55,8 @@ def resolve(name: str, tensor: Tensor) -> str:
     if name not in BACKENDS:
         raise ConfigError(f"unknown rasterizer back end {name!r}; choose one of {', '.join(BACKENDS)}")
     if name == AUTO:
-        return "numba" if numba_takes(tensor) else "torch"
-    if name == "numba" and not numba_takes(tensor):
+        return "numba" if numba_supports(tensor) else "torch"
+    if name == "numba" and not numba_supports(tensor):
         raise ConfigError(
             f"the numba back end takes float32 or float64 on the CPU, not {tensor.dtype} on {tensor.device}; use torch"
         )

@@ -30,7 +30,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return _compile(function, fastmath=False)
 
 
-def compiled_with_fma(function: Callable[..., Any]) -> Callable[..., Any]:
+def jit_with_fma(function: Callable[..., Any]) -> Callable[..., Any]:
     """As `compiled`, but the function's own products and sums may be fused: one rounding where there were two.
 
     What it calls keeps the rounding it was compiled with. Not for anything that decides which triangle is seen.
@@ -52,7 +52,7 @@ def array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def over_images(kernel: Callable[..., None], batch: int, *arguments: object) -> None:
+def run_parallel(kernel: Callable[..., None], batch: int, *arguments: object) -> None:
     """Run kernel(first, last, *arguments) on slices of the batch, in as many threads as torch uses.
 
     A kernel must only write to its own images: then the result has the same bits whatever the number of threads.

@@ -45,15 +45,15 @@ def _draw_block(u, v, z, corners, start, stop, cull_back, nearest, ids):
     place, x, y = np.empty(_SMALL * size + 1, np.int64), np.empty(_SMALL * size + 1), np.empty(_SMALL * size + 1)
     height, width = ids.shape
     boxes = left, right, top, bottom
-    n, n_several = _bound(u, v, corners, start, width, height, boxes, several, place, x, y)
-    n, n_large = _spread(boxes, several, n_several, place, x, y, n)
+    n, n_several = _bounding_boxes(u, v, corners, start, width, height, boxes, several, place, x, y)
+    n, n_large = _expand_small_boxes(boxes, several, n_several, place, x, y, n)
     n = _keep_covering(u, v, corners, start, place, x, y, n, cull_back)
     _draw_candidates(u, v, z, corners, start, place, x, y, n, cull_back, nearest, ids)
     _walk(u, v, z, corners, start, several[:n_large], boxes, cull_back, nearest, ids)
 
 
 @compiled
-def _corners_of(corners, face):
+def _face_vertices(corners, face):
     """The triangle's vertices, unsigned: an index that cannot be negative is read without a wrap-around."""
     return np.uintp(corners[0, face]), np.uintp(corners[1, face]), np.uintp(corners[2, face])
 
@@ -67,12 +67,12 @@ def _extent(a, b, c, size):
 
 
 @compiled
-def _bound(u, v, corners, start, width, height, boxes, several, place, x, y):
+def _bounding_boxes(u, v, corners, start, width, height, boxes, several, place, x, y):
     """Every triangle's box. One pixel centre in it makes a candidate, more put it among `several`; returns how many."""
     left, right, top, bottom = boxes
     n_single, n_several = 0, 0
     for n in range(left.shape[0]):
-        i, j, k = _corners_of(corners, start + n)
+        i, j, k = _face_vertices(corners, start + n)
         left[n], right[n] = _extent(u[i], u[j], u[k], width)
         top[n], bottom[n] = _extent(v[i], v[j], v[k], height)
         some = (left[n] <= right[n]) & (top[n] <= bottom[n])
@@ -85,7 +85,7 @@ def _bound(u, v, corners, start, width, height, boxes, several, place, x, y):
 
 
 @compiled
-def _spread(boxes, several, n_several, place, x, y, n):
+def _expand_small_boxes(boxes, several, n_several, place, x, y, n):
     """Add the pixels of small boxes to the n candidates; what is too large stays in `several`; returns how many."""
     left, right, top, bottom = boxes
     n_large = 0
@@ -106,7 +106,7 @@ def _keep_covering(u, v, corners, start, place, x, y, n, cull_back):
     """Move the candidates whose triangle covers their pixel centre to the front; returns how many."""
     n_covering = 0
     for candidate in range(n):
-        i, j, k = _corners_of(corners, start + place[candidate])
+        i, j, k = _face_vertices(corners, start + place[candidate])
         px, py = x[candidate], y[candidate]
         e0, e1, e2 = edges(u[i] - px, v[i] - py, u[j] - px, v[j] - py, u[k] - px, v[k] - py)
         place[n_covering], x[n_covering], y[n_covering] = place[candidate], px, py
@@ -138,7 +138,7 @@ def _draw_candidates(u, v, z, corners, start, place, x, y, n, cull_back, nearest
     """Draw the first n candidates."""
     for candidate in range(n):
         face = start + place[candidate]
-        i, j, k = _corners_of(corners, face)
+        i, j, k = _face_vertices(corners, face)
         px, py = x[candidate], y[candidate]
         inverse = _inverse_depth(u[i], v[i], z[i], u[j], v[j], z[j], u[k], v[k], z[k], px, py, cull_back)
         _keep_nearest(nearest, ids, int(py), int(px), inverse, face)
@@ -150,7 +150,7 @@ def _walk(u, v, z, corners, start, large, boxes, cull_back, nearest, ids):
     left, right, top, bottom = boxes
     for place in large:
         face = start + place
-        i, j, k = _corners_of(corners, face)
+        i, j, k = _face_vertices(corners, face)
         u0, v0, z0, u1, v1, z1, u2, v2, z2 = u[i], v[i], z[i], u[j], v[j], z[j], u[k], v[k], z[k]
         for y in range(int(top[place]), int(bottom[place]) + 1):
             for x in range(int(left[place]), int(right[place]) + 1):

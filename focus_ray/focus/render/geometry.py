@@ -8,7 +8,7 @@ from focus_ray.focus.render.backends import AUTO, resolve
 from focus_ray.focus.render.checks import check_mesh
 
 # Squared length (mm^4) under which a sum of normals has no direction: the normal is 0 there, and so is its gradient.
-_NO_DIRECTION = 1e-24
+_MIN_SQUARED_NORM = 1e-24
 
 
 def vertex_normals(
@@ -26,7 +26,7 @@ def vertex_normals(
     if resolve(backend, vertices) == "numba":
         from focus_ray.focus.render.geometry_numba import vertex_normals as compiled_normals
 
-        return compiled_normals(vertices, faces, _NO_DIRECTION)
+        return compiled_normals(vertices, faces, _MIN_SQUARED_NORM)
     return _vertex_normals(vertices, faces.long())
 
 
@@ -35,5 +35,5 @@ def _vertex_normals(vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"])
     weighted = torch.linalg.cross(v1 - v0, v2 - v0)
     total = torch.zeros_like(vertices).index_add(1, faces.T.reshape(-1), weighted.repeat(1, 3, 1))
     squared = total.square().sum(dim=-1, keepdim=True)
-    has_direction = squared > _NO_DIRECTION
+    has_direction = squared > _MIN_SQUARED_NORM
     return torch.where(has_direction, total, 0) / torch.where(has_direction, squared, 1).sqrt()

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from focus_ray.focus.render.compiled import array, compiled, over_images
+from focus_ray.focus.render.compiled import array, compiled, run_parallel
 
 
 def vertex_normals(
@@ -24,7 +24,7 @@ class _VertexNormals(torch.autograd.Function):
         ctx.save_for_backward(vertices, faces)
         ctx.no_direction = no_direction
         normals = torch.empty(vertices.shape, dtype=vertices.dtype)
-        over_images(_normals, len(vertices), array(vertices), array(faces), no_direction, normals.numpy())
+        run_parallel(_normals, len(vertices), array(vertices), array(faces), no_direction, normals.numpy())
         return normals
 
     @staticmethod
@@ -35,12 +35,12 @@ class _VertexNormals(torch.autograd.Function):
         vertices, faces = ctx.saved_tensors
         gradient = torch.empty(vertices.shape, dtype=vertices.dtype)
         arrays = (array(vertices), array(faces), ctx.no_direction, array(normal_gradient), gradient.numpy())
-        over_images(_normals_backward, len(vertices), *arrays)
+        run_parallel(_normals_backward, len(vertices), *arrays)
         return gradient, None, None
 
 
 @compiled
-def _sides(vertices, image, faces, face):
+def _triangle_edges(vertices, image, faces, face):
     """The triangle's vertices and its sides v1 - v0 and v2 - v0, in double."""
     # unsigned: an index that cannot be negative is read without a wrap-around
     i, j, k = np.uintp(faces[face, 0]), np.uintp(faces[face, 1]), np.uintp(faces[face, 2])
@@ -62,7 +62,7 @@ def _sum_around_vertices(vertices, image, faces, total):
     """total[v] = sum of (v1 - v0) x (v2 - v0) over the triangles around v."""
     total[:] = 0.0
     for face in range(np.uintp(faces.shape[0])):
-        i, j, k, ax, ay, az, bx, by, bz = _sides(vertices, image, faces, face)
+        i, j, k, ax, ay, az, bx, by, bz = _triangle_edges(vertices, image, faces, face)
         nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
         _add(total, i, nx, ny, nz)
         _add(total, j, nx, ny, nz)
@@ -107,7 +107,7 @@ def _normals_backward(first, last, vertices, faces, no_direction, normal_gradien
             total[vertex, 1] = (gy - y * along) * scale
             total[vertex, 2] = (gz - z * along) * scale
         for face in range(np.uintp(faces.shape[0])):
-            i, j, k, ax, ay, az, bx, by, bz = _sides(vertices, image, faces, face)
+            i, j, k, ax, ay, az, bx, by, bz = _triangle_edges(vertices, image, faces, face)
             gx = total[i, 0] + total[j, 0] + total[k, 0]
             gy = total[i, 1] + total[j, 1] + total[k, 1]
             gz = total[i, 2] + total[j, 2] + total[k, 2]

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from focus_ray.focus.render.compiled import array, compiled, compiled_with_fma, over_images
+from focus_ray.focus.render.compiled import array, compiled, jit_with_fma, run_parallel
 from focus_ray.focus.render.draw_numba import draw, edges
 
 
@@ -24,7 +24,7 @@ def rasterize(
     ids = torch.empty(batch, height, width, dtype=torch.int64)
     # half the memory to walk through, and copied faster than by torch
     corners = np.ascontiguousarray(faces.numpy().T, dtype=np.int32)
-    over_images(draw, batch, array(vertices_screen), corners, cull_back, ids.numpy())
+    run_parallel(draw, batch, array(vertices_screen), corners, cull_back, ids.numpy())
     return ids
 
 
@@ -47,7 +47,7 @@ class _Interpolate(torch.autograd.Function):
         batch, height, width = ids.shape
         image = attributes.new_empty(batch, attributes.shape[2], height, width)
         arrays = [array(tensor) for tensor in (vertices_screen, attributes, faces, ids)]
-        over_images(_blend, batch, _unrolled(attributes), *arrays, image.numpy())
+        run_parallel(_blend, batch, _channel_tuple(attributes), *arrays, image.numpy())
         return image
 
     @staticmethod
@@ -61,29 +61,29 @@ class _Interpolate(torch.autograd.Function):
         to_attributes = torch.empty(attributes.shape, dtype=attributes.dtype)
         arrays = [array(tensor) for tensor in (*ctx.saved_tensors, image_gradient)]
         results = to_vertices.numpy(), to_attributes.numpy()
-        over_images(_blend_backward, len(vertices_screen), _unrolled(attributes), *arrays, *results)
+        run_parallel(_blend_backward, len(vertices_screen), _channel_tuple(attributes), *arrays, *results)
         return to_vertices, to_attributes, None, None
 
 
-def _unrolled(attributes: Tensor) -> tuple[int, ...]:
+def _channel_tuple(attributes: Tensor) -> tuple[int, ...]:
     """The channels as a tuple: its length is part of its type, so that kernels are compiled with unrolled loops."""
     return tuple(range(attributes.shape[2]))
 
 
 @compiled
-def _corners_of(faces, face):
+def _face_vertices(faces, face):
     """The three vertices of a triangle, unsigned: an index that cannot be negative is read without a wrap-around."""
     return np.uintp(faces[face, 0]), np.uintp(faces[face, 1]), np.uintp(faces[face, 2])
 
 
 @compiled
-def _seen_from(vertices, image, vertex, x, y):
+def _relative_to_pixel(vertices, image, vertex, x, y):
     """(u, v) of a vertex relative to the pixel, and its depth, in double."""
     u, v, z = vertices[image, vertex, 0], vertices[image, vertex, 1], vertices[image, vertex, 2]
     return np.float64(u) - x, np.float64(v) - y, np.float64(z)
 
 
-@compiled_with_fma
+@jit_with_fma
 def _blend(first, last, channels, vertices, attributes, faces, ids, output):
     """Perspective-correct mean of the corners' attributes in each pixel: b_i = (e_i / z_i) / sum_j (e_j / z_j).
 
@@ -98,10 +98,10 @@ def _blend(first, last, channels, vertices, attributes, faces, ids, output):
                 face = ids[image, y, x]
                 if face < 0:
                     continue
-                i, j, k = _corners_of(faces, np.uintp(face))
-                x0, y0, z0 = _seen_from(vertices, image, i, np.float64(x), np.float64(y))
-                x1, y1, z1 = _seen_from(vertices, image, j, np.float64(x), np.float64(y))
-                x2, y2, z2 = _seen_from(vertices, image, k, np.float64(x), np.float64(y))
+                i, j, k = _face_vertices(faces, np.uintp(face))
+                x0, y0, z0 = _relative_to_pixel(vertices, image, i, np.float64(x), np.float64(y))
+                x1, y1, z1 = _relative_to_pixel(vertices, image, j, np.float64(x), np.float64(y))
+                x2, y2, z2 = _relative_to_pixel(vertices, image, k, np.float64(x), np.float64(y))
                 e0, e1, e2 = edges(x0, y0, x1, y1, x2, y2)
                 w0, w1, w2 = e0 * (z1 * z2), e1 * (z2 * z0), e2 * (z0 * z1)
                 total = w0 + w1 + w2
@@ -114,7 +114,7 @@ def _blend(first, last, channels, vertices, attributes, faces, ids, output):
                     output[image, c, y, x] = mean
 
 
-@compiled_with_fma
+@jit_with_fma
 def _blend_backward(first, last, channels, vertices, attributes, faces, ids, gradient, to_vertices, to_attributes):
     """With w_i = e_i / z_i, s = sum w: dL/dw_i = (dL/db_i - sum_j b_j dL/db_j) / s, then through e_i and z_i.
 
@@ -130,10 +130,10 @@ def _blend_backward(first, last, channels, vertices, attributes, faces, ids, gra
                 face = ids[image, y, x]
                 if face < 0:
                     continue
-                i, j, k = _corners_of(faces, np.uintp(face))
-                x0, y0, z0 = _seen_from(vertices, image, i, np.float64(x), np.float64(y))
-                x1, y1, z1 = _seen_from(vertices, image, j, np.float64(x), np.float64(y))
-                x2, y2, z2 = _seen_from(vertices, image, k, np.float64(x), np.float64(y))
+                i, j, k = _face_vertices(faces, np.uintp(face))
+                x0, y0, z0 = _relative_to_pixel(vertices, image, i, np.float64(x), np.float64(y))
+                x1, y1, z1 = _relative_to_pixel(vertices, image, j, np.float64(x), np.float64(y))
+                x2, y2, z2 = _relative_to_pixel(vertices, image, k, np.float64(x), np.float64(y))
                 e0, e1, e2 = edges(x0, y0, x1, y1, x2, y2)
                 z12, z20, z01 = z1 * z2, z2 * z0, z0 * z1
                 w0, w1, w2 = e0 * z12, e1 * z20, e2 * z01

@@ -82,13 +82,13 @@ def _boxes(corners: Float[Tensor, "N 3 3"], height: int, width: int) -> _Boxes:
     finite = corners.isfinite().all(dim=2).all(dim=1)
     drawable = finite & (corners[..., 2] > 0).all(dim=1)
     u, v = torch.where(drawable[:, None, None], corners, -1)[..., :2].unbind(2)
-    left, right = _range(u, width)
-    top, bottom = _range(v, height)
+    left, right = _pixel_range(u, width)
+    top, bottom = _pixel_range(v, height)
     columns, rows = (right - left + 1).clamp_min(0), (bottom - top + 1).clamp_min(0)
     return _Boxes(left, top, columns, columns * rows)
 
 
-def _range(coordinate: Float[Tensor, "N 3"], size: int) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"]]:
+def _pixel_range(coordinate: Float[Tensor, "N 3"], size: int) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"]]:
     """First and last pixel centre between the least and the largest coordinate, inside the image."""
     first = coordinate.amin(dim=1).clamp(0, size).ceil().long()
     last = coordinate.amax(dim=1).clamp(-1, size - 1).floor().long()

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from focus_ray.focus.face.parameters import CHANNELS, SH_BANDS
-from focus_ray.focus.float32 import exact_product
+from focus_ray.focus.float32 import full_precision_matmul
 
 _C0 = sqrt(1 / (4 * pi))
 _C1 = sqrt(3 / (4 * pi))
@@ -39,7 +39,7 @@ def spherical_harmonics(normals: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 9
 
     The polynomial form of the released code's table: no acos, so the gradient is finite everywhere.
     """
-    return exact_product(_monomials(normals), normals.new_tensor(_TABLE))
+    return full_precision_matmul(_monomials(normals), normals.new_tensor(_TABLE))
 
 
 def shade(
@@ -47,8 +47,8 @@ def shade(
 ) -> Float[Tensor, "B V 3"]:
     """Vertex colours A * L, with L_c = sum_k light[9 c + k] Y_k(n); light is R9|G9|B9, nothing is clamped."""
     # the light meets the table first: three numbers per monomial instead of nine harmonics per vertex
-    polynomials = exact_product(normals.new_tensor(_TABLE), light.view(-1, CHANNELS, SH_BANDS).transpose(1, 2))
-    return albedo * exact_product(_monomials(normals), polynomials)
+    polynomials = full_precision_matmul(normals.new_tensor(_TABLE), light.view(-1, CHANNELS, SH_BANDS).transpose(1, 2))
+    return albedo * full_precision_matmul(_monomials(normals), polynomials)
 
 
 def _monomials(normals: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 10"]:

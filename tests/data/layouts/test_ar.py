@@ -4,7 +4,7 @@ import numpy as np
 
 from focus_ray.data.layouts.ar import KINDS, file_name
 from focus_ray.data.layouts.cast import cast
-from focus_ray.data.layouts.pixels import picture_of, visible_of
+from focus_ray.data.layouts.pixels import first_picture, visible_of
 from focus_ray.data.sources.ar import read_ar
 from tests.data.layouts.sets import SEED, SIZE, N, world
 
@@ -16,7 +16,7 @@ def test_what_is_read_is_what_was_made(ar):
     assert sorted(pictures.names) == sorted(file_name(index)[:-4] for index in range(N["ar"]))
     for index in range(N["ar"]):
         made, name = faces[index % 3].batch([index]), file_name(index)[:-4]
-        assert np.array_equal(pictures.picture(name), picture_of(made))
+        assert np.array_equal(pictures.picture(name), first_picture(made))
         assert np.array_equal(pictures.mask(name), visible_of(made))
         np.testing.assert_allclose(pictures.landmarks(name), made.landmarks[0], atol=0.0051)
         assert made.families is not None

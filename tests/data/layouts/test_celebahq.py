@@ -4,8 +4,8 @@ import numpy as np
 
 from focus_ray.data.layouts.cast import cast
 from focus_ray.data.layouts.celebahq import KINDS, part_masks
-from focus_ray.data.layouts.pixels import picture_of, region_of, visible_of
-from focus_ray.data.sources.celebahq import FACE_PARTS, HIDING_PARTS, read_celebahq
+from focus_ray.data.layouts.pixels import first_picture, region_of, visible_of
+from focus_ray.data.sources.celebahq import FACE_PARTS, OCCLUDER_PARTS, read_celebahq
 from tests.data.layouts.sets import SEED, SIZE, N, world
 
 
@@ -17,7 +17,7 @@ def test_masks_merge_to_the_truth_and_subsets_are_true(celebahq):
     for index, name in enumerate(pictures.names):
         one = batch.select([index])
         assert np.array_equal(pictures.mask(name), visible_of(one))
-        assert np.abs(pictures.picture(name).astype(int) - picture_of(one)).mean() < 2
+        assert np.abs(pictures.picture(name).astype(int) - first_picture(one)).mean() < 2
         np.testing.assert_allclose(pictures.landmarks(name), one.landmarks[0], atol=0.0051)
     assert batch.occluded is not None
     occluded = [name for name, hidden in zip(pictures.names, batch.occluded, strict=True) if hidden]
@@ -35,7 +35,7 @@ def test_features_are_where_their_landmarks_are_and_glasses_have_a_part():
     visible = region.copy()
     visible[: int(landmarks[[*range(17, 27), *range(36, 48)], 1].max() + 2)] = False
     parts = part_masks(visible, region, landmarks, "sunglasses")
-    assert set(parts) <= {*FACE_PARTS, *HIDING_PARTS}
+    assert set(parts) <= {*FACE_PARTS, *OCCLUDER_PARTS}
     assert not {"l_eye", "r_eye", "l_brow", "r_brow"} & set(parts), "they are hidden"
     assert np.array_equal(parts["eye_g"], region & ~visible)
     column, row = np.rint(landmarks[[33, 51, 57]]).astype(int).T

@@ -8,7 +8,7 @@ from focus_ray.data.layouts.cast import cast
 from focus_ray.data.layouts.now import KINDS, file_name, picked_points
 from focus_ray.data.layouts.scan import NOISE_MM
 from focus_ray.data.picked_points import read_picked_points
-from focus_ray.data.sources.now import CHALLENGES, SEVEN_OF_68, NowDataset
+from focus_ray.data.sources.now import CHALLENGES, NOW_LANDMARK_INDICES, NowDataset
 from focus_ray.data.sources.now_pictures import NowPictures
 from tests.data.layouts.sets import SEED, SIZE, N, world
 
@@ -35,7 +35,7 @@ def test_scans_lie_on_the_true_neutral_face_in_a_frame_of_their_own(now):
         home = (scanned.vertices[::50] - shift) @ turn
         mesh = trimesh.Trimesh(true, truth["faces"], process=False)
         assert trimesh.proximity.closest_point_naive(mesh, home)[1].max() < 5 * NOISE_MM
-        points = model.landmarks(torch.from_numpy(true).float()[None])[0, list(SEVEN_OF_68)].numpy()
+        points = model.landmarks(torch.from_numpy(true).float()[None])[0, list(NOW_LANDMARK_INDICES)].numpy()
         np.testing.assert_allclose((scanned.landmarks - shift) @ turn, points, atol=1e-3)
         assert np.abs(scanned.vertices - home.mean(0)).max() > 50, "the frame is not the model's"
 

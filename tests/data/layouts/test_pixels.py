@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from focus_ray.data.image_file import read_image
-from focus_ray.data.layouts.pixels import picture_of, region_of, visible_of, write_mask, write_picture
+from focus_ray.data.layouts.pixels import first_picture, region_of, visible_of, write_mask, write_picture
 from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
 from focus_ray.errors import DataError
 from tests.data.layouts.sets import world
@@ -12,7 +12,7 @@ from tests.data.layouts.sets import world
 
 def test_png_keeps_every_bit_and_jpeg_nearly(tmp_path):
     batch = SyntheticFaces(world(), SyntheticConfig(image_size=48), "heldout").batch([0])
-    picture, visible = picture_of(batch), visible_of(batch)
+    picture, visible = first_picture(batch), visible_of(batch)
     assert np.allclose(picture / 255, batch.images[0].permute(1, 2, 0))
     write_picture(tmp_path / "new" / "a.png", picture)
     write_picture(tmp_path / "a.jpg", picture)

@@ -67,7 +67,7 @@ def test_painted_mixes_by_the_mask():
 
 def test_lit_is_even_at_the_centre_and_bounded_at_the_edges():
     rgb = np.ones((33, 33, 3), np.float32)
-    out = drawing.lit(np.random.default_rng(0), rgb, 0.4)
+    out = drawing.add_light_gradient(np.random.default_rng(0), rgb, 0.4)
     np.testing.assert_allclose(out[16, 16], 1.0)
     assert np.abs(out - 1).max() <= 0.4 * 2**0.5 + 1e-6
 
@@ -89,10 +89,10 @@ def test_over_hides_what_lies_below():
 
 def test_colours_are_colours():
     rng = np.random.default_rng(0)
-    colours = np.array([drawing.any_colour(rng) for _ in range(200)])
+    colours = np.array([drawing.random_colour(rng) for _ in range(200)])
     assert colours.min() >= 0
     assert colours.max() <= 1
     skin = np.array([0.6, 0.4, 0.3])
-    tones = np.array([drawing.skin_like(rng, skin, own=0.0) for _ in range(200)])
+    tones = np.array([drawing.random_skin_colour(rng, skin, own=0.0) for _ in range(200)])
     assert (tones[:, 0] > tones[:, 2]).all()
-    assert np.array_equal(drawing.skin_like(rng, skin, own=1.0), skin)
+    assert np.array_equal(drawing.random_skin_colour(rng, skin, own=1.0), skin)

@@ -3,13 +3,13 @@
 import pytest
 
 from focus_ray.data.picture_source import picture_source
-from focus_ray.data.sources.description import Description, read_description
+from focus_ray.data.sources.description import DatasetDescription, read_description
 from focus_ray.errors import DataError
 
 
 def test_what_a_set_says_of_itself(tmp_path):
     assert read_description(picture_source(tmp_path)) is None
-    said = Description(layout="ar", synthetic=False, aligned=True)
+    said = DatasetDescription(layout="ar", synthetic=False, aligned=True)
     (tmp_path / "dataset.json").write_text(said.model_dump_json())
     assert read_description(picture_source(tmp_path)) == said
 

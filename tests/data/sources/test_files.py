@@ -4,7 +4,7 @@ import pytest
 
 from focus_ray.data.picture_source import picture_source
 from focus_ray.data.sources import files
-from focus_ray.data.sources.files import bare_name, files_below, pictures_in, read_text
+from focus_ray.data.sources.files import bare_name, list_files, pictures_in, read_text
 from focus_ray.errors import DataError
 from tests.data.layouts.sets import uploaded
 
@@ -20,10 +20,10 @@ def root(tmp_path):
 def test_a_store_holds_what_the_folder_holds(root, bucket):
     for place in (root, uploaded(root, f"{bucket}/set")):
         source = picture_source(place)
-        assert files_below(source, "masks") == ["masks/a.png", "masks/deep/c.JPG"]
-        assert len(files_below(source)) == 6
-        assert len(files_below(source, limit=1)) == 1
-        assert files_below(source, "none") == []
+        assert list_files(source, "masks") == ["masks/a.png", "masks/deep/c.JPG"]
+        assert len(list_files(source)) == 6
+        assert len(list_files(source, limit=1)) == 1
+        assert list_files(source, "none") == []
         assert pictures_in(source) == {"a": "a.bmp", "b": "b.png"}
         assert pictures_in(source, "masks/deep") == {"c": "masks/deep/c.JPG"}
         assert read_text(f"{place}/notes.txt") == "notes.txt"

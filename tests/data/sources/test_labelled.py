@@ -9,7 +9,7 @@ import pytest
 
 from focus_ray.data.picture_source import picture_source
 from focus_ray.data.sources.ar import read_ar
-from focus_ray.data.sources.labelled import LabelledPictures, Labels
+from focus_ray.data.sources.labelled import LabelFiles, LabelledPictures
 from focus_ray.errors import DataError, ImageError, LandmarkError
 
 HALF = np.zeros((4, 4), np.uint8)
@@ -25,7 +25,7 @@ def one(root: Path, **masks: np.ndarray) -> LabelledPictures:
         cv2.imwrite(str(root / f"a_{part}.png"), mask)
     files = {part: f"a_{part}.png" for part in masks}
     hiding = {part: files.pop(part) for part in ("hair",) if part in files}
-    return LabelledPictures("ar", picture_source(root), {"a": Labels("a.png", files, hiding)}, {}, [], False)
+    return LabelledPictures("ar", picture_source(root), {"a": LabelFiles("a.png", files, hiding)}, {}, [], False)
 
 
 def test_parts_are_merged_and_scaled_to_the_picture(tmp_path):

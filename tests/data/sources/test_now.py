@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from focus_ray.data.sources.now import SEVEN_NAMES, SEVEN_OF_68, NowDataset
+from focus_ray.data.sources.now import LANDMARK_NAMES, NOW_LANDMARK_INDICES, NowDataset
 from focus_ray.errors import DataError, LandmarkError
 from tests.evaluation.now.faces import picked, scan, write_dataset
 
@@ -83,5 +83,5 @@ def test_folders_that_are_no_now(root, tmp_path):
 
 
 def test_seven_of_68():
-    assert len(SEVEN_OF_68) == len(SEVEN_NAMES) == 7
-    assert SEVEN_OF_68 == (36, 39, 42, 45, 33, 48, 54)
+    assert len(NOW_LANDMARK_INDICES) == len(LANDMARK_NAMES) == 7
+    assert NOW_LANDMARK_INDICES == (36, 39, 42, 45, 33, 48, 54)

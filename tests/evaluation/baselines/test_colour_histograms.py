@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from focus_ray.evaluation.baselines.colour_histograms import ColourHistograms
+from focus_ray.evaluation.baselines.colour_histograms import ColourHistogramSegmenter
 from focus_ray.focus.refine import refine
 
 
@@ -24,7 +24,7 @@ def scene(model):
 
 def test_a_bar_over_the_face_is_found(scene):
     images, rendering, bar = scene
-    mask = ColourHistograms()(images, rendering)
+    mask = ColourHistogramSegmenter()(images, rendering)
     inside = rendering.mask > 0
     truth = (1 - bar)[inside] > 0
     right = ((mask[inside] > 0.5) == truth).float().mean()
@@ -35,16 +35,16 @@ def test_a_bar_over_the_face_is_found(scene):
 
 def test_each_picture_is_a_problem_of_its_own(scene):
     images, rendering, _ = scene
-    both = ColourHistograms()(images, rendering)
+    both = ColourHistogramSegmenter()(images, rendering)
     noisy = images.clone()
     noisy[1] = torch.rand_like(noisy[1])
-    assert torch.equal(ColourHistograms()(noisy, rendering)[0], both[0])
+    assert torch.equal(ColourHistogramSegmenter()(noisy, rendering)[0], both[0])
 
 
 def test_it_leads_a_refinement(scene, model):
     images = scene[0]
     theta = model.focus.scales.vectors()[0].expand(2, -1) + 0.01
     settings = model.refine.model_copy(update={"steps": 3})
-    fit = refine(model.focus.renderer, model.focus.scales, images, theta, ColourHistograms(), None, settings)
+    fit = refine(model.focus.renderer, model.focus.scales, images, theta, ColourHistogramSegmenter(), None, settings)
     assert bool(fit.theta.isfinite().all())
     assert float(fit.mask.max()) <= 1

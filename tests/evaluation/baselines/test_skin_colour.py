@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from focus_ray.errors import DataError
-from focus_ray.evaluation.baselines.skin_colour import SkinColour
+from focus_ray.evaluation.baselines.skin_colour import SkinColourSegmenter
 
 SKIN, BLUE = torch.tensor([0.8, 0.6, 0.5]), torch.tensor([0.2, 0.3, 0.8])
 
@@ -29,7 +29,7 @@ def rendering(model):
 
 
 def test_planted_colours_are_told_apart(rendering):
-    law = SkinColour.fit(*half_and_half(), torch.ones(4, 1, 32, 32))
+    law = SkinColourSegmenter.fit(*half_and_half(), torch.ones(4, 1, 32, 32))
     images, visible = half_and_half(seed=1)
     mask = law(images, rendering)
     assert torch.equal((mask > 0.5).float(), visible)
@@ -40,13 +40,13 @@ def test_planted_colours_are_told_apart(rendering):
 def test_the_order_of_pictures_does_not_matter(rendering):
     images, visible = half_and_half()
     region = torch.ones(4, 1, 32, 32)
-    one = SkinColour.fit(images, visible, region)(images, rendering)
-    other = SkinColour.fit(images.flip(0), visible.flip(0), region)(images, rendering)
+    one = SkinColourSegmenter.fit(images, visible, region)(images, rendering)
+    other = SkinColourSegmenter.fit(images.flip(0), visible.flip(0), region)(images, rendering)
     assert torch.allclose(one, other, atol=1e-5)
 
 
 def test_nothing_is_skin_where_no_face_is_rendered(rendering):
-    law = SkinColour.fit(*half_and_half(), torch.ones(4, 1, 32, 32))
+    law = SkinColourSegmenter.fit(*half_and_half(), torch.ones(4, 1, 32, 32))
     half = rendering.mask.clone()
     half[..., :8, :] = 0
     assert float(law(half_and_half()[0], replace(rendering, mask=half))[..., :8, :].max()) == 0
@@ -55,4 +55,4 @@ def test_nothing_is_skin_where_no_face_is_rendered(rendering):
 def test_pictures_without_a_word_about_other_colours_are_refused():
     images, _ = half_and_half()
     with pytest.raises(DataError, match="0 pixels tell no law"):
-        SkinColour.fit(images, torch.ones(4, 1, 32, 32), torch.ones(4, 1, 32, 32))
+        SkinColourSegmenter.fit(images, torch.ones(4, 1, 32, 32), torch.ones(4, 1, 32, 32))

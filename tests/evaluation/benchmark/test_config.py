@@ -4,24 +4,24 @@ import pytest
 
 from focus_ray.errors import ConfigError
 from focus_ray.evaluation.benchmark.config import BenchmarkConfig, configured
-from focus_ray.evaluation.benchmark.contestants import CONTESTANTS, MISFIT, TRAINED, models_of
+from focus_ray.evaluation.benchmark.contestants import METHOD_SPECS, MISFIT, TRAINED_MODELS, required_models
 from focus_ray.presets import PRESETS
 
 
 def test_every_model_is_a_preset_or_the_preset_itself():
-    assert set(TRAINED) - {"focus"} <= set(PRESETS)
+    assert set(TRAINED_MODELS) - {"focus"} <= set(PRESETS)
 
 
 def test_only_what_is_needed_is_trained():
-    assert models_of(("MoFA", "FOCUS")) == ("pretrained", "mofa", "focus")
-    assert models_of(("FOCUS-MP",)) == ("pretrained", "focus", MISFIT)
-    assert set(models_of(tuple(CONTESTANTS))) == set(TRAINED)
+    assert required_models(("MoFA", "FOCUS")) == ("pretrained", "mofa", "focus")
+    assert required_models(("FOCUS-MP",)) == ("pretrained", "focus", MISFIT)
+    assert set(required_models(tuple(METHOD_SPECS))) == set(TRAINED_MODELS)
 
 
 def test_the_methods_of_the_claims_have_all_seeds_and_the_others_the_first():
     config = BenchmarkConfig(seeds=(4, 5, 6))
-    assert config.seeds_of("focus") == config.seeds_of("mofa") == config.seeds_of("pretrained") == (4, 5, 6)
-    assert config.seeds_of("backbone-cutmix") == (4,)
+    assert config.seeds_for("focus") == config.seeds_for("mofa") == config.seeds_for("pretrained") == (4, 5, 6)
+    assert config.seeds_for("backbone-cutmix") == (4,)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_the_same_command_goes_on_and_says_the_same(place, monkeypatch):
 
 
 def test_somebody_may_ask_to_stop(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "interruptible", lambda: _Asked())
+    monkeypatch.setattr(run, "graceful_shutdown", lambda: _Asked())
     with pytest.raises(Interrupted, match="the same command goes on"):
         run.benchmark(CONFIG, tmp_path / "out", None)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from focus_ray.evaluation.now.crop import face_of, face_sphere
+from focus_ray.evaluation.now.crop import crop_to_face, face_sphere
 
 # Outer eye corners 100 mm apart; the bridge 40 mm above the nose bottom.
 LANDMARKS = np.array(
@@ -21,4 +21,4 @@ def test_vertices_on_the_border_are_kept_in_their_order():
     centre, radius = face_sphere(LANDMARKS)
     along = np.array([0.0, 1.0 + 1e-9, 1.0 - 1e-9, 2.0, 0.5])
     vertices = centre + radius * along[:, None] * np.array([0, 0, 1.0])
-    np.testing.assert_array_equal(face_of(vertices, LANDMARKS), vertices[[0, 2, 4]])
+    np.testing.assert_array_equal(crop_to_face(vertices, LANDMARKS), vertices[[0, 2, 4]])

@@ -7,7 +7,7 @@ import trimesh
 from focus_ray.data.mesh_file import TriangleMesh
 from focus_ray.data.sources.now import Scan
 from focus_ray.errors import DataError
-from focus_ray.evaluation.now.crop import face_of
+from focus_ray.evaluation.now.crop import crop_to_face
 from focus_ray.evaluation.now.metric import scan_error
 from focus_ray.evaluation.now.submission import Prediction
 from tests.evaluation.now.faces import cap, moved, pair, scan, similarity
@@ -21,7 +21,7 @@ def test_at_the_same_alignment_distances_are_those_of_the_slow_twin(seed):
     one, prediction = pair(seed)
     found = scan_error(one, prediction)
     aligned = found.alignment(prediction.mesh.vertices)
-    slow = distances(face_of(one.vertices, one.landmarks), aligned, prediction.mesh.faces)
+    slow = distances(crop_to_face(one.vertices, one.landmarks), aligned, prediction.mesh.faces)
     assert found.n == len(slow)
     np.testing.assert_allclose(found.distances, slow, rtol=0, atol=1e-4)
 

@@ -6,7 +6,7 @@ import pytest
 from focus_ray.data.sources.now import NowDataset
 from focus_ray.errors import DataError
 from focus_ray.evaluation.now.export import write_prediction
-from focus_ray.evaluation.now.findings import of_refusal
+from focus_ray.evaluation.now.findings import finding_from_error
 from focus_ray.evaluation.now.preflight import check_submission
 from focus_ray.evaluation.now.submission import Submission
 from tests.evaluation.now.faces import cap, moved, similarity, write_dataset, write_submission
@@ -184,8 +184,8 @@ def test_without_scans_one_warning_says_what_was_not_seen(folder, tmp_path):
 
 
 def test_a_refusal_without_advice_is_what_is_wrong():
-    assert of_refusal("a", DataError("the mesh is empty; export it again"))[2:] == (
+    assert finding_from_error("a", DataError("the mesh is empty; export it again"))[2:] == (
         "the mesh is empty",
         "export it again",
     )
-    assert of_refusal("a", DataError("the mesh is empty"))[2:] == ("the mesh is empty", "correct the file")
+    assert finding_from_error("a", DataError("the mesh is empty"))[2:] == ("the mesh is empty", "correct the file")

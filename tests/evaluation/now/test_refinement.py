@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from focus_ray.data.mesh_file import TriangleMesh
-from focus_ray.evaluation.now.refinement import along_a_curve, refined
+from focus_ray.evaluation.now.refinement import morton_order, refined
 from focus_ray.evaluation.now.similarity import Similarity
 from focus_ray.evaluation.now.surface import Surface
 from tests.evaluation.now.faces import cap
@@ -49,6 +49,6 @@ def test_a_plane_on_a_plane_leaves_free_directions_alone():
 def test_the_order_along_the_curve_does_not_depend_on_the_order_before():
     points = np.random.default_rng(0).normal(size=(300, 3))
     shuffled = np.random.default_rng(1).permutation(points)
-    np.testing.assert_array_equal(points[along_a_curve(points)], shuffled[along_a_curve(shuffled)])
-    steps = np.linalg.norm(np.diff(points[along_a_curve(points)], axis=0), axis=1)
+    np.testing.assert_array_equal(points[morton_order(points)], shuffled[morton_order(shuffled)])
+    steps = np.linalg.norm(np.diff(points[morton_order(points)], axis=0), axis=1)
     assert steps.mean() < 0.7 * np.linalg.norm(np.diff(points, axis=0), axis=1).mean()

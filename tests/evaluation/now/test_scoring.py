@@ -78,13 +78,13 @@ def test_a_missing_prediction_is_told_and_what_is_there_is_not_measured_again(
     rows = now_rows("ours", "now", data, scored, subsets(data), metrical=False, seed=None)
     assert {row.partial for row in rows if row.subset == "overall"} == {True}
     measured: list[int] = []
-    true_piece = scoring.ScoringNow.piece
+    true_piece = scoring.NowScoringJob.piece
 
     def piece(self, number):
         measured.append(number)
         return true_piece(self, number)
 
-    monkeypatch.setattr(scoring.ScoringNow, "piece", piece)
+    monkeypatch.setattr(scoring.NowScoringJob, "piece", piece)
     again = score_now(data, Submission(predictions), tmp_path, None)
     assert measured == [0]  # the one that is missing
     assert all(np.array_equal(again.errors.distances[key], one) for key, one in scored.errors.distances.items())

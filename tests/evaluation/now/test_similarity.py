@@ -15,7 +15,7 @@ def test_a_known_similarity_is_found():
     assert found.scale == pytest.approx(known.scale)
     np.testing.assert_allclose(found.rotation, known.rotation, atol=1e-12)
     np.testing.assert_allclose(found.translation, known.translation, atol=1e-9)
-    assert not found.reflects
+    assert not found.is_reflection
 
 
 @pytest.mark.parametrize("scaled", [True, False])
@@ -30,7 +30,7 @@ def test_it_is_the_one_of_horns_quaternion(scaled):
 def test_reflections_are_allowed_as_best_fits():
     points = cap(1).landmarks
     found = procrustes(points * [-1, 1, 1], points)
-    assert found.reflects
+    assert found.is_reflection
     np.testing.assert_allclose(found(points * [-1, 1, 1]), points, atol=1e-9)
 
 

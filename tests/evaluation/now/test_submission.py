@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from focus_ray.errors import DataError, LandmarkError
-from focus_ray.evaluation.now.submission import Submission, read_seven
+from focus_ray.evaluation.now.submission import Submission, read_now_landmarks
 from tests.evaluation.now.faces import cap, write_submission
 
 NAME = "anna/selfie/IMG_1"
@@ -39,7 +39,7 @@ def test_obj_and_npy_come_first(submission):
 def test_landmarks_as_text(tmp_path):
     points = cap(1).landmarks
     np.savetxt(tmp_path / "a.txt", points)
-    np.testing.assert_allclose(read_seven(tmp_path / "a.txt"), points)
+    np.testing.assert_allclose(read_now_landmarks(tmp_path / "a.txt"), points)
 
 
 def test_what_is_missing_is_named(submission, tmp_path):
@@ -70,7 +70,7 @@ def test_a_cloud_of_points_is_refused(submission):
 def test_wrong_arrays_are_refused(array, message, tmp_path):
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     with pytest.raises(LandmarkError, match=message):
-        read_seven(tmp_path / "a.npy")
+        read_now_landmarks(tmp_path / "a.npy")
 
 
 def test_damaged_files_are_refused_whatever_they_claim(tmp_path):
@@ -81,7 +81,7 @@ def test_damaged_files_are_refused_whatever_they_claim(tmp_path):
     for content in (whole[:-1], whole[:20], b"x" * 100, b"", claims_more):
         path.write_bytes(content)
         with pytest.raises(LandmarkError, match=r"cannot be read|empty"):
-            read_seven(path)
+            read_now_landmarks(path)
 
 
 @pytest.mark.parametrize(
@@ -90,4 +90,4 @@ def test_damaged_files_are_refused_whatever_they_claim(tmp_path):
 def test_wrong_text_is_refused(text, tmp_path):
     (tmp_path / "a.txt").write_text(text)
     with pytest.raises(LandmarkError):
-        read_seven(tmp_path / "a.txt")
+        read_now_landmarks(tmp_path / "a.txt")

@@ -84,7 +84,7 @@ def test_ply_by_its_header(mesh: Mesh):
 
 
 def test_glb_is_valid_and_linear(mesh: Mesh):
-    content = mesh_file.glb(mesh)
+    content = mesh_file.encode_glb(mesh)
     magic, version, length = struct.unpack_from("<III", content)
     assert (magic, version, length) == (0x46546C67, 2, len(content))
     json_length, kind = struct.unpack_from("<II", content, 12)

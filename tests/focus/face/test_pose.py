@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from focus_ray.focus.face.camera import Camera, euler_to_rotation, project, to_camera
-from focus_ray.focus.face.pose import rotation_to_euler, turned_in_plane
+from focus_ray.focus.face.pose import rotate_in_plane, rotation_to_euler
 
 angle = st.floats(-3.1, 3.1)
 
@@ -33,5 +33,5 @@ def test_the_turned_pose_projects_where_the_turned_picture_shows_the_points(turn
     seen = project(camera, to_camera(camera, points, rotation, translation))[0, :, :2] - camera.centre
     cos, sin = math.cos(turn), math.sin(turn)
     turned_picture = seen @ torch.tensor([[cos, sin], [-sin, cos]], dtype=torch.float64) + camera.centre
-    new = turned_in_plane(rotation, translation, torch.tensor([turn], dtype=torch.float64))
+    new = rotate_in_plane(rotation, translation, torch.tensor([turn], dtype=torch.float64))
     torch.testing.assert_close(project(camera, to_camera(camera, points, *new))[0, :, :2], turned_picture)

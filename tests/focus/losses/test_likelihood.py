@@ -10,7 +10,7 @@ from focus_ray.focus.losses import (
     log_likelihood,
     mask_cross_entropy,
     preliminary_mask,
-    truncated_likelihood,
+    truncated_nll,
 )
 
 
@@ -51,7 +51,7 @@ def test_the_released_truncated_likelihood():
     squared = (target - rendering).square().sum(1)
     inlier = region[:, 0] * (squared.sqrt() < 0.129)
     expected = -(inlier * (-270.416 * squared + 6.68285)).mean()
-    loss = truncated_likelihood(target, rendering, region)
+    loss = truncated_nll(target, rendering, region)
     assert 0 < inlier.sum() < region.sum()
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
     loss.backward()

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.transform import SimilarityTransform
 
-from focus_ray.focus.networks.alignment import TEMPLATE, align, similarity
+from focus_ray.focus.networks.alignment import ARCFACE_TEMPLATE, align, similarity
 
-POINTS = torch.tensor(TEMPLATE, dtype=torch.float64)
+POINTS = torch.tensor(ARCFACE_TEMPLATE, dtype=torch.float64)
 
 
 def coordinates(height: int, width: int) -> torch.Tensor:

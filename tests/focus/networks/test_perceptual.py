@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from focus_ray.focus.networks.alignment import TEMPLATE
+from focus_ray.focus.networks.alignment import ARCFACE_TEMPLATE
 from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
 from focus_ray.focus.networks.identity import IResNet50
-from focus_ray.focus.networks.perceptual import EncoderPerceptual, IdentityPerceptual, Perceptual
+from focus_ray.focus.networks.perceptual import ArcFacePerceptual, EncoderPerceptual, PerceptualNetwork
 
 SIZE = 64
 
@@ -14,21 +14,21 @@ SIZE = 64
 def landmarks(count: int) -> torch.Tensor:
     """68 points with the five that align on the template, at the scale of the picture."""
     points = torch.rand(count, 68, 2) * SIZE
-    right, left, nose, mouth_right, mouth_left = torch.tensor(TEMPLATE) * SIZE / 112
+    right, left, nose, mouth_right, mouth_left = torch.tensor(ARCFACE_TEMPLATE) * SIZE / 112
     points[:, [36, 39]], points[:, [42, 45]] = right, left
     points[:, 30], points[:, 48], points[:, 54] = nose, mouth_right, mouth_left
     return points
 
 
 @pytest.fixture(scope="module", params=["arcface", "warmup_encoder"])
-def network(request) -> Perceptual:
+def network(request) -> PerceptualNetwork:
     torch.manual_seed(0)
-    return IdentityPerceptual(IResNet50()) if request.param == "arcface" else EncoderPerceptual(SmallEncoder())
+    return ArcFacePerceptual(IResNet50()) if request.param == "arcface" else EncoderPerceptual(SmallEncoder())
 
 
 def test_it_is_what_the_losses_ask_for(network):
     images = torch.rand(3, 3, SIZE, SIZE)
-    assert isinstance(network, Perceptual)
+    assert isinstance(network, PerceptualNetwork)
     embedding = network.embedding(images, landmarks(3))
     torch.testing.assert_close(embedding.norm(dim=1), torch.ones(3))
     shallow = network.shallow(images, landmarks(3))
@@ -68,7 +68,7 @@ def test_degenerate_landmarks_stay_finite(network):
 
 def test_the_recogniser_does_not_see_where_the_face_is():
     torch.manual_seed(0)
-    network = IdentityPerceptual(IResNet50())
+    network = ArcFacePerceptual(IResNet50())
     images, points = torch.zeros(1, 3, 96, 96), landmarks(1)
     images[..., 8:56, 8:56] = torch.rand(1, 3, 48, 48)
     torch.testing.assert_close(

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from focus_ray.focus.networks.segmenter import UNet
-from focus_ray.focus.networks.synchronised import SynchronisedBatchNorm2d, synchronise
+from focus_ray.focus.networks.synchronised import SyncBatchNorm2d, convert_sync_batchnorm
 
 TOLERANCES = {"batch_norm": 1e-12, "batch_norm_plain_average": 1e-12, "batch_norm_float32": 2e-6}
 
@@ -44,9 +44,9 @@ def test_every_batch_norm_is_replaced_and_nothing_else_changes():
     network = trained()
     before = dict(network.state_dict())
     count = sum(type(module) is nn.BatchNorm2d for module in network.modules())
-    assert synchronise(network) is network
+    assert convert_sync_batchnorm(network) is network
     kinds = [type(module) for module in network.modules()]
-    assert kinds.count(SynchronisedBatchNorm2d) == count == 7
+    assert kinds.count(SyncBatchNorm2d) == count == 7
     assert nn.BatchNorm2d not in kinds
     after = network.state_dict()
     assert list(after) == list(before)
@@ -56,23 +56,25 @@ def test_every_batch_norm_is_replaced_and_nothing_else_changes():
 def test_parameters_stay_the_ones_that_an_optimiser_has():
     network = trained()
     parameters = list(network.parameters())
-    assert all(one is other for one, other in zip(synchronise(network).parameters(), parameters, strict=True))
+    assert all(
+        one is other for one, other in zip(convert_sync_batchnorm(network).parameters(), parameters, strict=True)
+    )
 
 
 def test_momentum_eps_and_mode_are_kept():
-    (norm,) = synchronise(nn.Sequential(nn.BatchNorm2d(3, eps=1e-3, momentum=0.4)).eval())
+    (norm,) = convert_sync_batchnorm(nn.Sequential(nn.BatchNorm2d(3, eps=1e-3, momentum=0.4)).eval())
     assert (norm.eps, norm.momentum, norm.training) == (1e-3, 0.4, False)
 
 
 def test_group_norm_is_left_as_it_is():
     network = UNet(width=8, levels=2, norm="group")
     kinds = [type(module) for module in network.modules()]
-    assert [type(module) for module in synchronise(network).modules()] == kinds
+    assert [type(module) for module in convert_sync_batchnorm(network).modules()] == kinds
 
 
 def test_a_process_by_itself_normalises_bit_for_bit_as_before():
     plain = trained().train()
-    twin = synchronise(copy.deepcopy(plain))
+    twin = convert_sync_batchnorm(copy.deepcopy(plain))
     images = torch.rand(2, 2, 3, 8, 8)
     for mode in (True, False):
         assert torch.equal(twin.train(mode)(*images), plain.train(mode)(*images))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from focus_ray.focus.render.compiled import compiled, over_images
+from focus_ray.focus.render.compiled import compiled, run_parallel
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def count(first, last, visits):
 @pytest.mark.parametrize("batch", [0, 1, 2, 3, 8])
 def test_every_image_is_visited_once(two_threads, batch):
     visits = np.zeros(batch, dtype=int)
-    over_images(count, batch, visits)
+    run_parallel(count, batch, visits)
     assert (visits == 1).all()
 
 
@@ -35,7 +35,7 @@ def test_an_error_in_any_slice_reaches_the_caller(two_threads):
             raise ValueError("in a thread")
 
     with pytest.raises(ValueError, match="in a thread"):
-        over_images(fails_at_first, 4)
+        run_parallel(fails_at_first, 4)
 
 
 def test_division_by_zero_is_infinite_not_an_exception():
@@ -44,17 +44,17 @@ def test_division_by_zero_is_infinite_not_an_exception():
         out[0] = 1.0 / out[1]
 
     out = np.zeros(2)
-    over_images(divide, 1, out)
+    run_parallel(divide, 1, out)
     assert out[0] == np.inf
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_child_starts_its_own_threads(two_threads):
-    over_images(count, 4, np.zeros(4))
+    run_parallel(count, 4, np.zeros(4))
     child = os.fork()
     if child == 0:
         visits = np.zeros(4)
-        over_images(count, 4, visits)
+        run_parallel(count, 4, visits)
         os._exit(0 if (visits == 1).all() else 1)
     deadline = time.monotonic() + 20
     ended, status = os.waitpid(child, os.WNOHANG)

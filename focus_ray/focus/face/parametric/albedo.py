@@ -105,7 +105,7 @@ def _spot(face: Template, x: float, y: float, radius_x: float, radius_y: float) 
     return np.exp(-(((face.side - x) / radius_x) ** 2) - ((face.vertices[:, 1] - y) / radius_y) ** 2)
 
 
-def _rise(value: Array, start: float, end: float) -> Array:
+def _smoothstep(value: Array, start: float, end: float) -> Array:
     """Smooth step from 0 at ``start`` to 1 at ``end``."""
     t = np.clip((value - start) / (end - start), 0, 1)
     return t * t * (3 - 2 * t)
@@ -139,12 +139,12 @@ def _shading(face: Template, look: Complexion, colours: Array) -> Array:
 def _beard(face: Template, look: Complexion, colours: Array) -> Array:
     """The shade of shaved hair on jaw, chin and upper lip; more or less of it by one linear axis each."""
     y, side = face.vertices[:, 1], face.side
-    jaw = _rise(-y, 30.0, 52.0) * _rise(y, -92.0, -78.0) + 0.8 * _rise(np.abs(face.s), 62.0, 80.0) * _rise(
-        -y, -12.0, 22.0
-    )
+    jaw = _smoothstep(-y, 30.0, 52.0) * _smoothstep(y, -92.0, -78.0) + 0.8 * _smoothstep(
+        np.abs(face.s), 62.0, 80.0
+    ) * _smoothstep(-y, -12.0, 22.0)
     off_lips = 1 - _spot(face, 0.0, -38.5, 29.0, 12.0)
-    cheek_line = _rise(-(y + 0.25 * side), 18.0, 42.0)
-    beard = np.clip(jaw, 0, 1) * off_lips * np.maximum(cheek_line, _rise(np.abs(face.s), 66.0, 84.0))
+    cheek_line = _smoothstep(-(y + 0.25 * side), 18.0, 42.0)
+    beard = np.clip(jaw, 0, 1) * off_lips * np.maximum(cheek_line, _smoothstep(np.abs(face.s), 66.0, 84.0))
     moustache = np.exp(-((side / 24) ** 4)) * np.exp(-(((y + 27.0 + 0.14 * side) / 4.6) ** 2))
     shade = _hair_colour(look) * 0.9 + 0.06
     colours = _mix(colours, shade, np.clip(beard, 0, 1) * (0.17 + 0.17 * look.beard))
@@ -162,13 +162,13 @@ def _lips(face: Template, look: Complexion, colours: Array) -> Array:
         fraction = np.where(here, (y - inner) / thickness, fraction)
     sharpness = 0.17 - 0.04 * look.lip_border
     inside = face.side < mouth.CORNER[0] + 1.5
-    red = inside * (1 - _rise(fraction, 1.05 - sharpness, 1.05 + sharpness))
+    red = inside * (1 - _smoothstep(fraction, 1.05 - sharpness, 1.05 + sharpness))
     tint = colours * np.array([0.88, 0.66, 0.67]) + [0.035, 0.0, 0.005]
     tint = (
         tint + look.lip_redness * np.array([0.032, -0.03, -0.02]) + look.lip_darkness * np.array([-0.08, -0.06, -0.05])
     )
     colours = _mix(colours, tint, 0.95 * red)
-    slit = (1 - _rise(face.side, 17.0, 26.0)) * np.exp(-(((y - mouth.mouth_line(side)) / 1.0) ** 2))
+    slit = (1 - _smoothstep(face.side, 17.0, 26.0)) * np.exp(-(((y - mouth.mouth_line(side)) / 1.0) ** 2))
     return _mix(colours, 0.38 * colours, 0.85 * slit)
 
 
@@ -176,7 +176,9 @@ def _brows(face: Template, look: Complexion, colours: Array) -> Array:
     side, y = face.side, face.vertices[:, 1]
     half = _BROW_HALF(np.clip(side, 8, 60)) * (1 + 0.22 * look.brow_thickness)
     across = np.exp(-((np.abs(y - _BROW_LINE(np.clip(side, 10, 60))) / half) ** 2.6))
-    along = _rise(side, 7.5, 18.0) * (1 - _rise(side, 49 + 2.5 * look.brow_length, 60 + 2.5 * look.brow_length))
+    along = _smoothstep(side, 7.5, 18.0) * (
+        1 - _smoothstep(side, 49 + 2.5 * look.brow_length, 60 + 2.5 * look.brow_length)
+    )
     hair = _hair_colour(look)
     tone = 0.82 * hair + 0.10 * colours
     return _mix(colours, tone, across * along * (0.76 + 0.10 * look.brow_density) * (face.kind == SKIN))
@@ -185,9 +187,9 @@ def _brows(face: Template, look: Complexion, colours: Array) -> Array:
 def _hair(face: Template, look: Complexion, colours: Array) -> Array:
     """The hair's edge at the top and the temples."""
     line = 4.5 * look.hair_line
-    crown = _rise(face.v, 77 + line, 104 + line)
+    crown = _smoothstep(face.v, 77 + line, 104 + line)
     across = np.abs(face.s)
-    temples = _rise(across + 0.35 * (face.v - 60), 76 + line, 96 + line) * _rise(face.v, 12.0, 34.0)
+    temples = _smoothstep(across + 0.35 * (face.v - 60), 76 + line, 96 + line) * _smoothstep(face.v, 12.0, 34.0)
     hair = _hair_colour(look)
     return _mix(colours, hair + 0.02, np.maximum(crown, temples) * 0.9)
 
@@ -200,8 +202,8 @@ def _eye_region(face: Template, look: Complexion, colours: Array) -> Array:
     width = eyes.OUTER_CORNER[0] - eyes.INNER_CORNER[0]
     along = (face.side - eyes.INNER_CORNER[0]) / width
     axis = eyes.INNER_CORNER[1] + along * (eyes.OUTER_CORNER[1] - eyes.INNER_CORNER[1])
-    upper = _rise(face.vertices[:, 1] - axis, -0.6, 0.8)
-    on_lid = _rise(along, -0.10, 0.05) * (1 - _rise(along, 1.04, 1.2))
+    upper = _smoothstep(face.vertices[:, 1] - axis, -0.6, 0.8)
+    on_lid = _smoothstep(along, -0.10, 0.05) * (1 - _smoothstep(along, 1.04, 1.2))
     dark = colours * [0.66, 0.56, 0.53]
     shadow = np.exp(-((distance / 7.5) ** 2)) * (0.24 + 0.22 * look.eye_shadow) * (0.35 + 0.65 * upper)
     crease = 0.32 * upper * on_lid * np.exp(-(((distance - 3.6) / 1.7) ** 2))
@@ -218,15 +220,15 @@ def _eyeballs(face: Template, look: Complexion) -> Array:
     x, y = face.side - eyes.EYE_CENTRE[0], face.vertices[:, 1] - eyes.EYE_CENTRE[1]
     radius = np.hypot(x, y)
     white = np.array(_SCLERA) + 0.035 * look.sclera
-    lid_shade = 1 - 0.40 * _rise(y, 0.0, 6.0) - 0.34 * _rise(np.abs(x), 6.5, 15.0)
+    lid_shade = 1 - 0.40 * _smoothstep(y, 0.0, 6.0) - 0.34 * _smoothstep(np.abs(x), 6.5, 15.0)
     colours = white * lid_shade[:, None]
-    colours = _mix(colours, np.array(_CARUNCLE), _rise(-x, 11.0, 13.5))
+    colours = _mix(colours, np.array(_CARUNCLE), _smoothstep(-x, 11.0, 13.5))
     iris = _add(_IRIS, (look.iris_darkness, _IRIS_DARKNESS), (look.iris_blueness, _IRIS_BLUENESS),
                 (look.iris_greenness, _IRIS_GREENNESS))  # fmt: skip
-    depth = 1.12 - 0.5 * _rise(radius, 4.2, eyes.IRIS) - 0.30 * _rise(y, 0.0, 5.0)
-    inside = 1 - _rise(radius, eyes.IRIS - 0.35, eyes.IRIS + 0.3)
+    depth = 1.12 - 0.5 * _smoothstep(radius, 4.2, eyes.IRIS) - 0.30 * _smoothstep(y, 0.0, 5.0)
+    inside = 1 - _smoothstep(radius, eyes.IRIS - 0.35, eyes.IRIS + 0.3)
     colours = colours + inside[:, None] * (iris * depth[:, None] - colours)
-    return _mix(colours, np.array(_PUPIL), 1 - _rise(radius, eyes.PUPIL - 0.15, eyes.PUPIL + 0.5))
+    return _mix(colours, np.array(_PUPIL), 1 - _smoothstep(radius, eyes.PUPIL - 0.15, eyes.PUPIL + 0.5))
 
 
 def _mouth_inside(face: Template, look: Complexion) -> Array:

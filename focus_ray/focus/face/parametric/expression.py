@@ -16,7 +16,7 @@ class Expression:
 _ALONE = 0.4  # one side alone moves less often than both together
 
 
-def _sided(side: Side) -> dict[str, tuple[Field, ...]]:
+def _one_sided_expressions(side: Side) -> dict[str, tuple[Field, ...]]:
     """The expressions that each half of the face can do alone."""
     return {
         f"{side} smile": (
@@ -51,18 +51,18 @@ def _sided(side: Side) -> dict[str, tuple[Field, ...]]:
     }
 
 
-_BOTH: dict[str, tuple[Field, ...]] = {
+_TWO_SIDED_EXPRESSIONS: dict[str, tuple[Field, ...]] = {
     "jaw open": (Jaw(open_degrees=4.2), Push((25.0, -39.0), (11.0, 14.0), (-0.9, -0.6, 0.0))),
     "lips part": (
         Push((0.0, -42.5), (19.0, 9.0), (0.0, -1.3, 0.0), lips="lower"),
         Push((0.0, -33.5), (17.0, 8.0), (0.0, 0.8, 0.2), lips="upper"),
     ),
-    "smile": _sided("both")["both smile"],
-    "frown": _sided("both")["both frown"],
-    "blink": _sided("both")["both blink"],
-    "squint": _sided("both")["both squint"],
-    "brows up": _sided("both")["both brow up"],
-    "brows down": _sided("both")["both brow down"],
+    "smile": _one_sided_expressions("both")["both smile"],
+    "frown": _one_sided_expressions("both")["both frown"],
+    "blink": _one_sided_expressions("both")["both blink"],
+    "squint": _one_sided_expressions("both")["both squint"],
+    "brows up": _one_sided_expressions("both")["both brow up"],
+    "brows down": _one_sided_expressions("both")["both brow down"],
     "inner brows up": (Turn((30.0, 46.0), (20.0, 10.0), -2.6), Push((12.0, 46.0), (13.0, 11.0), (0.0, 1.2, 0.0))),
     "jaw left": (Jaw(shift=(1.6, 0.0, 0.0)),),
     "jaw forward": (Jaw(shift=(0.0, 0.0, 1.4)),),
@@ -92,7 +92,9 @@ _BOTH: dict[str, tuple[Field, ...]] = {
     "gaze up": (Gaze(up=4.0), Blink(-0.09)),
 }  # fmt: skip
 
-EXPRESSIONS: dict[str, Expression] = {name: Expression(fields) for name, fields in _BOTH.items()} | {
-    name: Expression(fields, _ALONE) for side in ("left", "right") for name, fields in _sided(side).items()
+EXPRESSIONS: dict[str, Expression] = {name: Expression(fields) for name, fields in _TWO_SIDED_EXPRESSIONS.items()} | {
+    name: Expression(fields, _ALONE)
+    for side in ("left", "right")
+    for name, fields in _one_sided_expressions(side).items()
 }
 """Name -> displacement of one standard deviation."""

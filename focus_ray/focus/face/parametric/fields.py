@@ -141,7 +141,7 @@ def jaw_weight(face: Template) -> Array:
     return below * front
 
 
-def followed_in_identity(face: Template, field: Array) -> Array:
+def propagate_identity(face: Template, field: Array) -> Array:
     """Let waterline, eyeballs and the mouth's inside follow the skin around them, as identity does."""
     field = field.copy()
     for sign in (-1, 1):
@@ -152,7 +152,7 @@ def followed_in_identity(face: Template, field: Array) -> Array:
     return field
 
 
-def followed_in_expression(face: Template, field: Array, gaze: Array) -> Array:
+def propagate_expression(face: Template, field: Array, gaze: Array) -> Array:
     """Let waterline and the mouth's inside follow the lids and lips; eyeballs only turn by ``gaze``."""
     field = field.copy()
     field[face.kind == EYEBALL] = gaze[face.kind == EYEBALL]

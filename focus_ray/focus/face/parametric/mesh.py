@@ -11,7 +11,7 @@ from scipy.spatial import Delaunay, KDTree
 
 from focus_ray.errors import FaceModelError
 from focus_ray.focus.face.parametric import eyes, mouth
-from focus_ray.focus.face.parametric.surface import Array, chart_of
+from focus_ray.focus.face.parametric.surface import Array, to_chart
 
 Indices = NDArray[np.int64]
 
@@ -53,23 +53,23 @@ def half_skin(spacing: float) -> HalfSkin:
     slit_x = mouth.CORNER[0] * np.linspace(0, 1, max(8, round(17 / spacing)) + 1)
     upper = np.column_stack([slit_x, mouth.inner_contour(slit_x, upper=True)])
     lower = np.column_stack([slit_x, mouth.inner_contour(slit_x, upper=False)])
-    rims = _chart(np.concatenate([lid_loop, upper, lower[:-1]]))
-    features = _chart(np.concatenate(_feature_lines(lid_loop, slit_x, spacing)))
+    rims = _to_chart(np.concatenate([lid_loop, upper, lower[:-1]]))
+    features = _to_chart(np.concatenate(_feature_lines(lid_loop, slit_x, spacing)))
     holes = (rims[: len(lid_loop)], _mouth_hole(rims[len(lid_loop) :], len(slit_x)))
-    points = _placed(rims, features, holes, spacing)
+    points = _place_points(rims, features, holes, spacing)
     first = len(lid_loop)
     lid_ids = np.arange(first)
     upper_ids = np.arange(first, first + len(slit_x))
     lower_ids = np.append(np.arange(first + len(slit_x), len(rims)), upper_ids[-1])
     triangles = Delaunay(points).simplices.astype(np.int64)
     for rim in (np.append(lid_ids, lid_ids[0]), upper_ids, lower_ids):
-        triangles = _with_edges(points, triangles, rim)
-    triangles = _counter_clockwise(points, _without_holes(points, triangles, holes))
+        triangles = _enforce_edges(points, triangles, rim)
+    triangles = _orient_triangles(points, _remove_holes(points, triangles, holes))
     return HalfSkin(points, triangles, lid_ids, upper_ids, lower_ids)
 
 
-def _chart(plane: Array) -> Array:
-    return np.column_stack(chart_of(plane[:, 0], plane[:, 1]))
+def _to_chart(plane: Array) -> Array:
+    return np.column_stack(to_chart(plane[:, 0], plane[:, 1]))
 
 
 def _feature_lines(lid_loop: Array, slit_x: Array, spacing: float) -> list[Array]:
@@ -79,20 +79,20 @@ def _feature_lines(lid_loop: Array, slit_x: Array, spacing: float) -> list[Array
         for upper in (True, False):
             lines.append(np.column_stack([slit_x, mouth.lip_row(slit_x, upper, fraction)])[:-1])
     shift = np.array([0.0, _BROW_HALF_HEIGHT])
-    brow = _resampled(_BROW_LINE, 2.1 * spacing)
+    brow = _resample(_BROW_LINE, 2.1 * spacing)
     lines += [brow, brow + shift, brow - shift]
-    lines += [_resampled(_ALA_LINE, 2.2 * spacing), _resampled(_NOSTRIL, 1.9 * spacing)]
+    lines += [_resample(_ALA_LINE, 2.2 * spacing), _resample(_NOSTRIL, 1.9 * spacing)]
     return lines
 
 
-def _resampled(corners: Sequence[tuple[float, float]], step: float) -> Array:
+def _resample(corners: Sequence[tuple[float, float]], step: float) -> Array:
     knots = np.asarray(corners)
     length = np.concatenate([[0.0], np.linalg.norm(np.diff(knots, axis=0), axis=1).cumsum()])
     at = np.linspace(0, length[-1], max(2, round(length[-1] / step) + 1))
     return np.column_stack([np.interp(at, length, knots[:, axis]) for axis in range(2)])
 
 
-def _placed(rims: Array, features: Array, holes: tuple[Array, Array], spacing: float) -> Array:
+def _place_points(rims: Array, features: Array, holes: tuple[Array, Array], spacing: float) -> Array:
     """All points: the rims, then feature lines, midline, outline and fill, each where there is still room."""
     tree = KDTree(np.concatenate([rims, features]))
 
@@ -110,8 +110,8 @@ def _placed(rims: Array, features: Array, holes: tuple[Array, Array], spacing: f
     clearance = np.full(len(points), _FILL_CLEARANCE)
     clearance[: len(rims) + len(features)] = _LINE_CLEARANCE
     clearance[: len(rims)] = _RIM_CLEARANCE
-    kept = _thinned(points, clearance * room(points), len(rims))
-    return _smoothed(points[kept], int(kept[:fixed].sum()))
+    kept = _thin_points(points, clearance * room(points), len(rims))
+    return _smooth(points[kept], int(kept[:fixed].sum()))
 
 
 def _inside_any(holes: tuple[Array, Array], points: Array) -> NDArray[np.bool_]:
@@ -126,7 +126,7 @@ def _outline(step: float) -> Array:
     across = OUTLINE_HALF_WIDTH * np.maximum(np.cos(angle), 0) ** power
     along = middle + half_height * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** power
     across[[0, -1]] = 0.0
-    return _resampled(list(zip(across, along, strict=True)), step)
+    return _resample(list(zip(across, along, strict=True)), step)
 
 
 def _candidates(step: float) -> Array:
@@ -141,7 +141,7 @@ def _candidates(step: float) -> Array:
     return grid[radius < 0.995]
 
 
-def _thinned(points: Array, radius: Array, keep: int) -> NDArray[np.bool_]:
+def _thin_points(points: Array, radius: Array, keep: int) -> NDArray[np.bool_]:
     """Which points stay, when each gives way to the earlier ones within its radius; the first ``keep`` always stay."""
     tree = KDTree(points)
     free = np.ones(len(points), dtype=bool)
@@ -158,7 +158,7 @@ def _mouth_hole(rims: Array, columns: int) -> Array:
     return np.concatenate([lower, upper[::-1]])
 
 
-def _smoothed(points: Array, fixed: int) -> Array:
+def _smooth(points: Array, fixed: int) -> Array:
     """Move the points after the first ``fixed`` to the mean of their neighbours, a few times."""
     movable = (np.arange(len(points)) >= fixed)[:, None]
     for _ in range(_SMOOTHING_STEPS):
@@ -168,7 +168,7 @@ def _smoothed(points: Array, fixed: int) -> Array:
     return points
 
 
-def _with_edges(points: Array, triangles: Indices, rim: Indices) -> Indices:
+def _enforce_edges(points: Array, triangles: Indices, rim: Indices) -> Indices:
     """Flip the edge that crosses a missing edge of the rim, so that the rim is one of the mesh.
 
     Raises FaceModelError when more than one edge crosses: the points lie too near to the rim.
@@ -198,12 +198,12 @@ def _cross(points: Array, first: tuple[int, int], second: tuple[int, int]) -> bo
     return side(first, second[0]) != side(first, second[1]) and side(second, first[0]) != side(second, first[1])
 
 
-def _without_holes(points: Array, triangles: Indices, holes: tuple[Array, Array]) -> Indices:
+def _remove_holes(points: Array, triangles: Indices, holes: tuple[Array, Array]) -> Indices:
     centroids = points[triangles].mean(axis=1)
     return triangles[~_inside_any(holes, centroids)]
 
 
-def _counter_clockwise(points: Array, triangles: Indices) -> Indices:
+def _orient_triangles(points: Array, triangles: Indices) -> Indices:
     a, b, c = np.moveaxis(points[triangles], 1, 0)
     area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
     solid = np.abs(area) > 1e-6

@@ -42,12 +42,12 @@ def noise_columns(noise: Noise, face: Template) -> tuple[Array, Array]:
     even = chosen_across % 2 == 0
     asymmetric = np.sqrt(1 - noise.symmetric**2)
     return (
-        _with_amplitude(terms[:, even], noise.amplitude * noise.symmetric),
-        _with_amplitude(terms[:, ~even], noise.amplitude * asymmetric),
+        _scale_to_amplitude(terms[:, even], noise.amplitude * noise.symmetric),
+        _scale_to_amplitude(terms[:, ~even], noise.amplitude * asymmetric),
     )
 
 
-def _with_amplitude(terms: Array, amplitude: float) -> Array:
+def _scale_to_amplitude(terms: Array, amplitude: float) -> Array:
     """Scale the terms so that their sum has the standard deviation ``amplitude`` at the mean vertex."""
     if terms.shape[1] == 0 or amplitude == 0:
         return terms[:, :0]
@@ -62,8 +62,8 @@ def displacement_noise(noises: tuple[Noise, ...], face: Template, window: Array)
         share = np.sqrt(1 / noise.symmetric**2 - 1)
         for axis in range(3):
             if axis == 0:
-                swapped = _with_amplitude(odd, noise.amplitude * noise.symmetric)
-                columns = [swapped, _with_amplitude(even, noise.amplitude * noise.symmetric * share)]
+                swapped = _scale_to_amplitude(odd, noise.amplitude * noise.symmetric)
+                columns = [swapped, _scale_to_amplitude(even, noise.amplitude * noise.symmetric * share)]
             else:
                 columns = [even, odd]
             for term in np.concatenate(columns, axis=1).T:
@@ -73,7 +73,7 @@ def displacement_noise(noises: tuple[Noise, ...], face: Template, window: Array)
     return fields
 
 
-def without_rigid_motion(fields: list[Array], vertices: Array) -> list[Array]:
+def remove_rigid_motion(fields: list[Array], vertices: Array) -> list[Array]:
     """Take the six rigid motions out of the fields, which belong to the camera."""
     x, y, z = vertices.T
     zero, one = np.zeros_like(x), np.ones_like(x)

@@ -6,7 +6,7 @@ from scipy.spatial import KDTree
 
 from focus_ray.focus.face.parametric import eyes, mouth
 from focus_ray.focus.face.parametric.mesh import Indices
-from focus_ray.focus.face.parametric.surface import Array, chart_of
+from focus_ray.focus.face.parametric.surface import Array, to_chart
 from focus_ray.focus.face.parametric.template import EYEBALL, POCKET, SKIN, WATERLINE, Template
 from focus_ray.focus.landmarks import FLIP, N_LANDMARKS
 
@@ -37,13 +37,13 @@ def _positions() -> dict[int, tuple[float, float]]:
     return places
 
 
-def landmark_places(face: Template) -> tuple[Indices, Array]:
+def landmark_barycentrics(face: Template) -> tuple[Indices, Array]:
     """Triangle [68] and barycentric weights [68, 3] of each landmark, exactly mirror-symmetric.
 
     The template's second half of triangles is the mirror of the first, with the corners in reverse order.
     """
     places = _positions()
-    points = np.column_stack(chart_of(*np.array(list(places.values())).T))
+    points = np.column_stack(to_chart(*np.array(list(places.values())).T))
     half = len(face.faces) // 2
     left_skin = np.flatnonzero((face.kind[face.faces[:half]] == SKIN).all(axis=1))
     corners = np.stack([face.s, face.v], axis=1)[face.faces[left_skin]]

@@ -8,16 +8,16 @@ import torch
 from focus_ray.focus.face.morphable_model import MorphableModel
 from focus_ray.focus.face.parametric.albedo import Complexion, complexion_fields, noise_directions, paint
 from focus_ray.focus.face.parametric.expression import EXPRESSIONS
-from focus_ray.focus.face.parametric.fields import Gaze, evaluated, followed_in_expression, followed_in_identity
+from focus_ray.focus.face.parametric.fields import Gaze, evaluated, propagate_expression, propagate_identity
 from focus_ray.focus.face.parametric.identity import IDENTITY
 from focus_ray.focus.face.parametric.modes import (
     Noise,
     displacement_noise,
     noise_columns,
     principal_modes,
-    without_rigid_motion,
+    remove_rigid_motion,
 )
-from focus_ray.focus.face.parametric.places import landmark_places, part_masks
+from focus_ray.focus.face.parametric.places import landmark_barycentrics, part_masks
 from focus_ray.focus.face.parametric.surface import Array
 from focus_ray.focus.face.parametric.template import SKIN, Template, build_template
 from focus_ray.focus.settings import Settings
@@ -54,7 +54,7 @@ def build(settings: ParametricFaceSettings) -> MorphableModel:
         principal_modes(_expression_fields(face), settings.n_expression, "expression"),
     ]
     albedo = principal_modes(_albedo_fields(face), settings.n_albedo, "albedo")
-    triangles, barycentric = landmark_places(face)
+    triangles, barycentric = landmark_barycentrics(face)
     return MorphableModel(
         name=f"parametric-{settings.resolution}",
         n_identity=settings.n_identity,
@@ -82,22 +82,22 @@ def _tensor(array: Array, step: float) -> torch.Tensor:
 def _identity_fields(face: Template) -> list[Array]:
     named = [evaluated(parameter, face) for parameter in IDENTITY.values()]
     noise = displacement_noise(_IDENTITY_NOISE, face, np.ones(len(face.vertices)))
-    followed = [followed_in_identity(face, field) for field in (*named, *noise)]
-    return without_rigid_motion(followed, face.vertices)
+    followed = [propagate_identity(face, field) for field in (*named, *noise)]
+    return remove_rigid_motion(followed, face.vertices)
 
 
 def _expression_fields(face: Template) -> list[Array]:
     fields = []
     for expression in EXPRESSIONS.values():
         gaze = evaluated(tuple(f for f in expression.fields if isinstance(f, Gaze)), face)
-        field = followed_in_expression(face, evaluated(expression.fields, face), gaze)
+        field = propagate_expression(face, evaluated(expression.fields, face), gaze)
         fields.append(expression.sigma * field)
     y = face.vertices[:, 1]
     window = np.exp(-((face.side / 42) ** 2) - ((y + 38) / 30) ** 2)
     window += 0.6 * np.exp(-(((face.side - 31) / 22) ** 2) - ((y - 36) / 18) ** 2)
     still = np.zeros_like(face.vertices)
     noise = displacement_noise(_EXPRESSION_NOISE, face, window)
-    return fields + [followed_in_expression(face, field, still) for field in noise]
+    return fields + [propagate_expression(face, field, still) for field in noise]
 
 
 def _albedo_fields(face: Template) -> list[Array]:

@@ -74,7 +74,7 @@ def relief(x: Array, y: Array, base_z: Array) -> Array:
     """Depth z (mm) of the skin at the frontal positions (x, y) of base points with depth ``base_z``."""
     side = np.abs(x)
     z = base_z + _bumps(BUMPS, side, y) + _nose(side, y) + _lips(side, y)
-    return _over_the_eyeball(side, y, z)
+    return _blend_over_eyeball(side, y, z)
 
 
 def _bumps(bumps: tuple[Bump, ...], side: Array, y: Array) -> Array:
@@ -113,6 +113,6 @@ def _roll(fraction: Array) -> Array:
     return np.exp(-(((fraction - 0.5) / 0.48) ** 2))
 
 
-def _over_the_eyeball(side: Array, y: Array, z: Array) -> Array:
+def _blend_over_eyeball(side: Array, y: Array, z: Array) -> Array:
     lid = eyeball_height(side, y) + LID_THICKNESS
     return _LID_BLEND * np.logaddexp(z / _LID_BLEND, lid / _LID_BLEND)

@@ -65,7 +65,7 @@ def base_surface(s: Array, v: Array) -> tuple[Array, Array, Array]:
     return half_width * sine, y_mid + (y_side - y_mid) * t**2, z_side + (z_mid - z_side) * bulge
 
 
-def chart_of(x: Array, y: Array) -> tuple[Array, Array]:
+def to_chart(x: Array, y: Array) -> tuple[Array, Array]:
     """The chart point (s, v) of a frontal position (x, y): fixed-point inversion, for the face's front only."""
     v = np.array(y, dtype=np.float64)
     s = np.zeros_like(v)

@@ -16,7 +16,7 @@ from focus_ray.focus.face.parametric.mesh import (
     half_skin,
 )
 from focus_ray.focus.face.parametric.relief import relief
-from focus_ray.focus.face.parametric.surface import Array, base_surface, chart_of
+from focus_ray.focus.face.parametric.surface import Array, base_surface, to_chart
 
 SKIN, WATERLINE, EYEBALL, POCKET = range(4)
 """What a vertex belongs to."""
@@ -150,7 +150,7 @@ def _add_eyeball(half: _Half, lid: Indices, spacing: float) -> None:
     like = np.full(len(patch), lid[0])
     first = len(half.vertices)
     half.add(patch, faces + first, EYEBALL, like, like, np.full(len(patch), -1))
-    half.s[first:], half.v[first:] = chart_of(patch[:, 0], patch[:, 1])
+    half.s[first:], half.v[first:] = to_chart(patch[:, 0], patch[:, 1])
 
 
 def _mirrored(half: _Half) -> Template:

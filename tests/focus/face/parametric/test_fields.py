@@ -6,8 +6,8 @@ import pytest
 from focus_ray.focus.face.parametric.expression import EXPRESSIONS
 from focus_ray.focus.face.parametric.fields import Blink, Gaze, Jaw, Push, evaluated, jaw_weight
 from focus_ray.focus.face.parametric.identity import IDENTITY
-from focus_ray.focus.face.parametric.modes import Noise, noise_columns, principal_modes, without_rigid_motion
-from focus_ray.focus.face.parametric.surface import base_surface, chart_of
+from focus_ray.focus.face.parametric.modes import Noise, noise_columns, principal_modes, remove_rigid_motion
+from focus_ray.focus.face.parametric.surface import base_surface, to_chart
 from focus_ray.focus.face.parametric.template import EYEBALL, SKIN, Template, build_template
 
 MIRROR = np.array([-1.0, 1.0, 1.0])
@@ -27,7 +27,7 @@ def _mirrored(face: Template) -> np.ndarray:
 
 def test_chart_inverts_the_surface() -> None:
     x, y = np.array([0.0, 20.0, 45.0, 60.0]), np.array([60.0, 30.0, -20.0, -40.0])
-    back_x, back_y, _ = base_surface(*chart_of(x, y))
+    back_x, back_y, _ = base_surface(*to_chart(x, y))
     np.testing.assert_allclose([back_x, back_y], [x, y], atol=1e-6)
 
 
@@ -89,7 +89,7 @@ def test_noise_has_its_amplitude(face: Template) -> None:
 def test_rigid_motions_are_removed(face: Template) -> None:
     x, y, _ = face.vertices.T
     turn = np.column_stack([-y, x, np.zeros_like(x)])
-    (rest,) = without_rigid_motion([turn + np.array([1.0, 2.0, 3.0])], face.vertices)
+    (rest,) = remove_rigid_motion([turn + np.array([1.0, 2.0, 3.0])], face.vertices)
     assert np.abs(rest).max() < 1e-9
 
 
