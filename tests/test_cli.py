@@ -345,11 +345,11 @@ def test_local_trains_in_this_process(capsys, training, tmp_path, option, device
 def test_a_run_in_a_store_is_brought_here_before_it_goes_on(capsys, training, monkeypatch, out):
     asked = []
 
-    def bring_back(uri, folder):
+    def restore_run_dir(uri, folder):
         asked.append((uri, folder))
         return folder or Path("runs/one")
 
-    stand_in(monkeypatch, "focus_ray.training.mirror", bring_back=bring_back)
+    stand_in(monkeypatch, "focus_ray.training.mirror", restore_run_dir=restore_run_dir)
     given = [] if out is None else ["--out", out]
     assert run(capsys, "train", "--resume", "s3://bucket/runs/one", *given)[0] == 0
     assert asked == [("s3://bucket/runs/one", None if out is None else Path(out))]

@@ -153,9 +153,9 @@ def _check_resume_options(**given: Any) -> None:
 def _resolve_resume_folder(run: str, out: Path | None) -> Path:
     """The folder of a run that goes on; one that lies in a store is brought here first."""
     if "://" in run:
-        from focus_ray.training.mirror import bring_back
+        from focus_ray.training.mirror import restore_run_dir
 
-        return bring_back(run, out)
+        return restore_run_dir(run, out)
     if out is not None and out.resolve() != Path(run).resolve():
         raise ConfigError(f"--out {out} is not the folder of --resume {run}; leave it out")
     return Path(run)

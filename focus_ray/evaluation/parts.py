@@ -20,7 +20,7 @@ from focus_ray.training.tasks import PoolSettings
 logger = logging.getLogger(__name__)
 
 Arrays = Mapping[str, np.ndarray]
-Told = list[str]  # a line for each thing that is missing or wrong in a piece
+Problems = list[str]  # a line for each thing that is missing or wrong in a piece
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def resume_or_run(
     """
     kept = {number: parts.load(number) for number in range(count)}
     found: dict[int, Arrays] = {number: arrays for number, arrays in kept.items() if arrays is not None}
-    problems: dict[int, Told] = {}
+    problems: dict[int, Problems] = {}
     missing = [number for number in range(count) if number not in found]
     for number, (arrays, told) in worked_off(job, missing, settings, asked):
         found[number], problems[number] = arrays, told

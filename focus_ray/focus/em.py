@@ -18,7 +18,7 @@ from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.replicas import ALONE, ReplicaGroup
 from focus_ray.focus.schedule import OptimizerSettings, SchedulePosition
 from focus_ray.focus.settings import Settings
-from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, learn, mask_share
+from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, mask_share, optimize_step
 
 HIGH_ERROR_FACTOR = (
     4.0  # colour errors beyond so many means are those that the fit explains worst: what the guard looks at
@@ -122,7 +122,7 @@ def segmentation_step(
         worst = region * (colour_error(part.images, truth) > far)
         return Objective(terms, total, mask_share(mask, region), mask_share(mask * worst, worst))
 
-    metrics = learn(state, position, focus.segmenter, optimizer, len(batch.images), objective)
+    metrics = optimize_step(state, position, focus.segmenter, optimizer, len(batch.images), objective)
     if not metrics.skipped:
         state.area_weight = area_weight
     return state, metrics
@@ -201,4 +201,4 @@ def reconstruction_step(
         total = partial(losses.reconstruction_total, weights=weights)
         return Objective(terms, total, mask_share(mask, rendering.mask))
 
-    return state, learn(state, position, focus.encoder, optimizer, len(batch.images), objective)
+    return state, optimize_step(state, position, focus.encoder, optimizer, len(batch.images), objective)

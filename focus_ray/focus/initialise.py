@@ -15,7 +15,7 @@ from focus_ray.focus.pooled import pooled_mean
 from focus_ray.focus.reconstruction_terms import fit, reconstruction_terms
 from focus_ray.focus.schedule import OptimizerSettings, SchedulePosition
 from focus_ray.focus.settings import Settings
-from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, learn, mask_share
+from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, mask_share, optimize_step
 from focus_ray.focus.synthesis import ParameterWeights, SamplingDistributions, generator, parameter_loss, render_random
 
 WARMUP_STREAM = 1  # keeps the warm-up's random numbers apart from every other use of the run's seed
@@ -63,7 +63,7 @@ def warmup_step(
         terms = parameter_loss(renderer, scales, predicted, theta[rows], settings.weights)
         return Objective({name: pooled_mean(term, len(predicted)) for name, term in terms.items()}, sum_terms)
 
-    return state, learn(state, position, state.focus.encoder, optimizer, len(images), objective)
+    return state, optimize_step(state, position, state.focus.encoder, optimizer, len(images), objective)
 
 
 def sum_terms(terms: Mapping[str, Tensor]) -> Tensor:
@@ -107,7 +107,7 @@ def init_step(
         total = partial(losses.reconstruction_total, weights=settings.weights)
         return Objective(terms, total, mask_share(mask, rendering.mask))
 
-    return state, learn(state, position, focus.encoder, optimizer, len(batch.images), objective)
+    return state, optimize_step(state, position, focus.encoder, optimizer, len(batch.images), objective)
 
 
 def pretrain_step(
@@ -131,4 +131,4 @@ def pretrain_step(
         mask = rendering.mask * segmenter.mask_of(logits)
         return Objective(terms, sum_terms, mask_share(mask, rendering.mask))
 
-    return state, learn(state, position, segmenter, optimizer, len(batch.images), objective)
+    return state, optimize_step(state, position, segmenter, optimizer, len(batch.images), objective)

@@ -99,7 +99,7 @@ def mask_share(mask: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"])
     return PooledRatio(mask.sum(), region.sum())
 
 
-def learn(
+def optimize_step(
     state: TrainState,
     position: SchedulePosition,
     network: nn.Module,

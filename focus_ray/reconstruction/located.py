@@ -36,7 +36,7 @@ class FaceLocations:
         return {"detector": settings.rounds, "box": settings.box_rounds}.get(self.told_by, 0)
 
 
-def located(
+def locate_faces(
     image: UInt8[np.ndarray, "H W 3"],
     detector: Detector,
     *,

@@ -26,7 +26,7 @@ from focus_ray.focus.predictor import Prediction, Predictor
 from focus_ray.focus.settings import Settings
 from focus_ray.model import Model
 from focus_ray.prior import Prior, check_face_model, chosen
-from focus_ray.reconstruction.located import Box, FaceLocations, check_image, located
+from focus_ray.reconstruction.located import Box, FaceLocations, check_image, locate_faces
 from focus_ray.reconstruction.self_alignment import AlignedFace, AlignmentSettings, CropView, extract_crops, self_align
 
 # Images in a part, at most: from 16 on, torch has another routine for 1 x 1 convolutions on one thread of a CPU. More
@@ -99,7 +99,7 @@ class Reconstructor:
         check_image(image)
         check_refine(refine)
         self._matching_prior(refine)
-        (faces,) = self.fit([located(image, self.detector, landmarks=landmarks, box=box)], refine)
+        (faces,) = self.fit([locate_faces(image, self.detector, landmarks=landmarks, box=box)], refine)
         return faces
 
     def fit(self, pictures: Sequence[FaceLocations], refine: int | None = None) -> list[list[Face]]:

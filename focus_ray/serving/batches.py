@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
-from focus_ray.serving.fitting import FitRequest, Found
+from focus_ray.serving.fitting import FitRequest, FitResult
 from focus_ray.serving.metrics import Meters, NoMeters
 
 
@@ -22,7 +22,7 @@ class QueuedRequest:
 
     sought: FitRequest
     since: float
-    found: "asyncio.Future[Found]"
+    found: "asyncio.Future[FitResult]"
 
 
 class BatchQueue:
@@ -30,7 +30,7 @@ class BatchQueue:
 
     def __init__(
         self,
-        fit: Callable[[list[FitRequest]], list[Found]],
+        fit: Callable[[list[FitRequest]], list[FitResult]],
         most: int,
         wait_seconds: float,
         meters: Meters | None = None,
@@ -45,7 +45,7 @@ class BatchQueue:
         self._thread = ThreadPoolExecutor(1, "model")
         self._work: asyncio.Task[None] | None = None
 
-    async def fit(self, sought: FitRequest) -> Found:
+    async def fit(self, sought: FitRequest) -> FitResult:
         """The faces of one request. Raises what the model raises."""
         loop = asyncio.get_running_loop()
         if self._work is None or self._work.done():
@@ -95,7 +95,7 @@ class BatchQueue:
                 if not one.found.done():
                     one.found.set_exception(error)
 
-    async def _measured(self, batch: list[QueuedRequest]) -> list[Found]:
+    async def _measured(self, batch: list[QueuedRequest]) -> list[FitResult]:
         begin = time.monotonic()
         for one in batch:
             self._meters.observe("focus_queue_seconds", begin - one.since)

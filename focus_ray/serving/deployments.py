@@ -16,7 +16,7 @@ from focus_ray.serving.batches import BatchQueue
 from focus_ray.serving.desk import ReconstructionService
 from focus_ray.serving.door import AdmissionMiddleware, cors, has_proxy_middleware
 from focus_ray.serving.exposition import exposition
-from focus_ray.serving.fitting import FitRequest, Fitter, Found, ModelInfo, RenderContext, move_to_device
+from focus_ray.serving.fitting import FitRequest, FitResult, Fitter, ModelInfo, RenderContext, move_to_device
 from focus_ray.serving.links import Kept
 from focus_ray.serving.metrics import RayMeters
 from focus_ray.serving.model_source import ModelSource, PriorSource, load_reconstructor
@@ -51,7 +51,7 @@ class Model:
         batching = chosen.batching
         self._batches = BatchQueue(self._fitter.fit, batching.batch, batching.batch_wait_seconds, self._meters)
 
-    async def fit(self, sought: FitRequest) -> Found:
+    async def fit(self, sought: FitRequest) -> FitResult:
         """The faces of one request, fitted together with those of others."""
         return await self._batches.fit(sought)
 

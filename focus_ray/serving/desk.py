@@ -17,9 +17,9 @@ from focus_ray.data.detect_haar import HaarDetector, HaarSettings
 from focus_ray.data.detect_quick import QuickDetector
 from focus_ray.errors import ConfigError, DataError
 from focus_ray.focus.face_result import Face
-from focus_ray.reconstruction.located import FaceLocations, located
+from focus_ray.reconstruction.located import FaceLocations, locate_faces
 from focus_ray.serving import outputs
-from focus_ray.serving.fitting import FitRequest, Found, ModelInfo, RenderContext, split_faces
+from focus_ray.serving.fitting import FitRequest, FitResult, ModelInfo, RenderContext, split_faces
 from focus_ray.serving.metrics import Meters, NoMeters
 from focus_ray.serving.pictures import decode, megapixels
 from focus_ray.serving.problems import Problem
@@ -42,7 +42,7 @@ _NICENESS = 10  # niceness of the threads that compute: the ones that answer com
 class ModelBackend(Protocol):
     """The replicas of the model, wherever they are."""
 
-    async def fit(self, sought: FitRequest) -> Found: ...
+    async def fit(self, sought: FitRequest) -> FitResult: ...
 
     async def card(self) -> ModelInfo: ...
 
@@ -132,7 +132,7 @@ class ReconstructionService:
         since = time.perf_counter()
         landmarks = None if options.landmarks is None else np.array(options.landmarks)
         try:
-            seen = located(image, self._detector(), landmarks=landmarks, box=options.box, aligned=options.aligned)
+            seen = locate_faces(image, self._detector(), landmarks=landmarks, box=options.box, aligned=options.aligned)
         except (ConfigError, DataError) as error:
             raise Problem("unprocessable", str(error)) from None
         times.add("detect", since)
@@ -181,7 +181,7 @@ class PixelBudget:
                 self._changed.notify_all()
 
 
-def _faces(found: Found) -> Sequence[Face]:
+def _faces(found: FitResult) -> Sequence[Face]:
     """The faces, or Problem."""
     if found.failed:
         raise Problem("internal", "the model failed on this picture; the error has been logged")

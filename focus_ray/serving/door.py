@@ -70,7 +70,7 @@ class RequestInfo:
 
 
 @runtime_checkable
-class Witness(Protocol):
+class RequestObserver(Protocol):
     """Who is told of requests."""
 
     def on_start(self, passage: RequestInfo) -> None: ...
@@ -121,7 +121,7 @@ class AdmissionMiddleware:
     """The middleware. `outer` is the one in a proxy; the inner one counts requests only where there is no outer one."""
 
     def __init__(
-        self, app: ASGIApp, settings: ServingSettings, outer: bool = False, witness: Witness | None = None
+        self, app: ASGIApp, settings: ServingSettings, outer: bool = False, witness: RequestObserver | None = None
     ) -> None:
         self._app = app
         self._settings = settings

@@ -35,7 +35,7 @@ class FitRequest:
 
 
 @dataclass(frozen=True)
-class Found:
+class FitResult:
     """The faces of a Sought, or what was wrong with it; failed: the model's fault."""
 
     faces: tuple[Face, ...] = ()
@@ -111,11 +111,11 @@ class Fitter:
         model, focus = self._reconstructor.model, self._reconstructor.model.focus
         return RenderContext(model.version, copy.deepcopy(focus.face_model).cpu(), focus.renderer.camera)
 
-    def fit(self, batch: Sequence[FitRequest]) -> list[Found]:
+    def fit(self, batch: Sequence[FitRequest]) -> list[FitResult]:
         """The faces of each; what cannot be fitted is refused by itself."""
         self._batch_started = time.monotonic()
         try:
-            answers: dict[int, Found] = {}
+            answers: dict[int, FitResult] = {}
             for refine in (False, True):
                 places = [place for place, one in enumerate(batch) if one.refine == refine]
                 found = self._fit_batch([batch[place].located for place in places], refine)
@@ -134,22 +134,22 @@ class Fitter:
         if (seconds := self.batch_seconds()) > self._limit:
             raise ModelError(f"a batch has taken {seconds:.0f} s, the limit is {self._limit:.0f} s; start it anew")
 
-    def _fit_batch(self, pictures: list[FaceLocations], refine: bool) -> list[Found]:
+    def _fit_batch(self, pictures: list[FaceLocations], refine: bool) -> list[FitResult]:
         """One batch; where something is wrong with it, one picture after the other."""
         try:
-            return [Found(tuple(faces)) for faces in self._faces(pictures, refine)] if pictures else []
+            return [FitResult(tuple(faces)) for faces in self._faces(pictures, refine)] if pictures else []
         except Exception as error:
             logger.warning("a batch of %d pictures failed (%s); each is tried by itself", len(pictures), type(error))
         return [self._alone(picture, refine) for picture in pictures]
 
-    def _alone(self, picture: FaceLocations, refine: bool) -> Found:
+    def _alone(self, picture: FaceLocations, refine: bool) -> FitResult:
         try:
-            return Found(tuple(self._faces([picture], refine)[0]))
+            return FitResult(tuple(self._faces([picture], refine)[0]))
         except DataError as error:
-            return Found(refused=str(error))
+            return FitResult(refused=str(error))
         except Exception:
             logger.exception("a picture cannot be fitted")
-            return Found(failed=True)
+            return FitResult(failed=True)
 
     def _faces(self, pictures: list[FaceLocations], refine: bool) -> list[list[Face]]:
         faces = sum(len(picture.faces) for picture in pictures)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 
-from focus_ray.serving.fitting import FitRequest, Found, ModelInfo, RenderContext
+from focus_ray.serving.fitting import FitRequest, FitResult, ModelInfo, RenderContext
 from focus_ray.serving.links import check_size
 from focus_ray.serving.problems import Problem
 from focus_ray.serving.settings import ServingSettings
@@ -36,7 +36,7 @@ class RemoteModel:
         self._card: tuple[float, ModelInfo] | None = None
         self._render_context: RenderContext | None = None
 
-    async def fit(self, sought: FitRequest) -> Found:
+    async def fit(self, sought: FitRequest) -> FitResult:
         """The faces of a picture, or what was wrong with it. Raises Problem where nobody has time."""
         return await self._asked("fit", sought)
 

@@ -9,7 +9,7 @@ from focus_ray.serving.metrics import Meters, RayMeters
 
 
 class RequestMetrics:
-    """Tells meters and the access log of requests; a `door.Witness`. Belongs to one event loop."""
+    """Tells meters and the access log of requests; a `door.RequestObserver`. Belongs to one event loop."""
 
     def __init__(self, meters: Meters) -> None:
         self._meters = meters

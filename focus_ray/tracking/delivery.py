@@ -36,7 +36,7 @@ _DEFAULT_LOG_EVERY = 10
 
 
 @dataclass
-class Sent:
+class SyncResult:
     """What was sent, and whether MLflow now has everything there is of the run."""
 
     mlflow_run: str | None = None
@@ -56,7 +56,7 @@ class MlflowSync:
     """
 
     def __init__(
-        self, run: Path, server: Server, experiment: str | None, sent: Sent, times: dict[int, int] | None = None
+        self, run: Path, server: Server, experiment: str | None, sent: SyncResult, times: dict[int, int] | None = None
     ) -> None:
         """Nothing is sent yet. `experiment`: its name, that of run.json by default. `times`: see History."""
         self.run = run
@@ -269,4 +269,4 @@ def _to_int(value: Any, otherwise: int) -> int:
         return otherwise
 
 
-__all__ = ["PRODUCTION", "RUN_TAG", "MlflowSync", "Sent", "model_version", "status_of", "waiting"]
+__all__ = ["PRODUCTION", "RUN_TAG", "MlflowSync", "SyncResult", "model_version", "status_of", "waiting"]

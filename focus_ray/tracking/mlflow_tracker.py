@@ -11,7 +11,7 @@ from pathlib import Path
 from focus_ray.errors import StorageError, TrackingError
 from focus_ray.tracking import cursor, lineage
 from focus_ray.tracking.database_file import sqlite_uri
-from focus_ray.tracking.delivery import PRODUCTION, MlflowSync, Sent, model_version, status_of, waiting
+from focus_ray.tracking.delivery import PRODUCTION, MlflowSync, SyncResult, model_version, status_of, waiting
 from focus_ray.tracking.mlflow_client import MODEL_NAME, Server
 from focus_ray.tracking.redaction import redact_secrets
 
@@ -60,7 +60,7 @@ class MlflowTracker:
         self._tracking = tracking
         self._note = note
         self._tags = dict(tags or {})
-        self._sent = Sent()
+        self._sent = SyncResult()
         self._times: dict[int, int] = {}
         self._closing = threading.Event()
         self._abandoned = threading.Event()
@@ -75,7 +75,7 @@ class MlflowTracker:
         """Begin to follow the run folder. Never waits, never raises because of MLflow."""
         self._thread.start()
 
-    def close(self, *, finished: bool, patience: float = 60.0) -> Sent:
+    def close(self, *, finished: bool, patience: float = 60.0) -> SyncResult:
         """Send the rest, say how the run ended, log and register its model; wait for that no longer than `patience` s.
 
         `finished`: whether training came to its end; otherwise MLflow shows FAILED where a guard ended the run, and
@@ -167,7 +167,7 @@ def track(
     promote: bool = False,
     note: Callable[[str], None] = _ignore,
     here: Mapping[str, str] | None = None,
-) -> Sent:
+) -> SyncResult:
     """Send everything of a run that MLflow does not have yet, its end and its model included.
 
     With `promote`, the model that the run registered gets the alias `production`. `here`: the lineage of this process,
@@ -177,7 +177,7 @@ def track(
     run = Path(run)
     if promote and model_version(run) is None:
         raise TrackingError(f"{run} has no complete model to promote; let its training come to an end first")
-    sent = Sent()
+    sent = SyncResult()
     with cursor.sync_lock(run):
         server = tracking.server(run)
         delivery = MlflowSync(run, server, tracking.experiment, sent)

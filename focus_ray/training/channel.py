@@ -14,10 +14,10 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from focus_ray.training.loop import StepRecord
-from focus_ray.training.watcher import ResumeHistory, Watcher
+from focus_ray.training.watcher import Callback, ResumeHistory
 
 EventQueue = Any  # a handle of the actor below
-Event = tuple[str, tuple[Any, ...]]  # a method of Watcher, or one of the endings below, and its arguments
+Event = tuple[str, tuple[Any, ...]]  # a method of Callback, or one of the endings below, and its arguments
 ENDED, FAILED = "ended", "failed"
 
 SEND_INTERVAL_SECONDS = 0.2
@@ -137,7 +137,7 @@ def event_sender(channel: EventQueue) -> Iterator[EventSender]:
         sender.close()
 
 
-def dispatch(events: list[Event], watcher: Watcher, other: Callable[[str, tuple[Any, ...]], None]) -> None:
+def dispatch(events: list[Event], watcher: Callback, other: Callable[[str, tuple[Any, ...]], None]) -> None:
     """Tell a watcher what it knows of, and `other` the rest."""
     for what, arguments in events:
         if what in (ENDED, FAILED):

@@ -20,7 +20,7 @@ from focus_ray.training.prepare import PreparedRun, Request, prepare
 from focus_ray.training.recorder import Recorder
 from focus_ray.training.run import Run
 from focus_ray.training.signals import graceful_shutdown
-from focus_ray.training.watcher import CallbackList, NoOpCallback, Watcher
+from focus_ray.training.watcher import Callback, CallbackList, NoOpCallback
 
 if TYPE_CHECKING:
     from ray.train.torch import TorchTrainer
@@ -38,7 +38,7 @@ def train(
     storage: str | None = None,
     experiment: str = "focus",
     promote: bool = False,
-    watcher: Watcher | None = None,
+    watcher: Callback | None = None,
 ) -> dict[str, Any]:
     """Train with Ray Train into the folder `out`, or without a configuration go on there; returns metrics.json.
 
@@ -54,13 +54,13 @@ def train(
         with graceful_shutdown() as interrupted:
             if elsewhere(prepared, store):
                 store.check()
-            refuse_what_cannot_begin(prepared, cluster)
+            validate_run(prepared, cluster)
             prepared.claim()
             with (
                 followed(prepared, store, cluster, watcher, promote=promote) as watchers,
                 connected(cluster) as decided,
             ):
-                return Driven(prepared, store, decided, watchers).to_the_end(interrupted)
+                return Driven(prepared, store, decided, watchers).run(interrupted)
     except KeyboardInterrupt:
         if not folder.config.is_file():
             raise
@@ -71,11 +71,11 @@ def train(
 
 @contextmanager
 def followed(
-    prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, watcher: Watcher, *, promote: bool
-) -> Iterator[Watcher]:
+    prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, watcher: Callback, *, promote: bool
+) -> Iterator[Callback]:
     """Everybody who looks at the run: the run folder, its copy in the store, the log, MLflow, and `watcher`."""
     folder = prepared.folder
-    watchers: list[Watcher] = [Recorder(folder), watcher]
+    watchers: list[Callback] = [Recorder(folder), watcher]
     mirror = RunFolderSync(folder.path, store) if elsewhere(prepared, store) else None
     if mirror is not None:
         watchers.append(mirror)
@@ -109,7 +109,7 @@ def elsewhere(prepared: PreparedRun, store: ObjectStore) -> bool:
     return store != LocalStore(prepared.folder.path)
 
 
-def refuse_what_cannot_begin(prepared: PreparedRun, cluster: ClusterSettings) -> None:
+def validate_run(prepared: PreparedRun, cluster: ClusterSettings) -> None:
     """Put the run together once, here, where an error is cheap. Raises what its parts raise."""
     smallest = min(prepared.config.batch_size, prepared.config.warmup.batch_size)
     if cluster.workers > smallest:
@@ -135,7 +135,7 @@ class _NoVault:
 class Driven:
     """A run as its driver sees it."""
 
-    def __init__(self, prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, watcher: Watcher):
+    def __init__(self, prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, watcher: Callback):
         self.prepared = prepared
         self.folder = prepared.folder
         self.store = store
@@ -144,7 +144,7 @@ class Driven:
         self.metrics: dict[str, Any] | None = None
         self.failure: FocusRayError | None = None
 
-    def to_the_end(self, interrupted: Callable[[], bool]) -> dict[str, Any]:
+    def run(self, interrupted: Callable[[], bool]) -> dict[str, Any]:
         """Let the workers train, watch them, and leave metrics.json, the model and the report."""
         import ray
 

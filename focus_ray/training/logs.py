@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from focus_ray.training.watcher import Watcher
+from focus_ray.training.watcher import Callback
 
 PACKAGE = "focus_ray"
 
 
 @contextmanager
-def forward_logs(watcher: Watcher, rank: int, current_step: Callable[[], int]) -> Iterator[None]:
+def forward_logs(watcher: Callback, rank: int, current_step: Callable[[], int]) -> Iterator[None]:
     """What the package logs inside the block, from INFO on, also reaches the watcher."""
     package = logging.getLogger(PACKAGE)
     handler = _Handler(watcher, rank, current_step)
@@ -35,7 +35,7 @@ def forward_logs(watcher: Watcher, rank: int, current_step: Callable[[], int]) -
 class _Handler(logging.Handler):
     """Log records as flat objects."""
 
-    def __init__(self, watcher: Watcher, rank: int, current_step: Callable[[], int]):
+    def __init__(self, watcher: Callback, rank: int, current_step: Callable[[], int]):
         super().__init__(logging.INFO)
         self.watcher = watcher
         self.rank = rank

@@ -75,7 +75,7 @@ class RunFolderSync(NoOpCallback):
         return sorted(whole, key=lambda path: path.name == "run.json")
 
 
-def bring_back(uri: str, out: Path | None) -> Path:
+def restore_run_dir(uri: str, out: Path | None) -> Path:
     """The run folder of a run that was mirrored to a store, as a folder of this machine: `out`, else runs/NAME.
 
     Raises ConfigError where there is no run at `uri` or something else at `out`, StorageError where the store refuses.

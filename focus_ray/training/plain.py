@@ -16,14 +16,14 @@ from focus_ray.training.recorder import Recorder
 from focus_ray.training.run import Run
 from focus_ray.training.run_folder import RunFolder
 from focus_ray.training.signals import graceful_shutdown
-from focus_ray.training.watcher import CallbackList, NoOpCallback, Watcher
+from focus_ray.training.watcher import Callback, CallbackList, NoOpCallback
 
 
 def train(
     config: RunConfig | None,
     out: Path,
     *,
-    watcher: Watcher | None = None,
+    watcher: Callback | None = None,
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
     """Train into the folder `out`, or without a configuration go on with the run there; returns metrics.json.
@@ -73,7 +73,7 @@ def conclude(run: Run, prepared: PreparedRun) -> dict[str, Any]:
     if prepared.request.resumes:
         run.restore()
     try:
-        metrics = run.to_the_end()
+        metrics = run.run()
     except GuardStop:
         folder.write_json("metrics.json", run.metrics(None, {}))
         write_report(folder.path)
@@ -89,7 +89,7 @@ def conclude(run: Run, prepared: PreparedRun) -> dict[str, Any]:
 class FolderCheckpointSink:
     """Checkpoints and the model in the run folder, written before training goes on."""
 
-    def __init__(self, folder: RunFolder, watcher: Watcher):
+    def __init__(self, folder: RunFolder, watcher: Callback):
         self.folder = folder
         self.watcher = watcher
         self.whole = 0

@@ -22,7 +22,7 @@ from focus_ray.storage.checkpoint import MODEL, Checkpoints, StoredCheckpoint, f
 from focus_ray.storage.objects import ObjectStore
 from focus_ray.training.backlog import UploadQueue
 from focus_ray.training.uploader import CheckpointUploader
-from focus_ray.training.watcher import Watcher
+from focus_ray.training.watcher import Callback
 
 CHECKPOINTS = "checkpoints"
 # Of checkpoints that wait for a store that is ill. Beyond, older ones give way: memory is finite.
@@ -41,7 +41,7 @@ class RayCheckpointSink:
         store: ObjectStore,
         keep: int,
         replicas: ReplicaGroup,
-        watcher: Watcher,
+        watcher: Callback,
         device: torch.device,
         uploader: CheckpointUploader | None = None,
     ):

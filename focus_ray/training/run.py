@@ -28,7 +28,7 @@ from focus_ray.training.loop import StepRecord, load_state_tree, state_tree, ste
 from focus_ray.training.sheets import draw_sheet
 from focus_ray.training.source import BatchSource, PrefetchSource
 from focus_ray.training.unlabelled import score_unlabelled
-from focus_ray.training.watcher import ResumeHistory, Watcher
+from focus_ray.training.watcher import Callback, ResumeHistory
 
 METRICS_SCHEMA = 1
 # A driver that dies has not written down what its workers did until they noticed, whole checkpoints included: history
@@ -83,7 +83,7 @@ class Run:
         config: RunConfig,
         face: MorphableModel,
         vault: CheckpointSink,
-        watcher: Watcher,
+        watcher: Callback,
         *,
         replicas: ReplicaGroup = ALONE,
         device: torch.device | str = "cpu",
@@ -117,7 +117,7 @@ class Run:
     def complete(self) -> bool:
         return self.state.step >= self.config.schedule.total_steps
 
-    def to_the_end(self) -> dict[str, Any]:
+    def run(self) -> dict[str, Any]:
         """Train what is left of the schedule, then score and keep the model; returns what metrics.json holds.
 
         Raises GuardStop where a guard ends the run, Interrupted where somebody asked, after a checkpoint.

@@ -16,7 +16,7 @@ class ResumeHistory:
 
 
 @runtime_checkable
-class Watcher(Protocol):
+class Callback(Protocol):
     """Somebody who watches a run. Nothing a watcher is told comes twice, except after `begin` with an earlier step."""
 
     def begin(self, total: int, done: int, past: ResumeHistory) -> None:
@@ -75,7 +75,7 @@ class NoOpCallback:
 class CallbackList:
     """All of them watch, in this order."""
 
-    def __init__(self, watchers: Sequence[Watcher]):
+    def __init__(self, watchers: Sequence[Callback]):
         self.watchers = watchers
 
     def begin(self, total: int, done: int, past: ResumeHistory) -> None:

@@ -64,7 +64,7 @@ def work(settings: dict[str, Any]) -> None:
         failure: FocusRayError | None = None
         with forward_logs(sender, replicas.rank, lambda: run.state.step):
             try:
-                metrics = run.to_the_end()
+                metrics = run.run()
             except GuardStop as stop:
                 metrics, failure = run.metrics(None, {}), stop
             except FocusRayError as error:

@@ -27,7 +27,7 @@ _listener = Listener()
 
 @contextmanager
 def use_listener(listener: Listener) -> Iterator[None]:
-    """Every `Told` of this process tells `listener`, also one that Tune has read from its own files."""
+    """Every `TuneProgress` of this process tells `listener`, also one that Tune has read from its own files."""
     global _listener
     before, _listener = _listener, listener
     try:
@@ -36,7 +36,7 @@ def use_listener(listener: Listener) -> Iterator[None]:
         _listener = before
 
 
-class Told(Callback):
+class TuneProgress(Callback):
     """Tells of trials as they end. Tune pickles it, to go on with: whom it tells is no part of it."""
 
     def __init__(self, total: int) -> None:
@@ -75,3 +75,6 @@ def describe_result(last: dict[str, Any]) -> str:
         return ending
     reached = f"objective {objective:.4f} after step {last.get(STEP)}"
     return reached if ending == "done" else f"{ending}, {reached}"
+
+
+Told = TuneProgress  # how earlier versions called it: what Tune kept of their sweeps is read by that name

@@ -28,7 +28,7 @@ from focus_ray.evaluation.pool import worked_off
 from focus_ray.model import summarize_error
 from focus_ray.storage import atomic
 from focus_ray.storage.lines import read_json_lines
-from focus_ray.tracking.delivery import MlflowSync, Sent
+from focus_ray.tracking.delivery import MlflowSync, SyncResult
 from focus_ray.tracking.mlflow_tracker import Tracking, track, track_quietly
 from focus_ray.training.cluster import ClusterSettings, address, connected
 from focus_ray.training.job_folder import claim
@@ -38,7 +38,7 @@ from focus_ray.training.tasks import PoolSettings
 from focus_ray.tuning import alternation, rules
 from focus_ray.tuning.importance import importance
 from focus_ray.tuning.objectives import OBJECTIVES, finite, objective_values, refined_objective_values
-from focus_ray.tuning.progress import Listener, Told, use_listener
+from focus_ray.tuning.progress import Listener, TuneProgress, use_listener
 from focus_ray.tuning.report import write_report
 from focus_ray.tuning.results import (
     Candidate,
@@ -179,7 +179,7 @@ class Sweep:
         """The sweep's own run in MLflow, which trials are nested under; None where MLflow does not answer."""
         try:
             server = Tracking().server(self.out)
-            delivery = MlflowSync(self.out, server, experiment, Sent())
+            delivery = MlflowSync(self.out, server, experiment, SyncResult())
             try:
                 delivery.begin({}, {"kind": "sweep"}, running=True)
                 return delivery.sent.mlflow_run
@@ -232,7 +232,7 @@ class Sweep:
                 name=TUNE,
                 storage_path=str(self.out),
                 failure_config=tune.FailureConfig(max_failures=self.search.max_failures),
-                callbacks=[Told(self.search.trial_count)],
+                callbacks=[TuneProgress(self.search.trial_count)],
                 verbose=0,
             ),
         )

@@ -30,7 +30,7 @@ from focus_ray.data.landmarks import MEAN_LANDMARKS
 from focus_ray.data.photos import PhotoFolder
 from focus_ray.errors import DataError, ImageError, LandmarkError
 from focus_ray.focus.landmarks import five_points
-from focus_ray.reconstruction.located import located
+from focus_ray.reconstruction.located import locate_faces
 from focus_ray.reconstruction.self_alignment import crop_from_detection
 from focus_ray.storage.objects import ObjectStore, open_store
 
@@ -140,7 +140,7 @@ def test_a_face_turned_by_any_angle_is_cropped_upright_as_reconstruction_crops_i
     write_landmarks(folder / "landmarks.csv", {"a.png": transform_points(turn, points)})
     trained_on = PhotoFolder(folder, image_size=64).batch([0])
 
-    (face,) = located(turned, NoDetector(), landmarks=transform_points(turn, points)).faces
+    (face,) = locate_faces(turned, NoDetector(), landmarks=transform_points(turn, points)).faces
     crop = crop_from_detection(face, 64)
     assert np.cos(crop.roll + np.radians(degrees)) == pytest.approx(1, abs=1e-6)
     reconstructed = torch.from_numpy(as_float(crop.warp(turned)))

@@ -36,7 +36,7 @@ from focus_ray.focus.pooled import PooledRatio, pooled_mean
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.replicas import ReplicaGroup
 from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
-from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, learn
+from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, optimize_step
 from focus_ray.focus.synthesis import SamplingDistributions, generator, render_random
 
 WORLDS = (1, 2, 3)
@@ -361,7 +361,7 @@ def broken_gradient(replicas: ReplicaGroup) -> Results:
         root = (value - value.detach()).clamp_min(0).sqrt() if last else 0.0  # its slope at 0 is infinite
         return Objective({"bce": pooled_mean(value + root, 1)}, lambda terms: terms["bce"])
 
-    metrics = learn(state, SchedulePosition(Phase.INIT, 0, 0, 10, 0, 0), line, ADAM, 1, objective)
+    metrics = optimize_step(state, SchedulePosition(Phase.INIT, 0, 0, 10, 0, 0), line, ADAM, 1, objective)
     return {"weight": line.weight.flatten(), **told(metrics, state)}
 
 

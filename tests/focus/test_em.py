@@ -293,7 +293,7 @@ def test_the_pixel_loss_reaches_r_through_the_mask_only_where_it_is_not_detached
         (found["gradient"],) = torch.autograd.grad(total, bias)
         return StepMetrics({}, None, skipped=False)
 
-    monkeypatch.setattr(em, "learn", gradient)
+    monkeypatch.setattr(em, "optimize_step", gradient)
     only_pixel = ReconstructionWeights(lambda_per=0, lambda_lm=0, lambda_reg=0, detach_mask=detach)
     reconstruction_step(state, batch, OF_R, EmSettings(reconstruction=only_pixel), OPTIMIZER)
 

@@ -14,7 +14,7 @@ from focus_ray.focus.face.camera import Camera
 from focus_ray.focus.initialise import sum_terms
 from focus_ray.focus.pooled import PooledRatio, pooled_mean
 from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
-from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, learn, mask_share, parts
+from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, mask_share, optimize_step, parts
 
 MODEL = model.ModelSettings(
     camera=Camera(image_size=32),
@@ -53,7 +53,7 @@ def down(
         assert rows == slice(0, 1)
         return Objective({"loss": pooled_mean(loss(), 1)}, sum_terms)
 
-    return learn(state, position, network, settings, 1, objective)
+    return optimize_step(state, position, network, settings, 1, objective)
 
 
 def step(state: TrainState, network: Two, slope: list[float], **settings) -> torch.Tensor:
@@ -179,7 +179,7 @@ def test_a_step_tells_numbers_and_whether_it_was_skipped(state, broken):
         terms = {"nbr": PooledRatio(value, torch.tensor(2.0))}
         return Objective(terms, lambda values: 4 * values["nbr"], PooledRatio(torch.tensor(3.0), torch.tensor(4.0)))
 
-    metrics = learn(state, FIRST, network, OptimizerSettings(lr=0.1), 1, objective)
+    metrics = optimize_step(state, FIRST, network, OptimizerSettings(lr=0.1), 1, objective)
     assert metrics.skipped is broken
     assert metrics.losses == pytest.approx(
         {"nbr": torch.nan if broken else 2.5, "total": torch.nan if broken else 10.0}, nan_ok=True
@@ -230,7 +230,7 @@ def accumulated(state: TrainState, number: int, weights: torch.Tensor) -> tuple[
         )
 
     state.accumulate = number
-    metrics = learn(state, FIRST, network, OptimizerSettings(lr=0.1, clip_norm=None), len(IMAGES), objective)
+    metrics = optimize_step(state, FIRST, network, OptimizerSettings(lr=0.1, clip_norm=None), len(IMAGES), objective)
     return metrics, state.optimizers.pop(Phase.INIT).state[network.point]["exp_avg"], seen
 
 
@@ -264,7 +264,7 @@ def test_a_step_in_parts_is_skipped_whole_where_the_last_part_is_broken(state):
         return Objective({"loss": pooled_mean(learner(images[rows]).square().mean(), 2)}, sum_terms)
 
     state.accumulate = 2
-    assert learn(state, FIRST, network, OptimizerSettings(lr=0.1), 4, objective).skipped
+    assert optimize_step(state, FIRST, network, OptimizerSettings(lr=0.1), 4, objective).skipped
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
 

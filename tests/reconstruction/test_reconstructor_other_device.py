@@ -14,7 +14,7 @@ from focus_ray.data.detect import Detection
 from focus_ray.focus.face_result import Face
 from focus_ray.model import Model
 from focus_ray.reconstruction import Reconstructor, reconstruct_paths
-from focus_ray.reconstruction.located import located
+from focus_ray.reconstruction.located import locate_faces
 from focus_ray.reconstruction.pictures import drawn, require_arrays
 from focus_ray.serving import outputs
 from focus_ray.serving.fitting import FitRequest, Fitter, move_to_device
@@ -86,7 +86,7 @@ def test_a_face_is_that_of_the_cpu(
 
 def test_the_service_answers_every_face(remote: Reconstructor, expected: list[Face], portrait: np.ndarray):
     fitter = Fitter(remote, ModelSettings(batch=1))
-    found = fitter.fit([FitRequest(located(portrait, Finds(FOUND)), refine) for refine in (False, True)])
+    found = fitter.fit([FitRequest(locate_faces(portrait, Finds(FOUND)), refine) for refine in (False, True)])
     assert not any(one.failed for one in found)
     for one, face in zip(found, expected, strict=True):
         same(one.faces[0], face)

@@ -9,7 +9,7 @@ import numpy as np
 from focus_ray.data.detect import Detection
 from focus_ray.reconstruction.located import FaceLocations
 from focus_ray.serving.batches import BatchQueue
-from focus_ray.serving.fitting import FitRequest, Found
+from focus_ray.serving.fitting import FitRequest, FitResult
 
 NAMES = ["first", "one", "two", "gone", "stays", *map(str, range(10)), *ascii_lowercase]
 
@@ -35,15 +35,15 @@ class Model:
         self.free.set()
         self.error: Exception | None = None
 
-    def fit(self, batch: list[FitRequest]) -> list[Found]:
+    def fit(self, batch: list[FitRequest]) -> list[FitResult]:
         self.batches.append([name_of(one) for one in batch])
         self.free.wait(10)
         if self.error is not None:
             raise self.error
-        return [Found(refused=f"answer to {name_of(one)}") for one in batch]
+        return [FitResult(refused=f"answer to {name_of(one)}") for one in batch]
 
 
-async def busy(model: Model, batches: BatchQueue) -> "asyncio.Task[Found]":
+async def busy(model: Model, batches: BatchQueue) -> "asyncio.Task[FitResult]":
     """The model at work on one picture, until it is let free."""
     model.free.clear()
     first = asyncio.create_task(batches.fit(sought("first")))
@@ -55,7 +55,7 @@ async def busy(model: Model, batches: BatchQueue) -> "asyncio.Task[Found]":
 def test_while_the_model_is_busy_batches_fill():
     model = Model()
 
-    async def ask() -> list[Found]:
+    async def ask() -> list[FitResult]:
         batches = BatchQueue(model.fit, 4, 0.0)
         first = await busy(model, batches)
         others = [asyncio.create_task(batches.fit(sought(str(number)))) for number in range(9)]
@@ -101,7 +101,7 @@ def test_an_idle_model_waits_a_moment_for_company_but_not_once_it_is_full():
 def test_alone_it_does_not_wait_for_ever():
     model = Model()
 
-    async def ask() -> Found:
+    async def ask() -> FitResult:
         return await asyncio.wait_for(BatchQueue(model.fit, 8, 0.05).fit(sought("one")), 10)
 
     assert asyncio.run(ask()).refused == "answer to one"
@@ -128,7 +128,7 @@ def test_who_went_away_is_not_fitted():
 def test_an_error_goes_to_those_of_its_batch_and_the_work_goes_on():
     model = Model()
 
-    async def ask() -> Found:
+    async def ask() -> FitResult:
         batches = BatchQueue(model.fit, 4, 0.01)
         model.error = RuntimeError("broken")
         failed = await asyncio.gather(*(batches.fit(sought(name)) for name in "ab"), return_exceptions=True)

@@ -12,7 +12,7 @@ from PIL import Image
 from focus_ray.reconstruction import Reconstructor
 from focus_ray.serving import outputs
 from focus_ray.serving.desk import PixelBudget, ReconstructionService
-from focus_ray.serving.fitting import FitRequest, Fitter, Found, ModelInfo, RenderContext
+from focus_ray.serving.fitting import FitRequest, FitResult, Fitter, ModelInfo, RenderContext
 from focus_ray.serving.problems import Problem
 from focus_ray.serving.schema import Options, Reconstruction
 from focus_ray.serving.settings import ModelSettings, ServingSettings
@@ -26,9 +26,9 @@ class Here:
     def __init__(self, fitter: Fitter) -> None:
         self.fitter = fitter
         self.asked: list[FitRequest] = []
-        self.told: Found | None = None
+        self.told: FitResult | None = None
 
-    async def fit(self, sought: FitRequest) -> Found:
+    async def fit(self, sought: FitRequest) -> FitResult:
         self.asked.append(sought)
         return self.told or self.fitter.fit([sought])[0]
 
@@ -138,9 +138,9 @@ def test_what_is_no_picture_is_refused(desk: ReconstructionService):
 
 
 @pytest.mark.parametrize(
-    ("told", "code"), [(Found(refused="they span no face"), "unprocessable"), (Found(failed=True), "internal")]
+    ("told", "code"), [(FitResult(refused="they span no face"), "unprocessable"), (FitResult(failed=True), "internal")]
 )
-def test_what_the_model_refuses(told: Found, code: str, desk: ReconstructionService, models: Here, portrait: bytes):
+def test_what_the_model_refuses(told: FitResult, code: str, desk: ReconstructionService, models: Here, portrait: bytes):
     models.told = told
     with pytest.raises(Problem) as refused:
         ask(desk, portrait, box=BOX)
@@ -160,11 +160,11 @@ def test_faces_of_two_versions_are_fitted_anew(desk: ReconstructionService, mode
     monkeypatch.setattr(desk, "_detector", lambda: Finds(*found))
     fit = models.fit
 
-    async def while_another_takes_over(sought: FitRequest) -> Found:
+    async def while_another_takes_over(sought: FitRequest) -> FitResult:
         answer = await fit(sought)
         if len(models.asked) > 1:  # all but the very first
             return answer
-        return Found(tuple(face.model_copy(update={"model_version": "old"}) for face in answer.faces))
+        return FitResult(tuple(face.model_copy(update={"model_version": "old"}) for face in answer.faces))
 
     monkeypatch.setattr(models, "fit", while_another_takes_over)
     answer = ask(desk, portrait, refine=False)

@@ -9,7 +9,7 @@ from focus_ray.data.synthetic import SyntheticFaces
 from focus_ray.errors import ModelError
 from focus_ray.reconstruction.located import FaceLocations
 from focus_ray.serving import fitting
-from focus_ray.serving.fitting import FitRequest, Fitter, Found, split_faces
+from focus_ray.serving.fitting import FitRequest, FitResult, Fitter, split_faces
 from focus_ray.serving.settings import ModelSettings
 
 SETTINGS = ModelSettings(batch=4)
@@ -31,7 +31,7 @@ def pictures(world_face) -> list[FaceLocations]:
     return [*aligned, FaceLocations(beside, [whole, Detection((64.0, 0.0, 64.0, 64.0))], "box")]
 
 
-def theta_of(found: Found) -> np.ndarray:
+def theta_of(found: FitResult) -> np.ndarray:
     return np.array([[*face.theta.identity, *face.theta.expression, *face.theta.camera] for face in found.faces])
 
 
@@ -75,7 +75,7 @@ def test_a_model_that_fails_is_not_the_pictures_fault(
 
     monkeypatch.setattr(fitter._reconstructor, "fit", sick)
     bad, good = fitter.fit([FitRequest(pictures[2], False), FitRequest(pictures[1], False)])
-    assert bad == Found(failed=True)
+    assert bad == FitResult(failed=True)
     assert len(good.faces) == 1
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from focus_ray.serving.access_log import LOGGER, set_up
-from focus_ray.serving.door import RequestInfo, Witness
+from focus_ray.serving.door import RequestInfo, RequestObserver
 from focus_ray.serving.metrics import Meters, checked
 from focus_ray.serving.witness import RequestMetrics
 
@@ -41,7 +41,7 @@ def meters() -> Remembered:
 
 def test_it_can_stand_at_the_door(meters: Remembered):
     assert isinstance(meters, Meters)
-    assert isinstance(RequestMetrics(meters), Witness)
+    assert isinstance(RequestMetrics(meters), RequestObserver)
 
 
 def test_an_answer_and_a_refusal(meters: Remembered):

@@ -26,7 +26,7 @@ def whole(stored: checkpoint.StoredCheckpoint) -> bool:
     return stored.state["step"] == stored.step and bool(stored.state["encoder"]["w"].eq(float(stored.step)).all())
 
 
-class Watcher:
+class CheckpointReader:
     """Another reader, past the proxy, that loads whatever checkpoint it sees and notes those that were not whole."""
 
     def __init__(self, store: ObjectStore) -> None:
@@ -99,7 +99,7 @@ OUTAGE_SECONDS = 60
 def test_a_run_of_checkpoints_behind_a_network_that_fails(bucket, proxy: FaultyProxy, direct, record_property, caplog):
     rng = random.Random(0)
     checkpoints = Checkpoints(open_store(f"{bucket}/run/checkpoints"), keep=3)
-    watcher = Watcher(direct)
+    watcher = CheckpointReader(direct)
     proxy.faults = Faults(busy=0.1, stalled=0.03, stall_seconds=5, reset=0.1, lost=0.02, cut=0.02)
     slowest, during_outage = 0.0, 0.0
     with watcher.watching():

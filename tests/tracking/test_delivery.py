@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from focus_ray.errors import TrackingError
-from focus_ray.tracking.delivery import MlflowSync, Sent, status_of, waiting
+from focus_ray.tracking.delivery import MlflowSync, SyncResult, status_of, waiting
 from focus_ray.tracking.mlflow_client import Server
 from focus_ray.tracking.mlflow_tracker import Tracking, track
 from tests.tracking.tracked_run import Database, begin_run, expected_curve, write_run
@@ -57,7 +57,7 @@ for _name in CALLS:
     setattr(Unreliable, _name, unreliable(_name))
 
 
-def attempt(run: Path, server: Server, sent: Sent, times: dict[int, int]) -> bool:
+def attempt(run: Path, server: Server, sent: SyncResult, times: dict[int, int]) -> bool:
     delivery = MlflowSync(run, server, None, sent, times)
     try:
         delivery.begin({"python": "3"}, {}, running=True)
@@ -75,7 +75,7 @@ def attempt(run: Path, server: Server, sent: Sent, times: dict[int, int]) -> boo
 def test_everything_arrives_once_through_faults_of_every_call(tmp_path, database, seed):
     run = write_run(tmp_path / "runs" / "one", 1200)
     server = Unreliable(f"sqlite:///{database.path}", seed, tmp_path / "artifacts")
-    sent, times = Sent(), {}
+    sent, times = SyncResult(), {}
     attempts = 1
     while not attempt(run, server, sent, times):
         attempts += 1

@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from focus_ray.training.channel import ENDED, FAILED, EventSender, _EventQueueActor, dispatch, event_sender
-from focus_ray.training.watcher import ResumeHistory, Watcher
+from focus_ray.training.watcher import Callback, ResumeHistory
 
 EVENTS = [("note", (str(number),)) for number in range(5)]
 
@@ -161,9 +161,9 @@ def test_whatever_a_worker_says_is_heard_at_the_other_end(channel, listener, rec
         "saved": (3,),
         "log": ({"level": "info"},),
     }
-    assert set(said) == {name for name, _ in inspect.getmembers(Watcher, inspect.isfunction) if name[0] != "_"}
+    assert set(said) == {name for name, _ in inspect.getmembers(Callback, inspect.isfunction) if name[0] != "_"}
     with event_sender(channel) as sender:
-        assert isinstance(sender, Watcher)
+        assert isinstance(sender, Callback)
         for what, arguments in said.items():
             getattr(sender, what)(*arguments)
     dispatch(taken(channel), listener, lambda what, arguments: pytest.fail(what))

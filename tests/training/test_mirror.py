@@ -12,7 +12,7 @@ from focus_ray.errors import ClusterError, ConfigError, NoSuchObject
 from focus_ray.storage.objects import LocalStore
 from focus_ray.training import launch, plain
 from focus_ray.training.cluster import ClusterSettings
-from focus_ray.training.mirror import RunFolderSync, bring_back
+from focus_ray.training.mirror import RunFolderSync, restore_run_dir
 from focus_ray.training.run import Run
 
 MIRRORED = {
@@ -140,7 +140,7 @@ def stored(run, tmp_path):
 
 
 def test_the_folder_comes_back_as_it_was(run, stored, tmp_path):
-    folder = bring_back(str(stored), tmp_path / "new" / "place")
+    folder = restore_run_dir(str(stored), tmp_path / "new" / "place")
     assert folder == tmp_path / "new" / "place"
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert found == MIRRORED
@@ -150,7 +150,7 @@ def test_the_folder_comes_back_as_it_was(run, stored, tmp_path):
 def test_it_is_called_like_the_run_unless_a_place_is_given(stored, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "run").mkdir(parents=True)  # an empty folder may be there
-    assert bring_back(f"{stored}/", None).as_posix() == "runs/run"
+    assert restore_run_dir(f"{stored}/", None).as_posix() == "runs/run"
     assert (tmp_path / "runs" / "run" / "config.json").is_file()
 
 
@@ -158,21 +158,21 @@ def test_a_folder_with_something_in_it_is_left_alone(stored, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
     with pytest.raises(ConfigError, match=r"mine is not empty; choose another folder"):
-        bring_back(str(stored), tmp_path / "mine")
+        restore_run_dir(str(stored), tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
-    bring_back(str(stored), tmp_path / "here")
+    restore_run_dir(str(stored), tmp_path / "here")
     with pytest.raises(ConfigError, match=r"here is not empty; go on by resuming .*here, or choose another folder"):
-        bring_back(str(stored), tmp_path / "here")
+        restore_run_dir(str(stored), tmp_path / "here")
 
 
 @pytest.mark.parametrize("missing", ["run.json", "config.json"])
 def test_what_is_no_whole_run_is_not_brought(stored, tmp_path, missing):
     stored.delete([missing])
     with pytest.raises(ConfigError, match="holds no run"):
-        bring_back(str(stored), tmp_path / "new")
+        restore_run_dir(str(stored), tmp_path / "new")
     assert not (tmp_path / "new").exists()
     with pytest.raises(ConfigError, match="holds no run"):
-        bring_back(str(tmp_path / "store"), tmp_path / "new")  # the folder of all runs
+        restore_run_dir(str(tmp_path / "store"), tmp_path / "new")  # the folder of all runs
 
 
 def test_a_run_that_came_in_part_is_not_taken_for_one(stored, tmp_path, monkeypatch):
@@ -185,7 +185,7 @@ def test_a_run_that_came_in_part_is_not_taken_for_one(stored, tmp_path, monkeypa
 
     monkeypatch.setattr(LocalStore, "download", cut_off)
     with pytest.raises(NoSuchObject):
-        bring_back(str(stored), tmp_path / "new")
+        restore_run_dir(str(stored), tmp_path / "new")
     assert not (tmp_path / "new" / "config.json").exists()
     with pytest.raises(ConfigError, match="holds no run"):
         plain.train(None, tmp_path / "new")
@@ -209,7 +209,7 @@ def test_a_run_goes_on_from_the_store_alone_to_the_same_parameters(
         with pytest.raises(ClusterError):
             launch.train(config, tmp_path / "run", ClusterSettings(), storage=str(store))
     shutil.rmtree(tmp_path / "run")
-    back = bring_back(str(store / "run"), tmp_path / "another name")
+    back = restore_run_dir(str(store / "run"), tmp_path / "another name")
     launch.train(None, back, ClusterSettings())
     one, other = weights(straight_run), weights(back)
     assert all(torch.equal(one[name], other[name]) for name in one)

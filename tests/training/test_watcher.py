@@ -2,7 +2,7 @@
 
 import inspect
 
-from focus_ray.training.watcher import CallbackList, NoOpCallback, ResumeHistory, Watcher
+from focus_ray.training.watcher import Callback, CallbackList, NoOpCallback, ResumeHistory
 
 
 class Named:
@@ -39,9 +39,9 @@ def test_all_of_them_hear_everything_in_their_order(record_of):
 
 
 def test_nothing_that_a_watcher_can_be_told_is_left_out(record_of):
-    words = {name for name, _ in inspect.getmembers(Watcher, inspect.isfunction) if not name.startswith("_")}
+    words = {name for name, _ in inspect.getmembers(Callback, inspect.isfunction) if not name.startswith("_")}
     assert {what for what, _ in said(record_of(3))} == words
     for watcher in (CallbackList([]), NoOpCallback()):
-        assert isinstance(watcher, Watcher)
+        assert isinstance(watcher, Callback)
         for what, arguments in said(record_of(3)):
             assert getattr(watcher, what)(*arguments) is None

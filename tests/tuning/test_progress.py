@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from focus_ray.tuning.progress import Listener, Told, describe_result, use_listener
+from focus_ray.tuning.progress import Listener, TuneProgress, describe_result, use_listener
 
 
 def tuned(trial_id: str, **last) -> SimpleNamespace:
@@ -14,7 +14,7 @@ def tuned(trial_id: str, **last) -> SimpleNamespace:
 
 def test_ends_are_told_once_each():
     bars, notes = [], []
-    told = Told(3)
+    told = TuneProgress(3)
     one = tuned("a", objective=0.25, step=12, ending="done")
     with use_listener(
         Listener(lambda *bar: bars.append(bar), notes.append, lambda point, name: f"{name}{point['xi']}")
@@ -43,7 +43,7 @@ def test_what_was_broken_off_does_not_look_as_if_it_had_ended(last, said: str):
 
 def test_a_copy_tells_whoever_listens_here():
     notes: list[str] = []
-    told = Told(3)
+    told = TuneProgress(3)
     told.on_trial_error(1, [], tuned("b"))
     other = copy.deepcopy(told)
     with use_listener(Listener(note=notes.append)):

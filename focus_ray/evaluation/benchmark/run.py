@@ -66,7 +66,7 @@ class Datasets:
 
 
 @dataclass
-class Found:
+class BenchmarkScores:
     """What the scores say so far."""
 
     rows: list[Row] = field(default_factory=list)
@@ -102,7 +102,7 @@ class Benchmark:
         train_all(self.config, self.out / "runs", self.settings, self.asked, self.progress)
         contest = MethodLoader(self.config, self.out / "runs")
         contest.build_priors(self.settings, self.progress)
-        found = Found()
+        found = BenchmarkScores()
         entries = contest.entries()
         for number, (name, seed, steps) in enumerate(entries):
             self.progress("methods", number, len(entries))
@@ -136,7 +136,7 @@ class Benchmark:
         return self.out / "predictions" / f"seed-{seed}" / method.replace(", ", "-") / dataset
 
     def score_method(
-        self, contest: MethodLoader, name: str, seed: int, steps: int, sets: Datasets, found: Found
+        self, contest: MethodLoader, name: str, seed: int, steps: int, sets: Datasets, found: BenchmarkScores
     ) -> None:
         """Let a method answer on all data sets, and score it."""
         method = contest.method(name, seed, steps)
@@ -151,7 +151,7 @@ class Benchmark:
                 found.problems += [f"{method.name}, seed {seed}: {problem}" for problem in scored.problems]
         self.score_on_now(method.name, seed, sets.now, found)
 
-    def score_on_now(self, method: str, seed: int, faces: NowPictures, found: Found) -> None:
+    def score_on_now(self, method: str, seed: int, faces: NowPictures, found: BenchmarkScores) -> None:
         """NoW's metric, the exact errors beside it, and how far the two agree."""
         submission = Submission(self.predictions(method, seed, "now") / MESHES)
         scored = score_now(faces.dataset, submission, self.out, self.settings, asked=self.asked)
@@ -174,7 +174,7 @@ class Benchmark:
             if occluded:
                 found.vertices[method] = np.mean(occluded, axis=0)
 
-    def draw(self, sets: Datasets, found: Found) -> None:
+    def draw(self, sets: Datasets, found: BenchmarkScores) -> None:
         """The paper's figures 3 and 5, cumulative curves, error maps."""
         seed = self.config.seeds[0]
         refined = ", refined" if self.config.refine_steps else ""
@@ -199,7 +199,7 @@ class Benchmark:
             maps = pictures.error_maps(self.face, found.vertices, f"Exact vertex errors, occluded pictures. {NOTE}")
             atomic.write_file(self.folder.sheets / "vertex-errors.png", maps)
 
-    def write_tables(self, found: Found) -> None:
+    def write_tables(self, found: BenchmarkScores) -> None:
         """tables.md, tables.tex and tables.json."""
         printed = [*tabling.tables(found.rows, NOTE), tabling.seed_table(found.rows, NOTE)]
         atomic.write_file(self.out / "tables.md", "\n".join(one.to_markdown() for one in printed))
