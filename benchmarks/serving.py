@@ -30,7 +30,7 @@ import torch
 from focus_ray.data.detect_quick import QuickDetector
 from focus_ray.focus.face.parametric import parametric_face
 from focus_ray.reconstruction import Reconstructor
-from focus_ray.reconstruction.located import FaceLocations, located
+from focus_ray.reconstruction.located import FaceLocations, locate_faces
 from focus_ray.serving.config import configured
 from focus_ray.serving.fitting import FitRequest, Fitter
 from focus_ray.serving.model_source import load_reconstructor, resolve, resolve_prior
@@ -175,7 +175,7 @@ def direct_seconds(reconstructor: Reconstructor, contents: list[bytes], case: Ca
 
 
 def _found(content: bytes, detector: QuickDetector, case: Case, settings: ServingSettings) -> FaceLocations:
-    return located(decode(content, settings.admission), detector, aligned=case.aligned)
+    return locate_faces(decode(content, settings.admission), detector, aligned=case.aligned)
 
 
 @contextmanager

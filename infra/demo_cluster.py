@@ -57,10 +57,10 @@ def check_store(uri: str, out: Path) -> dict[str, Any]:
     from focus_ray.storage import sealed_store
     from focus_ray.storage.checkpoint import Checkpoints
     from focus_ray.storage.objects import open_store
-    from focus_ray.training.mirror import bring_back
+    from focus_ray.training.mirror import restore_run_dir
 
     store = open_store(uri)
-    bring_back(uri, out)
+    restore_run_dir(uri, out)
     sealed_store.fetch(store, "model", out / "model", "model")
     checkpoints = Checkpoints(store.at("checkpoints"))
     latest = checkpoints.latest()

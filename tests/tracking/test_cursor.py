@@ -27,8 +27,8 @@ def test_a_damaged_one_is_one_at_the_beginning(tmp_path, content):
 
 
 def test_another_process_waits_a_moment_and_is_refused(tmp_path, python, python_environment):
-    hold = "import sys; from pathlib import Path; from focus_ray.tracking.cursor import exclusive\n"
-    hold += "with exclusive(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    hold = "import sys; from pathlib import Path; from focus_ray.tracking.cursor import sync_lock\n"
+    hold += "with sync_lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     holder = subprocess.Popen(
         [python, "-c", hold, str(tmp_path)],
         env=python_environment,
