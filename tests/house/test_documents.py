@@ -13,7 +13,7 @@ import pytest
 from focus_ray import cli
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")])
 JOBS = {"jobs/train.py": ["train"], "jobs/misfit_prior.py": ["prior", "build"]}
 FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 
