@@ -33,7 +33,7 @@ class UpdateRule:
         """One update of every parameter that has a gradient."""
         for parameter in self.parameters:
             if parameter.grad is not None:
-                state = self.state.setdefault(parameter, {}) or self._begin(parameter)
+                state = self.state.get(parameter) or self._begin(parameter)
                 state["step"] += 1
                 self.update(parameter, parameter.grad, state)
 
