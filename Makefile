@@ -3,7 +3,7 @@
 #   make demo-cluster   the same as a job of a Ray cluster on this machine, with an S3 and an MLflow server of its own
 #   make serve     the shipped model behind HTTP on this machine, with a page to try it; Ctrl-C ends it
 #   make install   .venv/bin/focus-ray
-#   make test | test-fast | check | drill | bench
+#   make test | test-fast | coverage | check | drill | bench
 #   make pretrained   the run in OUT becomes the model that comes with the package
 SEED ?= 0
 OUT ?= runs/demo
@@ -16,7 +16,7 @@ PROCESSES ?= $(shell expr 1 + `getconf _NPROCESSORS_ONLN`)
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: install demo demo-cluster serve test test-fast check drill bench pretrained pretrained-prior constraints
+.PHONY: install demo demo-cluster serve test test-fast coverage check drill bench pretrained pretrained-prior constraints
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -46,6 +46,10 @@ test: $(READY)
 # A first answer in minutes: no cluster, no server, no whole run.
 test-fast: $(READY)
 	$(BIN)/pytest -m "not drill and not slow" --ignore=tests/system -n auto --dist loadfile --no-loadscope-reorder
+
+# Which lines the tests of test-fast run. Printed, nothing depends on it.
+coverage: $(READY)
+	$(BIN)/pytest -m "not drill and not slow" --ignore=tests/system -n auto --cov=focus_ray --cov-report=term
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -1,8 +1,7 @@
-"""Documents say what is true: the tree is the tree on disk, every command parses, every link leads somewhere."""
+"""Documents say what is true: every command parses, every link leads somewhere, the README stays short."""
 
 import ast
 import importlib
-import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from focus_ray import cli
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 JOBS = {"jobs/train.py": ["train"], "jobs/misfit_prior.py": ["prior", "build"]}
 FENCE = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
 
@@ -31,14 +30,8 @@ def commands(program: str) -> list[str]:
     return [line.partition("#")[0].strip() for line in lines if line.split("#")[0].split()[:1] == [program]]
 
 
-def test_the_tree_of_the_readme_is_the_tree_on_disk():
-    spec = importlib.util.spec_from_file_location("readme_tree", ROOT / "infra" / "readme_tree.py")
-    assert spec is not None
-    assert spec.loader is not None
-    readme_tree = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(readme_tree)
-    readme = (ROOT / "README.md").read_text()
-    assert readme == readme_tree.update_readme(readme), "run: python infra/readme_tree.py"
+def test_the_readme_is_read_in_five_minutes():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
 
 
 def test_there_are_commands_to_check():
@@ -121,7 +114,10 @@ def test_code_refers_to_documents_that_are_here_or_that_it_writes():
 
 
 def test_every_document_is_reached_from_the_readme():
-    readme = (ROOT / "README.md").read_text()
-    assert [
-        path.name for path in DOCUMENTS[1:] if path.parent.name == "docs" and f"docs/{path.name}" not in readme
-    ] == []
+    reached, new = set(), {ROOT / "README.md"}
+    while new:
+        path = new.pop()
+        reached.add(path)
+        links = re.findall(r"\]\((?!https?:|#)([^)#]+\.md)", path.read_text())
+        new |= {(path.parent / link).resolve() for link in links} - reached
+    assert set(DOCUMENTS) <= reached

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,8 @@ def test_the_renderer_has_its_two_functions():
 
 def test_a_model_is_one_call_away():
     assert callable(focus_ray.load)
-    assert focus_ray.__version__ in (ROOT / "pyproject.toml").read_text()
+    assert f"version: {focus_ray.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert metadata.version("focus-ray") == focus_ray.__version__
 
 
 @pytest.mark.parametrize("name", sorted(presets.PRESETS))
