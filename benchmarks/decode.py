@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from focus_ray.serving.pictures import decode
+from focus_ray.serving.image_checks import decode
 from focus_ray.serving.settings import AdmissionSettings
 
 LIMITS = AdmissionSettings()

@@ -21,8 +21,8 @@ from focus_ray.data.ingest import BatchFunction, StepStream
 from focus_ray.data.sampler import batch_indices
 from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
 from focus_ray.data.synthetic_folder import WORLD_MODES
-from focus_ray.focus.face.parametric import parametric_face
-from focus_ray.training.source import PrefetchSource
+from focus_ray.face_models.parametric import parametric_face
+from focus_ray.training.batch_source import PrefetchSource
 
 FACES, FIRST = 8000, 10  # faces in a pass; steps before the clock starts
 

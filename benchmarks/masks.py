@@ -17,7 +17,7 @@ from focus_ray.data.sample import Batch
 from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
 from focus_ray.evaluation.baselines.colour_histograms import ColourHistogramSegmenter
 from focus_ray.evaluation.methods import Method
-from focus_ray.focus.face.parametric import parametric_face
+from focus_ray.face_models.parametric import parametric_face
 
 REFINE_STEPS = 50
 BATCH = 8

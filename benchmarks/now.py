@@ -17,10 +17,10 @@ import trimesh
 
 from focus_ray.data.sources.now import NOW_LANDMARK_INDICES, NowDataset
 from focus_ray.evaluation.now.export import write_prediction
-from focus_ray.evaluation.now.scoring import score_now
+from focus_ray.evaluation.now.now_scoring import score_now
 from focus_ray.evaluation.now.submission import Submission
-from focus_ray.focus.face.parametric import parametric_face
-from focus_ray.training.tasks import PoolSettings, task_cluster
+from focus_ray.face_models.parametric import parametric_face
+from focus_ray.runtime.tasks import PoolSettings, task_cluster
 
 IMAGES_PER_SUBJECT = 4  # pictures of a subject
 SCAN_VERTICES = 120_000

@@ -23,8 +23,8 @@ from focus_ray.data.synthetic import SyntheticFaces
 from focus_ray.focus.losses import neighbor_residual
 from focus_ray.focus.losses.distances import squared_distance
 from focus_ray.focus.networks.perceptual import EncoderPerceptual
-from focus_ray.focus.predictor import Predictor
 from focus_ray.focus.render.renderer import Rendering
+from focus_ray.inference.predictor import Predictor
 from focus_ray.training.assemble import world_face
 
 Score = Callable[[Batch, Rendering], Tensor]

@@ -18,18 +18,18 @@ from focus_ray import model as models
 from focus_ray import presets
 from focus_ray.data.sample import Batch
 from focus_ray.data.synthetic import SyntheticFaces
+from focus_ray.face_models.landmarks import N_LANDMARKS
 from focus_ray.focus import losses
 from focus_ray.focus.autoencoder import Focus
-from focus_ray.focus.face.camera import REFERENCE_SIZE
-from focus_ray.focus.face.parameters import THETA_MODES, split
-from focus_ray.focus.landmarks import N_LANDMARKS
+from focus_ray.focus.camera import REFERENCE_SIZE
 from focus_ray.focus.losses import ReconstructionWeights
 from focus_ray.focus.metrics import summarise
+from focus_ray.focus.parameters import THETA_MODES, split
 from focus_ray.focus.reconstruction_terms import reconstruction_terms
 from focus_ray.focus.refine import Refined
 from focus_ray.focus.state import Targets
 from focus_ray.training.assemble import world_face
-from focus_ray.training.scoring import score_fit
+from focus_ray.training.heldout_scoring import score_fit
 
 LR = 0.12  # of Adam, in units of the head's scales: that of the refinement
 

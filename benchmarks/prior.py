@@ -23,7 +23,7 @@ import numpy as np
 from focus_ray import model as models
 from focus_ray.data.rendered import RenderedConfig
 from focus_ray.priors.measure import Measurer, Work
-from focus_ray.priors.pool import BRANCH_SIZE
+from focus_ray.priors.shard_pool import BRANCH_SIZE
 from focus_ray.priors.shards import encode
 
 SHARD = 250

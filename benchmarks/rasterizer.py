@@ -18,9 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from focus_ray.focus.face.camera import Camera, project, to_camera
-from focus_ray.focus.face.parameters import GROUPS, N_PARAMETERS, ParameterScales
-from focus_ray.focus.face.parametric import parametric_face
+from focus_ray.face_models.parametric import parametric_face
+from focus_ray.focus.camera import Camera, project, to_camera
+from focus_ray.focus.parameters import GROUPS, N_PARAMETERS, ParameterScales
 from focus_ray.focus.render import Renderer, interpolate, rasterize
 
 # 167 x 167 squares: about the 56k triangles of a cropped Basel face.

@@ -28,15 +28,15 @@ import cv2
 import torch
 
 from focus_ray.data.detect_quick import QuickDetector
-from focus_ray.focus.face.parametric import parametric_face
-from focus_ray.reconstruction import Reconstructor
-from focus_ray.reconstruction.located import FaceLocations, locate_faces
-from focus_ray.serving.config import configured
+from focus_ray.face_models.parametric import parametric_face
+from focus_ray.inference import Reconstructor
+from focus_ray.inference.face_locations import FaceLocations, locate_faces
 from focus_ray.serving.fitting import FitRequest, Fitter
+from focus_ray.serving.image_checks import decode
+from focus_ray.serving.mlflow_run import deployment_run
 from focus_ray.serving.model_source import load_reconstructor, resolve, resolve_prior
-from focus_ray.serving.pictures import decode
-from focus_ray.serving.record import deployment_run
 from focus_ray.serving.settings import ServingSettings
+from focus_ray.serving.settings_loader import configured
 from infra.loopback_cluster import free_ports
 from tests.system.endpoint import Endpoint, crops, endpoint, photographs
 

@@ -18,8 +18,8 @@ import torch
 from focus_ray.data.sample import UNOCCLUDED
 from focus_ray.data.synthetic import Split, SyntheticConfig, SyntheticFaces
 from focus_ray.data.synthetic_folder import WORLD_MODES
-from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.face.parametric import parametric_face
+from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.face_models.parametric import parametric_face
 
 BATCH = 32
 

@@ -20,8 +20,8 @@ from focus_ray import model as models
 from focus_ray import presets
 from focus_ray.data.sample import Batch
 from focus_ray.data.synthetic import SyntheticFaces
+from focus_ray.face_models.parametric import parametric_face
 from focus_ray.focus.em import reconstruction_step, segmentation_step
-from focus_ray.focus.face.parametric import parametric_face
 from focus_ray.focus.initialise import freeze_perceptual, init_step, pretrain_step, warmup_step
 from focus_ray.focus.refine import refine_own
 from focus_ray.focus.schedule import Phase, SchedulePosition

@@ -15,11 +15,11 @@ import torch
 from focus_ray import model as models
 from focus_ray import presets
 from focus_ray.data.synthetic import SyntheticFaces
-from focus_ray.focus.face.parameters import THETA_MODES
 from focus_ray.focus.metrics import ImageScores, summarise
+from focus_ray.focus.parameters import THETA_MODES
 from focus_ray.focus.refine import Refined
 from focus_ray.training.assemble import world_face
-from focus_ray.training.scoring import score_fit, subsets
+from focus_ray.training.heldout_scoring import score_fit, subsets
 
 BATCH = 50
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-    from focus_ray.reconstruction import Reconstructor
+    from focus_ray.inference import Reconstructor
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load", "read_picture"]
@@ -18,9 +18,9 @@ def load(path: str | Path | None = None) -> "Reconstructor":
     `load().reconstruct(rgb)` takes uint8 [H, W, 3] and gives a list of faces, empty where there is none.
     Raises CheckpointError where the folder is missing, altered or of another format.
     """
-    from focus_ray import reconstruction  # not before it is asked for: importing focus_ray must cost nothing
+    from focus_ray import inference  # not before it is asked for: importing focus_ray must cost nothing
 
-    return reconstruction.load(path)
+    return inference.load(path)
 
 
 def read_picture(content: bytes) -> "np.ndarray":
@@ -28,6 +28,6 @@ def read_picture(content: bytes) -> "np.ndarray":
 
     Raises ImageError for anything else, ImageTooLarge for a picture over the limits of data.image_file.
     """
-    from focus_ray import reconstruction
+    from focus_ray import inference
 
-    return reconstruction.read_image(content)
+    return inference.read_image(content)

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from focus_ray.config import RunConfig
-from focus_ray.data.cut import CutKind
+from focus_ray.data.cutout import CutKind
 
 PERCEPTUAL_AREA = 0.25
 """eta_area beside L_dist and L_presv: from 0.05 to 0.25 the masks of the embedded preset stayed in range."""

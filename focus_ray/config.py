@@ -7,18 +7,18 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, NonNegativeInt, ValidationError, field_validator
 
-from focus_ray.data.cut import CutKind
+from focus_ray.data.cutout import CutKind
 from focus_ray.data.rendered import RenderedConfig
 from focus_ray.data.synthetic import SyntheticConfig
 from focus_ray.errors import ConfigError
 from focus_ray.focus.em import EmSettings
-from focus_ray.focus.face.parameters import THETA_MODES
 from focus_ray.focus.guard import GuardSettings
 from focus_ray.focus.initialise import InitialiseSettings, WarmupSettings
+from focus_ray.focus.parameters import THETA_MODES
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.schedule import OptimizerSettings, Schedule
-from focus_ray.focus.settings import Settings
 from focus_ray.model import ModelSettings, summarize_error
+from focus_ray.settings import Settings
 from focus_ray.storage.config_digest import config_digest
 
 S = TypeVar("S", bound=Settings)

@@ -22,10 +22,10 @@ import torch
 
 from focus_ray import __version__, model
 from focus_ray.errors import ClusterError, FocusRayError, StorageError, TrackingError
-from focus_ray.storage.objects import open_store
+from focus_ray.runtime import ray_cluster
+from focus_ray.storage.object_store import open_store
 from focus_ray.tracking.mlflow_tracker import Tracking
 from focus_ray.tracking.redaction import redact_secrets
-from focus_ray.training import cluster
 from focus_ray.training.precision import supports_bfloat16
 
 # What a run's speed and results depend on, what it is recorded and stored with, and the optional back ends.
@@ -141,7 +141,7 @@ def _rasterizers() -> dict[str, bool]:
 def _cpu() -> dict[str, Any]:
     return {
         "count": os.cpu_count(),
-        "usable": cluster.cores(),
+        "usable": ray_cluster.cores(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "bfloat16": supports_bfloat16(torch.device("cpu")),
         "torch_threads": torch.get_num_threads(),
@@ -167,7 +167,7 @@ def _gpus() -> list[dict[str, Any]]:
 def _limits(seen: IssueLog) -> dict[str, Any]:
     """Shared memory, which batches and tensors pass between processes through, and open files."""
     limits = {"shared_memory_gb": _shared_memory_gb(), "open_files": _max_open_files()}
-    shared, files, needed = limits["shared_memory_gb"], limits["open_files"], _gb(cluster.OBJECT_STORE_BYTES)
+    shared, files, needed = limits["shared_memory_gb"], limits["open_files"], _gb(ray_cluster.OBJECT_STORE_BYTES)
     if shared is not None and shared < needed:
         seen.warn(
             "limits",
@@ -252,10 +252,10 @@ def _mlflow(seen: IssueLog) -> dict[str, Any]:
 
 def _ray(seen: IssueLog) -> dict[str, Any]:
     """The cluster that is named, whether somebody listens there, and how it tells its users from others."""
-    address = cluster.address()
+    address = ray_cluster.address()
     mode, token = os.environ.get("RAY_AUTH_MODE", "").lower() or None, _has_token()
     finding = {"address": address and redact_secrets(address), "authentication": mode, "token": token}
-    if address in (None, "local") and (problem := cluster.socket_problem()) is not None:
+    if address in (None, "local") and (problem := ray_cluster.socket_problem()) is not None:
         seen.fail("ray", ClusterError(problem))
     if address is None or address in ("auto", "local"):
         return finding

@@ -123,3 +123,8 @@ class Interrupted(FocusRayError):
     """The user interrupted the run, after a checkpoint was written."""
 
     exit_code = 130
+
+
+def printable(text: object) -> str:
+    """A path or a text as it may be shown in a one-line message: characters that cannot be shown become `?`."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))

@@ -14,19 +14,19 @@ import torch
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from focus_ray.errors import CheckpointError, ConfigError, ModelError
+from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.autoencoder import Encoder, FaceAutoencoder, Focus
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.face.parameters import THETA_MODES, ParameterScales
+from focus_ray.focus.camera import Camera
 from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
-from focus_ray.focus.networks.identity import IResNet50
+from focus_ray.focus.networks.iresnet import IResNet50
 from focus_ray.focus.networks.perceptual import ArcFacePerceptual, EncoderPerceptual
 from focus_ray.focus.networks.segmenter import UNet
+from focus_ray.focus.parameters import THETA_MODES, ParameterScales
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.render.renderer import Renderer
-from focus_ray.focus.settings import Settings
-from focus_ray.storage import checkpoint, sealed_store
-from focus_ray.storage.objects import open_store
+from focus_ray.settings import Settings
+from focus_ray.storage import artifact_store, checkpoint
+from focus_ray.storage.object_store import open_store
 
 SHIPPED = Path(__file__).resolve().parent / "pretrained"
 """The model folder that comes with the package."""
@@ -251,7 +251,7 @@ def load_from(place: str) -> Model:
     if "://" not in place:
         return load(Path(place))
     parent, _, name = place.rstrip("/").rpartition("/")
-    with sealed_store.opened(open_store(parent), name, checkpoint.MODEL) as folder:
+    with artifact_store.opened(open_store(parent), name, checkpoint.MODEL) as folder:
         return load(folder)
 
 

@@ -18,11 +18,11 @@ from focus_ray.config import (
     read_yaml,
 )
 from focus_ray.errors import ConfigError
+from focus_ray.focus.camera import Camera
 from focus_ray.focus.em import AreaCalibration, EmSettings
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face.parameters import ParameterScales
 from focus_ray.focus.initialise import InitialiseSettings
 from focus_ray.focus.losses import RELEASE_XI, ReconstructionWeights, SegmentationWeights
+from focus_ray.focus.parameters import ParameterScales
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.schedule import OptimizerSettings, Schedule
 from focus_ray.model import SHIPPED, EncoderSettings, ModelSettings, PerceptualSettings, SegmenterSettings

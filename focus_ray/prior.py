@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from focus_ray.errors import CheckpointError, FaceModelError, ModelError
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.focus.camera import Camera
 from focus_ray.focus.misfit import READINGS, Reading, corrected
-from focus_ray.focus.settings import Settings
 from focus_ray.model import Model, summarize_error
-from focus_ray.storage import documents
+from focus_ray.settings import Settings
+from focus_ray.storage import tensor_artifact
 from focus_ray.storage.manifest import MANIFEST
 from focus_ray.storage.tree import detach_to_cpu
 
@@ -185,13 +185,13 @@ def save(folder: Path, prior: Prior) -> None:
     summary = {name: applied[name] for name in SUMMARY_KEYS}
     storages: set[int] = set()
     owned = {name: detach_to_cpu(tensor.float(), storages) for name, tensor in tensors.items()}
-    documents.write(folder, PRIOR, DOCUMENT, summary | info, {PRIOR: owned})
+    tensor_artifact.write(folder, PRIOR, DOCUMENT, summary | info, {PRIOR: owned})
 
 
 def load(folder: Path) -> Prior:
     """Read a prior's folder after every file was verified. Raises CheckpointError for anything else."""
     folder = Path(folder)
-    content, files = documents.read(folder, PRIOR, DOCUMENT)
+    content, files = tensor_artifact.read(folder, PRIOR, DOCUMENT)
     content = {key: value for key, value in content.items() if key not in SUMMARY_KEYS}
     tensors = files.get(PRIOR, {})
     try:

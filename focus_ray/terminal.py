@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from focus_ray.training.loop import StepRecord
-from focus_ray.training.watcher import NoOpCallback, ResumeHistory
+from focus_ray.runtime.callbacks import NoOpCallback, ResumeHistory
+from focus_ray.runtime.step_record import StepRecord
 
 SECONDS_BETWEEN_LINES = 15.0
 # The rate is that of the last half minute: phases differ in speed.

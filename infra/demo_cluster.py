@@ -54,14 +54,14 @@ def say(message: str) -> None:
 
 def check_store(uri: str, out: Path) -> dict[str, Any]:
     """Fetch the run folder and the model to `out`; which checkpoints the store has."""
-    from focus_ray.storage import sealed_store
+    from focus_ray.storage import artifact_store
     from focus_ray.storage.checkpoint import Checkpoints
-    from focus_ray.storage.objects import open_store
-    from focus_ray.training.mirror import restore_run_dir
+    from focus_ray.storage.object_store import open_store
+    from focus_ray.training.run_folder_sync import restore_run_dir
 
     store = open_store(uri)
     restore_run_dir(uri, out)
-    sealed_store.fetch(store, "model", out / "model", "model")
+    artifact_store.fetch(store, "model", out / "model", "model")
     checkpoints = Checkpoints(store.at("checkpoints"))
     latest = checkpoints.latest()
     expect(latest is not None, f"{uri} has no checkpoint")

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from focus_ray.errors import ClusterError, FocusRayError
+from focus_ray.runtime import ray_cluster as settings
 from focus_ray.tracking.database_file import sqlite_uri
-from focus_ray.training import cluster as settings
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "FOCUS_RAY_DEMO_CLUSTER"  # in the environment of all that is started here, and of all that those start

@@ -9,7 +9,7 @@ from focus_ray.data.appearance import AppearanceDistributions
 from focus_ray.data.backgrounds import BackgroundDistributions
 from focus_ray.data.synthetic import FaceDistributions, OcclusionDistributions, SyntheticConfig, SyntheticFaces
 from focus_ray.data.synthetic_folder import WORLD_MODES
-from focus_ray.focus.face.parametric import parametric_face
+from focus_ray.face_models.parametric import parametric_face
 
 OUTPUT_PATH = Path(__file__).resolve().parent.parent / "focus_ray" / "serving" / "page" / "example.jpg"
 FACE_INDEX = 14  # of the held-out faces: a family of occluders that training never showed

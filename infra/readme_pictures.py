@@ -10,16 +10,16 @@ import skimage.data
 import torch
 from PIL import Image
 
+from focus_ray import inference
 from focus_ray import model as models
 from focus_ray import prior as priors
-from focus_ray import reconstruction
 from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face.parametric import parametric_face
-from focus_ray.focus.predictor import Predictor
+from focus_ray.face_models.parametric import parametric_face
+from focus_ray.focus.camera import Camera
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.focus.synthesis import SamplingDistributions, generator, sample_theta
-from focus_ray.reconstruction.pictures import ContactSheet
+from focus_ray.inference.overlay import ContactSheet
+from focus_ray.inference.predictor import Predictor
 from focus_ray.tracking.contact_sheet import contact_sheet
 from focus_ray.tracking.misfit_pictures import misfit_sheet
 
@@ -61,7 +61,7 @@ def faces() -> Image.Image:
 def astronaut(model: models.Model) -> bytes:
     """A photograph, without landmarks: where the face is, the fit laid over it, and what is seen of it."""
     photograph = skimage.data.astronaut()[:300, 60:360].copy()
-    found = reconstruction.Reconstructor(model).reconstruct(photograph)
+    found = inference.Reconstructor(model).reconstruct(photograph)
     sheet = ContactSheet(model.focus.face_model, model.settings.camera)
     sheet.add("skimage.data.astronaut()", photograph, found)
     return sheet.png()

@@ -79,23 +79,27 @@ LONGEST_FIRST = ("system", "training", "tuning", "evaluation", "priors", "tracki
 
 
 # One group of replicas plays for all tests of them.
-REPLICAS = ("tests/focus/test_state.py", "tests/focus/test_replicas.py", "tests/focus/networks/test_synchronised.py")
+REPLICAS = (
+    "tests/focus/test_state.py",
+    "tests/focus/test_replica_group.py",
+    "tests/focus/networks/test_sync_batchnorm.py",
+)
 FILE_GROUPS: dict[str, str] = dict.fromkeys(REPLICAS, "replicas")
 # Who asks for one of these starts a process, a server, or a whole run, and these files train, fit or migrate databases:
 # `make test-fast` leaves them out.
-SLOW_FIXTURES = {"one_worker", "place", "plan", "played", "python", "s3_url", "straight_run", "toy_world"}
+SLOW_FIXTURES = {"one_worker", "place", "plan", "played", "python", "s3_url", "straight_run", "ellipsoid_world"}
 SLOW_FILES = {
     "data/test_detect_haar.py",
-    "evaluation/test_run.py",
+    "evaluation/test_evaluate.py",
     "house/test_makefile.py",
     "priors/test_build.py",
     "serving/test_fitting.py",
     "serving/test_model_source.py",
-    "serving/test_record.py",
+    "serving/test_mlflow_run.py",
     "storage/test_s3.py",
     "test_baselines.py",
     "test_presets.py",
-    "tracking/test_delivery.py",
+    "tracking/test_mlflow_sync.py",
     "tracking/test_mlflow_client.py",
     "tracking/test_mlflow_model.py",
     "tracking/test_mlflow_tracker.py",
@@ -165,7 +169,7 @@ def quick_runs() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("loss_curves", "mask_coverage", "figures_over_time"):
             patch.setattr(f"focus_ray.tracking.plots.{name}", lambda *_: None)
-        patch.setattr("focus_ray.priors.report.misfit_sheet", lambda *_: b"no picture")
+        patch.setattr("focus_ray.priors.prior_report.misfit_sheet", lambda *_: b"no picture")
         patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
         yield
 
@@ -183,18 +187,18 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def toy_model():
+def ellipsoid_face():
     """A tiny smooth half-ellipsoid face with the interface of a full one; treat it as read-only."""
-    from focus_ray.focus.face.toy import toy_model
+    from tests.ellipsoid_face import ellipsoid_face
 
-    return toy_model()
+    return ellipsoid_face()
 
 
 @pytest.fixture(scope="session")
-def untrained(toy_model):
+def untrained(ellipsoid_face):
     """A small model that knows nothing: its answer is the mean face."""
     from focus_ray import model as models
-    from focus_ray.focus.face.camera import Camera
+    from focus_ray.focus.camera import Camera
     from focus_ray.focus.refine import RefineSettings
     from focus_ray.model import EncoderSettings, Model, ModelSettings, PerceptualSettings, SegmenterSettings
 
@@ -205,14 +209,14 @@ def untrained(toy_model):
         segmenter=SegmenterSettings(width=4, levels=2, dropout=0.0, norm="group"),
         perceptual=PerceptualSettings(kind="warmup_encoder"),
     )
-    focus = models.build(settings, toy_model).eval().requires_grad_(False)
+    focus = models.build(settings, ellipsoid_face).eval().requires_grad_(False)
     return Model(focus, settings, RefineSettings(steps=2), "test")
 
 
 @pytest.fixture(scope="session")
 def world_face():
     """The small parametric face with more modes than the fitting model has: what synthetic people are drawn from."""
-    from focus_ray.focus.face.parametric import parametric_face
+    from focus_ray.face_models.parametric import parametric_face
 
     return parametric_face("small", 120, 80, 120)
 

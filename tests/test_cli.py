@@ -17,7 +17,7 @@ import typer
 
 import focus_ray
 from focus_ray import cli, errors
-from focus_ray.training.cluster import ClusterSettings
+from focus_ray.runtime.ray_cluster import ClusterSettings
 
 
 def all_errors(kind=errors.FocusRayError):
@@ -50,8 +50,8 @@ def training(monkeypatch):
         training.local_calls.append((config, out, options))
         return training.outcome()
 
-    stand_in(monkeypatch, "focus_ray.training.launch", train=train_on_a_cluster)
-    stand_in(monkeypatch, "focus_ray.training.plain", train=train_here)
+    stand_in(monkeypatch, "focus_ray.training.driver", train=train_on_a_cluster)
+    stand_in(monkeypatch, "focus_ray.training.in_process", train=train_here)
     return training
 
 
@@ -243,7 +243,9 @@ def test_synthetic_faces_have_the_layout_that_is_asked_for(capsys, monkeypatch, 
     stand_in(
         monkeypatch, "focus_ray.data.synthetic_folder", write_folder=lambda *a, **k: calls.append(("folder", a, k))
     )
-    stand_in(monkeypatch, "focus_ray.data.layouts", write_layout=lambda kind, *a, **k: calls.append((kind, a, k)))
+    stand_in(
+        monkeypatch, "focus_ray.data.dataset_writers", write_layout=lambda kind, *a, **k: calls.append((kind, a, k))
+    )
     asked = [] if layout == "folder" else ["--layout", layout]
     code, out, err = run(capsys, "data", "synthesize", "--out", "x", "--n", "4", "--size", "32", *asked, "--json")
     assert (code, err) == (0, "")
@@ -349,7 +351,7 @@ def test_a_run_in_a_store_is_brought_here_before_it_goes_on(capsys, training, mo
         asked.append((uri, folder))
         return folder or Path("runs/one")
 
-    stand_in(monkeypatch, "focus_ray.training.mirror", restore_run_dir=restore_run_dir)
+    stand_in(monkeypatch, "focus_ray.training.run_folder_sync", restore_run_dir=restore_run_dir)
     given = [] if out is None else ["--out", out]
     assert run(capsys, "train", "--resume", "s3://bucket/runs/one", *given)[0] == 0
     assert asked == [("s3://bucket/runs/one", None if out is None else Path(out))]
@@ -387,7 +389,7 @@ class Picture:
 @pytest.fixture
 def reconstruction(monkeypatch):
     """Stands in for the reconstruction: records its call and gives the results that the test asks for."""
-    module = types.ModuleType("focus_ray.reconstruction")
+    module = types.ModuleType("focus_ray.inference")
     module.calls = []
     module.results = [Picture("ok", faces=[1, 2]), Picture("no_face"), Picture("error", "truncated")]
 

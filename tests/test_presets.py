@@ -8,14 +8,14 @@ import torch
 from focus_ray import model, presets
 from focus_ray.config import RunConfig
 from focus_ray.focus import losses
-from focus_ray.focus.face.camera import Camera
+from focus_ray.focus.camera import Camera
 from focus_ray.focus.guard import Guard
-from focus_ray.focus.networks.identity import IResNet50
+from focus_ray.focus.networks.iresnet import IResNet50
 from focus_ray.focus.networks.perceptual import ArcFacePerceptual
 from focus_ray.focus.schedule import Phase, Schedule
-from focus_ray.focus.settings import Settings
 from focus_ray.focus.state import Targets, TrainState
 from focus_ray.focus.synthesis import SamplingDistributions, generator, render_random
+from focus_ray.settings import Settings
 from focus_ray.training.loop import steps
 
 BOTH = ("paper", "release")
@@ -231,9 +231,9 @@ def parameters(network: torch.nn.Module) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("name", "of_r"), [("paper", set()), ("release", {"area"})])
-def test_every_phase_takes_a_step(name, of_r, toy_model, recogniser):
+def test_every_phase_takes_a_step(name, of_r, ellipsoid_face, recogniser):
     config = miniature(name)
-    state = untrained(config, toy_model, recogniser)
+    state = untrained(config, ellipsoid_face, recogniser)
     images, theta = render_random(state.focus.renderer, SamplingDistributions(), config.batch_size, generator(7))
     targets = Targets(images, state.focus.renderer(theta).landmarks)
     networks = {"R": state.focus.encoder, "S": state.focus.segmenter, "F": recogniser}

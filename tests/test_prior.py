@@ -113,7 +113,7 @@ def test_a_prior_that_is_none_is_refused(tmp_path, model):
         load(tmp_path / "prior")
 
 
-def test_another_face_or_pipeline_is_refused(model, toy_model):
+def test_another_face_or_pipeline_is_refused(model, ellipsoid_face):
     prior = prior_of(model)
     prior.check_pipeline(model, 0)
     with pytest.raises(ModelError, match=r"refine_steps 0, here 50.*refine for 0 steps"):
@@ -124,8 +124,8 @@ def test_another_face_or_pipeline_is_refused(model, toy_model):
         prior.check_pipeline(other, 0)
     assert prior.fits(model, 0)
     assert not prior.fits(other, 0)
-    with pytest.raises(FaceModelError, match=f"vertices, this one {toy_model.n_vertices}"):
-        priors.check_face_model(prior, toy_model)
+    with pytest.raises(FaceModelError, match=f"vertices, this one {ellipsoid_face.n_vertices}"):
+        priors.check_face_model(prior, ellipsoid_face)
     fewer = model.focus.face_model.truncated(80, 63, 80)
     with pytest.raises(FaceModelError, match="the digest"):
         priors.check_face_model(prior, fewer)

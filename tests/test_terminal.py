@@ -8,9 +8,9 @@ import pytest
 from focus_ray import terminal
 from focus_ray.focus.schedule import Phase, SchedulePosition
 from focus_ray.focus.state import StepMetrics
+from focus_ray.runtime.callbacks import ResumeHistory
+from focus_ray.runtime.step_record import StepRecord
 from focus_ray.terminal import LineProgress, TerminalProgress, duration
-from focus_ray.training.loop import StepRecord
-from focus_ray.training.watcher import ResumeHistory
 
 
 def record(phase: str = "warmup", **metrics: Any) -> StepRecord:

@@ -33,7 +33,7 @@ def synthesize(
     that has, landmarks.csv and dataset.json.
     """
     from focus_ray import terminal
-    from focus_ray.data.layouts import write_layout
+    from focus_ray.data.dataset_writers import write_layout
     from focus_ray.data.synthetic_folder import write_folder
 
     with terminal.progress() as progress:

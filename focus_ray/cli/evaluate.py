@@ -71,8 +71,8 @@ def predict_data_set(
 ) -> None:
     """Let a model answer on a data set: masks, renderings, and for NoW neutral meshes with their landmarks."""
     from focus_ray import terminal
-    from focus_ray.evaluation.run import predict_dataset
-    from focus_ray.training.tasks import PoolSettings
+    from focus_ray.evaluation.evaluate import predict_dataset
+    from focus_ray.runtime.tasks import PoolSettings
 
     if mask not in ("own", "all_ones"):
         raise ConfigError(f"--mask {mask!r}: choose own or all_ones")
@@ -96,7 +96,7 @@ def propose_pairs(
     as_json: AsJson = False,
 ) -> None:
     """Propose pairs of occluded and unoccluded NoW pictures of one person in comparable pose (Table 3)."""
-    from focus_ray.evaluation.run import propose_now_pairs
+    from focus_ray.evaluation.evaluate import propose_now_pairs
 
     pairs = propose_now_pairs(data, predictions, out, _parse_split(split))
     typer.echo(f"{len(pairs)} pairs: {out}")
@@ -171,10 +171,10 @@ def evaluate_tables(
 ) -> None:
     """The paper's tables from nothing: train every method, let it answer on synthetic data sets, and score it."""
     from focus_ray import terminal
-    from focus_ray.evaluation.benchmark.config import configured
-    from focus_ray.evaluation.benchmark.run import benchmark
+    from focus_ray.evaluation.benchmark.benchmark_config import configured
+    from focus_ray.evaluation.benchmark.runner import benchmark
+    from focus_ray.runtime.tasks import PoolSettings
     from focus_ray.tracking.mlflow_tracker import track_quietly
-    from focus_ray.training.tasks import PoolSettings
 
     given = {
         "seeds": None if seeds is None else _numbers(seeds),
@@ -208,10 +208,10 @@ def _evaluate(
 ) -> None:
     """Score predictions, say what is missing, and where the rows are."""
     from focus_ray import terminal
-    from focus_ray.evaluation.config import configured
-    from focus_ray.evaluation.run import evaluate
+    from focus_ray.evaluation.evaluate import evaluate
+    from focus_ray.evaluation.evaluation_config import configured
+    from focus_ray.runtime.tasks import PoolSettings
     from focus_ray.tracking.mlflow_tracker import track_quietly
-    from focus_ray.training.tasks import PoolSettings
 
     config = configured(kind, data, predictions, options)
     pool = None if local else PoolSettings(tasks=tasks)

@@ -64,9 +64,9 @@ def build_prior(
     from focus_ray import terminal
     from focus_ray.config import absolute
     from focus_ray.priors.build import build
-    from focus_ray.priors.config import configured
+    from focus_ray.priors.prior_config import configured
+    from focus_ray.runtime.tasks import PoolSettings
     from focus_ray.tracking.mlflow_tracker import track_quietly
-    from focus_ray.training.tasks import PoolSettings
 
     given = {
         "model": absolute(model),
@@ -109,7 +109,7 @@ def fit_distributions(
 ) -> None:
     """Fit the laws of pose and light to what a model sees in real pictures."""
     from focus_ray import terminal
-    from focus_ray.priors.laws import fit_to_pictures
+    from focus_ray.priors.pose_light_fit import fit_to_pictures
 
     with terminal.progress() as progress:
         fitted = fit_to_pictures(paths, out, model=model, landmarks=landmarks, progress=progress.task)

@@ -32,7 +32,7 @@ def reconstruct(
 ) -> None:
     """Reconstruct the faces in photographs: shape, colour, light, pose, and which pixels are not face."""
     from focus_ray import terminal
-    from focus_ray.reconstruction import reconstruct_paths
+    from focus_ray.inference import reconstruct_paths
 
     with terminal.progress() as progress:
         results = reconstruct_paths(

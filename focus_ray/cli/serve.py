@@ -36,9 +36,9 @@ def serve(
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Host a model behind HTTP: a web page, an API, autoscaled. Ctrl-C ends it."""
+    from focus_ray.runtime.signals import graceful_shutdown
     from focus_ray.serving import launch
-    from focus_ray.serving.config import configured
-    from focus_ray.training.signals import graceful_shutdown
+    from focus_ray.serving.settings_loader import configured
 
     say = partial(typer.echo, err=True)
     given = {"model": model, "prior": prior, "http": {"host": host, "port": port}}

@@ -94,17 +94,17 @@ def train(
                 data_workers=data_workers,
                 promote=promote,
             )
-            from focus_ray.training import plain
+            from focus_ray.training import in_process
 
-            metrics = plain.train(resolved, folder, watcher=progress, device="cuda" if gpu else "cpu")
+            metrics = in_process.train(resolved, folder, watcher=progress, device="cuda" if gpu else "cpu")
         else:
-            from focus_ray.training import launch
-            from focus_ray.training.cluster import ClusterSettings
+            from focus_ray.runtime.ray_cluster import ClusterSettings
+            from focus_ray.training import driver
 
             cluster = ClusterSettings(
                 workers=workers, gpu=gpu, cpus_per_worker=cpus, data_workers=data_workers, max_failures=max_failures
             )
-            metrics = launch.train(
+            metrics = driver.train(
                 resolved,
                 folder,
                 cluster,
@@ -153,7 +153,7 @@ def _check_resume_options(**given: Any) -> None:
 def _resolve_resume_folder(run: str, out: Path | None) -> Path:
     """The folder of a run that goes on; one that lies in a store is brought here first."""
     if "://" in run:
-        from focus_ray.training.mirror import restore_run_dir
+        from focus_ray.training.run_folder_sync import restore_run_dir
 
         return restore_run_dir(run, out)
     if out is not None and out.resolve() != Path(run).resolve():

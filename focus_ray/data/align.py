@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 
 from focus_ray.errors import LandmarkError
-from focus_ray.focus.landmarks import five_points
+from focus_ray.face_models.landmarks import five_points
 
 # The five standard points (eye centres, nose tip, mouth corners) in units of about 100 mm, y up: method section 8.2.
 STANDARD_POINTS = np.array(

@@ -6,10 +6,10 @@ from jaxtyping import Float, UInt8
 from numpy.random import Generator
 from pydantic import NonNegativeFloat, NonNegativeInt
 
-from focus_ray.data.laws import Share
+from focus_ray.data.distribution_types import Share
 from focus_ray.data.occluders.drawing import Colour, random_colour
-from focus_ray.focus.render.compiled import compiled
-from focus_ray.focus.settings import Settings
+from focus_ray.focus.render.numba_jit import compiled
+from focus_ray.settings import Settings
 
 Vertices = Float[np.ndarray, "V 3"]
 Points = Float[np.ndarray, "68 3"]

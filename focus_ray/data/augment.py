@@ -8,8 +8,8 @@ from jaxtyping import Float
 from pydantic import Field
 
 from focus_ray.data.align import REFERENCE_SIZE, Crop, compose, rotation
-from focus_ray.focus.landmarks import FLIP
-from focus_ray.focus.settings import Settings
+from focus_ray.face_models.landmarks import FLIP
+from focus_ray.settings import Settings
 
 
 class AugmentSettings(Settings):

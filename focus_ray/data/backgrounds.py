@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from focus_ray.data.laws import Share
+from focus_ray.data.distribution_types import Share
 from focus_ray.data.occluders.cloth import PATTERNS, cloth, noise
 from focus_ray.data.occluders.drawing import (
     Colour,
@@ -26,7 +26,7 @@ from focus_ray.data.occluders.drawing import (
     rounded,
 )
 from focus_ray.data.occluders.hair import hair_colour
-from focus_ray.focus.settings import Settings
+from focus_ray.settings import Settings
 
 
 class BackgroundDistributions(Settings):

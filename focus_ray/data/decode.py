@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from focus_ray.focus.render.compiled import array, compiled
+from focus_ray.focus.render.numba_jit import array, compiled
 
 _BLOCK = 512  # floats at a time: the sums stay in the fastest cache, and the basis' block in the next
 

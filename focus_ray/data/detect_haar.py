@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from focus_ray.data.align import Crop, rotation
 from focus_ray.data.detect import Detection, suppress_overlaps
 from focus_ray.errors import ConfigError
-from focus_ray.focus.settings import Settings
+from focus_ray.settings import Settings
 
 
 class HaarSettings(Settings):

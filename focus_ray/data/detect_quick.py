@@ -9,7 +9,7 @@ from pydantic import Field
 
 from focus_ray.data.detect import Detection, Detector
 from focus_ray.data.detect_haar import HaarDetector, cascade
-from focus_ray.focus.settings import Settings
+from focus_ray.settings import Settings
 
 
 class QuickSettings(Settings):

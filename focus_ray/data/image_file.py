@@ -11,8 +11,8 @@ from jaxtyping import UInt8
 from PIL import BmpImagePlugin, Image, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from focus_ray.data.colour_profile import to_srgb
-from focus_ray.errors import ImageError, ImageTooLarge
-from focus_ray.focus.settings import Settings
+from focus_ray.errors import ImageError, ImageTooLarge, printable
+from focus_ray.settings import Settings
 
 # The bytes that each accepted format begins with (WebP's RIFF container is told apart by its form type at byte 8).
 _JPEG, _PNG, _BMP, _RIFF, _WEBP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF", b"WEBP"
@@ -223,11 +223,6 @@ def _grey_to_8_bits(image: Image.Image) -> Image.Image:
     grey = Image.fromarray(rounded.clip(0, 255).astype(np.uint8))
     grey.info = {key: value for key, value in image.info.items() if key != "transparency"}
     return grey
-
-
-def printable(path: str | Path) -> str:
-    """A path as it may stand in a one-line message, and nowhere else: what cannot be shown is replaced by `?`."""
-    return "".join(letter if letter.isprintable() else "?" for letter in str(path))
 
 
 def path_text(path: str | Path) -> str:

@@ -13,11 +13,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Float
 
-from focus_ray.data.image_file import printable
 from focus_ray.data.spelling import spellings
-from focus_ray.errors import LandmarkError, NoSuchObject
+from focus_ray.errors import LandmarkError, NoSuchObject, printable
 from focus_ray.storage import atomic
-from focus_ray.storage.objects import SCHEME, open_store
+from focus_ray.storage.object_store import SCHEME, open_store
 
 POINTS = 68
 _NUMBERS = 2 * POINTS

@@ -15,8 +15,8 @@ from focus_ray.data import augment
 from focus_ray.data.align import Crop, as_float, compose, crop_from_landmarks
 from focus_ray.data.augment import AugmentSettings
 from focus_ray.data.image_file import DEFAULT_LIMITS, ImageLimits, read_image
+from focus_ray.data.landmark_check import validate_landmarks
 from focus_ray.data.landmark_csv import read_landmarks
-from focus_ray.data.landmarks import validate_landmarks
 from focus_ray.data.picture_source import picture_source
 from focus_ray.data.sample import Batch
 from focus_ray.data.spelling import stored_spelling

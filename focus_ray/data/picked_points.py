@@ -7,9 +7,8 @@ from xml.parsers import expat
 import numpy as np
 from jaxtyping import Float
 
-from focus_ray.data.image_file import printable
-from focus_ray.data.mesh_file import read_bytes
-from focus_ray.errors import DataError, LandmarkError
+from focus_ray.errors import DataError, LandmarkError, printable
+from focus_ray.geometry.mesh_reader import read_bytes
 
 _ROOT, _POINT = "PickedPoints", "point"
 _MEGABYTES = 1.0  # seven points take 2 kB

@@ -13,15 +13,15 @@ from pydantic import Field
 from torch import Tensor
 
 from focus_ray.data.decode import decode
-from focus_ray.data.laws import LandmarkBias
+from focus_ray.data.distribution_types import LandmarkBias
 from focus_ray.data.sample import UNOCCLUDED, Batch
-from focus_ray.focus.face.camera import REFERENCE_SIZE, Camera
-from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.face.parameters import split
-from focus_ray.focus.landmarks import N_LANDMARKS
+from focus_ray.face_models.landmarks import N_LANDMARKS
+from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.focus.camera import REFERENCE_SIZE, Camera
+from focus_ray.focus.parameters import split
 from focus_ray.focus.render.renderer import Renderer
-from focus_ray.focus.settings import Settings
 from focus_ray.focus.synthesis import SamplingDistributions, generator, sample_background, sample_theta
+from focus_ray.settings import Settings
 
 Split = Literal["train", "heldout", "prior", "prior_heldout"]
 

@@ -15,16 +15,16 @@ from torch import Tensor
 from focus_ray.data.appearance import AppearanceDistributions, paint, simulate_camera
 from focus_ray.data.backgrounds import BackgroundDistributions, background
 from focus_ray.data.decode import decode
-from focus_ray.data.laws import LandmarkBias, Share
+from focus_ray.data.distribution_types import LandmarkBias, Share
 from focus_ray.data.occluders import FAMILIES
 from focus_ray.data.occluders.drawing import Colour, Image, Layer, Mask, painted
 from focus_ray.data.sample import UNOCCLUDED, Batch
 from focus_ray.errors import ConfigError
-from focus_ray.focus.face.camera import REFERENCE_SIZE, Camera
-from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.face.parameters import CHANNELS, GROUPS, SH_BANDS
+from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.focus.camera import REFERENCE_SIZE, Camera
+from focus_ray.focus.parameters import CHANNELS, GROUPS, SH_BANDS
 from focus_ray.focus.render.renderer import Renderer
-from focus_ray.focus.settings import Settings
+from focus_ray.settings import Settings
 
 Split = Literal["train", "heldout", "validation"]
 

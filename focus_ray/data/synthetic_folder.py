@@ -23,14 +23,14 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from focus_ray.data.image_file import printable, read_image
+from focus_ray.data.image_file import read_image
 from focus_ray.data.landmark_csv import read_landmarks, write_landmarks
 from focus_ray.data.mask import THRESHOLD, validate_mask
 from focus_ray.data.sample import Batch
 from focus_ray.data.synthetic import Split, SyntheticConfig, SyntheticFaces
-from focus_ray.errors import DataError, ImageError, LandmarkError
-from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.face.parameters import N_PARAMETERS
+from focus_ray.errors import DataError, ImageError, LandmarkError, printable
+from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.focus.parameters import N_PARAMETERS
 from focus_ray.storage import atomic
 
 IMAGES, MASKS, LANDMARKS, TRUTH = "images", "masks", "landmarks.csv", "truth.npz"
@@ -224,7 +224,7 @@ class FolderFaces:
 def default_world() -> MorphableModel:
     """The small parametric face with more modes than are fitted."""
     # Here, not above: building the face is only needed where none is given.
-    from focus_ray.focus.face.parametric import parametric_face
+    from focus_ray.face_models.parametric import parametric_face
 
     return parametric_face("small", *WORLD_MODES)
 

@@ -12,7 +12,7 @@ from focus_ray.errors import DataError, FaceModelError
 from focus_ray.model import Model
 from focus_ray.prior import Prior
 from focus_ray.storage import atomic
-from focus_ray.training import scoring
+from focus_ray.training import heldout_scoring
 
 BATCH_SIZE = 50
 
@@ -47,9 +47,9 @@ def evaluate_folder(
         )
     settings = bundle.refine.model_copy(update={"steps": refine_steps})
     correcting = {} if prior is None else _prior_by_variant(priors.load(prior), bundle, refine_steps)
-    scorer = scoring.Scorer(bundle.focus, settings)
-    variants = scoring.ONE_PASS + (scoring.REFINED if refine_steps else ())
-    scores = scoring.score_faces(
+    scorer = heldout_scoring.Scorer(bundle.focus, settings)
+    variants = heldout_scoring.ONE_PASS + (heldout_scoring.REFINED if refine_steps else ())
+    scores = heldout_scoring.score_faces(
         scorer, faces, len(faces), BATCH_SIZE, frozenset(faces.unseen_families), variants, progress, correcting
     )
     result = {"folder": str(folder), "model_version": bundle.version, "images": len(faces)}

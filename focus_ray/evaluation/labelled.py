@@ -10,12 +10,12 @@ import numpy as np
 from focus_ray.data.sources.labelled import LabelledPictures
 from focus_ray.errors import DataError
 from focus_ray.evaluation import photometric, segmentation
-from focus_ray.evaluation.parts import Arrays, Parts, digest, resume_or_run
 from focus_ray.evaluation.predictions import MASKS, REGIONS, RENDERINGS, PredictionFolder
 from focus_ray.evaluation.rows import Figure, Row, rows_of
 from focus_ray.evaluation.segmentation import PixelCounts
 from focus_ray.evaluation.tables import all_ones_method_name
-from focus_ray.training.tasks import PoolSettings
+from focus_ray.runtime.result_cache import Arrays, Parts, digest, resume_or_run
+from focus_ray.runtime.tasks import PoolSettings
 
 LabelledTask = Literal["segmentation", "photometric"]
 

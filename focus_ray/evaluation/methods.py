@@ -10,8 +10,8 @@ from torch import Tensor
 
 from focus_ray import model as models
 from focus_ray import prior as priors
-from focus_ray.focus.face.parameters import split
 from focus_ray.focus.misfit import corrected
+from focus_ray.focus.parameters import split
 from focus_ray.focus.refine import MaskFn, Refined, refine, refine_own
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.model import Model, weights_digest

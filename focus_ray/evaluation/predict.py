@@ -13,23 +13,23 @@ from torch import Tensor
 
 from focus_ray.data.align import Crop, crop_from_landmarks, resize_transform
 from focus_ray.data.detect_haar import HaarDetector
-from focus_ray.data.landmarks import validate_landmarks
+from focus_ray.data.landmark_check import validate_landmarks
 from focus_ray.errors import DataError, ImageError, LandmarkError
 from focus_ray.evaluation.methods import Method
 from focus_ray.evaluation.now.export import seven, write_prediction
-from focus_ray.evaluation.pool import in_order, worked_off
 from focus_ray.evaluation.predictions import MESHES, Answer, PredictionFolder
-from focus_ray.focus.face.parameters import split
-from focus_ray.focus.predictor import Predictor
+from focus_ray.focus.parameters import split
 from focus_ray.focus.refine import Refined
-from focus_ray.reconstruction.self_alignment import (
+from focus_ray.inference.predictor import Predictor
+from focus_ray.inference.self_alignment import (
     AlignedFace,
     CropView,
     crop_from_detection,
     extract_crops,
     self_align,
 )
-from focus_ray.training.tasks import PoolSettings
+from focus_ray.runtime.task_pool import in_order, worked_off
+from focus_ray.runtime.tasks import PoolSettings
 
 # Pictures at a time: a piece of work. Their number decides who is beside whom in a batch, and with it the last bits.
 BATCH = 20

@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from focus_ray.data.image_file import printable, read_image, read_image_and_alpha
+from focus_ray.data.image_file import read_image, read_image_and_alpha
 from focus_ray.data.mask import THRESHOLD, binarise_mask, validate_mask
-from focus_ray.errors import ConfigError, DataError, ImageError
+from focus_ray.errors import ConfigError, DataError, ImageError, printable
 from focus_ray.storage import atomic
 
 MASKS, RENDERINGS, REGIONS, MESHES, FACES = "masks", "renderings", "regions", "meshes", "faces"

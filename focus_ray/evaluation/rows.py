@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from focus_ray.errors import DataError
-from focus_ray.focus.settings import Settings
 from focus_ray.model import summarize_error
+from focus_ray.settings import Settings
 from focus_ray.storage import atomic
 
 RESULTS = "results.json"

@@ -5,11 +5,11 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.face.parameters import ParameterScales
+from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
 from focus_ray.focus.networks.perceptual import ArcFacePerceptual, EncoderPerceptual
 from focus_ray.focus.networks.segmenter import UNet
+from focus_ray.focus.parameters import ParameterScales
 from focus_ray.focus.render.renderer import Renderer, Rendering
 
 Encoder = SmallEncoder | ResNet50Encoder

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from focus_ray.focus import losses
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.losses import ReconstructionWeights, SegmentationWeights
-from focus_ray.focus.pooled import PooledRatio, pooled_mean
+from focus_ray.focus.pooled_ratio import PooledRatio, pooled_mean
 from focus_ray.focus.reconstruction_terms import fit, reconstruction_terms
 from focus_ray.focus.refine import RefineSettings, refine_own
 from focus_ray.focus.render.renderer import Rendering
-from focus_ray.focus.replicas import ALONE, ReplicaGroup
+from focus_ray.focus.replica_group import ALONE, ReplicaGroup
 from focus_ray.focus.schedule import OptimizerSettings, SchedulePosition
-from focus_ray.focus.settings import Settings
 from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, mask_share, optimize_step
+from focus_ray.settings import Settings
 
 HIGH_ERROR_FACTOR = (
     4.0  # colour errors beyond so many means are those that the fit explains worst: what the guard looks at

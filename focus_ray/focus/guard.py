@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import Field
 
 from focus_ray.errors import MaskCollapse, NonFiniteLoss
-from focus_ray.focus.settings import Settings
+from focus_ray.settings import Settings
 
 Action = Literal["stop", "restore", "recalibrate"]
 

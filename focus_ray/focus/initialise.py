@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from focus_ray.focus import losses
 from focus_ray.focus.losses import ReconstructionWeights
 from focus_ray.focus.networks.perceptual import EncoderPerceptual
-from focus_ray.focus.pooled import pooled_mean
+from focus_ray.focus.pooled_ratio import pooled_mean
 from focus_ray.focus.reconstruction_terms import fit, reconstruction_terms
 from focus_ray.focus.schedule import OptimizerSettings, SchedulePosition
-from focus_ray.focus.settings import Settings
 from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, mask_share, optimize_step
 from focus_ray.focus.synthesis import ParameterWeights, SamplingDistributions, generator, parameter_loss, render_random
+from focus_ray.settings import Settings
 
 WARMUP_STREAM = 1  # keeps the warm-up's random numbers apart from every other use of the run's seed
 

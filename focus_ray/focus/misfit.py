@@ -17,10 +17,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.face.parameters import split
+from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.metrics import similarity_align
-from focus_ray.focus.statistics import Moments
+from focus_ray.focus.parameters import split
+from focus_ray.numerics.statistics import Moments
 
 Reading = Literal["posed", "neutral", "posed_aligned", "neutral_aligned"]
 READINGS: tuple[Reading, ...] = get_args(Reading)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from focus_ray.focus import losses
 from focus_ray.focus.autoencoder import Focus, Reconstruction
 from focus_ray.focus.losses import ReconstructionWeights
-from focus_ray.focus.pooled import PooledRatio, pooled_mean
+from focus_ray.focus.pooled_ratio import PooledRatio, pooled_mean
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.state import Targets
 

@@ -16,12 +16,12 @@ from pydantic import Field
 from torch import Tensor
 
 from focus_ray.focus.autoencoder import Focus
-from focus_ray.focus.face.parameters import ParameterScales, split
 from focus_ray.focus.losses import neighbor_residual
 from focus_ray.focus.metrics import REFERENCE_SIZE
 from focus_ray.focus.optimizers import Adam
+from focus_ray.focus.parameters import ParameterScales, split
 from focus_ray.focus.render.renderer import Renderer, Rendering
-from focus_ray.focus.settings import Settings
+from focus_ray.settings import Settings
 
 MaskFn = Callable[[Tensor, Rendering], Tensor]  # (images, rendering) -> M [B, 1, H, W]
 

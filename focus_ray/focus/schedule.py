@@ -10,7 +10,7 @@ from torch import nn
 
 from focus_ray.errors import ConfigError
 from focus_ray.focus.optimizers import RULES, UpdateRule
-from focus_ray.focus.settings import Settings
+from focus_ray.settings import Settings
 
 
 class Phase(StrEnum):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.optimizers import UpdateRule
-from focus_ray.focus.pooled import PooledRatio
-from focus_ray.focus.replicas import ALONE, ReplicaGroup
+from focus_ray.focus.pooled_ratio import PooledRatio
+from focus_ray.focus.replica_group import ALONE, ReplicaGroup
 from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
 
 

@@ -9,10 +9,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from focus_ray.focus.face.parameters import Parameters, ParameterScales, join, split
-from focus_ray.focus.float32 import full_precision_matmul
+from focus_ray.focus.parameters import Parameters, ParameterScales, join, split
 from focus_ray.focus.render.renderer import Renderer
-from focus_ray.focus.settings import Settings
+from focus_ray.numerics.float32 import full_precision_matmul
+from focus_ray.settings import Settings
 
 
 class SamplingDistributions(Settings):

@@ -15,24 +15,24 @@ from focus_ray import model as models
 from focus_ray import prior as priors
 from focus_ray.data.rendered import Split
 from focus_ray.errors import ConfigError, FaceModelError
-from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.misfit import READINGS, WHOLE_FACE, MisfitStats, Reading, root_mean_square, vertex_regions
-from focus_ray.focus.statistics import MergeTree
 from focus_ray.model import Model, weights_digest
+from focus_ray.numerics.statistics import MergeTree
 from focus_ray.prior import PRIOR, ErrorReduction, Pipeline, Prior, PriorInfo
-from focus_ray.priors import pool as pools
-from focus_ray.priors.config import PriorConfig
+from focus_ray.priors import shard_pool as pools
 from focus_ray.priors.gate import gate, world_faces
 from focus_ray.priors.measure import Work
-from focus_ray.priors.pool import Tally
-from focus_ray.priors.report import write_pictures, write_report
+from focus_ray.priors.prior_config import PriorConfig
+from focus_ray.priors.prior_report import write_pictures, write_report
+from focus_ray.priors.shard_pool import Tally
 from focus_ray.priors.shards import ShardStore
-from focus_ray.storage import sealed_store
-from focus_ray.storage.objects import LocalStore, ObjectStore, open_store
-from focus_ray.training.job_folder import claim
-from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.signals import graceful_shutdown
-from focus_ray.training.tasks import PoolSettings, task_cluster
+from focus_ray.runtime.job_folder import claim
+from focus_ray.runtime.run_folder import RunFolder
+from focus_ray.runtime.signals import graceful_shutdown
+from focus_ray.runtime.tasks import PoolSettings, task_cluster
+from focus_ray.storage import artifact_store
+from focus_ray.storage.object_store import LocalStore, ObjectStore, open_store
 
 METRICS_SCHEMA = 1
 
@@ -217,7 +217,7 @@ def keep(prior: Prior, folder: RunFolder, store: ObjectStore) -> None:
     """The prior's folder, beside the report and in the store."""
     priors.save(folder.path / PRIOR, prior)
     if not isinstance(store, LocalStore):
-        sealed_store.upload(store, folder.path / PRIOR, PRIOR)
+        artifact_store.upload(store, folder.path / PRIOR, PRIOR)
 
 
 def figures(info: PriorInfo) -> dict[str, Any]:

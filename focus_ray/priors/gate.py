@@ -7,12 +7,12 @@ import torch
 from focus_ray.data.sample import Faces
 from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
 from focus_ray.errors import ConfigError
-from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.face.parameters import split
+from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.metrics import vertex_distance
-from focus_ray.focus.predictor import Predictor
-from focus_ray.focus.statistics import Moments, merge_tree
+from focus_ray.focus.parameters import split
+from focus_ray.inference.predictor import Predictor
 from focus_ray.model import Model, weights_digest
+from focus_ray.numerics.statistics import Moments, merge_tree
 from focus_ray.prior import GateResult, Prior
 from focus_ray.priors.measure import fit
 
@@ -30,7 +30,7 @@ def world_faces(face: MorphableModel, laws: SyntheticConfig, modes: tuple[int, i
         raise ConfigError(
             f"there is no synthetic world around {face.name!r}; build the prior for no model, or gate on a folder"
         )
-    from focus_ray.focus.face.parametric import parametric_face
+    from focus_ray.face_models.parametric import parametric_face
 
     world = parametric_face(resolution, *modes)
     return SyntheticFaces(world, laws.model_copy(update={"image_size": image_size}), "validation")

@@ -12,7 +12,7 @@ from torch import Tensor
 from focus_ray.data.rendered import RenderedConfig, RenderedFaces, Split
 from focus_ray.data.sample import Batch
 from focus_ray.focus.misfit import MisfitStats, misfit_readings, vertex_regions
-from focus_ray.focus.predictor import Predictor
+from focus_ray.inference.predictor import Predictor
 from focus_ray.model import Model, weights_digest
 
 # Faces at a time. Shards are made of whole batches wherever their size allows: a face then has the same neighbours, and

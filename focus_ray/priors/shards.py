@@ -10,9 +10,9 @@ import torch
 
 from focus_ray.errors import CheckpointError, NoSuchObject
 from focus_ray.focus.misfit import MisfitStats
-from focus_ray.focus.statistics import Moments
-from focus_ray.storage.documents import parse_tensors
-from focus_ray.storage.objects import ObjectStore
+from focus_ray.numerics.statistics import Moments
+from focus_ray.storage.object_store import ObjectStore
+from focus_ray.storage.tensor_artifact import parse_tensors
 
 logger = logging.getLogger(__name__)
 

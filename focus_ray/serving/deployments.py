@@ -11,18 +11,18 @@ from ray.serve import Application, Deployment
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
-from focus_ray.serving.api import application
-from focus_ray.serving.batches import BatchQueue
-from focus_ray.serving.desk import ReconstructionService
-from focus_ray.serving.door import AdmissionMiddleware, cors, has_proxy_middleware
+from focus_ray.serving.admission import AdmissionMiddleware, cors, has_proxy_middleware
+from focus_ray.serving.app import application
+from focus_ray.serving.batch_queue import BatchQueue
 from focus_ray.serving.exposition import exposition
 from focus_ray.serving.fitting import FitRequest, FitResult, Fitter, ModelInfo, RenderContext, move_to_device
-from focus_ray.serving.links import Kept
 from focus_ray.serving.metrics import RayMeters
 from focus_ray.serving.model_source import ModelSource, PriorSource, load_reconstructor
-from focus_ray.serving.replicas import RemoteModel, RemoteResultStore
+from focus_ray.serving.remote_replicas import RemoteModel, RemoteResultStore
+from focus_ray.serving.request_metrics import create_request_metrics
+from focus_ray.serving.result_store import Kept
+from focus_ray.serving.service import ReconstructionService
 from focus_ray.serving.settings import ScalingSettings, ServingSettings
-from focus_ray.serving.witness import create_request_metrics
 
 NAME = "focus"
 _HEALTH_SECONDS = 3.0  # between two checks; three that fail in a row end a replica

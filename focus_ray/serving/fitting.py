@@ -12,11 +12,11 @@ import torch
 
 from focus_ray.data.detect import Detection
 from focus_ray.errors import DataError, ModelError
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.face_result import Face
-from focus_ray.reconstruction.located import FaceLocations
-from focus_ray.reconstruction.reconstructor import Reconstructor
+from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.focus.camera import Camera
+from focus_ray.inference.face_locations import FaceLocations
+from focus_ray.inference.face_result import Face
+from focus_ray.inference.reconstructor import Reconstructor
 from focus_ray.serving.settings import ModelSettings
 
 logger = logging.getLogger(__name__)

@@ -18,13 +18,13 @@ from pydantic import ValidationError
 
 from focus_ray.errors import ClusterError, ConfigError
 from focus_ray.model import summarize_error
-from focus_ray.serving.door import PROXY_CALLBACK, SETTINGS_VARIABLE
+from focus_ray.runtime import ray_cluster
+from focus_ray.serving.admission import PROXY_CALLBACK, SETTINGS_VARIABLE
 from focus_ray.serving.keys import check_exposure
+from focus_ray.serving.mlflow_run import deployment_run
 from focus_ray.serving.model_source import ModelSource, PriorSource, resolve, resolve_prior
-from focus_ray.serving.record import deployment_run
 from focus_ray.serving.settings import HttpSettings, ServingSettings
 from focus_ray.storage import atomic
-from focus_ray.training import cluster
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -67,9 +67,9 @@ def run(
     _check_port(settings)
     source, prior, version = _sources(settings)
     _configure_proxies(settings)
-    if cluster.address() is None:
+    if ray_cluster.address() is None:
         _create_token(settings.http.port)
-    with cluster.connected(_room(settings)):
+    with ray_cluster.connected(_room(settings)):
         import ray
         from ray import serve
 
@@ -92,7 +92,7 @@ def run(
                     time.sleep(_POLL_SECONDS)
             say("ending: requests that have begun are answered first")
         finally:
-            if cluster.address() is None:
+            if ray_cluster.address() is None:
                 serve.shutdown()
             else:  # others may serve there too
                 serve.delete(NAME)
@@ -120,13 +120,13 @@ def swap(asked: ServingSettings, say: Echo = print) -> None:
     port, model = asked.http.port, asked.model
     running = _running(port)
     _check_swappable(asked, running.settings)
-    os.environ |= cluster.LOCAL_RAY_ENVIRONMENT | _token_environment(
+    os.environ |= ray_cluster.LOCAL_RAY_ENVIRONMENT | _token_environment(
         port
     )  # without LOCAL, Ray takes loopback for another address
     settings = running.settings.model_copy(update={"model": model, "prior": asked.prior})
     source, correcting, _ = _sources(settings)
     os.environ["RAY_ADDRESS"] = running.address
-    with cluster.connected(cluster.ClusterSettings()):
+    with ray_cluster.connected(ray_cluster.ClusterSettings()):
         _deploy(settings, source, correcting)
     _note(EndpointRecord(running.address, running.pid, settings))
     say(f"{_url(settings)} answers with {model or 'the shipped model'}")
@@ -179,10 +179,10 @@ def _configure_proxies(settings: ServingSettings) -> None:
     os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "1")
 
 
-def _room(settings: ServingSettings) -> cluster.ClusterSettings:
+def _room(settings: ServingSettings) -> ray_cluster.ClusterSettings:
     """Logical cores for all replicas, and for new ones beside old ones."""
     asked = settings.ingress.cpus * settings.ingress.most + settings.models.cpus * settings.models.most
-    return cluster.ClusterSettings(workers=max(1, ceil(2 * asked)), cpus_per_worker=1, gpu=False)
+    return ray_cluster.ClusterSettings(workers=max(1, ceil(2 * asked)), cpus_per_worker=1, gpu=False)
 
 
 def _http_options(settings: ServingSettings) -> dict[str, object]:

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from focus_ray.errors import CheckpointError, ConfigError, NoSuchObject, StorageError
-from focus_ray.storage import atomic, sealed_store
+from focus_ray.storage import artifact_store, atomic
 from focus_ray.storage.manifest import MANIFEST, digest_of, read_manifest, verify_artifact
-from focus_ray.storage.objects import SCHEME, LocalStore, ObjectStore, open_store
+from focus_ray.storage.object_store import SCHEME, LocalStore, ObjectStore, open_store
 
 if TYPE_CHECKING:
-    from focus_ray.reconstruction import Reconstructor
+    from focus_ray.inference import Reconstructor
     from focus_ray.tracking.mlflow_client import Server
 else:  # torch takes seconds to import: annotations must not need it
     Reconstructor = Server = Any
@@ -97,8 +97,8 @@ def load_reconstructor(source: ModelSource, prior: PriorSource, cache: Path) -> 
     Raises what `fetched` does, and FaceModelError for a prior of another face model.
     """
     from focus_ray import model as models
+    from focus_ray.inference import Reconstructor
     from focus_ray.prior import chosen
-    from focus_ray.reconstruction import Reconstructor
 
     model = models.load(fetched(source, cache))
     correcting = chosen(fetch_prior(prior, cache), shipped_model=source.uri is None)
@@ -186,7 +186,7 @@ def _fetch(source: ModelSource | PriorSource, target: Path) -> None:
     assert source.uri is not None
     if source.registered is None:
         store, key = _store_and_key(source.uri)
-        sealed_store.fetch(store, key, target, source.kind)
+        artifact_store.fetch(store, key, target, source.kind)
     else:
         name, _, number = source.registered.rpartition("/")
         _fetch_registered(name, number, target)

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from focus_ray.focus.face import mesh_file
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.face_result import Face
-from focus_ray.reconstruction.pictures import (
+from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.focus.camera import Camera
+from focus_ray.geometry import mesh_writer
+from focus_ray.inference.face_result import Face
+from focus_ray.inference.overlay import (
     MAX_OVERLAY_PX,
     Layer,
     crop_window,
@@ -85,8 +85,8 @@ def inline_output(content: bytes, media_type: str) -> Output:
 
 def _encode_face(face: Face, output: str, height: int, width: int) -> bytes:
     arrays = require_arrays(face)
-    if output in mesh_file.ENCODERS:
-        return mesh_file.encode(arrays.mesh if arrays.corrected is None else arrays.corrected, output)
+    if output in mesh_writer.ENCODERS:
+        return mesh_writer.encode(arrays.mesh if arrays.corrected is None else arrays.corrected, output)
     return png(_mask(face, height, width) if output == "mask" else _region(face, height, width))
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from focus_ray.focus.face_result import Face
+from focus_ray.inference.face_result import Face
 
 FaceOutput = Literal["mask", "region", "rendering", "glb", "obj", "ply"]
 ImageOutput = Literal["overlay"]

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from focus_ray.focus.settings import Settings
+from focus_ray.settings import Settings
 
 
 class AdmissionSettings(Settings):

@@ -13,7 +13,7 @@ from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileSystemHandler, Fi
 
 from focus_ray.errors import NoSuchObject
 from focus_ray.storage.manifest import MANIFEST
-from focus_ray.storage.objects import ObjectStore
+from focus_ray.storage.object_store import ObjectStore
 
 # Larger files are read through a copy on the disk.
 MAX_IN_MEMORY_BYTES = 8 << 20

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from focus_ray.errors import CheckpointError, ModelError, NoSuchObject
-from focus_ray.storage import documents, sealed_store
-from focus_ray.storage.objects import ObjectStore, open_store
+from focus_ray.storage import artifact_store, tensor_artifact
+from focus_ray.storage.object_store import ObjectStore, open_store
 from focus_ray.storage.tree import State, detach_to_cpu, put_together, to_skeleton
 
 CHECKPOINT, MODEL = "checkpoint", "model"
@@ -40,7 +40,7 @@ def save(folder: Path, state: Mapping[str, State]) -> None:
         if not KEY.fullmatch(key):
             raise CheckpointError(f"{key!r} cannot name a file; use letters, digits, '_' and '-'")
         skeleton[key], tensors[key] = to_skeleton(value)
-    documents.write(folder, CHECKPOINT, "state.json", skeleton, tensors)
+    tensor_artifact.write(folder, CHECKPOINT, "state.json", skeleton, tensors)
 
 
 def load(folder: Path) -> dict[str, State]:
@@ -48,9 +48,9 @@ def load(folder: Path) -> dict[str, State]:
 
     Raises CheckpointError with the file's name if anything is missing, altered or malformed.
     """
-    skeleton, tensors = documents.read(folder, CHECKPOINT, "state.json")
+    skeleton, tensors = tensor_artifact.read(folder, CHECKPOINT, "state.json")
     if strangers := set(tensors) - set(skeleton):
-        stranger = f"{folder}/{min(strangers)}{documents.SUFFIX}"
+        stranger = f"{folder}/{min(strangers)}{tensor_artifact.SUFFIX}"
         raise CheckpointError(f"{stranger} belongs to nothing; use an earlier checkpoint")
     return {key: put_together(value, tensors.get(key, {})) for key, value in skeleton.items()}
 
@@ -72,7 +72,7 @@ def save_model(folder: Path, networks: Mapping[str, Mapping[str, Tensor]], info:
         name: {key: detach_to_cpu(value, storages) for key, value in parameters.items()}
         for name, parameters in networks.items()
     }
-    documents.write(folder, MODEL, "model.json", dict(info), tensors)
+    tensor_artifact.write(folder, MODEL, "model.json", dict(info), tensors)
 
 
 def as_half(name: str, value: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ def as_half(name: str, value: Tensor) -> Tensor:
 
 def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> Model:
     """A model folder, verified; floating tensors as `dtype` on the CPU. Raises CheckpointError."""
-    info, networks = documents.read(folder, MODEL, "model.json")
+    info, networks = tensor_artifact.read(folder, MODEL, "model.json")
     for parameters in networks.values():
         for key, value in parameters.items():
             if value.is_floating_point():
@@ -118,21 +118,21 @@ class Checkpoints:
 
         Raises StorageError if the disk or the store refuses; the earlier checkpoints are then as they were.
         """
-        sealed_store.write(self.store, folder_name(step), lambda folder: save(folder, state))
+        artifact_store.write(self.store, folder_name(step), lambda folder: save(folder, state))
         self._prune(step, best)
 
     def add(self, step: int, folder: Path, *, best: bool = False) -> None:
         """Like `save`, for a state that the function `save` wrote to a folder of this machine, which stays there."""
-        sealed_store.upload(self.store, folder, folder_name(step))
+        artifact_store.upload(self.store, folder, folder_name(step))
         self._prune(step, best)
 
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, damaged ones included, in order."""
-        return sorted(_steps(sealed_store.names(self.store)))
+        return sorted(_steps(artifact_store.names(self.store)))
 
     def load(self, step: int) -> StoredCheckpoint:
         """The checkpoint of one step. Raises CheckpointError if it is damaged, StorageError if it cannot be had."""
-        with sealed_store.opened(self.store, folder_name(step), CHECKPOINT) as folder:
+        with artifact_store.opened(self.store, folder_name(step), CHECKPOINT) as folder:
             return StoredCheckpoint(step, f"{self.store}/{folder_name(step)}", load(folder))
 
     def latest(self) -> StoredCheckpoint | None:
@@ -172,9 +172,9 @@ class Checkpoints:
         steps = self.steps()
         kept = {step, *steps[-self.keep :], self._best_step()}
         gone = [folder_name(each) for each in steps if each not in kept]
-        litter = [name for name in sealed_store.unfinished(self.store) if STEP.fullmatch(name)]
+        litter = [name for name in artifact_store.unfinished(self.store) if STEP.fullmatch(name)]
         for name in (*gone, *litter):
-            sealed_store.delete(self.store, name)
+            artifact_store.delete(self.store, name)
 
 
 def folder_name(step: int) -> str:

@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.loaders import create_loader
 
 from focus_ray.storage import atomic, s3_errors
-from focus_ray.storage.objects import Entries, Entry, probe_store, read_error, validate_key
+from focus_ray.storage.object_store import Entries, Entry, probe_store, read_error, validate_key
 
 if TYPE_CHECKING:
     import pyarrow.fs

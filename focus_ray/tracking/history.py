@@ -5,7 +5,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from focus_ray.storage.lines import read_json_lines
+from focus_ray.storage.json_lines import read_json_lines
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import torch
 
 from focus_ray import __version__
 from focus_ray.errors import FaceModelError
-from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.storage.config_digest import config_digest
 from focus_ray.tracking.redaction import redact_secrets
 from focus_ray.tracking.run_tail import read_json

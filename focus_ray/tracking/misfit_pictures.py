@@ -13,11 +13,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face.mesh_file import Mesh, encode_glb
-from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.face.parameters import CHANNELS, SH_BANDS
+from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.focus.camera import Camera
+from focus_ray.focus.parameters import CHANNELS, SH_BANDS
 from focus_ray.focus.render.renderer import Renderer
+from focus_ray.geometry.mesh_writer import Mesh, encode_glb
 
 VIEW_PX = 320  # a side of one view
 VIEWS = {"frontal": (0.0, 0.0, 0.0), "from the side": (0.0, 0.9, 0.0)}  # rad: pitch, yaw, roll

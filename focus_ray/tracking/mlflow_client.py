@@ -17,7 +17,7 @@ import numpy as np
 from focus_ray import __version__
 from focus_ray.errors import StorageError, TrackingError
 from focus_ray.tracking import database_file
-from focus_ray.tracking.entity_names import MAX_TAG, cut
+from focus_ray.tracking.mlflow_keys import MAX_TAG, cut
 from focus_ray.tracking.redaction import redact_secrets
 
 if TYPE_CHECKING:

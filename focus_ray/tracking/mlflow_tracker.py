@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from focus_ray.errors import StorageError, TrackingError
-from focus_ray.tracking import cursor, lineage
+from focus_ray.tracking import lineage, sync_state
 from focus_ray.tracking.database_file import sqlite_uri
-from focus_ray.tracking.delivery import PRODUCTION, MlflowSync, SyncResult, model_version, status_of, waiting
 from focus_ray.tracking.mlflow_client import MODEL_NAME, Server
+from focus_ray.tracking.mlflow_sync import PRODUCTION, MlflowSync, SyncResult, model_version, status_of, waiting
 from focus_ray.tracking.redaction import redact_secrets
 
 POLL_SECONDS = 3.0  # s between two looks at the run folder
@@ -101,7 +101,7 @@ class MlflowTracker:
         while not self._abandoned.is_set():
             try:
                 here = here or lineage.process_tags()
-                with cursor.sync_lock(self._run):
+                with sync_state.sync_lock(self._run):
                     self._sync(here)
                 return
             except (TrackingError, StorageError) as error:
@@ -178,7 +178,7 @@ def track(
     if promote and model_version(run) is None:
         raise TrackingError(f"{run} has no complete model to promote; let its training come to an end first")
     sent = SyncResult()
-    with cursor.sync_lock(run):
+    with sync_state.sync_lock(run):
         server = tracking.server(run)
         delivery = MlflowSync(run, server, tracking.experiment, sent)
         try:

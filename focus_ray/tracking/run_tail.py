@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from focus_ray.storage.manifest import digest_of
-from focus_ray.tracking.entity_names import NumericLeaves, figures
+from focus_ray.tracking.mlflow_keys import NumericLeaves, figures
 
 Line = dict[str, Any]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from focus_ray import model
 from focus_ray.config import RunConfig
 from focus_ray.data.cache import CachedFaces
-from focus_ray.data.cut import cut
+from focus_ray.data.cutout import cut
 from focus_ray.data.photo_split import PhotoSplit
 from focus_ray.data.photos import PhotoFolder
 from focus_ray.data.rendered import RenderedFaces
@@ -16,13 +16,13 @@ from focus_ray.data.sample import Batch, Faces
 from focus_ray.data.sampler import batch_indices, epoch_of
 from focus_ray.data.synthetic import SyntheticFaces
 from focus_ray.errors import ConfigError
+from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.autoencoder import Focus
-from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.face.parameters import THETA_MODES
 from focus_ray.focus.networks.encoder import ResNet50Encoder
-from focus_ray.focus.networks.identity import load_arcface
+from focus_ray.focus.networks.iresnet import load_arcface
 from focus_ray.focus.networks.perceptual import ArcFacePerceptual
-from focus_ray.focus.replicas import ALONE, ReplicaGroup
+from focus_ray.focus.parameters import THETA_MODES
+from focus_ray.focus.replica_group import ALONE, ReplicaGroup
 from focus_ray.storage.weights import read_weights
 
 WORKING_FOLDER = Path()  # the working folder
@@ -50,7 +50,7 @@ class TrainingData:
 
 def world_face(config: RunConfig) -> MorphableModel:
     """The face that synthetic pictures are made of: more modes than are fitted."""
-    from focus_ray.focus.face.parametric import parametric_face  # scipy and matplotlib, which workers do without
+    from focus_ray.face_models.parametric import parametric_face  # scipy and matplotlib, which workers do without
 
     return parametric_face(config.face.resolution, *config.face.world_modes)
 

@@ -4,10 +4,8 @@ Knows no files, no cluster and no tracker. Whoever runs it takes the records and
 """
 
 import copy
-import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,45 +18,12 @@ from focus_ray.focus.initialise import freeze_perceptual, init_step, pretrain_st
 from focus_ray.focus.schedule import Phase, SchedulePosition
 from focus_ray.focus.state import StepMetrics, Targets, TrainState
 from focus_ray.focus.synthesis import derive_seed
+from focus_ray.runtime.step_record import StepRecord
 from focus_ray.training.precision import autocast_context
 
 TargetsFn = Callable[[int], Targets]  # this replica's part of a global step's batch, a pure function of it
 
 DROPOUT_STREAM = 2  # keeps dropout's random numbers apart from every other use of the run's seed
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """What the history keeps of one step."""
-
-    step: int
-    position: SchedulePosition
-    metrics: StepMetrics
-    event: GuardEvent | None
-    seconds: float
-    data_seconds: float
-    images_per_s: float
-    time: float  # at its end, Unix seconds
-
-    def line(self) -> dict[str, Any]:
-        """One line of history.jsonl. Numbers that are not finite are written as null."""
-        losses = {key: finite(value) for key, value in self.metrics.losses.items()}
-        return {
-            "step": self.step,
-            "phase": str(self.position.phase),
-            "loss": losses,
-            "mask_mean": finite(self.metrics.mask_mean),
-            "skipped": self.metrics.skipped,
-            "seconds": round(self.seconds, 6),
-            "data_seconds": round(self.data_seconds, 6),
-            "images_per_s": round(self.images_per_s, 3),
-            "time": round(self.time, 3),
-        }
-
-
-def finite(value: float | None) -> float | None:
-    """The number, or None where it is none."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def steps(state: TrainState, config: RunConfig, targets_of: TargetsFn, guard: Guard) -> Iterator[StepRecord]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from focus_ray.config import RunConfig
 from focus_ray.errors import ConfigError
-from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.runtime.run_folder import RunFolder, RunInfo
 from focus_ray.training.assemble import fitted_face
-from focus_ray.training.run_folder import RunFolder, RunInfo
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from focus_ray.runtime.callbacks import NoOpCallback, ResumeHistory
+from focus_ray.runtime.run_folder import RunFolder
+from focus_ray.runtime.step_record import StepRecord
 from focus_ray.storage import atomic
-from focus_ray.training.loop import StepRecord
-from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.watcher import NoOpCallback, ResumeHistory
 
 
 class Recorder(NoOpCallback):

@@ -14,21 +14,22 @@ import torch
 from focus_ray import __version__, model
 from focus_ray.config import RunConfig
 from focus_ray.errors import CheckpointError, FocusRayError, Interrupted, StorageError
-from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.guard import Guard
-from focus_ray.focus.networks.synchronised import convert_sync_batchnorm
-from focus_ray.focus.replicas import ALONE, ReplicaGroup
+from focus_ray.focus.networks.sync_batchnorm import convert_sync_batchnorm
+from focus_ray.focus.replica_group import ALONE, ReplicaGroup
 from focus_ray.focus.schedule import Phase
 from focus_ray.focus.state import TrainState
+from focus_ray.runtime.callbacks import Callback, ResumeHistory
+from focus_ray.runtime.step_record import StepRecord
 from focus_ray.storage.checkpoint import StoredCheckpoint
 from focus_ray.tracking.history import look_up
-from focus_ray.training import scoring
+from focus_ray.training import heldout_scoring
 from focus_ray.training.assemble import start_focus, training_data
-from focus_ray.training.loop import StepRecord, load_state_tree, state_tree, steps
+from focus_ray.training.batch_source import BatchSource, PrefetchSource
+from focus_ray.training.loop import load_state_tree, state_tree, steps
 from focus_ray.training.sheets import draw_sheet
-from focus_ray.training.source import BatchSource, PrefetchSource
 from focus_ray.training.unlabelled import score_unlabelled
-from focus_ray.training.watcher import Callback, ResumeHistory
 
 METRICS_SCHEMA = 1
 # A driver that dies has not written down what its workers did until they noticed, whole checkpoints included: history
@@ -219,7 +220,7 @@ class Run:
                 entry["heldout"] = scores["focus"]
             if self.data.photos is not None:
                 photos = self.data.photos
-                scores = scoring.score_photos(self.state.focus, photos.scored, len(photos.scored))
+                scores = heldout_scoring.score_photos(self.state.focus, photos.scored, len(photos.scored))
                 entry["photos"] = scores | {"heldout": len(photos.heldout) > 0}
             if heldout.unlabelled and (self.data.photos is not None or heldout.size):
                 entry["unlabelled"] = self._score_unlabelled()
@@ -241,8 +242,8 @@ class Run:
     def _score_heldout(self, variants: tuple[str, ...]) -> dict[str, Any]:
         assert self.data.heldout is not None
         heldout = self.config.heldout
-        return scoring.score_faces(
-            scoring.Scorer(self.state.focus, self.config.refine),
+        return heldout_scoring.score_faces(
+            heldout_scoring.Scorer(self.state.focus, self.config.refine),
             self.data.heldout,
             heldout.size,
             heldout.batch_size,
@@ -329,8 +330,8 @@ class Run:
         with self.timed("scoring"):
             if self.data.heldout is not None and self.config.heldout.size:
                 self.watcher.note("scoring the held-out faces: one pass, refined, and what they are compared with")
-                refined = scoring.REFINED if self.config.heldout.refine else ()
-                heldout = self._score_heldout((*scoring.ONE_PASS, *refined))
+                refined = heldout_scoring.REFINED if self.config.heldout.refine else ()
+                heldout = self._score_heldout((*heldout_scoring.ONE_PASS, *refined))
                 if self.tally.pretrained is not None:
                     heldout["pretrained"] = self.tally.pretrained
         return self.metrics(bundle.version, heldout)

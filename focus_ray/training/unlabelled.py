@@ -9,7 +9,7 @@ from torch import Tensor
 from focus_ray.data.sample import Faces
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.losses.distances import cosine_distance, root, squared_distance
-from focus_ray.training.planting import partners, paste_patches, probe_overlap
+from focus_ray.training.occlusion_probe import partners, paste_patches, probe_overlap
 
 EXCLUDED_PIXEL_COST = 0.15
 """What a pixel costs that the mask leaves out, as a colour distance: between the error of a fair fit and an occluder's.

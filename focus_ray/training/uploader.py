@@ -8,9 +8,9 @@ import ray
 from ray.exceptions import RayError
 
 from focus_ray.errors import CheckpointError, StorageError
+from focus_ray.runtime.logs import forward_logs
 from focus_ray.storage.checkpoint import Checkpoints
-from focus_ray.training.channel import EventQueue, event_sender, pin_to_node
-from focus_ray.training.logs import forward_logs
+from focus_ray.training.event_queue import EventQueue, event_sender, pin_to_node
 
 NICENESS = 10
 

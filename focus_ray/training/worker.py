@@ -16,19 +16,19 @@ from ray.util.metrics import Gauge
 from focus_ray.config import RunConfig
 from focus_ray.data.sample import Batch
 from focus_ray.errors import FocusRayError, GuardStop
-from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.replicas import ReplicaGroup
+from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.focus.replica_group import ReplicaGroup
+from focus_ray.runtime.callbacks import CallbackList, NoOpCallback
+from focus_ray.runtime.logs import forward_logs
+from focus_ray.runtime.step_record import StepRecord
 from focus_ray.storage.checkpoint import Checkpoints
-from focus_ray.storage.objects import LocalStore, ObjectStore
+from focus_ray.storage.object_store import LocalStore, ObjectStore
 from focus_ray.training.assemble import training_data
-from focus_ray.training.channel import ENDED, FAILED, EventQueue, EventSender, event_sender
-from focus_ray.training.logs import forward_logs
-from focus_ray.training.loop import StepRecord
-from focus_ray.training.ray_vault import CHECKPOINTS, RayCheckpointSink
+from focus_ray.training.batch_source import BatchSource, RayDataSource
+from focus_ray.training.event_queue import ENDED, FAILED, EventQueue, EventSender, event_sender
+from focus_ray.training.ray_checkpoint_sink import CHECKPOINTS, RayCheckpointSink
 from focus_ray.training.run import Run
-from focus_ray.training.source import BatchSource, RayDataSource
 from focus_ray.training.uploader import CheckpointUploader
-from focus_ray.training.watcher import CallbackList, NoOpCallback
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from focus_ray.evaluation.exact import rank_correlation
-from focus_ray.focus.settings import Settings
+from focus_ray.evaluation.vertex_error import rank_correlation
+from focus_ray.settings import Settings
 from focus_ray.tuning.objectives import LABELLED, OBJECTIVES, UNLABELLED
 from focus_ray.tuning.space import Value
 

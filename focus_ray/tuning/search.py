@@ -10,9 +10,9 @@ from focus_ray import presets
 from focus_ray.config import Cadence, RunConfig, Seed, override, parse_assignment, read_yaml
 from focus_ray.errors import ConfigError
 from focus_ray.focus.schedule import Schedule
-from focus_ray.focus.settings import Settings
 from focus_ray.model import summarize_error
-from focus_ray.tracking.entity_names import leaves
+from focus_ray.settings import Settings
+from focus_ray.tracking.mlflow_keys import leaves
 from focus_ray.training.assemble import fitted_face, start_focus
 from focus_ray.tuning.alternation import PARAMETERS
 from focus_ray.tuning.objectives import LABELLED, OBJECTIVES

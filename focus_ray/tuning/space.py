@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from focus_ray.config import RunConfig, nested, override
 from focus_ray.errors import ConfigError
-from focus_ray.focus.settings import Settings
+from focus_ray.settings import Settings
 from focus_ray.tracking.history import look_up
 from focus_ray.tuning import alternation
 

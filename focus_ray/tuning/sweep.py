@@ -24,22 +24,21 @@ from pydantic import ValidationError
 from focus_ray.config import nested
 from focus_ray.errors import ConfigError, GuardStop, Interrupted, StorageError, TrackingError
 from focus_ray.evaluation.benchmark.train import Training, TrainingJob
-from focus_ray.evaluation.pool import worked_off
 from focus_ray.model import summarize_error
+from focus_ray.runtime.job_folder import claim
+from focus_ray.runtime.ray_cluster import ClusterSettings, address, connected
+from focus_ray.runtime.run_folder import RunFolder
+from focus_ray.runtime.signals import graceful_shutdown, sigterm_as_sigint
+from focus_ray.runtime.task_pool import worked_off
+from focus_ray.runtime.tasks import PoolSettings
 from focus_ray.storage import atomic
-from focus_ray.storage.lines import read_json_lines
-from focus_ray.tracking.delivery import MlflowSync, SyncResult
+from focus_ray.storage.json_lines import read_json_lines
+from focus_ray.tracking.mlflow_sync import MlflowSync, SyncResult
 from focus_ray.tracking.mlflow_tracker import Tracking, track, track_quietly
-from focus_ray.training.cluster import ClusterSettings, address, connected
-from focus_ray.training.job_folder import claim
-from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.signals import graceful_shutdown, sigterm_as_sigint
-from focus_ray.training.tasks import PoolSettings
 from focus_ray.tuning import alternation, rules
 from focus_ray.tuning.importance import importance
 from focus_ray.tuning.objectives import OBJECTIVES, finite, objective_values, refined_objective_values
 from focus_ray.tuning.progress import Listener, TuneProgress, use_listener
-from focus_ray.tuning.report import write_report
 from focus_ray.tuning.results import (
     Candidate,
     Evaluation,
@@ -52,6 +51,7 @@ from focus_ray.tuning.results import (
 )
 from focus_ray.tuning.search import SearchConfig, TrialResources, laid_over
 from focus_ray.tuning.space import Point
+from focus_ray.tuning.sweep_report import write_report
 from focus_ray.tuning.trial import OBJECTIVE, Plan, name_of, read_outcome, trial
 
 TUNE = "tune"

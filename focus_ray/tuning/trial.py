@@ -17,13 +17,13 @@ import torch
 from pydantic import Field
 
 from focus_ray.errors import CheckpointError, ConfigError, FocusRayError, MaskCollapse, NonFiniteLoss
-from focus_ray.focus.settings import Settings
+from focus_ray.runtime.callbacks import NoOpCallback, ResumeHistory
+from focus_ray.runtime.run_folder import RunFolder
+from focus_ray.settings import Settings
 from focus_ray.storage import atomic
 from focus_ray.storage.checkpoint import Checkpoints
 from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking
-from focus_ray.training import plain
-from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.watcher import NoOpCallback, ResumeHistory
+from focus_ray.training import in_process
 from focus_ray.tuning.objectives import OBJECTIVES, Objective, finite, objective_values
 from focus_ray.tuning.search import SearchConfig
 from focus_ray.tuning.space import Point
@@ -110,7 +110,7 @@ def train(point: Point, folder: Path, plan: Plan, *, begun: bool) -> Outcome:
     config = plan.search.trial_config(point, plan.start)
     finished = False
     try:
-        metrics = plain.train(
+        metrics = in_process.train(
             None if begun else config, folder, watcher=reporter, device="cuda" if plan.search.resources.gpus else "cpu"
         )
         finished = True

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.layouts.sets import written
+from tests.data.dataset_writers.sets import written
 from tests.system.servers import new_bucket, use_s3
 
 

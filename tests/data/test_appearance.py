@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from focus_ray.data.appearance import AppearanceDistributions, paint, simulate_camera
-from focus_ray.focus.face.toy import toy_model
+from tests.ellipsoid_face import ellipsoid_face
 
 NOTHING = AppearanceDistributions(
     grain=0, patches=0, gradient=0, makeup=0, stubble=0, shine=0, blur=0, gamma=(1, 1), sensor_noise=0
@@ -13,7 +13,7 @@ NOTHING = AppearanceDistributions(
 
 @pytest.fixture(scope="module")
 def face():
-    model = toy_model()
+    model = ellipsoid_face()
     landmarks = model.landmarks(model.mean[None])[0].numpy()
     return model.mean_albedo.numpy(), model.mean.numpy(), landmarks
 

@@ -5,7 +5,7 @@ import pytest
 
 from focus_ray.data.align import Crop
 from focus_ray.data.augment import AugmentSettings, draw
-from focus_ray.focus.landmarks import FLIP
+from focus_ray.face_models.landmarks import FLIP
 
 NEUTRAL = AugmentSettings(flip=0.0, shift=0.0, scale=0.0, rotation=0.0)
 AS_IS = Crop(np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), 64)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from focus_ray.data.backgrounds import KINDS, BackgroundDistributions, background
-from focus_ray.focus.face.camera import Camera, project, to_camera
-from focus_ray.focus.face.toy import toy_model
+from focus_ray.focus.camera import Camera, project, to_camera
+from tests.ellipsoid_face import ellipsoid_face
 
 SKIN = np.array([0.7, 0.5, 0.4])
 BARE = BackgroundDistributions(head=0, skin_wall=0, decoy=0)
@@ -13,7 +13,7 @@ BARE = BackgroundDistributions(head=0, skin_wall=0, decoy=0)
 
 @pytest.fixture(scope="module")
 def landmarks():
-    model, camera = toy_model(), Camera(image_size=96)
+    model, camera = ellipsoid_face(), Camera(image_size=96)
     zero = model.mean.new_zeros(1, 3)
     return project(camera, to_camera(camera, model.landmarks(model.mean[None]), zero, zero))[0, :, :2].numpy()
 

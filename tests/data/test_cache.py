@@ -5,7 +5,7 @@ import torch
 from focus_ray.data.cache import CachedFaces
 from focus_ray.data.sample import Batch
 from focus_ray.data.synthetic import SyntheticFaces
-from focus_ray.focus.face.toy import toy_model
+from tests.ellipsoid_face import ellipsoid_face
 
 
 class _Counted:
@@ -21,7 +21,7 @@ class _Counted:
 
 
 def test_a_kept_image_has_the_bits_of_a_fresh_one_and_is_made_once():
-    counted = _Counted(SyntheticFaces(toy_model()))
+    counted = _Counted(SyntheticFaces(ellipsoid_face()))
     kept = CachedFaces(counted, vertices=True)
     for rows in ([3, 1], [1, 2, 3, 1]):
         found, fresh = kept.batch(rows), counted.faces.batch(rows)
@@ -33,7 +33,7 @@ def test_a_kept_image_has_the_bits_of_a_fresh_one_and_is_made_once():
 
 
 def test_vertices_are_kept_only_when_asked_for():
-    assert CachedFaces(SyntheticFaces(toy_model())).batch([0]).vertices is None
+    assert CachedFaces(SyntheticFaces(ellipsoid_face())).batch([0]).vertices is None
 
 
 def test_what_is_not_known_stays_unknown():

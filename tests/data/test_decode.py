@@ -3,17 +3,17 @@
 import torch
 
 from focus_ray.data.decode import decode
-from focus_ray.focus.face.toy import toy_model
+from tests.ellipsoid_face import ellipsoid_face
 
 
 def test_decode_is_the_models_own_linear_form():
-    model = toy_model(33, 17, 5)  # 50 modes: not a multiple of the kernel's four
+    model = ellipsoid_face(33, 17, 5)  # 50 modes: not a multiple of the kernel's four
     alpha = torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(decode(alpha, model.mean, model.shape_basis), model.vertices(alpha))
 
 
 def test_an_image_has_the_same_bits_in_every_batch():
-    model = toy_model()
+    model = ellipsoid_face()
     alpha = torch.randn(7, 144, generator=torch.Generator().manual_seed(1))
     together = decode(alpha, model.mean, model.shape_basis)
     apart = torch.cat([decode(row[None], model.mean, model.shape_basis) for row in alpha])

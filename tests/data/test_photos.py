@@ -25,14 +25,14 @@ from focus_ray.data.align import (
 )
 from focus_ray.data.detect import Detection
 from focus_ray.data.image_file import ImageLimits
+from focus_ray.data.landmark_check import MEAN_LANDMARKS
 from focus_ray.data.landmark_csv import write_landmarks
-from focus_ray.data.landmarks import MEAN_LANDMARKS
 from focus_ray.data.photos import PhotoFolder
 from focus_ray.errors import DataError, ImageError, LandmarkError
-from focus_ray.focus.landmarks import five_points
-from focus_ray.reconstruction.located import locate_faces
-from focus_ray.reconstruction.self_alignment import crop_from_detection
-from focus_ray.storage.objects import ObjectStore, open_store
+from focus_ray.face_models.landmarks import five_points
+from focus_ray.inference.face_locations import locate_faces
+from focus_ray.inference.self_alignment import crop_from_detection
+from focus_ray.storage.object_store import ObjectStore, open_store
 
 
 class NoDetector:

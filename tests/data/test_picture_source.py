@@ -10,7 +10,7 @@ import pytest
 from focus_ray.data.image_file import ImageLimits
 from focus_ray.data.picture_source import FolderPictures, ObjectStorePictures, PictureSource, picture_source
 from focus_ray.errors import ConfigError, DataError, ImageError, NoSuchObject, StorageError
-from focus_ray.storage.objects import Entry
+from focus_ray.storage.object_store import Entry
 
 
 @dataclass
@@ -117,7 +117,7 @@ def test_what_is_not_wanted_any_more_is_not_fetched():
 
 
 def test_a_folder_and_a_bucket_give_the_same(tmp_path: Path, bucket: str):
-    from focus_ray.storage.objects import open_store
+    from focus_ray.storage.object_store import open_store
 
     store = open_store(f"{bucket}/photos")
     for name, content in {"a.png": b"A", "deep/b c.png": b"B"}.items():

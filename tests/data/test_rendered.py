@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from focus_ray import presets
-from focus_ray.data.laws import LandmarkBias
+from focus_ray.data.distribution_types import LandmarkBias
 from focus_ray.data.rendered import RenderedConfig, RenderedFaces
 from focus_ray.data.sample import Faces
 from focus_ray.errors import ConfigError
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.landmarks import JAW
+from focus_ray.face_models.landmarks import JAW
+from focus_ray.focus.camera import Camera
 from focus_ray.focus.render.renderer import Renderer
 
 

@@ -17,17 +17,17 @@ from focus_ray.data.synthetic import (
     SyntheticFaces,
 )
 from focus_ray.errors import ConfigError
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face.parameters import split
-from focus_ray.focus.face.toy import toy_model
+from focus_ray.focus.camera import Camera
+from focus_ray.focus.parameters import split
 from focus_ray.focus.render.renderer import Renderer
+from tests.ellipsoid_face import ellipsoid_face
 
 TENSORS = ("images", "landmarks", "masks", "theta", "vertices", "landmarks_true", "region")
 
 
 @pytest.fixture(scope="module")
 def world():
-    return toy_model(100, 70, 90)
+    return ellipsoid_face(100, 70, 90)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_bits_do_not_depend_on_threads_or_on_the_object(world, many):
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            fresh = SyntheticFaces(toy_model(100, 70, 90), SyntheticConfig(), "train")
+            fresh = SyntheticFaces(ellipsoid_face(100, 70, 90), SyntheticConfig(), "train")
             assert _same(fresh.batch(range(8)), many.select(range(8)))
     finally:
         torch.set_num_threads(threads)
@@ -106,14 +106,14 @@ def test_theta_follows_its_laws(many):
 
 
 def test_a_world_with_more_modes_shows_the_same_people_in_more_detail(many):
-    small = SyntheticFaces(toy_model(80, 64, 80)).batch(range(4))
+    small = SyntheticFaces(ellipsoid_face(80, 64, 80)).batch(range(4))
     assert torch.equal(small.theta, many.theta[:4])
     assert not torch.equal(small.vertices, many.vertices[:4])
 
 
 def test_the_fitted_renderer_agrees_with_the_truth(world):
     """A face of the fitted model's own modes, without paint and occluder, rendered from theta, is the image."""
-    model = toy_model(80, 64, 80)
+    model = ellipsoid_face(80, 64, 80)
     faces = SyntheticFaces(model, SyntheticConfig(occlusion=OcclusionDistributions(share=0)))
     batch = faces.batch(range(6))
     with torch.no_grad():
@@ -197,7 +197,7 @@ def test_another_size_shows_the_same_people(world):
 
 def test_wrong_settings_are_refused():
     with pytest.raises(ConfigError, match="too few modes of expression"):
-        SyntheticFaces(toy_model(80, 30, 80))
+        SyntheticFaces(ellipsoid_face(80, 30, 80))
     with pytest.raises(ValidationError, match="unseen"):
         OcclusionDistributions(unseen=("umbrella",))
     with pytest.raises(ValidationError):

@@ -12,14 +12,14 @@ import torch
 from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
 from focus_ray.data.synthetic_folder import read_folder, write_folder
 from focus_ray.errors import DataError, ImageError, LandmarkError
-from focus_ray.focus.face.toy import toy_model
+from tests.ellipsoid_face import ellipsoid_face
 
 N = 5
 
 
 @pytest.fixture(scope="module")
 def world():
-    return toy_model(90, 64, 80)
+    return ellipsoid_face(90, 64, 80)
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from tests.priors.conftest import stand_in
 from tests.test_prior import prior_of
 
 
-def test_a_folder_without_masks_is_a_data_error(tmp_path: Path, toy_model, monkeypatch: pytest.MonkeyPatch):
-    write_folder(tmp_path / "set", n=1, size=32, world=toy_model)
+def test_a_folder_without_masks_is_a_data_error(tmp_path: Path, ellipsoid_face, monkeypatch: pytest.MonkeyPatch):
+    write_folder(tmp_path / "set", n=1, size=32, world=ellipsoid_face)
     shutil.rmtree(tmp_path / "set" / "masks")
     monkeypatch.setattr(evaluation.models, "load", lambda path: SimpleNamespace(image_size=32))
     with pytest.raises(DataError, match="give masks/"):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from focus_ray.data.layouts import write_layout
+from focus_ray.data.dataset_writers import write_layout
 from focus_ray.data.sources import open_labelled
 from focus_ray.evaluation import labelled
 from focus_ray.evaluation.labelled import score_pictures, subset_rows

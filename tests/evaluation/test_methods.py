@@ -7,8 +7,8 @@ from focus_ray import model as models
 from focus_ray import prior as priors
 from focus_ray.errors import FaceModelError
 from focus_ray.evaluation.methods import Method, all_ones, load_method
-from focus_ray.focus.face.parameters import split
-from focus_ray.focus.predictor import Predictor
+from focus_ray.focus.parameters import split
+from focus_ray.inference.predictor import Predictor
 from tests.priors.conftest import stand_in
 from tests.test_prior import prior_of
 
@@ -57,7 +57,7 @@ def test_the_face_at_rest_has_identity_alone_and_no_systematic_error(model, face
     assert torch.allclose(Method("mp", model, prior=prior).neutral(theta), neutral - prior.neutral_error)
 
 
-def test_a_method_is_read_from_a_folder(model, faces, tmp_path, toy_model):
+def test_a_method_is_read_from_a_folder(model, faces, tmp_path, ellipsoid_face):
     models.save(tmp_path / "model", model)
     priors.save(tmp_path / "prior", prior_of(model))
     method = load_method(tmp_path / "model", name="FOCUS-MP", prior=str(tmp_path / "prior"))
@@ -65,6 +65,6 @@ def test_a_method_is_read_from_a_folder(model, faces, tmp_path, toy_model):
     assert load_method(tmp_path / "model").prior is None
     assert load_method(tmp_path / "model", mask="all_ones").mask_of is all_ones
     assert method.digest_of != load_method(tmp_path / "model").digest_of
-    models.save(tmp_path / "toy", stand_in(toy_model))
+    models.save(tmp_path / "toy", stand_in(ellipsoid_face))
     with pytest.raises(FaceModelError, match="another face model"):
         load_method(tmp_path / "toy", prior=str(tmp_path / "prior"))

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from focus_ray import model
-from focus_ray.focus.face.camera import Camera
+from focus_ray.focus.camera import Camera
 from focus_ray.focus.state import TrainState
 
 MODEL = model.ModelSettings(
@@ -23,8 +23,8 @@ MODEL = model.ModelSettings(
 
 
 @pytest.fixture
-def state(toy_model) -> TrainState:
-    focus = model.build(MODEL, toy_model)
+def state(ellipsoid_face) -> TrainState:
+    focus = model.build(MODEL, ellipsoid_face)
     torch.nn.init.normal_(focus.encoder.head.weight, std=0.02)  # every picture its own face
     return TrainState(focus)
 

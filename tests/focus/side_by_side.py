@@ -27,17 +27,17 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from focus_ray import model
+from focus_ray.focus.camera import Camera
 from focus_ray.focus.em import AreaCalibration, EmSettings, reconstruction_step, segmentation_step
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face.toy import toy_model
 from focus_ray.focus.initialise import InitialiseSettings, WarmupSettings, init_step, pretrain_step, warmup_step
-from focus_ray.focus.networks.synchronised import SyncBatchNorm2d, convert_sync_batchnorm
-from focus_ray.focus.pooled import PooledRatio, pooled_mean
+from focus_ray.focus.networks.sync_batchnorm import SyncBatchNorm2d, convert_sync_batchnorm
+from focus_ray.focus.pooled_ratio import PooledRatio, pooled_mean
 from focus_ray.focus.refine import RefineSettings
-from focus_ray.focus.replicas import ReplicaGroup
+from focus_ray.focus.replica_group import ReplicaGroup
 from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
 from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, optimize_step
 from focus_ray.focus.synthesis import SamplingDistributions, generator, render_random
+from tests.ellipsoid_face import ellipsoid_face
 
 WORLDS = (1, 2, 3)
 PATIENCE_S = 60  # of a copy that waits for another one
@@ -159,7 +159,7 @@ def fresh(replicas: ReplicaGroup, *, norm: str = "batch", synchronised: bool = T
         perceptual=model.PerceptualSettings(kind="warmup_encoder"),
     )
     torch.manual_seed(0)
-    focus = model.build(settings, toy_model())
+    focus = model.build(settings, ellipsoid_face())
     nn.init.normal_(focus.encoder.head.weight, std=0.02)  # every picture its own face
     if synchronised:
         convert_sync_batchnorm(focus.encoder)

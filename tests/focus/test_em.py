@@ -17,7 +17,7 @@ from focus_ray.focus.em import (
     segmentation_terms,
 )
 from focus_ray.focus.losses import ReconstructionWeights, SegmentationWeights
-from focus_ray.focus.pooled import PooledRatio
+from focus_ray.focus.pooled_ratio import PooledRatio
 from focus_ray.focus.refine import Refined, RefineSettings
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition

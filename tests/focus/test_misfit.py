@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from focus_ray.focus.face.parameters import join, split
 from focus_ray.focus.misfit import (
     READINGS,
     MisfitStats,
@@ -13,8 +12,9 @@ from focus_ray.focus.misfit import (
     root_mean_square,
     vertex_regions,
 )
-from focus_ray.focus.statistics import merge_tree
+from focus_ray.focus.parameters import join, split
 from focus_ray.focus.synthesis import SamplingDistributions, generator, sample_theta
+from focus_ray.numerics.statistics import merge_tree
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from torch import nn
 from focus_ray import model
 from focus_ray.focus import losses
 from focus_ray.focus.autoencoder import Focus
-from focus_ray.focus.face.camera import Camera
+from focus_ray.focus.camera import Camera
 from focus_ray.focus.losses import ReconstructionWeights
-from focus_ray.focus.pooled import PooledRatio
+from focus_ray.focus.pooled_ratio import PooledRatio
 from focus_ray.focus.reconstruction_terms import reconstruction_terms
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.state import Targets
@@ -35,8 +35,8 @@ class Witness(nn.Module):
 
 
 @pytest.fixture
-def focus(toy_model) -> Focus:
-    focus = model.build(MODEL, toy_model, perceptual=False)
+def focus(ellipsoid_face) -> Focus:
+    focus = model.build(MODEL, ellipsoid_face, perceptual=False)
     focus.perceptual = Witness()
     return focus
 

@@ -8,8 +8,8 @@ import torch
 
 from focus_ray import model
 from focus_ray.focus import refine as refine_module
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face.parameters import ParameterScales
+from focus_ray.focus.camera import Camera
+from focus_ray.focus.parameters import ParameterScales
 from focus_ray.focus.refine import RefineSettings, refine, refine_own, trusted
 from focus_ray.focus.render.renderer import Renderer, Rendering
 from focus_ray.focus.synthesis import SamplingDistributions, generator, sample_theta
@@ -22,8 +22,8 @@ def region_of(_: torch.Tensor, rendering: Rendering) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def renderer(toy_model) -> Renderer:
-    return Renderer(toy_model, Camera(image_size=32))
+def renderer(ellipsoid_face) -> Renderer:
+    return Renderer(ellipsoid_face, Camera(image_size=32))
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_all_of_a_perfect_rendering_is_trusted(renderer, start):
     assert torch.equal(trusted(images, rendering, 2.0), rendering.mask)
 
 
-def test_the_model_refines_under_trusted_pixels_first_and_then_under_its_segmenter(toy_model, monkeypatch):
+def test_the_model_refines_under_trusted_pixels_first_and_then_under_its_segmenter(ellipsoid_face, monkeypatch):
     settings = model.ModelSettings(
         camera=Camera(image_size=32),
         scales=SCALES,
@@ -184,7 +184,7 @@ def test_the_model_refines_under_trusted_pixels_first_and_then_under_its_segment
         segmenter=model.SegmenterSettings(width=4, levels=2),
         perceptual=model.PerceptualSettings(kind="warmup_encoder"),
     )
-    focus = model.build(settings, toy_model).eval()
+    focus = model.build(settings, ellipsoid_face).eval()
     asked = []
 
     def spy(images: torch.Tensor, rendering: Rendering, factor: float) -> torch.Tensor:

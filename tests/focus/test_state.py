@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from focus_ray import model
-from focus_ray.focus.face.camera import Camera
+from focus_ray.focus.camera import Camera
 from focus_ray.focus.initialise import sum_terms
-from focus_ray.focus.pooled import PooledRatio, pooled_mean
+from focus_ray.focus.pooled_ratio import PooledRatio, pooled_mean
 from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
 from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, mask_share, optimize_step, parts
 
@@ -27,8 +27,8 @@ PLAIN = OptimizerSettings(lr=0.1)
 
 
 @pytest.fixture
-def state(toy_model) -> TrainState:
-    return TrainState(model.build(MODEL, toy_model, perceptual=False))
+def state(ellipsoid_face) -> TrainState:
+    return TrainState(model.build(MODEL, ellipsoid_face, perceptual=False))
 
 
 class Two(nn.Module):
@@ -129,8 +129,8 @@ def test_a_step_that_is_taken_keeps_the_new_running_statistics(state):
     assert {"1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked"} <= moved
 
 
-def test_a_skipped_step_leaves_the_next_one_as_if_it_had_not_been(state, toy_model):
-    other = TrainState(model.build(MODEL, toy_model, perceptual=False))
+def test_a_skipped_step_leaves_the_next_one_as_if_it_had_not_been(state, ellipsoid_face):
+    other = TrainState(model.build(MODEL, ellipsoid_face, perceptual=False))
     networks = Two(), Two()
     step(state, networks[0], [3.0, 4.0])
     step(other, networks[1], [3.0, 4.0])

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face.parameters import ParameterScales, split
+from focus_ray.focus.camera import Camera
+from focus_ray.focus.parameters import ParameterScales, split
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.focus.synthesis import ParameterWeights, SamplingDistributions, generator, parameter_loss, render_random
 
 
-def test_the_same_seeds_give_the_same_faces_and_others_do_not(toy_model):
-    renderer = Renderer(toy_model, Camera(image_size=32))
+def test_the_same_seeds_give_the_same_faces_and_others_do_not(ellipsoid_face):
+    renderer = Renderer(ellipsoid_face, Camera(image_size=32))
     first, same, other = (
         render_random(renderer, SamplingDistributions(), 2, generator(*seeds)) for seeds in ((1, 5), (1, 5), (1, 6))
     )
@@ -19,8 +19,10 @@ def test_the_same_seeds_give_the_same_faces_and_others_do_not(toy_model):
     assert not torch.allclose(first.images, other.images)
 
 
-def test_renders_are_pictures(toy_model):
-    images, theta = render_random(Renderer(toy_model, Camera(image_size=32)), SamplingDistributions(), 8, generator(0))
+def test_renders_are_pictures(ellipsoid_face):
+    images, theta = render_random(
+        Renderer(ellipsoid_face, Camera(image_size=32)), SamplingDistributions(), 8, generator(0)
+    )
     assert images.shape == (8, 3, 32, 32)
     assert theta.shape == (8, 257)
     assert float(images.min()) >= 0
@@ -28,9 +30,9 @@ def test_renders_are_pictures(toy_model):
     assert float(images.std()) > 0.1
 
 
-def test_laws_govern_their_coefficients(toy_model):
+def test_laws_govern_their_coefficients(ellipsoid_face):
     still = SamplingDistributions(identity=0, expression=0, pitch=0, yaw=0, roll=0, translation_xy=0, translation_z=0)
-    _, theta = render_random(Renderer(toy_model, Camera(image_size=32)), still, 4, generator(0))
+    _, theta = render_random(Renderer(ellipsoid_face, Camera(image_size=32)), still, 4, generator(0))
     parts = split(theta)
     assert not parts.shape.any()
     assert not parts.rotation.any()
@@ -38,8 +40,8 @@ def test_laws_govern_their_coefficients(toy_model):
     assert parts.albedo.std() > 0.7
 
 
-def test_parameter_loss_is_zero_at_the_truth_and_names_what_is_wrong(toy_model):
-    renderer = Renderer(toy_model, Camera(image_size=32))
+def test_parameter_loss_is_zero_at_the_truth_and_names_what_is_wrong(ellipsoid_face):
+    renderer = Renderer(ellipsoid_face, Camera(image_size=32))
     _, theta = render_random(renderer, SamplingDistributions(), 4, generator(0))
     weights, scales = ParameterWeights(), ParameterScales()
     assert all(term == 0 for term in parameter_loss(renderer, scales, theta, theta, weights).values())
@@ -50,36 +52,36 @@ def test_parameter_loss_is_zero_at_the_truth_and_names_what_is_wrong(toy_model):
     assert torch.isclose(terms["camera"], torch.tensor(weights.camera / 6), rtol=1e-3)
 
 
-def test_vertex_terms_are_in_square_millimetres(toy_model):
-    renderer = Renderer(toy_model, Camera(image_size=32))
+def test_vertex_terms_are_in_square_millimetres(ellipsoid_face):
+    renderer = Renderer(ellipsoid_face, Camera(image_size=32))
     theta = torch.zeros(1, 257)
     moved = theta.clone()
     moved[:, 3] = 1.0
     terms = parameter_loss(renderer, ParameterScales(), moved, theta, ParameterWeights(vertices=1.0))
-    expected = toy_model.shape_basis[3].square().sum(-1).mean()
+    expected = ellipsoid_face.shape_basis[3].square().sum(-1).mean()
     assert torch.isclose(terms["vertices"], expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("only", [range(0, 3), range(2, 5), range(5, 7), range(0, 7)])
-def test_a_part_of_the_renders_has_the_bits_of_those_rows(toy_model, only):
-    renderer = Renderer(toy_model, Camera(image_size=32))
+def test_a_part_of_the_renders_has_the_bits_of_those_rows(ellipsoid_face, only):
+    renderer = Renderer(ellipsoid_face, Camera(image_size=32))
     whole = render_random(renderer, SamplingDistributions(), 7, generator(3))
     part = render_random(renderer, SamplingDistributions(), 7, generator(3), only=only)
     assert torch.equal(part.images, whole.images[only.start : only.stop])
     assert torch.equal(part.theta, whole.theta[only.start : only.stop])
 
 
-def test_one_render_by_itself_differs_by_rounding_only(toy_model):
+def test_one_render_by_itself_differs_by_rounding_only(ellipsoid_face):
     """A product with one row is another routine of the BLAS than one with several."""
-    renderer = Renderer(toy_model, Camera(image_size=32))
+    renderer = Renderer(ellipsoid_face, Camera(image_size=32))
     whole = render_random(renderer, SamplingDistributions(), 7, generator(3))
     part = render_random(renderer, SamplingDistributions(), 7, generator(3), only=range(6, 7))
     assert torch.equal(part.theta, whole.theta[6:])
     torch.testing.assert_close(part.images, whole.images[6:], rtol=0, atol=1e-4)
 
 
-def test_a_part_leaves_the_random_numbers_where_the_whole_does(toy_model):
-    renderer, rngs = Renderer(toy_model, Camera(image_size=32)), (generator(3), generator(3))
+def test_a_part_leaves_the_random_numbers_where_the_whole_does(ellipsoid_face):
+    renderer, rngs = Renderer(ellipsoid_face, Camera(image_size=32)), (generator(3), generator(3))
     for rng, only in zip(rngs, (None, range(1, 2)), strict=True):
         render_random(renderer, SamplingDistributions(), 4, rng, only=only)
     assert torch.equal(*(torch.rand(3, generator=rng) for rng in rngs))

@@ -18,15 +18,15 @@ from pydantic import BaseModel
 from focus_ray import model as models
 from focus_ray import presets
 from focus_ray.config import RunConfig
-from focus_ray.focus.face.toy import toy_model
 from focus_ray.model import ModelSettings
 from focus_ray.serving import metrics, schema
-from focus_ray.storage.lines import read_json_lines
+from focus_ray.storage.json_lines import read_json_lines
 from focus_ray.training import assemble
-from focus_ray.training.plain import train
+from focus_ray.training.in_process import train
 from focus_ray.tuning.search import SearchConfig
 from focus_ray.tuning.sweep import resumed, sweep
 from tests.conftest import quick_runs
+from tests.ellipsoid_face import ellipsoid_face
 
 HERE = Path(__file__).parent
 NAMES = json.loads((HERE / "74f2ed2.json").read_text())
@@ -61,7 +61,7 @@ def test_the_keys_of_a_run_stay(earlier):
 
 
 def test_a_run_is_gone_on_with(earlier, monkeypatch):
-    monkeypatch.setattr(assemble, "world_face", lambda config: toy_model())
+    monkeypatch.setattr(assemble, "world_face", lambda config: ellipsoid_face())
     with quick_runs():
         metrics = train(None, earlier / "run")
     assert [line["step"] for line in read_json_lines(earlier / "run" / "history.jsonl")] == list(range(14))

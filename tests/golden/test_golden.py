@@ -10,17 +10,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from focus_ray.focus import losses
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face.toy import toy_model
+from focus_ray.focus.camera import Camera
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.focus.synthesis import SamplingDistributions, generator, sample_theta
+from tests.ellipsoid_face import ellipsoid_face
 
 GOLDEN = Path(__file__).with_name("golden.safetensors")
 
 
 def computed() -> dict[str, Tensor]:
     """Two faces, the second as the first one's target, and everything that is measured between them."""
-    renderer = Renderer(toy_model(), Camera(image_size=32))
+    renderer = Renderer(ellipsoid_face(), Camera(image_size=32))
     theta = sample_theta(SamplingDistributions(), 2, generator(20))
     with torch.no_grad():
         drawn = renderer(theta)

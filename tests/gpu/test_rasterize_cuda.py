@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face.parameters import N_PARAMETERS, ParameterScales
-from focus_ray.focus.face.toy import toy_model
+from focus_ray.focus.camera import Camera
+from focus_ray.focus.parameters import N_PARAMETERS, ParameterScales
 from focus_ray.focus.render import Renderer, interpolate, rasterize
+from tests.ellipsoid_face import ellipsoid_face
 
 pytestmark = pytest.mark.gpu
 
@@ -39,9 +39,9 @@ def test_gradients_agree():
 def test_the_renderer_runs_on_cuda():
     offset, scale = ParameterScales().vectors()
     theta = offset + scale * torch.randn(2, N_PARAMETERS) / 2
-    here = Renderer(toy_model(), Camera(image_size=64))(theta)
+    here = Renderer(ellipsoid_face(), Camera(image_size=64))(theta)
     leaf = theta.cuda().requires_grad_()
-    there = Renderer(toy_model().cuda(), Camera(image_size=64))(leaf)
+    there = Renderer(ellipsoid_face().cuda(), Camera(image_size=64))(leaf)
     # vertices differ by rounding between the devices, so a centre beside an edge may see its neighbour
     assert (here.triangle_ids == there.triangle_ids.cpu()).float().mean() > 0.99
     torch.testing.assert_close(here.landmarks, there.landmarks.cpu(), rtol=0, atol=1e-2)

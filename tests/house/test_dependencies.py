@@ -73,12 +73,12 @@ for module in pkgutil.walk_packages(focus_ray.focus.__path__, "focus_ray.focus."
     if module.name != optional:
         importlib.import_module(module.name)
 import focus_ray.training.loop
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face.parameters import ParameterScales
-from focus_ray.focus.face.toy import toy_model
+from focus_ray.focus.camera import Camera
+from focus_ray.focus.parameters import ParameterScales
+from tests.ellipsoid_face import ellipsoid_face
 from focus_ray.focus.render.renderer import Renderer
 offset, _ = ParameterScales().vectors()
-rendering = Renderer(toy_model(), Camera(image_size=32))(offset[None])
+rendering = Renderer(ellipsoid_face(), Camera(image_size=32))(offset[None])
 assert 0 < rendering.mask.mean() < 1
 print("rendered", tuple(rendering.image.shape))
 """

@@ -43,7 +43,13 @@ def test_the_package_of_a_job_is_complete(tmp_path):
 
 def test_what_somebody_puts_into_a_checkout_stays_there(tmp_path):
     folder = tmp_path / "checkout"
-    sent = ["focus_ray/model.py", "focus_ray/data/laws.py", "jobs/train.py", "jobs/mine.yaml", "tune_configs/mine.yaml"]
+    sent = [
+        "focus_ray/model.py",
+        "focus_ray/data/distribution_types.py",
+        "jobs/train.py",
+        "jobs/mine.yaml",
+        "tune_configs/mine.yaml",
+    ]
     kept = [".git/config", ".venv/bin/python", ".env", "runs/demo/config.json", "mlflow.db", "photos/jobs/a.jpg"]
     kept += ["tests/data/test_laws.py", "weights.pth", "focus_ray/pretrained/encoder.safetensors"]
     for name in (*sent, *kept):

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from focus_ray import model as models
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.focus.camera import Camera
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.model import EncoderSettings, Model, ModelSettings, PerceptualSettings, SegmenterSettings
-from focus_ray.priors.config import PriorConfig
+from focus_ray.priors.prior_config import PriorConfig
 
 
 def stand_in(face: MorphableModel) -> Model:

@@ -17,8 +17,8 @@ from focus_ray.focus.networks.encoder import SmallEncoder
 from focus_ray.model import Model
 from focus_ray.priors import build as building
 from focus_ray.priors.build import PriorBuilder, build
-from focus_ray.priors.config import PriorConfig, configured
-from focus_ray.storage.objects import LocalStore
+from focus_ray.priors.prior_config import PriorConfig, configured
+from focus_ray.storage.object_store import LocalStore
 from tests.conftest import quick_runs
 
 

@@ -54,6 +54,6 @@ def test_the_gate_tells_help_from_harm(mean_face, faces, small_face):
     assert not nothing.passes
 
 
-def test_there_is_no_world_around_another_face(toy_model):
+def test_there_is_no_world_around_another_face(ellipsoid_face):
     with pytest.raises(ConfigError, match="there is no synthetic world around"):
-        world_faces(toy_model, SyntheticConfig(), (120, 80, 120), 32)
+        world_faces(ellipsoid_face, SyntheticConfig(), (120, 80, 120), 32)

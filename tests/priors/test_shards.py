@@ -5,7 +5,7 @@ import torch
 
 from focus_ray.focus.misfit import MisfitStats
 from focus_ray.priors.shards import ShardStore, decode, encode
-from focus_ray.storage.objects import LocalStore
+from focus_ray.storage.object_store import LocalStore
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from focus_ray import load
 from focus_ray.data.detect import Detection
 from focus_ray.data.synthetic import SyntheticFaces
 from focus_ray.errors import ModelError
-from focus_ray.reconstruction.located import FaceLocations
+from focus_ray.inference.face_locations import FaceLocations
 from focus_ray.serving import fitting
 from focus_ray.serving.fitting import FitRequest, FitResult, Fitter, split_faces
 from focus_ray.serving.settings import ModelSettings

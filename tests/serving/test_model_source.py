@@ -21,9 +21,9 @@ from focus_ray.serving.model_source import (
     resolve,
     resolve_prior,
 )
-from focus_ray.storage import sealed_store
+from focus_ray.storage import artifact_store
 from focus_ray.storage.manifest import read_artifact, write_artifact
-from focus_ray.storage.objects import open_store
+from focus_ray.storage.object_store import open_store
 from focus_ray.tracking.mlflow_client import Server
 from tests.system.servers import new_bucket, use_s3
 
@@ -55,7 +55,7 @@ def place(request: pytest.FixtureRequest) -> str:
 
 def store(place: str, key: str, files: dict[str, bytes] = FILES, kind: str = "model") -> str:
     """Write a sealed folder below a place; its address."""
-    sealed_store.write(open_store(place), key, lambda folder: write_artifact(folder, kind, files.items()))
+    artifact_store.write(open_store(place), key, lambda folder: write_artifact(folder, kind, files.items()))
     return f"{place}/{key}"
 
 
@@ -83,7 +83,7 @@ def test_a_model_is_fetched_once_and_kept(place: str, cache: Path, monkeypatch):
     assert source.registered is None
     folder = fetched(source, cache)
     assert content(folder) == FILES
-    monkeypatch.setattr(sealed_store, "fetch", lambda *_: pytest.fail("fetched twice"))
+    monkeypatch.setattr(artifact_store, "fetch", lambda *_: pytest.fail("fetched twice"))
     assert fetched(source, cache) == folder
     assert cached(cache) == [folder.name]
 

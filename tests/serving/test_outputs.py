@@ -12,12 +12,12 @@ import trimesh
 
 from focus_ray import model as models
 from focus_ray.data.align import Crop
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face_result import Face
+from focus_ray.focus.camera import Camera
 from focus_ray.focus.refine import RefineSettings
+from focus_ray.inference import Reconstructor
+from focus_ray.inference.face_result import Face
+from focus_ray.inference.overlay import drawn, image_mask, require_arrays
 from focus_ray.model import EncoderSettings, Model, ModelSettings, PerceptualSettings, SegmenterSettings
-from focus_ray.reconstruction import Reconstructor
-from focus_ray.reconstruction.pictures import drawn, image_mask, require_arrays
 from focus_ray.serving.outputs import Files, answer, deliver_files, files, inline_output
 from focus_ray.serving.schema import (
     FACE_OUTPUTS,
@@ -35,7 +35,7 @@ EVERYTHING: tuple[FaceOutput | ImageOutput, ...] = ("mask", "region", "rendering
 
 
 @pytest.fixture(scope="module")
-def model(toy_model) -> Model:
+def model(ellipsoid_face) -> Model:
     """One that knows nothing: it answers with the mean face."""
     torch.manual_seed(0)
     settings = ModelSettings(
@@ -44,7 +44,7 @@ def model(toy_model) -> Model:
         segmenter=SegmenterSettings(width=4, levels=2, dropout=0.0, norm="group"),
         perceptual=PerceptualSettings(kind="warmup_encoder"),
     )
-    focus = models.build(settings, toy_model).eval().requires_grad_(False)
+    focus = models.build(settings, ellipsoid_face).eval().requires_grad_(False)
     return Model(focus, settings, RefineSettings(steps=2), "test")
 
 

@@ -20,7 +20,7 @@ def test_replicas_are_in_order():
 
 def test_nothing_heavy_is_imported(python: str, python_environment: dict[str, str]):
     code = (
-        "import sys, focus_ray.serving.settings, focus_ray.serving.problems, focus_ray.serving.door\n"
+        "import sys, focus_ray.serving.settings, focus_ray.serving.problems, focus_ray.serving.admission\n"
         "print(sorted({'torch', 'cv2', 'ray', 'mlflow', 'fastapi'} & sys.modules.keys()))"
     )
     said = subprocess.run(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from focus_ray.storage.objects import LocalStore, ObjectStore
+from focus_ray.storage.object_store import LocalStore, ObjectStore
 from focus_ray.storage.s3 import S3Store
 from tests.system.servers import new_bucket, use_s3
 

@@ -11,7 +11,7 @@ from pyarrow.fs import FileSelector, FileType, FSSpecHandler, LocalFileSystem, P
 
 from focus_ray.errors import StorageError
 from focus_ray.storage.arrow import MAX_IN_MEMORY_BYTES, arrow_filesystem
-from focus_ray.storage.objects import LocalStore
+from focus_ray.storage.object_store import LocalStore
 from focus_ray.storage.s3 import S3Store
 
 

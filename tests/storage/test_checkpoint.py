@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from focus_ray.errors import CheckpointError, ModelError, StorageError
-from focus_ray.storage import atomic, documents
+from focus_ray.storage import atomic, tensor_artifact
 from focus_ray.storage.checkpoint import Checkpoints, as_half, load, load_model, save, save_model
 
 
@@ -488,6 +488,6 @@ def test_a_checkpoint_given_as_a_model_is_refused(tmp_path):
 
 def test_a_header_beyond_the_limit_is_refused_unread(tmp_path, monkeypatch):
     save(tmp_path / "c", {"encoder": {"w": torch.ones(2)}})
-    monkeypatch.setattr(documents, "MAX_HEADER_BYTES", 8)
+    monkeypatch.setattr(tensor_artifact, "MAX_HEADER_BYTES", 8)
     with pytest.raises(CheckpointError, match="refused unread"):
         load(tmp_path / "c")

@@ -14,7 +14,7 @@ from focus_ray.data.sample import Batch
 from focus_ray.data.sampler import batch_indices, epoch_of
 from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
 from focus_ray.errors import ImageError
-from focus_ray.focus.face.parametric import parametric_face
+from focus_ray.face_models.parametric import parametric_face
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ def work(settings: dict) -> None:
     """What a worker does, but the second one sees nothing but NaN from a step on."""
     import ray.train
 
-    from focus_ray.training.source import PrefetchSource
+    from focus_ray.training.batch_source import PrefetchSource
 
     honest = PrefetchSource.targets
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from focus_ray.data.layouts import write_layout
+from focus_ray.data.dataset_writers import write_layout
 from focus_ray.data.sources import open_now
 from focus_ray.data.sources.now_pictures import NowPictures
-from focus_ray.evaluation.config import configured
+from focus_ray.evaluation.evaluate import evaluate
+from focus_ray.evaluation.evaluation_config import configured
 from focus_ray.evaluation.methods import Method
 from focus_ray.evaluation.predict import predict
 from focus_ray.evaluation.rows import read_rows
-from focus_ray.evaluation.run import evaluate
 from tests.priors.conftest import stand_in
 from tests.system.runs import Evaluation, runs_in_mlflow
 

@@ -10,7 +10,7 @@ COUNT = """
 import asyncio, json, time
 from focus_ray.serving.exposition import agents, exposition
 from focus_ray.serving.metrics import RayMeters
-from focus_ray.training.cluster import ClusterSettings, connected
+from focus_ray.runtime.ray_cluster import ClusterSettings, connected
 
 class Replica:
     def __init__(self):

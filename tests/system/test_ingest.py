@@ -16,11 +16,11 @@ from PIL import Image
 
 from focus_ray.data.align import STANDARD_POINTS
 from focus_ray.data.ingest import BatchFactory, StepStream
+from focus_ray.data.landmark_check import MEAN_LANDMARKS
 from focus_ray.data.landmark_csv import write_landmarks
-from focus_ray.data.landmarks import MEAN_LANDMARKS
 from focus_ray.data.photos import PhotoFolder
 from focus_ray.errors import ConfigError, ImageError
-from focus_ray.storage.objects import open_store
+from focus_ray.storage.object_store import open_store
 from tests.system.batches import RandomBatches, photographs, synthetic
 from tests.system.servers import new_bucket, s3_server, use_s3
 

@@ -17,17 +17,17 @@ import torch
 
 from focus_ray import model as models
 from focus_ray import prior as priors
-from focus_ray.data.layouts import write_layout
+from focus_ray.data.dataset_writers import write_layout
 from focus_ray.data.sources import open_labelled
-from focus_ray.evaluation.config import configured
+from focus_ray.evaluation.evaluate import evaluate
+from focus_ray.evaluation.evaluation_config import configured
 from focus_ray.evaluation.methods import Method
 from focus_ray.evaluation.predict import predict
 from focus_ray.evaluation.rows import read_rows
-from focus_ray.evaluation.run import evaluate
 from focus_ray.priors.build import build
-from focus_ray.priors.config import PriorConfig
-from focus_ray.storage import sealed_store
-from focus_ray.storage.objects import open_store
+from focus_ray.priors.prior_config import PriorConfig
+from focus_ray.storage import artifact_store
+from focus_ray.storage.object_store import open_store
 from focus_ray.tuning.results import Results
 from infra.loopback_cluster import Cluster
 from infra.loopback_cluster import marked as marked_processes
@@ -154,12 +154,12 @@ def test_a_prior_is_built_by_a_job_and_a_second_job_computes_nothing(small_face,
     with run_cluster(monkeypatch) as cluster:
         boto3.client("s3").create_bucket(Bucket="faces")
         store = open_store("s3://faces")
-        sealed_store.upload(store, tmp_path / "r_syn", "r_syn")
+        artifact_store.upload(store, tmp_path / "r_syn", "r_syn")
         built = []
         for _ in range(2):
             command = ["--model", "s3://faces/r_syn", "--out", "runs/prior", *options]
             cluster.submit("jobs/misfit_prior.py", command)
-            sealed_store.fetch(store, "priors/prior/prior", tmp_path / "prior", priors.PRIOR)
+            artifact_store.fetch(store, "priors/prior/prior", tmp_path / "prior", priors.PRIOR)
             built.append(priors.load(tmp_path / "prior"))
         runs = runs_in_mlflow()
     here = priors.load(tmp_path / "here" / "prior")

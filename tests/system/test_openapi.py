@@ -4,13 +4,13 @@ import hypothesis
 import pytest
 import schemathesis
 
-from focus_ray.reconstruction import Reconstructor
-from focus_ray.serving.api import application
-from focus_ray.serving.desk import ReconstructionService
-from focus_ray.serving.door import AdmissionMiddleware
+from focus_ray.inference import Reconstructor
+from focus_ray.serving.admission import AdmissionMiddleware
+from focus_ray.serving.app import application
 from focus_ray.serving.fitting import Fitter
+from focus_ray.serving.service import ReconstructionService
 from focus_ray.serving.settings import ModelSettings
-from tests.serving.test_desk import Here
+from tests.serving.test_service import Here
 from tests.system.test_hostile import SETTINGS, NoFaces, Scope
 
 

@@ -13,15 +13,15 @@ import pytest
 from PIL import Image
 
 from focus_ray import load
-from focus_ray.serving.api import application
-from focus_ray.serving.desk import ReconstructionService
-from focus_ray.serving.door import AdmissionMiddleware
+from focus_ray.serving.admission import AdmissionMiddleware
+from focus_ray.serving.app import application
 from focus_ray.serving.fitting import Fitter
 from focus_ray.serving.page_routes import FOLDER, files
+from focus_ray.serving.service import ReconstructionService
 from focus_ray.serving.settings import ModelSettings, ServingSettings
 from infra.fetch_viewer import Package, ViewerError, download_package, extract_files
 from tests.http_servers import served
-from tests.serving.test_desk import Here
+from tests.serving.test_service import Here
 from tests.system.endpoint import photographs
 from tests.system.test_hostile import Scope
 

@@ -12,7 +12,7 @@ from focus_ray import model as models
 from focus_ray import prior as priors
 from focus_ray.prior import Prior
 from focus_ray.priors.build import build
-from focus_ray.priors.config import PriorConfig
+from focus_ray.priors.prior_config import PriorConfig
 from tests.priors.conftest import stand_in
 from tests.system.runs import PriorBuild, runs_in_mlflow
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from focus_ray import presets
-from focus_ray.training.plain import train
+from focus_ray.training.in_process import train
 from tests.conftest import quick_runs
 from tests.system.faulty_proxy import FaultyProxy
 from tests.system.runs import MINIATURE, STEPS, TrainingRun, lines, options, same, weights

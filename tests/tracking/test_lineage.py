@@ -69,14 +69,14 @@ def test_no_checkout(tmp_path):
     assert lineage._commit(tmp_path) == {}
 
 
-def test_a_run_knows_its_configuration_and_face_model(tmp_path, toy_model):
+def test_a_run_knows_its_configuration_and_face_model(tmp_path, ellipsoid_face):
     config = presets.load("embedded")
     (tmp_path / "config.json").write_text(json.dumps(config.model_dump(mode="json"), indent=2))
-    (tmp_path / "face.safetensors").write_bytes(toy_model.to_bytes())
+    (tmp_path / "face.safetensors").write_bytes(ellipsoid_face.to_bytes())
     (tmp_path / "run.json").write_text(json.dumps({"storage": "s3://key:hidden@bucket/runs"}))
     assert lineage.run_tags(tmp_path) == {
         "digest.config": config.digest,
-        "digest.face_model": toy_model.digest,
+        "digest.face_model": ellipsoid_face.digest,
         "preset": "embedded",
         "storage": "s3://bucket/runs",
     }

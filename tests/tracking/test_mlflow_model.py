@@ -13,8 +13,8 @@ from PIL import Image
 
 import focus_ray
 from focus_ray.errors import ImageError
-from focus_ray.focus.face_result import Face
-from focus_ray.reconstruction.located import check_image
+from focus_ray.inference.face_locations import check_image
+from focus_ray.inference.face_result import Face
 from focus_ray.tracking.mlflow_tracker import Tracking, track
 from tests.tracking.tracked_run import write_run
 

@@ -12,10 +12,10 @@ import pytest
 
 from focus_ray.errors import TrackingError
 from focus_ray.tracking import mlflow_tracker
-from focus_ray.tracking.cursor import sync_lock
-from focus_ray.tracking.delivery import PRODUCTION
 from focus_ray.tracking.mlflow_client import MODEL_NAME
+from focus_ray.tracking.mlflow_sync import PRODUCTION
 from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking, track
+from focus_ray.tracking.sync_state import sync_lock
 from tests.tracking import tracked_run
 from tests.tracking.tracked_run import Database, add_evaluation, add_sheet, add_steps, begin_run, end_run, write_run
 
@@ -319,7 +319,7 @@ def test_a_server_that_comes_and_goes_is_spoken_of_once(tmp_path):
 
 
 def test_only_one_process_sends_a_run(tmp_path, database, monkeypatch):
-    monkeypatch.setattr("focus_ray.tracking.cursor.LOCK_TIMEOUT", 0.2)
+    monkeypatch.setattr("focus_ray.tracking.sync_state.LOCK_TIMEOUT", 0.2)
     run = begin_run(tmp_path / "runs" / "one")
     with sync_lock(run), pytest.raises(TrackingError, match="another process sends"):
         track(run, Tracking())

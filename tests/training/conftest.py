@@ -18,16 +18,16 @@ import torch
 from focus_ray import model, presets
 from focus_ray.config import RunConfig
 from focus_ray.errors import StorageError
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face.morphable_model import MorphableModel
+from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.focus.camera import Camera
 from focus_ray.focus.guard import Guard
 from focus_ray.focus.schedule import Schedule
 from focus_ray.focus.state import StepMetrics, Targets, TrainState
 from focus_ray.focus.synthesis import SamplingDistributions, generator, render_random
-from focus_ray.storage.objects import Entry, LocalStore, ObjectStore
-from focus_ray.training import assemble, plain
-from focus_ray.training.loop import StepRecord
-from focus_ray.training.watcher import NoOpCallback
+from focus_ray.runtime.callbacks import NoOpCallback
+from focus_ray.runtime.step_record import StepRecord
+from focus_ray.storage.object_store import Entry, LocalStore, ObjectStore
+from focus_ray.training import assemble, in_process
 from tests.conftest import quick_runs
 
 BATCH = 4
@@ -81,8 +81,8 @@ class Miniature:
 
 
 @pytest.fixture
-def miniature(tiny_config: RunConfig, toy_model: MorphableModel) -> Miniature:
-    return Miniature(tiny_config, toy_model)
+def miniature(tiny_config: RunConfig, ellipsoid_face: MorphableModel) -> Miniature:
+    return Miniature(tiny_config, ellipsoid_face)
 
 
 @pytest.fixture(scope="session")
@@ -98,9 +98,9 @@ def config(small: list[str]) -> RunConfig:
 
 
 @pytest.fixture
-def toy_world(monkeypatch: pytest.MonkeyPatch, toy_model: MorphableModel) -> None:
+def ellipsoid_world(monkeypatch: pytest.MonkeyPatch, ellipsoid_face: MorphableModel) -> None:
     """Runs train on the toy face, which is made in milliseconds."""
-    monkeypatch.setattr(assemble, "world_face", lambda config: toy_model)
+    monkeypatch.setattr(assemble, "world_face", lambda config: ellipsoid_face)
 
 
 @pytest.fixture(autouse=True)
@@ -111,12 +111,12 @@ def quick() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def straight_run(tmp_path_factory: pytest.TempPathFactory, small: list[str], toy_model: MorphableModel) -> Path:
+def straight_run(tmp_path_factory: pytest.TempPathFactory, small: list[str], ellipsoid_face: MorphableModel) -> Path:
     """The folder of a run of `config` on the toy face that nothing interrupted, its calls checked; read-only."""
     folder = tmp_path_factory.mktemp("straight") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(assemble, "world_face", lambda config: toy_model)
-        plain.train(presets.load("embedded", None, small), folder)
+        patch.setattr(assemble, "world_face", lambda config: ellipsoid_face)
+        in_process.train(presets.load("embedded", None, small), folder)
     return folder
 
 
@@ -289,7 +289,7 @@ class InProcess:
 @pytest.fixture
 def open_channel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], InProcess]]:
     """Opens channels without Ray: `ray.get` waits for what their methods return."""
-    from focus_ray.training.channel import _EventQueueActor
+    from focus_ray.training.event_queue import _EventQueueActor
 
     opened: list[InProcess] = []
 
@@ -298,7 +298,7 @@ def open_channel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], InPro
         return opened[-1]
 
     monkeypatch.setattr("ray.get", lambda ref: ref.result(60) if isinstance(ref, Future) else ref)
-    monkeypatch.setattr("focus_ray.training.channel.SEND_INTERVAL_SECONDS", 0.01)
+    monkeypatch.setattr("focus_ray.training.event_queue.SEND_INTERVAL_SECONDS", 0.01)
     yield opening
     for handle in opened:
         handle._close()
@@ -320,7 +320,7 @@ def one_worker(
     """
     from ray.train.torch import TorchTrainer
 
-    from focus_ray.training import launch
+    from focus_ray.training import driver
 
     trainers, trackers, tracked = [], [], []
 
@@ -351,10 +351,10 @@ def one_worker(
     monkeypatch.setattr("ray.train.get_context", lambda: context)
     monkeypatch.setattr("ray.train.torch.get_device", lambda: torch.device("cpu"))
     monkeypatch.setattr("focus_ray.training.worker.RayMetricsCallback", NoOpCallback)
-    monkeypatch.setattr("focus_ray.training.channel.open_channel", open_channel)
-    monkeypatch.setattr(launch, "connected", connected)
-    monkeypatch.setattr(launch, "missing_resources", lambda settings: None)
-    monkeypatch.setattr(launch, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(launch, "MlflowTracker", Tracker)
-    monkeypatch.setattr(launch, "track", lambda run, tracking, **options: tracked.append((run, tracking, options)))
+    monkeypatch.setattr("focus_ray.training.event_queue.open_channel", open_channel)
+    monkeypatch.setattr(driver, "connected", connected)
+    monkeypatch.setattr(driver, "missing_resources", lambda settings: None)
+    monkeypatch.setattr(driver, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(driver, "MlflowTracker", Tracker)
+    monkeypatch.setattr(driver, "track", lambda run, tracking, **options: tracked.append((run, tracking, options)))
     return SimpleNamespace(trainers=trainers, trackers=trackers, tracked=tracked, reports=reports)

@@ -9,7 +9,7 @@ import pytest
 from focus_ray import model as models
 from focus_ray import presets
 from focus_ray.focus.schedule import Phase
-from focus_ray.training import assemble, plain
+from focus_ray.training import assemble, in_process
 
 TINY = [
     "model.camera.image_size=32",
@@ -62,7 +62,7 @@ def test_it_learns_renders_of_the_fitted_face():
 
 
 def test_it_trains_without_a_mask_and_leaves_a_model(tmp_path):
-    metrics = plain.train(presets.load("misfit", assignments=TINY), tmp_path / "run")
+    metrics = in_process.train(presets.load("misfit", assignments=TINY), tmp_path / "run")
     history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     learned = [line for line in history if line["phase"] == Phase.INIT]
     assert [line["mask_mean"] for line in learned] == [1.0] * 3  # the whole region

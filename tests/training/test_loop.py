@@ -15,7 +15,7 @@ from focus_ray.errors import MaskCollapse, NonFiniteLoss
 from focus_ray.focus import em
 from focus_ray.focus.guard import GuardSettings
 from focus_ray.focus.refine import RefineSettings
-from focus_ray.focus.replicas import ReplicaGroup
+from focus_ray.focus.replica_group import ReplicaGroup
 from focus_ray.focus.schedule import OptimizerSettings, Phase
 from focus_ray.focus.state import Targets
 from focus_ray.storage import checkpoint

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from focus_ray.focus.optimizers import UpdateRule
-from focus_ray.focus.replicas import ReplicaGroup
+from focus_ray.focus.replica_group import ReplicaGroup
 from focus_ray.training import precision
 from focus_ray.training.loop import steps
 from focus_ray.training.precision import autocast_context, supports_bfloat16

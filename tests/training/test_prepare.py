@@ -7,7 +7,7 @@ import pytest
 from focus_ray.errors import CheckpointError, ConfigError
 from focus_ray.training.prepare import Request, prepare
 
-pytestmark = pytest.mark.usefixtures("toy_world")
+pytestmark = pytest.mark.usefixtures("ellipsoid_world")
 
 
 @pytest.fixture

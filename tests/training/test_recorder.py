@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from focus_ray.storage.lines import read_json_lines
+from focus_ray.runtime.callbacks import ResumeHistory
+from focus_ray.runtime.run_folder import RunFolder
+from focus_ray.storage.json_lines import read_json_lines
 from focus_ray.training.recorder import Recorder
-from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.watcher import ResumeHistory
 
 
 @pytest.fixture

@@ -15,15 +15,15 @@ from focus_ray import model, presets
 from focus_ray.config import Cadence
 from focus_ray.errors import CheckpointError, ConfigError, FocusRayError, Interrupted, MaskCollapse, StorageError
 from focus_ray.focus.schedule import Schedule
+from focus_ray.runtime.callbacks import NoOpCallback
+from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.storage.checkpoint import Checkpoints
-from focus_ray.storage.lines import read_json_lines
+from focus_ray.storage.json_lines import read_json_lines
 from focus_ray.training import run as run_module
-from focus_ray.training.plain import train
+from focus_ray.training.batch_source import PrefetchSource
+from focus_ray.training.in_process import train
 from focus_ray.training.prepare import Request, prepare
 from focus_ray.training.run import Run
-from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.source import PrefetchSource
-from focus_ray.training.watcher import NoOpCallback
 
 SUBSETS = {"all", "unoccluded", "occluded", "occluded_seen", "occluded_unseen"}
 FIGURES = {
@@ -44,7 +44,7 @@ class StopAfter(NoOpCallback):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.usefixtures("toy_world")
+@pytest.mark.usefixtures("ellipsoid_world")
 def test_a_run_leaves_the_files_and_figures_of_its_contract(config, tmp_path):
     metrics = train(config, tmp_path / "run")
     run = tmp_path / "run"
@@ -73,7 +73,7 @@ def test_a_run_leaves_the_files_and_figures_of_its_contract(config, tmp_path):
     assert loaded.version == metrics["model_version"]
 
 
-@pytest.mark.usefixtures("toy_world")
+@pytest.mark.usefixtures("ellipsoid_world")
 def test_ctrl_c_writes_a_checkpoint_and_resuming_ends_the_same(config, tmp_path, weights, straight_run):
     with pytest.raises(Interrupted, match="go on by resuming"):
         train(config, tmp_path / "cut", watcher=StopAfter(7))
@@ -92,7 +92,7 @@ def told(run: Path) -> tuple[list, list]:
     return steps, read_json_lines(run / "evaluations.jsonl")
 
 
-@pytest.mark.usefixtures("toy_world")
+@pytest.mark.usefixtures("ellipsoid_world")
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(config, tmp_path, caplog, weights, straight_run):
     with pytest.raises(Interrupted):
         train(config, tmp_path / "cut", watcher=StopAfter(9))
@@ -106,18 +106,18 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(config, tmp_pa
     assert all(torch.equal(straight[name], cut[name]) for name in straight)
 
 
-@pytest.mark.usefixtures("toy_world")
-def test_a_checkpoint_of_another_face_model_is_refused(config, tmp_path, toy_model):
+@pytest.mark.usefixtures("ellipsoid_world")
+def test_a_checkpoint_of_another_face_model_is_refused(config, tmp_path, ellipsoid_face):
     with pytest.raises(Interrupted):
         train(config, tmp_path / "run", watcher=StopAfter(3))
-    other = copy.deepcopy(toy_model)
+    other = copy.deepcopy(ellipsoid_face)
     other.mean.add_(1.0)  # the same mesh, another face
     other.save(tmp_path / "run" / "face.safetensors")
     with pytest.raises(CheckpointError, match="another face model"):
         train(None, tmp_path / "run")
 
 
-@pytest.mark.usefixtures("toy_world")
+@pytest.mark.usefixtures("ellipsoid_world")
 def test_a_checkpoint_of_another_layout_names_the_version_that_wrote_it(config, tmp_path):
     with pytest.raises(Interrupted):
         train(config, tmp_path / "run", watcher=StopAfter(0))
@@ -141,7 +141,7 @@ def test_a_checkpoint_of_another_layout_names_the_version_that_wrote_it(config, 
         train(None, tmp_path / "run")
 
 
-@pytest.mark.usefixtures("toy_world")
+@pytest.mark.usefixtures("ellipsoid_world")
 def test_an_interrupt_in_the_final_scoring_says_how_to_go_on(config, tmp_path, monkeypatch):
     def interrupted(run, variants):
         if variants != ("focus",):
@@ -154,7 +154,7 @@ def test_an_interrupt_in_the_final_scoring_says_how_to_go_on(config, tmp_path, m
         train(config, tmp_path / "run")
 
 
-@pytest.mark.usefixtures("toy_world")
+@pytest.mark.usefixtures("ellipsoid_world")
 def test_a_folder_with_something_in_it_is_left_alone(config, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ConfigError, match="not empty"):
@@ -162,7 +162,7 @@ def test_a_folder_with_something_in_it_is_left_alone(config, tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
-@pytest.mark.usefixtures("toy_world")
+@pytest.mark.usefixtures("ellipsoid_world")
 def test_a_run_that_a_guard_ends_says_so_in_its_folder(config, tmp_path):
     strict = config.guard.model_copy(update={"low": 0.0, "high": 0.001, "window": 1, "action": "stop"})
     with pytest.raises(MaskCollapse):
@@ -173,7 +173,7 @@ def test_a_run_that_a_guard_ends_says_so_in_its_folder(config, tmp_path):
     assert not (tmp_path / "run" / "model").exists()
 
 
-@pytest.mark.usefixtures("toy_world")
+@pytest.mark.usefixtures("ellipsoid_world")
 def test_a_run_that_another_process_trains_is_not_resumed(config, tmp_path):
     with pytest.raises(Interrupted):
         train(config, tmp_path / "run", watcher=StopAfter(1))
@@ -195,7 +195,7 @@ def test_resuming_nothing_is_an_error(tmp_path):
         train(None, tmp_path)
 
 
-@pytest.mark.usefixtures("toy_world")
+@pytest.mark.usefixtures("ellipsoid_world")
 def test_a_finished_run_that_is_resumed_keeps_its_parameters(config, tmp_path, weights):
     train(config, tmp_path / "run")
     before = weights(tmp_path / "run")
@@ -204,7 +204,7 @@ def test_a_finished_run_that_is_resumed_keeps_its_parameters(config, tmp_path, w
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.usefixtures("toy_world")
+@pytest.mark.usefixtures("ellipsoid_world")
 def test_a_run_whose_checkpoints_are_in_a_store_is_not_begun_anew_here(config, tmp_path):
     prepared = prepare(Request(config, tmp_path / "run", storage="s3://bucket/runs"))
     prepared.claim()
@@ -213,7 +213,7 @@ def test_a_run_whose_checkpoints_are_in_a_store_is_not_begun_anew_here(config, t
         train(None, tmp_path / "run")
 
 
-@pytest.mark.usefixtures("toy_world")
+@pytest.mark.usefixtures("ellipsoid_world")
 def test_a_gpu_that_is_not_there_is_refused_before_the_folder_is_made(config, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="no GPU"):
@@ -245,9 +245,9 @@ class Kept:
     def keep_model(self, bundle) -> None: ...
 
 
-def choosing(config, toy_model, **cadence) -> Run:
+def choosing(config, ellipsoid_face, **cadence) -> Run:
     """A run that stands behind the beginning of EM."""
-    run = Run(config.model_copy(update={"cadence": Cadence(**cadence)}), toy_model, Kept(), NoOpCallback())
+    run = Run(config.model_copy(update={"cadence": Cadence(**cadence)}), ellipsoid_face, Kept(), NoOpCallback())
     run.state.step = config.schedule.em_start + 1
     return run
 
@@ -256,15 +256,15 @@ def bests(run: Run, figures: list) -> list[bool]:
     return [run._is_best({"step": run.state.step, "photos": {"rmse_255": figure}}) for figure in figures]
 
 
-@pytest.mark.usefixtures("toy_world")
-def test_history_travels_with_the_next_checkpoint_that_is_whole(config, toy_model, record_of, monkeypatch):
+@pytest.mark.usefixtures("ellipsoid_world")
+def test_history_travels_with_the_next_checkpoint_that_is_whole(config, ellipsoid_face, record_of, monkeypatch):
     """Whoever goes on from a checkpoint, wherever, knows all steps since the one before: also past one that is lost.
 
     And some before that: a driver that dies misses what workers do until they notice.
     """
     monkeypatch.setattr(run_module, "HISTORY_OVERLAP_STEPS", 1)
     vault = Kept(lost=frozenset({2, 3}))
-    run = Run(config.model_copy(update={"cadence": Cadence(checkpoint=1)}), toy_model, vault, NoOpCallback())
+    run = Run(config.model_copy(update={"cadence": Cadence(checkpoint=1)}), ellipsoid_face, vault, NoOpCallback())
     for step in range(4):
         run.state.step = step + 1
         run.tally.recent.append(record_of(step).line())
@@ -276,10 +276,10 @@ def test_history_travels_with_the_next_checkpoint_that_is_whole(config, toy_mode
     assert vault.recent[5] == [3, 4]
 
 
-@pytest.mark.usefixtures("toy_world")
-def test_a_run_that_is_stopped_says_whether_its_checkpoint_is_kept(config, toy_model):
+@pytest.mark.usefixtures("ellipsoid_world")
+def test_a_run_that_is_stopped_says_whether_its_checkpoint_is_kept(config, ellipsoid_face):
     def stopped(vault: Kept, saved: tuple[int, ...]) -> FocusRayError:
-        run = Run(config, toy_model, vault, NoOpCallback())
+        run = Run(config, ellipsoid_face, vault, NoOpCallback())
         for run.state.step in saved:
             run.checkpoint(last=True)
         return run.stopped()
@@ -293,35 +293,35 @@ def test_a_run_that_is_stopped_says_whether_its_checkpoint_is_kept(config, toy_m
     assert "there is none" in str(stopped(Kept(lost=frozenset({5})), (5,)))
 
 
-@pytest.mark.usefixtures("toy_world")
-def test_without_faces_nothing_is_scored_without_labels(config, toy_model):
+@pytest.mark.usefixtures("ellipsoid_world")
+def test_without_faces_nothing_is_scored_without_labels(config, ellipsoid_face):
     heldout = config.heldout.model_copy(update={"size": 0, "unlabelled": True})
-    run = Run(config.model_copy(update={"heldout": heldout}), toy_model, Kept(), NoOpCallback())
+    run = Run(config.model_copy(update={"heldout": heldout}), ellipsoid_face, Kept(), NoOpCallback())
     run.score("init")
     assert run.tally.evaluations == [{"step": 0, "after": "init"}]
 
 
-@pytest.mark.usefixtures("toy_world")
-def test_an_evaluation_is_the_best_where_it_beats_all_before_it(config, toy_model):
+@pytest.mark.usefixtures("ellipsoid_world")
+def test_an_evaluation_is_the_best_where_it_beats_all_before_it(config, ellipsoid_face):
     figures = [3.0, 2.0, 3.0, None, 4.0, 1.0, 1.0]
-    run = choosing(config, toy_model, best="photos.rmse_255")
+    run = choosing(config, ellipsoid_face, best="photos.rmse_255")
     assert bests(run, figures) == [True, False, False, False, True, False, False]
     assert run.tally.best == 4.0
-    run = choosing(config, toy_model, best="photos.rmse_255", best_is="lowest")
+    run = choosing(config, ellipsoid_face, best="photos.rmse_255", best_is="lowest")
     assert bests(run, figures) == [True, True, False, False, False, True, False]
     assert run.tally.best == 1.0
 
 
-@pytest.mark.usefixtures("toy_world")
-def test_no_model_of_the_initialisation_is_the_best(config, toy_model):
-    run = choosing(config, toy_model, best="photos.rmse_255")
+@pytest.mark.usefixtures("ellipsoid_world")
+def test_no_model_of_the_initialisation_is_the_best(config, ellipsoid_face):
+    run = choosing(config, ellipsoid_face, best="photos.rmse_255")
     run.state.step = config.schedule.em_start  # as the segmenter's first training leaves it
     assert bests(run, [9.0]) == [False]
     run.state.step += 1
     assert bests(run, [1.0]) == [True]
 
 
-@pytest.mark.usefixtures("toy_world")
+@pytest.mark.usefixtures("ellipsoid_world")
 @pytest.mark.parametrize("kind", ["highest", "lowest"])
 def test_best_json_points_at_the_checkpoint_of_the_best_evaluation(config, tmp_path, kind):
     cadence = config.cadence.model_copy(
@@ -342,7 +342,7 @@ def test_best_json_points_at_the_checkpoint_of_the_best_evaluation(config, tmp_p
     assert checkpoints.steps() == sorted({chosen, 14})  # all others are gone
 
 
-@pytest.mark.usefixtures("toy_world")
+@pytest.mark.usefixtures("ellipsoid_world")
 def test_what_was_best_is_known_after_a_cut(config, tmp_path):
     cadence = config.cadence.model_copy(
         update={"evaluate": 1, "best": "heldout.all.rmse_255", "best_is": "highest", "keep": 99}
@@ -363,7 +363,7 @@ def test_what_was_best_is_known_after_a_cut(config, tmp_path):
 # --- batches in parts
 
 
-@pytest.mark.usefixtures("toy_world")
+@pytest.mark.usefixtures("ellipsoid_world")
 def test_a_batch_in_parts_trains_to_the_end(config, tmp_path, weights):
     once = Schedule(warmup_steps=1, init_steps=1, pretrain_seg_steps=1, cycles=1, seg_steps=1, face_steps=1)
     config = config.model_copy(update={"schedule": once, "heldout": config.heldout.model_copy(update={"size": 0})})
@@ -383,7 +383,7 @@ def test_a_batch_in_parts_trains_to_the_end(config, tmp_path, weights):
     assert all(torch.equal(in_four[name], in_nine[name]) for name in in_four)  # no part without a face
 
 
-@pytest.mark.usefixtures("toy_world")
+@pytest.mark.usefixtures("ellipsoid_world")
 def test_steps_without_a_finite_loss_are_written_down(config, tmp_path, monkeypatch):
     """Masks of such a batch are no numbers either; JSON has no word for them."""
     made = PrefetchSource.targets

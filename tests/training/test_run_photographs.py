@@ -15,11 +15,11 @@ from focus_ray import model, presets
 from focus_ray.config import RunConfig
 from focus_ray.data.synthetic_folder import write_folder
 from focus_ray.errors import CheckpointError, Interrupted
+from focus_ray.runtime.callbacks import NoOpCallback
+from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.training.assemble import fitted_face
-from focus_ray.training.plain import FolderCheckpointSink, train
+from focus_ray.training.in_process import FolderCheckpointSink, train
 from focus_ray.training.run import Run
-from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.watcher import NoOpCallback
 
 
 class StopAtOnce(NoOpCallback):

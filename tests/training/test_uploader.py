@@ -8,10 +8,10 @@ import torch
 from ray.exceptions import ActorDiedError
 
 from focus_ray.errors import StorageError
-from focus_ray.focus.replicas import ALONE
+from focus_ray.focus.replica_group import ALONE
 from focus_ray.storage import checkpoint
 from focus_ray.storage.checkpoint import Checkpoints
-from focus_ray.training.ray_vault import CHECKPOINTS, RayCheckpointSink
+from focus_ray.training.ray_checkpoint_sink import CHECKPOINTS, RayCheckpointSink
 from focus_ray.training.uploader import CheckpointUploader, _UploaderActor
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ from focus_ray.training import worker
 from focus_ray.training.worker import RayMetricsCallback, face_model, report_failure
 
 
-def test_the_face_arrives_as_it_was_sent(toy_model):
-    assert face_model(toy_model.to_bytes()).digest == toy_model.digest
+def test_the_face_arrives_as_it_was_sent(ellipsoid_face):
+    assert face_model(ellipsoid_face.to_bytes()).digest == ellipsoid_face.digest
 
 
 def test_an_error_is_told_by_its_name(channel):

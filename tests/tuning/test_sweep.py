@@ -10,9 +10,9 @@ import torch
 
 from focus_ray.errors import ConfigError, Interrupted, MaskCollapse
 from focus_ray.evaluation.benchmark.train import Training
+from focus_ray.runtime.run_folder import RunFolder, RunInfo
 from focus_ray.tracking.mlflow_tracker import Tracking
-from focus_ray.training import plain
-from focus_ray.training.run_folder import RunFolder, RunInfo
+from focus_ray.training import in_process
 from focus_ray.tuning import sweep
 from focus_ray.tuning.results import Results
 from focus_ray.tuning.search import SearchConfig, TrialResources
@@ -118,7 +118,7 @@ def test_a_guard_ends_one_training_and_not_the_others(judge: Sweep, monkeypatch:
         job.prepare("cpu")
         return [(number, job.piece(number)) for number in numbers]
 
-    monkeypatch.setattr(plain, "train", train)
+    monkeypatch.setattr(in_process, "train", train)
     monkeypatch.setattr(sweep, "worked_off", worked_off)
     assert judge.trained(trainings, "judging") == {judge.out / "one": stop}
     assert begun == ["one", "two"]

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from focus_ray.errors import CheckpointError, ConfigError, DataError, MaskCollapse, NonFiniteLoss
-from focus_ray.training import plain
-from focus_ray.training.run_folder import RunFolder
+from focus_ray.runtime.run_folder import RunFolder
+from focus_ray.training import in_process
 from focus_ray.tuning import trial as trials
 from focus_ray.tuning.search import SearchConfig
 from focus_ray.tuning.trial import (
@@ -143,7 +143,7 @@ def test_what_a_guard_ends_is_recorded(error, status: str, tune: Tune, plan: Pla
     def stop(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(plain, "train", stop)
+    monkeypatch.setattr(in_process, "train", stop)
     trial(POINT, plan)
     outcome = read_outcome(plan, "t1")
     assert outcome is not None
@@ -157,7 +157,7 @@ def test_what_fails_says_why_and_is_tried_again(tune: Tune, plan: Plan, monkeypa
     def fail(*_: Any, **__: Any) -> None:
         raise DataError("no pictures")
 
-    monkeypatch.setattr(plain, "train", fail)
+    monkeypatch.setattr(in_process, "train", fail)
     with pytest.raises(DataError):
         trial(POINT, plan)
     outcome = read_outcome(plan, "t1")
@@ -178,7 +178,7 @@ def test_an_attempt_forgets_how_the_one_before_ended(tune: Tune, plan: Plan, mon
         assert read_outcome(plan, "t1") is None
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(plain, "train", pruned)
+    monkeypatch.setattr(in_process, "train", pruned)
     with pytest.raises(KeyboardInterrupt):
         trial(POINT, plan)
     assert read_outcome(plan, "t1") is None

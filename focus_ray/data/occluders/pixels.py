@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from focus_ray.focus.render.compiled import compiled
+from focus_ray.focus.render.numba_jit import compiled
 
 
 @compiled

@@ -16,12 +16,11 @@ import cv2
 import numpy as np
 from jaxtyping import Bool
 
-from focus_ray.data.image_file import printable
 from focus_ray.data.picture_source import PictureSource, picture_source
 from focus_ray.data.sources.files import list_files, pictures_in
 from focus_ray.data.sources.labelled import LabelFiles, LabelledPictures, build_labelled_pictures
 from focus_ray.data.sources.subset_lists import OCCLUDED, UNOCCLUDED, read_names
-from focus_ray.errors import DataError
+from focus_ray.errors import DataError, printable
 
 PICTURES, ANNOTATIONS = "CelebA-HQ-img", "CelebAMask-HQ-mask-anno"
 PICTURES_PER_FOLDER = 2000

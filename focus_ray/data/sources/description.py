@@ -7,7 +7,7 @@ from pydantic import NonNegativeInt, PositiveInt, ValidationError
 from focus_ray.data.picture_source import PictureSource
 from focus_ray.data.sources.files import read_text
 from focus_ray.errors import DataError
-from focus_ray.focus.settings import Settings
+from focus_ray.settings import Settings
 
 Layout = Literal["now", "ar", "celebahq"]
 """The data sets of the paper."""

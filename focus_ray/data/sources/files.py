@@ -4,11 +4,10 @@ import os
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from focus_ray.data.image_file import printable
-from focus_ray.data.mesh_file import read_bytes
 from focus_ray.data.picture_source import ObjectStorePictures, PictureSource
-from focus_ray.errors import DataError, NoSuchObject
-from focus_ray.storage.objects import SCHEME, open_store
+from focus_ray.errors import DataError, NoSuchObject, printable
+from focus_ray.geometry.mesh_reader import read_bytes
+from focus_ray.storage.object_store import SCHEME, open_store
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 """Of the files that count as pictures."""

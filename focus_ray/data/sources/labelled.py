@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from focus_ray.data.image_file import printable, read_image
+from focus_ray.data.image_file import read_image
 from focus_ray.data.landmark_csv import describe_unused_lines, landmarks_of, read_landmarks
 from focus_ray.data.mask import binarise_mask
 from focus_ray.data.picture_source import PictureSource
 from focus_ray.data.sources.description import Layout, read_description
 from focus_ray.data.sources.files import bare_name
 from focus_ray.data.sources.subset_lists import OVERALL, read_names
-from focus_ray.errors import DataError, ImageError
+from focus_ray.errors import DataError, ImageError, printable
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from focus_ray.data.image_file import printable
-from focus_ray.data.mesh_file import read_bytes, read_mesh
 from focus_ray.data.picked_points import read_picked_points
-from focus_ray.errors import DataError, LandmarkError
+from focus_ray.errors import DataError, LandmarkError, printable
+from focus_ray.geometry.mesh_reader import read_bytes, read_mesh
 
 NowSplit = Literal["validation", "test"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from focus_ray.data.image_file import printable, read_image
+from focus_ray.data.image_file import read_image
 from focus_ray.data.landmark_csv import describe_unused_lines, landmarks_of, read_landmarks
 from focus_ray.data.picture_source import picture_source
 from focus_ray.data.sources.description import read_description
@@ -18,7 +18,7 @@ from focus_ray.data.sources.files import bare_name
 from focus_ray.data.sources.labelled import LANDMARKS
 from focus_ray.data.sources.now import PICTURES, NowDataset
 from focus_ray.data.sources.subset_lists import PAIRS, read_pairs
-from focus_ray.errors import DataError
+from focus_ray.errors import DataError, printable
 
 logger = logging.getLogger(__name__)
 

@@ -16,10 +16,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from focus_ray.data.image_file import printable
 from focus_ray.data.sources.files import bare_name, read_text
-from focus_ray.errors import DataError
-from focus_ray.focus.face.camera import euler_to_rotation
+from focus_ray.errors import DataError, printable
+from focus_ray.focus.camera import euler_to_rotation
 from focus_ray.storage import atomic
 
 OVERALL, OCCLUDED, UNOCCLUDED, PAIRS = "overall.txt", "occluded.txt", "unoccluded.txt", "pairs.txt"

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from focus_ray.focus.render.renderer import Rendering
-from focus_ray.focus.settings import Settings
+from focus_ray.settings import Settings
 
 
 class ColourHistogramSegmenter(Settings):

@@ -7,13 +7,13 @@ from pathlib import Path
 from focus_ray import presets
 from focus_ray.baselines import apply_baseline
 from focus_ray.config import Cadence, HeldoutSettings, RunConfig
-from focus_ray.evaluation.benchmark.config import BenchmarkConfig
-from focus_ray.evaluation.benchmark.contestants import EM_MODELS, FOCUS, MISFIT, PRETRAINED, required_models
-from focus_ray.evaluation.pool import worked_off
+from focus_ray.evaluation.benchmark.benchmark_config import BenchmarkConfig
+from focus_ray.evaluation.benchmark.method_specs import EM_MODELS, FOCUS, MISFIT, PRETRAINED, required_models
 from focus_ray.focus.schedule import Schedule
-from focus_ray.training import plain
-from focus_ray.training.run_folder import RunFolder
-from focus_ray.training.tasks import PoolSettings
+from focus_ray.runtime.run_folder import RunFolder
+from focus_ray.runtime.task_pool import worked_off
+from focus_ray.runtime.tasks import PoolSettings
+from focus_ray.training import in_process
 
 INITIALISATION = "initialisation"
 
@@ -56,7 +56,7 @@ class TrainingJob:
         one = self.trainings[number]
         if not one.done:
             begun = RunFolder(one.folder).config.is_file()
-            plain.train(None if begun else one.config, one.folder, device=self.device)
+            in_process.train(None if begun else one.config, one.folder, device=self.device)
         return one.name
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from focus_ray.data.mesh_file import TriangleMesh
 from focus_ray.data.sources.now import Scan
 from focus_ray.errors import DataError
 from focus_ray.evaluation.now.crop import crop_to_face
@@ -13,6 +12,7 @@ from focus_ray.evaluation.now.refinement import refined
 from focus_ray.evaluation.now.similarity import Similarity, procrustes
 from focus_ray.evaluation.now.submission import Prediction
 from focus_ray.evaluation.now.surface import Surface
+from focus_ray.geometry.mesh_reader import TriangleMesh
 
 _MIN_POINTS = 7  # as many as a similarity has unknowns
 

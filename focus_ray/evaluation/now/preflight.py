@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from focus_ray.data.image_file import printable
 from focus_ray.data.sources.now import NowDataset
-from focus_ray.errors import DataError
+from focus_ray.errors import DataError, printable
 from focus_ray.evaluation.now.expression_check import expression_findings
 from focus_ray.evaluation.now.findings import Finding, finding_from_error
 from focus_ray.evaluation.now.landmark_checks import order_findings, surface_findings, unit_findings

@@ -14,9 +14,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from focus_ray.data.image_file import printable
-from focus_ray.data.mesh_file import MESH_KINDS, TriangleMesh, read_bytes, read_mesh
-from focus_ray.errors import DataError, LandmarkError
+from focus_ray.errors import DataError, LandmarkError, printable
+from focus_ray.geometry.mesh_reader import MESH_KINDS, TriangleMesh, read_bytes, read_mesh
 
 LANDMARK_KINDS = (".npy", ".txt")
 

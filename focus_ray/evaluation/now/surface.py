@@ -5,9 +5,9 @@ import math
 import numpy as np
 from jaxtyping import Float, Int
 
-from focus_ray.data.mesh_file import TriangleMesh
 from focus_ray.errors import DataError
 from focus_ray.evaluation.now.surface_numba import nearest
+from focus_ray.geometry.mesh_reader import TriangleMesh
 
 # Triangles in a leaf are between this and twice as many: larger leaves are slower on a face of 55,000.
 _MIN_LEAF_SIZE = 2

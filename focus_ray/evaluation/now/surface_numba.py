@@ -7,7 +7,7 @@ was near before; that saves most of the search.
 
 import numpy as np
 
-from focus_ray.focus.render.compiled import jit_with_fma
+from focus_ray.focus.render.numba_jit import jit_with_fma
 
 _STACK = 128  # a tree of 2^60 leaves needs 61 places
 

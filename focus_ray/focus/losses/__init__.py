@@ -35,7 +35,7 @@ from focus_ray.focus.losses.weights import (
     reconstruction_total,
     segmentation_total,
 )
-from focus_ray.focus.pooled import PooledRatio
+from focus_ray.focus.pooled_ratio import PooledRatio
 
 __all__ = [
     "PAPER_XI",

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from focus_ray.focus.float32 import promote_to_float32
+from focus_ray.numerics.float32 import promote_to_float32
 
 # Feature vectors shorter than this have no direction.
 MIN_FEATURE_NORM = 1e-8

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from focus_ray.focus.losses.distances import squared_distance
-from focus_ray.focus.pooled import PooledRatio
+from focus_ray.focus.pooled_ratio import PooledRatio
 
 PAPER_XI = 0.17  # section 3.3
 RELEASE_SIGMA = 0.043  # released code: standard deviation of the colour error of a face pixel

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from focus_ray.focus.landmarks import INNER_LIP, N_LANDMARKS, NOSE_RIDGE
+from focus_ray.face_models.landmarks import INNER_LIP, N_LANDMARKS, NOSE_RIDGE
 from focus_ray.focus.losses.distances import cosine_distance, root, squared_distance
-from focus_ray.focus.pooled import PooledRatio
+from focus_ray.focus.pooled_ratio import PooledRatio
 
 RELEASE_NOSE_RIDGE = NOSE_RIDGE[1:]
 # "We set the weights for the landmarks on the nose ridge and inner lip as 20, and the rest as 1": section 3.2.

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from focus_ray.focus.losses.distances import cosine_distance, root, squared_distance
-from focus_ray.focus.pooled import PooledRatio
+from focus_ray.focus.pooled_ratio import PooledRatio
 
 # A mask value of one half is the one that binary masks are farthest from.
 MASK_MIDPOINT = 0.5

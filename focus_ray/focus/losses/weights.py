@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from focus_ray.focus.losses.reconstruction import LandmarkEmphasis
-from focus_ray.focus.settings import Settings
+from focus_ray.settings import Settings
 
 
 class SegmentationWeights(Settings):

@@ -5,11 +5,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from focus_ray.errors import ConfigError
-from focus_ray.focus.face.parameters import ParameterScales
 from focus_ray.focus.networks import resnet
 from focus_ray.focus.networks.head import ParameterHead
-from focus_ray.focus.networks.layout import channels_last
-from focus_ray.focus.products import RowwiseLinear
+from focus_ray.focus.networks.memory_format import channels_last
+from focus_ray.focus.parameters import ParameterScales
+from focus_ray.numerics.batch_invariant import RowwiseLinear
 
 # The small encoder: widths of its stages in units of `width`, and the grid it reads out, position by position.
 STAGES = (1, 2, 4, 6)

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from focus_ray.focus.face.parameters import N_PARAMETERS, ParameterScales
-from focus_ray.focus.products import RowwiseLinear
+from focus_ray.focus.parameters import N_PARAMETERS, ParameterScales
+from focus_ray.numerics.batch_invariant import RowwiseLinear
 
 
 class ParameterHead(RowwiseLinear):

@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from focus_ray.focus.float32 import promote_to_float32
-from focus_ray.focus.landmarks import five_points
+from focus_ray.face_models.landmarks import five_points
 from focus_ray.focus.networks.alignment import align
 from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
-from focus_ray.focus.networks.identity import CROP_SIZE, IResNet50
+from focus_ray.focus.networks.iresnet import CROP_SIZE, IResNet50
+from focus_ray.numerics.float32 import promote_to_float32
 
 Module = TypeVar("Module", bound=nn.Module)  # typing.Self, in a form that the shape checker of the tests knows
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from focus_ray.focus.networks.layout import channels_last
+from focus_ray.focus.networks.memory_format import channels_last
 from focus_ray.focus.networks.state_dict import load_pretrained
 
 STEM_WIDTH = 64

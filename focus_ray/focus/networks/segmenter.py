@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from focus_ray.errors import ConfigError
-from focus_ray.focus.networks.layout import channels_last
+from focus_ray.focus.networks.memory_format import channels_last
 
 Norm = Literal["batch", "group"]
 

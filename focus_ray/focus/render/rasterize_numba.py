@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from focus_ray.focus.render.compiled import array, compiled, jit_with_fma, run_parallel
-from focus_ray.focus.render.draw_numba import draw, edges
+from focus_ray.focus.render.numba_jit import array, compiled, jit_with_fma, run_parallel
+from focus_ray.focus.render.zbuffer_numba import draw, edges
 
 
 def rasterize(

@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from focus_ray.focus.face.camera import Camera, project, rotate, to_camera, translate
-from focus_ray.focus.face.morphable_model import MorphableModel
-from focus_ray.focus.face.parameters import split
+from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.focus.camera import Camera, project, rotate, to_camera, translate
+from focus_ray.focus.parameters import split
 from focus_ray.focus.render.backends import AUTO
-from focus_ray.focus.render.geometry import vertex_normals
+from focus_ray.focus.render.normals import vertex_normals
 from focus_ray.focus.render.rasterize import interpolate, rasterize
 from focus_ray.focus.render.shading import shade
 

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from focus_ray.focus.face.parameters import CHANNELS, SH_BANDS
-from focus_ray.focus.float32 import full_precision_matmul
+from focus_ray.focus.parameters import CHANNELS, SH_BANDS
+from focus_ray.numerics.float32 import full_precision_matmul
 
 _C0 = sqrt(1 / (4 * pi))
 _C1 = sqrt(3 / (4 * pi))

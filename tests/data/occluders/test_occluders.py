@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from focus_ray.data.occluders import FAMILIES
-from focus_ray.focus.face.camera import Camera, project, to_camera
-from focus_ray.focus.face.toy import toy_model
+from focus_ray.focus.camera import Camera, project, to_camera
+from tests.ellipsoid_face import ellipsoid_face
 
 SIZE = 128
 SKIN = np.array([0.7, 0.5, 0.4])
@@ -13,7 +13,7 @@ SKIN = np.array([0.7, 0.5, 0.4])
 
 @pytest.fixture(scope="module")
 def landmarks():
-    model, camera = toy_model(), Camera(image_size=SIZE)
+    model, camera = ellipsoid_face(), Camera(image_size=SIZE)
     zero = model.mean.new_zeros(1, 3)
     return project(camera, to_camera(camera, model.landmarks(model.mean[None]), zero, zero))[0, :, :2].numpy()
 

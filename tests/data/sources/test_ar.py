@@ -8,7 +8,7 @@ import pytest
 
 from focus_ray.data.sources.ar import read_ar
 from focus_ray.errors import DataError, ImageError
-from tests.data.layouts.sets import uploaded
+from tests.data.dataset_writers.sets import uploaded
 
 
 def test_subsets_follow_the_numbers(ar):

@@ -6,7 +6,7 @@ import pytest
 
 from focus_ray.data.sources.celebahq import draw_subsets, hidden_share, is_occluded, read_celebahq
 from focus_ray.errors import DataError
-from tests.data.layouts.sets import N, uploaded
+from tests.data.dataset_writers.sets import N, uploaded
 
 SIDE = 40
 

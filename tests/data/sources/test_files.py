@@ -6,7 +6,7 @@ from focus_ray.data.picture_source import picture_source
 from focus_ray.data.sources import files
 from focus_ray.data.sources.files import bare_name, list_files, pictures_in, read_text
 from focus_ray.errors import DataError
-from tests.data.layouts.sets import uploaded
+from tests.data.dataset_writers.sets import uploaded
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from focus_ray.data.sources import open_labelled, open_now
 from focus_ray.errors import DataError
-from tests.data.layouts.sets import N, uploaded
+from tests.data.dataset_writers.sets import N, uploaded
 
 
 @pytest.mark.parametrize("layout", ["ar", "celebahq"])

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from focus_ray.data.mesh_file import TriangleMesh
 from focus_ray.data.sources.now import Scan
 from focus_ray.evaluation.now.export import write_prediction
 from focus_ray.evaluation.now.similarity import Similarity
 from focus_ray.evaluation.now.submission import Prediction
+from focus_ray.geometry.mesh_reader import TriangleMesh
 
 # x to the subject's left, y up, mm: where the seven landmarks lie on the cap.
 PLACES = np.array([[-45, 30], [-16, 29], [16, 29], [45, 30], [0, -14], [-25, -38], [25, -38]], dtype=float)

@@ -33,8 +33,8 @@ def test_there_are_no_colours_and_no_normals(tmp_path):
     assert b"nx" not in header
 
 
-def test_the_seven_points_of_the_face_model(toy_model):
-    points = seven(toy_model.landmarks(toy_model.mean[None])[0].double().numpy())
+def test_the_seven_points_of_the_face_model(ellipsoid_face):
+    points = seven(ellipsoid_face.landmarks(ellipsoid_face.mean[None])[0].double().numpy())
     right_outer, right_inner, left_inner, left_outer, nose, right_mouth, left_mouth = points
     assert right_outer[0] < right_inner[0] < 0 < left_inner[0] < left_outer[0]
     assert right_mouth[0] < nose[0] < left_mouth[0]

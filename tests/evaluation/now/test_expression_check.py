@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from focus_ray.data.mesh_file import TriangleMesh
 from focus_ray.evaluation.now.export import seven
 from focus_ray.evaluation.now.expression_check import expression_findings
 from focus_ray.evaluation.now.submission import Prediction
+from focus_ray.geometry.mesh_reader import TriangleMesh
 
 OPEN_JAW = 0  # the expression mode
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import trimesh
 
-from focus_ray.data.mesh_file import TriangleMesh
 from focus_ray.data.sources.now import Scan
 from focus_ray.errors import DataError
 from focus_ray.evaluation.now.crop import crop_to_face
 from focus_ray.evaluation.now.metric import scan_error
 from focus_ray.evaluation.now.submission import Prediction
+from focus_ray.geometry.mesh_reader import TriangleMesh
 from tests.evaluation.now.faces import cap, moved, pair, scan, similarity
 from tests.evaluation.now.slow_now import distances, slow_error, slow_refinement
 

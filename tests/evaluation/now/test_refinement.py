@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from focus_ray.data.mesh_file import TriangleMesh
 from focus_ray.evaluation.now.refinement import morton_order, refined
 from focus_ray.evaluation.now.similarity import Similarity
 from focus_ray.evaluation.now.surface import Surface
+from focus_ray.geometry.mesh_reader import TriangleMesh
 from tests.evaluation.now.faces import cap
 
 

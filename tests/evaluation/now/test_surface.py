@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from focus_ray.data.mesh_file import TriangleMesh
 from focus_ray.errors import DataError
 from focus_ray.evaluation.now.surface import Surface
+from focus_ray.geometry.mesh_reader import TriangleMesh
 from tests.evaluation.now.faces import cap
 from tests.evaluation.now.slow_now import distances
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from focus_ray.errors import ConfigError
-from focus_ray.focus.face.parameters import ParameterScales
 from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
+from focus_ray.focus.parameters import ParameterScales
 
 SCALES = ParameterScales(translation_xy=10, light_offset=tuple(float(i) for i in range(27)))
 

@@ -5,7 +5,7 @@ import torch
 
 from focus_ray.focus.networks.alignment import ARCFACE_TEMPLATE
 from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
-from focus_ray.focus.networks.identity import IResNet50
+from focus_ray.focus.networks.iresnet import IResNet50
 from focus_ray.focus.networks.perceptual import ArcFacePerceptual, EncoderPerceptual, PerceptualNetwork
 
 SIZE = 64

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focus_ray.focus.face.camera import Camera, project, to_camera
+from focus_ray.focus.camera import Camera, project, to_camera
 from focus_ray.focus.render import interpolate, rasterize
 
 BACKENDS = ("numba", "torch")
@@ -34,7 +34,7 @@ def test_ids_of_a_tangle_of_triangles_equal_brute_force(backend, by_brute_force)
     assert torch.equal(ids, by_brute_force(screen, faces, 30, 32))
 
 
-@pytest.mark.parametrize("face", ["toy_model", "small_face"])
+@pytest.mark.parametrize("face", ["ellipsoid_face", "small_face"])
 def test_backends_agree_on_a_face(request, face):
     model = request.getfixturevalue(face)
     camera = Camera(image_size=96)

@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from focus_ray.focus.face.camera import Camera
-from focus_ray.focus.face.parameters import N_PARAMETERS, ParameterScales, split
+from focus_ray.focus.camera import Camera
+from focus_ray.focus.parameters import N_PARAMETERS, ParameterScales, split
 from focus_ray.focus.render import Renderer
 
 DOUBLE = torch.float64
@@ -23,21 +23,21 @@ def coefficients(batch, dtype=torch.float32):
 
 
 @pytest.fixture
-def render(toy_model, backend):
-    return Renderer(toy_model, Camera(image_size=SIZE), backend)
+def render(ellipsoid_face, backend):
+    return Renderer(ellipsoid_face, Camera(image_size=SIZE), backend)
 
 
 @pytest.fixture
-def render_double(toy_model, backend):
-    return Renderer(copy.deepcopy(toy_model).double(), Camera(image_size=SIZE), backend)
+def render_double(ellipsoid_face, backend):
+    return Renderer(copy.deepcopy(ellipsoid_face).double(), Camera(image_size=SIZE), backend)
 
 
-def test_shapes_and_background(render, toy_model):
+def test_shapes_and_background(render, ellipsoid_face):
     rendering = render(coefficients(3))
     assert rendering.image.shape == (3, 3, SIZE, SIZE)
     assert rendering.mask.shape == rendering.depth.shape == (3, 1, SIZE, SIZE)
     assert rendering.landmarks.shape == (3, 68, 2)
-    assert rendering.vertices.shape == rendering.vertices_screen.shape == (3, toy_model.n_vertices, 3)
+    assert rendering.vertices.shape == rendering.vertices_screen.shape == (3, ellipsoid_face.n_vertices, 3)
     outside = rendering.mask == 0
     assert rendering.image[outside.expand_as(rendering.image)].eq(0).all()
     assert rendering.depth[outside].eq(0).all()
@@ -45,20 +45,20 @@ def test_shapes_and_background(render, toy_model):
     assert 0.2 < rendering.mask.mean() < 0.8
 
 
-def test_rows_are_some_of_the_images_in_every_field(toy_model):
-    rendering = Renderer(toy_model, Camera(image_size=SIZE))(coefficients(4))
+def test_rows_are_some_of_the_images_in_every_field(ellipsoid_face):
+    rendering = Renderer(ellipsoid_face, Camera(image_size=SIZE))(coefficients(4))
     some = rendering.rows(slice(1, 3))
     assert {len(value) for value in vars(some).values()} == {2}
     assert all(torch.equal(value, vars(rendering)[name][1:3]) for name, value in vars(some).items())
 
 
-def test_a_loss_of_rows_reaches_their_images_only(toy_model):
+def test_a_loss_of_rows_reaches_their_images_only(ellipsoid_face):
     theta = coefficients(3).requires_grad_()
-    Renderer(toy_model, Camera(image_size=SIZE))(theta).rows(slice(1, 2)).image.square().sum().backward()
+    Renderer(ellipsoid_face, Camera(image_size=SIZE))(theta).rows(slice(1, 2)).image.square().sum().backward()
     assert [bool(row.any()) for row in theta.grad] == [False, True, False]
 
 
-def test_the_mean_face_under_ambient_light(render, toy_model):
+def test_the_mean_face_under_ambient_light(render, ellipsoid_face):
     offset, _ = ParameterScales().vectors()
     rendering = render(offset[None])
     landmarks = rendering.landmarks[0]
@@ -68,11 +68,11 @@ def test_the_mean_face_under_ambient_light(render, toy_model):
     assert landmarks[36, 0] < landmarks[45, 0]  # the subject's right eye is on the image's left
     assert landmarks[8, 1] > landmarks[30, 1] > landmarks[27, 1]
     colour = rendering.image[0, :, SIZE // 2, SIZE // 2]
-    nearest = toy_model.mean[:, :2].norm(dim=1).argsort()[:6]
-    assert colour.tolist() == pytest.approx((1.240718 * toy_model.mean_albedo[nearest].mean(0)).tolist(), rel=0.2)
+    nearest = ellipsoid_face.mean[:, :2].norm(dim=1).argsort()[:6]
+    assert colour.tolist() == pytest.approx((1.240718 * ellipsoid_face.mean_albedo[nearest].mean(0)).tolist(), rel=0.2)
     drawn = rendering.mask > 0
-    assert rendering.depth[drawn].min() > 1000 - toy_model.mean[:, 2].max() - 1e-2
-    assert rendering.depth[drawn].max() < 1000 - toy_model.mean[:, 2].min() + 1e-2
+    assert rendering.depth[drawn].min() > 1000 - ellipsoid_face.mean[:, 2].max() - 1e-2
+    assert rendering.depth[drawn].max() < 1000 - ellipsoid_face.mean[:, 2].min() + 1e-2
 
 
 def test_depth_is_the_distance_of_the_surface(render):
@@ -125,9 +125,11 @@ def test_mask_is_detached_and_the_rest_is_not(render):
     assert rendering.depth.requires_grad
 
 
-def test_numba_and_torch_render_the_same(toy_model):
+def test_numba_and_torch_render_the_same(ellipsoid_face):
     theta = coefficients(4)
-    compiled, plain = (Renderer(toy_model, Camera(image_size=96), backend)(theta) for backend in ("numba", "torch"))
+    compiled, plain = (
+        Renderer(ellipsoid_face, Camera(image_size=96), backend)(theta) for backend in ("numba", "torch")
+    )
     assert torch.equal(compiled.triangle_ids, plain.triangle_ids)
     torch.testing.assert_close(compiled.image, plain.image, rtol=0, atol=1e-5)
     torch.testing.assert_close(compiled.depth, plain.depth, rtol=0, atol=1e-3)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focus_ray.focus.face.parameters import ParameterScales, split
+from focus_ray.focus.parameters import ParameterScales, split
 from focus_ray.focus.render.shading import shade, spherical_harmonics
 
 DOUBLE = torch.float64

@@ -1,0 +1,92 @@
+"""The synthetic world as CelebAMask-HQ: people one by one, a mask for each part that is seen, two subsets."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float
+
+from focus_ray.data.dataset_writers.picture_kinds import Kind
+from focus_ray.data.dataset_writers.picture_writer import (
+    first_picture,
+    region_of,
+    visible_of,
+    write_mask,
+    write_picture,
+)
+from focus_ray.data.landmark_csv import write_landmarks
+from focus_ray.data.sample import UNOCCLUDED as NO_OCCLUDER
+from focus_ray.data.sample import Batch
+from focus_ray.data.sources.celebahq import ANNOTATIONS, PICTURES, PICTURES_PER_FOLDER
+from focus_ray.data.sources.labelled import LANDMARKS
+from focus_ray.data.sources.subset_lists import OCCLUDED, OVERALL, UNOCCLUDED, write_names
+from focus_ray.face_models import landmarks as ibug
+
+KINDS = (Kind("any"),)
+"""As the world has it; each person once."""
+
+# The subject's sides, as the landmarks have them.
+_OUTLINES = {
+    "r_brow": ibug.RIGHT_BROW,
+    "l_brow": ibug.LEFT_BROW,
+    "nose": (27, *ibug.NOSE_BASE),
+    "r_eye": ibug.RIGHT_EYE,
+    "l_eye": ibug.LEFT_EYE,
+    "mouth": ibug.INNER_LIP,
+    "u_lip": (*range(48, 55), *range(64, 59, -1)),
+    "l_lip": (48, *range(59, 53, -1), 64, *range(67, 64, -1), 60),
+}
+# What annotators have a part for; of other things they leave out the skin.
+_OCCLUDERS = {"glasses": "eye_g", "sunglasses": "eye_g", "hair": "hair", "cap": "hat", "scarf": "cloth"}
+
+
+def write(folder: Path, pictures: Iterable[tuple[int, Batch]], told: Callable[[int], object]) -> None:
+    """Write pictures by number, a batch of one each, into an empty folder. `told` hears of each that is written.
+
+    Pictures are JPEG, as the published ones: who reads those looks for that name. Masks are PNG, and exact.
+    """
+    landmarks: dict[str, np.ndarray] = {}
+    families: dict[str, str] = {}
+    for index, batch in pictures:
+        assert batch.families is not None
+        assert batch.landmarks_true is not None
+        file, (family,) = f"{index}.jpg", batch.families
+        write_picture(folder / PICTURES / file, first_picture(batch))
+        parts = part_masks(visible_of(batch), region_of(batch), batch.landmarks_true[0].numpy(), family)
+        for part, mask in parts.items():
+            write_mask(folder / ANNOTATIONS / str(index // PICTURES_PER_FOLDER) / f"{index:05d}_{part}.png", mask)
+        landmarks[file], families[file] = batch.landmarks[0].numpy(), family
+        told(index)
+    write_landmarks(folder / LANDMARKS, landmarks)
+    write_names(folder / OVERALL, families)
+    write_names(folder / OCCLUDED, [file for file, family in families.items() if family != NO_OCCLUDER])
+    write_names(folder / UNOCCLUDED, [file for file, family in families.items() if family == NO_OCCLUDER])
+
+
+def part_masks(
+    visible: Bool[np.ndarray, "H W"],
+    region: Bool[np.ndarray, "H W"],
+    landmarks: Float[np.ndarray, "68 2"],
+    family: str,
+) -> dict[str, Bool[np.ndarray, "H W"]]:
+    """The parts that an annotator would mark, merged again they are `visible` to the pixel.
+
+    Features are the outlines of their landmarks [px], as far as they are seen; skin is the rest of the seen face. What
+    hides the face has a part where its family has one.
+    """
+    outlines = {
+        part: _fill_outline(visible.shape, landmarks[list(points)]) & visible for part, points in _OUTLINES.items()
+    }
+    parts = {"skin": visible & ~np.logical_or.reduce(list(outlines.values()))}
+    parts |= {part: mask for part, mask in outlines.items() if mask.any()}
+    hidden = region & ~visible
+    if family in _OCCLUDERS and hidden.any():
+        parts[_OCCLUDERS[family]] = hidden
+    return parts
+
+
+def _fill_outline(size: tuple[int, ...], outline: Float[np.ndarray, "N 2"]) -> Bool[np.ndarray, "H W"]:
+    canvas = np.zeros(size, np.uint8)
+    cv2.fillPoly(canvas, [np.rint(outline).astype(np.int32)], (1,))
+    return canvas > 0

@@ -1,0 +1,152 @@
+"""The synthetic world as the NoW challenge: several pictures a person, and a scan of the face at rest.
+
+Beside what is published:
+
+    landmarks.csv   68 landmarks a picture, names relative to iphone_pictures
+    pairs.txt       occluded and unoccluded pictures of a person in comparable pose
+    truth.npz       by subject: subjects [S], neutral [S,V,3] mm, scan_rotation [S,3,3], scan_translation [S,3] (from
+                    the model's frame to the scan's); by picture: names [N], subject [N] (row of subjects), theta
+                    [N,257], vertices [N,V,3] mm with expression, landmarks_true [N,68,2] px, families [N],
+                    occluded [N]; faces [F,3] of the model
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from focus_ray.data.dataset_writers.picture_kinds import Kind
+from focus_ray.data.dataset_writers.picture_writer import first_picture, write_picture
+from focus_ray.data.dataset_writers.scan_simulation import Frame, Surface, scan
+from focus_ray.data.landmark_csv import write_landmarks
+from focus_ray.data.sample import Batch, concatenate
+from focus_ray.data.sources.files import bare_name
+from focus_ray.data.sources.labelled import LANDMARKS
+from focus_ray.data.sources.now import LISTS, NOW_LANDMARK_INDICES, PICTURES, SCAN_LANDMARKS, SCANS
+from focus_ray.data.sources.now_pictures import TRUTH
+from focus_ray.data.sources.subset_lists import PAIRS, propose_pairs, write_names, write_pairs
+from focus_ray.data.synthetic import SyntheticFaces
+from focus_ray.focus.parameters import split
+
+_NEUTRAL = Kind("multiview_neutral", occluded=0.0, expression=0.0)
+_EXPRESSIONS = Kind("multiview_expressions", occluded=0.0)
+_OCCLUSIONS = Kind("multiview_occlusions", occluded=1.0)
+_SELFIE = Kind("selfie", occluded=0.0)
+KINDS = (_NEUTRAL, _EXPRESSIONS, _OCCLUSIONS, _SELFIE, _NEUTRAL, _EXPRESSIONS, _OCCLUSIONS, _OCCLUSIONS)
+"""A subject's pictures. Occlusions more often than in the challenge, for the sake of pairs."""
+
+_STREAM = 5  # keeps the random numbers of scans apart from those of pictures
+
+
+def write(
+    folder: Path, pictures: Iterable[tuple[int, Batch]], told: Callable[[int], object], faces: SyntheticFaces
+) -> None:
+    """Write pictures by number, a batch of one each, into an empty folder. `told` hears of each that is written.
+
+    faces knows the people of the pictures. Pictures are PNG: they are the world's own pixels.
+    """
+    landmarks: dict[str, np.ndarray] = {}
+    batches: list[Batch] = []
+    for index, batch in pictures:
+        file = file_name(index)
+        write_picture(folder / PICTURES / file, first_picture(batch))
+        landmarks[file] = batch.landmarks[0].numpy()
+        batches.append(Batch(**{**vars(batch), "images": batch.images[..., :0], "masks": None, "region": None}))
+        told(index)
+    write_landmarks(folder / LANDMARKS, landmarks)
+    write_names(folder / LISTS["validation"], landmarks)
+    n_subjects = -(-len(landmarks) // len(KINDS))
+    neutral = np.concatenate([faces.neutral([number * len(KINDS)]).numpy() for number in range(n_subjects)])
+    frames = [_write_scan(folder, number, face, faces) for number, face in enumerate(neutral)]
+    _write_truth(folder, list(landmarks), concatenate(batches), neutral, frames, faces)
+
+
+def subject_name(number: int) -> str:
+    """The name of a subject's folders."""
+    return f"subject_{number:03d}"
+
+
+def file_name(index: int) -> str:
+    """Where a picture lies in iphone_pictures."""
+    subject, place = divmod(index, len(KINDS))
+    return f"{subject_name(subject)}/{KINDS[place].name}/IMG_{place:04d}.png"
+
+
+def _write_scan(folder: Path, number: int, face: Float[np.ndarray, "V 3"], faces: SyntheticFaces) -> Frame:
+    """The scan of a subject and its seven points; returns the scanner's frame."""
+    rng = np.random.default_rng((faces.config.seed, _STREAM, number))
+    name, world = subject_name(number), faces.world
+    frame = Frame.drawn(rng)
+    scanned = scan(rng, Surface(face.astype(np.float64), world.faces.numpy()))
+    obj = _format_obj(Surface(frame.scanned(scanned.vertices), scanned.faces))
+    points = world.landmarks(torch.from_numpy(face)[None])[0, list(NOW_LANDMARK_INDICES)].double().numpy()
+    picked = picked_points(frame.scanned(points), f"{name}.obj")
+    for place, suffix, content in ((SCANS, "obj", obj), (SCAN_LANDMARKS, "pp", picked)):
+        (folder / place / name).mkdir(parents=True)
+        (folder / place / name / f"{name}.{suffix}").write_text(content)
+    return frame
+
+
+def _format_obj(surface: Surface) -> str:
+    """Wavefront OBJ in mm, without colours: scans of the challenge have none."""
+    lines = [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in surface.vertices.tolist()]
+    lines += [f"f {a} {b} {c}" for a, b, c in (surface.faces + 1).tolist()]
+    return "\n".join(lines) + "\n"
+
+
+def picked_points(points: Float[np.ndarray, "N 3"], mesh: str) -> str:
+    """Points on a mesh as MeshLab's .pp; the first stands in line 9, where NoW's public evaluation begins to read."""
+    lines = [
+        "<!DOCTYPE PickedPoints>",
+        "<PickedPoints>",
+        " <DocumentData>",
+        '  <DateTime time="00:00:00" date="2000-01-01"/>',
+        '  <User name=""/>',
+        f"  <DataFileName name={quoteattr(mesh)}/>",
+        '  <templateName name=""/>',
+        " </DocumentData>",
+    ]
+    lines += [
+        f' <point x="{x:.4f}" y="{y:.4f}" z="{z:.4f}" active="1" name="{number}"/>'
+        for number, (x, y, z) in enumerate(points.tolist())
+    ]
+    return "\n".join([*lines, "</PickedPoints>"]) + "\n"
+
+
+def _write_truth(
+    folder: Path,
+    files: list[str],
+    truth: Batch,
+    neutral: Float[np.ndarray, "S V 3"],
+    frames: list[Frame],
+    faces: SyntheticFaces,
+) -> None:
+    """truth.npz and the pairs that the true poses make."""
+    assert truth.theta is not None
+    assert truth.vertices is not None
+    assert truth.landmarks_true is not None
+    assert truth.families is not None
+    assert truth.occluded is not None
+    subjects = [subject_name(number) for number in range(len(neutral))]
+    rows = np.arange(len(files)) // len(KINDS)
+    occluded = truth.occluded.numpy()
+    np.savez(
+        folder / TRUTH,
+        subjects=np.array(subjects, dtype=np.str_),
+        neutral=neutral,
+        scan_rotation=np.stack([frame.rotation for frame in frames]),
+        scan_translation=np.stack([frame.translation for frame in frames]),
+        names=np.array([bare_name(file) for file in files], dtype=np.str_),
+        subject=rows,
+        theta=truth.theta.numpy(),
+        vertices=truth.vertices.numpy(),
+        landmarks_true=truth.landmarks_true.numpy(),
+        families=np.array(truth.families, dtype="<U32"),
+        occluded=occluded,
+        faces=faces.world.faces.numpy(),
+    )
+    rotations = split(truth.theta).rotation.double().numpy()
+    write_pairs(folder / PAIRS, propose_pairs(files, [subjects[row] for row in rows], rotations, occluded))

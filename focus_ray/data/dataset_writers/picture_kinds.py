@@ -1,0 +1,36 @@
+"""Who is seen how in a data set: each person once in each of some kinds of pictures, in turn."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
+from focus_ray.face_models.morphable_model import MorphableModel
+
+
+class Kind(NamedTuple):
+    """A kind of picture; what is None is as the world's own laws have it."""
+
+    name: str
+    occluded: float | None = None  # share of the pictures
+    families: tuple[str, ...] | None = None  # of occluders
+    expression: float | None = None  # factor on expression coefficients
+
+
+def cast(kinds: Sequence[Kind], world: MorphableModel, seed: int, size: int) -> list[SyntheticFaces]:
+    """The held-out faces of each kind: picture i of a data set is image i of the kind i modulo their number."""
+    return [
+        SyntheticFaces(
+            world, _kind_config(kind, seed, size), "heldout", pictures_per_person=len(kinds), families=kind.families
+        )
+        for kind in kinds
+    ]
+
+
+def _kind_config(kind: Kind, seed: int, size: int) -> SyntheticConfig:
+    world = SyntheticConfig(seed=seed, image_size=size)
+    occlusion, face = world.occlusion, world.face
+    if kind.occluded is not None:
+        occlusion = occlusion.model_copy(update={"share": kind.occluded})
+    if kind.expression is not None:
+        face = face.model_copy(update={"expression": kind.expression})
+    return world.model_copy(update={"occlusion": occlusion, "face": face})

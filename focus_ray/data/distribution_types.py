@@ -1,0 +1,36 @@
+"""Types that many laws of synthetic faces are made of."""
+
+from typing import Annotated
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field
+
+from focus_ray.face_models.landmarks import GROUPS, N_LANDMARKS
+from focus_ray.settings import Settings
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A number from 0 to 1: how often, or how much of something."""
+
+Offset = tuple[float, float]
+
+
+class LandmarkBias(Settings):
+    """How far a landmark detector is always off: (x, y) in px at 224, by group of landmarks. A planted error."""
+
+    jaw: Offset = (0.0, 0.0)
+    right_brow: Offset = (0.0, 0.0)
+    left_brow: Offset = (0.0, 0.0)
+    nose_ridge: Offset = (0.0, 0.0)
+    nose_base: Offset = (0.0, 0.0)
+    right_eye: Offset = (0.0, 0.0)
+    left_eye: Offset = (0.0, 0.0)
+    outer_lip: Offset = (0.0, 0.0)
+    inner_lip: Offset = (0.0, 0.0)
+
+    def shift(self) -> Float[np.ndarray, "68 2"]:
+        """That of each landmark, px at 224."""
+        shift = np.zeros((N_LANDMARKS, 2))
+        for group, landmarks in GROUPS.items():
+            shift[list(landmarks)] = getattr(self, group)
+        return shift

@@ -1,0 +1,76 @@
+"""Everything that decides what a benchmark is, as one frozen tree."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+
+from focus_ray.config import Seed, resolved
+from focus_ray.evaluation.benchmark.method_specs import METHOD_SPECS, TRAINED_MODELS
+from focus_ray.settings import Settings
+
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class DataSizes(Settings):
+    """How many synthetic pictures stand in for the data sets of the paper, and their seed."""
+
+    now: int = Field(default=96, ge=16)
+    ar: int = Field(default=120, ge=12)  # as many as AR has annotated masks (section 4.1)
+    celebahq: int = Field(default=300, ge=12)
+    seed: Seed = 0
+
+
+class BenchmarkConfig(Settings):
+    """A whole benchmark. The same config gives the same figures, however it is worked off."""
+
+    preset: str = "embedded"
+    seeds: tuple[Seed, ...] = (0, 1, 2)
+    methods: tuple[str, ...] = tuple(METHOD_SPECS)
+    several: tuple[str, ...] = (
+        "mofa",
+        "pretrained",
+        "focus",
+        "misfit",
+    )  # trained with each seed, others with the first
+    steps: Share = 1.0  # of every phase of training: less is for a look at how it works
+    refine_steps: NonNegativeInt = 50
+    prior_faces: PositiveInt = 20_000
+    prior_judges: int = Field(default=2000, ge=2)  # further faces, held out and of the gate
+    refined_prior_faces: NonNegativeInt = 0  # 0: no prior for refined fits; each face takes a refinement
+    skin_pictures: PositiveInt = 200  # that the skin-colour model is fitted to
+    data: DataSizes = DataSizes()
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = sorted(set(methods) - set(METHOD_SPECS))
+        if unknown or not methods:
+            raise ValueError(f"there is no method {', '.join(unknown)}; choose from {', '.join(METHOD_SPECS)}")
+        return methods
+
+    @field_validator("seeds")
+    @classmethod
+    def _check_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds or len(set(seeds)) != len(seeds):
+            raise ValueError("give each seed once, and one at least")
+        return seeds
+
+    @model_validator(mode="after")
+    def _check_several(self) -> "BenchmarkConfig":
+        unknown = sorted(set(self.several) - set(TRAINED_MODELS))
+        if unknown:
+            raise ValueError(f"no model {', '.join(unknown)} is trained; choose from {', '.join(TRAINED_MODELS)}")
+        return self
+
+    def seeds_for(self, model: str) -> tuple[int, ...]:
+        """The seeds that a model is trained with."""
+        return self.seeds if model in self.several else self.seeds[:1]
+
+    def refinements(self) -> tuple[int, ...]:
+        """The numbers of refinement steps that each method is scored with: one pass, then refined."""
+        return (0, self.refine_steps) if self.refine_steps else (0,)
+
+
+def configured(assignments: list[str], given: dict[str, Any]) -> BenchmarkConfig:
+    """The defaults, under the `a.b=v` assignments and what is `given`. Raises ConfigError for what does not fit."""
+    return resolved(BenchmarkConfig(), "focus_ray/evaluation/benchmark/benchmark_config.py", None, assignments, given)

@@ -1,0 +1,94 @@
+"""The contestants of a seed, ready to answer: their trained models, laws of masks, and the prior."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from focus_ray import model as models
+from focus_ray import presets
+from focus_ray import prior as priors
+from focus_ray.data.synthetic import SyntheticFaces
+from focus_ray.evaluation.baselines.colour_histograms import ColourHistogramSegmenter
+from focus_ray.evaluation.baselines.skin_colour import SkinColourSegmenter
+from focus_ray.evaluation.benchmark.benchmark_config import BenchmarkConfig
+from focus_ray.evaluation.benchmark.method_specs import FOCUS, METHOD_SPECS, MISFIT
+from focus_ray.evaluation.benchmark.train import model as training_of
+from focus_ray.evaluation.methods import Method, all_ones
+from focus_ray.evaluation.tables import REFINED
+from focus_ray.focus.refine import MaskFn
+from focus_ray.priors.build import Progress, build
+from focus_ray.priors.prior_config import GateSettings, PriorConfig
+from focus_ray.runtime.run_folder import RunFolder
+from focus_ray.runtime.tasks import PoolSettings
+from focus_ray.training.assemble import world_face
+
+
+@dataclass
+class MethodLoader:
+    """The methods of a benchmark, by name, seed and refinement."""
+
+    config: BenchmarkConfig
+    runs: Path
+
+    def entries(self) -> list[tuple[str, int, int]]:
+        """Name, seed and refinement steps of everybody who is scored."""
+        found = []
+        for name in self.config.methods:
+            for seed in self.config.seeds_for(METHOD_SPECS[name].model):
+                steps = [one for one in self.config.refinements() if self._prior_available(name, one)]
+                found += [(name, seed, one) for one in steps]
+        return found
+
+    def method(self, name: str, seed: int, steps: int) -> Method:
+        """One of them. Raises CheckpointError where its model is damaged."""
+        contestant = METHOD_SPECS[name]
+        model = models.load(self.model_folder(contestant.model, seed))
+        prior = priors.load(self.prior_folder(seed, steps) / priors.PRIOR) if contestant.prior else None
+        return Method(name + (REFINED if steps else ""), model, self._law(name), prior, steps)
+
+    def model_folder(self, model: str, seed: int) -> Path:
+        """Where a trained model lies."""
+        return RunFolder(training_of(model, self.config, seed, self.runs).folder).model
+
+    def prior_folder(self, seed: int, steps: int) -> Path:
+        """Where the prior of a seed's FOCUS lies."""
+        return self.runs / f"seed-{seed}" / f"prior-{steps}"
+
+    def build_priors(self, settings: PoolSettings | None, progress: Progress) -> None:
+        """Measure the priors that the contestants need; what is there is not computed again."""
+        for name, seed, steps in self.entries():
+            if METHOD_SPECS[name].prior and not (self.prior_folder(seed, steps) / "metrics.json").is_file():
+                asked = PriorConfig(
+                    model=str(self.model_folder(MISFIT, seed)),
+                    applied_to=str(self.model_folder(FOCUS, seed)),
+                    n=self.config.refined_prior_faces if steps else self.config.prior_faces,
+                    heldout=self.config.prior_judges,
+                    gate=GateSettings(faces=self.config.prior_judges),
+                    refine_steps=steps,
+                )
+                build(asked, self.prior_folder(seed, steps), settings, progress=progress)
+
+    def _prior_available(self, name: str, steps: int) -> bool:
+        return not (METHOD_SPECS[name].prior and steps and not self.config.refined_prior_faces)
+
+    def _law(self, name: str) -> MaskFn | None:
+        match METHOD_SPECS[name].law:
+            case "own":
+                return None
+            case "all_ones":
+                return all_ones
+            case "skin_colour":
+                return skin_colour(self.config.preset, self.config.skin_pictures)
+            case "colour_histograms":
+                return ColourHistogramSegmenter()
+
+
+@cache
+def skin_colour(preset: str, pictures: int) -> SkinColourSegmenter:
+    """Skin and other colours of pictures that training sees, with their true masks."""
+    config = presets.load(preset)
+    laws = config.data.synthetic.model_copy(update={"image_size": config.model.camera.image_size})
+    batch = SyntheticFaces(world_face(config), laws, "train").batch(range(pictures))
+    assert batch.masks is not None
+    assert batch.region is not None
+    return SkinColourSegmenter.fit(batch.images, batch.masks, batch.region)

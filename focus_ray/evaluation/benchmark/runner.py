@@ -1,0 +1,257 @@
+"""A benchmark from nothing to the paper's tables; the same command goes on where it was stopped.
+
+OUT/  config.json  data/{now,ar,celebahq}/  runs/seed-N/MODEL/  predictions/seed-N/METHOD/{now,ar,celebahq}/  parts/
+      results.json  tables.md  tables.tex  tables.json  sheets/  report.html
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from focus_ray.data.dataset_writers import write_layout
+from focus_ray.data.sources import open_labelled, open_now
+from focus_ray.data.sources.description import Layout
+from focus_ray.data.sources.labelled import LabelledPictures
+from focus_ray.data.sources.now_pictures import NowPictures
+from focus_ray.evaluation import evaluation_plots, vertex_error
+from focus_ray.evaluation import tables as tabling
+from focus_ray.evaluation.benchmark.benchmark_config import BenchmarkConfig
+from focus_ray.evaluation.benchmark.method_loader import MethodLoader
+from focus_ray.evaluation.benchmark.train import train_all
+from focus_ray.evaluation.evaluate import EvaluationResult, conclude
+from focus_ray.evaluation.evaluation_plots import SheetColumn
+from focus_ray.evaluation.labelled import score_pictures, subset_rows
+from focus_ray.evaluation.now.now_scoring import OCCLUDED, OVERALL, NowScores, now_rows, score_now, subsets
+from focus_ray.evaluation.now.pooled_errors import Summary
+from focus_ray.evaluation.now.submission import Submission
+from focus_ray.evaluation.predict import PictureDataset, predict
+from focus_ray.evaluation.predictions import MESHES, PredictionFolder
+from focus_ray.evaluation.rows import Figure, Row, rows_of
+from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.presets import load as preset_of
+from focus_ray.runtime.job_folder import claim
+from focus_ray.runtime.run_folder import RunFolder
+from focus_ray.runtime.signals import graceful_shutdown
+from focus_ray.runtime.tasks import PoolSettings, task_cluster
+from focus_ray.storage import atomic
+from focus_ray.training.assemble import fitted_face
+
+NOTE = "Ours: synthetic pictures in the layout of the data set, not the data set itself."
+FIGURE_3 = ("MoFA", "FOCUS")
+FIGURE_5 = ("Deep3D-style", "MoFA", "FOCUS")
+
+Progress = Callable[[str, int, int], object]
+
+
+@dataclass
+class Datasets:
+    """The three data sets."""
+
+    now: NowPictures
+    ar: LabelledPictures
+    celebahq: LabelledPictures
+
+    @property
+    def labelled(self) -> dict[str, LabelledPictures]:
+        return {"ar": self.ar, "celebahq": self.celebahq}
+
+    @property
+    def all(self) -> dict[str, PictureDataset]:
+        return {"now": self.now, **self.labelled}
+
+
+@dataclass
+class BenchmarkScores:
+    """What the scores say so far."""
+
+    rows: list[Row] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    now: dict[str, Summary] = field(default_factory=dict)  # by method, of the first seed
+    vertices: dict[str, Float[np.ndarray, " V"]] = field(
+        default_factory=dict
+    )  # mean error, occluded, of the first seed
+
+
+@dataclass
+class Benchmark:
+    """One benchmark: where its things lie, and who does the work."""
+
+    config: BenchmarkConfig
+    folder: RunFolder
+    settings: PoolSettings | None
+    asked: Callable[[], bool]
+    progress: Progress
+
+    @property
+    def out(self) -> Path:
+        return self.folder.path
+
+    @cached_property
+    def face(self) -> MorphableModel:
+        """The face that all models fit."""
+        return fitted_face(preset_of(self.config.preset))
+
+    def run(self) -> EvaluationResult:
+        """Everything, in order."""
+        sets = self.sets()
+        train_all(self.config, self.out / "runs", self.settings, self.asked, self.progress)
+        contest = MethodLoader(self.config, self.out / "runs")
+        contest.build_priors(self.settings, self.progress)
+        found = BenchmarkScores()
+        entries = contest.entries()
+        for number, (name, seed, steps) in enumerate(entries):
+            self.progress("methods", number, len(entries))
+            self.score_method(contest, name, seed, steps, sets, found)
+        self.progress("methods", len(entries), len(entries))
+        found.rows += tabling.occlusion_gap_rows(found.rows)
+        self.draw(sets, found)
+        self.write_tables(found)
+        return EvaluationResult(found.rows, found.problems)
+
+    def sets(self) -> Datasets:
+        """The data sets, written where they are not there."""
+        sizes = self.config.data
+        side = preset_of(self.config.preset).model.camera.image_size
+        wanted: dict[Layout, int] = {"now": sizes.now, "ar": sizes.ar, "celebahq": sizes.celebahq}
+        for layout, n in wanted.items():
+            if not self.data(layout).is_dir():
+                told = partial(self.progress, f"pictures, {layout}")
+                write_layout(layout, self.data(layout), n, seed=sizes.seed, size=side, progress=told)
+        return Datasets(
+            NowPictures(open_now(self.data("now"))),
+            open_labelled(self.data("ar")),
+            open_labelled(self.data("celebahq")),
+        )
+
+    def data(self, layout: str) -> Path:
+        return self.out / "data" / layout
+
+    def predictions(self, method: str, seed: int, dataset: str) -> Path:
+        """Where a method's predictions on a data set lie."""
+        return self.out / "predictions" / f"seed-{seed}" / method.replace(", ", "-") / dataset
+
+    def score_method(
+        self, contest: MethodLoader, name: str, seed: int, steps: int, sets: Datasets, found: BenchmarkScores
+    ) -> None:
+        """Let a method answer on all data sets, and score it."""
+        method = contest.method(name, seed, steps)
+        for dataset, faces in sets.all.items():
+            place = self.predictions(method.name, seed, dataset)
+            found.problems += predict(method, faces, place, self.settings, meshes=dataset == "now", asked=self.asked)
+        for dataset, faces in sets.labelled.items():
+            place = self.predictions(method.name, seed, dataset)
+            for what in ("segmentation", "photometric"):
+                scored = score_pictures(what, faces, place, self.out, self.settings, asked=self.asked)
+                found.rows += subset_rows(what, method.name, dataset, faces, scored, seed)
+                found.problems += [f"{method.name}, seed {seed}: {problem}" for problem in scored.problems]
+        self.score_on_now(method.name, seed, sets.now, found)
+
+    def score_on_now(self, method: str, seed: int, faces: NowPictures, found: BenchmarkScores) -> None:
+        """NoW's metric, the exact errors beside it, and how far the two agree."""
+        submission = Submission(self.predictions(method, seed, "now") / MESHES)
+        scored = score_now(faces.dataset, submission, self.out, self.settings, asked=self.asked)
+        chosen = subsets(faces.dataset, faces.pairs())
+        found.rows += now_rows(method, "now", faces.dataset, scored, chosen, metrical=False, seed=seed)
+        found.problems += [f"{method}, seed {seed}: {problem}" for problem in scored.problems]
+        errors = vertex_errors_by_picture(faces, submission, scored)
+        regions = self.face.parts
+        for subset, names in chosen.items():
+            figures = vertex_error.figures([errors[name] for name in names if name in errors], regions)
+            about = {"table": vertex_error.TABLE, "method": method, "dataset": "now", "subset": subset, "seed": seed}
+            found.rows += rows_of(figures, partial=any(name not in errors for name in names), **about)
+            if subset == OVERALL:
+                means = {name: float(values.mean()) for name, values in errors.items()}
+                agreement = {vertex_error.CORRELATION: vertex_error.rank_correlation(means, scored.means())}
+                found.rows += rows_of(agreement, **about)
+        if seed == self.config.seeds[0]:
+            found.now[method] = scored.errors.summary()
+            occluded = [errors[name] for name in chosen[OCCLUDED] if name in errors]
+            if occluded:
+                found.vertices[method] = np.mean(occluded, axis=0)
+
+    def draw(self, sets: Datasets, found: BenchmarkScores) -> None:
+        """The paper's figures 3 and 5, cumulative curves, error maps."""
+        seed = self.config.seeds[0]
+        refined = ", refined" if self.config.refine_steps else ""
+        figures: tuple[tuple[str, tuple[str, ...], tuple[SheetColumn, ...]], ...] = (
+            ("figure-3", FIGURE_3, ("reconstruction",)),
+            ("figure-5", FIGURE_5, ("reconstruction", "mask")),
+        )
+        for title, names, shown in figures:
+            for dataset, subset in (("celebahq", "occluded"), ("ar", "glasses"), ("ar", "scarf")):
+                faces = sets.labelled[dataset]
+                methods = {
+                    name: PredictionFolder(self.predictions(name + refined, seed, dataset))
+                    for name in names
+                    if name in self.config.methods
+                }
+                drawn = (
+                    evaluation_plots.sheet(faces, faces.subsets.get(subset, []), methods, shown) if methods else None
+                )
+                if drawn is not None:
+                    path = self.folder.sheets / f"{title}-{dataset}-{subset}.png"
+                    atomic.write_file(path, evaluation_plots.sheet_png(drawn))
+        atomic.write_file(self.folder.sheets / "cumulative.png", evaluation_plots.curves(found.now, f"NoW. {NOTE}"))
+        if found.vertices:
+            maps = evaluation_plots.error_maps(
+                self.face, found.vertices, f"Exact vertex errors, occluded pictures. {NOTE}"
+            )
+            atomic.write_file(self.folder.sheets / "vertex-errors.png", maps)
+
+    def write_tables(self, found: BenchmarkScores) -> None:
+        """tables.md, tables.tex and tables.json."""
+        printed = [*tabling.tables(found.rows, NOTE), tabling.seed_table(found.rows, NOTE)]
+        atomic.write_file(self.out / "tables.md", "\n".join(one.to_markdown() for one in printed))
+        atomic.write_file(self.out / "tables.tex", "\n".join(one.to_latex() for one in printed))
+        atomic.write_file(self.out / "tables.json", json.dumps([one.as_json() for one in printed], indent=1) + "\n")
+        between = {"rank_correlation_of_methods": method_rank_correlation(found.rows).value}
+        conclude(self.folder, found.rows, found.problems, printed, **between)
+
+
+def vertex_errors_by_picture(
+    faces: NowPictures, submission: Submission, scored: NowScores
+) -> dict[str, Float[np.ndarray, " V"]]:
+    """The distance of each vertex to its true place, by picture, where the set has the truth."""
+    errors = {}
+    for name in scored.errors.distances:
+        truth = faces.true_neutral(name)
+        if truth is not None:
+            errors[name] = vertex_error.vertex_errors(submission.read(name).mesh.vertices, truth)
+    return errors
+
+
+def method_rank_correlation(rows: list[Row]) -> Figure:
+    """Whether NoW's metric ranks the methods as the exact errors do."""
+    by_now = {row.method: row.value for row in rows if (row.table, row.subset, row.metric) == ("now", OVERALL, "mean")}
+    by_truth = {
+        row.method: row.value
+        for row in rows
+        if (row.table, row.subset, row.metric) == (vertex_error.TABLE, OVERALL, "vertex_mm")
+    }
+    known = [{name: value for name, value in one.items() if value is not None} for one in (by_now, by_truth)]
+    return vertex_error.rank_correlation(*known)
+
+
+def benchmark(
+    config: BenchmarkConfig,
+    out: Path,
+    settings: PoolSettings | None,
+    *,
+    experiment: str = "focus",
+    progress: Progress = lambda *_: None,
+) -> EvaluationResult:
+    """Run a benchmark into the folder `out`, or go on there.
+
+    Raises ConfigError, StorageError, ClusterError, what a training run raises; Interrupted where somebody asked.
+    """
+    with (
+        graceful_shutdown() as asked,
+        claim(out, config, experiment, what="benchmark") as folder,
+        task_cluster(settings),
+    ):
+        return Benchmark(config, folder, settings, asked, progress).run()

@@ -1,0 +1,250 @@
+"""An evaluation: the predictions of some methods against one data set, to results.json, pictures and a report.
+
+OUT/  config.json  run.json  results.json  metrics.json  report.html  sheets/  parts/ (what is finished)
+"""
+
+import tempfile
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from focus_ray.data.picture_source import picture_source
+from focus_ray.data.sources import open_labelled, open_now
+from focus_ray.data.sources.labelled import LabelledPictures
+from focus_ray.data.sources.now import LISTS, NowSplit
+from focus_ray.data.sources.now_pictures import NowPictures
+from focus_ray.data.sources.subset_lists import propose_pairs, write_pairs
+from focus_ray.errors import DataError
+from focus_ray.evaluation import evaluation_plots
+from focus_ray.evaluation.evaluation_config import EvaluationConfig
+from focus_ray.evaluation.evaluation_report import write_report
+from focus_ray.evaluation.labelled import OVERALL, score_pictures, subset_rows
+from focus_ray.evaluation.methods import load_method
+from focus_ray.evaluation.now.now_scoring import OCCLUSION_CHALLENGE, now_rows, score_now, subsets
+from focus_ray.evaluation.now.preflight import check_submission
+from focus_ray.evaluation.now.submission import Submission
+from focus_ray.evaluation.predict import predict
+from focus_ray.evaluation.predictions import MESHES, PredictionFolder
+from focus_ray.evaluation.rows import Row, write_rows
+from focus_ray.evaluation.tables import Table
+from focus_ray.runtime.job_folder import claim
+from focus_ray.runtime.run_folder import RunFolder
+from focus_ray.runtime.signals import graceful_shutdown
+from focus_ray.runtime.tasks import PoolSettings, task_cluster
+from focus_ray.storage import atomic
+from focus_ray.storage.object_store import open_store
+
+METRICS_SCHEMA = 1
+
+Progress = Callable[[str, int, int], object]  # what, done, in all
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What came out: the rows, and a line for each thing that is missing or wrong."""
+
+    rows: list[Row]
+    problems: list[str]
+
+
+def evaluate(
+    config: EvaluationConfig,
+    out: Path,
+    settings: PoolSettings | None,
+    *,
+    experiment: str = "focus",
+    progress: Progress = lambda *_: None,
+) -> EvaluationResult:
+    """Evaluate into the folder `out`, or go on there: finished pieces are not computed again.
+
+    Raises ConfigError, DataError where there is no such data set, StorageError, ClusterError; Interrupted where
+    somebody asked to stop. What is wrong with single pictures is told in `problems` and makes the rows partial.
+    """
+    with graceful_shutdown() as asked, claim(out, config, experiment, what="evaluation") as folder:
+        evaluating = _now if config.kind == "now" else _evaluate_labelled
+        with task_cluster(settings):
+            found = evaluating(config, folder, settings, asked, progress)
+        conclude(folder, found.rows, found.problems)
+    return found
+
+
+def _evaluate_labelled(
+    config: EvaluationConfig,
+    folder: RunFolder,
+    settings: PoolSettings | None,
+    asked: Callable[[], bool],
+    progress: Progress,
+) -> EvaluationResult:
+    assert config.kind != "now"
+    data = open_labelled(config.data)
+    rows: list[Row] = []
+    problems = list(data.missing)
+    methods = {name: PredictionFolder(Path(place)) for name, place in config.predictions.items()}
+    for name, predictions in methods.items():
+        check_folder_exists(predictions.folder)
+        scored = score_pictures(
+            config.kind,
+            data,
+            predictions.folder,
+            folder.path,
+            settings,
+            asked=asked,
+            progress=lambda done, total, name=name: progress(name, done, total),
+        )
+        rows += subset_rows(config.kind, name, data.layout, data, scored, config.seed)
+        problems += [f"{name}: {problem}" for problem in scored.problems]
+    draw_sheets(folder, data, methods)
+    return EvaluationResult(rows, problems)
+
+
+def _now(
+    config: EvaluationConfig,
+    folder: RunFolder,
+    settings: PoolSettings | None,
+    asked: Callable[[], bool],
+    progress: Progress,
+) -> EvaluationResult:
+    data = open_now(local_copy(config.data, folder.path / "data"), config.split)
+    chosen = subsets(data, NowPictures(data).pairs())
+    rows: list[Row] = []
+    problems = list(data.missing)
+    summaries = {}
+    for name, place in config.predictions.items():
+        check_folder_exists(Path(place))
+        submission = Submission(mesh_folder(Path(place)), config.unit)
+        found = check_submission(submission, data, metrical=config.metrical)
+        problems += [
+            f"{name}: {finding.severity}: {finding.item}: {finding.what}; {finding.what_to_do}" for finding in found
+        ]
+        scored = score_now(
+            data,
+            submission,
+            folder.path,
+            settings,
+            metrical=config.metrical,
+            asked=asked,
+            progress=lambda done, total, name=name: progress(name, done, total),
+        )
+        rows += now_rows(name, "now", data, scored, chosen, metrical=config.metrical, seed=config.seed)
+        problems += [f"{name}: {problem}" for problem in scored.problems]
+        summaries[name] = scored.errors.summary()
+    atomic.write_file(folder.sheets / "cumulative.png", evaluation_plots.curves(summaries, f"NoW, {config.split}"))
+    return EvaluationResult(rows, problems)
+
+
+def predict_dataset(
+    data: str,
+    model: Path | None,
+    out: Path,
+    settings: PoolSettings | None,
+    *,
+    split: NowSplit = "validation",
+    progress: Callable[[int, int], object] = lambda *_: None,
+    **options: Any,
+) -> tuple[int, list[str]]:
+    """Let a model answer on a data set of either kind; how many pictures it has, and why some have no answer.
+
+    options: those of methods.load_method. Raises what `predict` does, and DataError where there is no such data set.
+    """
+    method = load_method(model, **options)
+    faces, missing = open_pictures(data, out, split)
+    with graceful_shutdown() as asked, task_cluster(settings):
+        meshes = isinstance(faces, NowPictures)
+        problems = predict(method, faces, out, settings, meshes=meshes, asked=asked, progress=progress)
+    return len(faces.names) - len(problems), [*missing, *problems]
+
+
+def propose_now_pairs(data: str, predictions: Path, out: Path, split: NowSplit = "validation") -> list[tuple[str, str]]:
+    """Write pairs (occluded, unoccluded) of a subject's NoW pictures whose predicted poses are comparable (Table 3).
+
+    Raises DataError where there is no such data set or the predictions have no poses, StorageError.
+    """
+    with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:  # of a bucket, its lists: no picture is looked at
+        faces = open_now(local_copy(data, Path(scratch), only=tuple(LISTS.values())), split)
+    told = PredictionFolder(predictions)
+    known = [one for one in faces.pictures if told.is_complete(one.name)]
+    if not known:
+        raise DataError(f"{predictions}: there is no pose of a picture in {data}; let `evaluate predict` write some")
+    pairs = propose_pairs(
+        [one.name for one in known],
+        [one.subject for one in known],
+        np.array([told.face(one.name)["rotation"] for one in known], dtype=np.float64),
+        np.array([one.challenge == OCCLUSION_CHALLENGE for one in known]),
+    )
+    write_pairs(out, pairs)
+    return pairs
+
+
+def open_pictures(data: str, out: Path, split: NowSplit) -> tuple[NowPictures | LabelledPictures, list[str]]:
+    """A data set of either kind, told by what lies there, and what is missing in it. Raises DataError, StorageError."""
+    source = picture_source(data)
+    if not any(source.holds(name) for name in LISTS.values()) and not is_now_archive(data):
+        labelled = open_labelled(data)
+        return labelled, labelled.missing
+    faces = NowPictures(open_now(local_copy(data, out / "data"), split))
+    return faces, faces.dataset.missing
+
+
+def is_now_archive(data: str) -> bool:
+    """Whether a folder is what NoW's archives unpack to."""
+    return "://" not in data and any((Path(data) / name).is_dir() for name in ("NoW_Dataset", "final_release_version"))
+
+
+def local_copy(data: str, folder: Path, only: Collection[str] | None = None) -> Path:
+    """A data set as a folder of this machine: itself, or a copy of what lies below s3://bucket/prefix.
+
+    only: the names of the files that are wanted; None: all. Files that are there in their size are not fetched again.
+    Raises StorageError, DataError for a strange name.
+    """
+    if "://" not in data:
+        return Path(data)
+    store = open_store(data)
+    for entry in store.list():
+        if only is not None and entry.key.rpartition("/")[2] not in only:
+            continue
+        target = folder / entry.key
+        if not target.resolve().is_relative_to(folder.resolve()):
+            raise DataError(f"{store}/{entry.key!r} would lie outside of the copy; rename it")
+        if not target.is_file() or target.stat().st_size != entry.size:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            store.download(entry.key, target)
+    return folder
+
+
+def mesh_folder(folder: Path) -> Path:
+    """Where the meshes of some predictions lie: in meshes/, or in the folder itself as the challenge has it."""
+    return folder / MESHES if (folder / MESHES).is_dir() else folder
+
+
+def check_folder_exists(folder: Path) -> None:
+    """Raises DataError where there is no such folder of predictions."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder of predictions; check its path")
+
+
+def draw_sheets(folder: RunFolder, data: LabelledPictures, methods: dict[str, PredictionFolder]) -> None:
+    """A sheet for each subset, methods side by side; of subsets where nothing can be drawn, none."""
+    for subset, names in ({OVERALL: data.names} | dict(data.subsets)).items():
+        drawn = evaluation_plots.sheet(data, names, methods)
+        if drawn is not None:
+            atomic.write_file(folder.sheets / f"{data.layout}-{subset}.png", evaluation_plots.sheet_png(drawn))
+
+
+def conclude(
+    folder: RunFolder, rows: Sequence[Row], problems: Sequence[str], tables: Sequence[Table] = (), **more: Any
+) -> None:
+    """results.json, metrics.json and the report, from what the folder holds. Raises StorageError."""
+    write_rows(folder.path, rows)
+    figures: dict[str, Any] = {}
+    for row in rows:
+        about = (row.table, row.method, "" if row.seed is None else f"seed {row.seed}", row.dataset, row.subset)
+        node = figures
+        for key in filter(None, about):
+            node = node.setdefault(key, {})
+        node[row.metric] = row.value
+    folder.write_json("metrics.json", {"schema": METRICS_SCHEMA, "figures": figures, "problems": len(problems), **more})
+    atomic.write_file(folder.path / "problems.txt", "".join(f"{problem}\n" for problem in problems))
+    write_report(folder.path, rows, problems, tables)

@@ -1,0 +1,49 @@
+"""What is asked of an evaluation, as one frozen record: the same one goes on where it was stopped."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, NonNegativeInt, ValidationError
+
+from focus_ray.config import absolute
+from focus_ray.errors import ConfigError
+from focus_ray.model import summarize_error
+from focus_ray.settings import Settings
+
+Kind = Literal["now", "segmentation", "photometric"]
+
+
+class EvaluationConfig(Settings):
+    """Predictions of some methods against a data set."""
+
+    kind: Kind
+    data: str  # a folder, or s3://bucket/prefix
+    predictions: dict[str, str] = Field(min_length=1)  # folder by the name of the method
+    split: Literal["validation", "test"] = "validation"  # of NoW
+    metrical: bool = False  # NoW without scale
+    unit: Literal["mm", "cm", "m"] = "mm"  # of NoW's meshes
+    seed: NonNegativeInt | None = None  # of the methods' training, for the rows
+
+
+def configured(kind: str, data: str, predictions: list[str], options: dict[str, Any]) -> EvaluationConfig:
+    """What the command line asks for. Raises ConfigError for a value that does not fit."""
+    asked = {"kind": kind, "data": absolute(data), "predictions": named(predictions), **options}
+    try:
+        return EvaluationConfig.model_validate(asked)
+    except ValidationError as error:
+        raise ConfigError(
+            f"{summarize_error(error)}; the help of `focus-ray evaluate {kind}` names the options"
+        ) from None
+
+
+def named(texts: list[str]) -> dict[str, str]:
+    """NAME=FOLDER, or a folder that names itself, as folders by name. Raises ConfigError where a name comes twice."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, folder = text.partition("=")
+        if not equals:
+            name, folder = Path(text).resolve().name, text
+        if not name or not folder or name in found:
+            raise ConfigError(f"predictions {text!r}: give NAME=FOLDER, each name once")
+        found[name] = absolute(folder)
+    return found

@@ -1,0 +1,127 @@
+"""What people would rather look at: sheets of methods side by side (Fig. 3 and 5), error maps, cumulative curves."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from focus_ray.data.sources.labelled import LabelledPictures
+from focus_ray.errors import DataError
+from focus_ray.evaluation.now.pooled_errors import CURVE_MM, Summary
+from focus_ray.evaluation.predictions import PredictionFolder
+from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.tracking.contact_sheet import contact_sheet
+from focus_ray.tracking.misfit_pictures import VIEWS, views
+from focus_ray.tracking.plots import png
+
+SheetColumn = Literal["reconstruction", "mask"]
+
+CELL = 128  # px
+ROWS = 8
+MAX_MM = 4.0  # of the curves' axis
+MAPS_PER_ROW = 7
+COLOUR_QUANTILE = 0.995  # of the vertices lie within the colours' range
+_GREY = 0.35  # of a pixel that a mask leaves out
+_WHITE = 255.0
+
+
+def sheet(
+    pictures: LabelledPictures,
+    names: Sequence[str],
+    methods: Mapping[str, PredictionFolder],
+    shown: Sequence[SheetColumn] = ("reconstruction", "mask"),
+) -> Image.Image | None:
+    """A row for each picture: the target, what each method makes of it, the true mask. None where nothing can be read.
+
+    reconstruction: the rendering laid over the picture; mask: the picture, dark where the method sees no face.
+    """
+    rows = []
+    for name in names:
+        try:
+            rows.append(_row(pictures, name, methods, shown))
+        except DataError:
+            continue  # told where it was scored
+        if len(rows) == ROWS:
+            break
+    if not rows:
+        return None
+    return contact_sheet({title: torch.stack([row[title] for row in rows]) for title in rows[0]}, cell=CELL)
+
+
+def _row(
+    pictures: LabelledPictures, name: str, methods: Mapping[str, PredictionFolder], shown: Sequence[SheetColumn]
+) -> dict[str, Tensor]:
+    target = pictures.picture(name)
+    size = target.shape[:2]
+    cells = {"target": _cell(target)}
+    for method, predictions in methods.items():
+        rendering, region = predictions.rendering(name, size)
+        if "reconstruction" in shown:
+            cells[method] = _cell(np.where(region[..., None], rendering, target))
+        if "mask" in shown:
+            face = predictions.mask(name, size)[..., None] * region[..., None]
+            shade = (target * (_GREY + (1 - _GREY) * face)).round().astype(np.uint8)
+            cells[f"{method}: mask"] = _cell(shade)
+    truth = np.where(pictures.mask(name)[..., None], target, (target * _GREY).astype(np.uint8))
+    return cells | {"true mask": _cell(truth)}
+
+
+def _cell(picture: UInt8[np.ndarray, "H W 3"]) -> Float[Tensor, "3 S S"]:
+    if picture.shape[0] > CELL:
+        picture = cv2.resize(picture, (CELL, CELL), interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / _WHITE
+
+
+def curves(summaries: Mapping[str, Summary], title: str) -> bytes:
+    """A PNG of the share of scan vertices with at most that error, a line for each method."""
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    for name, summary in summaries.items():
+        if summary.curve:
+            axes.plot(CURVE_MM, 100 * np.array(summary.curve), linewidth=1.4, label=f"{name} ({summary.median:.2f} mm)")
+    axes.set_xlim(0, MAX_MM)
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("distance from scan vertex to surface, mm")
+    axes.set_ylabel("scan vertices, %")
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.grid(color="#e4e7eb", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=7, frameon=False, title="median in brackets", title_fontsize=7)
+    return png(figure)
+
+
+def error_maps(face: MorphableModel, errors: Mapping[str, Float[np.ndarray, " V"]], title: str) -> bytes:
+    """A PNG of the mean error of each vertex on the mean face, from two views one above the other, in mm."""
+    reach = max(float(np.quantile(np.concatenate(list(errors.values())), COLOUR_QUANTILE)), 1e-6)
+    mapping = ScalarMappable(Normalize(0, reach), "viridis")
+    columns = min(len(errors), MAPS_PER_ROW)
+    rows = len(VIEWS) * -(-len(errors) // columns)
+    figure = Figure(figsize=(2.2 * columns, 2.2 * rows + 1.0), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for one in axes.ravel():
+        one.set_axis_off()
+    for number, (name, values) in enumerate(errors.items()):
+        band, column = divmod(number, columns)
+        colours = torch.from_numpy(mapping.to_rgba(values)[:, :3]).float()
+        for view, picture in enumerate(views(face, colours)):
+            axes[band * len(VIEWS) + view, column].imshow(picture)
+        axes[band * len(VIEWS), column].set_title(f"{name}\n{values.mean():.2f} mm", fontsize=8)
+    figure.colorbar(mapping, ax=list(axes.ravel()), location="bottom", shrink=0.5, label="mm")
+    return png(figure)
+
+
+def sheet_png(image: Image.Image) -> bytes:
+    """A sheet as a PNG file: masks have hard edges."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,203 @@
+"""Displacement fields over the template: the vocabulary in which identity and expressions are written.
+
+Every field is linear, so one standard deviation of a named parameter is its field once. A field moves vertices,
+and with them the paint and the landmarks on them.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from focus_ray.face_models.parametric import eyes, mouth
+from focus_ray.face_models.parametric.surface import Array
+from focus_ray.face_models.parametric.template import EYEBALL, POCKET, WATERLINE, Template
+
+Side = Literal["both", "left", "right"]
+Lips = Literal["both", "upper", "lower"]
+
+_MIDLINE_SOFTNESS = 5.0  # mm over which a mirrored sideways motion changes its sign
+_JAW_HINGE_Y, _JAW_HINGE_Z = 0.0, -50.0
+_JAW_SOFTNESS, _JAW_SPREAD, _JAW_SPREAD_FROM = 0.25, 0.5, 21.0
+_JAW_BACK, _JAW_BACK_SOFTNESS = -30.0, 9.0
+_LID_FADE, _LID_EDGE = 8.5, 1.0
+_LIP_EDGE = 1.0  # mm that the lips' edges count as being apart
+_ROUND_RADIUS = 6.3  # mm, a little more than the iris
+
+
+@dataclass(frozen=True)
+class Push:
+    """Move what lies within ``radius`` of ``at`` (frontal mm, x >= 0) by ``move`` (mm, x away from the midline)."""
+
+    at: tuple[float, float]
+    radius: tuple[float, float]
+    move: tuple[float, float, float]
+    side: Side = "both"
+    lips: Lips = "both"
+
+    def __call__(self, face: Template) -> Array:
+        window = _window(face, self.at, self.radius, self.side) * _lip_weight(face, self.lips)
+        return window[:, None] * self.move * _outwards(face)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Scale what lies within ``radius`` of ``at`` about that point; ``rate`` per axis, z about depth ``depth``."""
+
+    at: tuple[float, float]
+    radius: tuple[float, float]
+    rate: tuple[float, float, float]
+    depth: float = 0.0
+    side: Side = "both"
+    lips: Lips = "both"
+
+    def __call__(self, face: Template) -> Array:
+        window = _window(face, self.at, self.radius, self.side) * _lip_weight(face, self.lips)
+        offset = np.column_stack([face.side, face.vertices[:, 1:]]) - [*self.at, self.depth]
+        return window[:, None] * offset * self.rate * _outwards(face)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Turn what lies within ``radius`` of ``at`` in the frontal plane: positive lifts the outer end."""
+
+    at: tuple[float, float]
+    radius: tuple[float, float]
+    degrees: float
+    side: Side = "both"
+
+    def __call__(self, face: Template) -> Array:
+        window = _window(face, self.at, self.radius, self.side) * np.radians(self.degrees)
+        dx, dy = face.side - self.at[0], face.vertices[:, 1] - self.at[1]
+        return np.column_stack([-window * dy, window * dx, np.zeros_like(dx)]) * _outwards(face)
+
+
+@dataclass(frozen=True)
+class Jaw:
+    """Turn the lower jaw about its hinge by ``open_degrees``, or shift it (mm)."""
+
+    open_degrees: float = 0.0
+    shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def __call__(self, face: Template) -> Array:
+        y, z = face.vertices[:, 1] - _JAW_HINGE_Y, face.vertices[:, 2] - _JAW_HINGE_Z
+        turn = np.radians(self.open_degrees) * np.column_stack([np.zeros_like(y), -z, y])
+        return jaw_weight(face)[:, None] * (turn + self.shift)
+
+
+@dataclass(frozen=True)
+class Blink:
+    """Close the upper lid by the share ``amount`` of the eye's opening, sliding over the eyeball."""
+
+    amount: float
+    side: Side = "both"
+    lid: Literal["upper", "lower"] = "upper"
+
+    def __call__(self, face: Template) -> Array:
+        x, y = face.side, face.vertices[:, 1]
+        width = eyes.OUTER_CORNER[0] - eyes.INNER_CORNER[0]
+        fraction = np.clip((x - eyes.INNER_CORNER[0]) / width, 0, 1)
+        upper, lower = (eyes.lid_contour(fraction, upper=is_upper)[1] for is_upper in (True, False))
+        distance, travel = (y - upper, lower - upper) if self.lid == "upper" else (lower - y, upper - lower)
+        # Vertices of the other lid lie beyond the opening, where nothing moves.
+        weight = np.exp(-((distance / np.where(distance > 0, _LID_FADE, _LID_EDGE)) ** 2))
+        dy = travel * weight * _on_side(face, self.side)
+        dz = eyes.eyeball_height(x, y + dy) - eyes.eyeball_height(x, y)
+        return self.amount * np.column_stack([np.zeros_like(x), dy, weight * dz])
+
+
+@dataclass(frozen=True)
+class Gaze:
+    """Turn both eyeballs: degrees to the subject's left and upwards."""
+
+    left: float = 0.0
+    up: float = 0.0
+
+    def __call__(self, face: Template) -> Array:
+        field = np.zeros_like(face.vertices)
+        for sign in (-1, 1):
+            ball = face.eyeball(sign)
+            centre = np.array([sign * eyes.EYE_CENTRE[0], eyes.EYE_CENTRE[1], eyes.EYEBALL_APEX - eyes.EYEBALL_RADIUS])
+            dx, dy, dz = (face.vertices[ball] - centre).T
+            left, up = np.radians(self.left), np.radians(self.up)
+            field[ball] = np.column_stack([left * dz, up * dz, -left * dx - up * dy])
+        return field
+
+
+Field = Push | Stretch | Turn | Jaw | Blink | Gaze
+
+
+def evaluated(fields: tuple[Field, ...], face: Template) -> Array:
+    """The sum [V, 3] (mm) of the fields."""
+    return sum((field(face) for field in fields), np.zeros_like(face.vertices))
+
+
+def jaw_weight(face: Template) -> Array:
+    """1 on what the lower jaw carries, 0 elsewhere: hard at the slit, soft beyond the corners and towards the ear."""
+    height = face.vertices[:, 1] - mouth.mouth_line(face.side) + face.lip * _LIP_EDGE
+    softness = _JAW_SOFTNESS + _JAW_SPREAD * np.maximum(face.side - _JAW_SPREAD_FROM, 0)
+    below = 0.5 * (1 - np.tanh(height / softness))
+    front = 1 / (1 + np.exp(-(face.vertices[:, 2] - _JAW_BACK) / _JAW_BACK_SOFTNESS))
+    return below * front
+
+
+def propagate_identity(face: Template, field: Array) -> Array:
+    """Let waterline, eyeballs and the mouth's inside follow the skin around them, as identity does."""
+    field = field.copy()
+    for sign in (-1, 1):
+        _follow_lids(face, field, sign)
+    _follow_waterline(face, field)
+    inside = face.kind == POCKET
+    field[inside] = (field[face.anchor_upper[inside]] + field[face.anchor_lower[inside]]) / 2
+    return field
+
+
+def propagate_expression(face: Template, field: Array, gaze: Array) -> Array:
+    """Let waterline and the mouth's inside follow the lids and lips; eyeballs only turn by ``gaze``."""
+    field = field.copy()
+    field[face.kind == EYEBALL] = gaze[face.kind == EYEBALL]
+    _follow_waterline(face, field)
+    inside = face.kind == POCKET
+    upper = np.array([row.upper for row in mouth.POCKET])[face.row[inside], None]
+    lower = np.array([row.lower for row in mouth.POCKET])[face.row[inside], None]
+    field[inside] = upper * field[face.anchor_upper[inside]] + lower * field[face.anchor_lower[inside]]
+    return field
+
+
+def _follow_lids(face: Template, field: Array, sign: int) -> None:
+    """Keep the iris round: it moves as a whole. What lies under the lids moves with them, and depth everywhere."""
+    ball = face.eyeball(sign)
+    centre = np.array([sign * eyes.EYE_CENTRE[0], eyes.EYE_CENTRE[1]])
+    distance = np.linalg.norm(face.vertices[ball, :2] - centre, axis=1)
+    loose = np.clip((distance - _ROUND_RADIUS) / _ROUND_RADIUS, 0, 1)[:, None]
+    field[ball, :2] = loose * field[ball, :2] + (1 - loose) * field[face.lid_rim(sign), :2].mean(axis=0)
+
+
+def _follow_waterline(face: Template, field: Array) -> None:
+    waterline = face.kind == WATERLINE
+    field[waterline] = field[face.anchor_upper[waterline]]
+
+
+def _window(face: Template, at: tuple[float, float], radius: tuple[float, float], side: Side) -> Array:
+    squared = ((face.side - at[0]) / radius[0]) ** 2 + ((face.vertices[:, 1] - at[1]) / radius[1]) ** 2
+    return np.exp(-squared) * _on_side(face, side)
+
+
+def _on_side(face: Template, side: Side) -> Array:
+    if side == "both":
+        return np.ones(len(face.vertices))
+    sign = 1 if side == "left" else -1
+    return 0.5 * (1 + np.tanh(sign * face.vertices[:, 0] / _MIDLINE_SOFTNESS))
+
+
+def _lip_weight(face: Template, lips: Lips) -> Array:
+    if lips == "both":
+        return np.ones(len(face.vertices))
+    below = jaw_weight(face)
+    return below if lips == "lower" else 1 - below
+
+
+def _outwards(face: Template) -> Array:
+    """[V, 3] factors that turn 'away from the midline' into +-x."""
+    sign = np.tanh(face.vertices[:, 0] / _MIDLINE_SOFTNESS)
+    return np.column_stack([sign, np.ones_like(sign), np.ones_like(sign)])

@@ -1,0 +1,100 @@
+"""Bases: named fields plus smooth Gaussian-process noise as columns, and their exact principal components.
+
+A sample of the model is B w with w ~ N(0, I), where the columns of B are the named parameters' fields and the terms of
+the noise's cosine expansion. The eigenvectors U of the Gram matrix B^T B give the modes B U: orthogonal, decaying,
+and with the same distribution.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from focus_ray.errors import FaceModelError
+from focus_ray.face_models.parametric.mesh import OUTLINE_BOTTOM, OUTLINE_HALF_WIDTH, OUTLINE_TOP
+from focus_ray.face_models.parametric.surface import Array
+from focus_ray.face_models.parametric.template import Template
+
+_MARGIN = 12.0  # mm by which the cosines' box exceeds the chart: their slope is 0 at the box's sides
+_SMALLEST_WEIGHT = 0.14
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A stationary Gaussian process on the chart: squared-exponential kernel, amplitude in the field's unit."""
+
+    length_scale: float
+    amplitude: float
+    symmetric: float = 0.94
+    """Share of the standard deviation that is mirror-symmetric."""
+
+
+def noise_columns(noise: Noise, face: Template) -> tuple[Array, Array]:
+    """Terms [V, K] of the symmetric and [V, K'] of the antisymmetric part of the process's cosine expansion."""
+    width, height = 2 * (OUTLINE_HALF_WIDTH + _MARGIN), OUTLINE_TOP - OUTLINE_BOTTOM + 2 * _MARGIN
+    highest = np.sqrt(-4 * np.log(_SMALLEST_WEIGHT)) / noise.length_scale
+    across = np.arange(int(highest * width / np.pi) + 1) * np.pi / width
+    along = np.arange(int(highest * height / np.pi) + 1) * np.pi / height
+    weight = np.exp(-(noise.length_scale**2) * (across[:, None] ** 2 + along**2) / 4)
+    chosen_across, chosen_along = np.nonzero(weight >= _SMALLEST_WEIGHT)
+    s, v = face.s + width / 2, face.v - OUTLINE_BOTTOM + _MARGIN
+    terms = np.cos(s[:, None] * across[chosen_across]) * np.cos(v[:, None] * along[chosen_along])
+    terms *= weight[chosen_across, chosen_along]
+    even = chosen_across % 2 == 0
+    asymmetric = np.sqrt(1 - noise.symmetric**2)
+    return (
+        _scale_to_amplitude(terms[:, even], noise.amplitude * noise.symmetric),
+        _scale_to_amplitude(terms[:, ~even], noise.amplitude * asymmetric),
+    )
+
+
+def _scale_to_amplitude(terms: Array, amplitude: float) -> Array:
+    """Scale the terms so that their sum has the standard deviation ``amplitude`` at the mean vertex."""
+    if terms.shape[1] == 0 or amplitude == 0:
+        return terms[:, :0]
+    return terms * (amplitude / np.sqrt((terms**2).sum(axis=1).mean()))
+
+
+def displacement_noise(noises: tuple[Noise, ...], face: Template, window: Array) -> list[Array]:
+    """[K] fields [V, 3] (mm) of the noise on each axis; sideways motion is symmetric when it is odd in x."""
+    fields = []
+    for noise in noises:
+        even, odd = noise_columns(noise, face)
+        share = np.sqrt(1 / noise.symmetric**2 - 1)
+        for axis in range(3):
+            if axis == 0:
+                swapped = _scale_to_amplitude(odd, noise.amplitude * noise.symmetric)
+                columns = [swapped, _scale_to_amplitude(even, noise.amplitude * noise.symmetric * share)]
+            else:
+                columns = [even, odd]
+            for term in np.concatenate(columns, axis=1).T:
+                field = np.zeros((len(term), 3))
+                field[:, axis] = term * window
+                fields.append(field)
+    return fields
+
+
+def remove_rigid_motion(fields: list[Array], vertices: Array) -> list[Array]:
+    """Take the six rigid motions out of the fields, which belong to the camera."""
+    x, y, z = vertices.T
+    zero, one = np.zeros_like(x), np.ones_like(x)
+    motions = [
+        (one, zero, zero), (zero, one, zero), (zero, zero, one), (zero, -z, y), (z, zero, -x), (-y, x, zero),
+    ]  # fmt: skip
+    rigid = np.linalg.qr(np.stack([np.stack(motion, axis=1).ravel() for motion in motions], axis=1)).Q
+    return [field - (rigid @ (rigid.T @ field.ravel())).reshape(field.shape) for field in fields]
+
+
+def principal_modes(fields: list[Array], count: int, what: str) -> Array:
+    """The ``count`` leading modes [count, V, 3], each times its standard deviation, the strongest first.
+
+    Raises FaceModelError when more modes are asked for than there are independent fields.
+    """
+    if count > len(fields):
+        raise FaceModelError(f"the parametric face has {len(fields)} {what} modes, not {count}; ask for fewer")
+    columns = np.stack([field.ravel() for field in fields])
+    _, directions = np.linalg.eigh(columns @ columns.T)
+    modes = directions[:, ::-1][:, :count].T @ columns
+    # The sign of an eigenvector is free; a lopsided pattern fixes it, for symmetric and antisymmetric modes alike.
+    lopsided = np.sin(np.arange(modes.shape[1]))
+    signs = np.where(modes @ lopsided < 0, -1.0, 1.0)
+    return (signs[:, None] * modes).reshape(count, -1, 3)

@@ -1,1 +1,0 @@
-"""Face models, their landmarks and parameters, and the camera that looks at them."""

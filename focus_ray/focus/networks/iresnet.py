@@ -1,0 +1,79 @@
+"""IResNet-50, the face recognition network of the perceptual losses, with the parameter names of arcface_torch."""
+
+from collections.abc import Mapping
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from focus_ray.focus.networks.memory_format import channels_last
+from focus_ray.focus.networks.state_dict import load_pretrained
+
+CROP_SIZE = 112  # px, the size of the aligned face
+EMBEDDING_SIZE = 512
+STEM_WIDTH = 64
+LAST_WIDTH = 512
+LAST_GRID = 7  # CROP_SIZE after four strides of 2
+
+
+class IResNetBlock(nn.Module):
+    """Normalise, convolve, normalise, PReLU, convolve with the stride, normalise, around a shortcut."""
+
+    def __init__(self, n_in: int, n_out: int, stride: int):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(n_in)
+        self.conv1 = nn.Conv2d(n_in, n_out, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(n_out)
+        self.prelu = nn.PReLU(n_out)
+        self.conv2 = nn.Conv2d(n_out, n_out, 3, stride, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(n_out)
+        self.downsample = None
+        if stride != 1 or n_in != n_out:
+            self.downsample = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out))
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.prelu(self.bn2(self.conv1(self.bn1(x))))
+        return self.bn3(self.conv2(x)) + shortcut
+
+
+def stage(n_in: int, width: int, depth: int) -> nn.Sequential:
+    """``depth`` blocks, the first with stride 2."""
+    return nn.Sequential(IResNetBlock(n_in, width, 2), *(IResNetBlock(width, width, 1) for _ in range(depth - 1)))
+
+
+class IResNet50(nn.Module):
+    """Aligned faces [B, 3, 112, 112], RGB in [-1, 1], to embeddings [B, 512] (not normalised)."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, STEM_WIDTH, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(STEM_WIDTH)
+        self.prelu = nn.PReLU(STEM_WIDTH)
+        self.layer1 = stage(STEM_WIDTH, 64, depth=3)
+        self.layer2 = stage(64, 128, depth=4)
+        self.layer3 = stage(128, 256, depth=14)
+        self.layer4 = stage(256, LAST_WIDTH, depth=3)
+        self.bn2 = nn.BatchNorm2d(LAST_WIDTH)
+        self.fc = nn.Linear(LAST_WIDTH * LAST_GRID**2, EMBEDDING_SIZE)
+        self.features = nn.BatchNorm1d(EMBEDDING_SIZE)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def shallow(self, crops: Float[Tensor, "B 3 112 112"]) -> Float[Tensor, "B 64 56 56"]:
+        """The map after layer1."""
+        return self.layer1(self.prelu(self.bn1(self.conv1(channels_last(crops)))))
+
+    def forward(self, crops: Float[Tensor, "B 3 112 112"]) -> Float[Tensor, "B 512"]:
+        x = self.bn2(self.layer4(self.layer3(self.layer2(self.shallow(crops)))))
+        return self.features(self.fc(x.flatten(1)))
+
+
+def load_arcface(state: Mapping[str, Tensor]) -> IResNet50:
+    """The recogniser with the weights of an arcface_torch ``backbone.pth``, frozen, in eval mode.
+
+    Raises CheckpointError when the state dict is of another network.
+    """
+    network = IResNet50()
+    load_pretrained(network, state, "arcface_torch's IResNet-50")
+    return network.eval().requires_grad_(False)

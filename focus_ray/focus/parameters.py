@@ -1,0 +1,106 @@
+"""The table of theta in R^257: which coefficient stands where, and how a network head is scaled into it.
+
+Order (paper, section 3.1): alpha (identity, expression), gamma (albedo), phi (light), c (rotation, translation).
+"""
+
+from math import pi
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from pydantic import field_validator
+from torch import Tensor
+
+from focus_ray.settings import Settings
+
+CHANNELS = 3
+SH_BANDS = 9
+
+
+class ParameterGroup(NamedTuple):
+    """One row of the table: a run of consecutive coefficients."""
+
+    name: str
+    symbol: str
+    size: int
+    unit: str
+
+
+GROUPS = (
+    ParameterGroup("identity", "alpha", 80, "sigma"),
+    ParameterGroup("expression", "delta", 64, "sigma"),
+    ParameterGroup("albedo", "gamma", 80, "sigma"),
+    ParameterGroup("light", "phi", CHANNELS * SH_BANDS, "1"),
+    ParameterGroup("rotation", "r", 3, "rad"),
+    ParameterGroup("translation", "t", 3, "mm"),
+)
+N_PARAMETERS = sum(group.size for group in GROUPS)
+THETA_MODES = (80, 64, 80)
+"""Identity, expression and albedo modes that a fitted face has: the first three groups."""
+
+
+class Parameters(NamedTuple):
+    """theta by name. Coefficients in sigmas, light as R9|G9|B9, rotation in rad, translation in mm."""
+
+    identity: Float[Tensor, "B 80"]
+    expression: Float[Tensor, "B 64"]
+    albedo: Float[Tensor, "B 80"]
+    light: Float[Tensor, "B 27"]
+    rotation: Float[Tensor, "B 3"]
+    translation: Float[Tensor, "B 3"]
+
+    @property
+    def shape(self) -> Float[Tensor, "B 144"]:
+        """The paper's alpha: identity and expression together, what MorphableModel.vertices takes."""
+        return torch.cat((self.identity, self.expression), dim=1)
+
+
+def split(theta: Float[Tensor, "B 257"]) -> Parameters:
+    """Views of theta by name."""
+    return Parameters(*theta.split([group.size for group in GROUPS], dim=1))
+
+
+def join(parameters: Parameters) -> Float[Tensor, "B 257"]:
+    """theta from its parts; the inverse of split."""
+    return torch.cat(tuple(parameters), dim=1)
+
+
+# Initial ambient light 0.7 * 2 pi at band 0 of each channel: L = 0.282095 * 4.39823 = 1.24072 (released code).
+_AMBIENT = tuple(0.7 * 2 * pi if band == 0 else 0.0 for _ in range(CHANNELS) for band in range(SH_BANDS))
+
+
+class ParameterScales(Settings):
+    """theta = offset + scale * head output, so that a zero head is the mean face, frontal, under ambient light.
+
+    Values of the authors' released code. Its translation_z all but fixes the depth, which at this focal length can
+    hardly be told from the size of the face: right only where the faces are all at the same depth. The presets scale
+    t_z by the spread of the depths that they draw.
+    """
+
+    identity: float = 1.0
+    expression: float = 1.0
+    albedo: float = 3.0
+    light: float = 1.0
+    rotation: float = 0.3
+    translation_xy: float = 1.0
+    translation_z: float = 0.005
+    light_offset: tuple[float, ...] = _AMBIENT
+
+    @field_validator("light_offset")
+    @classmethod
+    def _check_light_offset(cls, light_offset: tuple[float, ...]) -> tuple[float, ...]:
+        if len(light_offset) != CHANNELS * SH_BANDS:
+            raise ValueError(f"holds {len(light_offset)} numbers; give {CHANNELS * SH_BANDS} (R9|G9|B9)")
+        return light_offset
+
+    def vectors(self) -> tuple[Float[Tensor, " 257"], Float[Tensor, " 257"]]:
+        """(offset, scale), each [257], float32."""
+        offset = torch.zeros(1, N_PARAMETERS)
+        split(offset).light.copy_(torch.tensor(self.light_offset))
+        scale = torch.ones(1, N_PARAMETERS)
+        parts = split(scale)
+        for name in ("identity", "expression", "albedo", "light", "rotation"):
+            getattr(parts, name).fill_(getattr(self, name))
+        parts.translation[:, :2] = self.translation_xy
+        parts.translation[:, 2] = self.translation_z
+        return offset[0], scale[0]

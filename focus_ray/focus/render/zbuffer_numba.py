@@ -1,0 +1,166 @@
+"""The z-buffer's kernel: which triangle is nearest in each pixel.
+
+A triangle of a fine mesh covers about one pixel centre, often none, and no branch predictor knows which. So the work
+goes in passes over blocks of triangles, and the loops that leave triangles out have no branch; what is left is walked
+pixel by pixel. Arithmetic is in double, in the order that the torch back end has.
+"""
+
+import numpy as np
+
+from focus_ray.focus.render.numba_jit import compiled
+
+# Triangles per pass: what the passes hand on (about 300 kB) stays in a core's own cache.
+_BLOCK = 2048
+# Triangles whose box holds up to so many pixel centres are tested without a branch, larger ones are walked.
+_SMALL = 4
+
+
+@compiled
+def edges(x0, y0, x1, y1, x2, y2):
+    """Twice the signed areas that the pixel spans with each side: exactly antisymmetric in the side's ends."""
+    return x1 * y2 - y1 * x2, x2 * y0 - y2 * x0, x0 * y1 - y0 * x1
+
+
+@compiled
+def draw(first, last, vertices, corners, cull_back, ids):
+    """ids[first:last] from vertices [B,V,3] (u, v, z) and the triangles' corners [3,F]."""
+    n_vertices, n_faces = vertices.shape[1], corners.shape[1]
+    nearest = np.empty(ids.shape[1:])  # inverse depth, 1/mm
+    u, v, z = np.empty(n_vertices), np.empty(n_vertices), np.empty(n_vertices)
+    for image in range(first, last):
+        nearest[:] = 0.0
+        ids[image] = -1
+        u[:], v[:], z[:] = vertices[image, :, 0], vertices[image, :, 1], vertices[image, :, 2]
+        for start in range(0, n_faces, _BLOCK):
+            _draw_block(u, v, z, corners, start, min(start + _BLOCK, n_faces), cull_back, nearest, ids[image])
+
+
+@compiled
+def _draw_block(u, v, z, corners, start, stop, cull_back, nearest, ids):
+    """Merge the triangles start..stop - 1 into one image's z-buffer."""
+    size = stop - start
+    left, right, top, bottom = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
+    several = np.empty(size + 1, np.int64)
+    # candidates: a triangle's place in the block and a pixel centre that it may cover
+    place, x, y = np.empty(_SMALL * size + 1, np.int64), np.empty(_SMALL * size + 1), np.empty(_SMALL * size + 1)
+    height, width = ids.shape
+    boxes = left, right, top, bottom
+    n, n_several = _bounding_boxes(u, v, corners, start, width, height, boxes, several, place, x, y)
+    n, n_large = _expand_small_boxes(boxes, several, n_several, place, x, y, n)
+    n = _keep_covering(u, v, corners, start, place, x, y, n, cull_back)
+    _draw_candidates(u, v, z, corners, start, place, x, y, n, cull_back, nearest, ids)
+    _walk(u, v, z, corners, start, several[:n_large], boxes, cull_back, nearest, ids)
+
+
+@compiled
+def _face_vertices(corners, face):
+    """The triangle's vertices, unsigned: an index that cannot be negative is read without a wrap-around."""
+    return np.uintp(corners[0, face]), np.uintp(corners[1, face]), np.uintp(corners[2, face])
+
+
+@compiled
+def _extent(a, b, c, size):
+    """First and last pixel centre between three coordinates, inside the image; none where first > last."""
+    least, most = min(a, b, c), max(a, b, c)
+    # written so that a coordinate that is not a number leaves whole numbers inside the image
+    return np.ceil(least if least > 0.0 else 0.0), np.floor(most if most < size - 1.0 else size - 1.0)
+
+
+@compiled
+def _bounding_boxes(u, v, corners, start, width, height, boxes, several, place, x, y):
+    """Every triangle's box. One pixel centre in it makes a candidate, more put it among `several`; returns how many."""
+    left, right, top, bottom = boxes
+    n_single, n_several = 0, 0
+    for n in range(left.shape[0]):
+        i, j, k = _face_vertices(corners, start + n)
+        left[n], right[n] = _extent(u[i], u[j], u[k], width)
+        top[n], bottom[n] = _extent(v[i], v[j], v[k], height)
+        some = (left[n] <= right[n]) & (top[n] <= bottom[n])
+        one = (left[n] == right[n]) & (top[n] == bottom[n])
+        place[n_single], x[n_single], y[n_single] = n, left[n], top[n]
+        several[n_several] = n
+        n_single += some & one
+        n_several += some & (not one)
+    return n_single, n_several
+
+
+@compiled
+def _expand_small_boxes(boxes, several, n_several, place, x, y, n):
+    """Add the pixels of small boxes to the n candidates; what is too large stays in `several`; returns how many."""
+    left, right, top, bottom = boxes
+    n_large = 0
+    for here in several[:n_several]:
+        if (right[here] - left[here] + 1.0) * (bottom[here] - top[here] + 1.0) > _SMALL:
+            several[n_large] = here
+            n_large += 1
+            continue
+        for row in range(int(top[here]), int(bottom[here]) + 1):
+            for column in range(int(left[here]), int(right[here]) + 1):
+                place[n], x[n], y[n] = here, column, row
+                n += 1
+    return n, n_large
+
+
+@compiled
+def _keep_covering(u, v, corners, start, place, x, y, n, cull_back):
+    """Move the candidates whose triangle covers their pixel centre to the front; returns how many."""
+    n_covering = 0
+    for candidate in range(n):
+        i, j, k = _face_vertices(corners, start + place[candidate])
+        px, py = x[candidate], y[candidate]
+        e0, e1, e2 = edges(u[i] - px, v[i] - py, u[j] - px, v[j] - py, u[k] - px, v[k] - py)
+        place[n_covering], x[n_covering], y[n_covering] = place[candidate], px, py
+        n_covering += _inside(e0, e1, e2, cull_back)
+    return n_covering
+
+
+@compiled
+def _inside(e0, e1, e2, cull_back):
+    """Whether the pixel centre lies inside the triangle or on its edge, seen from a side that is drawn."""
+    front = (e0 <= 0.0) & (e1 <= 0.0) & (e2 <= 0.0)
+    back = (e0 >= 0.0) & (e1 >= 0.0) & (e2 >= 0.0) & (not cull_back)
+    return front | back
+
+
+@compiled
+def _inverse_depth(u0, v0, z0, u1, v1, z1, u2, v2, z2, x, y, cull_back):
+    """Inverse depth of a triangle at the pixel centre (x, y), or -1 where it is not seen there."""
+    e0, e1, e2 = edges(u0 - x, v0 - y, u1 - x, v1 - y, u2 - x, v2 - y)
+    in_front = (z0 > 0.0) & (z1 > 0.0) & (z2 > 0.0)
+    finite = np.abs(u0 + u1 + u2 + v0 + v1 + v2 + z0 + z1 + z2) < np.inf
+    inverse = (e0 * (z1 * z2) + e1 * (z2 * z0) + e2 * (z0 * z1)) / ((e0 + e1 + e2) * (z0 * z1 * z2))
+    # without area it is not a number, and then never the nearest
+    return inverse if _inside(e0, e1, e2, cull_back) & in_front & finite else -1.0
+
+
+@compiled
+def _draw_candidates(u, v, z, corners, start, place, x, y, n, cull_back, nearest, ids):
+    """Draw the first n candidates."""
+    for candidate in range(n):
+        face = start + place[candidate]
+        i, j, k = _face_vertices(corners, face)
+        px, py = x[candidate], y[candidate]
+        inverse = _inverse_depth(u[i], v[i], z[i], u[j], v[j], z[j], u[k], v[k], z[k], px, py, cull_back)
+        _keep_nearest(nearest, ids, int(py), int(px), inverse, face)
+
+
+@compiled
+def _walk(u, v, z, corners, start, large, boxes, cull_back, nearest, ids):
+    """Draw each triangle over all pixels of its box."""
+    left, right, top, bottom = boxes
+    for place in large:
+        face = start + place
+        i, j, k = _face_vertices(corners, face)
+        u0, v0, z0, u1, v1, z1, u2, v2, z2 = u[i], v[i], z[i], u[j], v[j], z[j], u[k], v[k], z[k]
+        for y in range(int(top[place]), int(bottom[place]) + 1):
+            for x in range(int(left[place]), int(right[place]) + 1):
+                inverse = _inverse_depth(u0, v0, z0, u1, v1, z1, u2, v2, z2, x, y, cull_back)
+                _keep_nearest(nearest, ids, y, x, inverse, face)
+
+
+@compiled
+def _keep_nearest(nearest, ids, y, x, inverse, face):
+    """The nearest stays; at equal depth the lower id."""
+    if inverse > nearest[y, x] or (inverse == nearest[y, x] and face < ids[y, x]):
+        nearest[y, x] = inverse
+        ids[y, x] = face

@@ -1,0 +1,122 @@
+"""What the copies of a run that train together tell each other; a run by itself is the copy that is alone.
+
+One global batch is split among the copies. A loss is a ratio of two sums over the whole batch, so every copy adds up
+its own part, the parts are summed over all copies, and each knows the same loss: whatever is decided from it (a step
+skipped, a guard's word) is decided by all of them together, and none ever waits for one that went another way.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+import torch.distributed
+from jaxtyping import Shaped
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from focus_ray.focus.pooled_ratio import PooledRatio
+
+
+class ReplicaGroup:
+    """This copy among all. With more than one, torch.distributed's default group must have been set up."""
+
+    def __init__(self, rank: int = 0, world: int = 1):
+        if not 0 <= rank < world:
+            raise ValueError(f"rank {rank} is not among {world}")
+        self.rank = rank
+        self.world = world
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this copy is the one that scores, draws and writes."""
+        return self.rank == 0
+
+    def share(self, count: int) -> range:
+        """This copy's part of `count` items in order. Parts lie side by side, their sizes differ by one at most."""
+        return range(self.rank * count // self.world, (self.rank + 1) * count // self.world)
+
+    def pool(self, terms: Mapping[str, PooledRatio]) -> dict[str, PooledRatio]:
+        """Numerators and denominators over all copies, in one exchange; each copy differentiates its own part."""
+        if self.world == 1:
+            return dict(terms)
+        parts = torch.stack([number for pooled in terms.values() for number in pooled])
+        total = _AllReduceSum.apply(parts)
+        return {name: PooledRatio(*pair) for name, pair in zip(terms, total.view(-1, 2), strict=True)}
+
+    @torch.no_grad()
+    def gather(self, values: Shaped[Tensor, " N"]) -> Shaped[Tensor, " M"]:
+        """The values of all copies behind each other; each may bring another number of them."""
+        if self.world == 1:
+            return values
+        counts = [torch.zeros(1, dtype=torch.int64, device=values.device) for _ in range(self.world)]
+        torch.distributed.all_gather(counts, torch.tensor([len(values)], device=values.device))
+        longest = max(int(count) for count in counts)
+        padded = values.new_zeros(longest)
+        padded[: len(values)] = values
+        everyone = [torch.empty_like(padded) for _ in range(self.world)]
+        torch.distributed.all_gather(everyone, padded)
+        return torch.cat([part[: int(count)] for part, count in zip(everyone, counts, strict=True)])
+
+    def any(self, flag: bool, device: torch.device | str = "cpu") -> bool:
+        """Whether any copy says so."""
+        if self.world == 1:
+            return flag
+        said = torch.tensor([float(flag)], device=device)
+        torch.distributed.all_reduce(said, op=torch.distributed.ReduceOp.MAX)
+        return bool(said.item())
+
+    def smallest(self, number: int, device: torch.device | str = "cpu") -> int:
+        """The smallest number that any copy brings."""
+        if self.world == 1:
+            return number
+        said = torch.tensor([number], device=device)
+        torch.distributed.all_reduce(said, op=torch.distributed.ReduceOp.MIN)
+        return int(said.item())
+
+    def learner(self, network: nn.Module) -> nn.Module:
+        """What the training forward pass of `network` must go through, so that gradients are shared: torch's DDP.
+
+        Made anew for a network that it was not made for. Buffers are not its business (`share_buffers`).
+        """
+        if self.world == 1:
+            return network
+        device = next(network.parameters()).device
+        ids = None if device.type == "cpu" else [device.index]
+        learner = DistributedDataParallel(network, device_ids=ids)
+        learner.broadcast_buffers = False  # not as an argument: torch 2.13 gave that another name
+        return learner
+
+    @contextmanager
+    def keeping_gradients(self, learner: nn.Module, *, share: bool) -> Iterator[None]:
+        """Backward passes inside add to the gradients; they are shared in the last of them only (`share`)."""
+        with nullcontext() if share or not isinstance(learner, DistributedDataParallel) else learner.no_sync():
+            yield
+
+    @torch.no_grad()
+    def share_buffers(self, network: nn.Module) -> None:
+        """Every copy takes over the leader's running statistics, where batch norm is each copy's own."""
+        if self.world == 1 or not any(type(module) is nn.BatchNorm2d for module in network.modules()):
+            return
+        buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+        together = torch.cat([buffer.flatten() for buffer in buffers])
+        torch.distributed.broadcast(together, src=0)
+        for buffer, leading in zip(buffers, together.split([b.numel() for b in buffers]), strict=True):
+            buffer.copy_(leading.view_as(buffer))
+
+
+ALONE = ReplicaGroup()
+
+
+class _AllReduceSum(torch.autograd.Function):
+    """The sum over all copies. Its gradient is that of this copy's own part: DDP adds up what each contributes."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.detach().clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return gradients[0]

@@ -1,0 +1,7 @@
+"""Faces of photographs: from a picture to FACE records, and from folders of pictures to files."""
+
+from focus_ray.data.image_file import read_image
+from focus_ray.inference.reconstruct_files import ImageResult, reconstruct_paths
+from focus_ray.inference.reconstructor import Reconstructor, load
+
+__all__ = ["ImageResult", "Reconstructor", "load", "read_image", "reconstruct_paths"]

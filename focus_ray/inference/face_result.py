@@ -1,0 +1,110 @@
+"""FACE: what a reconstruction of one face says, as one type for files, Python and services."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from focus_ray.geometry.mesh_writer import Mesh
+
+QualityFlag = Literal[
+    "small_face",  # fewer pixels in the picture than the model looks at
+    "cut_off",  # part of the face lies outside of the picture
+    "landmarks_from_model",  # aligned by the model's own landmarks, not by given ones
+    "high_residual",  # the visible part is explained badly
+    "extreme_pose",  # turned further aside, up or down than the model has learned
+    "mostly_occluded",  # less than half of the face counts as seen
+]
+QUALITY_FLAGS: tuple[str, ...] = get_args(QualityFlag)
+
+Vector3 = tuple[float, float, float]
+VertexIndices = tuple[int, int, int]
+Vector4 = tuple[float, float, float, float]
+Share = Annotated[float, Field(ge=0, le=1)]
+VISIBLE_PARTS = ("eyes", "brows", "nose", "mouth", "cheeks", "jaw")
+
+
+class _FrozenModel(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Pose(_FrozenModel):
+    """The head in the camera that sees the picture upright, as it was given."""
+
+    rotation: Vector3 = Field(description="Euler angles [rad]: R = diag(1,-1,-1) Rx Ry Rz")
+    translation: Vector3 = Field(description="[mm], beside the camera's distance of 1000 mm, about the crop's middle")
+
+
+class Theta(_FrozenModel):
+    """The 257 parameters that explain the aligned crop; coefficients in sigmas."""
+
+    identity: Annotated[list[float], Field(min_length=80, max_length=80)]
+    expression: Annotated[list[float], Field(min_length=64, max_length=64)]
+    albedo: Annotated[list[float], Field(min_length=80, max_length=80)]
+    light: Annotated[list[float], Field(min_length=27, max_length=27, description="R9|G9|B9, spherical harmonics")]
+    camera: Annotated[list[float], Field(min_length=6, max_length=6, description="rotation [rad], translation [mm]")]
+
+
+class Visibility(_FrozenModel):
+    """The share of each part's rendered pixels that the mask keeps; 0 for a part that looks away from the camera."""
+
+    eyes: Share
+    brows: Share
+    nose: Share
+    mouth: Share
+    cheeks: Share
+    jaw: Share
+
+
+@dataclass(frozen=True, eq=False)
+class FaceArrays:
+    """What is needed to draw and to export a face; stays in memory and is not part of FACE."""
+
+    transform: Float[np.ndarray, "2 3"]  # px of the picture to px of the crop
+    target: UInt8[np.ndarray, "S S 3"]  # the crop
+    rendering: UInt8[np.ndarray, "S S 3"]
+    region: Bool[np.ndarray, "S S"]  # where the face is rendered
+    mask: Bool[np.ndarray, "S S"]  # where it is seen
+    soft: Float[np.ndarray, "S S"]  # M in [0, 1], before it was binarised
+    mesh: Mesh
+    corrected: Mesh | None = None  # without the systematic error, where there is a misfit prior
+
+
+class Face(_FrozenModel):
+    """One face of a picture. Pixels are those of the picture after its EXIF orientation, centres at integers."""
+
+    box: tuple[float, float, float, float] = Field(description="x, y, width, height [px]")
+    landmarks: Annotated[list[tuple[float, float]], Field(min_length=68, max_length=68, description="iBUG 68 [px]")]
+    pose: Pose
+    theta: Theta
+    occlusion_fraction: Share = Field(description="1 - mask / rendered region")
+    visibility: Visibility
+    quality: list[QualityFlag]
+    model_version: str
+    corrected: bool = Field(default=False, description="whether the misfit prior was applied")
+    projection: tuple[Vector4, Vector4, Vector4] | None = Field(
+        default=None,
+        description="(u w, v w, w) = P (x, y, z, 1) takes the mesh [mm] to px (u, v) of the picture",
+    )
+    focal_length: float | None = Field(default=None, description="of that camera [px of the picture]")
+    landmark_vertices: Annotated[list[VertexIndices], Field(min_length=68, max_length=68)] | None = Field(
+        default=None, description="for each landmark the three vertices of the mesh, from 0, that it lies between"
+    )
+    landmark_weights: Annotated[list[Vector3], Field(min_length=68, max_length=68)] | None = Field(
+        default=None, description="the share of each of those vertices; the sum's projection is the landmark"
+    )
+
+    _arrays: FaceArrays | None = PrivateAttr(default=None)
+
+    @property
+    def arrays(self) -> FaceArrays | None:
+        """Pixels and mesh of a face that was just reconstructed; None for one that was read from JSON."""
+        return self._arrays
+
+    def with_arrays(self, arrays: FaceArrays) -> "Face":
+        """The same face with its pixels and mesh."""
+        copy = self.model_copy()
+        copy._arrays = arrays
+        return copy

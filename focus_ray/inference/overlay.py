@@ -1,0 +1,227 @@
+"""What a reconstruction looks like: overlay and mask in the picture, and a contact sheet of many pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+
+from focus_ray.data.align import Crop, compose, resize_transform
+from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.focus.camera import Camera
+from focus_ray.focus.render.renderer import Renderer
+from focus_ray.inference.face_result import Face, FaceArrays
+from focus_ray.inference.reconstructor import theta_of
+
+MAX_OVERLAY_PX = 1600  # px of the longer side
+_MAX_RENDERING_PX = 512  # px: finer than that the mesh shows its facets
+
+_BOX_COLOUR, _MISSING_COLOUR = (80, 220, 100), (235, 90, 80)
+_OCCLUDED_COLOUR = np.array([230.0, 60.0, 60.0])
+_DIMMED = 0.35
+
+_TILE, _CAPTION, _COLUMNS = 176, 18, 4  # px, px, pictures in a row of the sheet
+_MAX_SHEET_IMAGES = 200
+
+_TO_OPENCV = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A rendered face at the picture's own detail, in the window of the picture that its crop covers."""
+
+    window: tuple[slice, slice]  # rows and columns of the picture
+    colours: Float[np.ndarray, "h w 3"]  # 0 to 255
+    coverage: Float[np.ndarray, "h w"]  # 0 to 1, where the face is rendered
+    seen: Float[np.ndarray, "h w"]  # 0 to 1, the part of it that the mask sees
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A picture and its faces, in the size of the picture."""
+
+    overlay: UInt8[np.ndarray, "H W 3"]  # the rendered face where it is seen
+    seen: Float[np.ndarray, "H W"]  # 0 to 1
+    region: Float[np.ndarray, "H W"]  # 0 to 1, where a face is rendered
+
+
+def require_arrays(face: Face) -> FaceArrays:
+    """The pixels and mesh of a face that was just reconstructed."""
+    if face.arrays is None:
+        raise ValueError("this face was read from a file and has no pixels; reconstruct it again to draw it")
+    return face.arrays
+
+
+def image_mask(face: Face, height: int, width: int) -> Bool[np.ndarray, "height width"]:
+    """The binarised mask of a face in the size of its picture."""
+    arrays = require_arrays(face)
+    window = crop_window(face, height, width)
+    seen = np.zeros((height, width), bool)
+    seen[window] = warp_to_window(arrays.mask.astype(np.float64), arrays.transform, window) >= 0.5
+    return seen
+
+
+def crop_window(face: Face, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of a picture of this size that the crop of a face covers; one pixel where it covers none."""
+    arrays = require_arrays(face)
+    size = arrays.mask.shape[0]
+    corners = np.array([[-1.0, -1.0], [size, -1.0], [size, size], [-1.0, size]])
+    reached = Crop(arrays.transform, size).to_image(corners)
+    low = np.floor(reached.min(axis=0)).clip(0, [width - 1, height - 1]).astype(int)
+    high = np.ceil(reached.max(axis=0) + 1).clip(low + 1, [width, height]).astype(int)
+    (left, top), (right, bottom) = low.tolist(), high.tolist()
+    return slice(top, bottom), slice(left, right)
+
+
+def warp_to_window(
+    values: Float[np.ndarray, "S S"], transform: Float[np.ndarray, "2 3"], window: tuple[slice, slice]
+) -> Float[np.ndarray, "h w"]:
+    """Values of a crop in the window's pixels: bilinear, zero outside of the crop."""
+    rows, columns = window
+    crop = Crop(_window_to_crop(transform, window), values.shape[0])
+    return crop.to_image_mask(values, rows.stop - rows.start, columns.stop - columns.start)
+
+
+def layer(face: Face, height: int, width: int, model: MorphableModel, camera: Camera) -> Layer:
+    """A face as it lies over a picture of this size."""
+    arrays = require_arrays(face)
+    window = crop_window(face, height, width)
+    detailed = _upscale_crop(Crop(arrays.transform, arrays.mask.shape[0]))
+    rendered, covered = _render_face(face, model, camera, detailed.size)
+    coverage = warp_to_window(covered, detailed.matrix, window)
+    inverse = Crop(_window_to_crop(detailed.matrix, window), detailed.size).inverse
+    colours = cv2.warpAffine(
+        rendered, inverse, coverage.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    seen = coverage * warp_to_window(arrays.mask.astype(np.float32), arrays.transform, window)
+    return Layer(window, colours, coverage, seen)
+
+
+def drawn(image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face], model: MorphableModel, camera: Camera) -> Overlay:
+    """The faces laid over their picture: rendered at the picture's own detail, shown where the mask sees them."""
+    height, width = image.shape[:2]
+    return laid_over(image, [layer(face, height, width, model, camera) for face in faces])
+
+
+def laid_over(image: UInt8[np.ndarray, "H W 3"], layers: Sequence[Layer]) -> Overlay:
+    """The faces of `layer`, one after the other over their picture."""
+    overlay = image.copy()
+    seen, region = np.zeros(image.shape[:2], np.float32), np.zeros(image.shape[:2], np.float32)
+    for one in layers:
+        below = overlay[one.window].astype(np.float32)
+        blended = below + one.seen[..., None] * (one.colours - below)
+        overlay[one.window] = blended.round().clip(0, 255).astype(np.uint8)
+        seen[one.window] = np.maximum(seen[one.window], one.seen)
+        region[one.window] = np.maximum(region[one.window], one.coverage)
+    return Overlay(overlay, seen, region)
+
+
+def _window_to_crop(transform: Float[np.ndarray, "2 3"], window: tuple[slice, slice]) -> Float[np.ndarray, "2 3"]:
+    """The transform to px of the crop, from px of the window instead of the picture."""
+    rows, columns = window
+    return compose(transform, np.array([[1.0, 0.0, columns.start], [0.0, 1.0, rows.start]]))
+
+
+def _upscale_crop(crop: Crop) -> Crop:
+    """The same crop with as many pixels as the picture has there, within limits."""
+    size = int(np.clip(round(crop.size / crop.scale), crop.size, max(crop.size, _MAX_RENDERING_PX)))
+    return Crop(compose(resize_transform(crop.size, size), crop.matrix), size)
+
+
+def _render_face(
+    face: Face, model: MorphableModel, camera: Camera, size: int
+) -> tuple[Float[np.ndarray, "S S 3"], Float[np.ndarray, "S S"]]:
+    """Colours (0 to 255, carried on past the silhouette so that interpolation meets no black) and coverage."""
+    renderer = Renderer(model, camera.model_copy(update={"image_size": size}))
+    with torch.no_grad():
+        rendering = renderer(theta_of(face).to(model.mean)).to("cpu")
+    colours = rendering.image[0].clamp(0, 1).mul(255).permute(1, 2, 0).float().numpy()
+    covered = rendering.mask[0, 0].float().numpy()
+    spread = cv2.dilate(np.ascontiguousarray(colours), np.ones((3, 3)))
+    return np.where(covered[..., None] > 0, colours, spread), covered
+
+
+def shrink_to_fit(
+    image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face], longest: int
+) -> tuple[UInt8[np.ndarray, "h w 3"], list[Face]]:
+    """The picture within that size, and its faces with their transforms (not their px) adapted to it."""
+    height, width, adapted = fitted(faces, image.shape[0], image.shape[1], longest)
+    if (height, width) == image.shape[:2]:
+        return image, adapted
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), adapted
+
+
+def fitted(faces: Sequence[Face], height: int, width: int, longest: int) -> tuple[int, int, list[Face]]:
+    """Height and width of a picture within that size, and its faces with their transforms adapted to it."""
+    zoom = longest / max(height, width)
+    if zoom >= 1.0:
+        return height, width, list(faces)
+    rows, columns = max(1, round(height * zoom)), max(1, round(width * zoom))
+    ratio = np.array([width / columns, height / rows])
+    back = np.hstack([np.diag(ratio), ((ratio - 1.0) / 2.0)[:, None]])
+    adapted = []
+    for face in faces:
+        arrays = require_arrays(face)
+        adapted.append(face.with_arrays(replace(arrays, transform=compose(arrays.transform, back))))
+    return rows, columns, adapted
+
+
+def png(image: UInt8[np.ndarray, "H W *C"]) -> bytes:
+    """A picture (RGB, or RGBA) or mask as the content of a PNG file, by OpenCV's fastest compression."""
+    channels = image.shape[2] if image.ndim == 3 else 1
+    content = cv2.cvtColor(image, _TO_OPENCV[channels]) if channels > 1 else image
+    return cv2.imencode(".png", content)[1].tobytes()
+
+
+class ContactSheet:
+    """Pictures side by side: with their boxes, with the faces laid over, and what of the faces is seen (red: occluded).
+
+    Keeps small tiles only; of more than 200 pictures the first 200.
+    """
+
+    def __init__(self, model: MorphableModel, camera: Camera):
+        self.model = model
+        self.camera = camera
+        self._entries: list[np.ndarray] = []
+
+    def add(self, caption: str, image: UInt8[np.ndarray, "H W 3"] | None, faces: Sequence[Face]) -> None:
+        """One more picture; None for one that could not be read."""
+        if len(self._entries) >= _MAX_SHEET_IMAGES:
+            return
+        tiles = [np.zeros((_TILE, _TILE, 3), np.uint8)] * 3 if image is None else self._tiles(image, faces)
+        entry = np.full((_TILE + _CAPTION, 3 * _TILE, 3), 255, np.uint8)
+        entry[:_TILE] = np.hstack(tiles)
+        colour = (40, 40, 40) if faces else _MISSING_COLOUR
+        text = caption.encode("ascii", "replace").decode()
+        cv2.putText(entry, text, (3, _TILE + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)
+        self._entries.append(entry)
+
+    def _tiles(self, image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face]) -> list[np.ndarray]:
+        small, adapted = shrink_to_fit(image, faces, _TILE)
+        zoom = small.shape[1] / image.shape[1]
+        result = drawn(small, adapted, self.model, self.camera)
+        boxed = small.copy()
+        for face in faces:
+            x, y, width, height = (round(value * zoom) for value in face.box)
+            cv2.rectangle(boxed, (x, y), (x + width, y + height), _BOX_COLOUR, 1)
+        dimmed = small * _DIMMED
+        mask = dimmed + result.region[..., None] * (_OCCLUDED_COLOUR - dimmed)
+        mask += result.seen[..., None] * (small - mask)
+        return [_tile(boxed), _tile(result.overlay), _tile(mask.clip(0, 255).astype(np.uint8))]
+
+    def png(self) -> bytes:
+        """The sheet, four pictures in a row."""
+        columns = min(_COLUMNS, max(1, len(self._entries)))
+        blank = np.full((_TILE + _CAPTION, 3 * _TILE, 3), 255, np.uint8)
+        padded = [*self._entries, *[blank] * (-len(self._entries) % columns)] or [blank]
+        rows = [np.hstack(padded[start : start + columns]) for start in range(0, len(padded), columns)]
+        return png(np.vstack(rows))
+
+
+def _tile(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "S S 3"]:
+    tile = np.zeros((_TILE, _TILE, 3), np.uint8)
+    top, left = (_TILE - image.shape[0]) // 2, (_TILE - image.shape[1]) // 2
+    tile[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return tile

@@ -1,0 +1,308 @@
+"""A trained model as something that takes a picture and gives its faces."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped, UInt8
+from torch import Tensor
+
+from focus_ray import model as models
+from focus_ray.data.align import Crop
+from focus_ray.data.detect import Detection, Detector
+from focus_ray.data.detect_haar import HaarDetector
+from focus_ray.errors import ConfigError
+from focus_ray.focus.camera import Camera, projection_matrix
+from focus_ray.focus.parameters import Parameters, join, split
+from focus_ray.focus.pose import rotate_in_plane
+from focus_ray.geometry.mesh_writer import Mesh
+from focus_ray.inference.face_locations import Box, FaceLocations, check_image, locate_faces
+from focus_ray.inference.face_result import Face, FaceArrays, Pose, QualityFlag, Theta, Vector4, Visibility
+from focus_ray.inference.predictor import Prediction, Predictor
+from focus_ray.inference.self_alignment import AlignedFace, AlignmentSettings, CropView, extract_crops, self_align
+from focus_ray.model import Model
+from focus_ray.prior import Prior, check_face_model, chosen
+from focus_ray.settings import Settings
+
+# Images in a part, at most: from 16 on, torch has another routine for 1 x 1 convolutions on one thread of a CPU. More
+# images are divided evenly, so no part has one alone.
+_MAX_CPU_BATCH = 15
+
+
+class QualityLimits(Settings):
+    """From where on a face carries a warning."""
+
+    small_face: float = 1.0  # px of the crop to a px of the picture
+    cut_off: float = 0.05  # share of the rendered region outside of the picture
+    high_residual: float = 30.0  # root mean square over seen pixels, of 255
+    extreme_pose: float = 0.8  # rad of yaw or pitch; the synthetic faces seldom turn further
+    mostly_occluded: float = 0.5  # occlusion fraction
+
+
+class ReconstructionSettings(Settings):
+    """What surrounds the model when it meets photographs."""
+
+    alignment: AlignmentSettings = AlignmentSettings()
+    quality: QualityLimits = QualityLimits()
+
+
+class Reconstructor:
+    """Finds the faces of pictures, aligns them and lets the model explain them.
+
+    The refinement is held by landmarks: given ones, or those that the model sees by itself over several views. Without
+    them it wanders off on some photographs (in trials landmark errors up to 25 px of 224, with them up to 10).
+    Holds a detector with scratch memory: use one a thread.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        detector: Detector | None = None,
+        settings: ReconstructionSettings | None = None,
+        prior: Prior | None = None,
+        *,
+        require_prior: bool = True,
+    ):
+        """prior: what corrects the meshes (section 3.4); with `require_prior`, always, else where it was measured for
+        the pipeline at hand. Raises FaceModelError for a prior of another face model.
+        """
+        if prior is not None:
+            check_face_model(prior, model.focus.face_model)
+        self.model = model
+        self.prior = prior
+        self._require_prior = require_prior
+        self.detector: Detector = HaarDetector() if detector is None else detector
+        self.settings = ReconstructionSettings() if settings is None else settings
+        self.predictor = Predictor(model.focus, model.refine).eval()
+
+    def reconstruct(
+        self,
+        image: np.ndarray,
+        *,
+        landmarks: Float[np.ndarray, "68 2"] | None = None,
+        box: Box | None = None,
+        refine: int | None = None,
+    ) -> list[Face]:
+        """The faces of an upright RGB picture, uint8 [H, W, 3], the surest first; none is an empty list.
+
+        With `landmarks` (68 iBUG points, px) or a `box` (x, y, width, height, px, about as a face detector draws it,
+        brows to chin) there is one face, where they say. `refine` is the number of refinement steps, the model's own by
+        default. Raises ImageError for another kind of array, LandmarkError for points that span no face or lie beside
+        the picture, ConfigError for such a box and for another `refine`, ModelError where the prior was measured for
+        another number of steps.
+        """
+        check_image(image)
+        check_refine(refine)
+        self._matching_prior(refine)
+        (faces,) = self.fit([locate_faces(image, self.detector, landmarks=landmarks, box=box)], refine)
+        return faces
+
+    def fit(self, pictures: Sequence[FaceLocations], refine: int | None = None) -> list[list[Face]]:
+        """The faces of several pictures, fitted as one batch; a list for each picture, in the order they were found.
+
+        Raises LandmarkError where given landmarks span no face, ModelError as `reconstruct` does.
+        """
+        check_refine(refine)
+        prior = self._matching_prior(refine)
+        aligned = self._align(pictures)
+        found = [(picture, face) for picture in pictures for face in picture.faces]
+        if not found:
+            return [[] for _ in pictures]
+        images = torch.cat(
+            [extract_crops(picture.image, [one.crop]) for (picture, _), one in zip(found, aligned, strict=True)]
+        )
+        anchors = torch.stack([torch.from_numpy(one.crop.to_crop(one.landmarks)).float() for one in aligned])
+        rows = zip(found, aligned, strict=True)
+        faces = []
+        for crops, points in zip(self._parts(images), self._parts(anchors), strict=True):
+            prediction = self.predictor(crops.to(self.device), points.to(self.device), refine).to("cpu")
+            faces += [
+                self._face(picture.image, face, one.crop, prediction, row, prior)
+                for row, ((picture, face), one) in enumerate(islice(rows, len(crops)))
+            ]
+        answers = iter(faces)
+        return [[next(answers) for _ in picture.faces] for picture in pictures]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.model.focus.face_model.mean.device
+
+    def _matching_prior(self, refine: int | None) -> Prior | None:
+        """The prior, if it is about faces refined by so many steps. Raises ModelError where one insists."""
+        steps = self.model.refine.steps if refine is None else refine
+        if self.prior is None or self.prior.fits(self.model, steps):
+            return self.prior
+        if self._require_prior:
+            self.prior.check_pipeline(self.model, steps)
+        return None
+
+    def _align(self, pictures: Sequence[FaceLocations]) -> list[AlignedFace]:
+        """Each face by the landmarks that it was found with, else by those that the model sees itself."""
+        settings, size = self.settings.alignment, self.predictor.image_size
+        aligned: dict[int, AlignedFace] = {}
+        unsure: dict[int, list[tuple[int, CropView]]] = {}  # by rounds: the place among all faces, and the first look
+        for place, (picture, face) in enumerate((one, face) for one in pictures for face in one.faces):
+            crop = picture.initial_crop(face, size, settings)
+            if face.landmarks is not None:
+                aligned[place] = AlignedFace(crop, face.landmarks)
+            else:
+                unsure.setdefault(picture.rounds(settings), []).append((place, CropView(picture.image, crop)))
+        for rounds, looks in unsure.items():
+            of_these = settings.model_copy(update={"rounds": rounds})
+            seen = self_align(self._landmarks, [look for _, look in looks], of_these)
+            aligned |= {place: one for (place, _), one in zip(looks, seen, strict=True)}
+        return [aligned[place] for place in sorted(aligned)]
+
+    def _landmarks(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 68 2"]:
+        return torch.cat([self.predictor.landmarks(part.to(self.device)).cpu() for part in self._parts(images)])
+
+    def _parts(self, rows: Shaped[Tensor, "B ..."]) -> tuple[Shaped[Tensor, "b ..."], ...]:
+        """What is computed at once: on an accelerator all, on a CPU no more than has the same bits in every batch."""
+        return rows.tensor_split(math.ceil(len(rows) / _MAX_CPU_BATCH) if self.device.type == "cpu" else 1)
+
+    def _face(
+        self,
+        image: UInt8[np.ndarray, "H W 3"],
+        found: Detection,
+        crop: Crop,
+        prediction: Prediction,
+        row: int,
+        prior: Prior | None,
+    ) -> Face:
+        theta = prediction.theta[row : row + 1].double()
+        parameters = split(theta)
+        landmarks = crop.to_image(prediction.rendering.landmarks[row].double().numpy())
+        camera, face_model = self.model.focus.renderer.camera, self.model.focus.face_model
+        visibility = prediction.visibility(face_model)
+        mesh = self._build_mesh(prediction, parameters, row)
+        arrays = _arrays(crop, prediction, row, mesh, None if prior is None else corrected(mesh, prior))
+        return Face(
+            box=found.box,
+            landmarks=[(x, y) for x, y in landmarks.tolist()],
+            pose=_pose(parameters, crop),
+            theta=_theta(parameters),
+            occlusion_fraction=float(prediction.occlusion[row]),
+            visibility=Visibility(**{part: float(share[row]) for part, share in visibility.items()}),
+            quality=self._quality_flags(image, found, crop, prediction, row),
+            model_version=self.model.version,
+            corrected=prior is not None,
+            projection=_projection(camera, parameters, crop),
+            focal_length=camera.focal / crop.scale,
+            landmark_vertices=_rows(face_model.faces[face_model.landmark_triangles]),
+            landmark_weights=_rows(face_model.landmark_barycentric),
+        ).with_arrays(arrays)
+
+    def _build_mesh(self, prediction: Prediction, parameters: Parameters, row: int) -> Mesh:
+        face_model = self.model.focus.face_model
+        with torch.no_grad():
+            albedo = face_model.albedo(parameters.albedo.to(face_model.mean))[0].clamp(0, 1)
+        vertices = prediction.rendering.vertices[row].detach()
+        return Mesh(vertices.numpy(), albedo.cpu().numpy(), face_model.faces.cpu().numpy())
+
+    def _quality_flags(
+        self, image: UInt8[np.ndarray, "H W 3"], found: Detection, crop: Crop, prediction: Prediction, row: int
+    ) -> list[QualityFlag]:
+        limits = self.settings.quality
+        rotation = split(prediction.theta)[4][row]
+        warnings: dict[QualityFlag, bool] = {
+            "small_face": crop.scale > limits.small_face,
+            "cut_off": _fraction_outside(prediction.region[row, 0].numpy(), crop, image.shape) > limits.cut_off,
+            "landmarks_from_model": found.landmarks is None,
+            "high_residual": float(prediction.residual[row]) > limits.high_residual,
+            "extreme_pose": float(rotation[:2].abs().max()) > limits.extreme_pose,
+            "mostly_occluded": float(prediction.occlusion[row]) > limits.mostly_occluded,
+        }
+        return [name for name, holds in warnings.items() if holds]
+
+
+def corrected(mesh: Mesh, prior: Prior) -> Mesh:
+    """P_mf = P_v - E_MP (Fig. 2b): the one subtraction that the prior costs."""
+    return replace(mesh, vertices=prior.correct(torch.from_numpy(mesh.vertices)[None])[0].numpy())
+
+
+def load(
+    path: str | Path | None = None, detector: Detector | None = None, *, prior: str | Path | None = None
+) -> Reconstructor:
+    """The model of a folder (RUN/model for instance), or the one that comes with the package, ready for pictures.
+
+    prior: the folder of a misfit prior that corrects its meshes, or "none"; None: what comes with the shipped model, if
+    its gate has found that it helps. Raises CheckpointError where a folder is missing, altered or of another format,
+    FaceModelError for a prior of another face model.
+    """
+    model = models.load(None if path is None else Path(path))
+    correcting = chosen(prior, shipped_model=path is None)
+    return Reconstructor(model, detector, prior=correcting, require_prior=prior is not None)
+
+
+def theta_of(face: Face) -> Float[Tensor, "1 257"]:
+    """The parameters of a face as the renderer takes them."""
+    theta = face.theta
+    groups = [theta.identity, theta.expression, theta.albedo, theta.light, theta.camera[:3], theta.camera[3:]]
+    return join(Parameters(*(torch.tensor([group]) for group in groups)))
+
+
+def check_refine(steps: object) -> None:
+    """Raises ConfigError for anything but a whole number of steps, or None for the model's own."""
+    if steps is None:
+        return
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+        raise ConfigError(f"refine is {steps!r}; give a whole number of steps, 0 or more")
+
+
+def _pose(parameters: Parameters, crop: Crop) -> Pose:
+    """The crop turned the picture by its roll; turned back, the pose is that in the picture."""
+    angle = torch.tensor([-crop.roll], dtype=torch.float64)
+    rotation, translation = rotate_in_plane(parameters.rotation, parameters.translation, angle)
+    return Pose(rotation=tuple(rotation[0].tolist()), translation=tuple(translation[0].tolist()))
+
+
+def _projection(camera: Camera, parameters: Parameters, crop: Crop) -> tuple[Vector4, Vector4, Vector4]:
+    """From the mesh into the crop, and from there into the picture."""
+    into_crop = projection_matrix(camera, parameters.rotation, parameters.translation)[0].numpy()
+    rows = np.vstack([crop.inverse, [0.0, 0.0, 1.0]]) @ into_crop
+    first, second, third = _rows(torch.from_numpy(rows))
+    return first, second, third
+
+
+def _rows(table: Shaped[Tensor, "N K"]) -> list[Any]:
+    """The rows as tuples of numbers."""
+    return list(map(tuple, table.tolist()))
+
+
+def _theta(parameters: Parameters) -> Theta:
+    names = ("identity", "expression", "albedo", "light")
+    groups = {name: getattr(parameters, name)[0].tolist() for name in names}
+    return Theta(**groups, camera=[*parameters.rotation[0].tolist(), *parameters.translation[0].tolist()])
+
+
+def _arrays(crop: Crop, prediction: Prediction, row: int, mesh: Mesh, corrected: Mesh | None) -> FaceArrays:
+    return FaceArrays(
+        transform=crop.matrix,
+        target=_picture(prediction.images[row]),
+        rendering=_picture(prediction.rendering.image[row]),
+        region=prediction.region[row, 0].numpy(),
+        mask=prediction.seen[row, 0].numpy(),
+        soft=prediction.mask[row, 0].detach().numpy(),
+        mesh=mesh,
+        corrected=corrected,
+    )
+
+
+def _picture(image: Float[Tensor, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]:
+    return image.detach().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).contiguous().numpy()
+
+
+def _fraction_outside(region: np.ndarray, crop: Crop, shape: tuple[int, ...]) -> float:
+    """The share of the rendered pixels that lie outside of the picture."""
+    rows, columns = np.nonzero(region)
+    if len(rows) == 0:
+        return 0.0
+    x, y = crop.to_image(np.stack([columns, rows], axis=1).astype(np.float64)).T
+    inside = (x >= -0.5) & (y >= -0.5) & (x <= shape[1] - 0.5) & (y <= shape[0] - 0.5)
+    return 1.0 - float(inside.mean())

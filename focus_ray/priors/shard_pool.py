@@ -1,0 +1,151 @@
+"""Shards worked off by a pool of Ray tasks: bounded, retried, and merged in a tree on the way.
+
+A task's state goes from its node to the task that merges its branch; the driver sees one state a branch, in order, and
+holds a handful of them, however many faces there are.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from focus_ray.errors import Interrupted
+from focus_ray.focus.misfit import MisfitStats
+from focus_ray.numerics.statistics import merge_tree
+from focus_ray.priors.measure import Measurer, Work
+from focus_ray.priors.shards import ShardStore
+from focus_ray.runtime.tasks import POLL_SECONDS, PoolSettings, explained, one_thread, ready
+
+# Shards merged on the workers before the driver sees them. A power of two: then the bits are those of one tree.
+BRANCH_SIZE = 8
+# Merged branches that wait for the driver, at most.
+MAX_PENDING_BRANCHES = 4
+
+
+@dataclass
+class Tally:
+    """How many shards were computed, with how many faces, and how many were there already."""
+
+    computed: int = 0
+    faces: int = 0
+    kept: int = 0
+
+    def add(self, faces: int, computed: bool) -> None:
+        """One more shard, of so many faces."""
+        self.computed += computed
+        self.faces += faces if computed else 0
+        self.kept += not computed
+
+
+Progress = Callable[[int, int], object]  # faces done, faces in all
+
+
+def done(measurer: Measurer, shards: ShardStore, number: int) -> tuple[MisfitStats, bool]:
+    """The state of a shard, and whether it had to be computed."""
+    state = shards.load(number)
+    if state is not None:
+        return state, False
+    state = measurer.shard(shards.faces(number))
+    shards.save(number, state)
+    return state, True
+
+
+def here(
+    work: Work, shards: ShardStore, tally: Tally, asked: Callable[[], bool], progress: Progress
+) -> Iterator[MisfitStats]:
+    """The merged states of the branches in order, computed by this process alone, to the same bits."""
+    measurer = Measurer(work)
+    for numbers in shards.branches(BRANCH_SIZE):
+        states = []
+        for number in numbers:
+            if asked():
+                raise interrupted(shards)
+            with one_thread():
+                state, computed = done(measurer, shards, number)
+            tally.add(len(shards.faces(number)), computed)
+            progress(shards.faces(number).stop, shards.n)
+            states.append(state)
+        yield merge_tree(states)
+
+
+class Pool:
+    """The same by Ray tasks, on the cluster that is connected."""
+
+    def __init__(self, work: Work, shards: ShardStore, settings: PoolSettings):
+        resources = {"num_cpus": 1, "num_gpus": settings.gpu_share, "max_retries": settings.max_retries}
+        self._leaf = ray.remote(_leaf).options(num_returns=2, **resources)
+        self._join = ray.remote(_join).options(num_cpus=0, max_retries=settings.max_retries)
+        self._work = ray.put((work, shards))
+        self._shards = shards
+        self._tasks = settings.tasks
+        self._running: list[ray.ObjectRef[Any]] = []
+        self._faces = 0
+
+    def branches(self, tally: Tally, asked: Callable[[], bool], progress: Progress) -> Iterator[MisfitStats]:
+        """The merged states of the branches in order. Raises what a task raises, ClusterError, Interrupted."""
+        self._tally, self._asked, self._progress = tally, asked, progress
+        merged: deque[ray.ObjectRef[Any]] = deque()
+        try:
+            for numbers in self._shards.branches(BRANCH_SIZE):
+                states = [self._submit(number) for number in numbers]
+                merged.append(self._join.remote(*states))
+                while len(merged) > MAX_PENDING_BRANCHES:
+                    yield self._taken(merged.popleft())
+            while merged:
+                yield self._taken(merged.popleft())
+        except RayError as error:
+            raise explained(error, "prior") from error
+        finally:
+            for task in self._running:
+                ray.cancel(task, force=True)
+
+    def _submit(self, number: int) -> "ray.ObjectRef[Any]":
+        """Begin a shard as soon as there is room for it."""
+        while len(self._running) >= self._tasks:
+            self._look()
+        references: Any = self._leaf.remote([self._work], number)  # one for each thing it returns
+        state, computed = references
+        self._running.append(computed)
+        return state
+
+    def _taken(self, merged: "ray.ObjectRef[Any]") -> MisfitStats:
+        while not ray.wait([merged], timeout=0)[0] and self._running:
+            self._look()
+        return ray.get(merged)
+
+    def _look(self) -> None:
+        """Wait a moment for a shard to end."""
+        if self._asked():
+            raise interrupted(self._shards)
+        ended, self._running = ray.wait(self._running, timeout=POLL_SECONDS)
+        for number, computed in ray.get(ended):
+            faces = len(self._shards.faces(number))
+            self._tally.add(faces, computed)
+            self._faces += faces
+            self._progress(self._faces, self._shards.n)
+
+
+def interrupted(shards: ShardStore) -> Interrupted:
+    """What to say where somebody asked to stop."""
+    return Interrupted(f"stopped; finished shards are kept in {shards.store}, the same command goes on")
+
+
+def _leaf(work: "list[ray.ObjectRef[Any]]", number: int) -> tuple[MisfitStats, tuple[int, bool]]:
+    """A task: one shard. Work comes as a reference, which only a process that has not seen it follows."""
+    measurer, shards = ready(work[0], _prepared)
+    state, computed = done(measurer, shards, number)
+    return state, (number, computed)
+
+
+def _join(*states: MisfitStats) -> MisfitStats:
+    """A task: one branch."""
+    return merge_tree(states)
+
+
+def _prepared(work: tuple[Work, ShardStore], device: str) -> tuple[Measurer, ShardStore]:
+    """The work of all tasks, as a process does it."""
+    what, shards = work
+    return Measurer(what, device), shards

@@ -1,0 +1,57 @@
+"""The log of a run as records with rank and step, whichever process they come from."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from focus_ray.runtime.callbacks import Callback
+
+PACKAGE = "focus_ray"
+
+
+@contextmanager
+def forward_logs(watcher: Callback, rank: int, current_step: Callable[[], int]) -> Iterator[None]:
+    """What the package logs inside the block, from INFO on, also reaches the watcher."""
+    package = logging.getLogger(PACKAGE)
+    handler = _Handler(watcher, rank, current_step)
+    shown = package.getEffectiveLevel()
+    others = [handler for handler in logging.getLogger().handlers if handler.level < shown]
+    levels = [other.level for other in others]
+    for other in others:  # the terminal keeps to what it was asked for
+        other.setLevel(shown)
+    before = package.level
+    package.setLevel(min(shown, logging.INFO))
+    package.addHandler(handler)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(before)
+        for other, level in zip(others, levels, strict=True):
+            other.setLevel(level)
+
+
+class _Handler(logging.Handler):
+    """Log records as flat objects."""
+
+    def __init__(self, watcher: Callback, rank: int, current_step: Callable[[], int]):
+        super().__init__(logging.INFO)
+        self.watcher = watcher
+        self.rank = rank
+        self.current_step = current_step
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.watcher.log(
+                {
+                    "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+                    "level": record.levelname.lower(),
+                    "rank": self.rank,
+                    "step": self.current_step(),
+                    "logger": record.name,
+                    "message": record.getMessage(),
+                }
+            )
+        except Exception:
+            self.handleError(record)

@@ -1,0 +1,43 @@
+"""What the history of a run keeps of one training step."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from focus_ray.focus.guard import GuardEvent
+from focus_ray.focus.schedule import SchedulePosition
+from focus_ray.focus.state import StepMetrics
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What the history keeps of one step."""
+
+    step: int
+    position: SchedulePosition
+    metrics: StepMetrics
+    event: GuardEvent | None
+    seconds: float
+    data_seconds: float
+    images_per_s: float
+    time: float  # at its end, Unix seconds
+
+    def line(self) -> dict[str, Any]:
+        """One line of history.jsonl. Numbers that are not finite are written as null."""
+        losses = {key: finite(value) for key, value in self.metrics.losses.items()}
+        return {
+            "step": self.step,
+            "phase": str(self.position.phase),
+            "loss": losses,
+            "mask_mean": finite(self.metrics.mask_mean),
+            "skipped": self.metrics.skipped,
+            "seconds": round(self.seconds, 6),
+            "data_seconds": round(self.data_seconds, 6),
+            "images_per_s": round(self.images_per_s, 3),
+            "time": round(self.time, 3),
+        }
+
+
+def finite(value: float | None) -> float | None:
+    """The number, or None where it is none."""
+    return value if value is not None and math.isfinite(value) else None

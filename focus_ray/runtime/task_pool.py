@@ -1,0 +1,89 @@
+"""Numbered pieces of an evaluation, worked off by a bounded number of Ray tasks or by this process, in any order."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Protocol, runtime_checkable
+
+import ray
+from ray.exceptions import RayError
+
+from focus_ray.errors import Interrupted
+from focus_ray.runtime.tasks import POLL_SECONDS, PoolSettings, explained, one_thread, ready
+
+
+@runtime_checkable
+class Job(Protocol):
+    """Work in pieces. Tasks get a copy of it, which is prepared once in each process."""
+
+    def prepare(self, device: str) -> None:
+        """Move to a device what belongs there."""
+        ...
+
+    def piece(self, number: int) -> Any:
+        """The result of a piece. The same on every machine and beside any other pieces."""
+        ...
+
+
+def worked_off(
+    job: Job, numbers: Sequence[int], settings: PoolSettings | None, asked: Callable[[], bool]
+) -> Iterator[tuple[int, Any]]:
+    """Number and result of each piece as it ends; without settings this process does one after the other.
+
+    Raises what a piece raises, ClusterError, and Interrupted where somebody `asked` to stop.
+    """
+    return _run_locally(job, numbers, asked) if settings is None else _run_on_ray(job, numbers, settings, asked)
+
+
+def _run_locally(job: Job, numbers: Sequence[int], asked: Callable[[], bool]) -> Iterator[tuple[int, Any]]:
+    job.prepare("cpu")
+    for number in numbers:
+        if asked():
+            raise interrupted()
+        with one_thread():
+            result = job.piece(number)
+        yield number, result
+
+
+def _run_on_ray(
+    job: Job, numbers: Sequence[int], settings: PoolSettings, asked: Callable[[], bool]
+) -> Iterator[tuple[int, Any]]:
+    if not numbers:
+        return
+    task = ray.remote(_run_task).options(num_cpus=1, num_gpus=settings.gpu_share, max_retries=settings.max_retries)
+    work = ray.put(job)
+    waiting = iter(numbers)
+    running: list[Any] = []
+    try:
+        while True:
+            running += [task.remote([work], number) for number in islice(waiting, settings.tasks - len(running))]
+            if not running:
+                return
+            if asked():
+                raise interrupted()
+            ended, running = ray.wait(running, timeout=POLL_SECONDS)
+            yield from ray.get(ended)
+    except RayError as error:
+        raise explained(error, "evaluation") from error
+    finally:
+        for reference in running:
+            ray.cancel(reference, force=True)
+
+
+def in_order(told: Mapping[int, Sequence[str]]) -> list[str]:
+    """What pieces told, in the order of their numbers, whatever order they ended in."""
+    return [line for number in sorted(told) for line in told[number]]
+
+
+def interrupted() -> Interrupted:
+    """What to say where somebody asked to stop."""
+    return Interrupted("stopped; what is finished is kept, the same command goes on")
+
+
+def _run_task(work: "list[ray.ObjectRef[Any]]", number: int) -> tuple[int, Any]:
+    """A task: one piece."""
+    return number, ready(work[0], _prepared).piece(number)
+
+
+def _prepared(job: Job, device: str) -> Job:
+    job.prepare(device)
+    return job

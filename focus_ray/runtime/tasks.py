@@ -1,0 +1,75 @@
+"""What every pool of Ray tasks shares: settings, one thread a task, work unpacked once a process, errors."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from focus_ray.errors import ClusterError, FocusRayError
+from focus_ray.runtime.ray_cluster import ClusterSettings, connected
+
+if TYPE_CHECKING:
+    import ray
+    from ray.exceptions import RayError
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """How many tasks run at a time, and with what. None of it changes a bit of the result."""
+
+    tasks: int = 2
+    gpu_share: float = 0.0  # of a GPU, for each task
+    max_retries: int = 20  # of one task, where its worker dies
+
+
+@contextmanager
+def task_cluster(settings: PoolSettings | None) -> Iterator[None]:
+    """Ray, if there are to be tasks. Raises ConfigError, ClusterError."""
+    if settings is None:
+        yield
+        return
+    with connected(ClusterSettings(workers=settings.tasks, gpu=settings.gpu_share > 0, cpus_per_worker=1)):
+        yield
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Other numbers of threads round otherwise; whoever calls has its own back afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+_ready: dict[str, Any] = {}  # by this process, by the reference to it: one at a time
+
+
+def ready(work: "ray.ObjectRef[Any]", prepare: Callable[[Any, str], Any]) -> Any:
+    """What a reference stands for, prepared for this process's device once.
+
+    A task is given the reference in a list: only a process that has not seen it follows it.
+    """
+    import ray
+
+    name = work.hex()
+    if name not in _ready:
+        torch.set_num_threads(1)  # one core a task, and the same bits everywhere
+        _ready.clear()
+        _ready[name] = prepare(ray.get(work), "cuda" if ray.get_gpu_ids() else "cpu")
+    return _ready[name]
+
+
+def explained(error: "RayError", whose: str) -> FocusRayError:
+    """The error of the package that a task raised, or that the cluster gave up."""
+    from ray.exceptions import RayTaskError
+
+    if isinstance(error, RayTaskError) and isinstance(error.cause, FocusRayError):
+        return error.cause
+    reason = " ".join(str(error).split())[:300]
+    return ClusterError(f"the tasks of the {whose} ended ({reason}); the same command goes on")

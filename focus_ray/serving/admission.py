@@ -1,0 +1,363 @@
+"""The door: what every request passes before anything is decoded, as a plain ASGI middleware.
+
+It stands in the proxies of the cluster, where a slow or greedy client costs no replica anything, and once more around
+each ingress, for clusters whose proxies others have started. It reads the whole body, counted and timed, and hands it
+on as one piece. What Ray Serve itself answers where a replica is gone or busy becomes a problem that says: come again.
+"""
+
+import asyncio
+import logging
+import os
+import re
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+from urllib.parse import unquote
+
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from focus_ray.serving.keys import ApiKeys
+from focus_ray.serving.problems import MEDIA_TYPE, Problem
+from focus_ray.serving.settings import ServingSettings
+
+PROXY_CALLBACK = "focus_ray.serving.admission:proxy_middlewares"
+SETTINGS_VARIABLE = "FOCUS_RAY_SERVING"
+FACES = "x-focus-ray-faces"  # of an answer: how many it has, so that nobody needs to read it to know
+REASON_HEADER = "x-focus-ray-reason"  # of a refusal: what it is counted as
+
+_ABSOLUTE = re.compile(rb"https?://(?P<host>[^/]+)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL)
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_MAX_QUERY_BYTES = 16_384  # bytes: 136 numbers fit
+_MAX_HEADER_BYTES = 16_384  # bytes, names and values together
+# What Ray Serve's proxies would obey: another time limit, no end where the client goes away, which replica is asked.
+# Some that are no UTF-8 make them forget a request with its body in memory.
+_RAY_CONTROL_HEADERS = {
+    b"x-request-timeout-seconds",
+    b"x-request-disconnect-disabled",
+    b"serve-multiplexed-model-id",
+    b"x-session-id",
+}
+_PUBLIC_PATHS = {"/", "/healthz", "/readyz", "/openapi.json", "/-/healthz", "/-/routes"}
+_PUBLIC_PREFIX = "/assets/"
+_SECURITY_HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"cache-control": b"no-store",
+}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class RequestInfo:
+    """One request on its way through the door, for whoever counts and logs."""
+
+    request_id: str
+    method: str
+    path: str
+    client: str | None  # the name of its key
+    began: float
+    status: int = 0
+    reason: str | None = None  # why it was refused
+    bytes_in: int = 0
+    faces: int | None = None  # in the answer
+
+
+@runtime_checkable
+class RequestObserver(Protocol):
+    """Who is told of requests."""
+
+    def on_start(self, passage: RequestInfo) -> None: ...
+
+    def left(self, passage: RequestInfo) -> None: ...
+
+
+def has_proxy_middleware() -> bool:
+    """Whether the proxies of this cluster were started with a door."""
+    return SETTINGS_VARIABLE in os.environ
+
+
+def proxy_middlewares() -> list[Middleware]:
+    """What Ray Serve's proxies put around themselves, where their environment has the settings.
+
+    It is asked for before a proxy listens: from then on it has limits for headers, too.
+    """
+    from focus_ray.serving import connection_timeouts
+    from focus_ray.serving.request_metrics import create_request_metrics
+
+    text = os.environ.get(SETTINGS_VARIABLE)
+    if not text:
+        return []
+    settings = ServingSettings.model_validate_json(text)
+    connection_timeouts.limit(settings.admission.header_seconds, settings.admission.unread_seconds)
+    return [
+        Middleware(AdmissionMiddleware, settings=settings, outer=True, witness=create_request_metrics()),
+        *cors(settings),
+    ]
+
+
+def cors(settings: ServingSettings) -> list[Middleware]:
+    """What lets other sites' pages ask, where any may. It goes around the door: a browser asks first, without a key."""
+    if not settings.http.origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.http.origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-request-id"],
+            expose_headers=["retry-after", "x-request-id"],
+        )
+    ]
+
+
+class AdmissionMiddleware:
+    """The middleware. `outer` is the one in a proxy; the inner one counts requests only where there is no outer one."""
+
+    def __init__(
+        self, app: ASGIApp, settings: ServingSettings, outer: bool = False, witness: RequestObserver | None = None
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._keys = ApiKeys(settings.http.keys)
+        self._in_proxy = outer
+        self._counts = outer or not has_proxy_middleware()
+        self._observer = witness
+        self._in_flight = 0
+        self._in_flight_by_client: Counter[str] = Counter()  # by the name of its key, else by address
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, from its header to the last byte of its answer."""
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+                return
+            await self._app(scope, receive, send)
+            return
+        scope = _origin_form(scope)
+        headers = dict(reversed(scope["headers"]))
+        request_id = _request_id(headers)
+        passage = RequestInfo(request_id, scope["method"], scope["path"], None, time.monotonic())
+        answer = _ResponseSender(send, passage, self._settings.http.retry_seconds, translate_errors=self._in_proxy)
+        if self._observer:
+            self._observer.on_start(passage)
+        try:
+            answer.leave = self._admit(scope, headers, passage)
+            body = await self._body(headers, receive)
+            passage.bytes_in = len(body)
+            await self._app(_named(scope, passage), _replay_body(body, receive), answer)
+            await answer.finish()
+        except Problem as problem:
+            await answer.refuse(problem)
+        except Exception:
+            logger.exception("request %s failed", request_id)
+            await answer.refuse(Problem.internal_error())
+        finally:
+            answer.leave()
+            if self._observer:
+                self._observer.left(passage)
+
+    def _admit(self, scope: Scope, headers: dict[bytes, bytes], passage: RequestInfo) -> Callable[[], None]:
+        """Count a request; what it returns ends that. Raises Problem for who may not come in, or not now."""
+        self._check(scope, headers, passage)
+        if scope["method"] != "POST" or not self._counts:
+            return _no_op
+        client = passage.client or str((scope.get("client") or ("",))[0])
+        limits, wait = self._settings.admission, self._settings.http.retry_seconds
+        if self._in_flight_by_client[client] >= limits.requests_of_a_client:
+            raise Problem("too_many_requests", "wait for the answers to your other requests", retry_after=wait)
+        if self._in_flight >= limits.requests_at_once:
+            raise Problem("overloaded", "the service is busy; try again in a moment", retry_after=wait)
+        self._in_flight += 1
+        self._in_flight_by_client[client] += 1
+        inside = True
+
+        def leave() -> None:
+            nonlocal inside
+            if inside:
+                inside = False
+                self._in_flight -= 1
+                self._in_flight_by_client[client] -= 1
+                if not self._in_flight_by_client[client]:
+                    del self._in_flight_by_client[client]
+
+        return leave
+
+    def _check(self, scope: Scope, headers: dict[bytes, bytes], passage: RequestInfo) -> None:
+        path = scope["path"]
+        if not path.startswith("/"):
+            raise Problem("bad_request", "the request's target is no path; see /openapi.json")
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > _MAX_HEADER_BYTES:
+            raise Problem("too_large", f"the headers are longer than {_MAX_HEADER_BYTES} bytes")
+        if len(scope.get("query_string", b"")) > _MAX_QUERY_BYTES:
+            raise Problem("too_large", f"the query is longer than {_MAX_QUERY_BYTES} bytes; send a form")
+        http = self._settings.http
+        if http.keys or http.keys_required:
+            passage.client = self._keys.owner(headers.get(b"authorization"))
+            free = scope["method"] in ("GET", "HEAD") and (path in _PUBLIC_PATHS or path.startswith(_PUBLIC_PREFIX))
+            if passage.client is None and not free:
+                raise Problem("unauthorized", "send a valid key as `Authorization: Bearer KEY`")
+        if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+            raise Problem("unsupported_media", "compressed bodies are not accepted; send the picture as it is")
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit():
+            raise Problem("bad_request", "Content-Length is no number")
+        if scope["method"] != "POST" and (int(length) or b"transfer-encoding" in headers):
+            raise Problem("too_large", f"{scope['method'][:16]} takes no body here; send it with POST")
+        self._check_size(int(length))
+
+    def _check_size(self, size: int) -> None:
+        most = self._settings.admission.body_megabytes
+        if size > most * 1e6:
+            raise Problem("too_large", f"the body is larger than {most:g} MB; send smaller pictures")
+
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        """The whole body. Raises Problem for one that is too long or was broken off, where nothing comes for
+        `silent_seconds`, and where neither its end nor `min_body_bytes` bytes come within `body_seconds`."""
+        limits = self._settings.admission
+        deadline, enough = time.monotonic() + limits.body_seconds, limits.min_body_bytes
+        pieces, size, more = [], 0, True
+        while more:
+            left = min(limits.silent_seconds, deadline - time.monotonic())
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, left))
+            except TimeoutError:
+                raise Problem("timeout", self._timeout_detail()) from None
+            if message["type"] == "http.disconnect":
+                raise Problem("bad_request", "the client went away")
+            piece = message.get("body", b"")
+            more = message.get("more_body", False)
+            size += len(piece)
+            self._check_size(size)
+            pieces.append(piece)
+            if size >= enough:
+                deadline, enough = time.monotonic() + limits.body_seconds, size + limits.min_body_bytes
+        return b"".join(pieces)
+
+    def _timeout_detail(self) -> str:
+        limits = self._settings.admission
+        return (
+            f"nothing of the body came for {limits.silent_seconds:g} s, or less than {limits.min_body_bytes / 1e3:g} kB"
+            f" within {limits.body_seconds:g} s; send it again over a quicker network, or smaller pictures"
+        )
+
+
+class _ResponseSender:
+    """The answer on its way out: with the request's id and safe headers; Serve's own refusals in our words."""
+
+    def __init__(self, send: Send, passage: RequestInfo, retry_seconds: int, translate_errors: bool) -> None:
+        self._send = send
+        self._passage = passage
+        self._retry_seconds = retry_seconds
+        self._translate_errors = translate_errors
+        self._begun = False
+        self._replacement: Problem | None = None
+        self.leave: Callable[[], None] = _no_op  # with the last byte: Ray Serve comes to its own end later
+
+    async def __call__(self, message: Message) -> None:
+        """One ASGI message of the application."""
+        if message["type"] == "http.response.start":
+            self._replacement = self._translate_error(message) if self._translate_errors else None
+            if self._replacement is None:
+                self._begun = True
+                self._passage.status = message["status"]
+                message = {**message, "headers": self._headers(message.get("headers", []))}
+        if self._replacement is None:
+            await self._send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                self.leave()
+
+    async def finish(self) -> None:
+        """What there is to say after the application has ended."""
+        if self._replacement is not None:
+            await self.refuse(self._replacement)
+        elif not self._begun:
+            await self.refuse(self._busy())
+
+    async def refuse(self, problem: Problem) -> None:
+        """Answer with a problem, if nothing has been said yet."""
+        if self._begun:
+            return
+        self._begun = True
+        self._passage.status = problem.status
+        body = problem.body(self._passage.request_id)
+        headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers()}
+        headers[REASON_HEADER] = problem.reason
+        if problem.code in ("timeout", "too_large"):
+            headers["connection"] = "close"
+        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+        start = {"type": "http.response.start", "status": problem.status, "headers": self._headers(pairs)}
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": b"" if self._passage.method == "HEAD" else body})
+
+    def _headers(self, pairs: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        kept = [(name, value) for name, value in pairs if name.lower() != b"x-request-id"]
+        given = {name.lower() for name, _ in kept}
+        added = {b"x-request-id": self._passage.request_id.encode(), **_SECURITY_HEADERS}
+        said = dict(kept)
+        faces, reason = said.get(FACES.encode(), b""), said.get(REASON_HEADER.encode(), b"")
+        self._passage.faces = int(faces) if faces.isdigit() else None
+        self._passage.reason = reason.decode() or None
+        return [*kept, *((name, value) for name, value in added.items() if name not in given)]
+
+    def _translate_error(self, message: Message) -> Problem | None:
+        """What Ray Serve says as plain text: no route yet, no replica, one that died, no time."""
+        headers = {name.lower(): value for name, value in message.get("headers", [])}
+        kind = headers.get(b"content-type", b"")
+        status = message["status"]
+        if status < 400 or kind.startswith((MEDIA_TYPE.encode(), b"application/json")):
+            return None
+        return self._busy() if status in (404, 408, 500, 502, 503, 504) else None
+
+    def _busy(self) -> Problem:
+        return Problem(
+            "overloaded", "the service is starting or lost a part; try again", retry_after=self._retry_seconds
+        )
+
+
+def _no_op() -> None:
+    """Nobody has come in."""
+
+
+def _origin_form(scope: Scope) -> Scope:
+    """The scope of `GET http://host/path`, as proxies send it, as that of `GET /path` (RFC 9112, section 3.2.2)."""
+    absolute = _ABSOLUTE.fullmatch(scope.get("raw_path") or scope["path"].encode())
+    if absolute is None:
+        return scope
+    path = absolute["path"] or b"/"
+    headers = [pair for pair in scope["headers"] if pair[0] != b"host"]
+    headers.append((b"host", absolute["host"].lower()))
+    return {**scope, "path": unquote(path.decode("latin-1")), "raw_path": path, "headers": headers}
+
+
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    given = headers.get(b"x-request-id", b"")
+    return given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _named(scope: Scope, passage: RequestInfo) -> Scope:
+    """The scope with the request's id in its headers, and whose key it came with; nothing that Ray Serve obeys."""
+    dropped = {b"x-request-id", *_RAY_CONTROL_HEADERS}
+    headers = [pair for pair in scope["headers"] if pair[0].lower().replace(b"_", b"-") not in dropped]
+    state: dict[str, Any] = {**scope.get("state", {}), "client": passage.client}
+    return {**scope, "headers": [*headers, (b"x-request-id", passage.request_id.encode())], "state": state}
+
+
+def _replay_body(body: bytes, receive: Receive) -> Receive:
+    """The body as one message, then whatever the client does."""
+    told = False
+
+    async def replay() -> Message:
+        nonlocal told
+        if told:
+            return await receive()
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

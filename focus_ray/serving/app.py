@@ -1,0 +1,235 @@
+"""The HTTP interface as a FastAPI application around a desk: what is asked where, and how refusals are told."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Path, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as Asgi
+
+from focus_ray import __version__
+from focus_ray.serving import examples, page_routes
+from focus_ray.serving.admission import FACES, REASON_HEADER
+from focus_ray.serving.fitting import ModelInfo
+from focus_ray.serving.handlers import Scope, answered, reconstruct_all
+from focus_ray.serving.parsing import Asked, parse_batch_request, parse_request
+from focus_ray.serving.problems import MEDIA_TYPE, TITLES, Problem
+from focus_ray.serving.schema import OUTPUTS, BatchResponse, ModelResponse, ProblemDetails, Reconstruction
+from focus_ray.serving.settings import ServingSettings
+
+REQUEST_ID_HEADER = "x-request-id"
+_CODES_BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
+
+
+def application(scope: Scope, settings: ServingSettings) -> FastAPI:
+    """The whole interface. What comes through its door has been admitted; see serving.door."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        scope.desk.close()
+
+    app = FastAPI(
+        title="focus-ray",
+        version=__version__,
+        summary="Occlusion-robust 3D face reconstruction",
+        description="What GET answers, HEAD answers too, without the body. A 405 names the methods in `Allow`.",
+        docs_url=None,  # those pages load scripts from elsewhere
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.add_middleware(_HeadAsGet)
+    app.include_router(page_routes.router())
+    app.include_router(_service_router(scope))
+    app.include_router(_reconstruction_router(scope, settings))
+    app.add_exception_handler(Problem, _told)
+    app.add_exception_handler(HTTPException, _http_exception_handler)
+    app.add_exception_handler(RequestValidationError, _validation_error_handler)
+    app.add_exception_handler(Exception, _internal_error_handler)
+    return app
+
+
+class _HeadAsGet:
+    """Answers HEAD as GET, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Asgi, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_without_body(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self._app({**scope, "method": "GET"}, receive, send_without_body)
+
+
+def _service_router(scope: Scope) -> APIRouter:
+    router = APIRouter(tags=["service"])
+
+    @router.get("/healthz", response_class=PlainTextResponse, summary="This process answers")
+    async def healthz() -> str:
+        return "ok"
+
+    @router.get(
+        "/readyz", response_class=PlainTextResponse, summary="The model answers", responses=_problem_responses(503)
+    )
+    async def readyz() -> str:
+        await scope.desk.card()
+        return "ready"
+
+    @router.get(
+        "/metrics",
+        response_class=PlainTextResponse,
+        summary="Figures for Prometheus",
+        responses=_problem_responses(401),
+    )
+    async def metrics() -> Response:
+        return PlainTextResponse(await scope.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return router
+
+
+def _reconstruction_router(scope: Scope, settings: ServingSettings) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["reconstruction"])
+
+    async def parse_single(request: Request) -> Asked:
+        return await parse_request(request)
+
+    async def pictures(request: Request) -> Asked:
+        return await parse_batch_request(request, settings.admission)
+
+    @router.post(
+        "/reconstructions",
+        summary="The faces of one picture",
+        response_model_exclude_none=True,
+        openapi_extra=examples.SINGLE_REQUEST,
+        responses=_problem_responses(400, 401, 408, 413, 415, 422, 429, 503) | examples.ANSWER,
+    )
+    async def reconstruct(
+        request: Request, response: Response, asked: Annotated[Asked, Depends(parse_single)]
+    ) -> Reconstruction:
+        """No face is an answer with an empty list. Nothing of the picture is kept, but for links that are asked for."""
+        answer = await answered(scope, asked, 0, request_id_of(request), owner_of(request))
+        response.headers[FACES] = str(len(answer.faces))
+        return answer
+
+    @router.post(
+        "/reconstructions:batch",
+        summary="The faces of several pictures",
+        response_model_exclude_none=True,
+        openapi_extra=examples.PICTURES,
+        responses=_problem_responses(400, 401, 408, 413, 415, 422, 429, 503),
+    )
+    async def reconstruct_batch(
+        request: Request, response: Response, asked: Annotated[Asked, Depends(pictures)]
+    ) -> BatchResponse:
+        """A picture that is refused does not touch the others: its problem stands in its place."""
+        answer = await reconstruct_all(scope, asked, request_id_of(request), owner_of(request))
+        found = [item.reconstruction.faces for item in answer.results if item.reconstruction]
+        response.headers[FACES] = str(sum(map(len, found)))
+        return answer
+
+    @router.get("/model", summary="What answers here", responses=_problem_responses(401, 503))
+    async def model() -> ModelResponse:
+        return _model_response(await scope.desk.card(), settings)
+
+    @router.get(
+        "/results/{name}",
+        summary="A file that was asked for as a link",
+        response_class=Response,
+        responses=_problem_responses(401, 404),
+    )
+    async def result(request: Request, name: Annotated[str, Path(max_length=64)]) -> Response:
+        found = await scope.links.get(name, owner_of(request))
+        if found is None:
+            raise Problem("not_found", "there is no such result (any more); ask for it again")
+        return Response(found[0], media_type=found[1])
+
+    return router
+
+
+def _model_response(card: ModelInfo, settings: ServingSettings) -> ModelResponse:
+    limits = settings.admission
+    return ModelResponse(
+        model_version=card.version,
+        registered=card.registered,
+        image_size=card.image_size,
+        vertices=card.vertices,
+        triangles=card.triangles,
+        refine_steps=card.refine_steps,
+        refine_by_default=settings.refine,
+        prior=card.prior,
+        outputs=list(OUTPUTS),
+        limits={
+            "body_megabytes": limits.body_megabytes,
+            "megapixels": limits.megapixels,
+            "side": float(limits.side),
+            "pictures": float(limits.pictures),
+            "faces": float(limits.faces),
+        },
+    )
+
+
+def request_id_of(request: Request) -> str:
+    """What the door has called this request."""
+    return request.headers.get(REQUEST_ID_HEADER, "")
+
+
+def owner_of(request: Request) -> str | None:
+    """Whose key it came with, as the door has found out; None without keys."""
+    return request.scope.get("state", {}).get("client")
+
+
+async def _told(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    headers = {**error.headers(), REASON_HEADER: error.reason}
+    return Response(error.body(request_id_of(request)), error.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+async def _http_exception_handler(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    details = {
+        "not_found": "there is nothing at this address; see /openapi.json",
+        "method_not_allowed": "this address is asked in another way; see /openapi.json",
+        "bad_request": "the request cannot be read",
+    }
+    code = _CODES_BY_STATUS.get(error.status_code, "bad_request")
+    told = await _told(request, Problem(code, details[code]))
+    allowed = (error.headers or {}).get("Allow")
+    if allowed is not None:
+        told.headers["allow"] = allowed.replace("GET", "GET, HEAD")
+    return told
+
+
+async def _validation_error_handler(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])[:80]
+    return await _told(request, Problem("unprocessable", f"{where}: {first['msg']}"))
+
+
+async def _internal_error_handler(request: Request, error: Exception) -> Response:
+    """The door logs it: what was raised goes on to there."""
+    return await _told(request, Problem.internal_error())
+
+
+def _problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The refusals of a route, for the OpenAPI document."""
+    titles = {status: title for status, title in TITLES.values()}
+    return {
+        status: {
+            "description": titles[status],
+            "content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}}},
+        }
+        for status in statuses
+    }

@@ -1,0 +1,51 @@
+"""Who stands at the door and counts: figures and the access log of all requests, refused ones too."""
+
+import time
+
+from focus_ray.serving import access_log
+from focus_ray.serving.access_log import AccessLogEntry, route_of
+from focus_ray.serving.admission import RequestInfo
+from focus_ray.serving.metrics import Meters, RayMeters
+
+
+class RequestMetrics:
+    """Tells meters and the access log of requests; a `door.RequestObserver`. Belongs to one event loop."""
+
+    def __init__(self, meters: Meters) -> None:
+        self._meters = meters
+        self._in_flight = 0
+
+    def on_start(self, passage: RequestInfo) -> None:
+        """A request has begun."""
+        self._in_flight += 1
+        self._meters.set("focus_in_flight", self._in_flight)
+
+    def left(self, passage: RequestInfo) -> None:
+        """Its answer has been given."""
+        self._in_flight -= 1
+        self._meters.set("focus_in_flight", self._in_flight)
+        seconds = time.monotonic() - passage.began
+        route = route_of(passage.path)
+        self._meters.count("focus_requests", route=route, status=str(passage.status))
+        self._meters.observe("focus_request_seconds", seconds, route=route)
+        if passage.reason is not None:
+            self._meters.count("focus_rejections", reason=passage.reason)
+        access_log.log(
+            AccessLogEntry(
+                passage.request_id,
+                passage.client,
+                passage.method,
+                passage.path,
+                passage.status,
+                passage.reason,
+                passage.bytes_in,
+                seconds,
+                passage.faces,
+            )
+        )
+
+
+def create_request_metrics() -> RequestMetrics:
+    """The one of this process: its log goes to stderr, which Ray keeps."""
+    access_log.set_up()
+    return RequestMetrics(RayMeters())

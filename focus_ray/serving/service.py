@@ -1,0 +1,210 @@
+"""What is done with a picture that was let in: decode it, find its faces, ask the model, draw what was asked for."""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+
+from focus_ray.data.detect import Detector
+from focus_ray.data.detect_haar import HaarDetector, HaarSettings
+from focus_ray.data.detect_quick import QuickDetector
+from focus_ray.errors import ConfigError, DataError
+from focus_ray.inference.face_locations import FaceLocations, locate_faces
+from focus_ray.inference.face_result import Face
+from focus_ray.serving import outputs
+from focus_ray.serving.fitting import FitRequest, FitResult, ModelInfo, RenderContext, split_faces
+from focus_ray.serving.image_checks import decode, megapixels
+from focus_ray.serving.metrics import Meters, NoMeters
+from focus_ray.serving.problems import Problem
+from focus_ray.serving.schema import Options, Reconstruction, Size
+from focus_ray.serving.settings import ServingSettings
+
+T = TypeVar("T")
+
+_MAX_FIT_ATTEMPTS = 3  # times that a picture is fitted whose faces came from two versions of the model
+_CANDIDATES = 8  # that the thorough search looks at twice: some textures offer dozens
+_STAGE_METRICS = {
+    "decode": "focus_decode_seconds",
+    "detect": "focus_detection_seconds",
+    "draw": "focus_drawing_seconds",
+}
+_NICENESS = 10  # niceness of the threads that compute: the ones that answer come first
+
+
+@runtime_checkable
+class ModelBackend(Protocol):
+    """The replicas of the model, wherever they are."""
+
+    async def fit(self, sought: FitRequest) -> FitResult: ...
+
+    async def card(self) -> ModelInfo: ...
+
+    async def drawing(self, version: str) -> RenderContext: ...
+
+
+@dataclass
+class StageTimer:
+    """Milliseconds by stage, of one request."""
+
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, stage: str, since: float) -> None:
+        """Count what has passed since a time of time.perf_counter."""
+        passed = (time.perf_counter() - since) * 1e3
+        self.milliseconds[stage] = round(self.milliseconds.get(stage, 0.0) + passed, 3)
+
+
+class ReconstructionService:
+    """Pictures in, answers out. Threads of its own do what computes; the event loop only waits."""
+
+    def __init__(self, models: ModelBackend, settings: ServingSettings, meters: Meters | None = None) -> None:
+        self._models = models
+        self._meters = meters or NoMeters()
+        self._settings = settings
+        threads = max(1, round(settings.ingress.cpus))
+        self._room = PixelBudget(settings.admission.megapixels_at_once)
+        self._executor = ThreadPoolExecutor(threads, "desk", initializer=_lower_priority)
+        self._thread_local = threading.local()
+
+    async def card(self) -> ModelInfo:
+        """What answers here."""
+        return await self._models.card()
+
+    async def reconstruct(
+        self, content: bytes, options: Options, request_id: str, deliver: outputs.Deliver
+    ) -> Reconstruction:
+        """The answer to one picture. Raises Problem."""
+        card = await self._models.card()
+        refine = self._settings.refine if options.refine is None else options.refine
+        _check_prior(options, refine, card)
+        times = StageTimer()
+        async with self._room.of(megapixels(content, self._settings.admission)):
+            seen = await self._on_thread(self._located, content, options, times)
+            since = time.perf_counter()
+            faces = await self._fitted(seen, refine)
+            times.add("model", since)
+            if options.prior == "off":
+                faces = [_remove_correction(face) for face in faces]
+            since = time.perf_counter()
+            made = await self._drawn(seen.image, faces, options)
+            answers = [outputs.answer(face, files, deliver) for face, files in zip(faces, made.faces, strict=True)]
+            of_picture = outputs.deliver_files(made.picture, deliver)
+            times.add("draw", since)
+        self._measure(times, len(faces))
+        return Reconstruction(
+            request_id=request_id,
+            model_version=faces[0].model_version if faces else card.version,
+            image=Size(width=seen.image.shape[1], height=seen.image.shape[0]),
+            faces=answers,
+            outputs=of_picture,
+            milliseconds=times.milliseconds,
+        )
+
+    async def _drawn(self, image: np.ndarray, faces: Sequence[Face], options: Options) -> outputs.Files:
+        if not faces or not options.outputs:
+            return outputs.Files([{} for _ in faces], {})
+        drawing = await self._models.drawing(faces[0].model_version)
+        return await self._on_thread(outputs.files, image, faces, options.outputs, drawing.face_model, drawing.camera)
+
+    def _measure(self, times: StageTimer, faces: int) -> None:
+        for stage, name in _STAGE_METRICS.items():
+            self._meters.observe(name, times.milliseconds[stage] / 1e3)
+        self._meters.observe("focus_faces", faces)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _on_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+
+    def _located(self, content: bytes, options: Options, times: StageTimer) -> FaceLocations:
+        since = time.perf_counter()
+        image = decode(content, self._settings.admission)
+        times.add("decode", since)
+        since = time.perf_counter()
+        landmarks = None if options.landmarks is None else np.array(options.landmarks)
+        try:
+            seen = locate_faces(image, self._detector(), landmarks=landmarks, box=options.box, aligned=options.aligned)
+        except (ConfigError, DataError) as error:
+            raise Problem("unprocessable", str(error)) from None
+        times.add("detect", since)
+        most = min(options.max_faces, self._settings.admission.faces)
+        return FaceLocations(seen.image, seen.faces[:most], seen.told_by)
+
+    def _detector(self) -> Detector:
+        """One a thread: it keeps scratch memory."""
+        if not hasattr(self._thread_local, "detector"):
+            thorough = HaarDetector(HaarSettings(candidates=_CANDIDATES))
+            quick = self._settings.detector == "fast"
+            self._thread_local.detector = QuickDetector(thorough=thorough) if quick else thorough
+        return self._thread_local.detector
+
+    async def _fitted(self, seen: FaceLocations, refine: bool) -> list[Face]:
+        """All faces by one version of the model, also while another one takes over. Raises Problem."""
+        parts = split_faces(seen, self._settings.batching.batch)
+        for _ in range(_MAX_FIT_ATTEMPTS):
+            found = await asyncio.gather(*(self._models.fit(FitRequest(part, refine)) for part in parts))
+            faces = [face for part in found for face in _faces(part)]
+            if len({face.model_version for face in faces}) <= 1:
+                return faces
+        wait = self._settings.http.retry_seconds
+        raise Problem("overloaded", "another model is taking over; try again", retry_after=wait, reason="model_lost")
+
+
+class PixelBudget:
+    """How many pixels are decoded at once: a picture waits until those before it leave room for it."""
+
+    def __init__(self, megapixels: float) -> None:
+        self._most = megapixels
+        self._taken = 0.0
+        self._changed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def of(self, megapixels: float) -> AsyncIterator[None]:
+        """Room for a picture, as long as this lasts. One that is larger than all the room has it for itself."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._taken or self._taken + megapixels <= self._most)
+            self._taken += megapixels
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._taken -= megapixels
+                self._changed.notify_all()
+
+
+def _faces(found: FitResult) -> Sequence[Face]:
+    """The faces, or Problem."""
+    if found.failed:
+        raise Problem("internal", "the model failed on this picture; the error has been logged")
+    if found.refused is not None:
+        raise Problem("unprocessable", found.refused)
+    return found.faces
+
+
+def _check_prior(options: Options, refine: bool, card: ModelInfo) -> None:
+    """Raises Problem where a prior is insisted on that was not measured for such answers."""
+    if options.prior == "on" and card.prior != ("refined" if refine else "one_pass"):
+        has = {"none": "has none", "one_pass": "has one for refine=false", "refined": "has one for refine=true"}
+        raise Problem("unprocessable", f"prior=on: this endpoint {has[card.prior]}; use prior=auto")
+
+
+def _remove_correction(face: Face) -> Face:
+    """The face as it was fitted."""
+    if face.arrays is None:
+        return face
+    return face.model_copy(update={"corrected": False}).with_arrays(replace(face.arrays, corrected=None))
+
+
+def _lower_priority() -> None:
+    """The threads that compute let the others of the process go first."""
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

@@ -1,0 +1,253 @@
+"""Training on a Ray cluster, from the driver's side: begin, watch, and write down what comes."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from focus_ray import errors
+from focus_ray.config import RunConfig
+from focus_ray.errors import ClusterError, ConfigError, FocusRayError, Interrupted
+from focus_ray.runtime.callbacks import Callback, CallbackList, NoOpCallback
+from focus_ray.runtime.logs import forward_logs
+from focus_ray.runtime.ray_cluster import ClusterSettings, connected, missing_resources
+from focus_ray.runtime.signals import graceful_shutdown
+from focus_ray.storage import artifact_store
+from focus_ray.storage.checkpoint import MODEL
+from focus_ray.storage.object_store import LocalStore, ObjectStore, open_store
+from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking, track
+from focus_ray.training.prepare import PreparedRun, Request, prepare
+from focus_ray.training.recorder import Recorder
+from focus_ray.training.run import Run
+from focus_ray.training.run_folder_sync import RAY_SNAPSHOT, RunFolderSync
+
+if TYPE_CHECKING:
+    from ray.train.torch import TorchTrainer
+
+    from focus_ray.training.event_queue import EventQueue
+
+POLL_SECONDS = 0.5
+
+
+def train(
+    config: RunConfig | None,
+    out: Path,
+    cluster: ClusterSettings,
+    *,
+    storage: str | None = None,
+    experiment: str = "focus",
+    promote: bool = False,
+    watcher: Callback | None = None,
+) -> dict[str, Any]:
+    """Train with Ray Train into the folder `out`, or without a configuration go on there; returns metrics.json.
+
+    Checkpoints and the model are kept in `storage`/NAME, NAME that of the folder, or in the folder itself. MLflow
+    follows the run folder; with `promote` the finished model gets the alias `production` there.
+    Raises as `plain.train` does, StorageError where the store refuses at the start, ClusterError where Ray does.
+    """
+    prepared = prepare(Request(config, out, storage, experiment))
+    folder = prepared.folder
+    store = store_of(prepared)
+    watcher = watcher or NoOpCallback()
+    try:
+        with graceful_shutdown() as interrupted:
+            if elsewhere(prepared, store):
+                store.check()
+            validate_run(prepared, cluster)
+            prepared.claim()
+            with (
+                followed(prepared, store, cluster, watcher, promote=promote) as watchers,
+                connected(cluster) as decided,
+            ):
+                return Driven(prepared, store, decided, watchers).run(interrupted)
+    except KeyboardInterrupt:
+        if not folder.config.is_file():
+            raise
+        raise Interrupted(f"stopped; go on by resuming {folder.path}") from None
+    finally:
+        folder.close()
+
+
+@contextmanager
+def followed(
+    prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, watcher: Callback, *, promote: bool
+) -> Iterator[Callback]:
+    """Everybody who looks at the run: the run folder, its copy in the store, the log, MLflow, and `watcher`."""
+    folder = prepared.folder
+    watchers: list[Callback] = [Recorder(folder), watcher]
+    mirror = RunFolderSync(folder.path, store) if elsewhere(prepared, store) else None
+    if mirror is not None:
+        watchers.append(mirror)
+        mirror.saved(0)  # from its first moment on the run can be found in the store
+    tracking = Tracking(experiment=prepared.info.experiment)
+    tags = {"cluster.workers": str(cluster.workers), "cluster.gpu": str(cluster.gpu).lower()}
+    tracker = MlflowTracker(folder.path, tracking, watcher.note, tags=tags)
+    tracker.start()
+    together = CallbackList(watchers)
+    finished = False
+    try:
+        with forward_logs(together, rank=-1, current_step=lambda: -1):
+            yield together
+        finished = True
+    finally:
+        sent = tracker.close(finished=finished)
+        if finished and promote and sent.complete:
+            track(folder.path, tracking, promote=True, note=watcher.note)
+        if mirror is not None:
+            mirror.close()
+
+
+def store_of(prepared: PreparedRun) -> ObjectStore:
+    """Where the run keeps its checkpoints and its model."""
+    info = prepared.info
+    return LocalStore(prepared.folder.path) if info.storage is None else open_store(info.storage).at(info.name)
+
+
+def elsewhere(prepared: PreparedRun, store: ObjectStore) -> bool:
+    """Whether the store is another place than the run folder."""
+    return store != LocalStore(prepared.folder.path)
+
+
+def validate_run(prepared: PreparedRun, cluster: ClusterSettings) -> None:
+    """Put the run together once, here, where an error is cheap. Raises what its parts raise."""
+    smallest = min(prepared.config.batch_size, prepared.config.warmup.batch_size)
+    if cluster.workers > smallest:
+        raise ConfigError(f"{cluster.workers} workers cannot share a batch of {smallest}; ask for fewer workers")
+    Run(prepared.config, prepared.face, _NoVault(), NoOpCallback(), where=str(prepared.folder.path))
+
+
+class _NoVault:
+    """A run that is only put together keeps nothing."""
+
+    whole = 0
+
+    def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
+        raise NotImplementedError
+
+    def latest(self) -> None:
+        return None
+
+    def keep_model(self, bundle: Any) -> None:
+        raise NotImplementedError
+
+
+class Driven:
+    """A run as its driver sees it."""
+
+    def __init__(self, prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, watcher: Callback):
+        self.prepared = prepared
+        self.folder = prepared.folder
+        self.store = store
+        self.cluster = cluster
+        self.watcher = watcher
+        self.metrics: dict[str, Any] | None = None
+        self.failure: FocusRayError | None = None
+
+    def run(self, interrupted: Callable[[], bool]) -> dict[str, Any]:
+        """Let the workers train, watch them, and leave metrics.json, the model and the report."""
+        import ray
+
+        from focus_ray.training.event_queue import dispatch, open_channel
+
+        # What Ray noted of an earlier driver's checkpoints speaks of some that are gone, and it would refuse to begin.
+        self.store.delete([RAY_SNAPSHOT])
+        waits = missing_resources(self.cluster)
+        channel = open_channel()
+        fit = _Thread(trainer(self.prepared, self.store, self.cluster, channel).fit)
+        fit.start()
+        if waits is not None:
+            self.watcher.note(waits)
+        asked = False
+        while fit.is_alive():
+            if interrupted() and not asked:
+                asked = True
+                ray.get(channel.stop.remote())
+                self.watcher.note("stopping after this step, once a checkpoint is written")
+            dispatch(ray.get(channel.take.remote(POLL_SECONDS)), self.watcher, self._end)
+        fit.join()
+        dispatch(ray.get(channel.take.remote(0.0)), self.watcher, self._end)
+        return self._concluded(fit.error)
+
+    def _end(self, what: str, arguments: tuple[Any, ...]) -> None:
+        """The workers' last words."""
+        from focus_ray.training.event_queue import ENDED
+
+        if what == ENDED:
+            (self.metrics,) = arguments
+        else:
+            name, message = arguments
+            self.failure = getattr(errors, name)(message)
+
+    def _concluded(self, error: BaseException | None) -> dict[str, Any]:
+        """What is left in the folder, whatever the end was."""
+        if self.metrics is not None:
+            self.folder.write_json("metrics.json", self.metrics)
+            if self.metrics["model_version"] is not None and elsewhere(self.prepared, self.store):
+                artifact_store.fetch(self.store, MODEL, self.folder.model, MODEL)
+        from focus_ray.tracking.run_report import write_report  # matplotlib, which workers do without
+
+        write_report(self.folder.path)
+        if self.failure is not None:
+            raise self.failure
+        if self.metrics is not None:
+            return self.metrics
+        reason = " ".join(str(error).split())[-300:] if error is not None else "the workers ended without a word"
+        raise ClusterError(
+            f"training ended on the cluster: {reason}; what was reached is kept, go on by resuming {self.folder.path}"
+        )
+
+
+class _Thread(threading.Thread):
+    """A call beside the main thread, which is kept for signals and for the user; what it raises is kept."""
+
+    def __init__(self, call: Callable[[], object]):
+        super().__init__(name="ray train", daemon=True)
+        self._call = call
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._call()
+        except BaseException as error:
+            self.error = error
+
+
+def trainer(
+    prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, channel: "EventQueue"
+) -> "TorchTrainer":
+    """Ray Train's trainer of a run: how many workers, with what, what they are told, where Ray keeps its notes."""
+    import ray
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from focus_ray.training.worker import WorkerSpec, work
+
+    assignment = WorkerSpec(
+        config=prepared.config,
+        face=prepared.face.to_bytes(),
+        store=store,
+        channel=channel,
+        threads=cluster.cpus_per_worker,
+        data_workers=cluster.data_workers,
+        where=str(prepared.folder.path),
+    )
+    filesystem, path = store.filesystem()
+    parent, _, name = path.rstrip("/").rpartition("/")
+    return TorchTrainer(
+        work,
+        train_loop_config={"assignment": ray.put(assignment)},
+        scaling_config=ScalingConfig(
+            num_workers=cluster.workers,
+            use_gpu=cluster.gpu,
+            resources_per_worker={"CPU": cluster.cpus_per_worker or 1} | ({"GPU": 1} if cluster.gpu else {}),
+        ),
+        torch_config=TorchConfig(backend="nccl" if cluster.gpu else "gloo"),
+        run_config=RunConfig(
+            name=name,
+            storage_path=parent or "/",
+            storage_filesystem=filesystem,
+            failure_config=FailureConfig(max_failures=cluster.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=None),
+        ),
+    )

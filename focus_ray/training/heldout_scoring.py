@@ -1,0 +1,176 @@
+"""A model against faces whose truth is known: one pass, refined, and what no mask and the true mask would give.
+
+mean_face         theta = 0 of the head: what no fitting gives; all-ones mask
+all_ones          the model's one-pass fit, judged with an all-ones mask
+focus             the model's one-pass fit and mask
+refined           the fit refined under the model's mask, re-estimated on the way
+refined_all_ones  refined under an all-ones mask: what occlusions do to a fit that ignores them
+refined_oracle    refined under the true mask: what a perfect segmenter would give; masks judged: the model's on it
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from focus_ray.data.sample import Batch, Faces
+from focus_ray.focus.autoencoder import Focus
+from focus_ray.focus.metrics import MASK_THRESHOLD, ImageScores, score, summarise
+from focus_ray.focus.parameters import split
+from focus_ray.focus.refine import Refined, RefineSettings, refine, refine_own
+from focus_ray.focus.render.renderer import Rendering
+from focus_ray.prior import Prior
+
+ONE_PASS = ("mean_face", "all_ones", "focus")
+REFINED = ("refined", "refined_all_ones", "refined_oracle")
+Variant = Callable[[Batch], Refined]
+
+
+class Scorer:
+    """Fits a batch in each of the ways that are compared. Networks are put in eval mode; nothing is trained."""
+
+    def __init__(self, focus: Focus, settings: RefineSettings):
+        self.focus = focus.eval()
+        self.settings = settings
+        self.device = next(focus.encoder.parameters()).device
+
+    def fits(self, batch: Batch, variants: tuple[str, ...]) -> Iterator[tuple[str, Refined]]:
+        """The named variants of one batch, each with theta, rendering and mask."""
+        for name in variants:
+            yield name, getattr(self, "focus_fit" if name == "focus" else name)(batch)
+
+    @torch.no_grad()
+    def mean_face(self, batch: Batch) -> Refined:
+        offset, _ = self.focus.scales.vectors()
+        theta = offset.to(batch.images).expand(len(batch), -1)
+        rendering = self.focus.renderer(theta)
+        return Refined(theta, rendering, rendering.mask)
+
+    @torch.no_grad()
+    def focus_fit(self, batch: Batch) -> Refined:
+        theta, rendering = self.focus.autoencoder(batch.images)
+        return Refined(theta, rendering, self.focus.mask(batch.images, rendering))
+
+    def all_ones(self, batch: Batch) -> Refined:
+        fit = self.focus_fit(batch)
+        return fit._replace(mask=fit.rendering.mask)
+
+    def refined(self, batch: Batch) -> Refined:
+        return refine_own(self.focus, batch.images, self._one_pass(batch), batch.landmarks, self.settings)
+
+    def refined_all_ones(self, batch: Batch) -> Refined:
+        return self._refine(batch, lambda _, rendering: rendering.mask)
+
+    def refined_oracle(self, batch: Batch) -> Refined:
+        assert batch.masks is not None
+        truth = batch.masks
+
+        def true_mask(_: Tensor, rendering: Rendering) -> Tensor:
+            return rendering.mask * truth
+
+        fit = self._refine(batch, true_mask)
+        with torch.no_grad():
+            return fit._replace(mask=self.focus.mask(batch.images, fit.rendering))
+
+    def _refine(self, batch: Batch, mask_of: Callable[[Tensor, Rendering], Tensor]) -> Refined:
+        theta = self._one_pass(batch)
+        return refine(
+            self.focus.renderer, self.focus.scales, batch.images, theta, mask_of, batch.landmarks, self.settings
+        )
+
+    @torch.no_grad()
+    def _one_pass(self, batch: Batch) -> Tensor:
+        return self.focus.encoder(batch.images)
+
+
+def score_fit(focus: Focus, batch: Batch, fit: Refined, prior: Prior | None = None) -> ImageScores:
+    """The scores of one variant on one batch; truth that the batch does not hold leaves its figures unknown.
+
+    With a prior, also those of the vertices that it corrects.
+    """
+    assert batch.masks is not None
+    with torch.no_grad():
+        vertices = None if batch.vertices is None else focus.face_model.vertices(split(fit.theta).shape)
+        return score(
+            target=batch.images,
+            rendering=fit.rendering.image,
+            region=fit.rendering.mask,
+            mask=fit.mask,
+            true_mask=batch.masks,
+            landmarks=fit.rendering.landmarks,
+            true_landmarks=batch.landmarks if batch.landmarks_true is None else batch.landmarks_true,
+            vertices=vertices,
+            true_vertices=batch.vertices,
+            corrected=None if prior is None or vertices is None else prior.correct(vertices),
+        )
+
+
+def score_faces(
+    scorer: Scorer,
+    faces: Faces,
+    size: int,
+    batch_size: int,
+    unseen_families: frozenset[str],
+    variants: tuple[str, ...] = ONE_PASS + REFINED,
+    progress: Callable[[int, int], None] | None = None,
+    priors: Mapping[str, Prior] | None = None,
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """{variant: {subset: figures}} over the first `size` faces; the layout of `heldout` in metrics.json.
+
+    priors: by variant, a prior whose effect is scored besides.
+
+    Subsets: all, unoccluded, occluded, and those of the occluded whose occluder family training never saw
+    (occluded_unseen) or did see (occluded_seen). `progress` is told faces done and faces in all.
+    """
+    scores: dict[str, list[ImageScores]] = {name: [] for name in variants}
+    families: list[str] = []
+    for start in range(0, size, batch_size):
+        batch = faces.batch(range(start, min(start + batch_size, size))).to(scorer.device)
+        for name, fit in scorer.fits(batch, variants):
+            scores[name].append(score_fit(scorer.focus, batch, fit, (priors or {}).get(name)))
+        families += batch.families or ["unknown"] * len(batch)
+        if progress is not None:
+            progress(min(start + batch_size, size), size)
+    chosen = subsets(families, unseen_families)
+    merged = {name: ImageScores.merge(parts) for name, parts in scores.items()}
+    return {
+        name: {subset: summarise(rows.where(mask)) for subset, mask in chosen.items()} for name, rows in merged.items()
+    }
+
+
+def subsets(families: list[str], unseen_families: frozenset[str]) -> dict[str, Bool[Tensor, " N"]]:
+    """Which images belong to which subset; only `all` where the families are unknown."""
+    everything = torch.ones(len(families), dtype=torch.bool)
+    if "unknown" in families:
+        return {"all": everything}
+    occluded = torch.tensor([family != "none" for family in families], dtype=torch.bool)
+    unseen = torch.tensor([family in unseen_families for family in families], dtype=torch.bool)
+    return {
+        "all": everything,
+        "unoccluded": ~occluded,
+        "occluded": occluded,
+        "occluded_seen": occluded & ~unseen,
+        "occluded_unseen": occluded & unseen,
+    }
+
+
+@torch.no_grad()
+def score_photos(focus: Focus, photos: Faces, count: int, batch_size: int = 50) -> dict[str, float | int | None]:
+    """One pass over photographs, whose masks and shapes nobody knows.
+
+    landmark_px (224) against the given landmarks; rmse_255 and mask_coverage inside the model's own mask.
+    """
+    focus.eval()
+    device = next(focus.encoder.parameters()).device
+    scores = []
+    for start in range(0, count, batch_size):
+        batch = photos.batch(range(start, min(start + batch_size, count))).to(device)
+        theta, rendering = focus.autoencoder(batch.images)
+        mask = focus.mask(batch.images, rendering)
+        believed = replace(batch, masks=(mask > MASK_THRESHOLD).to(mask))
+        scores.append(score_fit(focus, believed, Refined(theta, rendering, mask)))
+    figures = summarise(ImageScores.merge(scores))
+    return {name: figures[name] for name in ("n", "landmark_px", "rmse_255", "mask_coverage")}

@@ -1,0 +1,108 @@
+"""Training in this process alone, without a cluster: what every worker of one does, for debugging and for Python."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from focus_ray import model
+from focus_ray.config import RunConfig
+from focus_ray.errors import ConfigError, GuardStop, Interrupted
+from focus_ray.runtime.callbacks import Callback, CallbackList, NoOpCallback
+from focus_ray.runtime.logs import forward_logs
+from focus_ray.runtime.run_folder import RunFolder
+from focus_ray.runtime.signals import graceful_shutdown
+from focus_ray.storage.checkpoint import StoredCheckpoint
+from focus_ray.tracking.run_report import write_report
+from focus_ray.training.prepare import PreparedRun, Request, prepare
+from focus_ray.training.recorder import Recorder
+from focus_ray.training.run import Run
+
+
+def train(
+    config: RunConfig | None,
+    out: Path,
+    *,
+    watcher: Callback | None = None,
+    device: torch.device | str = "cpu",
+) -> dict[str, Any]:
+    """Train into the folder `out`, or without a configuration go on with the run there; returns metrics.json.
+
+    Raises Interrupted after Ctrl-C or SIGTERM, wherever the run can be gone on with: between two steps a checkpoint is
+    written first. Raises GuardStop where a guard ended the run.
+    """
+    prepared = prepare(Request(config, out))
+    folder = prepared.folder
+    validate_in_process(prepared, torch.device(device))
+    watchers = CallbackList([Recorder(folder), watcher or NoOpCallback()])
+    try:
+        with graceful_shutdown() as interrupted:
+            run = Run(
+                prepared.config,
+                prepared.face,
+                FolderCheckpointSink(folder, watchers),
+                watchers,
+                device=device,
+                where=str(folder.path),
+                asked=interrupted,
+            )  # before the folder: what cannot begin leaves nothing behind
+            prepared.claim()
+            with forward_logs(watchers, rank=0, current_step=lambda: run.state.step):
+                metrics = conclude(run, prepared)
+        return metrics
+    except KeyboardInterrupt:  # at the start, in the final scoring, or a second one
+        if not folder.config.is_file():
+            raise
+        raise Interrupted(f"stopped; go on by resuming {folder.path}") from None
+    finally:
+        folder.close()
+
+
+def validate_in_process(prepared: PreparedRun, device: torch.device) -> None:
+    """Raises ConfigError for a GPU that is not here, and for a run whose checkpoints are in a store."""
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("torch finds no GPU on this machine; train on the CPU, or see `focus-ray doctor`")
+    if prepared.info.storage is not None:
+        place = f"{prepared.info.storage}/{prepared.info.name}"
+        raise ConfigError(f"the run in {prepared.folder.path} keeps its checkpoints at {place}; train it with Ray")
+
+
+def conclude(run: Run, prepared: PreparedRun) -> dict[str, Any]:
+    """Train, then leave metrics.json and the report, whatever the end was."""
+    folder = prepared.folder
+    if prepared.request.resumes:
+        run.restore()
+    try:
+        metrics = run.run()
+    except GuardStop:
+        folder.write_json("metrics.json", run.metrics(None, {}))
+        write_report(folder.path)
+        raise
+    except Interrupted:
+        write_report(folder.path)
+        raise
+    folder.write_json("metrics.json", metrics)
+    write_report(folder.path)
+    return metrics
+
+
+class FolderCheckpointSink:
+    """Checkpoints and the model in the run folder, written before training goes on."""
+
+    def __init__(self, folder: RunFolder, watcher: Callback):
+        self.folder = folder
+        self.watcher = watcher
+        self.whole = 0
+
+    def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
+        self.folder.checkpoints.save(step, tree, best=best)
+        self.whole = step
+        self.watcher.saved(step)
+
+    def latest(self) -> StoredCheckpoint | None:
+        stored = self.folder.checkpoints.latest()
+        self.whole = 0 if stored is None else stored.step
+        return stored
+
+    def keep_model(self, bundle: model.Model) -> None:
+        model.save(self.folder.model, bundle)

@@ -1,0 +1,164 @@
+"""A run's checkpoints under Ray Train: written to the object store in the background and reported when they are whole.
+
+Ray only learns of them. Which ones are kept, and which one a run goes on from, is decided by what lies in the store:
+then another driver, another version of Ray or another number of workers finds the same.
+"""
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import torch
+from ray.train import Checkpoint, CheckpointUploadMode
+from torch import Tensor
+
+from focus_ray import model
+from focus_ray.errors import CheckpointError, FocusRayError, StorageError
+from focus_ray.focus.replica_group import ReplicaGroup
+from focus_ray.runtime.callbacks import Callback
+from focus_ray.storage import artifact_store, checkpoint
+from focus_ray.storage.checkpoint import MODEL, Checkpoints, StoredCheckpoint, folder_name
+from focus_ray.storage.object_store import ObjectStore
+from focus_ray.training.upload_queue import UploadQueue
+from focus_ray.training.uploader import CheckpointUploader
+
+CHECKPOINTS = "checkpoints"
+# Of checkpoints that wait for a store that is ill. Beyond, older ones give way: memory is finite.
+MAX_PENDING_BYTES = 2 << 30
+# Then something is wrong that waiting does not cure.
+MAX_CONSECUTIVE_FAILURES = 3
+
+logger = logging.getLogger(__name__)
+
+
+class RayCheckpointSink:
+    """`CheckpointSink` of one replica. All report every checkpoint, as Ray Train asks; the leader's has content."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        keep: int,
+        replicas: ReplicaGroup,
+        watcher: Callback,
+        device: torch.device,
+        uploader: CheckpointUploader | None = None,
+    ):
+        """uploader: what brings checkpoints to the store; None: a thread of this process does."""
+        self.store = store
+        self.checkpoints = Checkpoints(store.at(CHECKPOINTS), keep=keep)
+        self.replicas = replicas
+        self.watcher = watcher
+        self.device = device
+        self._filesystem, self._root = store.filesystem()
+        self._uploader = uploader
+        self.whole = 0
+        # Not on Ray's thread: that begins with the next checkpoint when the controller has asked for the one before.
+        self._upload_queue = UploadQueue(self._upload, MAX_PENDING_BYTES, watcher.note)
+        self._consecutive_failures = 0
+        self._stored: list[int] = []  # by this process
+
+    def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
+        """Report the state of a step; its upload goes on while training does, unless it is the last.
+
+        Raises StorageError, on all replicas, where checkpoints were lost again and again.
+        """
+        if self.replicas.any(self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES, self.device):
+            raise StorageError(
+                f"{MAX_CONSECUTIVE_FAILURES} checkpoints in a row could not be written to {self.store}; fix it, resume"
+            )
+        self._report(step, copied(tree) if self.replicas.is_main else None, best)
+        if last:
+            self.wait()
+
+    def _report(self, step: int, tree: dict[str, Any] | None, best: bool) -> None:
+        metrics = {"step": step}
+        if tree is None:  # a follower is not told how the leader's fare
+            self.whole = step
+            ray.train.report(metrics, checkpoint_upload_mode=CheckpointUploadMode.ASYNC)
+            return
+        place = Checkpoint(f"{self._root}/{CHECKPOINTS}/{folder_name(step)}", self._filesystem)
+        uploaded = self._upload_queue.add(step, tree, best=best)
+
+        def upload(checkpoint: Checkpoint, _: str) -> Checkpoint:
+            uploaded.result()
+            return checkpoint
+
+        ray.train.report(
+            metrics,
+            checkpoint=place,
+            checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
+            checkpoint_upload_fn=upload,
+            delete_local_checkpoint_after_upload=False,
+        )
+
+    def _upload(self, step: int, tree: dict[str, Any], best: bool) -> None:
+        """Write a checkpoint; a store that refuses costs this one and not the run."""
+        if not best and sum(newer > step for newer in self._stored) >= self.checkpoints.keep:
+            logger.info("checkpoint of step %d is not needed: enough newer ones are whole", step)
+            return
+        try:
+            self._write(step, tree, best)
+        except (StorageError, CheckpointError) as error:
+            self._consecutive_failures += 1
+            message = f"checkpoint of step {step} is lost: {error}"
+            logger.warning(message)
+            self.watcher.note(message)
+        else:
+            self._consecutive_failures = 0
+            self._stored.append(step)
+            self.whole = max(self.whole, step)
+            logger.info("checkpoint of step %d is whole", step)
+            self.watcher.saved(step)
+
+    def _write(self, step: int, tree: dict[str, Any], best: bool) -> None:
+        if self._uploader is None:
+            self.checkpoints.save(step, tree, best=best)
+            return
+        with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
+            folder = Path(scratch) / folder_name(step)
+            checkpoint.save(folder, tree)
+            self._uploader.add(step, folder, best=best)
+
+    def wait(self) -> None:
+        """Until nothing is on its way."""
+        self._upload_queue.wait()
+
+    def latest(self) -> StoredCheckpoint | None:
+        """The newest valid checkpoint, of the same step for all replicas: the leader looks, the others follow."""
+        stored, problem = None, None
+        if self.replicas.is_main:
+            try:
+                stored = self.checkpoints.latest()
+            except FocusRayError as error:  # the others wait for a word
+                problem = error
+        step = -1 if stored is None else stored.step
+        chosen = int(self.replicas.gather(torch.tensor([step], device=self.device))[0])
+        if problem is not None:
+            raise problem
+        if self.replicas.is_main:
+            if stored is not None:
+                self.whole = stored.step
+                for message in stored.passed_over:
+                    self.watcher.note(message)
+            return stored
+        return None if chosen < 0 else self.checkpoints.load(chosen)
+
+    def keep_model(self, bundle: model.Model) -> None:
+        with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
+            folder = Path(scratch) / MODEL
+            model.save(folder, bundle)
+            artifact_store.upload(self.store, folder, MODEL)
+
+
+def copied(tree: Any) -> Any:
+    """The tree with its own copy of every tensor, on the CPU: training may go on."""
+    match tree:
+        case Tensor():
+            return tree.detach().to("cpu", copy=True)
+        case dict():
+            return {key: copied(value) for key, value in tree.items()}
+        case list() | tuple():
+            return type(tree)(copied(value) for value in tree)
+    return tree

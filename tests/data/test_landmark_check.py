@@ -1,0 +1,77 @@
+"""Given landmarks: what can be a face in its picture, and what cannot."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from focus_ray.data.landmark_check import MEAN_LANDMARKS, validate_landmarks
+from focus_ray.data.landmark_csv import read_landmarks
+from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
+from focus_ray.errors import LandmarkError
+
+POINTS = 0.5 * MEAN_LANDMARKS[:, :2] * [1, -1] + 50
+
+
+def with_value(value: float) -> np.ndarray:
+    points = POINTS.copy()
+    points[3, 1] = value
+    return points
+
+
+def test_arrays_and_lists_of_numbers():
+    np.testing.assert_array_equal(validate_landmarks(POINTS, 100, 100), POINTS)
+    np.testing.assert_array_equal(validate_landmarks(POINTS.tolist(), 100, 100), POINTS)
+    np.testing.assert_array_equal(validate_landmarks(POINTS - 60, 100, 100), POINTS - 60)  # partly outside
+    assert validate_landmarks(POINTS.round().astype(int), 100, 100).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        (None, "not 68 pairs"),
+        ("x", "not 68 pairs"),
+        (POINTS[:67], "not 68 pairs"),
+        (POINTS.reshape(-1), "not 68 pairs"),
+        ([[1, 2], [3]], "not 68 pairs"),
+        (POINTS + 1j, "not 68 pairs"),
+        (POINTS.astype(str), "not 68 pairs"),
+        (with_value(np.nan), "not 68 pairs"),
+        (with_value(np.inf), "not 68 pairs"),
+        (np.full((68, 2), 5.0), "one point or line"),
+        (POINTS * [1, 0], "one point or line"),
+        (POINTS / 100, "span 0.7. x 0.6. px.*not shares of its size"),
+        (POINTS[::-1], "not have the shape of a face"),
+        (POINTS * [1.0, 0.4], "not have the shape of a face"),
+        (POINTS * [1, -1] + [0, 79], "mirrored face"),
+        (POINTS * [-1, 1] + [99, 0], "mirrored face"),
+        (POINTS[:, ::-1], "mirrored face"),
+        (POINTS - [-95, 0], "outside of the picture of 100 x 80 px"),
+        (POINTS - [0, 95], "outside of the picture"),
+    ],
+)
+def test_others_are_refused(points: object, message: str):
+    with pytest.raises(LandmarkError, match=message):
+        validate_landmarks(points, 80, 100)
+
+
+def test_faces_of_every_pose_and_expression_pass(world_face):
+    """Synthetic people, turned, laughing, with the noise of landmarks, and upside down; their mirror images do not."""
+    faces = SyntheticFaces(world_face, SyntheticConfig(seed=3, image_size=64), "train").batch(range(40))
+    for points in faces.landmarks.double().numpy():
+        validate_landmarks(points, 64, 64)
+        validate_landmarks(63 - points, 64, 64)
+        with pytest.raises(LandmarkError, match="mirrored"):
+            validate_landmarks(points * [1, -1] + [0, 63], 64, 64)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["portraits/landmarks.csv", "photos/landmarks68.csv"])
+def test_annotated_photographs_pass_and_their_distortions_do_not(name: str, shared_data: Path):
+    for points in read_landmarks(shared_data / name).values():
+        width, height = (points.max(axis=0).astype(int) + 50).tolist()
+        validate_landmarks(points, height, width)
+        distorted = [points * [1, -1] + [0, height - 1], points * [-1, 1] + [width - 1, 0], points / [width, height]]
+        for wrong in distorted:
+            with pytest.raises(LandmarkError, match=r"mirrored|shares"):
+                validate_landmarks(wrong, height, width)

@@ -1,0 +1,118 @@
+"""Mesh files: read back by trimesh they hold the same mesh, in the units and orientation that each format means."""
+
+import io
+import json
+import struct
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from focus_ray.errors import ConfigError
+from focus_ray.focus.render.normals import vertex_normals
+from focus_ray.geometry import mesh_writer
+from focus_ray.geometry.mesh_writer import Mesh
+
+
+@pytest.fixture(scope="module")
+def mesh(ellipsoid_face) -> Mesh:
+    colours = np.random.default_rng(0).uniform(-0.2, 1.2, ellipsoid_face.mean.shape).astype(np.float32)
+    return Mesh(ellipsoid_face.mean.numpy(), colours, ellipsoid_face.faces.numpy())
+
+
+def read(mesh: Mesh, kind: str) -> trimesh.Trimesh:
+    content = io.BytesIO(mesh_writer.encode(mesh, kind))
+    read = trimesh.load(content, file_type=kind, process=False, maintain_order=True, force="mesh")
+    assert isinstance(read, trimesh.Trimesh)
+    return read
+
+
+@pytest.mark.parametrize(("kind", "unit"), [("obj", 1.0), ("ply", 1.0), ("glb", 0.001)])
+def test_vertices_and_triangles_come_back(kind: str, unit: float, mesh: Mesh):
+    bare = Mesh(mesh.vertices, mesh.colours, mesh.faces)
+    found = read(bare, kind)
+    np.testing.assert_allclose(found.vertices, mesh.vertices * unit, atol=1e-4 * unit)
+    np.testing.assert_array_equal(found.faces, mesh.faces)
+    outwards = found.face_normals[:, 2] * found.area_faces
+    assert outwards.sum() > 0, "the triangles look out of the face"
+
+
+@pytest.mark.parametrize("kind", ["obj", "ply"])
+def test_displayed_colours_come_back(kind: str, mesh: Mesh):
+    found = read(Mesh(mesh.vertices, mesh.colours, mesh.faces), kind)
+    assert found.visual.kind == "vertex"
+    np.testing.assert_allclose(found.visual.vertex_colors[:, :3] / 255, mesh.colours.clip(0, 1), atol=0.004)
+
+
+def test_obj_has_no_texture_coordinates(mesh: Mesh):
+    """Without a texture they only make readers drop the colours."""
+    lines = mesh_writer.obj(mesh).decode().splitlines()
+    assert {line.split()[0] for line in lines[1:]} == {"v", "vn", "f"}
+    normals = np.array([line.split()[1:] for line in lines if line.startswith("vn ")], float)
+    np.testing.assert_allclose(normals, mesh.normals, atol=1e-5)
+    a, b, c = mesh.faces[-1] + 1
+    assert lines[-1] == f"f {a}//{a} {b}//{b} {c}//{c}"
+
+
+@pytest.mark.parametrize("kind", ["obj", "ply", "glb"])
+def test_normals_come_back(kind: str, mesh: Mesh):
+    content = io.BytesIO(mesh_writer.encode(mesh, kind))
+    (found,) = trimesh.load_scene(content, file_type=kind, process=False, maintain_order=True).geometry.values()
+    np.testing.assert_allclose(found.vertex_normals, mesh.normals, atol=1e-4)  # its own ones are weighted otherwise
+    own = vertex_normals(torch.from_numpy(mesh.vertices)[None], torch.from_numpy(mesh.faces))[0].numpy()
+    np.testing.assert_allclose(mesh.normals, own, atol=1e-4)
+
+
+def test_a_vertex_without_a_triangle_has_a_unit_normal():
+    """glTF takes no others."""
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [5, 5, 5]], np.float32)
+    mesh = Mesh(corners, np.zeros_like(corners), np.array([[0, 1, 2], [0, 0, 1]]))
+    np.testing.assert_array_equal(mesh.normals, [[0, 0, 1]] * 4)
+
+
+def test_ply_by_its_header(mesh: Mesh):
+    """Read as the format says, without a library."""
+    header, _, body = mesh_writer.ply(mesh).partition(b"end_header\n")
+    names = [
+        line.split()[2] for line in header.decode().splitlines() if line.startswith("property") and "list" not in line
+    ]
+    kinds = [(name, "u1" if name in ("red", "green", "blue") else "<f4") for name in names]
+    vertices = np.frombuffer(body, np.dtype(kinds), len(mesh.vertices))
+    np.testing.assert_allclose(np.stack([vertices[name] for name in ("nx", "ny", "nz")], 1), mesh.normals, atol=1e-6)
+    np.testing.assert_allclose(vertices["red"] / 255, mesh.colours[:, 0].clip(0, 1), atol=0.002)
+
+
+def test_glb_is_valid_and_linear(mesh: Mesh):
+    content = mesh_writer.encode_glb(mesh)
+    magic, version, length = struct.unpack_from("<III", content)
+    assert (magic, version, length) == (0x46546C67, 2, len(content))
+    json_length, kind = struct.unpack_from("<II", content, 12)
+    assert kind == 0x4E4F534A
+    assert json_length % 4 == 0
+    document = json.loads(content[20 : 20 + json_length])
+    binary = content[28 + json_length :]
+    assert document["buffers"][0]["byteLength"] <= len(binary)
+    arrays = {}
+    attributes = document["meshes"][0]["primitives"][0]["attributes"]
+    for name, index in attributes.items():
+        accessor = document["accessors"][index]
+        view = document["bufferViews"][accessor["bufferView"]]
+        assert view["byteOffset"] % 4 == 0
+        width = int(accessor["type"][3])
+        values = np.frombuffer(binary, "<f4", accessor["count"] * width, view["byteOffset"]).reshape(-1, width)
+        np.testing.assert_array_equal(values.min(axis=0), np.float32(accessor["min"]))
+        np.testing.assert_array_equal(values.max(axis=0), np.float32(accessor["max"]))
+        arrays[name] = values
+    grey = mesh_writer.encode(Mesh(mesh.vertices, np.full_like(mesh.colours, 0.5), mesh.faces), "glb")
+    assert grey != content
+    middle = np.isclose(mesh.colours.clip(0, 1), 0.5, atol=0.01)
+    np.testing.assert_allclose(arrays["COLOR_0"][middle], 0.214, atol=0.01)  # sRGB 0.5 is linear 0.214
+    np.testing.assert_allclose(arrays["NORMAL"], mesh.normals, atol=1e-6)
+    assert "TEXCOORD_0" not in arrays
+    assert document["materials"][0]["pbrMetallicRoughness"]["metallicFactor"] == 0
+
+
+def test_another_format_is_a_config_error(mesh: Mesh):
+    with pytest.raises(ConfigError, match="choose from obj, ply, glb"):
+        mesh_writer.encode(mesh, "stl")

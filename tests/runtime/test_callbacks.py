@@ -1,0 +1,47 @@
+"""Several watchers hear the same, each in turn; who looks at nothing is a watcher too."""
+
+import inspect
+
+from focus_ray.runtime.callbacks import Callback, CallbackList, NoOpCallback, ResumeHistory
+
+
+class Named:
+    """Somebody who notes what is heard, and who heard it, on a list of all."""
+
+    def __init__(self, name: str, heard: list):
+        self.name, self.heard = name, heard
+
+    def __getattr__(self, what: str):
+        return lambda *arguments: self.heard.append((self.name, what, arguments))
+
+
+def said(record) -> list[tuple]:
+    """One call of everything that a watcher can be told."""
+    return [
+        ("begin", (20, 3, ResumeHistory([{"step": 2}], [{"step": 1}]))),
+        ("step", (record,)),
+        ("task", ("scoring", 1, 2)),
+        ("note", ("guard: recalibrate",)),
+        ("evaluated", ({"step": 3},)),
+        ("picture", ("step-00000003.png", b"png")),
+        ("saved", (3,)),
+        ("log", ({"level": "info"},)),
+    ]
+
+
+def test_all_of_them_hear_everything_in_their_order(record_of):
+    heard: list = []
+    several = CallbackList([Named("first", heard), Named("second", heard)])
+    calls = said(record_of(3))
+    for what, arguments in calls:
+        getattr(several, what)(*arguments)
+    assert heard == [(name, what, arguments) for what, arguments in calls for name in ("first", "second")]
+
+
+def test_nothing_that_a_watcher_can_be_told_is_left_out(record_of):
+    words = {name for name, _ in inspect.getmembers(Callback, inspect.isfunction) if not name.startswith("_")}
+    assert {what for what, _ in said(record_of(3))} == words
+    for watcher in (CallbackList([]), NoOpCallback()):
+        assert isinstance(watcher, Callback)
+        for what, arguments in said(record_of(3)):
+            assert getattr(watcher, what)(*arguments) is None

@@ -1,0 +1,36 @@
+"""The page of a sweep: everything that was found stands in it."""
+
+from pathlib import Path
+
+from focus_ray.runtime.job_folder import claim
+from focus_ray.tuning.results import Results, RetrainedRun
+from focus_ray.tuning.search import SearchConfig
+from focus_ray.tuning.sweep_report import judged_table, write_report
+
+
+def test_the_page(tiny: SearchConfig, results: Results, tmp_path: Path):
+    with claim(tmp_path / "sweep", tiny, "focus", what="sweep") as folder:
+        write_report(folder, tiny, results)
+    html = (tmp_path / "sweep" / "report.html").read_text()
+    for one in results.trials:
+        assert one.id in html
+    for said in ("em.segmentation.eta_bin", "no finite loss", "pruned", "90 %", "Influence of the hyper-parameters"):
+        assert said in html
+    assert html.count("data:image/png") == 5
+    assert 'src="http' not in html
+
+
+def test_judged_runs_without_figures_are_named(tiny: SearchConfig, results: Results, tmp_path: Path):
+    stopped = RetrainedRun(which="best", seed=3, figures={}, cause="the masks collapsed")
+    results = results.model_copy(update={"judged": (*results.judged, stopped)})
+    with claim(tmp_path / "sweep", tiny, "focus", what="sweep") as folder:
+        write_report(folder, tiny, results)
+    assert "No figures of best, seed 3: the masks collapsed" in (tmp_path / "sweep" / "report.html").read_text()
+
+
+def test_mean_and_spread_of_what_was_judged(results: Results):
+    assert judged_table(results) == [
+        {"figure": "f1", "default": "0.8150 ± 0.0071", "best": "0.8150 ± 0.0071"},
+        {"figure": "refined f1", "default": "–", "best": "–"},
+    ]
+    assert judged_table(results.model_copy(update={"judged": ()})) == []
