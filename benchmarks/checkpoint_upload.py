@@ -61,14 +61,14 @@ for _ in sys.stdin:
 """
 
 
-def trained(folder: Path) -> list[float]:
+def step_seconds(folder: Path) -> list[float]:
     """Seconds of each step so far."""
     file = folder / "history.jsonl"
     lines = file.read_text().splitlines(keepends=True) if file.is_file() else []
     return [json.loads(line)["seconds"] for line in lines if line.endswith("\n")]
 
 
-def control(folder: Path, environment: dict[str, str], bucket: str) -> tuple[list[float], list[float]]:
+def run_control(folder: Path, environment: dict[str, str], bucket: str) -> tuple[list[float], list[float]]:
     """Steps while somebody else uploads, and the others, of a run that keeps its checkpoints here."""
     command = [sys.executable, "-m", "focus_ray", "train", *SET_OPTIONS, "--cpus-per-worker", "1", "--out", str(folder)]
     run = subprocess.Popen(command, env=environment)
@@ -79,30 +79,30 @@ def control(folder: Path, environment: dict[str, str], bucket: str) -> tuple[lis
     assert stranger.stdout is not None
     under_way = []
     try:
-        while run.poll() is None and len(trained(folder)) < STEPS // 4:
+        while run.poll() is None and len(step_seconds(folder)) < STEPS // 4:
             time.sleep(0.5)
-        while run.poll() is None and len(trained(folder)) < STEPS * 3 // 4:
-            begun = len(trained(folder))
+        while run.poll() is None and len(step_seconds(folder)) < STEPS * 3 // 4:
+            begun = len(step_seconds(folder))
             stranger.stdin.write("\n")
             stranger.stdout.readline()
-            under_way.append(range(begun + 1, len(trained(folder))))
+            under_way.append(range(begun + 1, len(step_seconds(folder))))
             time.sleep(5)
         if run.wait():
             raise SystemExit("the control did not train to its end")
     finally:
         run.kill()
         stranger.kill()
-    return split(trained(folder), under_way)
+    return split_steps(step_seconds(folder), under_way)
 
 
-def split(seconds: list[float], under_way: list[range]) -> tuple[list[float], list[float]]:
+def split_steps(seconds: list[float], under_way: list[range]) -> tuple[list[float], list[float]]:
     """Steps of uploads, and the others; the first ones are left out."""
     numbered = list(enumerate(seconds))[20:]
     during = [value for step, value in numbered if any(step in steps for steps in under_way)]
     return during, [value for step, value in numbered if not any(step in steps for steps in under_way)]
 
 
-def tell(what: str, during: list[float], around: list[float]) -> None:
+def print_ratio(what: str, during: list[float], around: list[float]) -> None:
     slow, usual = statistics.median(during), statistics.median(around)
     print(
         f"{what}: {len(during)} steps during uploads, median {slow * 1e3:.1f} ms; {len(around)} without, "
@@ -129,8 +129,8 @@ def main() -> None:
         ]
         subprocess.run([sys.executable, "-c", PADDED_TRAIN, *command], env=environment, check=True)
         log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-        seconds = trained(folder)
-        other = control(Path(scratch) / "control", environment, bucket)
+        seconds = step_seconds(folder)
+        other = run_control(Path(scratch) / "control", environment, bucket)
     whole = {
         int(line["message"].split()[3]): line["step"]
         for line in log
@@ -138,8 +138,8 @@ def main() -> None:
     }
     under_way = [range(step, whole[step]) for step in range(INTERVAL, STEPS, INTERVAL)]
     print(f"{PADDING_MB} MB at {MB_A_SECOND:g} MB/s")
-    tell("checkpoints", *split(seconds, under_way))
-    tell("control    ", *other)
+    print_ratio("checkpoints", *split_steps(seconds, under_way))
+    print_ratio("control    ", *other)
 
 
 if __name__ == "__main__":

@@ -28,26 +28,26 @@ def main() -> None:
     cv2.setNumThreads(1)
     noise = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
     flat = np.zeros_like(noise)
-    plain = measured(noise, "JPEG", quality=50)
+    plain = time_encoded(noise, "JPEG", quality=50)
     print(f"{SIDE} x {SIDE} px, one thread")
     for name, seconds in {
         "JPEG, noise": plain,
-        "JPEG, flat": measured(flat, "JPEG", quality=50),
-        "progressive JPEG, noise": measured(noise, "JPEG", quality=50, progressive=True),
+        "JPEG, flat": time_encoded(flat, "JPEG", quality=50),
+        "progressive JPEG, noise": time_encoded(noise, "JPEG", quality=50, progressive=True),
         f"progressive JPEG of {LIMITS.scans - 1} scans, flat": time_decode(add_scans(flat)),
-        "WebP, noise": measured(noise, "WEBP", quality=50, method=0),
-        "lossless WebP, flat": measured(flat, "WEBP", lossless=True, method=0),
-        "PNG, flat": measured(flat, "PNG", compress_level=1),
+        "WebP, noise": time_encoded(noise, "WEBP", quality=50, method=0),
+        "lossless WebP, flat": time_encoded(flat, "WEBP", lossless=True, method=0),
+        "PNG, flat": time_encoded(flat, "PNG", compress_level=1),
     }.items():
         print(f"  {name:42} {seconds:6.2f} s  {seconds / plain:5.2f}")
 
 
-def measured(image: np.ndarray, kind: str, **options: Any) -> float:
+def time_encoded(image: np.ndarray, kind: str, **options: Any) -> float:
     """The best of three."""
-    return time_decode(encoded(image, kind, **options))
+    return time_decode(encode_image(image, kind, **options))
 
 
-def encoded(image: np.ndarray, kind: str, **options: Any) -> bytes:
+def encode_image(image: np.ndarray, kind: str, **options: Any) -> bytes:
     content = io.BytesIO()
     Image.fromarray(image).save(content, kind, **options)
     return content.getvalue()
@@ -55,7 +55,7 @@ def encoded(image: np.ndarray, kind: str, **options: Any) -> bytes:
 
 def add_scans(image: np.ndarray) -> bytes:
     """A progressive JPEG whose last scan comes again and again."""
-    content = encoded(image, "JPEG", quality=50, progressive=True)
+    content = encode_image(image, "JPEG", quality=50, progressive=True)
     last = content.rfind(SCAN)
     return content[:last] + content[last:-2] * (LIMITS.scans - content.count(SCAN)) + content[-2:]
 

@@ -24,7 +24,7 @@ from focus_ray.data.synthetic_folder import WORLD_MODES
 from focus_ray.face_models.parametric import parametric_face
 from focus_ray.training.batch_source import PrefetchSource
 
-FACES, FIRST = 8000, 10  # faces in a pass; steps before the clock starts
+FACES, WARMUP_STEPS = 8000, 10  # faces in a pass; steps before the clock starts
 
 
 def batches(size: int, batch: int) -> BatchFunction:
@@ -51,8 +51,8 @@ def work(passes: int) -> None:
 def time_consumer(take: Callable[[int], Any], steps: int, passes: int) -> dict[str, float]:
     """ms a step in all, and the share of it that was spent waiting for the batch."""
     waited, started = 0.0, 0.0
-    for step in range(FIRST + steps):
-        if step == FIRST:
+    for step in range(WARMUP_STEPS + steps):
+        if step == WARMUP_STEPS:
             waited, started = 0.0, perf_counter()
         asked = perf_counter()
         take(step)
@@ -73,7 +73,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     make = partial(batches, arguments.size, arguments.batch)
-    batch_of, last = make(), FIRST + arguments.steps
+    batch_of, last = make(), WARMUP_STEPS + arguments.steps
     batch_of(0)  # compiles or loads the kernels
     started = perf_counter()
     for step in range(5):

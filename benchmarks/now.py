@@ -29,7 +29,7 @@ PICKED_POINTS = "<!DOCTYPE PickedPoints>\n<PickedPoints>\n{}\n</PickedPoints>\n"
 POINT = ' <point x="{}" y="{}" z="{}" active="1" name="{}"/>'
 
 
-def data_set(root: Path, pictures: int) -> tuple[Path, Path]:
+def write_dataset(root: Path, pictures: int) -> tuple[Path, Path]:
     """A data set in NoW's layout and predictions for it."""
     import torch
 
@@ -64,7 +64,7 @@ def data_set(root: Path, pictures: int) -> tuple[Path, Path]:
     return root / "data", root / "predictions"
 
 
-def seconds(root: Path, out: Path, tasks: int) -> float:
+def time_scoring(root: Path, out: Path, tasks: int) -> float:
     """What judging everything takes, reading included, with a cluster that is there already."""
     data, submission = NowDataset(root / "data"), Submission(root / "predictions")
     settings = PoolSettings(tasks=tasks)
@@ -85,9 +85,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        data_set(root, options.pictures)
-        alone = seconds(root, root / "one", 1)
-        together = seconds(root, root / "more", options.tasks)
+        write_dataset(root, options.pictures)
+        alone = time_scoring(root, root / "one", 1)
+        together = time_scoring(root, root / "more", options.tasks)
     for tasks, spent in ((1, alone), (options.tasks, together)):
         rate = options.pictures / spent
         print(f"{tasks} tasks: {rate:.2f} pictures/s, {1 / rate:.2f} s a picture")

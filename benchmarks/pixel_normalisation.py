@@ -24,9 +24,9 @@ from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.camera import REFERENCE_SIZE
 from focus_ray.focus.losses import ReconstructionWeights
 from focus_ray.focus.metrics import summarise
-from focus_ray.focus.parameters import THETA_MODES, split
+from focus_ray.focus.parameters import THETA_MODES, split_theta
 from focus_ray.focus.reconstruction_terms import reconstruction_terms
-from focus_ray.focus.refine import Refined
+from focus_ray.focus.refine import RefineResult
 from focus_ray.focus.state import Targets
 from focus_ray.training.assemble import world_face
 from focus_ray.training.heldout_scoring import score_fit
@@ -49,7 +49,7 @@ def normalisations(pixels: float) -> dict[str, ReconstructionWeights]:
     }
 
 
-def fitted(focus: Focus, batch: Batch, weights: ReconstructionWeights, steps: int) -> Tensor:
+def fit_theta(focus: Focus, batch: Batch, weights: ReconstructionWeights, steps: int) -> Tensor:
     """theta [B, 257] after so many steps of Adam down L_R from the mean face."""
     offset, scale = focus.scales.vectors()
     code = torch.zeros(len(batch), len(offset), requires_grad=True)
@@ -70,11 +70,11 @@ def fitted(focus: Focus, batch: Batch, weights: ReconstructionWeights, steps: in
 
 def measure(focus: Focus, batch: Batch, weights: ReconstructionWeights, steps: int) -> dict[str, float]:
     """What the fits under these weights are like."""
-    theta = fitted(focus, batch, weights, steps)
+    theta = fit_theta(focus, batch, weights, steps)
     with torch.no_grad():
         rendering = focus.renderer(theta)
-    scores = summarise(score_fit(focus, batch, Refined(theta, rendering, rendering.mask)))
-    parts = split(theta)
+    scores = summarise(score_fit(focus, batch, RefineResult(theta, rendering, rendering.mask)))
+    parts = split_theta(theta)
     return {
         "vertex_mm": float(scores["vertex_mm"] or 0),
         "identity_sigma": float(parts.identity.square().mean().sqrt()),
@@ -83,7 +83,7 @@ def measure(focus: Focus, batch: Batch, weights: ReconstructionWeights, steps: i
     }
 
 
-def unoccluded(count: int) -> tuple[Focus, Batch]:
+def unoccluded_faces(count: int) -> tuple[Focus, Batch]:
     """The model that is fitted, with the head's scales of the embedded preset, and held-out faces for it."""
     config = presets.embedded()
     world = world_face(config)
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     options = parser.parse_args()
-    focus, batch = unoccluded(options.faces)
+    focus, batch = unoccluded_faces(options.faces)
     assert batch.region is not None
     pixels = float(batch.region.mean()) * REFERENCE_SIZE**2
     results = {}

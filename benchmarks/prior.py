@@ -22,9 +22,9 @@ import numpy as np
 
 from focus_ray import model as models
 from focus_ray.data.rendered import RenderedConfig
-from focus_ray.priors.measure import Measurer, Work
+from focus_ray.priors.measure import MeasurementSpec, Measurer
 from focus_ray.priors.shard_pool import BRANCH_SIZE
-from focus_ray.priors.shards import encode
+from focus_ray.priors.shards import encode_state
 
 SHARD = 250
 POLL_SECONDS = 0.05  # s between two looks at the memory
@@ -86,7 +86,7 @@ def resident_mb(process: Path) -> float:
     return int(kilobytes.get("RssAnon", 0)) / 1024
 
 
-def together(model: Path, scratch: Path, n: int) -> float:
+def concurrent_rate(model: Path, scratch: Path, n: int) -> float:
     """Faces a second of two independent processes, added up."""
     command = [sys.executable, "-m", "focus_ray", "prior", "build", "--model", str(model), "--local"]
     command += ["--n", str(n), "--heldout", "2", "--shard-size", str(SHARD), "--out"]
@@ -100,16 +100,16 @@ def together(model: Path, scratch: Path, n: int) -> float:
     return sum(n / value for value in seconds)
 
 
-def line(built: list[BuildResult]) -> tuple[float, float]:
+def fit_line(built: list[BuildResult]) -> tuple[float, float]:
     """Seconds to begin and seconds a face, by least squares: the first is the start of a worker process."""
     slope, begin = np.polyfit([one.faces for one in built], [one.seconds for one in built], 1)
     return float(begin), float(slope)
 
 
-def constants(model: Path, built: list[BuildResult], alone: float) -> dict[str, float]:
+def measure_constants(model: Path, built: list[BuildResult], alone: float) -> dict[str, float]:
     """What the model of larger clusters is made of."""
-    begin, slope = line(built)
-    work = Work(models.load(model), RenderedConfig(), 0, "prior")
+    begin, slope = fit_line(built)
+    work = MeasurementSpec(models.load(model), RenderedConfig(), 0, "prior")
     state = Measurer(work).shard(range(50))
     began = time.perf_counter()
     for _ in range(20):
@@ -119,13 +119,13 @@ def constants(model: Path, built: list[BuildResult], alone: float) -> dict[str, 
         "begin": begin,
         "face": 1 / alone,
         "task": max(slope - 1 / alone, 0.0) * SHARD,
-        "state": float(len(encode(state))),
+        "state": float(len(encode_state(state))),
         "merge": merge,
     }
 
 
 @dataclass(frozen=True)
-class Cluster:
+class ClusterModel:
     """A cluster on paper."""
 
     workers: int
@@ -135,7 +135,9 @@ class Cluster:
     store: float = 3500.0  # objects a second under one prefix, as S3 takes them
 
 
-def predict_seconds(n: float, shard: int, branch: int, cluster: Cluster, known: dict[str, float]) -> dict[str, float]:
+def predict_seconds(
+    n: float, shard: int, branch: int, cluster: ClusterModel, known: dict[str, float]
+) -> dict[str, float]:
     """Seconds of each part, were it alone; the build takes as long as the largest."""
     shards = n / shard
     joins = shards / branch if branch > 1 else 0
@@ -150,7 +152,7 @@ def predict_seconds(n: float, shard: int, branch: int, cluster: Cluster, known: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=models.SHIPPED)
+    parser.add_argument("--model", type=Path, default=models.PRETRAINED_MODEL)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 2000, 4000, 8000])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -163,16 +165,16 @@ def main() -> None:
         n = arguments.sizes[-1]
         two = build(arguments.model, scratch / "two", n, "--tasks", "2")
         alone = build(arguments.model, scratch / "alone", n, "--local").rate
-        both = together(arguments.model, scratch, n)
+        both = concurrent_rate(arguments.model, scratch, n)
     one = built[-1]
     print(f"one process without Ray: {alone:.0f} faces/s, a core")
     print(f"two tasks against one: {two.rate / one.rate:.2f}")
     print(f"two independent processes against one: {both / alone:.2f}")
-    known = constants(arguments.model, built, alone)
+    known = measure_constants(arguments.model, built, alone)
     print("constants: " + ", ".join(f"{name} {value:.4g}" for name, value in known.items()) + " (s, bytes)")
     print("10^9 faces on 1,000 nodes of 16 cores, on paper, seconds of each part:")
     for shard, branch in ((500, 1), (500, BRANCH_SIZE), (10_000, 1), (10_000, BRANCH_SIZE), (50_000, BRANCH_SIZE)):
-        parts = predict_seconds(1e9, shard, branch, Cluster(16_000), known)
+        parts = predict_seconds(1e9, shard, branch, ClusterModel(16_000), known)
         told = ", ".join(f"{name} {value:.0f}" for name, value in parts.items())
         print(f"  shards of {shard}, branches of {branch}: {told}")
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from focus_ray.face_models.parametric import parametric_face
 from focus_ray.focus.camera import Camera, project, to_camera
-from focus_ray.focus.parameters import GROUPS, N_PARAMETERS, ParameterScales
+from focus_ray.focus.parameters import N_PARAMETERS, PARAMETER_GROUPS, ParameterScales
 from focus_ray.focus.render import Renderer, interpolate, rasterize
 
 # 167 x 167 squares: about the 56k triangles of a cropped Basel face.
@@ -60,7 +60,7 @@ def time_interleaved(steps: dict[str, Callable[[], object]], rounds: int, images
     return times | {f"{name}_cpu_ms": 1e3 * median(values) / images for name, values in processor.items()}
 
 
-def rasterizer(size: int, batch: int, rounds: int) -> dict[str, float]:
+def measure_rasterizer(size: int, batch: int, rounds: int) -> dict[str, float]:
     """Milliseconds per image of rasterize + interpolate on about 56k triangles, and how much faster numba is.
 
     The oracle is what the tests compare with: the torch back end on float64.
@@ -95,12 +95,14 @@ def rasterizer(size: int, batch: int, rounds: int) -> dict[str, float]:
     return {"triangles": len(faces), "vertices": screen.shape[1], "covered": covered} | times | ratios
 
 
-def renderer(size: int, batch: int, rounds: int, resolution: Literal["small", "full"]) -> dict[str, float]:
+def measure_renderer(size: int, batch: int, rounds: int, resolution: Literal["small", "full"]) -> dict[str, float]:
     """Milliseconds per image from theta to image and landmarks, and back, with the parametric face."""
     model = parametric_face(resolution)
     render = Renderer(model, Camera(image_size=size))
     offset, scale = ParameterScales().vectors()
-    spread = torch.cat([torch.full((group.size,), POSE_SIGMA if group.name == "light" else 1.0) for group in GROUPS])
+    spread = torch.cat(
+        [torch.full((group.size,), POSE_SIGMA if group.name == "light" else 1.0) for group in PARAMETER_GROUPS]
+    )
     theta = offset + scale * spread * torch.randn(batch, N_PARAMETERS)
     gradient = torch.randn(batch, 3, size, size)
 
@@ -131,9 +133,9 @@ def main() -> None:
     results = {
         "machine": {"torch": torch.__version__, "python": platform.python_version(), "threads": options.threads},
         "rasterizer": {"size": options.size, "batch": options.batch}
-        | rasterizer(options.size, options.batch, options.rounds),
-        "renderer_embedded": renderer(64, 32, 3 * options.rounds, "small"),
-        "renderer_224": renderer(224, 8, options.rounds, "full"),
+        | measure_rasterizer(options.size, options.batch, options.rounds),
+        "renderer_embedded": measure_renderer(64, 32, 3 * options.rounds, "small"),
+        "renderer_224": measure_renderer(224, 8, options.rounds, "full"),
     }
     for part, numbers in results.items():
         print(part)

@@ -36,7 +36,7 @@ def start(folder: Path, *options: str) -> subprocess.Popen:
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
-def ended(process: subprocess.Popen) -> None:
+def wait_for(process: subprocess.Popen) -> None:
     _, errors = process.communicate()
     if process.returncode:
         raise SystemExit(errors)
@@ -54,7 +54,7 @@ def seconds_per_step(folder: Path) -> dict[str, float]:
     }
 
 
-def measured(scratch: Path, number: int) -> dict[str, dict[str, float]]:
+def run_round(scratch: Path, number: int) -> dict[str, dict[str, float]]:
     """One round: each way once."""
     one = ("--cpus-per-worker", "1")
     times = {}
@@ -65,11 +65,11 @@ def measured(scratch: Path, number: int) -> dict[str, dict[str, float]]:
         "ray, 2, own": ("--workers", "2", *one, "--set", "compute.synchronise_batchnorm=false"),
     }.items():
         folder = scratch / f"{number}-{name.replace(', ', '-')}"
-        ended(start(folder, *options))
+        wait_for(start(folder, *options))
         times[name] = seconds_per_step(folder)
     pair = [scratch / f"{number}-pair-{i}" for i in range(2)]
     for process in [start(folder, "--local") for folder in pair]:
-        ended(process)
+        wait_for(process)
     both = [seconds_per_step(folder) for folder in pair]
     # Two batches in the time of the slower one.
     times["two plain"] = {phase: max(each[phase] for each in both) / 2 for phase in PHASES}
@@ -78,7 +78,7 @@ def measured(scratch: Path, number: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        rounds = [measured(Path(scratch), number) for number in range(ROUNDS)]
+        rounds = [run_round(Path(scratch), number) for number in range(ROUNDS)]
 
     def ratio(fast: str, slow: str, phase: str) -> float:
         return statistics.median(times[slow][phase] / times[fast][phase] for times in rounds)

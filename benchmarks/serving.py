@@ -36,9 +36,9 @@ from focus_ray.serving.image_checks import decode
 from focus_ray.serving.mlflow_run import deployment_run
 from focus_ray.serving.model_source import load_reconstructor, resolve, resolve_prior
 from focus_ray.serving.settings import ServingSettings
-from focus_ray.serving.settings_loader import configured
+from focus_ray.serving.settings_loader import load_settings
 from infra.loopback_cluster import free_ports
-from tests.system.endpoint import Endpoint, crops, endpoint, photographs
+from tests.system.endpoint import Endpoint, run_endpoint, write_crops, write_photographs
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = 64
@@ -54,7 +54,7 @@ ASSIGNMENTS = (
 )
 
 
-class Case(NamedTuple):
+class LoadCase(NamedTuple):
     """A kind of request."""
 
     name: str
@@ -67,10 +67,10 @@ class Case(NamedTuple):
 
 
 CASES = (
-    Case("crops_refined", aligned=True, refine=True),
-    Case("crops_one_pass", aligned=True, refine=False),
-    Case("pictures_refined", aligned=False, refine=True),
-    Case("pictures_one_pass", aligned=False, refine=False),
+    LoadCase("crops_refined", aligned=True, refine=True),
+    LoadCase("crops_one_pass", aligned=True, refine=False),
+    LoadCase("pictures_refined", aligned=False, refine=True),
+    LoadCase("pictures_one_pass", aligned=False, refine=False),
 )
 
 
@@ -81,42 +81,42 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
     parser.add_argument("--track", action="store_true", help="a run of the MLflow that MLFLOW_TRACKING_URI names")
     asked = parser.parse_args()
-    settings = configured(None, ASSIGNMENTS, {"model": asked.model})
+    settings = load_settings(None, ASSIGNMENTS, {"model": asked.model})
     torch.set_num_threads(settings.batching.threads or max(1, int(settings.models.cpus)))
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
         folder = Path(scratch)
         source = resolve(asked.model)
         reconstructor = load_reconstructor(source, resolve_prior(None), folder / "cache")
-        run = deployment_run(settings, source, _say, version=reconstructor.model.version, kind="benchmark")
+        run = deployment_run(settings, source, _log, version=reconstructor.model.version, kind="benchmark")
         with run if asked.track else nullcontext() as record:
-            figures = measured(folder, settings, reconstructor, asked.seconds)
+            figures = measure(folder, settings, reconstructor, asked.seconds)
             if record is not None:
                 record.figures(figures)
 
 
-def measured(folder: Path, settings: ServingSettings, reconstructor: Reconstructor, seconds: float) -> dict[str, Any]:
+def measure(folder: Path, settings: ServingSettings, reconstructor: Reconstructor, seconds: float) -> dict[str, Any]:
     """The figures of all cases, which are printed too."""
     world = parametric_face("small", 120, 80, 120)
     pictures = {
-        True: crops(folder / "crops", PICTURES, world),
-        False: photographs(folder / "pictures", PICTURES, world),
+        True: write_crops(folder / "crops", PICTURES, world),
+        False: write_photographs(folder / "pictures", PICTURES, world),
     }
     options = [part for assignment in ASSIGNMENTS for part in ("--set", assignment)]
-    with endpoint(folder, *options, model=settings.model) as running:
-        loads = {case: loaded(running, pictures[case.aligned], case, seconds) for case in CASES}
+    with run_endpoint(folder, *options, model=settings.model) as running:
+        loads = {case: run_loads(running, pictures[case.aligned], case, seconds) for case in CASES}
     figures: dict[str, Any] = {}
     for case in CASES:
         best = max(load["rate"] for load in loads[case].values())
         contents = [path.read_bytes() for path in sorted(pictures[case.aligned].iterdir())]
-        with company(pictures[case.aligned], best, 2 * seconds + SECONDS_TO_START):
+        with background_load(pictures[case.aligned], best, 2 * seconds + SECONDS_TO_START):
             bare = bare_rate(Fitter(reconstructor, settings.batching), contents, case, settings, seconds)
         direct = direct_seconds(reconstructor, contents, case, settings)
-        figures[case.name] = told(case, loads[case], bare, direct)
+        figures[case.name] = report_case(case, loads[case], bare, direct)
     return figures
 
 
-def loaded(running: Endpoint, pictures: Path, case: Case, seconds: float) -> dict[int, dict[str, Any]]:
+def run_loads(running: Endpoint, pictures: Path, case: LoadCase, seconds: float) -> dict[int, dict[str, Any]]:
     """What the generator saw, by the number of requests at once."""
     running.load(pictures, case.query, concurrency=8, seconds=SECONDS_TO_WARM_UP).result()
     return {
@@ -125,7 +125,7 @@ def loaded(running: Endpoint, pictures: Path, case: Case, seconds: float) -> dic
     }
 
 
-def told(case: Case, loads: dict[int, dict[str, Any]], bare: float, direct: float) -> dict[str, Any]:
+def report_case(case: LoadCase, loads: dict[int, dict[str, Any]], bare: float, direct: float) -> dict[str, Any]:
     """Print a case and give its figures."""
     print(f"\n{case.name}  ?{case.query}")
     print("  at once  requests/s   p50 ms   p90 ms   p99 ms  refused  failed")
@@ -148,14 +148,16 @@ def told(case: Case, loads: dict[int, dict[str, Any]], bare: float, direct: floa
     }
 
 
-def bare_rate(fitter: Fitter, contents: list[bytes], case: Case, settings: ServingSettings, seconds: float) -> float:
+def bare_rate(
+    fitter: Fitter, contents: list[bytes], case: LoadCase, settings: ServingSettings, seconds: float
+) -> float:
     """Pictures a second, in whole batches."""
     detector = QuickDetector()
     if case.aligned:
-        crops_in_memory = [_found(content, detector, case, settings) for content in contents]
+        crops_in_memory = [_locate(content, detector, case, settings) for content in contents]
         pictures: Iterator[FaceLocations] = itertools.cycle(crops_in_memory)
     else:
-        pictures = (_found(content, detector, case, settings) for content in itertools.cycle(contents))
+        pictures = (_locate(content, detector, case, settings) for content in itertools.cycle(contents))
     done, begin = 0, time.perf_counter()
     while time.perf_counter() - begin < seconds:
         batch = list(itertools.islice(pictures, settings.batching.batch))
@@ -164,25 +166,27 @@ def bare_rate(fitter: Fitter, contents: list[bytes], case: Case, settings: Servi
     return done / (time.perf_counter() - begin)
 
 
-def direct_seconds(reconstructor: Reconstructor, contents: list[bytes], case: Case, settings: ServingSettings) -> float:
+def direct_seconds(
+    reconstructor: Reconstructor, contents: list[bytes], case: LoadCase, settings: ServingSettings
+) -> float:
     """The median time of one reconstruction after the other in this process."""
     detector, times = QuickDetector(), []
     for content in contents[:DIRECT_CALLS]:
         begin = time.perf_counter()
-        reconstructor.fit([_found(content, detector, case, settings)], None if case.refine else 0)
+        reconstructor.fit([_locate(content, detector, case, settings)], None if case.refine else 0)
         times.append(time.perf_counter() - begin)
     return median(times)
 
 
-def _found(content: bytes, detector: QuickDetector, case: Case, settings: ServingSettings) -> FaceLocations:
+def _locate(content: bytes, detector: QuickDetector, case: LoadCase, settings: ServingSettings) -> FaceLocations:
     return locate_faces(decode(content, settings.admission), detector, aligned=case.aligned)
 
 
 @contextmanager
-def company(pictures: Path, rate: float, seconds: float) -> Iterator[None]:
+def background_load(pictures: Path, rate: float, seconds: float) -> Iterator[None]:
     """The load generator against a server that does nothing. Raises SystemExit where it did not last."""
     (port,) = free_ports(1)
-    server = multiprocessing.get_context("spawn").Process(target=nothing, args=(port,), daemon=True)
+    server = multiprocessing.get_context("spawn").Process(target=serve_noop, args=(port,), daemon=True)
     server.start()
     _wait(port)
     command = [sys.executable, "-m", "tests.system.load", "--pictures", str(pictures), "--seconds", str(seconds)]
@@ -208,7 +212,7 @@ def _wait(port: int) -> None:
     raise SystemExit("the server that does nothing did not start")
 
 
-def nothing(port: int) -> None:
+def serve_noop(port: int) -> None:
     """Answers everything at once."""
     import uvicorn
 
@@ -223,7 +227,7 @@ def nothing(port: int) -> None:
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="critical", lifespan="off")
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(text, file=sys.stderr)
 
 

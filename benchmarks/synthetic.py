@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from focus_ray.data.sample import UNOCCLUDED
-from focus_ray.data.synthetic import Split, SyntheticConfig, SyntheticFaces
+from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces, SyntheticSplit
 from focus_ray.data.synthetic_folder import WORLD_MODES
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.face_models.parametric import parametric_face
@@ -24,7 +24,7 @@ from focus_ray.face_models.parametric import parametric_face
 BATCH = 32
 
 
-def measure(world: MorphableModel, config: SyntheticConfig, split: Split, n: int) -> dict[str, Any]:
+def measure(world: MorphableModel, config: SyntheticConfig, split: SyntheticSplit, n: int) -> dict[str, Any]:
     """Cost and shares over the first n images of a split."""
     faces = SyntheticFaces(world, config, split)
     faces.batch(range(2))  # compiles or loads the kernels

@@ -23,7 +23,7 @@ from focus_ray.data.synthetic import SyntheticFaces
 from focus_ray.face_models.parametric import parametric_face
 from focus_ray.focus.em import reconstruction_step, segmentation_step
 from focus_ray.focus.initialise import freeze_perceptual, init_step, pretrain_step, warmup_step
-from focus_ray.focus.refine import refine_own
+from focus_ray.focus.refine import refine_with_segmenter
 from focus_ray.focus.schedule import Phase, SchedulePosition
 from focus_ray.focus.state import Targets, TrainState
 
@@ -65,7 +65,7 @@ def steps_and_parts() -> tuple[dict[str, Callable[[], object]], int]:
         backward(focus.renderer(theta.clone().requires_grad_()).image)
 
     def refined() -> object:
-        return refine_own(focus, batch.images, theta, batch.landmarks, config.em.refined_comparison)
+        return refine_with_segmenter(focus, batch.images, theta, batch.landmarks, config.em.refined_comparison)
 
     def segment() -> Tensor:
         with torch.no_grad():

@@ -17,7 +17,7 @@ from focus_ray import presets
 from focus_ray.data.synthetic import SyntheticFaces
 from focus_ray.focus.metrics import ImageScores, summarise
 from focus_ray.focus.parameters import THETA_MODES
-from focus_ray.focus.refine import Refined
+from focus_ray.focus.refine import RefineResult
 from focus_ray.training.assemble import world_face
 from focus_ray.training.heldout_scoring import score_fit, subsets
 
@@ -38,7 +38,7 @@ def measure(count: int) -> dict[str, dict[str, float | int | None]]:
         assert batch.families is not None
         with torch.no_grad():
             rendering = focus.renderer(batch.theta)
-        scores.append(score_fit(focus, batch, Refined(batch.theta, rendering, rendering.mask)))
+        scores.append(score_fit(focus, batch, RefineResult(batch.theta, rendering, rendering.mask)))
         families += batch.families
     chosen = subsets(families, frozenset(laws.unseen_families))
     return {name: summarise(ImageScores.merge(scores).where(rows)) for name, rows in chosen.items()}

@@ -123,7 +123,7 @@ class RunConfig(Settings):
     def with_photos(self, photos: str, landmarks: str | None) -> "RunConfig":
         """The same run on photographs. Paths of this machine become absolute: workers run elsewhere."""
         given = {"photos": photos, "landmarks": landmarks}
-        return self.model_copy(update={name: place and absolute(place) for name, place in given.items()})
+        return self.model_copy(update={name: place and absolute_location(place) for name, place in given.items()})
 
     @property
     def digest(self) -> str:
@@ -131,7 +131,7 @@ class RunConfig(Settings):
         return config_digest(self.model_dump(mode="json"))
 
 
-def absolute(place: str) -> str:
+def absolute_location(place: str) -> str:
     """A place of this machine by its whole path, which means the same wherever it is read; a store's as it is."""
     return place if "://" in place else str(Path(place).absolute())
 
@@ -156,7 +156,9 @@ def check_preset(preset: str, tree: dict[str, Any], origin: str) -> None:
         )
 
 
-def resolved(defaults: S, module: str, file: Path | None, assignments: Sequence[str], given: Mapping[str, Any]) -> S:
+def resolve_settings(
+    defaults: S, module: str, file: Path | None, assignments: Sequence[str], given: Mapping[str, Any]
+) -> S:
     """The defaults, under the keys of a YAML file, the `a.b=v` assignments, and what is `given` and not None.
 
     Raises ConfigError for an unknown key or a value that does not fit; `module` is the file that lists the keys.
@@ -212,10 +214,10 @@ def parse_assignment(text: str) -> dict[str, Any]:
         raise ConfigError(f"{text!r}: {value!r} is not a YAML value; quote it") from None
     except RecursionError:
         raise ConfigError(f"{name}: the value is nested too deep; give a simpler one") from None
-    return nested(name, tree)
+    return nest_value(name, tree)
 
 
-def nested(name: str, value: Any) -> dict[str, Any]:
+def nest_value(name: str, value: Any) -> dict[str, Any]:
     """`a.b` and v as {"a": {"b": v}}."""
     tree: Any = value
     for key in reversed(name.split(".")):

@@ -24,7 +24,7 @@ from focus_ray import __version__, model
 from focus_ray.errors import ClusterError, FocusRayError, StorageError, TrackingError
 from focus_ray.runtime import ray_cluster
 from focus_ray.storage.object_store import open_store
-from focus_ray.tracking.mlflow_tracker import Tracking
+from focus_ray.tracking.mlflow_tracker import TrackingSettings
 from focus_ray.tracking.redaction import redact_secrets
 from focus_ray.training.precision import supports_bfloat16
 
@@ -46,7 +46,7 @@ OPTIONAL = ("pytorch3d", "face_alignment", "insightface")
 WEB = ("http://", "https://")
 
 RUNS = Path("runs")  # where runs go unless --out says otherwise
-PATIENCE_SECONDS = 3.0  # for each server that may not be there
+TIMEOUT_SECONDS = 3.0  # for each server that may not be there
 MIN_FREE_GB = 2.0  # of the folders for temporary files and caches: a node's notes, spilled batches, kernels
 MIN_OPEN_FILES = 4096  # below, Ray warns; a node of it keeps hundreds of connections
 
@@ -194,7 +194,7 @@ def _max_open_files() -> int | None:
 
 
 def _disk_space(seen: IssueLog, about: str, folder: Path) -> dict[str, Any]:
-    free = _gb(shutil.disk_usage(_existing(folder)).free)
+    free = _gb(shutil.disk_usage(_nearest_existing(folder)).free)
     if free < MIN_FREE_GB:
         seen.warn(about, f"{folder} has {free} GB left; make room, or name another place (TMPDIR, XDG_CACHE_HOME)")
     return {"folder": str(folder), "free_gb": free}
@@ -202,7 +202,7 @@ def _disk_space(seen: IssueLog, about: str, folder: Path) -> dict[str, Any]:
 
 def _runs(seen: IssueLog) -> dict[str, Any]:
     folder = RUNS.absolute()
-    nearest = _existing(folder)
+    nearest = _nearest_existing(folder)
     writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
     if not writable:
         seen.fail(
@@ -216,7 +216,7 @@ def _shipped_model(seen: IssueLog) -> dict[str, Any]:
     try:
         return {"verified": True, "version": model.load().version}
     except FocusRayError as error:
-        if model.SHIPPED.exists():
+        if model.PRETRAINED_MODEL.exists():
             seen.fail("model", error)
         else:
             seen.warn("model", str(error))
@@ -239,9 +239,9 @@ def _mlflow(seen: IssueLog) -> dict[str, Any]:
     named = os.environ.get("MLFLOW_TRACKING_URI", "")
     finding: dict[str, str | None] = {"server": None, "version": None}
     try:
-        finding["server"] = str(Tracking().server(RUNS / "any"))
+        finding["server"] = str(TrackingSettings().server(RUNS / "any"))
         if named.startswith(WEB):
-            finding["version"] = _answer(named.rstrip("/") + "/version")
+            finding["version"] = _http_get(named.rstrip("/") + "/version")
     except TrackingError as error:
         seen.fail("mlflow", error)
     except OSError as error:
@@ -252,7 +252,7 @@ def _mlflow(seen: IssueLog) -> dict[str, Any]:
 
 def _ray(seen: IssueLog) -> dict[str, Any]:
     """The cluster that is named, whether somebody listens there, and how it tells its users from others."""
-    address = ray_cluster.address()
+    address = ray_cluster.cluster_address()
     mode, token = os.environ.get("RAY_AUTH_MODE", "").lower() or None, _has_token()
     finding = {"address": address and redact_secrets(address), "authentication": mode, "token": token}
     if address in (None, "local") and (problem := ray_cluster.socket_problem()) is not None:
@@ -282,24 +282,22 @@ def _has_token() -> bool:
 def _probe_cluster(address: str) -> str | None:
     """What the dashboard at an address says about itself; of other ports only that they answer. Raises OSError."""
     if address.startswith(WEB):
-        return _answer(address.rstrip("/") + "/api/version")
+        return _http_get(address.rstrip("/") + "/api/version")
     try:
         parts = urlsplit(address if "://" in address else f"ray://{address}")
         place = (parts.hostname or "", parts.port or 0)
     except ValueError:
         raise OSError("it is not of the form host:port") from None
-    socket.create_connection(place, PATIENCE_SECONDS).close()
+    socket.create_connection(place, TIMEOUT_SECONDS).close()
     return None
 
 
-def _answer(url: str) -> str:
+def _http_get(url: str) -> str:
     """The first words of an answer to GET. Raises OSError where there is none."""
     scheme, _, rest = url.partition("://")
     place, _, path = rest.partition("/")
     try:  # without user and password, which Python would take for a port and repeat in its message
-        with urllib.request.urlopen(
-            f"{scheme}://{place.rpartition('@')[2]}/{path}", timeout=PATIENCE_SECONDS
-        ) as answer:
+        with urllib.request.urlopen(f"{scheme}://{place.rpartition('@')[2]}/{path}", timeout=TIMEOUT_SECONDS) as answer:
             return " ".join(answer.read(100).decode(errors="replace").split())
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
@@ -315,7 +313,7 @@ def _reason(error: OSError) -> str:
     return redact_secrets(" ".join(str(reason).split()))[:100]
 
 
-def _existing(folder: Path) -> Path:
+def _nearest_existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that is there."""
     return next(path for path in (folder, *folder.parents) if path.exists())
 

@@ -28,7 +28,7 @@ from focus_ray.settings import Settings
 from focus_ray.storage import artifact_store, checkpoint
 from focus_ray.storage.object_store import open_store
 
-SHIPPED = Path(__file__).resolve().parent / "pretrained"
+PRETRAINED_MODEL = Path(__file__).resolve().parent / "pretrained"
 """The model folder that comes with the package."""
 
 NETWORKS = ("encoder", "segmenter", "perceptual")
@@ -197,8 +197,8 @@ def load(folder: Path | None = None) -> Model:
     Raises CheckpointError where a file is missing, altered or not of this format, or a weight is not finite;
     ModelError where the shipped one is asked for and the package came without it, as that of a job does.
     """
-    folder = SHIPPED if folder is None else Path(folder)
-    if folder == SHIPPED and not folder.exists():
+    folder = PRETRAINED_MODEL if folder is None else Path(folder)
+    if folder == PRETRAINED_MODEL and not folder.exists():
         raise ModelError(
             "this copy of focus-ray has no model of its own (jobs are sent without it); name a "
             "model folder, or set start_from=FOLDER where training begins with a model"
@@ -229,7 +229,7 @@ def load(folder: Path | None = None) -> Model:
     return Model(focus.eval().requires_grad_(False), settings, refine, version)
 
 
-def described(folder: Path, stored: checkpoint.Model) -> dict[str, Any]:
+def describe(folder: Path, stored: checkpoint.StoredModel) -> dict[str, Any]:
     """model.json, with the digest of the face as it is loaded, which priors name: it may stand there from before the
     bases were rounded to half precision.
 
@@ -251,7 +251,7 @@ def load_from(place: str) -> Model:
     if "://" not in place:
         return load(Path(place))
     parent, _, name = place.rstrip("/").rpartition("/")
-    with artifact_store.opened(open_store(parent), name, checkpoint.MODEL) as folder:
+    with artifact_store.open_folder(open_store(parent), name, checkpoint.MODEL) as folder:
         return load(folder)
 
 

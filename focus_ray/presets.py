@@ -25,7 +25,7 @@ from focus_ray.focus.losses import RELEASE_XI, ReconstructionWeights, Segmentati
 from focus_ray.focus.parameters import ParameterScales
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.schedule import OptimizerSettings, Schedule
-from focus_ray.model import SHIPPED, EncoderSettings, ModelSettings, PerceptualSettings, SegmenterSettings
+from focus_ray.model import PRETRAINED_MODEL, EncoderSettings, ModelSettings, PerceptualSettings, SegmenterSettings
 
 HELDOUT_SHARE = 0.1
 """Of photographs, where a run is given some. A run from before there was such a share holds none out."""
@@ -193,7 +193,7 @@ def adapt() -> RunConfig:
     return base.model_copy(
         update={
             "preset": "adapt",
-            "start_from": SHIPPED,
+            "start_from": PRETRAINED_MODEL,
             "batch_size": 16,
             "schedule": Schedule(init_steps=0, pretrain_seg_steps=0, cycles=3, seg_steps=20, face_steps=80),
             "optimizers": base.optimizers.model_copy(

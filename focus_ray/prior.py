@@ -15,7 +15,7 @@ from torch import Tensor
 from focus_ray.errors import CheckpointError, FaceModelError, ModelError
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.camera import Camera
-from focus_ray.focus.misfit import READINGS, Reading, corrected
+from focus_ray.focus.misfit import READINGS, Reading, correct_vertices
 from focus_ray.model import Model, summarize_error
 from focus_ray.settings import Settings
 from focus_ray.storage import tensor_artifact
@@ -124,7 +124,7 @@ class Prior:
 
     def correct(self, vertices: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 3"]:
         """Posed faces without the systematic error: one subtraction (Eq. 11, Fig. 2b)."""
-        return corrected(vertices, self.error.to(vertices))
+        return correct_vertices(vertices, self.error.to(vertices))
 
     def fits(self, model: Model, refine_steps: int) -> bool:
         """Whether it is about this pipeline."""
@@ -145,7 +145,7 @@ class Prior:
             raise ModelError(f"the prior was measured for another pipeline ({what}); {advice}")
 
 
-def chosen(asked: str | Path | None, *, shipped_model: bool) -> Prior | None:
+def select_prior(asked: str | Path | None, *, shipped_model: bool) -> Prior | None:
     """The prior of a folder that is asked for, or none for "none". Raises CheckpointError.
 
     Where nothing is asked, the shipped model is given the shipped prior if its gate has found that it helps.

@@ -72,7 +72,7 @@ class TerminalProgress(NoOpCallback):
         """A step was taken."""
         if self._run is not None:
             phase = str(record.position.phase).replace("_", " ")
-            self._bars.update(self._run, advance=1, description=phase, figures=figures(record))
+            self._bars.update(self._run, advance=1, description=phase, figures=format_metrics(record))
 
     def task(self, name: str, done: int, total: int) -> None:
         """Work beside the steps got to `done` of `total`."""
@@ -126,8 +126,8 @@ class LineProgress(NoOpCallback):
         phase = str(record.position.phase)
         if phase != self._phase or self._done == self._total or self._is_due():
             self._phase = phase
-            told = "" if left is None else f", about {duration(left)} left"
-            self.note(f"{phase}: step {self._done} of {self._total}, {figures(record)}{told}")
+            told = "" if left is None else f", about {format_duration(left)} left"
+            self.note(f"{phase}: step {self._done} of {self._total}, {format_metrics(record)}{told}")
 
     def task(self, name: str, done: int, total: int) -> None:
         """Work beside the steps got to `done` of `total`."""
@@ -141,7 +141,7 @@ class LineProgress(NoOpCallback):
             told = ""
             if done > first and seconds > 0:
                 rate = (done - first) / seconds
-                left = f", about {duration((total - done) / rate)} left" if done < total else ""
+                left = f", about {format_duration((total - done) / rate)} left" if done < total else ""
                 told = f", {rate:.3g}/s{left}"
             self.note(f"{name}: {done} of {total}{told}")
         if done >= total:
@@ -170,7 +170,7 @@ class LineProgress(NoOpCallback):
         return (now - then) / max(self._done - done, 1) * (self._total - self._done)
 
 
-def figures(record: StepRecord) -> str:
+def format_metrics(record: StepRecord) -> str:
     """The loss, the mean mask and the rate of a step, in one short text."""
     metrics = record.metrics
     texts = [f"loss {metrics.losses['total']:.4g}"] if "total" in metrics.losses else ["resting"]
@@ -181,7 +181,7 @@ def figures(record: StepRecord) -> str:
     return ", ".join([*texts, f"{record.images_per_s:.0f} faces/s"])
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds as a person says them."""
     if seconds < 60:
         return f"{seconds:.0f} s"

@@ -47,7 +47,7 @@ def expect(condition: object, message: str) -> None:
         raise DemoError(message)
 
 
-def say(message: str) -> None:
+def echo(message: str) -> None:
     sys.stdout.write(f"demo-cluster: {message}\n")
     sys.stdout.flush()
 
@@ -135,17 +135,17 @@ def run_demo(out: Path, workers: int, arguments: list[str]) -> dict[str, Any]:
     # In the system's own folder: Ray's sockets allow only short paths.
     with tempfile.TemporaryDirectory(prefix="focus-ray-", ignore_cleanup_errors=True) as folder:
         cluster = Cluster(Path(folder))
-        say("starting an S3 server, an MLflow server and a Ray head on 127.0.0.1")
+        echo("starting an S3 server, an MLflow server and a Ray head on 127.0.0.1")
         with cluster.running(workers):
             environment = cluster.plain() | cluster.storage_environment()
             os.environ.clear()
             os.environ.update(environment)
             create_bucket()
-            say(f"ray job submit --working-dir . -- python jobs/train.py {' '.join(train)}")
+            echo(f"ray job submit --working-dir . -- python jobs/train.py {' '.join(train)}")
             began = time.monotonic()
             job = cluster.submit("jobs/train.py", train)
             found: dict[str, Any] = {"job": job, "job_seconds": round(time.monotonic() - began, 1), "workers": workers}
-            say("looking for the run in the store and in MLflow, and loading its model in a new process")
+            echo("looking for the run in the store and in MLflow, and loading its model in a new process")
             found["store"] = check_store(f"{uri}/{out.name}", out)
             run_id = json.loads((out / "run.json").read_text())["run_id"]
             found["mlflow"] = check_mlflow(run_id, cluster.scratch)
@@ -179,18 +179,18 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     (out / "cluster.json").write_text(json.dumps(found, indent=2) + "\n")
-    say(f"job {found['job']}: succeeded in {found['job_seconds']} s with {found['workers']} workers")
-    say(f"store: checkpoints of steps {found['store']['checkpoints']}, {found['store']['objects']} objects")
-    say(
+    echo(f"job {found['job']}: succeeded in {found['job_seconds']} s with {found['workers']} workers")
+    echo(f"store: checkpoints of steps {found['store']['checkpoints']}, {found['store']['objects']} objects")
+    echo(
         f"MLflow: run {found['mlflow']['run']}, {found['mlflow']['metrics']} metrics, "
         f"{found['mlflow']['pictures']} pictures"
     )
-    say(f"model: {found['mlflow']['model']}, {found['prediction']['faces']} face in the photograph, no pickle")
+    echo(f"model: {found['mlflow']['model']}, {found['prediction']['faces']} face in the photograph, no pickle")
     database, files = sqlite_uri(out / "mlflow" / "mlflow.db"), str(out / "mlflow" / "artifacts")
     command = ["mlflow", "server", "--backend-store-uri", database, "--artifacts-destination", files]
-    say(f"to look at it: {shlex.join(command)}")
-    say(f"report: {out / 'report.html'}")
-    say(f"model:  {out / 'model'}")
+    echo(f"to look at it: {shlex.join(command)}")
+    echo(f"report: {out / 'report.html'}")
+    echo(f"model:  {out / 'model'}")
     return 0
 
 

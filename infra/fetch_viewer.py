@@ -52,7 +52,7 @@ class ViewerError(Exception):
     """The library cannot be had, or is not what it should be."""
 
 
-def present(vendor: Path = VENDOR) -> bool:
+def is_present(vendor: Path = VENDOR) -> bool:
     """Whether this version is there."""
     mark = vendor / _MARK
     whole = all((vendor / name).is_file() for name in FILES.values())
@@ -61,7 +61,7 @@ def present(vendor: Path = VENDOR) -> bool:
 
 def fetch(vendor: Path = VENDOR) -> None:
     """Download, verify, and put in place. Raises ViewerError; nothing is written then."""
-    if present(vendor):
+    if is_present(vendor):
         return
     files = {
         FILES[name]: _rewrite_imports(name, data)
@@ -78,7 +78,7 @@ def fetch(vendor: Path = VENDOR) -> None:
 def download_package(package: Package) -> bytes:
     """The tarball of a package, if it is the one that is meant. Raises ViewerError."""
     what = f"{package.name} {package.version}"
-    content = _download(f"{registry()}/{package.name}/-/{package.name}-{package.version}.tgz", what)
+    content = _download(f"{registry_url()}/{package.name}/-/{package.name}-{package.version}.tgz", what)
     if base64.b64encode(hashlib.sha512(content).digest()).decode() != package.sha512:
         raise ViewerError(f"{what} is not what it should be: its SHA-512 differs; nothing was written")
     return content
@@ -94,9 +94,9 @@ def extract_files(tarball: bytes, names: tuple[str, ...]) -> dict[str, bytes]:
     return found
 
 
-def registry() -> str:
+def registry_url() -> str:
     """npm's registry as npm itself is configured, else what npm says. Raises ViewerError where nobody knows."""
-    if configured := setting("registry"):
+    if configured := npm_setting("registry"):
         return configured.rstrip("/")
     if npm := shutil.which("npm"):
         said = subprocess.run([npm, "config", "get", "registry"], capture_output=True, text=True, check=False).stdout
@@ -105,7 +105,7 @@ def registry() -> str:
     raise ViewerError("no npm registry is configured; set NPM_CONFIG_REGISTRY to its address, and do this again")
 
 
-def setting(name: str) -> str | None:
+def npm_setting(name: str) -> str | None:
     """A setting of npm: of the environment, of ~/.npmrc, or of the system's npmrc."""
     for variable in (f"NPM_CONFIG_{name.upper()}", f"npm_config_{name}"):
         if os.environ.get(variable):
@@ -118,7 +118,7 @@ def setting(name: str) -> str | None:
 
 def _download(address: str, what: str) -> bytes:
     context = ssl.create_default_context()  # knows SSL_CERT_FILE by itself
-    for certificates in (os.environ.get("NODE_EXTRA_CA_CERTS"), setting("cafile")):
+    for certificates in (os.environ.get("NODE_EXTRA_CA_CERTS"), npm_setting("cafile")):
         if certificates and Path(certificates).is_file():
             context.load_verify_locations(certificates)
     try:

@@ -180,7 +180,7 @@ class Cluster:
             sys.stderr.write("".join(f"{name}: {line}\n" for line in lines))
             raise
         finally:
-            end(process)
+            terminate(process)
 
     def _wait(self, name: str, process: subprocess.Popen[bytes], url: str) -> None:
         """Until a server answers."""
@@ -219,14 +219,14 @@ class Cluster:
     def _kill_leftovers(self) -> None:
         """Ray's workers are in groups of their own; they end with their node, and here if they do not."""
         deadline = time.monotonic() + SECONDS_TO_END
-        while (left := marked(self.mark)) and time.monotonic() < deadline:
+        while (left := find_marked(self.mark)) and time.monotonic() < deadline:
             time.sleep(0.2)
         for number in left:
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def terminate(process: subprocess.Popen[bytes]) -> None:
     """Ask a process group to end, and after a while make it."""
     for number, seconds in ((signal.SIGTERM, SECONDS_TO_END), (signal.SIGKILL, None)):
         with suppress(ProcessLookupError):
@@ -238,7 +238,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.stdin.close()
 
 
-def marked(mark: str) -> list[int]:
+def find_marked(mark: str) -> list[int]:
     """Processes whose environment holds the mark, without this one; where the system does not tell, none."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):

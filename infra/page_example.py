@@ -16,7 +16,7 @@ FACE_INDEX = 14  # of the held-out faces: a family of occluders that training ne
 QUALITY = 92
 
 # Tidier than the world of training: a sharp picture of one person, from about the front.
-TIDY = SyntheticConfig(
+CONFIG = SyntheticConfig(
     image_size=448,
     appearance=AppearanceDistributions(blur=0.002, patches=0, grain=0.01, sensor_noise=0.006, makeup=0),
     face=FaceDistributions(yaw=14, pitch=5, roll=4),
@@ -27,7 +27,7 @@ TIDY = SyntheticConfig(
 
 def main() -> None:
     """Draw it and put it in its place."""
-    faces = SyntheticFaces(parametric_face("full", *WORLD_MODES), TIDY, "heldout")
+    faces = SyntheticFaces(parametric_face("full", *WORLD_MODES), CONFIG, "heldout")
     picture = (255 * faces.batch([FACE_INDEX]).images[0].permute(1, 2, 0).numpy()).round().astype(np.uint8)
     Image.fromarray(picture).save(OUTPUT_PATH, quality=QUALITY)
 

@@ -17,7 +17,7 @@ from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
 from focus_ray.face_models.parametric import parametric_face
 from focus_ray.focus.camera import Camera
 from focus_ray.focus.render.renderer import Renderer
-from focus_ray.focus.synthesis import SamplingDistributions, generator, sample_theta
+from focus_ray.focus.synthesis import SamplingDistributions, make_generator, sample_theta
 from focus_ray.inference.overlay import ContactSheet
 from focus_ray.inference.predictor import Predictor
 from focus_ray.tracking.contact_sheet import contact_sheet
@@ -52,7 +52,7 @@ def faces() -> Image.Image:
     model = parametric_face("full")
     renderer = Renderer(model, Camera(image_size=192))
     with torch.no_grad():
-        images = renderer(sample_theta(SamplingDistributions(yaw=0.3), 12, generator(5))).image.clamp(0, 1)
+        images = renderer(sample_theta(SamplingDistributions(yaw=0.3), 12, make_generator(5))).image.clamp(0, 1)
     images = images + (images.sum(1, keepdim=True) == 0) * 0.35
     rows = images.view(2, 6, *images.shape[1:])
     return contact_sheet({" " * (column + 1): rows[:, column] for column in range(6)}, cell=192)

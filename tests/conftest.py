@@ -35,7 +35,7 @@ def shared_folder() -> Path:
     return Path(os.environ.get("FOCUS_RAY_SHARED") or ROOT.parent / "shared")
 
 
-class Results:
+class ResultsPlugin:
     """Keeps what each test recorded with `record_property`, how it ended and how long it took, as one JSON file.
 
     Of tests that are not run this time the file keeps what it said.
@@ -71,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].split(",")[0]))
     if path := config.getoption("--results"):
-        config.pluginmanager.register(Results(path))
+        config.pluginmanager.register(ResultsPlugin(path))
 
 
 # What takes longest begins first, so that no process is left alone with it at the end.
@@ -110,7 +110,7 @@ SLOW_FILES = {
 }
 
 
-def file_of(item: pytest.Item) -> str:
+def relative_path(item: pytest.Item) -> str:
     """The file of a test, from the folder of all tests on."""
     return item.path.relative_to(ROOT / "tests").as_posix()
 
@@ -119,9 +119,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Skip, and say why, what this machine cannot run; mark what is slow."""
     if hasattr(config, "workerinput"):
         ranks = {folder: rank for rank, folder in enumerate(LONGEST_FIRST)}
-        items.sort(key=lambda item: ranks.get(file_of(item).split("/")[0], len(ranks)))
+        items.sort(key=lambda item: ranks.get(relative_path(item).split("/")[0], len(ranks)))
     for item in items:
-        if file_of(item) in SLOW_FILES or SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+        if relative_path(item) in SLOW_FILES or SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
     data = shared_folder() / "data"
     absent = {
@@ -237,10 +237,10 @@ def python_environment() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow's database without runs. Its migrations take long: who needs one begins with a copy."""
-    from focus_ray.tracking.mlflow_client import Server
+    from focus_ray.tracking.mlflow_client import MlflowServer
 
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    Server(f"sqlite:///{path}").find_run("none", "none")
+    MlflowServer(f"sqlite:///{path}").find_run("none", "none")
     return path
 
 

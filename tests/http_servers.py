@@ -13,7 +13,7 @@ Response = tuple[int, dict[str, str], bytes]
 
 
 @contextmanager
-def served(app: ASGIApp) -> Iterator[tuple[str, int]]:
+def serve_app(app: ASGIApp) -> Iterator[tuple[str, int]]:
     """Where uvicorn serves an application."""
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", access_log=False))
     listening = socket.create_server(("127.0.0.1", 0))
@@ -28,7 +28,7 @@ def served(app: ASGIApp) -> Iterator[tuple[str, int]]:
 
 
 @contextmanager
-def running(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+def serve_handler(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """The URL of a server that answers by a handler."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
@@ -41,7 +41,7 @@ def running(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
         thread.join()
 
 
-class Quiet(BaseHTTPRequestHandler):
+class QuietHandler(BaseHTTPRequestHandler):
     """A handler that logs nothing and can say a whole answer. Its own Content-Length, if it has one, may be wrong."""
 
     def body(self) -> bytes:

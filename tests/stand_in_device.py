@@ -20,13 +20,13 @@ _CROSS_DEVICE_OPS = {torch.ops.aten._to_copy.default, torch.ops.aten.copy_.defau
 _INDEX_OPS = {torch.ops.aten.index.Tensor, torch.ops.aten.index_put_.default, torch.ops.aten._index_put_impl_.default}
 
 
-class Remote(Tensor):
+class FakeCudaTensor(Tensor):
     """A tensor on the device. torch's own C++ takes it for one on the CPU: it asks a real device for its state."""
 
     held: Tensor
 
     @staticmethod
-    def __new__(cls, values: Tensor) -> "Remote":
+    def __new__(cls, values: Tensor) -> "FakeCudaTensor":
         made = Tensor._make_wrapper_subclass(
             cls, values.shape, values.stride(), values.storage_offset(), dtype=values.dtype
         )
@@ -48,7 +48,7 @@ class Remote(Tensor):
             return _move(*args, **kwargs)
         with torch._C.DisableTorchFunctionSubclass():
             result = func(*args, **kwargs)
-        return Remote(result) if func == Tensor.new_tensor else result
+        return FakeCudaTensor(result) if func == Tensor.new_tensor else result
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -63,7 +63,7 @@ class _FakeDeviceMode(TorchDispatchMode):
 
 
 @contextmanager
-def stand_in_device() -> Iterator[None]:
+def fake_cuda_device() -> Iterator[None]:
     """Within, `.to("cuda:0")` gives tensors on the device."""
     parameters = mock.patch("torch.__future__.get_overwrite_module_params_on_conversion", return_value=True)
     with mock.patch("torch.cuda._lazy_init"), parameters, _FakeDeviceMode():
@@ -84,31 +84,36 @@ def _move(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         of_type = tensor.to(dtype)
     if device.type == tensor.device.type:
         return of_type
-    return of_type.held.clone() if isinstance(of_type, Remote) else Remote(of_type.detach().clone())
+    return of_type.held.clone() if isinstance(of_type, FakeCudaTensor) else FakeCudaTensor(of_type.detach().clone())
 
 
 def _dispatch(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     tensors = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, Tensor)]
-    remote = {id(one.held): one for one in tensors if isinstance(one, Remote)}
-    local = [one for one in tensors if not isinstance(one, Remote) and one.ndim > 0]
-    if remote and local and func not in _CROSS_DEVICE_OPS and not (func in _INDEX_OPS and isinstance(args[0], Remote)):
+    remote = {id(one.held): one for one in tensors if isinstance(one, FakeCudaTensor)}
+    local = [one for one in tensors if not isinstance(one, FakeCudaTensor) and one.ndim > 0]
+    if (
+        remote
+        and local
+        and func not in _CROSS_DEVICE_OPS
+        and not (func in _INDEX_OPS and isinstance(args[0], FakeCudaTensor))
+    ):
         raise RuntimeError(f"Expected all tensors to be on the same device, but {func} got {DEVICE} and cpu")
     backward = torch._C._current_graph_task_id() != -1  # where torch makes the zeros of gradients that nobody gave
     there = bool(remote) or (backward and not tensors)
     if func is torch.ops.aten.copy_.default:
-        there = isinstance(args[0], Remote)
+        there = isinstance(args[0], FakeCudaTensor)
     if (asked := kwargs.get("device")) is not None:
         there |= torch.device(asked).type == DEVICE.type
         kwargs = {**kwargs, "device": torch.device("cpu")}
 
     def inner(one: Any) -> Any:
-        return one.held if isinstance(one, Remote) else one
+        return one.held if isinstance(one, FakeCudaTensor) else one
 
     def outer(one: Any) -> Any:
         if not isinstance(one, Tensor) or not there:
             return one
         same = remote.get(id(one))  # an operation in place gives its own argument
-        return Remote(one) if same is None else same
+        return FakeCudaTensor(one) if same is None else same
 
     result = func(*tree_map(inner, args), **tree_map(inner, kwargs))
     return tree_map(outer, result)

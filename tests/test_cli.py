@@ -259,7 +259,7 @@ def test_synthetic_faces_have_the_layout_that_is_asked_for(capsys, monkeypatch, 
 @pytest.mark.parametrize("box", ["1,2,3", "1,2,3,x", "1,2,0,5", "1,2,3,-4", "nan,1,2,nan", "nan,1,2,3", "1,2,inf,3"])
 def test_a_wrong_box_is_refused(box):
     with pytest.raises(errors.ConfigError, match=r"--box .*; "):
-        cli.reconstruct._box(box)
+        cli.reconstruct._parse_box(box)
 
 
 def test_another_preset_in_the_file_is_refused_and_the_same_is_not(capsys, training, tmp_path):
@@ -659,14 +659,14 @@ def test_a_sweep_needs_a_file_or_a_folder(capsys, tmp_path):
 
 def test_a_sweep_without_a_best_names_none_and_is_no_success(capsys, tmp_path, monkeypatch):
     from focus_ray.tuning import search, sweep
-    from focus_ray.tuning.results import Results, Trial
+    from focus_ray.tuning.results import SweepResults, TrialResult
 
-    failed = Trial(id="t0", status="failed", cause="no pictures", config={})
-    nothing = Results(
+    failed = TrialResult(id="t0", status="failed", cause="no pictures", config={})
+    nothing = SweepResults(
         objective="planted", mode="max", trials=(failed,), best=None, default={}, rank_correlation={}, importance={}
     )
-    monkeypatch.setattr(search, "read", lambda *_: None)
-    monkeypatch.setattr(sweep, "sweep", lambda *_, **__: nothing)
+    monkeypatch.setattr(search, "read_search", lambda *_: None)
+    monkeypatch.setattr(sweep, "run_sweep", lambda *_, **__: nothing)
     code, out, err = run(capsys, "tune", "search.yaml", "--out", str(tmp_path))
     assert code == 1
     assert "1 failed" in out

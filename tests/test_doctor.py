@@ -81,7 +81,7 @@ def test_the_shipped_model_is_verified():
 
 
 def test_a_damaged_shipped_model_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(model, "SHIPPED", tmp_path)
+    monkeypatch.setattr(model, "PRETRAINED_MODEL", tmp_path)
     assert doctor.examine()["model"]["verified"] is False
     entry = only("model")
     assert (entry["level"], entry["exit_code"]) == ("error", 4)
@@ -89,7 +89,7 @@ def test_a_damaged_shipped_model_is_an_error(tmp_path, monkeypatch):
 
 
 def test_a_package_without_a_model_is_only_warned_of(tmp_path, monkeypatch):
-    monkeypatch.setattr(model, "SHIPPED", tmp_path / "pretrained")
+    monkeypatch.setattr(model, "PRETRAINED_MODEL", tmp_path / "pretrained")
     entry = only("model")
     assert (entry["level"], entry["exit_code"]) == ("warning", 0)
     assert "set start_from=" in entry["message"]

@@ -13,17 +13,17 @@ from focus_ray.storage import checkpoint
 
 
 @pytest.fixture(scope="module")
-def shipped() -> checkpoint.Model:
-    return checkpoint.load_model(model.SHIPPED)
+def shipped() -> checkpoint.StoredModel:
+    return checkpoint.load_model(model.PRETRAINED_MODEL)
 
 
-def resealed(folder: Path, shipped: checkpoint.Model, **changes) -> Path:
+def resealed(folder: Path, shipped: checkpoint.StoredModel, **changes) -> Path:
     """The shipped model with other entries in its model.json."""
     checkpoint.save_model(folder, shipped.networks, {**json.loads(json.dumps(shipped.info)), **changes})
     return folder
 
 
-def settings_with(shipped: checkpoint.Model, part: str, **changes) -> dict:
+def settings_with(shipped: checkpoint.StoredModel, part: str, **changes) -> dict:
     settings = json.loads(json.dumps(shipped.info["settings"]))
     settings[part].update(changes)
     return settings
@@ -75,9 +75,9 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, shipped, value):
 
 @pytest.mark.parametrize("asked", [None, "shipped"])
 def test_a_package_without_its_model_says_what_to_name(tmp_path, monkeypatch, asked):
-    monkeypatch.setattr(model, "SHIPPED", tmp_path / "pretrained")
+    monkeypatch.setattr(model, "PRETRAINED_MODEL", tmp_path / "pretrained")
     with pytest.raises(ModelError, match=r"has no model of its own .* set start_from=FOLDER"):
-        model.load(None if asked is None else model.SHIPPED)
+        model.load(None if asked is None else model.PRETRAINED_MODEL)
 
 
 def test_half_precision_names_the_face_as_it_will_be_loaded(tmp_path):

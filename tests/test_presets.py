@@ -14,9 +14,9 @@ from focus_ray.focus.networks.iresnet import IResNet50
 from focus_ray.focus.networks.perceptual import ArcFacePerceptual
 from focus_ray.focus.schedule import Phase, Schedule
 from focus_ray.focus.state import Targets, TrainState
-from focus_ray.focus.synthesis import SamplingDistributions, generator, render_random
+from focus_ray.focus.synthesis import SamplingDistributions, make_generator, render_random
 from focus_ray.settings import Settings
-from focus_ray.training.loop import steps
+from focus_ray.training.loop import train_steps
 
 BOTH = ("paper", "release")
 
@@ -234,13 +234,13 @@ def parameters(network: torch.nn.Module) -> torch.Tensor:
 def test_every_phase_takes_a_step(name, of_r, ellipsoid_face, recogniser):
     config = miniature(name)
     state = untrained(config, ellipsoid_face, recogniser)
-    images, theta = render_random(state.focus.renderer, SamplingDistributions(), config.batch_size, generator(7))
+    images, theta = render_random(state.focus.renderer, SamplingDistributions(), config.batch_size, make_generator(7))
     targets = Targets(images, state.focus.renderer(theta).landmarks)
     networks = {"R": state.focus.encoder, "S": state.focus.segmenter, "F": recogniser}
     before = {which: parameters(network) for which, network in networks.items()}
 
     seen = []
-    for record in steps(state, config, lambda step: targets, Guard(config.guard)):
+    for record in train_steps(state, config, lambda step: targets, Guard(config.guard)):
         moved = {which for which, network in networks.items() if not torch.equal(parameters(network), before[which])}
         before = {which: parameters(network) for which, network in networks.items()}
         assert not record.metrics.skipped, record

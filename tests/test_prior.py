@@ -10,7 +10,7 @@ from focus_ray import prior as priors
 from focus_ray.errors import CheckpointError, FaceModelError, ModelError
 from focus_ray.focus.misfit import READINGS
 from focus_ray.model import Model
-from focus_ray.prior import ErrorReduction, GateResult, Pipeline, Prior, PriorInfo, chosen, load, save
+from focus_ray.prior import ErrorReduction, GateResult, Pipeline, Prior, PriorInfo, load, save, select_prior
 from tests.priors.conftest import stand_in
 
 REDUCTION = ErrorReduction(
@@ -134,12 +134,12 @@ def test_another_face_or_pipeline_is_refused(model, ellipsoid_face):
 @pytest.mark.parametrize(("gain", "used"), [(0.5, True), (0.015, False), (-0.5, False)])
 def test_the_gate_decides_what_happens_by_default(model, tmp_path, monkeypatch, gain, used):
     monkeypatch.setattr(priors, "SHIPPED_PRIOR", tmp_path / "shipped")
-    assert chosen(None, shipped_model=True) is None  # none is shipped
+    assert select_prior(None, shipped_model=True) is None  # none is shipped
     save(tmp_path / "shipped", prior_of(model, gate=gate(gain)))
-    assert (chosen(None, shipped_model=True) is not None) is used
-    assert chosen(None, shipped_model=False) is None
-    assert chosen("none", shipped_model=True) is None
-    assert chosen(tmp_path / "shipped", shipped_model=False) is not None
+    assert (select_prior(None, shipped_model=True) is not None) is used
+    assert select_prior(None, shipped_model=False) is None
+    assert select_prior("none", shipped_model=True) is None
+    assert select_prior(tmp_path / "shipped", shipped_model=False) is not None
 
 
 def test_without_a_gate_nothing_is_applied_by_default(model):

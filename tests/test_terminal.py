@@ -10,7 +10,7 @@ from focus_ray.focus.schedule import Phase, SchedulePosition
 from focus_ray.focus.state import StepMetrics
 from focus_ray.runtime.callbacks import ResumeHistory
 from focus_ray.runtime.step_record import StepRecord
-from focus_ray.terminal import LineProgress, TerminalProgress, duration
+from focus_ray.terminal import LineProgress, TerminalProgress, format_duration
 
 
 def record(phase: str = "warmup", **metrics: Any) -> StepRecord:
@@ -92,8 +92,8 @@ def test_work_beside_the_steps_and_notes_are_said(clock):
 
 
 def test_skipped_and_resting_steps_say_so():
-    assert terminal.figures(record(skipped=True)) == "loss 0.1235, skipped, 322 faces/s"
-    assert terminal.figures(record(losses={})) == "resting, 322 faces/s"
+    assert terminal.format_metrics(record(skipped=True)) == "loss 0.1235, skipped, 322 faces/s"
+    assert terminal.format_metrics(record(losses={})) == "resting, 322 faces/s"
 
 
 def test_a_terminal_gets_bars_and_anything_else_lines():
@@ -129,4 +129,4 @@ def test_a_run_that_begins_again_after_a_failure_has_one_bar():
     ("seconds", "text"), [(0.4, "0 s"), (59.0, "59 s"), (60.0, "1 min"), (3599.0, "1 h 0 min"), (7260.0, "2 h 1 min")]
 )
 def test_durations_as_a_person_says_them(seconds, text):
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text

@@ -9,12 +9,14 @@ import typer
 
 from focus_ray import __version__
 
-plain: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "add_completion": False}
-app = typer.Typer(name="focus-ray", help="Occlusion-robust 3D face reconstruction (FOCUS).", **plain)
-evaluate_app = typer.Typer(help="Score a model against faces whose truth is known.", **plain)
-data_app = typer.Typer(help="Make data sets.", **plain)
-prior_app = typer.Typer(help="The misfit prior: what the pipeline gets wrong on average (section 3.4).", **plain)
-model_app = typer.Typer(help="Look at, check and copy model folders.", **plain)
+TYPER_OPTIONS: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "add_completion": False}
+app = typer.Typer(name="focus-ray", help="Occlusion-robust 3D face reconstruction (FOCUS).", **TYPER_OPTIONS)
+evaluate_app = typer.Typer(help="Score a model against faces whose truth is known.", **TYPER_OPTIONS)
+data_app = typer.Typer(help="Make data sets.", **TYPER_OPTIONS)
+prior_app = typer.Typer(
+    help="The misfit prior: what the pipeline gets wrong on average (section 3.4).", **TYPER_OPTIONS
+)
+model_app = typer.Typer(help="Look at, check and copy model folders.", **TYPER_OPTIONS)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(data_app, name="data")
 app.add_typer(prior_app, name="prior")

@@ -33,7 +33,7 @@ def synthesize(
     that has, landmarks.csv and dataset.json.
     """
     from focus_ray import terminal
-    from focus_ray.data.dataset_writers import write_layout
+    from focus_ray.data.dataset_writers import write_dataset
     from focus_ray.data.synthetic_folder import write_folder
 
     with terminal.progress() as progress:
@@ -41,7 +41,7 @@ def synthesize(
         if layout == "folder":
             write_folder(out, n=n, seed=seed, size=size, progress=watch)
         else:
-            write_layout(layout, out, n=n, seed=seed, size=size, progress=watch)
+            write_dataset(layout, out, n=n, seed=seed, size=size, progress=watch)
     typer.echo(f"{n} faces: {out}")
     if as_json:
         echo_json({"out": str(out), "n": n, "seed": seed, "size": size, "layout": layout})

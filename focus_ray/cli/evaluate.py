@@ -171,21 +171,21 @@ def evaluate_tables(
 ) -> None:
     """The paper's tables from nothing: train every method, let it answer on synthetic data sets, and score it."""
     from focus_ray import terminal
-    from focus_ray.evaluation.benchmark.benchmark_config import configured
-    from focus_ray.evaluation.benchmark.runner import benchmark
+    from focus_ray.evaluation.benchmark.benchmark_config import build_benchmark_config
+    from focus_ray.evaluation.benchmark.runner import run_benchmark
     from focus_ray.runtime.tasks import PoolSettings
     from focus_ray.tracking.mlflow_tracker import track_quietly
 
     given = {
-        "seeds": None if seeds is None else _numbers(seeds),
+        "seeds": None if seeds is None else _parse_integers(seeds),
         "methods": None if methods is None else [name.strip() for name in methods.split(",") if name.strip()],
         "steps": steps,
         "refine_steps": refine,
     }
-    resolved = configured(assignments or [], given)
+    resolved = build_benchmark_config(assignments or [], given)
     pool = None if local else PoolSettings(tasks=tasks)
     with terminal.progress() as progress:
-        found = benchmark(resolved, out, pool, experiment=experiment or "focus", progress=progress.task)
+        found = run_benchmark(resolved, out, pool, experiment=experiment or "focus", progress=progress.task)
         if not local:
             track_quietly(out, progress.note)
     echo_problems(found.problems)
@@ -209,11 +209,11 @@ def _evaluate(
     """Score predictions, say what is missing, and where the rows are."""
     from focus_ray import terminal
     from focus_ray.evaluation.evaluate import evaluate
-    from focus_ray.evaluation.evaluation_config import configured
+    from focus_ray.evaluation.evaluation_config import build_evaluation_config
     from focus_ray.runtime.tasks import PoolSettings
     from focus_ray.tracking.mlflow_tracker import track_quietly
 
-    config = configured(kind, data, predictions, options)
+    config = build_evaluation_config(kind, data, predictions, options)
     pool = None if local else PoolSettings(tasks=tasks)
     with terminal.progress() as progress:
         found = evaluate(config, out, pool, experiment=experiment or "focus", progress=progress.task)
@@ -232,7 +232,7 @@ def _parse_split(text: str) -> Any:
     return text
 
 
-def _numbers(text: str) -> list[int]:
+def _parse_integers(text: str) -> list[int]:
     """Whole numbers between commas. Raises ConfigError for anything else."""
     try:
         return [int(part) for part in text.split(",")]

@@ -15,14 +15,14 @@ def model_info(
     as_json: AsJson = False,
 ) -> None:
     """Verify every file of a model folder and say what is in it."""
-    from focus_ray.model import described
+    from focus_ray.model import describe
     from focus_ray.storage.checkpoint import load_model
 
     folder = folder or shipped_model()
     stored = load_model(folder)
     parameters = {name: sum(t.numel() for t in tensors.values()) for name, tensors in stored.networks.items()}
     size = sum(path.stat().st_size for path in folder.iterdir())
-    description = {"folder": str(folder), "bytes": size, "parameters": parameters, "info": described(folder, stored)}
+    description = {"folder": str(folder), "bytes": size, "parameters": parameters, "info": describe(folder, stored)}
     echo_record(description, as_json)
 
 

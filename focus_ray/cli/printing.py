@@ -17,7 +17,7 @@ def echo_problems(problems: list[str]) -> None:
         typer.echo(f"and {len(problems) - MAX_PROBLEMS} more", err=True)
 
 
-def counted(counts: dict[str, int]) -> str:
+def format_counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
 
 
@@ -34,6 +34,6 @@ def echo_json(record: Any) -> None:
 
 
 def shipped_model() -> Path:
-    from focus_ray.model import SHIPPED
+    from focus_ray.model import PRETRAINED_MODEL
 
-    return SHIPPED
+    return PRETRAINED_MODEL

@@ -25,7 +25,9 @@ def build_prior(
     model: Annotated[
         str, typer.Option("--model", metavar="DIR", help="R_syn, which `prior train` leaves in RUN/model; s3:// too.")
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the build; the same command goes on there.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the compute_prior; the same command goes on there.")
+    ],
     applied_to: Annotated[
         str | None, typer.Option("--for", metavar="DIR", help="The model that it is meant for, which the gate asks.")
     ] = None,
@@ -62,15 +64,15 @@ def build_prior(
 ) -> None:
     """Measure the prior: render faces, fit them with R_syn, average the errors, and judge that on other faces."""
     from focus_ray import terminal
-    from focus_ray.config import absolute
-    from focus_ray.priors.build import build
-    from focus_ray.priors.prior_config import configured
+    from focus_ray.config import absolute_location
+    from focus_ray.priors.build import compute_prior
+    from focus_ray.priors.prior_config import build_prior_config
     from focus_ray.runtime.tasks import PoolSettings
     from focus_ray.tracking.mlflow_tracker import track_quietly
 
     given = {
-        "model": absolute(model),
-        "applied_to": None if applied_to is None else absolute(applied_to),
+        "model": absolute_location(model),
+        "applied_to": None if applied_to is None else absolute_location(applied_to),
         "n": n,
         "heldout": heldout,
         "shard_size": shard_size,
@@ -79,10 +81,12 @@ def build_prior(
         "aligned": aligned,
         "target_mm": target,
     }
-    resolved = configured(config, assignments or [], given)
+    resolved = build_prior_config(config, assignments or [], given)
     pool = None if local else PoolSettings(tasks=tasks, gpu_share=gpu_share, max_retries=max_failures)
     with terminal.progress() as progress:
-        info = build(resolved, out, pool, storage=storage, experiment=experiment or "focus", progress=progress.task)
+        info = compute_prior(
+            resolved, out, pool, storage=storage, experiment=experiment or "focus", progress=progress.task
+        )
         if not local:
             track_quietly(out, progress.note)
     figures = info.figures[info.applied]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from focus_ray.cli.apps import AsJson, Landmarks, ModelFolder, PriorFolder, app
-from focus_ray.cli.printing import counted, echo_json
+from focus_ray.cli.printing import echo_json, format_counts
 from focus_ray.errors import ConfigError, DataError
 
 
@@ -40,7 +40,7 @@ def reconstruct(
             out,
             model=model,
             landmarks=landmarks,
-            box=None if box is None else _box(box),
+            box=None if box is None else _parse_box(box),
             refine=refine,
             prior=prior,
             formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
@@ -51,9 +51,11 @@ def reconstruct(
     results = [result for result in results if result.status != "left_out"]
     count = {status: sum(result.status == status for result in results) for status in ("ok", "no_face", "error")}
     faces = sum(len(result.faces) for result in results)
-    typer.echo(f"{faces} faces in {len(results)} pictures ({counted(count)}): {out / 'results.json'}")
+    typer.echo(f"{faces} faces in {len(results)} pictures ({format_counts(count)}): {out / 'results.json'}")
     if left_out:
-        typer.echo(f"left out: {counted(left_out)}{'; --recursive takes subfolders' if left_out['subfolder'] else ''}")
+        typer.echo(
+            f"left out: {format_counts(left_out)}{'; --recursive takes subfolders' if left_out['subfolder'] else ''}"
+        )
     if as_json:
         echo_json(
             {
@@ -68,7 +70,7 @@ def reconstruct(
         raise DataError(f"no picture could be read ({results[0].message}); {out / 'results.json'} has each reason")
 
 
-def _box(text: str) -> tuple[float, float, float, float]:
+def _parse_box(text: str) -> tuple[float, float, float, float]:
     """x,y,w,h in px. Raises ConfigError."""
     try:
         x, y, width, height = (float(part) for part in text.split(","))

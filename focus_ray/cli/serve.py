@@ -38,11 +38,11 @@ def serve(
     """Host a model behind HTTP: a web page, an API, autoscaled. Ctrl-C ends it."""
     from focus_ray.runtime.signals import graceful_shutdown
     from focus_ray.serving import launch
-    from focus_ray.serving.settings_loader import configured
+    from focus_ray.serving.settings_loader import load_settings
 
     say = partial(typer.echo, err=True)
     given = {"model": model, "prior": prior, "http": {"host": host, "port": port}}
-    settings = configured(config, assignments or [], given, api_keys)
+    settings = load_settings(config, assignments or [], given, api_keys)
     if swap:
         launch.swap(settings, say)
         return

@@ -127,9 +127,9 @@ def track_run(
     as_json: AsJson = False,
 ) -> None:
     """Send to MLflow what it does not have of a run yet, for instance after it was out of reach."""
-    from focus_ray.tracking.mlflow_tracker import Tracking, track
+    from focus_ray.tracking.mlflow_tracker import TrackingSettings, track
 
-    sent = track(run, Tracking(), promote=promote, note=lambda message: typer.echo(message, err=True))
+    sent = track(run, TrackingSettings(), promote=promote, note=lambda message: typer.echo(message, err=True))
     typer.echo(f"MLflow has all of {run}")
     if as_json:
         echo_json(dataclasses.asdict(sent))

@@ -18,8 +18,8 @@ def tune(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the search file; repeatable.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the sweep.")] = None,
-    resume: Annotated[Path | None, typer.Option(metavar="DIR", help="Go on with the sweep in this folder.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the run_sweep.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="DIR", help="Go on with the run_sweep in this folder.")] = None,
     experiment: Annotated[
         str | None, typer.Option(metavar="NAME", help="MLflow experiment; focus, unless it is given.")
     ] = None,
@@ -27,23 +27,23 @@ def tune(
 ) -> None:
     """Search thresholds, weights and schedules with Ray Tune; a search that was stopped goes on where it was."""
     from focus_ray import terminal
-    from focus_ray.tuning.results import counted
-    from focus_ray.tuning.search import read
-    from focus_ray.tuning.sweep import resumed, sweep
+    from focus_ray.tuning.results import count_by_status
+    from focus_ray.tuning.search import read_search
+    from focus_ray.tuning.sweep import load_search, run_sweep
 
     if resume is not None:
         if search is not None or assignments or out is not None or experiment is not None:
             raise ConfigError(
                 "--resume goes on as the sweep was begun; give no search file, --set, --out or --experiment"
             )
-        folder, wanted = resume, resumed(resume)
+        folder, wanted = resume, load_search(resume)
     elif search is None:
         raise ConfigError("give a search file, tune_configs/threshold.yaml for instance, or --resume DIR")
     else:
-        folder, wanted = out or Path("runs") / search.stem, read(search, tuple(assignments or ()))
+        folder, wanted = out or Path("runs") / search.stem, read_search(search, tuple(assignments or ()))
     with terminal.progress() as progress:
-        results = sweep(wanted, folder, experiment=experiment or "focus", task=progress.task, note=progress.note)
-    typer.echo(", ".join(f"{count} {status}" for status, count in counted(results.trials).items()))
+        results = run_sweep(wanted, folder, experiment=experiment or "focus", task=progress.task, note=progress.note)
+    typer.echo(", ".join(f"{count} {status}" for status, count in count_by_status(results.trials).items()))
     best = next((one for one in results.trials if one.id == results.best), None)
     if best is not None:
         said = ", ".join(f"{name} {value}" for name, value in best.config.items())

@@ -95,7 +95,7 @@ def align(points: Float[np.ndarray, "5 2"], size: int, roll: float = 0.0) -> Cro
     The picture is not turned unless `roll` says by how much its face is turned (rad, clockwise as seen): that is taken
     out first. Raises LandmarkError where the points do not span a face.
     """
-    upright = rotation(-roll)
+    upright = rotation_transform(-roll)
     scale, origin = weak_perspective(transform_points(upright, points))
     zoom = REFERENCE_SCALE / scale
     to_reference = np.array([[zoom, 0.0, 0.0], [0.0, zoom, 0.0]])
@@ -128,7 +128,7 @@ def resize_transform(old: int, new: int) -> Float[np.ndarray, "2 3"]:
     return np.array([[ratio, 0.0, shift], [0.0, ratio, shift]])
 
 
-def rotation(angle: float) -> Float[np.ndarray, "2 3"]:
+def rotation_transform(angle: float) -> Float[np.ndarray, "2 3"]:
     """The turn about the origin by an angle [rad], clockwise as seen with y down."""
     cos, sin = math.cos(angle), math.sin(angle)
     return np.array([[cos, -sin, 0.0], [sin, cos, 0.0]])

@@ -6,13 +6,13 @@ from jaxtyping import Float, UInt8
 from numpy.random import Generator
 from pydantic import NonNegativeFloat, NonNegativeInt
 
-from focus_ray.data.distribution_types import Share
+from focus_ray.data.distribution_types import Fraction
 from focus_ray.data.occluders.drawing import Colour, random_colour
-from focus_ray.focus.render.numba_jit import compiled
+from focus_ray.focus.render.numba_jit import jit
 from focus_ray.settings import Settings
 
 Vertices = Float[np.ndarray, "V 3"]
-Points = Float[np.ndarray, "68 3"]
+Landmarks3D = Float[np.ndarray, "68 3"]
 
 _DECAY = np.float32(-2.3)  # a soft spot has exp(-2.3) = 0.1 of its strength at its radius
 _REFERENCE_MM = 80.0  # half the width of a face: where a gradient reaches its full strength
@@ -29,8 +29,8 @@ class AppearanceDistributions(Settings):
     patch_mm: tuple[float, float] = (6.0, 22.0)  # radius
     patch_strength: tuple[float, float] = (0.1, 0.6)
     gradient: NonNegativeFloat = 0.15  # relative change of albedo over half a face, each channel
-    makeup: Share = 0.25  # share of faces with painted lips, lids and cheeks
-    stubble: Share = 0.2  # share of faces with a darker chin and jaw
+    makeup: Fraction = 0.25  # share of faces with painted lips, lids and cheeks
+    stubble: Fraction = 0.2  # share of faces with a darker chin and jaw
     shine: NonNegativeFloat = 0.25  # brightness added on forehead, nose and cheeks
     blur: NonNegativeFloat = 0.013  # sigma, of the image size: 0.8 px at 64
     gamma: tuple[float, float] = (0.85, 1.2)
@@ -38,7 +38,7 @@ class AppearanceDistributions(Settings):
 
 
 def paint(
-    rng: Generator, albedo: Vertices, shape: Vertices, landmarks: Points, laws: AppearanceDistributions
+    rng: Generator, albedo: Vertices, shape: Vertices, landmarks: Landmarks3D, laws: AppearanceDistributions
 ) -> Float[np.ndarray, "V 3"]:
     """The albedo (RGB) with grain, gradient, patches, make-up, stubble and shine; shape and landmarks in mm."""
     colours = albedo + np.float32(rng.uniform(0, laws.grain)) * _grain(rng, albedo.shape)
@@ -51,7 +51,7 @@ def paint(
     for _ in range(int(rng.integers(laws.patches + 1)) if rng.uniform() < 0.7 else 0):
         centre = shape[int(rng.integers(len(shape)))]
         spot = _spot(shape, centre, rng.uniform(*laws.patch_mm), hard=True)
-        colours = _blended(colours, spot * rng.uniform(*laws.patch_strength), _patch_colour(rng, colours))
+        colours = _blend(colours, spot * rng.uniform(*laws.patch_strength), _patch_colour(rng, colours))
     return np.clip(_shine(rng, colours, shape, landmarks, laws.shine), 0, None).astype(np.float32)
 
 
@@ -79,18 +79,18 @@ def _patch_colour(rng: Generator, colours: Vertices) -> Colour:
     return np.clip(colours.mean(0) * rng.uniform(0.4, 1.4) * np.array([1.1, rng.uniform(0.7, 1.0), 0.9]), 0, 1)
 
 
-def _makeup(rng: Generator, colours: Vertices, shape: Vertices, landmarks: Points) -> Vertices:
+def _makeup(rng: Generator, colours: Vertices, shape: Vertices, landmarks: Landmarks3D) -> Vertices:
     """Lipstick, eye shadow above each eye, rouge on each cheek."""
     lips, lids, rouge = (random_colour(rng) if rng.uniform() < 0.4 else _random_red(rng) for _ in range(3))
     strength = rng.uniform(0.2, 0.8, 3)
     mouth = landmarks[48:60].mean(0)
     half_width = 0.5 * float(np.linalg.norm(landmarks[54] - landmarks[48]))
-    colours = _blended(colours, strength[0] * _spot(shape, mouth, half_width, squeeze=2.6, hard=True), lips)
+    colours = _blend(colours, strength[0] * _spot(shape, mouth, half_width, squeeze=2.6, hard=True), lips)
     for side, brow, eye in ((-1, landmarks[17:22], landmarks[36:42]), (1, landmarks[22:27], landmarks[42:48])):
         lid = 0.55 * eye.mean(0) + 0.45 * brow.mean(0)
         cheek = eye.mean(0) + np.array([10.0 * side, -32.0, -6.0])
-        colours = _blended(colours, strength[1] * _spot(shape, lid, 15.0, squeeze=1.8), lids)
-        colours = _blended(colours, 0.6 * strength[2] * _spot(shape, cheek, 19.0), rouge)
+        colours = _blend(colours, strength[1] * _spot(shape, lid, 15.0, squeeze=1.8), lids)
+        colours = _blend(colours, 0.6 * strength[2] * _spot(shape, cheek, 19.0), rouge)
     return colours
 
 
@@ -98,15 +98,15 @@ def _random_red(rng: Generator) -> Colour:
     return np.array([0.7, 0.15, 0.2]) * rng.uniform(0.6, 1.3)
 
 
-def _stubble(rng: Generator, colours: Vertices, shape: Vertices, landmarks: Points) -> Vertices:
+def _stubble(rng: Generator, colours: Vertices, shape: Vertices, landmarks: Landmarks3D) -> Vertices:
     """Darker skin around mouth and jaw, less at the lips."""
     beard = _spot(shape, landmarks[8], rng.uniform(45.0, 65.0))
     lips = _spot(shape, landmarks[48:60].mean(0), 24.0, squeeze=2.6, hard=True)
     strength = rng.uniform(0.15, 0.7) * beard * (1 - 0.8 * lips) * rng.uniform(0.7, 1.0, len(shape))
-    return _blended(colours, strength, np.array([0.12, 0.09, 0.08]) * rng.uniform(0.5, 2.0))
+    return _blend(colours, strength, np.array([0.12, 0.09, 0.08]) * rng.uniform(0.5, 2.0))
 
 
-def _shine(rng: Generator, colours: Vertices, shape: Vertices, landmarks: Points, limit: float) -> Vertices:
+def _shine(rng: Generator, colours: Vertices, shape: Vertices, landmarks: Landmarks3D, limit: float) -> Vertices:
     """Highlights where skin is oily, of one strength over the face."""
     strength, forehead = rng.uniform(0, limit), landmarks[19:25].mean(0) + np.array([0.0, 24.0, 0.0])
     for centre, radius in ((landmarks[30], 7.0), (forehead, 22.0), (landmarks[29], 6.0)):
@@ -121,11 +121,11 @@ def _spot(
     return _spot_weights(shape, centre.astype(np.float32), np.float32(1 / radius**2), np.float32(squeeze), hard)
 
 
-def _blended(colours: Vertices, weight: Float[np.ndarray, " V"], colour: Colour) -> Vertices:
-    return _mixed(np.ascontiguousarray(colours, np.float32), weight.astype(np.float32), colour.astype(np.float32))
+def _blend(colours: Vertices, weight: Float[np.ndarray, " V"], colour: Colour) -> Vertices:
+    return _mix(np.ascontiguousarray(colours, np.float32), weight.astype(np.float32), colour.astype(np.float32))
 
 
-@compiled
+@jit
 def _spot_weights(shape, centre, inverse_square, squeeze, hard):
     output = np.empty(shape.shape[0], np.float32)
     for vertex in range(shape.shape[0]):
@@ -135,8 +135,8 @@ def _spot_weights(shape, centre, inverse_square, squeeze, hard):
     return output
 
 
-@compiled
-def _mixed(colours, weight, colour):
+@jit
+def _mix(colours, weight, colour):
     output = np.empty_like(colours)
     for vertex in range(colours.shape[0]):
         for c in range(3):

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
-from focus_ray.data.align import REFERENCE_SIZE, Crop, compose, rotation
+from focus_ray.data.align import REFERENCE_SIZE, Crop, compose, rotation_transform
 from focus_ray.face_models.landmarks import FLIP
 from focus_ray.settings import Settings
 
@@ -43,7 +43,7 @@ class Augmentation(NamedTuple):
         return landmarks[list(FLIP)] if self.flipped else landmarks
 
 
-def draw(rng: np.random.Generator, size: int, settings: AugmentSettings = DEFAULT) -> Augmentation:
+def draw_augmentation(rng: np.random.Generator, size: int, settings: AugmentSettings = DEFAULT) -> Augmentation:
     """One augmentation for a crop of that size: about its middle flip, then shift, turn and scale (method section 7).
 
     Five numbers are drawn whatever the settings, so that the same generator gives the same rest.
@@ -55,7 +55,7 @@ def draw(rng: np.random.Generator, size: int, settings: AugmentSettings = DEFAUL
     reach = settings.shift * size / REFERENCE_SIZE
     to_middle = np.array([[-1.0 if flipped else 1.0, 0.0, middle if flipped else -middle], [0.0, 1.0, -middle]])
     shifted = compose(np.array([[1.0, 0.0, reach * right], [0.0, 1.0, reach * down]]), to_middle)
-    turned = compose(rotation(math.radians(settings.rotation * turn)), shifted)
+    turned = compose(rotation_transform(math.radians(settings.rotation * turn)), shifted)
     zoom = 1.0 + settings.scale * growth
     back = np.array([[zoom, 0.0, middle], [0.0, zoom, middle]])
     return Augmentation(compose(back, turned), flipped)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from focus_ray.data.distribution_types import Share
+from focus_ray.data.distribution_types import Fraction
 from focus_ray.data.occluders.cloth import PATTERNS, cloth, noise
 from focus_ray.data.occluders.drawing import (
     Colour,
@@ -17,13 +17,13 @@ from focus_ray.data.occluders.drawing import (
     blob,
     capsule,
     ellipse,
-    filled,
-    painted,
-    plain,
+    fill_polygons,
+    overlay,
     random_colour,
     random_skin_colour,
-    rotation,
-    rounded,
+    rotation_matrix,
+    shade_edges,
+    solid_canvas,
 )
 from focus_ray.data.occluders.hair import hair_colour
 from focus_ray.settings import Settings
@@ -32,13 +32,15 @@ from focus_ray.settings import Settings
 class BackgroundDistributions(Settings):
     """How often what is seen behind the face. Own choices: colour alone must not tell face from background."""
 
-    head: Share = 0.5  # hair, ears, neck and shoulders around the face
-    skin_wall: Share = 0.15  # the whole background in a skin colour
-    own_skin: Share = 0.5  # of skin in the background: exactly the face's own colour
-    decoy: Share = 0.25  # a piece of other skin beside the face, behind it
+    head: Fraction = 0.5  # hair, ears, neck and shoulders around the face
+    skin_wall: Fraction = 0.15  # the whole background in a skin colour
+    own_skin: Fraction = 0.5  # of skin in the background: exactly the face's own colour
+    decoy: Fraction = 0.25  # a piece of other skin beside the face, behind it
 
 
-def background(rng: Generator, size: int, landmarks: Landmarks, skin: Colour, laws: BackgroundDistributions) -> Image:
+def draw_background(
+    rng: Generator, size: int, landmarks: Landmarks, skin: Colour, laws: BackgroundDistributions
+) -> Image:
     """A full canvas behind a face with these landmarks (px) and this mean colour; values about [0, 1]."""
     frame = FaceFrame.of(landmarks)
     if rng.uniform() < laws.skin_wall:
@@ -54,7 +56,7 @@ def background(rng: Generator, size: int, landmarks: Landmarks, skin: Colour, la
 
 def _even(rng: Generator, size: int) -> Image:
     """One colour, lit from a side."""
-    return add_light_gradient(rng, plain(size, random_colour(rng)), 0.5)
+    return add_light_gradient(rng, solid_canvas(size, random_colour(rng)), 0.5)
 
 
 def _gradient(rng: Generator, size: int) -> Image:
@@ -66,15 +68,15 @@ def _gradient(rng: Generator, size: int) -> Image:
 def _noise(rng: Generator, size: int) -> Image:
     """Coloured noise, from clouds to grain."""
     fine = noise(rng, size, int(rng.integers(3, 40))) * np.float32(rng.uniform(0.05, 0.3))
-    return plain(size, random_colour(rng)) + fine
+    return solid_canvas(size, random_colour(rng)) + fine
 
 
 def _blobs(rng: Generator, size: int) -> Image:
     """Discs of many colours, as lights out of focus or a crowd."""
-    rgb = plain(size, random_colour(rng))
+    rgb = solid_canvas(size, random_colour(rng))
     for _ in range(int(rng.integers(4, 12))):
         outline = ellipse(rng.uniform(0, size, (1, 2)), tuple(size * rng.uniform(0.04, 0.25, 2)), rng.uniform(0, np.pi))
-        rgb = painted(rgb, filled(size, outline), random_colour(rng))
+        rgb = overlay(rgb, fill_polygons(size, outline), random_colour(rng))
     return rgb
 
 
@@ -89,7 +91,7 @@ def _room(rng: Generator, size: int) -> Image:
     for _ in range(int(rng.integers(3, 8))):
         x, y, wide, tall = size * rng.uniform([-0.2, -0.2, 0.1, 0.1], [1, 1, 0.7, 0.8])
         corners = np.array([[x, y], [x + wide, y], [x + wide, y + tall], [x, y + tall]])
-        rgb = painted(rgb, filled(size, corners @ rotation(rng.normal(0, 0.05))), random_colour(rng))
+        rgb = overlay(rgb, fill_polygons(size, corners @ rotation_matrix(rng.normal(0, 0.05))), random_colour(rng))
     return cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.5, 4) * size / 128)
 
 
@@ -100,7 +102,7 @@ KINDS: tuple[Callable[[Generator, int], Image], ...] = (_even, _gradient, _noise
 def _skin_wall(rng: Generator, size: int, skin: Colour) -> Image:
     """Skin colour all over, with soft and fine variation."""
     soft = noise(rng, size, 4) * np.float32(rng.uniform(0, 0.06)) + noise(rng, size, 32, 1) * np.float32(0.015)
-    return add_light_gradient(rng, plain(size, skin) + soft, 0.5)
+    return add_light_gradient(rng, solid_canvas(size, skin) + soft, 0.5)
 
 
 def _decoy(rng: Generator, rgb: Image, frame: FaceFrame, skin: Colour) -> Image:
@@ -108,16 +110,18 @@ def _decoy(rng: Generator, rgb: Image, frame: FaceFrame, skin: Colour) -> Image:
     turn, size = rng.uniform(0, 2 * np.pi), len(rgb)
     centre = frame.at(np.array([[1.6 * np.cos(turn), 0.4 + 1.9 * np.sin(turn)]]))
     radius = frame.unit * rng.uniform(0.4, 0.9)
-    mask = filled(size, blob(rng, centre, radius))
-    return painted(
-        rgb, mask, rounded(add_light_gradient(rng, plain(size, skin)), mask, 0.5 * radius, rng.uniform(0.1, 0.4))
+    mask = fill_polygons(size, blob(rng, centre, radius))
+    return overlay(
+        rgb,
+        mask,
+        shade_edges(add_light_gradient(rng, solid_canvas(size, skin)), mask, 0.5 * radius, rng.uniform(0.1, 0.4)),
     )
 
 
 def _head(rng: Generator, rgb: Image, frame: FaceFrame, landmarks: Landmarks, skin: Colour) -> Image:
     """Hair around the face (or none), ears, a neck in shade, and clothes."""
     size = len(rgb)
-    neck = filled(
+    neck = fill_polygons(
         size, capsule(frame.at(np.array([[0.0, 1.2]])), frame.at(np.array([[0.0, 4.0]])), *[0.85 * frame.unit] * 2)
     )
     shade = rng.uniform(0.55, 0.95)
@@ -131,10 +135,10 @@ def _head(rng: Generator, rgb: Image, frame: FaceFrame, landmarks: Landmarks, sk
         streaks = hair_colour(rng).astype(np.float32) * (
             1 + np.float32(rng.uniform(0.03, 0.12)) * noise(rng, size, 40, 1)
         )
-        rgb = painted(rgb, filled(size, long_hair if rng.uniform() < 0.35 else hair), streaks)
-    rgb = painted(rgb, neck, add_light_gradient(rng, plain(size, skin * shade)))
+        rgb = overlay(rgb, fill_polygons(size, long_hair if rng.uniform() < 0.35 else hair), streaks)
+    rgb = overlay(rgb, neck, add_light_gradient(rng, solid_canvas(size, skin * shade)))
     for ear in (landmarks[1:2], landmarks[15:16]):
         outline = ellipse(ear, (0.18 * frame.unit, 0.36 * frame.unit), frame.angle)
-        rgb = painted(rgb, filled(size, outline), skin * rng.uniform(0.7, 1.0))
+        rgb = overlay(rgb, fill_polygons(size, outline), skin * rng.uniform(0.7, 1.0))
     clothes = frame.at(np.array([[-0.9, 2.5], [0, 3.0], [0.9, 2.5], [4.0, 3.4], [4.0, 8.0], [-4.0, 8.0], [-4.0, 3.4]]))
-    return painted(rgb, filled(size, clothes), cloth(rng, size, patterned=0.4))
+    return overlay(rgb, fill_polygons(size, clothes), cloth(rng, size, patterned=0.4))

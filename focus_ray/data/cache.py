@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from focus_ray.data.sample import Batch, Faces
+from focus_ray.data.sample import Batch, FaceDataset
 
 _LEVELS = 255
 _BITS = ("masks", "region")
@@ -32,7 +32,7 @@ class CachedFaces:
     one. About 15 kB an image at 64 px. Vertices (30 kB an image) are kept only when asked for, else None.
     """
 
-    def __init__(self, faces: Faces, vertices: bool = False) -> None:
+    def __init__(self, faces: FaceDataset, vertices: bool = False) -> None:
         self.faces = faces
         self._dropped = () if vertices else ("vertices",)
         self._kept: dict[int, _CachedImage] = {}

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from focus_ray.data.sample import Batch, Faces
+from focus_ray.data.sample import Batch, FaceDataset
 
 CutKind = Literal["cutout", "cutmix"]
 
@@ -18,7 +18,9 @@ _SIDE = 0.5  # of the picture: cutout's square (DeVries and Taylor 2017 cut half
 _GREY = 0.5
 
 
-def cut(batch: Batch, kind: CutKind, faces: Faces, size: int, seed: int, step: int, numbers: Sequence[int]) -> Batch:
+def cut_out(
+    batch: Batch, kind: CutKind, faces: FaceDataset, size: int, seed: int, step: int, numbers: Sequence[int]
+) -> Batch:
     """The batch of these numbers at a step, a part of each picture cut out.
 
     cutout: a grey square of half the side, its centre anywhere. cutmix: a rectangle of another face of the set, whose

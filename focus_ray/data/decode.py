@@ -4,12 +4,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from focus_ray.focus.render.numba_jit import array, compiled
+from focus_ray.focus.render.numba_jit import as_numpy, jit
 
 _BLOCK = 512  # floats at a time: the sums stay in the fastest cache, and the basis' block in the next
 
 
-def decode(
+def decode_basis(
     coefficients: Float[Tensor, "B K"], mean: Float[Tensor, "V 3"], basis: Float[Tensor, "K V 3"]
 ) -> Float[Tensor, "B V 3"]:
     """mean + sum_k coefficients_k basis_k, modes added in their order.
@@ -17,12 +17,12 @@ def decode(
     A matrix product would be as short, but its blocking, and with it the rounding, changes with the batch's size.
     """
     output = torch.empty(len(coefficients), *mean.shape)
-    arrays = [array(tensor.to(torch.float32).flatten(start)) for tensor, start in ((mean, 0), (basis, 1))]
-    _decode(array(coefficients), *arrays, output.flatten(1).numpy())
+    arrays = [as_numpy(tensor.to(torch.float32).flatten(start)) for tensor, start in ((mean, 0), (basis, 1))]
+    _decode(as_numpy(coefficients), *arrays, output.flatten(1).numpy())
     return output
 
 
-@compiled
+@jit
 def _decode(coefficients, mean, basis, output):
     modes, length = basis.shape
     fours = modes - modes % 4

@@ -47,12 +47,12 @@ def suppress_overlaps(faces: Iterable[Detection], overlap: float) -> list[Detect
     """Of boxes that share more than that part of the smaller one only the surest; the surest first."""
     kept: list[Detection] = []
     for face in sorted(faces, key=lambda face: -face.score):
-        if all(intersection(face.box, other.box) < overlap for other in kept):
+        if all(overlap_ratio(face.box, other.box) < overlap for other in kept):
             kept.append(face)
     return kept
 
 
-def intersection(one: Sequence[float], other: Sequence[float]) -> float:
+def overlap_ratio(one: Sequence[float], other: Sequence[float]) -> float:
     """Area that two boxes share, over the area of the smaller one."""
     width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
     height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])

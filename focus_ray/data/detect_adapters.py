@@ -29,7 +29,7 @@ class FaceAlignmentDetector:
     """
 
     def __init__(self, hub: str | Path, device: str = "cpu"):
-        package = _package("face_alignment", "face-alignment")
+        package = _import_package("face_alignment", "face-alignment")
         detector, _ = (_verify_weights(Path(hub) / "checkpoints" / name) for name in (_S3FD, _FAN))
         with _hub_folder(Path(hub)):
             self._network = package.FaceAlignment(
@@ -61,7 +61,7 @@ class InsightFaceDetector:
     def __init__(self, folder: str | Path, device: int = -1):
         if not any(Path(folder).glob("*.onnx")):
             raise ConfigError(f"{folder}: no .onnx files; unpack insightface's model pack there, it is not downloaded")
-        package = _package("insightface.app", "insightface")
+        package = _import_package("insightface.app", "insightface")
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 self._network = package.FaceAnalysis(name=str(folder))
@@ -93,7 +93,7 @@ def _box(corners: Any) -> tuple[float, float, float, float]:
     return left, top, right - left, bottom - top
 
 
-def _package(module: str, distribution: str) -> ModuleType:
+def _import_package(module: str, distribution: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -11,7 +11,7 @@ import cv2.data
 import numpy as np
 from jaxtyping import UInt8
 
-from focus_ray.data.align import Crop, rotation
+from focus_ray.data.align import Crop, rotation_transform
 from focus_ray.data.detect import Detection, suppress_overlaps
 from focus_ray.errors import ConfigError
 from focus_ray.settings import Settings
@@ -81,13 +81,13 @@ class HaarDetector:
     @cached_property
     def _cascades(self) -> list[tuple[cv2.CascadeClassifier, bool, bool]]:
         """Classifier, whether frontal, whether to run on the mirrored picture."""
-        frontal = [(cascade(name), True, False) for name in _FRONTAL]
-        profile = cascade(_PROFILE)
+        frontal = [(load_cascade(name), True, False) for name in _FRONTAL]
+        profile = load_cascade(_PROFILE)
         return [*frontal, (profile, False, False), (profile, False, True)]
 
     @cached_property
     def _eye_cascades(self) -> list[cv2.CascadeClassifier]:
-        return [cascade(name) for name in _EYES]
+        return [load_cascade(name) for name in _EYES]
 
     def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
         """Faces of the picture, the surest first; score is the pooled number of neighbours."""
@@ -108,7 +108,7 @@ class HaarDetector:
 
     def _confirm(self, grey: np.ndarray, hits: Iterable[_Hit], candidates: int) -> list[Detection]:
         faces = []
-        for group in grouped(hits)[:candidates]:
+        for group in group_hits(hits)[:candidates]:
             face = self._check(grey, _merge(group))
             if face is not None:
                 faces.append(face)
@@ -136,7 +136,7 @@ class HaarDetector:
             roll = candidate.roll + tilt
             view = rotated_view(candidate.x, candidate.y, zoom, roll, side)
             hits += self._hits(grey, view, roll, sizes, options.check_step)
-        groups = grouped(hits)
+        groups = group_hits(hits)
         face = _merge(groups[0]) if groups else None
         if face is None or face.neighbours < options.least_support:
             return None
@@ -179,7 +179,7 @@ class HaarDetector:
         return hits
 
 
-def cascade(name: str) -> cv2.CascadeClassifier:
+def load_cascade(name: str) -> cv2.CascadeClassifier:
     path = Path(cv2.data.haarcascades) / f"{name}.xml"
     if not path.is_file():
         raise ConfigError(f"{path} is missing from the OpenCV package; install opencv-python 4.12 or a later 4.x")
@@ -189,7 +189,7 @@ def cascade(name: str) -> cv2.CascadeClassifier:
 def rotated_view(x: float, y: float, zoom: float, degrees: float, side: int) -> Crop:
     """A square view centred on (x, y), scaled, in which a face with that roll stands upright."""
     middle = (side - 1) / 2
-    turn = rotation(-math.radians(degrees))
+    turn = rotation_transform(-math.radians(degrees))
     turn[:, :2] *= zoom
     return Crop(np.hstack([turn[:, :2], [[middle], [middle]] - turn[:, :2] @ [[x], [y]]]), side)
 
@@ -198,11 +198,11 @@ _SAME_PLACE = 0.35  # of the larger side: two hits nearer than that are one face
 _SAME_SIZE = 2.0
 
 
-def grouped(hits: Iterable[_Hit]) -> list[list[_Hit]]:
+def group_hits(hits: Iterable[_Hit]) -> list[list[_Hit]]:
     """Hits at about the same place and size, the best supported group first."""
     groups: list[list[_Hit]] = []
     for hit in sorted(hits, key=lambda hit: -hit.neighbours):
-        home = next((group for group in groups if _same(group[0], hit)), None)
+        home = next((group for group in groups if _is_same_face(group[0], hit)), None)
         if home is None:
             groups.append([hit])
         else:
@@ -210,7 +210,7 @@ def grouped(hits: Iterable[_Hit]) -> list[list[_Hit]]:
     return sorted(groups, key=lambda group: -sum(hit.neighbours for hit in group))
 
 
-def _same(one: _Hit, other: _Hit) -> bool:
+def _is_same_face(one: _Hit, other: _Hit) -> bool:
     large, small = max(one.side, other.side), min(one.side, other.side)
     return math.hypot(one.x - other.x, one.y - other.y) < _SAME_PLACE * large and large < _SAME_SIZE * small
 

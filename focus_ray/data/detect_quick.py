@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from pydantic import Field
 
 from focus_ray.data.detect import Detection, Detector
-from focus_ray.data.detect_haar import HaarDetector, cascade
+from focus_ray.data.detect_haar import HaarDetector, load_cascade
 from focus_ray.settings import Settings
 
 
@@ -35,7 +35,7 @@ class QuickDetector:
 
     @cached_property
     def _cascade(self) -> cv2.CascadeClassifier:
-        return cascade("haarcascade_frontalface_alt2")
+        return load_cascade("haarcascade_frontalface_alt2")
 
     def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
         """Faces of the picture, the surest first; score is the number of neighbours."""

@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
-from focus_ray.face_models.landmarks import GROUPS, N_LANDMARKS
+from focus_ray.face_models.landmarks import LANDMARK_GROUPS, N_LANDMARKS
 from focus_ray.settings import Settings
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 """A number from 0 to 1: how often, or how much of something."""
 
 Offset = tuple[float, float]
@@ -31,6 +31,6 @@ class LandmarkBias(Settings):
     def shift(self) -> Float[np.ndarray, "68 2"]:
         """That of each landmark, px at 224."""
         shift = np.zeros((N_LANDMARKS, 2))
-        for group, landmarks in GROUPS.items():
+        for group, landmarks in LANDMARK_GROUPS.items():
             shift[list(landmarks)] = getattr(self, group)
         return shift

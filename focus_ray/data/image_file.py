@@ -21,7 +21,7 @@ _HEIC = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 _ACCEPTED = "JPEG, PNG, WebP, BMP or HEIC"
 _CHANNEL_16_TO_8 = 257  # 65535 / 255
 # What Pillow raises for damaged files: OSError (cut off), SyntaxError (a broken PNG chunk), the others in its parsers.
-_DAMAGE = (
+_DECODE_ERRORS = (
     OSError,
     RuntimeError,  # libheif
     SyntaxError,
@@ -60,14 +60,14 @@ def read_image(
     Raises ImageError for a missing, empty or truncated file and for one that is no such picture, ImageTooLarge for one
     over the limits.
     """
-    return np.array(_to_rgb(_loaded(source, limits, name)))
+    return np.array(_to_rgb(_load(source, limits, name)))
 
 
 def read_image_and_alpha(
     source: str | Path | bytes, limits: ImageLimits = DEFAULT_LIMITS, name: str = "picture"
 ) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"] | None]:
     """`read_image` without what lies behind it: the colours as they are, and their opacity if the picture has one."""
-    image = _loaded(source, limits, name)
+    image = _load(source, limits, name)
     if not image.has_transparency_data:
         return np.array(_to_rgb(image)), None
     layer = np.array(image.convert("RGBA"))
@@ -82,11 +82,11 @@ def read_size(content: bytes, limits: ImageLimits = DEFAULT_LIMITS, name: str = 
         return _webp_size(content)
     try:
         return _open(name, content, limits).size
-    except _DAMAGE as error:
+    except _DECODE_ERRORS as error:
         raise _damaged_error(name, error) from None
 
 
-def _loaded(source: str | Path | bytes, limits: ImageLimits, name: str) -> Image.Image:
+def _load(source: str | Path | bytes, limits: ImageLimits, name: str) -> Image.Image:
     """The picture, upright and decoded. Raises ImageError as `read_image` does."""
     if isinstance(source, bytes):
         content = source
@@ -99,7 +99,7 @@ def _loaded(source: str | Path | bytes, limits: ImageLimits, name: str) -> Image
             opened = _open(name, content, limits)
             opened.load()
             _check_size(name, opened.size, limits)  # the frame of a HEIC may differ from its header
-        except _DAMAGE as error:
+        except _DECODE_ERRORS as error:
             raise _damaged_error(name, error) from None
         except MemoryError:
             raise ImageError(f"{name}: the picture does not fit into memory; scale it down") from None
@@ -206,7 +206,7 @@ def _check_size(name: str, size: tuple[int, int], limits: ImageLimits) -> None:
 def _apply_orientation(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except (*_DAMAGE, AttributeError):
+    except (*_DECODE_ERRORS, AttributeError):
         return image  # an unreadable EXIF block says nothing about the orientation
 
 

@@ -28,7 +28,7 @@ BatchFunction = Callable[[int], Batch]
 BatchFactory = Callable[[], BatchFunction]
 """Built once in each actor, where face models and pictures are loaded. It travels there, so it has to be small."""
 
-Row = dict[str, np.ndarray]
+RayRow = dict[str, np.ndarray]
 
 _STEP, _IMAGES, _LANDMARKS, _MASKS = "step", "images", "landmarks", "masks"
 _ERROR, _MESSAGE = "error", "message"
@@ -65,7 +65,7 @@ class StepStream:
             _rows(step_dataset(make, self._steps[lane::lanes], cpus, memory_mb / lanes, patience))
             for lane in range(lanes)
         ]
-        self._first: list[Row] = []
+        self._first: list[RayRow] = []
 
     def batch(self, step: int) -> Batch:
         """The batch of `step`, which has to be the one after the last. Waits until it is made.
@@ -132,7 +132,7 @@ class _BatchActor:
         self._make = make
         self._batch_of: BatchFunction | None = None
 
-    def __call__(self, rows: Row) -> Row:
+    def __call__(self, rows: RayRow) -> RayRow:
         """The batch of a step, or the error of the package that stands in its way: Ray would bury it in its own."""
         try:
             if self._batch_of is None:
@@ -145,7 +145,7 @@ class _BatchActor:
         return rows | made | masks
 
 
-def _rows(dataset: "Dataset") -> Generator[Row, None, None]:
+def _rows(dataset: "Dataset") -> Generator[RayRow, None, None]:
     from ray.exceptions import GetTimeoutError
 
     rows: Any = iter(dataset.iter_batches(batch_size=1, batch_format="numpy", prefetch_batches=_PREFETCH))
@@ -169,7 +169,7 @@ def _pack(batch: Batch) -> UInt8[np.ndarray, "B 3 H W"] | Float[np.ndarray, "B 3
     return levels if np.array_equal(levels / _LEVELS, images) else images
 
 
-def _unpack(row: Row) -> Batch:
+def _unpack(row: RayRow) -> Batch:
     images, landmarks = row[_IMAGES][0], row[_LANDMARKS][0]
     bits = np.unpackbits(row[_MASKS][0], axis=-1, count=images.shape[-1]) if _MASKS in row else None
     return Batch(

@@ -61,7 +61,7 @@ def write_landmarks(path: str | Path, landmarks: Mapping[str, Float[np.ndarray, 
     atomic.write_file(Path(path), "".join(f"{line}\n" for line in lines).encode("utf-8", _ENCODING_ERRORS))
 
 
-def landmarks_of(landmarks: Mapping[str, Float[np.ndarray, "68 2"]], name: str) -> Float[np.ndarray, "68 2"] | None:
+def find_landmarks(landmarks: Mapping[str, Float[np.ndarray, "68 2"]], name: str) -> Float[np.ndarray, "68 2"] | None:
     """The landmarks of a picture, whichever of its spellings the file has; None where it has none."""
     return next((landmarks[form] for form in spellings(name) if form in landmarks), None)
 
@@ -93,7 +93,7 @@ def _read_name(text: str) -> str:
 
 def _rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
     try:
-        text = _content(path).decode("utf-8-sig", _ENCODING_ERRORS)
+        text = _read_content(path).decode("utf-8-sig", _ENCODING_ERRORS)
         if "\0" in text:
             raise ValueError("it holds zero bytes")
         reader = csv.reader(io.StringIO(text, newline=""))
@@ -109,7 +109,7 @@ def _rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
         raise LandmarkError(f"{path}: the landmark file cannot be read as text ({error}); write it as CSV") from None
 
 
-def _content(path: str | Path) -> bytes:
+def _read_content(path: str | Path) -> bytes:
     if isinstance(path, str) and SCHEME.match(path):
         folder, _, name = path.rpartition("/")
         return open_store(folder).read(name)

@@ -17,7 +17,7 @@ from focus_ray.data.augment import AugmentSettings
 from focus_ray.data.image_file import DEFAULT_LIMITS, ImageLimits, read_image
 from focus_ray.data.landmark_check import validate_landmarks
 from focus_ray.data.landmark_csv import read_landmarks
-from focus_ray.data.picture_source import picture_source
+from focus_ray.data.picture_source import open_picture_source
 from focus_ray.data.sample import Batch
 from focus_ray.data.spelling import stored_spelling
 from focus_ray.errors import DataError, ImageError, LandmarkError
@@ -53,7 +53,7 @@ class PhotoFolder:
         limits: ImageLimits = DEFAULT_LIMITS,
         memory_mb: float = 1000.0,
     ):
-        self.source = picture_source(folder, limits)
+        self.source = open_picture_source(folder, limits)
         self.image_size = image_size
         self.settings = settings
         self.limits = limits
@@ -122,7 +122,7 @@ class PhotoFolder:
         if seed is None:
             return face.crop.warp(face.image), face.crop.to_crop(face.landmarks)
         rng = np.random.default_rng((seed, epoch, index))
-        augmentation = augment.draw(rng, self.image_size, self.settings)
+        augmentation = augment.draw_augmentation(rng, self.image_size, self.settings)
         view = augmentation.crop(face.crop).warp(face.image)
         return view, augmentation.landmarks(face.crop, face.landmarks)
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from focus_ray.errors import DataError, LandmarkError, printable
-from focus_ray.geometry.mesh_reader import read_bytes
+from focus_ray.geometry.mesh_reader import read_limited_bytes
 
 _ROOT, _POINT = "PickedPoints", "point"
 _MEGABYTES = 1.0  # seven points take 2 kB
@@ -22,7 +22,7 @@ def read_picked_points(path: str | Path) -> Float[np.ndarray, "N 3"]:
     Raises LandmarkError for a file that is missing, damaged or too large, and for coordinates that are not finite.
     """
     try:
-        content = read_bytes(Path(path), _MEGABYTES)
+        content = read_limited_bytes(Path(path), _MEGABYTES)
     except DataError as error:
         raise LandmarkError(str(error)) from None
     reader = _PickedPointsParser(path)

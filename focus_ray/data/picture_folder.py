@@ -18,7 +18,7 @@ class Listing:
     left_out: dict[Path, str] = field(default_factory=dict)
 
 
-def listed(folder: Path, *, recursive: bool = False, except_for: Path | None = None) -> Listing:
+def list_pictures(folder: Path, *, recursive: bool = False, except_for: Path | None = None) -> Listing:
     """What lies in a folder, with `recursive` in its subfolders too; links to folders are not followed.
 
     Pictures are told by name or by content: a text file named .jpg counts as one, and reading it says what it is.
@@ -29,19 +29,19 @@ def listed(folder: Path, *, recursive: bool = False, except_for: Path | None = N
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or (except_for is not None and path.resolve() == except_for.resolve()):
             continue
-        reason = _reason(path)
+        reason = _skip_reason(path)
         if reason is None:
             listing.pictures.append(path)
         elif reason == "subfolder" and recursive:
-            _add(listing, path, except_for)
+            _add_subfolder(listing, path, except_for)
         else:
             listing.left_out[path] = reason
     return listing
 
 
-def _add(listing: Listing, folder: Path, except_for: Path | None) -> None:
+def _add_subfolder(listing: Listing, folder: Path, except_for: Path | None) -> None:
     try:
-        inner = listed(folder, recursive=True, except_for=except_for)
+        inner = list_pictures(folder, recursive=True, except_for=except_for)
     except OSError:
         listing.left_out[folder] = "unreadable folder"
         return
@@ -49,7 +49,7 @@ def _add(listing: Listing, folder: Path, except_for: Path | None) -> None:
     listing.left_out |= inner.left_out
 
 
-def _reason(path: Path) -> str | None:
+def _skip_reason(path: Path) -> str | None:
     """Why something in a folder is left out; None for a picture."""
     named_as_picture = path.suffix.lower() in _SUFFIXES
     try:
@@ -59,10 +59,10 @@ def _reason(path: Path) -> str | None:
             return "dead link" if path.is_symlink() else "no file"
     except OSError:  # a folder without the right to enter it: reading the picture says so
         return None if named_as_picture else "unreadable"
-    return None if named_as_picture or is_picture(path) else _format(path)
+    return None if named_as_picture or is_picture(path) else _detect_format(path)
 
 
-def _format(path: Path) -> str:
+def _detect_format(path: Path) -> str:
     try:
         with path.open("rb") as stream:
             start = stream.read(8)

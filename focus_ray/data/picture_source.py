@@ -47,7 +47,7 @@ class PictureSource(Protocol):
         ...
 
 
-def picture_source(place: str | Path, limits: ImageLimits = DEFAULT_LIMITS) -> PictureSource:
+def open_picture_source(place: str | Path, limits: ImageLimits = DEFAULT_LIMITS) -> PictureSource:
     """The pictures in a folder, or below s3://bucket/prefix.
 
     Raises DataError where there is no such folder or nothing below the prefix, ConfigError for a URI that is no store,

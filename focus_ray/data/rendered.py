@@ -12,21 +12,21 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from focus_ray.data.decode import decode
+from focus_ray.data.decode import decode_basis
 from focus_ray.data.distribution_types import LandmarkBias
 from focus_ray.data.sample import UNOCCLUDED, Batch
 from focus_ray.face_models.landmarks import N_LANDMARKS
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.camera import REFERENCE_SIZE, Camera
-from focus_ray.focus.parameters import split
+from focus_ray.focus.parameters import split_theta
 from focus_ray.focus.render.renderer import Renderer
-from focus_ray.focus.synthesis import SamplingDistributions, generator, sample_background, sample_theta
+from focus_ray.focus.synthesis import SamplingDistributions, make_generator, sample_background, sample_theta
 from focus_ray.settings import Settings
 
-Split = Literal["train", "heldout", "prior", "prior_heldout"]
+RenderedSplit = Literal["train", "heldout", "prior", "prior_heldout"]
 
 # The first words of every face's seed. Part of the data's definition: a change makes other faces.
-_SPLITS: dict[Split, int] = {"train": 0, "heldout": 1, "prior": 2, "prior_heldout": 3}
+_SPLITS: dict[RenderedSplit, int] = {"train": 0, "heldout": 1, "prior": 2, "prior_heldout": 3}
 _RENDERED_STREAM = 3  # keeps these faces apart from those of the warm-up
 
 
@@ -43,12 +43,14 @@ class RenderedConfig(Settings):
 class RenderedFaces:
     """Renders by number, each with its theta, its landmarks and the region that the face covers."""
 
-    def __init__(self, face: MorphableModel, camera: Camera, config: RenderedConfig, seed: int, split: Split) -> None:
+    def __init__(
+        self, face: MorphableModel, camera: Camera, config: RenderedConfig, seed: int, split: RenderedSplit
+    ) -> None:
         """The faces of a seed and split; those of another split are other ones."""
         self.face = face
         self.config = config
         self.seed = seed
-        self.split: Split = split
+        self.split: RenderedSplit = split
         self._renderer = Renderer(face, camera)
         self._pixel = camera.image_size / REFERENCE_SIZE
         self._bias = torch.from_numpy(config.detector_bias.shift()).float()
@@ -56,12 +58,12 @@ class RenderedFaces:
     @torch.no_grad()
     def batch(self, indices: Sequence[int]) -> Batch:
         """The faces with these numbers, in this order; the bits of one do not depend on the others."""
-        streams = [generator(self.seed, _RENDERED_STREAM, _SPLITS[self.split], index) for index in indices]
+        streams = [make_generator(self.seed, _RENDERED_STREAM, _SPLITS[self.split], index) for index in indices]
         theta = torch.cat([sample_theta(self.config.laws, 1, rng) for rng in streams])
-        parts = split(theta)
+        parts = split_theta(theta)
         face = self.face
-        vertices = decode(parts.shape, face.mean, face.shape_basis)
-        albedo = decode(parts.albedo, face.mean_albedo, face.albedo_basis)
+        vertices = decode_basis(parts.shape, face.mean, face.shape_basis)
+        albedo = decode_basis(parts.albedo, face.mean_albedo, face.albedo_basis)
         rendering = self._renderer.render(vertices, albedo, parts.light, parts.rotation, parts.translation)
         scenery = torch.cat([self._background(rng) for rng in streams])
         images = torch.where(rendering.mask > 0, rendering.image, scenery)

@@ -49,14 +49,14 @@ class Batch:
     def select(self, rows: Sequence[int]) -> "Batch":
         """The named rows, in the named order."""
         index = torch.as_tensor(list(rows), dtype=torch.int64)
-        return Batch(**{key: _rows(value, index) for key, value in self._items()})
+        return Batch(**{key: _select_rows(value, index) for key, value in self._items()})
 
     def _items(self) -> list[tuple[str, Any]]:
         return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
 @runtime_checkable
-class Faces(Protocol):
+class FaceDataset(Protocol):
     """Anything that makes a batch from image numbers."""
 
     def batch(self, indices: Sequence[int]) -> Batch:
@@ -67,20 +67,20 @@ class Faces(Protocol):
 def concatenate(batches: Sequence[Batch]) -> Batch:
     """One batch from several of one kind: what one of them does not know, the result does not know."""
     columns = zip(*(batch._items() for batch in batches), strict=True)
-    return Batch(**{column[0][0]: _joined([value for _, value in column]) for column in columns})
+    return Batch(**{column[0][0]: _join([value for _, value in column]) for column in columns})
 
 
 def _move(value: Any, device: torch.device | str) -> Any:
     return value.to(device) if isinstance(value, Tensor) else value
 
 
-def _rows(value: Any, index: Tensor) -> Any:
+def _select_rows(value: Any, index: Tensor) -> Any:
     if isinstance(value, Tensor):
         return value[index.to(value.device)]
     return None if value is None else [value[row] for row in index.tolist()]
 
 
-def _joined(values: list[Any]) -> Any:
+def _join(values: list[Any]) -> Any:
     if any(value is None for value in values):
         return None
     return torch.cat(values) if isinstance(values[0], Tensor) else [item for value in values for item in value]

@@ -6,7 +6,7 @@ import numpy as np
 
 
 @lru_cache(maxsize=4)
-def shuffled(seed: int, epoch: int, size: int) -> np.ndarray:
+def shuffle_order(seed: int, epoch: int, size: int) -> np.ndarray:
     """The order of pass `epoch` over `size` samples."""
     return np.random.default_rng(np.random.SeedSequence((seed, epoch))).permutation(size)
 
@@ -14,7 +14,7 @@ def shuffled(seed: int, epoch: int, size: int) -> np.ndarray:
 def batch_indices(seed: int, step: int, batch_size: int, size: int) -> list[int]:
     """Indices of global step `step`. Batches run on over the end of a pass, so none is ever short."""
     positions = range(step * batch_size, (step + 1) * batch_size)
-    return [int(shuffled(seed, position // size, size)[position % size]) for position in positions]
+    return [int(shuffle_order(seed, position // size, size)[position % size]) for position in positions]
 
 
 def epoch_of(step: int, batch_size: int, size: int) -> int:

@@ -13,23 +13,23 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field
 from torch import Tensor
 
 from focus_ray.data.appearance import AppearanceDistributions, paint, simulate_camera
-from focus_ray.data.backgrounds import BackgroundDistributions, background
-from focus_ray.data.decode import decode
-from focus_ray.data.distribution_types import LandmarkBias, Share
+from focus_ray.data.backgrounds import BackgroundDistributions, draw_background
+from focus_ray.data.decode import decode_basis
+from focus_ray.data.distribution_types import Fraction, LandmarkBias
 from focus_ray.data.occluders import FAMILIES
-from focus_ray.data.occluders.drawing import Colour, Image, Layer, Mask, painted
+from focus_ray.data.occluders.drawing import Colour, Image, Mask, OccluderLayer, overlay
 from focus_ray.data.sample import UNOCCLUDED, Batch
 from focus_ray.errors import ConfigError
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.camera import REFERENCE_SIZE, Camera
-from focus_ray.focus.parameters import CHANNELS, GROUPS, SH_BANDS
+from focus_ray.focus.parameters import CHANNELS, PARAMETER_GROUPS, SH_BANDS
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.settings import Settings
 
-Split = Literal["train", "heldout", "validation"]
+SyntheticSplit = Literal["train", "heldout", "validation"]
 
 # The first words of every image's seed. Part of the data's definition: a change makes other faces.
-_SPLITS: dict[Split, int] = {"train": 0, "heldout": 1, "validation": 2}
+_SPLITS: dict[SyntheticSplit, int] = {"train": 0, "heldout": 1, "validation": 2}
 _VISIBLE = 0.5  # of a pixel: the face is seen there
 
 
@@ -56,13 +56,13 @@ class FaceDistributions(Settings):
 class OcclusionDistributions(Settings):
     """What hides the face, how often and how much. Share and sizes chosen in trials at 64 px."""
 
-    share: Share = 0.55  # of the images
+    share: Fraction = 0.55  # of the images
     unseen: tuple[str, ...] = ("cup", "hand", "sunglasses", "surgical_mask")  # families that only held-out images show
-    unseen_share: Share = 0.5  # of the occluded held-out images
+    unseen_share: Fraction = 0.5  # of the occluded held-out images
     hidden: tuple[float, float] = (0.06, 0.6)  # of the rendered face
     attempts: PositiveInt = 12  # drawings until one hides a share within these limits; then the nearest one
-    shadow: Share = 0.3  # share of the occluders that throw a shadow on the face
-    shadow_strength: Share = 0.35  # at most
+    shadow: Fraction = 0.3  # share of the occluders that throw a shadow on the face
+    shadow_strength: Fraction = 0.35  # at most
 
     @field_validator("unseen")
     @classmethod
@@ -154,7 +154,7 @@ class SyntheticFaces:
         self,
         world: MorphableModel,
         config: SyntheticConfig | None = None,
-        split: Split = "train",
+        split: SyntheticSplit = "train",
         *,
         pictures_per_person: int = 1,
         families: Sequence[str] | None = None,
@@ -167,7 +167,7 @@ class SyntheticFaces:
         Raises ConfigError for a world with fewer modes, for families that are not there, for less than one picture.
         """
         modes = {"identity": world.n_identity, "expression": world.n_expression, "albedo": world.n_albedo}
-        few = [group.name for group in GROUPS if modes.get(group.name, group.size) < group.size]
+        few = [group.name for group in PARAMETER_GROUPS if modes.get(group.name, group.size) < group.size]
         if few:
             raise ConfigError(
                 f"the world model has too few modes of {', '.join(few)}; use one with at least 80, 64, 80"
@@ -181,7 +181,7 @@ class SyntheticFaces:
         self.families = None if families is None else tuple(families)
         self.pictures_per_person = pictures_per_person
         self.config = config or SyntheticConfig()
-        self.split: Split = split
+        self.split: SyntheticSplit = split
         canvas = self.config.image_size * self.config.supersample
         self._renderer = Renderer(world, Camera(image_size=canvas))
         self._unit = self.config.image_size / REFERENCE_SIZE
@@ -232,7 +232,7 @@ class SyntheticFaces:
         # A stream for each basis, leading modes first: a world with more modes shows the same people in more detail.
         person = self._stream(self._first(index), "face").spawn(3)
         moment = person if self.pictures_per_person == 1 else self._stream(index, "face").spawn(3)
-        n_identity, n_expression, n_albedo = _counts(self.world)
+        n_identity, n_expression, n_albedo = _mode_counts(self.world)
         return (
             person[0].standard_normal(n_identity),
             moment[1].standard_normal(n_expression),
@@ -255,14 +255,14 @@ class SyntheticFaces:
     def _decoded(self, coefficients: list[np.ndarray], shape: bool) -> Float[Tensor, "B V 3"]:
         world = self.world
         mean, basis = (world.mean, world.shape_basis) if shape else (world.mean_albedo, world.albedo_basis)
-        return decode(torch.from_numpy(np.stack(coefficients).astype(np.float32)), mean, basis)
+        return decode_basis(torch.from_numpy(np.stack(coefficients).astype(np.float32)), mean, basis)
 
     def _picture(self, streams: RandomStreams, person: _Person, vertices: Tensor, albedo: Tensor) -> _Picture:
         config = self.config
         drawn = self._drawn(streams.appearance, person, vertices, albedo)
         canvas = len(drawn.rgb)
-        scene = background(streams.scenery, canvas, drawn.landmarks, drawn.skin, config.scenery)
-        scene = painted(scene, drawn.region, drawn.rgb)
+        scene = draw_background(streams.scenery, canvas, drawn.landmarks, drawn.skin, config.scenery)
+        scene = overlay(scene, drawn.region, drawn.rgb)
         family, layer = self._draw_occluder(streams.occlusion, drawn)
         alpha = np.zeros_like(drawn.region)
         if layer is not None:
@@ -295,7 +295,7 @@ class SyntheticFaces:
     def _mean_shape(self) -> tuple[np.ndarray, np.ndarray]:
         return self.world.mean.numpy(), self.world.landmarks(self.world.mean[None])[0].numpy()
 
-    def _draw_occluder(self, rng: Generator, drawn: _RenderedFace) -> tuple[str, Layer | None]:
+    def _draw_occluder(self, rng: Generator, drawn: _RenderedFace) -> tuple[str, OccluderLayer | None]:
         """The family and drawing of an occluder that hides an allowed share of the face, or none."""
         laws = self.config.occlusion
         if rng.uniform() >= laws.share:
@@ -336,7 +336,7 @@ class SyntheticFaces:
         return sigma[:, None] * rng.standard_normal(landmarks.shape) + laws.bias.shift() * self._unit
 
 
-def _counts(world: MorphableModel) -> tuple[int, int, int]:
+def _mode_counts(world: MorphableModel) -> tuple[int, int, int]:
     return world.n_identity, world.n_expression, world.n_albedo
 
 
@@ -352,18 +352,18 @@ def _sample_light(rng: Generator, laws: FaceDistributions) -> Float[np.ndarray, 
 
 def _theta(person: _Person) -> Float[np.ndarray, " 257"]:
     """What the fitted model can say about this image: its leading modes, light and camera."""
-    leading = [values[: group.size] for values, group in zip(person, GROUPS, strict=True)]
+    leading = [values[: group.size] for values, group in zip(person, PARAMETER_GROUPS, strict=True)]
     return np.concatenate(leading).astype(np.float32)
 
 
-def _composite_occluder(rng: Generator, scene: Image, layer: Layer, laws: OcclusionDistributions) -> Image:
+def _composite_occluder(rng: Generator, scene: Image, layer: OccluderLayer, laws: OcclusionDistributions) -> Image:
     """The scene behind an occluder, sometimes with the occluder's soft shadow on it."""
     if rng.uniform() < laws.shadow:
         size = len(scene)
         shift = np.array([[1, 0, rng.normal(0, 0.025) * size], [0, 1, rng.uniform(0.01, 0.06) * size]])
         soft = cv2.GaussianBlur(cv2.warpAffine(layer.alpha, shift, (size, size)), (0, 0), 0.015 * size)
         scene = scene * (1 - np.float32(rng.uniform(0, laws.shadow_strength)) * soft)[..., None]
-    return painted(scene, layer.alpha, np.clip(layer.rgb, 0, 1).astype(np.float32))
+    return overlay(scene, layer.alpha, np.clip(layer.rgb, 0, 1).astype(np.float32))
 
 
 def _stack(arrays: list[np.ndarray]) -> Tensor:

@@ -27,7 +27,7 @@ from focus_ray.data.image_file import read_image
 from focus_ray.data.landmark_csv import read_landmarks, write_landmarks
 from focus_ray.data.mask import THRESHOLD, validate_mask
 from focus_ray.data.sample import Batch
-from focus_ray.data.synthetic import Split, SyntheticConfig, SyntheticFaces
+from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces, SyntheticSplit
 from focus_ray.errors import DataError, ImageError, LandmarkError, printable
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.parameters import N_PARAMETERS
@@ -53,7 +53,7 @@ _TRUTH_ARRAYS: dict[str, tuple[str, tuple[str | int | None, ...]]] = {
 }
 _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 # What zipfile and the parser of npy headers raise for damaged files.
-_DAMAGE = (
+_READ_ERRORS = (
     OSError,
     ValueError,
     KeyError,
@@ -69,7 +69,7 @@ _DAMAGE = (
     lzma.LZMAError,
 )
 
-Progress = Callable[[int, int], object]
+CountProgress = Callable[[int, int], object]
 
 
 def write_folder(
@@ -77,9 +77,9 @@ def write_folder(
     n: int,
     seed: int = 0,
     size: int = 224,
-    split: Split = "heldout",
+    split: SyntheticSplit = "heldout",
     world: MorphableModel | None = None,
-    progress: Progress | None = None,
+    progress: CountProgress | None = None,
 ) -> None:
     """Write the faces 0..n-1 of a split, `size` px wide, of the small parametric face unless another world is given.
 
@@ -92,7 +92,7 @@ def write_folder(
     write_faces(faces, n, out, progress)
 
 
-def write_faces(faces: SyntheticFaces, n: int, out: str | Path, progress: Progress | None = None) -> None:
+def write_faces(faces: SyntheticFaces, n: int, out: str | Path, progress: CountProgress | None = None) -> None:
     """Write the faces 0..n-1 of a set to a folder; see write_folder."""
     target = check_unoccupied(out)
     with atomic.new_folder(target) as folder:
@@ -103,7 +103,7 @@ def write_faces(faces: SyntheticFaces, n: int, out: str | Path, progress: Progre
         for start in range(0, n, _WRITE_BATCH):
             batch = faces.batch(range(start, min(start + _WRITE_BATCH, n)))
             landmarks |= _write_pictures(folder, batch, start)
-            truths.append(_truth(batch))
+            truths.append(_truth_arrays(batch))
             if progress is not None:
                 progress(start + len(batch), n)
         write_landmarks(folder / LANDMARKS, landmarks)
@@ -134,12 +134,12 @@ class FolderFaces:
         """See read_folder."""
         self.folder = folder
         self.image_size = image_size
-        self._landmarks = read_landmarks(_existing(folder, LANDMARKS))
+        self._landmarks = read_landmarks(_require_file(folder, LANDMARKS))
         self.names = list(self._landmarks)  # the order of the truth's rows
         self._has_masks = (folder / MASKS).is_dir()
         self._truth = _read_truth(folder / TRUTH, len(self.names)) if (folder / TRUTH).exists() else {}
         for name in self.names:
-            _existing(folder, name)
+            _require_file(folder, name)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -198,7 +198,7 @@ class FolderFaces:
             return None
         masks = []
         for name, picture in zip(names, pictures, strict=True):
-            path = _existing(self.folder, f"{MASKS}/{Path(name).stem}.png")
+            path = _require_file(self.folder, f"{MASKS}/{Path(name).stem}.png")
             mask = read_image(path)[..., 0]
             if mask.shape != picture.shape[:2]:
                 raise ImageError(f"{path}: the mask is not of its picture's size; write both in one size")
@@ -251,7 +251,7 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
     path.write_bytes(encoded.tobytes())  # unlike cv2.imwrite, this says why a disk refuses
 
 
-def _truth(batch: Batch) -> dict[str, np.ndarray]:
+def _truth_arrays(batch: Batch) -> dict[str, np.ndarray]:
     tensors = {"theta": batch.theta, "vertices": batch.vertices, "landmarks_true": batch.landmarks_true}
     arrays = {key: tensor.numpy() for key, tensor in tensors.items() if tensor is not None}
     if batch.families is not None:
@@ -269,7 +269,7 @@ def _read_truth(path: Path, n: int) -> dict[str, np.ndarray]:
             for key in _TRUTH_ARRAYS:
                 if f"{key}.npy" in archive.namelist():
                     truth[key] = _truth_array(archive, path, key, n)
-    except _DAMAGE as error:
+    except _READ_ERRORS as error:
         reason = printable(" ".join(str(error).split()) or type(error).__name__)
         raise DataError(
             f"{path}: the truth cannot be read ({reason}); synthesize the folder again, or remove it"
@@ -307,7 +307,7 @@ def _check_header(path: Path, key: str, shape: tuple[int, ...], dtype: np.dtype,
         raise DataError(f"{path}: {key} has shape {shape} instead of ({wanted}); one row for each line of {LANDMARKS}")
 
 
-def _existing(folder: Path, name: str) -> Path:
+def _require_file(folder: Path, name: str) -> Path:
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; check the path")
     path = folder / name

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from focus_ray.data.picture_source import picture_source
+from focus_ray.data.picture_source import open_picture_source
 from focus_ray.data.sources import open_labelled, open_now
 from focus_ray.data.sources.labelled import LabelledPictures
 from focus_ray.data.sources.now import LISTS, NowSplit
@@ -20,17 +20,17 @@ from focus_ray.data.sources.subset_lists import propose_pairs, write_pairs
 from focus_ray.errors import DataError
 from focus_ray.evaluation import evaluation_plots
 from focus_ray.evaluation.evaluation_config import EvaluationConfig
-from focus_ray.evaluation.evaluation_report import write_report
+from focus_ray.evaluation.evaluation_report import write_evaluation_report
 from focus_ray.evaluation.labelled import OVERALL, score_pictures, subset_rows
 from focus_ray.evaluation.methods import load_method
-from focus_ray.evaluation.now.now_scoring import OCCLUSION_CHALLENGE, now_rows, score_now, subsets
+from focus_ray.evaluation.now.now_scoring import OCCLUSION_CHALLENGE, collect_subsets, now_rows, score_now
 from focus_ray.evaluation.now.preflight import check_submission
 from focus_ray.evaluation.now.submission import Submission
 from focus_ray.evaluation.predict import predict
 from focus_ray.evaluation.predictions import MESHES, PredictionFolder
-from focus_ray.evaluation.rows import Row, write_rows
+from focus_ray.evaluation.rows import ResultRow, write_rows
 from focus_ray.evaluation.tables import Table
-from focus_ray.runtime.job_folder import claim
+from focus_ray.runtime.job_folder import acquire_run_dir
 from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.runtime.signals import graceful_shutdown
 from focus_ray.runtime.tasks import PoolSettings, task_cluster
@@ -39,14 +39,14 @@ from focus_ray.storage.object_store import open_store
 
 METRICS_SCHEMA = 1
 
-Progress = Callable[[str, int, int], object]  # what, done, in all
+PhaseProgress = Callable[[str, int, int], object]  # what, done, in all
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
     """What came out: the rows, and a line for each thing that is missing or wrong."""
 
-    rows: list[Row]
+    rows: list[ResultRow]
     problems: list[str]
 
 
@@ -56,18 +56,18 @@ def evaluate(
     settings: PoolSettings | None,
     *,
     experiment: str = "focus",
-    progress: Progress = lambda *_: None,
+    progress: PhaseProgress = lambda *_: None,
 ) -> EvaluationResult:
     """Evaluate into the folder `out`, or go on there: finished pieces are not computed again.
 
     Raises ConfigError, DataError where there is no such data set, StorageError, ClusterError; Interrupted where
     somebody asked to stop. What is wrong with single pictures is told in `problems` and makes the rows partial.
     """
-    with graceful_shutdown() as asked, claim(out, config, experiment, what="evaluation") as folder:
-        evaluating = _now if config.kind == "now" else _evaluate_labelled
+    with graceful_shutdown() as asked, acquire_run_dir(out, config, experiment, what="evaluation") as folder:
+        evaluating = _evaluate_now if config.kind == "now" else _evaluate_labelled
         with task_cluster(settings):
             found = evaluating(config, folder, settings, asked, progress)
-        conclude(folder, found.rows, found.problems)
+        write_results(folder, found.rows, found.problems)
     return found
 
 
@@ -76,11 +76,11 @@ def _evaluate_labelled(
     folder: RunFolder,
     settings: PoolSettings | None,
     asked: Callable[[], bool],
-    progress: Progress,
+    progress: PhaseProgress,
 ) -> EvaluationResult:
     assert config.kind != "now"
     data = open_labelled(config.data)
-    rows: list[Row] = []
+    rows: list[ResultRow] = []
     problems = list(data.missing)
     methods = {name: PredictionFolder(Path(place)) for name, place in config.predictions.items()}
     for name, predictions in methods.items():
@@ -100,16 +100,16 @@ def _evaluate_labelled(
     return EvaluationResult(rows, problems)
 
 
-def _now(
+def _evaluate_now(
     config: EvaluationConfig,
     folder: RunFolder,
     settings: PoolSettings | None,
     asked: Callable[[], bool],
-    progress: Progress,
+    progress: PhaseProgress,
 ) -> EvaluationResult:
     data = open_now(local_copy(config.data, folder.path / "data"), config.split)
-    chosen = subsets(data, NowPictures(data).pairs())
-    rows: list[Row] = []
+    chosen = collect_subsets(data, NowPictures(data).pairs())
+    rows: list[ResultRow] = []
     problems = list(data.missing)
     summaries = {}
     for name, place in config.predictions.items():
@@ -131,7 +131,9 @@ def _now(
         rows += now_rows(name, "now", data, scored, chosen, metrical=config.metrical, seed=config.seed)
         problems += [f"{name}: {problem}" for problem in scored.problems]
         summaries[name] = scored.errors.summary()
-    atomic.write_file(folder.sheets / "cumulative.png", evaluation_plots.curves(summaries, f"NoW, {config.split}"))
+    atomic.write_file(
+        folder.sheets / "cumulative.png", evaluation_plots.cumulative_error_plot(summaries, f"NoW, {config.split}")
+    )
     return EvaluationResult(rows, problems)
 
 
@@ -180,7 +182,7 @@ def propose_now_pairs(data: str, predictions: Path, out: Path, split: NowSplit =
 
 def open_pictures(data: str, out: Path, split: NowSplit) -> tuple[NowPictures | LabelledPictures, list[str]]:
     """A data set of either kind, told by what lies there, and what is missing in it. Raises DataError, StorageError."""
-    source = picture_source(data)
+    source = open_picture_source(data)
     if not any(source.holds(name) for name in LISTS.values()) and not is_now_archive(data):
         labelled = open_labelled(data)
         return labelled, labelled.missing
@@ -228,13 +230,13 @@ def check_folder_exists(folder: Path) -> None:
 def draw_sheets(folder: RunFolder, data: LabelledPictures, methods: dict[str, PredictionFolder]) -> None:
     """A sheet for each subset, methods side by side; of subsets where nothing can be drawn, none."""
     for subset, names in ({OVERALL: data.names} | dict(data.subsets)).items():
-        drawn = evaluation_plots.sheet(data, names, methods)
+        drawn = evaluation_plots.comparison_sheet(data, names, methods)
         if drawn is not None:
             atomic.write_file(folder.sheets / f"{data.layout}-{subset}.png", evaluation_plots.sheet_png(drawn))
 
 
-def conclude(
-    folder: RunFolder, rows: Sequence[Row], problems: Sequence[str], tables: Sequence[Table] = (), **more: Any
+def write_results(
+    folder: RunFolder, rows: Sequence[ResultRow], problems: Sequence[str], tables: Sequence[Table] = (), **more: Any
 ) -> None:
     """results.json, metrics.json and the report, from what the folder holds. Raises StorageError."""
     write_rows(folder.path, rows)
@@ -247,4 +249,4 @@ def conclude(
         node[row.metric] = row.value
     folder.write_json("metrics.json", {"schema": METRICS_SCHEMA, "figures": figures, "problems": len(problems), **more})
     atomic.write_file(folder.path / "problems.txt", "".join(f"{problem}\n" for problem in problems))
-    write_report(folder.path, rows, problems, tables)
+    write_evaluation_report(folder.path, rows, problems, tables)

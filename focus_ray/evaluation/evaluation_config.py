@@ -5,18 +5,18 @@ from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, ValidationError
 
-from focus_ray.config import absolute
+from focus_ray.config import absolute_location
 from focus_ray.errors import ConfigError
 from focus_ray.model import summarize_error
 from focus_ray.settings import Settings
 
-Kind = Literal["now", "segmentation", "photometric"]
+EvaluationKind = Literal["now", "segmentation", "photometric"]
 
 
 class EvaluationConfig(Settings):
     """Predictions of some methods against a data set."""
 
-    kind: Kind
+    kind: EvaluationKind
     data: str  # a folder, or s3://bucket/prefix
     predictions: dict[str, str] = Field(min_length=1)  # folder by the name of the method
     split: Literal["validation", "test"] = "validation"  # of NoW
@@ -25,9 +25,9 @@ class EvaluationConfig(Settings):
     seed: NonNegativeInt | None = None  # of the methods' training, for the rows
 
 
-def configured(kind: str, data: str, predictions: list[str], options: dict[str, Any]) -> EvaluationConfig:
+def build_evaluation_config(kind: str, data: str, predictions: list[str], options: dict[str, Any]) -> EvaluationConfig:
     """What the command line asks for. Raises ConfigError for a value that does not fit."""
-    asked = {"kind": kind, "data": absolute(data), "predictions": named(predictions), **options}
+    asked = {"kind": kind, "data": absolute_location(data), "predictions": parse_predictions(predictions), **options}
     try:
         return EvaluationConfig.model_validate(asked)
     except ValidationError as error:
@@ -36,7 +36,7 @@ def configured(kind: str, data: str, predictions: list[str], options: dict[str, 
         ) from None
 
 
-def named(texts: list[str]) -> dict[str, str]:
+def parse_predictions(texts: list[str]) -> dict[str, str]:
     """NAME=FOLDER, or a folder that names itself, as folders by name. Raises ConfigError where a name comes twice."""
     found: dict[str, str] = {}
     for text in texts:
@@ -45,5 +45,5 @@ def named(texts: list[str]) -> dict[str, str]:
             name, folder = Path(text).resolve().name, text
         if not name or not folder or name in found:
             raise ConfigError(f"predictions {text!r}: give NAME=FOLDER, each name once")
-        found[name] = absolute(folder)
+        found[name] = absolute_location(folder)
     return found

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from focus_ray.data.sources.labelled import LabelledPictures
 from focus_ray.errors import DataError
-from focus_ray.evaluation.now.pooled_errors import CURVE_MM, Summary
+from focus_ray.evaluation.now.pooled_errors import CURVE_MM, ErrorSummary
 from focus_ray.evaluation.predictions import PredictionFolder
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.tracking.contact_sheet import contact_sheet
-from focus_ray.tracking.misfit_pictures import VIEWS, views
+from focus_ray.tracking.misfit_pictures import VIEWS, render_views
 from focus_ray.tracking.plots import png
 
 SheetColumn = Literal["reconstruction", "mask"]
@@ -34,7 +34,7 @@ _GREY = 0.35  # of a pixel that a mask leaves out
 _WHITE = 255.0
 
 
-def sheet(
+def comparison_sheet(
     pictures: LabelledPictures,
     names: Sequence[str],
     methods: Mapping[str, PredictionFolder],
@@ -81,7 +81,7 @@ def _cell(picture: UInt8[np.ndarray, "H W 3"]) -> Float[Tensor, "3 S S"]:
     return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / _WHITE
 
 
-def curves(summaries: Mapping[str, Summary], title: str) -> bytes:
+def cumulative_error_plot(summaries: Mapping[str, ErrorSummary], title: str) -> bytes:
     """A PNG of the share of scan vertices with at most that error, a line for each method."""
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.add_subplot()
@@ -113,7 +113,7 @@ def error_maps(face: MorphableModel, errors: Mapping[str, Float[np.ndarray, " V"
     for number, (name, values) in enumerate(errors.items()):
         band, column = divmod(number, columns)
         colours = torch.from_numpy(mapping.to_rgba(values)[:, :3]).float()
-        for view, picture in enumerate(views(face, colours)):
+        for view, picture in enumerate(render_views(face, colours)):
             axes[band * len(VIEWS) + view, column].imshow(picture)
         axes[band * len(VIEWS), column].set_title(f"{name}\n{values.mean():.2f} mm", fontsize=8)
     figure.colorbar(mapping, ax=list(axes.ravel()), location="bottom", shrink=0.5, label="mm")

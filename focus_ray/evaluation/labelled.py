@@ -11,15 +11,15 @@ from focus_ray.data.sources.labelled import LabelledPictures
 from focus_ray.errors import DataError
 from focus_ray.evaluation import photometric, segmentation
 from focus_ray.evaluation.predictions import MASKS, REGIONS, RENDERINGS, PredictionFolder
-from focus_ray.evaluation.rows import Figure, Row, rows_of
+from focus_ray.evaluation.rows import MetricValue, ResultRow, make_rows
 from focus_ray.evaluation.segmentation import PixelCounts
 from focus_ray.evaluation.tables import all_ones_method_name
-from focus_ray.runtime.result_cache import Arrays, Parts, digest, resume_or_run
+from focus_ray.runtime.result_cache import Arrays, ResultCache, digest, resume_or_run
 from focus_ray.runtime.tasks import PoolSettings
 
 LabelledTask = Literal["segmentation", "photometric"]
 
-FORMAT = 2  # of what is computed: a change makes other numbers
+CACHE_VERSION = 2  # of what is computed: a change makes other numbers
 BATCH = 50  # pictures of a piece
 OVERALL = "overall"
 
@@ -54,7 +54,7 @@ class LabelledScoringJob:
                 if path.is_file():
                     known = path.stat()
                     files.append((name, kind, known.st_size, known.st_mtime_ns))
-        return digest(FORMAT, BATCH, self.what, str(self.pictures.root), self.pictures.names, files)
+        return digest(CACHE_VERSION, BATCH, self.what, str(self.pictures.root), self.pictures.names, files)
 
     def prepare(self, device: str) -> None:
         """Nothing of it belongs on a device."""
@@ -78,9 +78,9 @@ class LabelledScoringJob:
         mask = self.predictions.mask(name, visible.shape)
         region = self.predictions.region(name, visible.shape)
         return {
-            "binarised": segmentation.counts(segmentation.binarise(mask), region, visible),
-            "soft": segmentation.counts(mask, region, visible),
-            "all_ones": segmentation.counts(np.ones_like(mask), region, visible),
+            "binarised": segmentation.count_pixels(segmentation.binarise(mask), region, visible),
+            "soft": segmentation.count_pixels(mask, region, visible),
+            "all_ones": segmentation.count_pixels(np.ones_like(mask), region, visible),
         }
 
     def _score_colours(self, name: str) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def score_pictures(
     Raises StorageError, ClusterError, Interrupted; what is wrong with single pictures is told in `problems`.
     """
     job = LabelledScoringJob(what, pictures, PredictionFolder(predictions))
-    parts = Parts(out / "parts", job.digest)
+    parts = ResultCache(out / "parts", job.digest)
     total = len(pictures.names)
     found, problems = resume_or_run(
         job, len(job), parts, settings, asked, lambda known: progress(min(known * BATCH, total), total)
@@ -132,31 +132,31 @@ def score_pictures(
 
 def subset_rows(
     what: LabelledTask, method: str, dataset: str, pictures: LabelledPictures, scored: LabelledScores, seed: int | None
-) -> list[Row]:
+) -> list[ResultRow]:
     """The rows of every subset of a set, those of the whole set first."""
     places = {name: place for place, name in enumerate(pictures.names)}
     subsets = {OVERALL: pictures.names} | dict(pictures.subsets)
     partial = bool(scored.problems or pictures.missing)
-    rows: list[Row] = []
+    rows: list[ResultRow] = []
     for subset, names in subsets.items():
         chosen = [places[name] for name in names if name in places]
         about = {"table": what, "dataset": dataset, "subset": subset, "seed": seed, "partial": partial}
         arrays = {key: values[chosen] for key, values in scored.arrays.items()}
         for all_ones, figures in _metrics_by_mask(what, arrays).items():
-            rows += rows_of(figures, method=all_ones_method_name(method) if all_ones else method, **about)
+            rows += make_rows(figures, method=all_ones_method_name(method) if all_ones else method, **about)
     return rows
 
 
-def _metrics_by_mask(what: LabelledTask, arrays: Mapping[str, np.ndarray]) -> dict[bool, dict[str, Figure]]:
+def _metrics_by_mask(what: LabelledTask, arrays: Mapping[str, np.ndarray]) -> dict[bool, dict[str, MetricValue]]:
     """The figures of some pictures: of the method itself, and of an all-ones mask in its place (True)."""
     if not arrays:
         return {}
     if what == "photometric":
-        return {False: photometric.figures(arrays["rmse_255"].tolist())}
+        return {False: photometric.photometric_metrics(arrays["rmse_255"].tolist())}
     known = {key: values[np.isfinite(values).all(axis=1)] for key, values in arrays.items()}
     own = {
         prefix + metric: figure
         for law, prefix in _MASK_VARIANTS.items()
-        for metric, figure in segmentation.figures(list(map(PixelCounts._make, known[law]))).items()
+        for metric, figure in segmentation.segmentation_metrics(list(map(PixelCounts._make, known[law]))).items()
     }
-    return {False: own, True: segmentation.figures(list(map(PixelCounts._make, known["all_ones"])))}
+    return {False: own, True: segmentation.segmentation_metrics(list(map(PixelCounts._make, known["all_ones"])))}

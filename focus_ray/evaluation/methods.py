@@ -10,9 +10,9 @@ from torch import Tensor
 
 from focus_ray import model as models
 from focus_ray import prior as priors
-from focus_ray.focus.misfit import corrected
-from focus_ray.focus.parameters import split
-from focus_ray.focus.refine import MaskFn, Refined, refine, refine_own
+from focus_ray.focus.misfit import correct_vertices
+from focus_ray.focus.parameters import split_theta
+from focus_ray.focus.refine import MaskFn, RefineResult, refine, refine_with_segmenter
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.model import Model, weights_digest
 from focus_ray.prior import Prior
@@ -55,7 +55,7 @@ class Method:
         """The same with another number of refinement steps."""
         return replace(self, refine_steps=steps)
 
-    def fit(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Refined:
+    def fit(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> RefineResult:
         """Theta, rendering and mask. The landmarks (px of the images) hold a refinement; the encoder sees pixels."""
         focus = self.model.focus
         with torch.no_grad():
@@ -63,24 +63,24 @@ class Method:
         if self.refine_steps == 0:
             with torch.no_grad():
                 rendering = focus.renderer(theta)
-                return Refined(theta, rendering, self._law()(images, rendering))
+                return RefineResult(theta, rendering, self._law()(images, rendering))
         settings = self.model.refine.model_copy(update={"steps": self.refine_steps})
         if self.mask_of is None:
-            return refine_own(focus, images, theta, landmarks, settings)
+            return refine_with_segmenter(focus, images, theta, landmarks, settings)
         return refine(focus.renderer, focus.scales, images, theta, self.mask_of, landmarks, settings)
 
     def neutral(self, theta: Float[Tensor, "B 257"]) -> Float[Tensor, "B V 3"]:
         """The faces at rest, in the model frame [mm], without the systematic error where there is a prior."""
-        parameters = split(theta)
+        parameters = split_theta(theta)
         at_rest = torch.cat((parameters.identity, torch.zeros_like(parameters.expression)), dim=1)
         vertices = self.model.focus.face_model.vertices(at_rest)
-        return vertices if self.prior is None else corrected(vertices, self.prior.neutral_error.to(vertices))
+        return vertices if self.prior is None else correct_vertices(vertices, self.prior.neutral_error.to(vertices))
 
     def _law(self) -> MaskFn:
         return self.model.focus.mask if self.mask_of is None else self.mask_of
 
 
-def all_ones(_: Tensor, rendering: Rendering) -> Tensor:
+def all_ones_mask(_: Tensor, rendering: Rendering) -> Tensor:
     """The law of methods that know no outliers: all that is rendered counts."""
     return rendering.mask
 
@@ -93,9 +93,9 @@ def load_method(
     Raises CheckpointError, ModelError; FaceModelError where the prior belongs to another face.
     """
     model = models.load(folder)
-    correcting = priors.chosen(prior, shipped_model=folder is None)
+    correcting = priors.select_prior(prior, shipped_model=folder is None)
     if correcting is not None and prior is not None:
         correcting.check_pipeline(model, refine)
     if correcting is not None and not correcting.fits(model, refine):
         correcting = None
-    return Method(name or model.version, model, all_ones if mask == "all_ones" else None, correcting, refine)
+    return Method(name or model.version, model, all_ones_mask if mask == "all_ones" else None, correcting, refine)

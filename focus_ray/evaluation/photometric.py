@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from focus_ray.evaluation.rows import Figure
+from focus_ray.evaluation.rows import MetricValue
 from focus_ray.evaluation.segmentation import mean_and_std
 
 
@@ -26,6 +26,6 @@ def rmse_255(
     return float(np.sqrt(np.square(difference).mean()))
 
 
-def figures(pictures: Sequence[float]) -> dict[str, Figure]:
+def photometric_metrics(pictures: Sequence[float]) -> dict[str, MetricValue]:
     """Mean and standard deviation over the pictures."""
     return {"rmse_255": mean_and_std(np.array(pictures, dtype=np.float64))}

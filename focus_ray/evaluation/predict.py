@@ -16,10 +16,10 @@ from focus_ray.data.detect_haar import HaarDetector
 from focus_ray.data.landmark_check import validate_landmarks
 from focus_ray.errors import DataError, ImageError, LandmarkError
 from focus_ray.evaluation.methods import Method
-from focus_ray.evaluation.now.export import seven, write_prediction
-from focus_ray.evaluation.predictions import MESHES, Answer, PredictionFolder
-from focus_ray.focus.parameters import split
-from focus_ray.focus.refine import Refined
+from focus_ray.evaluation.now.export import select_now_landmarks, write_prediction
+from focus_ray.evaluation.predictions import MESHES, MethodOutput, PredictionFolder
+from focus_ray.focus.parameters import split_theta
+from focus_ray.focus.refine import RefineResult
 from focus_ray.inference.predictor import Predictor
 from focus_ray.inference.self_alignment import (
     AlignedFace,
@@ -28,7 +28,7 @@ from focus_ray.inference.self_alignment import (
     extract_crops,
     self_align,
 )
-from focus_ray.runtime.task_pool import in_order, worked_off
+from focus_ray.runtime.task_pool import flatten_in_order, run_tasks
 from focus_ray.runtime.tasks import PoolSettings
 
 # Pictures at a time: a piece of work. Their number decides who is beside whom in a batch, and with it the last bits.
@@ -74,9 +74,9 @@ class PredictionJob:
         self.method.to(device)
         self._predictor = Predictor(self.method.model.focus, self.method.model.refine).eval()
 
-    def piece(self, number: int) -> dict[str, Answer | str]:
+    def piece(self, number: int) -> dict[str, MethodOutput | str]:
         """The answer for each picture, or in a line why there is none."""
-        found: dict[str, Answer | str] = {}
+        found: dict[str, MethodOutput | str] = {}
         ready = []
         for name in self.names(number):
             try:
@@ -115,14 +115,14 @@ class PredictionJob:
         assert self._predictor is not None
         return self_align(self._predictor.landmarks, [CropView(picture, crop_from_detection(detected[0], size))])[0]
 
-    def _answer(self, fit: Refined, neutral: Tensor, row: int, crop: Crop, size: tuple[int, int]) -> Answer:
-        parameters = split(fit.theta[row : row + 1].double().cpu())
+    def _answer(self, fit: RefineResult, neutral: Tensor, row: int, crop: Crop, size: tuple[int, int]) -> MethodOutput:
+        parameters = split_theta(fit.theta[row : row + 1].double().cpu())
         region = fit.rendering.mask[row, 0].detach().cpu().numpy()
         image = fit.rendering.image[row].detach().clamp(0, 1).cpu().permute(1, 2, 0).numpy()
         mask = fit.mask[row, 0].detach().cpu().numpy()
         seen = float((mask > _VISIBLE).sum()) / max(float((region > 0).sum()), 1.0)
         vertices = neutral.double().cpu().numpy()
-        return Answer(
+        return MethodOutput(
             mask=_to_uint8(warp_to_picture(mask[..., None], crop, size)[..., 0]),
             rendering=_to_uint8(warp_to_picture_rgba(image, region > 0, crop, size)),
             face={
@@ -136,7 +136,7 @@ class PredictionJob:
 
     def _seven(self, neutral: Tensor) -> Float[np.ndarray, "7 3"]:
         face = self.method.model.focus.face_model
-        return seven(face.landmarks(neutral[None])[0].double().cpu().numpy())
+        return select_now_landmarks(face.landmarks(neutral[None])[0].double().cpu().numpy())
 
 
 def warp_to_picture(
@@ -184,7 +184,7 @@ def predict(
     missing = [number for number in range(len(job)) if not all(map(predictions.is_complete, job.names(number)))]
     done = len(pictures.names) - sum(len(job.names(number)) for number in missing)
     problems: dict[int, list[str]] = {}
-    for number, answers in worked_off(job, missing, settings, asked):
+    for number, answers in run_tasks(job, missing, settings, asked):
         for name, answer in answers.items():
             if isinstance(answer, str):
                 problems.setdefault(number, []).append(f"{name}: {answer}")
@@ -195,4 +195,4 @@ def predict(
             predictions.write(name, answer)
         done += len(job.names(number))
         progress(done, len(pictures.names))
-    return in_order(problems)
+    return flatten_in_order(problems)

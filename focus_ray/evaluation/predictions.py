@@ -84,7 +84,7 @@ class PredictionFolder:
         if found != described:
             raise ConfigError(f"{self.folder} holds predictions of another method; choose another folder")
 
-    def write(self, name: str, answer: "Answer") -> None:
+    def write(self, name: str, answer: "MethodOutput") -> None:
         """Write what was said of a picture, faces/NAME.json last. Raises StorageError."""
         atomic.write_file(self.path(name, MASKS), _png(answer.mask))
         atomic.write_file(self.path(name, RENDERINGS), _png(answer.rendering[..., [2, 1, 0, 3]]))
@@ -115,7 +115,7 @@ def _check_size(path: Path, picture: np.ndarray, size: tuple[int, int]) -> None:
 
 
 @dataclass(frozen=True)
-class Answer:
+class MethodOutput:
     """What a method says of one picture."""
 
     mask: UInt8[np.ndarray, "H W"]

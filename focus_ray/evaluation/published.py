@@ -1,17 +1,32 @@
 """The figures that the paper prints (Li et al., CVPR 2023), as they stand in its tables."""
 
-from focus_ray.evaluation.rows import Figure
+from focus_ray.evaluation.rows import MetricValue
 
 SOURCE = "Li et al., CVPR 2023"
 
 # Table 1: RMSE, 0-255, mean and standard deviation: columns CelebA-HQ unoccluded, occluded, overall, AR overall.
-TABLE_1: dict[str, tuple[Figure, ...]] = {
-    "MoFA": (Figure(8.77, 0.40), Figure(9.20, 0.45), Figure(8.99, 0.47), Figure(9.53, 0.33)),
-    "Backbone-Supervised": (Figure(8.71, 0.38), Figure(9.01, 0.45), Figure(8.86, 0.44), Figure(9.34, 0.33)),
-    "Backbone-cutmix": (Figure(8.75, 0.39), Figure(9.04, 0.44), Figure(8.90, 0.44), Figure(9.33, 0.32)),
-    "Backbone-cutout": (Figure(8.72, 0.40), Figure(8.99, 0.45), Figure(8.85, 0.45), Figure(9.28, 0.31)),
-    "Deep3D": (Figure(8.49, 0.39), Figure(8.79, 0.45), Figure(8.64, 0.44), Figure(9.11, 0.37)),
-    "FOCUS": (Figure(8.38, 0.42), Figure(8.71, 0.48), Figure(8.55, 0.48), Figure(8.93, 0.35)),
+TABLE_1: dict[str, tuple[MetricValue, ...]] = {
+    "MoFA": (MetricValue(8.77, 0.40), MetricValue(9.20, 0.45), MetricValue(8.99, 0.47), MetricValue(9.53, 0.33)),
+    "Backbone-Supervised": (
+        MetricValue(8.71, 0.38),
+        MetricValue(9.01, 0.45),
+        MetricValue(8.86, 0.44),
+        MetricValue(9.34, 0.33),
+    ),
+    "Backbone-cutmix": (
+        MetricValue(8.75, 0.39),
+        MetricValue(9.04, 0.44),
+        MetricValue(8.90, 0.44),
+        MetricValue(9.33, 0.32),
+    ),
+    "Backbone-cutout": (
+        MetricValue(8.72, 0.40),
+        MetricValue(8.99, 0.45),
+        MetricValue(8.85, 0.45),
+        MetricValue(9.28, 0.31),
+    ),
+    "Deep3D": (MetricValue(8.49, 0.39), MetricValue(8.79, 0.45), MetricValue(8.64, 0.44), MetricValue(9.11, 0.37)),
+    "FOCUS": (MetricValue(8.38, 0.42), MetricValue(8.71, 0.48), MetricValue(8.55, 0.48), MetricValue(8.93, 0.35)),
 }
 
 # Table 2: the NoW test set, mm: median, mean, std.
@@ -45,43 +60,43 @@ TABLE_3: dict[str, tuple[float, ...]] = {
 }
 
 # Tables 4 and 5: ACC, PPV, TPR, F1 (std) of AR unoccluded, glasses, scarf; None: not printed.
-TABLE_4: dict[str, tuple[Figure, ...]] = {
+TABLE_4: dict[str, tuple[MetricValue, ...]] = {
     "Deep3D": (
-        *(Figure(0.88), Figure(0.93), Figure(0.94), Figure(0.93, 0.04)),
-        *(Figure(0.88), Figure(0.92), Figure(0.92), Figure(0.92, 0.04)),
-        *(Figure(0.80), Figure(0.80), Figure(0.93), Figure(0.86, 0.05)),
+        *(MetricValue(0.88), MetricValue(0.93), MetricValue(0.94), MetricValue(0.93, 0.04)),
+        *(MetricValue(0.88), MetricValue(0.92), MetricValue(0.92), MetricValue(0.92, 0.04)),
+        *(MetricValue(0.80), MetricValue(0.80), MetricValue(0.93), MetricValue(0.86, 0.05)),
     ),
     "Egger et al.": (
-        *(Figure(None), Figure(None), Figure(None), Figure(0.90)),
-        *(Figure(None), Figure(None), Figure(None), Figure(0.87)),
-        *(Figure(None), Figure(None), Figure(None), Figure(0.86)),
+        *(MetricValue(None), MetricValue(None), MetricValue(None), MetricValue(0.90)),
+        *(MetricValue(None), MetricValue(None), MetricValue(None), MetricValue(0.87)),
+        *(MetricValue(None), MetricValue(None), MetricValue(None), MetricValue(0.86)),
     ),
     "FOCUS": (
-        *(Figure(0.88), Figure(0.96), Figure(0.91), Figure(0.93, 0.03)),
-        *(Figure(0.88), Figure(0.98), Figure(0.85), Figure(0.91, 0.04)),
-        *(Figure(0.86), Figure(0.97), Figure(0.81), Figure(0.88, 0.05)),
+        *(MetricValue(0.88), MetricValue(0.96), MetricValue(0.91), MetricValue(0.93, 0.03)),
+        *(MetricValue(0.88), MetricValue(0.98), MetricValue(0.85), MetricValue(0.91, 0.04)),
+        *(MetricValue(0.86), MetricValue(0.97), MetricValue(0.81), MetricValue(0.88, 0.05)),
     ),
 }
-TABLE_5: dict[str, tuple[Figure, ...]] = {
+TABLE_5: dict[str, tuple[MetricValue, ...]] = {
     "Pretrained": (
-        *(Figure(0.75), Figure(0.95), Figure(0.77), Figure(0.85, 0.05)),
-        *(Figure(0.78), Figure(0.97), Figure(0.72), Figure(0.82, 0.05)),
-        *(Figure(0.70), Figure(0.89), Figure(0.62), Figure(0.73, 0.07)),
+        *(MetricValue(0.75), MetricValue(0.95), MetricValue(0.77), MetricValue(0.85, 0.05)),
+        *(MetricValue(0.78), MetricValue(0.97), MetricValue(0.72), MetricValue(0.82, 0.05)),
+        *(MetricValue(0.70), MetricValue(0.89), MetricValue(0.62), MetricValue(0.73, 0.07)),
     ),
     "Baseline": (
-        *(Figure(0.81), Figure(0.96), Figure(0.83), Figure(0.89, 0.04)),
-        *(Figure(0.81), Figure(0.97), Figure(0.76), Figure(0.85, 0.05)),
-        *(Figure(0.79), Figure(0.96), Figure(0.71), Figure(0.82, 0.07)),
+        *(MetricValue(0.81), MetricValue(0.96), MetricValue(0.83), MetricValue(0.89, 0.04)),
+        *(MetricValue(0.81), MetricValue(0.97), MetricValue(0.76), MetricValue(0.85, 0.05)),
+        *(MetricValue(0.79), MetricValue(0.96), MetricValue(0.71), MetricValue(0.82, 0.07)),
     ),
     "Neighbor": (
-        *(Figure(0.85), Figure(0.95), Figure(0.88), Figure(0.91, 0.04)),
-        *(Figure(0.84), Figure(0.95), Figure(0.81), Figure(0.87, 0.04)),
-        *(Figure(0.83), Figure(0.94), Figure(0.79), Figure(0.85, 0.06)),
+        *(MetricValue(0.85), MetricValue(0.95), MetricValue(0.88), MetricValue(0.91, 0.04)),
+        *(MetricValue(0.84), MetricValue(0.95), MetricValue(0.81), MetricValue(0.87, 0.04)),
+        *(MetricValue(0.83), MetricValue(0.94), MetricValue(0.79), MetricValue(0.85, 0.06)),
     ),
     "Perceptual": (
-        *(Figure(0.89), Figure(0.96), Figure(0.92), Figure(0.94, 0.03)),
-        *(Figure(0.89), Figure(0.98), Figure(0.87), Figure(0.92, 0.04)),
-        *(Figure(0.87), Figure(0.97), Figure(0.84), Figure(0.90, 0.05)),
+        *(MetricValue(0.89), MetricValue(0.96), MetricValue(0.92), MetricValue(0.94, 0.03)),
+        *(MetricValue(0.89), MetricValue(0.98), MetricValue(0.87), MetricValue(0.92, 0.04)),
+        *(MetricValue(0.87), MetricValue(0.97), MetricValue(0.84), MetricValue(0.90, 0.05)),
     ),
     "FOCUS": TABLE_4["FOCUS"],
 }

@@ -15,14 +15,14 @@ from focus_ray.storage import atomic
 RESULTS = "results.json"
 
 
-class Figure(NamedTuple):
+class MetricValue(NamedTuple):
     """A figure over pictures: its mean and the standard deviation between them, None where there is none."""
 
     value: float | None
     std: float | None = None
 
 
-class Row(Settings):
+class ResultRow(Settings):
     """One figure."""
 
     table: str  # now, segmentation, photometric, exact
@@ -41,12 +41,12 @@ class Row(Settings):
         return (self.table, self.method, self.dataset, self.subset, self.metric, self.seed)
 
 
-def rows_of(figures: dict[str, Figure], **about: Any) -> list[Row]:
+def make_rows(figures: dict[str, MetricValue], **about: Any) -> list[ResultRow]:
     """A row for each figure, by its metric; `about`: the other fields."""
-    return [Row(metric=metric, value=one.value, std=one.std, **about) for metric, one in figures.items()]
+    return [ResultRow(metric=metric, value=one.value, std=one.std, **about) for metric, one in figures.items()]
 
 
-def write_rows(folder: Path, rows: Iterable[Row]) -> Path:
+def write_rows(folder: Path, rows: Iterable[ResultRow]) -> Path:
     """Write results.json. Raises StorageError."""
     path = folder / RESULTS
     content = {"rows": [row.model_dump(mode="json") for row in rows]}
@@ -54,12 +54,12 @@ def write_rows(folder: Path, rows: Iterable[Row]) -> Path:
     return path
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[ResultRow]:
     """The rows of a results.json, or of the one in a folder. Raises DataError for anything else."""
     path = path / RESULTS if path.is_dir() else path
     try:
         content = json.loads(path.read_bytes())
-        return [Row.model_validate(row) for row in content["rows"]]
+        return [ResultRow.model_validate(row) for row in content["rows"]]
     except ValidationError as error:
         raise DataError(
             f"{path} is no results.json of this version: {summarize_error(error)}; evaluate again"

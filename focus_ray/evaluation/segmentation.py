@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from focus_ray.evaluation.rows import Figure
+from focus_ray.evaluation.rows import MetricValue
 from focus_ray.focus.metrics import MASK_THRESHOLD
 
 
@@ -32,7 +32,7 @@ def binarise(mask: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
     return (mask > MASK_THRESHOLD).astype(np.float64)
 
 
-def counts(
+def count_pixels(
     mask: Float[np.ndarray, "H W"], region: Bool[np.ndarray, "H W"], visible: Bool[np.ndarray, "H W"]
 ) -> PixelCounts:
     """Of a mask in [0, 1], 1 = face, where the face is rendered; `visible`: the true visible face."""
@@ -40,7 +40,7 @@ def counts(
     return PixelCounts(float(face.sum()), float((1 - outlier).sum()), float((1 - face).sum()), float(outlier.sum()))
 
 
-def figures(pictures: Sequence[PixelCounts]) -> dict[str, Figure]:
+def segmentation_metrics(pictures: Sequence[PixelCounts]) -> dict[str, MetricValue]:
     """The figures of a subset, None where no picture tells."""
     table = np.array(pictures, dtype=np.float64).reshape(-1, 4)
     face, outlier, lost, missed = table.T
@@ -60,14 +60,14 @@ def figures(pictures: Sequence[PixelCounts]) -> dict[str, Figure]:
         "balanced_accuracy": (recall + _ratio(all_face, all_face + all_lost)) / 2,
     }
     return {name: mean_and_std(values) for name, values in by_picture.items()} | {
-        name: Figure(float(value) if np.isfinite(value) else None) for name, value in pooled.items()
+        name: MetricValue(float(value) if np.isfinite(value) else None) for name, value in pooled.items()
     }
 
 
-def mean_and_std(values: Float[np.ndarray, " N"]) -> Figure:
+def mean_and_std(values: Float[np.ndarray, " N"]) -> MetricValue:
     """Mean and standard deviation over the pictures that say something (not NaN)."""
     known = values[np.isfinite(values)]
-    return Figure(float(known.mean()), float(known.std())) if len(known) else Figure(None)
+    return MetricValue(float(known.mean()), float(known.std())) if len(known) else MetricValue(None)
 
 
 def _ratio(numerator: Any, denominator: Any) -> Any:

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 from focus_ray.evaluation import published
-from focus_ray.evaluation.rows import Figure, Row
+from focus_ray.evaluation.rows import MetricValue, ResultRow
 
 # Ours stands behind the printed one that it was made after.
 REIMPLEMENTATIONS = {"Deep3D": "Deep3D-style", "Egger et al.": "Egger-style"}
-REFINED = ", refined"  # behind a method's name: its fits were refined
+REFINED_SUFFIX = ", refined"  # behind a method's name: its fits were refined
 ALL_ONES_SUFFIX = ", all-ones mask"  # behind it: the same fits, all that is rendered called face; not among the paper's
 FOCUS_PREFIX = "FOCUS,"  # whose fits are shown with an all-ones mask too
 PAPER, ONE_PASS, REFINED_PASS = "paper", "ours, one pass", "ours, refined"
 UNKNOWN = "–"
-PARTIAL = "*"  # behind a figure: something of its data set is missing
+PARTIAL_MARK = "*"  # behind a figure: something of its data set is missing
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Line:
+class TableRow:
     """One line of a table."""
 
     method: str
@@ -47,7 +47,7 @@ class Table:
     name: str
     caption: str
     columns: tuple[str, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[TableRow, ...]
 
     def to_markdown(self) -> str:
         """As GitHub shows it."""
@@ -98,7 +98,7 @@ class TableSpec:
     name: str
     title: str
     columns: tuple[Column, ...]
-    published: Mapping[str, Sequence[Figure | float]]
+    published: Mapping[str, Sequence[MetricValue | float]]
 
 
 TABLE_SPECS = (
@@ -133,38 +133,42 @@ TABLE_SPECS = (
         "Table 5. Ablation: outlier segmentation, and scan-to-mesh distance in mm",
         _mask_columns() + _now_columns(_ALL, "NoW"),
         {
-            name: (*published.TABLE_5.get(name, (Figure(None),) * 12), *published.TABLE_5_NOW[name])
+            name: (*published.TABLE_5.get(name, (MetricValue(None),) * 12), *published.TABLE_5_NOW[name])
             for name in published.TABLE_5_NOW
         },
     ),
 )
 
 
-def tables(rows: Iterable[Row], note: str) -> list[Table]:
+def build_tables(rows: Iterable[ResultRow], note: str) -> list[Table]:
     """All tables on whatever rows there are. `note` ends every caption: on which data ours were measured."""
     known = list(rows)
-    return [table(spec, known, note) for spec in TABLE_SPECS]
+    return [build_table(spec, known, note) for spec in TABLE_SPECS]
 
 
-def table(spec: TableSpec, rows: Sequence[Row], note: str) -> Table:
+def build_table(spec: TableSpec, rows: Sequence[ResultRow], note: str) -> Table:
     """One table: for each method of the paper its printed figures, then ours; then what the paper does not have."""
-    lines: list[Line] = []
+    lines: list[TableRow] = []
     wanted = {(column.table, column.dataset, column.subset, column.metric) for column in spec.columns}
     asked = [row for row in rows if (row.table, row.dataset, row.subset, row.metric) in wanted]
     measured = [row for row in asked if ALL_ONES_SUFFIX not in row.method]
-    for method in _order_methods(spec, [row.method.removesuffix(REFINED) for row in measured]):
+    for method in _order_methods(spec, [row.method.removesuffix(REFINED_SUFFIX) for row in measured]):
         if method in spec.published:
             cells = zip(spec.columns, spec.published[method], strict=True)
             lines.append(
-                Line(method, PAPER, tuple(cell(_as_metric_value(one), column.digits) for column, one in cells))
+                TableRow(
+                    method, PAPER, tuple(format_cell(_as_metric_value(one), column.digits) for column, one in cells)
+                )
             )
-        for suffix, source in (("", ONE_PASS), (REFINED, REFINED_PASS)):
+        for suffix, source in (("", ONE_PASS), (REFINED_SUFFIX, REFINED_PASS)):
             own = [row for row in measured if row.method == method + suffix]
             if own:
                 seeds = len({row.seed for row in own if row.seed is not None})
                 trained = f", {seeds} seeds" if seeds > 1 else ""
-                lines.append(Line(method, source + trained, tuple(_measured(own, column) for column in spec.columns)))
-    partial = f" {PARTIAL}: partial, something is missing." if any(row.partial for row in measured) else ""
+                lines.append(
+                    TableRow(method, source + trained, tuple(_format_measured(own, column) for column in spec.columns))
+                )
+    partial = f" {PARTIAL_MARK}: partial, something is missing." if any(row.partial for row in measured) else ""
     caption = f"{spec.title}. Paper: {published.SOURCE}. {note}{partial}"
     return Table(spec.name, caption, tuple(column.title for column in spec.columns), tuple(lines))
 
@@ -185,30 +189,33 @@ _SPREAD_COLUMNS = (
 )
 
 
-def seed_table(rows: Iterable[Row], note: str) -> Table:
+def seed_table(rows: Iterable[ResultRow], note: str) -> Table:
     """What the paper's tables do not have: exact errors, and how far the seeds of training spread."""
     measured = [row for row in rows if ALL_ONES_SUFFIX not in row.method or row.method.startswith(FOCUS_PREFIX)]
     lines = []
-    for method in dict.fromkeys(row.method.removesuffix(REFINED) for row in measured):
-        for suffix, source in (("", ONE_PASS), (REFINED, REFINED_PASS)):
+    for method in dict.fromkeys(row.method.removesuffix(REFINED_SUFFIX) for row in measured):
+        for suffix, source in (("", ONE_PASS), (REFINED_SUFFIX, REFINED_PASS)):
             own = [row for row in measured if row.method == method + suffix]
-            cells = tuple(cell(aggregate_seeds(_about(own, column))[1], column.digits) for column in _SPREAD_COLUMNS)
+            cells = tuple(
+                format_cell(aggregate_seeds(_matching_rows(own, column))[1], column.digits)
+                for column in _SPREAD_COLUMNS
+            )
             if any(one != UNKNOWN for one in cells):
                 seeds = len({row.seed for row in own})
-                lines.append(Line(method, f"{source}, {seeds} seed{'s' if seeds > 1 else ''}", cells))
+                lines.append(TableRow(method, f"{source}, {seeds} seed{'s' if seeds > 1 else ''}", cells))
     caption = f"Mean over the seeds of training ± their standard deviation. Gap: occluded minus unoccluded. {note}"
     return Table("seeds", caption, tuple(column.title for column in _SPREAD_COLUMNS), tuple(lines))
 
 
 def all_ones_method_name(method: str) -> str:
     """The name of a method whose fits are judged with an all-ones mask."""
-    base = method.removesuffix(REFINED)
+    base = method.removesuffix(REFINED_SUFFIX)
     return base + ALL_ONES_SUFFIX + method[len(base) :]
 
 
-def occlusion_gap_rows(rows: Iterable[Row]) -> list[Row]:
+def occlusion_gap_rows(rows: Iterable[ResultRow]) -> list[ResultRow]:
     """For each method and seed the vertex error of occluded pictures minus that of unoccluded ones."""
-    found: dict[tuple[str, int | None], dict[str, Row]] = {}
+    found: dict[tuple[str, int | None], dict[str, ResultRow]] = {}
     for row in rows:
         if (row.table, row.metric) == ("exact", "vertex_mm") and row.subset in (_UN, _OCC):
             found.setdefault((row.method, row.seed), {})[row.subset] = row
@@ -220,33 +227,33 @@ def occlusion_gap_rows(rows: Iterable[Row]) -> list[Row]:
     return result
 
 
-def aggregate_seeds(rows: Sequence[Row]) -> tuple[Figure, Figure]:
+def aggregate_seeds(rows: Sequence[ResultRow]) -> tuple[MetricValue, MetricValue]:
     """Mean value and mean spread between pictures; and the mean value with its spread between the seeds."""
     values = np.array([row.value for row in rows if row.value is not None])
     spreads = np.array([row.std for row in rows if row.std is not None])
     if not len(values):
-        return Figure(None), Figure(None)
+        return MetricValue(None), MetricValue(None)
     mean = float(values.mean())
     between = float(values.std(ddof=1)) if len(values) > 1 else None
-    return Figure(mean, float(spreads.mean()) if len(spreads) else None), Figure(mean, between)
+    return MetricValue(mean, float(spreads.mean()) if len(spreads) else None), MetricValue(mean, between)
 
 
-def _about(rows: Sequence[Row], column: Column) -> list[Row]:
+def _matching_rows(rows: Sequence[ResultRow], column: Column) -> list[ResultRow]:
     about = (column.table, column.dataset, column.subset, column.metric)
     return [row for row in rows if (row.table, row.dataset, row.subset, row.metric) == about]
 
 
-def _measured(rows: Sequence[Row], column: Column) -> str:
-    own = _about(rows, column)
-    mark = PARTIAL if any(row.partial for row in own) else ""
-    return cell(aggregate_seeds(own)[0], column.digits) + mark
+def _format_measured(rows: Sequence[ResultRow], column: Column) -> str:
+    own = _matching_rows(rows, column)
+    mark = PARTIAL_MARK if any(row.partial for row in own) else ""
+    return format_cell(aggregate_seeds(own)[0], column.digits) + mark
 
 
-def _as_metric_value(one: Figure | float) -> Figure:
-    return one if isinstance(one, Figure) else Figure(one)
+def _as_metric_value(one: MetricValue | float) -> MetricValue:
+    return one if isinstance(one, MetricValue) else MetricValue(one)
 
 
-def cell(figure: Figure, digits: int) -> str:
+def format_cell(figure: MetricValue, digits: int) -> str:
     """A figure as a table prints it."""
     if figure.value is None:
         return UNKNOWN

@@ -13,13 +13,13 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from focus_ray.errors import FaceModelError
-from focus_ray.evaluation.rows import Figure
+from focus_ray.evaluation.rows import MetricValue
 from focus_ray.evaluation.segmentation import mean_and_std
 from focus_ray.focus.metrics import similarity_align
 
 TABLE = "exact"
 CORRELATION = "spearman"
-_FEWEST = 3  # pictures, below which a rank correlation says nothing
+_MIN_PICTURES = 3  # pictures, below which a rank correlation says nothing
 
 
 def vertex_errors(fitted: Float[np.ndarray, "V 3"], true: Float[np.ndarray, "T 3"]) -> Float[np.ndarray, " V"]:
@@ -35,7 +35,9 @@ def vertex_errors(fitted: Float[np.ndarray, "V 3"], true: Float[np.ndarray, "T 3
     return (similarity_align(one, other) - other).norm(dim=-1)[0].numpy()
 
 
-def figures(errors: Sequence[Float[np.ndarray, " V"]], regions: Mapping[str, Bool[Tensor, " V"]]) -> dict[str, Figure]:
+def vertex_error_metrics(
+    errors: Sequence[Float[np.ndarray, " V"]], regions: Mapping[str, Bool[Tensor, " V"]]
+) -> dict[str, MetricValue]:
     """Mean over vertices, then mean and spread over pictures: of the whole face, and of each region, in mm."""
     table = np.array(errors, dtype=np.float64)
     found = {"vertex_mm": mean_and_std(table.mean(axis=1) if len(table) else np.empty(0))}
@@ -46,10 +48,10 @@ def figures(errors: Sequence[Float[np.ndarray, " V"]], regions: Mapping[str, Boo
     return found
 
 
-def rank_correlation(one: Mapping[str, float], other: Mapping[str, float]) -> Figure:
+def rank_correlation(one: Mapping[str, float], other: Mapping[str, float]) -> MetricValue:
     """Spearman's rank correlation over the names that both have; None where they are too few or all alike."""
     names = sorted(set(one) & set(other))
     first, second = (np.array([values[name] for name in names]) for values in (one, other))
-    if len(names) < _FEWEST or np.ptp(first) == 0 or np.ptp(second) == 0:
-        return Figure(None)
-    return Figure(float(np.corrcoef(rankdata(first), rankdata(second))[0, 1]))
+    if len(names) < _MIN_PICTURES or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return MetricValue(None)
+    return MetricValue(float(np.corrcoef(rankdata(first), rankdata(second))[0, 1]))

@@ -28,7 +28,7 @@ MOUTH = OUTER_LIP + INNER_LIP
 INNER_POINTS = BROWS + NOSE + EYES + MOUTH
 """The 51 points without the jaw line."""
 
-GROUPS: dict[str, tuple[int, ...]] = {
+LANDMARK_GROUPS: dict[str, tuple[int, ...]] = {
     "jaw": JAW,
     "right_brow": RIGHT_BROW,
     "left_brow": LEFT_BROW,

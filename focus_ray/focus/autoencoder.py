@@ -15,7 +15,7 @@ from focus_ray.focus.render.renderer import Renderer, Rendering
 Encoder = SmallEncoder | ResNet50Encoder
 
 
-class Reconstruction(NamedTuple):
+class AutoencoderOutput(NamedTuple):
     """What one forward pass of R gives."""
 
     theta: Tensor  # [B, 257]
@@ -30,9 +30,9 @@ class FaceAutoencoder(nn.Module):
         self.encoder = encoder
         self.renderer = renderer
 
-    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Reconstruction:
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> AutoencoderOutput:
         theta = self.encoder(images)
-        return Reconstruction(theta, self.renderer(theta))
+        return AutoencoderOutput(theta, self.renderer(theta))
 
 
 class Focus(nn.Module):

@@ -12,12 +12,12 @@ from focus_ray.focus import losses
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.losses import ReconstructionWeights, SegmentationWeights
 from focus_ray.focus.pooled_ratio import PooledRatio, pooled_mean
-from focus_ray.focus.reconstruction_terms import fit, reconstruction_terms
-from focus_ray.focus.refine import RefineSettings, refine_own
+from focus_ray.focus.reconstruction_terms import encode_and_render, reconstruction_terms
+from focus_ray.focus.refine import RefineSettings, refine_with_segmenter
 from focus_ray.focus.render.renderer import Rendering
-from focus_ray.focus.replica_group import ALONE, ReplicaGroup
+from focus_ray.focus.replica_group import SINGLE_PROCESS, ReplicaGroup
 from focus_ray.focus.schedule import OptimizerSettings, SchedulePosition
-from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, mask_share, optimize_step
+from focus_ray.focus.state import StepLoss, StepMetrics, Targets, TrainState, mask_share, optimize_step
 from focus_ray.settings import Settings
 
 HIGH_ERROR_FACTOR = (
@@ -113,14 +113,14 @@ def segmentation_step(
     error = PooledRatio((colour_error(batch.images, compared) * compared.mask).sum(), compared.mask.sum())
     far = HIGH_ERROR_FACTOR * state.replicas.pool({"error": error})["error"].ratio()
 
-    def objective(learner: nn.Module, rows: slice) -> Objective:
+    def objective(learner: nn.Module, rows: slice) -> StepLoss:
         part, looked_at, truth = batch.rows(rows), seen.rows(rows), compared.rows(rows)
         region = looked_at.mask * truth.mask  # outside, there is nothing to compare with
         mask = focus.segmenter.mask_of(learner(looked_at.image, part.images)) * region
         terms = segmentation_terms(focus, part, truth, mask, region, weights)
         total = partial(losses.segmentation_total, weights=weights)
         worst = region * (colour_error(part.images, truth) > far)
-        return Objective(terms, total, mask_share(mask, region), mask_share(mask * worst, worst))
+        return StepLoss(terms, total, mask_share(mask, region), mask_share(mask * worst, worst))
 
     metrics = optimize_step(state, position, focus.segmenter, optimizer, len(batch.images), objective)
     if not metrics.skipped:
@@ -141,7 +141,9 @@ def render_pair(focus: Focus, batch: Targets, settings: EmSettings) -> tuple[Ren
     if settings.refined_comparison is None:
         return one_pass, one_pass
     focus.segmenter.eval()
-    return one_pass, refine_own(focus, batch.images, theta, batch.landmarks, settings.refined_comparison).rendering
+    return one_pass, refine_with_segmenter(
+        focus, batch.images, theta, batch.landmarks, settings.refined_comparison
+    ).rendering
 
 
 def interleave(one_pass: Rendering, refined: Rendering, first: int = 0) -> Rendering:
@@ -166,7 +168,7 @@ def recalibrate(state: TrainState, batch: Targets, settings: EmSettings) -> None
 
 @torch.no_grad()
 def calibrate_area_weight(
-    batch: Targets, rendering: Rendering, settings: EmSettings, replicas: ReplicaGroup = ALONE
+    batch: Targets, rendering: Rendering, settings: EmSettings, replicas: ReplicaGroup = SINGLE_PROCESS
 ) -> float:
     """eta_area = eta_nbr f r(d*), d* from the global batch's own residuals: see AreaCalibration."""
     calibration = settings.calibration or AreaCalibration()
@@ -192,13 +194,13 @@ def reconstruction_step(
     weights, focus = settings.reconstruction, state.focus
     focus.segmenter.eval().requires_grad_(False)  # fixed, also where its mask is not detached
 
-    def objective(learner: nn.Module, rows: slice) -> Objective:
+    def objective(learner: nn.Module, rows: slice) -> StepLoss:
         part = batch.rows(rows)
-        theta, rendering = fit(learner, focus, part)
+        theta, rendering = encode_and_render(learner, focus, part)
         with torch.set_grad_enabled(not weights.detach_mask):
             mask = focus.mask(part.images, rendering)
         terms = reconstruction_terms(focus, part, theta, rendering, mask, weights)
         total = partial(losses.reconstruction_total, weights=weights)
-        return Objective(terms, total, mask_share(mask, rendering.mask))
+        return StepLoss(terms, total, mask_share(mask, rendering.mask))
 
     return state, optimize_step(state, position, focus.encoder, optimizer, len(batch.images), objective)

@@ -12,10 +12,16 @@ from focus_ray.focus import losses
 from focus_ray.focus.losses import ReconstructionWeights
 from focus_ray.focus.networks.perceptual import EncoderPerceptual
 from focus_ray.focus.pooled_ratio import pooled_mean
-from focus_ray.focus.reconstruction_terms import fit, reconstruction_terms
+from focus_ray.focus.reconstruction_terms import encode_and_render, reconstruction_terms
 from focus_ray.focus.schedule import OptimizerSettings, SchedulePosition
-from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, mask_share, optimize_step
-from focus_ray.focus.synthesis import ParameterWeights, SamplingDistributions, generator, parameter_loss, render_random
+from focus_ray.focus.state import StepLoss, StepMetrics, Targets, TrainState, mask_share, optimize_step
+from focus_ray.focus.synthesis import (
+    ParameterWeights,
+    SamplingDistributions,
+    make_generator,
+    parameter_loss,
+    render_random,
+)
 from focus_ray.settings import Settings
 
 WARMUP_STREAM = 1  # keeps the warm-up's random numbers apart from every other use of the run's seed
@@ -55,13 +61,13 @@ def warmup_step(
     """The encoder learns theta of random renders; the batch is a function of `seed` and the step."""
     renderer, scales = state.focus.renderer, state.focus.scales
     mine = state.replicas.share(settings.batch_size)
-    rng = generator(seed, WARMUP_STREAM, position.in_phase)
+    rng = make_generator(seed, WARMUP_STREAM, position.in_phase)
     images, theta = render_random(renderer, settings.laws, settings.batch_size, rng, only=mine)
 
-    def objective(learner: nn.Module, rows: slice) -> Objective:
+    def objective(learner: nn.Module, rows: slice) -> StepLoss:
         predicted = learner(images[rows])
         terms = parameter_loss(renderer, scales, predicted, theta[rows], settings.weights)
-        return Objective({name: pooled_mean(term, len(predicted)) for name, term in terms.items()}, sum_terms)
+        return StepLoss({name: pooled_mean(term, len(predicted)) for name, term in terms.items()}, sum_terms)
 
     return state, optimize_step(state, position, state.focus.encoder, optimizer, len(images), objective)
 
@@ -90,9 +96,9 @@ def init_step(
     focus = state.focus
     xi = settings.xi_at(position.progress)
 
-    def objective(learner: nn.Module, rows: slice) -> Objective:
+    def objective(learner: nn.Module, rows: slice) -> StepLoss:
         part = batch.rows(rows)
-        theta, rendering = fit(learner, focus, part)
+        theta, rendering = encode_and_render(learner, focus, part)
         mask = rendering.mask
         if settings.mask == "preliminary":
             mask = losses.preliminary_mask(part.images, rendering.image, mask, xi)
@@ -105,7 +111,7 @@ def init_step(
             likelihood = losses.truncated_nll(part.images, rendering.image, rendering.mask, xi=xi)
             terms["pixel"] = pooled_mean(likelihood, len(part.images))
         total = partial(losses.reconstruction_total, weights=settings.weights)
-        return Objective(terms, total, mask_share(mask, rendering.mask))
+        return StepLoss(terms, total, mask_share(mask, rendering.mask))
 
     return state, optimize_step(state, position, focus.encoder, optimizer, len(batch.images), objective)
 
@@ -121,7 +127,7 @@ def pretrain_step(
     segmenter = state.focus.segmenter
     autoencoder: nn.Module = state.focus.autoencoder.eval()
 
-    def objective(learner: nn.Module, rows: slice) -> Objective:
+    def objective(learner: nn.Module, rows: slice) -> StepLoss:
         part = batch.rows(rows)
         with torch.no_grad():
             rendering = autoencoder(part.images).rendering
@@ -129,6 +135,6 @@ def pretrain_step(
         logits = learner(rendering.image, part.images)
         terms = {"bce": losses.mask_cross_entropy_sum(logits, label, rendering.mask)}
         mask = rendering.mask * segmenter.mask_of(logits)
-        return Objective(terms, sum_terms, mask_share(mask, rendering.mask))
+        return StepLoss(terms, sum_terms, mask_share(mask, rendering.mask))
 
     return state, optimize_step(state, position, segmenter, optimizer, len(batch.images), objective)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.metrics import similarity_align
-from focus_ray.focus.parameters import split
+from focus_ray.focus.parameters import split_theta
 from focus_ray.numerics.statistics import Moments
 
 Reading = Literal["posed", "neutral", "posed_aligned", "neutral_aligned"]
@@ -33,7 +33,7 @@ def misfit(fitted: Float[Tensor, "B V 3"], true: Float[Tensor, "B V 3"]) -> Floa
     return fitted - true
 
 
-def corrected(fitted: Float[Tensor, "B V 3"], prior: Float[Tensor, "V 3"]) -> Float[Tensor, "B V 3"]:
+def correct_vertices(fitted: Float[Tensor, "B V 3"], prior: Float[Tensor, "V 3"]) -> Float[Tensor, "B V 3"]:
     """P_mf = P_v - E_MP (Fig. 2b)."""
     return fitted - prior
 
@@ -50,7 +50,7 @@ def misfit_readings(
 
 def shapes(face: MorphableModel, theta: Float[Tensor, "B 257"]) -> tuple[Tensor, Tensor]:
     """The posed and the neutral vertices of some faces, [B, V, 3] each, float64 mm."""
-    parameters = split(theta)
+    parameters = split_theta(theta)
     at_rest = torch.cat((parameters.identity, torch.zeros_like(parameters.expression)), dim=1)
     return face.vertices(parameters.shape).double(), face.vertices(at_rest).double()
 

@@ -26,7 +26,7 @@ class ParameterGroup(NamedTuple):
     unit: str
 
 
-GROUPS = (
+PARAMETER_GROUPS = (
     ParameterGroup("identity", "alpha", 80, "sigma"),
     ParameterGroup("expression", "delta", 64, "sigma"),
     ParameterGroup("albedo", "gamma", 80, "sigma"),
@@ -34,7 +34,7 @@ GROUPS = (
     ParameterGroup("rotation", "r", 3, "rad"),
     ParameterGroup("translation", "t", 3, "mm"),
 )
-N_PARAMETERS = sum(group.size for group in GROUPS)
+N_PARAMETERS = sum(group.size for group in PARAMETER_GROUPS)
 THETA_MODES = (80, 64, 80)
 """Identity, expression and albedo modes that a fitted face has: the first three groups."""
 
@@ -55,12 +55,12 @@ class Parameters(NamedTuple):
         return torch.cat((self.identity, self.expression), dim=1)
 
 
-def split(theta: Float[Tensor, "B 257"]) -> Parameters:
+def split_theta(theta: Float[Tensor, "B 257"]) -> Parameters:
     """Views of theta by name."""
-    return Parameters(*theta.split([group.size for group in GROUPS], dim=1))
+    return Parameters(*theta.split([group.size for group in PARAMETER_GROUPS], dim=1))
 
 
-def join(parameters: Parameters) -> Float[Tensor, "B 257"]:
+def join_theta(parameters: Parameters) -> Float[Tensor, "B 257"]:
     """theta from its parts; the inverse of split."""
     return torch.cat(tuple(parameters), dim=1)
 
@@ -96,9 +96,9 @@ class ParameterScales(Settings):
     def vectors(self) -> tuple[Float[Tensor, " 257"], Float[Tensor, " 257"]]:
         """(offset, scale), each [257], float32."""
         offset = torch.zeros(1, N_PARAMETERS)
-        split(offset).light.copy_(torch.tensor(self.light_offset))
+        split_theta(offset).light.copy_(torch.tensor(self.light_offset))
         scale = torch.ones(1, N_PARAMETERS)
-        parts = split(scale)
+        parts = split_theta(scale)
         for name in ("identity", "expression", "albedo", "light", "rotation"):
             getattr(parts, name).fill_(getattr(self, name))
         parts.translation[:, :2] = self.translation_xy

@@ -6,17 +6,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from focus_ray.focus import losses
-from focus_ray.focus.autoencoder import Focus, Reconstruction
+from focus_ray.focus.autoencoder import AutoencoderOutput, Focus
 from focus_ray.focus.losses import ReconstructionWeights
 from focus_ray.focus.pooled_ratio import PooledRatio, pooled_mean
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.state import Targets
 
 
-def fit(learner: nn.Module, focus: Focus, batch: Targets) -> Reconstruction:
+def encode_and_render(learner: nn.Module, focus: Focus, batch: Targets) -> AutoencoderOutput:
     """The autoencoder's forward pass with `learner` as its encoder (`TrainState.learner`)."""
     theta = learner(batch.images)
-    return Reconstruction(theta, focus.renderer(theta))
+    return AutoencoderOutput(theta, focus.renderer(theta))
 
 
 def reconstruction_terms(

@@ -19,7 +19,7 @@ from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.losses import neighbor_residual
 from focus_ray.focus.metrics import REFERENCE_SIZE
 from focus_ray.focus.optimizers import Adam
-from focus_ray.focus.parameters import ParameterScales, split
+from focus_ray.focus.parameters import ParameterScales, split_theta
 from focus_ray.focus.render.renderer import Renderer, Rendering
 from focus_ray.settings import Settings
 
@@ -39,10 +39,10 @@ class RefineSettings(Settings):
     trusting_factor: float = Field(default=2.0, gt=0)  # residual of a trusted pixel, in medians of its image
 
 
-DEFAULT = RefineSettings()
+DEFAULT_REFINE = RefineSettings()
 
 
-class Refined(NamedTuple):
+class RefineResult(NamedTuple):
     """Where the descent ended."""
 
     theta: Tensor  # [B, 257]
@@ -50,24 +50,24 @@ class Refined(NamedTuple):
     mask: Tensor  # [B, 1, H, W], soft, inside the rendered region
 
 
-def refine_own(
+def refine_with_segmenter(
     focus: Focus,
     images: Float[Tensor, "B 3 H W"],
     theta: Float[Tensor, "B 257"],
     landmarks: Float[Tensor, "B 68 2"] | None = None,
-    settings: RefineSettings = DEFAULT,
-) -> Refined:
+    settings: RefineSettings = DEFAULT_REFINE,
+) -> RefineResult:
     """`refine` as the model does it by itself: under the trusted pixels first, then under S's masks."""
 
     def trusted_pixels(images: Tensor, rendering: Rendering) -> Tensor:
-        return trusted(images, rendering, settings.trusting_factor)
+        return trusted_mask(images, rendering, settings.trusting_factor)
 
     return refine(
         focus.renderer, focus.scales, images, theta, focus.mask, landmarks, settings, first_mask_of=trusted_pixels
     )
 
 
-def trusted(images: Float[Tensor, "B 3 H W"], rendering: Rendering, factor: float) -> Float[Tensor, "B 1 H W"]:
+def trusted_mask(images: Float[Tensor, "B 3 H W"], rendering: Rendering, factor: float) -> Float[Tensor, "B 1 H W"]:
     """1 where the neighbour residual (Eq. 1) is at most `factor` times its median in the image's rendered region."""
     residual = neighbor_residual(images, rendering.image)
     inside = rendering.mask > 0
@@ -82,9 +82,9 @@ def refine(
     theta: Float[Tensor, "B 257"],
     mask_of: MaskFn,
     landmarks: Float[Tensor, "B 68 2"] | None = None,
-    settings: RefineSettings = DEFAULT,
+    settings: RefineSettings = DEFAULT_REFINE,
     first_mask_of: MaskFn | None = None,
-) -> Refined:
+) -> RefineResult:
     """Descend the masked pixel, landmark and regularisation losses of each image from `theta`.
 
     `mask_of` gives M for the current rendering, `first_mask_of` in the first `settings.trusting_share` of the steps;
@@ -102,7 +102,7 @@ def refine(
             rendering = renderer(current)
             if mask is None or step % settings.mask_every == 0 or step == first_steps:
                 law = first_mask_of if first_mask_of is not None and step < first_steps else mask_of
-                mask = estimate(law, images, rendering)
+                mask = estimate_mask(law, images, rendering)
             loss = fitting_loss(images, rendering, mask, current, landmarks, settings)
         (code.grad,) = torch.autograd.grad(loss.sum(), [code])
         broken = ~code.grad.isfinite().all(dim=1)
@@ -113,11 +113,11 @@ def refine(
     with torch.no_grad():
         final = offset + scale * code.detach()
         rendering = renderer(final)
-        return Refined(final, rendering, estimate(mask_of, images, rendering))
+        return RefineResult(final, rendering, estimate_mask(mask_of, images, rendering))
 
 
 @torch.no_grad()
-def estimate(mask_of: MaskFn, images: Tensor, rendering: Rendering) -> Tensor:
+def estimate_mask(mask_of: MaskFn, images: Tensor, rendering: Rendering) -> Tensor:
     """M for a rendering, without a graph."""
     return mask_of(images, rendering)
 
@@ -138,6 +138,6 @@ def fitting_loss(
         per_px = REFERENCE_SIZE / images.shape[-1]
         error = (per_px * (rendering.landmarks - landmarks)).square().mean((1, 2))
         loss = loss + settings.landmark * error
-    parts = split(theta)
+    parts = split_theta(theta)
     squared = parts.shape.square().sum(1) + parts.albedo.square().sum(1)
     return loss + settings.regularizer * squared

@@ -105,7 +105,7 @@ class ReplicaGroup:
             buffer.copy_(leading.view_as(buffer))
 
 
-ALONE = ReplicaGroup()
+SINGLE_PROCESS = ReplicaGroup()
 
 
 class _AllReduceSum(torch.autograd.Function):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.optimizers import UpdateRule
 from focus_ray.focus.pooled_ratio import PooledRatio
-from focus_ray.focus.replica_group import ALONE, ReplicaGroup
+from focus_ray.focus.replica_group import SINGLE_PROCESS, ReplicaGroup
 from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
 
 
@@ -47,7 +47,7 @@ class TrainState:
     area_weight: float | None = None  # eta_area once calibrated; None: the configured one
     good_segmenter: dict[str, Tensor] | None = None  # what the last block of S with masks in range began with
     resting_cycle: int | None = None  # the EM cycle in which S does not learn, after a collapse
-    replicas: ReplicaGroup = ALONE  # who else trains on parts of the same batches
+    replicas: ReplicaGroup = SINGLE_PROCESS  # who else trains on parts of the same batches
     accumulate: int = 1  # parts of a batch whose gradients are added up, one in memory at a time
     _ddp_modules: dict[nn.Module, nn.Module] = field(default_factory=dict)
 
@@ -71,10 +71,10 @@ class TrainState:
         return next(self.focus.encoder.parameters()).device
 
 
-MASKS = ("mask", "unexplained")  # the means of M that an objective tells
+MASK_MEANS = ("mask", "unexplained")  # the means of M that an objective tells
 
 
-class Objective(NamedTuple):
+class StepLoss(NamedTuple):
     """What a step goes down: its terms by symbol, how they add up, and the mask they were taken under."""
 
     terms: dict[str, PooledRatio]
@@ -105,7 +105,7 @@ def optimize_step(
     network: nn.Module,
     settings: OptimizerSettings,
     count: int,
-    objective_of: Callable[[nn.Module, slice], Objective],
+    objective_of: Callable[[nn.Module, slice], StepLoss],
 ) -> StepMetrics:
     """One optimiser step of `network` down an objective over `count` images, in `state.accumulate` parts.
 
@@ -122,7 +122,7 @@ def optimize_step(
     number = state.accumulate
     if number > 1:  # shares differ by an image: none may wait for a part that another replica does not have
         number = state.replicas.smallest(min(number, count), state.device)
-    metrics, finite = _accumulate_gradients(state, network, parts(count, number), objective_of)
+    metrics, finite = _accumulate_gradients(state, network, batch_slices(count, number), objective_of)
     if finite:
         limit = settings.clip_norm if settings.clip_norm is not None else float("inf")
         finite = bool(torch.isfinite(nn.utils.clip_grad_norm_(network.parameters(), limit)))
@@ -137,7 +137,7 @@ def optimize_step(
 
 
 def _accumulate_gradients(
-    state: TrainState, network: nn.Module, rows: list[slice], objective_of: Callable[[nn.Module, slice], Objective]
+    state: TrainState, network: nn.Module, rows: list[slice], objective_of: Callable[[nn.Module, slice], StepLoss]
 ) -> tuple[StepMetrics, bool]:
     """The gradient of the global batch, left in the parameters; False where a loss is not finite."""
     replicas, learner = state.replicas, state.learner(network)
@@ -145,7 +145,7 @@ def _accumulate_gradients(
     for number, part in enumerate(rows, start=1):
         with replicas.keeping_gradients(learner, share=number == len(rows)):
             objective = objective_of(learner, part)
-            masks = {name: mean for name in MASKS if (mean := getattr(objective, name)) is not None}
+            masks = {name: mean for name in MASK_MEANS if (mean := getattr(objective, name)) is not None}
             values = {name: pooled.ratio() for name, pooled in replicas.pool(objective.terms | masks).items()}
             means = {name: values.pop(name) for name in masks}
             total = objective.total(values)
@@ -167,7 +167,7 @@ def _mean_value(parts: tuple[dict[str, Tensor], ...], name: str) -> float:
     return sum(float(values[name].detach()) for values in parts) / len(parts)
 
 
-def parts(count: int, number: int) -> list[slice]:
+def batch_slices(count: int, number: int) -> list[slice]:
     """`count` images in `number` slices side by side, or one each where there are fewer images."""
     number = min(number, count)
     return [slice(i * count // number, (i + 1) * count // number) for i in range(number)]

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from focus_ray.focus.parameters import Parameters, ParameterScales, join, split
+from focus_ray.focus.parameters import Parameters, ParameterScales, join_theta, split_theta
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.numerics.float32 import full_precision_matmul
 from focus_ray.settings import Settings
@@ -55,7 +55,7 @@ def derive_seed(*seeds: int) -> int:
     return int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def generator(*seeds: int) -> torch.Generator:
+def make_generator(*seeds: int) -> torch.Generator:
     """A torch generator that depends on all `seeds` and on nothing else."""
     return torch.Generator().manual_seed(derive_seed(*seeds))
 
@@ -69,7 +69,7 @@ def sample_theta(laws: SamplingDistributions, count: int, rng: torch.Generator) 
     rotation = normal(count, 3) * torch.tensor([laws.pitch, laws.yaw, laws.roll]) + torch.tensor(laws.rotation_mean)
     spread = torch.tensor([laws.translation_xy, laws.translation_xy, laws.translation_z])
     translation = normal(count, 3) * spread + torch.tensor(laws.translation_mean)
-    return join(
+    return join_theta(
         Parameters(
             identity=laws.identity * normal(count, 80),
             expression=laws.expression * normal(count, 64),
@@ -149,7 +149,7 @@ def parameter_loss(
     Returns the weighted terms: vertices (mm^2), albedo, camera (in units of the head's scales), light, theta.
     """
     model = renderer.model
-    ours, theirs = split(predicted), split(true)
+    ours, theirs = split_theta(predicted), split_theta(true)
     _, scale = scales.vectors()
     in_units = (predicted - true) / scale.to(predicted)
     vertex_error = full_precision_matmul(ours.shape - theirs.shape, model.shape_basis.flatten(1))

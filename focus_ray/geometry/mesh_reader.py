@@ -55,7 +55,7 @@ def read_mesh(path: str | Path, limits: MeshLimits = DEFAULT_LIMITS) -> Triangle
     finite and for faces of vertices that are not there.
     """
     path = Path(path)
-    content = read_bytes(path, limits.megabytes)
+    content = read_limited_bytes(path, limits.megabytes)
     kind = path.suffix.lower()
     if kind not in MESH_KINDS:
         raise DataError(f"{path}: {kind or 'a file without suffix'} is no mesh format; give .obj or .ply")
@@ -67,13 +67,13 @@ def read_mesh(path: str | Path, limits: MeshLimits = DEFAULT_LIMITS) -> Triangle
         read = trimesh.load(
             io.BytesIO(geometry), file_type=kind[1:], process=False, maintain_order=True, skip_materials=True
         )
-        vertices, faces = _arrays(read)
+        vertices, faces = _to_arrays(read)
     except Exception as error:  # whatever trimesh's parsers meet in a damaged file
         raise DataError(f"{path}: the mesh cannot be read ({_reason(error)}); write it anew") from None
-    return _checked(path, vertices, faces)
+    return _validate(path, vertices, faces)
 
 
-def read_bytes(path: Path, megabytes: float) -> bytes:
+def read_limited_bytes(path: Path, megabytes: float) -> bytes:
     """The content of a file of limited size. Raises DataError where it is missing, empty or larger."""
     try:
         size = path.stat().st_size
@@ -112,7 +112,7 @@ def _check_counts(path: Path, content: bytes, kind: str, limits: MeshLimits) -> 
             )
 
 
-def _arrays(read: object) -> tuple[np.ndarray, np.ndarray]:
+def _to_arrays(read: object) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(read, trimesh.Scene):
         read = read.to_geometry()
     if isinstance(read, trimesh.Trimesh):
@@ -122,7 +122,7 @@ def _arrays(read: object) -> tuple[np.ndarray, np.ndarray]:
     raise ValueError("there is no mesh in it")
 
 
-def _checked(path: Path, vertices: np.ndarray, faces: np.ndarray) -> TriangleMesh:
+def _validate(path: Path, vertices: np.ndarray, faces: np.ndarray) -> TriangleMesh:
     if vertices.ndim != 2 or vertices.shape[1] != 3 or not len(vertices):
         raise DataError(f"{path}: there are no vertices in it; write the mesh anew as OBJ or PLY")
     if not np.isfinite(vertices).all():

@@ -34,14 +34,14 @@ class Mesh:
         return np.where(length > 0, total / np.where(length > 0, length, 1.0), [0.0, 0.0, 1.0])
 
 
-def encode(mesh: Mesh, kind: str) -> bytes:
+def encode_mesh(mesh: Mesh, kind: str) -> bytes:
     """The content of a file of that kind: obj, ply or glb. Raises ConfigError for another kind."""
     if kind not in ENCODERS:
         raise ConfigError(f"there is no mesh format {kind!r}; choose from {', '.join(ENCODERS)}")
     return ENCODERS[kind](mesh)
 
 
-def obj(mesh: Mesh) -> bytes:
+def encode_obj(mesh: Mesh) -> bytes:
     """Wavefront OBJ in mm: vertices with their colours behind the coordinates, and their normals."""
     coloured = np.hstack([mesh.vertices, mesh.colours.clip(0, 1)])
     corners = mesh.faces + 1  # OBJ counts from 1
@@ -52,7 +52,7 @@ def obj(mesh: Mesh) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def ply(mesh: Mesh) -> bytes:
+def encode_ply(mesh: Mesh) -> bytes:
     """Binary little-endian PLY in mm with normals and 8-bit colours."""
     vertex = np.empty(len(mesh.vertices), dtype=[("xyz", "<f4", 3), ("normal", "<f4", 3), ("rgb", "u1", 3)])
     vertex["xyz"], vertex["normal"], vertex["rgb"] = mesh.vertices, mesh.normals, _to_uint8(mesh.colours)
@@ -137,4 +137,4 @@ def _srgb_to_linear(colours: np.ndarray) -> np.ndarray:
     return np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
 
 
-ENCODERS: dict[str, Callable[[Mesh], bytes]] = {"obj": obj, "ply": ply, "glb": encode_glb}
+ENCODERS: dict[str, Callable[[Mesh], bytes]] = {"obj": encode_obj, "ply": encode_ply, "glb": encode_glb}

@@ -22,7 +22,7 @@ QUALITY_FLAGS: tuple[str, ...] = get_args(QualityFlag)
 Vector3 = tuple[float, float, float]
 VertexIndices = tuple[int, int, int]
 Vector4 = tuple[float, float, float, float]
-Share = Annotated[float, Field(ge=0, le=1)]
+UnitInterval = Annotated[float, Field(ge=0, le=1)]
 VISIBLE_PARTS = ("eyes", "brows", "nose", "mouth", "cheeks", "jaw")
 
 
@@ -50,12 +50,12 @@ class Theta(_FrozenModel):
 class Visibility(_FrozenModel):
     """The share of each part's rendered pixels that the mask keeps; 0 for a part that looks away from the camera."""
 
-    eyes: Share
-    brows: Share
-    nose: Share
-    mouth: Share
-    cheeks: Share
-    jaw: Share
+    eyes: UnitInterval
+    brows: UnitInterval
+    nose: UnitInterval
+    mouth: UnitInterval
+    cheeks: UnitInterval
+    jaw: UnitInterval
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ class Face(_FrozenModel):
     landmarks: Annotated[list[tuple[float, float]], Field(min_length=68, max_length=68, description="iBUG 68 [px]")]
     pose: Pose
     theta: Theta
-    occlusion_fraction: Share = Field(description="1 - mask / rendered region")
+    occlusion_fraction: UnitInterval = Field(description="1 - mask / rendered region")
     visibility: Visibility
     quality: list[QualityFlag]
     model_version: str

@@ -13,7 +13,7 @@ from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.camera import Camera
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.inference.face_result import Face, FaceArrays
-from focus_ray.inference.reconstructor import theta_of
+from focus_ray.inference.reconstructor import face_to_theta
 
 MAX_OVERLAY_PX = 1600  # px of the longer side
 _MAX_RENDERING_PX = 512  # px: finer than that the mesh shows its facets
@@ -29,7 +29,7 @@ _TO_OPENCV = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
 
 
 @dataclass(frozen=True)
-class Layer:
+class FaceLayer:
     """A rendered face at the picture's own detail, in the window of the picture that its crop covers."""
 
     window: tuple[slice, slice]  # rows and columns of the picture
@@ -84,7 +84,7 @@ def warp_to_window(
     return crop.to_image_mask(values, rows.stop - rows.start, columns.stop - columns.start)
 
 
-def layer(face: Face, height: int, width: int, model: MorphableModel, camera: Camera) -> Layer:
+def render_layer(face: Face, height: int, width: int, model: MorphableModel, camera: Camera) -> FaceLayer:
     """A face as it lies over a picture of this size."""
     arrays = require_arrays(face)
     window = crop_window(face, height, width)
@@ -96,16 +96,18 @@ def layer(face: Face, height: int, width: int, model: MorphableModel, camera: Ca
         rendered, inverse, coverage.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     seen = coverage * warp_to_window(arrays.mask.astype(np.float32), arrays.transform, window)
-    return Layer(window, colours, coverage, seen)
+    return FaceLayer(window, colours, coverage, seen)
 
 
-def drawn(image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face], model: MorphableModel, camera: Camera) -> Overlay:
+def draw_overlay(
+    image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face], model: MorphableModel, camera: Camera
+) -> Overlay:
     """The faces laid over their picture: rendered at the picture's own detail, shown where the mask sees them."""
     height, width = image.shape[:2]
-    return laid_over(image, [layer(face, height, width, model, camera) for face in faces])
+    return composite_layers(image, [render_layer(face, height, width, model, camera) for face in faces])
 
 
-def laid_over(image: UInt8[np.ndarray, "H W 3"], layers: Sequence[Layer]) -> Overlay:
+def composite_layers(image: UInt8[np.ndarray, "H W 3"], layers: Sequence[FaceLayer]) -> Overlay:
     """The faces of `layer`, one after the other over their picture."""
     overlay = image.copy()
     seen, region = np.zeros(image.shape[:2], np.float32), np.zeros(image.shape[:2], np.float32)
@@ -136,7 +138,7 @@ def _render_face(
     """Colours (0 to 255, carried on past the silhouette so that interpolation meets no black) and coverage."""
     renderer = Renderer(model, camera.model_copy(update={"image_size": size}))
     with torch.no_grad():
-        rendering = renderer(theta_of(face).to(model.mean)).to("cpu")
+        rendering = renderer(face_to_theta(face).to(model.mean)).to("cpu")
     colours = rendering.image[0].clamp(0, 1).mul(255).permute(1, 2, 0).float().numpy()
     covered = rendering.mask[0, 0].float().numpy()
     spread = cv2.dilate(np.ascontiguousarray(colours), np.ones((3, 3)))
@@ -147,13 +149,13 @@ def shrink_to_fit(
     image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face], longest: int
 ) -> tuple[UInt8[np.ndarray, "h w 3"], list[Face]]:
     """The picture within that size, and its faces with their transforms (not their px) adapted to it."""
-    height, width, adapted = fitted(faces, image.shape[0], image.shape[1], longest)
+    height, width, adapted = rescale_faces(faces, image.shape[0], image.shape[1], longest)
     if (height, width) == image.shape[:2]:
         return image, adapted
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), adapted
 
 
-def fitted(faces: Sequence[Face], height: int, width: int, longest: int) -> tuple[int, int, list[Face]]:
+def rescale_faces(faces: Sequence[Face], height: int, width: int, longest: int) -> tuple[int, int, list[Face]]:
     """Height and width of a picture within that size, and its faces with their transforms adapted to it."""
     zoom = longest / max(height, width)
     if zoom >= 1.0:
@@ -168,7 +170,7 @@ def fitted(faces: Sequence[Face], height: int, width: int, longest: int) -> tupl
     return rows, columns, adapted
 
 
-def png(image: UInt8[np.ndarray, "H W *C"]) -> bytes:
+def encode_png(image: UInt8[np.ndarray, "H W *C"]) -> bytes:
     """A picture (RGB, or RGBA) or mask as the content of a PNG file, by OpenCV's fastest compression."""
     channels = image.shape[2] if image.ndim == 3 else 1
     content = cv2.cvtColor(image, _TO_OPENCV[channels]) if channels > 1 else image
@@ -201,7 +203,7 @@ class ContactSheet:
     def _tiles(self, image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face]) -> list[np.ndarray]:
         small, adapted = shrink_to_fit(image, faces, _TILE)
         zoom = small.shape[1] / image.shape[1]
-        result = drawn(small, adapted, self.model, self.camera)
+        result = draw_overlay(small, adapted, self.model, self.camera)
         boxed = small.copy()
         for face in faces:
             x, y, width, height = (round(value * zoom) for value in face.box)
@@ -217,7 +219,7 @@ class ContactSheet:
         blank = np.full((_TILE + _CAPTION, 3 * _TILE, 3), 255, np.uint8)
         padded = [*self._entries, *[blank] * (-len(self._entries) % columns)] or [blank]
         rows = [np.hstack(padded[start : start + columns]) for start in range(0, len(padded), columns)]
-        return png(np.vstack(rows))
+        return encode_png(np.vstack(rows))
 
 
 def _tile(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "S S 3"]:

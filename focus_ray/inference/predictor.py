@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.metrics import MASK_THRESHOLD
-from focus_ray.focus.refine import DEFAULT, RefineSettings, refine_own
+from focus_ray.focus.refine import DEFAULT_REFINE, RefineSettings, refine_with_segmenter
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.inference.face_result import VISIBLE_PARTS
 
@@ -45,7 +45,7 @@ class Prediction:
     @property
     def occlusion(self) -> Float[Tensor, " B"]:
         """1 - binarised M / rendered region; 1 where nothing is rendered."""
-        return 1.0 - share(self.seen, self.region)
+        return 1.0 - pixel_fraction(self.seen, self.region)
 
     @property
     def residual(self) -> Float[Tensor, " B"]:
@@ -62,11 +62,11 @@ class Prediction:
         for part in VISIBLE_PARTS:
             of_part = model.parts[part].to(ids.device)[faces].sum(dim=1) >= _PART_CORNERS
             pixels = (of_part[ids.clamp_min(0)] & (ids >= 0))[:, None]
-            shares[part] = share(self.seen & pixels, pixels)
+            shares[part] = pixel_fraction(self.seen & pixels, pixels)
         return shares
 
 
-def share(kept: Bool[Tensor, "B 1 H W"], whole: Bool[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
+def pixel_fraction(kept: Bool[Tensor, "B 1 H W"], whole: Bool[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
     """Pixels kept of the pixels there are, per image; 0 where there are none."""
     return kept.sum((1, 2, 3)) / whole.sum((1, 2, 3)).clamp_min(1)
 
@@ -74,7 +74,7 @@ def share(kept: Bool[Tensor, "B 1 H W"], whole: Bool[Tensor, "B 1 H W"]) -> Floa
 class Predictor(nn.Module):
     """A trained pipeline used on aligned crops of its own image size."""
 
-    def __init__(self, focus: Focus, settings: RefineSettings = DEFAULT):
+    def __init__(self, focus: Focus, settings: RefineSettings = DEFAULT_REFINE):
         super().__init__()
         self.focus = focus
         self.settings = settings
@@ -101,7 +101,7 @@ class Predictor(nn.Module):
                 return Prediction(images, theta, rendering, self.focus.mask(images, rendering))
             theta = self.focus.encoder(images)
         settings = self.settings.model_copy(update={"steps": steps})
-        refined = refine_own(self.focus, images, theta, landmarks, settings)
+        refined = refine_with_segmenter(self.focus, images, theta, landmarks, settings)
         return Prediction(images, refined.theta, refined.rendering, refined.mask)
 
     @torch.no_grad()

@@ -26,8 +26,8 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from focus_ray.data.image_file import path_text, read_image
-from focus_ray.data.landmark_csv import describe_unused_lines, landmarks_of, read_landmarks, write_landmarks
-from focus_ray.data.picture_folder import Listing, listed
+from focus_ray.data.landmark_csv import describe_unused_lines, find_landmarks, read_landmarks, write_landmarks
+from focus_ray.data.picture_folder import Listing, list_pictures
 from focus_ray.errors import ConfigError, DataError, LandmarkError, printable
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.parameters import N_PARAMETERS
@@ -37,13 +37,13 @@ from focus_ray.inference.face_result import Face
 from focus_ray.inference.overlay import (
     MAX_OVERLAY_PX,
     ContactSheet,
-    drawn,
+    draw_overlay,
+    encode_png,
     image_mask,
-    png,
     require_arrays,
     shrink_to_fit,
 )
-from focus_ray.inference.reconstructor import Reconstructor, check_refine, load, theta_of
+from focus_ray.inference.reconstructor import Reconstructor, check_refine, face_to_theta, load
 from focus_ray.storage import atomic
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ RESULTS, CONTACT_SHEET, LANDMARKS = "results.json", "contact_sheet.png", "landma
 _FACE_FILE = re.compile(rf"face\.json|overlay\.png|mask\.png|mesh(-corrected)?\.({'|'.join(mesh_writer.ENCODERS)})")
 _MAX_NAME_BYTES = 200  # bytes of a folder's name: file systems stop at 255, and a folder being written has a longer one
 
-Landmarks = dict[str, Float[np.ndarray, "68 2"]]
+LandmarksByName = dict[str, Float[np.ndarray, "68 2"]]
 
 
 class ImageResult(BaseModel):
@@ -78,9 +78,9 @@ class _Input:
     name: str
     folder: str
 
-    def find_landmarks(self, given: Landmarks) -> Float[np.ndarray, "68 2"] | None:
+    def find_landmarks(self, given: LandmarksByName) -> Float[np.ndarray, "68 2"] | None:
         """Its landmarks in a file, by any of its names there."""
-        return next((points for name in self.names if (points := landmarks_of(given, name)) is not None), None)
+        return next((points for name in self.names if (points := find_landmarks(given, name)) is not None), None)
 
     @property
     def names(self) -> list[str]:
@@ -164,7 +164,7 @@ def fit_paths(
             found += reconstructor.reconstruct(read_image(one.path), landmarks=points)
         if progress is not None:
             progress("pictures", done, len(inputs))
-    return torch.cat([torch.zeros(0, N_PARAMETERS), *(theta_of(face) for face in found)])
+    return torch.cat([torch.zeros(0, N_PARAMETERS), *(face_to_theta(face) for face in found)])
 
 
 class _BatchRun:
@@ -174,7 +174,7 @@ class _BatchRun:
         self,
         reconstructor: Reconstructor,
         out: Path,
-        given: Landmarks,
+        given: LandmarksByName,
         box: Box | None,
         refine: int | None,
         formats: tuple[str, ...],
@@ -187,7 +187,7 @@ class _BatchRun:
         self.formats = formats
         self.results: list[ImageResult] = []
         self.sheet = ContactSheet(self._focus.face_model, self._focus.renderer.camera)
-        self.found: Landmarks = {}
+        self.found: LandmarksByName = {}
         self.previous_rows = _earlier_results(out / RESULTS)
 
     @property
@@ -229,15 +229,15 @@ class _BatchRun:
                 place = folder / f"face-{number}"
                 place.mkdir()
                 (place / "face.json").write_text(face.model_dump_json(indent=1) + "\n")
-                overlay = drawn(small, [shown], self._focus.face_model, self._focus.renderer.camera).overlay
-                (place / "overlay.png").write_bytes(png(overlay))
+                overlay = draw_overlay(small, [shown], self._focus.face_model, self._focus.renderer.camera).overlay
+                (place / "overlay.png").write_bytes(encode_png(overlay))
                 mask = image_mask(face, *image.shape[:2]).astype(np.uint8) * np.uint8(255)
-                (place / "mask.png").write_bytes(png(mask))
+                (place / "mask.png").write_bytes(encode_png(mask))
                 arrays = require_arrays(face)
                 for kind in self.formats:
-                    (place / f"mesh.{kind}").write_bytes(mesh_writer.encode(arrays.mesh, kind))
+                    (place / f"mesh.{kind}").write_bytes(mesh_writer.encode_mesh(arrays.mesh, kind))
                     if arrays.corrected is not None:
-                        (place / f"mesh-corrected.{kind}").write_bytes(mesh_writer.encode(arrays.corrected, kind))
+                        (place / f"mesh-corrected.{kind}").write_bytes(mesh_writer.encode_mesh(arrays.corrected, kind))
 
     def remove_previous(self) -> None:
         """Remove the folders that an earlier run listed and this one does not; they hold results and nothing else."""
@@ -304,7 +304,7 @@ def _collect_inputs(
 def _list_folder(path: Path, recursive: bool, out: Path | None) -> Listing | None:
     """What lies in a folder; None for a file, and where that cannot be told: reading it then says why."""
     try:
-        return listed(path, recursive=recursive, except_for=out) if path.is_dir() else None
+        return list_pictures(path, recursive=recursive, except_for=out) if path.is_dir() else None
     except OSError:
         return None
 
@@ -328,7 +328,7 @@ def _unique_name(name: str, taken: set[str]) -> str:
     return free
 
 
-def _check_landmarks(given: Landmarks, inputs: Sequence[_Input]) -> None:
+def _check_landmarks(given: LandmarksByName, inputs: Sequence[_Input]) -> None:
     unused = describe_unused_lines(given, (name for one in inputs for name in one.names))
     if unused is not None:
         logger.warning("%s", unused)
@@ -360,13 +360,13 @@ def _may_be_replaced(target: Path) -> bool:
 
 def _is_list_of_results(path: Path) -> bool:
     """Whether a file is the results.json of an earlier run."""
-    rows = _json(path)
+    rows = _read_json(path)
     return isinstance(rows, list) and all(isinstance(row, dict) and {"image", "status"} <= row.keys() for row in rows)
 
 
 def _earlier_results(path: Path) -> list[dict[str, Any]]:
     """The rows of an earlier run that name a folder directly beside the file."""
-    rows = _json(path) if _is_list_of_results(path) else []
+    rows = _read_json(path) if _is_list_of_results(path) else []
     return [row for row in rows if isinstance(row.get("folder"), str) and _is_plain_name(row["folder"])]
 
 
@@ -374,7 +374,7 @@ def _is_plain_name(text: str) -> bool:
     return "\0" not in text and text not in ("", ".", "..") and Path(text).name == text
 
 
-def _json(path: Path) -> Any:
+def _read_json(path: Path) -> Any:
     """What a file holds; None where it cannot be read."""
     try:
         return json.loads(path.read_bytes())

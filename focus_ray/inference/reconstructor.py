@@ -18,7 +18,7 @@ from focus_ray.data.detect import Detection, Detector
 from focus_ray.data.detect_haar import HaarDetector
 from focus_ray.errors import ConfigError
 from focus_ray.focus.camera import Camera, projection_matrix
-from focus_ray.focus.parameters import Parameters, join, split
+from focus_ray.focus.parameters import Parameters, join_theta, split_theta
 from focus_ray.focus.pose import rotate_in_plane
 from focus_ray.geometry.mesh_writer import Mesh
 from focus_ray.inference.face_locations import Box, FaceLocations, check_image, locate_faces
@@ -26,7 +26,7 @@ from focus_ray.inference.face_result import Face, FaceArrays, Pose, QualityFlag,
 from focus_ray.inference.predictor import Prediction, Predictor
 from focus_ray.inference.self_alignment import AlignedFace, AlignmentSettings, CropView, extract_crops, self_align
 from focus_ray.model import Model
-from focus_ray.prior import Prior, check_face_model, chosen
+from focus_ray.prior import Prior, check_face_model, select_prior
 from focus_ray.settings import Settings
 
 # Images in a part, at most: from 16 on, torch has another routine for 1 x 1 convolutions on one thread of a CPU. More
@@ -176,12 +176,12 @@ class Reconstructor:
         prior: Prior | None,
     ) -> Face:
         theta = prediction.theta[row : row + 1].double()
-        parameters = split(theta)
+        parameters = split_theta(theta)
         landmarks = crop.to_image(prediction.rendering.landmarks[row].double().numpy())
         camera, face_model = self.model.focus.renderer.camera, self.model.focus.face_model
         visibility = prediction.visibility(face_model)
         mesh = self._build_mesh(prediction, parameters, row)
-        arrays = _arrays(crop, prediction, row, mesh, None if prior is None else corrected(mesh, prior))
+        arrays = _arrays(crop, prediction, row, mesh, None if prior is None else correct_mesh(mesh, prior))
         return Face(
             box=found.box,
             landmarks=[(x, y) for x, y in landmarks.tolist()],
@@ -194,8 +194,8 @@ class Reconstructor:
             corrected=prior is not None,
             projection=_projection(camera, parameters, crop),
             focal_length=camera.focal / crop.scale,
-            landmark_vertices=_rows(face_model.faces[face_model.landmark_triangles]),
-            landmark_weights=_rows(face_model.landmark_barycentric),
+            landmark_vertices=_to_tuples(face_model.faces[face_model.landmark_triangles]),
+            landmark_weights=_to_tuples(face_model.landmark_barycentric),
         ).with_arrays(arrays)
 
     def _build_mesh(self, prediction: Prediction, parameters: Parameters, row: int) -> Mesh:
@@ -209,7 +209,7 @@ class Reconstructor:
         self, image: UInt8[np.ndarray, "H W 3"], found: Detection, crop: Crop, prediction: Prediction, row: int
     ) -> list[QualityFlag]:
         limits = self.settings.quality
-        rotation = split(prediction.theta)[4][row]
+        rotation = split_theta(prediction.theta)[4][row]
         warnings: dict[QualityFlag, bool] = {
             "small_face": crop.scale > limits.small_face,
             "cut_off": _fraction_outside(prediction.region[row, 0].numpy(), crop, image.shape) > limits.cut_off,
@@ -221,7 +221,7 @@ class Reconstructor:
         return [name for name, holds in warnings.items() if holds]
 
 
-def corrected(mesh: Mesh, prior: Prior) -> Mesh:
+def correct_mesh(mesh: Mesh, prior: Prior) -> Mesh:
     """P_mf = P_v - E_MP (Fig. 2b): the one subtraction that the prior costs."""
     return replace(mesh, vertices=prior.correct(torch.from_numpy(mesh.vertices)[None])[0].numpy())
 
@@ -236,15 +236,15 @@ def load(
     FaceModelError for a prior of another face model.
     """
     model = models.load(None if path is None else Path(path))
-    correcting = chosen(prior, shipped_model=path is None)
+    correcting = select_prior(prior, shipped_model=path is None)
     return Reconstructor(model, detector, prior=correcting, require_prior=prior is not None)
 
 
-def theta_of(face: Face) -> Float[Tensor, "1 257"]:
+def face_to_theta(face: Face) -> Float[Tensor, "1 257"]:
     """The parameters of a face as the renderer takes them."""
     theta = face.theta
     groups = [theta.identity, theta.expression, theta.albedo, theta.light, theta.camera[:3], theta.camera[3:]]
-    return join(Parameters(*(torch.tensor([group]) for group in groups)))
+    return join_theta(Parameters(*(torch.tensor([group]) for group in groups)))
 
 
 def check_refine(steps: object) -> None:
@@ -266,11 +266,11 @@ def _projection(camera: Camera, parameters: Parameters, crop: Crop) -> tuple[Vec
     """From the mesh into the crop, and from there into the picture."""
     into_crop = projection_matrix(camera, parameters.rotation, parameters.translation)[0].numpy()
     rows = np.vstack([crop.inverse, [0.0, 0.0, 1.0]]) @ into_crop
-    first, second, third = _rows(torch.from_numpy(rows))
+    first, second, third = _to_tuples(torch.from_numpy(rows))
     return first, second, third
 
 
-def _rows(table: Shaped[Tensor, "N K"]) -> list[Any]:
+def _to_tuples(table: Shaped[Tensor, "N K"]) -> list[Any]:
     """The rows as tuples of numbers."""
     return list(map(tuple, table.tolist()))
 
@@ -284,8 +284,8 @@ def _theta(parameters: Parameters) -> Theta:
 def _arrays(crop: Crop, prediction: Prediction, row: int, mesh: Mesh, corrected: Mesh | None) -> FaceArrays:
     return FaceArrays(
         transform=crop.matrix,
-        target=_picture(prediction.images[row]),
-        rendering=_picture(prediction.rendering.image[row]),
+        target=_to_uint8_image(prediction.images[row]),
+        rendering=_to_uint8_image(prediction.rendering.image[row]),
         region=prediction.region[row, 0].numpy(),
         mask=prediction.seen[row, 0].numpy(),
         soft=prediction.mask[row, 0].detach().numpy(),
@@ -294,7 +294,7 @@ def _arrays(crop: Crop, prediction: Prediction, row: int, mesh: Mesh, corrected:
     )
 
 
-def _picture(image: Float[Tensor, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]:
+def _to_uint8_image(image: Float[Tensor, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]:
     return image.detach().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).contiguous().numpy()
 
 

@@ -19,10 +19,10 @@ from focus_ray.data.align import (
     crop_from_five_points,
     crop_from_landmarks,
     resize_transform,
-    rotation,
+    rotation_transform,
     transform_points,
 )
-from focus_ray.data.augment import Augmentation, AugmentSettings, draw
+from focus_ray.data.augment import Augmentation, AugmentSettings, draw_augmentation
 from focus_ray.data.detect import Detection
 from focus_ray.errors import LandmarkError
 from focus_ray.settings import Settings
@@ -44,7 +44,7 @@ class AlignmentSettings(Settings):
     turn: float = Field(default=0.6, gt=0)  # rad, from the first crop's
 
 
-DEFAULT = AlignmentSettings()
+DEFAULT_ALIGNMENT = AlignmentSettings()
 
 _NO_JITTER = AugmentSettings(shift=0.0, scale=0.0, rotation=0.0)
 
@@ -63,13 +63,13 @@ class CropView(NamedTuple):
     crop: Crop
 
 
-def crop_from_detection(face: Detection, size: int, settings: AlignmentSettings = DEFAULT) -> Crop:
+def crop_from_detection(face: Detection, size: int, settings: AlignmentSettings = DEFAULT_ALIGNMENT) -> Crop:
     """The first guess: by the detector's points where it gives some, else as if the box were a haar box."""
     if face.landmarks is not None:
         return crop_from_landmarks(face.landmarks, size)
     if face.five_points is not None:
         return crop_from_five_points(face.five_points, size)
-    upright = rotation(-face.roll)
+    upright = rotation_transform(-face.roll)
     origin = transform_points(upright, face.centre) + np.array([0.0, settings.box_drop * face.side])
     zoom = REFERENCE_SCALE * settings.box_units / face.side
     to_reference = np.array([[zoom, 0.0, 0.0], [0.0, zoom, 0.0]])
@@ -83,7 +83,7 @@ def extract_crops(image: UInt8[np.ndarray, "H W 3"], crops: Sequence[Crop]) -> F
 
 
 def self_align(
-    landmarks_of: Callable[[Tensor], Tensor], looks: Sequence[CropView], settings: AlignmentSettings = DEFAULT
+    landmarks_of: Callable[[Tensor], Tensor], looks: Sequence[CropView], settings: AlignmentSettings = DEFAULT_ALIGNMENT
 ) -> list[AlignedFace]:
     """Crops aligned by the landmarks that the model sees in them, `rounds` times, and what it sees in the last ones.
 
@@ -102,7 +102,7 @@ def self_align(
 
 
 def predict_landmarks(
-    landmarks_of: Callable[[Tensor], Tensor], looks: Sequence[CropView], settings: AlignmentSettings = DEFAULT
+    landmarks_of: Callable[[Tensor], Tensor], looks: Sequence[CropView], settings: AlignmentSettings = DEFAULT_ALIGNMENT
 ) -> list[Float[np.ndarray, "68 2"]]:
     """The landmarks [px of the picture] that a model sees: the median over slightly different views of each crop."""
     if not looks:
@@ -118,7 +118,10 @@ def _jittered_views(size: int, settings: AlignmentSettings) -> list[Augmentation
     """The crop itself, its mirror image, and the same number of both, jittered; the same ones for every face."""
     rng = np.random.default_rng(0)
     kinds = [_NO_JITTER] * 2 + [settings.jitter] * settings.jittered_views
-    return [draw(rng, size, kind.model_copy(update={"flip": float(number % 2)})) for number, kind in enumerate(kinds)]
+    return [
+        draw_augmentation(rng, size, kind.model_copy(update={"flip": float(number % 2)}))
+        for number, kind in enumerate(kinds)
+    ]
 
 
 def _realign(landmarks: Float[np.ndarray, "68 2"], size: int) -> Crop | None:

@@ -13,7 +13,7 @@ import torch
 
 from focus_ray import model as models
 from focus_ray import prior as priors
-from focus_ray.data.rendered import Split
+from focus_ray.data.rendered import RenderedSplit
 from focus_ray.errors import ConfigError, FaceModelError
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.misfit import READINGS, WHOLE_FACE, MisfitStats, Reading, root_mean_square, vertex_regions
@@ -21,13 +21,13 @@ from focus_ray.model import Model, weights_digest
 from focus_ray.numerics.statistics import MergeTree
 from focus_ray.prior import PRIOR, ErrorReduction, Pipeline, Prior, PriorInfo
 from focus_ray.priors import shard_pool as pools
-from focus_ray.priors.gate import gate, world_faces
-from focus_ray.priors.measure import Work
+from focus_ray.priors.gate import run_gate, world_faces
+from focus_ray.priors.measure import MeasurementSpec
 from focus_ray.priors.prior_config import PriorConfig
-from focus_ray.priors.prior_report import write_pictures, write_report
-from focus_ray.priors.shard_pool import Tally
+from focus_ray.priors.prior_report import write_pictures, write_prior_report
+from focus_ray.priors.shard_pool import ShardCounts
 from focus_ray.priors.shards import ShardStore
-from focus_ray.runtime.job_folder import claim
+from focus_ray.runtime.job_folder import acquire_run_dir
 from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.runtime.signals import graceful_shutdown
 from focus_ray.runtime.tasks import PoolSettings, task_cluster
@@ -36,7 +36,7 @@ from focus_ray.storage.object_store import LocalStore, ObjectStore, open_store
 
 METRICS_SCHEMA = 1
 
-Progress = Callable[[str, int, int], object]  # what, done, in all
+PhaseProgress = Callable[[str, int, int], object]  # what, done, in all
 
 
 @dataclass
@@ -44,7 +44,7 @@ class ReductionResult:
     """A merged state, and how it came about."""
 
     state: MisfitStats
-    tally: Tally
+    tally: ShardCounts
     seconds: float
     stopped_early: bool
 
@@ -58,7 +58,7 @@ class PriorBuilder:
     store: ObjectStore
     settings: PoolSettings | None  # None: in this process, without Ray
     asked: Callable[[], bool]
-    progress: Progress
+    progress: PhaseProgress
 
     def prior(self) -> tuple[Prior, dict[str, Any]]:
         """The prior, judged on held-out faces, and what metrics.json says besides."""
@@ -95,13 +95,13 @@ class PriorBuilder:
     def face(self) -> MorphableModel:
         return self.model.focus.face_model
 
-    def reduce_split(self, split: Split, n: int, correction: torch.Tensor | None) -> ReductionResult:
+    def reduce_split(self, split: RenderedSplit, n: int, correction: torch.Tensor | None) -> ReductionResult:
         """The state of the first `n` faces of a split, or of fewer where they are enough."""
         config = self.config
-        work = Work(self.model, config.data.rendered, config.seed, split, config.refine_steps, correction)
+        work = MeasurementSpec(self.model, config.data.rendered, config.seed, split, config.refine_steps, correction)
         shards = ShardStore(self.store, work.digest, n, config.shard_size)
         tree: MergeTree[MisfitStats] = MergeTree()
-        tally, began = Tally(), time.perf_counter()
+        tally, began = ShardCounts(), time.perf_counter()
         name = "faces" if correction is None else "held-out faces"
 
         def progress(done: int, total: int) -> object:
@@ -115,12 +115,12 @@ class PriorBuilder:
         return ReductionResult(state, tally, time.perf_counter() - began, stopped_early=state.count < n)
 
     def branches(
-        self, work: Work, shards: ShardStore, tally: Tally, progress: Callable[[int, int], object]
+        self, work: MeasurementSpec, shards: ShardStore, tally: ShardCounts, progress: Callable[[int, int], object]
     ) -> Iterator[MisfitStats]:
         """The merged states of all branches in order."""
         if self.settings is None:
-            return pools.here(work, shards, tally, self.asked, progress)
-        return pools.Pool(work, shards, self.settings).branches(tally, self.asked, progress)
+            return pools.run_locally(work, shards, tally, self.asked, progress)
+        return pools.ShardPool(work, shards, self.settings).branches(tally, self.asked, progress)
 
     def is_precise_enough(self, tree: MergeTree[MisfitStats]) -> bool:
         """Whether the mean is known as well as is asked for."""
@@ -158,14 +158,14 @@ def compute_reductions(
     return found
 
 
-def build(
+def compute_prior(
     config: PriorConfig,
     out: Path,
     settings: PoolSettings | None,
     *,
     storage: str | None = None,
     experiment: str = "focus",
-    progress: Progress = lambda *_: None,
+    progress: PhaseProgress = lambda *_: None,
 ) -> PriorInfo:
     """Build a prior into the folder `out`, or go on there: the same configuration finds what it has finished.
 
@@ -177,7 +177,10 @@ def build(
     meant_for = None if config.applied_to is None else models.load_from(config.applied_to)
     if meant_for is not None:
         check_same_pipeline(model, meant_for, config.refine_steps)
-    with graceful_shutdown() as asked, claim(out, config, experiment, what="prior", storage=storage) as folder:
+    with (
+        graceful_shutdown() as asked,
+        acquire_run_dir(out, config, experiment, what="prior", storage=storage) as folder,
+    ):
         store = LocalStore(out) if storage is None else open_store(storage).at(folder.info().name)
         if storage is not None:
             store.check()
@@ -186,10 +189,10 @@ def build(
             prior, metrics = made.prior()
         if meant_for is not None:
             prior = attach_gate(prior, config, meant_for, progress)
-        keep(prior, folder, store)
+        save_prior(prior, folder, store)
         write_pictures(folder.path, prior, model.focus.face_model)
-        folder.write_json("metrics.json", {"schema": METRICS_SCHEMA, **metrics, "prior": figures(prior.info)})
-        write_report(folder.path, prior.info)
+        folder.write_json("metrics.json", {"schema": METRICS_SCHEMA, **metrics, "prior": prior_metrics(prior.info)})
+        write_prior_report(folder.path, prior.info)
     return prior.info
 
 
@@ -205,22 +208,22 @@ def check_same_pipeline(model: Model, meant_for: Model, refine_steps: int) -> No
         )
 
 
-def attach_gate(prior: Prior, config: PriorConfig, meant_for: Model, progress: Progress) -> Prior:
+def attach_gate(prior: Prior, config: PriorConfig, meant_for: Model, progress: PhaseProgress) -> Prior:
     """The prior with the gate's word on it."""
     laws = config.gate
     faces = world_faces(meant_for.focus.face_model, laws.world, laws.world_modes, meant_for.image_size)
-    verdict = gate(prior, meant_for, faces, laws.faces, lambda done, total: progress("gate", done, total))
+    verdict = run_gate(prior, meant_for, faces, laws.faces, lambda done, total: progress("gate", done, total))
     return Prior(prior.errors, prior.standard_errors, prior.info.model_copy(update={"gate": verdict}))
 
 
-def keep(prior: Prior, folder: RunFolder, store: ObjectStore) -> None:
+def save_prior(prior: Prior, folder: RunFolder, store: ObjectStore) -> None:
     """The prior's folder, beside the report and in the store."""
     priors.save(folder.path / PRIOR, prior)
     if not isinstance(store, LocalStore):
         artifact_store.upload(store, folder.path / PRIOR, PRIOR)
 
 
-def figures(info: PriorInfo) -> dict[str, Any]:
+def prior_metrics(info: PriorInfo) -> dict[str, Any]:
     """What prior.json says in numbers."""
     tree = info.model_dump(mode="json", exclude={"format", "laws", "pipeline", "seed", "face_model_digest"})
     return tree | {"by_default": info.by_default}

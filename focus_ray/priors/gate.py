@@ -4,29 +4,31 @@ from collections.abc import Callable
 
 import torch
 
-from focus_ray.data.sample import Faces
+from focus_ray.data.sample import FaceDataset
 from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
 from focus_ray.errors import ConfigError
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.metrics import vertex_distance
-from focus_ray.focus.parameters import split
+from focus_ray.focus.parameters import split_theta
 from focus_ray.inference.predictor import Predictor
 from focus_ray.model import Model, weights_digest
 from focus_ray.numerics.statistics import Moments, merge_tree
 from focus_ray.prior import GateResult, Prior
-from focus_ray.priors.measure import fit
+from focus_ray.priors.measure import fit_batch
 
 BATCH = 50
-NAME = "parametric-"  # of the faces that a synthetic world is there for
+FACE_MODEL_PREFIX = "parametric-"  # of the faces that a synthetic world is there for
 
 
-def world_faces(face: MorphableModel, laws: SyntheticConfig, modes: tuple[int, int, int], image_size: int) -> Faces:
+def world_faces(
+    face: MorphableModel, laws: SyntheticConfig, modes: tuple[int, int, int], image_size: int
+) -> FaceDataset:
     """Faces of the synthetic world around a fitted parametric face; training never sees them.
 
     Raises ConfigError for another face model: there is no such world.
     """
-    resolution = face.name.removeprefix(NAME)
-    if resolution not in ("small", "full", "fine") or not face.name.startswith(NAME):
+    resolution = face.name.removeprefix(FACE_MODEL_PREFIX)
+    if resolution not in ("small", "full", "fine") or not face.name.startswith(FACE_MODEL_PREFIX):
         raise ConfigError(
             f"there is no synthetic world around {face.name!r}; build the prior for no model, or gate on a folder"
         )
@@ -36,8 +38,8 @@ def world_faces(face: MorphableModel, laws: SyntheticConfig, modes: tuple[int, i
     return SyntheticFaces(world, laws.model_copy(update={"image_size": image_size}), "validation")
 
 
-def gate(
-    prior: Prior, model: Model, faces: Faces, count: int, progress: Callable[[int, int], object] = lambda *_: None
+def run_gate(
+    prior: Prior, model: Model, faces: FaceDataset, count: int, progress: Callable[[int, int], object] = lambda *_: None
 ) -> GateResult:
     """Compare a model with and without the prior on `count` faces, two at least."""
     focus, steps = model.focus, prior.info.pipeline.refine_steps
@@ -46,7 +48,7 @@ def gate(
     for start in range(0, count, BATCH):
         batch = faces.batch(range(start, min(start + BATCH, count)))
         assert batch.vertices is not None
-        fitted = focus.face_model.vertices(split(fit(predictor, batch, steps)).shape)
+        fitted = focus.face_model.vertices(split_theta(fit_batch(predictor, batch, steps)).shape)
         before, after = (vertex_distance(one, batch.vertices) for one in (fitted, prior.correct(fitted)))
         figures = [before, after, before - after, (after < before).double()]
         parts.append(Moments.of(torch.stack(figures, dim=1)))

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from focus_ray.data.rendered import RenderedConfig, RenderedFaces, Split
+from focus_ray.data.rendered import RenderedConfig, RenderedFaces, RenderedSplit
 from focus_ray.data.sample import Batch
 from focus_ray.focus.misfit import MisfitStats, misfit_readings, vertex_regions
 from focus_ray.inference.predictor import Predictor
@@ -18,17 +18,17 @@ from focus_ray.model import Model, weights_digest
 # Faces at a time. Shards are made of whole batches wherever their size allows: a face then has the same neighbours, and
 # with them the same bits, whatever the size of its shard.
 BATCH = 50
-FORMAT = 2  # of what is computed: a change makes other states
+CACHE_VERSION = 2  # of what is computed: a change makes other states
 
 
 @dataclass(frozen=True)
-class Work:
+class MeasurementSpec:
     """Everything that decides what a shard's state is, but its faces' numbers."""
 
     model: Model
     laws: RenderedConfig
     seed: int
-    split: Split
+    split: RenderedSplit
     refine_steps: int = 0
     correction: Float[Tensor, "R V 3"] | None = None
 
@@ -37,7 +37,15 @@ class Work:
         """The first 16 hex digits of a sha256 over all of it."""
         hasher = hashlib.sha256()
         face = self.model.focus.face_model.digest
-        described = [FORMAT, BATCH, self.seed, self.split, self.refine_steps, face, weights_digest(self.model.focus)]
+        described = [
+            CACHE_VERSION,
+            BATCH,
+            self.seed,
+            self.split,
+            self.refine_steps,
+            face,
+            weights_digest(self.model.focus),
+        ]
         settings = [part.model_dump(mode="json") for part in (self.laws, self.model.settings, self.model.refine)]
         hasher.update(json.dumps([described, settings], sort_keys=True).encode())
         if self.correction is not None:
@@ -48,7 +56,7 @@ class Work:
 class Measurer:
     """Work, ready to be done on a device."""
 
-    def __init__(self, work: Work, device: torch.device | str = "cpu"):
+    def __init__(self, work: MeasurementSpec, device: torch.device | str = "cpu"):
         focus = work.model.focus.to(device)
         self.work = work
         self.device = device
@@ -73,12 +81,12 @@ class Measurer:
         """The same, of a few faces."""
         batch = self.faces.batch(numbers)
         assert batch.theta is not None
-        fitted = fit(self.predictor, batch.to(self.device), self.work.refine_steps).cpu()
+        fitted = fit_batch(self.predictor, batch.to(self.device), self.work.refine_steps).cpu()
         errors = misfit_readings(self.faces.face, fitted, batch.theta)
         return MisfitStats.of(errors, self.regions, self.work.correction)
 
 
-def fit(predictor: Predictor, batch: Batch, refine_steps: int) -> Float[Tensor, "B 257"]:
+def fit_batch(predictor: Predictor, batch: Batch, refine_steps: int) -> Float[Tensor, "B 257"]:
     """What the pipeline says of some faces: a single pass of the encoder, refined by so many steps."""
     if refine_steps == 0:
         with torch.no_grad():

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from focus_ray.errors import DataError
-from focus_ray.focus.parameters import CHANNELS, SH_BANDS, split
+from focus_ray.focus.parameters import CHANNELS, SH_BANDS, split_theta
 from focus_ray.focus.synthesis import SamplingDistributions
 from focus_ray.inference.reconstruct_files import fit_paths
 from focus_ray.storage import atomic
@@ -25,7 +25,7 @@ def fit_distributions(
     The law of light is one white light, tinted by channel, with a spread for the ambient band, one for the three
     directional bands and one for the rest: moments are matched to that, what lies between bands is left out.
     """
-    parts = split(theta.double())
+    parts = split_theta(theta.double())
     light = parts.light.view(-1, CHANNELS, SH_BANDS)
     white = light.mean(1)
     mean, spread = white.mean(0), white.std(0)

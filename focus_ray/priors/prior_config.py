@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from focus_ray.config import Seed, resolved
+from focus_ray.config import Seed, resolve_settings
 from focus_ray.data.rendered import RenderedConfig
 from focus_ray.data.synthetic import SyntheticConfig
 from focus_ray.focus.misfit import Reading
@@ -54,10 +54,10 @@ class PriorConfig(Settings):
         return "posed_aligned" if self.aligned else "posed"
 
 
-def configured(file: Path | None, assignments: list[str], given: dict[str, Any]) -> PriorConfig:
+def build_prior_config(file: Path | None, assignments: list[str], given: dict[str, Any]) -> PriorConfig:
     """The defaults, with the keys of a YAML file, then the `a.b=v` assignments, then what is `given` and not None.
 
     Raises ConfigError for an unknown key or a value that does not fit.
     """
     defaults = PriorConfig(model=given["model"])
-    return resolved(defaults, "focus_ray/priors/prior_config.py", file, assignments, given)
+    return resolve_settings(defaults, "focus_ray/priors/prior_config.py", file, assignments, given)

@@ -8,7 +8,7 @@ from focus_ray.focus.misfit import READINGS
 from focus_ray.prior import Prior, PriorInfo
 from focus_ray.storage import atomic
 from focus_ray.tracking.misfit_pictures import misfit_mesh, misfit_sheet
-from focus_ray.tracking.run_report import embedded, page
+from focus_ray.tracking.run_report import png_data_uri, render_page
 
 TITLES = {
     "posed": "Faces with their expression",
@@ -26,10 +26,11 @@ def write_pictures(folder: Path, prior: Prior, face: MorphableModel) -> None:
     atomic.write_file(folder / "misfit.glb", misfit_mesh(face, prior.error))
 
 
-def write_report(folder: Path, info: PriorInfo) -> None:
+def write_prior_report(folder: Path, info: PriorInfo) -> None:
     """report.html, from what lies in the folder. Raises StorageError."""
     pictures = [
-        (TITLES[reading], embedded((folder / "sheets" / f"misfit-{reading}.png").read_bytes())) for reading in READINGS
+        (TITLES[reading], png_data_uri((folder / "sheets" / f"misfit-{reading}.png").read_bytes()))
+        for reading in READINGS
     ]
     figures = info.figures[info.applied]
     facts = {
@@ -52,7 +53,7 @@ def write_report(folder: Path, info: PriorInfo) -> None:
         },
         {"title": "faces that improve, held out", "value": f"{100 * figures.improved_share:.1f} %", "other": ""},
     ]
-    html = page(
+    html = render_page(
         "misfit.html.jinja",
         name=folder.resolve().name,
         facts=facts,

@@ -15,9 +15,9 @@ from ray.exceptions import RayError
 from focus_ray.errors import Interrupted
 from focus_ray.focus.misfit import MisfitStats
 from focus_ray.numerics.statistics import merge_tree
-from focus_ray.priors.measure import Measurer, Work
+from focus_ray.priors.measure import MeasurementSpec, Measurer
 from focus_ray.priors.shards import ShardStore
-from focus_ray.runtime.tasks import POLL_SECONDS, PoolSettings, explained, one_thread, ready
+from focus_ray.runtime.tasks import POLL_SECONDS, PoolSettings, load_once, one_thread, to_package_error
 
 # Shards merged on the workers before the driver sees them. A power of two: then the bits are those of one tree.
 BRANCH_SIZE = 8
@@ -26,7 +26,7 @@ MAX_PENDING_BRANCHES = 4
 
 
 @dataclass
-class Tally:
+class ShardCounts:
     """How many shards were computed, with how many faces, and how many were there already."""
 
     computed: int = 0
@@ -40,10 +40,10 @@ class Tally:
         self.kept += not computed
 
 
-Progress = Callable[[int, int], object]  # faces done, faces in all
+CountProgress = Callable[[int, int], object]  # faces done, faces in all
 
 
-def done(measurer: Measurer, shards: ShardStore, number: int) -> tuple[MisfitStats, bool]:
+def load_or_compute(measurer: Measurer, shards: ShardStore, number: int) -> tuple[MisfitStats, bool]:
     """The state of a shard, and whether it had to be computed."""
     state = shards.load(number)
     if state is not None:
@@ -53,8 +53,8 @@ def done(measurer: Measurer, shards: ShardStore, number: int) -> tuple[MisfitSta
     return state, True
 
 
-def here(
-    work: Work, shards: ShardStore, tally: Tally, asked: Callable[[], bool], progress: Progress
+def run_locally(
+    work: MeasurementSpec, shards: ShardStore, tally: ShardCounts, asked: Callable[[], bool], progress: CountProgress
 ) -> Iterator[MisfitStats]:
     """The merged states of the branches in order, computed by this process alone, to the same bits."""
     measurer = Measurer(work)
@@ -62,19 +62,19 @@ def here(
         states = []
         for number in numbers:
             if asked():
-                raise interrupted(shards)
+                raise interrupted_error(shards)
             with one_thread():
-                state, computed = done(measurer, shards, number)
+                state, computed = load_or_compute(measurer, shards, number)
             tally.add(len(shards.faces(number)), computed)
             progress(shards.faces(number).stop, shards.n)
             states.append(state)
         yield merge_tree(states)
 
 
-class Pool:
+class ShardPool:
     """The same by Ray tasks, on the cluster that is connected."""
 
-    def __init__(self, work: Work, shards: ShardStore, settings: PoolSettings):
+    def __init__(self, work: MeasurementSpec, shards: ShardStore, settings: PoolSettings):
         resources = {"num_cpus": 1, "num_gpus": settings.gpu_share, "max_retries": settings.max_retries}
         self._leaf = ray.remote(_leaf).options(num_returns=2, **resources)
         self._join = ray.remote(_join).options(num_cpus=0, max_retries=settings.max_retries)
@@ -84,7 +84,7 @@ class Pool:
         self._running: list[ray.ObjectRef[Any]] = []
         self._faces = 0
 
-    def branches(self, tally: Tally, asked: Callable[[], bool], progress: Progress) -> Iterator[MisfitStats]:
+    def branches(self, tally: ShardCounts, asked: Callable[[], bool], progress: CountProgress) -> Iterator[MisfitStats]:
         """The merged states of the branches in order. Raises what a task raises, ClusterError, Interrupted."""
         self._tally, self._asked, self._progress = tally, asked, progress
         merged: deque[ray.ObjectRef[Any]] = deque()
@@ -97,7 +97,7 @@ class Pool:
             while merged:
                 yield self._taken(merged.popleft())
         except RayError as error:
-            raise explained(error, "prior") from error
+            raise to_package_error(error, "prior") from error
         finally:
             for task in self._running:
                 ray.cancel(task, force=True)
@@ -119,7 +119,7 @@ class Pool:
     def _look(self) -> None:
         """Wait a moment for a shard to end."""
         if self._asked():
-            raise interrupted(self._shards)
+            raise interrupted_error(self._shards)
         ended, self._running = ray.wait(self._running, timeout=POLL_SECONDS)
         for number, computed in ray.get(ended):
             faces = len(self._shards.faces(number))
@@ -128,15 +128,15 @@ class Pool:
             self._progress(self._faces, self._shards.n)
 
 
-def interrupted(shards: ShardStore) -> Interrupted:
+def interrupted_error(shards: ShardStore) -> Interrupted:
     """What to say where somebody asked to stop."""
     return Interrupted(f"stopped; finished shards are kept in {shards.store}, the same command goes on")
 
 
 def _leaf(work: "list[ray.ObjectRef[Any]]", number: int) -> tuple[MisfitStats, tuple[int, bool]]:
     """A task: one shard. Work comes as a reference, which only a process that has not seen it follows."""
-    measurer, shards = ready(work[0], _prepared)
-    state, computed = done(measurer, shards, number)
+    measurer, shards = load_once(work[0], _prepare)
+    state, computed = load_or_compute(measurer, shards, number)
     return state, (number, computed)
 
 
@@ -145,7 +145,7 @@ def _join(*states: MisfitStats) -> MisfitStats:
     return merge_tree(states)
 
 
-def _prepared(work: tuple[Work, ShardStore], device: str) -> tuple[Measurer, ShardStore]:
+def _prepare(work: tuple[MeasurementSpec, ShardStore], device: str) -> tuple[Measurer, ShardStore]:
     """The work of all tasks, as a process does it."""
     what, shards = work
     return Measurer(what, device), shards

@@ -53,7 +53,7 @@ class ShardStore:
         except NoSuchObject:
             return None
         try:
-            state = decode(content, f"{self.store}/{key}")
+            state = decode_state(content, f"{self.store}/{key}")
             if state.count != len(self.faces(number)):
                 raise CheckpointError(f"{self.store}/{key} is about {state.count} faces")
         except CheckpointError as error:
@@ -63,10 +63,10 @@ class ShardStore:
 
     def save(self, number: int, state: MisfitStats) -> None:
         """Keep the state of a finished shard. Raises StorageError."""
-        self.store.write(self.key(number), encode(state))
+        self.store.write(self.key(number), encode_state(state))
 
 
-def encode(state: MisfitStats) -> bytes:
+def encode_state(state: MisfitStats) -> bytes:
     """A state as a sha256 and the safetensors file that it is about."""
     tensors = {}
     for name, moments in vars(state).items():
@@ -76,7 +76,7 @@ def encode(state: MisfitStats) -> bytes:
     return hashlib.sha256(content).digest() + content
 
 
-def decode(content: bytes, name: str) -> MisfitStats:
+def decode_state(content: bytes, name: str) -> MisfitStats:
     """The inverse of `encode`. Raises CheckpointError, with the name, for what is damaged."""
     digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     if hashlib.sha256(content).digest() != digest:

@@ -11,7 +11,7 @@ from focus_ray.settings import Settings
 
 
 @contextmanager
-def claim(
+def acquire_run_dir(
     out: Path, config: Settings, experiment: str, *, what: str, storage: str | None = None
 ) -> Iterator[RunFolder]:
     """Make the folder of a job, or take the one of the same job; nobody else works there meanwhile.

@@ -14,7 +14,7 @@ PACKAGE = "focus_ray"
 def forward_logs(watcher: Callback, rank: int, current_step: Callable[[], int]) -> Iterator[None]:
     """What the package logs inside the block, from INFO on, also reaches the watcher."""
     package = logging.getLogger(PACKAGE)
-    handler = _Handler(watcher, rank, current_step)
+    handler = _CallbackLogHandler(watcher, rank, current_step)
     shown = package.getEffectiveLevel()
     others = [handler for handler in logging.getLogger().handlers if handler.level < shown]
     levels = [other.level for other in others]
@@ -32,7 +32,7 @@ def forward_logs(watcher: Callback, rank: int, current_step: Callable[[], int]) 
             other.setLevel(level)
 
 
-class _Handler(logging.Handler):
+class _CallbackLogHandler(logging.Handler):
     """Log records as flat objects."""
 
     def __init__(self, watcher: Callback, rank: int, current_step: Callable[[], int]):

@@ -50,7 +50,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def address() -> str | None:
+def cluster_address() -> str | None:
     """The cluster to use, as Ray's own environment says it; None: none is named."""
     return os.environ.get("RAY_ADDRESS") or None
 
@@ -69,18 +69,18 @@ def socket_problem(pid: int = MAX_PID) -> str | None:
 
 
 @contextmanager
-def connected(settings: ClusterSettings) -> Iterator[ClusterSettings]:
+def connect_ray(settings: ClusterSettings) -> Iterator[ClusterSettings]:
     """A connection to the cluster; yields the settings with everything decided.
 
     Raises ConfigError where this machine cannot hold what is asked for, ClusterError where there is no cluster.
     """
-    for name, value in (RAY_ENVIRONMENT | (LOCAL_RAY_ENVIRONMENT if address() is None else {})).items():
+    for name, value in (RAY_ENVIRONMENT | (LOCAL_RAY_ENVIRONMENT if cluster_address() is None else {})).items():
         os.environ.setdefault(name, value)
     import ray
 
     mine = not ray.is_initialized()
     if mine:
-        _begin(settings)
+        _connect(settings)
     try:
         yield _resolve_settings(settings)
     finally:
@@ -88,15 +88,15 @@ def connected(settings: ClusterSettings) -> Iterator[ClusterSettings]:
             ray.shutdown()
 
 
-def _begin(settings: ClusterSettings) -> None:
+def _connect(settings: ClusterSettings) -> None:
     """Connect to the cluster that is named, or start one here. Raises ClusterError."""
-    named = address()
+    named = cluster_address()
     if named is None and (problem := socket_problem(os.getpid())) is not None:
         raise ClusterError(problem)
     starts = 1 if named is not None else MAX_START_ATTEMPTS
     for attempt in range(1, starts + 1):
         try:
-            _init(settings, named)
+            _init_ray(settings, named)
         except Exception as error:  # Ray raises bare ones too
             reason = " ".join(str(error).split())[:300]
             if attempt < starts:
@@ -109,7 +109,7 @@ def _begin(settings: ClusterSettings) -> None:
         return
 
 
-def _init(settings: ClusterSettings, named: str | None) -> None:
+def _init_ray(settings: ClusterSettings, named: str | None) -> None:
     import ray
 
     if ray.is_initialized():  # half started, the time before
@@ -136,7 +136,7 @@ def _resolve_settings(settings: ClusterSettings) -> ClusterSettings:
     """Everything decided. Raises ConfigError where a cluster that cannot grow has too little."""
     import ray
 
-    local = address() is None
+    local = cluster_address() is None
     per_worker = _cpus_per_worker(settings) if local else settings.cpus_per_worker or 1
     settings = settings.model_copy(update={"cpus_per_worker": per_worker})
     if local:

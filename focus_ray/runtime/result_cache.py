@@ -12,7 +12,7 @@ import numpy as np
 import safetensors.numpy
 
 from focus_ray.errors import CheckpointError
-from focus_ray.runtime.task_pool import Job, in_order, worked_off
+from focus_ray.runtime.task_pool import Job, flatten_in_order, run_tasks
 from focus_ray.runtime.tasks import PoolSettings
 from focus_ray.storage import atomic
 from focus_ray.storage.tensor_artifact import parse_tensors
@@ -24,7 +24,7 @@ Problems = list[str]  # a line for each thing that is missing or wrong in a piec
 
 
 @dataclass(frozen=True)
-class Parts:
+class ResultCache:
     """Arrays by the number of a piece, in a folder of their own for each piece of work."""
 
     folder: Path
@@ -54,7 +54,7 @@ class Parts:
 def resume_or_run(
     job: Job,
     count: int,
-    parts: Parts,
+    parts: ResultCache,
     settings: PoolSettings | None,
     asked: Callable[[], bool],
     progress: Callable[[int], object],
@@ -68,12 +68,12 @@ def resume_or_run(
     found: dict[int, Arrays] = {number: arrays for number, arrays in kept.items() if arrays is not None}
     problems: dict[int, Problems] = {}
     missing = [number for number in range(count) if number not in found]
-    for number, (arrays, told) in worked_off(job, missing, settings, asked):
+    for number, (arrays, told) in run_tasks(job, missing, settings, asked):
         found[number], problems[number] = arrays, told
         if not told:
             parts.save(number, arrays)
         progress(len(found))
-    return found, in_order(problems)
+    return found, flatten_in_order(problems)
 
 
 def digest(*described: Any) -> str:

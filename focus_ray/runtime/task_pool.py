@@ -8,7 +8,7 @@ import ray
 from ray.exceptions import RayError
 
 from focus_ray.errors import Interrupted
-from focus_ray.runtime.tasks import POLL_SECONDS, PoolSettings, explained, one_thread, ready
+from focus_ray.runtime.tasks import POLL_SECONDS, PoolSettings, load_once, one_thread, to_package_error
 
 
 @runtime_checkable
@@ -24,7 +24,7 @@ class Job(Protocol):
         ...
 
 
-def worked_off(
+def run_tasks(
     job: Job, numbers: Sequence[int], settings: PoolSettings | None, asked: Callable[[], bool]
 ) -> Iterator[tuple[int, Any]]:
     """Number and result of each piece as it ends; without settings this process does one after the other.
@@ -38,7 +38,7 @@ def _run_locally(job: Job, numbers: Sequence[int], asked: Callable[[], bool]) ->
     job.prepare("cpu")
     for number in numbers:
         if asked():
-            raise interrupted()
+            raise interrupted_error()
         with one_thread():
             result = job.piece(number)
         yield number, result
@@ -59,31 +59,31 @@ def _run_on_ray(
             if not running:
                 return
             if asked():
-                raise interrupted()
+                raise interrupted_error()
             ended, running = ray.wait(running, timeout=POLL_SECONDS)
             yield from ray.get(ended)
     except RayError as error:
-        raise explained(error, "evaluation") from error
+        raise to_package_error(error, "evaluation") from error
     finally:
         for reference in running:
             ray.cancel(reference, force=True)
 
 
-def in_order(told: Mapping[int, Sequence[str]]) -> list[str]:
+def flatten_in_order(told: Mapping[int, Sequence[str]]) -> list[str]:
     """What pieces told, in the order of their numbers, whatever order they ended in."""
     return [line for number in sorted(told) for line in told[number]]
 
 
-def interrupted() -> Interrupted:
+def interrupted_error() -> Interrupted:
     """What to say where somebody asked to stop."""
     return Interrupted("stopped; what is finished is kept, the same command goes on")
 
 
 def _run_task(work: "list[ray.ObjectRef[Any]]", number: int) -> tuple[int, Any]:
     """A task: one piece."""
-    return number, ready(work[0], _prepared).piece(number)
+    return number, load_once(work[0], _prepare).piece(number)
 
 
-def _prepared(job: Job, device: str) -> Job:
+def _prepare(job: Job, device: str) -> Job:
     job.prepare(device)
     return job

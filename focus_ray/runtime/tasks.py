@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from focus_ray.errors import ClusterError, FocusRayError
-from focus_ray.runtime.ray_cluster import ClusterSettings, connected
+from focus_ray.runtime.ray_cluster import ClusterSettings, connect_ray
 
 if TYPE_CHECKING:
     import ray
@@ -32,7 +32,7 @@ def task_cluster(settings: PoolSettings | None) -> Iterator[None]:
     if settings is None:
         yield
         return
-    with connected(ClusterSettings(workers=settings.tasks, gpu=settings.gpu_share > 0, cpus_per_worker=1)):
+    with connect_ray(ClusterSettings(workers=settings.tasks, gpu=settings.gpu_share > 0, cpus_per_worker=1)):
         yield
 
 
@@ -47,10 +47,10 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-_ready: dict[str, Any] = {}  # by this process, by the reference to it: one at a time
+_loaded: dict[str, Any] = {}  # by this process, by the reference to it: one at a time
 
 
-def ready(work: "ray.ObjectRef[Any]", prepare: Callable[[Any, str], Any]) -> Any:
+def load_once(work: "ray.ObjectRef[Any]", prepare: Callable[[Any, str], Any]) -> Any:
     """What a reference stands for, prepared for this process's device once.
 
     A task is given the reference in a list: only a process that has not seen it follows it.
@@ -58,14 +58,14 @@ def ready(work: "ray.ObjectRef[Any]", prepare: Callable[[Any, str], Any]) -> Any
     import ray
 
     name = work.hex()
-    if name not in _ready:
+    if name not in _loaded:
         torch.set_num_threads(1)  # one core a task, and the same bits everywhere
-        _ready.clear()
-        _ready[name] = prepare(ray.get(work), "cuda" if ray.get_gpu_ids() else "cpu")
-    return _ready[name]
+        _loaded.clear()
+        _loaded[name] = prepare(ray.get(work), "cuda" if ray.get_gpu_ids() else "cpu")
+    return _loaded[name]
 
 
-def explained(error: "RayError", whose: str) -> FocusRayError:
+def to_package_error(error: "RayError", whose: str) -> FocusRayError:
     """The error of the package that a task raised, or that the cluster gave up."""
     from ray.exceptions import RayTaskError
 

@@ -41,7 +41,7 @@ def route_of(path: str) -> str:
     return next((template for pattern, template in _TEMPLATES if pattern.fullmatch(path)), OTHER)
 
 
-def line(access: AccessLogEntry, now: datetime) -> str:
+def format_entry(access: AccessLogEntry, now: datetime) -> str:
     """What the log says of a request; nothing in it can be longer, or on another line, because a client wants it so."""
     return json.dumps(
         {
@@ -63,7 +63,7 @@ def log(access: AccessLogEntry) -> None:
     """Write the line of a request that has just been answered."""
     logger = logging.getLogger(LOGGER)
     if logger.isEnabledFor(logging.INFO):
-        logger.info("%s", line(access, datetime.now(UTC)))
+        logger.info("%s", format_entry(access, datetime.now(UTC)))
 
 
 def set_up(stream: io.TextIOBase | None = None) -> None:

@@ -27,7 +27,7 @@ from focus_ray.serving.settings import ServingSettings
 
 PROXY_CALLBACK = "focus_ray.serving.admission:proxy_middlewares"
 SETTINGS_VARIABLE = "FOCUS_RAY_SERVING"
-FACES = "x-focus-ray-faces"  # of an answer: how many it has, so that nobody needs to read it to know
+FACES_HEADER = "x-focus-ray-faces"  # of an answer: how many it has, so that nobody needs to read it to know
 REASON_HEADER = "x-focus-ray-reason"  # of a refusal: what it is counted as
 
 _ABSOLUTE = re.compile(rb"https?://(?P<host>[^/]+)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL)
@@ -95,7 +95,7 @@ def proxy_middlewares() -> list[Middleware]:
     if not text:
         return []
     settings = ServingSettings.model_validate_json(text)
-    connection_timeouts.limit(settings.admission.header_seconds, settings.admission.unread_seconds)
+    connection_timeouts.install_timeouts(settings.admission.header_seconds, settings.admission.unread_seconds)
     return [
         Middleware(AdmissionMiddleware, settings=settings, outer=True, witness=create_request_metrics()),
         *cors(settings),
@@ -151,7 +151,7 @@ class AdmissionMiddleware:
             answer.leave = self._admit(scope, headers, passage)
             body = await self._body(headers, receive)
             passage.bytes_in = len(body)
-            await self._app(_named(scope, passage), _replay_body(body, receive), answer)
+            await self._app(_annotate_scope(scope, passage), _replay_body(body, receive), answer)
             await answer.finish()
         except Problem as problem:
             await answer.refuse(problem)
@@ -301,7 +301,7 @@ class _ResponseSender:
         given = {name.lower() for name, _ in kept}
         added = {b"x-request-id": self._passage.request_id.encode(), **_SECURITY_HEADERS}
         said = dict(kept)
-        faces, reason = said.get(FACES.encode(), b""), said.get(REASON_HEADER.encode(), b"")
+        faces, reason = said.get(FACES_HEADER.encode(), b""), said.get(REASON_HEADER.encode(), b"")
         self._passage.faces = int(faces) if faces.isdigit() else None
         self._passage.reason = reason.decode() or None
         return [*kept, *((name, value) for name, value in added.items() if name not in given)]
@@ -341,7 +341,7 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
     return given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
-def _named(scope: Scope, passage: RequestInfo) -> Scope:
+def _annotate_scope(scope: Scope, passage: RequestInfo) -> Scope:
     """The scope with the request's id in its headers, and whose key it came with; nothing that Ray Serve obeys."""
     dropped = {b"x-request-id", *_RAY_CONTROL_HEADERS}
     headers = [pair for pair in scope["headers"] if pair[0].lower().replace(b"_", b"-") not in dropped]

@@ -13,10 +13,10 @@ from starlette.types import Scope as Asgi
 
 from focus_ray import __version__
 from focus_ray.serving import examples, page_routes
-from focus_ray.serving.admission import FACES, REASON_HEADER
+from focus_ray.serving.admission import FACES_HEADER, REASON_HEADER
 from focus_ray.serving.fitting import ModelInfo
-from focus_ray.serving.handlers import Scope, answered, reconstruct_all
-from focus_ray.serving.parsing import Asked, parse_batch_request, parse_request
+from focus_ray.serving.handlers import AppContext, reconstruct_all, reconstruct_one
+from focus_ray.serving.parsing import ParsedRequest, parse_batch_request, parse_request
 from focus_ray.serving.problems import MEDIA_TYPE, TITLES, Problem
 from focus_ray.serving.schema import OUTPUTS, BatchResponse, ModelResponse, ProblemDetails, Reconstruction
 from focus_ray.serving.settings import ServingSettings
@@ -25,7 +25,7 @@ REQUEST_ID_HEADER = "x-request-id"
 _CODES_BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
 
 
-def application(scope: Scope, settings: ServingSettings) -> FastAPI:
+def create_app(scope: AppContext, settings: ServingSettings) -> FastAPI:
     """The whole interface. What comes through its door has been admitted; see serving.door."""
 
     @asynccontextmanager
@@ -48,7 +48,7 @@ def application(scope: Scope, settings: ServingSettings) -> FastAPI:
     app.include_router(page_routes.router())
     app.include_router(_service_router(scope))
     app.include_router(_reconstruction_router(scope, settings))
-    app.add_exception_handler(Problem, _told)
+    app.add_exception_handler(Problem, _problem_handler)
     app.add_exception_handler(HTTPException, _http_exception_handler)
     app.add_exception_handler(RequestValidationError, _validation_error_handler)
     app.add_exception_handler(Exception, _internal_error_handler)
@@ -73,7 +73,7 @@ class _HeadAsGet:
         await self._app({**scope, "method": "GET"}, receive, send_without_body)
 
 
-def _service_router(scope: Scope) -> APIRouter:
+def _service_router(scope: AppContext) -> APIRouter:
     router = APIRouter(tags=["service"])
 
     @router.get("/healthz", response_class=PlainTextResponse, summary="This process answers")
@@ -99,13 +99,13 @@ def _service_router(scope: Scope) -> APIRouter:
     return router
 
 
-def _reconstruction_router(scope: Scope, settings: ServingSettings) -> APIRouter:
+def _reconstruction_router(scope: AppContext, settings: ServingSettings) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["reconstruction"])
 
-    async def parse_single(request: Request) -> Asked:
+    async def parse_single(request: Request) -> ParsedRequest:
         return await parse_request(request)
 
-    async def pictures(request: Request) -> Asked:
+    async def pictures(request: Request) -> ParsedRequest:
         return await parse_batch_request(request, settings.admission)
 
     @router.post(
@@ -116,27 +116,27 @@ def _reconstruction_router(scope: Scope, settings: ServingSettings) -> APIRouter
         responses=_problem_responses(400, 401, 408, 413, 415, 422, 429, 503) | examples.ANSWER,
     )
     async def reconstruct(
-        request: Request, response: Response, asked: Annotated[Asked, Depends(parse_single)]
+        request: Request, response: Response, asked: Annotated[ParsedRequest, Depends(parse_single)]
     ) -> Reconstruction:
         """No face is an answer with an empty list. Nothing of the picture is kept, but for links that are asked for."""
-        answer = await answered(scope, asked, 0, request_id_of(request), owner_of(request))
-        response.headers[FACES] = str(len(answer.faces))
+        answer = await reconstruct_one(scope, asked, 0, request_id_of(request), owner_of(request))
+        response.headers[FACES_HEADER] = str(len(answer.faces))
         return answer
 
     @router.post(
         "/reconstructions:batch",
         summary="The faces of several pictures",
         response_model_exclude_none=True,
-        openapi_extra=examples.PICTURES,
+        openapi_extra=examples.BATCH_REQUEST,
         responses=_problem_responses(400, 401, 408, 413, 415, 422, 429, 503),
     )
     async def reconstruct_batch(
-        request: Request, response: Response, asked: Annotated[Asked, Depends(pictures)]
+        request: Request, response: Response, asked: Annotated[ParsedRequest, Depends(pictures)]
     ) -> BatchResponse:
         """A picture that is refused does not touch the others: its problem stands in its place."""
         answer = await reconstruct_all(scope, asked, request_id_of(request), owner_of(request))
         found = [item.reconstruction.faces for item in answer.results if item.reconstruction]
-        response.headers[FACES] = str(sum(map(len, found)))
+        response.headers[FACES_HEADER] = str(sum(map(len, found)))
         return answer
 
     @router.get("/model", summary="What answers here", responses=_problem_responses(401, 503))
@@ -190,7 +190,7 @@ def owner_of(request: Request) -> str | None:
     return request.scope.get("state", {}).get("client")
 
 
-async def _told(request: Request, error: Exception) -> Response:
+async def _problem_handler(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     headers = {**error.headers(), REASON_HEADER: error.reason}
     return Response(error.body(request_id_of(request)), error.status, headers=headers, media_type=MEDIA_TYPE)
@@ -204,7 +204,7 @@ async def _http_exception_handler(request: Request, error: Exception) -> Respons
         "bad_request": "the request cannot be read",
     }
     code = _CODES_BY_STATUS.get(error.status_code, "bad_request")
-    told = await _told(request, Problem(code, details[code]))
+    told = await _problem_handler(request, Problem(code, details[code]))
     allowed = (error.headers or {}).get("Allow")
     if allowed is not None:
         told.headers["allow"] = allowed.replace("GET", "GET, HEAD")
@@ -215,12 +215,12 @@ async def _validation_error_handler(request: Request, error: Exception) -> Respo
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])[:80]
-    return await _told(request, Problem("unprocessable", f"{where}: {first['msg']}"))
+    return await _problem_handler(request, Problem("unprocessable", f"{where}: {first['msg']}"))
 
 
 async def _internal_error_handler(request: Request, error: Exception) -> Response:
     """The door logs it: what was raised goes on to there."""
-    return await _told(request, Problem.internal_error())
+    return await _problem_handler(request, Problem.internal_error())
 
 
 def _problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -26,8 +26,8 @@ from focus_ray.errors import ConfigError, ServiceError
 from focus_ray.serving.problems import MEDIA_TYPE
 from focus_ray.serving.schema import BatchResponse, ModelResponse, Output, ProblemDetails, Reconstruction
 
-Picture = str | Path | bytes | UInt8[np.ndarray, "H W 3"]
-Answer = TypeVar("Answer", bound=BaseModel)
+ImageInput = str | Path | bytes | UInt8[np.ndarray, "H W 3"]
+ResponseT = TypeVar("Answer", bound=BaseModel)
 
 _CRASHED = 500
 _RETRY_STATUSES = (429, 502, 503, 504, _CRASHED)
@@ -72,17 +72,17 @@ class Client:
         """Close its connections."""
         self._session.close()
 
-    def reconstruct(self, picture: Picture, **options: Any) -> Reconstruction:
+    def reconstruct(self, picture: ImageInput, **options: Any) -> Reconstruction:
         """The faces of one picture: a file, its bytes, or an RGB array. Options are those of schema.Options.
 
         Raises ServiceError for what the endpoint refuses, and where it cannot be reached or understood.
         """
-        files = [("image", _upload(picture))]
+        files = [("image", _encode_upload(picture))]
         return self._answer("POST", "v1/reconstructions", Reconstruction, files=files, data=_form(options))
 
-    def reconstruct_batch(self, pictures: Iterable[Picture], **options: Any) -> BatchResponse:
+    def reconstruct_batch(self, pictures: Iterable[ImageInput], **options: Any) -> BatchResponse:
         """The faces of several pictures; what is refused stands in its place. Raises ServiceError."""
-        files = [("images", _upload(picture)) for picture in pictures]
+        files = [("images", _encode_upload(picture)) for picture in pictures]
         return self._answer("POST", "v1/reconstructions:batch", BatchResponse, files=files, data=_form(options))
 
     def model(self) -> ModelResponse:
@@ -109,7 +109,7 @@ class Client:
             raise ServiceError("the link is no path of the endpoint; it is not followed")
         return self._request("GET", self._url + href[1:]).content
 
-    def _answer(self, method: str, path: str, kind: type[Answer], **sent: Any) -> Answer:
+    def _answer(self, method: str, path: str, kind: type[ResponseT], **sent: Any) -> ResponseT:
         response = self._request(method, self._url + path, **sent)
         try:
             return kind.model_validate_json(response.content)
@@ -123,7 +123,7 @@ class Client:
             reason = " ".join(str(error).split())[:200]
             raise ServiceError(f"the endpoint {self._url} does not answer: {reason}") from None
         if response.status_code != requests.codes.ok:
-            raise _refusal(response)
+            raise _service_error(response)
         return response
 
     def _sent(self, method: str, url: str, **sent: Any) -> requests.Response:
@@ -216,7 +216,7 @@ def _validate_key(key: str) -> str:
     return key
 
 
-def _upload(picture: Picture) -> tuple[str, bytes]:
+def _encode_upload(picture: ImageInput) -> tuple[str, bytes]:
     """A file name that says nothing, and the picture's bytes."""
     if isinstance(picture, bytes):
         return "picture", picture
@@ -234,20 +234,20 @@ def _upload(picture: Picture) -> tuple[str, bytes]:
 
 def _form(options: Mapping[str, Any]) -> dict[str, str]:
     """Options as form fields: lists by commas."""
-    return {name: _text(value) for name, value in options.items() if value is not None}
+    return {name: _format_value(value) for name, value in options.items() if value is not None}
 
 
-def _text(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, np.ndarray):
         value = value.ravel().tolist()
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ",".join(_text(part) for part in value)
+        return ",".join(_format_value(part) for part in value)
     return str(value)
 
 
-def _refusal(response: requests.Response) -> ServiceError:
+def _service_error(response: requests.Response) -> ServiceError:
     try:
         problem = ProblemDetails.model_validate_json(response.content)
     except ValidationError:

@@ -67,7 +67,7 @@ class TimedConnection(H11Protocol):
             self._header_timer = None
 
 
-def limit(seconds: float, unread_seconds: float) -> None:
+def install_timeouts(seconds: float, unread_seconds: float) -> None:
     """From now on each uvicorn server of this process that chooses its parser itself has these limits."""
     TimedConnection.seconds, TimedConnection.unread_seconds = seconds, unread_seconds
     auto.AutoHTTPProtocol = TimedConnection

@@ -12,15 +12,15 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
 from focus_ray.serving.admission import AdmissionMiddleware, cors, has_proxy_middleware
-from focus_ray.serving.app import application
+from focus_ray.serving.app import create_app
 from focus_ray.serving.batch_queue import BatchQueue
-from focus_ray.serving.exposition import exposition
+from focus_ray.serving.exposition import scrape_metrics
 from focus_ray.serving.fitting import FitRequest, FitResult, Fitter, ModelInfo, RenderContext, move_to_device
 from focus_ray.serving.metrics import RayMeters
 from focus_ray.serving.model_source import ModelSource, PriorSource, load_reconstructor
 from focus_ray.serving.remote_replicas import RemoteModel, RemoteResultStore
 from focus_ray.serving.request_metrics import create_request_metrics
-from focus_ray.serving.result_store import Kept
+from focus_ray.serving.result_store import InMemoryResultStore
 from focus_ray.serving.service import ReconstructionService
 from focus_ray.serving.settings import ScalingSettings, ServingSettings
 
@@ -73,7 +73,7 @@ class Results:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         chosen = ServingSettings.model_validate(settings)
-        self._kept = Kept(chosen.max_link_bytes, chosen.links_seconds, time.monotonic)
+        self._kept = InMemoryResultStore(chosen.max_link_bytes, chosen.links_seconds, time.monotonic)
 
     async def put(self, content: bytes, media_type: str, owner: str | None) -> str:
         """Keep it; its name."""
@@ -98,10 +98,10 @@ class Ingress:
 
     async def metrics(self) -> str:
         """What GET /metrics says."""
-        return await exposition()
+        return await scrape_metrics()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        app = application(self, self._settings)
+        app = create_app(self, self._settings)
         if has_proxy_middleware():
             return AdmissionMiddleware(app, self._settings)
         door: ASGIApp = AdmissionMiddleware(app, self._settings, witness=create_request_metrics())

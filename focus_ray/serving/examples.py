@@ -42,7 +42,7 @@ SINGLE_REQUEST: dict[str, Any] = {
     },
 }
 
-PICTURES: dict[str, Any] = {
+BATCH_REQUEST: dict[str, Any] = {
     "parameters": _QUERY,
     "requestBody": {
         "required": True,

@@ -21,7 +21,7 @@ from focus_ray.serving.metrics import METRICS
 
 logger = logging.getLogger(__name__)
 
-SECONDS = 2.0  # that an agent may take
+TIMEOUT_SECONDS = 2.0  # that an agent may take
 _MAX_BYTES = 32 << 20  # of an agent's answer
 _NODE_CHARACTERS = 8
 
@@ -57,15 +57,15 @@ def agents() -> list[Agent]:
     return found
 
 
-async def exposition(where: Callable[[], Sequence[Agent]] = agents, seconds: float = SECONDS) -> str:
+async def scrape_metrics(where: Callable[[], Sequence[Agent]] = agents, seconds: float = TIMEOUT_SECONDS) -> str:
     """The figures in Prometheus's text format. Agents that do not answer in time are left out."""
     asked = await asyncio.to_thread(where)
-    texts = await asyncio.gather(*(_text(agent, seconds) for agent in asked))
+    texts = await asyncio.gather(*(_scrape_agent(agent, seconds) for agent in asked))
     answered = [(agent.node, text) for agent, text in zip(asked, texts, strict=True) if text is not None]
-    return await asyncio.to_thread(merged, answered)
+    return await asyncio.to_thread(merge_metrics, answered)
 
 
-async def _text(agent: Agent, seconds: float) -> str | None:
+async def _scrape_agent(agent: Agent, seconds: float) -> str | None:
     try:
         return await asyncio.wait_for(asyncio.to_thread(_read, agent.url, seconds), 2 * seconds)
     except (OSError, ValueError, TimeoutError) as error:
@@ -83,12 +83,12 @@ def _read(url: str, seconds: float) -> str:
         raise
 
 
-def merged(texts: Sequence[tuple[str, str]]) -> str:
+def merge_metrics(texts: Sequence[tuple[str, str]]) -> str:
     """What the agents of nodes said, as one text: our figures and Ray Serve's, without what only Ray needs to know."""
     families: dict[str, Family] = {}
     values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
     for node, text in texts:
-        for family in _families(node, text):
+        for family in _parse_families(node, text):
             families.setdefault(family.name, Family(family.name, family.documentation, family.type))
             sums = values.setdefault(family.name, {})
             kept = _labels(family.name)
@@ -102,7 +102,7 @@ def merged(texts: Sequence[tuple[str, str]]) -> str:
     return generate_latest(_Collector(families)).decode()
 
 
-def _families(node: str, text: str) -> list[Family]:
+def _parse_families(node: str, text: str) -> list[Family]:
     """The figures that are wanted, of one agent; none where it talks nonsense."""
     lines = "\n".join(line for line in text.split("\n") if _WANTED.match(line))
     try:

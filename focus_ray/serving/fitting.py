@@ -17,7 +17,7 @@ from focus_ray.focus.camera import Camera
 from focus_ray.inference.face_locations import FaceLocations
 from focus_ray.inference.face_result import Face
 from focus_ray.inference.reconstructor import Reconstructor
-from focus_ray.serving.settings import ModelSettings
+from focus_ray.serving.settings import BatchingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Fitter:
     threads of a CPU may divide the rows of a product between them: then the first pass differs by rounding.
     """
 
-    def __init__(self, reconstructor: Reconstructor, settings: ModelSettings, registered: str | None = None) -> None:
+    def __init__(self, reconstructor: Reconstructor, settings: BatchingSettings, registered: str | None = None) -> None:
         self._reconstructor = reconstructor
         self._settings = settings
         self._registered = registered
@@ -154,13 +154,13 @@ class Fitter:
     def _faces(self, pictures: list[FaceLocations], refine: bool) -> list[list[Face]]:
         faces = sum(len(picture.faces) for picture in pictures)
         least = 2 if self._reconstructor.device.type == "cpu" else self._settings.batch
-        company = [_nobody(self._reconstructor.model.image_size)] * max(0, least - faces)
+        company = [_padding_face(self._reconstructor.model.image_size)] * max(0, least - faces)
         fitted = self._reconstructor.fit([*pictures, *company], None if refine else 0)
         return fitted[: len(pictures)]
 
     def _warm_up(self) -> None:
         """Compile what is compiled on first use, and learn how long a whole batch takes."""
-        whole = [FitRequest(_nobody(self._reconstructor.model.image_size), True)] * self._settings.batch
+        whole = [FitRequest(_padding_face(self._reconstructor.model.image_size), True)] * self._settings.batch
         self.fit([FitRequest(whole[0].located, False)])
         self.fit(whole)
         start = time.monotonic()
@@ -168,7 +168,7 @@ class Fitter:
         self._limit = max(self._settings.stuck_seconds, _STUCK_FACTOR * (time.monotonic() - start))
 
 
-def _nobody(size: int) -> FaceLocations:
+def _padding_face(size: int) -> FaceLocations:
     """A grey crop in which nobody is seen."""
     grey = np.full((size, size, 3), 128, np.uint8)
     return FaceLocations(grey, [Detection((0.0, 0.0, float(size), float(size)))], "picture")

@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from typing import Any, Protocol, runtime_checkable
 
 from focus_ray.serving import outputs
-from focus_ray.serving.parsing import Asked
+from focus_ray.serving.parsing import ParsedRequest
 from focus_ray.serving.problems import Problem
 from focus_ray.serving.schema import BatchItem, BatchResponse, Output, ProblemDetails, Reconstruction
 from focus_ray.serving.service import ReconstructionService
@@ -23,7 +23,7 @@ class ResultStore(Protocol):
 
 
 @runtime_checkable
-class Scope(Protocol):
+class AppContext(Protocol):
     """What the routes need of the replica they run in."""
 
     @property
@@ -35,20 +35,22 @@ class Scope(Protocol):
     def metrics(self) -> Awaitable[str]: ...
 
 
-async def answered(scope: Scope, asked: Asked, place: int, request_id: str, owner: str | None) -> Reconstruction:
+async def reconstruct_one(
+    scope: AppContext, asked: ParsedRequest, place: int, request_id: str, owner: str | None
+) -> Reconstruction:
     """The answer to one of the pictures. Raises Problem."""
     files = _OutputCollector(linked=asked.options.delivery == "link")
     answer = await scope.desk.reconstruct(asked.pictures[place].content, asked.options, request_id, files.deliver)
     return await files.add_links(answer, scope.links, owner)
 
 
-async def reconstruct_all(scope: Scope, asked: Asked, request_id: str, owner: str | None) -> BatchResponse:
+async def reconstruct_all(scope: AppContext, asked: ParsedRequest, request_id: str, owner: str | None) -> BatchResponse:
     """The answers to all pictures; a problem stands in its picture's place. Raises Problem where no model answers."""
 
     async def item(place: int) -> BatchItem:
         name = asked.pictures[place].name
         try:
-            answer = await answered(scope, asked, place, request_id, owner)
+            answer = await reconstruct_one(scope, asked, place, request_id, owner)
             return BatchItem(index=place, name=name, reconstruction=answer)
         except Problem as problem:
             document = ProblemDetails.model_validate(problem.document(request_id))

@@ -14,7 +14,7 @@ _JPEG: Final = b"\xff\xd8\xff"
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _SCAN: Final = b"\xff\xda"
 _START_OF_SCAN: Final = 0xDA
-_ALONE: Final = {0x01, *range(0xD0, 0xDA)}  # markers without a length
+_STANDALONE_MARKERS: Final = {0x01, *range(0xD0, 0xDA)}  # markers without a length
 # Pillow looks at each in Python, and remembers it: millions of empty ones fit into a body. A segment holds 64 KB, most
 # programs write chunks of 8 KB.
 _MAX_SEGMENTS: Final = 1000
@@ -76,7 +76,7 @@ def _has_few_segments(content: bytes) -> bool:
             at += 1
         elif marker == _START_OF_SCAN:
             return True
-        elif marker in _ALONE:
+        elif marker in _STANDALONE_MARKERS:
             at += 2
         else:
             at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")

@@ -65,11 +65,11 @@ def run(
     """
     check_exposure(settings.http, without_keys)
     _check_port(settings)
-    source, prior, version = _sources(settings)
+    source, prior, version = _resolve_sources(settings)
     _configure_proxies(settings)
-    if ray_cluster.address() is None:
+    if ray_cluster.cluster_address() is None:
         _create_token(settings.http.port)
-    with ray_cluster.connected(_room(settings)):
+    with ray_cluster.connect_ray(_cluster_settings(settings)):
         import ray
         from ray import serve
 
@@ -92,7 +92,7 @@ def run(
                     time.sleep(_POLL_SECONDS)
             say("ending: requests that have begun are answered first")
         finally:
-            if ray_cluster.address() is None:
+            if ray_cluster.cluster_address() is None:
                 serve.shutdown()
             else:  # others may serve there too
                 serve.delete(NAME)
@@ -106,7 +106,7 @@ def application_from_args(arguments: dict[str, Any]) -> "Application":
         raise ConfigError(f"args: {summarize_error(error)}; see focus_ray/serving/settings.py") from None
     from focus_ray.serving.deployments import endpoint
 
-    source, prior, _ = _sources(settings)
+    source, prior, _ = _resolve_sources(settings)
     return endpoint(settings, source, prior, _cache())
 
 
@@ -118,17 +118,17 @@ def swap(asked: ServingSettings, say: Echo = print) -> None:
     ModelError for a model that cannot be used (nothing is touched then), ClusterError where its replicas do not start.
     """
     port, model = asked.http.port, asked.model
-    running = _running(port)
+    running = _read_record(port)
     _check_swappable(asked, running.settings)
     os.environ |= ray_cluster.LOCAL_RAY_ENVIRONMENT | _token_environment(
         port
     )  # without LOCAL, Ray takes loopback for another address
     settings = running.settings.model_copy(update={"model": model, "prior": asked.prior})
-    source, correcting, _ = _sources(settings)
+    source, correcting, _ = _resolve_sources(settings)
     os.environ["RAY_ADDRESS"] = running.address
-    with ray_cluster.connected(ray_cluster.ClusterSettings()):
+    with ray_cluster.connect_ray(ray_cluster.ClusterSettings()):
         _deploy(settings, source, correcting)
-    _note(EndpointRecord(running.address, running.pid, settings))
+    _write_record(EndpointRecord(running.address, running.pid, settings))
     say(f"{_url(settings)} answers with {model or 'the shipped model'}")
 
 
@@ -156,7 +156,7 @@ def _deploy(settings: ServingSettings, source: ModelSource, prior: PriorSource) 
         raise ClusterError(f"the endpoint did not start: {reason}; see Ray's logs, or try another model") from None
 
 
-def _sources(settings: ServingSettings) -> tuple[ModelSource, PriorSource, str]:
+def _resolve_sources(settings: ServingSettings) -> tuple[ModelSource, PriorSource, str]:
     """What is served, pinned, and what it calls itself; read once here, so that a bad one is told at once.
 
     Raises ModelError.
@@ -179,7 +179,7 @@ def _configure_proxies(settings: ServingSettings) -> None:
     os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "1")
 
 
-def _room(settings: ServingSettings) -> ray_cluster.ClusterSettings:
+def _cluster_settings(settings: ServingSettings) -> ray_cluster.ClusterSettings:
     """Logical cores for all replicas, and for new ones beside old ones."""
     asked = settings.ingress.cpus * settings.ingress.most + settings.models.cpus * settings.models.most
     return ray_cluster.ClusterSettings(workers=max(1, ceil(2 * asked)), cpus_per_worker=1, gpu=False)
@@ -232,7 +232,7 @@ def _token_environment(port: int) -> dict[str, str]:
 @contextmanager
 def _register_endpoint(settings: ServingSettings, address: str) -> Iterator[None]:
     """Other processes of this user find the endpoint while it runs."""
-    _note(EndpointRecord(address, os.getpid(), settings))
+    _write_record(EndpointRecord(address, os.getpid(), settings))
     try:
         yield
     finally:
@@ -240,14 +240,14 @@ def _register_endpoint(settings: ServingSettings, address: str) -> Iterator[None
             EndpointRecord.file(settings.http.port).unlink()
 
 
-def _note(running: EndpointRecord) -> None:
+def _write_record(running: EndpointRecord) -> None:
     file = EndpointRecord.file(running.settings.http.port)
     file.parent.mkdir(parents=True, exist_ok=True)
     note = {"address": running.address, "pid": running.pid, "settings": running.settings.model_dump(mode="json")}
     atomic.write_file(file, json.dumps(note))
 
 
-def _running(port: int) -> EndpointRecord:
+def _read_record(port: int) -> EndpointRecord:
     """Raises ConfigError where no endpoint of this user runs at that port."""
     try:
         note = json.loads(EndpointRecord.file(port).read_bytes())

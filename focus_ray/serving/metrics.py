@@ -10,12 +10,12 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+SECOND_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _REPEAT = 1.0  # s: Ray reports no more often
 COUNT_BUCKETS = (0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 8.5, 12.5, 16.5, 32.5)  # between whole numbers
 
 
-class Metric(NamedTuple):
+class MetricSpec(NamedTuple):
     """One figure: what kind it is, what it says, by which labels, and the bounds of a histogram's buckets."""
 
     kind: Literal["counter", "gauge", "histogram"]
@@ -24,22 +24,24 @@ class Metric(NamedTuple):
     bounds: tuple[float, ...] = ()
 
 
-METRICS: Mapping[str, Metric] = {
-    "focus_requests": Metric("counter", "Requests that were answered", ("route", "status")),
-    "focus_request_seconds": Metric(
-        "histogram", "From a request's first byte to its answer's last", ("route",), SECONDS
+METRICS: Mapping[str, MetricSpec] = {
+    "focus_requests": MetricSpec("counter", "Requests that were answered", ("route", "status")),
+    "focus_request_seconds": MetricSpec(
+        "histogram", "From a request's first byte to its answer's last", ("route",), SECOND_BUCKETS
     ),
-    "focus_rejections": Metric("counter", "Requests that were refused", ("reason",)),
-    "focus_in_flight": Metric("gauge", "Requests that are being answered now"),
-    "focus_waiting": Metric("gauge", "Pictures that wait for a batch now"),
-    "focus_queue_seconds": Metric("histogram", "That a picture waits for its batch to begin", (), SECONDS),
-    "focus_batch_faces": Metric("histogram", "Faces that are fitted together", (), COUNT_BUCKETS),
-    "focus_model_seconds": Metric("histogram", "That the model takes for a batch", (), SECONDS),
-    "focus_decode_seconds": Metric("histogram", "That decoding takes for a picture", (), SECONDS),
-    "focus_detection_seconds": Metric("histogram", "That finding faces takes for a picture", (), SECONDS),
-    "focus_drawing_seconds": Metric("histogram", "That drawing and encoding take for a picture", (), SECONDS),
-    "focus_faces": Metric("histogram", "Faces in a picture", (), COUNT_BUCKETS),
-    "focus_model_info": Metric("gauge", "Replicas by the model that they serve", ("version", "registered")),
+    "focus_rejections": MetricSpec("counter", "Requests that were refused", ("reason",)),
+    "focus_in_flight": MetricSpec("gauge", "Requests that are being answered now"),
+    "focus_waiting": MetricSpec("gauge", "Pictures that wait for a batch now"),
+    "focus_queue_seconds": MetricSpec("histogram", "That a picture waits for its batch to begin", (), SECOND_BUCKETS),
+    "focus_batch_faces": MetricSpec("histogram", "Faces that are fitted together", (), COUNT_BUCKETS),
+    "focus_model_seconds": MetricSpec("histogram", "That the model takes for a batch", (), SECOND_BUCKETS),
+    "focus_decode_seconds": MetricSpec("histogram", "That decoding takes for a picture", (), SECOND_BUCKETS),
+    "focus_detection_seconds": MetricSpec("histogram", "That finding faces takes for a picture", (), SECOND_BUCKETS),
+    "focus_drawing_seconds": MetricSpec(
+        "histogram", "That drawing and encoding take for a picture", (), SECOND_BUCKETS
+    ),
+    "focus_faces": MetricSpec("histogram", "Faces in a picture", (), COUNT_BUCKETS),
+    "focus_model_info": MetricSpec("gauge", "Replicas by the model that they serve", ("version", "registered")),
 }
 
 
@@ -64,13 +66,13 @@ class NoMeters:
     """Nobody looks at the figures."""
 
     def count(self, name: str, **labels: str) -> None:
-        checked(name, "counter", labels)
+        check_metric(name, "counter", labels)
 
     def observe(self, name: str, value: int | float, **labels: str) -> None:
-        checked(name, "histogram", labels)
+        check_metric(name, "histogram", labels)
 
     def set(self, name: str, value: int | float, **labels: str) -> None:
-        checked(name, "gauge", labels)
+        check_metric(name, "gauge", labels)
 
 
 class RayMeters:
@@ -85,15 +87,15 @@ class RayMeters:
         self._repeating: threading.Thread | None = None
 
     def count(self, name: str, **labels: str) -> None:
-        checked(name, "counter", labels)
+        check_metric(name, "counter", labels)
         _instrument(name).inc(1, labels)
 
     def observe(self, name: str, value: int | float, **labels: str) -> None:
-        checked(name, "histogram", labels)
+        check_metric(name, "histogram", labels)
         _instrument(name).observe(value, labels)
 
     def set(self, name: str, value: int | float, **labels: str) -> None:
-        checked(name, "gauge", labels)
+        check_metric(name, "gauge", labels)
         with self._lock:
             self._gauges[name, tuple(labels.items())] = value
             if self._repeating is None:
@@ -109,7 +111,7 @@ class RayMeters:
                     _instrument(name).set(value, dict(labels))
 
 
-def checked(name: str, kind: str, labels: Mapping[str, str]) -> None:
+def check_metric(name: str, kind: str, labels: Mapping[str, str]) -> None:
     """Raises KeyError for what is not in METRICS."""
     metric = METRICS[name]
     if metric.kind != kind or labels.keys() != {*metric.labels}:

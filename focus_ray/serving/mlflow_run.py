@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from focus_ray.errors import FocusRayError
 from focus_ray.serving.model_source import ModelSource
 from focus_ray.serving.settings import ServingSettings
-from focus_ray.tracking.mlflow_client import VERSION_TAG, Metric, Server
-from focus_ray.tracking.mlflow_keys import figures, parameters
+from focus_ray.tracking.mlflow_client import VERSION_TAG, MetricPoint, MlflowServer
+from focus_ray.tracking.mlflow_keys import flatten_params, numeric_leaves
 from focus_ray.tracking.redaction import redact_secrets
 
 if TYPE_CHECKING:
-    from focus_ray.tracking.mlflow_tracker import Tracking
+    from focus_ray.tracking.mlflow_tracker import TrackingSettings
 else:  # torch takes seconds to import: annotations must not need it
-    Tracking = Any
+    TrackingSettings = Any
 
 EXPERIMENT = "focus-serving"
 KIND_TAG, REGISTERED_TAG, SOURCE_TAG = "kind", "registered_model", "model_source"
@@ -30,17 +30,17 @@ _RUN_FOLDER = Path("runs") / "endpoint"  # beside it lies the database, where no
 
 Kind = Literal["deployment", "benchmark"]
 Echo = Callable[[str], object]
-Message = Callable[[Server], object]
+Operation = Callable[[MlflowServer], object]
 
 
-class Record:
+class MlflowRunWriter:
     """A run of MLflow that is being told of, in order. Nothing here waits for it but `close`, and that not for long."""
 
-    def __init__(self, server: Callable[[], Server], say: Echo) -> None:
+    def __init__(self, server: Callable[[], MlflowServer], say: Echo) -> None:
         """server: called in the thread."""
         self._server = server
         self._say = say
-        self._operations: queue.Queue[Message | None] = queue.Queue(_MAX_QUEUED)
+        self._operations: queue.Queue[Operation | None] = queue.Queue(_MAX_QUEUED)
         self._run = ""  # as MLflow calls it
         self._told = False
         self._deadline = float("inf")
@@ -51,7 +51,7 @@ class Record:
         """A new run, with its parameters and tags; these are found out in the thread."""
         focus_run, now = uuid.uuid4().hex, _now()
 
-        def first(server: Server) -> None:
+        def first(server: MlflowServer) -> None:
             found = server.find_run(EXPERIMENT, focus_run) or server.create_run(EXPERIMENT, focus_run, name, now)
             self._run = found.id
             server.set_parameters(
@@ -65,7 +65,7 @@ class Record:
     def figures(self, tree: Mapping[str, Any], step: int = 0) -> None:
         """Numbers, nested as they like; keys are joined by '/'."""
         now = _now()
-        metrics = [Metric(key, value, now, step) for key, value in figures(tree).figures.items()]
+        metrics = [MetricPoint(key, value, now, step) for key, value in numeric_leaves(tree).figures.items()]
         self._send(lambda server: server.log(self._run, metrics))
 
     def close(self, status: Literal["FINISHED", "KILLED"], patience: float = CLOSE_TIMEOUT) -> None:
@@ -79,12 +79,12 @@ class Record:
         if self._thread.is_alive() or not self._operations.empty():
             self._say("MLflow lacks the end of this run: it did not answer in time")
 
-    def _send(self, message: Message) -> None:
+    def _send(self, message: Operation) -> None:
         with suppress(queue.Full):
             self._operations.put_nowait(message)
 
     def _work(self) -> None:
-        server: Server | None = None
+        server: MlflowServer | None = None
         while (message := self._operations.get()) is not None:
             pause = RETRY[0]
             while True:
@@ -124,16 +124,16 @@ def deployment_run(
     *,
     version: str = "",
     kind: Kind = "deployment",
-    tracking: Tracking | None = None,
-) -> Iterator[Record]:
+    tracking: TrackingSettings | None = None,
+) -> Iterator[MlflowRunWriter]:
     """A run of the experiment "focus-serving" for as long as the block takes: what is served, and how.
 
     version: what the model calls itself. The run is FINISHED where the block ends well, else KILLED. Never raises
     because of MLflow, and never waits for it but a moment at the end; what it refuses is told by `say`, once.
     """
-    record = Record(lambda: _server(tracking), say)
+    record = MlflowRunWriter(lambda: _server(tracking), say)
     name = f"{kind} {source.registered or version or 'model'}"
-    record.begin(name, parameters(_plain(settings)), lambda: _tags(source, version, kind))
+    record.begin(name, flatten_params(_loggable_settings(settings)), lambda: _tags(source, version, kind))
     status: Literal["FINISHED", "KILLED"] = "KILLED"
     try:
         yield record
@@ -142,13 +142,13 @@ def deployment_run(
         record.close(status)
 
 
-def _server(tracking: Tracking | None) -> Server:
-    from focus_ray.tracking.mlflow_tracker import Tracking
+def _server(tracking: TrackingSettings | None) -> MlflowServer:
+    from focus_ray.tracking.mlflow_tracker import TrackingSettings
 
-    return (tracking or Tracking()).server(_RUN_FOLDER)
+    return (tracking or TrackingSettings()).server(_RUN_FOLDER)
 
 
-def _plain(settings: ServingSettings) -> dict[str, Any]:
+def _loggable_settings(settings: ServingSettings) -> dict[str, Any]:
     """The settings without the hashes of keys and whose they are: how many there are is enough."""
     plain = settings.model_dump(mode="json")
     plain["http"]["keys"] = len(settings.http.keys)

@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from focus_ray.errors import CheckpointError, ConfigError, NoSuchObject, StorageError
 from focus_ray.storage import artifact_store, atomic
-from focus_ray.storage.manifest import MANIFEST, digest_of, read_manifest, verify_artifact
+from focus_ray.storage.manifest import MANIFEST, file_digest, read_manifest, verify_artifact
 from focus_ray.storage.object_store import SCHEME, LocalStore, ObjectStore, open_store
 
 if TYPE_CHECKING:
     from focus_ray.inference import Reconstructor
-    from focus_ray.tracking.mlflow_client import Server
+    from focus_ray.tracking.mlflow_client import MlflowServer
 else:  # torch takes seconds to import: annotations must not need it
-    Reconstructor = Server = Any
+    Reconstructor = MlflowServer = Any
 
 NO_PRIOR = "none"
 
 _REGISTERED = re.compile(r"models:/([^/@:]+)(?:@([\w-]+)|/(\d+))")
 _RUNS = Path("runs")  # where runs and their database lie by default
-_KEPT = 4  # models, and priors, in a cache: those used last
+_MAX_CACHED = 4  # models, and priors, in a cache: those used last
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def resolve(uri: str | None) -> ModelSource:
     """
     if uri is None:
         return ModelSource(None)
-    return _registered(uri) if uri.startswith("models:") else ModelSource(*_stored(uri, "model"))
+    return _resolve_registered(uri) if uri.startswith("models:") else ModelSource(*_resolve_stored(uri, "model"))
 
 
 def resolve_prior(uri: str | None) -> PriorSource:
@@ -69,24 +69,24 @@ def resolve_prior(uri: str | None) -> PriorSource:
 
     Raises ConfigError, CheckpointError, StorageError.
     """
-    return PriorSource(uri) if uri is None or uri == NO_PRIOR else PriorSource(*_stored(uri, "prior"))
+    return PriorSource(uri) if uri is None or uri == NO_PRIOR else PriorSource(*_resolve_stored(uri, "prior"))
 
 
-def fetched(source: ModelSource, cache: Path) -> Path:
+def fetch_model(source: ModelSource, cache: Path) -> Path:
     """The folder of a model on this machine, verified, for `focus_ray.model.load`.
 
     It is kept in `cache`, which the replicas of a machine may share, and where the models used last stay. Raises
     CheckpointError where it is damaged or was replaced since it was resolved, StorageError, TrackingError.
     """
-    from focus_ray.model import SHIPPED
+    from focus_ray.model import PRETRAINED_MODEL
 
-    return SHIPPED if source.uri is None else _ensure_cached(source, cache)
+    return PRETRAINED_MODEL if source.uri is None else _ensure_cached(source, cache)
 
 
 def fetch_prior(source: PriorSource, cache: Path) -> str | Path | None:
-    """What `focus_ray.prior.chosen` takes: the folder of a prior on this machine, "none", or None for the default.
+    """The prior for `focus_ray.prior.select_prior`: a folder on this machine, "none", or None for the default.
 
-    Raises what `fetched` does.
+    Raises what `fetch_model` does.
     """
     return source.uri if source.digest is None else _ensure_cached(source, cache)
 
@@ -98,23 +98,23 @@ def load_reconstructor(source: ModelSource, prior: PriorSource, cache: Path) -> 
     """
     from focus_ray import model as models
     from focus_ray.inference import Reconstructor
-    from focus_ray.prior import chosen
+    from focus_ray.prior import select_prior
 
-    model = models.load(fetched(source, cache))
-    correcting = chosen(fetch_prior(prior, cache), shipped_model=source.uri is None)
+    model = models.load(fetch_model(source, cache))
+    correcting = select_prior(fetch_prior(prior, cache), shipped_model=source.uri is None)
     return Reconstructor(model, prior=correcting, require_prior=False)
 
 
-def registry() -> Server:
+def registry() -> MlflowServer:
     """The MLflow that MLFLOW_TRACKING_URI names, or else the database of the runs in ./runs. Raises ConfigError."""
-    from focus_ray.tracking.mlflow_tracker import Tracking
+    from focus_ray.tracking.mlflow_tracker import TrackingSettings
 
     if not os.environ.get("MLFLOW_TRACKING_URI") and not (_RUNS / "mlflow.db").is_file():
         raise ConfigError("models:/ needs a registry; set MLFLOW_TRACKING_URI to the MLflow server that has it")
-    return Tracking().server(_RUNS / "endpoint")
+    return TrackingSettings().server(_RUNS / "endpoint")
 
 
-def _stored(uri: str, kind: str) -> tuple[str, str]:
+def _resolve_stored(uri: str, kind: str) -> tuple[str, str]:
     """The place of a sealed folder and the digest of its manifest."""
     places = f"a folder or s3://bucket/prefix/{kind}" + (" or models:/NAME@ALIAS" if kind == "model" else "")
     if not uri.strip() or "\0" in uri:
@@ -124,10 +124,10 @@ def _stored(uri: str, kind: str) -> tuple[str, str]:
         raise ConfigError(f"a {kind} is not fetched from {scheme[1]}: addresses; give {places}")
     place = str(Path(uri).resolve()) if scheme is None else uri.rstrip("/")
     with _manifest(*_store_and_key(place), kind) as manifest:
-        return place, digest_of(manifest)
+        return place, file_digest(manifest)
 
 
-def _registered(uri: str) -> ModelSource:
+def _resolve_registered(uri: str) -> ModelSource:
     match = _REGISTERED.fullmatch(uri)
     if match is None:
         raise ConfigError(f"{uri[:80]!r} names no registered model; give models:/NAME@ALIAS or models:/NAME/VERSION")
@@ -136,7 +136,7 @@ def _registered(uri: str) -> ModelSource:
     number = number or server.version_by_alias(name, alias)
     with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
         _download_manifest(server, name, number, Path(scratch))
-        return ModelSource(f"models:/{name}/{number}", digest_of(Path(scratch) / MANIFEST), f"{name}/{number}")
+        return ModelSource(f"models:/{name}/{number}", file_digest(Path(scratch) / MANIFEST), f"{name}/{number}")
 
 
 def _store_and_key(place: str) -> tuple[ObjectStore, str]:
@@ -151,7 +151,7 @@ def _manifest(store: ObjectStore, key: str, kind: str) -> Iterator[Path]:
         read_manifest(store.path(key), kind)
         yield store.path(key) / MANIFEST
         return
-    with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch, _named(Path(scratch), f"{store}/{key}"):
+    with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch, _rewrite_errors(Path(scratch), f"{store}/{key}"):
         try:
             store.download(f"{key}/{MANIFEST}", Path(scratch) / MANIFEST)
         except NoSuchObject:
@@ -161,7 +161,7 @@ def _manifest(store: ObjectStore, key: str, kind: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _named(copy: Path, place: str) -> Iterator[None]:
+def _rewrite_errors(copy: Path, place: str) -> Iterator[None]:
     """Errors about a copy tell of the place it is a copy of: the copy will be gone."""
     try:
         yield
@@ -173,7 +173,7 @@ def _ensure_cached(source: ModelSource | PriorSource, cache: Path) -> Path:
     assert source.uri is not None
     assert source.digest is not None
     target = Path(cache).absolute() / f"{source.kind}-{source.digest[:24]}"
-    with _alone(target):
+    with _file_lock(target):
         if not _is_complete(target, source):
             _fetch(source, target)
         with atomic.translate_os_errors(target):
@@ -190,7 +190,7 @@ def _fetch(source: ModelSource | PriorSource, target: Path) -> None:
     else:
         name, _, number = source.registered.rpartition("/")
         _fetch_registered(name, number, target)
-    if digest_of(target / MANIFEST) != source.digest:
+    if file_digest(target / MANIFEST) != source.digest:
         atomic.remove(target)
         raise CheckpointError(f"{source.uri} was replaced after the endpoint was deployed; deploy it again")
 
@@ -198,27 +198,27 @@ def _fetch(source: ModelSource | PriorSource, target: Path) -> None:
 def _fetch_registered(name: str, number: str, target: Path) -> None:
     """MLflow's copy of the model folder. What lies beside it, code above all, is neither fetched nor run."""
     server = registry()
-    with atomic.new_folder(target) as partial, _named(partial, f"models:/{name}/{number}"):
+    with atomic.new_folder(target) as partial, _rewrite_errors(partial, f"models:/{name}/{number}"):
         location, folder = _download_manifest(server, name, number, partial)
         server.download(location, [f"{folder}/{file}" for file in read_manifest(partial, "model")], partial)
         verify_artifact(partial, "model")
 
 
-def _download_manifest(server: Server, name: str, number: str, scratch: Path) -> tuple[str, str]:
+def _download_manifest(server: MlflowServer, name: str, number: str, scratch: Path) -> tuple[str, str]:
     """The manifest of a registered model; returns the address of its files, and the key of the model folder there."""
     location = server.location(name, number)
     folders = server.folders(location, "artifacts")  # where MLflow keeps what its model was made of
     if len(folders) != 1:
         raise CheckpointError(f"models:/{name}/{number} is no model of focus-ray; name another version")
     server.download(location, [f"{folders[0]}/{MANIFEST}"], scratch)
-    with _named(scratch, f"models:/{name}/{number}"):
+    with _rewrite_errors(scratch, f"models:/{name}/{number}"):
         read_manifest(scratch, "model")
     return location, folders[0]
 
 
 def _is_complete(target: Path, source: ModelSource | PriorSource) -> bool:
     try:
-        if digest_of(target / MANIFEST) != source.digest:
+        if file_digest(target / MANIFEST) != source.digest:
             return False
         verify_artifact(target, source.kind)
     except (CheckpointError, StorageError, OSError):
@@ -227,7 +227,7 @@ def _is_complete(target: Path, source: ModelSource | PriorSource) -> bool:
 
 
 @contextmanager
-def _alone(target: Path) -> Iterator[None]:
+def _file_lock(target: Path) -> Iterator[None]:
     """Others that want the same wait until it is there."""
     with atomic.translate_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -244,5 +244,5 @@ def _evict_old(cache: Path, kind: str) -> None:
     """A model that is loaded needs its folder no more."""
     with suppress(OSError):  # another replica is at it
         folders = sorted(cache.glob(f"{kind}-*"), key=lambda folder: folder.stat().st_mtime)
-        for folder in folders[:-_KEPT]:
+        for folder in folders[:-_MAX_CACHED]:
             atomic.remove(folder)

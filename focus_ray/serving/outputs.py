@@ -15,13 +15,13 @@ from focus_ray.geometry import mesh_writer
 from focus_ray.inference.face_result import Face
 from focus_ray.inference.overlay import (
     MAX_OVERLAY_PX,
-    Layer,
+    FaceLayer,
+    composite_layers,
     crop_window,
-    fitted,
-    laid_over,
-    layer,
-    png,
+    encode_png,
+    render_layer,
     require_arrays,
+    rescale_faces,
     warp_to_window,
 )
 from focus_ray.serving.schema import MEDIA_TYPES, FaceOutput, FaceResponse, ImageOutput, Output
@@ -33,29 +33,29 @@ Kind = TypeVar("Kind", bound=str)
 
 
 @dataclass(frozen=True)
-class Files:
+class OutputFiles:
     """The contents of the files that were asked for, of each face and of the picture."""
 
     faces: list[dict[FaceOutput, bytes]]
     picture: dict[ImageOutput, bytes]
 
 
-def files(
+def encode_outputs(
     image: UInt8[np.ndarray, "H W 3"],
     faces: Sequence[Face],
     outputs: Collection[FaceOutput | ImageOutput],
     model: MorphableModel,
     camera: Camera,
-) -> Files:
+) -> OutputFiles:
     """The `outputs` of faces that were just reconstructed from a picture.
 
     Masks and regions are as large as the picture, renderings and the overlay have at most 1600 px on the longer side.
     Of a face with a misfit prior the corrected mesh counts.
     """
-    height, width, adapted = fitted(faces, image.shape[0], image.shape[1], MAX_OVERLAY_PX)
+    height, width, adapted = rescale_faces(faces, image.shape[0], image.shape[1], MAX_OVERLAY_PX)
     drawing = "rendering" in outputs or "overlay" in outputs
-    layers = [layer(face, height, width, model, camera) for face in adapted] if drawing else []
-    made = Files([{} for _ in faces], {})
+    layers = [render_layer(face, height, width, model, camera) for face in adapted] if drawing else []
+    made = OutputFiles([{} for _ in faces], {})
     for output in outputs:
         if output == "overlay":
             made.picture[output] = _overlay(image, layers, height, width)
@@ -68,7 +68,7 @@ def files(
     return made
 
 
-def answer(face: Face, contents: Mapping[FaceOutput, bytes], deliver: Deliver) -> FaceResponse:
+def face_response(face: Face, contents: Mapping[FaceOutput, bytes], deliver: Deliver) -> FaceResponse:
     """A face and its files, each delivered inline or by a link."""
     return FaceResponse.model_construct(**dict(face), outputs=deliver_files(contents, deliver))
 
@@ -86,8 +86,8 @@ def inline_output(content: bytes, media_type: str) -> Output:
 def _encode_face(face: Face, output: str, height: int, width: int) -> bytes:
     arrays = require_arrays(face)
     if output in mesh_writer.ENCODERS:
-        return mesh_writer.encode(arrays.mesh if arrays.corrected is None else arrays.corrected, output)
-    return png(_mask(face, height, width) if output == "mask" else _region(face, height, width))
+        return mesh_writer.encode_mesh(arrays.mesh if arrays.corrected is None else arrays.corrected, output)
+    return encode_png(_mask(face, height, width) if output == "mask" else _region(face, height, width))
 
 
 def _region(face: Face, height: int, width: int) -> UInt8[np.ndarray, "height width"]:
@@ -118,15 +118,15 @@ def _mask(face: Face, height: int, width: int) -> UInt8[np.ndarray, "height widt
     return picture
 
 
-def _rendering(one: Layer, height: int, width: int) -> bytes:
+def _rendering(one: FaceLayer, height: int, width: int) -> bytes:
     """The face alone, RGBA: its coverage is the opacity."""
     picture = np.zeros((height, width, 4), np.uint8)
     opacity = (255 * one.coverage).round().clip(0, 255)[..., None]
     picture[one.window] = np.dstack([np.where(opacity > 0, one.colours.round().clip(0, 255), 0), opacity])
-    return png(picture)
+    return encode_png(picture)
 
 
-def _overlay(image: UInt8[np.ndarray, "H W 3"], layers: Sequence[Layer], height: int, width: int) -> bytes:
+def _overlay(image: UInt8[np.ndarray, "H W 3"], layers: Sequence[FaceLayer], height: int, width: int) -> bytes:
     if (height, width) != image.shape[:2]:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return png(laid_over(image, layers).overlay)
+    return encode_png(composite_layers(image, layers).overlay)

@@ -14,7 +14,7 @@ from focus_ray.serving.problems import Problem
 
 FOLDER = Path(__file__).resolve().parent / "page"
 VENDOR = "vendor"  # three.js, fetched by infra/fetch_viewer.py and part of the wheel
-_KINDS = {
+_MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -44,7 +44,7 @@ _HEADERS = {
 }
 
 
-class File(NamedTuple):
+class Asset(NamedTuple):
     """A file of the page."""
 
     content: bytes
@@ -53,9 +53,9 @@ class File(NamedTuple):
 
 
 @cache
-def files() -> dict[str, File]:
+def assets() -> dict[str, Asset]:
     """All there is, by its name under /assets/: what is not listed here cannot be asked for."""
-    return {name: File(content, _KINDS[Path(name).suffix], _tag(content)) for name, content in _contents()}
+    return {name: Asset(content, _MEDIA_TYPES[Path(name).suffix], _tag(content)) for name, content in _read_assets()}
 
 
 def router() -> APIRouter:
@@ -64,28 +64,28 @@ def router() -> APIRouter:
 
     @router.get("/")
     async def page(request: Request) -> Response:
-        return _answer(request, files()["index.html"])
+        return _asset_response(request, assets()["index.html"])
 
     @router.get("/assets/{name:path}")
     async def asset(request: Request, name: Annotated[str, InPath(max_length=80)]) -> Response:
-        found = files().get(name)
+        found = assets().get(name)
         if found is None:
             raise Problem("not_found", "the page has no such file")
-        return _answer(request, found)
+        return _asset_response(request, found)
 
     return router
 
 
-def _answer(request: Request, file: File) -> Response:
+def _asset_response(request: Request, file: Asset) -> Response:
     headers = {**_HEADERS, "etag": file.tag}
     if request.headers.get("if-none-match") == file.tag:
         return Response(status_code=304, headers=headers)
     return Response(file.content, media_type=file.kind, headers=headers)
 
 
-def _contents() -> Iterator[tuple[str, bytes]]:
+def _read_assets() -> Iterator[tuple[str, bytes]]:
     for path in sorted(FOLDER.rglob("*")):
-        if path.is_file() and path.suffix in _KINDS:
+        if path.is_file() and path.suffix in _MEDIA_TYPES:
             yield path.relative_to(FOLDER).as_posix(), path.read_bytes()
 
 

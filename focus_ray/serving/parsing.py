@@ -20,7 +20,7 @@ from focus_ray.serving.settings import AdmissionSettings
 _LIST_OPTIONS = {"outputs", "box", "landmarks"}
 _MAX_OPTION_BYTES = 16_384  # bytes: 136 numbers of any length
 _MAX_FIELDS = 64
-_NAME = 80  # characters of a file's name that are shown again
+_MAX_NAME_LENGTH = 80  # characters of a file's name that are shown again
 _RAW = ("image/", "application/octet-stream")
 
 
@@ -31,7 +31,7 @@ class UploadedImage(NamedTuple):
     content: bytes
 
 
-class Asked(NamedTuple):
+class ParsedRequest(NamedTuple):
     """A request."""
 
     pictures: list[UploadedImage]
@@ -83,28 +83,28 @@ class _InMemoryParser(MultiPartParser):
             file.close()
 
 
-async def parse_request(request: Request) -> Asked:
+async def parse_request(request: Request) -> ParsedRequest:
     """One picture, as field `image` or as the body, and options. Raises Problem."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith(_RAW):
         content = await request.body()
-        return Asked([UploadedImage("body", content)], _parse_options(request.query_params.multi_items()))
-    asked = await _form(request, kind, ("image",), 1)
+        return ParsedRequest([UploadedImage("body", content)], _parse_options(request.query_params.multi_items()))
+    asked = await _parse_form(request, kind, ("image",), 1)
     if len(asked.pictures) != 1:
         raise Problem("unprocessable", f"{len(asked.pictures)} pictures in the form; send one, as field `image`")
     return asked
 
 
-async def parse_batch_request(request: Request, settings: AdmissionSettings) -> Asked:
+async def parse_batch_request(request: Request, settings: AdmissionSettings) -> ParsedRequest:
     """Pictures, as fields `images`, and options. Raises Problem."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    asked = await _form(request, kind, ("images", "image"), settings.pictures)
+    asked = await _parse_form(request, kind, ("images", "image"), settings.pictures)
     if not asked.pictures:
         raise Problem("unprocessable", "no picture in the form; send some, each as a field `images`")
     return asked
 
 
-async def _form(request: Request, kind: str, names: Sequence[str], most: int) -> Asked:
+async def _parse_form(request: Request, kind: str, names: Sequence[str], most: int) -> ParsedRequest:
     if kind != "multipart/form-data":
         raise Problem(
             "unsupported_media", f"send multipart/form-data with the field `{names[0]}`, or a picture as image/jpeg"
@@ -114,7 +114,7 @@ async def _form(request: Request, kind: str, names: Sequence[str], most: int) ->
         form = await parser.parse()
         if not parser.whole:
             raise Problem("bad_request", "the form is cut off; send it whole")
-        return await _asked(form, list(request.query_params.multi_items()), names)
+        return await _read_fields(form, list(request.query_params.multi_items()), names)
     except MultiPartException as error:
         raise Problem("bad_request", f"the form cannot be read: {_printable(error.message, 200)}") from None
     except (ValueError, LookupError, UnicodeError):
@@ -123,20 +123,20 @@ async def _form(request: Request, kind: str, names: Sequence[str], most: int) ->
         parser.close()
 
 
-async def _asked(form: FormData, options: list[tuple[str, str]], names: Sequence[str]) -> Asked:
+async def _read_fields(form: FormData, options: list[tuple[str, str]], names: Sequence[str]) -> ParsedRequest:
     pictures = []
     for name, value in form.multi_items():
         if isinstance(value, str):
             options.append((name, value))
         elif name in names:
-            pictures.append(await _picture(value))
+            pictures.append(await _read_upload(value))
         else:
             raise Problem("unprocessable", f"there is no file field {_printable(name, 40)!r}; it is `{names[0]}`")
-    return Asked(pictures, _parse_options(options))
+    return ParsedRequest(pictures, _parse_options(options))
 
 
-async def _picture(upload: UploadFile) -> UploadedImage:
-    return UploadedImage(_printable(upload.filename or "", _NAME), await upload.read())
+async def _read_upload(upload: UploadFile) -> UploadedImage:
+    return UploadedImage(_printable(upload.filename or "", _MAX_NAME_LENGTH), await upload.read())
 
 
 def _parse_options(given: Iterable[tuple[str, str]]) -> Options:

@@ -26,7 +26,7 @@ def check_size(content: bytes, max_bytes: int) -> None:
         )
 
 
-class Kept:
+class InMemoryResultStore:
     """Results by name. The oldest give way to new ones; nothing is written to a disk. Thread-safe."""
 
     def __init__(self, max_bytes: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:

@@ -22,13 +22,13 @@ MEDIA_TYPES = {
 }
 
 
-class Record(BaseModel):
+class ApiModel(BaseModel):
     """A part of an answer."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Options(Record):
+class Options(ApiModel):
     """What a request asks for, beside its picture; as form fields or in the query."""
 
     outputs: tuple[Literal["mask", "region", "rendering", "glb", "obj", "ply", "overlay"], ...] = Field(
@@ -53,7 +53,7 @@ class Options(Record):
     )
 
 
-class Output(Record):
+class Output(ApiModel):
     """A file that belongs to an answer: its content, or where it can be had for some minutes."""
 
     media_type: str
@@ -73,14 +73,14 @@ class FaceResponse(Face):
     outputs: dict[FaceOutput, Output] = Field(default={})
 
 
-class Size(Record):
+class Size(ApiModel):
     """Of a picture after its EXIF orientation [px]."""
 
     width: int
     height: int
 
 
-class Reconstruction(Record):
+class Reconstruction(ApiModel):
     """The answer to one picture. No face is an empty list.
 
     overlay: the faces laid over the picture where they are seen, with at most 1600 px on its longer side.
@@ -94,7 +94,7 @@ class Reconstruction(Record):
     milliseconds: dict[str, float] = Field(default={}, description="decode, detect, model, draw")
 
 
-class ProblemDetails(Record):
+class ProblemDetails(ApiModel):
     """application/problem+json (RFC 9457)."""
 
     type: str
@@ -105,7 +105,7 @@ class ProblemDetails(Record):
     request_id: str
 
 
-class BatchItem(Record):
+class BatchItem(ApiModel):
     """One picture of a batch: its answer, or what was wrong with it."""
 
     index: int
@@ -114,7 +114,7 @@ class BatchItem(Record):
     problem: ProblemDetails | None = None
 
 
-class BatchResponse(Record):
+class BatchResponse(ApiModel):
     """The answers to several pictures, in their order; one that is refused does not touch the others."""
 
     request_id: str
@@ -122,7 +122,7 @@ class BatchResponse(Record):
     results: list[BatchItem]
 
 
-class ModelResponse(Record):
+class ModelResponse(ApiModel):
     """What answers here."""
 
     model_version: str

@@ -94,7 +94,9 @@ class ReconstructionService:
                 faces = [_remove_correction(face) for face in faces]
             since = time.perf_counter()
             made = await self._drawn(seen.image, faces, options)
-            answers = [outputs.answer(face, files, deliver) for face, files in zip(faces, made.faces, strict=True)]
+            answers = [
+                outputs.face_response(face, files, deliver) for face, files in zip(faces, made.faces, strict=True)
+            ]
             of_picture = outputs.deliver_files(made.picture, deliver)
             times.add("draw", since)
         self._measure(times, len(faces))
@@ -107,11 +109,13 @@ class ReconstructionService:
             milliseconds=times.milliseconds,
         )
 
-    async def _drawn(self, image: np.ndarray, faces: Sequence[Face], options: Options) -> outputs.Files:
+    async def _drawn(self, image: np.ndarray, faces: Sequence[Face], options: Options) -> outputs.OutputFiles:
         if not faces or not options.outputs:
-            return outputs.Files([{} for _ in faces], {})
+            return outputs.OutputFiles([{} for _ in faces], {})
         drawing = await self._models.drawing(faces[0].model_version)
-        return await self._on_thread(outputs.files, image, faces, options.outputs, drawing.face_model, drawing.camera)
+        return await self._on_thread(
+            outputs.encode_outputs, image, faces, options.outputs, drawing.face_model, drawing.camera
+        )
 
     def _measure(self, times: StageTimer, faces: int) -> None:
         for stage, name in _STAGE_METRICS.items():
@@ -152,7 +156,7 @@ class ReconstructionService:
         parts = split_faces(seen, self._settings.batching.batch)
         for _ in range(_MAX_FIT_ATTEMPTS):
             found = await asyncio.gather(*(self._models.fit(FitRequest(part, refine)) for part in parts))
-            faces = [face for part in found for face in _faces(part)]
+            faces = [face for part in found for face in _faces_or_raise(part)]
             if len({face.model_version for face in faces}) <= 1:
                 return faces
         wait = self._settings.http.retry_seconds
@@ -181,7 +185,7 @@ class PixelBudget:
                 self._changed.notify_all()
 
 
-def _faces(found: FitResult) -> Sequence[Face]:
+def _faces_or_raise(found: FitResult) -> Sequence[Face]:
     """The faces, or Problem."""
     if found.failed:
         raise Problem("internal", "the model failed on this picture; the error has been logged")

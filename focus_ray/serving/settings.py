@@ -40,7 +40,7 @@ class AdmissionSettings(Settings):
         return self.body_seconds * (1 + 1e6 * self.body_megabytes // self.min_body_bytes)
 
 
-class ModelSettings(Settings):
+class BatchingSettings(Settings):
     """How the model's replicas answer."""
 
     batch: int = Field(default=8, gt=0)  # faces that are fitted together, of several requests
@@ -89,7 +89,7 @@ class ServingSettings(Settings):
     detector: Literal["fast", "thorough"] = "fast"
     http: HttpSettings = HttpSettings()
     admission: AdmissionSettings = AdmissionSettings()
-    batching: ModelSettings = ModelSettings()
+    batching: BatchingSettings = BatchingSettings()
     models: ScalingSettings = ScalingSettings()
     ingress: ScalingSettings = ScalingSettings(cpus=0.5, ongoing=16.0)
     links_megabytes: float = Field(default=64.0, ge=0)  # of results that are kept for their links, in memory

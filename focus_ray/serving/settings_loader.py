@@ -4,19 +4,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from focus_ray.config import merge, resolved
+from focus_ray.config import merge, resolve_settings
 from focus_ray.serving.keys import read_keys
 from focus_ray.serving.settings import ServingSettings
 
 
-def configured(
+def load_settings(
     file: Path | None, assignments: Sequence[str], given: Mapping[str, Any], keys: Path | None = None
 ) -> ServingSettings:
     """The defaults, under the keys of a YAML file, the `a.b=v` assignments, what is `given` and not None, and API keys.
 
     `given` is nested as the settings are. Raises ConfigError for what does not fit and for a file of keys with none.
     """
-    settings = resolved(ServingSettings(), "focus_ray/serving/settings.py", file, assignments, {})
+    settings = resolve_settings(ServingSettings(), "focus_ray/serving/settings.py", file, assignments, {})
     tree = merge(settings.model_dump(mode="json"), _drop_none(given), "options")
     if keys is not None:
         tree["http"] |= {"keys": read_keys(keys), "keys_required": True}

@@ -48,13 +48,13 @@ def fetch(store: ObjectStore, key: str, folder: Path, kind: str) -> None:
 
     Raises CheckpointError if there is none, if it is of another kind, or damaged; StorageError.
     """
-    with atomic.new_folder(folder) as partial, _named(partial, f"{store}/{key}"):
+    with atomic.new_folder(folder) as partial, _name_in_errors(partial, f"{store}/{key}"):
         _download(store, key, partial, kind)
         verify_artifact(partial, kind)
 
 
 @contextmanager
-def opened(store: ObjectStore, key: str, kind: str) -> Iterator[Path]:
+def open_folder(store: ObjectStore, key: str, kind: str) -> Iterator[Path]:
     """A sealed folder as a folder of this machine, where it lies or as a copy that is gone after the block.
 
     It is not yet verified; what the block raises about the copy names the place in the store. Raises CheckpointError
@@ -63,19 +63,19 @@ def opened(store: ObjectStore, key: str, kind: str) -> Iterator[Path]:
     if isinstance(store, LocalStore):
         yield store.path(key)
         return
-    with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch, _named(Path(scratch), f"{store}/{key}"):
+    with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch, _name_in_errors(Path(scratch), f"{store}/{key}"):
         _download(store, key, Path(scratch), kind)
         yield Path(scratch)
 
 
-def names(store: ObjectStore) -> list[str]:
+def list_artifacts(store: ObjectStore) -> list[str]:
     """The sealed folders directly in a store, sorted. On this machine that is every folder, damaged ones included."""
     if isinstance(store, LocalStore):
         return sorted(path.name for path in _local_folders(store))
     return sorted(_complete_keys([entry.key for entry in store.list()]))
 
 
-def unfinished(store: ObjectStore) -> list[str]:
+def list_incomplete(store: ObjectStore) -> list[str]:
     """The folders directly in a store that have files and no manifest: uploads that did not end. None are local."""
     if isinstance(store, LocalStore):
         return []
@@ -105,7 +105,7 @@ def _download(store: ObjectStore, key: str, folder: Path, kind: str) -> None:
 
 
 @contextmanager
-def _named(copy: Path, place: str) -> Iterator[None]:
+def _name_in_errors(copy: Path, place: str) -> Iterator[None]:
     """Errors about a copy tell of the place it is a copy of: the copy will be gone."""
     try:
         yield

@@ -27,13 +27,13 @@ def new_folder(target: Path) -> Iterator[Path]:
     with translate_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         recover(target)
-        sweep(target.parent)
+        remove_stale_partials(target.parent)
         partial.mkdir()
         try:
             yield partial
             for path in partial.rglob("*"):
-                flush(path)
-            flush(partial)
+                fsync(path)
+            fsync(partial)
             _swap_in(partial, target)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -52,9 +52,9 @@ def new_file(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield partial
-            flush(partial)
+            fsync(partial)
             os.replace(partial, target)
-            flush(target.parent)
+            fsync(target.parent)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
@@ -74,7 +74,7 @@ def recover(target: Path) -> None:
             os.rename(retired, target)
 
 
-def sweep(parent: Path) -> None:
+def remove_stale_partials(parent: Path) -> None:
     """Remove the half-written files and folders in `parent` whose writer no longer runs."""
     for path in parent.iterdir():
         match = PARTIAL.fullmatch(path.name)
@@ -96,7 +96,7 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
-def flush(path: Path) -> None:
+def fsync(path: Path) -> None:
     """Wait until the disk holds `path`. Folders can be flushed on POSIX only."""
     if path.is_dir() and os.name != "posix":
         return
@@ -129,7 +129,7 @@ def _swap_in(partial: Path, target: Path) -> None:
     except BaseException:
         recover(target)
         raise
-    flush(target.parent)
+    fsync(target.parent)
     remove(retired)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from focus_ray.errors import CheckpointError, ModelError, NoSuchObject
 from focus_ray.storage import artifact_store, tensor_artifact
 from focus_ray.storage.object_store import ObjectStore, open_store
-from focus_ray.storage.tree import State, detach_to_cpu, put_together, to_skeleton
+from focus_ray.storage.tree import State, detach_to_cpu, from_skeleton, to_skeleton
 
 CHECKPOINT, MODEL = "checkpoint", "model"
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -52,10 +52,10 @@ def load(folder: Path) -> dict[str, State]:
     if strangers := set(tensors) - set(skeleton):
         stranger = f"{folder}/{min(strangers)}{tensor_artifact.SUFFIX}"
         raise CheckpointError(f"{stranger} belongs to nothing; use an earlier checkpoint")
-    return {key: put_together(value, tensors.get(key, {})) for key, value in skeleton.items()}
+    return {key: from_skeleton(value, tensors.get(key, {})) for key, value in skeleton.items()}
 
 
-class Model(NamedTuple):
+class StoredModel(NamedTuple):
     """A model folder in memory: the tensors of each network, and what model.json says about them."""
 
     networks: dict[str, dict[str, Tensor]]
@@ -85,14 +85,14 @@ def as_half(name: str, value: Tensor) -> Tensor:
     return half
 
 
-def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> Model:
+def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> StoredModel:
     """A model folder, verified; floating tensors as `dtype` on the CPU. Raises CheckpointError."""
     info, networks = tensor_artifact.read(folder, MODEL, "model.json")
     for parameters in networks.values():
         for key, value in parameters.items():
             if value.is_floating_point():
                 parameters[key] = value.to(dtype)
-    return Model(networks, info)
+    return StoredModel(networks, info)
 
 
 class StoredCheckpoint(NamedTuple):
@@ -128,11 +128,11 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, damaged ones included, in order."""
-        return sorted(_steps(artifact_store.names(self.store)))
+        return sorted(_steps(artifact_store.list_artifacts(self.store)))
 
     def load(self, step: int) -> StoredCheckpoint:
         """The checkpoint of one step. Raises CheckpointError if it is damaged, StorageError if it cannot be had."""
-        with artifact_store.opened(self.store, folder_name(step), CHECKPOINT) as folder:
+        with artifact_store.open_folder(self.store, folder_name(step), CHECKPOINT) as folder:
             return StoredCheckpoint(step, f"{self.store}/{folder_name(step)}", load(folder))
 
     def latest(self) -> StoredCheckpoint | None:
@@ -172,7 +172,7 @@ class Checkpoints:
         steps = self.steps()
         kept = {step, *steps[-self.keep :], self._best_step()}
         gone = [folder_name(each) for each in steps if each not in kept]
-        litter = [name for name in artifact_store.unfinished(self.store) if STEP.fullmatch(name)]
+        litter = [name for name in artifact_store.list_incomplete(self.store) if STEP.fullmatch(name)]
         for name in (*gone, *litter):
             artifact_store.delete(self.store, name)
 

@@ -120,24 +120,24 @@ def _reject_unlisted(folder: Path, listed: dict[str, dict[str, Any]]) -> None:
 
 
 def _read_verified(path: Path, entry: dict[str, Any]) -> bytes:
-    _refuse_other_size(path, entry)
+    _check_size(path, entry)
     content = path.read_bytes()
     _check_digest(path, entry, hashlib.sha256(content).hexdigest())
     return content
 
 
 def _verify_file(path: Path, entry: dict[str, Any]) -> None:
-    _refuse_other_size(path, entry)
-    _check_digest(path, entry, digest_of(path))
+    _check_size(path, entry)
+    _check_digest(path, entry, file_digest(path))
 
 
-def digest_of(path: Path) -> str:
+def file_digest(path: Path) -> str:
     """sha256 of a file, read piece by piece. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _refuse_other_size(path: Path, entry: dict[str, Any]) -> None:
+def _check_size(path: Path, entry: dict[str, Any]) -> None:
     if path.is_symlink() or not path.is_file():
         raise CheckpointError(f"{path} is missing; {_hint(path.parent)}")
     size = path.stat().st_size

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     import pyarrow.fs
 
 # How long an operation is tried again after its first failure: an outage of minutes is ridden out.
-PATIENCE_SECONDS = 300.0
+RETRY_SECONDS = 300.0
 MAX_BACKOFF_SECONDS = 5.0
 # A connection that stands still this long is given up, and the request sent again.
 CONNECT_SECONDS, READ_SECONDS = 10, 20
 # boto3's own attempts. They cover short faults of a single request, such as a part of a multipart upload; boto3 stops
 # repeating once a client has seen many failures, so what lasts longer is left to `S3Store._persist`.
 ATTEMPTS = 5
-PARTS = {"multipart_threshold": 8 << 20, "multipart_chunksize": 8 << 20, "preferred_transfer_client": "classic"}
+MULTIPART = {"multipart_threshold": 8 << 20, "multipart_chunksize": 8 << 20, "preferred_transfer_client": "classic"}
 # One part at a time on the way up: an upload has time, and the training beside it does not.
-UPLOAD, DOWNLOAD = TransferConfig(max_concurrency=1, **PARTS), TransferConfig(max_concurrency=4, **PARTS)
+UPLOAD, DOWNLOAD = TransferConfig(max_concurrency=1, **MULTIPART), TransferConfig(max_concurrency=4, **MULTIPART)
 # The description of the service, which is slow to read: once for all clients.
 SERVICE_MODEL_LOADER = create_loader()
 
@@ -81,7 +81,7 @@ class S3Store:
 
     bucket: str
     prefix: str = ""
-    patience: float = field(default=PATIENCE_SECONDS, compare=False)
+    patience: float = field(default=RETRY_SECONDS, compare=False)
     connection: S3Connection = field(default_factory=S3Connection, compare=False, repr=False)
 
     def __str__(self) -> str:
@@ -176,7 +176,7 @@ class S3Store:
         if isinstance(error, OSError) and not s3_errors.is_transient(error):
             return error  # of the local disk: whoever reads or writes the file names it
         endpoint = s3_errors.redact_endpoint(client.meta.endpoint_url) if client else "S3"
-        return s3_errors.explained(error, place, self.bucket, endpoint)
+        return s3_errors.to_storage_error(error, place, self.bucket, endpoint)
 
 
 def _client(attempts: int, connect: int, read: int) -> Any:

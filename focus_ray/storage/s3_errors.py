@@ -72,10 +72,10 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, TRANSIENT_ERRORS)
 
 
-def explained(error: Exception, place: str, bucket: str, endpoint: str) -> StorageError:
+def to_storage_error(error: Exception, place: str, bucket: str, endpoint: str) -> StorageError:
     """The error as one line: what is wrong with `place` at `endpoint`, and what to do."""
     if isinstance(error, exceptions.ClientError):
-        return _refusal(error, place, bucket, endpoint)
+        return _client_error(error, place, bucket, endpoint)
     if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
         return StorageError(f"no credentials for s3://{bucket}; {CREDENTIALS_HINT}, or run where a role gives them")
     if isinstance(error, exceptions.SSLError):
@@ -116,7 +116,7 @@ def is_aws(url: str) -> bool:
     return (urlsplit(url).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
-def _refusal(error: exceptions.ClientError, place: str, bucket: str, endpoint: str) -> StorageError:
+def _client_error(error: exceptions.ClientError, place: str, bucket: str, endpoint: str) -> StorageError:
     code, operation = _code(error), error.operation_name
     if code == "NoSuchBucket":
         return StorageError(f"there is no bucket {bucket!r} at {endpoint}; create it, or correct its name")

@@ -38,18 +38,18 @@ def to_skeleton(state: State) -> tuple[Any, dict[str, Tensor]]:
             return {TUPLE: [visit(item, (*path, str(i))) for i, item in enumerate(node)]}
         if type(node) is list:
             return [visit(item, (*path, str(i))) for i, item in enumerate(node)]
-        return _plain(node, path)
+        return _encode_leaf(node, path)
 
     def visit_mapping(node: Mapping[Any, State], path: tuple[str, ...]) -> Any:
         items = [(key, visit(value, (*path, str(key)))) for key, value in node.items()]
         if all(isinstance(key, str) and not key.startswith("$") for key, _ in items):
             return dict(items)
-        return {DICT: [[_plain(key, path), value] for key, value in items]}
+        return {DICT: [[_encode_leaf(key, path), value] for key, value in items]}
 
     return visit(state, ()), tensors
 
 
-def put_together(skeleton: Any, tensors: Mapping[str, Tensor]) -> State:
+def from_skeleton(skeleton: Any, tensors: Mapping[str, Tensor]) -> State:
     """The state that `to_skeleton` split. Raises CheckpointError if skeleton and tensors do not belong together."""
     unused = set(tensors)
 
@@ -82,7 +82,7 @@ def put_together(skeleton: Any, tensors: Mapping[str, Tensor]) -> State:
     return state
 
 
-def _plain(node: Any, path: tuple[str, ...]) -> Any:
+def _encode_leaf(node: Any, path: tuple[str, ...]) -> Any:
     """A leaf in JSON. Python writes finite floats so that reading gives the same bits."""
     if isinstance(node, float):
         return float(node) if math.isfinite(node) else {FLOAT: repr(float(node))}

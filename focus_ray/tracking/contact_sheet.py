@@ -12,7 +12,7 @@ CELL_PX = 128
 GAP_PX = 4
 TITLE_PX = 13
 TITLE_BAND_PX = 24
-PAPER = (255, 255, 255)
+BACKGROUND_COLOUR = (255, 255, 255)
 TEXT_COLOUR = (31, 41, 51)
 
 
@@ -33,19 +33,19 @@ def contact_sheet(columns: Mapping[str, Tensor], *, cell: int = CELL_PX) -> Imag
         GAP_PX + len(columns) * (width + GAP_PX),
         TITLE_BAND_PX + rows * (height + GAP_PX),
     )
-    sheet = Image.new("RGB", size, PAPER)
+    sheet = Image.new("RGB", size, BACKGROUND_COLOUR)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(TITLE_PX)
     for i, (title, pictures) in enumerate(columns.items()):
         left = GAP_PX + i * (width + GAP_PX)
         draw.text((left, TITLE_BAND_PX // 2), _ellipsize(title, font, width), fill=TEXT_COLOUR, font=font, anchor="lm")
-        for row, picture in enumerate(_bytes(pictures)):
+        for row, picture in enumerate(_to_uint8(pictures)):
             cell_image = Image.fromarray(picture.numpy()).resize((width, height), Image.Resampling.NEAREST)
             sheet.paste(cell_image, (left, TITLE_BAND_PX + row * (height + GAP_PX)))
     return sheet
 
 
-def _bytes(pictures: Tensor) -> UInt8[Tensor, "N H W 3"]:
+def _to_uint8(pictures: Tensor) -> UInt8[Tensor, "N H W 3"]:
     """[N, 1 | 3, H, W] in [0, 1] as 8-bit colours."""
     clipped = pictures.detach().float().cpu().nan_to_num(0.0).clamp(0, 1)
     colours = clipped.expand(-1, 3, -1, -1)

@@ -22,7 +22,7 @@ def sqlite_uri(path: Path) -> str:
     return SQLITE + (quote(name, safe=" ") if "%" in name or "?" in name else name)
 
 
-def file_of(uri: str) -> Path | None:
+def sqlite_path(uri: str) -> Path | None:
     """The file of an SQLite address; None for other addresses and for databases in memory."""
     path = unquote(uri.partition("?")[0].removeprefix(SQLITE))
     return Path(path).absolute() if uri.startswith(SQLITE) and path and path != ":memory:" else None
@@ -42,12 +42,12 @@ def create_once(path: Path, fill: Callable[[str], None]) -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX)
             if path.exists():
                 return
-            atomic.sweep(path.parent)
+            atomic.remove_stale_partials(path.parent)
             partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
             partial.mkdir()
             try:
                 fill(sqlite_uri(partial / path.name))
-                atomic.flush(partial / path.name)
+                atomic.fsync(partial / path.name)
                 os.rename(partial / path.name, path)
             finally:
                 atomic.remove(partial)

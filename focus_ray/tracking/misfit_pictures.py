@@ -52,7 +52,7 @@ def misfit_sheet(
 
     for column, (name, values, colours, scale) in enumerate(columns):
         mapping = ScalarMappable(scale, colours)
-        pictures = views(face, torch.from_numpy(mapping.to_rgba(values.numpy())[:, :3]).float())
+        pictures = render_views(face, torch.from_numpy(mapping.to_rgba(values.numpy())[:, :3]).float())
         left = LABEL_INCHES + CELL_INCHES * column
         for row, (view, picture) in enumerate(zip(reversed(VIEWS), reversed(pictures), strict=True)):
             cell = axes_at(left, SCALE_INCHES + CELL_INCHES * row, CELL_INCHES, CELL_INCHES)
@@ -69,7 +69,7 @@ def misfit_sheet(
 
 
 @torch.no_grad()
-def views(face: MorphableModel, colours: Float[Tensor, "V 3"]) -> Sequence[Float[np.ndarray, "H W 3"]]:
+def render_views(face: MorphableModel, colours: Float[Tensor, "V 3"]) -> Sequence[Float[np.ndarray, "H W 3"]]:
     """The mean face in these colours on white, one picture for each of the views."""
     count = len(VIEWS)
     light = torch.zeros(count, CHANNELS, SH_BANDS)

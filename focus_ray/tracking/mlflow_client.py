@@ -17,7 +17,7 @@ import numpy as np
 from focus_ray import __version__
 from focus_ray.errors import StorageError, TrackingError
 from focus_ray.tracking import database_file
-from focus_ray.tracking.mlflow_keys import MAX_TAG, cut
+from focus_ray.tracking.mlflow_keys import MAX_TAG, truncate
 from focus_ray.tracking.redaction import redact_secrets
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ _SQLITE_TIMEOUT = 60  # s, while another process writes to the same database
 
 # What libraries say of a server that is not there, and what it means. It words a message and decides nothing: MLflow
 # has one type for all of it, with the text of what it caught.
-_PLAIN = {
+_ERROR_MEANINGS = {
     "Connection refused": "nothing answers there",
     "Name or service not known": "its name is not known here",
     "Failed to resolve": "its name is not known here",
@@ -67,7 +67,7 @@ _PLAIN = {
 _import_lock = threading.Lock()
 
 
-class Metric(NamedTuple):
+class MetricPoint(NamedTuple):
     """One figure at one step."""
 
     key: str
@@ -88,7 +88,7 @@ class RemoteRun:
     metrics: Mapping[str, float]  # latest values
 
 
-class Server:
+class MlflowServer:
     """A tracking server with its model registry. Every refusal is a TrackingError of one line without secrets."""
 
     def __init__(self, uri: str, artifacts: Path | None = None) -> None:
@@ -128,7 +128,7 @@ class Server:
         if retries.level == logging.NOTSET:  # it would warn at every retry of an outage
             retries.setLevel(logging.ERROR)
         uri = self._uri
-        if (database := database_file.file_of(uri)) is not None:
+        if (database := database_file.sqlite_path(uri)) is not None:
             place = self._artifacts or database.with_name("mlartifacts")
             database_file.create_once(database, lambda new: _create_tables(new, place))
             uri += "" if "?" in uri else f"?timeout={_SQLITE_TIMEOUT}"
@@ -151,7 +151,7 @@ class Server:
                 if run is not chosen and run not in used:
                     client.delete_run(run.info.run_id)
             if chosen is not None:
-                return _remote(chosen)
+                return _to_remote_run(chosen)
             return None if known is None else self._known_run(client, known, focus_run)
 
     def _known_run(self, client: MlflowClient, known: str, focus_run: str) -> RemoteRun | None:
@@ -164,14 +164,14 @@ class Server:
                 return None
             raise
         alive = run.info.lifecycle_stage == "active"
-        return _remote(run) if alive and run.data.tags.get(RUN_TAG) == focus_run else None
+        return _to_remote_run(run) if alive and run.data.tags.get(RUN_TAG) == focus_run else None
 
     def create_run(self, experiment: str, focus_run: str, name: str, started_ms: int) -> RemoteRun:
         """A new run with the tag that finds it again; its experiment is created where there is none."""
         with self.asked() as client:
             number = self._experiment(client, experiment)
             run = client.create_run(number, start_time=started_ms, tags={RUN_TAG: focus_run}, run_name=name)
-            return _remote(run)
+            return _to_remote_run(run)
 
     def _experiment(self, client: MlflowClient, name: str) -> str:
         from mlflow.exceptions import MlflowException
@@ -189,13 +189,13 @@ class Server:
             raise TrackingError(f"the experiment {name!r} was deleted in MLflow; restore it there, or name another one")
         return found.experiment_id
 
-    def log(self, run: str, metrics: Sequence[Metric], tags: Mapping[str, str] | None = None) -> None:
+    def log(self, run: str, metrics: Sequence[MetricPoint], tags: Mapping[str, str] | None = None) -> None:
         """Figures, and with the last of them the tags: whoever sees these tags sees the figures too."""
         from mlflow import entities
 
         with self.asked() as client:
             entries = [entities.Metric(metric.key, metric.value, metric.time_ms, metric.step) for metric in metrics]
-            marks = [entities.RunTag(key, cut(value, MAX_TAG)) for key, value in (tags or {}).items()]
+            marks = [entities.RunTag(key, truncate(value, MAX_TAG)) for key, value in (tags or {}).items()]
             for begin in range(0, max(len(entries), 1), _METRICS_PER_CALL):
                 last = begin + _METRICS_PER_CALL >= len(entries)
                 part = entries[begin : begin + _METRICS_PER_CALL]
@@ -367,7 +367,7 @@ def model_requirements() -> list[str]:
     return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items()]
 
 
-def _remote(run: Run) -> RemoteRun:
+def _to_remote_run(run: Run) -> RemoteRun:
     info, data = run.info, run.data
     return RemoteRun(info.run_id, info.experiment_id, info.status, data.params, data.tags, data.metrics)
 
@@ -375,9 +375,9 @@ def _remote(run: Run) -> RemoteRun:
 def _reason(error: BaseException) -> str:
     """One line: what is wrong, as plainly as what the libraries say allows."""
     text = redact_secrets(" ".join(str(error).split()))
-    for sign, meaning in _PLAIN.items():
+    for sign, meaning in _ERROR_MEANINGS.items():
         if sign in text:
             return meaning
     if "too many 5" in text or "error code 5" in text:
         return "it answers with errors (5xx)"
-    return cut(text, 200) or type(error).__name__
+    return truncate(text, 200) or type(error).__name__

@@ -23,25 +23,25 @@ class NumericLeaves(NamedTuple):
     nonfinite: int
 
 
-def parameters(config: Mapping[str, Any]) -> dict[str, str]:
+def flatten_params(config: Mapping[str, Any]) -> dict[str, str]:
     """A configuration as parameters: nested keys joined by dots, values as text (JSON unless they are text already).
 
     A value beyond MLflow's limit is cut, and ends with an ellipsis.
     """
-    return {safe_key(".".join(path)): param_text(value) for path, value in leaves(config)}
+    return {safe_key(".".join(path)): param_text(value) for path, value in iter_leaves(config)}
 
 
 def param_text(value: Any) -> str:
     """A value as text that MLflow takes. An empty string is written with its quotes: some stores keep no empty text."""
     text = value if isinstance(value, str) and value else json.dumps(value)
     storable = text.encode(errors="replace").decode().replace("\0", "?")
-    return cut(storable, MAX_PARAMETER)
+    return truncate(storable, MAX_PARAMETER)
 
 
-def figures(tree: Mapping[str, Any], prefix: str = "") -> NumericLeaves:
+def numeric_leaves(tree: Mapping[str, Any], prefix: str = "") -> NumericLeaves:
     """The numbers in nested objects, keys joined by '/'. Text, truth values, lists and null are no numbers."""
     found, nonfinite = {}, 0
-    for path, value in leaves(tree):
+    for path, value in iter_leaves(tree):
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         number = _to_float(value)
@@ -74,15 +74,15 @@ def safe_key(key: str) -> str:
     return safe[: MAX_KEY - len(mark)].rstrip("/. ") + mark
 
 
-def cut(text: str, length: int) -> str:
+def truncate(text: str, length: int) -> str:
     """The text, or its beginning and an ellipsis where it is longer."""
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
-def leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def iter_leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Each value that is no object, or an empty one, with the keys that lead to it."""
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
-            yield from leaves(value, (*path, str(key)))
+            yield from iter_leaves(value, (*path, str(key)))
         else:
             yield (*path, str(key)), value

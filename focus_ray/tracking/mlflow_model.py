@@ -36,20 +36,20 @@ class FaceReconstruction(PythonModel):
         with self._lock:
             return [
                 [face.model_dump(mode="json") for face in self._reconstructor.reconstruct(picture)]
-                for picture in pictures(model_input)
+                for picture in parse_images(model_input)
             ]
 
 
-def pictures(model_input: Any) -> list[np.ndarray]:
+def parse_images(model_input: Any) -> list[np.ndarray]:
     """The pictures of an input; from lists in lists, as a server reads them from JSON, too. Raises ImageError."""
     if hasattr(model_input, "columns"):
         model_input = _column(model_input)
     if isinstance(model_input, str | _CONTENT):
-        return [_picture(model_input)]
+        return [_to_image(model_input)]
     if isinstance(model_input, np.ndarray) and model_input.dtype.kind not in "OSU":
-        return [_picture(one) for one in (model_input if model_input.ndim == 4 else [model_input])]
+        return [_to_image(one) for one in (model_input if model_input.ndim == 4 else [model_input])]
     several = list(model_input)
-    return [_picture(one) for one in (several if _are_pictures(several) else [several])]
+    return [_to_image(one) for one in (several if _are_pictures(several) else [several])]
 
 
 def to_uint8(picture: np.ndarray) -> np.ndarray:
@@ -81,7 +81,7 @@ def _are_pictures(given: list[Any]) -> bool:
     return depth != 2
 
 
-def _picture(given: Any) -> np.ndarray:
+def _to_image(given: Any) -> np.ndarray:
     """One picture; what is none is left to be refused."""
     from focus_ray import read_picture
 

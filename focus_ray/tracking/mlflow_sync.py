@@ -15,13 +15,13 @@ from focus_ray.tracking import sync_state as cursors
 from focus_ray.tracking.mlflow_client import (
     MODEL_NAME,
     RUN_TAG,
-    Metric,
+    MetricPoint,
+    MlflowServer,
     RemoteRun,
-    Server,
     model_requirements,
 )
-from focus_ray.tracking.mlflow_keys import figures, parameters
-from focus_ray.tracking.run_tail import Files, History, Window, evaluations, read_json
+from focus_ray.tracking.mlflow_keys import flatten_params, numeric_leaves
+from focus_ray.tracking.run_tail import HistoryReader, RunFiles, Window, read_json, read_new_evaluations
 
 # Tags of the MLflow run that say how far it is. They travel with the figures they speak of.
 STEPS, EVALUATED, FIGURES = "focus.steps", "focus.evaluated", "focus.figures"
@@ -56,17 +56,22 @@ class MlflowSync:
     """
 
     def __init__(
-        self, run: Path, server: Server, experiment: str | None, sent: SyncResult, times: dict[int, int] | None = None
+        self,
+        run: Path,
+        server: MlflowServer,
+        experiment: str | None,
+        sent: SyncResult,
+        times: dict[int, int] | None = None,
     ) -> None:
         """Nothing is sent yet. `experiment`: its name, that of run.json by default. `times`: see History."""
         self.run = run
         self.server = server
         self.sent = sent
-        self._about = _about(run)
+        self._about = _read_run_info(run)
         self._experiment = experiment or self._about["experiment"]
         self._config = read_json(run / "config.json") or {}
-        self._files = Files(run)
-        self._history = History(run / "history.jsonl", self._log_every(), times)
+        self._files = RunFiles(run)
+        self._history = HistoryReader(run / "history.jsonl", self._log_every(), times)
         self._state = cursors.read(run)
 
     def _log_every(self) -> int:
@@ -98,7 +103,7 @@ class MlflowSync:
         self._save()
         known = {**self._state.lineage, **lineage.run_tags(self.run), **tags}
         self.server.log(remote.id, (), {key: text for key, text in known.items() if remote.tags.get(key) != text})
-        missing = {key: text for key, text in parameters(self._config).items() if key not in remote.parameters}
+        missing = {key: text for key, text in flatten_params(self._config).items() if key not in remote.parameters}
         self.server.set_parameters(remote.id, missing)
 
     def _find(self) -> RemoteRun | None:
@@ -117,7 +122,7 @@ class MlflowSync:
         self._send_files()
 
     def _send_history(self, *, rest: bool) -> None:
-        batch: list[Metric] = []
+        batch: list[MetricPoint] = []
         last: Window | None = None
         for window in self._history.windows(self._state.steps, rest=rest):
             if last is not None and len(batch) + len(window.sums) + 1 > _METRICS_PER_CALL:
@@ -128,7 +133,7 @@ class MlflowSync:
         if last is not None:
             self._send_windows(batch, last)
 
-    def _send_windows(self, batch: list[Metric], last: Window) -> None:
+    def _send_windows(self, batch: list[MetricPoint], last: Window) -> None:
         self.server.log(self._remote.id, batch, {STEPS: str(last.after)})
         self.sent.steps += last.after - self._state.steps
         self._state.steps = last.after
@@ -136,7 +141,7 @@ class MlflowSync:
 
     def _send_evaluations(self) -> None:
         path = self.run / "evaluations.jsonl"
-        for entry in evaluations(path, self._state.evaluated):
+        for entry in read_new_evaluations(path, self._state.evaluated):
             time_ms = self._history.times.get(entry.step) or int(path.stat().st_mtime * 1000)
             found, lost = entry.leaves
             self.server.log(
@@ -156,19 +161,19 @@ class MlflowSync:
         digest = hashlib.sha256(content).hexdigest()
         if digest == self._state.figures:
             return
-        found, lost = figures({key: value for key, value in metrics.items() if key not in _EXCLUDED_KEYS})
+        found, lost = numeric_leaves({key: value for key, value in metrics.items() if key not in _EXCLUDED_KEYS})
         step = _to_int(metrics.get("steps"), self._state.steps)
         time_ms = int(path.stat().st_mtime * 1000)
         self.server.log(self._remote.id, self._metrics(found, lost, time_ms, step), {FIGURES: digest})
         self._state.figures = digest
         self._save()
 
-    def _metrics(self, found: Mapping[str, float], lost: int, time_ms: int, step: int) -> list[Metric]:
+    def _metrics(self, found: Mapping[str, float], lost: int, time_ms: int, step: int) -> list[MetricPoint]:
         """Figures as metrics, and beside them how many were left out so far, where this adds to them."""
-        metrics = [Metric(key, value, time_ms, step) for key, value in found.items()]
+        metrics = [MetricPoint(key, value, time_ms, step) for key, value in found.items()]
         if lost:
             self._nonfinite += lost
-            metrics.append(Metric(NONFINITE, float(self._nonfinite), time_ms, step))
+            metrics.append(MetricPoint(NONFINITE, float(self._nonfinite), time_ms, step))
         return metrics
 
     def _send_files(self) -> None:
@@ -220,27 +225,27 @@ def model_version(run: Path) -> str | None:
     return version if isinstance(version, str) and (run / "model" / "manifest.json").is_file() else None
 
 
-def waiting(run: Path) -> str:
+def describe_unsent(run: Path) -> str:
     """What of a run was not sent to MLflow yet, in words; empty where there is nothing."""
     cursor = cursors.read(run)
-    history = History(run / "history.jsonl", 1)
+    history = HistoryReader(run / "history.jsonl", 1)
     taken = max((window.after for window in history.windows(0, rest=True)), default=0)
     history.close()
     counts = {
         "step": max(taken - cursor.steps, 0),
-        "evaluation": len(evaluations(run / "evaluations.jsonl", cursor.evaluated)),
-        "file": len(list(Files(run).changed(cursor.artifacts))),
+        "evaluation": len(read_new_evaluations(run / "evaluations.jsonl", cursor.evaluated)),
+        "file": len(list(RunFiles(run).changed(cursor.artifacts))),
         "model": int(model_version(run) is not None and not cursor.model),
     }
-    return _listed(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items() if count)
+    return _join_words(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items() if count)
 
 
-def _listed(parts: Iterable[str]) -> str:
+def _join_words(parts: Iterable[str]) -> str:
     *most, last = [*parts] or [""]
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _about(run: Path) -> dict[str, Any]:
+def _read_run_info(run: Path) -> dict[str, Any]:
     """Who the run is, by its run.json. Raises TrackingError."""
     about = read_json(run / "run.json")
     if about is None or not isinstance(about.get("run_id"), str) or not _RUN_ID.fullmatch(about["run_id"]):
@@ -269,4 +274,4 @@ def _to_int(value: Any, otherwise: int) -> int:
         return otherwise
 
 
-__all__ = ["PRODUCTION", "RUN_TAG", "MlflowSync", "SyncResult", "model_version", "status_of", "waiting"]
+__all__ = ["PRODUCTION", "RUN_TAG", "MlflowSync", "SyncResult", "describe_unsent", "model_version", "status_of"]

@@ -11,17 +11,17 @@ from pathlib import Path
 from focus_ray.errors import StorageError, TrackingError
 from focus_ray.tracking import lineage, sync_state
 from focus_ray.tracking.database_file import sqlite_uri
-from focus_ray.tracking.mlflow_client import MODEL_NAME, Server
-from focus_ray.tracking.mlflow_sync import PRODUCTION, MlflowSync, SyncResult, model_version, status_of, waiting
+from focus_ray.tracking.mlflow_client import MODEL_NAME, MlflowServer
+from focus_ray.tracking.mlflow_sync import PRODUCTION, MlflowSync, SyncResult, describe_unsent, model_version, status_of
 from focus_ray.tracking.redaction import redact_secrets
 
 POLL_SECONDS = 3.0  # s between two looks at the run folder
 REPEAT_NOTE_SECONDS = 600.0  # s after the server came back, before another failure is spoken of
-RETRY = (2.0, 30.0)  # s before the first new attempt, and at most
+RETRY_SECONDS = (2.0, 30.0)  # s before the first new attempt, and at most
 
 
 @dataclass(frozen=True)
-class Tracking:
+class TrackingSettings:
     """Where runs are tracked."""
 
     experiment: str | None = None  # the one that run.json names
@@ -29,13 +29,13 @@ class Tracking:
     uri: str | None = None
     beside: Path | None = None  # another run, whose database it is
 
-    def server(self, run: Path) -> Server:
+    def server(self, run: Path) -> MlflowServer:
         """The server, or the database, for a run folder. Nothing is asked of it yet."""
         uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI")
         if uri:
-            return Server(uri)
+            return MlflowServer(uri)
         parent = (self.beside or run).absolute().parent
-        return Server(sqlite_uri(parent / "mlflow.db"), parent / "mlartifacts")
+        return MlflowServer(sqlite_uri(parent / "mlflow.db"), parent / "mlartifacts")
 
 
 def _ignore(message: str) -> None:
@@ -48,7 +48,7 @@ class MlflowTracker:
     def __init__(
         self,
         run: Path,
-        tracking: Tracking,
+        tracking: TrackingSettings,
         note: Callable[[str], None] = _ignore,
         *,
         tags: Mapping[str, str] | None = None,
@@ -90,7 +90,7 @@ class MlflowTracker:
         if not sent.complete:
             self._abandoned.set()
             sent.problem = sent.problem or "MLflow did not answer in time"
-            missing = waiting(self._run) or "the end of the run"
+            missing = describe_unsent(self._run) or "the end of the run"
             command = f"focus-ray track {shlex.quote(str(self._run))}"
             self._note(f"MLflow lacks {missing} ({sent.problem}); `{command}` sends that later")
         return sent
@@ -144,25 +144,27 @@ class MlflowTracker:
 
     def _wait(self) -> bool:
         """Wait before the next attempt, longer each time; whether there is to be one."""
-        self._retry_delay = RETRY[0] if self._retry_delay is None else min(2 * self._retry_delay, RETRY[1])
+        self._retry_delay = (
+            RETRY_SECONDS[0] if self._retry_delay is None else min(2 * self._retry_delay, RETRY_SECONDS[1])
+        )
         if not self._closing.is_set():
             self._closing.wait(self._retry_delay)
             return True
         remaining = self._deadline - time.monotonic()
-        return remaining > 0 and not self._abandoned.wait(min(RETRY[0], remaining))
+        return remaining > 0 and not self._abandoned.wait(min(RETRY_SECONDS[0], remaining))
 
 
 def track_quietly(run: Path, note: Callable[[str], None]) -> None:
     """`track` where MLflow is not what matters: what it refuses is told by `note`, with what sends it later."""
     try:
-        track(run, Tracking(), note=note, here=lineage.process_tags())
+        track(run, TrackingSettings(), note=note, here=lineage.process_tags())
     except (TrackingError, StorageError) as error:
         note(f"MLflow lacks {run} ({error}); `focus-ray track {shlex.quote(str(run))}` sends it later")
 
 
 def track(
     run: Path,
-    tracking: Tracking,
+    tracking: TrackingSettings,
     *,
     promote: bool = False,
     note: Callable[[str], None] = _ignore,

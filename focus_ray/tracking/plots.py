@@ -43,7 +43,7 @@ def loss_curves(history: History) -> Figure | None:
     symbols = sorted(in_order, key=lambda symbol: symbol != "total")
     if not symbols:
         return None
-    figure, panels = spaced_panels(len(symbols))
+    figure, panels = make_fixed_panels(len(symbols))
     spans = phase_spans(history)
     for axes, symbol in zip(panels, symbols, strict=False):
         steps = np.array([line["step"] for line in history if symbol in line["loss"]])
@@ -61,7 +61,7 @@ def mask_coverage(history: History, low: float, high: float) -> Figure | None:
     lines = [line for line in history if line.get("mask_mean") is not None]
     if not lines:
         return None
-    figure, (axes,) = spaced_panels(1, width=2 * PANEL_INCHES[0])
+    figure, (axes,) = make_fixed_panels(1, width=2 * PANEL_INCHES[0])
     _shade(axes, phase_spans(history))
     for limit in (low, high):
         axes.axhline(limit, color=SECONDARY, linewidth=1, linestyle="--")
@@ -83,7 +83,7 @@ def figures_over_time(evaluations: Sequence[Mapping[str, Any]], names: Mapping[s
             curves[title] = known
     if not curves:
         return None
-    figure, panels = spaced_panels(len(curves))
+    figure, panels = make_fixed_panels(len(curves))
     for axes, (title, points) in zip(panels, curves.items(), strict=False):
         steps, values = zip(*points, strict=True)
         axes.plot(steps, values, color=ACCENT, linewidth=1.5, marker="o", markersize=3)
@@ -140,7 +140,7 @@ def _with_gaps(steps: np.ndarray, values: np.ndarray, stride: int) -> tuple[np.n
     return np.insert(steps.astype(float), breaks, np.nan), np.insert(values, breaks, np.nan)
 
 
-def panels_of(
+def make_panels(
     count: int, width: float = PANEL_INCHES[0], height: float = PANEL_INCHES[1], *, measured: bool = True
 ) -> tuple[Figure, list[Axes]]:
     """A figure with `count` plain panels of that size in inches; `measured`: with room for any labels."""
@@ -158,9 +158,9 @@ def panels_of(
     return figure, panels
 
 
-def spaced_panels(count: int, width: float = PANEL_INCHES[0]) -> tuple[Figure, list[Axes]]:
+def make_fixed_panels(count: int, width: float = PANEL_INCHES[0]) -> tuple[Figure, list[Axes]]:
     """Panels with room for tick labels and a title: measuring labels takes as long as drawing everything."""
-    figure, panels = panels_of(count, width, measured=False)
+    figure, panels = make_panels(count, width, measured=False)
     left, right, bottom, top = MARGIN_INCHES
     whole_width, whole_height = figure.get_size_inches()
     figure.subplots_adjust(

@@ -100,27 +100,27 @@ def render(run: RunRecord) -> str:
     guard = run.config.get("guard", {})
     curves = plots.figures_over_time(run.evaluations, HELDOUT_CURVES | PHOTO_CURVES)
     coverage = plots.mask_coverage(run.history, guard.get("low", 0.0), guard.get("high", 1.0))
-    return page(
+    return render_page(
         "report.html.jinja",
         name=run.name,
         run=run,
         metrics=metrics,
-        facts=facts(run),
-        headline=headline(metrics.get("heldout") or {}),
-        sheets=[(step, embedded(path.read_bytes())) for step, path in spread(run.sheets, MAX_SHEETS)],
+        facts=run_summary(run),
+        headline=headline_cards(metrics.get("heldout") or {}),
+        sheets=[(step, png_data_uri(path.read_bytes())) for step, path in pick_evenly(run.sheets, MAX_SHEETS)],
         tables=tables(metrics.get("heldout") or {}),
         figures=FIGURES,
         loss_curves=_plot(plots.loss_curves(run.history)),
         coverage=_plot(coverage),
         curves=_plot(curves),
         photos_heldout=bool(run.evaluations and look_up(run.evaluations[-1], "photos.heldout")),
-        times=shares(metrics.get("seconds") or seconds_by_phase(run.history)),
+        times=time_shares(metrics.get("seconds") or seconds_by_phase(run.history)),
         skipped=sum(bool(line.get("skipped")) for line in run.history),
         config=json.dumps(run.config, indent=2),
     )
 
 
-def page(template: str, **values: Any) -> str:
+def render_page(template: str, **values: Any) -> str:
     """A page of the package's templates, filled."""
     environment = Environment(
         loader=PackageLoader("focus_ray.tracking", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -128,7 +128,7 @@ def page(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def facts(run: RunRecord) -> dict[str, str]:
+def run_summary(run: RunRecord) -> dict[str, str]:
     """What a reader wants to know first."""
     last = run.history[-1]["step"] + 1 if run.history else 0
     metrics = run.metrics
@@ -149,7 +149,7 @@ def facts(run: RunRecord) -> dict[str, str]:
     return {name: str(value) for name, value in known.items() if value is not None}
 
 
-def headline(heldout: Mapping[str, Any]) -> list[dict[str, str]]:
+def headline_cards(heldout: Mapping[str, Any]) -> list[dict[str, str]]:
     """The figures that stand for the rest, each with what it is to be compared with."""
     chosen = [
         ("occluded.f1", "F1 of the mask, occluded faces", "focus", "all_ones", "all-ones mask"),
@@ -185,7 +185,7 @@ def tables(heldout: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def shares(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
+def time_shares(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
     """Where the time went, the largest share first."""
     total = sum(seconds.values())
     ordered = sorted(seconds.items(), key=lambda item: -item[1])
@@ -200,7 +200,7 @@ def seconds_by_phase(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return totals
 
 
-def spread(items: Sequence[Any], count: int) -> list[Any]:
+def pick_evenly(items: Sequence[Any], count: int) -> list[Any]:
     """At most `count` of the items, evenly spread, the first and the last among them."""
     if len(items) <= count:
         return list(items)
@@ -219,9 +219,9 @@ def _cell(value: float | None, digits: int) -> str:
 
 
 def _plot(figure: Figure | None) -> Markup | None:
-    return None if figure is None else embedded(plots.png(figure))
+    return None if figure is None else png_data_uri(plots.png(figure))
 
 
-def embedded(content: bytes) -> Markup:
+def png_data_uri(content: bytes) -> Markup:
     """A PNG file as the address of an image inside the page."""
     return Markup("data:image/png;base64," + base64.b64encode(content).decode())

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from focus_ray.storage.manifest import digest_of
-from focus_ray.tracking.mlflow_keys import NumericLeaves, figures
+from focus_ray.storage.manifest import file_digest
+from focus_ray.tracking.mlflow_keys import NumericLeaves, numeric_leaves
 
 Line = dict[str, Any]
 
@@ -32,7 +32,7 @@ class Window:
         self.lost += sum(value is None for value in loss.values()) if isinstance(loss, dict) else 0
         kept = {key: value for key, value in line.items() if key not in ("step", "phase", "time")}
         kept["skipped"] = int(bool(line.get("skipped")))
-        found, nonfinite = figures(kept, "train/")
+        found, nonfinite = numeric_leaves(kept, "train/")
         self.lost += nonfinite
         for key, value in found.items():
             self.sums[key] = self.sums.get(key, 0.0) + value
@@ -43,7 +43,7 @@ class Window:
         return {key: value / self.counts[key] for key, value in self.sums.items()}
 
 
-class History:
+class HistoryReader:
     """history.jsonl as windows of up to `log` steps, which end at multiples of `log` and where a phase ends.
 
     The file may be replaced by a shorter one meanwhile: it is then read from its beginning again.
@@ -72,7 +72,7 @@ class History:
         end, seconds = self._measure(file)
         clock = status.st_mtime - seconds
         window: Window | None = None
-        for line, begin, after in _lines(file, self._offset, end):
+        for line, begin, after in _read_steps(file, self._offset, end):
             if window is not None and window.phase != line.get("phase"):
                 yield from self._close(window, begin, sent)
                 window = None
@@ -111,7 +111,7 @@ class History:
     def _measure(self, file: BinaryIO) -> tuple[int, float]:
         """Where the last whole line ends that is a step, and the seconds of all steps up to there."""
         end, seconds = self._offset, 0.0
-        for line, _, after in _lines(file, self._offset, None):
+        for line, _, after in _read_steps(file, self._offset, None):
             end, seconds = after, seconds + _number(line, "seconds")
         return end, seconds
 
@@ -123,23 +123,23 @@ class History:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationEntry:
     """One line of evaluations.jsonl."""
 
     step: int
     leaves: NumericLeaves
 
 
-def evaluations(path: Path, sent: int) -> list[Evaluation]:
+def read_new_evaluations(path: Path, sent: int) -> list[EvaluationEntry]:
     """The evaluations after step `sent`, up to the first torn line."""
     if not path.is_file():
         return []
     found = []
     with path.open("rb") as file:
-        for line, _, _ in _lines(file, 0, None):
+        for line, _, _ in _read_steps(file, 0, None):
             if line["step"] > sent:
                 kept = {key: value for key, value in line.items() if key not in ("step", "after")}
-                found.append(Evaluation(line["step"], figures(kept, "eval/")))
+                found.append(EvaluationEntry(line["step"], numeric_leaves(kept, "eval/")))
     return found
 
 
@@ -150,7 +150,7 @@ TRACKED_FILES = (
 """Files in a run folder that belong to it in MLflow, of whatever kind it is."""
 
 
-class Files:
+class RunFiles:
     """The files of a run that belong to it in MLflow, each with a digest that is taken anew when the file changed."""
 
     def __init__(self, run: Path) -> None:
@@ -177,7 +177,7 @@ class Files:
         status = path.stat()
         mark = (status.st_mtime_ns, status.st_size)
         if path not in self._digests or self._digests[path][0] != mark:
-            self._digests[path] = mark, digest_of(path)
+            self._digests[path] = mark, file_digest(path)
         return self._digests[path][1]
 
 
@@ -190,7 +190,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _lines(file: BinaryIO, begin: int, end: int | None) -> Iterator[tuple[Line, int, int]]:
+def _read_steps(file: BinaryIO, begin: int, end: int | None) -> Iterator[tuple[Line, int, int]]:
     """Each whole line that is a step, with the offsets of its beginning and end; stops at the first that is none."""
     file.seek(begin)
     while end is None or begin < end:

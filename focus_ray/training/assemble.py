@@ -8,11 +8,11 @@ from pathlib import Path
 from focus_ray import model
 from focus_ray.config import RunConfig
 from focus_ray.data.cache import CachedFaces
-from focus_ray.data.cutout import cut
+from focus_ray.data.cutout import cut_out
 from focus_ray.data.photo_split import PhotoSplit
 from focus_ray.data.photos import PhotoFolder
 from focus_ray.data.rendered import RenderedFaces
-from focus_ray.data.sample import Batch, Faces
+from focus_ray.data.sample import Batch, FaceDataset
 from focus_ray.data.sampler import batch_indices, epoch_of
 from focus_ray.data.synthetic import SyntheticFaces
 from focus_ray.errors import ConfigError
@@ -22,7 +22,7 @@ from focus_ray.focus.networks.encoder import ResNet50Encoder
 from focus_ray.focus.networks.iresnet import load_arcface
 from focus_ray.focus.networks.perceptual import ArcFacePerceptual
 from focus_ray.focus.parameters import THETA_MODES
-from focus_ray.focus.replica_group import ALONE, ReplicaGroup
+from focus_ray.focus.replica_group import SINGLE_PROCESS, ReplicaGroup
 from focus_ray.storage.weights import read_weights
 
 WORKING_FOLDER = Path()  # the working folder
@@ -33,7 +33,7 @@ class TrainingData:
     """Batches by step, and the held-out faces of which everything is known or the photographs, where there are any."""
 
     batch_of: Callable[[int], Batch]
-    heldout: Faces | None
+    heldout: FaceDataset | None
     unseen_families: frozenset[str]
     photos: PhotoSplit | None = None
 
@@ -55,7 +55,7 @@ def world_face(config: RunConfig) -> MorphableModel:
     return parametric_face(config.face.resolution, *config.face.world_modes)
 
 
-def start_folder(place: Path, run: Path) -> Path:
+def resolve_start_model(place: Path, run: Path) -> Path:
     """The model folder that a run in the folder `run` begins with, where sweep, benchmark or runs may have been moved.
 
     Sweeps and benchmarks give the models of their own folder relative to the run: such a path begins with "..". Other
@@ -78,17 +78,17 @@ def fitted_face(config: RunConfig, run: Path = WORKING_FOLDER) -> MorphableModel
     `run` is the run's folder, as in `start_focus`.
     """
     if config.start_from is not None:
-        return model.load(start_folder(config.start_from, run)).focus.face_model
+        return model.load(resolve_start_model(config.start_from, run)).focus.face_model
     return world_face(config).truncated(*THETA_MODES)
 
 
-def start_focus(config: RunConfig, face: MorphableModel, run: Path = WORKING_FOLDER) -> Focus:
+def build_focus(config: RunConfig, face: MorphableModel, run: Path = WORKING_FOLDER) -> Focus:
     """The networks with the weights that training begins with. `run` is the run's folder, see `start_folder`.
 
     Raises ConfigError where weights are needed and not given, CheckpointError where a file does not fit.
     """
     if config.start_from is not None:
-        started = model.load(start_folder(config.start_from, run))
+        started = model.load(resolve_start_model(config.start_from, run))
         if started.settings != config.model:
             raise ConfigError(
                 f"{config.start_from} has other networks than preset {config.preset!r}; "
@@ -110,7 +110,9 @@ def start_focus(config: RunConfig, face: MorphableModel, run: Path = WORKING_FOL
     return focus
 
 
-def training_data(config: RunConfig, replicas: ReplicaGroup = ALONE, run: Path = WORKING_FOLDER) -> TrainingData:
+def training_data(
+    config: RunConfig, replicas: ReplicaGroup = SINGLE_PROCESS, run: Path = WORKING_FOLDER
+) -> TrainingData:
     """What this replica trains on: its part of each global batch, and the faces that are scored.
 
     `run` is the run's folder, as in `start_focus`.
@@ -128,16 +130,16 @@ def training_data(config: RunConfig, replicas: ReplicaGroup = ALONE, run: Path =
     supervised = config.initialise.mask == "true"
 
     def batch_of(step: int) -> Batch:
-        numbers = own_part(config, step, config.data.size, replicas)
+        numbers = shard_indices(config, step, config.data.size, replicas)
         batch = kept.batch(numbers)
         if config.data.cut is not None:
-            batch = cut(batch, config.data.cut, kept, config.data.size, config.seed, step, numbers)
+            batch = cut_out(batch, config.data.cut, kept, config.data.size, config.seed, step, numbers)
         return batch if supervised else replace(batch, masks=None)  # nothing else learns from them
 
     return TrainingData(batch_of, CachedFaces(heldout, vertices=True), frozenset(unseen))
 
 
-def synthetic_faces(config: RunConfig, world: MorphableModel) -> tuple[Faces, Faces]:
+def synthetic_faces(config: RunConfig, world: MorphableModel) -> tuple[FaceDataset, FaceDataset]:
     """Faces of the synthetic world for training and, by another seed and split, held out."""
     laws = config.data.synthetic.model_copy(update={"image_size": config.model.camera.image_size})
     return (
@@ -146,7 +148,7 @@ def synthetic_faces(config: RunConfig, world: MorphableModel) -> tuple[Faces, Fa
     )
 
 
-def rendered_faces(config: RunConfig, face: MorphableModel) -> tuple[Faces, Faces]:
+def rendered_faces(config: RunConfig, face: MorphableModel) -> tuple[FaceDataset, FaceDataset]:
     """Renders of the fitted face for training and, by another seed and split, held out."""
     camera, laws = config.model.camera, config.data.rendered
     return (
@@ -156,7 +158,7 @@ def rendered_faces(config: RunConfig, face: MorphableModel) -> tuple[Faces, Face
 
 
 def photo_data(
-    config: RunConfig, folder: str | Path, landmarks: str | Path | None, replicas: ReplicaGroup = ALONE
+    config: RunConfig, folder: str | Path, landmarks: str | Path | None, replicas: ReplicaGroup = SINGLE_PROCESS
 ) -> TrainingData:
     """The user's photographs, augmented anew in each pass, a share of them held out.
 
@@ -174,12 +176,12 @@ def photo_data(
 
     def batch_of(step: int) -> Batch:
         epoch = epoch_of(step, config.batch_size, len(train))
-        return train.batch(own_part(config, step, len(train), replicas), seed=augmentation, epoch=epoch)
+        return train.batch(shard_indices(config, step, len(train), replicas), seed=augmentation, epoch=epoch)
 
     return TrainingData(batch_of, None, frozenset(), split)
 
 
-def own_part(config: RunConfig, step: int, size: int, replicas: ReplicaGroup) -> list[int]:
+def shard_indices(config: RunConfig, step: int, size: int, replicas: ReplicaGroup) -> list[int]:
     """Which of the `size` faces are this replica's at a global step: the sequence does not depend on their number."""
     everyone = batch_indices(config.seed, step, config.batch_size, size)
     mine = replicas.share(config.batch_size)

@@ -11,15 +11,15 @@ from focus_ray.config import RunConfig
 from focus_ray.errors import ClusterError, ConfigError, FocusRayError, Interrupted
 from focus_ray.runtime.callbacks import Callback, CallbackList, NoOpCallback
 from focus_ray.runtime.logs import forward_logs
-from focus_ray.runtime.ray_cluster import ClusterSettings, connected, missing_resources
+from focus_ray.runtime.ray_cluster import ClusterSettings, connect_ray, missing_resources
 from focus_ray.runtime.signals import graceful_shutdown
 from focus_ray.storage import artifact_store
 from focus_ray.storage.checkpoint import MODEL
 from focus_ray.storage.object_store import LocalStore, ObjectStore, open_store
-from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking, track
-from focus_ray.training.prepare import PreparedRun, Request, prepare
+from focus_ray.tracking.mlflow_tracker import MlflowTracker, TrackingSettings, track
+from focus_ray.training.prepare import PreparedRun, RunRequest, prepare
 from focus_ray.training.recorder import Recorder
-from focus_ray.training.run import Run
+from focus_ray.training.run import Trainer
 from focus_ray.training.run_folder_sync import RAY_SNAPSHOT, RunFolderSync
 
 if TYPE_CHECKING:
@@ -46,21 +46,21 @@ def train(
     follows the run folder; with `promote` the finished model gets the alias `production` there.
     Raises as `plain.train` does, StorageError where the store refuses at the start, ClusterError where Ray does.
     """
-    prepared = prepare(Request(config, out, storage, experiment))
+    prepared = prepare(RunRequest(config, out, storage, experiment))
     folder = prepared.folder
-    store = store_of(prepared)
+    store = checkpoint_store(prepared)
     watcher = watcher or NoOpCallback()
     try:
         with graceful_shutdown() as interrupted:
-            if elsewhere(prepared, store):
+            if is_remote(prepared, store):
                 store.check()
             validate_run(prepared, cluster)
             prepared.claim()
             with (
-                followed(prepared, store, cluster, watcher, promote=promote) as watchers,
-                connected(cluster) as decided,
+                attach_callbacks(prepared, store, cluster, watcher, promote=promote) as watchers,
+                connect_ray(cluster) as decided,
             ):
-                return Driven(prepared, store, decided, watchers).run(interrupted)
+                return TrainingDriver(prepared, store, decided, watchers).run(interrupted)
     except KeyboardInterrupt:
         if not folder.config.is_file():
             raise
@@ -70,17 +70,17 @@ def train(
 
 
 @contextmanager
-def followed(
+def attach_callbacks(
     prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, watcher: Callback, *, promote: bool
 ) -> Iterator[Callback]:
     """Everybody who looks at the run: the run folder, its copy in the store, the log, MLflow, and `watcher`."""
     folder = prepared.folder
     watchers: list[Callback] = [Recorder(folder), watcher]
-    mirror = RunFolderSync(folder.path, store) if elsewhere(prepared, store) else None
+    mirror = RunFolderSync(folder.path, store) if is_remote(prepared, store) else None
     if mirror is not None:
         watchers.append(mirror)
         mirror.saved(0)  # from its first moment on the run can be found in the store
-    tracking = Tracking(experiment=prepared.info.experiment)
+    tracking = TrackingSettings(experiment=prepared.info.experiment)
     tags = {"cluster.workers": str(cluster.workers), "cluster.gpu": str(cluster.gpu).lower()}
     tracker = MlflowTracker(folder.path, tracking, watcher.note, tags=tags)
     tracker.start()
@@ -98,13 +98,13 @@ def followed(
             mirror.close()
 
 
-def store_of(prepared: PreparedRun) -> ObjectStore:
+def checkpoint_store(prepared: PreparedRun) -> ObjectStore:
     """Where the run keeps its checkpoints and its model."""
     info = prepared.info
     return LocalStore(prepared.folder.path) if info.storage is None else open_store(info.storage).at(info.name)
 
 
-def elsewhere(prepared: PreparedRun, store: ObjectStore) -> bool:
+def is_remote(prepared: PreparedRun, store: ObjectStore) -> bool:
     """Whether the store is another place than the run folder."""
     return store != LocalStore(prepared.folder.path)
 
@@ -114,10 +114,10 @@ def validate_run(prepared: PreparedRun, cluster: ClusterSettings) -> None:
     smallest = min(prepared.config.batch_size, prepared.config.warmup.batch_size)
     if cluster.workers > smallest:
         raise ConfigError(f"{cluster.workers} workers cannot share a batch of {smallest}; ask for fewer workers")
-    Run(prepared.config, prepared.face, _NoVault(), NoOpCallback(), where=str(prepared.folder.path))
+    Trainer(prepared.config, prepared.face, _NoOpCheckpointSink(), NoOpCallback(), where=str(prepared.folder.path))
 
 
-class _NoVault:
+class _NoOpCheckpointSink:
     """A run that is only put together keeps nothing."""
 
     whole = 0
@@ -132,7 +132,7 @@ class _NoVault:
         raise NotImplementedError
 
 
-class Driven:
+class TrainingDriver:
     """A run as its driver sees it."""
 
     def __init__(self, prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, watcher: Callback):
@@ -148,13 +148,13 @@ class Driven:
         """Let the workers train, watch them, and leave metrics.json, the model and the report."""
         import ray
 
-        from focus_ray.training.event_queue import dispatch, open_channel
+        from focus_ray.training.event_queue import dispatch, open_event_queue
 
         # What Ray noted of an earlier driver's checkpoints speaks of some that are gone, and it would refuse to begin.
         self.store.delete([RAY_SNAPSHOT])
         waits = missing_resources(self.cluster)
-        channel = open_channel()
-        fit = _Thread(trainer(self.prepared, self.store, self.cluster, channel).fit)
+        channel = open_event_queue()
+        fit = _Thread(build_torch_trainer(self.prepared, self.store, self.cluster, channel).fit)
         fit.start()
         if waits is not None:
             self.watcher.note(waits)
@@ -183,7 +183,7 @@ class Driven:
         """What is left in the folder, whatever the end was."""
         if self.metrics is not None:
             self.folder.write_json("metrics.json", self.metrics)
-            if self.metrics["model_version"] is not None and elsewhere(self.prepared, self.store):
+            if self.metrics["model_version"] is not None and is_remote(self.prepared, self.store):
                 artifact_store.fetch(self.store, MODEL, self.folder.model, MODEL)
         from focus_ray.tracking.run_report import write_report  # matplotlib, which workers do without
 
@@ -213,7 +213,7 @@ class _Thread(threading.Thread):
             self.error = error
 
 
-def trainer(
+def build_torch_trainer(
     prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, channel: "EventQueue"
 ) -> "TorchTrainer":
     """Ray Train's trainer of a run: how many workers, with what, what they are told, where Ray keeps its notes."""
@@ -221,7 +221,7 @@ def trainer(
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from focus_ray.training.worker import WorkerSpec, work
+    from focus_ray.training.worker import WorkerSpec, train_worker
 
     assignment = WorkerSpec(
         config=prepared.config,
@@ -235,7 +235,7 @@ def trainer(
     filesystem, path = store.filesystem()
     parent, _, name = path.rstrip("/").rpartition("/")
     return TorchTrainer(
-        work,
+        train_worker,
         train_loop_config={"assignment": ray.put(assignment)},
         scaling_config=ScalingConfig(
             num_workers=cluster.workers,

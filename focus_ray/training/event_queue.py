@@ -54,7 +54,7 @@ class _EventQueueActor:
         self._stop = True
 
 
-def open_channel() -> EventQueue:
+def open_event_queue() -> EventQueue:
     """A channel on this node; it ends with this driver."""
     return pin_to_node(_EventQueueActor, max_concurrency=100).remote()
 

@@ -16,17 +16,17 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from focus_ray.data.sample import Batch, Faces
+from focus_ray.data.sample import Batch, FaceDataset
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.metrics import MASK_THRESHOLD, ImageScores, score, summarise
-from focus_ray.focus.parameters import split
-from focus_ray.focus.refine import Refined, RefineSettings, refine, refine_own
+from focus_ray.focus.parameters import split_theta
+from focus_ray.focus.refine import RefineResult, RefineSettings, refine, refine_with_segmenter
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.prior import Prior
 
 ONE_PASS = ("mean_face", "all_ones", "focus")
 REFINED = ("refined", "refined_all_ones", "refined_oracle")
-Variant = Callable[[Batch], Refined]
+Variant = Callable[[Batch], RefineResult]
 
 
 class Scorer:
@@ -37,34 +37,34 @@ class Scorer:
         self.settings = settings
         self.device = next(focus.encoder.parameters()).device
 
-    def fits(self, batch: Batch, variants: tuple[str, ...]) -> Iterator[tuple[str, Refined]]:
+    def fits(self, batch: Batch, variants: tuple[str, ...]) -> Iterator[tuple[str, RefineResult]]:
         """The named variants of one batch, each with theta, rendering and mask."""
         for name in variants:
             yield name, getattr(self, "focus_fit" if name == "focus" else name)(batch)
 
     @torch.no_grad()
-    def mean_face(self, batch: Batch) -> Refined:
+    def mean_face(self, batch: Batch) -> RefineResult:
         offset, _ = self.focus.scales.vectors()
         theta = offset.to(batch.images).expand(len(batch), -1)
         rendering = self.focus.renderer(theta)
-        return Refined(theta, rendering, rendering.mask)
+        return RefineResult(theta, rendering, rendering.mask)
 
     @torch.no_grad()
-    def focus_fit(self, batch: Batch) -> Refined:
+    def focus_fit(self, batch: Batch) -> RefineResult:
         theta, rendering = self.focus.autoencoder(batch.images)
-        return Refined(theta, rendering, self.focus.mask(batch.images, rendering))
+        return RefineResult(theta, rendering, self.focus.mask(batch.images, rendering))
 
-    def all_ones(self, batch: Batch) -> Refined:
+    def all_ones(self, batch: Batch) -> RefineResult:
         fit = self.focus_fit(batch)
         return fit._replace(mask=fit.rendering.mask)
 
-    def refined(self, batch: Batch) -> Refined:
-        return refine_own(self.focus, batch.images, self._one_pass(batch), batch.landmarks, self.settings)
+    def refined(self, batch: Batch) -> RefineResult:
+        return refine_with_segmenter(self.focus, batch.images, self._one_pass(batch), batch.landmarks, self.settings)
 
-    def refined_all_ones(self, batch: Batch) -> Refined:
+    def refined_all_ones(self, batch: Batch) -> RefineResult:
         return self._refine(batch, lambda _, rendering: rendering.mask)
 
-    def refined_oracle(self, batch: Batch) -> Refined:
+    def refined_oracle(self, batch: Batch) -> RefineResult:
         assert batch.masks is not None
         truth = batch.masks
 
@@ -75,7 +75,7 @@ class Scorer:
         with torch.no_grad():
             return fit._replace(mask=self.focus.mask(batch.images, fit.rendering))
 
-    def _refine(self, batch: Batch, mask_of: Callable[[Tensor, Rendering], Tensor]) -> Refined:
+    def _refine(self, batch: Batch, mask_of: Callable[[Tensor, Rendering], Tensor]) -> RefineResult:
         theta = self._one_pass(batch)
         return refine(
             self.focus.renderer, self.focus.scales, batch.images, theta, mask_of, batch.landmarks, self.settings
@@ -86,14 +86,14 @@ class Scorer:
         return self.focus.encoder(batch.images)
 
 
-def score_fit(focus: Focus, batch: Batch, fit: Refined, prior: Prior | None = None) -> ImageScores:
+def score_fit(focus: Focus, batch: Batch, fit: RefineResult, prior: Prior | None = None) -> ImageScores:
     """The scores of one variant on one batch; truth that the batch does not hold leaves its figures unknown.
 
     With a prior, also those of the vertices that it corrects.
     """
     assert batch.masks is not None
     with torch.no_grad():
-        vertices = None if batch.vertices is None else focus.face_model.vertices(split(fit.theta).shape)
+        vertices = None if batch.vertices is None else focus.face_model.vertices(split_theta(fit.theta).shape)
         return score(
             target=batch.images,
             rendering=fit.rendering.image,
@@ -110,7 +110,7 @@ def score_fit(focus: Focus, batch: Batch, fit: Refined, prior: Prior | None = No
 
 def score_faces(
     scorer: Scorer,
-    faces: Faces,
+    faces: FaceDataset,
     size: int,
     batch_size: int,
     unseen_families: frozenset[str],
@@ -158,7 +158,7 @@ def subsets(families: list[str], unseen_families: frozenset[str]) -> dict[str, B
 
 
 @torch.no_grad()
-def score_photos(focus: Focus, photos: Faces, count: int, batch_size: int = 50) -> dict[str, float | int | None]:
+def score_photos(focus: Focus, photos: FaceDataset, count: int, batch_size: int = 50) -> dict[str, float | int | None]:
     """One pass over photographs, whose masks and shapes nobody knows.
 
     landmark_px (224) against the given landmarks; rmse_255 and mask_coverage inside the model's own mask.
@@ -171,6 +171,6 @@ def score_photos(focus: Focus, photos: Faces, count: int, batch_size: int = 50) 
         theta, rendering = focus.autoencoder(batch.images)
         mask = focus.mask(batch.images, rendering)
         believed = replace(batch, masks=(mask > MASK_THRESHOLD).to(mask))
-        scores.append(score_fit(focus, believed, Refined(theta, rendering, mask)))
+        scores.append(score_fit(focus, believed, RefineResult(theta, rendering, mask)))
     figures = summarise(ImageScores.merge(scores))
     return {name: figures[name] for name in ("n", "landmark_px", "rmse_255", "mask_coverage")}

@@ -14,9 +14,9 @@ from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.runtime.signals import graceful_shutdown
 from focus_ray.storage.checkpoint import StoredCheckpoint
 from focus_ray.tracking.run_report import write_report
-from focus_ray.training.prepare import PreparedRun, Request, prepare
+from focus_ray.training.prepare import PreparedRun, RunRequest, prepare
 from focus_ray.training.recorder import Recorder
-from focus_ray.training.run import Run
+from focus_ray.training.run import Trainer
 
 
 def train(
@@ -31,13 +31,13 @@ def train(
     Raises Interrupted after Ctrl-C or SIGTERM, wherever the run can be gone on with: between two steps a checkpoint is
     written first. Raises GuardStop where a guard ended the run.
     """
-    prepared = prepare(Request(config, out))
+    prepared = prepare(RunRequest(config, out))
     folder = prepared.folder
     validate_in_process(prepared, torch.device(device))
     watchers = CallbackList([Recorder(folder), watcher or NoOpCallback()])
     try:
         with graceful_shutdown() as interrupted:
-            run = Run(
+            run = Trainer(
                 prepared.config,
                 prepared.face,
                 FolderCheckpointSink(folder, watchers),
@@ -48,7 +48,7 @@ def train(
             )  # before the folder: what cannot begin leaves nothing behind
             prepared.claim()
             with forward_logs(watchers, rank=0, current_step=lambda: run.state.step):
-                metrics = conclude(run, prepared)
+                metrics = train_and_report(run, prepared)
         return metrics
     except KeyboardInterrupt:  # at the start, in the final scoring, or a second one
         if not folder.config.is_file():
@@ -67,7 +67,7 @@ def validate_in_process(prepared: PreparedRun, device: torch.device) -> None:
         raise ConfigError(f"the run in {prepared.folder.path} keeps its checkpoints at {place}; train it with Ray")
 
 
-def conclude(run: Run, prepared: PreparedRun) -> dict[str, Any]:
+def train_and_report(run: Trainer, prepared: PreparedRun) -> dict[str, Any]:
     """Train, then leave metrics.json and the report, whatever the end was."""
     folder = prepared.folder
     if prepared.request.resumes:

@@ -26,7 +26,7 @@ TargetsFn = Callable[[int], Targets]  # this replica's part of a global step's b
 DROPOUT_STREAM = 2  # keeps dropout's random numbers apart from every other use of the run's seed
 
 
-def steps(state: TrainState, config: RunConfig, targets_of: TargetsFn, guard: Guard) -> Iterator[StepRecord]:
+def train_steps(state: TrainState, config: RunConfig, targets_of: TargetsFn, guard: Guard) -> Iterator[StepRecord]:
     """Train from `state.step` to the end of the schedule, a record after each step.
 
     Between two records the state is whole: it may be saved, scored or thrown away. Replicas yield the same records.
@@ -48,7 +48,7 @@ def steps(state: TrainState, config: RunConfig, targets_of: TargetsFn, guard: Gu
         if before is not None and (state.good_segmenter is None or is_good(metrics, guard)):
             state.good_segmenter = before
         step, state.step = state.step, state.step + 1
-        event, stop = watch(guard, step, position, metrics)
+        event, stop = check_guard(guard, step, position, metrics)
         if event is not None and batch is not None:
             apply_guard_action(state, config, event, batch, position)
         seconds = time.perf_counter() - started
@@ -59,7 +59,7 @@ def steps(state: TrainState, config: RunConfig, targets_of: TargetsFn, guard: Gu
             raise stop
 
 
-def watch(
+def check_guard(
     guard: Guard, step: int, position: SchedulePosition, metrics: StepMetrics
 ) -> tuple[GuardEvent | None, GuardStop | None]:
     """What the guard says of this step: an intervention, or that the run must end."""

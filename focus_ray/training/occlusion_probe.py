@@ -15,7 +15,7 @@ RADII = (0.12, 0.3)
 _STREAM = 11  # keeps these random numbers apart from every other use of a picture's number
 
 
-def partners(numbers: Sequence[int], count: int) -> list[int]:
+def donor_indices(numbers: Sequence[int], count: int) -> list[int]:
     """For each of some pictures of `count`, the one that a piece is taken from: another one, where there is one."""
     return [(number + 1 + int(_rng(number).integers(max(count - 1, 1)))) % count for number in numbers]
 

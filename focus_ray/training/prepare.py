@@ -11,7 +11,7 @@ from focus_ray.training.assemble import fitted_face
 
 
 @dataclass(frozen=True)
-class Request:
+class RunRequest:
     """What somebody asks for: a new run of a configuration, or, without one, to go on with the run in `out`."""
 
     config: RunConfig | None
@@ -28,7 +28,7 @@ class Request:
 class PreparedRun:
     """A run that can begin: its folder is not touched yet."""
 
-    request: Request
+    request: RunRequest
     folder: RunFolder
     config: RunConfig
     face: MorphableModel
@@ -42,7 +42,7 @@ class PreparedRun:
             self.folder.create(self.config, self.face, self.info)
 
 
-def prepare(request: Request) -> PreparedRun:
+def prepare(request: RunRequest) -> PreparedRun:
     """Read what is needed. Raises ConfigError, CheckpointError, FaceModelError; nothing is written."""
     out = Path(request.out)
     if request.config is None:

@@ -68,7 +68,7 @@ class RayCheckpointSink:
             raise StorageError(
                 f"{MAX_CONSECUTIVE_FAILURES} checkpoints in a row could not be written to {self.store}; fix it, resume"
             )
-        self._report(step, copied(tree) if self.replicas.is_main else None, best)
+        self._report(step, copy_to_cpu(tree) if self.replicas.is_main else None, best)
         if last:
             self.wait()
 
@@ -152,13 +152,13 @@ class RayCheckpointSink:
             artifact_store.upload(self.store, folder, MODEL)
 
 
-def copied(tree: Any) -> Any:
+def copy_to_cpu(tree: Any) -> Any:
     """The tree with its own copy of every tensor, on the CPU: training may go on."""
     match tree:
         case Tensor():
             return tree.detach().to("cpu", copy=True)
         case dict():
-            return {key: copied(value) for key, value in tree.items()}
+            return {key: copy_to_cpu(value) for key, value in tree.items()}
         case list() | tuple():
-            return type(tree)(copied(value) for value in tree)
+            return type(tree)(copy_to_cpu(value) for value in tree)
     return tree

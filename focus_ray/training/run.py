@@ -17,7 +17,7 @@ from focus_ray.errors import CheckpointError, FocusRayError, Interrupted, Storag
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.guard import Guard
 from focus_ray.focus.networks.sync_batchnorm import convert_sync_batchnorm
-from focus_ray.focus.replica_group import ALONE, ReplicaGroup
+from focus_ray.focus.replica_group import SINGLE_PROCESS, ReplicaGroup
 from focus_ray.focus.schedule import Phase
 from focus_ray.focus.state import TrainState
 from focus_ray.runtime.callbacks import Callback, ResumeHistory
@@ -25,9 +25,9 @@ from focus_ray.runtime.step_record import StepRecord
 from focus_ray.storage.checkpoint import StoredCheckpoint
 from focus_ray.tracking.history import look_up
 from focus_ray.training import heldout_scoring
-from focus_ray.training.assemble import start_focus, training_data
+from focus_ray.training.assemble import build_focus, training_data
 from focus_ray.training.batch_source import BatchSource, PrefetchSource
-from focus_ray.training.loop import load_state_tree, state_tree, steps
+from focus_ray.training.loop import load_state_tree, state_tree, train_steps
 from focus_ray.training.sheets import draw_sheet
 from focus_ray.training.unlabelled import score_unlabelled
 
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Tally:
+class RunTotals:
     """What a run adds up besides its parameters. Travels in checkpoints."""
 
     seconds: dict[str, float] = field(default_factory=dict)  # by phase, and by what lies beside the steps
@@ -76,7 +76,7 @@ class CheckpointSink(Protocol):
         ...
 
 
-class Run:
+class Trainer:
     """One replica's view of a run: its parts, and what happens between two steps."""
 
     def __init__(
@@ -86,7 +86,7 @@ class Run:
         vault: CheckpointSink,
         watcher: Callback,
         *,
-        replicas: ReplicaGroup = ALONE,
+        replicas: ReplicaGroup = SINGLE_PROCESS,
         device: torch.device | str = "cpu",
         source: BatchSource | None = None,
         where: str = "RUN",
@@ -105,13 +105,13 @@ class Run:
         self.source = source
         self.where = where
         self.asked = asked
-        focus = start_focus(config, face, Path(where)).to(device)
+        focus = build_focus(config, face, Path(where)).to(device)
         if replicas.world > 1 and config.compute.synchronise_batchnorm:
             convert_sync_batchnorm(focus.encoder)
             convert_sync_batchnorm(focus.segmenter)
         self.state = TrainState(focus, replicas=replicas, accumulate=config.compute.accumulate)
         self.guard = Guard(config.guard)
-        self.tally = Tally()
+        self.tally = RunTotals()
         self.data = training_data(config, replicas, Path(where))
 
     @property
@@ -133,7 +133,7 @@ class Run:
             self.score("start")
         first = self.replicas.share(self.config.batch_size).start
         with self.source or PrefetchSource(self.data.batch_of, total, first) as source:
-            for record in steps(self.state, self.config, source.targets, self.guard):
+            for record in train_steps(self.state, self.config, source.targets, self.guard):
                 self.keep(record)
                 if not self.complete and self.replicas.any(self.asked(), self.state.device):
                     self.checkpoint(last=True)
@@ -318,7 +318,7 @@ class Run:
         if type(tree["step"]) is not int or not 0 <= tree["step"] <= self.config.schedule.total_steps:
             raise ValueError(f"step {tree['step']} is outside the schedule")
         load_state_tree(self.state, self.guard, self.config, tree)
-        self.tally = Tally(**tree["tally"])
+        self.tally = RunTotals(**tree["tally"])
 
     def finish(self) -> dict[str, Any]:
         """Keep the model and score it in every way; returns what metrics.json holds. The leader's work."""

@@ -9,7 +9,7 @@ from focus_ray.runtime.callbacks import NoOpCallback
 from focus_ray.storage import atomic
 from focus_ray.storage.object_store import ObjectStore, open_store
 
-FILES = (
+SYNCED_FILES = (
     "config.json",
     "run.json",
     "face.safetensors",
@@ -70,7 +70,7 @@ class RunFolderSync(NoOpCallback):
     def _files(self) -> list[Path]:
         """run.json last: what has it is a run."""
         found = [path for name in SYNCED_FOLDERS for path in sorted((self.folder / name).glob("*"))]
-        found += [self.folder / name for name in reversed(FILES)]
+        found += [self.folder / name for name in reversed(SYNCED_FILES)]
         whole = (path for path in found if path.is_file() and not atomic.is_unfinished(path.name))
         return sorted(whole, key=lambda path: path.name == "run.json")
 

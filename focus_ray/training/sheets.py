@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from focus_ray.config import RunConfig
-from focus_ray.data.sample import Faces
+from focus_ray.data.sample import FaceDataset
 from focus_ray.focus import losses
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.tracking.contact_sheet import contact_sheet
@@ -13,7 +13,7 @@ ROWS = 8
 
 
 @torch.no_grad()
-def draw_sheet(focus: Focus, faces: Faces, config: RunConfig) -> Image.Image:
+def draw_sheet(focus: Focus, faces: FaceDataset, config: RunConfig) -> Image.Image:
     """Rows of target | reconstruction | composite | preliminary mask M_pre | mask | true mask, one face each."""
     focus.eval()
     batch = faces.batch(range(ROWS)).to(next(focus.encoder.parameters()).device)

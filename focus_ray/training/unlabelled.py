@@ -6,10 +6,10 @@ Users have no masks. These figures need pictures and landmarks alone; docs/tunin
 import torch
 from torch import Tensor
 
-from focus_ray.data.sample import Faces
+from focus_ray.data.sample import FaceDataset
 from focus_ray.focus.autoencoder import Focus
-from focus_ray.focus.losses.distances import cosine_distance, root, squared_distance
-from focus_ray.training.occlusion_probe import partners, paste_patches, probe_overlap
+from focus_ray.focus.losses.distances import cosine_distance, safe_sqrt, squared_distance
+from focus_ray.training.occlusion_probe import donor_indices, paste_patches, probe_overlap
 
 EXCLUDED_PIXEL_COST = 0.15
 """What a pixel costs that the mask leaves out, as a colour distance: between the error of a fair fit and an occluder's.
@@ -21,7 +21,7 @@ LANDMARK_WEIGHT, PERCEPTUAL_WEIGHT = 2.0, 0.1
 
 
 @torch.no_grad()
-def score_unlabelled(focus: Focus, faces: Faces, count: int, batch_size: int = 50) -> dict[str, float | None]:
+def score_unlabelled(focus: Focus, faces: FaceDataset, count: int, batch_size: int = 50) -> dict[str, float | None]:
     """Figures over the first `count` faces, one pass of the model; the lower the better, where nothing else is said.
 
     explained   mean over the rendered region of the colour distance where the mask is 1, and of PRICE where it is 0
@@ -38,7 +38,7 @@ def score_unlabelled(focus: Focus, faces: Faces, count: int, batch_size: int = 5
     for start in range(0, count, batch_size):
         numbers = range(start, min(start + batch_size, count))
         batch = faces.batch(numbers).to(device)
-        others = faces.batch(partners(numbers, count)).to(device)
+        others = faces.batch(donor_indices(numbers, count)).to(device)
         changed, where = paste_patches(batch.images, batch.landmarks, others.images, numbers)
         for name, values in _batch_figures(focus, batch.images, batch.landmarks, changed, where).items():
             sums[name] = sums.get(name, 0.0) + float(values.double().sum())
@@ -65,7 +65,7 @@ def _batch_figures(
     both = region * of_mirrored.mask.flip(-1)
     _, of_changed = focus.autoencoder(changed)
     intersection, union = probe_overlap(mask, focus.mask(changed, of_changed), where, region * of_changed.mask)
-    residual = root(squared_distance(images, rendering.image))
+    residual = safe_sqrt(squared_distance(images, rendering.image))
     found = {
         "explained": _mean_inside(mask * residual + (1 - mask) * EXCLUDED_PIXEL_COST, region),
         "landmarks": (rendering.landmarks - landmarks).norm(dim=-1).mean(dim=1) / images.shape[-1],

@@ -27,7 +27,7 @@ from focus_ray.training.assemble import training_data
 from focus_ray.training.batch_source import BatchSource, RayDataSource
 from focus_ray.training.event_queue import ENDED, FAILED, EventQueue, EventSender, event_sender
 from focus_ray.training.ray_checkpoint_sink import CHECKPOINTS, RayCheckpointSink
-from focus_ray.training.run import Run
+from focus_ray.training.run import Trainer
 from focus_ray.training.uploader import CheckpointUploader
 
 
@@ -44,7 +44,7 @@ class WorkerSpec:
     where: str  # what a user gives to --resume
 
 
-def work(settings: dict[str, Any]) -> None:
+def train_worker(settings: dict[str, Any]) -> None:
     """Train as one of several; what comes out is told to the driver.
 
     What every worker raises alike (a guard's word, a configuration that cannot begin) is told and not raised: Ray
@@ -57,7 +57,7 @@ def work(settings: dict[str, Any]) -> None:
         torch.set_num_threads(assignment.threads)
     os.environ.setdefault("MPLBACKEND", "Agg")
     with event_sender(assignment.channel) as sender:
-        run = _begun(assignment, replicas, sender)
+        run = _start_run(assignment, replicas, sender)
         if run is None:
             return
         metrics: dict[str, Any] | None = None
@@ -77,7 +77,7 @@ def work(settings: dict[str, Any]) -> None:
             report_failure(sender, failure)
 
 
-def _begun(assignment: WorkerSpec, replicas: ReplicaGroup, sender: EventSender) -> Run | None:
+def _start_run(assignment: WorkerSpec, replicas: ReplicaGroup, sender: EventSender) -> Trainer | None:
     """The run, at its newest checkpoint; None, on all workers, where one of them cannot begin."""
     device = ray.train.torch.get_device()
     assert isinstance(device, torch.device)  # one device a worker
@@ -85,10 +85,10 @@ def _begun(assignment: WorkerSpec, replicas: ReplicaGroup, sender: EventSender) 
     watcher = CallbackList([sender, RayMetricsCallback()]) if replicas.is_main else NoOpCallback()
     uploader = make_uploader(assignment) if replicas.is_main else None
 
-    def put_together() -> Run:
-        return Run(
+    def put_together() -> Trainer:
+        return Trainer(
             config,
-            face_model(assignment.face),
+            load_face_model(assignment.face),
             RayCheckpointSink(assignment.store, config.cadence.keep, replicas, watcher, device, uploader),
             watcher,
             replicas=replicas,
@@ -98,7 +98,7 @@ def _begun(assignment: WorkerSpec, replicas: ReplicaGroup, sender: EventSender) 
             asked=lambda: sender.should_stop,
         )
 
-    def restored(run: Run) -> Run:
+    def restored(run: Trainer) -> Trainer:
         with forward_logs(sender, replicas.rank, lambda: run.state.step):
             run.restore()
         return run
@@ -108,8 +108,8 @@ def _begun(assignment: WorkerSpec, replicas: ReplicaGroup, sender: EventSender) 
 
 
 def _on_all_workers(
-    call: Callable[[], Run], replicas: ReplicaGroup, device: torch.device, sender: EventSender
-) -> Run | None:
+    call: Callable[[], Trainer], replicas: ReplicaGroup, device: torch.device, sender: EventSender
+) -> Trainer | None:
     """What the call gives; None, on all workers, where it fails on one of them, which tells the driver why."""
     run, problem = None, None
     try:
@@ -145,7 +145,7 @@ def make_batch_fn(config: str, rank: int, world: int) -> Callable[[int], Batch]:
     return training_data(RunConfig.model_validate_json(config), ReplicaGroup(rank, world)).batch_of
 
 
-def face_model(content: bytes) -> MorphableModel:
+def load_face_model(content: bytes) -> MorphableModel:
     """The face model that the driver's `to_bytes` wrote."""
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
         Path(file.name).write_bytes(content)

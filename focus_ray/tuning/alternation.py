@@ -15,14 +15,14 @@ PERIOD, RATIO = "alternation.period", "alternation.ratio"
 PARAMETERS = (PERIOD, RATIO)
 
 
-def applied(config: RunConfig, point: Mapping[str, Any]) -> RunConfig:
+def apply_alternation(config: RunConfig, point: Mapping[str, Any]) -> RunConfig:
     """The run with the alternation of a point; a point without one changes nothing. Raises ConfigError."""
     if not any(name in point for name in PARAMETERS):
         return config
     schedule = config.schedule
     length = schedule.total_steps - schedule.em_start
-    period = point.get(PERIOD, default(config, PERIOD))
-    ratio = point.get(RATIO, default(config, RATIO))
+    period = point.get(PERIOD, default_value(config, PERIOD))
+    ratio = point.get(RATIO, default_value(config, RATIO))
     if type(period) is not int or not 2 <= period <= length:
         raise ConfigError(f"space: {PERIOD}: {period} is no number of steps from 2 to {length}, the length of EM")
     if not isinstance(ratio, int | float) or not 0 < ratio < 1:
@@ -34,7 +34,7 @@ def applied(config: RunConfig, point: Mapping[str, Any]) -> RunConfig:
     return config.model_copy(update={"schedule": Schedule(**schedule.model_dump() | changed)})
 
 
-def default(config: RunConfig, name: str) -> int | float:
+def default_value(config: RunConfig, name: str) -> int | float:
     """What a run has."""
     period = config.schedule.seg_steps + config.schedule.face_steps
     return period if name == PERIOD else config.schedule.seg_steps / max(period, 1)

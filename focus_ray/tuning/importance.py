@@ -4,18 +4,18 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from focus_ray.tuning.results import Trial
+from focus_ray.tuning.results import TrialResult
 from focus_ray.tuning.space import Parameter
 
-_FEWEST = 4  # trials, below which nothing can be said
+_MIN_TRIALS = 4  # trials, below which nothing can be said
 
 
-def importance(trials: Sequence[Trial], space: Mapping[str, Parameter], mode: str) -> dict[str, float]:
+def parameter_importance(trials: Sequence[TrialResult], space: Mapping[str, Parameter], mode: str) -> dict[str, float]:
     """Shares that sum to 1, the largest first; empty where too few trials came to their end, or all alike."""
     ended = [one for one in trials if one.status == "done" and one.objective is not None]
     objectives = {one.objective for one in ended}
     varied = {name: one for name, one in space.items() if len({trial.config[name] for trial in ended}) > 1}
-    if len(ended) < _FEWEST or len(objectives) < 2 or not varied:
+    if len(ended) < _MIN_TRIALS or len(objectives) < 2 or not varied:
         return {}
     import optuna
 

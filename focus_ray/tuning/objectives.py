@@ -9,7 +9,7 @@ from focus_ray.tracking.history import look_up
 Direction = Literal["max", "min"]
 
 
-class Objective(NamedTuple):
+class TuningObjective(NamedTuple):
     """A figure by its place in an evaluation."""
 
     figure: str
@@ -18,13 +18,17 @@ class Objective(NamedTuple):
     says: str
 
 
-OBJECTIVES: Mapping[str, Objective] = {
-    "unlabelled": Objective("unlabelled.unlabelled", "min", 10.0, "how well pictures are explained, without labels"),
-    "planted": Objective("unlabelled.planted", "max", 0.0, "how exactly masks leave out what was planted on faces"),
-    "unsteady": Objective("unlabelled.unsteady", "min", 1.0, "how unlike the masks of a mirrored picture are"),
-    "f1": Objective("heldout.occluded.f1", "max", 0.0, "F1 of the visible face, occluded faces"),
-    "outlier_iou": Objective("heldout.occluded.outlier_iou", "max", 0.0, "IoU of outliers, occluded faces"),
-    "vertex_mm": Objective("heldout.all.vertex_mm", "min", 100.0, "mean vertex error in mm, all faces"),
+OBJECTIVES: Mapping[str, TuningObjective] = {
+    "unlabelled": TuningObjective(
+        "unlabelled.unlabelled", "min", 10.0, "how well pictures are explained, without labels"
+    ),
+    "planted": TuningObjective(
+        "unlabelled.planted", "max", 0.0, "how exactly masks leave out what was planted on faces"
+    ),
+    "unsteady": TuningObjective("unlabelled.unsteady", "min", 1.0, "how unlike the masks of a mirrored picture are"),
+    "f1": TuningObjective("heldout.occluded.f1", "max", 0.0, "F1 of the visible face, occluded faces"),
+    "outlier_iou": TuningObjective("heldout.occluded.outlier_iou", "max", 0.0, "IoU of outliers, occluded faces"),
+    "vertex_mm": TuningObjective("heldout.all.vertex_mm", "min", 100.0, "mean vertex error in mm, all faces"),
 }
 """Objectives by name. The first three need no annotation of occlusion."""
 UNLABELLED = ("unlabelled", "planted", "unsteady")
@@ -36,7 +40,7 @@ def objective_values(entry: Mapping[str, Any]) -> dict[str, float | None]:
     return {name: look_up(entry, objective.figure) for name, objective in OBJECTIVES.items()}
 
 
-def finite(value: float | None) -> float | None:
+def finite_or_none(value: float | None) -> float | None:
     """A figure that is a number; None for one that is not."""
     return None if value is None or not math.isfinite(value) else float(value)
 

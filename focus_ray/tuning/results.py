@@ -13,14 +13,14 @@ Status = Literal["done", "pruned", "failed", "nan", "collapsed"]
 Candidate = Literal["default", "best"]
 
 
-class Evaluation(Settings):
+class TrialEvaluation(Settings):
     """What a trial had reached after so many steps."""
 
     step: int
     figures: dict[str, float | None]  # by the objectives' names
 
 
-class Trial(Settings):
+class TrialResult(Settings):
     """One trial, ended."""
 
     id: str
@@ -35,7 +35,7 @@ class Trial(Settings):
     unlabelled: float | None = None
     planted: float | None = None
     unsteady: float | None = None
-    curve: tuple[Evaluation, ...] = ()
+    curve: tuple[TrialEvaluation, ...] = ()
 
     def at(self, step: int) -> dict[str, float | None]:
         """Its figures after so many steps; none where it was not evaluated there."""
@@ -55,12 +55,12 @@ class RetrainedRun(Settings):
     cause: str = ""  # why there are no figures, where a guard ended the run
 
 
-class Results(Settings):
+class SweepResults(Settings):
     """A sweep, ended."""
 
     objective: str
     mode: Literal["max", "min"]
-    trials: tuple[Trial, ...]
+    trials: tuple[TrialResult, ...]
     best: str | None
     default: dict[str, Any]  # the point of the preset
     rank_correlation: dict[str, dict[str, float | None]]  # of unlabelled objectives with labelled figures
@@ -73,12 +73,12 @@ class Results(Settings):
         return any(one.id == self.best and one.config == self.default for one in self.trials)
 
 
-def counted(trials: Sequence[Trial]) -> dict[str, int]:
+def count_by_status(trials: Sequence[TrialResult]) -> dict[str, int]:
     """How many ended in which way, by name."""
     return dict(sorted(Counter(one.status for one in trials).items()))
 
 
-def best_trial(trials: Sequence[Trial], mode: str) -> Trial | None:
+def best_trial(trials: Sequence[TrialResult], mode: str) -> TrialResult | None:
     """The trial with the best objective of those that came to their end; ties go to the smaller id."""
     ended = sorted(
         (one for one in trials if one.status == "done" and one.objective is not None), key=lambda one: one.id
@@ -89,7 +89,7 @@ def best_trial(trials: Sequence[Trial], mode: str) -> Trial | None:
     return min(ended, key=lambda one: sign * (one.objective or 0.0))
 
 
-def abreast(trials: Sequence[Trial]) -> tuple[int, list[Trial]]:
+def last_common_step(trials: Sequence[TrialResult]) -> tuple[int, list[TrialResult]]:
     """The last step that all trials which were not broken off by themselves were evaluated at, and those trials.
 
     Figures of a pruned trial and of one that went on for longer cannot be compared otherwise. 0 where there is none.
@@ -99,12 +99,12 @@ def abreast(trials: Sequence[Trial]) -> tuple[int, list[Trial]]:
     return max(set.intersection(*steps), default=0) if steps else 0, sound
 
 
-def rank_correlations(trials: Sequence[Trial]) -> dict[str, dict[str, float | None]]:
+def rank_correlations(trials: Sequence[TrialResult]) -> dict[str, dict[str, float | None]]:
     """Spearman's correlation over trials at the last step they have in common, signed so that 1 is perfect agreement.
 
     None where fewer than three trials have both.
     """
-    step, sound = abreast(trials)
+    step, sound = last_common_step(trials)
     found: dict[str, dict[str, float | None]] = {}
     for name in UNLABELLED:
         found[name] = {}

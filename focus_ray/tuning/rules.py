@@ -15,7 +15,7 @@ def param_space(search: SearchConfig) -> dict[str, Any]:
     return {name: parameter.domain(grid=search.searcher == "grid") for name, parameter in search.space.items()}
 
 
-def searcher(plan: Plan) -> Any:
+def build_searcher(plan: Plan) -> Any:
     """Who draws points."""
     from ray.tune.search import BasicVariantGenerator
     from ray.tune.search.optuna import OptunaSearch
@@ -27,7 +27,7 @@ def searcher(plan: Plan) -> Any:
     return OptunaSearch(domains, metric=OBJECTIVE, mode=plan.objective.mode, seed=search.seed)
 
 
-def scheduler(plan: Plan) -> Any:
+def build_scheduler(plan: Plan) -> Any:
     """Who ends trials before their time, by the steps that they have taken."""
     from ray.tune.schedulers import (
         AsyncHyperBandScheduler,

@@ -12,8 +12,8 @@ from focus_ray.errors import ConfigError
 from focus_ray.focus.schedule import Schedule
 from focus_ray.model import summarize_error
 from focus_ray.settings import Settings
-from focus_ray.tracking.mlflow_keys import leaves
-from focus_ray.training.assemble import fitted_face, start_focus
+from focus_ray.tracking.mlflow_keys import iter_leaves
+from focus_ray.training.assemble import build_focus, fitted_face
 from focus_ray.tuning.alternation import PARAMETERS
 from focus_ray.tuning.objectives import LABELLED, OBJECTIVES
 from focus_ray.tuning.space import Parameter, Point, Space
@@ -43,7 +43,7 @@ _RESERVED_SET_KEYS = (
     *(f"cadence.{name}" for name in Cadence.model_fields if name != "log"),
 )
 _NEVER = 10**9
-_KEPT = 12  # checkpoints of a trial that others may take over from
+_PBT_CHECKPOINTS = 12  # checkpoints of a trial that others may take over from
 
 
 class SchedulerSettings(Settings):
@@ -174,7 +174,7 @@ class SearchConfig(Settings):
         faces = base.heldout.model_copy(
             update={"size": heldout.size, "seed": heldout.seed, "refine": refine, "unlabelled": True}
         )
-        keep = _KEPT if self.scheduler.kind == "pbt" else 1
+        keep = _PBT_CHECKPOINTS if self.scheduler.kind == "pbt" else 1
         cadence = Cadence(log=base.cadence.log, checkpoint=every, evaluate=every, keep=keep, sheet=_NEVER)
         changes = {"seed": seed, "schedule": schedule, "heldout": faces, "cadence": cadence, "start_from": start}
         return self.parameters.configured(base.model_copy(update=changes), point)
@@ -191,11 +191,11 @@ class SearchConfig(Settings):
             raise ConfigError(f"objective: {self.objective} needs masks, which photographs lack; use planted")
         if self.start is not None:
             config = self.trial_config({}, Path(self.start))
-            start_focus(config, fitted_face(config))
+            build_focus(config, fitted_face(config))
 
     def _check_keys(self) -> None:
         """Raises ConfigError for keys that a search sets itself, or whose phases lie behind its trials."""
-        for key in (".".join(path) for path, _ in leaves(self.set)):
+        for key in (".".join(path) for path, _ in iter_leaves(self.set)):
             if _is_under(key, _RESERVED_SET_KEYS):
                 raise ConfigError(f"set: the search sets {key} of its runs by keys of its own; leave it out")
         for key in (key for name, one in self.space.items() for key in one.paths(name)):
@@ -217,14 +217,14 @@ def _is_under(key: str, parts: Iterable[str]) -> bool:
     return any(key == part or key.startswith(f"{part}.") for part in parts)
 
 
-def read(path: Path, assignments: tuple[str, ...] = ()) -> SearchConfig:
+def read_search(path: Path, assignments: tuple[str, ...] = ()) -> SearchConfig:
     """The search of a YAML file, with `a.b=v` assignments laid over it, checked whole. Raises ConfigError.
 
     What is said of some keys of a nested part leaves its other keys at that part's default.
     """
-    tree = laid_over(nested_defaults(), read_yaml(path))
+    tree = deep_merge(nested_defaults(), read_yaml(path))
     for text in assignments:
-        tree = laid_over(tree, parse_assignment(text))
+        tree = deep_merge(tree, parse_assignment(text))
     try:
         search = SearchConfig.model_validate(tree)
     except ValidationError as error:
@@ -242,10 +242,10 @@ def nested_defaults() -> dict[str, Any]:
     return {name: part.model_dump(mode="json") for name, part in defaults.items() if isinstance(part, Settings)}
 
 
-def laid_over(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def deep_merge(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """`tree` with other values, whatever it has: validation follows."""
     result = dict(tree)
     for key, value in changes.items():
         known = result.get(key)
-        result[key] = laid_over(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+        result[key] = deep_merge(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
     return result

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from focus_ray.config import RunConfig, nested, override
+from focus_ray.config import RunConfig, nest_value, override
 from focus_ray.errors import ConfigError
 from focus_ray.settings import Settings
 from focus_ray.tracking.history import look_up
@@ -118,14 +118,14 @@ class Space(Settings):
             if name in alternation.PARAMETERS:
                 continue
             for key in self.parameters[name].paths(name):
-                config = override(config, nested(key, value), f"space: {name}")
-        return alternation.applied(config, point)
+                config = override(config, nest_value(key, value), f"space: {name}")
+        return alternation.apply_alternation(config, point)
 
     def default(self, base: RunConfig) -> dict[str, Any]:
         """What the parameters are in `base`."""
         tree = base.model_dump(mode="json")
         return {
-            name: alternation.default(base, name)
+            name: alternation.default_value(base, name)
             if name in alternation.PARAMETERS
             else look_up(tree, parameter.paths(name)[0])
             for name, parameter in self.parameters.items()

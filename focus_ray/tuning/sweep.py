@@ -21,53 +21,53 @@ import torch
 import yaml
 from pydantic import ValidationError
 
-from focus_ray.config import nested
+from focus_ray.config import nest_value
 from focus_ray.errors import ConfigError, GuardStop, Interrupted, StorageError, TrackingError
-from focus_ray.evaluation.benchmark.train import Training, TrainingJob
+from focus_ray.evaluation.benchmark.train import TrainingJob, TrainingRun
 from focus_ray.model import summarize_error
-from focus_ray.runtime.job_folder import claim
-from focus_ray.runtime.ray_cluster import ClusterSettings, address, connected
+from focus_ray.runtime.job_folder import acquire_run_dir
+from focus_ray.runtime.ray_cluster import ClusterSettings, cluster_address, connect_ray
 from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.runtime.signals import graceful_shutdown, sigterm_as_sigint
-from focus_ray.runtime.task_pool import worked_off
+from focus_ray.runtime.task_pool import run_tasks
 from focus_ray.runtime.tasks import PoolSettings
 from focus_ray.storage import atomic
 from focus_ray.storage.json_lines import read_json_lines
 from focus_ray.tracking.mlflow_sync import MlflowSync, SyncResult
-from focus_ray.tracking.mlflow_tracker import Tracking, track, track_quietly
+from focus_ray.tracking.mlflow_tracker import TrackingSettings, track, track_quietly
 from focus_ray.tuning import alternation, rules
-from focus_ray.tuning.importance import importance
-from focus_ray.tuning.objectives import OBJECTIVES, finite, objective_values, refined_objective_values
+from focus_ray.tuning.importance import parameter_importance
+from focus_ray.tuning.objectives import OBJECTIVES, finite_or_none, objective_values, refined_objective_values
 from focus_ray.tuning.progress import Listener, TuneProgress, use_listener
 from focus_ray.tuning.results import (
     Candidate,
-    Evaluation,
-    Results,
     RetrainedRun,
-    Trial,
+    SweepResults,
+    TrialEvaluation,
+    TrialResult,
     best_trial,
-    counted,
+    count_by_status,
     rank_correlations,
 )
-from focus_ray.tuning.search import SearchConfig, TrialResources, laid_over
+from focus_ray.tuning.search import SearchConfig, TrialResources, deep_merge
 from focus_ray.tuning.space import Point
-from focus_ray.tuning.sweep_report import write_report
-from focus_ray.tuning.trial import OBJECTIVE, Plan, name_of, read_outcome, trial
+from focus_ray.tuning.sweep_report import write_sweep_report
+from focus_ray.tuning.trial import OBJECTIVE, Plan, read_outcome, trial, trial_name
 
 TUNE = "tune"
 TUNE_SNAPSHOT_SECONDS = "2"  # that Ray Tune takes of how far the sweep is, for whoever goes on with it
-Task = Callable[[str, int, int], object]
+PhaseProgress = Callable[[str, int, int], object]
 MessageCallback = Callable[[str], None]
 
 
-def sweep(
+def run_sweep(
     search: SearchConfig,
     out: Path,
     *,
     experiment: str = "focus",
-    task: Task = lambda *_: None,
+    task: PhaseProgress = lambda *_: None,
     note: MessageCallback = lambda _: None,
-) -> Results:
+) -> SweepResults:
     """Run a search into the folder `out`, or go on there.
 
     Raises ConfigError for what cannot run, before anything starts; StorageError, ClusterError; Interrupted where
@@ -78,13 +78,13 @@ def sweep(
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", TUNE_SNAPSHOT_SECONDS)
     resources = search.resources
     cluster = ClusterSettings(workers=search.concurrent, gpu=False, cpus_per_worker=max(1, int(resources.cpus)))
-    with claim(out, search, experiment, what="sweep") as folder, connected(cluster):
+    with acquire_run_dir(out, search, experiment, what="sweep") as folder, connect_ray(cluster):
         return Sweep(search, folder, task, note).run()
 
 
 def check_gpus_available(resources: TrialResources) -> None:
     """Raises ConfigError where trials would wait for a GPU forever; what a named cluster has, it may still get."""
-    if resources.gpus and address() is None and not torch.cuda.is_available():
+    if resources.gpus and cluster_address() is None and not torch.cuda.is_available():
         raise ConfigError("torch finds no GPU here; set resources.gpus to 0, or name a cluster with RAY_ADDRESS")
 
 
@@ -109,14 +109,14 @@ class GuardedTrainingJob:
 class Sweep:
     """A sweep under way."""
 
-    def __init__(self, search: SearchConfig, folder: RunFolder, task: Task, note: MessageCallback) -> None:
+    def __init__(self, search: SearchConfig, folder: RunFolder, task: PhaseProgress, note: MessageCallback) -> None:
         self.search = search
         self.folder = folder
         self.out = folder.path.absolute()
         self.task = task
         self.note = note
 
-    def run(self) -> Results:
+    def run(self) -> SweepResults:
         """All of it."""
         start = self.started()
         experiment = self.folder.info().experiment
@@ -126,19 +126,19 @@ class Sweep:
         finally:
             track_quietly(self.out, self.note)
 
-    def search_and_judge(self, plan: Plan) -> Results:
+    def search_and_judge(self, plan: Plan) -> SweepResults:
         """Search, then judge. What the search has found is written down first: judging may be stopped."""
         trials = self.run_tune(plan)
         best = best_trial(trials, plan.objective.mode)
         default = self.search.parameters.default(self.search.trial_config({}, None))
-        results = Results(
+        results = SweepResults(
             objective=self.search.objective,
             mode=plan.objective.mode,
             trials=tuple(trials),
             best=None if best is None else best.id,
             default=default,
             rank_correlation=rank_correlations(trials),
-            importance=importance(trials, self.search.space, plan.objective.mode),
+            importance=parameter_importance(trials, self.search.space, plan.objective.mode),
         )
         self.write(results, best)
         if best is not None and self.search.judging.seeds:
@@ -152,12 +152,12 @@ class Sweep:
             return Path(self.search.start).absolute()
         if self.search.shared == "nothing":
             return None
-        training = Training("start", self.out / "start", self.search.shared_config())
+        training = TrainingRun("start", self.out / "start", self.search.shared_config())
         for stop in self.trained([training], "what trials have in common, steps").values():
             raise stop
         return Path("..", "..", training.folder.name, RunFolder(training.folder).model.name)
 
-    def trained(self, trainings: list[Training], what: str) -> dict[Path, GuardStop]:
+    def trained(self, trainings: list[TrainingRun], what: str) -> dict[Path, GuardStop]:
         """Train what is not trained yet, side by side; returns what guards ended, by folder."""
         stops: dict[Path, GuardStop] = {}
         total = sum(one.config.schedule.total_steps for one in trainings)
@@ -169,7 +169,7 @@ class Sweep:
                 return asked()
 
             waiting = [number for number, one in enumerate(trainings) if not one.done]
-            for number, stop in worked_off(GuardedTrainingJob(TrainingJob(trainings)), waiting, settings, look):
+            for number, stop in run_tasks(GuardedTrainingJob(TrainingJob(trainings)), waiting, settings, look):
                 if stop is not None:
                     stops[trainings[number].folder] = stop
                 look()
@@ -178,7 +178,7 @@ class Sweep:
     def create_mlflow_run(self, experiment: str) -> str | None:
         """The sweep's own run in MLflow, which trials are nested under; None where MLflow does not answer."""
         try:
-            server = Tracking().server(self.out)
+            server = TrackingSettings().server(self.out)
             delivery = MlflowSync(self.out, server, experiment, SyncResult())
             try:
                 delivery.begin({}, {"kind": "sweep"}, running=True)
@@ -189,11 +189,11 @@ class Sweep:
             self.note(f"{error}; trials are not nested under their sweep in MLflow")
             return None
 
-    def run_tune(self, plan: Plan) -> list[Trial]:
+    def run_tune(self, plan: Plan) -> list[TrialResult]:
         """Let Ray Tune run the trials that have not ended. Raises Interrupted where it was stopped."""
         from ray import tune
 
-        listener = Listener(self.task, self.note, lambda point, trial_id: name_of(point, trial_id, self.search))
+        listener = Listener(self.task, self.note, lambda point, trial_id: trial_name(point, trial_id, self.search))
         with sigterm_as_sigint(), use_listener(listener):
             self.tuner(plan).fit()
         self.close_mlflow_runs(plan)
@@ -222,8 +222,8 @@ class Sweep:
             tune_config=tune.TuneConfig(
                 metric=OBJECTIVE,
                 mode=plan.objective.mode,
-                search_alg=rules.searcher(plan),
-                scheduler=rules.scheduler(plan),
+                search_alg=rules.build_searcher(plan),
+                scheduler=rules.build_scheduler(plan),
                 num_samples=1 if self.search.searcher == "grid" else self.search.trials,
                 max_concurrent_trials=self.search.concurrent,
                 reuse_actors=False,
@@ -246,17 +246,17 @@ class Sweep:
             for folder in sorted(file.parent for file in plan.trials.glob("*/run.json")):
                 outcome = read_outcome(plan, folder.name)
                 if outcome is None or outcome.status == "failed":
-                    track(folder, Tracking(plan.experiment, beside=self.out))
+                    track(folder, TrackingSettings(plan.experiment, beside=self.out))
         except (TrackingError, StorageError) as error:
             self.note(f"{error}; trials that were broken off may still seem to run in MLflow")
 
-    def ended(self, plan: Plan, tuned: Any) -> Trial | None:
+    def ended(self, plan: Plan, tuned: Any) -> TrialResult | None:
         """What became of a trial, as Tune has it; None where it has not ended."""
         if not tuned.is_finished():
             return None
-        name = name_of(tuned.config, tuned.trial_id, self.search)
+        name = trial_name(tuned.config, tuned.trial_id, self.search)
         outcome = read_outcome(plan, name)
-        curve = curve_of(plan.trials / name)
+        curve = read_curve(plan.trials / name)
         known = {
             "id": name,
             "config": dict(tuned.config),
@@ -266,16 +266,16 @@ class Sweep:
         if outcome is not None and outcome.status != "failed":
             figures = {label: outcome.figures.get(label) for label in OBJECTIVES}
             objective = outcome.objective if outcome.status == "done" else None
-            return Trial(status=outcome.status, cause=outcome.cause, objective=objective, **figures, **known)
+            return TrialResult(status=outcome.status, cause=outcome.cause, objective=objective, **figures, **known)
         if tuned.status == tuned.ERROR:
             error = tuned.get_pickled_error() or tuned.get_error()
             cause = outcome.cause if outcome is not None else " ".join(str(error).split())[-300:]
-            return Trial(status="failed", cause=cause, **known)
+            return TrialResult(status="failed", cause=cause, **known)
         last = tuned.last_result or {}
         if not last.get("done"):
             return None
         figures = {label: last.get(label) for label in OBJECTIVES}
-        return Trial(status="pruned", objective=last.get(OBJECTIVE), **figures, **known)
+        return TrialResult(status="pruned", objective=last.get(OBJECTIVE), **figures, **known)
 
     def judged(self, best: Point, start: Path | None) -> list[RetrainedRun]:
         """Default and best, trained anew with other seeds and scored on faces that the search never saw.
@@ -283,11 +283,11 @@ class Sweep:
         Where the best point is the default, the same runs stand for both.
         """
         points: dict[Candidate, Point] = {"default": {}, "best": best}
-        trainings: dict[tuple[Candidate, int], Training] = {}
+        trainings: dict[tuple[Candidate, int], TrainingRun] = {}
         for which, point in points.items():
             for seed in self.search.judging.seeds:
                 config = self.search.retrain_config(point, start, seed)
-                training = Training(f"{which}, seed {seed}", self.out / "judged" / f"{which}-{seed}", config)
+                training = TrainingRun(f"{which}, seed {seed}", self.out / "judged" / f"{which}-{seed}", config)
                 twin = trainings.get(("default", seed))
                 trainings[which, seed] = twin if twin is not None and twin.config == config else training
         distinct = list({one.folder: one for one in trainings.values()}.values())
@@ -299,14 +299,14 @@ class Sweep:
             for (which, seed), training in trainings.items()
         ]
 
-    def write(self, results: Results, best: Trial | None) -> None:
+    def write(self, results: SweepResults, best: TrialResult | None) -> None:
         """results.json, best.yaml and the report."""
         self.folder.write_json("results.json", results.model_dump(mode="json"))
         if best is not None:
             atomic.write_file(self.out / "best.yaml", yaml.safe_dump(self.best_config(best.config), sort_keys=False))
-        summary = {"trials": len(results.trials), **counted(results.trials)}
+        summary = {"trials": len(results.trials), **count_by_status(results.trials)}
         self.folder.write_json("metrics.json", {"schema": 1, "seed": self.search.seed, "sweep": summary})
-        write_report(self.folder, self.search, results)
+        write_sweep_report(self.folder, self.search, results)
 
     def best_config(self, point: Point) -> dict[str, Any]:
         """What `focus-ray train --config` takes: the preset, what was set for all trials, and the best point."""
@@ -318,17 +318,19 @@ class Sweep:
                 tree["schedule"] = changed["schedule"]
                 continue
             for key in self.search.space[name].paths(name):
-                tree = laid_over(tree, nested(key, point[name]))
+                tree = deep_merge(tree, nest_value(key, point[name]))
         return tree
 
 
-def curve_of(folder: Path) -> tuple[Evaluation, ...]:
+def read_curve(folder: Path) -> tuple[TrialEvaluation, ...]:
     """All evaluations of a run, as its folder has them. Tune may miss one: killed after a checkpoint and before its
     report is written down, the run goes on from there. What went before a take-over is the donor's.
     """
     entries = {entry["step"]: entry for entry in read_json_lines(folder / "evaluations.jsonl")}
     return tuple(
-        Evaluation(step=step, figures={name: finite(value) for name, value in objective_values(entries[step]).items()})
+        TrialEvaluation(
+            step=step, figures={name: finite_or_none(value) for name, value in objective_values(entries[step]).items()}
+        )
         for step in sorted(entries)
     )
 
@@ -339,7 +341,7 @@ def read_objective_values(folder: Path) -> dict[str, float | None]:
     return objective_values(metrics["evaluations"][-1]) | refined_objective_values(metrics["heldout"])
 
 
-def resumed(folder: Path) -> SearchConfig:
+def load_search(folder: Path) -> SearchConfig:
     """The search of a sweep's folder. Raises ConfigError where there is none."""
     config = folder / "config.json"
     if not config.is_file():

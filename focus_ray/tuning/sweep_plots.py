@@ -8,25 +8,25 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from focus_ray.tracking.plots import ACCENT, MUTED, SECONDARY, TEXT_COLOUR, panels_of
+from focus_ray.tracking.plots import ACCENT, MUTED, SECONDARY, TEXT_COLOUR, make_panels
 from focus_ray.tuning.objectives import LABELLED, UNLABELLED
-from focus_ray.tuning.results import Results, Trial, abreast
+from focus_ray.tuning.results import SweepResults, TrialResult, last_common_step
 from focus_ray.tuning.search import SearchConfig
 from focus_ray.tuning.space import Parameter
 
 _COLOURS = "viridis"
 
 
-def parallel_coordinates(search: SearchConfig, results: Results) -> Figure | None:
+def parallel_coordinates(search: SearchConfig, results: SweepResults) -> Figure | None:
     """An axis for each parameter and one for the objective; None without two trials that ended."""
-    trials = scored(results)
+    trials = scored_trials(results)
     if len(trials) < 2:
         return None
     names = list(search.space)
-    figure, (axes,) = panels_of(1, max(5.0, 1.6 * (len(names) + 1)), 3.6)
+    figure, (axes,) = make_panels(1, max(5.0, 1.6 * (len(names) + 1)), 3.6)
     columns = [_axis_positions(search.space[name], [one.config[name] for one in trials]) for name in names]
     objectives = np.array([one.objective for one in trials], dtype=float)
-    columns.append(_unit(objectives))
+    columns.append(_normalise(objectives))
     order = np.argsort(_higher_is_better(objectives, results.mode))
     shades = _shades(objectives, results.mode)
     x = np.arange(len(columns))
@@ -48,12 +48,12 @@ def parallel_coordinates(search: SearchConfig, results: Results) -> Figure | Non
     return figure
 
 
-def objective_vs_parameters(search: SearchConfig, results: Results) -> Figure | None:
+def objective_vs_parameters(search: SearchConfig, results: SweepResults) -> Figure | None:
     """The objective over each parameter, its default marked."""
-    trials = scored(results)
+    trials = scored_trials(results)
     if not trials:
         return None
-    figure, panels = panels_of(len(search.space))
+    figure, panels = make_panels(len(search.space))
     for axes, (name, parameter) in zip(panels, search.space.items(), strict=False):
         for status, colour, marker in (("done", ACCENT, "o"), ("pruned", MUTED, "x")):
             chosen = [one for one in trials if one.status == status]
@@ -74,12 +74,12 @@ def objective_vs_parameters(search: SearchConfig, results: Results) -> Figure | 
     return figure
 
 
-def learning_curves(search: SearchConfig, results: Results) -> Figure | None:
+def learning_curves(search: SearchConfig, results: SweepResults) -> Figure | None:
     """The objective over steps, a line a trial, the best in colour."""
     curves = [(one, points) for one in results.trials if (points := one.curve_of(search.objective))]
     if not curves:
         return None
-    figure, (axes,) = panels_of(1, 7.0, 3.2)
+    figure, (axes,) = make_panels(1, 7.0, 3.2)
     for one, points in curves:
         steps, values = zip(*points, strict=True)
         best = one.id == results.best
@@ -98,24 +98,24 @@ def learning_curves(search: SearchConfig, results: Results) -> Figure | None:
     return figure
 
 
-def importance_bars(search: SearchConfig, results: Results) -> Figure | None:
+def importance_bars(search: SearchConfig, results: SweepResults) -> Figure | None:
     """A bar for each parameter."""
     if not results.importance:
         return None
     names = list(results.importance)[::-1]
-    figure, (axes,) = panels_of(1, 6.0, 0.5 + 0.34 * len(names))
+    figure, (axes,) = make_panels(1, 6.0, 0.5 + 0.34 * len(names))
     axes.barh(names, [100 * results.importance[name] for name in names], color=ACCENT, height=0.6)
     axes.set_xlabel("%", fontsize=8, color=MUTED)
     axes.tick_params(labelsize=8)
     return figure
 
 
-def agreement(search: SearchConfig, results: Results) -> Figure | None:
+def objective_agreement(search: SearchConfig, results: SweepResults) -> Figure | None:
     """Each objective without labels against each figure with labels, at the last step that trials have in common."""
-    step, trials = abreast(results.trials)
+    step, trials = last_common_step(results.trials)
     if len(trials) < 3:
         return None
-    figure, panels = panels_of(len(UNLABELLED) * len(LABELLED))
+    figure, panels = make_panels(len(UNLABELLED) * len(LABELLED))
     pairs = [(name, other) for name in UNLABELLED for other in LABELLED]
     for axes, (name, other) in zip(panels, pairs, strict=False):
         points = [(figures.get(name), figures.get(other)) for figures in (one.at(step) for one in trials)]
@@ -128,7 +128,7 @@ def agreement(search: SearchConfig, results: Results) -> Figure | None:
     return figure
 
 
-def scored(results: Results) -> list[Trial]:
+def scored_trials(results: SweepResults) -> list[TrialResult]:
     """Trials with an objective."""
     return [one for one in results.trials if one.objective is not None]
 
@@ -161,7 +161,7 @@ def _is_log(parameter: Parameter) -> bool:
     return min(numbers) > 0 and max(numbers) >= 10 * min(numbers)
 
 
-def _unit(values: np.ndarray) -> np.ndarray:
+def _normalise(values: np.ndarray) -> np.ndarray:
     return (values - values.min()) / (np.ptp(values) or 1.0)
 
 

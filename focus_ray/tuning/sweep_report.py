@@ -8,27 +8,27 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from focus_ray.evaluation import rows
-from focus_ray.evaluation.tables import UNKNOWN, cell
+from focus_ray.evaluation.tables import UNKNOWN, format_cell
 from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.storage import atomic
 from focus_ray.tracking.plots import png
-from focus_ray.tracking.run_report import embedded, page
+from focus_ray.tracking.run_report import png_data_uri, render_page
 from focus_ray.tuning import sweep_plots
 from focus_ray.tuning.objectives import LABELLED, OBJECTIVES, UNLABELLED
-from focus_ray.tuning.results import Results, Trial, abreast, counted
+from focus_ray.tuning.results import SweepResults, TrialResult, count_by_status, last_common_step
 from focus_ray.tuning.search import SearchConfig
 
 _DIGITS = 4
-_PLOTS: dict[str, tuple[str, Callable[[SearchConfig, Results], Figure | None]]] = {
+_PLOTS: dict[str, tuple[str, Callable[[SearchConfig, SweepResults], Figure | None]]] = {
     "parallel": ("Every trial as a line through its values; the darker the better", sweep_plots.parallel_coordinates),
     "parameters": ("The objective against each parameter", sweep_plots.objective_vs_parameters),
     "curves": ("Learning curves; those that end early were pruned", sweep_plots.learning_curves),
     "importance": ("Share of the objective's variance that each parameter explains", sweep_plots.importance_bars),
-    "agreement": ("Objectives without labels against figures with labels", sweep_plots.agreement),
+    "agreement": ("Objectives without labels against figures with labels", sweep_plots.objective_agreement),
 }
 
 
-def write_report(folder: RunFolder, search: SearchConfig, results: Results) -> None:
+def write_sweep_report(folder: RunFolder, search: SearchConfig, results: SweepResults) -> None:
     """report.html and sheets/. Raises StorageError."""
     drawn = []
     for name, (title, draw) in _PLOTS.items():
@@ -36,12 +36,12 @@ def write_report(folder: RunFolder, search: SearchConfig, results: Results) -> N
         if figure is not None:
             content = png(figure)
             atomic.write_file(folder.sheets / f"{name}.png", content)
-            drawn.append((title, embedded(content)))
-    step, compared = abreast(results.trials)
-    html = page(
+            drawn.append((title, png_data_uri(content)))
+    step, compared = last_common_step(results.trials)
+    html = render_page(
         "sweep.html.jinja",
         name=folder.path.resolve().name,
-        facts=facts(search, results),
+        facts=sweep_facts(search, results),
         headline=[],
         pictures=drawn,
         judged=judged_table(results),
@@ -56,24 +56,24 @@ def write_report(folder: RunFolder, search: SearchConfig, results: Results) -> N
     atomic.write_file(folder.path / "report.html", html)
 
 
-def facts(search: SearchConfig, results: Results) -> dict[str, str]:
+def sweep_facts(search: SearchConfig, results: SweepResults) -> dict[str, str]:
     """What a reader wants to know first."""
     return {
         "objective": f"{search.objective}: {OBJECTIVES[search.objective].says}",
-        "trials": ", ".join(f"{count} {status}" for status, count in counted(results.trials).items()),
+        "trials": ", ".join(f"{count} {status}" for status, count in count_by_status(results.trials).items()),
         "rules": f"{search.searcher}, {search.scheduler.kind}",
         "best": results.best or "no trial came to its end",
     }
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value for people."""
     if value is None:
         return UNKNOWN
     return f"{value:.{_DIGITS}g}" if isinstance(value, float) else str(value)
 
 
-def judged_table(results: Results) -> list[dict[str, Any]]:
+def judged_table(results: SweepResults) -> list[dict[str, Any]]:
     """A line for each figure: mean and spread over seeds, of the default and of the best."""
     names = list(dict.fromkeys(name for one in results.judged for name in one.figures))
     lines = []
@@ -84,41 +84,41 @@ def judged_table(results: Results) -> list[dict[str, Any]]:
                 value for one in results.judged if one.which == which and (value := one.figures.get(name)) is not None
             ]
             spread = stdev(values) if len(values) > 1 else None
-            cells[which] = cell(rows.Figure(mean(values) if values else None, spread), _DIGITS)
+            cells[which] = format_cell(rows.MetricValue(mean(values) if values else None, spread), _DIGITS)
         lines.append({"figure": name.replace("_", " "), **cells})
     return lines
 
 
-def correlation_table(results: Results) -> list[dict[str, Any]]:
+def correlation_table(results: SweepResults) -> list[dict[str, Any]]:
     """Rank correlations of objectives without labels with figures that need them."""
     return [
-        {"name": name, "cells": [shown(results.rank_correlation.get(name, {}).get(other)) for other in LABELLED]}
+        {"name": name, "cells": [format_value(results.rank_correlation.get(name, {}).get(other)) for other in LABELLED]}
         for name in UNLABELLED
     ]
 
 
-def influence_table(search: SearchConfig, results: Results) -> list[dict[str, Any]]:
+def influence_table(search: SearchConfig, results: SweepResults) -> list[dict[str, Any]]:
     """The influence of the hyper-parameters: what was searched, the default, the best, and what each one explains."""
     best = next((one for one in results.trials if one.id == results.best), None)
     return [
         {
             "name": name,
-            "searched": ", ".join(shown(value) for value in parameter.ends())
+            "searched": ", ".join(format_value(value) for value in parameter.ends())
             if parameter.values is not None
-            else f"{shown(parameter.low)} to {shown(parameter.high)}{', log' if parameter.log else ''}",
-            "default": shown(results.default.get(name)),
-            "best": shown(best.config[name]) if best is not None else UNKNOWN,
+            else f"{format_value(parameter.low)} to {format_value(parameter.high)}{', log' if parameter.log else ''}",
+            "default": format_value(results.default.get(name)),
+            "best": format_value(best.config[name]) if best is not None else UNKNOWN,
             "importance": f"{100 * results.importance[name]:.0f} %" if name in results.importance else UNKNOWN,
         }
         for name, parameter in search.space.items()
     ]
 
 
-def trial_table(search: SearchConfig, results: Results) -> dict[str, Any]:
+def trial_table(search: SearchConfig, results: SweepResults) -> dict[str, Any]:
     """A line for each trial, the best objective first."""
     sign = 1 if results.mode == "min" else -1
 
-    def rank(one: Trial) -> tuple[bool, float]:
+    def rank(one: TrialResult) -> tuple[bool, float]:
         return (one.status != "done", sign * one.objective if one.objective is not None else float("inf"))
 
     columns = [*search.space, "steps", "objective", *LABELLED]
@@ -127,8 +127,8 @@ def trial_table(search: SearchConfig, results: Results) -> dict[str, Any]:
             "id": one.id,
             "status": one.status,
             "cause": one.cause,
-            "cells": [shown(one.config.get(name)) for name in search.space]
-            + [shown(getattr(one, name)) for name in ("steps", "objective", *LABELLED)],
+            "cells": [format_value(one.config.get(name)) for name in search.space]
+            + [format_value(getattr(one, name)) for name in ("steps", "objective", *LABELLED)],
         }
         for one in sorted(results.trials, key=rank)
     ]

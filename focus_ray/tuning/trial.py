@@ -22,9 +22,9 @@ from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.settings import Settings
 from focus_ray.storage import atomic
 from focus_ray.storage.checkpoint import Checkpoints
-from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking
+from focus_ray.tracking.mlflow_tracker import MlflowTracker, TrackingSettings
 from focus_ray.training import in_process
-from focus_ray.tuning.objectives import OBJECTIVES, Objective, finite, objective_values
+from focus_ray.tuning.objectives import OBJECTIVES, TuningObjective, finite_or_none, objective_values
 from focus_ray.tuning.search import SearchConfig
 from focus_ray.tuning.space import Point
 
@@ -63,7 +63,7 @@ class Plan:
         return self.folder / "outcomes"
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> TuningObjective:
         return OBJECTIVES[self.search.objective]
 
 
@@ -75,7 +75,7 @@ def trial(point: Point, plan: Plan) -> None:
     torch.set_num_threads(max(1, int(resources.cpus)))
     if resources.gpus and resources.gpu_gigabytes is not None:
         cap_gpu_memory(resources.gpu_gigabytes)
-    name = name_of(point, tune.get_context().get_trial_id(), plan.search)
+    name = trial_name(point, tune.get_context().get_trial_id(), plan.search)
     ended = read_outcome(plan, name)
     if ended is None or ended.status == "failed":  # otherwise its process died after its end
         ended = run_attempt(point, name, plan)
@@ -95,7 +95,7 @@ def run_attempt(point: Point, name: str, plan: Plan) -> Outcome:
     return ended
 
 
-def name_of(point: Point, trial_id: str, search: SearchConfig) -> str:
+def trial_name(point: Point, trial_id: str, search: SearchConfig) -> str:
     """What a trial is called. A driver that is killed may forget the trials that it began last, and begin them anew:
     Optuna's have new numbers then, and are known by their points.
     """
@@ -121,7 +121,7 @@ def train(point: Point, folder: Path, plan: Plan, *, begun: bool) -> Outcome:
     finally:
         reporter.close(finished=finished)
     figures = objective_values(metrics["evaluations"][-1])
-    value = finite(figures[plan.search.objective])
+    value = finite_or_none(figures[plan.search.objective])
     if value is None:
         return Outcome(status="nan", cause="the objective is no number", objective=plan.objective.worst)
     return Outcome(status="done", objective=value, figures=figures)
@@ -144,7 +144,7 @@ class TuneReporter(NoOpCallback):
         self.total = total
         if self.tracker is None:
             tags = {"mlflow.parentRunId": self.plan.parent} if self.plan.parent else {}
-            tracking = Tracking(experiment=self.plan.experiment, beside=self.plan.folder)
+            tracking = TrackingSettings(experiment=self.plan.experiment, beside=self.plan.folder)
             self.tracker = MlflowTracker(self.folder, tracking, logger.warning, tags=tags)
             self.tracker.start()
 
@@ -156,7 +156,7 @@ class TuneReporter(NoOpCallback):
 
         if self.entry is None or self.entry["step"] != step or step == self.total:
             return
-        report = told(objective_values(self.entry), self.plan, step)
+        report = make_report(objective_values(self.entry), self.plan, step)
         if self.plan.search.scheduler.kind != "pbt":
             tune.report(report)
             return
@@ -171,9 +171,9 @@ class TuneReporter(NoOpCallback):
             self.tracker.close(finished=finished)
 
 
-def told(figures: Mapping[str, float | None], plan: Plan, step: int) -> dict[str, Any]:
+def make_report(figures: Mapping[str, float | None], plan: Plan, step: int) -> dict[str, Any]:
     """A report to Tune: the objective always has a value."""
-    value = finite(figures.get(plan.search.objective))
+    value = finite_or_none(figures.get(plan.search.objective))
     return {OBJECTIVE: plan.objective.worst if value is None else value, STEP: step, **figures}
 
 
@@ -184,7 +184,7 @@ def final_report(ended: Outcome, plan: Plan, total: int) -> dict[str, Any]:
     take over from another.
     """
     step = total if ended.status == "done" else -1
-    return told(ended.figures, plan, step) | {ENDING: ended.status, "done": True}
+    return make_report(ended.figures, plan, step) | {ENDING: ended.status, "done": True}
 
 
 def prepare_resume(point: Point, folder: Path, plan: Plan) -> bool:

@@ -15,7 +15,7 @@ from focus_ray.data.align import (
     compose,
     face_roll,
     resize_transform,
-    rotation,
+    rotation_transform,
     standard_points,
     transform_points,
     weak_perspective,
@@ -53,7 +53,7 @@ def test_a_face_seen_from_the_side_keeps_the_weak_perspective_scale():
 @settings(deadline=None, max_examples=30)
 def test_points_go_there_and_back(zoom: float, roll: float, shift: float, size: int):
     rng = np.random.default_rng(0)
-    picture = transform_points(rotation(roll), zoom * standard_points(224)) + np.array([shift, 30])
+    picture = transform_points(rotation_transform(roll), zoom * standard_points(224)) + np.array([shift, 30])
     crop = align(picture, size, roll)
     np.testing.assert_allclose(crop.to_crop(picture), standard_points(size), atol=1e-6 * size)
     points = rng.uniform(-100, 1000, (68, 2))
@@ -63,7 +63,7 @@ def test_points_go_there_and_back(zoom: float, roll: float, shift: float, size: 
 
 def test_roll_is_read_from_eyes_and_mouth():
     for roll in (-3.0, -0.4, 0.0, 0.2, 1.6):
-        turned = transform_points(rotation(roll), 2.0 * standard_points(224)) + np.array([5.0, 9.0])
+        turned = transform_points(rotation_transform(roll), 2.0 * standard_points(224)) + np.array([5.0, 9.0])
         turned[2] += [30.0, -4.0]  # the nose of a face turned aside
         assert face_roll(turned) == pytest.approx(roll, abs=1e-3)
 
@@ -97,8 +97,10 @@ def test_warped_pixels_lie_where_the_points_are():
     yy, xx = np.mgrid[:400, :500]
     for zoom, spread in ((0.2, 12.0), (2.5, 3.0)):
         image = np.exp(-((xx - 260.3) ** 2 + (yy - 190.6) ** 2) / (2 * spread**2)).astype(np.float32)
-        matrix = compose(np.array([[zoom, 0, 40.0 - zoom * 260], [0, zoom, 30.0 - zoom * 190]]), rotation(0.0))
-        crop = Crop(compose(rotation(0.1), matrix), 80)
+        matrix = compose(
+            np.array([[zoom, 0, 40.0 - zoom * 260], [0, zoom, 30.0 - zoom * 190]]), rotation_transform(0.0)
+        )
+        crop = Crop(compose(rotation_transform(0.1), matrix), 80)
         seen = crop.warp(image)
         rows, columns = np.mgrid[:80, :80]
         centre = np.array([(seen * columns).sum(), (seen * rows).sum()]) / seen.sum()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from focus_ray.data.backgrounds import KINDS, BackgroundDistributions, background
+from focus_ray.data.backgrounds import KINDS, BackgroundDistributions, draw_background
 from focus_ray.focus.camera import Camera, project, to_camera
 from tests.ellipsoid_face import ellipsoid_face
 
@@ -28,14 +28,14 @@ def test_every_kind_fills_the_canvas_and_varies_with_chance(kind):
 
 def test_the_same_chance_gives_the_same_background(landmarks):
     first, second = (
-        background(np.random.default_rng(5), 96, landmarks, SKIN, BackgroundDistributions()) for _ in range(2)
+        draw_background(np.random.default_rng(5), 96, landmarks, SKIN, BackgroundDistributions()) for _ in range(2)
     )
     assert np.array_equal(first, second)
 
 
 def test_a_skin_wall_has_about_the_skins_colour(landmarks):
     laws = BARE.model_copy(update={"skin_wall": 1.0, "own_skin": 1.0})
-    walls = [background(np.random.default_rng(seed), 96, landmarks, SKIN, laws).mean((0, 1)) for seed in range(8)]
+    walls = [draw_background(np.random.default_rng(seed), 96, landmarks, SKIN, laws).mean((0, 1)) for seed in range(8)]
     np.testing.assert_allclose(np.mean(walls, 0), SKIN, atol=0.08)
 
 
@@ -44,8 +44,8 @@ def test_a_head_or_a_decoy_changes_part_of_the_scenery(landmarks, law):
     laws = BackgroundDistributions(head=0, skin_wall=0, decoy=0)
     changed = []
     for seed in range(5):
-        bare = background(np.random.default_rng(seed), 96, landmarks, SKIN, laws)
-        with_law = background(np.random.default_rng(seed), 96, landmarks, SKIN, laws.model_copy(update={law: 1.0}))
+        bare = draw_background(np.random.default_rng(seed), 96, landmarks, SKIN, laws)
+        with_law = draw_background(np.random.default_rng(seed), 96, landmarks, SKIN, laws.model_copy(update={law: 1.0}))
         changed.append(float((np.abs(bare - with_law).max(-1) > 0.02).mean()))
     assert max(changed) > 0.01
     assert min(changed) < 0.9

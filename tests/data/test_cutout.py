@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from focus_ray.data.cutout import cut
+from focus_ray.data.cutout import cut_out
 from focus_ray.data.sample import Batch
 
 
@@ -29,7 +29,7 @@ class Plain:
 def test_what_is_cut_out_is_no_face_and_all_else_is_as_it_was(kind):
     numbers = [0, 1, 2, 3, 4, 5]
     before = Plain().batch(numbers)
-    after = cut(before, kind, Plain(), 8, seed=0, step=3, numbers=numbers)
+    after = cut_out(before, kind, Plain(), 8, seed=0, step=3, numbers=numbers)
     assert after.masks is not None
     kept = after.masks.bool().expand_as(after.images)
     assert torch.equal(after.images[kept], before.images[kept])
@@ -39,7 +39,7 @@ def test_what_is_cut_out_is_no_face_and_all_else_is_as_it_was(kind):
 
 def test_cutout_is_grey_and_half_a_side_at_most():
     numbers = list(range(20))
-    after = cut(Plain().batch(numbers), "cutout", Plain(), 20, seed=0, step=0, numbers=numbers)
+    after = cut_out(Plain().batch(numbers), "cutout", Plain(), 20, seed=0, step=0, numbers=numbers)
     assert after.masks is not None
     hidden = after.masks == 0
     assert torch.unique(after.images[hidden.expand_as(after.images)]).tolist() == [0.5]
@@ -49,7 +49,7 @@ def test_cutout_is_grey_and_half_a_side_at_most():
 
 def test_cutmix_shows_other_faces_of_the_set():
     numbers = list(range(30))
-    after = cut(Plain().batch(numbers), "cutmix", Plain(), 100, seed=0, step=0, numbers=numbers)
+    after = cut_out(Plain().batch(numbers), "cutmix", Plain(), 100, seed=0, step=0, numbers=numbers)
     assert after.masks is not None
     hidden = (after.masks == 0).expand_as(after.images)
     assert len(torch.unique(after.images[hidden])) > 10
@@ -58,7 +58,7 @@ def test_cutmix_shows_other_faces_of_the_set():
 @pytest.mark.parametrize("kind", ["cutout", "cutmix"])
 def test_a_face_is_cut_alike_whoever_is_beside_it_and_otherwise_at_another_step(kind):
     def of(numbers: list[int], step: int = 3) -> torch.Tensor:
-        return cut(Plain().batch(numbers), kind, Plain(), 50, seed=1, step=step, numbers=numbers).images
+        return cut_out(Plain().batch(numbers), kind, Plain(), 50, seed=1, step=step, numbers=numbers).images
 
     assert torch.equal(of([4, 7])[1], of([7, 1, 2])[0])
     assert not torch.equal(of([7]), of([7], step=4))

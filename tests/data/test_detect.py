@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from focus_ray.data.detect import Detection, intersection, suppress_overlaps
+from focus_ray.data.detect import Detection, overlap_ratio, suppress_overlaps
 
 
 def test_overlapping_boxes_leave_the_surest():
@@ -15,9 +15,9 @@ def test_overlapping_boxes_leave_the_surest():
 
 
 def test_intersection_is_the_share_of_the_smaller_box():
-    assert intersection((0.0, 0.0, 10.0, 10.0), (5.0, 0.0, 10.0, 10.0)) == 0.5
-    assert intersection((0.0, 0.0, 10.0, 10.0), (2.0, 2.0, 5.0, 5.0)) == 1.0
-    assert intersection((0.0, 0.0, 10.0, 10.0), (10.0, 0.0, 5.0, 5.0)) == 0.0
+    assert overlap_ratio((0.0, 0.0, 10.0, 10.0), (5.0, 0.0, 10.0, 10.0)) == 0.5
+    assert overlap_ratio((0.0, 0.0, 10.0, 10.0), (2.0, 2.0, 5.0, 5.0)) == 1.0
+    assert overlap_ratio((0.0, 0.0, 10.0, 10.0), (10.0, 0.0, 5.0, 5.0)) == 0.0
 
 
 def test_centre_and_side():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from focus_ray.data.landmark_csv import describe_unused_lines, landmarks_of, read_landmarks, write_landmarks
+from focus_ray.data.landmark_csv import describe_unused_lines, find_landmarks, read_landmarks, write_landmarks
 from focus_ray.errors import LandmarkError
 
 
@@ -67,12 +67,12 @@ def test_a_name_is_found_in_either_spelling_and_lines_that_are_not_used_are_coun
     composed, decomposed = "Zo\u00eb.png", "Zoe\u0308.png"
     for written, asked in ((composed, decomposed), (decomposed, composed)):
         points = {written: np.ones((68, 2)), "other.png": np.zeros((68, 2))}
-        assert landmarks_of(points, asked) is points[written]
+        assert find_landmarks(points, asked) is points[written]
         assert describe_unused_lines(points, [asked, "other.png"]) is None
         assert describe_unused_lines(points, ["x.png", asked]) == (
             "1 of 2 lines of the landmark file name none of the pictures and are not used; first: other.png"
         )
-    assert landmarks_of({}, "x.png") is None
+    assert find_landmarks({}, "x.png") is None
 
 
 def test_names_that_are_not_utf_8(tmp_path: Path):

@@ -19,7 +19,7 @@ from focus_ray.data.align import (
     as_float,
     compose,
     crop_from_landmarks,
-    rotation,
+    rotation_transform,
     standard_points,
     transform_points,
 )
@@ -134,7 +134,9 @@ def test_a_face_turned_by_any_angle_is_cropped_upright_as_reconstruction_crops_i
     folder = tmp_path_factory.mktemp("turned")
     picture, points = skimage.data.astronaut(), face_points((223.0, 125.0), 60.0)
     middle = np.array([[1.0, 0.0, 255.5], [0.0, 1.0, 255.5]])
-    turn = compose(middle, compose(rotation(np.radians(degrees)), np.array([[1.0, 0.0, -255.5], [0.0, 1.0, -255.5]])))
+    turn = compose(
+        middle, compose(rotation_transform(np.radians(degrees)), np.array([[1.0, 0.0, -255.5], [0.0, 1.0, -255.5]]))
+    )
     turned = cv2.warpAffine(picture, turn, (512, 512), flags=cv2.INTER_LINEAR)
     Image.fromarray(turned).save(folder / "a.png", compress_level=1)
     write_landmarks(folder / "landmarks.csv", {"a.png": transform_points(turn, points)})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from focus_ray.data.image_file import ImageLimits
-from focus_ray.data.picture_source import FolderPictures, ObjectStorePictures, PictureSource, picture_source
+from focus_ray.data.picture_source import FolderPictures, ObjectStorePictures, PictureSource, open_picture_source
 from focus_ray.errors import ConfigError, DataError, ImageError, NoSuchObject, StorageError
 from focus_ray.storage.object_store import Entry
 
@@ -124,7 +124,7 @@ def test_a_folder_and_a_bucket_give_the_same(tmp_path: Path, bucket: str):
         store.write(name, content)
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
-    folder, stored = picture_source(tmp_path), picture_source(f"{bucket}/photos")
+    folder, stored = open_picture_source(tmp_path), open_picture_source(f"{bucket}/photos")
     assert isinstance(folder, FolderPictures)
     assert isinstance(stored, ObjectStorePictures)
     names = ["deep/b c.png", "gone.png", "a.png"]
@@ -135,10 +135,10 @@ def test_a_folder_and_a_bucket_give_the_same(tmp_path: Path, bucket: str):
 
 def test_places_that_are_none(tmp_path: Path, bucket: str):
     with pytest.raises(DataError, match="no such folder"):
-        picture_source(tmp_path / "none")
+        open_picture_source(tmp_path / "none")
     with pytest.raises(DataError, match="no photographs; check bucket and prefix"):
-        picture_source(f"{bucket}/none")
+        open_picture_source(f"{bucket}/none")
     with pytest.raises(StorageError, match="there is no bucket"):
-        picture_source("s3://no-such-bucket-here/photos")
+        open_picture_source("s3://no-such-bucket-here/photos")
     with pytest.raises(ConfigError, match="is not a store"):
-        picture_source("gs://bucket/photos")
+        open_picture_source("gs://bucket/photos")

@@ -6,7 +6,7 @@ import torch
 from focus_ray import presets
 from focus_ray.data.distribution_types import LandmarkBias
 from focus_ray.data.rendered import RenderedConfig, RenderedFaces
-from focus_ray.data.sample import Faces
+from focus_ray.data.sample import FaceDataset
 from focus_ray.errors import ConfigError
 from focus_ray.face_models.landmarks import JAW
 from focus_ray.focus.camera import Camera
@@ -20,7 +20,7 @@ def camera() -> Camera:
 
 def test_a_face_is_the_same_in_any_company(small_face, camera):
     faces = RenderedFaces(small_face, camera, RenderedConfig(), 0, "train")
-    assert isinstance(faces, Faces)
+    assert isinstance(faces, FaceDataset)
     several, alone = faces.batch([7, 3, 5]), faces.batch([3])
     for name in ("images", "landmarks", "theta", "vertices", "masks"):
         assert torch.equal(getattr(several, name)[1], getattr(alone, name)[0]), name

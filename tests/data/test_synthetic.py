@@ -18,7 +18,7 @@ from focus_ray.data.synthetic import (
 )
 from focus_ray.errors import ConfigError
 from focus_ray.focus.camera import Camera
-from focus_ray.focus.parameters import split
+from focus_ray.focus.parameters import split_theta
 from focus_ray.focus.render.renderer import Renderer
 from tests.ellipsoid_face import ellipsoid_face
 
@@ -94,7 +94,7 @@ def test_seed_split_and_index_each_change_the_face(world, many):
 
 
 def test_theta_follows_its_laws(many):
-    theta = split(many.theta)
+    theta = split_theta(many.theta)
     assert theta.identity.std() == pytest.approx(1, abs=0.05)
     assert theta.albedo.std() == pytest.approx(1, abs=0.05)
     assert theta.expression.std() == pytest.approx(0.8, abs=0.05)

@@ -8,11 +8,11 @@ from typer.testing import CliRunner
 
 from focus_ray import cli
 from focus_ray import model as models
-from focus_ray.data.dataset_writers import write_layout
+from focus_ray.data.dataset_writers import write_dataset
 from focus_ray.data.sources import open_labelled
 from focus_ray.errors import ConfigError, DataError
 from focus_ray.evaluation.evaluate import evaluate, predict_dataset, propose_now_pairs
-from focus_ray.evaluation.evaluation_config import configured
+from focus_ray.evaluation.evaluation_config import build_evaluation_config
 from focus_ray.evaluation.rows import read_rows
 from focus_ray.storage.object_store import open_store
 from tests.system.servers import new_bucket, use_s3
@@ -22,7 +22,7 @@ from tests.system.servers import new_bucket, use_s3
 def sets(world_face, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("sets")
     for layout, n in (("now", 16), ("celebahq", 12)):
-        write_layout(layout, folder / layout, n, size=32, world=world_face)
+        write_dataset(layout, folder / layout, n, size=32, world=world_face)
     return folder
 
 
@@ -38,7 +38,7 @@ def predictions(model, sets, tmp_path_factory) -> Path:
 
 def test_masks_and_colours_of_several_methods(sets, predictions, tmp_path):
     for kind, metric in (("segmentation", "f1"), ("photometric", "rmse_255")):
-        asked = configured(
+        asked = build_evaluation_config(
             kind, str(sets / "celebahq"), [f"A={predictions / 'celebahq'}", f"B={predictions / 'celebahq'}"], {}
         )
         found = evaluate(asked, tmp_path / kind, None)
@@ -53,7 +53,9 @@ def test_masks_and_colours_of_several_methods(sets, predictions, tmp_path):
 
 
 def test_now_with_its_checks_and_curves(sets, predictions, tmp_path):
-    found = evaluate(configured("now", str(sets / "now"), [f"A={predictions / 'now'}"], {}), tmp_path / "now", None)
+    found = evaluate(
+        build_evaluation_config("now", str(sets / "now"), [f"A={predictions / 'now'}"], {}), tmp_path / "now", None
+    )
     overall = {row.metric: row.value for row in found.rows if row.subset == "overall"}
     assert all(value is not None and 0 < value < 20 for value in overall.values())
     assert not any("error" in problem for problem in found.problems)
@@ -61,11 +63,15 @@ def test_now_with_its_checks_and_curves(sets, predictions, tmp_path):
 
 
 def test_another_evaluation_is_not_mixed_in(sets, predictions, tmp_path):
-    asked = configured("photometric", str(sets / "celebahq"), [f"A={predictions / 'celebahq'}"], {})
+    asked = build_evaluation_config("photometric", str(sets / "celebahq"), [f"A={predictions / 'celebahq'}"], {})
     before = evaluate(asked, tmp_path / "out", None)
     assert evaluate(asked, tmp_path / "out", None) == before
     with pytest.raises(ConfigError, match="another evaluation \\(kind differ"):
-        evaluate(configured("segmentation", asked.data, [f"A={predictions / 'celebahq'}"], {}), tmp_path / "out", None)
+        evaluate(
+            build_evaluation_config("segmentation", asked.data, [f"A={predictions / 'celebahq'}"], {}),
+            tmp_path / "out",
+            None,
+        )
 
 
 def test_from_a_bucket_the_same_rows(sets, predictions, tmp_path, s3_url, monkeypatch):
@@ -77,8 +83,10 @@ def test_from_a_bucket_the_same_rows(sets, predictions, tmp_path, s3_url, monkey
             if path.is_file():
                 store.upload(path, path.relative_to(sets / layout).as_posix())
         given = [f"A={predictions / layout}"]
-        here = evaluate(configured(kind, str(sets / layout), given, {}), tmp_path / f"{kind}-here", None)
-        there = evaluate(configured(kind, f"{bucket}/{layout}", given, {}), tmp_path / f"{kind}-there", None)
+        here = evaluate(build_evaluation_config(kind, str(sets / layout), given, {}), tmp_path / f"{kind}-here", None)
+        there = evaluate(
+            build_evaluation_config(kind, f"{bucket}/{layout}", given, {}), tmp_path / f"{kind}-there", None
+        )
         assert there.rows == here.rows
     pairs = propose_now_pairs(f"{bucket}/now", predictions / "now", tmp_path / "pairs.txt")
     assert pairs == propose_now_pairs(str(sets / "now"), predictions / "now", tmp_path / "pairs-here.txt")
@@ -110,12 +118,16 @@ def test_what_cannot_be_evaluated_says_why_in_one_line(options, says, sets, tmp_
 
 def test_a_set_without_pictures_for_a_method_is_told(sets, tmp_path):
     (tmp_path / "empty").mkdir()
-    asked = configured("segmentation", str(sets / "celebahq"), [f"A={tmp_path / 'empty'}"], {})
+    asked = build_evaluation_config("segmentation", str(sets / "celebahq"), [f"A={tmp_path / 'empty'}"], {})
     found = evaluate(asked, tmp_path / "out", None)
     assert len(found.problems) == 12
     assert all(row.partial and row.value is None for row in found.rows)
     with pytest.raises(DataError, match="no such folder"):
-        evaluate(configured("segmentation", str(sets / "celebahq"), [str(tmp_path / "gone")], {}), tmp_path / "o", None)
+        evaluate(
+            build_evaluation_config("segmentation", str(sets / "celebahq"), [str(tmp_path / "gone")], {}),
+            tmp_path / "o",
+            None,
+        )
 
 
 def test_the_command_line_says_what_is_missing_and_where_the_rows_are(sets, predictions, tmp_path):
@@ -155,7 +167,7 @@ def test_pairs_of_comparable_pose_are_proposed(sets, predictions, tmp_path, caps
 
 
 def test_subsets_of_celebahq_are_drawn_by_seed(world_face, tmp_path, capsys):
-    write_layout("celebahq", tmp_path / "set", 12, size=32, world=world_face)
+    write_dataset("celebahq", tmp_path / "set", 12, size=32, world=world_face)
     drawn = []
     for seed in ("0", "0", "1"):
         options = ["--occluded", "2", "--unoccluded", "2", "--seed", seed]

@@ -6,19 +6,19 @@ import cv2
 import numpy as np
 import pytest
 
-from focus_ray.data.dataset_writers import write_layout
+from focus_ray.data.dataset_writers import write_dataset
 from focus_ray.data.sources import open_labelled
 from focus_ray.evaluation import labelled
 from focus_ray.evaluation.labelled import score_pictures, subset_rows
 from focus_ray.evaluation.methods import Method
 from focus_ray.evaluation.predict import predict
-from focus_ray.evaluation.rows import Row
+from focus_ray.evaluation.rows import ResultRow
 
 
 @pytest.fixture(scope="module")
 def place(world_face, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("sets") / "ar"
-    write_layout("ar", folder, 6, size=32, world=world_face)
+    write_dataset("ar", folder, 6, size=32, world=world_face)
     return folder
 
 
@@ -29,12 +29,12 @@ def predictions(model, place, tmp_path) -> Path:
     return folder
 
 
-def figure(rows: list[Row], metric: str, method: str = "ours", subset: str = "overall") -> float | None:
+def figure(rows: list[ResultRow], metric: str, method: str = "ours", subset: str = "overall") -> float | None:
     (row,) = [row for row in rows if (row.metric, row.method, row.subset) == (metric, method, subset)]
     return row.value
 
 
-def rows_of(place: Path, predictions: Path, out: Path, what: labelled.LabelledTask = "segmentation") -> list[Row]:
+def rows_of(place: Path, predictions: Path, out: Path, what: labelled.LabelledTask = "segmentation") -> list[ResultRow]:
     pictures = open_labelled(place)
     return subset_rows(what, "ours", "ar", pictures, score_pictures(what, pictures, predictions, out, None), seed=3)
 

@@ -6,8 +6,8 @@ import torch
 from focus_ray import model as models
 from focus_ray import prior as priors
 from focus_ray.errors import FaceModelError
-from focus_ray.evaluation.methods import Method, all_ones, load_method
-from focus_ray.focus.parameters import split
+from focus_ray.evaluation.methods import Method, all_ones_mask, load_method
+from focus_ray.focus.parameters import split_theta
 from focus_ray.inference.predictor import Predictor
 from tests.priors.conftest import stand_in
 from tests.test_prior import prior_of
@@ -29,7 +29,7 @@ def test_refined_is_what_the_model_refines_to(model, faces):
 
 @pytest.mark.parametrize("steps", [0, 2])
 def test_a_method_without_outliers_sees_face_everywhere(model, faces, steps):
-    fit = Method("plain", model, all_ones, refine_steps=steps).fit(faces.images, faces.landmarks)
+    fit = Method("plain", model, all_ones_mask, refine_steps=steps).fit(faces.images, faces.landmarks)
     assert torch.equal(fit.mask, fit.rendering.mask)
 
 
@@ -41,7 +41,7 @@ def test_another_law_leads_the_refinement(model, faces):
 
     thetas = [
         Method("x", model, law, refine_steps=3).fit(faces.images, faces.landmarks).theta
-        for law in (left_half, all_ones)
+        for law in (left_half, all_ones_mask)
     ]
     assert not torch.allclose(thetas[0], thetas[1])
 
@@ -49,7 +49,7 @@ def test_another_law_leads_the_refinement(model, faces):
 def test_the_face_at_rest_has_identity_alone_and_no_systematic_error(model, faces):
     method = Method("ours", model)
     theta = method.fit(faces.images, faces.landmarks).theta
-    parameters = split(theta)
+    parameters = split_theta(theta)
     silent = torch.cat([parameters.identity, torch.zeros_like(parameters.expression)], dim=1)
     neutral = method.neutral(theta)
     assert torch.equal(neutral, model.focus.face_model.vertices(silent))
@@ -63,7 +63,7 @@ def test_a_method_is_read_from_a_folder(model, faces, tmp_path, ellipsoid_face):
     method = load_method(tmp_path / "model", name="FOCUS-MP", prior=str(tmp_path / "prior"))
     assert (method.name, method.prior is None) == ("FOCUS-MP", False)
     assert load_method(tmp_path / "model").prior is None
-    assert load_method(tmp_path / "model", mask="all_ones").mask_of is all_ones
+    assert load_method(tmp_path / "model", mask="all_ones").mask_of is all_ones_mask
     assert method.digest_of != load_method(tmp_path / "model").digest_of
     models.save(tmp_path / "toy", stand_in(ellipsoid_face))
     with pytest.raises(FaceModelError, match="another face model"):

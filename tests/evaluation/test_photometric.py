@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from focus_ray.evaluation.photometric import figures, rmse_255
+from focus_ray.evaluation.photometric import photometric_metrics, rmse_255
 
 
 def test_only_rendered_pixels_where_the_face_is_seen_count():
@@ -28,4 +28,4 @@ def test_colours_do_not_wrap_around():
 def test_a_picture_without_such_a_pixel_is_left_out():
     blank = np.zeros((1, 1, 3), np.uint8)
     assert math.isnan(rmse_255(blank, blank, np.zeros((1, 1), bool), np.ones((1, 1), bool)))
-    assert figures([4.0, float("nan"), 6.0])["rmse_255"] == (5.0, 1.0)
+    assert photometric_metrics([4.0, float("nan"), 6.0])["rmse_255"] == (5.0, 1.0)

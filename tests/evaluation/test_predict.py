@@ -9,7 +9,7 @@ import torch
 from focus_ray.data.align import Crop
 from focus_ray.errors import ConfigError, ImageError, Interrupted
 from focus_ray.evaluation import predict as predicting
-from focus_ray.evaluation.methods import Method, all_ones
+from focus_ray.evaluation.methods import Method, all_ones_mask
 from focus_ray.evaluation.now.submission import Submission
 from focus_ray.evaluation.predict import predict, warp_to_picture, warp_to_picture_rgba
 from focus_ray.evaluation.predictions import PredictionFolder
@@ -77,7 +77,7 @@ def test_what_is_there_is_not_computed_again(model, pictures, tmp_path, monkeypa
     predict(Method("ours", model), pictures, tmp_path, None)
     assert pictures.asked == pictures.names
     with pytest.raises(ConfigError, match="another method"):
-        predict(Method("plain", model, all_ones), pictures, tmp_path, None)
+        predict(Method("plain", model, all_ones_mask), pictures, tmp_path, None)
 
 
 def test_a_picture_that_cannot_be_used_is_told_and_the_rest_goes_on(model, pictures, tmp_path):

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from focus_ray.errors import ConfigError, DataError, ImageError
-from focus_ray.evaluation.predictions import Answer, PredictionFolder
+from focus_ray.evaluation.predictions import MethodOutput, PredictionFolder
 
 SIZE = (6, 8)
 
 
 @pytest.fixture
-def answer() -> Answer:
+def answer() -> MethodOutput:
     rng = np.random.default_rng(0)
-    return Answer(
+    return MethodOutput(
         mask=rng.integers(0, 256, SIZE, dtype=np.uint8),
         rendering=rng.integers(0, 256, (*SIZE, 4), dtype=np.uint8),
         face={"rotation": [0.1, 0.2, 0.3], "translation": [0.0, 1.0, 2.0], "occlusion_fraction": 0.25},

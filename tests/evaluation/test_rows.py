@@ -5,13 +5,13 @@ import json
 import pytest
 
 from focus_ray.errors import DataError
-from focus_ray.evaluation.rows import Figure, Row, read_rows, rows_of, write_rows
+from focus_ray.evaluation.rows import MetricValue, ResultRow, make_rows, read_rows, write_rows
 
 ABOUT = {"table": "segmentation", "method": "FOCUS", "dataset": "ar", "subset": "scarf", "seed": 1}
 
 
 def test_rows_are_read_as_they_were_written(tmp_path):
-    rows = rows_of({"f1": Figure(0.9, 0.1), "outlier_iou": Figure(None)}, partial=True, **ABOUT)
+    rows = make_rows({"f1": MetricValue(0.9, 0.1), "outlier_iou": MetricValue(None)}, partial=True, **ABOUT)
     write_rows(tmp_path, rows)
     assert read_rows(tmp_path) == read_rows(tmp_path / "results.json") == rows
     assert json.loads((tmp_path / "results.json").read_text())["rows"][0] == {
@@ -33,5 +33,5 @@ def test_anything_else_is_refused(tmp_path, content):
 
 
 def test_a_row_is_known_by_what_it_is_about():
-    row = Row(metric="f1", value=0.5, **ABOUT)
-    assert row.key == Row(metric="f1", value=0.6, std=1.0, **ABOUT).key
+    row = ResultRow(metric="f1", value=0.5, **ABOUT)
+    assert row.key == ResultRow(metric="f1", value=0.6, std=1.0, **ABOUT).key

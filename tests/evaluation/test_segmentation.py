@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from focus_ray.evaluation import segmentation
-from focus_ray.evaluation.segmentation import PixelCounts, binarise, counts, figures
+from focus_ray.evaluation.segmentation import PixelCounts, binarise, count_pixels, segmentation_metrics
 from focus_ray.focus import metrics
 
 
@@ -19,8 +19,10 @@ def test_a_hand_counted_picture():
     mask = np.array([[1.0, 1.0, 0.0, 0.0]], dtype=np.float32)
     visible = np.array([[True, False, True, False]])
     region = np.array([[True, True, True, False]])
-    assert counts(mask, region, visible) == PixelCounts(true_face=1, true_outlier=0, missed_face=1, missed_outlier=1)
-    found = figures([counts(mask, region, visible)])
+    assert count_pixels(mask, region, visible) == PixelCounts(
+        true_face=1, true_outlier=0, missed_face=1, missed_outlier=1
+    )
+    found = segmentation_metrics([count_pixels(mask, region, visible)])
     assert found["accuracy"].value == pytest.approx(1 / 3)
     assert found["ppv"].value == found["tpr"].value == found["f1"].value == 0.5
     assert found["outlier_iou"].value == 0.0
@@ -28,7 +30,9 @@ def test_a_hand_counted_picture():
 
 def test_a_perfect_mask_is_perfect():
     _, region, visible = pictures()
-    found = figures([counts(v.astype(np.float32), r, v) for r, v in zip(region, visible, strict=True)])
+    found = segmentation_metrics(
+        [count_pixels(v.astype(np.float32), r, v) for r, v in zip(region, visible, strict=True)]
+    )
     assert all(figure.value == 1.0 for figure in found.values())
     assert found["f1"].std == 0.0
 
@@ -36,12 +40,14 @@ def test_a_perfect_mask_is_perfect():
 def test_soft_masks_count_by_their_values():
     mask = np.full((2, 2), 0.25, dtype=np.float32)
     visible = np.array([[True, True], [False, False]])
-    assert counts(mask, np.ones((2, 2), bool), visible) == PixelCounts(0.5, 1.5, 1.5, 0.5)
+    assert count_pixels(mask, np.ones((2, 2), bool), visible) == PixelCounts(0.5, 1.5, 1.5, 0.5)
 
 
 def test_the_same_figures_as_training_has():
     mask, region, visible = pictures()
-    ours = figures([counts(binarise(m), r, v) for m, r, v in zip(mask, region, visible, strict=True)])
+    ours = segmentation_metrics(
+        [count_pixels(binarise(m), r, v) for m, r, v in zip(mask, region, visible, strict=True)]
+    )
     blank = torch.zeros(len(mask), 3, *mask.shape[1:])
     points = torch.zeros(len(mask), 68, 2)
     scores = metrics.score(
@@ -61,9 +67,9 @@ def test_the_same_figures_as_training_has():
 
 def test_what_says_nothing_is_left_out():
     everywhere = np.ones((2, 2), bool)
-    no_face = counts(np.zeros((2, 2), np.float32), everywhere, ~everywhere)
-    whole = counts(np.ones((2, 2), np.float32), everywhere, everywhere)
-    assert figures([no_face, whole])["tpr"].value == 1.0  # of the one picture that has a face
-    assert figures([])["f1"].value is None
-    assert figures([whole])["outlier_recall"].value is None
+    no_face = count_pixels(np.zeros((2, 2), np.float32), everywhere, ~everywhere)
+    whole = count_pixels(np.ones((2, 2), np.float32), everywhere, everywhere)
+    assert segmentation_metrics([no_face, whole])["tpr"].value == 1.0  # of the one picture that has a face
+    assert segmentation_metrics([])["f1"].value is None
+    assert segmentation_metrics([whole])["outlier_recall"].value is None
     assert segmentation.mean_and_std(np.array([1.0, np.nan, 3.0])) == (2.0, 1.0)

@@ -3,18 +3,18 @@
 import pytest
 
 from focus_ray.evaluation import published, tables
-from focus_ray.evaluation.rows import Row
+from focus_ray.evaluation.rows import ResultRow
 
 NOTE = "Ours: synthetic."
 
 
-def row(method: str, value: float, **other) -> Row:
+def row(method: str, value: float, **other) -> ResultRow:
     about = {"table": "photometric", "dataset": "celebahq", "subset": "occluded", "metric": "rmse_255", "std": 0.5}
-    return Row(method=method, value=value, **(about | other))
+    return ResultRow(method=method, value=value, **(about | other))
 
 
-def lines(rows: list[Row], name: str = "table-1") -> dict[tuple[str, str], tuple[str, ...]]:
-    (found,) = [one for one in tables.tables(rows, NOTE) if one.name == name]
+def lines(rows: list[ResultRow], name: str = "table-1") -> dict[tuple[str, str], tuple[str, ...]]:
+    (found,) = [one for one in tables.build_tables(rows, NOTE) if one.name == name]
     return {(line.method, line.source): line.cells for line in found.lines}
 
 
@@ -32,18 +32,18 @@ def test_a_method_of_somebody_else_has_a_line_too():
 
 
 def test_partial_figures_are_marked():
-    (first, *_) = tables.tables([row("FOCUS", 9.0, partial=True)], NOTE)
+    (first, *_) = tables.build_tables([row("FOCUS", 9.0, partial=True)], NOTE)
     assert "9.00 ± 0.50*" in first.to_markdown()
     assert "partial" in first.caption
 
 
 def test_every_caption_says_what_ours_were_measured_on():
-    assert len(tables.tables([], NOTE)) == 5
-    assert all(NOTE in one.caption and published.SOURCE in one.caption for one in tables.tables([], NOTE))
+    assert len(tables.build_tables([], NOTE)) == 5
+    assert all(NOTE in one.caption and published.SOURCE in one.caption for one in tables.build_tables([], NOTE))
 
 
 def test_markdown_and_latex_have_as_many_cells_as_columns():
-    for one in tables.tables([row("FOCUS", 9.0)], NOTE):
+    for one in tables.build_tables([row("FOCUS", 9.0)], NOTE):
         rows = [line for line in one.to_markdown().splitlines() if line.startswith("|")]
         assert {line.count("|") for line in rows} == {len(one.columns) + 3}
         body = one.to_latex().split(r"\toprule")[1].split(r"\bottomrule")[0]
@@ -61,7 +61,7 @@ def test_a_spread_between_seeds_needs_two():
     assert tables.aggregate_seeds([row("FOCUS", 9.0), row("FOCUS", 11.0)])[1] == (10.0, pytest.approx(2**0.5))
 
 
-def exact(subset: str, value: float, seed: int) -> Row:
+def exact(subset: str, value: float, seed: int) -> ResultRow:
     return row("FOCUS", value, table="exact", dataset="now", subset=subset, metric="vertex_mm", seed=seed)
 
 

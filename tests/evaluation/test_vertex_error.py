@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from focus_ray.errors import FaceModelError
-from focus_ray.evaluation.vertex_error import figures, rank_correlation, vertex_errors
+from focus_ray.evaluation.vertex_error import rank_correlation, vertex_error_metrics, vertex_errors
 
 
 def test_a_similarity_is_no_error():
@@ -32,8 +32,8 @@ def test_another_topology_is_refused():
 def test_figures_are_those_of_pictures():
     errors = [np.array([1.0, 3.0]), np.array([3.0, 5.0])]
     regions = {"nose": torch.tensor([True, False]), "hat": torch.tensor([False, False])}
-    assert figures(errors, regions) == {"vertex_mm": (3.0, 1.0), "nose_mm": (2.0, 1.0)}
-    assert figures([], regions)["vertex_mm"].value is None
+    assert vertex_error_metrics(errors, regions) == {"vertex_mm": (3.0, 1.0), "nose_mm": (2.0, 1.0)}
+    assert vertex_error_metrics([], regions)["vertex_mm"].value is None
 
 
 def test_ranks_of_two_estimators():

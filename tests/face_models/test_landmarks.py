@@ -6,7 +6,7 @@ from focus_ray.face_models import landmarks
 
 
 def test_groups_cover_every_point_once() -> None:
-    points = sorted(point for group in landmarks.GROUPS.values() for point in group)
+    points = sorted(point for group in landmarks.LANDMARK_GROUPS.values() for point in group)
     assert points == list(range(68))
 
 

@@ -35,8 +35,8 @@ from focus_ray.focus.pooled_ratio import PooledRatio, pooled_mean
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.replica_group import ReplicaGroup
 from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
-from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, optimize_step
-from focus_ray.focus.synthesis import SamplingDistributions, generator, render_random
+from focus_ray.focus.state import StepLoss, StepMetrics, Targets, TrainState, optimize_step
+from focus_ray.focus.synthesis import SamplingDistributions, make_generator, render_random
 from tests.ellipsoid_face import ellipsoid_face
 
 WORLDS = (1, 2, 3)
@@ -120,7 +120,7 @@ def batch_norm_plain_average(replicas: ReplicaGroup) -> Results:
 
 
 def batch_normalised(replicas: ReplicaGroup, dtype: torch.dtype, momentum: float | None, centre: float) -> Results:
-    rng = generator(11)
+    rng = make_generator(11)
     norm = nn.BatchNorm2d(3, momentum=momentum)
     with torch.no_grad():
         norm.weight.uniform_(0.5, 2.0, generator=rng)
@@ -170,7 +170,7 @@ def fresh(replicas: ReplicaGroup, *, norm: str = "batch", synchronised: bool = T
 def share_of_batch(state: TrainState, count: int = BATCH, seed: int = 7) -> Targets:
     """This copy's part of a batch of occluded faces."""
     renderer = state.focus.renderer
-    images, theta = render_random(renderer, SamplingDistributions(), count, generator(seed))
+    images, theta = render_random(renderer, SamplingDistributions(), count, make_generator(seed))
     images[:, :, 10:20, 8:16] = torch.tensor([0.9, 0.1, 0.1])[:, None, None]
     mine = state.replicas.share(count)
     return Targets(images, renderer(theta).landmarks).rows(slice(mine.start, mine.stop))
@@ -356,10 +356,10 @@ def broken_gradient(replicas: ReplicaGroup) -> Results:
     nn.init.constant_(line.weight, 2.0)
     last = replicas.rank == replicas.world - 1
 
-    def objective(learner: nn.Module, rows: slice) -> Objective:
+    def objective(learner: nn.Module, rows: slice) -> StepLoss:
         value = learner(torch.ones(1, 1)).sum()
         root = (value - value.detach()).clamp_min(0).sqrt() if last else 0.0  # its slope at 0 is infinite
-        return Objective({"bce": pooled_mean(value + root, 1)}, lambda terms: terms["bce"])
+        return StepLoss({"bce": pooled_mean(value + root, 1)}, lambda terms: terms["bce"])
 
     metrics = optimize_step(state, SchedulePosition(Phase.INIT, 0, 0, 10, 0, 0), line, ADAM, 1, objective)
     return {"weight": line.weight.flatten(), **told(metrics, state)}

@@ -18,11 +18,11 @@ from focus_ray.focus.em import (
 )
 from focus_ray.focus.losses import ReconstructionWeights, SegmentationWeights
 from focus_ray.focus.pooled_ratio import PooledRatio
-from focus_ray.focus.refine import Refined, RefineSettings
+from focus_ray.focus.refine import RefineResult, RefineSettings
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
 from focus_ray.focus.state import StepMetrics, Targets, TrainState
-from focus_ray.focus.synthesis import SamplingDistributions, generator, render_random
+from focus_ray.focus.synthesis import SamplingDistributions, make_generator, render_random
 
 BATCH = 4
 OF_S = SchedulePosition(Phase.EM_SEG, cycle=0, in_phase=0, phase_total=10, in_block=0, in_stage=0)
@@ -34,7 +34,7 @@ REFINED = EmSettings(refined_comparison=RefineSettings(steps=2, lr=0.15))
 @pytest.fixture
 def batch(state) -> Targets:
     renderer = state.focus.renderer
-    images, theta = render_random(renderer, SamplingDistributions(), BATCH, generator(7))
+    images, theta = render_random(renderer, SamplingDistributions(), BATCH, make_generator(7))
     images[:, :, 10:20, 8:16] = 0.5  # an occluder
     return Targets(images, renderer(theta).landmarks)
 
@@ -45,7 +45,7 @@ def elsewhere(state, monkeypatch) -> Rendering:
     theta = state.focus.scales.vectors()[0].expand(BATCH, -1).clone()
     theta[:, -3] += 15.0
     rendering = state.focus.renderer(theta)
-    monkeypatch.setattr(em, "refine_own", lambda *_: Refined(theta, rendering, rendering.mask))
+    monkeypatch.setattr(em, "refine_with_segmenter", lambda *_: RefineResult(theta, rendering, rendering.mask))
     return rendering
 
 
@@ -242,7 +242,7 @@ def test_without_refinement_s_sees_and_is_compared_with_the_one_pass_rendering(s
     def never(*_):
         raise AssertionError("the paper's S knows of no refinement")
 
-    monkeypatch.setattr(em, "refine_own", never)
+    monkeypatch.setattr(em, "refine_with_segmenter", never)
     one_pass = one_pass_of(state, batch)
     watched = Watched(state, monkeypatch)
     segmentation_step(state, batch, OF_S, EmSettings(), OPTIMIZER)

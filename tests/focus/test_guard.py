@@ -14,7 +14,7 @@ from focus_ray.focus.losses import SegmentationWeights, squared_distance
 from focus_ray.focus.networks.segmenter import UNet
 from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
 from focus_ray.focus.state import StepMetrics, Targets
-from focus_ray.focus.synthesis import SamplingDistributions, generator, render_random
+from focus_ray.focus.synthesis import SamplingDistributions, make_generator, render_random
 
 GREEN = torch.tensor([0.0, 1.0, 0.0])[:, None, None]
 STEPS = 6
@@ -43,7 +43,7 @@ def judged(state, monkeypatch):
 
     Where `covered` says so the rendered pixels, numbered from the top, are green instead of face.
     """
-    images, theta = render_random(state.focus.renderer, SamplingDistributions(), 4, generator(7))
+    images, theta = render_random(state.focus.renderer, SamplingDistributions(), 4, make_generator(7))
     with torch.no_grad():
         truth = state.focus.renderer(theta)
     monkeypatch.setattr(em, "render_pair", lambda *_: (truth, truth))

@@ -11,7 +11,7 @@ from focus_ray.focus.losses import ReconstructionWeights
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
 from focus_ray.focus.state import Targets, TrainState
-from focus_ray.focus.synthesis import SamplingDistributions, generator, render_random
+from focus_ray.focus.synthesis import SamplingDistributions, make_generator, render_random
 
 BATCH = 4
 HALFWAY = SchedulePosition(Phase.INIT, cycle=0, in_phase=5, phase_total=10, in_block=5, in_stage=5)
@@ -23,7 +23,7 @@ FALLING = InitialiseSettings(xi=0.02, xi_start=0.32)  # 0.08 halfway
 @pytest.fixture
 def batch(state) -> Targets:
     renderer = state.focus.renderer
-    images, theta = render_random(renderer, SamplingDistributions(), BATCH, generator(7))
+    images, theta = render_random(renderer, SamplingDistributions(), BATCH, make_generator(7))
     images[:, :, 10:20, 8:16] = torch.tensor([0.9, 0.1, 0.1])[:, None, None]  # an occluder
     return Targets(images, renderer(theta).landmarks)
 

@@ -6,20 +6,20 @@ import torch
 from focus_ray.focus.misfit import (
     READINGS,
     MisfitStats,
-    corrected,
+    correct_vertices,
     misfit,
     misfit_readings,
     root_mean_square,
     vertex_regions,
 )
-from focus_ray.focus.parameters import join, split
-from focus_ray.focus.synthesis import SamplingDistributions, generator, sample_theta
+from focus_ray.focus.parameters import join_theta, split_theta
+from focus_ray.focus.synthesis import SamplingDistributions, make_generator, sample_theta
 from focus_ray.numerics.statistics import merge_tree
 
 
 @pytest.fixture(scope="module")
 def theta() -> torch.Tensor:
-    return sample_theta(SamplingDistributions(), 6, generator(4))
+    return sample_theta(SamplingDistributions(), 6, make_generator(4))
 
 
 def test_a_perfect_estimator_gives_a_prior_of_exactly_nothing(small_face, theta):
@@ -31,17 +31,17 @@ def test_a_perfect_estimator_gives_a_prior_of_exactly_nothing(small_face, theta)
 
 
 def test_an_estimator_that_is_off_by_d_gives_d_and_the_correction_takes_it_out(small_face, theta):
-    true = small_face.vertices(split(theta).shape).double()
+    true = small_face.vertices(split_theta(theta).shape).double()
     d = torch.tensor([1.5, -0.25, 3.0], dtype=torch.float64)
     errors = misfit(true + d, true)[:, None]
     prior = MisfitStats.of(errors, vertex_regions(small_face)).error.mean[0]
     torch.testing.assert_close(prior, d.expand_as(prior), rtol=0, atol=1e-12)
-    torch.testing.assert_close(corrected(true + d, prior), true, rtol=0, atol=1e-12)
+    torch.testing.assert_close(correct_vertices(true + d, prior), true, rtol=0, atol=1e-12)
 
 
 def test_what_only_the_expression_gets_wrong_is_not_in_the_neutral_reading(small_face, theta):
-    parts = split(theta)
-    other = join(parts._replace(expression=parts.expression + 1))
+    parts = split_theta(theta)
+    other = join_theta(parts._replace(expression=parts.expression + 1))
     lengths = root_mean_square(misfit_readings(small_face, other, theta)).mean(0)
     by_reading = dict(zip(READINGS, lengths.tolist(), strict=True))
     assert by_reading["neutral"] == 0
@@ -62,7 +62,7 @@ def test_size_and_place_do_not_count_after_alignment(small_face, theta, monkeypa
 
 def test_states_merge_to_the_state_of_all(small_face, theta):
     regions = vertex_regions(small_face)
-    other = sample_theta(SamplingDistributions(), 6, generator(5))
+    other = sample_theta(SamplingDistributions(), 6, make_generator(5))
     errors = misfit_readings(small_face, other, theta)
     correction = errors.mean(0)
     whole = MisfitStats.of(errors, regions, correction)

@@ -5,11 +5,18 @@ from math import pi
 import pytest
 import torch
 
-from focus_ray.focus.parameters import GROUPS, N_PARAMETERS, THETA_MODES, ParameterScales, join, split
+from focus_ray.focus.parameters import (
+    N_PARAMETERS,
+    PARAMETER_GROUPS,
+    THETA_MODES,
+    ParameterScales,
+    join_theta,
+    split_theta,
+)
 
 
 def test_table_is_the_papers():
-    assert [(group.name, group.size) for group in GROUPS] == [
+    assert [(group.name, group.size) for group in PARAMETER_GROUPS] == [
         ("identity", 80),
         ("expression", 64),
         ("albedo", 80),
@@ -22,7 +29,7 @@ def test_table_is_the_papers():
 
 def test_split_keeps_order_and_join_inverts_it():
     theta = torch.arange(2 * N_PARAMETERS, dtype=torch.float64).reshape(2, N_PARAMETERS)
-    parts = split(theta)
+    parts = split_theta(theta)
     assert parts.identity[0, 0] == 0
     assert parts.expression[0, 0] == 80
     assert parts.albedo[0, 0] == 144
@@ -30,12 +37,12 @@ def test_split_keeps_order_and_join_inverts_it():
     assert parts.rotation[0, 0] == 251
     assert parts.translation[0, -1] == 256
     assert torch.equal(parts.shape, theta[:, :144])
-    assert torch.equal(join(parts), theta)
+    assert torch.equal(join_theta(parts), theta)
 
 
 def test_split_is_differentiable():
     theta = torch.zeros(1, N_PARAMETERS, requires_grad=True)
-    split(theta).light.sum().backward()
+    split_theta(theta).light.sum().backward()
     assert theta.grad is not None
     assert theta.grad.sum() == 27
     assert theta.grad[0, 224:251].eq(1).all()
@@ -43,11 +50,11 @@ def test_split_is_differentiable():
 
 def test_scales_of_the_released_code():
     offset, scale = ParameterScales().vectors()
-    light = split(offset[None]).light.reshape(3, 9)
+    light = split_theta(offset[None]).light.reshape(3, 9)
     assert light[:, 0].tolist() == pytest.approx([0.7 * 2 * pi] * 3)
     assert light[:, 1:].eq(0).all()
     assert offset.sum().item() == pytest.approx(3 * 0.7 * 2 * pi)
-    parts = split(scale[None])
+    parts = split_theta(scale[None])
     assert parts.albedo.eq(3).all()
     assert parts.shape.eq(1).all()
     assert parts.light.eq(1).all()
@@ -61,4 +68,4 @@ def test_light_offset_of_another_length_is_refused():
 
 
 def test_the_modes_of_a_fitted_face_are_the_first_groups():
-    assert tuple(group.size for group in GROUPS[:3]) == THETA_MODES
+    assert tuple(group.size for group in PARAMETER_GROUPS[:3]) == THETA_MODES

@@ -10,9 +10,9 @@ from focus_ray import model
 from focus_ray.focus import refine as refine_module
 from focus_ray.focus.camera import Camera
 from focus_ray.focus.parameters import ParameterScales
-from focus_ray.focus.refine import RefineSettings, refine, refine_own, trusted
+from focus_ray.focus.refine import RefineSettings, refine, refine_with_segmenter, trusted_mask
 from focus_ray.focus.render.renderer import Renderer, Rendering
-from focus_ray.focus.synthesis import SamplingDistributions, generator, sample_theta
+from focus_ray.focus.synthesis import SamplingDistributions, make_generator, sample_theta
 
 SCALES = ParameterScales(albedo=1.0, translation_xy=10.0, translation_z=30.0)
 
@@ -28,7 +28,7 @@ def renderer(ellipsoid_face) -> Renderer:
 
 @pytest.fixture(scope="module")
 def faces(renderer):
-    theta = sample_theta(SamplingDistributions(), 3, generator(0))
+    theta = sample_theta(SamplingDistributions(), 3, make_generator(0))
     rendering = renderer(theta)
     return rendering.image.clamp(0, 1), rendering.landmarks
 
@@ -164,7 +164,7 @@ def test_trusted_pixels_are_those_below_a_multiple_of_their_images_median(render
     images[:, :, :16] += 0.1  # half of the picture is off by little, a corner of the other half by much
     images[:, :, 16:] += 0.15
     images[0, :, 20:30, 12:22] += 0.9
-    trust = trusted(images, rendering, 2.0)
+    trust = trusted_mask(images, rendering, 2.0)
     assert not (trust.bool() & ~inside).any()
     assert trust[0, 0, 21:29, 13:21].sum() == 0
     assert trust[1:].sum() == inside[1:].sum()
@@ -173,7 +173,7 @@ def test_trusted_pixels_are_those_below_a_multiple_of_their_images_median(render
 def test_all_of_a_perfect_rendering_is_trusted(renderer, start):
     rendering = renderer(start)
     images = torch.where(rendering.mask > 0, rendering.image, 0.37)
-    assert torch.equal(trusted(images, rendering, 2.0), rendering.mask)
+    assert torch.equal(trusted_mask(images, rendering, 2.0), rendering.mask)
 
 
 def test_the_model_refines_under_trusted_pixels_first_and_then_under_its_segmenter(ellipsoid_face, monkeypatch):
@@ -189,14 +189,14 @@ def test_the_model_refines_under_trusted_pixels_first_and_then_under_its_segment
 
     def spy(images: torch.Tensor, rendering: Rendering, factor: float) -> torch.Tensor:
         asked.append(f"trusted {factor}")
-        return trusted(images, rendering, factor)
+        return trusted_mask(images, rendering, factor)
 
-    monkeypatch.setattr(refine_module, "trusted", spy)
+    monkeypatch.setattr(refine_module, "trusted_mask", spy)
     focus.segmenter.register_forward_pre_hook(lambda *_: asked.append("segmenter"))
     images = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         theta = focus.encoder(images)
-    refined = refine_own(
+    refined = refine_with_segmenter(
         focus, images, theta, settings=RefineSettings(steps=10, mask_every=4, trusting_share=0.5, trusting_factor=1.5)
     )
     assert asked == ["trusted 1.5"] * 2 + ["segmenter"] * 3  # steps 0, 4 | 5, 8 and the end

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from focus_ray.focus.pooled_ratio import PooledRatio
-from focus_ray.focus.replica_group import ALONE, ReplicaGroup
+from focus_ray.focus.replica_group import SINGLE_PROCESS, ReplicaGroup
 
 GROUPS = (2, 3)
 
@@ -28,27 +28,27 @@ def test_a_rank_is_one_of_its_group(rank, world):
 
 def test_the_first_copy_leads():
     assert [ReplicaGroup(rank, 3).is_main for rank in range(3)] == [True, False, False]
-    assert ALONE.is_main
+    assert SINGLE_PROCESS.is_main
 
 
 def test_a_copy_that_is_alone_hears_what_it_says():
     terms = {"nbr": PooledRatio(torch.tensor(3.0, requires_grad=True), torch.tensor(4.0))}
-    assert ALONE.pool(terms) == terms
+    assert SINGLE_PROCESS.pool(terms) == terms
     values = torch.arange(3.0)
-    assert torch.equal(ALONE.gather(values), values)
-    assert [ALONE.any(flag) for flag in (True, False)] == [True, False]
-    assert ALONE.smallest(7) == 7
+    assert torch.equal(SINGLE_PROCESS.gather(values), values)
+    assert [SINGLE_PROCESS.any(flag) for flag in (True, False)] == [True, False]
+    assert SINGLE_PROCESS.smallest(7) == 7
 
 
 def test_the_learner_of_a_copy_that_is_alone_is_the_network():
     network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))
     network[1].running_mean.fill_(0.5)
-    assert ALONE.learner(network) is network
-    with ALONE.keeping_gradients(network, share=False):
+    assert SINGLE_PROCESS.learner(network) is network
+    with SINGLE_PROCESS.keeping_gradients(network, share=False):
         network(torch.rand(2, 1, 3, 3)).sum().backward()
     assert network[0].weight.grad is not None
     mean = network[1].running_mean.clone()
-    ALONE.share_buffers(network)
+    SINGLE_PROCESS.share_buffers(network)
     assert torch.equal(network[1].running_mean, mean)
 
 

@@ -14,7 +14,7 @@ from focus_ray.focus.camera import Camera
 from focus_ray.focus.initialise import sum_terms
 from focus_ray.focus.pooled_ratio import PooledRatio, pooled_mean
 from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
-from focus_ray.focus.state import Objective, StepMetrics, Targets, TrainState, mask_share, optimize_step, parts
+from focus_ray.focus.state import StepLoss, StepMetrics, Targets, TrainState, batch_slices, mask_share, optimize_step
 
 MODEL = model.ModelSettings(
     camera=Camera(image_size=32),
@@ -48,10 +48,10 @@ def down(
 ) -> StepMetrics:
     """One step of `network` down a loss that is one image's."""
 
-    def objective(learner: nn.Module, rows: slice) -> Objective:
+    def objective(learner: nn.Module, rows: slice) -> StepLoss:
         assert learner is network
         assert rows == slice(0, 1)
-        return Objective({"loss": pooled_mean(loss(), 1)}, sum_terms)
+        return StepLoss({"loss": pooled_mean(loss(), 1)}, sum_terms)
 
     return optimize_step(state, position, network, settings, 1, objective)
 
@@ -174,10 +174,10 @@ def test_the_mean_mask_has_no_gradient():
 def test_a_step_tells_numbers_and_whether_it_was_skipped(state, broken):
     network = Two()
 
-    def objective(learner: nn.Module, _: slice) -> Objective:
+    def objective(learner: nn.Module, _: slice) -> StepLoss:
         value = learner.point.square().sum() * (torch.nan if broken else 1.0)
         terms = {"nbr": PooledRatio(value, torch.tensor(2.0))}
-        return Objective(terms, lambda values: 4 * values["nbr"], PooledRatio(torch.tensor(3.0), torch.tensor(4.0)))
+        return StepLoss(terms, lambda values: 4 * values["nbr"], PooledRatio(torch.tensor(3.0), torch.tensor(4.0)))
 
     metrics = optimize_step(state, FIRST, network, OptimizerSettings(lr=0.1), 1, objective)
     assert metrics.skipped is broken
@@ -205,7 +205,7 @@ def test_a_network_that_rested_learns_again(state):
 
 @given(count=st.integers(1, 200), number=st.integers(1, 60))
 def test_parts_lie_side_by_side_and_none_is_empty(count: int, number: int):
-    rows = parts(count, number)
+    rows = batch_slices(count, number)
     assert [item for part in rows for item in range(part.start, part.stop)] == list(range(count))
     sizes = [part.stop - part.start for part in rows]
     assert len(sizes) == min(number, count)
@@ -220,10 +220,10 @@ def accumulated(state: TrainState, number: int, weights: torch.Tensor) -> tuple[
     """One step over IMAGES in parts: what it tells, Adam's first moment, and the parts. Weights are denominators."""
     network, seen = Two(), []
 
-    def objective(learner: nn.Module, rows: slice) -> Objective:
+    def objective(learner: nn.Module, rows: slice) -> StepLoss:
         seen.append(rows)
         value = (weights[rows] * (learner.point[0] * IMAGES[rows]).square()).sum()
-        return Objective(
+        return StepLoss(
             {"loss": PooledRatio(value, weights[rows].sum())},
             sum_terms,
             PooledRatio(IMAGES[rows].sum(), weights[rows].sum()),
@@ -260,8 +260,8 @@ def test_a_step_in_parts_is_skipped_whole_where_the_last_part_is_broken(state):
     before = copy.deepcopy(network.state_dict())
     images = torch.tensor([[1.0], [2.0], [3.0], [torch.nan]])
 
-    def objective(learner: nn.Module, rows: slice) -> Objective:
-        return Objective({"loss": pooled_mean(learner(images[rows]).square().mean(), 2)}, sum_terms)
+    def objective(learner: nn.Module, rows: slice) -> StepLoss:
+        return StepLoss({"loss": pooled_mean(learner(images[rows]).square().mean(), 2)}, sum_terms)
 
     state.accumulate = 2
     assert optimize_step(state, FIRST, network, OptimizerSettings(lr=0.1), 4, objective).skipped

@@ -4,15 +4,22 @@ import pytest
 import torch
 
 from focus_ray.focus.camera import Camera
-from focus_ray.focus.parameters import ParameterScales, split
+from focus_ray.focus.parameters import ParameterScales, split_theta
 from focus_ray.focus.render.renderer import Renderer
-from focus_ray.focus.synthesis import ParameterWeights, SamplingDistributions, generator, parameter_loss, render_random
+from focus_ray.focus.synthesis import (
+    ParameterWeights,
+    SamplingDistributions,
+    make_generator,
+    parameter_loss,
+    render_random,
+)
 
 
 def test_the_same_seeds_give_the_same_faces_and_others_do_not(ellipsoid_face):
     renderer = Renderer(ellipsoid_face, Camera(image_size=32))
     first, same, other = (
-        render_random(renderer, SamplingDistributions(), 2, generator(*seeds)) for seeds in ((1, 5), (1, 5), (1, 6))
+        render_random(renderer, SamplingDistributions(), 2, make_generator(*seeds))
+        for seeds in ((1, 5), (1, 5), (1, 6))
     )
     assert torch.equal(first.images, same.images)
     assert torch.equal(first.theta, same.theta)
@@ -21,7 +28,7 @@ def test_the_same_seeds_give_the_same_faces_and_others_do_not(ellipsoid_face):
 
 def test_renders_are_pictures(ellipsoid_face):
     images, theta = render_random(
-        Renderer(ellipsoid_face, Camera(image_size=32)), SamplingDistributions(), 8, generator(0)
+        Renderer(ellipsoid_face, Camera(image_size=32)), SamplingDistributions(), 8, make_generator(0)
     )
     assert images.shape == (8, 3, 32, 32)
     assert theta.shape == (8, 257)
@@ -32,8 +39,8 @@ def test_renders_are_pictures(ellipsoid_face):
 
 def test_laws_govern_their_coefficients(ellipsoid_face):
     still = SamplingDistributions(identity=0, expression=0, pitch=0, yaw=0, roll=0, translation_xy=0, translation_z=0)
-    _, theta = render_random(Renderer(ellipsoid_face, Camera(image_size=32)), still, 4, generator(0))
-    parts = split(theta)
+    _, theta = render_random(Renderer(ellipsoid_face, Camera(image_size=32)), still, 4, make_generator(0))
+    parts = split_theta(theta)
     assert not parts.shape.any()
     assert not parts.rotation.any()
     assert not parts.translation.any()
@@ -42,7 +49,7 @@ def test_laws_govern_their_coefficients(ellipsoid_face):
 
 def test_parameter_loss_is_zero_at_the_truth_and_names_what_is_wrong(ellipsoid_face):
     renderer = Renderer(ellipsoid_face, Camera(image_size=32))
-    _, theta = render_random(renderer, SamplingDistributions(), 4, generator(0))
+    _, theta = render_random(renderer, SamplingDistributions(), 4, make_generator(0))
     weights, scales = ParameterWeights(), ParameterScales()
     assert all(term == 0 for term in parameter_loss(renderer, scales, theta, theta, weights).values())
     turned = theta.clone()
@@ -65,8 +72,8 @@ def test_vertex_terms_are_in_square_millimetres(ellipsoid_face):
 @pytest.mark.parametrize("only", [range(0, 3), range(2, 5), range(5, 7), range(0, 7)])
 def test_a_part_of_the_renders_has_the_bits_of_those_rows(ellipsoid_face, only):
     renderer = Renderer(ellipsoid_face, Camera(image_size=32))
-    whole = render_random(renderer, SamplingDistributions(), 7, generator(3))
-    part = render_random(renderer, SamplingDistributions(), 7, generator(3), only=only)
+    whole = render_random(renderer, SamplingDistributions(), 7, make_generator(3))
+    part = render_random(renderer, SamplingDistributions(), 7, make_generator(3), only=only)
     assert torch.equal(part.images, whole.images[only.start : only.stop])
     assert torch.equal(part.theta, whole.theta[only.start : only.stop])
 
@@ -74,14 +81,14 @@ def test_a_part_of_the_renders_has_the_bits_of_those_rows(ellipsoid_face, only):
 def test_one_render_by_itself_differs_by_rounding_only(ellipsoid_face):
     """A product with one row is another routine of the BLAS than one with several."""
     renderer = Renderer(ellipsoid_face, Camera(image_size=32))
-    whole = render_random(renderer, SamplingDistributions(), 7, generator(3))
-    part = render_random(renderer, SamplingDistributions(), 7, generator(3), only=range(6, 7))
+    whole = render_random(renderer, SamplingDistributions(), 7, make_generator(3))
+    part = render_random(renderer, SamplingDistributions(), 7, make_generator(3), only=range(6, 7))
     assert torch.equal(part.theta, whole.theta[6:])
     torch.testing.assert_close(part.images, whole.images[6:], rtol=0, atol=1e-4)
 
 
 def test_a_part_leaves_the_random_numbers_where_the_whole_does(ellipsoid_face):
-    renderer, rngs = Renderer(ellipsoid_face, Camera(image_size=32)), (generator(3), generator(3))
+    renderer, rngs = Renderer(ellipsoid_face, Camera(image_size=32)), (make_generator(3), make_generator(3))
     for rng, only in zip(rngs, (None, range(1, 2)), strict=True):
         render_random(renderer, SamplingDistributions(), 4, rng, only=only)
     assert torch.equal(*(torch.rand(3, generator=rng) for rng in rngs))

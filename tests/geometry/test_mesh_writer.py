@@ -22,7 +22,7 @@ def mesh(ellipsoid_face) -> Mesh:
 
 
 def read(mesh: Mesh, kind: str) -> trimesh.Trimesh:
-    content = io.BytesIO(mesh_writer.encode(mesh, kind))
+    content = io.BytesIO(mesh_writer.encode_mesh(mesh, kind))
     read = trimesh.load(content, file_type=kind, process=False, maintain_order=True, force="mesh")
     assert isinstance(read, trimesh.Trimesh)
     return read
@@ -47,7 +47,7 @@ def test_displayed_colours_come_back(kind: str, mesh: Mesh):
 
 def test_obj_has_no_texture_coordinates(mesh: Mesh):
     """Without a texture they only make readers drop the colours."""
-    lines = mesh_writer.obj(mesh).decode().splitlines()
+    lines = mesh_writer.encode_obj(mesh).decode().splitlines()
     assert {line.split()[0] for line in lines[1:]} == {"v", "vn", "f"}
     normals = np.array([line.split()[1:] for line in lines if line.startswith("vn ")], float)
     np.testing.assert_allclose(normals, mesh.normals, atol=1e-5)
@@ -57,7 +57,7 @@ def test_obj_has_no_texture_coordinates(mesh: Mesh):
 
 @pytest.mark.parametrize("kind", ["obj", "ply", "glb"])
 def test_normals_come_back(kind: str, mesh: Mesh):
-    content = io.BytesIO(mesh_writer.encode(mesh, kind))
+    content = io.BytesIO(mesh_writer.encode_mesh(mesh, kind))
     (found,) = trimesh.load_scene(content, file_type=kind, process=False, maintain_order=True).geometry.values()
     np.testing.assert_allclose(found.vertex_normals, mesh.normals, atol=1e-4)  # its own ones are weighted otherwise
     own = vertex_normals(torch.from_numpy(mesh.vertices)[None], torch.from_numpy(mesh.faces))[0].numpy()
@@ -73,7 +73,7 @@ def test_a_vertex_without_a_triangle_has_a_unit_normal():
 
 def test_ply_by_its_header(mesh: Mesh):
     """Read as the format says, without a library."""
-    header, _, body = mesh_writer.ply(mesh).partition(b"end_header\n")
+    header, _, body = mesh_writer.encode_ply(mesh).partition(b"end_header\n")
     names = [
         line.split()[2] for line in header.decode().splitlines() if line.startswith("property") and "list" not in line
     ]
@@ -104,7 +104,7 @@ def test_glb_is_valid_and_linear(mesh: Mesh):
         np.testing.assert_array_equal(values.min(axis=0), np.float32(accessor["min"]))
         np.testing.assert_array_equal(values.max(axis=0), np.float32(accessor["max"]))
         arrays[name] = values
-    grey = mesh_writer.encode(Mesh(mesh.vertices, np.full_like(mesh.colours, 0.5), mesh.faces), "glb")
+    grey = mesh_writer.encode_mesh(Mesh(mesh.vertices, np.full_like(mesh.colours, 0.5), mesh.faces), "glb")
     assert grey != content
     middle = np.isclose(mesh.colours.clip(0, 1), 0.5, atol=0.01)
     np.testing.assert_allclose(arrays["COLOR_0"][middle], 0.214, atol=0.01)  # sRGB 0.5 is linear 0.214
@@ -115,4 +115,4 @@ def test_glb_is_valid_and_linear(mesh: Mesh):
 
 def test_another_format_is_a_config_error(mesh: Mesh):
     with pytest.raises(ConfigError, match="choose from obj, ply, glb"):
-        mesh_writer.encode(mesh, "stl")
+        mesh_writer.encode_mesh(mesh, "stl")

@@ -24,7 +24,7 @@ from focus_ray.storage.json_lines import read_json_lines
 from focus_ray.training import assemble
 from focus_ray.training.in_process import train
 from focus_ray.tuning.search import SearchConfig
-from focus_ray.tuning.sweep import resumed, sweep
+from focus_ray.tuning.sweep import load_search, run_sweep
 from tests.conftest import quick_runs
 from tests.ellipsoid_face import ellipsoid_face
 
@@ -76,7 +76,7 @@ def test_the_keys_of_a_search_stay(earlier):
 
 
 def test_the_keys_of_a_model_stay():
-    written = json.loads((models.SHIPPED / "model.json").read_text())
+    written = json.loads((models.PRETRAINED_MODEL / "model.json").read_text())
     assert_keys_stay(
         keys_of(written["settings"]), keys_of(ModelSettings.model_validate(written["settings"]).model_dump())
     )
@@ -88,8 +88,8 @@ def test_the_keys_of_a_model_stay():
 @pytest.mark.timeout(600)
 def test_a_sweep_is_gone_on_with(earlier, empty_database):
     shutil.copyfile(empty_database, earlier / "mlflow.db")
-    search = resumed(earlier / "sweep")
-    results = sweep(search, earlier / "sweep")
+    search = load_search(earlier / "sweep")
+    results = run_sweep(search, earlier / "sweep")
     assert sorted(one.id for one in results.trials) == ["98df6_00000", "98df6_00001"]
     assert {one.status for one in results.trials} == {"done"}
     outcomes = {path.stem: json.loads(path.read_text()) for path in (earlier / "sweep" / "outcomes").glob("*.json")}

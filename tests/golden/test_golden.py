@@ -12,7 +12,7 @@ from torch import Tensor
 from focus_ray.focus import losses
 from focus_ray.focus.camera import Camera
 from focus_ray.focus.render.renderer import Renderer
-from focus_ray.focus.synthesis import SamplingDistributions, generator, sample_theta
+from focus_ray.focus.synthesis import SamplingDistributions, make_generator, sample_theta
 from tests.ellipsoid_face import ellipsoid_face
 
 GOLDEN = Path(__file__).with_name("golden.safetensors")
@@ -21,7 +21,7 @@ GOLDEN = Path(__file__).with_name("golden.safetensors")
 def computed() -> dict[str, Tensor]:
     """Two faces, the second as the first one's target, and everything that is measured between them."""
     renderer = Renderer(ellipsoid_face(), Camera(image_size=32))
-    theta = sample_theta(SamplingDistributions(), 2, generator(20))
+    theta = sample_theta(SamplingDistributions(), 2, make_generator(20))
     with torch.no_grad():
         drawn = renderer(theta)
     rendering, target = drawn.image[:1], drawn.image[1:].clamp(0, 1)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from infra import fetch_viewer
-from infra.fetch_viewer import FILES, THREE, ViewerError, fetch, present, registry
+from infra.fetch_viewer import FILES, THREE, ViewerError, fetch, is_present, registry_url
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -70,7 +70,7 @@ def test_what_is_verified_is_put_in_place_without_bare_names(
     vendor.mkdir()
     (vendor / "of_an_older_version.js").touch()
     fetch(vendor)
-    assert present(vendor)
+    assert is_present(vendor)
     assert {path.name for path in vendor.iterdir()} == {*FILES.values(), "VERSION"}
     assert (vendor / "GLTFLoader.js").read_bytes() == (
         b"import { Mesh } from './three.module.min.js';\nimport * as U from './SkeletonUtils.js';\n"
@@ -95,17 +95,17 @@ def test_what_is_not_there_or_not_whole(served: Path, tmp_path: Path, monkeypatc
     trusted(monkeypatch, content)
     with pytest.raises(ViewerError, match=r"has no .*three\.module\.min\.js"):
         fetch(tmp_path / "vendor")
-    assert not present(tmp_path / "vendor")
+    assert not is_present(tmp_path / "vendor")
 
 
 def test_the_registry_is_npms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.delenv("npm_config_registry", raising=False)
     monkeypatch.setenv("NPM_CONFIG_REGISTRY", "http://127.0.0.1:4873/")
-    assert registry() == "http://127.0.0.1:4873"
+    assert registry_url() == "http://127.0.0.1:4873"
     monkeypatch.delenv("NPM_CONFIG_REGISTRY")
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".npmrc").write_text("audit=false\nregistry = http://127.0.0.1:4874/npm/\n")
-    assert registry() == "http://127.0.0.1:4874/npm"
+    assert registry_url() == "http://127.0.0.1:4874/npm"
 
 
 @pytest.fixture

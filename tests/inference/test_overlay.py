@@ -10,12 +10,12 @@ from focus_ray.inference import Reconstructor
 from focus_ray.inference.face_result import Face
 from focus_ray.inference.overlay import (
     ContactSheet,
+    composite_layers,
     crop_window,
-    drawn,
+    draw_overlay,
+    encode_png,
     image_mask,
-    laid_over,
-    layer,
-    png,
+    render_layer,
     require_arrays,
     shrink_to_fit,
 )
@@ -47,13 +47,13 @@ def test_the_mask_has_the_size_of_the_picture_and_lies_on_the_face(face: Face, p
 
 
 def test_the_overlay_changes_what_is_seen_and_nothing_else(face: Face, portrait: np.ndarray, untrained: Model):
-    result = drawn(portrait, [face], untrained.focus.face_model, untrained.settings.camera)
+    result = draw_overlay(portrait, [face], untrained.focus.face_model, untrained.settings.camera)
     assert result.overlay.shape == portrait.shape
     changed = (result.overlay != portrait).any(axis=2)
     assert not changed[result.seen == 0].any()
     assert changed[result.seen > 0.9].mean() > 0.9
     assert (result.region >= result.seen - 1e-9).all()
-    nothing = drawn(portrait, [], untrained.focus.face_model, untrained.settings.camera)
+    nothing = draw_overlay(portrait, [], untrained.focus.face_model, untrained.settings.camera)
     np.testing.assert_array_equal(nothing.overlay, portrait)
 
 
@@ -62,17 +62,17 @@ def test_a_layer_is_the_face_alone_and_several_lie_one_over_the_other(
 ):
     model, camera = untrained.focus.face_model, untrained.settings.camera
     height, width = portrait.shape[:2]
-    one = layer(face, height, width, model, camera)
+    one = render_layer(face, height, width, model, camera)
     rows, columns = one.window
     assert one.colours.shape[:2] == one.coverage.shape == (rows.stop - rows.start, columns.stop - columns.start)
-    whole = drawn(portrait, [face], model, camera)
-    np.testing.assert_array_equal(laid_over(portrait, [one]).overlay, whole.overlay)
+    whole = draw_overlay(portrait, [face], model, camera)
+    np.testing.assert_array_equal(composite_layers(portrait, [one]).overlay, whole.overlay)
     np.testing.assert_array_equal(whole.region[one.window], one.coverage)
     assert whole.region.sum() == pytest.approx(one.coverage.sum(), rel=1e-6)
     opaque = one.seen == 1
     assert opaque.any()
     shown = one.colours[opaque].round().astype(np.uint8)
-    np.testing.assert_array_equal(laid_over(portrait, [one, one]).overlay[one.window][opaque], shown)
+    np.testing.assert_array_equal(composite_layers(portrait, [one, one]).overlay[one.window][opaque], shown)
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (-160.0, 40.0), (5000.0, 0.0), (0.0, -5000.0)])
@@ -90,15 +90,17 @@ def test_the_window_holds_all_of_a_face_wherever_it_lies(face: Face, untrained: 
     found = image_mask(shifted, 300, 350)
     assert (found != everywhere).mean() < 1e-3
     assert found.any() == everywhere.any() == (max(map(abs, shift)) < 1000)
-    layer(shifted, 300, 350, untrained.focus.face_model, untrained.settings.camera)
+    render_layer(shifted, 300, 350, untrained.focus.face_model, untrained.settings.camera)
 
 
 def test_a_shrunk_picture_shows_the_face_at_the_same_place(face: Face, portrait: np.ndarray, untrained: Model):
     model, camera = untrained.focus.face_model, untrained.settings.camera
     small, (adapted,) = shrink_to_fit(portrait, [face], 175)
     assert small.shape == (150, 175, 3)
-    expected = cv2.resize(drawn(portrait, [face], model, camera).region, (175, 150), interpolation=cv2.INTER_AREA)
-    found = drawn(small, [adapted], model, camera).region
+    expected = cv2.resize(
+        draw_overlay(portrait, [face], model, camera).region, (175, 150), interpolation=cv2.INTER_AREA
+    )
+    found = draw_overlay(small, [adapted], model, camera).region
     assert np.abs(found - expected).mean() < 0.01
     same, _ = shrink_to_fit(portrait, [face], 5000)
     assert same is portrait
@@ -107,9 +109,9 @@ def test_a_shrunk_picture_shows_the_face_at_the_same_place(face: Face, portrait:
 def test_png_keeps_channels():
     red = np.zeros((4, 5, 3), np.uint8)
     red[..., 0] = 255
-    assert decode(png(red))[0, 0].tolist() == [0, 0, 255]
-    assert decode(png(np.full((4, 5), 7, np.uint8))).shape == (4, 5)
-    assert decode(png(np.dstack([red, red[..., 0] // 2])))[0, 0].tolist() == [0, 0, 255, 127]
+    assert decode(encode_png(red))[0, 0].tolist() == [0, 0, 255]
+    assert decode(encode_png(np.full((4, 5), 7, np.uint8))).shape == (4, 5)
+    assert decode(encode_png(np.dstack([red, red[..., 0] // 2])))[0, 0].tolist() == [0, 0, 255, 127]
 
 
 def test_the_sheet_has_a_tile_for_every_picture(face: Face, portrait: np.ndarray, untrained: Model):

@@ -18,7 +18,7 @@ from focus_ray.inference import Reconstructor, load
 from focus_ray.inference.face_locations import FaceLocations
 from focus_ray.inference.face_result import Face
 from focus_ray.inference.overlay import require_arrays
-from focus_ray.inference.reconstructor import theta_of
+from focus_ray.inference.reconstructor import face_to_theta
 from focus_ray.model import Model
 
 
@@ -49,7 +49,7 @@ def test_a_face_in_the_pictures_own_pixels(reconstructor: Reconstructor, portrai
     assert face.arrays is not None
     assert face.arrays.mask.shape == (32, 32)
     assert not (face.arrays.mask & ~face.arrays.region).any()
-    np.testing.assert_allclose(theta_of(face)[0, :80], torch.zeros(80))
+    np.testing.assert_allclose(face_to_theta(face)[0, :80], torch.zeros(80))
 
 
 def test_the_roll_of_the_picture_is_part_of_the_pose_and_of_the_landmarks(untrained: Model, portrait: np.ndarray):
@@ -72,7 +72,7 @@ def test_the_projection_takes_the_exported_mesh_to_the_picture(
 ):
     (one,) = Reconstructor(untrained, Finds(box_at(224, 115, roll=roll))).reconstruct(portrait, refine=refine)
     face, mesh = Face.model_validate_json(one.model_dump_json()), require_arrays(one).mesh
-    lines = [line.split() for line in mesh_writer.obj(mesh).decode().splitlines()]
+    lines = [line.split() for line in mesh_writer.encode_obj(mesh).decode().splitlines()]
     vertices = np.array([line[1:4] for line in lines if line[0] == "v"], float)
     corners = vertices[np.array(face.landmark_vertices)]
     points = (np.array(face.landmark_weights)[..., None] * corners).sum(axis=1)
@@ -133,7 +133,7 @@ def test_a_face_has_the_same_bits_among_many(untrained: Model, portrait: np.ndar
     among_two, among_many = reconstructor.fit(pictures[:2], 0), reconstructor.fit(pictures, 0)
     assert [face.box for (face,) in among_many] == [picture.faces[0].box for picture in pictures]
     for (one,), (other,) in zip(among_two, among_many, strict=False):
-        assert theta_of(one).equal(theta_of(other))
+        assert face_to_theta(one).equal(face_to_theta(other))
         np.testing.assert_array_equal(require_arrays(one).soft, require_arrays(other).soft)
 
 

@@ -14,13 +14,13 @@ from focus_ray.data.detect import Detection
 from focus_ray.inference import Reconstructor, reconstruct_paths
 from focus_ray.inference.face_locations import locate_faces
 from focus_ray.inference.face_result import Face
-from focus_ray.inference.overlay import drawn, require_arrays
+from focus_ray.inference.overlay import draw_overlay, require_arrays
 from focus_ray.model import Model
 from focus_ray.serving import outputs
 from focus_ray.serving.fitting import FitRequest, Fitter, move_to_device
-from focus_ray.serving.settings import ModelSettings
+from focus_ray.serving.settings import BatchingSettings
 from tests.inference.conftest import Finds
-from tests.stand_in_device import DEVICE, Remote, stand_in_device
+from tests.stand_in_device import DEVICE, FakeCudaTensor, fake_cuda_device
 
 FOUND = Detection((174.0, 65.0, 100.0, 100.0), 0.06, 9.0)
 
@@ -35,7 +35,7 @@ def expected(untrained: Model, portrait: np.ndarray) -> list[Face]:
 def remote(untrained: Model, expected: list[Face]) -> Iterator[Reconstructor]:
     """The same with its networks and face model on the device."""
     model = replace(untrained, focus=copy.deepcopy(untrained.focus))
-    with stand_in_device():
+    with fake_cuda_device():
         yield move_to_device(Reconstructor(model, Finds(FOUND)), str(DEVICE))
 
 
@@ -50,10 +50,10 @@ def same(one: Face, other: Face) -> None:
 
 
 def test_the_stand_in_refuses_what_a_device_refuses():
-    with stand_in_device():
+    with fake_cuda_device():
         there, here = torch.ones(3, device=DEVICE), torch.ones(3)
-        assert isinstance(there, Remote)
-        assert isinstance(there[here.bool()] + 1, Remote)
+        assert isinstance(there, FakeCudaTensor)
+        assert isinstance(there[here.bool()] + 1, FakeCudaTensor)
         for mix in (lambda: there + here, lambda: here[there.long()], lambda: torch.where(there > 0, here, 0)):
             with pytest.raises(RuntimeError, match="same device"):
                 mix()
@@ -80,17 +80,19 @@ def test_a_face_is_that_of_the_cpu(
     files = {path.name: path for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert files.keys() >= {"overlay.png", "mask.png", "mesh.obj", "contact_sheet.png"}
     focus = untrained.focus
-    overlay = drawn(portrait, expected[place : place + 1], focus.face_model, focus.renderer.camera).overlay
+    overlay = draw_overlay(portrait, expected[place : place + 1], focus.face_model, focus.renderer.camera).overlay
     assert np.abs(np.array(Image.open(files["overlay.png"]), float) - overlay).mean() < 0.1
 
 
 def test_the_service_answers_every_face(remote: Reconstructor, expected: list[Face], portrait: np.ndarray):
-    fitter = Fitter(remote, ModelSettings(batch=1))
+    fitter = Fitter(remote, BatchingSettings(batch=1))
     found = fitter.fit([FitRequest(locate_faces(portrait, Finds(FOUND)), refine) for refine in (False, True)])
     assert not any(one.failed for one in found)
     for one, face in zip(found, expected, strict=True):
         same(one.faces[0], face)
     drawing = fitter.drawing
-    files = outputs.files(portrait, found[0].faces, ["overlay", "rendering"], drawing.face_model, drawing.camera)
+    files = outputs.encode_outputs(
+        portrait, found[0].faces, ["overlay", "rendering"], drawing.face_model, drawing.camera
+    )
     assert files.picture["overlay"]
     assert files.faces[0]["rendering"]

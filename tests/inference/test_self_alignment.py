@@ -11,7 +11,7 @@ from focus_ray.data.align import (
     compose,
     crop_from_five_points,
     crop_from_landmarks,
-    rotation,
+    rotation_transform,
     standard_points,
     transform_points,
 )
@@ -62,7 +62,7 @@ def test_a_box_becomes_the_crop_of_the_standard_face_in_it(roll: float):
     side, centre = 120.0, np.array([230.0, 170.0])
     unit = side / settings.box_units
     upright = (standard_points(224) - 112.0) / 102.0 * unit + [0.0, settings.box_drop * side]
-    seen = transform_points(rotation(roll), upright) + centre
+    seen = transform_points(rotation_transform(roll), upright) + centre
     face = Detection((centre[0] - 60.0, centre[1] - 60.0, side, side), roll)
     crop = crop_from_detection(face, SIZE, settings)
     np.testing.assert_allclose(crop.to_crop(seen), standard_points(SIZE), atol=1e-6)
@@ -83,7 +83,7 @@ def test_points_of_the_detector_come_before_its_box():
 def test_the_model_moves_the_crop_to_where_it_sees_the_face():
     five = 0.9 * standard_points(224) + [100.0, 60.0]
     off = crop_from_five_points(five + np.array([8.0, -5.0]), SIZE)
-    first = Crop(compose(rotation(0.15), off.matrix * 0.92), SIZE)
+    first = Crop(compose(rotation_transform(0.15), off.matrix * 0.92), SIZE)
     (found,) = self_align(sees(five), [CropView(IMAGE, first)])
     np.testing.assert_allclose(found.crop.to_crop(five), standard_points(SIZE), atol=0.3)
     np.testing.assert_allclose(found.landmarks[[30, 48, 54]], five[2:], atol=1.0)
@@ -93,7 +93,7 @@ def test_the_model_moves_the_crop_to_where_it_sees_the_face():
 def test_a_model_that_loses_the_face_leaves_the_crop():
     five = 0.9 * standard_points(224) + [100.0, 60.0]
     first = crop_from_five_points(five, SIZE)
-    turned = transform_points(rotation(1.0), five - five.mean(axis=0)) + five.mean(axis=0)
+    turned = transform_points(rotation_transform(1.0), five - five.mean(axis=0)) + five.mean(axis=0)
     for elsewhere in (five + np.array([120.0, 0.0]), 2.0 * five - five.mean(axis=0), turned, np.full((5, 2), 3.0)):
         (found,) = self_align(sees(elsewhere), [CropView(IMAGE, first)])
         assert found.crop is first

@@ -8,12 +8,12 @@ import pytest
 import torch
 from hypothesis import given
 
-from focus_ray.focus.synthesis import generator
+from focus_ray.focus.synthesis import make_generator
 from focus_ray.numerics.statistics import Moments, merge_tree
 
 
 def samples(count: int, centre: float = 3.0, seed: int = 0) -> torch.Tensor:
-    return centre + torch.randn(count, 5, 3, generator=generator(1, seed), dtype=torch.float64)
+    return centre + torch.randn(count, 5, 3, generator=make_generator(1, seed), dtype=torch.float64)
 
 
 def equal(one: Moments, other: Moments) -> bool:

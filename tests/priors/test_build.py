@@ -16,8 +16,8 @@ from focus_ray.focus.misfit import READINGS
 from focus_ray.focus.networks.encoder import SmallEncoder
 from focus_ray.model import Model
 from focus_ray.priors import build as building
-from focus_ray.priors.build import PriorBuilder, build
-from focus_ray.priors.prior_config import PriorConfig, configured
+from focus_ray.priors.build import PriorBuilder, compute_prior
+from focus_ray.priors.prior_config import PriorConfig, build_prior_config
 from focus_ray.storage.object_store import LocalStore
 from tests.conftest import quick_runs
 
@@ -110,7 +110,7 @@ def test_it_stops_when_the_mean_is_known_well_enough(config, informed, tmp_path)
 def test_a_build_leaves_its_folder_and_goes_on_there(config, r_syn_folder, tmp_path):
     out = tmp_path / "prior"
     said: list[tuple[str, int, int]] = []
-    info = build(config, out, None, progress=lambda *told: said.append(told))
+    info = compute_prior(config, out, None, progress=lambda *told: said.append(told))
     assert {path.name for path in out.iterdir()} >= {
         "config.json",
         "run.json",
@@ -127,24 +127,24 @@ def test_a_build_leaves_its_folder_and_goes_on_there(config, r_syn_folder, tmp_p
     written = json.loads((out / "prior" / "prior.json").read_text())
     assert {"n", "face_model_digest", "pipeline", "rms_before_mm", "rms_after_mm", "improved_share"} <= set(written)
     assert ("faces", 90, 90) in said
-    assert build(config, out, None).shards_computed == 0
+    assert compute_prior(config, out, None).shards_computed == 0
     with pytest.raises(ConfigError, match="holds another prior \\(seed differ"):
-        build(config.model_copy(update={"seed": 1}), out, None)
+        compute_prior(config.model_copy(update={"seed": 1}), out, None)
     with pytest.raises(ConfigError, match="keeps its pieces in its own folder"):
-        build(config, out, None, storage=str(tmp_path / "elsewhere"))
+        compute_prior(config, out, None, storage=str(tmp_path / "elsewhere"))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("years of work")
     with pytest.raises(ConfigError, match="holds other things"):
-        build(config, tmp_path / "other", None)
+        compute_prior(config, tmp_path / "other", None)
 
 
 def test_an_interrupted_build_keeps_what_it_has(config, tmp_path, monkeypatch):
     asked = iter([False, False, True])
     monkeypatch.setattr(building, "graceful_shutdown", lambda: _Answers(asked))
     with pytest.raises(Interrupted, match="the same command goes on"):
-        build(config, tmp_path / "prior", None)
+        compute_prior(config, tmp_path / "prior", None)
     monkeypatch.undo()
-    info = build(config, tmp_path / "prior", None)
+    info = compute_prior(config, tmp_path / "prior", None)
     assert (info.shards_computed, info.shards_kept) == (5, 2)
 
 
@@ -160,7 +160,7 @@ class _Answers:
 
 
 def test_the_storage_holds_shards_and_prior(config, tmp_path):
-    build(config, tmp_path / "run", None, storage=str(tmp_path / "store"))
+    compute_prior(config, tmp_path / "run", None, storage=str(tmp_path / "store"))
     assert (tmp_path / "store" / "run" / "shards").is_dir()
     assert not (tmp_path / "run" / "shards").exists()
     assert priors.load(tmp_path / "run" / "prior").info.n == 90
@@ -186,10 +186,10 @@ def test_the_configuration_takes_files_and_assignments(tmp_path, r_syn_folder):
     laws = tmp_path / "laws.yaml"
     laws.write_text("data: {rendered: {laws: {yaw: 0.5}}}\nn: 1000\n")
     given = {"model": str(r_syn_folder), "n": 2000, "seed": None}
-    config = configured(laws, ["data.rendered.noise=0.1"], given)
+    config = build_prior_config(laws, ["data.rendered.noise=0.1"], given)
     assert config.data.rendered == RenderedConfig(laws=RenderedConfig().laws.model_copy(update={"yaw": 0.5}), noise=0.1)
     assert (config.n, config.seed) == (2000, 0)
     with pytest.raises(ConfigError, match=r"there is no key 'data\.rendered\.laws\.jaw'"):
-        configured(None, ["data.rendered.laws.jaw=1"], given)
+        build_prior_config(None, ["data.rendered.laws.jaw=1"], given)
     with pytest.raises(ConfigError, match="multiple of 50"):
-        configured(None, [], given | {"shard_size": 60})
+        build_prior_config(None, [], given | {"shard_size": 60})

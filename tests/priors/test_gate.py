@@ -11,7 +11,7 @@ from focus_ray.errors import ConfigError
 from focus_ray.focus.misfit import READINGS
 from focus_ray.model import Model
 from focus_ray.prior import Prior
-from focus_ray.priors.gate import gate, world_faces
+from focus_ray.priors.gate import run_gate, world_faces
 from tests.test_prior import prior_of
 
 
@@ -41,15 +41,15 @@ def test_the_gate_tells_help_from_harm(mean_face, faces, small_face):
     head: Any = mean_face.focus.encoder.head
     with torch.no_grad():
         head.bias[0] = 6.0 / mean_face.settings.scales.identity
-    helps = gate(with_error(mean_face, bias), mean_face, faces, 60)
+    helps = run_gate(with_error(mean_face, bias), mean_face, faces, 60)
     assert helps.passes
     assert helps.gain_mm == pytest.approx(helps.vertex_before_mm - helps.vertex_after_mm)
     assert helps.improved_share > 0.9
     assert helps.faces == 60
-    harms = gate(with_error(mean_face, -bias), mean_face, faces, 60)
+    harms = run_gate(with_error(mean_face, -bias), mean_face, faces, 60)
     assert not harms.passes
     assert harms.gain_mm < 0
-    nothing = gate(with_error(mean_face, torch.zeros_like(bias)), mean_face, faces, 60)
+    nothing = run_gate(with_error(mean_face, torch.zeros_like(bias)), mean_face, faces, 60)
     assert nothing.gain_mm == 0
     assert not nothing.passes
 

@@ -5,10 +5,10 @@ import torch
 import yaml
 
 from focus_ray.errors import DataError
-from focus_ray.focus.synthesis import SamplingDistributions, generator, sample_theta
+from focus_ray.focus.synthesis import SamplingDistributions, make_generator, sample_theta
 from focus_ray.priors import pose_light_fit as module
 from focus_ray.priors.pose_light_fit import fit_distributions, fit_to_pictures
-from focus_ray.priors.prior_config import configured
+from focus_ray.priors.prior_config import build_prior_config
 
 LAWS = SamplingDistributions(
     pitch=0.1,
@@ -31,22 +31,22 @@ LAWS = SamplingDistributions(
 
 
 def test_the_laws_that_faces_were_drawn_from_are_found_again():
-    found = fit_distributions(sample_theta(LAWS, 4000, generator(1)))
+    found = fit_distributions(sample_theta(LAWS, 4000, make_generator(1)))
     for name, value in LAWS.model_dump().items():
         assert getattr(found, name) == pytest.approx(value, rel=0.1, abs=0.03 if "translation" not in name else 0.6)
 
 
 def test_who_is_seen_stays_as_it_is():
     base = SamplingDistributions(identity=0.7)
-    assert fit_distributions(sample_theta(LAWS, 10, generator(1)), base).identity == 0.7
+    assert fit_distributions(sample_theta(LAWS, 10, make_generator(1)), base).identity == 0.7
 
 
 def test_the_file_is_one_for_the_configuration(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "fit_paths", lambda *_, **__: sample_theta(LAWS, 50, generator(2)))
+    monkeypatch.setattr(module, "fit_paths", lambda *_, **__: sample_theta(LAWS, 50, make_generator(2)))
     told = fit_to_pictures([tmp_path], tmp_path / "laws.yaml")
     assert told["faces"] == 50
     tree = yaml.safe_load((tmp_path / "laws.yaml").read_text())
-    config = configured(tmp_path / "laws.yaml", [], {"model": "m"})
+    config = build_prior_config(tmp_path / "laws.yaml", [], {"model": "m"})
     assert config.data.rendered.laws.model_dump(mode="json") == tree["data"]["rendered"]["laws"] == told["laws"]
     assert config.data.rendered.laws.yaw == pytest.approx(0.5, rel=0.3)
 

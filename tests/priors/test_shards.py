@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from focus_ray.focus.misfit import MisfitStats
-from focus_ray.priors.shards import ShardStore, decode, encode
+from focus_ray.priors.shards import ShardStore, decode_state, encode_state
 from focus_ray.storage.object_store import LocalStore
 
 
@@ -34,7 +34,7 @@ def test_a_state_comes_back_in_every_bit(tmp_path, state):
 @pytest.mark.parametrize("damage", [b"", b"x" * 10, "cut", "flipped"], ids=["empty", "short", "cut", "flipped"])
 def test_a_damaged_state_counts_as_not_there(tmp_path, state, damage, caplog):
     shards = ShardStore(LocalStore(tmp_path), "digest", n=5, size=5)
-    content = bytearray(encode(state))
+    content = bytearray(encode_state(state))
     if damage == "flipped":
         content[-3] ^= 1
     elif damage == "cut":
@@ -51,10 +51,10 @@ def test_a_state_of_another_number_of_faces_is_not_taken(tmp_path, state):
     of_five, of_three = (ShardStore(LocalStore(tmp_path), "digest", n=n, size=5) for n in (5, 3))
     of_five.save(0, state)
     assert of_three.load(0) is None
-    of_three.store.write(of_three.key(0), encode(state))
+    of_three.store.write(of_three.key(0), encode_state(state))
     assert of_three.load(0) is None
 
 
 def test_what_is_kept_is_read_without_pickle(state):
-    assert decode(encode(state), "state").count == 5
-    assert b"pickle" not in encode(state)
+    assert decode_state(encode_state(state), "state").count == 5
+    assert b"pickle" not in encode_state(state)

@@ -3,7 +3,7 @@
 import pytest
 
 from focus_ray.errors import ConfigError
-from focus_ray.runtime.job_folder import claim
+from focus_ray.runtime.job_folder import acquire_run_dir
 from focus_ray.settings import Settings
 
 
@@ -12,16 +12,19 @@ class Job(Settings):
 
 
 def test_one_that_was_killed_before_it_had_a_configuration_is_taken_anew(tmp_path):
-    with claim(tmp_path, Job(), "focus", what="job") as folder:
+    with acquire_run_dir(tmp_path, Job(), "focus", what="job") as folder:
         first = folder.info().run_id
     folder.config.unlink()
-    with claim(tmp_path, Job(), "focus", what="job") as folder:
+    with acquire_run_dir(tmp_path, Job(), "focus", what="job") as folder:
         assert folder.config.is_file()
         assert folder.info().run_id != first
 
 
 def test_other_things_are_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="holds other things than a job"), claim(tmp_path, Job(), "focus", what="job"):
+    with (
+        pytest.raises(ConfigError, match="holds other things than a job"),
+        acquire_run_dir(tmp_path, Job(), "focus", what="job"),
+    ):
         pass
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]

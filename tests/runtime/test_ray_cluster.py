@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from focus_ray.errors import ClusterError, ConfigError
 from focus_ray.runtime import ray_cluster
-from focus_ray.runtime.ray_cluster import ClusterSettings, connected, missing_resources
+from focus_ray.runtime.ray_cluster import ClusterSettings, connect_ray, missing_resources
 
 
 class Ray(SimpleNamespace):
@@ -50,7 +50,7 @@ def ray(monkeypatch) -> Ray:
 
 
 def test_a_node_of_its_own_for_as_long_as_it_takes(ray):
-    with connected(ClusterSettings(workers=2, data_workers=1)) as decided:
+    with connect_ray(ClusterSettings(workers=2, data_workers=1)) as decided:
         assert ray.running
         (options,) = ray.inits
         assert options["address"] == "local"
@@ -67,19 +67,19 @@ def test_a_node_of_its_own_for_as_long_as_it_takes(ray):
     ("workers", "asked", "per_worker", "cpus"), [(1, None, 6, 6), (4, None, 1, 6), (8, None, 1, 8), (2, 6, 6, 12)]
 )
 def test_the_cores_of_a_worker(ray, workers, asked, per_worker, cpus):
-    with connected(ClusterSettings(workers=workers, cpus_per_worker=asked)) as decided:
+    with connect_ray(ClusterSettings(workers=workers, cpus_per_worker=asked)) as decided:
         assert decided.cpus_per_worker == per_worker
         assert ray.inits[0]["num_cpus"] == cpus  # more workers than cores are let begin
 
 
 def test_what_the_user_set_stays(ray):
     os.environ["RAY_USAGE_STATS_ENABLED"] = "1"
-    with connected(ClusterSettings()):
+    with connect_ray(ClusterSettings()):
         assert os.environ["RAY_USAGE_STATS_ENABLED"] == "1"
 
 
 def test_a_node_ends_with_the_error_of_a_run(ray):
-    with pytest.raises(RuntimeError), connected(ClusterSettings()):
+    with pytest.raises(RuntimeError), connect_ray(ClusterSettings()):
         raise RuntimeError
     assert not ray.running
 
@@ -89,7 +89,7 @@ def test_a_machine_without_gpus_refuses_gpu(ray):
         "8 workers with a GPU each are asked for, this machine has 0; ask for fewer workers, or for none with a GPU, "
         "or name a cluster with RAY_ADDRESS"
     )
-    with pytest.raises(ConfigError) as caught, connected(ClusterSettings(workers=8, gpu=True)):
+    with pytest.raises(ConfigError) as caught, connect_ray(ClusterSettings(workers=8, gpu=True)):
         pytest.fail("nothing begins")
     assert str(caught.value) == message
     assert not ray.running
@@ -97,11 +97,11 @@ def test_a_machine_without_gpus_refuses_gpu(ray):
 
 def test_a_machine_with_gpus_gives_as_many_as_it_has(ray):
     ray.resources["GPU"] = 2.0
-    with connected(ClusterSettings(workers=2, gpu=True)) as decided:
+    with connect_ray(ClusterSettings(workers=2, gpu=True)) as decided:
         assert decided.gpu
     with (
         pytest.raises(ConfigError, match="3 workers with a GPU each are asked for, this machine has 2"),
-        connected(ClusterSettings(workers=3, gpu=True)),
+        connect_ray(ClusterSettings(workers=3, gpu=True)),
     ):
         pytest.fail("nothing begins")
 
@@ -109,14 +109,14 @@ def test_a_machine_with_gpus_gives_as_many_as_it_has(ray):
 def test_a_cluster_that_is_named_is_used_as_it_is(ray):
     """It may grow: that it has no GPU yet is no reason to refuse one."""
     os.environ["RAY_ADDRESS"] = "head:6379"
-    with connected(ClusterSettings(workers=8, gpu=True)) as decided:
+    with connect_ray(ClusterSettings(workers=8, gpu=True)) as decided:
         (options,) = ray.inits
         assert options["address"] == "head:6379"
         assert "num_cpus" not in options
         assert decided.cpus_per_worker == 1
         assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in os.environ
     assert not ray.running
-    with connected(ClusterSettings(cpus_per_worker=12)) as decided:
+    with connect_ray(ClusterSettings(cpus_per_worker=12)) as decided:
         assert decided.cpus_per_worker == 12
 
 
@@ -135,7 +135,7 @@ def test_what_a_run_waits_for_is_said(ray):
 
 def test_a_connection_that_was_there_is_left_as_it_was(ray):
     ray.running = True
-    with connected(ClusterSettings()) as decided:
+    with connect_ray(ClusterSettings()) as decided:
         assert decided.cpus_per_worker == 6
     assert ray.running
     assert ray.inits == []
@@ -155,7 +155,7 @@ def test_a_cluster_that_cannot_be_had_is_one_line(ray, address, message):
     if address is not None:
         os.environ["RAY_ADDRESS"] = address
     ray.problem = OSError("no room\n in /dev/shm")
-    with pytest.raises(ClusterError) as caught, connected(ClusterSettings()):
+    with pytest.raises(ClusterError) as caught, connect_ray(ClusterSettings()):
         pytest.fail("nothing begins")
     assert str(caught.value).startswith(message)
 
@@ -166,12 +166,12 @@ def test_a_folder_that_is_too_long_for_sockets_is_refused_before_ray_tries(ray, 
     os.environ[name] = "/" + "t" * 60
     with (
         pytest.raises(ClusterError, match="set RAY_TMPDIR or TMPDIR to a shorter folder"),
-        connected(ClusterSettings()),
+        connect_ray(ClusterSettings()),
     ):
         pytest.fail("nothing begins")
     assert ray.inits == []
     os.environ["RAY_ADDRESS"] = "head:6379"  # its sockets are elsewhere
-    with connected(ClusterSettings()):
+    with connect_ray(ClusterSettings()):
         assert len(ray.inits) == 1
 
 

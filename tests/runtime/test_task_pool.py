@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from focus_ray.errors import Interrupted
-from focus_ray.runtime.task_pool import worked_off
+from focus_ray.runtime.task_pool import run_tasks
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Squares:
 
 def test_this_process_does_one_after_the_other_with_one_thread():
     job, before = Squares(), torch.get_num_threads()
-    assert list(worked_off(job, [3, 1], None, lambda: False)) == [(3, 9), (1, 1)]
+    assert list(run_tasks(job, [3, 1], None, lambda: False)) == [(3, 9), (1, 1)]
     assert job.device == "cpu"
     assert job.threads == [1, 1]
     assert torch.get_num_threads() == before
@@ -32,7 +32,7 @@ def test_this_process_does_one_after_the_other_with_one_thread():
 
 def test_somebody_may_ask_to_stop():
     asked = iter([False, True])
-    pieces = worked_off(Squares(), [1, 2, 3], None, lambda: next(asked))
+    pieces = run_tasks(Squares(), [1, 2, 3], None, lambda: next(asked))
     assert next(pieces) == (1, 1)
     with pytest.raises(Interrupted, match="the same command goes on"):
         next(pieces)

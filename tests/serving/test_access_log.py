@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focus_ray.serving.access_log import LOGGER, AccessLogEntry, line, log, route_of, set_up
+from focus_ray.serving.access_log import LOGGER, AccessLogEntry, format_entry, log, route_of, set_up
 
 NOON = datetime(2026, 11, 27, 12, 0, 0, 123_456, UTC)
 ASKED = AccessLogEntry("r-1", "alice", "POST", "/v1/reconstructions", 200, None, 34_567, 0.123456, faces=2)
@@ -29,7 +29,7 @@ def stream() -> Iterator[io.StringIO]:
 
 
 def test_what_a_line_says():
-    assert json.loads(line(ASKED, NOON)) == {
+    assert json.loads(format_entry(ASKED, NOON)) == {
         "time": "2026-11-27T12:00:00.123+00:00",
         "request_id": "r-1",
         "client": "alice",
@@ -42,7 +42,7 @@ def test_what_a_line_says():
         "faces": 2,
     }
     refused = replace(ASKED, client=None, status=503, reason="model_queue", faces=None)
-    said = json.loads(line(refused, NOON.astimezone(timezone(timedelta(hours=5)))))
+    said = json.loads(format_entry(refused, NOON.astimezone(timezone(timedelta(hours=5)))))
     assert (said["client"], said["reason"], said["faces"]) == ("anonymous", "model_queue", None)
     assert said["time"] == "2026-11-27T12:00:00.123+00:00"
 
@@ -69,7 +69,7 @@ def test_routes(path: str, route: str):
 
 @given(path=st.text(max_size=400), method=st.text(max_size=40))
 def test_a_line_is_one_line_of_few_bytes_whatever_was_asked(path: str, method: str):
-    said = line(replace(ASKED, path=path, method=method), NOON)
+    said = format_entry(replace(ASKED, path=path, method=method), NOON)
     assert "\n" not in said
     assert said.isascii()
     assert len(said) < 300
@@ -77,7 +77,7 @@ def test_a_line_is_one_line_of_few_bytes_whatever_was_asked(path: str, method: s
 
 
 def test_no_secret_of_a_path_is_written():
-    assert "sEcReT" not in line(replace(ASKED, path="/v1/results/sEcReT"), NOON)
+    assert "sEcReT" not in format_entry(replace(ASKED, path="/v1/results/sEcReT"), NOON)
 
 
 def test_lines_go_to_the_stream_and_nowhere_else(stream: io.StringIO):

@@ -11,10 +11,17 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from focus_ray.serving import admission as doors
-from focus_ray.serving.admission import FACES, REASON_HEADER, AdmissionMiddleware, RequestInfo, cors, proxy_middlewares
+from focus_ray.serving.admission import (
+    FACES_HEADER,
+    REASON_HEADER,
+    AdmissionMiddleware,
+    RequestInfo,
+    cors,
+    proxy_middlewares,
+)
 from focus_ray.serving.keys import hash_key
 from focus_ray.serving.settings import AdmissionSettings, HttpSettings, ServingSettings
-from tests.http_servers import served
+from tests.http_servers import serve_app
 
 KEYS = (f"alice:{hash_key('fr_right')}",)
 LIMITS = AdmissionSettings(body_megabytes=0.001, body_seconds=0.6, silent_seconds=0.3, requests_at_once=2)
@@ -254,7 +261,7 @@ def test_a_witness_is_told_of_every_request():
     asyncio.run(through(door(Inside(), witness=witness, keys=KEYS), headers={"Authorization": "Bearer fr_right"}))
     asyncio.run(through(door(Inside(), witness=witness, keys=KEYS)))
     found = Inside()
-    found.headers = [(FACES.encode(), b"3")]
+    found.headers = [(FACES_HEADER.encode(), b"3")]
     asyncio.run(through(door(found, witness=witness)))
     good, bad, three = witness.left_
     assert (good.status, good.client, good.bytes_in, good.reason) == (200, "alice", 4, None)
@@ -365,7 +372,9 @@ def test_the_inner_door_counts_only_where_there_is_no_outer_one(monkeypatch: pyt
     monkeypatch.setenv(doors.SETTINGS_VARIABLE, ServingSettings(http=HttpSettings(port=77)).model_dump_json())
     assert not AdmissionMiddleware(Inside(), ServingSettings())._counts
     limited: list[tuple[float, float]] = []
-    monkeypatch.setattr("focus_ray.serving.connection_timeouts.limit", lambda *seconds: limited.append(seconds))
+    monkeypatch.setattr(
+        "focus_ray.serving.connection_timeouts.install_timeouts", lambda *seconds: limited.append(seconds)
+    )
     (middleware,) = proxy_middlewares()
     limits = ServingSettings().admission
     assert limited == [(limits.header_seconds, limits.unread_seconds)]
@@ -375,7 +384,7 @@ def test_the_inner_door_counts_only_where_there_is_no_outer_one(monkeypatch: pyt
 @pytest.fixture
 def address() -> Iterator[tuple[str, int]]:
     """A door under a real HTTP server."""
-    with served(door(Inside())) as address:
+    with serve_app(door(Inside())) as address:
         yield address
 
 

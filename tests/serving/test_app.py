@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from focus_ray.serving.admission import AdmissionMiddleware
-from focus_ray.serving.app import application
+from focus_ray.serving.app import create_app
 from focus_ray.serving.fitting import ModelInfo
 from focus_ray.serving.keys import hash_key
 from focus_ray.serving.settings import HttpSettings, ServingSettings
@@ -33,7 +33,7 @@ class Replica:
 
 @pytest.fixture(scope="module")
 def interface() -> AdmissionMiddleware:
-    return AdmissionMiddleware(application(Replica(), SETTINGS), SETTINGS, outer=True)
+    return AdmissionMiddleware(create_app(Replica(), SETTINGS), SETTINGS, outer=True)
 
 
 def ask(

@@ -13,7 +13,7 @@ from focus_ray.errors import ConfigError, ServiceError
 from focus_ray.serving.client import Client
 from focus_ray.serving.problems import MEDIA_TYPE, Problem
 from focus_ray.serving.schema import Output
-from tests.http_servers import Quiet, Response, running
+from tests.http_servers import QuietHandler, Response, serve_handler
 
 ANSWER = {"request_id": "r", "model_version": "v", "image": {"width": 2, "height": 3}, "faces": []}
 SILENCE = (0, {}, b"")
@@ -42,7 +42,7 @@ class Told:
 def server() -> Iterator[Told]:
     told = Told()
 
-    class Handler(Quiet):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             told.seen.append((self.command, self.path, dict(self.headers), self.body()))
             answer = told.answers.pop(0) if len(told.answers) > 1 else told.answers[0]
@@ -55,7 +55,7 @@ def server() -> Iterator[Told]:
 
         do_POST = do_GET
 
-    with running(Handler) as url:
+    with serve_handler(Handler) as url:
         told.url = url
         yield told
         told.over.set()

@@ -9,8 +9,8 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http import auto
 
-from focus_ray.serving.connection_timeouts import TimedConnection, limit
-from tests.http_servers import served
+from focus_ray.serving.connection_timeouts import TimedConnection, install_timeouts
+from tests.http_servers import serve_app
 
 SECONDS = 0.4
 LARGE = 64 << 20  # bytes: more than the sockets of this machine hold
@@ -34,8 +34,8 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     monkeypatch.setattr(auto, "AutoHTTPProtocol", auto.AutoHTTPProtocol)
     for name in ("seconds", "unread_seconds"):
         monkeypatch.setattr(TimedConnection, name, getattr(TimedConnection, name))
-    limit(SECONDS, SECONDS)
-    with served(slow_application) as address:
+    install_timeouts(SECONDS, SECONDS)
+    with serve_app(slow_application) as address:
         yield address
 
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from focus_ray.serving.exposition import Agent, exposition, merged
+from focus_ray.serving.exposition import Agent, merge_metrics, scrape_metrics
 from focus_ray.serving.metrics import METRICS
 
 # As an agent of Ray 2.60 says it.
@@ -74,7 +74,7 @@ def samples(text: str) -> dict[str, list[tuple[dict[str, str], float]]]:
 
 
 def test_what_several_processes_counted_is_added_up():
-    found = samples(merged([("n0", said())]))
+    found = samples(merge_metrics([("n0", said())]))
     route = {"route": "/v1/reconstructions", "node": "n0"}
     assert found["ray_focus_requests_total"] == [
         (route | {"status": "200"}, 7.0),
@@ -90,7 +90,7 @@ def test_what_several_processes_counted_is_added_up():
 
 
 def test_only_the_endpoint_is_spoken_of():
-    text = merged([("n0", said())])
+    text = merge_metrics([("n0", said())])
     assert {*samples(text)} == {
         "ray_focus_requests_total",
         "ray_focus_in_flight",
@@ -107,7 +107,7 @@ def test_only_the_endpoint_is_spoken_of():
 
 def test_nodes_stay_apart():
     """An agent that is missed once must not look like counters that begin anew."""
-    both, one = merged([("n0", said()), ("n1", said())]), merged([("n1", said())])
+    both, one = merge_metrics([("n0", said()), ("n1", said())]), merge_metrics([("n1", said())])
     assert text_families(both) == text_families(one)
     for name, found in samples(both).items():
         assert [entry for entry in found if entry[0]["node"] == "n1"] == samples(one)[name]
@@ -122,7 +122,7 @@ def text_families(text: str) -> list[str]:
 def test_labels_of_any_text_come_through():
     """Also with line separators that are none to Prometheus."""
     text = '# TYPE ray_focus_rejections_total counter\nray_focus_rejections_total{reason="a\\"b\\\\c\u2028\\n"} 1.0\n'
-    ((labels, _),) = samples(merged([("n0", text)]))["ray_focus_rejections_total"]
+    ((labels, _),) = samples(merge_metrics([("n0", text)]))["ray_focus_rejections_total"]
     assert labels["reason"] == 'a"b\\c\u2028\n'
 
 
@@ -130,12 +130,12 @@ def test_labels_of_any_text_come_through():
     "nonsense", ["", "\n", "ray_focus_requests{", 'ray_focus_requests{a="b} 1', "ray_focus_requests one", "<html>"]
 )
 def test_an_agent_that_talks_nonsense_is_left_out(nonsense: str):
-    assert merged([("n0", nonsense), ("n1", said())]) == merged([("n1", said())])
+    assert merge_metrics([("n0", nonsense), ("n1", said())]) == merge_metrics([("n1", said())])
 
 
 def test_nothing_to_say():
-    assert merged([]) == ""
-    assert merged([("n0", "# HELP python_info Python\n")]) == ""
+    assert merge_metrics([]) == ""
+    assert merge_metrics([("n0", "# HELP python_info Python\n")]) == ""
 
 
 @pytest.fixture
@@ -172,9 +172,9 @@ def test_agents_are_asked_at_once_and_nobody_is_waited_for(agent: str, caplog, m
     nobody = Agent("dead", "http://127.0.0.1:9/metrics")
     others = [Agent(f"n{i}", f"{agent}/{path}") for i, path in enumerate(("slow", "slow", "slow", "gone", "binary"))]
     began = time.monotonic()
-    text = asyncio.run(exposition(lambda: [nobody, *others, Agent("good", f"{agent}/metrics")], seconds=0.5))
+    text = asyncio.run(scrape_metrics(lambda: [nobody, *others, Agent("good", f"{agent}/metrics")], seconds=0.5))
     assert time.monotonic() - began < 15
-    assert text == merged([("good", said())])
+    assert text == merge_metrics([("good", said())])
     left_out = [record.getMessage() for record in caplog.records]
     assert len(left_out) == 6
     assert not any("127.0.0.1" in line for line in left_out)
@@ -187,7 +187,7 @@ def test_every_figure_of_the_endpoint_passes():
         labels = ",".join(f'{label}="x"' for label in metric.labels)
         total = "_total" if metric.kind == "counter" else ""
         lines += [f"# TYPE ray_{name}{total} {metric.kind}", f"ray_{name}{kinds[metric.kind]}{{{labels}}} 1.0"]
-    found = samples(merged([("n0", "\n".join(lines) + "\n")]))
+    found = samples(merge_metrics([("n0", "\n".join(lines) + "\n")]))
     assert {*found} == {f"ray_{name}{kinds[metric.kind]}" for name, metric in METRICS.items()}
     for name, metric in METRICS.items():
         ((labels, _),) = found[f"ray_{name}{kinds[metric.kind]}"]

@@ -10,9 +10,9 @@ from focus_ray.errors import ModelError
 from focus_ray.inference.face_locations import FaceLocations
 from focus_ray.serving import fitting
 from focus_ray.serving.fitting import FitRequest, FitResult, Fitter, split_faces
-from focus_ray.serving.settings import ModelSettings
+from focus_ray.serving.settings import BatchingSettings
 
-SETTINGS = ModelSettings(batch=4)
+SETTINGS = BatchingSettings(batch=4)
 
 
 @pytest.fixture(scope="module")

@@ -44,10 +44,10 @@ def test_a_model_that_is_none_is_refused_before_anything_starts(tmp_path: Path):
 def test_an_endpoint_is_noted_while_it_runs(state: Path):
     settings = at(8123, model="m")
     with launch._register_endpoint(settings, "127.0.0.1:5"):
-        found = launch._running(8123)
+        found = launch._read_record(8123)
         assert (found.address, found.pid, found.settings) == ("127.0.0.1:5", os.getpid(), settings)
     with pytest.raises(ConfigError, match="no endpoint that you started listens at port 8123"):
-        launch._running(8123)
+        launch._read_record(8123)
 
 
 @pytest.mark.parametrize("note", ["", "{}", '{"address": "a", "pid": 999999999, "settings": {}}', "[]"])
@@ -60,7 +60,7 @@ def test_a_note_of_an_endpoint_that_is_gone(note: str):
 
 
 def test_what_a_swap_would_not_change_is_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(launch, "_sources", lambda settings: pytest.fail("nothing is touched"))
+    monkeypatch.setattr(launch, "_resolve_sources", lambda settings: pytest.fail("nothing is touched"))
     keys = HttpSettings(port=8123, keys=("bob:" + "0" * 64,), keys_required=True)
     with launch._register_endpoint(at(8123, refine=False), "127.0.0.1:5"):
         for other, named in ((ServingSettings(http=keys), "http"), (at(8123, detector="thorough"), "detector")):
@@ -75,8 +75,8 @@ def test_a_swap_takes_the_model_and_prior_that_are_configured(monkeypatch: pytes
         seen.append(settings)
         raise ConfigError("far enough")
 
-    monkeypatch.setattr(launch, "_sources", sources)
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", *launch.cluster.LOCAL_RAY_ENVIRONMENT):
+    monkeypatch.setattr(launch, "_resolve_sources", sources)
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", *launch.ray_cluster.LOCAL_RAY_ENVIRONMENT):
         monkeypatch.setenv(name, "")
     with (
         launch._register_endpoint(at(8123, refine=False), "127.0.0.1:5"),
@@ -100,7 +100,7 @@ def test_the_clusters_token_is_for_this_user_alone(monkeypatch: pytest.MonkeyPat
 
 def test_there_is_room_for_new_replicas_beside_old_ones():
     settings = ServingSettings(models=ScalingSettings(most=3, cpus=1.0), ingress=ScalingSettings(most=2, cpus=0.5))
-    assert launch._room(settings).workers == 8
+    assert launch._cluster_settings(settings).workers == 8
 
 
 @pytest.mark.parametrize(

@@ -8,18 +8,18 @@ import pytest
 
 from focus_ray import __version__
 from focus_ray.serving import mlflow_run
-from focus_ray.serving.mlflow_run import EXPERIMENT, Record, deployment_run
+from focus_ray.serving.mlflow_run import EXPERIMENT, MlflowRunWriter, deployment_run
 from focus_ray.serving.model_source import ModelSource
-from focus_ray.serving.settings import HttpSettings, ModelSettings, ServingSettings
-from focus_ray.tracking.mlflow_client import Server
-from focus_ray.tracking.mlflow_tracker import Tracking
+from focus_ray.serving.settings import BatchingSettings, HttpSettings, ServingSettings
+from focus_ray.tracking.mlflow_client import MlflowServer
+from focus_ray.tracking.mlflow_tracker import TrackingSettings
 from tests.tracking.tracked_run import Database
 
 HASH = "a" * 64
 SETTINGS = ServingSettings(
     model="models:/focus@production",
     http=HttpSettings(keys=(f"alice:{HASH}", f"bob:{HASH}"), port=8123),
-    batching=ModelSettings(batch=3),
+    batching=BatchingSettings(batch=3),
 )
 SOURCE = ModelSource("models:/focus/3", "d" * 64, "focus/3")
 
@@ -92,7 +92,7 @@ def test_deployments_are_runs_of_their_own_and_unknown_to_each_other(mlflow: Dat
 def test_serving_goes_on_without_a_tracker(said: list[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr(mlflow_run, "CLOSE_TIMEOUT", 0.3)
-    tracking = Tracking(uri=nowhere().replace("//", "//user:pa55word@"))
+    tracking = TrackingSettings(uri=nowhere().replace("//", "//user:pa55word@"))
     began = time.monotonic()
     with deployment_run(SETTINGS, SOURCE, said.append, tracking=tracking) as told:
         for step in range(3000):
@@ -113,8 +113,8 @@ def test_a_silent_tracker_is_waited_for_a_moment_only(said: list[str]):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        server = Server(f"http://127.0.0.1:{silent.getsockname()[1]}")
-        told = Record(lambda: server, said.append)
+        server = MlflowServer(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        told = MlflowRunWriter(lambda: server, said.append)
         told.begin("one", {}, dict)
         began = time.monotonic()
         told.close("FINISHED", patience=0.5)
@@ -127,7 +127,7 @@ def test_a_tracker_that_comes_back_is_told_everything_once(
     mlflow: Database, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """It refuses twice, then does what was asked and is not heard."""
-    server = Server(f"sqlite:///{mlflow.path}", tmp_path / "artifacts")
+    server = MlflowServer(f"sqlite:///{mlflow.path}", tmp_path / "artifacts")
     create, calls = server.create_run, []
 
     def unsteady(*arguments):
@@ -138,7 +138,7 @@ def test_a_tracker_that_comes_back_is_told_everything_once(
         raise TimeoutError("done, but nobody hears it")
 
     monkeypatch.setattr(server, "create_run", unsteady)
-    told = Record(lambda: server, said.append)
+    told = MlflowRunWriter(lambda: server, said.append)
     told.begin("one", {"a": "1"}, lambda: {"kind": "deployment"})
     told.figures({"f": 1.0})
     told.close("FINISHED", patience=60.0)

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from focus_ray.errors import CheckpointError, ConfigError, StorageError, TrackingError
-from focus_ray.model import SHIPPED
+from focus_ray.model import PRETRAINED_MODEL
 from focus_ray.prior import SHIPPED_PRIOR
 from focus_ray.serving import model_source
 from focus_ray.serving.model_source import (
     ModelSource,
     PriorSource,
+    fetch_model,
     fetch_prior,
-    fetched,
     load_reconstructor,
     resolve,
     resolve_prior,
@@ -24,7 +24,7 @@ from focus_ray.serving.model_source import (
 from focus_ray.storage import artifact_store
 from focus_ray.storage.manifest import read_artifact, write_artifact
 from focus_ray.storage.object_store import open_store
-from focus_ray.tracking.mlflow_client import Server
+from focus_ray.tracking.mlflow_client import MlflowServer
 from tests.system.servers import new_bucket, use_s3
 
 FILES = {"model.json": b"{}", "encoder.safetensors": b"e" * 2000}
@@ -70,7 +70,7 @@ def cached(cache: Path) -> list[str]:
 
 
 def test_the_shipped_model_and_its_prior_are_where_they_are(cache: Path):
-    assert fetched(resolve(None), cache) == SHIPPED
+    assert fetch_model(resolve(None), cache) == PRETRAINED_MODEL
     assert resolve(None) == ModelSource(None)
     assert fetch_prior(resolve_prior(None), cache) is None
     assert fetch_prior(resolve_prior("none"), cache) == "none"
@@ -81,43 +81,43 @@ def test_a_model_is_fetched_once_and_kept(place: str, cache: Path, monkeypatch):
     source = resolve(store(place, "one/model") + "/")
     assert source.uri == f"{place}/one/model"
     assert source.registered is None
-    folder = fetched(source, cache)
+    folder = fetch_model(source, cache)
     assert content(folder) == FILES
     monkeypatch.setattr(artifact_store, "fetch", lambda *_: pytest.fail("fetched twice"))
-    assert fetched(source, cache) == folder
+    assert fetch_model(source, cache) == folder
     assert cached(cache) == [folder.name]
 
 
 def test_what_is_served_stays_the_same_when_another_model_takes_its_place(place: str, cache: Path, tmp_path: Path):
     """A replica that starts later serves what was deployed, or does not start; a new deployment serves the new one."""
     first = resolve(store(place, "model"))
-    fetched(first, cache)
+    fetch_model(first, cache)
     store(place, "model", {"model.json": b"{} "})
-    assert content(fetched(first, cache)) == FILES
+    assert content(fetch_model(first, cache)) == FILES
     with pytest.raises(CheckpointError, match="was replaced after the endpoint was deployed; deploy it again"):
-        fetched(first, tmp_path / "of another machine")
+        fetch_model(first, tmp_path / "of another machine")
     assert cached(tmp_path / "of another machine") == []
     second = resolve(f"{place}/model")
-    assert content(fetched(second, cache)) == {"model.json": b"{} "}
+    assert content(fetch_model(second, cache)) == {"model.json": b"{} "}
     assert len(cached(cache)) == 2
 
 
 def test_a_damaged_copy_is_fetched_again(local: str, cache: Path):
     source = resolve(store(local, "model"))
-    folder = fetched(source, cache)
+    folder = fetch_model(source, cache)
     (folder / "encoder.safetensors").write_bytes(b"E" * 2000)
-    assert content(fetched(source, cache)) == FILES
+    assert content(fetch_model(source, cache)) == FILES
     (folder / "manifest.json").unlink()
-    assert content(fetched(source, cache)) == FILES
+    assert content(fetch_model(source, cache)) == FILES
     (folder / "stranger.py").write_text("")
-    assert content(fetched(source, cache)) == FILES
+    assert content(fetch_model(source, cache)) == FILES
 
 
 def test_a_model_that_is_altered_at_its_place_is_not_taken(local: str, cache: Path):
     place = Path(store(local, "model"))
     (place / "encoder.safetensors").write_bytes(b"E" * 2000)
     with pytest.raises(CheckpointError, match="was altered after it was written"):
-        fetched(resolve(str(place)), cache)
+        fetch_model(resolve(str(place)), cache)
     assert cached(cache) == []
 
 
@@ -129,8 +129,8 @@ def test_a_link_is_followed_once(local: str, cache: Path, tmp_path: Path):
     source = resolve(str(link))
     link.unlink()
     link.symlink_to(Path(local) / "two")
-    assert content(fetched(source, cache)) == FILES
-    assert content(fetched(resolve(str(link)), cache)) == {"model.json": b"two"}
+    assert content(fetch_model(source, cache)) == FILES
+    assert content(fetch_model(resolve(str(link)), cache)) == {"model.json": b"two"}
 
 
 def test_a_place_relative_to_the_working_folder(local: str, cache: Path, tmp_path: Path, monkeypatch):
@@ -140,7 +140,7 @@ def test_a_place_relative_to_the_working_folder(local: str, cache: Path, tmp_pat
         source = resolve(uri)
         assert source.uri == f"{local}/model"
     monkeypatch.chdir(tmp_path)
-    assert content(fetched(source, cache)) == FILES
+    assert content(fetch_model(source, cache)) == FILES
 
 
 FETCH = """
@@ -165,7 +165,7 @@ def test_replicas_of_a_machine_that_start_at_once_fetch_once(
         for _ in range(2)
     ]
     with ThreadPoolExecutor(3) as pool:
-        threads = [pool.submit(fetched, source, cache) for _ in range(3)]
+        threads = [pool.submit(fetch_model, source, cache) for _ in range(3)]
         said = [process.communicate("go\n", timeout=120)[0].strip() for process in processes]
         folders = [thread.result() for thread in threads]
     assert {str(folder) for folder in folders} | set(said) == {str(folders[0])}
@@ -176,10 +176,10 @@ def test_replicas_of_a_machine_that_start_at_once_fetch_once(
 def test_the_models_used_last_stay_in_the_cache(local: str, cache: Path):
     sources = [resolve(store(local, f"run-{n}", {"model.json": b"%d" % n})) for n in range(6)]
     for age, source in enumerate(sources[:4]):
-        os.utime(fetched(source, cache), (age, age))
-    fetched(sources[0], cache)
+        os.utime(fetch_model(source, cache), (age, age))
+    fetch_model(sources[0], cache)
     for source in sources[4:]:
-        fetched(source, cache)
+        fetch_model(source, cache)
     kept = {content(cache / name)["model.json"] for name in cached(cache)}
     assert kept == {b"0", b"3", b"4", b"5"}
     assert fetch_prior(resolve_prior(store(local, "prior", kind="prior")), cache) is not None
@@ -260,11 +260,11 @@ def test_a_manifest_that_is_none_names_its_place(bucket: str):
 
 
 @pytest.fixture
-def registered(mlflow, tmp_path: Path) -> Server:
+def registered(mlflow, tmp_path: Path) -> MlflowServer:
     """A registry with two versions of focus, the first in production."""
-    server = Server(os.environ["MLFLOW_TRACKING_URI"], tmp_path / "artifacts")
+    server = MlflowServer(os.environ["MLFLOW_TRACKING_URI"], tmp_path / "artifacts")
     code = tmp_path / "mlflow_model.py"
-    code.write_bytes((SHIPPED.parent / "tracking" / "mlflow_model.py").read_bytes())
+    code.write_bytes((PRETRAINED_MODEL.parent / "tracking" / "mlflow_model.py").read_bytes())
     for number, model in enumerate((b"{}", b"{ }")):
         run = server.create_run("faces", f"{number:032x}", "one", 1000)
         folder = Path(store(str(tmp_path / f"run-{number}"), "model", FILES | {"model.json": model}))
@@ -273,34 +273,36 @@ def registered(mlflow, tmp_path: Path) -> Server:
     return server
 
 
-def test_an_alias_is_resolved_once(registered: Server, cache: Path):
+def test_an_alias_is_resolved_once(registered: MlflowServer, cache: Path):
     source = resolve("models:/focus@production")
     assert (source.uri, source.registered) == ("models:/focus/1", "focus/1")
     registered.promote("2", "production")
-    assert content(fetched(source, cache)) == FILES
+    assert content(fetch_model(source, cache)) == FILES
     again = resolve("models:/focus@production")
     assert again == resolve("models:/focus/2")
-    assert content(fetched(again, cache)) == FILES | {"model.json": b"{ }"}
+    assert content(fetch_model(again, cache)) == FILES | {"model.json": b"{ }"}
 
 
-def test_nothing_but_the_model_folder_is_fetched_from_the_registry(registered: Server, cache: Path, tmp_path: Path):
+def test_nothing_but_the_model_folder_is_fetched_from_the_registry(
+    registered: MlflowServer, cache: Path, tmp_path: Path
+):
     code = [*(tmp_path / "artifacts").rglob("mlflow_model.py")]
     assert len(code) == 2
     for file in code:
         file.write_text("raise SystemExit('run')")
-    folder = fetched(resolve("models:/focus@production"), cache)
+    folder = fetch_model(resolve("models:/focus@production"), cache)
     assert sorted(path.name for path in folder.iterdir()) == ["encoder.safetensors", "manifest.json", "model.json"]
     assert cached(cache) == [folder.name]
 
 
-def test_without_the_registry_a_cached_model_still_starts(registered: Server, cache: Path, monkeypatch):
+def test_without_the_registry_a_cached_model_still_starts(registered: MlflowServer, cache: Path, monkeypatch):
     source = resolve("models:/focus@production")
-    folder = fetched(source, cache)
+    folder = fetch_model(source, cache)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert fetched(source, cache) == folder
+    assert fetch_model(source, cache) == folder
 
 
-def test_an_artifact_that_was_altered_or_replaced_is_not_taken(registered: Server, cache: Path, tmp_path: Path):
+def test_an_artifact_that_was_altered_or_replaced_is_not_taken(registered: MlflowServer, cache: Path, tmp_path: Path):
     source = resolve("models:/focus/1")
     (altered,) = (
         path
@@ -309,10 +311,10 @@ def test_an_artifact_that_was_altered_or_replaced_is_not_taken(registered: Serve
     )
     altered.write_bytes(b"E" * 2000)
     with pytest.raises(CheckpointError, match=r"^models:/focus/1/encoder.safetensors was altered"):
-        fetched(source, cache)
+        fetch_model(source, cache)
     write_artifact(altered.parent, "model", [("model.json", b"another")])
     with pytest.raises(CheckpointError, match="was replaced after the endpoint was deployed"):
-        fetched(source, cache)
+        fetch_model(source, cache)
     manifest = json.loads((altered.parent / "manifest.json").read_text())
     manifest["files"]["../../../escaped"] = {"sha256": "0" * 64, "size": 1}
     (altered.parent / "manifest.json").write_text(json.dumps(manifest))
@@ -321,7 +323,7 @@ def test_an_artifact_that_was_altered_or_replaced_is_not_taken(registered: Serve
     assert cached(cache) == []
 
 
-def test_a_model_of_something_else_in_the_registry(registered: Server, tmp_path: Path):
+def test_a_model_of_something_else_in_the_registry(registered: MlflowServer, tmp_path: Path):
     with registered.asked() as client:
         client.create_registered_model("other")
         (tmp_path / "other" / "artifacts").mkdir(parents=True)
@@ -331,7 +333,7 @@ def test_a_model_of_something_else_in_the_registry(registered: Server, tmp_path:
         resolve("models:/other/1")
 
 
-def test_what_the_registry_does_not_have(registered: Server):
+def test_what_the_registry_does_not_have(registered: MlflowServer):
     for uri in ("models:/focus@staging", "models:/focus/9", "models:/nothing@production"):
         with pytest.raises(TrackingError, match="MLflow at sqlite:"):
             resolve(uri)
@@ -355,10 +357,10 @@ def test_the_shipped_model_gets_the_shipped_prior_and_another_model_what_is_aske
     prior = resolve_prior(str(SHIPPED_PRIOR))
     shipped = load_reconstructor(resolve(None), resolve_prior(None), cache)
     assert shipped.prior is not None
-    copied = load_reconstructor(resolve(str(SHIPPED)), resolve_prior(None), cache)
+    copied = load_reconstructor(resolve(str(PRETRAINED_MODEL)), resolve_prior(None), cache)
     assert copied.model.version == shipped.model.version
     assert copied.prior is None
-    asked = load_reconstructor(resolve(str(SHIPPED)), prior, cache)
+    asked = load_reconstructor(resolve(str(PRETRAINED_MODEL)), prior, cache)
     assert asked.prior is not None
     assert load_reconstructor(resolve(None), resolve_prior("none"), cache).prior is None
     assert [name.partition("-")[0] for name in cached(cache)] == ["model", "prior"]

@@ -16,9 +16,9 @@ from focus_ray.focus.camera import Camera
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.inference import Reconstructor
 from focus_ray.inference.face_result import Face
-from focus_ray.inference.overlay import drawn, image_mask, require_arrays
+from focus_ray.inference.overlay import draw_overlay, image_mask, require_arrays
 from focus_ray.model import EncoderSettings, Model, ModelSettings, PerceptualSettings, SegmenterSettings
-from focus_ray.serving.outputs import Files, answer, deliver_files, files, inline_output
+from focus_ray.serving.outputs import OutputFiles, deliver_files, encode_outputs, face_response, inline_output
 from focus_ray.serving.schema import (
     FACE_OUTPUTS,
     MEDIA_TYPES,
@@ -80,8 +80,8 @@ def decoded(content: bytes) -> np.ndarray:
     return found
 
 
-def made(image: np.ndarray, face: Face, model: Model, *outputs: FaceOutput | ImageOutput) -> Files:
-    return files(image, [face], outputs, model.focus.face_model, model.settings.camera)
+def made(image: np.ndarray, face: Face, model: Model, *outputs: FaceOutput | ImageOutput) -> OutputFiles:
+    return encode_outputs(image, [face], outputs, model.focus.face_model, model.settings.camera)
 
 
 def pixels(image: np.ndarray, face: Face, model: Model, output: FaceOutput) -> np.ndarray:
@@ -140,7 +140,7 @@ def test_the_rendering_is_the_face_with_its_coverage(face: Face, picture: np.nda
     region = pixels(picture, face, model, "region") > 0
     assert ((opacity > 127) != region).sum() < 0.1 * region.sum()
     everywhere = masked(face, np.ones((SIZE, SIZE), np.float32))
-    overlay = drawn(picture, [everywhere], model.focus.face_model, model.settings.camera).overlay
+    overlay = draw_overlay(picture, [everywhere], model.focus.face_model, model.settings.camera).overlay
     inner = cv2.erode(region.astype(np.uint8), np.ones((25, 25))) > 0
     assert inner.any()
     assert np.abs(rendering[..., 2::-1].astype(int) - overlay)[inner].max() <= 1
@@ -149,10 +149,10 @@ def test_the_rendering_is_the_face_with_its_coverage(face: Face, picture: np.nda
 def test_the_overlay_shows_all_faces(face: Face, picture: np.ndarray, model: Model):
     transform = require_arrays(face).transform
     aside = moved(face, transform + np.array([[0.0, 0.0, 100 * transform[0, 0]], [0.0, 0.0, 0.0]]))
-    found = files(picture, [face, aside], ["overlay"], model.focus.face_model, model.settings.camera)
+    found = encode_outputs(picture, [face, aside], ["overlay"], model.focus.face_model, model.settings.camera)
     assert found.faces == [{}, {}]
     overlay = decoded(found.picture["overlay"])[..., ::-1]
-    expected = drawn(picture, [face, aside], model.focus.face_model, model.settings.camera).overlay
+    expected = draw_overlay(picture, [face, aside], model.focus.face_model, model.settings.camera).overlay
     np.testing.assert_array_equal(overlay, expected)
     changed = (overlay != picture).any(axis=2)
     assert changed[:, 200:].any()
@@ -160,7 +160,7 @@ def test_the_overlay_shows_all_faces(face: Face, picture: np.ndarray, model: Mod
 
 
 def test_without_a_face_the_overlay_is_the_picture(picture: np.ndarray, model: Model):
-    found = files(picture, [], EVERYTHING, model.focus.face_model, model.settings.camera)
+    found = encode_outputs(picture, [], EVERYTHING, model.focus.face_model, model.settings.camera)
     assert found.faces == []
     np.testing.assert_array_equal(decoded(found.picture["overlay"])[..., ::-1], picture)
 
@@ -204,7 +204,7 @@ def test_meshes_are_the_corrected_ones_where_there_are_some(face: Face, picture:
 def test_an_answer_is_the_face_with_its_files_inline(face: Face, picture: np.ndarray, model: Model):
     found = made(picture, face, model, *EVERYTHING)
     assert set(found.faces[0]) == set(FACE_OUTPUTS)
-    said = answer(face, found.faces[0], inline_output)
+    said = face_response(face, found.faces[0], inline_output)
     whole = Reconstruction(
         request_id="r",
         model_version="v",
@@ -228,13 +228,13 @@ def test_an_answer_by_links_holds_no_content(face: Face, picture: np.ndarray, mo
         return Output(media_type=media_type, href=f"/kept/{len(kept) - 1}")
 
     found = made(picture, face, model, "mask", "glb").faces[0]
-    said = FaceResponse.model_validate_json(answer(face, found, link).model_dump_json())
+    said = FaceResponse.model_validate_json(face_response(face, found, link).model_dump_json())
     assert {name: kept[output.href or ""] for name, output in said.outputs.items()} == found
     assert all(output.base64 is None for output in said.outputs.values())
-    assert answer(face, {}, link).outputs == {}
+    assert face_response(face, {}, link).outputs == {}
 
 
 def test_nothing_is_drawn_that_nobody_asked_for(face: Face, picture: np.ndarray, model: Model, monkeypatch):
-    monkeypatch.setattr("focus_ray.serving.outputs.layer", lambda *_: pytest.fail("rendered"))
+    monkeypatch.setattr("focus_ray.serving.outputs.render_layer", lambda *_: pytest.fail("rendered"))
     assert made(picture, face, model).faces == [{}]
     assert set(made(picture, face, model, "mask", "glb").faces[0]) == {"mask", "glb"}

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from focus_ray.serving.page_routes import FOLDER, files, router
+from focus_ray.serving.page_routes import FOLDER, assets, router
 from focus_ray.serving.problems import Problem
 
 
@@ -72,8 +72,8 @@ def test_the_page_has_no_inline_script_or_style_and_asks_nobody_else():
 
 
 def test_every_file_that_is_named_is_there():
-    own = {name: file for name, file in files().items() if not name.startswith("vendor/")}
+    own = {name: file for name, file in assets().items() if not name.startswith("vendor/")}
     for name, file in own.items():
         if name.endswith((".html", ".js")):
             for asked in re.findall(r"/assets/([\w./-]+)", file.content.decode()):
-                assert asked in files() or asked.startswith("vendor/"), f"{name} asks for {asked}"
+                assert asked in assets() or asked.startswith("vendor/"), f"{name} asks for {asked}"

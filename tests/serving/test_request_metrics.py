@@ -9,7 +9,7 @@ import pytest
 
 from focus_ray.serving.access_log import LOGGER, set_up
 from focus_ray.serving.admission import RequestInfo, RequestObserver
-from focus_ray.serving.metrics import Meters, checked
+from focus_ray.serving.metrics import Meters, check_metric
 from focus_ray.serving.request_metrics import RequestMetrics
 
 
@@ -22,15 +22,15 @@ class Remembered:
         self.gauges: dict[str, int | float] = {}
 
     def count(self, name: str, **labels: str) -> None:
-        checked(name, "counter", labels)
+        check_metric(name, "counter", labels)
         self.counted.append((name, labels))
 
     def observe(self, name: str, value: int | float, **labels: str) -> None:
-        checked(name, "histogram", labels)
+        check_metric(name, "histogram", labels)
         self.observed.append((name, value, labels))
 
     def set(self, name: str, value: int | float, **labels: str) -> None:
-        checked(name, "gauge", labels)
+        check_metric(name, "gauge", labels)
         self.gauges[name] = value
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from focus_ray.serving.problems import Problem
-from focus_ray.serving.result_store import Kept
+from focus_ray.serving.result_store import InMemoryResultStore
 
 
 class Clock:
@@ -28,11 +28,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def kept(clock: Clock) -> Kept:
-    return Kept(100, 60.0, clock)
+def kept(clock: Clock) -> InMemoryResultStore:
+    return InMemoryResultStore(100, 60.0, clock)
 
 
-def test_a_result_is_had_by_its_name(kept: Kept):
+def test_a_result_is_had_by_its_name(kept: InMemoryResultStore):
     name = kept.put(b"mesh", "model/obj", "one")
     assert kept.get(name, "one") == (b"mesh", "model/obj")
     assert kept.get(name, "one") == (b"mesh", "model/obj")
@@ -40,7 +40,7 @@ def test_a_result_is_had_by_its_name(kept: Kept):
 
 
 def test_names_cannot_be_guessed():
-    kept = Kept(1000, 60.0)
+    kept = InMemoryResultStore(1000, 60.0)
     names = {kept.put(b"", "a/b", None) for _ in range(1000)}
     assert len(names) == len(kept) == 1000
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{32}", name) for name in names)
@@ -48,14 +48,14 @@ def test_names_cannot_be_guessed():
 
 @pytest.mark.parametrize("owner", ["one", None])
 @pytest.mark.parametrize("other", ["two", None, "One", ""])
-def test_another_client_has_nothing_of_it(kept: Kept, owner: str | None, other: str | None):
+def test_another_client_has_nothing_of_it(kept: InMemoryResultStore, owner: str | None, other: str | None):
     name = kept.put(b"face", "image/png", owner)
     expected = (b"face", "image/png") if other == owner else None
     assert kept.get(name, other) == expected
     assert kept.get(name, owner) == (b"face", "image/png")
 
 
-def test_after_its_time_a_result_is_gone_from_memory(kept: Kept, clock: Clock):
+def test_after_its_time_a_result_is_gone_from_memory(kept: InMemoryResultStore, clock: Clock):
     early = kept.put(b"early", "a/b", None)
     clock.now += 59.0
     late = kept.put(b"late", "a/b", None)
@@ -69,26 +69,26 @@ def test_after_its_time_a_result_is_gone_from_memory(kept: Kept, clock: Clock):
     assert len(kept) == 1
 
 
-def test_the_oldest_give_way(kept: Kept):
+def test_the_oldest_give_way(kept: InMemoryResultStore):
     names = [kept.put(bytes(30), "a/b", None) for _ in range(4)]
     assert [kept.get(name, None) is not None for name in names] == [False, True, True, True]
     kept.put(bytes(100), "a/b", None)
     assert [kept.get(name, None) for name in names] == [None] * 4
 
 
-def test_what_is_larger_than_all_of_it_is_refused_and_nothing_gives_way(kept: Kept):
+def test_what_is_larger_than_all_of_it_is_refused_and_nothing_gives_way(kept: InMemoryResultStore):
     name = kept.put(b"small", "a/b", None)
     with pytest.raises(Problem, match="larger than what is kept for links; ask for it with delivery=inline"):
         kept.put(bytes(101), "a/b", None)
     assert kept.get(name, None) is not None
     with pytest.raises(Problem):
-        Kept(0, 60.0).put(b"x", "a/b", None)
+        InMemoryResultStore(0, 60.0).put(b"x", "a/b", None)
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.floats(0, 30)), max_size=30))
 def test_the_newest_that_fit_are_kept(puts: list[tuple[int, float]]):
     clock = Clock()
-    kept = Kept(100, 60.0, clock)
+    kept = InMemoryResultStore(100, 60.0, clock)
     made = []
     for size, pause in puts:
         clock.now += pause
@@ -103,7 +103,7 @@ def test_the_newest_that_fit_are_kept(puts: list[tuple[int, float]]):
 
 
 def test_many_at_once_leave_no_more_than_is_allowed():
-    kept = Kept(1000, 60.0)
+    kept = InMemoryResultStore(1000, 60.0)
     switch = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:

@@ -15,7 +15,7 @@ from focus_ray.serving.fitting import FitRequest, FitResult, Fitter, ModelInfo, 
 from focus_ray.serving.problems import Problem
 from focus_ray.serving.schema import Options, Reconstruction
 from focus_ray.serving.service import PixelBudget, ReconstructionService
-from focus_ray.serving.settings import ModelSettings, ServingSettings
+from focus_ray.serving.settings import BatchingSettings, ServingSettings
 
 BOX = (60.0, 120.0, 80.0, 80.0)
 
@@ -42,7 +42,7 @@ class Here:
 
 @pytest.fixture(scope="module")
 def fitter(untrained) -> Fitter:
-    return Fitter(Reconstructor(untrained), ModelSettings(batch=2))
+    return Fitter(Reconstructor(untrained), BatchingSettings(batch=2))
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def models(fitter: Fitter) -> Here:
 
 @pytest.fixture
 def desk(models: Here):
-    desk = ReconstructionService(models, ServingSettings(batching=ModelSettings(batch=2)))
+    desk = ReconstructionService(models, ServingSettings(batching=BatchingSettings(batch=2)))
     yield desk
     desk.close()
 

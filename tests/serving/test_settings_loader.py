@@ -7,7 +7,7 @@ import yaml
 
 from focus_ray.errors import ConfigError
 from focus_ray.serving.settings import ServingSettings
-from focus_ray.serving.settings_loader import configured
+from focus_ray.serving.settings_loader import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -16,7 +16,7 @@ def test_options_win_over_assignments_over_a_file(tmp_path: Path):
     file = tmp_path / "endpoint.yaml"
     file.write_text("http: {port: 1000}\nbatching: {batch: 2}\nmodels: {most: 5}\n")
     given = {"model": "m", "prior": None, "http": {"host": None, "port": 3000}}
-    settings = configured(file, ["http.port=2000", "batching.batch=3"], given)
+    settings = load_settings(file, ["http.port=2000", "batching.batch=3"], given)
     assert (settings.http.port, settings.batching.batch, settings.models.most) == (3000, 3, 5)
     assert (settings.model, settings.http.host) == ("m", "127.0.0.1")
 
@@ -32,7 +32,7 @@ def test_options_win_over_assignments_over_a_file(tmp_path: Path):
 )
 def test_what_does_not_fit_is_refused(assignment: str, words: str):
     with pytest.raises(ConfigError, match=words):
-        configured(None, [assignment], {})
+        load_settings(None, [assignment], {})
 
 
 def test_the_configuration_for_serve_deploy_resolves():

@@ -25,15 +25,15 @@ def folder(tmp_path) -> Path:
 
 
 def content(store, key: str) -> dict[str, bytes]:
-    with artifact_store.opened(store, key, "model") as folder:
+    with artifact_store.open_folder(store, key, "model") as folder:
         return read_artifact(folder, "model")
 
 
 def test_a_folder_is_stored_and_fetched(store, folder, tmp_path):
     artifact_store.upload(store, folder, "run/model")
     assert content(store, "run/model") == FILES
-    assert artifact_store.names(store.at("run")) == ["model"]
-    assert artifact_store.names(store.at("other")) == []
+    assert artifact_store.list_artifacts(store.at("run")) == ["model"]
+    assert artifact_store.list_artifacts(store.at("other")) == []
     artifact_store.fetch(store, "run/model", tmp_path / "copies" / "model", "model")
     assert read_artifact(tmp_path / "copies" / "model", "model") == FILES
     assert read_artifact(folder, "model") == FILES
@@ -146,13 +146,13 @@ def test_an_upload_that_ends_early_is_no_folder_and_the_next_one_takes_its_place
         patch.setattr(S3Store, "upload", failing)
         with pytest.raises(StorageError, match="gone"):
             artifact_store.upload(s3_store, folder, "model")
-    assert artifact_store.names(s3_store) == []
-    assert artifact_store.unfinished(s3_store) == (["model"] if fails else [])
+    assert artifact_store.list_artifacts(s3_store) == []
+    assert artifact_store.list_incomplete(s3_store) == (["model"] if fails else [])
     with pytest.raises(CheckpointError, match="is not a whole model"):
         content(s3_store, "model")
     artifact_store.upload(s3_store, folder, "model")
     assert content(s3_store, "model") == FILES
-    assert artifact_store.unfinished(s3_store) == []
+    assert artifact_store.list_incomplete(s3_store) == []
 
 
 def test_what_an_earlier_upload_left_beside_it_does_not_matter(s3_store, folder):

@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from focus_ray.errors import CheckpointError, ConfigError
-from focus_ray.storage.manifest import check_replaceable, digest_of, verify_artifact, write_artifact
+from focus_ray.storage.manifest import check_replaceable, file_digest, verify_artifact, write_artifact
 
 
 def test_nothing_an_empty_folder_and_one_of_the_same_kind_may_be_replaced(tmp_path):
@@ -22,7 +22,7 @@ def test_a_large_folder_is_verified_a_piece_at_a_time(tmp_path):
     tracemalloc.start()
     try:
         verify_artifact(tmp_path / "model", "model")
-        digest = digest_of(tmp_path / "model" / "a.bin")
+        digest = file_digest(tmp_path / "model" / "a.bin")
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

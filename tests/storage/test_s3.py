@@ -154,10 +154,10 @@ def test_an_endpoint_that_is_not_there(server, monkeypatch):
 def test_an_endpoint_is_told_by_what_it_is_not_by_words(monkeypatch):
     for endpoint in ("localhost:9000", "http://[::1"):
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
-        said = s3_errors.explained(ValueError("?"), "s3://bucket/a", "bucket", "S3")
+        said = s3_errors.to_storage_error(ValueError("?"), "s3://bucket/a", "bucket", "S3")
         assert str(said).startswith("the endpoint of S3 is not a URL"), endpoint
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://localhost:9000")
-    said = s3_errors.explained(ValueError("no endpoint of a range"), "s3://bucket/a", "bucket", "S3")
+    said = s3_errors.to_storage_error(ValueError("no endpoint of a range"), "s3://bucket/a", "bucket", "S3")
     assert str(said).startswith("s3://bucket/a cannot be used: no endpoint of a range")
 
 

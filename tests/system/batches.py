@@ -44,7 +44,7 @@ class RandomBatches:
         return [(int(step), int(pid)) for step, pid in map(str.split, self.log.read_text().splitlines())]
 
 
-def synthetic(size: int, batch: int, rank: int = 0, ranks: int = 1) -> BatchFunction:
+def synthetic_batches(size: int, batch: int, rank: int = 0, ranks: int = 1) -> BatchFunction:
     """A rank's rows of batches of `size` small synthetic faces."""
     world = parametric_face("small", 120, 80, 120)
     faces = CachedFaces(SyntheticFaces(world, SyntheticConfig(image_size=32)))
@@ -52,7 +52,7 @@ def synthetic(size: int, batch: int, rank: int = 0, ranks: int = 1) -> BatchFunc
     return lambda step: faces.batch(batch_indices(0, step, batch, size)[mine])
 
 
-def photographs(photos: PhotoFolder, batch: int) -> BatchFunction:
+def photo_batches(photos: PhotoFolder, batch: int) -> BatchFunction:
     """Augmented photographs."""
 
     def batch_of(step: int) -> Batch:

@@ -112,7 +112,7 @@ class LoadProcess:
 
 
 @contextmanager
-def endpoint(
+def run_endpoint(
     folder: Path, *options: str, model: str | None = None, variables: Mapping[str, str] | None = None
 ) -> Iterator[Endpoint]:
     """`focus-ray serve` with options and variables of its environment, its state and log in a folder."""
@@ -156,7 +156,7 @@ def _wait(running: Endpoint) -> None:
         time.sleep(0.5)
 
 
-def crops(folder: Path, count: int, world_face: object) -> Path:
+def write_crops(folder: Path, count: int, world_face: object) -> Path:
     """Aligned crops of different synthetic faces, as PNG files."""
     from focus_ray.data.synthetic import SyntheticConfig
 
@@ -166,7 +166,7 @@ def crops(folder: Path, count: int, world_face: object) -> Path:
     return folder
 
 
-def photographs(folder: Path, count: int, world_face: object) -> Path:
+def write_photographs(folder: Path, count: int, world_face: object) -> Path:
     """Pictures of 320 x 320 px, as JPEG files, each with another synthetic face that the first look is sure of."""
     from focus_ray.data.synthetic import OcclusionDistributions, SyntheticConfig
 

@@ -97,7 +97,7 @@ def percentiles(seconds: list[float]) -> dict[str, float]:
     return {name: round(float(value), 2) for name, value in named.items()}
 
 
-def numbers(document: dict[str, Any] | None) -> list[float]:
+def face_values(document: dict[str, Any] | None) -> list[float]:
     """What an answer says of its faces: theta, and landmarks as shares of the picture's width."""
     found: list[float] = []
     if document is None:
@@ -109,7 +109,7 @@ def numbers(document: dict[str, Any] | None) -> list[float]:
     return found
 
 
-class Answers:
+class AnswerStore:
     """What is answered to each picture, as a file."""
 
     def __init__(self, known: dict[str, Any] | None = None) -> None:
@@ -117,12 +117,12 @@ class Answers:
 
     def keep(self, name: str, answer: Answer) -> None:
         """Write an answer down."""
-        self.known[name] = {"status": answer.status, "numbers": numbers(answer.document)}
+        self.known[name] = {"status": answer.status, "numbers": face_values(answer.document)}
 
     def difference(self, name: str, answer: Answer) -> float:
         """How far an answer is from the known one; infinite where it is of another kind."""
         known = self.known.get(name, {"status": None, "numbers": []})
-        got = numbers(answer.document)
+        got = face_values(answer.document)
         if known["status"] != answer.status or len(known["numbers"]) != len(got):
             return float("inf")
         return float(np.abs(np.subtract(known["numbers"], got)).max(initial=0.0))
@@ -136,8 +136,8 @@ class LoadGenerator:
         url: str,
         pictures: list[Picture],
         retry: bool = False,
-        expected: Answers | None = None,
-        kept: Answers | None = None,
+        expected: AnswerStore | None = None,
+        kept: AnswerStore | None = None,
     ) -> None:
         if urlsplit(url).scheme != "http" or urlsplit(url).hostname != "127.0.0.1":
             raise SystemExit(f"{url} is not on this machine; give http://127.0.0.1:PORT/...")
@@ -253,7 +253,7 @@ class LoadGenerator:
         return Answer(OK, document=document)
 
 
-def pictures_in(folder: Path) -> list[Picture]:
+def load_images(folder: Path) -> list[Picture]:
     """The pictures of a folder, in the order of their names."""
     return [Picture(path.name, path.read_bytes()) for path in sorted(folder.iterdir()) if path.suffix in TYPES]
 
@@ -273,9 +273,9 @@ def main() -> None:
     asked = parser.parse_args()
     seconds, concurrency = min(asked.seconds, MAX_SECONDS), min(asked.concurrency, MAX_CONCURRENCY)
     requests = None if asked.requests is None else min(asked.requests, MAX_REQUESTS)
-    expected = None if asked.expected is None else Answers(json.loads(asked.expected.read_text()))
-    kept = None if asked.keep is None else Answers()
-    load = LoadGenerator(asked.url, pictures_in(asked.pictures), asked.retry, expected, kept)
+    expected = None if asked.expected is None else AnswerStore(json.loads(asked.expected.read_text()))
+    kept = None if asked.keep is None else AnswerStore()
+    load = LoadGenerator(asked.url, load_images(asked.pictures), asked.retry, expected, kept)
     if asked.rate is None:
         took = asyncio.run(load.closed(concurrency, seconds, requests))
     else:

@@ -7,10 +7,10 @@ import torch
 
 from focus_ray import cli
 from focus_ray.training import worker
-from tests.system.runs import MINIATURE, options
+from tests.system.runs import MINIATURE, set_options
 
 POISONED_FROM = 30
-original_work = worker.work
+original_work = worker.train_worker
 
 
 def work(settings: dict) -> None:
@@ -32,6 +32,6 @@ def work(settings: dict) -> None:
 
 
 if __name__ == "__main__":
-    worker.work = work
+    worker.train_worker = work
     two = ("--workers", "2", "--cpus-per-worker", "1")
-    sys.exit(cli.main(["train", *options(MINIATURE), *two, "--out", str(Path(sys.argv[1]))]))
+    sys.exit(cli.main(["train", *set_options(MINIATURE), *two, "--out", str(Path(sys.argv[1]))]))

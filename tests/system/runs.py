@@ -111,7 +111,7 @@ class TrainingRun(CommandRun):
     WORKER = "ray::RayTrainWorker"
 
     def history(self) -> list[dict[str, Any]]:
-        return lines(self.folder / "history.jsonl")
+        return read_jsonl(self.folder / "history.jsonl")
 
     def reach(self, step: int) -> None:
         """Wait until a step is in the history."""
@@ -134,7 +134,7 @@ class PriorBuild(CommandRun):
         self.wait_for(lambda: self.shards() >= shards)
 
 
-class Evaluation(CommandRun):
+class EvaluationRun(CommandRun):
     """One `focus-ray evaluate`."""
 
     COMMAND = ("evaluate",)
@@ -174,11 +174,11 @@ def is_relevant(command: str) -> bool:
     return bool(command) and not command.startswith(("ray::DashboardAgent", "ray::RuntimeEnvAgent"))
 
 
-def options(settings: list[str]) -> list[str]:
+def set_options(settings: list[str]) -> list[str]:
     return [part for setting in settings for part in ("--set", setting)]
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a JSON lines file."""
     if not path.exists():
         return []
@@ -197,12 +197,12 @@ def runs_in_mlflow(folder: Path) -> int:
         return database.execute("select count(*) from runs").fetchone()[0]
 
 
-def weights(run: Path) -> dict[str, torch.Tensor]:
+def load_weights(run: Path) -> dict[str, torch.Tensor]:
     focus = model.load(run / "model").focus
     return {**focus.encoder.state_dict(prefix="encoder."), **focus.segmenter.state_dict(prefix="segmenter.")}
 
 
-def same(one: Path, other: Path) -> bool:
+def same_weights(one: Path, other: Path) -> bool:
     """Whether two runs ended with the same parameters, bit for bit."""
-    a, b = weights(one), weights(other)
+    a, b = load_weights(one), load_weights(other)
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from focus_ray.data.dataset_writers import write_layout
+from focus_ray.data.dataset_writers import write_dataset
 from focus_ray.data.sources import open_now
 from focus_ray.data.sources.now_pictures import NowPictures
 from focus_ray.evaluation.evaluate import evaluate
-from focus_ray.evaluation.evaluation_config import configured
+from focus_ray.evaluation.evaluation_config import build_evaluation_config
 from focus_ray.evaluation.methods import Method
 from focus_ray.evaluation.predict import predict
 from focus_ray.evaluation.rows import read_rows
 from tests.priors.conftest import stand_in
-from tests.system.runs import Evaluation, runs_in_mlflow
+from tests.system.runs import EvaluationRun, runs_in_mlflow
 
 pytestmark = pytest.mark.usefixtures("database")
 PICTURES = 40
@@ -28,21 +28,21 @@ def environment(python_environment_of_module: dict[str, str]) -> dict[str, str]:
 def place(small_face, world_face, tmp_path_factory) -> Path:
     """A NoW set, predictions for it, and what one process says of them without Ray."""
     folder = tmp_path_factory.mktemp("now")
-    write_layout("now", folder / "now", PICTURES, size=32, world=world_face)
+    write_dataset("now", folder / "now", PICTURES, size=32, world=world_face)
     method, faces = Method("ours", stand_in(small_face)), NowPictures(open_now(folder / "now"))
     assert predict(method, faces, folder / "ours", None, meshes=True) == []
-    evaluate(configured("now", str(folder / "now"), [str(folder / "ours")], {}), folder / "alone", None)
+    evaluate(build_evaluation_config("now", str(folder / "now"), [str(folder / "ours")], {}), folder / "alone", None)
     return folder
 
 
-def started(python: str, folder: Path, place: Path, environment: dict[str, str]) -> Evaluation:
+def start_evaluation(python: str, folder: Path, place: Path, environment: dict[str, str]) -> EvaluationRun:
     options = ["now", "--data", str(place / "now"), "--predictions", str(place / "ours"), "--out", str(folder)]
-    return Evaluation(python, folder, *options, environment=environment)
+    return EvaluationRun(python, folder, *options, environment=environment)
 
 
 @pytest.mark.drill
 def test_a_worker_that_dies_changes_no_row(place, tmp_path, python, environment):
-    run = started(python, tmp_path / "evaluation", place, environment)
+    run = start_evaluation(python, tmp_path / "evaluation", place, environment)
     run.reach(3)
     run.kill_worker(0)
     assert run.end() == 0, run.said()
@@ -57,12 +57,12 @@ def test_a_driver_that_dies_is_gone_on_with(place, tmp_path, python, environment
     folder = tmp_path / "evaluation"
     killed = []
     for after in (4, 15, 28):
-        run = started(python, folder, place, environment)
+        run = start_evaluation(python, folder, place, environment)
         run.reach(after)
         run.kill_driver()
         killed.append(run.pieces())
         assert killed[-1] < PICTURES, run.said()
-    last = started(python, folder, place, environment)
+    last = start_evaluation(python, folder, place, environment)
     assert last.end() == 0, last.said()
     assert read_rows(folder) == read_rows(place / "alone")
     record_property("pieces_when_the_driver_was_killed", killed)

@@ -8,19 +8,19 @@ import pytest
 
 from focus_ray.inference import Reconstructor
 from focus_ray.serving.admission import AdmissionMiddleware
-from focus_ray.serving.app import application
+from focus_ray.serving.app import create_app
 from focus_ray.serving.fitting import Fitter
 from focus_ray.serving.service import ReconstructionService
-from focus_ray.serving.settings import AdmissionSettings, ModelSettings, ServingSettings
+from focus_ray.serving.settings import AdmissionSettings, BatchingSettings, ServingSettings
 from tests.serving.test_service import Here
-from tests.system.hostile import Case, cases
+from tests.system.hostile import RequestCase, cases
 
 ALL = [case for case in cases() if case.raw is None]
 LEAKS = ("Traceback", "/work", "/tmp", "site-packages", "focus_ray", "s3://", 'File "')
 SETTINGS = ServingSettings(refine=False, admission=AdmissionSettings(requests_at_once=64, requests_of_a_client=64))
 
 
-class Scope:
+class FakeIngress:
     """A replica without Ray."""
 
     def __init__(self, desk: ReconstructionService) -> None:
@@ -39,9 +39,9 @@ class Scope:
 
 @pytest.fixture(scope="module")
 def interface(untrained):
-    desk = ReconstructionService(Here(Fitter(Reconstructor(untrained), ModelSettings(batch=2))), SETTINGS)
+    desk = ReconstructionService(Here(Fitter(Reconstructor(untrained), BatchingSettings(batch=2))), SETTINGS)
     desk._detector = lambda: NoFaces()  # the mutated pictures have none, and the thorough search takes long to say so
-    yield AdmissionMiddleware(application(Scope(desk), SETTINGS), SETTINGS, outer=True)
+    yield AdmissionMiddleware(create_app(FakeIngress(desk), SETTINGS), SETTINGS, outer=True)
     desk.close()
 
 
@@ -50,7 +50,7 @@ class NoFaces:
         return []
 
 
-async def answers(interface: AdmissionMiddleware, some: list[Case]) -> list[tuple[Case, int, str]]:
+async def send_all(interface: AdmissionMiddleware, some: list[RequestCase]) -> list[tuple[RequestCase, int, str]]:
     transport = httpx.ASGITransport(interface, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
         got = []
@@ -61,7 +61,7 @@ async def answers(interface: AdmissionMiddleware, some: list[Case]) -> list[tupl
         return got
 
 
-def wrong(got: list[tuple[Case, int, str]]) -> list[str]:
+def find_problems(got: list[tuple[RequestCase, int, str]]) -> list[str]:
     """What should not have been answered."""
     found = []
     for case, status, text in got:
@@ -80,12 +80,12 @@ def test_there_are_two_thousand_of_them():
 
 
 def test_every_seventh_of_them(interface: AdmissionMiddleware):
-    assert wrong(asyncio.run(answers(interface, ALL[::7]))) == []
+    assert find_problems(asyncio.run(send_all(interface, ALL[::7]))) == []
 
 
 @pytest.mark.drill
 def test_all_of_them(interface: AdmissionMiddleware):
-    assert wrong(asyncio.run(answers(interface, ALL))) == []
+    assert find_problems(asyncio.run(send_all(interface, ALL))) == []
 
 
 def test_a_bug_behind_the_routes_is_told_as_one():
@@ -96,7 +96,7 @@ def test_a_bug_behind_the_routes_is_told_as_one():
         def close(self) -> None:
             pass
 
-    door = AdmissionMiddleware(application(Scope(Broken()), SETTINGS), SETTINGS, outer=True)
-    ((_, status, text),) = asyncio.run(answers(door, [Case("model", "GET", "/v1/model")]))
+    door = AdmissionMiddleware(create_app(FakeIngress(Broken()), SETTINGS), SETTINGS, outer=True)
+    ((_, status, text),) = asyncio.run(send_all(door, [RequestCase("model", "GET", "/v1/model")]))
     assert (status, json.loads(text)["code"]) == (500, "internal")
     assert "secret" not in text

@@ -21,7 +21,7 @@ from focus_ray.data.landmark_csv import write_landmarks
 from focus_ray.data.photos import PhotoFolder
 from focus_ray.errors import ConfigError, ImageError
 from focus_ray.storage.object_store import open_store
-from tests.system.batches import RandomBatches, photographs, synthetic
+from tests.system.batches import RandomBatches, photo_batches, synthetic_batches
 from tests.system.servers import new_bucket, s3_server, use_s3
 
 CPUS = 4
@@ -122,8 +122,8 @@ def test_photographs_in_a_bucket(s3: str, tmp_path: Path):
         picture.rotate(number).save(tmp_path / name)
         store.upload(tmp_path / name, name)
     local, stored = PhotoFolder(tmp_path, image_size=32), PhotoFolder(f"{s3}/photos", image_size=32)
-    with StepStream(partial(photographs, stored, 4), 2, 8) as stream:
-        assert_same(stream, partial(photographs, local, 4), range(2, 8))
+    with StepStream(partial(photo_batches, stored, 4), 2, 8) as stream:
+        assert_same(stream, partial(photo_batches, local, 4), range(2, 8))
     wait_for_all_cpus()
 
 
@@ -159,7 +159,7 @@ def test_an_actor_that_is_killed_changes_nothing(toys: RandomBatches):
 @pytest.mark.drill
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_synthetic_faces_of_ranks(ranks: int):
-    makers = [partial(synthetic, 24, 8, rank, ranks) for rank in range(ranks)]
+    makers = [partial(synthetic_batches, 24, 8, rank, ranks) for rank in range(ranks)]
     streams = [StepStream(make, 1, 9, actors=2) for make in makers]
     try:
         for stream, make in zip(streams, makers, strict=True):

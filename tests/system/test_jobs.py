@@ -17,20 +17,20 @@ import torch
 
 from focus_ray import model as models
 from focus_ray import prior as priors
-from focus_ray.data.dataset_writers import write_layout
+from focus_ray.data.dataset_writers import write_dataset
 from focus_ray.data.sources import open_labelled
 from focus_ray.evaluation.evaluate import evaluate
-from focus_ray.evaluation.evaluation_config import configured
+from focus_ray.evaluation.evaluation_config import build_evaluation_config
 from focus_ray.evaluation.methods import Method
 from focus_ray.evaluation.predict import predict
 from focus_ray.evaluation.rows import read_rows
-from focus_ray.priors.build import build
+from focus_ray.priors.build import compute_prior
 from focus_ray.priors.prior_config import PriorConfig
 from focus_ray.storage import artifact_store
 from focus_ray.storage.object_store import open_store
-from focus_ray.tuning.results import Results
+from focus_ray.tuning.results import SweepResults
 from infra.loopback_cluster import Cluster
-from infra.loopback_cluster import marked as marked_processes
+from infra.loopback_cluster import find_marked as marked_processes
 from tests.priors.conftest import stand_in
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ def environment(python_environment) -> dict[str, str]:
     return {**python_environment, "FOCUS_RAY_TEST": uuid.uuid4().hex}
 
 
-def marked(environment: dict[str, str]) -> dict[int, str]:
+def marked_commands(environment: dict[str, str]) -> dict[int, str]:
     """The processes that carry the mark, with their command lines."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
@@ -86,7 +86,7 @@ def run_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
 
 def kill_all(environment: dict[str, str], process: subprocess.Popen[str]) -> None:
     """Nothing of a test that failed goes on beside the next one."""
-    for pid in marked(environment):
+    for pid in marked_commands(environment):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.communicate()
@@ -100,7 +100,7 @@ def test_a_job_trains_on_two_workers_and_is_found_everywhere(tmp_path, python, e
     command = [python, "infra/demo_cluster.py", "--out", str(out), "--preset", "embedded", "--config", str(config)]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    assert marked(environment) == {}
+    assert marked_commands(environment) == {}
     found = json.loads((out / "cluster.json").read_text())
     assert found["processes_left"] == 0
     assert found["store"]["checkpoints"] == [50, 60, 70]  # the newest three; step 70 is the last
@@ -123,10 +123,10 @@ def test_an_interrupted_demonstration_leaves_no_process(tmp_path, python, enviro
         assert process.stdout is not None
         assert process.stdout.readline().startswith("demo-cluster: starting")
         assert process.stdout.readline().startswith("demo-cluster: ray job submit")
-        assert any("gcs_server" in command for command in marked(environment).values())
+        assert any("gcs_server" in command for command in marked_commands(environment).values())
         os.kill(process.pid, number)
         process.communicate(timeout=300)
-        left = list(marked(environment).values())
+        left = list(marked_commands(environment).values())
     finally:
         kill_all(environment, process)
     assert process.returncode == 130
@@ -149,7 +149,7 @@ def test_a_prior_is_built_by_a_job_and_a_second_job_computes_nothing(small_face,
     """R_syn, shards and prior in an S3 bucket, the build in MLflow, the bits those of one process on this machine."""
     models.save(tmp_path / "r_syn", stand_in(small_face))
     faces = {"n": 400, "heldout": 100, "shard_size": 50}
-    build(PriorConfig(model=str(tmp_path / "r_syn"), **faces), tmp_path / "here", None)
+    compute_prior(PriorConfig(model=str(tmp_path / "r_syn"), **faces), tmp_path / "here", None)
     options = ["--n", "400", "--heldout", "100", "--shard-size", "50", "--storage", "s3://faces/priors"]
     with run_cluster(monkeypatch) as cluster:
         boto3.client("s3").create_bucket(Bucket="faces")
@@ -175,10 +175,10 @@ def test_a_prior_is_built_by_a_job_and_a_second_job_computes_nothing(small_face,
 @pytest.mark.drill
 @pytest.mark.timeout(900)
 def test_an_evaluation_is_a_job_and_reads_its_data_from_a_bucket(small_face, world_face, tmp_path, monkeypatch):
-    write_layout("celebahq", tmp_path / "set", 40, size=32, world=world_face)
+    write_dataset("celebahq", tmp_path / "set", 40, size=32, world=world_face)
     pictures = open_labelled(tmp_path / "set")
     assert predict(Method("ours", stand_in(small_face)), pictures, tmp_path / "ours", None) == []
-    asked = configured("segmentation", str(tmp_path / "set"), [str(tmp_path / "ours")], {})
+    asked = build_evaluation_config("segmentation", str(tmp_path / "set"), [str(tmp_path / "ours")], {})
     here = evaluate(asked, tmp_path / "here", None)
     out = tmp_path / "job"
     with run_cluster(monkeypatch) as cluster:
@@ -203,7 +203,7 @@ def test_a_sweep_is_a_job(tmp_path, monkeypatch):
     with run_cluster(monkeypatch) as cluster:
         cluster.submit("jobs/tune.py", ["tune_configs/smoke.yaml", "--out", str(out)])
         runs = runs_in_mlflow()
-    results = Results.model_validate_json((out / "results.json").read_bytes())
+    results = SweepResults.model_validate_json((out / "results.json").read_bytes())
     assert [one.status for one in results.trials] == 4 * ["done"]
     (parent,) = [run for run in runs if run.data.tags.get("kind") == "sweep"]
     nested = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]

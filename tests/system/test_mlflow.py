@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from focus_ray.tracking import mlflow_tracker
-from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking, track
+from focus_ray.tracking.mlflow_tracker import MlflowTracker, TrackingSettings, track
 from tests.system.faulty_proxy import FaultyProxy
 from tests.system.mlflow_server import MlflowServer
 from tests.tracking.tracked_run import (
@@ -31,7 +31,7 @@ from tests.tracking.tracked_run import (
 def home(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a server to come, and short waits for its clients."""
     monkeypatch.setattr(mlflow_tracker, "POLL_SECONDS", 0.1)
-    monkeypatch.setattr(mlflow_tracker, "RETRY", (0.5, 2.0))
+    monkeypatch.setattr(mlflow_tracker, "RETRY_SECONDS", (0.5, 2.0))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -41,7 +41,7 @@ def home(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) 
     return folder
 
 
-def check(server: MlflowServer, steps: int, name: str = "one", status: str = "FINISHED") -> str:
+def check_run(server: MlflowServer, steps: int, name: str = "one", status: str = "FINISHED") -> str:
     """Everything of the run is in the server's database, once; returns MLflow's id of the run."""
     database = Database(server.database)
     found = [run for run, known, said in database.runs() if (known, said) == (name, status)]
@@ -76,7 +76,7 @@ def test_a_server_dies_and_comes_back_while_a_run_trains(home, tmp_path):
     run = begin_run(tmp_path / "runs" / "one")
     notes: list[str] = []
     with MlflowServer(home) as server:
-        tracker = MlflowTracker(run, Tracking(uri=server.url), notes.append)
+        tracker = MlflowTracker(run, TrackingSettings(uri=server.url), notes.append)
         tracker.start()
         train(run, range(420), pause=0.002)
         wait_until(lambda: tracker._sent.steps >= 400)
@@ -91,7 +91,7 @@ def test_a_server_dies_and_comes_back_while_a_run_trains(home, tmp_path):
         end_run(run, 703)
         sent = tracker.close(finished=True, patience=120.0)
         assert (sent.complete, sent.steps, sent.evaluations, sent.model) == (True, 703, 1, "1")
-        check(server, 703)
+        check_run(server, 703)
     assert "training goes on" in notes[0]
     assert "answers again" in notes[1]
     assert len(notes) == 2
@@ -106,7 +106,7 @@ def test_an_outage_of_a_minute_is_not_felt(home, tmp_path, record_property):
     run = begin_run(tmp_path / "runs" / "one")
     notes: list[str] = []
     with MlflowServer(home) as server:
-        tracker = MlflowTracker(run, Tracking(uri=server.url), notes.append)
+        tracker = MlflowTracker(run, TrackingSettings(uri=server.url), notes.append)
         tracker.start()
         before = train(run, range(600), pause=0.02)
         wait_until(lambda: tracker._sent.steps >= 500)
@@ -121,7 +121,7 @@ def test_an_outage_of_a_minute_is_not_felt(home, tmp_path, record_property):
         train(run, range(3600, 4003), pause=0.001)
         end_run(run, 4003)
         assert tracker.close(finished=True, patience=120.0).complete
-        check(server, 4003)
+        check_run(server, 4003)
     assert len(notes) == 2
     record_property("longest_step_before_ms", round(1000 * before, 1))
     record_property("longest_step_during_outage_ms", round(1000 * during, 1))
@@ -144,7 +144,7 @@ def test_a_server_that_is_slow_busy_and_loses_answers(faulty_server, tmp_path, m
     notes: list[str] = []
     proxy.faults.busy = proxy.faults.lost = proxy.faults.stalled = 0.12
     proxy.faults.stall_seconds = 6.0
-    tracker = MlflowTracker(run, Tracking(uri=proxy.url), notes.append)
+    tracker = MlflowTracker(run, TrackingSettings(uri=proxy.url), notes.append)
     tracker.start()
     longest = train(run, range(2003), pause=0.05)
     add_evaluation(run, 1000)
@@ -155,7 +155,7 @@ def test_a_server_that_is_slow_busy_and_loses_answers(faulty_server, tmp_path, m
     end_run(run, 2003)
     sent = tracker.close(finished=True, patience=180.0)
     assert sent.complete, sent.problem
-    mlflow_run = check(server, 2003)
+    mlflow_run = check_run(server, 2003)
     assert len(Database(server.database).curves(mlflow_run)["eval/heldout/all/f1"]) == 1
     assert Database(server.database).rows("select count(*) from model_versions") == [(1,)]
     assert longest < 1.0
@@ -205,7 +205,7 @@ def test_a_driver_that_is_killed_again_and_again_leaves_one_run(
             os.replace(run / "trimmed", run / "history.jsonl")
         add_steps(run, range(begin, begin + 205))
         end_run(run, begin + 205)
-        assert track(run, Tracking(uri=server.url)).complete
+        assert track(run, TrackingSettings(uri=server.url)).complete
         mlflow_run = check_points(server, begin + 205)
     record_property("kills", kills)
     record_property("steps", begin + 205)
@@ -266,8 +266,8 @@ def test_artifacts_in_s3(home, tmp_path, bucket, s3_url, python, python_environm
     run = write_run(tmp_path / "runs" / "one", 120)
     python_environment.update({name: value for name, value in os.environ.items() if name.startswith("AWS_")})
     with MlflowServer(home, f"{bucket}/mlflow", direct=direct) as server:
-        assert track(run, Tracking(uri=server.url), promote=True).model == "1"
-        check(server, 120)
+        assert track(run, TrackingSettings(uri=server.url), promote=True).model == "1"
+        check_run(server, 120)
         load = "import mlflow; print(mlflow.pyfunc.load_model('models:/focus@production').metadata.model_id)"
         loaded = subprocess.run(
             [python, "-c", load],

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from focus_ray.serving.model_source import fetched, load_reconstructor, resolve, resolve_prior
-from focus_ray.tracking.mlflow_tracker import Tracking, track
+from focus_ray.serving.model_source import fetch_model, load_reconstructor, resolve, resolve_prior
+from focus_ray.tracking.mlflow_tracker import TrackingSettings, track
 from tests.system.mlflow_server import MlflowServer
 from tests.tracking.tracked_run import write_run
 
@@ -19,10 +19,10 @@ def test_a_registered_model_is_served(tmp_path: Path, empty_database: Path, monk
     run = write_run(tmp_path / "runs" / "one", 20)
     with MlflowServer(home) as server:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
-        assert track(run, Tracking(), promote=True).model == "1"
+        assert track(run, TrackingSettings(), promote=True).model == "1"
         source = resolve("models:/focus@production")
         assert (source.uri, source.registered) == ("models:/focus/1", "focus/1")
-        folder = fetched(source, cache)
+        folder = fetch_model(source, cache)
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in (run / "model").iterdir())
     served = load_reconstructor(source, resolve_prior("none"), cache)
     assert served.model.version.startswith("embedded-")

@@ -6,20 +6,20 @@ import schemathesis
 
 from focus_ray.inference import Reconstructor
 from focus_ray.serving.admission import AdmissionMiddleware
-from focus_ray.serving.app import application
+from focus_ray.serving.app import create_app
 from focus_ray.serving.fitting import Fitter
 from focus_ray.serving.service import ReconstructionService
-from focus_ray.serving.settings import ModelSettings
+from focus_ray.serving.settings import BatchingSettings
 from tests.serving.test_service import Here
-from tests.system.test_hostile import SETTINGS, NoFaces, Scope
+from tests.system.test_hostile import SETTINGS, FakeIngress, NoFaces
 
 
 @pytest.fixture(scope="module")
 def document(untrained):
-    desk = ReconstructionService(Here(Fitter(Reconstructor(untrained), ModelSettings(batch=2))), SETTINGS)
+    desk = ReconstructionService(Here(Fitter(Reconstructor(untrained), BatchingSettings(batch=2))), SETTINGS)
     desk._detector = lambda: NoFaces()
     yield schemathesis.openapi.from_asgi(
-        "/openapi.json", AdmissionMiddleware(application(Scope(desk), SETTINGS), SETTINGS, outer=True)
+        "/openapi.json", AdmissionMiddleware(create_app(FakeIngress(desk), SETTINGS), SETTINGS, outer=True)
     )
     desk.close()
 

@@ -14,16 +14,16 @@ from PIL import Image
 
 from focus_ray import load
 from focus_ray.serving.admission import AdmissionMiddleware
-from focus_ray.serving.app import application
+from focus_ray.serving.app import create_app
 from focus_ray.serving.fitting import Fitter
-from focus_ray.serving.page_routes import FOLDER, files
+from focus_ray.serving.page_routes import FOLDER, assets
 from focus_ray.serving.service import ReconstructionService
-from focus_ray.serving.settings import ModelSettings, ServingSettings
+from focus_ray.serving.settings import BatchingSettings, ServingSettings
 from infra.fetch_viewer import Package, ViewerError, download_package, extract_files
-from tests.http_servers import served
+from tests.http_servers import serve_app
 from tests.serving.test_service import Here
-from tests.system.endpoint import photographs
-from tests.system.test_hostile import Scope
+from tests.system.endpoint import write_photographs
+from tests.system.test_hostile import FakeIngress
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SOFTWARE_GL = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -63,9 +63,9 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url() -> Iterator[str]:
     """The interface with the shipped model, in this process."""
     settings = ServingSettings()
-    desk = ReconstructionService(Here(Fitter(load(), ModelSettings(batch=2))), settings)
-    door = AdmissionMiddleware(application(Scope(desk), settings), settings, outer=True)
-    with served(door) as (host, port):
+    desk = ReconstructionService(Here(Fitter(load(), BatchingSettings(batch=2))), settings)
+    door = AdmissionMiddleware(create_app(FakeIngress(desk), settings), settings, outer=True)
+    with serve_app(door) as (host, port):
         yield f"http://{host}:{port}"
     desk.close()
 
@@ -136,7 +136,7 @@ def visit(browser: Any, url: str) -> Iterator[PageSession]:
 
 
 def has_viewer() -> bool:
-    return "vendor/three.module.min.js" in files()
+    return "vendor/three.module.min.js" in assets()
 
 
 def test_a_face_is_seen_masked_and_turned(visit: PageSession):
@@ -237,7 +237,9 @@ def test_without_a_camera_it_says_so(browser: Any, url: str):
 
 
 def test_one_of_several_faces_is_chosen(visit: PageSession, world_face, tmp_path: Path):
-    pair = [cv2.imread(str(path)) for path in sorted(photographs(tmp_path / "photographs", 2, world_face).iterdir())]
+    pair = [
+        cv2.imread(str(path)) for path in sorted(write_photographs(tmp_path / "photographs", 2, world_face).iterdir())
+    ]
     cv2.imwrite(str(tmp_path / "pair.png"), np.hstack(pair))
     visit.page.locator("#file").set_input_files(tmp_path / "pair.png")
     visit.found("2 faces were found")

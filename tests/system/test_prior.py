@@ -11,7 +11,7 @@ import torch
 from focus_ray import model as models
 from focus_ray import prior as priors
 from focus_ray.prior import Prior
-from focus_ray.priors.build import build
+from focus_ray.priors.build import compute_prior
 from focus_ray.priors.prior_config import PriorConfig
 from tests.priors.conftest import stand_in
 from tests.system.runs import PriorBuild, runs_in_mlflow
@@ -37,11 +37,11 @@ def r_syn(small_face, tmp_path_factory) -> Path:
 def alone(r_syn, tmp_path_factory) -> Prior:
     """The prior as one process computes it, without Ray."""
     folder = tmp_path_factory.mktemp("alone") / "prior"
-    build(PriorConfig(model=str(r_syn), n=600, heldout=200, shard_size=25), folder, None)
+    compute_prior(PriorConfig(model=str(r_syn), n=600, heldout=200, shard_size=25), folder, None)
     return priors.load(folder / "prior")
 
 
-def same(one: Prior, other: Prior) -> bool:
+def same_prior(one: Prior, other: Prior) -> bool:
     """To the last bit: errors, their spread, and what they do to held-out faces."""
     tensors = ("errors", "standard_errors")
     equal = all(
@@ -52,7 +52,7 @@ def same(one: Prior, other: Prior) -> bool:
     return equal and one.info.figures == other.info.figures
 
 
-def started(python: str, folder: Path, r_syn: Path, environment: dict[str, str], *options: str) -> PriorBuild:
+def start_build(python: str, folder: Path, r_syn: Path, environment: dict[str, str], *options: str) -> PriorBuild:
     return PriorBuild(
         python, folder, "--model", str(r_syn), "--out", str(folder), *FACES, *options, environment=environment
     )
@@ -62,19 +62,19 @@ def test_two_tasks_one_of_them_killed_and_a_driver_that_dies_give_the_bits_of_on
     alone, r_syn, tmp_path, python, environment
 ):
     folder = tmp_path / "prior"
-    run = started(python, folder, r_syn, environment, "--tasks", "2")
+    run = start_build(python, folder, r_syn, environment, "--tasks", "2")
     run.reach(4)
     run.kill_worker(0)
     run.reach(10)
     run.kill_driver()
     finished = run.shards()
     assert 10 <= finished < SHARDS, run.said()
-    again = started(python, folder, r_syn, environment, "--tasks", "3")
+    again = start_build(python, folder, r_syn, environment, "--tasks", "3")
     assert again.end() == 0, again.said()
     prior = priors.load(folder / "prior")
     assert prior.info.shards_kept == finished  # only what was missing is computed
     assert prior.info.shards_computed == SHARDS - finished
-    assert same(prior, alone)
+    assert same_prior(prior, alone)
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["prior"]["n"] == 600
     assert runs_in_mlflow(folder) > 0
@@ -88,13 +88,13 @@ def test_five_workers_killed_and_other_numbers_of_tasks(r_syn, tmp_path, python,
     built, kills = {}, []
     for tasks in (1, 2, 4):
         folder = tmp_path / f"tasks-{tasks}"
-        run = started(python, folder, r_syn, environment, "--tasks", str(tasks), *many)
+        run = start_build(python, folder, r_syn, environment, "--tasks", str(tasks), *many)
         assert run.end() == 0, run.said()
         built[tasks] = priors.load(folder / "prior")
-    assert same(built[1], built[2])
-    assert same(built[1], built[4])
+    assert same_prior(built[1], built[2])
+    assert same_prior(built[1], built[4])
     large = tmp_path / "large-shards"
-    run = started(python, large, r_syn, environment, "--tasks", "2", *many, "--shard-size", "500")
+    run = start_build(python, large, r_syn, environment, "--tasks", "2", *many, "--shard-size", "500")
     assert run.end() == 0, run.said()
     apart = [
         float((error - priors.load(large / "prior").errors[reading]).abs().max())
@@ -103,7 +103,7 @@ def test_five_workers_killed_and_other_numbers_of_tasks(r_syn, tmp_path, python,
     record_property("shards_of_50_against_500_mm", max(apart))
     assert max(apart) < 1e-6
     folder = tmp_path / "killed"
-    run = started(python, folder, r_syn, environment, "--tasks", "2", *many)
+    run = start_build(python, folder, r_syn, environment, "--tasks", "2", *many)
     dice = random.Random(0)
     for after in sorted(dice.sample(range(5, 95), 5)):
         run.reach(after)
@@ -111,5 +111,5 @@ def test_five_workers_killed_and_other_numbers_of_tasks(r_syn, tmp_path, python,
         kills.append(after)
         time.sleep(0.2)
     assert run.end() == 0, run.said()
-    assert same(built[1], priors.load(folder / "prior"))
+    assert same_prior(built[1], priors.load(folder / "prior"))
     record_property("killed_after_shards", kills)

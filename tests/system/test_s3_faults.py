@@ -22,7 +22,7 @@ def state(step: int, megabytes: int) -> dict:
     return {"encoder": {"w": torch.full((megabytes, 1 << 18), float(step))}, "step": step}
 
 
-def whole(stored: checkpoint.StoredCheckpoint) -> bool:
+def is_intact(stored: checkpoint.StoredCheckpoint) -> bool:
     return stored.state["step"] == stored.step and bool(stored.state["encoder"]["w"].eq(float(stored.step)).all())
 
 
@@ -46,7 +46,7 @@ class CheckpointReader:
         while not done.wait(0.2):
             for step in self.checkpoints.steps():
                 try:
-                    seen = whole(self.checkpoints.load(step))
+                    seen = is_intact(self.checkpoints.load(step))
                 except CheckpointError:
                     # One that is let go of while it is read is not half there: its manifest is gone by now.
                     seen = step not in self.checkpoints.steps()
@@ -75,7 +75,7 @@ def test_a_checkpoint_gets_through_faults_of_every_kind(bucket, proxy: FaultyPro
     stored = checkpoints.latest()
     assert stored is not None
     assert stored.step == 2
-    assert whole(stored)
+    assert is_intact(stored)
     assert proxy.counts["dark"] > 0
     assert sum(proxy.counts[fault] for fault in ("busy", "reset", "lost", "cut", "stalled")) > 0
 
@@ -85,7 +85,7 @@ def test_a_checkpoint_gets_through_faults_of_every_kind(bucket, proxy: FaultyPro
     stored = checkpoints.latest()
     assert stored is not None
     assert stored.step == 1
-    assert whole(stored)
+    assert is_intact(stored)
     assert "step-00000002/encoder.safetensors was altered" in stored.passed_over[0]
 
 
@@ -127,7 +127,7 @@ def test_a_run_of_checkpoints_behind_a_network_that_fails(bucket, proxy: FaultyP
     stored = checkpoints.latest()
     assert stored is not None
     assert stored.step == STEPS - 2
-    assert whole(stored)
+    assert is_intact(stored)
     assert len(stored.passed_over) == 2
 
     record_property("checkpoints_saved", STEPS)

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from focus_ray import model as models
 from focus_ray.serving.client import Client
 from focus_ray.serving.schema import Reconstruction
-from tests.system.endpoint import CONTROLLER, INGRESS, MODEL, PROXY, Endpoint, crops, endpoint
+from tests.system.endpoint import CONTROLLER, INGRESS, MODEL, PROXY, Endpoint, run_endpoint, write_crops
 
 ALIGNED = "aligned=true"
 TWO_MODELS = ("--set", "models.least=2", "--set", "models.most=2")
@@ -36,13 +36,13 @@ def running(folder: Path) -> Iterator[Endpoint]:
     # As many at once as the tests ask for: what is too many is one of them.
     options = ("--set", "admission.requests_at_once=64", "--set", "admission.requests_of_a_client=64")
     quickly = {"RAY_metrics_report_interval_ms": "1000"}  # so that what happens is seen when it does
-    with endpoint(folder, *TWO_MODELS, *options, variables=quickly) as running:
+    with run_endpoint(folder, *TWO_MODELS, *options, variables=quickly) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def pictures(folder: Path, world_face) -> Path:
-    return crops(folder / "crops", 64, world_face)
+    return write_crops(folder / "crops", 64, world_face)
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +52,13 @@ def other_model(folder: Path) -> Path:
     return folder / "other"
 
 
-def fitted(answer: Reconstruction) -> np.ndarray:
+def theta_vector(answer: Reconstruction) -> np.ndarray:
     (face,) = answer.faces
     theta = face.theta
     return np.array([*theta.identity, *theta.expression, *theta.albedo, *theta.light, *theta.camera])
 
 
-def many(url: str, contents: list[bytes], at_once: int, **options: Any) -> list[Reconstruction]:
+def reconstruct_many(url: str, contents: list[bytes], at_once: int, **options: Any) -> list[Reconstruction]:
     """The answers to pictures that are asked for concurrently, in their order."""
     with Client(url, retries=20) as client, ThreadPoolExecutor(at_once) as threads:
         return list(threads.map(lambda content: client.reconstruct(content, aligned=True, **options), contents))
@@ -67,9 +67,9 @@ def many(url: str, contents: list[bytes], at_once: int, **options: Any) -> list[
 def test_concurrent_answers_are_those_of_single_requests(running: Endpoint, pictures: Path):
     contents = [path.read_bytes() for path in sorted(pictures.glob("*.png"))][:8]
     for refine in (False, True):
-        together = many(running.url, contents, len(contents), refine=refine)
-        alone = many(running.url, contents, 1, refine=refine)
-        answers, different = (np.stack([fitted(answer) for answer in told]) for told in (together, alone))
+        together = reconstruct_many(running.url, contents, len(contents), refine=refine)
+        alone = reconstruct_many(running.url, contents, 1, refine=refine)
+        answers, different = (np.stack([theta_vector(answer) for answer in told]) for told in (together, alone))
         apart = np.abs(answers[:, None] - different[None]).max(axis=2)
         assert apart.argmin(axis=1).tolist() == list(range(len(contents)))  # each has its own answer
         assert apart.diagonal().max() <= 1e-5
@@ -94,7 +94,7 @@ def test_a_process_that_is_killed_at_half_of_what_the_endpoint_can(
     seconds = 60
     loading = running.load(pictures, ALIGNED, rate=rate, seconds=seconds, retry=True)
     time.sleep(seconds / 4)
-    recovered = Killed(running, which).seconds_until_replaced()
+    recovered = KilledProcess(running, which).seconds_until_replaced()
     seen = loading.result()
     record_property("load", {"rate": rate, **seen})
     record_property("replaced_after_s", recovered)
@@ -108,9 +108,9 @@ def test_a_process_that_is_killed_at_half_of_what_the_endpoint_can(
 def test_a_model_and_an_ingress_that_are_killed_cost_no_answer(running: Endpoint, pictures: Path):
     loading = running.load(pictures, f"{ALIGNED}&refine=false", rate=2.0, seconds=20, retry=True)
     time.sleep(3)
-    model = Killed(running, MODEL)
+    model = KilledProcess(running, MODEL)
     time.sleep(5)
-    ingress = Killed(running, INGRESS)
+    ingress = KilledProcess(running, INGRESS)
     seen = loading.result()
     assert seen["failures"] == []
     assert sum(seen["by_second"]) == 40
@@ -118,12 +118,12 @@ def test_a_model_and_an_ingress_that_are_killed_cost_no_answer(running: Endpoint
     ingress.seconds_until_replaced()
 
 
-class Killed:
+class KilledProcess:
     """A process of a kind that was killed with -9."""
 
     def __init__(self, running: Endpoint, which: str) -> None:
         self.running, self.which = running, which
-        self.processes, self.replicas = running.processes(which), healthy(running)
+        self.processes, self.replicas = running.processes(which), healthy_replicas(running)
         os.kill(self.processes[0], signal.SIGKILL)
         self.at = time.monotonic()
 
@@ -140,11 +140,11 @@ class Killed:
         """A replica is replaced when Serve finds another one healthy, others when there is another process."""
         if self.which in (MODEL, INGRESS):
             kind = self.which.rpartition(":")[2]
-            return any(deployment == kind for deployment, _ in healthy(self.running) - self.replicas)
+            return any(deployment == kind for deployment, _ in healthy_replicas(self.running) - self.replicas)
         return bool(set(self.running.processes(self.which)) - set(self.processes))
 
 
-def healthy(running: Endpoint) -> set[tuple[str, str]]:
+def healthy_replicas(running: Endpoint) -> set[tuple[str, str]]:
     """Deployment and name of the replicas that Serve has found healthy, as the endpoint's figures tell."""
     status, body = running.get("/metrics")
     if status != 200:

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from tests.system.endpoint import MODEL, Endpoint, crops, endpoint
-from tests.system.hostile import Case, cases
+from tests.system.endpoint import MODEL, Endpoint, run_endpoint, write_crops
+from tests.system.hostile import RequestCase, cases
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(3600)]
 ALIGNED = "aligned=true"
@@ -25,13 +25,13 @@ Record = Callable[[str, Any], None]
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory, world_face) -> Path:
-    return crops(tmp_path_factory.mktemp("crops"), 64, world_face)
+    return write_crops(tmp_path_factory.mktemp("crops"), 64, world_face)
 
 
 def test_five_times_what_it_can(tmp_path: Path, pictures: Path, record_property: Record):
     # One client stands for many: what it may have at once is another limit than the one that this is about.
     options = ("models.most=1", "ingress.most=1", "admission.requests_of_a_client=512")
-    with endpoint(tmp_path, *(part for option in options for part in ("--set", option))) as running:
+    with run_endpoint(tmp_path, *(part for option in options for part in ("--set", option))) as running:
         running.load(pictures, ALIGNED, concurrency=4, seconds=10).result()
         capacity = running.load(pictures, ALIGNED, concurrency=8, seconds=20).result()["rate"]
         before = running.memory()
@@ -50,7 +50,7 @@ def test_five_times_what_it_can(tmp_path: Path, pictures: Path, record_property:
 
 def test_replicas_follow_the_load(tmp_path: Path, pictures: Path, record_property: Record):
     options = ("models.most=2", "models.ongoing=2", "models.up_seconds=3", "models.down_seconds=10")
-    with endpoint(tmp_path, *(part for option in options for part in ("--set", option))) as running:
+    with run_endpoint(tmp_path, *(part for option in options for part in ("--set", option))) as running:
         seen: list[tuple[float, int]] = []
         begin = time.monotonic()
         loading = running.load(pictures, ALIGNED, concurrency=8, seconds=90)
@@ -68,7 +68,7 @@ def test_replicas_follow_the_load(tmp_path: Path, pictures: Path, record_propert
 
 
 def test_twenty_thousand_requests(tmp_path: Path, pictures: Path, record_property: Record):
-    with endpoint(tmp_path, "--set", "models.most=1", "--set", "ingress.most=1") as running:
+    with run_endpoint(tmp_path, "--set", "models.most=1", "--set", "ingress.most=1") as running:
         running.load(pictures, f"{ALIGNED}&refine=false", concurrency=4, requests=2000, seconds=600).result()
         memory, files = [], []
         for _ in range(9):
@@ -87,13 +87,13 @@ def test_twenty_thousand_requests(tmp_path: Path, pictures: Path, record_propert
 def test_hostile_bytes(tmp_path: Path, pictures: Path, record_property: Record):
     """From a few at once, as many as one client may be: many say half of something, and are waited for."""
     with (
-        endpoint(tmp_path, "--set", "refine=false", "--set", "admission.body_seconds=5") as running,
+        run_endpoint(tmp_path, "--set", "refine=false", "--set", "admission.body_seconds=5") as running,
         ThreadPoolExecutor(6) as attackers,
     ):
         running.load(pictures, ALIGNED, concurrency=4, requests=200).result()
         steady, highest, wrong = running.memory(), 0.0, []
         everything = cases()
-        answers = attackers.map(partial(answer, running), everything)
+        answers = attackers.map(partial(send_case, running), everything)
         for number, (case, (status, text)) in enumerate(zip(everything, answers, strict=True)):
             if status not in (*case.allowed, 0 if case.raw else -1):
                 wrong.append(f"{case.name}: {status} {text[:120]!r}")
@@ -110,13 +110,13 @@ def test_hostile_bytes(tmp_path: Path, pictures: Path, record_property: Record):
     assert grown < 200
 
 
-def answer(running: Endpoint, case: Case) -> tuple[int, bytes]:
+def send_case(running: Endpoint, case: RequestCase) -> tuple[int, bytes]:
     """Status and answer; 0 where the connection was closed without one."""
     place = urlsplit(running.url)
     with socket.create_connection((place.hostname, place.port), timeout=60) as connection:
         received = b""
         try:
-            connection.sendall(case.raw if case.raw is not None else request(case))
+            connection.sendall(case.raw if case.raw is not None else encode_request(case))
             while piece := connection.recv(1 << 16):
                 received += piece
         except OSError:
@@ -127,7 +127,7 @@ def answer(running: Endpoint, case: Case) -> tuple[int, bytes]:
     return (int(words[1]), received) if len(words) > 2 and words[1].isdigit() else (0, received)
 
 
-def request(case: Case) -> bytes:
+def encode_request(case: RequestCase) -> bytes:
     """A case as it goes over the wire; what has several pieces comes in chunks."""
     lines = [f"{case.method} {case.path} HTTP/1.1", "Connection: close"]
     lines += [] if any(name == "Host" for name, _ in case.headers) else ["Host: x"]

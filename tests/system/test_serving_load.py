@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 
 from focus_ray.data.image_file import read_image
-from tests.http_servers import Quiet, Response, running
-from tests.system.endpoint import ROOT, crops, endpoint, photographs
-from tests.system.load import Answers, LoadGenerator, Picture, pictures_in
+from tests.http_servers import QuietHandler, Response, serve_handler
+from tests.system.endpoint import ROOT, run_endpoint, write_crops, write_photographs
+from tests.system.load import AnswerStore, LoadGenerator, Picture, load_images
 
 PICTURES = [Picture(f"{number}.png", b"picture %d" % number) for number in range(4)]
 BUSY: Response = (503, {"Retry-After": "0"}, b"busy")
 
 
-def fitted(body: bytes) -> Response:
+def fake_answer(body: bytes) -> Response:
     """An answer that only this picture has."""
     shade = hashlib.sha256(body).digest()[0] / 255
     face = {"theta": {"identity": [shade, 1.0]}, "landmarks": [[3.0, 4.0]]}
@@ -39,14 +39,14 @@ class FakeServer:
     def __init__(self) -> None:
         self.url = ""
         self.bodies: list[bytes] = []
-        self.answer: Callable[[bytes], Response | None] = fitted  # None: the connection is lost
+        self.answer: Callable[[bytes], Response | None] = fake_answer  # None: the connection is lost
 
 
 @pytest.fixture
 def server() -> Iterator[FakeServer]:
     stand_in = FakeServer()
 
-    class Handler(Quiet):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             body = self.body()
             stand_in.bodies.append(body)
@@ -54,17 +54,17 @@ def server() -> Iterator[FakeServer]:
             if answer is not None:
                 self.say(answer)
 
-    with running(Handler) as url:
+    with serve_handler(Handler) as url:
         stand_in.url = f"{url}/v1/reconstructions"
         yield stand_in
 
 
-def closed(load: LoadGenerator, requests: int = 8, concurrency: int = 2) -> dict[str, Any]:
+def run_closed(load: LoadGenerator, requests: int = 8, concurrency: int = 2) -> dict[str, Any]:
     return load.seen.summary(asyncio.run(load.closed(concurrency, 30, requests)))
 
 
 def test_every_picture_in_its_turn(server: FakeServer):
-    seen = closed(LoadGenerator(server.url, PICTURES))
+    seen = run_closed(LoadGenerator(server.url, PICTURES))
     assert sorted(server.bodies) == sorted(2 * [picture.content for picture in PICTURES])
     assert (seen["requests"], seen["statuses"], seen["versions"], seen["failed"]) == (8, {"200": 8}, {"v": 8}, 0)
     assert sum(seen["by_second"]) == 8
@@ -72,49 +72,49 @@ def test_every_picture_in_its_turn(server: FakeServer):
 
 
 def test_answers_that_are_swapped_are_failures(server: FakeServer):
-    kept = Answers()
-    closed(LoadGenerator(server.url, PICTURES, kept=kept))
-    expected = Answers(json.loads(json.dumps(kept.known)))
-    assert closed(LoadGenerator(server.url, PICTURES, expected=expected))["failed"] == 0
-    server.answer = lambda body: fitted(PICTURES[1].content)
-    seen = closed(LoadGenerator(server.url, PICTURES, expected=expected))
+    kept = AnswerStore()
+    run_closed(LoadGenerator(server.url, PICTURES, kept=kept))
+    expected = AnswerStore(json.loads(json.dumps(kept.known)))
+    assert run_closed(LoadGenerator(server.url, PICTURES, expected=expected))["failed"] == 0
+    server.answer = lambda body: fake_answer(PICTURES[1].content)
+    seen = run_closed(LoadGenerator(server.url, PICTURES, expected=expected))
     assert (seen["failed"], sum(seen["failed_by_second"]), sum(seen["by_second"])) == (6, 6, 2)
     assert "not the answer to this picture" in seen["failures"][0][1]
 
 
 def test_one_that_is_always_refused_is_expected_to_be(server: FakeServer):
-    server.answer = lambda body: (422, {}, b"no picture") if body == PICTURES[2].content else fitted(body)
-    kept = Answers()
-    seen = closed(LoadGenerator(server.url, PICTURES, kept=kept))
+    server.answer = lambda body: (422, {}, b"no picture") if body == PICTURES[2].content else fake_answer(body)
+    kept = AnswerStore()
+    seen = run_closed(LoadGenerator(server.url, PICTURES, kept=kept))
     assert (seen["failed"], seen["failures"][0][1]) == (2, "422 no picture")
-    seen = closed(LoadGenerator(server.url, PICTURES, expected=kept))
+    seen = run_closed(LoadGenerator(server.url, PICTURES, expected=kept))
     assert (seen["failed"], seen["refused_as_expected"], sum(seen["by_second"])) == (0, 2, 6)
-    server.answer = fitted
-    assert closed(LoadGenerator(server.url, PICTURES, expected=kept))["failed"] == 2
+    server.answer = fake_answer
+    assert run_closed(LoadGenerator(server.url, PICTURES, expected=kept))["failed"] == 2
 
 
 @pytest.mark.parametrize("first", [BUSY, (502, {}, b""), None])
 def test_one_more_try(first: Response | None, server: FakeServer):
     def answer(body: bytes) -> Response | None:
-        return first if server.bodies.count(body) == 1 else fitted(body)
+        return first if server.bodies.count(body) == 1 else fake_answer(body)
 
     server.answer = answer
-    seen = closed(LoadGenerator(server.url, PICTURES, retry=True), requests=4)
+    seen = run_closed(LoadGenerator(server.url, PICTURES, retry=True), requests=4)
     assert (seen["retries"], seen["failed"], seen["rejected"], sum(seen["by_second"])) == (4, 0, {}, 4)
     server.bodies.clear()
-    seen = closed(LoadGenerator(server.url, PICTURES), requests=4)
+    seen = run_closed(LoadGenerator(server.url, PICTURES), requests=4)
     assert seen["retries"] == sum(seen["by_second"]) == 0
     assert sum(seen["rejected_by_second"]) + seen["failed"] == 4
 
 
 def test_what_no_try_would_mend_is_not_tried_again(server: FakeServer):
     server.answer = lambda body: (422, {}, b"")
-    assert closed(LoadGenerator(server.url, PICTURES, retry=True), requests=4)["retries"] == 0
+    assert run_closed(LoadGenerator(server.url, PICTURES, retry=True), requests=4)["retries"] == 0
 
 
 def test_a_rejection_without_retry_after_is_counted(server: FakeServer):
     server.answer = lambda body: BUSY if body == PICTURES[0].content else (503, {}, b"")
-    seen = closed(LoadGenerator(server.url, PICTURES), requests=4)
+    seen = run_closed(LoadGenerator(server.url, PICTURES), requests=4)
     assert (seen["without_retry_after"], seen["failed"], set(seen["rejected"])) == (
         3,
         0,
@@ -127,7 +127,7 @@ def test_answers_that_are_none_are_failures(server: FakeServer):
     for answer in ((200, {}, b'{"model_ver'), (200, {}, b"{}"), (307, {"Location": elsewhere}, b""), (500, {}, b"")):
         server.bodies.clear()
         server.answer = lambda body, answer=answer: answer
-        assert closed(LoadGenerator(server.url, PICTURES), requests=2)["failed"] == 2
+        assert run_closed(LoadGenerator(server.url, PICTURES), requests=2)["failed"] == 2
         assert len(server.bodies) == 2
 
 
@@ -137,7 +137,7 @@ def test_at_a_fixed_rate_waiting_counts_from_when_a_request_was_due(server: Fake
     def answer(body: bytes) -> Response:
         held.append(time.monotonic())
         time.sleep(max(0.0, held[0] + 0.6 - time.monotonic()))
-        return fitted(body)
+        return fake_answer(body)
 
     server.answer = answer
     load = LoadGenerator(server.url, PICTURES)
@@ -152,7 +152,7 @@ def test_only_this_machine(tmp_path: Path):
         with pytest.raises(SystemExit, match="not on this machine"):
             LoadGenerator(url, PICTURES)
     with pytest.raises(SystemExit, match="no pictures"):
-        LoadGenerator("http://127.0.0.1:9/", pictures_in(tmp_path))
+        LoadGenerator("http://127.0.0.1:9/", load_images(tmp_path))
 
 
 def test_as_a_process_that_is_told_to_end(server: FakeServer, tmp_path: Path):
@@ -175,7 +175,7 @@ def test_as_a_process_that_is_told_to_end(server: FakeServer, tmp_path: Path):
 
 
 def test_photographs_show_a_face_each(tmp_path: Path, world_face):
-    pictures = [read_image(path) for path in sorted(photographs(tmp_path, 2, world_face).iterdir())]
+    pictures = [read_image(path) for path in sorted(write_photographs(tmp_path, 2, world_face).iterdir())]
     assert [picture.shape for picture in pictures] == [(320, 320, 3)] * 2
     assert (pictures[0] != pictures[1]).any()
 
@@ -185,7 +185,7 @@ def test_photographs_show_a_face_each(tmp_path: Path, world_face):
 def test_five_hundred_faces_and_some_that_are_none(
     tmp_path: Path, world_face, record_property: Callable[[str, Any], None]
 ):
-    pictures = crops(tmp_path / "crops", 500, world_face)
+    pictures = write_crops(tmp_path / "crops", 500, world_face)
     for number in (100, 200, 300):  # among the others, at any time in flight with them
         (pictures / f"{number:05}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(200))
     check_answers_match(tmp_path, pictures, 3, record_property)
@@ -197,7 +197,7 @@ def check_answers_match(
     """Answers to 32 at once are those of one after the other, and those that cannot be used are refused alone."""
     count = len(list(pictures.iterdir()))
     options = ("admission.requests_at_once=64", "admission.requests_of_a_client=64", "models.least=2")
-    with endpoint(folder, *(part for option in options for part in ("--set", option))) as running:
+    with run_endpoint(folder, *(part for option in options for part in ("--set", option))) as running:
         for query in ("aligned=true&refine=false", "aligned=true&refine=true"):
             kept, asked = folder / "kept.json", {"requests": count, "seconds": 600}
             alone = running.load(pictures, query, keep=kept, **asked).result()

@@ -14,7 +14,7 @@ from focus_ray import presets
 from focus_ray.training.in_process import train
 from tests.conftest import quick_runs
 from tests.system.faulty_proxy import FaultyProxy
-from tests.system.runs import MINIATURE, STEPS, TrainingRun, lines, options, same, weights
+from tests.system.runs import MINIATURE, STEPS, TrainingRun, load_weights, read_jsonl, same_weights, set_options
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("database")]
 ONE = ("--cpus-per-worker", "1")
@@ -39,7 +39,7 @@ def plain(tmp_path_factory) -> Path:
 def straight(tmp_path_factory, python: str, environment) -> Path:
     """Two workers whom nobody disturbs."""
     folder = tmp_path_factory.mktemp("straight") / "run"
-    run = TrainingRun(python, folder, *options(MINIATURE), *TWO, "--out", str(folder), environment=environment)
+    run = TrainingRun(python, folder, *set_options(MINIATURE), *TWO, "--out", str(folder), environment=environment)
     assert run.end() == 0, run.said()
     return folder
 
@@ -64,8 +64,8 @@ def test_a_worker_and_a_driver_that_are_killed_and_a_store_that_fails_change_not
     """One worker of Ray Train, whatever befalls it, trains the bits of the plain loop."""
     folder = tmp_path / "killed"
     kill_worker_and_driver(folder, ONE, python, environment | bucket_environment, bucket, proxy)
-    assert same(plain, folder)
-    ours, theirs = (lines(run / "history.jsonl") for run in (folder, plain))
+    assert same_weights(plain, folder)
+    ours, theirs = (read_jsonl(run / "history.jsonl") for run in (folder, plain))
     assert [line["loss"] for line in ours] == [line["loss"] for line in theirs]
 
 
@@ -76,7 +76,7 @@ def test_two_workers_one_of_them_killed_and_the_driver_too(
 ):
     folder = tmp_path / "killed"
     kill_worker_and_driver(folder, TWO, python, environment | bucket_environment, bucket, proxy)
-    assert same(straight, folder)
+    assert same_weights(straight, folder)
 
 
 def kill_worker_and_driver(
@@ -85,14 +85,14 @@ def kill_worker_and_driver(
     """Kill both in a run behind a store that refuses a tenth of its requests, and go on with it to its end."""
     proxy.faults.busy = 0.1
     first = ("--storage", f"{bucket}/runs", "--out", str(folder))
-    run = TrainingRun(python, folder, *options(MINIATURE), *workers, *first, environment=environment)
+    run = TrainingRun(python, folder, *set_options(MINIATURE), *workers, *first, environment=environment)
     run.reach(STEPS - 30)  # in the first cycles of EM
     run.kill_worker(-1)
     run.reach(STEPS - 8)
     run.kill_driver()
     again = TrainingRun(python, folder, "--resume", str(folder), *workers, environment=environment)
     assert again.end() == 0, again.said()
-    assert [line["step"] for line in lines(folder / "history.jsonl")] == list(range(STEPS))
+    assert [line["step"] for line in read_jsonl(folder / "history.jsonl")] == list(range(STEPS))
     assert len(mlflow_runs(folder)) == 1
     assert proxy.counts["busy"] > 0
 
@@ -106,9 +106,9 @@ def test_what_is_no_number_on_one_worker_is_skipped_by_all_and_ends_the_run(tmp_
     )
     assert ended.returncode == 6, ended.stderr
     assert "10 steps in a row had no finite loss" in ended.stderr
-    history = lines(folder / "history.jsonl")
+    history = read_jsonl(folder / "history.jsonl")
     assert [line["skipped"] for line in history][-12:] == [False, False] + [True] * 10
-    said = [line for line in lines(folder / "log.jsonl") if "skipped" in line["message"]]
+    said = [line for line in read_jsonl(folder / "log.jsonl") if "skipped" in line["message"]]
     by_rank = [[line["step"] for line in said if line["rank"] == rank] for rank in (0, 1)]
     assert by_rank[0] == by_rank[1]
     assert len(by_rank[0]) == 10
@@ -123,10 +123,10 @@ def test_five_workers_killed_in_one_run(straight, tmp_path, python, environment,
     folder = tmp_path / "killed"
     long = [*MINIATURE[:3], MINIATURE[3].replace("cycles: 3", "cycles: 12"), *MINIATURE[4:]]
     total = 6 * 3 + 12 * 12
-    quiet = TrainingRun(python, tmp_path / "quiet", *options(long), *TWO, "--out", str(tmp_path / "quiet"))
+    quiet = TrainingRun(python, tmp_path / "quiet", *set_options(long), *TWO, "--out", str(tmp_path / "quiet"))
     assert quiet.end() == 0, quiet.said()
     rng = random.Random(0)
-    run = TrainingRun(python, folder, *options(long), *TWO, "--out", str(folder), environment=environment)
+    run = TrainingRun(python, folder, *set_options(long), *TWO, "--out", str(folder), environment=environment)
     wasted, phases = [], set()
     for kill in range(5):
         at = 18 + kill * 28 + rng.randrange(12)
@@ -134,33 +134,35 @@ def test_five_workers_killed_in_one_run(straight, tmp_path, python, environment,
         run.kill_worker(rng.randrange(2))
         reached = run.history()[-1]
         phases.add(reached["phase"])
-        resumed = resumed_at(run, kill + 1)
+        resumed = wait_for_resume(run, kill + 1)
         wasted.append(reached["step"] + 1 - resumed)
     assert run.end() == 0, run.said()
     record_property("killed_at_phases", sorted(phases))
     record_property("wasted_steps", wasted)
     record_property("checkpoint_interval", 6)
-    record_property("steps_on_the_way", steps_on_the_way(folder))
+    record_property("steps_on_the_way", steps_during_upload(folder))
     assert phases == {"em_seg", "em_face"}
     assert max(wasted) <= 2 * 6  # the interval, and the steps that ran while a checkpoint was on its way
-    assert same(tmp_path / "quiet", folder)
-    assert [line["step"] for line in lines(folder / "history.jsonl")] == list(range(total))
+    assert same_weights(tmp_path / "quiet", folder)
+    assert [line["step"] for line in read_jsonl(folder / "history.jsonl")] == list(range(total))
     assert len(mlflow_runs(folder)) == 1
 
 
-def steps_on_the_way(folder: Path) -> list[int]:
+def steps_during_upload(folder: Path) -> list[int]:
     """How many steps were trained while each checkpoint that became whole was on its way."""
-    said = [line for line in lines(folder / "log.jsonl") if line["rank"] == 0 and line["message"].endswith(" is whole")]
+    said = [
+        line for line in read_jsonl(folder / "log.jsonl") if line["rank"] == 0 and line["message"].endswith(" is whole")
+    ]
     return [line["step"] - int(line["message"].split()[3]) for line in said]
 
 
-def resumed_at(run: TrainingRun, times: int) -> int:
+def wait_for_resume(run: TrainingRun, times: int) -> int:
     """The step that the run went on from, once it has for the n-th time."""
     deadline = time.monotonic() + 300
     while True:
         found = [
             line
-            for line in lines(run.folder / "log.jsonl")
+            for line in read_jsonl(run.folder / "log.jsonl")
             if line["rank"] == 0 and line["message"].startswith("going on from")
         ]
         if len(found) >= times:
@@ -175,12 +177,12 @@ def resumed_at(run: TrainingRun, times: int) -> int:
 def test_a_run_goes_on_with_another_number_of_workers(straight, tmp_path, python, environment, record_property):
     """A checkpoint of two workers, gone on with by one: the same samples, the same history up to rounding."""
     folder = tmp_path / "run"
-    run = TrainingRun(python, folder, *options(MINIATURE), *TWO, "--out", str(folder), environment=environment)
+    run = TrainingRun(python, folder, *set_options(MINIATURE), *TWO, "--out", str(folder), environment=environment)
     run.reach(STEPS - 14)
     run.kill_driver()
     alone = TrainingRun(python, folder, "--resume", str(folder), "--cpus-per-worker", "1", environment=environment)
     assert alone.end() == 0, alone.said()
-    a, b = weights(straight), weights(folder)
+    a, b = load_weights(straight), load_weights(folder)
     difference = torch.stack([(a[name].double() - b[name].double()).norm() for name in a]).norm()
     size = torch.stack([a[name].double().norm() for name in a]).norm()
     record_property("relative_difference", float(difference / size))
@@ -193,7 +195,7 @@ def test_a_bucket_that_is_not_there_is_said_before_anything_begins(tmp_path, pyt
     run = TrainingRun(
         python,
         folder,
-        *options(MINIATURE),
+        *set_options(MINIATURE),
         *elsewhere,
         "--out",
         str(folder),
@@ -225,13 +227,13 @@ def test_a_run_behind_a_network_that_fails(
     # A checkpoint every 20 s or so: no more than four of them wait while the store is gone.
     long = [*MINIATURE[:3], MINIATURE[3].replace("cycles: 3", "cycles: 90"), *MINIATURE[4:7]]
     long += ["cadence={log: 50, checkpoint: 200, evaluate: 2000, sheet: 2000}", "guard={low: 0.0, high: 1.0}"]
-    quiet = TrainingRun(python, tmp_path / "quiet", *options(long), *TWO, "--out", str(tmp_path / "quiet"))
+    quiet = TrainingRun(python, tmp_path / "quiet", *set_options(long), *TWO, "--out", str(tmp_path / "quiet"))
     assert quiet.end() == 0, quiet.said()
     folder = tmp_path / "run"
     run = TrainingRun(
         python,
         folder,
-        *options(long),
+        *set_options(long),
         *TWO,
         *("--storage", f"{bucket}/runs", "--out", str(folder)),
         environment=environment | bucket_environment,
@@ -244,9 +246,9 @@ def test_a_run_behind_a_network_that_fails(
     record_property("steps_through_the_outage", len(run.history()) - during)
     assert len(run.history()) > during + 50  # training goes on
     assert run.end() == 0, run.said()
-    said = [line["message"] for line in lines(folder / "log.jsonl") if line["rank"] == 0]
+    said = [line["message"] for line in read_jsonl(folder / "log.jsonl") if line["rank"] == 0]
     lost = [message for message in said if "is lost" in message or "gives way" in message]
     record_property("faults", dict(proxy.counts))
     record_property("checkpoints_lost_or_left_out", len(lost))
     assert len(lost) <= 1, lost
-    assert same(tmp_path / "quiet", folder)
+    assert same_weights(tmp_path / "quiet", folder)

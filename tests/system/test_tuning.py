@@ -10,8 +10,8 @@ import yaml
 
 from focus_ray import presets
 from focus_ray.config import read_yaml
-from focus_ray.tuning.results import Results
-from tests.system.runs import CommandRun, TrainingRun, options
+from focus_ray.tuning.results import SweepResults
+from tests.system.runs import CommandRun, TrainingRun, set_options
 
 SMOKE = "tune_configs/smoke.yaml"
 TRIALS = 4
@@ -28,8 +28,8 @@ class TuningRun(CommandRun):
         """How many trials have."""
         return sum(1 for _ in (self.folder / "outcomes").glob("*.json"))
 
-    def results(self) -> Results:
-        return Results.model_validate_json((self.folder / "results.json").read_bytes())
+    def results(self) -> SweepResults:
+        return SweepResults.model_validate_json((self.folder / "results.json").read_bytes())
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def environment(python_environment_of_module: dict[str, str]) -> dict[str, str]:
     return python_environment_of_module
 
 
-def started(python: str, project_root: Path, folder: Path, environment: dict[str, str], *more: str) -> TuningRun:
+def start_tuning(python: str, project_root: Path, folder: Path, environment: dict[str, str], *more: str) -> TuningRun:
     folder.parent.mkdir(exist_ok=True)
     return TuningRun(python, folder, str(project_root / SMOKE), "--out", str(folder), *more, environment=environment)
 
@@ -54,7 +54,7 @@ def runs_in_mlflow(folder: Path) -> Counter[str]:
     return Counter(name for (name,) in rows)
 
 
-def objective_by_point(results: Results) -> dict[str, float | None]:
+def objective_by_point(results: SweepResults) -> dict[str, float | None]:
     """Objectives by what the trials tried: their names differ from sweep to sweep."""
     return {json.dumps(one.config, sort_keys=True): one.objective for one in results.trials}
 
@@ -95,9 +95,9 @@ def test_a_driver_that_dies_and_trials_that_collapse_lose_no_trial_and_repeat_no
 @pytest.mark.timeout(1800)
 def test_a_driver_that_dies_loses_no_trial_and_repeats_none(tmp_path, python, project_root, environment):
     quiet = ("--set", "judging.seeds=[]")
-    whole = started(python, project_root, tmp_path / "one" / "whole", environment)
+    whole = start_tuning(python, project_root, tmp_path / "one" / "whole", environment)
     assert whole.end() == 0, whole.said()
-    killed = started(python, project_root, tmp_path / "two" / "killed", environment, *quiet)
+    killed = start_tuning(python, project_root, tmp_path / "two" / "killed", environment, *quiet)
     killed.wait_for(lambda: killed.ended() >= 1)
     killed.kill_driver()
     assert not (killed.folder / "results.json").exists()
@@ -109,10 +109,10 @@ def test_a_driver_that_dies_loses_no_trial_and_repeats_none(tmp_path, python, pr
     for folder in (whole.folder, killed.folder):
         assert set(runs_in_mlflow(folder).values()) == {1}
         assert len(runs_in_mlflow(folder)) == TRIALS
-    check_what_is_left(whole, python, environment)
+    check_sweep_outputs(whole, python, environment)
 
 
-def check_what_is_left(whole: TuningRun, python: str, environment: dict[str, str]) -> None:
+def check_sweep_outputs(whole: TuningRun, python: str, environment: dict[str, str]) -> None:
     """The page, the judgement, and a configuration that trains."""
     results = whole.results()
     best = next(one for one in results.trials if one.id == results.best)
@@ -126,7 +126,7 @@ def check_what_is_left(whole: TuningRun, python: str, environment: dict[str, str
         folder,
         "--config",
         str(whole.folder / "best.yaml"),
-        *options(["heldout={size: 8, batch_size: 8, refine: false}"]),
+        *set_options(["heldout={size: 8, batch_size: 8, refine: false}"]),
         "--local",
         "--out",
         str(folder),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from focus_ray.errors import StorageError
-from focus_ray.tracking.database_file import create_once, file_of, sqlite_uri
+from focus_ray.tracking.database_file import create_once, sqlite_path, sqlite_uri
 
 
 @pytest.mark.parametrize(
@@ -24,14 +24,14 @@ from focus_ray.tracking.database_file import create_once, file_of, sqlite_uri
     ],
 )
 def test_the_file_of_an_address(uri, path):
-    assert file_of(uri) == path
+    assert sqlite_path(uri) == path
 
 
 @pytest.mark.parametrize("name", ["runs", "a%20b c", "a?b", "100%", "é#+&;"])
 def test_the_address_of_a_file_and_back(name):
     path = Path("/jobs") / name / "mlflow.db"
-    assert file_of(sqlite_uri(path)) == path
-    assert file_of(sqlite_uri(path) + "?timeout=60") == path
+    assert sqlite_path(sqlite_uri(path)) == path
+    assert sqlite_path(sqlite_uri(path) + "?timeout=60") == path
 
 
 def test_many_ask_and_one_makes_it(tmp_path):

@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 
 from focus_ray.tracking import misfit_pictures
-from focus_ray.tracking.misfit_pictures import VIEW_PX, VIEWS, misfit_mesh, misfit_sheet, views
+from focus_ray.tracking.misfit_pictures import VIEW_PX, VIEWS, misfit_mesh, misfit_sheet, render_views
 
 
 def test_a_view_shows_the_colours_of_the_vertices(small_face):
     red = torch.tensor([1.0, 0.0, 0.0]).expand(small_face.n_vertices, 3)
-    pictures = views(small_face, red)
+    pictures = render_views(small_face, red)
     assert len(pictures) == len(VIEWS)
     for picture in pictures:
         assert picture.shape == (VIEW_PX, VIEW_PX, 3)

@@ -5,16 +5,16 @@ import warnings
 import pytest
 
 from focus_ray.errors import TrackingError
-from focus_ray.model import SHIPPED
+from focus_ray.model import PRETRAINED_MODEL
 from focus_ray.tracking import mlflow_client
-from focus_ray.tracking.mlflow_client import Metric, Server
+from focus_ray.tracking.mlflow_client import MetricPoint, MlflowServer
 
 FOCUS = "f" * 32
 
 
 @pytest.fixture
 def server(database, tmp_path):
-    return Server(f"sqlite:///{database.path}", tmp_path / "artifacts")
+    return MlflowServer(f"sqlite:///{database.path}", tmp_path / "artifacts")
 
 
 def test_a_run_is_found_by_its_tag_or_by_its_id(server):
@@ -29,7 +29,7 @@ def test_a_run_is_found_by_its_tag_or_by_its_id(server):
 
 def test_a_run_that_was_made_twice_is_one_run(server, database):
     runs = [server.create_run("faces", FOCUS, "one", 1000) for _ in range(3)]
-    server.log(runs[1].id, [Metric("a", 1.0, 1, 1)])
+    server.log(runs[1].id, [MetricPoint("a", 1.0, 1, 1)])
     assert server.find_run("faces", FOCUS).id == runs[1].id
     assert [row[0] for row in database.runs()] == [runs[1].id]
 
@@ -51,7 +51,7 @@ def test_a_deleted_run_is_not_found(server, database):
 
 def test_many_figures_and_parameters(server, database):
     run = server.create_run("faces", FOCUS, "one", 1000)
-    server.log(run.id, [Metric(f"m{i % 7}", float(i), i, i) for i in range(2500)], {"tag": "t" * 9000})
+    server.log(run.id, [MetricPoint(f"m{i % 7}", float(i), i, i) for i in range(2500)], {"tag": "t" * 9000})
     server.set_parameters(run.id, {f"p{i}": "v" * 5999 for i in range(230)})
     assert database.rows("select count(*) from metrics") == [(2500,)]
     assert database.rows("select count(*) from params") == [(230,)]
@@ -60,7 +60,7 @@ def test_many_figures_and_parameters(server, database):
 
 def test_the_same_figures_again_stand_there_once(server, database):
     run = server.create_run("faces", FOCUS, "one", 1000)
-    figures = [Metric("m", float(i), i, i) for i in range(50)]
+    figures = [MetricPoint("m", float(i), i, i) for i in range(50)]
     server.log(run.id, figures[:30])
     server.log(run.id, figures)
     assert database.rows("select count(*) from metrics") == [(50,)]
@@ -76,12 +76,12 @@ def test_an_experiment_that_was_deleted(server):
 
 def test_a_refusal_names_the_server_without_its_password(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    server = Server("http://me:secret@127.0.0.1:9/?key=1")
+    server = MlflowServer("http://me:secret@127.0.0.1:9/?key=1")
     assert str(server) == "http://127.0.0.1:9/"
     with pytest.raises(TrackingError, match=r"^MLflow at http://127\.0\.0\.1:9/: nothing answers there$"):
         server.find_run("faces", FOCUS)
     with pytest.raises(TrackingError, match="MLflow at nonsense://x: "):
-        Server("nonsense://x").find_run("faces", FOCUS)
+        MlflowServer("nonsense://x").find_run("faces", FOCUS)
 
 
 @pytest.mark.parametrize(
@@ -108,11 +108,11 @@ def test_a_model_is_logged_without_a_warning_or_a_pickle(server, database, tmp_p
     with server.asked() as client:
         client.create_logged_model(run.experiment, "focus", run.id, tags={"model_version": "v"})
     code = tmp_path / "mlflow_model.py"
-    code.write_bytes((SHIPPED.parent / "tracking" / "mlflow_model.py").read_bytes())
+    code.write_bytes((PRETRAINED_MODEL.parent / "tracking" / "mlflow_model.py").read_bytes())
     requirements = mlflow_client.model_requirements()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        numbers = [server.register(run, SHIPPED, "v", code, requirements) for _ in range(2)]
+        numbers = [server.register(run, PRETRAINED_MODEL, "v", code, requirements) for _ in range(2)]
     assert numbers == ["1", "1"]
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
@@ -135,7 +135,7 @@ def test_a_model_is_logged_without_a_warning_or_a_pickle(server, database, tmp_p
 def registered(server, tmp_path):
     """Two versions of a model that is one small file, the first in production."""
     code = tmp_path / "mlflow_model.py"
-    code.write_bytes((SHIPPED.parent / "tracking" / "mlflow_model.py").read_bytes())
+    code.write_bytes((PRETRAINED_MODEL.parent / "tracking" / "mlflow_model.py").read_bytes())
     run = server.create_run("faces", FOCUS, "one", 1000)
     for version in ("one", "two"):
         (tmp_path / version / "model").mkdir(parents=True)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from focus_ray.tracking import mlflow_keys
-from focus_ray.tracking.mlflow_keys import figures, parameters, safe_key
+from focus_ray.tracking.mlflow_keys import flatten_params, numeric_leaves, safe_key
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -19,7 +19,7 @@ VALUES = st.recursive(
 
 def test_a_configuration_as_parameters():
     tree = {"a": {"b": {"c": 1.5}, "empty": {}}, "flag": True, "none": None, "list": [1, [2, None]], "text": "φ"}
-    assert parameters(tree) == {
+    assert flatten_params(tree) == {
         "a.b.c": "1.5",
         "a.empty": "{}",
         "flag": "true",
@@ -27,8 +27,8 @@ def test_a_configuration_as_parameters():
         "list": "[1, [2, null]]",
         "text": "φ",
     }
-    assert parameters({"odd": "a\0b\ud800"}) == {"odd": "a?b?"}
-    assert parameters({"empty": "", "long": "z" * 6000, "longer": "z" * 6001}) == {
+    assert flatten_params({"odd": "a\0b\ud800"}) == {"odd": "a?b?"}
+    assert flatten_params({"empty": "", "long": "z" * 6000, "longer": "z" * 6001}) == {
         "empty": '""',
         "long": "z" * 6000,
         "longer": "z" * 5997 + "...",
@@ -44,7 +44,7 @@ def test_numbers_become_figures_and_what_is_not_finite_is_counted():
         "text": "1",
         "inf": -math.inf,
     }
-    assert figures(tree, "eval/") == ({"eval/a/b": 1.0}, 3)
+    assert numeric_leaves(tree, "eval/") == ({"eval/a/b": 1.0}, 3)
 
 
 @pytest.mark.parametrize("key", ["train/loss/total", "seconds/waiting for data", "a.b-c_d", "x" * 250])
@@ -72,8 +72,8 @@ def test_any_tree_is_taken(tree):
     from mlflow.entities import Metric, Param
     from mlflow.utils.validation import _validate_batch_log_data
 
-    found = figures(tree)
+    found = numeric_leaves(tree)
     metrics = [Metric(key, value, 1, 1) for key, value in found.figures.items()]
-    params = [Param(key, value) for key, value in parameters(tree).items()]
+    params = [Param(key, value) for key, value in flatten_params(tree).items()]
     _validate_batch_log_data(metrics, params, [])
     assert all(math.isfinite(value) for value in found.figures.values())

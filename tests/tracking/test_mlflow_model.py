@@ -15,7 +15,7 @@ import focus_ray
 from focus_ray.errors import ImageError
 from focus_ray.inference.face_locations import check_image
 from focus_ray.inference.face_result import Face
-from focus_ray.tracking.mlflow_tracker import Tracking, track
+from focus_ray.tracking.mlflow_tracker import TrackingSettings, track
 from tests.tracking.tracked_run import write_run
 
 PREDICT = """
@@ -35,7 +35,7 @@ print(json.dumps([model.predict(given) for given in (picture, several, np.zeros(
 @pytest.mark.timeout(600)
 def test_the_registered_model_reconstructs_in_a_fresh_process(tmp_path, database, python, python_environment):
     run = write_run(tmp_path / "runs" / "one", 20)
-    track(run, Tracking(), promote=True)
+    track(run, TrackingSettings(), promote=True)
     environment = python_environment | {
         "MLFLOW_TRACKING_URI": f"sqlite:///{database.path}",
         "MLFLOW_DISABLE_TELEMETRY": "true",

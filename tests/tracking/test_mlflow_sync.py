@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from focus_ray.errors import TrackingError
-from focus_ray.tracking.mlflow_client import Server
-from focus_ray.tracking.mlflow_sync import MlflowSync, SyncResult, status_of, waiting
-from focus_ray.tracking.mlflow_tracker import Tracking, track
+from focus_ray.tracking.mlflow_client import MlflowServer
+from focus_ray.tracking.mlflow_sync import MlflowSync, SyncResult, describe_unsent, status_of
+from focus_ray.tracking.mlflow_tracker import TrackingSettings, track
 from tests.tracking.tracked_run import Database, begin_run, expected_curve, write_run
 
 CALLS = ("find_run", "create_run", "set_parameters", "log", "upload", "set_running", "end_run", "register")
 
 
-class Unreliable(Server):
+class Unreliable(MlflowServer):
     """A server whose calls fail now and then: before anything happens, after it happened, or while it still will."""
 
     def __init__(self, uri: str, seed: int, artifacts: Path) -> None:
@@ -32,7 +32,7 @@ class Unreliable(Server):
 
 
 def unreliable(name: str) -> Callable[..., Any]:
-    plain = getattr(Server, name)
+    plain = getattr(MlflowServer, name)
 
     def call(self: Unreliable, *args: Any, **kwargs: Any) -> Any:
         for late in self.late:
@@ -57,7 +57,7 @@ for _name in CALLS:
     setattr(Unreliable, _name, unreliable(_name))
 
 
-def attempt(run: Path, server: Server, sent: SyncResult, times: dict[int, int]) -> bool:
+def attempt(run: Path, server: MlflowServer, sent: SyncResult, times: dict[int, int]) -> bool:
     delivery = MlflowSync(run, server, None, sent, times)
     try:
         delivery.begin({"python": "3"}, {}, running=True)
@@ -104,7 +104,7 @@ def check(database: Database, mlflow_run: str, steps: int) -> None:
 
 def test_times_end_with_the_files_last_change(tmp_path, database):
     run = write_run(tmp_path / "runs" / "one", 400)
-    sent = track(run, Tracking())
+    sent = track(run, TrackingSettings())
     rows = database.rows(
         "select step, timestamp from metrics where run_uuid = ? and key = 'train/seconds' order by step",
         sent.mlflow_run,
@@ -118,12 +118,12 @@ def test_times_end_with_the_files_last_change(tmp_path, database):
 
 def test_what_waits_is_counted(tmp_path, database):
     run = begin_run(tmp_path / "runs" / "one")
-    track(run, Tracking())
-    assert waiting(run) == ""
+    track(run, TrackingSettings())
+    assert describe_unsent(run) == ""
     done = write_run(tmp_path / "runs" / "two", 700, run_id="2" * 32)
-    assert waiting(done) == "700 steps, 2 evaluations, 5 files and 1 model"
-    track(done, Tracking())
-    assert waiting(done) == ""
+    assert describe_unsent(done) == "700 steps, 2 evaluations, 5 files and 1 model"
+    track(done, TrackingSettings())
+    assert describe_unsent(done) == ""
     assert status_of(done) == "FINISHED"
 
 

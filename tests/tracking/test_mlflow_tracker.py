@@ -14,7 +14,7 @@ from focus_ray.errors import TrackingError
 from focus_ray.tracking import mlflow_tracker
 from focus_ray.tracking.mlflow_client import MODEL_NAME
 from focus_ray.tracking.mlflow_sync import PRODUCTION
-from focus_ray.tracking.mlflow_tracker import MlflowTracker, Tracking, track
+from focus_ray.tracking.mlflow_tracker import MlflowTracker, TrackingSettings, track
 from focus_ray.tracking.sync_state import sync_lock
 from tests.tracking import tracked_run
 from tests.tracking.tracked_run import Database, add_evaluation, add_sheet, add_steps, begin_run, end_run, write_run
@@ -23,7 +23,7 @@ from tests.tracking.tracked_run import Database, add_evaluation, add_sheet, add_
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlflow_tracker, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(mlflow_tracker, "RETRY", (0.05, 0.2))
+    monkeypatch.setattr(mlflow_tracker, "RETRY_SECONDS", (0.05, 0.2))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
@@ -59,7 +59,7 @@ def check_curves(database: Database, mlflow_run: str, steps: int) -> None:
 def test_a_run_is_followed_to_its_end(tmp_path, database):
     run = begin_run(tmp_path / "runs" / "one")
     notes: list[str] = []
-    tracker = MlflowTracker(run, Tracking(), notes.append, tags={"cluster.workers": "2"})
+    tracker = MlflowTracker(run, TrackingSettings(), notes.append, tags={"cluster.workers": "2"})
     tracker.start()
     for begin in range(0, 600, 50):
         add_steps(run, range(begin, begin + 50))
@@ -93,7 +93,7 @@ def test_a_run_is_followed_to_its_end(tmp_path, database):
 
 def test_parameters_and_tags(tmp_path, database):
     run = write_run(tmp_path / "runs" / "one", 20)
-    sent = track(run, Tracking())
+    sent = track(run, TrackingSettings())
     parameters = database.parameters(sent.mlflow_run)
     assert parameters["em.segmentation.eta_area"] == "0.5"
     assert parameters["face.world_modes"] == "[120, 80, 120]"
@@ -111,9 +111,9 @@ def test_parameters_and_tags(tmp_path, database):
 
 def test_a_changed_configuration_and_other_workers_are_no_obstacle(tmp_path, database):
     run = write_run(tmp_path / "runs" / "one", 20)
-    first = track(run, Tracking())
+    first = track(run, TrackingSettings())
     (run / "config.json").write_text(json.dumps(tracked_run.CONFIG | {"seed": 4, "new": 1}))
-    tracker = MlflowTracker(run, Tracking(), tags={"cluster.workers": "3"})
+    tracker = MlflowTracker(run, TrackingSettings(), tags={"cluster.workers": "3"})
     tracker.start()
     again = tracker.close(finished=True)
     assert (again.complete, again.mlflow_run) == (True, first.mlflow_run)
@@ -128,10 +128,10 @@ def test_a_changed_configuration_and_other_workers_are_no_obstacle(tmp_path, dat
 
 def test_sending_again_sends_nothing_and_promotes(tmp_path, database):
     run = write_run(tmp_path / "runs" / "one", 120)
-    first = track(run, Tracking())
+    first = track(run, TrackingSettings())
     end = database.rows("select end_time from runs")
     notes: list[str] = []
-    again = track(run, Tracking(), promote=True, note=notes.append)
+    again = track(run, TrackingSettings(), promote=True, note=notes.append)
     assert (again.steps, again.evaluations, again.files, again.model) == (0, 0, 0, first.model)
     assert notes == ["model focus version 1 is now production"]
     assert database.rows("select alias, name, version from registered_model_aliases") == [("production", "focus", 1)]
@@ -144,7 +144,7 @@ def test_sending_again_sends_nothing_and_promotes(tmp_path, database):
 def test_a_run_goes_on_where_its_killed_driver_left_it(tmp_path, database):
     """The steps after the last checkpoint are taken again; MLflow has them already."""
     run = begin_run(tmp_path / "runs" / "one")
-    killed = MlflowTracker(run, Tracking())
+    killed = MlflowTracker(run, TrackingSettings())
     killed.start()
     add_steps(run, range(437))
     add_evaluation(run, 400)
@@ -155,7 +155,7 @@ def test_a_run_goes_on_where_its_killed_driver_left_it(tmp_path, database):
     history = (run / "history.jsonl").read_text().splitlines(keepends=True)[:400]
     (run / "trimmed").write_text("".join(history))
     os.replace(run / "trimmed", run / "history.jsonl")
-    tracker = MlflowTracker(run, Tracking())
+    tracker = MlflowTracker(run, TrackingSettings())
     tracker.start()
     add_steps(run, range(400, 703))
     end_run(run, 703)
@@ -172,7 +172,7 @@ def test_a_run_goes_on_where_its_killed_driver_left_it(tmp_path, database):
 def test_a_history_that_is_trimmed_while_it_is_followed(tmp_path, database):
     run = begin_run(tmp_path / "runs" / "one")
     add_steps(run, range(250))
-    tracker = MlflowTracker(run, Tracking())
+    tracker = MlflowTracker(run, TrackingSettings())
     tracker.start()
     wait_until(lambda: steps_sent(run) == 250)
     kept = (run / "history.jsonl").read_text().splitlines(keepends=True)[:200]
@@ -189,9 +189,9 @@ def test_a_history_that_is_trimmed_while_it_is_followed(tmp_path, database):
 
 def test_the_server_knows_how_far_it_is_when_the_cursor_is_lost(tmp_path, database):
     run = write_run(tmp_path / "runs" / "one", 500)
-    first = track(run, Tracking())
+    first = track(run, TrackingSettings())
     (run / "tracking.json").unlink()
-    again = track(run, Tracking())
+    again = track(run, TrackingSettings())
     assert again.mlflow_run == first.mlflow_run
     assert (again.steps, again.evaluations, again.model) == (0, 0, "1")
     assert len(database.runs()) == 1
@@ -202,16 +202,16 @@ def test_the_server_knows_how_far_it_is_when_the_cursor_is_lost(tmp_path, databa
 def test_a_damaged_cursor_is_no_obstacle(tmp_path, database, content):
     run = begin_run(tmp_path / "runs" / "one")
     add_steps(run, range(40))
-    first = track(run, Tracking())
+    first = track(run, TrackingSettings())
     (run / "tracking.json").write_text(content)
-    assert track(run, Tracking()).mlflow_run == first.mlflow_run
+    assert track(run, TrackingSettings()).mlflow_run == first.mlflow_run
     check_curves(database, first.mlflow_run, 40)
 
 
 def test_a_database_that_lost_the_run_gets_all_of_it_again(tmp_path, database, empty_database):
     run = write_run(tmp_path / "runs" / "one", 100)
-    track(run, Tracking())
-    again = track(run, Tracking(uri=f"sqlite:///{tmp_path / 'other.db'}?timeout=60"))
+    track(run, TrackingSettings())
+    again = track(run, TrackingSettings(uri=f"sqlite:///{tmp_path / 'other.db'}?timeout=60"))
     assert (again.steps, again.files, again.model) == (100, 4, "1")
     check_curves(Database(tmp_path / "other.db"), again.mlflow_run, 100)
 
@@ -223,7 +223,7 @@ def test_how_a_run_ended(tmp_path, database):
         add_steps(run, range(10))
         if metrics:
             end_run(run, 10, version)
-        track(run, Tracking())
+        track(run, TrackingSettings())
         ends[run.name] = version
     assert {name: status for _, name, status in database.runs()} == {
         "run-0": "FINISHED",
@@ -234,7 +234,7 @@ def test_how_a_run_ended(tmp_path, database):
 
 def test_runs_in_one_folder_share_its_database(tmp_path, database):
     runs = [write_run(tmp_path / "runs" / name, 300, run_id=name * 32) for name in "abc"]
-    trackers = [MlflowTracker(run, Tracking()) for run in runs]
+    trackers = [MlflowTracker(run, TrackingSettings()) for run in runs]
     for tracker in trackers:
         tracker.start()
     sent = [tracker.close(finished=True) for tracker in trackers]
@@ -248,9 +248,9 @@ def test_a_percent_sign_and_digits_in_the_path(tmp_path, database, empty_databas
     """Jenkins quotes the names of branches in its folders."""
     run = write_run(tmp_path / "a%20b c" / "a%20b c?#", 120)
     shutil.copyfile(empty_database, run.parent / "mlflow.db")
-    sent = track(run, Tracking(), promote=True)
+    sent = track(run, TrackingSettings(), promote=True)
     check_curves(Database(run.parent / "mlflow.db"), sent.mlflow_run, 120)
-    server = Tracking().server(run)
+    server = TrackingSettings().server(run)
     place = server.location(MODEL_NAME, server.version_by_alias(MODEL_NAME, PRODUCTION))
     server.download(place, ["artifacts/model/manifest.json"], tmp_path)
     assert (tmp_path / "manifest.json").read_bytes() == (run / "model" / "manifest.json").read_bytes()
@@ -261,7 +261,7 @@ def test_a_percent_sign_and_digits_in_the_path(tmp_path, database, empty_databas
 def test_training_never_feels_that_there_is_no_server(tmp_path, database, caplog):
     run = begin_run(tmp_path / "runs" / "one")
     notes: list[str] = []
-    tracker = MlflowTracker(run, Tracking(uri=nowhere()), notes.append)
+    tracker = MlflowTracker(run, TrackingSettings(uri=nowhere()), notes.append)
     began = time.monotonic()
     tracker.start()
     assert time.monotonic() - began < 0.1
@@ -281,8 +281,8 @@ def test_training_never_feels_that_there_is_no_server(tmp_path, database, caplog
     assert f"`focus-ray track {run}`" in notes[1]
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
     with pytest.raises(TrackingError, match="nothing answers there"):
-        track(run, Tracking(uri=nowhere()))
-    later = track(run, Tracking())
+        track(run, TrackingSettings(uri=nowhere()))
+    later = track(run, TrackingSettings())
     assert (later.steps, later.model) == (95, "1")
     check_curves(database, later.mlflow_run, 95)
     assert "cpu" in database.tags(later.mlflow_run)  # kept with the run until somebody could be told
@@ -295,7 +295,7 @@ def test_a_server_that_takes_connections_and_says_nothing(tmp_path):
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         notes: list[str] = []
-        tracker = MlflowTracker(run, Tracking(uri=f"http://127.0.0.1:{silent.getsockname()[1]}"), notes.append)
+        tracker = MlflowTracker(run, TrackingSettings(uri=f"http://127.0.0.1:{silent.getsockname()[1]}"), notes.append)
         tracker.start()
         began = time.monotonic()
         sent = tracker.close(finished=False, patience=0.5)
@@ -308,7 +308,7 @@ def test_a_server_that_takes_connections_and_says_nothing(tmp_path):
 
 def test_a_server_that_comes_and_goes_is_spoken_of_once(tmp_path):
     notes: list[str] = []
-    tracker = MlflowTracker(tmp_path, Tracking(), notes.append)
+    tracker = MlflowTracker(tmp_path, TrackingSettings(), notes.append)
     for _ in range(5):
         tracker._refused("MLflow at x: nothing answers there")
         tracker._refused("MLflow at x: no answer in time")
@@ -322,19 +322,19 @@ def test_only_one_process_sends_a_run(tmp_path, database, monkeypatch):
     monkeypatch.setattr("focus_ray.tracking.sync_state.LOCK_TIMEOUT", 0.2)
     run = begin_run(tmp_path / "runs" / "one")
     with sync_lock(run), pytest.raises(TrackingError, match="another process sends"):
-        track(run, Tracking())
-    assert track(run, Tracking()).complete
+        track(run, TrackingSettings())
+    assert track(run, TrackingSettings()).complete
 
 
 def test_what_is_no_run_is_refused_in_words(tmp_path, database):
     with pytest.raises(TrackingError, match=r"give a folder of a run"):
-        track(tmp_path / "nothing", Tracking())
+        track(tmp_path / "nothing", TrackingSettings())
     (tmp_path / "runs" / "empty").mkdir()
     with pytest.raises(TrackingError, match=r"no run\.json"):
-        track(tmp_path / "runs" / "empty", Tracking())
+        track(tmp_path / "runs" / "empty", TrackingSettings())
     run = begin_run(tmp_path / "runs" / "one")
     with pytest.raises(TrackingError, match="no complete model to promote"):
-        track(run, Tracking(), promote=True)
+        track(run, TrackingSettings(), promote=True)
     assert database.runs() == []
 
 
@@ -352,16 +352,16 @@ def test_no_secret_goes_anywhere(tmp_path, database, monkeypatch):
     for hidden in ("user:url-5e3cr3t@", "url-5e3cr3t@"):
         address = nowhere().replace("//", f"//{hidden}") + "/?token=query-5e3cr3t"
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        tracker = MlflowTracker(run, Tracking(), notes.append)
+        tracker = MlflowTracker(run, TrackingSettings(), notes.append)
         tracker.start()
         before = len(notes)
         wait_until(lambda before=before: len(notes) > before)
         notes.append(tracker.close(finished=True, patience=0.5).problem)
         tracker._thread.join(30)
     with pytest.raises(TrackingError) as refused:
-        track(run, Tracking(), note=notes.append)
+        track(run, TrackingSettings(), note=notes.append)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    tracker = MlflowTracker(run, Tracking(), notes.append)
+    tracker = MlflowTracker(run, TrackingSettings(), notes.append)
     tracker.start()
     assert tracker.close(finished=True).complete
     files = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]

@@ -194,7 +194,7 @@ def test_a_refused_report_is_a_storage_error(tmp_path):
 @pytest.mark.parametrize(("n", "count"), [(0, 3), (1, 3), (3, 3), (10, 3), (7, 6)])
 def test_a_spread_keeps_both_ends(n, count):
     items = list(range(n))
-    chosen = run_report.spread(items, count)
+    chosen = run_report.pick_evenly(items, count)
     assert len(chosen) == min(n, count)
     assert chosen == sorted(set(chosen))
     if n:
@@ -202,7 +202,7 @@ def test_a_spread_keeps_both_ends(n, count):
 
 
 def test_shares_add_up_and_fall():
-    rows = run_report.shares({"a": 1.0, "b": 3.0, "c": 0.0})
+    rows = run_report.time_shares({"a": 1.0, "b": 3.0, "c": 0.0})
     assert [(row["name"], row["share"]) for row in rows] == [("b", 0.75), ("a", 0.25)]
 
 

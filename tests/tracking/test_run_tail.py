@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from focus_ray.tracking.run_tail import Files, History, evaluations
+from focus_ray.tracking.run_tail import HistoryReader, RunFiles, read_new_evaluations
 from tests.tracking.tracked_run import add_evaluation, add_sheet, add_steps, begin_run, expected_curve, line
 
 
@@ -20,7 +20,7 @@ def run(tmp_path):
 
 def test_windows_end_at_multiples_and_where_a_phase_ends(run):
     add_steps(run, range(230))
-    history = History(run / "history.jsonl", 100)
+    history = HistoryReader(run / "history.jsonl", 100)
     assert ends(history) == [100, 200, 205]
     assert ends(history) == []
     assert ends(history, rest=True) == [230]
@@ -28,7 +28,7 @@ def test_windows_end_at_multiples_and_where_a_phase_ends(run):
 
 
 def test_a_window_grows_until_it_is_full(run):
-    history = History(run / "history.jsonl", 10)
+    history = HistoryReader(run / "history.jsonl", 10)
     found = []
     for step in range(35):
         add_steps(run, [step])
@@ -39,7 +39,7 @@ def test_a_window_grows_until_it_is_full(run):
 
 def test_means_leave_out_what_is_not_there(run):
     add_steps(run, range(20))
-    history = History(run / "history.jsonl", 10)
+    history = HistoryReader(run / "history.jsonl", 10)
     windows = list(history.windows(0, rest=False))
     for window in windows:
         means = window.means()
@@ -52,9 +52,9 @@ def test_means_leave_out_what_is_not_there(run):
 
 def test_sent_steps_are_passed_over_and_windows_begin_behind_them(run):
     add_steps(run, range(40))
-    history = History(run / "history.jsonl", 10)
+    history = HistoryReader(run / "history.jsonl", 10)
     assert ends(history, sent=17) == [20, 30, 40]
-    first = History(run / "history.jsonl", 10)
+    first = HistoryReader(run / "history.jsonl", 10)
     window = next(first.windows(17, rest=False))
     assert window.means()["train/loss/warmup_term"] == pytest.approx(sum(0.25 + step % 7 for step in (17, 18, 19)) / 3)
     history.close()
@@ -63,7 +63,7 @@ def test_sent_steps_are_passed_over_and_windows_begin_behind_them(run):
 
 def test_a_torn_line_waits_for_its_rest(run):
     add_steps(run, range(9))
-    history = History(run / "history.jsonl", 5)
+    history = HistoryReader(run / "history.jsonl", 5)
     whole = json.dumps(line(9)) + "\n"
     with (run / "history.jsonl").open("a") as file:
         file.write(whole[:20])
@@ -81,14 +81,14 @@ def test_what_is_no_step_is_not_read_past(run, content):
     with (run / "history.jsonl").open("a") as file:
         file.write(content)
     add_steps(run, range(10, 20))
-    history = History(run / "history.jsonl", 10)
+    history = HistoryReader(run / "history.jsonl", 10)
     assert ends(history, rest=True) == [10]
     history.close()
 
 
 def test_a_shorter_file_in_its_place_is_read_from_the_beginning(run):
     add_steps(run, range(100))
-    history = History(run / "history.jsonl", 10)
+    history = HistoryReader(run / "history.jsonl", 10)
     assert ends(history)[-1] == 100
     kept = (run / "history.jsonl").read_text().splitlines(keepends=True)[:60]
     (run / "new").write_text("".join(kept))
@@ -101,7 +101,7 @@ def test_a_shorter_file_in_its_place_is_read_from_the_beginning(run):
 
 def test_a_file_that_was_cut_in_its_place(run):
     add_steps(run, range(100))
-    history = History(run / "history.jsonl", 10)
+    history = HistoryReader(run / "history.jsonl", 10)
     assert len(ends(history)) == 10
     os.truncate(run / "history.jsonl", 0)
     add_steps(run, range(20))
@@ -112,10 +112,10 @@ def test_a_file_that_was_cut_in_its_place(run):
 def test_times_are_told_once(run):
     add_steps(run, range(20))
     times: dict[int, int] = {}
-    history = History(run / "history.jsonl", 10, times)
+    history = HistoryReader(run / "history.jsonl", 10, times)
     first = [window.time_ms for window in history.windows(0, rest=False)]
     os.utime(run / "history.jsonl", (1e9, 1e9))
-    again = History(run / "history.jsonl", 10, times)
+    again = HistoryReader(run / "history.jsonl", 10, times)
     assert [window.time_ms for window in again.windows(0, rest=False)] == first
     assert first[1] - first[0] == pytest.approx(1250, abs=1)
     history.close()
@@ -130,7 +130,7 @@ def timed(step: int) -> str:
 def test_a_steps_time_is_that_of_its_line(run):
     """A run that was copied: the file's last change says nothing."""
     (run / "history.jsonl").write_text("".join(map(timed, range(20))))
-    history = History(run / "history.jsonl", 10)
+    history = HistoryReader(run / "history.jsonl", 10)
     windows = list(history.windows(0, rest=False))
     assert [window.time_ms for window in windows] == [1_800_000_540_000, 1_800_001_140_000]
     assert "train/time" not in windows[0].means()
@@ -143,7 +143,7 @@ def test_lines_without_a_time_are_told_from_the_files_last_change(run, nonsense)
     older = [json.dumps(line(step) | ({} if nonsense is None else {"time": nonsense})) + "\n" for step in range(10)]
     (run / "history.jsonl").write_text("".join([*older, *map(timed, range(10, 20))]))
     os.utime(run / "history.jsonl", (1.9e9, 1.9e9))
-    history = History(run / "history.jsonl", 10)
+    history = HistoryReader(run / "history.jsonl", 10)
     first, second = (window.time_ms for window in history.windows(0, rest=False))
     assert first == pytest.approx(1.9e12 - 10 * 125, abs=1)
     assert second == 1_800_001_140_000
@@ -151,8 +151,8 @@ def test_lines_without_a_time_are_told_from_the_files_last_change(run, nonsense)
 
 
 def test_no_history_yet(tmp_path):
-    assert ends(History(tmp_path / "history.jsonl", 10), rest=True) == []
-    assert evaluations(tmp_path / "evaluations.jsonl", -1) == []
+    assert ends(HistoryReader(tmp_path / "history.jsonl", 10), rest=True) == []
+    assert read_new_evaluations(tmp_path / "evaluations.jsonl", -1) == []
 
 
 def test_evaluations_after_a_step(run):
@@ -160,17 +160,17 @@ def test_evaluations_after_a_step(run):
         add_evaluation(run, step)
     with (run / "evaluations.jsonl").open("a") as file:
         file.write('{"step": 1500, "heldout": {"all"')
-    found = evaluations(run / "evaluations.jsonl", -1)
+    found = read_new_evaluations(run / "evaluations.jsonl", -1)
     assert [one.step for one in found] == [0, 500, 1000]
     assert found[1].leaves == ({"eval/heldout/all/f1": 0.05}, 1)
-    assert [one.step for one in evaluations(run / "evaluations.jsonl", 500)] == [1000]
+    assert [one.step for one in read_new_evaluations(run / "evaluations.jsonl", 500)] == [1000]
 
 
 def test_a_file_is_listed_until_it_was_sent_as_it_is(run):
     add_sheet(run, 500)
     (run / "sheets" / ".step-00000600.png.partial-1").touch()
     (run / "face.safetensors").touch()
-    files = Files(run)
+    files = RunFiles(run)
     sent = dict(files.changed({}))
     assert list(sent) == ["config.json", "sheets/step-00000500.png"]
     assert list(files.changed(sent)) == []
@@ -183,7 +183,7 @@ def test_a_prior_belongs_to_its_run(run):
     (run / "prior").mkdir()
     for name in ("prior/prior.json", "prior/prior.safetensors", "misfit.glb", "sheets/misfit-posed.png"):
         (run / name).write_bytes(b"content")
-    found = [name for name, _ in Files(run).changed({})]
+    found = [name for name, _ in RunFiles(run).changed({})]
     assert found == [
         "config.json",
         "misfit.glb",

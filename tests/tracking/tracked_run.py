@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from focus_ray.model import SHIPPED
+from focus_ray.model import PRETRAINED_MODEL
 
 LOG = 10
 RUN_ID = "0123456789abcdef" * 2
@@ -76,7 +76,7 @@ def end_run(run: Path, steps: int, version: str | None = "embedded-0123456789ab"
     (run / "metrics.json").write_text(json.dumps(metrics))
     (run / "report.html").write_text("<p>report</p>")
     if version is not None:
-        shutil.copytree(SHIPPED, run / "model")
+        shutil.copytree(PRETRAINED_MODEL, run / "model")
 
 
 def write_run(run: Path, steps: int = 2003, **names: str) -> Path:

@@ -23,7 +23,7 @@ from focus_ray.focus.camera import Camera
 from focus_ray.focus.guard import Guard
 from focus_ray.focus.schedule import Schedule
 from focus_ray.focus.state import StepMetrics, Targets, TrainState
-from focus_ray.focus.synthesis import SamplingDistributions, generator, render_random
+from focus_ray.focus.synthesis import SamplingDistributions, make_generator, render_random
 from focus_ray.runtime.callbacks import NoOpCallback
 from focus_ray.runtime.step_record import StepRecord
 from focus_ray.storage.object_store import Entry, LocalStore, ObjectStore
@@ -75,7 +75,7 @@ class Miniature:
 
     def targets_of(self, step: int) -> Targets:
         renderer = self.state().focus.renderer
-        images, theta = render_random(renderer, SamplingDistributions(), BATCH, generator(7, step))
+        images, theta = render_random(renderer, SamplingDistributions(), BATCH, make_generator(7, step))
         images[:, :, 10:20, 8:16] = 0.5  # an occluder
         return Targets(images, renderer(theta).landmarks)
 
@@ -351,8 +351,8 @@ def one_worker(
     monkeypatch.setattr("ray.train.get_context", lambda: context)
     monkeypatch.setattr("ray.train.torch.get_device", lambda: torch.device("cpu"))
     monkeypatch.setattr("focus_ray.training.worker.RayMetricsCallback", NoOpCallback)
-    monkeypatch.setattr("focus_ray.training.event_queue.open_channel", open_channel)
-    monkeypatch.setattr(driver, "connected", connected)
+    monkeypatch.setattr("focus_ray.training.event_queue.open_event_queue", open_channel)
+    monkeypatch.setattr(driver, "connect_ray", connected)
     monkeypatch.setattr(driver, "missing_resources", lambda settings: None)
     monkeypatch.setattr(driver, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(driver, "MlflowTracker", Tracker)

@@ -34,22 +34,25 @@ def test_it_has_the_budget_of_r():
 @pytest.mark.parametrize("kept", ["../../start/model", "/old/s/start/model"])
 def test_a_model_inside_a_folder_that_was_moved_is_found(kept, tmp_path):
     run, model = tmp_path / "t" / "trials" / "one", tmp_path / "t" / "start" / "model"
-    shutil.copytree(models.SHIPPED, model)
-    assert assemble.start_folder(Path(kept), run) == model  # also before the run has a folder
+    shutil.copytree(models.PRETRAINED_MODEL, model)
+    assert assemble.resolve_start_model(Path(kept), run) == model  # also before the run has a folder
     config = presets.load("adapt").model_copy(update={"start_from": Path(kept)})
     face = assemble.fitted_face(config, run)
-    assert models.weights_digest(assemble.start_focus(config, face, run)) == models.weights_digest(models.load().focus)
+    assert models.weights_digest(assemble.build_focus(config, face, run)) == models.weights_digest(models.load().focus)
 
 
 def test_a_model_outside_is_taken_where_it_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in ("a/demo/model", "b/demo/model"):
         (tmp_path / folder).mkdir(parents=True)
-    assert assemble.start_folder(tmp_path / "a" / "demo" / "model", tmp_path / "b" / "run") == tmp_path / "a/demo/model"
-    assert assemble.start_folder(Path("a/demo/model"), tmp_path / "b" / "run") == Path("a/demo/model")
+    assert (
+        assemble.resolve_start_model(tmp_path / "a" / "demo" / "model", tmp_path / "b" / "run")
+        == tmp_path / "a/demo/model"
+    )
+    assert assemble.resolve_start_model(Path("a/demo/model"), tmp_path / "b" / "run") == Path("a/demo/model")
     (tmp_path / "b" / "run" / "a" / "demo" / "model").mkdir(parents=True)
-    assert assemble.start_folder(Path("a/demo/model"), tmp_path / "b" / "run") == Path("a/demo/model")
-    assert assemble.start_folder(Path("/nowhere/model"), tmp_path / "b" / "run") == Path("/nowhere/model")
+    assert assemble.resolve_start_model(Path("a/demo/model"), tmp_path / "b" / "run") == Path("a/demo/model")
+    assert assemble.resolve_start_model(Path("/nowhere/model"), tmp_path / "b" / "run") == Path("/nowhere/model")
 
 
 def test_it_learns_renders_of_the_fitted_face():

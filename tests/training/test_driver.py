@@ -29,10 +29,10 @@ from focus_ray.storage.checkpoint import Checkpoints, save_model
 from focus_ray.storage.json_lines import read_json_lines
 from focus_ray.storage.object_store import LocalStore
 from focus_ray.training import driver
-from focus_ray.training.driver import Driven, trainer
+from focus_ray.training.driver import TrainingDriver, build_torch_trainer
 from focus_ray.training.event_queue import ENDED, FAILED
-from focus_ray.training.prepare import Request, prepare
-from focus_ray.training.run import Run
+from focus_ray.training.prepare import RunRequest, prepare
+from focus_ray.training.run import Trainer
 
 pytestmark = pytest.mark.usefixtures("ellipsoid_world")
 
@@ -49,7 +49,7 @@ class Bucket(LocalStore):
 
 @pytest.fixture
 def prepared(config, tmp_path):
-    prepared = prepare(Request(config, tmp_path / "run"))
+    prepared = prepare(RunRequest(config, tmp_path / "run"))
     yield prepared
     prepared.folder.close()
 
@@ -58,7 +58,7 @@ def asked(monkeypatch, prepared, tmp_path, **cluster):
     """The trainer and what its workers are told; nothing is started."""
     put = []
     monkeypatch.setattr("ray.put", lambda content: put.append(content) or "a reference")
-    made = trainer(prepared, Bucket(tmp_path), ClusterSettings(**cluster), None)
+    made = build_torch_trainer(prepared, Bucket(tmp_path), ClusterSettings(**cluster), None)
     assert made.train_loop_config == {"assignment": "a reference"}
     return made, put[0]
 
@@ -92,18 +92,18 @@ def test_what_a_worker_is_told_travels(monkeypatch, prepared, tmp_path):
     assert assignment.store == Bucket(tmp_path)
     assert assignment.threads == 3
     assert assignment.where == str(tmp_path / "run")
-    from focus_ray.training.worker import face_model
+    from focus_ray.training.worker import load_face_model
 
-    assert face_model(assignment.face).digest == prepared.face.digest
+    assert load_face_model(assignment.face).digest == prepared.face.digest
 
 
 def test_the_folder_is_its_own_store_unless_another_is_named(config, tmp_path):
-    at_home = prepare(Request(config, tmp_path / "run"))
-    assert driver.store_of(at_home) == LocalStore(tmp_path / "run")
-    assert not driver.elsewhere(at_home, driver.store_of(at_home))
-    away = prepare(Request(config, tmp_path / "run", storage=str(tmp_path / "store")))
-    assert driver.store_of(away) == LocalStore(tmp_path / "store" / "run")
-    assert driver.elsewhere(away, driver.store_of(away))
+    at_home = prepare(RunRequest(config, tmp_path / "run"))
+    assert driver.checkpoint_store(at_home) == LocalStore(tmp_path / "run")
+    assert not driver.is_remote(at_home, driver.checkpoint_store(at_home))
+    away = prepare(RunRequest(config, tmp_path / "run", storage=str(tmp_path / "store")))
+    assert driver.checkpoint_store(away) == LocalStore(tmp_path / "store" / "run")
+    assert driver.is_remote(away, driver.checkpoint_store(away))
 
 
 # --- how a run ends
@@ -112,7 +112,7 @@ def test_the_folder_is_its_own_store_unless_another_is_named(config, tmp_path):
 @pytest.fixture
 def driven(prepared, listener):
     prepared.claim()
-    return Driven(prepared, LocalStore(prepared.folder.path), ClusterSettings(), listener)
+    return TrainingDriver(prepared, LocalStore(prepared.folder.path), ClusterSettings(), listener)
 
 
 def figures(prepared, version: str | None) -> dict:
@@ -134,7 +134,7 @@ def test_the_model_of_a_store_is_brought_here(prepared, remote, listener, tmp_pa
     save_model(tmp_path / "made", networks, {"version": "v1"})
     for path in (tmp_path / "made").iterdir():
         remote.upload(path, f"model/{path.name}")
-    driven = Driven(prepared, remote, ClusterSettings(), listener)
+    driven = TrainingDriver(prepared, remote, ClusterSettings(), listener)
     driven._end(ENDED, (figures(prepared, "v1"),))
     driven._concluded(None)
     names = {path.name for path in prepared.folder.model.iterdir()}
@@ -143,7 +143,7 @@ def test_the_model_of_a_store_is_brought_here(prepared, remote, listener, tmp_pa
 
 def test_a_guard_leaves_its_figures_and_no_model(prepared, remote, listener):
     prepared.claim()
-    driven = Driven(prepared, remote, ClusterSettings(), listener)
+    driven = TrainingDriver(prepared, remote, ClusterSettings(), listener)
     driven._end(ENDED, (figures(prepared, None),))
     driven._end(FAILED, ("MaskCollapse", "step 6: all face; raise the area weight"))
     with pytest.raises(MaskCollapse, match="step 6: all face; raise the area weight"):
@@ -243,15 +243,15 @@ class StopOnceAsked:
     """A worker that does not go on before it has heard of the wish to stop, and somebody who has it after a step."""
 
     def __init__(self, monkeypatch, at: int):
-        def keep(run: Run, record) -> None:
+        def keep(run: Trainer, record) -> None:
             kept(run, record)
             deadline = time.monotonic() + 60
             while record.step == at and not run.asked():
                 assert time.monotonic() < deadline
                 time.sleep(0.005)
 
-        kept = Run.keep
-        monkeypatch.setattr(Run, "keep", keep)
+        kept = Trainer.keep
+        monkeypatch.setattr(Trainer, "keep", keep)
 
         class Watching(NoOpCallback):
             def step(self, record) -> None:
@@ -277,14 +277,14 @@ def test_ctrl_c_stops_after_a_step_and_the_run_goes_on_to_the_same_end(
 
 def lost_at(monkeypatch, step: int) -> None:
     """The workers are gone after a step, before anything of it is kept."""
-    kept = Run.keep
+    kept = Trainer.keep
 
-    def keep(run: Run, record) -> None:
+    def keep(run: Trainer, record) -> None:
         if record.step == step:
             raise RuntimeError("the node went away")
         kept(run, record)
 
-    monkeypatch.setattr(Run, "keep", keep)
+    monkeypatch.setattr(Trainer, "keep", keep)
 
 
 def test_lost_workers_lose_no_more_than_the_steps_since_the_checkpoint(
@@ -358,7 +358,7 @@ def test_what_cannot_begin_leaves_nothing_behind(config, tmp_path, one_worker):
 
 
 def test_a_run_that_another_process_trains_is_not_resumed(config, tmp_path, one_worker):
-    other = prepare(Request(config, tmp_path / "run"))
+    other = prepare(RunRequest(config, tmp_path / "run"))
     other.claim()
     before = sorted(path.name for path in (tmp_path / "run").iterdir())
     with pytest.raises(ConfigError, match="another process"):

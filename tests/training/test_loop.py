@@ -19,7 +19,7 @@ from focus_ray.focus.replica_group import ReplicaGroup
 from focus_ray.focus.schedule import OptimizerSettings, Phase
 from focus_ray.focus.state import Targets
 from focus_ray.storage import checkpoint
-from focus_ray.training.loop import load_state_tree, state_tree, steps
+from focus_ray.training.loop import load_state_tree, state_tree, train_steps
 
 FACE_PHASES = {Phase.WARMUP, Phase.INIT, Phase.EM_FACE}
 
@@ -36,7 +36,7 @@ def with_guard(miniature, **settings):
 def test_each_phase_trains_its_network_and_leaves_the_other_one_alone(miniature):
     state = miniature.state()
     encoder, segmenter = parameters(state.focus.encoder), parameters(state.focus.segmenter)
-    for record in steps(state, miniature.config, miniature.targets_of, miniature.guard()):
+    for record in train_steps(state, miniature.config, miniature.targets_of, miniature.guard()):
         moved = (
             not torch.equal(parameters(state.focus.encoder), encoder),
             not torch.equal(parameters(state.focus.segmenter), segmenter),
@@ -48,7 +48,7 @@ def test_each_phase_trains_its_network_and_leaves_the_other_one_alone(miniature)
 def test_losses_are_named_by_the_papers_symbols(miniature):
     seen: dict[Phase, set[str]] = {}
     before = time.time() - 0.001  # lines are rounded to ms
-    for record in steps(miniature.state(), miniature.config, miniature.targets_of, miniature.guard()):
+    for record in train_steps(miniature.state(), miniature.config, miniature.targets_of, miniature.guard()):
         line = record.line()
         assert before <= line["time"] <= time.time() + 0.001
         before = line["time"]
@@ -63,7 +63,7 @@ def test_losses_are_named_by_the_papers_symbols(miniature):
 def test_the_warmup_encoder_becomes_the_perceptual_network_and_stays_as_it_was(miniature):
     state = miniature.state()
     frozen = None
-    for record in steps(state, miniature.config, miniature.targets_of, miniature.guard()):
+    for record in train_steps(state, miniature.config, miniature.targets_of, miniature.guard()):
         if record.position.phase is Phase.INIT and frozen is None:
             frozen = parameters(state.focus.perceptual)
     assert torch.equal(parameters(state.focus.perceptual), frozen)
@@ -85,7 +85,7 @@ def ends(miniature, folder: Path, cut: int) -> tuple[dict[str, Any], dict[str, A
 
     targets_of = functools.cache(miniature.targets_of)  # draws from torch's random numbers in the first run only
     straight, guard = miniature.state(), miniature.guard()
-    for _ in steps(straight, miniature.config, targets_of, guard):
+    for _ in train_steps(straight, miniature.config, targets_of, guard):
         if straight.step == cut:
             checkpoint.save(folder / "cut", state_tree(straight, guard))
     end = flat(state_tree(straight, guard))
@@ -94,7 +94,7 @@ def ends(miniature, folder: Path, cut: int) -> tuple[dict[str, Any], dict[str, A
     resumed, guard = miniature.state(), miniature.guard()
     tree = checkpoint.load(folder / "cut")
     load_state_tree(resumed, guard, miniature.config, tree)
-    for _ in steps(resumed, miniature.config, targets_of, guard):
+    for _ in train_steps(resumed, miniature.config, targets_of, guard):
         pass
     return flat(tree), end, flat(state_tree(resumed, guard))
 
@@ -114,7 +114,7 @@ def test_replicas_draw_random_numbers_of_their_own(miniature):
     def first_loss(rank: int) -> float:
         state = miniature.state()
         state.replicas = OneOfTwo(rank)
-        taken = steps(state, miniature.config, miniature.targets_of, miniature.guard())
+        taken = train_steps(state, miniature.config, miniature.targets_of, miniature.guard())
         return next(r.metrics.losses["total"] for r in taken if r.position.phase is Phase.PRETRAIN_SEG)
 
     with_dropout(miniature)
@@ -194,7 +194,7 @@ def test_a_step_without_a_finite_loss_changes_nothing_and_is_counted(miniature):
         return targets._replace(images=targets.images * float("nan")) if step == 3 else targets
 
     before = None
-    for record in steps(state, miniature.config, poisoned, guard):
+    for record in train_steps(state, miniature.config, poisoned, guard):
         if record.step == 2:
             before = parameters(state.focus.encoder)
         if record.step == 3:
@@ -213,7 +213,7 @@ def test_too_many_such_steps_end_the_run(miniature):
 
     records = []
     with pytest.raises(NonFiniteLoss):
-        records.extend(steps(miniature.state(), miniature.config, poisoned, miniature.guard()))
+        records.extend(train_steps(miniature.state(), miniature.config, poisoned, miniature.guard()))
     assert [(record.step, record.metrics.skipped) for record in records] == [
         (0, False), (1, False), (2, True), (3, True)
     ]  # fmt: skip
@@ -222,7 +222,7 @@ def test_too_many_such_steps_end_the_run(miniature):
 def collapsed(miniature, bias: float):
     """A state whose EM begins with a segmenter that says the same of every pixel."""
     state, guard = miniature.state(), miniature.guard()
-    for _ in steps(state, miniature.config, miniature.targets_of, guard):
+    for _ in train_steps(state, miniature.config, miniature.targets_of, guard):
         if state.step == miniature.config.schedule.em_start:
             break
     collapse(state, bias)
@@ -242,7 +242,7 @@ def test_collapsed_masks_stop_the_run_where_that_is_asked_for(miniature, bias):
     state, guard = collapsed(miniature, bias)
     records = []
     with pytest.raises(MaskCollapse, match="all outlier" if bias < 0 else "all face"):
-        records.extend(steps(state, miniature.config, miniature.targets_of, guard))
+        records.extend(train_steps(state, miniature.config, miniature.targets_of, guard))
     assert [record.step for record in records] == [6, 7]  # also the one that ended it
     assert records[-1].metrics.mask_mean == pytest.approx(float(bias > 0), abs=1e-3)
     assert state.step == 8
@@ -253,7 +253,7 @@ def test_restore_brings_the_last_good_segmenter_back_and_lets_it_rest(miniature)
     state, guard = collapsed(miniature, -3.0)
     good = None
     records = []
-    for record in steps(state, miniature.config, miniature.targets_of, guard):
+    for record in train_steps(state, miniature.config, miniature.targets_of, guard):
         good = state.good_segmenter if good is None else good
         records.append(record)
         if record.position.cycle == 1:
@@ -269,7 +269,7 @@ def test_restore_goes_back_before_a_collapse_at_the_end_of_a_healthy_block(minia
     with_guard(miniature, window=2, action="restore")
     state, guard = miniature.state(), miniature.guard()
     good, restored = None, None
-    for record in steps(state, miniature.config, miniature.targets_of, guard):
+    for record in train_steps(state, miniature.config, miniature.targets_of, guard):
         if state.step == miniature.config.schedule.em_start:
             good = copy.deepcopy(state.focus.segmenter.state_dict())
         if record.step == after:
@@ -287,7 +287,7 @@ def test_recalibration_sets_the_area_weight_by_the_rendering_that_s_compares_wit
     miniature.config = miniature.config.model_copy(update={"em": settings})
     state, guard = collapsed(miniature, 3.0)
     state.area_weight = 123.0
-    record = next(iter(steps(state, miniature.config, miniature.targets_of, guard)))
+    record = next(iter(train_steps(state, miniature.config, miniature.targets_of, guard)))
     assert record.event is not None
     assert dataclasses.asdict(record.event)["action"] == "recalibrate"
     batch = miniature.targets_of(record.step)
@@ -301,7 +301,7 @@ def test_without_calibration_the_guard_lets_s_rest_and_leaves_the_area_weight(mi
     settings = miniature.config.em.model_copy(update={"calibration": None})
     miniature.config = miniature.config.model_copy(update={"em": settings})
     state, guard = collapsed(miniature, 3.0)
-    record = next(iter(steps(state, miniature.config, miniature.targets_of, guard)))
+    record = next(iter(train_steps(state, miniature.config, miniature.targets_of, guard)))
     assert record.event is not None
     assert state.area_weight is None
     assert state.resting_cycle == record.position.cycle

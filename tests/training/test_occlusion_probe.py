@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from focus_ray.training.occlusion_probe import partners, paste_patches, probe_overlap
+from focus_ray.training.occlusion_probe import donor_indices, paste_patches, probe_overlap
 
 SIZE = 64
 LANDMARKS = torch.rand(4, 68, 2, generator=torch.Generator().manual_seed(0)) * 32 + 16
@@ -32,9 +32,9 @@ def test_the_same_picture_gets_the_same_piece_in_any_batch():
 
 def test_partners_are_others():
     for count in (2, 3, 50):
-        found = partners(range(count), count)
+        found = donor_indices(range(count), count)
         assert all(0 <= one < count and one != number for number, one in enumerate(found))
-    assert partners([0], 1) == [0]
+    assert donor_indices([0], 1) == [0]
 
 
 @pytest.mark.parametrize(

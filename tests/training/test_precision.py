@@ -10,7 +10,7 @@ from torch import nn
 from focus_ray.focus.optimizers import UpdateRule
 from focus_ray.focus.replica_group import ReplicaGroup
 from focus_ray.training import precision
-from focus_ray.training.loop import steps
+from focus_ray.training.loop import train_steps
 from focus_ray.training.precision import autocast_context, supports_bfloat16
 
 CPU = torch.device("cpu")
@@ -99,7 +99,7 @@ def test_networks_in_half_the_bits_and_the_rest_in_float32(miniature, half):
     }
     for name, module in watched.items():
         watch(name, module)
-    for record in steps(state, miniature.config, miniature.targets_of, miniature.guard()):
+    for record in train_steps(state, miniature.config, miniature.targets_of, miniature.guard()):
         if record.step == 4:  # F is made when the warm-up is over
             watch("first layer of F", focus.perceptual.network.stem[0])
     halves = {"first layer of R", "last map of R", "first layer of S", "last layer of S", "first layer of F"}
@@ -117,7 +117,7 @@ def moments(optimizer: UpdateRule) -> list[torch.Tensor]:
 
 def test_a_short_run_in_mixed_precision_stays_finite_and_near_the_exact_one(miniature, half):
     def losses() -> list[float]:
-        records = list(steps(miniature.state(), miniature.config, miniature.targets_of, miniature.guard()))
+        records = list(train_steps(miniature.state(), miniature.config, miniature.targets_of, miniature.guard()))
         assert not any(record.metrics.skipped for record in records)
         assert all(math.isfinite(value) for record in records for value in record.metrics.losses.values())
         return [record.metrics.losses["total"] for record in records]

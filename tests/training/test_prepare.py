@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from focus_ray.errors import CheckpointError, ConfigError
-from focus_ray.training.prepare import Request, prepare
+from focus_ray.training.prepare import RunRequest, prepare
 
 pytestmark = pytest.mark.usefixtures("ellipsoid_world")
 
@@ -13,14 +13,14 @@ pytestmark = pytest.mark.usefixtures("ellipsoid_world")
 @pytest.fixture
 def begun(config, tmp_path):
     """A run that was begun and left, with its checkpoints in a bucket."""
-    prepared = prepare(Request(config, tmp_path / "run", storage="s3://bucket/runs", experiment="faces"))
+    prepared = prepare(RunRequest(config, tmp_path / "run", storage="s3://bucket/runs", experiment="faces"))
     prepared.claim()
     prepared.folder.close()
     return prepared
 
 
 def test_nothing_is_written_before_the_folder_is_claimed(config, tmp_path):
-    prepared = prepare(Request(config, tmp_path / "a" / "run"))
+    prepared = prepare(RunRequest(config, tmp_path / "a" / "run"))
     assert not (tmp_path / "a").exists()
     assert not prepared.request.resumes
     assert (prepared.info.name, prepared.info.storage, prepared.info.experiment) == ("run", None, "focus")
@@ -30,19 +30,19 @@ def test_nothing_is_written_before_the_folder_is_claimed(config, tmp_path):
         "config.json", "run.json", "face.safetensors", "sheets", ".lock"
     }  # fmt: skip
     with pytest.raises(ConfigError, match="another process"):
-        prepare(Request(None, tmp_path / "a" / "run")).claim()
+        prepare(RunRequest(None, tmp_path / "a" / "run")).claim()
     prepared.folder.close()
 
 
 def test_a_run_is_called_like_its_folder_wherever_it_was_started(config, tmp_path, monkeypatch):
     (tmp_path / "lab").mkdir()
     monkeypatch.chdir(tmp_path / "lab")
-    assert prepare(Request(config, Path("."))).info.name == "lab"
-    assert prepare(Request(config, Path("x/../y"))).info.name == "y"
+    assert prepare(RunRequest(config, Path("."))).info.name == "lab"
+    assert prepare(RunRequest(config, Path("x/../y"))).info.name == "y"
 
 
 def test_a_run_that_goes_on_has_its_own_configuration_face_and_name(begun, tmp_path):
-    prepared = prepare(Request(None, tmp_path / "run", experiment="another"))
+    prepared = prepare(RunRequest(None, tmp_path / "run", experiment="another"))
     assert prepared.request.resumes
     assert prepared.config == begun.config
     assert prepared.face.digest == begun.face.digest
@@ -54,29 +54,29 @@ def test_a_run_that_goes_on_has_its_own_configuration_face_and_name(begun, tmp_p
 
 
 def test_a_run_stays_with_its_storage(begun, config, tmp_path):
-    assert prepare(Request(None, tmp_path / "run", storage="s3://bucket/runs")).info == begun.info
+    assert prepare(RunRequest(None, tmp_path / "run", storage="s3://bucket/runs")).info == begun.info
     with pytest.raises(ConfigError, match=r"keeps its checkpoints in s3://bucket/runs; name no other storage"):
-        prepare(Request(None, tmp_path / "run", storage="s3://elsewhere"))
-    at_home = prepare(Request(config, tmp_path / "home"))
+        prepare(RunRequest(None, tmp_path / "run", storage="s3://elsewhere"))
+    at_home = prepare(RunRequest(config, tmp_path / "home"))
     at_home.claim()
     at_home.folder.close()
     with pytest.raises(ConfigError, match=r"keeps its checkpoints in its own folder; name no other storage"):
-        prepare(Request(None, tmp_path / "home", storage="s3://bucket/runs"))
+        prepare(RunRequest(None, tmp_path / "home", storage="s3://bucket/runs"))
 
 
 def test_a_new_run_takes_the_place_of_nothing(begun, config, tmp_path):
-    again = prepare(Request(config, tmp_path / "run"))
+    again = prepare(RunRequest(config, tmp_path / "run"))
     with pytest.raises(ConfigError, match="not empty; go on by resuming"):
         again.claim()
-    assert prepare(Request(None, tmp_path / "run")).info == begun.info
+    assert prepare(RunRequest(None, tmp_path / "run")).info == begun.info
 
 
 def test_what_is_no_run_cannot_go_on(begun, tmp_path):
     with pytest.raises(ConfigError, match="holds no run"):
-        prepare(Request(None, tmp_path))
+        prepare(RunRequest(None, tmp_path))
     (tmp_path / "run" / "run.json").unlink()
     with pytest.raises(CheckpointError, match=r"run\.json cannot be used"):
-        prepare(Request(None, tmp_path / "run"))
+        prepare(RunRequest(None, tmp_path / "run"))
     (tmp_path / "run" / "config.json").write_text('{"preset": 1}')
     with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
-        prepare(Request(None, tmp_path / "run"))
+        prepare(RunRequest(None, tmp_path / "run"))

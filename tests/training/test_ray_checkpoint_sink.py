@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from focus_ray.errors import CheckpointError, StorageError
-from focus_ray.focus.replica_group import ALONE, ReplicaGroup
+from focus_ray.focus.replica_group import SINGLE_PROCESS, ReplicaGroup
 from focus_ray.storage.checkpoint import Checkpoints, folder_name
 from focus_ray.training import ray_checkpoint_sink
-from focus_ray.training.ray_checkpoint_sink import MAX_CONSECUTIVE_FAILURES, RayCheckpointSink, copied
+from focus_ray.training.ray_checkpoint_sink import MAX_CONSECUTIVE_FAILURES, RayCheckpointSink, copy_to_cpu
 from focus_ray.training.upload_queue import tensor_bytes
 
 CPU = torch.device("cpu")
@@ -22,7 +22,7 @@ def tree(step: int) -> dict:
 @pytest.fixture
 def vault(remote, listener, reports) -> RayCheckpointSink:
     """The vault of a run by itself, that keeps the newest two."""
-    return RayCheckpointSink(remote, 2, ALONE, listener, CPU)
+    return RayCheckpointSink(remote, 2, SINGLE_PROCESS, listener, CPU)
 
 
 class Follower(ReplicaGroup):
@@ -51,7 +51,7 @@ def settled(vault: RayCheckpointSink) -> Checkpoints:
 def test_a_copy_shares_nothing_that_training_changes():
     weight = torch.nn.Parameter(torch.ones(2))
     state = {"a": [weight, (torch.zeros(1), 3)], "b": {"c": None, "d": "text", "e": weight.detach()}}
-    copy = copied(state)
+    copy = copy_to_cpu(state)
     with torch.no_grad():
         weight.fill_(7.0)
         state["a"][1][0].fill_(7.0)
@@ -131,7 +131,7 @@ def test_a_follower_reports_and_writes_nothing(remote, listener, reports):
 
 def test_memory_is_finite_and_the_newest_are_kept(remote, listener, reports, monkeypatch):
     monkeypatch.setattr(ray_checkpoint_sink, "MAX_PENDING_BYTES", 3 * tensor_bytes(tree(1)))
-    vault = RayCheckpointSink(remote, 2, ALONE, listener, CPU)
+    vault = RayCheckpointSink(remote, 2, SINGLE_PROCESS, listener, CPU)
     remote.open.clear()
     steps = range(1, 7)
     for step in steps:

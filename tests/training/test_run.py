@@ -22,8 +22,8 @@ from focus_ray.storage.json_lines import read_json_lines
 from focus_ray.training import run as run_module
 from focus_ray.training.batch_source import PrefetchSource
 from focus_ray.training.in_process import train
-from focus_ray.training.prepare import Request, prepare
-from focus_ray.training.run import Run
+from focus_ray.training.prepare import RunRequest, prepare
+from focus_ray.training.run import Trainer
 
 SUBSETS = {"all", "unoccluded", "occluded", "occluded_seen", "occluded_unseen"}
 FIGURES = {
@@ -148,8 +148,8 @@ def test_an_interrupt_in_the_final_scoring_says_how_to_go_on(config, tmp_path, m
             raise KeyboardInterrupt
         return scored(run, variants)
 
-    scored = Run._score_heldout
-    monkeypatch.setattr(Run, "_score_heldout", interrupted)
+    scored = Trainer._score_heldout
+    monkeypatch.setattr(Trainer, "_score_heldout", interrupted)
     with pytest.raises(Interrupted, match=r"go on by resuming .*run"):
         train(config, tmp_path / "run")
 
@@ -206,7 +206,7 @@ def test_a_finished_run_that_is_resumed_keeps_its_parameters(config, tmp_path, w
 
 @pytest.mark.usefixtures("ellipsoid_world")
 def test_a_run_whose_checkpoints_are_in_a_store_is_not_begun_anew_here(config, tmp_path):
-    prepared = prepare(Request(config, tmp_path / "run", storage="s3://bucket/runs"))
+    prepared = prepare(RunRequest(config, tmp_path / "run", storage="s3://bucket/runs"))
     prepared.claim()
     prepared.folder.close()
     with pytest.raises(ConfigError, match=r"keeps its checkpoints at s3://bucket/runs/run; train it with Ray"):
@@ -245,14 +245,14 @@ class Kept:
     def keep_model(self, bundle) -> None: ...
 
 
-def choosing(config, ellipsoid_face, **cadence) -> Run:
+def choosing(config, ellipsoid_face, **cadence) -> Trainer:
     """A run that stands behind the beginning of EM."""
-    run = Run(config.model_copy(update={"cadence": Cadence(**cadence)}), ellipsoid_face, Kept(), NoOpCallback())
+    run = Trainer(config.model_copy(update={"cadence": Cadence(**cadence)}), ellipsoid_face, Kept(), NoOpCallback())
     run.state.step = config.schedule.em_start + 1
     return run
 
 
-def bests(run: Run, figures: list) -> list[bool]:
+def bests(run: Trainer, figures: list) -> list[bool]:
     return [run._is_best({"step": run.state.step, "photos": {"rmse_255": figure}}) for figure in figures]
 
 
@@ -264,7 +264,7 @@ def test_history_travels_with_the_next_checkpoint_that_is_whole(config, ellipsoi
     """
     monkeypatch.setattr(run_module, "HISTORY_OVERLAP_STEPS", 1)
     vault = Kept(lost=frozenset({2, 3}))
-    run = Run(config.model_copy(update={"cadence": Cadence(checkpoint=1)}), ellipsoid_face, vault, NoOpCallback())
+    run = Trainer(config.model_copy(update={"cadence": Cadence(checkpoint=1)}), ellipsoid_face, vault, NoOpCallback())
     for step in range(4):
         run.state.step = step + 1
         run.tally.recent.append(record_of(step).line())
@@ -279,7 +279,7 @@ def test_history_travels_with_the_next_checkpoint_that_is_whole(config, ellipsoi
 @pytest.mark.usefixtures("ellipsoid_world")
 def test_a_run_that_is_stopped_says_whether_its_checkpoint_is_kept(config, ellipsoid_face):
     def stopped(vault: Kept, saved: tuple[int, ...]) -> FocusRayError:
-        run = Run(config, ellipsoid_face, vault, NoOpCallback())
+        run = Trainer(config, ellipsoid_face, vault, NoOpCallback())
         for run.state.step in saved:
             run.checkpoint(last=True)
         return run.stopped()
@@ -296,7 +296,7 @@ def test_a_run_that_is_stopped_says_whether_its_checkpoint_is_kept(config, ellip
 @pytest.mark.usefixtures("ellipsoid_world")
 def test_without_faces_nothing_is_scored_without_labels(config, ellipsoid_face):
     heldout = config.heldout.model_copy(update={"size": 0, "unlabelled": True})
-    run = Run(config.model_copy(update={"heldout": heldout}), ellipsoid_face, Kept(), NoOpCallback())
+    run = Trainer(config.model_copy(update={"heldout": heldout}), ellipsoid_face, Kept(), NoOpCallback())
     run.score("init")
     assert run.tally.evaluations == [{"step": 0, "after": "init"}]
 

@@ -12,7 +12,7 @@ from focus_ray.errors import ClusterError, ConfigError, NoSuchObject
 from focus_ray.runtime.ray_cluster import ClusterSettings
 from focus_ray.storage.object_store import LocalStore
 from focus_ray.training import driver, in_process
-from focus_ray.training.run import Run
+from focus_ray.training.run import Trainer
 from focus_ray.training.run_folder_sync import RunFolderSync, restore_run_dir
 
 MIRRORED = {
@@ -196,16 +196,16 @@ def test_a_run_goes_on_from_the_store_alone_to_the_same_parameters(
     config, tmp_path, weights, straight_run, monkeypatch
 ):
     """The driver's disk is lost with the run folder; the folder comes back, the checkpoints never were in it."""
-    kept = Run.keep
+    kept = Trainer.keep
 
-    def keep(run: Run, record) -> None:
+    def keep(run: Trainer, record) -> None:
         if record.step == 9:
             raise RuntimeError("the node went away")
         kept(run, record)
 
     store = tmp_path / "store"
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "keep", keep)
+        patch.setattr(Trainer, "keep", keep)
         with pytest.raises(ClusterError):
             driver.train(config, tmp_path / "run", ClusterSettings(), storage=str(store))
     shutil.rmtree(tmp_path / "run")

@@ -19,7 +19,7 @@ from focus_ray.runtime.callbacks import NoOpCallback
 from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.training.assemble import fitted_face
 from focus_ray.training.in_process import FolderCheckpointSink, train
-from focus_ray.training.run import Run
+from focus_ray.training.run import Trainer
 
 
 class StopAtOnce(NoOpCallback):
@@ -80,7 +80,9 @@ class Listener(NoOpCallback):
 def test_figures_are_of_photographs_that_no_batch_holds(config, photographs, tmp_path):
     data = config.data.model_copy(update={"heldout_share": 0.4, "cache_mb": 0.0})
     config = config.model_copy(update={"data": data}).with_photos(str(photographs), None)
-    run = Run(config, fitted_face(config), FolderCheckpointSink(RunFolder(tmp_path), NoOpCallback()), NoOpCallback())
+    run = Trainer(
+        config, fitted_face(config), FolderCheckpointSink(RunFolder(tmp_path), NoOpCallback()), NoOpCallback()
+    )
     trained_on = {name for step in range(4) for name in run.data.batch_of(step).names or []}
     assert run.data.photos is not None
     assert len(trained_on) == 2

@@ -8,7 +8,7 @@ import torch
 from ray.exceptions import ActorDiedError
 
 from focus_ray.errors import StorageError
-from focus_ray.focus.replica_group import ALONE
+from focus_ray.focus.replica_group import SINGLE_PROCESS
 from focus_ray.storage import checkpoint
 from focus_ray.storage.checkpoint import Checkpoints
 from focus_ray.training.ray_checkpoint_sink import CHECKPOINTS, RayCheckpointSink
@@ -60,7 +60,7 @@ def test_the_process_stays_on_the_node_whose_files_it_reads_and_takes_no_core(up
 
 
 def test_a_vault_writes_through_it(uploader, remote, checkpoints, listener, reports):
-    vault = RayCheckpointSink(remote, 2, ALONE, listener, CPU, uploader)
+    vault = RayCheckpointSink(remote, 2, SINGLE_PROCESS, listener, CPU, uploader)
     for step in (1, 2, 3):
         vault.save(step, tree(step), best=step == 1, last=step == 3)
     assert checkpoints.steps() == [1, 2, 3]  # the best, and the newest two
@@ -71,7 +71,7 @@ def test_a_vault_writes_through_it(uploader, remote, checkpoints, listener, repo
 
 
 def test_a_store_that_refuses_is_told_as_ever(uploader, remote, checkpoints, listener, reports):
-    vault = RayCheckpointSink(remote, 2, ALONE, listener, CPU, uploader)
+    vault = RayCheckpointSink(remote, 2, SINGLE_PROCESS, listener, CPU, uploader)
     remote.ill = True
     vault.save(1, tree(1), best=False, last=True)
     (note,) = listener.of("note")

@@ -6,11 +6,11 @@ import pytest
 
 from focus_ray.errors import MaskCollapse
 from focus_ray.training import worker
-from focus_ray.training.worker import RayMetricsCallback, face_model, report_failure
+from focus_ray.training.worker import RayMetricsCallback, load_face_model, report_failure
 
 
 def test_the_face_arrives_as_it_was_sent(ellipsoid_face):
-    assert face_model(ellipsoid_face.to_bytes()).digest == ellipsoid_face.digest
+    assert load_face_model(ellipsoid_face.to_bytes()).digest == ellipsoid_face.digest
 
 
 def test_an_error_is_told_by_its_name(channel):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from focus_ray.tuning.results import Evaluation, Results, RetrainedRun, Trial
+from focus_ray.tuning.results import RetrainedRun, SweepResults, TrialEvaluation, TrialResult
 from focus_ray.tuning.search import SearchConfig
 from tests.conftest import quick_runs
 
@@ -47,7 +47,7 @@ def tiny() -> SearchConfig:
     return SearchConfig.model_validate(TINY)
 
 
-def trials_of(count: int) -> list[Trial]:
+def trials_of(count: int) -> list[TrialResult]:
     """Trials whose objective is led by eta_bin, best at 4."""
     found = []
     for number in range(count):
@@ -55,7 +55,7 @@ def trials_of(count: int) -> list[Trial]:
         objective = 0.1 + 0.05 * math.log(eta / 4) ** 2
         figures = {"planted": 0.3, "unsteady": 0.1, "f1": 1 - objective, "outlier_iou": 0.5, "vertex_mm": 2 + objective}
         found.append(
-            Trial(
+            TrialResult(
                 id=f"t{number:02}",
                 status="done",
                 config={"initialise.xi": (0.05, 0.1)[number % 2], "em.segmentation.eta_bin": eta},
@@ -64,8 +64,8 @@ def trials_of(count: int) -> list[Trial]:
                 unlabelled=objective,
                 **figures,
                 curve=(
-                    Evaluation(step=7, figures={"unlabelled": objective + 0.1, **figures}),
-                    Evaluation(step=14, figures={"unlabelled": objective, **figures}),
+                    TrialEvaluation(step=7, figures={"unlabelled": objective + 0.1, **figures}),
+                    TrialEvaluation(step=14, figures={"unlabelled": objective, **figures}),
                 ),
             )
         )
@@ -73,11 +73,11 @@ def trials_of(count: int) -> list[Trial]:
 
 
 @pytest.fixture
-def results() -> Results:
+def results() -> SweepResults:
     trials = trials_of(6)
     trials[1] = trials[1].model_copy(update={"status": "pruned", "curve": trials[1].curve[:1]})
     trials[5] = trials[5].model_copy(update={"status": "nan", "cause": "no finite loss", "objective": None})
-    return Results(
+    return SweepResults(
         objective="unlabelled",
         mode="min",
         trials=tuple(trials),

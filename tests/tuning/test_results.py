@@ -2,7 +2,7 @@
 
 import pytest
 
-from focus_ray.tuning.results import Results, abreast, best_trial, rank_correlations
+from focus_ray.tuning.results import SweepResults, best_trial, last_common_step, rank_correlations
 from tests.tuning.conftest import trials_of
 
 
@@ -31,19 +31,19 @@ def test_a_pruned_trial_is_compared_where_the_others_were_then():
     odd = trials[3].curve[0].model_copy(update={"figures": {"unlabelled": 9.0, "f1": 0.99}})
     trials[3] = trials[3].model_copy(update={"status": "pruned", "curve": (odd,)})
     trials[5] = trials[5].model_copy(update={"status": "collapsed", "curve": ()})
-    step, sound = abreast(trials)
+    step, sound = last_common_step(trials)
     assert (step, len(sound)) == (7, 5)
     assert rank_correlations(trials)["unlabelled"]["f1"] < 1
     without = [one for one in trials if one.id != "t03"]
     assert rank_correlations(without)["unlabelled"]["f1"] == pytest.approx(1.0)
-    assert abreast([]) == (0, [])
+    assert last_common_step([]) == (0, [])
 
 
-def test_the_best_may_be_what_the_preset_has(results: Results):
+def test_the_best_may_be_what_the_preset_has(results: SweepResults):
     assert not results.best_is_default
     point = next(one.config for one in results.trials if one.id == results.best)
     assert results.model_copy(update={"default": dict(point)}).best_is_default
 
 
-def test_as_a_file(results: Results):
-    assert Results.model_validate_json(results.model_dump_json()) == results
+def test_as_a_file(results: SweepResults):
+    assert SweepResults.model_validate_json(results.model_dump_json()) == results

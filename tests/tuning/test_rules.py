@@ -25,14 +25,14 @@ def plan(**changes) -> Plan:
     ],
 )
 def test_schedulers(kind: str, name: str):
-    assert type(rules.scheduler(plan(scheduler={"kind": kind}))).__name__ == name
+    assert type(rules.build_scheduler(plan(scheduler={"kind": kind}))).__name__ == name
 
 
 def test_searchers():
-    assert type(rules.searcher(plan())).__name__ == "BasicVariantGenerator"
+    assert type(rules.build_searcher(plan())).__name__ == "BasicVariantGenerator"
     assert set(rules.param_space(plan().search)) == set(TINY["space"])
     informed = plan(searcher="tpe")
-    assert type(rules.searcher(informed)).__name__ == "OptunaSearch"
+    assert type(rules.build_searcher(informed)).__name__ == "OptunaSearch"
     assert rules.param_space(informed.search) == {}
     grid = plan(searcher="grid", space={"initialise.xi": {"values": [0.05, 0.1]}})
     assert rules.param_space(grid.search) == {"initialise.xi": {"grid_search": [0.05, 0.1]}}
@@ -45,7 +45,7 @@ def test_a_population_begins_with_points_of_its_seed():
 
 def test_the_same_seed_draws_the_same_points():
     def drawn() -> list[dict]:
-        searcher = rules.searcher(plan(searcher="tpe"))
+        searcher = rules.build_searcher(plan(searcher="tpe"))
         return [searcher.suggest(str(number)) for number in range(4)]
 
     first = drawn()
@@ -59,7 +59,7 @@ def test_population_based_training_stays_inside_the_space():
         "batch_size": {"low": 2, "high": 4, "integer": True},
         "initialise.xi": {"values": [0.05, 0.1]},
     }
-    scheduler = rules.scheduler(plan(space=space, scheduler={"kind": "pbt"}))
+    scheduler = rules.build_scheduler(plan(space=space, scheduler={"kind": "pbt"}))
     point = {"em.segmentation.eta_bin": 15.9, "batch_size": 4, "initialise.xi": 0.1}
     for _ in range(50):
         explored, _ = scheduler._get_new_config(None, SimpleNamespace(config=point))

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from focus_ray.errors import CheckpointError, ConfigError
-from focus_ray.model import SHIPPED
-from focus_ray.tuning.search import SearchConfig, laid_over, read
+from focus_ray.model import PRETRAINED_MODEL
+from focus_ray.tuning.search import SearchConfig, deep_merge, read_search
 from tests.tuning.conftest import TINY
 
 
@@ -21,13 +21,13 @@ def test_the_files_that_ship_can_run(project_root: Path):
     files = sorted((project_root / "tune_configs").glob("*.yaml"))
     assert [path.stem for path in files] == ["em_schedule", "loss_weights", "smoke", "threshold"]
     for path in files:
-        search = read(path)
+        search = read_search(path)
         default = search.parameters.default(search.trial_config({}, None))
         assert None not in default.values()
         assert search.trial_count >= 4
-    assert read(files[-1]).trial_count >= 8
-    assert read(files[1]).trial_count >= 20
-    assert len(read(files[1]).space) == 9
+    assert read_search(files[-1]).trial_count >= 8
+    assert read_search(files[1]).trial_count >= 20
+    assert len(read_search(files[1]).space) == 9
 
 
 @pytest.mark.parametrize(
@@ -67,45 +67,45 @@ def test_the_files_that_ship_can_run(project_root: Path):
 )
 def test_what_is_refused(changes, wrong: str, tmp_path: Path):
     with pytest.raises(ConfigError, match=wrong):
-        read(written(tmp_path, **changes))
+        read_search(written(tmp_path, **changes))
 
 
 def test_what_is_no_key_of_the_search_may_be_set(tmp_path: Path):
-    read(written(tmp_path, set=TINY["set"] | {"heldout": {"batch_size": 2}, "cadence": {"log": 5}}))
+    read_search(written(tmp_path, set=TINY["set"] | {"heldout": {"batch_size": 2}, "cadence": {"log": 5}}))
 
 
 def test_the_best_must_fit_the_whole_preset(tmp_path: Path):
     """81 divides the 324 steps of EM that trials have, and not the 1080 that `best.yaml` is laid over."""
     space = {"alternation.period": {"values": [81]}}
     with pytest.raises(ConfigError, match="EM has 1080 steps, which 81 does not divide"):
-        read(written(tmp_path, set={}, steps=0.3, shared="pretrained", space=space))
+        read_search(written(tmp_path, set={}, steps=0.3, shared="pretrained", space=space))
 
 
 def test_a_start_that_does_not_fit_is_refused(tmp_path: Path):
     with pytest.raises(CheckpointError, match="such"):
-        read(written(tmp_path, start=str(tmp_path / "such")))
+        read_search(written(tmp_path, start=str(tmp_path / "such")))
     with pytest.raises(ConfigError, match="other networks"):
-        read(written(tmp_path, start=str(SHIPPED)))
+        read_search(written(tmp_path, start=str(PRETRAINED_MODEL)))
 
 
 def test_assignments_are_laid_over_the_file(tmp_path: Path):
-    search = read(written(tmp_path), ("trials=3", "scheduler.kind=asha", "scheduler.grace=0.5"))
+    search = read_search(written(tmp_path), ("trials=3", "scheduler.kind=asha", "scheduler.grace=0.5"))
     assert (search.trials, search.scheduler.kind, search.scheduler.grace) == (3, "asha", 0.5)
     with pytest.raises(ConfigError, match="scheduler"):
-        read(written(tmp_path), ("scheduler=5",))
-    assert laid_over({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}, "d": 4}) == {"a": {"b": 3, "c": 2}, "d": 4}
+        read_search(written(tmp_path), ("scheduler=5",))
+    assert deep_merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}, "d": 4}) == {"a": {"b": 3, "c": 2}, "d": 4}
 
 
 @pytest.mark.parametrize("assignments", [("heldout.size=50",), ("judging.heldout.size=60", "judging.heldout.seed=7")])
 def test_one_key_of_a_part_leaves_its_other_keys(assignments, project_root: Path):
-    before = read(project_root / "tune_configs" / "threshold.yaml")
-    after = read(project_root / "tune_configs" / "threshold.yaml", assignments)
+    before = read_search(project_root / "tune_configs" / "threshold.yaml")
+    after = read_search(project_root / "tune_configs" / "threshold.yaml", assignments)
     assert (after.heldout.seed, after.judging.seeds) == (before.heldout.seed, before.judging.seeds)
     assert {after.heldout.size, after.judging.heldout.size} & {50, 60}
 
 
 def test_one_key_of_a_part_in_the_file_leaves_its_other_keys(tmp_path: Path):
-    search = read(written(tmp_path, heldout={"size": 6}, judging={"heldout": {"size": 5}}))
+    search = read_search(written(tmp_path, heldout={"size": 6}, judging={"heldout": {"size": 5}}))
     assert (search.heldout.size, search.heldout.seed) == (6, 1)
     assert (search.judging.heldout.size, search.judging.heldout.seed, search.judging.seeds) == (5, 2, (1, 2, 3))
 

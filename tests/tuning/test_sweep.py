@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from focus_ray.errors import ConfigError, Interrupted, MaskCollapse
-from focus_ray.evaluation.benchmark.train import Training
+from focus_ray.evaluation.benchmark.train import TrainingRun
 from focus_ray.runtime.run_folder import RunFolder, RunInfo
-from focus_ray.tracking.mlflow_tracker import Tracking
+from focus_ray.tracking.mlflow_tracker import TrackingSettings
 from focus_ray.training import in_process
 from focus_ray.tuning import sweep
-from focus_ray.tuning.results import Results
+from focus_ray.tuning.results import SweepResults
 from focus_ray.tuning.search import SearchConfig, TrialResources
-from focus_ray.tuning.sweep import Sweep, check_gpus_available, curve_of, resumed
+from focus_ray.tuning.sweep import Sweep, check_gpus_available, load_search, read_curve
 from focus_ray.tuning.trial import Outcome, Plan, write_outcome
 
 
@@ -26,11 +26,11 @@ def test_a_curve_has_all_evaluations_of_the_run(tmp_path):
         {"step": 8, "after": "em_face", "unlabelled": {"unlabelled": None}},
     ]
     (tmp_path / "evaluations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 1')
-    found = curve_of(tmp_path)
+    found = read_curve(tmp_path)
     assert [one.step for one in found] == [4, 8]
     assert (found[0].figures["unlabelled"], found[0].figures["f1"]) == (0.3, 0.5)
     assert found[1].figures["unlabelled"] is None
-    assert curve_of(tmp_path / "nothing") == ()
+    assert read_curve(tmp_path / "nothing") == ()
 
 
 def told(status: str, **last) -> SimpleNamespace:
@@ -104,7 +104,7 @@ def test_trials_begin_with_a_model_relative_to_their_folders(judge: Sweep, monke
 
 
 def test_a_guard_ends_one_training_and_not_the_others(judge: Sweep, monkeypatch: pytest.MonkeyPatch):
-    trainings = [Training(name, judge.out / name, judge.search.base()) for name in ("one", "two")]
+    trainings = [TrainingRun(name, judge.out / name, judge.search.base()) for name in ("one", "two")]
     stop = MaskCollapse("the masks collapsed")
 
     begun: list[str] = []
@@ -119,13 +119,13 @@ def test_a_guard_ends_one_training_and_not_the_others(judge: Sweep, monkeypatch:
         return [(number, job.piece(number)) for number in numbers]
 
     monkeypatch.setattr(in_process, "train", train)
-    monkeypatch.setattr(sweep, "worked_off", worked_off)
+    monkeypatch.setattr(sweep, "run_tasks", worked_off)
     assert judge.trained(trainings, "judging") == {judge.out / "one": stop}
     assert begun == ["one", "two"]
 
 
 def test_what_was_found_is_written_before_it_is_judged(
-    judge: Sweep, plan: Plan, results: Results, monkeypatch: pytest.MonkeyPatch
+    judge: Sweep, plan: Plan, results: SweepResults, monkeypatch: pytest.MonkeyPatch
 ):
     def stop(*_) -> None:
         raise KeyboardInterrupt
@@ -134,7 +134,7 @@ def test_what_was_found_is_written_before_it_is_judged(
     monkeypatch.setattr(judge, "judged", stop)
     with pytest.raises(KeyboardInterrupt):
         judge.search_and_judge(plan)
-    written = Results.model_validate_json((judge.out / "results.json").read_bytes())
+    written = SweepResults.model_validate_json((judge.out / "results.json").read_bytes())
     assert (written.best, written.judged) == ("t02", ())
     assert (judge.out / "best.yaml").is_file()
 
@@ -148,10 +148,10 @@ def test_mlflow_is_told_of_trials_that_could_not_say_that_they_ended(
     (plan.trials / "stray").mkdir()
     write_outcome(plan, "done", Outcome(status="done", objective=0.1))
     write_outcome(plan, "broken", Outcome(status="failed", objective=10.0))
-    sent: list[tuple[str, Tracking]] = []
+    sent: list[tuple[str, TrackingSettings]] = []
     monkeypatch.setattr(sweep, "track", lambda run, tracking: sent.append((run.name, tracking)))
     judge.close_mlflow_runs(plan)
-    beside = Tracking("focus", beside=judge.out)
+    beside = TrackingSettings("focus", beside=judge.out)
     assert sent == [("broken", beside), ("pruned", beside)]
 
 
@@ -178,10 +178,10 @@ def test_a_sweep_goes_on_in_its_own_experiment_and_says_that_it_was_stopped(
 def test_a_search_with_small_numbers_is_read_back_as_it_was(tiny: SearchConfig, tmp_path: Path):
     search = SearchConfig.model_validate(tiny.model_dump() | {"set": {"optimizers": {"em_face": {"lr": 1e-05}}}})
     RunFolder(tmp_path).write_json("config.json", search.model_dump(mode="json"))
-    assert resumed(tmp_path) == search
+    assert load_search(tmp_path) == search
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ConfigError, match="none of a sweep"):
-        resumed(tmp_path)
+        load_search(tmp_path)
 
 
 def test_one_that_was_killed_before_tune_took_a_note_begins_anew(judge: Sweep, plan: Plan):
@@ -211,7 +211,7 @@ def test_a_best_that_is_the_default_is_not_trained_twice(eta, folders, judge: Sw
     assert search.parameters.default(search.trial_config({}, None))["em.segmentation.eta_bin"] == 4.0
     trained: list[str] = []
 
-    def train(trainings: list[Training], what: str) -> dict:
+    def train(trainings: list[TrainingRun], what: str) -> dict:
         trained.extend(one.folder.name for one in trainings)
         return {}
 

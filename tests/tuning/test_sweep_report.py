@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from focus_ray.runtime.job_folder import claim
-from focus_ray.tuning.results import Results, RetrainedRun
+from focus_ray.runtime.job_folder import acquire_run_dir
+from focus_ray.tuning.results import RetrainedRun, SweepResults
 from focus_ray.tuning.search import SearchConfig
-from focus_ray.tuning.sweep_report import judged_table, write_report
+from focus_ray.tuning.sweep_report import judged_table, write_sweep_report
 
 
-def test_the_page(tiny: SearchConfig, results: Results, tmp_path: Path):
-    with claim(tmp_path / "sweep", tiny, "focus", what="sweep") as folder:
-        write_report(folder, tiny, results)
+def test_the_page(tiny: SearchConfig, results: SweepResults, tmp_path: Path):
+    with acquire_run_dir(tmp_path / "sweep", tiny, "focus", what="sweep") as folder:
+        write_sweep_report(folder, tiny, results)
     html = (tmp_path / "sweep" / "report.html").read_text()
     for one in results.trials:
         assert one.id in html
@@ -20,15 +20,15 @@ def test_the_page(tiny: SearchConfig, results: Results, tmp_path: Path):
     assert 'src="http' not in html
 
 
-def test_judged_runs_without_figures_are_named(tiny: SearchConfig, results: Results, tmp_path: Path):
+def test_judged_runs_without_figures_are_named(tiny: SearchConfig, results: SweepResults, tmp_path: Path):
     stopped = RetrainedRun(which="best", seed=3, figures={}, cause="the masks collapsed")
     results = results.model_copy(update={"judged": (*results.judged, stopped)})
-    with claim(tmp_path / "sweep", tiny, "focus", what="sweep") as folder:
-        write_report(folder, tiny, results)
+    with acquire_run_dir(tmp_path / "sweep", tiny, "focus", what="sweep") as folder:
+        write_sweep_report(folder, tiny, results)
     assert "No figures of best, seed 3: the masks collapsed" in (tmp_path / "sweep" / "report.html").read_text()
 
 
-def test_mean_and_spread_of_what_was_judged(results: Results):
+def test_mean_and_spread_of_what_was_judged(results: SweepResults):
     assert judged_table(results) == [
         {"figure": "f1", "default": "0.8150 ± 0.0071", "best": "0.8150 ± 0.0071"},
         {"figure": "refined f1", "default": "–", "best": "–"},

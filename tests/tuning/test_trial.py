@@ -22,10 +22,10 @@ from focus_ray.tuning.trial import (
     Outcome,
     Plan,
     cap_gpu_memory,
-    name_of,
     prepare_resume,
     read_outcome,
     trial,
+    trial_name,
 )
 
 POINT = {"initialise.xi": 0.05, "em.segmentation.eta_bin": 2.0}
@@ -233,9 +233,9 @@ def test_a_pointer_to_elsewhere_is_not_followed(tune: Tune, plan: Plan, tmp_path
 def test_trials_of_optuna_are_known_by_their_points(tiny: SearchConfig):
     drawn = tiny.model_copy(update={"searcher": "tpe"})
     other = POINT | {"initialise.xi": 0.1}
-    assert name_of(POINT, "a", tiny) == "a"
-    assert name_of(POINT, "a", drawn) == name_of(dict(reversed(POINT.items())), "b", drawn)
-    assert name_of(POINT, "a", drawn) != name_of(other, "a", drawn)
+    assert trial_name(POINT, "a", tiny) == "a"
+    assert trial_name(POINT, "a", drawn) == trial_name(dict(reversed(POINT.items())), "b", drawn)
+    assert trial_name(POINT, "a", drawn) != trial_name(other, "a", drawn)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from focus_ray.data.dataset_writers.picture_kinds import Kind
-from focus_ray.data.dataset_writers.picture_writer import first_picture, visible_of, write_mask, write_picture
+from focus_ray.data.dataset_writers.picture_kinds import PictureKind
+from focus_ray.data.dataset_writers.picture_writer import first_picture, visible_mask, write_mask, write_picture
 from focus_ray.data.landmark_csv import write_landmarks
 from focus_ray.data.sample import Batch
 from focus_ray.data.sources.ar import MASKS, SUBSETS
@@ -14,14 +14,14 @@ from focus_ray.data.sources.labelled import LANDMARKS
 from focus_ray.data.sources.subset_lists import OVERALL, write_names
 
 KINDS = (
-    Kind("neutral", occluded=0.0),
-    Kind("glasses", occluded=1.0, families=("sunglasses", "glasses")),
-    Kind("scarf", occluded=1.0, families=("scarf",)),
+    PictureKind("neutral", occluded=0.0),
+    PictureKind("glasses", occluded=1.0, families=("sunglasses", "glasses")),
+    PictureKind("scarf", occluded=1.0, families=("scarf",)),
 )
 """The subsets of Table 4."""
 
 
-def write(folder: Path, pictures: Iterable[tuple[int, Batch]], told: Callable[[int], object]) -> None:
+def write_ar(folder: Path, pictures: Iterable[tuple[int, Batch]], told: Callable[[int], object]) -> None:
     """Write pictures by number, a batch of one each, into an empty folder. `told` hears of each that is written.
 
     Pictures are PNG: they are the world's own pixels.
@@ -30,7 +30,7 @@ def write(folder: Path, pictures: Iterable[tuple[int, Batch]], told: Callable[[i
     for index, batch in pictures:
         file = file_name(index)
         write_picture(folder / file, first_picture(batch))
-        write_mask(folder / MASKS / file, visible_of(batch))
+        write_mask(folder / MASKS / file, visible_mask(batch))
         landmarks[file] = batch.landmarks[0].numpy()
         told(index)
     write_landmarks(folder / LANDMARKS, landmarks)

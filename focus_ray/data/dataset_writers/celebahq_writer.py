@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
-from focus_ray.data.dataset_writers.picture_kinds import Kind
+from focus_ray.data.dataset_writers.picture_kinds import PictureKind
 from focus_ray.data.dataset_writers.picture_writer import (
     first_picture,
-    region_of,
-    visible_of,
+    region_mask,
+    visible_mask,
     write_mask,
     write_picture,
 )
@@ -23,7 +23,7 @@ from focus_ray.data.sources.labelled import LANDMARKS
 from focus_ray.data.sources.subset_lists import OCCLUDED, OVERALL, UNOCCLUDED, write_names
 from focus_ray.face_models import landmarks as ibug
 
-KINDS = (Kind("any"),)
+KINDS = (PictureKind("any"),)
 """As the world has it; each person once."""
 
 # The subject's sides, as the landmarks have them.
@@ -41,7 +41,7 @@ _OUTLINES = {
 _OCCLUDERS = {"glasses": "eye_g", "sunglasses": "eye_g", "hair": "hair", "cap": "hat", "scarf": "cloth"}
 
 
-def write(folder: Path, pictures: Iterable[tuple[int, Batch]], told: Callable[[int], object]) -> None:
+def write_celebahq(folder: Path, pictures: Iterable[tuple[int, Batch]], told: Callable[[int], object]) -> None:
     """Write pictures by number, a batch of one each, into an empty folder. `told` hears of each that is written.
 
     Pictures are JPEG, as the published ones: who reads those looks for that name. Masks are PNG, and exact.
@@ -53,7 +53,7 @@ def write(folder: Path, pictures: Iterable[tuple[int, Batch]], told: Callable[[i
         assert batch.landmarks_true is not None
         file, (family,) = f"{index}.jpg", batch.families
         write_picture(folder / PICTURES / file, first_picture(batch))
-        parts = part_masks(visible_of(batch), region_of(batch), batch.landmarks_true[0].numpy(), family)
+        parts = part_masks(visible_mask(batch), region_mask(batch), batch.landmarks_true[0].numpy(), family)
         for part, mask in parts.items():
             write_mask(folder / ANNOTATIONS / str(index // PICTURES_PER_FOLDER) / f"{index:05d}_{part}.png", mask)
         landmarks[file], families[file] = batch.landmarks[0].numpy(), family

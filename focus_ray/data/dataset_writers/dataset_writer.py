@@ -5,24 +5,24 @@ from functools import partial
 from pathlib import Path
 
 from focus_ray.data.dataset_writers import ar_writer, celebahq_writer, now_writer
-from focus_ray.data.dataset_writers.picture_kinds import cast
+from focus_ray.data.dataset_writers.picture_kinds import faces_by_kind
 from focus_ray.data.sample import Batch
 from focus_ray.data.sources.description import DESCRIPTION, DatasetDescription, Layout
 from focus_ray.data.synthetic import SyntheticFaces
-from focus_ray.data.synthetic_folder import Progress, check_unoccupied, default_world
+from focus_ray.data.synthetic_folder import CountProgress, check_unoccupied, default_world
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.storage import atomic
 
 _KINDS = {"now": now_writer.KINDS, "ar": ar_writer.KINDS, "celebahq": celebahq_writer.KINDS}
 
 
-def write_layout(
+def write_dataset(
     layout: Layout,
     out: str | Path,
     n: int,
     seed: int = 0,
     size: int = 224,
-    progress: Progress | None = None,
+    progress: CountProgress | None = None,
     world: MorphableModel | None = None,
 ) -> None:
     """Write n synthetic pictures, `size` px wide, as a data set of the paper is laid out, with a dataset.json.
@@ -33,12 +33,12 @@ def write_layout(
     Raises DataError where `out` holds something already, StorageError where the disk refuses.
     """
     target = check_unoccupied(out)
-    faces = cast(_KINDS[layout], default_world() if world is None else world, seed, size)
+    faces = faces_by_kind(_KINDS[layout], default_world() if world is None else world, seed, size)
     described = DatasetDescription(layout=layout, synthetic=True, aligned=True, image_size=size, seed=seed, n=n)
     write = {
-        "now": partial(now_writer.write, faces=faces[0]),
-        "ar": ar_writer.write,
-        "celebahq": celebahq_writer.write,
+        "now": partial(now_writer.write_now, faces=faces[0]),
+        "ar": ar_writer.write_ar,
+        "celebahq": celebahq_writer.write_celebahq,
     }[layout]
     with atomic.new_folder(target) as folder:
         write(folder, _pictures(faces, n), lambda index: progress and progress(index + 1, n))

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from focus_ray.data.dataset_writers.picture_kinds import Kind
+from focus_ray.data.dataset_writers.picture_kinds import PictureKind
 from focus_ray.data.dataset_writers.picture_writer import first_picture, write_picture
-from focus_ray.data.dataset_writers.scan_simulation import Frame, Surface, scan
+from focus_ray.data.dataset_writers.scan_simulation import Frame, ScanMesh, simulate_scan
 from focus_ray.data.landmark_csv import write_landmarks
 from focus_ray.data.sample import Batch, concatenate
 from focus_ray.data.sources.files import bare_name
@@ -29,19 +29,19 @@ from focus_ray.data.sources.now import LISTS, NOW_LANDMARK_INDICES, PICTURES, SC
 from focus_ray.data.sources.now_pictures import TRUTH
 from focus_ray.data.sources.subset_lists import PAIRS, propose_pairs, write_names, write_pairs
 from focus_ray.data.synthetic import SyntheticFaces
-from focus_ray.focus.parameters import split
+from focus_ray.focus.parameters import split_theta
 
-_NEUTRAL = Kind("multiview_neutral", occluded=0.0, expression=0.0)
-_EXPRESSIONS = Kind("multiview_expressions", occluded=0.0)
-_OCCLUSIONS = Kind("multiview_occlusions", occluded=1.0)
-_SELFIE = Kind("selfie", occluded=0.0)
+_NEUTRAL = PictureKind("multiview_neutral", occluded=0.0, expression=0.0)
+_EXPRESSIONS = PictureKind("multiview_expressions", occluded=0.0)
+_OCCLUSIONS = PictureKind("multiview_occlusions", occluded=1.0)
+_SELFIE = PictureKind("selfie", occluded=0.0)
 KINDS = (_NEUTRAL, _EXPRESSIONS, _OCCLUSIONS, _SELFIE, _NEUTRAL, _EXPRESSIONS, _OCCLUSIONS, _OCCLUSIONS)
 """A subject's pictures. Occlusions more often than in the challenge, for the sake of pairs."""
 
 _STREAM = 5  # keeps the random numbers of scans apart from those of pictures
 
 
-def write(
+def write_now(
     folder: Path, pictures: Iterable[tuple[int, Batch]], told: Callable[[int], object], faces: SyntheticFaces
 ) -> None:
     """Write pictures by number, a batch of one each, into an empty folder. `told` hears of each that is written.
@@ -80,24 +80,24 @@ def _write_scan(folder: Path, number: int, face: Float[np.ndarray, "V 3"], faces
     rng = np.random.default_rng((faces.config.seed, _STREAM, number))
     name, world = subject_name(number), faces.world
     frame = Frame.drawn(rng)
-    scanned = scan(rng, Surface(face.astype(np.float64), world.faces.numpy()))
-    obj = _format_obj(Surface(frame.scanned(scanned.vertices), scanned.faces))
+    scanned = simulate_scan(rng, ScanMesh(face.astype(np.float64), world.faces.numpy()))
+    obj = _format_obj(ScanMesh(frame.scanned(scanned.vertices), scanned.faces))
     points = world.landmarks(torch.from_numpy(face)[None])[0, list(NOW_LANDMARK_INDICES)].double().numpy()
-    picked = picked_points(frame.scanned(points), f"{name}.obj")
+    picked = format_picked_points(frame.scanned(points), f"{name}.obj")
     for place, suffix, content in ((SCANS, "obj", obj), (SCAN_LANDMARKS, "pp", picked)):
         (folder / place / name).mkdir(parents=True)
         (folder / place / name / f"{name}.{suffix}").write_text(content)
     return frame
 
 
-def _format_obj(surface: Surface) -> str:
+def _format_obj(surface: ScanMesh) -> str:
     """Wavefront OBJ in mm, without colours: scans of the challenge have none."""
     lines = [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in surface.vertices.tolist()]
     lines += [f"f {a} {b} {c}" for a, b, c in (surface.faces + 1).tolist()]
     return "\n".join(lines) + "\n"
 
 
-def picked_points(points: Float[np.ndarray, "N 3"], mesh: str) -> str:
+def format_picked_points(points: Float[np.ndarray, "N 3"], mesh: str) -> str:
     """Points on a mesh as MeshLab's .pp; the first stands in line 9, where NoW's public evaluation begins to read."""
     lines = [
         "<!DOCTYPE PickedPoints>",
@@ -148,5 +148,5 @@ def _write_truth(
         occluded=occluded,
         faces=faces.world.faces.numpy(),
     )
-    rotations = split(truth.theta).rotation.double().numpy()
+    rotations = split_theta(truth.theta).rotation.double().numpy()
     write_pairs(folder / PAIRS, propose_pairs(files, [subjects[row] for row in rows], rotations, occluded))

@@ -7,7 +7,7 @@ from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
 from focus_ray.face_models.morphable_model import MorphableModel
 
 
-class Kind(NamedTuple):
+class PictureKind(NamedTuple):
     """A kind of picture; what is None is as the world's own laws have it."""
 
     name: str
@@ -16,7 +16,7 @@ class Kind(NamedTuple):
     expression: float | None = None  # factor on expression coefficients
 
 
-def cast(kinds: Sequence[Kind], world: MorphableModel, seed: int, size: int) -> list[SyntheticFaces]:
+def faces_by_kind(kinds: Sequence[PictureKind], world: MorphableModel, seed: int, size: int) -> list[SyntheticFaces]:
     """The held-out faces of each kind: picture i of a data set is image i of the kind i modulo their number."""
     return [
         SyntheticFaces(
@@ -26,7 +26,7 @@ def cast(kinds: Sequence[Kind], world: MorphableModel, seed: int, size: int) -> 
     ]
 
 
-def _kind_config(kind: Kind, seed: int, size: int) -> SyntheticConfig:
+def _kind_config(kind: PictureKind, seed: int, size: int) -> SyntheticConfig:
     world = SyntheticConfig(seed=seed, image_size=size)
     occlusion, face = world.occlusion, world.face
     if kind.occluded is not None:

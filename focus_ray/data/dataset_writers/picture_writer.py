@@ -24,13 +24,13 @@ def first_picture(batch: Batch) -> UInt8[np.ndarray, "H W 3"]:
     return (batch.images[0] * _WHITE).round().byte().permute(1, 2, 0).numpy()
 
 
-def visible_of(batch: Batch) -> Bool[np.ndarray, "H W"]:
+def visible_mask(batch: Batch) -> Bool[np.ndarray, "H W"]:
     """Where its face is seen."""
     assert batch.masks is not None
     return batch.masks[0, 0].numpy() > 0
 
 
-def region_of(batch: Batch) -> Bool[np.ndarray, "H W"]:
+def region_mask(batch: Batch) -> Bool[np.ndarray, "H W"]:
     """Where its face is, seen or hidden."""
     assert batch.region is not None
     return batch.region[0, 0].numpy() > 0

@@ -36,21 +36,21 @@ class Frame:
 
 
 @dataclass(frozen=True, eq=False)
-class Surface:
+class ScanMesh:
     """Triangles on points, in mm."""
 
     vertices: Float[np.ndarray, "V 3"]
     faces: Int[np.ndarray, "F 3"]
 
 
-def scan(rng: Generator, face: Surface) -> Surface:
+def simulate_scan(rng: Generator, face: ScanMesh) -> ScanMesh:
     """The face scanned, still in its own frame: other vertices than its own, all of them on it within noise."""
     resampled = _resample(rng, face)
     whole = _cut_holes(rng, resampled)
-    return Surface(whole.vertices + rng.normal(0, NOISE_MM, whole.vertices.shape), whole.faces)
+    return ScanMesh(whole.vertices + rng.normal(0, NOISE_MM, whole.vertices.shape), whole.faces)
 
 
-def _resample(rng: Generator, face: Surface) -> Surface:
+def _resample(rng: Generator, face: ScanMesh) -> ScanMesh:
     """Large triangles divided, then every vertex moved to a place within a triangle that it belongs to.
 
     Inside a triangle a point is on the surface wherever it lies.
@@ -63,14 +63,14 @@ def _resample(rng: Generator, face: Surface) -> Surface:
     at_home = others == np.arange(len(vertices))[:, None]
     # Its own corner keeps half of the weight at least, so that triangles stay upright.
     weights = 0.5 * rng.dirichlet(np.ones(3), len(vertices)) + 0.5 * at_home
-    return Surface(np.einsum("vk,vkc->vc", weights, vertices[others]), np.asarray(faces, dtype=np.int64))
+    return ScanMesh(np.einsum("vk,vkc->vc", weights, vertices[others]), np.asarray(faces, dtype=np.int64))
 
 
-def _cut_holes(rng: Generator, face: Surface) -> Surface:
+def _cut_holes(rng: Generator, face: ScanMesh) -> ScanMesh:
     centres = face.vertices[rng.integers(len(face.vertices), size=_HOLES)]
     radii = rng.uniform(*_HOLE_MM, size=_HOLES)
     distances = np.linalg.norm(face.vertices[:, None] - centres, axis=2)
     kept = (distances > radii).all(axis=1)
     faces = face.faces[kept[face.faces].all(axis=1)]
     used, numbered = np.unique(faces, return_inverse=True)  # points without a triangle go too
-    return Surface(face.vertices[used], numbered.reshape(faces.shape))
+    return ScanMesh(face.vertices[used], numbered.reshape(faces.shape))

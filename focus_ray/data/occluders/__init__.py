@@ -7,7 +7,7 @@ from numpy.random import Generator
 from focus_ray.data.occluders.bar import draw as bar
 from focus_ray.data.occluders.cap import draw as cap
 from focus_ray.data.occluders.cup import draw as cup
-from focus_ray.data.occluders.drawing import Colour, Landmarks, Layer
+from focus_ray.data.occluders.drawing import Colour, Landmarks, OccluderLayer
 from focus_ray.data.occluders.ellipses import draw as ellipses
 from focus_ray.data.occluders.glasses import draw as glasses
 from focus_ray.data.occluders.hair import draw as hair
@@ -21,9 +21,9 @@ from focus_ray.data.occluders.skin_blob import draw as skin_blob
 from focus_ray.data.occluders.sunglasses import draw as sunglasses
 from focus_ray.data.occluders.surgical_mask import draw as surgical_mask
 
-Draw = Callable[[Generator, int, Landmarks, Colour], Layer]
+DrawOccluder = Callable[[Generator, int, Landmarks, Colour], OccluderLayer]
 
-FAMILIES: dict[str, Draw] = {
+FAMILIES: dict[str, DrawOccluder] = {
     "bar": bar,
     "cap": cap,
     "cup": cup,
@@ -42,4 +42,4 @@ FAMILIES: dict[str, Draw] = {
 }
 """Every family by name. The names are part of data sets: they are written to truth.npz and to metrics."""
 
-__all__ = ["FAMILIES", "Colour", "Draw", "Landmarks", "Layer"]
+__all__ = ["FAMILIES", "Colour", "DrawOccluder", "Landmarks", "OccluderLayer"]

@@ -4,10 +4,18 @@ import numpy as np
 from numpy.random import Generator
 
 from focus_ray.data.occluders.cloth import cloth
-from focus_ray.data.occluders.drawing import Colour, FaceFrame, Landmarks, Layer, add_light_gradient, filled, rotation
+from focus_ray.data.occluders.drawing import (
+    Colour,
+    FaceFrame,
+    Landmarks,
+    OccluderLayer,
+    add_light_gradient,
+    fill_polygons,
+    rotation_matrix,
+)
 
 
-def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
+def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """Beams of one cloth, about parallel, at least one of them through the face."""
     frame = FaceFrame.of(landmarks)
     angle, count = rng.uniform(0, np.pi), int(rng.integers(1, 4))
@@ -17,5 +25,5 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
         centre = frame.at(np.array([[rng.uniform(-0.8, 0.8), rng.uniform(-0.9, 1.5)]]))
         half = np.array([4.0 * size, 0.5 * thickness * frame.unit * rng.uniform(0.7, 1.3)])
         corners = half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
-        beams.append(centre + corners @ rotation(angle + rng.normal(0, 0.25)))
-    return Layer(add_light_gradient(rng, cloth(rng, size)), filled(size, *beams))
+        beams.append(centre + corners @ rotation_matrix(angle + rng.normal(0, 0.25)))
+    return OccluderLayer(add_light_gradient(rng, cloth(rng, size)), fill_polygons(size, *beams))

@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.random import Generator
 
-from focus_ray.data.occluders.drawing import Colour, Image, Mask, painted, plain, random_colour
+from focus_ray.data.occluders.drawing import Colour, Image, Mask, overlay, random_colour, solid_canvas
 
 
 def noise(rng: Generator, size: int, cells: int, channels: int = 3) -> Float[np.ndarray, "H W C"]:
@@ -24,22 +24,22 @@ def wave(rng: Generator, size: int) -> Mask:
 
 def stripes(rng: Generator, size: int, first: Colour, second: Colour) -> Image:
     """Stripes of two colours."""
-    return _mixed(first, second, np.clip(0.5 + 4 * wave(rng, size), 0, 1))
+    return _mix(first, second, np.clip(0.5 + 4 * wave(rng, size), 0, 1))
 
 
 def checks(rng: Generator, size: int, first: Colour, second: Colour) -> Image:
     """Two crossed waves: checks, squares and tartan."""
-    return _mixed(first, second, np.clip(0.5 + 4 * wave(rng, size) * wave(rng, size), 0, 1))
+    return _mix(first, second, np.clip(0.5 + 4 * wave(rng, size) * wave(rng, size), 0, 1))
 
 
 def mottled(rng: Generator, size: int, first: Colour, second: Colour) -> Image:
     """Two colours mixed by noise."""
-    return _mixed(first, second, np.clip(0.5 + 0.6 * noise(rng, size, int(rng.integers(5, 40)), 1)[..., 0], 0, 1))
+    return _mix(first, second, np.clip(0.5 + 0.6 * noise(rng, size, int(rng.integers(5, 40)), 1)[..., 0], 0, 1))
 
 
 def dots(rng: Generator, size: int, first: Colour, second: Colour) -> Image:
     """A field of dots or a weave."""
-    return _mixed(first, second, np.clip(2.5 * (wave(rng, size) + wave(rng, size) - 0.8), 0, 1))
+    return _mix(first, second, np.clip(2.5 * (wave(rng, size) + wave(rng, size) - 0.8), 0, 1))
 
 
 PATTERNS = (stripes, checks, mottled, dots)
@@ -52,9 +52,9 @@ def cloth(rng: Generator, size: int, base: Colour | None = None, patterned: floa
         pattern = PATTERNS[int(rng.integers(len(PATTERNS)))]
         rgb = pattern(rng, size, first, random_colour(rng))
     else:
-        rgb = plain(size, first)
+        rgb = solid_canvas(size, first)
     return rgb + np.float32(rng.uniform(0, 0.05)) * noise(rng, size, 24, 1)
 
 
-def _mixed(first: Colour, second: Colour, weight: Mask) -> Image:
-    return painted(plain(len(weight), first), weight, second)
+def _mix(first: Colour, second: Colour, weight: Mask) -> Image:
+    return overlay(solid_canvas(len(weight), first), weight, second)

@@ -20,7 +20,7 @@ _SUBPIXEL = 1 << _SUBPIXEL_BITS
 _FAR = 4096.0  # px; cv2's fixed-point coordinates overflow far beyond this
 
 
-class Layer(NamedTuple):
+class OccluderLayer(NamedTuple):
     """A drawn occluder: colour in [0, 1] at every pixel, and how much of the pixel it hides."""
 
     rgb: Image
@@ -54,12 +54,12 @@ class FaceFrame(NamedTuple):
         return float(np.arctan2(self.axes[0, 1], self.axes[0, 0]))
 
 
-def filled(size: int, *outlines: Points) -> Mask:
+def fill_polygons(size: int, *outlines: Points) -> Mask:
     """Filled polygons (px), anti-aliased."""
     canvas = np.zeros((size, size), np.uint8)
     for outline in outlines:
         cv2.fillPoly(canvas, [_to_fixed_point(outline)], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
-    return _unit(canvas)
+    return _to_unit_range(canvas)
 
 
 def draw_lines(size: int, lines: list[Points], width: float, closed: bool = False) -> Mask:
@@ -68,7 +68,7 @@ def draw_lines(size: int, lines: list[Points], width: float, closed: bool = Fals
     cv2.polylines(
         canvas, [_to_fixed_point(line) for line in lines], closed, 255, _thickness(width), cv2.LINE_AA, _SUBPIXEL_BITS
     )
-    return _unit(canvas)
+    return _to_unit_range(canvas)
 
 
 def capsule(start: Points, end: Points, radius_start: float, radius_end: float) -> Points:
@@ -84,7 +84,7 @@ def ellipse(centre: Points, radii: tuple[float, float], angle: float = 0.0, powe
     turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     circle = np.stack([np.cos(turn), np.sin(turn)], 1)
     shape = np.sign(circle) * np.abs(circle) ** (2 / power) * np.array(radii)
-    return centre + shape @ rotation(angle)
+    return centre + shape @ rotation_matrix(angle)
 
 
 def blob(rng: Generator, centre: Points, radius: float, roughness: float = 0.35) -> Points:
@@ -94,32 +94,32 @@ def blob(rng: Generator, centre: Points, radius: float, roughness: float = 0.35)
     amplitude = roughness * rng.uniform(-1, 1, 4) / harmonics**0.7
     waves = np.cos(turn[:, None] * harmonics + rng.uniform(0, 2 * np.pi, 4)) @ amplitude
     spoke = np.stack([np.cos(turn), np.sin(turn) * rng.uniform(0.65, 1.0)], 1)
-    return centre + radius * (1 + waves)[:, None] * spoke @ rotation(rng.uniform(0, np.pi))
+    return centre + radius * (1 + waves)[:, None] * spoke @ rotation_matrix(rng.uniform(0, np.pi))
 
 
-def rotation(angle: float) -> Float[np.ndarray, "2 2"]:
+def rotation_matrix(angle: float) -> Float[np.ndarray, "2 2"]:
     """Rows times this matrix turn by an angle, from x towards y."""
     cos, sin = np.cos(angle), np.sin(angle)
     return np.array([[cos, sin], [-sin, cos]])
 
 
-def plain(size: int, colour: Colour) -> Image:
+def solid_canvas(size: int, colour: Colour) -> Image:
     """A canvas of one colour."""
     return pixels.uniform(size, np.ascontiguousarray(colour, np.float32))
 
 
-def painted(rgb: Image, mask: Mask, colour: Colour | Image) -> Image:
+def overlay(rgb: Image, mask: Mask, colour: Colour | Image) -> Image:
     """A colour, or another canvas, laid over a canvas where the mask says so."""
     top = np.ascontiguousarray(colour, np.float32)
     blend = pixels.blend_colour if top.ndim == 1 else pixels.blend_canvas
     return blend(np.ascontiguousarray(rgb, np.float32), np.ascontiguousarray(mask, np.float32), top)
 
 
-def rounded(rgb: Image, mask: Mask, width: float, depth: float) -> Image:
+def shade_edges(rgb: Image, mask: Mask, width: float, depth: float) -> Image:
     """Darkens a shape towards its edge over a width (px), so that it looks round."""
     distance = cv2.distanceTransform((mask > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
     rise = np.sqrt(np.clip(distance / np.float32(max(width, 1e-3)), 0, 1))
-    return pixels.scaled(np.ascontiguousarray(rgb, np.float32), np.float32(1 - depth) + np.float32(depth) * rise)
+    return pixels.scale(np.ascontiguousarray(rgb, np.float32), np.float32(1 - depth) + np.float32(depth) * rise)
 
 
 def add_light_gradient(rng: Generator, rgb: Image, strength: float = 0.3) -> Image:
@@ -128,10 +128,10 @@ def add_light_gradient(rng: Generator, rgb: Image, strength: float = 0.3) -> Ima
     return pixels.apply_slope(np.ascontiguousarray(rgb, np.float32), slope * np.cos(turn), slope * np.sin(turn))
 
 
-def over(bottom: Layer, top: Layer) -> Layer:
+def composite(bottom: OccluderLayer, top: OccluderLayer) -> OccluderLayer:
     """One layer on another."""
     alpha = top.alpha + bottom.alpha * (1 - top.alpha)
-    return Layer(painted(bottom.rgb, top.alpha, top.rgb), alpha)
+    return OccluderLayer(overlay(bottom.rgb, top.alpha, top.rgb), alpha)
 
 
 def random_colour(rng: Generator) -> Colour:
@@ -155,7 +155,7 @@ def _to_fixed_point(points: Points) -> np.ndarray:
     return np.round(np.clip(points, -_FAR, _FAR) * _SUBPIXEL).astype(np.int32).reshape(-1, 1, 2)
 
 
-def _unit(canvas: UInt8[np.ndarray, "H W"]) -> Mask:
+def _to_unit_range(canvas: UInt8[np.ndarray, "H W"]) -> Mask:
     return canvas.astype(np.float32) * np.float32(1 / 255)
 
 

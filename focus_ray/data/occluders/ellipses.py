@@ -7,31 +7,31 @@ from focus_ray.data.occluders.drawing import (
     Colour,
     FaceFrame,
     Landmarks,
-    Layer,
+    OccluderLayer,
     add_light_gradient,
+    composite,
     ellipse,
-    filled,
-    over,
-    plain,
+    fill_polygons,
     random_colour,
-    rounded,
+    shade_edges,
+    solid_canvas,
 )
 
 
-def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
+def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """Discs over each other, flat or round."""
     frame = FaceFrame.of(landmarks)
     count = int(rng.integers(1, 6))
     layers = [_disc(rng, size, frame, rng.uniform(0.4, 0.95) / count**0.35) for _ in range(count)]
     layer = layers[0]
     for top in layers[1:]:
-        layer = over(layer, top)
+        layer = composite(layer, top)
     return layer
 
 
-def _disc(rng: Generator, size: int, frame: FaceFrame, radius: float) -> Layer:
+def _disc(rng: Generator, size: int, frame: FaceFrame, radius: float) -> OccluderLayer:
     centre = frame.at(np.array([[rng.uniform(-0.9, 0.9), rng.uniform(-1, 1.6)]]))
     radii = (radius * frame.unit, radius * frame.unit * rng.uniform(0.5, 1.0))
-    alpha = filled(size, ellipse(centre, radii, rng.uniform(0, np.pi)))
-    rgb = add_light_gradient(rng, plain(size, random_colour(rng)))
-    return Layer(rounded(rgb, alpha, radii[0], rng.uniform(0, 0.6)), alpha)
+    alpha = fill_polygons(size, ellipse(centre, radii, rng.uniform(0, np.pi)))
+    rgb = add_light_gradient(rng, solid_canvas(size, random_colour(rng)))
+    return OccluderLayer(shade_edges(rgb, alpha, radii[0], rng.uniform(0, 0.6)), alpha)

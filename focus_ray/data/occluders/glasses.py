@@ -7,30 +7,30 @@ from focus_ray.data.occluders.drawing import (
     Colour,
     FaceFrame,
     Landmarks,
-    Layer,
     Mask,
+    OccluderLayer,
     Points,
     add_light_gradient,
     draw_lines,
     ellipse,
-    filled,
-    painted,
-    plain,
+    fill_polygons,
+    overlay,
     random_colour,
+    solid_canvas,
 )
 
 
-def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
+def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """Thick rims with clear lenses, slightly tinted, sometimes with the glare of a window on them."""
     frame = FaceFrame.of(landmarks)
     lenses = lens_outlines(rng, frame, landmarks, rng.uniform(0.36, 0.46))
     rim = frame_mask(size, frame, landmarks, lenses, width=rng.uniform(0.09, 0.2) * frame.unit)
-    glass = filled(size, *lenses)
+    glass = fill_polygons(size, *lenses)
     tint = np.float32(rng.uniform(0.02, 0.3)) * glass
     if rng.uniform() < 0.5:
         tint = np.maximum(tint, np.float32(0.85) * glass * _glare(rng, size, frame, lenses))
-    rgb = painted(plain(size, rng.uniform(0.6, 1.0, 3)), rim, frame_colour(rng))
-    return Layer(add_light_gradient(rng, rgb), np.maximum(rim, tint))
+    rgb = overlay(solid_canvas(size, rng.uniform(0.6, 1.0, 3)), rim, frame_colour(rng))
+    return OccluderLayer(add_light_gradient(rng, rgb), np.maximum(rim, tint))
 
 
 def lens_outlines(rng: Generator, frame: FaceFrame, landmarks: Landmarks, radius: float) -> list[Points]:

@@ -4,17 +4,26 @@ import numpy as np
 from numpy.random import Generator
 
 from focus_ray.data.occluders.cloth import noise
-from focus_ray.data.occluders.drawing import Colour, FaceFrame, Image, Landmarks, Layer, Points, filled, random_colour
+from focus_ray.data.occluders.drawing import (
+    Colour,
+    FaceFrame,
+    Image,
+    Landmarks,
+    OccluderLayer,
+    Points,
+    fill_polygons,
+    random_colour,
+)
 
 _NATURAL = np.array([[0.05, 0.04, 0.03], [0.2, 0.12, 0.07], [0.4, 0.25, 0.12], [0.72, 0.58, 0.35], [0.55, 0.53, 0.5]])
 
 
-def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
+def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """Tapering locks of one natural (or dyed) colour, streaked along their fall."""
     frame = FaceFrame.of(landmarks)
     style = (_fringe, _side, _loose)[int(rng.integers(3))]
     locks = [frame.at(lock) for lock in style(rng)]
-    return Layer(_streaks(rng, size, hair_colour(rng)), filled(size, *locks))
+    return OccluderLayer(_streaks(rng, size, hair_colour(rng)), fill_polygons(size, *locks))
 
 
 def hair_colour(rng: Generator) -> Colour:

@@ -7,17 +7,17 @@ from focus_ray.data.occluders.drawing import (
     Colour,
     FaceFrame,
     Landmarks,
-    Layer,
+    OccluderLayer,
     Points,
     add_light_gradient,
     capsule,
+    composite,
     ellipse,
-    filled,
-    over,
-    plain,
+    fill_polygons,
     random_skin_colour,
-    rotation,
-    rounded,
+    rotation_matrix,
+    shade_edges,
+    solid_canvas,
 )
 
 # Directions (rad, from the hand's axis), lengths and widths of thumb and fingers in units of the palm's radius.
@@ -26,7 +26,7 @@ _LENGTH = np.array([1.35, 1.95, 2.15, 2.05, 1.7])
 _WIDTH = np.array([0.27, 0.23, 0.24, 0.23, 0.2])
 
 
-def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
+def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """A hand that comes from below or from the side and touches a point of the face."""
     frame = FaceFrame.of(landmarks)
     touch = frame.at(np.array([[rng.uniform(-0.5, 0.5), rng.uniform(0.1, 1.5)]]))
@@ -36,7 +36,7 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
         direction = -direction * 0.5
     outward = np.array([[np.cos(direction), np.sin(direction)]])
     palm = touch + outward * radius * rng.uniform(0.2, 1.3)
-    return _shaded(rng, size, _parts(rng, palm, outward, radius), radius, random_skin_colour(rng, skin, own=0.5))
+    return _shade(rng, size, _parts(rng, palm, outward, radius), radius, random_skin_colour(rng, skin, own=0.5))
 
 
 def _parts(rng: Generator, palm: Points, outward: Points, radius: float) -> list[Points]:
@@ -50,19 +50,19 @@ def _parts(rng: Generator, palm: Points, outward: Points, radius: float) -> list
     for angle, length, width in zip(_SPREAD, _LENGTH, _WIDTH, strict=True):
         if rng.uniform() < 0.12:
             continue
-        turn = np.array([[1.0, 0.0]]) @ rotation(axis + mirror * spread * angle + rng.normal(0, 0.06))
+        turn = np.array([[1.0, 0.0]]) @ rotation_matrix(axis + mirror * spread * angle + rng.normal(0, 0.06))
         tip = palm + turn * radius * length * rng.uniform(0.8, 1.1)
         parts.append(capsule(palm + 0.7 * radius * turn, tip, width * radius * 1.15, width * radius * 0.85))
     return parts
 
 
-def _shaded(rng: Generator, size: int, parts: list[Points], radius: float, colour: Colour) -> Layer:
+def _shade(rng: Generator, size: int, parts: list[Points], radius: float, colour: Colour) -> OccluderLayer:
     """Each part is round by itself, so that fingers stay apart where they touch."""
     depth, layer = rng.uniform(0.15, 0.45), None
     for part in parts:
-        alpha = filled(size, part)
-        shaded = Layer(rounded(plain(size, colour), alpha, 0.3 * radius, depth), alpha)
-        layer = shaded if layer is None else over(layer, shaded)
+        alpha = fill_polygons(size, part)
+        shaded = OccluderLayer(shade_edges(solid_canvas(size, colour), alpha, 0.3 * radius, depth), alpha)
+        layer = shaded if layer is None else composite(layer, shaded)
     if layer is None:
         raise ValueError("a hand has at least an arm and a palm")
-    return Layer(add_light_gradient(rng, layer.rgb), layer.alpha)
+    return OccluderLayer(add_light_gradient(rng, layer.rgb), layer.alpha)

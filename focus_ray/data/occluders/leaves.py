@@ -7,32 +7,32 @@ from focus_ray.data.occluders.drawing import (
     Colour,
     FaceFrame,
     Landmarks,
-    Layer,
+    OccluderLayer,
     Points,
     add_light_gradient,
     draw_lines,
-    filled,
-    painted,
-    plain,
+    fill_polygons,
+    overlay,
     random_colour,
-    rotation,
+    rotation_matrix,
+    solid_canvas,
 )
 
 
-def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
+def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """Leaves of about one colour along a bent twig."""
     frame = FaceFrame.of(landmarks)
     twig = _twig(rng)
     count = int(rng.integers(10, 20))
     base = np.array([0.2, 0.45, 0.12]) * rng.uniform(0.5, 1.6) if rng.uniform() < 0.6 else random_colour(rng)
     alpha = draw_lines(size, [frame.at(twig)], 0.06 * frame.unit)
-    rgb = plain(size, np.array([0.3, 0.2, 0.1]))
+    rgb = solid_canvas(size, np.array([0.3, 0.2, 0.1]))
     for _ in range(count):
         joint = twig[int(rng.integers(len(twig)))]
-        leaf = filled(size, frame.at(_leaf(rng, joint, rng.uniform(0.4, 0.85))))
-        rgb = painted(rgb, leaf, np.clip(base * rng.uniform(0.6, 1.3), 0, 1))
+        leaf = fill_polygons(size, frame.at(_leaf(rng, joint, rng.uniform(0.4, 0.85))))
+        rgb = overlay(rgb, leaf, np.clip(base * rng.uniform(0.6, 1.3), 0, 1))
         alpha = np.maximum(alpha, leaf)
-    return Layer(add_light_gradient(rng, rgb), alpha)
+    return OccluderLayer(add_light_gradient(rng, rgb), alpha)
 
 
 def _twig(rng: Generator) -> Points:
@@ -49,4 +49,4 @@ def _leaf(rng: Generator, joint: np.ndarray, length: float) -> Points:
     t = np.linspace(0, 1, 10)
     bulge = rng.uniform(0.2, 0.34) * np.sin(np.pi * t) ** 0.8
     outline = np.concatenate([np.stack([t, bulge], 1), np.stack([t, -bulge], 1)[::-1]])
-    return joint + length * outline @ rotation(rng.uniform(0, 2 * np.pi))
+    return joint + length * outline @ rotation_matrix(rng.uniform(0, 2 * np.pi))

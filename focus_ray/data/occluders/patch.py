@@ -8,15 +8,15 @@ from focus_ray.data.occluders.drawing import (
     Colour,
     FaceFrame,
     Landmarks,
-    Layer,
+    OccluderLayer,
     add_light_gradient,
     blob,
     ellipse,
-    filled,
+    fill_polygons,
 )
 
 
-def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
+def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """A patterned patch somewhere on the face."""
     frame = FaceFrame.of(landmarks)
     centre = frame.at(np.array([[rng.uniform(-0.9, 0.9), rng.uniform(-0.9, 1.6)]]))
@@ -25,4 +25,4 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
         outline = blob(rng, centre, radius)
     else:
         outline = ellipse(centre, (radius, radius * rng.uniform(0.5, 1)), rng.uniform(0, np.pi), power=8.0)
-    return Layer(add_light_gradient(rng, cloth(rng, size, patterned=1.0)), filled(size, outline))
+    return OccluderLayer(add_light_gradient(rng, cloth(rng, size, patterned=1.0)), fill_polygons(size, outline))

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from focus_ray.focus.render.numba_jit import compiled
+from focus_ray.focus.render.numba_jit import jit
 
 
-@compiled
+@jit
 def uniform(size, colour):
     """A new canvas of one colour."""
     output = np.empty((size, size, 3), np.float32)
@@ -16,7 +16,7 @@ def uniform(size, colour):
     return output
 
 
-@compiled
+@jit
 def blend_colour(rgb, mask, colour):
     """A new canvas: rgb + mask (colour - rgb), one colour for all pixels."""
     output = np.empty_like(rgb)
@@ -28,7 +28,7 @@ def blend_colour(rgb, mask, colour):
     return output
 
 
-@compiled
+@jit
 def blend_canvas(rgb, mask, other):
     """A new canvas: rgb + mask (other - rgb), pixel by pixel."""
     output = np.empty_like(rgb)
@@ -40,8 +40,8 @@ def blend_canvas(rgb, mask, other):
     return output
 
 
-@compiled
-def scaled(rgb, factor):
+@jit
+def scale(rgb, factor):
     """A new canvas: rgb times one factor for each pixel."""
     output = np.empty_like(rgb)
     for y in range(rgb.shape[0]):
@@ -51,7 +51,7 @@ def scaled(rgb, factor):
     return output
 
 
-@compiled
+@jit
 def apply_slope(rgb, along_x, along_y):
     """A new canvas: rgb times 1 + along_x at the right edge, + along_y at the lower edge, minus them opposite."""
     height, width = rgb.shape[:2]

@@ -4,10 +4,17 @@ import numpy as np
 from numpy.random import Generator
 
 from focus_ray.data.occluders.cloth import cloth
-from focus_ray.data.occluders.drawing import Colour, FaceFrame, Landmarks, Layer, add_light_gradient, filled
+from focus_ray.data.occluders.drawing import (
+    Colour,
+    FaceFrame,
+    Landmarks,
+    OccluderLayer,
+    add_light_gradient,
+    fill_polygons,
+)
 
 
-def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
+def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """A star-shaped polygon around a point of the face."""
     frame = FaceFrame.of(landmarks)
     corners = int(rng.integers(3, 8))
@@ -15,4 +22,6 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
     radius = rng.uniform(0.65, 1.35) * rng.uniform(0.7, 1.0, corners)
     centre = np.array([[rng.uniform(-1, 1), rng.uniform(-0.9, 1.6)]])
     outline = centre + (radius * np.stack([np.cos(turn), np.sin(turn)])).T
-    return Layer(add_light_gradient(rng, cloth(rng, size, patterned=0.35)), filled(size, frame.at(outline)))
+    return OccluderLayer(
+        add_light_gradient(rng, cloth(rng, size, patterned=0.35)), fill_polygons(size, frame.at(outline))
+    )

@@ -8,16 +8,16 @@ from focus_ray.data.occluders.drawing import (
     Colour,
     FaceFrame,
     Landmarks,
-    Layer,
+    OccluderLayer,
     Points,
     add_light_gradient,
     draw_lines,
-    filled,
-    painted,
+    fill_polygons,
+    overlay,
 )
 
 
-def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
+def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """Everything below an edge between the tip of the nose and the chin, to the border of the picture."""
     frame = FaceFrame.of(landmarks)
     height, tilt = rng.uniform(0.65, 1.3), rng.normal(0, 0.15)
@@ -25,8 +25,8 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer
     below = np.array([[4.0, 8.0], [-4.0, 8.0]])
     rgb = cloth(rng, size)
     folds = [frame.at(_edge(rng, height + drop, tilt)) for drop in np.arange(1, 4) * rng.uniform(0.18, 0.4)]
-    rgb = painted(rgb, np.float32(rng.uniform(0.1, 0.5)) * draw_lines(size, folds, 0.08 * frame.unit), np.zeros(3))
-    return Layer(add_light_gradient(rng, rgb), filled(size, frame.at(np.concatenate([edge, below]))))
+    rgb = overlay(rgb, np.float32(rng.uniform(0.1, 0.5)) * draw_lines(size, folds, 0.08 * frame.unit), np.zeros(3))
+    return OccluderLayer(add_light_gradient(rng, rgb), fill_polygons(size, frame.at(np.concatenate([edge, below]))))
 
 
 def _edge(rng: Generator, height: float, tilt: float) -> Points:

@@ -8,21 +8,21 @@ from focus_ray.data.occluders.drawing import (
     Colour,
     FaceFrame,
     Landmarks,
-    Layer,
+    OccluderLayer,
     add_light_gradient,
     blob,
-    filled,
-    plain,
+    fill_polygons,
     random_skin_colour,
-    rounded,
+    shade_edges,
+    solid_canvas,
 )
 
 
-def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
+def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """A smooth outline, shaded like a round body."""
     frame = FaceFrame.of(landmarks)
     centre = frame.at(np.array([[rng.uniform(-0.9, 0.9), rng.uniform(-0.8, 1.6)]]))
     radius = frame.unit * rng.uniform(0.55, 1.1)
-    alpha = filled(size, blob(rng, centre, radius))
-    rgb = plain(size, random_skin_colour(rng, skin)) + np.float32(rng.uniform(0, 0.02)) * noise(rng, size, 20, 1)
-    return Layer(add_light_gradient(rng, rounded(rgb, alpha, 0.5 * radius, rng.uniform(0.1, 0.45))), alpha)
+    alpha = fill_polygons(size, blob(rng, centre, radius))
+    rgb = solid_canvas(size, random_skin_colour(rng, skin)) + np.float32(rng.uniform(0, 0.02)) * noise(rng, size, 20, 1)
+    return OccluderLayer(add_light_gradient(rng, shade_edges(rgb, alpha, 0.5 * radius, rng.uniform(0.1, 0.45))), alpha)

@@ -8,26 +8,26 @@ from focus_ray.data.occluders.drawing import (
     Colour,
     FaceFrame,
     Landmarks,
-    Layer,
+    OccluderLayer,
     add_light_gradient,
-    filled,
-    painted,
-    plain,
+    fill_polygons,
+    overlay,
     random_colour,
+    solid_canvas,
 )
 from focus_ray.data.occluders.glasses import frame_colour, frame_mask, lens_outlines
 
 
-def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
+def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """Opaque lenses with a vertical gradient and a soft reflection."""
     frame = FaceFrame.of(landmarks)
     lenses = lens_outlines(rng, frame, landmarks, rng.uniform(0.37, 0.5))
     rim = frame_mask(size, frame, landmarks, lenses, width=rng.uniform(0.04, 0.14) * frame.unit)
-    glass = filled(size, *lenses)
+    glass = fill_polygons(size, *lenses)
     tone = random_colour(rng) * rng.uniform(0.4, 1.0) if rng.uniform() < 0.35 else rng.uniform(0.02, 0.2, 3)
     ramp = np.linspace(rng.uniform(0.6, 1.2), rng.uniform(0.8, 1.6), size, dtype=np.float32)[:, None, None]
-    rgb = plain(size, tone) * ramp + _reflection(rng, size, frame)
-    return Layer(add_light_gradient(rng, painted(rgb, rim, frame_colour(rng))), np.maximum(rim, glass))
+    rgb = solid_canvas(size, tone) * ramp + _reflection(rng, size, frame)
+    return OccluderLayer(add_light_gradient(rng, overlay(rgb, rim, frame_colour(rng))), np.maximum(rim, glass))
 
 
 def _reflection(rng: Generator, size: int, frame: FaceFrame) -> np.ndarray:

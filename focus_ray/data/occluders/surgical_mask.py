@@ -8,32 +8,34 @@ from focus_ray.data.occluders.drawing import (
     Colour,
     FaceFrame,
     Landmarks,
-    Layer,
+    OccluderLayer,
     Points,
     add_light_gradient,
+    composite,
     draw_lines,
-    filled,
-    over,
-    painted,
-    plain,
-    rounded,
+    fill_polygons,
+    overlay,
+    shade_edges,
+    solid_canvas,
 )
 
 _MEDICAL = np.array([[0.72, 0.86, 0.92], [0.93, 0.94, 0.95], [0.62, 0.83, 0.8], [0.1, 0.1, 0.12], [0.9, 0.75, 0.8]])
 
 
-def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Layer:
+def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """A mask fixed to the landmarks of jaw and nose; worn low it leaves part of the nose free."""
     frame = FaceFrame.of(landmarks)
     jaw, top = _edges(rng, frame, landmarks)
-    alpha = filled(size, np.concatenate([jaw, top]))
+    alpha = fill_polygons(size, np.concatenate([jaw, top]))
     rgb = _fabric(rng, size)
     if rng.uniform() < 0.6:
-        rgb = painted(rgb, np.float32(rng.uniform(0.1, 0.3)) * _pleats(rng, size, landmarks), np.zeros(3))
-    rgb = rounded(rgb, alpha, 0.5 * frame.unit, rng.uniform(0.05, 0.35))
+        rgb = overlay(rgb, np.float32(rng.uniform(0.1, 0.3)) * _pleats(rng, size, landmarks), np.zeros(3))
+    rgb = shade_edges(rgb, alpha, 0.5 * frame.unit, rng.uniform(0.05, 0.35))
     straps = [np.stack([landmarks[1], jaw[0]]), np.stack([landmarks[15], jaw[-1]])]
     strap = draw_lines(size, straps, max(0.05 * frame.unit, 1.0))
-    return over(Layer(plain(size, np.full(3, 0.85)), strap), Layer(add_light_gradient(rng, rgb), alpha))
+    return composite(
+        OccluderLayer(solid_canvas(size, np.full(3, 0.85)), strap), OccluderLayer(add_light_gradient(rng, rgb), alpha)
+    )
 
 
 def _edges(rng: Generator, frame: FaceFrame, landmarks: Landmarks) -> tuple[Points, Points]:

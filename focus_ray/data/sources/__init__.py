@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from focus_ray.data.picture_source import PictureSource, picture_source
+from focus_ray.data.picture_source import PictureSource, open_picture_source
 from focus_ray.data.sources import celebahq
 from focus_ray.data.sources.ar import MASKS, read_ar
 from focus_ray.data.sources.celebahq import read_celebahq
@@ -20,7 +20,7 @@ def open_labelled(root: str | Path) -> LabelledPictures:
 
     Raises DataError where it is neither or cannot be used, StorageError where a store does not answer.
     """
-    source = picture_source(root)
+    source = open_picture_source(root)
     described = read_description(source)
     layout = _detect_layout(source) if described is None else described.layout
     if layout == "now":

@@ -10,8 +10,8 @@ landmarks.csv        68 landmarks a picture, where there are any
 import re
 from pathlib import Path
 
-from focus_ray.data.picture_source import picture_source
-from focus_ray.data.sources.files import pictures_in
+from focus_ray.data.picture_source import open_picture_source
+from focus_ray.data.sources.files import find_pictures
 from focus_ray.data.sources.labelled import LabelFiles, LabelledPictures, build_labelled_pictures
 from focus_ray.data.sources.subset_lists import OVERALL
 
@@ -35,9 +35,9 @@ def read_ar(root: str | Path) -> LabelledPictures:
     them.
     Raises DataError where there is no picture with a mask, StorageError where a store does not answer.
     """
-    source = picture_source(root)
-    pictures = {name: file for name, file in pictures_in(source).items() if _NAME.fullmatch(name)}
-    masks = {name: file for name, file in pictures_in(source, MASKS).items() if _NAME.fullmatch(name)}
+    source = open_picture_source(root)
+    pictures = {name: file for name, file in find_pictures(source).items() if _NAME.fullmatch(name)}
+    masks = {name: file for name, file in find_pictures(source, MASKS).items() if _NAME.fullmatch(name)}
     labels = {name: LabelFiles(pictures[name], {"face": mask}) for name, mask in masks.items() if name in pictures}
     listed = source.holds(OVERALL)  # what is missing is told by the list then
     missing = [f"{source.place(masks[name])}: there is no picture {name}" for name in masks if name not in pictures]

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool
 
-from focus_ray.data.picture_source import PictureSource, picture_source
-from focus_ray.data.sources.files import list_files, pictures_in
+from focus_ray.data.picture_source import PictureSource, open_picture_source
+from focus_ray.data.sources.files import find_pictures, list_files
 from focus_ray.data.sources.labelled import LabelFiles, LabelledPictures, build_labelled_pictures
 from focus_ray.data.sources.subset_lists import OCCLUDED, UNOCCLUDED, read_names
 from focus_ray.errors import DataError, printable
@@ -43,7 +43,7 @@ OCCLUDED_PICTURES, UNOCCLUDED_PICTURES = 750, 558
 _ALWAYS_OCCLUDING = ("eye_g", "hat")  # parts that hide some of the face whenever they are there
 _ANNOTATION = re.compile(r"(\d{5})_(\w+)\.png")
 
-Parts = Mapping[str, Bool[np.ndarray, "H W"]]
+PartMasks = Mapping[str, Bool[np.ndarray, "H W"]]
 
 
 def read_celebahq(root: str | Path) -> LabelledPictures:
@@ -53,8 +53,8 @@ def read_celebahq(root: str | Path) -> LabelledPictures:
     Raises DataError where there is no picture with a mask or a list is damaged, StorageError where a store does not
     answer.
     """
-    source = picture_source(root)
-    pictures = {name: file for name, file in pictures_in(source, PICTURES).items() if name.isdecimal()}
+    source = open_picture_source(root)
+    pictures = {name: file for name, file in find_pictures(source, PICTURES).items() if name.isdecimal()}
     annotated = _find_annotations(source)
     labels, missing = {}, []
     for name in sorted(pictures, key=int):
@@ -85,7 +85,7 @@ def _find_annotations(source: PictureSource) -> dict[int, dict[str, str]]:
     return found
 
 
-def is_occluded(parts: Parts) -> bool | None:
+def is_occluded(parts: PartMasks) -> bool | None:
     """Whether something hides the face, as far as its marked parts tell; None where they leave it open.
 
     Something does where glasses or a hat are marked, where nose or lips are not, or where a share of
@@ -99,7 +99,7 @@ def is_occluded(parts: Parts) -> bool | None:
     return True if hidden >= MIN_OCCLUDED_SHARE else False if hidden <= MAX_UNOCCLUDED_SHARE else None
 
 
-def hidden_share(parts: Parts) -> float:
+def hidden_share(parts: PartMasks) -> float:
     """The share of the convex outline of the seen face that is no face; 1 where no face is seen."""
     face = np.logical_or.reduce([mask for part, mask in parts.items() if part in FACE_PARTS])
     for part in OCCLUDER_PARTS:
@@ -114,7 +114,7 @@ def hidden_share(parts: Parts) -> float:
 
 def draw_subsets(
     names: Sequence[str],
-    parts: Callable[[str], Parts],
+    parts: Callable[[str], PartMasks],
     seed: int,
     occluded: int = OCCLUDED_PICTURES,
     unoccluded: int = UNOCCLUDED_PICTURES,

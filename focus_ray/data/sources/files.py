@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from focus_ray.data.picture_source import ObjectStorePictures, PictureSource
 from focus_ray.errors import DataError, NoSuchObject, printable
-from focus_ray.geometry.mesh_reader import read_bytes
+from focus_ray.geometry.mesh_reader import read_limited_bytes
 from focus_ray.storage.object_store import SCHEME, open_store
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -27,7 +27,7 @@ def list_files(source: PictureSource, folder: str = "", *, limit: int | None = N
     return sorted(islice(found, limit))
 
 
-def pictures_in(source: PictureSource, folder: str = "") -> dict[str, str]:
+def find_pictures(source: PictureSource, folder: str = "") -> dict[str, str]:
     """The pictures in a folder of the set, not below it: file by name without suffix; of two of a name the first."""
     found: dict[str, str] = {}
     for file in list_files(source, folder):
@@ -48,14 +48,18 @@ def read_text(path: str | Path) -> str:
 
     Raises DataError where it is missing, empty or too large, StorageError where a store does not answer.
     """
-    content = _stored(path) if isinstance(path, str) and SCHEME.match(path) else read_bytes(Path(path), _TEXT_MEGABYTES)
+    content = (
+        _read_from_store(path)
+        if isinstance(path, str) and SCHEME.match(path)
+        else read_limited_bytes(Path(path), _TEXT_MEGABYTES)
+    )
     text = content.decode("utf-8-sig", "surrogateescape")
     if "\0" in text:
         raise DataError(f"{path}: it is no text, it holds zero bytes; write it anew")
     return text
 
 
-def _stored(path: str) -> bytes:
+def _read_from_store(path: str) -> bytes:
     folder, _, name = path.rpartition("/")
     store = open_store(folder)
     try:

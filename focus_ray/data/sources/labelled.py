@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from focus_ray.data.image_file import read_image
-from focus_ray.data.landmark_csv import describe_unused_lines, landmarks_of, read_landmarks
+from focus_ray.data.landmark_csv import describe_unused_lines, find_landmarks, read_landmarks
 from focus_ray.data.mask import binarise_mask
 from focus_ray.data.picture_source import PictureSource
 from focus_ray.data.sources.description import Layout, read_description
@@ -73,7 +73,7 @@ class LabelledPictures:
         parts, labels = self.parts(name), self._labels(name)
         seen = np.logical_or.reduce([parts[part] for part in labels.face])
         hidden = np.logical_or.reduce([np.zeros_like(seen), *(parts[part] for part in labels.hiding)])
-        return _scaled(seen & ~hidden, *self.picture(name).shape[:2])
+        return _resize_mask(seen & ~hidden, *self.picture(name).shape[:2])
 
     def parts(self, name: str) -> dict[str, Bool[np.ndarray, "H W"]]:
         """The marked parts of a picture in the masks' own pixels. Raises as `mask`; ImageError for two sizes."""
@@ -88,7 +88,7 @@ class LabelledPictures:
 
     def landmarks(self, name: str) -> Float[np.ndarray, "68 2"] | None:
         """The 68 points of landmarks.csv [px]; None where they are not there."""
-        return landmarks_of(self.points, name)
+        return find_landmarks(self.points, name)
 
     def _labels(self, name: str) -> LabelFiles:
         if name not in self.labels:
@@ -139,7 +139,7 @@ def build_labelled_pictures(
     )
 
 
-def _scaled(mask: Bool[np.ndarray, "h w"], height: int, width: int) -> Bool[np.ndarray, "H W"]:
+def _resize_mask(mask: Bool[np.ndarray, "h w"], height: int, width: int) -> Bool[np.ndarray, "H W"]:
     if mask.shape == (height, width):
         return mask
     return cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from focus_ray.data.picked_points import read_picked_points
 from focus_ray.errors import DataError, LandmarkError, printable
-from focus_ray.geometry.mesh_reader import read_bytes, read_mesh
+from focus_ray.geometry.mesh_reader import read_limited_bytes, read_mesh
 
 NowSplit = Literal["validation", "test"]
 
@@ -102,7 +102,7 @@ class NowDataset:
         """The seven points on the subject's scan, in mm. Raises LandmarkError where they are missing or damaged."""
         if subject not in self._landmark_files:
             raise LandmarkError(f"{self._landmarks}: there are no landmarks of {subject}; add {subject}/*.pp")
-        return _seven(self._landmark_files[subject])
+        return _read_scan_landmarks(self._landmark_files[subject])
 
     def scan(self, subject: str) -> Scan:
         """A subject's scan. Raises DataError where it is missing or damaged, LandmarkError for its landmarks."""
@@ -115,7 +115,7 @@ class NowDataset:
         return next((place for place in places if place.exists()), places[0])
 
     def _listed(self, path: Path) -> list[NowPicture]:
-        text = read_bytes(path, _LIST_MEGABYTES).decode("utf-8-sig", "surrogateescape")
+        text = read_limited_bytes(path, _LIST_MEGABYTES).decode("utf-8-sig", "surrogateescape")
         pictures: dict[str, NowPicture] = {}
         for number, line in enumerate(text.splitlines(), start=1):
             if not line.strip():
@@ -165,7 +165,7 @@ class NowDataset:
         sound = {}
         for subject, path in files.items():
             try:
-                _seven(path)
+                _read_scan_landmarks(path)
             except LandmarkError as error:
                 self.missing.append(str(error))
             else:
@@ -173,7 +173,7 @@ class NowDataset:
         return sound
 
 
-def _seven(path: Path) -> Float[np.ndarray, "7 3"]:
+def _read_scan_landmarks(path: Path) -> Float[np.ndarray, "7 3"]:
     points = read_picked_points(path)
     if len(points) < len(LANDMARK_NAMES):
         raise LandmarkError(f"{path}: {len(points)} points instead of {len(LANDMARK_NAMES)}; use the published file")

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from focus_ray.data.image_file import read_image
-from focus_ray.data.landmark_csv import describe_unused_lines, landmarks_of, read_landmarks
-from focus_ray.data.picture_source import picture_source
+from focus_ray.data.landmark_csv import describe_unused_lines, find_landmarks, read_landmarks
+from focus_ray.data.picture_source import open_picture_source
 from focus_ray.data.sources.description import read_description
 from focus_ray.data.sources.files import bare_name
 from focus_ray.data.sources.labelled import LANDMARKS
@@ -42,7 +42,7 @@ class NowPictures:
 
     def __post_init__(self) -> None:
         root = self.dataset.root
-        described = read_description(picture_source(root))
+        described = read_description(open_picture_source(root))
         self._files = {one.name: one.path for one in self.dataset.pictures}
         self._subjects = {one.name: one.subject for one in self.dataset.pictures}
         self.names = list(self._files)
@@ -62,7 +62,7 @@ class NowPictures:
 
     def landmarks(self, name: str) -> Float[np.ndarray, "68 2"] | None:
         """The 68 points of landmarks.csv [px]; None where they are not there."""
-        return landmarks_of(self._points, name)
+        return find_landmarks(self._points, name)
 
     def pairs(self) -> list[tuple[str, str]]:
         """(occluded, unoccluded) pictures of comparable pose, of pairs.txt. Raises DataError for a damaged list."""

@@ -38,7 +38,7 @@ def read_names(path: str | Path, folder: str = "") -> list[str]:
     `path` may be s3://bucket/key. Raises DataError, naming the line, for two names in a line, a name that comes twice
     or leads out of the set; for a list that is missing or no text. StorageError where a store does not answer.
     """
-    return [name for (name,) in _lines(path, 1, folder)]
+    return [name for (name,) in _read_lines(path, 1, folder)]
 
 
 def write_names(path: str | Path, names: Iterable[str]) -> None:
@@ -48,7 +48,7 @@ def write_names(path: str | Path, names: Iterable[str]) -> None:
 
 def read_pairs(path: str | Path, folder: str = "") -> list[tuple[str, str]]:
     """The pairs (occluded, unoccluded) of a list; as read_names. A picture may be in several pairs."""
-    return [(occluded, unoccluded) for occluded, unoccluded in _lines(path, 2, folder)]
+    return [(occluded, unoccluded) for occluded, unoccluded in _read_lines(path, 2, folder)]
 
 
 def write_pairs(path: str | Path, pairs: Iterable[tuple[str, str]]) -> None:
@@ -90,7 +90,7 @@ def _rotation_angle(one: Float[np.ndarray, "3 3"], other: Float[np.ndarray, "3 3
     return float(np.arccos(np.clip((np.trace(one.T @ other) - 1) / 2, -1, 1)))
 
 
-def _lines(path: str | Path, count: int, folder: str) -> Iterator[list[str]]:
+def _read_lines(path: str | Path, count: int, folder: str) -> Iterator[list[str]]:
     """The names of each line."""
     seen: dict[tuple[str, ...], int] = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
@@ -100,7 +100,7 @@ def _lines(path: str | Path, count: int, folder: str) -> Iterator[list[str]]:
         where = f"{path}, line {number}"
         if len(names) != count:
             raise DataError(f"{where}: {len(names)} names instead of {count}; names have no spaces")
-        bare = [_checked(name, folder, where) for name in names]
+        bare = [_parse_name(name, folder, where) for name in names]
         if tuple(bare) in seen:
             shown = " ".join(map(_shorten, names))
             raise DataError(f"{where}: {shown} already stands in line {seen[tuple(bare)]}; keep one of them")
@@ -108,7 +108,7 @@ def _lines(path: str | Path, count: int, folder: str) -> Iterator[list[str]]:
         yield bare
 
 
-def _checked(name: str, folder: str, where: str) -> str:
+def _parse_name(name: str, folder: str, where: str) -> str:
     path = PurePosixPath(name.replace("\\", "/"))
     if not path.name or path.is_absolute() or ".." in path.parts:
         raise DataError(f"{where}: {_shorten(name)!r} is no file name inside the set; write it relative to the set")

@@ -12,7 +12,7 @@ from focus_ray.focus.render.renderer import Rendering
 
 # Rows: Y, Cb, Cr of RGB in [0, 1] (ITU-R BT.601), the space that Deep3D's detector works in.
 _YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
-_FEWEST = 100  # pixels that a Gaussian is fitted to
+_MIN_PIXELS = 100  # pixels that a Gaussian is fitted to
 _JITTER = 1e-6  # of a variance: pictures of one colour have none
 
 
@@ -26,7 +26,7 @@ class Gaussian(NamedTuple):
     @classmethod
     def of(cls, colours: Float[Tensor, "N 3"]) -> "Gaussian":
         """The Gaussian of maximum likelihood. Raises DataError for next to no colours."""
-        if len(colours) < _FEWEST:
+        if len(colours) < _MIN_PIXELS:
             raise DataError(f"{len(colours)} pixels tell no law of colours; give more pictures, with face and without")
         covariance = torch.cov(colours.double().T, correction=0) + _JITTER * torch.eye(3, dtype=torch.float64)
         return cls(colours.double().mean(0), covariance.inverse(), 0.5 * torch.logdet(covariance))

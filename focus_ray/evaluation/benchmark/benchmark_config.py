@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
-from focus_ray.config import Seed, resolved
+from focus_ray.config import Seed, resolve_settings
 from focus_ray.evaluation.benchmark.method_specs import METHOD_SPECS, TRAINED_MODELS
 from focus_ray.settings import Settings
 
-Share = Annotated[float, Field(gt=0, le=1)]
+PositiveFraction = Annotated[float, Field(gt=0, le=1)]
 
 
 class DataSizes(Settings):
@@ -32,7 +32,7 @@ class BenchmarkConfig(Settings):
         "focus",
         "misfit",
     )  # trained with each seed, others with the first
-    steps: Share = 1.0  # of every phase of training: less is for a look at how it works
+    steps: PositiveFraction = 1.0  # of every phase of training: less is for a look at how it works
     refine_steps: NonNegativeInt = 50
     prior_faces: PositiveInt = 20_000
     prior_judges: int = Field(default=2000, ge=2)  # further faces, held out and of the gate
@@ -71,6 +71,8 @@ class BenchmarkConfig(Settings):
         return (0, self.refine_steps) if self.refine_steps else (0,)
 
 
-def configured(assignments: list[str], given: dict[str, Any]) -> BenchmarkConfig:
+def build_benchmark_config(assignments: list[str], given: dict[str, Any]) -> BenchmarkConfig:
     """The defaults, under the `a.b=v` assignments and what is `given`. Raises ConfigError for what does not fit."""
-    return resolved(BenchmarkConfig(), "focus_ray/evaluation/benchmark/benchmark_config.py", None, assignments, given)
+    return resolve_settings(
+        BenchmarkConfig(), "focus_ray/evaluation/benchmark/benchmark_config.py", None, assignments, given
+    )

@@ -12,11 +12,11 @@ from focus_ray.evaluation.baselines.colour_histograms import ColourHistogramSegm
 from focus_ray.evaluation.baselines.skin_colour import SkinColourSegmenter
 from focus_ray.evaluation.benchmark.benchmark_config import BenchmarkConfig
 from focus_ray.evaluation.benchmark.method_specs import FOCUS, METHOD_SPECS, MISFIT
-from focus_ray.evaluation.benchmark.train import model as training_of
-from focus_ray.evaluation.methods import Method, all_ones
-from focus_ray.evaluation.tables import REFINED
+from focus_ray.evaluation.benchmark.train import model_run as training_of
+from focus_ray.evaluation.methods import Method, all_ones_mask
+from focus_ray.evaluation.tables import REFINED_SUFFIX
 from focus_ray.focus.refine import MaskFn
-from focus_ray.priors.build import Progress, build
+from focus_ray.priors.build import PhaseProgress, compute_prior
 from focus_ray.priors.prior_config import GateSettings, PriorConfig
 from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.runtime.tasks import PoolSettings
@@ -44,7 +44,7 @@ class MethodLoader:
         contestant = METHOD_SPECS[name]
         model = models.load(self.model_folder(contestant.model, seed))
         prior = priors.load(self.prior_folder(seed, steps) / priors.PRIOR) if contestant.prior else None
-        return Method(name + (REFINED if steps else ""), model, self._law(name), prior, steps)
+        return Method(name + (REFINED_SUFFIX if steps else ""), model, self._law(name), prior, steps)
 
     def model_folder(self, model: str, seed: int) -> Path:
         """Where a trained model lies."""
@@ -54,7 +54,7 @@ class MethodLoader:
         """Where the prior of a seed's FOCUS lies."""
         return self.runs / f"seed-{seed}" / f"prior-{steps}"
 
-    def build_priors(self, settings: PoolSettings | None, progress: Progress) -> None:
+    def build_priors(self, settings: PoolSettings | None, progress: PhaseProgress) -> None:
         """Measure the priors that the contestants need; what is there is not computed again."""
         for name, seed, steps in self.entries():
             if METHOD_SPECS[name].prior and not (self.prior_folder(seed, steps) / "metrics.json").is_file():
@@ -66,7 +66,7 @@ class MethodLoader:
                     gate=GateSettings(faces=self.config.prior_judges),
                     refine_steps=steps,
                 )
-                build(asked, self.prior_folder(seed, steps), settings, progress=progress)
+                compute_prior(asked, self.prior_folder(seed, steps), settings, progress=progress)
 
     def _prior_available(self, name: str, steps: int) -> bool:
         return not (METHOD_SPECS[name].prior and steps and not self.config.refined_prior_faces)
@@ -76,15 +76,15 @@ class MethodLoader:
             case "own":
                 return None
             case "all_ones":
-                return all_ones
+                return all_ones_mask
             case "skin_colour":
-                return skin_colour(self.config.preset, self.config.skin_pictures)
+                return fit_skin_colour(self.config.preset, self.config.skin_pictures)
             case "colour_histograms":
                 return ColourHistogramSegmenter()
 
 
 @cache
-def skin_colour(preset: str, pictures: int) -> SkinColourSegmenter:
+def fit_skin_colour(preset: str, pictures: int) -> SkinColourSegmenter:
     """Skin and other colours of pictures that training sees, with their true masks."""
     config = presets.load(preset)
     laws = config.data.synthetic.model_copy(update={"image_size": config.model.camera.image_size})

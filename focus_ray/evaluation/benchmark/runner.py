@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from focus_ray.data.dataset_writers import write_layout
+from focus_ray.data.dataset_writers import write_dataset
 from focus_ray.data.sources import open_labelled, open_now
 from focus_ray.data.sources.description import Layout
 from focus_ray.data.sources.labelled import LabelledPictures
@@ -23,18 +23,18 @@ from focus_ray.evaluation import tables as tabling
 from focus_ray.evaluation.benchmark.benchmark_config import BenchmarkConfig
 from focus_ray.evaluation.benchmark.method_loader import MethodLoader
 from focus_ray.evaluation.benchmark.train import train_all
-from focus_ray.evaluation.evaluate import EvaluationResult, conclude
+from focus_ray.evaluation.evaluate import EvaluationResult, write_results
 from focus_ray.evaluation.evaluation_plots import SheetColumn
 from focus_ray.evaluation.labelled import score_pictures, subset_rows
-from focus_ray.evaluation.now.now_scoring import OCCLUDED, OVERALL, NowScores, now_rows, score_now, subsets
-from focus_ray.evaluation.now.pooled_errors import Summary
+from focus_ray.evaluation.now.now_scoring import OCCLUDED, OVERALL, NowScores, collect_subsets, now_rows, score_now
+from focus_ray.evaluation.now.pooled_errors import ErrorSummary
 from focus_ray.evaluation.now.submission import Submission
 from focus_ray.evaluation.predict import PictureDataset, predict
 from focus_ray.evaluation.predictions import MESHES, PredictionFolder
-from focus_ray.evaluation.rows import Figure, Row, rows_of
+from focus_ray.evaluation.rows import MetricValue, ResultRow, make_rows
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.presets import load as preset_of
-from focus_ray.runtime.job_folder import claim
+from focus_ray.runtime.job_folder import acquire_run_dir
 from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.runtime.signals import graceful_shutdown
 from focus_ray.runtime.tasks import PoolSettings, task_cluster
@@ -45,7 +45,7 @@ NOTE = "Ours: synthetic pictures in the layout of the data set, not the data set
 FIGURE_3 = ("MoFA", "FOCUS")
 FIGURE_5 = ("Deep3D-style", "MoFA", "FOCUS")
 
-Progress = Callable[[str, int, int], object]
+PhaseProgress = Callable[[str, int, int], object]
 
 
 @dataclass
@@ -69,9 +69,9 @@ class Datasets:
 class BenchmarkScores:
     """What the scores say so far."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ResultRow] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    now: dict[str, Summary] = field(default_factory=dict)  # by method, of the first seed
+    now: dict[str, ErrorSummary] = field(default_factory=dict)  # by method, of the first seed
     vertices: dict[str, Float[np.ndarray, " V"]] = field(
         default_factory=dict
     )  # mean error, occluded, of the first seed
@@ -85,7 +85,7 @@ class Benchmark:
     folder: RunFolder
     settings: PoolSettings | None
     asked: Callable[[], bool]
-    progress: Progress
+    progress: PhaseProgress
 
     @property
     def out(self) -> Path:
@@ -121,7 +121,7 @@ class Benchmark:
         for layout, n in wanted.items():
             if not self.data(layout).is_dir():
                 told = partial(self.progress, f"pictures, {layout}")
-                write_layout(layout, self.data(layout), n, seed=sizes.seed, size=side, progress=told)
+                write_dataset(layout, self.data(layout), n, seed=sizes.seed, size=side, progress=told)
         return Datasets(
             NowPictures(open_now(self.data("now"))),
             open_labelled(self.data("ar")),
@@ -155,19 +155,19 @@ class Benchmark:
         """NoW's metric, the exact errors beside it, and how far the two agree."""
         submission = Submission(self.predictions(method, seed, "now") / MESHES)
         scored = score_now(faces.dataset, submission, self.out, self.settings, asked=self.asked)
-        chosen = subsets(faces.dataset, faces.pairs())
+        chosen = collect_subsets(faces.dataset, faces.pairs())
         found.rows += now_rows(method, "now", faces.dataset, scored, chosen, metrical=False, seed=seed)
         found.problems += [f"{method}, seed {seed}: {problem}" for problem in scored.problems]
         errors = vertex_errors_by_picture(faces, submission, scored)
         regions = self.face.parts
         for subset, names in chosen.items():
-            figures = vertex_error.figures([errors[name] for name in names if name in errors], regions)
+            figures = vertex_error.vertex_error_metrics([errors[name] for name in names if name in errors], regions)
             about = {"table": vertex_error.TABLE, "method": method, "dataset": "now", "subset": subset, "seed": seed}
-            found.rows += rows_of(figures, partial=any(name not in errors for name in names), **about)
+            found.rows += make_rows(figures, partial=any(name not in errors for name in names), **about)
             if subset == OVERALL:
                 means = {name: float(values.mean()) for name, values in errors.items()}
                 agreement = {vertex_error.CORRELATION: vertex_error.rank_correlation(means, scored.means())}
-                found.rows += rows_of(agreement, **about)
+                found.rows += make_rows(agreement, **about)
         if seed == self.config.seeds[0]:
             found.now[method] = scored.errors.summary()
             occluded = [errors[name] for name in chosen[OCCLUDED] if name in errors]
@@ -191,12 +191,16 @@ class Benchmark:
                     if name in self.config.methods
                 }
                 drawn = (
-                    evaluation_plots.sheet(faces, faces.subsets.get(subset, []), methods, shown) if methods else None
+                    evaluation_plots.comparison_sheet(faces, faces.subsets.get(subset, []), methods, shown)
+                    if methods
+                    else None
                 )
                 if drawn is not None:
                     path = self.folder.sheets / f"{title}-{dataset}-{subset}.png"
                     atomic.write_file(path, evaluation_plots.sheet_png(drawn))
-        atomic.write_file(self.folder.sheets / "cumulative.png", evaluation_plots.curves(found.now, f"NoW. {NOTE}"))
+        atomic.write_file(
+            self.folder.sheets / "cumulative.png", evaluation_plots.cumulative_error_plot(found.now, f"NoW. {NOTE}")
+        )
         if found.vertices:
             maps = evaluation_plots.error_maps(
                 self.face, found.vertices, f"Exact vertex errors, occluded pictures. {NOTE}"
@@ -205,12 +209,12 @@ class Benchmark:
 
     def write_tables(self, found: BenchmarkScores) -> None:
         """tables.md, tables.tex and tables.json."""
-        printed = [*tabling.tables(found.rows, NOTE), tabling.seed_table(found.rows, NOTE)]
+        printed = [*tabling.build_tables(found.rows, NOTE), tabling.seed_table(found.rows, NOTE)]
         atomic.write_file(self.out / "tables.md", "\n".join(one.to_markdown() for one in printed))
         atomic.write_file(self.out / "tables.tex", "\n".join(one.to_latex() for one in printed))
         atomic.write_file(self.out / "tables.json", json.dumps([one.as_json() for one in printed], indent=1) + "\n")
         between = {"rank_correlation_of_methods": method_rank_correlation(found.rows).value}
-        conclude(self.folder, found.rows, found.problems, printed, **between)
+        write_results(self.folder, found.rows, found.problems, printed, **between)
 
 
 def vertex_errors_by_picture(
@@ -225,7 +229,7 @@ def vertex_errors_by_picture(
     return errors
 
 
-def method_rank_correlation(rows: list[Row]) -> Figure:
+def method_rank_correlation(rows: list[ResultRow]) -> MetricValue:
     """Whether NoW's metric ranks the methods as the exact errors do."""
     by_now = {row.method: row.value for row in rows if (row.table, row.subset, row.metric) == ("now", OVERALL, "mean")}
     by_truth = {
@@ -237,13 +241,13 @@ def method_rank_correlation(rows: list[Row]) -> Figure:
     return vertex_error.rank_correlation(*known)
 
 
-def benchmark(
+def run_benchmark(
     config: BenchmarkConfig,
     out: Path,
     settings: PoolSettings | None,
     *,
     experiment: str = "focus",
-    progress: Progress = lambda *_: None,
+    progress: PhaseProgress = lambda *_: None,
 ) -> EvaluationResult:
     """Run a benchmark into the folder `out`, or go on there.
 
@@ -251,7 +255,7 @@ def benchmark(
     """
     with (
         graceful_shutdown() as asked,
-        claim(out, config, experiment, what="benchmark") as folder,
+        acquire_run_dir(out, config, experiment, what="benchmark") as folder,
         task_cluster(settings),
     ):
         return Benchmark(config, folder, settings, asked, progress).run()

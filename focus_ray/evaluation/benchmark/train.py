@@ -11,7 +11,7 @@ from focus_ray.evaluation.benchmark.benchmark_config import BenchmarkConfig
 from focus_ray.evaluation.benchmark.method_specs import EM_MODELS, FOCUS, MISFIT, PRETRAINED, required_models
 from focus_ray.focus.schedule import Schedule
 from focus_ray.runtime.run_folder import RunFolder
-from focus_ray.runtime.task_pool import worked_off
+from focus_ray.runtime.task_pool import run_tasks
 from focus_ray.runtime.tasks import PoolSettings
 from focus_ray.training import in_process
 
@@ -21,7 +21,7 @@ _CHECKPOINT_STEPS = 250  # as in the embedded preset
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingRun:
     """One model to train."""
 
     name: str
@@ -46,7 +46,7 @@ class Training:
 class TrainingJob:
     """The pieces of training: a model each, on one core, by the plain loop."""
 
-    trainings: Sequence[Training]
+    trainings: Sequence[TrainingRun]
 
     def prepare(self, device: str) -> None:
         self.device = device
@@ -60,7 +60,7 @@ class TrainingJob:
         return one.name
 
 
-def initialisation_run(config: BenchmarkConfig, seed: int, out: Path) -> Training:
+def initialisation_run(config: BenchmarkConfig, seed: int, out: Path) -> TrainingRun:
     """What all models of a seed begin with: the warm-up on renders of the face model."""
     base = presets.load(config.preset)
     schedule = Schedule(
@@ -69,17 +69,17 @@ def initialisation_run(config: BenchmarkConfig, seed: int, out: Path) -> Trainin
     return _training_run(INITIALISATION, base, schedule, config, seed, out, None)
 
 
-def model(name: str, config: BenchmarkConfig, seed: int, out: Path) -> Training:
+def model_run(name: str, config: BenchmarkConfig, seed: int, out: Path) -> TrainingRun:
     """A model of the comparison: from its seed's initialisation on, or from Pretrained where EM alone differs."""
     preset = presets.load(config.preset)
-    base = changed(preset, name)
+    base = model_config(preset, name)
     done = {"warmup_steps": 0} | ({"init_steps": 0, "pretrain_seg_steps": 0} if name in EM_MODELS else {})
-    begin = model(PRETRAINED, config, seed, out) if name in EM_MODELS else initialisation_run(config, seed, out)
+    begin = model_run(PRETRAINED, config, seed, out) if name in EM_MODELS else initialisation_run(config, seed, out)
     start = Path("..", begin.folder.name, RunFolder(begin.folder).model.name)  # the benchmark's folder may move
     return _training_run(name, base, base.schedule.model_copy(update=done), config, seed, out, start)
 
 
-def changed(preset: RunConfig, name: str) -> RunConfig:
+def model_config(preset: RunConfig, name: str) -> RunConfig:
     """The preset as a model of the comparison is trained."""
     if name == FOCUS:
         return preset
@@ -94,7 +94,7 @@ def _training_run(
     seed: int,
     out: Path,
     start: Path | None,
-) -> Training:
+) -> TrainingRun:
     shorter = schedule.rescale(max(1, round(schedule.total_steps * config.steps)))
     changes = {
         "seed": seed,
@@ -103,7 +103,7 @@ def _training_run(
         "heldout": HeldoutSettings(size=0),  # scored afterwards, all alike
         "cadence": Cadence(checkpoint=_CHECKPOINT_STEPS, keep=1, sheet=10**9, evaluate=10**9),
     }
-    return Training(f"{name}, seed {seed}", out / f"seed-{seed}" / name, base.model_copy(update=changes))
+    return TrainingRun(f"{name}, seed {seed}", out / f"seed-{seed}" / name, base.model_copy(update=changes))
 
 
 def train_all(
@@ -118,8 +118,8 @@ def train_all(
     wanted = {(name, seed) for name in names for seed in config.seeds_for(name)}
     wanted |= {(PRETRAINED, seed) for name, seed in wanted if name in EM_MODELS}
     first = [initialisation_run(config, seed, out) for seed in sorted({seed for _, seed in wanted})]
-    second = [model(name, config, seed, out) for name, seed in sorted(wanted) if name not in EM_MODELS]
-    third = [model(name, config, seed, out) for name, seed in sorted(wanted) if name in EM_MODELS]
+    second = [model_run(name, config, seed, out) for name, seed in sorted(wanted) if name not in EM_MODELS]
+    third = [model_run(name, config, seed, out) for name, seed in sorted(wanted) if name in EM_MODELS]
     everything = [*first, *second, *third]
     total = sum(one.config.schedule.total_steps for one in everything)
 
@@ -129,5 +129,5 @@ def train_all(
 
     for trainings in (first, second, third):
         waiting = [number for number, one in enumerate(trainings) if not one.done]
-        for _ in worked_off(TrainingJob(trainings), waiting, settings, look):
+        for _ in run_tasks(TrainingJob(trainings), waiting, settings, look):
             look()

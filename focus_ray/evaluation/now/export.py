@@ -20,7 +20,7 @@ _NAME_PARTS = 3  # subject/challenge/name
 _PICTURE_KINDS = (".jpg", ".jpeg", ".png")
 
 
-def seven(landmarks: Float[np.ndarray, "68 3"]) -> Float[np.ndarray, "7 3"]:
+def select_now_landmarks(landmarks: Float[np.ndarray, "68 3"]) -> Float[np.ndarray, "7 3"]:
     """NoW's landmarks among the 68 iBUG points on a mesh (MorphableModel.landmarks)."""
     return landmarks[list(NOW_LANDMARK_INDICES)]
 

@@ -16,25 +16,25 @@ from jaxtyping import Float
 from focus_ray.data.sources.now import LEFT_MOUTH, LEFT_OUTER_EYE, NOSE_BOTTOM, RIGHT_MOUTH, RIGHT_OUTER_EYE
 from focus_ray.evaluation.now.findings import Finding
 from focus_ray.evaluation.now.similarity import procrustes
-from focus_ray.evaluation.now.submission import Prediction
+from focus_ray.evaluation.now.submission import SubmittedFace
 
-_FEWEST = 3  # of two pictures nobody knows which one moved
+_MIN_PICTURES = 3  # of two pictures nobody knows which one moved
 # All as shares of the outer eye distance (90 mm): the mouth's radius about the middle of its corners; the face's about
 # the nose bottom; the motion that counts, 3 mm. And that must be so many times the motion of the upper face.
 _MOUTH, _FACE, _MIN_MOTION = 0.4, 1.0, 0.03
 _MIN_MOTION_RATIO = 4.0
 
 
-def expression_findings(predictions: Mapping[str, Prediction]) -> Iterator[Finding]:
+def expression_findings(predictions: Mapping[str, SubmittedFace]) -> Iterator[Finding]:
     """Of the predictions of one subject, by picture: those whose mouth differs from the others'."""
-    if len(predictions) < _FEWEST or not _same_triangles(list(predictions.values())):
+    if len(predictions) < _MIN_PICTURES or not _same_triangles(list(predictions.values())):
         return
     first = next(iter(predictions.values()))
     size = float(np.linalg.norm(first.landmarks[LEFT_OUTER_EYE] - first.landmarks[RIGHT_OUTER_EYE]))
     mouth_centre = first.landmarks[[RIGHT_MOUTH, LEFT_MOUTH]].mean(axis=0)
     mouth = _within(first, mouth_centre, _MOUTH * size)
     above = _within(first, first.landmarks[NOSE_BOTTOM], _FACE * size) & _above_the_nose(first, mouth_centre)
-    if not mouth.any() or above.sum() < _FEWEST:
+    if not mouth.any() or above.sum() < _MIN_PICTURES:
         return
     aligned = np.stack([_align_to(one, first, above) for one in predictions.values()])
     motion = np.linalg.norm(aligned - np.median(aligned, axis=0), axis=2)  # [pictures, V]
@@ -48,20 +48,20 @@ def expression_findings(predictions: Mapping[str, Prediction]) -> Iterator[Findi
             yield Finding("warning", name, what, "submit the neutral face: identity coefficients alone")
 
 
-def _same_triangles(predictions: list[Prediction]) -> bool:
+def _same_triangles(predictions: list[SubmittedFace]) -> bool:
     first, *others = (one.mesh for one in predictions)
     return all(one.vertices.shape == first.vertices.shape and np.array_equal(one.faces, first.faces) for one in others)
 
 
-def _within(prediction: Prediction, centre: Float[np.ndarray, "3"], radius: float) -> np.ndarray:
+def _within(prediction: SubmittedFace, centre: Float[np.ndarray, "3"], radius: float) -> np.ndarray:
     return np.linalg.norm(prediction.mesh.vertices - centre, axis=1) < radius
 
 
-def _above_the_nose(prediction: Prediction, mouth_centre: Float[np.ndarray, "3"]) -> np.ndarray:
+def _above_the_nose(prediction: SubmittedFace, mouth_centre: Float[np.ndarray, "3"]) -> np.ndarray:
     nose = prediction.landmarks[NOSE_BOTTOM]
     return (prediction.mesh.vertices - nose) @ (nose - mouth_centre) > 0
 
 
-def _align_to(one: Prediction, first: Prediction, vertices: np.ndarray) -> Float[np.ndarray, "V 3"]:
+def _align_to(one: SubmittedFace, first: SubmittedFace, vertices: np.ndarray) -> Float[np.ndarray, "V 3"]:
     """Its vertices, aligned by some of them."""
     return procrustes(one.mesh.vertices[vertices], first.mesh.vertices[vertices])(one.mesh.vertices)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from focus_ray.data.sources.now import LEFT_OUTER_EYE, RIGHT_OUTER_EYE
 from focus_ray.evaluation.now.findings import Finding, Severity
-from focus_ray.evaluation.now.submission import Prediction
+from focus_ray.evaluation.now.submission import SubmittedFace
 from focus_ray.evaluation.now.surface import Surface
 
 _MIRROR_ORDER = (3, 2, 1, 0, 4, 6, 5)
@@ -54,7 +54,7 @@ def unit_findings(
     yield Finding(severity, item, what, "write mesh and landmarks in mm, or name their unit")
 
 
-def surface_findings(item: str, prediction: Prediction, surface: Surface) -> Iterator[Finding]:
+def surface_findings(item: str, prediction: SubmittedFace, surface: Surface) -> Iterator[Finding]:
     """Whether the landmarks lie on the mesh, and are not rounded."""
     landmarks = prediction.landmarks
     size = float(np.linalg.norm(landmarks[LEFT_OUTER_EYE] - landmarks[RIGHT_OUTER_EYE]))

@@ -16,13 +16,13 @@ from focus_ray.data.sources.now import (
     RIGHT_OUTER_EYE,
 )
 from focus_ray.evaluation.now.findings import Finding
-from focus_ray.evaluation.now.submission import Prediction
+from focus_ray.evaluation.now.submission import SubmittedFace
 from focus_ray.evaluation.now.surface import Surface
 
 _NUMBERS_BEHIND_V = re.compile(rb"^[ \t]*v[ \t]+([^#\r\n]*)", re.MULTILINE)
 _COLOURED = 6  # x y z r g b
 _FLAT = 1e-12  # of what two sides of their length can span, squared: no area but rounding
-_PLAIN = "write the mesh without colours, x y z alone on each vertex line, or as PLY"
+_PLAIN_ADVICE = "write the mesh without colours, x y z alone on each vertex line, or as PLY"
 
 
 def colour_findings(item: str, path: Path) -> Iterator[Finding]:
@@ -38,13 +38,13 @@ def colour_findings(item: str, path: Path) -> Iterator[Finding]:
         return
     if counts == {_COLOURED}:
         what = "vertex lines hold colours; some readers take them for a part of the position"
-        yield Finding("warning", item, what, _PLAIN)
+        yield Finding("warning", item, what, _PLAIN_ADVICE)
     else:
         found = ", ".join(map(str, sorted(counts)))
-        yield Finding("error", item, f"vertex lines hold {found} numbers: readers disagree on positions", _PLAIN)
+        yield Finding("error", item, f"vertex lines hold {found} numbers: readers disagree on positions", _PLAIN_ADVICE)
 
 
-def triangle_findings(item: str, prediction: Prediction) -> Iterator[Finding]:
+def triangle_findings(item: str, prediction: SubmittedFace) -> Iterator[Finding]:
     """Triangles without area, and neighbours whose sides differ."""
     faces = prediction.mesh.faces
     corners = prediction.mesh.vertices[faces]
@@ -61,20 +61,20 @@ def triangle_findings(item: str, prediction: Prediction) -> Iterator[Finding]:
         yield Finding("warning", item, what, "wind all triangles counter-clockwise, seen from outside")
 
 
-def orientation_findings(item: str, prediction: Prediction, surface: Surface) -> Iterator[Finding]:
+def orientation_findings(item: str, prediction: SubmittedFace, surface: Surface) -> Iterator[Finding]:
     """Whether the triangles at the landmarks face inwards. Landmarks must be in order.
 
     Distances have no sign, so this costs nothing in the metric; it tells of a mirrored mesh, and viewers show a hole.
     """
     places = surface.nearest(prediction.landmarks)[1]
-    if surface.normals(places).mean(axis=0) @ outwards(prediction.landmarks) < 0:
+    if surface.normals(places).mean(axis=0) @ outward_direction(prediction.landmarks) < 0:
         what = "the triangles face inwards, or the mesh is mirrored"
         yield Finding(
             "warning", item, what, "wind triangles counter-clockwise, seen from outside; x to the subject's left"
         )
 
 
-def outwards(landmarks: Float[np.ndarray, "7 3"]) -> Float[np.ndarray, "3"]:
+def outward_direction(landmarks: Float[np.ndarray, "7 3"]) -> Float[np.ndarray, "3"]:
     """Out of the face: the subject's left cross up."""
     left = landmarks[LEFT_OUTER_EYE] - landmarks[RIGHT_OUTER_EYE]
     up = landmarks[[RIGHT_INNER_EYE, LEFT_INNER_EYE]].mean(axis=0) - landmarks[[RIGHT_MOUTH, LEFT_MOUTH]].mean(axis=0)

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from focus_ray.data.sources.now import Scan
 from focus_ray.errors import DataError
 from focus_ray.evaluation.now.crop import crop_to_face
-from focus_ray.evaluation.now.refinement import refined
+from focus_ray.evaluation.now.refinement import refine_alignment
 from focus_ray.evaluation.now.similarity import Similarity, procrustes
-from focus_ray.evaluation.now.submission import Prediction
+from focus_ray.evaluation.now.submission import SubmittedFace
 from focus_ray.evaluation.now.surface import Surface
 from focus_ray.geometry.mesh_reader import TriangleMesh
 
@@ -32,7 +32,7 @@ class ScanDistances:
         return len(self.distances)
 
 
-def scan_error(scan: Scan, prediction: Prediction, metrical: bool = False) -> ScanDistances:
+def scan_error(scan: Scan, prediction: SubmittedFace, metrical: bool = False) -> ScanDistances:
     """The error of a prediction: crop, Procrustes by landmarks, refinement on the surface, distances.
 
     The metrical variant keeps the prediction's scale, so it must be in mm.
@@ -46,6 +46,6 @@ def scan_error(scan: Scan, prediction: Prediction, metrical: bool = False) -> Sc
         )
     coarse = procrustes(prediction.landmarks, scan.landmarks, scaled=not metrical)
     surface = Surface(TriangleMesh(coarse(prediction.mesh.vertices), prediction.mesh.faces))
-    fine = refined(face, surface, scaled=not metrical)
+    fine = refine_alignment(face, surface, scaled=not metrical)
     distances = fine.scale * surface.distances(fine.inverse(face))  # the tree stays, the scan is moved
     return ScanDistances(distances.astype(np.float32), fine.after(coarse))

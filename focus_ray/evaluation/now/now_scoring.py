@@ -9,13 +9,13 @@ import numpy as np
 from focus_ray.data.sources.now import NowDataset, NowPicture, Scan
 from focus_ray.errors import DataError
 from focus_ray.evaluation.now.metric import scan_error
-from focus_ray.evaluation.now.pooled_errors import PooledErrors, Summary
+from focus_ray.evaluation.now.pooled_errors import ErrorSummary, PooledErrors
 from focus_ray.evaluation.now.submission import Submission
-from focus_ray.evaluation.rows import Figure, Row, rows_of
-from focus_ray.runtime.result_cache import Arrays, Parts, digest, resume_or_run
+from focus_ray.evaluation.rows import MetricValue, ResultRow, make_rows
+from focus_ray.runtime.result_cache import Arrays, ResultCache, digest, resume_or_run
 from focus_ray.runtime.tasks import PoolSettings
 
-FORMAT = 1  # of what is computed: a change makes other numbers
+CACHE_VERSION = 1  # of what is computed: a change makes other numbers
 TABLE, METRICAL_TABLE = "now", "now-metrical"
 OVERALL, OCCLUDED, UNOCCLUDED = "overall", "occluded", "unoccluded"
 OCCLUSION_CHALLENGE = "multiview_occlusions"
@@ -45,7 +45,7 @@ class NowScoringJob:
                 known = path.stat()
                 files.append((str(path), known.st_size, known.st_mtime_ns))
         names = [picture.name for picture in self.pictures]
-        return digest(FORMAT, self.metrical, str(self.dataset.root), self.submission.unit, names, files)
+        return digest(CACHE_VERSION, self.metrical, str(self.dataset.root), self.submission.unit, names, files)
 
     def prepare(self, device: str) -> None:
         """Nothing of it belongs on a device."""
@@ -94,7 +94,7 @@ def score_now(
     Raises StorageError, ClusterError, Interrupted; what is wrong with single predictions is told in `problems`.
     """
     job = NowScoringJob(dataset, submission, metrical)
-    parts = Parts(out / "parts", job.digest)
+    parts = ResultCache(out / "parts", job.digest)
     names = [picture.name for picture in job.pictures]
     found, problems = resume_or_run(job, len(names), parts, settings, asked, lambda known: progress(known, len(names)))
     # A picture that cannot be measured has no distances, and is no picture without an error.
@@ -104,7 +104,7 @@ def score_now(
     return NowScores(PooledErrors(distances), problems)
 
 
-def subsets(dataset: NowDataset, pairs: Collection[tuple[str, str]] = ()) -> dict[str, list[str]]:
+def collect_subsets(dataset: NowDataset, pairs: Collection[tuple[str, str]] = ()) -> dict[str, list[str]]:
     """Names by subset: all, by challenge, occluded or not, and those of the pairs (occluded, unoccluded)."""
     found: dict[str, list[str]] = {OVERALL: [], UNOCCLUDED: [], OCCLUDED: []}
     for picture in dataset.pictures:
@@ -126,13 +126,13 @@ def now_rows(
     *,
     metrical: bool,
     seed: int | None,
-) -> list[Row]:
+) -> list[ResultRow]:
     """Median, mean and std of each subset, in mm; partial where a picture of the subset has no distances."""
-    rows: list[Row] = []
+    rows: list[ResultRow] = []
     for subset, names in chosen.items():
         summary = scored.errors.among(set(names)).summary()
-        rows += rows_of(
-            figures(summary),
+        rows += make_rows(
+            summary_metrics(summary),
             table=METRICAL_TABLE if metrical else TABLE,
             method=method,
             dataset=name,
@@ -143,6 +143,6 @@ def now_rows(
     return rows
 
 
-def figures(summary: Summary) -> dict[str, Figure]:
+def summary_metrics(summary: ErrorSummary) -> dict[str, MetricValue]:
     """The figures of the challenge."""
-    return {name: Figure(getattr(summary, name)) for name in ("median", "mean", "std")}
+    return {name: MetricValue(getattr(summary, name)) for name in ("median", "mean", "std")}

@@ -11,7 +11,7 @@ CURVE_MM = np.linspace(0.0, 7.0, 141)
 
 
 @dataclass(frozen=True)
-class Summary:
+class ErrorSummary:
     """The figures of the challenge, over vertices: in mm, and None where no picture was measured.
 
     curve: the share of vertices with an error up to each of CURVE_MM, in [0, 1].
@@ -39,15 +39,15 @@ class PooledErrors:
         """Of those pictures that have these names."""
         return PooledErrors({name: found for name, found in self.distances.items() if name in names})
 
-    def summary(self) -> Summary:
+    def summary(self) -> ErrorSummary:
         """Median, mean, standard deviation and curve, exact: nothing is binned."""
         pictures = [self.distances[name] for name in sorted(self.distances)]
         pool = np.sort(np.concatenate(pictures)) if pictures else np.empty(0, dtype=np.float32)
         if not len(pool):
-            return Summary(len(pictures), 0, None, None, None)
+            return ErrorSummary(len(pictures), 0, None, None, None)
         exact = pool.astype(np.float64)
         curve = np.searchsorted(exact, CURVE_MM, side="right") / len(exact)
-        return Summary(
+        return ErrorSummary(
             pictures=len(pictures),
             vertices=len(exact),
             median=float(np.median(exact)),

@@ -12,7 +12,7 @@ from focus_ray.evaluation.now.expression_check import expression_findings
 from focus_ray.evaluation.now.findings import Finding, finding_from_error
 from focus_ray.evaluation.now.landmark_checks import order_findings, surface_findings, unit_findings
 from focus_ray.evaluation.now.mesh_checks import colour_findings, orientation_findings, triangle_findings
-from focus_ray.evaluation.now.submission import Prediction, Submission
+from focus_ray.evaluation.now.submission import Submission, SubmittedFace
 from focus_ray.evaluation.now.surface import Surface
 
 _MAX_EXTRA_SHOWN = 20
@@ -32,7 +32,7 @@ def check_submission(submission: Submission, dataset: NowDataset, metrical: bool
     for subject, pictures in groupby(by_subject, key=lambda picture: picture.subject):
         scan = _landmarks(dataset, subject)
         unseen += scan is None
-        predictions: dict[str, Prediction] = {}
+        predictions: dict[str, SubmittedFace] = {}
         for picture in pictures:
             found, prediction = _picture_findings(submission, picture.name, scan, metrical)
             findings += found
@@ -54,7 +54,7 @@ def _landmarks(dataset: NowDataset, subject: str) -> np.ndarray | None:
 
 def _picture_findings(
     submission: Submission, name: str, scan: np.ndarray | None, metrical: bool
-) -> tuple[list[Finding], Prediction | None]:
+) -> tuple[list[Finding], SubmittedFace | None]:
     meshes = submission.mesh_files(name)
     findings = list(_duplicate_findings(name, meshes)) + list(
         _duplicate_findings(name, submission.landmark_files(name))
@@ -91,7 +91,7 @@ def _extra_findings(submission: Submission, names: set[str]) -> Iterator[Finding
     extra = []
     for path in sorted(submission.folder.rglob("*")):
         place = path.relative_to(submission.folder)
-        if path.is_file() and not (place.with_suffix("").as_posix() in names and _is_read(submission, place)):
+        if path.is_file() and not (place.with_suffix("").as_posix() in names and _is_expected(submission, place)):
             extra.append(printable(place.as_posix()))
     for place in extra[:_MAX_EXTRA_SHOWN]:
         yield Finding("warning", place, "the file belongs to no picture of the list", "remove it, or correct its name")
@@ -100,7 +100,7 @@ def _extra_findings(submission: Submission, names: set[str]) -> Iterator[Finding
         yield Finding("warning", _SUBMISSION_ITEM, what, "remove them, or correct their names")
 
 
-def _is_read(submission: Submission, place: Path) -> bool:
+def _is_expected(submission: Submission, place: Path) -> bool:
     """Whether a file is of a kind that is looked for."""
     name = place.with_suffix("").as_posix()
     return submission.folder / place in [*submission.mesh_files(name), *submission.landmark_files(name)]

@@ -20,7 +20,7 @@ _CONTACT_DISTANCE = 1e-7
 _CELLS = 1024  # along each axis, for the order of points
 
 
-def refined(points: Float[np.ndarray, "N 3"], surface: Surface, scaled: bool = True) -> Similarity:
+def refine_alignment(points: Float[np.ndarray, "N 3"], surface: Surface, scaled: bool = True) -> Similarity:
     """The similarity of the surface at which the points' squared distances to it are least, scale 1 unless `scaled`.
 
     Levenberg-Marquardt from the identity: the minimum in whose basin the surface lies now. The gradient is exact, so

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from focus_ray.errors import DataError, LandmarkError, printable
-from focus_ray.geometry.mesh_reader import MESH_KINDS, TriangleMesh, read_bytes, read_mesh
+from focus_ray.geometry.mesh_reader import MESH_KINDS, TriangleMesh, read_limited_bytes, read_mesh
 
 LANDMARK_KINDS = (".npy", ".txt")
 
@@ -29,7 +29,7 @@ _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.form
 _DAMAGE = (ValueError, KeyError, TypeError, SyntaxError, OverflowError, EOFError, MemoryError, RecursionError)
 
 
-class Prediction(NamedTuple):
+class SubmittedFace(NamedTuple):
     """A predicted face: a mesh and its seven landmarks, in mm."""
 
     mesh: TriangleMesh
@@ -54,7 +54,7 @@ class Submission:
         """The landmark files of a picture, the one that is read first."""
         return self._existing(name, LANDMARK_KINDS)
 
-    def read(self, name: str) -> Prediction:
+    def read(self, name: str) -> SubmittedFace:
         """The prediction for a picture, in mm.
 
         Raises DataError where its mesh is missing, damaged or without triangles, LandmarkError for its landmarks.
@@ -68,7 +68,7 @@ class Submission:
         if not len(mesh.faces):
             raise DataError(f"{meshes[0]}: the mesh has no triangles; write it with its faces")
         scale = _MM_PER_UNIT[self.unit]
-        return Prediction(TriangleMesh(scale * mesh.vertices, mesh.faces), scale * points)
+        return SubmittedFace(TriangleMesh(scale * mesh.vertices, mesh.faces), scale * points)
 
     def _existing(self, name: str, kinds: Sequence[str]) -> list[Path]:
         return [path for path in (self.folder / f"{name}{kind}" for kind in kinds) if path.is_file()]
@@ -80,7 +80,7 @@ def read_now_landmarks(path: Path) -> Float[np.ndarray, "7 3"]:
     Raises LandmarkError for a file that is missing, damaged, too large, of another shape or not finite.
     """
     try:
-        content = read_bytes(path, _MEGABYTES)
+        content = read_limited_bytes(path, _MEGABYTES)
         points = _parse_npy(content) if path.suffix == ".npy" else _parse_text(content)
     except DataError as error:
         raise LandmarkError(str(error)) from None

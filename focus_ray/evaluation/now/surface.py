@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from focus_ray.errors import DataError
-from focus_ray.evaluation.now.surface_numba import nearest
+from focus_ray.evaluation.now.surface_numba import nearest_points
 from focus_ray.geometry.mesh_reader import TriangleMesh
 
 # Triangles in a leaf are between this and twice as many: larger leaves are slower on a face of 55,000.
@@ -30,8 +30,8 @@ class Surface:
         self.order = _tree_order(corners.mean(axis=1), depth)
         """The triangles as they lie in the tree, one after the other; some twice, to fill the leaves."""
         self._leaf_size = len(self.order) >> depth
-        self._triangles = _prepared(corners[self.order])
-        self._boxes = _boxes(corners[self.order], depth)
+        self._triangles = _precompute_triangles(corners[self.order])
+        self._boxes = _build_boxes(corners[self.order], depth)
 
     def nearest(
         self, points: Float[np.ndarray, "N 3"], places: Int[np.ndarray, " N"] | None = None
@@ -44,7 +44,7 @@ class Surface:
         if places is not None:
             found[:] = places
         points = np.ascontiguousarray(points, dtype=np.float64)
-        nearest(self._boxes, self._triangles, self._leaf_size, points, closest, found)
+        nearest_points(self._boxes, self._triangles, self._leaf_size, points, closest, found)
         return closest, found
 
     def distances(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, " N"]:
@@ -73,7 +73,7 @@ def _tree_order(centres: Float[np.ndarray, "F 3"], depth: int) -> Int[np.ndarray
     return order
 
 
-def _boxes(corners: Float[np.ndarray, "L 3 3"], depth: int) -> Float[np.ndarray, "nodes 6"]:
+def _build_boxes(corners: Float[np.ndarray, "L 3 3"], depth: int) -> Float[np.ndarray, "nodes 6"]:
     """Boxes of the tree, least and greatest x, y, z: node n has the children 2n and 2n + 1, the root is 1."""
     leaves = corners.reshape(1 << depth, -1, 3)
     levels = [np.concatenate([leaves.min(axis=1), leaves.max(axis=1)], axis=1)]
@@ -83,7 +83,7 @@ def _boxes(corners: Float[np.ndarray, "L 3 3"], depth: int) -> Float[np.ndarray,
     return np.ascontiguousarray(np.concatenate([np.zeros((1, 6)), *levels[::-1]]))
 
 
-def _prepared(corners: Float[np.ndarray, "L 3 3"]) -> Float[np.ndarray, "L 16"]:
+def _precompute_triangles(corners: Float[np.ndarray, "L 3 3"]) -> Float[np.ndarray, "L 16"]:
     """a, b - a, c - a; the Gram matrix of the sides and 1 / its determinant; 1 / squared length of each side."""
     a, ab, ac = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     bc = ac - ab

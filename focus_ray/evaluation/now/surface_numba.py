@@ -92,7 +92,7 @@ def _search(boxes, triangles, in_leaf, x, y, z, place, nodes, bounds):
 
 
 @jit_with_fma
-def nearest(boxes, triangles, in_leaf, points, closest, places):
+def nearest_points(boxes, triangles, in_leaf, points, closest, places):
     """closest[i] = the point of the surface nearest to points[i]; places: where to begin, then where it was found."""
     nodes, bounds = np.empty(_STACK, np.int64), np.empty(_STACK)
     place = 0

@@ -6,8 +6,8 @@ parameters paint it (albedo). Principal components over these and smooth noise a
 """
 
 from focus_ray.face_models.morphable_model import MorphableModel
-from focus_ray.face_models.parametric.cache import cached
-from focus_ray.face_models.parametric.recipe import ParametricFaceSettings, Resolution, build
+from focus_ray.face_models.parametric.cache import load_or_build
+from focus_ray.face_models.parametric.recipe import ParametricFaceSettings, Resolution, build_face_model
 
 __all__ = ["ParametricFaceSettings", "Resolution", "parametric_face"]
 
@@ -23,4 +23,4 @@ def parametric_face(
     settings = ParametricFaceSettings(
         resolution=resolution, n_identity=n_identity, n_expression=n_expression, n_albedo=n_albedo
     )
-    return cached(settings, f"parametric-{resolution}", lambda: build(settings))
+    return load_or_build(settings, f"parametric-{resolution}", lambda: build_face_model(settings))

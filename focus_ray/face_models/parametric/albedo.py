@@ -101,7 +101,7 @@ def _mix(colours: Array, colour: Array, alpha: Array) -> Array:
     return colours + alpha[:, None] * (colour - colours)
 
 
-def _spot(face: Template, x: float, y: float, radius_x: float, radius_y: float) -> Array:
+def _gaussian_spot(face: Template, x: float, y: float, radius_x: float, radius_y: float) -> Array:
     return np.exp(-(((face.side - x) / radius_x) ** 2) - ((face.vertices[:, 1] - y) / radius_y) ** 2)
 
 
@@ -121,16 +121,16 @@ def _shading(face: Template, look: Complexion, colours: Array) -> Array:
     red = colours * [1.06, 0.80, 0.78]
     dark = colours * [0.74, 0.66, 0.62]
     pale = np.minimum(colours * [1.10, 1.12, 1.13], 1.0)
-    blush = np.maximum(_spot(face, 41.0, -6.0, 18.0, 14.0), 0) * (0.34 + 0.20 * look.blush)
-    nose = _spot(face, 0.0, -8.0, 13.0, 9.0) * (0.30 + 0.18 * look.nose_redness)
-    folds = 0.30 * _spot(face, 19.2, -9.0, 2.2, 7.0) + 0.16 * _spot(face, 26.5, -24.0, 3.0, 11.0)
-    folds += 0.22 * _spot(face, 0.0, -53.0, 13.0, 3.2) + 0.22 * _spot(face, 26.0, -38.6, 2.4, 2.0)
-    contour = _spot(face, 52.0, -26.0, 13.0, 20.0) * (0.10 + 0.14 * look.contour)
-    light = 0.22 * _spot(face, 0.0, 10.0, 5.0, 18.0) + _spot(face, 0.0, 72.0, 30.0, 17.0) * (
+    blush = np.maximum(_gaussian_spot(face, 41.0, -6.0, 18.0, 14.0), 0) * (0.34 + 0.20 * look.blush)
+    nose = _gaussian_spot(face, 0.0, -8.0, 13.0, 9.0) * (0.30 + 0.18 * look.nose_redness)
+    folds = 0.30 * _gaussian_spot(face, 19.2, -9.0, 2.2, 7.0) + 0.16 * _gaussian_spot(face, 26.5, -24.0, 3.0, 11.0)
+    folds += 0.22 * _gaussian_spot(face, 0.0, -53.0, 13.0, 3.2) + 0.22 * _gaussian_spot(face, 26.0, -38.6, 2.4, 2.0)
+    contour = _gaussian_spot(face, 52.0, -26.0, 13.0, 20.0) * (0.10 + 0.14 * look.contour)
+    light = 0.22 * _gaussian_spot(face, 0.0, 10.0, 5.0, 18.0) + _gaussian_spot(face, 0.0, 72.0, 30.0, 17.0) * (
         0.14 + 0.18 * look.forehead_light
     )
-    light += 0.20 * _spot(face, 40.0, 14.0, 12.0, 5.0)
-    nostril = 0.92 * np.clip(1.7 * _spot(face, 6.9, -16.9, 3.3, 1.7), 0, 1)
+    light += 0.20 * _gaussian_spot(face, 40.0, 14.0, 12.0, 5.0)
+    nostril = 0.92 * np.clip(1.7 * _gaussian_spot(face, 6.9, -16.9, 3.3, 1.7), 0, 1)
     for tint, alpha in ((red, blush), (red, nose), (dark, folds), (dark, contour), (pale, light)):
         colours = _mix(colours, tint, alpha)
     return _mix(colours, 0.22 * colours, nostril)
@@ -142,7 +142,7 @@ def _beard(face: Template, look: Complexion, colours: Array) -> Array:
     jaw = _smoothstep(-y, 30.0, 52.0) * _smoothstep(y, -92.0, -78.0) + 0.8 * _smoothstep(
         np.abs(face.s), 62.0, 80.0
     ) * _smoothstep(-y, -12.0, 22.0)
-    off_lips = 1 - _spot(face, 0.0, -38.5, 29.0, 12.0)
+    off_lips = 1 - _gaussian_spot(face, 0.0, -38.5, 29.0, 12.0)
     cheek_line = _smoothstep(-(y + 0.25 * side), 18.0, 42.0)
     beard = np.clip(jaw, 0, 1) * off_lips * np.maximum(cheek_line, _smoothstep(np.abs(face.s), 66.0, 84.0))
     moustache = np.exp(-((side / 24) ** 4)) * np.exp(-(((y + 27.0 + 0.14 * side) / 4.6) ** 2))

@@ -26,7 +26,7 @@ _LIP_POINTS = {
 }  # fmt: skip
 
 
-def _positions() -> dict[int, tuple[float, float]]:
+def _landmark_positions() -> dict[int, tuple[float, float]]:
     places = dict(_LEFT_HALF)
     places[42], places[45], places[54] = eyes.INNER_CORNER, eyes.OUTER_CORNER, mouth.CORNER
     for point, (fraction, upper) in _LID_FRACTIONS.items():
@@ -42,7 +42,7 @@ def landmark_barycentrics(face: Template) -> tuple[Indices, Array]:
 
     The template's second half of triangles is the mirror of the first, with the corners in reverse order.
     """
-    places = _positions()
+    places = _landmark_positions()
     points = np.column_stack(to_chart(*np.array(list(places.values())).T))
     half = len(face.faces) // 2
     left_skin = np.flatnonzero((face.kind[face.faces[:half]] == SKIN).all(axis=1))

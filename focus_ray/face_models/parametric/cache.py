@@ -23,7 +23,7 @@ def cache_folder() -> Path:
     return Path(chosen) if chosen else user_cache_path("focus-ray")
 
 
-def cached(settings: Settings, name: str, build: Callable[[], MorphableModel]) -> MorphableModel:
+def load_or_build(settings: Settings, name: str, build: Callable[[], MorphableModel]) -> MorphableModel:
     """The model of these settings from the cache, or built and put there.
 
     Two processes may build at once: each writes a file of its own and renames it, so a reader only ever sees a whole

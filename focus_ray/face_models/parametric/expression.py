@@ -13,7 +13,7 @@ class Expression:
     sigma: float = 0.75
 
 
-_ALONE = 0.4  # one side alone moves less often than both together
+_ONE_SIDED_SIGMA = 0.4  # one side alone moves less often than both together
 
 
 def _one_sided_expressions(side: Side) -> dict[str, tuple[Field, ...]]:
@@ -93,7 +93,7 @@ _TWO_SIDED_EXPRESSIONS: dict[str, tuple[Field, ...]] = {
 }  # fmt: skip
 
 EXPRESSIONS: dict[str, Expression] = {name: Expression(fields) for name, fields in _TWO_SIDED_EXPRESSIONS.items()} | {
-    name: Expression(fields, _ALONE)
+    name: Expression(fields, _ONE_SIDED_SIGMA)
     for side in ("left", "right")
     for name, fields in _one_sided_expressions(side).items()
 }

@@ -54,7 +54,7 @@ def lid_loop(segments: int) -> Array:
     return np.concatenate([lower, upper])
 
 
-def grown(loop: Array, distance: float) -> Array:
+def expand_loop(loop: Array, distance: float) -> Array:
     """The lid loop moved outwards by about ``distance`` mm."""
     centre = np.array([31.0, 28.8])
     return centre + (loop - centre) * (1 + distance / np.array([14.6, 5.6]))

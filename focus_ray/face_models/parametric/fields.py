@@ -127,7 +127,7 @@ class Gaze:
 Field = Push | Stretch | Turn | Jaw | Blink | Gaze
 
 
-def evaluated(fields: tuple[Field, ...], face: Template) -> Array:
+def evaluate_fields(fields: tuple[Field, ...], face: Template) -> Array:
     """The sum [V, 3] (mm) of the fields."""
     return sum((field(face) for field in fields), np.zeros_like(face.vertices))
 

@@ -2,14 +2,14 @@
 
 from focus_ray.face_models.parametric.fields import Field, Push, Stretch, Turn
 
-_ALL = (400.0, 400.0)
+_WHOLE_FACE_RADIUS = (400.0, 400.0)
 
 IDENTITY: dict[str, tuple[Field, ...]] = {
     # The whole head
-    "face width": (Stretch((0.0, 0.0), _ALL, (0.034, 0.0, 0.0)),),
-    "face length": (Stretch((0.0, 15.0), _ALL, (0.0, 0.034, 0.0)),),
-    "head size": (Stretch((0.0, 0.0), _ALL, (0.018, 0.018, 0.018), -30.0),),
-    "head depth": (Stretch((0.0, 0.0), _ALL, (0.0, 0.0, 0.045), -20.0),),
+    "face width": (Stretch((0.0, 0.0), _WHOLE_FACE_RADIUS, (0.034, 0.0, 0.0)),),
+    "face length": (Stretch((0.0, 15.0), _WHOLE_FACE_RADIUS, (0.0, 0.034, 0.0)),),
+    "head size": (Stretch((0.0, 0.0), _WHOLE_FACE_RADIUS, (0.018, 0.018, 0.018), -30.0),),
+    "head depth": (Stretch((0.0, 0.0), _WHOLE_FACE_RADIUS, (0.0, 0.0, 0.045), -20.0),),
     "lower face length": (Stretch((0.0, -20.0), (70.0, 62.0), (0.0, 0.055, 0.0)),),
     "middle face length": (Push((0.0, -45.0), (80.0, 55.0), (0.0, -2.4, 0.0)),),
     "profile convexity": (

@@ -74,7 +74,7 @@ def _to_chart(plane: Array) -> Array:
 
 def _feature_lines(lid_loop: Array, slit_x: Array, spacing: float) -> list[Array]:
     """Frontal positions of the lines that the mesh follows, the important ones first."""
-    lines = [eyes.grown(lid_loop, distance * max(1.0, spacing)) for distance in _LID_RINGS]
+    lines = [eyes.expand_loop(lid_loop, distance * max(1.0, spacing)) for distance in _LID_RINGS]
     for fraction in (1.0, 0.5, 1.3):
         for upper in (True, False):
             lines.append(np.column_stack([slit_x, mouth.lip_row(slit_x, upper, fraction)])[:-1])

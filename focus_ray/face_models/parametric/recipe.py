@@ -9,7 +9,7 @@ from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.face_models.parametric.albedo import Complexion, complexion_fields, noise_directions, paint
 from focus_ray.face_models.parametric.annotations import landmark_barycentrics, part_masks
 from focus_ray.face_models.parametric.expression import EXPRESSIONS
-from focus_ray.face_models.parametric.fields import Gaze, evaluated, propagate_expression, propagate_identity
+from focus_ray.face_models.parametric.fields import Gaze, evaluate_fields, propagate_expression, propagate_identity
 from focus_ray.face_models.parametric.identity import IDENTITY
 from focus_ray.face_models.parametric.modes import (
     Noise,
@@ -46,7 +46,7 @@ class ParametricFaceSettings(Settings):
     recipe: int = RECIPE
 
 
-def build(settings: ParametricFaceSettings) -> MorphableModel:
+def build_face_model(settings: ParametricFaceSettings) -> MorphableModel:
     """Build the model: a few seconds at the small resolution."""
     face = build_template(SPACING[settings.resolution])
     shape = [
@@ -80,7 +80,7 @@ def _tensor(array: Array, step: float) -> torch.Tensor:
 
 
 def _identity_fields(face: Template) -> list[Array]:
-    named = [evaluated(parameter, face) for parameter in IDENTITY.values()]
+    named = [evaluate_fields(parameter, face) for parameter in IDENTITY.values()]
     noise = displacement_noise(_IDENTITY_NOISE, face, np.ones(len(face.vertices)))
     followed = [propagate_identity(face, field) for field in (*named, *noise)]
     return remove_rigid_motion(followed, face.vertices)
@@ -89,8 +89,8 @@ def _identity_fields(face: Template) -> list[Array]:
 def _expression_fields(face: Template) -> list[Array]:
     fields = []
     for expression in EXPRESSIONS.values():
-        gaze = evaluated(tuple(f for f in expression.fields if isinstance(f, Gaze)), face)
-        field = propagate_expression(face, evaluated(expression.fields, face), gaze)
+        gaze = evaluate_fields(tuple(f for f in expression.fields if isinstance(f, Gaze)), face)
+        field = propagate_expression(face, evaluate_fields(expression.fields, face), gaze)
         fields.append(expression.sigma * field)
     y = face.vertices[:, 1]
     window = np.exp(-((face.side / 42) ** 2) - ((y + 38) / 30) ** 2)

@@ -91,14 +91,14 @@ class _Half:
 def build_template(spacing: float) -> Template:
     """The mean face; ``spacing`` scales the distance between vertices (see mesh.half_skin)."""
     skin = half_skin(spacing)
-    half = _skin(skin)
+    half = _skin_half(skin)
     _add_waterline(half, skin.lid)
     _add_pocket(half, skin)
     _add_eyeball(half, skin.lid, spacing)
-    return _mirrored(half)
+    return _mirror(half)
 
 
-def _skin(skin: HalfSkin) -> _Half:
+def _skin_half(skin: HalfSkin) -> _Half:
     s, v = skin.points.T
     x, y, z = base_surface(s, v)
     x = np.where(s == 0, 0.0, x)
@@ -153,7 +153,7 @@ def _add_eyeball(half: _Half, lid: Indices, spacing: float) -> None:
     half.s[first:], half.v[first:] = to_chart(patch[:, 0], patch[:, 1])
 
 
-def _mirrored(half: _Half) -> Template:
+def _mirror(half: _Half) -> Template:
     """Join the half with its mirror image at the midline (x = 0)."""
     on_midline = half.vertices[:, 0] == 0
     moved = np.flatnonzero(~on_midline)

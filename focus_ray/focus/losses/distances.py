@@ -17,7 +17,7 @@ def squared_distance(a: Float[Tensor, "B C H W"], b: Float[Tensor, "B C H W"]) -
     return (a - b).square().sum(dim=1, keepdim=True)
 
 
-def root(squared: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
+def safe_sqrt(squared: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
     """Square root whose gradient at 0 is 0 instead of infinite: the subgradient of a norm at the origin.
 
     What is not a number stays so: a broken picture must not look like a perfect fit.

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from focus_ray.face_models.landmarks import INNER_LIP, N_LANDMARKS, NOSE_RIDGE
-from focus_ray.focus.losses.distances import cosine_distance, root, squared_distance
+from focus_ray.focus.losses.distances import cosine_distance, safe_sqrt, squared_distance
 from focus_ray.focus.pooled_ratio import PooledRatio
 
 RELEASE_NOSE_RIDGE = NOSE_RIDGE[1:]
@@ -32,7 +32,7 @@ def pixel_sum(
 ) -> PooledRatio:
     """Numerator and denominator of ``pixel``, which see."""
     squared = squared_distance(target * mask, rendering * mask)
-    error = squared if norm == "squared" else root(squared)
+    error = squared if norm == "squared" else safe_sqrt(squared)
     if normalise == "mask":
         counted = mask
     elif normalise == "image":

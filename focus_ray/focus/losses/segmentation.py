@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from focus_ray.focus.losses.distances import cosine_distance, root, squared_distance
+from focus_ray.focus.losses.distances import cosine_distance, safe_sqrt, squared_distance
 from focus_ray.focus.pooled_ratio import PooledRatio
 
 # A mask value of one half is the one that binary masks are farthest from.
@@ -46,7 +46,7 @@ def neighbor_residual(
     shifts = ((dy, dx) for dy in range(window) for dx in range(window))
     distances = (squared_distance(single, padded[..., dy : dy + height, dx : dx + width]) for dy, dx in shifts)
     best = reduce(torch.minimum, distances)
-    return best if squared else root(best)
+    return best if squared else safe_sqrt(best)
 
 
 def neighbor_sum(

@@ -17,7 +17,7 @@ ARCFACE_TEMPLATE = (
 SCALE_RANGE = (1e-3, 1e3)
 
 
-def similarity(
+def similarity_transform(
     source: Float[Tensor, "B N 2"], goal: Float[Tensor, "B N 2"]
 ) -> tuple[Float[Tensor, "B 2 2"], Float[Tensor, "B 2"]]:
     """The rotation, scale and shift with the least squared error, goal ~ A source + t: Umeyama 1991, in the plane.
@@ -34,7 +34,7 @@ def similarity(
     return linear, goal_mean - (linear @ source_mean[..., None]).squeeze(-1)
 
 
-def align(
+def align_faces(
     images: Float[Tensor, "B C H W"], points: Float[Tensor, "B 5 2"], size: int
 ) -> Float[Tensor, "B C {size} {size}"]:
     """Faces warped so that their five points lie on the template, bilinear, black outside the picture.
@@ -52,7 +52,7 @@ def _warp(images: Tensor, points: Tensor, size: int) -> Tensor:
     with torch.no_grad():
         template = images.new_tensor(ARCFACE_TEMPLATE).expand(len(images), -1, -1)
         points = points.to(images.dtype)
-        linear, shift = similarity(points, template)
+        linear, shift = similarity_transform(points, template)
         inverse, origin = _inverse(linear, shift)
         scale = linear.square().sum(dim=(1, 2)).mul(0.5).sqrt()
         usable = (scale > SCALE_RANGE[0]) & (scale < SCALE_RANGE[1]) & torch.isfinite(shift).all(dim=1)

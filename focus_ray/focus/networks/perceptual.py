@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from focus_ray.face_models.landmarks import five_points
-from focus_ray.focus.networks.alignment import align
+from focus_ray.focus.networks.alignment import align_faces
 from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
 from focus_ray.focus.networks.iresnet import CROP_SIZE, IResNet50
 from focus_ray.numerics.float32 import promote_to_float32
@@ -68,7 +68,7 @@ class ArcFacePerceptual(FrozenModule):
 
     def _crop(self, images: Tensor, landmarks: Tensor) -> Tensor:
         """Aligned faces in the recogniser's range [-1, 1]."""
-        return 2 * align(images, five_points(landmarks), CROP_SIZE) - 1
+        return 2 * align_faces(images, five_points(landmarks), CROP_SIZE) - 1
 
 
 class EncoderPerceptual(FrozenModule):

@@ -31,7 +31,7 @@ def conv_layers(n_in: int, n_out: int, norm: Norm) -> list[nn.Module]:
     return [nn.Conv2d(n_in, n_out, 3, padding=1), norm_layer(norm, n_out), nn.ReLU(inplace=True)]
 
 
-def block(n_in: int, n_out: int, norm: Norm, dropout: float = 0.0) -> nn.Sequential:
+def conv_block(n_in: int, n_out: int, norm: Norm, dropout: float = 0.0) -> nn.Sequential:
     """Two convolutions, then dropout where asked for."""
     drop = [nn.Dropout(dropout)] if dropout else []
     return nn.Sequential(*conv_layers(n_in, n_out, norm), *conv_layers(n_out, n_out, norm), *drop)
@@ -53,14 +53,14 @@ class UNet(nn.Module):
         self.slope = slope
         self.shrink = 2 ** (levels - 1)
         self.down = nn.ModuleList(
-            block(n_in, n_out, norm, drop)
+            conv_block(n_in, n_out, norm, drop)
             for n_in, n_out, drop in zip([N_INPUTS, *widths], widths, drops, strict=False)
         )
         pairs = list(pairwise(widths))[::-1]
         self.up = nn.ModuleList(
             nn.Sequential(nn.Upsample(scale_factor=2), *conv_layers(deep, shallow, norm)) for shallow, deep in pairs
         )
-        self.join = nn.ModuleList(block(2 * shallow, shallow, norm) for shallow, _ in pairs)
+        self.join = nn.ModuleList(conv_block(2 * shallow, shallow, norm) for shallow, _ in pairs)
         self.pool = nn.MaxPool2d(2)
         self.last = nn.Conv2d(width, 1, 1)
 

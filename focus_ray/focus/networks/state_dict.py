@@ -24,14 +24,16 @@ def load_pretrained(
     own = {key: value for key, value in network.state_dict().items() if not (absent and key.startswith(absent))}
     given = {key: value for key, value in state.items() if not (drop and key.startswith(drop))}
     missing = [key for key in own if key not in given and not key.endswith(OPTIONAL_SUFFIX)]
-    _refuse(missing, what, "lacks")
-    _refuse([key for key in given if key not in own], what, "also holds")
-    _refuse([key for key, value in given.items() if value.shape != own[key].shape], what, "has another shape for")
-    _refuse([key for key, value in given.items() if not torch.isfinite(value).all()], what, "has no finite values for")
+    _raise_if_any(missing, what, "lacks")
+    _raise_if_any([key for key in given if key not in own], what, "also holds")
+    _raise_if_any([key for key, value in given.items() if value.shape != own[key].shape], what, "has another shape for")
+    _raise_if_any(
+        [key for key, value in given.items() if not torch.isfinite(value).all()], what, "has no finite values for"
+    )
     network.load_state_dict(given, strict=False)
 
 
-def _refuse(keys: list[str], what: str, problem: str) -> None:
+def _raise_if_any(keys: list[str], what: str, problem: str) -> None:
     if keys:
         shown = ", ".join(keys[:MAX_SHOWN]) + (f" and {len(keys) - MAX_SHOWN} more" if len(keys) > MAX_SHOWN else "")
         raise CheckpointError(f"these are not the weights of {what}: the file {problem} {shown}; give the right file")

@@ -51,7 +51,7 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         # Each part's moments are about its own mean, and merged: E[x^2] - E[x]^2 would cancel.
-        mine = torch.cat((*moments(x), x.new_tensor([float(x.numel() // x.shape[1])])))
+        mine = torch.cat((*channel_moments(x), x.new_tensor([float(x.numel() // x.shape[1])])))
         everyone = [torch.empty_like(mine) for _ in range(torch.distributed.get_world_size())]
         torch.distributed.all_gather(everyone, mine)
         means, variances, counts = torch.stack(everyone).split([len(weight), len(weight), 1], dim=1)
@@ -79,7 +79,7 @@ class _Normalise(torch.autograd.Function):
         return through, of_weight, of_bias, None
 
 
-def moments(x: Float[Tensor, "B C H W"]) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
+def channel_moments(x: Float[Tensor, "B C H W"]) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
     """Mean and variance of each channel."""
     if x.device.type == "cpu":  # several times faster there than var_mean
         return torch.batch_norm_update_stats(x, None, None, 0.0)

@@ -47,7 +47,7 @@ def numba_supports(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64)
 
 
-def resolve(name: str, tensor: Tensor) -> str:
+def resolve_backend(name: str, tensor: Tensor) -> str:
     """The back end's name, "auto" resolved: numba where it can work on the tensor, else torch.
 
     Raises ConfigError for an unknown name, or for numba on a tensor it cannot work on.
@@ -63,6 +63,6 @@ def resolve(name: str, tensor: Tensor) -> str:
     return name
 
 
-def load(name: str, tensor: Tensor) -> Backend:
+def load_backend(name: str, tensor: Tensor) -> Backend:
     """The back end that `resolve` names."""
-    return cast(Backend, import_module(_MODULES[resolve(name, tensor)]))
+    return cast(Backend, import_module(_MODULES[resolve_backend(name, tensor)]))

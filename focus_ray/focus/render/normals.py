@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from focus_ray.focus.render.backends import AUTO, resolve
+from focus_ray.focus.render.backends import AUTO, resolve_backend
 from focus_ray.focus.render.checks import check_mesh
 
 # Squared length (mm^4) under which a sum of normals has no direction: the normal is 0 there, and so is its gradient.
@@ -23,7 +23,7 @@ def vertex_normals(
     Raises TypeError or ValueError for arguments of another shape or kind, ConfigError for an unusable back end.
     """
     check_mesh(vertices, faces)
-    if resolve(backend, vertices) == "numba":
+    if resolve_backend(backend, vertices) == "numba":
         from focus_ray.focus.render.normals_numba import vertex_normals as compiled_normals
 
         return compiled_normals(vertices, faces, _MIN_SQUARED_NORM)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from focus_ray.focus.render.numba_jit import array, compiled, run_parallel
+from focus_ray.focus.render.numba_jit import as_numpy, jit, run_parallel
 
 
 def vertex_normals(
@@ -24,7 +24,7 @@ class _VertexNormals(torch.autograd.Function):
         ctx.save_for_backward(vertices, faces)
         ctx.no_direction = no_direction
         normals = torch.empty(vertices.shape, dtype=vertices.dtype)
-        run_parallel(_normals, len(vertices), array(vertices), array(faces), no_direction, normals.numpy())
+        run_parallel(_normals, len(vertices), as_numpy(vertices), as_numpy(faces), no_direction, normals.numpy())
         return normals
 
     @staticmethod
@@ -34,12 +34,12 @@ class _VertexNormals(torch.autograd.Function):
     ) -> tuple[Tensor, None, None]:
         vertices, faces = ctx.saved_tensors
         gradient = torch.empty(vertices.shape, dtype=vertices.dtype)
-        arrays = (array(vertices), array(faces), ctx.no_direction, array(normal_gradient), gradient.numpy())
+        arrays = (as_numpy(vertices), as_numpy(faces), ctx.no_direction, as_numpy(normal_gradient), gradient.numpy())
         run_parallel(_normals_backward, len(vertices), *arrays)
         return gradient, None, None
 
 
-@compiled
+@jit
 def _triangle_edges(vertices, image, faces, face):
     """The triangle's vertices and its sides v1 - v0 and v2 - v0, in double."""
     # unsigned: an index that cannot be negative is read without a wrap-around
@@ -50,14 +50,14 @@ def _triangle_edges(vertices, image, faces, face):
     return i, j, k, ax, ay, az, bx, by, bz
 
 
-@compiled
+@jit
 def _add(total, vertex, x, y, z):
     total[vertex, 0] += x
     total[vertex, 1] += y
     total[vertex, 2] += z
 
 
-@compiled
+@jit
 def _sum_around_vertices(vertices, image, faces, total):
     """total[v] = sum of (v1 - v0) x (v2 - v0) over the triangles around v."""
     total[:] = 0.0
@@ -69,7 +69,7 @@ def _sum_around_vertices(vertices, image, faces, total):
         _add(total, k, nx, ny, nz)
 
 
-@compiled
+@jit
 def _unit(total, vertex, no_direction):
     """The direction of a vertex's sum, and one over its length; zeros where it has no direction."""
     x, y, z = total[vertex, 0], total[vertex, 1], total[vertex, 2]
@@ -78,7 +78,7 @@ def _unit(total, vertex, no_direction):
     return x * scale, y * scale, z * scale, scale
 
 
-@compiled
+@jit
 def _normals(first, last, vertices, faces, no_direction, normals):
     total = np.empty((vertices.shape[1], 3))
     for image in range(np.uintp(first), np.uintp(last)):
@@ -88,7 +88,7 @@ def _normals(first, last, vertices, faces, no_direction, normals):
             normals[image, vertex, 0], normals[image, vertex, 1], normals[image, vertex, 2] = x, y, z
 
 
-@compiled
+@jit
 def _normals_backward(first, last, vertices, faces, no_direction, normal_gradient, gradient):
     """With n = s / |s|: dL/ds = (g - n (n . g)) / |s|; with c = a x b: dL/da = b x dL/dc, dL/db = dL/dc x a."""
     total = np.empty((vertices.shape[1], 3))

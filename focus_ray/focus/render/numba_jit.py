@@ -21,7 +21,7 @@ from torch import Tensor
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function as machine code, kept in numba's cache where some folder can be written.
 
     Arithmetic happens in the order written: the watertightness of the rasterizer and its equality with the torch back
@@ -47,7 +47,7 @@ def _compile(function: Callable[..., Any], fastmath: bool | set[str]) -> Callabl
         return numba.njit(fastmath=fastmath, **_OPTIONS)(source)
 
 
-def array(tensor: Tensor) -> np.ndarray:
+def as_numpy(tensor: Tensor) -> np.ndarray:
     """The tensor's values as a contiguous array, without a copy where it is contiguous already."""
     return tensor.detach().contiguous().numpy()
 
@@ -59,16 +59,16 @@ def run_parallel(kernel: Callable[..., None], batch: int, *arguments: object) ->
     """
     slices = max(1, min(torch.get_num_threads(), batch))
     *others, own = pairwise(batch * i // slices for i in range(slices + 1))
-    pending = [_pool().submit(kernel, *bounds, *arguments) for bounds in others]
+    pending = [_thread_pool().submit(kernel, *bounds, *arguments) for bounds in others]
     kernel(*own, *arguments)
     for task in pending:
         task.result()
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
+def _thread_pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="focus-ray-render")
 
 
 # A forked child inherits the pool but none of its threads.
-os.register_at_fork(after_in_child=_pool.cache_clear)
+os.register_at_fork(after_in_child=_thread_pool.cache_clear)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from focus_ray.focus.render.backends import AUTO, load
+from focus_ray.focus.render.backends import AUTO, load_backend
 from focus_ray.focus.render.checks import BACKGROUND, check_attributes, check_ids, check_mesh
 
 __all__ = ["BACKGROUND", "interpolate", "rasterize"]
@@ -32,7 +32,7 @@ def rasterize(
     if height < 1 or width < 1:
         raise ValueError(f"an image of {height} x {width} px cannot be drawn; give a positive height and width")
     with torch.no_grad():
-        return load(backend, vertices_screen).rasterize(vertices_screen, faces, height, width, cull_back)
+        return load_backend(backend, vertices_screen).rasterize(vertices_screen, faces, height, width, cull_back)
 
 
 def interpolate(
@@ -53,4 +53,4 @@ def interpolate(
     check_mesh(vertices_screen, faces)
     check_attributes(attributes, vertices_screen)
     check_ids(ids, vertices_screen, faces)
-    return load(backend, vertices_screen).interpolate(vertices_screen, attributes, faces, ids)
+    return load_backend(backend, vertices_screen).interpolate(vertices_screen, attributes, faces, ids)

@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from focus_ray.focus.render.numba_jit import array, compiled, jit_with_fma, run_parallel
-from focus_ray.focus.render.zbuffer_numba import draw, edges
+from focus_ray.focus.render.numba_jit import as_numpy, jit, jit_with_fma, run_parallel
+from focus_ray.focus.render.zbuffer_numba import edge_functions, rasterize_images
 
 
 def rasterize(
@@ -24,7 +24,7 @@ def rasterize(
     ids = torch.empty(batch, height, width, dtype=torch.int64)
     # half the memory to walk through, and copied faster than by torch
     corners = np.ascontiguousarray(faces.numpy().T, dtype=np.int32)
-    run_parallel(draw, batch, array(vertices_screen), corners, cull_back, ids.numpy())
+    run_parallel(rasterize_images, batch, as_numpy(vertices_screen), corners, cull_back, ids.numpy())
     return ids
 
 
@@ -46,7 +46,7 @@ class _Interpolate(torch.autograd.Function):
         ctx.save_for_backward(vertices_screen, attributes, faces, ids)
         batch, height, width = ids.shape
         image = attributes.new_empty(batch, attributes.shape[2], height, width)
-        arrays = [array(tensor) for tensor in (vertices_screen, attributes, faces, ids)]
+        arrays = [as_numpy(tensor) for tensor in (vertices_screen, attributes, faces, ids)]
         run_parallel(_blend, batch, _channel_tuple(attributes), *arrays, image.numpy())
         return image
 
@@ -59,7 +59,7 @@ class _Interpolate(torch.autograd.Function):
         # contiguous whatever the inputs were: the kernels write through numpy views
         to_vertices = torch.empty(vertices_screen.shape, dtype=vertices_screen.dtype)
         to_attributes = torch.empty(attributes.shape, dtype=attributes.dtype)
-        arrays = [array(tensor) for tensor in (*ctx.saved_tensors, image_gradient)]
+        arrays = [as_numpy(tensor) for tensor in (*ctx.saved_tensors, image_gradient)]
         results = to_vertices.numpy(), to_attributes.numpy()
         run_parallel(_blend_backward, len(vertices_screen), _channel_tuple(attributes), *arrays, *results)
         return to_vertices, to_attributes, None, None
@@ -70,13 +70,13 @@ def _channel_tuple(attributes: Tensor) -> tuple[int, ...]:
     return tuple(range(attributes.shape[2]))
 
 
-@compiled
+@jit
 def _face_vertices(faces, face):
     """The three vertices of a triangle, unsigned: an index that cannot be negative is read without a wrap-around."""
     return np.uintp(faces[face, 0]), np.uintp(faces[face, 1]), np.uintp(faces[face, 2])
 
 
-@compiled
+@jit
 def _relative_to_pixel(vertices, image, vertex, x, y):
     """(u, v) of a vertex relative to the pixel, and its depth, in double."""
     u, v, z = vertices[image, vertex, 0], vertices[image, vertex, 1], vertices[image, vertex, 2]
@@ -102,7 +102,7 @@ def _blend(first, last, channels, vertices, attributes, faces, ids, output):
                 x0, y0, z0 = _relative_to_pixel(vertices, image, i, np.float64(x), np.float64(y))
                 x1, y1, z1 = _relative_to_pixel(vertices, image, j, np.float64(x), np.float64(y))
                 x2, y2, z2 = _relative_to_pixel(vertices, image, k, np.float64(x), np.float64(y))
-                e0, e1, e2 = edges(x0, y0, x1, y1, x2, y2)
+                e0, e1, e2 = edge_functions(x0, y0, x1, y1, x2, y2)
                 w0, w1, w2 = e0 * (z1 * z2), e1 * (z2 * z0), e2 * (z0 * z1)
                 total = w0 + w1 + w2
                 if (total == 0.0) | (not np.isfinite(total)):
@@ -134,7 +134,7 @@ def _blend_backward(first, last, channels, vertices, attributes, faces, ids, gra
                 x0, y0, z0 = _relative_to_pixel(vertices, image, i, np.float64(x), np.float64(y))
                 x1, y1, z1 = _relative_to_pixel(vertices, image, j, np.float64(x), np.float64(y))
                 x2, y2, z2 = _relative_to_pixel(vertices, image, k, np.float64(x), np.float64(y))
-                e0, e1, e2 = edges(x0, y0, x1, y1, x2, y2)
+                e0, e1, e2 = edge_functions(x0, y0, x1, y1, x2, y2)
                 z12, z20, z01 = z1 * z2, z2 * z0, z0 * z1
                 w0, w1, w2 = e0 * z12, e1 * z20, e2 * z01
                 total = w0 + w1 + w2

@@ -29,7 +29,7 @@ def rasterize(
     """See focus_ray.focus.render.rasterize; arguments are valid. Arithmetic in double, as in the numba back end."""
     batch, n_faces = len(vertices_screen), len(faces)
     corners = vertices_screen.double()[:, faces.long()].reshape(batch * n_faces, 3, 3)
-    boxes = _boxes(corners, height, width)
+    boxes = _bounding_boxes(corners, height, width)
     ends = boxes.size.cumsum(0)
     total = int(ends[-1]) if len(ends) else 0
     nearest = corners.new_zeros(batch * height * width)
@@ -68,7 +68,7 @@ def _blend(vertices_screen: Tensor, attributes: Tensor, faces: Tensor, ids: Tens
     image, y, x = (ids >= 0).nonzero(as_tuple=True)
     corners_of_pixel = faces.long()[ids[image, y, x].long()]
     corners = vertices_screen[image[:, None], corners_of_pixel].double()
-    edges = _edges(corners[..., 0] - x[:, None], corners[..., 1] - y[:, None])
+    edges = _edge_functions(corners[..., 0] - x[:, None], corners[..., 1] - y[:, None])
     weights = edges / corners[..., 2]
     total = weights.sum(dim=1, keepdim=True)
     usable = total.isfinite() & (total != 0)
@@ -78,7 +78,7 @@ def _blend(vertices_screen: Tensor, attributes: Tensor, faces: Tensor, ids: Tens
     return canvas.index_put((image, y, x), values.to(canvas.dtype)).permute(0, 3, 1, 2).contiguous()
 
 
-def _boxes(corners: Float[Tensor, "N 3 3"], height: int, width: int) -> _Boxes:
+def _bounding_boxes(corners: Float[Tensor, "N 3 3"], height: int, width: int) -> _Boxes:
     finite = corners.isfinite().all(dim=2).all(dim=1)
     drawable = finite & (corners[..., 2] > 0).all(dim=1)
     u, v = torch.where(drawable[:, None, None], corners, -1)[..., :2].unbind(2)
@@ -95,7 +95,7 @@ def _pixel_range(coordinate: Float[Tensor, "N 3"], size: int) -> tuple[Int[Tenso
     return first, last
 
 
-def _edges(x: Float[Tensor, "N 3"], y: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
+def _edge_functions(x: Float[Tensor, "N 3"], y: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
     """Twice the signed areas that the pixel spans with each side: exactly antisymmetric in the side's ends."""
     next_x, next_y = x.roll(-1, 1), y.roll(-1, 1)
     opposite = x * next_y - y * next_x  # sides 01, 12, 20
@@ -106,7 +106,7 @@ def _cover(
     corners: Float[Tensor, "N 3 3"], x: Int[Tensor, " N"], y: Int[Tensor, " N"], cull_back: bool
 ) -> tuple[Bool[Tensor, " N"], Float[Tensor, " N"]]:
     """Whether each candidate's triangle covers its pixel centre, and the inverse depth there."""
-    edges = _edges(corners[..., 0] - x[:, None], corners[..., 1] - y[:, None])
+    edges = _edge_functions(corners[..., 0] - x[:, None], corners[..., 1] - y[:, None])
     e0, e1, e2 = edges.unbind(1)
     z0, z1, z2 = corners[..., 2].unbind(1)
     area = e0 + e1 + e2

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.camera import Camera, project, rotate, to_camera, translate
-from focus_ray.focus.parameters import split
+from focus_ray.focus.parameters import split_theta
 from focus_ray.focus.render.backends import AUTO
 from focus_ray.focus.render.normals import vertex_normals
 from focus_ray.focus.render.rasterize import interpolate, rasterize
@@ -56,7 +56,7 @@ class Renderer(nn.Module):
 
     def forward(self, theta: Float[Tensor, "B 257"]) -> Rendering:
         """Render coefficients of the model (theta in the table's order, see focus.face.parameters)."""
-        parameters = split(theta.to(self.model.mean.dtype))
+        parameters = split_theta(theta.to(self.model.mean.dtype))
         vertices = self.model.vertices(parameters.shape)
         albedo = self.model.albedo(parameters.albedo)
         return self.render(vertices, albedo, parameters.light, parameters.rotation, parameters.translation)

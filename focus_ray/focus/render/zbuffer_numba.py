@@ -7,7 +7,7 @@ pixel by pixel. Arithmetic is in double, in the order that the torch back end ha
 
 import numpy as np
 
-from focus_ray.focus.render.numba_jit import compiled
+from focus_ray.focus.render.numba_jit import jit
 
 # Triangles per pass: what the passes hand on (about 300 kB) stays in a core's own cache.
 _BLOCK = 2048
@@ -15,14 +15,14 @@ _BLOCK = 2048
 _SMALL = 4
 
 
-@compiled
-def edges(x0, y0, x1, y1, x2, y2):
+@jit
+def edge_functions(x0, y0, x1, y1, x2, y2):
     """Twice the signed areas that the pixel spans with each side: exactly antisymmetric in the side's ends."""
     return x1 * y2 - y1 * x2, x2 * y0 - y2 * x0, x0 * y1 - y0 * x1
 
 
-@compiled
-def draw(first, last, vertices, corners, cull_back, ids):
+@jit
+def rasterize_images(first, last, vertices, corners, cull_back, ids):
     """ids[first:last] from vertices [B,V,3] (u, v, z) and the triangles' corners [3,F]."""
     n_vertices, n_faces = vertices.shape[1], corners.shape[1]
     nearest = np.empty(ids.shape[1:])  # inverse depth, 1/mm
@@ -35,7 +35,7 @@ def draw(first, last, vertices, corners, cull_back, ids):
             _draw_block(u, v, z, corners, start, min(start + _BLOCK, n_faces), cull_back, nearest, ids[image])
 
 
-@compiled
+@jit
 def _draw_block(u, v, z, corners, start, stop, cull_back, nearest, ids):
     """Merge the triangles start..stop - 1 into one image's z-buffer."""
     size = stop - start
@@ -49,16 +49,16 @@ def _draw_block(u, v, z, corners, start, stop, cull_back, nearest, ids):
     n, n_large = _expand_small_boxes(boxes, several, n_several, place, x, y, n)
     n = _keep_covering(u, v, corners, start, place, x, y, n, cull_back)
     _draw_candidates(u, v, z, corners, start, place, x, y, n, cull_back, nearest, ids)
-    _walk(u, v, z, corners, start, several[:n_large], boxes, cull_back, nearest, ids)
+    _draw_large_boxes(u, v, z, corners, start, several[:n_large], boxes, cull_back, nearest, ids)
 
 
-@compiled
+@jit
 def _face_vertices(corners, face):
     """The triangle's vertices, unsigned: an index that cannot be negative is read without a wrap-around."""
     return np.uintp(corners[0, face]), np.uintp(corners[1, face]), np.uintp(corners[2, face])
 
 
-@compiled
+@jit
 def _extent(a, b, c, size):
     """First and last pixel centre between three coordinates, inside the image; none where first > last."""
     least, most = min(a, b, c), max(a, b, c)
@@ -66,7 +66,7 @@ def _extent(a, b, c, size):
     return np.ceil(least if least > 0.0 else 0.0), np.floor(most if most < size - 1.0 else size - 1.0)
 
 
-@compiled
+@jit
 def _bounding_boxes(u, v, corners, start, width, height, boxes, several, place, x, y):
     """Every triangle's box. One pixel centre in it makes a candidate, more put it among `several`; returns how many."""
     left, right, top, bottom = boxes
@@ -84,7 +84,7 @@ def _bounding_boxes(u, v, corners, start, width, height, boxes, several, place, 
     return n_single, n_several
 
 
-@compiled
+@jit
 def _expand_small_boxes(boxes, several, n_several, place, x, y, n):
     """Add the pixels of small boxes to the n candidates; what is too large stays in `several`; returns how many."""
     left, right, top, bottom = boxes
@@ -101,20 +101,20 @@ def _expand_small_boxes(boxes, several, n_several, place, x, y, n):
     return n, n_large
 
 
-@compiled
+@jit
 def _keep_covering(u, v, corners, start, place, x, y, n, cull_back):
     """Move the candidates whose triangle covers their pixel centre to the front; returns how many."""
     n_covering = 0
     for candidate in range(n):
         i, j, k = _face_vertices(corners, start + place[candidate])
         px, py = x[candidate], y[candidate]
-        e0, e1, e2 = edges(u[i] - px, v[i] - py, u[j] - px, v[j] - py, u[k] - px, v[k] - py)
+        e0, e1, e2 = edge_functions(u[i] - px, v[i] - py, u[j] - px, v[j] - py, u[k] - px, v[k] - py)
         place[n_covering], x[n_covering], y[n_covering] = place[candidate], px, py
         n_covering += _inside(e0, e1, e2, cull_back)
     return n_covering
 
 
-@compiled
+@jit
 def _inside(e0, e1, e2, cull_back):
     """Whether the pixel centre lies inside the triangle or on its edge, seen from a side that is drawn."""
     front = (e0 <= 0.0) & (e1 <= 0.0) & (e2 <= 0.0)
@@ -122,10 +122,10 @@ def _inside(e0, e1, e2, cull_back):
     return front | back
 
 
-@compiled
+@jit
 def _inverse_depth(u0, v0, z0, u1, v1, z1, u2, v2, z2, x, y, cull_back):
     """Inverse depth of a triangle at the pixel centre (x, y), or -1 where it is not seen there."""
-    e0, e1, e2 = edges(u0 - x, v0 - y, u1 - x, v1 - y, u2 - x, v2 - y)
+    e0, e1, e2 = edge_functions(u0 - x, v0 - y, u1 - x, v1 - y, u2 - x, v2 - y)
     in_front = (z0 > 0.0) & (z1 > 0.0) & (z2 > 0.0)
     finite = np.abs(u0 + u1 + u2 + v0 + v1 + v2 + z0 + z1 + z2) < np.inf
     inverse = (e0 * (z1 * z2) + e1 * (z2 * z0) + e2 * (z0 * z1)) / ((e0 + e1 + e2) * (z0 * z1 * z2))
@@ -133,7 +133,7 @@ def _inverse_depth(u0, v0, z0, u1, v1, z1, u2, v2, z2, x, y, cull_back):
     return inverse if _inside(e0, e1, e2, cull_back) & in_front & finite else -1.0
 
 
-@compiled
+@jit
 def _draw_candidates(u, v, z, corners, start, place, x, y, n, cull_back, nearest, ids):
     """Draw the first n candidates."""
     for candidate in range(n):
@@ -144,8 +144,8 @@ def _draw_candidates(u, v, z, corners, start, place, x, y, n, cull_back, nearest
         _keep_nearest(nearest, ids, int(py), int(px), inverse, face)
 
 
-@compiled
-def _walk(u, v, z, corners, start, large, boxes, cull_back, nearest, ids):
+@jit
+def _draw_large_boxes(u, v, z, corners, start, large, boxes, cull_back, nearest, ids):
     """Draw each triangle over all pixels of its box."""
     left, right, top, bottom = boxes
     for place in large:
@@ -158,7 +158,7 @@ def _walk(u, v, z, corners, start, large, boxes, cull_back, nearest, ids):
                 _keep_nearest(nearest, ids, y, x, inverse, face)
 
 
-@compiled
+@jit
 def _keep_nearest(nearest, ids, y, x, inverse, face):
     """The nearest stays; at equal depth the lower id."""
     if inverse > nearest[y, x] or (inverse == nearest[y, x] and face < ids[y, x]):

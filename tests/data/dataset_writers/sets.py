@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from focus_ray.data.dataset_writers import write_layout
+from focus_ray.data.dataset_writers import write_dataset
 from focus_ray.data.sources.description import Layout
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.storage.object_store import open_store
@@ -19,7 +19,7 @@ def world() -> MorphableModel:
 
 def written(layout: Layout, folder: Path) -> Path:
     """A set in a new folder."""
-    write_layout(layout, folder / layout, N[layout], seed=SEED, size=SIZE, world=world())
+    write_dataset(layout, folder / layout, N[layout], seed=SEED, size=SIZE, world=world())
     return folder / layout
 
 

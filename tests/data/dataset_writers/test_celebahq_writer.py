@@ -3,20 +3,20 @@
 import numpy as np
 
 from focus_ray.data.dataset_writers.celebahq_writer import KINDS, part_masks
-from focus_ray.data.dataset_writers.picture_kinds import cast
-from focus_ray.data.dataset_writers.picture_writer import first_picture, region_of, visible_of
+from focus_ray.data.dataset_writers.picture_kinds import faces_by_kind
+from focus_ray.data.dataset_writers.picture_writer import first_picture, region_mask, visible_mask
 from focus_ray.data.sources.celebahq import FACE_PARTS, OCCLUDER_PARTS, read_celebahq
 from tests.data.dataset_writers.sets import SEED, SIZE, N, world
 
 
 def test_masks_merge_to_the_truth_and_subsets_are_true(celebahq):
-    pictures, (faces,) = read_celebahq(celebahq), cast(KINDS, world(), SEED, SIZE)
+    pictures, (faces,) = read_celebahq(celebahq), faces_by_kind(KINDS, world(), SEED, SIZE)
     batch = faces.batch(range(N["celebahq"]))
     assert pictures.missing == []
     assert pictures.names == [str(index) for index in range(N["celebahq"])]
     for index, name in enumerate(pictures.names):
         one = batch.select([index])
-        assert np.array_equal(pictures.mask(name), visible_of(one))
+        assert np.array_equal(pictures.mask(name), visible_mask(one))
         assert np.abs(pictures.picture(name).astype(int) - first_picture(one)).mean() < 2
         np.testing.assert_allclose(pictures.landmarks(name), one.landmarks[0], atol=0.0051)
     assert batch.occluded is not None
@@ -30,8 +30,8 @@ def test_masks_merge_to_the_truth_and_subsets_are_true(celebahq):
 
 
 def test_features_are_where_their_landmarks_are_and_glasses_have_a_part():
-    batch = cast(KINDS, world(), SEED, 96)[0].batch([0])
-    region, landmarks = region_of(batch), batch.landmarks_true[0].numpy()
+    batch = faces_by_kind(KINDS, world(), SEED, 96)[0].batch([0])
+    region, landmarks = region_mask(batch), batch.landmarks_true[0].numpy()
     visible = region.copy()
     visible[: int(landmarks[[*range(17, 27), *range(36, 48)], 1].max() + 2)] = False
     parts = part_masks(visible, region, landmarks, "sunglasses")

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 import trimesh
 
-from focus_ray.data.dataset_writers.now_writer import KINDS, file_name, picked_points
-from focus_ray.data.dataset_writers.picture_kinds import cast
+from focus_ray.data.dataset_writers.now_writer import KINDS, file_name, format_picked_points
+from focus_ray.data.dataset_writers.picture_kinds import faces_by_kind
 from focus_ray.data.dataset_writers.scan_simulation import NOISE_MM
 from focus_ray.data.picked_points import read_picked_points
 from focus_ray.data.sources.now import CHALLENGES, NOW_LANDMARK_INDICES, NowDataset
@@ -41,7 +41,7 @@ def test_scans_lie_on_the_true_neutral_face_in_a_frame_of_their_own(now):
 
 
 def test_the_truth_is_that_of_the_pictures(now):
-    truth, faces = truth_of(now), cast(KINDS, world(), SEED, SIZE)
+    truth, faces = truth_of(now), faces_by_kind(KINDS, world(), SEED, SIZE)
     assert truth["names"].tolist() == [file_name(index)[:-4] for index in range(N["now"])]
     assert truth["subject"].tolist() == [0] * 8 + [1] * 4
     for index in range(N["now"]):
@@ -68,7 +68,7 @@ def test_pairs_are_an_occluded_and_an_unoccluded_picture_of_a_person(now):
 
 def test_the_first_point_stands_where_the_public_evaluation_looks(tmp_path):
     points = np.arange(21.0).reshape(7, 3) / 7
-    (tmp_path / "a.pp").write_text(picked_points(points, 'a "b".obj'))
+    (tmp_path / "a.pp").write_text(format_picked_points(points, 'a "b".obj'))
     lines = (tmp_path / "a.pp").read_text().splitlines()
     assert [line.lstrip().startswith("<point ") for line in lines] == [8 <= place < 15 for place in range(len(lines))]
     np.testing.assert_allclose(read_picked_points(tmp_path / "a.pp"), points, atol=1e-4)

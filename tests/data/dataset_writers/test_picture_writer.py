@@ -5,8 +5,8 @@ import pytest
 
 from focus_ray.data.dataset_writers.picture_writer import (
     first_picture,
-    region_of,
-    visible_of,
+    region_mask,
+    visible_mask,
     write_mask,
     write_picture,
 )
@@ -18,7 +18,7 @@ from tests.data.dataset_writers.sets import world
 
 def test_png_keeps_every_bit_and_jpeg_nearly(tmp_path):
     batch = SyntheticFaces(world(), SyntheticConfig(image_size=48), "heldout").batch([0])
-    picture, visible = first_picture(batch), visible_of(batch)
+    picture, visible = first_picture(batch), visible_mask(batch)
     assert np.allclose(picture / 255, batch.images[0].permute(1, 2, 0))
     write_picture(tmp_path / "new" / "a.png", picture)
     write_picture(tmp_path / "a.jpg", picture)
@@ -27,7 +27,7 @@ def test_png_keeps_every_bit_and_jpeg_nearly(tmp_path):
     away = np.abs(read_image(tmp_path / "a.jpg").astype(int) - picture)
     assert 0 < away.mean() < 2
     assert np.array_equal(read_image(tmp_path / "mask.png")[..., 0], np.where(visible, 255, 0))
-    assert (visible <= region_of(batch)).all()
+    assert (visible <= region_mask(batch)).all()
     assert (read_image(tmp_path / "a.jpg").mean((0, 1)) - picture.mean((0, 1)) < 1).all(), "colours in their order"
 
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import trimesh
 
-from focus_ray.data.dataset_writers.scan_simulation import NOISE_MM, Frame, Surface, scan
+from focus_ray.data.dataset_writers.scan_simulation import NOISE_MM, Frame, ScanMesh, simulate_scan
 from tests.data.dataset_writers.sets import world
 
 
 @pytest.fixture(scope="module")
 def face():
     model = world()
-    return Surface(model.mean.double().numpy(), model.faces.numpy())
+    return ScanMesh(model.mean.double().numpy(), model.faces.numpy())
 
 
 def distances(points, face):
@@ -19,7 +19,7 @@ def distances(points, face):
 
 
 def test_points_are_others_and_lie_on_the_surface_within_the_noise(face):
-    scanned = scan(np.random.default_rng(0), face)
+    scanned = simulate_scan(np.random.default_rng(0), face)
     assert len(scanned.vertices) > 3 * len(face.vertices)
     some = scanned.vertices[::20]
     away = distances(some, face)
@@ -30,7 +30,7 @@ def test_points_are_others_and_lie_on_the_surface_within_the_noise(face):
 
 
 def test_triangles_look_outwards_and_are_of_one_size(face):
-    scanned = scan(np.random.default_rng(0), face)
+    scanned = simulate_scan(np.random.default_rng(0), face)
     mesh = trimesh.Trimesh(scanned.vertices, scanned.faces, process=False)
     assert (mesh.face_normals[:, 2] > 0).mean() > 0.95
     assert scanned.faces.max() == len(scanned.vertices) - 1
@@ -39,7 +39,7 @@ def test_triangles_look_outwards_and_are_of_one_size(face):
 
 def test_holes_are_missing(face):
     whole = trimesh.Trimesh(face.vertices, face.faces)
-    scanned = scan(np.random.default_rng(1), face)
+    scanned = simulate_scan(np.random.default_rng(1), face)
     area = trimesh.Trimesh(scanned.vertices, scanned.faces, process=False).area
     assert 0.85 < area / whole.area < 0.995
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from focus_ray.data.picture_source import picture_source
+from focus_ray.data.picture_source import open_picture_source
 from focus_ray.data.sources import files
-from focus_ray.data.sources.files import bare_name, list_files, pictures_in, read_text
+from focus_ray.data.sources.files import bare_name, find_pictures, list_files, read_text
 from focus_ray.errors import DataError
 from tests.data.dataset_writers.sets import uploaded
 
@@ -19,13 +19,13 @@ def root(tmp_path):
 
 def test_a_store_holds_what_the_folder_holds(root, bucket):
     for place in (root, uploaded(root, f"{bucket}/set")):
-        source = picture_source(place)
+        source = open_picture_source(place)
         assert list_files(source, "masks") == ["masks/a.png", "masks/deep/c.JPG"]
         assert len(list_files(source)) == 6
         assert len(list_files(source, limit=1)) == 1
         assert list_files(source, "none") == []
-        assert pictures_in(source) == {"a": "a.bmp", "b": "b.png"}
-        assert pictures_in(source, "masks/deep") == {"c": "masks/deep/c.JPG"}
+        assert find_pictures(source) == {"a": "a.bmp", "b": "b.png"}
+        assert find_pictures(source, "masks/deep") == {"c": "masks/deep/c.JPG"}
         assert read_text(f"{place}/notes.txt") == "notes.txt"
         with pytest.raises(DataError, match="there is no such"):
             read_text(f"{place}/none.txt")

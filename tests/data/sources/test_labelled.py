@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from focus_ray.data.picture_source import picture_source
+from focus_ray.data.picture_source import open_picture_source
 from focus_ray.data.sources.ar import read_ar
 from focus_ray.data.sources.labelled import LabelFiles, LabelledPictures
 from focus_ray.errors import DataError, ImageError, LandmarkError
@@ -25,7 +25,7 @@ def one(root: Path, **masks: np.ndarray) -> LabelledPictures:
         cv2.imwrite(str(root / f"a_{part}.png"), mask)
     files = {part: f"a_{part}.png" for part in masks}
     hiding = {part: files.pop(part) for part in ("hair",) if part in files}
-    return LabelledPictures("ar", picture_source(root), {"a": LabelFiles("a.png", files, hiding)}, {}, [], False)
+    return LabelledPictures("ar", open_picture_source(root), {"a": LabelFiles("a.png", files, hiding)}, {}, [], False)
 
 
 def test_parts_are_merged_and_scaled_to_the_picture(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 from focus_ray.errors import ConfigError
-from focus_ray.evaluation.benchmark.benchmark_config import BenchmarkConfig, configured
+from focus_ray.evaluation.benchmark.benchmark_config import BenchmarkConfig, build_benchmark_config
 from focus_ray.evaluation.benchmark.method_specs import METHOD_SPECS, MISFIT, TRAINED_MODELS, required_models
 from focus_ray.presets import PRESETS
 
@@ -38,10 +38,10 @@ def test_the_methods_of_the_claims_have_all_seeds_and_the_others_the_first():
 )
 def test_what_does_not_fit_is_refused_before_anything_starts(given, assignments, says):
     with pytest.raises(ConfigError, match=says):
-        configured(assignments, given)
+        build_benchmark_config(assignments, given)
 
 
 def test_keys_are_laid_over_the_defaults():
-    config = configured(["data.ar=24", "refine_steps=0"], {"seeds": [1]})
+    config = build_benchmark_config(["data.ar=24", "refine_steps=0"], {"seeds": [1]})
     assert (config.data.ar, config.data.now, config.seeds) == (24, 96, (1,))
     assert config.refinements() == (0,)

@@ -27,7 +27,7 @@ CONFIG = BenchmarkConfig(
 def place(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("benchmark") / "out"
     with quick_runs():
-        runner.benchmark(CONFIG, folder, None)
+        runner.run_benchmark(CONFIG, folder, None)
     return folder
 
 
@@ -83,17 +83,17 @@ def test_the_same_command_goes_on_and_says_the_same(place, monkeypatch):
         path.unlink()  # as if the evaluation had been killed
     (place / "results.json").unlink()
     monkeypatch.setattr("focus_ray.training.in_process.train", lambda *_, **__: pytest.fail("trained again"))
-    runner.benchmark(CONFIG, place, None)
+    runner.run_benchmark(CONFIG, place, None)
     assert read_rows(place) == before
     assert (place / "tables.md").read_text() == printed
     with pytest.raises(ConfigError, match="another benchmark \\(refine_steps differ\\)"):
-        runner.benchmark(CONFIG.model_copy(update={"refine_steps": 3}), place, None)
+        runner.run_benchmark(CONFIG.model_copy(update={"refine_steps": 3}), place, None)
 
 
 def test_somebody_may_ask_to_stop(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "graceful_shutdown", lambda: _Asked())
     with pytest.raises(Interrupted, match="the same command goes on"):
-        runner.benchmark(CONFIG, tmp_path / "out", None)
+        runner.run_benchmark(CONFIG, tmp_path / "out", None)
 
 
 class _Asked:

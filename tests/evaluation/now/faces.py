@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from focus_ray.data.sources.now import Scan
 from focus_ray.evaluation.now.export import write_prediction
 from focus_ray.evaluation.now.similarity import Similarity
-from focus_ray.evaluation.now.submission import Prediction
+from focus_ray.evaluation.now.submission import SubmittedFace
 from focus_ray.geometry.mesh_reader import TriangleMesh
 
 # x to the subject's left, y up, mm: where the seven landmarks lie on the cap.
@@ -26,7 +26,7 @@ def height(xy: np.ndarray, seed: int, bumps: float = 3.0) -> np.ndarray:
     return z
 
 
-def cap(seed: int, n: int = 13, bumps: float = 3.0, reach: float = 75.0) -> Prediction:
+def cap(seed: int, n: int = 13, bumps: float = 3.0, reach: float = 75.0) -> SubmittedFace:
     """A face of n x n vertices."""
     steps = np.linspace(-reach, reach, n)
     xy = np.stack(np.meshgrid(steps, steps, indexing="xy"), axis=-1).reshape(-1, 2)
@@ -35,7 +35,7 @@ def cap(seed: int, n: int = 13, bumps: float = 3.0, reach: float = 75.0) -> Pred
         [np.stack([corner, corner + 1, corner + n + 1], 1), np.stack([corner, corner + n + 1, corner + n], 1)]
     )
     mesh = TriangleMesh(np.column_stack([xy, height(xy, seed, bumps)]), faces)
-    return Prediction(mesh, np.column_stack([PLACES, height(PLACES, seed, bumps)]))
+    return SubmittedFace(mesh, np.column_stack([PLACES, height(PLACES, seed, bumps)]))
 
 
 def scan(seed: int, n: int = 400, bumps: float = 3.0) -> Scan:
@@ -55,12 +55,12 @@ def similarity(seed: int, scale: float | None = None) -> Similarity:
     return Similarity(float(np.exp(rng.normal())) if scale is None else scale, rotation, 100 * rng.normal(size=3))
 
 
-def moved(prediction: Prediction, by: Similarity) -> Prediction:
+def moved(prediction: SubmittedFace, by: Similarity) -> SubmittedFace:
     """The prediction in another frame."""
-    return Prediction(TriangleMesh(by(prediction.mesh.vertices), prediction.mesh.faces), by(prediction.landmarks))
+    return SubmittedFace(TriangleMesh(by(prediction.mesh.vertices), prediction.mesh.faces), by(prediction.landmarks))
 
 
-def pair(seed: int, n: int = 400, mesh: int = 13) -> tuple[Scan, Prediction]:
+def pair(seed: int, n: int = 400, mesh: int = 13) -> tuple[Scan, SubmittedFace]:
     """The scan of a person and the prediction of another one, which is a few mm off."""
     return scan(seed, n), moved(cap(seed + 500, mesh), similarity(seed + 77))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from focus_ray.errors import DataError
-from focus_ray.evaluation.now.export import seven, write_prediction
+from focus_ray.evaluation.now.export import select_now_landmarks, write_prediction
 from focus_ray.evaluation.now.submission import Submission
 from tests.evaluation.now.faces import cap
 
@@ -34,7 +34,7 @@ def test_there_are_no_colours_and_no_normals(tmp_path):
 
 
 def test_the_seven_points_of_the_face_model(ellipsoid_face):
-    points = seven(ellipsoid_face.landmarks(ellipsoid_face.mean[None])[0].double().numpy())
+    points = select_now_landmarks(ellipsoid_face.landmarks(ellipsoid_face.mean[None])[0].double().numpy())
     right_outer, right_inner, left_inner, left_outer, nose, right_mouth, left_mouth = points
     assert right_outer[0] < right_inner[0] < 0 < left_inner[0] < left_outer[0]
     assert right_mouth[0] < nose[0] < left_mouth[0]

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from focus_ray.evaluation.now.export import seven
+from focus_ray.evaluation.now.export import select_now_landmarks
 from focus_ray.evaluation.now.expression_check import expression_findings
-from focus_ray.evaluation.now.submission import Prediction
+from focus_ray.evaluation.now.submission import SubmittedFace
 from focus_ray.geometry.mesh_reader import TriangleMesh
 
 OPEN_JAW = 0  # the expression mode
@@ -25,7 +25,7 @@ def predictions(model, alpha):
     points = model.landmarks(vertices).double().numpy()
     mesh_faces = model.faces.numpy()
     return {
-        str(i): Prediction(TriangleMesh(one, mesh_faces), seven(points[i]))
+        str(i): SubmittedFace(TriangleMesh(one, mesh_faces), select_now_landmarks(points[i]))
         for i, one in enumerate(vertices.double().numpy())
     }
 

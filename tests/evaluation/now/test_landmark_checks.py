@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from focus_ray.evaluation.now.export import seven
+from focus_ray.evaluation.now.export import select_now_landmarks
 from focus_ray.evaluation.now.landmark_checks import order_findings, unit_findings
 from tests.evaluation.now.faces import similarity
 
@@ -18,7 +18,7 @@ def people(small_face):
     alpha = torch.zeros(16, small_face.n_identity + small_face.n_expression)
     alpha[:, : small_face.n_identity] = torch.randn(16, small_face.n_identity, generator=generator)
     points = small_face.landmarks(small_face.vertices(alpha)).double().numpy()
-    return [seven(one) + np.random.default_rng(i).normal(size=(7, 3)) for i, one in enumerate(points)]
+    return [select_now_landmarks(one) + np.random.default_rng(i).normal(size=(7, 3)) for i, one in enumerate(points)]
 
 
 def pairs(people):

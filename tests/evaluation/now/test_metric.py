@@ -8,7 +8,7 @@ from focus_ray.data.sources.now import Scan
 from focus_ray.errors import DataError
 from focus_ray.evaluation.now.crop import crop_to_face
 from focus_ray.evaluation.now.metric import scan_error
-from focus_ray.evaluation.now.submission import Prediction
+from focus_ray.evaluation.now.submission import SubmittedFace
 from focus_ray.geometry.mesh_reader import TriangleMesh
 from tests.evaluation.now.faces import cap, moved, pair, scan, similarity
 from tests.evaluation.now.slow_now import distances, slow_error, slow_refinement
@@ -60,7 +60,7 @@ def test_the_order_of_vertices_and_triangles_does_not_count():
     order = rng.permutation(len(vertices))
     place = np.argsort(order)
     shuffled = TriangleMesh(vertices[order], np.roll(place[rng.permutation(faces)], 1, axis=1))
-    again = scan_error(one, Prediction(shuffled, prediction.landmarks)).distances
+    again = scan_error(one, SubmittedFace(shuffled, prediction.landmarks)).distances
     np.testing.assert_allclose(again, first, rtol=0, atol=1e-3)
     places = rng.permutation(len(one.vertices))
     again = scan_error(Scan(one.vertices[places], one.landmarks), prediction).distances
@@ -83,7 +83,7 @@ def test_the_perfect_prediction_has_only_the_scans_noise():
 def test_concentric_spheres_differ_by_their_radii_in_the_metrical_variant_alone():
     inner, outer = trimesh.creation.icosphere(4, 50.0), trimesh.creation.icosphere(4, 52.0)
     landmarks = 3 * (cap(0).landmarks - [0, 0, 60])  # so far apart that the whole sphere is kept
-    prediction = Prediction(TriangleMesh(np.array(inner.vertices), np.array(inner.faces)), landmarks)
+    prediction = SubmittedFace(TriangleMesh(np.array(inner.vertices), np.array(inner.faces)), landmarks)
     one = Scan(np.array(outer.vertices), landmarks)
     assert scan_error(one, prediction).n == len(outer.vertices)
     assert scan_error(one, prediction).distances.mean() < 0.05

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from focus_ray.data.dataset_writers import write_layout
+from focus_ray.data.dataset_writers import write_dataset
 from focus_ray.data.sources import open_now
 from focus_ray.data.sources.now_pictures import NowPictures
 from focus_ray.evaluation.now import now_scoring
-from focus_ray.evaluation.now.export import seven, write_prediction
-from focus_ray.evaluation.now.now_scoring import now_rows, score_now, subsets
+from focus_ray.evaluation.now.export import select_now_landmarks, write_prediction
+from focus_ray.evaluation.now.now_scoring import collect_subsets, now_rows, score_now
 from focus_ray.evaluation.now.submission import Submission
 from focus_ray.evaluation.vertex_error import vertex_errors
 
@@ -18,7 +18,7 @@ from focus_ray.evaluation.vertex_error import vertex_errors
 @pytest.fixture(scope="module")
 def place(world_face, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("sets") / "now"
-    write_layout("now", folder, 16, size=32, world=world_face)
+    write_dataset("now", folder, 16, size=32, world=world_face)
     return folder
 
 
@@ -36,7 +36,7 @@ def predictions(place, world_face, tmp_path) -> Path:
         turn *= np.sign(np.linalg.det(turn))
         vertices = 1.1 * (true + 0.5 * rng.standard_normal(true.shape)) @ turn + 7.0
         landmarks = world_face.landmarks(torch.from_numpy(vertices)[None].float())[0].double().numpy()
-        write_prediction(tmp_path / "meshes", name, vertices, world_face.faces.numpy(), seven(landmarks))
+        write_prediction(tmp_path / "meshes", name, vertices, world_face.faces.numpy(), select_now_landmarks(landmarks))
     return tmp_path / "meshes"
 
 
@@ -44,7 +44,7 @@ def test_rows_of_all_subsets(place, predictions, tmp_path):
     data = open_now(place)
     pairs = NowPictures(data).pairs()
     assert pairs
-    chosen = subsets(data, pairs)
+    chosen = collect_subsets(data, pairs)
     scored = score_now(data, Submission(predictions), tmp_path, None)
     rows = now_rows("ours", "now", data, scored, chosen, metrical=False, seed=None)
     assert scored.problems == []
@@ -75,7 +75,7 @@ def test_a_missing_prediction_is_told_and_what_is_there_is_not_measured_again(
     scored = score_now(data, Submission(predictions), tmp_path, None)
     assert len(scored.problems) == 1
     assert name in scored.problems[0]
-    rows = now_rows("ours", "now", data, scored, subsets(data), metrical=False, seed=None)
+    rows = now_rows("ours", "now", data, scored, collect_subsets(data), metrical=False, seed=None)
     assert {row.partial for row in rows if row.subset == "overall"} == {True}
     measured: list[int] = []
     true_piece = now_scoring.NowScoringJob.piece

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from focus_ray.evaluation.now.refinement import morton_order, refined
+from focus_ray.evaluation.now.refinement import morton_order, refine_alignment
 from focus_ray.evaluation.now.similarity import Similarity
 from focus_ray.evaluation.now.surface import Surface
 from focus_ray.geometry.mesh_reader import TriangleMesh
@@ -23,7 +23,7 @@ def on_the_surface(mesh, n=600):
 def test_a_small_motion_is_found_again(scale):
     mesh = cap(2).mesh
     motion = Similarity(scale, Rotation.from_rotvec([0.03, -0.02, 0.04]).as_matrix(), np.array([2.0, -1, 1.5]))
-    found = refined(motion(on_the_surface(mesh)), Surface(mesh))
+    found = refine_alignment(motion(on_the_surface(mesh)), Surface(mesh))
     assert found.scale == pytest.approx(scale, abs=1e-6)
     np.testing.assert_allclose(found.rotation, motion.rotation, atol=1e-6)
     np.testing.assert_allclose(found.translation, motion.translation, atol=1e-4)
@@ -31,7 +31,7 @@ def test_a_small_motion_is_found_again(scale):
 
 def test_without_scale_it_stays_one():
     mesh = cap(2).mesh
-    found = refined(1.04 * on_the_surface(mesh), Surface(mesh), scaled=False)
+    found = refine_alignment(1.04 * on_the_surface(mesh), Surface(mesh), scaled=False)
     assert found.scale == 1.0
     np.testing.assert_allclose(found.rotation @ found.rotation.T, np.eye(3), atol=1e-12)
 
@@ -41,7 +41,7 @@ def test_a_plane_on_a_plane_leaves_free_directions_alone():
     corners = np.array([[-50.0, -50, 0], [50, -50, 0], [50, 50, 0], [-50, 50, 0]])
     plane = Surface(TriangleMesh(corners, np.array([[0, 1, 2], [0, 2, 3]])))
     points = np.column_stack([rng.uniform(-20, 20, size=(50, 2)), np.full(50, 3.0)])
-    found = refined(points, plane)
+    found = refine_alignment(points, plane)
     np.testing.assert_allclose(found(corners)[:, 2], 3.0, atol=1e-6)
     np.testing.assert_allclose(found(corners)[:, :2], corners[:, :2], atol=1.0)
 

@@ -7,7 +7,7 @@ import pytest
 
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.face_models.parametric import ParametricFaceSettings
-from focus_ray.face_models.parametric.cache import cache_folder, cached
+from focus_ray.face_models.parametric.cache import cache_folder, load_or_build
 from tests.ellipsoid_face import ellipsoid_face
 
 SETTINGS = ParametricFaceSettings(n_identity=2, n_expression=2, n_albedo=2)
@@ -28,22 +28,22 @@ def _refuse() -> MorphableModel:
 
 
 def test_second_call_reads_the_file(folder: Path) -> None:
-    built = cached(SETTINGS, "toy", _toy)
-    again = cached(SETTINGS, "toy", _refuse)
+    built = load_or_build(SETTINGS, "toy", _toy)
+    again = load_or_build(SETTINGS, "toy", _refuse)
     assert again.digest == built.digest
     assert len(list(folder.iterdir())) == 1
 
 
 def test_other_parameters_have_another_file(folder: Path) -> None:
-    cached(SETTINGS, "toy", _toy)
-    cached(SETTINGS.model_copy(update={"n_albedo": 3}), "toy", _toy)
-    cached(SETTINGS.model_copy(update={"recipe": SETTINGS.recipe + 1}), "toy", _toy)
+    load_or_build(SETTINGS, "toy", _toy)
+    load_or_build(SETTINGS.model_copy(update={"n_albedo": 3}), "toy", _toy)
+    load_or_build(SETTINGS.model_copy(update={"recipe": SETTINGS.recipe + 1}), "toy", _toy)
     assert len(list(folder.iterdir())) == 3
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "flipped header", "garbage"])
 def test_damaged_file_is_rebuilt(folder: Path, damage: str) -> None:
-    built = cached(SETTINGS, "toy", _toy)
+    built = load_or_build(SETTINGS, "toy", _toy)
     (file,) = folder.iterdir()
     whole = file.read_bytes()
     damaged = {
@@ -53,15 +53,15 @@ def test_damaged_file_is_rebuilt(folder: Path, damage: str) -> None:
         "garbage": b"\x00" * 100,
     }[damage]
     file.write_bytes(damaged)
-    assert cached(SETTINGS, "toy", _toy).digest == built.digest
-    assert cached(SETTINGS, "toy", _refuse).digest == built.digest
+    assert load_or_build(SETTINGS, "toy", _toy).digest == built.digest
+    assert load_or_build(SETTINGS, "toy", _refuse).digest == built.digest
 
 
 def test_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     obstacle = tmp_path / "file"
     obstacle.write_text("not a folder")
     monkeypatch.setenv("FOCUS_RAY_CACHE", str(obstacle))
-    assert cached(SETTINGS, "toy", _toy).digest == _toy().digest
+    assert load_or_build(SETTINGS, "toy", _toy).digest == _toy().digest
 
 
 def test_default_folder_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,7 @@ def _fill_again_and_again(rounds: int = 8) -> str:
     """Build and cache with ever new parameters; a file of another process may appear at any moment."""
     digests = set()
     for recipe in range(rounds):
-        digests.add(cached(SETTINGS.model_copy(update={"recipe": recipe}), "toy", _toy).digest)
+        digests.add(load_or_build(SETTINGS.model_copy(update={"recipe": recipe}), "toy", _toy).digest)
     (digest,) = digests
     return digest
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from focus_ray.face_models.parametric.expression import EXPRESSIONS
-from focus_ray.face_models.parametric.fields import Blink, Gaze, Jaw, Push, evaluated, jaw_weight
+from focus_ray.face_models.parametric.fields import Blink, Gaze, Jaw, Push, evaluate_fields, jaw_weight
 from focus_ray.face_models.parametric.identity import IDENTITY
 from focus_ray.face_models.parametric.modes import Noise, noise_columns, principal_modes, remove_rigid_motion
 from focus_ray.face_models.parametric.surface import base_surface, to_chart
@@ -33,7 +33,7 @@ def test_chart_inverts_the_surface() -> None:
 
 @pytest.mark.parametrize("name", [name for name in IDENTITY if not name.startswith(("left", "right"))])
 def test_two_sided_identity_is_symmetric(face: Template, name: str) -> None:
-    field = evaluated(IDENTITY[name], face)
+    field = evaluate_fields(IDENTITY[name], face)
     np.testing.assert_allclose(field[_mirrored(face)], field * MIRROR, atol=1e-9)
     assert np.linalg.norm(field, axis=1).max() > 0.3
 
@@ -42,8 +42,8 @@ def test_left_and_right_expressions_are_mirrors(face: Template) -> None:
     opposite = _mirrored(face)
     for name, expression in EXPRESSIONS.items():
         if name.startswith("left "):
-            left = evaluated(expression.fields, face)
-            right = evaluated(EXPRESSIONS[name.replace("left", "right")].fields, face)
+            left = evaluate_fields(expression.fields, face)
+            right = evaluate_fields(EXPRESSIONS[name.replace("left", "right")].fields, face)
             np.testing.assert_allclose(left[opposite], right * MIRROR, atol=1e-9)
 
 

@@ -10,7 +10,7 @@ from focus_ray.errors import FaceModelError
 from focus_ray.face_models import landmarks
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.face_models.parametric import ParametricFaceSettings, parametric_face
-from focus_ray.face_models.parametric.recipe import build
+from focus_ray.face_models.parametric.recipe import build_face_model
 
 # Deep3D's aligned standard points in mm (method section 8.2).
 STANDARD = torch.tensor(
@@ -137,7 +137,7 @@ def test_jaw_opens_the_mouth(world: MorphableModel) -> None:
 
 
 def test_second_build_with_fewer_modes_has_the_leading_ones(world: MorphableModel) -> None:
-    fewer = build(ParametricFaceSettings(n_identity=5, n_expression=4, n_albedo=3))
+    fewer = build_face_model(ParametricFaceSettings(n_identity=5, n_expression=4, n_albedo=3))
     assert fewer.digest == world.truncated(5, 4, 3).digest
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from focus_ray.focus.render.numba_jit import compiled, run_parallel
+from focus_ray.focus.render.numba_jit import jit, run_parallel
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_an_error_in_any_slice_reaches_the_caller(two_threads):
 
 
 def test_division_by_zero_is_infinite_not_an_exception():
-    @compiled
+    @jit
     def divide(first, last, out):
         out[0] = 1.0 / out[1]
 
@@ -78,5 +78,5 @@ def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
 
     monkeypatch.setattr("numba.njit", without_cache)
     visits = np.zeros(3)
-    compiled(count)(0, 2, visits)
+    jit(count)(0, 2, visits)
     assert visits.tolist() == [1, 1, 0]

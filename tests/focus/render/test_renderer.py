@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from focus_ray.focus.camera import Camera
-from focus_ray.focus.parameters import N_PARAMETERS, ParameterScales, split
+from focus_ray.focus.parameters import N_PARAMETERS, ParameterScales, split_theta
 from focus_ray.focus.render import Renderer
 
 DOUBLE = torch.float64
@@ -17,8 +17,8 @@ def coefficients(batch, dtype=torch.float32):
     """Plausible theta: half a sigma of everything, a little light and pose."""
     offset, scale = ParameterScales().vectors()
     theta = scale * torch.randn(batch, N_PARAMETERS) / 2
-    split(theta).light.mul_(0.5)
-    split(theta).translation[:, :2].mul_(10)
+    split_theta(theta).light.mul_(0.5)
+    split_theta(theta).translation[:, :2].mul_(10)
     return (offset + theta).to(dtype)
 
 
@@ -87,8 +87,8 @@ def test_depth_is_the_distance_of_the_surface(render):
 def test_turning_the_face_moves_it_as_it_should(render):
     offset, _ = ParameterScales().vectors()
     theta = offset.repeat(3, 1)
-    split(theta).rotation[1, 1] = 0.3  # nose to image right
-    split(theta).translation[2] = torch.tensor([20.0, 0.0, 0.0])
+    split_theta(theta).rotation[1, 1] = 0.3  # nose to image right
+    split_theta(theta).translation[2] = torch.tensor([20.0, 0.0, 0.0])
     nose = render(theta).landmarks[:, 30]
     assert nose[1, 0] > nose[0, 0] + 2
     assert nose[2, 0] - nose[0, 0] == pytest.approx(20 * SIZE / 220, rel=0.1)
@@ -97,14 +97,14 @@ def test_turning_the_face_moves_it_as_it_should(render):
 def test_nothing_is_seen_from_behind(render):
     offset, _ = ParameterScales().vectors()
     theta = offset.repeat(1, 1)
-    split(theta).rotation[0, 1] = torch.pi
+    split_theta(theta).rotation[0, 1] = torch.pi
     assert render(theta).mask.sum() == 0
     assert Renderer(render.model, render.camera, render.backend, cull_back=False)(theta).mask.mean() > 0.2
 
 
 def test_render_takes_any_shape_and_albedo(render):
     theta = coefficients(2)
-    parts = split(theta)
+    parts = split_theta(theta)
     whole = render(theta)
     pieces = render.render(
         render.model.vertices(parts.shape),
@@ -159,7 +159,7 @@ def directional(renderer, theta, direction, weights, step):
 def test_the_whole_gradient_equals_finite_differences(render, render_double, group):
     theta = coefficients(2, DOUBLE)
     direction = torch.zeros_like(theta)
-    part = getattr(split(direction), group)
+    part = getattr(split_theta(direction), group)
     part.copy_(torch.randn_like(part) / part.shape[1] ** 0.5)
     weights = torch.randn(2, 3, SIZE, SIZE, dtype=DOUBLE)
     expected, selected = directional(render_double, theta, direction, weights, 1e-5)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focus_ray.focus.parameters import ParameterScales, split
+from focus_ray.focus.parameters import ParameterScales, split_theta
 from focus_ray.focus.render.shading import shade, spherical_harmonics
 
 DOUBLE = torch.float64
@@ -41,7 +41,7 @@ def test_the_nine_functions_are_orthonormal_on_the_sphere():
 
 
 def test_initial_ambient_light():
-    light = split(ParameterScales().vectors()[0][None]).light
+    light = split_theta(ParameterScales().vectors()[0][None]).light
     normals = torch.nn.functional.normalize(torch.randn(1, 50, 3), dim=-1)
     colours = shade(torch.ones(1, 50, 3), normals, light)
     torch.testing.assert_close(colours, torch.full_like(colours, 1.240718))
