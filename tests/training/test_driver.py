@@ -86,7 +86,7 @@ def test_workers_on_processors(monkeypatch, prepared, tmp_path):
 
 def test_what_a_worker_is_told_travels(monkeypatch, prepared, tmp_path):
     made, assignment = asked(monkeypatch, prepared, tmp_path, workers=2, cpus_per_worker=3)
-    assert made.train_loop_per_worker.__name__ == "work"
+    assert made.train_loop_per_worker.__name__ == "train_worker"
     assert pickle.loads(pickle.dumps(assignment)) == assignment
     assert assignment.config == prepared.config
     assert assignment.store == Bucket(tmp_path)
