@@ -102,10 +102,10 @@ def split_steps(seconds: list[float], under_way: list[range]) -> tuple[list[floa
     return during, [value for step, value in numbered if not any(step in steps for steps in under_way)]
 
 
-def print_ratio(what: str, during: list[float], around: list[float]) -> None:
+def print_ratio(label: str, during: list[float], around: list[float]) -> None:
     slow, usual = statistics.median(during), statistics.median(around)
     print(
-        f"{what}: {len(during)} steps during uploads, median {slow * 1e3:.1f} ms; {len(around)} without, "
+        f"{label}: {len(during)} steps during uploads, median {slow * 1e3:.1f} ms; {len(around)} without, "
         f"{usual * 1e3:.1f} ms; ratio {slow / usual:.3f}"
     )
 

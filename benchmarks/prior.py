@@ -136,16 +136,16 @@ class ClusterModel:
 
 
 def predict_seconds(
-    n: float, shard: int, branch: int, cluster: ClusterModel, known: dict[str, float]
+    n: float, shard: int, branch: int, cluster: ClusterModel, measured: dict[str, float]
 ) -> dict[str, float]:
     """Seconds of each part, were it alone; the build takes as long as the largest."""
     shards = n / shard
     joins = shards / branch if branch > 1 else 0
-    task = shard * known["face"] + known["task"]
+    task = shard * measured["face"] + measured["task"]
     return {
-        "workers": known["begin"] + shards * task * (1 + cluster.failures) / cluster.workers,
+        "workers": measured["begin"] + shards * task * (1 + cluster.failures) / cluster.workers,
         "driver, tasks": (shards + joins) * cluster.submit,
-        "driver, states": shards / branch * (known["merge"] + known["state"] / cluster.network),
+        "driver, states": shards / branch * (measured["merge"] + measured["state"] / cluster.network),
         "store": shards / cluster.store,
     }
 

@@ -131,9 +131,9 @@ class RunConfig(Settings):
         return config_digest(self.model_dump(mode="json"))
 
 
-def absolute_location(place: str) -> str:
+def absolute_location(location: str) -> str:
     """A place of this machine by its whole path, which means the same wherever it is read; a store's as it is."""
-    return place if "://" in place else str(Path(place).absolute())
+    return location if "://" in location else str(Path(location).absolute())
 
 
 def override(config: RunConfig, tree: dict[str, Any], origin: str) -> RunConfig:
@@ -157,7 +157,7 @@ def check_preset(preset: str, tree: dict[str, Any], origin: str) -> None:
 
 
 def resolve_settings(
-    defaults: S, module: str, file: Path | None, assignments: Sequence[str], given: Mapping[str, Any]
+    defaults: S, module: str, file: Path | None, assignments: Sequence[str], overrides: Mapping[str, Any]
 ) -> S:
     """The defaults, under the keys of a YAML file, the `a.b=v` assignments, and what is `given` and not None.
 
@@ -168,7 +168,7 @@ def resolve_settings(
     layers += [(f"assignment {text}", parse_assignment(text)) for text in assignments]
     for origin, keys in layers:
         tree = merge(tree, keys, origin)
-    tree |= {key: value for key, value in given.items() if value is not None}
+    tree |= {key: value for key, value in overrides.items() if value is not None}
     try:
         return type(defaults).model_validate(tree)
     except ValidationError as error:

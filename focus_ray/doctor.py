@@ -69,13 +69,13 @@ class Issue:
 class IssueLog:
     """Findings by name, and what they are worth."""
 
-    troubles: list[Issue] = field(default_factory=list)
+    entries: list[Issue] = field(default_factory=list)
 
     def warn(self, about: str, message: str) -> None:
-        self.troubles.append(Issue(about, message))
+        self.entries.append(Issue(about, message))
 
     def fail(self, about: str, error: FocusRayError) -> None:
-        self.troubles.append(Issue(about, str(error), type(error)))
+        self.entries.append(Issue(about, str(error), type(error)))
 
 
 def examine(storage: str | None = None) -> dict[str, Any]:
@@ -101,18 +101,20 @@ def examine(storage: str | None = None) -> dict[str, Any]:
         "mlflow": _mlflow(seen),
         "ray": _ray(seen),
     }
-    return {**findings, "troubles": [trouble.record() for trouble in seen.troubles]}
+    return {**findings, "troubles": [trouble.record() for trouble in seen.entries]}
 
 
-def _packages(seen: IssueLog) -> dict[str, str | None]:
+def _packages(issues: IssueLog) -> dict[str, str | None]:
     """Versions, compared with the ranges that this package asks for."""
     installed = {name: _version(name) for name in PACKAGES}
     asked = dict(_required_versions())
     for name, version in installed.items():
         if version is None:
-            seen.fail("packages", FocusRayError(f"{name} is not installed; install focus-ray anew: make install"))
+            issues.fail("packages", FocusRayError(f"{name} is not installed; install focus-ray anew: make install"))
         elif name in asked and not asked[name].contains(version, prereleases=True):
-            seen.warn("packages", f"{name} is {version}, made for {asked[name]}; install focus-ray anew: make install")
+            issues.warn(
+                "packages", f"{name} is {version}, made for {asked[name]}; install focus-ray anew: make install"
+            )
     return installed
 
 
@@ -164,17 +166,17 @@ def _gpus() -> list[dict[str, Any]]:
     ]
 
 
-def _limits(seen: IssueLog) -> dict[str, Any]:
+def _limits(issues: IssueLog) -> dict[str, Any]:
     """Shared memory, which batches and tensors pass between processes through, and open files."""
     limits = {"shared_memory_gb": _shared_memory_gb(), "open_files": _max_open_files()}
     shared, files, needed = limits["shared_memory_gb"], limits["open_files"], _gb(ray_cluster.OBJECT_STORE_BYTES)
     if shared is not None and shared < needed:
-        seen.warn(
+        issues.warn(
             "limits",
             f"/dev/shm holds {shared} GB where a node of Ray takes {needed}; give the container more (--shm-size=2g)",
         )
     if files is not None and files < MIN_OPEN_FILES:
-        seen.warn("limits", f"a process may open {files} files, a node of Ray needs more; allow it: ulimit -n 65536")
+        issues.warn("limits", f"a process may open {files} files, a node of Ray needs more; allow it: ulimit -n 65536")
     return limits
 
 
@@ -193,48 +195,48 @@ def _max_open_files() -> int | None:
     return None if hard == resource.RLIM_INFINITY else hard
 
 
-def _disk_space(seen: IssueLog, about: str, folder: Path) -> dict[str, Any]:
+def _disk_space(issues: IssueLog, about: str, folder: Path) -> dict[str, Any]:
     free = _gb(shutil.disk_usage(_nearest_existing(folder)).free)
     if free < MIN_FREE_GB:
-        seen.warn(about, f"{folder} has {free} GB left; make room, or name another place (TMPDIR, XDG_CACHE_HOME)")
+        issues.warn(about, f"{folder} has {free} GB left; make room, or name another place (TMPDIR, XDG_CACHE_HOME)")
     return {"folder": str(folder), "free_gb": free}
 
 
-def _runs(seen: IssueLog) -> dict[str, Any]:
+def _runs(issues: IssueLog) -> dict[str, Any]:
     folder = RUNS.absolute()
     nearest = _nearest_existing(folder)
     writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
     if not writable:
-        seen.fail(
+        issues.fail(
             "runs", StorageError(f"cannot write to {folder}; change its permissions, or choose another folder for runs")
         )
     return {"folder": str(folder), "writable": writable, "free_gb": _gb(shutil.disk_usage(nearest).free)}
 
 
-def _shipped_model(seen: IssueLog) -> dict[str, Any]:
+def _shipped_model(issues: IssueLog) -> dict[str, Any]:
     """Whether the model that comes with the package is whole and loads: its version, or what is wrong with it."""
     try:
         return {"verified": True, "version": model.load().version}
     except FocusRayError as error:
         if model.PRETRAINED_MODEL.exists():
-            seen.fail("model", error)
+            issues.fail("model", error)
         else:
-            seen.warn("model", str(error))
+            issues.warn("model", str(error))
         return {"verified": False, "error": str(error)}
 
 
-def _storage(seen: IssueLog, uri: str) -> dict[str, Any]:
+def _storage(issues: IssueLog, uri: str) -> dict[str, Any]:
     """Whether an object can be written, listed, read and deleted there."""
     try:
         store = open_store(uri)
         store.check()
     except FocusRayError as error:
-        seen.fail("storage", error)
+        issues.fail("storage", error)
         return {"usable": False}
     return {"place": str(store), "usable": True}
 
 
-def _mlflow(seen: IssueLog) -> dict[str, Any]:
+def _mlflow(issues: IssueLog) -> dict[str, Any]:
     """Where runs are recorded, and whether that answers. The library itself is not loaded: it takes seconds."""
     named = os.environ.get("MLFLOW_TRACKING_URI", "")
     finding: dict[str, str | None] = {"server": None, "version": None}
@@ -243,33 +245,33 @@ def _mlflow(seen: IssueLog) -> dict[str, Any]:
         if named.startswith(WEB):
             finding["version"] = _http_get(named.rstrip("/") + "/version")
     except TrackingError as error:
-        seen.fail("mlflow", error)
+        issues.fail("mlflow", error)
     except OSError as error:
         advice = "start it, or correct MLFLOW_TRACKING_URI (training goes on without it, `focus-ray track` catches up)"
-        seen.fail("mlflow", TrackingError(f"{finding['server']} does not answer ({_reason(error)}); {advice}"))
+        issues.fail("mlflow", TrackingError(f"{finding['server']} does not answer ({_reason(error)}); {advice}"))
     return finding
 
 
-def _ray(seen: IssueLog) -> dict[str, Any]:
+def _ray(issues: IssueLog) -> dict[str, Any]:
     """The cluster that is named, whether somebody listens there, and how it tells its users from others."""
     address = ray_cluster.cluster_address()
     mode, token = os.environ.get("RAY_AUTH_MODE", "").lower() or None, _has_token()
     finding = {"address": address and redact_secrets(address), "authentication": mode, "token": token}
     if address in (None, "local") and (problem := ray_cluster.socket_problem()) is not None:
-        seen.fail("ray", ClusterError(problem))
+        issues.fail("ray", ClusterError(problem))
     if address is None or address in ("auto", "local"):
         return finding
     try:
         finding["version"] = _probe_cluster(address)
     except OSError as error:
         advice = "start the cluster, or correct or unset RAY_ADDRESS"
-        seen.fail("ray", ClusterError(f"no cluster at {finding['address']} ({_reason(error)}); {advice}"))
+        issues.fail("ray", ClusterError(f"no cluster at {finding['address']} ({_reason(error)}); {advice}"))
     if mode == "token" and not token:
         advice = "set RAY_AUTH_TOKEN_PATH to the file that holds the cluster's"
-        seen.fail("ray", ClusterError(f"RAY_AUTH_MODE is token, and there is no token; {advice}"))
+        issues.fail("ray", ClusterError(f"RAY_AUTH_MODE is token, and there is no token; {advice}"))
     elif mode == "disabled" or not token:
         advice = "set RAY_AUTH_MODE=token on all its nodes and here"
-        seen.warn("ray", f"whoever reaches {finding['address']} without a token can run programs there; {advice}")
+        issues.warn("ray", f"whoever reaches {finding['address']} without a token can run programs there; {advice}")
     return finding
 
 

@@ -67,7 +67,7 @@ class SegmenterSettings(Settings):
     norm: Literal["batch", "group"] = "batch"
 
     @model_validator(mode="after")
-    def _fits_a_machine(self) -> "SegmenterSettings":
+    def _check_size(self) -> "SegmenterSettings":
         if self.deepest_width > MAX_DEEPEST_WIDTH:
             raise ValueError(
                 f"the deepest level would have {self.deepest_width} channels, more than {MAX_DEEPEST_WIDTH}"
@@ -135,26 +135,26 @@ def weights_digest(focus: Focus) -> str:
     return digest.hexdigest()
 
 
-def build(settings: ModelSettings, face: MorphableModel, *, perceptual: bool = True) -> Focus:
+def build(settings: ModelSettings, face_model: MorphableModel, *, perceptual: bool = True) -> Focus:
     """The networks, untrained, around a face model.
 
     `perceptual=False` leaves out the warm-up encoder's copy, which training makes when the warm-up ends.
     Raises ConfigError where the face model has other numbers of modes than theta, or a network cannot see images of
     the camera's size.
     """
-    if (face.n_identity, face.n_expression, face.n_albedo) != THETA_MODES:
+    if (face_model.n_identity, face_model.n_expression, face_model.n_albedo) != THETA_MODES:
         raise ConfigError(
-            f"theta holds 80 + 64 + 80 coefficients, the face model {face.n_identity} + {face.n_expression} + "
-            f"{face.n_albedo}; truncate it or build it with those"
+            f"theta holds 80 + 64 + 80 coefficients, the face model {face_model.n_identity} + "
+            f"{face_model.n_expression} + {face_model.n_albedo}; truncate it or build it with those"
         )
     encoder = build_encoder(settings)
     segmenter = UNet(**settings.segmenter.model_dump())
-    if settings.camera.image_size % segmenter.shrink:
+    if settings.camera.image_size % segmenter.stride:
         raise ConfigError(
             f"the UNet cannot halve {settings.camera.image_size} px often enough; choose an image_size divisible by "
-            f"{segmenter.shrink}, or fewer levels"
+            f"{segmenter.stride}, or fewer levels"
         )
-    focus = Focus(FaceAutoencoder(encoder, Renderer(face, settings.camera)), segmenter, settings.scales)
+    focus = Focus(FaceAutoencoder(encoder, Renderer(face_model, settings.camera)), segmenter, settings.scales)
     if settings.perceptual.kind == "arcface":
         focus.perceptual = ArcFacePerceptual(IResNet50())
     elif perceptual:
@@ -246,11 +246,11 @@ def describe(folder: Path, stored: checkpoint.StoredModel) -> dict[str, Any]:
     return {**stored.info, "face": {**face, "digest": loaded.digest}}
 
 
-def load_from(place: str) -> Model:
+def load_from(location: str) -> Model:
     """`load`, of a folder or of s3://bucket/prefix/RUN/model. Raises StorageError too."""
-    if "://" not in place:
-        return load(Path(place))
-    parent, _, name = place.rstrip("/").rpartition("/")
+    if "://" not in location:
+        return load(Path(location))
+    parent, _, name = location.rstrip("/").rpartition("/")
     with artifact_store.open_folder(open_store(parent), name, checkpoint.MODEL) as folder:
         return load(folder)
 
@@ -274,10 +274,10 @@ def summarize_error(error: Exception) -> str:
 PART_PREFIX = "part."
 
 
-def face_tensors(face: MorphableModel) -> dict[str, torch.Tensor]:
+def face_tensors(face_model: MorphableModel) -> dict[str, torch.Tensor]:
     """The arrays of a face model by name, part masks included."""
-    arrays = {name: buffer for name, buffer in face.named_buffers()}
-    return arrays | {PART_PREFIX + name: mask for name, mask in face.parts.items()}
+    arrays = {name: buffer for name, buffer in face_model.named_buffers()}
+    return arrays | {PART_PREFIX + name: mask for name, mask in face_model.parts.items()}
 
 
 def face_from_tensors(tensors: dict[str, torch.Tensor], name: str, n_identity: int) -> MorphableModel:

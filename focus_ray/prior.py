@@ -38,7 +38,7 @@ class Pipeline(Settings):
     refine_steps: int  # 0: one forward pass
 
     @classmethod
-    def of(cls, model: Model, refine_steps: int) -> "Pipeline":
+    def from_model(cls, model: Model, refine_steps: int) -> "Pipeline":
         """That of a model whose answers are refined by so many steps."""
         encoder = model.settings.encoder
         name = f"small-{encoder.width}" if encoder.kind == "small" else encoder.kind
@@ -126,7 +126,7 @@ class Prior:
         """Posed faces without the systematic error: one subtraction (Eq. 11, Fig. 2b)."""
         return correct_vertices(vertices, self.error.to(vertices))
 
-    def fits(self, model: Model, refine_steps: int) -> bool:
+    def matches(self, model: Model, refine_steps: int) -> bool:
         """Whether it is about this pipeline."""
         try:
             self.check_pipeline(model, refine_steps)
@@ -137,7 +137,7 @@ class Prior:
     def check_pipeline(self, model: Model, refine_steps: int) -> None:
         """Raises FaceModelError for a model of another face, ModelError for another pipeline."""
         check_face_model(self, model.focus.face_model)
-        asked, mine = Pipeline.of(model, refine_steps), self.info.pipeline
+        asked, mine = Pipeline.from_model(model, refine_steps), self.info.pipeline
         if asked != mine:
             differing = [name for name in Pipeline.model_fields if getattr(asked, name) != getattr(mine, name)]
             what = "; ".join(f"{name} {getattr(mine, name)}, here {getattr(asked, name)}" for name in differing)
@@ -145,17 +145,17 @@ class Prior:
             raise ModelError(f"the prior was measured for another pipeline ({what}); {advice}")
 
 
-def select_prior(asked: str | Path | None, *, shipped_model: bool) -> Prior | None:
+def select_prior(requested: str | Path | None, *, shipped_model: bool) -> Prior | None:
     """The prior of a folder that is asked for, or none for "none". Raises CheckpointError.
 
     Where nothing is asked, the shipped model is given the shipped prior if its gate has found that it helps.
     """
-    if asked is None:
+    if requested is None:
         if not shipped_model or not (SHIPPED_PRIOR / MANIFEST).is_file():
             return None
         prior = load(SHIPPED_PRIOR)
         return prior if prior.info.by_default else None
-    return None if str(asked) == "none" else load(Path(asked))
+    return None if str(requested) == "none" else load(Path(requested))
 
 
 def check_face_model(prior: Prior, face: MorphableModel) -> None:

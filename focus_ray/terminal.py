@@ -62,19 +62,19 @@ class TerminalProgress(NoOpCallback):
     ) -> None:
         self._bars.stop()
 
-    def begin(self, total: int, done: int, past: ResumeHistory) -> None:
+    def on_train_begin(self, total: int, done: int, history: ResumeHistory) -> None:
         """Training starts, or starts again, at step `done` of `total`."""
         if self._run is not None:
             self._bars.remove_task(self._run)
         self._run = self._bars.add_task("training", total=total, completed=done, figures="")
 
-    def step(self, record: StepRecord) -> None:
+    def on_step_end(self, record: StepRecord) -> None:
         """A step was taken."""
         if self._run is not None:
             phase = str(record.position.phase).replace("_", " ")
             self._bars.update(self._run, advance=1, description=phase, figures=format_metrics(record))
 
-    def task(self, name: str, done: int, total: int) -> None:
+    def on_progress(self, name: str, done: int, total: int) -> None:
         """Work beside the steps got to `done` of `total`."""
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=total, figures="")
@@ -82,7 +82,7 @@ class TerminalProgress(NoOpCallback):
         if done >= total:
             self._bars.remove_task(self._tasks.pop(name))
 
-    def note(self, message: str) -> None:
+    def on_message(self, message: str) -> None:
         """Something worth a line."""
         self._bars.console.print(message, highlight=False, markup=False)
 
@@ -100,7 +100,7 @@ class LineProgress(NoOpCallback):
         self._every = every
         self._clock = clock
         self._last = clock()
-        self._done = self._total = self._begun = 0
+        self._done = self._total = self._first_step = 0
         self._window: deque[tuple[float, int]] = deque()  # when how many steps were done, as far back as the rate looks
         self._phase = ""
         self._tasks: dict[str, tuple[float, int]] = {}  # when each was first told of, and how far it was then
@@ -114,12 +114,12 @@ class LineProgress(NoOpCallback):
     ) -> None:
         self._stream.flush()
 
-    def begin(self, total: int, done: int, past: ResumeHistory) -> None:
+    def on_train_begin(self, total: int, done: int, history: ResumeHistory) -> None:
         """Training starts, or starts again, at step `done` of `total`."""
-        self._total, self._done, self._begun = total, done, done
-        self.note(f"training: step {done} of {total}")
+        self._total, self._done, self._first_step = total, done, done
+        self.on_message(f"training: step {done} of {total}")
 
-    def step(self, record: StepRecord) -> None:
+    def on_step_end(self, record: StepRecord) -> None:
         """A step was taken."""
         self._done += 1
         left = self._seconds_left()
@@ -127,9 +127,9 @@ class LineProgress(NoOpCallback):
         if phase != self._phase or self._done == self._total or self._is_due():
             self._phase = phase
             told = "" if left is None else f", about {format_duration(left)} left"
-            self.note(f"{phase}: step {self._done} of {self._total}, {format_metrics(record)}{told}")
+            self.on_message(f"{phase}: step {self._done} of {self._total}, {format_metrics(record)}{told}")
 
-    def task(self, name: str, done: int, total: int) -> None:
+    def on_progress(self, name: str, done: int, total: int) -> None:
         """Work beside the steps got to `done` of `total`."""
         if done < total:
             self._finished_tasks.discard(name)
@@ -143,12 +143,12 @@ class LineProgress(NoOpCallback):
                 rate = (done - first) / seconds
                 left = f", about {format_duration((total - done) / rate)} left" if done < total else ""
                 told = f", {rate:.3g}/s{left}"
-            self.note(f"{name}: {done} of {total}{told}")
+            self.on_message(f"{name}: {done} of {total}{told}")
         if done >= total:
             self._tasks.pop(name, None)
             self._finished_tasks.add(name)
 
-    def note(self, message: str) -> None:
+    def on_message(self, message: str) -> None:
         """Something worth a line."""
         self._last = self._clock()
         self._stream.write(message + "\n")
@@ -160,7 +160,7 @@ class LineProgress(NoOpCallback):
     def _seconds_left(self) -> float | None:
         """At the rate of the last steps; None while too few were taken to tell."""
         now = self._clock()
-        if self._done - self._begun < STEPS_BEFORE_ESTIMATE:
+        if self._done - self._first_step < STEPS_BEFORE_ESTIMATE:
             self._window = deque([(now, self._done)])
             return None
         self._window.append((now, self._done))

@@ -116,7 +116,7 @@ def npm_setting(name: str) -> str | None:
     return None
 
 
-def _download(address: str, what: str) -> bytes:
+def _download(address: str, label: str) -> bytes:
     context = ssl.create_default_context()  # knows SSL_CERT_FILE by itself
     for certificates in (os.environ.get("NODE_EXTRA_CA_CERTS"), npm_setting("cafile")):
         if certificates and Path(certificates).is_file():
@@ -125,9 +125,9 @@ def _download(address: str, what: str) -> bytes:
         with urllib.request.urlopen(address, timeout=_SECONDS, context=context) as answer:
             content = answer.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:
-        raise ViewerError(f"{what} cannot be downloaded ({error}); set NPM_CONFIG_REGISTRY") from None
+        raise ViewerError(f"{label} cannot be downloaded ({error}); set NPM_CONFIG_REGISTRY") from None
     if len(content) > _MAX_BYTES:
-        raise ViewerError(f"{what} is larger than it should be; nothing was written")
+        raise ViewerError(f"{label} is larger than it should be; nothing was written")
     return content
 
 

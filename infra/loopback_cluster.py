@@ -80,11 +80,11 @@ class Cluster:
         return self.scratch / "ray"
 
     @property
-    def record(self) -> Path:
+    def mlflow_folder(self) -> Path:
         """MLflow's database and files."""
         return self.scratch / "mlflow"
 
-    def plain(self) -> dict[str, str]:
+    def base_environment(self) -> dict[str, str]:
         """The environment without what belongs to other clusters, stores and servers."""
         kept = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "MLFLOW_", "RAY_"))}
         programs = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
@@ -92,7 +92,7 @@ class Cluster:
 
     def client_environment(self) -> dict[str, str]:
         """What somebody needs who submits jobs: the token, and nothing of S3 and MLflow."""
-        return self.plain() | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_file)}
+        return self.base_environment() | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_file)}
 
     def storage_environment(self) -> dict[str, str]:
         """How S3 and MLflow are reached."""
@@ -121,21 +121,21 @@ class Cluster:
         )
 
     @contextmanager
-    def running(self, workers: int) -> Iterator[None]:
+    def run(self, workers: int) -> Iterator[None]:
         """All three servers, ready; ended in reverse order, whatever happens."""
-        for folder in (self.ray_folder, self.record):
+        for folder in (self.ray_folder, self.mlflow_folder):
             folder.mkdir()
         self.token_file.touch(0o600)
         self.token_file.write_text(self.token)
         with ExitStack() as stack:
             stack.callback(self._kill_leftovers)
-            s3 = stack.enter_context(self._server("s3", self._s3_command(), self.plain()))
+            s3 = stack.enter_context(self._server("s3", self._s3_command(), self.base_environment()))
             mlflow = stack.enter_context(self._server("mlflow", self._mlflow_command(), self._mlflow_environment()))
             head = stack.enter_context(self._server("ray", self._head_command(workers), self.head_environment()))
-            self._wait("s3", s3, f"{self.s3}/moto-api/")
-            self._wait("mlflow", mlflow, f"{self.mlflow}/health")
-            self._wait("ray", head, f"{self.dashboard}/api/version")
-            self._wait("ray", head, f"{self.agent}/api/local_raylet_healthz")
+            self._wait_until_ready("s3", s3, f"{self.s3}/moto-api/")
+            self._wait_until_ready("mlflow", mlflow, f"{self.mlflow}/health")
+            self._wait_until_ready("ray", head, f"{self.dashboard}/api/version")
+            self._wait_until_ready("ray", head, f"{self.agent}/api/local_raylet_healthz")
             yield
 
     def _s3_command(self) -> list[str]:
@@ -143,11 +143,14 @@ class Cluster:
 
     def _mlflow_command(self) -> list[str]:
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.ports[1])]
-        command += ["--workers", "1", "--backend-store-uri", sqlite_uri(self.record / "mlflow.db")]
-        return [*command, "--artifacts-destination", str(self.record / "artifacts")]
+        command += ["--workers", "1", "--backend-store-uri", sqlite_uri(self.mlflow_folder / "mlflow.db")]
+        return [*command, "--artifacts-destination", str(self.mlflow_folder / "artifacts")]
 
     def _mlflow_environment(self) -> dict[str, str]:
-        return self.plain() | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        return self.base_environment() | {
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
 
     def _head_command(self, workers: int) -> list[str]:
         dashboard, agent, port, client = (str(number) for number in self.ports[2:])
@@ -182,7 +185,7 @@ class Cluster:
         finally:
             terminate(process)
 
-    def _wait(self, name: str, process: subprocess.Popen[bytes], url: str) -> None:
+    def _wait_until_ready(self, name: str, process: subprocess.Popen[bytes], url: str) -> None:
         """Until a server answers."""
         deadline = time.monotonic() + SECONDS_TO_START
         while process.poll() is None and time.monotonic() < deadline:

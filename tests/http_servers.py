@@ -44,10 +44,10 @@ def serve_handler(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 class QuietHandler(BaseHTTPRequestHandler):
     """A handler that logs nothing and can say a whole answer. Its own Content-Length, if it has one, may be wrong."""
 
-    def body(self) -> bytes:
+    def read_body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
-    def say(self, answer: Response) -> None:
+    def respond(self, answer: Response) -> None:
         status, headers, content = answer
         self.send_response(status)
         for name, value in {"Content-Length": str(len(content)), **headers}.items():

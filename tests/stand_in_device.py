@@ -23,7 +23,7 @@ _INDEX_OPS = {torch.ops.aten.index.Tensor, torch.ops.aten.index_put_.default, to
 class FakeCudaTensor(Tensor):
     """A tensor on the device. torch's own C++ takes it for one on the CPU: it asks a real device for its state."""
 
-    held: Tensor
+    cpu_tensor: Tensor
 
     @staticmethod
     def __new__(cls, values: Tensor) -> "FakeCudaTensor":
@@ -84,12 +84,14 @@ def _move(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         of_type = tensor.to(dtype)
     if device.type == tensor.device.type:
         return of_type
-    return of_type.held.clone() if isinstance(of_type, FakeCudaTensor) else FakeCudaTensor(of_type.detach().clone())
+    return (
+        of_type.cpu_tensor.clone() if isinstance(of_type, FakeCudaTensor) else FakeCudaTensor(of_type.detach().clone())
+    )
 
 
 def _dispatch(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     tensors = [one for one in tree_flatten((args, kwargs))[0] if isinstance(one, Tensor)]
-    remote = {id(one.held): one for one in tensors if isinstance(one, FakeCudaTensor)}
+    remote = {id(one.cpu_tensor): one for one in tensors if isinstance(one, FakeCudaTensor)}
     local = [one for one in tensors if not isinstance(one, FakeCudaTensor) and one.ndim > 0]
     if (
         remote
@@ -107,7 +109,7 @@ def _dispatch(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> An
         kwargs = {**kwargs, "device": torch.device("cpu")}
 
     def inner(one: Any) -> Any:
-        return one.held if isinstance(one, FakeCudaTensor) else one
+        return one.cpu_tensor if isinstance(one, FakeCudaTensor) else one
 
     def outer(one: Any) -> Any:
         if not isinstance(one, Tensor) or not there:

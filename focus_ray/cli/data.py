@@ -37,7 +37,7 @@ def synthesize(
     from focus_ray.data.synthetic_folder import write_folder
 
     with terminal.progress() as progress:
-        watch = partial(progress.task, "faces")
+        watch = partial(progress.on_progress, "faces")
         if layout == "folder":
             write_folder(out, n=n, seed=seed, size=size, progress=watch)
         else:

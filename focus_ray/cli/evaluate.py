@@ -27,7 +27,7 @@ def evaluate_folder(
     from focus_ray.evaluation.folder import evaluate_folder as evaluate
 
     with terminal.progress() as progress:
-        watch = partial(progress.task, "scoring")
+        watch = partial(progress.on_progress, "scoring")
         scores = evaluate(folder, model or shipped_model(), out, refine, watch, prior)
     echo_record(scores, as_json)
 
@@ -78,7 +78,7 @@ def predict_data_set(
         raise ConfigError(f"--mask {mask!r}: choose own or all_ones")
     pool = None if local else PoolSettings(tasks=tasks)
     with terminal.progress() as progress:
-        watch = partial(progress.task, "predicting")
+        watch = partial(progress.on_progress, "predicting")
         options = {"name": name, "mask": mask, "prior": prior, "refine": refine}
         done, problems = predict_dataset(data, model, out, pool, split=_parse_split(split), progress=watch, **options)
     echo_problems(problems)
@@ -185,9 +185,9 @@ def evaluate_tables(
     resolved = build_benchmark_config(assignments or [], given)
     pool = None if local else PoolSettings(tasks=tasks)
     with terminal.progress() as progress:
-        found = run_benchmark(resolved, out, pool, experiment=experiment or "focus", progress=progress.task)
+        found = run_benchmark(resolved, out, pool, experiment=experiment or "focus", progress=progress.on_progress)
         if not local:
-            track_quietly(out, progress.note)
+            track_quietly(out, progress.on_message)
     echo_problems(found.problems)
     typer.echo((out / "tables.md").read_text())
     typer.echo(f"report: {out / 'report.html'}")
@@ -216,9 +216,9 @@ def _evaluate(
     config = build_evaluation_config(kind, data, predictions, options)
     pool = None if local else PoolSettings(tasks=tasks)
     with terminal.progress() as progress:
-        found = evaluate(config, out, pool, experiment=experiment or "focus", progress=progress.task)
+        found = evaluate(config, out, pool, experiment=experiment or "focus", progress=progress.on_progress)
         if not local:
-            track_quietly(out, progress.note)
+            track_quietly(out, progress.on_message)
     echo_problems(found.problems)
     typer.echo(f"{len(found.rows)} figures: {out / 'results.json'}\nreport: {out / 'report.html'}")
     if as_json:

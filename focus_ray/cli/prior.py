@@ -85,10 +85,10 @@ def build_prior(
     pool = None if local else PoolSettings(tasks=tasks, gpu_share=gpu_share, max_retries=max_failures)
     with terminal.progress() as progress:
         info = compute_prior(
-            resolved, out, pool, storage=storage, experiment=experiment or "focus", progress=progress.task
+            resolved, out, pool, storage=storage, experiment=experiment or "focus", progress=progress.on_progress
         )
         if not local:
-            track_quietly(out, progress.note)
+            track_quietly(out, progress.on_message)
     figures = info.figures[info.applied]
     typer.echo(
         f"mean signed error, held out: {figures.rms_before_mm:.3f} mm -> {figures.rms_after_mm:.3f} mm with the prior\n"
@@ -116,7 +116,7 @@ def fit_distributions(
     from focus_ray.priors.pose_light_fit import fit_to_pictures
 
     with terminal.progress() as progress:
-        fitted = fit_to_pictures(paths, out, model=model, landmarks=landmarks, progress=progress.task)
+        fitted = fit_to_pictures(paths, out, model=model, landmarks=landmarks, progress=progress.on_progress)
     typer.echo(f"laws of {fitted['faces']} faces: {out}")
     if as_json:
         echo_json({"out": str(out), **fitted})

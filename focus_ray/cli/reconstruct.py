@@ -45,7 +45,7 @@ def reconstruct(
             prior=prior,
             formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
             recursive=recursive,
-            progress=progress.task,
+            progress=progress.on_progress,
         )
     left_out = Counter(result.message for result in results if result.status == "left_out")
     results = [result for result in results if result.status != "left_out"]

@@ -48,7 +48,7 @@ def serve(
         return
     with graceful_shutdown() as stopped:
         ready = _open if open_page else None
-        launch.run(settings, without_keys=without_keys, say=say, ready=ready, stopped=stopped)
+        launch.run(settings, without_keys=without_keys, echo=say, on_ready=ready, should_stop=stopped)
 
 
 @app.command("key")

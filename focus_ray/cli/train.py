@@ -96,7 +96,7 @@ def train(
             )
             from focus_ray.training import in_process
 
-            metrics = in_process.train(resolved, folder, watcher=progress, device="cuda" if gpu else "cpu")
+            metrics = in_process.train(resolved, folder, callback=progress, device="cuda" if gpu else "cpu")
         else:
             from focus_ray.runtime.ray_cluster import ClusterSettings
             from focus_ray.training import driver
@@ -111,7 +111,7 @@ def train(
                 storage=storage,
                 experiment=experiment or "focus",
                 promote=promote,
-                watcher=progress,
+                callback=progress,
             )
     typer.echo(f"report: {folder / 'report.html'}\nmodel:  {folder / 'model'}")
     if as_json:

@@ -42,7 +42,9 @@ def tune(
     else:
         folder, wanted = out or Path("runs") / search.stem, read_search(search, tuple(assignments or ()))
     with terminal.progress() as progress:
-        results = run_sweep(wanted, folder, experiment=experiment or "focus", task=progress.task, note=progress.note)
+        results = run_sweep(
+            wanted, folder, experiment=experiment or "focus", progress=progress.on_progress, notify=progress.on_message
+        )
     typer.echo(", ".join(f"{count} {status}" for status, count in count_by_status(results.trials).items()))
     best = next((one for one in results.trials if one.id == results.best), None)
     if best is not None:

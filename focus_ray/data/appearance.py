@@ -38,31 +38,33 @@ class AppearanceDistributions(Settings):
 
 
 def paint(
-    rng: Generator, albedo: Vertices, shape: Vertices, landmarks: Landmarks3D, laws: AppearanceDistributions
+    rng: Generator, albedo: Vertices, shape: Vertices, landmarks: Landmarks3D, distributions: AppearanceDistributions
 ) -> Float[np.ndarray, "V 3"]:
     """The albedo (RGB) with grain, gradient, patches, make-up, stubble and shine; shape and landmarks in mm."""
-    colours = albedo + np.float32(rng.uniform(0, laws.grain)) * _grain(rng, albedo.shape)
-    slopes = rng.uniform(-laws.gradient, laws.gradient, (2, 3)).astype(np.float32)
+    colours = albedo + np.float32(rng.uniform(0, distributions.grain)) * _grain(rng, albedo.shape)
+    slopes = rng.uniform(-distributions.gradient, distributions.gradient, (2, 3)).astype(np.float32)
     colours = colours * (1 + shape[:, :2] @ slopes * np.float32(1 / _REFERENCE_MM))
-    if rng.uniform() < laws.makeup:
+    if rng.uniform() < distributions.makeup:
         colours = _makeup(rng, colours, shape, landmarks)
-    if rng.uniform() < laws.stubble:
+    if rng.uniform() < distributions.stubble:
         colours = _stubble(rng, colours, shape, landmarks)
-    for _ in range(int(rng.integers(laws.patches + 1)) if rng.uniform() < 0.7 else 0):
+    for _ in range(int(rng.integers(distributions.patches + 1)) if rng.uniform() < 0.7 else 0):
         centre = shape[int(rng.integers(len(shape)))]
-        spot = _spot(shape, centre, rng.uniform(*laws.patch_mm), hard=True)
-        colours = _blend(colours, spot * rng.uniform(*laws.patch_strength), _patch_colour(rng, colours))
-    return np.clip(_shine(rng, colours, shape, landmarks, laws.shine), 0, None).astype(np.float32)
+        spot = _spot(shape, centre, rng.uniform(*distributions.patch_mm), hard=True)
+        colours = _blend(colours, spot * rng.uniform(*distributions.patch_strength), _patch_colour(rng, colours))
+    return np.clip(_shine(rng, colours, shape, landmarks, distributions.shine), 0, None).astype(np.float32)
 
 
 def simulate_camera(
-    rng: Generator, rgb: Float[np.ndarray, "H W 3"], laws: AppearanceDistributions
+    rng: Generator, rgb: Float[np.ndarray, "H W 3"], distributions: AppearanceDistributions
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Lens blur, gamma, sensor noise, and 8 bits, as a camera stores a picture."""
-    sigma = rng.uniform(0, laws.blur) * len(rgb)
+    sigma = rng.uniform(0, distributions.blur) * len(rgb)
     picture = np.clip(cv2.GaussianBlur(rgb, (0, 0), sigma) if sigma > 0.25 else rgb, 0, 1)
-    picture = cv2.pow(picture, rng.uniform(*laws.gamma))
-    picture = picture + np.float32(rng.uniform(0, laws.sensor_noise)) * rng.standard_normal(rgb.shape, dtype=np.float32)
+    picture = cv2.pow(picture, rng.uniform(*distributions.gamma))
+    picture = picture + np.float32(rng.uniform(0, distributions.sensor_noise)) * rng.standard_normal(
+        rgb.shape, dtype=np.float32
+    )
     return np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
 
 

@@ -36,9 +36,9 @@ class Augmentation(NamedTuple):
 
     def landmarks(self, crop: Crop, landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "68 2"]:
         """Landmarks of the picture in px of the augmented crop; a mirrored face's points change places."""
-        return self.ordered(self.crop(crop).to_crop(landmarks))
+        return self.reorder(self.crop(crop).to_crop(landmarks))
 
-    def ordered(self, landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "68 2"]:
+    def reorder(self, landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "68 2"]:
         """Landmarks in the order that the augmented face has them, and back again: a mirror swaps left and right."""
         return landmarks[list(FLIP)] if self.flipped else landmarks
 

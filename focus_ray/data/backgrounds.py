@@ -39,17 +39,17 @@ class BackgroundDistributions(Settings):
 
 
 def draw_background(
-    rng: Generator, size: int, landmarks: Landmarks, skin: Colour, laws: BackgroundDistributions
+    rng: Generator, size: int, landmarks: Landmarks, skin: Colour, distributions: BackgroundDistributions
 ) -> Image:
     """A full canvas behind a face with these landmarks (px) and this mean colour; values about [0, 1]."""
-    frame = FaceFrame.of(landmarks)
-    if rng.uniform() < laws.skin_wall:
-        rgb = _skin_wall(rng, size, random_skin_colour(rng, skin, laws.own_skin))
+    frame = FaceFrame.from_landmarks(landmarks)
+    if rng.uniform() < distributions.skin_wall:
+        rgb = _skin_wall(rng, size, random_skin_colour(rng, skin, distributions.own_skin))
     else:
         rgb = KINDS[int(rng.integers(len(KINDS)))](rng, size)
-    if rng.uniform() < laws.decoy:
-        rgb = _decoy(rng, rgb, frame, random_skin_colour(rng, skin, laws.own_skin))
-    if rng.uniform() < laws.head:
+    if rng.uniform() < distributions.decoy:
+        rgb = _decoy(rng, rgb, frame, random_skin_colour(rng, skin, distributions.own_skin))
+    if rng.uniform() < distributions.head:
         rgb = _head(rng, rgb, frame, landmarks, skin)
     return rgb
 
@@ -108,7 +108,7 @@ def _skin_wall(rng: Generator, size: int, skin: Colour) -> Image:
 def _decoy(rng: Generator, rgb: Image, frame: FaceFrame, skin: Colour) -> Image:
     """A round piece of skin at the edge of the face: a hand, an arm or another person."""
     turn, size = rng.uniform(0, 2 * np.pi), len(rgb)
-    centre = frame.at(np.array([[1.6 * np.cos(turn), 0.4 + 1.9 * np.sin(turn)]]))
+    centre = frame.to_pixels(np.array([[1.6 * np.cos(turn), 0.4 + 1.9 * np.sin(turn)]]))
     radius = frame.unit * rng.uniform(0.4, 0.9)
     mask = fill_polygons(size, blob(rng, centre, radius))
     return overlay(
@@ -122,14 +122,17 @@ def _head(rng: Generator, rgb: Image, frame: FaceFrame, landmarks: Landmarks, sk
     """Hair around the face (or none), ears, a neck in shade, and clothes."""
     size = len(rgb)
     neck = fill_polygons(
-        size, capsule(frame.at(np.array([[0.0, 1.2]])), frame.at(np.array([[0.0, 4.0]])), *[0.85 * frame.unit] * 2)
+        size,
+        capsule(
+            frame.to_pixels(np.array([[0.0, 1.2]])), frame.to_pixels(np.array([[0.0, 4.0]])), *[0.85 * frame.unit] * 2
+        ),
     )
     shade = rng.uniform(0.55, 0.95)
     hair = ellipse(
-        frame.at(np.array([[0.0, -0.1]])), (frame.unit * rng.uniform(1.3, 1.75), frame.unit * 1.75), frame.angle
+        frame.to_pixels(np.array([[0.0, -0.1]])), (frame.unit * rng.uniform(1.3, 1.75), frame.unit * 1.75), frame.angle
     )
     long_hair = ellipse(
-        frame.at(np.array([[0.0, 0.9]])), (frame.unit * rng.uniform(1.4, 1.9), frame.unit * 2.4), frame.angle
+        frame.to_pixels(np.array([[0.0, 0.9]])), (frame.unit * rng.uniform(1.4, 1.9), frame.unit * 2.4), frame.angle
     )
     if rng.uniform() < 0.8:
         streaks = hair_colour(rng).astype(np.float32) * (
@@ -140,5 +143,7 @@ def _head(rng: Generator, rgb: Image, frame: FaceFrame, landmarks: Landmarks, sk
     for ear in (landmarks[1:2], landmarks[15:16]):
         outline = ellipse(ear, (0.18 * frame.unit, 0.36 * frame.unit), frame.angle)
         rgb = overlay(rgb, fill_polygons(size, outline), skin * rng.uniform(0.7, 1.0))
-    clothes = frame.at(np.array([[-0.9, 2.5], [0, 3.0], [0.9, 2.5], [4.0, 3.4], [4.0, 8.0], [-4.0, 8.0], [-4.0, 3.4]]))
+    clothes = frame.to_pixels(
+        np.array([[-0.9, 2.5], [0, 3.0], [0.9, 2.5], [4.0, 3.4], [4.0, 8.0], [-4.0, 8.0], [-4.0, 3.4]])
+    )
     return overlay(rgb, fill_polygons(size, clothes), cloth(rng, size, patterned=0.4))

@@ -35,17 +35,17 @@ class CachedFaces:
     def __init__(self, faces: FaceDataset, vertices: bool = False) -> None:
         self.faces = faces
         self._dropped = () if vertices else ("vertices",)
-        self._kept: dict[int, _CachedImage] = {}
+        self._cached: dict[int, _CachedImage] = {}
         self._lock = threading.Lock()
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The images with these numbers, in this order."""
         with self._lock:
-            missing = sorted({index for index in indices if index not in self._kept})
+            missing = sorted({index for index in indices if index not in self._cached})
             if missing:
                 made = self.faces.batch(missing)
-                self._kept.update((index, self._pack(made, row)) for row, index in enumerate(missing))
-            rows = [self._kept[index] for index in indices]
+                self._cached.update((index, self._pack(made, row)) for row, index in enumerate(missing))
+            rows = [self._cached[index] for index in indices]
         return _unpack(rows)
 
     def _pack(self, batch: Batch, row: int) -> _CachedImage:

@@ -114,12 +114,12 @@ class HaarDetector:
                 faces.append(face)
         return suppress_overlaps(faces, self.settings.overlap)
 
-    def _search(self, grey: np.ndarray, turns: Sequence[float], most: int, smallest: float) -> list[_Hit]:
+    def _search(self, grey: np.ndarray, turns: Sequence[float], max_side: int, min_face: float) -> list[_Hit]:
         """Hits at these turns, in a picture of `most` px at the longer side, from faces of `smallest` of it on."""
         height, width = grey.shape
-        zoom = min(1.0, most / max(height, width))
+        zoom = min(1.0, max_side / max(height, width))
         side = math.ceil(math.hypot(height, width) * zoom)
-        least = smallest * max(height, width) * zoom
+        least = min_face * max(height, width) * zoom
         hits = []
         for turn in turns:
             view = rotated_view((width - 1) / 2, (height - 1) / 2, zoom, turn, side)

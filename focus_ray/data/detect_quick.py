@@ -29,9 +29,9 @@ class QuickDetector:
     tilted; where it sees none, or has a doubt, the thorough detector answers. Use one a thread.
     """
 
-    def __init__(self, settings: QuickSettings | None = None, thorough: Detector | None = None):
+    def __init__(self, settings: QuickSettings | None = None, fallback: Detector | None = None):
         self.settings = settings or QuickSettings()
-        self.thorough: Detector = thorough or HaarDetector()
+        self.fallback: Detector = fallback or HaarDetector()
 
     @cached_property
     def _cascade(self) -> cv2.CascadeClassifier:
@@ -39,12 +39,12 @@ class QuickDetector:
 
     def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
         """Faces of the picture, the surest first; score is the number of neighbours."""
-        seen = self._seen(image)
+        seen = self._candidates(image)
         sure = [face for face in seen if face.score >= self.settings.sure]
         doubts = [face for face in seen if self.settings.doubtful <= face.score < self.settings.sure]
-        return sure if sure and not doubts else self.thorough.detect(image)
+        return sure if sure and not doubts else self.fallback.detect(image)
 
-    def _seen(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
+    def _candidates(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         zoom = min(1.0, self.settings.side / max(grey.shape))
         small = (max(1, round(grey.shape[1] * zoom)), max(1, round(grey.shape[0] * zoom)))

@@ -56,13 +56,13 @@ class StepStream:
         actors: int = 1,
         cpus: float = 1.0,
         memory_mb: float = 64.0,
-        patience: int = 120,
+        start_timeout_s: int = 120,
     ):
         self._steps = range(start, end)
         self._taken = 0
         lanes = min(actors, end - start)
         self._lanes = [
-            _rows(step_dataset(make, self._steps[lane::lanes], cpus, memory_mb / lanes, patience))
+            _rows(step_dataset(make, self._steps[lane::lanes], cpus, memory_mb / lanes, start_timeout_s))
             for lane in range(lanes)
         ]
         self._first: list[RayRow] = []
@@ -99,7 +99,7 @@ class StepStream:
         self.close()
 
 
-def step_dataset(make: BatchFactory, steps: range, cpus: float, memory_mb: float, patience: int) -> "Dataset":
+def step_dataset(make: BatchFactory, steps: range, cpus: float, memory_mb: float, start_timeout_s: int) -> "Dataset":
     """A row for each step, in order, made by one actor: step, images [b,3,H,W], landmarks float32 [b,68,2] px, masks.
 
     Images are 8-bit where that gives every bit of the batch back, else float32. Reading the dataset raises Ray's
@@ -121,7 +121,7 @@ def step_dataset(make: BatchFactory, steps: range, cpus: float, memory_mb: float
     context.execution_options.resource_limits = ExecutionResources.for_limits(object_store_memory=memory_mb * 1e6)
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.wait_for_min_actors_s = patience
+    context.wait_for_min_actors_s = start_timeout_s
     return dataset
 
 

@@ -128,11 +128,11 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _relative_name(text: str, where: str) -> str:
+def _relative_name(text: str, location: str) -> str:
     name = PurePosixPath(_read_name(text))
     if not name.parts or name.is_absolute() or ".." in name.parts:
         raise LandmarkError(
-            f"{where}: {_shorten(text)!r} is no file name inside the folder; write it relative to the folder"
+            f"{location}: {_shorten(text)!r} is no file name inside the folder; write it relative to the folder"
         )
     return str(name)
 
@@ -142,15 +142,15 @@ def _shorten(text: str) -> str:
     return printable(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}...")
 
 
-def _points(fields: list[str], where: str) -> Float[np.ndarray, "68 2"]:
+def _points(fields: list[str], location: str) -> Float[np.ndarray, "68 2"]:
     if len(fields) != _NUMBERS:
         raise LandmarkError(
-            f"{where}: {len(fields)} numbers instead of {_NUMBERS}; "
+            f"{location}: {len(fields)} numbers instead of {_NUMBERS}; "
             "give 68 points as x0, y0, ..., x67, y67, separated by commas"
         )
     for column, field in enumerate(fields, start=2):
         if not _is_number(field) or not math.isfinite(float(field)):
             raise LandmarkError(
-                f"{where}: column {column} holds {_shorten(field.strip())!r}, which is no finite number; correct it"
+                f"{location}: column {column} holds {_shorten(field.strip())!r}, which is no finite number; correct it"
             )
     return np.array([float(field) for field in fields]).reshape(POINTS, 2)

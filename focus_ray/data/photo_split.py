@@ -85,10 +85,10 @@ def group_by_person(names: Sequence[str]) -> list[list[int]]:
     return [grouped[person] for person in sorted(grouped)]
 
 
-def sample_groups(groups: Sequence[Sequence[int]], room: int, seed: int) -> list[int]:
+def sample_groups(groups: Sequence[Sequence[int]], max_count: int, seed: int) -> list[int]:
     """The numbers, in order, of groups in an order by the seed, each taken if it fits into what is left of the room."""
     taken: list[int] = []
     for index in np.random.default_rng(seed).permutation(len(groups)):
-        if len(taken) + len(groups[index]) <= room:
+        if len(taken) + len(groups[index]) <= max_count:
             taken += groups[index]
     return sorted(taken)

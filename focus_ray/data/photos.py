@@ -65,7 +65,7 @@ class PhotoFolder:
         self._landmarks = {stored_spelling(self.source, name): points for name, points in given.items()}
         self._kept: dict[str, _CachedFace] = {}
         self._room = memory_mb * 1e6
-        self._digest = self._open()
+        self._digest = self._scan_pictures()
         if not self.names:
             raise DataError(f"{self.source}: no photograph can be used ({self._reasons}); first: {self.messages[0]}")
 
@@ -108,7 +108,7 @@ class PhotoFolder:
         With a seed they are augmented, deterministically by (seed, epoch, index); without, they are as aligned.
         """
         chosen = [index % len(self) for index in indices]
-        faces = self._faces({self.names[index] for index in chosen})
+        faces = self._load_faces({self.names[index] for index in chosen})
         views = [self._view(faces[self.names[index]], index, seed, epoch) for index in chosen]
         return Batch(
             images=torch.stack([torch.from_numpy(as_float(image)) for image, _ in views]),
@@ -136,12 +136,12 @@ class PhotoFolder:
             )
         return f"{self.source}/{LANDMARK_FILE}"
 
-    def _open(self) -> str:
+    def _scan_pictures(self) -> str:
         """Try every picture; the digest of those that can be used."""
         seen = hashlib.sha256()
         for name, content in self.source.contents(list(self._landmarks)):
             try:
-                face = self._face(name, content())
+                face = self._load_face(name, content())
             except (ImageError, LandmarkError) as error:
                 self._record_skip(name, error)
                 continue
@@ -153,19 +153,19 @@ class PhotoFolder:
 
     def _record_skip(self, name: str, error: DataError) -> None:
         unnamed = isinstance(error, LandmarkError)
-        self.skipped["without a face in their landmarks" if unnamed else self.source.reason(name)] += 1
-        self.messages.append(f"{self.source.place(name)}: {error}" if unnamed else str(error))
+        self.skipped["without a face in their landmarks" if unnamed else self.source.failure_reason(name)] += 1
+        self.messages.append(f"{self.source.location(name)}: {error}" if unnamed else str(error))
 
-    def _faces(self, names: set[str]) -> "dict[str, _CachedFace]":
+    def _load_faces(self, names: set[str]) -> "dict[str, _CachedFace]":
         """The faces of these pictures; those that are not kept are read again."""
         faces = {name: self._kept[name] for name in names if name in self._kept}
         for name, content in self.source.contents(sorted(names - faces.keys())):
-            faces[name] = self._face(name, content())
+            faces[name] = self._load_face(name, content())
             self._cache_face(name, faces[name])
         return faces
 
-    def _face(self, name: str, content: bytes) -> "_CachedFace":
-        image = read_image(content, self.limits, self.source.place(name))
+    def _load_face(self, name: str, content: bytes) -> "_CachedFace":
+        image = read_image(content, self.limits, self.source.location(name))
         points = validate_landmarks(self._landmarks[name], *image.shape[:2])
         return _crop_surroundings(image, points, crop_from_landmarks(points, self.image_size))
 

@@ -18,7 +18,7 @@ class Listing:
     left_out: dict[Path, str] = field(default_factory=dict)
 
 
-def list_pictures(folder: Path, *, recursive: bool = False, except_for: Path | None = None) -> Listing:
+def list_pictures(folder: Path, *, recursive: bool = False, exclude: Path | None = None) -> Listing:
     """What lies in a folder, with `recursive` in its subfolders too; links to folders are not followed.
 
     Pictures are told by name or by content: a text file named .jpg counts as one, and reading it says what it is.
@@ -27,21 +27,21 @@ def list_pictures(folder: Path, *, recursive: bool = False, except_for: Path | N
     """
     listing = Listing()
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or (except_for is not None and path.resolve() == except_for.resolve()):
+        if path.name.startswith(".") or (exclude is not None and path.resolve() == exclude.resolve()):
             continue
         reason = _skip_reason(path)
         if reason is None:
             listing.pictures.append(path)
         elif reason == "subfolder" and recursive:
-            _add_subfolder(listing, path, except_for)
+            _add_subfolder(listing, path, exclude)
         else:
             listing.left_out[path] = reason
     return listing
 
 
-def _add_subfolder(listing: Listing, folder: Path, except_for: Path | None) -> None:
+def _add_subfolder(listing: Listing, folder: Path, exclude: Path | None) -> None:
     try:
-        inner = list_pictures(folder, recursive=True, except_for=except_for)
+        inner = list_pictures(folder, recursive=True, exclude=exclude)
     except OSError:
         listing.left_out[folder] = "unreadable folder"
         return

@@ -26,7 +26,7 @@ class PictureSource(Protocol):
         """The place as a user writes it."""
         ...
 
-    def place(self, name: str) -> str:
+    def location(self, name: str) -> str:
         """Where a picture lies, as it may stand in a message."""
         ...
 
@@ -42,20 +42,20 @@ class PictureSource(Protocol):
         """
         ...
 
-    def reason(self, name: str) -> str:
+    def failure_reason(self, name: str) -> str:
         """What is the matter with a picture that could not be read, in one or two words."""
         ...
 
 
-def open_picture_source(place: str | Path, limits: ImageLimits = DEFAULT_LIMITS) -> PictureSource:
+def open_picture_source(location: str | Path, limits: ImageLimits = DEFAULT_LIMITS) -> PictureSource:
     """The pictures in a folder, or below s3://bucket/prefix.
 
     Raises DataError where there is no such folder or nothing below the prefix, ConfigError for a URI that is no store,
     StorageError for a store that does not answer.
     """
-    if not (isinstance(place, str) and SCHEME.match(place)):
-        return FolderPictures(Path(place), limits)
-    store = open_store(place)
+    if not (isinstance(location, str) and SCHEME.match(location)):
+        return FolderPictures(Path(location), limits)
+    store = open_store(location)
     if not store.list(limit=1):
         raise DataError(f"{store}: there are no photographs; check bucket and prefix")
     return ObjectStorePictures(store, limits)
@@ -73,7 +73,7 @@ class FolderPictures:
     def __str__(self) -> str:
         return str(self.folder)
 
-    def place(self, name: str) -> str:
+    def location(self, name: str) -> str:
         return printable(self.folder / name)
 
     def holds(self, name: str) -> bool:
@@ -83,7 +83,7 @@ class FolderPictures:
         for name in names:
             yield name, partial(read_content, self.folder / name, self.limits)
 
-    def reason(self, name: str) -> str:
+    def failure_reason(self, name: str) -> str:
         return "unreadable" if (self.folder / name).exists() else "missing"
 
 
@@ -98,7 +98,7 @@ class ObjectStorePictures:
     def __str__(self) -> str:
         return str(self.store)
 
-    def place(self, name: str) -> str:
+    def location(self, name: str) -> str:
         return printable(f"{self.store}/{name}")
 
     def holds(self, name: str) -> bool:
@@ -121,11 +121,11 @@ class ObjectStorePictures:
         finally:
             threads.shutdown(cancel_futures=True)
 
-    def reason(self, name: str) -> str:
+    def failure_reason(self, name: str) -> str:
         return self._reasons.get(name, "unreadable")
 
     def _content(self, name: str) -> bytes:
-        place = self.place(name)
+        place = self.location(name)
         try:
             check_bytes(place, self.store.size(name), self.limits)
             return self.store.read(name)

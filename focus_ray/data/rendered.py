@@ -62,7 +62,7 @@ class RenderedFaces:
         theta = torch.cat([sample_theta(self.config.laws, 1, rng) for rng in streams])
         parts = split_theta(theta)
         face = self.face
-        vertices = decode_basis(parts.shape, face.mean, face.shape_basis)
+        vertices = decode_basis(parts.alpha, face.mean, face.shape_basis)
         albedo = decode_basis(parts.albedo, face.mean_albedo, face.albedo_basis)
         rendering = self._renderer.render(vertices, albedo, parts.light, parts.rotation, parts.translation)
         scenery = torch.cat([self._background(rng) for rng in streams])

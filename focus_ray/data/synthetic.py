@@ -66,7 +66,7 @@ class OcclusionDistributions(Settings):
 
     @field_validator("unseen")
     @classmethod
-    def _known(cls, unseen: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_unseen(cls, unseen: tuple[str, ...]) -> tuple[str, ...]:
         unknown = sorted(set(unseen) - set(FAMILIES))
         if unknown or not set(FAMILIES) - set(unseen):
             raise ValueError(f"unseen must name some of the families {sorted(FAMILIES)}, and leave one for training")
@@ -191,9 +191,9 @@ class SyntheticFaces:
         """The images with these numbers. Thread-safe; the work is done without the GIL where it is heavy."""
         streams = [self._streams(index) for index in indices]
         people = [self._sample_person(index, stream) for index, stream in zip(indices, streams, strict=True)]
-        vertices = self._decoded([np.concatenate([p.identity, p.expression]) for p in people], shape=True)
-        albedo = self._decoded([p.albedo for p in people], shape=False)
-        pictures = [self._picture(*parts) for parts in zip(streams, people, vertices, albedo, strict=True)]
+        vertices = self._decode([np.concatenate([p.identity, p.expression]) for p in people], shape=True)
+        albedo = self._decode([p.albedo for p in people], shape=False)
+        pictures = [self._make_picture(*parts) for parts in zip(streams, people, vertices, albedo, strict=True)]
         return Batch(
             images=_stack([picture.rgb for picture in pictures]).permute(0, 3, 1, 2).float().div(255).contiguous(),
             landmarks=_stack([picture.landmarks for picture in pictures]),
@@ -206,14 +206,14 @@ class SyntheticFaces:
             region=_stack([picture.region for picture in pictures]).float()[:, None],
         )
 
-    def neutral(self, indices: Sequence[int]) -> Float[Tensor, "B V 3"]:
+    def neutral_vertices(self, indices: Sequence[int]) -> Float[Tensor, "B V 3"]:
         """The faces of these images at rest, in mm: their identity without expression and pose."""
-        identities = [self._modes(index)[0] for index in indices]
+        identities = [self._sample_coefficients(index)[0] for index in indices]
         at_rest = np.zeros(self.world.n_expression)
-        return self._decoded([np.concatenate([identity, at_rest]) for identity in identities], shape=True)
+        return self._decode([np.concatenate([identity, at_rest]) for identity in identities], shape=True)
 
     def _streams(self, index: int) -> RandomStreams:
-        person = self._first(index)
+        person = self._first_image_of_person(index)
         return RandomStreams(
             *(self._stream(person if part == "appearance" else index, part) for part in RandomStreams._fields)
         )
@@ -223,14 +223,14 @@ class SyntheticFaces:
         words, place = (self.config.seed, _SPLITS[self.split], index), RandomStreams._fields.index(part)
         return Generator(np.random.Philox(np.random.SeedSequence(words, spawn_key=(place,))))
 
-    def _first(self, index: int) -> int:
+    def _first_image_of_person(self, index: int) -> int:
         """The first image that shows the same person."""
         return index - index % self.pictures_per_person
 
-    def _modes(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _sample_coefficients(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Identity, expression and albedo coefficients, N(0, 1)."""
         # A stream for each basis, leading modes first: a world with more modes shows the same people in more detail.
-        person = self._stream(self._first(index), "face").spawn(3)
+        person = self._stream(self._first_image_of_person(index), "face").spawn(3)
         moment = person if self.pictures_per_person == 1 else self._stream(index, "face").spawn(3)
         n_identity, n_expression, n_albedo = _mode_counts(self.world)
         return (
@@ -241,7 +241,7 @@ class SyntheticFaces:
 
     def _sample_person(self, index: int, streams: RandomStreams) -> _Person:
         laws, view = self.config.face, streams.view
-        modes = self._modes(index)
+        modes = self._sample_coefficients(index)
         degrees = view.standard_normal(3) * np.array([laws.pitch, laws.yaw, laws.roll])
         return _Person(
             identity=modes[0],
@@ -252,14 +252,14 @@ class SyntheticFaces:
             translation=view.standard_normal(3) * np.array([laws.jitter, laws.jitter, laws.depth]),
         )
 
-    def _decoded(self, coefficients: list[np.ndarray], shape: bool) -> Float[Tensor, "B V 3"]:
+    def _decode(self, coefficients: list[np.ndarray], shape: bool) -> Float[Tensor, "B V 3"]:
         world = self.world
         mean, basis = (world.mean, world.shape_basis) if shape else (world.mean_albedo, world.albedo_basis)
         return decode_basis(torch.from_numpy(np.stack(coefficients).astype(np.float32)), mean, basis)
 
-    def _picture(self, streams: RandomStreams, person: _Person, vertices: Tensor, albedo: Tensor) -> _Picture:
+    def _make_picture(self, streams: RandomStreams, person: _Person, vertices: Tensor, albedo: Tensor) -> _Picture:
         config = self.config
-        drawn = self._drawn(streams.appearance, person, vertices, albedo)
+        drawn = self._render_face(streams.appearance, person, vertices, albedo)
         canvas = len(drawn.rgb)
         scene = draw_background(streams.scenery, canvas, drawn.landmarks, drawn.skin, config.scenery)
         scene = overlay(scene, drawn.region, drawn.rgb)
@@ -280,7 +280,7 @@ class SyntheticFaces:
             family=family,
         )
 
-    def _drawn(self, rng: Generator, person: _Person, vertices: Tensor, albedo: Tensor) -> _RenderedFace:
+    def _render_face(self, rng: Generator, person: _Person, vertices: Tensor, albedo: Tensor) -> _RenderedFace:
         """Paint and render one face. One image at a time: its bits must not depend on its neighbours."""
         shape, landmarks = self._mean_shape
         painted_albedo = paint(rng, albedo.numpy(), shape, landmarks, self.config.appearance)
@@ -295,18 +295,18 @@ class SyntheticFaces:
     def _mean_shape(self) -> tuple[np.ndarray, np.ndarray]:
         return self.world.mean.numpy(), self.world.landmarks(self.world.mean[None])[0].numpy()
 
-    def _draw_occluder(self, rng: Generator, drawn: _RenderedFace) -> tuple[str, OccluderLayer | None]:
+    def _draw_occluder(self, rng: Generator, rendered: _RenderedFace) -> tuple[str, OccluderLayer | None]:
         """The family and drawing of an occluder that hides an allowed share of the face, or none."""
         laws = self.config.occlusion
         if rng.uniform() >= laws.share:
             return UNOCCLUDED, None
-        pool = self._pool(rng)
+        pool = self._allowed_families(rng)
         family = pool[int(rng.integers(len(pool)))]
         low, high = laws.hidden
-        face, best, miss = max(float(drawn.region.sum()), 1.0), None, np.inf
+        face, best, miss = max(float(rendered.region.sum()), 1.0), None, np.inf
         for _ in range(laws.attempts):
-            layer = FAMILIES[family](rng, len(drawn.rgb), drawn.landmarks, drawn.skin)
-            hidden = float((drawn.region * (layer.alpha > _VISIBLE)).sum()) / face
+            layer = FAMILIES[family](rng, len(rendered.rgb), rendered.landmarks, rendered.skin)
+            hidden = float((rendered.region * (layer.alpha > _VISIBLE)).sum()) / face
             distance = max(low - hidden, hidden - high, 0.0)
             if distance < miss:
                 best, miss = layer, distance
@@ -314,7 +314,7 @@ class SyntheticFaces:
                 break
         return family, best
 
-    def _pool(self, rng: Generator) -> tuple[str, ...]:
+    def _allowed_families(self, rng: Generator) -> tuple[str, ...]:
         config = self.config
         if self.families is not None:
             return self.families
@@ -340,14 +340,16 @@ def _mode_counts(world: MorphableModel) -> tuple[int, int, int]:
     return world.n_identity, world.n_expression, world.n_albedo
 
 
-def _sample_light(rng: Generator, laws: FaceDistributions) -> Float[np.ndarray, " 27"]:
+def _sample_light(rng: Generator, distributions: FaceDistributions) -> Float[np.ndarray, " 27"]:
     """R9|G9|B9: a white light of random direction, tinted as a whole and a little in each band."""
     mean = np.zeros(SH_BANDS)
-    mean[: len(laws.light)] = laws.light
-    spread = np.array([laws.ambient_spread, *[laws.directional_spread] * 3, *[laws.second_band_spread] * 5])
+    mean[: len(distributions.light)] = distributions.light
+    spread = np.array(
+        [distributions.ambient_spread, *[distributions.directional_spread] * 3, *[distributions.second_band_spread] * 5]
+    )
     white = mean + spread * rng.standard_normal(SH_BANDS)
-    tint = 1 + laws.light_colour * rng.standard_normal((CHANNELS, 1))
-    return (white * tint + laws.light_colour_band * rng.standard_normal((CHANNELS, SH_BANDS))).reshape(-1)
+    tint = 1 + distributions.light_colour * rng.standard_normal((CHANNELS, 1))
+    return (white * tint + distributions.light_colour_band * rng.standard_normal((CHANNELS, SH_BANDS))).reshape(-1)
 
 
 def _theta(person: _Person) -> Float[np.ndarray, " 257"]:
@@ -356,13 +358,15 @@ def _theta(person: _Person) -> Float[np.ndarray, " 257"]:
     return np.concatenate(leading).astype(np.float32)
 
 
-def _composite_occluder(rng: Generator, scene: Image, layer: OccluderLayer, laws: OcclusionDistributions) -> Image:
+def _composite_occluder(
+    rng: Generator, scene: Image, layer: OccluderLayer, distributions: OcclusionDistributions
+) -> Image:
     """The scene behind an occluder, sometimes with the occluder's soft shadow on it."""
-    if rng.uniform() < laws.shadow:
+    if rng.uniform() < distributions.shadow:
         size = len(scene)
         shift = np.array([[1, 0, rng.normal(0, 0.025) * size], [0, 1, rng.uniform(0.01, 0.06) * size]])
         soft = cv2.GaussianBlur(cv2.warpAffine(layer.alpha, shift, (size, size)), (0, 0), 0.015 * size)
-        scene = scene * (1 - np.float32(rng.uniform(0, laws.shadow_strength)) * soft)[..., None]
+        scene = scene * (1 - np.float32(rng.uniform(0, distributions.shadow_strength)) * soft)[..., None]
     return overlay(scene, layer.alpha, np.clip(layer.rgb, 0, 1).astype(np.float32))
 
 

@@ -157,7 +157,7 @@ class FolderFaces:
         if len({(self.image_size,) * 2 if self.image_size else size for size in sizes}) > 1:
             raise DataError(f"{self.folder}: pictures of different sizes {sorted(sizes)}; scale them to one size")
         scales = np.array([self._scale(picture) for picture in pictures])
-        images = torch.from_numpy(np.stack([self._scaled(picture) for picture in pictures]))
+        images = torch.from_numpy(np.stack([self._resize(picture) for picture in pictures]))
         rows = np.array(indices, dtype=np.int64)
         truth = {key: values[rows] for key, values in self._truth.items() if key != "unseen_families"}
         families, exact = truth.get("families"), truth.get("landmarks_true")
@@ -185,7 +185,7 @@ class FolderFaces:
     def _scale(self, picture: np.ndarray) -> float:
         return (self.image_size or len(picture)) / len(picture)
 
-    def _scaled(self, picture: np.ndarray) -> np.ndarray:
+    def _resize(self, picture: np.ndarray) -> np.ndarray:
         size = self.image_size or len(picture)
         if size == len(picture):
             return picture
@@ -202,7 +202,7 @@ class FolderFaces:
             mask = read_image(path)[..., 0]
             if mask.shape != picture.shape[:2]:
                 raise ImageError(f"{path}: the mask is not of its picture's size; write both in one size")
-            masks.append(self._scaled(validate_mask(mask, path)) > THRESHOLD)
+            masks.append(self._resize(validate_mask(mask, path)) > THRESHOLD)
         return torch.from_numpy(np.stack(masks)).float()[:, None]
 
     def _regions(self, packed: np.ndarray | None, pictures: list[np.ndarray]) -> torch.Tensor | None:
@@ -215,7 +215,7 @@ class FolderFaces:
             )
         planes = [np.unpackbits(bits, count=count) for bits, count in zip(packed, pixels, strict=True)]
         regions = [
-            self._scaled(plane.reshape(picture.shape[:2]) * np.uint8(_WHITE)) > THRESHOLD
+            self._resize(plane.reshape(picture.shape[:2]) * np.uint8(_WHITE)) > THRESHOLD
             for plane, picture in zip(planes, pictures, strict=True)
         ]
         return torch.from_numpy(np.stack(regions)).float()[:, None]

@@ -75,7 +75,7 @@ def _evaluate_labelled(
     config: EvaluationConfig,
     folder: RunFolder,
     settings: PoolSettings | None,
-    asked: Callable[[], bool],
+    should_stop: Callable[[], bool],
     progress: PhaseProgress,
 ) -> EvaluationResult:
     assert config.kind != "now"
@@ -91,7 +91,7 @@ def _evaluate_labelled(
             predictions.folder,
             folder.path,
             settings,
-            asked=asked,
+            should_stop=should_stop,
             progress=lambda done, total, name=name: progress(name, done, total),
         )
         rows += subset_rows(config.kind, name, data.layout, data, scored, config.seed)
@@ -104,7 +104,7 @@ def _evaluate_now(
     config: EvaluationConfig,
     folder: RunFolder,
     settings: PoolSettings | None,
-    asked: Callable[[], bool],
+    should_stop: Callable[[], bool],
     progress: PhaseProgress,
 ) -> EvaluationResult:
     data = open_now(local_copy(config.data, folder.path / "data"), config.split)
@@ -117,7 +117,7 @@ def _evaluate_now(
         submission = Submission(mesh_folder(Path(place)), config.unit)
         found = check_submission(submission, data, metrical=config.metrical)
         problems += [
-            f"{name}: {finding.severity}: {finding.item}: {finding.what}; {finding.what_to_do}" for finding in found
+            f"{name}: {finding.severity}: {finding.item}: {finding.problem}; {finding.advice}" for finding in found
         ]
         scored = score_now(
             data,
@@ -125,14 +125,15 @@ def _evaluate_now(
             folder.path,
             settings,
             metrical=config.metrical,
-            asked=asked,
+            should_stop=should_stop,
             progress=lambda done, total, name=name: progress(name, done, total),
         )
         rows += now_rows(name, "now", data, scored, chosen, metrical=config.metrical, seed=config.seed)
         problems += [f"{name}: {problem}" for problem in scored.problems]
         summaries[name] = scored.errors.summary()
     atomic.write_file(
-        folder.sheets / "cumulative.png", evaluation_plots.cumulative_error_plot(summaries, f"NoW, {config.split}")
+        folder.sheets_folder / "cumulative.png",
+        evaluation_plots.cumulative_error_plot(summaries, f"NoW, {config.split}"),
     )
     return EvaluationResult(rows, problems)
 
@@ -155,7 +156,7 @@ def predict_dataset(
     faces, missing = open_pictures(data, out, split)
     with graceful_shutdown() as asked, task_cluster(settings):
         meshes = isinstance(faces, NowPictures)
-        problems = predict(method, faces, out, settings, meshes=meshes, asked=asked, progress=progress)
+        problems = predict(method, faces, out, settings, meshes=meshes, should_stop=asked, progress=progress)
     return len(faces.names) - len(problems), [*missing, *problems]
 
 
@@ -232,7 +233,7 @@ def draw_sheets(folder: RunFolder, data: LabelledPictures, methods: dict[str, Pr
     for subset, names in ({OVERALL: data.names} | dict(data.subsets)).items():
         drawn = evaluation_plots.comparison_sheet(data, names, methods)
         if drawn is not None:
-            atomic.write_file(folder.sheets / f"{data.layout}-{subset}.png", evaluation_plots.sheet_png(drawn))
+            atomic.write_file(folder.sheets_folder / f"{data.layout}-{subset}.png", evaluation_plots.sheet_png(drawn))
 
 
 def write_results(

@@ -38,7 +38,7 @@ def comparison_sheet(
     pictures: LabelledPictures,
     names: Sequence[str],
     methods: Mapping[str, PredictionFolder],
-    shown: Sequence[SheetColumn] = ("reconstruction", "mask"),
+    columns: Sequence[SheetColumn] = ("reconstruction", "mask"),
 ) -> Image.Image | None:
     """A row for each picture: the target, what each method makes of it, the true mask. None where nothing can be read.
 
@@ -47,7 +47,7 @@ def comparison_sheet(
     rows = []
     for name in names:
         try:
-            rows.append(_row(pictures, name, methods, shown))
+            rows.append(_row(pictures, name, methods, columns))
         except DataError:
             continue  # told where it was scored
         if len(rows) == ROWS:
@@ -58,16 +58,16 @@ def comparison_sheet(
 
 
 def _row(
-    pictures: LabelledPictures, name: str, methods: Mapping[str, PredictionFolder], shown: Sequence[SheetColumn]
+    pictures: LabelledPictures, name: str, methods: Mapping[str, PredictionFolder], columns: Sequence[SheetColumn]
 ) -> dict[str, Tensor]:
     target = pictures.picture(name)
     size = target.shape[:2]
     cells = {"target": _cell(target)}
     for method, predictions in methods.items():
         rendering, region = predictions.rendering(name, size)
-        if "reconstruction" in shown:
+        if "reconstruction" in columns:
             cells[method] = _cell(np.where(region[..., None], rendering, target))
-        if "mask" in shown:
+        if "mask" in columns:
             face = predictions.mask(name, size)[..., None] * region[..., None]
             shade = (target * (_GREY + (1 - _GREY) * face)).round().astype(np.uint8)
             cells[f"{method}: mask"] = _cell(shade)

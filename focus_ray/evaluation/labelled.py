@@ -33,14 +33,14 @@ _MASK_VARIANTS: dict[str, str] = {
 class LabelledScoringJob:
     """The pieces of `score_pictures`: BATCH pictures each."""
 
-    what: LabelledTask
+    task: LabelledTask
     pictures: LabelledPictures
     predictions: PredictionFolder
 
     def __len__(self) -> int:
         return (len(self.pictures.names) + BATCH - 1) // BATCH
 
-    def names(self, number: int) -> list[str]:
+    def batch_names(self, number: int) -> list[str]:
         """The pictures of a piece."""
         return self.pictures.names[number * BATCH : (number + 1) * BATCH]
 
@@ -54,26 +54,26 @@ class LabelledScoringJob:
                 if path.is_file():
                     known = path.stat()
                     files.append((name, kind, known.st_size, known.st_mtime_ns))
-        return digest(CACHE_VERSION, BATCH, self.what, str(self.pictures.root), self.pictures.names, files)
+        return digest(CACHE_VERSION, BATCH, self.task, str(self.pictures.root), self.pictures.names, files)
 
     def prepare(self, device: str) -> None:
         """Nothing of it belongs on a device."""
 
     def piece(self, number: int) -> tuple[Arrays, list[str]]:
         """Scores by name, a row for each picture, NaN where there is none; and in a line each why not."""
-        look = self._masks if self.what == "segmentation" else self._score_colours
+        look = self._score_mask if self.task == "segmentation" else self._score_colours
         rows, problems = [], []
-        for name in self.names(number):
+        for name in self.batch_names(number):
             try:
                 rows.append(look(name))
             except DataError as error:
                 problems.append(f"{name}: {error}")
                 rows.append(None)
-        blank = _nan_scores(self.what)
+        blank = _nan_scores(self.task)
         filled = [blank if row is None else row for row in rows]
         return {key: np.array([row[key] for row in filled], dtype=np.float64) for key in blank}, problems
 
-    def _masks(self, name: str) -> dict[str, Any]:
+    def _score_mask(self, name: str) -> dict[str, Any]:
         visible = self.pictures.mask(name)
         mask = self.predictions.mask(name, visible.shape)
         region = self.predictions.region(name, visible.shape)
@@ -89,10 +89,10 @@ class LabelledScoringJob:
         return {"rmse_255": photometric.rmse_255(picture, rendering, region, visible)}
 
 
-def _nan_scores(what: LabelledTask) -> dict[str, Any]:
+def _nan_scores(task: LabelledTask) -> dict[str, Any]:
     """A picture that says nothing."""
     nothing = (float("nan"),) * len(PixelCounts._fields)
-    if what == "segmentation":
+    if task == "segmentation":
         return {"binarised": nothing, "soft": nothing, "all_ones": nothing}
     return {"rmse_255": float("nan")}
 
@@ -106,24 +106,24 @@ class LabelledScores:
 
 
 def score_pictures(
-    what: LabelledTask,
+    task: LabelledTask,
     pictures: LabelledPictures,
     predictions: Path,
     out: Path,
     settings: PoolSettings | None,
     *,
-    asked: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], object] = lambda *_: None,
 ) -> LabelledScores:
     """Score all pictures of a set; pieces that were finished before are taken from `out`/parts.
 
     Raises StorageError, ClusterError, Interrupted; what is wrong with single pictures is told in `problems`.
     """
-    job = LabelledScoringJob(what, pictures, PredictionFolder(predictions))
+    job = LabelledScoringJob(task, pictures, PredictionFolder(predictions))
     parts = ResultCache(out / "parts", job.digest)
     total = len(pictures.names)
     found, problems = resume_or_run(
-        job, len(job), parts, settings, asked, lambda known: progress(min(known * BATCH, total), total)
+        job, len(job), parts, settings, should_stop, lambda known: progress(min(known * BATCH, total), total)
     )
     names = found[0] if found else {}
     merged = {name: np.concatenate([found[number][name] for number in range(len(job))]) for name in names}
@@ -131,27 +131,27 @@ def score_pictures(
 
 
 def subset_rows(
-    what: LabelledTask, method: str, dataset: str, pictures: LabelledPictures, scored: LabelledScores, seed: int | None
+    task: LabelledTask, method: str, dataset: str, pictures: LabelledPictures, scores: LabelledScores, seed: int | None
 ) -> list[ResultRow]:
     """The rows of every subset of a set, those of the whole set first."""
     places = {name: place for place, name in enumerate(pictures.names)}
     subsets = {OVERALL: pictures.names} | dict(pictures.subsets)
-    partial = bool(scored.problems or pictures.missing)
+    partial = bool(scores.problems or pictures.missing)
     rows: list[ResultRow] = []
     for subset, names in subsets.items():
         chosen = [places[name] for name in names if name in places]
-        about = {"table": what, "dataset": dataset, "subset": subset, "seed": seed, "partial": partial}
-        arrays = {key: values[chosen] for key, values in scored.arrays.items()}
-        for all_ones, figures in _metrics_by_mask(what, arrays).items():
+        about = {"table": task, "dataset": dataset, "subset": subset, "seed": seed, "partial": partial}
+        arrays = {key: values[chosen] for key, values in scores.arrays.items()}
+        for all_ones, figures in _metrics_by_mask(task, arrays).items():
             rows += make_rows(figures, method=all_ones_method_name(method) if all_ones else method, **about)
     return rows
 
 
-def _metrics_by_mask(what: LabelledTask, arrays: Mapping[str, np.ndarray]) -> dict[bool, dict[str, MetricValue]]:
+def _metrics_by_mask(task: LabelledTask, arrays: Mapping[str, np.ndarray]) -> dict[bool, dict[str, MetricValue]]:
     """The figures of some pictures: of the method itself, and of an all-ones mask in its place (True)."""
     if not arrays:
         return {}
-    if what == "photometric":
+    if task == "photometric":
         return {False: photometric.photometric_metrics(arrays["rmse_255"].tolist())}
     known = {key: values[np.isfinite(values).all(axis=1)] for key, values in arrays.items()}
     own = {

@@ -30,7 +30,7 @@ class Method:
 
     name: str
     model: Model
-    mask_of: MaskFn | None = None
+    mask_fn: MaskFn | None = None
     prior: Prior | None = None
     refine_steps: int = 0
 
@@ -51,7 +51,7 @@ class Method:
         refinement = self.model.refine.model_dump_json() if self.refine_steps else ""
         return [weights_digest(self.model.focus), str(prior), str(self.refine_steps), refinement]
 
-    def refined(self, steps: int) -> "Method":
+    def with_refine_steps(self, steps: int) -> "Method":
         """The same with another number of refinement steps."""
         return replace(self, refine_steps=steps)
 
@@ -63,21 +63,21 @@ class Method:
         if self.refine_steps == 0:
             with torch.no_grad():
                 rendering = focus.renderer(theta)
-                return RefineResult(theta, rendering, self._law()(images, rendering))
+                return RefineResult(theta, rendering, self._resolve_mask_fn()(images, rendering))
         settings = self.model.refine.model_copy(update={"steps": self.refine_steps})
-        if self.mask_of is None:
+        if self.mask_fn is None:
             return refine_with_segmenter(focus, images, theta, landmarks, settings)
-        return refine(focus.renderer, focus.scales, images, theta, self.mask_of, landmarks, settings)
+        return refine(focus.renderer, focus.scales, images, theta, self.mask_fn, landmarks, settings)
 
-    def neutral(self, theta: Float[Tensor, "B 257"]) -> Float[Tensor, "B V 3"]:
+    def neutral_vertices(self, theta: Float[Tensor, "B 257"]) -> Float[Tensor, "B V 3"]:
         """The faces at rest, in the model frame [mm], without the systematic error where there is a prior."""
         parameters = split_theta(theta)
         at_rest = torch.cat((parameters.identity, torch.zeros_like(parameters.expression)), dim=1)
         vertices = self.model.focus.face_model.vertices(at_rest)
         return vertices if self.prior is None else correct_vertices(vertices, self.prior.neutral_error.to(vertices))
 
-    def _law(self) -> MaskFn:
-        return self.model.focus.mask if self.mask_of is None else self.mask_of
+    def _resolve_mask_fn(self) -> MaskFn:
+        return self.model.focus.mask if self.mask_fn is None else self.mask_fn
 
 
 def all_ones_mask(_: Tensor, rendering: Rendering) -> Tensor:
@@ -96,6 +96,6 @@ def load_method(
     correcting = priors.select_prior(prior, shipped_model=folder is None)
     if correcting is not None and prior is not None:
         correcting.check_pipeline(model, refine)
-    if correcting is not None and not correcting.fits(model, refine):
+    if correcting is not None and not correcting.matches(model, refine):
         correcting = None
     return Method(name or model.version, model, all_ones_mask if mask == "all_ones" else None, correcting, refine)

@@ -66,7 +66,7 @@ class PredictionJob:
     def __len__(self) -> int:
         return (len(self.pictures.names) + BATCH - 1) // BATCH
 
-    def names(self, number: int) -> list[str]:
+    def batch_names(self, number: int) -> list[str]:
         """The pictures of a piece."""
         return self.pictures.names[number * BATCH : (number + 1) * BATCH]
 
@@ -78,7 +78,7 @@ class PredictionJob:
         """The answer for each picture, or in a line why there is none."""
         found: dict[str, MethodOutput | str] = {}
         ready = []
-        for name in self.names(number):
+        for name in self.batch_names(number):
             try:
                 picture = self.pictures.picture(name)
                 ready.append((name, picture, self._align(name, picture)))
@@ -90,9 +90,9 @@ class PredictionJob:
         images = torch.cat([extract_crops(picture, [one.crop]) for _, picture, one in ready]).to(device)
         points = [torch.from_numpy(one.crop.to_crop(one.landmarks)).float() for _, _, one in ready]
         fit = self.method.fit(images, torch.stack(points).to(device))
-        neutral = self.method.neutral(fit.theta) if self.meshes else fit.rendering.vertices[:, :0]
+        neutral = self.method.neutral_vertices(fit.theta) if self.meshes else fit.rendering.vertices[:, :0]
         for row, (name, picture, one) in enumerate(ready):
-            found[name] = self._answer(fit, neutral[row], row, one.crop, picture.shape[:2])
+            found[name] = self._make_output(fit, neutral[row], row, one.crop, picture.shape[:2])
         return found
 
     def _align(self, name: str, picture: UInt8[np.ndarray, "H W 3"]) -> AlignedFace:
@@ -115,7 +115,9 @@ class PredictionJob:
         assert self._predictor is not None
         return self_align(self._predictor.landmarks, [CropView(picture, crop_from_detection(detected[0], size))])[0]
 
-    def _answer(self, fit: RefineResult, neutral: Tensor, row: int, crop: Crop, size: tuple[int, int]) -> MethodOutput:
+    def _make_output(
+        self, fit: RefineResult, neutral: Tensor, row: int, crop: Crop, size: tuple[int, int]
+    ) -> MethodOutput:
         parameters = split_theta(fit.theta[row : row + 1].double().cpu())
         region = fit.rendering.mask[row, 0].detach().cpu().numpy()
         image = fit.rendering.image[row].detach().clamp(0, 1).cpu().permute(1, 2, 0).numpy()
@@ -131,10 +133,10 @@ class PredictionJob:
                 "occlusion_fraction": 1.0 - seen,
             },
             vertices=vertices,
-            landmarks=self._seven(neutral) if self.meshes else np.zeros((7, 3)),
+            landmarks=self._now_landmarks(neutral) if self.meshes else np.zeros((7, 3)),
         )
 
-    def _seven(self, neutral: Tensor) -> Float[np.ndarray, "7 3"]:
+    def _now_landmarks(self, neutral: Tensor) -> Float[np.ndarray, "7 3"]:
         face = self.method.model.focus.face_model
         return select_now_landmarks(face.landmarks(neutral[None])[0].double().cpu().numpy())
 
@@ -170,7 +172,7 @@ def predict(
     settings: PoolSettings | None,
     *,
     meshes: bool = False,
-    asked: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], object] = lambda *_: None,
 ) -> list[str]:
     """Write a method's predictions on a data set to the folder `out`; what is there already is not computed again.
@@ -179,12 +181,12 @@ def predict(
     folder has the predictions of another method, StorageError, ClusterError, Interrupted.
     """
     predictions = PredictionFolder(out)
-    predictions.claim({"method": method.name, "digests": method.digest_of, "meshes": meshes})
+    predictions.record_method({"method": method.name, "digests": method.digest_of, "meshes": meshes})
     job = PredictionJob(method, pictures, meshes)
-    missing = [number for number in range(len(job)) if not all(map(predictions.is_complete, job.names(number)))]
-    done = len(pictures.names) - sum(len(job.names(number)) for number in missing)
+    missing = [number for number in range(len(job)) if not all(map(predictions.is_complete, job.batch_names(number)))]
+    done = len(pictures.names) - sum(len(job.batch_names(number)) for number in missing)
     problems: dict[int, list[str]] = {}
-    for number, answers in run_tasks(job, missing, settings, asked):
+    for number, answers in run_tasks(job, missing, settings, should_stop):
         for name, answer in answers.items():
             if isinstance(answer, str):
                 problems.setdefault(number, []).append(f"{name}: {answer}")
@@ -193,6 +195,6 @@ def predict(
                 faces = method.model.focus.face_model.faces.cpu().numpy()
                 write_prediction(out / MESHES, name, answer.vertices, faces, answer.landmarks)
             predictions.write(name, answer)
-        done += len(job.names(number))
+        done += len(job.batch_names(number))
         progress(done, len(pictures.names))
     return flatten_in_order(problems)

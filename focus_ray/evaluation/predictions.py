@@ -35,9 +35,9 @@ class PredictionFolder:
 
     folder: Path
 
-    def holds(self, name: str, what: str) -> bool:
+    def holds(self, name: str, kind: str) -> bool:
         """Whether there is a mask, a rendering, ... of a picture."""
-        return self.path(name, what).is_file()
+        return self.path(name, kind).is_file()
 
     def mask(self, name: str, size: tuple[int, int]) -> Float[np.ndarray, "H W"]:
         """The mask in [0, 1], 1 = face. Raises ImageError where it is missing, damaged, of another size or 0 and 1."""
@@ -71,35 +71,35 @@ class PredictionFolder:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{printable(path)} cannot be used ({error}); predict again") from None
 
-    def claim(self, described: dict[str, Any]) -> None:
+    def record_method(self, method_info: dict[str, Any]) -> None:
         """Say whose predictions these are. Raises ConfigError where the folder has those of another method."""
         path = self.folder / METHOD
         if not path.exists():
-            atomic.write_file(path, json.dumps(described, indent=2) + "\n")
+            atomic.write_file(path, json.dumps(method_info, indent=2) + "\n")
             return
         try:
             found = json.loads(path.read_bytes())
         except (OSError, ValueError):
             found = None
-        if found != described:
+        if found != method_info:
             raise ConfigError(f"{self.folder} holds predictions of another method; choose another folder")
 
-    def write(self, name: str, answer: "MethodOutput") -> None:
+    def write(self, name: str, output: "MethodOutput") -> None:
         """Write what was said of a picture, faces/NAME.json last. Raises StorageError."""
-        atomic.write_file(self.path(name, MASKS), _png(answer.mask))
-        atomic.write_file(self.path(name, RENDERINGS), _png(answer.rendering[..., [2, 1, 0, 3]]))
-        atomic.write_file(self.path(name, FACES), json.dumps(answer.face) + "\n")
+        atomic.write_file(self.path(name, MASKS), _png(output.mask))
+        atomic.write_file(self.path(name, RENDERINGS), _png(output.rendering[..., [2, 1, 0, 3]]))
+        atomic.write_file(self.path(name, FACES), json.dumps(output.face) + "\n")
 
     def is_complete(self, name: str) -> bool:
         """Whether `write` came to its end."""
         return self.path(name, FACES).is_file()
 
-    def path(self, name: str, what: str) -> Path:
+    def path(self, name: str, kind: str) -> Path:
         """Where the mask, the rendering, ... of a picture lies."""
-        return self.folder / what / f"{name}{'.json' if what == FACES else '.png'}"
+        return self.folder / kind / f"{name}{'.json' if kind == FACES else '.png'}"
 
-    def _read_grey(self, what: str, name: str, size: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
-        path = self.path(name, what)
+    def _read_grey(self, kind: str, name: str, size: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
+        path = self.path(name, kind)
         picture = read_image(path)
         _check_size(path, picture, size)
         return validate_mask(picture[..., 0], printable(path))

@@ -67,7 +67,7 @@ class Table:
             + "\n"
         )
 
-    def as_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""
         lines = [{"method": line.method, "source": line.source, "cells": list(line.cells)} for line in self.lines]
         return {"name": self.name, "caption": self.caption, "columns": list(self.columns), "lines": lines}

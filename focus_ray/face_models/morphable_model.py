@@ -112,7 +112,7 @@ class MorphableModel(nn.Module):
         corners = vertices[:, self.faces[self.landmark_triangles]]
         return (self.landmark_barycentric[..., None] * corners).sum(dim=2)
 
-    def truncated(self, n_identity: int, n_expression: int, n_albedo: int) -> "MorphableModel":
+    def truncate(self, n_identity: int, n_expression: int, n_albedo: int) -> "MorphableModel":
         """The model with only the leading modes of each basis. Raises FaceModelError when it has fewer."""
         asked = (n_identity, n_expression, n_albedo)
         owned = (self.n_identity, self.n_expression, self.n_albedo)

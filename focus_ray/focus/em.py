@@ -103,20 +103,20 @@ def segmentation_step(
     one_pass, compared = render_pair(focus, batch, settings)
     area_weight = state.area_weight
     if settings.calibration is not None:
-        measured = calibrate_area_weight(batch, compared, settings, state.replicas)
+        measured = calibrate_area_weight(batch, compared, settings, state.process_group)
         known = measured if area_weight is None else area_weight
         area_weight = known + settings.calibration.rate * (measured - known)
     weights = settings.segmentation
     if area_weight is not None:
         weights = weights.model_copy(update={"eta_area": area_weight})
-    seen = compared if settings.refined_comparison is None else interleave(one_pass, compared, batch.first)
+    seen = compared if settings.refined_comparison is None else interleave(one_pass, compared, batch.first_index)
     error = PooledRatio((colour_error(batch.images, compared) * compared.mask).sum(), compared.mask.sum())
-    far = HIGH_ERROR_FACTOR * state.replicas.pool({"error": error})["error"].ratio()
+    far = HIGH_ERROR_FACTOR * state.process_group.all_reduce({"error": error})["error"].ratio()
 
-    def objective(learner: nn.Module, rows: slice) -> StepLoss:
+    def objective(network: nn.Module, rows: slice) -> StepLoss:
         part, looked_at, truth = batch.rows(rows), seen.rows(rows), compared.rows(rows)
         region = looked_at.mask * truth.mask  # outside, there is nothing to compare with
-        mask = focus.segmenter.mask_of(learner(looked_at.image, part.images)) * region
+        mask = focus.segmenter.logits_to_mask(network(looked_at.image, part.images)) * region
         terms = segmentation_terms(focus, part, truth, mask, region, weights)
         total = partial(losses.segmentation_total, weights=weights)
         worst = region * (colour_error(part.images, truth) > far)
@@ -163,12 +163,12 @@ def interleave(one_pass: Rendering, refined: Rendering, first: int = 0) -> Rende
 def recalibrate(state: TrainState, batch: Targets, settings: EmSettings) -> None:
     """Set the area weight by the rule of AreaCalibration from this batch alone, whatever it was."""
     _, compared = render_pair(state.focus, batch, settings)
-    state.area_weight = calibrate_area_weight(batch, compared, settings, state.replicas)
+    state.area_weight = calibrate_area_weight(batch, compared, settings, state.process_group)
 
 
 @torch.no_grad()
 def calibrate_area_weight(
-    batch: Targets, rendering: Rendering, settings: EmSettings, replicas: ReplicaGroup = SINGLE_PROCESS
+    batch: Targets, rendering: Rendering, settings: EmSettings, process_group: ReplicaGroup = SINGLE_PROCESS
 ) -> float:
     """eta_area = eta_nbr f r(d*), d* from the global batch's own residuals: see AreaCalibration."""
     calibration = settings.calibration or AreaCalibration()
@@ -176,14 +176,14 @@ def calibrate_area_weight(
     residual = losses.neighbor_residual(
         batch.images, rendering.image, window=weights.neighbor_window, centre=weights.neighbor_centre
     )
-    inside = replicas.gather(residual[rendering.mask > 0])
+    inside = process_group.all_gather(residual[rendering.mask > 0])
     if not len(inside):
         return weights.eta_area
     threshold = float(calibration.factor * inside.median())
     threshold = min(max(threshold, calibration.low), calibration.high)
     cost = threshold**2 if weights.neighbor_squared else threshold
     everywhere = PooledRatio(rendering.mask.sum(), rendering.mask.new_tensor(float(rendering.mask.numel())))
-    rendered = replicas.pool({"rendered": everywhere})["rendered"]
+    rendered = process_group.all_reduce({"rendered": everywhere})["rendered"]
     return weights.eta_nbr * float(rendered.ratio()) * cost
 
 
@@ -194,9 +194,9 @@ def reconstruction_step(
     weights, focus = settings.reconstruction, state.focus
     focus.segmenter.eval().requires_grad_(False)  # fixed, also where its mask is not detached
 
-    def objective(learner: nn.Module, rows: slice) -> StepLoss:
+    def objective(network: nn.Module, rows: slice) -> StepLoss:
         part = batch.rows(rows)
-        theta, rendering = encode_and_render(learner, focus, part)
+        theta, rendering = encode_and_render(network, focus, part)
         with torch.set_grad_enabled(not weights.detach_mask):
             mask = focus.mask(part.images, rendering)
         terms = reconstruction_terms(focus, part, theta, rendering, mask, weights)

@@ -60,12 +60,12 @@ def warmup_step(
 ) -> tuple[TrainState, StepMetrics]:
     """The encoder learns theta of random renders; the batch is a function of `seed` and the step."""
     renderer, scales = state.focus.renderer, state.focus.scales
-    mine = state.replicas.share(settings.batch_size)
+    mine = state.process_group.shard(settings.batch_size)
     rng = make_generator(seed, WARMUP_STREAM, position.in_phase)
-    images, theta = render_random(renderer, settings.laws, settings.batch_size, rng, only=mine)
+    images, theta = render_random(renderer, settings.laws, settings.batch_size, rng, subset=mine)
 
-    def objective(learner: nn.Module, rows: slice) -> StepLoss:
-        predicted = learner(images[rows])
+    def objective(network: nn.Module, rows: slice) -> StepLoss:
+        predicted = network(images[rows])
         terms = parameter_loss(renderer, scales, predicted, theta[rows], settings.weights)
         return StepLoss({name: pooled_mean(term, len(predicted)) for name, term in terms.items()}, sum_terms)
 
@@ -96,9 +96,9 @@ def init_step(
     focus = state.focus
     xi = settings.xi_at(position.progress)
 
-    def objective(learner: nn.Module, rows: slice) -> StepLoss:
+    def objective(network: nn.Module, rows: slice) -> StepLoss:
         part = batch.rows(rows)
-        theta, rendering = encode_and_render(learner, focus, part)
+        theta, rendering = encode_and_render(network, focus, part)
         mask = rendering.mask
         if settings.mask == "preliminary":
             mask = losses.preliminary_mask(part.images, rendering.image, mask, xi)
@@ -127,14 +127,14 @@ def pretrain_step(
     segmenter = state.focus.segmenter
     autoencoder: nn.Module = state.focus.autoencoder.eval()
 
-    def objective(learner: nn.Module, rows: slice) -> StepLoss:
+    def objective(network: nn.Module, rows: slice) -> StepLoss:
         part = batch.rows(rows)
         with torch.no_grad():
             rendering = autoencoder(part.images).rendering
         label = losses.preliminary_mask(part.images, rendering.image, rendering.mask, settings.xi)
-        logits = learner(rendering.image, part.images)
+        logits = network(rendering.image, part.images)
         terms = {"bce": losses.mask_cross_entropy_sum(logits, label, rendering.mask)}
-        mask = rendering.mask * segmenter.mask_of(logits)
+        mask = rendering.mask * segmenter.logits_to_mask(logits)
         return StepLoss(terms, sum_terms, mask_share(mask, rendering.mask))
 
     return state, optimize_step(state, position, segmenter, optimizer, len(batch.images), objective)

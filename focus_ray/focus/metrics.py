@@ -34,9 +34,9 @@ class ImageScores:
         """The scores of all parts, in order."""
         return cls(**{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
-    def where(self, chosen: Bool[Tensor, " N"]) -> "ImageScores":
+    def select(self, mask: Bool[Tensor, " N"]) -> "ImageScores":
         """The rows for which `chosen` holds."""
-        return ImageScores(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
+        return ImageScores(**{f.name: getattr(self, f.name)[mask] for f in fields(self)})
 
     def __len__(self) -> int:
         return len(self.true_face)

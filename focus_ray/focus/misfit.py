@@ -52,7 +52,7 @@ def shapes(face: MorphableModel, theta: Float[Tensor, "B 257"]) -> tuple[Tensor,
     """The posed and the neutral vertices of some faces, [B, V, 3] each, float64 mm."""
     parameters = split_theta(theta)
     at_rest = torch.cat((parameters.identity, torch.zeros_like(parameters.expression)), dim=1)
-    return face.vertices(parameters.shape).double(), face.vertices(at_rest).double()
+    return face.vertices(parameters.alpha).double(), face.vertices(at_rest).double()
 
 
 def vertex_regions(face: MorphableModel) -> dict[str, Tensor]:
@@ -74,7 +74,7 @@ class MisfitStats:
     improved: Moments
 
     @classmethod
-    def of(
+    def from_errors(
         cls,
         errors: Float[Tensor, "N R V 3"],
         regions: dict[str, Tensor],
@@ -85,9 +85,9 @@ class MisfitStats:
         left = errors if correction is None else errors - correction
         distance = torch.stack([mean_distances(errors, regions), mean_distances(left, regions)], dim=-1)
         return cls(
-            error=Moments.of(left),
-            distance=Moments.of(distance),
-            improved=Moments.of((distance[..., 1] < distance[..., 0]).double()),
+            error=Moments.from_samples(left),
+            distance=Moments.from_samples(distance),
+            improved=Moments.from_samples((distance[..., 1] < distance[..., 0]).double()),
         )
 
     def merge(self, other: "MisfitStats") -> "MisfitStats":

@@ -50,7 +50,7 @@ class Parameters(NamedTuple):
     translation: Float[Tensor, "B 3"]
 
     @property
-    def shape(self) -> Float[Tensor, "B 144"]:
+    def alpha(self) -> Float[Tensor, "B 144"]:
         """The paper's alpha: identity and expression together, what MorphableModel.vertices takes."""
         return torch.cat((self.identity, self.expression), dim=1)
 

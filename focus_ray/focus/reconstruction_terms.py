@@ -13,9 +13,9 @@ from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.state import Targets
 
 
-def encode_and_render(learner: nn.Module, focus: Focus, batch: Targets) -> AutoencoderOutput:
+def encode_and_render(encoder: nn.Module, focus: Focus, batch: Targets) -> AutoencoderOutput:
     """The autoencoder's forward pass with `learner` as its encoder (`TrainState.learner`)."""
-    theta = learner(batch.images)
+    theta = encoder(batch.images)
     return AutoencoderOutput(theta, focus.renderer(theta))
 
 

@@ -63,7 +63,7 @@ def refine_with_segmenter(
         return trusted_mask(images, rendering, settings.trusting_factor)
 
     return refine(
-        focus.renderer, focus.scales, images, theta, focus.mask, landmarks, settings, first_mask_of=trusted_pixels
+        focus.renderer, focus.scales, images, theta, focus.mask, landmarks, settings, initial_mask_fn=trusted_pixels
     )
 
 
@@ -80,17 +80,17 @@ def refine(
     scales: ParameterScales,
     images: Float[Tensor, "B 3 H W"],
     theta: Float[Tensor, "B 257"],
-    mask_of: MaskFn,
+    mask_fn: MaskFn,
     landmarks: Float[Tensor, "B 68 2"] | None = None,
     settings: RefineSettings = DEFAULT_REFINE,
-    first_mask_of: MaskFn | None = None,
+    initial_mask_fn: MaskFn | None = None,
 ) -> RefineResult:
     """Descend the masked pixel, landmark and regularisation losses of each image from `theta`.
 
     `mask_of` gives M for the current rendering, `first_mask_of` in the first `settings.trusting_share` of the steps;
     without `landmarks` (px of the images) that term is left out.
     """
-    first_steps = round(settings.trusting_share * settings.steps) if first_mask_of is not None else 0
+    first_steps = round(settings.trusting_share * settings.steps) if initial_mask_fn is not None else 0
     offset, scale = (vector.to(theta) for vector in scales.vectors())
     code = ((theta - offset) / scale).detach().requires_grad_(True)
     optimizer = Adam([code], settings.lr)
@@ -101,7 +101,7 @@ def refine(
             current = offset + scale * code
             rendering = renderer(current)
             if mask is None or step % settings.mask_every == 0 or step == first_steps:
-                law = first_mask_of if first_mask_of is not None and step < first_steps else mask_of
+                law = initial_mask_fn if initial_mask_fn is not None and step < first_steps else mask_fn
                 mask = estimate_mask(law, images, rendering)
             loss = fitting_loss(images, rendering, mask, current, landmarks, settings)
         (code.grad,) = torch.autograd.grad(loss.sum(), [code])
@@ -113,13 +113,13 @@ def refine(
     with torch.no_grad():
         final = offset + scale * code.detach()
         rendering = renderer(final)
-        return RefineResult(final, rendering, estimate_mask(mask_of, images, rendering))
+        return RefineResult(final, rendering, estimate_mask(mask_fn, images, rendering))
 
 
 @torch.no_grad()
-def estimate_mask(mask_of: MaskFn, images: Tensor, rendering: Rendering) -> Tensor:
+def estimate_mask(mask_fn: MaskFn, images: Tensor, rendering: Rendering) -> Tensor:
     """M for a rendering, without a graph."""
-    return mask_of(images, rendering)
+    return mask_fn(images, rendering)
 
 
 def fitting_loss(
@@ -139,5 +139,5 @@ def fitting_loss(
         error = (per_px * (rendering.landmarks - landmarks)).square().mean((1, 2))
         loss = loss + settings.landmark * error
     parts = split_theta(theta)
-    squared = parts.shape.square().sum(1) + parts.albedo.square().sum(1)
+    squared = parts.alpha.square().sum(1) + parts.albedo.square().sum(1)
     return loss + settings.regularizer * squared

@@ -21,65 +21,65 @@ from focus_ray.focus.pooled_ratio import PooledRatio
 class ReplicaGroup:
     """This copy among all. With more than one, torch.distributed's default group must have been set up."""
 
-    def __init__(self, rank: int = 0, world: int = 1):
-        if not 0 <= rank < world:
-            raise ValueError(f"rank {rank} is not among {world}")
+    def __init__(self, rank: int = 0, world_size: int = 1):
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank {rank} is not among {world_size}")
         self.rank = rank
-        self.world = world
+        self.world_size = world_size
 
     @property
     def is_main(self) -> bool:
         """Whether this copy is the one that scores, draws and writes."""
         return self.rank == 0
 
-    def share(self, count: int) -> range:
+    def shard(self, count: int) -> range:
         """This copy's part of `count` items in order. Parts lie side by side, their sizes differ by one at most."""
-        return range(self.rank * count // self.world, (self.rank + 1) * count // self.world)
+        return range(self.rank * count // self.world_size, (self.rank + 1) * count // self.world_size)
 
-    def pool(self, terms: Mapping[str, PooledRatio]) -> dict[str, PooledRatio]:
+    def all_reduce(self, terms: Mapping[str, PooledRatio]) -> dict[str, PooledRatio]:
         """Numerators and denominators over all copies, in one exchange; each copy differentiates its own part."""
-        if self.world == 1:
+        if self.world_size == 1:
             return dict(terms)
         parts = torch.stack([number for pooled in terms.values() for number in pooled])
         total = _AllReduceSum.apply(parts)
         return {name: PooledRatio(*pair) for name, pair in zip(terms, total.view(-1, 2), strict=True)}
 
     @torch.no_grad()
-    def gather(self, values: Shaped[Tensor, " N"]) -> Shaped[Tensor, " M"]:
+    def all_gather(self, values: Shaped[Tensor, " N"]) -> Shaped[Tensor, " M"]:
         """The values of all copies behind each other; each may bring another number of them."""
-        if self.world == 1:
+        if self.world_size == 1:
             return values
-        counts = [torch.zeros(1, dtype=torch.int64, device=values.device) for _ in range(self.world)]
+        counts = [torch.zeros(1, dtype=torch.int64, device=values.device) for _ in range(self.world_size)]
         torch.distributed.all_gather(counts, torch.tensor([len(values)], device=values.device))
         longest = max(int(count) for count in counts)
         padded = values.new_zeros(longest)
         padded[: len(values)] = values
-        everyone = [torch.empty_like(padded) for _ in range(self.world)]
+        everyone = [torch.empty_like(padded) for _ in range(self.world_size)]
         torch.distributed.all_gather(everyone, padded)
         return torch.cat([part[: int(count)] for part, count in zip(everyone, counts, strict=True)])
 
-    def any(self, flag: bool, device: torch.device | str = "cpu") -> bool:
+    def all_reduce_any(self, flag: bool, device: torch.device | str = "cpu") -> bool:
         """Whether any copy says so."""
-        if self.world == 1:
+        if self.world_size == 1:
             return flag
         said = torch.tensor([float(flag)], device=device)
         torch.distributed.all_reduce(said, op=torch.distributed.ReduceOp.MAX)
         return bool(said.item())
 
-    def smallest(self, number: int, device: torch.device | str = "cpu") -> int:
+    def all_reduce_min(self, number: int, device: torch.device | str = "cpu") -> int:
         """The smallest number that any copy brings."""
-        if self.world == 1:
+        if self.world_size == 1:
             return number
         said = torch.tensor([number], device=device)
         torch.distributed.all_reduce(said, op=torch.distributed.ReduceOp.MIN)
         return int(said.item())
 
-    def learner(self, network: nn.Module) -> nn.Module:
+    def wrap_ddp(self, network: nn.Module) -> nn.Module:
         """What the training forward pass of `network` must go through, so that gradients are shared: torch's DDP.
 
         Made anew for a network that it was not made for. Buffers are not its business (`share_buffers`).
         """
-        if self.world == 1:
+        if self.world_size == 1:
             return network
         device = next(network.parameters()).device
         ids = None if device.type == "cpu" else [device.index]
@@ -88,15 +88,15 @@ class ReplicaGroup:
         return learner
 
     @contextmanager
-    def keeping_gradients(self, learner: nn.Module, *, share: bool) -> Iterator[None]:
+    def accumulate_gradients(self, module: nn.Module, *, sync: bool) -> Iterator[None]:
         """Backward passes inside add to the gradients; they are shared in the last of them only (`share`)."""
-        with nullcontext() if share or not isinstance(learner, DistributedDataParallel) else learner.no_sync():
+        with nullcontext() if sync or not isinstance(module, DistributedDataParallel) else module.no_sync():
             yield
 
     @torch.no_grad()
-    def share_buffers(self, network: nn.Module) -> None:
+    def broadcast_buffers(self, network: nn.Module) -> None:
         """Every copy takes over the leader's running statistics, where batch norm is each copy's own."""
-        if self.world == 1 or not any(type(module) is nn.BatchNorm2d for module in network.modules()):
+        if self.world_size == 1 or not any(type(module) is nn.BatchNorm2d for module in network.modules()):
             return
         buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
         together = torch.cat([buffer.flatten() for buffer in buffers])

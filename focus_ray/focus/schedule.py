@@ -122,7 +122,7 @@ class OptimizerSettings(Settings):
         """The optimiser itself, for these parameters."""
         return RULES[self.rule](parameters, self.lr)
 
-    def rate(self, position: SchedulePosition) -> float:
+    def learning_rate(self, position: SchedulePosition) -> float:
         """Learning rate at `position`; a pure function, so resuming needs no scheduler state."""
         progress = position.progress
         if self.shape == "one_cycle":

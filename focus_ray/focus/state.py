@@ -23,18 +23,18 @@ class Targets(NamedTuple):
 
     images: Float[Tensor, "B 3 H W"]  # in [0, 1]
     landmarks: Float[Tensor, "B 68 2"]  # px
-    first: int = 0  # number of the first one in the global batch, of which this is a part
+    first_index: int = 0  # number of the first one in the global batch, of which this is a part
     masks: Float[Tensor, "B 1 H W"] | None = None
 
     def rows(self, rows: slice) -> "Targets":
         """Some of them, side by side."""
         masks = None if self.masks is None else self.masks[rows]
-        return Targets(self.images[rows], self.landmarks[rows], self.first + (rows.start or 0), masks)
+        return Targets(self.images[rows], self.landmarks[rows], self.first_index + (rows.start or 0), masks)
 
     def to(self, device: torch.device) -> "Targets":
         """The same on another device."""
         masks = None if self.masks is None else self.masks.to(device)
-        return Targets(self.images.to(device), self.landmarks.to(device), self.first, masks)
+        return Targets(self.images.to(device), self.landmarks.to(device), self.first_index, masks)
 
 
 @dataclass
@@ -45,10 +45,10 @@ class TrainState:
     step: int = 0
     optimizers: dict[Phase, UpdateRule] = field(default_factory=dict)
     area_weight: float | None = None  # eta_area once calibrated; None: the configured one
-    good_segmenter: dict[str, Tensor] | None = None  # what the last block of S with masks in range began with
-    resting_cycle: int | None = None  # the EM cycle in which S does not learn, after a collapse
-    replicas: ReplicaGroup = SINGLE_PROCESS  # who else trains on parts of the same batches
-    accumulate: int = 1  # parts of a batch whose gradients are added up, one in memory at a time
+    last_good_segmenter: dict[str, Tensor] | None = None  # what the last block of S with masks in range began with
+    segmenter_frozen_cycle: int | None = None  # the EM cycle in which S does not learn, after a collapse
+    process_group: ReplicaGroup = SINGLE_PROCESS  # who else trains on parts of the same batches
+    accumulation_steps: int = 1  # parts of a batch whose gradients are added up, one in memory at a time
     _ddp_modules: dict[nn.Module, nn.Module] = field(default_factory=dict)
 
     def optimizer(self, phase: Phase, settings: OptimizerSettings, parameters: Iterable[nn.Parameter]) -> UpdateRule:
@@ -59,10 +59,10 @@ class TrainState:
             self.optimizers[phase] = settings.build(parameters)
         return self.optimizers[phase]
 
-    def learner(self, network: nn.Module) -> nn.Module:
+    def ddp_module(self, network: nn.Module) -> nn.Module:
         """What the forward passes that train `network` go through (`ReplicaGroup.learner`)."""
         if network not in self._ddp_modules:
-            self._ddp_modules[network] = self.replicas.learner(network)
+            self._ddp_modules[network] = self.process_group.wrap_ddp(network)
         return self._ddp_modules[network]
 
     @property
@@ -105,7 +105,7 @@ def optimize_step(
     network: nn.Module,
     settings: OptimizerSettings,
     count: int,
-    objective_of: Callable[[nn.Module, slice], StepLoss],
+    loss_fn: Callable[[nn.Module, slice], StepLoss],
 ) -> StepMetrics:
     """One optimiser step of `network` down an objective over `count` images, in `state.accumulate` parts.
 
@@ -117,18 +117,18 @@ def optimize_step(
     network.train().requires_grad_(True)
     before = {name: buffer.clone() for name, buffer in network.named_buffers()}
     optimizer = state.optimizer(position.phase, settings, network.parameters())
-    optimizer.lr = settings.rate(position)
+    optimizer.lr = settings.learning_rate(position)
     optimizer.zero_grad()
-    number = state.accumulate
+    number = state.accumulation_steps
     if number > 1:  # shares differ by an image: none may wait for a part that another replica does not have
-        number = state.replicas.smallest(min(number, count), state.device)
-    metrics, finite = _accumulate_gradients(state, network, batch_slices(count, number), objective_of)
+        number = state.process_group.all_reduce_min(min(number, count), state.device)
+    metrics, finite = _accumulate_gradients(state, network, batch_slices(count, number), loss_fn)
     if finite:
         limit = settings.clip_norm if settings.clip_norm is not None else float("inf")
         finite = bool(torch.isfinite(nn.utils.clip_grad_norm_(network.parameters(), limit)))
     if finite:
         optimizer.step()
-        state.replicas.share_buffers(network)
+        state.process_group.broadcast_buffers(network)
     else:
         for name, buffer in network.named_buffers():
             buffer.copy_(before[name])
@@ -137,29 +137,29 @@ def optimize_step(
 
 
 def _accumulate_gradients(
-    state: TrainState, network: nn.Module, rows: list[slice], objective_of: Callable[[nn.Module, slice], StepLoss]
+    state: TrainState, network: nn.Module, rows: list[slice], loss_fn: Callable[[nn.Module, slice], StepLoss]
 ) -> tuple[StepMetrics, bool]:
     """The gradient of the global batch, left in the parameters; False where a loss is not finite."""
-    replicas, learner = state.replicas, state.learner(network)
+    replicas, learner = state.process_group, state.ddp_module(network)
     told = []
     for number, part in enumerate(rows, start=1):
-        with replicas.keeping_gradients(learner, share=number == len(rows)):
-            objective = objective_of(learner, part)
+        with replicas.accumulate_gradients(learner, share=number == len(rows)):
+            objective = loss_fn(learner, part)
             masks = {name: mean for name in MASK_MEANS if (mean := getattr(objective, name)) is not None}
-            values = {name: pooled.ratio() for name, pooled in replicas.pool(objective.terms | masks).items()}
+            values = {name: pooled.ratio() for name, pooled in replicas.all_reduce(objective.terms | masks).items()}
             means = {name: values.pop(name) for name in masks}
             total = objective.total(values)
             told.append((values | {"total": total}, means))
             if not torch.isfinite(total):
                 return _mean_metrics(told), False
             # DDP takes the mean over the replicas of gradients that are parts of a sum.
-            (total * (replicas.world / len(rows))).backward()
+            (total * (replicas.world_size / len(rows))).backward()
     return _mean_metrics(told), True
 
 
-def _mean_metrics(told: list[tuple[dict[str, Tensor], dict[str, Tensor]]]) -> StepMetrics:
+def _mean_metrics(part_results: list[tuple[dict[str, Tensor], dict[str, Tensor]]]) -> StepMetrics:
     """The numbers of a step from those of its parts."""
-    losses, masks = ({name: _mean_value(parts, name) for name in parts[0]} for parts in zip(*told, strict=True))
+    losses, masks = ({name: _mean_value(parts, name) for name in parts[0]} for parts in zip(*part_results, strict=True))
     return StepMetrics(losses, masks.get("mask"), skipped=False, unexplained=masks.get("unexplained"))
 
 
@@ -167,7 +167,7 @@ def _mean_value(parts: tuple[dict[str, Tensor], ...], name: str) -> float:
     return sum(float(values[name].detach()) for values in parts) / len(parts)
 
 
-def batch_slices(count: int, number: int) -> list[slice]:
+def batch_slices(count: int, n_parts: int) -> list[slice]:
     """`count` images in `number` slices side by side, or one each where there are fewer images."""
-    number = min(number, count)
-    return [slice(i * count // number, (i + 1) * count // number) for i in range(number)]
+    n_parts = min(n_parts, count)
+    return [slice(i * count // n_parts, (i + 1) * count // n_parts) for i in range(n_parts)]

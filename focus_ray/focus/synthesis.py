@@ -60,40 +60,52 @@ def make_generator(*seeds: int) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(*seeds))
 
 
-def sample_theta(laws: SamplingDistributions, count: int, rng: torch.Generator) -> Float[Tensor, "B 257"]:
+def sample_theta(distributions: SamplingDistributions, count: int, rng: torch.Generator) -> Float[Tensor, "B 257"]:
     """Random faces, poses and lights."""
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=rng)
 
-    rotation = normal(count, 3) * torch.tensor([laws.pitch, laws.yaw, laws.roll]) + torch.tensor(laws.rotation_mean)
-    spread = torch.tensor([laws.translation_xy, laws.translation_xy, laws.translation_z])
-    translation = normal(count, 3) * spread + torch.tensor(laws.translation_mean)
+    rotation = normal(count, 3) * torch.tensor(
+        [distributions.pitch, distributions.yaw, distributions.roll]
+    ) + torch.tensor(distributions.rotation_mean)
+    spread = torch.tensor([distributions.translation_xy, distributions.translation_xy, distributions.translation_z])
+    translation = normal(count, 3) * spread + torch.tensor(distributions.translation_mean)
     return join_theta(
         Parameters(
-            identity=laws.identity * normal(count, 80),
-            expression=laws.expression * normal(count, 64),
-            albedo=laws.albedo * normal(count, 80),
-            light=sample_light(laws, count, rng),
+            identity=distributions.identity * normal(count, 80),
+            expression=distributions.expression * normal(count, 64),
+            albedo=distributions.albedo * normal(count, 80),
+            light=sample_light(distributions, count, rng),
             rotation=rotation,
             translation=translation,
         )
     )
 
 
-def sample_light(laws: SamplingDistributions, count: int, rng: torch.Generator) -> Float[Tensor, "B 27"]:
+def sample_light(distributions: SamplingDistributions, count: int, rng: torch.Generator) -> Float[Tensor, "B 27"]:
     """Nine spherical-harmonics coefficients per channel: a shared light, tinted per channel."""
-    mean = torch.tensor([laws.ambient, laws.from_above, laws.frontal, laws.sideways, *laws.second_band])
-    spread = torch.tensor([laws.ambient_spread, *[laws.directional_spread] * 3, *[laws.second_band_spread] * 5])
+    mean = torch.tensor(
+        [
+            distributions.ambient,
+            distributions.from_above,
+            distributions.frontal,
+            distributions.sideways,
+            *distributions.second_band,
+        ]
+    )
+    spread = torch.tensor(
+        [distributions.ambient_spread, *[distributions.directional_spread] * 3, *[distributions.second_band_spread] * 5]
+    )
     white = mean + spread * torch.randn(count, 1, 9, generator=rng)
-    tint = 1 + laws.colour_spread * torch.randn(count, 3, 1, generator=rng)
+    tint = 1 + distributions.colour_spread * torch.randn(count, 3, 1, generator=rng)
     return (white * tint).flatten(1)
 
 
-def sample_background(count: int, size: int, rng: torch.Generator, only: range) -> Float[Tensor, "b 3 H W"]:
+def sample_background(count: int, size: int, rng: torch.Generator, subset: range) -> Float[Tensor, "b 3 H W"]:
     """Colour noise over three scales, each picture with its own share of each; the pictures in `only` of `count`."""
-    rows = slice(only.start, only.stop)
-    background = torch.rand(count, 3, 1, 1, generator=rng)[rows].expand(len(only), 3, size, size)
+    rows = slice(subset.start, subset.stop)
+    background = torch.rand(count, 3, 1, 1, generator=rng)[rows].expand(len(subset), 3, size, size)
     for cells in (3, 8, size // 2):
         noise = torch.rand(count, 3, cells, cells, generator=rng)[rows] - 0.5
         amplitude = torch.rand(count, 1, 1, 1, generator=rng)[rows]
@@ -106,22 +118,22 @@ def sample_background(count: int, size: int, rng: torch.Generator, only: range) 
 @torch.no_grad()
 def render_random(
     renderer: Renderer,
-    laws: SamplingDistributions,
+    distributions: SamplingDistributions,
     count: int,
     rng: torch.Generator,
     noise: float = 0.02,
-    only: range | None = None,
+    subset: range | None = None,
 ) -> RenderedBatch:
     """`count` renders of random faces over random backgrounds, with sensor noise of standard deviation `noise`.
 
     only: which of them are rendered. Random numbers are drawn for all, so a picture does not depend on it.
     """
-    only = range(count) if only is None else only
-    rows = slice(only.start, only.stop)
-    theta = sample_theta(laws, count, rng)[rows].to(renderer.model.mean)
+    subset = range(count) if subset is None else subset
+    rows = slice(subset.start, subset.stop)
+    theta = sample_theta(distributions, count, rng)[rows].to(renderer.model.mean)
     rendering = renderer(theta)
     size = rendering.image.shape[-1]
-    background = sample_background(count, size, rng, only).to(theta)
+    background = sample_background(count, size, rng, subset).to(theta)
     images = torch.where(rendering.mask > 0, rendering.image, background)
     images = images + noise * torch.randn(count, *images.shape[1:], generator=rng)[rows].to(theta)
     return RenderedBatch(images.clamp(0, 1), theta)
@@ -152,9 +164,9 @@ def parameter_loss(
     ours, theirs = split_theta(predicted), split_theta(true)
     _, scale = scales.vectors()
     in_units = (predicted - true) / scale.to(predicted)
-    vertex_error = full_precision_matmul(ours.shape - theirs.shape, model.shape_basis.flatten(1))
+    vertex_error = full_precision_matmul(ours.alpha - theirs.alpha, model.shape_basis.flatten(1))
     albedo_error = full_precision_matmul(ours.albedo - theirs.albedo, model.albedo_basis.flatten(1))
-    coefficients = torch.cat([ours.shape - theirs.shape, ours.albedo - theirs.albedo], dim=1)
+    coefficients = torch.cat([ours.alpha - theirs.alpha, ours.albedo - theirs.albedo], dim=1)
     return {
         "vertices": weights.vertices * 3 * vertex_error.square().mean(),
         "albedo": weights.albedo * albedo_error.square().mean(),

@@ -23,17 +23,17 @@ class FaceLocations:
 
     image: UInt8[np.ndarray, "H W 3"]
     faces: list[Detection]
-    told_by: Literal["detector", "landmarks", "box", "picture"] = "detector"
+    source: Literal["detector", "landmarks", "box", "picture"] = "detector"
 
     def initial_crop(self, face: Detection, size: int, settings: AlignmentSettings) -> Crop:
         """The first guess at the aligned crop."""
-        if self.told_by == "picture":
+        if self.source == "picture":
             return Crop(resize_transform(len(self.image), size), size)
         return crop_from_detection(face, size, settings)
 
-    def rounds(self, settings: AlignmentSettings) -> int:
+    def alignment_rounds(self, settings: AlignmentSettings) -> int:
         """How often the model may move the crop."""
-        return {"detector": settings.rounds, "box": settings.box_rounds}.get(self.told_by, 0)
+        return {"detector": settings.rounds, "box": settings.box_rounds}.get(self.source, 0)
 
 
 def locate_faces(

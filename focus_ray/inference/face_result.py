@@ -67,9 +67,9 @@ class FaceArrays:
     rendering: UInt8[np.ndarray, "S S 3"]
     region: Bool[np.ndarray, "S S"]  # where the face is rendered
     mask: Bool[np.ndarray, "S S"]  # where it is seen
-    soft: Float[np.ndarray, "S S"]  # M in [0, 1], before it was binarised
+    soft_mask: Float[np.ndarray, "S S"]  # M in [0, 1], before it was binarised
     mesh: Mesh
-    corrected: Mesh | None = None  # without the systematic error, where there is a misfit prior
+    corrected_mesh: Mesh | None = None  # without the systematic error, where there is a misfit prior
 
 
 class Face(_FrozenModel):
@@ -83,7 +83,7 @@ class Face(_FrozenModel):
     visibility: Visibility
     quality: list[QualityFlag]
     model_version: str
-    corrected: bool = Field(default=False, description="whether the misfit prior was applied")
+    corrected_mesh: bool = Field(default=False, description="whether the misfit prior was applied")
     projection: tuple[Vector4, Vector4, Vector4] | None = Field(
         default=None,
         description="(u w, v w, w) = P (x, y, z, 1) takes the mesh [mm] to px (u, v) of the picture",

@@ -35,15 +35,15 @@ class FaceLayer:
     window: tuple[slice, slice]  # rows and columns of the picture
     colours: Float[np.ndarray, "h w 3"]  # 0 to 255
     coverage: Float[np.ndarray, "h w"]  # 0 to 1, where the face is rendered
-    seen: Float[np.ndarray, "h w"]  # 0 to 1, the part of it that the mask sees
+    visibility: Float[np.ndarray, "h w"]  # 0 to 1, the part of it that the mask sees
 
 
 @dataclass(frozen=True)
 class Overlay:
     """A picture and its faces, in the size of the picture."""
 
-    overlay: UInt8[np.ndarray, "H W 3"]  # the rendered face where it is seen
-    seen: Float[np.ndarray, "H W"]  # 0 to 1
+    image: UInt8[np.ndarray, "H W 3"]  # the rendered face where it is seen
+    visibility: Float[np.ndarray, "H W"]  # 0 to 1
     region: Float[np.ndarray, "H W"]  # 0 to 1, where a face is rendered
 
 
@@ -113,9 +113,9 @@ def composite_layers(image: UInt8[np.ndarray, "H W 3"], layers: Sequence[FaceLay
     seen, region = np.zeros(image.shape[:2], np.float32), np.zeros(image.shape[:2], np.float32)
     for one in layers:
         below = overlay[one.window].astype(np.float32)
-        blended = below + one.seen[..., None] * (one.colours - below)
+        blended = below + one.visibility[..., None] * (one.colours - below)
         overlay[one.window] = blended.round().clip(0, 255).astype(np.uint8)
-        seen[one.window] = np.maximum(seen[one.window], one.seen)
+        seen[one.window] = np.maximum(seen[one.window], one.visibility)
         region[one.window] = np.maximum(region[one.window], one.coverage)
     return Overlay(overlay, seen, region)
 
@@ -146,18 +146,18 @@ def _render_face(
 
 
 def shrink_to_fit(
-    image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face], longest: int
+    image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face], max_side: int
 ) -> tuple[UInt8[np.ndarray, "h w 3"], list[Face]]:
     """The picture within that size, and its faces with their transforms (not their px) adapted to it."""
-    height, width, adapted = rescale_faces(faces, image.shape[0], image.shape[1], longest)
+    height, width, adapted = rescale_faces(faces, image.shape[0], image.shape[1], max_side)
     if (height, width) == image.shape[:2]:
         return image, adapted
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), adapted
 
 
-def rescale_faces(faces: Sequence[Face], height: int, width: int, longest: int) -> tuple[int, int, list[Face]]:
+def rescale_faces(faces: Sequence[Face], height: int, width: int, max_side: int) -> tuple[int, int, list[Face]]:
     """Height and width of a picture within that size, and its faces with their transforms adapted to it."""
-    zoom = longest / max(height, width)
+    zoom = max_side / max(height, width)
     if zoom >= 1.0:
         return height, width, list(faces)
     rows, columns = max(1, round(height * zoom)), max(1, round(width * zoom))
@@ -210,10 +210,10 @@ class ContactSheet:
             cv2.rectangle(boxed, (x, y), (x + width, y + height), _BOX_COLOUR, 1)
         dimmed = small * _DIMMED
         mask = dimmed + result.region[..., None] * (_OCCLUDED_COLOUR - dimmed)
-        mask += result.seen[..., None] * (small - mask)
-        return [_tile(boxed), _tile(result.overlay), _tile(mask.clip(0, 255).astype(np.uint8))]
+        mask += result.visibility[..., None] * (small - mask)
+        return [_tile(boxed), _tile(result.image), _tile(mask.clip(0, 255).astype(np.uint8))]
 
-    def png(self) -> bytes:
+    def to_png(self) -> bytes:
         """The sheet, four pictures in a row."""
         columns = min(_COLUMNS, max(1, len(self._entries)))
         blank = np.full((_TILE + _CAPTION, 3 * _TILE, 3), 255, np.uint8)

@@ -33,7 +33,7 @@ class Prediction:
         )
 
     @property
-    def seen(self) -> Bool[Tensor, "B 1 H W"]:
+    def binary_mask(self) -> Bool[Tensor, "B 1 H W"]:
         """M, binarised."""
         return self.mask > MASK_THRESHOLD
 
@@ -45,13 +45,13 @@ class Prediction:
     @property
     def occlusion(self) -> Float[Tensor, " B"]:
         """1 - binarised M / rendered region; 1 where nothing is rendered."""
-        return 1.0 - pixel_fraction(self.seen, self.region)
+        return 1.0 - pixel_fraction(self.binary_mask, self.region)
 
     @property
     def residual(self) -> Float[Tensor, " B"]:
         """Root mean square colour error over seen pixels and channels, 0 to 255; 0 where nothing is seen."""
-        squared = (self.images - self.rendering.image).square() * self.seen
-        terms = (3 * self.seen.sum((1, 2, 3))).clamp_min(1)
+        squared = (self.images - self.rendering.image).square() * self.binary_mask
+        terms = (3 * self.binary_mask.sum((1, 2, 3))).clamp_min(1)
         return 255.0 * (squared.sum((1, 2, 3)) / terms).sqrt()
 
     def visibility(self, model: MorphableModel) -> dict[str, Float[Tensor, " B"]]:
@@ -62,13 +62,13 @@ class Prediction:
         for part in VISIBLE_PARTS:
             of_part = model.parts[part].to(ids.device)[faces].sum(dim=1) >= _PART_CORNERS
             pixels = (of_part[ids.clamp_min(0)] & (ids >= 0))[:, None]
-            shares[part] = pixel_fraction(self.seen & pixels, pixels)
+            shares[part] = pixel_fraction(self.binary_mask & pixels, pixels)
         return shares
 
 
-def pixel_fraction(kept: Bool[Tensor, "B 1 H W"], whole: Bool[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
+def pixel_fraction(kept: Bool[Tensor, "B 1 H W"], total: Bool[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
     """Pixels kept of the pixels there are, per image; 0 where there are none."""
-    return kept.sum((1, 2, 3)) / whole.sum((1, 2, 3)).clamp_min(1)
+    return kept.sum((1, 2, 3)) / total.sum((1, 2, 3)).clamp_min(1)
 
 
 class Predictor(nn.Module):

@@ -78,9 +78,11 @@ class _Input:
     name: str
     folder: str
 
-    def find_landmarks(self, given: LandmarksByName) -> Float[np.ndarray, "68 2"] | None:
+    def find_landmarks(self, given_landmarks: LandmarksByName) -> Float[np.ndarray, "68 2"] | None:
         """Its landmarks in a file, by any of its names there."""
-        return next((points for name in self.names if (points := find_landmarks(given, name)) is not None), None)
+        return next(
+            (points for name in self.names if (points := find_landmarks(given_landmarks, name)) is not None), None
+        )
 
     @property
     def names(self) -> list[str]:
@@ -174,70 +176,72 @@ class _BatchRun:
         self,
         reconstructor: Reconstructor,
         out: Path,
-        given: LandmarksByName,
+        given_landmarks: LandmarksByName,
         box: Box | None,
         refine: int | None,
         formats: tuple[str, ...],
     ):
         self.reconstructor = reconstructor
         self.out = out
-        self.given = given
+        self.given_landmarks = given_landmarks
         self.box = box
         self.refine = refine
         self.formats = formats
         self.results: list[ImageResult] = []
         self.sheet = ContactSheet(self._focus.face_model, self._focus.renderer.camera)
-        self.found: LandmarksByName = {}
+        self.predicted_landmarks: LandmarksByName = {}
         self.previous_rows = _earlier_results(out / RESULTS)
 
     @property
     def _focus(self) -> Focus:
         return self.reconstructor.model.focus
 
-    def add(self, one: _Input) -> None:
+    def add(self, item: _Input) -> None:
         """Reconstruct one picture and write its faces."""
         image, faces, message = None, [], ""
         try:
-            image = read_image(one.path)
-            faces = self._faces(one, image)
+            image = read_image(item.path)
+            faces = self._reconstruct(item, image)
         except (ConfigError, DataError, MemoryError) as error:
             message = str(error) or "the picture does not fit into memory; scale it down"
         status: Literal["ok", "no_face", "error"] = "error" if message else ("ok" if faces else "no_face")
         if faces and image is not None:
-            self._write_faces(one, image, faces)
-            self.found.setdefault(one.name, np.array(faces[0].landmarks))
+            self._write_faces(item, image, faces)
+            self.predicted_landmarks.setdefault(item.name, np.array(faces[0].landmarks))
         if not faces:
-            _remove_result(self.out / one.folder)
+            _remove_result(self.out / item.folder)
         if status == "no_face":
             message = "no face was found; cut the picture to the face if it is small, or give its landmarks or its box"
-        folder = one.folder if faces else None
+        folder = item.folder if faces else None
         self.results.append(
-            ImageResult(image=path_text(one.path), status=status, message=message, folder=folder, faces=faces)
+            ImageResult(image=path_text(item.path), status=status, message=message, folder=folder, faces=faces)
         )
-        self.sheet.add(f"{printable(one.folder)}: {_caption(status, faces)}", image, faces)
+        self.sheet.add(f"{printable(item.folder)}: {_caption(status, faces)}", image, faces)
 
-    def _faces(self, one: _Input, image: UInt8[np.ndarray, "H W 3"]) -> list[Face]:
-        points = one.find_landmarks(self.given)
+    def _reconstruct(self, item: _Input, image: UInt8[np.ndarray, "H W 3"]) -> list[Face]:
+        points = item.find_landmarks(self.given_landmarks)
         if self.box is not None:
             points = None
         return self.reconstructor.reconstruct(image, landmarks=points, box=self.box, refine=self.refine)
 
-    def _write_faces(self, one: _Input, image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face]) -> None:
+    def _write_faces(self, item: _Input, image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face]) -> None:
         small, adapted = shrink_to_fit(image, faces, MAX_OVERLAY_PX)
-        with atomic.new_folder(self.out / one.folder) as folder:
+        with atomic.new_folder(self.out / item.folder) as folder:
             for number, (face, shown) in enumerate(zip(faces, adapted, strict=True)):
                 place = folder / f"face-{number}"
                 place.mkdir()
                 (place / "face.json").write_text(face.model_dump_json(indent=1) + "\n")
-                overlay = draw_overlay(small, [shown], self._focus.face_model, self._focus.renderer.camera).overlay
+                overlay = draw_overlay(small, [shown], self._focus.face_model, self._focus.renderer.camera).image
                 (place / "overlay.png").write_bytes(encode_png(overlay))
                 mask = image_mask(face, *image.shape[:2]).astype(np.uint8) * np.uint8(255)
                 (place / "mask.png").write_bytes(encode_png(mask))
                 arrays = require_arrays(face)
                 for kind in self.formats:
                     (place / f"mesh.{kind}").write_bytes(mesh_writer.encode_mesh(arrays.mesh, kind))
-                    if arrays.corrected is not None:
-                        (place / f"mesh-corrected.{kind}").write_bytes(mesh_writer.encode_mesh(arrays.corrected, kind))
+                    if arrays.corrected_mesh is not None:
+                        (place / f"mesh-corrected.{kind}").write_bytes(
+                            mesh_writer.encode_mesh(arrays.corrected_mesh, kind)
+                        )
 
     def remove_previous(self) -> None:
         """Remove the folders that an earlier run listed and this one does not; they hold results and nothing else."""
@@ -254,9 +258,9 @@ class _BatchRun:
             row for row in self.previous_rows if row["folder"] not in current and (self.out / row["folder"]).is_dir()
         ]
         atomic.write_file(self.out / RESULTS, json.dumps(rows, indent=1) + "\n")
-        atomic.write_file(self.out / CONTACT_SHEET, self.sheet.png())
-        if self.found:
-            write_landmarks(self.out / LANDMARKS, self.found)
+        atomic.write_file(self.out / CONTACT_SHEET, self.sheet.to_png())
+        if self.predicted_landmarks:
+            write_landmarks(self.out / LANDMARKS, self.predicted_landmarks)
         else:
             with atomic.translate_os_errors(self.out / LANDMARKS):
                 (self.out / LANDMARKS).unlink(missing_ok=True)
@@ -304,7 +308,7 @@ def _collect_inputs(
 def _list_folder(path: Path, recursive: bool, out: Path | None) -> Listing | None:
     """What lies in a folder; None for a file, and where that cannot be told: reading it then says why."""
     try:
-        return list_pictures(path, recursive=recursive, except_for=out) if path.is_dir() else None
+        return list_pictures(path, recursive=recursive, exclude=out) if path.is_dir() else None
     except OSError:
         return None
 
@@ -328,14 +332,15 @@ def _unique_name(name: str, taken: set[str]) -> str:
     return free
 
 
-def _check_landmarks(given: LandmarksByName, inputs: Sequence[_Input]) -> None:
-    unused = describe_unused_lines(given, (name for one in inputs for name in one.names))
+def _check_landmarks(given_landmarks: LandmarksByName, inputs: Sequence[_Input]) -> None:
+    unused = describe_unused_lines(given_landmarks, (name for one in inputs for name in one.names))
     if unused is not None:
         logger.warning("%s", unused)
-    if not any(one.find_landmarks(given) is not None for one in inputs):
+    if not any(one.find_landmarks(given_landmarks) is not None for one in inputs):
         raise LandmarkError(
-            f"the landmark file names none of the pictures: its first is {printable(next(iter(given)))[:80]}, "
-            f"the first picture {printable(inputs[0].name)[:80]}; write file names in the first column"
+            "the landmark file names none of the pictures: its first is "
+            f"{printable(next(iter(given_landmarks)))[:80]}, the first picture "
+            f"{printable(inputs[0].name)[:80]}; write file names in the first column"
         )
 
 

@@ -119,10 +119,10 @@ class Reconstructor:
         anchors = torch.stack([torch.from_numpy(one.crop.to_crop(one.landmarks)).float() for one in aligned])
         rows = zip(found, aligned, strict=True)
         faces = []
-        for crops, points in zip(self._parts(images), self._parts(anchors), strict=True):
+        for crops, points in zip(self._split_batch(images), self._split_batch(anchors), strict=True):
             prediction = self.predictor(crops.to(self.device), points.to(self.device), refine).to("cpu")
             faces += [
-                self._face(picture.image, face, one.crop, prediction, row, prior)
+                self._build_face(picture.image, face, one.crop, prediction, row, prior)
                 for row, ((picture, face), one) in enumerate(islice(rows, len(crops)))
             ]
         answers = iter(faces)
@@ -136,7 +136,7 @@ class Reconstructor:
     def _matching_prior(self, refine: int | None) -> Prior | None:
         """The prior, if it is about faces refined by so many steps. Raises ModelError where one insists."""
         steps = self.model.refine.steps if refine is None else refine
-        if self.prior is None or self.prior.fits(self.model, steps):
+        if self.prior is None or self.prior.matches(self.model, steps):
             return self.prior
         if self._require_prior:
             self.prior.check_pipeline(self.model, steps)
@@ -152,24 +152,24 @@ class Reconstructor:
             if face.landmarks is not None:
                 aligned[place] = AlignedFace(crop, face.landmarks)
             else:
-                unsure.setdefault(picture.rounds(settings), []).append((place, CropView(picture.image, crop)))
+                unsure.setdefault(picture.alignment_rounds(settings), []).append((place, CropView(picture.image, crop)))
         for rounds, looks in unsure.items():
             of_these = settings.model_copy(update={"rounds": rounds})
-            seen = self_align(self._landmarks, [look for _, look in looks], of_these)
+            seen = self_align(self._predict_landmarks, [look for _, look in looks], of_these)
             aligned |= {place: one for (place, _), one in zip(looks, seen, strict=True)}
         return [aligned[place] for place in sorted(aligned)]
 
-    def _landmarks(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 68 2"]:
-        return torch.cat([self.predictor.landmarks(part.to(self.device)).cpu() for part in self._parts(images)])
+    def _predict_landmarks(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 68 2"]:
+        return torch.cat([self.predictor.landmarks(part.to(self.device)).cpu() for part in self._split_batch(images)])
 
-    def _parts(self, rows: Shaped[Tensor, "B ..."]) -> tuple[Shaped[Tensor, "b ..."], ...]:
+    def _split_batch(self, rows: Shaped[Tensor, "B ..."]) -> tuple[Shaped[Tensor, "b ..."], ...]:
         """What is computed at once: on an accelerator all, on a CPU no more than has the same bits in every batch."""
         return rows.tensor_split(math.ceil(len(rows) / _MAX_CPU_BATCH) if self.device.type == "cpu" else 1)
 
-    def _face(
+    def _build_face(
         self,
         image: UInt8[np.ndarray, "H W 3"],
-        found: Detection,
+        detection: Detection,
         crop: Crop,
         prediction: Prediction,
         row: int,
@@ -183,15 +183,15 @@ class Reconstructor:
         mesh = self._build_mesh(prediction, parameters, row)
         arrays = _arrays(crop, prediction, row, mesh, None if prior is None else correct_mesh(mesh, prior))
         return Face(
-            box=found.box,
+            box=detection.box,
             landmarks=[(x, y) for x, y in landmarks.tolist()],
             pose=_pose(parameters, crop),
             theta=_theta(parameters),
             occlusion_fraction=float(prediction.occlusion[row]),
             visibility=Visibility(**{part: float(share[row]) for part, share in visibility.items()}),
-            quality=self._quality_flags(image, found, crop, prediction, row),
+            quality=self._quality_flags(image, detection, crop, prediction, row),
             model_version=self.model.version,
-            corrected=prior is not None,
+            corrected_mesh=prior is not None,
             projection=_projection(camera, parameters, crop),
             focal_length=camera.focal / crop.scale,
             landmark_vertices=_to_tuples(face_model.faces[face_model.landmark_triangles]),
@@ -206,14 +206,14 @@ class Reconstructor:
         return Mesh(vertices.numpy(), albedo.cpu().numpy(), face_model.faces.cpu().numpy())
 
     def _quality_flags(
-        self, image: UInt8[np.ndarray, "H W 3"], found: Detection, crop: Crop, prediction: Prediction, row: int
+        self, image: UInt8[np.ndarray, "H W 3"], detection: Detection, crop: Crop, prediction: Prediction, row: int
     ) -> list[QualityFlag]:
         limits = self.settings.quality
         rotation = split_theta(prediction.theta)[4][row]
         warnings: dict[QualityFlag, bool] = {
             "small_face": crop.scale > limits.small_face,
             "cut_off": _fraction_outside(prediction.region[row, 0].numpy(), crop, image.shape) > limits.cut_off,
-            "landmarks_from_model": found.landmarks is None,
+            "landmarks_from_model": detection.landmarks is None,
             "high_residual": float(prediction.residual[row]) > limits.high_residual,
             "extreme_pose": float(rotation[:2].abs().max()) > limits.extreme_pose,
             "mostly_occluded": float(prediction.occlusion[row]) > limits.mostly_occluded,
@@ -287,10 +287,10 @@ def _arrays(crop: Crop, prediction: Prediction, row: int, mesh: Mesh, corrected:
         target=_to_uint8_image(prediction.images[row]),
         rendering=_to_uint8_image(prediction.rendering.image[row]),
         region=prediction.region[row, 0].numpy(),
-        mask=prediction.seen[row, 0].numpy(),
-        soft=prediction.mask[row, 0].detach().numpy(),
+        mask=prediction.binary_mask[row, 0].numpy(),
+        soft_mask=prediction.mask[row, 0].detach().numpy(),
         mesh=mesh,
-        corrected=corrected,
+        corrected_mesh=corrected,
     )
 
 

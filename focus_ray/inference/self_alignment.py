@@ -83,34 +83,42 @@ def extract_crops(image: UInt8[np.ndarray, "H W 3"], crops: Sequence[Crop]) -> F
 
 
 def self_align(
-    landmarks_of: Callable[[Tensor], Tensor], looks: Sequence[CropView], settings: AlignmentSettings = DEFAULT_ALIGNMENT
+    landmark_fn: Callable[[Tensor], Tensor],
+    crop_views: Sequence[CropView],
+    settings: AlignmentSettings = DEFAULT_ALIGNMENT,
 ) -> list[AlignedFace]:
     """Crops aligned by the landmarks that the model sees in them, `rounds` times, and what it sees in the last ones.
 
     `landmarks_of` takes crops [B, 3, S, S] and gives their landmarks [B, 68, 2] in px of the crops.
     A crop that would move, grow or turn too far from where it began stays as it last was: the model lost the face.
     """
-    current = list(looks)
+    current = list(crop_views)
     for _ in range(settings.rounds):
-        for place, points in enumerate(predict_landmarks(landmarks_of, current, settings)):
-            first = looks[place].crop
+        for place, points in enumerate(predict_landmarks(landmark_fn, current, settings)):
+            first = crop_views[place].crop
             moved = _realign(points, first.size)
             if moved is not None and _is_plausible(moved, first, settings):
-                current[place] = CropView(looks[place].image, moved)
-    seen = predict_landmarks(landmarks_of, current, settings)
+                current[place] = CropView(crop_views[place].image, moved)
+    seen = predict_landmarks(landmark_fn, current, settings)
     return [AlignedFace(look.crop, points) for look, points in zip(current, seen, strict=True)]
 
 
 def predict_landmarks(
-    landmarks_of: Callable[[Tensor], Tensor], looks: Sequence[CropView], settings: AlignmentSettings = DEFAULT_ALIGNMENT
+    landmark_fn: Callable[[Tensor], Tensor],
+    crop_views: Sequence[CropView],
+    settings: AlignmentSettings = DEFAULT_ALIGNMENT,
 ) -> list[Float[np.ndarray, "68 2"]]:
     """The landmarks [px of the picture] that a model sees: the median over slightly different views of each crop."""
-    if not looks:
+    if not crop_views:
         return []
-    views = [[(view, view.crop(look.crop)) for view in _jittered_views(look.crop.size, settings)] for look in looks]
-    shown = [extract_crops(look.image, [crop for _, crop in of_one]) for look, of_one in zip(looks, views, strict=True)]
-    points = iter(landmarks_of(torch.cat(shown)).double().numpy())
-    places = [[crop.to_image(view.ordered(next(points))) for view, crop in of_one] for of_one in views]
+    views = [
+        [(view, view.crop(look.crop)) for view in _jittered_views(look.crop.size, settings)] for look in crop_views
+    ]
+    shown = [
+        extract_crops(look.image, [crop for _, crop in of_one]) for look, of_one in zip(crop_views, views, strict=True)
+    ]
+    points = iter(landmark_fn(torch.cat(shown)).double().numpy())
+    places = [[crop.to_image(view.reorder(next(points))) for view, crop in of_one] for of_one in views]
     return [np.median(np.stack(of_one), axis=0) for of_one in places]
 
 

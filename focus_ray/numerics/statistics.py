@@ -26,7 +26,7 @@ class Moments:
         return cls(0, torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64))
 
     @classmethod
-    def of(cls, samples: Float[Tensor, " N *shape"]) -> "Moments":
+    def from_samples(cls, samples: Float[Tensor, " N *shape"]) -> "Moments":
         """Of N samples at least one, in double precision. Samples that are all equal have exactly that mean."""
         if len(samples) == 0:
             raise ValueError("there is no sample")
@@ -76,21 +76,21 @@ class MergeTree(Generic[State]):
     """
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[int, State]] = []  # complete subtrees by height, the highest first
+        self._subtrees: list[tuple[int, State]] = []  # complete subtrees by height, the highest first
 
     def add(self, piece: State) -> None:
         """One more piece, behind the others."""
         height = 0
-        while self._waiting and self._waiting[-1][0] == height:
-            piece = self._waiting.pop()[1].merge(piece)
+        while self._subtrees and self._subtrees[-1][0] == height:
+            piece = self._subtrees.pop()[1].merge(piece)
             height += 1
-        self._waiting.append((height, piece))
+        self._subtrees.append((height, piece))
 
     def total(self) -> State:
         """All pieces so far, merged; more may follow. Raises ValueError where there is none."""
-        if not self._waiting:
+        if not self._subtrees:
             raise ValueError("there is nothing to merge")
-        states = [state for _, state in self._waiting]
+        states = [state for _, state in self._subtrees]
         total = states.pop()
         while states:
             total = states.pop().merge(total)

@@ -57,10 +57,10 @@ class PriorBuilder:
     model: Model
     store: ObjectStore
     settings: PoolSettings | None  # None: in this process, without Ray
-    asked: Callable[[], bool]
+    should_stop: Callable[[], bool]
     progress: PhaseProgress
 
-    def prior(self) -> tuple[Prior, dict[str, Any]]:
+    def build(self) -> tuple[Prior, dict[str, Any]]:
         """The prior, judged on held-out faces, and what metrics.json says besides."""
         made = self.reduce_split("prior", self.config.n, None)
         correction = made.state.error.mean
@@ -73,7 +73,7 @@ class PriorBuilder:
             heldout_n=judged.state.count,
             face_model=self.face.name,
             face_model_digest=self.face.digest,
-            pipeline=Pipeline.of(self.model, self.config.refine_steps),
+            pipeline=Pipeline.from_model(self.model, self.config.refine_steps),
             applied=self.config.reading,
             model_version=self.model.version,
             model_digest=weights_digest(self.model.focus),
@@ -115,12 +115,12 @@ class PriorBuilder:
         return ReductionResult(state, tally, time.perf_counter() - began, stopped_early=state.count < n)
 
     def branches(
-        self, work: MeasurementSpec, shards: ShardStore, tally: ShardCounts, progress: Callable[[int, int], object]
+        self, spec: MeasurementSpec, shards: ShardStore, tally: ShardCounts, progress: Callable[[int, int], object]
     ) -> Iterator[MisfitStats]:
         """The merged states of all branches in order."""
         if self.settings is None:
-            return pools.run_locally(work, shards, tally, self.asked, progress)
-        return pools.ShardPool(work, shards, self.settings).branches(tally, self.asked, progress)
+            return pools.run_locally(spec, shards, tally, self.should_stop, progress)
+        return pools.ShardPool(spec, shards, self.settings).branches(tally, self.should_stop, progress)
 
     def is_precise_enough(self, tree: MergeTree[MisfitStats]) -> bool:
         """Whether the mean is known as well as is asked for."""
@@ -131,27 +131,27 @@ class PriorBuilder:
 
 
 def compute_reductions(
-    made: MisfitStats, judged: MisfitStats, regions: dict[str, torch.Tensor]
+    prior_state: MisfitStats, heldout_state: MisfitStats, regions: dict[str, torch.Tensor]
 ) -> dict[Reading, ErrorReduction]:
     """What the prior of `made` does to the faces of `judged`, whose errors it was subtracted from."""
-    after = judged.error.mean
-    before = after + made.error.mean
+    after = heldout_state.error.mean
+    before = after + prior_state.error.mean
     found: dict[Reading, ErrorReduction] = {}
     for row, reading in enumerate(READINGS):
         by_region = {
             name: {
                 "rms_before_mm": float(root_mean_square(before[row, vertices])),
                 "rms_after_mm": float(root_mean_square(after[row, vertices])),
-                "distance_before_mm": float(judged.distance.mean[row, column, 0]),
-                "distance_after_mm": float(judged.distance.mean[row, column, 1]),
-                "improved_share": float(judged.improved.mean[row, column]),
+                "distance_before_mm": float(heldout_state.distance.mean[row, column, 0]),
+                "distance_after_mm": float(heldout_state.distance.mean[row, column, 1]),
+                "improved_share": float(heldout_state.improved.mean[row, column]),
             }
             for column, (name, vertices) in enumerate(regions.items())
         }
         found[reading] = ErrorReduction(
-            rms_prior_mm=float(root_mean_square(made.error.mean[row])),
-            standard_error_mm=float(root_mean_square(made.error.standard_error[row])),
-            heldout_standard_error_mm=float(root_mean_square(judged.error.standard_error[row])),
+            rms_prior_mm=float(root_mean_square(prior_state.error.mean[row])),
+            standard_error_mm=float(root_mean_square(prior_state.error.standard_error[row])),
+            heldout_standard_error_mm=float(root_mean_square(heldout_state.error.standard_error[row])),
             by_region=by_region,
             **by_region[WHOLE_FACE],
         )
@@ -186,7 +186,7 @@ def compute_prior(
             store.check()
         with task_cluster(settings):
             made = PriorBuilder(config, model, store, settings, asked, progress)
-            prior, metrics = made.prior()
+            prior, metrics = made.build()
         if meant_for is not None:
             prior = attach_gate(prior, config, meant_for, progress)
         save_prior(prior, folder, store)
@@ -196,23 +196,23 @@ def compute_prior(
     return prior.info
 
 
-def check_same_pipeline(model: Model, meant_for: Model, refine_steps: int) -> None:
+def check_same_pipeline(model: Model, target_model: Model, refine_steps: int) -> None:
     """Raises where the errors of R_syn are not those of the model that the prior is meant for."""
-    one, other = Pipeline.of(model, refine_steps), Pipeline.of(meant_for, refine_steps)
+    one, other = Pipeline.from_model(model, refine_steps), Pipeline.from_model(target_model, refine_steps)
     if one != other:
         raise ConfigError(f"R_syn is of another pipeline ({one}) than the model it is for ({other}); train one like it")
-    mine, theirs = model.focus.face_model, meant_for.focus.face_model
+    mine, theirs = model.focus.face_model, target_model.focus.face_model
     if mine.digest != theirs.digest:
         raise FaceModelError(
             f"R_syn fits face model {mine.digest[:12]}, the model it is for {theirs.digest[:12]}; train one like it"
         )
 
 
-def attach_gate(prior: Prior, config: PriorConfig, meant_for: Model, progress: PhaseProgress) -> Prior:
+def attach_gate(prior: Prior, config: PriorConfig, target_model: Model, progress: PhaseProgress) -> Prior:
     """The prior with the gate's word on it."""
     laws = config.gate
-    faces = world_faces(meant_for.focus.face_model, laws.world, laws.world_modes, meant_for.image_size)
-    verdict = run_gate(prior, meant_for, faces, laws.faces, lambda done, total: progress("gate", done, total))
+    faces = world_faces(target_model.focus.face_model, laws.world, laws.world_modes, target_model.image_size)
+    verdict = run_gate(prior, target_model, faces, laws.faces, lambda done, total: progress("gate", done, total))
     return Prior(prior.errors, prior.standard_errors, prior.info.model_copy(update={"gate": verdict}))
 
 

@@ -21,7 +21,7 @@ FACE_MODEL_PREFIX = "parametric-"  # of the faces that a synthetic world is ther
 
 
 def world_faces(
-    face: MorphableModel, laws: SyntheticConfig, modes: tuple[int, int, int], image_size: int
+    face: MorphableModel, config: SyntheticConfig, modes: tuple[int, int, int], image_size: int
 ) -> FaceDataset:
     """Faces of the synthetic world around a fitted parametric face; training never sees them.
 
@@ -35,7 +35,7 @@ def world_faces(
     from focus_ray.face_models.parametric import parametric_face
 
     world = parametric_face(resolution, *modes)
-    return SyntheticFaces(world, laws.model_copy(update={"image_size": image_size}), "validation")
+    return SyntheticFaces(world, config.model_copy(update={"image_size": image_size}), "validation")
 
 
 def run_gate(
@@ -48,10 +48,10 @@ def run_gate(
     for start in range(0, count, BATCH):
         batch = faces.batch(range(start, min(start + BATCH, count)))
         assert batch.vertices is not None
-        fitted = focus.face_model.vertices(split_theta(fit_batch(predictor, batch, steps)).shape)
+        fitted = focus.face_model.vertices(split_theta(fit_batch(predictor, batch, steps)).alpha)
         before, after = (vertex_distance(one, batch.vertices) for one in (fitted, prior.correct(fitted)))
         figures = [before, after, before - after, (after < before).double()]
-        parts.append(Moments.of(torch.stack(figures, dim=1)))
+        parts.append(Moments.from_samples(torch.stack(figures, dim=1)))
         progress(start + len(batch), count)
     total = merge_tree(parts)
     before, after, gain, improved = total.mean.tolist()

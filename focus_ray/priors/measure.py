@@ -26,7 +26,7 @@ class MeasurementSpec:
     """Everything that decides what a shard's state is, but its faces' numbers."""
 
     model: Model
-    laws: RenderedConfig
+    config: RenderedConfig
     seed: int
     split: RenderedSplit
     refine_steps: int = 0
@@ -46,7 +46,7 @@ class MeasurementSpec:
             face,
             weights_digest(self.model.focus),
         ]
-        settings = [part.model_dump(mode="json") for part in (self.laws, self.model.settings, self.model.refine)]
+        settings = [part.model_dump(mode="json") for part in (self.config, self.model.settings, self.model.refine)]
         hasher.update(json.dumps([described, settings], sort_keys=True).encode())
         if self.correction is not None:
             hasher.update(self.correction.double().numpy().tobytes())
@@ -56,34 +56,34 @@ class MeasurementSpec:
 class Measurer:
     """Work, ready to be done on a device."""
 
-    def __init__(self, work: MeasurementSpec, device: torch.device | str = "cpu"):
-        focus = work.model.focus.to(device)
-        self.work = work
+    def __init__(self, spec: MeasurementSpec, device: torch.device | str = "cpu"):
+        focus = spec.model.focus.to(device)
+        self.spec = spec
         self.device = device
-        self.predictor = Predictor(focus, work.model.refine).eval()
+        self.predictor = Predictor(focus, spec.model.refine).eval()
         self.face = focus.face_model
         self.regions = vertex_regions(self.face)
         # Faces are made on the CPU, in the same bits for every device.
         face = self.face if str(device) == "cpu" else copy.deepcopy(self.face).cpu()
-        self.faces = RenderedFaces(face, work.model.settings.camera, work.laws, work.seed, work.split)
+        self.faces = RenderedFaces(face, spec.model.settings.camera, spec.config, spec.seed, spec.split)
 
-    def shard(self, numbers: range) -> MisfitStats:
+    def measure_shard(self, numbers: range) -> MisfitStats:
         """The errors of the faces with these numbers, at least one, as a state."""
         state = None
         for start in range(numbers.start, numbers.stop, BATCH):
-            part = self.batch(range(start, min(start + BATCH, numbers.stop)))
+            part = self.measure_batch(range(start, min(start + BATCH, numbers.stop)))
             state = part if state is None else state.merge(part)
         if state is None:
             raise ValueError("a shard holds a face at least")
         return state
 
-    def batch(self, numbers: range) -> MisfitStats:
+    def measure_batch(self, numbers: range) -> MisfitStats:
         """The same, of a few faces."""
         batch = self.faces.batch(numbers)
         assert batch.theta is not None
-        fitted = fit_batch(self.predictor, batch.to(self.device), self.work.refine_steps).cpu()
+        fitted = fit_batch(self.predictor, batch.to(self.device), self.spec.refine_steps).cpu()
         errors = misfit_readings(self.faces.face, fitted, batch.theta)
-        return MisfitStats.of(errors, self.regions, self.work.correction)
+        return MisfitStats.from_errors(errors, self.regions, self.spec.correction)
 
 
 def fit_batch(predictor: Predictor, batch: Batch, refine_steps: int) -> Float[Tensor, "B 257"]:

@@ -54,10 +54,10 @@ class PriorConfig(Settings):
         return "posed_aligned" if self.aligned else "posed"
 
 
-def build_prior_config(file: Path | None, assignments: list[str], given: dict[str, Any]) -> PriorConfig:
+def build_prior_config(file: Path | None, assignments: list[str], overrides: dict[str, Any]) -> PriorConfig:
     """The defaults, with the keys of a YAML file, then the `a.b=v` assignments, then what is `given` and not None.
 
     Raises ConfigError for an unknown key or a value that does not fit.
     """
-    defaults = PriorConfig(model=given["model"])
-    return resolve_settings(defaults, "focus_ray/priors/prior_config.py", file, assignments, given)
+    defaults = PriorConfig(model=overrides["model"])
+    return resolve_settings(defaults, "focus_ray/priors/prior_config.py", file, assignments, overrides)

@@ -48,20 +48,24 @@ def load_or_compute(measurer: Measurer, shards: ShardStore, number: int) -> tupl
     state = shards.load(number)
     if state is not None:
         return state, False
-    state = measurer.shard(shards.faces(number))
+    state = measurer.measure_shard(shards.faces(number))
     shards.save(number, state)
     return state, True
 
 
 def run_locally(
-    work: MeasurementSpec, shards: ShardStore, tally: ShardCounts, asked: Callable[[], bool], progress: CountProgress
+    spec: MeasurementSpec,
+    shards: ShardStore,
+    tally: ShardCounts,
+    should_stop: Callable[[], bool],
+    progress: CountProgress,
 ) -> Iterator[MisfitStats]:
     """The merged states of the branches in order, computed by this process alone, to the same bits."""
-    measurer = Measurer(work)
+    measurer = Measurer(spec)
     for numbers in shards.branches(BRANCH_SIZE):
         states = []
         for number in numbers:
-            if asked():
+            if should_stop():
                 raise interrupted_error(shards)
             with one_thread():
                 state, computed = load_or_compute(measurer, shards, number)
@@ -74,28 +78,30 @@ def run_locally(
 class ShardPool:
     """The same by Ray tasks, on the cluster that is connected."""
 
-    def __init__(self, work: MeasurementSpec, shards: ShardStore, settings: PoolSettings):
+    def __init__(self, spec: MeasurementSpec, shards: ShardStore, settings: PoolSettings):
         resources = {"num_cpus": 1, "num_gpus": settings.gpu_share, "max_retries": settings.max_retries}
-        self._leaf = ray.remote(_leaf).options(num_returns=2, **resources)
-        self._join = ray.remote(_join).options(num_cpus=0, max_retries=settings.max_retries)
-        self._work = ray.put((work, shards))
+        self._shard_task = ray.remote(_leaf).options(num_returns=2, **resources)
+        self._merge_task = ray.remote(_join).options(num_cpus=0, max_retries=settings.max_retries)
+        self._spec_ref = ray.put((spec, shards))
         self._shards = shards
         self._tasks = settings.tasks
         self._running: list[ray.ObjectRef[Any]] = []
         self._faces = 0
 
-    def branches(self, tally: ShardCounts, asked: Callable[[], bool], progress: CountProgress) -> Iterator[MisfitStats]:
+    def branches(
+        self, tally: ShardCounts, should_stop: Callable[[], bool], progress: CountProgress
+    ) -> Iterator[MisfitStats]:
         """The merged states of the branches in order. Raises what a task raises, ClusterError, Interrupted."""
-        self._tally, self._asked, self._progress = tally, asked, progress
+        self._tally, self._should_stop, self._progress = tally, should_stop, progress
         merged: deque[ray.ObjectRef[Any]] = deque()
         try:
             for numbers in self._shards.branches(BRANCH_SIZE):
                 states = [self._submit(number) for number in numbers]
-                merged.append(self._join.remote(*states))
+                merged.append(self._merge_task.remote(*states))
                 while len(merged) > MAX_PENDING_BRANCHES:
-                    yield self._taken(merged.popleft())
+                    yield self._wait_for(merged.popleft())
             while merged:
-                yield self._taken(merged.popleft())
+                yield self._wait_for(merged.popleft())
         except RayError as error:
             raise to_package_error(error, "prior") from error
         finally:
@@ -105,20 +111,20 @@ class ShardPool:
     def _submit(self, number: int) -> "ray.ObjectRef[Any]":
         """Begin a shard as soon as there is room for it."""
         while len(self._running) >= self._tasks:
-            self._look()
-        references: Any = self._leaf.remote([self._work], number)  # one for each thing it returns
+            self._poll()
+        references: Any = self._shard_task.remote([self._spec_ref], number)  # one for each thing it returns
         state, computed = references
         self._running.append(computed)
         return state
 
-    def _taken(self, merged: "ray.ObjectRef[Any]") -> MisfitStats:
+    def _wait_for(self, merged: "ray.ObjectRef[Any]") -> MisfitStats:
         while not ray.wait([merged], timeout=0)[0] and self._running:
-            self._look()
+            self._poll()
         return ray.get(merged)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """Wait a moment for a shard to end."""
-        if self._asked():
+        if self._should_stop():
             raise interrupted_error(self._shards)
         ended, self._running = ray.wait(self._running, timeout=POLL_SECONDS)
         for number, computed in ray.get(ended):
@@ -133,9 +139,9 @@ def interrupted_error(shards: ShardStore) -> Interrupted:
     return Interrupted(f"stopped; finished shards are kept in {shards.store}, the same command goes on")
 
 
-def _leaf(work: "list[ray.ObjectRef[Any]]", number: int) -> tuple[MisfitStats, tuple[int, bool]]:
+def _leaf(spec: "list[ray.ObjectRef[Any]]", number: int) -> tuple[MisfitStats, tuple[int, bool]]:
     """A task: one shard. Work comes as a reference, which only a process that has not seen it follows."""
-    measurer, shards = load_once(work[0], _prepare)
+    measurer, shards = load_once(spec[0], _prepare)
     state, computed = load_or_compute(measurer, shards, number)
     return state, (number, computed)
 
@@ -145,7 +151,7 @@ def _join(*states: MisfitStats) -> MisfitStats:
     return merge_tree(states)
 
 
-def _prepare(work: tuple[MeasurementSpec, ShardStore], device: str) -> tuple[Measurer, ShardStore]:
+def _prepare(spec: tuple[MeasurementSpec, ShardStore], device: str) -> tuple[Measurer, ShardStore]:
     """The work of all tasks, as a process does it."""
-    what, shards = work
+    what, shards = spec
     return Measurer(what, device), shards

@@ -19,35 +19,35 @@ class ResumeHistory:
 class Callback(Protocol):
     """Somebody who watches a run. Nothing a watcher is told comes twice, except after `begin` with an earlier step."""
 
-    def begin(self, total: int, done: int, past: ResumeHistory) -> None:
+    def on_train_begin(self, total: int, done: int, history: ResumeHistory) -> None:
         """Training starts, or starts again after a failure, at step `done` of `total`."""
         ...
 
-    def step(self, record: StepRecord) -> None:
+    def on_step_end(self, record: StepRecord) -> None:
         """A step was taken."""
         ...
 
-    def task(self, name: str, done: int, total: int) -> None:
+    def on_progress(self, name: str, done: int, total: int) -> None:
         """Work beside the steps, such as scoring, got to `done` of `total`."""
         ...
 
-    def note(self, message: str) -> None:
+    def on_message(self, message: str) -> None:
         """Something worth a line."""
         ...
 
-    def evaluated(self, entry: dict[str, Any]) -> None:
+    def on_evaluate(self, entry: dict[str, Any]) -> None:
         """The model was scored: step, after which phase, figures."""
         ...
 
-    def picture(self, name: str, png: bytes) -> None:
+    def on_image(self, name: str, png: bytes) -> None:
         """A contact sheet was drawn."""
         ...
 
-    def saved(self, step: int) -> None:
+    def on_save(self, step: int) -> None:
         """The checkpoint of a step is whole where it belongs."""
         ...
 
-    def log(self, entry: dict[str, Any]) -> None:
+    def on_log(self, entry: dict[str, Any]) -> None:
         """A line of the log: time, level, rank, step, logger, message."""
         ...
 
@@ -55,57 +55,57 @@ class Callback(Protocol):
 class NoOpCallback:
     """Nobody watches. Also the start of watchers who only look at some things."""
 
-    def begin(self, total: int, done: int, past: ResumeHistory) -> None: ...
+    def on_train_begin(self, total: int, done: int, history: ResumeHistory) -> None: ...
 
-    def step(self, record: StepRecord) -> None: ...
+    def on_step_end(self, record: StepRecord) -> None: ...
 
-    def task(self, name: str, done: int, total: int) -> None: ...
+    def on_progress(self, name: str, done: int, total: int) -> None: ...
 
-    def note(self, message: str) -> None: ...
+    def on_message(self, message: str) -> None: ...
 
-    def evaluated(self, entry: dict[str, Any]) -> None: ...
+    def on_evaluate(self, entry: dict[str, Any]) -> None: ...
 
-    def picture(self, name: str, png: bytes) -> None: ...
+    def on_image(self, name: str, png: bytes) -> None: ...
 
-    def saved(self, step: int) -> None: ...
+    def on_save(self, step: int) -> None: ...
 
-    def log(self, entry: dict[str, Any]) -> None: ...
+    def on_log(self, entry: dict[str, Any]) -> None: ...
 
 
 class CallbackList:
     """All of them watch, in this order."""
 
-    def __init__(self, watchers: Sequence[Callback]):
-        self.watchers = watchers
+    def __init__(self, callbacks: Sequence[Callback]):
+        self.callbacks = callbacks
 
-    def begin(self, total: int, done: int, past: ResumeHistory) -> None:
-        for watcher in self.watchers:
-            watcher.begin(total, done, past)
+    def on_train_begin(self, total: int, done: int, history: ResumeHistory) -> None:
+        for watcher in self.callbacks:
+            watcher.on_train_begin(total, done, history)
 
-    def step(self, record: StepRecord) -> None:
-        for watcher in self.watchers:
-            watcher.step(record)
+    def on_step_end(self, record: StepRecord) -> None:
+        for watcher in self.callbacks:
+            watcher.on_step_end(record)
 
-    def task(self, name: str, done: int, total: int) -> None:
-        for watcher in self.watchers:
-            watcher.task(name, done, total)
+    def on_progress(self, name: str, done: int, total: int) -> None:
+        for watcher in self.callbacks:
+            watcher.on_progress(name, done, total)
 
-    def note(self, message: str) -> None:
-        for watcher in self.watchers:
-            watcher.note(message)
+    def on_message(self, message: str) -> None:
+        for watcher in self.callbacks:
+            watcher.on_message(message)
 
-    def evaluated(self, entry: dict[str, Any]) -> None:
-        for watcher in self.watchers:
-            watcher.evaluated(entry)
+    def on_evaluate(self, entry: dict[str, Any]) -> None:
+        for watcher in self.callbacks:
+            watcher.on_evaluate(entry)
 
-    def picture(self, name: str, png: bytes) -> None:
-        for watcher in self.watchers:
-            watcher.picture(name, png)
+    def on_image(self, name: str, png: bytes) -> None:
+        for watcher in self.callbacks:
+            watcher.on_image(name, png)
 
-    def saved(self, step: int) -> None:
-        for watcher in self.watchers:
-            watcher.saved(step)
+    def on_save(self, step: int) -> None:
+        for watcher in self.callbacks:
+            watcher.on_save(step)
 
-    def log(self, entry: dict[str, Any]) -> None:
-        for watcher in self.watchers:
-            watcher.log(entry)
+    def on_log(self, entry: dict[str, Any]) -> None:
+        for watcher in self.callbacks:
+            watcher.on_log(entry)

@@ -12,7 +12,7 @@ from focus_ray.settings import Settings
 
 @contextmanager
 def acquire_run_dir(
-    out: Path, config: Settings, experiment: str, *, what: str, storage: str | None = None
+    out: Path, config: Settings, experiment: str, *, label: str, storage: str | None = None
 ) -> Iterator[RunFolder]:
     """Make the folder of a job, or take the one of the same job; nobody else works there meanwhile.
 
@@ -23,14 +23,14 @@ def acquire_run_dir(
     wanted = config.model_dump(mode="json")
     if out.is_file():
         raise ConfigError(f"{out} is a file; choose a folder")
-    found = _json(folder.config)
+    found = _json(folder.config_file)
     if found is None and folder.is_occupied():
-        raise ConfigError(f"{out} holds other things than a {what}; choose another folder")
+        raise ConfigError(f"{out} holds other things than a {label}; choose another folder")
     if found is not None and found != wanted:
         differing = ", ".join(sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key)))
-        raise ConfigError(f"{out} holds another {what} ({differing} differ); give its own options, or another folder")
+        raise ConfigError(f"{out} holds another {label} ({differing} differ); give its own options, or another folder")
     try:
-        folder.sheets.mkdir(parents=True, exist_ok=True)
+        folder.sheets_folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"cannot write to {out}: {error.strerror}; choose another folder") from error
     folder.lock()
@@ -38,11 +38,11 @@ def acquire_run_dir(
         if found is None:
             info = RunInfo(name=out.resolve().name, storage=storage, experiment=experiment)
             folder.write_json(folder.info_file.name, info.model_dump())
-            folder.write_json(folder.config.name, wanted)
+            folder.write_json(folder.config_file.name, wanted)
         elif folder.info().storage != storage:
             place = folder.info().storage
             raise ConfigError(
-                f"the {what} in {out} keeps its pieces in {place or 'its own folder'}; give the same place"
+                f"the {label} in {out} keeps its pieces in {place or 'its own folder'}; give the same place"
             )
         yield folder
     finally:

@@ -11,10 +11,10 @@ PACKAGE = "focus_ray"
 
 
 @contextmanager
-def forward_logs(watcher: Callback, rank: int, current_step: Callable[[], int]) -> Iterator[None]:
+def forward_logs(callback: Callback, rank: int, current_step: Callable[[], int]) -> Iterator[None]:
     """What the package logs inside the block, from INFO on, also reaches the watcher."""
     package = logging.getLogger(PACKAGE)
-    handler = _CallbackLogHandler(watcher, rank, current_step)
+    handler = _CallbackLogHandler(callback, rank, current_step)
     shown = package.getEffectiveLevel()
     others = [handler for handler in logging.getLogger().handlers if handler.level < shown]
     levels = [other.level for other in others]
@@ -35,15 +35,15 @@ def forward_logs(watcher: Callback, rank: int, current_step: Callable[[], int]) 
 class _CallbackLogHandler(logging.Handler):
     """Log records as flat objects."""
 
-    def __init__(self, watcher: Callback, rank: int, current_step: Callable[[], int]):
+    def __init__(self, callback: Callback, rank: int, current_step: Callable[[], int]):
         super().__init__(logging.INFO)
-        self.watcher = watcher
+        self.callback = callback
         self.rank = rank
         self.current_step = current_step
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self.watcher.log(
+            self.callback.on_log(
                 {
                     "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
                     "level": record.levelname.lower(),

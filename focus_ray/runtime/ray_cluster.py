@@ -109,14 +109,14 @@ def _connect(settings: ClusterSettings) -> None:
         return
 
 
-def _init_ray(settings: ClusterSettings, named: str | None) -> None:
+def _init_ray(settings: ClusterSettings, ray_address: str | None) -> None:
     import ray
 
     if ray.is_initialized():  # half started, the time before
         ray.shutdown()
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    if named is not None:
-        ray.init(address=named, **quiet)
+    if ray_address is not None:
+        ray.init(address=ray_address, **quiet)
         return
     ray.init(
         address="local",

@@ -54,9 +54,9 @@ class ResultCache:
 def resume_or_run(
     job: Job,
     count: int,
-    parts: ResultCache,
+    cache: ResultCache,
     settings: PoolSettings | None,
-    asked: Callable[[], bool],
+    should_stop: Callable[[], bool],
     progress: Callable[[int], object],
 ) -> tuple[dict[int, Arrays], list[str]]:
     """The arrays of all `count` pieces of a job by number, those that are kept not computed again; and what is wrong.
@@ -64,14 +64,14 @@ def resume_or_run(
     Pieces of the job are (arrays, what is wrong). Where something is, the piece is looked at again the next time.
     `progress` is told how many pieces are known. Raises what a piece raises, StorageError, ClusterError, Interrupted.
     """
-    kept = {number: parts.load(number) for number in range(count)}
+    kept = {number: cache.load(number) for number in range(count)}
     found: dict[int, Arrays] = {number: arrays for number, arrays in kept.items() if arrays is not None}
     problems: dict[int, Problems] = {}
     missing = [number for number in range(count) if number not in found]
-    for number, (arrays, told) in run_tasks(job, missing, settings, asked):
+    for number, (arrays, told) in run_tasks(job, missing, settings, should_stop):
         found[number], problems[number] = arrays, told
         if not told:
-            parts.save(number, arrays)
+            cache.save(number, arrays)
         progress(len(found))
     return found, flatten_in_order(problems)
 

@@ -45,19 +45,19 @@ class RunFolder:
         self._lock: TextIO | None = None
 
     @property
-    def model(self) -> Path:
+    def model_folder(self) -> Path:
         return self.path / "model"
 
     @property
-    def sheets(self) -> Path:
+    def sheets_folder(self) -> Path:
         return self.path / "sheets"
 
     @property
-    def face(self) -> Path:
+    def face_file(self) -> Path:
         return self.path / "face.safetensors"
 
     @property
-    def config(self) -> Path:
+    def config_file(self) -> Path:
         return self.path / "config.json"
 
     @property
@@ -87,24 +87,26 @@ class RunFolder:
         if not self.path.is_dir():
             return False
         names = {file.name for file in self.path.iterdir()} - {LOCK}
-        if not self.sheets.is_dir() or any(self.sheets.iterdir()):  # it is made first, and filled when a job runs
+        if not self.sheets_folder.is_dir() or any(
+            self.sheets_folder.iterdir()
+        ):  # it is made first, and filled when a job runs
             return bool(names)
-        begun = {self.sheets.name, self.face.name, self.info_file.name}
+        begun = {self.sheets_folder.name, self.face_file.name, self.info_file.name}
         return any(name not in begun and not atomic.is_unfinished(name) for name in names)
 
     def _write_start_files(self, config: RunConfig, face: MorphableModel, info: RunInfo) -> None:
         """What a run begins with, config.json last: a folder that has it holds a run."""
         try:
-            self.sheets.mkdir(exist_ok=True)
+            self.sheets_folder.mkdir(exist_ok=True)
         except OSError as error:
             raise StorageError(f"cannot write to {self.path}: {error.strerror}; choose another folder") from error
-        atomic.write_file(self.face, face.to_bytes())
+        atomic.write_file(self.face_file, face.to_bytes())
         self.write_json(self.info_file.name, info.model_dump())
-        self.write_json(self.config.name, config.model_dump(mode="json"))
+        self.write_json(self.config_file.name, config.model_dump(mode="json"))
 
     def _undo_create(self, *, keep: bool) -> None:
         """Leave the folder as `create` found it, so that the same command can be tried again."""
-        for made in (self.sheets, self.face, self.info_file, self.config, self.path / LOCK):
+        for made in (self.sheets_folder, self.face_file, self.info_file, self.config_file, self.path / LOCK):
             atomic.remove(made)
         if not keep:
             with suppress(OSError):
@@ -137,13 +139,15 @@ class RunFolder:
 
     def open(self) -> tuple[RunConfig, MorphableModel]:
         """The configuration and face model of the run that is here. Raises ConfigError, FaceModelError."""
-        if not self.config.is_file():
+        if not self.config_file.is_file():
             raise ConfigError(f"{self.path} holds no run (no config.json); give the folder of an earlier run")
         try:
-            config = RunConfig.model_validate_json(self.config.read_bytes())
+            config = RunConfig.model_validate_json(self.config_file.read_bytes())
         except ValueError as error:
-            raise CheckpointError(f"{self.config} is damaged: {str(error).splitlines()[0]}; start a new run") from None
-        return config, MorphableModel.load(self.face)
+            raise CheckpointError(
+                f"{self.config_file} is damaged: {str(error).splitlines()[0]}; start a new run"
+            ) from None
+        return config, MorphableModel.load(self.face_file)
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file, whole or not at all. Raises StorageError."""

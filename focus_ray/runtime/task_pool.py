@@ -25,19 +25,23 @@ class Job(Protocol):
 
 
 def run_tasks(
-    job: Job, numbers: Sequence[int], settings: PoolSettings | None, asked: Callable[[], bool]
+    job: Job, numbers: Sequence[int], settings: PoolSettings | None, should_stop: Callable[[], bool]
 ) -> Iterator[tuple[int, Any]]:
     """Number and result of each piece as it ends; without settings this process does one after the other.
 
     Raises what a piece raises, ClusterError, and Interrupted where somebody `asked` to stop.
     """
-    return _run_locally(job, numbers, asked) if settings is None else _run_on_ray(job, numbers, settings, asked)
+    return (
+        _run_locally(job, numbers, should_stop)
+        if settings is None
+        else _run_on_ray(job, numbers, settings, should_stop)
+    )
 
 
-def _run_locally(job: Job, numbers: Sequence[int], asked: Callable[[], bool]) -> Iterator[tuple[int, Any]]:
+def _run_locally(job: Job, numbers: Sequence[int], should_stop: Callable[[], bool]) -> Iterator[tuple[int, Any]]:
     job.prepare("cpu")
     for number in numbers:
-        if asked():
+        if should_stop():
             raise interrupted_error()
         with one_thread():
             result = job.piece(number)
@@ -45,7 +49,7 @@ def _run_locally(job: Job, numbers: Sequence[int], asked: Callable[[], bool]) ->
 
 
 def _run_on_ray(
-    job: Job, numbers: Sequence[int], settings: PoolSettings, asked: Callable[[], bool]
+    job: Job, numbers: Sequence[int], settings: PoolSettings, should_stop: Callable[[], bool]
 ) -> Iterator[tuple[int, Any]]:
     if not numbers:
         return
@@ -58,7 +62,7 @@ def _run_on_ray(
             running += [task.remote([work], number) for number in islice(waiting, settings.tasks - len(running))]
             if not running:
                 return
-            if asked():
+            if should_stop():
                 raise interrupted_error()
             ended, running = ray.wait(running, timeout=POLL_SECONDS)
             yield from ray.get(ended)
@@ -69,9 +73,9 @@ def _run_on_ray(
             ray.cancel(reference, force=True)
 
 
-def flatten_in_order(told: Mapping[int, Sequence[str]]) -> list[str]:
+def flatten_in_order(problems: Mapping[int, Sequence[str]]) -> list[str]:
     """What pieces told, in the order of their numbers, whatever order they ended in."""
-    return [line for number in sorted(told) for line in told[number]]
+    return [line for number in sorted(problems) for line in problems[number]]
 
 
 def interrupted_error() -> Interrupted:
@@ -79,9 +83,9 @@ def interrupted_error() -> Interrupted:
     return Interrupted("stopped; what is finished is kept, the same command goes on")
 
 
-def _run_task(work: "list[ray.ObjectRef[Any]]", number: int) -> tuple[int, Any]:
+def _run_task(job_ref: "list[ray.ObjectRef[Any]]", number: int) -> tuple[int, Any]:
     """A task: one piece."""
-    return number, load_once(work[0], _prepare).piece(number)
+    return number, load_once(job_ref[0], _prepare).piece(number)
 
 
 def _prepare(job: Job, device: str) -> Job:

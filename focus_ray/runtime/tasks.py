@@ -50,26 +50,26 @@ def one_thread() -> Iterator[None]:
 _loaded: dict[str, Any] = {}  # by this process, by the reference to it: one at a time
 
 
-def load_once(work: "ray.ObjectRef[Any]", prepare: Callable[[Any, str], Any]) -> Any:
+def load_once(ref: "ray.ObjectRef[Any]", prepare: Callable[[Any, str], Any]) -> Any:
     """What a reference stands for, prepared for this process's device once.
 
     A task is given the reference in a list: only a process that has not seen it follows it.
     """
     import ray
 
-    name = work.hex()
+    name = ref.hex()
     if name not in _loaded:
         torch.set_num_threads(1)  # one core a task, and the same bits everywhere
         _loaded.clear()
-        _loaded[name] = prepare(ray.get(work), "cuda" if ray.get_gpu_ids() else "cpu")
+        _loaded[name] = prepare(ray.get(ref), "cuda" if ray.get_gpu_ids() else "cpu")
     return _loaded[name]
 
 
-def to_package_error(error: "RayError", whose: str) -> FocusRayError:
+def to_package_error(error: "RayError", label: str) -> FocusRayError:
     """The error of the package that a task raised, or that the cluster gave up."""
     from ray.exceptions import RayTaskError
 
     if isinstance(error, RayTaskError) and isinstance(error.cause, FocusRayError):
         return error.cause
     reason = " ".join(str(error).split())[:300]
-    return ClusterError(f"the tasks of the {whose} ended ({reason}); the same command goes on")
+    return ClusterError(f"the tasks of the {label} ended ({reason}); the same command goes on")

@@ -62,7 +62,7 @@ class RequestInfo:
     method: str
     path: str
     client: str | None  # the name of its key
-    began: float
+    started_at: float
     status: int = 0
     reason: str | None = None  # why it was refused
     bytes_in: int = 0
@@ -73,9 +73,9 @@ class RequestInfo:
 class RequestObserver(Protocol):
     """Who is told of requests."""
 
-    def on_start(self, passage: RequestInfo) -> None: ...
+    def on_start(self, request: RequestInfo) -> None: ...
 
-    def left(self, passage: RequestInfo) -> None: ...
+    def on_end(self, request: RequestInfo) -> None: ...
 
 
 def has_proxy_middleware() -> bool:
@@ -121,14 +121,14 @@ class AdmissionMiddleware:
     """The middleware. `outer` is the one in a proxy; the inner one counts requests only where there is no outer one."""
 
     def __init__(
-        self, app: ASGIApp, settings: ServingSettings, outer: bool = False, witness: RequestObserver | None = None
+        self, app: ASGIApp, settings: ServingSettings, in_proxy: bool = False, observer: RequestObserver | None = None
     ) -> None:
         self._app = app
         self._settings = settings
         self._keys = ApiKeys(settings.http.keys)
-        self._in_proxy = outer
-        self._counts = outer or not has_proxy_middleware()
-        self._observer = witness
+        self._in_proxy = in_proxy
+        self._limits_requests = in_proxy or not has_proxy_middleware()
+        self._observer = observer
         self._in_flight = 0
         self._in_flight_by_client: Counter[str] = Counter()  # by the name of its key, else by address
 
@@ -148,8 +148,8 @@ class AdmissionMiddleware:
         if self._observer:
             self._observer.on_start(passage)
         try:
-            answer.leave = self._admit(scope, headers, passage)
-            body = await self._body(headers, receive)
+            answer.release = self._admit(scope, headers, passage)
+            body = await self._read_body(headers, receive)
             passage.bytes_in = len(body)
             await self._app(_annotate_scope(scope, passage), _replay_body(body, receive), answer)
             await answer.finish()
@@ -159,16 +159,16 @@ class AdmissionMiddleware:
             logger.exception("request %s failed", request_id)
             await answer.refuse(Problem.internal_error())
         finally:
-            answer.leave()
+            answer.release()
             if self._observer:
-                self._observer.left(passage)
+                self._observer.on_end(passage)
 
-    def _admit(self, scope: Scope, headers: dict[bytes, bytes], passage: RequestInfo) -> Callable[[], None]:
+    def _admit(self, scope: Scope, headers: dict[bytes, bytes], request: RequestInfo) -> Callable[[], None]:
         """Count a request; what it returns ends that. Raises Problem for who may not come in, or not now."""
-        self._check(scope, headers, passage)
-        if scope["method"] != "POST" or not self._counts:
+        self._check(scope, headers, request)
+        if scope["method"] != "POST" or not self._limits_requests:
             return _no_op
-        client = passage.client or str((scope.get("client") or ("",))[0])
+        client = request.client or str((scope.get("client") or ("",))[0])
         limits, wait = self._settings.admission, self._settings.http.retry_seconds
         if self._in_flight_by_client[client] >= limits.requests_of_a_client:
             raise Problem("too_many_requests", "wait for the answers to your other requests", retry_after=wait)
@@ -189,7 +189,7 @@ class AdmissionMiddleware:
 
         return leave
 
-    def _check(self, scope: Scope, headers: dict[bytes, bytes], passage: RequestInfo) -> None:
+    def _check(self, scope: Scope, headers: dict[bytes, bytes], request: RequestInfo) -> None:
         path = scope["path"]
         if not path.startswith("/"):
             raise Problem("bad_request", "the request's target is no path; see /openapi.json")
@@ -199,9 +199,9 @@ class AdmissionMiddleware:
             raise Problem("too_large", f"the query is longer than {_MAX_QUERY_BYTES} bytes; send a form")
         http = self._settings.http
         if http.keys or http.keys_required:
-            passage.client = self._keys.owner(headers.get(b"authorization"))
+            request.client = self._keys.owner(headers.get(b"authorization"))
             free = scope["method"] in ("GET", "HEAD") and (path in _PUBLIC_PATHS or path.startswith(_PUBLIC_PREFIX))
-            if passage.client is None and not free:
+            if request.client is None and not free:
                 raise Problem("unauthorized", "send a valid key as `Authorization: Bearer KEY`")
         if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
             raise Problem("unsupported_media", "compressed bodies are not accepted; send the picture as it is")
@@ -217,7 +217,7 @@ class AdmissionMiddleware:
         if size > most * 1e6:
             raise Problem("too_large", f"the body is larger than {most:g} MB; send smaller pictures")
 
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """The whole body. Raises Problem for one that is too long or was broken off, where nothing comes for
         `silent_seconds`, and where neither its end nor `min_body_bytes` bytes come within `body_seconds`."""
         limits = self._settings.admission
@@ -251,42 +251,42 @@ class AdmissionMiddleware:
 class _ResponseSender:
     """The answer on its way out: with the request's id and safe headers; Serve's own refusals in our words."""
 
-    def __init__(self, send: Send, passage: RequestInfo, retry_seconds: int, translate_errors: bool) -> None:
+    def __init__(self, send: Send, request: RequestInfo, retry_seconds: int, translate_errors: bool) -> None:
         self._send = send
-        self._passage = passage
+        self._request = request
         self._retry_seconds = retry_seconds
         self._translate_errors = translate_errors
-        self._begun = False
+        self._started = False
         self._replacement: Problem | None = None
-        self.leave: Callable[[], None] = _no_op  # with the last byte: Ray Serve comes to its own end later
+        self.release: Callable[[], None] = _no_op  # with the last byte: Ray Serve comes to its own end later
 
     async def __call__(self, message: Message) -> None:
         """One ASGI message of the application."""
         if message["type"] == "http.response.start":
             self._replacement = self._translate_error(message) if self._translate_errors else None
             if self._replacement is None:
-                self._begun = True
-                self._passage.status = message["status"]
+                self._started = True
+                self._request.status = message["status"]
                 message = {**message, "headers": self._headers(message.get("headers", []))}
         if self._replacement is None:
             await self._send(message)
             if message["type"] == "http.response.body" and not message.get("more_body", False):
-                self.leave()
+                self.release()
 
     async def finish(self) -> None:
         """What there is to say after the application has ended."""
         if self._replacement is not None:
             await self.refuse(self._replacement)
-        elif not self._begun:
+        elif not self._started:
             await self.refuse(self._busy())
 
     async def refuse(self, problem: Problem) -> None:
         """Answer with a problem, if nothing has been said yet."""
-        if self._begun:
+        if self._started:
             return
-        self._begun = True
-        self._passage.status = problem.status
-        body = problem.body(self._passage.request_id)
+        self._started = True
+        self._request.status = problem.status
+        body = problem.body(self._request.request_id)
         headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers()}
         headers[REASON_HEADER] = problem.reason
         if problem.code in ("timeout", "too_large"):
@@ -294,16 +294,16 @@ class _ResponseSender:
         pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
         start = {"type": "http.response.start", "status": problem.status, "headers": self._headers(pairs)}
         await self._send(start)
-        await self._send({"type": "http.response.body", "body": b"" if self._passage.method == "HEAD" else body})
+        await self._send({"type": "http.response.body", "body": b"" if self._request.method == "HEAD" else body})
 
     def _headers(self, pairs: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         kept = [(name, value) for name, value in pairs if name.lower() != b"x-request-id"]
         given = {name.lower() for name, _ in kept}
-        added = {b"x-request-id": self._passage.request_id.encode(), **_SECURITY_HEADERS}
+        added = {b"x-request-id": self._request.request_id.encode(), **_SECURITY_HEADERS}
         said = dict(kept)
         faces, reason = said.get(FACES_HEADER.encode(), b""), said.get(REASON_HEADER.encode(), b"")
-        self._passage.faces = int(faces) if faces.isdigit() else None
-        self._passage.reason = reason.decode() or None
+        self._request.faces = int(faces) if faces.isdigit() else None
+        self._request.reason = reason.decode() or None
         return [*kept, *((name, value) for name, value in added.items() if name not in given)]
 
     def _translate_error(self, message: Message) -> Problem | None:
@@ -341,12 +341,12 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
     return given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
-def _annotate_scope(scope: Scope, passage: RequestInfo) -> Scope:
+def _annotate_scope(scope: Scope, request: RequestInfo) -> Scope:
     """The scope with the request's id in its headers, and whose key it came with; nothing that Ray Serve obeys."""
     dropped = {b"x-request-id", *_RAY_CONTROL_HEADERS}
     headers = [pair for pair in scope["headers"] if pair[0].lower().replace(b"_", b"-") not in dropped]
-    state: dict[str, Any] = {**scope.get("state", {}), "client": passage.client}
-    return {**scope, "headers": [*headers, (b"x-request-id", passage.request_id.encode())], "state": state}
+    state: dict[str, Any] = {**scope.get("state", {}), "client": request.client}
+    return {**scope, "headers": [*headers, (b"x-request-id", request.request_id.encode())], "state": state}
 
 
 def _replay_body(body: bytes, receive: Receive) -> Receive:

@@ -25,13 +25,13 @@ REQUEST_ID_HEADER = "x-request-id"
 _CODES_BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
 
 
-def create_app(scope: AppContext, settings: ServingSettings) -> FastAPI:
+def create_app(context: AppContext, settings: ServingSettings) -> FastAPI:
     """The whole interface. What comes through its door has been admitted; see serving.door."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        scope.desk.close()
+        context.service.close()
 
     app = FastAPI(
         title="focus-ray",
@@ -46,8 +46,8 @@ def create_app(scope: AppContext, settings: ServingSettings) -> FastAPI:
     )
     app.add_middleware(_HeadAsGet)
     app.include_router(page_routes.router())
-    app.include_router(_service_router(scope))
-    app.include_router(_reconstruction_router(scope, settings))
+    app.include_router(_service_router(context))
+    app.include_router(_reconstruction_router(context, settings))
     app.add_exception_handler(Problem, _problem_handler)
     app.add_exception_handler(HTTPException, _http_exception_handler)
     app.add_exception_handler(RequestValidationError, _validation_error_handler)
@@ -61,19 +61,19 @@ class _HeadAsGet:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Asgi, receive: Receive, send: Send) -> None:
+    async def __call__(self, context: Asgi, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] != "http" or scope["method"] != "HEAD":
-            await self._app(scope, receive, send)
+        if context["type"] != "http" or context["method"] != "HEAD":
+            await self._app(context, receive, send)
             return
 
         async def send_without_body(message: Message) -> None:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
-        await self._app({**scope, "method": "GET"}, receive, send_without_body)
+        await self._app({**context, "method": "GET"}, receive, send_without_body)
 
 
-def _service_router(scope: AppContext) -> APIRouter:
+def _service_router(context: AppContext) -> APIRouter:
     router = APIRouter(tags=["service"])
 
     @router.get("/healthz", response_class=PlainTextResponse, summary="This process answers")
@@ -84,7 +84,7 @@ def _service_router(scope: AppContext) -> APIRouter:
         "/readyz", response_class=PlainTextResponse, summary="The model answers", responses=_problem_responses(503)
     )
     async def readyz() -> str:
-        await scope.desk.card()
+        await context.service.card()
         return "ready"
 
     @router.get(
@@ -94,12 +94,12 @@ def _service_router(scope: AppContext) -> APIRouter:
         responses=_problem_responses(401),
     )
     async def metrics() -> Response:
-        return PlainTextResponse(await scope.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return PlainTextResponse(await context.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router
 
 
-def _reconstruction_router(scope: AppContext, settings: ServingSettings) -> APIRouter:
+def _reconstruction_router(context: AppContext, settings: ServingSettings) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["reconstruction"])
 
     async def parse_single(request: Request) -> ParsedRequest:
@@ -116,10 +116,10 @@ def _reconstruction_router(scope: AppContext, settings: ServingSettings) -> APIR
         responses=_problem_responses(400, 401, 408, 413, 415, 422, 429, 503) | examples.ANSWER,
     )
     async def reconstruct(
-        request: Request, response: Response, asked: Annotated[ParsedRequest, Depends(parse_single)]
+        request: Request, response: Response, parsed: Annotated[ParsedRequest, Depends(parse_single)]
     ) -> Reconstruction:
         """No face is an answer with an empty list. Nothing of the picture is kept, but for links that are asked for."""
-        answer = await reconstruct_one(scope, asked, 0, request_id_of(request), owner_of(request))
+        answer = await reconstruct_one(context, parsed, 0, request_id_of(request), owner_of(request))
         response.headers[FACES_HEADER] = str(len(answer.faces))
         return answer
 
@@ -131,17 +131,17 @@ def _reconstruction_router(scope: AppContext, settings: ServingSettings) -> APIR
         responses=_problem_responses(400, 401, 408, 413, 415, 422, 429, 503),
     )
     async def reconstruct_batch(
-        request: Request, response: Response, asked: Annotated[ParsedRequest, Depends(pictures)]
+        request: Request, response: Response, parsed: Annotated[ParsedRequest, Depends(pictures)]
     ) -> BatchResponse:
         """A picture that is refused does not touch the others: its problem stands in its place."""
-        answer = await reconstruct_all(scope, asked, request_id_of(request), owner_of(request))
+        answer = await reconstruct_all(context, parsed, request_id_of(request), owner_of(request))
         found = [item.reconstruction.faces for item in answer.results if item.reconstruction]
         response.headers[FACES_HEADER] = str(sum(map(len, found)))
         return answer
 
     @router.get("/model", summary="What answers here", responses=_problem_responses(401, 503))
     async def model() -> ModelResponse:
-        return _model_response(await scope.desk.card(), settings)
+        return _model_response(await context.service.card(), settings)
 
     @router.get(
         "/results/{name}",
@@ -150,7 +150,7 @@ def _reconstruction_router(scope: AppContext, settings: ServingSettings) -> APIR
         responses=_problem_responses(401, 404),
     )
     async def result(request: Request, name: Annotated[str, Path(max_length=64)]) -> Response:
-        found = await scope.links.get(name, owner_of(request))
+        found = await context.results.get(name, owner_of(request))
         if found is None:
             raise Problem("not_found", "there is no such result (any more); ask for it again")
         return Response(found[0], media_type=found[1])

@@ -20,9 +20,9 @@ from focus_ray.serving.metrics import Meters, NoMeters
 class QueuedRequest:
     """A picture, since when it waits, and what becomes of it."""
 
-    sought: FitRequest
-    since: float
-    found: "asyncio.Future[FitResult]"
+    request: FitRequest
+    queued_at: float
+    future: "asyncio.Future[FitResult]"
 
 
 class BatchQueue:
@@ -31,84 +31,84 @@ class BatchQueue:
     def __init__(
         self,
         fit: Callable[[list[FitRequest]], list[FitResult]],
-        most: int,
+        max_faces: int,
         wait_seconds: float,
         meters: Meters | None = None,
     ) -> None:
         """most: faces that are fitted together; wait_seconds: that a batch which is not full waits for more."""
         self._fit = fit
-        self._most = most
+        self._max_faces = max_faces
         self._wait_seconds = wait_seconds
         self._meters = meters or NoMeters()
-        self._waiting: deque[QueuedRequest] = deque()
+        self._queue: deque[QueuedRequest] = deque()
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "model")
-        self._work: asyncio.Task[None] | None = None
+        self._worker: asyncio.Task[None] | None = None
 
-    async def fit(self, sought: FitRequest) -> FitResult:
+    async def fit(self, request: FitRequest) -> FitResult:
         """The faces of one request. Raises what the model raises."""
         loop = asyncio.get_running_loop()
-        if self._work is None or self._work.done():
-            self._work = loop.create_task(self._work_off())
-        one = QueuedRequest(sought, time.monotonic(), loop.create_future())
-        self._waiting.append(one)
+        if self._worker is None or self._worker.done():
+            self._worker = loop.create_task(self._run())
+        one = QueuedRequest(request, time.monotonic(), loop.create_future())
+        self._queue.append(one)
         self._arrived.set()
         self._report_queue_length()
-        return await one.found
+        return await one.future
 
-    async def _work_off(self) -> None:
+    async def _run(self) -> None:
         while True:
             await self._arrived.wait()
             await self._fill_batch()
-            batch = self._next()
+            batch = self._take_batch()
             if batch:
-                await self._fitted(batch)
+                await self._complete_batch(batch)
 
     async def _fill_batch(self) -> None:
         """Wait a moment for more, if there is room."""
         deadline = time.monotonic() + self._wait_seconds
-        while count_faces(self._waiting) < self._most and (left := deadline - time.monotonic()) > 0:
+        while count_faces(self._queue) < self._max_faces and (left := deadline - time.monotonic()) > 0:
             self._arrived.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._arrived.wait(), left)
 
-    def _next(self) -> list[QueuedRequest]:
+    def _take_batch(self) -> list[QueuedRequest]:
         """Those that came first, as many as fit, at least one; without those that nobody waits for any more."""
         batch: list[QueuedRequest] = []
-        while self._waiting and (not batch or count_faces([*batch, self._waiting[0]]) <= self._most):
-            one = self._waiting.popleft()
-            if not one.found.done():
+        while self._queue and (not batch or count_faces([*batch, self._queue[0]]) <= self._max_faces):
+            one = self._queue.popleft()
+            if not one.future.done():
                 batch.append(one)
-        if not self._waiting:
+        if not self._queue:
             self._arrived.clear()
         self._report_queue_length()
         return batch
 
-    async def _fitted(self, batch: list[QueuedRequest]) -> None:
+    async def _complete_batch(self, batch: list[QueuedRequest]) -> None:
         """Whatever happens, everybody in the batch hears of it."""
         try:
-            for one, found in zip(batch, await self._measured(batch), strict=True):
-                if not one.found.done():
-                    one.found.set_result(found)
+            for one, found in zip(batch, await self._fit_batch(batch), strict=True):
+                if not one.future.done():
+                    one.future.set_result(found)
         except Exception as error:
             for one in batch:
-                if not one.found.done():
-                    one.found.set_exception(error)
+                if not one.future.done():
+                    one.future.set_exception(error)
 
-    async def _measured(self, batch: list[QueuedRequest]) -> list[FitResult]:
+    async def _fit_batch(self, batch: list[QueuedRequest]) -> list[FitResult]:
         begin = time.monotonic()
         for one in batch:
-            self._meters.observe("focus_queue_seconds", begin - one.since)
+            self._meters.observe("focus_queue_seconds", begin - one.queued_at)
         self._meters.observe("focus_batch_faces", count_faces(batch))
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._thread, self._fit, [one.sought for one in batch])
+        found = await loop.run_in_executor(self._thread, self._fit, [one.request for one in batch])
         self._meters.observe("focus_model_seconds", time.monotonic() - begin)
         return found
 
     def _report_queue_length(self) -> None:
-        self._meters.set("focus_waiting", len(self._waiting))
+        self._meters.set("focus_waiting", len(self._queue))
 
 
 def count_faces(batch: Iterable[QueuedRequest]) -> int:
     """The size of a batch."""
-    return sum(len(one.sought.located.faces) for one in batch)
+    return sum(len(one.request.located.faces) for one in batch)

@@ -72,24 +72,24 @@ class Client:
         """Close its connections."""
         self._session.close()
 
-    def reconstruct(self, picture: ImageInput, **options: Any) -> Reconstruction:
+    def reconstruct(self, image: ImageInput, **options: Any) -> Reconstruction:
         """The faces of one picture: a file, its bytes, or an RGB array. Options are those of schema.Options.
 
         Raises ServiceError for what the endpoint refuses, and where it cannot be reached or understood.
         """
-        files = [("image", _encode_upload(picture))]
-        return self._answer("POST", "v1/reconstructions", Reconstruction, files=files, data=_form(options))
+        files = [("image", _encode_upload(image))]
+        return self._request_model("POST", "v1/reconstructions", Reconstruction, files=files, data=_form(options))
 
-    def reconstruct_batch(self, pictures: Iterable[ImageInput], **options: Any) -> BatchResponse:
+    def reconstruct_batch(self, images: Iterable[ImageInput], **options: Any) -> BatchResponse:
         """The faces of several pictures; what is refused stands in its place. Raises ServiceError."""
-        files = [("images", _encode_upload(picture)) for picture in pictures]
-        return self._answer("POST", "v1/reconstructions:batch", BatchResponse, files=files, data=_form(options))
+        files = [("images", _encode_upload(picture)) for picture in images]
+        return self._request_model("POST", "v1/reconstructions:batch", BatchResponse, files=files, data=_form(options))
 
     def model(self) -> ModelResponse:
         """What answers there. Raises ServiceError."""
-        return self._answer("GET", "v1/model", ModelResponse)
+        return self._request_model("GET", "v1/model", ModelResponse)
 
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether a model answers there now."""
         try:
             with self._session.get(self._url + "readyz", timeout=self._timeout, allow_redirects=False) as response:
@@ -97,7 +97,7 @@ class Client:
         except (requests.RequestException, HTTPError):
             return False
 
-    def output(self, output: Output) -> bytes:
+    def download(self, output: Output) -> bytes:
         """The content of a file that belongs to an answer. Raises ServiceError, also for a link to somewhere else."""
         if output.base64 is not None:
             try:
@@ -109,7 +109,7 @@ class Client:
             raise ServiceError("the link is no path of the endpoint; it is not followed")
         return self._request("GET", self._url + href[1:]).content
 
-    def _answer(self, method: str, path: str, kind: type[ResponseT], **sent: Any) -> ResponseT:
+    def _request_model(self, method: str, path: str, kind: type[ResponseT], **sent: Any) -> ResponseT:
         response = self._request(method, self._url + path, **sent)
         try:
             return kind.model_validate_json(response.content)
@@ -118,7 +118,7 @@ class Client:
 
     def _request(self, method: str, url: str, **sent: Any) -> requests.Response:
         try:
-            response = self._sent(method, url, **sent)
+            response = self._send(method, url, **sent)
         except (requests.RequestException, HTTPError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ServiceError(f"the endpoint {self._url} does not answer: {reason}") from None
@@ -126,7 +126,7 @@ class Client:
             raise _service_error(response)
         return response
 
-    def _sent(self, method: str, url: str, **sent: Any) -> requests.Response:
+    def _send(self, method: str, url: str, **sent: Any) -> requests.Response:
         ask = partial(self._session.request, method, url, timeout=self._timeout, allow_redirects=False, **sent)
         try:
             return ask()
@@ -138,11 +138,11 @@ class _TimedRetry(Retry):
     """What is tried again, how long after, and until when. As with urllib3's own, each failure makes a new one."""
 
     seconds = 0.0  # of trying again
-    until: float | None = None  # known from the first failure on
+    deadline: float | None = None  # known from the first failure on
 
     def new(self, **changed: Any) -> "_TimedRetry":
         again = super().new(**changed)
-        again.seconds, again.until = self.seconds, self.until
+        again.seconds, again.deadline = self.seconds, self.deadline
         return again
 
     def increment(
@@ -157,9 +157,9 @@ class _TimedRetry(Retry):
         """Raises MaxRetryError where it is over; what has been answered is the answer then."""
         again = super().increment(method, url, response, error, _pool, _stacktrace)
         now = time.monotonic()
-        again.until = now + self.seconds if self.until is None else self.until
+        again.deadline = now + self.seconds if self.deadline is None else self.deadline
         pause = (response and again.get_retry_after(response)) or again.get_backoff_time()
-        if _is_reported_bug(response) or now + pause > again.until:
+        if _is_reported_bug(response) or now + pause > again.deadline:
             raise MaxRetryError(_pool, url or "", error or ResponseError("no time is left"))
         return again
 
@@ -216,20 +216,20 @@ def _validate_key(key: str) -> str:
     return key
 
 
-def _encode_upload(picture: ImageInput) -> tuple[str, bytes]:
+def _encode_upload(image: ImageInput) -> tuple[str, bytes]:
     """A file name that says nothing, and the picture's bytes."""
-    if isinstance(picture, bytes):
-        return "picture", picture
-    if isinstance(picture, np.ndarray):
+    if isinstance(image, bytes):
+        return "picture", image
+    if isinstance(image, np.ndarray):
         from PIL import Image
 
         content = io.BytesIO()
-        Image.fromarray(picture).save(content, "PNG", compress_level=1)
+        Image.fromarray(image).save(content, "PNG", compress_level=1)
         return "picture.png", content.getvalue()
     try:
-        return "picture", Path(picture).read_bytes()
+        return "picture", Path(image).read_bytes()
     except OSError as error:
-        raise ConfigError(f"{picture} cannot be read ({error.strerror}); check the path and its rights") from None
+        raise ConfigError(f"{image} cannot be read ({error.strerror}); check the path and its rights") from None
 
 
 def _form(options: Mapping[str, Any]) -> dict[str, str]:

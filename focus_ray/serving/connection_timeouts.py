@@ -20,22 +20,22 @@ class TimedConnection(H11Protocol):
     Between two requests uvicorn's own limit holds (`keep_alive_timeout_s` of Ray Serve).
     """
 
-    seconds: ClassVar[float] = 10.0
+    header_seconds: ClassVar[float] = 10.0
     unread_seconds: ClassVar[float] = 60.0
     _header_timer: asyncio.TimerHandle | None = None
     _unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:  # uvloop has types of its own
         super().connection_made(transport)
-        self._time()
+        self._update_header_timer()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        self._time()
+        self._update_header_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop()
-        self._is_read()
+        self._cancel_header_timer()
+        self._cancel_unread_timer()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -47,27 +47,27 @@ class TimedConnection(H11Protocol):
     def resume_writing(self) -> None:
         """Most of it has been read."""
         super().resume_writing()
-        self._is_read()
+        self._cancel_unread_timer()
 
-    def _is_read(self) -> None:
+    def _cancel_unread_timer(self) -> None:
         if self._unread_timer is not None:
             self._unread_timer.cancel()
             self._unread_timer = None
 
-    def _time(self) -> None:
+    def _update_header_timer(self) -> None:
         """The clock runs from the first moment without whole headers to the first with them."""
         if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
-            self._stop()
+            self._cancel_header_timer()
         elif self._header_timer is None:
-            self._header_timer = self.loop.call_later(self.seconds, self.transport.close)
+            self._header_timer = self.loop.call_later(self.header_seconds, self.transport.close)
 
-    def _stop(self) -> None:
+    def _cancel_header_timer(self) -> None:
         if self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
 
 
-def install_timeouts(seconds: float, unread_seconds: float) -> None:
+def install_timeouts(header_seconds: float, unread_seconds: float) -> None:
     """From now on each uvicorn server of this process that chooses its parser itself has these limits."""
-    TimedConnection.seconds, TimedConnection.unread_seconds = seconds, unread_seconds
+    TimedConnection.header_seconds, TimedConnection.unread_seconds = header_seconds, unread_seconds
     auto.AutoHTTPProtocol = TimedConnection

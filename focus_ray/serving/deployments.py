@@ -65,7 +65,7 @@ class Model:
 
     def check_health(self) -> None:
         """Raises where the model is stuck: Serve ends this replica and starts another."""
-        self._fitter.check()
+        self._fitter.check_health()
 
 
 class Results:
@@ -104,7 +104,7 @@ class Ingress:
         app = create_app(self, self._settings)
         if has_proxy_middleware():
             return AdmissionMiddleware(app, self._settings)
-        door: ASGIApp = AdmissionMiddleware(app, self._settings, witness=create_request_metrics())
+        door: ASGIApp = AdmissionMiddleware(app, self._settings, observer=create_request_metrics())
         for middleware in cors(self._settings):
             door = middleware.cls(door, *middleware.args, **middleware.kwargs)
         return door

@@ -57,26 +57,26 @@ def agents() -> list[Agent]:
     return found
 
 
-async def scrape_metrics(where: Callable[[], Sequence[Agent]] = agents, seconds: float = TIMEOUT_SECONDS) -> str:
+async def scrape_metrics(find_agents: Callable[[], Sequence[Agent]] = agents, timeout: float = TIMEOUT_SECONDS) -> str:
     """The figures in Prometheus's text format. Agents that do not answer in time are left out."""
-    asked = await asyncio.to_thread(where)
-    texts = await asyncio.gather(*(_scrape_agent(agent, seconds) for agent in asked))
+    asked = await asyncio.to_thread(find_agents)
+    texts = await asyncio.gather(*(_scrape_agent(agent, timeout) for agent in asked))
     answered = [(agent.node, text) for agent, text in zip(asked, texts, strict=True) if text is not None]
     return await asyncio.to_thread(merge_metrics, answered)
 
 
-async def _scrape_agent(agent: Agent, seconds: float) -> str | None:
+async def _scrape_agent(agent: Agent, timeout: float) -> str | None:
     try:
-        return await asyncio.wait_for(asyncio.to_thread(_read, agent.url, seconds), 2 * seconds)
+        return await asyncio.wait_for(asyncio.to_thread(_read, agent.url, timeout), 2 * timeout)
     except (OSError, ValueError, TimeoutError) as error:
         logger.warning("the metrics of node %s are left out (%s)", agent.node, type(error).__name__)
         return None
 
 
-def _read(url: str, seconds: float) -> str:
+def _read(url: str, timeout: float) -> str:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows no nodes
     try:
-        with direct.open(url, timeout=seconds) as answer:
+        with direct.open(url, timeout=timeout) as answer:
             return answer.read(_MAX_BYTES).decode()
     except urllib.error.HTTPError as error:
         error.close()

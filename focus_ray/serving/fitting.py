@@ -39,7 +39,7 @@ class FitResult:
     """The faces of a Sought, or what was wrong with it; failed: the model's fault."""
 
     faces: tuple[Face, ...] = ()
-    refused: str | None = None
+    error: str | None = None
     failed: bool = False
 
 
@@ -101,9 +101,9 @@ class Fitter:
         model, prior = self._reconstructor.model, self._reconstructor.prior
         if prior is None:
             return "none"
-        if prior.fits(model, 0):
+        if prior.matches(model, 0):
             return "one_pass"
-        return "refined" if prior.fits(model, model.refine.steps) else "none"
+        return "refined" if prior.matches(model, model.refine.steps) else "none"
 
     @property
     def drawing(self) -> RenderContext:
@@ -129,7 +129,7 @@ class Fitter:
         since = self._batch_started
         return 0.0 if since is None else time.monotonic() - since
 
-    def check(self) -> None:
+    def check_health(self) -> None:
         """Raises ModelError where a batch takes so long that the model must be stuck."""
         if (seconds := self.batch_seconds()) > self._limit:
             raise ModelError(f"a batch has taken {seconds:.0f} s, the limit is {self._limit:.0f} s; start it anew")
@@ -137,21 +137,21 @@ class Fitter:
     def _fit_batch(self, pictures: list[FaceLocations], refine: bool) -> list[FitResult]:
         """One batch; where something is wrong with it, one picture after the other."""
         try:
-            return [FitResult(tuple(faces)) for faces in self._faces(pictures, refine)] if pictures else []
+            return [FitResult(tuple(faces)) for faces in self._fit_faces(pictures, refine)] if pictures else []
         except Exception as error:
             logger.warning("a batch of %d pictures failed (%s); each is tried by itself", len(pictures), type(error))
-        return [self._alone(picture, refine) for picture in pictures]
+        return [self._fit_single(picture, refine) for picture in pictures]
 
-    def _alone(self, picture: FaceLocations, refine: bool) -> FitResult:
+    def _fit_single(self, picture: FaceLocations, refine: bool) -> FitResult:
         try:
-            return FitResult(tuple(self._faces([picture], refine)[0]))
+            return FitResult(tuple(self._fit_faces([picture], refine)[0]))
         except DataError as error:
-            return FitResult(refused=str(error))
+            return FitResult(error=str(error))
         except Exception:
             logger.exception("a picture cannot be fitted")
             return FitResult(failed=True)
 
-    def _faces(self, pictures: list[FaceLocations], refine: bool) -> list[list[Face]]:
+    def _fit_faces(self, pictures: list[FaceLocations], refine: bool) -> list[list[Face]]:
         faces = sum(len(picture.faces) for picture in pictures)
         least = 2 if self._reconstructor.device.type == "cpu" else self._settings.batch
         company = [_padding_face(self._reconstructor.model.image_size)] * max(0, least - faces)
@@ -174,10 +174,11 @@ def _padding_face(size: int) -> FaceLocations:
     return FaceLocations(grey, [Detection((0.0, 0.0, float(size), float(size)))], "picture")
 
 
-def split_faces(located: FaceLocations, faces: int) -> list[FaceLocations]:
+def split_faces(located: FaceLocations, max_faces: int) -> list[FaceLocations]:
     """The picture with at most so many of its faces at a time."""
     return [
-        replace(located, faces=located.faces[start : start + faces]) for start in range(0, len(located.faces), faces)
+        replace(located, faces=located.faces[start : start + max_faces])
+        for start in range(0, len(located.faces), max_faces)
     ]
 
 

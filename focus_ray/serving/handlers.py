@@ -27,45 +27,47 @@ class AppContext(Protocol):
     """What the routes need of the replica they run in."""
 
     @property
-    def desk(self) -> ReconstructionService: ...
+    def service(self) -> ReconstructionService: ...
 
     @property
-    def links(self) -> ResultStore: ...
+    def results(self) -> ResultStore: ...
 
     def metrics(self) -> Awaitable[str]: ...
 
 
 async def reconstruct_one(
-    scope: AppContext, asked: ParsedRequest, place: int, request_id: str, owner: str | None
+    context: AppContext, parsed: ParsedRequest, index: int, request_id: str, owner: str | None
 ) -> Reconstruction:
     """The answer to one of the pictures. Raises Problem."""
-    files = _OutputCollector(linked=asked.options.delivery == "link")
-    answer = await scope.desk.reconstruct(asked.pictures[place].content, asked.options, request_id, files.deliver)
-    return await files.add_links(answer, scope.links, owner)
+    files = _OutputCollector(as_links=parsed.options.delivery == "link")
+    answer = await context.service.reconstruct(parsed.images[index].content, parsed.options, request_id, files.deliver)
+    return await files.add_links(answer, context.results, owner)
 
 
-async def reconstruct_all(scope: AppContext, asked: ParsedRequest, request_id: str, owner: str | None) -> BatchResponse:
+async def reconstruct_all(
+    context: AppContext, parsed: ParsedRequest, request_id: str, owner: str | None
+) -> BatchResponse:
     """The answers to all pictures; a problem stands in its picture's place. Raises Problem where no model answers."""
 
-    async def item(place: int) -> BatchItem:
-        name = asked.pictures[place].name
+    async def item(index: int) -> BatchItem:
+        name = parsed.images[index].name
         try:
-            answer = await reconstruct_one(scope, asked, place, request_id, owner)
-            return BatchItem(index=place, name=name, reconstruction=answer)
+            answer = await reconstruct_one(context, parsed, index, request_id, owner)
+            return BatchItem(index=index, name=name, reconstruction=answer)
         except Problem as problem:
             document = ProblemDetails.model_validate(problem.document(request_id))
-            return BatchItem(index=place, name=name, problem=document)
+            return BatchItem(index=index, name=name, problem=document)
 
-    card = await scope.desk.card()
-    results = await asyncio.gather(*(item(place) for place in range(len(asked.pictures))))
+    card = await context.service.card()
+    results = await asyncio.gather(*(item(place) for place in range(len(parsed.images))))
     return BatchResponse(request_id=request_id, model_version=card.version, results=results)
 
 
 class _OutputCollector:
     """The files of one answer: inline, or kept until their links are known."""
 
-    def __init__(self, linked: bool) -> None:
-        self._as_links = linked
+    def __init__(self, as_links: bool) -> None:
+        self._as_links = as_links
         self._contents: list[tuple[bytes, str]] = []
 
     def deliver(self, content: bytes, media_type: str) -> Output:
@@ -75,11 +77,11 @@ class _OutputCollector:
         self._contents.append((content, media_type))
         return Output(media_type=media_type, href=str(len(self._contents) - 1))
 
-    async def add_links(self, answer: Reconstruction, links: ResultStore, owner: str | None) -> Reconstruction:
+    async def add_links(self, answer: Reconstruction, store: ResultStore, owner: str | None) -> Reconstruction:
         """The answer with links in place of numbers."""
         if not self._contents:
             return answer
-        names = [await links.put(content, media_type, owner) for content, media_type in self._contents]
+        names = [await store.put(content, media_type, owner) for content, media_type in self._contents]
 
         def linked(files: dict[Any, Output]) -> dict[Any, Output]:
             return {

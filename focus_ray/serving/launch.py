@@ -54,9 +54,9 @@ def run(
     settings: ServingSettings,
     *,
     without_keys: bool = False,
-    say: Echo = print,
-    ready: Callable[[str], object] | None = None,
-    stopped: Callable[[], bool] = lambda: False,
+    echo: Echo = print,
+    on_ready: Callable[[str], object] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Serve until `stopped` says so. `ready` is called with the address once the model answers.
 
@@ -83,14 +83,14 @@ def run(
             url = _url(settings)
             with (
                 _register_endpoint(settings, ray.get_runtime_context().gcs_address),
-                deployment_run(settings, source, say, version=version),
+                deployment_run(settings, source, echo, version=version),
             ):
-                say(f"{url}  (page, API; {url}/openapi.json)")
-                if ready is not None:
-                    ready(url)
-                while not stopped():
+                echo(f"{url}  (page, API; {url}/openapi.json)")
+                if on_ready is not None:
+                    on_ready(url)
+                while not should_stop():
                     time.sleep(_POLL_SECONDS)
-            say("ending: requests that have begun are answered first")
+            echo("ending: requests that have begun are answered first")
         finally:
             if ray_cluster.cluster_address() is None:
                 serve.shutdown()
@@ -110,33 +110,33 @@ def application_from_args(arguments: dict[str, Any]) -> "Application":
     return endpoint(settings, source, prior, _cache())
 
 
-def swap(asked: ServingSettings, say: Echo = print) -> None:
+def swap(requested: ServingSettings, echo: Echo = print) -> None:
     """Give the endpoint of a port on this machine another model and prior. It goes on answering; if this fails, as
     before.
 
     Raises ConfigError where no endpoint of this user listens there and where anything else is asked for than it has,
     ModelError for a model that cannot be used (nothing is touched then), ClusterError where its replicas do not start.
     """
-    port, model = asked.http.port, asked.model
+    port, model = requested.http.port, requested.model
     running = _read_record(port)
-    _check_swappable(asked, running.settings)
+    _check_swappable(requested, running.settings)
     os.environ |= ray_cluster.LOCAL_RAY_ENVIRONMENT | _token_environment(
         port
     )  # without LOCAL, Ray takes loopback for another address
-    settings = running.settings.model_copy(update={"model": model, "prior": asked.prior})
+    settings = running.settings.model_copy(update={"model": model, "prior": requested.prior})
     source, correcting, _ = _resolve_sources(settings)
     os.environ["RAY_ADDRESS"] = running.address
     with ray_cluster.connect_ray(ray_cluster.ClusterSettings()):
         _deploy(settings, source, correcting)
     _write_record(EndpointRecord(running.address, running.pid, settings))
-    say(f"{_url(settings)} answers with {model or 'the shipped model'}")
+    echo(f"{_url(settings)} answers with {model or 'the shipped model'}")
 
 
-def _check_swappable(asked: ServingSettings, running: ServingSettings) -> None:
+def _check_swappable(requested: ServingSettings, running: ServingSettings) -> None:
     """Raises ConfigError for settings that an exchange of models would not change, but the user may think so."""
-    usual = ServingSettings(http=HttpSettings(port=asked.http.port))
+    usual = ServingSettings(http=HttpSettings(port=requested.http.port))
     fixed = ServingSettings.model_fields.keys() - {"model", "prior"}
-    other = [key for key in fixed if getattr(asked, key) not in (getattr(running, key), getattr(usual, key))]
+    other = [key for key in fixed if getattr(requested, key) not in (getattr(running, key), getattr(usual, key))]
     if other:
         raise ConfigError(
             f"a swap exchanges the model and the prior, not {', '.join(sorted(other))}; end the endpoint and start anew"

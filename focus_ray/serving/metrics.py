@@ -19,7 +19,7 @@ class MetricSpec(NamedTuple):
     """One figure: what kind it is, what it says, by which labels, and the bounds of a histogram's buckets."""
 
     kind: Literal["counter", "gauge", "histogram"]
-    says: str
+    description: str
     labels: tuple[str, ...] = ()
     bounds: tuple[float, ...] = ()
 
@@ -84,7 +84,7 @@ class RayMeters:
     def __init__(self) -> None:
         self._gauges: dict[tuple[str, tuple[tuple[str, str], ...]], int | float] = {}
         self._lock = threading.Lock()
-        self._repeating: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
 
     def count(self, name: str, **labels: str) -> None:
         check_metric(name, "counter", labels)
@@ -98,9 +98,9 @@ class RayMeters:
         check_metric(name, "gauge", labels)
         with self._lock:
             self._gauges[name, tuple(labels.items())] = value
-            if self._repeating is None:
-                self._repeating = threading.Thread(target=self._repeat, name="gauges", daemon=True)
-                self._repeating.start()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._repeat, name="gauges", daemon=True)
+                self._thread.start()
             _instrument(name).set(value, labels)
 
     def _repeat(self) -> None:
@@ -124,6 +124,6 @@ def _instrument(name: str) -> Any:
 
     metric = METRICS[name]
     if metric.kind == "histogram":
-        return metrics.Histogram(name, metric.says, boundaries=list(metric.bounds), tag_keys=metric.labels)
+        return metrics.Histogram(name, metric.description, boundaries=list(metric.bounds), tag_keys=metric.labels)
     kind = metrics.Counter if metric.kind == "counter" else metrics.Gauge
-    return kind(name, metric.says, tag_keys=metric.labels)
+    return kind(name, metric.description, tag_keys=metric.labels)

@@ -36,16 +36,16 @@ Operation = Callable[[MlflowServer], object]
 class MlflowRunWriter:
     """A run of MLflow that is being told of, in order. Nothing here waits for it but `close`, and that not for long."""
 
-    def __init__(self, server: Callable[[], MlflowServer], say: Echo) -> None:
+    def __init__(self, server: Callable[[], MlflowServer], echo: Echo) -> None:
         """server: called in the thread."""
         self._server = server
-        self._say = say
+        self._echo = echo
         self._operations: queue.Queue[Operation | None] = queue.Queue(_MAX_QUEUED)
-        self._run = ""  # as MLflow calls it
-        self._told = False
+        self._run_id = ""  # as MLflow calls it
+        self._error_reported = False
         self._deadline = float("inf")
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="record", daemon=True)
+        self._thread = threading.Thread(target=self._run_operations, name="record", daemon=True)
 
     def begin(self, name: str, values: Mapping[str, str], tags: Callable[[], Mapping[str, str]]) -> None:
         """A new run, with its parameters and tags; these are found out in the thread."""
@@ -53,37 +53,37 @@ class MlflowRunWriter:
 
         def first(server: MlflowServer) -> None:
             found = server.find_run(EXPERIMENT, focus_run) or server.create_run(EXPERIMENT, focus_run, name, now)
-            self._run = found.id
+            self._run_id = found.id
             server.set_parameters(
-                self._run, {key: value for key, value in values.items() if key not in found.parameters}
+                self._run_id, {key: value for key, value in values.items() if key not in found.parameters}
             )
-            server.log(self._run, (), tags())
+            server.log(self._run_id, (), tags())
 
-        self._send(first)
+        self._enqueue(first)
         self._thread.start()
 
-    def figures(self, tree: Mapping[str, Any], step: int = 0) -> None:
+    def log_metrics(self, tree: Mapping[str, Any], step: int = 0) -> None:
         """Numbers, nested as they like; keys are joined by '/'."""
         now = _now()
         metrics = [MetricPoint(key, value, now, step) for key, value in numeric_leaves(tree).figures.items()]
-        self._send(lambda server: server.log(self._run, metrics))
+        self._enqueue(lambda server: server.log(self._run_id, metrics))
 
-    def close(self, status: Literal["FINISHED", "KILLED"], patience: float = CLOSE_TIMEOUT) -> None:
+    def close(self, status: Literal["FINISHED", "KILLED"], timeout: float = CLOSE_TIMEOUT) -> None:
         """Tell the rest and how it ended; what is not told within `patience` s is lost, and said to be."""
-        self._send(lambda server: server.end_run(self._run, status))
-        self._deadline = time.monotonic() + patience
+        self._enqueue(lambda server: server.end_run(self._run_id, status))
+        self._deadline = time.monotonic() + timeout
         self._closing.set()
         with suppress(queue.Full):
             self._operations.put_nowait(None)
-        self._thread.join(patience)
+        self._thread.join(timeout)
         if self._thread.is_alive() or not self._operations.empty():
-            self._say("MLflow lacks the end of this run: it did not answer in time")
+            self._echo("MLflow lacks the end of this run: it did not answer in time")
 
-    def _send(self, message: Operation) -> None:
+    def _enqueue(self, operation: Operation) -> None:
         with suppress(queue.Full):
-            self._operations.put_nowait(message)
+            self._operations.put_nowait(operation)
 
-    def _work(self) -> None:
+    def _run_operations(self) -> None:
         server: MlflowServer | None = None
         while (message := self._operations.get()) is not None:
             pause = RETRY[0]
@@ -93,17 +93,17 @@ class MlflowRunWriter:
                     message(server)
                     break
                 except Exception as error:  # whatever it is, serving goes on
-                    self._refused(error)
+                    self._report_error(error)
                 if self._should_give_up(pause):
                     return
                 pause = min(2 * pause, RETRY[1])
 
-    def _refused(self, error: Exception) -> None:
+    def _report_error(self, error: Exception) -> None:
         """Say it once."""
-        if not self._told:
-            self._told = True
+        if not self._error_reported:
+            self._error_reported = True
             reason = str(error) if isinstance(error, FocusRayError) else f"{type(error).__name__}: {error}"
-            self._say(
+            self._echo(
                 f"{redact_secrets(' '.join(reason.split())[:300])}; serving goes on without MLflow until it answers"
             )
 
@@ -120,7 +120,7 @@ class MlflowRunWriter:
 def deployment_run(
     settings: ServingSettings,
     source: ModelSource,
-    say: Echo,
+    echo: Echo,
     *,
     version: str = "",
     kind: Kind = "deployment",
@@ -131,7 +131,7 @@ def deployment_run(
     version: what the model calls itself. The run is FINISHED where the block ends well, else KILLED. Never raises
     because of MLflow, and never waits for it but a moment at the end; what it refuses is told by `say`, once.
     """
-    record = MlflowRunWriter(lambda: _server(tracking), say)
+    record = MlflowRunWriter(lambda: _server(tracking), echo)
     name = f"{kind} {source.registered or version or 'model'}"
     record.begin(name, flatten_params(_loggable_settings(settings)), lambda: _tags(source, version, kind))
     status: Literal["FINISHED", "KILLED"] = "KILLED"

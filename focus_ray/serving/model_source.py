@@ -207,7 +207,7 @@ def _fetch_registered(name: str, number: str, target: Path) -> None:
 def _download_manifest(server: MlflowServer, name: str, number: str, scratch: Path) -> tuple[str, str]:
     """The manifest of a registered model; returns the address of its files, and the key of the model folder there."""
     location = server.location(name, number)
-    folders = server.folders(location, "artifacts")  # where MLflow keeps what its model was made of
+    folders = server.list_folders(location, "artifacts")  # where MLflow keeps what its model was made of
     if len(folders) != 1:
         raise CheckpointError(f"models:/{name}/{number} is no model of focus-ray; name another version")
     server.download(location, [f"{folders[0]}/{MANIFEST}"], scratch)

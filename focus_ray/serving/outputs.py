@@ -86,7 +86,7 @@ def inline_output(content: bytes, media_type: str) -> Output:
 def _encode_face(face: Face, output: str, height: int, width: int) -> bytes:
     arrays = require_arrays(face)
     if output in mesh_writer.ENCODERS:
-        return mesh_writer.encode_mesh(arrays.mesh if arrays.corrected is None else arrays.corrected, output)
+        return mesh_writer.encode_mesh(arrays.mesh if arrays.corrected_mesh is None else arrays.corrected_mesh, output)
     return encode_png(_mask(face, height, width) if output == "mask" else _region(face, height, width))
 
 
@@ -107,7 +107,7 @@ def _mask(face: Face, height: int, width: int) -> UInt8[np.ndarray, "height widt
     arrays = require_arrays(face)
     window = crop_window(face, height, width)
     covered = warp_to_window(arrays.region.astype(np.float32), arrays.transform, window)
-    soft = warp_to_window(255 * arrays.soft.astype(np.float32) * arrays.region, arrays.transform, window)
+    soft = warp_to_window(255 * arrays.soft_mask.astype(np.float32) * arrays.region, arrays.transform, window)
     inside = covered >= 0.5
     edge = inside & (covered < 1)
     soft[edge] /= covered[edge]
@@ -129,4 +129,4 @@ def _rendering(one: FaceLayer, height: int, width: int) -> bytes:
 def _overlay(image: UInt8[np.ndarray, "H W 3"], layers: Sequence[FaceLayer], height: int, width: int) -> bytes:
     if (height, width) != image.shape[:2]:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return encode_png(composite_layers(image, layers).overlay)
+    return encode_png(composite_layers(image, layers).image)

@@ -48,8 +48,8 @@ class Asset(NamedTuple):
     """A file of the page."""
 
     content: bytes
-    kind: str
-    tag: str  # changes with the content
+    media_type: str
+    etag: str  # changes with the content
 
 
 @cache
@@ -77,10 +77,10 @@ def router() -> APIRouter:
 
 
 def _asset_response(request: Request, file: Asset) -> Response:
-    headers = {**_HEADERS, "etag": file.tag}
-    if request.headers.get("if-none-match") == file.tag:
+    headers = {**_HEADERS, "etag": file.etag}
+    if request.headers.get("if-none-match") == file.etag:
         return Response(status_code=304, headers=headers)
-    return Response(file.content, media_type=file.kind, headers=headers)
+    return Response(file.content, media_type=file.media_type, headers=headers)
 
 
 def _read_assets() -> Iterator[tuple[str, bytes]]:

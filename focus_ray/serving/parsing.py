@@ -34,7 +34,7 @@ class UploadedImage(NamedTuple):
 class ParsedRequest(NamedTuple):
     """A request."""
 
-    pictures: list[UploadedImage]
+    images: list[UploadedImage]
     options: Options
 
 
@@ -45,13 +45,13 @@ class _InMemoryParser(MultiPartParser):
     """
 
     spool_max_size = 1 << 40
-    whole = False
+    is_complete = False
 
-    def __init__(self, request: Request, most_files: int) -> None:
+    def __init__(self, request: Request, max_files: int) -> None:
         super().__init__(
             request.headers, request.stream(), max_files=math.inf, max_fields=math.inf, max_part_size=sys.maxsize
         )
-        self._files_left = most_files
+        self._files_left = max_files
         self._fields_left = _MAX_FIELDS
 
     def on_headers_finished(self) -> None:
@@ -75,7 +75,7 @@ class _InMemoryParser(MultiPartParser):
 
     def on_end(self) -> None:
         """The last boundary has come."""
-        self.whole = True
+        self.is_complete = True
 
     def close(self) -> None:
         """Let go of what was sent, of parts too that never ended."""
@@ -90,8 +90,8 @@ async def parse_request(request: Request) -> ParsedRequest:
         content = await request.body()
         return ParsedRequest([UploadedImage("body", content)], _parse_options(request.query_params.multi_items()))
     asked = await _parse_form(request, kind, ("image",), 1)
-    if len(asked.pictures) != 1:
-        raise Problem("unprocessable", f"{len(asked.pictures)} pictures in the form; send one, as field `image`")
+    if len(asked.images) != 1:
+        raise Problem("unprocessable", f"{len(asked.images)} pictures in the form; send one, as field `image`")
     return asked
 
 
@@ -99,7 +99,7 @@ async def parse_batch_request(request: Request, settings: AdmissionSettings) -> 
     """Pictures, as fields `images`, and options. Raises Problem."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     asked = await _parse_form(request, kind, ("images", "image"), settings.pictures)
-    if not asked.pictures:
+    if not asked.images:
         raise Problem("unprocessable", "no picture in the form; send some, each as a field `images`")
     return asked
 
@@ -112,7 +112,7 @@ async def _parse_form(request: Request, kind: str, names: Sequence[str], most: i
     parser = _InMemoryParser(request, most)
     try:
         form = await parser.parse()
-        if not parser.whole:
+        if not parser.is_complete:
             raise Problem("bad_request", "the form is cut off; send it whole")
         return await _read_fields(form, list(request.query_params.multi_items()), names)
     except MultiPartException as error:
@@ -139,10 +139,10 @@ async def _read_upload(upload: UploadFile) -> UploadedImage:
     return UploadedImage(_printable(upload.filename or "", _MAX_NAME_LENGTH), await upload.read())
 
 
-def _parse_options(given: Iterable[tuple[str, str]]) -> Options:
+def _parse_options(fields: Iterable[tuple[str, str]]) -> Options:
     """Options as text. Raises Problem for one that is unknown, said twice in two ways, or has no such value."""
     said: dict[str, str] = {}
-    for name, text in given:
+    for name, text in fields:
         if name not in Options.model_fields:
             known = ", ".join(Options.model_fields)
             raise Problem("unprocessable", f"there is no option {_printable(name, 40)!r}; there are {known}")

@@ -33,19 +33,19 @@ class RemoteModel:
     def __init__(self, handle: "DeploymentHandle", settings: ServingSettings) -> None:
         self._handle = handle
         self._settings = settings
-        self._card: tuple[float, ModelInfo] | None = None
+        self._info: tuple[float, ModelInfo] | None = None
         self._render_context: RenderContext | None = None
 
-    async def fit(self, sought: FitRequest) -> FitResult:
+    async def fit(self, request: FitRequest) -> FitResult:
         """The faces of a picture, or what was wrong with it. Raises Problem where nobody has time."""
-        return await self._asked("fit", sought)
+        return await self._call("fit", request)
 
     async def card(self) -> ModelInfo:
         """What answers, as it was a moment ago. Raises Problem where nobody does."""
         now = time.monotonic()
-        if self._card is None or now - self._card[0] > _INFO_TTL:
-            self._card = (now, await self._asked("card"))
-        return self._card[1]
+        if self._info is None or now - self._info[0] > _INFO_TTL:
+            self._info = (now, await self._call("card"))
+        return self._info[1]
 
     async def drawing(self, version: str) -> RenderContext:
         """What it takes to draw the faces that a version of the model has fitted. Raises Problem.
@@ -55,10 +55,10 @@ class RemoteModel:
         for _ in range(_MAX_VERSION_ATTEMPTS):
             if self._render_context is not None and self._render_context.version == version:
                 return self._render_context
-            self._render_context = await self._asked("drawing")
+            self._render_context = await self._call("drawing")
         raise self._busy("another model has just taken over", "model_lost")
 
-    async def _asked(self, method: str, *arguments: Any) -> Any:
+    async def _call(self, method: str, *arguments: Any) -> Any:
         deadline = time.monotonic() + self._settings.batching.seconds
         for attempt in range(_MAX_ATTEMPTS):
             try:
@@ -76,9 +76,9 @@ class RemoteModel:
                 await asyncio.sleep(_PAUSE * 2**attempt)
         raise self._busy("the model is starting anew", "model_lost")
 
-    def _busy(self, what: str, reason: str) -> Problem:
+    def _busy(self, detail: str, reason: str) -> Problem:
         seconds = self._settings.http.retry_seconds
-        return Problem("overloaded", f"{what}; try again in a moment", retry_after=seconds, reason=reason)
+        return Problem("overloaded", f"{detail}; try again in a moment", retry_after=seconds, reason=reason)
 
 
 class RemoteResultStore:
@@ -91,15 +91,15 @@ class RemoteResultStore:
     async def put(self, content: bytes, media_type: str, owner: str | None) -> str:
         """Keep it for some minutes, under a name that nobody guesses. Raises Problem."""
         check_size(content, self._settings.max_link_bytes)
-        return await self._answered(self._handle.put.remote(content, media_type, owner))
+        return await self._await_response(self._handle.put.remote(content, media_type, owner))
 
     async def get(self, name: str, owner: str | None) -> tuple[bytes, str] | None:
         """What is kept under a name for its owner. Raises Problem."""
-        return await self._answered(self._handle.get.remote(name, owner))
+        return await self._await_response(self._handle.get.remote(name, owner))
 
-    async def _answered(self, asked: Awaitable[T]) -> T:
+    async def _await_response(self, response: Awaitable[T]) -> T:
         try:
-            return await asked
+            return await response
         except (RayError, BackPressureError, DeploymentUnavailableError):
             logger.warning("what keeps links did not answer", exc_info=True)
             wait = self._settings.http.retry_seconds

@@ -15,32 +15,32 @@ class RequestMetrics:
         self._meters = meters
         self._in_flight = 0
 
-    def on_start(self, passage: RequestInfo) -> None:
+    def on_start(self, request: RequestInfo) -> None:
         """A request has begun."""
         self._in_flight += 1
         self._meters.set("focus_in_flight", self._in_flight)
 
-    def left(self, passage: RequestInfo) -> None:
+    def on_end(self, request: RequestInfo) -> None:
         """Its answer has been given."""
         self._in_flight -= 1
         self._meters.set("focus_in_flight", self._in_flight)
-        seconds = time.monotonic() - passage.began
-        route = route_of(passage.path)
-        self._meters.count("focus_requests", route=route, status=str(passage.status))
+        seconds = time.monotonic() - request.started_at
+        route = route_of(request.path)
+        self._meters.count("focus_requests", route=route, status=str(request.status))
         self._meters.observe("focus_request_seconds", seconds, route=route)
-        if passage.reason is not None:
-            self._meters.count("focus_rejections", reason=passage.reason)
+        if request.reason is not None:
+            self._meters.count("focus_rejections", reason=request.reason)
         access_log.log(
             AccessLogEntry(
-                passage.request_id,
-                passage.client,
-                passage.method,
-                passage.path,
-                passage.status,
-                passage.reason,
-                passage.bytes_in,
+                request.request_id,
+                request.client,
+                request.method,
+                request.path,
+                request.status,
+                request.reason,
+                request.bytes_in,
                 seconds,
-                passage.faces,
+                request.faces,
             )
         )
 

@@ -15,7 +15,7 @@ class _Result(NamedTuple):
     content: bytes
     media_type: str
     owner: str | None
-    until: float
+    expires_at: float
 
 
 def check_size(content: bytes, max_bytes: int) -> None:
@@ -66,6 +66,6 @@ class InMemoryResultStore:
         """All live equally long: what is to go stands first."""
         while self._results:
             oldest = next(iter(self._results))
-            if self._bytes <= self.max_bytes and self._results[oldest].until > now:
+            if self._bytes <= self.max_bytes and self._results[oldest].expires_at > now:
                 return
             self._bytes -= len(self._results.pop(oldest).content)

@@ -42,7 +42,7 @@ _NICENESS = 10  # niceness of the threads that compute: the ones that answer com
 class ModelBackend(Protocol):
     """The replicas of the model, wherever they are."""
 
-    async def fit(self, sought: FitRequest) -> FitResult: ...
+    async def fit(self, request: FitRequest) -> FitResult: ...
 
     async def card(self) -> ModelInfo: ...
 
@@ -64,42 +64,42 @@ class StageTimer:
 class ReconstructionService:
     """Pictures in, answers out. Threads of its own do what computes; the event loop only waits."""
 
-    def __init__(self, models: ModelBackend, settings: ServingSettings, meters: Meters | None = None) -> None:
-        self._models = models
+    def __init__(self, backend: ModelBackend, settings: ServingSettings, meters: Meters | None = None) -> None:
+        self._backend = backend
         self._meters = meters or NoMeters()
         self._settings = settings
         threads = max(1, round(settings.ingress.cpus))
-        self._room = PixelBudget(settings.admission.megapixels_at_once)
+        self._pixel_budget = PixelBudget(settings.admission.megapixels_at_once)
         self._executor = ThreadPoolExecutor(threads, "desk", initializer=_lower_priority)
         self._thread_local = threading.local()
 
     async def card(self) -> ModelInfo:
         """What answers here."""
-        return await self._models.card()
+        return await self._backend.card()
 
     async def reconstruct(
         self, content: bytes, options: Options, request_id: str, deliver: outputs.Deliver
     ) -> Reconstruction:
         """The answer to one picture. Raises Problem."""
-        card = await self._models.card()
+        card = await self._backend.card()
         refine = self._settings.refine if options.refine is None else options.refine
         _check_prior(options, refine, card)
         times = StageTimer()
-        async with self._room.of(megapixels(content, self._settings.admission)):
-            seen = await self._on_thread(self._located, content, options, times)
+        async with self._pixel_budget.reserve(megapixels(content, self._settings.admission)):
+            seen = await self._on_thread(self._locate, content, options, times)
             since = time.perf_counter()
-            faces = await self._fitted(seen, refine)
+            faces = await self._fit_faces(seen, refine)
             times.add("model", since)
             if options.prior == "off":
                 faces = [_remove_correction(face) for face in faces]
             since = time.perf_counter()
-            made = await self._drawn(seen.image, faces, options)
+            made = await self._draw_outputs(seen.image, faces, options)
             answers = [
                 outputs.face_response(face, files, deliver) for face, files in zip(faces, made.faces, strict=True)
             ]
             of_picture = outputs.deliver_files(made.picture, deliver)
             times.add("draw", since)
-        self._measure(times, len(faces))
+        self._observe(times, len(faces))
         return Reconstruction(
             request_id=request_id,
             model_version=faces[0].model_version if faces else card.version,
@@ -109,15 +109,15 @@ class ReconstructionService:
             milliseconds=times.milliseconds,
         )
 
-    async def _drawn(self, image: np.ndarray, faces: Sequence[Face], options: Options) -> outputs.OutputFiles:
+    async def _draw_outputs(self, image: np.ndarray, faces: Sequence[Face], options: Options) -> outputs.OutputFiles:
         if not faces or not options.outputs:
             return outputs.OutputFiles([{} for _ in faces], {})
-        drawing = await self._models.drawing(faces[0].model_version)
+        drawing = await self._backend.drawing(faces[0].model_version)
         return await self._on_thread(
             outputs.encode_outputs, image, faces, options.outputs, drawing.face_model, drawing.camera
         )
 
-    def _measure(self, times: StageTimer, faces: int) -> None:
+    def _observe(self, times: StageTimer, faces: int) -> None:
         for stage, name in _STAGE_METRICS.items():
             self._meters.observe(name, times.milliseconds[stage] / 1e3)
         self._meters.observe("focus_faces", faces)
@@ -129,7 +129,7 @@ class ReconstructionService:
     async def _on_thread(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
 
-    def _located(self, content: bytes, options: Options, times: StageTimer) -> FaceLocations:
+    def _locate(self, content: bytes, options: Options, times: StageTimer) -> FaceLocations:
         since = time.perf_counter()
         image = decode(content, self._settings.admission)
         times.add("decode", since)
@@ -141,21 +141,21 @@ class ReconstructionService:
             raise Problem("unprocessable", str(error)) from None
         times.add("detect", since)
         most = min(options.max_faces, self._settings.admission.faces)
-        return FaceLocations(seen.image, seen.faces[:most], seen.told_by)
+        return FaceLocations(seen.image, seen.faces[:most], seen.source)
 
     def _detector(self) -> Detector:
         """One a thread: it keeps scratch memory."""
         if not hasattr(self._thread_local, "detector"):
             thorough = HaarDetector(HaarSettings(candidates=_CANDIDATES))
             quick = self._settings.detector == "fast"
-            self._thread_local.detector = QuickDetector(thorough=thorough) if quick else thorough
+            self._thread_local.detector = QuickDetector(fallback=thorough) if quick else thorough
         return self._thread_local.detector
 
-    async def _fitted(self, seen: FaceLocations, refine: bool) -> list[Face]:
+    async def _fit_faces(self, seen: FaceLocations, refine: bool) -> list[Face]:
         """All faces by one version of the model, also while another one takes over. Raises Problem."""
         parts = split_faces(seen, self._settings.batching.batch)
         for _ in range(_MAX_FIT_ATTEMPTS):
-            found = await asyncio.gather(*(self._models.fit(FitRequest(part, refine)) for part in parts))
+            found = await asyncio.gather(*(self._backend.fit(FitRequest(part, refine)) for part in parts))
             faces = [face for part in found for face in _faces_or_raise(part)]
             if len({face.model_version for face in faces}) <= 1:
                 return faces
@@ -167,31 +167,31 @@ class PixelBudget:
     """How many pixels are decoded at once: a picture waits until those before it leave room for it."""
 
     def __init__(self, megapixels: float) -> None:
-        self._most = megapixels
-        self._taken = 0.0
+        self._max_megapixels = megapixels
+        self._in_use = 0.0
         self._changed = asyncio.Condition()
 
     @asynccontextmanager
-    async def of(self, megapixels: float) -> AsyncIterator[None]:
+    async def reserve(self, megapixels: float) -> AsyncIterator[None]:
         """Room for a picture, as long as this lasts. One that is larger than all the room has it for itself."""
         async with self._changed:
-            await self._changed.wait_for(lambda: not self._taken or self._taken + megapixels <= self._most)
-            self._taken += megapixels
+            await self._changed.wait_for(lambda: not self._in_use or self._in_use + megapixels <= self._max_megapixels)
+            self._in_use += megapixels
         try:
             yield
         finally:
             async with self._changed:
-                self._taken -= megapixels
+                self._in_use -= megapixels
                 self._changed.notify_all()
 
 
-def _faces_or_raise(found: FitResult) -> Sequence[Face]:
+def _faces_or_raise(result: FitResult) -> Sequence[Face]:
     """The faces, or Problem."""
-    if found.failed:
+    if result.failed:
         raise Problem("internal", "the model failed on this picture; the error has been logged")
-    if found.refused is not None:
-        raise Problem("unprocessable", found.refused)
-    return found.faces
+    if result.error is not None:
+        raise Problem("unprocessable", result.error)
+    return result.faces
 
 
 def _check_prior(options: Options, refine: bool, card: ModelInfo) -> None:

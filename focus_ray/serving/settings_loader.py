@@ -10,14 +10,14 @@ from focus_ray.serving.settings import ServingSettings
 
 
 def load_settings(
-    file: Path | None, assignments: Sequence[str], given: Mapping[str, Any], keys: Path | None = None
+    file: Path | None, assignments: Sequence[str], options: Mapping[str, Any], keys: Path | None = None
 ) -> ServingSettings:
     """The defaults, under the keys of a YAML file, the `a.b=v` assignments, what is `given` and not None, and API keys.
 
     `given` is nested as the settings are. Raises ConfigError for what does not fit and for a file of keys with none.
     """
     settings = resolve_settings(ServingSettings(), "focus_ray/serving/settings.py", file, assignments, {})
-    tree = merge(settings.model_dump(mode="json"), _drop_none(given), "options")
+    tree = merge(settings.model_dump(mode="json"), _drop_none(options), "options")
     if keys is not None:
         tree["http"] |= {"keys": read_keys(keys), "keys_required": True}
     return ServingSettings.model_validate(tree)

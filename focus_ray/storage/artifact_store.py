@@ -105,12 +105,12 @@ def _download(store: ObjectStore, key: str, folder: Path, kind: str) -> None:
 
 
 @contextmanager
-def _name_in_errors(copy: Path, place: str) -> Iterator[None]:
+def _name_in_errors(copy: Path, location: str) -> Iterator[None]:
     """Errors about a copy tell of the place it is a copy of: the copy will be gone."""
     try:
         yield
     except CheckpointError as error:
-        raise CheckpointError(str(error).replace(str(copy), place)) from None
+        raise CheckpointError(str(error).replace(str(copy), location)) from None
 
 
 def _complete_keys(keys: list[str]) -> set[str]:

@@ -102,15 +102,15 @@ class StoredCheckpoint(NamedTuple):
     folder: str
     state: dict[str, State]
     # What was said about newer checkpoints that are damaged, a line each.
-    passed_over: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
 class Checkpoints:
     """The checkpoints of one run, in a folder or an object store. One process writes to them at a time."""
 
-    def __init__(self, place: Path | str | ObjectStore, *, keep: int = 3) -> None:
+    def __init__(self, location: Path | str | ObjectStore, *, keep: int = 3) -> None:
         """Keep the newest `keep` checkpoints and the one that was saved as the best."""
-        self.store = open_store(place) if isinstance(place, Path | str) else place
+        self.store = open_store(location) if isinstance(location, Path | str) else location
         self.keep = max(keep, 1)
 
     def save(self, step: int, state: Mapping[str, State], *, best: bool = False) -> None:

@@ -20,12 +20,12 @@ class JsonLinesFile:
         """Add one line, at once visible to readers. Raises StorageError."""
         try:
             if self._stream is None:
-                self._stream = self._opened()
+                self._stream = self._open()
             self._stream.write(json.dumps(line, allow_nan=False) + "\n")
         except OSError as error:
             raise StorageError(f"cannot write to {self.path}: {error.strerror}; free some space") from error
 
-    def _opened(self) -> TextIO:
+    def _open(self) -> TextIO:
         """The file, at the end of its last whole line: what is added to a torn one would be lost with it."""
         stream = self.path.open("a", buffering=1)
         content = self.path.read_bytes()

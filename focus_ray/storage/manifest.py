@@ -50,13 +50,13 @@ def verify_artifact(folder: Path, kind: str) -> None:
     _map_files(folder, kind, _verify_file)
 
 
-def _map_files(folder: Path, kind: str, look: Callable[[Path, dict[str, Any]], T]) -> dict[str, T]:
+def _map_files(folder: Path, kind: str, check: Callable[[Path, dict[str, Any]], T]) -> dict[str, T]:
     folder = Path(folder).absolute()
     atomic.recover(folder)
     try:
         listed = read_manifest(folder, kind)
         _reject_unlisted(folder, listed)
-        return {name: look(folder / name, entry) for name, entry in listed.items()}
+        return {name: check(folder / name, entry) for name, entry in listed.items()}
     except OSError as error:
         message = f"cannot read {folder}: {error.strerror or error}; check the disk and the permissions"
         raise StorageError(message) from error

@@ -81,7 +81,7 @@ class S3Store:
 
     bucket: str
     prefix: str = ""
-    patience: float = field(default=RETRY_SECONDS, compare=False)
+    retry_seconds: float = field(default=RETRY_SECONDS, compare=False)
     connection: S3Connection = field(default_factory=S3Connection, compare=False, repr=False)
 
     def __str__(self) -> str:
@@ -163,7 +163,7 @@ class S3Store:
                 return action(client)
             except s3_errors.REQUEST_ERRORS as error:
                 began = began or time.monotonic()
-                left = began + self.patience - time.monotonic()
+                left = began + self.retry_seconds - time.monotonic()
                 if left <= pause or not s3_errors.is_transient(error):
                     raise self._to_storage_error(error, place, client) from error
                 logger.warning("%s: %s; trying again for up to %.0f s", place, s3_errors.reason(error), left)
@@ -172,11 +172,11 @@ class S3Store:
             pause = min(2 * pause, MAX_BACKOFF_SECONDS)
             self.connection.renew(client)
 
-    def _to_storage_error(self, error: Exception, place: str, client: Any) -> Exception:
+    def _to_storage_error(self, error: Exception, location: str, client: Any) -> Exception:
         if isinstance(error, OSError) and not s3_errors.is_transient(error):
             return error  # of the local disk: whoever reads or writes the file names it
         endpoint = s3_errors.redact_endpoint(client.meta.endpoint_url) if client else "S3"
-        return s3_errors.to_storage_error(error, place, self.bucket, endpoint)
+        return s3_errors.to_storage_error(error, location, self.bucket, endpoint)
 
 
 def _client(attempts: int, connect: int, read: int) -> Any:

@@ -72,10 +72,10 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, TRANSIENT_ERRORS)
 
 
-def to_storage_error(error: Exception, place: str, bucket: str, endpoint: str) -> StorageError:
+def to_storage_error(error: Exception, location: str, bucket: str, endpoint: str) -> StorageError:
     """The error as one line: what is wrong with `place` at `endpoint`, and what to do."""
     if isinstance(error, exceptions.ClientError):
-        return _client_error(error, place, bucket, endpoint)
+        return _client_error(error, location, bucket, endpoint)
     if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
         return StorageError(f"no credentials for s3://{bucket}; {CREDENTIALS_HINT}, or run where a role gives them")
     if isinstance(error, exceptions.SSLError):
@@ -93,7 +93,7 @@ def to_storage_error(error: Exception, place: str, bucket: str, endpoint: str) -
         return StorageError(f"{message}, or set AWS_REGION")
     if is_transient(error):
         return StorageError(f"{endpoint} breaks off ({type(error).__name__}); see whether the service is well")
-    return StorageError(f"{place} cannot be used: {_first_line(error)}; correct the settings of AWS")
+    return StorageError(f"{location} cannot be used: {_first_line(error)}; correct the settings of AWS")
 
 
 def reason(error: Exception) -> str:
@@ -116,16 +116,16 @@ def is_aws(url: str) -> bool:
     return (urlsplit(url).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
-def _client_error(error: exceptions.ClientError, place: str, bucket: str, endpoint: str) -> StorageError:
+def _client_error(error: exceptions.ClientError, location: str, bucket: str, endpoint: str) -> StorageError:
     code, operation = _code(error), error.operation_name
     if code == "NoSuchBucket":
         return StorageError(f"there is no bucket {bucket!r} at {endpoint}; create it, or correct its name")
     if code in NOT_FOUND_CODES:
-        return NoSuchObject(f"there is no object {place}; check its key")
+        return NoSuchObject(f"there is no object {location}; check its key")
     if code in CREDENTIAL_ERROR_CODES:
         return StorageError(f"{endpoint} refuses the credentials ({code}); {CREDENTIALS_HINT}, to what is valid there")
     if code in ("AccessDenied", "403", "AllAccessDisabled", "AccountProblem"):
-        message = f"the credentials do not allow {operation} on {place}; allow ListBucket, GetObject, PutObject and"
+        message = f"the credentials do not allow {operation} on {location}; allow ListBucket, GetObject, PutObject and"
         return StorageError(f"{message} DeleteObject there, or use others")
     if code == "RequestTimeTooSkewed":
         return StorageError(f"{endpoint} says that the clock of this machine is wrong; set it")
@@ -133,7 +133,7 @@ def _client_error(error: exceptions.ClientError, place: str, bucket: str, endpoi
         return StorageError(f"the bucket {bucket!r} belongs to another region; set AWS_REGION to it")
     if is_transient(error):
         return StorageError(f"{endpoint} is not well ({reason(error)}); try again later")
-    return StorageError(f"{place} refuses {operation}: {_first_line(error)}; check bucket, endpoint and permissions")
+    return StorageError(f"{location} refuses {operation}: {_first_line(error)}; check bucket, endpoint and permissions")
 
 
 def _code(error: exceptions.ClientError) -> str:

@@ -27,17 +27,17 @@ def process_tags() -> dict[str, str]:
     return tags | _commit(Path(__file__).resolve().parent) | _hardware()
 
 
-def run_tags(run: Path) -> dict[str, str]:
+def run_tags(run_dir: Path) -> dict[str, str]:
     """What a run folder says of itself: digests of its configuration and of the face model of its training."""
     tags = {}
-    config = read_json(run / "config.json")
+    config = read_json(run_dir / "config.json")
     if config is not None:
         tags["digest.config"] = config_digest(config)
         if isinstance(config.get("preset"), str):
             tags["preset"] = config["preset"]
     with suppress(FaceModelError):
-        tags["digest.face_model"] = MorphableModel.load(run / "face.safetensors").digest
-    storage = (read_json(run / "run.json") or {}).get("storage")
+        tags["digest.face_model"] = MorphableModel.load(run_dir / "face.safetensors").digest
+    storage = (read_json(run_dir / "run.json") or {}).get("storage")
     if isinstance(storage, str):
         tags["storage"] = redact_secrets(storage)
     return tags

@@ -104,7 +104,7 @@ class MlflowServer:
         return redact_secrets(self._uri.partition("?")[0])
 
     @contextmanager
-    def asked(self) -> Iterator[MlflowClient]:
+    def session(self) -> Iterator[MlflowClient]:
         """The client, connected on first use (seconds). Whatever goes wrong inside is said in our words."""
         try:
             if self._client is None:
@@ -134,15 +134,15 @@ class MlflowServer:
             uri += "" if "?" in uri else f"?timeout={_SQLITE_TIMEOUT}"
         return MlflowClient(tracking_uri=uri)
 
-    def find_run(self, experiment: str, focus_run: str, known: str | None = None) -> RemoteRun | None:
+    def find_run(self, experiment: str, focus_run_id: str, known_run_id: str | None = None) -> RemoteRun | None:
         """The run of an experiment that has this tag, or else the run `known`, wherever it is now.
 
         A request to create that ran into its time limit may have succeeded later, beside its repetition: of several
         runs the first that holds something is the run, and empty ones beside it are deleted.
         """
-        with self.asked() as client:
+        with self.session() as client:
             found = client.get_experiment_by_name(experiment)
-            tagged = f"tags.`{RUN_TAG}` = '{focus_run}'"
+            tagged = f"tags.`{RUN_TAG}` = '{focus_run_id}'"
             runs = [] if found is None else client.search_runs([found.experiment_id], tagged)
             runs = sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
             used = [run for run in runs if run.data.metrics or run.data.params]
@@ -152,28 +152,28 @@ class MlflowServer:
                     client.delete_run(run.info.run_id)
             if chosen is not None:
                 return _to_remote_run(chosen)
-            return None if known is None else self._known_run(client, known, focus_run)
+            return None if known_run_id is None else self._known_run(client, known_run_id, focus_run_id)
 
-    def _known_run(self, client: MlflowClient, known: str, focus_run: str) -> RemoteRun | None:
+    def _known_run(self, client: MlflowClient, known_run_id: str, focus_run_id: str) -> RemoteRun | None:
         from mlflow.exceptions import MlflowException
 
         try:
-            run = client.get_run(known)
+            run = client.get_run(known_run_id)
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise
         alive = run.info.lifecycle_stage == "active"
-        return _to_remote_run(run) if alive and run.data.tags.get(RUN_TAG) == focus_run else None
+        return _to_remote_run(run) if alive and run.data.tags.get(RUN_TAG) == focus_run_id else None
 
-    def create_run(self, experiment: str, focus_run: str, name: str, started_ms: int) -> RemoteRun:
+    def create_run(self, experiment: str, focus_run_id: str, name: str, started_ms: int) -> RemoteRun:
         """A new run with the tag that finds it again; its experiment is created where there is none."""
-        with self.asked() as client:
-            number = self._experiment(client, experiment)
-            run = client.create_run(number, start_time=started_ms, tags={RUN_TAG: focus_run}, run_name=name)
+        with self.session() as client:
+            number = self._ensure_experiment(client, experiment)
+            run = client.create_run(number, start_time=started_ms, tags={RUN_TAG: focus_run_id}, run_name=name)
             return _to_remote_run(run)
 
-    def _experiment(self, client: MlflowClient, name: str) -> str:
+    def _ensure_experiment(self, client: MlflowClient, name: str) -> str:
         from mlflow.exceptions import MlflowException
 
         found = client.get_experiment_by_name(name)
@@ -189,75 +189,77 @@ class MlflowServer:
             raise TrackingError(f"the experiment {name!r} was deleted in MLflow; restore it there, or name another one")
         return found.experiment_id
 
-    def log(self, run: str, metrics: Sequence[MetricPoint], tags: Mapping[str, str] | None = None) -> None:
+    def log(self, run_id: str, metrics: Sequence[MetricPoint], tags: Mapping[str, str] | None = None) -> None:
         """Figures, and with the last of them the tags: whoever sees these tags sees the figures too."""
         from mlflow import entities
 
-        with self.asked() as client:
+        with self.session() as client:
             entries = [entities.Metric(metric.key, metric.value, metric.time_ms, metric.step) for metric in metrics]
             marks = [entities.RunTag(key, truncate(value, MAX_TAG)) for key, value in (tags or {}).items()]
             for begin in range(0, max(len(entries), 1), _METRICS_PER_CALL):
                 last = begin + _METRICS_PER_CALL >= len(entries)
                 part = entries[begin : begin + _METRICS_PER_CALL]
-                client.log_batch(run, metrics=part, tags=marks if last else ())
+                client.log_batch(run_id, metrics=part, tags=marks if last else ())
 
-    def set_parameters(self, run: str, parameters: Mapping[str, str]) -> None:
+    def set_parameters(self, run_id: str, parameters: Mapping[str, str]) -> None:
         """Parameters that the run does not have yet."""
         from mlflow import entities
 
-        with self.asked() as client:
+        with self.session() as client:
             batch: list[entities.Param] = []
             characters = 0
             for key, value in parameters.items():
                 if batch and (len(batch) == _PARAMETERS_PER_CALL or characters + len(value) > _CHARACTERS_PER_CALL):
-                    client.log_batch(run, params=batch)
+                    client.log_batch(run_id, params=batch)
                     batch, characters = [], 0
                 batch.append(entities.Param(key, value))
                 characters += len(value)
             if batch:
-                client.log_batch(run, params=batch)
+                client.log_batch(run_id, params=batch)
 
-    def upload(self, run: str, path: Path, folder: str | None = None) -> None:
+    def upload(self, run_id: str, path: Path, folder: str | None = None) -> None:
         """A file into a folder of the run's artifacts."""
-        with self.asked() as client:
-            client.log_artifact(run, str(path), folder)
+        with self.session() as client:
+            client.log_artifact(run_id, str(path), folder)
 
-    def set_running(self, run: str) -> None:
+    def set_running(self, run_id: str) -> None:
         """Say that a run that had ended goes on."""
-        with self.asked() as client:
-            client.update_run(run, status="RUNNING")
+        with self.session() as client:
+            client.update_run(run_id, status="RUNNING")
 
-    def end_run(self, run: str, status: str) -> None:
+    def end_run(self, run_id: str, status: str) -> None:
         """Say that a run has ended: FINISHED, FAILED or KILLED."""
-        with self.asked() as client:
-            client.set_terminated(run, status)
+        with self.session() as client:
+            client.set_terminated(run_id, status)
 
-    def register(self, run: RemoteRun, folder: Path, version: str, code: Path, requirements: Sequence[str]) -> str:
+    def register(self, run_id: RemoteRun, folder: Path, version: str, code: Path, requirements: Sequence[str]) -> str:
         """Log a model folder as a pyfunc model and register it once; returns the number of its version.
 
         `version`: what the model calls itself, the tag that finds it again. `code`: the file that MLflow runs to load
         it. `requirements`: what pip has to install for it.
         """
-        with self.asked() as client:
-            number = self._registered(client, run.id, version)
+        with self.session() as client:
+            number = self._find_version(client, run_id.id, version)
             if number is not None:
                 return number
-            logged = self._find_logged_model(client, run, version)
+            logged = self._find_logged_model(client, run_id, version)
             if logged is None:
-                logged = _log_model(client, run, folder, version, code, requirements)
+                logged = _log_model(client, run_id, folder, version, code, requirements)
             _ensure_registered_model(client)
-            tags = {VERSION_TAG: version, RUN_TAG: run.tags.get(RUN_TAG, "")}
+            tags = {VERSION_TAG: version, RUN_TAG: run_id.tags.get(RUN_TAG, "")}
             source = logged.artifact_location
-            return str(client.create_model_version(MODEL_NAME, source, run.id, tags, model_id=logged.model_id).version)
+            return str(
+                client.create_model_version(MODEL_NAME, source, run_id.id, tags, model_id=logged.model_id).version
+            )
 
-    def _registered(self, client: MlflowClient, run: str, version: str) -> str | None:
-        found = client.search_model_versions(f"name = '{MODEL_NAME}' and run_id = '{run}'")
+    def _find_version(self, client: MlflowClient, run_id: str, version: str) -> str | None:
+        found = client.search_model_versions(f"name = '{MODEL_NAME}' and run_id = '{run_id}'")
         numbers = [int(entry.version) for entry in found if entry.tags.get(VERSION_TAG) == version]
         return str(min(numbers)) if numbers else None
 
-    def _find_logged_model(self, client: MlflowClient, run: RemoteRun, version: str) -> LoggedModel | None:
+    def _find_logged_model(self, client: MlflowClient, run_id: RemoteRun, version: str) -> LoggedModel | None:
         """A model that was logged whole, but not registered before something went wrong. Half-logged ones go."""
-        found = client.search_logged_models([run.experiment], f"source_run_id = '{run.id}'")
+        found = client.search_logged_models([run_id.experiment], f"source_run_id = '{run_id.id}'")
         ours = [model for model in found if model.tags.get(VERSION_TAG) == version]
         for model in ours:
             if model.status != "READY":
@@ -266,30 +268,30 @@ class MlflowServer:
 
     def promote(self, number: str, alias: str) -> None:
         """Let an alias of the registered model name this version."""
-        with self.asked() as client:
+        with self.session() as client:
             client.set_registered_model_alias(MODEL_NAME, alias, number)
 
     def version_by_alias(self, name: str, alias: str) -> str:
         """The number of the version that an alias of a registered model names now."""
-        with self.asked() as client:
+        with self.session() as client:
             return str(client.get_model_version_by_alias(name, alias).version)
 
     def location(self, name: str, number: str) -> str:
         """The address of the files of a registered version, for `folders` and `download`."""
-        with self.asked() as client:
+        with self.session() as client:
             version = client.get_model_version(name, number)
             if version.status != "READY":
                 raise TrackingError(f"version {number} of {name!r} is not ready in MLflow; register the model again")
             return str(client.get_model_version_download_uri(name, number))
 
-    def folders(self, location: str, key: str) -> list[str]:
+    def list_folders(self, location: str, key: str) -> list[str]:
         """The keys of the folders directly below a key of such an address."""
-        with self.asked():
+        with self.session():
             return [entry.path for entry in self._files(location).list_artifacts(key) if entry.is_dir]
 
     def download(self, location: str, keys: Sequence[str], folder: Path) -> None:
         """Copy files of such an address into a folder of this machine, by the last part of their keys."""
-        with self.asked(), tempfile.TemporaryDirectory(dir=folder) as scratch:
+        with self.session(), tempfile.TemporaryDirectory(dir=folder) as scratch:
             files = self._files(location)
             for key in keys:
                 os.replace(files.download_artifacts(key, scratch), folder / key.rpartition("/")[2])
@@ -307,25 +309,25 @@ def _create_tables(uri: str, artifacts: Path) -> None:
 
 
 def _log_model(
-    client: MlflowClient, run: RemoteRun, folder: Path, version: str, code: Path, requirements: Sequence[str]
+    client: MlflowClient, run_id: RemoteRun, folder: Path, version: str, code: Path, requirements: Sequence[str]
 ) -> LoggedModel:
     """Log the model folder. Ready is said last: what was cut off before is never registered."""
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
     logged = client.create_logged_model(
-        run.experiment, MODEL_NAME, run.id, tags={VERSION_TAG: version}, model_type="face-reconstruction"
+        run_id.experiment, MODEL_NAME, run_id.id, tags={VERSION_TAG: version}, model_type="face-reconstruction"
     )
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch) / "model"
-        model = Model(logged.artifact_location, run.id, model_uuid=logged.model_id, model_id=logged.model_id)
+        model = Model(logged.artifact_location, run_id.id, model_uuid=logged.model_id, model_id=logged.model_id)
         _save_model(place, model, folder, code, requirements)
         client.log_model_artifacts(logged.model_id, str(place))
-    client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
+    client.log_outputs(run_id.id, [LoggedModelOutput(logged.model_id, step=0)])
     return client.finalize_logged_model(logged.model_id, "READY")
 
 
-def _save_model(place: Path, model: Model, folder: Path, code: Path, requirements: Sequence[str]) -> None:
+def _save_model(target: Path, model: Model, folder: Path, code: Path, requirements: Sequence[str]) -> None:
     """Write the files of an MLflow model: code, the model folder, MLmodel and requirements. Nothing is pickled."""
     from mlflow import pyfunc
     from mlflow.models import ModelSignature
@@ -336,7 +338,7 @@ def _save_model(place: Path, model: Model, folder: Path, code: Path, requirement
     # MLflow has no schema under which an array, a list of pictures and a table pass: the model itself refuses.
     signature = ModelSignature(outputs=Schema([ColSpec(AnyType())]))
     pyfunc.save_model(
-        place,
+        target,
         mlflow_model=model,
         python_model=str(code),
         artifacts={"model": folder.absolute().as_uri()},
@@ -348,7 +350,7 @@ def _save_model(place: Path, model: Model, folder: Path, code: Path, requirement
     flavor = model.flavors[pyfunc.FLAVOR_NAME]
     flavor[pyfunc.MODEL_CODE_PATH] = code.name
     flavor["artifacts"]["model"]["uri"] = folder.name
-    model.save(str(place / "MLmodel"))
+    model.save(str(target / "MLmodel"))
 
 
 def _ensure_registered_model(client: MlflowClient) -> None:
@@ -367,8 +369,8 @@ def model_requirements() -> list[str]:
     return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items()]
 
 
-def _to_remote_run(run: Run) -> RemoteRun:
-    info, data = run.info, run.data
+def _to_remote_run(run_id: Run) -> RemoteRun:
+    info, data = run_id.info, run_id.data
     return RemoteRun(info.run_id, info.experiment_id, info.status, data.params, data.tags, data.metrics)
 
 

@@ -57,90 +57,90 @@ class MlflowSync:
 
     def __init__(
         self,
-        run: Path,
+        run_dir: Path,
         server: MlflowServer,
         experiment: str | None,
-        sent: SyncResult,
+        result: SyncResult,
         times: dict[int, int] | None = None,
     ) -> None:
         """Nothing is sent yet. `experiment`: its name, that of run.json by default. `times`: see History."""
-        self.run = run
+        self.run_dir = run_dir
         self.server = server
-        self.sent = sent
-        self._about = _read_run_info(run)
-        self._experiment = experiment or self._about["experiment"]
-        self._config = read_json(run / "config.json") or {}
-        self._files = RunFiles(run)
-        self._history = HistoryReader(run / "history.jsonl", self._log_every(), times)
-        self._state = cursors.read(run)
+        self.result = result
+        self._run_info = _read_run_info(run_dir)
+        self._experiment = experiment or self._run_info["experiment"]
+        self._config = read_json(run_dir / "config.json") or {}
+        self._files = RunFiles(run_dir)
+        self._history = HistoryReader(run_dir / "history.jsonl", self._log_every(), times)
+        self._state = cursors.read(run_dir)
 
     def _log_every(self) -> int:
         cadence = self._config.get("cadence")
         log = cadence.get("log") if isinstance(cadence, dict) else None
         return log if type(log) is int and log > 0 else _DEFAULT_LOG_EVERY
 
-    def begin(self, here: Mapping[str, str], tags: Mapping[str, str], *, running: bool) -> None:
+    def begin(self, process_tags: Mapping[str, str], tags: Mapping[str, str], *, running: bool) -> None:
         """Find the run in MLflow, or create it, with its parameters and tags.
 
         `here`: the lineage of this process if it trains the run, otherwise nothing. `running`: say that it goes on.
         """
-        if here and self._state.lineage != here:  # kept with the run, whoever sends it in the end
-            self._state.lineage = dict(here)
+        if process_tags and self._state.lineage != process_tags:  # kept with the run, whoever sends it in the end
+            self._state.lineage = dict(process_tags)
             self._save()
         remote = self._find()
         if remote is None:
-            created = self._about["created_ms"]
-            remote = self.server.create_run(self._experiment, self._about["run_id"], self._about["name"], created)
+            created = self._run_info["created_ms"]
+            remote = self.server.create_run(self._experiment, self._run_info["run_id"], self._run_info["name"], created)
         self._remote = remote
-        self._state = self._state.of(remote.id)
+        self._state = self._state.for_run(remote.id)
         self._state.steps = _to_int(remote.tags.get(STEPS), 0)
         self._state.evaluated = _to_int(remote.tags.get(EVALUATED), -1)
         self._state.figures = remote.tags.get(FIGURES, "")
         self._nonfinite = int(remote.metrics.get(NONFINITE, 0))
-        self.sent.mlflow_run = remote.id
+        self.result.mlflow_run = remote.id
         if running:
             self._mark_running(remote)
         self._save()
-        known = {**self._state.lineage, **lineage.run_tags(self.run), **tags}
+        known = {**self._state.lineage, **lineage.run_tags(self.run_dir), **tags}
         self.server.log(remote.id, (), {key: text for key, text in known.items() if remote.tags.get(key) != text})
         missing = {key: text for key, text in flatten_params(self._config).items() if key not in remote.parameters}
         self.server.set_parameters(remote.id, missing)
 
     def _find(self) -> RemoteRun | None:
-        return self.server.find_run(self._experiment, self._about["run_id"], self._state.mlflow_run)
+        return self.server.find_run(self._experiment, self._run_info["run_id"], self._state.mlflow_run)
 
     def _mark_running(self, remote: RemoteRun) -> None:
         if remote.status != "RUNNING":
             self.server.set_running(remote.id)
         self._state.status = ""
 
-    def send(self, *, rest: bool) -> None:
+    def send(self, *, flush: bool) -> None:
         """What is new since the last time; with `rest`, also the last steps that fill no window."""
-        self._send_history(rest=rest)
+        self._send_history(flush=flush)
         self._send_evaluations()
         self._send_figures()
         self._send_files()
 
-    def _send_history(self, *, rest: bool) -> None:
+    def _send_history(self, *, flush: bool) -> None:
         batch: list[MetricPoint] = []
         last: Window | None = None
-        for window in self._history.windows(self._state.steps, rest=rest):
+        for window in self._history.windows(self._state.steps, flush=flush):
             if last is not None and len(batch) + len(window.sums) + 1 > _METRICS_PER_CALL:
                 self._send_windows(batch, last)
                 batch = []
-            batch += self._metrics(window.means(), window.lost, window.time_ms, window.after)
+            batch += self._metrics(window.means(), window.nonfinite, window.time_ms, window.end_step)
             last = window
         if last is not None:
             self._send_windows(batch, last)
 
     def _send_windows(self, batch: list[MetricPoint], last: Window) -> None:
-        self.server.log(self._remote.id, batch, {STEPS: str(last.after)})
-        self.sent.steps += last.after - self._state.steps
-        self._state.steps = last.after
+        self.server.log(self._remote.id, batch, {STEPS: str(last.end_step)})
+        self.result.steps += last.end_step - self._state.steps
+        self._state.steps = last.end_step
         self._save()
 
     def _send_evaluations(self) -> None:
-        path = self.run / "evaluations.jsonl"
+        path = self.run_dir / "evaluations.jsonl"
         for entry in read_new_evaluations(path, self._state.evaluated):
             time_ms = self._history.times.get(entry.step) or int(path.stat().st_mtime * 1000)
             found, lost = entry.leaves
@@ -148,12 +148,12 @@ class MlflowSync:
                 self._remote.id, self._metrics(found, lost, time_ms, entry.step), {EVALUATED: str(entry.step)}
             )
             self._state.evaluated = entry.step
-            self.sent.evaluations += 1
+            self.result.evaluations += 1
             self._save()
 
     def _send_figures(self) -> None:
         """The figures of metrics.json at the run's last step."""
-        path = self.run / "metrics.json"
+        path = self.run_dir / "metrics.json"
         metrics = read_json(path)
         if metrics is None:
             return
@@ -168,20 +168,20 @@ class MlflowSync:
         self._state.figures = digest
         self._save()
 
-    def _metrics(self, found: Mapping[str, float], lost: int, time_ms: int, step: int) -> list[MetricPoint]:
+    def _metrics(self, found: Mapping[str, float], nonfinite: int, time_ms: int, step: int) -> list[MetricPoint]:
         """Figures as metrics, and beside them how many were left out so far, where this adds to them."""
         metrics = [MetricPoint(key, value, time_ms, step) for key, value in found.items()]
-        if lost:
-            self._nonfinite += lost
+        if nonfinite:
+            self._nonfinite += nonfinite
             metrics.append(MetricPoint(NONFINITE, float(self._nonfinite), time_ms, step))
         return metrics
 
     def _send_files(self) -> None:
-        for name, digest in self._files.changed(self._state.artifacts):
+        for name, digest in self._files.iter_changed(self._state.artifacts):
             folder = name.rpartition("/")[0]
-            self.server.upload(self._remote.id, self.run / name, folder or None)
+            self.server.upload(self._remote.id, self.run_dir / name, folder or None)
             self._state.artifacts[name] = digest
-            self.sent.files += 1
+            self.result.files += 1
             self._save()
 
     def end(self, status: str) -> None:
@@ -191,12 +191,12 @@ class MlflowSync:
             self.server.end_run(self._remote.id, status)
             self._state.status = status
             self._save()
-        version = model_version(self.run)
+        version = model_version(self.run_dir)
         if version is not None:
-            self.sent.model = self.server.register(
-                self._remote, self.run / "model", version, _MODEL_CODE, model_requirements()
+            self.result.model = self.server.register(
+                self._remote, self.run_dir / "model", version, _MODEL_CODE, model_requirements()
             )
-            self._state.model = f"{MODEL_NAME}/{self.sent.model}"
+            self._state.model = f"{MODEL_NAME}/{self.result.model}"
             self._save()
 
     def close(self) -> None:
@@ -204,38 +204,38 @@ class MlflowSync:
         self._history.close()
 
     def _save(self) -> None:
-        cursors.write(self.run, self._state)
+        cursors.write(self.run_dir, self._state)
 
 
-def status_of(run: Path, *, finished: bool = False) -> str:
+def status_of(run_dir: Path, *, finished: bool = False) -> str:
     """How a run ended, in MLflow's words.
 
     FINISHED with a model, a prior or the rows of an evaluation, FAILED by a guard, else KILLED: it can be resumed.
     """
-    metrics = read_json(run / "metrics.json")
-    made = (run / "prior" / "manifest.json", run / "results.json")
-    if finished or model_version(run) is not None or any(file.is_file() for file in made):
+    metrics = read_json(run_dir / "metrics.json")
+    made = (run_dir / "prior" / "manifest.json", run_dir / "results.json")
+    if finished or model_version(run_dir) is not None or any(file.is_file() for file in made):
         return "FINISHED"
     return "KILLED" if metrics is None else "FAILED"
 
 
-def model_version(run: Path) -> str | None:
+def model_version(run_dir: Path) -> str | None:
     """What the run's model calls itself, once it is complete."""
-    version = (read_json(run / "metrics.json") or {}).get("model_version")
-    return version if isinstance(version, str) and (run / "model" / "manifest.json").is_file() else None
+    version = (read_json(run_dir / "metrics.json") or {}).get("model_version")
+    return version if isinstance(version, str) and (run_dir / "model" / "manifest.json").is_file() else None
 
 
-def describe_unsent(run: Path) -> str:
+def describe_unsent(run_dir: Path) -> str:
     """What of a run was not sent to MLflow yet, in words; empty where there is nothing."""
-    cursor = cursors.read(run)
-    history = HistoryReader(run / "history.jsonl", 1)
-    taken = max((window.after for window in history.windows(0, rest=True)), default=0)
+    cursor = cursors.read(run_dir)
+    history = HistoryReader(run_dir / "history.jsonl", 1)
+    taken = max((window.end_step for window in history.windows(0, flush=True)), default=0)
     history.close()
     counts = {
         "step": max(taken - cursor.steps, 0),
-        "evaluation": len(read_new_evaluations(run / "evaluations.jsonl", cursor.evaluated)),
-        "file": len(list(RunFiles(run).changed(cursor.artifacts))),
-        "model": int(model_version(run) is not None and not cursor.model),
+        "evaluation": len(read_new_evaluations(run_dir / "evaluations.jsonl", cursor.evaluated)),
+        "file": len(list(RunFiles(run_dir).iter_changed(cursor.artifacts))),
+        "model": int(model_version(run_dir) is not None and not cursor.model),
     }
     return _join_words(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items() if count)
 
@@ -245,15 +245,15 @@ def _join_words(parts: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _read_run_info(run: Path) -> dict[str, Any]:
+def _read_run_info(run_dir: Path) -> dict[str, Any]:
     """Who the run is, by its run.json. Raises TrackingError."""
-    about = read_json(run / "run.json")
+    about = read_json(run_dir / "run.json")
     if about is None or not isinstance(about.get("run_id"), str) or not _RUN_ID.fullmatch(about["run_id"]):
-        raise TrackingError(f"{run} holds no run.json that names a run; give the folder of a run")
+        raise TrackingError(f"{run_dir} holds no run.json that names a run; give the folder of a run")
     name, experiment = about.get("name"), about.get("experiment")
     return {
         "run_id": about["run_id"],
-        "name": name if isinstance(name, str) and name else run.absolute().name,
+        "name": name if isinstance(name, str) and name else run_dir.absolute().name,
         "experiment": experiment if isinstance(experiment, str) and experiment else "focus",
         "created_ms": _milliseconds(about.get("created")),
     }
@@ -267,11 +267,11 @@ def _milliseconds(text: Any) -> int:
         return int(time.time() * 1000)
 
 
-def _to_int(value: Any, otherwise: int) -> int:
+def _to_int(value: Any, default: int) -> int:
     try:
         return int(value)
     except (TypeError, ValueError):
-        return otherwise
+        return default
 
 
 __all__ = ["PRODUCTION", "RUN_TAG", "MlflowSync", "SyncResult", "describe_unsent", "model_version", "status_of"]

@@ -27,14 +27,14 @@ class TrackingSettings:
     experiment: str | None = None  # the one that run.json names
     # MLFLOW_TRACKING_URI; without it, a database beside the run: mlflow.db, and files in mlartifacts/
     uri: str | None = None
-    beside: Path | None = None  # another run, whose database it is
+    database_run: Path | None = None  # another run, whose database it is
 
-    def server(self, run: Path) -> MlflowServer:
+    def server(self, run_dir: Path) -> MlflowServer:
         """The server, or the database, for a run folder. Nothing is asked of it yet."""
         uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI")
         if uri:
             return MlflowServer(uri)
-        parent = (self.beside or run).absolute().parent
+        parent = (self.database_run or run_dir).absolute().parent
         return MlflowServer(sqlite_uri(parent / "mlflow.db"), parent / "mlartifacts")
 
 
@@ -47,7 +47,7 @@ class MlflowTracker:
 
     def __init__(
         self,
-        run: Path,
+        run_dir: Path,
         tracking: TrackingSettings,
         note: Callable[[str], None] = _ignore,
         *,
@@ -56,18 +56,18 @@ class MlflowTracker:
         """`note` is given one-line messages, from another thread. `tags`: what this process knows of the run besides
         its folder, the number of workers for instance; they may differ each time the run is gone on with.
         """
-        self._run = Path(run)
+        self._run_dir = Path(run_dir)
         self._tracking = tracking
         self._note = note
         self._tags = dict(tags or {})
-        self._sent = SyncResult()
+        self._result = SyncResult()
         self._times: dict[int, int] = {}
         self._closing = threading.Event()
         self._abandoned = threading.Event()
         self._finished = False
         self._deadline = float("inf")
         self._retry_delay: float | None = None  # s, since the server last refused
-        self._told = False  # that it does
+        self._failure_reported = False  # that it does
         self._quiet_until = 0.0
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
@@ -75,23 +75,23 @@ class MlflowTracker:
         """Begin to follow the run folder. Never waits, never raises because of MLflow."""
         self._thread.start()
 
-    def close(self, *, finished: bool, patience: float = 60.0) -> SyncResult:
+    def close(self, *, finished: bool, timeout: float = 60.0) -> SyncResult:
         """Send the rest, say how the run ended, log and register its model; wait for that no longer than `patience` s.
 
         `finished`: whether training came to its end; otherwise MLflow shows FAILED where a guard ended the run, and
         KILLED where it can be resumed. What could not be sent is told by `note` and stays to be sent by `track`.
         """
         self._finished = finished
-        self._deadline = time.monotonic() + patience
+        self._deadline = time.monotonic() + timeout
         self._closing.set()
         if self._thread.is_alive():
-            self._thread.join(patience)
-        sent = replace(self._sent)
+            self._thread.join(timeout)
+        sent = replace(self._result)
         if not sent.complete:
             self._abandoned.set()
             sent.problem = sent.problem or "MLflow did not answer in time"
-            missing = describe_unsent(self._run) or "the end of the run"
-            command = f"focus-ray track {shlex.quote(str(self._run))}"
+            missing = describe_unsent(self._run_dir) or "the end of the run"
+            command = f"focus-ray track {shlex.quote(str(self._run_dir))}"
             self._note(f"MLflow lacks {missing} ({sent.problem}); `{command}` sends that later")
         return sent
 
@@ -101,46 +101,46 @@ class MlflowTracker:
         while not self._abandoned.is_set():
             try:
                 here = here or lineage.process_tags()
-                with sync_state.sync_lock(self._run):
+                with sync_state.sync_lock(self._run_dir):
                     self._sync(here)
                 return
             except (TrackingError, StorageError) as error:
-                self._refused(str(error))
+                self._on_failure(str(error))
             except Exception as error:  # whatever it is, training goes on
-                self._refused(redact_secrets(f"{type(error).__name__}: {error}"))
+                self._on_failure(redact_secrets(f"{type(error).__name__}: {error}"))
             if not self._wait():
                 return
 
-    def _sync(self, here: Mapping[str, str]) -> None:
+    def _sync(self, process_tags: Mapping[str, str]) -> None:
         """One connection: all that is new, again and again, until the run ends or the server refuses."""
-        server = self._tracking.server(self._run)
-        delivery = MlflowSync(self._run, server, self._tracking.experiment, self._sent, self._times)
+        server = self._tracking.server(self._run_dir)
+        delivery = MlflowSync(self._run_dir, server, self._tracking.experiment, self._result, self._times)
         try:
-            delivery.begin(here, self._tags, running=not self._closing.is_set())
+            delivery.begin(process_tags, self._tags, running=not self._closing.is_set())
             while True:
                 closing = self._closing.is_set()
-                delivery.send(rest=closing)
-                self._answered()
+                delivery.send(flush=closing)
+                self._on_success()
                 if closing:
-                    delivery.end(status_of(self._run, finished=self._finished))
-                    self._sent.complete, self._sent.problem = True, ""
+                    delivery.end(status_of(self._run_dir, finished=self._finished))
+                    self._result.complete, self._result.problem = True, ""
                     return
                 self._closing.wait(POLL_SECONDS)
         finally:
             delivery.close()
 
-    def _refused(self, problem: str) -> None:
+    def _on_failure(self, problem: str) -> None:
         """Say it once, not at each attempt, and seldom where the server comes and goes."""
-        self._sent.problem = problem
-        if not self._told and time.monotonic() >= self._quiet_until and not self._closing.is_set():
-            self._told = True
+        self._result.problem = problem
+        if not self._failure_reported and time.monotonic() >= self._quiet_until and not self._closing.is_set():
+            self._failure_reported = True
             self._note(f"{problem}; training goes on, and what MLflow misses is sent when that has passed")
 
-    def _answered(self) -> None:
-        if self._told and not self._closing.is_set():
+    def _on_success(self) -> None:
+        if self._failure_reported and not self._closing.is_set():
             self._note("MLflow answers again and has everything so far")
-            self._told, self._quiet_until = False, time.monotonic() + REPEAT_NOTE_SECONDS
-        self._retry_delay, self._sent.problem = None, ""
+            self._failure_reported, self._quiet_until = False, time.monotonic() + REPEAT_NOTE_SECONDS
+        self._retry_delay, self._result.problem = None, ""
 
     def _wait(self) -> bool:
         """Wait before the next attempt, longer each time; whether there is to be one."""
@@ -154,21 +154,21 @@ class MlflowTracker:
         return remaining > 0 and not self._abandoned.wait(min(RETRY_SECONDS[0], remaining))
 
 
-def track_quietly(run: Path, note: Callable[[str], None]) -> None:
+def track_quietly(run_dir: Path, note: Callable[[str], None]) -> None:
     """`track` where MLflow is not what matters: what it refuses is told by `note`, with what sends it later."""
     try:
-        track(run, TrackingSettings(), note=note, here=lineage.process_tags())
+        track(run_dir, TrackingSettings(), note=note, process_tags=lineage.process_tags())
     except (TrackingError, StorageError) as error:
-        note(f"MLflow lacks {run} ({error}); `focus-ray track {shlex.quote(str(run))}` sends it later")
+        note(f"MLflow lacks {run_dir} ({error}); `focus-ray track {shlex.quote(str(run_dir))}` sends it later")
 
 
 def track(
-    run: Path,
+    run_dir: Path,
     tracking: TrackingSettings,
     *,
     promote: bool = False,
     note: Callable[[str], None] = _ignore,
-    here: Mapping[str, str] | None = None,
+    process_tags: Mapping[str, str] | None = None,
 ) -> SyncResult:
     """Send everything of a run that MLflow does not have yet, its end and its model included.
 
@@ -176,17 +176,17 @@ def track(
     if the run is its own. Raises TrackingError where the server cannot be reached or refuses, where another process
     sends this run, and where there is no model to promote.
     """
-    run = Path(run)
-    if promote and model_version(run) is None:
-        raise TrackingError(f"{run} has no complete model to promote; let its training come to an end first")
+    run_dir = Path(run_dir)
+    if promote and model_version(run_dir) is None:
+        raise TrackingError(f"{run_dir} has no complete model to promote; let its training come to an end first")
     sent = SyncResult()
-    with sync_state.sync_lock(run):
-        server = tracking.server(run)
-        delivery = MlflowSync(run, server, tracking.experiment, sent)
+    with sync_state.sync_lock(run_dir):
+        server = tracking.server(run_dir)
+        delivery = MlflowSync(run_dir, server, tracking.experiment, sent)
         try:
-            delivery.begin(here or {}, {}, running=False)
-            delivery.send(rest=True)
-            delivery.end(status_of(run))
+            delivery.begin(process_tags or {}, {}, running=False)
+            delivery.send(flush=True)
+            delivery.end(status_of(run_dir))
             if promote and sent.model is not None:
                 server.promote(sent.model, PRODUCTION)
                 note(f"model {MODEL_NAME} version {sent.model} is now {PRODUCTION}")

@@ -141,13 +141,13 @@ def _with_gaps(steps: np.ndarray, values: np.ndarray, stride: int) -> tuple[np.n
 
 
 def make_panels(
-    count: int, width: float = PANEL_INCHES[0], height: float = PANEL_INCHES[1], *, measured: bool = True
+    count: int, width: float = PANEL_INCHES[0], height: float = PANEL_INCHES[1], *, auto_layout: bool = True
 ) -> tuple[Figure, list[Axes]]:
     """A figure with `count` plain panels of that size in inches; `measured`: with room for any labels."""
     columns = min(count, COLUMNS)
     rows = math.ceil(count / columns)
     figure = Figure(
-        figsize=(width * columns, height * rows + LEGEND_INCHES), layout="constrained" if measured else None
+        figsize=(width * columns, height * rows + LEGEND_INCHES), layout="constrained" if auto_layout else None
     )
     panels = [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
     for axes in panels:
@@ -160,7 +160,7 @@ def make_panels(
 
 def make_fixed_panels(count: int, width: float = PANEL_INCHES[0]) -> tuple[Figure, list[Axes]]:
     """Panels with room for tick labels and a title: measuring labels takes as long as drawing everything."""
-    figure, panels = make_panels(count, width, measured=False)
+    figure, panels = make_panels(count, width, auto_layout=False)
     left, right, bottom, top = MARGIN_INCHES
     whole_width, whole_height = figure.get_size_inches()
     figure.subplots_adjust(

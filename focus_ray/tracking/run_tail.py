@@ -19,21 +19,21 @@ class Window:
     """Consecutive steps of one phase as one point of a curve: means over the steps that have the figure."""
 
     phase: str | None
-    after: int = 0  # steps taken at its end
+    end_step: int = 0  # steps taken at its end
     time_ms: int = 0
-    lost: int = 0  # losses that were not finite
+    nonfinite: int = 0  # losses that were not finite
     sums: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
 
     def add(self, line: Line) -> None:
         """One more step."""
-        self.after = line["step"] + 1
+        self.end_step = line["step"] + 1
         loss = line.get("loss")
-        self.lost += sum(value is None for value in loss.values()) if isinstance(loss, dict) else 0
+        self.nonfinite += sum(value is None for value in loss.values()) if isinstance(loss, dict) else 0
         kept = {key: value for key, value in line.items() if key not in ("step", "phase", "time")}
         kept["skipped"] = int(bool(line.get("skipped")))
         found, nonfinite = numeric_leaves(kept, "train/")
-        self.lost += nonfinite
+        self.nonfinite += nonfinite
         for key, value in found.items():
             self.sums[key] = self.sums.get(key, 0.0) + value
             self.counts[key] = self.counts.get(key, 0) + 1
@@ -49,17 +49,17 @@ class HistoryReader:
     The file may be replaced by a shorter one meanwhile: it is then read from its beginning again.
     """
 
-    def __init__(self, path: Path, log: int, times: dict[int, int] | None = None) -> None:
+    def __init__(self, path: Path, log_every: int, times: dict[int, int] | None = None) -> None:
         """`times`: steps taken to ms since the epoch, for the windows that were read before. Their times stay: what is
         sent a second time is then the same in every bit, and MLflow keeps it once.
         """
         self.path = path
-        self.log = max(log, 1)
+        self.log_every = max(log_every, 1)
         self.times = {} if times is None else times
         self._file: BinaryIO | None = None
         self._offset = 0  # where the first line begins that was in no window yet
 
-    def windows(self, sent: int, *, rest: bool) -> Iterator[Window]:
+    def windows(self, sent: int, *, flush: bool) -> Iterator[Window]:
         """The windows beyond the first `sent` steps; with `rest`, also one that may still grow.
 
         A step's time is what its line says. Lines of older runs do not say it: there it is told from the file's last
@@ -74,23 +74,23 @@ class HistoryReader:
         window: Window | None = None
         for line, begin, after in _read_steps(file, self._offset, end):
             if window is not None and window.phase != line.get("phase"):
-                yield from self._close(window, begin, sent)
+                yield from self._end_window(window, begin, sent)
                 window = None
             window = window or Window(line.get("phase"))
             window.add(line)
             told = _number(line, "time")
             clock = clock + _number(line, "seconds") if told <= 0 else told
             window.time_ms = max(int(clock * 1000), 0)
-            if window.after % self.log == 0 or window.after == sent:
-                yield from self._close(window, after, sent)
+            if window.end_step % self.log_every == 0 or window.end_step == sent:
+                yield from self._end_window(window, after, sent)
                 window = None
-        if window is not None and rest:
-            yield from self._close(window, end, sent)
+        if window is not None and flush:
+            yield from self._end_window(window, end, sent)
 
-    def _close(self, window: Window, offset: int, sent: int) -> Iterator[Window]:
+    def _end_window(self, window: Window, offset: int, sent: int) -> Iterator[Window]:
         self._offset = offset
-        window.time_ms = self.times.setdefault(window.after, window.time_ms)
-        if window.after > sent:
+        window.time_ms = self.times.setdefault(window.end_step, window.time_ms)
+        if window.end_step > sent:
             yield window
 
     def _open_current(self) -> BinaryIO | None:
@@ -153,14 +153,14 @@ TRACKED_FILES = (
 class RunFiles:
     """The files of a run that belong to it in MLflow, each with a digest that is taken anew when the file changed."""
 
-    def __init__(self, run: Path) -> None:
-        self.run = run
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
         self._digests: dict[Path, tuple[tuple[int, int], str]] = {}
 
-    def changed(self, sent: dict[str, str]) -> Iterator[tuple[str, str]]:
+    def iter_changed(self, sent: dict[str, str]) -> Iterator[tuple[str, str]]:
         """Path in the run folder and digest of each file that MLflow does not have as it is now."""
-        for path in self._listed():
-            name = path.relative_to(self.run).as_posix()
+        for path in self._list_files():
+            name = path.relative_to(self.run_dir).as_posix()
             try:
                 digest = self._digest(path)
             except OSError:  # gone between two looks
@@ -168,9 +168,9 @@ class RunFiles:
             if sent.get(name) != digest:
                 yield name, digest
 
-    def _listed(self) -> list[Path]:
-        named = [self.run / name for name in TRACKED_FILES]
-        folders = [*sorted((self.run / "sheets").glob("*.png")), *sorted((self.run / "prior").glob("*.*"))]
+    def _list_files(self) -> list[Path]:
+        named = [self.run_dir / name for name in TRACKED_FILES]
+        folders = [*sorted((self.run_dir / "sheets").glob("*.png")), *sorted((self.run_dir / "prior").glob("*.*"))]
         return [path for path in (*named, *folders) if path.is_file()]
 
     def _digest(self, path: Path) -> str:

@@ -31,15 +31,15 @@ class SyncState:
     artifacts: dict[str, str] = field(default_factory=dict)  # path in the run folder to digest
     lineage: dict[str, str] = field(default_factory=dict)  # of the process that trained
 
-    def of(self, mlflow_run: str) -> "SyncState":
+    def for_run(self, mlflow_run: str) -> "SyncState":
         """This cursor, or one at the beginning where the server has the run under another id, or newly."""
         return self if self.mlflow_run == mlflow_run else SyncState(mlflow_run=mlflow_run, lineage=self.lineage)
 
 
-def read(run: Path) -> SyncState:
+def read(run_dir: Path) -> SyncState:
     """The cursor of a run; at the beginning where there is none, or a damaged one."""
     try:
-        content = json.loads((run / STATE_FILE).read_bytes())
+        content = json.loads((run_dir / STATE_FILE).read_bytes())
         known = {item.name: content[item.name] for item in fields(SyncState) if item.name in content}
         cursor = SyncState(**known)
     except (OSError, ValueError, TypeError, RecursionError):
@@ -49,23 +49,23 @@ def read(run: Path) -> SyncState:
     return cursor if alike and isinstance(cursor.mlflow_run, str | None) else fresh
 
 
-def write(run: Path, cursor: SyncState) -> None:
+def write(run_dir: Path, state: SyncState) -> None:
     """Raises StorageError."""
-    atomic.write_file(run / STATE_FILE, json.dumps({"schema": SCHEMA, **asdict(cursor)}, indent=1) + "\n")
+    atomic.write_file(run_dir / STATE_FILE, json.dumps({"schema": SCHEMA, **asdict(state)}, indent=1) + "\n")
 
 
 @contextmanager
-def sync_lock(run: Path) -> Iterator[None]:
+def sync_lock(run_dir: Path) -> Iterator[None]:
     """Keep others from sending this run meanwhile. Raises TrackingError where one does for longer than a moment."""
     try:
-        lock = (run / LOCK).open("a")
+        lock = (run_dir / LOCK).open("a")
     except OSError as error:
-        raise TrackingError(f"cannot write to {run}: {error.strerror}; give a folder of a run") from None
+        raise TrackingError(f"cannot write to {run_dir}: {error.strerror}; give a folder of a run") from None
     with lock:
         patience = time.monotonic() + LOCK_TIMEOUT
         while not _try_lock(lock):
             if time.monotonic() > patience:
-                raise TrackingError(f"another process sends {run} to MLflow already; wait until it has ended")
+                raise TrackingError(f"another process sends {run_dir} to MLflow already; wait until it has ended")
             time.sleep(0.1)
         yield
 

@@ -55,40 +55,40 @@ def world_face(config: RunConfig) -> MorphableModel:
     return parametric_face(config.face.resolution, *config.face.world_modes)
 
 
-def resolve_start_model(place: Path, run: Path) -> Path:
+def resolve_start_model(path: Path, run_dir: Path) -> Path:
     """The model folder that a run in the folder `run` begins with, where sweep, benchmark or runs may have been moved.
 
     Sweeps and benchmarks give the models of their own folder relative to the run: such a path begins with "..". Other
     relative paths are of the working folder. An absolute path that leads nowhere, as earlier versions gave them, is
     looked for one and two folders above the run, by its last two parts.
     """
-    run = run.absolute()
-    if place.parts[:1] == ("..",):
-        beside = Path(os.path.normpath(run / place))
-        return beside if beside.is_dir() else place
-    if not place.is_absolute() or place.exists():
-        return place
-    moved = (above / Path(*place.parts[-2:]) for above in run.parents[:2])
-    return next((folder for folder in moved if folder.is_dir()), place)
+    run_dir = run_dir.absolute()
+    if path.parts[:1] == ("..",):
+        beside = Path(os.path.normpath(run_dir / path))
+        return beside if beside.is_dir() else path
+    if not path.is_absolute() or path.exists():
+        return path
+    moved = (above / Path(*path.parts[-2:]) for above in run_dir.parents[:2])
+    return next((folder for folder in moved if folder.is_dir()), path)
 
 
-def fitted_face(config: RunConfig, run: Path = WORKING_FOLDER) -> MorphableModel:
+def fitted_face(config: RunConfig, run_dir: Path = WORKING_FOLDER) -> MorphableModel:
     """The face that is fitted: the leading modes of the world's, or the face of the model that training starts from.
 
     `run` is the run's folder, as in `start_focus`.
     """
     if config.start_from is not None:
-        return model.load(resolve_start_model(config.start_from, run)).focus.face_model
-    return world_face(config).truncated(*THETA_MODES)
+        return model.load(resolve_start_model(config.start_from, run_dir)).focus.face_model
+    return world_face(config).truncate(*THETA_MODES)
 
 
-def build_focus(config: RunConfig, face: MorphableModel, run: Path = WORKING_FOLDER) -> Focus:
+def build_focus(config: RunConfig, face: MorphableModel, run_dir: Path = WORKING_FOLDER) -> Focus:
     """The networks with the weights that training begins with. `run` is the run's folder, see `start_folder`.
 
     Raises ConfigError where weights are needed and not given, CheckpointError where a file does not fit.
     """
     if config.start_from is not None:
-        started = model.load(resolve_start_model(config.start_from, run))
+        started = model.load(resolve_start_model(config.start_from, run_dir))
         if started.settings != config.model:
             raise ConfigError(
                 f"{config.start_from} has other networks than preset {config.preset!r}; "
@@ -111,7 +111,7 @@ def build_focus(config: RunConfig, face: MorphableModel, run: Path = WORKING_FOL
 
 
 def training_data(
-    config: RunConfig, replicas: ReplicaGroup = SINGLE_PROCESS, run: Path = WORKING_FOLDER
+    config: RunConfig, replicas: ReplicaGroup = SINGLE_PROCESS, run_dir: Path = WORKING_FOLDER
 ) -> TrainingData:
     """What this replica trains on: its part of each global batch, and the faces that are scored.
 
@@ -122,7 +122,7 @@ def training_data(
     if config.photos is not None:
         return photo_data(config, config.photos, config.landmarks, replicas)
     if config.data.source == "rendered":
-        train, heldout, unseen = *rendered_faces(config, fitted_face(config, run)), ()
+        train, heldout, unseen = *rendered_faces(config, fitted_face(config, run_dir)), ()
     else:
         train, heldout = synthetic_faces(config, world_face(config))
         unseen = config.data.synthetic.unseen_families
@@ -184,5 +184,5 @@ def photo_data(
 def shard_indices(config: RunConfig, step: int, size: int, replicas: ReplicaGroup) -> list[int]:
     """Which of the `size` faces are this replica's at a global step: the sequence does not depend on their number."""
     everyone = batch_indices(config.seed, step, config.batch_size, size)
-    mine = replicas.share(config.batch_size)
+    mine = replicas.shard(config.batch_size)
     return everyone[mine.start : mine.stop]

@@ -38,7 +38,7 @@ def train(
     storage: str | None = None,
     experiment: str = "focus",
     promote: bool = False,
-    watcher: Callback | None = None,
+    callback: Callback | None = None,
 ) -> dict[str, Any]:
     """Train with Ray Train into the folder `out`, or without a configuration go on there; returns metrics.json.
 
@@ -49,20 +49,20 @@ def train(
     prepared = prepare(RunRequest(config, out, storage, experiment))
     folder = prepared.folder
     store = checkpoint_store(prepared)
-    watcher = watcher or NoOpCallback()
+    callback = callback or NoOpCallback()
     try:
         with graceful_shutdown() as interrupted:
             if is_remote(prepared, store):
                 store.check()
             validate_run(prepared, cluster)
-            prepared.claim()
+            prepared.acquire()
             with (
-                attach_callbacks(prepared, store, cluster, watcher, promote=promote) as watchers,
+                attach_callbacks(prepared, store, cluster, callback, promote=promote) as watchers,
                 connect_ray(cluster) as decided,
             ):
                 return TrainingDriver(prepared, store, decided, watchers).run(interrupted)
     except KeyboardInterrupt:
-        if not folder.config.is_file():
+        if not folder.config_file.is_file():
             raise
         raise Interrupted(f"stopped; go on by resuming {folder.path}") from None
     finally:
@@ -71,18 +71,18 @@ def train(
 
 @contextmanager
 def attach_callbacks(
-    prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, watcher: Callback, *, promote: bool
+    prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, callback: Callback, *, promote: bool
 ) -> Iterator[Callback]:
     """Everybody who looks at the run: the run folder, its copy in the store, the log, MLflow, and `watcher`."""
     folder = prepared.folder
-    watchers: list[Callback] = [Recorder(folder), watcher]
+    watchers: list[Callback] = [Recorder(folder), callback]
     mirror = RunFolderSync(folder.path, store) if is_remote(prepared, store) else None
     if mirror is not None:
         watchers.append(mirror)
-        mirror.saved(0)  # from its first moment on the run can be found in the store
+        mirror.on_save(0)  # from its first moment on the run can be found in the store
     tracking = TrackingSettings(experiment=prepared.info.experiment)
     tags = {"cluster.workers": str(cluster.workers), "cluster.gpu": str(cluster.gpu).lower()}
-    tracker = MlflowTracker(folder.path, tracking, watcher.note, tags=tags)
+    tracker = MlflowTracker(folder.path, tracking, callback.on_message, tags=tags)
     tracker.start()
     together = CallbackList(watchers)
     finished = False
@@ -93,7 +93,7 @@ def attach_callbacks(
     finally:
         sent = tracker.close(finished=finished)
         if finished and promote and sent.complete:
-            track(folder.path, tracking, promote=True, note=watcher.note)
+            track(folder.path, tracking, promote=True, note=callback.on_message)
         if mirror is not None:
             mirror.close()
 
@@ -114,7 +114,7 @@ def validate_run(prepared: PreparedRun, cluster: ClusterSettings) -> None:
     smallest = min(prepared.config.batch_size, prepared.config.warmup.batch_size)
     if cluster.workers > smallest:
         raise ConfigError(f"{cluster.workers} workers cannot share a batch of {smallest}; ask for fewer workers")
-    Trainer(prepared.config, prepared.face, _NoOpCheckpointSink(), NoOpCallback(), where=str(prepared.folder.path))
+    Trainer(prepared.config, prepared.face, _NoOpCheckpointSink(), NoOpCallback(), run_dir=str(prepared.folder.path))
 
 
 class _NoOpCheckpointSink:
@@ -128,23 +128,23 @@ class _NoOpCheckpointSink:
     def latest(self) -> None:
         return None
 
-    def keep_model(self, bundle: Any) -> None:
+    def save_model(self, bundle: Any) -> None:
         raise NotImplementedError
 
 
 class TrainingDriver:
     """A run as its driver sees it."""
 
-    def __init__(self, prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, watcher: Callback):
+    def __init__(self, prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, callback: Callback):
         self.prepared = prepared
         self.folder = prepared.folder
         self.store = store
         self.cluster = cluster
-        self.watcher = watcher
+        self.callback = callback
         self.metrics: dict[str, Any] | None = None
         self.failure: FocusRayError | None = None
 
-    def run(self, interrupted: Callable[[], bool]) -> dict[str, Any]:
+    def run(self, should_stop: Callable[[], bool]) -> dict[str, Any]:
         """Let the workers train, watch them, and leave metrics.json, the model and the report."""
         import ray
 
@@ -157,34 +157,34 @@ class TrainingDriver:
         fit = _Thread(build_torch_trainer(self.prepared, self.store, self.cluster, channel).fit)
         fit.start()
         if waits is not None:
-            self.watcher.note(waits)
+            self.callback.on_message(waits)
         asked = False
         while fit.is_alive():
-            if interrupted() and not asked:
+            if should_stop() and not asked:
                 asked = True
                 ray.get(channel.stop.remote())
-                self.watcher.note("stopping after this step, once a checkpoint is written")
-            dispatch(ray.get(channel.take.remote(POLL_SECONDS)), self.watcher, self._end)
+                self.callback.on_message("stopping after this step, once a checkpoint is written")
+            dispatch(ray.get(channel.take.remote(POLL_SECONDS)), self.callback, self._on_end)
         fit.join()
-        dispatch(ray.get(channel.take.remote(0.0)), self.watcher, self._end)
-        return self._concluded(fit.error)
+        dispatch(ray.get(channel.take.remote(0.0)), self.callback, self._on_end)
+        return self._finish(fit.error)
 
-    def _end(self, what: str, arguments: tuple[Any, ...]) -> None:
+    def _on_end(self, event: str, arguments: tuple[Any, ...]) -> None:
         """The workers' last words."""
         from focus_ray.training.event_queue import ENDED
 
-        if what == ENDED:
+        if event == ENDED:
             (self.metrics,) = arguments
         else:
             name, message = arguments
             self.failure = getattr(errors, name)(message)
 
-    def _concluded(self, error: BaseException | None) -> dict[str, Any]:
+    def _finish(self, error: BaseException | None) -> dict[str, Any]:
         """What is left in the folder, whatever the end was."""
         if self.metrics is not None:
             self.folder.write_json("metrics.json", self.metrics)
             if self.metrics["model_version"] is not None and is_remote(self.prepared, self.store):
-                artifact_store.fetch(self.store, MODEL, self.folder.model, MODEL)
+                artifact_store.fetch(self.store, MODEL, self.folder.model_folder, MODEL)
         from focus_ray.tracking.run_report import write_report  # matplotlib, which workers do without
 
         write_report(self.folder.path)
@@ -214,7 +214,7 @@ class _Thread(threading.Thread):
 
 
 def build_torch_trainer(
-    prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, channel: "EventQueue"
+    prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, queue: "EventQueue"
 ) -> "TorchTrainer":
     """Ray Train's trainer of a run: how many workers, with what, what they are told, where Ray keeps its notes."""
     import ray
@@ -227,10 +227,10 @@ def build_torch_trainer(
         config=prepared.config,
         face=prepared.face.to_bytes(),
         store=store,
-        channel=channel,
+        channel=queue,
         threads=cluster.cpus_per_worker,
         data_workers=cluster.data_workers,
-        where=str(prepared.folder.path),
+        run_dir=str(prepared.folder.path),
     )
     filesystem, path = store.filesystem()
     parent, _, name = path.rstrip("/").rpartition("/")

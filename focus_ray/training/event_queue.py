@@ -38,11 +38,11 @@ class _EventQueueActor:
             self._has_events.set()
         return self._stop
 
-    async def take(self, patience: float) -> list[Event]:
+    async def take(self, timeout: float) -> list[Event]:
         """All events since the last call, after at most `patience` seconds."""
         if not self._events:  # asyncio would not even look where there is no patience at all
             try:
-                await asyncio.wait_for(self._has_events.wait(), patience)
+                await asyncio.wait_for(self._has_events.wait(), timeout)
             except TimeoutError:
                 return []
         self._has_events.clear()
@@ -59,57 +59,57 @@ def open_event_queue() -> EventQueue:
     return pin_to_node(_EventQueueActor, max_concurrency=100).remote()
 
 
-def pin_to_node(kind: type, **options: Any) -> Any:
+def pin_to_node(actor_class: type, **options: Any) -> Any:
     """An actor class whose actors live beside this process and take no core of the cluster's."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(kind).options(num_cpus=0, scheduling_strategy=here, **options)
+    return ray.remote(actor_class).options(num_cpus=0, scheduling_strategy=here, **options)
 
 
 class EventSender:
     """A watcher that tells the driver, from a thread of its own. Everything sent is picklable and small."""
 
-    def __init__(self, channel: EventQueue):
-        self._queue = channel
-        self._waiting: list[Event] = []
+    def __init__(self, queue: EventQueue):
+        self._queue = queue
+        self._pending: list[Event] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._asked = False
+        self._should_stop = False
         self._thread = threading.Thread(target=self._flush_loop, name="to the driver", daemon=True)
         self._thread.start()
 
     @property
     def should_stop(self) -> bool:
         """Whether the driver wants the run to stop, as of the last time something was sent."""
-        return self._asked
+        return self._should_stop
 
-    def tell(self, what: str, *arguments: Any) -> None:
+    def send(self, event: str, *arguments: Any) -> None:
         """Put an event on its way."""
         with self._lock:
-            self._waiting.append((what, arguments))
+            self._pending.append((event, arguments))
 
-    def begin(self, total: int, done: int, past: ResumeHistory) -> None:
-        self.tell("begin", total, done, past)
+    def on_train_begin(self, total: int, done: int, history: ResumeHistory) -> None:
+        self.send("on_train_begin", total, done, history)
 
-    def step(self, record: StepRecord) -> None:
-        self.tell("step", record)
+    def on_step_end(self, record: StepRecord) -> None:
+        self.send("on_step_end", record)
 
-    def task(self, name: str, done: int, total: int) -> None:
-        self.tell("task", name, done, total)
+    def on_progress(self, name: str, done: int, total: int) -> None:
+        self.send("on_progress", name, done, total)
 
-    def note(self, message: str) -> None:
-        self.tell("note", message)
+    def on_message(self, message: str) -> None:
+        self.send("on_message", message)
 
-    def evaluated(self, entry: dict[str, Any]) -> None:
-        self.tell("evaluated", entry)
+    def on_evaluate(self, entry: dict[str, Any]) -> None:
+        self.send("on_evaluate", entry)
 
-    def picture(self, name: str, png: bytes) -> None:
-        self.tell("picture", name, png)
+    def on_image(self, name: str, png: bytes) -> None:
+        self.send("on_image", name, png)
 
-    def saved(self, step: int) -> None:
-        self.tell("saved", step)
+    def on_save(self, step: int) -> None:
+        self.send("on_save", step)
 
-    def log(self, entry: dict[str, Any]) -> None:
-        self.tell("log", entry)
+    def on_log(self, entry: dict[str, Any]) -> None:
+        self.send("on_log", entry)
 
     def close(self) -> None:
         """Send what is left, and wait until the driver's side has it."""
@@ -118,29 +118,29 @@ class EventSender:
 
     def _flush_loop(self) -> None:
         while not self._closing.wait(SEND_INTERVAL_SECONDS):
-            self._send()
-        self._send()
+            self._flush()
+        self._flush()
 
-    def _send(self) -> None:
+    def _flush(self) -> None:
         with self._lock:
-            events, self._waiting = self._waiting, []
-        self._asked = bool(ray.get(self._queue.put.remote(events)))
+            events, self._pending = self._pending, []
+        self._should_stop = bool(ray.get(self._queue.put.remote(events)))
 
 
 @contextmanager
-def event_sender(channel: EventQueue) -> Iterator[EventSender]:
+def event_sender(queue: EventQueue) -> Iterator[EventSender]:
     """A sender that is closed, all sent, when the block ends, however it does."""
-    sender = EventSender(channel)
+    sender = EventSender(queue)
     try:
         yield sender
     finally:
         sender.close()
 
 
-def dispatch(events: list[Event], watcher: Callback, other: Callable[[str, tuple[Any, ...]], None]) -> None:
-    """Tell a watcher what it knows of, and `other` the rest."""
-    for what, arguments in events:
-        if what in (ENDED, FAILED):
-            other(what, arguments)
+def dispatch(events: list[Event], callback: Callback, on_end: Callable[[str, tuple[Any, ...]], None]) -> None:
+    """Call the callback's method of each event; `on_end` for the two that end a run."""
+    for name, arguments in events:
+        if name in (ENDED, FAILED):
+            on_end(name, arguments)
         else:
-            getattr(watcher, what)(*arguments)
+            getattr(callback, name)(*arguments)

@@ -93,7 +93,7 @@ def score_fit(focus: Focus, batch: Batch, fit: RefineResult, prior: Prior | None
     """
     assert batch.masks is not None
     with torch.no_grad():
-        vertices = None if batch.vertices is None else focus.face_model.vertices(split_theta(fit.theta).shape)
+        vertices = None if batch.vertices is None else focus.face_model.vertices(split_theta(fit.theta).alpha)
         return score(
             target=batch.images,
             rendering=fit.rendering.image,
@@ -137,7 +137,7 @@ def score_faces(
     chosen = subsets(families, unseen_families)
     merged = {name: ImageScores.merge(parts) for name, parts in scores.items()}
     return {
-        name: {subset: summarise(rows.where(mask)) for subset, mask in chosen.items()} for name, rows in merged.items()
+        name: {subset: summarise(rows.select(mask)) for subset, mask in chosen.items()} for name, rows in merged.items()
     }
 
 

@@ -23,7 +23,7 @@ def train(
     config: RunConfig | None,
     out: Path,
     *,
-    watcher: Callback | None = None,
+    callback: Callback | None = None,
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
     """Train into the folder `out`, or without a configuration go on with the run there; returns metrics.json.
@@ -34,7 +34,7 @@ def train(
     prepared = prepare(RunRequest(config, out))
     folder = prepared.folder
     validate_in_process(prepared, torch.device(device))
-    watchers = CallbackList([Recorder(folder), watcher or NoOpCallback()])
+    watchers = CallbackList([Recorder(folder), callback or NoOpCallback()])
     try:
         with graceful_shutdown() as interrupted:
             run = Trainer(
@@ -43,15 +43,15 @@ def train(
                 FolderCheckpointSink(folder, watchers),
                 watchers,
                 device=device,
-                where=str(folder.path),
-                asked=interrupted,
+                run_dir=str(folder.path),
+                should_stop=interrupted,
             )  # before the folder: what cannot begin leaves nothing behind
-            prepared.claim()
+            prepared.acquire()
             with forward_logs(watchers, rank=0, current_step=lambda: run.state.step):
                 metrics = train_and_report(run, prepared)
         return metrics
     except KeyboardInterrupt:  # at the start, in the final scoring, or a second one
-        if not folder.config.is_file():
+        if not folder.config_file.is_file():
             raise
         raise Interrupted(f"stopped; go on by resuming {folder.path}") from None
     finally:
@@ -67,15 +67,15 @@ def validate_in_process(prepared: PreparedRun, device: torch.device) -> None:
         raise ConfigError(f"the run in {prepared.folder.path} keeps its checkpoints at {place}; train it with Ray")
 
 
-def train_and_report(run: Trainer, prepared: PreparedRun) -> dict[str, Any]:
+def train_and_report(trainer: Trainer, prepared: PreparedRun) -> dict[str, Any]:
     """Train, then leave metrics.json and the report, whatever the end was."""
     folder = prepared.folder
     if prepared.request.resumes:
-        run.restore()
+        trainer.restore()
     try:
-        metrics = run.run()
+        metrics = trainer.run()
     except GuardStop:
-        folder.write_json("metrics.json", run.metrics(None, {}))
+        folder.write_json("metrics.json", trainer.metrics(None, {}))
         write_report(folder.path)
         raise
     except Interrupted:
@@ -89,20 +89,20 @@ def train_and_report(run: Trainer, prepared: PreparedRun) -> dict[str, Any]:
 class FolderCheckpointSink:
     """Checkpoints and the model in the run folder, written before training goes on."""
 
-    def __init__(self, folder: RunFolder, watcher: Callback):
+    def __init__(self, folder: RunFolder, callback: Callback):
         self.folder = folder
-        self.watcher = watcher
-        self.whole = 0
+        self.callback = callback
+        self.last_saved_step = 0
 
     def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
         self.folder.checkpoints.save(step, tree, best=best)
-        self.whole = step
-        self.watcher.saved(step)
+        self.last_saved_step = step
+        self.callback.on_save(step)
 
     def latest(self) -> StoredCheckpoint | None:
         stored = self.folder.checkpoints.latest()
-        self.whole = 0 if stored is None else stored.step
+        self.last_saved_step = 0 if stored is None else stored.step
         return stored
 
-    def keep_model(self, bundle: model.Model) -> None:
-        model.save(self.folder.model, bundle)
+    def save_model(self, bundle: model.Model) -> None:
+        model.save(self.folder.model_folder, bundle)

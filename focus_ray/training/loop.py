@@ -26,7 +26,7 @@ TargetsFn = Callable[[int], Targets]  # this replica's part of a global step's b
 DROPOUT_STREAM = 2  # keeps dropout's random numbers apart from every other use of the run's seed
 
 
-def train_steps(state: TrainState, config: RunConfig, targets_of: TargetsFn, guard: Guard) -> Iterator[StepRecord]:
+def train_steps(state: TrainState, config: RunConfig, get_targets: TargetsFn, guard: Guard) -> Iterator[StepRecord]:
     """Train from `state.step` to the end of the schedule, a record after each step.
 
     Between two records the state is whole: it may be saved, scored or thrown away. Replicas yield the same records.
@@ -39,14 +39,14 @@ def train_steps(state: TrainState, config: RunConfig, targets_of: TargetsFn, gua
             freeze_perceptual(state)
         begins = position.phase is Phase.EM_SEG and position.in_block == 0 and config.guard.action != "stop"
         before = copy.deepcopy(state.focus.segmenter.state_dict()) if begins else None
-        batch = targets_of(state.step).to(state.device) if position.phase is not Phase.WARMUP else None
+        batch = get_targets(state.step).to(state.device) if position.phase is not Phase.WARMUP else None
         loaded = time.perf_counter()
         # What is random in a step is a function of seed, step and replica: nothing of it needs to be kept.
-        torch.manual_seed(derive_seed(config.seed, DROPOUT_STREAM, state.step, state.replicas.rank))
+        torch.manual_seed(derive_seed(config.seed, DROPOUT_STREAM, state.step, state.process_group.rank))
         with autocast_context(config.compute.precision, state.device):
             state, metrics = take_step(state, config, position, batch)
-        if before is not None and (state.good_segmenter is None or is_good(metrics, guard)):
-            state.good_segmenter = before
+        if before is not None and (state.last_good_segmenter is None or is_good(metrics, guard)):
+            state.last_good_segmenter = before
         step, state.step = state.step, state.step + 1
         event, stop = check_guard(guard, step, position, metrics)
         if event is not None and batch is not None:
@@ -91,7 +91,7 @@ def take_step(
             return init_step(state, batch, position, config.initialise, optimizer)
         case Phase.PRETRAIN_SEG:
             return pretrain_step(state, batch, position, config.initialise, optimizer)
-        case Phase.EM_SEG if state.resting_cycle == position.cycle:
+        case Phase.EM_SEG if state.segmenter_frozen_cycle == position.cycle:
             return state, StepMetrics({}, None, skipped=False)
         case Phase.EM_SEG:
             return segmentation_step(state, batch, position, config.em, optimizer)
@@ -108,13 +108,13 @@ def apply_guard_action(
     segmenter rest until the next cycle. Without `em.calibration` eta_area is as given: `recalibrate` then does what
     `restore` does.
     """
-    if state.good_segmenter is not None:
-        state.focus.segmenter.load_state_dict(state.good_segmenter)
+    if state.last_good_segmenter is not None:
+        state.focus.segmenter.load_state_dict(state.last_good_segmenter)
     state.optimizers.pop(Phase.EM_SEG, None)
     if event.action == "recalibrate" and config.em.calibration is not None:
         recalibrate(state, batch, config.em)
     else:
-        state.resting_cycle = position.cycle
+        state.segmenter_frozen_cycle = position.cycle
 
 
 def state_tree(state: TrainState, guard: Guard) -> dict[str, Any]:
@@ -127,8 +127,8 @@ def state_tree(state: TrainState, guard: Guard) -> dict[str, Any]:
         "perceptual": None if focus.perceptual is None else focus.perceptual.state_dict(),
         "optimizers": {str(phase): optimizer.state_dict() for phase, optimizer in state.optimizers.items()},
         "area_weight": state.area_weight,
-        "good_segmenter": state.good_segmenter,
-        "resting_cycle": state.resting_cycle,
+        "good_segmenter": state.last_good_segmenter,
+        "resting_cycle": state.segmenter_frozen_cycle,
         "guard": guard.state_dict(),
     }
 
@@ -151,6 +151,6 @@ def load_state_tree(state: TrainState, guard: Guard, config: RunConfig, tree: di
         state.optimizers[phase] = settings.build(network.parameters())
         state.optimizers[phase].load_state_dict(optimizer_state)
     state.area_weight = tree["area_weight"]
-    state.good_segmenter = tree["good_segmenter"]
-    state.resting_cycle = tree["resting_cycle"]
+    state.last_good_segmenter = tree["good_segmenter"]
+    state.segmenter_frozen_cycle = tree["resting_cycle"]
     guard.load_state_dict(tree["guard"])

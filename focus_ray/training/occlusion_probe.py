@@ -23,7 +23,7 @@ def donor_indices(numbers: Sequence[int], count: int) -> list[int]:
 def paste_patches(
     images: Float[Tensor, "B 3 H W"],
     landmarks: Float[Tensor, "B 68 2"],
-    others: Float[Tensor, "B 3 H W"],
+    donors: Float[Tensor, "B 3 H W"],
     numbers: Sequence[int],
 ) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 1 H W"]]:
     """The pictures with a piece of the others on each, and where it is. A function of the pictures' numbers."""
@@ -44,7 +44,7 @@ def paste_patches(
         where[row, 0] = ((along**2 + across**2) < 1).float()
         # Moved, lest a nose lies on a nose.
         moved = (int(rng.integers(height)), int(rng.integers(width)))
-        pieces[row] = torch.roll(others[row], moved, dims=(1, 2))
+        pieces[row] = torch.roll(donors[row], moved, dims=(1, 2))
     where = where.to(images.device)
     return torch.where(where > 0, pieces, images), where
 
@@ -52,14 +52,14 @@ def paste_patches(
 def probe_overlap(
     before: Float[Tensor, "B 1 H W"],
     after: Float[Tensor, "B 1 H W"],
-    where: Float[Tensor, "B 1 H W"],
+    probe_mask: Float[Tensor, "B 1 H W"],
     region: Float[Tensor, "B 1 H W"],
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
     """What masks newly leave out and what was planted: soft intersection and union, in pixels of the region.
 
     A mask that leaves out everything leaves out nothing newly, and one that leaves out nothing does not either.
     """
-    newly, planted = (before - after).clamp(min=0) * region, where * region
+    newly, planted = (before - after).clamp(min=0) * region, probe_mask * region
     return torch.minimum(newly, planted).sum(dim=(1, 2, 3)), torch.maximum(newly, planted).sum(dim=(1, 2, 3))
 
 

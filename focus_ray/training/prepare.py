@@ -34,7 +34,7 @@ class PreparedRun:
     face: MorphableModel
     info: RunInfo
 
-    def claim(self) -> None:
+    def acquire(self) -> None:
         """Take the folder: make it, or lock the one that is there. Raises ConfigError, StorageError."""
         if self.request.resumes:
             self.folder.lock()

@@ -41,7 +41,7 @@ class RayCheckpointSink:
         store: ObjectStore,
         keep: int,
         replicas: ReplicaGroup,
-        watcher: Callback,
+        callback: Callback,
         device: torch.device,
         uploader: CheckpointUploader | None = None,
     ):
@@ -49,22 +49,22 @@ class RayCheckpointSink:
         self.store = store
         self.checkpoints = Checkpoints(store.at(CHECKPOINTS), keep=keep)
         self.replicas = replicas
-        self.watcher = watcher
+        self.callback = callback
         self.device = device
         self._filesystem, self._root = store.filesystem()
         self._uploader = uploader
-        self.whole = 0
+        self.last_saved_step = 0
         # Not on Ray's thread: that begins with the next checkpoint when the controller has asked for the one before.
-        self._upload_queue = UploadQueue(self._upload, MAX_PENDING_BYTES, watcher.note)
+        self._upload_queue = UploadQueue(self._upload, MAX_PENDING_BYTES, callback.on_message)
         self._consecutive_failures = 0
-        self._stored: list[int] = []  # by this process
+        self._stored_steps: list[int] = []  # by this process
 
     def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
         """Report the state of a step; its upload goes on while training does, unless it is the last.
 
         Raises StorageError, on all replicas, where checkpoints were lost again and again.
         """
-        if self.replicas.any(self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES, self.device):
+        if self.replicas.all_reduce_any(self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES, self.device):
             raise StorageError(
                 f"{MAX_CONSECUTIVE_FAILURES} checkpoints in a row could not be written to {self.store}; fix it, resume"
             )
@@ -75,7 +75,7 @@ class RayCheckpointSink:
     def _report(self, step: int, tree: dict[str, Any] | None, best: bool) -> None:
         metrics = {"step": step}
         if tree is None:  # a follower is not told how the leader's fare
-            self.whole = step
+            self.last_saved_step = step
             ray.train.report(metrics, checkpoint_upload_mode=CheckpointUploadMode.ASYNC)
             return
         place = Checkpoint(f"{self._root}/{CHECKPOINTS}/{folder_name(step)}", self._filesystem)
@@ -95,7 +95,7 @@ class RayCheckpointSink:
 
     def _upload(self, step: int, tree: dict[str, Any], best: bool) -> None:
         """Write a checkpoint; a store that refuses costs this one and not the run."""
-        if not best and sum(newer > step for newer in self._stored) >= self.checkpoints.keep:
+        if not best and sum(newer > step for newer in self._stored_steps) >= self.checkpoints.keep:
             logger.info("checkpoint of step %d is not needed: enough newer ones are whole", step)
             return
         try:
@@ -104,13 +104,13 @@ class RayCheckpointSink:
             self._consecutive_failures += 1
             message = f"checkpoint of step {step} is lost: {error}"
             logger.warning(message)
-            self.watcher.note(message)
+            self.callback.on_message(message)
         else:
             self._consecutive_failures = 0
-            self._stored.append(step)
-            self.whole = max(self.whole, step)
+            self._stored_steps.append(step)
+            self.last_saved_step = max(self.last_saved_step, step)
             logger.info("checkpoint of step %d is whole", step)
-            self.watcher.saved(step)
+            self.callback.on_save(step)
 
     def _write(self, step: int, tree: dict[str, Any], best: bool) -> None:
         if self._uploader is None:
@@ -134,18 +134,18 @@ class RayCheckpointSink:
             except FocusRayError as error:  # the others wait for a word
                 problem = error
         step = -1 if stored is None else stored.step
-        chosen = int(self.replicas.gather(torch.tensor([step], device=self.device))[0])
+        chosen = int(self.replicas.all_gather(torch.tensor([step], device=self.device))[0])
         if problem is not None:
             raise problem
         if self.replicas.is_main:
             if stored is not None:
-                self.whole = stored.step
-                for message in stored.passed_over:
-                    self.watcher.note(message)
+                self.last_saved_step = stored.step
+                for message in stored.skipped:
+                    self.callback.on_message(message)
             return stored
         return None if chosen < 0 else self.checkpoints.load(chosen)
 
-    def keep_model(self, bundle: model.Model) -> None:
+    def save_model(self, bundle: model.Model) -> None:
         with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
             folder = Path(scratch) / MODEL
             model.save(folder, bundle)

@@ -14,20 +14,20 @@ class Recorder(NoOpCallback):
     def __init__(self, folder: RunFolder):
         self.folder = folder
 
-    def begin(self, total: int, done: int, past: ResumeHistory) -> None:
+    def on_train_begin(self, total: int, done: int, history: ResumeHistory) -> None:
         """Steps from `done` on will be taken again: what is known of them goes, what is missing before them comes."""
-        known = {line["step"]: line for line in [*past.recent, *self.folder.history()] if line["step"] < done}
+        known = {line["step"]: line for line in [*history.recent, *self.folder.history()] if line["step"] < done}
         self.folder.history_file.rewrite([known[step] for step in sorted(known)])
-        self.folder.evaluations_file.rewrite(past.evaluations)
+        self.folder.evaluations_file.rewrite(history.evaluations)
 
-    def step(self, record: StepRecord) -> None:
+    def on_step_end(self, record: StepRecord) -> None:
         self.folder.history_file.append(record.line())
 
-    def evaluated(self, entry: dict[str, Any]) -> None:
+    def on_evaluate(self, entry: dict[str, Any]) -> None:
         self.folder.evaluations_file.append(entry)
 
-    def picture(self, name: str, png: bytes) -> None:
-        atomic.write_file(self.folder.sheets / name, png)
+    def on_image(self, name: str, png: bytes) -> None:
+        atomic.write_file(self.folder.sheets_folder / name, png)
 
-    def log(self, entry: dict[str, Any]) -> None:
+    def on_log(self, entry: dict[str, Any]) -> None:
         self.folder.log_file.append(entry)

@@ -49,8 +49,8 @@ class RunTotals:
     best: float | None = None  # figure of the best evaluation (cadence.best)
     recent: list[dict[str, Any]] = field(default_factory=list)  # history since the checkpoint before, at least
 
-    def add_seconds(self, what: str, seconds: float) -> None:
-        self.seconds[what] = self.seconds.get(what, 0.0) + seconds
+    def add_seconds(self, name: str, seconds: float) -> None:
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     @property
     def train_seconds(self) -> float:
@@ -61,7 +61,7 @@ class RunTotals:
 class CheckpointSink(Protocol):
     """Where a run keeps what it must not lose. All replicas call it, the leader's word counts."""
 
-    whole: int  # step of the newest state that is known to be kept; 0: none
+    last_saved_step: int  # step of the newest state that is known to be kept; 0: none
 
     def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
         """Keep the state of a step; with `last`, return when it is kept. The tree may change after the call."""
@@ -71,7 +71,7 @@ class CheckpointSink(Protocol):
         """The newest valid state, or None where there is none at all. Raises CheckpointError where all are damaged."""
         ...
 
-    def keep_model(self, bundle: model.Model) -> None:
+    def save_model(self, bundle: model.Model) -> None:
         """Keep the finished model."""
         ...
 
@@ -83,14 +83,14 @@ class Trainer:
         self,
         config: RunConfig,
         face: MorphableModel,
-        vault: CheckpointSink,
-        watcher: Callback,
+        checkpoint_sink: CheckpointSink,
+        callback: Callback,
         *,
         replicas: ReplicaGroup = SINGLE_PROCESS,
         device: torch.device | str = "cpu",
         source: BatchSource | None = None,
-        where: str = "RUN",
-        asked: Callable[[], bool] = lambda: False,
+        run_dir: str = "RUN",
+        should_stop: Callable[[], bool] = lambda: False,
     ):
         """source: where batches come from; None: a thread of this process. where: the run's folder, to be resumed.
         asked: whether somebody wants the run to stop.
@@ -99,20 +99,20 @@ class Trainer:
         """
         torch.manual_seed(config.seed)
         self.config = config
-        self.vault = vault
-        self.watcher = watcher
+        self.checkpoint_sink = checkpoint_sink
+        self.callback = callback
         self.replicas = replicas
         self.source = source
-        self.where = where
-        self.asked = asked
-        focus = build_focus(config, face, Path(where)).to(device)
-        if replicas.world > 1 and config.compute.synchronise_batchnorm:
+        self.run_dir = run_dir
+        self.should_stop = should_stop
+        focus = build_focus(config, face, Path(run_dir)).to(device)
+        if replicas.world_size > 1 and config.compute.synchronise_batchnorm:
             convert_sync_batchnorm(focus.encoder)
             convert_sync_batchnorm(focus.segmenter)
-        self.state = TrainState(focus, replicas=replicas, accumulate=config.compute.accumulate)
+        self.state = TrainState(focus, process_group=replicas, accumulation_steps=config.compute.accumulate)
         self.guard = Guard(config.guard)
         self.tally = RunTotals()
-        self.data = training_data(config, replicas, Path(where))
+        self.data = training_data(config, replicas, Path(run_dir))
 
     @property
     def complete(self) -> bool:
@@ -124,50 +124,52 @@ class Trainer:
         Raises GuardStop where a guard ends the run, Interrupted where somebody asked, after a checkpoint.
         """
         total = self.config.schedule.total_steps
-        self.watcher.begin(total, self.state.step, ResumeHistory(list(self.tally.recent), list(self.tally.evaluations)))
+        self.callback.on_train_begin(
+            total, self.state.step, ResumeHistory(list(self.tally.recent), list(self.tally.evaluations))
+        )
         if self.data.left_out is not None:
-            self.watcher.note(self.data.left_out)
+            self.callback.on_message(self.data.left_out)
         for line in [] if self.data.photos is None else self.data.photos.notes:
-            self.watcher.note(line)
+            self.callback.on_message(line)
         if self.state.step == 0 and self.data.photos is not None:
             self.score("start")
-        first = self.replicas.share(self.config.batch_size).start
+        first = self.replicas.shard(self.config.batch_size).start
         with self.source or PrefetchSource(self.data.batch_of, total, first) as source:
             for record in train_steps(self.state, self.config, source.targets, self.guard):
-                self.keep(record)
-                if not self.complete and self.replicas.any(self.asked(), self.state.device):
+                self.after_step(record)
+                if not self.complete and self.replicas.all_reduce_any(self.should_stop(), self.state.device):
                     self.checkpoint(last=True)
-                    raise self.stopped()
+                    raise self.stop_error()
         return self.finish()
 
-    def stopped(self) -> FocusRayError:
+    def stop_error(self) -> FocusRayError:
         """What to say of a run that was asked to stop: a store that refuses may have lost its last checkpoint."""
-        step, whole = self.state.step, self.vault.whole
+        step, whole = self.state.step, self.checkpoint_sink.last_saved_step
         if whole < step:
             kept = f"the one of step {whole} is the newest" if whole else "there is none"
             return StorageError(
                 f"stopped after step {step - 1}, and its checkpoint could not be kept, {kept}; fix the store, then go "
-                f"on by resuming {self.where}"
+                f"on by resuming {self.run_dir}"
             )
-        return Interrupted(f"stopped after step {step - 1}, a checkpoint is written; go on by resuming {self.where}")
+        return Interrupted(f"stopped after step {step - 1}, a checkpoint is written; go on by resuming {self.run_dir}")
 
-    def keep(self, record: StepRecord) -> None:
+    def after_step(self, record: StepRecord) -> None:
         """Whatever the schedule and the cadence ask for after this step."""
         self.tally.recent.append(record.line())
         self.tally.add_seconds(record.position.phase, record.seconds - record.data_seconds)
         self.tally.add_seconds("waiting for data", record.data_seconds)
-        self.watcher.step(record)
+        self.callback.on_step_end(record)
         self.log_step(record)
         ends = self.is_block_end()
         best = False
         if ends or self.state.step % self.config.cadence.evaluate == 0:
-            best = self.replicas.any(self.score(str(record.position.phase)), self.state.device)
+            best = self.replicas.all_reduce_any(self.score(str(record.position.phase)), self.state.device)
             if (
                 record.position.phase is Phase.PRETRAIN_SEG and self.replicas.is_main
             ):  # overwritten until the phase ends
                 self.tally.pretrained = self.tally.evaluations[-1].get("heldout")
         if ends or self.state.step % self.config.cadence.sheet == 0:
-            self.sheet()
+            self.save_sheet()
         if best or self.state.step % self.config.cadence.checkpoint == 0 or self.complete:
             self.checkpoint(best=best, last=self.complete)
 
@@ -182,7 +184,7 @@ class Trainer:
             kind = event.kind.replace("_", " ")
             message = f"guard: masks at {event.mask_mean:.3f} ({kind}), step {event.step}: {event.action}"
             logger.warning(message)
-            self.watcher.note(message)
+            self.callback.on_message(message)
 
     def is_block_end(self) -> bool:
         """Whether the step just taken was the last of its phase or, in EM, of its cycle."""
@@ -195,13 +197,13 @@ class Trainer:
         )
 
     @contextmanager
-    def timed(self, what: str) -> Iterator[None]:
+    def measure_time(self, name: str) -> Iterator[None]:
         """Add the time of a block to the tally."""
         started = time.perf_counter()
         try:
             yield
         finally:
-            self.tally.add_seconds(what, time.perf_counter() - started)
+            self.tally.add_seconds(name, time.perf_counter() - started)
 
     def score(self, after: str) -> bool:
         """Figures over the held-out faces or photographs; whether they are the best so far.
@@ -212,7 +214,7 @@ class Trainer:
         """
         if not self.replicas.is_main:
             return False
-        with self.timed("scoring"):
+        with self.measure_time("scoring"):
             entry: dict[str, Any] = {"step": self.state.step, "after": after}
             heldout = self.config.heldout
             if self.data.heldout is not None and heldout.size:
@@ -225,7 +227,7 @@ class Trainer:
             if heldout.unlabelled and (self.data.photos is not None or heldout.size):
                 entry["unlabelled"] = self._score_unlabelled()
             self.tally.evaluations.append(entry)
-            self.watcher.evaluated(entry)
+            self.callback.on_evaluate(entry)
         return self._is_best(entry)
 
     def _is_best(self, entry: dict[str, Any]) -> bool:
@@ -249,7 +251,7 @@ class Trainer:
             heldout.batch_size,
             self.data.unseen_families,
             variants,
-            lambda done, total: self.watcher.task("scoring", done, total),
+            lambda done, total: self.callback.on_progress("scoring", done, total),
         )
 
     def _score_unlabelled(self) -> dict[str, float | None]:
@@ -260,21 +262,21 @@ class Trainer:
         assert faces is not None
         return score_unlabelled(self.state.focus, faces, count)
 
-    def sheet(self) -> None:
+    def save_sheet(self) -> None:
         """A contact sheet of the model as it is."""
         if not self.replicas.is_main:
             return
-        with self.timed("pictures"):
+        with self.measure_time("pictures"):
             faces = self.data.heldout if self.data.photos is None else self.data.photos.shown
             assert faces is not None
             png = io.BytesIO()
             draw_sheet(self.state.focus, faces, self.config).save(png, "PNG")
-            self.watcher.picture(f"step-{self.state.step:08d}.png", png.getvalue())
+            self.callback.on_image(f"step-{self.state.step:08d}.png", png.getvalue())
 
     def checkpoint(self, *, best: bool = False, last: bool = False) -> None:
         """Keep everything that a resumed run needs."""
-        with self.timed("checkpoints"):
-            oldest = self.vault.whole - HISTORY_OVERLAP_STEPS
+        with self.measure_time("checkpoints"):
+            oldest = self.checkpoint_sink.last_saved_step - HISTORY_OVERLAP_STEPS
             self.tally.recent = [line for line in self.tally.recent if line["step"] >= oldest]
             tree = state_tree(self.state, self.guard)
             tree["tally"] = asdict(self.tally)
@@ -286,11 +288,11 @@ class Trainer:
                 "data": self.data.digest,
             }
             tree["settings"] = self.config.model_dump(mode="json")
-            self.vault.save(self.state.step, tree, best=best, last=last)
+            self.checkpoint_sink.save(self.state.step, tree, best=best, last=last)
 
     def restore(self) -> None:
         """Go back to the newest valid checkpoint. Raises CheckpointError where it belongs to another run or face."""
-        stored = self.vault.latest()
+        stored = self.checkpoint_sink.latest()
         if stored is None:
             return
         try:
@@ -324,19 +326,21 @@ class Trainer:
         """Keep the model and score it in every way; returns what metrics.json holds. The leader's work."""
         if not self.replicas.is_main:
             return {}
-        bundle = self.model()
-        self.vault.keep_model(bundle)
+        bundle = self.export_model()
+        self.checkpoint_sink.save_model(bundle)
         heldout: dict[str, Any] = {}
-        with self.timed("scoring"):
+        with self.measure_time("scoring"):
             if self.data.heldout is not None and self.config.heldout.size:
-                self.watcher.note("scoring the held-out faces: one pass, refined, and what they are compared with")
+                self.callback.on_message(
+                    "scoring the held-out faces: one pass, refined, and what they are compared with"
+                )
                 refined = heldout_scoring.REFINED if self.config.heldout.refine else ()
                 heldout = self._score_heldout((*heldout_scoring.ONE_PASS, *refined))
                 if self.tally.pretrained is not None:
                     heldout["pretrained"] = self.tally.pretrained
         return self.metrics(bundle.version, heldout)
 
-    def model(self) -> model.Model:
+    def export_model(self) -> model.Model:
         """The networks as a model that others can use, its version a digest of its weights."""
         focus = self.state.focus
         version = f"{self.config.preset}-{model.weights_digest(focus)[:12]}"

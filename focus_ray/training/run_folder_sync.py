@@ -33,13 +33,13 @@ class RunFolderSync(NoOpCallback):
     def __init__(self, folder: Path, store: ObjectStore):
         self.folder = folder
         self.store = store
-        self._sent: dict[str, tuple[int, int]] = {}  # size and time of each file when it was copied
+        self._uploaded: dict[str, tuple[int, int]] = {}  # size and time of each file when it was copied
         self._due = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="mirror", daemon=True)
         self._thread.start()
 
-    def saved(self, step: int) -> None:
+    def on_save(self, step: int) -> None:
         self._due.set()
 
     def close(self) -> None:
@@ -63,9 +63,9 @@ class RunFolderSync(NoOpCallback):
         for path in self._files():
             status = path.stat()
             key, version = path.relative_to(self.folder).as_posix(), (status.st_size, status.st_mtime_ns)
-            if self._sent.get(key) != version:
+            if self._uploaded.get(key) != version:
                 self.store.upload(path, key)
-                self._sent[key] = version
+                self._uploaded[key] = version
 
     def _files(self) -> list[Path]:
         """run.json last: what has it is a run."""

@@ -55,7 +55,7 @@ def score_unlabelled(focus: Focus, faces: FaceDataset, count: int, batch_size: i
 
 
 def _batch_figures(
-    focus: Focus, images: Tensor, landmarks: Tensor, changed: Tensor, where: Tensor
+    focus: Focus, images: Tensor, landmarks: Tensor, probed: Tensor, probe_mask: Tensor
 ) -> dict[str, Tensor]:
     """Each figure of each face [B]; `changed` are the images with something planted `where`."""
     _, rendering = focus.autoencoder(images)
@@ -63,8 +63,8 @@ def _batch_figures(
     _, of_mirrored = focus.autoencoder(images.flip(-1))
     mirrored = focus.mask(images.flip(-1), of_mirrored).flip(-1)
     both = region * of_mirrored.mask.flip(-1)
-    _, of_changed = focus.autoencoder(changed)
-    intersection, union = probe_overlap(mask, focus.mask(changed, of_changed), where, region * of_changed.mask)
+    _, of_changed = focus.autoencoder(probed)
+    intersection, union = probe_overlap(mask, focus.mask(probed, of_changed), probe_mask, region * of_changed.mask)
     residual = safe_sqrt(squared_distance(images, rendering.image))
     found = {
         "explained": _mean_inside(mask * residual + (1 - mask) * EXCLUDED_PIXEL_COST, region),

@@ -20,7 +20,7 @@ class _PendingUpload:
     tree: Tree
     best: bool
     size: int
-    settled: "Future[None]" = field(default_factory=Future)
+    done: "Future[None]" = field(default_factory=Future)
 
 
 class UploadQueue:
@@ -29,12 +29,12 @@ class UploadQueue:
     While the store is ill, memory stays finite and the newest are kept.
     """
 
-    def __init__(self, write: Callable[[int, Tree, bool], None], most: int, note: Callable[[str], object]):
+    def __init__(self, write: Callable[[int, Tree, bool], None], max_bytes: int, note: Callable[[str], object]):
         """write(step, tree, best): store a checkpoint. most: bytes that wait. note: is told what gives way."""
         self._write = write
-        self._most = most
+        self._max_bytes = max_bytes
         self._note = note
-        self._waiting: list[_PendingUpload] = []
+        self._pending: list[_PendingUpload] = []
         self._writing = False
         self._changed = threading.Condition()
         self._thread = ThreadPoolExecutor(1, "checkpoints")
@@ -48,41 +48,41 @@ class UploadQueue:
         new = _PendingUpload(step, tree, best, tensor_bytes(tree))
         with self._changed:
             if best:
-                for one in [one for one in self._waiting if one.best]:
+                for one in [one for one in self._pending if one.best]:
                     self._drop(one)
                     logger.info("checkpoint of step %d is not needed: that of step %d is better", one.step, step)
-            while self._waiting and sum(one.size for one in self._waiting) + new.size > self._most:
-                oldest = min(self._waiting, key=lambda one: (one.best, one.step))
+            while self._pending and sum(one.size for one in self._pending) + new.size > self._max_bytes:
+                oldest = min(self._pending, key=lambda one: (one.best, one.step))
                 self._drop(oldest)
                 message = f"checkpoint of step {oldest.step} gives way to that of step {step}: the store is slow"
                 logger.warning(message)
                 self._note(message)
-            self._waiting.append(new)
-        self._thread.submit(self._next)
-        return new.settled
+            self._pending.append(new)
+        self._thread.submit(self._write_next)
+        return new.done
 
     def wait(self) -> None:
         """Until nothing is on its way."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._waiting and not self._writing)
+            self._changed.wait_for(lambda: not self._pending and not self._writing)
 
     def _drop(self, one: _PendingUpload) -> None:
-        self._waiting.remove(one)
-        one.settled.set_result(None)
+        self._pending.remove(one)
+        one.done.set_result(None)
 
-    def _next(self) -> None:
+    def _write_next(self) -> None:
         with self._changed:
-            if not self._waiting:  # it has given way
+            if not self._pending:  # it has given way
                 return
-            one = max(self._waiting, key=lambda one: one.step)
-            self._waiting.remove(one)
+            one = max(self._pending, key=lambda one: one.step)
+            self._pending.remove(one)
             self._writing = True
         try:
             self._write(one.step, one.tree, one.best)
         except BaseException as error:  # whoever asks for it hears of it
-            one.settled.set_exception(error)
+            one.done.set_exception(error)
         else:
-            one.settled.set_result(None)
+            one.done.set_result(None)
         finally:
             with self._changed:
                 self._writing = False

@@ -18,14 +18,14 @@ NICENESS = 10
 class _UploaderActor:
     """The actor. It lives on its worker's node, whose files it reads, and ends with the worker."""
 
-    def __init__(self, checkpoints: Checkpoints, channel: EventQueue, niceness: int):
+    def __init__(self, checkpoints: Checkpoints, queue: EventQueue, niceness: int):
         os.nice(niceness)
         self.checkpoints = checkpoints
-        self.channel = channel
+        self.queue = queue
 
     def add(self, step: int, folder: str, best: bool) -> str | None:
         """Store a checkpoint; what was in the way, if anything. What is logged meanwhile reaches the run's log."""
-        with event_sender(self.channel) as sender, forward_logs(sender, 0, lambda: step):
+        with event_sender(self.queue) as sender, forward_logs(sender, 0, lambda: step):
             try:
                 self.checkpoints.add(step, Path(folder), best=best)
             except (StorageError, CheckpointError) as error:
@@ -36,14 +36,14 @@ class _UploaderActor:
 class CheckpointUploader:
     """The process that uploads a worker's checkpoints, one after the other."""
 
-    def __init__(self, checkpoints: Checkpoints, channel: EventQueue):
+    def __init__(self, checkpoints: Checkpoints, queue: EventQueue):
         actor = pin_to_node(_UploaderActor, max_restarts=-1)
-        self._uploads: Any = actor.remote(checkpoints, channel, NICENESS)
+        self._actor: Any = actor.remote(checkpoints, queue, NICENESS)
 
     def add(self, step: int, folder: Path, *, best: bool) -> None:
         """Like `Checkpoints.add`. Raises StorageError."""
         try:
-            problem = ray.get(self._uploads.add.remote(step, str(folder), best))
+            problem = ray.get(self._actor.add.remote(step, str(folder), best))
         except RayError as error:
             raise StorageError(f"the process that uploads it ended: {error}") from error
         if problem is not None:

@@ -41,16 +41,16 @@ class WorkerSpec:
     channel: EventQueue
     threads: int | None  # of torch and numba, each worker; None: as the worker finds them
     data_workers: int  # processes that make batches, for each worker; 0: a thread of the worker
-    where: str  # what a user gives to --resume
+    run_dir: str  # what a user gives to --resume
 
 
-def train_worker(settings: dict[str, Any]) -> None:
+def train_worker(loop_config: dict[str, Any]) -> None:
     """Train as one of several; what comes out is told to the driver.
 
     What every worker raises alike (a guard's word, a configuration that cannot begin) is told and not raised: Ray
     would start the run again, to the same end.
     """
-    assignment: WorkerSpec = ray.get(settings["assignment"])
+    assignment: WorkerSpec = ray.get(loop_config["assignment"])
     context = ray.train.get_context()
     replicas = ReplicaGroup(context.get_world_rank(), context.get_world_size())
     if assignment.threads is not None:
@@ -72,36 +72,36 @@ def train_worker(settings: dict[str, Any]) -> None:
         if not replicas.is_main:
             return
         if metrics is not None:
-            sender.tell(ENDED, metrics)
+            sender.send(ENDED, metrics)
         if failure is not None:
             report_failure(sender, failure)
 
 
-def _start_run(assignment: WorkerSpec, replicas: ReplicaGroup, sender: EventSender) -> Trainer | None:
+def _start_run(spec: WorkerSpec, replicas: ReplicaGroup, sender: EventSender) -> Trainer | None:
     """The run, at its newest checkpoint; None, on all workers, where one of them cannot begin."""
     device = ray.train.torch.get_device()
     assert isinstance(device, torch.device)  # one device a worker
-    config = assignment.config
+    config = spec.config
     watcher = CallbackList([sender, RayMetricsCallback()]) if replicas.is_main else NoOpCallback()
-    uploader = make_uploader(assignment) if replicas.is_main else None
+    uploader = make_uploader(spec) if replicas.is_main else None
 
     def put_together() -> Trainer:
         return Trainer(
             config,
-            load_face_model(assignment.face),
-            RayCheckpointSink(assignment.store, config.cadence.keep, replicas, watcher, device, uploader),
+            load_face_model(spec.face),
+            RayCheckpointSink(spec.store, config.cadence.keep, replicas, watcher, device, uploader),
             watcher,
             replicas=replicas,
             device=device,
-            source=ray_data_source(config, replicas, assignment.data_workers),
-            where=assignment.where,
-            asked=lambda: sender.should_stop,
+            source=ray_data_source(config, replicas, spec.data_workers),
+            run_dir=spec.run_dir,
+            should_stop=lambda: sender.should_stop,
         )
 
-    def restored(run: Trainer) -> Trainer:
-        with forward_logs(sender, replicas.rank, lambda: run.state.step):
-            run.restore()
-        return run
+    def restored(trainer: Trainer) -> Trainer:
+        with forward_logs(sender, replicas.rank, lambda: trainer.state.step):
+            trainer.restore()
+        return trainer
 
     run = _on_all_workers(put_together, replicas, device, sender)
     return None if run is None else _on_all_workers(partial(restored, run), replicas, device, sender)
@@ -116,27 +116,27 @@ def _on_all_workers(
         run = call()
     except FocusRayError as error:
         problem = error
-    if not replicas.any(problem is not None, device):
+    if not replicas.all_reduce_any(problem is not None, device):
         return run
     if problem is not None:
         report_failure(sender, problem)
     return None
 
 
-def make_uploader(assignment: WorkerSpec) -> CheckpointUploader | None:
+def make_uploader(spec: WorkerSpec) -> CheckpointUploader | None:
     """What brings checkpoints to a store that is not a folder; those to a folder are written by the worker itself."""
-    if isinstance(assignment.store, LocalStore):
+    if isinstance(spec.store, LocalStore):
         return None
-    checkpoints = Checkpoints(assignment.store.at(CHECKPOINTS), keep=assignment.config.cadence.keep)
-    return CheckpointUploader(checkpoints, assignment.channel)
+    checkpoints = Checkpoints(spec.store.at(CHECKPOINTS), keep=spec.config.cadence.keep)
+    return CheckpointUploader(checkpoints, spec.channel)
 
 
 def ray_data_source(config: RunConfig, replicas: ReplicaGroup, actors: int) -> BatchSource | None:
     """Batches made by other processes, if there are to be any."""
     if actors == 0:
         return None
-    make = partial(make_batch_fn, config.model_dump_json(), replicas.rank, replicas.world)
-    first = replicas.share(config.batch_size).start
+    make = partial(make_batch_fn, config.model_dump_json(), replicas.rank, replicas.world_size)
+    first = replicas.shard(config.batch_size).start
     return RayDataSource(make, config.schedule.total_steps, first, actors)
 
 
@@ -154,21 +154,21 @@ def load_face_model(content: bytes) -> MorphableModel:
 
 def report_failure(sender: EventSender, error: FocusRayError) -> None:
     """An error that the driver raises in its own process."""
-    sender.tell(FAILED, type(error).__name__, str(error))
+    sender.send(FAILED, type(error).__name__, str(error))
 
 
 class RayMetricsCallback(NoOpCallback):
     """The run in Ray's own metrics, which Prometheus reads from every node."""
 
     def __init__(self) -> None:
-        self.of_step = Gauge("focus_ray_step", "Steps taken")
+        self.steps = Gauge("focus_ray_step", "Steps taken")
         self.rate = Gauge("focus_ray_images_per_second", "Images of the global batch a second, last step")
         self.busy = Gauge("focus_ray_busy_share", "Share of the last step that was not spent waiting for data")
         self.loss = Gauge("focus_ray_loss", "Total loss of the last step", tag_keys=("phase",))
         self.mask = Gauge("focus_ray_mask_mean", "Mean mask inside the rendered region, last step")
 
-    def step(self, record: StepRecord) -> None:
-        self.of_step.set(record.step + 1)
+    def on_step_end(self, record: StepRecord) -> None:
+        self.steps.set(record.step + 1)
         self.rate.set(record.images_per_s)
         self.busy.set(1 - record.data_seconds / record.seconds if record.seconds else 1.0)
         if (total := record.metrics.losses.get("total")) is not None:

@@ -12,10 +12,10 @@ Direction = Literal["max", "min"]
 class TuningObjective(NamedTuple):
     """A figure by its place in an evaluation."""
 
-    figure: str
+    metric_path: str
     mode: Direction
     worst: float  # what a trial gets that broke: a searcher then stays away from there
-    says: str
+    description: str
 
 
 OBJECTIVES: Mapping[str, TuningObjective] = {
@@ -37,7 +37,7 @@ LABELLED = ("f1", "outlier_iou", "vertex_mm")
 
 def objective_values(entry: Mapping[str, Any]) -> dict[str, float | None]:
     """Every objective of an evaluation, by name; None where it does not say."""
-    return {name: look_up(entry, objective.figure) for name, objective in OBJECTIVES.items()}
+    return {name: look_up(entry, objective.metric_path) for name, objective in OBJECTIVES.items()}
 
 
 def finite_or_none(value: float | None) -> float | None:
@@ -48,4 +48,4 @@ def finite_or_none(value: float | None) -> float | None:
 def refined_objective_values(heldout: Mapping[str, Any]) -> dict[str, float | None]:
     """The labelled ones of the refined fits, where `heldout` of metrics.json has those."""
     refined = {"heldout": heldout["refined"]} if "refined" in heldout else {}
-    return {f"refined_{name}": look_up(refined, OBJECTIVES[name].figure) for name in LABELLED if refined}
+    return {f"refined_{name}": look_up(refined, OBJECTIVES[name].metric_path) for name in LABELLED if refined}

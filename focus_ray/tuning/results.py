@@ -37,7 +37,7 @@ class TrialResult(Settings):
     unsteady: float | None = None
     curve: tuple[TrialEvaluation, ...] = ()
 
-    def at(self, step: int) -> dict[str, float | None]:
+    def values_at(self, step: int) -> dict[str, float | None]:
         """Its figures after so many steps; none where it was not evaluated there."""
         return next((one.figures for one in self.curve if one.step == step), {})
 
@@ -110,7 +110,7 @@ def rank_correlations(trials: Sequence[TrialResult]) -> dict[str, dict[str, floa
         found[name] = {}
         for other in LABELLED:
             one, two = (
-                {trial.id: value for trial in sound if (value := trial.at(step).get(figure)) is not None}
+                {trial.id: value for trial in sound if (value := trial.values_at(step).get(figure)) is not None}
                 for figure in (name, other)
             )
             value = rank_correlation(one, two).value

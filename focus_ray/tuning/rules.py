@@ -63,4 +63,4 @@ def build_scheduler(plan: Plan) -> Any:
 
 def within(space: Space, point: Point) -> Point:
     """A point that population based training made by multiplication, back inside the ranges."""
-    return {name: space.parameters[name].nearest(value) for name, value in point.items()}
+    return {name: space.parameters[name].clamp(value) for name, value in point.items()}

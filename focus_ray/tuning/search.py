@@ -107,7 +107,7 @@ class SearchConfig(Settings):
 
     @field_validator("objective")
     @classmethod
-    def _known(cls, name: str) -> str:
+    def _check_objective(cls, name: str) -> str:
         if name not in OBJECTIVES:
             raise ValueError(f"there is no objective {name!r}; choose from {', '.join(OBJECTIVES)}")
         return name
@@ -143,14 +143,14 @@ class SearchConfig(Settings):
             count *= len(parameter.values or ())
         return count
 
-    def base(self) -> RunConfig:
+    def base_config(self) -> RunConfig:
         """The preset with `set` laid over it. Raises ConfigError."""
         config = presets.load(self.preset)
         return override(config, self.set, "set") if self.set else config
 
     def shared_config(self) -> RunConfig:
         """The run that trains what all trials have in common."""
-        base = self.base()
+        base = self.base_config()
         after = dict.fromkeys(set(Schedule.model_fields) - set(_SHARED_PHASES[self.shared]), 0)
         heldout = base.heldout.model_copy(update={"size": 0})
         cadence = base.cadence.model_copy(update={"keep": 1, "sheet": _NEVER, "evaluate": _NEVER})
@@ -160,14 +160,16 @@ class SearchConfig(Settings):
 
     def trial_config(self, point: Point, start: Path | None) -> RunConfig:
         """The run that is the trial of a point. Raises ConfigError."""
-        return self._run(point, start, self.seed, self.heldout, refine=False)
+        return self._run_config(point, start, self.seed, self.heldout, refine=False)
 
     def retrain_config(self, point: Point, start: Path | None, seed: int) -> RunConfig:
         """A run by which a point is judged."""
-        return self._run(point, start, seed, self.judging.heldout, refine=self.judging.refine)
+        return self._run_config(point, start, seed, self.judging.heldout, refine=self.judging.refine)
 
-    def _run(self, point: Point, start: Path | None, seed: int, heldout: HeldoutFaces, *, refine: bool) -> RunConfig:
-        base = self.base()
+    def _run_config(
+        self, point: Point, start: Path | None, seed: int, heldout: HeldoutFaces, *, refine: bool
+    ) -> RunConfig:
+        base = self.base_config()
         schedule = base.schedule.model_copy(update=dict.fromkeys(_SHARED_PHASES[self.shared], 0))
         schedule = schedule.rescale(max(1, round(self.steps * schedule.total_steps)))
         every = max(1, schedule.total_steps // self.reports)
@@ -177,13 +179,13 @@ class SearchConfig(Settings):
         keep = _PBT_CHECKPOINTS if self.scheduler.kind == "pbt" else 1
         cadence = Cadence(log=base.cadence.log, checkpoint=every, evaluate=every, keep=keep, sheet=_NEVER)
         changes = {"seed": seed, "schedule": schedule, "heldout": faces, "cadence": cadence, "start_from": start}
-        return self.parameters.configured(base.model_copy(update=changes), point)
+        return self.parameters.apply_point(base.model_copy(update=changes), point)
 
     def check_runnable(self) -> None:
         """Raises ConfigError for whatever is wrong with the file, before anything starts; CheckpointError where `start`
         is no model.
         """
-        base, whole = self.trial_config({}, None), self.base()
+        base, whole = self.trial_config({}, None), self.base_config()
         self._check_keys()
         for one in (base, whole):  # best.yaml lays the best point over the latter
             self.parameters.check_parameters(one)

@@ -29,7 +29,7 @@ class Parameter(Settings):
 
     @field_validator("values", mode="before")
     @classmethod
-    def _numbers(cls, values: Any) -> Any:
+    def _parse_numbers(cls, values: Any) -> Any:
         """YAML takes 1e-5, which has no point, for text."""
         return [parse_number(value) for value in values] if isinstance(values, list | tuple) else values
 
@@ -69,7 +69,7 @@ class Parameter(Settings):
         low, high = (float(end) for end in self.ends())
         return (low, low + (high - low) / math.pi, high)
 
-    def nearest(self, value: Value) -> Value:
+    def clamp(self, value: Value) -> Value:
         """`value`, or the end of the range that it is beyond."""
         if self.values is not None:
             return value
@@ -109,9 +109,9 @@ class Space(Settings):
             if name == alternation.PERIOD and parameter.values is None:
                 raise ConfigError(f"space: {name}: a range holds lengths that do not divide EM; give `values`")
             for value in parameter.probes():
-                self.configured(base, {name: value})
+                self.apply_point(base, {name: value})
 
-    def configured(self, base: RunConfig, point: Mapping[str, Value]) -> RunConfig:
+    def apply_point(self, base: RunConfig, point: Mapping[str, Value]) -> RunConfig:
         """`base` with the values of a point. Raises ConfigError that names the parameter."""
         config = base
         for name, value in point.items():
@@ -121,7 +121,7 @@ class Space(Settings):
                 config = override(config, nest_value(key, value), f"space: {name}")
         return alternation.apply_alternation(config, point)
 
-    def default(self, base: RunConfig) -> dict[str, Any]:
+    def default_point(self, base: RunConfig) -> dict[str, Any]:
         """What the parameters are in `base`."""
         tree = base.model_dump(mode="json")
         return {

@@ -65,8 +65,8 @@ def run_sweep(
     out: Path,
     *,
     experiment: str = "focus",
-    task: PhaseProgress = lambda *_: None,
-    note: MessageCallback = lambda _: None,
+    progress: PhaseProgress = lambda *_: None,
+    notify: MessageCallback = lambda _: None,
 ) -> SweepResults:
     """Run a search into the folder `out`, or go on there.
 
@@ -79,7 +79,7 @@ def run_sweep(
     resources = search.resources
     cluster = ClusterSettings(workers=search.concurrent, gpu=False, cpus_per_worker=max(1, int(resources.cpus)))
     with acquire_run_dir(out, search, experiment, what="sweep") as folder, connect_ray(cluster):
-        return Sweep(search, folder, task, note).run()
+        return Sweep(search, folder, progress, notify).run()
 
 
 def check_gpus_available(resources: TrialResources) -> None:
@@ -109,28 +109,30 @@ class GuardedTrainingJob:
 class Sweep:
     """A sweep under way."""
 
-    def __init__(self, search: SearchConfig, folder: RunFolder, task: PhaseProgress, note: MessageCallback) -> None:
+    def __init__(
+        self, search: SearchConfig, folder: RunFolder, progress: PhaseProgress, notify: MessageCallback
+    ) -> None:
         self.search = search
         self.folder = folder
         self.out = folder.path.absolute()
-        self.task = task
-        self.note = note
+        self.progress = progress
+        self.notify = notify
 
     def run(self) -> SweepResults:
         """All of it."""
-        start = self.started()
+        start = self.prepare_start_model()
         experiment = self.folder.info().experiment
         plan = Plan(self.search, self.out, start, experiment, self.create_mlflow_run(experiment))
         try:
             return self.search_and_judge(plan)
         finally:
-            track_quietly(self.out, self.note)
+            track_quietly(self.out, self.notify)
 
     def search_and_judge(self, plan: Plan) -> SweepResults:
         """Search, then judge. What the search has found is written down first: judging may be stopped."""
         trials = self.run_tune(plan)
         best = best_trial(trials, plan.objective.mode)
-        default = self.search.parameters.default(self.search.trial_config({}, None))
+        default = self.search.parameters.default_point(self.search.trial_config({}, None))
         results = SweepResults(
             objective=self.search.objective,
             mode=plan.objective.mode,
@@ -140,24 +142,24 @@ class Sweep:
             rank_correlation=rank_correlations(trials),
             importance=parameter_importance(trials, self.search.space, plan.objective.mode),
         )
-        self.write(results, best)
+        self.write_results(results, best)
         if best is not None and self.search.judging.seeds:
-            results = results.model_copy(update={"judged": tuple(self.judged(best.config, plan.start))})
-            self.write(results, best)
+            results = results.model_copy(update={"judged": tuple(self.retrain_candidates(best.config, plan.start))})
+            self.write_results(results, best)
         return results
 
-    def started(self) -> Path | None:
+    def prepare_start_model(self) -> Path | None:
         """The model that trials begin with, trained if it is not there: relative to a trial, as the sweep may move."""
         if self.search.start is not None:
             return Path(self.search.start).absolute()
         if self.search.shared == "nothing":
             return None
         training = TrainingRun("start", self.out / "start", self.search.shared_config())
-        for stop in self.trained([training], "what trials have in common, steps").values():
+        for stop in self.train([training], "what trials have in common, steps").values():
             raise stop
-        return Path("..", "..", training.folder.name, RunFolder(training.folder).model.name)
+        return Path("..", "..", training.folder.name, RunFolder(training.folder).model_folder.name)
 
-    def trained(self, trainings: list[TrainingRun], what: str) -> dict[Path, GuardStop]:
+    def train(self, trainings: list[TrainingRun], label: str) -> dict[Path, GuardStop]:
         """Train what is not trained yet, side by side; returns what guards ended, by folder."""
         stops: dict[Path, GuardStop] = {}
         total = sum(one.config.schedule.total_steps for one in trainings)
@@ -165,7 +167,7 @@ class Sweep:
         with graceful_shutdown() as asked:
 
             def look() -> bool:
-                self.task(what, sum(one.steps_done for one in trainings), total)
+                self.progress(label, sum(one.steps_done for one in trainings), total)
                 return asked()
 
             waiting = [number for number, one in enumerate(trainings) if not one.done]
@@ -182,29 +184,31 @@ class Sweep:
             delivery = MlflowSync(self.out, server, experiment, SyncResult())
             try:
                 delivery.begin({}, {"kind": "sweep"}, running=True)
-                return delivery.sent.mlflow_run
+                return delivery.result.mlflow_run
             finally:
                 delivery.close()
         except (TrackingError, StorageError) as error:
-            self.note(f"{error}; trials are not nested under their sweep in MLflow")
+            self.notify(f"{error}; trials are not nested under their sweep in MLflow")
             return None
 
     def run_tune(self, plan: Plan) -> list[TrialResult]:
         """Let Ray Tune run the trials that have not ended. Raises Interrupted where it was stopped."""
         from ray import tune
 
-        listener = Listener(self.task, self.note, lambda point, trial_id: trial_name(point, trial_id, self.search))
+        listener = Listener(
+            self.progress, self.notify, lambda point, trial_id: trial_name(point, trial_id, self.search)
+        )
         with sigterm_as_sigint(), use_listener(listener):
-            self.tuner(plan).fit()
+            self.build_tuner(plan).fit()
         self.close_mlflow_runs(plan)
         # As Tune wrote it down: what `fit` returns has, of a trial that took over, the donor's last report and name.
-        trials = [self.ended(plan, tuned) for tuned in tune.ExperimentAnalysis(str(self.out / TUNE)).trials]
+        trials = [self.trial_result(plan, tuned) for tuned in tune.ExperimentAnalysis(str(self.out / TUNE)).trials]
         unfinished = [one for one in trials if one is None]
         if unfinished or len(trials) < self.search.trial_count:
             raise Interrupted(f"stopped; what is finished is kept, go on by resuming {self.out}")
         return sorted((one for one in trials if one is not None), key=lambda one: one.id)
 
-    def tuner(self, plan: Plan) -> Any:
+    def build_tuner(self, plan: Plan) -> Any:
         """Ray Tune's tuner: a new one, or the one that was here."""
         from ray import tune
 
@@ -246,11 +250,11 @@ class Sweep:
             for folder in sorted(file.parent for file in plan.trials.glob("*/run.json")):
                 outcome = read_outcome(plan, folder.name)
                 if outcome is None or outcome.status == "failed":
-                    track(folder, TrackingSettings(plan.experiment, beside=self.out))
+                    track(folder, TrackingSettings(plan.experiment, database_run=self.out))
         except (TrackingError, StorageError) as error:
-            self.note(f"{error}; trials that were broken off may still seem to run in MLflow")
+            self.notify(f"{error}; trials that were broken off may still seem to run in MLflow")
 
-    def ended(self, plan: Plan, tuned: Any) -> TrialResult | None:
+    def trial_result(self, plan: Plan, tuned: Any) -> TrialResult | None:
         """What became of a trial, as Tune has it; None where it has not ended."""
         if not tuned.is_finished():
             return None
@@ -277,7 +281,7 @@ class Sweep:
         figures = {label: last.get(label) for label in OBJECTIVES}
         return TrialResult(status="pruned", objective=last.get(OBJECTIVE), **figures, **known)
 
-    def judged(self, best: Point, start: Path | None) -> list[RetrainedRun]:
+    def retrain_candidates(self, best: Point, start: Path | None) -> list[RetrainedRun]:
         """Default and best, trained anew with other seeds and scored on faces that the search never saw.
 
         Where the best point is the default, the same runs stand for both.
@@ -291,7 +295,7 @@ class Sweep:
                 twin = trainings.get(("default", seed))
                 trainings[which, seed] = twin if twin is not None and twin.config == config else training
         distinct = list({one.folder: one for one in trainings.values()}.values())
-        stops = self.trained(distinct, "judging default and best, steps")
+        stops = self.train(distinct, "judging default and best, steps")
         return [
             RetrainedRun(which=which, seed=seed, figures={}, cause=str(stops[training.folder]))
             if training.folder in stops
@@ -299,7 +303,7 @@ class Sweep:
             for (which, seed), training in trainings.items()
         ]
 
-    def write(self, results: SweepResults, best: TrialResult | None) -> None:
+    def write_results(self, results: SweepResults, best: TrialResult | None) -> None:
         """results.json, best.yaml and the report."""
         self.folder.write_json("results.json", results.model_dump(mode="json"))
         if best is not None:
@@ -310,7 +314,7 @@ class Sweep:
 
     def best_config(self, point: Point) -> dict[str, Any]:
         """What `focus-ray train --config` takes: the preset, what was set for all trials, and the best point."""
-        config = self.search.parameters.configured(self.search.base(), point)
+        config = self.search.parameters.apply_point(self.search.base_config(), point)
         tree: dict[str, Any] = {"preset": self.search.preset, **self.search.set}
         changed = config.model_dump(mode="json")
         for name in point:

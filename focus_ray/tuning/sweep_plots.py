@@ -118,7 +118,7 @@ def objective_agreement(search: SearchConfig, results: SweepResults) -> Figure |
     figure, panels = make_panels(len(UNLABELLED) * len(LABELLED))
     pairs = [(name, other) for name in UNLABELLED for other in LABELLED]
     for axes, (name, other) in zip(panels, pairs, strict=False):
-        points = [(figures.get(name), figures.get(other)) for figures in (one.at(step) for one in trials)]
+        points = [(figures.get(name), figures.get(other)) for figures in (one.values_at(step) for one in trials)]
         known = [(x, y) for x, y in points if x is not None and y is not None]
         if known:
             axes.scatter(*zip(*known, strict=True), color=ACCENT, s=16)

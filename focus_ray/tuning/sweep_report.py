@@ -35,7 +35,7 @@ def write_sweep_report(folder: RunFolder, search: SearchConfig, results: SweepRe
         figure = draw(search, results)
         if figure is not None:
             content = png(figure)
-            atomic.write_file(folder.sheets / f"{name}.png", content)
+            atomic.write_file(folder.sheets_folder / f"{name}.png", content)
             drawn.append((title, png_data_uri(content)))
     step, compared = last_common_step(results.trials)
     html = render_page(
@@ -59,7 +59,7 @@ def write_sweep_report(folder: RunFolder, search: SearchConfig, results: SweepRe
 def sweep_facts(search: SearchConfig, results: SweepResults) -> dict[str, str]:
     """What a reader wants to know first."""
     return {
-        "objective": f"{search.objective}: {OBJECTIVES[search.objective].says}",
+        "objective": f"{search.objective}: {OBJECTIVES[search.objective].description}",
         "trials": ", ".join(f"{count} {status}" for status, count in count_by_status(results.trials).items()),
         "rules": f"{search.searcher}, {search.scheduler.kind}",
         "best": results.best or "no trial came to its end",

@@ -87,7 +87,7 @@ def run_attempt(point: Point, name: str, plan: Plan) -> Outcome:
     atomic.remove(plan.outcomes / f"{name}.json")
     folder = plan.trials / name
     try:
-        ended = train(point, folder, plan, begun=prepare_resume(point, folder, plan))
+        ended = train(point, folder, plan, resume=prepare_resume(point, folder, plan))
     except FocusRayError as error:
         write_outcome(plan, name, Outcome(status="failed", cause=str(error), objective=plan.objective.worst))
         raise
@@ -104,14 +104,17 @@ def trial_name(point: Point, trial_id: str, search: SearchConfig) -> str:
     return hashlib.sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def train(point: Point, folder: Path, plan: Plan, *, begun: bool) -> Outcome:
+def train(point: Point, folder: Path, plan: Plan, *, resume: bool) -> Outcome:
     """Train a trial, or go on with it, to its end."""
     reporter = TuneReporter(folder, plan)
     config = plan.search.trial_config(point, plan.start)
     finished = False
     try:
         metrics = in_process.train(
-            None if begun else config, folder, watcher=reporter, device="cuda" if plan.search.resources.gpus else "cpu"
+            None if resume else config,
+            folder,
+            callback=reporter,
+            device="cuda" if plan.search.resources.gpus else "cpu",
         )
         finished = True
     except MaskCollapse as error:
@@ -140,18 +143,18 @@ class TuneReporter(NoOpCallback):
         self.entry: dict[str, Any] | None = None
         self.total = 0
 
-    def begin(self, total: int, done: int, past: ResumeHistory) -> None:
+    def on_train_begin(self, total: int, done: int, history: ResumeHistory) -> None:
         self.total = total
         if self.tracker is None:
             tags = {"mlflow.parentRunId": self.plan.parent} if self.plan.parent else {}
-            tracking = TrackingSettings(experiment=self.plan.experiment, beside=self.plan.folder)
+            tracking = TrackingSettings(experiment=self.plan.experiment, database_run=self.plan.folder)
             self.tracker = MlflowTracker(self.folder, tracking, logger.warning, tags=tags)
             self.tracker.start()
 
-    def evaluated(self, entry: dict[str, Any]) -> None:
+    def on_evaluate(self, entry: dict[str, Any]) -> None:
         self.entry = entry
 
-    def saved(self, step: int) -> None:
+    def on_save(self, step: int) -> None:
         from ray import tune
 
         if self.entry is None or self.entry["step"] != step or step == self.total:
@@ -177,14 +180,14 @@ def make_report(figures: Mapping[str, float | None], plan: Plan, step: int) -> d
     return {OBJECTIVE: plan.objective.worst if value is None else value, STEP: step, **figures}
 
 
-def final_report(ended: Outcome, plan: Plan, total: int) -> dict[str, Any]:
+def final_report(outcome: Outcome, plan: Plan, total: int) -> dict[str, Any]:
     """The last report of a trial, `total` steps long where nothing broke it off.
 
     `done` keeps Tune from asking the scheduler about it, who would prune what has a model already, or send it back to
     take over from another.
     """
-    step = total if ended.status == "done" else -1
-    return make_report(ended.figures, plan, step) | {ENDING: ended.status, "done": True}
+    step = total if outcome.status == "done" else -1
+    return make_report(outcome.figures, plan, step) | {ENDING: outcome.status, "done": True}
 
 
 def prepare_resume(point: Point, folder: Path, plan: Plan) -> bool:
@@ -211,7 +214,7 @@ def adopt_checkpoint(point: Point, folder: Path, donor: Path, step: int, plan: P
     config = plan.search.trial_config(point, plan.start)
     stored = Checkpoints(donor / "checkpoints", keep=config.cadence.keep).load(step)
     own = RunFolder(folder, keep=config.cadence.keep)
-    if not own.config.is_file():
+    if not own.config_file.is_file():
         raise ConfigError(f"{folder} holds no run that could take over from {donor}")
     state: dict[str, Any] = dict(stored.state)
     state["lineage"] = {**state["lineage"], "config": config.digest}
@@ -219,7 +222,7 @@ def adopt_checkpoint(point: Point, folder: Path, donor: Path, step: int, plan: P
     for stale in (own.path / "checkpoints", own.history_file.path):  # the donor's past comes with its checkpoint
         atomic.remove(stale)
     own.checkpoints.save(step, state)
-    own.write_json(own.config.name, config.model_dump(mode="json"))
+    own.write_json(own.config_file.name, config.model_dump(mode="json"))
 
 
 def cap_gpu_memory(gigabytes: float) -> None:

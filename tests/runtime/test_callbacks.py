@@ -18,14 +18,14 @@ class Named:
 def said(record) -> list[tuple]:
     """One call of everything that a watcher can be told."""
     return [
-        ("begin", (20, 3, ResumeHistory([{"step": 2}], [{"step": 1}]))),
-        ("step", (record,)),
-        ("task", ("scoring", 1, 2)),
-        ("note", ("guard: recalibrate",)),
-        ("evaluated", ({"step": 3},)),
-        ("picture", ("step-00000003.png", b"png")),
-        ("saved", (3,)),
-        ("log", ({"level": "info"},)),
+        ("on_train_begin", (20, 3, ResumeHistory([{"step": 2}], [{"step": 1}]))),
+        ("on_step_end", (record,)),
+        ("on_progress", ("scoring", 1, 2)),
+        ("on_message", ("guard: recalibrate",)),
+        ("on_evaluate", ({"step": 3},)),
+        ("on_image", ("step-00000003.png", b"png")),
+        ("on_save", (3,)),
+        ("on_log", ({"level": "info"},)),
     ]
 
 

@@ -37,7 +37,7 @@ def test_a_record_has_time_level_rank_step_logger_and_message(listener):
         speak()
         step = 8
         logger.error("the end")
-    lines = listener.of("log")
+    lines = listener.of("on_log")
     assert [(line["level"], line["step"], line["message"]) for line in lines] == [
         ("info", 7, "phase em_seg begins, cycle 1"),
         ("warning", 7, "the step is skipped"),
@@ -52,7 +52,7 @@ def test_a_record_has_time_level_rank_step_logger_and_message(listener):
 def test_other_packages_are_not_in_the_log_of_a_run(listener):
     with forward_logs(listener, rank=0, current_step=lambda: 0):
         logging.getLogger("somebody.else").error("nothing of ours")
-    assert listener.of("log") == []
+    assert listener.of("on_log") == []
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_terminal_shows_what_it_was_asked_for(terminal, listener, level, sho
     with forward_logs(listener, rank=0, current_step=lambda: 0):
         speak()
     assert stream.getvalue().splitlines() == shown
-    assert [line["level"] for line in listener.of("log")] == ["info", "warning"]
+    assert [line["level"] for line in listener.of("on_log")] == ["info", "warning"]
 
 
 def test_afterwards_everything_is_as_before(terminal, listener):
@@ -87,13 +87,13 @@ def test_afterwards_everything_is_as_before(terminal, listener):
     assert package.handlers == handlers
     assert handler.level == logging.NOTSET
     speak()
-    assert listener.of("log") == []
+    assert listener.of("on_log") == []
     assert stream.getvalue().splitlines() == ["WARNING the step is skipped"]
 
 
 def test_a_watcher_that_cannot_write_does_not_end_the_run(monkeypatch):
     class Full(NoOpCallback):
-        def log(self, entry) -> None:
+        def on_log(self, entry) -> None:
             raise OSError("no space left")
 
     monkeypatch.setattr(logging, "raiseExceptions", False)  # in a run, Python says it on stderr

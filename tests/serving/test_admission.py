@@ -60,11 +60,11 @@ class Told:
     def __init__(self) -> None:
         self.left_: list[RequestInfo] = []
 
-    def on_start(self, passage: RequestInfo) -> None:
+    def on_start(self, request: RequestInfo) -> None:
         pass
 
-    def left(self, passage: RequestInfo) -> None:
-        self.left_.append(passage)
+    def on_end(self, request: RequestInfo) -> None:
+        self.left_.append(request)
 
 
 def door(

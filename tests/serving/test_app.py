@@ -22,7 +22,7 @@ class Replica:
     """What the interface asks, without a model."""
 
     def __init__(self) -> None:
-        self.desk = self.links = self
+        self.service = self.results = self
 
     async def card(self) -> ModelInfo:
         return ModelInfo("1", None, 64, 10, 20, 50, "none")

@@ -28,9 +28,9 @@ class Here:
         self.asked: list[FitRequest] = []
         self.told: FitResult | None = None
 
-    async def fit(self, sought: FitRequest) -> FitResult:
-        self.asked.append(sought)
-        return self.told or self.fitter.fit([sought])[0]
+    async def fit(self, request: FitRequest) -> FitResult:
+        self.asked.append(request)
+        return self.told or self.fitter.fit([request])[0]
 
     async def card(self) -> ModelInfo:
         return self.fitter.card
@@ -160,8 +160,8 @@ def test_faces_of_two_versions_are_fitted_anew(desk: ReconstructionService, mode
     monkeypatch.setattr(desk, "_detector", lambda: Finds(*found))
     fit = models.fit
 
-    async def while_another_takes_over(sought: FitRequest) -> FitResult:
-        answer = await fit(sought)
+    async def while_another_takes_over(request: FitRequest) -> FitResult:
+        answer = await fit(request)
         if len(models.asked) > 1:  # all but the very first
             return answer
         return FitResult(tuple(face.model_copy(update={"model_version": "old"}) for face in answer.faces))

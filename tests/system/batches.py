@@ -24,7 +24,7 @@ class RandomBatches:
     log: Path
     rank: int = 0
     seconds: float = 0.0
-    broken: int | None = None  # the step that cannot be made
+    failing_step: int | None = None  # the step that cannot be made
 
     def __call__(self) -> BatchFunction:
         return self.batch
@@ -33,13 +33,13 @@ class RandomBatches:
         with self.log.open("a") as log:
             log.write(f"{step} {os.getpid()}\n")
         time.sleep(self.seconds)
-        if step == self.broken:
+        if step == self.failing_step:
             raise ImageError("b.png: the picture is damaged; get a whole copy")
         random = torch.Generator().manual_seed(1000 * self.rank + step)
         images = torch.randint(0, 256, (4, 3, 16, 16), generator=random).float() / 255
         return Batch(images * 0.9 if step % 3 == 0 else images, 16 * torch.rand(4, 68, 2, generator=random))
 
-    def made(self) -> list[tuple[int, int]]:
+    def read_log(self) -> list[tuple[int, int]]:
         """Steps with the processes that made them."""
         return [(int(step), int(pid)) for step, pid in map(str.split, self.log.read_text().splitlines())]
 

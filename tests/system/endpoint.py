@@ -82,7 +82,7 @@ class Endpoint:
         except OSError as error:
             return 0, str(error).encode()
 
-    def load(self, pictures: Path, query: str = "", **options: float | str | Path | bool | None) -> "LoadProcess":
+    def start_load(self, pictures: Path, query: str = "", **options: float | str | Path | bool | None) -> "LoadProcess":
         """Begin a load from another process: the options of tests/system/load.py."""
         command = [sys.executable, "-m", "tests.system.load", "--pictures", str(pictures)]
         command += ["--url", f"{self.url}/v1/reconstructions?{query}"]
@@ -113,7 +113,7 @@ class LoadProcess:
 
 @contextmanager
 def run_endpoint(
-    folder: Path, *options: str, model: str | None = None, variables: Mapping[str, str] | None = None
+    folder: Path, *options: str, model: str | None = None, env: Mapping[str, str] | None = None
 ) -> Iterator[Endpoint]:
     """`focus-ray serve` with options and variables of its environment, its state and log in a folder."""
     mark, (port,) = uuid.uuid4().hex, free_ports(1)
@@ -124,7 +124,7 @@ def run_endpoint(
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
-        **(variables or {}),
+        **(env or {}),
     }
     command = [sys.executable, "-m", "focus_ray", "serve", "--port", str(port), *options]
     command += ["--model", model] if model else []

@@ -75,7 +75,7 @@ class FaultyProxy:
         self._server.reset_all()
 
     @property
-    def dark(self) -> bool:
+    def in_outage(self) -> bool:
         """Whether there is an outage."""
         return time.monotonic() < self._outage_until
 
@@ -110,7 +110,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        if self.proxy.dark:
+        if self.proxy.in_outage:
             self.proxy.count("dark")
             _reset(request)
             return False
@@ -149,11 +149,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = self._body(length)
         if proxy.should_inject("busy"):
-            self._answer(503, [("Content-Type", "application/xml")], BUSY)
+            self._respond(503, [("Content-Type", "application/xml")], BUSY)
             return
         if proxy.should_inject("stalled"):
             time.sleep(proxy.faults.stall_seconds)
-        if proxy.dark:
+        if proxy.in_outage:
             self._reset_connection()
             return
         status, headers, content = self._request_upstream(body)
@@ -161,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset_connection()
             return
         proxy.count("passed")
-        self._answer(status, headers, content)
+        self._respond(status, headers, content)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = do_OPTIONS = _forward
 
@@ -204,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             connection.close()
 
-    def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
+    def _respond(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
         self.send_response_only(status)
         length = str(len(content))
         for name, value in headers:

@@ -81,10 +81,10 @@ class LoadStats:
             "versions": dict(self.versions),
             "refused_as_expected": self.refused_as_expected,
             "difference": self.difference,
-            **{name: self._line(kind, seconds) for kind, name in KINDS.items()},
+            **{name: self._per_second(kind, seconds) for kind, name in KINDS.items()},
         }
 
-    def _line(self, kind: str, seconds: float) -> list[int]:
+    def _per_second(self, kind: str, seconds: float) -> list[int]:
         return [self.by_second[kind][second] for second in range(int(seconds) + 1)]
 
 
@@ -137,7 +137,7 @@ class LoadGenerator:
         pictures: list[Picture],
         retry: bool = False,
         expected: AnswerStore | None = None,
-        kept: AnswerStore | None = None,
+        recorded: AnswerStore | None = None,
     ) -> None:
         if urlsplit(url).scheme != "http" or urlsplit(url).hostname != "127.0.0.1":
             raise SystemExit(f"{url} is not on this machine; give http://127.0.0.1:PORT/...")
@@ -147,25 +147,25 @@ class LoadGenerator:
         self.pictures = itertools.cycle(pictures)
         self.retry = retry
         self.expected = expected
-        self.kept = kept
-        self.seen = LoadStats()
+        self.recorded = recorded
+        self.stats = LoadStats()
         self.begin = 0.0
-        self.ended = False  # told to: what is under way is waited for
+        self.stopped = False  # told to: what is under way is waited for
 
-    async def closed(self, concurrency: int, seconds: float, requests: int | None) -> float:
+    async def run_closed_loop(self, concurrency: int, seconds: float, requests: int | None) -> float:
         """As many at a time, one after the other. Gives the seconds it took."""
         left = itertools.count() if requests is None else iter(range(requests))
         async with self._session() as session:
 
             async def loop() -> None:
-                while not self.ended and time.perf_counter() - self.begin < seconds and next(left, None) is not None:
+                while not self.stopped and time.perf_counter() - self.begin < seconds and next(left, None) is not None:
                     await self._send_one(session, time.perf_counter())
 
             self.begin = time.perf_counter()
             await asyncio.gather(*(loop() for _ in range(concurrency)))
             return time.perf_counter() - self.begin
 
-    async def open(self, rate: float, seconds: float) -> float:
+    async def run_open_loop(self, rate: float, seconds: float) -> float:
         """At a fixed rate, whatever the answers. Gives the seconds it took."""
         async with self._session() as session:
             self.begin = time.perf_counter()
@@ -173,77 +173,77 @@ class LoadGenerator:
             for number in range(round(rate * seconds)):
                 due = self.begin + number / rate
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
-                if self.ended:
+                if self.stopped:
                     break
                 if len(tasks) < MAX_CONCURRENCY:
                     tasks.add(task := asyncio.create_task(self._send_one(session, due)))
                     task.add_done_callback(tasks.discard)
                 else:
-                    self._failed(due, "the generator has too many under way")
+                    self._record_failure(due, "the generator has too many under way")
             await asyncio.gather(*tasks)
             return time.perf_counter() - self.begin
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Begin no more."""
-        self.ended = True
+        self.stopped = True
 
     def _session(self) -> aiohttp.ClientSession:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self.end)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self.stop)
         connector = aiohttp.TCPConnector(limit=MAX_CONCURRENCY)
         return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=120))
 
     async def _send_one(self, session: aiohttp.ClientSession, due: float) -> None:
         picture = next(self.pictures)
-        answer = await self._sent(session, picture)
+        answer = await self._send(session, picture)
         if self.retry and answer.status in RETRYABLE:
-            self.seen.retries += 1
+            self.stats.retries += 1
             await asyncio.sleep(answer.wait)
-            answer = await self._sent(session, picture)
+            answer = await self._send(session, picture)
         seconds = time.perf_counter() - due
         if answer.status in BUSY:
-            self.seen.rejected.append(seconds)
-            self.seen.count("rejected", self.begin)
+            self.stats.rejected.append(seconds)
+            self.stats.count("rejected", self.begin)
         elif wrong := self._find_problem(picture, answer):
-            self._failed(due, wrong)
+            self._record_failure(due, wrong)
         elif answer.document is not None:
-            self.seen.accepted.append(seconds)
-            self.seen.count("accepted", self.begin)
-            self.seen.versions[answer.document["model_version"]] += 1
+            self.stats.accepted.append(seconds)
+            self.stats.count("accepted", self.begin)
+            self.stats.versions[answer.document["model_version"]] += 1
         else:
-            self.seen.refused_as_expected += 1
+            self.stats.refused_as_expected += 1
 
     def _find_problem(self, picture: Picture, answer: Answer) -> str:
         """What is wrong with an answer, in words; nothing where it is as it should be."""
-        if self.kept is not None:
-            self.kept.keep(picture.name, answer)
+        if self.recorded is not None:
+            self.recorded.keep(picture.name, answer)
         if self.expected is None:
             return answer.reason
         difference = self.expected.difference(picture.name, answer)
         if difference > TOLERANCE:
             return f"{picture.name}: not the answer to this picture ({difference:g} beside it). {answer.reason}"
-        self.seen.difference = max(self.seen.difference, difference)
+        self.stats.difference = max(self.stats.difference, difference)
         return ""
 
-    def _failed(self, due: float, reason: str) -> None:
-        self.seen.failures.append((round(due - self.begin, 2), reason))
-        self.seen.count("failed", self.begin)
+    def _record_failure(self, due: float, reason: str) -> None:
+        self.stats.failures.append((round(due - self.begin, 2), reason))
+        self.stats.count("failed", self.begin)
 
-    async def _sent(self, session: aiohttp.ClientSession, picture: Picture) -> Answer:
+    async def _send(self, session: aiohttp.ClientSession, picture: Picture) -> Answer:
         headers = {"Content-Type": TYPES[Path(picture.name).suffix]}
         try:
             async with session.post(self.url, data=picture.content, headers=headers, allow_redirects=False) as response:
                 body = await response.read()
                 answer = self._parse_response(response, body)
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
-            self.seen.statuses["connection"] += 1
+            self.stats.statuses["connection"] += 1
             return Answer(NO_ANSWER, reason=f"{type(error).__name__}: {error}")
-        self.seen.statuses[str(answer.status)] += 1
+        self.stats.statuses[str(answer.status)] += 1
         return answer
 
     def _parse_response(self, response: aiohttp.ClientResponse, body: bytes) -> Answer:
         after = response.headers.get("Retry-After")
         if response.status in BUSY and after is None:
-            self.seen.without_retry_after += 1
+            self.stats.without_retry_after += 1
         if response.status != OK:
             wait = min(MAX_WAIT, float(after or 0.5))
             return Answer(response.status, wait, reason=f"{response.status} {body[:200].decode(errors='replace')}")
@@ -277,12 +277,12 @@ def main() -> None:
     kept = None if asked.keep is None else AnswerStore()
     load = LoadGenerator(asked.url, load_images(asked.pictures), asked.retry, expected, kept)
     if asked.rate is None:
-        took = asyncio.run(load.closed(concurrency, seconds, requests))
+        took = asyncio.run(load.run_closed_loop(concurrency, seconds, requests))
     else:
-        took = asyncio.run(load.open(asked.rate, min(seconds, MAX_REQUESTS / asked.rate)))
+        took = asyncio.run(load.run_open_loop(asked.rate, min(seconds, MAX_REQUESTS / asked.rate)))
     if kept is not None and asked.keep is not None:
         asked.keep.write_text(json.dumps(kept.known))
-    print(json.dumps(load.seen.summary(took)))
+    print(json.dumps(load.stats.summary(took)))
 
 
 if __name__ == "__main__":

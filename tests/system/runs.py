@@ -46,15 +46,15 @@ class CommandRun:
                 command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
 
-    def said(self) -> str:
+    def read_log(self) -> str:
         return self.log.read_text()
 
-    def wait_for(self, happened: Callable[[], bool]) -> None:
+    def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait while it runs until something has happened."""
         deadline = time.monotonic() + TIMEOUT
-        while not happened():
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < deadline, self.said()
+        while not condition():
+            assert self.process.poll() is None, self.read_log()
+            assert time.monotonic() < deadline, self.read_log()
             time.sleep(0.02)
 
     def workers(self) -> list[int]:
@@ -65,7 +65,7 @@ class CommandRun:
         """kill -9 one of them, once there are any."""
         deadline = time.monotonic() + TIMEOUT
         while not (alive := self.workers()):
-            assert time.monotonic() < deadline, self.said()
+            assert time.monotonic() < deadline, self.read_log()
             time.sleep(0.05)
         os.kill(sorted(alive)[number % len(alive)], signal.SIGKILL)
 
@@ -83,7 +83,7 @@ class CommandRun:
             time.sleep(0.2)
         self.stop()
 
-    def end(self) -> int:
+    def wait(self) -> int:
         """Wait for its end; the exit code."""
         try:
             return self.process.wait(TIMEOUT)

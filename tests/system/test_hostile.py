@@ -24,8 +24,8 @@ class FakeIngress:
     """A replica without Ray."""
 
     def __init__(self, desk: ReconstructionService) -> None:
-        self.desk = desk
-        self.links = self
+        self.service = desk
+        self.results = self
 
     async def put(self, content: bytes, media_type: str, owner: str | None) -> str:
         return "name"

@@ -89,23 +89,23 @@ class PageSession:
         self.context = browser.new_context(accept_downloads=True, **context)
         self.page = self.context.new_page()
         self.page.set_default_timeout(60_000)
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text) if message.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.errors: list[str] = []
+        self.requested_urls: list[str] = []
+        self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self.requested_urls.append(request.url))
         self.page.goto(url)
 
     def reconstruct(self) -> None:
         """The example, until its face has been found."""
         self.page.get_by_role("button", name="Try the example").click()
-        self.found()
+        self.wait_for_status()
 
-    def found(self, words: str = "One face was found") -> None:
+    def wait_for_status(self, words: str = "One face was found") -> None:
         """Wait for an answer."""
         self.page.locator("#status").filter(has_text=words).wait_for()
 
-    def judged(self, axe: str) -> list[str]:
+    def accessibility_violations(self, axe: str) -> list[str]:
         """What is wrong with the page for those who do not see it, or not well."""
         self.page.evaluate(axe)
         found = self.page.evaluate("rules => axe.run(rules)", RULES)["violations"]
@@ -119,7 +119,7 @@ class PageSession:
           return [...context.getImageData(0, 0, 64, 64).data]; }"""
         return np.array(self.page.evaluate(script, canvas)).reshape(64, 64, 4)
 
-    def picture(self, name: str) -> None:
+    def screenshot(self, name: str) -> None:
         """A screenshot, where somebody wants to look: FOCUS_RAY_SCREENSHOTS names the folder."""
         if folder := os.environ.get("FOCUS_RAY_SCREENSHOTS"):
             Path(folder).mkdir(parents=True, exist_ok=True)
@@ -131,8 +131,8 @@ def visit(browser: Any, url: str) -> Iterator[PageSession]:
     visit = PageSession(browser, url, viewport={"width": 1200, "height": 900})
     yield visit
     visit.context.close()
-    assert visit.said == []
-    assert [asked for asked in visit.asked if not asked.startswith((url, "blob:", "data:"))] == []
+    assert visit.errors == []
+    assert [asked for asked in visit.requested_urls if not asked.startswith((url, "blob:", "data:"))] == []
 
 
 def has_viewer() -> bool:
@@ -140,7 +140,7 @@ def has_viewer() -> bool:
 
 
 def test_a_face_is_seen_masked_and_turned(visit: PageSession):
-    visit.picture("empty")
+    visit.screenshot("empty")
     visit.reconstruct()
     page = visit.page
     photo = visit.pixels("photo")
@@ -152,7 +152,7 @@ def test_a_face_is_seen_masked_and_turned(visit: PageSession):
     page.locator("#opacity").fill("100")
     assert np.abs(visit.pixels("photo") - photo).max() > 20
     page.locator("#opacity").fill("0")
-    visit.picture("result")
+    visit.screenshot("result")
     assert page.locator("#occlusion").inner_text().endswith("%")
     assert page.locator("#parts meter").count() == 6
     if not has_viewer():
@@ -163,7 +163,7 @@ def test_a_face_is_seen_masked_and_turned(visit: PageSession):
     for _ in range(5):
         page.keyboard.press("ArrowRight")
     assert np.abs(visit.pixels("viewer") - head).max() > 20
-    visit.picture("turned")
+    visit.screenshot("turned")
     page.keyboard.press("r")
     np.testing.assert_array_equal(visit.pixels("viewer"), head)
     page.get_by_role("button", name="Turn up").click()
@@ -189,7 +189,7 @@ def test_by_keyboard_alone(visit: PageSession):
         if page.evaluate("document.activeElement.id") == "example":
             break
     page.keyboard.press("Enter")
-    visit.found()
+    visit.wait_for_status()
     page.wait_for_function("() => document.activeElement.id === 'result-heading'")
     for _ in range(4):
         page.keyboard.press("Tab")
@@ -201,13 +201,13 @@ def test_by_keyboard_alone(visit: PageSession):
 
 
 def test_everybody_can_use_it(visit: PageSession, axe: str):
-    assert visit.judged(axe) == []
+    assert visit.accessibility_violations(axe) == []
     visit.reconstruct()
-    assert visit.judged(axe) == []
+    assert visit.accessibility_violations(axe) == []
     visit.page.locator("#options summary").click()
     visit.page.locator("#file").set_input_files(FOLDER / "page.css")
     visit.page.get_by_text("no picture that the browser can show").wait_for()
-    assert visit.judged(axe) == []
+    assert visit.accessibility_violations(axe) == []
 
 
 def test_the_camera_sees_a_face(browser: Any, url: str):
@@ -219,10 +219,10 @@ def test_the_camera_sees_a_face(browser: Any, url: str):
     page.get_by_role("button", name="Use the camera").click()
     page.wait_for_function("() => document.getElementById('video').videoWidth > 0")
     page.get_by_role("button", name="Take the photo").click()
-    visit.found()
+    visit.wait_for_status()
     assert page.evaluate("document.getElementById('video').srcObject") is None
     visit.context.close()
-    assert visit.said == []
+    assert visit.errors == []
 
 
 def test_without_a_camera_it_says_so(browser: Any, url: str):
@@ -242,13 +242,13 @@ def test_one_of_several_faces_is_chosen(visit: PageSession, world_face, tmp_path
     ]
     cv2.imwrite(str(tmp_path / "pair.png"), np.hstack(pair))
     visit.page.locator("#file").set_input_files(tmp_path / "pair.png")
-    visit.found("2 faces were found")
+    visit.wait_for_status("2 faces were found")
     first = visit.page.locator("#parts").inner_text(), visit.page.locator("#occlusion").inner_text()
     box = visit.page.get_by_role("button", name="Face 2 of 2")
     box.click()
     assert box.get_attribute("aria-pressed") == "true"
     assert (visit.page.locator("#parts").inner_text(), visit.page.locator("#occlusion").inner_text()) != first
-    visit.picture("several")
+    visit.screenshot("several")
 
 
 def test_a_photo_that_is_larger_than_an_endpoint_takes(visit: PageSession, tmp_path: Path):
@@ -257,7 +257,7 @@ def test_a_photo_that_is_larger_than_an_endpoint_takes(visit: PageSession, tmp_p
     with visit.page.expect_response("**/v1/reconstructions") as response:
         visit.page.locator("#file").set_input_files(tmp_path / "large.jpg")
     assert response.value.json()["image"] == {"width": 3464, "height": 3464}
-    visit.found()
+    visit.wait_for_status()
 
 
 def test_a_file_that_is_no_picture_and_one_without_a_face(visit: PageSession, tmp_path: Path):
@@ -267,11 +267,11 @@ def test_a_file_that_is_no_picture_and_one_without_a_face(visit: PageSession, tm
     page.get_by_text("no picture that the browser can show").wait_for()
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((90, 90, 3), 99, np.uint8))
     page.locator("#file").set_input_files(tmp_path / "grey.png")
-    visit.found("No face was found")
+    visit.wait_for_status("No face was found")
     Image.new("RGB", (90, 90)).save(tmp_path / "one.gif")
     page.locator("#file").set_input_files(tmp_path / "one.gif")
     page.locator("#trouble").filter(has_text="JPEG, PNG or WebP").wait_for()
-    visit.said.clear()  # the browser itself tells of the refusal
+    visit.errors.clear()  # the browser itself tells of the refusal
 
 
 def test_busy_and_locked_and_gone(visit: PageSession):
@@ -289,8 +289,8 @@ def test_busy_and_locked_and_gone(visit: PageSession):
     page.get_by_role("button", name="Try the example").click()
     page.get_by_text("cannot be reached").wait_for()
     page.get_by_role("button", name="Try again").click()
-    visit.found()
-    visit.said.clear()  # the browser itself tells of the refusals
+    visit.wait_for_status()
+    visit.errors.clear()  # the browser itself tells of the refusals
 
 
 def test_without_the_3d_library_the_rest_works(visit: PageSession):
@@ -298,7 +298,7 @@ def test_without_the_3d_library_the_rest_works(visit: PageSession):
     visit.reconstruct()
     visit.page.get_by_text("The 3D view is not installed").wait_for()
     assert visit.page.locator("#save-glb").is_visible()
-    visit.said.clear()  # the browser itself tells of what is missing
+    visit.errors.clear()  # the browser itself tells of what is missing
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -306,7 +306,7 @@ def test_on_a_phone(scheme: str, browser: Any, url: str, axe: str):
     phone = PageSession(browser, url, viewport={"width": 360, "height": 740}, color_scheme=scheme, has_touch=True)
     phone.reconstruct()
     assert phone.page.evaluate("document.documentElement.scrollWidth") <= 360
-    assert phone.judged(axe) == []
-    phone.picture(f"phone-{scheme}")
+    assert phone.accessibility_violations(axe) == []
+    phone.screenshot(f"phone-{scheme}")
     phone.context.close()
-    assert phone.said == []
+    assert phone.errors == []

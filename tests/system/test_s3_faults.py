@@ -31,18 +31,18 @@ class CheckpointReader:
 
     def __init__(self, store: ObjectStore) -> None:
         self.checkpoints = Checkpoints(store)
-        self.looked, self.broken = 0, []
+        self.reads, self.broken = 0, []
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def running(self) -> Iterator[None]:
         done = threading.Event()
-        thread = threading.Thread(target=self._look, args=(done,), daemon=True)
+        thread = threading.Thread(target=self._read_loop, args=(done,), daemon=True)
         thread.start()
         yield
         done.set()
         thread.join(60)
 
-    def _look(self, done: threading.Event) -> None:
+    def _read_loop(self, done: threading.Event) -> None:
         while not done.wait(0.2):
             for step in self.checkpoints.steps():
                 try:
@@ -50,7 +50,7 @@ class CheckpointReader:
                 except CheckpointError:
                     # One that is let go of while it is read is not half there: its manifest is gone by now.
                     seen = step not in self.checkpoints.steps()
-                self.looked += 1
+                self.reads += 1
                 if not seen:
                     self.broken.append(step)
 
@@ -102,7 +102,7 @@ def test_a_run_of_checkpoints_behind_a_network_that_fails(bucket, proxy: FaultyP
     watcher = CheckpointReader(direct)
     proxy.faults = Faults(busy=0.1, stalled=0.03, stall_seconds=5, reset=0.1, lost=0.02, cut=0.02)
     slowest, during_outage = 0.0, 0.0
-    with watcher.watching():
+    with watcher.running():
         for step in range(1, STEPS + 1):
             if step == STEPS // 2:
                 threading.Timer(rng.uniform(0.0, 0.5), proxy.outage, args=(OUTAGE_SECONDS,)).start()
@@ -114,7 +114,7 @@ def test_a_run_of_checkpoints_behind_a_network_that_fails(bucket, proxy: FaultyP
             else:
                 slowest = max(slowest, took)
             assert checkpoints.steps()[-1] == step
-    assert watcher.looked > STEPS
+    assert watcher.reads > STEPS
     assert watcher.broken == []
     assert during_outage > 0.8 * OUTAGE_SECONDS
     assert during_outage < OUTAGE_SECONDS + 60
@@ -133,7 +133,7 @@ def test_a_run_of_checkpoints_behind_a_network_that_fails(bucket, proxy: FaultyP
     record_property("checkpoints_saved", STEPS)
     record_property("megabytes_each", MEGABYTES)
     record_property("faults", {name: count for name, count in sorted(proxy.counts.items())})
-    record_property("looked_at_by_another_reader", watcher.looked)
+    record_property("looked_at_by_another_reader", watcher.reads)
     record_property("half_checkpoints_seen", len(watcher.broken))
     record_property("slowest_save_seconds", round(slowest, 1))
     record_property("save_through_the_outage_seconds", round(during_outage, 1))

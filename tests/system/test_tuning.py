@@ -24,7 +24,7 @@ class TuningRun(CommandRun):
     COMMAND = ("tune",)
     WORKER = "ray::ImplicitFunc"
 
-    def ended(self) -> int:
+    def count_ended(self) -> int:
         """How many trials have."""
         return sum(1 for _ in (self.folder / "outcomes").glob("*.json"))
 
@@ -74,7 +74,7 @@ def test_a_driver_that_dies_and_trials_that_collapse_lose_no_trial_and_repeat_no
 ):
     folder, search = tmp_path / "sweep", write_search(project_root, tmp_path)
     killed = TuningRun(python, folder, str(search), "--out", str(folder), environment=environment)
-    killed.wait_for(lambda: killed.ended() >= 1)
+    killed.wait_for(lambda: killed.count_ended() >= 1)
     killed.kill_driver()
     assert not (folder / "results.json").exists()
     again = TuningRun(python, folder, "--resume", str(folder), environment=environment)
@@ -98,7 +98,7 @@ def test_a_driver_that_dies_loses_no_trial_and_repeats_none(tmp_path, python, pr
     whole = start_tuning(python, project_root, tmp_path / "one" / "whole", environment)
     assert whole.end() == 0, whole.said()
     killed = start_tuning(python, project_root, tmp_path / "two" / "killed", environment, *quiet)
-    killed.wait_for(lambda: killed.ended() >= 1)
+    killed.wait_for(lambda: killed.count_ended() >= 1)
     killed.kill_driver()
     assert not (killed.folder / "results.json").exists()
     again = TuningRun(python, killed.folder, "--resume", str(killed.folder), environment=environment)

@@ -216,7 +216,7 @@ def test_a_run_on_a_cluster_is_the_run_in_one_process(config, tmp_path, one_work
     assert drawn[0] == drawn[1]
     assert json.loads((run / "metrics.json").read_text()) == json.loads(json.dumps(there))
     assert Checkpoints(run / "checkpoints").steps() == Checkpoints(straight_run / "checkpoints").steps()
-    assert listener.of("saved") == list(range(1, 15))
+    assert listener.of("on_save") == list(range(1, 15))
     assert [metrics["step"] for metrics, _ in one_worker.reports.told] == list(range(1, 15))
     log = [line for line in read_json_lines(run / "log.jsonl") if line["rank"] == 0]
     assert [line["step"] for line in log if line["message"].startswith("phase em_seg begins")] == [7, 11]
@@ -251,10 +251,10 @@ class StopOnceAsked:
                 time.sleep(0.005)
 
         kept = Trainer.keep
-        monkeypatch.setattr(Trainer, "keep", keep)
+        monkeypatch.setattr(Trainer, "after_step", keep)
 
         class Watching(NoOpCallback):
-            def step(self, record) -> None:
+            def on_step_end(self, record) -> None:
                 if record.step == at:
                     os.kill(os.getpid(), signal.SIGINT)
 
@@ -284,7 +284,7 @@ def lost_at(monkeypatch, step: int) -> None:
             raise RuntimeError("the node went away")
         kept(run, record)
 
-    monkeypatch.setattr(Trainer, "keep", keep)
+    monkeypatch.setattr(Trainer, "after_step", keep)
 
 
 def test_lost_workers_lose_no_more_than_the_steps_since_the_checkpoint(
@@ -318,7 +318,7 @@ def test_a_guards_word_is_told_by_the_driver(config, tmp_path, one_worker):
 def test_what_a_run_waits_for_is_told(config, tmp_path, one_worker, listener, monkeypatch):
     monkeypatch.setattr(driver, "missing_resources", lambda settings: f"waiting for {settings.cpus_per_worker} core")
     train(config, tmp_path / "run", watcher=listener)
-    assert listener.of("note")[0] == "waiting for 1 core"
+    assert listener.of("on_message")[0] == "waiting for 1 core"
 
 
 def test_a_checkpoint_that_does_not_fit_is_told_by_the_driver(config, tmp_path, one_worker, monkeypatch):
@@ -341,7 +341,7 @@ def test_a_damaged_checkpoint_is_told_and_passed_over(
             train(config, tmp_path / "cut")
     (tmp_path / "cut" / "checkpoints" / "step-00000009" / "state.json").write_text("{}")
     train(None, tmp_path / "cut", watcher=listener)
-    assert any(note.startswith("checkpoint of step 9 is passed over") for note in listener.of("note"))
+    assert any(note.startswith("checkpoint of step 9 is passed over") for note in listener.of("on_message"))
     assert same(weights(straight_run), weights(tmp_path / "cut"))
 
 

@@ -11,7 +11,7 @@ import ray
 from focus_ray.runtime.callbacks import Callback, ResumeHistory
 from focus_ray.training.event_queue import ENDED, FAILED, EventSender, _EventQueueActor, dispatch, event_sender
 
-EVENTS = [("note", (str(number),)) for number in range(5)]
+EVENTS = [("on_message", (str(number),)) for number in range(5)]
 
 
 # --- the actor
@@ -87,13 +87,13 @@ def test_everything_is_sent_in_order_when_the_sender_is_closed(channel):
     for number in range(500):
         sender.note(str(number))
     sender.close()
-    assert taken(channel) == [("note", (str(number),)) for number in range(500)]
+    assert taken(channel) == [("on_message", (str(number),)) for number in range(500)]
 
 
 def test_what_is_told_arrives_without_closing(channel):
     with event_sender(channel) as sender:
         sender.saved(8)
-        assert channel.take.remote(30.0).result(40) == [("saved", (8,))]
+        assert channel.take.remote(30.0).result(40) == [("on_save", (8,))]
 
 
 def test_who_tells_does_not_wait_for_the_driver(channel, monkeypatch):
@@ -118,7 +118,7 @@ def test_nothing_is_lost_when_the_block_ends_in_an_error(channel):
 
     with pytest.raises(RuntimeError):
         work()
-    assert taken(channel) == [("note", ("the last words",))]
+    assert taken(channel) == [("on_message", ("the last words",))]
 
 
 def test_words_of_many_threads_arrive_each_once(channel):
@@ -152,14 +152,14 @@ def test_the_wish_to_stop_reaches_a_worker_that_has_nothing_to_say(channel):
 
 def test_whatever_a_worker_says_is_heard_at_the_other_end(channel, listener, record_of):
     said = {
-        "begin": (20, 3, ResumeHistory([{"step": 2}])),
-        "step": (record_of(3),),
-        "task": ("scoring", 1, 2),
-        "note": ("guard: recalibrate",),
-        "evaluated": ({"step": 3},),
-        "picture": ("step-00000003.png", b"png"),
-        "saved": (3,),
-        "log": ({"level": "info"},),
+        "on_train_begin": (20, 3, ResumeHistory([{"step": 2}])),
+        "on_step_end": (record_of(3),),
+        "on_progress": ("scoring", 1, 2),
+        "on_message": ("guard: recalibrate",),
+        "on_evaluate": ({"step": 3},),
+        "on_image": ("step-00000003.png", b"png"),
+        "on_save": (3,),
+        "on_log": ({"level": "info"},),
     }
     assert set(said) == {name for name, _ in inspect.getmembers(Callback, inspect.isfunction) if name[0] != "_"}
     with event_sender(channel) as sender:
@@ -172,7 +172,12 @@ def test_whatever_a_worker_says_is_heard_at_the_other_end(channel, listener, rec
 
 def test_last_words_are_not_for_watchers(listener):
     ends: list = []
-    events = [("note", ("a",)), (ENDED, ({"steps": 14},)), (FAILED, ("MaskCollapse", "all face")), ("note", ("b",))]
+    events = [
+        ("on_message", ("a",)),
+        (ENDED, ({"steps": 14},)),
+        (FAILED, ("MaskCollapse", "all face")),
+        ("on_message", ("b",)),
+    ]
     dispatch(events, listener, lambda what, arguments: ends.append((what, arguments)))
     assert listener.heard == [events[0], events[3]]
     assert ends == events[1:3]

@@ -79,7 +79,7 @@ def test_a_checkpoint_is_reported_and_lies_in_the_store(vault, remote, listener,
     assert checkpoint.path == f"{root}/checkpoints/step-00000250"
     assert checkpoint.filesystem == filesystem
     assert reports.settle() == [checkpoint]  # what Ray is given back is what was announced
-    assert listener.heard == [("saved", (250,))]
+    assert listener.heard == [("on_save", (250,))]
     assert settled(vault).best().step == 250
 
 
@@ -136,8 +136,8 @@ def test_memory_is_finite_and_the_newest_are_kept(remote, listener, reports, mon
     steps = range(1, 7)
     for step in steps:
         vault.save(step, tree(step), best=False, last=False)
-    assert len(listener.of("note")) in (2, 3)  # whether the first is being written already
-    assert all("gives way to that of step" in note for note in listener.of("note"))
+    assert len(listener.of("on_message")) in (2, 3)  # whether the first is being written already
+    assert all("gives way to that of step" in note for note in listener.of("on_message"))
     assert len(reports.told) == len(steps)  # Ray counts reports: all replicas make the same ones
     opener = threading.Timer(0.1, remote.open.set)
     opener.start()
@@ -156,8 +156,8 @@ def test_a_store_that_refuses_costs_a_checkpoint_and_not_the_run(vault, remote, 
     remote.ill = False
     vault.save(3, tree(3), best=False, last=True)
     assert settled(vault).steps() == [1, 3]
-    assert listener.of("saved") == [1, 3]
-    (note,) = listener.of("note")
+    assert listener.of("on_save") == [1, 3]
+    (note,) = listener.of("on_message")
     assert note.startswith("checkpoint of step 2 is lost: ")
     assert "does not answer" in note
 
@@ -168,7 +168,7 @@ def test_several_lost_in_a_row_end_the_run(vault, remote, listener):
         vault.save(step, tree(step), best=False, last=True)
     with pytest.raises(StorageError, match=r"3 checkpoints in a row could not be written to s3://bucket/.*; fix it"):
         vault.save(9, tree(9), best=False, last=True)
-    assert len(listener.of("note")) == MAX_CONSECUTIVE_FAILURES
+    assert len(listener.of("on_message")) == MAX_CONSECUTIVE_FAILURES
 
 
 def test_one_that_is_written_ends_a_row(vault, remote):
@@ -217,7 +217,7 @@ def test_a_damaged_newest_one_is_told_and_passed_over(vault, remote, listener):
     stored = vault.latest()
     assert stored is not None
     assert stored.step == 1
-    (note,) = listener.of("note")
+    (note,) = listener.of("on_message")
     assert note.startswith("checkpoint of step 2 is passed over: ")
     damage(remote, 1)
     with pytest.raises(CheckpointError, match=r"no checkpoint in .* is valid"):

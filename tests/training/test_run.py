@@ -39,7 +39,7 @@ class StopAfter(NoOpCallback):
     def __init__(self, step: int):
         self.at = step
 
-    def step(self, record) -> None:
+    def on_step_end(self, record) -> None:
         if record.step == self.at:
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -230,19 +230,19 @@ class Kept:
     def __init__(self, lost: frozenset[int] = frozenset()) -> None:
         self.saved: list[tuple[int, bool, bool]] = []
         self.recent: dict[int, list[int]] = {}  # by step of the checkpoint: the steps whose history is in it
-        self.whole = 0
+        self.last_saved_step = 0
         self._lost = lost
 
     def save(self, step: int, tree, *, best: bool, last: bool) -> None:
         self.saved.append((step, best, last))
         self.recent[step] = [line["step"] for line in tree["tally"]["recent"]]
         if step not in self._lost:
-            self.whole = step
+            self.last_saved_step = step
 
     def latest(self):
         return None
 
-    def keep_model(self, bundle) -> None: ...
+    def save_model(self, bundle) -> None: ...
 
 
 def choosing(config, ellipsoid_face, **cadence) -> Trainer:

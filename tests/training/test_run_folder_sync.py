@@ -205,7 +205,7 @@ def test_a_run_goes_on_from_the_store_alone_to_the_same_parameters(
 
     store = tmp_path / "store"
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "keep", keep)
+        patch.setattr(Trainer, "after_step", keep)
         with pytest.raises(ClusterError):
             driver.train(config, tmp_path / "run", ClusterSettings(), storage=str(store))
     shutil.rmtree(tmp_path / "run")

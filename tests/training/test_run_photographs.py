@@ -25,7 +25,7 @@ from focus_ray.training.run import Trainer
 class StopAtOnce(NoOpCallback):
     """Somebody who presses Ctrl-C after the first step."""
 
-    def step(self, record) -> None:
+    def on_step_end(self, record) -> None:
         if record.step == 0:
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -73,7 +73,7 @@ class Listener(NoOpCallback):
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def note(self, message: str) -> None:
+    def on_message(self, message: str) -> None:
         self.said.append(message)
 
 

@@ -67,14 +67,14 @@ def test_a_vault_writes_through_it(uploader, remote, checkpoints, listener, repo
     stored = checkpoints.latest()
     assert stored is not None
     assert torch.equal(stored.state["encoder"]["w"], torch.full((2,), 3.0))
-    assert sorted(listener.of("saved")) == [1, 2, 3]  # the newest first, where several wait
+    assert sorted(listener.of("on_save")) == [1, 2, 3]  # the newest first, where several wait
 
 
 def test_a_store_that_refuses_is_told_as_ever(uploader, remote, checkpoints, listener, reports):
     vault = RayCheckpointSink(remote, 2, SINGLE_PROCESS, listener, CPU, uploader)
     remote.ill = True
     vault.save(1, tree(1), best=False, last=True)
-    (note,) = listener.of("note")
+    (note,) = listener.of("on_message")
     assert note.startswith("checkpoint of step 1 is lost: s3://bucket/")
     assert "does not answer" in note
     assert checkpoints.steps() == []
@@ -84,7 +84,7 @@ def test_a_process_that_dies_costs_a_checkpoint(uploader, tmp_path):
     def died(*_):
         raise ActorDiedError
 
-    uploader._uploads = SimpleNamespace(add=SimpleNamespace(remote=died))
+    uploader._actor = SimpleNamespace(add=SimpleNamespace(remote=died))
     with pytest.raises(StorageError, match="the process that uploads it ended"):
         uploader.add(1, tmp_path, best=False)
 
@@ -101,5 +101,5 @@ def test_what_is_logged_on_the_way_reaches_the_runs_log(uploader, remote, channe
     monkeypatch.setattr(Checkpoints, "add", add)
     uploader.add(7, folder, best=False)
     ((what, (entry,)),) = channel.take.remote(1.0).result(10)
-    assert what == "log"
+    assert what == "on_log"
     assert (entry["message"], entry["step"], entry["rank"]) == ("trying again", 7, 0)

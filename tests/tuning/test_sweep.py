@@ -84,7 +84,7 @@ def test_what_an_earlier_attempt_said_does_not_count(judge: Sweep, plan: Plan):
 
 def test_a_judged_run_that_a_guard_ends_says_so(judge: Sweep, monkeypatch: pytest.MonkeyPatch):
     stop = MaskCollapse("the masks collapsed")
-    monkeypatch.setattr(judge, "trained", lambda trainings, _: {judge.out / "judged" / "best-3": stop})
+    monkeypatch.setattr(judge, "train", lambda trainings, _: {judge.out / "judged" / "best-3": stop})
     monkeypatch.setattr(sweep, "read_objective_values", lambda folder: {"f1": 0.8})
     judged = judge.judged({"em.segmentation.eta_bin": 2.0}, None)
     assert [(one.which, one.figures, one.cause) for one in judged] == [
@@ -96,7 +96,7 @@ def test_a_judged_run_that_a_guard_ends_says_so(judge: Sweep, monkeypatch: pytes
 def test_trials_begin_with_a_model_relative_to_their_folders(judge: Sweep, monkeypatch: pytest.MonkeyPatch):
     """A sweep that is moved takes its start with it."""
     judge.search = judge.search.model_copy(update={"shared": "warmup"})
-    monkeypatch.setattr(judge, "trained", lambda trainings, _: {})
+    monkeypatch.setattr(judge, "train", lambda trainings, _: {})
     start = judge.started()
     assert start is not None
     for folder in ("trials/t1", "judged/best-3"):
@@ -131,7 +131,7 @@ def test_what_was_found_is_written_before_it_is_judged(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(judge, "run_tune", lambda plan: list(results.trials))
-    monkeypatch.setattr(judge, "judged", stop)
+    monkeypatch.setattr(judge, "retrain_candidates", stop)
     with pytest.raises(KeyboardInterrupt):
         judge.search_and_judge(plan)
     written = SweepResults.model_validate_json((judge.out / "results.json").read_bytes())
@@ -215,7 +215,7 @@ def test_a_best_that_is_the_default_is_not_trained_twice(eta, folders, judge: Sw
         trained.extend(one.folder.name for one in trainings)
         return {}
 
-    monkeypatch.setattr(judge, "trained", train)
+    monkeypatch.setattr(judge, "train", train)
     monkeypatch.setattr(sweep, "read_objective_values", lambda folder: {"f1": 0.8})
     judged = judge.judged({"em.segmentation.eta_bin": eta}, None)
     assert trained == folders

@@ -21,7 +21,7 @@ KINDS = (
 """The subsets of Table 4."""
 
 
-def write_ar(folder: Path, pictures: Iterable[tuple[int, Batch]], told: Callable[[int], object]) -> None:
+def write_ar(folder: Path, pictures: Iterable[tuple[int, Batch]], on_written: Callable[[int], object]) -> None:
     """Write pictures by number, a batch of one each, into an empty folder. `told` hears of each that is written.
 
     Pictures are PNG: they are the world's own pixels.
@@ -32,7 +32,7 @@ def write_ar(folder: Path, pictures: Iterable[tuple[int, Batch]], told: Callable
         write_picture(folder / file, first_picture(batch))
         write_mask(folder / MASKS / file, visible_mask(batch))
         landmarks[file] = batch.landmarks[0].numpy()
-        told(index)
+        on_written(index)
     write_landmarks(folder / LANDMARKS, landmarks)
     write_names(folder / OVERALL, landmarks)
 

@@ -41,7 +41,7 @@ _OUTLINES = {
 _OCCLUDERS = {"glasses": "eye_g", "sunglasses": "eye_g", "hair": "hair", "cap": "hat", "scarf": "cloth"}
 
 
-def write_celebahq(folder: Path, pictures: Iterable[tuple[int, Batch]], told: Callable[[int], object]) -> None:
+def write_celebahq(folder: Path, pictures: Iterable[tuple[int, Batch]], on_written: Callable[[int], object]) -> None:
     """Write pictures by number, a batch of one each, into an empty folder. `told` hears of each that is written.
 
     Pictures are JPEG, as the published ones: who reads those looks for that name. Masks are PNG, and exact.
@@ -57,7 +57,7 @@ def write_celebahq(folder: Path, pictures: Iterable[tuple[int, Batch]], told: Ca
         for part, mask in parts.items():
             write_mask(folder / ANNOTATIONS / str(index // PICTURES_PER_FOLDER) / f"{index:05d}_{part}.png", mask)
         landmarks[file], families[file] = batch.landmarks[0].numpy(), family
-        told(index)
+        on_written(index)
     write_landmarks(folder / LANDMARKS, landmarks)
     write_names(folder / OVERALL, families)
     write_names(folder / OCCLUDED, [file for file, family in families.items() if family != NO_OCCLUDER])

@@ -42,7 +42,7 @@ _STREAM = 5  # keeps the random numbers of scans apart from those of pictures
 
 
 def write_now(
-    folder: Path, pictures: Iterable[tuple[int, Batch]], told: Callable[[int], object], faces: SyntheticFaces
+    folder: Path, pictures: Iterable[tuple[int, Batch]], on_written: Callable[[int], object], faces: SyntheticFaces
 ) -> None:
     """Write pictures by number, a batch of one each, into an empty folder. `told` hears of each that is written.
 
@@ -55,11 +55,11 @@ def write_now(
         write_picture(folder / PICTURES / file, first_picture(batch))
         landmarks[file] = batch.landmarks[0].numpy()
         batches.append(Batch(**{**vars(batch), "images": batch.images[..., :0], "masks": None, "region": None}))
-        told(index)
+        on_written(index)
     write_landmarks(folder / LANDMARKS, landmarks)
     write_names(folder / LISTS["validation"], landmarks)
     n_subjects = -(-len(landmarks) // len(KINDS))
-    neutral = np.concatenate([faces.neutral([number * len(KINDS)]).numpy() for number in range(n_subjects)])
+    neutral = np.concatenate([faces.neutral_vertices([number * len(KINDS)]).numpy() for number in range(n_subjects)])
     frames = [_write_scan(folder, number, face, faces) for number, face in enumerate(neutral)]
     _write_truth(folder, list(landmarks), concatenate(batches), neutral, frames, faces)
 
@@ -79,11 +79,11 @@ def _write_scan(folder: Path, number: int, face: Float[np.ndarray, "V 3"], faces
     """The scan of a subject and its seven points; returns the scanner's frame."""
     rng = np.random.default_rng((faces.config.seed, _STREAM, number))
     name, world = subject_name(number), faces.world
-    frame = Frame.drawn(rng)
+    frame = Frame.random(rng)
     scanned = simulate_scan(rng, ScanMesh(face.astype(np.float64), world.faces.numpy()))
-    obj = _format_obj(ScanMesh(frame.scanned(scanned.vertices), scanned.faces))
+    obj = _format_obj(ScanMesh(frame.to_scanner(scanned.vertices), scanned.faces))
     points = world.landmarks(torch.from_numpy(face)[None])[0, list(NOW_LANDMARK_INDICES)].double().numpy()
-    picked = format_picked_points(frame.scanned(points), f"{name}.obj")
+    picked = format_picked_points(frame.to_scanner(points), f"{name}.obj")
     for place, suffix, content in ((SCANS, "obj", obj), (SCAN_LANDMARKS, "pp", picked)):
         (folder / place / name).mkdir(parents=True)
         (folder / place / name / f"{name}.{suffix}").write_text(content)

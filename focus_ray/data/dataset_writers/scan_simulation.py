@@ -26,11 +26,11 @@ class Frame:
     translation: Float[np.ndarray, " 3"]
 
     @staticmethod
-    def drawn(rng: Generator) -> "Frame":
+    def random(rng: Generator) -> "Frame":
         """Any rotation."""
         return Frame(Rotation.random(None, rng).as_matrix(), rng.normal(0, _ORIGIN_STD_MM, 3))
 
-    def scanned(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+    def to_scanner(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
         """Points of the model frame in that of the scanner."""
         return points @ self.rotation.T + self.translation
 

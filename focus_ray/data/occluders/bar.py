@@ -17,12 +17,12 @@ from focus_ray.data.occluders.drawing import (
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """Beams of one cloth, about parallel, at least one of them through the face."""
-    frame = FaceFrame.of(landmarks)
+    frame = FaceFrame.from_landmarks(landmarks)
     angle, count = rng.uniform(0, np.pi), int(rng.integers(1, 4))
     thickness = rng.uniform(0.3, 0.7) / count**0.6
     beams = []
     for _ in range(count):
-        centre = frame.at(np.array([[rng.uniform(-0.8, 0.8), rng.uniform(-0.9, 1.5)]]))
+        centre = frame.to_pixels(np.array([[rng.uniform(-0.8, 0.8), rng.uniform(-0.9, 1.5)]]))
         half = np.array([4.0 * size, 0.5 * thickness * frame.unit * rng.uniform(0.7, 1.3)])
         corners = half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
         beams.append(centre + corners @ rotation_matrix(angle + rng.normal(0, 0.25)))

@@ -24,7 +24,7 @@ from focus_ray.data.occluders.drawing import (
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """A tapered cylinder with its rim at the mouth, turned a little."""
-    frame = FaceFrame.of(landmarks)
+    frame = FaceFrame.from_landmarks(landmarks)
     mouth = landmarks[48:60].mean(0, keepdims=True) + frame.unit * rng.normal(0, 0.15, (1, 2))
     wide, tall = frame.unit * rng.uniform(0.42, 0.7), frame.unit * rng.uniform(1.0, 1.8)
     turn, taper = rotation_matrix(frame.angle + rng.normal(0, 0.3)), rng.uniform(0.65, 1.0)

@@ -35,7 +35,7 @@ class FaceFrame(NamedTuple):
     unit: float
 
     @classmethod
-    def of(cls, landmarks: Landmarks) -> "FaceFrame":
+    def from_landmarks(cls, landmarks: Landmarks) -> "FaceFrame":
         """The frame of 68 landmarks; x runs along the eyes (image right), y down the face."""
         right_eye, left_eye = landmarks[36:42].mean(0), landmarks[42:48].mean(0)
         chin, origin = landmarks[8], (right_eye + left_eye) / 2
@@ -44,7 +44,7 @@ class FaceFrame(NamedTuple):
         x = (left_eye - right_eye) / max(float(np.linalg.norm(left_eye - right_eye)), 1e-6)
         return cls(origin[None], np.stack([x, np.array([-x[1], x[0]])]), unit)
 
-    def at(self, points: Points) -> Points:
+    def to_pixels(self, points: Points) -> Points:
         """Face coordinates to px."""
         return self.origin + self.unit * (np.asarray(points) @ self.axes)
 

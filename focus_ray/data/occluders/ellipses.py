@@ -20,7 +20,7 @@ from focus_ray.data.occluders.drawing import (
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """Discs over each other, flat or round."""
-    frame = FaceFrame.of(landmarks)
+    frame = FaceFrame.from_landmarks(landmarks)
     count = int(rng.integers(1, 6))
     layers = [_disc(rng, size, frame, rng.uniform(0.4, 0.95) / count**0.35) for _ in range(count)]
     layer = layers[0]
@@ -30,7 +30,7 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Occlu
 
 
 def _disc(rng: Generator, size: int, frame: FaceFrame, radius: float) -> OccluderLayer:
-    centre = frame.at(np.array([[rng.uniform(-0.9, 0.9), rng.uniform(-1, 1.6)]]))
+    centre = frame.to_pixels(np.array([[rng.uniform(-0.9, 0.9), rng.uniform(-1, 1.6)]]))
     radii = (radius * frame.unit, radius * frame.unit * rng.uniform(0.5, 1.0))
     alpha = fill_polygons(size, ellipse(centre, radii, rng.uniform(0, np.pi)))
     rgb = add_light_gradient(rng, solid_canvas(size, random_colour(rng)))

@@ -22,7 +22,7 @@ from focus_ray.data.occluders.drawing import (
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """Thick rims with clear lenses, slightly tinted, sometimes with the glare of a window on them."""
-    frame = FaceFrame.of(landmarks)
+    frame = FaceFrame.from_landmarks(landmarks)
     lenses = lens_outlines(rng, frame, landmarks, rng.uniform(0.36, 0.46))
     rim = frame_mask(size, frame, landmarks, lenses, width=rng.uniform(0.09, 0.2) * frame.unit)
     glass = fill_polygons(size, *lenses)

@@ -20,9 +20,9 @@ _NATURAL = np.array([[0.05, 0.04, 0.03], [0.2, 0.12, 0.07], [0.4, 0.25, 0.12], [
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """Tapering locks of one natural (or dyed) colour, streaked along their fall."""
-    frame = FaceFrame.of(landmarks)
+    frame = FaceFrame.from_landmarks(landmarks)
     style = (_fringe, _side, _loose)[int(rng.integers(3))]
-    locks = [frame.at(lock) for lock in style(rng)]
+    locks = [frame.to_pixels(lock) for lock in style(rng)]
     return OccluderLayer(_streaks(rng, size, hair_colour(rng)), fill_polygons(size, *locks))
 
 

@@ -28,8 +28,8 @@ _WIDTH = np.array([0.27, 0.23, 0.24, 0.23, 0.2])
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """A hand that comes from below or from the side and touches a point of the face."""
-    frame = FaceFrame.of(landmarks)
-    touch = frame.at(np.array([[rng.uniform(-0.5, 0.5), rng.uniform(0.1, 1.5)]]))
+    frame = FaceFrame.from_landmarks(landmarks)
+    touch = frame.to_pixels(np.array([[rng.uniform(-0.5, 0.5), rng.uniform(0.1, 1.5)]]))
     radius = frame.unit * rng.uniform(0.38, 0.56)
     direction = rng.uniform(np.pi * 0.05, np.pi * 0.95)  # where the wrist lies, seen from the hand: below or beside
     if rng.uniform() < 0.25:

@@ -21,15 +21,15 @@ from focus_ray.data.occluders.drawing import (
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """Leaves of about one colour along a bent twig."""
-    frame = FaceFrame.of(landmarks)
+    frame = FaceFrame.from_landmarks(landmarks)
     twig = _twig(rng)
     count = int(rng.integers(10, 20))
     base = np.array([0.2, 0.45, 0.12]) * rng.uniform(0.5, 1.6) if rng.uniform() < 0.6 else random_colour(rng)
-    alpha = draw_lines(size, [frame.at(twig)], 0.06 * frame.unit)
+    alpha = draw_lines(size, [frame.to_pixels(twig)], 0.06 * frame.unit)
     rgb = solid_canvas(size, np.array([0.3, 0.2, 0.1]))
     for _ in range(count):
         joint = twig[int(rng.integers(len(twig)))]
-        leaf = fill_polygons(size, frame.at(_leaf(rng, joint, rng.uniform(0.4, 0.85))))
+        leaf = fill_polygons(size, frame.to_pixels(_leaf(rng, joint, rng.uniform(0.4, 0.85))))
         rgb = overlay(rgb, leaf, np.clip(base * rng.uniform(0.6, 1.3), 0, 1))
         alpha = np.maximum(alpha, leaf)
     return OccluderLayer(add_light_gradient(rng, rgb), alpha)

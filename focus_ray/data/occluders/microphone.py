@@ -22,8 +22,8 @@ from focus_ray.data.occluders.drawing import (
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """A dark handle and a head of foam or wire mesh."""
-    frame = FaceFrame.of(landmarks)
-    head = frame.at(np.array([[rng.uniform(-0.5, 0.5), rng.uniform(0.75, 1.35)]]))
+    frame = FaceFrame.from_landmarks(landmarks)
+    head = frame.to_pixels(np.array([[rng.uniform(-0.5, 0.5), rng.uniform(0.75, 1.35)]]))
     radius = frame.unit * rng.uniform(0.42, 0.68)
     direction = rng.uniform(0.15, 0.85) * np.pi
     away = np.array([[np.cos(direction), np.sin(direction)]])

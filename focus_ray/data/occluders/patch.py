@@ -18,8 +18,8 @@ from focus_ray.data.occluders.drawing import (
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """A patterned patch somewhere on the face."""
-    frame = FaceFrame.of(landmarks)
-    centre = frame.at(np.array([[rng.uniform(-0.9, 0.9), rng.uniform(-0.9, 1.6)]]))
+    frame = FaceFrame.from_landmarks(landmarks)
+    centre = frame.to_pixels(np.array([[rng.uniform(-0.9, 0.9), rng.uniform(-0.9, 1.6)]]))
     radius = frame.unit * rng.uniform(0.55, 1.0)
     if rng.uniform() < 0.5:
         outline = blob(rng, centre, radius)

@@ -19,14 +19,16 @@ from focus_ray.data.occluders.drawing import (
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """Everything below an edge between the tip of the nose and the chin, to the border of the picture."""
-    frame = FaceFrame.of(landmarks)
+    frame = FaceFrame.from_landmarks(landmarks)
     height, tilt = rng.uniform(0.65, 1.3), rng.normal(0, 0.15)
     edge = _edge(rng, height, tilt)
     below = np.array([[4.0, 8.0], [-4.0, 8.0]])
     rgb = cloth(rng, size)
-    folds = [frame.at(_edge(rng, height + drop, tilt)) for drop in np.arange(1, 4) * rng.uniform(0.18, 0.4)]
+    folds = [frame.to_pixels(_edge(rng, height + drop, tilt)) for drop in np.arange(1, 4) * rng.uniform(0.18, 0.4)]
     rgb = overlay(rgb, np.float32(rng.uniform(0.1, 0.5)) * draw_lines(size, folds, 0.08 * frame.unit), np.zeros(3))
-    return OccluderLayer(add_light_gradient(rng, rgb), fill_polygons(size, frame.at(np.concatenate([edge, below]))))
+    return OccluderLayer(
+        add_light_gradient(rng, rgb), fill_polygons(size, frame.to_pixels(np.concatenate([edge, below])))
+    )
 
 
 def _edge(rng: Generator, height: float, tilt: float) -> Points:

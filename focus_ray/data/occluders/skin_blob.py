@@ -20,8 +20,8 @@ from focus_ray.data.occluders.drawing import (
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """A smooth outline, shaded like a round body."""
-    frame = FaceFrame.of(landmarks)
-    centre = frame.at(np.array([[rng.uniform(-0.9, 0.9), rng.uniform(-0.8, 1.6)]]))
+    frame = FaceFrame.from_landmarks(landmarks)
+    centre = frame.to_pixels(np.array([[rng.uniform(-0.9, 0.9), rng.uniform(-0.8, 1.6)]]))
     radius = frame.unit * rng.uniform(0.55, 1.1)
     alpha = fill_polygons(size, blob(rng, centre, radius))
     rgb = solid_canvas(size, random_skin_colour(rng, skin)) + np.float32(rng.uniform(0, 0.02)) * noise(rng, size, 20, 1)

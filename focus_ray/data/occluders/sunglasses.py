@@ -20,7 +20,7 @@ from focus_ray.data.occluders.glasses import frame_colour, frame_mask, lens_outl
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """Opaque lenses with a vertical gradient and a soft reflection."""
-    frame = FaceFrame.of(landmarks)
+    frame = FaceFrame.from_landmarks(landmarks)
     lenses = lens_outlines(rng, frame, landmarks, rng.uniform(0.37, 0.5))
     rim = frame_mask(size, frame, landmarks, lenses, width=rng.uniform(0.04, 0.14) * frame.unit)
     glass = fill_polygons(size, *lenses)
@@ -35,7 +35,7 @@ def _reflection(rng: Generator, size: int, frame: FaceFrame) -> np.ndarray:
     shine = np.zeros((size, size), np.float32)
     offset = np.array([[rng.uniform(-0.15, 0.15), rng.uniform(-0.2, 0.05)]])
     for side in (-0.5, 0.5):
-        spot = frame.at(offset + np.array([[side, 0.0]]))[0]
+        spot = frame.to_pixels(offset + np.array([[side, 0.0]]))[0]
         centre = (round(float(spot[0])), round(float(spot[1])))
         cv2.circle(shine, centre, max(round(frame.unit * 0.1), 1), 1.0, -1)
     shine = cv2.GaussianBlur(shine, (0, 0), 0.06 * frame.unit + 0.5)

@@ -40,7 +40,7 @@ def read_ar(root: str | Path) -> LabelledPictures:
     masks = {name: file for name, file in find_pictures(source, MASKS).items() if _NAME.fullmatch(name)}
     labels = {name: LabelFiles(pictures[name], {"face": mask}) for name, mask in masks.items() if name in pictures}
     listed = source.holds(OVERALL)  # what is missing is told by the list then
-    missing = [f"{source.place(masks[name])}: there is no picture {name}" for name in masks if name not in pictures]
+    missing = [f"{source.location(masks[name])}: there is no picture {name}" for name in masks if name not in pictures]
     subsets = {subset: [name for name in labels if _number(name) in numbers] for subset, numbers in SUBSETS.items()}
     return build_labelled_pictures("ar", source, "", labels, subsets, [] if listed else missing)
 

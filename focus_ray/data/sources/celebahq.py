@@ -65,7 +65,7 @@ def read_celebahq(root: str | Path) -> LabelledPictures:
         if face:
             labels[name] = LabelFiles(pictures[name], face, hiding)
         else:
-            missing.append(f"{source.place(pictures[name])}: no part of the face is marked in {ANNOTATIONS}")
+            missing.append(f"{source.location(pictures[name])}: no part of the face is marked in {ANNOTATIONS}")
     subsets = {"overall": list(labels)}
     for subset, file in (("occluded", OCCLUDED), ("unoccluded", UNOCCLUDED)):
         if source.holds(file):

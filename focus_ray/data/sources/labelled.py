@@ -62,7 +62,7 @@ class LabelledPictures:
 
     def picture(self, name: str) -> UInt8[np.ndarray, "H W 3"]:
         """RGB. Raises ImageError where it is missing or damaged, DataError for a name that is not in the set."""
-        return self._read([self._labels(name).picture])[0]
+        return self._read([self._label_files(name).picture])[0]
 
     def mask(self, name: str) -> Bool[np.ndarray, "H W"]:
         """True where the face is seen, in the picture's own pixels: masks of another size are scaled, nearest pixel.
@@ -70,19 +70,19 @@ class LabelledPictures:
         Raises ImageError where the picture or a mask is missing or damaged, or a mask is written as 0 and 1, DataError
         for a name that is not in the set.
         """
-        parts, labels = self.parts(name), self._labels(name)
+        parts, labels = self.parts(name), self._label_files(name)
         seen = np.logical_or.reduce([parts[part] for part in labels.face])
         hidden = np.logical_or.reduce([np.zeros_like(seen), *(parts[part] for part in labels.hiding)])
         return _resize_mask(seen & ~hidden, *self.picture(name).shape[:2])
 
     def parts(self, name: str) -> dict[str, Bool[np.ndarray, "H W"]]:
         """The marked parts of a picture in the masks' own pixels. Raises as `mask`; ImageError for two sizes."""
-        labels = self._labels(name)
+        labels = self._label_files(name)
         files = {**labels.face, **labels.hiding}
         pictures = zip(files.values(), self._read(list(files.values())), strict=True)
-        masks = [binarise_mask(picture.max(axis=2), self.source.place(file)) for file, picture in pictures]
+        masks = [binarise_mask(picture.max(axis=2), self.source.location(file)) for file, picture in pictures]
         if len({mask.shape for mask in masks}) > 1:
-            place = self.source.place(labels.picture)
+            place = self.source.location(labels.picture)
             raise ImageError(f"{place}: the masks of this picture have different sizes; use the published ones")
         return dict(zip(files, masks, strict=True))
 
@@ -90,13 +90,13 @@ class LabelledPictures:
         """The 68 points of landmarks.csv [px]; None where they are not there."""
         return find_landmarks(self.points, name)
 
-    def _labels(self, name: str) -> LabelFiles:
+    def _label_files(self, name: str) -> LabelFiles:
         if name not in self.labels:
             raise DataError(f"{self.source}: there is no picture {printable(name)!r} in the set; see its names")
         return self.labels[name]
 
     def _read(self, files: Sequence[str]) -> list[UInt8[np.ndarray, "H W 3"]]:
-        return [read_image(content(), name=self.source.place(file)) for file, content in self.source.contents(files)]
+        return [read_image(content(), name=self.source.location(file)) for file, content in self.source.contents(files)]
 
 
 def build_labelled_pictures(

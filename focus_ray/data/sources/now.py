@@ -82,10 +82,10 @@ class NowDataset:
             raise DataError(
                 f"{self.root}: there is no such folder; give the one that the NoW archives were unpacked in"
             )
-        self._pictures, self._scans, self._landmarks = (self._found(name) for name in (PICTURES, SCANS, SCAN_LANDMARKS))
-        self.pictures = self._listed(self._found(LISTS[split]))
-        self._scan_files = self._files(self._scans, "*.obj")
-        self._landmark_files = self._drop_unreadable(self._files(self._landmarks, "*.pp"))
+        self._pictures, self._scans, self._landmarks = (self._find(name) for name in (PICTURES, SCANS, SCAN_LANDMARKS))
+        self.pictures = self._read_list(self._find(LISTS[split]))
+        self._scan_files = self._find_files(self._scans, "*.obj")
+        self._landmark_files = self._drop_unreadable(self._find_files(self._landmarks, "*.pp"))
         self.missing += [f"{one.path}: there is no such picture" for one in self.pictures if not one.path.is_file()]
 
     @property
@@ -110,17 +110,17 @@ class NowDataset:
             raise DataError(f"{self._scans}: there is no scan of {subject}; add {subject}/*.obj")
         return Scan(read_mesh(self._scan_files[subject]).vertices, self.landmarks(subject))
 
-    def _found(self, name: str) -> Path:
+    def _find(self, name: str) -> Path:
         places = [self.root / place / name for place in _ARCHIVE_FOLDERS]
         return next((place for place in places if place.exists()), places[0])
 
-    def _listed(self, path: Path) -> list[NowPicture]:
+    def _read_list(self, path: Path) -> list[NowPicture]:
         text = read_limited_bytes(path, _LIST_MEGABYTES).decode("utf-8-sig", "surrogateescape")
         pictures: dict[str, NowPicture] = {}
         for number, line in enumerate(text.splitlines(), start=1):
             if not line.strip():
                 continue
-            picture = self._picture(line.strip())
+            picture = self._parse_line(line.strip())
             if picture is None:
                 shown = printable(line.strip()[:_MAX_SHOWN])
                 self.missing.append(f"{path}, line {number}: {shown!r} is no subject/challenge/name.jpg")
@@ -134,7 +134,7 @@ class NowDataset:
             raise DataError(f"{path}: it names no pictures; use the list of the challenge")
         return list(pictures.values())
 
-    def _picture(self, line: str) -> NowPicture | None:
+    def _parse_line(self, line: str) -> NowPicture | None:
         """Lists may begin with other folders: the last three parts count, as for the public evaluation."""
         parts = line.replace("\\", "/").split("/")[-3:]
         if len(parts) < 3 or "\0" in line or any(part in ("", ".", "..") for part in parts):
@@ -144,7 +144,7 @@ class NowDataset:
             f"{subject}/{challenge}/{Path(file).stem}", subject, challenge, self._pictures / subject / challenge / file
         )
 
-    def _files(self, folder: Path, pattern: str) -> dict[str, Path]:
+    def _find_files(self, folder: Path, pattern: str) -> dict[str, Path]:
         """The file of each subject in a folder of theirs; says what is missing."""
         if not folder.is_dir():
             self.missing.append(f"{folder}: there is no such folder; without it no prediction can be measured")

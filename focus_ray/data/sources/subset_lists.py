@@ -61,7 +61,7 @@ def propose_pairs(
     subjects: Sequence[str],
     rotations: Float[np.ndarray, "N 3"],
     occluded: Bool[np.ndarray, " N"],
-    most: float = MAX_POSE_ANGLE,
+    max_angle: float = MAX_POSE_ANGLE,
 ) -> list[tuple[str, str]]:
     """Pairs (occluded, unoccluded) of a subject whose poses differ by `most` rad at most; each picture in one pair.
 
@@ -79,7 +79,7 @@ def propose_pairs(
     pairs: list[tuple[str, str]] = []
     used: set[str] = set()
     for angle, one, other in candidates:
-        if angle <= most and not used & {one, other}:
+        if angle <= max_angle and not used & {one, other}:
             pairs.append((one, other))
             used |= {one, other}
     return pairs
@@ -108,10 +108,10 @@ def _read_lines(path: str | Path, count: int, folder: str) -> Iterator[list[str]
         yield bare
 
 
-def _parse_name(name: str, folder: str, where: str) -> str:
+def _parse_name(name: str, folder: str, location: str) -> str:
     path = PurePosixPath(name.replace("\\", "/"))
     if not path.name or path.is_absolute() or ".." in path.parts:
-        raise DataError(f"{where}: {_shorten(name)!r} is no file name inside the set; write it relative to the set")
+        raise DataError(f"{location}: {_shorten(name)!r} is no file name inside the set; write it relative to the set")
     return bare_name(str(path), folder)
 
 

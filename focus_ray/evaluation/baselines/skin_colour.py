@@ -24,7 +24,7 @@ class Gaussian(NamedTuple):
     half_log_det: Float[Tensor, ""]  # half the log determinant of the covariance
 
     @classmethod
-    def of(cls, colours: Float[Tensor, "N 3"]) -> "Gaussian":
+    def fit(cls, colours: Float[Tensor, "N 3"]) -> "Gaussian":
         """The Gaussian of maximum likelihood. Raises DataError for next to no colours."""
         if len(colours) < _MIN_PIXELS:
             raise DataError(f"{len(colours)} pixels tell no law of colours; give more pictures, with face and without")
@@ -53,7 +53,7 @@ class SkinColourSegmenter:
         inside = (region > 0)[:, 0]
         face = (visible > 0)[:, 0] & inside
         colours = _ycbcr(images)
-        skin, rest = Gaussian.of(colours[face]), Gaussian.of(colours[inside & ~face])
+        skin, rest = Gaussian.fit(colours[face]), Gaussian.fit(colours[inside & ~face])
         return cls(skin, rest, float(torch.logit(face.sum() / inside.sum().double())))
 
     def __call__(self, images: Float[Tensor, "B 3 H W"], rendering: Rendering) -> Float[Tensor, "B 1 H W"]:

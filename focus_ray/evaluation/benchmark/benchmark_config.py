@@ -42,7 +42,7 @@ class BenchmarkConfig(Settings):
 
     @field_validator("methods")
     @classmethod
-    def _known(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_methods(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
         unknown = sorted(set(methods) - set(METHOD_SPECS))
         if unknown or not methods:
             raise ValueError(f"there is no method {', '.join(unknown)}; choose from {', '.join(METHOD_SPECS)}")
@@ -71,8 +71,8 @@ class BenchmarkConfig(Settings):
         return (0, self.refine_steps) if self.refine_steps else (0,)
 
 
-def build_benchmark_config(assignments: list[str], given: dict[str, Any]) -> BenchmarkConfig:
+def build_benchmark_config(assignments: list[str], overrides: dict[str, Any]) -> BenchmarkConfig:
     """The defaults, under the `a.b=v` assignments and what is `given`. Raises ConfigError for what does not fit."""
     return resolve_settings(
-        BenchmarkConfig(), "focus_ray/evaluation/benchmark/benchmark_config.py", None, assignments, given
+        BenchmarkConfig(), "focus_ray/evaluation/benchmark/benchmark_config.py", None, assignments, overrides
     )

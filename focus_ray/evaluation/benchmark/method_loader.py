@@ -39,16 +39,16 @@ class MethodLoader:
                 found += [(name, seed, one) for one in steps]
         return found
 
-    def method(self, name: str, seed: int, steps: int) -> Method:
+    def load_method(self, name: str, seed: int, steps: int) -> Method:
         """One of them. Raises CheckpointError where its model is damaged."""
         contestant = METHOD_SPECS[name]
         model = models.load(self.model_folder(contestant.model, seed))
         prior = priors.load(self.prior_folder(seed, steps) / priors.PRIOR) if contestant.prior else None
-        return Method(name + (REFINED_SUFFIX if steps else ""), model, self._law(name), prior, steps)
+        return Method(name + (REFINED_SUFFIX if steps else ""), model, self._mask_fn(name), prior, steps)
 
     def model_folder(self, model: str, seed: int) -> Path:
         """Where a trained model lies."""
-        return RunFolder(training_of(model, self.config, seed, self.runs).folder).model
+        return RunFolder(training_of(model, self.config, seed, self.runs).folder).model_folder
 
     def prior_folder(self, seed: int, steps: int) -> Path:
         """Where the prior of a seed's FOCUS lies."""
@@ -71,8 +71,8 @@ class MethodLoader:
     def _prior_available(self, name: str, steps: int) -> bool:
         return not (METHOD_SPECS[name].prior and steps and not self.config.refined_prior_faces)
 
-    def _law(self, name: str) -> MaskFn | None:
-        match METHOD_SPECS[name].law:
+    def _mask_fn(self, name: str) -> MaskFn | None:
+        match METHOD_SPECS[name].mask_method:
             case "own":
                 return None
             case "all_ones":

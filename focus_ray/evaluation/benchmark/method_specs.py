@@ -11,7 +11,7 @@ class MethodSpec:
     """A method: the model that is trained for it, the law of its mask, whether the misfit prior corrects its meshes."""
 
     model: str
-    law: MaskMethod = "own"
+    mask_method: MaskMethod = "own"
     prior: bool = False
 
 

@@ -84,7 +84,7 @@ class Benchmark:
     config: BenchmarkConfig
     folder: RunFolder
     settings: PoolSettings | None
-    asked: Callable[[], bool]
+    should_stop: Callable[[], bool]
     progress: PhaseProgress
 
     @property
@@ -98,8 +98,8 @@ class Benchmark:
 
     def run(self) -> EvaluationResult:
         """Everything, in order."""
-        sets = self.sets()
-        train_all(self.config, self.out / "runs", self.settings, self.asked, self.progress)
+        sets = self.prepare_datasets()
+        train_all(self.config, self.out / "runs", self.settings, self.should_stop, self.progress)
         contest = MethodLoader(self.config, self.out / "runs")
         contest.build_priors(self.settings, self.progress)
         found = BenchmarkScores()
@@ -109,72 +109,74 @@ class Benchmark:
             self.score_method(contest, name, seed, steps, sets, found)
         self.progress("methods", len(entries), len(entries))
         found.rows += tabling.occlusion_gap_rows(found.rows)
-        self.draw(sets, found)
+        self.draw_figures(sets, found)
         self.write_tables(found)
         return EvaluationResult(found.rows, found.problems)
 
-    def sets(self) -> Datasets:
+    def prepare_datasets(self) -> Datasets:
         """The data sets, written where they are not there."""
         sizes = self.config.data
         side = preset_of(self.config.preset).model.camera.image_size
         wanted: dict[Layout, int] = {"now": sizes.now, "ar": sizes.ar, "celebahq": sizes.celebahq}
         for layout, n in wanted.items():
-            if not self.data(layout).is_dir():
+            if not self.dataset_folder(layout).is_dir():
                 told = partial(self.progress, f"pictures, {layout}")
-                write_dataset(layout, self.data(layout), n, seed=sizes.seed, size=side, progress=told)
+                write_dataset(layout, self.dataset_folder(layout), n, seed=sizes.seed, size=side, progress=told)
         return Datasets(
-            NowPictures(open_now(self.data("now"))),
-            open_labelled(self.data("ar")),
-            open_labelled(self.data("celebahq")),
+            NowPictures(open_now(self.dataset_folder("now"))),
+            open_labelled(self.dataset_folder("ar")),
+            open_labelled(self.dataset_folder("celebahq")),
         )
 
-    def data(self, layout: str) -> Path:
+    def dataset_folder(self, layout: str) -> Path:
         return self.out / "data" / layout
 
-    def predictions(self, method: str, seed: int, dataset: str) -> Path:
+    def prediction_folder(self, method: str, seed: int, dataset: str) -> Path:
         """Where a method's predictions on a data set lie."""
         return self.out / "predictions" / f"seed-{seed}" / method.replace(", ", "-") / dataset
 
     def score_method(
-        self, contest: MethodLoader, name: str, seed: int, steps: int, sets: Datasets, found: BenchmarkScores
+        self, loader: MethodLoader, name: str, seed: int, steps: int, sets: Datasets, scores: BenchmarkScores
     ) -> None:
         """Let a method answer on all data sets, and score it."""
-        method = contest.method(name, seed, steps)
+        method = loader.load_method(name, seed, steps)
         for dataset, faces in sets.all.items():
-            place = self.predictions(method.name, seed, dataset)
-            found.problems += predict(method, faces, place, self.settings, meshes=dataset == "now", asked=self.asked)
+            place = self.prediction_folder(method.name, seed, dataset)
+            scores.problems += predict(
+                method, faces, place, self.settings, meshes=dataset == "now", should_stop=self.should_stop
+            )
         for dataset, faces in sets.labelled.items():
-            place = self.predictions(method.name, seed, dataset)
+            place = self.prediction_folder(method.name, seed, dataset)
             for what in ("segmentation", "photometric"):
-                scored = score_pictures(what, faces, place, self.out, self.settings, asked=self.asked)
-                found.rows += subset_rows(what, method.name, dataset, faces, scored, seed)
-                found.problems += [f"{method.name}, seed {seed}: {problem}" for problem in scored.problems]
-        self.score_on_now(method.name, seed, sets.now, found)
+                scored = score_pictures(what, faces, place, self.out, self.settings, should_stop=self.should_stop)
+                scores.rows += subset_rows(what, method.name, dataset, faces, scored, seed)
+                scores.problems += [f"{method.name}, seed {seed}: {problem}" for problem in scored.problems]
+        self.score_on_now(method.name, seed, sets.now, scores)
 
-    def score_on_now(self, method: str, seed: int, faces: NowPictures, found: BenchmarkScores) -> None:
+    def score_on_now(self, method: str, seed: int, faces: NowPictures, scores: BenchmarkScores) -> None:
         """NoW's metric, the exact errors beside it, and how far the two agree."""
-        submission = Submission(self.predictions(method, seed, "now") / MESHES)
-        scored = score_now(faces.dataset, submission, self.out, self.settings, asked=self.asked)
+        submission = Submission(self.prediction_folder(method, seed, "now") / MESHES)
+        scored = score_now(faces.dataset, submission, self.out, self.settings, should_stop=self.should_stop)
         chosen = collect_subsets(faces.dataset, faces.pairs())
-        found.rows += now_rows(method, "now", faces.dataset, scored, chosen, metrical=False, seed=seed)
-        found.problems += [f"{method}, seed {seed}: {problem}" for problem in scored.problems]
+        scores.rows += now_rows(method, "now", faces.dataset, scored, chosen, metrical=False, seed=seed)
+        scores.problems += [f"{method}, seed {seed}: {problem}" for problem in scored.problems]
         errors = vertex_errors_by_picture(faces, submission, scored)
         regions = self.face.parts
         for subset, names in chosen.items():
             figures = vertex_error.vertex_error_metrics([errors[name] for name in names if name in errors], regions)
             about = {"table": vertex_error.TABLE, "method": method, "dataset": "now", "subset": subset, "seed": seed}
-            found.rows += make_rows(figures, partial=any(name not in errors for name in names), **about)
+            scores.rows += make_rows(figures, partial=any(name not in errors for name in names), **about)
             if subset == OVERALL:
                 means = {name: float(values.mean()) for name, values in errors.items()}
                 agreement = {vertex_error.CORRELATION: vertex_error.rank_correlation(means, scored.means())}
-                found.rows += make_rows(agreement, **about)
+                scores.rows += make_rows(agreement, **about)
         if seed == self.config.seeds[0]:
-            found.now[method] = scored.errors.summary()
+            scores.now[method] = scored.errors.summary()
             occluded = [errors[name] for name in chosen[OCCLUDED] if name in errors]
             if occluded:
-                found.vertices[method] = np.mean(occluded, axis=0)
+                scores.vertices[method] = np.mean(occluded, axis=0)
 
-    def draw(self, sets: Datasets, found: BenchmarkScores) -> None:
+    def draw_figures(self, sets: Datasets, scores: BenchmarkScores) -> None:
         """The paper's figures 3 and 5, cumulative curves, error maps."""
         seed = self.config.seeds[0]
         refined = ", refined" if self.config.refine_steps else ""
@@ -186,7 +188,7 @@ class Benchmark:
             for dataset, subset in (("celebahq", "occluded"), ("ar", "glasses"), ("ar", "scarf")):
                 faces = sets.labelled[dataset]
                 methods = {
-                    name: PredictionFolder(self.predictions(name + refined, seed, dataset))
+                    name: PredictionFolder(self.prediction_folder(name + refined, seed, dataset))
                     for name in names
                     if name in self.config.methods
                 }
@@ -196,33 +198,34 @@ class Benchmark:
                     else None
                 )
                 if drawn is not None:
-                    path = self.folder.sheets / f"{title}-{dataset}-{subset}.png"
+                    path = self.folder.sheets_folder / f"{title}-{dataset}-{subset}.png"
                     atomic.write_file(path, evaluation_plots.sheet_png(drawn))
         atomic.write_file(
-            self.folder.sheets / "cumulative.png", evaluation_plots.cumulative_error_plot(found.now, f"NoW. {NOTE}")
+            self.folder.sheets_folder / "cumulative.png",
+            evaluation_plots.cumulative_error_plot(scores.now, f"NoW. {NOTE}"),
         )
-        if found.vertices:
+        if scores.vertices:
             maps = evaluation_plots.error_maps(
-                self.face, found.vertices, f"Exact vertex errors, occluded pictures. {NOTE}"
+                self.face, scores.vertices, f"Exact vertex errors, occluded pictures. {NOTE}"
             )
-            atomic.write_file(self.folder.sheets / "vertex-errors.png", maps)
+            atomic.write_file(self.folder.sheets_folder / "vertex-errors.png", maps)
 
-    def write_tables(self, found: BenchmarkScores) -> None:
+    def write_tables(self, scores: BenchmarkScores) -> None:
         """tables.md, tables.tex and tables.json."""
-        printed = [*tabling.build_tables(found.rows, NOTE), tabling.seed_table(found.rows, NOTE)]
+        printed = [*tabling.build_tables(scores.rows, NOTE), tabling.seed_table(scores.rows, NOTE)]
         atomic.write_file(self.out / "tables.md", "\n".join(one.to_markdown() for one in printed))
         atomic.write_file(self.out / "tables.tex", "\n".join(one.to_latex() for one in printed))
-        atomic.write_file(self.out / "tables.json", json.dumps([one.as_json() for one in printed], indent=1) + "\n")
-        between = {"rank_correlation_of_methods": method_rank_correlation(found.rows).value}
-        write_results(self.folder, found.rows, found.problems, printed, **between)
+        atomic.write_file(self.out / "tables.json", json.dumps([one.to_dict() for one in printed], indent=1) + "\n")
+        between = {"rank_correlation_of_methods": method_rank_correlation(scores.rows).value}
+        write_results(self.folder, scores.rows, scores.problems, printed, **between)
 
 
 def vertex_errors_by_picture(
-    faces: NowPictures, submission: Submission, scored: NowScores
+    faces: NowPictures, submission: Submission, scores: NowScores
 ) -> dict[str, Float[np.ndarray, " V"]]:
     """The distance of each vertex to its true place, by picture, where the set has the truth."""
     errors = {}
-    for name in scored.errors.distances:
+    for name in scores.errors.distances:
         truth = faces.true_neutral(name)
         if truth is not None:
             errors[name] = vertex_error.vertex_errors(submission.read(name).mesh.vertices, truth)

@@ -30,7 +30,7 @@ class TrainingRun:
 
     @property
     def done(self) -> bool:
-        return (self.folder / "metrics.json").is_file() and RunFolder(self.folder).model.is_dir()
+        return (self.folder / "metrics.json").is_file() and RunFolder(self.folder).model_folder.is_dir()
 
     @property
     def steps_done(self) -> int:
@@ -55,7 +55,7 @@ class TrainingJob:
         """Train a model, or go on where its folder holds an unfinished run."""
         one = self.trainings[number]
         if not one.done:
-            begun = RunFolder(one.folder).config.is_file()
+            begun = RunFolder(one.folder).config_file.is_file()
             in_process.train(None if begun else one.config, one.folder, device=self.device)
         return one.name
 
@@ -75,7 +75,7 @@ def model_run(name: str, config: BenchmarkConfig, seed: int, out: Path) -> Train
     base = model_config(preset, name)
     done = {"warmup_steps": 0} | ({"init_steps": 0, "pretrain_seg_steps": 0} if name in EM_MODELS else {})
     begin = model_run(PRETRAINED, config, seed, out) if name in EM_MODELS else initialisation_run(config, seed, out)
-    start = Path("..", begin.folder.name, RunFolder(begin.folder).model.name)  # the benchmark's folder may move
+    start = Path("..", begin.folder.name, RunFolder(begin.folder).model_folder.name)  # the benchmark's folder may move
     return _training_run(name, base, base.schedule.model_copy(update=done), config, seed, out, start)
 
 
@@ -110,7 +110,7 @@ def train_all(
     config: BenchmarkConfig,
     out: Path,
     settings: PoolSettings | None,
-    asked: Callable[[], bool],
+    should_stop: Callable[[], bool],
     progress: Callable[[str, int, int], object],
 ) -> None:
     """Train what is not trained yet, into `out`/seed-N/NAME. Raises what a run raises, ClusterError, Interrupted."""
@@ -125,7 +125,7 @@ def train_all(
 
     def look() -> bool:
         progress("training, steps", sum(one.steps_done for one in everything), total)
-        return asked()
+        return should_stop()
 
     for trainings in (first, second, third):
         waiting = [number for number, one in enumerate(trainings) if not one.done]

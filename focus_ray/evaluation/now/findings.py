@@ -12,8 +12,8 @@ class Finding(NamedTuple):
 
     severity: Severity
     item: str
-    what: str
-    what_to_do: str
+    problem: str
+    advice: str
 
 
 def finding_from_error(item: str, error: DataError) -> Finding:

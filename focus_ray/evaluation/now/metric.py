@@ -44,8 +44,8 @@ def scan_error(scan: Scan, prediction: SubmittedFace, metrical: bool = False) ->
         raise DataError(
             f"{len(face)} vertices of the scan lie in the face; check that scan and landmarks belong together"
         )
-    coarse = procrustes(prediction.landmarks, scan.landmarks, scaled=not metrical)
+    coarse = procrustes(prediction.landmarks, scan.landmarks, with_scale=not metrical)
     surface = Surface(TriangleMesh(coarse(prediction.mesh.vertices), prediction.mesh.faces))
-    fine = refine_alignment(face, surface, scaled=not metrical)
+    fine = refine_alignment(face, surface, with_scale=not metrical)
     distances = fine.scale * surface.distances(fine.inverse(face))  # the tree stays, the scan is moved
-    return ScanDistances(distances.astype(np.float32), fine.after(coarse))
+    return ScanDistances(distances.astype(np.float32), fine.compose(coarse))

@@ -86,7 +86,7 @@ def score_now(
     settings: PoolSettings | None,
     *,
     metrical: bool = False,
-    asked: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], object] = lambda *_: None,
 ) -> NowScores:
     """Measure every picture; those that were measured before are taken from `out`/parts.
@@ -96,7 +96,9 @@ def score_now(
     job = NowScoringJob(dataset, submission, metrical)
     parts = ResultCache(out / "parts", job.digest)
     names = [picture.name for picture in job.pictures]
-    found, problems = resume_or_run(job, len(names), parts, settings, asked, lambda known: progress(known, len(names)))
+    found, problems = resume_or_run(
+        job, len(names), parts, settings, should_stop, lambda known: progress(known, len(names))
+    )
     # A picture that cannot be measured has no distances, and is no picture without an error.
     distances = {
         names[number]: found[number]["distances"] for number in sorted(found) if len(found[number]["distances"])
@@ -121,16 +123,16 @@ def now_rows(
     method: str,
     name: str,
     dataset: NowDataset,
-    scored: NowScores,
-    chosen: Mapping[str, Collection[str]],
+    scores: NowScores,
+    subsets: Mapping[str, Collection[str]],
     *,
     metrical: bool,
     seed: int | None,
 ) -> list[ResultRow]:
     """Median, mean and std of each subset, in mm; partial where a picture of the subset has no distances."""
     rows: list[ResultRow] = []
-    for subset, names in chosen.items():
-        summary = scored.errors.among(set(names)).summary()
+    for subset, names in subsets.items():
+        summary = scores.errors.select(set(names)).summary()
         rows += make_rows(
             summary_metrics(summary),
             table=METRICAL_TABLE if metrical else TABLE,

@@ -35,7 +35,7 @@ class PooledErrors:
         """Of the pictures of both; a picture of both counts once."""
         return PooledErrors({**self.distances, **other.distances})
 
-    def among(self, names: Collection[str]) -> "PooledErrors":
+    def select(self, names: Collection[str]) -> "PooledErrors":
         """Of those pictures that have these names."""
         return PooledErrors({name: found for name, found in self.distances.items() if name in names})
 

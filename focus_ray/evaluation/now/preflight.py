@@ -100,7 +100,7 @@ def _extra_findings(submission: Submission, names: set[str]) -> Iterator[Finding
         yield Finding("warning", _SUBMISSION_ITEM, what, "remove them, or correct their names")
 
 
-def _is_expected(submission: Submission, place: Path) -> bool:
+def _is_expected(submission: Submission, path: Path) -> bool:
     """Whether a file is of a kind that is looked for."""
-    name = place.with_suffix("").as_posix()
-    return submission.folder / place in [*submission.mesh_files(name), *submission.landmark_files(name)]
+    name = path.with_suffix("").as_posix()
+    return submission.folder / path in [*submission.mesh_files(name), *submission.landmark_files(name)]

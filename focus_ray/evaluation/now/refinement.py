@@ -20,7 +20,7 @@ _CONTACT_DISTANCE = 1e-7
 _CELLS = 1024  # along each axis, for the order of points
 
 
-def refine_alignment(points: Float[np.ndarray, "N 3"], surface: Surface, scaled: bool = True) -> Similarity:
+def refine_alignment(points: Float[np.ndarray, "N 3"], surface: Surface, with_scale: bool = True) -> Similarity:
     """The similarity of the surface at which the points' squared distances to it are least, scale 1 unless `scaled`.
 
     Levenberg-Marquardt from the identity: the minimum in whose basin the surface lies now. The gradient is exact, so
@@ -32,8 +32,8 @@ def refine_alignment(points: Float[np.ndarray, "N 3"], surface: Surface, scaled:
     pose = _Pose(1.0, np.eye(3), np.zeros(3))
     few = ordered[:: -(-len(ordered) // _COARSE_POINTS)]
     if len(few) < len(ordered):
-        pose = _levenberg_marquardt(_SurfaceResiduals(few, surface, centre), pose, scaled, _COARSE_TOLERANCE)
-    pose = _levenberg_marquardt(_SurfaceResiduals(ordered, surface, centre), pose, scaled, _FINE_TOLERANCE)
+        pose = _levenberg_marquardt(_SurfaceResiduals(few, surface, centre), pose, with_scale, _COARSE_TOLERANCE)
+    pose = _levenberg_marquardt(_SurfaceResiduals(ordered, surface, centre), pose, with_scale, _FINE_TOLERANCE)
     return Similarity(pose.scale, pose.rotation, pose.translation + centre - pose.scale * pose.rotation @ centre)
 
 
@@ -56,12 +56,12 @@ class _SurfaceResiduals:
 
     def __init__(self, points: Float[np.ndarray, "N 3"], surface: Surface, centre: Float[np.ndarray, "3"]) -> None:
         self.points, self.surface, self.centre = points, surface, centre
-        self.places: np.ndarray | None = None  # of the pose before
+        self.triangles: np.ndarray | None = None  # of the pose before
         # In mm of motion at the face's border, log scales and angles can be compared with translations.
         reach = float(np.linalg.norm(points, axis=1).max()) or 1.0
         self.unit = np.array([1 / reach] * 4 + [1.0] * 3)
 
-    def at(self, pose: _Pose) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N 7"]]:
+    def evaluate(self, pose: _Pose) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N 7"]]:
         """Distances r, and their derivatives by log scale, rotation vector and translation, each in mm of motion.
 
         With u the nearest point of the moved surface, turned and scaled, and n = (p - u - translation) / r:
@@ -69,24 +69,24 @@ class _SurfaceResiduals:
         """
         # The surface stays; the points are moved into its frame.
         at_rest = (self.points - pose.translation) @ pose.rotation / pose.scale + self.centre
-        nearest, self.places = self.surface.nearest(at_rest, self.places)
+        nearest, self.triangles = self.surface.nearest(at_rest, self.triangles)
         u = pose.scale * (nearest - self.centre) @ pose.rotation.T
         offset = self.points - pose.translation - u
         r = np.linalg.norm(offset, axis=1)
         touching = r < _CONTACT_DISTANCE
         n = offset / np.where(touching, 1.0, r)[:, None]
-        n[touching] = self.surface.normals(self.places[touching]) @ pose.rotation.T
+        n[touching] = self.surface.normals(self.triangles[touching]) @ pose.rotation.T
         return r, -self.unit * np.column_stack([np.einsum("ni,ni->n", n, u), np.cross(u, n), n])
 
-    def moved(self, pose: _Pose, motion: Float[np.ndarray, "7"]) -> _Pose:
+    def move(self, pose: _Pose, motion: Float[np.ndarray, "7"]) -> _Pose:
         """The pose after a motion in mm."""
         return pose.apply_step(self.unit * motion)
 
 
-def _levenberg_marquardt(distances: _SurfaceResiduals, pose: _Pose, scaled: bool, move: float) -> _Pose:
+def _levenberg_marquardt(distances: _SurfaceResiduals, pose: _Pose, with_scale: bool, tolerance: float) -> _Pose:
     """The pose of least squares, found when a step moves the surface by less than `move` (mm)."""
-    free = np.arange(7) >= (0 if scaled else 1)
-    r, jacobian = distances.at(pose)
+    free = np.arange(7) >= (0 if with_scale else 1)
+    r, jacobian = distances.evaluate(pose)
     damping = _MIN_DAMPING
     for _ in range(_MAX_STEPS):
         rows = jacobian[:, free]
@@ -94,14 +94,14 @@ def _levenberg_marquardt(distances: _SurfaceResiduals, pose: _Pose, scaled: bool
         normal += damping * np.trace(normal) / len(normal) * np.eye(len(normal))
         motion = np.zeros(7)
         motion[free] = -np.linalg.solve(normal, rows.T @ r)
-        moved = distances.moved(pose, motion)
-        next_r, next_jacobian = distances.at(moved)
+        moved = distances.move(pose, motion)
+        next_r, next_jacobian = distances.evaluate(moved)
         if next_r @ next_r <= r @ r:
             pose, r, jacobian = moved, next_r, next_jacobian
             damping = max(damping / _DAMPING_FACTOR, _MIN_DAMPING)
         else:
             damping *= _DAMPING_FACTOR
-        if np.abs(motion).sum() < move:
+        if np.abs(motion).sum() < tolerance:
             break
     return pose
 

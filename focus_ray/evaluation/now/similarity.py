@@ -21,7 +21,7 @@ class Similarity:
         """The points moved."""
         return self.scale * points @ self.rotation.T + self.translation
 
-    def after(self, first: "Similarity") -> "Similarity":
+    def compose(self, first: "Similarity") -> "Similarity":
         """x -> self(first(x))."""
         return Similarity(
             self.scale * first.scale,
@@ -41,7 +41,9 @@ class Similarity:
         return bool(np.linalg.det(self.rotation) < 0)
 
 
-def procrustes(points: Float[np.ndarray, "N 3"], targets: Float[np.ndarray, "N 3"], scaled: bool = True) -> Similarity:
+def procrustes(
+    points: Float[np.ndarray, "N 3"], targets: Float[np.ndarray, "N 3"], with_scale: bool = True
+) -> Similarity:
     """The similarity with the least squared distances from the moved points to their targets; scale 1 unless `scaled`.
 
     A reflection where it fits better, as the public evaluation allows it.
@@ -53,5 +55,5 @@ def procrustes(points: Float[np.ndarray, "N 3"], targets: Float[np.ndarray, "N 3
     if not spread > 0 or not np.square(target_centred).sum() > 0:
         raise LandmarkError("the landmarks all lie in one point; give the seven points of the face")
     turned, gain = orthogonal_procrustes(centred, target_centred)  # for rows: centred @ turned
-    scale = float(gain / spread) if scaled else 1.0
+    scale = float(gain / spread) if with_scale else 1.0
     return Similarity(scale, turned.T, target_centre - scale * centre @ turned)

@@ -48,11 +48,11 @@ class Submission:
 
     def mesh_files(self, name: str) -> list[Path]:
         """The meshes of a picture (subject/challenge/name), the one that is read first."""
-        return self._existing(name, MESH_KINDS)
+        return self._existing_files(name, MESH_KINDS)
 
     def landmark_files(self, name: str) -> list[Path]:
         """The landmark files of a picture, the one that is read first."""
-        return self._existing(name, LANDMARK_KINDS)
+        return self._existing_files(name, LANDMARK_KINDS)
 
     def read(self, name: str) -> SubmittedFace:
         """The prediction for a picture, in mm.
@@ -70,7 +70,7 @@ class Submission:
         scale = _MM_PER_UNIT[self.unit]
         return SubmittedFace(TriangleMesh(scale * mesh.vertices, mesh.faces), scale * points)
 
-    def _existing(self, name: str, kinds: Sequence[str]) -> list[Path]:
+    def _existing_files(self, name: str, kinds: Sequence[str]) -> list[Path]:
         return [path for path in (self.folder / f"{name}{kind}" for kind in kinds) if path.is_file()]
 
 

@@ -92,14 +92,16 @@ def _search(boxes, triangles, in_leaf, x, y, z, place, nodes, bounds):
 
 
 @jit_with_fma
-def nearest_points(boxes, triangles, in_leaf, points, closest, places):
+def nearest_points(boxes, triangles, in_leaf, points, closest, triangle_indices):
     """closest[i] = the point of the surface nearest to points[i]; places: where to begin, then where it was found."""
     nodes, bounds = np.empty(_STACK, np.int64), np.empty(_STACK)
     place = 0
     for i in range(points.shape[0]):
-        place = places[i] if places[i] > 0 else place  # the last point's triangle is likely to be near
+        place = (
+            triangle_indices[i] if triangle_indices[i] > 0 else place
+        )  # the last point's triangle is likely to be near
         place, v, w = _search(boxes, triangles, in_leaf, points[i, 0], points[i, 1], points[i, 2], place, nodes, bounds)
         t = triangles[place]
         for axis in range(3):
             closest[i, axis] = t[axis] + v * t[3 + axis] + w * t[6 + axis]
-        places[i] = place
+        triangle_indices[i] = place

@@ -84,13 +84,13 @@ def remove_rigid_motion(fields: list[Array], vertices: Array) -> list[Array]:
     return [field - (rigid @ (rigid.T @ field.ravel())).reshape(field.shape) for field in fields]
 
 
-def principal_modes(fields: list[Array], count: int, what: str) -> Array:
+def principal_modes(fields: list[Array], count: int, label: str) -> Array:
     """The ``count`` leading modes [count, V, 3], each times its standard deviation, the strongest first.
 
     Raises FaceModelError when more modes are asked for than there are independent fields.
     """
     if count > len(fields):
-        raise FaceModelError(f"the parametric face has {len(fields)} {what} modes, not {count}; ask for fewer")
+        raise FaceModelError(f"the parametric face has {len(fields)} {label} modes, not {count}; ask for fewer")
     columns = np.stack([field.ravel() for field in fields])
     _, directions = np.linalg.eigh(columns @ columns.T)
     modes = directions[:, ::-1][:, :count].T @ columns

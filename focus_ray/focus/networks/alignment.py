@@ -18,15 +18,15 @@ SCALE_RANGE = (1e-3, 1e3)
 
 
 def similarity_transform(
-    source: Float[Tensor, "B N 2"], goal: Float[Tensor, "B N 2"]
+    source: Float[Tensor, "B N 2"], target: Float[Tensor, "B N 2"]
 ) -> tuple[Float[Tensor, "B 2 2"], Float[Tensor, "B 2"]]:
     """The rotation, scale and shift with the least squared error, goal ~ A source + t: Umeyama 1991, in the plane.
 
     In two dimensions A = [[a, -b], [b, a]] and the optimum is a = sum x.y / sum x.x, b = sum x cross y / sum x.x over
     the centred points: no decomposition, no reflection. Coincident source points give values that are not finite.
     """
-    source_mean, goal_mean = source.mean(dim=1), goal.mean(dim=1)
-    x, y = source - source_mean[:, None], goal - goal_mean[:, None]
+    source_mean, goal_mean = source.mean(dim=1), target.mean(dim=1)
+    x, y = source - source_mean[:, None], target - goal_mean[:, None]
     spread = x.square().sum(dim=(1, 2))
     a = (x * y).sum(dim=(1, 2)) / spread
     b = (x[..., 0] * y[..., 1] - x[..., 1] * y[..., 0]).sum(dim=1) / spread

@@ -75,4 +75,4 @@ class ResNet50(nn.Module):
 
         Raises CheckpointError when the state dict is of another network.
         """
-        load_pretrained(self, state, "torchvision's ResNet-50", absent=("head.",), drop="fc.")
+        load_pretrained(self, state, "torchvision's ResNet-50", missing_prefixes=("head.",), ignored_prefix="fc.")

@@ -51,7 +51,7 @@ class UNet(nn.Module):
         widths = [width * 2**level for level in range(levels)]
         drops = [dropout if level >= levels - DROPOUT_LEVELS else 0.0 for level in range(levels)]
         self.slope = slope
-        self.shrink = 2 ** (levels - 1)
+        self.stride = 2 ** (levels - 1)
         self.down = nn.ModuleList(
             conv_block(n_in, n_out, norm, drop)
             for n_in, n_out, drop in zip([N_INPUTS, *widths], widths, drops, strict=False)
@@ -70,9 +70,9 @@ class UNet(nn.Module):
         Raises ConfigError where height or width is not a multiple of 2^(levels - 1).
         """
         height, width = rendered.shape[-2:]
-        if height % self.shrink or width % self.shrink:
+        if height % self.stride or width % self.stride:
             raise ConfigError(
-                f"the UNet cannot halve {height} x {width} px often enough; choose a size divisible by {self.shrink}"
+                f"the UNet cannot halve {height} x {width} px often enough; choose a size divisible by {self.stride}"
             )
         x = channels_last(torch.cat((rendered, target), dim=1))
         skips = []
@@ -85,10 +85,10 @@ class UNet(nn.Module):
         return self.slope * self.last(x)
 
     @staticmethod
-    def mask_of(logits: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
+    def logits_to_mask(logits: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
         """The soft mask m of logits. Restrict it to the rendered region: M = m S."""
         return logits.float().sigmoid()
 
     def mask(self, rendered: Float[Tensor, "B 3 H W"], target: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
         """The soft mask of rendering I_R and target I_T."""
-        return self.mask_of(self(rendered, target))
+        return self.logits_to_mask(self(rendered, target))

@@ -13,7 +13,12 @@ MAX_SHOWN = 3
 
 
 def load_pretrained(
-    network: nn.Module, state: Mapping[str, Tensor], what: str, *, absent: tuple[str, ...] = (), drop: str = ""
+    network: nn.Module,
+    state: Mapping[str, Tensor],
+    label: str,
+    *,
+    missing_prefixes: tuple[str, ...] = (),
+    ignored_prefix: str = "",
 ) -> None:
     """Copy a published state dict into a network.
 
@@ -21,19 +26,25 @@ def load_pretrained(
     does not have. drop: prefix of entries of the file that are not used.
     Raises CheckpointError when entries are missing, unknown, of another shape or not finite; nothing is copied then.
     """
-    own = {key: value for key, value in network.state_dict().items() if not (absent and key.startswith(absent))}
-    given = {key: value for key, value in state.items() if not (drop and key.startswith(drop))}
+    own = {
+        key: value
+        for key, value in network.state_dict().items()
+        if not (missing_prefixes and key.startswith(missing_prefixes))
+    }
+    given = {key: value for key, value in state.items() if not (ignored_prefix and key.startswith(ignored_prefix))}
     missing = [key for key in own if key not in given and not key.endswith(OPTIONAL_SUFFIX)]
-    _raise_if_any(missing, what, "lacks")
-    _raise_if_any([key for key in given if key not in own], what, "also holds")
-    _raise_if_any([key for key, value in given.items() if value.shape != own[key].shape], what, "has another shape for")
+    _raise_if_any(missing, label, "lacks")
+    _raise_if_any([key for key in given if key not in own], label, "also holds")
     _raise_if_any(
-        [key for key, value in given.items() if not torch.isfinite(value).all()], what, "has no finite values for"
+        [key for key, value in given.items() if value.shape != own[key].shape], label, "has another shape for"
+    )
+    _raise_if_any(
+        [key for key, value in given.items() if not torch.isfinite(value).all()], label, "has no finite values for"
     )
     network.load_state_dict(given, strict=False)
 
 
-def _raise_if_any(keys: list[str], what: str, problem: str) -> None:
+def _raise_if_any(keys: list[str], label: str, problem: str) -> None:
     if keys:
         shown = ", ".join(keys[:MAX_SHOWN]) + (f" and {len(keys) - MAX_SHOWN} more" if len(keys) > MAX_SHOWN else "")
-        raise CheckpointError(f"these are not the weights of {what}: the file {problem} {shown}; give the right file")
+        raise CheckpointError(f"these are not the weights of {label}: the file {problem} {shown}; give the right file")

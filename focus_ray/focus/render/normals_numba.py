@@ -12,19 +12,19 @@ from focus_ray.focus.render.numba_jit import as_numpy, jit, run_parallel
 
 
 def vertex_normals(
-    vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], no_direction: float
+    vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], min_squared_norm: float
 ) -> Float[Tensor, "B V 3"]:
     """See focus_ray.focus.render.normals; arguments are valid."""
-    return _VertexNormals.apply(vertices, faces, no_direction)
+    return _VertexNormals.apply(vertices, faces, min_squared_norm)
 
 
 class _VertexNormals(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, vertices: Tensor, faces: Tensor, no_direction: float) -> Tensor:
+    def forward(ctx: Any, vertices: Tensor, faces: Tensor, min_squared_norm: float) -> Tensor:
         ctx.save_for_backward(vertices, faces)
-        ctx.no_direction = no_direction
+        ctx.no_direction = min_squared_norm
         normals = torch.empty(vertices.shape, dtype=vertices.dtype)
-        run_parallel(_normals, len(vertices), as_numpy(vertices), as_numpy(faces), no_direction, normals.numpy())
+        run_parallel(_normals, len(vertices), as_numpy(vertices), as_numpy(faces), min_squared_norm, normals.numpy())
         return normals
 
     @staticmethod
@@ -70,33 +70,33 @@ def _sum_around_vertices(vertices, image, faces, total):
 
 
 @jit
-def _unit(total, vertex, no_direction):
+def _unit(total, vertex, min_squared_norm):
     """The direction of a vertex's sum, and one over its length; zeros where it has no direction."""
     x, y, z = total[vertex, 0], total[vertex, 1], total[vertex, 2]
     squared = x * x + y * y + z * z
-    scale = 1.0 / np.sqrt(squared) if squared > no_direction else 0.0
+    scale = 1.0 / np.sqrt(squared) if squared > min_squared_norm else 0.0
     return x * scale, y * scale, z * scale, scale
 
 
 @jit
-def _normals(first, last, vertices, faces, no_direction, normals):
+def _normals(first, last, vertices, faces, min_squared_norm, normals):
     total = np.empty((vertices.shape[1], 3))
     for image in range(np.uintp(first), np.uintp(last)):
         _sum_around_vertices(vertices, image, faces, total)
         for vertex in range(np.uintp(total.shape[0])):
-            x, y, z, _ = _unit(total, vertex, no_direction)
+            x, y, z, _ = _unit(total, vertex, min_squared_norm)
             normals[image, vertex, 0], normals[image, vertex, 1], normals[image, vertex, 2] = x, y, z
 
 
 @jit
-def _normals_backward(first, last, vertices, faces, no_direction, normal_gradient, gradient):
+def _normals_backward(first, last, vertices, faces, min_squared_norm, normal_gradient, gradient):
     """With n = s / |s|: dL/ds = (g - n (n . g)) / |s|; with c = a x b: dL/da = b x dL/dc, dL/db = dL/dc x a."""
     total = np.empty((vertices.shape[1], 3))
     for image in range(np.uintp(first), np.uintp(last)):
         gradient[image] = 0.0
         _sum_around_vertices(vertices, image, faces, total)
         for vertex in range(np.uintp(total.shape[0])):
-            x, y, z, scale = _unit(total, vertex, no_direction)
+            x, y, z, scale = _unit(total, vertex, min_squared_norm)
             gx, gy, gz = (
                 normal_gradient[image, vertex, 0],
                 normal_gradient[image, vertex, 1],

@@ -57,7 +57,7 @@ class Renderer(nn.Module):
     def forward(self, theta: Float[Tensor, "B 257"]) -> Rendering:
         """Render coefficients of the model (theta in the table's order, see focus.face.parameters)."""
         parameters = split_theta(theta.to(self.model.mean.dtype))
-        vertices = self.model.vertices(parameters.shape)
+        vertices = self.model.vertices(parameters.alpha)
         albedo = self.model.albedo(parameters.albedo)
         return self.render(vertices, albedo, parameters.light, parameters.rotation, parameters.translation)
 
