@@ -38,7 +38,7 @@ PADDED_TRAIN = f"""
 import sys, torch
 from focus_ray import cli
 from focus_ray.training import worker
-honest = worker.work
+honest = worker.train_worker
 def work(settings):
     from focus_ray.training import ray_vault
     padding = torch.randint(0, 256, ({PADDING_MB} << 20,), dtype=torch.uint8)
@@ -47,7 +47,7 @@ def work(settings):
         save(self, step, tree | {{"padding": {{"noise": padding}}}}, best=best, last=last)
     ray_vault.RayVault.save = padded
     honest(settings)
-worker.work = work
+worker.train_worker = work
 sys.exit(cli.main(sys.argv[1:]))
 """
 

@@ -40,7 +40,7 @@ def main() -> None:
     first = None
     for steps, what in ((0, "one pass"), (REFINE_STEPS, f"refined, {REFINE_STEPS} steps")):
         for name, method in methods.items():
-            seconds = seconds_per_image(method.refined(steps), batches)
+            seconds = seconds_per_image(method.with_refine_steps(steps), batches)
             first = first or seconds
             print(f"  {name:20} {what:22} {1e3 * seconds:8.1f} ms  {seconds / first:7.1f}")
 

@@ -89,7 +89,7 @@ def unoccluded_faces(count: int) -> tuple[Focus, Batch]:
     world = world_face(config)
     laws = config.data.synthetic
     laws = laws.model_copy(update={"occlusion": laws.occlusion.model_copy(update={"share": 0.0})})
-    focus = models.build(config.model, world.truncated(*THETA_MODES), perceptual=False)
+    focus = models.build(config.model, world.truncate(*THETA_MODES), perceptual=False)
     return focus, SyntheticFaces(world, laws, "heldout").batch(range(count))
 
 

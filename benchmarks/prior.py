@@ -110,7 +110,7 @@ def measure_constants(model: Path, built: list[BuildResult], alone: float) -> di
     """What the model of larger clusters is made of."""
     begin, slope = fit_line(built)
     work = MeasurementSpec(models.load(model), RenderedConfig(), 0, "prior")
-    state = Measurer(work).shard(range(50))
+    state = Measurer(work).measure_shard(range(50))
     began = time.perf_counter()
     for _ in range(20):
         state.merge(state)

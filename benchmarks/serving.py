@@ -92,7 +92,7 @@ def main() -> None:
         with run if asked.track else nullcontext() as record:
             figures = measure(folder, settings, reconstructor, asked.seconds)
             if record is not None:
-                record.figures(figures)
+                record.log_metrics(figures)
 
 
 def measure(folder: Path, settings: ServingSettings, reconstructor: Reconstructor, seconds: float) -> dict[str, Any]:
@@ -118,9 +118,9 @@ def measure(folder: Path, settings: ServingSettings, reconstructor: Reconstructo
 
 def run_loads(running: Endpoint, pictures: Path, case: LoadCase, seconds: float) -> dict[int, dict[str, Any]]:
     """What the generator saw, by the number of requests at once."""
-    running.load(pictures, case.query, concurrency=8, seconds=SECONDS_TO_WARM_UP).result()
+    running.start_load(pictures, case.query, concurrency=8, seconds=SECONDS_TO_WARM_UP).result()
     return {
-        concurrency: running.load(pictures, case.query, concurrency=concurrency, seconds=seconds).result()
+        concurrency: running.start_load(pictures, case.query, concurrency=concurrency, seconds=seconds).result()
         for concurrency in CONCURRENCIES
     }
 

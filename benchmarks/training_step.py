@@ -44,7 +44,7 @@ def steps_and_parts() -> tuple[dict[str, Callable[[], object]], int]:
     config = presets.embedded()
     world = parametric_face(config.face.resolution, *config.face.world_modes)
     faces = SyntheticFaces(world, config.data.synthetic, "train")
-    state = TrainState(models.build(config.model, world.truncated(80, 64, 80), perceptual=False))
+    state = TrainState(models.build(config.model, world.truncate(80, 64, 80), perceptual=False))
     freeze_perceptual(state)
     focus, rates = state.focus, config.optimizers
     assert focus.perceptual is not None

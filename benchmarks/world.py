@@ -28,7 +28,7 @@ def measure(count: int) -> dict[str, dict[str, float | int | None]]:
     """Figures of the true parameters under an all-ones mask, by subset."""
     config = presets.embedded()
     world = world_face(config)
-    focus = models.build(config.model, world.truncated(*THETA_MODES), perceptual=False)
+    focus = models.build(config.model, world.truncate(*THETA_MODES), perceptual=False)
     laws = config.data.synthetic.model_copy(update={"seed": config.heldout.seed})
     faces = SyntheticFaces(world, laws, "heldout")
     scores, families = [], []
@@ -41,7 +41,7 @@ def measure(count: int) -> dict[str, dict[str, float | int | None]]:
         scores.append(score_fit(focus, batch, RefineResult(batch.theta, rendering, rendering.mask)))
         families += batch.families
     chosen = subsets(families, frozenset(laws.unseen_families))
-    return {name: summarise(ImageScores.merge(scores).where(rows)) for name, rows in chosen.items()}
+    return {name: summarise(ImageScores.merge(scores).select(rows)) for name, rows in chosen.items()}
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from loopback_cluster import Cluster, marked
+from loopback_cluster import Cluster, find_marked
 
 from focus_ray.errors import FocusRayError
 from focus_ray.tracking.database_file import sqlite_uri
@@ -120,7 +120,10 @@ def check_no_secrets(cluster: Cluster, job: str, out: Path) -> None:
         f"/api/jobs/{job}{what}": cluster.get(f"{cluster.dashboard}/api/jobs/{job}{what}") for what in ("", "/logs")
     }
     files = [
-        path for folder in (out, cluster.record, cluster.ray_folder) for path in folder.rglob("*") if path.is_file()
+        path
+        for folder in (out, cluster.mlflow_folder, cluster.ray_folder)
+        for path in folder.rglob("*")
+        if path.is_file()
     ]
     for secret in (cluster.token, cluster.aws_secret):
         found = [name for name, content in told.items() if secret.encode() in content]
@@ -136,8 +139,8 @@ def run_demo(out: Path, workers: int, arguments: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="focus-ray-", ignore_cleanup_errors=True) as folder:
         cluster = Cluster(Path(folder))
         echo("starting an S3 server, an MLflow server and a Ray head on 127.0.0.1")
-        with cluster.running(workers):
-            environment = cluster.plain() | cluster.storage_environment()
+        with cluster.run(workers):
+            environment = cluster.base_environment() | cluster.storage_environment()
             os.environ.clear()
             os.environ.update(environment)
             create_bucket()
@@ -151,8 +154,8 @@ def run_demo(out: Path, workers: int, arguments: list[str]) -> dict[str, Any]:
             found["mlflow"] = check_mlflow(run_id, cluster.scratch)
             found["prediction"] = predict(found["mlflow"]["model"], environment, cluster.scratch)
             check_no_secrets(cluster, job, out)
-        found["processes_left"] = len(marked(cluster.mark))
-        shutil.move(cluster.record, out / "mlflow")
+        found["processes_left"] = len(find_marked(cluster.mark))
+        shutil.move(cluster.mlflow_folder, out / "mlflow")
     return found
 
 

@@ -64,7 +64,7 @@ def astronaut(model: models.Model) -> bytes:
     found = inference.Reconstructor(model).reconstruct(photograph)
     sheet = ContactSheet(model.focus.face_model, model.settings.camera)
     sheet.add("skimage.data.astronaut()", photograph, found)
-    return sheet.png()
+    return sheet.to_png()
 
 
 def misfit(model: models.Model) -> bytes:

@@ -224,7 +224,7 @@ def world_face():
 @pytest.fixture(scope="session")
 def small_face(world_face):
     """The small parametric face as the fitting model: 80 identity, 64 expression and 80 albedo modes."""
-    return world_face.truncated(80, 64, 80)
+    return world_face.truncate(80, 64, 80)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ class FakeCudaTensor(Tensor):
         made = Tensor._make_wrapper_subclass(
             cls, values.shape, values.stride(), values.storage_offset(), dtype=values.dtype
         )
-        made.held = values
+        made.cpu_tensor = values
         return made
 
     @classmethod
@@ -41,7 +41,7 @@ class FakeCudaTensor(Tensor):
         if func == Tensor.numpy:
             raise TypeError(f"can't convert {DEVICE} device type tensor to numpy; use Tensor.cpu() first")
         if func == Tensor.tolist:
-            return args[0].held.tolist()
+            return args[0].cpu_tensor.tolist()
         if func == Tensor.cpu:
             return _move(args[0], "cpu")
         if func == Tensor.to:

@@ -47,7 +47,7 @@ def prior_of(model: Model, refine_steps: int = 0, **changes) -> Prior:
         heldout_n=500,
         face_model=face.name,
         face_model_digest=face.digest,
-        pipeline=Pipeline.of(model, refine_steps),
+        pipeline=Pipeline.from_model(model, refine_steps),
         applied="posed",
         model_version=model.version,
         model_digest="0" * 64,
@@ -122,11 +122,11 @@ def test_another_face_or_pipeline_is_refused(model, ellipsoid_face):
     other = Model(model.focus, model.settings.model_copy(update={"camera": larger}), model.refine, "other")
     with pytest.raises(ModelError, match="another pipeline"):
         prior.check_pipeline(other, 0)
-    assert prior.fits(model, 0)
-    assert not prior.fits(other, 0)
+    assert prior.matches(model, 0)
+    assert not prior.matches(other, 0)
     with pytest.raises(FaceModelError, match=f"vertices, this one {ellipsoid_face.n_vertices}"):
         priors.check_face_model(prior, ellipsoid_face)
-    fewer = model.focus.face_model.truncated(80, 63, 80)
+    fewer = model.focus.face_model.truncate(80, 63, 80)
     with pytest.raises(FaceModelError, match="the digest"):
         priors.check_face_model(prior, fewer)
 

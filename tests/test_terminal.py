@@ -41,10 +41,10 @@ def clock() -> Clock:
 def test_a_line_at_each_phase_at_the_end_and_every_few_seconds_between(clock):
     stream = io.StringIO()
     with LineProgress(stream, every=10.0, clock=clock) as progress:
-        progress.begin(total=100, done=0, past=ResumeHistory())
+        progress.on_train_begin(total=100, done=0, history=ResumeHistory())
         for step in range(100):
             clock.now += 1.0
-            progress.step(record("warmup" if step < 50 else "em_seg", mask_mean=None if step < 50 else 0.8123))
+            progress.on_step_end(record("warmup" if step < 50 else "em_seg", mask_mean=None if step < 50 else 0.8123))
     lines = stream.getvalue().splitlines()
     assert lines[0] == "training: step 0 of 100"
     assert lines[1] == "warmup: step 1 of 100, loss 0.1235, 322 faces/s"  # nothing to tell a rate from yet
@@ -57,20 +57,20 @@ def test_a_line_at_each_phase_at_the_end_and_every_few_seconds_between(clock):
 def test_the_time_left_follows_the_rate_of_late(clock):
     stream = io.StringIO()
     progress = LineProgress(stream, every=0.0, clock=clock)
-    progress.begin(total=1000, done=0, past=ResumeHistory())
+    progress.on_train_begin(total=1000, done=0, history=ResumeHistory())
     for step in range(200):
         clock.now += 60.0 if step == 0 else 1.0  # the first step compiles kernels
-        progress.step(record())
+        progress.on_step_end(record())
     assert stream.getvalue().splitlines()[-1].endswith("about 13 min left")
 
 
 def test_a_resumed_run_counts_from_where_it_was(clock):
     stream = io.StringIO()
     progress = LineProgress(stream, clock=clock)
-    progress.begin(total=100, done=90, past=ResumeHistory())
+    progress.on_train_begin(total=100, done=90, history=ResumeHistory())
     for _ in range(9):
         clock.now += 2.0
-        progress.step(record())
+        progress.on_step_end(record())
     assert "step 91 of 100" in stream.getvalue()
     assert "step 99 of 100, loss 0.1235, 322 faces/s, about 2 s left" in stream.getvalue()
 
@@ -80,8 +80,8 @@ def test_work_beside_the_steps_and_notes_are_said(clock):
     progress = LineProgress(stream, every=10.0, clock=clock)
     for done in range(0, 401, 50):
         clock.now += 4.0
-        progress.task("scoring", done, 400)
-    progress.note("guard: recalibrate")
+        progress.on_progress("scoring", done, 400)
+    progress.on_message("guard: recalibrate")
     assert stream.getvalue().splitlines() == [
         "scoring: 0 of 400",
         "scoring: 150 of 400, 12.5/s, about 20 s left",
@@ -104,11 +104,11 @@ def test_a_terminal_gets_bars_and_anything_else_lines():
 def test_bars_show_phase_step_and_figures():
     stream = Terminal()
     with TerminalProgress(stream) as progress:
-        progress.begin(total=10, done=3, past=ResumeHistory())
-        progress.step(record("em_face", mask_mean=0.5))
-        progress.task("scoring", 1, 2)
-        progress.task("scoring", 2, 2)
-        progress.note("a [note] as it is")
+        progress.on_train_begin(total=10, done=3, history=ResumeHistory())
+        progress.on_step_end(record("em_face", mask_mean=0.5))
+        progress.on_progress("scoring", 1, 2)
+        progress.on_progress("scoring", 2, 2)
+        progress.on_message("a [note] as it is")
     text = stream.getvalue()
     assert "em face" in text
     assert "4/10" in text
@@ -117,11 +117,11 @@ def test_bars_show_phase_step_and_figures():
 
 def test_a_run_that_begins_again_after_a_failure_has_one_bar():
     with TerminalProgress(Terminal()) as progress:
-        progress.begin(total=10, done=0, past=ResumeHistory())
+        progress.on_train_begin(total=10, done=0, history=ResumeHistory())
         for _ in range(5):
-            progress.step(record())
-        progress.begin(total=10, done=2, past=ResumeHistory())
-        progress.step(record())
+            progress.on_step_end(record())
+        progress.on_train_begin(total=10, done=2, history=ResumeHistory())
+        progress.on_step_end(record())
         assert [task.completed for task in progress._bars.tasks] == [3]
 
 

@@ -63,7 +63,7 @@ def evaluate(
     Raises ConfigError, DataError where there is no such data set, StorageError, ClusterError; Interrupted where
     somebody asked to stop. What is wrong with single pictures is told in `problems` and makes the rows partial.
     """
-    with graceful_shutdown() as asked, acquire_run_dir(out, config, experiment, what="evaluation") as folder:
+    with graceful_shutdown() as asked, acquire_run_dir(out, config, experiment, label="evaluation") as folder:
         evaluating = _evaluate_now if config.kind == "now" else _evaluate_labelled
         with task_cluster(settings):
             found = evaluating(config, folder, settings, asked, progress)

@@ -89,7 +89,7 @@ class ReplicaGroup:
 
     @contextmanager
     def accumulate_gradients(self, module: nn.Module, *, sync: bool) -> Iterator[None]:
-        """Backward passes inside add to the gradients; they are shared in the last of them only (`share`)."""
+        """Backward passes inside add to the gradients; they are shared in the last of them only (`sync`)."""
         with nullcontext() if sync or not isinstance(module, DistributedDataParallel) else module.no_sync():
             yield
 

@@ -143,7 +143,7 @@ def _accumulate_gradients(
     replicas, learner = state.process_group, state.ddp_module(network)
     told = []
     for number, part in enumerate(rows, start=1):
-        with replicas.accumulate_gradients(learner, share=number == len(rows)):
+        with replicas.accumulate_gradients(learner, sync=number == len(rows)):
             objective = loss_fn(learner, part)
             masks = {name: mean for name in MASK_MEANS if (mean := getattr(objective, name)) is not None}
             values = {name: pooled.ratio() for name, pooled in replicas.all_reduce(objective.terms | masks).items()}

@@ -179,7 +179,7 @@ def compute_prior(
         check_same_pipeline(model, meant_for, config.refine_steps)
     with (
         graceful_shutdown() as asked,
-        acquire_run_dir(out, config, experiment, what="prior", storage=storage) as folder,
+        acquire_run_dir(out, config, experiment, label="prior", storage=storage) as folder,
     ):
         store = LocalStore(out) if storage is None else open_store(storage).at(folder.info().name)
         if storage is not None:

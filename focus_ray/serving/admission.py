@@ -97,7 +97,7 @@ def proxy_middlewares() -> list[Middleware]:
     settings = ServingSettings.model_validate_json(text)
     connection_timeouts.install_timeouts(settings.admission.header_seconds, settings.admission.unread_seconds)
     return [
-        Middleware(AdmissionMiddleware, settings=settings, outer=True, witness=create_request_metrics()),
+        Middleware(AdmissionMiddleware, settings=settings, in_proxy=True, observer=create_request_metrics()),
         *cors(settings),
     ]
 

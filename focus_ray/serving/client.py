@@ -27,7 +27,7 @@ from focus_ray.serving.problems import MEDIA_TYPE
 from focus_ray.serving.schema import BatchResponse, ModelResponse, Output, ProblemDetails, Reconstruction
 
 ImageInput = str | Path | bytes | UInt8[np.ndarray, "H W 3"]
-ResponseT = TypeVar("Answer", bound=BaseModel)
+ResponseT = TypeVar("ResponseT", bound=BaseModel)
 
 _CRASHED = 500
 _RETRY_STATUSES = (429, 502, 503, 504, _CRASHED)

@@ -91,10 +91,10 @@ class Ingress:
     def __init__(self, settings: dict[str, Any], models: DeploymentHandle, results: DeploymentHandle) -> None:
         import cv2
 
-        cv2.setNumThreads(1)  # each of the desk's threads has a core at most
+        cv2.setNumThreads(1)  # each of the service's threads has a core at most
         self._settings = ServingSettings.model_validate(settings)
-        self.desk = ReconstructionService(RemoteModel(models, self._settings), self._settings, RayMeters())
-        self.links = RemoteResultStore(results, self._settings)
+        self.service = ReconstructionService(RemoteModel(models, self._settings), self._settings, RayMeters())
+        self.results = RemoteResultStore(results, self._settings)
 
     async def metrics(self) -> str:
         """What GET /metrics says."""

@@ -120,7 +120,7 @@ def validate_run(prepared: PreparedRun, cluster: ClusterSettings) -> None:
 class _NoOpCheckpointSink:
     """A run that is only put together keeps nothing."""
 
-    whole = 0
+    last_saved_step = 0
 
     def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
         raise NotImplementedError

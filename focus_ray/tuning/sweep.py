@@ -78,7 +78,7 @@ def run_sweep(
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", TUNE_SNAPSHOT_SECONDS)
     resources = search.resources
     cluster = ClusterSettings(workers=search.concurrent, gpu=False, cpus_per_worker=max(1, int(resources.cpus)))
-    with acquire_run_dir(out, search, experiment, what="sweep") as folder, connect_ray(cluster):
+    with acquire_run_dir(out, search, experiment, label="sweep") as folder, connect_ray(cluster):
         return Sweep(search, folder, progress, notify).run()
 
 

@@ -31,7 +31,7 @@ def thorough() -> Asked:
 @pytest.mark.parametrize("zoom", [0.5, 1.0, 3.0])
 def test_a_portrait_needs_no_second_look(zoom: float, thorough: Asked):
     picture = cv2.resize(skimage.data.astronaut(), None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
-    (face,) = QuickDetector(thorough=thorough).detect(picture)
+    (face,) = QuickDetector(fallback=thorough).detect(picture)
     assert thorough.times == 0
     assert np.linalg.norm(face.centre / zoom - FACE) < 15
     assert 80 < face.side / zoom < 150
@@ -40,7 +40,7 @@ def test_a_portrait_needs_no_second_look(zoom: float, thorough: Asked):
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 900, 3), (120, 160, 3)])
 def test_where_nothing_is_seen_the_thorough_search_answers(shape: tuple[int, ...], thorough: Asked):
-    assert QuickDetector(thorough=thorough).detect(np.full(shape, 128, np.uint8)) == [ELSEWHERE]
+    assert QuickDetector(fallback=thorough).detect(np.full(shape, 128, np.uint8)) == [ELSEWHERE]
     assert thorough.times == 1
 
 

@@ -65,7 +65,7 @@ def fetched(source: PictureSource, names: list[str]) -> dict[str, bytes | str]:
         try:
             found[name] = content()
         except ImageError as error:
-            found[name] = source.reason(name) if source.place(name) in str(error) else str(error)
+            found[name] = source.failure_reason(name) if source.location(name) in str(error) else str(error)
     return found
 
 

@@ -211,7 +211,7 @@ def test_several_pictures_of_a_person(world, many):
     faces = SyntheticFaces(world, config, pictures_per_person=3, families=("scarf", "hand"))
     batch = faces.batch(range(6))
     identity, expression, albedo = batch.theta[:, :80], batch.theta[:, 80:144], batch.theta[:, 144:224]
-    for kept in (identity, albedo, faces.neutral(range(6))):
+    for kept in (identity, albedo, faces.neutral_vertices(range(6))):
         assert torch.equal(kept[0], kept[1])
         assert torch.equal(kept[0], kept[2])
         assert not torch.equal(kept[2], kept[3])
@@ -221,7 +221,7 @@ def test_several_pictures_of_a_person(world, many):
     assert torch.equal(identity[3], many.theta[3, :80]), "the first picture of a person is the one it always was"
     assert _same(faces.batch([4]), batch.select([4]))
     at_rest = SyntheticFaces(world, SyntheticConfig(face=FaceDistributions(expression=0)))
-    assert torch.equal(at_rest.batch([7]).vertices, at_rest.neutral([7]))
+    assert torch.equal(at_rest.batch([7]).vertices, at_rest.neutral_vertices([7]))
 
 
 @pytest.mark.parametrize("wrong", [{"families": ()}, {"families": ("umbrella",)}, {"pictures_per_person": 0}])

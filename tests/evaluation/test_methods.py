@@ -21,7 +21,7 @@ def test_one_pass_is_what_the_model_says(model, faces):
 
 
 def test_refined_is_what_the_model_refines_to(model, faces):
-    fit = Method("ours", model).refined(3).fit(faces.images, faces.landmarks)
+    fit = Method("ours", model).with_refine_steps(3).fit(faces.images, faces.landmarks)
     said = Predictor(model.focus, model.refine)(faces.images, faces.landmarks, steps=3)
     assert torch.equal(fit.theta, said.theta)
     assert not fit.theta.requires_grad
@@ -51,10 +51,10 @@ def test_the_face_at_rest_has_identity_alone_and_no_systematic_error(model, face
     theta = method.fit(faces.images, faces.landmarks).theta
     parameters = split_theta(theta)
     silent = torch.cat([parameters.identity, torch.zeros_like(parameters.expression)], dim=1)
-    neutral = method.neutral(theta)
+    neutral = method.neutral_vertices(theta)
     assert torch.equal(neutral, model.focus.face_model.vertices(silent))
     prior = prior_of(model)
-    assert torch.allclose(Method("mp", model, prior=prior).neutral(theta), neutral - prior.neutral_error)
+    assert torch.allclose(Method("mp", model, prior=prior).neutral_vertices(theta), neutral - prior.neutral_error)
 
 
 def test_a_method_is_read_from_a_folder(model, faces, tmp_path, ellipsoid_face):
@@ -63,7 +63,7 @@ def test_a_method_is_read_from_a_folder(model, faces, tmp_path, ellipsoid_face):
     method = load_method(tmp_path / "model", name="FOCUS-MP", prior=str(tmp_path / "prior"))
     assert (method.name, method.prior is None) == ("FOCUS-MP", False)
     assert load_method(tmp_path / "model").prior is None
-    assert load_method(tmp_path / "model", mask="all_ones").mask_of is all_ones_mask
+    assert load_method(tmp_path / "model", mask="all_ones").mask_fn is all_ones_mask
     assert method.digest_of != load_method(tmp_path / "model").digest_of
     models.save(tmp_path / "toy", stand_in(ellipsoid_face))
     with pytest.raises(FaceModelError, match="another face model"):

@@ -50,7 +50,7 @@ def test_what_is_written_is_what_the_method_says(model, faces, pictures, tmp_pat
     method = Method("ours", model)
     assert predict(method, pictures, tmp_path, None, meshes=True) == []
     fit = method.fit(faces.images, faces.landmarks)
-    neutral = method.neutral(fit.theta)
+    neutral = method.neutral_vertices(fit.theta)
     predictions, submission = PredictionFolder(tmp_path), Submission(tmp_path / "meshes")
     for row, name in enumerate(pictures.names):
         size = pictures.pictures[name].shape[:2]
@@ -68,7 +68,7 @@ def test_what_is_there_is_not_computed_again(model, pictures, tmp_path, monkeypa
     monkeypatch.setattr(predicting, "BATCH", 2)
     asked = iter([False, True])
     with pytest.raises(Interrupted):
-        predict(Method("ours", model), pictures, tmp_path, None, asked=lambda: next(asked))
+        predict(Method("ours", model), pictures, tmp_path, None, should_stop=lambda: next(asked))
     assert pictures.asked == pictures.names[:2]
     told: list[tuple[int, int]] = []
     predict(Method("ours", model), pictures, tmp_path, None, progress=lambda *done: told.append(done))

@@ -82,10 +82,10 @@ def test_masks_of_0_and_1_are_refused_and_all_0_is_not(tmp_path, answer, kind):
 
 def test_two_methods_do_not_share_a_folder(tmp_path):
     predictions = PredictionFolder(tmp_path)
-    predictions.claim({"method": "FOCUS", "digests": ["1"]})
-    predictions.claim({"method": "FOCUS", "digests": ["1"]})
+    predictions.record_method({"method": "FOCUS", "digests": ["1"]})
+    predictions.record_method({"method": "FOCUS", "digests": ["1"]})
     with pytest.raises(ConfigError, match="another method"):
-        predictions.claim({"method": "FOCUS", "digests": ["2"]})
+        predictions.record_method({"method": "FOCUS", "digests": ["2"]})
     (tmp_path / "method.json").write_text("{")
     with pytest.raises(ConfigError, match="another method"):
-        predictions.claim({"method": "FOCUS", "digests": ["1"]})
+        predictions.record_method({"method": "FOCUS", "digests": ["1"]})

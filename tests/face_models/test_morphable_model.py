@@ -40,7 +40,7 @@ def test_gradient_of_the_decoder() -> None:
 @given(st.tuples(st.integers(0, 5), st.integers(0, 4), st.integers(0, 3)))
 def test_truncation_equals_zeroed_coefficients(sizes: tuple[int, int, int]) -> None:
     model = ellipsoid_face(5, 4, 3)
-    small = model.truncated(*sizes)
+    small = model.truncate(*sizes)
     n_identity, n_expression, _ = sizes
     alpha = torch.linspace(-2, 2, 9)[None].clone()
     alpha[:, n_identity:5] = 0
@@ -53,7 +53,7 @@ def test_truncation_equals_zeroed_coefficients(sizes: tuple[int, int, int]) -> N
 @pytest.mark.parametrize("sizes", [(6, 4, 3), (5, 5, 3), (5, 4, 4), (-1, 4, 3)])
 def test_truncation_refuses_modes_it_lacks(model: MorphableModel, sizes: tuple[int, int, int]) -> None:
     with pytest.raises(FaceModelError, match="modes"):
-        model.truncated(*sizes)
+        model.truncate(*sizes)
 
 
 def test_file_round_trip_is_exact(model: MorphableModel, tmp_path: Path) -> None:
@@ -68,8 +68,8 @@ def test_file_round_trip_is_exact(model: MorphableModel, tmp_path: Path) -> None
 
 
 def test_digest_sees_every_array_and_the_split(model: MorphableModel) -> None:
-    digests = {model.digest, model.truncated(4, 4, 3).digest, model.truncated(5, 3, 3).digest}
-    digests.add(model.truncated(5, 4, 2).digest)
+    digests = {model.digest, model.truncate(4, 4, 3).digest, model.truncate(5, 3, 3).digest}
+    digests.add(model.truncate(5, 4, 2).digest)
     assert len(digests) == 4
     assert ellipsoid_face(5, 4, 3).digest == model.digest
     assert ellipsoid_face(5, 4, 3).double().digest == model.digest

@@ -65,7 +65,7 @@ def pool(replicas: ReplicaGroup) -> Results:
     mine = torch.tensor(replicas.rank + 1.0, requires_grad=True)
     weight = torch.tensor(2.0 * replicas.rank + 1.0, requires_grad=True)
     nothing = torch.tensor(0.0)
-    pooled = replicas.pool({"some": PooledRatio(mine * weight, weight), "none": PooledRatio(nothing, nothing)})
+    pooled = replicas.all_reduce({"some": PooledRatio(mine * weight, weight), "none": PooledRatio(nothing, nothing)})
     some = pooled["some"].ratio()
     some.backward()
     return {
@@ -81,21 +81,21 @@ def pool(replicas: ReplicaGroup) -> Results:
 @scenario
 def gather(replicas: ReplicaGroup) -> Results:
     """Rank r brings r numbers; then nobody brings any; then the last one alone."""
-    rank, last = replicas.rank, replicas.rank == replicas.world - 1
+    rank, last = replicas.rank, replicas.rank == replicas.world_size - 1
     return {
-        "uneven": replicas.gather(10.0 * rank + torch.arange(float(rank))),
-        "whole_numbers": replicas.gather(torch.full((3 - rank,), rank)),
-        "nothing": replicas.gather(torch.zeros(0)),
-        "of_the_last": replicas.gather(torch.full((2 * last,), 0.5)),
+        "uneven": replicas.all_gather(10.0 * rank + torch.arange(float(rank))),
+        "whole_numbers": replicas.all_gather(torch.full((3 - rank,), rank)),
+        "nothing": replicas.all_gather(torch.zeros(0)),
+        "of_the_last": replicas.all_gather(torch.full((2 * last,), 0.5)),
     }
 
 
 @scenario
 def votes(replicas: ReplicaGroup) -> Results:
     """What all agree on when nobody, the last one or everybody says so, and the smallest number of any."""
-    last = replicas.rank == replicas.world - 1
-    said = [replicas.any(flag) for flag in (False, last, True)]
-    return {"any": torch.tensor(said), "smallest": torch.tensor(replicas.smallest(10 - replicas.rank))}
+    last = replicas.rank == replicas.world_size - 1
+    said = [replicas.all_reduce_any(flag) for flag in (False, last, True)]
+    return {"any": torch.tensor(said), "smallest": torch.tensor(replicas.all_reduce_min(10 - replicas.rank))}
 
 
 # Batch normalisation.
@@ -126,7 +126,7 @@ def batch_normalised(replicas: ReplicaGroup, dtype: torch.dtype, momentum: float
         norm.weight.uniform_(0.5, 2.0, generator=rng)
         norm.bias.normal_(generator=rng)
     (norm,) = convert_sync_batchnorm(nn.Sequential(norm.to(dtype)))
-    rows = slice(replicas.share(5).start, replicas.share(5).stop)
+    rows = slice(replicas.shard(5).start, replicas.shard(5).stop)
     for _ in range(3):
         whole = centre + torch.tensor([0.1, 1.0, 5.0])[:, None, None] * torch.randn(5, 3, 4, 6, generator=rng)
         slope = torch.randn(5, 3, 4, 6, generator=rng)
@@ -164,7 +164,7 @@ def fresh(replicas: ReplicaGroup, *, norm: str = "batch", synchronised: bool = T
     if synchronised:
         convert_sync_batchnorm(focus.encoder)
         convert_sync_batchnorm(focus.segmenter)
-    return TrainState(focus, replicas=replicas)
+    return TrainState(focus, process_group=replicas)
 
 
 def share_of_batch(state: TrainState, count: int = BATCH, seed: int = 7) -> Targets:
@@ -172,7 +172,7 @@ def share_of_batch(state: TrainState, count: int = BATCH, seed: int = 7) -> Targ
     renderer = state.focus.renderer
     images, theta = render_random(renderer, SamplingDistributions(), count, make_generator(seed))
     images[:, :, 10:20, 8:16] = torch.tensor([0.9, 0.1, 0.1])[:, None, None]
-    mine = state.replicas.share(count)
+    mine = state.process_group.shard(count)
     return Targets(images, renderer(theta).landmarks).rows(slice(mine.start, mine.stop))
 
 
@@ -260,7 +260,7 @@ def a_run(replicas: ReplicaGroup) -> Results:
 
 def poisoned(batch: Targets, replicas: ReplicaGroup) -> Targets:
     """NaN in the last image of the batch, which the last copy has."""
-    if replicas.rank < replicas.world - 1:
+    if replicas.rank < replicas.world_size - 1:
         return batch
     images = batch.images.clone()
     images[-1, 1, 16, 16] = torch.nan
@@ -300,8 +300,8 @@ class Sharing(ReplicaGroup):
     """Shares its gradients after every part, not after the last one only."""
 
     @contextmanager
-    def keeping_gradients(self, learner: nn.Module, *, share: bool) -> Iterator[None]:
-        with super().keeping_gradients(learner, share=True):
+    def accumulate_gradients(self, module: nn.Module, *, sync: bool) -> Iterator[None]:
+        with super().accumulate_gradients(module, sync=True):
             yield
 
 
@@ -309,10 +309,10 @@ class Sharing(ReplicaGroup):
 def accumulation(replicas: ReplicaGroup) -> Results:
     """Steps of S normalised by groups, whose denominators are constant: whole, in parts, and in parts shared early."""
     results = {}
-    ways = {"whole": (replicas, 1), "parts": (replicas, 2), "shared": (Sharing(replicas.rank, replicas.world), 2)}
+    ways = {"whole": (replicas, 1), "parts": (replicas, 2), "shared": (Sharing(replicas.rank, replicas.world_size), 2)}
     for name, (copies, number) in ways.items():
         state = fresh(copies, norm="group")
-        state.accumulate = number
+        state.accumulation_steps = number
         metrics = take(state, Phase.EM_SEG, share_of_batch(state, count=12), 1)
         results |= named(name, told(metrics, state) | moments(state, Phase.EM_SEG))
     return results
@@ -322,7 +322,7 @@ def accumulation(replicas: ReplicaGroup) -> Results:
 def ragged_parts(replicas: ReplicaGroup) -> Results:
     """More parts asked for than the smaller shares have images: nobody waits for a part that another has not got."""
     state = fresh(replicas)
-    state.accumulate = 4
+    state.accumulation_steps = 4
     metrics = take(state, Phase.EM_FACE, share_of_batch(state), 1)
     return told(metrics, state)
 
@@ -331,10 +331,10 @@ def ragged_parts(replicas: ReplicaGroup) -> Results:
 def gradients_kept(replicas: ReplicaGroup) -> Results:
     """Of the slope rank + 1: after a part that is kept, and after the next one that is shared."""
     line = nn.Linear(1, 1, bias=False)
-    learner = replicas.learner(line)
+    learner = replicas.wrap_ddp(line)
     gradients = []
     for share in (False, True):
-        with replicas.keeping_gradients(learner, share=share):
+        with replicas.accumulate_gradients(learner, sync=share):
             learner(torch.tensor([[replicas.rank + 1.0]])).sum().backward()
         gradients.append(line.weight.grad.clone())
     return {"gradients": torch.cat(gradients).flatten()}
@@ -345,16 +345,16 @@ def leaders_parameters(replicas: ReplicaGroup) -> Results:
     """Copies that began with other numbers: the learner begins with the leader's."""
     line = nn.Linear(1, 1)
     nn.init.constant_(line.weight, replicas.rank + 5.0)
-    replicas.learner(line)
+    replicas.wrap_ddp(line)
     return {"weight": line.weight.flatten()}
 
 
 @scenario
 def broken_gradient(replicas: ReplicaGroup) -> Results:
     """A loss that is finite everywhere, and one copy's gradient that is not."""
-    state, line = TrainState(fresh(replicas).focus, replicas=replicas), nn.Linear(1, 1, bias=False)
+    state, line = TrainState(fresh(replicas).focus, process_group=replicas), nn.Linear(1, 1, bias=False)
     nn.init.constant_(line.weight, 2.0)
-    last = replicas.rank == replicas.world - 1
+    last = replicas.rank == replicas.world_size - 1
 
     def objective(learner: nn.Module, rows: slice) -> StepLoss:
         value = learner(torch.ones(1, 1)).sum()

@@ -24,17 +24,17 @@ def theta() -> torch.Tensor:
 
 def test_a_perfect_estimator_gives_a_prior_of_exactly_nothing(small_face, theta):
     errors = misfit_readings(small_face, theta, theta)
-    state = MisfitStats.of(errors, vertex_regions(small_face))
+    state = MisfitStats.from_errors(errors, vertex_regions(small_face))
     plain, aligned = state.error.mean[:2], state.error.mean[2:]
     assert torch.equal(plain, torch.zeros_like(plain))
     assert aligned.abs().max() < 1e-10  # mm: what the alignment rounds
 
 
 def test_an_estimator_that_is_off_by_d_gives_d_and_the_correction_takes_it_out(small_face, theta):
-    true = small_face.vertices(split_theta(theta).shape).double()
+    true = small_face.vertices(split_theta(theta).alpha).double()
     d = torch.tensor([1.5, -0.25, 3.0], dtype=torch.float64)
     errors = misfit(true + d, true)[:, None]
-    prior = MisfitStats.of(errors, vertex_regions(small_face)).error.mean[0]
+    prior = MisfitStats.from_errors(errors, vertex_regions(small_face)).error.mean[0]
     torch.testing.assert_close(prior, d.expand_as(prior), rtol=0, atol=1e-12)
     torch.testing.assert_close(correct_vertices(true + d, prior), true, rtol=0, atol=1e-12)
 
@@ -65,8 +65,8 @@ def test_states_merge_to_the_state_of_all(small_face, theta):
     other = sample_theta(SamplingDistributions(), 6, make_generator(5))
     errors = misfit_readings(small_face, other, theta)
     correction = errors.mean(0)
-    whole = MisfitStats.of(errors, regions, correction)
-    parts = merge_tree(MisfitStats.of(piece, regions, correction) for piece in errors.split([1, 2, 3]))
+    whole = MisfitStats.from_errors(errors, regions, correction)
+    parts = merge_tree(MisfitStats.from_errors(piece, regions, correction) for piece in errors.split([1, 2, 3]))
     assert parts.count == whole.count == 6
     assert whole.error.mean.abs().max() < 1e-9  # its own mean taken out
     for name in ("error", "distance", "improved"):

@@ -36,7 +36,7 @@ def test_split_keeps_order_and_join_inverts_it():
     assert parts.light[0, 0] == 224
     assert parts.rotation[0, 0] == 251
     assert parts.translation[0, -1] == 256
-    assert torch.equal(parts.shape, theta[:, :144])
+    assert torch.equal(parts.alpha, theta[:, :144])
     assert torch.equal(join_theta(parts), theta)
 
 
@@ -56,7 +56,7 @@ def test_scales_of_the_released_code():
     assert offset.sum().item() == pytest.approx(3 * 0.7 * 2 * pi)
     parts = split_theta(scale[None])
     assert parts.albedo.eq(3).all()
-    assert parts.shape.eq(1).all()
+    assert parts.alpha.eq(1).all()
     assert parts.light.eq(1).all()
     assert parts.rotation[0].tolist() == pytest.approx([0.3] * 3)
     assert parts.translation[0].tolist() == pytest.approx([1, 1, 0.005])

@@ -153,7 +153,7 @@ def test_the_first_steps_trust_what_is_explained_best(renderer, faces, start):
         return rendering.mask
 
     settings = RefineSettings(steps=10, mask_every=4, trusting_share=0.5)
-    refine(renderer, SCALES, faces[0], start, later, settings=settings, first_mask_of=first)
+    refine(renderer, SCALES, faces[0], start, later, settings=settings, initial_mask_fn=first)
     assert laws == ["first", "first", "later", "later", "later"]  # steps 0, 4, 5, 8 and the end
 
 

@@ -14,7 +14,7 @@ GROUPS = (2, 3)
 
 @given(world=st.integers(1, 40), count=st.integers(0, 500))
 def test_shares_lie_side_by_side_cover_everything_and_differ_by_one_at_most(world: int, count: int):
-    shares = [ReplicaGroup(rank, world).share(count) for rank in range(world)]
+    shares = [ReplicaGroup(rank, world).shard(count) for rank in range(world)]
     assert [item for share in shares for item in share] == list(range(count))
     sizes = [len(share) for share in shares]
     assert max(sizes) - min(sizes) <= 1
@@ -33,22 +33,22 @@ def test_the_first_copy_leads():
 
 def test_a_copy_that_is_alone_hears_what_it_says():
     terms = {"nbr": PooledRatio(torch.tensor(3.0, requires_grad=True), torch.tensor(4.0))}
-    assert SINGLE_PROCESS.pool(terms) == terms
+    assert SINGLE_PROCESS.all_reduce(terms) == terms
     values = torch.arange(3.0)
-    assert torch.equal(SINGLE_PROCESS.gather(values), values)
-    assert [SINGLE_PROCESS.any(flag) for flag in (True, False)] == [True, False]
-    assert SINGLE_PROCESS.smallest(7) == 7
+    assert torch.equal(SINGLE_PROCESS.all_gather(values), values)
+    assert [SINGLE_PROCESS.all_reduce_any(flag) for flag in (True, False)] == [True, False]
+    assert SINGLE_PROCESS.all_reduce_min(7) == 7
 
 
 def test_the_learner_of_a_copy_that_is_alone_is_the_network():
     network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))
     network[1].running_mean.fill_(0.5)
-    assert SINGLE_PROCESS.learner(network) is network
-    with SINGLE_PROCESS.keeping_gradients(network, share=False):
+    assert SINGLE_PROCESS.wrap_ddp(network) is network
+    with SINGLE_PROCESS.accumulate_gradients(network, sync=False):
         network(torch.rand(2, 1, 3, 3)).sum().backward()
     assert network[0].weight.grad is not None
     mean = network[1].running_mean.clone()
-    SINGLE_PROCESS.share_buffers(network)
+    SINGLE_PROCESS.broadcast_buffers(network)
     assert torch.equal(network[1].running_mean, mean)
 
 

@@ -54,7 +54,7 @@ def test_one_cycle_rises_then_falls_to_almost_nothing():
     optimizer = OptimizerSettings(lr=1.0, shape="one_cycle")
 
     def rate(done: int) -> float:
-        return optimizer.rate(SchedulePosition(Phase.INIT, 0, done, 100, done, done))
+        return optimizer.learning_rate(SchedulePosition(Phase.INIT, 0, done, 100, done, done))
 
     assert rate(0) == pytest.approx(1 / 25)
     assert rate(30) == pytest.approx(1.0)
@@ -64,13 +64,13 @@ def test_one_cycle_rises_then_falls_to_almost_nothing():
 def test_released_rates_decay_by_steps():
     optimizer = OptimizerSettings(rule="adadelta", lr=0.1, shape="steps")
     late = SchedulePosition(Phase.INIT, 0, in_phase=299_999, phase_total=400_000, in_block=299_999, in_stage=299_999)
-    assert optimizer.rate(late) == pytest.approx(0.1 * 0.99**59)
+    assert optimizer.learning_rate(late) == pytest.approx(0.1 * 0.99**59)
 
 
 def test_released_rates_decay_while_the_other_network_learns():
     """Both schedulers of the released code step in every iteration of EM: S decays by 0.95 every 5,000 of those."""
     em = Schedule(init_steps=10, pretrain_seg_steps=10, cycles=8, seg_steps=5_000, face_steps=25_000)
     optimizer = OptimizerSettings(rule="adadelta", lr=1.0, shape="steps", decay=0.95)
-    assert optimizer.rate(em.at(20 + 4_999)) == 1.0
-    assert optimizer.rate(em.at(20 + 30_000)) == pytest.approx(0.95**6)
-    assert optimizer.rate(em.at(20 + 7 * 30_000 + 4_999)) == pytest.approx(0.95**42)
+    assert optimizer.learning_rate(em.at(20 + 4_999)) == 1.0
+    assert optimizer.learning_rate(em.at(20 + 30_000)) == pytest.approx(0.95**6)
+    assert optimizer.learning_rate(em.at(20 + 7 * 30_000 + 4_999)) == pytest.approx(0.95**42)

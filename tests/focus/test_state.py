@@ -229,7 +229,7 @@ def accumulated(state: TrainState, number: int, weights: torch.Tensor) -> tuple[
             PooledRatio(IMAGES[rows].sum(), weights[rows].sum()),
         )
 
-    state.accumulate = number
+    state.accumulation_steps = number
     metrics = optimize_step(state, FIRST, network, OptimizerSettings(lr=0.1, clip_norm=None), len(IMAGES), objective)
     return metrics, state.optimizers.pop(Phase.INIT).state[network.point]["exp_avg"], seen
 
@@ -273,19 +273,19 @@ def test_a_step_in_parts_is_skipped_whole_where_the_last_part_is_broken(state):
 
 
 def test_rows_of_targets_know_their_number_in_the_global_batch():
-    whole = Targets(torch.arange(5.0)[:, None, None, None].expand(5, 3, 2, 2), torch.rand(5, 68, 2), first=10)
-    assert Targets(*whole[:2]).first == 0
+    whole = Targets(torch.arange(5.0)[:, None, None, None].expand(5, 3, 2, 2), torch.rand(5, 68, 2), first_index=10)
+    assert Targets(*whole[:2]).first_index == 0
     part = whole.rows(slice(2, 5)).rows(slice(1, 3))
-    assert part.first == 13
+    assert part.first_index == 13
     assert part.images[:, 0, 0, 0].tolist() == [3.0, 4.0]
     assert torch.equal(part.landmarks, whole.landmarks[3:5])
-    assert whole.rows(slice(None, 2)).first == 10
+    assert whole.rows(slice(None, 2)).first_index == 10
 
 
 def test_targets_keep_their_number_on_another_device():
-    moved = Targets(torch.rand(1, 3, 2, 2), torch.rand(1, 68, 2), first=4).to(torch.device("meta"))
+    moved = Targets(torch.rand(1, 3, 2, 2), torch.rand(1, 68, 2), first_index=4).to(torch.device("meta"))
     assert moved.images.device.type == moved.landmarks.device.type == "meta"
-    assert moved.first == 4
+    assert moved.first_index == 4
     assert moved.masks is None
 
 

@@ -41,7 +41,7 @@ def test_laws_govern_their_coefficients(ellipsoid_face):
     still = SamplingDistributions(identity=0, expression=0, pitch=0, yaw=0, roll=0, translation_xy=0, translation_z=0)
     _, theta = render_random(Renderer(ellipsoid_face, Camera(image_size=32)), still, 4, make_generator(0))
     parts = split_theta(theta)
-    assert not parts.shape.any()
+    assert not parts.alpha.any()
     assert not parts.rotation.any()
     assert not parts.translation.any()
     assert parts.albedo.std() > 0.7
@@ -73,7 +73,7 @@ def test_vertex_terms_are_in_square_millimetres(ellipsoid_face):
 def test_a_part_of_the_renders_has_the_bits_of_those_rows(ellipsoid_face, only):
     renderer = Renderer(ellipsoid_face, Camera(image_size=32))
     whole = render_random(renderer, SamplingDistributions(), 7, make_generator(3))
-    part = render_random(renderer, SamplingDistributions(), 7, make_generator(3), only=only)
+    part = render_random(renderer, SamplingDistributions(), 7, make_generator(3), subset=only)
     assert torch.equal(part.images, whole.images[only.start : only.stop])
     assert torch.equal(part.theta, whole.theta[only.start : only.stop])
 
@@ -82,7 +82,7 @@ def test_one_render_by_itself_differs_by_rounding_only(ellipsoid_face):
     """A product with one row is another routine of the BLAS than one with several."""
     renderer = Renderer(ellipsoid_face, Camera(image_size=32))
     whole = render_random(renderer, SamplingDistributions(), 7, make_generator(3))
-    part = render_random(renderer, SamplingDistributions(), 7, make_generator(3), only=range(6, 7))
+    part = render_random(renderer, SamplingDistributions(), 7, make_generator(3), subset=range(6, 7))
     assert torch.equal(part.theta, whole.theta[6:])
     torch.testing.assert_close(part.images, whole.images[6:], rtol=0, atol=1e-4)
 
@@ -90,5 +90,5 @@ def test_one_render_by_itself_differs_by_rounding_only(ellipsoid_face):
 def test_a_part_leaves_the_random_numbers_where_the_whole_does(ellipsoid_face):
     renderer, rngs = Renderer(ellipsoid_face, Camera(image_size=32)), (make_generator(3), make_generator(3))
     for rng, only in zip(rngs, (None, range(1, 2)), strict=True):
-        render_random(renderer, SamplingDistributions(), 4, rng, only=only)
+        render_random(renderer, SamplingDistributions(), 4, rng, subset=only)
     assert torch.equal(*(torch.rand(3, generator=rng) for rng in rngs))

@@ -20,7 +20,7 @@ def test_a_gpu_worker_trains_is_killed_and_goes_on(tmp_path, python, python_envi
     run.reach(STEPS - 8)
     run.kill_driver()
     again = TrainingRun(python, folder, "--resume", str(folder), "--gpu", environment=python_environment)
-    assert again.end() == 0, again.said()
+    assert again.wait() == 0, again.read_log()
     history = read_jsonl(folder / "history.jsonl")
     assert [line["step"] for line in history] == list(range(STEPS))
     assert {"em_seg", "em_face"} <= {line["phase"] for line in history}

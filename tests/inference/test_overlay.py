@@ -48,13 +48,13 @@ def test_the_mask_has_the_size_of_the_picture_and_lies_on_the_face(face: Face, p
 
 def test_the_overlay_changes_what_is_seen_and_nothing_else(face: Face, portrait: np.ndarray, untrained: Model):
     result = draw_overlay(portrait, [face], untrained.focus.face_model, untrained.settings.camera)
-    assert result.overlay.shape == portrait.shape
-    changed = (result.overlay != portrait).any(axis=2)
-    assert not changed[result.seen == 0].any()
-    assert changed[result.seen > 0.9].mean() > 0.9
-    assert (result.region >= result.seen - 1e-9).all()
+    assert result.image.shape == portrait.shape
+    changed = (result.image != portrait).any(axis=2)
+    assert not changed[result.visibility == 0].any()
+    assert changed[result.visibility > 0.9].mean() > 0.9
+    assert (result.region >= result.visibility - 1e-9).all()
     nothing = draw_overlay(portrait, [], untrained.focus.face_model, untrained.settings.camera)
-    np.testing.assert_array_equal(nothing.overlay, portrait)
+    np.testing.assert_array_equal(nothing.image, portrait)
 
 
 def test_a_layer_is_the_face_alone_and_several_lie_one_over_the_other(
@@ -66,13 +66,13 @@ def test_a_layer_is_the_face_alone_and_several_lie_one_over_the_other(
     rows, columns = one.window
     assert one.colours.shape[:2] == one.coverage.shape == (rows.stop - rows.start, columns.stop - columns.start)
     whole = draw_overlay(portrait, [face], model, camera)
-    np.testing.assert_array_equal(composite_layers(portrait, [one]).overlay, whole.overlay)
+    np.testing.assert_array_equal(composite_layers(portrait, [one]).image, whole.image)
     np.testing.assert_array_equal(whole.region[one.window], one.coverage)
     assert whole.region.sum() == pytest.approx(one.coverage.sum(), rel=1e-6)
-    opaque = one.seen == 1
+    opaque = one.visibility == 1
     assert opaque.any()
     shown = one.colours[opaque].round().astype(np.uint8)
-    np.testing.assert_array_equal(composite_layers(portrait, [one, one]).overlay[one.window][opaque], shown)
+    np.testing.assert_array_equal(composite_layers(portrait, [one, one]).image[one.window][opaque], shown)
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (-160.0, 40.0), (5000.0, 0.0), (0.0, -5000.0)])
@@ -116,14 +116,14 @@ def test_png_keeps_channels():
 
 def test_the_sheet_has_a_tile_for_every_picture(face: Face, portrait: np.ndarray, untrained: Model):
     sheet = ContactSheet(untrained.focus.face_model, untrained.settings.camera)
-    assert decode(sheet.png()).ndim == 3
+    assert decode(sheet.to_png()).ndim == 3
     sheet.add("one", portrait, [face])
     sheet.add("größe", np.zeros((1, 900, 3), np.uint8), [])
     sheet.add("damaged", None, [])
-    width = decode(sheet.png()).shape[1]
+    width = decode(sheet.to_png()).shape[1]
     sheet.add("four", portrait, [])
     sheet.add("five", portrait, [])
-    picture = decode(sheet.png())
+    picture = decode(sheet.to_png())
     assert picture.shape[1] == width * 4 / 3
     assert picture.shape[0] % 2 == 0
 

@@ -43,7 +43,7 @@ def test_a_face_in_the_pictures_own_pixels(reconstructor: Reconstructor, portrai
     assert face.box == (174.0, 65.0, 100.0, 100.0)
     assert np.linalg.norm(middle(face) - [224.0, 125.0]) < 15
     assert face.model_version == "test"
-    assert not face.corrected
+    assert not face.corrected_mesh
     assert face.theta.identity == [0.0] * 80
     assert "landmarks_from_model" in face.quality
     assert face.arrays is not None
@@ -134,7 +134,7 @@ def test_a_face_has_the_same_bits_among_many(untrained: Model, portrait: np.ndar
     assert [face.box for (face,) in among_many] == [picture.faces[0].box for picture in pictures]
     for (one,), (other,) in zip(among_two, among_many, strict=False):
         assert face_to_theta(one).equal(face_to_theta(other))
-        np.testing.assert_array_equal(require_arrays(one).soft, require_arrays(other).soft)
+        np.testing.assert_array_equal(require_arrays(one).soft_mask, require_arrays(other).soft_mask)
 
 
 def test_warnings(untrained: Model, portrait: np.ndarray):

@@ -80,7 +80,7 @@ def test_a_face_is_that_of_the_cpu(
     files = {path.name: path for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert files.keys() >= {"overlay.png", "mask.png", "mesh.obj", "contact_sheet.png"}
     focus = untrained.focus
-    overlay = draw_overlay(portrait, expected[place : place + 1], focus.face_model, focus.renderer.camera).overlay
+    overlay = draw_overlay(portrait, expected[place : place + 1], focus.face_model, focus.renderer.camera).image
     assert np.abs(np.array(Image.open(files["overlay.png"]), float) - overlay).mean() < 0.1
 
 

@@ -64,7 +64,7 @@ def informed(r_syn: Model, monkeypatch: pytest.MonkeyPatch) -> Model:
 def run(config: PriorConfig, model: Model, out: Path) -> priors.Prior:
     """The reduction and its judgement, without folders and reports."""
     build = PriorBuilder(config, model, LocalStore(out), None, lambda: False, lambda *_: None)
-    return build.prior()[0]
+    return build.build()[0]
 
 
 def test_a_planted_error_is_found_and_taken_out(config, informed, tmp_path):

@@ -10,7 +10,9 @@ from focus_ray.storage.object_store import LocalStore
 
 @pytest.fixture
 def state() -> MisfitStats:
-    return MisfitStats.of(torch.randn(5, 4, 7, 3, dtype=torch.float64), {"face": torch.ones(7, dtype=torch.bool)})
+    return MisfitStats.from_errors(
+        torch.randn(5, 4, 7, 3, dtype=torch.float64), {"face": torch.ones(7, dtype=torch.bool)}
+    )
 
 
 def test_every_face_is_in_one_shard(tmp_path):

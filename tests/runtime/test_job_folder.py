@@ -12,11 +12,11 @@ class Job(Settings):
 
 
 def test_one_that_was_killed_before_it_had_a_configuration_is_taken_anew(tmp_path):
-    with acquire_run_dir(tmp_path, Job(), "focus", what="job") as folder:
+    with acquire_run_dir(tmp_path, Job(), "focus", label="job") as folder:
         first = folder.info().run_id
-    folder.config.unlink()
-    with acquire_run_dir(tmp_path, Job(), "focus", what="job") as folder:
-        assert folder.config.is_file()
+    folder.config_file.unlink()
+    with acquire_run_dir(tmp_path, Job(), "focus", label="job") as folder:
+        assert folder.config_file.is_file()
         assert folder.info().run_id != first
 
 
@@ -24,7 +24,7 @@ def test_other_things_are_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with (
         pytest.raises(ConfigError, match="holds other things than a job"),
-        acquire_run_dir(tmp_path, Job(), "focus", what="job"),
+        acquire_run_dir(tmp_path, Job(), "focus", label="job"),
     ):
         pass
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]

@@ -39,7 +39,7 @@ def test_a_run_that_was_killed_at_its_start_is_begun_anew(tmp_path, ellipsoid_fa
     folder.close()
     with pytest.raises(ConfigError, match="not empty"):
         RunFolder(tmp_path).create(presets.load("embedded"), ellipsoid_face, INFO)
-    folder.config.unlink()
+    folder.config_file.unlink()
     (tmp_path / ".config.json.partial-1").touch()
     again = RunFolder(tmp_path)
     again.create(presets.load("embedded"), ellipsoid_face, INFO.model_copy(update={"name": "again"}))

@@ -71,7 +71,7 @@ def door(
     inside: Inside, limits: AdmissionSettings = LIMITS, witness: Told | None = None, **http: Any
 ) -> AdmissionMiddleware:
     return AdmissionMiddleware(
-        inside, ServingSettings(http=HttpSettings(**http), admission=limits), outer=True, witness=witness
+        inside, ServingSettings(http=HttpSettings(**http), admission=limits), in_proxy=True, observer=witness
     )
 
 
@@ -252,17 +252,17 @@ def test_an_application_that_says_nothing():
     async def silent(scope: Scope, receive: Receive, send: Send) -> None:
         return
 
-    status, _, body = asyncio.run(through(AdmissionMiddleware(silent, ServingSettings(), outer=True)))
+    status, _, body = asyncio.run(through(AdmissionMiddleware(silent, ServingSettings(), in_proxy=True)))
     assert (status, json.loads(body)["code"]) == (503, "overloaded")
 
 
 def test_a_witness_is_told_of_every_request():
     witness = Told()
-    asyncio.run(through(door(Inside(), witness=witness, keys=KEYS), headers={"Authorization": "Bearer fr_right"}))
-    asyncio.run(through(door(Inside(), witness=witness, keys=KEYS)))
+    asyncio.run(through(door(Inside(), observer=witness, keys=KEYS), headers={"Authorization": "Bearer fr_right"}))
+    asyncio.run(through(door(Inside(), observer=witness, keys=KEYS)))
     found = Inside()
     found.headers = [(FACES_HEADER.encode(), b"3")]
-    asyncio.run(through(door(found, witness=witness)))
+    asyncio.run(through(door(found, observer=witness)))
     good, bad, three = witness.left_
     assert (good.status, good.client, good.bytes_in, good.reason) == (200, "alice", 4, None)
     assert (good.faces, bad.faces, three.faces) == (None, None, 3)
@@ -319,7 +319,7 @@ def test_who_has_the_answer_may_ask_again_at_once():
             await ending.wait()
 
         limits = LIMITS.model_copy(update={"requests_of_a_client": 1, "requests_at_once": 1})
-        guarded = AdmissionMiddleware(slow_to_end, ServingSettings(admission=limits), outer=True)
+        guarded = AdmissionMiddleware(slow_to_end, ServingSettings(admission=limits), in_proxy=True)
         begun = []
         for _ in range(3):
             begun.append(asyncio.create_task(through(guarded)))
@@ -335,13 +335,13 @@ def test_why_the_application_refuses_is_known():
     witness = Told()
     inside = Inside(503, "application/problem+json")
     inside.headers = [(REASON_HEADER.encode(), b"model_queue")]
-    asyncio.run(through(door(inside, witness=witness)))
+    asyncio.run(through(door(inside, observer=witness)))
     assert witness.left_[0].reason == "model_queue"
 
 
 def test_pages_of_other_sites_ask_first_and_without_a_key():
     settings = ServingSettings(http=HttpSettings(keys=KEYS, origins=("https://example.org",)))
-    guarded: Any = AdmissionMiddleware(Inside(), settings, outer=True)
+    guarded: Any = AdmissionMiddleware(Inside(), settings, in_proxy=True)
     for middleware in cors(settings):
         guarded = middleware.cls(guarded, *middleware.args, **middleware.kwargs)
     asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
@@ -367,10 +367,10 @@ def test_sockets_of_other_kinds_are_closed():
 
 def test_the_inner_door_counts_only_where_there_is_no_outer_one(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv(doors.SETTINGS_VARIABLE, raising=False)
-    assert AdmissionMiddleware(Inside(), ServingSettings())._counts
+    assert AdmissionMiddleware(Inside(), ServingSettings())._limits_requests
     assert proxy_middlewares() == []
     monkeypatch.setenv(doors.SETTINGS_VARIABLE, ServingSettings(http=HttpSettings(port=77)).model_dump_json())
-    assert not AdmissionMiddleware(Inside(), ServingSettings())._counts
+    assert not AdmissionMiddleware(Inside(), ServingSettings())._limits_requests
     limited: list[tuple[float, float]] = []
     monkeypatch.setattr(
         "focus_ray.serving.connection_timeouts.install_timeouts", lambda *seconds: limited.append(seconds)
@@ -443,7 +443,7 @@ def test_a_stream_without_end_on_the_wire(address: tuple[str, int]):
 )
 def test_an_absolute_target_is_its_path(target: str, path: str):
     inside, told = Inside(), Told()
-    status, _, _ = ask(door(inside, witness=told), "GET", target, pieces=(b"",), headers={"Host": "another"})
+    status, _, _ = ask(door(inside, observer=told), "GET", target, pieces=(b"",), headers={"Host": "another"})
     ((scope, _),) = inside.seen
     assert (status, scope["path"], told.left_[0].path) == (200, path, path)
     hosts = [value for name, value in scope["headers"] if name == b"host"]

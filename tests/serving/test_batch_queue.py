@@ -40,7 +40,7 @@ class Model:
         self.free.wait(10)
         if self.error is not None:
             raise self.error
-        return [FitResult(refused=f"answer to {name_of(one)}") for one in batch]
+        return [FitResult(error=f"answer to {name_of(one)}") for one in batch]
 
 
 async def busy(model: Model, batches: BatchQueue) -> "asyncio.Task[FitResult]":
@@ -63,7 +63,7 @@ def test_while_the_model_is_busy_batches_fill():
         model.free.set()
         return await asyncio.gather(first, *others)
 
-    answers = [found.refused for found in asyncio.run(ask())]
+    answers = [found.error for found in asyncio.run(ask())]
     assert model.batches == [["first"], ["0", "1", "2", "3"], ["4", "5", "6", "7"], ["8"]]
     assert answers == ["answer to first", *(f"answer to {number}" for number in range(9))]
 
@@ -104,7 +104,7 @@ def test_alone_it_does_not_wait_for_ever():
     async def ask() -> FitResult:
         return await asyncio.wait_for(BatchQueue(model.fit, 8, 0.05).fit(sought("one")), 10)
 
-    assert asyncio.run(ask()).refused == "answer to one"
+    assert asyncio.run(ask()).error == "answer to one"
 
 
 def test_who_went_away_is_not_fitted():
@@ -136,4 +136,4 @@ def test_an_error_goes_to_those_of_its_batch_and_the_work_goes_on():
         model.error = None
         return await asyncio.wait_for(batches.fit(sought("c")), 10)
 
-    assert asyncio.run(ask()).refused == "answer to c"
+    assert asyncio.run(ask()).error == "answer to c"

@@ -44,14 +44,14 @@ def server() -> Iterator[Told]:
 
     class Handler(QuietHandler):
         def do_GET(self) -> None:
-            told.seen.append((self.command, self.path, dict(self.headers), self.body()))
+            told.seen.append((self.command, self.path, dict(self.headers), self.read_body()))
             answer = told.answers.pop(0) if len(told.answers) > 1 else told.answers[0]
             if answer is SILENCE:
                 told.over.wait(10)
             if answer is None or answer is SILENCE:
                 self.close_connection = True
                 return
-            self.say(answer)
+            self.respond(answer)
 
         do_POST = do_GET
 
@@ -204,8 +204,8 @@ def test_several_pictures_and_the_model(server: Told):
 def test_ready_is_about_now(server: Told, pauses: list[float]):
     server.answers = [problem("overloaded", retry_after=1), OK]
     with Client(server.url) as client:
-        assert not client.ready()
-        assert client.ready()
+        assert not client.is_ready()
+        assert client.is_ready()
     assert pauses == []
 
 
@@ -218,20 +218,20 @@ def test_threads_share_a_client(server: Told):
 def test_files_inline_and_by_link(server: Told):
     server.answers = [(200, {}, b"the mesh")]
     with Client(server.url) as client:
-        assert client.output(Output(media_type="x", base64="aGk=")) == b"hi"
-        assert client.output(Output(media_type="x", href="/v1/results/n")) == b"the mesh"
+        assert client.download(Output(media_type="x", base64="aGk=")) == b"hi"
+        assert client.download(Output(media_type="x", href="/v1/results/n")) == b"the mesh"
         assert server.seen[0][1] == "/v1/results/n"
         for elsewhere in ("http://127.0.0.2/x", "//127.0.0.2/x", "//[", "file:///etc/passwd", "", None):
             with pytest.raises(ServiceError, match="not followed"):
-                client.output(Output(media_type="x", href=elsewhere))
+                client.download(Output(media_type="x", href=elsewhere))
         with pytest.raises(ServiceError, match="damaged"):
-            client.output(Output(media_type="x", base64="aGk"))
+            client.download(Output(media_type="x", base64="aGk"))
     assert len(server.seen) == 1
 
 
 def test_nobody_there_and_no_address():
     with Client("http://127.0.0.1:9", retries=0) as client:
-        assert not client.ready()
+        assert not client.is_ready()
         with pytest.raises(ServiceError, match="does not answer"):
             client.model()
     for url in ("127.0.0.1:8000", "ftp://127.0.0.1", "", "http://", "http://[", "http://h:99999", "http://h/?a=b"):

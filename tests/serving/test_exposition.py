@@ -172,7 +172,7 @@ def test_agents_are_asked_at_once_and_nobody_is_waited_for(agent: str, caplog, m
     nobody = Agent("dead", "http://127.0.0.1:9/metrics")
     others = [Agent(f"n{i}", f"{agent}/{path}") for i, path in enumerate(("slow", "slow", "slow", "gone", "binary"))]
     began = time.monotonic()
-    text = asyncio.run(scrape_metrics(lambda: [nobody, *others, Agent("good", f"{agent}/metrics")], seconds=0.5))
+    text = asyncio.run(scrape_metrics(lambda: [nobody, *others, Agent("good", f"{agent}/metrics")], timeout=0.5))
     assert time.monotonic() - began < 15
     assert text == merge_metrics([("good", said())])
     left_out = [record.getMessage() for record in caplog.records]

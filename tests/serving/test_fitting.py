@@ -58,7 +58,7 @@ def test_a_poisoned_picture_is_refused_alone(fitter: Fitter, pictures: list[Face
     point = Detection((3.0, 3.0, 1.0, 1.0), landmarks=np.full((68, 2), 3.0))  # they span no face
     poisoned = FaceLocations(pictures[0].image, [point], "landmarks")
     bad, good = fitter.fit([FitRequest(poisoned, False), FitRequest(pictures[1], False)])
-    assert bad.refused
+    assert bad.error
     assert not bad.faces
     np.testing.assert_array_equal(theta_of(good), theta_of(fitter.fit([FitRequest(pictures[1], False)])[0]))
 
@@ -80,14 +80,14 @@ def test_a_model_that_fails_is_not_the_pictures_fault(
 
 
 def test_a_stuck_batch_is_noticed(fitter: Fitter, monkeypatch: pytest.MonkeyPatch):
-    fitter.check()
+    fitter.check_health()
     now = 1000.0
     monkeypatch.setattr(fitting.time, "monotonic", lambda: now)
     monkeypatch.setattr(fitter, "_batch_started", now - SETTINGS.stuck_seconds / 2)
-    fitter.check()
+    fitter.check_health()
     monkeypatch.setattr(fitter, "_batch_started", now - 1e4)
     with pytest.raises(ModelError, match="a batch has taken 10000 s"):
-        fitter.check()
+        fitter.check_health()
 
 
 def test_the_card_says_what_answers(fitter: Fitter):

@@ -13,7 +13,7 @@ def test_names_and_labels_are_those_that_prometheus_takes():
         assert re.fullmatch(r"focus_[a-z_]+[a-z]", name), name
         assert not name.endswith(("_total", "_count", "_sum", "_bucket")), name  # Prometheus adds these
         assert all(re.fullmatch(r"[a-z_]+", label) and label not in ("le", "node") for label in metric.labels)
-        assert metric.says[0].isupper()
+        assert metric.description[0].isupper()
         assert (metric.kind == "histogram") == bool(metric.bounds)
         assert list(metric.bounds) == sorted({*metric.bounds})
         assert all(bound > 0 for bound in metric.bounds)  # Ray refuses others

@@ -43,8 +43,8 @@ def nowhere() -> str:
 
 def test_a_deployment_is_a_run_that_names_what_it_served(mlflow: Database, said: list[str]):
     with deployment_run(SETTINGS, SOURCE, said.append, version="embedded-0123456789ab") as told:
-        told.figures({"requests": {"200": 41, "503": 1}, "note": "no number"})
-        told.figures({"requests": {"200": 80}}, step=1)
+        told.log_metrics({"requests": {"200": 41, "503": 1}, "note": "no number"})
+        told.log_metrics({"requests": {"200": 80}}, step=1)
     assert said == []
     ((run, name, status),) = mlflow.runs()
     assert (name, status) == ("deployment focus/3", "FINISHED")
@@ -96,7 +96,7 @@ def test_serving_goes_on_without_a_tracker(said: list[str], monkeypatch: pytest.
     began = time.monotonic()
     with deployment_run(SETTINGS, SOURCE, said.append, tracking=tracking) as told:
         for step in range(3000):
-            told.figures({"requests": step}, step)
+            told.log_metrics({"requests": step}, step)
         assert time.monotonic() - began < 5
         deadline = time.monotonic() + 60
         while not said and time.monotonic() < deadline:
@@ -117,7 +117,7 @@ def test_a_silent_tracker_is_waited_for_a_moment_only(said: list[str]):
         told = MlflowRunWriter(lambda: server, said.append)
         told.begin("one", {}, dict)
         began = time.monotonic()
-        told.close("FINISHED", patience=0.5)
+        told.close("FINISHED", timeout=0.5)
         assert time.monotonic() - began < 3
     assert said[-1] == "MLflow lacks the end of this run: it did not answer in time"
     told._thread.join(60)
@@ -140,8 +140,8 @@ def test_a_tracker_that_comes_back_is_told_everything_once(
     monkeypatch.setattr(server, "create_run", unsteady)
     told = MlflowRunWriter(lambda: server, said.append)
     told.begin("one", {"a": "1"}, lambda: {"kind": "deployment"})
-    told.figures({"f": 1.0})
-    told.close("FINISHED", patience=60.0)
+    told.log_metrics({"f": 1.0})
+    told.close("FINISHED", timeout=60.0)
     assert len(said) == 1
     assert said[0].startswith("OSError: no route; serving goes on")
     ((run, name, status),) = mlflow.runs()

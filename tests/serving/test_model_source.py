@@ -324,7 +324,7 @@ def test_an_artifact_that_was_altered_or_replaced_is_not_taken(registered: Mlflo
 
 
 def test_a_model_of_something_else_in_the_registry(registered: MlflowServer, tmp_path: Path):
-    with registered.asked() as client:
+    with registered.session() as client:
         client.create_registered_model("other")
         (tmp_path / "other" / "artifacts").mkdir(parents=True)
         (tmp_path / "other" / "model.pkl").write_bytes(b"\x80\x04.")

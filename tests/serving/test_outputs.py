@@ -66,7 +66,7 @@ def masked(face: Face, soft: np.ndarray) -> Face:
     """The face with another mask."""
     arrays = require_arrays(face)
     soft = (soft * arrays.region).astype(np.float32)
-    return face.with_arrays(replace(arrays, soft=soft, mask=soft > 0.5))
+    return face.with_arrays(replace(arrays, soft_mask=soft, mask=soft > 0.5))
 
 
 def moved(face: Face, transform: np.ndarray) -> Face:
@@ -140,7 +140,7 @@ def test_the_rendering_is_the_face_with_its_coverage(face: Face, picture: np.nda
     region = pixels(picture, face, model, "region") > 0
     assert ((opacity > 127) != region).sum() < 0.1 * region.sum()
     everywhere = masked(face, np.ones((SIZE, SIZE), np.float32))
-    overlay = draw_overlay(picture, [everywhere], model.focus.face_model, model.settings.camera).overlay
+    overlay = draw_overlay(picture, [everywhere], model.focus.face_model, model.settings.camera).image
     inner = cv2.erode(region.astype(np.uint8), np.ones((25, 25))) > 0
     assert inner.any()
     assert np.abs(rendering[..., 2::-1].astype(int) - overlay)[inner].max() <= 1
@@ -152,7 +152,7 @@ def test_the_overlay_shows_all_faces(face: Face, picture: np.ndarray, model: Mod
     found = encode_outputs(picture, [face, aside], ["overlay"], model.focus.face_model, model.settings.camera)
     assert found.faces == [{}, {}]
     overlay = decoded(found.picture["overlay"])[..., ::-1]
-    expected = draw_overlay(picture, [face, aside], model.focus.face_model, model.settings.camera).overlay
+    expected = draw_overlay(picture, [face, aside], model.focus.face_model, model.settings.camera).image
     np.testing.assert_array_equal(overlay, expected)
     changed = (overlay != picture).any(axis=2)
     assert changed[:, 200:].any()

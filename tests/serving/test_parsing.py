@@ -26,12 +26,12 @@ def app() -> FastAPI:
     @app.post("/one")
     async def one(request: Request) -> dict[str, Any]:
         asked = await parse_request(request)
-        return {"pictures": [len(picture.content) for picture in asked.pictures], **asked.options.model_dump()}
+        return {"pictures": [len(picture.content) for picture in asked.images], **asked.options.model_dump()}
 
     @app.post("/many")
     async def many(request: Request) -> dict[str, Any]:
         asked = await parse_batch_request(request, SETTINGS)
-        return {"names": [picture.name for picture in asked.pictures], **asked.options.model_dump()}
+        return {"names": [picture.name for picture in asked.images], **asked.options.model_dump()}
 
     return app
 

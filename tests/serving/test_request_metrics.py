@@ -55,10 +55,10 @@ def test_an_answer_and_a_refusal(meters: Remembered):
     keeper.on_start(refused)
     assert meters.gauges == {"focus_in_flight": 2}
     refused.status, refused.reason = 503, "model_queue"
-    keeper.left(refused)
+    keeper.on_end(refused)
     assert meters.gauges == {"focus_in_flight": 1}
     fine.status, fine.bytes_in, fine.faces = 200, 123, 2
-    keeper.left(fine)
+    keeper.on_end(fine)
     logger.level, logger.propagate, logger.handlers[:] = before
     assert meters.gauges == {"focus_in_flight": 0}
     assert meters.counted == [

@@ -138,7 +138,7 @@ def test_what_is_no_picture_is_refused(desk: ReconstructionService):
 
 
 @pytest.mark.parametrize(
-    ("told", "code"), [(FitResult(refused="they span no face"), "unprocessable"), (FitResult(failed=True), "internal")]
+    ("told", "code"), [(FitResult(error="they span no face"), "unprocessable"), (FitResult(failed=True), "internal")]
 )
 def test_what_the_model_refuses(told: FitResult, code: str, desk: ReconstructionService, models: Here, portrait: bytes):
     models.told = told
@@ -177,7 +177,7 @@ def test_a_picture_waits_for_room():
         room, order = PixelBudget(10.0), []
 
         async def come(name: str, megapixels: float, leave: asyncio.Event) -> None:
-            async with room.of(megapixels):
+            async with room.reserve(megapixels):
                 order.append(name)
                 await leave.wait()
 
@@ -197,6 +197,6 @@ def test_a_picture_waits_for_room():
         assert order == ["a", "c", "b", "d"]
         leave["d"].set()
         await coming["d"]
-        assert room._taken == 0
+        assert room._in_use == 0
 
     asyncio.run(scene())

@@ -29,7 +29,7 @@ def test_a_state_comes_back(place):
     checkpoints.save(7, state(7))
     stored = checkpoints.latest()
     assert stored is not None
-    assert (stored.step, stored.folder, stored.passed_over) == (7, f"{place}/step-00000007", ())
+    assert (stored.step, stored.folder, stored.skipped) == (7, f"{place}/step-00000007", ())
     assert torch.equal(stored.state["encoder"]["w"], state(7)["encoder"]["w"])
     assert Checkpoints(str(place)).steps() == [7]
 
@@ -74,16 +74,16 @@ def test_damage_is_passed_over_told_and_repaired_by_the_next_save(place, caplog)
         stored = checkpoints.latest()
     assert stored is not None
     assert (stored.step, stored.state["step"]) == (10, 10)
-    assert [line.split(" is passed")[0] for line in stored.passed_over] == [
+    assert [line.split(" is passed")[0] for line in stored.skipped] == [
         "checkpoint of step 30",
         "checkpoint of step 20",
     ]
-    assert all(str(place) in line for line in stored.passed_over)
-    assert [record.getMessage() for record in caplog.records] == list(stored.passed_over)
+    assert all(str(place) in line for line in stored.skipped)
+    assert [record.getMessage() for record in caplog.records] == list(stored.skipped)
     checkpoints.save(30, state(30))
     stored = checkpoints.latest()
     assert stored is not None
-    assert (stored.step, stored.passed_over) == (30, ())
+    assert (stored.step, stored.skipped) == (30, ())
 
 
 def test_only_damaged_ones_are_an_error(place):
@@ -118,7 +118,7 @@ def test_a_half_upload_is_no_checkpoint_and_is_cleared_away(s3_store, monkeypatc
     assert checkpoints.steps() == [1]
     stored = checkpoints.latest()
     assert stored is not None
-    assert (stored.step, stored.passed_over) == (1, ())
+    assert (stored.step, stored.skipped) == (1, ())
     s3_store.write("notes/mine.txt", b"mine")
     checkpoints.save(3, state(3))
     assert s3_store.list(folder_name(2)) == []

@@ -187,7 +187,7 @@ def test_patience_ends(server, pauses, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     server.answers = [(503, "SlowDown")]
     with pytest.raises(StorageError, match=r"is not well \(SlowDown, status 503\); try again later"):
-        S3Store("bucket", "run", patience=200.0).write("a", b"1")
+        S3Store("bucket", "run", retry_seconds=200.0).write("a", b"1")
     assert 150 < now[0] < 250
 
 

@@ -200,7 +200,7 @@ def _is_easily_detected(picture: np.ndarray) -> bool:
     """Whether the endpoint's first look is enough: what it costs else is another figure."""
     from focus_ray.data.detect_quick import QuickDetector
 
-    return len(QuickDetector(thorough=_NullDetector()).detect(np.ascontiguousarray(picture[..., ::-1]))) == 1
+    return len(QuickDetector(fallback=_NullDetector()).detect(np.ascontiguousarray(picture[..., ::-1]))) == 1
 
 
 class _NullDetector:

@@ -41,7 +41,7 @@ class FakeIngress:
 def interface(untrained):
     desk = ReconstructionService(Here(Fitter(Reconstructor(untrained), BatchingSettings(batch=2))), SETTINGS)
     desk._detector = lambda: NoFaces()  # the mutated pictures have none, and the thorough search takes long to say so
-    yield AdmissionMiddleware(create_app(FakeIngress(desk), SETTINGS), SETTINGS, outer=True)
+    yield AdmissionMiddleware(create_app(FakeIngress(desk), SETTINGS), SETTINGS, in_proxy=True)
     desk.close()
 
 
@@ -96,7 +96,7 @@ def test_a_bug_behind_the_routes_is_told_as_one():
         def close(self) -> None:
             pass
 
-    door = AdmissionMiddleware(create_app(FakeIngress(Broken()), SETTINGS), SETTINGS, outer=True)
+    door = AdmissionMiddleware(create_app(FakeIngress(Broken()), SETTINGS), SETTINGS, in_proxy=True)
     ((_, status, text),) = asyncio.run(send_all(door, [RequestCase("model", "GET", "/v1/model")]))
     assert (status, json.loads(text)["code"]) == (500, "internal")
     assert "secret" not in text

@@ -91,9 +91,9 @@ def test_two_ranks_take_the_steps_of_their_own_process_from_the_middle_on(toys: 
         assert_same(two, other, range(7, 40))
         with pytest.raises(ValueError, match=r"step 40 was asked for after 33 of the steps range\(7, 40\)"):
             one.batch(40)
-    makers = {pid for _, pid in toys.made()} - {os.getpid()}
+    makers = {pid for _, pid in toys.read_log()} - {os.getpid()}
     assert len(makers) == 2
-    assert len({pid for step, pid in toys.made() if step % 2} & makers) == 1, "each actor has its steps"
+    assert len({pid for step, pid in toys.read_log() if step % 2} & makers) == 1, "each actor has its steps"
     wait_for_all_cpus()
 
 
@@ -103,7 +103,7 @@ def test_an_actor_pauses_where_nobody_takes_its_batches(toys: RandomBatches):
         for step in range(60):
             stream.batch(step)
             time.sleep(0.05)
-            ahead.append(len(toys.made()) - step)
+            ahead.append(len(toys.read_log()) - step)
     assert max(ahead) < 50  # about ten batches are 0.1 MB, and the actor has some in hand
     wait_for_all_cpus()
 
@@ -128,7 +128,7 @@ def test_photographs_in_a_bucket(s3: str, tmp_path: Path):
 
 
 def test_errors_arrive_as_they_were_raised(toys: RandomBatches):
-    with StepStream(RandomBatches(toys.log, broken=3), 0, 9) as stream:
+    with StepStream(RandomBatches(toys.log, failing_step=3), 0, 9) as stream:
         assert_same(stream, toys, range(3))
         with pytest.raises(ImageError, match=r"b\.png: the picture is damaged"):
             stream.batch(3)
@@ -137,7 +137,7 @@ def test_errors_arrive_as_they_were_raised(toys: RandomBatches):
 
 def test_too_few_cpus_are_an_error_and_no_waiting_for_ever(toys: RandomBatches):
     with (
-        StepStream(toys, 0, 9, cpus=CPUS + 1.0, patience=1) as stream,
+        StepStream(toys, 0, 9, cpus=CPUS + 1.0, start_timeout_s=1) as stream,
         pytest.raises(ConfigError, match="Ray found no CPUs for the actors that make batches; give it more"),
     ):
         stream.batch(0)
@@ -149,10 +149,10 @@ def test_an_actor_that_is_killed_changes_nothing(toys: RandomBatches):
     slow = RandomBatches(toys.log, seconds=0.02)
     with StepStream(slow, 0, 150, actors=2) as stream:
         assert_same(stream, toys, range(40))
-        victim = [pid for _, pid in toys.made() if pid != os.getpid()][-1]
+        victim = [pid for _, pid in toys.read_log() if pid != os.getpid()][-1]
         os.kill(victim, signal.SIGKILL)
         assert_same(stream, toys, range(40, 150))
-    assert len({pid for _, pid in toys.made()} - {os.getpid()}) == 3
+    assert len({pid for _, pid in toys.read_log()} - {os.getpid()}) == 3
     wait_for_all_cpus()
 
 

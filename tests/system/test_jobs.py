@@ -78,7 +78,7 @@ def run_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     # In the system's own folder: Ray's sockets allow only short paths.
     with tempfile.TemporaryDirectory(prefix="focus-ray-", ignore_cleanup_errors=True) as folder:
         cluster = Cluster(Path(folder))
-        with cluster.running(workers=2):
+        with cluster.run(workers=2):
             for name, value in cluster.storage_environment().items():
                 monkeypatch.setenv(name, value)
             yield cluster

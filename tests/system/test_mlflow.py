@@ -79,7 +79,7 @@ def test_a_server_dies_and_comes_back_while_a_run_trains(home, tmp_path):
         tracker = MlflowTracker(run, TrackingSettings(uri=server.url), notes.append)
         tracker.start()
         train(run, range(420), pause=0.002)
-        wait_until(lambda: tracker._sent.steps >= 400)
+        wait_until(lambda: tracker._result.steps >= 400)
         server.kill()
         train(run, range(420, 650), pause=0.005)
         add_evaluation(run, 500)
@@ -89,7 +89,7 @@ def test_a_server_dies_and_comes_back_while_a_run_trains(home, tmp_path):
         wait_until(lambda: len(notes) == 2)
         train(run, range(650, 703), pause=0.002)
         end_run(run, 703)
-        sent = tracker.close(finished=True, patience=120.0)
+        sent = tracker.close(finished=True, timeout=120.0)
         assert (sent.complete, sent.steps, sent.evaluations, sent.model) == (True, 703, 1, "1")
         check_run(server, 703)
     assert "training goes on" in notes[0]
@@ -109,18 +109,18 @@ def test_an_outage_of_a_minute_is_not_felt(home, tmp_path, record_property):
         tracker = MlflowTracker(run, TrackingSettings(uri=server.url), notes.append)
         tracker.start()
         before = train(run, range(600), pause=0.02)
-        wait_until(lambda: tracker._sent.steps >= 500)
+        wait_until(lambda: tracker._result.steps >= 500)
         server.kill()
         died = time.monotonic()
         during = train(run, range(600, 3600), pause=0.02)
         assert time.monotonic() - died > 60
         server.start()
         back = time.monotonic()
-        wait_until(lambda: tracker._sent.steps >= 3590)
+        wait_until(lambda: tracker._result.steps >= 3590)
         record_property("seconds_until_all_was_sent", round(time.monotonic() - back, 1))
         train(run, range(3600, 4003), pause=0.001)
         end_run(run, 4003)
-        assert tracker.close(finished=True, patience=120.0).complete
+        assert tracker.close(finished=True, timeout=120.0).complete
         check_run(server, 4003)
     assert len(notes) == 2
     record_property("longest_step_before_ms", round(1000 * before, 1))
@@ -153,7 +153,7 @@ def test_a_server_that_is_slow_busy_and_loses_answers(faulty_server, tmp_path, m
     time.sleep(30)
     proxy.faults.busy = proxy.faults.lost = proxy.faults.stalled = 0.02
     end_run(run, 2003)
-    sent = tracker.close(finished=True, patience=180.0)
+    sent = tracker.close(finished=True, timeout=180.0)
     assert sent.complete, sent.problem
     mlflow_run = check_run(server, 2003)
     assert len(Database(server.database).curves(mlflow_run)["eval/heldout/all/f1"]) == 1

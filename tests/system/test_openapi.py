@@ -19,7 +19,7 @@ def document(untrained):
     desk = ReconstructionService(Here(Fitter(Reconstructor(untrained), BatchingSettings(batch=2))), SETTINGS)
     desk._detector = lambda: NoFaces()
     yield schemathesis.openapi.from_asgi(
-        "/openapi.json", AdmissionMiddleware(create_app(FakeIngress(desk), SETTINGS), SETTINGS, outer=True)
+        "/openapi.json", AdmissionMiddleware(create_app(FakeIngress(desk), SETTINGS), SETTINGS, in_proxy=True)
     )
     desk.close()
 

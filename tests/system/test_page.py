@@ -64,7 +64,7 @@ def url() -> Iterator[str]:
     """The interface with the shipped model, in this process."""
     settings = ServingSettings()
     desk = ReconstructionService(Here(Fitter(load(), BatchingSettings(batch=2))), settings)
-    door = AdmissionMiddleware(create_app(FakeIngress(desk), settings), settings, outer=True)
+    door = AdmissionMiddleware(create_app(FakeIngress(desk), settings), settings, in_proxy=True)
     with serve_app(door) as (host, port):
         yield f"http://{host}:{port}"
     desk.close()

@@ -68,9 +68,9 @@ def test_two_tasks_one_of_them_killed_and_a_driver_that_dies_give_the_bits_of_on
     run.reach(10)
     run.kill_driver()
     finished = run.shards()
-    assert 10 <= finished < SHARDS, run.said()
+    assert 10 <= finished < SHARDS, run.read_log()
     again = start_build(python, folder, r_syn, environment, "--tasks", "3")
-    assert again.end() == 0, again.said()
+    assert again.wait() == 0, again.read_log()
     prior = priors.load(folder / "prior")
     assert prior.info.shards_kept == finished  # only what was missing is computed
     assert prior.info.shards_computed == SHARDS - finished
@@ -89,13 +89,13 @@ def test_five_workers_killed_and_other_numbers_of_tasks(r_syn, tmp_path, python,
     for tasks in (1, 2, 4):
         folder = tmp_path / f"tasks-{tasks}"
         run = start_build(python, folder, r_syn, environment, "--tasks", str(tasks), *many)
-        assert run.end() == 0, run.said()
+        assert run.wait() == 0, run.read_log()
         built[tasks] = priors.load(folder / "prior")
     assert same_prior(built[1], built[2])
     assert same_prior(built[1], built[4])
     large = tmp_path / "large-shards"
     run = start_build(python, large, r_syn, environment, "--tasks", "2", *many, "--shard-size", "500")
-    assert run.end() == 0, run.said()
+    assert run.wait() == 0, run.read_log()
     apart = [
         float((error - priors.load(large / "prior").errors[reading]).abs().max())
         for reading, error in built[1].errors.items()
@@ -110,6 +110,6 @@ def test_five_workers_killed_and_other_numbers_of_tasks(r_syn, tmp_path, python,
         run.kill_worker(dice.randrange(2))
         kills.append(after)
         time.sleep(0.2)
-    assert run.end() == 0, run.said()
+    assert run.wait() == 0, run.read_log()
     assert same_prior(built[1], priors.load(folder / "prior"))
     record_property("killed_after_shards", kills)

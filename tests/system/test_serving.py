@@ -36,7 +36,7 @@ def running(folder: Path) -> Iterator[Endpoint]:
     # As many at once as the tests ask for: what is too many is one of them.
     options = ("--set", "admission.requests_at_once=64", "--set", "admission.requests_of_a_client=64")
     quickly = {"RAY_metrics_report_interval_ms": "1000"}  # so that what happens is seen when it does
-    with run_endpoint(folder, *TWO_MODELS, *options, variables=quickly) as running:
+    with run_endpoint(folder, *TWO_MODELS, *options, env=quickly) as running:
         yield running
 
 
@@ -90,9 +90,9 @@ def test_a_poisoned_picture_fails_alone(running: Endpoint, pictures: Path):
 def test_a_process_that_is_killed_at_half_of_what_the_endpoint_can(
     which: str, running: Endpoint, pictures: Path, record_property: Callable[[str, Any], None]
 ):
-    rate = 0.5 * running.load(pictures, ALIGNED, concurrency=16, seconds=15).result()["rate"]
+    rate = 0.5 * running.start_load(pictures, ALIGNED, concurrency=16, seconds=15).result()["rate"]
     seconds = 60
-    loading = running.load(pictures, ALIGNED, rate=rate, seconds=seconds, retry=True)
+    loading = running.start_load(pictures, ALIGNED, rate=rate, seconds=seconds, retry=True)
     time.sleep(seconds / 4)
     recovered = KilledProcess(running, which).seconds_until_replaced()
     seen = loading.result()
@@ -106,7 +106,7 @@ def test_a_process_that_is_killed_at_half_of_what_the_endpoint_can(
 
 
 def test_a_model_and_an_ingress_that_are_killed_cost_no_answer(running: Endpoint, pictures: Path):
-    loading = running.load(pictures, f"{ALIGNED}&refine=false", rate=2.0, seconds=20, retry=True)
+    loading = running.start_load(pictures, f"{ALIGNED}&refine=false", rate=2.0, seconds=20, retry=True)
     time.sleep(3)
     model = KilledProcess(running, MODEL)
     time.sleep(5)
@@ -183,7 +183,7 @@ def test_nothing_there_and_wrong_ways(running: Endpoint):
 def test_another_model_takes_over(
     running: Endpoint, pictures: Path, other_model: Path, record_property: Callable[[str, Any], None]
 ):
-    loading = running.load(pictures, f"{ALIGNED}&refine=false", rate=1, seconds=400)
+    loading = running.start_load(pictures, f"{ALIGNED}&refine=false", rate=1, seconds=400)
     try:
         swapped = running.swap(str(other_model))
         assert swapped.returncode == 0, swapped.stderr
@@ -203,7 +203,7 @@ def test_a_broken_model_does_not_take_over(running: Endpoint, pictures: Path, ot
     broken = other_model.with_name("broken")
     broken.mkdir(exist_ok=True)
     (broken / "manifest.json").write_text("{}")
-    loading = running.load(pictures, f"{ALIGNED}&refine=false", rate=3, seconds=400)
+    loading = running.start_load(pictures, f"{ALIGNED}&refine=false", rate=3, seconds=400)
     try:
         assert running.swap(str(broken)).returncode == 4
         time.sleep(3)

@@ -32,11 +32,11 @@ def test_five_times_what_it_can(tmp_path: Path, pictures: Path, record_property:
     # One client stands for many: what it may have at once is another limit than the one that this is about.
     options = ("models.most=1", "ingress.most=1", "admission.requests_of_a_client=512")
     with run_endpoint(tmp_path, *(part for option in options for part in ("--set", option))) as running:
-        running.load(pictures, ALIGNED, concurrency=4, seconds=10).result()
-        capacity = running.load(pictures, ALIGNED, concurrency=8, seconds=20).result()["rate"]
+        running.start_load(pictures, ALIGNED, concurrency=4, seconds=10).result()
+        capacity = running.start_load(pictures, ALIGNED, concurrency=8, seconds=20).result()["rate"]
         before = running.memory()
-        busy = running.load(pictures, ALIGNED, rate=0.8 * capacity, seconds=40).result()
-        over = running.load(pictures, ALIGNED, rate=5 * capacity, seconds=40).result()
+        busy = running.start_load(pictures, ALIGNED, rate=0.8 * capacity, seconds=40).result()
+        over = running.start_load(pictures, ALIGNED, rate=5 * capacity, seconds=40).result()
         grown = (running.memory() - before) / 1e6
         for name, value in {"capacity": capacity, "at_80": busy, "at_500": over, "grown_mb": grown}.items():
             record_property(name, value)
@@ -53,7 +53,7 @@ def test_replicas_follow_the_load(tmp_path: Path, pictures: Path, record_propert
     with run_endpoint(tmp_path, *(part for option in options for part in ("--set", option))) as running:
         seen: list[tuple[float, int]] = []
         begin = time.monotonic()
-        loading = running.load(pictures, ALIGNED, concurrency=8, seconds=90)
+        loading = running.start_load(pictures, ALIGNED, concurrency=8, seconds=90)
         while time.monotonic() - begin < 240:
             count = len(running.processes(MODEL))
             if not seen or seen[-1][1] != count:
@@ -69,10 +69,12 @@ def test_replicas_follow_the_load(tmp_path: Path, pictures: Path, record_propert
 
 def test_twenty_thousand_requests(tmp_path: Path, pictures: Path, record_property: Record):
     with run_endpoint(tmp_path, "--set", "models.most=1", "--set", "ingress.most=1") as running:
-        running.load(pictures, f"{ALIGNED}&refine=false", concurrency=4, requests=2000, seconds=600).result()
+        running.start_load(pictures, f"{ALIGNED}&refine=false", concurrency=4, requests=2000, seconds=600).result()
         memory, files = [], []
         for _ in range(9):
-            seen = running.load(pictures, f"{ALIGNED}&refine=false", concurrency=4, requests=2000, seconds=600).result()
+            seen = running.start_load(
+                pictures, f"{ALIGNED}&refine=false", concurrency=4, requests=2000, seconds=600
+            ).result()
             assert seen["statuses"] == {"200": 2000}
             memory.append(running.memory() / 1e6)
             files.append(running.descriptors())
@@ -90,7 +92,7 @@ def test_hostile_bytes(tmp_path: Path, pictures: Path, record_property: Record):
         run_endpoint(tmp_path, "--set", "refine=false", "--set", "admission.body_seconds=5") as running,
         ThreadPoolExecutor(6) as attackers,
     ):
-        running.load(pictures, ALIGNED, concurrency=4, requests=200).result()
+        running.start_load(pictures, ALIGNED, concurrency=4, requests=200).result()
         steady, highest, wrong = running.memory(), 0.0, []
         everything = cases()
         answers = attackers.map(partial(send_case, running), everything)

@@ -48,11 +48,11 @@ def server() -> Iterator[FakeServer]:
 
     class Handler(QuietHandler):
         def do_POST(self) -> None:
-            body = self.body()
+            body = self.read_body()
             stand_in.bodies.append(body)
             answer = stand_in.answer(body)
             if answer is not None:
-                self.say(answer)
+                self.respond(answer)
 
     with serve_handler(Handler) as url:
         stand_in.url = f"{url}/v1/reconstructions"
@@ -60,7 +60,7 @@ def server() -> Iterator[FakeServer]:
 
 
 def run_closed(load: LoadGenerator, requests: int = 8, concurrency: int = 2) -> dict[str, Any]:
-    return load.seen.summary(asyncio.run(load.closed(concurrency, 30, requests)))
+    return load.stats.summary(asyncio.run(load.run_closed_loop(concurrency, 30, requests)))
 
 
 def test_every_picture_in_its_turn(server: FakeServer):
@@ -73,7 +73,7 @@ def test_every_picture_in_its_turn(server: FakeServer):
 
 def test_answers_that_are_swapped_are_failures(server: FakeServer):
     kept = AnswerStore()
-    run_closed(LoadGenerator(server.url, PICTURES, kept=kept))
+    run_closed(LoadGenerator(server.url, PICTURES, recorded=kept))
     expected = AnswerStore(json.loads(json.dumps(kept.known)))
     assert run_closed(LoadGenerator(server.url, PICTURES, expected=expected))["failed"] == 0
     server.answer = lambda body: fake_answer(PICTURES[1].content)
@@ -85,7 +85,7 @@ def test_answers_that_are_swapped_are_failures(server: FakeServer):
 def test_one_that_is_always_refused_is_expected_to_be(server: FakeServer):
     server.answer = lambda body: (422, {}, b"no picture") if body == PICTURES[2].content else fake_answer(body)
     kept = AnswerStore()
-    seen = run_closed(LoadGenerator(server.url, PICTURES, kept=kept))
+    seen = run_closed(LoadGenerator(server.url, PICTURES, recorded=kept))
     assert (seen["failed"], seen["failures"][0][1]) == (2, "422 no picture")
     seen = run_closed(LoadGenerator(server.url, PICTURES, expected=kept))
     assert (seen["failed"], seen["refused_as_expected"], sum(seen["by_second"])) == (0, 2, 6)
@@ -141,7 +141,7 @@ def test_at_a_fixed_rate_waiting_counts_from_when_a_request_was_due(server: Fake
 
     server.answer = answer
     load = LoadGenerator(server.url, PICTURES)
-    seen = load.seen.summary(asyncio.run(load.open(20.0, 0.75)))
+    seen = load.stats.summary(asyncio.run(load.run_open_loop(20.0, 0.75)))
     assert len(server.bodies) == 15
     assert seen["accepted"]["max_ms"] >= 590
     assert seen["accepted"]["p50_ms"] >= 200
@@ -200,8 +200,8 @@ def check_answers_match(
     with run_endpoint(folder, *(part for option in options for part in ("--set", option))) as running:
         for query in ("aligned=true&refine=false", "aligned=true&refine=true"):
             kept, asked = folder / "kept.json", {"requests": count, "seconds": 600}
-            alone = running.load(pictures, query, keep=kept, **asked).result()
-            together = running.load(pictures, query, concurrency=32, retry=True, expected=kept, **asked).result()
+            alone = running.start_load(pictures, query, keep=kept, **asked).result()
+            together = running.start_load(pictures, query, concurrency=32, retry=True, expected=kept, **asked).result()
             record_property(query, together)
             assert alone["failed"] == poisoned
             assert alone["statuses"] == {"200": count - poisoned, "422": poisoned}

@@ -40,7 +40,7 @@ def straight(tmp_path_factory, python: str, environment) -> Path:
     """Two workers whom nobody disturbs."""
     folder = tmp_path_factory.mktemp("straight") / "run"
     run = TrainingRun(python, folder, *set_options(MINIATURE), *TWO, "--out", str(folder), environment=environment)
-    assert run.end() == 0, run.said()
+    assert run.wait() == 0, run.read_log()
     return folder
 
 
@@ -91,7 +91,7 @@ def kill_worker_and_driver(
     run.reach(STEPS - 8)
     run.kill_driver()
     again = TrainingRun(python, folder, "--resume", str(folder), *workers, environment=environment)
-    assert again.end() == 0, again.said()
+    assert again.wait() == 0, again.read_log()
     assert [line["step"] for line in read_jsonl(folder / "history.jsonl")] == list(range(STEPS))
     assert len(mlflow_runs(folder)) == 1
     assert proxy.counts["busy"] > 0
@@ -124,7 +124,7 @@ def test_five_workers_killed_in_one_run(straight, tmp_path, python, environment,
     long = [*MINIATURE[:3], MINIATURE[3].replace("cycles: 3", "cycles: 12"), *MINIATURE[4:]]
     total = 6 * 3 + 12 * 12
     quiet = TrainingRun(python, tmp_path / "quiet", *set_options(long), *TWO, "--out", str(tmp_path / "quiet"))
-    assert quiet.end() == 0, quiet.said()
+    assert quiet.wait() == 0, quiet.read_log()
     rng = random.Random(0)
     run = TrainingRun(python, folder, *set_options(long), *TWO, "--out", str(folder), environment=environment)
     wasted, phases = [], set()
@@ -136,7 +136,7 @@ def test_five_workers_killed_in_one_run(straight, tmp_path, python, environment,
         phases.add(reached["phase"])
         resumed = wait_for_resume(run, kill + 1)
         wasted.append(reached["step"] + 1 - resumed)
-    assert run.end() == 0, run.said()
+    assert run.wait() == 0, run.read_log()
     record_property("killed_at_phases", sorted(phases))
     record_property("wasted_steps", wasted)
     record_property("checkpoint_interval", 6)
@@ -167,8 +167,8 @@ def wait_for_resume(run: TrainingRun, times: int) -> int:
         ]
         if len(found) >= times:
             return int(found[times - 1]["message"].rpartition(" ")[2])
-        assert time.monotonic() < deadline, run.said()
-        assert run.process.poll() is None, run.said()
+        assert time.monotonic() < deadline, run.read_log()
+        assert run.process.poll() is None, run.read_log()
         time.sleep(0.05)
 
 
@@ -181,7 +181,7 @@ def test_a_run_goes_on_with_another_number_of_workers(straight, tmp_path, python
     run.reach(STEPS - 14)
     run.kill_driver()
     alone = TrainingRun(python, folder, "--resume", str(folder), "--cpus-per-worker", "1", environment=environment)
-    assert alone.end() == 0, alone.said()
+    assert alone.wait() == 0, alone.read_log()
     a, b = load_weights(straight), load_weights(folder)
     difference = torch.stack([(a[name].double() - b[name].double()).norm() for name in a]).norm()
     size = torch.stack([a[name].double().norm() for name in a]).norm()
@@ -201,8 +201,8 @@ def test_a_bucket_that_is_not_there_is_said_before_anything_begins(tmp_path, pyt
         str(folder),
         environment=environment | bucket_environment,
     )
-    assert run.end() == 5, run.said()
-    (line,) = run.said().splitlines()
+    assert run.wait() == 5, run.read_log()
+    (line,) = run.read_log().splitlines()
     assert line.startswith("error[storage]: ")
     assert "no-such-bucket-of-focus-ray" in line
     assert not folder.exists()
@@ -228,7 +228,7 @@ def test_a_run_behind_a_network_that_fails(
     long = [*MINIATURE[:3], MINIATURE[3].replace("cycles: 3", "cycles: 90"), *MINIATURE[4:7]]
     long += ["cadence={log: 50, checkpoint: 200, evaluate: 2000, sheet: 2000}", "guard={low: 0.0, high: 1.0}"]
     quiet = TrainingRun(python, tmp_path / "quiet", *set_options(long), *TWO, "--out", str(tmp_path / "quiet"))
-    assert quiet.end() == 0, quiet.said()
+    assert quiet.wait() == 0, quiet.read_log()
     folder = tmp_path / "run"
     run = TrainingRun(
         python,
@@ -241,11 +241,11 @@ def test_a_run_behind_a_network_that_fails(
     run.reach(190)
     proxy.outage(60)
     during = len(run.history())
-    while proxy.dark:
+    while proxy.in_outage:
         time.sleep(0.5)
     record_property("steps_through_the_outage", len(run.history()) - during)
     assert len(run.history()) > during + 50  # training goes on
-    assert run.end() == 0, run.said()
+    assert run.wait() == 0, run.read_log()
     said = [line["message"] for line in read_jsonl(folder / "log.jsonl") if line["rank"] == 0]
     lost = [message for message in said if "is lost" in message or "gives way" in message]
     record_property("faults", dict(proxy.counts))

@@ -78,7 +78,7 @@ def test_a_driver_that_dies_and_trials_that_collapse_lose_no_trial_and_repeat_no
     killed.kill_driver()
     assert not (folder / "results.json").exists()
     again = TuningRun(python, folder, "--resume", str(folder), environment=environment)
-    assert again.end() == 0, again.said()
+    assert again.wait() == 0, again.read_log()
     results = again.results()
     done, collapsed = sorted(results.trials, key=lambda one: one.status == "collapsed")
     assert (done.status, collapsed.status) == ("done", "collapsed")
@@ -96,13 +96,13 @@ def test_a_driver_that_dies_and_trials_that_collapse_lose_no_trial_and_repeat_no
 def test_a_driver_that_dies_loses_no_trial_and_repeats_none(tmp_path, python, project_root, environment):
     quiet = ("--set", "judging.seeds=[]")
     whole = start_tuning(python, project_root, tmp_path / "one" / "whole", environment)
-    assert whole.end() == 0, whole.said()
+    assert whole.wait() == 0, whole.read_log()
     killed = start_tuning(python, project_root, tmp_path / "two" / "killed", environment, *quiet)
     killed.wait_for(lambda: killed.count_ended() >= 1)
     killed.kill_driver()
     assert not (killed.folder / "results.json").exists()
     again = TuningRun(python, killed.folder, "--resume", str(killed.folder), environment=environment)
-    assert again.end() == 0, again.said()
+    assert again.wait() == 0, again.read_log()
     results = again.results()
     assert [one.status for one in results.trials] == TRIALS * ["done"]
     assert objective_by_point(results) == objective_by_point(whole.results())
@@ -132,7 +132,7 @@ def check_sweep_outputs(whole: TuningRun, python: str, environment: dict[str, st
         str(folder),
         environment=environment,
     )
-    assert run.end() == 0, run.said()
+    assert run.wait() == 0, run.read_log()
 
 
 @pytest.mark.drill
@@ -145,7 +145,7 @@ def test_trials_that_end_badly_are_recorded_and_the_sweep_goes_on(tmp_path, pyth
     search["judging"] = {"seeds": [], "heldout": {"size": 8, "seed": 2}}
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(search))
     run = TuningRun(python, folder, str(tmp_path / "search.yaml"), "--out", str(folder), environment=environment)
-    assert run.end() == 0, run.said()
+    assert run.wait() == 0, run.read_log()
     by_status = {one.status: one for one in run.results().trials}
     assert "collapsed" in by_status
     assert "the masks collapsed" in by_status["collapsed"].cause
@@ -163,7 +163,7 @@ def test_population_based_training_takes_over_from_better_trials(tmp_path, pytho
     search["judging"] = {"seeds": [], "heldout": {"size": 8, "seed": 2}}
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(search))
     run = TuningRun(python, folder, str(tmp_path / "search.yaml"), "--out", str(folder), environment=environment)
-    assert run.end() == 0, run.said()
+    assert run.wait() == 0, run.read_log()
     results = run.results()
     assert [one.status for one in results.trials] == 3 * ["done"]
     assert len({one.id for one in results.trials}) == 3

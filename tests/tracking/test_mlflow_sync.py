@@ -61,8 +61,8 @@ def attempt(run: Path, server: MlflowServer, sent: SyncResult, times: dict[int, 
     delivery = MlflowSync(run, server, None, sent, times)
     try:
         delivery.begin({"python": "3"}, {}, running=True)
-        delivery.send(rest=False)
-        delivery.send(rest=True)
+        delivery.send(flush=False)
+        delivery.send(flush=True)
         delivery.end("FINISHED")
     except TrackingError:
         return False

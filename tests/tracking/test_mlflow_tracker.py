@@ -272,7 +272,7 @@ def test_training_never_feels_that_there_is_no_server(tmp_path, database, caplog
     assert "nothing answers there; training goes on" in notes[0]
     end_run(run, 95)
     began = time.monotonic()
-    sent = tracker.close(finished=True, patience=1.0)
+    sent = tracker.close(finished=True, timeout=1.0)
     assert time.monotonic() - began < 6
     assert not sent.complete
     assert "nothing answers there" in sent.problem
@@ -298,7 +298,7 @@ def test_a_server_that_takes_connections_and_says_nothing(tmp_path):
         tracker = MlflowTracker(run, TrackingSettings(uri=f"http://127.0.0.1:{silent.getsockname()[1]}"), notes.append)
         tracker.start()
         began = time.monotonic()
-        sent = tracker.close(finished=False, patience=0.5)
+        sent = tracker.close(finished=False, timeout=0.5)
         assert time.monotonic() - began < 3
         assert not sent.complete
         tracker._thread.join(60)
@@ -310,9 +310,9 @@ def test_a_server_that_comes_and_goes_is_spoken_of_once(tmp_path):
     notes: list[str] = []
     tracker = MlflowTracker(tmp_path, TrackingSettings(), notes.append)
     for _ in range(5):
-        tracker._refused("MLflow at x: nothing answers there")
-        tracker._refused("MLflow at x: no answer in time")
-        tracker._answered()
+        tracker._on_failure("MLflow at x: nothing answers there")
+        tracker._on_failure("MLflow at x: no answer in time")
+        tracker._on_success()
     assert len(notes) == 2
     assert notes[0].startswith("MLflow at x: nothing answers there; training goes on")
     assert notes[1] == "MLflow answers again and has everything so far"
@@ -356,7 +356,7 @@ def test_no_secret_goes_anywhere(tmp_path, database, monkeypatch):
         tracker.start()
         before = len(notes)
         wait_until(lambda before=before: len(notes) > before)
-        notes.append(tracker.close(finished=True, patience=0.5).problem)
+        notes.append(tracker.close(finished=True, timeout=0.5).problem)
         tracker._thread.join(30)
     with pytest.raises(TrackingError) as refused:
         track(run, TrackingSettings(), note=notes.append)

@@ -40,12 +40,12 @@ def test_a_window_grows_until_it_is_full(run):
 def test_means_leave_out_what_is_not_there(run):
     add_steps(run, range(20))
     history = HistoryReader(run / "history.jsonl", 10)
-    windows = list(history.windows(0, rest=False))
+    windows = list(history.windows(0, flush=False))
     for window in windows:
         means = window.means()
         assert means["train/loss/total"] == pytest.approx(expected_curve("loss/total", 20)[window.after])
         assert "train/mask_mean" not in means
-    assert [window.lost for window in windows] == [1, 0]  # the loss of step 5
+    assert [window.nonfinite for window in windows] == [1, 0]  # the loss of step 5
     assert windows[0].means()["train/skipped"] == 0.1
     history.close()
 
@@ -55,7 +55,7 @@ def test_sent_steps_are_passed_over_and_windows_begin_behind_them(run):
     history = HistoryReader(run / "history.jsonl", 10)
     assert ends(history, sent=17) == [20, 30, 40]
     first = HistoryReader(run / "history.jsonl", 10)
-    window = next(first.windows(17, rest=False))
+    window = next(first.windows(17, flush=False))
     assert window.means()["train/loss/warmup_term"] == pytest.approx(sum(0.25 + step % 7 for step in (17, 18, 19)) / 3)
     history.close()
     first.close()
@@ -113,10 +113,10 @@ def test_times_are_told_once(run):
     add_steps(run, range(20))
     times: dict[int, int] = {}
     history = HistoryReader(run / "history.jsonl", 10, times)
-    first = [window.time_ms for window in history.windows(0, rest=False)]
+    first = [window.time_ms for window in history.windows(0, flush=False)]
     os.utime(run / "history.jsonl", (1e9, 1e9))
     again = HistoryReader(run / "history.jsonl", 10, times)
-    assert [window.time_ms for window in again.windows(0, rest=False)] == first
+    assert [window.time_ms for window in again.windows(0, flush=False)] == first
     assert first[1] - first[0] == pytest.approx(1250, abs=1)
     history.close()
     again.close()
@@ -131,7 +131,7 @@ def test_a_steps_time_is_that_of_its_line(run):
     """A run that was copied: the file's last change says nothing."""
     (run / "history.jsonl").write_text("".join(map(timed, range(20))))
     history = HistoryReader(run / "history.jsonl", 10)
-    windows = list(history.windows(0, rest=False))
+    windows = list(history.windows(0, flush=False))
     assert [window.time_ms for window in windows] == [1_800_000_540_000, 1_800_001_140_000]
     assert "train/time" not in windows[0].means()
     history.close()
@@ -144,7 +144,7 @@ def test_lines_without_a_time_are_told_from_the_files_last_change(run, nonsense)
     (run / "history.jsonl").write_text("".join([*older, *map(timed, range(10, 20))]))
     os.utime(run / "history.jsonl", (1.9e9, 1.9e9))
     history = HistoryReader(run / "history.jsonl", 10)
-    first, second = (window.time_ms for window in history.windows(0, rest=False))
+    first, second = (window.time_ms for window in history.windows(0, flush=False))
     assert first == pytest.approx(1.9e12 - 10 * 125, abs=1)
     assert second == 1_800_001_140_000
     history.close()
@@ -171,19 +171,19 @@ def test_a_file_is_listed_until_it_was_sent_as_it_is(run):
     (run / "sheets" / ".step-00000600.png.partial-1").touch()
     (run / "face.safetensors").touch()
     files = RunFiles(run)
-    sent = dict(files.changed({}))
+    sent = dict(files.iter_changed({}))
     assert list(sent) == ["config.json", "sheets/step-00000500.png"]
-    assert list(files.changed(sent)) == []
+    assert list(files.iter_changed(sent)) == []
     add_sheet(run, 500, b"another picture")
     (run / "report.html").write_text("new")
-    assert [name for name, _ in files.changed(sent)] == ["report.html", "sheets/step-00000500.png"]
+    assert [name for name, _ in files.iter_changed(sent)] == ["report.html", "sheets/step-00000500.png"]
 
 
 def test_a_prior_belongs_to_its_run(run):
     (run / "prior").mkdir()
     for name in ("prior/prior.json", "prior/prior.safetensors", "misfit.glb", "sheets/misfit-posed.png"):
         (run / name).write_bytes(b"content")
-    found = [name for name, _ in RunFiles(run).changed({})]
+    found = [name for name, _ in RunFiles(run).iter_changed({})]
     assert found == [
         "config.json",
         "misfit.glb",

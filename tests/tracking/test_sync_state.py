@@ -16,8 +16,8 @@ def test_what_was_written_is_read(tmp_path):
     sync_state.write(tmp_path, written)
     assert sync_state.read(tmp_path) == written
     assert json.loads((tmp_path / "tracking.json").read_text())["schema"] == 1
-    assert written.of("abc") is written
-    assert written.of("other") == SyncState("other", lineage={"cpu": "f"})
+    assert written.for_run("abc") is written
+    assert written.for_run("other") == SyncState("other", lineage={"cpu": "f"})
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"steps": "3"}', '{"artifacts": []}', '{"mlflow_run": 1}'])

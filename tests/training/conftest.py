@@ -22,13 +22,15 @@ from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.camera import Camera
 from focus_ray.focus.guard import Guard
 from focus_ray.focus.schedule import Schedule
-from focus_ray.focus.state import StepMetrics, Targets, TrainState
+from focus_ray.focus.state import Targets, TrainState
 from focus_ray.focus.synthesis import SamplingDistributions, make_generator, render_random
 from focus_ray.runtime.callbacks import NoOpCallback
-from focus_ray.runtime.step_record import StepRecord
 from focus_ray.storage.object_store import Entry, LocalStore, ObjectStore
 from focus_ray.training import assemble, in_process
 from tests.conftest import quick_runs
+from tests.runtime.conftest import listener, record_of
+
+__all__ = ["listener", "record_of"]
 
 BATCH = 4
 SMALL = [
@@ -129,39 +131,6 @@ def weights() -> Callable[[Path], dict[str, torch.Tensor]]:
         return {**focus.encoder.state_dict(prefix="encoder."), **focus.segmenter.state_dict(prefix="segmenter.")}
 
     return of
-
-
-class Listener:
-    """A watcher who remembers everything that is said."""
-
-    def __init__(self) -> None:
-        self.heard: list[tuple[str, tuple[Any, ...]]] = []
-
-    def __getattr__(self, what: str) -> Any:
-        if what.startswith("_"):
-            raise AttributeError(what)
-        return lambda *arguments: self.heard.append((what, arguments))
-
-    def of(self, what: str) -> list[Any]:
-        """The first argument of everything of one kind."""
-        return [arguments[0] for kind, arguments in self.heard if kind == what]
-
-
-@pytest.fixture
-def listener() -> Listener:
-    return Listener()
-
-
-@pytest.fixture
-def record_of() -> Callable[..., StepRecord]:
-    """Makes the record of a step of a schedule of 20 steps."""
-    schedule = Schedule(warmup_steps=2, init_steps=2, pretrain_seg_steps=2, cycles=2, seg_steps=2, face_steps=5)
-
-    def made(step: int, **metrics: Any) -> StepRecord:
-        told = StepMetrics(**({"losses": {"total": 1.0 / (1 + step)}, "mask_mean": None, "skipped": False} | metrics))
-        return StepRecord(step, schedule.at(step), told, None, 0.25, 0.05, 16.0, 1.8e9 + step)
-
-    return made
 
 
 class Remote(ObjectStore):

@@ -22,7 +22,7 @@ def test_each_step_gets_its_own_batch_and_its_place_in_the_global_one():
         for step in range(2, 6):
             targets = source.targets(step)
             assert float(targets.images[0, 0, 0, 0]) == step
-            assert targets.first == 3
+            assert targets.first_index == 3
 
 
 def test_a_few_are_made_ahead_each_once_and_none_beyond_the_end():
@@ -32,7 +32,7 @@ def test_a_few_are_made_ahead_each_once_and_none_beyond_the_end():
         made.append(step)
         return batch_of(step)
 
-    with PrefetchSource(noting, end=6, ahead=2) as source:
+    with PrefetchSource(noting, end=6, prefetch=2) as source:
         source.targets(0)
         source.targets(1)
         source.targets(4)  # a step may be passed over
@@ -91,7 +91,7 @@ def test_actors_begin_with_the_step_that_is_asked_for_first(monkeypatch):
         assert Stream.made == []
         for step in (5, 6):
             targets = source.targets(step)
-            assert (float(targets.images[0, 0, 0, 0]), targets.first) == (step, 2)
+            assert (float(targets.images[0, 0, 0, 0]), targets.first_index) == (step, 2)
     (stream,) = Stream.made
     assert stream.asked == (5, 9, 3)
     assert stream.closed

@@ -91,7 +91,7 @@ def test_what_a_worker_is_told_travels(monkeypatch, prepared, tmp_path):
     assert assignment.config == prepared.config
     assert assignment.store == Bucket(tmp_path)
     assert assignment.threads == 3
-    assert assignment.where == str(tmp_path / "run")
+    assert assignment.run_dir == str(tmp_path / "run")
     from focus_ray.training.worker import load_face_model
 
     assert load_face_model(assignment.face).digest == prepared.face.digest
@@ -111,7 +111,7 @@ def test_the_folder_is_its_own_store_unless_another_is_named(config, tmp_path):
 
 @pytest.fixture
 def driven(prepared, listener):
-    prepared.claim()
+    prepared.acquire()
     return TrainingDriver(prepared, LocalStore(prepared.folder.path), ClusterSettings(), listener)
 
 
@@ -123,31 +123,31 @@ def figures(prepared, version: str | None) -> dict:
 def test_a_good_end_is_written_down(driven, prepared):
     metrics = figures(prepared, "v1")
     driven._end(ENDED, (metrics,))
-    assert driven._concluded(None) == metrics
+    assert driven._finish(None) == metrics
     assert json.loads((prepared.folder.path / "metrics.json").read_text()) == metrics
     assert "complete, 14 steps" in (prepared.folder.path / "report.html").read_text()
 
 
 def test_the_model_of_a_store_is_brought_here(prepared, remote, listener, tmp_path):
-    prepared.claim()
+    prepared.acquire()
     networks = {"encoder": {"w": torch.ones(2)}}
     save_model(tmp_path / "made", networks, {"version": "v1"})
     for path in (tmp_path / "made").iterdir():
         remote.upload(path, f"model/{path.name}")
     driven = TrainingDriver(prepared, remote, ClusterSettings(), listener)
-    driven._end(ENDED, (figures(prepared, "v1"),))
-    driven._concluded(None)
+    driven._on_end(ENDED, (figures(prepared, "v1"),))
+    driven._finish(None)
     names = {path.name for path in prepared.folder.model.iterdir()}
     assert names == {"encoder.safetensors", "model.json", "manifest.json"}
 
 
 def test_a_guard_leaves_its_figures_and_no_model(prepared, remote, listener):
-    prepared.claim()
+    prepared.acquire()
     driven = TrainingDriver(prepared, remote, ClusterSettings(), listener)
-    driven._end(ENDED, (figures(prepared, None),))
-    driven._end(FAILED, ("MaskCollapse", "step 6: all face; raise the area weight"))
+    driven._on_end(ENDED, (figures(prepared, None),))
+    driven._on_end(FAILED, ("MaskCollapse", "step 6: all face; raise the area weight"))
     with pytest.raises(MaskCollapse, match="step 6: all face; raise the area weight"):
-        driven._concluded(None)
+        driven._finish(None)
     assert json.loads((prepared.folder.path / "metrics.json").read_text())["model_version"] is None
     assert "ended by a guard" in (prepared.folder.path / "report.html").read_text()
     assert not prepared.folder.model.exists()
@@ -161,7 +161,7 @@ def all_errors(kind=FocusRayError):
 def test_the_errors_of_workers_keep_their_type(driven, prepared, kind):
     driven._end(FAILED, (kind.__name__, "what is wrong; what to do"))
     with pytest.raises(kind) as caught:
-        driven._concluded(RuntimeError("what Ray says of it"))
+        driven._finish(RuntimeError("what Ray says of it"))
     assert type(caught.value) is kind
     assert str(caught.value) == "what is wrong; what to do"
     assert (prepared.folder.path / "report.html").is_file()
@@ -174,7 +174,7 @@ def test_the_errors_of_workers_keep_their_type(driven, prepared, kind):
 )
 def test_an_end_without_a_word_says_how_to_go_on(driven, prepared, error, reason):
     with pytest.raises(ClusterError) as caught:
-        driven._concluded(error)
+        driven._finish(error)
     message = str(caught.value)
     assert message.startswith(f"training ended on the cluster: {reason}; what was reached is kept")
     assert message.endswith(f"go on by resuming {prepared.folder.path}")
@@ -182,7 +182,7 @@ def test_an_end_without_a_word_says_how_to_go_on(driven, prepared, error, reason
 
 def test_a_long_story_of_rays_is_cut_to_its_end(driven):
     with pytest.raises(ClusterError) as caught:
-        driven._concluded(RuntimeError("frame " * 500 + "disk full"))
+        driven._finish(RuntimeError("frame " * 500 + "disk full"))
     assert "disk full; what was reached is kept" in str(caught.value)
     assert len(str(caught.value)) < 600
 
@@ -200,7 +200,7 @@ def same(one: dict, other: dict) -> bool:
 
 def test_a_run_on_a_cluster_is_the_run_in_one_process(config, tmp_path, one_worker, listener, weights, straight_run):
     here = json.loads((straight_run / "metrics.json").read_text())
-    there = train(config, tmp_path / "there", watcher=listener)
+    there = train(config, tmp_path / "there", callback=listener)
     assert same(weights(straight_run), weights(tmp_path / "there"))
     assert there["heldout"] == here["heldout"]
     assert there["model_version"] == here["model_version"]
@@ -246,11 +246,11 @@ class StopOnceAsked:
         def keep(run: Trainer, record) -> None:
             kept(run, record)
             deadline = time.monotonic() + 60
-            while record.step == at and not run.asked():
+            while record.step == at and not run.should_stop():
                 assert time.monotonic() < deadline
                 time.sleep(0.005)
 
-        kept = Trainer.keep
+        kept = Trainer.after_step
         monkeypatch.setattr(Trainer, "after_step", keep)
 
         class Watching(NoOpCallback):
@@ -258,7 +258,7 @@ class StopOnceAsked:
                 if record.step == at:
                     os.kill(os.getpid(), signal.SIGINT)
 
-        self.watcher = Watching()
+        self.callback = Watching()
 
 
 def test_ctrl_c_stops_after_a_step_and_the_run_goes_on_to_the_same_end(
@@ -267,7 +267,7 @@ def test_ctrl_c_stops_after_a_step_and_the_run_goes_on_to_the_same_end(
     with monkeypatch.context() as patch:
         stopping = StopOnceAsked(patch, at=7)
         with pytest.raises(Interrupted, match=r"stopped after step 7, a checkpoint is written; go on by resuming"):
-            train(config, tmp_path / "cut", watcher=stopping.watcher)
+            train(config, tmp_path / "cut", callback=stopping.callback)
     assert Checkpoints(tmp_path / "cut" / "checkpoints").steps()[-1] == 8
     assert "not finished: 8 steps so far" in (tmp_path / "cut" / "report.html").read_text()
     train(None, tmp_path / "cut")
@@ -277,7 +277,7 @@ def test_ctrl_c_stops_after_a_step_and_the_run_goes_on_to_the_same_end(
 
 def lost_at(monkeypatch, step: int) -> None:
     """The workers are gone after a step, before anything of it is kept."""
-    kept = Trainer.keep
+    kept = Trainer.after_step
 
     def keep(run: Trainer, record) -> None:
         if record.step == step:
@@ -317,7 +317,7 @@ def test_a_guards_word_is_told_by_the_driver(config, tmp_path, one_worker):
 
 def test_what_a_run_waits_for_is_told(config, tmp_path, one_worker, listener, monkeypatch):
     monkeypatch.setattr(driver, "missing_resources", lambda settings: f"waiting for {settings.cpus_per_worker} core")
-    train(config, tmp_path / "run", watcher=listener)
+    train(config, tmp_path / "run", callback=listener)
     assert listener.of("on_message")[0] == "waiting for 1 core"
 
 
@@ -340,7 +340,7 @@ def test_a_damaged_checkpoint_is_told_and_passed_over(
         with pytest.raises(ClusterError):
             train(config, tmp_path / "cut")
     (tmp_path / "cut" / "checkpoints" / "step-00000009" / "state.json").write_text("{}")
-    train(None, tmp_path / "cut", watcher=listener)
+    train(None, tmp_path / "cut", callback=listener)
     assert any(note.startswith("checkpoint of step 9 is passed over") for note in listener.of("on_message"))
     assert same(weights(straight_run), weights(tmp_path / "cut"))
 
@@ -359,7 +359,7 @@ def test_what_cannot_begin_leaves_nothing_behind(config, tmp_path, one_worker):
 
 def test_a_run_that_another_process_trains_is_not_resumed(config, tmp_path, one_worker):
     other = prepare(RunRequest(config, tmp_path / "run"))
-    other.claim()
+    other.acquire()
     before = sorted(path.name for path in (tmp_path / "run").iterdir())
     with pytest.raises(ConfigError, match="another process"):
         train(None, tmp_path / "run")

@@ -85,14 +85,14 @@ def taken(channel) -> list:
 def test_everything_is_sent_in_order_when_the_sender_is_closed(channel):
     sender = EventSender(channel)
     for number in range(500):
-        sender.note(str(number))
+        sender.on_message(str(number))
     sender.close()
     assert taken(channel) == [("on_message", (str(number),)) for number in range(500)]
 
 
 def test_what_is_told_arrives_without_closing(channel):
     with event_sender(channel) as sender:
-        sender.saved(8)
+        sender.on_save(8)
         assert channel.take.remote(30.0).result(40) == [("on_save", (8,))]
 
 
@@ -103,7 +103,7 @@ def test_who_tells_does_not_wait_for_the_driver(channel, monkeypatch):
     sender = EventSender(channel)
     started = time.monotonic()
     for number in range(100):
-        sender.note(str(number))
+        sender.on_message(str(number))
     assert time.monotonic() - started < 5.0
     answers.set()
     sender.close()
@@ -113,7 +113,7 @@ def test_who_tells_does_not_wait_for_the_driver(channel, monkeypatch):
 def test_nothing_is_lost_when_the_block_ends_in_an_error(channel):
     def work() -> None:
         with event_sender(channel) as sender:
-            sender.note("the last words")
+            sender.on_message("the last words")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -125,7 +125,7 @@ def test_words_of_many_threads_arrive_each_once(channel):
     """Uploads and the log speak from threads of their own; each keeps its own order."""
     with event_sender(channel) as sender:
         threads = [
-            threading.Thread(target=lambda who=who: [sender.note(f"{who} {number}") for number in range(50)])
+            threading.Thread(target=lambda who=who: [sender.on_message(f"{who} {number}") for number in range(50)])
             for who in range(4)
         ]
         for thread in threads:

@@ -254,7 +254,7 @@ def test_restore_brings_the_last_good_segmenter_back_and_lets_it_rest(miniature)
     good = None
     records = []
     for record in train_steps(state, miniature.config, miniature.targets_of, guard):
-        good = state.good_segmenter if good is None else good
+        good = state.last_good_segmenter if good is None else good
         records.append(record)
         if record.position.cycle == 1:
             break
@@ -304,4 +304,4 @@ def test_without_calibration_the_guard_lets_s_rest_and_leaves_the_area_weight(mi
     record = next(iter(train_steps(state, miniature.config, miniature.targets_of, guard)))
     assert record.event is not None
     assert state.area_weight is None
-    assert state.resting_cycle == record.position.cycle
+    assert state.segmenter_frozen_cycle == record.position.cycle

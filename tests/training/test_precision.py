@@ -69,7 +69,7 @@ class Pooling(ReplicaGroup):
         self.halves |= {
             name for name, pooled in terms.items() if {number.dtype for number in pooled} != {torch.float32}
         }
-        return super().pool(terms)
+        return super().all_reduce(terms)
 
 
 def test_networks_in_half_the_bits_and_the_rest_in_float32(miniature, half):

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("ellipsoid_world")
 def begun(config, tmp_path):
     """A run that was begun and left, with its checkpoints in a bucket."""
     prepared = prepare(RunRequest(config, tmp_path / "run", storage="s3://bucket/runs", experiment="faces"))
-    prepared.claim()
+    prepared.acquire()
     prepared.folder.close()
     return prepared
 
@@ -25,12 +25,12 @@ def test_nothing_is_written_before_the_folder_is_claimed(config, tmp_path):
     assert not prepared.request.resumes
     assert (prepared.info.name, prepared.info.storage, prepared.info.experiment) == ("run", None, "focus")
     assert prepared.folder.checkpoints.keep == config.cadence.keep
-    prepared.claim()
+    prepared.acquire()
     assert {path.name for path in (tmp_path / "a" / "run").iterdir()} == {
         "config.json", "run.json", "face.safetensors", "sheets", ".lock"
     }  # fmt: skip
     with pytest.raises(ConfigError, match="another process"):
-        prepare(RunRequest(None, tmp_path / "a" / "run")).claim()
+        prepare(RunRequest(None, tmp_path / "a" / "run")).acquire()
     prepared.folder.close()
 
 
@@ -49,7 +49,7 @@ def test_a_run_that_goes_on_has_its_own_configuration_face_and_name(begun, tmp_p
     assert prepared.info == begun.info
     assert prepared.info.experiment == "faces"
     assert prepared.folder.checkpoints.keep == begun.config.cadence.keep
-    prepared.claim()
+    prepared.acquire()
     prepared.folder.close()
 
 
@@ -58,7 +58,7 @@ def test_a_run_stays_with_its_storage(begun, config, tmp_path):
     with pytest.raises(ConfigError, match=r"keeps its checkpoints in s3://bucket/runs; name no other storage"):
         prepare(RunRequest(None, tmp_path / "run", storage="s3://elsewhere"))
     at_home = prepare(RunRequest(config, tmp_path / "home"))
-    at_home.claim()
+    at_home.acquire()
     at_home.folder.close()
     with pytest.raises(ConfigError, match=r"keeps its checkpoints in its own folder; name no other storage"):
         prepare(RunRequest(None, tmp_path / "home", storage="s3://bucket/runs"))
@@ -67,7 +67,7 @@ def test_a_run_stays_with_its_storage(begun, config, tmp_path):
 def test_a_new_run_takes_the_place_of_nothing(begun, config, tmp_path):
     again = prepare(RunRequest(config, tmp_path / "run"))
     with pytest.raises(ConfigError, match="not empty; go on by resuming"):
-        again.claim()
+        again.acquire()
     assert prepare(RunRequest(None, tmp_path / "run")).info == begun.info
 
 

@@ -110,7 +110,7 @@ def test_the_store_does_not_wait_for_ray(vault, reports):
     for step in (1, 2, 3):
         vault.save(step, tree(step), best=False, last=False)
     assert settled(vault).steps() == [2, 3]  # the newest two
-    assert vault.whole == 3
+    assert vault.last_saved_step == 3
     reports.open.set()
     assert len(reports.settle()) == 3
 
@@ -246,5 +246,5 @@ def test_the_others_hear_of_it_where_the_leader_finds_none_that_is_valid(vault, 
             return values
 
     with pytest.raises(CheckpointError):
-        RayCheckpointSink(remote, 2, Leader(), vault.watcher, CPU).latest()
+        RayCheckpointSink(remote, 2, Leader(), vault.callback, CPU).latest()
     assert said == [-1]

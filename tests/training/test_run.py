@@ -76,7 +76,7 @@ def test_a_run_leaves_the_files_and_figures_of_its_contract(config, tmp_path):
 @pytest.mark.usefixtures("ellipsoid_world")
 def test_ctrl_c_writes_a_checkpoint_and_resuming_ends_the_same(config, tmp_path, weights, straight_run):
     with pytest.raises(Interrupted, match="go on by resuming"):
-        train(config, tmp_path / "cut", watcher=StopAfter(7))
+        train(config, tmp_path / "cut", callback=StopAfter(7))
     assert (tmp_path / "cut" / "checkpoints" / "step-00000008").is_dir()
     assert not (tmp_path / "cut" / "model").exists()
     train(None, tmp_path / "cut")
@@ -95,7 +95,7 @@ def told(run: Path) -> tuple[list, list]:
 @pytest.mark.usefixtures("ellipsoid_world")
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(config, tmp_path, caplog, weights, straight_run):
     with pytest.raises(Interrupted):
-        train(config, tmp_path / "cut", watcher=StopAfter(9))
+        train(config, tmp_path / "cut", callback=StopAfter(9))
     newest = sorted((tmp_path / "cut" / "checkpoints").glob("step-*"))[-1]
     content = bytearray((newest / "encoder.safetensors").read_bytes())
     content[-1] ^= 1
@@ -109,7 +109,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(config, tmp_pa
 @pytest.mark.usefixtures("ellipsoid_world")
 def test_a_checkpoint_of_another_face_model_is_refused(config, tmp_path, ellipsoid_face):
     with pytest.raises(Interrupted):
-        train(config, tmp_path / "run", watcher=StopAfter(3))
+        train(config, tmp_path / "run", callback=StopAfter(3))
     other = copy.deepcopy(ellipsoid_face)
     other.mean.add_(1.0)  # the same mesh, another face
     other.save(tmp_path / "run" / "face.safetensors")
@@ -120,7 +120,7 @@ def test_a_checkpoint_of_another_face_model_is_refused(config, tmp_path, ellipso
 @pytest.mark.usefixtures("ellipsoid_world")
 def test_a_checkpoint_of_another_layout_names_the_version_that_wrote_it(config, tmp_path):
     with pytest.raises(Interrupted):
-        train(config, tmp_path / "run", watcher=StopAfter(0))
+        train(config, tmp_path / "run", callback=StopAfter(0))
     store = Checkpoints(tmp_path / "run" / "checkpoints")
     stored = store.latest()
     assert stored is not None
@@ -176,7 +176,7 @@ def test_a_run_that_a_guard_ends_says_so_in_its_folder(config, tmp_path):
 @pytest.mark.usefixtures("ellipsoid_world")
 def test_a_run_that_another_process_trains_is_not_resumed(config, tmp_path):
     with pytest.raises(Interrupted):
-        train(config, tmp_path / "run", watcher=StopAfter(1))
+        train(config, tmp_path / "run", callback=StopAfter(1))
     history = (tmp_path / "run" / "history.jsonl").read_text()
     other = RunFolder(tmp_path / "run")
     other.lock()
@@ -187,7 +187,7 @@ def test_a_run_that_another_process_trains_is_not_resumed(config, tmp_path):
         train(None, tmp_path / "run")
     other.close()
     with pytest.raises(Interrupted):
-        train(None, tmp_path / "run", watcher=StopAfter(2))
+        train(None, tmp_path / "run", callback=StopAfter(2))
 
 
 def test_resuming_nothing_is_an_error(tmp_path):
@@ -207,7 +207,7 @@ def test_a_finished_run_that_is_resumed_keeps_its_parameters(config, tmp_path, w
 @pytest.mark.usefixtures("ellipsoid_world")
 def test_a_run_whose_checkpoints_are_in_a_store_is_not_begun_anew_here(config, tmp_path):
     prepared = prepare(RunRequest(config, tmp_path / "run", storage="s3://bucket/runs"))
-    prepared.claim()
+    prepared.acquire()
     prepared.folder.close()
     with pytest.raises(ConfigError, match=r"keeps its checkpoints at s3://bucket/runs/run; train it with Ray"):
         train(None, tmp_path / "run")
@@ -282,7 +282,7 @@ def test_a_run_that_is_stopped_says_whether_its_checkpoint_is_kept(config, ellip
         run = Trainer(config, ellipsoid_face, vault, NoOpCallback())
         for run.state.step in saved:
             run.checkpoint(last=True)
-        return run.stopped()
+        return run.stop_error()
 
     kept = stopped(Kept(), (5,))
     assert isinstance(kept, Interrupted)
@@ -351,7 +351,7 @@ def test_what_was_best_is_known_after_a_cut(config, tmp_path):
     config = config.model_copy(update={"cadence": cadence, "heldout": heldout})
     train(config, tmp_path / "straight")
     with pytest.raises(Interrupted):
-        train(config, tmp_path / "cut", watcher=StopAfter(10))
+        train(config, tmp_path / "cut", callback=StopAfter(10))
     train(None, tmp_path / "cut")
     straight, cut = (Checkpoints(tmp_path / name / "checkpoints").best() for name in ("straight", "cut"))
     assert straight is not None

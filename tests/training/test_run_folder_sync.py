@@ -45,7 +45,7 @@ def until(condition) -> None:
 def test_the_files_of_a_run_are_copied_and_nothing_else(run, tmp_path):
     store = LocalStore(tmp_path / "store")
     mirror = RunFolderSync(run, store)
-    mirror.saved(2)
+    mirror.on_save(2)
     mirror.close()
     assert {entry.key for entry in store.list()} == MIRRORED
     assert all(store.read(key) == (run / key).read_bytes() for key in MIRRORED)
@@ -61,13 +61,13 @@ def test_run_json_comes_last(run, remote):
 
 def test_only_what_has_changed_is_copied_again(run, remote):
     mirror = RunFolderSync(run, remote)
-    mirror.saved(2)
+    mirror.on_save(2)
     until(lambda: "run.json" in remote.uploads)
     remote.uploads.clear()
     with (run / "history.jsonl").open("a") as file:
         file.write("one line more")
     (run / "sheets" / "step-00000006.png").write_text("a new one")
-    mirror.saved(6)
+    mirror.on_save(6)
     mirror.close()
     assert sorted(remote.uploads) == ["history.jsonl", "sheets/step-00000006.png"]
     assert remote.read("history.jsonl") == (run / "history.jsonl").read_bytes()
@@ -75,7 +75,7 @@ def test_only_what_has_changed_is_copied_again(run, remote):
 
 def test_nothing_is_copied_before_a_checkpoint_is_whole(run, remote):
     mirror = RunFolderSync(run, remote)
-    mirror.note("guard: recalibrate")
+    mirror.on_message("guard: recalibrate")
     time.sleep(0.05)
     assert remote.uploads == []
     mirror.close()
@@ -94,7 +94,7 @@ def test_what_is_written_while_a_copy_is_under_way_is_not_left_behind(run, remot
 
     monkeypatch.setattr(remote, "upload", slow)
     mirror = RunFolderSync(run, remote)
-    mirror.saved(14)
+    mirror.on_save(14)
     assert going.wait(30)
     for name in MIRRORED:
         (run / name).write_text(f"the last word of {name}")
@@ -110,11 +110,11 @@ def test_a_store_that_refuses_is_told_and_caught_up_with(run, remote, caplog):
     mirror = RunFolderSync(run, remote)
     remote.ill = True
     with caplog.at_level(logging.WARNING):
-        mirror.saved(2)
+        mirror.on_save(2)
         until(lambda: "the copy of the run folder in the store is behind" in caplog.text)
     assert "does not answer; mend it" in caplog.text
     remote.ill = False
-    mirror.saved(4)
+    mirror.on_save(4)
     mirror.close()
     assert sorted(remote.uploads) == sorted(MIRRORED)
 
@@ -196,7 +196,7 @@ def test_a_run_goes_on_from_the_store_alone_to_the_same_parameters(
     config, tmp_path, weights, straight_run, monkeypatch
 ):
     """The driver's disk is lost with the run folder; the folder comes back, the checkpoints never were in it."""
-    kept = Trainer.keep
+    kept = Trainer.after_step
 
     def keep(run: Trainer, record) -> None:
         if record.step == 9:

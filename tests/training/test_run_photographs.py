@@ -60,7 +60,7 @@ def test_the_shipped_model_adapts_to_a_folder(config, photographs, tmp_path):
 def test_other_photographs_than_the_runs_own_are_refused(config, photographs, tmp_path):
     mine = shutil.copytree(photographs, tmp_path / "mine")
     with pytest.raises(Interrupted):
-        train(config.with_photos(str(mine), None), tmp_path / "run", watcher=StopAtOnce())
+        train(config.with_photos(str(mine), None), tmp_path / "run", callback=StopAtOnce())
     picture = mine / "images" / "000001.png"
     Image.fromarray(np.asarray(Image.open(picture))[:, ::-1]).save(picture)
     with pytest.raises(CheckpointError, match="other photographs"):
@@ -99,7 +99,7 @@ def test_a_run_from_before_there_was_a_share_goes_on_with_all_photographs(config
     data = config.data.model_copy(update={"heldout_share": 0.0})
     before = config.model_copy(update={"data": data}).with_photos(str(mine), None)
     with pytest.raises(Interrupted):
-        train(before, tmp_path / "run", watcher=StopAtOnce())
+        train(before, tmp_path / "run", callback=StopAtOnce())
     file = tmp_path / "run" / "config.json"
     tree = json.loads(file.read_bytes())
     del tree["data"]["heldout_share"], tree["data"]["cache_mb"]
@@ -114,6 +114,6 @@ def test_photographs_that_cannot_be_used_are_named(config, photographs, tmp_path
     mine = shutil.copytree(photographs, tmp_path / "mine")
     (mine / "images" / "000001.png").unlink()
     listener = Listener()
-    metrics = train(config.with_photos(str(mine), None), tmp_path / "run", watcher=listener)
+    metrics = train(config.with_photos(str(mine), None), tmp_path / "run", callback=listener)
     assert "2 of 3 photographs" in metrics["left_out"]
     assert metrics["left_out"] in listener.said

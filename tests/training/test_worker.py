@@ -34,7 +34,7 @@ def shown(monkeypatch) -> dict:
 
 def test_gauges_show_the_last_step(shown, record_of):
     gauges = RayMetricsCallback()
-    gauges.step(record_of(6, losses={"nbr": 1.0, "total": 2.5}, mask_mean=0.75))
+    gauges.on_step_end(record_of(6, losses={"nbr": 1.0, "total": 2.5}, mask_mean=0.75))
     assert shown == {
         "focus_ray_step": (7, None),
         "focus_ray_images_per_second": (16.0, None),
@@ -42,6 +42,6 @@ def test_gauges_show_the_last_step(shown, record_of):
         "focus_ray_loss": (2.5, {"phase": "em_seg"}),
         "focus_ray_mask_mean": (0.75, None),
     }
-    gauges.step(record_of(7, losses={}, mask_mean=None))  # a resting segmenter has no loss
+    gauges.on_step_end(record_of(7, losses={}, mask_mean=None))  # a resting segmenter has no loss
     assert shown["focus_ray_step"] == (8, None)
     assert shown["focus_ray_loss"] == (2.5, {"phase": "em_seg"})

@@ -22,7 +22,7 @@ def test_the_files_that_ship_can_run(project_root: Path):
     assert [path.stem for path in files] == ["em_schedule", "loss_weights", "smoke", "threshold"]
     for path in files:
         search = read_search(path)
-        default = search.parameters.default(search.trial_config({}, None))
+        default = search.parameters.default_point(search.trial_config({}, None))
         assert None not in default.values()
         assert search.trial_count >= 4
     assert read_search(files[-1]).trial_count >= 8

@@ -38,13 +38,13 @@ def test_a_point_changes_the_keys_it_stands_for():
         }
     )
     space.check_parameters(base)
-    config = space.configured(base, {"initialise.xi": 0.05, "lambda": 0.02})
+    config = space.apply_point(base, {"initialise.xi": 0.05, "lambda": 0.02})
     assert (config.initialise.xi, config.initialise.weights.lambda_lm, config.em.reconstruction.lambda_lm) == (
         0.05,
         0.02,
         0.02,
     )
-    assert space.default(base) == {"initialise.xi": base.initialise.xi, "lambda": 0.005}
+    assert space.default_point(base) == {"initialise.xi": base.initialise.xi, "lambda": 0.005}
 
 
 @pytest.mark.parametrize(

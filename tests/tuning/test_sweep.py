@@ -61,23 +61,23 @@ def test_a_trial_is_known_by_its_own_name_and_not_by_its_last_report(judge: Swee
     write_outcome(plan, "donor", Outcome(status="done", objective=0.1))
     write_outcome(plan, "taker", Outcome(status="done", objective=0.2))
     donors = {"trial_id": "donor", "config": {"initialise.xi": 0.1}, "objective": 0.1}
-    one = judge.ended(plan, told("TERMINATED", **donors))
+    one = judge.trial_result(plan, told("TERMINATED", **donors))
     assert one is not None
     assert (one.id, one.objective, one.config) == ("taker", 0.2, {"initialise.xi": 0.05})
-    assert judge.ended(plan, told("PENDING", **donors)) is None
+    assert judge.trial_result(plan, told("PENDING", **donors)) is None
 
 
 def test_what_an_earlier_attempt_said_does_not_count(judge: Sweep, plan: Plan):
     write_outcome(plan, "taker", Outcome(status="failed", cause="the disk was full", objective=10.0))
-    assert judge.ended(plan, told("PENDING", objective=0.3)) is None  # it is to be tried again
-    pruned = judge.ended(plan, told("TERMINATED", objective=0.3, done=True))
+    assert judge.trial_result(plan, told("PENDING", objective=0.3)) is None  # it is to be tried again
+    pruned = judge.trial_result(plan, told("TERMINATED", objective=0.3, done=True))
     assert pruned is not None
     assert (pruned.status, pruned.cause, pruned.objective) == ("pruned", "", 0.3)
-    failed = judge.ended(plan, told("ERROR"))
+    failed = judge.trial_result(plan, told("ERROR"))
     assert failed is not None
     assert (failed.status, failed.cause) == ("failed", "the disk was full")
     (plan.outcomes / "taker.json").unlink()
-    failed = judge.ended(plan, told("ERROR"))
+    failed = judge.trial_result(plan, told("ERROR"))
     assert failed is not None
     assert failed.cause == "lost its worker"
 
@@ -86,7 +86,7 @@ def test_a_judged_run_that_a_guard_ends_says_so(judge: Sweep, monkeypatch: pytes
     stop = MaskCollapse("the masks collapsed")
     monkeypatch.setattr(judge, "train", lambda trainings, _: {judge.out / "judged" / "best-3": stop})
     monkeypatch.setattr(sweep, "read_objective_values", lambda folder: {"f1": 0.8})
-    judged = judge.judged({"em.segmentation.eta_bin": 2.0}, None)
+    judged = judge.retrain_candidates({"em.segmentation.eta_bin": 2.0}, None)
     assert [(one.which, one.figures, one.cause) for one in judged] == [
         ("default", {"f1": 0.8}, ""),
         ("best", {}, "the masks collapsed"),
@@ -97,14 +97,14 @@ def test_trials_begin_with_a_model_relative_to_their_folders(judge: Sweep, monke
     """A sweep that is moved takes its start with it."""
     judge.search = judge.search.model_copy(update={"shared": "warmup"})
     monkeypatch.setattr(judge, "train", lambda trainings, _: {})
-    start = judge.started()
+    start = judge.prepare_start_model()
     assert start is not None
     for folder in ("trials/t1", "judged/best-3"):
         assert Path(os.path.normpath(judge.out / folder / start)) == judge.out / "start" / "model"
 
 
 def test_a_guard_ends_one_training_and_not_the_others(judge: Sweep, monkeypatch: pytest.MonkeyPatch):
-    trainings = [TrainingRun(name, judge.out / name, judge.search.base()) for name in ("one", "two")]
+    trainings = [TrainingRun(name, judge.out / name, judge.search.base_config()) for name in ("one", "two")]
     stop = MaskCollapse("the masks collapsed")
 
     begun: list[str] = []
@@ -120,7 +120,7 @@ def test_a_guard_ends_one_training_and_not_the_others(judge: Sweep, monkeypatch:
 
     monkeypatch.setattr(in_process, "train", train)
     monkeypatch.setattr(sweep, "run_tasks", worked_off)
-    assert judge.trained(trainings, "judging") == {judge.out / "one": stop}
+    assert judge.train(trainings, "judging") == {judge.out / "one": stop}
     assert begun == ["one", "two"]
 
 
@@ -151,7 +151,7 @@ def test_mlflow_is_told_of_trials_that_could_not_say_that_they_ended(
     sent: list[tuple[str, TrackingSettings]] = []
     monkeypatch.setattr(sweep, "track", lambda run, tracking: sent.append((run.name, tracking)))
     judge.close_mlflow_runs(plan)
-    beside = TrackingSettings("focus", beside=judge.out)
+    beside = TrackingSettings("focus", database_run=judge.out)
     assert sent == [("broken", beside), ("pruned", beside)]
 
 
@@ -185,13 +185,13 @@ def test_a_search_with_small_numbers_is_read_back_as_it_was(tiny: SearchConfig, 
 
 
 def test_one_that_was_killed_before_tune_took_a_note_begins_anew(judge: Sweep, plan: Plan):
-    first = judge.tuner(plan)
+    first = judge.build_tuner(plan)
     assert first is not None
     assert (judge.out / "tune" / "tuner.pkl").is_file()
-    again = judge.tuner(plan)
+    again = judge.build_tuner(plan)
     assert not again._local_tuner._is_restored
     (judge.out / "tune" / "experiment_state-2026-01-01_00-00-00.json").write_text("{}")
-    assert judge.tuner(plan)._local_tuner._is_restored
+    assert judge.build_tuner(plan)._local_tuner._is_restored
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -208,7 +208,7 @@ def test_trials_do_not_wait_for_a_gpu_that_is_not_here(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(("eta", "folders"), [(4.0, ["default-3"]), (2.0, ["default-3", "best-3"])])
 def test_a_best_that_is_the_default_is_not_trained_twice(eta, folders, judge: Sweep, monkeypatch):
     search = judge.search
-    assert search.parameters.default(search.trial_config({}, None))["em.segmentation.eta_bin"] == 4.0
+    assert search.parameters.default_point(search.trial_config({}, None))["em.segmentation.eta_bin"] == 4.0
     trained: list[str] = []
 
     def train(trainings: list[TrainingRun], what: str) -> dict:
@@ -217,6 +217,6 @@ def test_a_best_that_is_the_default_is_not_trained_twice(eta, folders, judge: Sw
 
     monkeypatch.setattr(judge, "train", train)
     monkeypatch.setattr(sweep, "read_objective_values", lambda folder: {"f1": 0.8})
-    judged = judge.judged({"em.segmentation.eta_bin": eta}, None)
+    judged = judge.retrain_candidates({"em.segmentation.eta_bin": eta}, None)
     assert trained == folders
     assert [(one.which, one.seed) for one in judged] == [("default", 3), ("best", 3)]

@@ -9,7 +9,7 @@ from focus_ray.tuning.sweep_report import judged_table, write_sweep_report
 
 
 def test_the_page(tiny: SearchConfig, results: SweepResults, tmp_path: Path):
-    with acquire_run_dir(tmp_path / "sweep", tiny, "focus", what="sweep") as folder:
+    with acquire_run_dir(tmp_path / "sweep", tiny, "focus", label="sweep") as folder:
         write_sweep_report(folder, tiny, results)
     html = (tmp_path / "sweep" / "report.html").read_text()
     for one in results.trials:
@@ -23,7 +23,7 @@ def test_the_page(tiny: SearchConfig, results: SweepResults, tmp_path: Path):
 def test_judged_runs_without_figures_are_named(tiny: SearchConfig, results: SweepResults, tmp_path: Path):
     stopped = RetrainedRun(which="best", seed=3, figures={}, cause="the masks collapsed")
     results = results.model_copy(update={"judged": (*results.judged, stopped)})
-    with acquire_run_dir(tmp_path / "sweep", tiny, "focus", what="sweep") as folder:
+    with acquire_run_dir(tmp_path / "sweep", tiny, "focus", label="sweep") as folder:
         write_sweep_report(folder, tiny, results)
     assert "No figures of best, seed 3: the masks collapsed" in (tmp_path / "sweep" / "report.html").read_text()
 

@@ -103,7 +103,7 @@ def test_it_reports_and_ends(tune: Tune, plan: Plan):
     assert outcome is not None
     assert outcome.status == "done"
     assert outcome.objective == tune.reports[-1][OBJECTIVE] == tune.reports[-1]["unlabelled"]
-    assert RunFolder(plan.trials / "t1").model.is_dir()
+    assert RunFolder(plan.trials / "t1").model_folder.is_dir()
     assert [report.get("done", False) for report in tune.reports] == [False, True]  # the scheduler is not asked
     trial(POINT, plan)  # its process died after its end: nothing is trained again
     assert tune.reports[2:] == tune.reports[1:2]

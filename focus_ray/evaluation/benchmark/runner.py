@@ -258,7 +258,7 @@ def run_benchmark(
     """
     with (
         graceful_shutdown() as asked,
-        acquire_run_dir(out, config, experiment, what="benchmark") as folder,
+        acquire_run_dir(out, config, experiment, label="benchmark") as folder,
         task_cluster(settings),
     ):
         return Benchmark(config, folder, settings, asked, progress).run()

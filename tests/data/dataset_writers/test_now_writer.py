@@ -48,7 +48,7 @@ def test_the_truth_is_that_of_the_pictures(now):
         made = faces[index % 8].batch([index])
         assert np.array_equal(truth["theta"][index], made.theta[0])
         assert np.array_equal(truth["vertices"][index], made.vertices[0])
-        assert np.array_equal(truth["neutral"][truth["subject"][index]], faces[index % 8].neutral([index])[0])
+        assert np.array_equal(truth["neutral"][truth["subject"][index]], faces[index % 8].neutral_vertices([index])[0])
         assert [truth["families"][index]] == made.families
     occlusions = [KINDS[index % 8].name == "multiview_occlusions" for index in range(N["now"])]
     assert truth["occluded"].tolist() == occlusions

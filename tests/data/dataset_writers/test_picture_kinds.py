@@ -19,8 +19,8 @@ def test_a_person_keeps_identity_and_albedo_and_the_kind_decides_the_rest():
     assert other.families == ["scarf"]
     assert torch.equal(one.theta[:, 80:144], torch.zeros(1, 64))
     assert other.theta[:, 80:144].abs().max() > 0.5
-    assert torch.equal(bare.neutral([0]), scarf.neutral([1]))
-    assert torch.equal(bare.neutral([0]), one.vertices), "without expression a face is at rest"
+    assert torch.equal(bare.neutral_vertices([0]), scarf.neutral_vertices([1]))
+    assert torch.equal(bare.neutral_vertices([0]), one.vertices), "without expression a face is at rest"
 
 
 def test_a_kind_without_laws_is_the_held_out_world_itself():

@@ -45,8 +45,8 @@ def test_holes_are_missing(face):
 
 
 def test_a_frame_moves_rigidly(face):
-    frame = Frame.drawn(np.random.default_rng(2))
+    frame = Frame.random(np.random.default_rng(2))
     assert np.allclose(frame.rotation @ frame.rotation.T, np.eye(3))
     assert np.linalg.det(frame.rotation) == pytest.approx(1)
-    moved = frame.scanned(face.vertices)
+    moved = frame.to_scanner(face.vertices)
     assert np.allclose((moved - frame.translation) @ frame.rotation, face.vertices)

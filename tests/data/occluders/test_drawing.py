@@ -18,9 +18,9 @@ def _upright_landmarks():
 
 
 def test_the_frame_of_an_upright_face_has_the_eyes_at_one_half():
-    frame = FaceFrame.of(_upright_landmarks())
+    frame = FaceFrame.from_landmarks(_upright_landmarks())
     np.testing.assert_allclose(
-        frame.at(np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, 1.0]])), [[40, 50], [80, 50], [60, 90]]
+        frame.to_pixels(np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, 1.0]])), [[40, 50], [80, 50], [60, 90]]
     )
     assert frame.angle == 0
 
@@ -29,17 +29,17 @@ def test_the_frame_of_an_upright_face_has_the_eyes_at_one_half():
 @settings(deadline=None, max_examples=20)
 def test_the_frame_turns_with_the_face(angle):
     landmarks = _upright_landmarks()
-    frame = FaceFrame.of(landmarks @ drawing.rotation_matrix(angle))
+    frame = FaceFrame.from_landmarks(landmarks @ drawing.rotation_matrix(angle))
     assert frame.angle == pytest.approx(angle, abs=1e-9)
     np.testing.assert_allclose(
-        frame.at(np.array([[0.5, 0.0]])), landmarks[42:43] @ drawing.rotation_matrix(angle), atol=1e-9
+        frame.to_pixels(np.array([[0.5, 0.0]])), landmarks[42:43] @ drawing.rotation_matrix(angle), atol=1e-9
     )
 
 
 def test_the_frame_of_a_profile_is_measured_by_its_height():
     landmarks = _upright_landmarks()
     landmarks[36:42] = landmarks[42:48] = (60.0, 50.0)
-    assert FaceFrame.of(landmarks).unit == pytest.approx(32.5)
+    assert FaceFrame.from_landmarks(landmarks).unit == pytest.approx(32.5)
 
 
 def test_a_filled_square_has_its_area_and_a_soft_edge():

@@ -30,7 +30,7 @@ def test_the_order_of_merging_does_not_count():
 
 def test_a_part_is_that_of_its_pictures():
     both = errors(a=[1.0, 2.0], b=[8.0])
-    assert both.among({"a"}).summary() == errors(a=[1.0, 2.0]).summary()
+    assert both.select({"a"}).summary() == errors(a=[1.0, 2.0]).summary()
     assert both.summary().curve[-1] == pytest.approx(2 / 3)
 
 

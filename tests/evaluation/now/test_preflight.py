@@ -57,8 +57,8 @@ def test_missing_files(suffix, folder, dataset):
     (folder / FIRST).with_suffix(suffix).unlink()
     finding = only(found(folder, dataset))
     assert (finding.severity, finding.item) == ("error", FIRST)
-    assert "there " in finding.what
-    assert finding.what_to_do.startswith("add ")
+    assert "there " in finding.problem
+    assert finding.advice.startswith("add ")
 
 
 def test_extra_files(folder, dataset):
@@ -70,14 +70,14 @@ def test_extra_files(folder, dataset):
     assert {one.severity for one in findings} == {"warning"}
     for number in range(100):
         (folder / f"{number}.txt").write_text("x")
-    assert "83 more files" in found(folder, dataset)[-1].what
+    assert "83 more files" in found(folder, dataset)[-1].problem
 
 
 def test_two_meshes(folder, dataset):
     rewrite(folder, kind="obj")
     finding = only(found(folder, dataset))
-    assert "1.obj is read" in finding.what
-    assert finding.what_to_do == "remove 1.ply"
+    assert "1.obj is read" in finding.problem
+    assert finding.advice == "remove 1.ply"
 
 
 @pytest.mark.parametrize(
@@ -91,17 +91,17 @@ def test_vertex_colours(behind, severity, folder, dataset):
     path.write_text("\n".join(lines) + "\n")
     finding = only(found(folder, dataset))
     assert finding.severity == severity
-    assert "vertex lines" in finding.what
+    assert "vertex lines" in finding.problem
 
 
 def test_numbers_that_are_none(folder, dataset):
     path = (folder / FIRST).with_suffix(".npy")
     np.save(path, np.full((7, 3), np.nan))
-    assert "not finite" in only(found(folder, dataset)).what
+    assert "not finite" in only(found(folder, dataset)).problem
     np.save(path, np.zeros((68, 3)))
-    assert "shape (68, 3)" in only(found(folder, dataset)).what
+    assert "shape (68, 3)" in only(found(folder, dataset)).problem
     np.save(path, np.zeros((7, 3)))
-    assert "one point" in " ".join(one.what for one in found(folder, dataset))
+    assert "one point" in " ".join(one.problem for one in found(folder, dataset))
 
 
 @pytest.mark.parametrize("name", [name[:-4] for name in NAMES])
@@ -109,32 +109,32 @@ def test_exchanged_sides(name, folder, dataset):
     rewrite(folder, name, landmarks=lambda points: points[[3, 2, 1, 0, 4, 6, 5]])
     finding = only(found(folder, dataset))
     assert (finding.severity, finding.item) == ("error", name)
-    assert "left and right" in finding.what
+    assert "left and right" in finding.problem
 
 
 def test_another_order(folder, dataset):
     rewrite(folder, landmarks=lambda points: points[[2, 3, 0, 1, 4, 5, 6]])
     finding = only(found(folder, dataset))
     assert finding.severity == "error"
-    assert "in the order 2, 3, 0, 1, 4, 5, 6 they fit" in finding.what
+    assert "in the order 2, 3, 0, 1, 4, 5, 6 they fit" in finding.problem
 
 
 def test_a_mirrored_mesh(folder, dataset):
     rewrite(folder, vertices=lambda points: points * [-1, 1, 1], landmarks=lambda points: points * [-1, 1, 1])
-    assert "left and right" in only(found(folder, dataset)).what
+    assert "left and right" in only(found(folder, dataset)).problem
 
 
 def test_landmarks_off_the_mesh(folder, dataset):
     rewrite(folder, landmarks=lambda points: points + 50.0)
     finding = only(found(folder, dataset))
     assert finding.severity == "error"
-    assert "off the mesh" in finding.what
+    assert "off the mesh" in finding.problem
 
 
 def test_rounded_landmarks(folder, dataset):
     rewrite(folder, landmarks=np.round)
     finding = only(found(folder, dataset))
-    assert (finding.severity, "rounded" in finding.what) == ("warning", True)
+    assert (finding.severity, "rounded" in finding.problem) == ("warning", True)
 
 
 @pytest.mark.parametrize(("metrical", "severity"), [(True, "error"), (False, "warning")])
@@ -143,22 +143,22 @@ def test_other_units(metrical, severity, size, unit, folder, dataset):
     rewrite(folder, vertices=lambda points: size * points, landmarks=lambda points: size * points)
     finding = only(found(folder, dataset, metrical=metrical))
     assert finding.severity == severity
-    assert unit in finding.what
+    assert unit in finding.problem
 
 
 def test_triangles_that_face_inwards(folder, dataset):
     rewrite(folder, faces=lambda faces: faces[:, ::-1])
-    assert "inwards" in only(found(folder, dataset)).what
+    assert "inwards" in only(found(folder, dataset)).problem
 
 
 def test_triangles_that_face_either_way(folder, dataset):
     rewrite(folder, faces=lambda faces: np.concatenate([faces[:-3], faces[-3:, ::-1]]))
-    assert "opposite sides" in only(found(folder, dataset)).what
+    assert "opposite sides" in only(found(folder, dataset)).problem
 
 
 def test_triangles_without_area(folder, dataset):
     rewrite(folder, faces=lambda faces: np.concatenate([faces, faces[:4, [0, 1, 1]]]))
-    assert only(found(folder, dataset)).what.startswith("4 triangles have no area")
+    assert only(found(folder, dataset)).problem.startswith("4 triangles have no area")
 
 
 def test_an_expression_that_was_left_in(folder, dataset):
@@ -171,7 +171,7 @@ def test_an_expression_that_was_left_in(folder, dataset):
     write_prediction(folder, name, opened.mesh.vertices, opened.mesh.faces, opened.landmarks)
     finding = only(found(folder, dataset))
     assert (finding.severity, finding.item) == ("warning", name)
-    assert "expression" in finding.what
+    assert "expression" in finding.problem
 
 
 def test_without_scans_one_warning_says_what_was_not_seen(folder, tmp_path):
@@ -180,7 +180,7 @@ def test_without_scans_one_warning_says_what_was_not_seen(folder, tmp_path):
     (root / "scans_lmks_onlypp").rename(root / "elsewhere")
     finding = only(found(folder, NowDataset(root, "test")))
     assert finding.item == "submission"
-    assert "2 subjects have no landmarks" in finding.what
+    assert "2 subjects have no landmarks" in finding.problem
 
 
 def test_a_refusal_without_advice_is_what_is_wrong():

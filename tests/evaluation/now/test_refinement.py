@@ -31,7 +31,7 @@ def test_a_small_motion_is_found_again(scale):
 
 def test_without_scale_it_stays_one():
     mesh = cap(2).mesh
-    found = refine_alignment(1.04 * on_the_surface(mesh), Surface(mesh), scaled=False)
+    found = refine_alignment(1.04 * on_the_surface(mesh), Surface(mesh), with_scale=False)
     assert found.scale == 1.0
     np.testing.assert_allclose(found.rotation @ found.rotation.T, np.eye(3), atol=1e-12)
 

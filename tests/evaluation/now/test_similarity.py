@@ -38,7 +38,7 @@ def test_inverse_and_composition():
     first, second = similarity(1), similarity(2)
     points = cap(0).landmarks
     np.testing.assert_allclose(first.inverse(first(points)), points, atol=1e-9)
-    np.testing.assert_allclose(second.after(first)(points), second(first(points)), atol=1e-9)
+    np.testing.assert_allclose(second.compose(first)(points), second(first(points)), atol=1e-9)
 
 
 def test_landmarks_in_one_point_are_refused():

@@ -138,7 +138,7 @@ def test_jaw_opens_the_mouth(world: MorphableModel) -> None:
 
 def test_second_build_with_fewer_modes_has_the_leading_ones(world: MorphableModel) -> None:
     fewer = build_face_model(ParametricFaceSettings(n_identity=5, n_expression=4, n_albedo=3))
-    assert fewer.digest == world.truncated(5, 4, 3).digest
+    assert fewer.digest == world.truncate(5, 4, 3).digest
 
 
 def test_too_many_modes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,7 @@ def test_render_takes_any_shape_and_albedo(render):
     parts = split_theta(theta)
     whole = render(theta)
     pieces = render.render(
-        render.model.vertices(parts.shape),
+        render.model.vertices(parts.alpha),
         render.model.albedo(parts.albedo),
         parts.light,
         parts.rotation,
