@@ -1,4 +1,4 @@
-"""What the paper compares FOCUS with (sections 4.1 and 4.4), as changes of a preset: any preset has these baselines.
+"""Baselines of the paper (sections 4.1 and 4.4) as changes of a preset: every preset has them.
 
 mofa                 Tewari et al.: no mask, no perceptual loss
 backbone             the same with all losses

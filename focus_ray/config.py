@@ -1,4 +1,4 @@
-"""One run as one frozen tree: every number of a training run stands here or in the part that owns it."""
+"""Configuration of a training run, one frozen tree: every number is here or in the part that uses it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

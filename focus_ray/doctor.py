@@ -1,4 +1,4 @@
-"""What an installation has, what is not well with it, and what to do about that; quick, and nothing is started."""
+"""Checks an installation and says how to fix what is wrong; quick, and starts nothing."""
 
 import http.client
 import os

@@ -163,7 +163,7 @@ def build(settings: ModelSettings, face_model: MorphableModel, *, perceptual: bo
 
 
 def build_encoder(settings: ModelSettings) -> Encoder:
-    """The encoder that the settings name, its head zero: it says the mean face."""
+    """Build the encoder of the settings. Its head is zero-initialised, so it predicts the mean face."""
     if settings.encoder.kind == "small":
         return SmallEncoder(settings.camera.image_size, width=settings.encoder.width, scales=settings.scales)
     return ResNet50Encoder(scales=settings.scales)
@@ -242,7 +242,9 @@ def describe(folder: Path, stored: checkpoint.StoredModel) -> dict[str, Any]:
         loaded = face_from_tensors(stored.networks["face"], face["name"], face["n_identity"])
     except (KeyError, TypeError, ValueError) as error:
         reason = summarize_error(error)
-        raise CheckpointError(f"{folder} does not say which face it has ({reason}); use another copy") from None
+        raise CheckpointError(
+            f"{folder}/model.json: entry `face` is missing or invalid ({reason}); use another copy"
+        ) from None
     return {**stored.info, "face": {**face, "digest": loaded.digest}}
 
 

@@ -1,4 +1,4 @@
-"""Whole runs as functions: the paper, the released code, one that a laptop can train, and adaptation to photographs."""
+"""Presets: the paper, the released code, one for two CPU cores, and adaptation to photographs."""
 
 from collections.abc import Callable
 from functools import partial

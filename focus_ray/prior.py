@@ -1,4 +1,4 @@
-"""A misfit prior as a thing to keep (section 3.4): the folder that holds it, what it belongs to, and its use.
+"""Misfit prior as a folder (section 3.4): what it contains, which model it belongs to, and its application.
 
 PRIOR/  prior.json  prior.safetensors  manifest.json
 """

@@ -1,4 +1,4 @@
-"""The base of every part's own configuration: frozen, typed, and a wrong key is an error."""
+"""Base class of all settings: frozen, typed, and an unknown key is an error."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -1,4 +1,4 @@
-"""What a run looks like on a terminal: bars with rates and the time left, plain lines where nobody watches live."""
+"""Progress display: live bars with rate and remaining time on a terminal, periodic lines elsewhere."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""The command line: each command reads its options, calls one function of the package and says what came out.
+"""Command line: each command reads its options, calls one function of the package and prints the result.
 
 Nothing heavy is imported before a command runs, so that `focus-ray --help` answers at once.
 

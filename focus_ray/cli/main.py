@@ -1,4 +1,4 @@
-"""Running one command: whatever goes wrong is one line on stderr and an exit code."""
+"""Runs one command; every error becomes one line on stderr and an exit code."""
 
 import os
 import re

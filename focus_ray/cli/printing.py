@@ -1,4 +1,4 @@
-"""What commands say on stdout: for people, or as one line of JSON."""
+"""Output of commands on stdout: text, or one line of JSON."""
 
 import json
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Data: photographs with landmarks, and synthetic faces whose truth is known exactly."""
+"""Data: photographs with landmarks, and synthetic faces with exact ground truth."""

@@ -1,4 +1,4 @@
-"""Appearance that the fitted model cannot express: paint on the skin, and what a camera does to a picture."""
+"""Appearance that the fitted model cannot express: paint on the skin, and camera effects."""
 
 import cv2
 import numpy as np

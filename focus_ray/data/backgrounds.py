@@ -1,4 +1,4 @@
-"""What stands behind the face: many kinds of scenery, and often a head, a neck and other skin around it."""
+"""Backgrounds behind the face: scenery, and often a head, a neck and other skin around it."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Faces kept in memory after they were made once: a finite training set costs its generation only in the first pass."""
+"""In-memory cache of generated faces: a finite training set is generated in the first pass only."""
 
 import threading
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The colours of a picture as sRGB: an embedded ICC profile says what its numbers mean."""
+"""Conversion of a picture with an embedded ICC profile to sRGB."""
 
 import io
 

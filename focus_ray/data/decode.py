@@ -1,4 +1,4 @@
-"""Linear bases decoded so that an image's bits depend on its own coefficients only, not on its batch or on threads."""
+"""Decodes linear bases; the bits of an image depend on its own coefficients only, not on its batch or on threads."""
 
 import torch
 from jaxtyping import Float

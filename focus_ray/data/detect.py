@@ -1,4 +1,4 @@
-"""Finding faces: what a detector answers, and what every detector's answer goes through."""
+"""Face detection: the detector protocol, and the checks that every detection passes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The detector that needs no download: OpenCV's cascades over tilts, every candidate looked at a second time."""
+"""Face detector on OpenCV's cascades, without a download: several tilts, every candidate verified."""
 
 import math
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""A first look with one cascade, for those who ask often; only where it leaves a doubt the thorough search follows."""
+"""Quick face detector: one cascade; the thorough search runs only where its result is doubtful."""
 
 from functools import cached_property
 

@@ -1,4 +1,4 @@
-"""Types that many laws of synthetic faces are made of."""
+"""Types that the distributions of synthetic faces share."""
 
 from typing import Annotated
 

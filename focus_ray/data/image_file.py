@@ -1,4 +1,4 @@
-"""Reading a picture of unknown origin: the format is told by its content, limits hold before decoding."""
+"""Reads a picture of unknown origin: format by content, limits checked before decoding."""
 
 import io
 import os

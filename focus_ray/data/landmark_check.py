@@ -1,4 +1,4 @@
-"""Landmarks that somebody gives: whether they can be those of a face in their picture.
+"""Plausibility check of given landmarks: can they be those of a face in their picture?
 
 Besides numbers and places the shape is checked: the mean face, under the weak-perspective camera that fits best, has to
 come near the points. Points in another order or scaled by axis stay far away, and those of a mirrored picture or with y

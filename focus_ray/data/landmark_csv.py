@@ -1,4 +1,4 @@
-"""Landmark files: a line a picture, its name and 136 numbers x0, y0, ..., x67, y67 in px of the upright picture.
+"""Landmark files: a line for each picture with its name and 136 numbers x0, y0, ..., x67, y67 [px, upright picture].
 
 White space around a name is dropped and a backslash is read as a slash, for files that people write. A name that begins
 with ./ is taken as it stands: so are names written that have such letters of their own.

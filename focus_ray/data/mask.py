@@ -1,4 +1,4 @@
-"""Masks as 8-bit pictures: 0 and 255, and what is between in soft ones."""
+"""Masks as 8-bit pictures: 0 and 255, and values between them in soft masks."""
 
 import numpy as np
 from jaxtyping import Bool, UInt8

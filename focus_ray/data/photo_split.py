@@ -1,4 +1,4 @@
-"""Which photographs are held out of training: a seeded share, by person where names tell persons apart."""
+"""Held-out share of the photographs: seeded, by person where file names identify persons."""
 
 import re
 from collections import defaultdict

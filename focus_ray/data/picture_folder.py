@@ -1,4 +1,4 @@
-"""The pictures in a folder, and what of it is left out and why."""
+"""Lists the pictures of a folder, and the files that are left out, with the reason."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where photographs lie, a folder or an object store: the bytes of each by its name, and why some cannot be had."""
+"""Source of photographs, a folder or an object store: bytes by name, or the reason why there are none."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

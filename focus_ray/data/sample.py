@@ -1,4 +1,4 @@
-"""A batch of face images with what is known about them: landmarks always, truth where there is any."""
+"""A batch of face images with landmarks, and ground truth where it is known."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

@@ -1,4 +1,4 @@
-"""Which samples a step sees: one shuffled pass after another, a pure function of seed and step."""
+"""Sample indices of a step: one shuffled pass after another, a pure function of seed and step."""
 
 from functools import lru_cache
 

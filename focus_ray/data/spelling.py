@@ -1,4 +1,4 @@
-"""File names as two systems spell them: é is one code point in most texts and two on the disks of some systems."""
+"""Unicode normalisation of file names: é is one code point in most texts and two on some file systems."""
 
 import unicodedata
 

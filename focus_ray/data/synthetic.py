@@ -1,4 +1,4 @@
-"""Synthetic faces whose truth is known exactly, made on the fly; image i of a split never depends on another image."""
+"""Synthetic faces with exact ground truth, generated on demand; image i of a split depends on no other image."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -34,7 +34,7 @@ _VISIBLE = 0.5  # of a pixel: the face is seen there
 
 
 class FaceDistributions(Settings):
-    """Who is seen, from where, in what light. Coefficients are N(0, 1) in sigmas, by the model's own definition.
+    """Distributions of identity, pose and light. Coefficients are N(0, 1) in sigmas, by the model's own definition.
 
     Values chosen in trials at 64 px, except depth: the model frame at 1000 mm is already the aligned crop.
     """

@@ -1,4 +1,4 @@
-"""Synthetic faces in a folder: pictures, masks and landmarks that any tool can read, and the truth as arrays.
+"""Folder of synthetic faces: pictures, masks and landmarks in common formats, and ground truth as arrays.
 
     images/000000.png   the picture
     masks/000000.png    255 where the face is visible, else 0

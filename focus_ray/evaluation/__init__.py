@@ -1,1 +1,1 @@
-"""Models against faces whose truth is known."""
+"""Evaluation of models against faces with ground truth."""

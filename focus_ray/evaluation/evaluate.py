@@ -1,4 +1,4 @@
-"""An evaluation: the predictions of some methods against one data set, to results.json, pictures and a report.
+"""Runs an evaluation: predictions of some methods against one data set, to results.json, pictures and a report.
 
 OUT/  config.json  run.json  results.json  metrics.json  report.html  sheets/  parts/ (what is finished)
 """

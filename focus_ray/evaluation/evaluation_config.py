@@ -1,4 +1,4 @@
-"""What is asked of an evaluation, as one frozen record: the same one goes on where it was stopped."""
+"""Evaluation configuration (frozen). An evaluation with an equal configuration resumes."""
 
 from pathlib import Path
 from typing import Any, Literal

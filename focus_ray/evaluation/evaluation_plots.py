@@ -1,4 +1,4 @@
-"""What people would rather look at: sheets of methods side by side (Fig. 3 and 5), error maps, cumulative curves."""
+"""Evaluation plots: side-by-side sheets of methods (Fig. 3 and 5), error maps, cumulative curves."""
 
 import io
 from collections.abc import Mapping, Sequence

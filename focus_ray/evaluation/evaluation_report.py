@@ -1,4 +1,4 @@
-"""The page of an evaluation: its figures as tables, its pictures, and what was missing."""
+"""HTML report of an evaluation: tables, pictures, missing inputs."""
 
 import json
 from collections.abc import Sequence

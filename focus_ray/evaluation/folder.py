@@ -1,4 +1,4 @@
-"""A model against a folder of faces as `data synthesize` writes it: images, masks, landmarks, truth if it is there."""
+"""Evaluates a model on a folder of `data synthesize`: images, masks, landmarks, and truth if there is any."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Predictions against pictures whose visible face is known: masks and colours, in one look at each picture."""
+"""Scores predictions against pictures with known masks: segmentation and colours in one pass over the pictures."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

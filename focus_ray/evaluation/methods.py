@@ -1,4 +1,4 @@
-"""A method that is compared: a fitted autoencoder and the law by which pixels count as face."""
+"""A method under comparison: a fitted autoencoder and the rule for its mask."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

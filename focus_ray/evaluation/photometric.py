@@ -1,4 +1,4 @@
-"""How much the fit is misled by outliers (section 4.2, Table 1): colour error inside the true visible face."""
+"""Colour error inside the true visible face: how far outliers mislead the fit (section 4.2, Table 1)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""A method at work on a data set: each picture is aligned, fitted, and the answer drawn back into its own pixels."""
+"""Runs a method on a data set: aligns and fits each picture, and warps the output back into its pixels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

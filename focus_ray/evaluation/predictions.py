@@ -1,4 +1,4 @@
-"""What a method says of pictures, as files that any other program can write too.
+"""Prediction folder: a method's outputs as files; the layout is open to other programs.
 
 PREDICTIONS/
   masks/NAME.png        8 bit: 255 = face is seen; soft masks in between
@@ -72,7 +72,7 @@ class PredictionFolder:
             raise DataError(f"{printable(path)} cannot be used ({error}); predict again") from None
 
     def record_method(self, method_info: dict[str, Any]) -> None:
-        """Say whose predictions these are. Raises ConfigError where the folder has those of another method."""
+        """Record the method in method.json. Raises ConfigError where the folder has predictions of another method."""
         path = self.folder / METHOD
         if not path.exists():
             atomic.write_file(path, json.dumps(method_info, indent=2) + "\n")

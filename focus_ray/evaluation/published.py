@@ -1,4 +1,4 @@
-"""The figures that the paper prints (Li et al., CVPR 2023), as they stand in its tables."""
+"""Published figures of the paper (Li et al., CVPR 2023), as printed in its tables."""
 
 from focus_ray.evaluation.rows import MetricValue
 

@@ -21,7 +21,7 @@ Action = Literal["stop", "restore", "recalibrate"]
 
 
 class GuardSettings(Settings):
-    """When a guard speaks, and what happens then."""
+    """Limits on mask means and non-finite losses, and the action when one is exceeded."""
 
     low: float = Field(default=0.02, ge=0, lt=1)  # mean mask inside the rendered region, over a window
     high: float = Field(default=0.98, gt=0, le=1)  # of the mean mask and of that over the worst explained pixels

@@ -115,7 +115,7 @@ def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
 
 
 def summarise(scores: ImageScores) -> dict[str, float | int | None]:
-    """The figures of one subset, by the names of `metrics.json`; None where no image tells."""
+    """Metrics of one subset, keyed as in `metrics.json`; None where no image has ground truth for the metric."""
     face, outlier = scores.true_face, scores.true_outlier
     lost, missed = scores.missed_face, scores.missed_outlier
     total = face + outlier + lost + missed

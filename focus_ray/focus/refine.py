@@ -2,8 +2,8 @@
 
 The paper predicts theta in one pass (Fig. 2b). With a small encoder most of the error is the encoder's own, and
 descending the reconstruction loss of each image removes it; the mask is re-estimated on the way, as in the EM loop.
-S is not asked at once: on the encoder's own rendering it takes misfits for outliers. The first steps trust the pixels
-that are already explained best.
+The first steps do not use S, which would label the encoder's fitting errors as outliers; they use a mask of the
+pixels with the smallest residual.
 """
 
 import math

@@ -1,8 +1,8 @@
-"""What the copies of a run that train together tell each other; a run by itself is the copy that is alone.
+"""Collective operations between the processes of a distributed run; with one process all of them are no-ops.
 
 One global batch is split among the copies. A loss is a ratio of two sums over the whole batch, so every copy adds up
-its own part, the parts are summed over all copies, and each knows the same loss: whatever is decided from it (a step
-skipped, a guard's word) is decided by all of them together, and none ever waits for one that went another way.
+its own part, the parts are summed over all copies, and each knows the same loss: every rank takes the same decision
+from it (skip the step, stop by the guard), so no collective call can deadlock.
 """
 
 from collections.abc import Iterator, Mapping
@@ -77,7 +77,7 @@ class ReplicaGroup:
     def wrap_ddp(self, network: nn.Module) -> nn.Module:
         """What the training forward pass of `network` must go through, so that gradients are shared: torch's DDP.
 
-        Made anew for a network that it was not made for. Buffers are not its business (`share_buffers`).
+        Wraps the network on every call. DDP does not broadcast buffers here; call `broadcast_buffers`.
         """
         if self.world_size == 1:
             return network

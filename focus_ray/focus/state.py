@@ -84,7 +84,7 @@ class StepLoss(NamedTuple):
 
 
 class StepMetrics(NamedTuple):
-    """What one step tells: its loss terms by symbol, the mean mask inside the rendered region, whether it was taken."""
+    """Results of one optimizer step: losses by symbol, mean mask in the rendered region, whether it was skipped."""
 
     losses: dict[str, float]
     mask_mean: float | None

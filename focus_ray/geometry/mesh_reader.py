@@ -108,7 +108,7 @@ def _check_counts(path: Path, content: bytes, kind: str, limits: MeshLimits) -> 
         # An element takes a byte at least: a count beyond the file's size is a lie.
         if count > min(allowed.get(name, len(content)), len(content)):
             raise DataError(
-                f"{path}: {count} elements {name!r} are too many for the file or for us; give a smaller mesh"
+                f"{path}: {count} elements {name!r} exceed the limit or the size of the file; give a smaller mesh"
             )
 
 

@@ -1,4 +1,4 @@
-"""Where the faces of a picture are: told by a detector, by landmarks, by a box, or by the picture being one."""
+"""Locate the faces of an image from a detector, given landmarks, a given box, or an already aligned crop."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -44,7 +44,7 @@ def locate_faces(
     box: Box | None = None,
     aligned: bool = False,
 ) -> FaceLocations:
-    """The faces of a picture, or the one that is said: by 68 landmarks or a box [px], or by the picture being a crop.
+    """Detect all faces, or return the single face given by 68 landmarks [px], a box [px], or `aligned=True`.
 
     Raises LandmarkError for landmarks, ConfigError for a box, that are none or lie beside the picture, ImageError for
     a crop that is not square.

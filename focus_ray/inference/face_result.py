@@ -1,4 +1,4 @@
-"""FACE: what a reconstruction of one face says, as one type for files, Python and services."""
+"""The result of reconstructing one face (FACE): one type for JSON files, the Python API and the HTTP API."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args

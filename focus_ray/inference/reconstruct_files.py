@@ -306,7 +306,7 @@ def _collect_inputs(
 
 
 def _list_folder(path: Path, recursive: bool, out: Path | None) -> Listing | None:
-    """What lies in a folder; None for a file, and where that cannot be told: reading it then says why."""
+    """List a folder; None for a file or an unreadable path (reading it later raises the error)."""
     try:
         return list_pictures(path, recursive=recursive, exclude=out) if path.is_dir() else None
     except OSError:

@@ -52,11 +52,11 @@ class ReconstructionSettings(Settings):
 
 
 class Reconstructor:
-    """Finds the faces of pictures, aligns them and lets the model explain them.
+    """Detects the faces of an image, aligns them and fits the model.
 
-    The refinement is held by landmarks: given ones, or those that the model sees by itself over several views. Without
-    them it wanders off on some photographs (in trials landmark errors up to 25 px of 224, with them up to 10).
-    Holds a detector with scratch memory: use one a thread.
+    Refinement uses a landmark loss, with given landmarks or with the model's own (median over several views). Without
+    it the refinement diverges on some photographs (in trials landmark errors up to 25 px of 224, with it up to 10).
+    Not safe for several threads: the detector has scratch memory.
     """
 
     def __init__(

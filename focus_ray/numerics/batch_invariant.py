@@ -1,4 +1,4 @@
-"""Products of the rows of a batch with one matrix: each row has the same bits in every batch of two rows or more."""
+"""Matrix products whose rows have the same bits in every batch of two rows or more."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What autocast must not round: half precision blurs 1000 mm of depth to 4 mm, and small differences to nothing."""
+"""float32 inside autocast regions: half precision would round 1000 mm of depth to 4 mm."""
 
 import torch
 from jaxtyping import Float

@@ -1,4 +1,4 @@
-"""Mean and spread of samples that are seen in pieces, merged in a fixed tree: the same bits, whoever saw what."""
+"""Mean and variance of samples seen in pieces, merged in a fixed tree: the same bits for every split of the work."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

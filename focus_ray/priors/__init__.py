@@ -1,1 +1,1 @@
-"""The misfit prior as a computation: faces are rendered in shards by tasks, and their errors are reduced in a tree."""
+"""Computation of the misfit prior: tasks render and fit faces in shards, a tree reduces their errors."""

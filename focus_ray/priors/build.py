@@ -1,4 +1,4 @@
-"""Building a misfit prior: faces in shards, a pool that measures them, the reduction, the judgement, the folder.
+"""Builds a misfit prior: shards, task pool, reduction, acceptance test, output folder.
 
 OUT/  config.json  run.json  metrics.json  report.html  sheets/  misfit.glb  prior/  shards/ (or in the object store)
 """

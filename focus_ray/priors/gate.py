@@ -1,4 +1,4 @@
-"""The gate: whether the prior helps the model that it is meant for, on faces that are no renders of the fitted one."""
+"""Acceptance test: does the prior reduce the target model's vertex error on faces outside the fitted model?"""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What one task does: render the faces of a shard, fit them with R_syn, and reduce their errors to a state."""
+"""One shard of a prior: renders its faces, fits them with R_syn and reduces their errors to a state."""
 
 import copy
 import hashlib

@@ -1,4 +1,4 @@
-"""Laws of pose and light for renders, fitted to what a model sees in real pictures."""
+"""Distributions of pose and light for renders, fitted to what a model estimates in real pictures."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

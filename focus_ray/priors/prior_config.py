@@ -1,4 +1,4 @@
-"""Everything that decides what a prior is, as one frozen tree."""
+"""Configuration of a prior, one frozen tree."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The pictures and the page of a prior."""
+"""Pictures and HTML report of a prior."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Shards worked off by a pool of Ray tasks: bounded, retried, and merged in a tree on the way.
+"""Computes shards by a bounded pool of Ray tasks with retries, and merges them in a tree on the way.
 
 A task's state goes from its node to the task that merges its branch; the driver sees one state a branch, in order, and
 holds a handful of them, however many faces there are.

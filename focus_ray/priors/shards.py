@@ -1,4 +1,4 @@
-"""Finished shards in the object store: what an interrupted run need not compute again."""
+"""Store of finished shards: an interrupted build does not compute them again."""
 
 import hashlib
 import logging

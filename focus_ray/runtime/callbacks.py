@@ -1,4 +1,4 @@
-"""What a run tells while it runs, and to whom: the terminal, the run folder, a driver on another machine."""
+"""Callbacks of a training run: terminal progress, run folder, event queue to the driver."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ class ResumeHistory:
 
 @runtime_checkable
 class Callback(Protocol):
-    """Somebody who watches a run. Nothing a watcher is told comes twice, except after `begin` with an earlier step."""
+    """Receives the events of a run, each once; after a failure training begins again at an earlier step."""
 
     def on_train_begin(self, total: int, done: int, history: ResumeHistory) -> None:
         """Training starts, or starts again after a failure, at step `done` of `total`."""
@@ -53,7 +53,7 @@ class Callback(Protocol):
 
 
 class NoOpCallback:
-    """Nobody watches. Also the start of watchers who only look at some things."""
+    """Ignores every event. Base class of callbacks that need a few of them."""
 
     def on_train_begin(self, total: int, done: int, history: ResumeHistory) -> None: ...
 
@@ -73,39 +73,39 @@ class NoOpCallback:
 
 
 class CallbackList:
-    """All of them watch, in this order."""
+    """Several callbacks, called in order."""
 
     def __init__(self, callbacks: Sequence[Callback]):
         self.callbacks = callbacks
 
     def on_train_begin(self, total: int, done: int, history: ResumeHistory) -> None:
-        for watcher in self.callbacks:
-            watcher.on_train_begin(total, done, history)
+        for callback in self.callbacks:
+            callback.on_train_begin(total, done, history)
 
     def on_step_end(self, record: StepRecord) -> None:
-        for watcher in self.callbacks:
-            watcher.on_step_end(record)
+        for callback in self.callbacks:
+            callback.on_step_end(record)
 
     def on_progress(self, name: str, done: int, total: int) -> None:
-        for watcher in self.callbacks:
-            watcher.on_progress(name, done, total)
+        for callback in self.callbacks:
+            callback.on_progress(name, done, total)
 
     def on_message(self, message: str) -> None:
-        for watcher in self.callbacks:
-            watcher.on_message(message)
+        for callback in self.callbacks:
+            callback.on_message(message)
 
     def on_evaluate(self, entry: dict[str, Any]) -> None:
-        for watcher in self.callbacks:
-            watcher.on_evaluate(entry)
+        for callback in self.callbacks:
+            callback.on_evaluate(entry)
 
     def on_image(self, name: str, png: bytes) -> None:
-        for watcher in self.callbacks:
-            watcher.on_image(name, png)
+        for callback in self.callbacks:
+            callback.on_image(name, png)
 
     def on_save(self, step: int) -> None:
-        for watcher in self.callbacks:
-            watcher.on_save(step)
+        for callback in self.callbacks:
+            callback.on_save(step)
 
     def on_log(self, entry: dict[str, Any]) -> None:
-        for watcher in self.callbacks:
-            watcher.on_log(entry)
+        for callback in self.callbacks:
+            callback.on_log(entry)

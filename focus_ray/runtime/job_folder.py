@@ -1,4 +1,4 @@
-"""The folder of a build or an evaluation: a run folder of another kind, gone on with by the same command."""
+"""Run folder of a build or an evaluation; the same command continues an interrupted one."""
 
 import json
 from collections.abc import Iterator

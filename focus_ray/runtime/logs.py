@@ -1,4 +1,4 @@
-"""The log of a run as records with rank and step, whichever process they come from."""
+"""Log records of a run with rank and step, from every process."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ PACKAGE = "focus_ray"
 
 @contextmanager
 def forward_logs(callback: Callback, rank: int, current_step: Callable[[], int]) -> Iterator[None]:
-    """What the package logs inside the block, from INFO on, also reaches the watcher."""
+    """What the package logs inside the block, from INFO on, also reaches the callback."""
     package = logging.getLogger(PACKAGE)
     handler = _CallbackLogHandler(callback, rank, current_step)
     shown = package.getEffectiveLevel()

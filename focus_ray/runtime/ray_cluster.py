@@ -1,4 +1,4 @@
-"""The Ray cluster that a run uses: the one that is named, or a small one on this machine for as long as it takes."""
+"""Connects to the named Ray cluster, or starts one on this machine for the duration of the run."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Finished pieces of an evaluation in its folder: what an interrupted one need not compute again."""
+"""Finished pieces of a job in its folder: an interrupted job does not compute them again."""
 
 import hashlib
 import json

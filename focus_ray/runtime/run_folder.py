@@ -1,4 +1,4 @@
-"""The folder of a run: config, history, metrics, sheets/, checkpoints/, model/, and the face model of its training."""
+"""Run folder: config, history, metrics, sheets/, checkpoints/, model/, and the face model of the training."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a question that a run answers between two steps."""
+"""Graceful shutdown: SIGINT and SIGTERM set a flag that the training loop checks after each step."""
 
 import signal
 import threading

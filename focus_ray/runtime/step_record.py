@@ -1,4 +1,4 @@
-"""What the history of a run keeps of one training step."""
+"""Record of one training step, a line of history.jsonl."""
 
 import math
 from dataclasses import dataclass

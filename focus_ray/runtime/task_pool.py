@@ -1,4 +1,4 @@
-"""Numbered pieces of an evaluation, worked off by a bounded number of Ray tasks or by this process, in any order."""
+"""Runs the numbered pieces of a job, in any order, by a bounded number of Ray tasks or in this process."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice

@@ -1,4 +1,4 @@
-"""What every pool of Ray tasks shares: settings, one thread a task, work unpacked once a process, errors."""
+"""Shared by all pools of Ray tasks: settings, one thread a task, inputs loaded once a process, errors."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

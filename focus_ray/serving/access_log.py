@@ -1,4 +1,4 @@
-"""The access log: one line of JSON for each request. It tells no address, path, query, key, file name or picture."""
+"""Access log: one line of JSON for each request, without address, path, query, key, file name or picture."""
 
 import io
 import json

@@ -1,8 +1,8 @@
-"""The door: what every request passes before anything is decoded, as a plain ASGI middleware.
+"""Admission control as ASGI middleware: authentication, size, rate and time limits, before anything is decoded.
 
-It stands in the proxies of the cluster, where a slow or greedy client costs no replica anything, and once more around
-each ingress, for clusters whose proxies others have started. It reads the whole body, counted and timed, and hands it
-on as one piece. What Ray Serve itself answers where a replica is gone or busy becomes a problem that says: come again.
+It runs in the proxies of the cluster, where a slow client blocks no replica, and around each ingress on clusters whose
+proxies were started by others. It reads the whole body, within limits of size and time, and passes it on as one
+message. Ray Serve's own responses for a lost or busy replica become problem responses with Retry-After.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class RequestInfo:
-    """One request on its way through the door, for whoever counts and logs."""
+    """One request in the middleware, for metrics and access log."""
 
     request_id: str
     method: str
@@ -79,7 +79,7 @@ class RequestObserver(Protocol):
 
 
 def has_proxy_middleware() -> bool:
-    """Whether the proxies of this cluster were started with a door."""
+    """Whether the proxies of this cluster were started with this middleware."""
     return SETTINGS_VARIABLE in os.environ
 
 
@@ -103,7 +103,7 @@ def proxy_middlewares() -> list[Middleware]:
 
 
 def cors(settings: ServingSettings) -> list[Middleware]:
-    """What lets other sites' pages ask, where any may. It goes around the door: a browser asks first, without a key."""
+    """CORS for the allowed origins, if any. It runs outside the admission: a preflight request has no key."""
     if not settings.http.origins:
         return []
     return [

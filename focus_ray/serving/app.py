@@ -1,4 +1,4 @@
-"""The HTTP interface as a FastAPI application around a desk: what is asked where, and how refusals are told."""
+"""HTTP interface as a FastAPI application: routes, and problem responses for errors."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,7 +26,7 @@ _CODES_BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
 
 
 def create_app(context: AppContext, settings: ServingSettings) -> FastAPI:
-    """The whole interface. What comes through its door has been admitted; see serving.door."""
+    """The whole interface. Its requests have passed serving.admission."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -181,12 +181,12 @@ def _model_response(card: ModelInfo, settings: ServingSettings) -> ModelResponse
 
 
 def request_id_of(request: Request) -> str:
-    """What the door has called this request."""
+    """The id that the admission gave this request."""
     return request.headers.get(REQUEST_ID_HEADER, "")
 
 
 def owner_of(request: Request) -> str | None:
-    """Whose key it came with, as the door has found out; None without keys."""
+    """Owner of the key of this request, as the admission found it; None without keys."""
     return request.scope.get("state", {}).get("client")
 
 
@@ -200,7 +200,7 @@ async def _http_exception_handler(request: Request, error: Exception) -> Respons
     assert isinstance(error, HTTPException)
     details = {
         "not_found": "there is nothing at this address; see /openapi.json",
-        "method_not_allowed": "this address is asked in another way; see /openapi.json",
+        "method_not_allowed": "method not allowed for this path; see /openapi.json",
         "bad_request": "the request cannot be read",
     }
     code = _CODES_BY_STATUS.get(error.status_code, "bad_request")
@@ -219,7 +219,7 @@ async def _validation_error_handler(request: Request, error: Exception) -> Respo
 
 
 async def _internal_error_handler(request: Request, error: Exception) -> Response:
-    """The door logs it: what was raised goes on to there."""
+    """The exception goes on to the admission, which logs it."""
     return await _problem_handler(request, Problem.internal_error())
 
 

@@ -1,4 +1,4 @@
-"""Batches of faces of several requests: whenever the model is free, it takes as many as fit of those that wait.
+"""Batches of faces from several requests: a free model takes as many waiting faces as fit.
 
 Ray Serve's own batching closes a batch before the model is free, and leaves it as it is until then: under load most of
 its batches were of one or two (benchmarks/serving.py: less than half of the requests a second).
@@ -85,7 +85,7 @@ class BatchQueue:
         return batch
 
     async def _complete_batch(self, batch: list[QueuedRequest]) -> None:
-        """Whatever happens, everybody in the batch hears of it."""
+        """Fit the batch and set a result or an exception on every future."""
         try:
             for one, found in zip(batch, await self._fit_batch(batch), strict=True):
                 if not one.future.done():

@@ -1,4 +1,4 @@
-"""A client of the endpoint: patient with one that is busy or starting, and careful with its key."""
+"""HTTP client of the endpoint. Retries when it is busy or starting; sends the API key to this host only."""
 
 import base64
 import binascii

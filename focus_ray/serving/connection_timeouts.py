@@ -1,4 +1,4 @@
-"""Headers have an end, and answers are read: what the door cannot see of a connection.
+"""Time limits of a connection: headers must end, and responses must be read.
 
 uvicorn waits for headers for ever, and its quick parser keeps whatever comes. Its other parser, h11, gives up after
 16 KB; the time is added here. What parsing in Python costs is little beside a picture's way through the model. An

@@ -1,4 +1,4 @@
-"""The endpoint as a Ray Serve application: an ingress, the model, and what links lead to."""
+"""Ray Serve application: the ingress, the model, and the store of results that links lead to."""
 
 import os
 import time
@@ -28,7 +28,7 @@ NAME = "focus"
 _HEALTH_SECONDS = 3.0  # between two checks; three that fail in a row end a replica
 _HEALTH_WAIT = 4.0
 _GRACE_SECONDS = 20.0  # for what a replica has begun, when it is to end
-_MAX_INGRESS_REQUESTS = 1024  # at once: the door counts them
+_MAX_INGRESS_REQUESTS = 1024  # at once: AdmissionMiddleware counts them
 _NICE = 5  # the model computes; whoever answers comes first
 
 
@@ -104,10 +104,10 @@ class Ingress:
         app = create_app(self, self._settings)
         if has_proxy_middleware():
             return AdmissionMiddleware(app, self._settings)
-        door: ASGIApp = AdmissionMiddleware(app, self._settings, observer=create_request_metrics())
+        admission: ASGIApp = AdmissionMiddleware(app, self._settings, observer=create_request_metrics())
         for middleware in cors(self._settings):
-            door = middleware.cls(door, *middleware.args, **middleware.kwargs)
-        return door
+            admission = middleware.cls(admission, *middleware.args, **middleware.kwargs)
+        return admission
 
 
 def endpoint(settings: ServingSettings, source: ModelSource, prior: PriorSource, cache: Path) -> Application:

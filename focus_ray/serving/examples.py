@@ -1,4 +1,4 @@
-"""Examples and forms of the OpenAPI document that FastAPI cannot see: the bodies are read by serving.body."""
+"""Examples and forms of the OpenAPI document; FastAPI does not see them, serving.parsing reads the bodies."""
 
 from typing import Any
 

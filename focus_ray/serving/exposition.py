@@ -1,6 +1,6 @@
-"""What GET /metrics says: the figures of all processes of the endpoint, gathered from the agents of Ray's nodes.
+"""GET /metrics: the metrics of all processes of the endpoint, collected from the agents of Ray's nodes.
 
-Ray labels a figure with addresses, sessions and processes. Those are left out, and what only they told apart is added
+Ray adds labels for address, session and process. They are dropped and the series that differ only in them are summed
 up; `node`, the beginning of a node's random id, stays, so that an agent that does not answer once is missed, and what
 the others counted is not taken for a new beginning.
 """

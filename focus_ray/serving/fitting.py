@@ -1,4 +1,4 @@
-"""The model of a replica: faces of several requests fitted as one batch, each answered as if it were alone."""
+"""Model of a replica: fits faces of several requests as one batch, with the result that each has by itself."""
 
 import copy
 import logging
@@ -66,7 +66,7 @@ class RenderContext:
 
 
 class Fitter:
-    """Fits batches on one thread and knows since when it is at it.
+    """Fits batches on one thread and records when the current batch started.
 
     An answer depends on its own picture only, to the bit: sums are ordered by the number of rows they run over, and
     refinement makes a last digit visible (0.2 sigma on weak modes). On one thread of a CPU every number of rows from

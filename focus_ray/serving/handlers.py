@@ -1,4 +1,4 @@
-"""From what was asked to what is answered: one picture or several, files inline or as links."""
+"""Request handlers: one picture or several, files inline or as links."""
 
 import asyncio
 from collections.abc import Awaitable

@@ -1,4 +1,4 @@
-"""Admission of a picture: what it is by its content, how large by its header, how much work by its structure."""
+"""Checks of an uploaded picture: format by content, size by header, decoding cost by structure."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""API keys: random, shown once, kept as hashes, compared in constant time; and who may listen without any."""
+"""API keys: random, shown once, stored as hashes, compared in constant time; required on public interfaces."""
 
 import hashlib
 import hmac
@@ -90,8 +90,8 @@ def check_exposure(settings: HttpSettings, without_keys: bool) -> None:
     if settings.keys or without_keys or is_loopback(settings.host):
         return
     raise ConfigError(
-        f"anybody who reaches {settings.host} could ask this endpoint; give a file of keys (see `focus-ray key`), "
-        "listen at 127.0.0.1, or say that no keys are meant"
+        f"{settings.host} is reachable from other machines and no API key is required; give a key file "
+        "(see `focus-ray key`), listen at 127.0.0.1, or say that no keys are meant"
     )
 
 

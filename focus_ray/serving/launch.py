@@ -1,4 +1,4 @@
-"""From settings to a running endpoint: on a cluster that is named, or on one of this machine while it runs."""
+"""Starts an endpoint from its settings, on the named cluster or on one of this machine."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""What an endpoint counts and measures, by Ray's own metrics: serving.exposition gathers them from all processes.
+"""Metrics of the endpoint as Ray metrics; serving.exposition collects them from all processes.
 
 A figure is seen when its process has told the agent of its node: Ray does that every 10 s, by default
 (RAY_metrics_report_interval_ms). The sums of histograms are approximate: Ray keeps how many fell between two bounds.
@@ -32,7 +32,9 @@ METRICS: Mapping[str, MetricSpec] = {
     "focus_rejections": MetricSpec("counter", "Requests that were refused", ("reason",)),
     "focus_in_flight": MetricSpec("gauge", "Requests that are being answered now"),
     "focus_waiting": MetricSpec("gauge", "Pictures that wait for a batch now"),
-    "focus_queue_seconds": MetricSpec("histogram", "That a picture waits for its batch to begin", (), SECOND_BUCKETS),
+    "focus_queue_seconds": MetricSpec(
+        "histogram", "Time an image waits in the queue before its batch starts, in seconds", (), SECOND_BUCKETS
+    ),
     "focus_batch_faces": MetricSpec("histogram", "Faces that are fitted together", (), COUNT_BUCKETS),
     "focus_model_seconds": MetricSpec("histogram", "That the model takes for a batch", (), SECOND_BUCKETS),
     "focus_decode_seconds": MetricSpec("histogram", "That decoding takes for a picture", (), SECOND_BUCKETS),

@@ -1,4 +1,4 @@
-"""Deployments and load benchmarks as runs of MLflow, told by a thread: serving waits for no tracker and needs none."""
+"""Logs deployments and load benchmarks to MLflow from a background thread; serving never blocks on MLflow."""
 
 import queue
 import threading

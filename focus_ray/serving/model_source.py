@@ -1,4 +1,4 @@
-"""Where an endpoint's model and prior come from: named once for all its replicas, fetched and verified where they run.
+"""Source of an endpoint's model and prior: resolved once for all replicas, fetched and verified where they run.
 
 None                                 what comes with the package
 FOLDER, s3://bucket/prefix/model     a sealed folder, of this machine or in an object store

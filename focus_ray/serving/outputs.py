@@ -1,4 +1,4 @@
-"""The files of an answer: masks, renderings, meshes and the overlay of a picture's faces, as bytes."""
+"""Files of a response: masks, renderings, meshes and the overlay of a picture's faces, as bytes."""
 
 import base64
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The web page: fixed files of the package, read once, with headers that let nothing else run."""
+"""Routes of the web page: static assets of the package, read once, with a strict content security policy."""
 
 import hashlib
 from collections.abc import Iterator

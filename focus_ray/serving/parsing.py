@@ -1,4 +1,4 @@
-"""What a request asks for: its pictures and options, from a form or from a body that is the picture itself.
+"""Parses a request: pictures and options, from a form or from a body that is the picture itself.
 
 Everything stays in memory: what people send is never written to a disk.
 """
@@ -39,7 +39,7 @@ class ParsedRequest(NamedTuple):
 
 
 class _InMemoryParser(MultiPartParser):
-    """Starlette's parser without its files on a disk (the door has bounded the body); knows if the form was whole.
+    """Starlette's parser without files on disk (the body is bounded already); knows whether the form was complete.
 
     It counts parts and bytes itself and raises Problem: Starlette tells its limits apart by words only.
     """
@@ -147,7 +147,7 @@ def _parse_options(fields: Iterable[tuple[str, str]]) -> Options:
             known = ", ".join(Options.model_fields)
             raise Problem("unprocessable", f"there is no option {_printable(name, 40)!r}; there are {known}")
         if said.setdefault(name, text) != text:
-            raise Problem("unprocessable", f"the option {name} is said twice in two ways; say it once")
+            raise Problem("unprocessable", f"option {name} is given twice with different values; give it once")
     try:
         return Options.model_validate({name: _parse_value(name, text) for name, text in said.items()})
     except ValidationError as error:

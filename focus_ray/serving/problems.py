@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a request, as application/problem+json (RFC 9457). No path, bucket or trace in it.
+"""Errors of a request as application/problem+json (RFC 9457), without paths, buckets or traces.
 
 code                    status
 bad_request             400   a body that is cut off, or no multipart as it says
@@ -23,7 +23,7 @@ TITLES: Final[dict[str, tuple[int, str]]] = {
     "bad_request": (400, "The request cannot be read"),
     "unauthorized": (401, "A valid API key is needed"),
     "not_found": (404, "There is nothing here"),
-    "method_not_allowed": (405, "This address is asked in another way"),
+    "method_not_allowed": (405, "Method not allowed"),
     "timeout": (408, "The request came too slowly"),
     "too_large": (413, "The request is too large"),
     "unsupported_media": (415, "This kind of content is not accepted"),

@@ -1,4 +1,4 @@
-"""The other deployments as an ingress sees them: asked again where a replica has died, and refusals in our words."""
+"""Handles of the other deployments: retry after a replica dies; map Ray Serve errors to problem responses."""
 
 import asyncio
 import logging
@@ -105,7 +105,7 @@ class RemoteResultStore:
             wait = self._settings.http.retry_seconds
             raise Problem(
                 "overloaded",
-                "what keeps links is starting anew; try again, or ask with delivery=inline",
+                "the result store is restarting; retry, or use delivery=inline",
                 retry_after=wait,
                 reason="links",
             ) from None

@@ -1,4 +1,4 @@
-"""Who stands at the door and counts: figures and the access log of all requests, refused ones too."""
+"""Request metrics and access log for every request, rejected ones included."""
 
 import time
 
@@ -9,7 +9,7 @@ from focus_ray.serving.metrics import Meters, RayMeters
 
 
 class RequestMetrics:
-    """Tells meters and the access log of requests; a `door.RequestObserver`. Belongs to one event loop."""
+    """Tells meters and the access log of requests; an `admission.RequestObserver`. Belongs to one event loop."""
 
     def __init__(self, meters: Meters) -> None:
         self._meters = meters

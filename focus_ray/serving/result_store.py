@@ -1,4 +1,4 @@
-"""Results that are kept for a while for their links: in memory, bounded, and for the client who asked for them."""
+"""Store of results that links lead to: in memory, bounded, and readable by the client that asked for them only."""
 
 import secrets
 import threading

@@ -1,4 +1,4 @@
-"""What the endpoint takes and gives, as types: the OpenAPI document is made of them."""
+"""Request and response types; the OpenAPI document is generated from them."""
 
 from typing import Annotated, Literal, get_args
 

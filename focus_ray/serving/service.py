@@ -1,4 +1,4 @@
-"""What is done with a picture that was let in: decode it, find its faces, ask the model, draw what was asked for."""
+"""Reconstruction service: decodes a picture, locates its faces, calls the model, draws the requested outputs."""
 
 import asyncio
 import os
@@ -70,7 +70,7 @@ class ReconstructionService:
         self._settings = settings
         threads = max(1, round(settings.ingress.cpus))
         self._pixel_budget = PixelBudget(settings.admission.megapixels_at_once)
-        self._executor = ThreadPoolExecutor(threads, "desk", initializer=_lower_priority)
+        self._executor = ThreadPoolExecutor(threads, "service", initializer=_lower_priority)
         self._thread_local = threading.local()
 
     async def card(self) -> ModelInfo:

@@ -1,4 +1,4 @@
-"""Everything that decides how an endpoint behaves, as one frozen tree.
+"""Settings of an endpoint, one frozen tree.
 
 Nothing heavy is imported here: the proxies of the cluster read it too.
 """

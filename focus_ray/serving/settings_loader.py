@@ -1,4 +1,4 @@
-"""The settings of an endpoint from a file, assignments and options."""
+"""Loads the settings of an endpoint from a file, assignments and options."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

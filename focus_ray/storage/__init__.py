@@ -1,1 +1,1 @@
-"""What a run keeps: safetensors and JSON, written all or nothing and verified on every read."""
+"""Storage of a run: safetensors and JSON, written atomically and verified on every read."""

@@ -1,4 +1,4 @@
-"""An object store as a file system of pyarrow, so that Ray Train and Ray Data go through its retries and credentials.
+"""Object store as a pyarrow file system, so that Ray Train and Ray Data use its retries and credentials.
 
 Folders exist where there are objects below them. A written file appears when its stream is closed, whole.
 """

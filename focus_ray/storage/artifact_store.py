@@ -1,4 +1,4 @@
-"""Sealed folders in an object store: their files are stored first and the manifest last; deleting begins with it.
+"""Artifacts in an object store: files are stored first and the manifest last; deletion starts with the manifest.
 
 In a folder on this machine they come and go by renaming, so that one without a manifest is damaged. In a bucket, what
 has no manifest is an upload that did not end, and counts as nothing.

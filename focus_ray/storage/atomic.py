@@ -1,4 +1,4 @@
-"""Writes that are all or nothing: a temporary sibling, flushed to the disk, then renamed into place."""
+"""Atomic writes: a temporary sibling, flushed to the disk, then renamed into place."""
 
 import os
 import re
@@ -83,7 +83,7 @@ def remove_stale_partials(parent: Path) -> None:
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether a file or folder of this name is half written, or steps aside for another."""
+    """Whether the name is that of a temporary (partial or retired) file or folder."""
     return bool(PARTIAL.fullmatch(name) or RETIRED.fullmatch(name))
 
 

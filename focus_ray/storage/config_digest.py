@@ -1,4 +1,4 @@
-"""The digest of a run's configuration, by which a checkpoint and a tracked run know it."""
+"""Digest of a run's configuration; checkpoints and tracked runs are matched by it."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""A file of JSON lines that a run appends to, and that a killed run may have left with a torn last line."""
+"""Append-only file of JSON lines; tolerates the incomplete last line of a killed process."""
 
 import json
 from collections.abc import Iterable

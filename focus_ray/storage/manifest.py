@@ -1,4 +1,4 @@
-"""Sealed folders: files beside a manifest of their sizes and SHA-256 sums, written last and checked on every read."""
+"""Artifact: a folder of files with a manifest of sizes and SHA-256 sums, written last and verified on every read."""
 
 import hashlib
 import json
@@ -63,7 +63,7 @@ def _map_files(folder: Path, kind: str, check: Callable[[Path, dict[str, Any]], 
 
 
 def check_replaceable(folder: Path, kind: str) -> None:
-    """Keep what a user has at `folder`: only nothing, an empty folder or a whole sealed one of this kind may go.
+    """Check that `folder` may be replaced: it must be absent, empty, or a complete artifact of this kind.
 
     Raises ConfigError for anything else, StorageError where the disk refuses to read.
     """

@@ -1,4 +1,4 @@
-"""Object stores: bytes under keys, in a folder or in an S3 bucket, written whole or not at all."""
+"""Object stores: bytes under keys, in a folder or in an S3 bucket, written atomically."""
 
 import os
 import re

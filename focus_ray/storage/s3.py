@@ -1,4 +1,4 @@
-"""An object store in an S3 bucket, through boto3: patient with a service that is ill, quick with what will not pass."""
+"""Object store in an S3 bucket, on boto3: retries transient errors for 300 s, raises permanent ones at once."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""What an S3 service refuses: which errors may pass by themselves, and the one line for those that will not."""
+"""Errors of an S3 service: which are transient, and one line of text for the permanent ones."""
 
 import os
 import socket
@@ -92,7 +92,9 @@ def to_storage_error(error: Exception, location: str, bucket: str, endpoint: str
         message = f"{endpoint} sends every request elsewhere; correct AWS_ENDPOINT_URL_S3 (https instead of http?)"
         return StorageError(f"{message}, or set AWS_REGION")
     if is_transient(error):
-        return StorageError(f"{endpoint} breaks off ({type(error).__name__}); see whether the service is well")
+        return StorageError(
+            f"connection to {endpoint} failed ({type(error).__name__}); check that the service is running"
+        )
     return StorageError(f"{location} cannot be used: {_first_line(error)}; correct the settings of AWS")
 
 
@@ -132,7 +134,7 @@ def _client_error(error: exceptions.ClientError, location: str, bucket: str, end
     if code in WRONG_REGION_CODES:
         return StorageError(f"the bucket {bucket!r} belongs to another region; set AWS_REGION to it")
     if is_transient(error):
-        return StorageError(f"{endpoint} is not well ({reason(error)}); try again later")
+        return StorageError(f"{endpoint} returned a transient error ({reason(error)}); try again later")
     return StorageError(f"{location} refuses {operation}: {_first_line(error)}; check bucket, endpoint and permissions")
 
 

@@ -1,4 +1,4 @@
-"""Sealed folders of one JSON document and tensors as safetensors: what checkpoints, models and priors are made of."""
+"""Artifact of one JSON document and tensors as safetensors: checkpoints, models and priors are made of it."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Reading published weight files safely: safetensors, or PyTorch's own format with nothing but tensors in it."""
+"""Reads published weight files safely: safetensors, or PyTorch's format restricted to tensors."""
 
 import pickle  # noqa: TID251  (its exception type; nothing is unpickled with it)
 import zipfile

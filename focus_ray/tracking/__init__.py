@@ -1,1 +1,1 @@
-"""What a run shows: contact sheets, plots and the report page."""
+"""Tracking of a run: contact sheets, plots, the report page, MLflow."""

@@ -1,4 +1,4 @@
-"""Contact sheets: a row for each face, a titled column for each thing that is shown of it."""
+"""Contact sheets: a row for each face, a titled column for each kind of picture."""
 
 from collections.abc import Mapping
 

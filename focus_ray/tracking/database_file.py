@@ -1,4 +1,4 @@
-"""A new database for MLflow, made whole or not at all: its own making can neither be cut off nor done twice at once."""
+"""Creates MLflow's database atomically: an interrupted or concurrent creation leaves no half of one."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""Reading what a run wrote down of itself: the records of its steps, and a figure by its dotted path."""
+"""Reads a run's history: step records, and a figure by its dotted path."""
 
 from collections.abc import Mapping
 from itertools import takewhile

@@ -1,4 +1,4 @@
-"""Where a run comes from, as tags: code, configuration, face model, packages, hardware; nobody's name."""
+"""Lineage of a run as tags: code, configuration, face model, packages, hardware; no user names."""
 
 import os
 import platform

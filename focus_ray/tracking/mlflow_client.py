@@ -1,4 +1,4 @@
-"""What is asked of an MLflow server, or of a database in its place; the only module of tracking that imports mlflow."""
+"""Client of an MLflow server or database; the only module of tracking that imports mlflow."""
 
 import logging
 import os
@@ -105,7 +105,7 @@ class MlflowServer:
 
     @contextmanager
     def session(self) -> Iterator[MlflowClient]:
-        """The client, connected on first use (seconds). Whatever goes wrong inside is said in our words."""
+        """The client, connected on first use (seconds). MLflow's errors inside the block become TrackingError."""
         try:
             if self._client is None:
                 self._client = self._connect()

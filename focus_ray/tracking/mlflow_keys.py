@@ -1,4 +1,4 @@
-"""Trees of JSON as MLflow keeps them: parameters by dotted key, figures by path, all within its limits."""
+"""JSON trees in MLflow's terms: parameters by dotted key, figures by path, within its limits."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The model as MLflow loads it: MLflow copies this file beside the model folder and runs it (models from code)."""
+"""MLflow model (models from code): MLflow copies this file beside the model folder and runs it."""
 
 import base64
 import threading

@@ -1,4 +1,4 @@
-"""One delivery to MLflow: the run there is found or made, then gets what the run folder has beyond it."""
+"""Syncs a run folder to MLflow: finds or creates the MLflow run, then sends what it lacks."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""MLflow follows the run folder: a thread sends what is new, and what a silent server misses waits in the folder."""
+"""Sends a run folder to MLflow from a thread; what an unreachable server misses is sent later."""
 
 import os
 import shlex
@@ -43,7 +43,7 @@ def _ignore(message: str) -> None:
 
 
 class MlflowTracker:
-    """Sends a run to MLflow while it trains. Neither a slow server nor none at all is felt by the training."""
+    """Sends a run to MLflow while it trains, from a background thread: a slow or unreachable server delays nothing."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The plots of a report: loss curves over shaded phases, mask coverage, held-out figures over time."""
+"""Plots of a report: loss curves over shaded phases, mask coverage, held-out figures over time."""
 
 import io
 import math

@@ -1,4 +1,4 @@
-"""Text without secrets: what an address or an error says, minus the passwords and tokens in it."""
+"""Removes passwords and tokens from addresses and error messages."""
 
 import os
 import re

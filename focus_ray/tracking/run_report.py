@@ -1,4 +1,4 @@
-"""The report of a run: one HTML page that needs nothing beside it, made from whatever the run has left so far."""
+"""HTML report of a run, finished or not: one file that needs no other."""
 
 import base64
 import json

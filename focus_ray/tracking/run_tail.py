@@ -1,4 +1,4 @@
-"""A run folder read as it grows: what is new in its history and evaluations, and which of its files changed."""
+"""Follows a growing run folder: new lines of history and evaluations, changed files."""
 
 import json
 import math

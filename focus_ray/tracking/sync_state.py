@@ -1,4 +1,4 @@
-"""RUN/tracking.json: how far MLflow is with a run. It is written atomically, by one process at a time."""
+"""RUN/tracking.json: how much of a run MLflow has. Written atomically, by one process at a time."""
 
 import fcntl
 import json

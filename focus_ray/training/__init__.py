@@ -1,1 +1,1 @@
-"""Runs of the method: a plain loop that needs nothing but a machine."""
+"""Training: the loop, and the run around it, in one process or under Ray Train."""

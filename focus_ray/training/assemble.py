@@ -1,4 +1,4 @@
-"""The parts of a run, from its configuration: face model, networks with their first weights, and what is trained on."""
+"""Assembles a run from its configuration: face model, networks with initial weights, training data."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The batch of each step, made a little ahead of time: on another thread, or by other processes."""
+"""Batches by step, prefetched by a thread or by other processes."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor

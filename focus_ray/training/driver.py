@@ -1,4 +1,4 @@
-"""Training on a Ray cluster, from the driver's side: begin, watch, and write down what comes."""
+"""Driver of a run on a Ray cluster: starts the workers, records their events, writes the result."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -57,10 +57,10 @@ def train(
             validate_run(prepared, cluster)
             prepared.acquire()
             with (
-                attach_callbacks(prepared, store, cluster, callback, promote=promote) as watchers,
+                attach_callbacks(prepared, store, cluster, callback, promote=promote) as callbacks,
                 connect_ray(cluster) as decided,
             ):
-                return TrainingDriver(prepared, store, decided, watchers).run(interrupted)
+                return TrainingDriver(prepared, store, decided, callbacks).run(interrupted)
     except KeyboardInterrupt:
         if not folder.config_file.is_file():
             raise
@@ -73,18 +73,18 @@ def train(
 def attach_callbacks(
     prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, callback: Callback, *, promote: bool
 ) -> Iterator[Callback]:
-    """Everybody who looks at the run: the run folder, its copy in the store, the log, MLflow, and `watcher`."""
+    """Attaches the callbacks of a run: recorder, run folder sync, log forwarding, MLflow, and `callback`."""
     folder = prepared.folder
-    watchers: list[Callback] = [Recorder(folder), callback]
+    callbacks: list[Callback] = [Recorder(folder), callback]
     mirror = RunFolderSync(folder.path, store) if is_remote(prepared, store) else None
     if mirror is not None:
-        watchers.append(mirror)
+        callbacks.append(mirror)
         mirror.on_save(0)  # from its first moment on the run can be found in the store
     tracking = TrackingSettings(experiment=prepared.info.experiment)
     tags = {"cluster.workers": str(cluster.workers), "cluster.gpu": str(cluster.gpu).lower()}
     tracker = MlflowTracker(folder.path, tracking, callback.on_message, tags=tags)
     tracker.start()
-    together = CallbackList(watchers)
+    together = CallbackList(callbacks)
     finished = False
     try:
         with forward_logs(together, rank=-1, current_step=lambda: -1):
@@ -170,7 +170,7 @@ class TrainingDriver:
         return self._finish(fit.error)
 
     def _on_end(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """The workers' last words."""
+        """Handles the final event of the workers: ENDED with metrics, or FAILED with an error."""
         from focus_ray.training.event_queue import ENDED
 
         if event == ENDED:
@@ -192,7 +192,9 @@ class TrainingDriver:
             raise self.failure
         if self.metrics is not None:
             return self.metrics
-        reason = " ".join(str(error).split())[-300:] if error is not None else "the workers ended without a word"
+        reason = (
+            " ".join(str(error).split())[-300:] if error is not None else "workers exited without reporting a result"
+        )
         raise ClusterError(
             f"training ended on the cluster: {reason}; what was reached is kept, go on by resuming {self.folder.path}"
         )

@@ -1,4 +1,4 @@
-"""Between the workers of a run and its driver: what watchers are told goes one way, the wish to stop the other.
+"""Event queue between workers and driver: callback events to the driver, the stop request to the workers.
 
 A small actor on the driver's node takes what the workers send and hands it to the driver, in order. Nobody waits for
 it: workers send from a thread of their own.
@@ -66,7 +66,7 @@ def pin_to_node(actor_class: type, **options: Any) -> Any:
 
 
 class EventSender:
-    """A watcher that tells the driver, from a thread of its own. Everything sent is picklable and small."""
+    """Callback that sends events to the driver, from a thread of its own. Events are picklable and small."""
 
     def __init__(self, queue: EventQueue):
         self._queue = queue

@@ -1,4 +1,4 @@
-"""A model against faces whose truth is known: one pass, refined, and what no mask and the true mask would give.
+"""Scores a model on faces with ground truth: one pass, refined, with no mask and with the true mask.
 
 mean_face         theta = 0 of the head: what no fitting gives; all-ones mask
 all_ones          the model's one-pass fit, judged with an all-ones mask

@@ -1,4 +1,4 @@
-"""Training in this process alone, without a cluster: what every worker of one does, for debugging and for Python."""
+"""Training in this process, without a cluster: for debugging and for Python."""
 
 from pathlib import Path
 from typing import Any
@@ -34,20 +34,20 @@ def train(
     prepared = prepare(RunRequest(config, out))
     folder = prepared.folder
     validate_in_process(prepared, torch.device(device))
-    watchers = CallbackList([Recorder(folder), callback or NoOpCallback()])
+    callbacks = CallbackList([Recorder(folder), callback or NoOpCallback()])
     try:
         with graceful_shutdown() as interrupted:
             run = Trainer(
                 prepared.config,
                 prepared.face,
-                FolderCheckpointSink(folder, watchers),
-                watchers,
+                FolderCheckpointSink(folder, callbacks),
+                callbacks,
                 device=device,
                 run_dir=str(folder.path),
                 should_stop=interrupted,
             )  # before the folder: what cannot begin leaves nothing behind
             prepared.acquire()
-            with forward_logs(watchers, rank=0, current_step=lambda: run.state.step):
+            with forward_logs(callbacks, rank=0, current_step=lambda: run.state.step):
                 metrics = train_and_report(run, prepared)
         return metrics
     except KeyboardInterrupt:  # at the start, in the final scoring, or a second one

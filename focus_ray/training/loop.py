@@ -1,4 +1,4 @@
-"""The training loop without anything around it: steps by schedule, the guard's word obeyed, one record a step.
+"""The training loop alone: steps by schedule, applies guard actions, yields one record per step.
 
 Knows no files, no cluster and no tracker. Whoever runs it takes the records and does the rest.
 """

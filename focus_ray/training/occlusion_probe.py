@@ -1,4 +1,4 @@
-"""Something that is no face, planted on faces at places that are known: whether masks notice it needs no label.
+"""Occlusion probe: pastes patches at known positions, so that masks can be scored without labels.
 
 A piece of another picture of the same set, as cutmix pastes it (Yun et al. 2019), here an ellipse about a landmark.
 """

@@ -1,4 +1,4 @@
-"""Which number type the networks compute in: half the bits where the device has them, never an emulation."""
+"""Number type of the networks: bfloat16 where the device has it in hardware, never emulated."""
 
 from contextlib import AbstractContextManager
 from typing import Literal

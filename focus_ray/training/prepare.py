@@ -1,4 +1,4 @@
-"""What every way of training begins with: a new run folder, or the one of a run that goes on."""
+"""Prepares a run for training: a new run folder, or the existing one of a resumed run."""
 
 from dataclasses import dataclass
 from pathlib import Path

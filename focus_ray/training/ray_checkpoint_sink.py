@@ -1,4 +1,4 @@
-"""A run's checkpoints under Ray Train: written to the object store in the background and reported when they are whole.
+"""Checkpoints under Ray Train: uploaded in the background and reported to Ray when complete.
 
 Ray only learns of them. Which ones are kept, and which one a run goes on from, is decided by what lies in the store:
 then another driver, another version of Ray or another number of workers finds the same.
@@ -74,7 +74,7 @@ class RayCheckpointSink:
 
     def _report(self, step: int, tree: dict[str, Any] | None, best: bool) -> None:
         metrics = {"step": step}
-        if tree is None:  # a follower is not told how the leader's fare
+        if tree is None:  # non-zero ranks do not track upload status
             self.last_saved_step = step
             ray.train.report(metrics, checkpoint_upload_mode=CheckpointUploadMode.ASYNC)
             return

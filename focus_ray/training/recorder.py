@@ -1,4 +1,4 @@
-"""The run folder as a watcher: what a run tells is written down, line by line and picture by picture."""
+"""Callback that writes the run folder: a line for each event, a file for each picture."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A run, wherever it runs: the loop, and around it checkpoints, scores, pictures and the model."""
+"""A training run: the loop with checkpoints, scores, pictures and the final model."""
 
 import io
 import logging
@@ -59,7 +59,7 @@ class RunTotals:
 
 @runtime_checkable
 class CheckpointSink(Protocol):
-    """Where a run keeps what it must not lose. All replicas call it, the leader's word counts."""
+    """Storage of a run's checkpoints and model. Every rank calls it; rank 0's result is used."""
 
     last_saved_step: int  # step of the newest state that is known to be kept; 0: none
 
@@ -231,7 +231,7 @@ class Trainer:
         return self._is_best(entry)
 
     def _is_best(self, entry: dict[str, Any]) -> bool:
-        """Whether an evaluation beats all before it. The first phases are none that a model is kept of."""
+        """Whether this is the best evaluation so far. Best checkpoints are chosen only during EM."""
         figure = look_up(entry, self.config.cadence.best)
         if figure is None or self.state.step <= self.config.schedule.em_start:
             return False

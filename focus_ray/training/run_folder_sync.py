@@ -1,4 +1,4 @@
-"""A copy of the run folder in the object store, beside the checkpoints: a run whose driver's disk is lost goes on."""
+"""Copy of the run folder in the object store, so that a run survives the loss of its driver's disk."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""Contact sheets of a model at work: target, reconstruction, mask, and the truth where it is known."""
+"""Contact sheets of a model: target, reconstruction, mask, and ground truth where it is known."""
 
 import torch
 from PIL import Image

@@ -1,4 +1,4 @@
-"""What can be said of a model without any annotation of occlusion: how well it explains, and how steady its masks are.
+"""Scores of a model without occlusion labels: how well it explains pictures, and how stable its masks are.
 
 Users have no masks. These figures need pictures and landmarks alone; docs/tuning.md says how well they rank models.
 """

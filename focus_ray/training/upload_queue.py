@@ -1,4 +1,4 @@
-"""Checkpoints on their way: one is written at a time, the newest first, and the others wait in memory."""
+"""Queue of checkpoints to upload: one is written at a time, the newest first, the others wait in memory."""
 
 import logging
 import threading
@@ -26,7 +26,7 @@ class _PendingUpload:
 class UploadQueue:
     """Writes in a thread of its own, the newest first: it is what a run would go on from.
 
-    While the store is ill, memory stays finite and the newest are kept.
+    When the store is slow or down, memory stays bounded: the oldest pending checkpoints are dropped.
     """
 
     def __init__(self, write: Callable[[int, Tree, bool], None], max_bytes: int, note: Callable[[str], object]):

@@ -1,4 +1,4 @@
-"""Uploads of checkpoints in a process of their own, which gives way to training."""
+"""Uploads checkpoints in a separate low-priority process."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What each worker of a run under Ray Train does: the same run as in one process, with its part of every batch."""
+"""Ray Train worker: the run of one process on its part of every batch."""
 
 import os
 import tempfile
@@ -47,7 +47,7 @@ class WorkerSpec:
 def train_worker(loop_config: dict[str, Any]) -> None:
     """Train as one of several; what comes out is told to the driver.
 
-    What every worker raises alike (a guard's word, a configuration that cannot begin) is told and not raised: Ray
+    Errors common to all workers (guard stop, invalid configuration) are reported to the driver, not raised: Ray
     would start the run again, to the same end.
     """
     assignment: WorkerSpec = ray.get(loop_config["assignment"])
@@ -82,15 +82,15 @@ def _start_run(spec: WorkerSpec, replicas: ReplicaGroup, sender: EventSender) ->
     device = ray.train.torch.get_device()
     assert isinstance(device, torch.device)  # one device a worker
     config = spec.config
-    watcher = CallbackList([sender, RayMetricsCallback()]) if replicas.is_main else NoOpCallback()
+    callback = CallbackList([sender, RayMetricsCallback()]) if replicas.is_main else NoOpCallback()
     uploader = make_uploader(spec) if replicas.is_main else None
 
     def put_together() -> Trainer:
         return Trainer(
             config,
             load_face_model(spec.face),
-            RayCheckpointSink(spec.store, config.cadence.keep, replicas, watcher, device, uploader),
-            watcher,
+            RayCheckpointSink(spec.store, config.cadence.keep, replicas, callback, device, uploader),
+            callback,
             replicas=replicas,
             device=device,
             source=ray_data_source(config, replicas, spec.data_workers),

@@ -1,4 +1,4 @@
-"""What a search wants: one figure of an evaluation, with or without labels, and which way is better."""
+"""Objectives of a search: one figure of an evaluation, with or without labels, and its direction."""
 
 import math
 from collections.abc import Mapping

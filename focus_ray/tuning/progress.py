@@ -1,4 +1,4 @@
-"""What a sweep looks like while it runs: Ray Tune's callbacks as a bar, and a line for each trial that ends."""
+"""Progress of a sweep: Ray Tune callbacks as a bar, and a line for each finished trial."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,7 +37,7 @@ def use_listener(listener: Listener) -> Iterator[None]:
 
 
 class TuneProgress(Callback):
-    """Tells of trials as they end. Tune pickles it, to go on with: whom it tells is no part of it."""
+    """Ray Tune callback that reports finished trials. Tune pickles it; the listener is not pickled."""
 
     def __init__(self, total: int) -> None:
         self._total = total

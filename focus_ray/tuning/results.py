@@ -1,4 +1,4 @@
-"""results.json of a sweep: each trial with how it ended, the best one, and what the objectives say of each other."""
+"""results.json of a sweep: each trial and its outcome, the best one, and correlations of the objectives."""
 
 from collections import Counter
 from collections.abc import Sequence

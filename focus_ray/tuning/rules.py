@@ -1,4 +1,4 @@
-"""Search files in Ray Tune's terms: searchers and schedulers."""
+"""Searchers and schedulers of Ray Tune from a search file."""
 
 from functools import partial
 from typing import Any
@@ -28,7 +28,7 @@ def build_searcher(plan: Plan) -> Any:
 
 
 def build_scheduler(plan: Plan) -> Any:
-    """Who ends trials before their time, by the steps that they have taken."""
+    """Build the Ray Tune scheduler that stops trials early, by training steps."""
     from ray.tune.schedulers import (
         AsyncHyperBandScheduler,
         FIFOScheduler,

@@ -1,4 +1,4 @@
-"""A search file: what is searched, by which rules, for how long; and the runs that it stands for."""
+"""Search file: parameters, rules and budget, and the run configurations of its trials."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

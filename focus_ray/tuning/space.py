@@ -1,4 +1,4 @@
-"""What is searched: parameters, where each one stands in a run's configuration, and which values it may have."""
+"""Search space: parameters, their keys in a run's configuration, and their values."""
 
 import math
 from collections.abc import Mapping

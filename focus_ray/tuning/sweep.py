@@ -1,4 +1,4 @@
-"""A sweep from its search file to results.json, best.yaml and report.html; the same command goes on where it stopped.
+"""Runs a sweep: search file to results.json, best.yaml and report.html; the same command continues it.
 
 DIR/
   config.json, run.json   the search, and its name
@@ -90,7 +90,7 @@ def check_gpus_available(resources: TrialResources) -> None:
 
 @dataclass
 class GuardedTrainingJob:
-    """Trainings that a guard may end: that is found out about one of them, and no end of the others."""
+    """Training job whose tasks return a GuardStop instead of raising it, so that other tasks continue."""
 
     models: TrainingJob
 
@@ -242,7 +242,7 @@ class Sweep:
         )
 
     def close_mlflow_runs(self, plan: Plan) -> None:
-        """Say that trials do not run any more which could not say it themselves: Tune ends the process of a pruned one.
+        """Mark the MLflow runs of terminated trials as finished: Tune ends the process of a pruned one.
 
         One that goes on later says that it does.
         """

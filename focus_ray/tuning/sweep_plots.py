@@ -1,4 +1,4 @@
-"""The plots of a sweep."""
+"""Plots of a sweep."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The page of a sweep: trials side by side, what each parameter does, learning curves, and how the best was judged."""
+"""HTML report of a sweep: trials side by side, effect of each parameter, learning curves, and the retrained best."""
 
 import json
 from collections.abc import Callable

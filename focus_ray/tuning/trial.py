@@ -1,4 +1,4 @@
-"""A trial: an ordinary run in a folder of its own, that tells Ray Tune what it reached at each of its checkpoints.
+"""A trial: a training run in a folder of its own that reports to Ray Tune at each checkpoint.
 
 trials/ID/         a run folder, as of `focus-ray train`
 outcomes/ID.json   how it ended, where it ended by itself

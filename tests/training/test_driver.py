@@ -170,7 +170,7 @@ def test_the_errors_of_workers_keep_their_type(driven, prepared, kind):
 
 @pytest.mark.parametrize(
     ("error", "reason"),
-    [(None, "the workers ended without a word"), (RuntimeError("out of\n memory"), "out of memory")],
+    [(None, "workers exited without reporting a result"), (RuntimeError("out of\n memory"), "out of memory")],
 )
 def test_an_end_without_a_word_says_how_to_go_on(driven, prepared, error, reason):
     with pytest.raises(ClusterError) as caught:

@@ -1,4 +1,4 @@
-"""The synthetic world written as the data sets of the paper are published."""
+"""Writers of synthetic data sets in the layouts of the paper's data sets."""
 
 from focus_ray.data.dataset_writers.dataset_writer import write_dataset
 

@@ -1,4 +1,4 @@
-"""The synthetic world as the AR database: each person bare, with glasses and with a scarf, and a mask each time."""
+"""Synthetic faces in the layout of the AR database: each person bare, with glasses, with a scarf, and masks."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The synthetic world as CelebAMask-HQ: people one by one, a mask for each part that is seen, two subsets."""
+"""Synthetic faces in the layout of CelebAMask-HQ: one picture a person, a mask for each part, two subsets."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A data set of synthetic people in one of the paper's layouts; `data.sources` reads it like the real one."""
+"""Writes a synthetic data set in one of the paper's layouts; `data.sources` reads it like the real one."""
 
 from collections.abc import Iterator
 from functools import partial

@@ -1,4 +1,4 @@
-"""The synthetic world as the NoW challenge: several pictures a person, and a scan of the face at rest.
+"""Synthetic faces in the layout of the NoW challenge: several pictures and one neutral scan a person.
 
 Beside what is published:
 

@@ -1,4 +1,4 @@
-"""Who is seen how in a data set: each person once in each of some kinds of pictures, in turn."""
+"""Kinds of pictures in a synthetic data set; each person is rendered once per kind."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What a scanner makes of a face: other points on its surface, a little noise, holes, and a frame of its own."""
+"""Simulated 3D scan of a face: other points on its surface, noise, holes, and a coordinate frame of its own."""
 
 from dataclasses import dataclass
 

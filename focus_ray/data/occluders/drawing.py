@@ -1,4 +1,4 @@
-"""What every occluder is drawn with: anti-aliased shapes on a canvas, a frame fixed to the face, and shading."""
+"""Drawing for occluders: anti-aliased shapes on a canvas, a frame fixed to the face, shading."""
 
 from typing import NamedTuple
 

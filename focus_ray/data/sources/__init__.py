@@ -1,4 +1,4 @@
-"""The data sets of the paper, read as they are published."""
+"""Readers of the paper's data sets in their published layouts."""
 
 from pathlib import Path
 

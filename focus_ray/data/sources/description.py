@@ -1,4 +1,4 @@
-"""dataset.json: what a data set says of itself. Sets that we write have one, published ones do not."""
+"""dataset.json: the description of a data set that this package wrote. Published sets have none."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What lies in a data set, a folder or an object store: its files by name, and its small texts."""
+"""Files of a data set in a folder or an object store: listed by name, small texts read."""
 
 import os
 from itertools import islice

@@ -1,4 +1,4 @@
-"""Pictures whose visible face somebody marked: what segmentation and colours are scored on."""
+"""Pictures with masks of the visible face, for scores of segmentation and colour."""
 
 import logging
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The pictures of NoW as something to predict on, with what else a set that we wrote knows of them."""
+"""Pictures of NoW to predict on, with the ground truth of sets that this package wrote."""
 
 import logging
 import math

@@ -1,1 +1,1 @@
-"""Ways to segment a face that the paper compares with and that are not trained networks."""
+"""Segmentation baselines of the paper that are not trained networks."""

@@ -1,4 +1,4 @@
-"""Segmentation for each picture by itself, in the way of Egger et al. (IJCV 2018): EM over labels, colours and fit.
+"""Segmentation of each picture by itself, after Egger et al. (IJCV 2018): EM over labels, colours and fit.
 
 Each pixel of the rendered region is face, whose colour is the rendered one up to noise, or something else, whose
 colours are a histogram of this picture alone. Labels, noise and histogram are estimated in turns; neighbours tend to

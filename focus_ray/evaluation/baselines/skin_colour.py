@@ -1,4 +1,4 @@
-"""A skin detector in the way of Deep3D: skin colour is a simple multivariate Gaussian (section 4.2)."""
+"""Skin detector after Deep3D: skin colour as a multivariate Gaussian (section 4.2)."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

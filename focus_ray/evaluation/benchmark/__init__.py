@@ -1,1 +1,1 @@
-"""The paper's tables from nothing: models are trained, put to work on three data sets, and scored like anybody's."""
+"""Reproduces the paper's tables: trains every model, predicts on three data sets and scores the predictions."""

@@ -1,4 +1,4 @@
-"""Everything that decides what a benchmark is, as one frozen tree."""
+"""Configuration of a benchmark, one frozen tree."""
 
 from typing import Annotated, Any
 

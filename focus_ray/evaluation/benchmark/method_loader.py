@@ -1,4 +1,4 @@
-"""The contestants of a seed, ready to answer: their trained models, laws of masks, and the prior."""
+"""Loads the methods of a seed: trained models, mask rules and the prior."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -41,9 +41,9 @@ class MethodLoader:
 
     def load_method(self, name: str, seed: int, steps: int) -> Method:
         """One of them. Raises CheckpointError where its model is damaged."""
-        contestant = METHOD_SPECS[name]
-        model = models.load(self.model_folder(contestant.model, seed))
-        prior = priors.load(self.prior_folder(seed, steps) / priors.PRIOR) if contestant.prior else None
+        spec = METHOD_SPECS[name]
+        model = models.load(self.model_folder(spec.model, seed))
+        prior = priors.load(self.prior_folder(seed, steps) / priors.PRIOR) if spec.prior else None
         return Method(name + (REFINED_SUFFIX if steps else ""), model, self._mask_fn(name), prior, steps)
 
     def model_folder(self, model: str, seed: int) -> Path:
@@ -55,7 +55,7 @@ class MethodLoader:
         return self.runs / f"seed-{seed}" / f"prior-{steps}"
 
     def build_priors(self, settings: PoolSettings | None, progress: PhaseProgress) -> None:
-        """Measure the priors that the contestants need; what is there is not computed again."""
+        """Measure the priors that the methods need; existing ones are not computed again."""
         for name, seed, steps in self.entries():
             if METHOD_SPECS[name].prior and not (self.prior_folder(seed, steps) / "metrics.json").is_file():
                 asked = PriorConfig(

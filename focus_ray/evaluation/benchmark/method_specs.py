@@ -1,4 +1,4 @@
-"""Who is compared, by the names that the paper's tables have: which model is fitted, and which pixels count as face."""
+"""Methods under comparison, by their names in the paper's tables: the fitted model, and the rule for its mask."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""A benchmark from nothing to the paper's tables; the same command goes on where it was stopped.
+"""Runs a benchmark: from nothing to the paper's tables; the same command continues an interrupted one.
 
 OUT/  config.json  data/{now,ar,celebahq}/  runs/seed-N/MODEL/  predictions/seed-N/METHOD/{now,ar,celebahq}/  parts/
       results.json  tables.md  tables.tex  tables.json  sheets/  report.html
@@ -79,7 +79,7 @@ class BenchmarkScores:
 
 @dataclass
 class Benchmark:
-    """One benchmark: where its things lie, and who does the work."""
+    """One benchmark run: configuration, output folder, task pool and callbacks."""
 
     config: BenchmarkConfig
     folder: RunFolder
@@ -100,13 +100,13 @@ class Benchmark:
         """Everything, in order."""
         sets = self.prepare_datasets()
         train_all(self.config, self.out / "runs", self.settings, self.should_stop, self.progress)
-        contest = MethodLoader(self.config, self.out / "runs")
-        contest.build_priors(self.settings, self.progress)
+        loader = MethodLoader(self.config, self.out / "runs")
+        loader.build_priors(self.settings, self.progress)
         found = BenchmarkScores()
-        entries = contest.entries()
+        entries = loader.entries()
         for number, (name, seed, steps) in enumerate(entries):
             self.progress("methods", number, len(entries))
-            self.score_method(contest, name, seed, steps, sets, found)
+            self.score_method(loader, name, seed, steps, sets, found)
         self.progress("methods", len(entries), len(entries))
         found.rows += tabling.occlusion_gap_rows(found.rows)
         self.draw_figures(sets, found)

@@ -1,4 +1,4 @@
-"""Training all models of a benchmark, side by side: an initialisation for each seed, then every model from it."""
+"""Trains all models of a benchmark in parallel: an initialisation for each seed, then every model from it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The part of a scan that counts: a sphere about the face (method 8.6, step 1)."""
+"""Crop of a scan: a sphere around the face (method 8.6, step 1)."""
 
 import numpy as np
 from jaxtyping import Float

@@ -1,4 +1,4 @@
-"""Our faces written as the NoW challenge takes them."""
+"""Writes our faces in the submission format of the NoW challenge."""
 
 import io
 from pathlib import Path, PurePosixPath

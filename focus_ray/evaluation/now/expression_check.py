@@ -1,4 +1,4 @@
-"""Was a face submitted with its expression? What the predictions of one subject tell.
+"""Check whether faces were submitted with their expression, from the predictions of one subject.
 
 The challenge asks for neutral faces. Seven landmarks do not show an open mouth, but the meshes of one subject do, where
 they have the same triangles: identity is the same in all pictures, so what moves in the mouth and not above the nose is

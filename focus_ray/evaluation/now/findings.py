@@ -1,4 +1,4 @@
-"""What is wrong with a submission, as a list: how bad, where, what, and what to do."""
+"""Findings about a submission: severity, location, problem, advice."""
 
 from typing import Literal, NamedTuple
 

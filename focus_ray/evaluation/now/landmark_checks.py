@@ -1,4 +1,4 @@
-"""Are seven landmarks what the challenge means by them? Their order, their units, and whether they lie on the mesh."""
+"""Checks of the seven landmarks of a submission: order, units, and distance to the mesh."""
 
 from collections.abc import Iterator
 from itertools import permutations

@@ -1,4 +1,4 @@
-"""Is a predicted mesh what the challenge's readers and its metric can use? Colours, triangles, their sides."""
+"""Checks of a submitted mesh: colours, triangles, orientation."""
 
 import re
 from collections.abc import Iterator

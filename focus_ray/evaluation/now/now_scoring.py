@@ -1,4 +1,4 @@
-"""A folder of predictions against a NoW data set: every picture by itself, then pooled by subset."""
+"""Scores a folder of predictions against a NoW data set: each picture, then pooled by subset."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""A look at a submission before it is measured or sent in: what would make its result wrong or invalid."""
+"""Checks a submission for whatever would make its result wrong or invalid, before it is scored or sent in."""
 
 from collections.abc import Iterator
 from itertools import groupby

@@ -1,4 +1,4 @@
-"""The refinement of an alignment: least squares of the distances from scan to surface (method 8.6, step 3)."""
+"""Refines an alignment: least squares of the distances from scan to surface (method 8.6, step 3)."""
 
 from dataclasses import dataclass
 

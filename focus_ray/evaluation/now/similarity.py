@@ -1,4 +1,4 @@
-"""Similarity transforms, and the one that takes landmarks to landmarks (method 8.6, step 2)."""
+"""Similarity transforms, and the one that maps landmarks to landmarks (method 8.6, step 2)."""
 
 from dataclasses import dataclass
 

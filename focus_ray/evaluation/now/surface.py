@@ -1,4 +1,4 @@
-"""The nearest points of a triangle mesh, exactly: a balanced tree of boxes over the triangles, searched by kernels."""
+"""Exact nearest points on a triangle mesh: a balanced tree of boxes over the triangles."""
 
 import math
 

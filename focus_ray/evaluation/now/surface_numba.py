@@ -1,4 +1,4 @@
-"""The search for the nearest points of a surface, as a kernel.
+"""Kernels of the nearest-point search.
 
 A triangle is a row of 16 numbers, see surface.py. Of a tree's boxes those are opened that may hold a nearer point than
 the best one so far, the nearer child first: nothing nearer is ever passed over. A point begins with a triangle that

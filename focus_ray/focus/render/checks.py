@@ -1,4 +1,4 @@
-"""What the renderer's public ops ask of their arguments; the messages say what was given and what to give."""
+"""Argument checks of the renderer's public ops; each message names the given and the expected shape or type."""
 
 import torch
 from torch import Tensor
