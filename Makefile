@@ -21,7 +21,7 @@ READY := $(VENV)/.installed
 
 install: $(READY)
 
-$(READY): pyproject.toml constraints.txt infra/install.sh infra/fetch_viewer.py
+$(READY): pyproject.toml constraints.txt infra/install.sh infra/fetch_viewer.py infra/compile_kernels.py
 	@infra/install.sh $(VENV)
 
 # Says at the end where the report and the model are.

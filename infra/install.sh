@@ -64,4 +64,6 @@ else
 fi
 # The page's 3D view. Without it everything else works, and the page says so.
 "$venv/bin/python" infra/fetch_viewer.py || true
+# Processes that start later, of which Ray has many, find the kernels compiled.
+"$venv/bin/python" infra/compile_kernels.py || echo "the numba kernels are not compiled: their first use does it"
 touch "$stamp"

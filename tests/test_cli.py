@@ -244,7 +244,7 @@ def test_synthetic_faces_have_the_layout_that_is_asked_for(capsys, monkeypatch, 
         monkeypatch, "focus_ray.data.synthetic_folder", write_folder=lambda *a, **k: calls.append(("folder", a, k))
     )
     stand_in(
-        monkeypatch, "focus_ray.data.dataset_writers", write_layout=lambda kind, *a, **k: calls.append((kind, a, k))
+        monkeypatch, "focus_ray.data.dataset_writers", write_dataset=lambda kind, *a, **k: calls.append((kind, a, k))
     )
     asked = [] if layout == "folder" else ["--layout", layout]
     code, out, err = run(capsys, "data", "synthesize", "--out", "x", "--n", "4", "--size", "32", *asked, "--json")
@@ -298,7 +298,7 @@ def test_train_resolves_preset_file_assignments_seed_and_steps(capsys, training,
     assert (config.preset, config.batch_size, config.seed, config.heldout.size) == ("embedded", 5, 4, 3)
     assert (config.cadence.log, config.schedule.total_steps) == (2, 64)
     assert cluster == ClusterSettings()
-    assert options.pop("watcher")
+    assert options.pop("callback")
     assert options == {"storage": None, "experiment": "focus", "promote": False}
     assert json.loads(out.splitlines()[-1]) == {"run": str(tmp_path / "run"), "steps": 7}
     assert training.local_calls == []
@@ -314,7 +314,7 @@ def test_train_asks_for_the_cluster_that_is_wanted(capsys, training, tmp_path):
     _, _, cluster, options = training.calls[0]
     asked = {"workers": 8, "gpu": True, "cpus_per_worker": 6, "data_workers": 4, "max_failures": -1}
     assert cluster == ClusterSettings(**asked)
-    assert options.pop("watcher")
+    assert options.pop("callback")
     assert options == {"storage": "s3://bucket/runs", "experiment": "faces", "promote": True}
 
 
@@ -371,7 +371,7 @@ def test_track_sends_a_run_and_says_what_was_sent(capsys, monkeypatch, tmp_path)
         note("3 steps are sent")
         return Sent()
 
-    stand_in(monkeypatch, "focus_ray.tracking.mlflow_tracker", track=track, Tracking=lambda: "as the environment says")
+    stand_in(monkeypatch, "focus_ray.tracking.mlflow_tracker", track=track, TrackingSettings=lambda: "as the environment says")
     code, out, err = run(capsys, "track", str(tmp_path), "--promote", "--json")
     assert code == 0
     assert asked == [(tmp_path, "as the environment says", True)]
@@ -533,7 +533,7 @@ def test_model_info_of_a_face_that_is_not_described(capsys, tmp_path):
     save_model(tmp_path / "model", stored.networks, {**stored.info, "face": {}})
     code, _, err = run(capsys, "model", "info", str(tmp_path / "model"))
     assert code == 4
-    assert "does not say which face it has" in err
+    assert "entry `face` is missing or invalid" in err
 
 
 def test_model_export_keeps_what_it_did_not_write(capsys, tmp_path):
@@ -575,7 +575,7 @@ def building(monkeypatch):
         building.calls.append((config, out, pool, options))
         return info
 
-    stand_in(monkeypatch, "focus_ray.priors.build", build=build)
+    stand_in(monkeypatch, "focus_ray.priors.build", compute_prior=build)
     from focus_ray.tracking import mlflow_tracker
 
     monkeypatch.setattr(mlflow_tracker, "track_quietly", lambda out, note: building.tracked.append(out))

@@ -83,7 +83,7 @@ class Face(_FrozenModel):
     visibility: Visibility
     quality: list[QualityFlag]
     model_version: str
-    corrected_mesh: bool = Field(default=False, description="whether the misfit prior was applied")
+    corrected: bool = Field(default=False, description="whether the misfit prior was applied")
     projection: tuple[Vector4, Vector4, Vector4] | None = Field(
         default=None,
         description="(u w, v w, w) = P (x, y, z, 1) takes the mesh [mm] to px (u, v) of the picture",

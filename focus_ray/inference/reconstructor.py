@@ -191,7 +191,7 @@ class Reconstructor:
             visibility=Visibility(**{part: float(share[row]) for part, share in visibility.items()}),
             quality=self._quality_flags(image, detection, crop, prediction, row),
             model_version=self.model.version,
-            corrected_mesh=prior is not None,
+            corrected=prior is not None,
             projection=_projection(camera, parameters, crop),
             focal_length=camera.focal / crop.scale,
             landmark_vertices=_to_tuples(face_model.faces[face_model.landmark_triangles]),

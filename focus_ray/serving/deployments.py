@@ -29,7 +29,7 @@ _HEALTH_SECONDS = 3.0  # between two checks; three that fail in a row end a repl
 _HEALTH_WAIT = 4.0
 _GRACE_SECONDS = 20.0  # for what a replica has begun, when it is to end
 _MAX_INGRESS_REQUESTS = 1024  # at once: AdmissionMiddleware counts them
-_NICE = 5  # the model computes; whoever answers comes first
+_NICE = 5  # the ingress answers first
 
 
 class Model:
@@ -56,15 +56,15 @@ class Model:
         return await self._batches.fit(sought)
 
     async def card(self) -> ModelInfo:
-        """What answers here."""
+        """The loaded model."""
         return self._fitter.card
 
     async def drawing(self) -> RenderContext:
-        """What it takes to draw its faces."""
+        """What is needed to draw its faces."""
         return self._fitter.drawing
 
     def check_health(self) -> None:
-        """Raises where the model is stuck: Serve ends this replica and starts another."""
+        """Raises ModelError where the model is stuck: Serve then replaces this replica."""
         self._fitter.check_health()
 
 

@@ -36,7 +36,7 @@ class FitRequest:
 
 @dataclass(frozen=True)
 class FitResult:
-    """The faces of a Sought, or what was wrong with it; failed: the model's fault."""
+    """The faces of a FitRequest, or the reason why there are none; failed: a fault of the model."""
 
     faces: tuple[Face, ...] = ()
     error: str | None = None
@@ -45,7 +45,7 @@ class FitResult:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What answers here, as the ingress tells it."""
+    """The loaded model, as the ingress reports it."""
 
     version: str
     registered: str | None
@@ -58,7 +58,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, eq=False)
 class RenderContext:
-    """What it takes to draw a face that a version of the model has fitted."""
+    """What is needed to draw a face that this version of the model has fitted."""
 
     version: str
     face_model: MorphableModel
@@ -79,12 +79,12 @@ class Fitter:
         self._settings = settings
         self._registered = registered
         self._batch_started: float | None = None
-        self._limit = float("inf")  # compiling may take its time
+        self._limit = float("inf")  # none while kernels compile
         self._warm_up()
 
     @property
     def card(self) -> ModelInfo:
-        """What answers here."""
+        """The loaded model."""
         model, face = self._reconstructor.model, self._reconstructor.model.focus.face_model
         return ModelInfo(
             version=model.version,
@@ -107,7 +107,7 @@ class Fitter:
 
     @property
     def drawing(self) -> RenderContext:
-        """What it takes to draw its faces, on the CPU."""
+        """What is needed to draw its faces, on the CPU."""
         model, focus = self._reconstructor.model, self._reconstructor.model.focus
         return RenderContext(model.version, copy.deepcopy(focus.face_model).cpu(), focus.renderer.camera)
 
@@ -159,17 +159,16 @@ class Fitter:
         return fitted[: len(pictures)]
 
     def _warm_up(self) -> None:
-        """Compile what is compiled on first use, and learn how long a whole batch takes."""
+        """Compile the kernels, then time a whole batch: the limit for a stuck model follows from it."""
         whole = [FitRequest(_padding_face(self._reconstructor.model.image_size), True)] * self._settings.batch
-        self.fit([FitRequest(whole[0].located, False)])
-        self.fit(whole)
+        self.fit([FitRequest(whole[0].located, False), whole[0]])
         start = time.monotonic()
         self.fit(whole)
         self._limit = max(self._settings.stuck_seconds, _STUCK_FACTOR * (time.monotonic() - start))
 
 
 def _padding_face(size: int) -> FaceLocations:
-    """A grey crop in which nobody is seen."""
+    """A grey crop without a face, that fills up a batch."""
     grey = np.full((size, size, 3), 128, np.uint8)
     return FaceLocations(grey, [Detection((0.0, 0.0, float(size), float(size)))], "picture")
 

@@ -205,7 +205,7 @@ def _remove_correction(face: Face) -> Face:
     """The face as it was fitted."""
     if face.arrays is None:
         return face
-    return face.model_copy(update={"corrected": False}).with_arrays(replace(face.arrays, corrected=None))
+    return face.model_copy(update={"corrected": False}).with_arrays(replace(face.arrays, corrected_mesh=None))
 
 
 def _lower_priority() -> None:

@@ -140,14 +140,14 @@ class Checkpoints:
 
         Raises CheckpointError if there are checkpoints and none is valid: never a silent start from nothing.
         """
-        passed_over: list[str] = []
+        skipped: list[str] = []
         for step in reversed(self.steps()):
             try:
-                return self.load(step)._replace(passed_over=tuple(passed_over))
+                return self.load(step)._replace(skipped=tuple(skipped))
             except CheckpointError as error:
-                passed_over.append(f"checkpoint of step {step} is passed over: {error}")
-                logger.warning(passed_over[-1])
-        if passed_over:
+                skipped.append(f"checkpoint of step {step} is passed over: {error}")
+                logger.warning(skipped[-1])
+        if skipped:
             raise CheckpointError(f"no checkpoint in {self.store} is valid; start a new run in another folder")
         return None
 

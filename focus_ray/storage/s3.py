@@ -143,7 +143,7 @@ class S3Store:
             self._retry(key, lambda client, full=full: client.delete_object(Bucket=self.bucket, Key=full))
 
     def check(self) -> None:
-        probe_store(replace(self, patience=0.0, connection=S3Connection(attempts=3, connect=5, read=READ_SECONDS)))
+        probe_store(replace(self, retry_seconds=0.0, connection=S3Connection(attempts=3, connect=5, read=READ_SECONDS)))
 
     def filesystem(self) -> "tuple[pyarrow.fs.FileSystem, str]":
         from focus_ray.storage.arrow import arrow_filesystem

@@ -31,7 +31,7 @@ class Thresholded(nn.Module):
     def forward(self, rendered: Tensor, target: Tensor) -> Tensor:
         return 1e3 * (self.limit - squared_distance(rendered, target).sqrt()) + 0 * self.unused
 
-    mask_of = staticmethod(UNet.logits_to_mask)
+    logits_to_mask = staticmethod(UNet.logits_to_mask)
 
 
 HONEST, ALL_FACE = 0.3, 10.0  # limits

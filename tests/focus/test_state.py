@@ -263,7 +263,7 @@ def test_a_step_in_parts_is_skipped_whole_where_the_last_part_is_broken(state):
     def objective(learner: nn.Module, rows: slice) -> StepLoss:
         return StepLoss({"loss": pooled_mean(learner(images[rows]).square().mean(), 2)}, sum_terms)
 
-    state.accumulate = 2
+    state.accumulation_steps = 2
     assert optimize_step(state, FIRST, network, OptimizerSettings(lr=0.1), 4, objective).skipped
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())

@@ -68,10 +68,10 @@ class Told:
 
 
 def door(
-    inside: Inside, limits: AdmissionSettings = LIMITS, witness: Told | None = None, **http: Any
+    inside: Inside, limits: AdmissionSettings = LIMITS, observer: Told | None = None, **http: Any
 ) -> AdmissionMiddleware:
     return AdmissionMiddleware(
-        inside, ServingSettings(http=HttpSettings(**http), admission=limits), in_proxy=True, observer=witness
+        inside, ServingSettings(http=HttpSettings(**http), admission=limits), in_proxy=True, observer=observer
     )
 
 

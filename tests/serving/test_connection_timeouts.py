@@ -32,7 +32,7 @@ async def slow_application(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     monkeypatch.setattr(auto, "AutoHTTPProtocol", auto.AutoHTTPProtocol)
-    for name in ("seconds", "unread_seconds"):
+    for name in ("header_seconds", "unread_seconds"):
         monkeypatch.setattr(TimedConnection, name, getattr(TimedConnection, name))
     install_timeouts(SECONDS, SECONDS)
     with serve_app(slow_application) as address:

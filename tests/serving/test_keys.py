@@ -81,7 +81,7 @@ def test_loopback_needs_no_key(host: str):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "example.org", "localhost.example.org", ""])
 def test_other_addresses_do(host: str):
-    with pytest.raises(ConfigError, match="give a file of keys"):
+    with pytest.raises(ConfigError, match="give a key file"):
         check_exposure(HttpSettings(host=host), without_keys=False)
     check_exposure(HttpSettings(host=host), without_keys=True)
     check_exposure(HttpSettings(host=host, keys=(f"a:{'0' * 64}",)), without_keys=False)

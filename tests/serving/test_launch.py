@@ -30,7 +30,7 @@ def test_a_port_that_is_taken_is_said_before_anything_starts():
 
 
 def test_an_open_address_without_keys_is_refused():
-    with pytest.raises(ConfigError, match="give a file of keys"):
+    with pytest.raises(ConfigError, match="give a key file"):
         launch.run(ServingSettings(http=HttpSettings(host="0.0.0.0")))
 
 

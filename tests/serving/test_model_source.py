@@ -1,4 +1,4 @@
-"""Models and priors are named once and then the same for all: fetched whole, verified, kept for the next replica."""
+"""Models and priors are named once and then the same for all: fetch_model whole, verified, kept for the next replica."""
 
 import json
 import os
@@ -83,7 +83,7 @@ def test_a_model_is_fetched_once_and_kept(place: str, cache: Path, monkeypatch):
     assert source.registered is None
     folder = fetch_model(source, cache)
     assert content(folder) == FILES
-    monkeypatch.setattr(artifact_store, "fetch", lambda *_: pytest.fail("fetched twice"))
+    monkeypatch.setattr(artifact_store, "fetch", lambda *_: pytest.fail("fetch_model twice"))
     assert fetch_model(source, cache) == folder
     assert cached(cache) == [folder.name]
 
@@ -146,9 +146,9 @@ def test_a_place_relative_to_the_working_folder(local: str, cache: Path, tmp_pat
 FETCH = """
 import sys
 from pathlib import Path
-from focus_ray.serving.model_source import ModelSource, fetched
+from focus_ray.serving.model_source import ModelSource, fetch_model
 sys.stdin.readline()
-print(fetched(ModelSource(sys.argv[1], sys.argv[2]), Path(sys.argv[3])))
+print(fetch_model(ModelSource(sys.argv[1], sys.argv[2]), Path(sys.argv[3])))
 """
 
 

@@ -190,7 +190,7 @@ def test_what_is_drawn_of_a_large_picture_is_1600_px_and_its_masks_are_whole(
 def test_meshes_are_the_corrected_ones_where_there_are_some(face: Face, picture: np.ndarray, model: Model, tmp_path):
     arrays = require_arrays(face)
     vertices = arrays.mesh.vertices + np.float32(5.0)
-    corrected = face.with_arrays(replace(arrays, corrected=replace(arrays.mesh, vertices=vertices)))
+    corrected = face.with_arrays(replace(arrays, corrected_mesh=replace(arrays.mesh, vertices=vertices)))
     in_mm: dict[FaceOutput, float] = {"obj": 1.0, "ply": 1.0, "glb": 1000.0}
     for one, expected in ((face, arrays.mesh.vertices), (corrected, vertices)):
         found = made(picture, one, model, *in_mm).faces[0]

@@ -93,7 +93,7 @@ def test_options_that_are_none(options: dict[str, str], words: str):
 def test_an_option_that_is_said_twice():
     assert post("/one?refine=true", files={"image": b"x"}, data={"refine": "true"})[0] == 200
     status, said = post("/one?refine=true", files={"image": b"x"}, data={"refine": "false"})
-    assert (status, "said twice" in said["detail"]) == (422, True)
+    assert (status, "given twice" in said["detail"]) == (422, True)
 
 
 def test_another_number_of_pictures():

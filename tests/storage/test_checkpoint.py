@@ -322,7 +322,7 @@ def test_a_real_file_size_limit(tmp_path, python, python_environment):
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
 
 
-STAGES = ("safetensors", "state.json", "manifest.json", "flush", "rename")
+STAGES = ("safetensors", "state.json", "manifest.json", "fsync", "rename")
 
 
 def test_a_killed_writer_harms_nothing_and_its_litter_is_swept(tmp_path, python, python_environment):
@@ -345,7 +345,7 @@ def test_a_killed_writer_harms_nothing_and_its_litter_is_swept(tmp_path, python,
 
             pathlib.Path.write_bytes = dying(pathlib.Path.write_bytes)
             pathlib.Path.write_text = dying(pathlib.Path.write_text)
-            if stage == "flush": atomic.flush = die
+            if stage == "fsync": atomic.fsync = die
             if stage == "rename": atomic.os.rename = die
             Checkpoints(pathlib.Path({str(tmp_path)!r}) / stage).save(2, {{"encoder": {{"w": torch.ones(9)}}}})
             os._exit(0)

@@ -110,7 +110,7 @@ def test_a_server_that_redirects_everything_is_told(server):
 @pytest.mark.parametrize("answer", [(503, "SlowDown"), (500, "InternalError"), (429, "")])
 def test_a_check_does_not_wait_for_a_service_that_is_ill(server, pauses, answer):
     server.answers = [answer]
-    with pytest.raises(StorageError, match=r"http://127\.0\.0\.1:\d+ is not well .*; try again later"):
+    with pytest.raises(StorageError, match=r"http://127\.0\.0\.1:\d+ returned a transient error .*; try again later"):
         S3Store("bucket", "run").check()
     assert len(server.asked) == 3
 
@@ -186,7 +186,7 @@ def test_patience_ends(server, pauses, monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     server.answers = [(503, "SlowDown")]
-    with pytest.raises(StorageError, match=r"is not well \(SlowDown, status 503\); try again later"):
+    with pytest.raises(StorageError, match=r"returned a transient error \(SlowDown, status 503\); try again later"):
         S3Store("bucket", "run", retry_seconds=200.0).write("a", b"1")
     assert 150 < now[0] < 250
 

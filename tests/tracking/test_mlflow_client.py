@@ -44,7 +44,7 @@ def test_of_several_runs_in_use_none_is_deleted(server, database):
 
 def test_a_deleted_run_is_not_found(server, database):
     run = server.create_run("faces", FOCUS, "one", 1000)
-    with server.asked() as client:
+    with server.session() as client:
         client.delete_run(run.id)
     assert server.find_run("faces", FOCUS, run.id) is None
 
@@ -68,7 +68,7 @@ def test_the_same_figures_again_stand_there_once(server, database):
 
 def test_an_experiment_that_was_deleted(server):
     server.create_run("faces", FOCUS, "one", 1000)
-    with server.asked() as client:
+    with server.session() as client:
         client.delete_experiment(client.get_experiment_by_name("faces").experiment_id)
     with pytest.raises(TrackingError, match="the experiment 'faces' was deleted in MLflow; restore it there"):
         server.create_run("faces", "0" * 32, "two", 1000)
@@ -105,7 +105,7 @@ def test_reasons_in_plain_words(said, meant):
 def test_a_model_is_logged_without_a_warning_or_a_pickle(server, database, tmp_path, capfd):
     """Also where a first attempt was cut off: what it left is removed, and the version is one."""
     run = server.create_run("faces", FOCUS, "one", 1000)
-    with server.asked() as client:
+    with server.session() as client:
         client.create_logged_model(run.experiment, "focus", run.id, tags={"model_version": "v"})
     code = tmp_path / "mlflow_model.py"
     code.write_bytes((PRETRAINED_MODEL.parent / "tracking" / "mlflow_model.py").read_bytes())
@@ -151,8 +151,8 @@ def test_an_alias_names_a_version_and_a_version_its_files(registered, tmp_path):
     assert registered.version_by_alias("focus", "production") == "2"
     for number, version in (("1", "one"), ("2", "two")):
         location = registered.location("focus", number)
-        assert registered.folders(location, "artifacts") == ["artifacts/model"]
-        assert registered.folders(location, "nothing") == []
+        assert registered.list_folders(location, "artifacts") == ["artifacts/model"]
+        assert registered.list_folders(location, "nothing") == []
         into = tmp_path / f"into-{number}"
         into.mkdir()
         registered.download(location, ["artifacts/model/model.json", "MLmodel"], into)

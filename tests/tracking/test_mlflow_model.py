@@ -76,7 +76,7 @@ def test_pictures_of_every_form(code):
     several[:] = [picture, picture.tolist()]
     as_objects = np.array([picture.tolist()] * 2, dtype=object)  # as a server makes it of JSON
     for given, count in ((picture, 1), (np.stack([picture] * 2), 2), (several, 2), (as_objects, 2), (as_objects[0], 1)):
-        found = code.pictures(given)
+        found = code.parse_images(given)
         assert len(found) == count
         assert all(one.dtype == np.uint8 and np.array_equal(one, picture) for one in found)
 

@@ -10,7 +10,7 @@ from tests.tracking.tracked_run import add_evaluation, add_sheet, add_steps, beg
 
 
 def ends(history, sent=0, rest=False):
-    return [window.after for window in history.windows(sent, rest=rest)]
+    return [window.end_step for window in history.windows(sent, flush=rest)]
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_means_leave_out_what_is_not_there(run):
     windows = list(history.windows(0, flush=False))
     for window in windows:
         means = window.means()
-        assert means["train/loss/total"] == pytest.approx(expected_curve("loss/total", 20)[window.after])
+        assert means["train/loss/total"] == pytest.approx(expected_curve("loss/total", 20)[window.end_step])
         assert "train/mask_mean" not in means
     assert [window.nonfinite for window in windows] == [1, 0]  # the loss of step 5
     assert windows[0].means()["train/skipped"] == 0.1

@@ -42,7 +42,10 @@ SMALL = [
     "refine.steps=2",
     "em.refined_comparison.steps=1",
     "data.size=16",
-    "cadence={checkpoint: 1, sheet: 7}",
+    "cadence={checkpoint: 2, sheet: 7}",
+    "model.encoder.width=4",
+    "model.segmenter.width=4",
+    "model.segmenter.levels=2",
 ]
 
 

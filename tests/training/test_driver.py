@@ -122,7 +122,7 @@ def figures(prepared, version: str | None) -> dict:
 
 def test_a_good_end_is_written_down(driven, prepared):
     metrics = figures(prepared, "v1")
-    driven._end(ENDED, (metrics,))
+    driven._on_end(ENDED, (metrics,))
     assert driven._finish(None) == metrics
     assert json.loads((prepared.folder.path / "metrics.json").read_text()) == metrics
     assert "complete, 14 steps" in (prepared.folder.path / "report.html").read_text()
@@ -137,7 +137,7 @@ def test_the_model_of_a_store_is_brought_here(prepared, remote, listener, tmp_pa
     driven = TrainingDriver(prepared, remote, ClusterSettings(), listener)
     driven._on_end(ENDED, (figures(prepared, "v1"),))
     driven._finish(None)
-    names = {path.name for path in prepared.folder.model.iterdir()}
+    names = {path.name for path in prepared.folder.model_folder.iterdir()}
     assert names == {"encoder.safetensors", "model.json", "manifest.json"}
 
 
@@ -150,7 +150,7 @@ def test_a_guard_leaves_its_figures_and_no_model(prepared, remote, listener):
         driven._finish(None)
     assert json.loads((prepared.folder.path / "metrics.json").read_text())["model_version"] is None
     assert "ended by a guard" in (prepared.folder.path / "report.html").read_text()
-    assert not prepared.folder.model.exists()
+    assert not prepared.folder.model_folder.exists()
 
 
 def all_errors(kind=FocusRayError):
@@ -159,7 +159,7 @@ def all_errors(kind=FocusRayError):
 
 @pytest.mark.parametrize("kind", [kind for kind in all_errors() if kind.__module__ == errors.__name__])
 def test_the_errors_of_workers_keep_their_type(driven, prepared, kind):
-    driven._end(FAILED, (kind.__name__, "what is wrong; what to do"))
+    driven._on_end(FAILED, (kind.__name__, "what is wrong; what to do"))
     with pytest.raises(kind) as caught:
         driven._finish(RuntimeError("what Ray says of it"))
     assert type(caught.value) is kind

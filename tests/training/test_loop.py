@@ -113,7 +113,7 @@ def test_replicas_draw_random_numbers_of_their_own(miniature):
 
     def first_loss(rank: int) -> float:
         state = miniature.state()
-        state.replicas = OneOfTwo(rank)
+        state.process_group = OneOfTwo(rank)
         taken = train_steps(state, miniature.config, miniature.targets_of, miniature.guard())
         return next(r.metrics.losses["total"] for r in taken if r.position.phase is Phase.PRETRAIN_SEG)
 
@@ -129,7 +129,7 @@ class OneOfTwo(ReplicaGroup):
         super().__init__()
         self.rank = rank
 
-    def share(self, count: int) -> range:
+    def shard(self, count: int) -> range:
         return range(count)
 
 

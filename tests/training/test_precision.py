@@ -65,7 +65,7 @@ class Pooling(ReplicaGroup):
         super().__init__()
         self.halves: set[str] = set()
 
-    def pool(self, terms):
+    def all_reduce(self, terms):
         self.halves |= {
             name for name, pooled in terms.items() if {number.dtype for number in pooled} != {torch.float32}
         }
@@ -74,7 +74,7 @@ class Pooling(ReplicaGroup):
 
 def test_networks_in_half_the_bits_and_the_rest_in_float32(miniature, half):
     state = mixed(miniature).state()
-    state.replicas = Pooling()
+    state.process_group = Pooling()
     seen: dict[str, set[torch.dtype]] = {}
 
     def watch(name: str, module: nn.Module) -> None:

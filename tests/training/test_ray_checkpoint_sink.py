@@ -32,10 +32,10 @@ class Follower(ReplicaGroup):
         super().__init__(1, 2)
         self.leading, self.says = leading, says
 
-    def any(self, flag, device="cpu"):
+    def all_reduce_any(self, flag, device="cpu"):
         return flag or self.says
 
-    def gather(self, values):
+    def all_gather(self, values):
         return torch.cat((torch.tensor([self.leading]), values))
 
 
@@ -241,7 +241,7 @@ def test_the_others_hear_of_it_where_the_leader_finds_none_that_is_valid(vault, 
     said: list[int] = []
 
     class Leader(ReplicaGroup):
-        def gather(self, values):
+        def all_gather(self, values):
             said.append(int(values[0]))
             return values
 

@@ -84,7 +84,7 @@ def test_sheets_are_files_and_a_later_one_of_the_same_step_takes_the_place(folde
     recorder = Recorder(folder)
     recorder.on_image("step-00000007.png", b"first")
     recorder.on_image("step-00000007.png", b"again")
-    assert {path.name: path.read_bytes() for path in folder.sheets.iterdir()} == {"step-00000007.png": b"again"}
+    assert {path.name: path.read_bytes() for path in folder.sheets_folder.iterdir()} == {"step-00000007.png": b"again"}
 
 
 def test_log_lines_outlive_a_new_beginning(folder):

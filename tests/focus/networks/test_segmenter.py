@@ -33,7 +33,7 @@ def test_the_slope_multiplies_the_logit():
     images = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16)
     torch.testing.assert_close(steep(*images), 5 * gentle(*images))
     torch.testing.assert_close(steep.mask(*images), torch.sigmoid(5 * gentle(*images)))
-    torch.testing.assert_close(steep.mask_of(steep(*images)), steep.mask(*images))
+    torch.testing.assert_close(steep.logits_to_mask(steep(*images)), steep.mask(*images))
 
 
 def test_the_rendering_comes_first():
