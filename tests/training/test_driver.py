@@ -216,8 +216,8 @@ def test_a_run_on_a_cluster_is_the_run_in_one_process(config, tmp_path, one_work
     assert drawn[0] == drawn[1]
     assert json.loads((run / "metrics.json").read_text()) == json.loads(json.dumps(there))
     assert Checkpoints(run / "checkpoints").steps() == Checkpoints(straight_run / "checkpoints").steps()
-    assert listener.of("on_save") == list(range(1, 15))
-    assert [metrics["step"] for metrics, _ in one_worker.reports.told] == list(range(1, 15))
+    assert listener.of("on_save") == list(range(2, 15, 2))
+    assert [metrics["step"] for metrics, _ in one_worker.reports.told] == list(range(2, 15, 2))
     log = [line for line in read_json_lines(run / "log.jsonl") if line["rank"] == 0]
     assert [line["step"] for line in log if line["message"].startswith("phase em_seg begins")] == [7, 11]
     ((tracker,), tracked) = one_worker.trackers, one_worker.tracked
@@ -339,9 +339,9 @@ def test_a_damaged_checkpoint_is_told_and_passed_over(
         lost_at(patch, 9)
         with pytest.raises(ClusterError):
             train(config, tmp_path / "cut")
-    (tmp_path / "cut" / "checkpoints" / "step-00000009" / "state.json").write_text("{}")
+    (tmp_path / "cut" / "checkpoints" / "step-00000008" / "state.json").write_text("{}")
     train(None, tmp_path / "cut", callback=listener)
-    assert any(note.startswith("checkpoint of step 9 is passed over") for note in listener.of("on_message"))
+    assert any(note.startswith("checkpoint of step 8 is passed over") for note in listener.of("on_message"))
     assert same(weights(straight_run), weights(tmp_path / "cut"))
 
 

@@ -104,7 +104,7 @@ def test_networks_in_half_the_bits_and_the_rest_in_float32(miniature, half):
             watch("first layer of F", focus.perceptual.network.stem[0])
     halves = {"first layer of R", "last map of R", "first layer of S", "last layer of S", "first layer of F"}
     assert seen == {name: {torch.bfloat16} if name in halves else {torch.float32} for name in [*watched, *halves]}
-    assert state.replicas.halves == set()
+    assert state.process_group.halves == set()
     tensors = [*focus.encoder.state_dict().values(), *focus.segmenter.state_dict().values()]
     tensors += [value for optimizer in state.optimizers.values() for value in moments(optimizer)]
     assert {tensor.dtype for tensor in tensors if tensor.is_floating_point()} == {torch.float32}
