@@ -23,7 +23,7 @@ import torch
 from focus_ray import __version__, model
 from focus_ray.errors import ClusterError, FocusRayError, StorageError, TrackingError
 from focus_ray.runtime import ray_cluster
-from focus_ray.storage.object_store import open_store
+from focus_ray.storage.open_store import open_store
 from focus_ray.tracking.mlflow_tracker import TrackingSettings
 from focus_ray.tracking.redaction import redact_secrets
 from focus_ray.training.precision import supports_bfloat16

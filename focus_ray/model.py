@@ -26,7 +26,7 @@ from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.settings import Settings
 from focus_ray.storage import artifact_store, checkpoint
-from focus_ray.storage.object_store import open_store
+from focus_ray.storage.open_store import open_store
 
 PRETRAINED_MODEL = Path(__file__).resolve().parent / "pretrained"
 """The model folder that comes with the package."""

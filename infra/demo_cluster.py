@@ -56,7 +56,7 @@ def check_store(uri: str, out: Path) -> dict[str, Any]:
     """Fetch the run folder and the model to `out`; which checkpoints the store has."""
     from focus_ray.storage import artifact_store
     from focus_ray.storage.checkpoint import Checkpoints
-    from focus_ray.storage.object_store import open_store
+    from focus_ray.storage.open_store import open_store
     from focus_ray.training.run_folder_sync import restore_run_dir
 
     store = open_store(uri)

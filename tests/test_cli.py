@@ -371,7 +371,12 @@ def test_track_sends_a_run_and_says_what_was_sent(capsys, monkeypatch, tmp_path)
         note("3 steps are sent")
         return Sent()
 
-    stand_in(monkeypatch, "focus_ray.tracking.mlflow_tracker", track=track, TrackingSettings=lambda: "as the environment says")
+    stand_in(
+        monkeypatch,
+        "focus_ray.tracking.mlflow_tracker",
+        track=track,
+        TrackingSettings=lambda: "as the environment says",
+    )
     code, out, err = run(capsys, "track", str(tmp_path), "--promote", "--json")
     assert code == 0
     assert asked == [(tmp_path, "as the environment says", True)]

@@ -16,7 +16,8 @@ from jaxtyping import Float
 from focus_ray.data.spelling import spellings
 from focus_ray.errors import LandmarkError, NoSuchObject, printable
 from focus_ray.storage import atomic
-from focus_ray.storage.object_store import SCHEME, open_store
+from focus_ray.storage.object_store import SCHEME
+from focus_ray.storage.open_store import open_store
 
 POINTS = 68
 _NUMBERS = 2 * POINTS

@@ -9,7 +9,8 @@ from typing import Protocol, runtime_checkable
 
 from focus_ray.data.image_file import DEFAULT_LIMITS, ImageLimits, check_bytes, read_content
 from focus_ray.errors import ConfigError, DataError, ImageError, NoSuchObject, StorageError, printable
-from focus_ray.storage.object_store import SCHEME, ObjectStore, open_store
+from focus_ray.storage.object_store import SCHEME, ObjectStore
+from focus_ray.storage.open_store import open_store
 
 # Requests to a store at the same time, and pictures that are fetched before they are asked for.
 _THREADS, _PREFETCH = 8, 16

@@ -35,7 +35,7 @@ from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.runtime.signals import graceful_shutdown
 from focus_ray.runtime.tasks import PoolSettings, task_cluster
 from focus_ray.storage import atomic
-from focus_ray.storage.object_store import open_store
+from focus_ray.storage.open_store import open_store
 
 METRICS_SCHEMA = 1
 

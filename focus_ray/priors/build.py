@@ -32,7 +32,8 @@ from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.runtime.signals import graceful_shutdown
 from focus_ray.runtime.tasks import PoolSettings, task_cluster
 from focus_ray.storage import artifact_store
-from focus_ray.storage.object_store import LocalStore, ObjectStore, open_store
+from focus_ray.storage.object_store import LocalStore, ObjectStore
+from focus_ray.storage.open_store import open_store
 
 METRICS_SCHEMA = 1
 

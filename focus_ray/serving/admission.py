@@ -13,8 +13,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 from urllib.parse import unquote
 
 from starlette.middleware import Middleware
@@ -23,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from focus_ray.serving.keys import ApiKeys
 from focus_ray.serving.problems import MEDIA_TYPE, Problem
+from focus_ray.serving.request_info import RequestInfo, RequestObserver
 from focus_ray.serving.settings import ServingSettings
 
 PROXY_CALLBACK = "focus_ray.serving.admission:proxy_middlewares"
@@ -52,30 +52,6 @@ _SECURITY_HEADERS = {
 }
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class RequestInfo:
-    """One request in the middleware, for metrics and access log."""
-
-    request_id: str
-    method: str
-    path: str
-    client: str | None  # the name of its key
-    started_at: float
-    status: int = 0
-    reason: str | None = None  # why it was refused
-    bytes_in: int = 0
-    faces: int | None = None  # in the answer
-
-
-@runtime_checkable
-class RequestObserver(Protocol):
-    """Who is told of requests."""
-
-    def on_start(self, request: RequestInfo) -> None: ...
-
-    def on_end(self, request: RequestInfo) -> None: ...
 
 
 def has_proxy_middleware() -> bool:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from focus_ray.errors import CheckpointError, ConfigError, NoSuchObject, StorageError
 from focus_ray.storage import artifact_store, atomic
 from focus_ray.storage.manifest import MANIFEST, file_digest, read_manifest, verify_artifact
-from focus_ray.storage.object_store import SCHEME, LocalStore, ObjectStore, open_store
+from focus_ray.storage.object_store import SCHEME, LocalStore, ObjectStore
+from focus_ray.storage.open_store import open_store
 
 if TYPE_CHECKING:
     from focus_ray.inference import Reconstructor

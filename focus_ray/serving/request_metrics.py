@@ -4,12 +4,12 @@ import time
 
 from focus_ray.serving import access_log
 from focus_ray.serving.access_log import AccessLogEntry, route_of
-from focus_ray.serving.admission import RequestInfo
 from focus_ray.serving.metrics import Meters, RayMeters
+from focus_ray.serving.request_info import RequestInfo
 
 
 class RequestMetrics:
-    """Tells meters and the access log of requests; an `admission.RequestObserver`. Belongs to one event loop."""
+    """Tells meters and the access log of requests; a `RequestObserver`. Belongs to one event loop."""
 
     def __init__(self, meters: Meters) -> None:
         self._meters = meters

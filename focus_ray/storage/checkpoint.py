@@ -16,7 +16,8 @@ from torch import Tensor
 
 from focus_ray.errors import CheckpointError, ModelError, NoSuchObject
 from focus_ray.storage import artifact_store, tensor_artifact
-from focus_ray.storage.object_store import ObjectStore, open_store
+from focus_ray.storage.object_store import ObjectStore
+from focus_ray.storage.open_store import open_store
 from focus_ray.storage.tree import State, detach_to_cpu, from_skeleton, to_skeleton
 
 CHECKPOINT, MODEL = "checkpoint", "model"

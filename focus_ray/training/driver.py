@@ -15,7 +15,8 @@ from focus_ray.runtime.ray_cluster import ClusterSettings, connect_ray, missing_
 from focus_ray.runtime.signals import graceful_shutdown
 from focus_ray.storage import artifact_store
 from focus_ray.storage.checkpoint import MODEL
-from focus_ray.storage.object_store import LocalStore, ObjectStore, open_store
+from focus_ray.storage.object_store import LocalStore, ObjectStore
+from focus_ray.storage.open_store import open_store
 from focus_ray.tracking.mlflow_tracker import MlflowTracker, TrackingSettings, track
 from focus_ray.training.prepare import PreparedRun, RunRequest, prepare
 from focus_ray.training.recorder import Recorder

@@ -7,7 +7,8 @@ from pathlib import Path
 from focus_ray.errors import ConfigError, FocusRayError
 from focus_ray.runtime.callbacks import NoOpCallback
 from focus_ray.storage import atomic
-from focus_ray.storage.object_store import ObjectStore, open_store
+from focus_ray.storage.object_store import ObjectStore
+from focus_ray.storage.open_store import open_store
 
 SYNCED_FILES = (
     "config.json",

@@ -32,7 +32,8 @@ from focus_ray.errors import DataError, ImageError, LandmarkError
 from focus_ray.face_models.landmarks import five_points
 from focus_ray.inference.face_locations import locate_faces
 from focus_ray.inference.self_alignment import crop_from_detection
-from focus_ray.storage.object_store import ObjectStore, open_store
+from focus_ray.storage.object_store import ObjectStore
+from focus_ray.storage.open_store import open_store
 
 
 class NoDetector:

@@ -117,7 +117,7 @@ def test_what_is_not_wanted_any_more_is_not_fetched():
 
 
 def test_a_folder_and_a_bucket_give_the_same(tmp_path: Path, bucket: str):
-    from focus_ray.storage.object_store import open_store
+    from focus_ray.storage.open_store import open_store
 
     store = open_store(f"{bucket}/photos")
     for name, content in {"a.png": b"A", "deep/b c.png": b"B"}.items():

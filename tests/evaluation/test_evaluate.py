@@ -14,7 +14,7 @@ from focus_ray.errors import ConfigError, DataError
 from focus_ray.evaluation.evaluate import evaluate, predict_dataset, propose_now_pairs
 from focus_ray.evaluation.evaluation_config import build_evaluation_config
 from focus_ray.evaluation.rows import read_rows
-from focus_ray.storage.object_store import open_store
+from focus_ray.storage.open_store import open_store
 from tests.system.servers import new_bucket, use_s3
 
 

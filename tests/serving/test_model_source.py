@@ -1,4 +1,4 @@
-"""Models and priors are named once and then the same for all: fetch_model whole, verified, kept for the next replica."""
+"""Models and priors are named once and then the same for all: fetched whole, verified, kept for the next replica."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from focus_ray.serving.model_source import (
 )
 from focus_ray.storage import artifact_store
 from focus_ray.storage.manifest import read_artifact, write_artifact
-from focus_ray.storage.object_store import open_store
+from focus_ray.storage.open_store import open_store
 from focus_ray.tracking.mlflow_client import MlflowServer
 from tests.system.servers import new_bucket, use_s3
 

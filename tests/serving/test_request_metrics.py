@@ -8,8 +8,8 @@ import time
 import pytest
 
 from focus_ray.serving.access_log import LOGGER, set_up
-from focus_ray.serving.admission import RequestInfo, RequestObserver
 from focus_ray.serving.metrics import Meters, check_metric
+from focus_ray.serving.request_info import RequestInfo, RequestObserver
 from focus_ray.serving.request_metrics import RequestMetrics
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from focus_ray.errors import ConfigError, NoSuchObject, StorageError
 from focus_ray.storage import atomic
-from focus_ray.storage.object_store import Entry, LocalStore, ObjectStore, open_store
+from focus_ray.storage.object_store import Entry, LocalStore, ObjectStore
+from focus_ray.storage.open_store import open_store
 from focus_ray.storage.s3 import S3Store
 
 # --- every store

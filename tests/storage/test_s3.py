@@ -12,7 +12,8 @@ import pytest
 
 from focus_ray.errors import NoSuchObject, StorageError
 from focus_ray.storage import s3, s3_errors
-from focus_ray.storage.object_store import Entry, open_store
+from focus_ray.storage.object_store import Entry
+from focus_ray.storage.open_store import open_store
 from focus_ray.storage.s3 import S3Connection, S3Store
 from tests.system.faulty_proxy import FaultyProxy
 from tests.system.servers import new_bucket, use_s3

@@ -20,7 +20,7 @@ from focus_ray.data.landmark_check import MEAN_LANDMARKS
 from focus_ray.data.landmark_csv import write_landmarks
 from focus_ray.data.photos import PhotoFolder
 from focus_ray.errors import ConfigError, ImageError
-from focus_ray.storage.object_store import open_store
+from focus_ray.storage.open_store import open_store
 from tests.system.batches import RandomBatches, photo_batches, synthetic_batches
 from tests.system.servers import new_bucket, s3_server, use_s3
 

@@ -27,7 +27,7 @@ from focus_ray.evaluation.rows import read_rows
 from focus_ray.priors.build import compute_prior
 from focus_ray.priors.prior_config import PriorConfig
 from focus_ray.storage import artifact_store
-from focus_ray.storage.object_store import open_store
+from focus_ray.storage.open_store import open_store
 from focus_ray.tuning.results import SweepResults
 from infra.loopback_cluster import Cluster
 from infra.loopback_cluster import find_marked as marked_processes

@@ -12,7 +12,8 @@ import torch
 from focus_ray.errors import CheckpointError
 from focus_ray.storage import checkpoint, s3
 from focus_ray.storage.checkpoint import Checkpoints, folder_name
-from focus_ray.storage.object_store import ObjectStore, open_store
+from focus_ray.storage.object_store import ObjectStore
+from focus_ray.storage.open_store import open_store
 from tests.system.faulty_proxy import Faults, FaultyProxy
 from tests.system.servers import use_s3
 

@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 from focus_ray.data.picture_source import ObjectStorePictures, PictureSource
 from focus_ray.errors import DataError, NoSuchObject, printable
 from focus_ray.geometry.mesh_reader import read_limited_bytes
-from focus_ray.storage.object_store import SCHEME, open_store
+from focus_ray.storage.object_store import SCHEME
+from focus_ray.storage.open_store import open_store
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 """Of the files that count as pictures."""

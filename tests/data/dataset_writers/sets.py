@@ -5,7 +5,7 @@ from pathlib import Path
 from focus_ray.data.dataset_writers import write_dataset
 from focus_ray.data.sources.description import Layout
 from focus_ray.face_models.morphable_model import MorphableModel
-from focus_ray.storage.object_store import open_store
+from focus_ray.storage.open_store import open_store
 from tests.ellipsoid_face import ellipsoid_face
 
 SEED, SIZE = 3, 48

@@ -5,7 +5,7 @@ import pytest
 
 from focus_ray.data.sources.subset_lists import propose_pairs, read_names, read_pairs, write_names, write_pairs
 from focus_ray.errors import DataError
-from focus_ray.storage.object_store import open_store
+from focus_ray.storage.open_store import open_store
 
 
 def test_lists_are_read_as_they_are_written(tmp_path, bucket):
