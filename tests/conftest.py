@@ -79,12 +79,21 @@ LONGEST_FIRST = ("system", "training", "tuning", "evaluation", "priors", "tracki
 
 
 # One group of replicas plays for all tests of them.
-REPLICAS = (
-    "tests/focus/test_state.py",
-    "tests/focus/test_replica_group.py",
-    "tests/focus/networks/test_sync_batchnorm.py",
+REPLICAS = ("test_state", "test_replica_group", "networks/test_sync_batchnorm")
+# Whole systems take turns: those that serve in one process, all others in another one.
+SERVERS = (
+    "exposition",
+    "hostile",
+    "mlflow",
+    "model_source",
+    "openapi",
+    "page",
+    "serving",
+    "serving_limits",
+    "serving_load",
 )
-FILE_GROUPS: dict[str, str] = dict.fromkeys(REPLICAS, "replicas")
+FILE_GROUPS: dict[str, str] = {f"tests/focus/{name}.py": "replicas" for name in REPLICAS}
+FILE_GROUPS |= {f"tests/system/test_{name}.py": "servers" for name in SERVERS}
 # Who asks for one of these starts a process, a server, or a whole run, and these files train, fit or migrate databases:
 # `make test-fast` leaves them out.
 SLOW_FIXTURES = {"one_worker", "place", "plan", "played", "python", "s3_url", "straight_run", "ellipsoid_world"}
@@ -138,7 +147,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With --dist loadfile, the tests of a file are one process's, and so are those of these files."""
+    """With --dist loadfile, the tests of a file are one process's, and so are those of a group of files."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -146,7 +155,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return "systems" if file.startswith("tests/system/") else FILE_GROUPS.get(file, file)
+            return FILE_GROUPS.get(file, "systems" if file.startswith("tests/system/") else file)
 
     return Scheduling(config, log)
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from focus_ray.errors import StorageError
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.camera import Camera
 from focus_ray.focus.guard import Guard
+from focus_ray.focus.render.renderer import Renderer
 from focus_ray.focus.schedule import Schedule
 from focus_ray.focus.state import Targets, TrainState
 from focus_ray.focus.synthesis import SamplingDistributions, make_generator, render_random
@@ -55,7 +57,13 @@ def tiny_config() -> RunConfig:
     return config.model_copy(
         update={
             "batch_size": BATCH,
-            "model": config.model.model_copy(update={"camera": Camera(image_size=32)}),
+            "model": config.model.model_copy(
+                update={
+                    "camera": Camera(image_size=32),
+                    "encoder": config.model.encoder.model_copy(update={"width": 4}),
+                    "segmenter": config.model.segmenter.model_copy(update={"width": 4, "levels": 2}),
+                }
+            ),
             "schedule": Schedule(
                 warmup_steps=2, init_steps=2, pretrain_seg_steps=2, cycles=2, seg_steps=2, face_steps=2
             ),
@@ -78,11 +86,14 @@ class Miniature:
     def guard(self) -> Guard:
         return Guard(self.config.guard)
 
+    @cached_property
+    def renderer(self) -> Renderer:
+        return Renderer(self.face, self.config.model.camera)
+
     def targets_of(self, step: int) -> Targets:
-        renderer = self.state().focus.renderer
-        images, theta = render_random(renderer, SamplingDistributions(), BATCH, make_generator(7, step))
+        images, theta = render_random(self.renderer, SamplingDistributions(), BATCH, make_generator(7, step))
         images[:, :, 10:20, 8:16] = 0.5  # an occluder
-        return Targets(images, renderer(theta).landmarks)
+        return Targets(images, self.renderer(theta).landmarks)
 
 
 @pytest.fixture
