@@ -40,12 +40,12 @@ from focus_ray import cli
 from focus_ray.training import worker
 honest = worker.train_worker
 def work(settings):
-    from focus_ray.training import ray_vault
+    from focus_ray.training import ray_checkpoint_sink
     padding = torch.randint(0, 256, ({PADDING_MB} << 20,), dtype=torch.uint8)
-    save = ray_vault.RayVault.save
+    save = ray_checkpoint_sink.RayCheckpointSink.save
     def padded(self, step, tree, *, best, last):
         save(self, step, tree | {{"padding": {{"noise": padding}}}}, best=best, last=last)
-    ray_vault.RayVault.save = padded
+    ray_checkpoint_sink.RayCheckpointSink.save = padded
     honest(settings)
 worker.train_worker = work
 sys.exit(cli.main(sys.argv[1:]))

@@ -82,7 +82,7 @@ def test_damaged_ply_files_are_refused_whatever_they_claim(tmp_path):
     whole = trimesh.Trimesh(VERTICES, FACES, process=False).export(file_type="ply")
     claims_more = whole.replace(b"element vertex 5", b"element vertex 5000000000")
     for content in (whole[:-3], whole[:60], b"ply\n" + b"x" * 90, claims_more):
-        with pytest.raises(DataError, match=r"cannot be read|no vertices|too many|not there"):
+        with pytest.raises(DataError, match=r"cannot be read|no vertices|exceed the limit|not there"):
             read_mesh(written(tmp_path, content, "a.ply"))
 
 
@@ -90,9 +90,9 @@ def test_limits_hold_before_anything_is_parsed(tmp_path):
     path = written(tmp_path, obj())
     with pytest.raises(DataError, match="MB are more than"):
         read_mesh(path, MeshLimits(megabytes=1e-5))
-    with pytest.raises(DataError, match="too many"):
+    with pytest.raises(DataError, match="exceed the limit"):
         read_mesh(path, MeshLimits(vertices=4))
-    with pytest.raises(DataError, match="too many"):
+    with pytest.raises(DataError, match="exceed the limit"):
         read_mesh(path, MeshLimits(faces=1))
 
 

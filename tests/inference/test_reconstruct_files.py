@@ -342,7 +342,7 @@ def test_a_corrected_mesh_lies_beside_the_mesh(
     for name, one in (("plain", model), ("corrected", correcting)):
         calls.clear()
         (result,) = reconstruct_paths([picture], tmp_path / name, model=one, refine=0, formats=("obj", "glb"))
-        assert result.faces[0].corrected_mesh is (one is correcting)
+        assert result.faces[0].corrected is (one is correcting)
         passes.append(calls.copy())
     assert passes[0] == passes[1]
     folder = tmp_path / "corrected" / "a.png" / "face-0"

@@ -43,7 +43,7 @@ def test_a_face_in_the_pictures_own_pixels(reconstructor: Reconstructor, portrai
     assert face.box == (174.0, 65.0, 100.0, 100.0)
     assert np.linalg.norm(middle(face) - [224.0, 125.0]) < 15
     assert face.model_version == "test"
-    assert not face.corrected_mesh
+    assert not face.corrected
     assert face.theta.identity == [0.0] * 80
     assert "landmarks_from_model" in face.quality
     assert face.arrays is not None

@@ -149,7 +149,7 @@ def test_what_the_model_refuses(told: FitResult, code: str, desk: Reconstruction
 
 def test_work_is_done_on_threads_that_stand_back(desk: ReconstructionService):
     names = asyncio.run(desk._on_thread(lambda: threading.current_thread().name))
-    assert names.startswith("desk")
+    assert names.startswith("service")
 
 
 def test_faces_of_two_versions_are_fitted_anew(desk: ReconstructionService, models: Here, portrait: bytes, monkeypatch):

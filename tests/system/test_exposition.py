@@ -8,9 +8,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 COUNT = """
 import asyncio, json, time
-from focus_ray.serving.exposition import agents, exposition
+from focus_ray.serving.exposition import agents, scrape_metrics
 from focus_ray.serving.metrics import RayMeters
-from focus_ray.runtime.ray_cluster import ClusterSettings, connected
+from focus_ray.runtime.ray_cluster import ClusterSettings, connect_ray
 
 class Replica:
     def __init__(self):
@@ -25,13 +25,13 @@ class Replica:
 def said_when(sign, seconds=60):
     began = time.monotonic()
     while time.monotonic() < began + seconds:
-        text = asyncio.run(exposition())
+        text = asyncio.run(scrape_metrics())
         if sign in text:
             return time.monotonic() - began, text
         time.sleep(0.2)
     raise SystemExit(f"no {sign} in {text}")
 
-with connected(ClusterSettings()):
+with connect_ray(ClusterSettings()):
     import ray
     Replica = ray.remote(num_cpus=0)(Replica)
     replicas = [Replica.remote() for _ in range(2)]

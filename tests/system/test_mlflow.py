@@ -225,9 +225,9 @@ def check_points(server: MlflowServer, steps: int) -> str:
 TRACK = """
 import sys
 from pathlib import Path
-from focus_ray.tracking.mlflow_tracker import Tracking, track
+from focus_ray.tracking.mlflow_tracker import TrackingSettings, track
 for run in sys.argv[1:]:
-    print(track(Path(run), Tracking()).complete)
+    print(track(Path(run), TrackingSettings()).complete)
 """
 
 
