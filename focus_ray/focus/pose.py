@@ -28,7 +28,7 @@ def rotate_in_plane(
 ) -> tuple[Float[Tensor, "B 3"], Float[Tensor, "B 3"]]:
     """The pose after the picture was turned by an angle [rad, clockwise as seen] about the principal point.
 
-    Rotation are Euler angles [rad], translation is in mm, both of focus.face.camera.
+    Rotation are Euler angles [rad], translation is in mm, both of focus.camera.
     """
     cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
     turn = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=1).view(-1, 3, 3)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 # Before torch and numba are imported.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -33,6 +34,7 @@ from focus_ray.focus.initialise import InitialiseSettings, WarmupSettings, init_
 from focus_ray.focus.networks.sync_batchnorm import SyncBatchNorm2d, convert_sync_batchnorm
 from focus_ray.focus.pooled_ratio import PooledRatio, pooled_mean
 from focus_ray.focus.refine import RefineSettings
+from focus_ray.focus.render import normals_numba, rasterize_numba
 from focus_ray.focus.replica_group import ReplicaGroup
 from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
 from focus_ray.focus.state import StepLoss, StepMetrics, Targets, TrainState, optimize_step
@@ -387,9 +389,21 @@ def play(rank: int, world: int, meeting: str, folder: Path) -> None:
 
 def main(folder: Path) -> int:
     """The number of processes that failed."""
-    # What takes seconds to load is loaded once, before the copies fork. No backward pass: torch's does not survive it.
-    share_of_batch(fresh(ReplicaGroup()))
+    # What takes seconds to load is loaded once, before the copies fork.
+    state = fresh(ReplicaGroup())
+    share_of_batch(state)
+    load_backward_kernels(state)
     return sum(failures(world, folder) for world in WORLDS)
+
+
+def load_backward_kernels(state: TrainState) -> None:
+    """Call the backward kernels without autograd, whose threads do not survive a fork."""
+    vertices, faces = state.focus.face_model.mean[None], state.focus.face_model.faces
+    ids = torch.zeros(1, 8, 8, dtype=torch.int64)
+    ctx = SimpleNamespace(saved_tensors=(vertices, torch.zeros(1, vertices.shape[1], 4), faces, ids))
+    rasterize_numba._Interpolate.backward(ctx, torch.zeros(1, 4, 8, 8))
+    ctx = SimpleNamespace(saved_tensors=(vertices, faces), no_direction=1e-12)
+    normals_numba._VertexNormals.backward(ctx, torch.zeros_like(vertices))
 
 
 def failures(world: int, folder: Path) -> int:

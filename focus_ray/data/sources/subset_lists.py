@@ -65,7 +65,7 @@ def propose_pairs(
 ) -> list[tuple[str, str]]:
     """Pairs (occluded, unoccluded) of a subject whose poses differ by `most` rad at most; each picture in one pair.
 
-    rotations are Euler angles [rad] of focus.face.camera, predicted or true; their difference is the angle of the one
+    rotations are Euler angles [rad] of focus.camera, predicted or true; their difference is the angle of the one
     rotation that leads from pose to pose. The nearest pair is taken first, then the nearest of what is left; equal ones
     by name. Table 3 of the paper compares 62 such pairs of the NoW validation set.
     """

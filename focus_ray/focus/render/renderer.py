@@ -55,7 +55,7 @@ class Renderer(nn.Module):
         self.cull_back = cull_back
 
     def forward(self, theta: Float[Tensor, "B 257"]) -> Rendering:
-        """Render coefficients of the model (theta in the table's order, see focus.face.parameters)."""
+        """Render coefficients of the model (theta in the table's order, see focus.parameters)."""
         parameters = split_theta(theta.to(self.model.mean.dtype))
         vertices = self.model.vertices(parameters.alpha)
         albedo = self.model.albedo(parameters.albedo)
@@ -71,7 +71,7 @@ class Renderer(nn.Module):
     ) -> Rendering:
         """Render any shape (model space, mm) and albedo (RGB) on the model's topology.
 
-        light R9|G9|B9, rotation Euler angles in rad, translation in mm: the units of focus.face.parameters.
+        light R9|G9|B9, rotation Euler angles in rad, translation in mm: the units of focus.parameters.
         """
         with torch.autocast(vertices.device.type, enabled=False):
             return self._render(vertices, albedo, light, rotation, translation)
