@@ -16,7 +16,7 @@ PROCESSES ?= $(shell expr 1 + `getconf _NPROCESSORS_ONLN`)
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: install demo demo-cluster serve test test-fast coverage check drill bench pretrained pretrained-prior constraints
+.PHONY: install demo demo-cluster serve test test-fast coverage check lint types drill bench pretrained pretrained-prior constraints
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -51,11 +51,17 @@ test-fast: $(READY)
 coverage: $(READY)
 	$(BIN)/pytest -m "not drill and not slow" --ignore=tests/system -n auto --cov=focus_ray --cov-report=term
 
+# Lint and types side by side: pyright alone leaves half of two cores idle.
 check: $(READY)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync lint types
+
+lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+types: $(READY)
+	$(BIN)/pyright
 
 # Long failure and load drills, by hand. What each one measured is kept in drills/results.json.
 drill: $(READY)
