@@ -159,7 +159,7 @@ def check_preset(preset: str, tree: dict[str, Any], origin: str) -> None:
 def resolve_settings(
     defaults: S, module: str, file: Path | None, assignments: Sequence[str], overrides: Mapping[str, Any]
 ) -> S:
-    """The defaults, under the keys of a YAML file, the `a.b=v` assignments, and what is `given` and not None.
+    """The defaults, then the keys of a YAML file, the `a.b=v` assignments, and `overrides` that are not None.
 
     Raises ConfigError for an unknown key or a value that does not fit; `module` is the file that lists the keys.
     """

@@ -115,7 +115,7 @@ class HaarDetector:
         return suppress_overlaps(faces, self.settings.overlap)
 
     def _search(self, grey: np.ndarray, turns: Sequence[float], max_side: int, min_face: float) -> list[_Hit]:
-        """Hits at these turns, in a picture of `most` px at the longer side, from faces of `smallest` of it on."""
+        """Hits at these turns, in a picture of `max_side` px at the longer side, from faces of `min_face` of it on."""
         height, width = grey.shape
         zoom = min(1.0, max_side / max(height, width))
         side = math.ceil(math.hypot(height, width) * zoom)

@@ -70,7 +70,7 @@ class StepStream:
     def batch(self, step: int) -> Batch:
         """The batch of `step`, which has to be the one after the last. Waits until it is made.
 
-        With the first one the actors start. Raises ConfigError where one of them finds no CPUs within `patience`
+        With the first one the actors start. Raises ConfigError where one of them finds no CPUs within `start_timeout_s`
         seconds, and the errors of the package that their makers raise.
         """
         if step not in self._steps or step != self._steps[self._taken]:
@@ -103,7 +103,7 @@ def step_dataset(make: BatchFactory, steps: range, cpus: float, memory_mb: float
     """A row for each step, in order, made by one actor: step, images [b,3,H,W], landmarks float32 [b,68,2] px, masks.
 
     Images are 8-bit where that gives every bit of the batch back, else float32. Reading the dataset raises Ray's
-    GetTimeoutError where the actor does not start within `patience` seconds.
+    GetTimeoutError where the actor does not start within `start_timeout_s` seconds.
     """
     from pyarrow import table
     from ray.data import ActorPoolStrategy, ExecutionResources, from_arrow

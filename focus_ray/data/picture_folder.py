@@ -22,7 +22,7 @@ def list_pictures(folder: Path, *, recursive: bool = False, exclude: Path | None
     """What lies in a folder, with `recursive` in its subfolders too; links to folders are not followed.
 
     Pictures are told by name or by content: a text file named .jpg counts as one, and reading it says what it is.
-    Names that begin with a dot, and the folder `except_for`, do not count at all. Raises OSError where the folder
+    Names that begin with a dot, and the folder `exclude`, do not count at all. Raises OSError where the folder
     cannot be listed.
     """
     listing = Listing()

@@ -24,7 +24,7 @@ MaskChoice = Literal["own", "all_ones"]
 class Method:
     """What makes theta, a rendering and a mask of aligned crops.
 
-    mask_of: None for the model's own segmenter, else what says M for pictures and their renderings, also on the way of
+    mask_fn: None for the model's own segmenter, else what says M for pictures and their renderings, also on the way of
     the refinement. prior: what corrects its meshes.
     """
 

@@ -35,7 +35,7 @@ class ImageScores:
         return cls(**{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
     def select(self, mask: Bool[Tensor, " N"]) -> "ImageScores":
-        """The rows for which `chosen` holds."""
+        """The rows for which `mask` holds."""
         return ImageScores(**{f.name: getattr(self, f.name)[mask] for f in fields(self)})
 
     def __len__(self) -> int:

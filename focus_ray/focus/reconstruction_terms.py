@@ -14,7 +14,7 @@ from focus_ray.focus.state import Targets
 
 
 def encode_and_render(encoder: nn.Module, focus: Focus, batch: Targets) -> AutoencoderOutput:
-    """The autoencoder's forward pass with `learner` as its encoder (`TrainState.learner`)."""
+    """The autoencoder's forward pass with `encoder` as its encoder (`TrainState.ddp_module`)."""
     theta = encoder(batch.images)
     return AutoencoderOutput(theta, focus.renderer(theta))
 

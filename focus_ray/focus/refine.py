@@ -87,7 +87,7 @@ def refine(
 ) -> RefineResult:
     """Descend the masked pixel, landmark and regularisation losses of each image from `theta`.
 
-    `mask_of` gives M for the current rendering, `first_mask_of` in the first `settings.trusting_share` of the steps;
+    `mask_fn` gives M for the current rendering, `initial_mask_fn` in the first `settings.trusting_share` of the steps;
     without `landmarks` (px of the images) that term is left out.
     """
     first_steps = round(settings.trusting_share * settings.steps) if initial_mask_fn is not None else 0

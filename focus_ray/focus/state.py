@@ -109,7 +109,7 @@ def optimize_step(
 ) -> StepMetrics:
     """One optimiser step of `network` down an objective over `count` images, in `state.accumulate` parts.
 
-    `objective_of(learner, rows)` looks at some of the images; its forward pass of the network goes through `learner`.
+    `loss_fn(network, rows)` looks at some of the images; its forward pass of the network goes through `network`.
     Sums are pooled over all replicas, so that each knows the loss of the global batch; those of two parts are not
     pooled: the step follows the mean of the parts' losses. Where a loss or the gradient is not finite nothing is
     changed, running statistics included, on any replica.
@@ -168,6 +168,6 @@ def _mean_value(parts: tuple[dict[str, Tensor], ...], name: str) -> float:
 
 
 def batch_slices(count: int, n_parts: int) -> list[slice]:
-    """`count` images in `number` slices side by side, or one each where there are fewer images."""
+    """`count` images in `n_parts` slices side by side, or one each where there are fewer images."""
     n_parts = min(n_parts, count)
     return [slice(i * count // n_parts, (i + 1) * count // n_parts) for i in range(n_parts)]

@@ -103,7 +103,7 @@ def sample_light(distributions: SamplingDistributions, count: int, rng: torch.Ge
 
 
 def sample_background(count: int, size: int, rng: torch.Generator, subset: range) -> Float[Tensor, "b 3 H W"]:
-    """Colour noise over three scales, each picture with its own share of each; the pictures in `only` of `count`."""
+    """Colour noise over three scales, each picture with its own share of each; the pictures in `subset` of `count`."""
     rows = slice(subset.start, subset.stop)
     background = torch.rand(count, 3, 1, 1, generator=rng)[rows].expand(len(subset), 3, size, size)
     for cells in (3, 8, size // 2):
@@ -126,7 +126,7 @@ def render_random(
 ) -> RenderedBatch:
     """`count` renders of random faces over random backgrounds, with sensor noise of standard deviation `noise`.
 
-    only: which of them are rendered. Random numbers are drawn for all, so a picture does not depend on it.
+    subset: which of them are rendered. Random numbers are drawn for all, so a picture does not depend on it.
     """
     subset = range(count) if subset is None else subset
     rows = slice(subset.start, subset.stop)

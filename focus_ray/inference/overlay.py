@@ -108,7 +108,7 @@ def draw_overlay(
 
 
 def composite_layers(image: UInt8[np.ndarray, "H W 3"], layers: Sequence[FaceLayer]) -> Overlay:
-    """The faces of `layer`, one after the other over their picture."""
+    """The faces of `render_layer`, one after the other over their picture."""
     overlay = image.copy()
     seen, region = np.zeros(image.shape[:2], np.float32), np.zeros(image.shape[:2], np.float32)
     for one in layers:

@@ -89,7 +89,7 @@ def self_align(
 ) -> list[AlignedFace]:
     """Crops aligned by the landmarks that the model sees in them, `rounds` times, and what it sees in the last ones.
 
-    `landmarks_of` takes crops [B, 3, S, S] and gives their landmarks [B, 68, 2] in px of the crops.
+    `landmark_fn` takes crops [B, 3, S, S] and gives their landmarks [B, 68, 2] in px of the crops.
     A crop that would move, grow or turn too far from where it began stays as it last was: the model lost the face.
     """
     current = list(crop_views)

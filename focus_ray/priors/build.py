@@ -134,7 +134,7 @@ class PriorBuilder:
 def compute_reductions(
     prior_state: MisfitStats, heldout_state: MisfitStats, regions: dict[str, torch.Tensor]
 ) -> dict[Reading, ErrorReduction]:
-    """What the prior of `made` does to the faces of `judged`, whose errors it was subtracted from."""
+    """What the prior of `prior_state` does to the faces of `heldout_state`, whose errors it was subtracted from."""
     after = heldout_state.error.mean
     before = after + prior_state.error.mean
     found: dict[Reading, ErrorReduction] = {}

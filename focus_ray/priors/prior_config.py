@@ -55,7 +55,7 @@ class PriorConfig(Settings):
 
 
 def build_prior_config(file: Path | None, assignments: list[str], overrides: dict[str, Any]) -> PriorConfig:
-    """The defaults, with the keys of a YAML file, then the `a.b=v` assignments, then what is `given` and not None.
+    """The defaults, then the keys of a YAML file, the `a.b=v` assignments, and `overrides` that are not None.
 
     Raises ConfigError for an unknown key or a value that does not fit.
     """

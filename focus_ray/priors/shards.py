@@ -77,7 +77,7 @@ def encode_state(state: MisfitStats) -> bytes:
 
 
 def decode_state(content: bytes, name: str) -> MisfitStats:
-    """The inverse of `encode`. Raises CheckpointError, with the name, for what is damaged."""
+    """The inverse of `encode_state`. Raises CheckpointError, with the name, for what is damaged."""
     digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     if hashlib.sha256(content).digest() != digest:
         raise CheckpointError(f"{name} is damaged")

@@ -16,7 +16,7 @@ def acquire_run_dir(
 ) -> Iterator[RunFolder]:
     """Make the folder of a job, or take the one of the same job; nobody else works there meanwhile.
 
-    what: how the job is called, for messages. storage: where its pieces are kept, if not there. Raises ConfigError
+    label: how the job is called, for messages. storage: where its pieces are kept, if not there. Raises ConfigError
     where something else lies there, StorageError where the disk refuses.
     """
     folder = RunFolder(out)

@@ -29,7 +29,7 @@ def run_tasks(
 ) -> Iterator[tuple[int, Any]]:
     """Number and result of each piece as it ends; without settings this process does one after the other.
 
-    Raises what a piece raises, ClusterError, and Interrupted where somebody `asked` to stop.
+    Raises what a piece raises, ClusterError, and Interrupted where `should_stop()` is true.
     """
     return (
         _run_locally(job, numbers, should_stop)

@@ -94,7 +94,7 @@ def cors(settings: ServingSettings) -> list[Middleware]:
 
 
 class AdmissionMiddleware:
-    """The middleware. `outer` is the one in a proxy; the inner one counts requests only where there is no outer one."""
+    """Admission control. The one around an ingress counts requests only where no proxy has one (`in_proxy`)."""
 
     def __init__(
         self, app: ASGIApp, settings: ServingSettings, in_proxy: bool = False, observer: RequestObserver | None = None

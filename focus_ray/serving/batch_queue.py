@@ -35,7 +35,7 @@ class BatchQueue:
         wait_seconds: float,
         meters: Meters | None = None,
     ) -> None:
-        """most: faces that are fitted together; wait_seconds: that a batch which is not full waits for more."""
+        """max_faces: faces that are fitted together; wait_seconds: that a batch which is not full waits for more."""
         self._fit = fit
         self._max_faces = max_faces
         self._wait_seconds = wait_seconds

@@ -58,7 +58,7 @@ def run(
     on_ready: Callable[[str], object] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Serve until `stopped` says so. `ready` is called with the address once the model answers.
+    """Serve until `should_stop()` is true. `on_ready` is called with the address once the model answers.
 
     Raises ConfigError for a port that is taken and for an endpoint that anybody could reach without a key, ModelError
     for a model that cannot be used, ClusterError where the cluster gives up.

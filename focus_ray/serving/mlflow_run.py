@@ -69,7 +69,7 @@ class MlflowRunWriter:
         self._enqueue(lambda server: server.log(self._run_id, metrics))
 
     def close(self, status: Literal["FINISHED", "KILLED"], timeout: float = CLOSE_TIMEOUT) -> None:
-        """Tell the rest and how it ended; what is not told within `patience` s is lost, and said to be."""
+        """Tell the rest and how it ended; what is not told within `timeout` s is lost, and said to be."""
         self._enqueue(lambda server: server.end_run(self._run_id, status))
         self._deadline = time.monotonic() + timeout
         self._closing.set()
@@ -129,7 +129,7 @@ def deployment_run(
     """A run of the experiment "focus-serving" for as long as the block takes: what is served, and how.
 
     version: what the model calls itself. The run is FINISHED where the block ends well, else KILLED. Never raises
-    because of MLflow, and never waits for it but a moment at the end; what it refuses is told by `say`, once.
+    because of MLflow, and never waits for it but a moment at the end; `echo` is called once with what it refuses.
     """
     record = MlflowRunWriter(lambda: _server(tracking), echo)
     name = f"{kind} {source.registered or version or 'model'}"

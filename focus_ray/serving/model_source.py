@@ -95,7 +95,7 @@ def fetch_prior(source: PriorSource, cache: Path) -> str | Path | None:
 def load_reconstructor(source: ModelSource, prior: PriorSource, cache: Path) -> Reconstructor:
     """The model with its prior, applied to the answers that it was measured for.
 
-    Raises what `fetched` does, and FaceModelError for a prior of another face model.
+    Raises what `fetch_model` does, and FaceModelError for a prior of another face model.
     """
     from focus_ray import model as models
     from focus_ray.inference import Reconstructor

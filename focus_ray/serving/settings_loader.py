@@ -12,9 +12,9 @@ from focus_ray.serving.settings import ServingSettings
 def load_settings(
     file: Path | None, assignments: Sequence[str], options: Mapping[str, Any], keys: Path | None = None
 ) -> ServingSettings:
-    """The defaults, under the keys of a YAML file, the `a.b=v` assignments, what is `given` and not None, and API keys.
+    """The defaults, then the keys of a YAML file, the `a.b=v` assignments, `options` that are not None, and API keys.
 
-    `given` is nested as the settings are. Raises ConfigError for what does not fit and for a file of keys with none.
+    `options` is nested as the settings are. Raises ConfigError for what does not fit and for a file of keys with none.
     """
     settings = resolve_settings(ServingSettings(), "focus_ray/serving/settings.py", file, assignments, {})
     tree = merge(settings.model_dump(mode="json"), _drop_none(options), "options")

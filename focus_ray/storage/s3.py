@@ -75,8 +75,7 @@ class S3Connection:
 class S3Store:
     """The objects below s3://bucket/prefix.
 
-    `patience` is the time in seconds for which an operation is tried again while the service is unreachable, busy or
-    breaks off. What cannot get better (a bucket that is not there, refused credentials) is raised at once.
+    An operation is tried again for `retry_seconds` while the service is unreachable, busy or breaks off. What cannot get better (a bucket that is not there, refused credentials) is raised at once.
     """
 
     bucket: str

@@ -73,7 +73,7 @@ def is_transient(error: Exception) -> bool:
 
 
 def to_storage_error(error: Exception, location: str, bucket: str, endpoint: str) -> StorageError:
-    """The error as one line: what is wrong with `place` at `endpoint`, and what to do."""
+    """The error as one line: what is wrong with `location` at `endpoint`, and what to do."""
     if isinstance(error, exceptions.ClientError):
         return _client_error(error, location, bucket, endpoint)
     if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):

@@ -13,7 +13,7 @@ SQLITE = "sqlite:///"
 
 
 def sqlite_uri(path: Path) -> str:
-    """The SQLite address of a file, quoted as SQLAlchemy reads it; `file_of` is its inverse.
+    """The SQLite address of a file, quoted as SQLAlchemy reads it; `sqlite_path` is its inverse.
 
     MLflow makes the folder of an address without reading the quotes: slashes are quoted too where anything is, so that
     it sees a file of the working folder and makes none.

@@ -135,7 +135,7 @@ class MlflowServer:
         return MlflowClient(tracking_uri=uri)
 
     def find_run(self, experiment: str, focus_run_id: str, known_run_id: str | None = None) -> RemoteRun | None:
-        """The run of an experiment that has this tag, or else the run `known`, wherever it is now.
+        """The run of an experiment that has this tag, or else the run `known_run_id`, wherever it is now.
 
         A request to create that ran into its time limit may have succeeded later, beside its repetition: of several
         runs the first that holds something is the run, and empty ones beside it are deleted.
@@ -277,7 +277,7 @@ class MlflowServer:
             return str(client.get_model_version_by_alias(name, alias).version)
 
     def location(self, name: str, number: str) -> str:
-        """The address of the files of a registered version, for `folders` and `download`."""
+        """The address of the files of a registered version, for `list_folders` and `download`."""
         with self.session() as client:
             version = client.get_model_version(name, number)
             if version.status != "READY":

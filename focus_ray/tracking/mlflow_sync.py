@@ -82,7 +82,7 @@ class MlflowSync:
     def begin(self, process_tags: Mapping[str, str], tags: Mapping[str, str], *, running: bool) -> None:
         """Find the run in MLflow, or create it, with its parameters and tags.
 
-        `here`: the lineage of this process if it trains the run, otherwise nothing. `running`: say that it goes on.
+        `process_tags`: the lineage of this process if it trains the run, otherwise nothing. `running`: mark it as such.
         """
         if process_tags and self._state.lineage != process_tags:  # kept with the run, whoever sends it in the end
             self._state.lineage = dict(process_tags)
@@ -115,7 +115,7 @@ class MlflowSync:
         self._state.status = ""
 
     def send(self, *, flush: bool) -> None:
-        """What is new since the last time; with `rest`, also the last steps that fill no window."""
+        """What is new since the last time; with `flush`, also the last steps that fill no window."""
         self._send_history(flush=flush)
         self._send_evaluations()
         self._send_figures()

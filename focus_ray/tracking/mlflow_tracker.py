@@ -76,7 +76,7 @@ class MlflowTracker:
         self._thread.start()
 
     def close(self, *, finished: bool, timeout: float = 60.0) -> SyncResult:
-        """Send the rest, say how the run ended, log and register its model; wait for that no longer than `patience` s.
+        """Send the rest, say how the run ended, log and register its model; wait for that no longer than `timeout` s.
 
         `finished`: whether training came to its end; otherwise MLflow shows FAILED where a guard ended the run, and
         KILLED where it can be resumed. What could not be sent is told by `note` and stays to be sent by `track`.
@@ -172,8 +172,8 @@ def track(
 ) -> SyncResult:
     """Send everything of a run that MLflow does not have yet, its end and its model included.
 
-    With `promote`, the model that the run registered gets the alias `production`. `here`: the lineage of this process,
-    if the run is its own. Raises TrackingError where the server cannot be reached or refuses, where another process
+    With `promote`, the model that the run registered gets the alias `production`. `process_tags`: the lineage of this
+    process, if the run is its own. Raises TrackingError where the server cannot be reached or refuses, where another process
     sends this run, and where there is no model to promote.
     """
     run_dir = Path(run_dir)

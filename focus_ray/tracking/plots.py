@@ -143,7 +143,7 @@ def _with_gaps(steps: np.ndarray, values: np.ndarray, stride: int) -> tuple[np.n
 def make_panels(
     count: int, width: float = PANEL_INCHES[0], height: float = PANEL_INCHES[1], *, auto_layout: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` plain panels of that size in inches; `measured`: with room for any labels."""
+    """A figure with `count` plain panels of that size in inches; `auto_layout`: with room for any labels."""
     columns = min(count, COLUMNS)
     rows = math.ceil(count / columns)
     figure = Figure(

@@ -44,7 +44,7 @@ class Window:
 
 
 class HistoryReader:
-    """history.jsonl as windows of up to `log` steps, which end at multiples of `log` and where a phase ends.
+    """history.jsonl in windows of up to `log_every` steps that end at multiples of it and at the end of a phase.
 
     The file may be replaced by a shorter one meanwhile: it is then read from its beginning again.
     """
@@ -60,7 +60,7 @@ class HistoryReader:
         self._offset = 0  # where the first line begins that was in no window yet
 
     def windows(self, sent: int, *, flush: bool) -> Iterator[Window]:
-        """The windows beyond the first `sent` steps; with `rest`, also one that may still grow.
+        """The windows beyond the first `sent` steps; with `flush`, also one that may still grow.
 
         A step's time is what its line says. Lines of older runs do not say it: there it is told from the file's last
         change and the seconds of the steps after it.

@@ -56,7 +56,7 @@ def world_face(config: RunConfig) -> MorphableModel:
 
 
 def resolve_start_model(path: Path, run_dir: Path) -> Path:
-    """The model folder that a run in the folder `run` begins with, where sweep, benchmark or runs may have been moved.
+    """The model folder that the run in `run_dir` starts from; sweep, benchmark or runs may have been moved.
 
     Sweeps and benchmarks give the models of their own folder relative to the run: such a path begins with "..". Other
     relative paths are of the working folder. An absolute path that leads nowhere, as earlier versions gave them, is
@@ -75,7 +75,7 @@ def resolve_start_model(path: Path, run_dir: Path) -> Path:
 def fitted_face(config: RunConfig, run_dir: Path = WORKING_FOLDER) -> MorphableModel:
     """The face that is fitted: the leading modes of the world's, or the face of the model that training starts from.
 
-    `run` is the run's folder, as in `start_focus`.
+    `run_dir` is the run's folder, as in `build_focus`.
     """
     if config.start_from is not None:
         return model.load(resolve_start_model(config.start_from, run_dir)).focus.face_model
@@ -83,7 +83,7 @@ def fitted_face(config: RunConfig, run_dir: Path = WORKING_FOLDER) -> MorphableM
 
 
 def build_focus(config: RunConfig, face: MorphableModel, run_dir: Path = WORKING_FOLDER) -> Focus:
-    """The networks with the weights that training begins with. `run` is the run's folder, see `start_folder`.
+    """The networks with their initial weights. `run_dir` is the run's folder, see `resolve_start_model`.
 
     Raises ConfigError where weights are needed and not given, CheckpointError where a file does not fit.
     """
@@ -115,7 +115,7 @@ def training_data(
 ) -> TrainingData:
     """What this replica trains on: its part of each global batch, and the faces that are scored.
 
-    `run` is the run's folder, as in `start_focus`.
+    `run_dir` is the run's folder, as in `build_focus`.
 
     Raises DataError where photographs cannot be used.
     """

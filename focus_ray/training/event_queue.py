@@ -39,7 +39,7 @@ class _EventQueueActor:
         return self._stop
 
     async def take(self, timeout: float) -> list[Event]:
-        """All events since the last call, after at most `patience` seconds."""
+        """All events since the last call, after at most `timeout` seconds."""
         if not self._events:  # asyncio would not even look where there is no patience at all
             try:
                 await asyncio.wait_for(self._has_events.wait(), timeout)

@@ -92,8 +92,8 @@ class Trainer:
         run_dir: str = "RUN",
         should_stop: Callable[[], bool] = lambda: False,
     ):
-        """source: where batches come from; None: a thread of this process. where: the run's folder, to be resumed.
-        asked: whether somebody wants the run to stop.
+        """source: where batches come from; None: a thread of this process. run_dir: the run's folder, to be resumed.
+        should_stop: whether the run is asked to stop.
 
         Raises ConfigError, DataError or CheckpointError where the run cannot begin.
         """

@@ -57,7 +57,7 @@ def score_unlabelled(focus: Focus, faces: FaceDataset, count: int, batch_size: i
 def _batch_figures(
     focus: Focus, images: Tensor, landmarks: Tensor, probed: Tensor, probe_mask: Tensor
 ) -> dict[str, Tensor]:
-    """Each figure of each face [B]; `changed` are the images with something planted `where`."""
+    """Each figure of each face [B]; `probed` are the images with a patch at `probe_mask`."""
     _, rendering = focus.autoencoder(images)
     mask, region = focus.mask(images, rendering), rendering.mask
     _, of_mirrored = focus.autoencoder(images.flip(-1))

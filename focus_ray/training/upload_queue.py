@@ -30,7 +30,7 @@ class UploadQueue:
     """
 
     def __init__(self, write: Callable[[int, Tree, bool], None], max_bytes: int, note: Callable[[str], object]):
-        """write(step, tree, best): store a checkpoint. most: bytes that wait. note: is told what gives way."""
+        """write(step, tree, best): stores a checkpoint. max_bytes: of what waits. note: called with a line per drop."""
         self._write = write
         self._max_bytes = max_bytes
         self._note = note

@@ -22,7 +22,7 @@ KINDS = (
 
 
 def write_ar(folder: Path, pictures: Iterable[tuple[int, Batch]], on_written: Callable[[int], object]) -> None:
-    """Write pictures by number, a batch of one each, into an empty folder. `told` hears of each that is written.
+    """Write pictures by number, a batch of one each, into an empty folder. `on_written` hears of each that is written.
 
     Pictures are PNG: they are the world's own pixels.
     """

@@ -42,7 +42,7 @@ _OCCLUDERS = {"glasses": "eye_g", "sunglasses": "eye_g", "hair": "hair", "cap": 
 
 
 def write_celebahq(folder: Path, pictures: Iterable[tuple[int, Batch]], on_written: Callable[[int], object]) -> None:
-    """Write pictures by number, a batch of one each, into an empty folder. `told` hears of each that is written.
+    """Write pictures by number, a batch of one each, into an empty folder. `on_written` hears of each that is written.
 
     Pictures are JPEG, as the published ones: who reads those looks for that name. Masks are PNG, and exact.
     """

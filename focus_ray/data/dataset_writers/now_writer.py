@@ -44,7 +44,7 @@ _STREAM = 5  # keeps the random numbers of scans apart from those of pictures
 def write_now(
     folder: Path, pictures: Iterable[tuple[int, Batch]], on_written: Callable[[int], object], faces: SyntheticFaces
 ) -> None:
-    """Write pictures by number, a batch of one each, into an empty folder. `told` hears of each that is written.
+    """Write pictures by number, a batch of one each, into an empty folder. `on_written` hears of each that is written.
 
     faces knows the people of the pictures. Pictures are PNG: they are the world's own pixels.
     """

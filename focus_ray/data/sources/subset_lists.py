@@ -63,7 +63,7 @@ def propose_pairs(
     occluded: Bool[np.ndarray, " N"],
     max_angle: float = MAX_POSE_ANGLE,
 ) -> list[tuple[str, str]]:
-    """Pairs (occluded, unoccluded) of a subject whose poses differ by `most` rad at most; each picture in one pair.
+    """Pairs (occluded, unoccluded) of a subject whose poses differ by at most `max_angle` rad; each picture in one.
 
     rotations are Euler angles [rad] of focus.camera, predicted or true; their difference is the angle of the one
     rotation that leads from pose to pose. The nearest pair is taken first, then the nearest of what is left; equal ones

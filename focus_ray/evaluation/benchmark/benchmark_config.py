@@ -72,7 +72,7 @@ class BenchmarkConfig(Settings):
 
 
 def build_benchmark_config(assignments: list[str], overrides: dict[str, Any]) -> BenchmarkConfig:
-    """The defaults, under the `a.b=v` assignments and what is `given`. Raises ConfigError for what does not fit."""
+    """The defaults, under the `a.b=v` assignments and `overrides`. Raises ConfigError for what does not fit."""
     return resolve_settings(
         BenchmarkConfig(), "focus_ray/evaluation/benchmark/benchmark_config.py", None, assignments, overrides
     )

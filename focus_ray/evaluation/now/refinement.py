@@ -21,7 +21,7 @@ _CELLS = 1024  # along each axis, for the order of points
 
 
 def refine_alignment(points: Float[np.ndarray, "N 3"], surface: Surface, with_scale: bool = True) -> Similarity:
-    """The similarity of the surface at which the points' squared distances to it are least, scale 1 unless `scaled`.
+    """The similarity of the surface that minimises the points' squared distances to it; scale 1 unless `with_scale`.
 
     Levenberg-Marquardt from the identity: the minimum in whose basin the surface lies now. The gradient is exact, so
     that the minimum does not depend on the order of points or on where in the basin it is begun.
@@ -84,7 +84,7 @@ class _SurfaceResiduals:
 
 
 def _levenberg_marquardt(distances: _SurfaceResiduals, pose: _Pose, with_scale: bool, tolerance: float) -> _Pose:
-    """The pose of least squares, found when a step moves the surface by less than `move` (mm)."""
+    """The pose of least squares, found when a step moves the surface by less than `tolerance` (mm)."""
     free = np.arange(7) >= (0 if with_scale else 1)
     r, jacobian = distances.evaluate(pose)
     damping = _MIN_DAMPING

@@ -44,7 +44,7 @@ class Similarity:
 def procrustes(
     points: Float[np.ndarray, "N 3"], targets: Float[np.ndarray, "N 3"], with_scale: bool = True
 ) -> Similarity:
-    """The similarity with the least squared distances from the moved points to their targets; scale 1 unless `scaled`.
+    """The similarity that minimises the squared distances from points to targets; scale 1 unless `with_scale`.
 
     A reflection where it fits better, as the public evaluation allows it.
     Raises LandmarkError where all points, or all targets, are one.

@@ -22,8 +22,8 @@ def load_pretrained(
 ) -> None:
     """Copy a published state dict into a network.
 
-    what: the name of the expected weights, for messages. absent: prefixes of the network's own entries that the file
-    does not have. drop: prefix of entries of the file that are not used.
+    label: the name of the expected weights, for messages. missing_prefixes: prefixes of the network's own entries that
+    the file does not have. ignored_prefix: prefix of entries of the file that are not used.
     Raises CheckpointError when entries are missing, unknown, of another shape or not finite; nothing is copied then.
     """
     own = {

@@ -64,5 +64,5 @@ def resolve_backend(name: str, tensor: Tensor) -> str:
 
 
 def load_backend(name: str, tensor: Tensor) -> Backend:
-    """The back end that `resolve` names."""
+    """The back end that `resolve_backend` names."""
     return cast(Backend, import_module(_MODULES[resolve_backend(name, tensor)]))

@@ -31,7 +31,7 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def jit_with_fma(function: Callable[..., Any]) -> Callable[..., Any]:
-    """As `compiled`, but the function's own products and sums may be fused: one rounding where there were two.
+    """As `jit`, but the function's own products and sums may be fused: one rounding where there were two.
 
     What it calls keeps the rounding it was compiled with. Not for anything that decides which triangle is seen.
     """
