@@ -175,7 +175,7 @@ def check_face_model(prior: Prior, face: MorphableModel) -> None:
 
 
 def save(folder: Path, prior: Prior) -> None:
-    """Write a prior's folder, all or nothing. Raises StorageError."""
+    """Write a prior's folder, atomically. Raises StorageError."""
     tensors = {"error": prior.error, "standard_error": prior.standard_errors[prior.info.applied]}
     for reading in READINGS:
         tensors[f"{reading}.error"] = prior.errors[reading]

@@ -95,7 +95,7 @@ class ReplicaGroup:
 
     @torch.no_grad()
     def broadcast_buffers(self, network: nn.Module) -> None:
-        """Every copy takes over the leader's running statistics, where batch norm is each copy's own."""
+        """Every copy takes over rank 0's running statistics, where batch norm is each copy's own."""
         if self.world_size == 1 or not any(type(module) is nn.BatchNorm2d for module in network.modules()):
             return
         buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]

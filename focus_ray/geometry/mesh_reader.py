@@ -20,7 +20,7 @@ _PLY_HEADER = 100_000  # bytes; real ones have about 500
 _PLY_COUNT = re.compile(rb"^element +(\w+) +(\d+)\s*$", re.MULTILINE)
 _OBJ_CONTINUED = re.compile(rb"\\\r?\n")
 _OBJ_VERTEX = re.compile(rb"^[ \t]*v[ \t]", re.MULTILINE)
-# The position of a vertex line, and the vertex numbers of a face line: colours, uv and normals are passed over.
+# The position of a vertex line, and the vertex numbers of a face line: colours, uv and normals are skipped.
 _OBJ_GEOMETRY = re.compile(rb"^[ \t]*(v(?:[ \t]+[^\s#]+){3}|f(?:[ \t]+[^\s#]+)+)", re.MULTILINE)
 # Numbers back from the last vertex mean different vertices to different readers; 0 is no vertex.
 _OBJ_RELATIVE = re.compile(rb"^f[^\n]*[ \t](?:-|0[ \t\n])", re.MULTILINE)
@@ -49,7 +49,7 @@ class TriangleMesh:
 def read_mesh(path: str | Path, limits: MeshLimits = DEFAULT_LIMITS) -> TriangleMesh:
     """The vertices (float64) and triangles of an OBJ or PLY file, in the file's order; polygons become triangles.
 
-    Colours, normals, uv, materials and groups are passed over: a vertex is a vertex line, however many uv it has. A
+    Colours, normals, uv, materials and groups are skipped: a vertex is a vertex line, however many uv it has. A
     file without faces has none.
     Raises DataError for a missing, damaged or oversized file, for one without vertices, for coordinates that are not
     finite and for faces of vertices that are not there.

@@ -152,7 +152,7 @@ def fit_paths(
     landmarks: str | Path | None = None,
     progress: Callable[[str, int, int], object] | None = None,
 ) -> Float[Tensor, "N 257"]:
-    """The parameters of all faces in pictures and in the pictures of folders; what cannot be read is passed over.
+    """The parameters of all faces in pictures and in the pictures of folders; what cannot be read is skipped.
 
     Raises DataError, LandmarkError and CheckpointError as `reconstruct_paths` does.
     """

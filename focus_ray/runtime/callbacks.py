@@ -9,7 +9,7 @@ from focus_ray.runtime.step_record import StepRecord
 
 @dataclass(frozen=True)
 class ResumeHistory:
-    """What a checkpoint knows of the steps before it."""
+    """Steps and evaluations before a checkpoint."""
 
     recent: list[dict[str, Any]] = field(default_factory=list)  # history.jsonl since the checkpoint before, or longer
     evaluations: list[dict[str, Any]] = field(default_factory=list)  # all there were
@@ -28,11 +28,11 @@ class Callback(Protocol):
         ...
 
     def on_progress(self, name: str, done: int, total: int) -> None:
-        """Work beside the steps, such as scoring, got to `done` of `total`."""
+        """Progress of other work, such as scoring: `done` of `total`."""
         ...
 
     def on_message(self, message: str) -> None:
-        """Something worth a line."""
+        """A message for the user."""
         ...
 
     def on_evaluate(self, entry: dict[str, Any]) -> None:
@@ -44,7 +44,7 @@ class Callback(Protocol):
         ...
 
     def on_save(self, step: int) -> None:
-        """The checkpoint of a step is whole where it belongs."""
+        """The checkpoint of a step is complete in its store."""
         ...
 
     def on_log(self, entry: dict[str, Any]) -> None:

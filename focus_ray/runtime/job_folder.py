@@ -14,7 +14,7 @@ from focus_ray.settings import Settings
 def acquire_run_dir(
     out: Path, config: Settings, experiment: str, *, label: str, storage: str | None = None
 ) -> Iterator[RunFolder]:
-    """Make the folder of a job, or take the one of the same job; nobody else works there meanwhile.
+    """Create the folder of a job, or lock the existing one of the same job.
 
     label: how the job is called, for messages. storage: where its pieces are kept, if not there. Raises ConfigError
     where something else lies there, StorageError where the disk refuses.

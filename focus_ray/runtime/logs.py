@@ -12,7 +12,7 @@ PACKAGE = "focus_ray"
 
 @contextmanager
 def forward_logs(callback: Callback, rank: int, current_step: Callable[[], int]) -> Iterator[None]:
-    """What the package logs inside the block, from INFO on, also reaches the callback."""
+    """Forward the package's log records inside the block, from INFO on, to the callback."""
     package = logging.getLogger(PACKAGE)
     handler = _CallbackLogHandler(callback, rank, current_step)
     shown = package.getEffectiveLevel()

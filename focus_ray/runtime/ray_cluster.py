@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 class ClusterSettings(Settings):
-    """How many workers train, and with what. None of it decides what is learned."""
+    """Number of workers and their resources. They do not change what is learned."""
 
     workers: int = Field(default=1, ge=1)
     gpu: bool = False  # one for each worker
@@ -51,7 +51,7 @@ def cores() -> int:
 
 
 def cluster_address() -> str | None:
-    """The cluster to use, as Ray's own environment says it; None: none is named."""
+    """Address of the cluster from RAY_ADDRESS; None where it is not set."""
     return os.environ.get("RAY_ADDRESS") or None
 
 
@@ -70,7 +70,7 @@ def socket_problem(pid: int = MAX_PID) -> str | None:
 
 @contextmanager
 def connect_ray(settings: ClusterSettings) -> Iterator[ClusterSettings]:
-    """A connection to the cluster; yields the settings with everything decided.
+    """Connect to the cluster; yields the settings with defaults resolved.
 
     Raises ConfigError where this machine cannot hold what is asked for, ClusterError where there is no cluster.
     """
@@ -133,7 +133,7 @@ def _cpus_per_worker(settings: ClusterSettings) -> int:
 
 
 def _resolve_settings(settings: ClusterSettings) -> ClusterSettings:
-    """Everything decided. Raises ConfigError where a cluster that cannot grow has too little."""
+    """Settings with defaults resolved. Raises ConfigError where this machine has too few GPUs."""
     import ray
 
     local = cluster_address() is None
@@ -150,7 +150,7 @@ def _resolve_settings(settings: ClusterSettings) -> ClusterSettings:
 
 
 def missing_resources(settings: ClusterSettings) -> str | None:
-    """What a decided run has to wait for, in a line; None where the cluster has it free."""
+    """Resources that the run has to wait for, in a line; None where the cluster has them free."""
     import ray
 
     asked = {"CPU": settings.workers * ((settings.cpus_per_worker or 1) + settings.data_workers)}

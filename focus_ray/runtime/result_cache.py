@@ -25,13 +25,13 @@ Problems = list[str]  # a line for each thing that is missing or wrong in a piec
 
 @dataclass(frozen=True)
 class ResultCache:
-    """Arrays by the number of a piece, in a folder of their own for each piece of work."""
+    """Finished arrays by piece number, in one folder per job."""
 
     folder: Path
     digest: str  # of the work: another one has other pieces
 
     def path(self, number: int) -> Path:
-        """Where a piece lies."""
+        """Path of a piece."""
         return self.folder / self.digest / f"{number:07d}.safetensors"
 
     def load(self, number: int) -> dict[str, np.ndarray] | None:
@@ -59,7 +59,7 @@ def resume_or_run(
     should_stop: Callable[[], bool],
     progress: Callable[[int], object],
 ) -> tuple[dict[int, Arrays], list[str]]:
-    """The arrays of all `count` pieces of a job by number, those that are kept not computed again; and what is wrong.
+    """Arrays of all `count` pieces of a job, cached ones not computed again; and a list of problems.
 
     Pieces of the job are (arrays, what is wrong). Where something is, the piece is looked at again the next time.
     `progress` is told how many pieces are known. Raises what a piece raises, StorageError, ClusterError, Interrupted.

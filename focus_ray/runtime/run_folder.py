@@ -23,7 +23,7 @@ LOCK = ".lock"
 
 
 class RunInfo(Settings):
-    """What a run is called and where its things are kept. Written once."""
+    """Name of a run and where its checkpoints are stored. Written once."""
 
     schema_version: Literal[1] = 1
     run_id: str = Field(default_factory=lambda: uuid.uuid4().hex)
@@ -34,7 +34,7 @@ class RunInfo(Settings):
 
 
 class RunFolder:
-    """One run's files. Everything but the history is written whole or not at all."""
+    """One run's files. Everything but the history is written atomically."""
 
     def __init__(self, path: Path, keep: int = 3):
         self.path = Path(path)
@@ -83,7 +83,7 @@ class RunFolder:
             raise
 
     def is_occupied(self) -> bool:
-        """Whether the folder has more than what a job begins with, which one that was killed at its start may leave."""
+        """Whether the folder has more files than a job that was killed at its start leaves."""
         if not self.path.is_dir():
             return False
         names = {file.name for file in self.path.iterdir()} - {LOCK}
@@ -105,7 +105,7 @@ class RunFolder:
         self.write_json(self.config_file.name, config.model_dump(mode="json"))
 
     def _undo_create(self, *, keep: bool) -> None:
-        """Leave the folder as `create` found it, so that the same command can be tried again."""
+        """Restore the folder to its state before `create`, so that the same command can be repeated."""
         for made in (self.sheets_folder, self.face_file, self.info_file, self.config_file, self.path / LOCK):
             atomic.remove(made)
         if not keep:
@@ -113,7 +113,7 @@ class RunFolder:
                 self.path.rmdir()
 
     def lock(self) -> None:
-        """Keep other processes from training here, until `close` or the end of this process, however it ends.
+        """Lock the folder against other processes until `close` or the end of this process.
 
         Raises ConfigError where another one does. A file system that knows no locks keeps nobody out.
         """
@@ -150,7 +150,7 @@ class RunFolder:
         return config, MorphableModel.load(self.face_file)
 
     def write_json(self, name: str, content: Any) -> None:
-        """Write a JSON file, whole or not at all. Raises StorageError."""
+        """Write a JSON file, atomically. Raises StorageError."""
         atomic.write_file(self.path / name, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
     def history(self) -> list[dict[str, Any]]:
@@ -158,7 +158,7 @@ class RunFolder:
         return read_history(self.history_file.path)
 
     def close(self) -> None:
-        """Let go of the files and the lock."""
+        """Close the files and release the lock."""
         for file in (self.history_file, self.evaluations_file, self.log_file):
             file.close()
         if self._lock is not None:

@@ -9,7 +9,7 @@ from types import FrameType
 
 @contextmanager
 def graceful_shutdown() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM ask instead of ending the process, the second one ends it. Yields whether one came."""
+    """The first Ctrl-C or SIGTERM sets a flag, the second one ends the process. Yields the flag's reader."""
     asked: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread():  # somebody else answers signals then
@@ -32,7 +32,7 @@ def graceful_shutdown() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def sigterm_as_sigint() -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does: for libraries that have an answer to the latter alone."""
+    """SIGTERM raises KeyboardInterrupt, for libraries that handle only Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -74,12 +74,12 @@ def _run_on_ray(
 
 
 def flatten_in_order(problems: Mapping[int, Sequence[str]]) -> list[str]:
-    """What pieces told, in the order of their numbers, whatever order they ended in."""
+    """Lines of all pieces in the order of their numbers."""
     return [line for number in sorted(problems) for line in problems[number]]
 
 
 def interrupted_error() -> Interrupted:
-    """What to say where somebody asked to stop."""
+    """The error of a job that was asked to stop."""
     return Interrupted("stopped; what is finished is kept, the same command goes on")
 
 

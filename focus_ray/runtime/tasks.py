@@ -19,7 +19,7 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class PoolSettings:
-    """How many tasks run at a time, and with what. None of it changes a bit of the result."""
+    """Number of parallel tasks and their resources. They do not change a bit of the result."""
 
     tasks: int = 2
     gpu_share: float = 0.0  # of a GPU, for each task
@@ -38,7 +38,7 @@ def task_cluster(settings: PoolSettings | None) -> Iterator[None]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Other numbers of threads round otherwise; whoever calls has its own back afterwards."""
+    """Run with one thread, since rounding depends on the number; restored afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -51,7 +51,7 @@ _loaded: dict[str, Any] = {}  # by this process, by the reference to it: one at 
 
 
 def load_once(ref: "ray.ObjectRef[Any]", prepare: Callable[[Any, str], Any]) -> Any:
-    """What a reference stands for, prepared for this process's device once.
+    """The object of a reference, fetched and prepared for this process's device once.
 
     A task is given the reference in a list: only a process that has not seen it follows it.
     """

@@ -42,7 +42,7 @@ def route_of(path: str) -> str:
 
 
 def format_entry(access: AccessLogEntry, now: datetime) -> str:
-    """What the log says of a request; nothing in it can be longer, or on another line, because a client wants it so."""
+    """One log line of a request; no client can make it longer or break it into several lines."""
     return json.dumps(
         {
             "time": now.astimezone(UTC).isoformat(timespec="milliseconds"),
@@ -67,7 +67,7 @@ def log(access: AccessLogEntry) -> None:
 
 
 def set_up(stream: io.TextIOBase | None = None) -> None:
-    """Let the log of this process go to a stream, stderr by default, and nowhere else."""
+    """Send the access log of this process to a stream, stderr by default."""
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger(LOGGER)

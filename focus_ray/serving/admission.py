@@ -140,7 +140,7 @@ class AdmissionMiddleware:
                 self._observer.on_end(passage)
 
     def _admit(self, scope: Scope, headers: dict[bytes, bytes], request: RequestInfo) -> Callable[[], None]:
-        """Count a request; what it returns ends that. Raises Problem for who may not come in, or not now."""
+        """Admit and count a request; the returned function releases it. Raises Problem where it is not admitted."""
         self._check(scope, headers, request)
         if scope["method"] != "POST" or not self._limits_requests:
             return _no_op
@@ -225,7 +225,7 @@ class AdmissionMiddleware:
 
 
 class _ResponseSender:
-    """The answer on its way out: with the request's id and safe headers; Serve's own refusals in our words."""
+    """Sends the response with the request's id and security headers; maps Ray Serve's own errors to problems."""
 
     def __init__(self, send: Send, request: RequestInfo, retry_seconds: int, translate_errors: bool) -> None:
         self._send = send
@@ -250,14 +250,14 @@ class _ResponseSender:
                 self.release()
 
     async def finish(self) -> None:
-        """What there is to say after the application has ended."""
+        """Complete the response after the application has ended."""
         if self._replacement is not None:
             await self.refuse(self._replacement)
         elif not self._started:
             await self.refuse(self._busy())
 
     async def refuse(self, problem: Problem) -> None:
-        """Answer with a problem, if nothing has been said yet."""
+        """Send a problem response, unless a response has started."""
         if self._started:
             return
         self._started = True
@@ -283,7 +283,7 @@ class _ResponseSender:
         return [*kept, *((name, value) for name, value in added.items() if name not in given)]
 
     def _translate_error(self, message: Message) -> Problem | None:
-        """What Ray Serve says as plain text: no route yet, no replica, one that died, no time."""
+        """Map Ray Serve's plain-text errors to problems: no route yet, no replica, a dead replica, a timeout."""
         headers = {name.lower(): value for name, value in message.get("headers", [])}
         kind = headers.get(b"content-type", b"")
         status = message["status"]
@@ -298,7 +298,7 @@ class _ResponseSender:
 
 
 def _no_op() -> None:
-    """Nobody has come in."""
+    """Releases nothing: the request was not admitted."""
 
 
 def _origin_form(scope: Scope) -> Scope:
@@ -326,7 +326,7 @@ def _annotate_scope(scope: Scope, request: RequestInfo) -> Scope:
 
 
 def _replay_body(body: bytes, receive: Receive) -> Receive:
-    """The body as one message, then whatever the client does."""
+    """A receive function: the body as one message, then the client's own messages."""
     told = False
 
     async def replay() -> Message:

@@ -18,7 +18,7 @@ from focus_ray.serving.metrics import Meters, NoMeters
 
 @dataclass(frozen=True, eq=False)  # each is another one
 class QueuedRequest:
-    """A picture, since when it waits, and what becomes of it."""
+    """A queued request, the time when it was queued, and the future of its result."""
 
     request: FitRequest
     queued_at: float
@@ -26,7 +26,7 @@ class QueuedRequest:
 
 
 class BatchQueue:
-    """What waits for one model. Belongs to one event loop; the model computes in a thread."""
+    """Queue in front of one model. Belongs to one event loop; the model computes in a thread."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class BatchQueue:
                 await asyncio.wait_for(self._arrived.wait(), left)
 
     def _take_batch(self) -> list[QueuedRequest]:
-        """Those that came first, as many as fit, at least one; without those that nobody waits for any more."""
+        """The oldest requests that fit, at least one; cancelled ones are dropped."""
         batch: list[QueuedRequest] = []
         while self._queue and (not batch or count_faces([*batch, self._queue[0]]) <= self._max_faces):
             one = self._queue.popleft()

@@ -37,7 +37,7 @@ _CONNECTIONS = 32  # that are kept open; more are made and closed
 
 
 class Client:
-    """Asks one endpoint, in a `with` block or for as long as you like. Threads may share it: asking changes nothing
+    """HTTP client of one endpoint, also a context manager. Threads may share it: a request changes nothing
     in it, and they share its connections.
 
     A request may be repeated without harm, so a lost connection and a busy endpoint are tried again: after what
@@ -86,11 +86,11 @@ class Client:
         return self._request_model("POST", "v1/reconstructions:batch", BatchResponse, files=files, data=_form(options))
 
     def model(self) -> ModelResponse:
-        """What answers there. Raises ServiceError."""
+        """The model of the endpoint. Raises ServiceError."""
         return self._request_model("GET", "v1/model", ModelResponse)
 
     def is_ready(self) -> bool:
-        """Whether a model answers there now."""
+        """Whether the endpoint has a model that is ready."""
         try:
             with self._session.get(self._url + "readyz", timeout=self._timeout, allow_redirects=False) as response:
                 return response.status_code == requests.codes.ok
@@ -135,7 +135,7 @@ class Client:
 
 
 class _TimedRetry(Retry):
-    """What is tried again, how long after, and until when. As with urllib3's own, each failure makes a new one."""
+    """Retry policy: which responses, how long after, until when. Like urllib3's own, each failure creates a new one."""
 
     seconds = 0.0  # of trying again
     deadline: float | None = None  # known from the first failure on
@@ -178,7 +178,7 @@ class _TimedRetry(Retry):
 
 
 def _is_reported_bug(response: BaseHTTPResponse | None) -> bool:
-    """Whether it is the endpoint itself that says it has a bug: it will say so again."""
+    """Whether the endpoint reports an internal error of its own: a retry would not help."""
     if response is None or response.status != _CRASHED:
         return False
     return response.headers.get("Content-Type", "").partition(";")[0].strip() == MEDIA_TYPE
@@ -217,7 +217,7 @@ def _validate_key(key: str) -> str:
 
 
 def _encode_upload(image: ImageInput) -> tuple[str, bytes]:
-    """A file name that says nothing, and the picture's bytes."""
+    """A neutral file name and the bytes of the picture."""
     if isinstance(image, bytes):
         return "picture", image
     if isinstance(image, np.ndarray):

@@ -39,13 +39,13 @@ class TimedConnection(H11Protocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """More waits to be read than the transport likes to keep."""
+        """The transport's write buffer is full: start the timer."""
         super().pause_writing()
         if self._unread_timer is None:
             self._unread_timer = self.loop.call_later(self.unread_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Most of it has been read."""
+        """The write buffer has drained: cancel the timer."""
         super().resume_writing()
         self._cancel_unread_timer()
 

@@ -69,18 +69,18 @@ class Model:
 
 
 class Results:
-    """What links lead to, in the memory of one process."""
+    """Store of the results behind links, in the memory of one process."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         chosen = ServingSettings.model_validate(settings)
         self._kept = InMemoryResultStore(chosen.max_link_bytes, chosen.links_seconds, time.monotonic)
 
     async def put(self, content: bytes, media_type: str, owner: str | None) -> str:
-        """Keep it; its name."""
+        """Store a result; returns its name."""
         return self._kept.put(content, media_type, owner)
 
     async def get(self, name: str, owner: str | None) -> tuple[bytes, str] | None:
-        """What its owner has kept under that name."""
+        """The result of that name, for its owner."""
         return self._kept.get(name, owner)
 
 
@@ -97,7 +97,7 @@ class Ingress:
         self.results = RemoteResultStore(results, self._settings)
 
     async def metrics(self) -> str:
-        """What GET /metrics says."""
+        """The text of GET /metrics."""
         return await scrape_metrics()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:

@@ -38,7 +38,7 @@ _BUCKET = "le"
 
 
 class Agent(NamedTuple):
-    """Where the figures of a node are."""
+    """Address of a node's metrics agent."""
 
     node: str
     url: str
@@ -103,7 +103,7 @@ def merge_metrics(texts: Sequence[tuple[str, str]]) -> str:
 
 
 def _parse_families(node: str, text: str) -> list[Family]:
-    """The figures that are wanted, of one agent; none where it talks nonsense."""
+    """The metric families of one agent; none where its text cannot be parsed."""
     lines = "\n".join(line for line in text.split("\n") if _WANTED.match(line))
     try:
         families = list(text_string_to_metric_families(lines + "\n"))
@@ -118,7 +118,7 @@ def _parse_families(node: str, text: str) -> list[Family]:
 
 
 def _labels(family: str) -> set[str]:
-    """The labels of a figure that are told."""
+    """The labels of a metric that are exposed."""
     ours = METRICS.get(family.removeprefix(_RAY_PREFIX))
     return {*(_SERVE_LABELS if ours is None else ours.labels), _BUCKET}
 

@@ -112,7 +112,7 @@ class Fitter:
         return RenderContext(model.version, copy.deepcopy(focus.face_model).cpu(), focus.renderer.camera)
 
     def fit(self, batch: Sequence[FitRequest]) -> list[FitResult]:
-        """The faces of each; what cannot be fitted is refused by itself."""
+        """The faces of each request; one that cannot be fitted gets an error of its own."""
         self._batch_started = time.monotonic()
         try:
             answers: dict[int, FitResult] = {}

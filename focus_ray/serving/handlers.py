@@ -15,7 +15,7 @@ _RESULTS_PATH = "/v1/results/"
 
 @runtime_checkable
 class ResultStore(Protocol):
-    """Where results wait for whoever follows their links."""
+    """Store of results until their links are followed."""
 
     async def put(self, content: bytes, media_type: str, owner: str | None) -> str: ...
 
@@ -24,7 +24,7 @@ class ResultStore(Protocol):
 
 @runtime_checkable
 class AppContext(Protocol):
-    """What the routes need of the replica they run in."""
+    """What the routes need from their replica."""
 
     @property
     def service(self) -> ReconstructionService: ...

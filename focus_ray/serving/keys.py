@@ -39,7 +39,7 @@ def add_key(file: Path, name: str) -> str:
 
 
 def read_keys(file: Path) -> tuple[str, ...]:
-    """The entries NAME:SHA256 of a file; empty lines and those that begin with # are passed over.
+    """The entries NAME:SHA256 of a file; empty lines and those that begin with # are skipped.
 
     Raises ConfigError for a line that is none (never repeating it: it may be a key) and for a file without any.
     """
@@ -67,7 +67,7 @@ def _entries(file: Path, text: str) -> tuple[str, ...]:
 
 
 class ApiKeys:
-    """The keys that may ask."""
+    """The accepted API keys."""
 
     def __init__(self, entries: Sequence[str]) -> None:
         self._entries = [(name, digest) for name, _, digest in (entry.partition(":") for entry in entries)]

@@ -38,7 +38,7 @@ _POLL_SECONDS = 0.5  # s
 
 @dataclass(frozen=True)
 class EndpointRecord:
-    """An endpoint that runs, as another process of this user finds it."""
+    """Record of a running endpoint, for other processes of this user."""
 
     address: str  # of the cluster
     pid: int
@@ -133,7 +133,7 @@ def swap(requested: ServingSettings, echo: Echo = print) -> None:
 
 
 def _check_swappable(requested: ServingSettings, running: ServingSettings) -> None:
-    """Raises ConfigError for settings that an exchange of models would not change, but the user may think so."""
+    """Raises ConfigError for settings that `--swap` cannot change."""
     usual = ServingSettings(http=HttpSettings(port=requested.http.port))
     fixed = ServingSettings.model_fields.keys() - {"model", "prior"}
     other = [key for key in fixed if getattr(requested, key) not in (getattr(running, key), getattr(usual, key))]
@@ -157,9 +157,7 @@ def _deploy(settings: ServingSettings, source: ModelSource, prior: PriorSource) 
 
 
 def _resolve_sources(settings: ServingSettings) -> tuple[ModelSource, PriorSource, str]:
-    """What is served, pinned, and what it calls itself; read once here, so that a bad one is told at once.
-
-    Raises ModelError.
+    """Resolve model and prior to fixed versions, and read them once: a bad one fails here. Raises ModelError.
     """
     from focus_ray.serving.model_source import load_reconstructor
 

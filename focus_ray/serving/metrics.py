@@ -16,7 +16,7 @@ COUNT_BUCKETS = (0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 8.5, 12.5, 16.5, 32.5)  # between
 
 
 class MetricSpec(NamedTuple):
-    """One figure: what kind it is, what it says, by which labels, and the bounds of a histogram's buckets."""
+    """Specification of a metric: kind, description, labels, and bucket bounds of a histogram."""
 
     kind: Literal["counter", "gauge", "histogram"]
     description: str
@@ -49,7 +49,7 @@ METRICS: Mapping[str, MetricSpec] = {
 
 @runtime_checkable
 class Meters(Protocol):
-    """Where figures go. Raises KeyError for a name or labels that METRICS does not list: a misspelling."""
+    """Receives metrics. Raises KeyError for a name or labels that METRICS does not list."""
 
     def count(self, name: str, **labels: str) -> None:
         """One more."""
@@ -60,12 +60,12 @@ class Meters(Protocol):
         ...
 
     def set(self, name: str, value: int | float, **labels: str) -> None:
-        """The value from now on, in this process."""
+        """Set a gauge of this process."""
         ...
 
 
 class NoMeters:
-    """Nobody looks at the figures."""
+    """Ignores all metrics."""
 
     def count(self, name: str, **labels: str) -> None:
         check_metric(name, "counter", labels)

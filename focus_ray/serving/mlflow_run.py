@@ -34,7 +34,7 @@ Operation = Callable[[MlflowServer], object]
 
 
 class MlflowRunWriter:
-    """A run of MLflow that is being told of, in order. Nothing here waits for it but `close`, and that not for long."""
+    """Writes to an MLflow run in order, from a thread. Only `close` waits for it, for a limited time."""
 
     def __init__(self, server: Callable[[], MlflowServer], echo: Echo) -> None:
         """server: called in the thread."""

@@ -1,7 +1,7 @@
 """Source of an endpoint's model and prior: resolved once for all replicas, fetched and verified where they run.
 
 None                                 what comes with the package
-FOLDER, s3://bucket/prefix/model     a sealed folder, of this machine or in an object store
+FOLDER, s3://bucket/prefix/model     an artifact, of this machine or in an object store
 models:/NAME@ALIAS, models:/NAME/3   a registered model of the MLflow that MLFLOW_TRACKING_URI names
 """
 
@@ -116,7 +116,7 @@ def registry() -> MlflowServer:
 
 
 def _resolve_stored(uri: str, kind: str) -> tuple[str, str]:
-    """The place of a sealed folder and the digest of its manifest."""
+    """The place of an artifact and the digest of its manifest."""
     places = f"a folder or s3://bucket/prefix/{kind}" + (" or models:/NAME@ALIAS" if kind == "model" else "")
     if not uri.strip() or "\0" in uri:
         raise ConfigError(f"a {kind} needs a place; give {places}")
@@ -147,7 +147,7 @@ def _store_and_key(place: str) -> tuple[ObjectStore, str]:
 
 @contextmanager
 def _manifest(store: ObjectStore, key: str, kind: str) -> Iterator[Path]:
-    """The manifest of a sealed folder, well-formed, as a file of this machine. Raises CheckpointError, StorageError."""
+    """The manifest of an artifact, well-formed, as a file of this machine. Raises CheckpointError, StorageError."""
     if isinstance(store, LocalStore):
         read_manifest(store.path(key), kind)
         yield store.path(key) / MANIFEST

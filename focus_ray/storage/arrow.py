@@ -28,7 +28,7 @@ def arrow_filesystem(store: ObjectStore, *, root: str = "") -> FileSystem:
 
 
 class StoreHandler(FileSystemHandler):
-    """What pyarrow asks of a file system, asked of an object store. The methods are those of pyarrow's interface."""
+    """pyarrow's file system interface on an object store."""
 
     def __init__(self, store: ObjectStore, root: str) -> None:
         self.store = store
@@ -159,7 +159,7 @@ class StoreHandler(FileSystemHandler):
 
 
 class UploadStream:
-    """A file that is being written: kept on this machine, and stored when it is closed.
+    """File opened for writing: buffered on this machine, uploaded when it is closed.
 
     One that could not be written, or that is let go of unclosed, is not stored.
     """

@@ -17,7 +17,7 @@ from focus_ray.storage.object_store import LocalStore, ObjectStore
 
 
 def write(store: ObjectStore, key: str, fill: Callable[[Path], None]) -> None:
-    """Store what `fill` writes, a sealed folder at the path that it is given, in place of what is at `key`.
+    """Store what `fill` writes, an artifact at the path that it is given, in place of what is at `key`.
 
     Raises StorageError.
     """
@@ -31,7 +31,7 @@ def write(store: ObjectStore, key: str, fill: Callable[[Path], None]) -> None:
 
 
 def upload(store: ObjectStore, folder: Path, key: str) -> None:
-    """Store a sealed folder of this machine in place of what is at `key`; whole or not at all. Raises StorageError."""
+    """Store an artifact of this machine in place of what is at `key`; whole or not at all. Raises StorageError."""
     names = sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)
     if isinstance(store, LocalStore):
         with atomic.new_folder(store.path(key)) as partial:
@@ -44,7 +44,7 @@ def upload(store: ObjectStore, folder: Path, key: str) -> None:
 
 
 def fetch(store: ObjectStore, key: str, folder: Path, kind: str) -> None:
-    """Copy a sealed folder to this machine, verified, in place of what is at `folder`; whole or not at all.
+    """Copy an artifact to this machine, verified, in place of what is at `folder`; whole or not at all.
 
     Raises CheckpointError if there is none, if it is of another kind, or damaged; StorageError.
     """
@@ -55,7 +55,7 @@ def fetch(store: ObjectStore, key: str, folder: Path, kind: str) -> None:
 
 @contextmanager
 def open_folder(store: ObjectStore, key: str, kind: str) -> Iterator[Path]:
-    """A sealed folder as a folder of this machine, where it lies or as a copy that is gone after the block.
+    """An artifact as a folder of this machine, where it lies or as a copy that is gone after the block.
 
     It is not yet verified; what the block raises about the copy names the place in the store. Raises CheckpointError
     if the store has no such folder or lacks a file of it, StorageError.
@@ -69,7 +69,7 @@ def open_folder(store: ObjectStore, key: str, kind: str) -> Iterator[Path]:
 
 
 def list_artifacts(store: ObjectStore) -> list[str]:
-    """The sealed folders directly in a store, sorted. On this machine that is every folder, damaged ones included."""
+    """The artifacts directly in a store, sorted. On this machine that is every folder, damaged ones included."""
     if isinstance(store, LocalStore):
         return sorted(path.name for path in _local_folders(store))
     return sorted(_complete_keys([entry.key for entry in store.list()]))
@@ -84,7 +84,7 @@ def list_incomplete(store: ObjectStore) -> list[str]:
 
 
 def delete(store: ObjectStore, key: str) -> None:
-    """Delete a sealed folder, its manifest first. Nothing happens if there is none. Raises StorageError."""
+    """Delete an artifact, its manifest first. Nothing happens if there is none. Raises StorageError."""
     if isinstance(store, LocalStore):
         folder = store.path(key)
         store.delete([f"{key}/{MANIFEST}"])

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def save(folder: Path, state: Mapping[str, State]) -> None:
-    """Write a nested state to `folder`, all or nothing.
+    """Write a nested state to `folder`, atomically.
 
     `state` maps names to dicts, lists, tuples, numbers, text, None and tensors, nested as deep as needed. An existing
     folder is replaced, and stays valid until the new one is complete.
@@ -64,7 +64,7 @@ class StoredModel(NamedTuple):
 
 
 def save_model(folder: Path, networks: Mapping[str, Mapping[str, Tensor]], info: Mapping[str, Any]) -> None:
-    """Write the networks (name to state dict) and their description to a model folder, all or nothing.
+    """Write the networks (name to state dict) and their description to a model folder, atomically.
 
     `info` is plain JSON. Raises StorageError if the disk refuses.
     """
@@ -115,7 +115,7 @@ class Checkpoints:
         self.keep = max(keep, 1)
 
     def save(self, step: int, state: Mapping[str, State], *, best: bool = False) -> None:
-        """Write the state of a step, then let go of old checkpoints; a `best` one stays until there is a better.
+        """Write the state of a step, then delete old checkpoints; a `best` one stays until there is a better.
 
         Raises StorageError if the disk or the store refuses; the earlier checkpoints are then as they were.
         """
@@ -167,7 +167,7 @@ class Checkpoints:
         return step
 
     def _prune(self, step: int, best: bool) -> None:
-        """Note the step if it is the best, and let go of old checkpoints and of uploads that did not end."""
+        """Note the step if it is the best, and delete old checkpoints and of uploads that did not end."""
         if best:
             self.store.write(BEST, json.dumps({"step": step}).encode())
         steps = self.steps()
@@ -179,7 +179,7 @@ class Checkpoints:
 
 
 def folder_name(step: int) -> str:
-    """How the folder of a step's checkpoint is called."""
+    """Name of the folder of a step's checkpoint."""
     return f"step-{step:08d}"
 
 

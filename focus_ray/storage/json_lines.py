@@ -39,7 +39,7 @@ class JsonLinesFile:
         atomic.write_file(self.path, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
 
     def close(self) -> None:
-        """Let go of the file; the next line opens it again."""
+        """Close the file; the next line opens it again."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None

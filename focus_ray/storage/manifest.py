@@ -20,7 +20,7 @@ MAX_MANIFEST_BYTES = 1 << 20
 
 
 def write_artifact(folder: Path, kind: str, files: Iterable[tuple[str, bytes]]) -> None:
-    """Write `files` (name, content) and their manifest to `folder`, all or nothing.
+    """Write `files` (name, content) and their manifest to `folder`, atomically.
 
     The files may come from a generator: one at a time is in memory. Raises StorageError.
     """
@@ -34,7 +34,7 @@ def write_artifact(folder: Path, kind: str, files: Iterable[tuple[str, bytes]]) 
 
 
 def read_artifact(folder: Path, kind: str) -> dict[str, bytes]:
-    """The content of each file of a sealed folder, after everything was compared with the manifest.
+    """The content of each file of an artifact, after everything was compared with the manifest.
 
     Raises CheckpointError for a file that is missing, cut short, altered, of another schema, or not in the manifest;
     StorageError where the disk refuses to read.
@@ -43,7 +43,7 @@ def read_artifact(folder: Path, kind: str) -> dict[str, bytes]:
 
 
 def verify_artifact(folder: Path, kind: str) -> None:
-    """Compare a sealed folder with its manifest, whatever its size: a piece of a file at a time is in memory.
+    """Compare an artifact with its manifest, whatever its size: a piece of a file at a time is in memory.
 
     Raises as `read_artifact` does.
     """
@@ -152,7 +152,7 @@ def _check_digest(path: Path, entry: dict[str, Any], digest: str) -> None:
 
 
 def _hint(folder: Path) -> str:
-    """What to do about a folder that cannot be used."""
+    """Advice for a folder that cannot be used."""
     if (folder / "model" / MANIFEST).is_file():
         return f"did you mean {folder / 'model'}?"
     return "use another copy or an earlier checkpoint"

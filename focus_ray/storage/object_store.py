@@ -61,11 +61,11 @@ class ObjectStore(Protocol):
         ...
 
     def upload(self, path: Path, key: str) -> None:
-        """Store a local file of any size, whole or not at all."""
+        """Store a local file of any size, atomically."""
         ...
 
     def download(self, key: str, path: Path) -> None:
-        """Copy an object of any size to a local file, whole or not at all. Raises NoSuchObject if there is none."""
+        """Copy an object of any size to a local file, atomically. Raises NoSuchObject if there is none."""
         ...
 
     def size(self, key: str) -> int:
@@ -80,7 +80,7 @@ class ObjectStore(Protocol):
         ...
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Delete objects one after the other in the order given; absent ones are passed over."""
+        """Delete objects one after the other in the order given; absent ones are skipped."""
         ...
 
     def check(self) -> None:

@@ -65,7 +65,7 @@ class S3Connection:
             return self._client
 
     def renew(self, failed: Any) -> None:
-        """Let go of a client that failed, with its connections, its credentials and its count of failures."""
+        """Discard a client that failed, with its connections, credentials and count of failures."""
         with self._lock:
             if self._client is failed:
                 self._client = None
@@ -75,7 +75,8 @@ class S3Connection:
 class S3Store:
     """The objects below s3://bucket/prefix.
 
-    An operation is tried again for `retry_seconds` while the service is unreachable, busy or breaks off. What cannot get better (a bucket that is not there, refused credentials) is raised at once.
+    An operation is tried again for `retry_seconds` while the service is unreachable, busy or breaks off. Permanent errors
+    (a bucket that is not there, refused credentials) are raised at once.
     """
 
     bucket: str

@@ -99,7 +99,7 @@ def to_storage_error(error: Exception, location: str, bucket: str, endpoint: str
 
 
 def reason(error: Exception) -> str:
-    """A few words for the log."""
+    """Short reason for the log."""
     if isinstance(error, exceptions.ClientError):
         return f"{_code(error)}, status {_status(error)}"
     return type(error).__name__

@@ -22,7 +22,7 @@ Tensors = Mapping[str, dict[str, Tensor]]
 
 
 def write(folder: Path, kind: str, document: str, content: Mapping[str, Any], tensors: Tensors) -> None:
-    """Write the document, plain JSON, and a file of tensors for each name that has some, all or nothing.
+    """Write the document, plain JSON, and a file of tensors for each name that has some, atomically.
 
     Tensors own their memory and share none (see storage.tree). Raises StorageError.
     """

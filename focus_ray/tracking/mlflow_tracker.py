@@ -173,8 +173,8 @@ def track(
     """Send everything of a run that MLflow does not have yet, its end and its model included.
 
     With `promote`, the model that the run registered gets the alias `production`. `process_tags`: the lineage of this
-    process, if the run is its own. Raises TrackingError where the server cannot be reached or refuses, where another process
-    sends this run, and where there is no model to promote.
+    process, if the run is its own. Raises TrackingError where the server cannot be reached or refuses, where another
+    process sends this run, and where there is no model to promote.
     """
     run_dir = Path(run_dir)
     if promote and model_version(run_dir) is None:

@@ -116,7 +116,7 @@ class HistoryReader:
         return end, seconds
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -56,7 +56,7 @@ def write(run_dir: Path, state: SyncState) -> None:
 
 @contextmanager
 def sync_lock(run_dir: Path) -> Iterator[None]:
-    """Keep others from sending this run meanwhile. Raises TrackingError where one does for longer than a moment."""
+    """Exclusive lock on sending this run. Raises TrackingError where another process holds it for longer."""
     try:
         lock = (run_dir / LOCK).open("a")
     except OSError as error:

@@ -111,7 +111,7 @@ def is_remote(prepared: PreparedRun, store: ObjectStore) -> bool:
 
 
 def validate_run(prepared: PreparedRun, cluster: ClusterSettings) -> None:
-    """Put the run together once, here, where an error is cheap. Raises what its parts raise."""
+    """Assemble the run once on the driver, so that errors appear before workers start."""
     smallest = min(prepared.config.batch_size, prepared.config.warmup.batch_size)
     if cluster.workers > smallest:
         raise ConfigError(f"{cluster.workers} workers cannot share a batch of {smallest}; ask for fewer workers")
@@ -119,7 +119,7 @@ def validate_run(prepared: PreparedRun, cluster: ClusterSettings) -> None:
 
 
 class _NoOpCheckpointSink:
-    """A run that is only put together keeps nothing."""
+    """For a run that is only assembled: stores nothing."""
 
     last_saved_step = 0
 
@@ -134,7 +134,7 @@ class _NoOpCheckpointSink:
 
 
 class TrainingDriver:
-    """A run as its driver sees it."""
+    """The driver of a run: watches the workers and writes the result."""
 
     def __init__(self, prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, callback: Callback):
         self.prepared = prepared
@@ -181,7 +181,7 @@ class TrainingDriver:
             self.failure = getattr(errors, name)(message)
 
     def _finish(self, error: BaseException | None) -> dict[str, Any]:
-        """What is left in the folder, whatever the end was."""
+        """Write what the run leaves in its folder, however it ended."""
         if self.metrics is not None:
             self.folder.write_json("metrics.json", self.metrics)
             if self.metrics["model_version"] is not None and is_remote(self.prepared, self.store):
@@ -202,7 +202,7 @@ class TrainingDriver:
 
 
 class _Thread(threading.Thread):
-    """A call beside the main thread, which is kept for signals and for the user; what it raises is kept."""
+    """Runs a call in a thread and keeps its exception; the main thread stays free for signals."""
 
     def __init__(self, call: Callable[[], object]):
         super().__init__(name="ray train", daemon=True)

@@ -32,7 +32,7 @@ class _EventQueueActor:
         self._stop = False
 
     async def put(self, events: list[Event]) -> bool:
-        """Take events; whether the run is asked to stop."""
+        """Add events; returns whether the run is asked to stop."""
         self._events += events
         if events:
             self._has_events.set()
@@ -83,7 +83,7 @@ class EventSender:
         return self._should_stop
 
     def send(self, event: str, *arguments: Any) -> None:
-        """Put an event on its way."""
+        """Queue an event for sending."""
         with self._lock:
             self._pending.append((event, arguments))
 
@@ -129,7 +129,7 @@ class EventSender:
 
 @contextmanager
 def event_sender(queue: EventQueue) -> Iterator[EventSender]:
-    """A sender that is closed, all sent, when the block ends, however it does."""
+    """A sender that sends everything and closes when the block ends, however it does."""
     sender = EventSender(queue)
     try:
         yield sender

@@ -87,7 +87,7 @@ def train_and_report(trainer: Trainer, prepared: PreparedRun) -> dict[str, Any]:
 
 
 class FolderCheckpointSink:
-    """Checkpoints and the model in the run folder, written before training goes on."""
+    """Writes checkpoints and the model to the run folder, synchronously."""
 
     def __init__(self, folder: RunFolder, callback: Callback):
         self.folder = folder

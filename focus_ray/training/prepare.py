@@ -12,7 +12,7 @@ from focus_ray.training.assemble import fitted_face
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What somebody asks for: a new run of a configuration, or, without one, to go on with the run in `out`."""
+    """A new run of a configuration, or, without one, resume the run in `out`."""
 
     config: RunConfig | None
     out: Path
@@ -26,7 +26,7 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """A run that can begin: its folder is not touched yet."""
+    """A validated run whose folder has not been touched."""
 
     request: RunRequest
     folder: RunFolder

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 class RayCheckpointSink:
-    """`CheckpointSink` of one replica. All report every checkpoint, as Ray Train asks; the leader's has content."""
+    """`CheckpointSink` of one replica. All report every checkpoint, as Ray Train asks; rank 0's has content."""
 
     def __init__(
         self,
@@ -122,11 +122,11 @@ class RayCheckpointSink:
             self._uploader.add(step, folder, best=best)
 
     def wait(self) -> None:
-        """Until nothing is on its way."""
+        """Wait until no upload is in flight."""
         self._upload_queue.wait()
 
     def latest(self) -> StoredCheckpoint | None:
-        """The newest valid checkpoint, of the same step for all replicas: the leader looks, the others follow."""
+        """The newest valid checkpoint, of the same step for all replicas: rank 0 looks, the others follow."""
         stored, problem = None, None
         if self.replicas.is_main:
             try:

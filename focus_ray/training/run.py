@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class RunTotals:
-    """What a run adds up besides its parameters. Travels in checkpoints."""
+    """Totals of a run besides its parameters, stored in checkpoints."""
 
     seconds: dict[str, float] = field(default_factory=dict)  # by phase, and by what lies beside the steps
     evaluations: list[dict[str, Any]] = field(default_factory=list)
@@ -77,7 +77,7 @@ class CheckpointSink(Protocol):
 
 
 class Trainer:
-    """One replica's view of a run: its parts, and what happens between two steps."""
+    """A run on one rank: its parts, and the work between two steps."""
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class Trainer:
         return self.finish()
 
     def stop_error(self) -> FocusRayError:
-        """What to say of a run that was asked to stop: a store that refuses may have lost its last checkpoint."""
+        """The error of a run that was asked to stop; a failing store may have lost the last checkpoint."""
         step, whole = self.state.step, self.checkpoint_sink.last_saved_step
         if whole < step:
             kept = f"the one of step {whole} is the newest" if whole else "there is none"
@@ -154,7 +154,7 @@ class Trainer:
         return Interrupted(f"stopped after step {step - 1}, a checkpoint is written; go on by resuming {self.run_dir}")
 
     def after_step(self, record: StepRecord) -> None:
-        """Whatever the schedule and the cadence ask for after this step."""
+        """Scores, pictures and checkpoint that are due after this step."""
         self.tally.recent.append(record.line())
         self.tally.add_seconds(record.position.phase, record.seconds - record.data_seconds)
         self.tally.add_seconds("waiting for data", record.data_seconds)
@@ -210,7 +210,7 @@ class Trainer:
 
         Where no photograph is held out they are of those trained on, and `photos.heldout` is false.
 
-        The leader scores, the others go on to the next step and wait there.
+        Rank 0 scores, the others go on to the next step and wait there.
         """
         if not self.replicas.is_main:
             return False
@@ -323,7 +323,7 @@ class Trainer:
         self.tally = RunTotals(**tree["tally"])
 
     def finish(self) -> dict[str, Any]:
-        """Keep the model and score it in every way; returns what metrics.json holds. The leader's work."""
+        """Keep the model and score it in every way; returns what metrics.json holds. Rank 0's work."""
         if not self.replicas.is_main:
             return {}
         bundle = self.export_model()

@@ -16,7 +16,7 @@ NICENESS = 10
 
 
 class _UploaderActor:
-    """The actor. It lives on its worker's node, whose files it reads, and ends with the worker."""
+    """The actor, on its worker's node; it ends with the worker."""
 
     def __init__(self, checkpoints: Checkpoints, queue: EventQueue, niceness: int):
         os.nice(niceness)

@@ -33,7 +33,7 @@ from focus_ray.training.uploader import CheckpointUploader
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """All that a worker needs to know. Holds no credentials: those are the worker's own."""
+    """What a worker is started with. Contains no credentials."""
 
     config: RunConfig
     face: bytes
@@ -45,7 +45,7 @@ class WorkerSpec:
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
-    """Train as one of several; what comes out is told to the driver.
+    """Train as one of several workers; events go to the driver.
 
     Errors common to all workers (guard stop, invalid configuration) are reported to the driver, not raised: Ray
     would start the run again, to the same end.
@@ -124,7 +124,7 @@ def _on_all_workers(
 
 
 def make_uploader(spec: WorkerSpec) -> CheckpointUploader | None:
-    """What brings checkpoints to a store that is not a folder; those to a folder are written by the worker itself."""
+    """The uploader for a remote store; checkpoints to a folder are written by the worker itself."""
     if isinstance(spec.store, LocalStore):
         return None
     checkpoints = Checkpoints(spec.store.at(CHECKPOINTS), keep=spec.config.cadence.keep)
@@ -158,7 +158,7 @@ def report_failure(sender: EventSender, error: FocusRayError) -> None:
 
 
 class RayMetricsCallback(NoOpCallback):
-    """The run in Ray's own metrics, which Prometheus reads from every node."""
+    """Exports the run as Ray metrics for Prometheus."""
 
     def __init__(self) -> None:
         self.steps = Gauge("focus_ray_step", "Steps taken")

@@ -236,7 +236,7 @@ def cap_gpu_memory(gigabytes: float) -> None:
 
 
 def write_outcome(plan: Plan, name: str, outcome: Outcome) -> None:
-    """Say how a trial ended, whole or not at all. Raises StorageError."""
+    """Say how a trial ended, atomically. Raises StorageError."""
     plan.outcomes.mkdir(parents=True, exist_ok=True)
     atomic.write_file(plan.outcomes / f"{name}.json", outcome.model_dump_json(indent=1) + "\n")
 

@@ -31,7 +31,7 @@ _NAME = re.compile(r"[mw]-\d{3,}-(\d{2})", re.IGNORECASE)
 def read_ar(root: str | Path) -> LabelledPictures:
     """The pictures of a folder, or below s3://bucket/prefix, that have a mask. Names are as m-001-01.
 
-    Only some pictures of the published database have masks: those without are passed over, unless overall.txt names
+    Only some pictures of the published database have masks: those without are skipped, unless overall.txt names
     them.
     Raises DataError where there is no picture with a mask, StorageError where a store does not answer.
     """

@@ -1,7 +1,7 @@
 """Kernels of the nearest-point search.
 
 A triangle is a row of 16 numbers, see surface.py. Of a tree's boxes those are opened that may hold a nearer point than
-the best one so far, the nearer child first: nothing nearer is ever passed over. A point begins with a triangle that
+the best one so far, the nearer child first: nothing nearer is ever skipped. A point begins with a triangle that
 was near before; that saves most of the search.
 """
 
