@@ -58,11 +58,11 @@ def build(model: Path, folder: Path, n: int, *options: str) -> BuildResult:
                 if name == "driver" or command_line(pid).startswith("ray::_leaf"):
                     peak[name] = max(peak[name], resident_mb(pid))
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+    callback = threading.Thread(target=watch)
+    callback.start()
     code = process.wait()
     ended.set()
-    watcher.join()
+    callback.join()
     if code:
         raise SystemExit(f"{' '.join(command)} ended with code {code}")
     seconds = json.loads((folder / "metrics.json").read_text())["seconds"]["prior"]

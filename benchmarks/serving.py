@@ -45,7 +45,7 @@ PICTURES = 64
 DIRECT_CALLS = 24
 CONCURRENCIES = (1, 8, 32)
 SECONDS_TO_WARM_UP, SECONDS_TO_START = 5.0, 60.0
-# One replica of each kind, and a door that lets 32 at once in: the model is what is measured.
+# One replica of each kind, and an admission that lets 32 at once in: the model is what is measured.
 ASSIGNMENTS = (
     "models.most=1",
     "ingress.most=1",

@@ -1,7 +1,7 @@
 """The endpoint for Ray Serve's own commands: serve run serve/config.yaml, serve deploy serve/config.yaml.
 
 Its arguments are the settings of focus_ray.serving.settings. `focus-ray serve` does the same on this machine, and puts
-the door into the proxies besides.
+admission into the proxies besides.
 """
 
 import sys

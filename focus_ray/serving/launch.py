@@ -157,8 +157,7 @@ def _deploy(settings: ServingSettings, source: ModelSource, prior: PriorSource) 
 
 
 def _resolve_sources(settings: ServingSettings) -> tuple[ModelSource, PriorSource, str]:
-    """Resolve model and prior to fixed versions, and read them once: a bad one fails here. Raises ModelError.
-    """
+    """Resolve model and prior to fixed versions, and read them once: a bad one fails here. Raises ModelError."""
     from focus_ray.serving.model_source import load_reconstructor
 
     source, prior = resolve(settings.model), resolve_prior(settings.prior)

@@ -75,8 +75,8 @@ class S3Connection:
 class S3Store:
     """The objects below s3://bucket/prefix.
 
-    An operation is tried again for `retry_seconds` while the service is unreachable, busy or breaks off. Permanent errors
-    (a bucket that is not there, refused credentials) are raised at once.
+    An operation is tried again for `retry_seconds` while the service is unreachable, busy or breaks off; what cannot
+    get better (a bucket that is not there, refused credentials) is raised at once.
     """
 
     bucket: str

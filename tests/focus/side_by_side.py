@@ -153,7 +153,7 @@ def batch_normalised(replicas: ReplicaGroup, dtype: torch.dtype, momentum: float
 
 
 def fresh(replicas: ReplicaGroup, *, norm: str = "batch", synchronised: bool = True) -> TrainState:
-    """The same small networks for everybody, the toy face at 32 px, no dropout."""
+    """The same small networks for everybody, the ellipsoid face at 32 px, no dropout."""
     settings = model.ModelSettings(
         camera=Camera(image_size=32),
         encoder=model.EncoderSettings(kind="small", width=4),

@@ -22,7 +22,7 @@ MODEL = model.ModelSettings(
 )
 
 
-class Witness(nn.Module):
+class Observer(nn.Module):
     """A perceptual network that says what it was asked; its embedding is the mean colour."""
 
     def __init__(self):
@@ -37,7 +37,7 @@ class Witness(nn.Module):
 @pytest.fixture
 def focus(ellipsoid_face) -> Focus:
     focus = model.build(MODEL, ellipsoid_face, perceptual=False)
-    focus.perceptual = Witness()
+    focus.perceptual = Observer()
     return focus
 
 

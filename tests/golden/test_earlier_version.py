@@ -1,8 +1,9 @@
 """What commit 74f2ed2 wrote is read and gone on with: configurations, a run, a sweep; names of HTTP and metrics stay.
 
-74f2ed2.tar.xz holds a run on the toy face that was stopped in EM and its newest checkpoint (the encoder's large weights
-are zeros, so that the file is small), and a sweep whose driver died after its last trial. 74f2ed2.json holds the fields
-of each HTTP message and the metrics with their labels. The model folder of that commit is the one in the package.
+74f2ed2.tar.xz holds a run on the ellipsoid face that was stopped in EM and its newest checkpoint (the encoder's large
+weights are zeros, so that the file is small), and a sweep whose driver died after its last trial. 74f2ed2.json holds
+the fields of each HTTP message and the metrics with their labels. The model folder of that commit is the one in the
+package.
 """
 
 import inspect

@@ -11,7 +11,7 @@ from focus_ray.runtime.step_record import StepRecord
 
 
 class Listener:
-    """A watcher who remembers everything that is said."""
+    """A callback who remembers everything that is said."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, tuple[Any, ...]]] = []

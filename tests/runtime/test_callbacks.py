@@ -1,4 +1,4 @@
-"""Several watchers hear the same, each in turn; who looks at nothing is a watcher too."""
+"""Several callbacks hear the same, each in turn; who looks at nothing is a callback too."""
 
 import inspect
 
@@ -16,7 +16,7 @@ class Named:
 
 
 def said(record) -> list[tuple]:
-    """One call of everything that a watcher can be told."""
+    """One call of everything that a callback can be told."""
     return [
         ("on_train_begin", (20, 3, ResumeHistory([{"step": 2}], [{"step": 1}]))),
         ("on_step_end", (record,)),
@@ -41,7 +41,7 @@ def test_all_of_them_hear_everything_in_their_order(record_of):
 def test_nothing_that_a_watcher_can_be_told_is_left_out(record_of):
     words = {name for name, _ in inspect.getmembers(Callback, inspect.isfunction) if not name.startswith("_")}
     assert {what for what, _ in said(record_of(3))} == words
-    for watcher in (CallbackList([]), NoOpCallback()):
-        assert isinstance(watcher, Callback)
+    for callback in (CallbackList([]), NoOpCallback()):
+        assert isinstance(callback, Callback)
         for what, arguments in said(record_of(3)):
-            assert getattr(watcher, what)(*arguments) is None
+            assert getattr(callback, what)(*arguments) is None

@@ -1,4 +1,4 @@
-"""The door: who may come in, how much and how slowly, and in whose words refusals are told."""
+"""Admission: who may come in, how much and how slowly, and in whose words refusals are told."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from focus_ray.serving import admission as doors
+from focus_ray.serving import admission as admission_module
 from focus_ray.serving.admission import (
     FACES_HEADER,
     REASON_HEADER,
@@ -28,7 +28,7 @@ LIMITS = AdmissionSettings(body_megabytes=0.001, body_seconds=0.6, silent_second
 
 
 class Inside:
-    """An application behind a door: remembers what reaches it, and answers what it is told to."""
+    """An application behind an admission: remembers what reaches it, and answers what it is told to."""
 
     def __init__(self, status: int = 200, kind: str = "application/json", body: bytes = b"{}") -> None:
         self.answer = (status, kind, body)
@@ -55,7 +55,7 @@ class Inside:
 
 
 class Told:
-    """A witness."""
+    """An observer."""
 
     def __init__(self) -> None:
         self.left_: list[RequestInfo] = []
@@ -67,7 +67,7 @@ class Told:
         self.left_.append(request)
 
 
-def door(
+def admission(
     inside: Inside, limits: AdmissionSettings = LIMITS, observer: Told | None = None, **http: Any
 ) -> AdmissionMiddleware:
     return AdmissionMiddleware(
@@ -76,7 +76,7 @@ def door(
 
 
 async def through(
-    door: AdmissionMiddleware,
+    admission: AdmissionMiddleware,
     method: str = "POST",
     path: str = "/v1/reconstructions",
     pieces: tuple[bytes, ...] = (b"body",),
@@ -100,7 +100,7 @@ async def through(
 
     pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
     scope = {"type": "http", "method": method, "path": path, "query_string": query, "headers": pairs}
-    await door({**scope, "client": (client, 1)}, receive, send)
+    await admission({**scope, "client": (client, 1)}, receive, send)
     told = {name.decode().lower(): value.decode() for name, value in said[0]["headers"]}
     return said[0]["status"], told, b"".join(message["body"] for message in said[1:])
 
@@ -112,7 +112,7 @@ def ask(*arguments: Any, **options: Any) -> tuple[int, dict[str, str], Any]:
 
 def test_the_body_comes_in_as_one_piece_under_the_requests_name():
     inside = Inside()
-    status, headers, _ = ask(door(inside), pieces=(b"ab", b"", b"cd"), headers={"X-Request-ID": "mine-1"})
+    status, headers, _ = ask(admission(inside), pieces=(b"ab", b"", b"cd"), headers={"X-Request-ID": "mine-1"})
     ((scope, body),) = inside.seen
     assert (status, body) == (200, b"abcd")
     assert dict(scope["headers"])[b"x-request-id"] == b"mine-1"
@@ -123,16 +123,16 @@ def test_the_body_comes_in_as_one_piece_under_the_requests_name():
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 65, "a\r\nX: y", "ä", "../x"])
 def test_a_request_id_that_is_none_is_replaced(given: str):
-    _, headers, _ = ask(door(Inside()), headers={"X-Request-ID": given})
+    _, headers, _ = ask(admission(Inside()), headers={"X-Request-ID": given})
     assert headers["x-request-id"] != given
     assert headers["x-request-id"].isalnum()
 
 
 def test_too_much_is_refused_before_it_has_come():
     inside = Inside()
-    status, _, said = ask(door(inside), headers={"Content-Length": "1001"}, pieces=())
+    status, _, said = ask(admission(inside), headers={"Content-Length": "1001"}, pieces=())
     assert (status, said["code"]) == (413, "too_large")
-    status, headers, said = ask(door(inside), pieces=(b"x" * 600,) * 3)
+    status, headers, said = ask(admission(inside), pieces=(b"x" * 600,) * 3)
     assert (status, said["code"], headers["connection"]) == (413, "too_large", "close")
     assert inside.seen == []
 
@@ -140,14 +140,14 @@ def test_too_much_is_refused_before_it_has_come():
 @pytest.mark.parametrize("pause", [0.15, 0.5])
 def test_too_slow_is_refused(pause: float):
     inside = Inside()
-    status, _, said = ask(door(inside), pieces=(b"x",) * 20, pause=pause)
+    status, _, said = ask(admission(inside), pieces=(b"x",) * 20, pause=pause)
     assert (status, said["code"]) == (408, "timeout")
     assert inside.seen == []
 
 
 def test_a_client_that_goes_away_reaches_nobody():
     inside = Inside()
-    asyncio.run(through(door(inside), pieces=()))
+    asyncio.run(through(admission(inside), pieces=()))
     assert inside.seen == []
 
 
@@ -162,7 +162,7 @@ def test_a_client_that_goes_away_reaches_nobody():
 )
 def test_keys(headers: dict[str, str], status: int):
     inside = Inside()
-    seen, told, _ = ask(door(inside, keys=KEYS), headers=headers)
+    seen, told, _ = ask(admission(inside, keys=KEYS), headers=headers)
     assert seen == status
     if status == 200:
         assert inside.seen[0][0]["state"]["client"] == "alice"
@@ -185,11 +185,11 @@ def test_keys(headers: dict[str, str], status: int):
     ],
 )
 def test_what_is_open_without_a_key(method: str, path: str, status: int):
-    assert ask(door(Inside(), keys=KEYS), method, path)[0] == status
+    assert ask(admission(Inside(), keys=KEYS), method, path)[0] == status
 
 
 def test_keys_that_are_required_and_none_is_known():
-    assert ask(door(Inside(), keys_required=True), headers={"Authorization": "Bearer x"})[0] == 401
+    assert ask(admission(Inside(), keys_required=True), headers={"Authorization": "Bearer x"})[0] == 401
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_keys_that_are_required_and_none_is_known():
     ],
 )
 def test_other_headers_and_queries(headers: dict[str, str], query: bytes, status: int):
-    assert ask(door(Inside()), headers=headers, query=query)[0] == status
+    assert ask(admission(Inside()), headers=headers, query=query)[0] == status
 
 
 def test_who_is_busy_says_so_at_once_without_reading():
@@ -211,7 +211,7 @@ def test_who_is_busy_says_so_at_once_without_reading():
         inside = Inside()
         inside.hold = asyncio.Event()
         limits = LIMITS.model_copy(update={"requests_of_a_client": 2, "requests_at_once": 3})
-        guarded = door(inside, limits)
+        guarded = admission(inside, limits)
         begun = [asyncio.create_task(through(guarded, client=name)) for name in ("a", "a", "b")]
         await asyncio.sleep(0.05)
         status, headers, body = await through(guarded, client="c")
@@ -229,21 +229,21 @@ def test_who_is_busy_says_so_at_once_without_reading():
 @pytest.mark.parametrize("status", [404, 408, 500, 502, 503, 504])
 def test_what_ray_serve_says_is_told_in_our_words(status: int):
     inside = Inside(status, "text/plain", b"Traceback: /secret/path actor died")
-    seen, headers, said = ask(door(inside))
+    seen, headers, said = ask(admission(inside))
     assert (seen, said["code"], headers["retry-after"]) == (503, "overloaded", "1")
     assert "secret" not in json.dumps(said)
 
 
 @pytest.mark.parametrize(("status", "kind"), [(404, "application/problem+json"), (422, "application/json")])
 def test_what_the_application_says_passes(status: int, kind: str):
-    seen, headers, said = ask(door(Inside(status, kind, b'{"code": "not_found"}')))
+    seen, headers, said = ask(admission(Inside(status, kind, b'{"code": "not_found"}')))
     assert (seen, headers["content-type"], said) == (status, kind, {"code": "not_found"})
 
 
 def test_a_bug_is_told_without_its_trace():
     inside = Inside()
     inside.error = RuntimeError("/secret/path")
-    status, _, said = ask(door(inside))
+    status, _, said = ask(admission(inside))
     assert (status, said["code"]) == (500, "internal")
     assert "secret" not in json.dumps(said)
 
@@ -258,11 +258,11 @@ def test_an_application_that_says_nothing():
 
 def test_a_witness_is_told_of_every_request():
     witness = Told()
-    asyncio.run(through(door(Inside(), observer=witness, keys=KEYS), headers={"Authorization": "Bearer fr_right"}))
-    asyncio.run(through(door(Inside(), observer=witness, keys=KEYS)))
+    asyncio.run(through(admission(Inside(), observer=witness, keys=KEYS), headers={"Authorization": "Bearer fr_right"}))
+    asyncio.run(through(admission(Inside(), observer=witness, keys=KEYS)))
     found = Inside()
     found.headers = [(FACES_HEADER.encode(), b"3")]
-    asyncio.run(through(door(found, observer=witness)))
+    asyncio.run(through(admission(found, observer=witness)))
     good, bad, three = witness.left_
     assert (good.status, good.client, good.bytes_in, good.reason) == (200, "alice", 4, None)
     assert (good.faces, bad.faces, three.faces) == (None, None, 3)
@@ -273,19 +273,19 @@ def test_a_witness_is_told_of_every_request():
 @pytest.mark.parametrize("said", [{"Content-Length": "4"}, {"Transfer-Encoding": "chunked"}])
 def test_a_body_that_nobody_wants_is_not_read(method: str, said: dict[str, str]):
     inside = Inside()
-    status, headers, answer = ask(door(inside), method, "/healthz", headers=said, pieces=())
+    status, headers, answer = ask(admission(inside), method, "/healthz", headers=said, pieces=())
     assert (status, answer["code"], headers["connection"]) == (413, "too_large", "close")
     assert inside.seen == []
 
 
 def test_headers_that_are_too_long_together():
-    assert ask(door(Inside()), headers={f"X-{number}": "x" * 1000 for number in range(17)})[0] == 413
+    assert ask(admission(Inside()), headers={f"X-{number}": "x" * 1000 for number in range(17)})[0] == 413
 
 
 def test_what_ray_serve_would_obey_does_not_come_in():
     names = ("X-Request-Timeout-Seconds", "x-request-disconnect-disabled", "serve_multiplexed_model_id", "X-Session_ID")
     inside = Inside()
-    ask(door(inside), headers=dict.fromkeys(names, "ÿ") | {"Accept": "*/*"})
+    ask(admission(inside), headers=dict.fromkeys(names, "ÿ") | {"Accept": "*/*"})
     assert {name for name, _ in inside.seen[0][0]["headers"]} == {b"accept", b"x-request-id"}
 
 
@@ -298,7 +298,7 @@ def test_one_client_is_one_whatever_it_says():
             ({}, ["Bearer a", "Bearer b"]),
             ({"keys": KEYS}, ["Bearer fr_right", "bearer  fr_right"]),
         ):
-            guarded = door(inside, limits, **options)
+            guarded = admission(inside, limits, **options)
             begun = asyncio.create_task(through(guarded, headers={"Authorization": ways[0]}, client="a"))
             await asyncio.sleep(0.05)
             assert (await through(guarded, headers={"Authorization": ways[1]}, client="a"))[0] == 429
@@ -335,7 +335,7 @@ def test_why_the_application_refuses_is_known():
     witness = Told()
     inside = Inside(503, "application/problem+json")
     inside.headers = [(REASON_HEADER.encode(), b"model_queue")]
-    asyncio.run(through(door(inside, observer=witness)))
+    asyncio.run(through(admission(inside, observer=witness)))
     assert witness.left_[0].reason == "model_queue"
 
 
@@ -361,15 +361,17 @@ def test_sockets_of_other_kinds_are_closed():
     async def send(message: Message) -> None:
         said.append(message)
 
-    asyncio.run(door(Inside())({"type": "websocket", "headers": []}, None, send))  # type: ignore[arg-type]
+    asyncio.run(admission(Inside())({"type": "websocket", "headers": []}, None, send))  # type: ignore[arg-type]
     assert said == [{"type": "websocket.close", "code": 1008}]
 
 
 def test_the_inner_door_counts_only_where_there_is_no_outer_one(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv(doors.SETTINGS_VARIABLE, raising=False)
+    monkeypatch.delenv(admission_module.SETTINGS_VARIABLE, raising=False)
     assert AdmissionMiddleware(Inside(), ServingSettings())._limits_requests
     assert proxy_middlewares() == []
-    monkeypatch.setenv(doors.SETTINGS_VARIABLE, ServingSettings(http=HttpSettings(port=77)).model_dump_json())
+    monkeypatch.setenv(
+        admission_module.SETTINGS_VARIABLE, ServingSettings(http=HttpSettings(port=77)).model_dump_json()
+    )
     assert not AdmissionMiddleware(Inside(), ServingSettings())._limits_requests
     limited: list[tuple[float, float]] = []
     monkeypatch.setattr(
@@ -384,7 +386,7 @@ def test_the_inner_door_counts_only_where_there_is_no_outer_one(monkeypatch: pyt
 @pytest.fixture
 def address() -> Iterator[tuple[str, int]]:
     """A door under a real HTTP server."""
-    with serve_app(door(Inside())) as address:
+    with serve_app(admission(Inside())) as address:
         yield address
 
 
@@ -443,7 +445,7 @@ def test_a_stream_without_end_on_the_wire(address: tuple[str, int]):
 )
 def test_an_absolute_target_is_its_path(target: str, path: str):
     inside, told = Inside(), Told()
-    status, _, _ = ask(door(inside, observer=told), "GET", target, pieces=(b"",), headers={"Host": "another"})
+    status, _, _ = ask(admission(inside, observer=told), "GET", target, pieces=(b"",), headers={"Host": "another"})
     ((scope, _),) = inside.seen
     assert (status, scope["path"], told.left_[0].path) == (200, path, path)
     hosts = [value for name, value in scope["headers"] if name == b"host"]
@@ -452,7 +454,7 @@ def test_an_absolute_target_is_its_path(target: str, path: str):
 
 
 def test_an_absolute_target_needs_a_key_where_its_path_does():
-    guarded = door(Inside(), keys=KEYS)
+    guarded = admission(Inside(), keys=KEYS)
     assert ask(guarded, "GET", "http://host/healthz", pieces=(b"",))[0] == 200
     assert ask(guarded, "GET", "http://host/v1/model", pieces=(b"",))[0] == 401
 
@@ -460,7 +462,7 @@ def test_an_absolute_target_needs_a_key_where_its_path_does():
 @pytest.mark.parametrize("target", ["*", "host:443", "ftp://host/healthz", ""])
 def test_another_target_is_refused_and_not_asked_again(target: str):
     inside = Inside()
-    status, headers, said = ask(door(inside), "OPTIONS", target, pieces=(b"",))
+    status, headers, said = ask(admission(inside), "OPTIONS", target, pieces=(b"",))
     assert (status, said["code"], "retry-after" in headers) == (400, "bad_request", False)
     assert inside.seen == []
 
@@ -470,13 +472,13 @@ STEPS = AdmissionSettings(body_megabytes=0.01, body_seconds=1.0, silent_seconds=
 
 def test_a_slow_body_that_goes_on_is_waited_for():
     inside = Inside()
-    assert ask(door(inside, STEPS), pieces=(b"x" * 100,) * 30, pause=0.05)[0] == 200  # 1.5 s
+    assert ask(admission(inside, STEPS), pieces=(b"x" * 100,) * 30, pause=0.05)[0] == 200  # 1.5 s
     assert len(inside.seen[0][1]) == 3000
 
 
 def test_a_body_is_not_paid_for_in_advance():
     inside = Inside()
-    status, _, said = ask(door(inside, STEPS), pieces=(b"x" * 5000, *(b"x",) * 40), pause=0.1)
+    status, _, said = ask(admission(inside, STEPS), pieces=(b"x" * 5000, *(b"x",) * 40), pause=0.1)
     assert (status, said["code"]) == (408, "timeout")
     assert "less than 0.3 kB within 1 s" in said["detail"]
     assert inside.seen == []

@@ -92,7 +92,7 @@ def test_what_comes_in_time_is_answered_however_long_it_takes(connection: socket
         connection.sendall(GET.replace(b"/ ", b"/?1 ") + b"\r\n")
         assert connection.recv(1024).startswith(b"HTTP/1.1 200")
     connection.sendall(GET.replace(b"GET", b"POST") + b"Content-Length: 2\r\n\r\nx")
-    time.sleep(2 * SECONDS)  # a body has another limit: the door's
+    time.sleep(2 * SECONDS)  # a body has another limit: admission's
     connection.sendall(b"x")
     assert connection.recv(1024).startswith(b"HTTP/1.1 200")
 

@@ -1,4 +1,4 @@
-"""The desk: from bytes to an answer, with a model that is asked over there."""
+"""The service: from bytes to an answer, with a model that is asked over there."""
 
 import asyncio
 import io
@@ -51,10 +51,10 @@ def models(fitter: Fitter) -> Here:
 
 
 @pytest.fixture
-def desk(models: Here):
-    desk = ReconstructionService(models, ServingSettings(batching=BatchingSettings(batch=2)))
-    yield desk
-    desk.close()
+def service(models: Here):
+    service = ReconstructionService(models, ServingSettings(batching=BatchingSettings(batch=2)))
+    yield service
+    service.close()
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +64,12 @@ def portrait() -> bytes:
     return content.getvalue()
 
 
-def ask(desk: ReconstructionService, content: bytes, **options) -> Reconstruction:
-    return asyncio.run(desk.reconstruct(content, Options(**options), "r-1", outputs.inline_output))
+def ask(service: ReconstructionService, content: bytes, **options) -> Reconstruction:
+    return asyncio.run(service.reconstruct(content, Options(**options), "r-1", outputs.inline_output))
 
 
-def test_a_face_where_the_request_says(desk: ReconstructionService, models: Here, portrait: bytes):
-    answer = ask(desk, portrait, box=BOX)
+def test_a_face_where_the_request_says(service: ReconstructionService, models: Here, portrait: bytes):
+    answer = ask(service, portrait, box=BOX)
     assert (answer.request_id, answer.image.width, answer.image.height) == ("r-1", 350, 300)
     (face,) = answer.faces
     assert face.box == BOX
@@ -79,22 +79,22 @@ def test_a_face_where_the_request_says(desk: ReconstructionService, models: Here
     assert models.asked[0].refine  # the endpoint's default
 
 
-def test_a_face_that_is_found(desk: ReconstructionService, portrait: bytes):
-    (face,) = ask(desk, portrait, refine=False).faces
+def test_a_face_that_is_found(service: ReconstructionService, portrait: bytes):
+    (face,) = ask(service, portrait, refine=False).faces
     x, y, width, height = face.box
     assert np.hypot(x + width / 2 - 173, y + height / 2 - 115) < 20
 
 
-def test_no_face_is_an_empty_list_and_costs_the_model_nothing(desk: ReconstructionService, models: Here):
+def test_no_face_is_an_empty_list_and_costs_the_model_nothing(service: ReconstructionService, models: Here):
     content = io.BytesIO()
     Image.new("RGB", (64, 48), "grey").save(content, "PNG")
-    answer = ask(desk, content.getvalue(), outputs=("mask", "overlay"))
+    answer = ask(service, content.getvalue(), outputs=("mask", "overlay"))
     assert (answer.faces, answer.model_version) == ([], "test")
     assert models.asked == []
 
 
-def test_files_that_are_asked_for(desk: ReconstructionService, portrait: bytes):
-    answer = ask(desk, portrait, box=BOX, refine=False, outputs=("mask", "glb", "overlay"))
+def test_files_that_are_asked_for(service: ReconstructionService, portrait: bytes):
+    answer = ask(service, portrait, box=BOX, refine=False, outputs=("mask", "glb", "overlay"))
     assert set(answer.faces[0].outputs) == {"mask", "glb"}
     assert set(answer.outputs) == {"overlay"}
     assert answer.faces[0].outputs["mask"].media_type == "image/png"
@@ -102,14 +102,14 @@ def test_files_that_are_asked_for(desk: ReconstructionService, portrait: bytes):
 
 
 def test_many_faces_are_asked_for_in_parts(
-    desk: ReconstructionService, models: Here, portrait: bytes, monkeypatch: pytest.MonkeyPatch
+    service: ReconstructionService, models: Here, portrait: bytes, monkeypatch: pytest.MonkeyPatch
 ):
     from focus_ray.data.detect import Detection
     from tests.inference.conftest import Finds
 
     found = [Detection((100.0 + 10 * place, 60.0, 80.0, 80.0)) for place in range(5)]
-    monkeypatch.setattr(desk, "_detector", lambda: Finds(*found))
-    answer = ask(desk, portrait, refine=False, max_faces=3)
+    monkeypatch.setattr(service, "_detector", lambda: Finds(*found))
+    answer = ask(service, portrait, refine=False, max_faces=3)
     assert [face.box for face in answer.faces] == [face.box for face in found[:3]]
     assert sorted(len(sought.located.faces) for sought in models.asked) == [1, 2]
 
@@ -124,40 +124,44 @@ def test_many_faces_are_asked_for_in_parts(
     ],
 )
 def test_options_that_do_not_fit_are_refused(
-    options: dict, code: str, words: str, desk: ReconstructionService, portrait: bytes
+    options: dict, code: str, words: str, service: ReconstructionService, portrait: bytes
 ):
     with pytest.raises(Problem, match=words) as refused:
-        ask(desk, portrait, **options)
+        ask(service, portrait, **options)
     assert refused.value.code == code
 
 
-def test_what_is_no_picture_is_refused(desk: ReconstructionService):
+def test_what_is_no_picture_is_refused(service: ReconstructionService):
     with pytest.raises(Problem) as refused:
-        ask(desk, b"%PDF-1.7 no picture")
+        ask(service, b"%PDF-1.7 no picture")
     assert refused.value.status == 415
 
 
 @pytest.mark.parametrize(
     ("told", "code"), [(FitResult(error="they span no face"), "unprocessable"), (FitResult(failed=True), "internal")]
 )
-def test_what_the_model_refuses(told: FitResult, code: str, desk: ReconstructionService, models: Here, portrait: bytes):
+def test_what_the_model_refuses(
+    told: FitResult, code: str, service: ReconstructionService, models: Here, portrait: bytes
+):
     models.told = told
     with pytest.raises(Problem) as refused:
-        ask(desk, portrait, box=BOX)
+        ask(service, portrait, box=BOX)
     assert refused.value.code == code
 
 
-def test_work_is_done_on_threads_that_stand_back(desk: ReconstructionService):
-    names = asyncio.run(desk._on_thread(lambda: threading.current_thread().name))
+def test_work_is_done_on_threads_that_stand_back(service: ReconstructionService):
+    names = asyncio.run(service._on_thread(lambda: threading.current_thread().name))
     assert names.startswith("service")
 
 
-def test_faces_of_two_versions_are_fitted_anew(desk: ReconstructionService, models: Here, portrait: bytes, monkeypatch):
+def test_faces_of_two_versions_are_fitted_anew(
+    service: ReconstructionService, models: Here, portrait: bytes, monkeypatch
+):
     from focus_ray.data.detect import Detection
     from tests.inference.conftest import Finds
 
     found = [Detection((100.0 + 10 * place, 60.0, 80.0, 80.0)) for place in range(3)]
-    monkeypatch.setattr(desk, "_detector", lambda: Finds(*found))
+    monkeypatch.setattr(service, "_detector", lambda: Finds(*found))
     fit = models.fit
 
     async def while_another_takes_over(request: FitRequest) -> FitResult:
@@ -167,7 +171,7 @@ def test_faces_of_two_versions_are_fitted_anew(desk: ReconstructionService, mode
         return FitResult(tuple(face.model_copy(update={"model_version": "old"}) for face in answer.faces))
 
     monkeypatch.setattr(models, "fit", while_another_takes_over)
-    answer = ask(desk, portrait, refine=False)
+    answer = ask(service, portrait, refine=False)
     assert {face.model_version for face in answer.faces} == {"test"}
     assert len(models.asked) == 4
 

@@ -23,8 +23,8 @@ SETTINGS = ServingSettings(refine=False, admission=AdmissionSettings(requests_at
 class FakeIngress:
     """A replica without Ray."""
 
-    def __init__(self, desk: ReconstructionService) -> None:
-        self.service = desk
+    def __init__(self, service: ReconstructionService) -> None:
+        self.service = service
         self.results = self
 
     async def put(self, content: bytes, media_type: str, owner: str | None) -> str:
@@ -39,10 +39,12 @@ class FakeIngress:
 
 @pytest.fixture(scope="module")
 def interface(untrained):
-    desk = ReconstructionService(Here(Fitter(Reconstructor(untrained), BatchingSettings(batch=2))), SETTINGS)
-    desk._detector = lambda: NoFaces()  # the mutated pictures have none, and the thorough search takes long to say so
-    yield AdmissionMiddleware(create_app(FakeIngress(desk), SETTINGS), SETTINGS, in_proxy=True)
-    desk.close()
+    service = ReconstructionService(Here(Fitter(Reconstructor(untrained), BatchingSettings(batch=2))), SETTINGS)
+    service._detector = lambda: (
+        NoFaces()
+    )  # the mutated pictures have none, and the thorough search takes long to say so
+    yield AdmissionMiddleware(create_app(FakeIngress(service), SETTINGS), SETTINGS, in_proxy=True)
+    service.close()
 
 
 class NoFaces:
@@ -96,7 +98,7 @@ def test_a_bug_behind_the_routes_is_told_as_one():
         def close(self) -> None:
             pass
 
-    door = AdmissionMiddleware(create_app(FakeIngress(Broken()), SETTINGS), SETTINGS, in_proxy=True)
-    ((_, status, text),) = asyncio.run(send_all(door, [RequestCase("model", "GET", "/v1/model")]))
+    admission = AdmissionMiddleware(create_app(FakeIngress(Broken()), SETTINGS), SETTINGS, in_proxy=True)
+    ((_, status, text),) = asyncio.run(send_all(admission, [RequestCase("model", "GET", "/v1/model")]))
     assert (status, json.loads(text)["code"]) == (500, "internal")
     assert "secret" not in text

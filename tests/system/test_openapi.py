@@ -16,12 +16,12 @@ from tests.system.test_hostile import SETTINGS, FakeIngress, NoFaces
 
 @pytest.fixture(scope="module")
 def document(untrained):
-    desk = ReconstructionService(Here(Fitter(Reconstructor(untrained), BatchingSettings(batch=2))), SETTINGS)
-    desk._detector = lambda: NoFaces()
+    service = ReconstructionService(Here(Fitter(Reconstructor(untrained), BatchingSettings(batch=2))), SETTINGS)
+    service._detector = lambda: NoFaces()
     yield schemathesis.openapi.from_asgi(
-        "/openapi.json", AdmissionMiddleware(create_app(FakeIngress(desk), SETTINGS), SETTINGS, in_proxy=True)
+        "/openapi.json", AdmissionMiddleware(create_app(FakeIngress(service), SETTINGS), SETTINGS, in_proxy=True)
     )
-    desk.close()
+    service.close()
 
 
 def test_every_answer_is_one_that_the_document_promises(document):

@@ -63,11 +63,11 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url() -> Iterator[str]:
     """The interface with the shipped model, in this process."""
     settings = ServingSettings()
-    desk = ReconstructionService(Here(Fitter(load(), BatchingSettings(batch=2))), settings)
-    door = AdmissionMiddleware(create_app(FakeIngress(desk), settings), settings, in_proxy=True)
-    with serve_app(door) as (host, port):
+    service = ReconstructionService(Here(Fitter(load(), BatchingSettings(batch=2))), settings)
+    admission = AdmissionMiddleware(create_app(FakeIngress(service), settings), settings, in_proxy=True)
+    with serve_app(admission) as (host, port):
         yield f"http://{host}:{port}"
-    desk.close()
+    service.close()
 
 
 @pytest.fixture(scope="module")

@@ -100,10 +100,10 @@ OUTAGE_SECONDS = 60
 def test_a_run_of_checkpoints_behind_a_network_that_fails(bucket, proxy: FaultyProxy, direct, record_property, caplog):
     rng = random.Random(0)
     checkpoints = Checkpoints(open_store(f"{bucket}/run/checkpoints"), keep=3)
-    watcher = CheckpointReader(direct)
+    callback = CheckpointReader(direct)
     proxy.faults = Faults(busy=0.1, stalled=0.03, stall_seconds=5, reset=0.1, lost=0.02, cut=0.02)
     slowest, during_outage = 0.0, 0.0
-    with watcher.running():
+    with callback.running():
         for step in range(1, STEPS + 1):
             if step == STEPS // 2:
                 threading.Timer(rng.uniform(0.0, 0.5), proxy.outage, args=(OUTAGE_SECONDS,)).start()
@@ -115,8 +115,8 @@ def test_a_run_of_checkpoints_behind_a_network_that_fails(bucket, proxy: FaultyP
             else:
                 slowest = max(slowest, took)
             assert checkpoints.steps()[-1] == step
-    assert watcher.reads > STEPS
-    assert watcher.broken == []
+    assert callback.reads > STEPS
+    assert callback.broken == []
     assert during_outage > 0.8 * OUTAGE_SECONDS
     assert during_outage < OUTAGE_SECONDS + 60
     kept = checkpoints.steps()
@@ -134,8 +134,8 @@ def test_a_run_of_checkpoints_behind_a_network_that_fails(bucket, proxy: FaultyP
     record_property("checkpoints_saved", STEPS)
     record_property("megabytes_each", MEGABYTES)
     record_property("faults", {name: count for name, count in sorted(proxy.counts.items())})
-    record_property("looked_at_by_another_reader", watcher.reads)
-    record_property("half_checkpoints_seen", len(watcher.broken))
+    record_property("looked_at_by_another_reader", callback.reads)
+    record_property("half_checkpoints_seen", len(callback.broken))
     record_property("slowest_save_seconds", round(slowest, 1))
     record_property("save_through_the_outage_seconds", round(during_outage, 1))
     record_property("retries_of_ours", sum(record.name == s3.__name__ for record in caplog.records))

@@ -1,4 +1,4 @@
-"""A whole run in miniature: the toy face at 32 px, two steps of each phase, made in well under a second.
+"""A whole run in miniature: the ellipsoid face at 32 px, two steps of each phase, made in well under a second.
 
 And what stands in for the things around a run: somebody who listens, a store that can refuse, Ray Train in one process.
 """
@@ -115,7 +115,7 @@ def config(small: list[str]) -> RunConfig:
 
 @pytest.fixture
 def ellipsoid_world(monkeypatch: pytest.MonkeyPatch, ellipsoid_face: MorphableModel) -> None:
-    """Runs train on the toy face, which is made in milliseconds."""
+    """Runs train on the ellipsoid face, which is made in milliseconds."""
     monkeypatch.setattr(assemble, "world_face", lambda config: ellipsoid_face)
 
 
@@ -128,7 +128,7 @@ def quick() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def straight_run(tmp_path_factory: pytest.TempPathFactory, small: list[str], ellipsoid_face: MorphableModel) -> Path:
-    """The folder of a run of `config` on the toy face that nothing interrupted, its calls checked; read-only."""
+    """The folder of a run of `config` on the ellipsoid face that nothing interrupted, its calls checked; read-only."""
     folder = tmp_path_factory.mktemp("straight") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assemble, "world_face", lambda config: ellipsoid_face)

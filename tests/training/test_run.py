@@ -183,7 +183,7 @@ def test_a_run_that_another_process_trains_is_not_resumed(config, tmp_path):
     with pytest.raises(ConfigError, match="another process"):
         train(None, tmp_path / "run")
     assert (tmp_path / "run" / "history.jsonl").read_text() == history
-    with pytest.raises(ConfigError, match="another process"):  # being refused does not open the door
+    with pytest.raises(ConfigError, match="another process"):  # being refused does not open admission
         train(None, tmp_path / "run")
     other.close()
     with pytest.raises(Interrupted):
@@ -225,7 +225,7 @@ def test_a_gpu_that_is_not_there_is_refused_before_the_folder_is_made(config, tm
 
 
 class Kept:
-    """A vault that only remembers what it was asked to keep; what it cannot keep is `lost`."""
+    """A sink that only remembers what it was asked to keep; what it cannot keep is `lost`."""
 
     def __init__(self, lost: frozenset[int] = frozenset()) -> None:
         self.saved: list[tuple[int, bool, bool]] = []
@@ -263,23 +263,23 @@ def test_history_travels_with_the_next_checkpoint_that_is_whole(config, ellipsoi
     And some before that: a driver that dies misses what workers do until they notice.
     """
     monkeypatch.setattr(run_module, "HISTORY_OVERLAP_STEPS", 1)
-    vault = Kept(lost=frozenset({2, 3}))
-    run = Trainer(config.model_copy(update={"cadence": Cadence(checkpoint=1)}), ellipsoid_face, vault, NoOpCallback())
+    sink = Kept(lost=frozenset({2, 3}))
+    run = Trainer(config.model_copy(update={"cadence": Cadence(checkpoint=1)}), ellipsoid_face, sink, NoOpCallback())
     for step in range(4):
         run.state.step = step + 1
         run.tally.recent.append(record_of(step).line())
         run.checkpoint()
-    assert vault.recent == {1: [0], 2: [0, 1], 3: [0, 1, 2], 4: [0, 1, 2, 3]}
+    assert sink.recent == {1: [0], 2: [0, 1], 3: [0, 1, 2], 4: [0, 1, 2, 3]}
     run.state.step = 5
     run.tally.recent.append(record_of(4).line())
     run.checkpoint()
-    assert vault.recent[5] == [3, 4]
+    assert sink.recent[5] == [3, 4]
 
 
 @pytest.mark.usefixtures("ellipsoid_world")
 def test_a_run_that_is_stopped_says_whether_its_checkpoint_is_kept(config, ellipsoid_face):
-    def stopped(vault: Kept, saved: tuple[int, ...]) -> FocusRayError:
-        run = Trainer(config, ellipsoid_face, vault, NoOpCallback())
+    def stopped(sink: Kept, saved: tuple[int, ...]) -> FocusRayError:
+        run = Trainer(config, ellipsoid_face, sink, NoOpCallback())
         for run.state.step in saved:
             run.checkpoint(last=True)
         return run.stop_error()

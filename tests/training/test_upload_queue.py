@@ -1,4 +1,4 @@
-"""The backlog: the newest first, a few at a time, the newest and the best are kept, and nobody is forgotten."""
+"""The upload queue: the newest first, a few at a time, the newest and the best are kept, and nobody is forgotten."""
 
 import threading
 from typing import Any
@@ -41,62 +41,62 @@ def notes():
 
 
 @pytest.fixture
-def backlog(store, notes):
-    backlog = UploadQueue(store.write, 300, notes.append)  # three of these wait
-    backlog.add(0, tree(), best=False)
+def uploads(store, notes):
+    uploads = UploadQueue(store.write, 300, notes.append)  # three of these wait
+    uploads.add(0, tree(), best=False)
     assert store.begun.wait(60)  # the first is being written: the others wait
-    yield backlog
+    yield uploads
     store.open.set()
-    backlog.wait()
+    uploads.wait()
 
 
-def after(store, backlog):
+def after(store, uploads):
     store.open.set()
-    backlog.wait()
+    uploads.wait()
     return store.written
 
 
-def test_the_newest_is_written_first(store, backlog, notes):
+def test_the_newest_is_written_first(store, uploads, notes):
     for step in (1, 2, 3):
-        backlog.add(step, tree(), best=False)
-    assert after(store, backlog) == [(step, False) for step in (0, 3, 2, 1)]
+        uploads.add(step, tree(), best=False)
+    assert after(store, uploads) == [(step, False) for step in (0, 3, 2, 1)]
     assert notes == []
 
 
-def test_the_oldest_that_waits_gives_way(store, backlog, notes):
-    futures = [backlog.add(step, tree(), best=False) for step in range(1, 6)]
+def test_the_oldest_that_waits_gives_way(store, uploads, notes):
+    futures = [uploads.add(step, tree(), best=False) for step in range(1, 6)]
     assert futures[0].done()
     assert futures[1].done()
     assert not futures[2].done()
-    assert after(store, backlog) == [(0, False), (5, False), (4, False), (3, False)]
+    assert after(store, uploads) == [(0, False), (5, False), (4, False), (3, False)]
     assert [future.result() for future in futures] == [None] * 5
     assert notes == [
         f"checkpoint of step {old} gives way to that of step {old + 3}: the store is slow" for old in (1, 2)
     ]
 
 
-def test_a_best_one_gives_way_to_a_better_one_and_to_others_last(store, backlog):
-    backlog.add(1, tree(), best=True)
-    backlog.add(2, tree(), best=False)
-    backlog.add(3, tree(), best=True)  # the one of step 1 is not the best any more
+def test_a_best_one_gives_way_to_a_better_one_and_to_others_last(store, uploads):
+    uploads.add(1, tree(), best=True)
+    uploads.add(2, tree(), best=False)
+    uploads.add(3, tree(), best=True)  # the one of step 1 is not the best any more
     for step in (4, 5, 6):
-        backlog.add(step, tree(), best=False)
-    assert after(store, backlog) == [(0, False), (6, False), (5, False), (3, True)]
+        uploads.add(step, tree(), best=False)
+    assert after(store, uploads) == [(0, False), (6, False), (5, False), (3, True)]
 
 
-def test_what_writing_raises_is_raised_where_it_is_asked_for(store, backlog):
-    bad = backlog.add(1, tree() | {"bad": True}, best=False)
-    good = backlog.add(2, tree(), best=False)
-    assert after(store, backlog) == [(0, False), (2, False)]
+def test_what_writing_raises_is_raised_where_it_is_asked_for(store, uploads):
+    bad = uploads.add(1, tree() | {"bad": True}, best=False)
+    good = uploads.add(2, tree(), best=False)
+    assert after(store, uploads) == [(0, False), (2, False)]
     with pytest.raises(ValueError, match="a mistake of the program"):
         bad.result(60)
     assert good.result(60) is None
 
 
-def test_one_that_is_too_large_alone_is_written_all_the_same(store, backlog):
-    backlog.add(1, tree(), best=False)
-    backlog.add(2, {"a": torch.zeros(1000)}, best=False)
-    assert after(store, backlog) == [(0, False), (2, False)]
+def test_one_that_is_too_large_alone_is_written_all_the_same(store, uploads):
+    uploads.add(1, tree(), best=False)
+    uploads.add(2, {"a": torch.zeros(1000)}, best=False)
+    assert after(store, uploads) == [(0, False), (2, False)]
 
 
 def test_the_size_of_a_state_is_that_of_its_tensors():

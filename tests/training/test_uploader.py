@@ -60,9 +60,9 @@ def test_the_process_stays_on_the_node_whose_files_it_reads_and_takes_no_core(up
 
 
 def test_a_vault_writes_through_it(uploader, remote, checkpoints, listener, reports):
-    vault = RayCheckpointSink(remote, 2, SINGLE_PROCESS, listener, CPU, uploader)
+    sink = RayCheckpointSink(remote, 2, SINGLE_PROCESS, listener, CPU, uploader)
     for step in (1, 2, 3):
-        vault.save(step, tree(step), best=step == 1, last=step == 3)
+        sink.save(step, tree(step), best=step == 1, last=step == 3)
     assert checkpoints.steps() == [1, 2, 3]  # the best, and the newest two
     stored = checkpoints.latest()
     assert stored is not None
@@ -71,9 +71,9 @@ def test_a_vault_writes_through_it(uploader, remote, checkpoints, listener, repo
 
 
 def test_a_store_that_refuses_is_told_as_ever(uploader, remote, checkpoints, listener, reports):
-    vault = RayCheckpointSink(remote, 2, SINGLE_PROCESS, listener, CPU, uploader)
+    sink = RayCheckpointSink(remote, 2, SINGLE_PROCESS, listener, CPU, uploader)
     remote.ill = True
-    vault.save(1, tree(1), best=False, last=True)
+    sink.save(1, tree(1), best=False, last=True)
     (note,) = listener.of("on_message")
     assert note.startswith("checkpoint of step 1 is lost: s3://bucket/")
     assert "does not answer" in note
