@@ -18,7 +18,7 @@ _PART_CORNERS = 2  # of a triangle's three, from which it counts to a part
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model makes of B aligned images."""
+    """Predictions for B aligned images."""
 
     images: Float[Tensor, "B 3 H W"]
     theta: Float[Tensor, "B 257"]

@@ -57,7 +57,7 @@ LandmarksByName = dict[str, Float[np.ndarray, "68 2"]]
 
 
 class ImageResult(BaseModel):
-    """What became of one picture. image is its path as it was given; folder is where its faces lie, under OUT.
+    """Result of one picture. image is its path as it was given; folder is where its faces lie, under OUT.
 
     left_out: something in a folder that is not read as a picture; message is the reason, in a word or two.
     Bytes of a name that are not UTF-8, which JSON cannot hold, stand as \\xNN in both.
@@ -345,7 +345,7 @@ def _check_landmarks(given_landmarks: LandmarksByName, inputs: Sequence[_Input])
 
 
 def _check_out(out: Path, inputs: Sequence[_Input], landmarks: str | Path | None) -> None:
-    """Nothing is replaced but earlier results."""
+    """Raises ConfigError where a file that is no earlier result would be replaced."""
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{printable(out)} is a file; choose another folder for results")
     if landmarks is not None and (out / LANDMARKS).exists() and (out / LANDMARKS).samefile(landmarks):
@@ -380,7 +380,7 @@ def _is_plain_name(text: str) -> bool:
 
 
 def _read_json(path: Path) -> Any:
-    """What a file holds; None where it cannot be read."""
+    """Content of a JSON file; None where it cannot be read."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

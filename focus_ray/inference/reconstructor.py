@@ -35,7 +35,7 @@ _MAX_CPU_BATCH = 15
 
 
 class QualityLimits(Settings):
-    """From where on a face carries a warning."""
+    """Limits beyond which a face has a quality flag."""
 
     small_face: float = 1.0  # px of the crop to a px of the picture
     cut_off: float = 0.05  # share of the rendered region outside of the picture
@@ -45,7 +45,7 @@ class QualityLimits(Settings):
 
 
 class ReconstructionSettings(Settings):
-    """What surrounds the model when it meets photographs."""
+    """Settings of alignment and quality flags."""
 
     alignment: AlignmentSettings = AlignmentSettings()
     quality: QualityLimits = QualityLimits()
@@ -130,7 +130,7 @@ class Reconstructor:
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
+        """Device of the networks."""
         return self.model.focus.face_model.mean.device
 
     def _matching_prior(self, refine: int | None) -> Prior | None:
@@ -143,7 +143,7 @@ class Reconstructor:
         return None
 
     def _align(self, pictures: Sequence[FaceLocations]) -> list[AlignedFace]:
-        """Each face by the landmarks that it was found with, else by those that the model sees itself."""
+        """Align each face by its detected or given landmarks, else by the model's own."""
         settings, size = self.settings.alignment, self.predictor.image_size
         aligned: dict[int, AlignedFace] = {}
         unsure: dict[int, list[tuple[int, CropView]]] = {}  # by rounds: the place among all faces, and the first look

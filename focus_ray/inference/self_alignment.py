@@ -57,14 +57,14 @@ class AlignedFace(NamedTuple):
 
 
 class CropView(NamedTuple):
-    """A picture and the crop through which it is looked at."""
+    """A picture and a crop of it."""
 
     image: UInt8[np.ndarray, "H W 3"]
     crop: Crop
 
 
 def crop_from_detection(face: Detection, size: int, settings: AlignmentSettings = DEFAULT_ALIGNMENT) -> Crop:
-    """The first guess: by the detector's points where it gives some, else as if the box were a haar box."""
+    """Initial crop: from the detector's landmarks if it has some, else from the box of a Haar detector."""
     if face.landmarks is not None:
         return crop_from_landmarks(face.landmarks, size)
     if face.five_points is not None:
@@ -78,7 +78,7 @@ def crop_from_detection(face: Detection, size: int, settings: AlignmentSettings 
 
 
 def extract_crops(image: UInt8[np.ndarray, "H W 3"], crops: Sequence[Crop]) -> Float[Tensor, "B 3 S S"]:
-    """What the crops show of a picture, as the networks take it."""
+    """The crops of a picture as network input."""
     return torch.stack([torch.from_numpy(as_float(crop.warp(image))) for crop in crops])
 
 

@@ -42,7 +42,7 @@ PhaseProgress = Callable[[str, int, int], object]  # what, done, in all
 
 @dataclass
 class ReductionResult:
-    """A merged state, and how it came about."""
+    """A merged state and the counts of its computation."""
 
     state: MisfitStats
     tally: ShardCounts
@@ -52,7 +52,7 @@ class ReductionResult:
 
 @dataclass
 class PriorBuilder:
-    """One build: its configuration, where its shards are kept, and how they are worked off."""
+    """One build: configuration, shard store and task pool."""
 
     config: PriorConfig
     model: Model
@@ -124,7 +124,7 @@ class PriorBuilder:
         return pools.ShardPool(spec, shards, self.settings).branches(tally, self.should_stop, progress)
 
     def is_precise_enough(self, tree: MergeTree[MisfitStats]) -> bool:
-        """Whether the mean is known as well as is asked for."""
+        """Whether the standard error of the mean has reached the target."""
         if self.config.target_mm is None:
             return False
         standard_error = tree.total().error.standard_error[READINGS.index(self.config.reading)]
@@ -210,7 +210,7 @@ def check_same_pipeline(model: Model, target_model: Model, refine_steps: int) ->
 
 
 def attach_gate(prior: Prior, config: PriorConfig, target_model: Model, progress: PhaseProgress) -> Prior:
-    """The prior with the gate's word on it."""
+    """The prior with the result of its acceptance test."""
     laws = config.gate
     faces = world_faces(target_model.focus.face_model, laws.world, laws.world_modes, target_model.image_size)
     verdict = run_gate(prior, target_model, faces, laws.faces, lambda done, total: progress("gate", done, total))
@@ -225,6 +225,6 @@ def save_prior(prior: Prior, folder: RunFolder, store: ObjectStore) -> None:
 
 
 def prior_metrics(info: PriorInfo) -> dict[str, Any]:
-    """What prior.json says in numbers."""
+    """The figures of prior.json."""
     tree = info.model_dump(mode="json", exclude={"format", "laws", "pipeline", "seed", "face_model_digest"})
     return tree | {"by_default": info.by_default}

@@ -23,7 +23,7 @@ CACHE_VERSION = 2  # of what is computed: a change makes other states
 
 @dataclass(frozen=True)
 class MeasurementSpec:
-    """Everything that decides what a shard's state is, but its faces' numbers."""
+    """All inputs of a shard's state except the numbers of its faces."""
 
     model: Model
     config: RenderedConfig
@@ -54,7 +54,7 @@ class MeasurementSpec:
 
 
 class Measurer:
-    """Work, ready to be done on a device."""
+    """Renders and fits faces on a device."""
 
     def __init__(self, spec: MeasurementSpec, device: torch.device | str = "cpu"):
         focus = spec.model.focus.to(device)

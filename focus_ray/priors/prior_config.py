@@ -28,7 +28,7 @@ class GateSettings(Settings):
 
 
 class PriorConfig(Settings):
-    """A whole build. The same config gives the same prior, bit for bit, however it is worked off."""
+    """Configuration of a build. The same configuration gives the same prior, bit for bit, for any number of tasks."""
 
     model: str  # R_syn: a folder, or s3://bucket/prefix/RUN/model
     applied_to: str | None = None  # the model that the prior is meant for
@@ -50,7 +50,7 @@ class PriorConfig(Settings):
 
     @property
     def reading(self) -> Reading:
-        """What is subtracted."""
+        """Name of the reading that is subtracted."""
         return "posed_aligned" if self.aligned else "posed"
 
 

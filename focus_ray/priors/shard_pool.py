@@ -76,7 +76,7 @@ def run_locally(
 
 
 class ShardPool:
-    """The same by Ray tasks, on the cluster that is connected."""
+    """Computes the branches by Ray tasks on the connected cluster."""
 
     def __init__(self, spec: MeasurementSpec, shards: ShardStore, settings: PoolSettings):
         resources = {"num_cpus": 1, "num_gpus": settings.gpu_share, "max_retries": settings.max_retries}
@@ -135,7 +135,7 @@ class ShardPool:
 
 
 def interrupted_error(shards: ShardStore) -> Interrupted:
-    """What to say where somebody asked to stop."""
+    """The error of a build that was asked to stop."""
     return Interrupted(f"stopped; finished shards are kept in {shards.store}, the same command goes on")
 
 

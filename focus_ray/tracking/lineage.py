@@ -21,14 +21,14 @@ _GIT_TIMEOUT = 10  # s
 
 
 def process_tags() -> dict[str, str]:
-    """What this process runs: package, commit, versions, processors, memory, accelerators."""
+    """Tags of this process: package, commit, versions, processors, memory, accelerators."""
     tags = {"focus.version": __version__, "python": platform.python_version(), "system": platform.system()}
     tags |= {name: version for name in PACKAGES if (version := _version(name)) is not None}
     return tags | _commit(Path(__file__).resolve().parent) | _hardware()
 
 
 def run_tags(run_dir: Path) -> dict[str, str]:
-    """What a run folder says of itself: digests of its configuration and of the face model of its training."""
+    """Tags of a run folder: digests of its configuration and of its face model."""
     tags = {}
     config = read_json(run_dir / "config.json")
     if config is not None:

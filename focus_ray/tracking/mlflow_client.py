@@ -78,7 +78,7 @@ class MetricPoint(NamedTuple):
 
 @dataclass(frozen=True)
 class RemoteRun:
-    """A run as the server knows it."""
+    """A run on the server."""
 
     id: str
     experiment: str  # its number
@@ -223,12 +223,12 @@ class MlflowServer:
             client.log_artifact(run_id, str(path), folder)
 
     def set_running(self, run_id: str) -> None:
-        """Say that a run that had ended goes on."""
+        """Set the status of an ended run to RUNNING."""
         with self.session() as client:
             client.update_run(run_id, status="RUNNING")
 
     def end_run(self, run_id: str, status: str) -> None:
-        """Say that a run has ended: FINISHED, FAILED or KILLED."""
+        """End a run with the status FINISHED, FAILED or KILLED."""
         with self.session() as client:
             client.set_terminated(run_id, status)
 

@@ -16,7 +16,7 @@ PARAMETERS = (PERIOD, RATIO)
 
 
 def apply_alternation(config: RunConfig, point: Mapping[str, Any]) -> RunConfig:
-    """The run with the alternation of a point; a point without one changes nothing. Raises ConfigError."""
+    """Apply the alternation of a point to a run; a point without one changes nothing. Raises ConfigError."""
     if not any(name in point for name in PARAMETERS):
         return config
     schedule = config.schedule
@@ -35,6 +35,6 @@ def apply_alternation(config: RunConfig, point: Mapping[str, Any]) -> RunConfig:
 
 
 def default_value(config: RunConfig, name: str) -> int | float:
-    """What a run has."""
+    """The value of a run's configuration."""
     period = config.schedule.seg_steps + config.schedule.face_steps
     return period if name == PERIOD else config.schedule.seg_steps / max(period, 1)

@@ -11,7 +11,7 @@ _MIN_TRIALS = 4  # trials, below which nothing can be said
 
 
 def parameter_importance(trials: Sequence[TrialResult], space: Mapping[str, Parameter], mode: str) -> dict[str, float]:
-    """Shares that sum to 1, the largest first; empty where too few trials came to their end, or all alike."""
+    """Shares that sum to 1, the largest first; empty where too few trials finished or all results are equal."""
     ended = [one for one in trials if one.status == "done" and one.objective is not None]
     objectives = {one.objective for one in ended}
     varied = {name: one for name, one in space.items() if len({trial.config[name] for trial in ended}) > 1}

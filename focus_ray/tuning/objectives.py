@@ -10,7 +10,7 @@ Direction = Literal["max", "min"]
 
 
 class TuningObjective(NamedTuple):
-    """A figure by its place in an evaluation."""
+    """An objective: a figure by its path in an evaluation."""
 
     metric_path: str
     mode: Direction
@@ -36,12 +36,12 @@ LABELLED = ("f1", "outlier_iou", "vertex_mm")
 
 
 def objective_values(entry: Mapping[str, Any]) -> dict[str, float | None]:
-    """Every objective of an evaluation, by name; None where it does not say."""
+    """All objectives of an evaluation, by name; None where the figure is missing."""
     return {name: look_up(entry, objective.metric_path) for name, objective in OBJECTIVES.items()}
 
 
 def finite_or_none(value: float | None) -> float | None:
-    """A figure that is a number; None for one that is not."""
+    """The value if it is finite, else None."""
     return None if value is None or not math.isfinite(value) else float(value)
 
 

@@ -15,7 +15,7 @@ def _nobody(*_: Any) -> None:
 
 
 class Listener(NamedTuple):
-    """Who is told in this process."""
+    """Callbacks of this process for the progress of a sweep."""
 
     task: Callable[[str, int, int], object] = _nobody
     note: Callable[[str], object] = _nobody
@@ -27,7 +27,7 @@ _listener = Listener()
 
 @contextmanager
 def use_listener(listener: Listener) -> Iterator[None]:
-    """Every `TuneProgress` of this process tells `listener`, also one that Tune has read from its own files."""
+    """Set the listener of every `TuneProgress` of this process, unpickled ones included."""
     global _listener
     before, _listener = _listener, listener
     try:

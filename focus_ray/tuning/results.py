@@ -14,14 +14,14 @@ Candidate = Literal["default", "best"]
 
 
 class TrialEvaluation(Settings):
-    """What a trial had reached after so many steps."""
+    """An evaluation of a trial after so many steps."""
 
     step: int
     figures: dict[str, float | None]  # by the objectives' names
 
 
 class TrialResult(Settings):
-    """One trial, ended."""
+    """Result of a finished trial."""
 
     id: str
     status: Status
@@ -47,7 +47,7 @@ class TrialResult(Settings):
 
 
 class RetrainedRun(Settings):
-    """Figures of one run by which default or best was judged."""
+    """Figures of a run that was retrained with another seed, for the default or the best point."""
 
     which: Candidate
     seed: int
@@ -56,7 +56,7 @@ class RetrainedRun(Settings):
 
 
 class SweepResults(Settings):
-    """A sweep, ended."""
+    """Result of a finished sweep."""
 
     objective: str
     mode: Literal["max", "min"]
@@ -74,12 +74,12 @@ class SweepResults(Settings):
 
 
 def count_by_status(trials: Sequence[TrialResult]) -> dict[str, int]:
-    """How many ended in which way, by name."""
+    """Number of trials by status."""
     return dict(sorted(Counter(one.status for one in trials).items()))
 
 
 def best_trial(trials: Sequence[TrialResult], mode: str) -> TrialResult | None:
-    """The trial with the best objective of those that came to their end; ties go to the smaller id."""
+    """The finished trial with the best objective; ties go to the smaller id."""
     ended = sorted(
         (one for one in trials if one.status == "done" and one.objective is not None), key=lambda one: one.id
     )

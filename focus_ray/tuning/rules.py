@@ -16,7 +16,7 @@ def param_space(search: SearchConfig) -> dict[str, Any]:
 
 
 def build_searcher(plan: Plan) -> Any:
-    """Who draws points."""
+    """Build the Ray Tune searcher."""
     from ray.tune.search import BasicVariantGenerator
     from ray.tune.search.optuna import OptunaSearch
 

@@ -47,7 +47,7 @@ _PBT_CHECKPOINTS = 12  # checkpoints of a trial that others may take over from
 
 
 class SchedulerSettings(Settings):
-    """Which trials end before their time."""
+    """Settings of the scheduler that stops trials early."""
 
     kind: Literal["none", "asha", "median", "pbt"] = "none"
     grace: float = Field(default=0.2, gt=0, le=1)  # share of a trial before anything is decided
@@ -56,7 +56,7 @@ class SchedulerSettings(Settings):
 
 
 class TrialResources(Settings):
-    """What each trial is given."""
+    """Resources of a trial."""
 
     cpus: float = Field(default=1.0, gt=0)
     gpus: float = Field(default=0.0, ge=0, le=1)  # a trial is one process, on one device
@@ -70,14 +70,14 @@ class TrialResources(Settings):
 
 
 class HeldoutFaces(Settings):
-    """Faces that trials are scored on."""
+    """Held-out faces that trials are scored on."""
 
     size: int = Field(gt=0)
     seed: Seed
 
 
 class JudgingSettings(Settings):
-    """How the best trial is held against the default afterwards: on faces that the search never saw."""
+    """Settings of the final comparison of best and default, on faces that the search did not use."""
 
     seeds: tuple[Seed, ...] = (1, 2, 3)  # none: not at all
     heldout: HeldoutFaces = HeldoutFaces(size=400, seed=2)
@@ -85,7 +85,7 @@ class JudgingSettings(Settings):
 
 
 class SearchConfig(Settings):
-    """A sweep as a whole."""
+    """Configuration of a sweep."""
 
     preset: str = "embedded"
     set: dict[str, Any] = Field(default_factory=dict)  # keys laid over the preset, for every trial
@@ -163,7 +163,7 @@ class SearchConfig(Settings):
         return self._run_config(point, start, self.seed, self.heldout, refine=False)
 
     def retrain_config(self, point: Point, start: Path | None, seed: int) -> RunConfig:
-        """A run by which a point is judged."""
+        """The run that retrains a point for the final comparison."""
         return self._run_config(point, start, seed, self.judging.heldout, refine=self.judging.refine)
 
     def _run_config(
@@ -245,7 +245,7 @@ def nested_defaults() -> dict[str, Any]:
 
 
 def deep_merge(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`tree` with other values, whatever it has: validation follows."""
+    """`tree` with other values merged in; validation follows."""
     result = dict(tree)
     for key, value in changes.items():
         known = result.get(key)

@@ -99,7 +99,7 @@ def parse_number(value: Any) -> Any:
 
 
 class Space(Settings):
-    """All that is searched."""
+    """The search space."""
 
     parameters: dict[str, Parameter] = Field(min_length=1)
 

@@ -98,7 +98,7 @@ class GuardedTrainingJob:
         self.models.prepare(device)
 
     def piece(self, number: int) -> GuardStop | None:
-        """Train a model; what ended it before its time."""
+        """Train a model; returns the guard's error if one ended it."""
         try:
             self.models.piece(number)
         except GuardStop as stop:
@@ -107,7 +107,7 @@ class GuardedTrainingJob:
 
 
 class Sweep:
-    """A sweep under way."""
+    """A running sweep."""
 
     def __init__(
         self, search: SearchConfig, folder: RunFolder, progress: PhaseProgress, notify: MessageCallback
@@ -119,7 +119,7 @@ class Sweep:
         self.notify = notify
 
     def run(self) -> SweepResults:
-        """All of it."""
+        """Run the sweep to its end."""
         start = self.prepare_start_model()
         experiment = self.folder.info().experiment
         plan = Plan(self.search, self.out, start, experiment, self.create_mlflow_run(experiment))
@@ -129,7 +129,7 @@ class Sweep:
             track_quietly(self.out, self.notify)
 
     def search_and_judge(self, plan: Plan) -> SweepResults:
-        """Search, then judge. What the search has found is written down first: judging may be stopped."""
+        """Search, then retrain the candidates. The search's results are written first."""
         trials = self.run_tune(plan)
         best = best_trial(trials, plan.objective.mode)
         default = self.search.parameters.default_point(self.search.trial_config({}, None))
@@ -160,7 +160,7 @@ class Sweep:
         return Path("..", "..", training.folder.name, RunFolder(training.folder).model_folder.name)
 
     def train(self, trainings: list[TrainingRun], label: str) -> dict[Path, GuardStop]:
-        """Train what is not trained yet, side by side; returns what guards ended, by folder."""
+        """Train the missing models in parallel; returns the errors of guards, by folder."""
         stops: dict[Path, GuardStop] = {}
         total = sum(one.config.schedule.total_steps for one in trainings)
         settings = PoolSettings(tasks=self.search.concurrent, gpu_share=self.search.resources.gpus)
@@ -209,7 +209,7 @@ class Sweep:
         return sorted((one for one in trials if one is not None), key=lambda one: one.id)
 
     def build_tuner(self, plan: Plan) -> Any:
-        """Ray Tune's tuner: a new one, or the one that was here."""
+        """Ray Tune's tuner: a new one, or the restored one."""
         from ray import tune
 
         runs = tune.with_resources(
@@ -255,7 +255,7 @@ class Sweep:
             self.notify(f"{error}; trials that were broken off may still seem to run in MLflow")
 
     def trial_result(self, plan: Plan, tuned: Any) -> TrialResult | None:
-        """What became of a trial, as Tune has it; None where it has not ended."""
+        """Result of a trial from Tune's record; None where it has not ended."""
         if not tuned.is_finished():
             return None
         name = trial_name(tuned.config, tuned.trial_id, self.search)
@@ -340,7 +340,7 @@ def read_curve(folder: Path) -> tuple[TrialEvaluation, ...]:
 
 
 def read_objective_values(folder: Path) -> dict[str, float | None]:
-    """What a finished run reached: one pass by the objectives' names, refined beside it."""
+    """Objectives of a finished run, one pass and refined."""
     metrics = json.loads((folder / "metrics.json").read_bytes())
     return objective_values(metrics["evaluations"][-1]) | refined_objective_values(metrics["heldout"])
 

@@ -154,7 +154,7 @@ def _is_numeric(parameter: Parameter) -> bool:
 
 
 def _is_log(parameter: Parameter) -> bool:
-    """As it was drawn, and a list where its values span a decade."""
+    """Whether the axis is logarithmic: as sampled, or for a list of values that span a decade."""
     if parameter.values is None:
         return parameter.log
     numbers = [float(value) for value in parameter.values]

@@ -57,7 +57,7 @@ def write_sweep_report(folder: RunFolder, search: SearchConfig, results: SweepRe
 
 
 def sweep_facts(search: SearchConfig, results: SweepResults) -> dict[str, str]:
-    """What a reader wants to know first."""
+    """Summary of a sweep."""
     return {
         "objective": f"{search.objective}: {OBJECTIVES[search.objective].description}",
         "trials": ", ".join(f"{count} {status}" for status, count in count_by_status(results.trials).items()),
@@ -67,7 +67,7 @@ def sweep_facts(search: SearchConfig, results: SweepResults) -> dict[str, str]:
 
 
 def format_value(value: Any) -> str:
-    """A value for people."""
+    """A value as text."""
     if value is None:
         return UNKNOWN
     return f"{value:.{_DIGITS}g}" if isinstance(value, float) else str(value)

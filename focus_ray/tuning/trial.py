@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 class Outcome(Settings):
-    """How a trial ended by itself."""
+    """Outcome of a trial that ended by itself."""
 
     status: Ending
     cause: str = ""
@@ -83,7 +83,7 @@ def trial(point: Point, plan: Plan) -> None:
 
 
 def run_attempt(point: Point, name: str, plan: Plan) -> Outcome:
-    """How a trial ends this time: what an earlier attempt said of its own end is forgotten first."""
+    """Run a trial once; the outcome of an earlier attempt is deleted first."""
     atomic.remove(plan.outcomes / f"{name}.json")
     folder = plan.trials / name
     try:
@@ -105,7 +105,7 @@ def trial_name(point: Point, trial_id: str, search: SearchConfig) -> str:
 
 
 def train(point: Point, folder: Path, plan: Plan, *, resume: bool) -> Outcome:
-    """Train a trial, or go on with it, to its end."""
+    """Train a trial, or resume it, to its end."""
     reporter = TuneReporter(folder, plan)
     config = plan.search.trial_config(point, plan.start)
     finished = False
@@ -236,13 +236,13 @@ def cap_gpu_memory(gigabytes: float) -> None:
 
 
 def write_outcome(plan: Plan, name: str, outcome: Outcome) -> None:
-    """Say how a trial ended, atomically. Raises StorageError."""
+    """Write the outcome of a trial atomically. Raises StorageError."""
     plan.outcomes.mkdir(parents=True, exist_ok=True)
     atomic.write_file(plan.outcomes / f"{name}.json", outcome.model_dump_json(indent=1) + "\n")
 
 
 def read_outcome(plan: Plan, name: str) -> Outcome | None:
-    """How a trial ended; None where it did not by itself, or where nobody can say."""
+    """The outcome of a trial; None where it did not end by itself or the file is unreadable."""
     try:
         return Outcome.model_validate_json((plan.outcomes / f"{name}.json").read_bytes())
     except (OSError, ValueError):
