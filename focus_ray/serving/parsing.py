@@ -13,6 +13,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from focus_ray.errors import printable
 from focus_ray.serving.problems import Problem
 from focus_ray.serving.schema import Options
 from focus_ray.serving.settings import AdmissionSettings
@@ -116,7 +117,7 @@ async def _parse_form(request: Request, kind: str, names: Sequence[str], most: i
             raise Problem("bad_request", "the form is cut off; send it whole")
         return await _read_fields(form, list(request.query_params.multi_items()), names)
     except MultiPartException as error:
-        raise Problem("bad_request", f"the form cannot be read: {_printable(error.message, 200)}") from None
+        raise Problem("bad_request", f"the form cannot be read: {printable(error.message[:200])}") from None
     except (ValueError, LookupError, UnicodeError):
         raise Problem("bad_request", "the form cannot be read; send multipart/form-data as browsers do") from None
     finally:
@@ -131,12 +132,12 @@ async def _read_fields(form: FormData, options: list[tuple[str, str]], names: Se
         elif name in names:
             pictures.append(await _read_upload(value))
         else:
-            raise Problem("unprocessable", f"there is no file field {_printable(name, 40)!r}; it is `{names[0]}`")
+            raise Problem("unprocessable", f"there is no file field {printable(name[:40])!r}; it is `{names[0]}`")
     return ParsedRequest(pictures, _parse_options(options))
 
 
 async def _read_upload(upload: UploadFile) -> UploadedImage:
-    return UploadedImage(_printable(upload.filename or "", _MAX_NAME_LENGTH), await upload.read())
+    return UploadedImage(printable((upload.filename or "")[:_MAX_NAME_LENGTH]), await upload.read())
 
 
 def _parse_options(fields: Iterable[tuple[str, str]]) -> Options:
@@ -145,7 +146,7 @@ def _parse_options(fields: Iterable[tuple[str, str]]) -> Options:
     for name, text in fields:
         if name not in Options.model_fields:
             known = ", ".join(Options.model_fields)
-            raise Problem("unprocessable", f"there is no option {_printable(name, 40)!r}; there are {known}")
+            raise Problem("unprocessable", f"there is no option {printable(name[:40])!r}; there are {known}")
         if said.setdefault(name, text) != text:
             raise Problem("unprocessable", f"option {name} is given twice with different values; give it once")
     try:
@@ -164,7 +165,3 @@ def _parse_value(name: str, text: str) -> Any:
     if name != "landmarks":
         return parts
     return list(zip(parts[::2], parts[1::2], strict=False)) if len(parts) % 2 == 0 else parts
-
-
-def _printable(text: str, most: int) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:most])
