@@ -169,9 +169,9 @@ import sys, time
 from pathlib import Path
 from focus_ray.tracking import mlflow_tracker
 from tests.tracking.tracked_run import add_steps
-mlflow_tracker.POLL = 0.05
+mlflow_tracker.POLL_SECONDS = 0.05
 run, begin = Path(sys.argv[1]), int(sys.argv[2])
-tracker = mlflow_tracker.MlflowTracker(run, mlflow_tracker.Tracking(uri=sys.argv[3]))
+tracker = mlflow_tracker.MlflowTracker(run, mlflow_tracker.TrackingSettings(uri=sys.argv[3]))
 tracker.start()
 print("follows", flush=True)
 for step in range(begin, 100_000):
