@@ -2,14 +2,12 @@
 
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import IO, Protocol, cast, runtime_checkable
+from typing import IO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 
 from focus_ray.runtime.callbacks import NoOpCallback, ResumeHistory
 from focus_ray.runtime.step_record import StepRecord
@@ -17,39 +15,41 @@ from focus_ray.runtime.step_record import StepRecord
 SECONDS_BETWEEN_LINES = 15.0
 # The rate is that of the last half minute: phases differ in speed.
 RATE_WINDOW_SECONDS = 30.0
-# The first steps compile kernels and fill caches: no time left is told from them.
-STEPS_BEFORE_ESTIMATE = 5
-
-
-@runtime_checkable
-class Stream(Protocol):
-    """What is written to: stderr, a file, a buffer."""
-
-    def write(self, text: str, /) -> int: ...
-    def flush(self) -> None: ...
-    def isatty(self) -> bool: ...
-
-
-def progress(stream: Stream | None = None) -> "TerminalProgress | LineProgress":
-    """Bars on a terminal, a line now and then elsewhere; to stderr unless told otherwise. Use it in a `with` block."""
-    target: Stream = sys.stderr if stream is None else stream
-    return TerminalProgress(target) if target.isatty() else LineProgress(target)
 
 
 class TerminalProgress(NoOpCallback):
-    """Live bars: one for the run, one for whatever else is under way."""
+    """Progress of a command, as a context manager: bars on a terminal, lines in a log."""
 
-    def __init__(self, stream: Stream) -> None:
-        self._bars = Bars(
+    def __init__(
+        self,
+        stream: IO[str] | None = None,
+        every: float = SECONDS_BETWEEN_LINES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Choose bars or lines by the stream.
+
+        Args:
+            stream: where to write, stderr by default.
+            every: seconds between two lines of one task, where the stream is no terminal.
+            clock: time in seconds.
+        """
+        target = sys.stderr if stream is None else stream
+        self._live = target.isatty()
+        self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(compact=True),
-            console=Console(file=cast(IO[str], stream)),
+            console=Console(file=target),
             speed_estimate_period=RATE_WINDOW_SECONDS,
+            get_time=clock,
+            disable=not self._live,
             expand=True,
         )
+        self._every = every
+        self._clock = clock
+        self._printed_at = clock()
         self._run: TaskID | None = None
         self._tasks: dict[str, TaskID] = {}
 
@@ -63,111 +63,45 @@ class TerminalProgress(NoOpCallback):
         self._bars.stop()
 
     def on_train_begin(self, total: int, done: int, history: ResumeHistory) -> None:
-        """Training starts, or starts again, at step `done` of `total`."""
         if self._run is not None:
             self._bars.remove_task(self._run)
         self._run = self._bars.add_task("training", total=total, completed=done, figures="")
+        if not self._live:
+            self.on_message(f"training: step {done} of {total}")
 
     def on_step_end(self, record: StepRecord) -> None:
-        """A step was taken."""
-        if self._run is not None:
-            phase = str(record.position.phase).replace("_", " ")
-            self._bars.update(self._run, advance=1, description=phase, figures=format_metrics(record))
-
-    def on_progress(self, name: str, done: int, total: int) -> None:
-        """Work beside the steps got to `done` of `total`."""
-        if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(name, total=total, figures="")
-        self._bars.update(self._tasks[name], completed=done, total=total)
-        if done >= total:
-            self._bars.remove_task(self._tasks.pop(name))
-
-    def on_message(self, message: str) -> None:
-        """Something worth a line."""
-        self._bars.console.print(message, highlight=False, markup=False)
-
-
-class LineProgress(NoOpCallback):
-    """The same in lines, for logs: one when something begins or ends, one every `every` seconds between."""
-
-    def __init__(
-        self,
-        stream: Stream,
-        every: float = SECONDS_BETWEEN_LINES,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._stream = stream
-        self._every = every
-        self._clock = clock
-        self._last = clock()
-        self._done = self._total = self._first_step = 0
-        self._window: deque[tuple[float, int]] = deque()  # when how many steps were done, as far back as the rate looks
-        self._phase = ""
-        self._tasks: dict[str, tuple[float, int]] = {}  # when each was first told of, and how far it was then
-        self._finished_tasks: set[str] = set()  # those told to have ended: who goes on saying so is not repeated
-
-    def __enter__(self) -> "LineProgress":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stream.flush()
-
-    def on_train_begin(self, total: int, done: int, history: ResumeHistory) -> None:
-        """Training starts, or starts again, at step `done` of `total`."""
-        self._total, self._done, self._first_step = total, done, done
-        self.on_message(f"training: step {done} of {total}")
-
-    def on_step_end(self, record: StepRecord) -> None:
-        """A step was taken."""
-        self._done += 1
-        left = self._seconds_left()
-        phase = str(record.position.phase)
-        if phase != self._phase or self._done == self._total or self._is_due():
-            self._phase = phase
-            told = "" if left is None else f", about {format_duration(left)} left"
-            self.on_message(f"{phase}: step {self._done} of {self._total}, {format_metrics(record)}{told}")
-
-    def on_progress(self, name: str, done: int, total: int) -> None:
-        """Work beside the steps got to `done` of `total`."""
-        if done < total:
-            self._finished_tasks.discard(name)
-        elif name in self._finished_tasks:
+        if self._run is None:
             return
-        if name not in self._tasks or done >= total or self._is_due():
-            since, first = self._tasks.setdefault(name, (self._clock(), done))
-            seconds = self._clock() - since
-            told = ""
-            if done > first and seconds > 0:
-                rate = (done - first) / seconds
-                left = f", about {format_duration((total - done) / rate)} left" if done < total else ""
-                told = f", {rate:.3g}/s{left}"
-            self.on_message(f"{name}: {done} of {total}{told}")
-        if done >= total:
-            self._tasks.pop(name, None)
-            self._finished_tasks.add(name)
+        task, phase = self._task(self._run), str(record.position.phase)
+        begins = task.description != phase
+        self._bars.update(self._run, advance=1, description=phase, figures=format_metrics(record))
+        self._print_line(task, f", {format_metrics(record)}", unit="step ", at_once=begins)
+
+    def on_progress(self, name: str, done: int, total: int) -> None:
+        begins = name not in self._tasks or (done < total and self._task(self._tasks[name]).finished)
+        if begins:
+            self._tasks[name] = self._bars.add_task(name, total=total, completed=done, figures="")
+        task = self._task(self._tasks[name])
+        if task.finished and not begins:
+            return
+        self._bars.update(task.id, completed=done, total=total, visible=done < total)
+        rate = f", {task.speed:.3g}/s" if task.speed else ""
+        self._print_line(task, rate, at_once=begins)
 
     def on_message(self, message: str) -> None:
-        """Something worth a line."""
-        self._last = self._clock()
-        self._stream.write(message + "\n")
-        self._stream.flush()
+        self._printed_at = self._clock()
+        self._bars.console.print(message, highlight=False, markup=False, soft_wrap=True)
 
-    def _is_due(self) -> bool:
-        return self._clock() - self._last >= self._every
+    def _task(self, task_id: TaskID) -> Task:
+        return next(task for task in self._bars.tasks if task.id == task_id)
 
-    def _seconds_left(self) -> float | None:
-        """At the rate of the last steps; None while too few were taken to tell."""
-        now = self._clock()
-        if self._done - self._first_step < STEPS_BEFORE_ESTIMATE:
-            self._window = deque([(now, self._done)])
-            return None
-        self._window.append((now, self._done))
-        while len(self._window) > 2 and now - self._window[1][0] > RATE_WINDOW_SECONDS:
-            self._window.popleft()
-        then, done = self._window[0]
-        return (now - then) / max(self._done - done, 1) * (self._total - self._done)
+    def _print_line(self, task: Task, figures: str, *, unit: str = "", at_once: bool) -> None:
+        """Print how far a task is where there are no bars: at its begin and end, and every `every` seconds."""
+        is_due = at_once or task.finished or self._clock() - self._printed_at >= self._every
+        if not self._live and is_due:
+            left = task.time_remaining
+            remaining = f", about {format_duration(left)} left" if left and not task.finished else ""
+            self.on_message(f"{task.description}: {unit}{task.completed:.0f} of {task.total:.0f}{figures}{remaining}")
 
 
 def format_metrics(record: StepRecord) -> str:

@@ -10,7 +10,7 @@ from focus_ray.focus.schedule import Phase, SchedulePosition
 from focus_ray.focus.state import StepMetrics
 from focus_ray.runtime.callbacks import ResumeHistory
 from focus_ray.runtime.step_record import StepRecord
-from focus_ray.terminal import LineProgress, TerminalProgress, format_duration
+from focus_ray.terminal import TerminalProgress, format_duration
 
 
 def record(phase: str = "warmup", **metrics: Any) -> StepRecord:
@@ -40,7 +40,7 @@ def clock() -> Clock:
 
 def test_a_line_at_each_phase_at_the_end_and_every_few_seconds_between(clock):
     stream = io.StringIO()
-    with LineProgress(stream, every=10.0, clock=clock) as progress:
+    with TerminalProgress(stream, every=10.0, clock=clock) as progress:
         progress.on_train_begin(total=100, done=0, history=ResumeHistory())
         for step in range(100):
             clock.now += 1.0
@@ -56,7 +56,7 @@ def test_a_line_at_each_phase_at_the_end_and_every_few_seconds_between(clock):
 
 def test_the_time_left_follows_the_rate_of_late(clock):
     stream = io.StringIO()
-    progress = LineProgress(stream, every=0.0, clock=clock)
+    progress = TerminalProgress(stream, every=0.0, clock=clock)
     progress.on_train_begin(total=1000, done=0, history=ResumeHistory())
     for step in range(200):
         clock.now += 60.0 if step == 0 else 1.0  # the first step compiles kernels
@@ -66,7 +66,7 @@ def test_the_time_left_follows_the_rate_of_late(clock):
 
 def test_a_resumed_run_counts_from_where_it_was(clock):
     stream = io.StringIO()
-    progress = LineProgress(stream, clock=clock)
+    progress = TerminalProgress(stream, clock=clock)
     progress.on_train_begin(total=100, done=90, history=ResumeHistory())
     for _ in range(9):
         clock.now += 2.0
@@ -77,7 +77,7 @@ def test_a_resumed_run_counts_from_where_it_was(clock):
 
 def test_work_beside_the_steps_and_notes_are_said(clock):
     stream = io.StringIO()
-    progress = LineProgress(stream, every=10.0, clock=clock)
+    progress = TerminalProgress(stream, every=10.0, clock=clock)
     for done in range(0, 401, 50):
         clock.now += 4.0
         progress.on_progress("scoring", done, 400)
@@ -91,14 +91,23 @@ def test_work_beside_the_steps_and_notes_are_said(clock):
     ]
 
 
+def test_work_that_has_ended_is_said_once_and_may_begin_again(clock):
+    stream = io.StringIO()
+    progress = TerminalProgress(stream, clock=clock)
+    for done in (2, 2, 1, 2):
+        progress.on_progress("reading", done, 2)
+    assert stream.getvalue().splitlines() == ["reading: 2 of 2", "reading: 1 of 2", "reading: 2 of 2"]
+
+
+def test_a_long_line_is_not_broken(clock):
+    stream = io.StringIO()
+    TerminalProgress(stream, clock=clock).on_message("word " * 100)
+    assert len(stream.getvalue().splitlines()) == 1
+
+
 def test_skipped_and_resting_steps_say_so():
     assert terminal.format_metrics(record(skipped=True)) == "loss 0.1235, skipped, 322 faces/s"
     assert terminal.format_metrics(record(losses={})) == "resting, 322 faces/s"
-
-
-def test_a_terminal_gets_bars_and_anything_else_lines():
-    assert isinstance(terminal.progress(Terminal()), TerminalProgress)
-    assert isinstance(terminal.progress(io.StringIO()), LineProgress)
 
 
 def test_bars_show_phase_step_and_figures():
@@ -110,7 +119,7 @@ def test_bars_show_phase_step_and_figures():
         progress.on_progress("scoring", 2, 2)
         progress.on_message("a [note] as it is")
     text = stream.getvalue()
-    assert "em face" in text
+    assert "em_face" in text
     assert "4/10" in text
     assert "a [note] as it is" in text
 

@@ -36,7 +36,7 @@ def synthesize(
     from focus_ray.data.dataset_writers import write_dataset
     from focus_ray.data.synthetic_folder import write_folder
 
-    with terminal.progress() as progress:
+    with terminal.TerminalProgress() as progress:
         watch = partial(progress.on_progress, "faces")
         if layout == "folder":
             write_folder(out, n=n, seed=seed, size=size, progress=watch)

@@ -26,7 +26,7 @@ def evaluate_folder(
     from focus_ray import terminal
     from focus_ray.evaluation.folder import evaluate_folder as evaluate
 
-    with terminal.progress() as progress:
+    with terminal.TerminalProgress() as progress:
         watch = partial(progress.on_progress, "scoring")
         scores = evaluate(folder, model or shipped_model(), out, refine, watch, prior)
     echo_record(scores, as_json)
@@ -77,7 +77,7 @@ def predict_data_set(
     if mask not in ("own", "all_ones"):
         raise ConfigError(f"--mask {mask!r}: choose own or all_ones")
     pool = None if local else PoolSettings(tasks=tasks)
-    with terminal.progress() as progress:
+    with terminal.TerminalProgress() as progress:
         watch = partial(progress.on_progress, "predicting")
         options = {"name": name, "mask": mask, "prior": prior, "refine": refine}
         done, problems = predict_dataset(data, model, out, pool, split=_parse_split(split), progress=watch, **options)
@@ -184,7 +184,7 @@ def evaluate_tables(
     }
     resolved = build_benchmark_config(assignments or [], given)
     pool = None if local else PoolSettings(tasks=tasks)
-    with terminal.progress() as progress:
+    with terminal.TerminalProgress() as progress:
         found = run_benchmark(resolved, out, pool, experiment=experiment or "focus", progress=progress.on_progress)
         if not local:
             track_quietly(out, progress.on_message)
@@ -215,7 +215,7 @@ def _evaluate(
 
     config = build_evaluation_config(kind, data, predictions, options)
     pool = None if local else PoolSettings(tasks=tasks)
-    with terminal.progress() as progress:
+    with terminal.TerminalProgress() as progress:
         found = evaluate(config, out, pool, experiment=experiment or "focus", progress=progress.on_progress)
         if not local:
             track_quietly(out, progress.on_message)

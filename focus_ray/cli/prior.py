@@ -83,7 +83,7 @@ def build_prior(
     }
     resolved = build_prior_config(config, assignments or [], given)
     pool = None if local else PoolSettings(tasks=tasks, gpu_share=gpu_share, max_retries=max_failures)
-    with terminal.progress() as progress:
+    with terminal.TerminalProgress() as progress:
         info = compute_prior(
             resolved, out, pool, storage=storage, experiment=experiment or "focus", progress=progress.on_progress
         )
@@ -115,7 +115,7 @@ def fit_distributions(
     from focus_ray import terminal
     from focus_ray.priors.pose_light_fit import fit_to_pictures
 
-    with terminal.progress() as progress:
+    with terminal.TerminalProgress() as progress:
         fitted = fit_to_pictures(paths, out, model=model, landmarks=landmarks, progress=progress.on_progress)
     typer.echo(f"laws of {fitted['faces']} faces: {out}")
     if as_json:

@@ -34,7 +34,7 @@ def reconstruct(
     from focus_ray import terminal
     from focus_ray.inference import reconstruct_paths
 
-    with terminal.progress() as progress:
+    with terminal.TerminalProgress() as progress:
         results = reconstruct_paths(
             paths,
             out,

@@ -85,7 +85,7 @@ def train(
         preset = preset or _preset_of(config) or ("embedded" if data is None else "adapt")
         folder = out or Path("runs") / preset
         resolved = _run_config(preset, config, assignments or [], steps, seed, data, landmarks)
-    with terminal.progress() as progress:
+    with terminal.TerminalProgress() as progress:
         if local:
             _check_local_options(
                 workers=workers != 1,

@@ -41,7 +41,7 @@ def tune(
         raise ConfigError("give a search file, tune_configs/threshold.yaml for instance, or --resume DIR")
     else:
         folder, wanted = out or Path("runs") / search.stem, read_search(search, tuple(assignments or ()))
-    with terminal.progress() as progress:
+    with terminal.TerminalProgress() as progress:
         results = run_sweep(
             wanted, folder, experiment=experiment or "focus", progress=progress.on_progress, notify=progress.on_message
         )
