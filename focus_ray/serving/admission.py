@@ -1,8 +1,9 @@
 """Admission control as ASGI middleware: authentication, size, rate and time limits, before anything is decoded.
 
-It runs in the proxies of the cluster, where a slow client blocks no replica, and around each ingress on clusters whose
-proxies were started by others. It reads the whole body, within limits of size and time, and passes it on as one
-message. Ray Serve's own responses for a lost or busy replica become problem responses with Retry-After.
+It runs in the proxies of the cluster, where a slow client blocks no replica; in an ingress it runs only for requests
+that no proxy has admitted, on clusters whose proxies were started by others. It reads the whole body, within limits of
+size and time, and passes it on as one message. Ray Serve's own responses for a lost or busy replica become problem
+responses with Retry-After.
 """
 
 import asyncio
@@ -42,6 +43,7 @@ _RAY_CONTROL_HEADERS = {
     b"serve-multiplexed-model-id",
     b"x-session-id",
 }
+_ADMITTED = "focus_ray_admitted"  # key of a scope's state
 _PUBLIC_PATHS = {"/", "/healthz", "/readyz", "/openapi.json", "/-/healthz", "/-/routes"}
 _PUBLIC_PREFIX = "/assets/"
 _SECURITY_HEADERS = {
@@ -52,11 +54,6 @@ _SECURITY_HEADERS = {
 }
 
 logger = logging.getLogger(__name__)
-
-
-def has_proxy_middleware() -> bool:
-    """Whether the proxies of this cluster were started with this middleware."""
-    return SETTINGS_VARIABLE in os.environ
 
 
 def proxy_middlewares() -> list[Middleware]:
@@ -73,7 +70,7 @@ def proxy_middlewares() -> list[Middleware]:
     settings = ServingSettings.model_validate_json(text)
     connection_timeouts.install_timeouts(settings.admission.header_seconds, settings.admission.unread_seconds)
     return [
-        Middleware(AdmissionMiddleware, settings=settings, in_proxy=True, observer=create_request_metrics()),
+        Middleware(AdmissionMiddleware, settings=settings, observer=create_request_metrics()),
         *cors(settings),
     ]
 
@@ -93,17 +90,26 @@ def cors(settings: ServingSettings) -> list[Middleware]:
     ]
 
 
-class AdmissionMiddleware:
-    """Admission control. The one around an ingress counts requests only where no proxy has one (`in_proxy`)."""
+def admit_once(app: ASGIApp, settings: ServingSettings, observer: RequestObserver) -> ASGIApp:
+    """Put an ingress behind admission and CORS, for the requests that no proxy has admitted."""
+    admission: ASGIApp = AdmissionMiddleware(app, settings, observer)
+    for middleware in cors(settings):
+        admission = middleware.cls(admission, *middleware.args, **middleware.kwargs)
 
-    def __init__(
-        self, app: ASGIApp, settings: ServingSettings, in_proxy: bool = False, observer: RequestObserver | None = None
-    ) -> None:
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        is_admitted = _ADMITTED in scope.get("state", {})  # a client cannot set the state of a scope
+        await (app if is_admitted else admission)(scope, receive, send)
+
+    return dispatch
+
+
+class AdmissionMiddleware:
+    """Admission control of one process."""
+
+    def __init__(self, app: ASGIApp, settings: ServingSettings, observer: RequestObserver | None = None) -> None:
         self._app = app
         self._settings = settings
         self._keys = ApiKeys(settings.http.keys)
-        self._in_proxy = in_proxy
-        self._limits_requests = in_proxy or not has_proxy_middleware()
         self._observer = observer
         self._in_flight = 0
         self._in_flight_by_client: Counter[str] = Counter()  # by the name of its key, else by address
@@ -120,7 +126,7 @@ class AdmissionMiddleware:
         headers = dict(reversed(scope["headers"]))
         request_id = _request_id(headers)
         passage = RequestInfo(request_id, scope["method"], scope["path"], None, time.monotonic())
-        answer = _ResponseSender(send, passage, self._settings.http.retry_seconds, translate_errors=self._in_proxy)
+        answer = _ResponseSender(send, passage, self._settings.http.retry_seconds)
         if self._observer:
             self._observer.on_start(passage)
         try:
@@ -142,7 +148,7 @@ class AdmissionMiddleware:
     def _admit(self, scope: Scope, headers: dict[bytes, bytes], request: RequestInfo) -> Callable[[], None]:
         """Admit and count a request; the returned function releases it. Raises Problem where it is not admitted."""
         self._check(scope, headers, request)
-        if scope["method"] != "POST" or not self._limits_requests:
+        if scope["method"] != "POST":
             return _no_op
         client = request.client or str((scope.get("client") or ("",))[0])
         limits, wait = self._settings.admission, self._settings.http.retry_seconds
@@ -227,11 +233,10 @@ class AdmissionMiddleware:
 class _ResponseSender:
     """Sends the response with the request's id and security headers; maps Ray Serve's own errors to problems."""
 
-    def __init__(self, send: Send, request: RequestInfo, retry_seconds: int, translate_errors: bool) -> None:
+    def __init__(self, send: Send, request: RequestInfo, retry_seconds: int) -> None:
         self._send = send
         self._request = request
         self._retry_seconds = retry_seconds
-        self._translate_errors = translate_errors
         self._started = False
         self._replacement: Problem | None = None
         self.release: Callable[[], None] = _no_op  # with the last byte: Ray Serve comes to its own end later
@@ -239,7 +244,7 @@ class _ResponseSender:
     async def __call__(self, message: Message) -> None:
         """One ASGI message of the application."""
         if message["type"] == "http.response.start":
-            self._replacement = self._translate_error(message) if self._translate_errors else None
+            self._replacement = self._translate_error(message)
             if self._replacement is None:
                 self._started = True
                 self._request.status = message["status"]
@@ -321,7 +326,7 @@ def _annotate_scope(scope: Scope, request: RequestInfo) -> Scope:
     """The scope with the request's id in its headers, and whose key it came with; nothing that Ray Serve obeys."""
     dropped = {b"x-request-id", *_RAY_CONTROL_HEADERS}
     headers = [pair for pair in scope["headers"] if pair[0].lower().replace(b"_", b"-") not in dropped]
-    state: dict[str, Any] = {**scope.get("state", {}), "client": request.client}
+    state: dict[str, Any] = {**scope.get("state", {}), "client": request.client, _ADMITTED: True}
     return {**scope, "headers": [*headers, (b"x-request-id", request.request_id.encode())], "state": state}
 
 

@@ -11,7 +11,7 @@ from ray.serve import Application, Deployment
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
-from focus_ray.serving.admission import AdmissionMiddleware, cors, has_proxy_middleware
+from focus_ray.serving.admission import admit_once
 from focus_ray.serving.app import create_app
 from focus_ray.serving.batch_queue import BatchQueue
 from focus_ray.serving.exposition import scrape_metrics
@@ -101,13 +101,7 @@ class Ingress:
         return await scrape_metrics()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        app = create_app(self, self._settings)
-        if has_proxy_middleware():
-            return AdmissionMiddleware(app, self._settings)
-        admission: ASGIApp = AdmissionMiddleware(app, self._settings, observer=create_request_metrics())
-        for middleware in cors(self._settings):
-            admission = middleware.cls(admission, *middleware.args, **middleware.kwargs)
-        return admission
+        return admit_once(create_app(self, self._settings), self._settings, create_request_metrics())
 
 
 def endpoint(settings: ServingSettings, source: ModelSource, prior: PriorSource, cache: Path) -> Application:

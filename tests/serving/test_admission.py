@@ -16,6 +16,7 @@ from focus_ray.serving.admission import (
     REASON_HEADER,
     AdmissionMiddleware,
     RequestInfo,
+    admit_once,
     cors,
     proxy_middlewares,
 )
@@ -70,9 +71,7 @@ class Told:
 def admission(
     inside: Inside, limits: AdmissionSettings = LIMITS, observer: Told | None = None, **http: Any
 ) -> AdmissionMiddleware:
-    return AdmissionMiddleware(
-        inside, ServingSettings(http=HttpSettings(**http), admission=limits), in_proxy=True, observer=observer
-    )
+    return AdmissionMiddleware(inside, ServingSettings(http=HttpSettings(**http), admission=limits), observer=observer)
 
 
 async def through(
@@ -252,7 +251,7 @@ def test_an_application_that_says_nothing():
     async def silent(scope: Scope, receive: Receive, send: Send) -> None:
         return
 
-    status, _, body = asyncio.run(through(AdmissionMiddleware(silent, ServingSettings(), in_proxy=True)))
+    status, _, body = asyncio.run(through(AdmissionMiddleware(silent, ServingSettings())))
     assert (status, json.loads(body)["code"]) == (503, "overloaded")
 
 
@@ -319,7 +318,7 @@ def test_who_has_the_answer_may_ask_again_at_once():
             await ending.wait()
 
         limits = LIMITS.model_copy(update={"requests_of_a_client": 1, "requests_at_once": 1})
-        guarded = AdmissionMiddleware(slow_to_end, ServingSettings(admission=limits), in_proxy=True)
+        guarded = AdmissionMiddleware(slow_to_end, ServingSettings(admission=limits))
         begun = []
         for _ in range(3):
             begun.append(asyncio.create_task(through(guarded)))
@@ -341,7 +340,7 @@ def test_why_the_application_refuses_is_known():
 
 def test_pages_of_other_sites_ask_first_and_without_a_key():
     settings = ServingSettings(http=HttpSettings(keys=KEYS, origins=("https://example.org",)))
-    guarded: Any = AdmissionMiddleware(Inside(), settings, in_proxy=True)
+    guarded: Any = AdmissionMiddleware(Inside(), settings)
     for middleware in cors(settings):
         guarded = middleware.cls(guarded, *middleware.args, **middleware.kwargs)
     asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
@@ -365,14 +364,25 @@ def test_sockets_of_other_kinds_are_closed():
     assert said == [{"type": "websocket.close", "code": 1008}]
 
 
-def test_the_inner_door_counts_only_where_there_is_no_outer_one(monkeypatch: pytest.MonkeyPatch):
+def test_what_a_proxy_has_admitted_is_not_checked_again():
+    settings = ServingSettings(http=HttpSettings(keys=KEYS, origins=("https://example.org",)))
+    observer, inside = Told(), Inside()
+    ingress = admit_once(inside, settings, observer)
+    assert ask(ingress)[0] == 401
+    assert len(observer.left_) == 1
+    proxy = AdmissionMiddleware(ingress, settings)
+    status, headers, _ = ask(proxy, headers={"Authorization": "Bearer fr_right", "Origin": "https://example.org"})
+    assert status == 200
+    assert len(observer.left_) == 1
+    assert "access-control-allow-origin" not in headers  # that of the proxy stands alone
+
+
+def test_proxies_have_the_middleware_where_their_environment_has_settings(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv(admission_module.SETTINGS_VARIABLE, raising=False)
-    assert AdmissionMiddleware(Inside(), ServingSettings())._limits_requests
     assert proxy_middlewares() == []
     monkeypatch.setenv(
         admission_module.SETTINGS_VARIABLE, ServingSettings(http=HttpSettings(port=77)).model_dump_json()
     )
-    assert not AdmissionMiddleware(Inside(), ServingSettings())._limits_requests
     limited: list[tuple[float, float]] = []
     monkeypatch.setattr(
         "focus_ray.serving.connection_timeouts.install_timeouts", lambda *seconds: limited.append(seconds)

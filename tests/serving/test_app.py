@@ -33,7 +33,7 @@ class Replica:
 
 @pytest.fixture(scope="module")
 def interface() -> AdmissionMiddleware:
-    return AdmissionMiddleware(create_app(Replica(), SETTINGS), SETTINGS, in_proxy=True)
+    return AdmissionMiddleware(create_app(Replica(), SETTINGS), SETTINGS)
 
 
 def ask(

@@ -43,7 +43,7 @@ def interface(untrained):
     service._detector = lambda: (
         NoFaces()
     )  # the mutated pictures have none, and the thorough search takes long to say so
-    yield AdmissionMiddleware(create_app(FakeIngress(service), SETTINGS), SETTINGS, in_proxy=True)
+    yield AdmissionMiddleware(create_app(FakeIngress(service), SETTINGS), SETTINGS)
     service.close()
 
 
@@ -98,7 +98,7 @@ def test_a_bug_behind_the_routes_is_told_as_one():
         def close(self) -> None:
             pass
 
-    admission = AdmissionMiddleware(create_app(FakeIngress(Broken()), SETTINGS), SETTINGS, in_proxy=True)
+    admission = AdmissionMiddleware(create_app(FakeIngress(Broken()), SETTINGS), SETTINGS)
     ((_, status, text),) = asyncio.run(send_all(admission, [RequestCase("model", "GET", "/v1/model")]))
     assert (status, json.loads(text)["code"]) == (500, "internal")
     assert "secret" not in text

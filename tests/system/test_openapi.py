@@ -19,7 +19,7 @@ def document(untrained):
     service = ReconstructionService(Here(Fitter(Reconstructor(untrained), BatchingSettings(batch=2))), SETTINGS)
     service._detector = lambda: NoFaces()
     yield schemathesis.openapi.from_asgi(
-        "/openapi.json", AdmissionMiddleware(create_app(FakeIngress(service), SETTINGS), SETTINGS, in_proxy=True)
+        "/openapi.json", AdmissionMiddleware(create_app(FakeIngress(service), SETTINGS), SETTINGS)
     )
     service.close()
 

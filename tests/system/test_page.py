@@ -64,7 +64,7 @@ def url() -> Iterator[str]:
     """The interface with the shipped model, in this process."""
     settings = ServingSettings()
     service = ReconstructionService(Here(Fitter(load(), BatchingSettings(batch=2))), settings)
-    admission = AdmissionMiddleware(create_app(FakeIngress(service), settings), settings, in_proxy=True)
+    admission = AdmissionMiddleware(create_app(FakeIngress(service), settings), settings)
     with serve_app(admission) as (host, port):
         yield f"http://{host}:{port}"
     service.close()
