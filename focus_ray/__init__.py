@@ -13,20 +13,35 @@ __all__ = ["__version__", "load", "read_picture"]
 
 
 def load(path: str | Path | None = None) -> "Reconstructor":
-    """A model folder (RUN/model for instance), or the shipped one, ready for pictures.
+    """Load a model for reconstructing faces in pictures.
 
-    `load().reconstruct(rgb)` takes uint8 [H, W, 3] and gives a list of faces, empty where there is none.
-    Raises CheckpointError where the folder is missing, altered or of another format.
+    Args:
+        path: model folder, RUN/model for instance; None: the shipped one.
+
+    Returns:
+        The model; `load().reconstruct(rgb)` takes uint8 [H, W, 3] and returns a list of faces, empty if it finds none.
+
+    Raises:
+        CheckpointError: the folder is missing, altered or of another format.
+        ModelError: no path is given and this copy of the package has no model.
     """
-    from focus_ray import inference  # not before it is asked for: importing focus_ray must cost nothing
+    from focus_ray import inference  # imported here to keep `import focus_ray` fast
 
     return inference.load(path)
 
 
 def read_picture(content: bytes) -> "np.ndarray":
-    """The content of a JPEG, PNG, WebP, BMP or HEIC file as upright RGB, uint8 [H, W, 3].
+    """Decode a picture.
 
-    Raises ImageError for anything else, ImageTooLarge for a picture over the limits of data.image_file.
+    Args:
+        content: bytes of a JPEG, PNG, WebP, BMP or HEIC file.
+
+    Returns:
+        Upright RGB, uint8 [H, W, 3].
+
+    Raises:
+        ImageError: the content is not such a picture.
+        ImageTooLarge: the picture is over the limits of data.image_file.
     """
     from focus_ray import inference
 

@@ -25,7 +25,7 @@ PresetTransform = Callable[[RunConfig], RunConfig]
 
 
 def backbone(base: RunConfig) -> RunConfig:
-    """R alone, with R's budget: the steps of its initialisation and of its part of EM, and no mask."""
+    """Train R alone without a mask, for R's budget: the steps of its initialisation and of its part of EM."""
     schedule = base.schedule
     steps = schedule.init_steps + schedule.cycles * schedule.face_steps
     alone = schedule.model_copy(update={"init_steps": steps, "pretrain_seg_steps": 0, "cycles": 0})
@@ -33,20 +33,25 @@ def backbone(base: RunConfig) -> RunConfig:
         update={
             "schedule": alone,
             "initialise": base.initialise.model_copy(update={"mask": "none"}),
-            "heldout": base.heldout.model_copy(update={"refine": False}),  # S, which would lead it, has learned nothing
+            "heldout": base.heldout.model_copy(update={"refine": False}),  # it needs S, which is untrained
         }
     )
 
 
 def mofa(base: RunConfig) -> RunConfig:
-    """The backbone without L_per: pixels, landmarks and the regulariser."""
+    """Train the backbone without L_per: with pixels, landmarks and the regulariser."""
     plain = backbone(base)
     weights = plain.initialise.weights.model_copy(update={"lambda_per": 0.0})
     return plain.model_copy(update={"initialise": plain.initialise.model_copy(update={"weights": weights})})
 
 
 def supervised(base: RunConfig, cut: CutKind | None = None) -> RunConfig:
-    """The backbone with the true masks of the visible face, and with parts of the pictures cut out if asked."""
+    """Train the backbone with the true masks of the visible face.
+
+    Args:
+        base: preset.
+        cut: what is pasted over parts of the pictures; None: nothing.
+    """
     plain = backbone(base)
     return plain.model_copy(
         update={
@@ -57,29 +62,30 @@ def supervised(base: RunConfig, cut: CutKind | None = None) -> RunConfig:
 
 
 def pretrained(base: RunConfig) -> RunConfig:
-    """The initialisation alone."""
+    """Train without EM, up to the state that EM begins with (section 3.3)."""
     return base.model_copy(update={"schedule": base.schedule.model_copy(update={"cycles": 0})})
 
 
 def baseline(base: RunConfig) -> RunConfig:
-    """No losses that compare beyond the pixel itself: with a window of one pixel L_nbr (Eq. 1) is the sum of Eq. 5.
+    """Train S by Eq. 5 in place of neighbour and perceptual losses.
 
-    Both pictures are multiplied by the mask first, as Eq. 5 has it: squared, a soft mask counts with its square.
+    With a window of one pixel L_nbr (Eq. 1) is the sum of Eq. 5. Both pictures are multiplied by the mask first, as in
+    Eq. 5, which squares the difference: a soft mask counts with its square.
     """
     one_pixel = {"neighbor_window": 1, "neighbor_premultiplied": True}
     return _with_segmentation_weights(base, one_pixel | {"eta_dist": 0.0, "eta_presv": 0.0})
 
 
 def neighbor(base: RunConfig) -> RunConfig:
-    """No perceptual losses for S."""
+    """Train S without perceptual losses."""
     return _with_segmentation_weights(base, {"eta_dist": 0.0, "eta_presv": 0.0})
 
 
 def perceptual(base: RunConfig) -> RunConfig:
-    """No L_nbr for S, the preset's weights for the rest.
+    """Train S without L_nbr; eta_area is PERCEPTUAL_AREA, the other weights are the preset's.
 
-    What calibrates eta_area balances it against L_nbr: without it the weight is fixed, and no guard sets it anew. At
-    the paper's eta_presv the embedded preset's masks fill.
+    The calibration of eta_area balances it against L_nbr. Without L_nbr the weight is fixed, and no guard changes it.
+    At the paper's eta_presv the masks of the embedded preset become full.
     """
     changed = _with_segmentation_weights(base, {"eta_nbr": 0.0, "eta_area": PERCEPTUAL_AREA})
     return changed.model_copy(
@@ -91,7 +97,7 @@ def perceptual(base: RunConfig) -> RunConfig:
 
 
 def _with_segmentation_weights(base: RunConfig, weights: dict[str, Any]) -> RunConfig:
-    """With other weights for S."""
+    """Replace weights of the losses of S."""
     segmentation = base.em.segmentation.model_copy(update=weights)
     return base.model_copy(update={"em": base.em.model_copy(update={"segmentation": segmentation})})
 
@@ -110,5 +116,5 @@ BASELINES: dict[str, PresetTransform] = {
 
 
 def apply_baseline(base: RunConfig, name: str) -> RunConfig:
-    """The baseline of that name of a preset, under its own name."""
+    """Apply the baseline `name` of BASELINES to a preset; the run is named after the baseline."""
     return BASELINES[name](base).model_copy(update={"preset": name})

@@ -23,7 +23,7 @@ from focus_ray.storage.config_digest import config_digest
 
 S = TypeVar("S", bound=Settings)
 
-Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what torch's generators and numpy's both take
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # range that torch's and numpy's generators both accept
 
 
 class FaceSettings(Settings):
@@ -42,7 +42,7 @@ class FaceSettings(Settings):
 
 
 class Optimizers(Settings):
-    """One rule per phase. The names are those of the phases."""
+    """Optimiser of each phase, by the name of the phase."""
 
     warmup: OptimizerSettings
     init: OptimizerSettings
@@ -52,15 +52,16 @@ class Optimizers(Settings):
 
 
 class DataSettings(Settings):
-    """What is trained on: faces made on the fly, unless a folder of photographs is given."""
+    """Training data: faces made on the fly, unless a folder of photographs is given."""
 
     source: Literal["synthetic", "rendered"] = "synthetic"  # the synthetic world, or renders of the fitted face
-    size: int = Field(default=8000, gt=0)  # such faces in one pass
+    size: int = Field(default=8000, gt=0)  # faces made for one pass
     synthetic: SyntheticConfig = SyntheticConfig()
     rendered: RenderedConfig = RenderedConfig()
-    cut: CutKind | None = None  # synthetic faces with true masks: parts are cut out of them
+    cut: CutKind | None = None  # for synthetic faces with true masks: how parts of them are covered
     augment: bool = True  # photographs: flip, shift, scale, rotation (released code)
-    # Photographs that are scored and not trained on (data.photo_split); 0, as before the key, scores those trained on.
+    # Share of photographs that are scored and not trained on (data.photo_split); 0, as in runs from before this key
+    # existed, scores those trained on.
     heldout_share: float = Field(default=0.0, ge=0, lt=1)
     cache_mb: float = Field(default=1000.0, ge=0)  # memory of each process for photographs, 1.35 MB each at 224 px
 
@@ -72,33 +73,33 @@ class HeldoutSettings(Settings):
     seed: Seed = 0  # the same faces for every seed of training
     batch_size: int = Field(default=50, gt=0)
     refine: bool = True  # score the refined variants too, at the end
-    unlabelled: bool = False  # tell besides what needs no annotation of occlusion (training.unlabelled)
+    unlabelled: bool = False  # add figures that need no annotation of occlusion (training.unlabelled)
 
 
 class Cadence(Settings):
-    """What happens every so many steps."""
+    """Intervals in steps of logs, checkpoints, evaluations and sheets, and which checkpoints are kept."""
 
     log: int = Field(default=10, gt=0)
     checkpoint: int = Field(default=200, gt=0)
-    keep: int = Field(default=3, gt=0)  # newest checkpoints; the best one is kept besides
-    best: str = "heldout.occluded.f1"  # figure of an evaluation that says which checkpoint is the best
+    keep: int = Field(default=3, gt=0)  # number of newest checkpoints; the best one is kept too
+    best: str = "heldout.occluded.f1"  # figure of an evaluation that selects the best checkpoint
     best_is: Literal["highest", "lowest"] = "highest"
     evaluate: int = Field(default=500, gt=0)
     sheet: int = Field(default=500, gt=0)
 
 
 class ComputeSettings(Settings):
-    """How a step is computed, whatever the number of workers that share its batch."""
+    """How a step is computed, for any number of workers that share its batch."""
 
-    # Batch norm over the global batch. Otherwise each worker normalises its own part: quicker over slow networks, and
-    # another number of workers then trains another model.
+    # Batch norm over the global batch. Otherwise each worker normalises its own part: faster over slow networks, but
+    # the trained model then depends on the number of workers.
     synchronise_batchnorm: bool = True
     accumulate: int = Field(default=1, gt=0)  # parts of a worker's share, one in memory at a time
     precision: Literal["float32", "mixed"] = "float32"  # mixed: networks in bfloat16 where the device computes in it
 
 
 class RunConfig(Settings):
-    """A whole training run. The same config and seed on one machine give the same parameters, bit for bit."""
+    """Configuration of a training run. The same config and seed on one machine give bit-identical parameters."""
 
     preset: str
     seed: Seed = 0
@@ -116,12 +117,17 @@ class RunConfig(Settings):
     heldout: HeldoutSettings = HeldoutSettings()
     cadence: Cadence = Cadence()
     compute: ComputeSettings = ComputeSettings()
-    start_from: Path | None = None  # a model folder whose networks training begins with
+    start_from: Path | None = None  # model folder whose networks training begins with
     photos: str | None = None  # a folder or s3://bucket/prefix of photographs in place of synthetic faces
     landmarks: str | None = None  # their 68-landmark CSV
 
     def with_photos(self, photos: str, landmarks: str | None) -> "RunConfig":
-        """The same run on photographs. Paths of this machine become absolute: workers run elsewhere."""
+        """Return the same run on photographs; local paths become absolute, as workers run in other folders.
+
+        Args:
+            photos: folder, or s3://bucket/prefix.
+            landmarks: 68-landmark CSV of the photographs, if there is one.
+        """
         given = {"photos": photos, "landmarks": landmarks}
         return self.model_copy(update={name: place and absolute_location(place) for name, place in given.items()})
 
@@ -132,12 +138,22 @@ class RunConfig(Settings):
 
 
 def absolute_location(location: str) -> str:
-    """A place of this machine by its whole path, which means the same wherever it is read; a store's as it is."""
+    """Return the absolute path of a local location; a URI (with ://) is returned unchanged."""
     return location if "://" in location else str(Path(location).absolute())
 
 
 def override(config: RunConfig, tree: dict[str, Any], origin: str) -> RunConfig:
-    """`config` with the keys of `tree` (nested dicts) replaced. Raises ConfigError naming `origin` and the key."""
+    """Return `config` with some keys replaced.
+
+    Args:
+        config: configuration to start from.
+        tree: new values, as nested dicts.
+        origin: where the values come from, for messages.
+
+    Raises:
+        ConfigError: a key does not exist, a value is not allowed, or `tree` names another preset; the message names
+            `origin` and the key.
+    """
     check_preset(config.preset, tree, origin)
     merged = merge(config.model_dump(mode="json"), tree, origin)
     try:
@@ -149,7 +165,16 @@ def override(config: RunConfig, tree: dict[str, Any], origin: str) -> RunConfig:
 
 
 def check_preset(preset: str, tree: dict[str, Any], origin: str) -> None:
-    """Raises ConfigError where `tree` names another preset than the one that its keys are laid over."""
+    """Check that the keys of a tree are meant for a preset.
+
+    Args:
+        preset: preset whose keys are replaced.
+        tree: new values, with or without the key `preset`.
+        origin: where the values come from, for messages.
+
+    Raises:
+        ConfigError: `tree` names another preset.
+    """
     if tree.get("preset", preset) != preset:
         raise ConfigError(
             f"{origin}: the preset is {preset!r}, not {tree['preset']!r}; leave the key out, and begin with that preset"
@@ -159,9 +184,17 @@ def check_preset(preset: str, tree: dict[str, Any], origin: str) -> None:
 def resolve_settings(
     defaults: S, module: str, file: Path | None, assignments: Sequence[str], overrides: Mapping[str, Any]
 ) -> S:
-    """The defaults, then the keys of a YAML file, the `a.b=v` assignments, and `overrides` that are not None.
+    """Build settings in layers, each replacing keys of the one before.
 
-    Raises ConfigError for an unknown key or a value that does not fit; `module` is the file that lists the keys.
+    Args:
+        defaults: first layer.
+        module: source file that lists the keys, for messages.
+        file: YAML file, the second layer.
+        assignments: `a.b=v` texts, the third layer.
+        overrides: values by top-level key, the last layer; None leaves a key unchanged.
+
+    Raises:
+        ConfigError: the file cannot be read, a key does not exist, or a value is not allowed.
     """
     tree = defaults.model_dump(mode="json")
     layers = [] if file is None else [(str(file), read_yaml(file))]
@@ -176,7 +209,17 @@ def resolve_settings(
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any], origin: str, path: str = "") -> dict[str, Any]:
-    """`base` with `changes` laid over it; a key that `base` does not have is a ConfigError."""
+    """Return `base` with the values of `changes`, nested dicts key by key.
+
+    Args:
+        base: all keys, with their present values.
+        changes: new values.
+        origin: where the new values come from, for messages.
+        path: dotted prefix of the keys, for messages.
+
+    Raises:
+        ConfigError: `base` does not have a key of `changes`.
+    """
     result = dict(base)
     for key, value in changes.items():
         name = f"{path}{key}"
@@ -189,7 +232,11 @@ def merge(base: dict[str, Any], changes: dict[str, Any], origin: str, path: str 
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML or JSON file. Raises ConfigError where it cannot be read or is no mapping."""
+    """Read the mapping in a YAML or JSON file.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, or holds no mapping.
+    """
     try:
         tree = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
@@ -204,7 +251,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_assignment(text: str) -> dict[str, Any]:
-    """`a.b=v` as {"a": {"b": v}}, v read as YAML. Raises ConfigError for another form."""
+    """Parse `a.b=v` into {"a": {"b": v}}, with v read as YAML.
+
+    Raises:
+        ConfigError: the text has another form, or v is not YAML.
+    """
     name, equals, value = text.partition("=")
     if not equals or not all(name.split(".")):
         raise ConfigError(f"{text!r} is not of the form a.b=value; write for instance schedule.cycles=3")
@@ -218,7 +269,7 @@ def parse_assignment(text: str) -> dict[str, Any]:
 
 
 def nest_value(name: str, value: Any) -> dict[str, Any]:
-    """`a.b` and v as {"a": {"b": v}}."""
+    """Nest a value under a dotted name: `a.b` and v give {"a": {"b": v}}."""
     tree: Any = value
     for key in reversed(name.split(".")):
         tree = {key: tree}

@@ -1,4 +1,4 @@
-"""Checks an installation and says how to fix what is wrong; quick, and starts nothing."""
+"""Checks an installation and says how to fix its problems; takes seconds and starts no service."""
 
 import http.client
 import os
@@ -28,7 +28,7 @@ from focus_ray.tracking.mlflow_tracker import TrackingSettings
 from focus_ray.tracking.redaction import redact_secrets
 from focus_ray.training.precision import supports_bfloat16
 
-# What a run's speed and results depend on, what it is recorded and stored with, and the optional back ends.
+# Packages that the speed, results, records and storage of a run depend on, and the optional back ends.
 PACKAGES = (
     "torch",
     "numpy",
@@ -45,29 +45,29 @@ PACKAGES = (
 OPTIONAL = ("pytorch3d", "face_alignment", "insightface")
 WEB = ("http://", "https://")
 
-RUNS = Path("runs")  # where runs go unless --out says otherwise
-TIMEOUT_SECONDS = 3.0  # for each server that may not be there
-MIN_FREE_GB = 2.0  # of the folders for temporary files and caches: a node's notes, spilled batches, kernels
-MIN_OPEN_FILES = 4096  # below, Ray warns; a node of it keeps hundreds of connections
+RUNS = Path("runs")  # default folder of runs, without --out
+TIMEOUT_SECONDS = 3.0  # s, for each request to a server
+MIN_FREE_GB = 2.0  # in the folders for temporary files and caches: files of a Ray node, spilled batches, kernels
+MIN_OPEN_FILES = 4096  # with fewer, Ray warns: one of its nodes keeps hundreds of connections
 
 
 @dataclass(frozen=True)
 class Issue:
-    """What is not well: an error, of the kind that a run would end with, or a warning."""
+    """A problem of the installation: an error of the type that would end a run, or a warning."""
 
     about: str
     message: str
     kind: type[FocusRayError] | None = None  # None: a warning
 
     def record(self) -> dict[str, Any]:
-        """For JSON. The exit code is 0 for a warning."""
+        """Return the problem as JSON values; the exit code of a warning is 0."""
         level, exit_code = ("warning", 0) if self.kind is None else ("error", self.kind.exit_code)
         return {"about": self.about, "level": level, "exit_code": exit_code, "message": self.message}
 
 
 @dataclass
 class IssueLog:
-    """Findings by name, and what they are worth."""
+    """Problems found so far."""
 
     entries: list[Issue] = field(default_factory=list)
 
@@ -79,9 +79,14 @@ class IssueLog:
 
 
 def examine(storage: str | None = None) -> dict[str, Any]:
-    """Versions, processors, memory, folders, the shipped model, and whether MLflow, Ray and `storage` can be reached.
+    """Examine versions, processors, memory, folders, the shipped model, MLflow, Ray and a storage.
 
-    "troubles" lists what is not well, a record each: about, level (error or warning), exit_code, message.
+    Args:
+        storage: folder or s3://bucket/prefix to try for reading and writing; None: not tried.
+
+    Returns:
+        Findings by name. "troubles" lists the problems, a record each: about, level (error or warning), exit_code,
+        message.
     """
     seen = IssueLog()
     findings = {
@@ -105,7 +110,7 @@ def examine(storage: str | None = None) -> dict[str, Any]:
 
 
 def _packages(issues: IssueLog) -> dict[str, str | None]:
-    """Versions, compared with the ranges that this package asks for."""
+    """Installed versions; those outside the ranges that this package requires become problems."""
     installed = {name: _version(name) for name in PACKAGES}
     asked = dict(_required_versions())
     for name, version in installed.items():
@@ -126,7 +131,7 @@ def _version(name: str) -> str | None:
 
 
 def _required_versions() -> Iterator[tuple[str, Any]]:
-    """Name and range of each requirement; nothing where the package is not installed, in a job for instance."""
+    """Yield name and range of each requirement; none if the package is not installed, as in a job."""
     from packaging.requirements import Requirement
 
     with suppress(metadata.PackageNotFoundError):
@@ -136,7 +141,7 @@ def _required_versions() -> Iterator[tuple[str, Any]]:
 
 
 def _rasterizers() -> dict[str, bool]:
-    """Back ends of focus_ray.focus.render, and whether they can run here."""
+    """Whether each back end of focus_ray.focus.render can run here."""
     return {"numba": True, "torch": True, "pytorch3d": util.find_spec("pytorch3d") is not None}
 
 
@@ -152,7 +157,7 @@ def _cpu() -> dict[str, Any]:
 
 
 def _gpus() -> list[dict[str, Any]]:
-    """Each one's name, memory, and whether it computes in bfloat16."""
+    """Name, memory in GB and bfloat16 support of each GPU."""
     if not torch.cuda.is_available():
         return []
     found = [(index, torch.cuda.get_device_properties(index)) for index in range(torch.cuda.device_count())]
@@ -167,7 +172,7 @@ def _gpus() -> list[dict[str, Any]]:
 
 
 def _limits(issues: IssueLog) -> dict[str, Any]:
-    """Shared memory, which batches and tensors pass between processes through, and open files."""
+    """Shared memory in GB, which carries batches and tensors between processes, and the limit of open files."""
     limits = {"shared_memory_gb": _shared_memory_gb(), "open_files": _max_open_files()}
     shared, files, needed = limits["shared_memory_gb"], limits["open_files"], _gb(ray_cluster.OBJECT_STORE_BYTES)
     if shared is not None and shared < needed:
@@ -186,7 +191,7 @@ def _shared_memory_gb() -> float | None:
 
 
 def _max_open_files() -> int | None:
-    """The hard limit: Ray raises its own up to that. None: no limit, or a system without."""
+    """Hard limit of open files, up to which Ray raises its own; None: unlimited, or not known on this system."""
     try:
         import resource
     except ImportError:
@@ -214,7 +219,7 @@ def _runs(issues: IssueLog) -> dict[str, Any]:
 
 
 def _shipped_model(issues: IssueLog) -> dict[str, Any]:
-    """Whether the model that comes with the package is whole and loads: its version, or what is wrong with it."""
+    """Whether the shipped model is complete and loads: its version, or the error."""
     try:
         return {"verified": True, "version": model.load().version}
     except FocusRayError as error:
@@ -226,7 +231,7 @@ def _shipped_model(issues: IssueLog) -> dict[str, Any]:
 
 
 def _storage(issues: IssueLog, uri: str) -> dict[str, Any]:
-    """Whether an object can be written, listed, read and deleted there."""
+    """Whether an object can be written, listed, read and deleted at a URI."""
     try:
         store = open_store(uri)
         store.check()
@@ -237,7 +242,7 @@ def _storage(issues: IssueLog, uri: str) -> dict[str, Any]:
 
 
 def _mlflow(issues: IssueLog) -> dict[str, Any]:
-    """Where runs are recorded, and whether that answers. The library itself is not loaded: it takes seconds."""
+    """Address of the MLflow server, and its version if it answers. The library is not imported: that takes seconds."""
     named = os.environ.get("MLFLOW_TRACKING_URI", "")
     finding: dict[str, str | None] = {"server": None, "version": None}
     try:
@@ -253,7 +258,7 @@ def _mlflow(issues: IssueLog) -> dict[str, Any]:
 
 
 def _ray(issues: IssueLog) -> dict[str, Any]:
-    """The cluster that is named, whether somebody listens there, and how it tells its users from others."""
+    """Address of the named cluster, its version if it answers, and its authentication."""
     address = ray_cluster.cluster_address()
     mode, token = os.environ.get("RAY_AUTH_MODE", "").lower() or None, _has_token()
     finding = {"address": address and redact_secrets(address), "authentication": mode, "token": token}
@@ -276,13 +281,13 @@ def _ray(issues: IssueLog) -> dict[str, Any]:
 
 
 def _has_token() -> bool:
-    """Whether Ray would find a token, without looking at it."""
+    """Whether Ray would find a token; the token is not checked."""
     path = os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
     return bool(os.environ.get("RAY_AUTH_TOKEN")) or Path(path).is_file()
 
 
 def _probe_cluster(address: str) -> str | None:
-    """What the dashboard at an address says about itself; of other ports only that they answer. Raises OSError."""
+    """Version that a dashboard (http) reports, or None for another port that answers. Raises OSError."""
     if address.startswith(WEB):
         return _http_get(address.rstrip("/") + "/api/version")
     try:
@@ -295,10 +300,10 @@ def _probe_cluster(address: str) -> str | None:
 
 
 def _http_get(url: str) -> str:
-    """The first words of an answer to GET. Raises OSError where there is none."""
+    """First 100 bytes of the answer to GET, as text. Raises OSError if there is no answer."""
     scheme, _, rest = url.partition("://")
     place, _, path = rest.partition("/")
-    try:  # without user and password, which Python would take for a port and repeat in its message
+    try:  # without user and password, which Python would parse as a port and repeat in its message
         with urllib.request.urlopen(f"{scheme}://{place.rpartition('@')[2]}/{path}", timeout=TIMEOUT_SECONDS) as answer:
             return " ".join(answer.read(100).decode(errors="replace").split())
     except urllib.error.HTTPError as error:
@@ -310,13 +315,13 @@ def _http_get(url: str) -> str:
 
 
 def _reason(error: OSError) -> str:
-    """A few words, without what an address may hold."""
+    """Short text of an error, without secrets that an address may contain."""
     reason = getattr(error, "reason", None) or error.strerror or error
     return redact_secrets(" ".join(str(reason).split()))[:100]
 
 
 def _nearest_existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """The folder, or its nearest parent that exists."""
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 

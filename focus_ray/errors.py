@@ -1,4 +1,4 @@
-"""Every error a user can meet, as a type with the exit code of the command line.
+"""All errors of the package, as types with the exit code of the command line.
 
 FocusRayError                 1
 ├── ConfigError               2   an option, a key or a value that cannot be used
@@ -8,13 +8,13 @@ FocusRayError                 1
 │   └── LandmarkError         3   a landmark file or row
 ├── ModelError                4   a model or checkpoint that cannot be used
 │   ├── CheckpointError       4   damaged, incomplete or tampered files
-│   └── FaceModelError        4   a face model that is malformed, or another one than was asked for
-├── StorageError              5   a disk or an object store that refused
+│   └── FaceModelError        4   a face model that is malformed, or another one than expected
+├── StorageError              5   a disk or an object store that failed to read or write
 │   └── NoSuchObject          5   nothing is stored under a key
-├── TrackingError             5   the experiment tracker
-├── ServiceError              5   an endpoint that refused, or that cannot be reached
-├── ClusterError              1   a Ray cluster that cannot be used, or that gave up
-├── SearchError               1   a sweep none of whose trials came to its end
+├── TrackingError             5   an experiment tracker that cannot be reached or used
+├── ServiceError              5   an endpoint that refused a request, or that cannot be reached
+├── ClusterError              1   a Ray cluster that cannot be used, or workers that failed too often
+├── SearchError               1   a sweep without a finished trial
 ├── GuardStop                 6   a guard ended the run
 │   ├── MaskCollapse          6   the masks became all face or all outlier
 │   └── NonFiniteLoss         6   too many steps in a row without a finite loss
@@ -63,11 +63,11 @@ class CheckpointError(ModelError):
 
 
 class FaceModelError(ModelError):
-    """A malformed face model, or another face model than the one that was asked for."""
+    """A malformed face model, or another face model than the expected one."""
 
 
 class StorageError(FocusRayError):
-    """A disk or an object store that refused to read or write."""
+    """A disk or an object store that failed to read or write."""
 
     exit_code = 5
 
@@ -77,7 +77,7 @@ class NoSuchObject(StorageError):
 
 
 class TrackingError(FocusRayError):
-    """An experiment tracker that refused."""
+    """An experiment tracker that cannot be reached or used."""
 
     exit_code = 5
 
@@ -90,7 +90,14 @@ class ServiceError(FocusRayError):
     def __init__(
         self, message: str, *, status: int | None = None, code: str | None = None, request_id: str | None = None
     ) -> None:
-        """status, code, request_id: of the answer (problem+json), where there was one."""
+        """Keep what the endpoint answered (problem+json); None if there was no answer.
+
+        Args:
+            message: text of the error.
+            status: HTTP status.
+            code: code of the problem.
+            request_id: id of the request in the server's logs.
+        """
         super().__init__(message)
         self.status = status
         self.code = code
@@ -102,7 +109,7 @@ class ClusterError(FocusRayError):
 
 
 class SearchError(FocusRayError):
-    """A sweep none of whose trials came to its end."""
+    """A sweep without a finished trial."""
 
 
 class GuardStop(FocusRayError):
@@ -126,5 +133,5 @@ class Interrupted(FocusRayError):
 
 
 def printable(text: object) -> str:
-    """A path or a text as it may be shown in a one-line message: characters that cannot be shown become `?`."""
+    """Format a path or a text for a one-line message: unprintable characters become `?`."""
     return "".join(letter if letter.isprintable() else "?" for letter in str(text))

@@ -1,8 +1,8 @@
-"""A FOCUS model as a thing to keep: what shapes its networks, how they are built, and the folder that holds them.
+"""A FOCUS model: the settings of its networks, how they are built, and the folder that stores them.
 
 MODEL/  model.json  face.safetensors  encoder.safetensors  segmenter.safetensors  perceptual.safetensors  manifest.json
 
-The face model travels with the networks: theta means nothing without the bases it was learned for.
+The folder includes the face model: theta is meaningless without the bases that it was learned for.
 """
 
 import hashlib
@@ -35,7 +35,8 @@ NETWORKS = ("encoder", "segmenter", "perceptual")
 
 FORMAT = 1
 
-# What a model folder may ask for before its weights are compared with it: beyond, the networks alone fill a machine.
+# Limits of the networks that a model folder may declare, as they are built before the weights are compared with them:
+# larger networks fill the memory of a machine.
 MAX_WIDTH = 1024
 MAX_SMALL_WIDTH = 256  # of the small encoder: 0.7 GB
 MAX_LEVELS = 8
@@ -44,11 +45,11 @@ IMAGE_SIZES = (16, 1024)  # px
 
 
 class EncoderSettings(Settings):
-    """The network that sees the parameters."""
+    """The encoder: the network that predicts the parameters theta."""
 
     kind: Literal["small", "resnet50"] = "resnet50"
     width: int = Field(default=16, gt=0, le=MAX_SMALL_WIDTH)  # of the small encoder
-    weights: Path | None = None  # torchvision's ResNet-50, for a start from ImageNet
+    weights: Path | None = None  # torchvision's ResNet-50, to start from ImageNet
 
     @model_validator(mode="after")
     def _check_weights(self) -> "EncoderSettings":
@@ -58,7 +59,7 @@ class EncoderSettings(Settings):
 
 
 class SegmenterSettings(Settings):
-    """The UNet; defaults of the released code."""
+    """The segmenter, a UNet; the defaults are those of the released code."""
 
     width: int = Field(default=64, gt=0, le=MAX_WIDTH)
     levels: int = Field(default=5, gt=1, le=MAX_LEVELS)
@@ -81,7 +82,7 @@ class SegmenterSettings(Settings):
 
 
 class PerceptualSettings(Settings):
-    """The frozen network that the perceptual losses look through."""
+    """The frozen network whose features the perceptual losses compare."""
 
     kind: Literal["warmup_encoder", "arcface"] = "arcface"
     weights: Path | None = None  # arcface_torch backbone.pth
@@ -94,7 +95,7 @@ class PerceptualSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """Everything that decides which networks a model has and what their outputs mean."""
+    """All settings that determine the networks of a model and the meaning of their outputs."""
 
     camera: Camera = Camera()
     scales: ParameterScales = ParameterScales()
@@ -113,7 +114,7 @@ class ModelSettings(Settings):
 
 @dataclass
 class Model:
-    """A trained pipeline and what a user of it must know."""
+    """A trained pipeline with its settings and version."""
 
     focus: Focus
     settings: ModelSettings
@@ -122,12 +123,12 @@ class Model:
 
     @property
     def image_size(self) -> int:
-        """Size in px of the crops the model sees."""
+        """Side of the crops that the model takes, px."""
         return self.settings.camera.image_size
 
 
 def weights_digest(focus: Focus) -> str:
-    """sha256 (hex) over the weights of encoder and segmenter."""
+    """Compute the sha256 (hex) of the weights of encoder and segmenter."""
     digest = hashlib.sha256()
     for network in (focus.encoder, focus.segmenter):
         for tensor in network.state_dict().values():
@@ -136,11 +137,17 @@ def weights_digest(focus: Focus) -> str:
 
 
 def build(settings: ModelSettings, face_model: MorphableModel, *, perceptual: bool = True) -> Focus:
-    """The networks, untrained, around a face model.
+    """Build the untrained networks around a face model.
 
-    `perceptual=False` leaves out the warm-up encoder's copy, which training makes when the warm-up ends.
-    Raises ConfigError where the face model has other numbers of modes than theta, or a network cannot see images of
-    the camera's size.
+    Args:
+        settings: settings of the networks.
+        face_model: face model with the numbers of modes of theta.
+        perceptual: whether to build the copy of the warm-up encoder, which training makes when the warm-up ends;
+            ArcFace is built in any case.
+
+    Raises:
+        ConfigError: the face model has other numbers of modes than theta, or a network cannot take images of the
+            camera's size.
     """
     if (face_model.n_identity, face_model.n_expression, face_model.n_albedo) != THETA_MODES:
         raise ConfigError(
@@ -170,9 +177,16 @@ def build_encoder(settings: ModelSettings) -> Encoder:
 
 
 def save(folder: Path, model: Model, *, half: bool = False) -> None:
-    """Write a model folder; with `half`, weights and bases as float16 (means stay float32: they are tens of mm).
+    """Write a model folder.
 
-    Raises StorageError where the disk refuses, ModelError where a weight does not fit float16.
+    Args:
+        folder: folder to write.
+        model: model to write.
+        half: store weights and bases as float16; means stay float32, as they are tens of mm.
+
+    Raises:
+        StorageError: the disk refuses to write.
+        ModelError: a weight is out of the range of float16.
     """
     focus, face = model.focus, model.focus.face_model
     tensors = {name: getattr(focus, name).state_dict() for name in NETWORKS if getattr(focus, name) is not None}
@@ -191,11 +205,18 @@ def save(folder: Path, model: Model, *, half: bool = False) -> None:
 
 
 def load(folder: Path | None = None) -> Model:
-    """Read a model folder, the shipped one unless another is named, after every file was verified.
+    """Verify every file of a model folder and read it.
 
-    Networks come frozen, in eval mode, on the CPU, as float32.
-    Raises CheckpointError where a file is missing, altered or not of this format, or a weight is not finite;
-    ModelError where the shipped one is asked for and the package came without it, as that of a job does.
+    Args:
+        folder: model folder; None: the shipped one.
+
+    Returns:
+        The model, with frozen networks in eval mode, on the CPU, as float32.
+
+    Raises:
+        CheckpointError: a file is missing, altered or not of this format, or a weight is not finite.
+        FaceModelError: the arrays of the face model do not fit together.
+        ModelError: the folder is the shipped one and this copy of the package lacks it, as in a job.
     """
     folder = PRETRAINED_MODEL if folder is None else Path(folder)
     if folder == PRETRAINED_MODEL and not folder.exists():
@@ -230,10 +251,17 @@ def load(folder: Path | None = None) -> Model:
 
 
 def describe(folder: Path, stored: checkpoint.StoredModel) -> dict[str, Any]:
-    """model.json, with the digest of the face as it is loaded, which priors name: it may stand there from before the
-    bases were rounded to half precision.
+    """Return model.json with the digest of the face model as loaded.
 
-    Raises FaceModelError where the arrays do not fit together, CheckpointError where their description is missing.
+    Priors refer to that digest; the one in the file may be of the bases before they were rounded to half precision.
+
+    Args:
+        folder: model folder, for messages.
+        stored: content of the folder.
+
+    Raises:
+        FaceModelError: the arrays of the face model do not fit together.
+        CheckpointError: the description of the face model is missing or invalid.
     """
     if "face" not in stored.networks:
         return stored.info
@@ -249,7 +277,18 @@ def describe(folder: Path, stored: checkpoint.StoredModel) -> dict[str, Any]:
 
 
 def load_from(location: str) -> Model:
-    """`load`, of a folder or of s3://bucket/prefix/RUN/model. Raises StorageError too."""
+    """Load a model from a folder or an object store.
+
+    Args:
+        location: model folder, or s3://bucket/prefix/RUN/model.
+
+    Raises:
+        CheckpointError: a file is missing, altered or not of this format, or a weight is not finite.
+        FaceModelError: the arrays of the face model do not fit together.
+        ModelError: the location is the shipped folder and this copy of the package lacks it.
+        ConfigError: the URI cannot be used.
+        StorageError: the store fails to read.
+    """
     if "://" not in location:
         return load(Path(location))
     parent, _, name = location.rstrip("/").rpartition("/")
@@ -258,7 +297,15 @@ def load_from(location: str) -> Model:
 
 
 def check_finite(folder: Path, networks: dict[str, dict[str, torch.Tensor]]) -> None:
-    """Raises CheckpointError where a weight is NaN or infinite: such a network answers nothing."""
+    """Check that all weights are finite: with NaN or infinite ones a network gives no usable output.
+
+    Args:
+        folder: model folder, for messages.
+        networks: tensors by network and name.
+
+    Raises:
+        CheckpointError: a weight is NaN or infinite.
+    """
     for network, tensors in networks.items():
         for name, value in tensors.items():
             if value.is_floating_point() and not bool(value.isfinite().all()):
@@ -266,7 +313,7 @@ def check_finite(folder: Path, networks: dict[str, dict[str, torch.Tensor]]) -> 
 
 
 def summarize_error(error: Exception) -> str:
-    """What an error says, for the middle of a message: of a setting, its key and what is wrong with it."""
+    """Summarize an error in one line for a message: for a setting, the key and its problem."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
@@ -277,19 +324,39 @@ PART_PREFIX = "part."
 
 
 def face_tensors(face_model: MorphableModel) -> dict[str, torch.Tensor]:
-    """The arrays of a face model by name, part masks included."""
+    """Return the arrays of a face model by name; names of part masks begin with PART_PREFIX."""
     arrays = {name: buffer for name, buffer in face_model.named_buffers()}
     return arrays | {PART_PREFIX + name: mask for name, mask in face_model.parts.items()}
 
 
 def face_from_tensors(tensors: dict[str, torch.Tensor], name: str, n_identity: int) -> MorphableModel:
-    """The inverse of `face_tensors`. Raises FaceModelError where the arrays do not fit together."""
+    """Build a face model from its arrays, the inverse of `face_tensors`.
+
+    Args:
+        tensors: arrays by name; names of part masks begin with PART_PREFIX.
+        name: name of the face model.
+        n_identity: number of identity modes.
+
+    Raises:
+        FaceModelError: the arrays do not fit together.
+    """
     parts = {key.removeprefix(PART_PREFIX): mask for key, mask in tensors.items() if key.startswith(PART_PREFIX)}
     arrays = {key: value for key, value in tensors.items() if not key.startswith(PART_PREFIX)}
     return MorphableModel(name=name, n_identity=n_identity, parts=parts, **arrays)
 
 
 def to_half(name: str, value: torch.Tensor) -> torch.Tensor:
-    """float16 where that keeps what matters: not for means, coordinates and integers."""
+    """Convert a tensor to float16, except means, coordinates and integers, which need their precision.
+
+    Args:
+        name: name of the tensor, which decides whether it is converted.
+        value: any tensor.
+
+    Returns:
+        The tensor as float16, or unchanged.
+
+    Raises:
+        ModelError: a value is out of the range of float16.
+    """
     keeps = not value.is_floating_point() or name in ("mean", "mean_albedo", "uv", "landmark_barycentric")
     return value if keeps else checkpoint.as_half(name, value)

@@ -32,31 +32,31 @@ HELDOUT_SHARE = 0.1
 
 
 def paper() -> RunConfig:
-    """The paper's equations and constants (sections 3.2, 3.3, 4.1); steps, rates and batch from the released code.
+    """Return the preset of the paper (sections 3.2, 3.3, 4.1), with steps, rates and batch size of the released code.
 
     224 px, ResNet-50, UNet of width 64, ArcFace features. Needs ArcFace weights (model.perceptual.weights); ResNet-50
-    begins at random unless ImageNet weights are given (model.encoder.weights); the authors began with those. A run on
-    the CPU would take months: `train --gpu`.
+    is initialised at random unless ImageNet weights are given (model.encoder.weights); the authors used those. A run on
+    the CPU would take months: use `train --gpu`.
 
     Differs from the paper: L_pixel (Eq. 5) is the mean colour distance over the mask instead of the sum of its squares,
     and L_reg (Eq. 8) counts the 224 face coefficients and is divided by their number, both as in the released code, for
     which the weights fit. 120 steps of Adam on 24 unoccluded synthetic faces at 64 px, where the truth has an identity
     of 1 sigma (benchmarks/pixel_normalisation.py), end at
 
-    * sums as written: vertices 7.06 mm off, identity 1.48 sigma; L_lm, a sum too, hardly counts beside the pixels,
+    * sums as written: vertices 7.06 mm off, identity 1.48 sigma; L_lm, also a sum, is negligible beside the pixels,
     * the same, L_lm as a mean: 2.90 mm, 1.05 sigma; the colours fit best, by modes that the shape does not have,
     * mean of the squares, L_reg / 224: 2.65 mm, 0.22 sigma; squares of errors below 1 lose against L_reg,
     * mean of the distances, L_reg / 224: 2.45 mm, 0.31 sigma.
 
-    L_reg as the literal sum beside a mean over pixels outweighs the pictures: no face is fitted.
+    L_reg as the literal sum, with a mean over pixels, outweighs the pixels: no face is fitted.
 
-    Where the paper says nothing: t_z is scaled by 30 mm, the spread of depths that the synthetic world and the renders
-    of the model draw. The released code's 0.005 mm holds every face at 1000 mm: a head would have to answer 6,000 for
-    a face at one standard deviation, and its size would go to the identity. `release` has 30 mm too; whoever wants the
-    released scale sets model.scales.translation_z to 0.005 and the depths that are drawn (data.synthetic.face.depth,
+    The paper does not give a scale of t_z: it is 30 mm here, the spread of depths in the synthetic world and in renders
+    of the model. The released code's 0.005 mm fixes every face at 1000 mm: the encoder would have to output 6,000 for a
+    face at one standard deviation, and identity would absorb its size. `release` has 30 mm too; for the released scale,
+    set model.scales.translation_z to 0.005 and the depths that are drawn (data.synthetic.face.depth,
     data.rendered.laws.translation_z) to 0.
     """
-    face_rate = 0.1 * 0.99**60 * 0.8  # the released code's, where its initialisation has taken 300,000 steps
+    face_rate = 0.1 * 0.99**60 * 0.8  # the released code's rate after its 300,000 steps of initialisation
     reconstruction = ReconstructionWeights(pixel_norm="l21", regularizer_form="release")
     return RunConfig(
         preset="paper",
@@ -79,12 +79,12 @@ def paper() -> RunConfig:
 
 
 def _adadelta(lr: float, decay: float = 0.99) -> OptimizerSettings:
-    """The released code's rule: no clipping, the rate falls every 5,000 steps."""
+    """Adadelta as in the released code: no clipping, the rate falls every 5,000 steps."""
     return OptimizerSettings(rule="adadelta", lr=lr, shape="steps", decay=decay, clip_norm=None)
 
 
 def release() -> RunConfig:
-    """The authors' released code where it differs from the paper: weights, thresholds, norms and what is detached."""
+    """Return `paper` with the released code's weights, thresholds, norms and detached terms where they differ."""
     base = paper()
     return base.model_copy(
         update={
@@ -110,31 +110,31 @@ def release() -> RunConfig:
 
 
 def _release_reconstruction() -> ReconstructionWeights:
-    """Eq. 5-8 as the released code computes them."""
+    """Weights for Eq. 5-8 as the released code computes them."""
     return ReconstructionWeights(
         pixel_norm="l21", landmark_emphasis="release", landmark_squared_weights=True, regularizer_form="release"
     )
 
 
 def embedded() -> RunConfig:
-    """The whole method on two CPU cores in minutes: 64 px, small networks, synthetic faces.
+    """Return the whole method for two CPU cores in minutes: 64 px, small networks, synthetic faces.
 
-    What it changes, and why:
+    Differences from the paper, with reasons:
 
-    * A warm-up on renders of the model, parameters known. Without it a short run learns no identity at all.
+    * A warm-up on renders of the model with known parameters. Without it a short run learns no identity at all.
     * F is a frozen copy of the warm-up encoder, which costs no training of its own. It is a weak F: its shallow map
       tells outliers from face less well than the colour residual does (benchmarks/perceptual.py).
-    * Colour distances are not squared, in L_nbr (Eq. 1) and in L_pixel (Eq. 5), as in the released code: short training
-      then is not ruled by its largest errors.
+    * Colour distances are not squared, in L_nbr (Eq. 1) and in L_pixel (Eq. 5), as in the released code: the largest
+      errors then do not dominate short training.
     * xi (Eq. 10) falls from 0.3 to 0.1, where the segmenter learns its masks too: at this size and quality of fit the
       paper's 0.17 keeps two thirds of the outliers and the released 0.0166 loses much of the face.
     * eta_area follows the fit (AreaCalibration): 0.5 makes the masks collapse at this quality of fit.
-    * eta_presv is 0.25 (released code); landmarks weigh 5e-3, all alike: a detector's noise on a few must not rule.
-    * eta_bin is 4: at 10 the masks keep the decisions that they begin with.
-    * S compares the target with a fit refined by 12 gradient steps (EmSettings.refined_comparison), itself begun under
+    * eta_presv is 0.25 (released code); all landmarks weigh 5e-3: a detector's noise on a few must not dominate.
+    * eta_bin is 4: at 10 the masks keep their initial decisions.
+    * S compares the target with a fit refined by 12 gradient steps (EmSettings.refined_comparison), which begins with
       the pixels that are explained best (RefineSettings.trusting_share).
     * S is normalised by groups, so that it is the same in training and at inference, and has no dropout.
-    * In the initialisation L_pixel is divided by the rendered region, not by the mask, which would reward small masks.
+    * In the initialisation L_pixel is divided by the rendered region, not by the mask: that would reward small masks.
     * L_reg counts the face coefficients and is divided by their number (released code).
     * Adam in place of Adadelta, small networks, light offset at the mean light, wider camera scales, one cycle of EM
       every 180 steps.
@@ -187,7 +187,7 @@ def embedded() -> RunConfig:
 
 
 def adapt() -> RunConfig:
-    """The paper's test-time adaptation: EM goes on from the shipped model, on the user's own photographs."""
+    """Return the paper's test-time adaptation: EM from the shipped model, on the user's own photographs."""
     base = embedded()
     gentle = {"lr": 2e-4, "shape": "cosine"}
     return base.model_copy(
@@ -207,15 +207,15 @@ def adapt() -> RunConfig:
 
 
 def misfit() -> RunConfig:
-    """R_syn of the embedded preset."""
+    """Return R_syn of the embedded preset (section 3.4)."""
     return misfit_of(embedded())
 
 
 def misfit_of(base: RunConfig) -> RunConfig:
-    """R_syn of a preset (section 3.4): the same pipeline, on renders of the fitted face, without a mask.
+    """Return R_syn of a preset (section 3.4): the same pipeline, on renders of the fitted face, without a mask.
 
-    R's budget of encoder steps goes to L_R over the whole rendered region; the warm-up is R's own. S stays as it
-    begins: nothing covers these faces, and the prior does not ask it.
+    R's budget of encoder steps goes to L_R over the whole rendered region, after R's own warm-up. S stays untrained:
+    the faces are not occluded, and the prior does not use S.
     """
     return backbone(base).model_copy(
         update={
@@ -227,7 +227,7 @@ def misfit_of(base: RunConfig) -> RunConfig:
 
 
 def _baseline(name: str) -> RunConfig:
-    """What the paper compares with, of the embedded preset."""
+    """Baseline of the paper, for the embedded preset."""
     return apply_baseline(embedded(), name)
 
 
@@ -241,10 +241,17 @@ PRESETS: dict[str, Callable[[], RunConfig]] = {
 
 
 def load(name: str, file: Path | None = None, assignments: list[str] | None = None) -> RunConfig:
-    """The preset `name`, with the keys of a YAML file and then the `a.b=v` assignments laid over it.
+    """Return a preset with keys replaced; a run that starts from a model gets that model's networks.
 
-    A run that starts from a model has that model's networks. Raises ConfigError for an unknown preset, an unknown key
-    or a value that does not fit, CheckpointError where that model cannot be read.
+    Args:
+        name: key of PRESETS.
+        file: YAML file of keys to replace.
+        assignments: `a.b=v` texts, applied after the file.
+
+    Raises:
+        ConfigError: the preset or a key does not exist, or a value is not allowed.
+        CheckpointError: the model of `start_from` cannot be read.
+        ModelError: `start_from` is the shipped model and this copy of the package lacks it.
     """
     if name not in PRESETS:
         raise ConfigError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}")
@@ -256,6 +263,6 @@ def load(name: str, file: Path | None = None, assignments: list[str] | None = No
         config = override(config, parse_assignment(assignment), f"assignment {assignment}")
     if config.start_from is not None and config.start_from.parts[:1] == ("..",):  # see assemble.start_folder
         config = config.model_copy(update={"start_from": config.start_from.absolute()})
-    if config.start_from is not None and config.model == PRESETS[name]().model:  # nobody asked for other networks
+    if config.start_from is not None and config.model == PRESETS[name]().model:  # the networks are those of the preset
         config = config.model_copy(update={"model": models.load(config.start_from).settings})
     return config

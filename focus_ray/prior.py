@@ -1,4 +1,4 @@
-"""Misfit prior as a folder (section 3.4): what it contains, which model it belongs to, and its application.
+"""Misfit prior as a folder (section 3.4): its content, the pipeline that it belongs to, and its application.
 
 PRIOR/  prior.json  prior.safetensors  manifest.json
 """
@@ -26,27 +26,27 @@ PRIOR = "prior"
 DOCUMENT = "prior.json"
 SHIPPED_PRIOR = Path(__file__).resolve().parent / "pretrained_prior"
 """The prior of the model that comes with the package."""
-# What prior.json says at its top, for whoever looks into it, and again further down.
+# Figures at the top of prior.json, for people who read it; they are repeated further down.
 SUMMARY_KEYS = ("rms_before_mm", "rms_after_mm", "improved_share", "by_default")
 
 
 class Pipeline(Settings):
-    """What makes systematic errors, weights apart: a prior of another pipeline says nothing about this one."""
+    """Settings that determine systematic errors, apart from weights: a prior is valid for one pipeline only."""
 
-    encoder: str  # the architecture, small-16 for instance
+    encoder: str  # architecture, small-16 for instance
     camera: Camera  # its image size included
     refine_steps: int  # 0: one forward pass
 
     @classmethod
     def from_model(cls, model: Model, refine_steps: int) -> "Pipeline":
-        """That of a model whose answers are refined by so many steps."""
+        """Return the pipeline of a model whose fits are refined by `refine_steps` steps (0: one forward pass)."""
         encoder = model.settings.encoder
         name = f"small-{encoder.width}" if encoder.kind == "small" else encoder.kind
         return cls(encoder=name, camera=model.settings.camera, refine_steps=refine_steps)
 
 
 class ErrorReduction(Settings):
-    """How well a mean error is known in one reading, and what subtracting it does to faces held out; in mm."""
+    """Precision of the mean error in one reading, and the effect of subtracting it on held-out faces; in mm."""
 
     rms_before_mm: float  # root over the vertices' mean square of the mean signed error
     rms_after_mm: float
@@ -60,12 +60,12 @@ class ErrorReduction(Settings):
 
 
 class GateResult(Settings):
-    """What the prior does to the model that it is meant for, on faces that are no renders of the fitted model."""
+    """Effect of the prior on the model that it is meant for, on faces that are not renders of the fitted model."""
 
     model_version: str
     model_digest: str
     faces: int
-    vertex_before_mm: float  # after similarity alignment, as evaluations have it
+    vertex_before_mm: float  # after similarity alignment, as in evaluations
     vertex_after_mm: float
     gain_mm: float
     gain_standard_error_mm: float
@@ -73,12 +73,12 @@ class GateResult(Settings):
 
     @property
     def passes(self) -> bool:
-        """Whether the gain is beyond chance: more than two of its standard errors."""
+        """Whether the gain is significant: more than two of its standard errors."""
         return self.gain_mm > 2 * self.gain_standard_error_mm
 
 
 class PriorInfo(Settings):
-    """What prior.json says."""
+    """Content of prior.json."""
 
     format: Literal[1] = 1
     n: int
@@ -86,7 +86,7 @@ class PriorInfo(Settings):
     face_model: str
     face_model_digest: str
     pipeline: Pipeline
-    applied: Reading  # the one whose error is `error`
+    applied: Reading  # reading whose error is `error`
     model_version: str  # of R_syn
     model_digest: str
     seed: int
@@ -100,13 +100,13 @@ class PriorInfo(Settings):
 
     @property
     def by_default(self) -> bool:
-        """Whether the prior is applied where nobody asks for it or against it."""
+        """Whether the prior is applied if the user neither requests nor refuses it."""
         return self.gate is not None and self.gate.passes
 
 
 @dataclass(frozen=True)
 class Prior:
-    """E_MP in each of the readings, with its standard error, and where it comes from."""
+    """E_MP in mm in each of the readings, its standard error in mm, and its origin."""
 
     errors: dict[Reading, Float[Tensor, "V 3"]]
     standard_errors: dict[Reading, Float[Tensor, "V 3"]]
@@ -114,20 +114,27 @@ class Prior:
 
     @property
     def error(self) -> Float[Tensor, "V 3"]:
-        """What is subtracted from posed faces, mm."""
+        """Error that is subtracted from posed faces, mm."""
         return self.errors[self.info.applied]
 
     @property
     def neutral_error(self) -> Float[Tensor, "V 3"]:
-        """What is subtracted from faces at rest, mm."""
+        """Error that is subtracted from neutral faces, mm."""
         return self.errors["neutral_aligned" if self.info.applied.endswith("aligned") else "neutral"]
 
     def correct(self, vertices: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 3"]:
-        """Posed faces without the systematic error: one subtraction (Eq. 11, Fig. 2b)."""
+        """Subtract the systematic error from posed faces (Eq. 11, Fig. 2b).
+
+        Args:
+            vertices: posed faces, mm.
+
+        Returns:
+            Corrected faces, mm.
+        """
         return correct_vertices(vertices, self.error.to(vertices))
 
     def matches(self, model: Model, refine_steps: int) -> bool:
-        """Whether it is about this pipeline."""
+        """Return whether the prior belongs to the pipeline of a model with `refine_steps` refinement steps."""
         try:
             self.check_pipeline(model, refine_steps)
         except ModelError:
@@ -135,7 +142,16 @@ class Prior:
         return True
 
     def check_pipeline(self, model: Model, refine_steps: int) -> None:
-        """Raises FaceModelError for a model of another face, ModelError for another pipeline."""
+        """Check that the prior belongs to a pipeline.
+
+        Args:
+            model: model of the pipeline.
+            refine_steps: refinement steps of the pipeline; 0: one forward pass.
+
+        Raises:
+            FaceModelError: the model has another face model.
+            ModelError: the prior was measured for another pipeline.
+        """
         check_face_model(self, model.focus.face_model)
         asked, mine = Pipeline.from_model(model, refine_steps), self.info.pipeline
         if asked != mine:
@@ -146,9 +162,17 @@ class Prior:
 
 
 def select_prior(requested: str | Path | None, *, shipped_model: bool) -> Prior | None:
-    """The prior of a folder that is asked for, or none for "none". Raises CheckpointError.
+    """Load the prior for a model.
 
-    Where nothing is asked, the shipped model is given the shipped prior if its gate has found that it helps.
+    Args:
+        requested: folder of a prior, or "none"; None: the shipped prior for the shipped model, if its gate has passed.
+        shipped_model: whether the model is the shipped one.
+
+    Returns:
+        The prior, or None for "none" and for a default that does not apply.
+
+    Raises:
+        CheckpointError: the folder is not a prior of this version, or a file is missing or altered.
     """
     if requested is None:
         if not shipped_model or not (SHIPPED_PRIOR / MANIFEST).is_file():
@@ -159,7 +183,11 @@ def select_prior(requested: str | Path | None, *, shipped_model: bool) -> Prior 
 
 
 def check_face_model(prior: Prior, face: MorphableModel) -> None:
-    """Raises FaceModelError where a prior is about other vertices or other bases."""
+    """Check that a prior belongs to a face model.
+
+    Raises:
+        FaceModelError: the prior was measured with other vertices or other bases.
+    """
     info = prior.info
     if info.face_model_digest == face.digest:
         return
@@ -175,7 +203,11 @@ def check_face_model(prior: Prior, face: MorphableModel) -> None:
 
 
 def save(folder: Path, prior: Prior) -> None:
-    """Write a prior's folder, atomically. Raises StorageError."""
+    """Write a prior's folder atomically.
+
+    Raises:
+        StorageError: the disk refuses to write.
+    """
     tensors = {"error": prior.error, "standard_error": prior.standard_errors[prior.info.applied]}
     for reading in READINGS:
         tensors[f"{reading}.error"] = prior.errors[reading]
@@ -189,7 +221,12 @@ def save(folder: Path, prior: Prior) -> None:
 
 
 def load(folder: Path) -> Prior:
-    """Read a prior's folder after every file was verified. Raises CheckpointError for anything else."""
+    """Verify every file of a prior's folder and read it.
+
+    Raises:
+        CheckpointError: the folder is not a prior of this version, a file is missing or altered, or an error is not
+            finite.
+    """
     folder = Path(folder)
     content, files = tensor_artifact.read(folder, PRIOR, DOCUMENT)
     content = {key: value for key, value in content.items() if key not in SUMMARY_KEYS}

@@ -13,7 +13,7 @@ from focus_ray.runtime.callbacks import NoOpCallback, ResumeHistory
 from focus_ray.runtime.step_record import StepRecord
 
 SECONDS_BETWEEN_LINES = 15.0
-# The rate is that of the last half minute: phases differ in speed.
+# The rate is measured over the last half minute, as phases differ in speed.
 RATE_WINDOW_SECONDS = 30.0
 
 
@@ -29,9 +29,9 @@ class TerminalProgress(NoOpCallback):
         """Choose bars or lines by the stream.
 
         Args:
-            stream: where to write, stderr by default.
-            every: seconds between two lines of one task, where the stream is no terminal.
-            clock: time in seconds.
+            stream: output; None: stderr.
+            every: interval between lines if the stream is not a terminal, s.
+            clock: monotonic time, s.
         """
         target = sys.stderr if stream is None else stream
         self._live = target.isatty()
@@ -96,7 +96,7 @@ class TerminalProgress(NoOpCallback):
         return next(task for task in self._bars.tasks if task.id == task_id)
 
     def _print_line(self, task: Task, figures: str, *, unit: str = "", at_once: bool) -> None:
-        """Print how far a task is where there are no bars: at its begin and end, and every `every` seconds."""
+        """Print the progress of a task if there are no bars: at its start and end, and every `every` seconds."""
         is_due = at_once or task.finished or self._clock() - self._printed_at >= self._every
         if not self._live and is_due:
             left = task.time_remaining
@@ -105,7 +105,7 @@ class TerminalProgress(NoOpCallback):
 
 
 def format_metrics(record: StepRecord) -> str:
-    """The loss, the mean mask and the rate of a step, in one short text."""
+    """Format the loss, the mean mask and the rate (faces/s) of a step as a short text."""
     metrics = record.metrics
     texts = [f"loss {metrics.losses['total']:.4g}"] if "total" in metrics.losses else ["resting"]
     if metrics.mask_mean is not None:
@@ -116,7 +116,7 @@ def format_metrics(record: StepRecord) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """Format a duration as seconds, minutes, or hours and minutes."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

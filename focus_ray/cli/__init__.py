@@ -1,6 +1,6 @@
 """Command line: each command reads its options, calls one function of the package and prints the result.
 
-Nothing heavy is imported before a command runs, so that `focus-ray --help` answers at once.
+Slow imports happen inside commands, so that `focus-ray --help` responds at once.
 
 Exit codes: 0 ok, 2 usage or configuration, 3 input data, 4 model or checkpoint, 5 storage or tracking, 6 stopped by a
 guard, 130 interrupted, 1 anything else. Errors are one line on stderr: error[CODE]: what is wrong; what to do.

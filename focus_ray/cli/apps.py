@@ -38,7 +38,11 @@ Landmarks = Annotated[
 
 
 def show_version(wanted: bool) -> bool:
-    """Say the version and leave, if that is wanted."""
+    """Print the version and exit if `--version` is given.
+
+    Raises:
+        typer.Exit: the version was printed.
+    """
     if wanted:
         typer.echo(__version__)
         raise typer.Exit

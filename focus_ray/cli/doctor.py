@@ -32,7 +32,7 @@ def doctor(
 
 
 def _echo_findings(findings: dict[str, Any]) -> None:
-    """A line for each finding, then one for each trouble."""
+    """Print a line for each finding, then one for each problem."""
     for name, finding in findings.items():
         if name != "troubles":
             typer.echo(f"{name:<14}{finding if isinstance(finding, str) else json.dumps(finding)}")

@@ -206,7 +206,7 @@ def _evaluate(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Score predictions, say what is missing, and where the rows are."""
+    """Score predictions; print problems and the paths of the results."""
     from focus_ray import terminal
     from focus_ray.evaluation.evaluate import evaluate
     from focus_ray.evaluation.evaluation_config import build_evaluation_config
@@ -226,14 +226,14 @@ def _evaluate(
 
 
 def _parse_split(text: str) -> Any:
-    """One of NoW's splits. Raises ConfigError for anything else."""
+    """Check that the text is one of NoW's splits. Raises ConfigError."""
     if text not in ("validation", "test"):
         raise ConfigError(f"--split {text!r}: choose validation or test")
     return text
 
 
 def _parse_integers(text: str) -> list[int]:
-    """Whole numbers between commas. Raises ConfigError for anything else."""
+    """Parse integers separated by commas. Raises ConfigError."""
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:

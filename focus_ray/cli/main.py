@@ -16,19 +16,26 @@ from focus_ray.cli.printing import echo_json
 from focus_ray.errors import FocusRayError, StorageError
 
 EXIT_UNEXPECTED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
-_HELP = "NoArgsIsHelpError"  # what a group without a command raises; typer has no public name for the type
+_HELP = "NoArgsIsHelpError"  # type raised by a group without a command; typer has no public name for it
 
 
 def error_code(kind: type[FocusRayError]) -> str:
-    """The short stable name of an error type: ConfigError is config, MaskCollapse is mask-collapse."""
+    """Return the short stable name of an error type: ConfigError is config, MaskCollapse is mask-collapse."""
     return re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__.removesuffix("Error")).lower()
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code. Whatever goes wrong is one line on stderr."""
+    """Run one command; print any error as one line on stderr.
+
+    Args:
+        arguments: command line without the program's name; None: sys.argv.
+
+    Returns:
+        The exit code.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
-    # Before torch is loaded. Threads that spin while they wait slow each other many times over as soon as anything else
-    # runs on the machine; with ACTIVE, an idle one is up to a third faster.
+    # Set before torch is loaded. Threads that spin while they wait slow each other many times over as soon as another
+    # program runs on the machine. On an idle machine, ACTIVE is up to a third faster.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with interrupt_on_sigterm():
@@ -43,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextmanager
 def interrupt_on_sigterm() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does. In another thread than the main one, somebody else answers signals."""
+    """Make SIGTERM end a command as Ctrl-C does; outside the main thread, signal handlers are left as they are."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -55,7 +62,7 @@ def interrupt_on_sigterm() -> Iterator[None]:
 
 
 def _report(error: BaseException, arguments: list[str]) -> int:
-    """Say what went wrong, once, and give the exit code."""
+    """Print an error once and return its exit code."""
     if isinstance(error, typer.TyperException) and type(error).__name__ == _HELP:
         typer.echo(error.format_message(), err=True)
         return EXIT_USAGE
@@ -70,7 +77,7 @@ def _report(error: BaseException, arguments: list[str]) -> int:
 
 
 def _explain(error: BaseException) -> tuple[str, int, str]:
-    """Code, exit code and message of whatever was raised."""
+    """Return code, exit code and message of an exception."""
     match error:
         case FocusRayError():
             return error_code(type(error)), error.exit_code, str(error)

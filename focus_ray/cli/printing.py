@@ -10,7 +10,7 @@ MAX_PROBLEMS = 20  # lines
 
 
 def echo_problems(problems: list[str]) -> None:
-    """What is missing or wrong, a line each; of many the first ones."""
+    """Print the first MAX_PROBLEMS problems on stderr, a line each, and the number of the others."""
     for problem in problems[:MAX_PROBLEMS]:
         typer.echo(f"missing or wrong: {problem}", err=True)
     if len(problems) > MAX_PROBLEMS:
@@ -18,11 +18,12 @@ def echo_problems(problems: list[str]) -> None:
 
 
 def format_counts(counts: dict[str, int]) -> str:
+    """Format the counts above 0 as a list: {"no_face": 2} gives "2 no face"."""
     return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
 
 
 def echo_record(record: Any, as_json: bool) -> None:
-    """A record that is all a command says: for people, or as one line."""
+    """Print the record that is a command's only output: indented JSON, or one line of it."""
     if as_json:
         echo_json(record)
     else:
@@ -30,10 +31,12 @@ def echo_record(record: Any, as_json: bool) -> None:
 
 
 def echo_json(record: Any) -> None:
+    """Print a record as one line of JSON."""
     typer.echo(json.dumps(record, allow_nan=False))
 
 
 def shipped_model() -> Path:
+    """Return the model folder that comes with the package."""
     from focus_ray.model import PRETRAINED_MODEL
 
     return PRETRAINED_MODEL

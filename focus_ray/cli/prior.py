@@ -26,7 +26,7 @@ def build_prior(
         str, typer.Option("--model", metavar="DIR", help="R_syn, which `prior train` leaves in RUN/model; s3:// too.")
     ],
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of the compute_prior; the same command goes on there.")
+        Path, typer.Option(metavar="DIR", help="Folder of the prior; the same command resumes it.")
     ],
     applied_to: Annotated[
         str | None, typer.Option("--for", metavar="DIR", help="The model that it is meant for, which the gate asks.")

@@ -71,7 +71,7 @@ def reconstruct(
 
 
 def _parse_box(text: str) -> tuple[float, float, float, float]:
-    """x,y,w,h in px. Raises ConfigError."""
+    """Parse a box x,y,w,h in px. Raises ConfigError."""
     try:
         x, y, width, height = (float(part) for part in text.split(","))
     except ValueError:

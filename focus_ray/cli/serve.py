@@ -63,7 +63,7 @@ def new_api_key(
 
 
 def _open(url: str) -> None:
-    """The page in the user's browser, if there is one."""
+    """Open the page in the user's browser, if there is one."""
     import webbrowser
 
     webbrowser.open(url)

@@ -136,7 +136,7 @@ def track_run(
 
 
 def _preset_of(file: Path | None) -> str | None:
-    """The preset that a file names, as best.yaml of a sweep does."""
+    """Return the preset that a file names, such as best.yaml of a sweep."""
     from focus_ray.config import read_yaml
 
     named = None if file is None else read_yaml(file).get("preset")
@@ -144,14 +144,14 @@ def _preset_of(file: Path | None) -> str | None:
 
 
 def _check_resume_options(**given: Any) -> None:
-    """A resumed run goes on as it was begun."""
+    """Raise ConfigError for an option that cannot change a resumed run."""
     for name, value in given.items():
         if value is not None:
             raise ConfigError(f"--{name} cannot change a run that is resumed; leave it out, or start a new run")
 
 
 def _resolve_resume_folder(run: str, out: Path | None) -> Path:
-    """The folder of a run that goes on; one that lies in a store is brought here first."""
+    """Return the folder of the run to resume; a run in a store is downloaded first."""
     if "://" in run:
         from focus_ray.training.run_folder_sync import restore_run_dir
 
@@ -162,7 +162,7 @@ def _resolve_resume_folder(run: str, out: Path | None) -> Path:
 
 
 def _check_local_options(**given: Any) -> None:
-    """What only a cluster has."""
+    """Raise ConfigError for an option that needs a cluster."""
     for name, value in given.items():
         if value:
             raise ConfigError(f"--{name.replace('_', '-')} does not go with --local; leave one of them out")
@@ -177,7 +177,7 @@ def _run_config(
     data: str | None,
     landmarks: str | None,
 ) -> Any:
-    """The resolved configuration: preset, then file, then --set, then the other options."""
+    """Return the resolved configuration: preset, then file, then --set, then the other options."""
     from focus_ray import presets
 
     if seed is not None:

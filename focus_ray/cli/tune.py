@@ -18,8 +18,8 @@ def tune(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the search file; repeatable.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the run_sweep.")] = None,
-    resume: Annotated[Path | None, typer.Option(metavar="DIR", help="Go on with the run_sweep in this folder.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the sweep.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="DIR", help="Resume the sweep in this folder.")] = None,
     experiment: Annotated[
         str | None, typer.Option(metavar="NAME", help="MLflow experiment; focus, unless it is given.")
     ] = None,

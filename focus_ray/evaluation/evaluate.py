@@ -1,6 +1,6 @@
 """Runs an evaluation: predictions of some methods against one data set, to results.json, pictures and a report.
 
-OUT/  config.json  run.json  results.json  metrics.json  report.html  sheets/  parts/ (what is finished)
+OUT/  config.json  run.json  results.json  metrics.json  report.html  sheets/  parts/ (finished pieces)
 """
 
 import tempfile
@@ -39,12 +39,12 @@ from focus_ray.storage.open_store import open_store
 
 METRICS_SCHEMA = 1
 
-PhaseProgress = Callable[[str, int, int], object]  # what, done, in all
+PhaseProgress = Callable[[str, int, int], object]  # phase, done, total
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What came out: the rows, and a line for each thing that is missing or wrong."""
+    """Rows of an evaluation, and a line for each thing that is missing or wrong."""
 
     rows: list[ResultRow]
     problems: list[str]
@@ -58,10 +58,24 @@ def evaluate(
     experiment: str = "focus",
     progress: PhaseProgress = lambda *_: None,
 ) -> EvaluationResult:
-    """Evaluate into the folder `out`, or go on there: finished pieces are not computed again.
+    """Evaluate into the folder `out`; finished pieces there are not computed again.
 
-    Raises ConfigError, DataError where there is no such data set, StorageError, ClusterError; Interrupted where
-    somebody asked to stop. What is wrong with single pictures is told in `problems` and makes the rows partial.
+    Args:
+        config: configuration of the evaluation.
+        out: output folder.
+        settings: pool of Ray tasks; None: run in this process.
+        experiment: name of the tracked experiment.
+        progress: called with (method, pictures done, pictures in all).
+
+    Returns:
+        The rows; errors of single pictures are in `problems` and make the rows partial.
+
+    Raises:
+        ConfigError: `out` holds something else.
+        DataError: there is no such data set or folder of predictions.
+        StorageError: the disk or the object store refuses.
+        ClusterError: the Ray cluster cannot be used, or its tasks failed too often.
+        Interrupted: the user stopped the evaluation.
     """
     with graceful_shutdown() as asked, acquire_run_dir(out, config, experiment, label="evaluation") as folder:
         evaluating = _evaluate_now if config.kind == "now" else _evaluate_labelled
@@ -148,9 +162,26 @@ def predict_dataset(
     progress: Callable[[int, int], object] = lambda *_: None,
     **options: Any,
 ) -> tuple[int, list[str]]:
-    """Let a model answer on a data set of either kind; how many pictures it has, and why some have no answer.
+    """Predict the pictures of a data set of either kind with a model.
 
-    options: those of methods.load_method. Raises what `predict` does, and DataError where there is no such data set.
+    Args:
+        data: folder or s3://bucket/prefix of the data set.
+        model: model folder; None: the shipped model.
+        out: folder for the predictions.
+        settings: pool of Ray tasks; None: run in this process.
+        split: split of NoW.
+        progress: called with (pictures done, pictures in all).
+        **options: those of methods.load_method.
+
+    Returns:
+        (number of pictures with a prediction, a line for each picture without one).
+
+    Raises:
+        ConfigError: `out` holds predictions of another method.
+        DataError: there is no such data set.
+        StorageError: the disk or the object store refuses.
+        ClusterError: the Ray cluster cannot be used, or its tasks failed too often.
+        Interrupted: the user stopped the prediction.
     """
     method = load_method(model, **options)
     faces, missing = open_pictures(data, out, split)
@@ -161,11 +192,22 @@ def predict_dataset(
 
 
 def propose_now_pairs(data: str, predictions: Path, out: Path, split: NowSplit = "validation") -> list[tuple[str, str]]:
-    """Write pairs (occluded, unoccluded) of a subject's NoW pictures whose predicted poses are comparable (Table 3).
+    """Write pairs of a subject's NoW pictures whose predicted poses are comparable (Table 3).
 
-    Raises DataError where there is no such data set or the predictions have no poses, StorageError.
+    Args:
+        data: folder or s3://bucket/prefix of the data set.
+        predictions: folder of predictions with poses.
+        out: file of pairs to write.
+        split: split of NoW.
+
+    Returns:
+        Names of the pairs, (occluded, unoccluded).
+
+    Raises:
+        DataError: there is no such data set, or the predictions have no poses.
+        StorageError: the disk or the object store refuses.
     """
-    with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:  # of a bucket, its lists: no picture is looked at
+    with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:  # of a bucket, only the lists are fetched
         faces = open_now(local_copy(data, Path(scratch), only=tuple(LISTS.values())), split)
     told = PredictionFolder(predictions)
     known = [one for one in faces.pictures if told.is_complete(one.name)]
@@ -182,7 +224,20 @@ def propose_now_pairs(data: str, predictions: Path, out: Path, split: NowSplit =
 
 
 def open_pictures(data: str, out: Path, split: NowSplit) -> tuple[NowPictures | LabelledPictures, list[str]]:
-    """A data set of either kind, told by what lies there, and what is missing in it. Raises DataError, StorageError."""
+    """Open a data set of either kind, which its files decide.
+
+    Args:
+        data: folder or s3://bucket/prefix of the data set.
+        out: folder whose data/ takes the copy of a NoW set from a bucket.
+        split: split of NoW.
+
+    Returns:
+        (data set, a line for each thing that is missing in it).
+
+    Raises:
+        DataError: there is no such data set.
+        StorageError: the disk or the object store refuses.
+    """
     source = open_picture_source(data)
     if not any(source.holds(name) for name in LISTS.values()) and not is_now_archive(data):
         labelled = open_labelled(data)
@@ -192,15 +247,21 @@ def open_pictures(data: str, out: Path, split: NowSplit) -> tuple[NowPictures | 
 
 
 def is_now_archive(data: str) -> bool:
-    """Whether a folder is what NoW's archives unpack to."""
+    """Return whether a data set is a folder with the unpacked NoW archives."""
     return "://" not in data and any((Path(data) / name).is_dir() for name in ("NoW_Dataset", "final_release_version"))
 
 
 def local_copy(data: str, folder: Path, only: Collection[str] | None = None) -> Path:
-    """A data set as a folder of this machine: itself, or a copy of what lies below s3://bucket/prefix.
+    """Return a data set as a local folder: itself, or a copy of the objects below s3://bucket/prefix.
 
-    only: the names of the files that are wanted; None: all. Files that are there in their size are not fetched again.
-    Raises StorageError, DataError for a strange name.
+    Args:
+        data: folder or s3://bucket/prefix of the data set.
+        folder: folder for the copy; files in it of the right size are not fetched again.
+        only: names of the files to fetch; None: all.
+
+    Raises:
+        StorageError: the disk or the object store refuses.
+        DataError: an object's name leads out of the folder.
     """
     if "://" not in data:
         return Path(data)
@@ -218,18 +279,22 @@ def local_copy(data: str, folder: Path, only: Collection[str] | None = None) -> 
 
 
 def mesh_folder(folder: Path) -> Path:
-    """Where the meshes of some predictions lie: in meshes/, or in the folder itself as the challenge has it."""
+    """Return the folder of the meshes of some predictions: meshes/, or the folder itself as in the NoW challenge."""
     return folder / MESHES if (folder / MESHES).is_dir() else folder
 
 
 def check_folder_exists(folder: Path) -> None:
-    """Raises DataError where there is no such folder of predictions."""
+    """Check that a folder of predictions exists.
+
+    Raises:
+        DataError: it does not.
+    """
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder of predictions; check its path")
 
 
 def draw_sheets(folder: RunFolder, data: LabelledPictures, methods: dict[str, PredictionFolder]) -> None:
-    """A sheet for each subset, methods side by side; of subsets where nothing can be drawn, none."""
+    """Draw a sheet for each subset, methods side by side; subsets without a readable picture get none."""
     for subset, names in ({OVERALL: data.names} | dict(data.subsets)).items():
         drawn = evaluation_plots.comparison_sheet(data, names, methods)
         if drawn is not None:
@@ -239,7 +304,18 @@ def draw_sheets(folder: RunFolder, data: LabelledPictures, methods: dict[str, Pr
 def write_results(
     folder: RunFolder, rows: Sequence[ResultRow], problems: Sequence[str], tables: Sequence[Table] = (), **more: Any
 ) -> None:
-    """results.json, metrics.json and the report, from what the folder holds. Raises StorageError."""
+    """Write results.json, metrics.json, problems.txt and the report.
+
+    Args:
+        folder: run folder.
+        rows: rows of all tables.
+        problems: a line for each thing that is missing or wrong.
+        tables: tables that the report shows before the rows.
+        **more: further keys of metrics.json.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
     write_rows(folder.path, rows)
     figures: dict[str, Any] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""Evaluation configuration (frozen). An evaluation with an equal configuration resumes."""
+"""Evaluation configuration, frozen: an evaluation with an equal configuration resumes."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -18,15 +18,25 @@ class EvaluationConfig(Settings):
 
     kind: EvaluationKind
     data: str  # a folder, or s3://bucket/prefix
-    predictions: dict[str, str] = Field(min_length=1)  # folder by the name of the method
+    predictions: dict[str, str] = Field(min_length=1)  # folder by name of the method
     split: Literal["validation", "test"] = "validation"  # of NoW
-    metrical: bool = False  # NoW without scale
+    metrical: bool = False  # NoW without a fit of the scale
     unit: Literal["mm", "cm", "m"] = "mm"  # of NoW's meshes
     seed: NonNegativeInt | None = None  # of the methods' training, for the rows
 
 
 def build_evaluation_config(kind: str, data: str, predictions: list[str], options: dict[str, Any]) -> EvaluationConfig:
-    """What the command line asks for. Raises ConfigError for a value that does not fit."""
+    """Build the configuration from the arguments of the command line.
+
+    Args:
+        kind: kind of evaluation, see EvaluationKind.
+        data: folder or s3://bucket/prefix of the data set.
+        predictions: NAME=FOLDER, or FOLDER, of each method.
+        options: further keys of EvaluationConfig.
+
+    Raises:
+        ConfigError: a value does not fit.
+    """
     asked = {"kind": kind, "data": absolute_location(data), "predictions": parse_predictions(predictions), **options}
     try:
         return EvaluationConfig.model_validate(asked)
@@ -37,7 +47,14 @@ def build_evaluation_config(kind: str, data: str, predictions: list[str], option
 
 
 def parse_predictions(texts: list[str]) -> dict[str, str]:
-    """NAME=FOLDER, or a folder that names itself, as folders by name. Raises ConfigError where a name comes twice."""
+    """Parse NAME=FOLDER texts; a folder without a name is named by its last part.
+
+    Returns:
+        Folder by name.
+
+    Raises:
+        ConfigError: a name or folder is empty, or a name occurs twice.
+    """
     found: dict[str, str] = {}
     for text in texts:
         name, equals, folder = text.partition("=")

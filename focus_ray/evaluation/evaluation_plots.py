@@ -27,10 +27,10 @@ SheetColumn = Literal["reconstruction", "mask"]
 
 CELL = 128  # px
 ROWS = 8
-MAX_MM = 4.0  # of the curves' axis
+MAX_MM = 4.0  # end of the curves' axis
 MAPS_PER_ROW = 7
-COLOUR_QUANTILE = 0.995  # of the vertices lie within the colours' range
-_GREY = 0.35  # of a pixel that a mask leaves out
+COLOUR_QUANTILE = 0.995  # share of the errors within the range of colours
+_GREY = 0.35  # brightness of a pixel outside the mask, as a share
 _WHITE = 255.0
 
 
@@ -40,16 +40,23 @@ def comparison_sheet(
     methods: Mapping[str, PredictionFolder],
     columns: Sequence[SheetColumn] = ("reconstruction", "mask"),
 ) -> Image.Image | None:
-    """A row for each picture: the target, what each method makes of it, the true mask. None where nothing can be read.
+    """Draw a row for each picture: the target, each method's output, the true mask.
 
-    reconstruction: the rendering laid over the picture; mask: the picture, dark where the method sees no face.
+    Args:
+        pictures: data set with masks.
+        names: pictures to draw; the first ROWS that can be read are drawn.
+        methods: predictions by name of the method.
+        columns: reconstruction: the rendering over the picture; mask: the picture, dark outside the predicted mask.
+
+    Returns:
+        The sheet; None if no picture can be read.
     """
     rows = []
     for name in names:
         try:
             rows.append(_row(pictures, name, methods, columns))
         except DataError:
-            continue  # told where it was scored
+            continue  # the scoring reports it
         if len(rows) == ROWS:
             break
     if not rows:
@@ -82,7 +89,15 @@ def _cell(picture: UInt8[np.ndarray, "H W 3"]) -> Float[Tensor, "3 S S"]:
 
 
 def cumulative_error_plot(summaries: Mapping[str, ErrorSummary], title: str) -> bytes:
-    """A PNG of the share of scan vertices with at most that error, a line for each method."""
+    """Plot the share of scan vertices up to each error, a line for each method.
+
+    Args:
+        summaries: errors by name of the method, mm.
+        title: title of the plot.
+
+    Returns:
+        PNG file.
+    """
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.add_subplot()
     for name, summary in summaries.items():
@@ -100,7 +115,16 @@ def cumulative_error_plot(summaries: Mapping[str, ErrorSummary], title: str) -> 
 
 
 def error_maps(face: MorphableModel, errors: Mapping[str, Float[np.ndarray, " V"]], title: str) -> bytes:
-    """A PNG of the mean error of each vertex on the mean face, from two views one above the other, in mm."""
+    """Draw the mean error of each vertex on the mean face, in two views.
+
+    Args:
+        face: face model of the vertices.
+        errors: mean error of each vertex by name of the method, mm.
+        title: title of the plot.
+
+    Returns:
+        PNG file.
+    """
     reach = max(float(np.quantile(np.concatenate(list(errors.values())), COLOUR_QUANTILE)), 1e-6)
     mapping = ScalarMappable(Normalize(0, reach), "viridis")
     columns = min(len(errors), MAPS_PER_ROW)
@@ -121,7 +145,7 @@ def error_maps(face: MorphableModel, errors: Mapping[str, Float[np.ndarray, " V"
 
 
 def sheet_png(image: Image.Image) -> bytes:
-    """A sheet as a PNG file: masks have hard edges."""
+    """Encode a sheet as a PNG file, without loss: masks have hard edges."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

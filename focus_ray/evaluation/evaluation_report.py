@@ -15,7 +15,17 @@ DIGITS = 3
 def write_evaluation_report(
     folder: Path, rows: Sequence[ResultRow], problems: Sequence[str], tables: Sequence[Table] = ()
 ) -> None:
-    """report.html, from the rows and what lies in the folder; `tables` stand before them. Raises StorageError."""
+    """Write report.html from the rows and the files of the folder.
+
+    Args:
+        folder: run folder with config.json and sheets/.
+        rows: rows of all tables.
+        problems: a line for each thing that is missing or wrong.
+        tables: tables to show before the rows.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
     drawn = sorted((folder / "sheets").glob("*.png"))
     html = render_page(
         "evaluation.html.jinja",
@@ -31,7 +41,7 @@ def write_evaluation_report(
 
 
 def plain_tables(rows: Sequence[ResultRow]) -> list[Table]:
-    """Every row: a table for each kind and data set, a line for each method, subset and seed."""
+    """Return a table of all rows for each kind and data set, a line for each method, subset and seed."""
     found = []
     for kind, dataset in dict.fromkeys((row.table, row.dataset) for row in rows):
         own = [row for row in rows if (row.table, row.dataset) == (kind, dataset)]

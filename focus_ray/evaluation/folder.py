@@ -1,4 +1,4 @@
-"""Evaluates a model on a folder of `data synthesize`: images, masks, landmarks, and truth if there is any."""
+"""Evaluates a model on a folder of `data synthesize`: images, masks, landmarks, and the truth if it is included."""
 
 import json
 from collections.abc import Callable
@@ -25,13 +25,25 @@ def evaluate_folder(
     progress: Callable[[int, int], None] | None = None,
     prior: Path | None = None,
 ) -> dict[str, Any]:
-    """Figures per subset with the keys of `heldout.focus`, and beside them those of an all-ones mask and the mean face.
+    """Score a model on a folder of faces, and beside it an all-ones mask and the mean face.
 
-    With `refine_steps` the refined variants are scored too. With a misfit prior, the variant that it was measured for
-    has `corrected_mm`, the vertex error without the systematic part, and `improved_share` besides. Writes JSON to `out`
-    if given. Raises DataError for a folder of another layout or without masks, CheckpointError for a damaged model or
-    prior, ModelError for a prior of another pipeline, FaceModelError where the prior or the folder's true vertices
-    belong to another mesh.
+    Args:
+        folder: folder of `data synthesize`, with masks.
+        model: model folder; None: the shipped model.
+        out: JSON file for the figures; None: not written.
+        refine_steps: refinement steps of the refined variants; 0: without them.
+        progress: called with (faces done, faces in all).
+        prior: folder of a misfit prior. The variant that it was measured for also gets `corrected_mm`, the vertex
+            error without the systematic part, and `improved_share`.
+
+    Returns:
+        Figures by subset with the keys of `heldout.focus`; those of the mask and the mean face under their names.
+
+    Raises:
+        DataError: the folder has another layout or no masks.
+        CheckpointError: the model or the prior is damaged.
+        ModelError: the prior belongs to another pipeline.
+        FaceModelError: the prior or the folder's true vertices belong to another mesh.
     """
     bundle = models.load(model)
     faces = read_folder(folder, image_size=bundle.image_size)
@@ -60,7 +72,7 @@ def evaluate_folder(
 
 
 def _prior_by_variant(prior: Prior, model: Model, refine_steps: int) -> dict[str, Prior]:
-    """The variant that a prior was measured for. Raises ModelError, FaceModelError where it belongs to none."""
+    """Return the prior by the variant it was measured for, after a check that it fits the model."""
     one_pass = prior.info.pipeline.refine_steps == 0
     prior.check_pipeline(model, 0 if one_pass else refine_steps)
     return {"focus" if one_pass else "refined": prior}

@@ -19,8 +19,8 @@ from focus_ray.runtime.tasks import PoolSettings
 
 LabelledTask = Literal["segmentation", "photometric"]
 
-CACHE_VERSION = 2  # of what is computed: a change makes other numbers
-BATCH = 50  # pictures of a piece
+CACHE_VERSION = 2  # raise it when the computation of the scores changes
+BATCH = 50  # pictures per piece
 OVERALL = "overall"
 
 _MASK_VARIANTS: dict[str, str] = {
@@ -31,7 +31,7 @@ _MASK_VARIANTS: dict[str, str] = {
 
 @dataclass
 class LabelledScoringJob:
-    """The pieces of `score_pictures`: BATCH pictures each."""
+    """Pieces of `score_pictures`, BATCH pictures each."""
 
     task: LabelledTask
     pictures: LabelledPictures
@@ -41,12 +41,12 @@ class LabelledScoringJob:
         return (len(self.pictures.names) + BATCH - 1) // BATCH
 
     def batch_names(self, number: int) -> list[str]:
-        """The pictures of a piece."""
+        """Return the names of a piece's pictures."""
         return self.pictures.names[number * BATCH : (number + 1) * BATCH]
 
     @property
     def digest(self) -> str:
-        """Of the pictures' names and of the predictions' files as they are now."""
+        """Digest of the pictures' names and of size and time of the predictions' files."""
         files = []
         for name in self.pictures.names:
             for kind in (MASKS, RENDERINGS, REGIONS):
@@ -57,10 +57,14 @@ class LabelledScoringJob:
         return digest(CACHE_VERSION, BATCH, self.task, str(self.pictures.root), self.pictures.names, files)
 
     def prepare(self, device: str) -> None:
-        """Nothing of it belongs on a device."""
+        """Do nothing: the job uses no device."""
 
     def piece(self, number: int) -> tuple[Arrays, list[str]]:
-        """Scores by name, a row for each picture, NaN where there is none; and in a line each why not."""
+        """Score the pictures of a piece.
+
+        Returns:
+            (scores by name, a row for each picture, NaN where it cannot be scored; a line for each such picture).
+        """
         look = self._score_mask if self.task == "segmentation" else self._score_colours
         rows, problems = [], []
         for name in self.batch_names(number):
@@ -90,7 +94,7 @@ class LabelledScoringJob:
 
 
 def _nan_scores(task: LabelledTask) -> dict[str, Any]:
-    """A picture that says nothing."""
+    """Return the scores of a picture that cannot be scored."""
     nothing = (float("nan"),) * len(PixelCounts._fields)
     if task == "segmentation":
         return {"binarised": nothing, "soft": nothing, "all_ones": nothing}
@@ -99,7 +103,7 @@ def _nan_scores(task: LabelledTask) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class LabelledScores:
-    """What is known of each picture, and why not of the others."""
+    """Scores of the pictures, and a line for each picture without a score."""
 
     arrays: Mapping[str, np.ndarray]  # [N] or [N, 4], in the order of the names
     problems: list[str]
@@ -115,9 +119,24 @@ def score_pictures(
     should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], object] = lambda *_: None,
 ) -> LabelledScores:
-    """Score all pictures of a set; pieces that were finished before are taken from `out`/parts.
+    """Score all pictures of a data set; finished pieces are read from `out`/parts.
 
-    Raises StorageError, ClusterError, Interrupted; what is wrong with single pictures is told in `problems`.
+    Args:
+        task: segmentation or photometric.
+        pictures: data set with masks.
+        predictions: folder of predictions.
+        out: folder whose parts/ keeps the finished pieces.
+        settings: pool of Ray tasks; None: run in this process.
+        should_stop: polled while pieces run.
+        progress: called with (pictures done, pictures in all).
+
+    Returns:
+        The scores; errors of single pictures are in `problems`.
+
+    Raises:
+        StorageError: the disk refuses.
+        ClusterError: the cluster gave up.
+        Interrupted: `should_stop` returned true.
     """
     job = LabelledScoringJob(task, pictures, PredictionFolder(predictions))
     parts = ResultCache(out / "parts", job.digest)
@@ -133,7 +152,16 @@ def score_pictures(
 def subset_rows(
     task: LabelledTask, method: str, dataset: str, pictures: LabelledPictures, scores: LabelledScores, seed: int | None
 ) -> list[ResultRow]:
-    """The rows of every subset of a set, those of the whole set first."""
+    """Return the rows of the whole data set, then those of each subset.
+
+    Args:
+        task: segmentation or photometric.
+        method: name of the method.
+        dataset: name of the data set.
+        pictures: data set with masks.
+        scores: scores of all its pictures.
+        seed: seed of the method's training, if known.
+    """
     places = {name: place for place, name in enumerate(pictures.names)}
     subsets = {OVERALL: pictures.names} | dict(pictures.subsets)
     partial = bool(scores.problems or pictures.missing)
@@ -148,7 +176,7 @@ def subset_rows(
 
 
 def _metrics_by_mask(task: LabelledTask, arrays: Mapping[str, np.ndarray]) -> dict[bool, dict[str, MetricValue]]:
-    """The figures of some pictures: of the method itself, and of an all-ones mask in its place (True)."""
+    """Return the figures of some pictures: with the method's mask (False) and with an all-ones mask (True)."""
     if not arrays:
         return {}
     if task == "photometric":

@@ -22,10 +22,14 @@ MaskChoice = Literal["own", "all_ones"]
 
 @dataclass
 class Method:
-    """What makes theta, a rendering and a mask of aligned crops.
+    """Computes theta, a rendering and a mask for aligned crops.
 
-    mask_fn: None for the model's own segmenter, else what says M for pictures and their renderings, also on the way of
-    the refinement. prior: what corrects its meshes.
+    Attributes:
+        name: name in tables.
+        model: fitted autoencoder.
+        mask_fn: mask rule for images and their renderings, also during refinement; None: the model's own segmenter.
+        prior: misfit prior that corrects its meshes.
+        refine_steps: refinement steps of each fit; 0: one pass.
     """
 
     name: str
@@ -35,28 +39,36 @@ class Method:
     refine_steps: int = 0
 
     def to(self, device: torch.device | str) -> "Method":
-        """The same on a device."""
+        """Move the model to a device."""
         self.model.focus.to(device)
         return self
 
     @property
     def image_size(self) -> int:
-        """Side of the crops in px."""
+        """Side of the crops, px."""
         return self.model.image_size
 
     @property
     def digest_of(self) -> list[str]:
-        """What decides its answers, but the law of its mask."""
+        """Digests of the inputs that determine its output, without the mask rule."""
         prior = None if self.prior is None else self.prior.info.model_digest
         refinement = self.model.refine.model_dump_json() if self.refine_steps else ""
         return [weights_digest(self.model.focus), str(prior), str(self.refine_steps), refinement]
 
     def with_refine_steps(self, steps: int) -> "Method":
-        """The same with another number of refinement steps."""
+        """Return a copy with another number of refinement steps."""
         return replace(self, refine_steps=steps)
 
     def fit(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> RefineResult:
-        """Theta, rendering and mask. The landmarks (px of the images) hold a refinement; the encoder sees pixels."""
+        """Fit theta to crops.
+
+        Args:
+            images: crops, RGB in [0, 1].
+            landmarks: px of the crops; used by the refinement alone.
+
+        Returns:
+            Theta, rendering and mask.
+        """
         focus = self.model.focus
         with torch.no_grad():
             theta = focus.encoder(images)
@@ -70,7 +82,14 @@ class Method:
         return refine(focus.renderer, focus.scales, images, theta, self.mask_fn, landmarks, settings)
 
     def neutral_vertices(self, theta: Float[Tensor, "B 257"]) -> Float[Tensor, "B V 3"]:
-        """The faces at rest, in the model frame [mm], without the systematic error where there is a prior."""
+        """Compute the faces without expression, corrected by the prior if the method has one.
+
+        Args:
+            theta: parameters of the fits.
+
+        Returns:
+            Vertices in the model frame, mm.
+        """
         parameters = split_theta(theta)
         at_rest = torch.cat((parameters.identity, torch.zeros_like(parameters.expression)), dim=1)
         vertices = self.model.focus.face_model.vertices(at_rest)
@@ -81,16 +100,34 @@ class Method:
 
 
 def all_ones_mask(_: Tensor, rendering: Rendering) -> Tensor:
-    """The law of methods that know no outliers: all that is rendered counts."""
+    """Return the mask rule of methods without outliers: 1 wherever the face is rendered.
+
+    Args:
+        _: images, not used.
+        rendering: renderings of the fits.
+
+    Returns:
+        Masks [B, 1, H, W], 0 or 1.
+    """
     return rendering.mask
 
 
 def load_method(
     folder: Path | None, *, name: str | None = None, mask: MaskChoice = "own", prior: str | None = None, refine: int = 0
 ) -> Method:
-    """The model of a folder, the shipped one unless another is named, as a method; `prior`: see prior.chosen.
+    """Load the model of a folder as a method.
 
-    Raises CheckpointError, ModelError; FaceModelError where the prior belongs to another face.
+    Args:
+        folder: model folder; None: the shipped model.
+        name: name of the method; None: version of the model.
+        mask: mask rule.
+        prior: folder of a misfit prior or "none"; None: the default, if it matches the model (prior.select_prior).
+        refine: refinement steps of each fit.
+
+    Raises:
+        CheckpointError: the model or the prior is damaged.
+        ModelError: the prior belongs to another pipeline, or the shipped model is not installed.
+        FaceModelError: the prior belongs to another face model.
     """
     model = models.load(folder)
     correcting = priors.select_prior(prior, shipped_model=folder is None)

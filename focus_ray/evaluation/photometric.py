@@ -15,9 +15,16 @@ def rmse_255(
     region: Bool[np.ndarray, "H W"],
     visible: Bool[np.ndarray, "H W"],
 ) -> float:
-    """Root mean square over the channels of the pixels that are rendered and where the face is seen, 0 to 255.
+    """Compute the root mean square colour error over the pixels that are rendered and where the face is visible.
 
-    NaN where there is no such pixel.
+    Args:
+        picture: target, RGB.
+        rendering: rendered face in the picture's pixels, RGB.
+        region: where the face is rendered.
+        visible: where the face is visible in truth.
+
+    Returns:
+        Error over all channels, 0 to 255; NaN if there is no such pixel.
     """
     inside = region & visible
     if not inside.any():
@@ -27,5 +34,5 @@ def rmse_255(
 
 
 def photometric_metrics(pictures: Sequence[float]) -> dict[str, MetricValue]:
-    """Mean and standard deviation over the pictures."""
+    """Return mean and standard deviation of `rmse_255` over the pictures."""
     return {"rmse_255": mean_and_std(np.array(pictures, dtype=np.float64))}

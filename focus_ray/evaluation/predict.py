@@ -31,7 +31,7 @@ from focus_ray.inference.self_alignment import (
 from focus_ray.runtime.task_pool import flatten_in_order, run_tasks
 from focus_ray.runtime.tasks import PoolSettings
 
-# Pictures at a time: a piece of work. Their number decides who is beside whom in a batch, and with it the last bits.
+# Pictures per piece and batch. Another number changes the batches, and with them the last bits of the results.
 BATCH = 20
 
 _WHITE = 255
@@ -40,23 +40,37 @@ _VISIBLE = 0.5
 
 @runtime_checkable
 class PictureDataset(Protocol):
-    """What can be predicted on."""
+    """Data set whose pictures can be predicted on."""
 
     names: list[str]
-    aligned: bool  # whether the pictures are crops as the model wants them
+    aligned: bool  # whether the pictures are already aligned crops
 
     def picture(self, name: str) -> np.ndarray:
-        """uint8 RGB [H, W, 3]. Raises ImageError."""
+        """Read a picture.
+
+        Returns:
+            uint8 RGB [H, W, 3].
+
+        Raises:
+            ImageError: the picture is missing or damaged.
+        """
         ...
 
     def landmarks(self, name: str) -> np.ndarray | None:
-        """68 points [px], where they are known. Raises LandmarkError."""
+        """Return the landmarks of a picture.
+
+        Returns:
+            68 points, px; None if they are unknown.
+
+        Raises:
+            LandmarkError: they are damaged.
+        """
         ...
 
 
 @dataclass
 class PredictionJob:
-    """The pieces of `predict`: BATCH pictures each."""
+    """Pieces of `predict`, BATCH pictures each."""
 
     method: Method
     pictures: PictureDataset
@@ -67,7 +81,7 @@ class PredictionJob:
         return (len(self.pictures.names) + BATCH - 1) // BATCH
 
     def batch_names(self, number: int) -> list[str]:
-        """The pictures of a piece."""
+        """Return the names of a piece's pictures."""
         return self.pictures.names[number * BATCH : (number + 1) * BATCH]
 
     def prepare(self, device: str) -> None:
@@ -75,7 +89,11 @@ class PredictionJob:
         self._predictor = Predictor(self.method.model.focus, self.method.model.refine).eval()
 
     def piece(self, number: int) -> dict[str, MethodOutput | str]:
-        """The answer for each picture, or in a line why there is none."""
+        """Predict the pictures of a piece.
+
+        Returns:
+            By name the output, or a line that says why there is none.
+        """
         found: dict[str, MethodOutput | str] = {}
         ready = []
         for name in self.batch_names(number):
@@ -96,7 +114,7 @@ class PredictionJob:
         return found
 
     def _align(self, name: str, picture: UInt8[np.ndarray, "H W 3"]) -> AlignedFace:
-        """By what the data set says, else as `reconstruct` does it. Raises ImageError, LandmarkError."""
+        """Align by the data set's landmarks, else as `reconstruct` does. Raises ImageError, LandmarkError."""
         size, points = self.method.image_size, self.pictures.landmarks(name)
         if points is not None:
             points = validate_landmarks(points, *picture.shape[:2])
@@ -144,7 +162,16 @@ class PredictionJob:
 def warp_to_picture(
     values: Float[np.ndarray, "S S C"], crop: Crop, size: tuple[int, int]
 ) -> Float[np.ndarray, "H W C"]:
-    """What is in a crop, in the pixels of its picture: bilinear, 0 outside."""
+    """Warp values of a crop into the pixels of its picture, bilinearly.
+
+    Args:
+        values: values of the crop.
+        crop: crop of the picture.
+        size: (height, width) of the picture, px.
+
+    Returns:
+        Values of the picture, 0 outside the crop.
+    """
     height, width = size
     flags = cv2.INTER_LINEAR
     warped = cv2.warpAffine(np.ascontiguousarray(values), crop.inverse, (width, height), flags=flags, borderValue=0)
@@ -154,7 +181,17 @@ def warp_to_picture(
 def warp_to_picture_rgba(
     image: Float[np.ndarray, "S S 3"], region: Bool[np.ndarray, "S S"], crop: Crop, size: tuple[int, int]
 ) -> Float[np.ndarray, "H W 4"]:
-    """A rendering in the pixels of its picture, with its opacity; the black around it does not bleed into its edge."""
+    """Warp a rendering into the pixels of its picture, with opacity and without a dark edge.
+
+    Args:
+        image: rendering in the crop, RGB in [0, 1].
+        region: where the face is rendered in the crop.
+        crop: crop of the picture.
+        size: (height, width) of the picture, px.
+
+    Returns:
+        RGBA in [0, 1]; the colour is not mixed with the black around the face.
+    """
     opacity = region.astype(np.float32)[..., None]
     warped = warp_to_picture(np.concatenate([image * opacity, opacity], axis=2), crop, size)
     colours = warped[..., :3] / np.maximum(warped[..., 3:], np.finfo(np.float32).eps)
@@ -175,10 +212,25 @@ def predict(
     should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], object] = lambda *_: None,
 ) -> list[str]:
-    """Write a method's predictions on a data set to the folder `out`; what is there already is not computed again.
+    """Write a method's predictions on a data set to the folder `out`; existing ones are not computed again.
 
-    meshes: also the face at rest, for NoW. Returns in a line each why a picture has none. Raises ConfigError where the
-    folder has the predictions of another method, StorageError, ClusterError, Interrupted.
+    Args:
+        method: method to run.
+        pictures: data set.
+        out: folder for the predictions.
+        settings: pool of Ray tasks; None: run in this process.
+        meshes: whether the neutral faces are written too, for NoW.
+        should_stop: polled while pieces run.
+        progress: called with (pictures done, pictures in all).
+
+    Returns:
+        A line for each picture without a prediction.
+
+    Raises:
+        ConfigError: the folder holds predictions of another method.
+        StorageError: the disk refuses.
+        ClusterError: the cluster gave up.
+        Interrupted: `should_stop` returned true.
     """
     predictions = PredictionFolder(out)
     predictions.record_method({"method": method.name, "digests": method.digest_of, "meshes": meshes})

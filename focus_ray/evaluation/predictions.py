@@ -1,11 +1,11 @@
-"""Prediction folder: a method's outputs as files; the layout is open to other programs.
+"""Prediction folder: a method's outputs as files, in a layout that other programs can write too.
 
 PREDICTIONS/
-  masks/NAME.png        8 bit: 255 = face is seen; soft masks in between
+  masks/NAME.png        8 bit: 255 = face is visible; soft masks in between
   renderings/NAME.png   the rendered face in the picture's own pixels; alpha = where it is rendered
-  regions/NAME.png      255 = the face is rendered; where renderings have no alpha
-  meshes/NAME.ply|obj   the face at rest, and NAME.npy|txt, its 7 landmarks (the layout of the NoW challenge)
-  faces/NAME.json       rotation [rad], translation [mm], occlusion_fraction: of our methods
+  regions/NAME.png      255 = the face is rendered; for renderings without alpha
+  meshes/NAME.ply|obj   the neutral face, and NAME.npy|txt, its 7 landmarks (the layout of the NoW challenge)
+  faces/NAME.json       rotation [rad], translation [mm], occlusion_fraction; written by our methods
 
 NAME is the picture's, with its folders and without its suffix. Masks and renderings are as large as the picture.
 """
@@ -31,20 +31,42 @@ _WHITE = 255
 
 @dataclass(frozen=True)
 class PredictionFolder:
-    """A folder of this layout."""
+    """Folder of predictions in this layout."""
 
     folder: Path
 
     def holds(self, name: str, kind: str) -> bool:
-        """Whether there is a mask, a rendering, ... of a picture."""
+        """Return whether the folder has a file of this kind (masks, renderings, ...) for a picture."""
         return self.path(name, kind).is_file()
 
     def mask(self, name: str, size: tuple[int, int]) -> Float[np.ndarray, "H W"]:
-        """The mask in [0, 1], 1 = face. Raises ImageError where it is missing, damaged, of another size or 0 and 1."""
+        """Read the mask of a picture.
+
+        Args:
+            name: name of the picture.
+            size: (height, width) of the picture, px.
+
+        Returns:
+            Mask in [0, 1], 1 = face.
+
+        Raises:
+            ImageError: it is missing, damaged, of another size, or written as 0 and 1 instead of 0 and 255.
+        """
         return self._read_grey(MASKS, name, size) / np.float32(_WHITE)
 
     def rendering(self, name: str, size: tuple[int, int]) -> tuple[UInt8[np.ndarray, "H W 3"], Bool[np.ndarray, "H W"]]:
-        """The rendered face and where it is rendered: by its alpha, or regions/. Raises ImageError."""
+        """Read the rendered face of a picture and its region.
+
+        Args:
+            name: name of the picture.
+            size: (height, width) of the picture, px.
+
+        Returns:
+            (RGB, where the face is rendered: regions/ if present, else the alpha channel).
+
+        Raises:
+            ImageError: a file is missing, damaged or of another size, or there is no region.
+        """
         path = self.path(name, RENDERINGS)
         colours, alpha = read_image_and_alpha(path)
         _check_size(path, colours, size)
@@ -57,13 +79,31 @@ class PredictionFolder:
         return colours, binarise_mask(alpha, printable(path))
 
     def region(self, name: str, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
-        """Where the face is rendered. Raises ImageError."""
+        """Read where the face is rendered in a picture.
+
+        Args:
+            name: name of the picture.
+            size: (height, width) of the picture, px.
+
+        Returns:
+            True where the face is rendered.
+
+        Raises:
+            ImageError: a file is missing, damaged or of another size, or there is no region.
+        """
         if self.holds(name, REGIONS):
             return self._read_grey(REGIONS, name, size) > THRESHOLD
         return self.rendering(name, size)[1]
 
     def face(self, name: str) -> dict[str, Any]:
-        """rotation [rad], translation [mm] and occlusion_fraction. Raises DataError."""
+        """Read the pose and occlusion of a face.
+
+        Returns:
+            `rotation` [rad], `translation` [mm] and `occlusion_fraction`.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
         path = self.path(name, FACES)
         try:
             content = json.loads(path.read_bytes())
@@ -72,7 +112,11 @@ class PredictionFolder:
             raise DataError(f"{printable(path)} cannot be used ({error}); predict again") from None
 
     def record_method(self, method_info: dict[str, Any]) -> None:
-        """Record the method in method.json. Raises ConfigError where the folder has predictions of another method."""
+        """Write method.json, or check that it is about the same method.
+
+        Raises:
+            ConfigError: the folder holds predictions of another method.
+        """
         path = self.folder / METHOD
         if not path.exists():
             atomic.write_file(path, json.dumps(method_info, indent=2) + "\n")
@@ -85,17 +129,21 @@ class PredictionFolder:
             raise ConfigError(f"{self.folder} holds predictions of another method; choose another folder")
 
     def write(self, name: str, output: "MethodOutput") -> None:
-        """Write what was said of a picture, faces/NAME.json last. Raises StorageError."""
+        """Write the output for a picture, faces/NAME.json last.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
         atomic.write_file(self.path(name, MASKS), _png(output.mask))
         atomic.write_file(self.path(name, RENDERINGS), _png(output.rendering[..., [2, 1, 0, 3]]))
         atomic.write_file(self.path(name, FACES), json.dumps(output.face) + "\n")
 
     def is_complete(self, name: str) -> bool:
-        """Whether `write` came to its end."""
+        """Return whether `write` finished for a picture."""
         return self.path(name, FACES).is_file()
 
     def path(self, name: str, kind: str) -> Path:
-        """Where the mask, the rendering, ... of a picture lies."""
+        """Return the path of a picture's file of this kind (masks, renderings, ...)."""
         return self.folder / kind / f"{name}{'.json' if kind == FACES else '.png'}"
 
     def _read_grey(self, kind: str, name: str, size: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
@@ -116,17 +164,17 @@ def _check_size(path: Path, picture: np.ndarray, size: tuple[int, int]) -> None:
 
 @dataclass(frozen=True)
 class MethodOutput:
-    """What a method says of one picture."""
+    """Output of a method for one picture."""
 
     mask: UInt8[np.ndarray, "H W"]
     rendering: UInt8[np.ndarray, "H W 4"]
     face: dict[str, Any]
-    vertices: Float[np.ndarray, "V 3"]  # at rest, mm
+    vertices: Float[np.ndarray, "V 3"]  # neutral face, mm
     landmarks: Float[np.ndarray, "7 3"]
 
 
 def _png(array: np.ndarray) -> bytes:
-    """Grey or BGR(A) as a PNG file."""
+    """Encode grey or BGR(A) as a PNG file."""
     encoded, content = cv2.imencode(".png", array)
     if not encoded:
         raise DataError("a picture could not be written as PNG")

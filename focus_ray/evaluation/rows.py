@@ -1,4 +1,4 @@
-"""results.json: one row for each figure of each table, the same for our methods and for those of others."""
+"""Rows of results.json: one for each figure of each table, the same for our methods and for others."""
 
 import json
 from collections.abc import Iterable
@@ -16,14 +16,14 @@ RESULTS = "results.json"
 
 
 class MetricValue(NamedTuple):
-    """A figure over pictures: its mean and the standard deviation between them, None where there is none."""
+    """Mean over pictures and standard deviation between them; None: not known."""
 
     value: float | None
     std: float | None = None
 
 
 class ResultRow(Settings):
-    """One figure."""
+    """One figure of a table."""
 
     table: str  # now, segmentation, photometric, exact
     method: str
@@ -31,23 +31,32 @@ class ResultRow(Settings):
     subset: str
     metric: str
     value: float | None
-    std: float | None = None  # between the pictures, as the paper's tables have it
-    seed: int | None = None  # of the training; None: not known, or nothing was trained
+    std: float | None = None  # between the pictures, as in the paper's tables
+    seed: int | None = None  # of the training; None: not known, or no training
     partial: bool = False  # some of the data set or of the predictions is missing
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What the figure is about."""
+        """Key of the figure: all fields but the value, its spread and `partial`."""
         return (self.table, self.method, self.dataset, self.subset, self.metric, self.seed)
 
 
 def make_rows(figures: dict[str, MetricValue], **about: Any) -> list[ResultRow]:
-    """A row for each figure, by its metric; `about`: the other fields."""
+    """Return a row for each figure.
+
+    Args:
+        figures: value by name of the metric.
+        **about: the other fields of the rows.
+    """
     return [ResultRow(metric=metric, value=one.value, std=one.std, **about) for metric, one in figures.items()]
 
 
 def write_rows(folder: Path, rows: Iterable[ResultRow]) -> Path:
-    """Write results.json. Raises StorageError."""
+    """Write results.json and return its path.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
     path = folder / RESULTS
     content = {"rows": [row.model_dump(mode="json") for row in rows]}
     atomic.write_file(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -55,7 +64,14 @@ def write_rows(folder: Path, rows: Iterable[ResultRow]) -> Path:
 
 
 def read_rows(path: Path) -> list[ResultRow]:
-    """The rows of a results.json, or of the one in a folder. Raises DataError for anything else."""
+    """Read the rows of a results.json.
+
+    Args:
+        path: the file, or its folder.
+
+    Raises:
+        DataError: it is missing, damaged or of another version.
+    """
     path = path / RESULTS if path.is_dir() else path
     try:
         content = json.loads(path.read_bytes())

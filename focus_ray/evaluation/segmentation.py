@@ -1,11 +1,11 @@
 """Outlier segmentation inside the rendered region (section 4.3, Tables 4 and 5), picture by picture.
 
 The positive class of `accuracy`, `ppv`, `tpr` and `f1` is the visible face: per picture, then mean and standard
-deviation over the pictures, as the paper has them. `outlier_*` judge the other class, pooled over the pixels of all
-pictures: many pictures hold few outliers.
+deviation over the pictures, as in the paper. `outlier_*` are about the other class, pooled over the pixels of all
+pictures, since many pictures have few outliers.
 
-Differs from the released code: it clamps each of the four counts to one pixel at least, so that no mask is perfect, and
-leaves out of account that a count may be empty. Here a ratio that says nothing about a picture is left out.
+Differs from the released code, which clamps each of the four counts to at least one pixel, so that no mask is perfect,
+and which ignores that a count may be zero. Here a ratio with denominator zero is left out of the mean.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from focus_ray.focus.metrics import MASK_THRESHOLD
 
 
 class PixelCounts(NamedTuple):
-    """Pixels of one picture inside the rendered region; of soft masks, shares of pixels."""
+    """Pixel counts of one picture inside the rendered region; sums of shares for soft masks."""
 
     true_face: float  # face, called face
     true_outlier: float  # outlier, called outlier
@@ -28,20 +28,36 @@ class PixelCounts(NamedTuple):
 
 
 def binarise(mask: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
-    """1 where the mask sees face."""
+    """Binarise a mask at MASK_THRESHOLD.
+
+    Args:
+        mask: in [0, 1], 1 = face.
+
+    Returns:
+        1 above the threshold, else 0.
+    """
     return (mask > MASK_THRESHOLD).astype(np.float64)
 
 
 def count_pixels(
     mask: Float[np.ndarray, "H W"], region: Bool[np.ndarray, "H W"], visible: Bool[np.ndarray, "H W"]
 ) -> PixelCounts:
-    """Of a mask in [0, 1], 1 = face, where the face is rendered; `visible`: the true visible face."""
+    """Count the pixels of a mask by true and predicted class.
+
+    Args:
+        mask: in [0, 1], 1 = face.
+        region: where the face is rendered; only these pixels count.
+        visible: where the face is visible in truth.
+
+    Returns:
+        Counts of the four cases.
+    """
     face, outlier = mask[region & visible].astype(np.float64), mask[region & ~visible].astype(np.float64)
     return PixelCounts(float(face.sum()), float((1 - outlier).sum()), float((1 - face).sum()), float(outlier.sum()))
 
 
 def segmentation_metrics(pictures: Sequence[PixelCounts]) -> dict[str, MetricValue]:
-    """The figures of a subset, None where no picture tells."""
+    """Compute the metrics of some pictures; None where every denominator is zero."""
     table = np.array(pictures, dtype=np.float64).reshape(-1, 4)
     face, outlier, lost, missed = table.T
     total = table.sum(axis=1)
@@ -65,12 +81,19 @@ def segmentation_metrics(pictures: Sequence[PixelCounts]) -> dict[str, MetricVal
 
 
 def mean_and_std(values: Float[np.ndarray, " N"]) -> MetricValue:
-    """Mean and standard deviation over the pictures that say something (not NaN)."""
+    """Compute mean and standard deviation over pictures.
+
+    Args:
+        values: one value for each picture; NaN is left out.
+
+    Returns:
+        Both figures; None if all values are NaN.
+    """
     known = values[np.isfinite(values)]
     return MetricValue(float(known.mean()), float(known.std())) if len(known) else MetricValue(None)
 
 
 def _ratio(numerator: Any, denominator: Any) -> Any:
-    """NaN where the denominator is zero: such a picture says nothing."""
+    """Divide; NaN where the denominator is zero."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(denominator > 0, numerator / denominator, np.nan)

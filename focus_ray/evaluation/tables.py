@@ -1,4 +1,4 @@
-"""The paper's tables, its figures above ours, as Markdown, LaTeX and JSON."""
+"""Tables of the paper with published and our figures, as Markdown, LaTeX and JSON."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ import numpy as np
 from focus_ray.evaluation import published
 from focus_ray.evaluation.rows import MetricValue, ResultRow
 
-# Ours stands behind the printed one that it was made after.
+# Published methods and our versions of them, which follow them in the tables.
 REIMPLEMENTATIONS = {"Deep3D": "Deep3D-style", "Egger et al.": "Egger-style"}
-REFINED_SUFFIX = ", refined"  # behind a method's name: its fits were refined
-ALL_ONES_SUFFIX = ", all-ones mask"  # behind it: the same fits, all that is rendered called face; not among the paper's
-FOCUS_PREFIX = "FOCUS,"  # whose fits are shown with an all-ones mask too
+REFINED_SUFFIX = ", refined"  # after a method's name: its fits were refined
+ALL_ONES_SUFFIX = ", all-ones mask"  # after it: the same fits, all rendered pixels called face; not in the paper
+FOCUS_PREFIX = "FOCUS,"  # of the methods that are also shown with an all-ones mask
 PAPER, ONE_PASS, REFINED_PASS = "paper", "ours, one pass", "ours, refined"
 UNKNOWN = "–"
-PARTIAL_MARK = "*"  # behind a figure: something of its data set is missing
+PARTIAL_MARK = "*"  # after a figure: a part of its data set or predictions is missing
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its title, and which rows of results.json it shows."""
+    """Column of a table: its title, and the rows of results.json that it shows."""
 
     title: str
     table: str
@@ -33,7 +33,7 @@ class Column:
 
 @dataclass(frozen=True)
 class TableRow:
-    """One line of a table."""
+    """Line of a table."""
 
     method: str
     source: str
@@ -42,7 +42,7 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that is ready to be printed."""
+    """Table with formatted cells, ready to print."""
 
     name: str
     caption: str
@@ -50,14 +50,14 @@ class Table:
     lines: tuple[TableRow, ...]
 
     def to_markdown(self) -> str:
-        """As GitHub shows it."""
+        """Return the table as Markdown for GitHub."""
         header = ["method", "", *self.columns]
         body = [[line.method, line.source, *line.cells] for line in self.lines]
         rows = [header, ["---"] * 2 + ["---:"] * len(self.columns), *body]
         return f"**{self.caption}**\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
     def to_latex(self) -> str:
-        """A floating table; needs booktabs."""
+        """Return the table as a floating LaTeX table; needs booktabs."""
         body = [[line.method, line.source, *line.cells] for line in self.lines]
         lines = [" & ".join(map(_escape_latex, row)) + r" \\" for row in [["", "", *self.columns], *body]]
         tabular = [rf"\begin{{tabular}}{{ll{'r' * len(self.columns)}}}", r"\toprule", lines[0], r"\midrule", *lines[1:]]
@@ -68,7 +68,7 @@ class Table:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """Return the table as plain values."""
         lines = [{"method": line.method, "source": line.source, "cells": list(line.cells)} for line in self.lines]
         return {"name": self.name, "caption": self.caption, "columns": list(self.columns), "lines": lines}
 
@@ -93,7 +93,7 @@ def _now_columns(subset: str, title: str) -> tuple[Column, ...]:
 
 @dataclass(frozen=True)
 class TableSpec:
-    """What a table of the paper is about."""
+    """Table of the paper: its title, columns and published figures."""
 
     name: str
     title: str
@@ -141,13 +141,24 @@ TABLE_SPECS = (
 
 
 def build_tables(rows: Iterable[ResultRow], note: str) -> list[Table]:
-    """All tables on whatever rows there are. `note` ends every caption: on which data ours were measured."""
+    """Build all tables of the paper from the available rows.
+
+    Args:
+        rows: rows of results.json.
+        note: end of every caption: the data that our figures were measured on.
+    """
     known = list(rows)
     return [build_table(spec, known, note) for spec in TABLE_SPECS]
 
 
 def build_table(spec: TableSpec, rows: Sequence[ResultRow], note: str) -> Table:
-    """One table: for each method of the paper its printed figures, then ours; then what the paper does not have."""
+    """Build one table: for each method of the paper the published figures, then ours; then all other methods.
+
+    Args:
+        spec: table to build.
+        rows: rows of results.json.
+        note: end of the caption.
+    """
     lines: list[TableRow] = []
     wanted = {(column.table, column.dataset, column.subset, column.metric) for column in spec.columns}
     asked = [row for row in rows if (row.table, row.dataset, row.subset, row.metric) in wanted]
@@ -174,7 +185,7 @@ def build_table(spec: TableSpec, rows: Sequence[ResultRow], note: str) -> Table:
 
 
 def _order_methods(spec: TableSpec, measured: Sequence[str]) -> list[str]:
-    """The paper's methods in its order, each with ours that was made after it, then all others."""
+    """Return the paper's methods in its order, each followed by our version of it, then all others."""
     printed = [name for method in spec.published for name in (method, REIMPLEMENTATIONS.get(method, method))]
     return list(dict.fromkeys([*printed, *measured]))
 
@@ -190,7 +201,12 @@ _SPREAD_COLUMNS = (
 
 
 def seed_table(rows: Iterable[ResultRow], note: str) -> Table:
-    """What the paper's tables do not have: exact errors, and how far the seeds of training spread."""
+    """Build the table of exact errors and of the spread between training seeds, which the paper does not have.
+
+    Args:
+        rows: rows of results.json.
+        note: end of the caption.
+    """
     measured = [row for row in rows if ALL_ONES_SUFFIX not in row.method or row.method.startswith(FOCUS_PREFIX)]
     lines = []
     for method in dict.fromkeys(row.method.removesuffix(REFINED_SUFFIX) for row in measured):
@@ -208,13 +224,13 @@ def seed_table(rows: Iterable[ResultRow], note: str) -> Table:
 
 
 def all_ones_method_name(method: str) -> str:
-    """The name of a method whose fits are judged with an all-ones mask."""
+    """Return the name of a method when its fits are scored with an all-ones mask."""
     base = method.removesuffix(REFINED_SUFFIX)
     return base + ALL_ONES_SUFFIX + method[len(base) :]
 
 
 def occlusion_gap_rows(rows: Iterable[ResultRow]) -> list[ResultRow]:
-    """For each method and seed the vertex error of occluded pictures minus that of unoccluded ones."""
+    """Return, for each method and seed, the vertex error of occluded minus that of unoccluded pictures."""
     found: dict[tuple[str, int | None], dict[str, ResultRow]] = {}
     for row in rows:
         if (row.table, row.metric) == ("exact", "vertex_mm") and row.subset in (_UN, _OCC):
@@ -228,7 +244,11 @@ def occlusion_gap_rows(rows: Iterable[ResultRow]) -> list[ResultRow]:
 
 
 def aggregate_seeds(rows: Sequence[ResultRow]) -> tuple[MetricValue, MetricValue]:
-    """Mean value and mean spread between pictures; and the mean value with its spread between the seeds."""
+    """Aggregate the figures of several seeds.
+
+    Returns:
+        (mean value, mean spread between pictures), (mean value, spread between seeds).
+    """
     values = np.array([row.value for row in rows if row.value is not None])
     spreads = np.array([row.std for row in rows if row.std is not None])
     if not len(values):
@@ -254,7 +274,7 @@ def _as_metric_value(one: MetricValue | float) -> MetricValue:
 
 
 def format_cell(figure: MetricValue, digits: int) -> str:
-    """A figure as a table prints it."""
+    """Format a figure for a table."""
     if figure.value is None:
         return UNKNOWN
     value = f"{figure.value:.{digits}f}"

@@ -1,7 +1,7 @@
-"""A second estimator beside NoW's: the distance of each vertex to its true place, where synthetic truth tells it.
+"""Exact vertex errors beside NoW's metric: the distance of each vertex to its true position, on synthetic pictures.
 
-NoW compares a scan with the nearest points of a surface; a vertex that slid along the surface is right there and wrong
-here. Both are told, and how far they agree in rank.
+NoW compares a scan with the nearest points of a surface: a vertex that slid along the surface has no error there, but
+has one here. Both are reported, with the correlation of their ranks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,21 @@ from focus_ray.focus.metrics import similarity_align
 
 TABLE = "exact"
 CORRELATION = "spearman"
-_MIN_PICTURES = 3  # pictures, below which a rank correlation says nothing
+_MIN_PICTURES = 3  # too few pictures for a rank correlation below that
 
 
 def vertex_errors(fitted: Float[np.ndarray, "V 3"], true: Float[np.ndarray, "T 3"]) -> Float[np.ndarray, " V"]:
-    """Distance of each vertex to its true place after similarity alignment, in mm.
+    """Compute the distance of each vertex to its true position after similarity alignment.
 
-    Raises FaceModelError where the two are no faces of one topology.
+    Args:
+        fitted: predicted vertices, mm.
+        true: true vertices, mm.
+
+    Returns:
+        Distances, mm.
+
+    Raises:
+        FaceModelError: the numbers of vertices differ.
     """
     if fitted.shape != true.shape:
         raise FaceModelError(
@@ -38,7 +46,15 @@ def vertex_errors(fitted: Float[np.ndarray, "V 3"], true: Float[np.ndarray, "T 3
 def vertex_error_metrics(
     errors: Sequence[Float[np.ndarray, " V"]], regions: Mapping[str, Bool[Tensor, " V"]]
 ) -> dict[str, MetricValue]:
-    """Mean over vertices, then mean and spread over pictures: of the whole face, and of each region, in mm."""
+    """Compute mean and standard deviation over pictures of the mean vertex error, for the whole face and each region.
+
+    Args:
+        errors: vertex errors of each picture, mm.
+        regions: masks of vertices by name of the region.
+
+    Returns:
+        `vertex_mm` for the whole face and `NAME_mm` for each region that has vertices.
+    """
     table = np.array(errors, dtype=np.float64)
     found = {"vertex_mm": mean_and_std(table.mean(axis=1) if len(table) else np.empty(0))}
     for name, inside in regions.items():
@@ -49,7 +65,7 @@ def vertex_error_metrics(
 
 
 def rank_correlation(one: Mapping[str, float], other: Mapping[str, float]) -> MetricValue:
-    """Spearman's rank correlation over the names that both have; None where they are too few or all alike."""
+    """Compute Spearman's rank correlation over common names; None for too few names or constant values."""
     names = sorted(set(one) & set(other))
     first, second = (np.array([values[name] for name in names]) for values in (one, other))
     if len(names) < _MIN_PICTURES or np.ptp(first) == 0 or np.ptp(second) == 0:

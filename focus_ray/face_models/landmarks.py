@@ -73,9 +73,15 @@ FLIP = _mirror_order()
 
 
 def five_points(landmarks: Float[Tensor, "*batch 68 D"]) -> Float[Tensor, "*batch 5 D"]:
-    """Right eye, left eye, nose tip, right and left mouth corner, in the units of the landmarks.
+    """Return right eye, left eye, nose tip, right and left mouth corner of 68 landmarks.
 
-    An eye's centre is the middle of its two corners, as ArcFace's and Deep3D's alignments take it.
+    The centre of an eye is the middle of its two corners, as in the alignments of ArcFace and Deep3D.
+
+    Args:
+        landmarks: iBUG order, in any unit.
+
+    Returns:
+        The five points, in the unit of the landmarks.
     """
     right_eye = landmarks[..., RIGHT_EYE_CORNERS, :].mean(dim=-2)
     left_eye = landmarks[..., LEFT_EYE_CORNERS, :].mean(dim=-2)

@@ -1,4 +1,4 @@
-"""The linear 3D morphable model: vertices and colours from coefficients, and one file that holds it.
+"""The linear 3D morphable model: vertices and colours from coefficients, stored in one file.
 
     vertices = mean + sum_k alpha_k shape_basis_k        alpha = identity, then expression (the paper's R^144)
     albedo   = mean_albedo + sum_k gamma_k albedo_basis_k
@@ -39,7 +39,7 @@ class MorphableModel(nn.Module):
 
     Model space is in mm: x to the subject's left (image right), y up, z out of the face; triangles wind so that
     (v1 - v0) x (v2 - v0) points out of the face. Albedo is RGB in [0, 1]. uv is in [0, 1], v upwards.
-    The arrays are buffers, so ``.to(device, dtype)`` moves them, and are not part of a state dict.
+    The arrays are buffers that `.to(device, dtype)` moves and that are not part of a state dict.
     """
 
     mean: Tensor
@@ -66,11 +66,23 @@ class MorphableModel(nn.Module):
         uv: Tensor,
         parts: Mapping[str, Tensor],
     ) -> None:
-        """Arrays: mean [V,3], shape_basis [S+E,V,3] of which the first ``n_identity`` are identity, mean_albedo [V,3],
-        albedo_basis [A,V,3], faces [F,3] int64, landmark_triangles [68] int64 (rows of faces),
-        landmark_barycentric [68,3], uv [V,2], parts name -> [V] bool.
+        """Check the arrays and register them as buffers.
 
-        Raises FaceModelError when shapes, types, values or indices do not fit together.
+        Args:
+            name: name of the model, stored in its file.
+            n_identity: number of leading rows of shape_basis that are identity; the others are expression.
+            mean: [V, 3] vertices, mm.
+            shape_basis: [S + E, V, 3] mm per sigma, identity first.
+            mean_albedo: [V, 3] RGB in [0, 1].
+            albedo_basis: [A, V, 3] RGB per sigma.
+            faces: [F, 3] int64, vertex indices.
+            landmark_triangles: [68] int64, rows of faces.
+            landmark_barycentric: [68, 3] weights of the corners of those triangles.
+            uv: [V, 2] texture coordinates.
+            parts: part name to [V] bool; has every name of PARTS.
+
+        Raises:
+            FaceModelError: shapes, types, values or indices do not fit together.
         """
         super().__init__()
         arrays = {
@@ -90,7 +102,7 @@ class MorphableModel(nn.Module):
         self.n_identity = n_identity
         self.n_expression = len(shape_basis) - n_identity
         self.n_albedo = len(albedo_basis)
-        # By name: files give tensors in an order that differs between processes, and states have a column a part.
+        # Sorted by name: a file's tensors have another order in each process, and saved statistics a column per part.
         self.parts: dict[str, Tensor] = dict(sorted(parts.items()))
 
     @property
@@ -98,22 +110,47 @@ class MorphableModel(nn.Module):
         return len(self.mean)
 
     def vertices(self, alpha: Float[Tensor, "B K"]) -> Float[Tensor, "B V 3"]:
-        """Model-space vertices in mm from [B, S+E] shape coefficients in sigmas."""
+        """Compute the vertices of shape coefficients.
+
+        Args:
+            alpha: identity, then expression coefficients, in sigmas.
+
+        Returns:
+            Vertices in model space, mm.
+        """
         offsets = batch_invariant(lambda rows: full_precision_matmul(rows, self.shape_basis.flatten(1)), alpha)
         return self.mean + offsets.view(-1, *self.mean.shape)
 
     def albedo(self, gamma: Float[Tensor, "B A"]) -> Float[Tensor, "B V 3"]:
-        """Vertex colours (RGB, not clamped to [0, 1]) from [B, A] albedo coefficients in sigmas."""
+        """Compute the vertex colours of albedo coefficients.
+
+        Args:
+            gamma: albedo coefficients, in sigmas.
+
+        Returns:
+            RGB, not clamped to [0, 1].
+        """
         offsets = batch_invariant(lambda rows: full_precision_matmul(rows, self.albedo_basis.flatten(1)), gamma)
         return self.mean_albedo + offsets.view(-1, *self.mean_albedo.shape)
 
     def landmarks(self, vertices: Float[Tensor, "B V D"]) -> Float[Tensor, "B 68 D"]:
-        """The 68 landmarks (iBUG order) on the given vertices, in the vertices' own units and space."""
+        """Interpolate the 68 landmarks on vertices.
+
+        Args:
+            vertices: vertices of the model in any space and unit.
+
+        Returns:
+            Landmarks in iBUG order, in the space and unit of the vertices.
+        """
         corners = vertices[:, self.faces[self.landmark_triangles]]
         return (self.landmark_barycentric[..., None] * corners).sum(dim=2)
 
     def truncate(self, n_identity: int, n_expression: int, n_albedo: int) -> "MorphableModel":
-        """The model with only the leading modes of each basis. Raises FaceModelError when it has fewer."""
+        """Return the model with only the leading modes of each basis.
+
+        Raises:
+            FaceModelError: a number is negative or larger than the model's.
+        """
         asked = (n_identity, n_expression, n_albedo)
         owned = (self.n_identity, self.n_expression, self.n_albedo)
         if any(few < 0 or few > many for few, many in zip(asked, owned, strict=True)):
@@ -135,8 +172,10 @@ class MorphableModel(nn.Module):
 
     @cached_property
     def digest(self) -> str:
-        """sha256 (hex) over topology, means, bases and landmarks, as little-endian float32 / int64: the same on every
-        machine for the same arrays. Name, uv and parts do not change what a model fits and are left out."""
+        """sha256 (hex) of topology, means, bases and landmarks: the same on every machine for the same arrays.
+
+        Arrays are hashed as little-endian float32 / int64. Name, uv and parts are left out: they do not affect a fit.
+        """
         hasher = hashlib.sha256(f"{self.n_identity},{self.n_expression},{self.n_albedo}".encode())
         for key in (*_INTEGERS, "mean", "shape_basis", "mean_albedo", "albedo_basis", "landmark_barycentric"):
             array: np.ndarray = getattr(self, key).detach().cpu().numpy()
@@ -146,11 +185,15 @@ class MorphableModel(nn.Module):
         return hasher.hexdigest()
 
     def save(self, path: str | Path) -> None:
-        """Write `to_bytes` to a file. Raises OSError where the disk refuses."""
+        """Write the result of `to_bytes` to a file.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         Path(path).write_bytes(self.to_bytes())
 
     def to_bytes(self) -> bytes:
-        """The model as one safetensors file with its name and sizes as JSON metadata."""
+        """Encode the model as one safetensors file with its name and sizes as JSON metadata."""
         tensors = {key: getattr(self, key).detach().cpu() for key in (*_FLOATS, *_INTEGERS)}
         tensors |= {_PART_PREFIX + part: mask.cpu() for part, mask in self.parts.items()}
         metadata = {"format": _FORMAT, "name": self.name, "n_identity": self.n_identity, "digest": self.digest}
@@ -158,7 +201,11 @@ class MorphableModel(nn.Module):
 
     @staticmethod
     def load(path: str | Path) -> "MorphableModel":
-        """Read a file written by :meth:`save`. Raises FaceModelError when it is damaged or malformed."""
+        """Read a file written by `save`.
+
+        Raises:
+            FaceModelError: the file cannot be read, is damaged or malformed.
+        """
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = json.loads((file.metadata() or {}).get(_METADATA_KEY, "null"))

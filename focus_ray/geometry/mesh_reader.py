@@ -1,4 +1,4 @@
-"""Reading a triangle mesh of unknown origin, OBJ or PLY: geometry alone, limits before anything is allocated."""
+"""Reader of triangle meshes of unknown origin, OBJ or PLY: geometry alone; limits are checked before allocation."""
 
 import io
 import re
@@ -22,13 +22,13 @@ _OBJ_CONTINUED = re.compile(rb"\\\r?\n")
 _OBJ_VERTEX = re.compile(rb"^[ \t]*v[ \t]", re.MULTILINE)
 # The position of a vertex line, and the vertex numbers of a face line: colours, uv and normals are skipped.
 _OBJ_GEOMETRY = re.compile(rb"^[ \t]*(v(?:[ \t]+[^\s#]+){3}|f(?:[ \t]+[^\s#]+)+)", re.MULTILINE)
-# Numbers back from the last vertex mean different vertices to different readers; 0 is no vertex.
+# Programs differ on which vertex a negative (relative) number means; 0 is not a vertex number.
 _OBJ_RELATIVE = re.compile(rb"^f[^\n]*[ \t](?:-|0[ \t\n])", re.MULTILINE)
 _OBJ_OTHER_NUMBERS = re.compile(rb"/[^ \t\n]*")
 
 
 class MeshLimits(Settings):
-    """How large a mesh may be. Checked on the file's size and its counts before it is parsed."""
+    """Limits of the size of a mesh, checked on the file's size and its counts before it is parsed."""
 
     megabytes: float = 500.0
     vertices: int = 5_000_000
@@ -40,19 +40,28 @@ DEFAULT_LIMITS = MeshLimits()
 
 @dataclass(frozen=True, eq=False)
 class TriangleMesh:
-    """Vertices in the file's own units and order, and the triangles on them."""
+    """Vertices in the file's own unit and order, and the triangles on them."""
 
     vertices: Float[np.ndarray, "V 3"]
     faces: Int[np.ndarray, "F 3"]
 
 
 def read_mesh(path: str | Path, limits: MeshLimits = DEFAULT_LIMITS) -> TriangleMesh:
-    """The vertices (float64) and triangles of an OBJ or PLY file, in the file's order; polygons become triangles.
+    """Read the vertices (float64) and triangles of an OBJ or PLY file, in the file's order.
 
-    Colours, normals, uv, materials and groups are skipped: a vertex is a vertex line, however many uv it has. A
-    file without faces has none.
-    Raises DataError for a missing, damaged or oversized file, for one without vertices, for coordinates that are not
-    finite and for faces of vertices that are not there.
+    Polygons become triangles. Colours, normals, uv, materials and groups are skipped: each vertex line is one vertex,
+    however many uv it has.
+
+    Args:
+        path: an .obj or .ply file.
+        limits: largest size that is accepted.
+
+    Returns:
+        The mesh; without triangles if the file has no faces.
+
+    Raises:
+        DataError: the file is missing, damaged, oversized or of another format, has no vertices, a coordinate that is
+            not finite, or a face with a vertex that does not exist.
     """
     path = Path(path)
     content = read_limited_bytes(path, limits.megabytes)
@@ -68,13 +77,21 @@ def read_mesh(path: str | Path, limits: MeshLimits = DEFAULT_LIMITS) -> Triangle
             io.BytesIO(geometry), file_type=kind[1:], process=False, maintain_order=True, skip_materials=True
         )
         vertices, faces = _to_arrays(read)
-    except Exception as error:  # whatever trimesh's parsers meet in a damaged file
+    except Exception as error:  # trimesh's parsers raise errors of any type on a damaged file
         raise DataError(f"{path}: the mesh cannot be read ({_reason(error)}); write it anew") from None
     return _validate(path, vertices, faces)
 
 
 def read_limited_bytes(path: Path, megabytes: float) -> bytes:
-    """The content of a file of limited size. Raises DataError where it is missing, empty or larger."""
+    """Read the content of a file of limited size.
+
+    Args:
+        path: the file.
+        megabytes: largest size that is accepted, in 10^6 bytes.
+
+    Raises:
+        DataError: the file is missing, unreadable, empty or larger.
+    """
     try:
         size = path.stat().st_size
         if size > megabytes * _MEGA:
@@ -90,7 +107,7 @@ def read_limited_bytes(path: Path, megabytes: float) -> bytes:
 
 
 def _obj_geometry(content: bytes) -> bytes:
-    """The OBJ file with positions and faces alone: trimesh would split vertices at the seams of a texture."""
+    """Return the OBJ file with positions and faces alone: trimesh would split vertices at the seams of a texture."""
     lines = _OBJ_GEOMETRY.findall(_OBJ_CONTINUED.sub(b" ", content))
     return b"\n".join(_OBJ_OTHER_NUMBERS.sub(b"", line) if line.startswith(b"f") else line for line in lines) + b"\n"
 
@@ -105,7 +122,7 @@ def _check_counts(path: Path, content: bytes, kind: str, limits: MeshLimits) -> 
         raise DataError(f"{path}: there are no vertices in it; write the mesh anew as OBJ or PLY")
     allowed = {"vertex": limits.vertices, "face": limits.faces}
     for name, count in counts.items():
-        # An element takes a byte at least: a count beyond the file's size is a lie.
+        # An element takes at least one byte: a count beyond the file's size is wrong.
         if count > min(allowed.get(name, len(content)), len(content)):
             raise DataError(
                 f"{path}: {count} elements {name!r} exceed the limit or the size of the file; give a smaller mesh"

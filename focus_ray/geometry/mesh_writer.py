@@ -1,4 +1,4 @@
-"""Meshes as files that other programs open: Wavefront OBJ, binary PLY, and glTF (GLB)."""
+"""Writers of mesh files: Wavefront OBJ, binary PLY, and glTF (GLB)."""
 
 import json
 import struct
@@ -15,9 +15,14 @@ _MM_TO_M = 0.001  # glTF is in metres; OBJ and PLY have no unit and keep mm
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """A coloured triangle mesh: x right, y up, z out of the face [mm]; displayed RGB in [0, 1].
+    """A coloured triangle mesh without texture.
 
-    It has no texture, and so no uv in its files: readers that find uv look for a texture and ignore the colours.
+    Files have no uv: readers that find uv look for a texture and ignore the colours.
+
+    Attributes:
+        vertices: x right, y up, z out of the face, mm.
+        colours: displayed RGB in [0, 1].
+        faces: vertex indices.
     """
 
     vertices: Float[np.ndarray, "V 3"]
@@ -26,7 +31,7 @@ class Mesh:
 
     @property
     def normals(self) -> Float[np.ndarray, "V 3"]:
-        """Unit vectors out of the surface, each triangle weighted by its area; z where a vertex has no triangle."""
+        """Unit normals out of the surface, weighted by triangle area; +z for a vertex without triangles."""
         a, b, c = (self.vertices[corners].astype(np.float64) for corners in self.faces.T)
         total = np.zeros((len(self.vertices), 3))
         np.add.at(total, self.faces, np.cross(b - a, c - a)[:, None])
@@ -35,14 +40,22 @@ class Mesh:
 
 
 def encode_mesh(mesh: Mesh, kind: str) -> bytes:
-    """The content of a file of that kind: obj, ply or glb. Raises ConfigError for another kind."""
+    """Encode a mesh as the content of a file.
+
+    Args:
+        mesh: the mesh.
+        kind: obj, ply or glb.
+
+    Raises:
+        ConfigError: `kind` is another format.
+    """
     if kind not in ENCODERS:
         raise ConfigError(f"there is no mesh format {kind!r}; choose from {', '.join(ENCODERS)}")
     return ENCODERS[kind](mesh)
 
 
 def encode_obj(mesh: Mesh) -> bytes:
-    """Wavefront OBJ in mm: vertices with their colours behind the coordinates, and their normals."""
+    """Encode a mesh as Wavefront OBJ in mm: colours follow the vertex coordinates, and vertices have normals."""
     coloured = np.hstack([mesh.vertices, mesh.colours.clip(0, 1)])
     corners = mesh.faces + 1  # OBJ counts from 1
     lines = ["# focus-ray; mm, y up; colours follow the coordinates"]
@@ -53,7 +66,7 @@ def encode_obj(mesh: Mesh) -> bytes:
 
 
 def encode_ply(mesh: Mesh) -> bytes:
-    """Binary little-endian PLY in mm with normals and 8-bit colours."""
+    """Encode a mesh as binary little-endian PLY in mm with normals and 8-bit colours."""
     vertex = np.empty(len(mesh.vertices), dtype=[("xyz", "<f4", 3), ("normal", "<f4", 3), ("rgb", "u1", 3)])
     vertex["xyz"], vertex["normal"], vertex["rgb"] = mesh.vertices, mesh.normals, _to_uint8(mesh.colours)
     face = np.empty(len(mesh.faces), dtype=[("count", "u1"), ("corners", "<i4", 3)])
@@ -80,7 +93,7 @@ _JSON_CHUNK, _BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 
 
 def encode_glb(mesh: Mesh) -> bytes:
-    """glTF 2.0 in metres: normals, and linear vertex colours on a rough, two-sided material without metal."""
+    """Encode a mesh as glTF 2.0 in metres, with normals, linear vertex colours and a rough, two-sided material."""
     arrays = {
         "POSITION": (mesh.vertices * _MM_TO_M).astype("<f4"),
         "NORMAL": mesh.normals.astype("<f4"),
@@ -133,7 +146,7 @@ def _to_uint8(colours: np.ndarray) -> np.ndarray:
 
 
 def _srgb_to_linear(colours: np.ndarray) -> np.ndarray:
-    """sRGB transfer function inverted (IEC 61966-2-1): glTF's vertex colours are linear."""
+    """Invert the sRGB transfer function (IEC 61966-2-1): glTF's vertex colours are linear."""
     return np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
 
 

@@ -1,4 +1,4 @@
-"""Faces of photographs: from a picture to FACE records, and from folders of pictures to files."""
+"""Reconstruction of faces: from an image to FACE records, and from folders of images to files."""
 
 from focus_ray.data.image_file import read_image
 from focus_ray.inference.reconstruct_files import ImageResult, reconstruct_paths

@@ -1,4 +1,4 @@
-"""Locate the faces of an image from a detector, given landmarks, a given box, or an already aligned crop."""
+"""Location of the faces of an image by a detector, given landmarks, a given box, or an already aligned crop."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,25 +14,37 @@ from focus_ray.inference.self_alignment import AlignmentSettings, crop_from_dete
 
 Box = tuple[float, float, float, float]
 
-_MIN_BOX_PX = 8.0  # px a side: less shows no face
+_MIN_BOX_PX = 8.0  # px of the shorter side of a box
 
 
 @dataclass(frozen=True, eq=False)
 class FaceLocations:
-    """A picture and where its faces are; everything that a model needs to fit them."""
+    """An image and the locations of its faces.
+
+    Attributes:
+        image: upright RGB.
+        faces: the faces, in px of the image.
+        source: where the locations are from; "picture" means that the whole image is one aligned crop.
+    """
 
     image: UInt8[np.ndarray, "H W 3"]
     faces: list[Detection]
     source: Literal["detector", "landmarks", "box", "picture"] = "detector"
 
     def initial_crop(self, face: Detection, size: int, settings: AlignmentSettings) -> Crop:
-        """The first guess at the aligned crop."""
+        """Return the first guess at the aligned crop of a face.
+
+        Args:
+            face: one of `faces`.
+            size: side of the crop, px.
+            settings: how a box becomes a crop.
+        """
         if self.source == "picture":
             return Crop(resize_transform(len(self.image), size), size)
         return crop_from_detection(face, size, settings)
 
     def alignment_rounds(self, settings: AlignmentSettings) -> int:
-        """How often the model may move the crop."""
+        """Return how often the model may move the crop."""
         return {"detector": settings.rounds, "box": settings.box_rounds}.get(self.source, 0)
 
 
@@ -44,10 +56,22 @@ def locate_faces(
     box: Box | None = None,
     aligned: bool = False,
 ) -> FaceLocations:
-    """Detect all faces, or return the single face given by 68 landmarks [px], a box [px], or `aligned=True`.
+    """Detect all faces, or return the single face given by landmarks, a box, or an already aligned crop.
 
-    Raises LandmarkError for landmarks, ConfigError for a box, that are none or lie beside the picture, ImageError for
-    a crop that is not square.
+    Args:
+        image: upright RGB.
+        detector: used only if nothing else is given.
+        landmarks: 68 iBUG points, px; they take precedence over `box`, and `box` over `aligned`.
+        box: x, y, width, height, px.
+        aligned: whether the image is an aligned crop of one face.
+
+    Returns:
+        The image and its faces; the detector may find none.
+
+    Raises:
+        LandmarkError: the landmarks are not those of a face, or lie outside of the image.
+        ConfigError: the box is malformed, too small, or lies outside of the image.
+        ImageError: the aligned crop is not square or too small.
     """
     if landmarks is not None:
         points = validate_landmarks(landmarks, *image.shape[:2])
@@ -66,7 +90,11 @@ def locate_faces(
 
 
 def check_image(image: object) -> None:
-    """Raises ImageError for anything but uint8 RGB, [H, W, 3]."""
+    """Check that an image is a uint8 RGB array [H, W, 3].
+
+    Raises:
+        ImageError: it is anything else.
+    """
     if not isinstance(image, np.ndarray):
         raise ImageError(
             f"a picture was given as {type(image).__name__}; give uint8 RGB, [H, W, 3], np.asarray(image) for instance"
@@ -78,7 +106,11 @@ def check_image(image: object) -> None:
 
 
 def parse_box(box: object) -> Box:
-    """x, y, width and height as floats. Raises ConfigError for anything but four numbers of a box of some size."""
+    """Convert a box to x, y, width and height (px) as floats.
+
+    Raises:
+        ConfigError: it is not four finite numbers, or a side is shorter than 8 px.
+    """
     numbers = to_finite_array(box)
     if numbers is None or numbers.shape != (4,):
         raise ConfigError("the box is not four finite numbers; give x,y,width,height in px")

@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from focus_ray.geometry.mesh_writer import Mesh
 
 QualityFlag = Literal[
-    "small_face",  # fewer pixels in the picture than the model looks at
+    "small_face",  # fewer pixels in the picture than in the model's crop
     "cut_off",  # part of the face lies outside of the picture
     "landmarks_from_model",  # aligned by the model's own landmarks, not by given ones
-    "high_residual",  # the visible part is explained badly
-    "extreme_pose",  # turned further aside, up or down than the model has learned
-    "mostly_occluded",  # less than half of the face counts as seen
+    "high_residual",  # large colour error over the visible part
+    "extreme_pose",  # yaw or pitch larger than in nearly all training images
+    "mostly_occluded",  # the mask keeps less than half of the face
 ]
 QUALITY_FLAGS: tuple[str, ...] = get_args(QualityFlag)
 
@@ -31,14 +31,14 @@ class _FrozenModel(BaseModel):
 
 
 class Pose(_FrozenModel):
-    """The head in the camera that sees the picture upright, as it was given."""
+    """The head's pose in the camera of the upright picture as it was given, not of the turned crop."""
 
     rotation: Vector3 = Field(description="Euler angles [rad]: R = diag(1,-1,-1) Rx Ry Rz")
     translation: Vector3 = Field(description="[mm], beside the camera's distance of 1000 mm, about the crop's middle")
 
 
 class Theta(_FrozenModel):
-    """The 257 parameters that explain the aligned crop; coefficients in sigmas."""
+    """The 257 parameters fitted to the aligned crop; coefficients in sigmas."""
 
     identity: Annotated[list[float], Field(min_length=80, max_length=80)]
     expression: Annotated[list[float], Field(min_length=64, max_length=64)]
@@ -48,7 +48,7 @@ class Theta(_FrozenModel):
 
 
 class Visibility(_FrozenModel):
-    """The share of each part's rendered pixels that the mask keeps; 0 for a part that looks away from the camera."""
+    """The share of each part's rendered pixels that the mask keeps; 0 for a part of which no pixel is rendered."""
 
     eyes: UnitInterval
     brows: UnitInterval
@@ -60,16 +60,16 @@ class Visibility(_FrozenModel):
 
 @dataclass(frozen=True, eq=False)
 class FaceArrays:
-    """What is needed to draw and to export a face; stays in memory and is not part of FACE."""
+    """Pixels and mesh for drawing and exporting a face; kept in memory only, not part of FACE."""
 
     transform: Float[np.ndarray, "2 3"]  # px of the picture to px of the crop
     target: UInt8[np.ndarray, "S S 3"]  # the crop
     rendering: UInt8[np.ndarray, "S S 3"]
     region: Bool[np.ndarray, "S S"]  # where the face is rendered
-    mask: Bool[np.ndarray, "S S"]  # where it is seen
-    soft_mask: Float[np.ndarray, "S S"]  # M in [0, 1], before it was binarised
+    mask: Bool[np.ndarray, "S S"]  # where it is visible
+    soft_mask: Float[np.ndarray, "S S"]  # M in [0, 1], before binarisation
     mesh: Mesh
-    corrected_mesh: Mesh | None = None  # without the systematic error, where there is a misfit prior
+    corrected_mesh: Mesh | None = None  # without the systematic error; None without a misfit prior
 
 
 class Face(_FrozenModel):
@@ -100,11 +100,11 @@ class Face(_FrozenModel):
 
     @property
     def arrays(self) -> FaceArrays | None:
-        """Pixels and mesh of a face that was just reconstructed; None for one that was read from JSON."""
+        """Pixels and mesh of a reconstructed face; None for a face read from JSON."""
         return self._arrays
 
     def with_arrays(self, arrays: FaceArrays) -> "Face":
-        """The same face with its pixels and mesh."""
+        """Return a copy of the face with these pixels and mesh."""
         copy = self.model_copy()
         copy._arrays = arrays
         return copy

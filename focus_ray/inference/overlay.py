@@ -1,4 +1,4 @@
-"""What a reconstruction looks like: overlay and mask in the picture, and a contact sheet of many pictures."""
+"""Drawings of a reconstruction: overlay and mask at the size of the image, and a contact sheet of many images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from focus_ray.inference.face_result import Face, FaceArrays
 from focus_ray.inference.reconstructor import face_to_theta
 
 MAX_OVERLAY_PX = 1600  # px of the longer side
-_MAX_RENDERING_PX = 512  # px: finer than that the mesh shows its facets
+_MAX_RENDERING_PX = 512  # px: at higher resolutions the mesh's facets become visible
 
 _BOX_COLOUR, _MISSING_COLOUR = (80, 220, 100), (235, 90, 80)
 _OCCLUDED_COLOUR = np.array([230.0, 60.0, 60.0])
@@ -30,32 +30,36 @@ _TO_OPENCV = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
 
 @dataclass(frozen=True)
 class FaceLayer:
-    """A rendered face at the picture's own detail, in the window of the picture that its crop covers."""
+    """A face rendered at the image's resolution, in the window of the image that its crop covers."""
 
     window: tuple[slice, slice]  # rows and columns of the picture
     colours: Float[np.ndarray, "h w 3"]  # 0 to 255
     coverage: Float[np.ndarray, "h w"]  # 0 to 1, where the face is rendered
-    visibility: Float[np.ndarray, "h w"]  # 0 to 1, the part of it that the mask sees
+    visibility: Float[np.ndarray, "h w"]  # 0 to 1, the part of it that the mask keeps
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """A picture and its faces, in the size of the picture."""
+    """An image with its faces drawn on it, at the size of the image."""
 
-    image: UInt8[np.ndarray, "H W 3"]  # the rendered face where it is seen
+    image: UInt8[np.ndarray, "H W 3"]  # the rendered face where it is visible
     visibility: Float[np.ndarray, "H W"]  # 0 to 1
     region: Float[np.ndarray, "H W"]  # 0 to 1, where a face is rendered
 
 
 def require_arrays(face: Face) -> FaceArrays:
-    """The pixels and mesh of a face that was just reconstructed."""
+    """Return the pixels and mesh of a reconstructed face.
+
+    Raises:
+        ValueError: the face was read from JSON and has none.
+    """
     if face.arrays is None:
         raise ValueError("this face was read from a file and has no pixels; reconstruct it again to draw it")
     return face.arrays
 
 
 def image_mask(face: Face, height: int, width: int) -> Bool[np.ndarray, "height width"]:
-    """The binarised mask of a face in the size of its picture."""
+    """Return the binarised mask of a face at the size of its image (px)."""
     arrays = require_arrays(face)
     window = crop_window(face, height, width)
     seen = np.zeros((height, width), bool)
@@ -64,7 +68,13 @@ def image_mask(face: Face, height: int, width: int) -> Bool[np.ndarray, "height 
 
 
 def crop_window(face: Face, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns of a picture of this size that the crop of a face covers; one pixel where it covers none."""
+    """Return the rows and columns of an image that the crop of a face covers; one pixel if it covers none.
+
+    Args:
+        face: a face with arrays.
+        height: of the image, px.
+        width: of the image, px.
+    """
     arrays = require_arrays(face)
     size = arrays.mask.shape[0]
     corners = np.array([[-1.0, -1.0], [size, -1.0], [size, size], [-1.0, size]])
@@ -78,14 +88,31 @@ def crop_window(face: Face, height: int, width: int) -> tuple[slice, slice]:
 def warp_to_window(
     values: Float[np.ndarray, "S S"], transform: Float[np.ndarray, "2 3"], window: tuple[slice, slice]
 ) -> Float[np.ndarray, "h w"]:
-    """Values of a crop in the window's pixels: bilinear, zero outside of the crop."""
+    """Warp values of a crop to the pixels of a window: bilinear, zero outside of the crop.
+
+    Args:
+        values: values of the crop.
+        transform: px of the image to px of the crop.
+        window: rows and columns of the image.
+
+    Returns:
+        The values at the pixels of the window.
+    """
     rows, columns = window
     crop = Crop(_window_to_crop(transform, window), values.shape[0])
     return crop.to_image_mask(values, rows.stop - rows.start, columns.stop - columns.start)
 
 
 def render_layer(face: Face, height: int, width: int, model: MorphableModel, camera: Camera) -> FaceLayer:
-    """A face as it lies over a picture of this size."""
+    """Render a face at the resolution of its image.
+
+    Args:
+        face: a face with arrays.
+        height: of the image, px.
+        width: of the image, px.
+        model: the face model that fitted it.
+        camera: the camera of the crop.
+    """
     arrays = require_arrays(face)
     window = crop_window(face, height, width)
     detailed = _upscale_crop(Crop(arrays.transform, arrays.mask.shape[0]))
@@ -102,13 +129,31 @@ def render_layer(face: Face, height: int, width: int, model: MorphableModel, cam
 def draw_overlay(
     image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face], model: MorphableModel, camera: Camera
 ) -> Overlay:
-    """The faces laid over their picture: rendered at the picture's own detail, shown where the mask sees them."""
+    """Draw faces over their image, rendered at its resolution and shown where the mask keeps them.
+
+    Args:
+        image: RGB.
+        faces: faces of the image, with arrays.
+        model: the face model that fitted them.
+        camera: the camera of the crops.
+
+    Returns:
+        The overlay at the size of the image.
+    """
     height, width = image.shape[:2]
     return composite_layers(image, [render_layer(face, height, width, model, camera) for face in faces])
 
 
 def composite_layers(image: UInt8[np.ndarray, "H W 3"], layers: Sequence[FaceLayer]) -> Overlay:
-    """The faces of `render_layer`, one after the other over their picture."""
+    """Composite layers of `render_layer`, one after the other, over their image.
+
+    Args:
+        image: RGB.
+        layers: layers of the image, the last on top.
+
+    Returns:
+        The overlay at the size of the image.
+    """
     overlay = image.copy()
     seen, region = np.zeros(image.shape[:2], np.float32), np.zeros(image.shape[:2], np.float32)
     for one in layers:
@@ -121,13 +166,13 @@ def composite_layers(image: UInt8[np.ndarray, "H W 3"], layers: Sequence[FaceLay
 
 
 def _window_to_crop(transform: Float[np.ndarray, "2 3"], window: tuple[slice, slice]) -> Float[np.ndarray, "2 3"]:
-    """The transform to px of the crop, from px of the window instead of the picture."""
+    """Return the transform from px of the window, instead of the image, to px of the crop."""
     rows, columns = window
     return compose(transform, np.array([[1.0, 0.0, columns.start], [0.0, 1.0, rows.start]]))
 
 
 def _upscale_crop(crop: Crop) -> Crop:
-    """The same crop with as many pixels as the picture has there, within limits."""
+    """Return the same crop with as many pixels as the image has there, within limits."""
     size = int(np.clip(round(crop.size / crop.scale), crop.size, max(crop.size, _MAX_RENDERING_PX)))
     return Crop(compose(resize_transform(crop.size, size), crop.matrix), size)
 
@@ -135,7 +180,7 @@ def _upscale_crop(crop: Crop) -> Crop:
 def _render_face(
     face: Face, model: MorphableModel, camera: Camera, size: int
 ) -> tuple[Float[np.ndarray, "S S 3"], Float[np.ndarray, "S S"]]:
-    """Colours (0 to 255, carried on past the silhouette so that interpolation meets no black) and coverage."""
+    """Return colours (0 to 255, extended past the silhouette so that interpolation meets no black) and coverage."""
     renderer = Renderer(model, camera.model_copy(update={"image_size": size}))
     with torch.no_grad():
         rendering = renderer(face_to_theta(face).to(model.mean)).to("cpu")
@@ -148,7 +193,16 @@ def _render_face(
 def shrink_to_fit(
     image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face], max_side: int
 ) -> tuple[UInt8[np.ndarray, "h w 3"], list[Face]]:
-    """The picture within that size, and its faces with their transforms (not their px) adapted to it."""
+    """Shrink an image to a maximum size, and adapt the transforms of its faces.
+
+    Args:
+        image: RGB.
+        faces: faces of the image, with arrays.
+        max_side: longest side of the result, px.
+
+    Returns:
+        The image, unchanged if it is small enough, and the faces; only their transforms are adapted, not their px.
+    """
     height, width, adapted = rescale_faces(faces, image.shape[0], image.shape[1], max_side)
     if (height, width) == image.shape[:2]:
         return image, adapted
@@ -156,7 +210,17 @@ def shrink_to_fit(
 
 
 def rescale_faces(faces: Sequence[Face], height: int, width: int, max_side: int) -> tuple[int, int, list[Face]]:
-    """Height and width of a picture within that size, and its faces with their transforms adapted to it."""
+    """Compute the size of an image shrunk to a maximum size, and adapt the transforms of its faces.
+
+    Args:
+        faces: faces of the image, with arrays.
+        height: of the image, px.
+        width: of the image, px.
+        max_side: longest side of the result, px.
+
+    Returns:
+        The new height and width, px, and the faces with adapted transforms.
+    """
     zoom = max_side / max(height, width)
     if zoom >= 1.0:
         return height, width, list(faces)
@@ -171,16 +235,23 @@ def rescale_faces(faces: Sequence[Face], height: int, width: int, max_side: int)
 
 
 def encode_png(image: UInt8[np.ndarray, "H W *C"]) -> bytes:
-    """A picture (RGB, or RGBA) or mask as the content of a PNG file, by OpenCV's fastest compression."""
+    """Encode an image or mask as the content of a PNG file, by OpenCV's fastest compression.
+
+    Args:
+        image: RGB, RGBA or one channel, 0 to 255.
+
+    Returns:
+        The content of the file.
+    """
     channels = image.shape[2] if image.ndim == 3 else 1
     content = cv2.cvtColor(image, _TO_OPENCV[channels]) if channels > 1 else image
     return cv2.imencode(".png", content)[1].tobytes()
 
 
 class ContactSheet:
-    """Pictures side by side: with their boxes, with the faces laid over, and what of the faces is seen (red: occluded).
+    """Contact sheet: every image with its boxes, with its faces overlaid, and with its mask (red: occluded).
 
-    Keeps small tiles only; of more than 200 pictures the first 200.
+    Keeps small tiles only; of more than 200 images the first 200.
     """
 
     def __init__(self, model: MorphableModel, camera: Camera):
@@ -189,7 +260,13 @@ class ContactSheet:
         self._entries: list[np.ndarray] = []
 
     def add(self, caption: str, image: UInt8[np.ndarray, "H W 3"] | None, faces: Sequence[Face]) -> None:
-        """One more picture; None for one that could not be read."""
+        """Add an image to the sheet.
+
+        Args:
+            caption: text below the image.
+            image: RGB; None for an image that could not be read.
+            faces: faces of the image, with arrays.
+        """
         if len(self._entries) >= _MAX_SHEET_IMAGES:
             return
         tiles = [np.zeros((_TILE, _TILE, 3), np.uint8)] * 3 if image is None else self._tiles(image, faces)
@@ -214,7 +291,7 @@ class ContactSheet:
         return [_tile(boxed), _tile(result.image), _tile(mask.clip(0, 255).astype(np.uint8))]
 
     def to_png(self) -> bytes:
-        """The sheet, four pictures in a row."""
+        """Encode the sheet as PNG, four images in a row."""
         columns = min(_COLUMNS, max(1, len(self._entries)))
         blank = np.full((_TILE + _CAPTION, 3 * _TILE, 3), 255, np.uint8)
         padded = [*self._entries, *[blank] * (-len(self._entries) % columns)] or [blank]

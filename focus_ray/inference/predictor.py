@@ -1,4 +1,4 @@
-"""From aligned face images to parameters, rendering and mask: one forward pass, refined where that is asked for."""
+"""Prediction of parameters, rendering and mask from aligned face images: one forward pass, optionally refined."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from focus_ray.focus.refine import DEFAULT_REFINE, RefineSettings, refine_with_s
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.inference.face_result import VISIBLE_PARTS
 
-_PART_CORNERS = 2  # of a triangle's three, from which it counts to a part
+_PART_CORNERS = 2  # a triangle belongs to a part if at least this many of its three corners do
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Prediction:
     """Soft M = S inside the rendered region, 0 outside; 1 = face is seen."""
 
     def to(self, device: str) -> "Prediction":
-        """The same on another device."""
+        """Return the prediction on another device."""
         return Prediction(
             self.images.to(device), self.theta.to(device), self.rendering.to(device), self.mask.to(device)
         )
 
     @property
     def binary_mask(self) -> Bool[Tensor, "B 1 H W"]:
-        """M, binarised."""
+        """Binarised M: True where the face is visible."""
         return self.mask > MASK_THRESHOLD
 
     @property
@@ -49,13 +49,17 @@ class Prediction:
 
     @property
     def residual(self) -> Float[Tensor, " B"]:
-        """Root mean square colour error over seen pixels and channels, 0 to 255; 0 where nothing is seen."""
+        """Root mean square colour error over visible pixels and channels, 0 to 255; 0 if no pixel is visible."""
         squared = (self.images - self.rendering.image).square() * self.binary_mask
         terms = (3 * self.binary_mask.sum((1, 2, 3))).clamp_min(1)
         return 255.0 * (squared.sum((1, 2, 3)) / terms).sqrt()
 
     def visibility(self, model: MorphableModel) -> dict[str, Float[Tensor, " B"]]:
-        """Per part, the share of its rendered pixels that M keeps; 0 where none is rendered."""
+        """Compute for each part the share of its rendered pixels that M keeps.
+
+        Returns:
+            A share for each name of VISIBLE_PARTS; 0 if no pixel of the part is rendered.
+        """
         ids = self.rendering.triangle_ids
         faces = model.faces.to(ids.device)
         shares = {}
@@ -67,7 +71,15 @@ class Prediction:
 
 
 def pixel_fraction(kept: Bool[Tensor, "B 1 H W"], total: Bool[Tensor, "B 1 H W"]) -> Float[Tensor, " B"]:
-    """Pixels kept of the pixels there are, per image; 0 where there are none."""
+    """Compute the fraction of pixels that are kept, per image.
+
+    Args:
+        kept: True at the pixels that are kept.
+        total: True at all pixels that count.
+
+    Returns:
+        Kept over total, 0 if no pixel counts.
+    """
     return kept.sum((1, 2, 3)) / total.sum((1, 2, 3)).clamp_min(1)
 
 
@@ -90,9 +102,15 @@ class Predictor(nn.Module):
         landmarks: Float[Tensor, "B 68 2"] | None = None,
         steps: int | None = None,
     ) -> Prediction:
-        """Parameters, rendering and mask. `steps` of refinement, the settings' number by default, 0 for a forward pass.
+        """Predict parameters, rendering and mask.
 
-        Landmarks (px of the images), where they are known, guide the refinement; the encoder does not see them.
+        Args:
+            images: aligned crops, RGB in [0, 1].
+            landmarks: px of the images; they guide the refinement only, the encoder does not use them.
+            steps: refinement steps; None is the number of the settings, 0 a forward pass only.
+
+        Returns:
+            The prediction for each image.
         """
         steps = self.settings.steps if steps is None else steps
         with torch.no_grad():
@@ -106,5 +124,12 @@ class Predictor(nn.Module):
 
     @torch.no_grad()
     def landmarks(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 68 2"]:
-        """The landmarks that a forward pass predicts, px of the images."""
+        """Predict landmarks by a forward pass.
+
+        Args:
+            images: aligned crops, RGB in [0, 1].
+
+        Returns:
+            (u, v) in px of the images, iBUG order.
+        """
         return self.focus.autoencoder(images).rendering.landmarks

@@ -1,6 +1,6 @@
-"""Reconstructing the pictures of files and folders into a results folder.
+"""Reconstruction of image files and folders into a results folder.
 
-OUT/results.json        [{image, status, message, folder, faces}], what was left out of folders as well
+OUT/results.json        [{image, status, message, folder, faces}], including what was left out of folders
 OUT/contact_sheet.png   every picture: box, overlay, mask
 OUT/landmarks.csv       the model's 68 landmarks of each picture's first face, as `train --landmarks` reads them; names
                         are relative to the folder that holds all pictures
@@ -49,7 +49,7 @@ from focus_ray.storage import atomic
 logger = logging.getLogger(__name__)
 
 RESULTS, CONTACT_SHEET, LANDMARKS = "results.json", "contact_sheet.png", "landmarks.csv"
-# What a face's folder holds and nothing else: only such a folder is replaced or removed.
+# The only files in a face's folder: a folder with other files is neither replaced nor removed.
 _FACE_FILE = re.compile(rf"face\.json|overlay\.png|mask\.png|mesh(-corrected)?\.({'|'.join(mesh_writer.ENCODERS)})")
 _MAX_NAME_BYTES = 200  # bytes of a folder's name: file systems stop at 255, and a folder being written has a longer one
 
@@ -57,10 +57,15 @@ LandmarksByName = dict[str, Float[np.ndarray, "68 2"]]
 
 
 class ImageResult(BaseModel):
-    """Result of one picture. image is its path as it was given; folder is where its faces lie, under OUT.
+    r"""Result of one picture.
 
-    left_out: something in a folder that is not read as a picture; message is the reason, in a word or two.
-    Bytes of a name that are not UTF-8, which JSON cannot hold, stand as \\xNN in both.
+    Bytes of a name that are not UTF-8, which JSON cannot hold, are written as \xNN in `image` and `folder`.
+
+    Attributes:
+        image: path of the picture as it was given.
+        status: "left_out" means something in a folder that is not read as a picture.
+        message: reason of any status but "ok"; a word or two for "left_out".
+        folder: folder of the faces, relative to OUT.
     """
 
     image: str
@@ -79,14 +84,14 @@ class _Input:
     folder: str
 
     def find_landmarks(self, given_landmarks: LandmarksByName) -> Float[np.ndarray, "68 2"] | None:
-        """Its landmarks in a file, by any of its names there."""
+        """Return the picture's landmarks in a landmark file, by any of its names; None if the file has none."""
         return next(
             (points for name in self.names if (points := find_landmarks(given_landmarks, name)) is not None), None
         )
 
     @property
     def names(self) -> list[str]:
-        """How a landmark file may name it: by its path inside the folder of all pictures, or by its file name."""
+        """Names that a landmark file may use: the path inside the folder of all pictures, or the file name."""
         return list(dict.fromkeys([self.name, self.path.name]))
 
 
@@ -103,20 +108,35 @@ def reconstruct_paths(
     recursive: bool = False,
     progress: Callable[[str, int, int], object] | None = None,
 ) -> list[ImageResult]:
-    """Reconstruct pictures, and the pictures directly in folders; one result each, also written to `out`.
+    """Reconstruct pictures, and the pictures of folders, and write the results to a folder.
 
-    With `recursive` the pictures in subfolders count too, but for those in `out`. What lies in a folder and is no
-    picture gets a result with status left_out.
+    A picture that cannot be read gets status error, one without a face no_face, and the run continues. Earlier results
+    in `out` are replaced: the folders listed in its results.json are removed, unless they hold other files.
 
-    Pictures named in the `landmarks` file (by path inside the folder of all of them, or by file name) are aligned by
-    it, a single picture by its `box`; in all others faces are detected. Lines that name none of them are counted in a
-    warning. A picture that cannot be read is a result with status error, one without a face has status no_face, and the
-    run goes on. Earlier results in `out` are replaced: the folders that its results.json lists are removed, unless
-    something else was put there.
-    With a misfit `prior` (see `reconstructor.load`), a corrected mesh lies beside the mesh of each face.
-    Raises ConfigError for options that do not fit together and where `out` holds something else, DataError where there
-    is nothing to do, LandmarkError for a landmark file that is malformed or names none of the pictures, CheckpointError
-    for a damaged model, StorageError where the disk refuses.
+    Args:
+        paths: pictures and folders.
+        out: folder of the results.
+        model: a model folder or a loaded model; None is the shipped model.
+        landmarks: landmark file (path inside the folder of all pictures, or file name, in the first column). Faces of
+            pictures that it does not name are detected; lines that name no picture are counted in a warning.
+        box: x, y, width, height of the face, px, for a single picture; it takes precedence over `landmarks`.
+        refine: refinement steps; None is the model's own number.
+        formats: formats of the meshes, of mesh_writer.ENCODERS.
+        prior: misfit prior (see `reconstructor.load`), which adds a corrected mesh for each face; ignored if `model` is
+            loaded.
+        recursive: whether the pictures in subfolders count too, except for those in `out`.
+        progress: called with "pictures", the number done and the number of all.
+
+    Returns:
+        One result for each picture, then one with status left_out for everything in a folder that is not a picture.
+
+    Raises:
+        ConfigError: an option is invalid or excludes another, or `out` holds something other than results.
+        DataError: there are no pictures.
+        LandmarkError: the landmark file is malformed or names none of the pictures.
+        ModelError: the prior was measured for another model or number of steps.
+        CheckpointError: the model or prior is damaged.
+        StorageError: the results cannot be written.
     """
     out = Path(out)
     _check_formats(formats)
@@ -138,7 +158,7 @@ def reconstruct_paths(
             run.add(one)
         run.results += left_out
         run.remove_previous()
-    finally:  # what was done before an interruption is kept
+    finally:  # results from before an interruption are kept
         run.write()
     if progress is not None:
         progress("pictures", len(inputs), len(inputs))
@@ -152,9 +172,21 @@ def fit_paths(
     landmarks: str | Path | None = None,
     progress: Callable[[str, int, int], object] | None = None,
 ) -> Float[Tensor, "N 257"]:
-    """The parameters of all faces in pictures and in the pictures of folders; what cannot be read is skipped.
+    """Fit the faces of pictures and of the pictures of folders; pictures that cannot be read are skipped.
 
-    Raises DataError, LandmarkError and CheckpointError as `reconstruct_paths` does.
+    Args:
+        paths: pictures and folders.
+        model: a model folder or a loaded model; None is the shipped model.
+        landmarks: landmark file, as for `reconstruct_paths`.
+        progress: called with "pictures", the number done and the number of all.
+
+    Returns:
+        The parameters of all faces, in the order of the pictures.
+
+    Raises:
+        DataError: there are no pictures.
+        LandmarkError: the landmark file is malformed.
+        CheckpointError: the model is damaged.
     """
     inputs, _ = _collect_inputs([Path(path) for path in paths])
     given = {} if landmarks is None else read_landmarks(landmarks)
@@ -170,7 +202,7 @@ def fit_paths(
 
 
 class _BatchRun:
-    """The state of one call: results so far, their sheet and their landmarks."""
+    """The state of one call: results so far, their contact sheet and their landmarks."""
 
     def __init__(
         self,
@@ -244,14 +276,14 @@ class _BatchRun:
                         )
 
     def remove_previous(self) -> None:
-        """Remove the folders that an earlier run listed and this one does not; they hold results and nothing else."""
+        """Remove the folders of an earlier run that this run does not list, unless they hold other files."""
         current = {result.folder for result in self.results}
         for row in self.previous_rows:
             if row["folder"] not in current:
                 _remove_result(self.out / row["folder"])
 
     def write(self) -> None:
-        """The list of results, the contact sheet and the landmarks; earlier results that still lie there are listed."""
+        """Write the list of results, contact sheet and landmarks; earlier results that still exist stay listed."""
         rows = [result.model_dump(mode="json") for result in self.results]
         current = {result.folder for result in self.results}
         rows += [
@@ -275,7 +307,7 @@ def _check_formats(formats: Sequence[str]) -> None:
 def _collect_inputs(
     paths: Sequence[Path], recursive: bool = False, out: Path | None = None
 ) -> tuple[list[_Input], list[ImageResult]]:
-    """The pictures, folders opened, each with a results folder of its own; and what was left out of the folders."""
+    """Return the pictures, each with its own results folder, and what was left out of the folders."""
     named: list[Path] = []
     folders: list[Path] = []
     left_out: dict[Path, str] = {}
@@ -319,7 +351,7 @@ def _format_reasons(reasons: Iterable[str]) -> str:
 
 
 def _unique_name(name: str, taken: set[str]) -> str:
-    """The name, with a number behind it where another picture has it already (also where only its case differs).
+    """Return the name, with a number appended if another picture has it already (also if only its case differs).
 
     A name that is too long for a folder is cut.
     """
@@ -345,7 +377,11 @@ def _check_landmarks(given_landmarks: LandmarksByName, inputs: Sequence[_Input])
 
 
 def _check_out(out: Path, inputs: Sequence[_Input], landmarks: str | Path | None) -> None:
-    """Raises ConfigError where a file that is no earlier result would be replaced."""
+    """Check that only earlier results would be replaced.
+
+    Raises:
+        ConfigError: a file or folder that is not an earlier result would be replaced.
+    """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{printable(out)} is a file; choose another folder for results")
     if landmarks is not None and (out / LANDMARKS).exists() and (out / LANDMARKS).samefile(landmarks):
@@ -364,13 +400,13 @@ def _may_be_replaced(target: Path) -> bool:
 
 
 def _is_list_of_results(path: Path) -> bool:
-    """Whether a file is the results.json of an earlier run."""
+    """Return whether a file is the results.json of an earlier run."""
     rows = _read_json(path)
     return isinstance(rows, list) and all(isinstance(row, dict) and {"image", "status"} <= row.keys() for row in rows)
 
 
 def _earlier_results(path: Path) -> list[dict[str, Any]]:
-    """The rows of an earlier run that name a folder directly beside the file."""
+    """Return the rows of an earlier run that name a folder directly beside the file."""
     rows = _read_json(path) if _is_list_of_results(path) else []
     return [row for row in rows if isinstance(row.get("folder"), str) and _is_plain_name(row["folder"])]
 
@@ -380,7 +416,7 @@ def _is_plain_name(text: str) -> bool:
 
 
 def _read_json(path: Path) -> Any:
-    """Content of a JSON file; None where it cannot be read."""
+    """Read a JSON file; None if it cannot be read."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -388,7 +424,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _remove_result(target: Path) -> None:
-    """Remove the faces that an earlier run found, where there are some."""
+    """Remove the folder of a picture's earlier results if it exists and holds nothing else."""
     if target.is_dir() and not target.is_symlink() and _may_be_replaced(target):
         with atomic.translate_os_errors(target):
             shutil.rmtree(target)

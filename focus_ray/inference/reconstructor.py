@@ -1,4 +1,4 @@
-"""A trained model as something that takes a picture and gives its faces."""
+"""Reconstruction of the faces of an image with a trained model."""
 
 import math
 from collections.abc import Sequence
@@ -29,18 +29,18 @@ from focus_ray.model import Model
 from focus_ray.prior import Prior, check_face_model, select_prior
 from focus_ray.settings import Settings
 
-# Images in a part, at most: from 16 on, torch has another routine for 1 x 1 convolutions on one thread of a CPU. More
-# images are divided evenly, so no part has one alone.
+# Largest part of a batch on a CPU: from 16 images on, torch uses another routine for 1 x 1 convolutions on one thread.
+# Larger batches are divided evenly, so that no part has a single image.
 _MAX_CPU_BATCH = 15
 
 
 class QualityLimits(Settings):
     """Limits beyond which a face has a quality flag."""
 
-    small_face: float = 1.0  # px of the crop to a px of the picture
+    small_face: float = 1.0  # px of the crop per px of the picture
     cut_off: float = 0.05  # share of the rendered region outside of the picture
-    high_residual: float = 30.0  # root mean square over seen pixels, of 255
-    extreme_pose: float = 0.8  # rad of yaw or pitch; the synthetic faces seldom turn further
+    high_residual: float = 30.0  # root mean square over visible pixels, of 255
+    extreme_pose: float = 0.8  # rad of yaw or pitch; few synthetic training faces exceed it
     mostly_occluded: float = 0.5  # occlusion fraction
 
 
@@ -56,7 +56,7 @@ class Reconstructor:
 
     Refinement uses a landmark loss, with given landmarks or with the model's own (median over several views). Without
     it the refinement diverges on some photographs (in trials landmark errors up to 25 px of 224, with it up to 10).
-    Not safe for several threads: the detector has scratch memory.
+    Not thread-safe: the detector has scratch memory.
     """
 
     def __init__(
@@ -68,8 +68,18 @@ class Reconstructor:
         *,
         require_prior: bool = True,
     ):
-        """prior: what corrects the meshes (section 3.4); with `require_prior`, always, else where it was measured for
-        the pipeline at hand. Raises FaceModelError for a prior of another face model.
+        """Check the prior and build the predictor.
+
+        Args:
+            model: the trained model.
+            detector: None is a Haar detector.
+            settings: None is the defaults.
+            prior: misfit prior that corrects the meshes (section 3.4).
+            require_prior: whether reconstruction with another pipeline than the prior was measured for raises a
+                ModelError; if not, its meshes are not corrected.
+
+        Raises:
+            FaceModelError: the prior belongs to another face model.
         """
         if prior is not None:
             check_face_model(prior, model.focus.face_model)
@@ -88,13 +98,24 @@ class Reconstructor:
         box: Box | None = None,
         refine: int | None = None,
     ) -> list[Face]:
-        """The faces of an upright RGB picture, uint8 [H, W, 3], the surest first; none is an empty list.
+        """Reconstruct the faces of an image.
 
-        With `landmarks` (68 iBUG points, px) or a `box` (x, y, width, height, px, about as a face detector draws it,
-        brows to chin) there is one face, where they say. `refine` is the number of refinement steps, the model's own by
-        default. Raises ImageError for another kind of array, LandmarkError for points that span no face or lie beside
-        the picture, ConfigError for such a box and for another `refine`, ModelError where the prior was measured for
-        another number of steps.
+        With `landmarks` or a `box` there is one face, at that place.
+
+        Args:
+            image: upright RGB, uint8 [H, W, 3].
+            landmarks: 68 iBUG points, px.
+            box: x, y, width, height, px, about as a face detector draws it, from brows to chin.
+            refine: refinement steps; None is the model's own number.
+
+        Returns:
+            The faces in descending order of detection score; empty if no face was found.
+
+        Raises:
+            ImageError: the image is another kind of array.
+            LandmarkError: the landmarks are not those of a face, or lie outside of the image.
+            ConfigError: the box is malformed or lies outside of the image, or `refine` is not a number of steps.
+            ModelError: the prior was measured for another number of steps.
         """
         check_image(image)
         check_refine(refine)
@@ -103,9 +124,19 @@ class Reconstructor:
         return faces
 
     def fit(self, pictures: Sequence[FaceLocations], refine: int | None = None) -> list[list[Face]]:
-        """The faces of several pictures, fitted as one batch; a list for each picture, in the order they were found.
+        """Fit the faces of several images as one batch.
 
-        Raises LandmarkError where given landmarks span no face, ModelError as `reconstruct` does.
+        Args:
+            pictures: images and the locations of their faces.
+            refine: refinement steps; None is the model's own number.
+
+        Returns:
+            A list of faces for each image, in the order of its locations.
+
+        Raises:
+            ConfigError: `refine` is not a number of steps.
+            LandmarkError: given landmarks are degenerate, so that no crop can be aligned to them.
+            ModelError: the prior was measured for another number of steps.
         """
         check_refine(refine)
         prior = self._matching_prior(refine)
@@ -134,7 +165,11 @@ class Reconstructor:
         return self.model.focus.face_model.mean.device
 
     def _matching_prior(self, refine: int | None) -> Prior | None:
-        """The prior, if it is about faces refined by so many steps. Raises ModelError where one insists."""
+        """Return the prior if it was measured for this number of steps, else None.
+
+        Raises:
+            ModelError: it was not, and the prior is required.
+        """
         steps = self.model.refine.steps if refine is None else refine
         if self.prior is None or self.prior.matches(self.model, steps):
             return self.prior
@@ -146,7 +181,7 @@ class Reconstructor:
         """Align each face by its detected or given landmarks, else by the model's own."""
         settings, size = self.settings.alignment, self.predictor.image_size
         aligned: dict[int, AlignedFace] = {}
-        unsure: dict[int, list[tuple[int, CropView]]] = {}  # by rounds: the place among all faces, and the first look
+        unsure: dict[int, list[tuple[int, CropView]]] = {}  # by rounds: index among all faces, and the first crop
         for place, (picture, face) in enumerate((one, face) for one in pictures for face in one.faces):
             crop = picture.initial_crop(face, size, settings)
             if face.landmarks is not None:
@@ -163,7 +198,7 @@ class Reconstructor:
         return torch.cat([self.predictor.landmarks(part.to(self.device)).cpu() for part in self._split_batch(images)])
 
     def _split_batch(self, rows: Shaped[Tensor, "B ..."]) -> tuple[Shaped[Tensor, "b ..."], ...]:
-        """What is computed at once: on an accelerator all, on a CPU no more than has the same bits in every batch."""
+        """Split rows into parts to compute at once: one on an accelerator; on a CPU small enough for identical bits."""
         return rows.tensor_split(math.ceil(len(rows) / _MAX_CPU_BATCH) if self.device.type == "cpu" else 1)
 
     def _build_face(
@@ -222,18 +257,25 @@ class Reconstructor:
 
 
 def correct_mesh(mesh: Mesh, prior: Prior) -> Mesh:
-    """P_mf = P_v - E_MP (Fig. 2b): the one subtraction that the prior costs."""
+    """P_mf = P_v - E_MP (Fig. 2b): subtract the prior's systematic error from a mesh."""
     return replace(mesh, vertices=prior.correct(torch.from_numpy(mesh.vertices)[None])[0].numpy())
 
 
 def load(
     path: str | Path | None = None, detector: Detector | None = None, *, prior: str | Path | None = None
 ) -> Reconstructor:
-    """The model of a folder (RUN/model for instance), or the one that comes with the package, ready for pictures.
+    """Load a model and its misfit prior as a `Reconstructor`.
 
-    prior: the folder of a misfit prior that corrects its meshes, or "none"; None: what comes with the shipped model, if
-    its gate has found that it helps. Raises CheckpointError where a folder is missing, altered or of another format,
-    FaceModelError for a prior of another face model.
+    Args:
+        path: a model folder (RUN/model for instance); None is the model shipped with the package.
+        detector: None is a Haar detector.
+        prior: folder of a misfit prior, or "none"; None is the prior of the shipped model, if its gate found that it
+            helps.
+
+    Raises:
+        CheckpointError: a folder is missing, altered or of another format.
+        FaceModelError: the prior belongs to another face model.
+        ModelError: the package has no shipped model.
     """
     model = models.load(None if path is None else Path(path))
     correcting = select_prior(prior, shipped_model=path is None)
@@ -241,14 +283,18 @@ def load(
 
 
 def face_to_theta(face: Face) -> Float[Tensor, "1 257"]:
-    """The parameters of a face as the renderer takes them."""
+    """Return the parameters of a face as one row of theta for the renderer."""
     theta = face.theta
     groups = [theta.identity, theta.expression, theta.albedo, theta.light, theta.camera[:3], theta.camera[3:]]
     return join_theta(Parameters(*(torch.tensor([group]) for group in groups)))
 
 
 def check_refine(steps: object) -> None:
-    """Raises ConfigError for anything but a whole number of steps, or None for the model's own."""
+    """Check a number of refinement steps; None is the model's own number.
+
+    Raises:
+        ConfigError: it is neither None nor a whole number of 0 or more.
+    """
     if steps is None:
         return
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
@@ -256,14 +302,14 @@ def check_refine(steps: object) -> None:
 
 
 def _pose(parameters: Parameters, crop: Crop) -> Pose:
-    """The crop turned the picture by its roll; turned back, the pose is that in the picture."""
+    """Return the pose in the image: that in the crop, with the crop's roll undone."""
     angle = torch.tensor([-crop.roll], dtype=torch.float64)
     rotation, translation = rotate_in_plane(parameters.rotation, parameters.translation, angle)
     return Pose(rotation=tuple(rotation[0].tolist()), translation=tuple(translation[0].tolist()))
 
 
 def _projection(camera: Camera, parameters: Parameters, crop: Crop) -> tuple[Vector4, Vector4, Vector4]:
-    """From the mesh into the crop, and from there into the picture."""
+    """Return the projection from the mesh to px of the image, through the crop."""
     into_crop = projection_matrix(camera, parameters.rotation, parameters.translation)[0].numpy()
     rows = np.vstack([crop.inverse, [0.0, 0.0, 1.0]]) @ into_crop
     first, second, third = _to_tuples(torch.from_numpy(rows))
@@ -271,7 +317,7 @@ def _projection(camera: Camera, parameters: Parameters, crop: Crop) -> tuple[Vec
 
 
 def _to_tuples(table: Shaped[Tensor, "N K"]) -> list[Any]:
-    """The rows as tuples of numbers."""
+    """Return the rows as tuples of numbers."""
     return list(map(tuple, table.tolist()))
 
 
@@ -299,7 +345,7 @@ def _to_uint8_image(image: Float[Tensor, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]
 
 
 def _fraction_outside(region: np.ndarray, crop: Crop, shape: tuple[int, ...]) -> float:
-    """The share of the rendered pixels that lie outside of the picture."""
+    """Return the share of the rendered pixels that lie outside of the image."""
     rows, columns = np.nonzero(region)
     if len(rows) == 0:
         return 0.0

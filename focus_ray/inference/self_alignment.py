@@ -1,4 +1,4 @@
-"""Aligning a face without given landmarks: from the detector's box, then by the model's own landmarks, a few times."""
+"""Alignment of a face without given landmarks: from the detector's box, then by the model's own landmarks in rounds."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -29,19 +29,19 @@ from focus_ray.settings import Settings
 
 
 class AlignmentSettings(Settings):
-    """How a box becomes a crop, and how far the model may move it."""
+    """How a box becomes a crop, and limits of the crop's motion during self-alignment."""
 
-    # Where the haar boxes of 16 photographs with landmarks lie: side 1.71 +- 0.08 standard units (of about 100 mm), the
-    # standard face's origin 0.05 +- 0.02 of the side below the middle.
+    # Measured on the Haar boxes of 16 photographs with landmarks: side 1.71 +- 0.08 standard units (of about 100 mm),
+    # origin of the standard face 0.05 +- 0.02 of the side below the middle.
     box_units: float = Field(default=1.71, gt=0)
     box_drop: float = 0.05
     rounds: int = Field(default=2, ge=0)
-    box_rounds: int = Field(default=4, ge=0)  # from a box that a person drew: it may be much too large or off
+    box_rounds: int = Field(default=4, ge=0)  # for a box drawn by a person, which may be much too large or off-centre
     jittered_views: int = Field(default=6, ge=0)
     jitter: AugmentSettings = AugmentSettings(shift=5.0, scale=0.05, rotation=5.0)
-    furthest: float = Field(default=0.3, gt=0)  # of the standard face's size (two units): from the first crop's middle
-    scales: tuple[float, float] = (0.7, 1.4)  # of the first crop's scale
-    turn: float = Field(default=0.6, gt=0)  # rad, from the first crop's
+    furthest: float = Field(default=0.3, gt=0)  # of the standard face's size (two units), from the first crop's middle
+    scales: tuple[float, float] = (0.7, 1.4)  # relative to the first crop's scale
+    turn: float = Field(default=0.6, gt=0)  # rad, from the first crop's roll
 
 
 DEFAULT_ALIGNMENT = AlignmentSettings()
@@ -50,21 +50,30 @@ _NO_JITTER = AugmentSettings(shift=0.0, scale=0.0, rotation=0.0)
 
 
 class AlignedFace(NamedTuple):
-    """A crop and the 68 landmarks that the model sees in it [px of the picture]."""
+    """A crop, and the 68 landmarks that the model predicts in it or that were given [px of the image]."""
 
     crop: Crop
     landmarks: Float[np.ndarray, "68 2"]
 
 
 class CropView(NamedTuple):
-    """A picture and a crop of it."""
+    """An image and a crop of it."""
 
     image: UInt8[np.ndarray, "H W 3"]
     crop: Crop
 
 
 def crop_from_detection(face: Detection, size: int, settings: AlignmentSettings = DEFAULT_ALIGNMENT) -> Crop:
-    """Initial crop: from the detector's landmarks if it has some, else from the box of a Haar detector."""
+    """Return the initial crop: from the detector's landmarks if it gives any, else from the box of a Haar detector.
+
+    Args:
+        face: the detection, px of the image.
+        size: side of the crop, px.
+        settings: how a box becomes a crop.
+
+    Raises:
+        LandmarkError: the landmarks are degenerate, so that no crop can be aligned to them.
+    """
     if face.landmarks is not None:
         return crop_from_landmarks(face.landmarks, size)
     if face.five_points is not None:
@@ -78,7 +87,15 @@ def crop_from_detection(face: Detection, size: int, settings: AlignmentSettings 
 
 
 def extract_crops(image: UInt8[np.ndarray, "H W 3"], crops: Sequence[Crop]) -> Float[Tensor, "B 3 S S"]:
-    """The crops of a picture as network input."""
+    """Extract crops of an image as network input.
+
+    Args:
+        image: RGB.
+        crops: crops of one size.
+
+    Returns:
+        RGB in [0, 1].
+    """
     return torch.stack([torch.from_numpy(as_float(crop.warp(image))) for crop in crops])
 
 
@@ -87,10 +104,17 @@ def self_align(
     crop_views: Sequence[CropView],
     settings: AlignmentSettings = DEFAULT_ALIGNMENT,
 ) -> list[AlignedFace]:
-    """Crops aligned by the landmarks that the model sees in them, `rounds` times, and what it sees in the last ones.
+    """Align crops by the landmarks that the model predicts in them, for `rounds` rounds.
 
-    `landmark_fn` takes crops [B, 3, S, S] and gives their landmarks [B, 68, 2] in px of the crops.
-    A crop that would move, grow or turn too far from where it began stays as it last was: the model lost the face.
+    A crop that would move, grow or turn too far from its start is not moved: such a prediction is taken to be wrong.
+
+    Args:
+        landmark_fn: maps crops [B, 3, S, S] to their landmarks [B, 68, 2] in px of the crops.
+        crop_views: images and initial crops.
+        settings: rounds, views and limits.
+
+    Returns:
+        The final crops and the landmarks predicted in them.
     """
     current = list(crop_views)
     for _ in range(settings.rounds):
@@ -108,7 +132,16 @@ def predict_landmarks(
     crop_views: Sequence[CropView],
     settings: AlignmentSettings = DEFAULT_ALIGNMENT,
 ) -> list[Float[np.ndarray, "68 2"]]:
-    """The landmarks [px of the picture] that a model sees: the median over slightly different views of each crop."""
+    """Predict landmarks as the median over slightly different views of each crop.
+
+    Args:
+        landmark_fn: maps crops [B, 3, S, S] to their landmarks [B, 68, 2] in px of the crops.
+        crop_views: images and crops.
+        settings: number and jitter of the views.
+
+    Returns:
+        The landmarks of each crop, px of its image.
+    """
     if not crop_views:
         return []
     views = [
@@ -123,7 +156,7 @@ def predict_landmarks(
 
 
 def _jittered_views(size: int, settings: AlignmentSettings) -> list[Augmentation]:
-    """The crop itself, its mirror image, and the same number of both, jittered; the same ones for every face."""
+    """Return the crop itself, its mirror image, and jittered views, half of them mirrored; the same for every face."""
     rng = np.random.default_rng(0)
     kinds = [_NO_JITTER] * 2 + [settings.jitter] * settings.jittered_views
     return [

@@ -37,12 +37,12 @@ from focus_ray.storage.open_store import open_store
 
 METRICS_SCHEMA = 1
 
-PhaseProgress = Callable[[str, int, int], object]  # what, done, in all
+PhaseProgress = Callable[[str, int, int], object]  # phase, done, total
 
 
 @dataclass
 class ReductionResult:
-    """A merged state and the counts of its computation."""
+    """Merged state of a split, and the counts of its computation."""
 
     state: MisfitStats
     tally: ShardCounts
@@ -62,7 +62,11 @@ class PriorBuilder:
     progress: PhaseProgress
 
     def build(self) -> tuple[Prior, dict[str, Any]]:
-        """The prior, judged on held-out faces, and what metrics.json says besides."""
+        """Compute the prior and judge it on held-out faces.
+
+        Returns:
+            (prior, further keys of metrics.json).
+        """
         made = self.reduce_split("prior", self.config.n, None)
         correction = made.state.error.mean
         judged = self.reduce_split("prior_heldout", self.config.heldout, correction)
@@ -97,7 +101,18 @@ class PriorBuilder:
         return self.model.focus.face_model
 
     def reduce_split(self, split: RenderedSplit, n: int, correction: torch.Tensor | None) -> ReductionResult:
-        """The state of the first `n` faces of a split, or of fewer where they are enough."""
+        """Merge the states of the first `n` faces of a split.
+
+        Without a correction it stops early once the standard error reaches `target_mm`.
+
+        Args:
+            split: faces to render.
+            n: number of faces, at most.
+            correction: signed error [R, V, 3] to subtract, mm; None while the prior itself is measured.
+
+        Returns:
+            Merged state, counts and time of the split.
+        """
         config = self.config
         work = MeasurementSpec(self.model, config.data.rendered, config.seed, split, config.refine_steps, correction)
         shards = ShardStore(self.store, work.digest, n, config.shard_size)
@@ -118,13 +133,20 @@ class PriorBuilder:
     def branches(
         self, spec: MeasurementSpec, shards: ShardStore, tally: ShardCounts, progress: Callable[[int, int], object]
     ) -> Iterator[MisfitStats]:
-        """The merged states of all branches in order."""
+        """Return an iterator over the merged states of all branches, in order.
+
+        Args:
+            spec: inputs of the shards.
+            shards: store of the finished shards.
+            tally: counts of shards, updated in place.
+            progress: called with (faces done, faces in all).
+        """
         if self.settings is None:
             return pools.run_locally(spec, shards, tally, self.should_stop, progress)
         return pools.ShardPool(spec, shards, self.settings).branches(tally, self.should_stop, progress)
 
     def is_precise_enough(self, tree: MergeTree[MisfitStats]) -> bool:
-        """Whether the standard error of the mean has reached the target."""
+        """Return whether the standard error of the mean has reached `target_mm`."""
         if self.config.target_mm is None:
             return False
         standard_error = tree.total().error.standard_error[READINGS.index(self.config.reading)]
@@ -134,7 +156,16 @@ class PriorBuilder:
 def compute_reductions(
     prior_state: MisfitStats, heldout_state: MisfitStats, regions: dict[str, torch.Tensor]
 ) -> dict[Reading, ErrorReduction]:
-    """What the prior of `prior_state` does to the faces of `heldout_state`, whose errors it was subtracted from."""
+    """Compute how far the prior of `prior_state` reduces the errors of held-out faces.
+
+    Args:
+        prior_state: errors of the faces that the prior is the mean of.
+        heldout_state: errors of held-out faces, the prior subtracted.
+        regions: masks of vertices by name of the region.
+
+    Returns:
+        Figures by reading.
+    """
     after = heldout_state.error.mean
     before = after + prior_state.error.mean
     found: dict[Reading, ErrorReduction] = {}
@@ -168,11 +199,27 @@ def compute_prior(
     experiment: str = "focus",
     progress: PhaseProgress = lambda *_: None,
 ) -> PriorInfo:
-    """Build a prior into the folder `out`, or go on there: the same configuration finds what it has finished.
+    """Build a prior into the folder `out`; a build of the same configuration there is resumed.
 
-    settings: how Ray's tasks work it off; None: this process does. storage: where shards and the prior are kept; None:
-    `out`. Raises ConfigError, CheckpointError, FaceModelError, StorageError, ClusterError; Interrupted where somebody
-    asked to stop.
+    Args:
+        config: configuration of the build.
+        out: output folder.
+        settings: pool of Ray tasks; None: run in this process.
+        storage: object store for shards and prior; None: `out`.
+        experiment: name of the tracked experiment.
+        progress: called with (phase, done, total).
+
+    Returns:
+        Content of prior.json.
+
+    Raises:
+        ConfigError: `out` holds something else, R_syn has another pipeline than the model that the prior is for, or
+            there is no synthetic world for the acceptance test.
+        CheckpointError: a model is damaged.
+        FaceModelError: the two models fit different face models.
+        StorageError: the disk or the object store refuses.
+        ClusterError: the Ray cluster cannot be used, or its tasks failed too often.
+        Interrupted: the user stopped the build.
     """
     model = models.load_from(config.model)
     meant_for = None if config.applied_to is None else models.load_from(config.applied_to)
@@ -198,7 +245,17 @@ def compute_prior(
 
 
 def check_same_pipeline(model: Model, target_model: Model, refine_steps: int) -> None:
-    """Raises where the errors of R_syn are not those of the model that the prior is meant for."""
+    """Check that R_syn has the pipeline and the face model of the model that the prior is for.
+
+    Args:
+        model: R_syn.
+        target_model: model that the prior will correct.
+        refine_steps: refinement steps of each fit.
+
+    Raises:
+        ConfigError: the pipelines differ.
+        FaceModelError: the face models differ.
+    """
     one, other = Pipeline.from_model(model, refine_steps), Pipeline.from_model(target_model, refine_steps)
     if one != other:
         raise ConfigError(f"R_syn is of another pipeline ({one}) than the model it is for ({other}); train one like it")
@@ -210,7 +267,7 @@ def check_same_pipeline(model: Model, target_model: Model, refine_steps: int) ->
 
 
 def attach_gate(prior: Prior, config: PriorConfig, target_model: Model, progress: PhaseProgress) -> Prior:
-    """The prior with the result of its acceptance test."""
+    """Run the acceptance test with the target model and return the prior with its result."""
     laws = config.gate
     faces = world_faces(target_model.focus.face_model, laws.world, laws.world_modes, target_model.image_size)
     verdict = run_gate(prior, target_model, faces, laws.faces, lambda done, total: progress("gate", done, total))
@@ -218,13 +275,13 @@ def attach_gate(prior: Prior, config: PriorConfig, target_model: Model, progress
 
 
 def save_prior(prior: Prior, folder: RunFolder, store: ObjectStore) -> None:
-    """The prior's folder, beside the report and in the store."""
+    """Write the prior's folder beside the report, and into the store if that is a remote one."""
     priors.save(folder.path / PRIOR, prior)
     if not isinstance(store, LocalStore):
         artifact_store.upload(store, folder.path / PRIOR, PRIOR)
 
 
 def prior_metrics(info: PriorInfo) -> dict[str, Any]:
-    """The figures of prior.json."""
+    """Return the figures of prior.json, and whether the prior is applied by default."""
     tree = info.model_dump(mode="json", exclude={"format", "laws", "pipeline", "seed", "face_model_digest"})
     return tree | {"by_default": info.by_default}

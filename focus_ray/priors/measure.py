@@ -15,10 +15,10 @@ from focus_ray.focus.misfit import MisfitStats, misfit_readings, vertex_regions
 from focus_ray.inference.predictor import Predictor
 from focus_ray.model import Model, weights_digest
 
-# Faces at a time. Shards are made of whole batches wherever their size allows: a face then has the same neighbours, and
-# with them the same bits, whatever the size of its shard.
+# Faces per batch. Shards are made of whole batches wherever their size allows: a face then has the same neighbours in
+# its batch, and so the same bits, for every shard size.
 BATCH = 50
-CACHE_VERSION = 2  # of what is computed: a change makes other states
+CACHE_VERSION = 2  # raise it when the computation of a state changes
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class MeasurementSpec:
 
     @property
     def digest(self) -> str:
-        """The first 16 hex digits of a sha256 over all of it."""
+        """First 16 hex digits of a sha256 over all fields."""
         hasher = hashlib.sha256()
         face = self.model.focus.face_model.digest
         described = [
@@ -63,12 +63,19 @@ class Measurer:
         self.predictor = Predictor(focus, spec.model.refine).eval()
         self.face = focus.face_model
         self.regions = vertex_regions(self.face)
-        # Faces are made on the CPU, in the same bits for every device.
+        # Faces are rendered on the CPU: the same bits for every device.
         face = self.face if str(device) == "cpu" else copy.deepcopy(self.face).cpu()
         self.faces = RenderedFaces(face, spec.model.settings.camera, spec.config, spec.seed, spec.split)
 
     def measure_shard(self, numbers: range) -> MisfitStats:
-        """The errors of the faces with these numbers, at least one, as a state."""
+        """Render and fit the faces with these numbers and reduce their errors to a state.
+
+        Args:
+            numbers: numbers of the faces, at least one.
+
+        Raises:
+            ValueError: there is no number.
+        """
         state = None
         for start in range(numbers.start, numbers.stop, BATCH):
             part = self.measure_batch(range(start, min(start + BATCH, numbers.stop)))
@@ -78,7 +85,7 @@ class Measurer:
         return state
 
     def measure_batch(self, numbers: range) -> MisfitStats:
-        """The same, of a few faces."""
+        """Render and fit one batch of faces and reduce their errors to a state."""
         batch = self.faces.batch(numbers)
         assert batch.theta is not None
         fitted = fit_batch(self.predictor, batch.to(self.device), self.spec.refine_steps).cpu()
@@ -87,7 +94,16 @@ class Measurer:
 
 
 def fit_batch(predictor: Predictor, batch: Batch, refine_steps: int) -> Float[Tensor, "B 257"]:
-    """What the pipeline says of some faces: a single pass of the encoder, refined by so many steps."""
+    """Fit faces by one pass of the encoder, then by refinement.
+
+    Args:
+        predictor: pipeline that fits.
+        batch: aligned faces with their landmarks.
+        refine_steps: number of refinement steps; 0: the encoder alone.
+
+    Returns:
+        Parameters theta of each face, without gradient.
+    """
     if refine_steps == 0:
         with torch.no_grad():
             return predictor.focus.encoder(batch.images)

@@ -14,16 +14,23 @@ from focus_ray.focus.synthesis import SamplingDistributions
 from focus_ray.inference.reconstruct_files import fit_paths
 from focus_ray.storage import atomic
 
-MIN_FACES = 8  # faces: a spread of fewer says nothing
+MIN_FACES = 8  # faces; too few for a spread below that
 
 
 def fit_distributions(
     theta: Float[Tensor, "N 257"], base: SamplingDistributions | None = None
 ) -> SamplingDistributions:
-    """`base` with the means and spreads of pose and light of N fits; who is seen stays as it is.
+    """Match the means and spreads of pose and light to those of N fits.
 
-    The law of light is one white light, tinted by channel, with a spread for the ambient band, one for the three
-    directional bands and one for the rest: moments are matched to that, what lies between bands is left out.
+    Light is modelled as one white light, tinted by channel, with a spread for the ambient band, one for the three
+    directional bands and one for the rest. Its moments are matched; correlations between bands are ignored.
+
+    Args:
+        theta: parameters of the fits.
+        base: distributions whose other values are kept; None: the defaults.
+
+    Returns:
+        `base` with new distributions of pose and light.
     """
     parts = split_theta(theta.double())
     light = parts.light.view(-1, CHANNELS, SH_BANDS)
@@ -63,9 +70,22 @@ def fit_to_pictures(
     landmarks: Path | None = None,
     progress: Callable[[str, int, int], object] | None = None,
 ) -> dict[str, Any]:
-    """Fit the laws to the faces of some pictures and write them as keys for `prior train` and `prior build`.
+    """Fit distributions to the faces of some pictures and write them as keys for `prior train` and `prior build`.
 
-    Raises DataError where too few faces are found, and what reconstructing pictures raises.
+    Args:
+        paths: pictures, or folders of pictures.
+        out: YAML file to write.
+        model: model folder; None: the shipped model.
+        landmarks: landmark file; None: landmarks are detected.
+        progress: called with (phase, done, total).
+
+    Returns:
+        `faces`, the number of faces, and `laws`, the distributions as plain values.
+
+    Raises:
+        DataError: no pictures can be read, or fewer than MIN_FACES faces are found.
+        LandmarkError: the landmark file is damaged.
+        CheckpointError: the model is damaged.
     """
     theta = fit_paths(paths, model=model, landmarks=landmarks, progress=progress)
     if len(theta) < MIN_FACES:

@@ -14,13 +14,13 @@ from focus_ray.settings import Settings
 
 
 class PriorData(Settings):
-    """The faces that make the prior: the laws that R_syn was trained on, under the key that its run has them."""
+    """Faces that the prior is measured on: the distributions, under the same key, that R_syn was trained on."""
 
     rendered: RenderedConfig = RenderedConfig()
 
 
 class GateSettings(Settings):
-    """The faces of the synthetic world that judge the prior with the model that it is meant for."""
+    """Faces of the synthetic world on which the acceptance test runs the model that the prior is for."""
 
     faces: int = Field(default=2000, ge=2)
     world: SyntheticConfig = SyntheticConfig()
@@ -28,17 +28,17 @@ class GateSettings(Settings):
 
 
 class PriorConfig(Settings):
-    """Configuration of a build. The same configuration gives the same prior, bit for bit, for any number of tasks."""
+    """Configuration of a build; equal configurations give the same prior, bit for bit, for any number of tasks."""
 
     model: str  # R_syn: a folder, or s3://bucket/prefix/RUN/model
-    applied_to: str | None = None  # the model that the prior is meant for
+    applied_to: str | None = None  # the model that the prior is for
     n: int = Field(default=20_000, ge=2)
-    heldout: int = Field(default=20_000, ge=2)  # further faces, which judge it
+    heldout: int = Field(default=20_000, ge=2)  # further faces, to judge the prior
     shard_size: PositiveInt = 500
     seed: Seed = 0
     refine_steps: NonNegativeInt = 0
-    aligned: bool = False  # which reading is subtracted: see focus.misfit
-    target_mm: PositiveFloat | None = None  # stop when the prior's standard error is below
+    aligned: bool = False  # whether the aligned reading is subtracted: see focus.misfit
+    target_mm: PositiveFloat | None = None  # stop at this standard error of the prior
     data: PriorData = PriorData()
     gate: GateSettings = GateSettings()
 
@@ -55,9 +55,15 @@ class PriorConfig(Settings):
 
 
 def build_prior_config(file: Path | None, assignments: list[str], overrides: dict[str, Any]) -> PriorConfig:
-    """The defaults, then the keys of a YAML file, the `a.b=v` assignments, and `overrides` that are not None.
+    """Build the configuration from defaults, a YAML file, assignments and overrides, in this order.
 
-    Raises ConfigError for an unknown key or a value that does not fit.
+    Args:
+        file: YAML file with keys of the configuration.
+        assignments: `a.b=v` texts.
+        overrides: values by key, `model` among them; None values are ignored.
+
+    Raises:
+        ConfigError: a key is unknown or a value does not fit.
     """
     defaults = PriorConfig(model=overrides["model"])
     return resolve_settings(defaults, "focus_ray/priors/prior_config.py", file, assignments, overrides)

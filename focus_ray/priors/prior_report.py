@@ -19,7 +19,11 @@ TITLES = {
 
 
 def write_pictures(folder: Path, prior: Prior, face: MorphableModel) -> None:
-    """sheets/misfit-READING.png for each reading, and misfit.glb for what is subtracted. Raises StorageError."""
+    """Write sheets/misfit-READING.png for each reading, and misfit.glb for the reading that is subtracted.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
     for reading in READINGS:
         picture = misfit_sheet(face, prior.errors[reading], prior.standard_errors[reading], TITLES[reading])
         atomic.write_file(folder / "sheets" / f"misfit-{reading}.png", picture)
@@ -27,7 +31,11 @@ def write_pictures(folder: Path, prior: Prior, face: MorphableModel) -> None:
 
 
 def write_prior_report(folder: Path, info: PriorInfo) -> None:
-    """report.html, from what lies in the folder. Raises StorageError."""
+    """Write report.html from the files of the folder.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
     pictures = [
         (TITLES[reading], png_data_uri((folder / "sheets" / f"misfit-{reading}.png").read_bytes()))
         for reading in READINGS

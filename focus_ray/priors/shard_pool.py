@@ -1,7 +1,7 @@
-"""Computes shards by a bounded pool of Ray tasks with retries, and merges them in a tree on the way.
+"""Computes shards by a bounded pool of Ray tasks with retries, and merges them in a tree.
 
-A task's state goes from its node to the task that merges its branch; the driver sees one state a branch, in order, and
-holds a handful of them, however many faces there are.
+A task's state is sent from its node to the task that merges its branch. The driver receives one state per branch, in
+order, and holds only a few of them for any number of faces.
 """
 
 from collections import deque
@@ -19,22 +19,27 @@ from focus_ray.priors.measure import MeasurementSpec, Measurer
 from focus_ray.priors.shards import ShardStore
 from focus_ray.runtime.tasks import POLL_SECONDS, PoolSettings, load_once, one_thread, to_package_error
 
-# Shards merged on the workers before the driver sees them. A power of two: then the bits are those of one tree.
+# Shards that a worker merges into one state. A power of two gives the same bits as one tree over all shards.
 BRANCH_SIZE = 8
-# Merged branches that wait for the driver, at most.
+# Maximum number of merged branches that wait for the driver.
 MAX_PENDING_BRANCHES = 4
 
 
 @dataclass
 class ShardCounts:
-    """How many shards were computed, with how many faces, and how many were there already."""
+    """Number of computed shards, number of their faces, number of shards loaded from the store."""
 
     computed: int = 0
     faces: int = 0
     kept: int = 0
 
     def add(self, faces: int, computed: bool) -> None:
-        """One more shard, of so many faces."""
+        """Count one more shard.
+
+        Args:
+            faces: number of its faces.
+            computed: whether it was computed; otherwise it was loaded.
+        """
         self.computed += computed
         self.faces += faces if computed else 0
         self.kept += not computed
@@ -44,7 +49,11 @@ CountProgress = Callable[[int, int], object]  # faces done, faces in all
 
 
 def load_or_compute(measurer: Measurer, shards: ShardStore, number: int) -> tuple[MisfitStats, bool]:
-    """The state of a shard, and whether it had to be computed."""
+    """Load the state of a shard, or compute and save it.
+
+    Returns:
+        (state, whether it was computed).
+    """
     state = shards.load(number)
     if state is not None:
         return state, False
@@ -60,7 +69,21 @@ def run_locally(
     should_stop: Callable[[], bool],
     progress: CountProgress,
 ) -> Iterator[MisfitStats]:
-    """The merged states of the branches in order, computed by this process alone, to the same bits."""
+    """Compute the branches in this process alone, to the same bits as `ShardPool`.
+
+    Args:
+        spec: inputs of the shards.
+        shards: store of the finished shards.
+        tally: counts of shards, updated in place.
+        should_stop: polled before each shard.
+        progress: called with (faces done, faces in all).
+
+    Yields:
+        The merged state of each branch, in order.
+
+    Raises:
+        Interrupted: `should_stop` returned true.
+    """
     measurer = Measurer(spec)
     for numbers in shards.branches(BRANCH_SIZE):
         states = []
@@ -91,7 +114,21 @@ class ShardPool:
     def branches(
         self, tally: ShardCounts, should_stop: Callable[[], bool], progress: CountProgress
     ) -> Iterator[MisfitStats]:
-        """The merged states of the branches in order. Raises what a task raises, ClusterError, Interrupted."""
+        """Compute the branches by Ray tasks.
+
+        Args:
+            tally: counts of shards, updated in place.
+            should_stop: polled while tasks run.
+            progress: called with (faces done, faces in all).
+
+        Yields:
+            The merged state of each branch, in order.
+
+        Raises:
+            FocusRayError: the error that a task raised.
+            ClusterError: the cluster gave up.
+            Interrupted: `should_stop` returned true.
+        """
         self._tally, self._should_stop, self._progress = tally, should_stop, progress
         merged: deque[ray.ObjectRef[Any]] = deque()
         try:
@@ -109,10 +146,10 @@ class ShardPool:
                 ray.cancel(task, force=True)
 
     def _submit(self, number: int) -> "ray.ObjectRef[Any]":
-        """Begin a shard as soon as there is room for it."""
+        """Submit a shard as soon as fewer than the maximum number of tasks run."""
         while len(self._running) >= self._tasks:
             self._poll()
-        references: Any = self._shard_task.remote([self._spec_ref], number)  # one for each thing it returns
+        references: Any = self._shard_task.remote([self._spec_ref], number)  # one reference for each value
         state, computed = references
         self._running.append(computed)
         return state
@@ -123,7 +160,7 @@ class ShardPool:
         return ray.get(merged)
 
     def _poll(self) -> None:
-        """Wait a moment for a shard to end."""
+        """Wait at most POLL_SECONDS for a shard to end, and count the shards that ended."""
         if self._should_stop():
             raise interrupted_error(self._shards)
         ended, self._running = ray.wait(self._running, timeout=POLL_SECONDS)
@@ -135,23 +172,23 @@ class ShardPool:
 
 
 def interrupted_error(shards: ShardStore) -> Interrupted:
-    """The error of a build that was asked to stop."""
+    """Return the error of a build that the user stopped."""
     return Interrupted(f"stopped; finished shards are kept in {shards.store}, the same command goes on")
 
 
 def _leaf(spec: "list[ray.ObjectRef[Any]]", number: int) -> tuple[MisfitStats, tuple[int, bool]]:
-    """A task: one shard. Work comes as a reference, which only a process that has not seen it follows."""
+    """Ray task: compute one shard. The list keeps Ray from resolving the reference; each process does so once."""
     measurer, shards = load_once(spec[0], _prepare)
     state, computed = load_or_compute(measurer, shards, number)
     return state, (number, computed)
 
 
 def _join(*states: MisfitStats) -> MisfitStats:
-    """A task: one branch."""
+    """Ray task: merge the shards of one branch."""
     return merge_tree(states)
 
 
 def _prepare(spec: tuple[MeasurementSpec, ShardStore], device: str) -> tuple[Measurer, ShardStore]:
-    """The work of all tasks, as a process does it."""
+    """Create the measurer of a worker process on its device."""
     what, shards = spec
     return Measurer(what, device), shards

@@ -21,10 +21,10 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 @dataclass(frozen=True)
 class ShardStore:
-    """N faces in shards of a fixed size, the last one smaller; and where the states of finished shards are kept."""
+    """N faces in shards of a fixed size, the last one smaller, and the store of the finished states."""
 
     store: ObjectStore
-    digest: str  # of the work
+    digest: str  # of the MeasurementSpec
     n: int
     size: int
 
@@ -32,21 +32,28 @@ class ShardStore:
         return (self.n + self.size - 1) // self.size
 
     def faces(self, number: int) -> range:
-        """The numbers of a shard's faces."""
+        """Return the numbers of a shard's faces."""
         return range(number * self.size, min((number + 1) * self.size, self.n))
 
     def branches(self, size: int) -> Iterator[range]:
-        """The numbers of all shards in order, `size` neighbours at a time."""
+        """Yield the numbers of all shards in order, `size` neighbours at a time."""
         for start in range(0, len(self), size):
             yield range(start, min(start + size, len(self)))
 
     def key(self, number: int) -> str:
-        """Where a shard lies. The last one of another N has other faces, and another key."""
+        """Return the store key of a shard, by its first and last face: the last shard of another N has another key."""
         faces = self.faces(number)
         return f"shards/{self.digest}/{faces.start:010d}-{faces.stop:010d}"
 
     def load(self, number: int) -> MisfitStats | None:
-        """The state of a finished shard, or None. One that is damaged counts as not there. Raises StorageError."""
+        """Load the state of a finished shard.
+
+        Returns:
+            The state; None if it is missing, damaged or of another number of faces.
+
+        Raises:
+            StorageError: the store refuses.
+        """
         key = self.key(number)
         try:
             content = self.store.read(key)
@@ -62,12 +69,16 @@ class ShardStore:
         return state
 
     def save(self, number: int, state: MisfitStats) -> None:
-        """Keep the state of a finished shard. Raises StorageError."""
+        """Save the state of a finished shard.
+
+        Raises:
+            StorageError: the store refuses.
+        """
         self.store.write(self.key(number), encode_state(state))
 
 
 def encode_state(state: MisfitStats) -> bytes:
-    """A state as a sha256 and the safetensors file that it is about."""
+    """Encode a state as the sha256 of a safetensors file, followed by that file."""
     tensors = {}
     for name, moments in vars(state).items():
         tensors[f"{name}.mean"], tensors[f"{name}.deviations"] = moments.mean, moments.deviations
@@ -77,7 +88,15 @@ def encode_state(state: MisfitStats) -> bytes:
 
 
 def decode_state(content: bytes, name: str) -> MisfitStats:
-    """The inverse of `encode_state`. Raises CheckpointError, with the name, for what is damaged."""
+    """Decode the bytes of `encode_state`.
+
+    Args:
+        content: encoded state.
+        name: where it is stored, for error messages.
+
+    Raises:
+        CheckpointError: the content is damaged or of another version.
+    """
     digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     if hashlib.sha256(content).digest() != digest:
         raise CheckpointError(f"{name} is damaged")

@@ -1,6 +1,6 @@
 """The alternation as two numbers: how long a cycle of EM is, and which share of it belongs to the segmenter.
 
-The length of EM stays what it is, so that runs with different alternations cost the same and can take over from each
+The length of EM does not change, so that runs with different alternations cost the same and can take over from each
 other at any step.
 """
 
@@ -16,7 +16,15 @@ PARAMETERS = (PERIOD, RATIO)
 
 
 def apply_alternation(config: RunConfig, point: Mapping[str, Any]) -> RunConfig:
-    """Apply the alternation of a point to a run; a point without one changes nothing. Raises ConfigError."""
+    """Apply the alternation of a point to a run; a point without one changes nothing.
+
+    Args:
+        config: run whose schedule is changed.
+        point: values by parameter name; `alternation.period` in steps, `alternation.ratio` the segmenter's share of it.
+
+    Raises:
+        ConfigError: the period is outside EM or does not divide it, or the ratio is not between 0 and 1.
+    """
     if not any(name in point for name in PARAMETERS):
         return config
     schedule = config.schedule
@@ -35,6 +43,6 @@ def apply_alternation(config: RunConfig, point: Mapping[str, Any]) -> RunConfig:
 
 
 def default_value(config: RunConfig, name: str) -> int | float:
-    """The value of a run's configuration."""
+    """Return the period (steps) or ratio that a run's configuration has."""
     period = config.schedule.seg_steps + config.schedule.face_steps
     return period if name == PERIOD else config.schedule.seg_steps / max(period, 1)

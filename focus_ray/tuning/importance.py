@@ -1,4 +1,4 @@
-"""Which parameters matter: the share of the objective's variance that each one explains, by functional ANOVA."""
+"""Importance of parameters: the share of the objective's variance that each one explains, by functional ANOVA."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,20 @@ from typing import Any
 from focus_ray.tuning.results import TrialResult
 from focus_ray.tuning.space import Parameter
 
-_MIN_TRIALS = 4  # trials, below which nothing can be said
+_MIN_TRIALS = 4  # fewer trials give no estimate
 
 
 def parameter_importance(trials: Sequence[TrialResult], space: Mapping[str, Parameter], mode: str) -> dict[str, float]:
-    """Shares that sum to 1, the largest first; empty where too few trials finished or all results are equal."""
+    """Compute each parameter's share of the objective's variance by functional ANOVA.
+
+    Args:
+        trials: all trials; those without a finished run do not count.
+        space: the parameters by name.
+        mode: direction of the objective, "min" or "max".
+
+    Returns:
+        Shares that sum to 1, the largest first; empty if too few trials finished or all results are equal.
+    """
     ended = [one for one in trials if one.status == "done" and one.objective is not None]
     objectives = {one.objective for one in ended}
     varied = {name: one for name, one in space.items() if len({trial.config[name] for trial in ended}) > 1}

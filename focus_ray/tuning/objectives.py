@@ -10,11 +10,11 @@ Direction = Literal["max", "min"]
 
 
 class TuningObjective(NamedTuple):
-    """An objective: a figure by its path in an evaluation."""
+    """An objective: a figure of an evaluation, by its dotted path."""
 
     metric_path: str
     mode: Direction
-    worst: float  # what a trial gets that broke: a searcher then stays away from there
+    worst: float  # objective of a trial that broke off, so that the searcher avoids its point
     description: str
 
 
@@ -36,16 +36,23 @@ LABELLED = ("f1", "outlier_iou", "vertex_mm")
 
 
 def objective_values(entry: Mapping[str, Any]) -> dict[str, float | None]:
-    """All objectives of an evaluation, by name; None where the figure is missing."""
+    """Return all objectives of an evaluation by name; None marks a missing figure."""
     return {name: look_up(entry, objective.metric_path) for name, objective in OBJECTIVES.items()}
 
 
 def finite_or_none(value: float | None) -> float | None:
-    """The value if it is finite, else None."""
+    """Return the value if it is finite, else None."""
     return None if value is None or not math.isfinite(value) else float(value)
 
 
 def refined_objective_values(heldout: Mapping[str, Any]) -> dict[str, float | None]:
-    """The labelled ones of the refined fits, where `heldout` of metrics.json has those."""
+    """Return the labelled objectives of the refined fits.
+
+    Args:
+        heldout: entry `heldout` of metrics.json.
+
+    Returns:
+        Figures by "refined_" and the objective's name; empty if the run scored no refined fits.
+    """
     refined = {"heldout": heldout["refined"]} if "refined" in heldout else {}
     return {f"refined_{name}": look_up(refined, OBJECTIVES[name].metric_path) for name in LABELLED if refined}

@@ -11,7 +11,7 @@ from focus_ray.tuning.trial import ENDING, OBJECTIVE, STEP
 
 
 def _nobody(*_: Any) -> None:
-    """Nobody is told."""
+    """Ignore the report."""
 
 
 class Listener(NamedTuple):
@@ -19,7 +19,7 @@ class Listener(NamedTuple):
 
     task: Callable[[str, int, int], object] = _nobody
     note: Callable[[str], object] = _nobody
-    name: Callable[[Point, str], str] = lambda _, trial_id: trial_id  # what a trial is called, by its point
+    name: Callable[[Point, str], str] = lambda _, trial_id: trial_id  # a trial's name, from its point and id
 
 
 _listener = Listener()
@@ -27,7 +27,7 @@ _listener = Listener()
 
 @contextmanager
 def use_listener(listener: Listener) -> Iterator[None]:
-    """Set the listener of every `TuneProgress` of this process, unpickled ones included."""
+    """Set the listener of every `TuneProgress` of this process, unpickled ones included, within a `with` block."""
     global _listener
     before, _listener = _listener, listener
     try:
@@ -37,7 +37,11 @@ def use_listener(listener: Listener) -> Iterator[None]:
 
 
 class TuneProgress(Callback):
-    """Ray Tune callback that reports finished trials. Tune pickles it; the listener is not pickled."""
+    """Ray Tune callback that reports finished trials. Tune pickles it; the listener is not pickled.
+
+    Args:
+        total: number of trials of the sweep.
+    """
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -67,14 +71,14 @@ class TuneProgress(Callback):
 
 
 def describe_result(last: dict[str, Any]) -> str:
-    """How a trial ended, by its last report; one that did not say so itself was pruned."""
+    """Describe how a trial ended by its last report; without an entry `ending` it was pruned."""
     objective, ending = last.get(OBJECTIVE), last.get(ENDING, "pruned")
     if objective is None:
         return "no result"
-    if ending in ("nan", "collapsed"):  # its objective is a stand-in, and there is no step that it has it of
+    if ending in ("nan", "collapsed"):  # the objective is a placeholder, of no step
         return ending
     reached = f"objective {objective:.4f} after step {last.get(STEP)}"
     return reached if ending == "done" else f"{ending}, {reached}"
 
 
-Told = TuneProgress  # how earlier versions called it: what Tune kept of their sweeps is read by that name
+Told = TuneProgress  # name in earlier versions, by which Tune's pickles of their sweeps refer to it

@@ -14,10 +14,10 @@ Candidate = Literal["default", "best"]
 
 
 class TrialEvaluation(Settings):
-    """An evaluation of a trial after so many steps."""
+    """Evaluation of a trial after `step` steps."""
 
     step: int
-    figures: dict[str, float | None]  # by the objectives' names
+    figures: dict[str, float | None]  # by objective name
 
 
 class TrialResult(Settings):
@@ -26,7 +26,7 @@ class TrialResult(Settings):
     id: str
     status: Status
     cause: str = ""
-    config: dict[str, Value]  # its point
+    config: dict[str, Value]  # point of the search space
     steps: int = 0
     objective: float | None = None
     f1: float | None = None
@@ -38,11 +38,11 @@ class TrialResult(Settings):
     curve: tuple[TrialEvaluation, ...] = ()
 
     def values_at(self, step: int) -> dict[str, float | None]:
-        """Its figures after so many steps; none where it was not evaluated there."""
+        """Return the figures after `step` steps; empty if the trial was not evaluated at that step."""
         return next((one.figures for one in self.curve if one.step == step), {})
 
     def curve_of(self, name: str) -> list[tuple[int, float]]:
-        """Steps and values of a figure, where it has one."""
+        """Return (step, value) pairs of the figure `name`; evaluations without it are left out."""
         return [(one.step, value) for one in self.curve if (value := one.figures.get(name)) is not None]
 
 
@@ -52,7 +52,7 @@ class RetrainedRun(Settings):
     which: Candidate
     seed: int
     figures: dict[str, float | None]
-    cause: str = ""  # why there are no figures, where a guard ended the run
+    cause: str = ""  # why there are no figures: the error of the guard that ended the run
 
 
 class SweepResults(Settings):
@@ -69,17 +69,17 @@ class SweepResults(Settings):
 
     @property
     def best_is_default(self) -> bool:
-        """Whether the best trial is what the preset has."""
+        """Whether the best trial has the preset's point."""
         return any(one.id == self.best and one.config == self.default for one in self.trials)
 
 
 def count_by_status(trials: Sequence[TrialResult]) -> dict[str, int]:
-    """Number of trials by status."""
+    """Count the trials by status."""
     return dict(sorted(Counter(one.status for one in trials).items()))
 
 
 def best_trial(trials: Sequence[TrialResult], mode: str) -> TrialResult | None:
-    """The finished trial with the best objective; ties go to the smaller id."""
+    """Return the finished trial with the best objective (ties: the smaller id), or None if no trial finished."""
     ended = sorted(
         (one for one in trials if one.status == "done" and one.objective is not None), key=lambda one: one.id
     )
@@ -90,9 +90,12 @@ def best_trial(trials: Sequence[TrialResult], mode: str) -> TrialResult | None:
 
 
 def last_common_step(trials: Sequence[TrialResult]) -> tuple[int, list[TrialResult]]:
-    """The last step that all trials which were not broken off by themselves were evaluated at, and those trials.
+    """Return the last step at which all finished and pruned trials were evaluated, and those trials.
 
-    Figures of a pruned trial and of one that went on for longer cannot be compared otherwise. 0 where there is none.
+    At other steps, figures of a pruned trial cannot be compared with those of a trial that ran for longer.
+
+    Returns:
+        (step, trials that are done or pruned and have evaluations); step 0 if they have no step in common.
     """
     sound = [one for one in trials if one.status in ("done", "pruned") and one.curve]
     steps = [{evaluation.step for evaluation in one.curve} for one in sound]
@@ -100,9 +103,11 @@ def last_common_step(trials: Sequence[TrialResult]) -> tuple[int, list[TrialResu
 
 
 def rank_correlations(trials: Sequence[TrialResult]) -> dict[str, dict[str, float | None]]:
-    """Spearman's correlation over trials at the last step they have in common, signed so that 1 is perfect agreement.
+    """Compute Spearman's correlation of objectives over trials, at the last step that the trials have in common.
 
-    None where fewer than three trials have both.
+    Returns:
+        By unlabelled, then labelled objective; 1 is perfect agreement in direction, None means that fewer than three
+        trials have both.
     """
     step, sound = last_common_step(trials)
     found: dict[str, dict[str, float | None]] = {}

@@ -9,14 +9,17 @@ from focus_ray.tuning.trial import OBJECTIVE, STEP, Plan
 
 
 def param_space(search: SearchConfig) -> dict[str, Any]:
-    """The space, for searchers that have none of their own; population based training begins with what they draw."""
+    """Return the space as Ray Tune domains; empty for tpe, whose searcher holds the space itself.
+
+    Population based training begins with points drawn from these domains.
+    """
     if search.searcher == "tpe":
         return {}
     return {name: parameter.domain(grid=search.searcher == "grid") for name, parameter in search.space.items()}
 
 
 def build_searcher(plan: Plan) -> Any:
-    """Build the Ray Tune searcher."""
+    """Build the Ray Tune searcher of a sweep."""
     from ray.tune.search import BasicVariantGenerator
     from ray.tune.search.optuna import OptunaSearch
 
@@ -40,7 +43,7 @@ def build_scheduler(plan: Plan) -> Any:
     length = search.trial_config({}, None).schedule.total_steps
     grace = max(1, round(settings.grace * length))
     if settings.kind == "asha":
-        # One step more than there are: whoever gets there ends by itself, with a model.
+        # One step more than a trial has: a trial that is not pruned ends by itself, with a model.
         return AsyncHyperBandScheduler(
             time_attr=STEP, max_t=length + 1, grace_period=grace, reduction_factor=settings.reduction
         )
@@ -51,7 +54,7 @@ def build_scheduler(plan: Plan) -> Any:
             time_attr=STEP,
             perturbation_interval=max(1, round(settings.interval * length)),
             burn_in_period=grace,
-            # A list is moved along by one; what Tune knows as a choice it would multiply, off the values.
+            # Tune moves to the neighbour in a list; it would multiply a `choice`, which leaves the values.
             hyperparam_mutations={
                 name: parameter.domain() if parameter.values is None else list(parameter.values)
                 for name, parameter in search.space.items()
@@ -62,5 +65,5 @@ def build_scheduler(plan: Plan) -> Any:
 
 
 def within(space: Space, point: Point) -> Point:
-    """A point that population based training made by multiplication, back inside the ranges."""
+    """Clamp a point, which population based training made by multiplication, to the ranges of the space."""
     return {name: space.parameters[name].clamp(value) for name, value in point.items()}

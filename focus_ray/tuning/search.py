@@ -19,7 +19,8 @@ from focus_ray.tuning.objectives import LABELLED, OBJECTIVES
 from focus_ray.tuning.space import Parameter, Point, Space
 
 SharedPhases = Literal["nothing", "warmup", "pretrained"]
-# What lies behind trials that have so much in common: lengths of phases, and the parts of a configuration they read.
+# For each choice of shared phases: the keys of their lengths in the schedule, and the parts of a configuration that
+# they read.
 _SHARED_PHASES: Mapping[SharedPhases, tuple[str, ...]] = {
     "nothing": (),
     "warmup": ("warmup_steps",),
@@ -36,22 +37,22 @@ _SHARED_KEYS: Mapping[SharedPhases, tuple[str, ...]] = {
         "optimizers.pretrain_seg",
     ),
 }
-# What a search decides by keys of its own, for every run: it cannot be searched, and is no use under `set`.
+# Keys that a search sets for every run by keys of its own: they can be neither searched nor given under `set`.
 _RESERVED_KEYS = ("seed", "heldout", "cadence", "start_from")
 _RESERVED_SET_KEYS = (
     *("seed", "start_from", "heldout.size", "heldout.seed", "heldout.refine", "heldout.unlabelled"),
     *(f"cadence.{name}" for name in Cadence.model_fields if name != "log"),
 )
 _NEVER = 10**9
-_PBT_CHECKPOINTS = 12  # checkpoints of a trial that others may take over from
+_PBT_CHECKPOINTS = 12  # kept of each trial, for other trials to take over
 
 
 class SchedulerSettings(Settings):
     """Settings of the scheduler that stops trials early."""
 
     kind: Literal["none", "asha", "median", "pbt"] = "none"
-    grace: float = Field(default=0.2, gt=0, le=1)  # share of a trial before anything is decided
-    reduction: float = Field(default=3.0, gt=1)  # ASHA: one of so many goes on
+    grace: float = Field(default=0.2, gt=0, le=1)  # share of a trial before the first decision
+    reduction: float = Field(default=3.0, gt=1)  # ASHA: one in so many trials continues
     interval: float = Field(default=0.2, gt=0, le=1)  # PBT: share of a trial between two decisions
 
 
@@ -60,7 +61,7 @@ class TrialResources(Settings):
 
     cpus: float = Field(default=1.0, gt=0)
     gpus: float = Field(default=0.0, ge=0, le=1)  # a trial is one process, on one device
-    gpu_gigabytes: float | None = Field(default=None, gt=0)  # that its process may allocate; a share of a GPU needs it
+    gpu_gigabytes: float | None = Field(default=None, gt=0)  # memory limit; required for a share of a GPU
 
     @model_validator(mode="after")
     def _check_gpu_share(self) -> "TrialResources":
@@ -70,7 +71,7 @@ class TrialResources(Settings):
 
 
 class HeldoutFaces(Settings):
-    """Held-out faces that trials are scored on."""
+    """Held-out faces on which trials are scored."""
 
     size: int = Field(gt=0)
     seed: Seed
@@ -79,7 +80,7 @@ class HeldoutFaces(Settings):
 class JudgingSettings(Settings):
     """Settings of the final comparison of best and default, on faces that the search did not use."""
 
-    seeds: tuple[Seed, ...] = (1, 2, 3)  # none: not at all
+    seeds: tuple[Seed, ...] = (1, 2, 3)  # empty: no comparison
     heldout: HeldoutFaces = HeldoutFaces(size=400, seed=2)
     refine: bool = True
 
@@ -88,15 +89,15 @@ class SearchConfig(Settings):
     """Configuration of a sweep."""
 
     preset: str = "embedded"
-    set: dict[str, Any] = Field(default_factory=dict)  # keys laid over the preset, for every trial
-    steps: float = Field(default=1.0, gt=0, le=1)  # of each phase of a trial, as a share of the preset's
-    shared: SharedPhases = "warmup"  # phases that all trials have in common: trained once, at full length
-    start: str | None = None  # a model folder that has those phases behind it; None: it is trained first
+    set: dict[str, Any] = Field(default_factory=dict)  # keys that replace the preset's, for every trial
+    steps: float = Field(default=1.0, gt=0, le=1)  # length of each phase of a trial, as a share of the preset's
+    shared: SharedPhases = "warmup"  # phases that all trials share: trained once, at full length
+    start: str | None = None  # model folder trained by those phases; None: it is trained first
     space: dict[str, Parameter] = Field(min_length=1)
     objective: str = "planted"
     searcher: Literal["random", "tpe", "grid"] = "random"
     scheduler: SchedulerSettings = SchedulerSettings()
-    trials: int = Field(default=10, gt=0)  # of a grid: what the grid has
+    trials: int = Field(default=10, gt=0)  # ignored for a grid, whose size counts
     concurrent: int = Field(default=2, gt=0)
     reports: int = Field(default=6, ge=1)  # evaluations of a trial
     heldout: HeldoutFaces = HeldoutFaces(size=200, seed=1)
@@ -130,12 +131,12 @@ class SearchConfig(Settings):
 
     @property
     def parameters(self) -> Space:
-        """The space, with what can be done with it."""
+        """The search space as a `Space`."""
         return Space(parameters=self.space)
 
     @property
     def trial_count(self) -> int:
-        """How many trials there are to be."""
+        """Number of trials of the whole sweep."""
         if self.searcher != "grid":
             return self.trials
         count = 1
@@ -144,12 +145,16 @@ class SearchConfig(Settings):
         return count
 
     def base_config(self) -> RunConfig:
-        """The preset with `set` laid over it. Raises ConfigError."""
+        """Return the preset with the keys of `set` replaced.
+
+        Raises:
+            ConfigError: the preset or a key does not exist, or a value is not allowed.
+        """
         config = presets.load(self.preset)
         return override(config, self.set, "set") if self.set else config
 
     def shared_config(self) -> RunConfig:
-        """The run that trains what all trials have in common."""
+        """Return the run that trains the phases which all trials share."""
         base = self.base_config()
         after = dict.fromkeys(set(Schedule.model_fields) - set(_SHARED_PHASES[self.shared]), 0)
         heldout = base.heldout.model_copy(update={"size": 0})
@@ -159,11 +164,28 @@ class SearchConfig(Settings):
         return base.model_copy(update=changes)
 
     def trial_config(self, point: Point, start: Path | None) -> RunConfig:
-        """The run that is the trial of a point. Raises ConfigError."""
+        """Return the run of a trial.
+
+        Args:
+            point: values by parameter name; missing parameters keep the preset's value.
+            start: model folder that the run begins with; None: untrained networks.
+
+        Raises:
+            ConfigError: a value of the point is not allowed; the message names the parameter.
+        """
         return self._run_config(point, start, self.seed, self.heldout, refine=False)
 
     def retrain_config(self, point: Point, start: Path | None, seed: int) -> RunConfig:
-        """The run that retrains a point for the final comparison."""
+        """Return the run that retrains a point for the final comparison.
+
+        Args:
+            point: values by parameter name; missing parameters keep the preset's value.
+            start: model folder that the run begins with; None: untrained networks.
+            seed: seed of the run.
+
+        Raises:
+            ConfigError: a value of the point is not allowed; the message names the parameter.
+        """
         return self._run_config(point, start, seed, self.judging.heldout, refine=self.judging.refine)
 
     def _run_config(
@@ -182,12 +204,15 @@ class SearchConfig(Settings):
         return self.parameters.apply_point(base.model_copy(update=changes), point)
 
     def check_runnable(self) -> None:
-        """Raises ConfigError for whatever is wrong with the file, before anything starts; CheckpointError where `start`
-        is no model.
+        """Check that every run of the search can start.
+
+        Raises:
+            ConfigError: a key, a value or a combination of keys cannot be used.
+            CheckpointError: `start` is not a model folder.
         """
         base, whole = self.trial_config({}, None), self.base_config()
         self._check_keys()
-        for one in (base, whole):  # best.yaml lays the best point over the latter
+        for one in (base, whole):  # best.yaml applies the best point to the latter
             self.parameters.check_parameters(one)
         if whole.photos is not None and self.objective in LABELLED:
             raise ConfigError(f"objective: {self.objective} needs masks, which photographs lack; use planted")
@@ -196,7 +221,7 @@ class SearchConfig(Settings):
             build_focus(config, fitted_face(config))
 
     def _check_keys(self) -> None:
-        """Raises ConfigError for keys that a search sets itself, or whose phases lie behind its trials."""
+        """Raise ConfigError for keys that a search sets itself, and for keys of the shared phases."""
         for key in (".".join(path) for path, _ in iter_leaves(self.set)):
             if _is_under(key, _RESERVED_SET_KEYS):
                 raise ConfigError(f"set: the search sets {key} of its runs by keys of its own; leave it out")
@@ -215,14 +240,22 @@ class SearchConfig(Settings):
 
 
 def _is_under(key: str, parts: Iterable[str]) -> bool:
-    """Whether a dotted key is one of these, or lies under one."""
+    """Whether a dotted key is one of `parts` or below one."""
     return any(key == part or key.startswith(f"{part}.") for part in parts)
 
 
 def read_search(path: Path, assignments: tuple[str, ...] = ()) -> SearchConfig:
-    """The search of a YAML file, with `a.b=v` assignments laid over it, checked whole. Raises ConfigError.
+    """Read and check the search of a YAML file.
 
-    What is said of some keys of a nested part leaves its other keys at that part's default.
+    Keys of a nested part that the file does not give keep that part's default.
+
+    Args:
+        path: search file.
+        assignments: `a.b=v` texts that replace keys of the file.
+
+    Raises:
+        ConfigError: the file, a key, a value or a combination of keys cannot be used.
+        CheckpointError: `start` is not a model folder.
     """
     tree = deep_merge(nested_defaults(), read_yaml(path))
     for text in assignments:
@@ -239,13 +272,13 @@ def read_search(path: Path, assignments: tuple[str, ...] = ()) -> SearchConfig:
 
 
 def nested_defaults() -> dict[str, Any]:
-    """The parts of a search that have keys of their own, as they are where nothing is said of them."""
+    """Return the defaults of the nested parts of a search, as JSON values by name."""
     defaults = {name: field.default for name, field in SearchConfig.model_fields.items()}
     return {name: part.model_dump(mode="json") for name, part in defaults.items() if isinstance(part, Settings)}
 
 
 def deep_merge(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`tree` with other values merged in; validation follows."""
+    """Return `tree` with the values of `changes` merged in, nested dicts key by key; nothing is validated."""
     result = dict(tree)
     for key, value in changes.items():
         known = result.get(key)

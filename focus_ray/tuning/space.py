@@ -18,19 +18,19 @@ Point = dict[str, Value]
 
 
 class Parameter(Settings):
-    """One parameter: some values, or a range."""
+    """One parameter: a list of values, or a range."""
 
-    keys: tuple[str, ...] = ()  # of the run's configuration, dotted; unless given, the parameter's own name
+    keys: tuple[str, ...] = ()  # dotted, of the run's configuration; default: the parameter's own name
     values: tuple[Value, ...] | None = None
     low: float | None = None
     high: float | None = None
-    log: bool = False  # drawn evenly in the logarithm
+    log: bool = False  # uniform in the logarithm
     integer: bool = False
 
     @field_validator("values", mode="before")
     @classmethod
     def _parse_numbers(cls, values: Any) -> Any:
-        """YAML takes 1e-5, which has no point, for text."""
+        """Parse numbers that YAML reads as text: 1e-5, which has no point."""
         return [parse_number(value) for value in values] if isinstance(values, list | tuple) else values
 
     @model_validator(mode="after")
@@ -51,11 +51,11 @@ class Parameter(Settings):
         return self
 
     def paths(self, name: str) -> tuple[str, ...]:
-        """The keys that a parameter of that name stands for."""
+        """Return the dotted keys that a parameter called `name` sets."""
         return self.keys or (name,)
 
     def ends(self) -> tuple[Value, ...]:
-        """Values that stand for all: each one, or the ends of the range."""
+        """Return all values, or the two ends of the range."""
         if self.values is not None:
             return self.values
         assert self.low is not None
@@ -63,21 +63,21 @@ class Parameter(Settings):
         return (int(self.low), int(self.high)) if self.integer else (self.low, self.high)
 
     def probes(self) -> tuple[Value, ...]:
-        """What a run is asked about before any is drawn: the ends may be whole where what lies between is not."""
+        """Return the values to test before any is drawn: of a range also an inner one, as its ends may be whole."""
         if self.values is not None or self.integer:
             return self.ends()
         low, high = (float(end) for end in self.ends())
         return (low, low + (high - low) / math.pi, high)
 
     def clamp(self, value: Value) -> Value:
-        """`value`, or the end of the range that it is beyond."""
+        """Clamp a value to the range; a parameter with a list of values returns it unchanged."""
         if self.values is not None:
             return value
         low, high = self.ends()
         return min(max(value, low), high)
 
     def domain(self, *, grid: bool = False) -> Any:
-        """The parameter as Ray Tune has it; a grid is one of values."""
+        """Return the Ray Tune domain of the parameter; `grid` makes a grid search of its values."""
         from ray import tune
 
         if self.values is not None:
@@ -90,7 +90,7 @@ class Parameter(Settings):
 
 
 def parse_number(value: Any) -> Any:
-    """The number that a text is; whatever else it is, as it is."""
+    """Convert a text that is a finite number to float; return any other value unchanged."""
     try:
         number = float(value) if isinstance(value, str) else math.nan
     except ValueError:
@@ -104,7 +104,11 @@ class Space(Settings):
     parameters: dict[str, Parameter] = Field(min_length=1)
 
     def check_parameters(self, base: RunConfig) -> None:
-        """Raises ConfigError where a parameter stands for no key of a run, or has a value that a run refuses."""
+        """Check the keys and values of every parameter against a run.
+
+        Raises:
+            ConfigError: a parameter sets a key that does not exist, or has a value that is not allowed.
+        """
         for name, parameter in self.parameters.items():
             if name == alternation.PERIOD and parameter.values is None:
                 raise ConfigError(f"space: {name}: a range holds lengths that do not divide EM; give `values`")
@@ -112,7 +116,11 @@ class Space(Settings):
                 self.apply_point(base, {name: value})
 
     def apply_point(self, base: RunConfig, point: Mapping[str, Value]) -> RunConfig:
-        """`base` with the values of a point. Raises ConfigError that names the parameter."""
+        """Return `base` with the values of a point.
+
+        Raises:
+            ConfigError: a value is not allowed; the message names the parameter.
+        """
         config = base
         for name, value in point.items():
             if name in alternation.PARAMETERS:
@@ -122,7 +130,7 @@ class Space(Settings):
         return alternation.apply_alternation(config, point)
 
     def default_point(self, base: RunConfig) -> dict[str, Any]:
-        """What the parameters are in `base`."""
+        """Return the values that the parameters have in `base`."""
         tree = base.model_dump(mode="json")
         return {
             name: alternation.default_value(base, name)

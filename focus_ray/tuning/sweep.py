@@ -2,11 +2,11 @@
 
 DIR/
   config.json, run.json   the search, and its name
-  start/                  the run that trains what all trials have in common
+  start/                  the run that trains the phases which all trials share
   trials/ID/              a run folder for each trial
   outcomes/ID.json        how trials ended
-  tune/                   what Ray Tune keeps to go on: pickles. Who may write there may run code here
-  judged/                 the runs by which default and best are judged
+  tune/                   Ray Tune's state for resuming: pickles, so write access to it means running code here
+  judged/                 the runs by which default and best are compared
   results.json, best.yaml, report.html, sheets/
 """
 
@@ -55,7 +55,7 @@ from focus_ray.tuning.sweep_report import write_sweep_report
 from focus_ray.tuning.trial import OBJECTIVE, Plan, read_outcome, trial, trial_name
 
 TUNE = "tune"
-TUNE_SNAPSHOT_SECONDS = "2"  # that Ray Tune takes of how far the sweep is, for whoever goes on with it
+TUNE_SNAPSHOT_SECONDS = "2"  # between snapshots of the sweep, from which it is resumed
 PhaseProgress = Callable[[str, int, int], object]
 MessageCallback = Callable[[str], None]
 
@@ -68,10 +68,25 @@ def run_sweep(
     progress: PhaseProgress = lambda *_: None,
     notify: MessageCallback = lambda _: None,
 ) -> SweepResults:
-    """Run a search into the folder `out`, or go on there.
+    """Run a search in a folder, or continue the one that is there.
 
-    Raises ConfigError for what cannot run, before anything starts; StorageError, ClusterError; Interrupted where
-    somebody asked to stop.
+    Args:
+        search: configuration of the sweep.
+        out: folder of the sweep.
+        experiment: MLflow experiment.
+        progress: called with a label, the steps or trials done, and their total.
+        notify: called with messages for the user.
+
+    Returns:
+        The content of results.json.
+
+    Raises:
+        ConfigError: the search cannot run, or `out` holds another one; raised before anything starts.
+        CheckpointError: the search's `start` is not a model folder.
+        StorageError: the disk refuses to write.
+        ClusterError: the Ray cluster cannot be used.
+        GuardStop: a guard ended the training of the shared phases.
+        Interrupted: the user stopped the sweep.
     """
     search.check_runnable()
     check_gpus_available(search.resources)
@@ -83,7 +98,11 @@ def run_sweep(
 
 
 def check_gpus_available(resources: TrialResources) -> None:
-    """Raises ConfigError where trials would wait for a GPU forever; what a named cluster has, it may still get."""
+    """Check that trials would not wait for a GPU forever; a named cluster is not checked, as it may get GPUs later.
+
+    Raises:
+        ConfigError: trials need a GPU, no cluster is named and this machine has none.
+    """
     if resources.gpus and cluster_address() is None and not torch.cuda.is_available():
         raise ConfigError("torch finds no GPU here; set resources.gpus to 0, or name a cluster with RAY_ADDRESS")
 
@@ -98,7 +117,7 @@ class GuardedTrainingJob:
         self.models.prepare(device)
 
     def piece(self, number: int) -> GuardStop | None:
-        """Train a model; returns the guard's error if one ended it."""
+        """Train the model `number`; return the guard's error if a guard ended it, else None."""
         try:
             self.models.piece(number)
         except GuardStop as stop:
@@ -107,7 +126,14 @@ class GuardedTrainingJob:
 
 
 class Sweep:
-    """A running sweep."""
+    """A running sweep.
+
+    Args:
+        search: configuration of the sweep.
+        folder: folder of the sweep, acquired.
+        progress: called with a label, the steps or trials done, and their total.
+        notify: called with messages for the user.
+    """
 
     def __init__(
         self, search: SearchConfig, folder: RunFolder, progress: PhaseProgress, notify: MessageCallback
@@ -119,7 +145,7 @@ class Sweep:
         self.notify = notify
 
     def run(self) -> SweepResults:
-        """Run the sweep to its end."""
+        """Run the sweep to its end and return the content of results.json."""
         start = self.prepare_start_model()
         experiment = self.folder.info().experiment
         plan = Plan(self.search, self.out, start, experiment, self.create_mlflow_run(experiment))
@@ -129,7 +155,7 @@ class Sweep:
             track_quietly(self.out, self.notify)
 
     def search_and_judge(self, plan: Plan) -> SweepResults:
-        """Search, then retrain the candidates. The search's results are written first."""
+        """Search, then retrain default and best; the results of the search are written before that."""
         trials = self.run_tune(plan)
         best = best_trial(trials, plan.objective.mode)
         default = self.search.parameters.default_point(self.search.trial_config({}, None))
@@ -149,7 +175,15 @@ class Sweep:
         return results
 
     def prepare_start_model(self) -> Path | None:
-        """The model that trials begin with, trained if it is not there: relative to a trial, as the sweep may move."""
+        """Return the model folder that trials begin with; train it if it does not exist.
+
+        Returns:
+            An absolute path for a given `start`; else a path relative to a trial's folder, as the sweep may be moved;
+            None if trials share no phases.
+
+        Raises:
+            GuardStop: a guard ended the training.
+        """
         if self.search.start is not None:
             return Path(self.search.start).absolute()
         if self.search.shared == "nothing":
@@ -160,7 +194,15 @@ class Sweep:
         return Path("..", "..", training.folder.name, RunFolder(training.folder).model_folder.name)
 
     def train(self, trainings: list[TrainingRun], label: str) -> dict[Path, GuardStop]:
-        """Train the missing models in parallel; returns the errors of guards, by folder."""
+        """Train those of the models that are not finished, in parallel.
+
+        Args:
+            trainings: all models.
+            label: name of the work for the progress display.
+
+        Returns:
+            Errors of guards that ended a training, by its folder.
+        """
         stops: dict[Path, GuardStop] = {}
         total = sum(one.config.schedule.total_steps for one in trainings)
         settings = PoolSettings(tasks=self.search.concurrent, gpu_share=self.search.resources.gpus)
@@ -178,7 +220,7 @@ class Sweep:
         return stops
 
     def create_mlflow_run(self, experiment: str) -> str | None:
-        """The sweep's own run in MLflow, which trials are nested under; None where MLflow does not answer."""
+        """Create the MLflow run under which trials are nested; return its id, or None if MLflow does not answer."""
         try:
             server = TrackingSettings().server(self.out)
             delivery = MlflowSync(self.out, server, experiment, SyncResult())
@@ -192,7 +234,14 @@ class Sweep:
             return None
 
     def run_tune(self, plan: Plan) -> list[TrialResult]:
-        """Let Ray Tune run the trials that have not ended. Raises Interrupted where it was stopped."""
+        """Run the trials that have not ended with Ray Tune.
+
+        Returns:
+            The results of all trials, by id.
+
+        Raises:
+            Interrupted: the sweep was stopped before all trials ended.
+        """
         from ray import tune
 
         listener = Listener(
@@ -201,7 +250,7 @@ class Sweep:
         with sigterm_as_sigint(), use_listener(listener):
             self.build_tuner(plan).fit()
         self.close_mlflow_runs(plan)
-        # As Tune wrote it down: what `fit` returns has, of a trial that took over, the donor's last report and name.
+        # From Tune's files: for a trial that took over a checkpoint, `fit` returns the donor's last report and name.
         trials = [self.trial_result(plan, tuned) for tuned in tune.ExperimentAnalysis(str(self.out / TUNE)).trials]
         unfinished = [one for one in trials if one is None]
         if unfinished or len(trials) < self.search.trial_count:
@@ -209,7 +258,7 @@ class Sweep:
         return sorted((one for one in trials if one is not None), key=lambda one: one.id)
 
     def build_tuner(self, plan: Plan) -> Any:
-        """Ray Tune's tuner: a new one, or the restored one."""
+        """Build a Ray Tune tuner, restored from the folder `tune` if that holds a snapshot."""
         from ray import tune
 
         runs = tune.with_resources(
@@ -217,7 +266,7 @@ class Sweep:
             {"CPU": self.search.resources.cpus, "GPU": self.search.resources.gpus},
         )
         place = self.out / TUNE
-        # Killed before its first note of how far it is, Tune has nothing to go on from.
+        # A Tune that was killed before its first snapshot leaves a folder that cannot be restored.
         if tune.Tuner.can_restore(str(place)) and any(place.glob("experiment_state-*.json")):
             return tune.Tuner.restore(str(place), trainable=runs, resume_unfinished=True, resume_errored=False)
         return tune.Tuner(
@@ -242,9 +291,9 @@ class Sweep:
         )
 
     def close_mlflow_runs(self, plan: Plan) -> None:
-        """Mark the MLflow runs of terminated trials as finished: Tune ends the process of a pruned one.
+        """Mark the MLflow runs of trials without a final outcome as finished: Tune kills the process of a pruned trial.
 
-        One that goes on later says that it does.
+        A trial that is resumed later sets its run to running again.
         """
         try:
             for folder in sorted(file.parent for file in plan.trials.glob("*/run.json")):
@@ -255,7 +304,15 @@ class Sweep:
             self.notify(f"{error}; trials that were broken off may still seem to run in MLflow")
 
     def trial_result(self, plan: Plan, tuned: Any) -> TrialResult | None:
-        """Result of a trial from Tune's record; None where it has not ended."""
+        """Build the result of a trial.
+
+        Args:
+            plan: plan of the sweep.
+            tuned: Ray Tune's `Trial`.
+
+        Returns:
+            The result, or None if the trial has not ended.
+        """
         if not tuned.is_finished():
             return None
         name = trial_name(tuned.config, tuned.trial_id, self.search)
@@ -282,9 +339,16 @@ class Sweep:
         return TrialResult(status="pruned", objective=last.get(OBJECTIVE), **figures, **known)
 
     def retrain_candidates(self, best: Point, start: Path | None) -> list[RetrainedRun]:
-        """Default and best, trained anew with other seeds and scored on faces that the search never saw.
+        """Train default and best anew with other seeds, and score them on faces that the search did not use.
 
-        Where the best point is the default, the same runs stand for both.
+        If the best point is the default, the same runs count for both.
+
+        Args:
+            best: the best point.
+            start: model folder that the runs begin with; None: untrained networks.
+
+        Returns:
+            A record for each candidate and seed.
         """
         points: dict[Candidate, Point] = {"default": {}, "best": best}
         trainings: dict[tuple[Candidate, int], TrainingRun] = {}
@@ -304,7 +368,7 @@ class Sweep:
         ]
 
     def write_results(self, results: SweepResults, best: TrialResult | None) -> None:
-        """results.json, best.yaml and the report."""
+        """Write results.json, best.yaml, metrics.json and the report."""
         self.folder.write_json("results.json", results.model_dump(mode="json"))
         if best is not None:
             atomic.write_file(self.out / "best.yaml", yaml.safe_dump(self.best_config(best.config), sort_keys=False))
@@ -313,7 +377,7 @@ class Sweep:
         write_sweep_report(self.folder, self.search, results)
 
     def best_config(self, point: Point) -> dict[str, Any]:
-        """What `focus-ray train --config` takes: the preset, what was set for all trials, and the best point."""
+        """Return the keys for `focus-ray train --config`: the preset, the keys set for all trials, and the point."""
         config = self.search.parameters.apply_point(self.search.base_config(), point)
         tree: dict[str, Any] = {"preset": self.search.preset, **self.search.set}
         changed = config.model_dump(mode="json")
@@ -327,8 +391,10 @@ class Sweep:
 
 
 def read_curve(folder: Path) -> tuple[TrialEvaluation, ...]:
-    """All evaluations of a run, as its folder has them. Tune may miss one: killed after a checkpoint and before its
-    report is written down, the run goes on from there. What went before a take-over is the donor's.
+    """Read all evaluations of a run from its folder, in the order of steps.
+
+    Tune's record may lack one: a run killed between a checkpoint and its report is resumed after that checkpoint.
+    Evaluations before a take-over are the donor's.
     """
     entries = {entry["step"]: entry for entry in read_json_lines(folder / "evaluations.jsonl")}
     return tuple(
@@ -340,18 +406,22 @@ def read_curve(folder: Path) -> tuple[TrialEvaluation, ...]:
 
 
 def read_objective_values(folder: Path) -> dict[str, float | None]:
-    """Objectives of a finished run, one pass and refined."""
+    """Read the objectives of a finished run, of one forward pass and of refined fits."""
     metrics = json.loads((folder / "metrics.json").read_bytes())
     return objective_values(metrics["evaluations"][-1]) | refined_objective_values(metrics["heldout"])
 
 
 def load_search(folder: Path) -> SearchConfig:
-    """The search of a sweep's folder. Raises ConfigError where there is none."""
+    """Read the search of a sweep's folder.
+
+    Raises:
+        ConfigError: the folder holds no sweep.
+    """
     config = folder / "config.json"
     if not config.is_file():
         raise ConfigError(f"{folder} holds no sweep (no config.json); give the folder of an earlier sweep")
     try:
-        return SearchConfig.model_validate_json(config.read_bytes())  # YAML takes JSON's 1e-05 for text
+        return SearchConfig.model_validate_json(config.read_bytes())  # YAML reads JSON's 1e-05 as text
     except ValidationError as error:
         said = f"{config} is none of a sweep ({summarize_error(error)})"
         raise ConfigError(f"{said}; give the folder of an earlier sweep") from None

@@ -1,4 +1,4 @@
-"""Plots of a sweep."""
+"""Plots of a sweep; each function returns None if there is too little to draw."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,7 @@ _COLOURS = "viridis"
 
 
 def parallel_coordinates(search: SearchConfig, results: SweepResults) -> Figure | None:
-    """An axis for each parameter and one for the objective; None without two trials that ended."""
+    """Draw an axis for each parameter and one for the objective; None with fewer than two scored trials."""
     trials = scored_trials(results)
     if len(trials) < 2:
         return None
@@ -49,7 +49,7 @@ def parallel_coordinates(search: SearchConfig, results: SweepResults) -> Figure 
 
 
 def objective_vs_parameters(search: SearchConfig, results: SweepResults) -> Figure | None:
-    """The objective over each parameter, its default marked."""
+    """Draw the objective over each parameter and mark the default; None without scored trials."""
     trials = scored_trials(results)
     if not trials:
         return None
@@ -75,7 +75,7 @@ def objective_vs_parameters(search: SearchConfig, results: SweepResults) -> Figu
 
 
 def learning_curves(search: SearchConfig, results: SweepResults) -> Figure | None:
-    """The objective over steps, a line a trial, the best in colour."""
+    """Draw the objective over steps, a line for each trial, the best in colour; None without evaluations."""
     curves = [(one, points) for one in results.trials if (points := one.curve_of(search.objective))]
     if not curves:
         return None
@@ -99,7 +99,7 @@ def learning_curves(search: SearchConfig, results: SweepResults) -> Figure | Non
 
 
 def importance_bars(search: SearchConfig, results: SweepResults) -> Figure | None:
-    """A bar for each parameter."""
+    """Draw the importance of each parameter in per cent; None if it is unknown."""
     if not results.importance:
         return None
     names = list(results.importance)[::-1]
@@ -111,7 +111,7 @@ def importance_bars(search: SearchConfig, results: SweepResults) -> Figure | Non
 
 
 def objective_agreement(search: SearchConfig, results: SweepResults) -> Figure | None:
-    """Each objective without labels against each figure with labels, at the last step that trials have in common."""
+    """Draw each unlabelled objective against each labelled one at the last common step; None below three trials."""
     step, trials = last_common_step(results.trials)
     if len(trials) < 3:
         return None
@@ -129,12 +129,12 @@ def objective_agreement(search: SearchConfig, results: SweepResults) -> Figure |
 
 
 def scored_trials(results: SweepResults) -> list[TrialResult]:
-    """Trials with an objective."""
+    """Return the trials that have an objective."""
     return [one for one in results.trials if one.objective is not None]
 
 
 def _axis_positions(parameter: Parameter, values: Sequence[Any]) -> np.ndarray:
-    """Values between 0 and 1, over the range that is searched."""
+    """Map values to [0, 1] over the range that is searched."""
     if not _is_numeric(parameter):
         ends = list(parameter.ends())
         return np.array([ends.index(value) for value in values]) / max(1, len(ends) - 1)
@@ -154,7 +154,7 @@ def _is_numeric(parameter: Parameter) -> bool:
 
 
 def _is_log(parameter: Parameter) -> bool:
-    """Whether the axis is logarithmic: as sampled, or for a list of values that span a decade."""
+    """Whether the axis is logarithmic: as a range is sampled, or for listed positive values that span a decade."""
     if parameter.values is None:
         return parameter.log
     numbers = [float(value) for value in parameter.values]

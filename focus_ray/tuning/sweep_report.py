@@ -29,7 +29,11 @@ _PLOTS: dict[str, tuple[str, Callable[[SearchConfig, SweepResults], Figure | Non
 
 
 def write_sweep_report(folder: RunFolder, search: SearchConfig, results: SweepResults) -> None:
-    """report.html and sheets/. Raises StorageError."""
+    """Write report.html and sheets/ of a sweep.
+
+    Raises:
+        StorageError: the disk refuses to write.
+    """
     drawn = []
     for name, (title, draw) in _PLOTS.items():
         figure = draw(search, results)
@@ -57,7 +61,7 @@ def write_sweep_report(folder: RunFolder, search: SearchConfig, results: SweepRe
 
 
 def sweep_facts(search: SearchConfig, results: SweepResults) -> dict[str, str]:
-    """Summary of a sweep."""
+    """Return the summary of a sweep: objective, trials, rules and best, as texts."""
     return {
         "objective": f"{search.objective}: {OBJECTIVES[search.objective].description}",
         "trials": ", ".join(f"{count} {status}" for status, count in count_by_status(results.trials).items()),
@@ -67,14 +71,14 @@ def sweep_facts(search: SearchConfig, results: SweepResults) -> dict[str, str]:
 
 
 def format_value(value: Any) -> str:
-    """A value as text."""
+    """Format a value as text, floats with four digits."""
     if value is None:
         return UNKNOWN
     return f"{value:.{_DIGITS}g}" if isinstance(value, float) else str(value)
 
 
 def judged_table(results: SweepResults) -> list[dict[str, Any]]:
-    """A line for each figure: mean and spread over seeds, of the default and of the best."""
+    """Return a row for each figure: mean and standard deviation over seeds, of the default and of the best."""
     names = list(dict.fromkeys(name for one in results.judged for name in one.figures))
     lines = []
     for name in names:
@@ -90,7 +94,7 @@ def judged_table(results: SweepResults) -> list[dict[str, Any]]:
 
 
 def correlation_table(results: SweepResults) -> list[dict[str, Any]]:
-    """Rank correlations of objectives without labels with figures that need them."""
+    """Return a row for each unlabelled objective: its rank correlations with the labelled ones."""
     return [
         {"name": name, "cells": [format_value(results.rank_correlation.get(name, {}).get(other)) for other in LABELLED]}
         for name in UNLABELLED
@@ -98,7 +102,7 @@ def correlation_table(results: SweepResults) -> list[dict[str, Any]]:
 
 
 def influence_table(search: SearchConfig, results: SweepResults) -> list[dict[str, Any]]:
-    """The influence of the hyper-parameters: what was searched, the default, the best, and what each one explains."""
+    """Return a row for each parameter: values searched, default, best, and share of the variance explained."""
     best = next((one for one in results.trials if one.id == results.best), None)
     return [
         {
@@ -115,7 +119,7 @@ def influence_table(search: SearchConfig, results: SweepResults) -> list[dict[st
 
 
 def trial_table(search: SearchConfig, results: SweepResults) -> dict[str, Any]:
-    """A line for each trial, the best objective first."""
+    """Return the columns and a row for each trial: finished trials first, the best objective first."""
     sign = 1 if results.mode == "min" else -1
 
     def rank(one: TrialResult) -> tuple[bool, float]:

@@ -1,7 +1,7 @@
 """A trial: a training run in a folder of its own that reports to Ray Tune at each checkpoint.
 
 trials/ID/         a run folder, as of `focus-ray train`
-outcomes/ID.json   how it ended, where it ended by itself
+outcomes/ID.json   how the trial ended, unless it was pruned or killed
 """
 
 import hashlib
@@ -29,14 +29,14 @@ from focus_ray.tuning.search import SearchConfig
 from focus_ray.tuning.space import Point
 
 OBJECTIVE, STEP, ENDING = "objective", "step", "ending"
-POINTER = "checkpoint.json"  # what Tune keeps of a checkpoint: whose it is, and of which step
+POINTER = "checkpoint.json"  # content of a checkpoint for Tune: folder and step of the run
 Ending = Literal["done", "nan", "collapsed", "failed"]
 
 logger = logging.getLogger(__name__)
 
 
 class Outcome(Settings):
-    """Outcome of a trial that ended by itself."""
+    """Outcome of a trial that was neither pruned nor killed."""
 
     status: Ending
     cause: str = ""
@@ -46,13 +46,13 @@ class Outcome(Settings):
 
 @dataclass(frozen=True)
 class Plan:
-    """What all trials of a sweep share."""
+    """Data that all trials of a sweep share."""
 
     search: SearchConfig
-    folder: Path  # of the sweep, seen from every machine that trains
-    start: Path | None  # the model folder that they begin with, seen from a trial's folder
+    folder: Path  # of the sweep, accessible from every machine that trains
+    start: Path | None  # model folder that they begin with, relative to a trial's folder or absolute
     experiment: str
-    parent: str | None  # the sweep's run in MLflow
+    parent: str | None  # id of the sweep's run in MLflow
 
     @property
     def trials(self) -> Path:
@@ -68,7 +68,15 @@ class Plan:
 
 
 def trial(point: Point, plan: Plan) -> None:
-    """What Ray Tune runs, in a process of its own. Raises what a run raises, but for a collapse and a NaN loss."""
+    """Run a trial and report its outcome; Ray Tune calls this in a process of its own.
+
+    Args:
+        point: values by parameter name.
+        plan: plan of the sweep.
+
+    Raises:
+        FocusRayError: any error of a run except MaskCollapse and NonFiniteLoss, which are outcomes.
+    """
     from ray import tune
 
     resources = plan.search.resources
@@ -77,13 +85,22 @@ def trial(point: Point, plan: Plan) -> None:
         cap_gpu_memory(resources.gpu_gigabytes)
     name = trial_name(point, tune.get_context().get_trial_id(), plan.search)
     ended = read_outcome(plan, name)
-    if ended is None or ended.status == "failed":  # otherwise its process died after its end
+    if ended is None or ended.status == "failed":  # otherwise its process died after the outcome was written
         ended = run_attempt(point, name, plan)
     tune.report(final_report(ended, plan, plan.search.trial_config(point, plan.start).schedule.total_steps))
 
 
 def run_attempt(point: Point, name: str, plan: Plan) -> Outcome:
-    """Run a trial once; the outcome of an earlier attempt is deleted first."""
+    """Run a trial once and write its outcome; the outcome of an earlier attempt is deleted first.
+
+    Args:
+        point: values by parameter name.
+        name: name of the trial.
+        plan: plan of the sweep.
+
+    Raises:
+        FocusRayError: the run failed; the outcome says so.
+    """
     atomic.remove(plan.outcomes / f"{name}.json")
     folder = plan.trials / name
     try:
@@ -96,8 +113,10 @@ def run_attempt(point: Point, name: str, plan: Plan) -> Outcome:
 
 
 def trial_name(point: Point, trial_id: str, search: SearchConfig) -> str:
-    """What a trial is called. A driver that is killed may forget the trials that it began last, and begin them anew:
-    Optuna's have new numbers then, and are known by their points.
+    """Return the name of a trial: its id, or with tpe a hash of its point.
+
+    A driver that was killed may lose the trials that it started last and start them anew. Optuna then gives them new
+    ids; their points are the same.
     """
     if search.searcher != "tpe":
         return trial_id
@@ -105,7 +124,17 @@ def trial_name(point: Point, trial_id: str, search: SearchConfig) -> str:
 
 
 def train(point: Point, folder: Path, plan: Plan, *, resume: bool) -> Outcome:
-    """Train a trial, or resume it, to its end."""
+    """Train a trial to its end.
+
+    Args:
+        point: values by parameter name.
+        folder: run folder of the trial.
+        plan: plan of the sweep.
+        resume: continue the run in `folder` instead of starting one.
+
+    Returns:
+        "done", "collapsed" or "nan" with the objective, which is the worst value for the latter two.
+    """
     reporter = TuneReporter(folder, plan)
     config = plan.search.trial_config(point, plan.start)
     finished = False
@@ -131,9 +160,13 @@ def train(point: Point, folder: Path, plan: Plan, *, resume: bool) -> Outcome:
 
 
 class TuneReporter(NoOpCallback):
-    """Tells Tune what an evaluation says once the checkpoint of the same step is whole, and lets MLflow follow.
+    """Reports an evaluation to Tune once the checkpoint of the same step is complete, and tracks the run in MLflow.
 
-    It is silent about the last step: how a trial ends is told by `final_report`, when its outcome is written down.
+    It does not report the last step: `final_report` does, after the outcome is written.
+
+    Args:
+        folder: run folder of the trial.
+        plan: plan of the sweep.
     """
 
     def __init__(self, folder: Path, plan: Plan) -> None:
@@ -169,29 +202,49 @@ class TuneReporter(NoOpCallback):
             tune.report(report, checkpoint=tune.Checkpoint.from_directory(scratch))
 
     def close(self, *, finished: bool) -> None:
-        """Send the rest to MLflow."""
+        """Send the remaining records to MLflow; `finished` says that the run reached its end."""
         if self.tracker is not None:
             self.tracker.close(finished=finished)
 
 
 def make_report(figures: Mapping[str, float | None], plan: Plan, step: int) -> dict[str, Any]:
-    """A report to Tune: the objective always has a value."""
+    """Build a report to Tune; a missing or non-finite objective is replaced by the worst value."""
     value = finite_or_none(figures.get(plan.search.objective))
     return {OBJECTIVE: plan.objective.worst if value is None else value, STEP: step, **figures}
 
 
 def final_report(outcome: Outcome, plan: Plan, total: int) -> dict[str, Any]:
-    """The last report of a trial, `total` steps long where nothing broke it off.
+    """Build the last report of a trial.
 
-    `done` keeps Tune from asking the scheduler about it, who would prune what has a model already, or send it back to
-    take over from another.
+    `done` stops Tune from consulting the scheduler, which could prune a trial that has a model already, or make it take
+    over from another.
+
+    Args:
+        outcome: outcome of the trial.
+        plan: plan of the sweep.
+        total: steps of a whole trial.
     """
     step = total if outcome.status == "done" else -1
     return make_report(outcome.figures, plan, step) | {ENDING: outcome.status, "done": True}
 
 
 def prepare_resume(point: Point, folder: Path, plan: Plan) -> bool:
-    """Whether the folder holds a run to go on with: its own, or in population based training one it takes over."""
+    """Prepare the folder of a trial for a start or a resume.
+
+    In population based training, the checkpoint of another trial is copied into the folder if Tune asks for it.
+
+    Args:
+        point: values by parameter name.
+        folder: run folder of the trial.
+        plan: plan of the sweep.
+
+    Returns:
+        Whether the folder holds a run to resume.
+
+    Raises:
+        CheckpointError: Tune's checkpoint does not point to a trial of this sweep, or is damaged.
+        ConfigError: the folder holds no run that could take over.
+    """
     from ray import tune
 
     checkpoint = tune.get_checkpoint()
@@ -200,7 +253,7 @@ def prepare_resume(point: Point, folder: Path, plan: Plan) -> bool:
     with checkpoint.as_directory() as kept:
         pointer = json.loads((Path(kept) / POINTER).read_bytes())
     told, step = Path(pointer["folder"]), pointer["step"]
-    donor = plan.trials / told.name  # earlier versions gave the whole path, of a sweep that may have been moved
+    donor = plan.trials / told.name  # earlier versions wrote the whole path; the sweep may have been moved
     if told.parent.name not in ("", plan.trials.name) or not donor.is_dir() or type(step) is not int:
         raise CheckpointError(f"a checkpoint of Tune points to {told}, which is no trial of this sweep")
     if donor == folder and RunFolder(folder).open()[0] == plan.search.trial_config(point, plan.start):
@@ -210,7 +263,19 @@ def prepare_resume(point: Point, folder: Path, plan: Plan) -> bool:
 
 
 def adopt_checkpoint(point: Point, folder: Path, donor: Path, step: int, plan: Plan) -> None:
-    """Make the folder a run of `point` that stands where the donor stood at that step. Raises CheckpointError."""
+    """Replace the checkpoints of a trial by one of another trial, under the trial's own configuration.
+
+    Args:
+        point: values by parameter name, of the trial.
+        folder: run folder of the trial.
+        donor: run folder whose checkpoint is copied.
+        step: step of that checkpoint.
+        plan: plan of the sweep.
+
+    Raises:
+        CheckpointError: the donor's checkpoint is missing or damaged.
+        ConfigError: `folder` holds no run.
+    """
     config = plan.search.trial_config(point, plan.start)
     stored = Checkpoints(donor / "checkpoints", keep=config.cadence.keep).load(step)
     own = RunFolder(folder, keep=config.cadence.keep)
@@ -219,14 +284,21 @@ def adopt_checkpoint(point: Point, folder: Path, donor: Path, step: int, plan: P
     state: dict[str, Any] = dict(stored.state)
     state["lineage"] = {**state["lineage"], "config": config.digest}
     state["settings"] = config.model_dump(mode="json")
-    for stale in (own.path / "checkpoints", own.history_file.path):  # the donor's past comes with its checkpoint
+    for stale in (own.path / "checkpoints", own.history_file.path):  # the donor's checkpoint contains its history
         atomic.remove(stale)
     own.checkpoints.save(step, state)
     own.write_json(own.config_file.name, config.model_dump(mode="json"))
 
 
 def cap_gpu_memory(gigabytes: float) -> None:
-    """This process may allocate so much of its GPU and no more. Raises ConfigError where the GPU has less."""
+    """Limit the GPU memory that this process may allocate.
+
+    Args:
+        gigabytes: limit in GiB, of GPU 0.
+
+    Raises:
+        ConfigError: torch finds no GPU, or the GPU has less memory.
+    """
     if not torch.cuda.is_available():
         raise ConfigError("torch finds no GPU in this process; set resources.gpus to 0")
     total = torch.cuda.get_device_properties(0).total_memory
@@ -236,13 +308,17 @@ def cap_gpu_memory(gigabytes: float) -> None:
 
 
 def write_outcome(plan: Plan, name: str, outcome: Outcome) -> None:
-    """Write the outcome of a trial atomically. Raises StorageError."""
+    """Write the outcome of a trial atomically.
+
+    Raises:
+        StorageError: the disk refuses to write.
+    """
     plan.outcomes.mkdir(parents=True, exist_ok=True)
     atomic.write_file(plan.outcomes / f"{name}.json", outcome.model_dump_json(indent=1) + "\n")
 
 
 def read_outcome(plan: Plan, name: str) -> Outcome | None:
-    """The outcome of a trial; None where it did not end by itself or the file is unreadable."""
+    """Read the outcome of a trial; None if there is no file or it is unreadable."""
     try:
         return Outcome.model_validate_json((plan.outcomes / f"{name}.json").read_bytes())
     except (OSError, ValueError):

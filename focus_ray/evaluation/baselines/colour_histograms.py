@@ -1,10 +1,10 @@
 """Segmentation of each picture by itself, after Egger et al. (IJCV 2018): EM over labels, colours and fit.
 
-Each pixel of the rendered region is face, whose colour is the rendered one up to noise, or something else, whose
-colours are a histogram of this picture alone. Labels, noise and histogram are estimated in turns; neighbours tend to
-agree. The fit follows in between: it is refined under the labels, and the labels anew under the fit.
+Each pixel of the rendered region is face, with the rendered colour plus noise, or something else, with a colour from a
+histogram of this picture alone. Labels, noise and histogram are estimated alternately, with a preference for equal
+labels of neighbours. In between, the fit is refined under the labels, and the labels are estimated under the new fit.
 
-Differs from Egger et al.: they segment by Chan-Vese with a third class for beards, sample the fit (MCMC), and begin
+Differs from Egger et al., who segment by Chan-Vese with a third class for beards, sample the fit (MCMC), and start
 with a robust estimate of the light; here the fit is the refinement that all methods share.
 """
 
@@ -18,17 +18,25 @@ from focus_ray.settings import Settings
 
 
 class ColourHistogramSegmenter(Settings):
-    """The law of a mask for pictures and renderings. Each picture is a problem of its own."""
+    """Mask rule by EM over labels and colours, for each picture independently."""
 
-    rounds: int = 8  # of EM, chosen where labels no longer move
+    rounds: int = 8  # of EM; labels no longer change after as many
     bins: int = 8  # of each channel
-    smoothing: float = 1.0  # pixels added to each bin: colours that were not seen are possible
-    min_noise: float = 0.03  # standard deviation of a channel: below, small misfits would be outliers
+    smoothing: float = 1.0  # pixels added to each bin, so that no colour has probability 0
+    min_noise: float = 0.03  # least standard deviation of a channel: below that small misfits would be outliers
     agreement: float = 2.0  # weight of the neighbours' mean label, in nats
-    start: float = 1.5  # a pixel begins as face where its residual is below so many medians
+    start: float = 1.5  # largest residual of a pixel that starts as face, in medians
 
     def __call__(self, images: Float[Tensor, "B 3 H W"], rendering: Rendering) -> Float[Tensor, "B 1 H W"]:
-        """The probability of face inside the rendered region, 0 outside."""
+        """Compute the probability of face for each pixel.
+
+        Args:
+            images: crops, RGB in [0, 1].
+            rendering: renderings of their fits.
+
+        Returns:
+            Probability inside the rendered region, 0 outside.
+        """
         with torch.no_grad():
             return torch.cat([self._segment_one(*one) for one in _split_batch(images, rendering)])
 
@@ -48,12 +56,12 @@ class ColourHistogramSegmenter(Settings):
         return face
 
     def _log_face(self, squared: Float[Tensor, "1 1 H W"], face: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 1 H W"]:
-        """Colours of the face are Gaussian about the rendering; their noise is that of what is face now."""
+        """Log density of face colours: Gaussian about the rendering, with the noise of the current face."""
         variance = ((face * squared).sum() / (3 * face.sum()).clamp_min(1.0)).clamp_min(self.min_noise**2)
         return -squared / (2 * variance) - 1.5 * torch.log(2 * torch.pi * variance)
 
     def _log_rest(self, bins: Float[Tensor, "1 1 H W"], face: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 1 H W"]:
-        """Colours of all else are those of a histogram over the picture outside of the face."""
+        """Log density of other colours: histogram over the picture outside the current face."""
         outside = (1 - face).flatten()
         counts = torch.zeros(self.bins**3, dtype=face.dtype, device=face.device)
         counts.index_add_(0, bins.flatten().long(), outside)

@@ -12,12 +12,12 @@ from focus_ray.focus.render.renderer import Rendering
 
 # Rows: Y, Cb, Cr of RGB in [0, 1] (ITU-R BT.601), the space that Deep3D's detector works in.
 _YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
-_MIN_PIXELS = 100  # pixels that a Gaussian is fitted to
-_JITTER = 1e-6  # of a variance: pictures of one colour have none
+_MIN_PIXELS = 100  # fewest pixels to fit a Gaussian to
+_JITTER = 1e-6  # added to each variance, which is 0 for pictures of one colour
 
 
 class Gaussian(NamedTuple):
-    """Of colours."""
+    """Gaussian distribution of YCbCr colours."""
 
     mean: Float[Tensor, "3"]
     precision: Float[Tensor, "3 3"]
@@ -25,31 +25,60 @@ class Gaussian(NamedTuple):
 
     @classmethod
     def fit(cls, colours: Float[Tensor, "N 3"]) -> "Gaussian":
-        """The Gaussian of maximum likelihood. Raises DataError for next to no colours."""
+        """Fit the Gaussian of maximum likelihood.
+
+        Args:
+            colours: YCbCr colours of pixels with RGB in [0, 1].
+
+        Returns:
+            Mean, precision and half log determinant, float64.
+
+        Raises:
+            DataError: there are fewer than 100 colours.
+        """
         if len(colours) < _MIN_PIXELS:
             raise DataError(f"{len(colours)} pixels tell no law of colours; give more pictures, with face and without")
         covariance = torch.cov(colours.double().T, correction=0) + _JITTER * torch.eye(3, dtype=torch.float64)
         return cls(colours.double().mean(0), covariance.inverse(), 0.5 * torch.logdet(covariance))
 
     def log_density(self, colours: Float[Tensor, "*N 3"]) -> Float[Tensor, "*N"]:
-        """Up to a constant that all Gaussians share."""
+        """Compute the log density of colours, up to a constant that all Gaussians share.
+
+        Args:
+            colours: YCbCr colours of pixels with RGB in [0, 1].
+
+        Returns:
+            Log density of each colour, float64.
+        """
         off = colours.double() - self.mean.to(colours.device)
         return -0.5 * torch.einsum("...i,ij,...j->...", off, self.precision.to(off.device), off) - self.half_log_det
 
 
 @dataclass(frozen=True)
 class SkinColourSegmenter:
-    """The probability that a pixel is skin, from its colour alone: a law of skin against one of all else."""
+    """Mask rule by colour alone: a Gaussian of skin colours against one of all other colours."""
 
     skin: Gaussian
     rest: Gaussian
-    log_prior: float  # log odds of skin before a colour is seen
+    log_prior: float  # log odds of skin without a colour
 
     @classmethod
     def fit(
         cls, images: Float[Tensor, "B 3 H W"], visible: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"]
     ) -> "SkinColourSegmenter":
-        """From pictures, their true visible face, and where a face is at all: what counts is what may be rendered."""
+        """Fit both Gaussians to pictures with known masks.
+
+        Args:
+            images: RGB in [0, 1].
+            visible: positive where the face is visible in truth.
+            region: positive where a face may be rendered; only these pixels count.
+
+        Returns:
+            The fitted segmenter.
+
+        Raises:
+            DataError: skin or other colours have fewer than 100 pixels.
+        """
         inside = (region > 0)[:, 0]
         face = (visible > 0)[:, 0] & inside
         colours = _ycbcr(images)
@@ -57,7 +86,15 @@ class SkinColourSegmenter:
         return cls(skin, rest, float(torch.logit(face.sum() / inside.sum().double())))
 
     def __call__(self, images: Float[Tensor, "B 3 H W"], rendering: Rendering) -> Float[Tensor, "B 1 H W"]:
-        """The mask inside the rendered region, in [0, 1]."""
+        """Compute the probability of skin for each pixel.
+
+        Args:
+            images: crops, RGB in [0, 1].
+            rendering: renderings of their fits.
+
+        Returns:
+            Probability inside the rendered region, 0 outside.
+        """
         colours = _ycbcr(images)
         odds = self.skin.log_density(colours) - self.rest.log_density(colours) + self.log_prior
         return torch.sigmoid(odds)[:, None].to(images) * rendering.mask

@@ -12,7 +12,7 @@ PositiveFraction = Annotated[float, Field(gt=0, le=1)]
 
 
 class DataSizes(Settings):
-    """How many synthetic pictures stand in for the data sets of the paper, and their seed."""
+    """Number of synthetic pictures that replace each data set of the paper, and their seed."""
 
     now: int = Field(default=96, ge=16)
     ar: int = Field(default=120, ge=12)  # as many as AR has annotated masks (section 4.1)
@@ -21,7 +21,7 @@ class DataSizes(Settings):
 
 
 class BenchmarkConfig(Settings):
-    """A whole benchmark. The same config gives the same figures, however it is worked off."""
+    """Configuration of a benchmark; equal configurations give the same figures, for any number of tasks."""
 
     preset: str = "embedded"
     seeds: tuple[Seed, ...] = (0, 1, 2)
@@ -31,13 +31,13 @@ class BenchmarkConfig(Settings):
         "pretrained",
         "focus",
         "misfit",
-    )  # trained with each seed, others with the first
-    steps: PositiveFraction = 1.0  # of every phase of training: less is for a look at how it works
+    )  # trained with each seed; the others with the first
+    steps: PositiveFraction = 1.0  # share of the steps of every training phase; below 1 for a trial run
     refine_steps: NonNegativeInt = 50
     prior_faces: PositiveInt = 20_000
-    prior_judges: int = Field(default=2000, ge=2)  # further faces, held out and of the gate
-    refined_prior_faces: NonNegativeInt = 0  # 0: no prior for refined fits; each face takes a refinement
-    skin_pictures: PositiveInt = 200  # that the skin-colour model is fitted to
+    prior_judges: int = Field(default=2000, ge=2)  # further faces, for the held-out split and for the gate
+    refined_prior_faces: NonNegativeInt = 0  # 0: no prior for refined fits, each face of which costs a refinement
+    skin_pictures: PositiveInt = 200  # to fit the skin-colour model to
     data: DataSizes = DataSizes()
 
     @field_validator("methods")
@@ -63,16 +63,24 @@ class BenchmarkConfig(Settings):
         return self
 
     def seeds_for(self, model: str) -> tuple[int, ...]:
-        """The seeds that a model is trained with."""
+        """Return the seeds that a model is trained with."""
         return self.seeds if model in self.several else self.seeds[:1]
 
     def refinements(self) -> tuple[int, ...]:
-        """The numbers of refinement steps that each method is scored with: one pass, then refined."""
+        """Return the numbers of refinement steps to score each method with: 0, then `refine_steps` if positive."""
         return (0, self.refine_steps) if self.refine_steps else (0,)
 
 
 def build_benchmark_config(assignments: list[str], overrides: dict[str, Any]) -> BenchmarkConfig:
-    """The defaults, under the `a.b=v` assignments and `overrides`. Raises ConfigError for what does not fit."""
+    """Build the configuration from defaults, assignments and overrides, in this order.
+
+    Args:
+        assignments: `a.b=v` texts.
+        overrides: values by key; None values are ignored.
+
+    Raises:
+        ConfigError: a key is unknown or a value does not fit.
+    """
     return resolve_settings(
         BenchmarkConfig(), "focus_ray/evaluation/benchmark/benchmark_config.py", None, assignments, overrides
     )

@@ -25,13 +25,13 @@ from focus_ray.training.assemble import world_face
 
 @dataclass
 class MethodLoader:
-    """The methods of a benchmark, by name, seed and refinement."""
+    """Loads the methods of a benchmark by name, seed and refinement steps."""
 
     config: BenchmarkConfig
     runs: Path
 
     def entries(self) -> list[tuple[str, int, int]]:
-        """Name, seed and refinement steps of everybody who is scored."""
+        """Return (name, seed, refinement steps) of every method to score."""
         found = []
         for name in self.config.methods:
             for seed in self.config.seeds_for(METHOD_SPECS[name].model):
@@ -40,22 +40,36 @@ class MethodLoader:
         return found
 
     def load_method(self, name: str, seed: int, steps: int) -> Method:
-        """One of them. Raises CheckpointError where its model is damaged."""
+        """Load a method with its trained model, mask rule and prior.
+
+        Args:
+            name: key of METHOD_SPECS.
+            seed: seed of the training.
+            steps: refinement steps of each fit.
+
+        Raises:
+            CheckpointError: the model or the prior is damaged.
+        """
         spec = METHOD_SPECS[name]
         model = models.load(self.model_folder(spec.model, seed))
         prior = priors.load(self.prior_folder(seed, steps) / priors.PRIOR) if spec.prior else None
         return Method(name + (REFINED_SUFFIX if steps else ""), model, self._mask_fn(name), prior, steps)
 
     def model_folder(self, model: str, seed: int) -> Path:
-        """Where a trained model lies."""
+        """Return the folder of a trained model."""
         return RunFolder(training_of(model, self.config, seed, self.runs).folder).model_folder
 
     def prior_folder(self, seed: int, steps: int) -> Path:
-        """Where the prior of a seed's FOCUS lies."""
+        """Return the folder of the prior for FOCUS of this seed."""
         return self.runs / f"seed-{seed}" / f"prior-{steps}"
 
     def build_priors(self, settings: PoolSettings | None, progress: PhaseProgress) -> None:
-        """Measure the priors that the methods need; existing ones are not computed again."""
+        """Measure the priors that the methods need; finished ones are not computed again.
+
+        Args:
+            settings: pool of Ray tasks; None: run in this process.
+            progress: called with (phase, done, total).
+        """
         for name, seed, steps in self.entries():
             if METHOD_SPECS[name].prior and not (self.prior_folder(seed, steps) / "metrics.json").is_file():
                 asked = PriorConfig(
@@ -85,7 +99,7 @@ class MethodLoader:
 
 @cache
 def fit_skin_colour(preset: str, pictures: int) -> SkinColourSegmenter:
-    """Skin and other colours of pictures that training sees, with their true masks."""
+    """Fit the colours of skin and of all else to training pictures with their true masks."""
     config = presets.load(preset)
     laws = config.data.synthetic.model_copy(update={"image_size": config.model.camera.image_size})
     batch = SyntheticFaces(world_face(config), laws, "train").batch(range(pictures))

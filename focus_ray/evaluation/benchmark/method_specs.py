@@ -8,7 +8,7 @@ MaskMethod = Literal["own", "all_ones", "skin_colour", "colour_histograms"]
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A method: the model that is trained for it, the law of its mask, whether the misfit prior corrects its meshes."""
+    """A method: its trained model, its mask rule, and whether the misfit prior corrects its meshes."""
 
     model: str
     mask_method: MaskMethod = "own"
@@ -43,7 +43,7 @@ TRAINED_MODELS = (*dict.fromkeys(one.model for one in METHOD_SPECS.values()), MI
 
 
 def required_models(methods: tuple[str, ...]) -> tuple[str, ...]:
-    """The models that some methods need."""
+    """Return the names of the models to train for some methods."""
     chosen = [METHOD_SPECS[name] for name in methods]
     needed = [PRETRAINED] if any(one.model in EM_MODELS for one in chosen) else []
     needed += [one.model for one in chosen] + ([MISFIT] if any(one.prior for one in chosen) else [])

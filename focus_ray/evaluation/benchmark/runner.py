@@ -1,4 +1,4 @@
-"""Runs a benchmark: from nothing to the paper's tables; the same command continues an interrupted one.
+"""Runs a benchmark, from training to the paper's tables; the same command resumes an interrupted one.
 
 OUT/  config.json  data/{now,ar,celebahq}/  runs/seed-N/MODEL/  predictions/seed-N/METHOD/{now,ar,celebahq}/  parts/
       results.json  tables.md  tables.tex  tables.json  sheets/  report.html
@@ -50,7 +50,7 @@ PhaseProgress = Callable[[str, int, int], object]
 
 @dataclass
 class Datasets:
-    """The three data sets."""
+    """The three data sets of a benchmark."""
 
     now: NowPictures
     ar: LabelledPictures
@@ -67,14 +67,13 @@ class Datasets:
 
 @dataclass
 class BenchmarkScores:
-    """What the scores say so far."""
+    """Rows, problems and figures of the methods that are scored so far."""
 
     rows: list[ResultRow] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    now: dict[str, ErrorSummary] = field(default_factory=dict)  # by method, of the first seed
-    vertices: dict[str, Float[np.ndarray, " V"]] = field(
-        default_factory=dict
-    )  # mean error, occluded, of the first seed
+    now: dict[str, ErrorSummary] = field(default_factory=dict)  # by method, first seed
+    # Mean error of each vertex on occluded pictures, mm; by method, first seed.
+    vertices: dict[str, Float[np.ndarray, " V"]] = field(default_factory=dict)
 
 
 @dataclass
@@ -93,11 +92,11 @@ class Benchmark:
 
     @cached_property
     def face(self) -> MorphableModel:
-        """The face that all models fit."""
+        """Face model that all models fit."""
         return fitted_face(preset_of(self.config.preset))
 
     def run(self) -> EvaluationResult:
-        """Everything, in order."""
+        """Run all stages: data sets, training, priors, scores, figures, tables."""
         sets = self.prepare_datasets()
         train_all(self.config, self.out / "runs", self.settings, self.should_stop, self.progress)
         loader = MethodLoader(self.config, self.out / "runs")
@@ -114,7 +113,7 @@ class Benchmark:
         return EvaluationResult(found.rows, found.problems)
 
     def prepare_datasets(self) -> Datasets:
-        """The data sets, written where they are not there."""
+        """Open the data sets, after missing ones are written."""
         sizes = self.config.data
         side = preset_of(self.config.preset).model.camera.image_size
         wanted: dict[Layout, int] = {"now": sizes.now, "ar": sizes.ar, "celebahq": sizes.celebahq}
@@ -132,13 +131,22 @@ class Benchmark:
         return self.out / "data" / layout
 
     def prediction_folder(self, method: str, seed: int, dataset: str) -> Path:
-        """Where a method's predictions on a data set lie."""
+        """Return the folder of a method's predictions on a data set."""
         return self.out / "predictions" / f"seed-{seed}" / method.replace(", ", "-") / dataset
 
     def score_method(
         self, loader: MethodLoader, name: str, seed: int, steps: int, sets: Datasets, scores: BenchmarkScores
     ) -> None:
-        """Let a method answer on all data sets, and score it."""
+        """Predict all data sets with a method and score its predictions.
+
+        Args:
+            loader: loader of the methods.
+            name: name of the method, without its refinement.
+            seed: seed of the training.
+            steps: refinement steps of each fit.
+            sets: data sets.
+            scores: scores so far, extended in place.
+        """
         method = loader.load_method(name, seed, steps)
         for dataset, faces in sets.all.items():
             place = self.prediction_folder(method.name, seed, dataset)
@@ -154,7 +162,14 @@ class Benchmark:
         self.score_on_now(method.name, seed, sets.now, scores)
 
     def score_on_now(self, method: str, seed: int, faces: NowPictures, scores: BenchmarkScores) -> None:
-        """NoW's metric, the exact errors beside it, and how far the two agree."""
+        """Score the predictions on NoW by NoW's metric, by exact vertex errors, and by the rank correlation of the two.
+
+        Args:
+            method: name of the method, with its refinement.
+            seed: seed of the training.
+            faces: NoW data set.
+            scores: scores so far, extended in place.
+        """
         submission = Submission(self.prediction_folder(method, seed, "now") / MESHES)
         scored = score_now(faces.dataset, submission, self.out, self.settings, should_stop=self.should_stop)
         chosen = collect_subsets(faces.dataset, faces.pairs())
@@ -177,7 +192,7 @@ class Benchmark:
                 scores.vertices[method] = np.mean(occluded, axis=0)
 
     def draw_figures(self, sets: Datasets, scores: BenchmarkScores) -> None:
-        """The paper's figures 3 and 5, cumulative curves, error maps."""
+        """Draw the paper's figures 3 and 5, cumulative curves and error maps."""
         seed = self.config.seeds[0]
         refined = ", refined" if self.config.refine_steps else ""
         figures: tuple[tuple[str, tuple[str, ...], tuple[SheetColumn, ...]], ...] = (
@@ -211,7 +226,7 @@ class Benchmark:
             atomic.write_file(self.folder.sheets_folder / "vertex-errors.png", maps)
 
     def write_tables(self, scores: BenchmarkScores) -> None:
-        """tables.md, tables.tex and tables.json."""
+        """Write tables.md, tables.tex and tables.json, then results and report."""
         printed = [*tabling.build_tables(scores.rows, NOTE), tabling.seed_table(scores.rows, NOTE)]
         atomic.write_file(self.out / "tables.md", "\n".join(one.to_markdown() for one in printed))
         atomic.write_file(self.out / "tables.tex", "\n".join(one.to_latex() for one in printed))
@@ -223,7 +238,16 @@ class Benchmark:
 def vertex_errors_by_picture(
     faces: NowPictures, submission: Submission, scores: NowScores
 ) -> dict[str, Float[np.ndarray, " V"]]:
-    """The distance of each vertex to its true place, by picture, where the set has the truth."""
+    """Compute the distance of each vertex to its true position for the pictures whose truth is known.
+
+    Args:
+        faces: NoW data set.
+        submission: predictions on it.
+        scores: their scores; only scored pictures are read.
+
+    Returns:
+        Distances by name of the picture, mm.
+    """
     errors = {}
     for name in scores.errors.distances:
         truth = faces.true_neutral(name)
@@ -233,7 +257,7 @@ def vertex_errors_by_picture(
 
 
 def method_rank_correlation(rows: list[ResultRow]) -> MetricValue:
-    """Whether NoW's metric ranks the methods as the exact errors do."""
+    """Compute the rank correlation of the methods' NoW errors with their exact vertex errors."""
     by_now = {row.method: row.value for row in rows if (row.table, row.subset, row.metric) == ("now", OVERALL, "mean")}
     by_truth = {
         row.method: row.value
@@ -252,9 +276,21 @@ def run_benchmark(
     experiment: str = "focus",
     progress: PhaseProgress = lambda *_: None,
 ) -> EvaluationResult:
-    """Run a benchmark into the folder `out`, or go on there.
+    """Run a benchmark into the folder `out`; a benchmark of the same configuration there is resumed.
 
-    Raises ConfigError, StorageError, ClusterError, what a training run raises; Interrupted where somebody asked.
+    Args:
+        config: configuration of the benchmark.
+        out: output folder.
+        settings: pool of Ray tasks; None: run in this process.
+        experiment: name of the tracked experiment.
+        progress: called with (phase, done, total).
+
+    Raises:
+        ConfigError: `out` holds something else.
+        StorageError: the disk refuses.
+        ClusterError: the Ray cluster cannot be used, or its tasks failed too often.
+        FocusRayError: a training run failed.
+        Interrupted: the user stopped the benchmark.
     """
     with (
         graceful_shutdown() as asked,

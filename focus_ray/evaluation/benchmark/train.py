@@ -1,4 +1,4 @@
-"""Trains all models of a benchmark in parallel: an initialisation for each seed, then every model from it."""
+"""Trains all models of a benchmark in parallel: an initialisation for each seed, then all models that start from it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _CHECKPOINT_STEPS = 250  # as in the embedded preset
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One model to train."""
+    """Training run of one model."""
 
     name: str
     folder: Path
@@ -34,7 +34,7 @@ class TrainingRun:
 
     @property
     def steps_done(self) -> int:
-        """Steps in its history so far, of which the last line may be torn."""
+        """Number of steps in the run's history, an incomplete last line included."""
         try:
             with (self.folder / "history.jsonl").open("rb") as lines:
                 return min(sum(1 for _ in lines), self.config.schedule.total_steps)
@@ -44,7 +44,7 @@ class TrainingRun:
 
 @dataclass
 class TrainingJob:
-    """The pieces of training: a model each, on one core, by the plain loop."""
+    """Pieces of training: one model each, in process, on one core."""
 
     trainings: Sequence[TrainingRun]
 
@@ -52,7 +52,7 @@ class TrainingJob:
         self.device = device
 
     def piece(self, number: int) -> str:
-        """Train a model, or go on where its folder holds an unfinished run."""
+        """Train a model, or resume its unfinished run, and return the name of the run."""
         one = self.trainings[number]
         if not one.done:
             begun = RunFolder(one.folder).config_file.is_file()
@@ -61,7 +61,7 @@ class TrainingJob:
 
 
 def initialisation_run(config: BenchmarkConfig, seed: int, out: Path) -> TrainingRun:
-    """What all models of a seed begin with: the warm-up on renders of the face model."""
+    """Return the run that all models of a seed start from: the warm-up on renders of the face model."""
     base = presets.load(config.preset)
     schedule = Schedule(
         warmup_steps=base.schedule.warmup_steps, init_steps=0, pretrain_seg_steps=0, cycles=0, seg_steps=0, face_steps=0
@@ -70,17 +70,19 @@ def initialisation_run(config: BenchmarkConfig, seed: int, out: Path) -> Trainin
 
 
 def model_run(name: str, config: BenchmarkConfig, seed: int, out: Path) -> TrainingRun:
-    """A model of the comparison: from its seed's initialisation on, or from Pretrained where EM alone differs."""
+    """Return the run of a model: from its seed's initialisation, or from Pretrained if only its EM differs."""
     preset = presets.load(config.preset)
     base = model_config(preset, name)
     done = {"warmup_steps": 0} | ({"init_steps": 0, "pretrain_seg_steps": 0} if name in EM_MODELS else {})
     begin = model_run(PRETRAINED, config, seed, out) if name in EM_MODELS else initialisation_run(config, seed, out)
-    start = Path("..", begin.folder.name, RunFolder(begin.folder).model_folder.name)  # the benchmark's folder may move
+    start = Path(
+        "..", begin.folder.name, RunFolder(begin.folder).model_folder.name
+    )  # relative: the benchmark's folder may move
     return _training_run(name, base, base.schedule.model_copy(update=done), config, seed, out, start)
 
 
 def model_config(preset: RunConfig, name: str) -> RunConfig:
-    """The preset as a model of the comparison is trained."""
+    """Return the configuration of a model of the comparison, derived from the preset."""
     if name == FOCUS:
         return preset
     return presets.misfit_of(preset) if name == MISFIT else apply_baseline(preset, name)
@@ -100,7 +102,7 @@ def _training_run(
         "seed": seed,
         "schedule": shorter,
         "start_from": start,
-        "heldout": HeldoutSettings(size=0),  # scored afterwards, all alike
+        "heldout": HeldoutSettings(size=0),  # all models are scored after training, in the same way
         "cadence": Cadence(checkpoint=_CHECKPOINT_STEPS, keep=1, sheet=10**9, evaluate=10**9),
     }
     return TrainingRun(f"{name}, seed {seed}", out / f"seed-{seed}" / name, base.model_copy(update=changes))
@@ -113,7 +115,20 @@ def train_all(
     should_stop: Callable[[], bool],
     progress: Callable[[str, int, int], object],
 ) -> None:
-    """Train what is not trained yet, into `out`/seed-N/NAME. Raises what a run raises, ClusterError, Interrupted."""
+    """Train the models that are not trained yet into `out`/seed-N/NAME.
+
+    Args:
+        config: configuration of the benchmark.
+        out: folder of the runs.
+        settings: pool of Ray tasks; None: run in this process.
+        should_stop: polled while models train.
+        progress: called with (phase, steps done, steps in all).
+
+    Raises:
+        FocusRayError: a training run failed.
+        ClusterError: the cluster gave up.
+        Interrupted: `should_stop` returned true.
+    """
     names = required_models(config.methods)
     wanted = {(name, seed) for name in names for seed in config.seeds_for(name)}
     wanted |= {(PRETRAINED, seed) for name, seed in wanted if name in EM_MODELS}

@@ -1,4 +1,4 @@
-"""Writes our faces in the submission format of the NoW challenge."""
+"""Writes predicted faces in the submission format of the NoW challenge."""
 
 import io
 from pathlib import Path, PurePosixPath
@@ -21,7 +21,14 @@ _PICTURE_KINDS = (".jpg", ".jpeg", ".png")
 
 
 def select_now_landmarks(landmarks: Float[np.ndarray, "68 3"]) -> Float[np.ndarray, "7 3"]:
-    """NoW's landmarks among the 68 iBUG points on a mesh (MorphableModel.landmarks)."""
+    """Select NoW's landmarks.
+
+    Args:
+        landmarks: the 68 iBUG points on a mesh (MorphableModel.landmarks).
+
+    Returns:
+        NoW's seven points, in the challenge's order and the same unit.
+    """
     return landmarks[list(NOW_LANDMARK_INDICES)]
 
 
@@ -33,11 +40,22 @@ def write_prediction(
     landmarks: Float[np.ndarray, "7 3"],
     kind: MeshKind = "ply",
 ) -> Path:
-    """Write the neutral face of a picture (subject/challenge/name, with or without suffix), in mm; returns the mesh.
+    """Write the neutral face of a picture, without colours: some readers take an OBJ's colours for coordinates.
 
-    Without colours: some readers take an OBJ's colours for coordinates. The landmarks are float64, not rounded.
-    Raises DataError for another name, for values that are not finite and for a face without its vertices; StorageError
-    where the disk refuses.
+    Args:
+        folder: folder of the submission.
+        name: subject/challenge/name of the picture, with or without suffix.
+        vertices: vertices of the neutral face, mm.
+        faces: triangles.
+        landmarks: seven points in the frame of the mesh, mm; written as float64, not rounded.
+        kind: format of the mesh.
+
+    Returns:
+        Path of the mesh.
+
+    Raises:
+        DataError: the name is of another form, a value is not finite, or the triangles do not fit the vertices.
+        StorageError: the disk refuses.
     """
     target = Path(folder) / _parse_name(name)
     if not (np.isfinite(vertices).all() and np.isfinite(landmarks).all()):

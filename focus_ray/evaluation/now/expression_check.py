@@ -1,11 +1,11 @@
-"""Check whether faces were submitted with their expression, from the predictions of one subject.
+"""Checks whether faces were submitted with their expression, from the predictions of one subject.
 
-The challenge asks for neutral faces. Seven landmarks do not show an open mouth, but the meshes of one subject do, where
-they have the same triangles: identity is the same in all pictures, so what moves in the mouth and not above the nose is
-an expression. In trials with faces of the parametric model, an open jaw (one sigma) was mostly seen where
-identity was steady (a fifth of a sigma between the pictures), seldom where it was not; slight expressions were not.
-What stands in all pictures of a subject cannot be seen, nor a difference between meshes of different triangles; nor can
-it be told which picture is the neutral one: the median over the pictures is taken for it.
+The challenge asks for neutral faces. Seven landmarks do not show an open mouth, but the meshes of one subject do, if
+they have the same triangles: identity is the same in all pictures, so motion in the mouth without motion above the nose
+is an expression. In trials with faces of the parametric model, an open jaw (one sigma) was mostly found where identity
+was steady (a fifth of a sigma between the pictures), seldom where it was not; slight expressions were not found.
+An expression that all pictures of a subject share cannot be found, nor one in meshes of different triangles. Which
+picture is neutral is unknown: the median over the pictures is used as the neutral face.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,15 +18,19 @@ from focus_ray.evaluation.now.findings import Finding
 from focus_ray.evaluation.now.similarity import procrustes
 from focus_ray.evaluation.now.submission import SubmittedFace
 
-_MIN_PICTURES = 3  # of two pictures nobody knows which one moved
-# All as shares of the outer eye distance (90 mm): the mouth's radius about the middle of its corners; the face's about
-# the nose bottom; the motion that counts, 3 mm. And that must be so many times the motion of the upper face.
+_MIN_PICTURES = 3  # with two, it is unknown which one moved
+# Shares of the outer eye distance (90 mm): radius of the mouth about the middle of its corners, of the face about the
+# nose bottom, least motion (3 mm). The motion must also be _MIN_MOTION_RATIO times that of the upper face.
 _MOUTH, _FACE, _MIN_MOTION = 0.4, 1.0, 0.03
 _MIN_MOTION_RATIO = 4.0
 
 
 def expression_findings(predictions: Mapping[str, SubmittedFace]) -> Iterator[Finding]:
-    """Of the predictions of one subject, by picture: those whose mouth differs from the others'."""
+    """Yield a warning for each picture whose mouth differs from the subject's other pictures.
+
+    Args:
+        predictions: predictions for one subject, by name of the picture.
+    """
     if len(predictions) < _MIN_PICTURES or not _same_triangles(list(predictions.values())):
         return
     first = next(iter(predictions.values()))
@@ -63,5 +67,5 @@ def _above_the_nose(prediction: SubmittedFace, mouth_centre: Float[np.ndarray, "
 
 
 def _align_to(one: SubmittedFace, first: SubmittedFace, vertices: np.ndarray) -> Float[np.ndarray, "V 3"]:
-    """Its vertices, aligned by some of them."""
+    """Return the vertices of `one`, aligned to `first` by some of them."""
     return procrustes(one.mesh.vertices[vertices], first.mesh.vertices[vertices])(one.mesh.vertices)

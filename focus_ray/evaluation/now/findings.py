@@ -8,7 +8,7 @@ Severity = Literal["error", "warning"]
 
 
 class Finding(NamedTuple):
-    """An error makes the result wrong, invalid or impossible to compute; a warning may."""
+    """Problem of a submission: errors make the result wrong, invalid or impossible to compute; warnings may."""
 
     severity: Severity
     item: str
@@ -17,7 +17,7 @@ class Finding(NamedTuple):
 
 
 def finding_from_error(item: str, error: DataError) -> Finding:
-    """Of an input that cannot be read: errors say what is wrong and, behind the last semicolon, what to do."""
-    # For two columns of a table; nothing is decided by it. A message without a semicolon is what is wrong.
+    """Return the finding of an unreadable input: the error's last semicolon separates problem and advice."""
+    # The parts are for display only. A message without a semicolon is all problem.
     what, _, what_to_do = str(error).rpartition("; ")
     return Finding("error", item, what or what_to_do, what_to_do if what else "correct the file")

@@ -13,17 +13,26 @@ from focus_ray.evaluation.now.surface import Surface
 
 _MIRROR_ORDER = (3, 2, 1, 0, 4, 6, 5)
 # A residual is a root mean square over the landmarks, as a share of the scan's. Between faces of different people it
-# is about 0.1, after an exchange of sides 0.3. The best order must leave little of the given one's to be believed.
+# is about 0.1, after an exchange of sides 0.3. The best order is reported if its residual is this share of the given.
 _MAX_GOOD_RESIDUAL, _IMPROVEMENT_RATIO = 0.04, 0.6
-# Further from the surface than this share of the outer eye distance: 4.5 mm on a face.
+# Largest distance to the surface, as a share of the outer eye distance: 4.5 mm on a face.
 _MAX_SURFACE_DISTANCE = 0.05
-# Sizes of faces differ by a tenth; nothing but another unit, or none, makes a factor of three.
+# Sizes of faces differ by a tenth; a factor of three means another unit, or none.
 _UNIT_FACTOR = 3.0
 _ORDERS = np.array(list(permutations(range(7))))
 
 
 def order_findings(item: str, landmarks: Float[np.ndarray, "7 3"], scan: Float[np.ndarray, "7 3"]) -> Iterator[Finding]:
-    """Whether another order, without a reflection, brings the landmarks much nearer to the scan's."""
+    """Yield an error if another order of the landmarks, without a reflection, fits the scan's much better.
+
+    Args:
+        item: name of the picture.
+        landmarks: submitted landmarks, mm.
+        scan: landmarks of the scan, mm.
+
+    Yields:
+        At most one finding.
+    """
     given = float(_residuals(landmarks[None], scan)[0])
     residuals = _residuals(landmarks[_ORDERS], scan)
     best = int(residuals.argmin())
@@ -42,7 +51,17 @@ def order_findings(item: str, landmarks: Float[np.ndarray, "7 3"], scan: Float[n
 def unit_findings(
     item: str, landmarks: Float[np.ndarray, "7 3"], scan: Float[np.ndarray, "7 3"], metrical: bool
 ) -> Iterator[Finding]:
-    """Whether the landmarks are of the scan's size, as far as mm, cm and m differ."""
+    """Yield a finding if the landmarks' size is not the scan's, as for cm or m instead of mm.
+
+    Args:
+        item: name of the picture.
+        landmarks: submitted landmarks, taken as mm.
+        scan: landmarks of the scan, mm.
+        metrical: whether the scale is kept: then a wrong unit is an error, else a warning.
+
+    Yields:
+        At most one finding.
+    """
     factor = np.linalg.norm(scan - scan.mean(axis=0)) / np.linalg.norm(landmarks - landmarks.mean(axis=0))
     if 1 / _UNIT_FACTOR < factor < _UNIT_FACTOR:
         return
@@ -55,7 +74,7 @@ def unit_findings(
 
 
 def surface_findings(item: str, prediction: SubmittedFace, surface: Surface) -> Iterator[Finding]:
-    """Whether the landmarks lie on the mesh, and are not rounded."""
+    """Yield an error for landmarks off the mesh, and a warning for rounded ones."""
     landmarks = prediction.landmarks
     size = float(np.linalg.norm(landmarks[LEFT_OUTER_EYE] - landmarks[RIGHT_OUTER_EYE]))
     distances = surface.distances(landmarks)

@@ -21,15 +21,22 @@ from focus_ray.evaluation.now.surface import Surface
 
 _NUMBERS_BEHIND_V = re.compile(rb"^[ \t]*v[ \t]+([^#\r\n]*)", re.MULTILINE)
 _COLOURED = 6  # x y z r g b
-_FLAT = 1e-12  # of what two sides of their length can span, squared: no area but rounding
+_FLAT = 1e-12  # squared area of two sides, as a share of the largest at their length: below that it is rounding
 _PLAIN_ADVICE = "write the mesh without colours, x y z alone on each vertex line, or as PLY"
 
 
 def colour_findings(item: str, path: Path) -> Iterator[Finding]:
-    """Whether an OBJ's vertex lines hold more than a position.
+    """Yield a finding if an OBJ's vertex lines hold more than a position.
 
-    Six numbers are a custom that many readers know; some take the fourth for a weight and divide by it. Anything else
-    is read differently by each.
+    Many readers take six numbers for position and colour; some take the fourth for a weight and divide by it. For
+    any other count, readers disagree on the position.
+
+    Args:
+        item: name of the picture.
+        path: mesh file.
+
+    Yields:
+        A warning for six numbers, an error for another count.
     """
     if path.suffix.lower() != ".obj":
         return
@@ -45,7 +52,7 @@ def colour_findings(item: str, path: Path) -> Iterator[Finding]:
 
 
 def triangle_findings(item: str, prediction: SubmittedFace) -> Iterator[Finding]:
-    """Triangles without area, and neighbours whose sides differ."""
+    """Yield warnings for triangles without area, and for neighbours that face opposite sides."""
     faces = prediction.mesh.faces
     corners = prediction.mesh.vertices[faces]
     a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
@@ -62,9 +69,14 @@ def triangle_findings(item: str, prediction: SubmittedFace) -> Iterator[Finding]
 
 
 def orientation_findings(item: str, prediction: SubmittedFace, surface: Surface) -> Iterator[Finding]:
-    """Whether the triangles at the landmarks face inwards. Landmarks must be in order.
+    """Yield a warning if the triangles at the landmarks face inwards.
 
-    Distances have no sign, so this costs nothing in the metric; it tells of a mirrored mesh, and viewers show a hole.
+    The metric does not change, since distances have no sign; but the mesh may be mirrored, and viewers show a hole.
+
+    Args:
+        item: name of the picture.
+        prediction: submitted face, with its landmarks in order.
+        surface: surface of its mesh.
     """
     places = surface.nearest(prediction.landmarks)[1]
     if surface.normals(places).mean(axis=0) @ outward_direction(prediction.landmarks) < 0:
@@ -75,7 +87,14 @@ def orientation_findings(item: str, prediction: SubmittedFace, surface: Surface)
 
 
 def outward_direction(landmarks: Float[np.ndarray, "7 3"]) -> Float[np.ndarray, "3"]:
-    """Out of the face: the subject's left cross up."""
+    """Compute the direction out of the face: the subject's left cross up.
+
+    Args:
+        landmarks: seven points in order.
+
+    Returns:
+        Direction, not normalised.
+    """
     left = landmarks[LEFT_OUTER_EYE] - landmarks[RIGHT_OUTER_EYE]
     up = landmarks[[RIGHT_INNER_EYE, LEFT_INNER_EYE]].mean(axis=0) - landmarks[[RIGHT_MOUTH, LEFT_MOUTH]].mean(axis=0)
     return np.cross(left, up)

@@ -14,13 +14,17 @@ from focus_ray.evaluation.now.submission import SubmittedFace
 from focus_ray.evaluation.now.surface import Surface
 from focus_ray.geometry.mesh_reader import TriangleMesh
 
-_MIN_POINTS = 7  # as many as a similarity has unknowns
+_MIN_POINTS = 7  # number of unknowns of a similarity
 
 
 @dataclass(frozen=True, eq=False)
 class ScanDistances:
-    """distances: of the scan's vertices in the face sphere to the surface, in mm, in the scan's order; float32, for
-    those of all pictures are kept. alignment: of the prediction to the scan.
+    """Distances from a scan to an aligned prediction.
+
+    Attributes:
+        distances: of the scan's vertices in the face sphere, in the scan's order, mm; float32, since those of all
+            pictures are kept.
+        alignment: of the prediction to the scan.
     """
 
     distances: Float[np.ndarray, " N"]
@@ -28,16 +32,21 @@ class ScanDistances:
 
     @property
     def n(self) -> int:
-        """How many vertices."""
+        """Number of vertices."""
         return len(self.distances)
 
 
 def scan_error(scan: Scan, prediction: SubmittedFace, metrical: bool = False) -> ScanDistances:
-    """The error of a prediction: crop, Procrustes by landmarks, refinement on the surface, distances.
+    """Compute the error of a prediction: crop, Procrustes by landmarks, refinement on the surface, distances.
 
-    The metrical variant keeps the prediction's scale, so it must be in mm.
-    Raises DataError where next to no vertex of the scan lies in the face sphere, or the prediction is no surface;
-    LandmarkError for landmarks in one point.
+    Args:
+        scan: scan of the subject.
+        prediction: submitted face; for the metrical variant it must be in mm.
+        metrical: whether the prediction's scale is kept.
+
+    Raises:
+        DataError: fewer than 7 vertices of the scan lie in the face sphere, or the mesh has no triangles.
+        LandmarkError: all landmarks are one point.
     """
     face = crop_to_face(np.asarray(scan.vertices, dtype=np.float64), scan.landmarks)
     if len(face) < _MIN_POINTS:
@@ -47,5 +56,5 @@ def scan_error(scan: Scan, prediction: SubmittedFace, metrical: bool = False) ->
     coarse = procrustes(prediction.landmarks, scan.landmarks, with_scale=not metrical)
     surface = Surface(TriangleMesh(coarse(prediction.mesh.vertices), prediction.mesh.faces))
     fine = refine_alignment(face, surface, with_scale=not metrical)
-    distances = fine.scale * surface.distances(fine.inverse(face))  # the tree stays, the scan is moved
+    distances = fine.scale * surface.distances(fine.inverse(face))  # the scan is moved, so that the tree is kept
     return ScanDistances(distances.astype(np.float32), fine.compose(coarse))

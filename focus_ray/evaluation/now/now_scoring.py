@@ -15,7 +15,7 @@ from focus_ray.evaluation.rows import MetricValue, ResultRow, make_rows
 from focus_ray.runtime.result_cache import Arrays, ResultCache, digest, resume_or_run
 from focus_ray.runtime.tasks import PoolSettings
 
-CACHE_VERSION = 1  # of what is computed: a change makes other numbers
+CACHE_VERSION = 1  # raise it when the computation of the distances changes
 TABLE, METRICAL_TABLE = "now", "now-metrical"
 OVERALL, OCCLUDED, UNOCCLUDED = "overall", "occluded", "unoccluded"
 OCCLUSION_CHALLENGE = "multiview_occlusions"
@@ -24,7 +24,7 @@ OCCLUSION_CHALLENGE = "multiview_occlusions"
 
 @dataclass
 class NowScoringJob:
-    """The pieces of `score_now`: a picture each."""
+    """Pieces of `score_now`, one picture each."""
 
     dataset: NowDataset
     submission: Submission
@@ -33,12 +33,12 @@ class NowScoringJob:
 
     @property
     def pictures(self) -> list[NowPicture]:
-        """Those that can be measured on."""
+        """Pictures whose subject has a scan with landmarks."""
         return self.dataset.measurable
 
     @property
     def digest(self) -> str:
-        """Of the pictures and of the predictions' files as they are now."""
+        """Digest of the pictures' names and of size and time of the predictions' files."""
         files = []
         for picture in self.pictures:
             for path in self.submission.mesh_files(picture.name) + self.submission.landmark_files(picture.name):
@@ -48,10 +48,14 @@ class NowScoringJob:
         return digest(CACHE_VERSION, self.metrical, str(self.dataset.root), self.submission.unit, names, files)
 
     def prepare(self, device: str) -> None:
-        """Nothing of it belongs on a device."""
+        """Do nothing: the job uses no device."""
 
     def piece(self, number: int) -> tuple[Arrays, list[str]]:
-        """The distances of a picture, and in a line why there are none."""
+        """Measure the distances of a picture.
+
+        Returns:
+            (distances, empty if they cannot be measured; a line that says why).
+        """
         picture = self.pictures[number]
         try:
             error = scan_error(self._scan(picture.subject), self.submission.read(picture.name), self.metrical)
@@ -60,7 +64,7 @@ class NowScoringJob:
         return {"distances": error.distances}, []
 
     def _scan(self, subject: str) -> Scan:
-        """The scan of the last subject is kept: a subject's pictures follow each other."""
+        """Read a subject's scan; the last one is kept, since a subject's pictures follow each other."""
         if subject not in self._scans:
             self._scans.clear()
             self._scans[subject] = self.dataset.scan(subject)
@@ -69,13 +73,13 @@ class NowScoringJob:
 
 @dataclass(frozen=True)
 class NowScores:
-    """The distances of each picture, and why there are none of the others."""
+    """Distances of the pictures, and a line for each picture without any."""
 
     errors: PooledErrors
     problems: list[str]
 
     def means(self) -> dict[str, float]:
-        """The mean distance of each picture, in mm."""
+        """Return the mean distance of each picture, mm."""
         return {name: float(found.mean(dtype=np.float64)) for name, found in self.errors.distances.items()}
 
 
@@ -89,9 +93,24 @@ def score_now(
     should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], object] = lambda *_: None,
 ) -> NowScores:
-    """Measure every picture; those that were measured before are taken from `out`/parts.
+    """Measure every picture; finished ones are read from `out`/parts.
 
-    Raises StorageError, ClusterError, Interrupted; what is wrong with single predictions is told in `problems`.
+    Args:
+        dataset: NoW data set.
+        submission: predictions on it.
+        out: folder whose parts/ keeps the finished pictures.
+        settings: pool of Ray tasks; None: run in this process.
+        metrical: whether the predictions' scale is kept.
+        should_stop: polled while pictures are measured.
+        progress: called with (pictures done, pictures in all).
+
+    Returns:
+        The distances; errors of single predictions are in `problems`.
+
+    Raises:
+        StorageError: the disk refuses.
+        ClusterError: the cluster gave up.
+        Interrupted: `should_stop` returned true.
     """
     job = NowScoringJob(dataset, submission, metrical)
     parts = ResultCache(out / "parts", job.digest)
@@ -99,7 +118,7 @@ def score_now(
     found, problems = resume_or_run(
         job, len(names), parts, settings, should_stop, lambda known: progress(known, len(names))
     )
-    # A picture that cannot be measured has no distances, and is no picture without an error.
+    # A picture that cannot be measured has no distances; it must not count as one without an error.
     distances = {
         names[number]: found[number]["distances"] for number in sorted(found) if len(found[number]["distances"])
     }
@@ -107,7 +126,12 @@ def score_now(
 
 
 def collect_subsets(dataset: NowDataset, pairs: Collection[tuple[str, str]] = ()) -> dict[str, list[str]]:
-    """Names by subset: all, by challenge, occluded or not, and those of the pairs (occluded, unoccluded)."""
+    """Collect the names of the pictures by subset: all, each challenge, occluded or not, and pairs.
+
+    Args:
+        dataset: NoW data set.
+        pairs: names of pictures of comparable pose, (occluded, unoccluded).
+    """
     found: dict[str, list[str]] = {OVERALL: [], UNOCCLUDED: [], OCCLUDED: []}
     for picture in dataset.pictures:
         occluded = picture.challenge == OCCLUSION_CHALLENGE
@@ -129,7 +153,20 @@ def now_rows(
     metrical: bool,
     seed: int | None,
 ) -> list[ResultRow]:
-    """Median, mean and std of each subset, in mm; partial where a picture of the subset has no distances."""
+    """Return median, mean and standard deviation of each subset, in mm.
+
+    Args:
+        method: name of the method.
+        name: name of the data set.
+        dataset: NoW data set.
+        scores: scores of its pictures.
+        subsets: names of pictures by subset.
+        metrical: whether the predictions' scale was kept.
+        seed: seed of the method's training, if known.
+
+    Returns:
+        The rows; partial if a picture of the subset has no distances or something is missing in the data set.
+    """
     rows: list[ResultRow] = []
     for subset, names in subsets.items():
         summary = scores.errors.select(set(names)).summary()
@@ -146,5 +183,5 @@ def now_rows(
 
 
 def summary_metrics(summary: ErrorSummary) -> dict[str, MetricValue]:
-    """The figures of the challenge."""
+    """Return the figures of the challenge: median, mean and std, in mm."""
     return {name: MetricValue(getattr(summary, name)) for name in ("median", "mean", "std")}

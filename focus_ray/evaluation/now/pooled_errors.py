@@ -1,4 +1,4 @@
-"""Errors of many pictures as one: all vertices of all scans pooled (method 8.6, step 4)."""
+"""Pooled errors of many pictures: all vertices of all scans together (method 8.6, step 4)."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -12,9 +12,15 @@ CURVE_MM = np.linspace(0.0, 7.0, 141)
 
 @dataclass(frozen=True)
 class ErrorSummary:
-    """The figures of the challenge, over vertices: in mm, and None where no picture was measured.
+    """Figures of the challenge over vertices.
 
-    curve: the share of vertices with an error up to each of CURVE_MM, in [0, 1].
+    Attributes:
+        pictures: number of pictures.
+        vertices: number of vertices.
+        median: mm; None if no vertex was measured.
+        mean: mm; None if no vertex was measured.
+        std: mm; None if no vertex was measured.
+        curve: share of vertices with an error up to each of CURVE_MM, in [0, 1].
     """
 
     pictures: int
@@ -27,20 +33,24 @@ class ErrorSummary:
 
 @dataclass(frozen=True)
 class PooledErrors:
-    """The distances [N] of each picture, in mm, by its name: a state that can be merged, in any order."""
+    """Distances by picture, a state that can be merged in any order.
+
+    Attributes:
+        distances: distances by name of the picture, mm.
+    """
 
     distances: Mapping[str, Float[np.ndarray, " N"]] = field(default_factory=dict)
 
     def merge(self, other: "PooledErrors") -> "PooledErrors":
-        """Of the pictures of both; a picture of both counts once."""
+        """Return the distances of the pictures of both; a picture of both counts once."""
         return PooledErrors({**self.distances, **other.distances})
 
     def select(self, names: Collection[str]) -> "PooledErrors":
-        """Of those pictures that have these names."""
+        """Return the distances of the pictures with these names."""
         return PooledErrors({name: found for name, found in self.distances.items() if name in names})
 
     def summary(self) -> ErrorSummary:
-        """Median, mean, standard deviation and curve, exact: nothing is binned."""
+        """Compute median, mean, standard deviation and curve exactly, without bins."""
         pictures = [self.distances[name] for name in sorted(self.distances)]
         pool = np.sort(np.concatenate(pictures)) if pictures else np.empty(0, dtype=np.float32)
         if not len(pool):

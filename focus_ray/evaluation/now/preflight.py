@@ -1,4 +1,4 @@
-"""Checks a submission for whatever would make its result wrong or invalid, before it is scored or sent in."""
+"""Checks a submission, before it is scored or sent in, for problems that make its result wrong or invalid."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -20,10 +20,18 @@ _SUBMISSION_ITEM = "submission"
 
 
 def check_submission(submission: Submission, dataset: NowDataset, metrical: bool = False) -> list[Finding]:
-    """All findings, subject by subject in the order of the list, then those of the folder; empty: nothing was found.
+    """Check all predictions of a submission and the files of its folder.
 
-    Where a subject has no scan (those of the test split are not published), order and units of the landmarks cannot
-    be checked; one warning says so.
+    Order and units of landmarks cannot be checked for subjects without a scan (those of the test split are not
+    published); one warning says how many there are.
+
+    Args:
+        submission: folder of predictions.
+        dataset: NoW data set.
+        metrical: whether the predictions' scale is kept.
+
+    Returns:
+        Findings subject by subject, then those of the folder; empty if nothing was found.
     """
     findings: list[Finding] = []
     turn = {subject: place for place, subject in enumerate(dataset.subjects)}
@@ -49,7 +57,7 @@ def _landmarks(dataset: NowDataset, subject: str) -> np.ndarray | None:
     try:
         return dataset.landmarks(subject)
     except DataError:
-        return None  # dataset.missing says why
+        return None  # the reason is in dataset.missing
 
 
 def _picture_findings(
@@ -87,7 +95,7 @@ def _duplicate_findings(name: str, paths: list[Path]) -> Iterator[Finding]:
 
 
 def _extra_findings(submission: Submission, names: set[str]) -> Iterator[Finding]:
-    """Files that belong to no picture of the list."""
+    """Yield warnings for files that belong to no picture of the list."""
     extra = []
     for path in sorted(submission.folder.rglob("*")):
         place = path.relative_to(submission.folder)
@@ -101,6 +109,6 @@ def _extra_findings(submission: Submission, names: set[str]) -> Iterator[Finding
 
 
 def _is_expected(submission: Submission, path: Path) -> bool:
-    """Whether a file is of a kind that is looked for."""
+    """Return whether a file has a suffix of a mesh or of landmarks."""
     name = path.with_suffix("").as_posix()
     return submission.folder / path in [*submission.mesh_files(name), *submission.landmark_files(name)]

@@ -9,22 +9,30 @@ from scipy.spatial.transform import Rotation
 from focus_ray.evaluation.now.similarity import Similarity
 from focus_ray.evaluation.now.surface import Surface
 
-# First on so many points, to this step (mm); then on all of them until nothing moves by more than that.
+# First with this many points, until steps are below a tolerance (mm); then with all points and a finer tolerance.
 _COARSE_POINTS, _COARSE_TOLERANCE = 10_000, 1e-3
 _FINE_TOLERANCE = 2e-4
 _MAX_STEPS = 200
-# Levenberg's damping, as a share of the normal matrix's mean eigenvalue, and how it changes.
+# Levenberg's damping, as a share of the normal matrix's mean eigenvalue, and the factor of its changes.
 _MIN_DAMPING, _DAMPING_FACTOR = 1e-8, 10.0
-# Nearer than this (mm) the direction to the surface is rounding: the triangle's normal is used.
+# Below this distance (mm) the direction to the surface is rounding: the triangle's normal is used.
 _CONTACT_DISTANCE = 1e-7
-_CELLS = 1024  # along each axis, for the order of points
+_CELLS = 1024  # of the grid that orders points, along each axis
 
 
 def refine_alignment(points: Float[np.ndarray, "N 3"], surface: Surface, with_scale: bool = True) -> Similarity:
-    """The similarity of the surface that minimises the points' squared distances to it; scale 1 unless `with_scale`.
+    """Find the similarity of the surface that minimises the points' squared distances to it.
 
-    Levenberg-Marquardt from the identity: the minimum in whose basin the surface lies now. The gradient is exact, so
-    that the minimum does not depend on the order of points or on where in the basin it is begun.
+    Levenberg-Marquardt from the identity finds the minimum in whose basin the surface lies now. The gradient is exact:
+    the minimum depends neither on the order of points nor on the start within the basin.
+
+    Args:
+        points: points of the scan, mm.
+        surface: surface after the coarse alignment, mm.
+        with_scale: whether the scale is free; otherwise it is 1.
+
+    Returns:
+        Similarity that maps the surface to the points.
     """
     ordered = points[morton_order(points)]
     centre = ordered.mean(axis=0)
@@ -46,28 +54,34 @@ class _Pose:
     translation: Float[np.ndarray, "3"]
 
     def apply_step(self, step: Float[np.ndarray, "7"]) -> "_Pose":
-        """One step on: log scale, rotation vector, translation."""
+        """Return the pose after a step: log scale, rotation vector, translation."""
         turn = Rotation.from_rotvec(step[1:4]).as_matrix() @ self.rotation
         return _Pose(float(self.scale * np.exp(step[0])), turn, self.translation + step[4:])
 
 
 class _SurfaceResiduals:
-    """Of fixed points to the surface in any pose; points and poses are relative to `centre`."""
+    """Distances of fixed points to the surface in any pose; points and poses are relative to `centre`."""
 
     def __init__(self, points: Float[np.ndarray, "N 3"], surface: Surface, centre: Float[np.ndarray, "3"]) -> None:
         self.points, self.surface, self.centre = points, surface, centre
-        self.triangles: np.ndarray | None = None  # of the pose before
-        # In mm of motion at the face's border, log scales and angles can be compared with translations.
+        self.triangles: np.ndarray | None = None  # nearest ones at the last pose
+        # As mm of motion at the face's border, log scales and angles are comparable with translations.
         reach = float(np.linalg.norm(points, axis=1).max()) or 1.0
         self.unit = np.array([1 / reach] * 4 + [1.0] * 3)
 
     def evaluate(self, pose: _Pose) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N 7"]]:
-        """Distances r, and their derivatives by log scale, rotation vector and translation, each in mm of motion.
+        """Compute the distances r and their derivatives.
 
         With u the nearest point of the moved surface, turned and scaled, and n = (p - u - translation) / r:
-        dr = -(n . u, u x n, n). That the nearest point slides on the surface does not change r to first order.
+        dr = -(n . u, u x n, n). Sliding of the nearest point on the surface does not change r to first order.
+
+        Args:
+            pose: pose of the surface.
+
+        Returns:
+            (r in mm; derivatives by log scale, rotation vector and translation, each in mm of motion).
         """
-        # The surface stays; the points are moved into its frame.
+        # The points are moved into the frame of the surface.
         at_rest = (self.points - pose.translation) @ pose.rotation / pose.scale + self.centre
         nearest, self.triangles = self.surface.nearest(at_rest, self.triangles)
         u = pose.scale * (nearest - self.centre) @ pose.rotation.T
@@ -79,12 +93,20 @@ class _SurfaceResiduals:
         return r, -self.unit * np.column_stack([np.einsum("ni,ni->n", n, u), np.cross(u, n), n])
 
     def move(self, pose: _Pose, motion: Float[np.ndarray, "7"]) -> _Pose:
-        """The pose after a motion in mm."""
+        """Return the pose after a motion.
+
+        Args:
+            pose: pose before it.
+            motion: log scale, rotation vector and translation, each in mm of motion.
+
+        Returns:
+            Pose after it.
+        """
         return pose.apply_step(self.unit * motion)
 
 
 def _levenberg_marquardt(distances: _SurfaceResiduals, pose: _Pose, with_scale: bool, tolerance: float) -> _Pose:
-    """The pose of least squares, found when a step moves the surface by less than `tolerance` (mm)."""
+    """Find the pose of least squares; stop when a step moves the surface by less than `tolerance` (mm)."""
     free = np.arange(7) >= (0 if with_scale else 1)
     r, jacobian = distances.evaluate(pose)
     damping = _MIN_DAMPING
@@ -107,7 +129,14 @@ def _levenberg_marquardt(distances: _SurfaceResiduals, pose: _Pose, with_scale: 
 
 
 def morton_order(points: Float[np.ndarray, "N 3"]) -> Int[np.ndarray, " N"]:
-    """An order in which neighbours in space are neighbours (Morton's), the same whatever order they come in."""
+    """Order points along Morton's curve, so that neighbours in space are mostly neighbours in the order.
+
+    Args:
+        points: points in any order and unit.
+
+    Returns:
+        Indices of the points; the ordered points do not depend on the given order.
+    """
     least = points.min(axis=0)
     cells = ((points - least) / (np.ptp(points, axis=0).max() or 1.0) * (_CELLS - 1)).astype(np.int64)
     bits = cells[:, :, None] >> np.arange(_CELLS.bit_length() - 1) & 1  # [N, 3, bits]

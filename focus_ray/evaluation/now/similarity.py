@@ -1,4 +1,4 @@
-"""Similarity transforms, and the one that maps landmarks to landmarks (method 8.6, step 2)."""
+"""Similarity transforms, and Procrustes alignment of landmarks (method 8.6, step 2)."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,25 @@ from focus_ray.errors import LandmarkError
 
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """x -> scale rotation x + translation; the rotation is orthogonal, and a reflection where its determinant is -1."""
+    """Map x -> scale rotation x + translation; the rotation is orthogonal, a reflection if its determinant is -1."""
 
     scale: float
     rotation: Float[np.ndarray, "3 3"]
     translation: Float[np.ndarray, "3"]
 
     def __call__(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
-        """The points moved."""
+        """Transform points.
+
+        Args:
+            points: points in the unit of the source.
+
+        Returns:
+            Points in the unit of the target.
+        """
         return self.scale * points @ self.rotation.T + self.translation
 
     def compose(self, first: "Similarity") -> "Similarity":
-        """x -> self(first(x))."""
+        """Return the map x -> self(first(x))."""
         return Similarity(
             self.scale * first.scale,
             self.rotation @ first.rotation,
@@ -31,23 +38,33 @@ class Similarity:
 
     @property
     def inverse(self) -> "Similarity":
-        """What takes the moved points back."""
+        """Inverse map."""
         back = self.rotation.T / self.scale
         return Similarity(1 / self.scale, self.rotation.T, -back @ self.translation)
 
     @property
     def is_reflection(self) -> bool:
-        """Whether right and left are exchanged."""
+        """Whether the map exchanges right and left."""
         return bool(np.linalg.det(self.rotation) < 0)
 
 
 def procrustes(
     points: Float[np.ndarray, "N 3"], targets: Float[np.ndarray, "N 3"], with_scale: bool = True
 ) -> Similarity:
-    """The similarity that minimises the squared distances from points to targets; scale 1 unless `with_scale`.
+    """Compute the similarity that minimises the squared distances from points to targets.
 
-    A reflection where it fits better, as the public evaluation allows it.
-    Raises LandmarkError where all points, or all targets, are one.
+    The result is a reflection where that fits better, as in the public evaluation.
+
+    Args:
+        points: points to transform.
+        targets: their targets, in the same order.
+        with_scale: whether the scale is free; otherwise it is 1.
+
+    Returns:
+        Similarity that maps the points to the targets.
+
+    Raises:
+        LandmarkError: all points, or all targets, are one point.
     """
     centre, target_centre = points.mean(axis=0), targets.mean(axis=0)
     centred, target_centred = points - centre, targets - target_centre

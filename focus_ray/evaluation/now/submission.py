@@ -1,9 +1,9 @@
-"""Predictions as the NoW challenge takes them: subject/challenge/name.obj or .ply, and seven landmarks beside it.
+"""Predictions in the layout of the NoW challenge: subject/challenge/name.obj or .ply, with seven landmarks beside it.
 
     subject/challenge/name.obj | name.ply     the neutral face, one surface
     subject/challenge/name.npy | name.txt     7 x 3, in the units and the frame of the mesh
 
-Where there are two, the first is read, as the public evaluation reads it.
+If both files exist, the first is read, as in the public evaluation.
 """
 
 import io
@@ -25,39 +25,49 @@ _MM_PER_UNIT: dict[Unit, float] = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 _SHAPE = (7, 3)
 _MEGABYTES = 1.0
 _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-# What the parser of npy headers raises for damaged files.
+# Errors of the parser of npy headers for damaged files.
 _DAMAGE = (ValueError, KeyError, TypeError, SyntaxError, OverflowError, EOFError, MemoryError, RecursionError)
 
 
 class SubmittedFace(NamedTuple):
-    """A predicted face: a mesh and its seven landmarks, in mm."""
+    """Predicted face: a mesh and its seven landmarks, in mm."""
 
     mesh: TriangleMesh
     landmarks: Float[np.ndarray, "7 3"]
 
 
 class Submission:
-    """A folder of predictions, read when asked for."""
+    """Folder of predictions; files are read on demand."""
 
     def __init__(self, folder: str | Path, unit: Unit = "mm") -> None:
-        """unit: of the meshes and landmarks. Raises DataError where there is no such folder."""
+        """Open a folder of predictions.
+
+        Args:
+            folder: folder of the submission.
+            unit: unit of the meshes and landmarks.
+
+        Raises:
+            DataError: there is no such folder.
+        """
         self.folder = Path(folder)
         self.unit: Unit = unit
         if not self.folder.is_dir():
             raise DataError(f"{self.folder}: there is no such folder; give the one with the predictions")
 
     def mesh_files(self, name: str) -> list[Path]:
-        """The meshes of a picture (subject/challenge/name), the one that is read first."""
+        """Return the mesh files of a picture (subject/challenge/name); the first is read."""
         return self._existing_files(name, MESH_KINDS)
 
     def landmark_files(self, name: str) -> list[Path]:
-        """The landmark files of a picture, the one that is read first."""
+        """Return the landmark files of a picture; the first is read."""
         return self._existing_files(name, LANDMARK_KINDS)
 
     def read(self, name: str) -> SubmittedFace:
-        """The prediction for a picture, in mm.
+        """Read the prediction for a picture, in mm.
 
-        Raises DataError where its mesh is missing, damaged or without triangles, LandmarkError for its landmarks.
+        Raises:
+            DataError: the mesh is missing, damaged or without triangles.
+            LandmarkError: the landmarks are missing or damaged.
         """
         meshes, landmarks = self.mesh_files(name), self.landmark_files(name)
         if not meshes:
@@ -75,9 +85,16 @@ class Submission:
 
 
 def read_now_landmarks(path: Path) -> Float[np.ndarray, "7 3"]:
-    """Landmarks of a .npy or .txt file (three numbers a line). Nothing is unpickled.
+    """Read landmarks from a .npy or .txt file, without unpickling.
 
-    Raises LandmarkError for a file that is missing, damaged, too large, of another shape or not finite.
+    Args:
+        path: file of 7 x 3 numbers, in text three on a line.
+
+    Returns:
+        Landmarks in the file's unit.
+
+    Raises:
+        LandmarkError: the file is missing, damaged, too large, of another shape or not finite.
     """
     try:
         content = read_limited_bytes(path, _MEGABYTES)

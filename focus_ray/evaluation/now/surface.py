@@ -9,20 +9,27 @@ from focus_ray.errors import DataError
 from focus_ray.evaluation.now.surface_numba import nearest_points
 from focus_ray.geometry.mesh_reader import TriangleMesh
 
-# Triangles in a leaf are between this and twice as many: larger leaves are slower on a face of 55,000.
+# A leaf has this many to twice as many triangles: larger leaves are slower on a face of 55,000.
 _MIN_LEAF_SIZE = 2
-# Below this share of what two sides of their length can span, a triangle is searched by its sides alone.
+# A triangle is searched by its sides alone if its determinant is below this share of the largest at their length.
 _FLAT = 1e-12
 
 
 class Surface:
-    """A mesh made ready to be asked for its nearest points.
+    """Triangle mesh with a tree for searches of nearest points.
 
-    Triangles of no area count as the segments or points that they are. Vertices without triangles do not count.
+    Triangles without area count as segments or points. Vertices without triangles do not count.
     """
 
     def __init__(self, mesh: TriangleMesh) -> None:
-        """Raises DataError for a mesh without triangles."""
+        """Build the tree.
+
+        Args:
+            mesh: mesh to search.
+
+        Raises:
+            DataError: the mesh has no triangles.
+        """
         if not len(mesh.faces):
             raise DataError("the mesh has no triangles; a prediction is a surface, not points alone")
         corners = np.ascontiguousarray(mesh.vertices, dtype=np.float64)[mesh.faces]  # [F, 3, 3]
@@ -36,9 +43,14 @@ class Surface:
     def nearest(
         self, points: Float[np.ndarray, "N 3"], places: Int[np.ndarray, " N"] | None = None
     ) -> tuple[Float[np.ndarray, "N 3"], Int[np.ndarray, " N"]]:
-        """The nearest point of the surface to each of some points, and the place in `order` of its triangle.
+        """Find the nearest point of the surface to each point.
 
-        With the places of an earlier search nearby, the search is much shorter and finds the same.
+        Args:
+            points: points in the mesh's frame and units.
+            places: places of an earlier search nearby: the search is much shorter and finds the same.
+
+        Returns:
+            (nearest points; places in `order` of their triangles).
         """
         closest, found = np.empty((len(points), 3)), np.zeros(len(points), dtype=np.int64)
         if places is not None:
@@ -48,11 +60,25 @@ class Surface:
         return closest, found
 
     def distances(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, " N"]:
-        """Distances of some points to the surface, in the mesh's units."""
+        """Compute the distances of points to the surface.
+
+        Args:
+            points: points in the mesh's frame and units.
+
+        Returns:
+            Distances in the mesh's units.
+        """
         return np.linalg.norm(points - self.nearest(points)[0], axis=1)
 
     def normals(self, places: Int[np.ndarray, " N"]) -> Float[np.ndarray, "N 3"]:
-        """Unit normals of the triangles at some places; 0 for triangles of no area."""
+        """Compute the normals of triangles.
+
+        Args:
+            places: places of the triangles in `order`.
+
+        Returns:
+            Unit normals; 0 for triangles without area.
+        """
         sides = self._triangles[places, 3:9].reshape(-1, 2, 3)
         normals = np.cross(sides[:, 0], sides[:, 1])
         lengths = np.linalg.norm(normals, axis=1, keepdims=True)

@@ -1,8 +1,8 @@
 """Kernels of the nearest-point search.
 
-A triangle is a row of 16 numbers, see surface.py. Of a tree's boxes those are opened that may hold a nearer point than
-the best one so far, the nearer child first: nothing nearer is ever skipped. A point begins with a triangle that
-was near before; that saves most of the search.
+A triangle is a row of 16 numbers, see surface.py. The search opens the boxes of the tree that may hold a nearer point
+than the best so far, the nearer child first, so the result is exact. It starts from a triangle that was near before,
+which saves most of the search.
 """
 
 import numpy as np
@@ -21,9 +21,9 @@ def _segment_parameter(dx, dy, dz, ex, ey, ez, inverse):
 
 @jit_with_fma
 def _squared_distance_to_triangle(t, x, y, z, best):
-    """Squared distance to a triangle, and the shares v, w with a + v (b - a) + w (c - a) nearest.
+    """Squared distance to a triangle, and the shares v, w of its nearest point a + v (b - a) + w (c - a).
 
-    Where the triangle's plane is no nearer than `best`, that plane's distance.
+    If the triangle's plane is no nearer than `best`, it is the distance to the plane.
     """
     dx, dy, dz = x - t[0], y - t[1], z - t[2]
     p, q = dx * t[3] + dy * t[4] + dz * t[5], dx * t[6] + dy * t[7] + dz * t[8]
@@ -59,7 +59,7 @@ def _squared_distance_to_box(box, x, y, z):
 
 @jit_with_fma
 def _search(boxes, triangles, in_leaf, x, y, z, place, nodes, bounds):
-    """Place of the nearest triangle, and its shares v, w; `place` is where to begin."""
+    """Place of the nearest triangle and the shares v, w of its nearest point; the search starts at `place`."""
     first_leaf = boxes.shape[0] // 2
     best, v, w = _squared_distance_to_triangle(triangles[place], x, y, z, np.inf)
     nodes[0], bounds[0], top = 1, 0.0, 1
@@ -93,7 +93,16 @@ def _search(boxes, triangles, in_leaf, x, y, z, place, nodes, bounds):
 
 @jit_with_fma
 def nearest_points(boxes, triangles, in_leaf, points, closest, triangle_indices):
-    """closest[i] = the point of the surface nearest to points[i]; places: where to begin, then where it was found."""
+    """Write the point of the surface nearest to each point into `closest`.
+
+    Args:
+        boxes: boxes of the tree [nodes, 6], see surface.py.
+        triangles: precomputed triangles [L, 16] in the order of the tree.
+        in_leaf: number of triangles in a leaf.
+        points: points [N, 3] in the mesh's frame and units.
+        closest: nearest points [N, 3], output.
+        triangle_indices: places of triangles [N]; input: where to start, 0: at the last point's; output: the nearest.
+    """
     nodes, bounds = np.empty(_STACK, np.int64), np.empty(_STACK)
     place = 0
     for i in range(points.shape[0]):

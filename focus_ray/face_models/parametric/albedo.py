@@ -1,4 +1,4 @@
-"""The paint: skin, eyes, brows, lips and hair per vertex, as a function of a complexion."""
+"""Colours of skin, eyes, brows, lips and hair per vertex, as a function of a complexion."""
 
 from dataclasses import dataclass, fields, replace
 
@@ -15,7 +15,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Complexion:
-    """The named parameters of the paint, in standard deviations."""
+    """The named parameters of the colours, in standard deviations."""
 
     melanin: float = 0.0
     redness: float = 0.0
@@ -45,7 +45,7 @@ class Complexion:
     teeth: float = 0.0
 
 
-# Mean colours (RGB) and what one standard deviation adds.
+# Mean colours (RGB), and the change by one standard deviation of a parameter.
 _SKIN: Colour = (0.655, 0.475, 0.385)
 _MELANIN: Colour = (-0.146, -0.131, -0.115)
 _REDNESS: Colour = (0.011, -0.010, -0.008)
@@ -66,7 +66,7 @@ _BROW_HALF = PchipInterpolator([8.0, 14.0, 26.0, 40.0, 52.0, 60.0], [2.2, 2.9, 3
 
 
 def paint(face: Template, complexion: Complexion) -> Array:
-    """Albedo [V, 3] (RGB) of a face with this complexion."""
+    """Compute the albedo [V, 3] (RGB) of a face with this complexion."""
     colours = _skin(face, complexion)
     for layer in (_shading, _beard, _lips, _brows, _hair, _eye_region):
         colours = layer(face, complexion, colours)
@@ -75,14 +75,14 @@ def paint(face: Template, complexion: Complexion) -> Array:
 
 
 def complexion_fields(face: Template) -> list[Array]:
-    """Central differences [V, 3] of the paint at +-1 standard deviation of each parameter."""
+    """Compute central differences [V, 3] (RGB) of `paint` at +-1 standard deviation of each parameter."""
     neutral = Complexion()
     names = [field.name for field in fields(Complexion)]
     return [(paint(face, replace(neutral, **{n: 1.0})) - paint(face, replace(neutral, **{n: -1.0}))) / 2 for n in names]
 
 
 def noise_directions() -> tuple[Array, Array]:
-    """Unit colour directions of mottled skin: brown and red."""
+    """Return the unit colour directions of mottled skin: brown and red."""
     brown, red = np.array(_MELANIN), np.array([0.5, -0.6, -0.5])
     return brown / np.linalg.norm(brown), red / np.linalg.norm(red)
 
@@ -92,7 +92,7 @@ def _add(colour: Colour, *changes: tuple[float, Colour]) -> Array:
 
 
 def _hair_colour(complexion: Complexion) -> Array:
-    """Dark skin mostly goes with dark hair, and brows must not become paler than the skin."""
+    """Return the hair colour, darker on dark skin: brows must not become paler than the skin."""
     own = ((complexion.hair_darkness, _HAIR_DARKNESS), (complexion.hair_redness, _HAIR_REDNESS))
     return _add(_HAIR, *own, (_HAIR_SHARE_OF_MELANIN * complexion.melanin, _MELANIN))
 
@@ -106,7 +106,7 @@ def _gaussian_spot(face: Template, x: float, y: float, radius_x: float, radius_y
 
 
 def _smoothstep(value: Array, start: float, end: float) -> Array:
-    """Smooth step from 0 at ``start`` to 1 at ``end``."""
+    """Step smoothly from 0 at `start` to 1 at `end`."""
     t = np.clip((value - start) / (end - start), 0, 1)
     return t * t * (3 - 2 * t)
 
@@ -119,7 +119,7 @@ def _skin(face: Template, complexion: Complexion) -> Array:
 
 
 def _shading(face: Template, complexion: Complexion, colours: Array) -> Array:
-    """Blood and shade under the skin: cheeks, nose, ears' side, sockets and folds."""
+    """Add redness and shade of the skin: cheeks, nose, nostrils, folds and highlights."""
     red = colours * [1.06, 0.80, 0.78]
     dark = colours * [0.74, 0.66, 0.62]
     pale = np.minimum(colours * [1.10, 1.12, 1.13], 1.0)
@@ -139,7 +139,7 @@ def _shading(face: Template, complexion: Complexion, colours: Array) -> Array:
 
 
 def _beard(face: Template, complexion: Complexion, colours: Array) -> Array:
-    """The shade of shaved hair on jaw, chin and upper lip; more or less of it by one linear axis each."""
+    """Add the shade of shaved hair on jaw, chin and upper lip; the amount of each is linear in its parameter."""
     y, side = face.vertices[:, 1], face.side
     jaw = _smoothstep(-y, 30.0, 52.0) * _smoothstep(y, -92.0, -78.0) + 0.8 * _smoothstep(
         np.abs(face.s), 62.0, 80.0
@@ -189,7 +189,7 @@ def _brows(face: Template, complexion: Complexion, colours: Array) -> Array:
 
 
 def _hair(face: Template, complexion: Complexion, colours: Array) -> Array:
-    """The hair's edge at the top and the temples."""
+    """Add the hair's edge at the top and the temples."""
     line = 4.5 * complexion.hair_line
     crown = _smoothstep(face.v, 77 + line, 104 + line)
     across = np.abs(face.s)
@@ -199,7 +199,7 @@ def _hair(face: Template, complexion: Complexion, colours: Array) -> Array:
 
 
 def _eye_region(face: Template, complexion: Complexion, colours: Array) -> Array:
-    """Lashes, lid crease, the socket's shade and the skin under the eye."""
+    """Add lashes, lid crease, the socket's shade and the skin under the eye."""
     loop = eyes.lid_loop(100)
     plane = np.column_stack([face.side, face.vertices[:, 1]])
     distance = KDTree(loop).query(plane)[0]

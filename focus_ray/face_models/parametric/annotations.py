@@ -1,4 +1,4 @@
-"""Where the 68 landmarks and the named parts lie on the template."""
+"""Positions of the 68 landmarks and the named parts on the template."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +38,12 @@ def _landmark_positions() -> dict[int, tuple[float, float]]:
 
 
 def landmark_barycentrics(face: Template) -> tuple[Indices, Array]:
-    """Triangle [68] and barycentric weights [68, 3] of each landmark, exactly mirror-symmetric.
+    """Locate the landmarks on the template's triangles, exactly mirror-symmetric.
 
     The template's second half of triangles is the mirror of the first, with the corners in reverse order.
+
+    Returns:
+        Triangle [68] and barycentric weights [68, 3] of each landmark.
     """
     places = _landmark_positions()
     points = np.column_stack(to_chart(*np.array(list(places.values())).T))
@@ -57,7 +60,7 @@ def landmark_barycentrics(face: Template) -> tuple[Indices, Array]:
 
 
 def _nearest_triangles(points: Array, corners: Array) -> tuple[Indices, Array]:
-    """For each point the triangle that holds it, or nearly, and its weights there."""
+    """Return for each point the triangle that contains it or is nearest, and its barycentric weights there."""
     a, b, c = np.moveaxis(corners, 1, 0)
     edges = np.stack([b - a, c - a], axis=-1)
     inverse = np.linalg.inv(edges)
@@ -71,7 +74,7 @@ def _nearest_triangles(points: Array, corners: Array) -> tuple[Indices, Array]:
 
 
 def part_masks(face: Template) -> dict[str, NDArray[np.bool_]]:
-    """The named parts as vertex masks [V]; eyes, brows, nose and mouth are disjoint."""
+    """Return the named parts as vertex masks [V]; eyes, brows, nose and mouth are disjoint."""
     side, y = face.side, face.vertices[:, 1]
     skin = face.kind == SKIN
     plane = np.column_stack([side, y])

@@ -18,16 +18,21 @@ _KEY_LENGTH = 16
 
 
 def cache_folder() -> Path:
-    """The folder of $FOCUS_RAY_CACHE, or the user's cache folder of focus-ray."""
+    """Return the folder of $FOCUS_RAY_CACHE, or the user's cache folder of focus-ray."""
     chosen = os.environ.get(CACHE_VARIABLE)
     return Path(chosen) if chosen else user_cache_path("focus-ray")
 
 
 def load_or_build(settings: Settings, name: str, build: Callable[[], MorphableModel]) -> MorphableModel:
-    """The model of these settings from the cache, or built and put there.
+    """Return the model of these settings from the cache, or build it and store it there.
 
-    Two processes may build at once: each writes a file of its own and renames it, so a reader only ever sees a whole
-    one. A damaged file is replaced, and a cache that cannot be written is done without.
+    Two processes may build at once: each writes its own file and renames it, so a reader only sees complete files.
+    A damaged file is replaced; a cache that cannot be written is ignored.
+
+    Args:
+        settings: what identifies the model; their JSON is hashed into the file name.
+        name: start of the file name.
+        build: called when the cache has no readable file.
     """
     key = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:_KEY_LENGTH]
     path = cache_folder() / "faces" / f"{name}-{key}.safetensors"

@@ -1,4 +1,4 @@
-"""What the face does: named expressions, each one standard deviation of displacement."""
+"""Named expressions, each one standard deviation of displacement."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from focus_ray.face_models.parametric.fields import Blink, Field, Gaze, Jaw, Pus
 
 @dataclass(frozen=True)
 class Expression:
-    """Fields (mm), and the share of them that is one standard deviation."""
+    """Fields (mm) of an expression, and the share of them that is one standard deviation."""
 
     fields: tuple[Field, ...]
     sigma: float = 0.75
@@ -17,7 +17,7 @@ _ONE_SIDED_SIGMA = 0.4  # one side alone moves less often than both together
 
 
 def _one_sided_expressions(side: Side) -> dict[str, tuple[Field, ...]]:
-    """The expressions that each half of the face can do alone."""
+    """Return the expressions that each half of the face can make alone."""
     return {
         f"{side} smile": (
             Push((25.0, -38.0), (13.0, 12.0), (1.7, 2.1, -0.9), side),

@@ -1,6 +1,6 @@
-"""Eyeballs and lids: a spherical cap that the lids ride on, and the almond between inner and outer corner.
+"""Eyeballs and lids: a spherical cap on which the lids slide, and the almond shape between inner and outer corner.
 
-Everything is given for the subject's left eye (x > 0); the right one is its mirror.
+All positions are those of the subject's left eye (x > 0); the right eye is its mirror image.
 """
 
 import numpy as np
@@ -20,23 +20,38 @@ UPPER_LID_HEIGHT, LOWER_LID_HEIGHT = 6.3, 4.4
 PATCH_HALF_SIZE = (16.6, 9.6)
 """Half width and height (mm) of the eyeball's patch: larger than any opened lid."""
 
-# Radii (mm) of the eyeball's rings: pupil, iris, limbus, sclera. Pairs of rings make sharp edges of the paint.
+# Radii (mm) of the eyeball's rings: pupil, iris, limbus, sclera. Pairs of close rings keep colour edges sharp.
 PUPIL, IRIS = 2.0, 5.75
 _RING_RADII = (1.0, PUPIL - 0.15, PUPIL + 0.5, 4.2, IRIS - 0.35, IRIS + 0.3, 7.4, 10.0, 13.2)
 _TUCK = 2.0  # mm by which the part of the eyeball under the lids is set back, so that it never shows through
 
 
 def eyeball_height(x: Array, y: Array) -> Array:
-    """Depth z (mm) of the eyeball, without the cornea, at frontal positions (|x|, y).
+    """Compute the depth of the eyeball without the cornea.
 
-    The sphere's series to fourth order, which keeps falling outside of it.
+    The sphere's series to fourth order, which continues to fall outside of the sphere.
+
+    Args:
+        x: frontal x, mm; the sign does not matter.
+        y: frontal y, mm.
+
+    Returns:
+        Depth z, mm.
     """
     squared = ((np.abs(x) - EYE_CENTRE[0]) ** 2 + (y - EYE_CENTRE[1]) ** 2) / EYEBALL_RADIUS**2
     return EYEBALL_APEX - EYEBALL_RADIUS * squared * (0.5 + 0.125 * squared)
 
 
 def lid_contour(fraction: Array, upper: bool) -> tuple[Array, Array]:
-    """x, y of the lid's edge at fractions 0 (inner corner) .. 1 (outer corner)."""
+    """Compute frontal positions on the edge of a lid.
+
+    Args:
+        fraction: 0 at the inner corner to 1 at the outer corner.
+        upper: True for the upper lid, False for the lower.
+
+    Returns:
+        x and y, mm.
+    """
     x = INNER_CORNER[0] + (OUTER_CORNER[0] - INNER_CORNER[0]) * fraction
     y = INNER_CORNER[1] + (OUTER_CORNER[1] - INNER_CORNER[1]) * fraction
     # The upper lid is highest a little inwards of the middle, the lower one lowest outwards.
@@ -46,7 +61,14 @@ def lid_contour(fraction: Array, upper: bool) -> tuple[Array, Array]:
 
 
 def lid_loop(segments: int) -> Array:
-    """[2 segments, 2] frontal positions of the closed lid contour, counter-clockwise seen from the front."""
+    """Return the closed lid contour, counter-clockwise as seen from the front.
+
+    Args:
+        segments: number of segments of each lid.
+
+    Returns:
+        Frontal positions [2 segments, 2], mm.
+    """
     fraction = (1 - np.cos(np.pi * np.arange(segments + 1) / segments)) / 2
     fraction = 0.35 * fraction + 0.65 * np.arange(segments + 1) / segments
     lower = np.stack(lid_contour(fraction, upper=False), axis=1)[:-1]
@@ -55,13 +77,29 @@ def lid_loop(segments: int) -> Array:
 
 
 def expand_loop(loop: Array, distance: float) -> Array:
-    """The lid loop moved outwards by about ``distance`` mm."""
+    """Move the lid loop outwards.
+
+    Args:
+        loop: frontal positions [N, 2], mm.
+        distance: approximate distance, mm.
+
+    Returns:
+        The moved positions [N, 2], mm.
+    """
     centre = np.array([31.0, 28.8])
     return centre + (loop - centre) * (1 + distance / np.array([14.6, 5.6]))
 
 
 def eyeball_patch(spokes: int, rings_per_band: int) -> tuple[Array, NDArray[np.int64]]:
-    """Vertices [N, 3] (mm; the first is the pupil's centre, then ring by ring) and triangles of one eyeball's cap."""
+    """Mesh the cap of one eyeball.
+
+    Args:
+        spokes: number of vertices of a ring.
+        rings_per_band: number of rings between two successive entries of _RING_RADII.
+
+    Returns:
+        Vertices [N, 3] (mm; the centre of the pupil, then ring by ring) and triangles [F, 3].
+    """
     radii = np.interp(np.arange(len(_RING_RADII) * rings_per_band), np.arange(len(_RING_RADII)) * rings_per_band,
                       _RING_RADII)  # fmt: skip
     radii = np.append(radii[: (len(_RING_RADII) - 1) * rings_per_band + 1], PATCH_HALF_SIZE[0])

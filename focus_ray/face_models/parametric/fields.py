@@ -1,4 +1,4 @@
-"""Displacement fields over the template: the vocabulary in which identity and expressions are written.
+"""Displacement fields over the template, from which identity and expressions are composed.
 
 Every field is linear, so one standard deviation of a named parameter is its field once. A field moves vertices,
 and with them the paint and the landmarks on them.
@@ -21,13 +21,21 @@ _JAW_HINGE_Y, _JAW_HINGE_Z = 0.0, -50.0
 _JAW_SOFTNESS, _JAW_SPREAD, _JAW_SPREAD_FROM = 0.25, 0.5, 21.0
 _JAW_BACK, _JAW_BACK_SOFTNESS = -30.0, 9.0
 _LID_FADE, _LID_EDGE = 8.5, 1.0
-_LIP_EDGE = 1.0  # mm that the lips' edges count as being apart
+_LIP_EDGE = 1.0  # mm of assumed distance between the lips' edges and the mouth line
 _ROUND_RADIUS = 6.3  # mm, a little more than the iris
 
 
 @dataclass(frozen=True)
 class Push:
-    """Move what lies within ``radius`` of ``at`` (frontal mm, x >= 0) by ``move`` (mm, x away from the midline)."""
+    """Translation of the vertices within `radius` of `at`, with a Gaussian falloff.
+
+    Attributes:
+        at: frontal position, mm, x >= 0.
+        radius: along x and y, mm.
+        move: mm, x away from the midline.
+        side: the subject's side that moves.
+        lips: "lower" moves only what the jaw carries, "upper" only the rest.
+    """
 
     at: tuple[float, float]
     radius: tuple[float, float]
@@ -42,7 +50,16 @@ class Push:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Scale what lies within ``radius`` of ``at`` about that point; ``rate`` per axis, z about depth ``depth``."""
+    """Scaling of the vertices within `radius` of `at` about that point, with a Gaussian falloff.
+
+    Attributes:
+        at: frontal position, mm, x >= 0.
+        radius: along x and y, mm.
+        rate: relative change of length along x, y and z.
+        depth: z of the fixed point, mm.
+        side: the subject's side that moves.
+        lips: "lower" moves only what the jaw carries, "upper" only the rest.
+    """
 
     at: tuple[float, float]
     radius: tuple[float, float]
@@ -59,7 +76,14 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Turn:
-    """Turn what lies within ``radius`` of ``at`` in the frontal plane: positive lifts the outer end."""
+    """Rotation of the vertices within `radius` of `at` in the frontal plane, with a Gaussian falloff.
+
+    Attributes:
+        at: frontal position, mm, x >= 0.
+        radius: along x and y, mm.
+        degrees: positive lifts the outer end.
+        side: the subject's side that moves.
+    """
 
     at: tuple[float, float]
     radius: tuple[float, float]
@@ -74,7 +98,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Jaw:
-    """Turn the lower jaw about its hinge by ``open_degrees``, or shift it (mm)."""
+    """Rotation of the lower jaw about its hinge by `open_degrees`, plus a `shift` (mm)."""
 
     open_degrees: float = 0.0
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -87,7 +111,7 @@ class Jaw:
 
 @dataclass(frozen=True)
 class Blink:
-    """Close the upper lid by the share ``amount`` of the eye's opening, sliding over the eyeball."""
+    """Closing of a lid by the share `amount` of the eye's opening, along the eyeball's surface."""
 
     amount: float
     side: Side = "both"
@@ -108,7 +132,7 @@ class Blink:
 
 @dataclass(frozen=True)
 class Gaze:
-    """Turn both eyeballs: degrees to the subject's left and upwards."""
+    """Rotation of both eyeballs, in degrees to the subject's left and upwards."""
 
     left: float = 0.0
     up: float = 0.0
@@ -128,12 +152,18 @@ Field = Push | Stretch | Turn | Jaw | Blink | Gaze
 
 
 def evaluate_fields(fields: tuple[Field, ...], face: Template) -> Array:
-    """The sum [V, 3] (mm) of the fields."""
+    """Compute the sum [V, 3] (mm) of the fields."""
     return sum((field(face) for field in fields), np.zeros_like(face.vertices))
 
 
 def jaw_weight(face: Template) -> Array:
-    """1 on what the lower jaw carries, 0 elsewhere: hard at the slit, soft beyond the corners and towards the ear."""
+    """Compute the share of the jaw's motion that each vertex follows.
+
+    The transition is hard at the slit, soft beyond the corners and towards the ear.
+
+    Returns:
+        Weights [V]: 1 on the lower jaw, 0 elsewhere.
+    """
     height = face.vertices[:, 1] - mouth.mouth_line(face.side) + face.lip * _LIP_EDGE
     softness = _JAW_SOFTNESS + _JAW_SPREAD * np.maximum(face.side - _JAW_SPREAD_FROM, 0)
     below = 0.5 * (1 - np.tanh(height / softness))
@@ -142,7 +172,15 @@ def jaw_weight(face: Template) -> Array:
 
 
 def propagate_identity(face: Template, field: Array) -> Array:
-    """Let waterline, eyeballs and the mouth's inside follow the skin around them, as identity does."""
+    """Make waterline, eyeballs and the inside of the mouth follow the skin around them, as in identity.
+
+    Args:
+        face: template of the vertices.
+        field: displacement [V, 3], mm.
+
+    Returns:
+        A copy of the field with those vertices' displacements replaced, mm.
+    """
     field = field.copy()
     for sign in (-1, 1):
         _follow_lids(face, field, sign)
@@ -153,7 +191,16 @@ def propagate_identity(face: Template, field: Array) -> Array:
 
 
 def propagate_expression(face: Template, field: Array, gaze: Array) -> Array:
-    """Let waterline and the mouth's inside follow the lids and lips; eyeballs only turn by ``gaze``."""
+    """Make waterline and the inside of the mouth follow lids and lips; eyeballs only turn by `gaze`.
+
+    Args:
+        face: template of the vertices.
+        field: displacement [V, 3], mm.
+        gaze: displacement [V, 3] of the eyeballs, mm.
+
+    Returns:
+        A copy of the field with those vertices' displacements replaced, mm.
+    """
     field = field.copy()
     field[face.kind == EYEBALL] = gaze[face.kind == EYEBALL]
     _follow_waterline(face, field)
@@ -165,7 +212,7 @@ def propagate_expression(face: Template, field: Array, gaze: Array) -> Array:
 
 
 def _follow_lids(face: Template, field: Array, sign: int) -> None:
-    """Keep the iris round: it moves as a whole. What lies under the lids moves with them, and depth everywhere."""
+    """Move the iris as a whole by the lid rim's mean; the outer eyeball keeps its motion, and all vertices their z."""
     ball = face.eyeball(sign)
     centre = np.array([sign * eyes.EYE_CENTRE[0], eyes.EYE_CENTRE[1]])
     distance = np.linalg.norm(face.vertices[ball, :2] - centre, axis=1)
@@ -198,6 +245,6 @@ def _lip_weight(face: Template, lips: Lips) -> Array:
 
 
 def _outwards(face: Template) -> Array:
-    """[V, 3] factors that turn 'away from the midline' into +-x."""
+    """Return factors [V, 3] that turn 'away from the midline' into +-x."""
     sign = np.tanh(face.vertices[:, 0] / _MIDLINE_SOFTNESS)
     return np.column_stack([sign, np.ones_like(sign), np.ones_like(sign)])

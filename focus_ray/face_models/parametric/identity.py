@@ -1,4 +1,4 @@
-"""Who it is: named parameters of the shape, each one standard deviation of displacement."""
+"""Named parameters of the shape of a person's face, each one standard deviation of displacement."""
 
 from focus_ray.face_models.parametric.fields import Field, Push, Stretch, Turn
 

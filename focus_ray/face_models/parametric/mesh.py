@@ -34,10 +34,14 @@ _NOSTRIL = ((4.2, -17.6), (6.8, -18.2), (9.6, -17.4), (9.2, -15.6), (6.8, -15.0)
 
 @dataclass(frozen=True)
 class HalfSkin:
-    """Half the skin (x >= 0) in the chart: points [N, 2], triangles, and the rims of its two holes.
+    """Half the skin (x >= 0) in the chart, with the rims of its two holes.
 
-    ``lid`` runs counter-clockwise round the eye; ``upper_lip`` and ``lower_lip`` run from the midline to the corner,
-    which both contain.
+    Attributes:
+        points: [N, 2] chart coordinates (s, v), mm.
+        triangles: [F, 3] indices of points.
+        lid: indices of the eye's rim, counter-clockwise.
+        upper_lip: indices of the upper rim of the mouth, from the midline to the corner, which is included.
+        lower_lip: the same for the lower rim; both end in the same corner point.
     """
 
     points: Array
@@ -48,7 +52,14 @@ class HalfSkin:
 
 
 def half_skin(spacing: float) -> HalfSkin:
-    """Mesh half the skin; ``spacing`` scales all distances between points (1: about 3,000 points)."""
+    """Mesh half the skin.
+
+    Args:
+        spacing: scale of all distances between points; 1 gives about 3,000 points.
+
+    Raises:
+        FaceModelError: the mesh at this spacing has no edges along a rim.
+    """
     lid_loop = eyes.lid_loop(max(9, round(21 / spacing)))
     slit_x = mouth.CORNER[0] * np.linspace(0, 1, max(8, round(17 / spacing)) + 1)
     upper = np.column_stack([slit_x, mouth.inner_contour(slit_x, upper=True)])
@@ -73,7 +84,7 @@ def _to_chart(plane: Array) -> Array:
 
 
 def _feature_lines(lid_loop: Array, slit_x: Array, spacing: float) -> list[Array]:
-    """Frontal positions of the lines that the mesh follows, the important ones first."""
+    """Return the frontal positions of the lines that the mesh follows, the most important first."""
     lines = [eyes.expand_loop(lid_loop, distance * max(1.0, spacing)) for distance in _LID_RINGS]
     for fraction in (1.0, 0.5, 1.3):
         for upper in (True, False):
@@ -93,7 +104,7 @@ def _resample(corners: Sequence[tuple[float, float]], step: float) -> Array:
 
 
 def _place_points(rims: Array, features: Array, holes: tuple[Array, Array], spacing: float) -> Array:
-    """All points: the rims, then feature lines, midline, outline and fill, each where there is still room."""
+    """Place the rims, then feature lines, midline, outline and fill, each point at a distance from earlier ones."""
     tree = KDTree(np.concatenate([rims, features]))
 
     def room(points: Array) -> Array:
@@ -119,7 +130,7 @@ def _inside_any(holes: tuple[Array, Array], points: Array) -> NDArray[np.bool_]:
 
 
 def _outline(step: float) -> Array:
-    """Points of half the outline, from the midline's lower end to its upper end."""
+    """Return points of half the outline, from the lower to the upper end of the midline."""
     middle, half_height = (OUTLINE_TOP + OUTLINE_BOTTOM) / 2, (OUTLINE_TOP - OUTLINE_BOTTOM) / 2
     angle = np.linspace(-np.pi / 2, np.pi / 2, 2001)
     power = 2 / OUTLINE_EXPONENT
@@ -130,7 +141,7 @@ def _outline(step: float) -> Array:
 
 
 def _candidates(step: float) -> Array:
-    """A fine hexagonal grid inside the outline."""
+    """Return a fine hexagonal grid inside the outline."""
     s, v = np.arange(0, OUTLINE_HALF_WIDTH, step), np.arange(OUTLINE_BOTTOM, OUTLINE_TOP, step * np.sqrt(3) / 2)
     grid = np.stack(np.meshgrid(s, v), axis=-1)
     grid[1::2, :, 0] += step / 2
@@ -142,7 +153,7 @@ def _candidates(step: float) -> Array:
 
 
 def _thin_points(points: Array, radius: Array, keep: int) -> NDArray[np.bool_]:
-    """Which points stay, when each gives way to the earlier ones within its radius; the first ``keep`` always stay."""
+    """Return which points remain when each removes the later ones within its radius; the first `keep` always remain."""
     tree = KDTree(points)
     free = np.ones(len(points), dtype=bool)
     for index in range(len(points)):
@@ -159,7 +170,7 @@ def _mouth_hole(rims: Array, columns: int) -> Array:
 
 
 def _smooth(points: Array, fixed: int) -> Array:
-    """Move the points after the first ``fixed`` to the mean of their neighbours, a few times."""
+    """Move the points after the first `fixed` to the mean of their neighbours, a few times."""
     movable = (np.arange(len(points)) >= fixed)[:, None]
     for _ in range(_SMOOTHING_STEPS):
         starts, neighbours = Delaunay(points).vertex_neighbor_vertices
@@ -169,9 +180,10 @@ def _smooth(points: Array, fixed: int) -> Array:
 
 
 def _enforce_edges(points: Array, triangles: Indices, rim: Indices) -> Indices:
-    """Flip the edge that crosses a missing edge of the rim, so that the rim is one of the mesh.
+    """Flip the edge that crosses a missing edge of the rim, so that every edge of the rim is an edge of the mesh.
 
-    Raises FaceModelError when more than one edge crosses: the points lie too near to the rim.
+    Raises:
+        FaceModelError: more than one edge crosses, because points lie too near to the rim.
     """
     triangles = triangles.copy()
     for a, b in pairwise(rim.tolist()):
@@ -189,7 +201,7 @@ def _enforce_edges(points: Array, triangles: Indices, rim: Indices) -> Indices:
 
 
 def _cross(points: Array, first: tuple[int, int], second: tuple[int, int]) -> bool:
-    """Whether two edges without a common end cross."""
+    """Return whether two edges without a common end cross."""
 
     def side(edge: tuple[int, int], point: int) -> bool:
         (x0, y0), (x1, y1), (x, y) = points[edge[0]], points[edge[1]], points[point]

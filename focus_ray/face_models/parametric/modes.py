@@ -20,7 +20,12 @@ _SMALLEST_WEIGHT = 0.14
 
 @dataclass(frozen=True)
 class Noise:
-    """A stationary Gaussian process on the chart: squared-exponential kernel, amplitude in the field's unit."""
+    """A stationary Gaussian process on the chart with a squared-exponential kernel.
+
+    Attributes:
+        length_scale: of the kernel, mm.
+        amplitude: standard deviation, in the unit of the field.
+    """
 
     length_scale: float
     amplitude: float
@@ -29,7 +34,11 @@ class Noise:
 
 
 def noise_columns(noise: Noise, face: Template) -> tuple[Array, Array]:
-    """Terms [V, K] of the symmetric and [V, K'] of the antisymmetric part of the process's cosine expansion."""
+    """Compute the terms of the process's cosine expansion at the vertices.
+
+    Returns:
+        Terms [V, K] of the symmetric and [V, K'] of the antisymmetric part, in the unit of the amplitude.
+    """
     width, height = 2 * (OUTLINE_HALF_WIDTH + _MARGIN), OUTLINE_TOP - OUTLINE_BOTTOM + 2 * _MARGIN
     highest = np.sqrt(-4 * np.log(_SMALLEST_WEIGHT)) / noise.length_scale
     across = np.arange(int(highest * width / np.pi) + 1) * np.pi / width
@@ -48,14 +57,25 @@ def noise_columns(noise: Noise, face: Template) -> tuple[Array, Array]:
 
 
 def _scale_to_amplitude(terms: Array, amplitude: float) -> Array:
-    """Scale the terms so that their sum has the standard deviation ``amplitude`` at the mean vertex."""
+    """Scale the terms so that their sum has the standard deviation `amplitude` at the mean vertex."""
     if terms.shape[1] == 0 or amplitude == 0:
         return terms[:, :0]
     return terms * (amplitude / np.sqrt((terms**2).sum(axis=1).mean()))
 
 
 def displacement_noise(noises: tuple[Noise, ...], face: Template, window: Array) -> list[Array]:
-    """[K] fields [V, 3] (mm) of the noise on each axis; sideways motion is symmetric when it is odd in x."""
+    """Return the fields of the noise on each axis.
+
+    Sideways motion is symmetric when it is odd in x.
+
+    Args:
+        noises: processes with amplitudes in mm.
+        face: template with the chart coordinates.
+        window: [V] factor of the noise at each vertex.
+
+    Returns:
+        One field [V, 3] (mm) for each term and axis.
+    """
     fields = []
     for noise in noises:
         even, odd = noise_columns(noise, face)
@@ -74,7 +94,15 @@ def displacement_noise(noises: tuple[Noise, ...], face: Template, window: Array)
 
 
 def remove_rigid_motion(fields: list[Array], vertices: Array) -> list[Array]:
-    """Take the six rigid motions out of the fields, which belong to the camera."""
+    """Remove the six rigid motions, which the camera represents, from the fields.
+
+    Args:
+        fields: displacements [V, 3], mm.
+        vertices: [V, 3] mean positions, mm.
+
+    Returns:
+        The fields without their rigid part, mm.
+    """
     x, y, z = vertices.T
     zero, one = np.zeros_like(x), np.ones_like(x)
     motions = [
@@ -85,9 +113,18 @@ def remove_rigid_motion(fields: list[Array], vertices: Array) -> list[Array]:
 
 
 def principal_modes(fields: list[Array], count: int, label: str) -> Array:
-    """The ``count`` leading modes [count, V, 3], each times its standard deviation, the strongest first.
+    """Compute the leading principal modes of the fields.
 
-    Raises FaceModelError when more modes are asked for than there are independent fields.
+    Args:
+        fields: [V, 3], each one standard deviation of an independent parameter.
+        count: number of modes.
+        label: name of the basis in the error message.
+
+    Returns:
+        Modes [count, V, 3], each times its standard deviation, the strongest first.
+
+    Raises:
+        FaceModelError: more modes are requested than there are fields.
     """
     if count > len(fields):
         raise FaceModelError(f"the parametric face has {len(fields)} {label} modes, not {count}; ask for fewer")

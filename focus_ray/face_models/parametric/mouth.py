@@ -18,18 +18,42 @@ _LOWER_BORDER = PchipInterpolator([0, 5, 12, 19, 25], [-48.0, -47.7, -45.6, -41.
 
 
 def mouth_line(x: Array) -> Array:
-    """Height y (mm) of the line between the lips, continued outside the corners."""
+    """Compute the height of the line between the lips, continued outside the corners.
+
+    Args:
+        x: frontal x, mm.
+
+    Returns:
+        Frontal y, mm.
+    """
     return _MOUTH_LINE(np.clip(x, -40, 40))
 
 
 def inner_contour(x: Array, upper: bool) -> Array:
-    """Height y of the lip's inner edge for 0 <= x <= corner."""
+    """Compute the height of a lip's inner edge.
+
+    Args:
+        x: frontal x, mm, from 0 to the corner.
+        upper: True for the upper lip, False for the lower.
+
+    Returns:
+        Frontal y, mm.
+    """
     gap = SLIT_HALF_GAP * (1 - (x / CORNER[0]) ** 2)
     return mouth_line(x) + (gap if upper else -gap)
 
 
 def lip_row(x: Array, upper: bool, fraction: float) -> Array:
-    """Height y of the row at ``fraction`` of the way from the inner edge (0) to the red's border (1) and beyond."""
+    """Compute the height of a row of a lip.
+
+    Args:
+        x: frontal x, mm.
+        upper: True for the upper lip, False for the lower.
+        fraction: 0 at the inner edge, 1 at the border of the red, larger beyond it.
+
+    Returns:
+        Frontal y, mm.
+    """
     border = (_UPPER_BORDER if upper else _LOWER_BORDER)(np.clip(x, 0, CORNER[0]))
     inner = inner_contour(x, upper)
     return inner + fraction * (border - inner)
@@ -37,9 +61,14 @@ def lip_row(x: Array, upper: bool, fraction: float) -> Array:
 
 @dataclass(frozen=True)
 class PocketRow:
-    """One row of the mouth's inside: its offset (mm) from the slit, and what moves it.
+    """One row of the inside of the mouth: its offset from the slit, and its motion in expressions.
 
-    A row follows ``upper`` times the upper lip's edge plus ``lower`` times the lower lip's edge in expressions.
+    A row follows `upper` times the upper lip's edge plus `lower` times the lower lip's edge.
+
+    Attributes:
+        down: offset along -y at the midline, mm.
+        back: offset along -z at the midline, mm.
+        narrow: scale of x.
     """
 
     name: str
@@ -64,9 +93,15 @@ POCKET = (
 
 
 def pocket_vertices(slit: Array) -> Array:
-    """[rows, columns, 3] vertices of the pocket from the slit's [columns, 3] middle line, the midline first.
+    """Compute the vertices of the pocket.
 
     The rows close on the mouth's corner, so their depth tapers towards it.
+
+    Args:
+        slit: [columns, 3] middle line of the slit, from the midline, mm.
+
+    Returns:
+        [rows, columns, 3] vertices, mm, in the order of POCKET.
     """
     taper = np.sqrt(np.maximum(1 - (slit[:, 0] / CORNER[0]) ** 2, 0))[:, None]
     rows = []

@@ -1,4 +1,4 @@
-"""The parametric face's parameters, and the morphable model built from them."""
+"""Settings of the parametric face, and the morphable model built from them."""
 
 from typing import Literal
 
@@ -37,7 +37,7 @@ _RED_SHARE = 0.35  # of the brown noise's amplitude
 
 
 class ParametricFaceSettings(Settings):
-    """What identifies one parametric face."""
+    """Settings that identify one parametric face."""
 
     resolution: Resolution = "small"
     n_identity: int = 80
@@ -47,7 +47,11 @@ class ParametricFaceSettings(Settings):
 
 
 def build_face_model(settings: ParametricFaceSettings) -> MorphableModel:
-    """Build the model: a few seconds at the small resolution."""
+    """Build the model: a few seconds at the small resolution.
+
+    Raises:
+        FaceModelError: more modes are requested than the recipe has.
+    """
     face = build_template(SPACING[settings.resolution])
     shape = [
         principal_modes(_identity_fields(face), settings.n_identity, "identity"),
@@ -71,10 +75,10 @@ def build_face_model(settings: ParametricFaceSettings) -> MorphableModel:
 
 
 def _tensor(array: Array, step: float) -> torch.Tensor:
-    """The array as float32, rounded to multiples of ``step``.
+    """Convert an array to float32, rounded to multiples of `step`.
 
-    The last bits of a product or an eigenvector differ between machines and numbers of threads; rounded well above
-    them the model, and so its digest, is (all but surely) the same everywhere.
+    The last bits of a product or an eigenvector differ between machines and numbers of threads. A step well above
+    them makes the model, and so its digest, almost surely the same everywhere.
     """
     return torch.from_numpy(np.ascontiguousarray(np.round(array / step) * step, dtype=np.float32))
 

@@ -12,7 +12,7 @@ from focus_ray.face_models.parametric.surface import Array
 
 @dataclass(frozen=True)
 class Bump:
-    """A Gaussian hill (or dip, when the height is negative) at (+-x, y), turned by ``turn`` degrees."""
+    """A Gaussian hill (or dip, when the height is negative) at (+-x, y) mm, turned by `turn` degrees."""
 
     name: str
     x: float
@@ -71,7 +71,16 @@ _LID_BLEND = 0.9
 
 
 def relief(x: Array, y: Array, base_z: Array) -> Array:
-    """Depth z (mm) of the skin at the frontal positions (x, y) of base points with depth ``base_z``."""
+    """Compute the depth of the skin.
+
+    Args:
+        x: frontal x, mm.
+        y: frontal y, mm.
+        base_z: depth of the base surface at (x, y), mm.
+
+    Returns:
+        Depth z, mm.
+    """
     side = np.abs(x)
     z = base_z + _bumps(BUMPS, side, y) + _nose(side, y) + _lips(side, y)
     return _blend_over_eyeball(side, y, z)
@@ -85,7 +94,16 @@ def _bumps(bumps: tuple[Bump, ...], side: Array, y: Array) -> Array:
 
 
 def bump_window(bump: Bump, side: Array, y: Array) -> Array:
-    """The hill's shape, 1 at its centre."""
+    """Compute the hill's shape without its height.
+
+    Args:
+        bump: the hill.
+        side: |x|, mm.
+        y: frontal y, mm.
+
+    Returns:
+        Factor in [0, 1], 1 at the hill's centre.
+    """
     cosine, sine = np.cos(np.radians(bump.turn)), np.sin(np.radians(bump.turn))
     dx, dy = side - bump.x, y - bump.y
     along, across = cosine * dx + sine * dy, cosine * dy - sine * dx

@@ -57,7 +57,15 @@ _ROW_AT = PchipInterpolator(_LEVELS, _TABLE, extrapolate=True)
 
 
 def base_surface(s: Array, v: Array) -> tuple[Array, Array, Array]:
-    """x, y, z (mm) of the chart points (s, v)."""
+    """Compute the base surface at chart points.
+
+    Args:
+        s: chart coordinate across, mm.
+        v: chart coordinate along, mm.
+
+    Returns:
+        x, y and z, mm.
+    """
     y_mid, z_mid, y_side, z_side, half_width, exponent = np.moveaxis(_ROW_AT(v), -1, 0)
     sine = np.sin(s / HALF_WIDTH)
     t = np.abs(sine)
@@ -66,7 +74,15 @@ def base_surface(s: Array, v: Array) -> tuple[Array, Array, Array]:
 
 
 def to_chart(x: Array, y: Array) -> tuple[Array, Array]:
-    """The chart point (s, v) of a frontal position (x, y): fixed-point inversion, for the face's front only."""
+    """Compute the chart point of a frontal position by fixed-point inversion, for the face's front only.
+
+    Args:
+        x: frontal x, mm.
+        y: frontal y, mm.
+
+    Returns:
+        s and v, mm.
+    """
     v = np.array(y, dtype=np.float64)
     s = np.zeros_like(v)
     for _ in range(_INVERSION_STEPS):

@@ -1,4 +1,4 @@
-"""The mean face as a mesh that knows what each of its vertices is: skin, eyeball or the mouth's inside."""
+"""The mean face as a mesh whose vertices are labelled as skin, waterline, eyeball or inside of the mouth."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,11 +27,17 @@ _UV_ISLANDS = 0.12  # of the texture's height, below the skin: the eyeballs and 
 
 @dataclass(frozen=True)
 class Template:
-    """The mean face. ``s``, ``v`` are chart coordinates (mm); a vertex that is no skin has those of its nearest skin.
+    """The mean face. V vertices in mm; a vertex that is not skin has the chart coordinates of its nearest skin.
 
-    ``kind`` says what a vertex is. A waterline vertex follows ``anchor_upper``. Pocket vertices follow
-    ``anchor_upper`` and ``anchor_lower`` (the slit's edges) with the weights of their ``row`` in mouth.POCKET.
-    ``lip`` is +1 on the upper lip's edge at the slit and -1 on the lower's: they touch, and only this tells them apart.
+    Attributes:
+        s: [V] chart coordinate across, mm.
+        v: [V] chart coordinate along, mm.
+        kind: [V] SKIN, WATERLINE, EYEBALL or POCKET.
+        row: [V] row of a pocket vertex in mouth.POCKET, else -1.
+        anchor_upper: [V] vertex that a waterline vertex follows; for a pocket vertex the upper edge of the slit.
+        anchor_lower: [V] for a pocket vertex the lower edge of the slit; the weights of both are those of its row.
+        lip: [V] +1 on the upper lip's edge at the slit, -1 on the lower's, else 0; the two edges coincide in space.
+        uv: [V, 2] texture coordinates in [0, 1].
     """
 
     vertices: Array
@@ -51,11 +57,11 @@ class Template:
         return np.abs(self.vertices[:, 0])
 
     def eyeball(self, sign: int) -> NDArray[np.bool_]:
-        """The vertices of one eyeball: ``sign`` +1 for the subject's left, -1 for the right."""
+        """Return the mask of one eyeball's vertices: `sign` +1 for the subject's left, -1 for the right."""
         return (self.kind == EYEBALL) & (self.vertices[:, 0] * sign > 0)
 
     def lid_rim(self, sign: int) -> Indices:
-        """The skin vertices at the edge of one eye's lids."""
+        """Return the skin vertices at the lids' edge of one eye: `sign` +1 for the subject's left, -1 for the right."""
         waterline = (self.kind == WATERLINE) & (self.vertices[:, 0] * sign > 0)
         return self.anchor_upper[waterline]
 
@@ -75,7 +81,7 @@ class _Half:
     lip: NDArray[np.int64]
 
     def add(self, vertices: Array, faces: Indices, kind: int, like: Indices, lower: Indices, row: Indices) -> None:
-        """Append vertices that follow the existing vertices ``like`` and ``lower``; faces index the whole half."""
+        """Append vertices that follow the existing vertices `like` and `lower`; faces index the whole half."""
         count = len(vertices)
         self.vertices = np.concatenate([self.vertices, vertices])
         self.faces = np.concatenate([self.faces, faces])
@@ -89,7 +95,14 @@ class _Half:
 
 
 def build_template(spacing: float) -> Template:
-    """The mean face; ``spacing`` scales the distance between vertices (see mesh.half_skin)."""
+    """Build the mean face.
+
+    Args:
+        spacing: scale of the distance between vertices (see mesh.half_skin).
+
+    Raises:
+        FaceModelError: the mesh at this spacing has no edges along a rim.
+    """
     skin = half_skin(spacing)
     half = _skin_half(skin)
     _add_waterline(half, skin.lid)
@@ -111,13 +124,13 @@ def _skin_half(skin: HalfSkin) -> _Half:
 
 
 def _strip(outer: Indices, inner: Indices) -> Indices:
-    """Triangles between two rows of equal length; ``inner`` lies left of the way along ``outer``."""
+    """Return triangles between two rows of equal length; `inner` lies to the left along the direction of `outer`."""
     a, b, c, d = outer[:-1], outer[1:], inner[:-1], inner[1:]
     return np.concatenate([np.column_stack([a, b, d]), np.column_stack([a, d, c])])
 
 
 def _add_waterline(half: _Half, lid: Indices) -> None:
-    """The lid's thickness: a ring from its edge back into the eye."""
+    """Add the lid's thickness: a ring from its edge back into the eye."""
     rim = half.vertices[lid]
     centre = rim.mean(axis=0)
     ring = centre + (rim - centre) * [_WATERLINE_INSET, _WATERLINE_INSET, 1.0]
@@ -129,7 +142,7 @@ def _add_waterline(half: _Half, lid: Indices) -> None:
 
 
 def _add_pocket(half: _Half, skin: HalfSkin) -> None:
-    """The mouth's inside: strips from the upper lip's edge round to the lower lip's, all ending in the corner."""
+    """Add the mouth's inside: strips from the upper lip's edge round to the lower lip's, all ending in the corner."""
     upper, lower, corner = skin.upper_lip[:-1], skin.lower_lip[:-1], skin.upper_lip[-1:]
     slit = (half.vertices[upper] + half.vertices[lower]) / 2
     half.vertices[upper] = half.vertices[lower] = slit  # the lips of the mean face touch
@@ -179,7 +192,7 @@ def _mirror(half: _Half) -> Template:
 
 
 def _texture_coordinates(vertices: Array, s: Array, v: Array, kind: NDArray[np.int64]) -> Array:
-    """The chart above, small frontal pictures of the eyeballs and of the mouth's inside in the strip below it."""
+    """Compute uv: the chart above; in the strip below it, frontal images of the eyeballs and of the mouth's inside."""
     u = 0.5 + 0.5 * s / OUTLINE_HALF_WIDTH
     w = _UV_ISLANDS + (1 - _UV_ISLANDS) * (v - OUTLINE_BOTTOM) / (OUTLINE_TOP - OUTLINE_BOTTOM)
     for sign, place in ((-1, 0.1), (1, 0.9)):
