@@ -1,1 +1,1 @@
-"""The method: the FOCUS paper in torch and numpy. Knows no cluster, no tracker, no store."""
+"""The method of the FOCUS paper in torch and numpy; imports no cluster, tracker or storage code."""

@@ -1,4 +1,4 @@
-"""R and S wired together (Fig. 2a): the face autoencoder and the segmenter that judges what it could not explain."""
+"""The pipeline of Fig. 2a: face autoencoder R, and segmenter S, which finds the pixels that R cannot explain."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ Encoder = SmallEncoder | ResNet50Encoder
 
 
 class AutoencoderOutput(NamedTuple):
-    """What one forward pass of R gives."""
+    """Output of one forward pass of R."""
 
     theta: Tensor  # [B, 257]
     rendering: Rendering
@@ -36,9 +36,13 @@ class FaceAutoencoder(nn.Module):
 
 
 class Focus(nn.Module):
-    """The whole pipeline: autoencoder R, segmenter S, and the frozen perceptual network F that the losses look through.
+    """The whole pipeline: autoencoder R, segmenter S and the frozen perceptual network F of the losses.
 
-    `scales` are the encoder's: theta = offset + scale * head. `perceptual` may be None until the warm-up has made it.
+    Args:
+        autoencoder: R, encoder and renderer.
+        segmenter: S.
+        scales: of the encoder's head, theta = offset + scale * head.
+        perceptual: F; None before the warm-up has created it.
     """
 
     def __init__(
@@ -67,5 +71,13 @@ class Focus(nn.Module):
         return self.autoencoder.renderer.model
 
     def mask(self, images: Float[Tensor, "B 3 H W"], rendering: Rendering) -> Float[Tensor, "B 1 H W"]:
-        """M = S(I_T, I_R) inside the rendered region, 0 outside; soft, 1 = face."""
+        """Compute M = S(I_T, I_R) inside the rendered region, 0 outside.
+
+        Args:
+            images: targets I_T, RGB in [0, 1].
+            rendering: of the same images.
+
+        Returns:
+            Soft masks, 1 = face.
+        """
         return rendering.mask * self.segmenter.mask(rendering.image, images)

@@ -14,8 +14,8 @@ from focus_ray.settings import Settings
 
 REFERENCE_SIZE = 224
 
-# Points nearer than this to the camera plane are projected as if they lay here: finite numbers and gradients for
-# points that no rasterizer draws (it ignores triangles that reach behind the camera).
+# Least depth that `project` divides by, so that values and gradients are finite near the camera plane. No rasterizer
+# draws such points: triangles that reach behind the camera are ignored.
 _NEAREST_MM = 1e-3
 
 
@@ -29,7 +29,7 @@ class Camera(Settings):
 
     @property
     def focal(self) -> float:
-        """Focal length in px of this image size."""
+        """Focal length in px of an image of `image_size`."""
         return self.focal_at_224 * self.image_size / REFERENCE_SIZE
 
     @property
@@ -39,7 +39,14 @@ class Camera(Settings):
 
 
 def euler_to_rotation(angles: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
-    """R = diag(1, -1, -1) Rx(r1) Ry(r2) Rz(r3), angles in rad; zero angles look at the face from the front."""
+    """Compute R = diag(1, -1, -1) Rx(r1) Ry(r2) Rz(r3).
+
+    Args:
+        angles: Euler angles (r1, r2, r3), rad; zero angles look at the face from the front.
+
+    Returns:
+        Rotations from model space to the axes of the camera.
+    """
     c1, c2, c3 = angles.cos().unbind(1)
     s1, s2, s3 = angles.sin().unbind(1)
     rows = (
@@ -51,14 +58,31 @@ def euler_to_rotation(angles: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
 
 
 def rotate(points: Float[Tensor, "B N 3"], angles: Float[Tensor, "B 3"]) -> Float[Tensor, "B N 3"]:
-    """R X: model space turned into the camera's axes, not yet moved."""
+    """Rotate points from model space to the axes of the camera: R X.
+
+    Args:
+        points: model space, mm.
+        angles: Euler angles, rad.
+
+    Returns:
+        Rotated points, not yet translated, mm.
+    """
     return full_precision_matmul(points, euler_to_rotation(angles).transpose(1, 2))
 
 
 def translate(
     camera: Camera, rotated: Float[Tensor, "B N 3"], translation: Float[Tensor, "B 3"]
 ) -> Float[Tensor, "B N 3"]:
-    """X + T with T = (t1, t2, t3) + (0, 0, distance), mm."""
+    """Translate rotated points into camera space: X + T with T = (t1, t2, t3) + (0, 0, distance).
+
+    Args:
+        camera: camera that defines the distance.
+        rotated: points in the axes of the camera, mm.
+        translation: (t1, t2, t3), mm.
+
+    Returns:
+        Points in camera space, mm.
+    """
     return rotated + (translation + translation.new_tensor((0.0, 0.0, camera.distance_mm)))[:, None]
 
 
@@ -68,12 +92,30 @@ def to_camera(
     rotation: Float[Tensor, "B 3"],
     translation: Float[Tensor, "B 3"],
 ) -> Float[Tensor, "B N 3"]:
-    """R X + T: model space to camera space, mm. rotation are the three Euler angles in rad."""
+    """Transform model space to camera space: R X + T.
+
+    Args:
+        camera: camera that defines the distance.
+        vertices: model space, mm.
+        rotation: Euler angles, rad.
+        translation: (t1, t2, t3), mm.
+
+    Returns:
+        Points in camera space, mm.
+    """
     return translate(camera, rotate(vertices, rotation), translation)
 
 
 def project(camera: Camera, points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 3"]:
-    """Camera space (mm) to (u px, v px, z mm)."""
+    """Project camera space to the image plane.
+
+    Args:
+        camera: pinhole camera of the image.
+        points: camera space, mm.
+
+    Returns:
+        (u px, v px, z mm); pixel centres at integers, origin top-left.
+    """
     depth = points[..., 2:]
     away = depth.abs() < _NEAREST_MM
     divisor = torch.where(away, torch.full_like(depth, _NEAREST_MM), depth)
@@ -84,9 +126,15 @@ def project(camera: Camera, points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B 
 def projection_matrix(
     camera: Camera, rotation: Float[Tensor, "B 3"], translation: Float[Tensor, "B 3"]
 ) -> Float[Tensor, "B 3 4"]:
-    """P = K [R | T]: (u w, v w, w) = P (x, y, z, 1) takes model space [mm] to px (u, v) and depth w [mm].
+    """Compute P = K [R | T] with (u w, v w, w) = P (x, y, z, 1).
 
-    rotation are the three Euler angles in rad, translation is in mm.
+    Args:
+        camera: pinhole camera of the image.
+        rotation: Euler angles, rad.
+        translation: (t1, t2, t3), mm.
+
+    Returns:
+        Matrices from model space in mm to (u, v) in px and depth w in mm.
     """
     intrinsic = translation.new_tensor(
         ((camera.focal, 0.0, camera.centre), (0.0, camera.focal, camera.centre), (0.0, 0.0, 1.0))

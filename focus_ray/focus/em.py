@@ -1,4 +1,4 @@
-"""The EM alternation (section 3.2): one network learns while the other one is frozen."""
+"""The EM alternation (section 3.2): one network trains while the other one is frozen."""
 
 from dataclasses import replace
 from functools import partial
@@ -20,35 +20,35 @@ from focus_ray.focus.schedule import OptimizerSettings, SchedulePosition
 from focus_ray.focus.state import StepLoss, StepMetrics, Targets, TrainState, mask_share, optimize_step
 from focus_ray.settings import Settings
 
-HIGH_ERROR_FACTOR = (
-    4.0  # colour errors beyond so many means are those that the fit explains worst: what the guard looks at
-)
+# Pixels with a colour error above this multiple of the mean are the worst explained ones, which the guard watches.
+HIGH_ERROR_FACTOR = 4.0
 
 
 class AreaCalibration(Settings):
     """The area weight that balances the neighbour loss at a chosen residual d*.
 
-    With L_nbr and L_area alone a pixel is kept where eta_nbr r(x) / (H W) < eta_area / S_R, r its neighbour residual:
-    so eta_area = eta_nbr f r(d*), f = S_R / (H W), keeps the pixels with a residual below d*. d* follows the fit: a
-    multiple of the median residual inside the rendered region, within bounds, averaged over the batches of S. A fixed
-    weight is right at one quality of fit only: the masks collapse before it and grow over the outliers after it.
+    With L_nbr and L_area alone a pixel is kept where eta_nbr r(x) / (H W) < eta_area / S_R, with r its neighbour
+    residual: so eta_area = eta_nbr f r(d*), f = S_R / (H W), keeps the pixels with a residual below d*. d* follows the
+    fit: a multiple of the median residual inside the rendered region, within bounds, averaged over the batches of S. A
+    fixed weight is right at one quality of fit only: the masks collapse before it and grow over the outliers after it.
     """
 
     factor: float = Field(default=4.5, gt=0)  # d* over the median residual
     low: float = Field(default=0.08, gt=0)  # bounds of d*, as a colour distance
     high: float = Field(default=0.3, gt=0)
-    rate: float = Field(default=0.1, gt=0, le=1)  # how far the weight moves towards what a batch asks for
+    rate: float = Field(default=0.1, gt=0, le=1)  # share of the way to the current batch's weight, per step
 
 
 class EmSettings(Settings):
-    """The losses of both halves of the alternation."""
+    """Settings of both halves of the alternation."""
 
     segmentation: SegmentationWeights = SegmentationWeights()
     reconstruction: ReconstructionWeights = ReconstructionWeights()
     calibration: AreaCalibration | None = None  # None: eta_area as given
-    # Differs from the paper: S learns what a few steps of refinement could not explain, instead of what the encoder's
-    # one pass missed, and looks at refined and at one-pass renderings, half of each batch. A small encoder's own error
-    # hides what S has to find. No annotation enters: the refinement sees what R sees. None: the paper.
+    # Differs from the paper: S is trained on the residual after a few refinement steps instead of the residual of the
+    # encoder's one pass, and its input is the refined rendering for half of each batch, the one-pass rendering for the
+    # other half. The error of a small encoder hides the outliers. No annotation is used: the refinement has the inputs
+    # of R. None: the paper.
     refined_comparison: RefineSettings | None = None
 
 
@@ -60,9 +60,18 @@ def segmentation_terms(
     region: Float[Tensor, "B 1 H W"],
     weights: SegmentationWeights,
 ) -> dict[str, PooledRatio]:
-    """The terms of L_S (Eq. 1-4 and L_bin), unweighted; those of the perceptual network without weight are left out.
+    """Compute the terms of L_S (Eq. 1-4 and L_bin), unweighted.
 
-    `rendering` is what the target is compared with, `region` where the mask may be 1.
+    Args:
+        focus: networks.
+        batch: targets.
+        rendering: what the target is compared with.
+        mask: M, 0 outside `region`.
+        region: 1 where the mask may be 1.
+        weights: weights and options of the losses.
+
+    Returns:
+        Terms by symbol: nbr, area, bin, and dist and presv if their weight is not 0 and there is a perceptual network.
     """
     target, rendered = batch.images, rendering.image
     mean = partial(pooled_mean, count=len(target))
@@ -98,7 +107,11 @@ def segmentation_terms(
 def segmentation_step(
     state: TrainState, batch: Targets, position: SchedulePosition, settings: EmSettings, optimizer: OptimizerSettings
 ) -> tuple[TrainState, StepMetrics]:
-    """S learns, R is frozen."""
+    """Train S for one step; R is frozen.
+
+    Returns:
+        The state, changed in place, and the metrics of the step.
+    """
     focus = state.focus
     one_pass, compared = render_pair(focus, batch, settings)
     area_weight = state.area_weight
@@ -129,12 +142,24 @@ def segmentation_step(
 
 
 def colour_error(images: Float[Tensor, "B 3 H W"], rendering: Rendering) -> Float[Tensor, "B 1 H W"]:
-    """|I_T - I_R| over the channels."""
+    """Compute |I_T - I_R| over the channels.
+
+    Args:
+        images: targets I_T, RGB in [0, 1].
+        rendering: of the same images.
+
+    Returns:
+        Colour distances.
+    """
     return losses.squared_distance(images, rendering.image).sqrt()
 
 
 def render_pair(focus: Focus, batch: Targets, settings: EmSettings) -> tuple[Rendering, Rendering]:
-    """The frozen autoencoder's rendering, and the one that S compares the target with (`refined_comparison`)."""
+    """Render a batch with the frozen autoencoder, for S to look at and for S to compare the target with.
+
+    Returns:
+        The one-pass rendering, and the refined one (`refined_comparison`), or the one-pass rendering again without it.
+    """
     focus.autoencoder.eval()
     with torch.no_grad():
         theta, one_pass = focus.autoencoder(batch.images)
@@ -147,9 +172,15 @@ def render_pair(focus: Focus, batch: Targets, settings: EmSettings) -> tuple[Ren
 
 
 def interleave(one_pass: Rendering, refined: Rendering, first: int = 0) -> Rendering:
-    """What S looks at: the images of the batch as rendered in one pass and refined, in turns. It must judge both.
+    """Alternate one-pass and refined renderings over the images of a batch, so that S learns to segment both.
 
-    `first` is the number of the first image in the global batch, in which the turns are taken.
+    Args:
+        one_pass: rendering of even images.
+        refined: rendering of odd images.
+        first: number of the first image in the global batch, in which images are counted.
+
+    Returns:
+        Rendering whose image and mask alternate; the other fields are those of `one_pass`.
     """
     numbers = first + torch.arange(len(one_pass.image), device=one_pass.image.device)
     odd = numbers[:, None, None, None] % 2 == 1
@@ -161,7 +192,7 @@ def interleave(one_pass: Rendering, refined: Rendering, first: int = 0) -> Rende
 
 
 def recalibrate(state: TrainState, batch: Targets, settings: EmSettings) -> None:
-    """Set the area weight by the rule of AreaCalibration from this batch alone, whatever it was."""
+    """Set the area weight by the rule of AreaCalibration from this batch alone; its old value has no effect."""
     _, compared = render_pair(state.focus, batch, settings)
     state.area_weight = calibrate_area_weight(batch, compared, settings, state.process_group)
 
@@ -170,7 +201,17 @@ def recalibrate(state: TrainState, batch: Targets, settings: EmSettings) -> None
 def calibrate_area_weight(
     batch: Targets, rendering: Rendering, settings: EmSettings, process_group: ReplicaGroup = SINGLE_PROCESS
 ) -> float:
-    """eta_area = eta_nbr f r(d*), d* from the global batch's own residuals: see AreaCalibration."""
+    """Compute eta_area = eta_nbr f r(d*), with d* from the residuals of the global batch (see AreaCalibration).
+
+    Args:
+        batch: this replica's targets.
+        rendering: what the targets are compared with.
+        settings: without `calibration`, its defaults are used.
+        process_group: replicas of the global batch.
+
+    Returns:
+        eta_area; the configured weight where no pixel is rendered.
+    """
     calibration = settings.calibration or AreaCalibration()
     weights = settings.segmentation
     residual = losses.neighbor_residual(
@@ -190,7 +231,11 @@ def calibrate_area_weight(
 def reconstruction_step(
     state: TrainState, batch: Targets, position: SchedulePosition, settings: EmSettings, optimizer: OptimizerSettings
 ) -> tuple[TrainState, StepMetrics]:
-    """R learns, S is frozen: its mask says which pixels count."""
+    """Train R for one step; S is frozen and its mask selects the pixels that count.
+
+    Returns:
+        The state, changed in place, and the metrics of the step.
+    """
     weights, focus = settings.reconstruction, state.focus
     focus.segmenter.eval().requires_grad_(False)  # fixed, also where its mask is not detached
 

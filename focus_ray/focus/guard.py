@@ -1,11 +1,11 @@
-"""Watches the masks for collapse and the losses for NaN, and says what to do about them.
+"""Checks of the masks for collapse and of the losses for NaN, and the reaction to them.
 
-Left alone, the segmenter's losses have two trivial minima: everything is outlier (the area weight too small for the
-residual) and everything is face (too large). Both look like falling losses, so the mean mask itself is watched.
-Photographs without occlusion have honest masks of nearly all face: such masks are a collapse only where they keep the
-pixels that the fit explains worst as well, those with a colour error beyond four times the mean of the batch. Where no
-pixel is that far off, full masks are honest: nothing is explained badly enough to be left out. The rule does not see an
-occluder that itself makes most of the mean: at most a quarter of all rendered pixels can be beyond four means.
+The segmenter's losses have two trivial minima: everything is outlier (the area weight too small for the residual) and
+everything is face (too large). In both the losses fall, so the guard checks the mean mask itself. Photographs without
+occlusion rightly have masks of nearly all face. Such masks are a collapse only if they also keep the worst explained
+pixels: those with a colour error beyond four times the mean of the batch. If there is no such pixel, full masks are
+correct: no pixel is explained badly enough to be left out. The rule does not detect an occluder that itself makes most
+of the mean: at most a quarter of all rendered pixels can be beyond four means.
 """
 
 from collections import deque
@@ -27,13 +27,13 @@ class GuardSettings(Settings):
     high: float = Field(default=0.98, gt=0, le=1)  # of the mean mask and of that over the worst explained pixels
     window: int = Field(default=20, gt=0)  # steps of the segmenter
     action: Action = "recalibrate"
-    max_events: int = Field(default=5, gt=0)  # then the run stops: the action does not help
+    max_events: int = Field(default=5, gt=0)  # beyond this number the run stops: the action does not help
     max_nonfinite: int = Field(default=10, gt=0)  # steps in a row without a finite loss
 
 
 @dataclass(frozen=True)
 class GuardEvent:
-    """One intervention, as it is recorded in `metrics.json`."""
+    """One intervention, as recorded in `metrics.json`."""
 
     step: int
     mask_mean: float
@@ -42,7 +42,7 @@ class GuardEvent:
 
 
 class Guard:
-    """Remembers the last window of mask means and the non-finite steps in a row. Its state travels in checkpoints."""
+    """Checks mean masks over a window and counts non-finite steps in a row. Checkpoints include its state."""
 
     def __init__(self, settings: GuardSettings):
         self.settings = settings
@@ -53,19 +53,30 @@ class Guard:
         self.nonfinite_total = 0
 
     def in_bounds(self, mask_mean: float, unexplained: float | None = None) -> bool:
-        """Whether masks are neither all outlier nor all face.
+        """Return whether masks are neither all outlier nor all face.
 
-        unexplained: the mean mask over the pixels that the fit explains worst (StepMetrics); None: not known, and the
-        mean mask alone decides.
+        Args:
+            mask_mean: mean mask over the rendered pixels.
+            unexplained: mean mask over the worst explained pixels (StepMetrics); None: unknown, only `mask_mean` is
+                checked.
         """
         lowest = mask_mean if unexplained is None else min(mask_mean, unexplained)
         return mask_mean >= self.settings.low and lowest <= self.settings.high
 
     def observe_mask(self, step: int, mask_mean: float, unexplained: float | None = None) -> GuardEvent | None:
-        """Record one step's mean mask, and that over the worst explained pixels; an event when the window's means are
-        not allowed.
+        """Record the mean masks of one step.
 
-        Raises MaskCollapse where the action is to stop, or where the action was taken too often to believe in it.
+        Args:
+            step: global step.
+            mask_mean: mean mask over the rendered pixels.
+            unexplained: mean mask over the worst explained pixels; None: unknown.
+
+        Returns:
+            An event if the means over the window are out of bounds, else None.
+
+        Raises:
+            MaskCollapse: the means are out of bounds, and the action is to stop or was taken more than `max_events`
+                times.
         """
         self.window.append(mask_mean)
         self.unexplained.append(mask_mean if unexplained is None else unexplained)
@@ -86,7 +97,11 @@ class Guard:
         return event
 
     def observe_loss(self, step: int, finite: bool) -> None:
-        """Count a step; raises NonFiniteLoss after too many in a row without a finite loss."""
+        """Count a step with or without a finite loss.
+
+        Raises:
+            NonFiniteLoss: too many steps in a row had no finite loss.
+        """
         if finite:
             self.nonfinite_in_a_row = 0
             return
@@ -99,7 +114,7 @@ class Guard:
             )
 
     def state_dict(self) -> dict:
-        """Everything a resumed run must know."""
+        """Return the state that a resumed run needs."""
         return {
             "window": list(self.window),
             "unexplained": list(self.unexplained),
@@ -109,9 +124,9 @@ class Guard:
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """The inverse of `state_dict`."""
+        """Restore the state that `state_dict` returned."""
         self.window = deque(state["window"], maxlen=self.settings.window)
-        # Older checkpoints do not have it; there the mean mask alone decided.
+        # Older checkpoints lack this key; they were made when the mean mask alone decided.
         self.unexplained = deque(state.get("unexplained", state["window"]), maxlen=self.settings.window)
         self.events = [GuardEvent(**event) for event in state["events"]]
         self.nonfinite_in_a_row = state["nonfinite_in_a_row"]

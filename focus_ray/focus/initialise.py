@@ -1,4 +1,4 @@
-"""The unsupervised initialisation (section 3.3): warm-up on renders, a robust autoencoder, a segmenter taught by it."""
+"""The unsupervised initialisation (section 3.3): warm-up on renders, robust autoencoder, first training of S."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -28,7 +28,7 @@ WARMUP_STREAM = 1  # keeps the warm-up's random numbers apart from every other u
 
 
 class WarmupSettings(Settings):
-    """The encoder's supervised start on renders of the model itself. Not in the paper: it makes short training work."""
+    """Settings of the encoder's supervised warm-up on renders. Not in the paper: it makes short training work."""
 
     laws: SamplingDistributions = SamplingDistributions()
     weights: ParameterWeights = ParameterWeights()
@@ -36,17 +36,21 @@ class WarmupSettings(Settings):
 
 
 class InitialiseSettings(Settings):
-    """The preliminary masks and what is fitted with them."""
+    """Settings of the preliminary masks and of the losses that use them."""
 
     xi: float = Field(default=losses.PAPER_XI, gt=0)  # Eq. 10, at the end of the phase
     xi_start: float | None = Field(default=None, gt=0)  # at its start, falling geometrically; None: xi throughout
-    # What L_R leaves out: outliers by M_pre; nothing, as R_syn learns (section 3.4); or what true masks say is no face.
+    # Pixels that L_R leaves out: outliers of M_pre; none, as for R_syn (section 3.4); or those outside the true masks.
     mask: Literal["preliminary", "none", "true"] = "preliminary"
     likelihood: bool = False  # released code: a truncated Gaussian log-likelihood in place of Eq. 5
     weights: ReconstructionWeights = ReconstructionWeights()
 
     def xi_at(self, progress: float) -> float:
-        """Threshold at `progress` in [0, 1] of the phase."""
+        """Return the threshold of Eq. 10.
+
+        Args:
+            progress: share of the phase that is done, in [0, 1].
+        """
         start = self.xi if self.xi_start is None else self.xi_start
         return start * (self.xi / start) ** progress
 
@@ -58,7 +62,18 @@ def warmup_step(
     settings: WarmupSettings,
     optimizer: OptimizerSettings,
 ) -> tuple[TrainState, StepMetrics]:
-    """The encoder learns theta of random renders; the batch is a function of `seed` and the step."""
+    """Train the encoder for one step on theta of random renders.
+
+    Args:
+        state: changed in place.
+        seed: the batch is a function of the seed and the step.
+        position: step of the warm-up.
+        settings: distributions, weights and batch size.
+        optimizer: optimiser settings of the warm-up.
+
+    Returns:
+        The state, and the metrics of the step.
+    """
     renderer, scales = state.focus.renderer, state.focus.scales
     mine = state.process_group.shard(settings.batch_size)
     rng = make_generator(seed, WARMUP_STREAM, position.in_phase)
@@ -73,12 +88,19 @@ def warmup_step(
 
 
 def sum_terms(terms: Mapping[str, Tensor]) -> Tensor:
-    """The sum of terms that have their weights already."""
+    """Add terms that are already weighted.
+
+    Args:
+        terms: scalars by name, at least one.
+
+    Returns:
+        Their sum.
+    """
     return torch.stack(list(terms.values())).sum()
 
 
 def freeze_perceptual(state: TrainState) -> None:
-    """Make the warm-up encoder the perceptual network F: a frozen copy of what it knows of faces now."""
+    """Make a frozen copy of the current encoder the perceptual network F."""
     state.focus.perceptual = EncoderPerceptual(state.focus.encoder)
 
 
@@ -89,9 +111,15 @@ def init_step(
     settings: InitialiseSettings,
     optimizer: OptimizerSettings,
 ) -> tuple[TrainState, StepMetrics]:
-    """The autoencoder learns the pictures, with M_pre of the current rendering (Eq. 10) as mask in Eq. 8.
+    """Train the encoder for one step on images, with M_pre of the current rendering (Eq. 10) as mask in Eq. 8.
 
-    Baselines have no mask, or the true one, which then is part of the batch.
+    Baselines use no mask, or the true masks of the batch.
+
+    Returns:
+        The state, changed in place, and the metrics of the step.
+
+    Raises:
+        ValueError: `settings.mask` is "true" and the batch has no masks.
     """
     focus = state.focus
     xi = settings.xi_at(position.progress)
@@ -123,7 +151,11 @@ def pretrain_step(
     settings: InitialiseSettings,
     optimizer: OptimizerSettings,
 ) -> tuple[TrainState, StepMetrics]:
-    """The segmenter learns the preliminary masks as if they were the truth, inside the rendered region."""
+    """Train the segmenter for one step with the preliminary masks as labels, inside the rendered region.
+
+    Returns:
+        The state, changed in place, and the metrics of the step.
+    """
     segmenter = state.focus.segmenter
     autoencoder: nn.Module = state.focus.autoencoder.eval()
 

@@ -1,8 +1,8 @@
-"""Scores of masks, landmarks, shapes and colours against the truth: one row an image, summarised last.
+"""Scores of masks, landmarks, shapes and colours against the truth: one row per image, then a summary.
 
-Masks are binarised and judged inside the rendered region. The positive class of `f1`, `precision` and `recall` is the
-visible face, per image and then averaged, as in the paper (Table 4); `outlier_*` judge the outlier class, pooled over
-all pixels, because most images hold few of them.
+Masks are thresholded and compared inside the rendered region. The positive class of `f1`, `precision` and `recall` is
+the visible face, per image and then averaged, as in the paper (Table 4). The positive class of `outlier_*` is the
+outlier, pooled over all pixels, because most images have few outlier pixels.
 """
 
 from dataclasses import dataclass, fields
@@ -17,12 +17,12 @@ REFERENCE_SIZE = 224  # landmark errors are given in pixels of an image of this 
 
 @dataclass(frozen=True)
 class ImageScores:
-    """Counts and errors per image, each [N]; NaN where the truth is unknown. A mergeable state."""
+    """Counts and errors per image, each [N]; NaN where the truth is unknown. Mergeable."""
 
-    true_face: Tensor  # pixels: face, called face
-    true_outlier: Tensor  # outlier, called outlier
-    missed_face: Tensor  # face, called outlier
-    missed_outlier: Tensor  # outlier, called face
+    true_face: Tensor  # pixels: face, predicted face
+    true_outlier: Tensor  # outlier, predicted outlier
+    missed_face: Tensor  # face, predicted outlier
+    missed_outlier: Tensor  # outlier, predicted face
     squared_colour: Tensor  # sum over visible and rendered pixels and channels, (0-255)^2
     visible_values: Tensor  # number of terms of that sum
     landmark_px: Tensor  # mean over the 68, px at 224
@@ -31,11 +31,18 @@ class ImageScores:
 
     @classmethod
     def merge(cls, parts: "list[ImageScores]") -> "ImageScores":
-        """The scores of all parts, in order."""
+        """Concatenate the scores of all parts, in order."""
         return cls(**{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
     def select(self, mask: Bool[Tensor, " N"]) -> "ImageScores":
-        """The rows for which `mask` holds."""
+        """Select images.
+
+        Args:
+            mask: True for the images to keep.
+
+        Returns:
+            Scores of these images.
+        """
         return ImageScores(**{f.name: getattr(self, f.name)[mask] for f in fields(self)})
 
     def __len__(self) -> int:
@@ -55,10 +62,22 @@ def score(
     true_vertices: Float[Tensor, "B V 3"] | None = None,
     corrected: Float[Tensor, "B V 3"] | None = None,
 ) -> ImageScores:
-    """Scores of one batch; `corrected` are the vertices without the systematic error (section 3.4).
+    """Compute the scores of one batch.
 
-    `mask` is 1 where the method sees face, `true_mask` where the face is visible; both count only where `region`, the
-    rendered region, is 1. Landmarks in px of the images; vertices in mm in the model frame.
+    Args:
+        target: images, RGB in [0, 1].
+        rendering: reconstructions, RGB, clamped to [0, 1] here.
+        region: 1 in the rendered region; pixels outside are not counted.
+        mask: predicted mask, 1 = face.
+        true_mask: 1 where the face is visible.
+        landmarks: predicted, px of the images.
+        true_landmarks: px of the images; None: unknown.
+        vertices: fitted, model frame, mm; None: not scored.
+        true_vertices: model frame, mm; None: unknown.
+        corrected: fitted vertices without the systematic error (section 3.4), mm; None: not scored.
+
+    Returns:
+        One row per image.
     """
     inside = region > MASK_THRESHOLD
     called = mask > MASK_THRESHOLD
@@ -91,13 +110,29 @@ def score(
 
 
 def vertex_distance(vertices: Float[Tensor, "B V 3"], true_vertices: Float[Tensor, "B V 3"]) -> Float[Tensor, " B"]:
-    """Mean distance per face after similarity alignment, in mm."""
+    """Compute the mean vertex distance of each face after similarity alignment.
+
+    Args:
+        vertices: fitted, mm.
+        true_vertices: mm.
+
+    Returns:
+        Mean distances, mm, float64.
+    """
     true_vertices = true_vertices.double()
     return (similarity_align(vertices.double(), true_vertices) - true_vertices).norm(dim=-1).mean(1)
 
 
 def similarity_align(points: Float[Tensor, "B V 3"], targets: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 3"]:
-    """`points` moved, turned and scaled onto `targets` in the least-squares sense (Umeyama 1991), no reflection."""
+    """Align points to targets by a least-squares similarity without reflection (Umeyama 1991).
+
+    Args:
+        points: to move, rotate and scale, mm.
+        targets: corresponding points, mm.
+
+    Returns:
+        Aligned points, mm.
+    """
     centre, target_centre = points.mean(1, keepdim=True), targets.mean(1, keepdim=True)
     centred, target_centred = points - centre, targets - target_centre
     u, singular, vt = torch.linalg.svd(target_centred.mT @ centred)
@@ -110,12 +145,27 @@ def similarity_align(points: Float[Tensor, "B V 3"], targets: Float[Tensor, "B V
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Elementwise quotient, NaN where the denominator is zero: such an image says nothing."""
+    """Divide elementwise, with NaN where the denominator is zero: that image has no value.
+
+    Args:
+        numerator: counts or sums.
+        denominator: not negative, same shape.
+
+    Returns:
+        Quotients, same shape.
+    """
     return numerator / torch.where(denominator > 0, denominator, float("nan"))
 
 
 def summarise(scores: ImageScores) -> dict[str, float | int | None]:
-    """Metrics of one subset, keyed as in `metrics.json`; None where no image has ground truth for the metric."""
+    """Compute the metrics of one set of images.
+
+    Args:
+        scores: one row per image.
+
+    Returns:
+        Values by the keys of `metrics.json`; None where no image has ground truth for the metric.
+    """
     face, outlier = scores.true_face, scores.true_outlier
     lost, missed = scores.missed_face, scores.missed_outlier
     total = face + outlier + lost + missed

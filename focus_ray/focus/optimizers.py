@@ -1,6 +1,6 @@
-"""Adam and Adadelta, with the numbers and the saved state of torch's own, bit for bit.
+"""Adam and Adadelta, with the results and the saved state of torch's own, bit for bit.
 
-The optimisers of `torch.optim` import torch's compiler when they are made: 2.5 s of processor time in every process
+The optimisers of `torch.optim` import torch's compiler when they are created: 2.5 s of processor time in every process
 that trains or refines, for nothing that is used here.
 """
 
@@ -14,7 +14,7 @@ Moments = dict[str, Tensor]
 
 
 class UpdateRule:
-    """What both have in common: parameters, a learning rate, and what is kept of each parameter between steps."""
+    """Base class of the optimisers: parameters, a learning rate, and the moments of each parameter."""
 
     KEPT: tuple[str, str]
 
@@ -30,7 +30,7 @@ class UpdateRule:
 
     @torch.no_grad()
     def step(self) -> None:
-        """One update of every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for parameter in self.parameters:
             if parameter.grad is not None:
                 state = self.state.get(parameter) or self._begin(parameter)
@@ -38,23 +38,33 @@ class UpdateRule:
                 self.update(parameter, parameter.grad, state)
 
     def update(self, parameter: Tensor, gradient: Tensor, state: Moments) -> None:
-        """One update in place, of the parameter and of what is kept of it."""
+        """Update a parameter and its moments, both in place.
+
+        Args:
+            parameter: any shape.
+            gradient: of the parameter.
+            state: moments of the parameter, and its number of steps, already increased.
+        """
         raise NotImplementedError
 
     def _begin(self, parameter: Tensor) -> Moments:
-        """Step 0: all that is kept is zero."""
+        """Create the state of a parameter before its first step: zeros."""
         self.state[parameter] = {name: torch.zeros_like(parameter) for name in self.KEPT}
         self.state[parameter]["step"] = torch.zeros(())
         return self.state[parameter]
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` takes: the state by the number of the parameter, in the layout of `torch.optim`."""
+        """Return the state by the number of the parameter, in the layout of `torch.optim`."""
         order = {parameter: number for number, parameter in enumerate(self.parameters)}
         state = {order[parameter]: dict(kept) for parameter, kept in self.state.items()}
         return {"state": state, "param_groups": [{"lr": self.lr, "params": list(range(len(self.parameters)))}]}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """The inverse, also of what an optimiser of `torch.optim` saved. Raises ValueError for other parameters."""
+        """Restore what `state_dict`, or an optimiser of `torch.optim`, saved.
+
+        Raises:
+            ValueError: the state is of another number of parameters, or of another shape.
+        """
         (group,) = saved["param_groups"]
         if len(group["params"]) != len(self.parameters):
             raise ValueError(f"state of {len(group['params'])} parameters, not of {len(self.parameters)}")
@@ -88,7 +98,7 @@ class Adam(UpdateRule):
 
 
 class Adadelta(UpdateRule):
-    """Adadelta (Zeiler 2012, algorithm 1) with a learning rate, the released code's."""
+    """Adadelta (Zeiler 2012, algorithm 1) with a learning rate, as in the released code."""
 
     KEPT = ("square_avg", "acc_delta")
     RHO = 0.9

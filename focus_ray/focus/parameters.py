@@ -1,4 +1,4 @@
-"""The table of theta in R^257: which coefficient stands where, and how a network head is scaled into it.
+"""The table of theta in R^257: the order of the coefficients, and the scaling of a network's output to them.
 
 Order (paper, section 3.1): alpha (identity, expression), gamma (albedo), phi (light), c (rotation, translation).
 """
@@ -40,7 +40,7 @@ THETA_MODES = (80, 64, 80)
 
 
 class Parameters(NamedTuple):
-    """theta by name. Coefficients in sigmas, light as R9|G9|B9, rotation in rad, translation in mm."""
+    """The parts of theta by name: coefficients in sigmas, light as R9|G9|B9, rotation in rad, translation in mm."""
 
     identity: Float[Tensor, "B 80"]
     expression: Float[Tensor, "B 64"]
@@ -51,17 +51,31 @@ class Parameters(NamedTuple):
 
     @property
     def alpha(self) -> Float[Tensor, "B 144"]:
-        """The paper's alpha: identity and expression together, what MorphableModel.vertices takes."""
+        """The paper's alpha, identity and expression together: the argument of MorphableModel.vertices."""
         return torch.cat((self.identity, self.expression), dim=1)
 
 
 def split_theta(theta: Float[Tensor, "B 257"]) -> Parameters:
-    """Views of theta by name."""
+    """Split theta into its parts.
+
+    Args:
+        theta: coefficients in the order of `PARAMETER_GROUPS`.
+
+    Returns:
+        Views of theta by name.
+    """
     return Parameters(*theta.split([group.size for group in PARAMETER_GROUPS], dim=1))
 
 
 def join_theta(parameters: Parameters) -> Float[Tensor, "B 257"]:
-    """theta from its parts; the inverse of split."""
+    """Join the parts to theta; the inverse of `split_theta`.
+
+    Args:
+        parameters: the parts by name.
+
+    Returns:
+        A new theta.
+    """
     return torch.cat(tuple(parameters), dim=1)
 
 
@@ -72,9 +86,9 @@ _AMBIENT = tuple(0.7 * 2 * pi if band == 0 else 0.0 for _ in range(CHANNELS) for
 class ParameterScales(Settings):
     """theta = offset + scale * head output, so that a zero head is the mean face, frontal, under ambient light.
 
-    Values of the authors' released code. Its translation_z all but fixes the depth, which at this focal length can
-    hardly be told from the size of the face: right only where the faces are all at the same depth. The presets scale
-    t_z by the spread of the depths that they draw.
+    Values of the authors' released code. Its translation_z nearly fixes the depth, which at this focal length is hard
+    to distinguish from the size of the face: this is right only for faces that are all at the same depth. The presets
+    scale t_z by the spread of the depths that they draw.
     """
 
     identity: float = 1.0
@@ -94,7 +108,11 @@ class ParameterScales(Settings):
         return light_offset
 
     def vectors(self) -> tuple[Float[Tensor, " 257"], Float[Tensor, " 257"]]:
-        """(offset, scale), each [257], float32."""
+        """Return offset and scale as vectors.
+
+        Returns:
+            (offset, scale), float32, in the order of theta.
+        """
         offset = torch.zeros(1, N_PARAMETERS)
         split_theta(offset).light.copy_(torch.tensor(self.light_offset))
         scale = torch.ones(1, N_PARAMETERS)

@@ -1,4 +1,4 @@
-"""A mean over a whole batch as a ratio of two sums, kept apart so that parts of the batch can be added before it."""
+"""A mean over a whole batch as a ratio of two sums, to be added over the parts of the batch before the division."""
 
 from typing import NamedTuple
 
@@ -9,18 +9,31 @@ from torch import Tensor
 class PooledRatio(NamedTuple):
     """Numerator and denominator of a mean over the pixels, or the images, of a whole batch.
 
-    The mean over the parts of a batch is the ratio of the sums, not the mean of the ratios: `ReplicaGroup.pool` adds up
-    both numbers over the workers of a distributed run, then `ratio` divides.
+    The mean over the parts of a batch is the ratio of the sums, not the mean of the ratios: `ReplicaGroup.all_reduce`
+    adds both numbers over the workers of a distributed run, then `ratio` divides.
     """
 
     numerator: Float[Tensor, ""]
     denominator: Float[Tensor, ""]
 
     def ratio(self) -> Float[Tensor, ""]:
-        """The mean. Less than one pixel counts as one, so an empty mask gives 0 and finite gradients."""
+        """Return the mean.
+
+        Returns:
+            Numerator over denominator. A denominator below one counts as one, so that an empty mask gives 0 and finite
+            gradients.
+        """
         return self.numerator / self.denominator.clamp_min(1.0)
 
 
 def pooled_mean(mean: Float[Tensor, ""], count: int) -> PooledRatio:
-    """A mean over `count` images as a ratio of sums."""
+    """Convert a mean over images to a ratio of sums.
+
+    Args:
+        mean: mean over the images.
+        count: number of images.
+
+    Returns:
+        The ratio (mean * count) / count.
+    """
     return PooledRatio(mean * count, mean.new_tensor(float(count)))

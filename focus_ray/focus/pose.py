@@ -1,4 +1,4 @@
-"""Turning a pose about the optical axis, and Euler angles back from a rotation."""
+"""Rotation of a pose about the optical axis, and conversion of rotations to Euler angles."""
 
 import torch
 from jaxtyping import Float
@@ -9,9 +9,13 @@ from focus_ray.numerics.float32 import full_precision_matmul
 
 
 def rotation_to_euler(rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3"]:
-    """The three angles [rad] of R = diag(1, -1, -1) Rx(r1) Ry(r2) Rz(r3), |r2| <= pi / 2; inverse of euler_to_rotation.
+    """Compute the angles of R = diag(1, -1, -1) Rx(r1) Ry(r2) Rz(r3); the inverse of euler_to_rotation.
 
-    Where r2 is +-pi / 2 only r1 + r3 or r1 - r3 is determined; r1 is then 0.
+    Args:
+        rotation: R, from model space to the axes of the camera.
+
+    Returns:
+        (r1, r2, r3), rad, |r2| <= pi / 2. At r2 = +-pi / 2 only r1 + r3 or r1 - r3 is determined; r1 is then 0.
     """
     turned = rotation * rotation.new_tensor((1.0, -1.0, -1.0))[:, None]
     sine = turned[:, 0, 2].clamp(-1.0, 1.0)
@@ -26,9 +30,15 @@ def rotation_to_euler(rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3"]:
 def rotate_in_plane(
     rotation: Float[Tensor, "B 3"], translation: Float[Tensor, "B 3"], angle: Float[Tensor, " B"]
 ) -> tuple[Float[Tensor, "B 3"], Float[Tensor, "B 3"]]:
-    """The pose after the picture was turned by an angle [rad, clockwise as seen] about the principal point.
+    """Compute the pose after a rotation of the image about the principal point.
 
-    Rotation are Euler angles [rad], translation is in mm, both of focus.camera.
+    Args:
+        rotation: Euler angles of focus.camera, rad.
+        translation: of focus.camera, mm.
+        angle: rotation of the image, rad, clockwise as seen.
+
+    Returns:
+        (rotation, translation) in the same units.
     """
     cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
     turn = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=1).view(-1, 3, 3)

@@ -14,7 +14,7 @@ from focus_ray.focus.state import Targets
 
 
 def encode_and_render(encoder: nn.Module, focus: Focus, batch: Targets) -> AutoencoderOutput:
-    """The autoencoder's forward pass with `encoder` as its encoder (`TrainState.ddp_module`)."""
+    """Run the autoencoder with `encoder` in place of its own encoder (`TrainState.ddp_module`)."""
     theta = encoder(batch.images)
     return AutoencoderOutput(theta, focus.renderer(theta))
 
@@ -27,7 +27,19 @@ def reconstruction_terms(
     mask: Float[Tensor, "B 1 H W"],
     weights: ReconstructionWeights,
 ) -> dict[str, PooledRatio]:
-    """Unweighted terms; L_per and the area term without weight are left out."""
+    """Compute the terms of L_R (Eq. 5-8), unweighted.
+
+    Args:
+        focus: networks; its perceptual network gives L_per.
+        batch: targets.
+        theta: predicted parameters.
+        rendering: of these parameters.
+        mask: M, 1 = pixels to fit.
+        weights: weights and options of the losses.
+
+    Returns:
+        Terms by symbol: pixel, lm, reg; per if it has a weight and a perceptual network; area if it has a weight.
+    """
     mean = partial(pooled_mean, count=len(batch.images))
     terms = {
         "pixel": losses.pixel_sum(

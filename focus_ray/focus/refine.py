@@ -1,9 +1,9 @@
-"""A few dozen gradient steps on theta per image, from the encoder's answer: the same losses, one image at a time.
+"""Refinement: a few dozen gradient steps on theta from the encoder's prediction, with the same losses, for each image.
 
 The paper predicts theta in one pass (Fig. 2b). With a small encoder most of the error is the encoder's own, and
-descending the reconstruction loss of each image removes it; the mask is re-estimated on the way, as in the EM loop.
-The first steps do not use S, which would label the encoder's fitting errors as outliers; they use a mask of the
-pixels with the smallest residual.
+descending the reconstruction loss of each image removes it; the mask is estimated again during the descent, as in the
+EM loop. The first steps do not use S, which would label the encoder's fitting errors as outliers; they use a mask of
+the pixels with the smallest residual.
 """
 
 import math
@@ -27,7 +27,7 @@ MaskFn = Callable[[Tensor, Rendering], Tensor]  # (images, rendering) -> M [B, 1
 
 
 class RefineSettings(Settings):
-    """Weights and steps of the refinement. Terms are per image: a result knows nothing of its neighbours."""
+    """Weights and steps of the refinement. Terms are per image: a result does not depend on the rest of the batch."""
 
     steps: int = Field(default=50, ge=0)
     lr: float = Field(default=0.12, gt=0)  # of Adam, in units of the head's scales; falls to zero as a cosine
@@ -35,7 +35,7 @@ class RefineSettings(Settings):
     landmark: float = 5e-3  # of the mean squared distance, px^2 at 224
     regularizer: float = 0.1 / 224  # of the sum of squared sigmas
     mask_every: int = Field(default=4, gt=0)  # steps between two estimates of the mask
-    trusting_share: float = Field(default=0.2, ge=0, le=1)  # of the steps, under `trusted` in place of S
+    trusting_share: float = Field(default=0.2, ge=0, le=1)  # of the steps, with `trusted_mask` in place of S
     trusting_factor: float = Field(default=2.0, gt=0)  # residual of a trusted pixel, in medians of its image
 
 
@@ -43,7 +43,7 @@ DEFAULT_REFINE = RefineSettings()
 
 
 class RefineResult(NamedTuple):
-    """Where the descent ended."""
+    """Result of the descent."""
 
     theta: Tensor  # [B, 257]
     rendering: Rendering
@@ -57,7 +57,18 @@ def refine_with_segmenter(
     landmarks: Float[Tensor, "B 68 2"] | None = None,
     settings: RefineSettings = DEFAULT_REFINE,
 ) -> RefineResult:
-    """`refine` as the model does it by itself: under the trusted pixels first, then under S's masks."""
+    """Refine with the model's own masks: the trusted pixels in the first steps, then the masks of S.
+
+    Args:
+        focus: renderer, segmenter and scales.
+        images: RGB in [0, 1].
+        theta: prediction of the encoder, where the descent begins.
+        landmarks: px of the images; None: no landmark term.
+        settings: weights and steps.
+
+    Returns:
+        Refined theta, its rendering and the mask of S.
+    """
 
     def trusted_pixels(images: Tensor, rendering: Rendering) -> Tensor:
         return trusted_mask(images, rendering, settings.trusting_factor)
@@ -68,7 +79,16 @@ def refine_with_segmenter(
 
 
 def trusted_mask(images: Float[Tensor, "B 3 H W"], rendering: Rendering, factor: float) -> Float[Tensor, "B 1 H W"]:
-    """1 where the neighbour residual (Eq. 1) is at most `factor` times its median in the image's rendered region."""
+    """Mark the pixels whose neighbour residual (Eq. 1) is small against the median of their image.
+
+    Args:
+        images: RGB in [0, 1].
+        rendering: of the same images.
+        factor: bound of the residual, in medians over the image's rendered region.
+
+    Returns:
+        1 at rendered pixels with a residual of at most the bound, else 0.
+    """
     residual = neighbor_residual(images, rendering.image)
     inside = rendering.mask > 0
     median = residual.masked_fill(~inside, torch.nan).flatten(1).nanmedian(dim=1).values
@@ -85,10 +105,20 @@ def refine(
     settings: RefineSettings = DEFAULT_REFINE,
     initial_mask_fn: MaskFn | None = None,
 ) -> RefineResult:
-    """Descend the masked pixel, landmark and regularisation losses of each image from `theta`.
+    """Descend the masked pixel, landmark and regularisation losses of each image.
 
-    `mask_fn` gives M for the current rendering, `initial_mask_fn` in the first `settings.trusting_share` of the steps;
-    without `landmarks` (px of the images) that term is left out.
+    Args:
+        renderer: renderer of theta.
+        scales: the descent runs in the units of the head, (theta - offset) / scale.
+        images: RGB in [0, 1].
+        theta: prediction of the encoder, where the descent begins.
+        mask_fn: gives M for the current rendering.
+        landmarks: px of the images; None: no landmark term.
+        settings: weights and steps.
+        initial_mask_fn: replaces `mask_fn` in the first `settings.trusting_share` of the steps; None: `mask_fn` in all.
+
+    Returns:
+        Refined theta, its rendering and M from `mask_fn`.
     """
     first_steps = round(settings.trusting_share * settings.steps) if initial_mask_fn is not None else 0
     offset, scale = (vector.to(theta) for vector in scales.vectors())
@@ -109,7 +139,7 @@ def refine(
         code.grad[broken] = 0.0
         resting = code.detach()[broken]
         optimizer.step()
-        code.detach()[broken] = resting  # a diverged image stays where it is: Adam's momentum would go on
+        code.detach()[broken] = resting  # a diverged image must not move: Adam's momentum would move it
     with torch.no_grad():
         final = offset + scale * code.detach()
         rendering = renderer(final)
@@ -118,7 +148,16 @@ def refine(
 
 @torch.no_grad()
 def estimate_mask(mask_fn: MaskFn, images: Tensor, rendering: Rendering) -> Tensor:
-    """M for a rendering, without a graph."""
+    """Compute M for a rendering, without a graph.
+
+    Args:
+        mask_fn: gives M.
+        images: [B, 3, H, W], RGB in [0, 1].
+        rendering: of the same images.
+
+    Returns:
+        M, [B, 1, H, W].
+    """
     return mask_fn(images, rendering)
 
 
@@ -130,7 +169,19 @@ def fitting_loss(
     landmarks: Float[Tensor, "B 68 2"] | None,
     settings: RefineSettings,
 ) -> Float[Tensor, " B"]:
-    """Eq. 5, 7 and the regulariser for each image by itself."""
+    """Compute the loss of each image by itself: Eq. 5, Eq. 7 and the regulariser.
+
+    Args:
+        images: RGB in [0, 1].
+        rendering: of `theta`.
+        mask: M, 1 = pixels to fit.
+        theta: current parameters.
+        landmarks: px of the images; None: no landmark term.
+        settings: weights.
+
+    Returns:
+        One loss per image.
+    """
     inside = mask * rendering.mask
     distance = (images - rendering.image).square().sum(1, keepdim=True).add(1e-8).sqrt()
     loss = settings.pixel * (inside * distance).sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp_min(1.0)

@@ -1,7 +1,7 @@
 """Collective operations between the processes of a distributed run; with one process all of them are no-ops.
 
-One global batch is split among the copies. A loss is a ratio of two sums over the whole batch, so every copy adds up
-its own part, the parts are summed over all copies, and each knows the same loss: every rank takes the same decision
+One global batch is split among the replicas. A loss is a ratio of two sums over the whole batch, so every replica sums
+its own part, and the parts are summed over all replicas. All ranks thus have the same loss and take the same decision
 from it (skip the step, stop by the guard), so no collective call can deadlock.
 """
 
@@ -19,7 +19,15 @@ from focus_ray.focus.pooled_ratio import PooledRatio
 
 
 class ReplicaGroup:
-    """This copy among all. With more than one, torch.distributed's default group must have been set up."""
+    """This replica among all. With more than one, torch.distributed's default group must be initialised.
+
+    Args:
+        rank: number of this replica, from 0.
+        world_size: number of replicas.
+
+    Raises:
+        ValueError: the rank is not below the world size.
+    """
 
     def __init__(self, rank: int = 0, world_size: int = 1):
         if not 0 <= rank < world_size:
@@ -29,15 +37,26 @@ class ReplicaGroup:
 
     @property
     def is_main(self) -> bool:
-        """Whether this copy is the one that scores, draws and writes."""
+        """Whether this replica is the one that scores, draws and writes."""
         return self.rank == 0
 
     def shard(self, count: int) -> range:
-        """This copy's part of `count` items in order. Parts lie side by side, their sizes differ by one at most."""
+        """Return this replica's part of `count` ordered items.
+
+        Returns:
+            A contiguous range; the sizes of two parts differ by one at most.
+        """
         return range(self.rank * count // self.world_size, (self.rank + 1) * count // self.world_size)
 
     def all_reduce(self, terms: Mapping[str, PooledRatio]) -> dict[str, PooledRatio]:
-        """Numerators and denominators over all copies, in one exchange; each copy differentiates its own part."""
+        """Sum numerators and denominators over all replicas, in one exchange.
+
+        Args:
+            terms: this replica's sums by name; all replicas have the same names in the same order.
+
+        Returns:
+            The global sums. Their gradient is that of this replica's own part.
+        """
         if self.world_size == 1:
             return dict(terms)
         parts = torch.stack([number for pooled in terms.values() for number in pooled])
@@ -46,7 +65,14 @@ class ReplicaGroup:
 
     @torch.no_grad()
     def all_gather(self, values: Shaped[Tensor, " N"]) -> Shaped[Tensor, " M"]:
-        """The values of all copies behind each other; each may bring another number of them."""
+        """Concatenate the values of all replicas, in the order of the ranks.
+
+        Args:
+            values: this replica's; their number may differ between replicas.
+
+        Returns:
+            All values, without gradient.
+        """
         if self.world_size == 1:
             return values
         counts = [torch.zeros(1, dtype=torch.int64, device=values.device) for _ in range(self.world_size)]
@@ -59,7 +85,12 @@ class ReplicaGroup:
         return torch.cat([part[: int(count)] for part, count in zip(everyone, counts, strict=True)])
 
     def all_reduce_any(self, flag: bool, device: torch.device | str = "cpu") -> bool:
-        """Whether any copy says so."""
+        """Return whether the flag is true on any replica.
+
+        Args:
+            flag: this replica's flag.
+            device: device of the exchange.
+        """
         if self.world_size == 1:
             return flag
         said = torch.tensor([float(flag)], device=device)
@@ -67,7 +98,12 @@ class ReplicaGroup:
         return bool(said.item())
 
     def all_reduce_min(self, number: int, device: torch.device | str = "cpu") -> int:
-        """The smallest number that any copy brings."""
+        """Return the minimum of a number over the replicas.
+
+        Args:
+            number: this replica's number.
+            device: device of the exchange.
+        """
         if self.world_size == 1:
             return number
         said = torch.tensor([number], device=device)
@@ -75,9 +111,14 @@ class ReplicaGroup:
         return int(said.item())
 
     def wrap_ddp(self, network: nn.Module) -> nn.Module:
-        """What the training forward pass of `network` must go through, so that gradients are shared: torch's DDP.
+        """Wrap a network in torch's DistributedDataParallel, which averages gradients over the replicas.
 
-        Wraps the network on every call. DDP does not broadcast buffers here; call `broadcast_buffers`.
+        Args:
+            network: wrapped anew on every call.
+
+        Returns:
+            The module for training forward passes; with one replica the network itself. It does not broadcast buffers:
+            call `broadcast_buffers`.
         """
         if self.world_size == 1:
             return network
@@ -89,13 +130,22 @@ class ReplicaGroup:
 
     @contextmanager
     def accumulate_gradients(self, module: nn.Module, *, sync: bool) -> Iterator[None]:
-        """Backward passes inside add to the gradients; they are shared in the last of them only (`sync`)."""
+        """Accumulate the gradients of the backward passes inside; replicas exchange them only if `sync`.
+
+        Args:
+            module: result of `wrap_ddp`.
+            sync: True for the last backward pass of a step.
+        """
         with nullcontext() if sync or not isinstance(module, DistributedDataParallel) else module.no_sync():
             yield
 
     @torch.no_grad()
     def broadcast_buffers(self, network: nn.Module) -> None:
-        """Every copy takes over rank 0's running statistics, where batch norm is each copy's own."""
+        """Copy rank 0's running statistics to every replica, if batch norm is not synchronised.
+
+        Args:
+            network: changed in place.
+        """
         if self.world_size == 1 or not any(type(module) is nn.BatchNorm2d for module in network.modules()):
             return
         buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
@@ -109,7 +159,7 @@ SINGLE_PROCESS = ReplicaGroup()
 
 
 class _AllReduceSum(torch.autograd.Function):
-    """The sum over all copies. Its gradient is that of this copy's own part: DDP adds up what each contributes."""
+    """The sum over all replicas. Its gradient is that of this replica's own part: DDP adds the parts."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""When which network learns, and at which rate: warm-up, initialisation (section 3.3), EM alternation (section 3.2)."""
+"""Which network trains when, and at which rate: warm-up, initialisation (section 3.3), EM alternation (section 3.2)."""
 
 import math
 from collections.abc import Iterable
@@ -16,15 +16,15 @@ from focus_ray.settings import Settings
 class Phase(StrEnum):
     """The five phases of a run, in the order in which they first occur."""
 
-    WARMUP = "warmup"  # the encoder learns the parameters of renders of the model itself: no annotation needed
-    INIT = "init"  # the encoder learns the pictures, outliers cut out by the preliminary mask (Eq. 10)
-    PRETRAIN_SEG = "pretrain_seg"  # the segmenter learns the preliminary masks
+    WARMUP = "warmup"  # the encoder learns to predict the parameters of renders of the model: no annotation needed
+    INIT = "init"  # the encoder learns to fit the images inside the preliminary mask (Eq. 10)
+    PRETRAIN_SEG = "pretrain_seg"  # the segmenter learns to predict the preliminary masks
     EM_SEG = "em_seg"  # the segmenter learns, the autoencoder is frozen (Eq. 1-4)
     EM_FACE = "em_face"  # the encoder learns, the segmenter is frozen (Eq. 5-8)
 
 
 class SchedulePosition(NamedTuple):
-    """Where a step lies in its phase."""
+    """Position of a step in its phase."""
 
     phase: Phase
     cycle: int  # EM cycle, 0 before EM
@@ -35,7 +35,7 @@ class SchedulePosition(NamedTuple):
 
     @property
     def progress(self) -> float:
-        """Share of the phase, over all cycles, that lies behind: 0 at its first step."""
+        """Share of the phase, over all cycles, that is done: 0 at its first step."""
         return self.in_phase / max(self.phase_total, 1)
 
 
@@ -56,11 +56,21 @@ class Schedule(Settings):
 
     @property
     def total_steps(self) -> int:
-        """Length of the whole run."""
+        """Number of steps of the whole run."""
         return self.em_start + self.cycles * (self.seg_steps + self.face_steps)
 
     def at(self, step: int) -> SchedulePosition:
-        """Phase of global step `step`, 0 <= step < total_steps."""
+        """Return the position of a step.
+
+        Args:
+            step: global step, 0 <= step < total_steps.
+
+        Returns:
+            Its phase and its place in it.
+
+        Raises:
+            ValueError: the step is outside the schedule.
+        """
         if not 0 <= step < self.total_steps:
             raise ValueError(f"step {step} is outside the schedule of {self.total_steps} steps")
         for phase, length in (
@@ -80,10 +90,19 @@ class Schedule(Settings):
         return SchedulePosition(phase, cycle, cycle * per_cycle + offset, self.cycles * per_cycle, offset, in_em)
 
     def rescale(self, steps: int) -> "Schedule":
-        """The same run in `steps` steps in all, every phase in proportion (for `--steps`).
+        """Return the same run in another number of steps, every phase in proportion (for `--steps`).
 
-        EM keeps its number of cycles where that divides what EM gets, and takes the next smaller one otherwise.
-        Raises ConfigError where this schedule has no steps.
+        EM keeps its number of cycles if that divides the steps of EM; otherwise it takes the next smaller number that
+        does.
+
+        Args:
+            steps: steps of the new schedule in all.
+
+        Returns:
+            The new schedule.
+
+        Raises:
+            ConfigError: this schedule has no steps.
         """
         if self.total_steps == 0:
             raise ConfigError(f"a schedule of no steps cannot be fitted to {steps}; set the steps of its phases")
@@ -91,7 +110,7 @@ class Schedule(Settings):
         ends = [round(sum(lengths[: count + 1]) * steps / self.total_steps) for count in range(3)]
         head = [ends[0], ends[1] - ends[0], ends[2] - ends[1]]
         em = steps - ends[2]
-        if self.cycles == 0 or em < 2:  # too short to alternate: what is left goes to the initialisation
+        if self.cycles == 0 or em < 2:  # too short to alternate: the initialisation gets these steps
             head[1] += em
             em = 0
         cycles = max((count for count in range(1, self.cycles + 1) if em % count == 0 and em // count > 1), default=0)
@@ -109,7 +128,7 @@ class Schedule(Settings):
 
 
 class OptimizerSettings(Settings):
-    """How one phase steps: the rule, its rate and how the rate moves over the phase."""
+    """Optimiser of one phase: the rule, its rate and the change of the rate over the phase."""
 
     rule: Literal["adam", "adadelta"] = "adam"
     lr: float = Field(gt=0)
@@ -119,11 +138,14 @@ class OptimizerSettings(Settings):
     clip_norm: float | None = Field(default=1.0, gt=0)
 
     def build(self, parameters: Iterable[nn.Parameter]) -> UpdateRule:
-        """The optimiser itself, for these parameters."""
+        """Create the optimiser for these parameters."""
         return RULES[self.rule](parameters, self.lr)
 
     def learning_rate(self, position: SchedulePosition) -> float:
-        """Learning rate at `position`; a pure function, so resuming needs no scheduler state."""
+        """Return the learning rate at a position.
+
+        This is a pure function, so resuming needs no scheduler state.
+        """
         progress = position.progress
         if self.shape == "one_cycle":
             return self.lr * one_cycle(progress)
@@ -135,7 +157,17 @@ class OptimizerSettings(Settings):
 
 
 def one_cycle(progress: float, warm_share: float = 0.3, start: float = 1 / 25, end: float = 1e-4) -> float:
-    """Factor of Smith's one-cycle policy at `progress` in [0, 1]: cosine up over `warm_share`, cosine down after."""
+    """Compute the factor of Smith's one-cycle policy: cosine up, then cosine down.
+
+    Args:
+        progress: share of the cycle that is done, in [0, 1].
+        warm_share: share of the cycle in which the factor rises.
+        start: factor at progress 0.
+        end: factor at progress 1.
+
+    Returns:
+        Factor of the learning rate, at most 1.
+    """
     if progress < warm_share:
         return start + (1 - start) * 0.5 * (1 - math.cos(math.pi * progress / warm_share))
     return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * (progress - warm_share) / (1 - warm_share)))

@@ -1,4 +1,4 @@
-"""What training changes: the networks, their optimisers, the step, and the area weight that calibration may move."""
+"""State of training: the networks, their optimisers, the step, and the area weight that calibration may change."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,43 +16,46 @@ from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
 
 
 class Targets(NamedTuple):
-    """What the method learns from: pictures and 68 detected landmarks, nothing else.
+    """Training data of the method: images and 68 detected landmarks, nothing else.
 
-    Only baselines that are supervised (section 4.1) are given masks, 1 = visible face.
+    Only supervised baselines (section 4.1) have masks, 1 = visible face.
     """
 
     images: Float[Tensor, "B 3 H W"]  # in [0, 1]
     landmarks: Float[Tensor, "B 68 2"]  # px
-    first_index: int = 0  # number of the first one in the global batch, of which this is a part
+    first_index: int = 0  # number of the first image in the global batch, of which this is a part
     masks: Float[Tensor, "B 1 H W"] | None = None
 
     def rows(self, rows: slice) -> "Targets":
-        """Some of them, side by side."""
+        """Return a contiguous part of the batch."""
         masks = None if self.masks is None else self.masks[rows]
         return Targets(self.images[rows], self.landmarks[rows], self.first_index + (rows.start or 0), masks)
 
     def to(self, device: torch.device) -> "Targets":
-        """The same on another device."""
+        """Copy to another device."""
         masks = None if self.masks is None else self.masks.to(device)
         return Targets(self.images.to(device), self.landmarks.to(device), self.first_index, masks)
 
 
 @dataclass
 class TrainState:
-    """The whole state of a run besides its data position, which is a function of `step`."""
+    """The whole state of a run except its data position, which is a function of `step`."""
 
     focus: Focus
     step: int = 0
     optimizers: dict[Phase, UpdateRule] = field(default_factory=dict)
     area_weight: float | None = None  # eta_area once calibrated; None: the configured one
-    last_good_segmenter: dict[str, Tensor] | None = None  # what the last block of S with masks in range began with
+    last_good_segmenter: dict[str, Tensor] | None = None  # weights before S's last block with masks in range
     segmenter_frozen_cycle: int | None = None  # the EM cycle in which S does not learn, after a collapse
-    process_group: ReplicaGroup = SINGLE_PROCESS  # who else trains on parts of the same batches
-    accumulation_steps: int = 1  # parts of a batch whose gradients are added up, one in memory at a time
+    process_group: ReplicaGroup = SINGLE_PROCESS  # replicas that train on the other parts of the same batches
+    accumulation_steps: int = 1  # parts of a batch whose gradients are summed, one part in memory at a time
     _ddp_modules: dict[nn.Module, nn.Module] = field(default_factory=dict)
 
     def optimizer(self, phase: Phase, settings: OptimizerSettings, parameters: Iterable[nn.Parameter]) -> UpdateRule:
-        """The phase's optimiser, made at its first step; those of phases that never return are dropped then."""
+        """Return the phase's optimiser, created at its first step.
+
+        Creating one drops the optimisers of phases that never return.
+        """
         if phase not in self.optimizers:
             for finished in [p for p in self.optimizers if p not in (Phase.EM_SEG, Phase.EM_FACE)]:
                 del self.optimizers[finished]
@@ -60,27 +63,27 @@ class TrainState:
         return self.optimizers[phase]
 
     def ddp_module(self, network: nn.Module) -> nn.Module:
-        """What the forward passes that train `network` go through (`ReplicaGroup.learner`)."""
+        """Return the module for forward passes that train `network` (`ReplicaGroup.wrap_ddp`)."""
         if network not in self._ddp_modules:
             self._ddp_modules[network] = self.process_group.wrap_ddp(network)
         return self._ddp_modules[network]
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
+        """Device of the networks."""
         return next(self.focus.encoder.parameters()).device
 
 
-MASK_MEANS = ("mask", "unexplained")  # the means of M that an objective tells
+MASK_MEANS = ("mask", "unexplained")  # the means of M in a StepLoss
 
 
 class StepLoss(NamedTuple):
-    """What a step goes down: its terms by symbol, how they add up, and the mask they were taken under."""
+    """Objective of a step: its terms by symbol, the function that adds them, and the means of its mask."""
 
     terms: dict[str, PooledRatio]
     total: Callable[[Mapping[str, Tensor]], Tensor]
     mask: PooledRatio | None = None  # the mean of M over the rendered pixels
-    unexplained: PooledRatio | None = None  # the mean of M over those of them that the fit explains worst
+    unexplained: PooledRatio | None = None  # the mean of M over the worst explained rendered pixels
 
 
 class StepMetrics(NamedTuple):
@@ -89,13 +92,21 @@ class StepMetrics(NamedTuple):
     losses: dict[str, float]
     mask_mean: float | None
     skipped: bool
-    # Mean mask over the rendered pixels that the fit explains worst; 0 where there are none: nothing is to be left out.
+    # Mean mask over the worst explained rendered pixels; 0 if there are none: then no pixel has to be left out.
     unexplained: float | None = None
 
 
 @torch.no_grad()
 def mask_share(mask: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"]) -> PooledRatio:
-    """The mean of M over the rendered pixels of the batch."""
+    """Compute the mean of M over the rendered pixels of the batch.
+
+    Args:
+        mask: M, 0 outside the region.
+        region: 1 in the rendered region.
+
+    Returns:
+        The mean as a ratio of sums.
+    """
     return PooledRatio(mask.sum(), region.sum())
 
 
@@ -107,12 +118,23 @@ def optimize_step(
     count: int,
     loss_fn: Callable[[nn.Module, slice], StepLoss],
 ) -> StepMetrics:
-    """One optimiser step of `network` down an objective over `count` images, in `state.accumulate` parts.
+    """Take one optimiser step of a network, in `state.accumulation_steps` parts of the batch.
 
-    `loss_fn(network, rows)` looks at some of the images; its forward pass of the network goes through `network`.
-    Sums are pooled over all replicas, so that each knows the loss of the global batch; those of two parts are not
-    pooled: the step follows the mean of the parts' losses. Where a loss or the gradient is not finite nothing is
-    changed, running statistics included, on any replica.
+    Sums are pooled over all replicas, so that each has the loss of the global batch. Sums of two parts are not pooled:
+    the step follows the mean of the parts' losses. If a loss or the gradient is not finite, nothing is changed on any
+    replica, running statistics included.
+
+    Args:
+        state: gives the optimiser and the replicas.
+        position: phase of the step and its progress.
+        network: network to train.
+        settings: optimiser settings of the phase.
+        count: number of images on this replica.
+        loss_fn: `loss_fn(network, rows)` computes the objective of some of the images; its forward pass must use the
+            `network` that it gets.
+
+    Returns:
+        Losses and masks of the step, and whether it was skipped.
     """
     network.train().requires_grad_(True)
     before = {name: buffer.clone() for name, buffer in network.named_buffers()}
@@ -120,7 +142,7 @@ def optimize_step(
     optimizer.lr = settings.learning_rate(position)
     optimizer.zero_grad()
     number = state.accumulation_steps
-    if number > 1:  # shares differ by an image: none may wait for a part that another replica does not have
+    if number > 1:  # shares differ by an image: all replicas must have the same number of parts
         number = state.process_group.all_reduce_min(min(number, count), state.device)
     metrics, finite = _accumulate_gradients(state, network, batch_slices(count, number), loss_fn)
     if finite:
@@ -168,6 +190,6 @@ def _mean_value(parts: tuple[dict[str, Tensor], ...], name: str) -> float:
 
 
 def batch_slices(count: int, n_parts: int) -> list[slice]:
-    """`count` images in `n_parts` slices side by side, or one each where there are fewer images."""
+    """Divide `count` images into `n_parts` contiguous slices, or one image each if there are fewer images."""
     n_parts = min(n_parts, count)
     return [slice(i * count // n_parts, (i + 1) * count // n_parts) for i in range(n_parts)]

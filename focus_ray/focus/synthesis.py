@@ -1,4 +1,4 @@
-"""Renders of the face model itself, their parameters known: free supervision for the encoder's warm-up."""
+"""Renders of the face model with known parameters: supervision without annotation for the encoder's warm-up."""
 
 from typing import NamedTuple
 
@@ -16,10 +16,10 @@ from focus_ray.settings import Settings
 
 
 class SamplingDistributions(Settings):
-    """Laws of random theta; every coefficient of the model is N(0, 1) by its own definition, in sigmas.
+    """Distributions of random theta; by definition every coefficient of the model is N(0, 1), in sigmas.
 
-    Pose and light spreads were chosen to cover an aligned crop of a face that looks roughly at the camera. Those of
-    real pictures can be fitted to what a model sees in them: `focus-ray prior laws`.
+    Pose and light spreads were chosen to cover an aligned crop of a face that looks roughly at the camera. `focus-ray
+    prior laws` fits them to a model's predictions on real images.
     """
 
     identity: float = Field(default=1.0, ge=0)
@@ -44,24 +44,33 @@ class SamplingDistributions(Settings):
 
 
 class RenderedBatch(NamedTuple):
-    """A batch of synthetic targets and what made them."""
+    """A batch of synthetic targets and their parameters."""
 
     images: Tensor  # [B, 3, H, W] in [0, 1]
     theta: Tensor  # [B, 257]
 
 
 def derive_seed(*seeds: int) -> int:
-    """A seed that depends on all `seeds` and on nothing else."""
+    """Derive one seed from `seeds`; it depends on nothing else."""
     return int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def make_generator(*seeds: int) -> torch.Generator:
-    """A torch generator that depends on all `seeds` and on nothing else."""
+    """Create a torch generator seeded from `seeds`; it depends on nothing else."""
     return torch.Generator().manual_seed(derive_seed(*seeds))
 
 
 def sample_theta(distributions: SamplingDistributions, count: int, rng: torch.Generator) -> Float[Tensor, "B 257"]:
-    """Random faces, poses and lights."""
+    """Draw random faces, poses and lights.
+
+    Args:
+        distributions: of all parts of theta.
+        count: number of faces.
+        rng: source of randomness.
+
+    Returns:
+        theta, in the units of `focus.parameters`.
+    """
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=rng)
@@ -84,7 +93,16 @@ def sample_theta(distributions: SamplingDistributions, count: int, rng: torch.Ge
 
 
 def sample_light(distributions: SamplingDistributions, count: int, rng: torch.Generator) -> Float[Tensor, "B 27"]:
-    """Nine spherical-harmonics coefficients per channel: a shared light, tinted per channel."""
+    """Draw nine spherical-harmonics coefficients per channel: a shared light, tinted per channel.
+
+    Args:
+        distributions: of the light.
+        count: number of lights.
+        rng: source of randomness.
+
+    Returns:
+        R9|G9|B9.
+    """
     mean = torch.tensor(
         [
             distributions.ambient,
@@ -103,7 +121,17 @@ def sample_light(distributions: SamplingDistributions, count: int, rng: torch.Ge
 
 
 def sample_background(count: int, size: int, rng: torch.Generator, subset: range) -> Float[Tensor, "b 3 H W"]:
-    """Colour noise over three scales, each picture with its own share of each; the pictures in `subset` of `count`."""
+    """Draw backgrounds of colour noise over three scales, with random amplitudes for each image.
+
+    Args:
+        count: number of images that random numbers are drawn for.
+        size: height and width, px.
+        rng: source of randomness.
+        subset: images of `count` to return.
+
+    Returns:
+        RGB in [0, 1].
+    """
     rows = slice(subset.start, subset.stop)
     background = torch.rand(count, 3, 1, 1, generator=rng)[rows].expand(len(subset), 3, size, size)
     for cells in (3, 8, size // 2):
@@ -124,9 +152,18 @@ def render_random(
     noise: float = 0.02,
     subset: range | None = None,
 ) -> RenderedBatch:
-    """`count` renders of random faces over random backgrounds, with sensor noise of standard deviation `noise`.
+    """Render random faces over random backgrounds, with sensor noise.
 
-    subset: which of them are rendered. Random numbers are drawn for all, so a picture does not depend on it.
+    Args:
+        renderer: renderer of the face model.
+        distributions: of theta.
+        count: number of images that random numbers are drawn for, so an image does not depend on `subset`.
+        rng: source of randomness.
+        noise: standard deviation of the sensor noise; colours are in [0, 1].
+        subset: images of `count` to render; None: all.
+
+    Returns:
+        Images and theta of the subset.
     """
     subset = range(count) if subset is None else subset
     rows = slice(subset.start, subset.stop)
@@ -140,7 +177,7 @@ def render_random(
 
 
 class ParameterWeights(Settings):
-    """Weights of the warm-up's supervision; each term is near one where it begins to matter."""
+    """Weights of the warm-up's loss; each term is near one where its error begins to matter."""
 
     vertices: float = 1 / 25  # per mm^2: an error of 5 mm counts one
     albedo: float = 1 / 0.05**2
@@ -156,9 +193,17 @@ def parameter_loss(
     true: Float[Tensor, "B 257"],
     weights: ParameterWeights,
 ) -> dict[str, Tensor]:
-    """Squared errors of a predicted theta against the known one, by what they do to the face.
+    """Compute squared errors of a predicted theta against the known one, by their effect on the face.
 
-    Returns the weighted terms: vertices (mm^2), albedo, camera (in units of the head's scales), light, theta.
+    Args:
+        renderer: its face model converts coefficients to vertices and albedo.
+        scales: units of the camera term.
+        predicted: theta of the encoder.
+        true: theta of the renders.
+        weights: weights of the terms.
+
+    Returns:
+        Weighted terms: vertices (mm^2), albedo, camera (in units of the head's scales), light, theta.
     """
     model = renderer.model
     ours, theirs = split_theta(predicted), split_theta(true)

@@ -6,16 +6,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-# On CPUs with AVX2 and without AVX-512, MKL sums the rows of a product of two or three in another order than those of
-# four or more. A product of one row is another routine everywhere.
+# On CPUs with AVX2 and without AVX-512, MKL computes a product of two or three rows in another order of summation than
+# one of four or more rows. A product of one row is another routine on every CPU.
 _MIN_ROWS = 4
 
 
 def batch_invariant(product: Callable[[Tensor], Tensor], rows: Float[Tensor, "B K"]) -> Float[Tensor, "B N"]:
-    """`product(rows)`, made with rows of zeros beside two or three rows on a CPU: the same bits as among many.
+    """Compute `product(rows)` so that two or three rows have the same bits as among many, on a CPU.
 
-    This holds for the values and for the gradient of `rows`, while torch computes with one thread: with more, MKL
-    divides the rows between them. A single row is left as it is.
+    Two or three rows are padded with rows of zeros; a single row is left as it is. This holds for the values and for
+    the gradient of `rows` if torch computes with one thread: with more, MKL divides the rows between them.
+
+    Args:
+        product: computes each row of its result from the same row of its argument.
+        rows: argument of `product`.
+
+    Returns:
+        One row of the result for each row.
     """
     if rows.device.type != "cpu" or not 1 < len(rows) < _MIN_ROWS:
         return product(rows)
@@ -23,7 +30,7 @@ def batch_invariant(product: Callable[[Tensor], Tensor], rows: Float[Tensor, "B 
 
 
 class RowwiseLinear(nn.Linear):
-    """A linear layer whose answers, outside of training, have the same bits in every batch of two rows or more."""
+    """A linear layer whose outputs in eval mode have the same bits in every batch of two rows or more."""
 
     def forward(self, input: Float[Tensor, "B K"]) -> Float[Tensor, "B N"]:
         return super().forward(input) if self.training else batch_invariant(super().forward, input)

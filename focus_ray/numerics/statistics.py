@@ -1,4 +1,4 @@
-"""Mean and variance of samples seen in pieces, merged in a fixed tree: the same bits for every split of the work."""
+"""Mean and variance of samples in pieces, merged in a fixed tree: the same bits for every split of the work."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Moments:
-    """Number, mean and sum of squared deviations of samples of one shape: a state that can be merged.
+    """Number, mean and sum of squared deviations of samples of one shape; mergeable.
 
-    Chan, Golub, LeVeque 1979: the deviations are about each part's own mean, so that nothing cancels.
+    Deviations are about each part's own mean, so that no digits cancel (Chan, Golub, LeVeque 1979).
     """
 
     count: int
@@ -22,12 +22,22 @@ class Moments:
 
     @classmethod
     def empty(cls, *shape: int) -> "Moments":
-        """Of no samples: merged with any other, it changes nothing."""
+        """Return the moments of no samples: merging them changes nothing."""
         return cls(0, torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64))
 
     @classmethod
     def from_samples(cls, samples: Float[Tensor, " N *shape"]) -> "Moments":
-        """Of N samples at least one, in double precision. Samples that are all equal have exactly that mean."""
+        """Compute the moments of samples.
+
+        Args:
+            samples: N of them, at least one.
+
+        Returns:
+            Moments in double precision. If all samples are equal, the mean is exactly their value.
+
+        Raises:
+            ValueError: there is no sample.
+        """
         if len(samples) == 0:
             raise ValueError("there is no sample")
         samples = samples.double()
@@ -36,7 +46,10 @@ class Moments:
         return cls(len(samples), samples[0] + shift, (from_first - shift).square().sum(0))
 
     def merge(self, other: "Moments") -> "Moments":
-        """Of the samples of both. Commutes and associates but for rounding: keep to one order where bits count."""
+        """Return the moments of the samples of both.
+
+        It commutes and associates except for rounding: keep to one order where bits count.
+        """
         if 0 in (self.count, other.count):
             return self if other.count == 0 else other
         count = self.count + other.count
@@ -46,21 +59,21 @@ class Moments:
 
     @property
     def variance(self) -> Float64[Tensor, "*shape"]:
-        """Unbiased variance of a sample; NaN of fewer than two."""
+        """Unbiased variance of a sample; NaN for fewer than two samples."""
         return self.deviations / (self.count - 1) if self.count > 1 else torch.full_like(self.mean, torch.nan)
 
     @property
     def standard_error(self) -> Float64[Tensor, "*shape"]:
-        """Standard deviation of the mean; NaN of fewer than two samples."""
+        """Standard deviation of the mean; NaN for fewer than two samples."""
         return (self.variance / max(self.count, 1)).sqrt()
 
 
 @runtime_checkable
 class Mergeable(Protocol):
-    """A state that is worked out in pieces."""
+    """A state that can be computed in pieces."""
 
     def merge(self, other: Any, /) -> Any:
-        """The state of both pieces, of one type; `other` stands behind this one."""
+        """Return the state of both pieces, of one type; `other` comes after this one."""
         ...
 
 
@@ -68,18 +81,18 @@ State = TypeVar("State", bound=Mergeable)
 
 
 class MergeTree(Generic[State]):
-    """Pieces, merged two neighbours at a time, then two neighbours of those, and so on.
+    """Merges pieces two neighbours at a time, then two neighbours of the results, and so on.
 
-    The tree follows from the order and number of the pieces alone, and holds no more than log2 of them at a time. Where
-    each piece is the tree of the same power of two of smaller ones, in order, the result has the bits of one tree over
-    all of those: parts of the tree can be worked out anywhere.
+    The tree depends on the order and number of the pieces alone, and keeps at most log2 of that number of states in
+    memory. If each piece is itself the tree of the same power of two of smaller pieces, in order, the result has the
+    bits of one tree over all of those: parts of the tree can be computed anywhere.
     """
 
     def __init__(self) -> None:
         self._subtrees: list[tuple[int, State]] = []  # complete subtrees by height, the highest first
 
     def add(self, piece: State) -> None:
-        """One more piece, behind the others."""
+        """Append one piece."""
         height = 0
         while self._subtrees and self._subtrees[-1][0] == height:
             piece = self._subtrees.pop()[1].merge(piece)
@@ -87,7 +100,11 @@ class MergeTree(Generic[State]):
         self._subtrees.append((height, piece))
 
     def total(self) -> State:
-        """All pieces so far, merged; more may follow. Raises ValueError where there is none."""
+        """Merge all pieces so far; more pieces may be added afterwards.
+
+        Raises:
+            ValueError: there is no piece.
+        """
         if not self._subtrees:
             raise ValueError("there is nothing to merge")
         states = [state for _, state in self._subtrees]
@@ -98,7 +115,11 @@ class MergeTree(Generic[State]):
 
 
 def merge_tree(pieces: Iterable[State]) -> State:
-    """The `MergeTree` of all pieces. Raises ValueError where there is none."""
+    """Merge all pieces in a `MergeTree`.
+
+    Raises:
+        ValueError: there is no piece.
+    """
     tree: MergeTree[State] = MergeTree()
     for piece in pieces:
         tree.add(piece)

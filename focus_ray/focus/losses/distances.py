@@ -1,4 +1,4 @@
-"""The two distances that the losses are made of: the colour distance of pixels and the cosine distance of features."""
+"""The two distances of the losses: the colour distance of pixels and the cosine distance of features."""
 
 from typing import Literal
 
@@ -13,14 +13,26 @@ MIN_FEATURE_NORM = 1e-8
 
 
 def squared_distance(a: Float[Tensor, "B C H W"], b: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 1 H W"]:
-    """||a(x) - b(x)||^2 over the channels, for each pixel; images in [0, 1] give values in [0, 3]."""
+    """Compute ||a(x) - b(x)||^2 over the channels, for each pixel.
+
+    Args:
+        a: images, in [0, 1].
+        b: images, in [0, 1].
+
+    Returns:
+        Squared distances, in [0, 3] for RGB.
+    """
     return (a - b).square().sum(dim=1, keepdim=True)
 
 
 def safe_sqrt(squared: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
-    """Square root whose gradient at 0 is 0 instead of infinite: the subgradient of a norm at the origin.
+    """Compute the square root with gradient 0 at 0, not infinite: the subgradient of a norm at the origin.
 
-    What is not a number stays so: a broken picture must not look like a perfect fit.
+    Args:
+        squared: values, not negative.
+
+    Returns:
+        Roots. NaN stays NaN: a broken image must not count as a perfect fit.
     """
     zero = squared == 0
     return torch.where(zero, 1.0, squared).sqrt() * ~zero
@@ -29,15 +41,20 @@ def safe_sqrt(squared: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
 def cosine_distance(
     x: Float[Tensor, "B D *S"], y: Float[Tensor, "B D *S"], *, width_normalised: bool = False
 ) -> Float[Tensor, ""]:
-    """cos(X, Y) = 1 - X.Y / (|X| |Y|) of the paper, section 3.2, over dimension 1, averaged over all others.
+    """Compute cos(X, Y) = 1 - X.Y / (|X| |Y|) of the paper, section 3.2, over dimension 1.
 
-    Takes embeddings [B, D] or feature maps [B, D, h, w]: a map is compared location by location. Computed as
-    |X/|X| - Y/|Y||^2 / 2, which is the same number without cancellation when X and Y are close. A vector of length
-    zero is at distance 1 from any other and at distance 0 from itself, with gradient 0. Features in half precision are
-    compared in float32.
+    Computed as |X/|X| - Y/|Y||^2 / 2, which is the same number without cancellation when X and Y are close. A vector of
+    length zero is at distance 1 from any other and at distance 0 from itself, with gradient 0. Features in half
+    precision are compared in float32.
 
-    width_normalised: the released code divides its feature maps by their norm along the image width before it
-    compares them over the channels (its normalisation runs over the last dimension).
+    Args:
+        x: embeddings [B, D], or feature maps [B, D, h, w], which are compared location by location.
+        y: features of the same shape.
+        width_normalised: first divide feature maps by their norm along the image width (the last dimension), as the
+            released code does.
+
+    Returns:
+        Mean over all dimensions but dimension 1, in [0, 2].
     """
     x, y = promote_to_float32(x), promote_to_float32(y)
     if width_normalised and x.dim() > 2:
@@ -49,7 +66,7 @@ def cosine_distance(
 
 
 def _unit(x: Tensor, dim: Literal[1, -1]) -> tuple[Tensor, Tensor]:
-    """x / |x| along a dimension, and where |x| was too short to have a direction (there the result is a constant 0)."""
+    """Return x / |x| along a dimension, and where |x| is too short to have a direction (the result is 0 there)."""
     squared = x.square().sum(dim=dim, keepdim=True)
     short = squared <= MIN_FEATURE_NORM**2
     return torch.where(short, 0.0, x / torch.where(short, 1.0, squared).sqrt()), short

@@ -30,7 +30,22 @@ def pixel_sum(
     normalise: Literal["mask", "image", "region"] = "mask",
     region: Float[Tensor, "B 1 H W"] | None = None,
 ) -> PooledRatio:
-    """Numerator and denominator of ``pixel``, which see."""
+    """Compute numerator and denominator of `pixel`.
+
+    Args:
+        target: I_T, RGB in [0, 1].
+        rendering: I_R, RGB.
+        mask: M in [0, 1].
+        norm: see `pixel`.
+        normalise: see `pixel`.
+        region: see `pixel`.
+
+    Returns:
+        Sum of the masked errors, and the area or number of pixels to divide by.
+
+    Raises:
+        ValueError: `normalise` is "region" and there is no region.
+    """
     squared = squared_distance(target * mask, rendering * mask)
     error = squared if norm == "squared" else safe_sqrt(squared)
     if normalise == "mask":
@@ -53,13 +68,24 @@ def pixel(
     normalise: Literal["mask", "image", "region"] = "mask",
     region: Float[Tensor, "B 1 H W"] | None = None,
 ) -> Float[Tensor, ""]:
-    """L_pixel, Eq. 5: ||(I_T - I_R) M||^2, summed over the channels.
+    """Compute L_pixel (Eq. 5): ||(I_T - I_R) M||^2, summed over the channels.
 
-    The paper's sum grows with batch and image size; here it is divided by the area of the mask, pooled over the batch
-    (normalise="mask"), by the number of all pixels ("image"), or by the area of ``region`` ("region": a loss that a
-    shrinking mask lowers, for the initialisation). A mask without area gives 0.
+    The paper's sum grows with batch and image size; here it is divided by an area, pooled over the batch.
 
-    norm="l21" sums the colour distances instead of their squares (released code: "l21" and "mask").
+    Args:
+        target: I_T, RGB in [0, 1].
+        rendering: I_R, RGB.
+        mask: M in [0, 1]; a mask without area gives 0.
+        norm: "l21" sums the colour distances instead of their squares (released code).
+        normalise: divide by the area of the mask ("mask", released code), by the number of all pixels ("image"), or by
+            the area of `region` ("region": a loss that a shrinking mask lowers, for the initialisation).
+        region: rendered region, 1 inside; needed for "region" only.
+
+    Returns:
+        The loss, pooled over the batch.
+
+    Raises:
+        ValueError: `normalise` is "region" and there is no region.
     """
     return pixel_sum(target, rendering, mask, norm=norm, normalise=normalise, region=region).ratio()
 
@@ -67,14 +93,27 @@ def pixel(
 def perceptual(
     embedding_target: Float[Tensor, "B D *S"], embedding_rendering: Float[Tensor, "B D *S"]
 ) -> Float[Tensor, ""]:
-    """L_per, Eq. 6: cos(F(I_T), F(I_R)), the cosine distance 1 - X.Y/(|X||Y|) of the two embeddings, mean over B."""
+    """Compute L_per (Eq. 6): cos(F(I_T), F(I_R)), the cosine distance 1 - X.Y / (|X| |Y|) of the embeddings.
+
+    Args:
+        embedding_target: F(I_T).
+        embedding_rendering: F(I_R).
+
+    Returns:
+        Mean over batch and locations.
+    """
     return cosine_distance(embedding_target, embedding_rendering)
 
 
 def landmark_weights(emphasis: LandmarkEmphasis = "paper") -> Float[Tensor, " 68"]:
-    """The weight of each of the 68 landmarks (iBUG order).
+    """Return the weight of each of the 68 landmarks (iBUG order).
 
-    "paper": 20 on nose ridge 27-30 and inner lip 60-67, 1 elsewhere; "release": the same without 27; "uniform": all 1.
+    Args:
+        emphasis: "paper": 20 on nose ridge 27-30 and inner lip 60-67, 1 elsewhere; "release": the same without 27;
+            "uniform": all 1.
+
+    Returns:
+        Weights, float32.
     """
     weights = torch.ones(N_LANDMARKS)
     if emphasis != "uniform":
@@ -91,14 +130,19 @@ def landmark(
     squared_weights: bool = False,
     image_size: int = REFERENCE_SIZE,
 ) -> Float[Tensor, ""]:
-    """L_lm, Eq. 7: ||lm_T - lm_R||^2 in squared pixels, each landmark with its weight.
+    """Compute L_lm (Eq. 7): ||lm_T - lm_R||^2 in squared pixels, each landmark with its weight.
 
-    The mean over batch, landmarks and the two coordinates of w_j (lm_T - lm_R)^2, so that all points off by one pixel
-    in x and y give the mean of the weights. weights: default ``landmark_weights("paper")``.
+    Args:
+        target_landmarks: detected, px of the images.
+        predicted_landmarks: px of the images.
+        weights: w_j of each landmark; None: `landmark_weights("paper")`.
+        squared_weights: multiply the distance by the weight before squaring, so 20 acts as 400 (released code, with
+            `landmark_weights("release")`).
+        image_size: size of the images, px; distances are scaled to 224 px, where the paper's lambda_3 was chosen.
 
-    squared_weights: the weight multiplies the distance before squaring, so 20 acts as 400 (released code, with
-    ``landmark_weights("release")``).
-    image_size: size of the images in px; distances are taken to 224 px, where the paper's lambda_3 was chosen.
+    Returns:
+        Mean of w_j (lm_T - lm_R)^2 over batch, landmarks and the two coordinates: if all points are off by one pixel in
+        x and y, the mean of the weights.
     """
     if weights is None:
         weights = landmark_weights("paper")
@@ -110,10 +154,15 @@ def landmark(
 def regularizer(
     theta: Float[Tensor, "B D"], *, form: Literal["paper", "release"] = "paper", coefficients: int | None = None
 ) -> Float[Tensor, ""]:
-    """L_reg of Eq. 8: ||theta||^2, the sum over the parameters, mean over the batch.
+    """Compute L_reg of Eq. 8: ||theta||^2, the sum over the parameters, mean over the batch.
 
-    form="release": only the 224 coefficients of identity, expression and albedo, and divided by their number.
-    coefficients: only this many leading entries of theta instead (theta begins with the face coefficients).
+    Args:
+        theta: parameters; the face coefficients come first.
+        form: "release" takes only the 224 coefficients of identity, expression and albedo, and divides by their number.
+        coefficients: take only this many leading entries of theta; None: those of the form.
+
+    Returns:
+        The loss.
     """
     if form == "paper":
         return theta[:, :coefficients].square().sum(dim=1).mean()

@@ -1,7 +1,7 @@
 """The losses that train the segmentation network: equations 1 to 4 and the term that makes masks binary (section 3.2).
 
 Throughout, M is the mask: the soft output of the segmentation network inside the rendered region m, M = m S, 0 outside.
-Nothing is detached here; the caller decides what a gradient may reach.
+No function detaches its arguments; the caller decides where gradients flow.
 """
 
 from functools import reduce
@@ -15,7 +15,7 @@ from torch.nn import functional
 from focus_ray.focus.losses.distances import cosine_distance, safe_sqrt, squared_distance
 from focus_ray.focus.pooled_ratio import PooledRatio
 
-# A mask value of one half is the one that binary masks are farthest from.
+# The mask value that is farthest from a binary mask.
 MASK_MIDPOINT = 0.5
 
 
@@ -27,21 +27,29 @@ def neighbor_residual(
     squared: bool = False,
     centre: Literal["target", "rendering"] = "target",
 ) -> Float[Tensor, "B 1 H W"]:
-    """min over x' in N(x) of ||I_T(x) - I_R(x')||: how far each pixel is from the best of its neighbourhood.
+    """Compute min over x' in N(x) of ||I_T(x) - I_R(x')||, the inner part of Eq. 1 without the mask.
 
-    This is the inner part of Eq. 1 before the mask. N(x) is a square of ``window`` x ``window`` pixels (odd); at the
-    border it is the part of the square inside the image. Colours in [0, 1], so values are in [0, sqrt(3)].
+    N(x) is a square of `window` x `window` pixels; at the border it is the part of the square inside the image.
 
-    squared: return the square of the distance.
-    centre: which image gives the single pixel; the other one gives the neighbourhood (released code: "rendering").
-    Raises ValueError for an even or non-positive window.
+    Args:
+        target: I_T, RGB in [0, 1].
+        rendering: I_R, RGB.
+        window: side of the neighbourhood, px, odd.
+        squared: return the square of the distance.
+        centre: image of the single pixel; the other one gives the neighbourhood (released code: "rendering").
+
+    Returns:
+        Distance of each pixel to the best pixel of its neighbourhood, in [0, sqrt(3)] for colours in [0, 1].
+
+    Raises:
+        ValueError: the window is even or not positive.
     """
     if window < 1 or window % 2 == 0:
         raise ValueError(f"the neighbourhood must have an odd size, got {window}; choose 1, 3, 5, ...")
     single, around = (target, rendering) if centre == "target" else (rendering, target)
     height, width = single.shape[-2:]
     reach = window // 2
-    # A repeated border pixel is always itself in the neighbourhood, so this padding adds no new candidates.
+    # A repeated border pixel is in the neighbourhood already, so this padding adds no candidates.
     padded = functional.pad(around, [reach] * 4, mode="replicate") if reach else around
     shifts = ((dy, dx) for dy in range(window) for dx in range(window))
     distances = (squared_distance(single, padded[..., dy : dy + height, dx : dx + width]) for dy, dx in shifts)
@@ -61,7 +69,25 @@ def neighbor_sum(
     normalise: Literal["image", "mask"] = "image",
     border: Literal["keep", "drop"] = "keep",
 ) -> PooledRatio:
-    """Numerator and denominator of ``neighbor``, which see."""
+    """Compute numerator and denominator of `neighbor`.
+
+    Args:
+        target: I_T, RGB in [0, 1].
+        rendering: I_R, RGB.
+        mask: M, 0 outside the rendered region.
+        window: see `neighbor`.
+        squared: see `neighbor`.
+        centre: see `neighbor`.
+        premultiplied: see `neighbor`.
+        normalise: see `neighbor`.
+        border: see `neighbor`.
+
+    Returns:
+        Sum of the masked residuals, and the number of pixels or the area of the mask.
+
+    Raises:
+        ValueError: the window is even or not positive.
+    """
     if premultiplied:
         target, rendering, weight = target * mask, rendering * mask, torch.ones_like(mask)
     else:
@@ -86,17 +112,29 @@ def neighbor(
     normalise: Literal["image", "mask"] = "image",
     border: Literal["keep", "drop"] = "keep",
 ) -> Float[Tensor, ""]:
-    """L_nbr, Eq. 1: sum over x in Omega of || min over x' in N(x) of ||I_T(x) - I_R(x')|| ||^2.
+    """Compute L_nbr (Eq. 1): sum over x in Omega of || min over x' in N(x) of ||I_T(x) - I_R(x')|| ||^2.
 
     Omega is the face region of the segmentation network: each pixel counts with its mask value. The paper's sum grows
-    with batch and image size; here it is divided by the number of pixels of the batch (normalise="image", zero outside
-    the mask, so shrinking the mask lowers it as Eq. 1 does) or by the area of the mask (normalise="mask").
+    with batch and image size; here it is normalised.
 
-    window, squared, centre: see ``neighbor_residual``.
-    premultiplied: both images are multiplied by the mask at their own pixels first and the mask is not used again.
-    border: "drop" leaves out the pixels whose neighbourhood is cut by the image border.
+    Args:
+        target: I_T, RGB in [0, 1].
+        rendering: I_R, RGB.
+        mask: M, 0 outside the rendered region.
+        window: see `neighbor_residual` (released code: 5).
+        squared: see `neighbor_residual` (released code: False).
+        centre: see `neighbor_residual` (released code: "rendering").
+        premultiplied: multiply both images by the mask at their own pixels first, and do not use the mask again
+            (released code: True).
+        normalise: "image" divides by the number of pixels of the batch (zero outside the mask, so shrinking the mask
+            lowers the loss as Eq. 1 does), "mask" by the area of the mask.
+        border: "drop" leaves out the pixels whose neighbourhood is cut by the image border (released code).
 
-    Released code: window=5, squared=False, centre="rendering", premultiplied=True, border="drop".
+    Returns:
+        The loss, pooled over the batch.
+
+    Raises:
+        ValueError: the window is even or not positive.
     """
     pooled = neighbor_sum(
         target,
@@ -118,10 +156,15 @@ def dist(
     *,
     width_normalised: bool = False,
 ) -> Float[Tensor, ""]:
-    """L_dist, Eq. 2: cos(F(I_T M), F(I_R M)), the cosine distance 1 - X.Y/(|X||Y|) of masked target and rendering.
+    """Compute L_dist (Eq. 2): cos(F(I_T M), F(I_R M)), the cosine distance of masked target and masked rendering.
 
-    Embeddings [B, D], or feature maps [B, D, h, w] compared location by location; mean over batch and locations.
-    width_normalised: see ``cosine_distance`` (released code: True, on its layer-1 maps).
+    Args:
+        features_target_masked: F(I_T M), embeddings [B, D], or feature maps [B, D, h, w] compared location by location.
+        features_rendering_masked: F(I_R M), same shape.
+        width_normalised: see `cosine_distance` (released code: True, on its layer-1 maps).
+
+    Returns:
+        Mean of 1 - X.Y / (|X| |Y|) over batch and locations.
     """
     return cosine_distance(features_target_masked, features_rendering_masked, width_normalised=width_normalised)
 
@@ -129,9 +172,15 @@ def dist(
 def area(
     mask: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"], *, form: Literal["paper", "release"] = "paper"
 ) -> Float[Tensor, ""]:
-    """L_area, Eq. 3: -S_M / S_R, the area of the mask over the area of the rendered face, mean over the images.
+    """Compute L_area (Eq. 3): -S_M / S_R, the area of the mask over the area of the rendered face.
 
-    form="release" is sum (m - M) / S_R = 1 - S_M / S_R: the same gradient. An image without a rendered face gives 0.
+    Args:
+        mask: M, 0 outside the rendered region.
+        region: rendered region, 1 inside.
+        form: "release" is sum (m - M) / S_R = 1 - S_M / S_R, which has the same gradient.
+
+    Returns:
+        Mean over the images; an image without a rendered face gives 0.
     """
     rendered = region.sum(dim=(1, 2, 3)).clamp_min(1.0)
     missing = -mask if form == "paper" else region - mask
@@ -144,9 +193,15 @@ def presv(
     *,
     width_normalised: bool = False,
 ) -> Float[Tensor, ""]:
-    """L_presv, Eq. 4: cos(F(I_T M), F(I_T)), the cosine distance between the target with and without the mask.
+    """Compute L_presv (Eq. 4): cos(F(I_T M), F(I_T)), the cosine distance of the target with and without the mask.
 
-    Shapes, mean and option as in ``dist``.
+    Args:
+        features_target_masked: F(I_T M), embeddings or feature maps as in `dist`.
+        features_target: F(I_T), same shape.
+        width_normalised: see `cosine_distance`.
+
+    Returns:
+        Mean over batch and locations.
     """
     return cosine_distance(features_target_masked, features_target, width_normalised=width_normalised)
 
@@ -157,7 +212,16 @@ def binary_sum(
     *,
     form: Literal["paper", "release"] = "paper",
 ) -> PooledRatio:
-    """Numerator and denominator of ``binary``, which see."""
+    """Compute numerator and denominator of `binary`.
+
+    Args:
+        mask: M in [0, 1].
+        region: see `binary`.
+        form: see `binary`.
+
+    Returns:
+        Sum over the counted pixels, and their number.
+    """
     away = mask - MASK_MIDPOINT
     value = -away.square() if form == "paper" else MASK_MIDPOINT - away.abs()
     counted = torch.ones_like(mask) if region is None else region
@@ -170,15 +234,20 @@ def binary(
     *,
     form: Literal["paper", "release"] = "paper",
 ) -> Float[Tensor, ""]:
-    """L_bin, section 3.2: -sum over x of (M(x) - 0.5)^2, as a mean over the pixels of the batch: -0.25 for a binary M.
-
-    region: average over its pixels only (pooled over the batch). Without it the mean runs over all pixels, those
-    outside the rendered face included, as in the paper's sum; they have M = 0 and add a constant.
-    form="release": 0.5 - mean |M - 0.5|, which is 0 for a binary mask and 0.5 for M = 0.5 everywhere.
+    """Compute L_bin (section 3.2): -sum over x of (M(x) - 0.5)^2, as a mean over the pixels of the batch.
 
     With a large weight decisions stay as they are. L_nbr (Eq. 1), L_area and L_bin give a pixel of residual r the slope
-    eta_1 r^2 - eta_3 / f - 2 eta_5 (M - 0.5), up to the number of pixels; f is the share of the picture that is
-    rendered. With the paper's 15, 0.5 and 10 and f = 3/8 a pixel at M = 0.9 becomes less face only where r > 0.79, a
-    colour distance that few occluders have. At M = 0.5 the slope of L_bin is 0.
+    eta_1 r^2 - eta_3 / f - 2 eta_5 (M - 0.5), up to the number of pixels; f is the share of the image that is rendered.
+    With the paper's 15, 0.5 and 10 and f = 3/8 a pixel at M = 0.9 becomes less face only where r > 0.79, a colour
+    distance that few occluders have. At M = 0.5 the slope of L_bin is 0.
+
+    Args:
+        mask: M in [0, 1].
+        region: average over its pixels only, pooled over the batch. None: over all pixels, as in the paper's sum;
+            pixels outside the rendered face have M = 0 and add a constant.
+        form: "release" is 0.5 - mean |M - 0.5|: 0 for a binary mask, 0.5 for M = 0.5 everywhere.
+
+    Returns:
+        The mean; form "paper" gives -0.25 for a binary M.
     """
     return binary_sum(mask, region, form=form).ratio()

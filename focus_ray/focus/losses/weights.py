@@ -1,4 +1,4 @@
-"""The weights of the losses and the readings of their equations, as configuration; the weighted sums L_S and L_R."""
+"""Configuration of the losses (weights, and options of their equations), and the weighted sums L_S and L_R."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -14,9 +14,8 @@ from focus_ray.settings import Settings
 class SegmentationWeights(Settings):
     """L_S = eta_1 L_nbr + eta_2 L_dist + eta_3 L_area + eta_4 L_presv + eta_5 L_bin, section 3.2, the paper's weights.
 
-    The options are the keyword arguments of the losses; each names what the released code does otherwise.
-
-    eta_bin of the paper keeps decisions that S has made, see ``losses.binary``.
+    The options are the keyword arguments of the losses; comments give the released code's values where they differ. The
+    paper's eta_bin keeps the decisions that S has made, see `losses.binary`.
     """
 
     eta_nbr: float = Field(default=15.0, ge=0)  # section 3.2
@@ -67,12 +66,34 @@ RECONSTRUCTION_SYMBOLS = ("pixel", "per", "lm", "reg", "area")
 
 
 def segmentation_total(terms: Mapping[str, Float[Tensor, ""]], weights: SegmentationWeights) -> Float[Tensor, ""]:
-    """L_S of the terms that are present, keyed by symbol: nbr, dist, area, presv, bin. At least one is needed."""
+    """Compute L_S, the weighted sum of the terms that are present.
+
+    Args:
+        terms: at least one, by symbol: nbr, dist, area, presv, bin.
+        weights: one weight for each symbol.
+
+    Returns:
+        The weighted sum.
+
+    Raises:
+        ValueError: there is no term, or a symbol is unknown.
+    """
     return _weighted_sum(terms, {symbol: getattr(weights, f"eta_{symbol}") for symbol in SEGMENTATION_SYMBOLS})
 
 
 def reconstruction_total(terms: Mapping[str, Float[Tensor, ""]], weights: ReconstructionWeights) -> Float[Tensor, ""]:
-    """L_R of the terms that are present, keyed by symbol: pixel, per, lm, reg, area. At least one is needed."""
+    """Compute L_R, the weighted sum of the terms that are present.
+
+    Args:
+        terms: at least one, by symbol: pixel, per, lm, reg, area.
+        weights: one weight for each symbol.
+
+    Returns:
+        The weighted sum.
+
+    Raises:
+        ValueError: there is no term, or a symbol is unknown.
+    """
     return _weighted_sum(terms, {symbol: getattr(weights, f"lambda_{symbol}") for symbol in RECONSTRUCTION_SYMBOLS})
 
 

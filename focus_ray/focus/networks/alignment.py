@@ -13,17 +13,24 @@ ARCFACE_TEMPLATE = (
     (41.5493, 92.3655),
     (70.7299, 92.2041),
 )
-# A face that the similarity would enlarge or shrink beyond this is not a face, and its transform not a number for long.
+# Allowed scale of the similarity. Beyond it the points are not those of a face, and the transform may overflow.
 SCALE_RANGE = (1e-3, 1e3)
 
 
 def similarity_transform(
     source: Float[Tensor, "B N 2"], target: Float[Tensor, "B N 2"]
 ) -> tuple[Float[Tensor, "B 2 2"], Float[Tensor, "B 2"]]:
-    """The rotation, scale and shift with the least squared error, goal ~ A source + t: Umeyama 1991, in the plane.
+    """Compute the similarity A source + t ~ target with the least squared error (Umeyama 1991, in the plane).
 
     In two dimensions A = [[a, -b], [b, a]] and the optimum is a = sum x.y / sum x.x, b = sum x cross y / sum x.x over
     the centred points: no decomposition, no reflection. Coincident source points give values that are not finite.
+
+    Args:
+        source: points to transform, px.
+        target: where they should lie, px.
+
+    Returns:
+        (A, t): rotation times scale, and shift in px of the target.
     """
     source_mean, goal_mean = source.mean(dim=1), target.mean(dim=1)
     x, y = source - source_mean[:, None], target - goal_mean[:, None]
@@ -37,11 +44,18 @@ def similarity_transform(
 def align_faces(
     images: Float[Tensor, "B C H W"], points: Float[Tensor, "B 5 2"], size: int
 ) -> Float[Tensor, "B C {size} {size}"]:
-    """Faces warped so that their five points lie on the template, bilinear, black outside the picture.
+    """Warp faces so that their five points lie on ArcFace's template, bilinearly, black outside the image.
 
-    points: px of the images, origin at the centre of the top left pixel; no gradient passes through them. Where they
-    do not define a similarity (all in one place, not finite) the whole image is scaled to the crop. Under autocast too
-    the crops are sampled in the type of the images.
+    Under autocast too the crops are sampled in the type of the images.
+
+    Args:
+        images: any range.
+        points: in px of the images, origin at the centre of the top left pixel; no gradient passes through them. Points
+            that do not define a similarity (all in one place, not finite) scale the whole image to the crop.
+        size: side of the crop, px.
+
+    Returns:
+        Crops in the range of the images.
     """
     with torch.autocast(images.device.type, enabled=False):  # bfloat16 would shift the samples by a quarter of a px
         return _warp(images, points, size)

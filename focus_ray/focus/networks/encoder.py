@@ -11,7 +11,7 @@ from focus_ray.focus.networks.memory_format import channels_last
 from focus_ray.focus.parameters import ParameterScales
 from focus_ray.numerics.batch_invariant import RowwiseLinear
 
-# The small encoder: widths of its stages in units of `width`, and the grid it reads out, position by position.
+# The small encoder: widths of its stages in units of `width`, and the side of the grid that its dense layer reads.
 STAGES = (1, 2, 4, 6)
 GRID = 4
 SMALL_FEATURES = 256
@@ -27,7 +27,14 @@ class ResNet50Encoder(resnet.ResNet50):
         self.head = ParameterHead(resnet.N_FEATURES, scales or ParameterScales())
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 257"]:
-        """theta of each image, RGB in [0, 1]; image size a multiple of 32 px."""
+        """Predict theta of each image.
+
+        Args:
+            images: RGB in [0, 1], size a multiple of 32 px.
+
+        Returns:
+            theta, units of `focus.parameters`.
+        """
         return self.head(self.features(images))
 
 
@@ -54,12 +61,21 @@ class ResidualBlock(nn.Module):
 class SmallEncoder(nn.Module):
     """A thin residual network for images of 48 to 128 px: stem and four stages, 0.68 M parameters at width 16.
 
-    The last map is read out position by position on a 4 x 4 grid instead of averaged: pose and landmarks are about
-    where things are. For 64 px the map has that size; other sizes are pooled to it.
+    The dense layer reads the last map position by position on a 4 x 4 grid, not its average, because pose and landmarks
+    depend on positions. At 64 px the map has that size; at other sizes it is pooled to it.
     """
 
     def __init__(self, image_size: int = 64, width: int = 16, scales: ParameterScales | None = None):
-        """image_size in px; raises ConfigError where it is not a multiple of 16 of at least 32."""
+        """Build the network.
+
+        Args:
+            image_size: px.
+            width: channels of the stem and the first stage.
+            scales: of the parameter head; None: defaults.
+
+        Raises:
+            ConfigError: the image size is not a multiple of 16 px, or below 32 px.
+        """
         super().__init__()
         if image_size < SMALLEST_IMAGE or image_size % SMALL_STRIDE:
             raise ConfigError(
@@ -67,8 +83,8 @@ class SmallEncoder(nn.Module):
                 f"choose a multiple of {SMALL_STRIDE}"
             )
         widths = [factor * width for factor in STAGES]
-        # With fewer than 8 channels side by side, the backward of a strided 1 x 1 convolution writes outside its memory
-        # (torch 2.13's oneDNN on CPUs with AVX2 and without AVX-512).
+        # With fewer than 8 channels in channels-last order, the backward of a strided 1 x 1 convolution writes outside
+        # its memory (torch 2.13's oneDNN on CPUs with AVX2 and without AVX-512).
         self.use_channels_last = width % 8 == 0
         self.stem = nn.Sequential(
             nn.Conv2d(3, width, 5, 2, padding=2, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
@@ -82,16 +98,37 @@ class SmallEncoder(nn.Module):
         self.head = ParameterHead(SMALL_FEATURES, scales or ParameterScales())
 
     def shallow(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
-        """The map after the first stage, at half the image size."""
+        """Compute the feature map after the first stage.
+
+        Args:
+            images: RGB in [0, 1].
+
+        Returns:
+            Feature maps at half the image size.
+        """
         return self.res1(self.stem(channels_last(images) if self.use_channels_last else images))
 
     def features(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 256"]:
-        """The features before the last layer."""
+        """Compute the features before the last layer.
+
+        Args:
+            images: RGB in [0, 1].
+
+        Returns:
+            Non-negative features.
+        """
         x = self.res4(self.res3(self.res2(self.shallow(images))))
         if x.shape[-2:] != (GRID, GRID):
             x = self.pool(x)
         return functional.relu(self.dense(x.flatten(1)))
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 257"]:
-        """theta of each image, RGB in [0, 1]."""
+        """Predict theta of each image.
+
+        Args:
+            images: RGB in [0, 1].
+
+        Returns:
+            theta, units of `focus.parameters`.
+        """
         return self.head(self.features(images))

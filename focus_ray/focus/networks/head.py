@@ -9,7 +9,7 @@ from focus_ray.numerics.batch_invariant import RowwiseLinear
 
 
 class ParameterHead(RowwiseLinear):
-    """theta = offset + scale * (W x + b), W = b = 0 at first: the mean face, frontal, under the offset's light.
+    """The map theta = offset + scale * (W x + b); W = b = 0 at first: the mean face, frontal, under the offset's light.
 
     Offset and scale follow from the settings and are not part of the state dict.
     """
@@ -26,5 +26,5 @@ class ParameterHead(RowwiseLinear):
         self.register_buffer("scale", scale, persistent=False)
 
     def forward(self, input: Float[Tensor, "B D"]) -> Float[Tensor, "B 257"]:
-        with torch.autocast(input.device.type, enabled=False):  # half precision would blur poses and 1000 mm of depth
+        with torch.autocast(input.device.type, enabled=False):  # half precision would round poses and 1000 mm of depth
             return torch.addcmul(self.offset, self.scale, super().forward(input.to(self.weight.dtype)))

@@ -16,7 +16,7 @@ LAST_GRID = 7  # CROP_SIZE after four strides of 2
 
 
 class IResNetBlock(nn.Module):
-    """Normalise, convolve, normalise, PReLU, convolve with the stride, normalise, around a shortcut."""
+    """Norm, convolution, norm, PReLU, convolution with the stride, norm, around a shortcut."""
 
     def __init__(self, n_in: int, n_out: int, stride: int):
         super().__init__()
@@ -37,7 +37,7 @@ class IResNetBlock(nn.Module):
 
 
 def stage(n_in: int, width: int, depth: int) -> nn.Sequential:
-    """``depth`` blocks, the first with stride 2."""
+    """Return `depth` blocks, the first with stride 2."""
     return nn.Sequential(IResNetBlock(n_in, width, 2), *(IResNetBlock(width, width, 1) for _ in range(depth - 1)))
 
 
@@ -61,7 +61,14 @@ class IResNet50(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def shallow(self, crops: Float[Tensor, "B 3 112 112"]) -> Float[Tensor, "B 64 56 56"]:
-        """The map after layer1."""
+        """Compute the feature map after layer1.
+
+        Args:
+            crops: aligned faces, RGB in [-1, 1].
+
+        Returns:
+            Feature maps.
+        """
         return self.layer1(self.prelu(self.bn1(self.conv1(channels_last(crops)))))
 
     def forward(self, crops: Float[Tensor, "B 3 112 112"]) -> Float[Tensor, "B 512"]:
@@ -70,9 +77,16 @@ class IResNet50(nn.Module):
 
 
 def load_arcface(state: Mapping[str, Tensor]) -> IResNet50:
-    """The recogniser with the weights of an arcface_torch ``backbone.pth``, frozen, in eval mode.
+    """Load the recogniser with the weights of an arcface_torch `backbone.pth`.
 
-    Raises CheckpointError when the state dict is of another network.
+    Args:
+        state: state dict of the file.
+
+    Returns:
+        The network, frozen, in eval mode.
+
+    Raises:
+        CheckpointError: the state dict is of another network.
     """
     network = IResNet50()
     load_pretrained(network, state, "arcface_torch's IResNet-50")

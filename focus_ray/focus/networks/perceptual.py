@@ -1,6 +1,6 @@
 """The frozen network F of the perceptual losses (Eq. 2, 4, 6): a face recogniser, or features of the encoder itself.
 
-Gradients flow to the images and never to the network.
+Gradients reach the images, never the network.
 """
 
 import copy
@@ -16,24 +16,40 @@ from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
 from focus_ray.focus.networks.iresnet import CROP_SIZE, IResNet50
 from focus_ray.numerics.float32 import promote_to_float32
 
-Module = TypeVar("Module", bound=nn.Module)  # typing.Self, in a form that the shape checker of the tests knows
+Module = TypeVar("Module", bound=nn.Module)  # typing.Self, which the shape checker of the tests does not support
 
 
 @runtime_checkable
 class PerceptualNetwork(Protocol):
-    """What the losses ask of F."""
+    """Interface of F for the losses."""
 
     def embedding(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B D"]:
-        """One vector of length 1 for each face. Images RGB in [0, 1], landmarks in px of these images."""
+        """Compute one embedding of length 1 for each face.
+
+        Args:
+            images: RGB in [0, 1].
+            landmarks: (u, v) in px of these images.
+
+        Returns:
+            Unit vectors.
+        """
         ...
 
     def shallow(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B C h w"]:
-        """An early feature map of each face, to be compared location by location."""
+        """Compute an early feature map of each face, which the losses compare location by location.
+
+        Args:
+            images: RGB in [0, 1].
+            landmarks: (u, v) in px of these images.
+
+        Returns:
+            Feature maps.
+        """
         ...
 
 
 class FrozenModule(nn.Module):
-    """A module whose networks never train: parameters without gradient, eval mode whatever is asked."""
+    """A module whose network never trains: parameters without gradient, always in eval mode."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -48,9 +64,9 @@ class FrozenModule(nn.Module):
 
 
 class ArcFacePerceptual(FrozenModule):
-    """A recogniser that sees the aligned face, as the paper's F.
+    """A recogniser of aligned faces, as the paper's F.
 
-    The landmarks align the face: detected ones for anything made of the target, predicted ones for a rendering.
+    The landmarks align the face: detected ones for images made of the target, predicted ones for a rendering.
     """
 
     network: IResNet50
@@ -72,11 +88,11 @@ class ArcFacePerceptual(FrozenModule):
 
 
 class EncoderPerceptual(FrozenModule):
-    """A frozen copy of an encoder without its head; it sees the picture as it is and does not use the landmarks.
+    """A frozen copy of an encoder without its head; it takes unaligned images and ignores the landmarks.
 
-    It costs no training of its own. Of the small encoder, the early map tells outliers from face no better than that of
-    a random network: areas under the ROC 0.77 and 0.79 on one-pass fits, 0.85 for the colour residual, as
-    benchmarks/perceptual.py measured them for the shipped model. A recogniser is the better F where there is one.
+    It needs no training of its own. With the small encoder, the early map separates outliers from face no better than
+    that of a random network: areas under the ROC curve 0.77 and 0.79 on one-pass fits, 0.85 for the colour residual
+    (benchmarks/perceptual.py, shipped model). A recogniser is the better F if one is available.
     """
 
     network: SmallEncoder | ResNet50Encoder

@@ -38,7 +38,7 @@ class Bottleneck(nn.Module):
 
 
 def stage(n_in: int, width: int, depth: int, stride: int) -> nn.Sequential:
-    """``depth`` blocks, the first with the stride."""
+    """Return `depth` blocks, the first with the stride."""
     rest = [Bottleneck(width * EXPANSION, width, 1) for _ in range(depth - 1)]
     return nn.Sequential(Bottleneck(n_in, width, stride), *rest)
 
@@ -61,18 +61,37 @@ class ResNet50(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def shallow(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 256 h w"]:
-        """The map after layer1, at a quarter of the image size."""
+        """Compute the feature map after layer1.
+
+        Args:
+            images: RGB in [0, 1].
+
+        Returns:
+            Feature maps at a quarter of the image size.
+        """
         x = self.relu(self.bn1(self.conv1(channels_last(images))))
         return self.layer1(self.maxpool(x))
 
     def features(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 2048"]:
-        """The pooled features before the last layer."""
+        """Compute the pooled features before the last layer.
+
+        Args:
+            images: RGB in [0, 1].
+
+        Returns:
+            Means over the locations of the last map.
+        """
         x = self.layer4(self.layer3(self.layer2(self.shallow(images))))
         return x.mean(dim=(2, 3))
 
     def load_imagenet(self, state: Mapping[str, Tensor]) -> None:
-        """Copy torchvision's ResNet-50 weights; its classifier ``fc`` is not used and a head of ours stays as it is.
+        """Copy torchvision's ResNet-50 weights into the network.
 
-        Raises CheckpointError when the state dict is of another network.
+        Args:
+            state: torchvision's state dict; its classifier `fc` is not used, and a `head` of this network is not
+                changed.
+
+        Raises:
+            CheckpointError: the state dict is of another network.
         """
         load_pretrained(self, state, "torchvision's ResNet-50", missing_prefixes=("head.",), ignored_prefix="fc.")

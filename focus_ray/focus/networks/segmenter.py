@@ -19,7 +19,10 @@ DROPOUT_LEVELS = 2
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
-    """BatchNorm, or GroupNorm over about eight channels: the same in training and evaluation, whatever the batch."""
+    """Return BatchNorm, or GroupNorm over about eight channels.
+
+    GroupNorm is the same in training and evaluation and does not depend on the batch.
+    """
     if norm == "batch":
         return nn.BatchNorm2d(channels)
     at_most = max(1, channels // CHANNELS_PER_GROUP)
@@ -27,21 +30,27 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
 
 
 def conv_layers(n_in: int, n_out: int, norm: Norm) -> list[nn.Module]:
-    """3x3 convolution, normalisation, ReLU."""
+    """Return a 3x3 convolution, its normalisation and a ReLU."""
     return [nn.Conv2d(n_in, n_out, 3, padding=1), norm_layer(norm, n_out), nn.ReLU(inplace=True)]
 
 
 def conv_block(n_in: int, n_out: int, norm: Norm, dropout: float = 0.0) -> nn.Sequential:
-    """Two convolutions, then dropout where asked for."""
+    """Return two convolutions with normalisation and ReLU, followed by dropout unless its rate is 0."""
     drop = [nn.Dropout(dropout)] if dropout else []
     return nn.Sequential(*conv_layers(n_in, n_out, norm), *conv_layers(n_out, n_out, norm), *drop)
 
 
 class UNet(nn.Module):
-    """S(I_R, I_T): a soft mask, 1 = visible face, 0 = outlier.
+    """The network S(I_R, I_T): a soft mask, 1 = visible face, 0 = outlier.
 
-    width: channels of the first level, doubled at each of the ``levels`` - 1 halvings. slope: the mask is
-    sigmoid(slope * logit). Defaults are the released code's network: 34,528,769 parameters.
+    Defaults are the released code's network: 34,528,769 parameters.
+
+    Args:
+        width: channels of the first level, doubled at each of the `levels` - 1 halvings.
+        levels: number of resolutions.
+        dropout: rate after the blocks of the two deepest levels.
+        slope: the mask is sigmoid(slope * logit).
+        norm: normalisation after each convolution.
     """
 
     def __init__(
@@ -65,9 +74,17 @@ class UNet(nn.Module):
         self.last = nn.Conv2d(width, 1, 1)
 
     def forward(self, rendered: Float[Tensor, "B 3 H W"], target: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
-        """The logits of the mask, slope included, from rendering I_R and target I_T.
+        """Compute the logits of the mask, slope included.
 
-        Raises ConfigError where height or width is not a multiple of 2^(levels - 1).
+        Args:
+            rendered: rendering I_R, RGB, not clamped.
+            target: target I_T, RGB in [0, 1].
+
+        Returns:
+            Logits; positive = face.
+
+        Raises:
+            ConfigError: height or width is not a multiple of 2^(levels - 1).
         """
         height, width = rendered.shape[-2:]
         if height % self.stride or width % self.stride:
@@ -86,9 +103,27 @@ class UNet(nn.Module):
 
     @staticmethod
     def logits_to_mask(logits: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
-        """The soft mask m of logits. Restrict it to the rendered region: M = m S."""
+        """Convert logits to the soft mask.
+
+        Args:
+            logits: output of `forward`, slope included.
+
+        Returns:
+            Mask in [0, 1], 1 = face, float32; the caller multiplies it by the rendered region.
+        """
         return logits.float().sigmoid()
 
     def mask(self, rendered: Float[Tensor, "B 3 H W"], target: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
-        """The soft mask of rendering I_R and target I_T."""
+        """Compute the soft mask of a rendering and a target.
+
+        Args:
+            rendered: rendering I_R, RGB, not clamped.
+            target: target I_T, RGB in [0, 1].
+
+        Returns:
+            Mask in [0, 1], 1 = face, not restricted to the rendered region.
+
+        Raises:
+            ConfigError: height or width is not a multiple of 2^(levels - 1).
+        """
         return self.logits_to_mask(self(rendered, target))

@@ -1,4 +1,4 @@
-"""Loading published weights into a network from a state dict, with a clear answer when they do not fit."""
+"""Loading of published weights into a network from a state dict, with an error that names entries that do not fit."""
 
 from collections.abc import Mapping
 
@@ -22,9 +22,15 @@ def load_pretrained(
 ) -> None:
     """Copy a published state dict into a network.
 
-    label: the name of the expected weights, for messages. missing_prefixes: prefixes of the network's own entries that
-    the file does not have. ignored_prefix: prefix of entries of the file that are not used.
-    Raises CheckpointError when entries are missing, unknown, of another shape or not finite; nothing is copied then.
+    Args:
+        network: network to load into; unchanged on an error.
+        state: published state dict.
+        label: name of the expected weights, for messages.
+        missing_prefixes: prefixes of entries of the network that the file does not have.
+        ignored_prefix: prefix of entries of the file that are not used.
+
+    Raises:
+        CheckpointError: entries are missing, unknown, of another shape or not finite.
     """
     own = {
         key: value

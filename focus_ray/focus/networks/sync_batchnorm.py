@@ -1,4 +1,4 @@
-"""Batch normalisation over the global batch of all replicas; torch's own SyncBatchNorm refuses tensors on the CPU."""
+"""Batch normalisation over the global batch of all replicas; torch's own SyncBatchNorm does not support the CPU."""
 
 from typing import Any, TypeVar
 
@@ -12,9 +12,9 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm2d whose statistics in training are those of the whole batch, all replicas' parts together.
+    """BatchNorm2d whose training statistics are those of the global batch, all replicas' parts together.
 
-    Parts may differ in size. In evaluation it is a plain BatchNorm2d, and its state dict is that of one.
+    Parts may differ in size. In evaluation it is a plain BatchNorm2d with the same state dict.
     """
 
     def forward(self, input: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
@@ -32,7 +32,14 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 
 
 def convert_sync_batchnorm(network: Network) -> Network:
-    """Replace every BatchNorm2d inside by its synchronised form, parameters and statistics kept."""
+    """Replace every BatchNorm2d inside a network by SyncBatchNorm2d, keeping parameters and statistics.
+
+    Args:
+        network: changed in place.
+
+    Returns:
+        The same network.
+    """
     for name, child in network.named_children():
         if type(child) is nn.BatchNorm2d:
             twin = SyncBatchNorm2d(child.num_features, child.eps, child.momentum)
@@ -50,7 +57,7 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        # Each part's moments are about its own mean, and merged: E[x^2] - E[x]^2 would cancel.
+        # Moments of each part about its own mean, then merged: E[x^2] - E[x]^2 would lose digits.
         mine = torch.cat((*channel_moments(x), x.new_tensor([float(x.numel() // x.shape[1])])))
         everyone = [torch.empty_like(mine) for _ in range(torch.distributed.get_world_size())]
         torch.distributed.all_gather(everyone, mine)
@@ -66,7 +73,7 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         x, weight, mean, variance, total = ctx.saved_tensors
-        # As if the statistics were constants; the parameters' gradients are the two sums that these then need.
+        # Gradients with constant statistics. Those of the parameters are the two sums that the correction below needs.
         direct, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
             gradients[0], x, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
         )
@@ -80,7 +87,14 @@ class _Normalise(torch.autograd.Function):
 
 
 def channel_moments(x: Float[Tensor, "B C H W"]) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
-    """Mean and variance of each channel."""
+    """Compute mean and variance of each channel.
+
+    Args:
+        x: feature maps.
+
+    Returns:
+        (mean, biased variance).
+    """
     if x.device.type == "cpu":  # several times faster there than var_mean
         return torch.batch_norm_update_stats(x, None, None, 0.0)
     variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)

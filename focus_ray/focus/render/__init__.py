@@ -1,4 +1,4 @@
-"""The differentiable renderer: geometry, shading, rasterization and the record that comes out."""
+"""The differentiable renderer: geometry, shading, rasterization and the record of the result."""
 
 from focus_ray.focus.render.rasterize import BACKGROUND, interpolate, rasterize
 from focus_ray.focus.render.renderer import Renderer, Rendering

@@ -11,7 +11,7 @@ from focus_ray.errors import ConfigError
 
 AUTO = "auto"
 
-# Loaded at first use: a machine with CUDA needs no numba, and nobody needs pytorch3d.
+# Imported at first use: a machine with CUDA needs no numba, and pytorch3d is optional.
 _MODULES = {
     "numba": "focus_ray.focus.render.rasterize_numba",
     "torch": "focus_ray.focus.render.rasterize_torch",
@@ -22,7 +22,7 @@ BACKENDS = (AUTO, *_MODULES)
 
 @runtime_checkable
 class Backend(Protocol):
-    """What a back end module offers; arguments arrive checked, on one device."""
+    """Interface of a back end module; arguments are already checked and on one device."""
 
     def rasterize(
         self,
@@ -43,14 +43,29 @@ class Backend(Protocol):
 
 
 def numba_supports(tensor: Tensor) -> bool:
-    """Whether the compiled CPU kernels can work on this tensor."""
+    """Return whether the compiled CPU kernels support a tensor.
+
+    Args:
+        tensor: any.
+
+    Returns:
+        True for float32 and float64 on the CPU.
+    """
     return tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64)
 
 
 def resolve_backend(name: str, tensor: Tensor) -> str:
-    """The back end's name, "auto" resolved: numba where it can work on the tensor, else torch.
+    """Return the name of the back end to use for a tensor.
 
-    Raises ConfigError for an unknown name, or for numba on a tensor it cannot work on.
+    Args:
+        name: one of `BACKENDS`; "auto" is numba where it supports the tensor, else torch.
+        tensor: vertices to work on.
+
+    Returns:
+        A name other than "auto".
+
+    Raises:
+        ConfigError: the name is unknown, or numba does not support the tensor.
     """
     if name not in BACKENDS:
         raise ConfigError(f"unknown rasterizer back end {name!r}; choose one of {', '.join(BACKENDS)}")
@@ -64,5 +79,16 @@ def resolve_backend(name: str, tensor: Tensor) -> str:
 
 
 def load_backend(name: str, tensor: Tensor) -> Backend:
-    """The back end that `resolve_backend` names."""
+    """Import the back end to use for a tensor.
+
+    Args:
+        name: as in `resolve_backend`.
+        tensor: vertices to work on.
+
+    Returns:
+        The back end module.
+
+    Raises:
+        ConfigError: as in `resolve_backend`.
+    """
     return cast(Backend, import_module(_MODULES[resolve_backend(name, tensor)]))

@@ -8,7 +8,16 @@ BACKGROUND = -1
 
 
 def check_mesh(vertices: Tensor, faces: Tensor) -> None:
-    """vertices [B, V, 3], and faces [F, 3] that index them."""
+    """Check vertices and the faces that index them.
+
+    Args:
+        vertices: should be [B, V, 3], floating-point.
+        faces: should be [F, 3], int32 or int64, in 0..V - 1, on the device of the vertices.
+
+    Raises:
+        TypeError: wrong type or device.
+        ValueError: wrong shape or index.
+    """
     if vertices.ndim != 3 or vertices.shape[2] != 3:
         raise ValueError(f"vertices are {list(vertices.shape)}; give [B, V, 3]")
     if not vertices.is_floating_point():
@@ -19,7 +28,16 @@ def check_mesh(vertices: Tensor, faces: Tensor) -> None:
 
 
 def check_attributes(attributes: Tensor, vertices: Tensor) -> None:
-    """attributes [B, V, D] that belong to the vertices."""
+    """Check the attributes of vertices.
+
+    Args:
+        attributes: should be [B, V, D], of the type and device of the vertices.
+        vertices: [B, V, 3].
+
+    Raises:
+        TypeError: wrong type or device.
+        ValueError: wrong shape.
+    """
     batch, n_vertices, _ = vertices.shape
     if attributes.ndim != 3 or attributes.shape[:2] != (batch, n_vertices):
         raise ValueError(f"attributes are {list(attributes.shape)}; give [{batch}, {n_vertices}, D] like the vertices")
@@ -28,7 +46,17 @@ def check_attributes(attributes: Tensor, vertices: Tensor) -> None:
 
 
 def check_ids(ids: Tensor, vertices: Tensor, faces: Tensor) -> None:
-    """ids [B, H, W] of the faces, or BACKGROUND."""
+    """Check triangle ids.
+
+    Args:
+        ids: should be [B, H, W], int32 or int64, in 0..F - 1 or BACKGROUND, on the device of the vertices.
+        vertices: [B, V, 3].
+        faces: [F, 3].
+
+    Raises:
+        TypeError: wrong type or device.
+        ValueError: wrong shape or index.
+    """
     if ids.ndim != 3 or len(ids) != len(vertices):
         raise ValueError(f"ids are {list(ids.shape)}; give [{len(vertices)}, H, W] as rasterize returns them")
     _check_indices("ids", ids, BACKGROUND, len(faces), vertices.device)
@@ -39,9 +67,9 @@ def _check_indices(name: str, indices: Tensor, low: int, high: int, device: torc
         raise TypeError(f"{name} are {indices.dtype}; give int64")
     if indices.device != device:
         raise TypeError(f"{name} are on {indices.device} and the vertices on {device}; move one of them")
-    # The kernels trust their indices. On an accelerator the look would stall the queue, and its indexing checks itself.
+    # The kernels do not check indices. On an accelerator this check would stall the queue, and indexing checks itself.
     if device.type == "cpu" and indices.numel() > 0:
-        values = indices.numpy()  # numpy's one thread: torch's would spin on and compete with the kernels that follow
+        values = indices.numpy()  # one numpy thread: torch's threads would keep spinning and slow the next kernels
         least, most = values.min(), values.max()
         if least < low or most >= high:
             raise ValueError(f"{name} hold indices in {least}..{most}, outside {low}..{high - 1}; use the mesh's own")

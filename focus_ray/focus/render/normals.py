@@ -14,13 +14,23 @@ _MIN_SQUARED_NORM = 1e-24
 def vertex_normals(
     vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], *, backend: str = AUTO
 ) -> Float[Tensor, "B V 3"]:
-    """Unit normals, n_v = unit(sum over the triangles around v of (v1 - v0) x (v2 - v0)); differentiable.
+    """Compute unit normals, n_v = unit(sum over the triangles around v of (v1 - v0) x (v2 - v0)); differentiable.
 
     The length of the cross product is twice the triangle's area, so the sum is weighted by area. The released code
-    divides by the sum of the areas instead of normalising; unit length is what spherical harmonics are made for.
-    A vertex without a triangle, or with degenerate ones only, has the normal 0.
+    divides by the sum of the areas instead of normalising; spherical harmonics are defined for unit vectors.
 
-    Raises TypeError or ValueError for arguments of another shape or kind, ConfigError for an unusable back end.
+    Args:
+        vertices: mm.
+        faces: vertex indices of the triangles.
+        backend: "auto", or a back end's name; all but "numba" use torch.
+
+    Returns:
+        Unit normals; 0 for a vertex without a triangle, or with degenerate ones only.
+
+    Raises:
+        TypeError: an argument has the wrong type or device.
+        ValueError: an argument has the wrong shape, or an index is out of range.
+        ConfigError: the back end is unknown or cannot be used.
     """
     check_mesh(vertices, faces)
     if resolve_backend(backend, vertices) == "numba":

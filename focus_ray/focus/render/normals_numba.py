@@ -14,7 +14,16 @@ from focus_ray.focus.render.numba_jit import as_numpy, jit, run_parallel
 def vertex_normals(
     vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], min_squared_norm: float
 ) -> Float[Tensor, "B V 3"]:
-    """See focus_ray.focus.render.normals; arguments are valid."""
+    """Compute vertex normals as `focus_ray.focus.render.normals` specifies; arguments are not checked.
+
+    Args:
+        vertices: mm.
+        faces: vertex indices of the triangles.
+        min_squared_norm: squared length, mm^4, up to which a sum of normals gives the normal 0.
+
+    Returns:
+        Unit normals, or 0.
+    """
     return _VertexNormals.apply(vertices, faces, min_squared_norm)
 
 

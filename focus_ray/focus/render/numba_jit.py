@@ -1,7 +1,7 @@
-"""How numba kernels are compiled and run: cached on disk, without the GIL, one slice of the batch per thread.
+"""Compilation and execution of numba kernels: cached on disk, without the GIL, one slice of the batch per thread.
 
-Threads are plain Python threads, as many as torch uses: numba's own threading layers either abort the process on
-concurrent calls (workqueue) or on a fork after use (GNU OpenMP), and a server or a data loader does both.
+Threads are plain Python threads, as many as torch uses: numba's own threading layers abort the process either on
+concurrent calls (workqueue) or on a fork after use (GNU OpenMP), and servers and data loaders do both.
 """
 
 import inspect
@@ -22,24 +22,25 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as machine code, kept in numba's cache where some folder can be written.
+    """Compile a function to machine code, with numba's cache if a folder for it can be written.
 
     Arithmetic happens in the order written: the watertightness of the rasterizer and its equality with the torch back
-    end rest on it.
+    end depend on it.
     """
     return _compile(function, fastmath=False)
 
 
 def jit_with_fma(function: Callable[..., Any]) -> Callable[..., Any]:
-    """As `jit`, but the function's own products and sums may be fused: one rounding where there were two.
+    """Compile like `jit`, but products and sums may be fused: one rounding instead of two.
 
-    What it calls keeps the rounding it was compiled with. Not for anything that decides which triangle is seen.
+    This holds for the function's own operations; the functions that it calls keep the rounding they were compiled with.
+    Do not use it for code that decides which triangle is seen.
     """
     return _compile(function, fastmath={"contract"})
 
 
 def _compile(function: Callable[..., Any], fastmath: bool | set[str]) -> Callable[..., Any]:
-    # The test run wraps every function to check shapes; numba must see the function itself.
+    # The test run wraps every function to check shapes; numba needs the unwrapped function.
     source = inspect.unwrap(function)
     try:
         return numba.njit(cache=True, fastmath=fastmath, **_OPTIONS)(source)
@@ -48,14 +49,24 @@ def _compile(function: Callable[..., Any], fastmath: bool | set[str]) -> Callabl
 
 
 def as_numpy(tensor: Tensor) -> np.ndarray:
-    """The tensor's values as a contiguous array, without a copy where it is contiguous already."""
+    """Return a tensor's values as a contiguous array.
+
+    Args:
+        tensor: on the CPU.
+
+    Returns:
+        The values, detached; a view if the tensor is contiguous, else a copy.
+    """
     return tensor.detach().contiguous().numpy()
 
 
 def run_parallel(kernel: Callable[..., None], batch: int, *arguments: object) -> None:
     """Run kernel(first, last, *arguments) on slices of the batch, in as many threads as torch uses.
 
-    A kernel must only write to its own images: then the result has the same bits whatever the number of threads.
+    Args:
+        kernel: must only write to images first..last - 1: then the result has the same bits for any number of threads.
+        batch: number of images.
+        *arguments: passed to the kernel.
     """
     slices = max(1, min(torch.get_num_threads(), batch))
     *others, own = pairwise(batch * i // slices for i in range(slices + 1))

@@ -1,4 +1,4 @@
-"""Which triangle each pixel sees, and what it interpolates there: the two public ops over all back ends."""
+"""The two public ops over all back ends: the triangle that each pixel sees, and the values interpolated there."""
 
 import torch
 from jaxtyping import Float, Int
@@ -19,14 +19,28 @@ def rasterize(
     backend: str = AUTO,
     cull_back: bool = False,
 ) -> Int[Tensor, "B H W"]:
-    """The id of the nearest triangle over each pixel centre, -1 where there is none (no gradient).
+    """Find the nearest triangle over each pixel centre (no gradient).
 
-    vertices_screen holds (u px, v px, z mm) as `camera.project` gives it: pixel centres at integers, origin top-left,
-    v down. A centre on an edge belongs to the triangle (shared edges leave no hole); at equal depth the lower id wins.
-    Triangles with a vertex at z <= 0 or not finite, and degenerate ones, are not drawn. cull_back leaves out the
-    triangles that wind clockwise on the screen: those whose (v1 - v0) x (v2 - v0) points away from the camera.
+    A centre on an edge belongs to the triangle (shared edges leave no hole); at equal depth the lower id wins.
+    Triangles with a vertex at z <= 0 or not finite, and degenerate ones, are not drawn.
 
-    Raises TypeError or ValueError for arguments of another shape or kind, ConfigError for an unusable back end.
+    Args:
+        vertices_screen: (u px, v px, z mm) as `camera.project` returns: pixel centres at integers, origin top-left, v
+            down.
+        faces: vertex indices of the triangles.
+        height: px.
+        width: px.
+        backend: "auto", or a back end's name.
+        cull_back: leave out the triangles that wind clockwise on the screen: those whose (v1 - v0) x (v2 - v0) points
+            away from the camera.
+
+    Returns:
+        Triangle ids, -1 where there is no triangle.
+
+    Raises:
+        TypeError: an argument has the wrong type or device.
+        ValueError: an argument has the wrong shape, or an index is out of range.
+        ConfigError: the back end is unknown or cannot be used.
     """
     check_mesh(vertices_screen, faces)
     if height < 1 or width < 1:
@@ -43,12 +57,25 @@ def interpolate(
     *,
     backend: str = AUTO,
 ) -> Float[Tensor, "B D H W"]:
-    """Vertex attributes interpolated perspective-correctly over the triangles of `rasterize`; 0 on the background.
+    """Interpolate vertex attributes perspective-correctly over the triangles of `rasterize`.
 
-    b_i = (e_i / z_i) / sum_j (e_j / z_j) with the edge functions e_i relative to the pixel centre, so that no
-    triangle's area is divided by. Differentiable in vertices_screen and attributes; not through visibility.
+    b_i = (e_i / z_i) / sum_j (e_j / z_j) with the edge functions e_i relative to the pixel centre, so that nothing is
+    divided by a triangle's area. Differentiable in vertices_screen and attributes; not through visibility.
 
-    Raises TypeError or ValueError for arguments of another shape or kind, ConfigError for an unusable back end.
+    Args:
+        vertices_screen: (u px, v px, z mm).
+        attributes: values of the vertices, in the type of `vertices_screen`.
+        faces: vertex indices of the triangles.
+        ids: result of `rasterize`.
+        backend: "auto", or a back end's name.
+
+    Returns:
+        Interpolated attributes, 0 on the background.
+
+    Raises:
+        TypeError: an argument has the wrong type or device.
+        ValueError: an argument has the wrong shape, or an index is out of range.
+        ConfigError: the back end is unknown or cannot be used.
     """
     check_mesh(vertices_screen, faces)
     check_attributes(attributes, vertices_screen)

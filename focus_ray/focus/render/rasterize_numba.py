@@ -1,7 +1,7 @@
 """The numba back end: z-buffer and interpolation on the CPU, with an analytic backward.
 
-Positions and weights are in double whatever the input's type: it costs nothing in scalar code, makes face ids those of
-exact float64 brute force, and keeps gradients of sub-pixel triangles clean.
+Positions and weights are in double for any input type: this costs nothing in scalar code, makes face ids those of exact
+float64 brute force, and keeps gradients of sub-pixel triangles accurate.
 """
 
 from typing import Any
@@ -19,10 +19,21 @@ from focus_ray.focus.render.zbuffer_numba import edge_functions, rasterize_image
 def rasterize(
     vertices_screen: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], height: int, width: int, cull_back: bool
 ) -> Int[Tensor, "B H W"]:
-    """See focus_ray.focus.render.rasterize; arguments are valid."""
+    """Rasterize with compiled CPU kernels, as `focus_ray.focus.render.rasterize` specifies; arguments are not checked.
+
+    Args:
+        vertices_screen: (u px, v px, z mm).
+        faces: vertex indices of the triangles.
+        height: px.
+        width: px.
+        cull_back: leave out triangles that wind clockwise on the screen.
+
+    Returns:
+        Id of the nearest triangle in each pixel, -1 where there is none.
+    """
     batch = vertices_screen.shape[0]
     ids = torch.empty(batch, height, width, dtype=torch.int64)
-    # half the memory to walk through, and copied faster than by torch
+    # int32 halves the memory to read; numpy copies it faster than torch
     corners = np.ascontiguousarray(faces.numpy().T, dtype=np.int32)
     run_parallel(rasterize_images, batch, as_numpy(vertices_screen), corners, cull_back, ids.numpy())
     return ids
@@ -34,7 +45,17 @@ def interpolate(
     faces: Int[Tensor, "F 3"],
     ids: Int[Tensor, "B H W"],
 ) -> Float[Tensor, "B D H W"]:
-    """See focus_ray.focus.render.rasterize; arguments are valid."""
+    """Interpolate with compiled CPU kernels, as `focus_ray.focus.render.interpolate` specifies; arguments not checked.
+
+    Args:
+        vertices_screen: (u px, v px, z mm).
+        attributes: values of the vertices.
+        faces: vertex indices of the triangles.
+        ids: triangle of each pixel, -1 for none.
+
+    Returns:
+        Interpolated attributes, 0 on the background.
+    """
     return _Interpolate.apply(vertices_screen, attributes, faces, ids)
 
 
@@ -56,7 +77,7 @@ class _Interpolate(torch.autograd.Function):
         ctx: Any, image_gradient: Tensor
     ) -> tuple[Tensor, Tensor, None, None]:
         vertices_screen, attributes, *_ = ctx.saved_tensors
-        # contiguous whatever the inputs were: the kernels write through numpy views
+        # contiguous for any inputs: the kernels write through numpy views
         to_vertices = torch.empty(vertices_screen.shape, dtype=vertices_screen.dtype)
         to_attributes = torch.empty(attributes.shape, dtype=attributes.dtype)
         arrays = [as_numpy(tensor) for tensor in (*ctx.saved_tensors, image_gradient)]

@@ -1,4 +1,4 @@
-"""The optional pytorch3d back end: its z-buffer behind our coordinates; interpolation stays in plain torch."""
+"""The optional pytorch3d back end: pytorch3d's z-buffer in our coordinates; interpolation is that of plain torch."""
 
 from importlib import import_module
 
@@ -13,9 +13,17 @@ __all__ = ["interpolate", "rasterize", "to_ndc"]
 
 
 def to_ndc(vertices_screen: Float[Tensor, "B V 3"], height: int, width: int) -> Float[Tensor, "B V 3"]:
-    """(u px, v px, z mm) to pytorch3d's normalised coordinates: x left, y up, the shorter side spans [-1, 1].
+    """Convert screen coordinates to pytorch3d's normalised ones: x left, y up, the shorter side spans [-1, 1].
 
     There the centre of pixel i of n lies at (n - 1 - 2 i) / min(height, width): half a pixel from the border.
+
+    Args:
+        vertices_screen: (u px, v px, z mm).
+        height: px.
+        width: px.
+
+    Returns:
+        (x, y, z mm).
     """
     size = vertices_screen.new_tensor((width - 1, height - 1))
     ndc = (size - 2 * vertices_screen[..., :2]) / min(height, width)
@@ -25,10 +33,23 @@ def to_ndc(vertices_screen: Float[Tensor, "B V 3"], height: int, width: int) -> 
 def rasterize(
     vertices_screen: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], height: int, width: int, cull_back: bool
 ) -> Int[Tensor, "B H W"]:
-    """See focus_ray.focus.render.rasterize. Differs from the other back ends where pytorch3d does: a centre exactly
-    on an edge is not covered, and triangles of less than 1e-8 normalised area are dropped.
+    """Rasterize with pytorch3d, as `focus_ray.focus.render.rasterize` specifies; arguments are not checked.
 
-    Raises ConfigError when pytorch3d is not installed.
+    Differs from the other back ends as pytorch3d does: a centre exactly on an edge is not covered, and triangles of
+    less than 1e-8 normalised area are dropped.
+
+    Args:
+        vertices_screen: (u px, v px, z mm).
+        faces: vertex indices of the triangles.
+        height: px.
+        width: px.
+        cull_back: leave out triangles that wind clockwise on the screen.
+
+    Returns:
+        Id of the nearest triangle in each pixel, -1 where there is none.
+
+    Raises:
+        ConfigError: pytorch3d cannot be imported.
     """
     try:
         structures = import_module("pytorch3d.structures")

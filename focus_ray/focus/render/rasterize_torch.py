@@ -1,7 +1,7 @@
-"""The torch back end: the same rasterizer in plain tensor ops, on any device that has float64; the oracle of the tests.
+"""The torch back end: the rasterizer in plain tensor ops, on any device that has float64; the reference of the tests.
 
 Every (triangle, pixel centre in its box) pair is a candidate; candidates are enumerated in chunks, so that memory is
-bounded whatever the size of the triangles.
+bounded for triangles of any size.
 """
 
 from typing import NamedTuple, cast
@@ -26,7 +26,20 @@ class _Boxes(NamedTuple):
 def rasterize(
     vertices_screen: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], height: int, width: int, cull_back: bool
 ) -> Int[Tensor, "B H W"]:
-    """See focus_ray.focus.render.rasterize; arguments are valid. Arithmetic in double, as in the numba back end."""
+    """Rasterize with tensor ops, as `focus_ray.focus.render.rasterize` specifies; arguments are not checked.
+
+    Arithmetic in double, as in the numba back end.
+
+    Args:
+        vertices_screen: (u px, v px, z mm).
+        faces: vertex indices of the triangles.
+        height: px.
+        width: px.
+        cull_back: leave out triangles that wind clockwise on the screen.
+
+    Returns:
+        Id of the nearest triangle in each pixel, -1 where there is none.
+    """
     batch, n_faces = len(vertices_screen), len(faces)
     corners = vertices_screen.double()[:, faces.long()].reshape(batch * n_faces, 3, 3)
     boxes = _bounding_boxes(corners, height, width)
@@ -53,10 +66,19 @@ def interpolate(
     faces: Int[Tensor, "F 3"],
     ids: Int[Tensor, "B H W"],
 ) -> Float[Tensor, "B D H W"]:
-    """See focus_ray.focus.render.rasterize; arguments are valid.
+    """Interpolate with tensor ops, as `focus_ray.focus.render.interpolate` specifies; arguments are not checked.
 
-    Gradients are torch's own, through double. The backward computes the weights anew: kept, they would take several
-    hundred bytes for each drawn pixel.
+    Gradients are torch's own, through double. The backward computes the weights again: storing them would take several
+    hundred bytes per drawn pixel.
+
+    Args:
+        vertices_screen: (u px, v px, z mm).
+        attributes: values of the vertices.
+        faces: vertex indices of the triangles.
+        ids: triangle of each pixel, -1 for none.
+
+    Returns:
+        Interpolated attributes, 0 on the background.
     """
     blended = checkpoint(_blend, vertices_screen, attributes, faces, ids, use_reentrant=False, preserve_rng_state=False)
     return cast(Tensor, blended)
@@ -114,7 +136,7 @@ def _cover(
     if not cull_back:
         inside = inside | (edges >= 0).all(dim=1)
     inside = inside & (area != 0)
-    # in the order of the numba kernel: equal bits decide ties equally
+    # same order of operations as in the numba kernel: equal bits decide ties equally
     return inside, (e0 * (z1 * z2) + e1 * (z2 * z0) + e2 * (z0 * z1)) / (area * (z0 * z1 * z2))
 
 

@@ -17,7 +17,7 @@ from focus_ray.focus.render.shading import shade
 
 @dataclass
 class Rendering:
-    """What the renderer sees. Differentiable, except the mask and the ids."""
+    """Output of the renderer. Differentiable, except the mask and the ids."""
 
     image: Float[Tensor, "B 3 H W"]
     """RGB, 0 outside the face, not clamped to [0, 1]."""
@@ -35,19 +35,26 @@ class Rendering:
     """(u px, v px, z mm) of every vertex."""
 
     def rows(self, rows: slice) -> "Rendering":
-        """Some of the images."""
+        """Return some of the images."""
         return Rendering(**{name: value[rows] for name, value in vars(self).items()})
 
     def to(self, device: str) -> "Rendering":
-        """The same on another device."""
+        """Copy to another device."""
         return Rendering(**{name: value.to(device) for name, value in vars(self).items()})
 
 
 class Renderer(nn.Module):
-    """Renders a morphable model with a fixed camera. Has no parameters of its own; computes in the model's type."""
+    """Renders a morphable model with a fixed camera. Has no parameters; computes in the model's type."""
 
     def __init__(self, model: MorphableModel, camera: Camera, backend: str = AUTO, *, cull_back: bool = True) -> None:
-        """cull_back leaves out triangles that look away from the camera, as the paper's renderer does."""
+        """Create the renderer.
+
+        Args:
+            model: face model.
+            camera: camera of the images.
+            backend: name of the rasterizer back end.
+            cull_back: leave out triangles that look away from the camera, as the paper's renderer does.
+        """
         super().__init__()
         self.model = model
         self.camera = camera
@@ -55,7 +62,14 @@ class Renderer(nn.Module):
         self.cull_back = cull_back
 
     def forward(self, theta: Float[Tensor, "B 257"]) -> Rendering:
-        """Render coefficients of the model (theta in the table's order, see focus.parameters)."""
+        """Render coefficients of the model.
+
+        Args:
+            theta: in the order and units of `focus.parameters`.
+
+        Returns:
+            Images and geometry.
+        """
         parameters = split_theta(theta.to(self.model.mean.dtype))
         vertices = self.model.vertices(parameters.alpha)
         albedo = self.model.albedo(parameters.albedo)
@@ -69,9 +83,17 @@ class Renderer(nn.Module):
         rotation: Float[Tensor, "B 3"],
         translation: Float[Tensor, "B 3"],
     ) -> Rendering:
-        """Render any shape (model space, mm) and albedo (RGB) on the model's topology.
+        """Render any shape and albedo on the model's topology.
 
-        light R9|G9|B9, rotation Euler angles in rad, translation in mm: the units of focus.parameters.
+        Args:
+            vertices: model space, mm.
+            albedo: RGB of the vertices.
+            light: R9|G9|B9.
+            rotation: Euler angles, rad.
+            translation: mm.
+
+        Returns:
+            Images and geometry.
         """
         with torch.autocast(vertices.device.type, enabled=False):
             return self._render(vertices, albedo, light, rotation, translation)
@@ -81,7 +103,7 @@ class Renderer(nn.Module):
     ) -> Rendering:
         faces, size = self.model.faces, self.camera.image_size
         rotated = rotate(vertices, rotation)
-        # before the translation: beside 1000 mm of depth float32 would blur the small edges
+        # before the translation: next to 1000 mm of depth, float32 would round the small edges
         normals = vertex_normals(rotated, faces, backend=self._normals_backend)
         colours = shade(albedo, normals, light)
         screen = project(self.camera, translate(self.camera, rotated, translation))

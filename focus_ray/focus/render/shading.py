@@ -1,4 +1,4 @@
-"""Lambertian-like shading with nine spherical harmonics per colour channel; the light lives in camera space."""
+"""Lambertian-like shading with nine spherical harmonics per colour channel; the light is fixed to camera space."""
 
 from math import pi, sqrt
 
@@ -35,9 +35,15 @@ _TABLE = (
 
 
 def spherical_harmonics(normals: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 9"]:
-    """Real harmonics of bands l = 0..2, order m = -l..l, Condon-Shortley phase included, of unit vectors.
+    """Compute the real harmonics of bands l = 0..2, order m = -l..l, Condon-Shortley phase included.
 
-    The polynomial form of the released code's table: no acos, so the gradient is finite everywhere.
+    This is the polynomial form of the released code's table: no acos, so the gradient is finite everywhere.
+
+    Args:
+        normals: unit vectors, camera axes.
+
+    Returns:
+        Y_k of each vertex.
     """
     return full_precision_matmul(_monomials(normals), normals.new_tensor(_TABLE))
 
@@ -45,13 +51,22 @@ def spherical_harmonics(normals: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 9
 def shade(
     albedo: Float[Tensor, "B V 3"], normals: Float[Tensor, "B V 3"], light: Float[Tensor, "B 27"]
 ) -> Float[Tensor, "B V 3"]:
-    """Vertex colours A * L, with L_c = sum_k light[9 c + k] Y_k(n); light is R9|G9|B9, nothing is clamped."""
-    # the light meets the table first: three numbers per monomial instead of nine harmonics per vertex
+    """Compute the vertex colours A * L with L_c = sum_k light[9 c + k] Y_k(n).
+
+    Args:
+        albedo: RGB A of the vertices.
+        normals: unit vectors, camera axes.
+        light: R9|G9|B9.
+
+    Returns:
+        RGB, not clamped.
+    """
+    # light times table first: three numbers per monomial instead of nine harmonics per vertex
     polynomials = full_precision_matmul(normals.new_tensor(_TABLE), light.view(-1, CHANNELS, SH_BANDS).transpose(1, 2))
     return albedo * full_precision_matmul(_monomials(normals), polynomials)
 
 
 def _monomials(normals: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 10"]:
-    """1 | x y z | xy yz zx | xx yy zz"""
+    """Compute the monomials 1 | x y z | xy yz zx | xx yy zz."""
     ones = torch.ones_like(normals[..., :1])
     return torch.cat((ones, normals, normals * normals.roll(-1, dims=-1), normals * normals), dim=-1)

@@ -1,29 +1,50 @@
-"""The z-buffer's kernel: which triangle is nearest in each pixel.
+"""The kernel of the z-buffer: which triangle is nearest in each pixel.
 
-A triangle of a fine mesh covers about one pixel centre, often none, and no branch predictor knows which. So the work
-goes in passes over blocks of triangles, and the loops that leave triangles out have no branch; what is left is walked
-pixel by pixel. Arithmetic is in double, in the order that the torch back end has.
+A triangle of a fine mesh covers about one pixel centre, often none, which a branch predictor cannot predict. So the
+work is done in passes over blocks of triangles, and the loops that discard triangles have no branch; the triangles that
+are left are drawn pixel by pixel. Arithmetic is in double, in the same order as in the torch back end.
 """
 
 import numpy as np
 
 from focus_ray.focus.render.numba_jit import jit
 
-# Triangles per pass: what the passes hand on (about 300 kB) stays in a core's own cache.
+# Triangles per pass: the arrays between the passes (about 300 kB) fit into a core's own cache.
 _BLOCK = 2048
-# Triangles whose box holds up to so many pixel centres are tested without a branch, larger ones are walked.
+# Triangles with at most this many pixel centres in their box are tested without a branch, larger ones pixel by pixel.
 _SMALL = 4
 
 
 @jit
 def edge_functions(x0, y0, x1, y1, x2, y2):
-    """Twice the signed areas that the pixel spans with each side: exactly antisymmetric in the side's ends."""
+    """Compute twice the signed areas that the pixel spans with each side: exactly antisymmetric in the side's ends.
+
+    Args:
+        x0: u of the first vertex relative to the pixel centre, px.
+        y0: v of the first vertex, likewise.
+        x1: u of the second vertex.
+        y1: v of the second vertex.
+        x2: u of the third vertex.
+        y2: v of the third vertex.
+
+    Returns:
+        (e0, e1, e2), px^2; e_i belongs to the side opposite to vertex i.
+    """
     return x1 * y2 - y1 * x2, x2 * y0 - y2 * x0, x0 * y1 - y0 * x1
 
 
 @jit
 def rasterize_images(first, last, vertices, corners, cull_back, ids):
-    """ids[first:last] from vertices [B,V,3] (u, v, z) and the triangles' corners [3,F]."""
+    """Write the id of the nearest triangle of each pixel of some images.
+
+    Args:
+        first: first image.
+        last: one after the last image.
+        vertices: [B, V, 3], (u px, v px, z mm).
+        corners: [3, F], vertex indices of the triangles.
+        cull_back: leave out triangles that wind clockwise on the screen.
+        ids: [B, H, W], written in place; -1 where there is no triangle.
+    """
     n_vertices, n_faces = vertices.shape[1], corners.shape[1]
     nearest = np.empty(ids.shape[1:])  # inverse depth, 1/mm
     u, v, z = np.empty(n_vertices), np.empty(n_vertices), np.empty(n_vertices)
@@ -62,13 +83,16 @@ def _face_vertices(corners, face):
 def _extent(a, b, c, size):
     """First and last pixel centre between three coordinates, inside the image; none where first > last."""
     least, most = min(a, b, c), max(a, b, c)
-    # written so that a coordinate that is not a number leaves whole numbers inside the image
+    # written so that NaN coordinates give whole numbers inside the image
     return np.ceil(least if least > 0.0 else 0.0), np.floor(most if most < size - 1.0 else size - 1.0)
 
 
 @jit
 def _bounding_boxes(u, v, corners, start, width, height, boxes, several, place, x, y):
-    """Every triangle's box. One pixel centre in it makes a candidate, more put it among `several`; returns how many."""
+    """Compute the box of every triangle; return the numbers of candidates and of triangles in `several`.
+
+    A box with one pixel centre becomes a candidate; a triangle whose box has more is added to `several`.
+    """
     left, right, top, bottom = boxes
     n_single, n_several = 0, 0
     for n in range(left.shape[0]):
@@ -86,7 +110,7 @@ def _bounding_boxes(u, v, corners, start, width, height, boxes, several, place, 
 
 @jit
 def _expand_small_boxes(boxes, several, n_several, place, x, y, n):
-    """Add the pixels of small boxes to the n candidates; what is too large stays in `several`; returns how many."""
+    """Append the pixels of small boxes to the n candidates, keep large ones in `several`; return both numbers."""
     left, right, top, bottom = boxes
     n_large = 0
     for here in several[:n_several]:
@@ -103,7 +127,7 @@ def _expand_small_boxes(boxes, several, n_several, place, x, y, n):
 
 @jit
 def _keep_covering(u, v, corners, start, place, x, y, n, cull_back):
-    """Move the candidates whose triangle covers their pixel centre to the front; returns how many."""
+    """Move the candidates whose triangle covers their pixel centre to the front; return their number."""
     n_covering = 0
     for candidate in range(n):
         i, j, k = _face_vertices(corners, start + place[candidate])
@@ -116,7 +140,7 @@ def _keep_covering(u, v, corners, start, place, x, y, n, cull_back):
 
 @jit
 def _inside(e0, e1, e2, cull_back):
-    """Whether the pixel centre lies inside the triangle or on its edge, seen from a side that is drawn."""
+    """Return whether the pixel centre lies inside the triangle or on its edge, seen from a side that is drawn."""
     front = (e0 <= 0.0) & (e1 <= 0.0) & (e2 <= 0.0)
     back = (e0 >= 0.0) & (e1 >= 0.0) & (e2 >= 0.0) & (not cull_back)
     return front | back
@@ -129,7 +153,7 @@ def _inverse_depth(u0, v0, z0, u1, v1, z1, u2, v2, z2, x, y, cull_back):
     in_front = (z0 > 0.0) & (z1 > 0.0) & (z2 > 0.0)
     finite = np.abs(u0 + u1 + u2 + v0 + v1 + v2 + z0 + z1 + z2) < np.inf
     inverse = (e0 * (z1 * z2) + e1 * (z2 * z0) + e2 * (z0 * z1)) / ((e0 + e1 + e2) * (z0 * z1 * z2))
-    # without area it is not a number, and then never the nearest
+    # NaN for a triangle without area, which is then never nearest
     return inverse if _inside(e0, e1, e2, cull_back) & in_front & finite else -1.0
 
 
@@ -160,7 +184,7 @@ def _draw_large_boxes(u, v, z, corners, start, large, boxes, cull_back, nearest,
 
 @jit
 def _keep_nearest(nearest, ids, y, x, inverse, face):
-    """The nearest stays; at equal depth the lower id."""
+    """Write the triangle into the z-buffer if it is nearest; at equal depth the lower id wins."""
     if inverse > nearest[y, x] or (inverse == nearest[y, x] and face < ids[y, x]):
         nearest[y, x] = inverse
         ids[y, x] = face
