@@ -138,7 +138,7 @@ class EvaluationRun(CommandRun):
     """One `focus-ray evaluate`."""
 
     COMMAND = ("evaluate",)
-    WORKER = "ray::_piece"
+    WORKER = "ray::_run_task"
 
     def pieces(self) -> int:
         """How many are finished."""
