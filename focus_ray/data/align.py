@@ -1,4 +1,4 @@
-"""Deep3D's alignment: a face is turned upright, scaled and shifted to where a standard face has its five points.
+"""Deep3D's alignment: a face is turned upright, scaled and shifted to the five points of a standard face.
 
 Training, evaluation and reconstruction cut their crops by `crop_from_landmarks` and `crop_from_five_points`.
 """
@@ -24,7 +24,7 @@ STANDARD_POINTS = np.array(
         [0.248466, -0.381282, 0.222358],
     ]
 )
-REFERENCE_SIZE = 224  # px: the crop that the two constants below are given for
+REFERENCE_SIZE = 224  # px: side of the crop that the two constants below refer to
 REFERENCE_SCALE = 102.0  # px to a unit of the standard points
 REFERENCE_CENTRE = 112.0  # px: where the standard face's origin lies
 
@@ -33,7 +33,12 @@ _BORDER = 2  # px of the crop kept around the region that is warped, for the int
 
 @dataclass(frozen=True)
 class Crop:
-    """A square crop and the one affine transform from px of the picture to px of the crop (centres at integers)."""
+    """A square crop of a picture, given by one affine transform.
+
+    Attributes:
+        matrix: transform from px of the picture to px of the crop; pixel centres at integers.
+        size: side of the crop, px.
+    """
 
     matrix: Float[np.ndarray, "2 3"]
     size: int
@@ -45,55 +50,123 @@ class Crop:
 
     @property
     def scale(self) -> float:
-        """Crop px to a picture px."""
+        """Number of crop px per picture px."""
         return math.sqrt(abs(float(np.linalg.det(self.matrix[:, :2]))))
 
     @property
     def roll(self) -> float:
-        """By how much the crop turns the picture [rad]; positive turns x towards y, clockwise as seen."""
+        """Rotation of the picture by the crop [rad]; positive turns x towards y, clockwise as seen."""
         return math.atan2(float(self.matrix[1, 0]), float(self.matrix[0, 0]))
 
     def to_crop(self, points: Float[np.ndarray, "*N 2"]) -> Float[np.ndarray, "*N 2"]:
-        """Points of the picture in px of the crop."""
+        """Transform points of the picture to the crop.
+
+        Args:
+            points: px of the picture.
+
+        Returns:
+            px of the crop.
+        """
         return transform_points(self.matrix, points)
 
     def to_image(self, points: Float[np.ndarray, "*N 2"]) -> Float[np.ndarray, "*N 2"]:
-        """Points of the crop in px of the picture."""
+        """Transform points of the crop to the picture.
+
+        Args:
+            points: px of the crop.
+
+        Returns:
+            px of the picture.
+        """
         return transform_points(self.inverse, points)
 
     def then(self, matrix: Float[np.ndarray, "2 3"]) -> "Crop":
-        """The crop with another transform, from crop to crop, applied after this one."""
+        """Return the crop with another transform applied after its own.
+
+        Args:
+            matrix: transform from px of the crop to px of the new crop.
+
+        Returns:
+            The new crop, of the same size.
+        """
         return Crop(compose(matrix, self.matrix), self.size)
 
     def warp(self, image: Shaped[np.ndarray, "H W *C"]) -> Shaped[np.ndarray, "S S *C"]:
-        """The picture seen through the crop, zero where that reaches over the edge. Shrinking averages over areas."""
+        """Sample a picture in the crop; shrinking averages over areas.
+
+        Args:
+            image: picture with any channels.
+
+        Returns:
+            The crop of the picture, zero outside the picture.
+        """
         return _warp(image, self.matrix, self.size)
 
     def to_image_mask(
         self, mask: Float[np.ndarray, "S S"], height: int, width: int
     ) -> Float[np.ndarray, "height width"]:
-        """A mask of the crop, in the size of the picture: bilinear, zero outside the crop."""
+        """Transform a mask of the crop to the picture, bilinearly.
+
+        Args:
+            mask: mask in px of the crop.
+            height: height of the picture, px.
+            width: width of the picture, px.
+
+        Returns:
+            Mask in px of the picture, zero outside the crop.
+        """
         flags = cv2.INTER_LINEAR
         return cv2.warpAffine(np.ascontiguousarray(mask), self.inverse, (width, height), flags=flags, borderValue=0)
 
 
 def crop_from_landmarks(landmarks: Float[np.ndarray, "68 2"], size: int) -> Crop:
-    """The aligned crop of 68 given points, the face turned upright. Raises LandmarkError where they span no face."""
+    """Compute the aligned crop of a face from 68 landmarks, the face turned upright.
+
+    Args:
+        landmarks: px of the picture, iBUG order.
+        size: side of the crop, px.
+
+    Returns:
+        The aligned crop.
+
+    Raises:
+        LandmarkError: the landmarks do not span a face.
+    """
     return crop_from_five_points(five_points(torch.from_numpy(landmarks)).numpy(), size)
 
 
 def crop_from_five_points(points: Float[np.ndarray, "5 2"], size: int) -> Crop:
-    """The aligned crop of eye centres, nose tip and mouth corners, the face turned upright."""
+    """Compute the aligned crop of a face from its five points, the face turned upright.
+
+    Args:
+        points: eye centres, nose tip and mouth corners (the subject's right first), px of the picture.
+        size: side of the crop, px.
+
+    Returns:
+        The aligned crop.
+
+    Raises:
+        LandmarkError: the points do not span a face.
+    """
     return align(points, size, face_roll(points))
 
 
 def align(points: Float[np.ndarray, "5 2"], size: int, roll: float = 0.0) -> Crop:
-    """The crop of a face from its eye centres, nose tip and mouth corners (the subject's right first) [px].
+    """Compute the crop of a face from its five points.
 
     A weak-perspective camera is fitted to the points (POS: least squares of a 2x4 affine camera). Its mean row length
     is the scale and its offset the centre: p -> s (p - t) + 112 at 224 px; pixel centres are kept at other sizes.
-    The picture is not turned unless `roll` says by how much its face is turned (rad, clockwise as seen): that is taken
-    out first. Raises LandmarkError where the points do not span a face.
+
+    Args:
+        points: eye centres, nose tip and mouth corners (the subject's right first), px of the picture.
+        size: side of the crop, px.
+        roll: rotation of the face in the picture, rad, clockwise as seen; it is removed before the fit.
+
+    Returns:
+        The aligned crop.
+
+    Raises:
+        LandmarkError: the points do not span a face.
     """
     upright = rotation_transform(-roll)
     scale, origin = weak_perspective(transform_points(upright, points))
@@ -104,7 +177,17 @@ def align(points: Float[np.ndarray, "5 2"], size: int, roll: float = 0.0) -> Cro
 
 
 def weak_perspective(points: Float[np.ndarray, "5 2"]) -> tuple[float, Float[np.ndarray, " 2"]]:
-    """Scale [px to a unit of STANDARD_POINTS] and the image of their origin [px] (POS)."""
+    """Fit a weak-perspective camera to the five points (POS).
+
+    Args:
+        points: eye centres, nose tip and mouth corners, px.
+
+    Returns:
+        (scale, origin): px per unit of STANDARD_POINTS, and the image of their origin, px.
+
+    Raises:
+        LandmarkError: the points are not finite, or coincide.
+    """
     if not np.isfinite(points).all():
         raise LandmarkError("the five points are not finite numbers; correct the landmarks")
     model = np.hstack([STANDARD_POINTS * [1.0, -1.0, 1.0], np.ones((5, 1))])  # y down, as in the picture
@@ -116,32 +199,72 @@ def weak_perspective(points: Float[np.ndarray, "5 2"]) -> tuple[float, Float[np.
 
 
 def standard_points(size: int) -> Float[np.ndarray, "5 2"]:
-    """Where the five points of the standard face lie in a crop of that size [px]."""
+    """Compute the five points of the standard face in a crop.
+
+    Args:
+        size: side of the crop, px.
+
+    Returns:
+        px of the crop.
+    """
     reference = REFERENCE_CENTRE + REFERENCE_SCALE * STANDARD_POINTS[:, :2] * [1.0, -1.0]
     return transform_points(resize_transform(REFERENCE_SIZE, size), reference)
 
 
 def resize_transform(old: int, new: int) -> Float[np.ndarray, "2 3"]:
-    """The transform of px when a square picture is resized; pixel centres at integers, so the corners are at -1/2."""
+    """Compute the transform of px when a square picture is resized.
+
+    Pixel centres are at integers, so the corners are at -1/2.
+
+    Args:
+        old: side before, px.
+        new: side after, px.
+
+    Returns:
+        Transform from px before to px after.
+    """
     ratio = new / old
     shift = (ratio - 1.0) / 2.0
     return np.array([[ratio, 0.0, shift], [0.0, ratio, shift]])
 
 
 def rotation_transform(angle: float) -> Float[np.ndarray, "2 3"]:
-    """The turn about the origin by an angle [rad], clockwise as seen with y down."""
+    """Compute the rotation about the origin.
+
+    Args:
+        angle: rad, clockwise as seen with y down.
+
+    Returns:
+        Affine transform without translation.
+    """
     cos, sin = math.cos(angle), math.sin(angle)
     return np.array([[cos, -sin, 0.0], [sin, cos, 0.0]])
 
 
 def compose(outer: Float[np.ndarray, "2 3"], inner: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "2 3"]:
-    """The affine transform that applies `inner` first."""
+    """Compose two affine transforms.
+
+    Args:
+        outer: transform applied second.
+        inner: transform applied first.
+
+    Returns:
+        The one transform that applies both.
+    """
     linear = outer[:, :2] @ inner[:, :2]
     return np.hstack([linear, outer[:, :2] @ inner[:, 2:] + outer[:, 2:]])
 
 
 def transform_points(matrix: Float[np.ndarray, "2 3"], points: Float[np.ndarray, "*N 2"]) -> Float[np.ndarray, "*N 2"]:
-    """Affine transform of points."""
+    """Apply an affine transform to points.
+
+    Args:
+        matrix: affine transform.
+        points: points in its domain.
+
+    Returns:
+        The transformed points.
+    """
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
@@ -178,14 +301,28 @@ def _shrink(region: np.ndarray, scale: float) -> tuple[np.ndarray, Float[np.ndar
 
 
 def as_float(image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "3 H W"]:
-    """8-bit RGB as float32 in [0, 1], channels first."""
+    """Convert 8-bit RGB to float32, channels first.
+
+    Args:
+        image: RGB, 0 to 255.
+
+    Returns:
+        RGB in [0, 1].
+    """
     return np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32) / np.float32(255.0)
 
 
 def face_roll(points: Float[np.ndarray, "5 2"]) -> float:
-    """By how much a face is turned in its picture (rad, clockwise as seen), from its eyes and mouth corners.
+    """Compute the roll of a face in its picture from its eyes and mouth corners.
 
-    The turn of the similarity that best takes the standard points there; the nose is left out, it moves with yaw.
+    The roll is the rotation of the similarity that best maps the standard points to the given ones; the nose tip is
+    left out because it moves with yaw.
+
+    Args:
+        points: eye centres, nose tip and mouth corners, px.
+
+    Returns:
+        Roll, rad, clockwise as seen.
     """
     flat = [0, 1, 3, 4]
     standard = STANDARD_POINTS[flat, :2] * [1.0, -1.0]

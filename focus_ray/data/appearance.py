@@ -19,9 +19,10 @@ _REFERENCE_MM = 80.0  # half the width of a face: where a gradient reaches its f
 
 
 class AppearanceDistributions(Settings):
-    """Out-of-model appearance. Upper limits; each image draws its own value below them, evenly.
+    """Distributions of appearance outside the fitted model.
 
-    Limits chosen in trials at 64 px, such that a perfect theta still leaves 16 of 255 levels of colour error.
+    The values are upper limits; each image draws its own value below them, uniformly. They were chosen in trials at 64
+    px, such that a perfect theta still leaves 16 of 255 levels of colour error.
     """
 
     grain: NonNegativeFloat = 0.03  # standard deviation of albedo noise from vertex to vertex
@@ -40,7 +41,18 @@ class AppearanceDistributions(Settings):
 def paint(
     rng: Generator, albedo: Vertices, shape: Vertices, landmarks: Landmarks3D, distributions: AppearanceDistributions
 ) -> Float[np.ndarray, "V 3"]:
-    """The albedo (RGB) with grain, gradient, patches, make-up, stubble and shine; shape and landmarks in mm."""
+    """Paint an albedo with grain, gradient, patches, make-up, stubble and shine.
+
+    Args:
+        rng: random generator.
+        albedo: RGB of each vertex, about [0, 1].
+        shape: vertices in the model frame, mm.
+        landmarks: landmarks in the model frame, mm.
+        distributions: limits of the effects.
+
+    Returns:
+        The painted albedo, RGB, at least 0.
+    """
     colours = albedo + np.float32(rng.uniform(0, distributions.grain)) * _grain(rng, albedo.shape)
     slopes = rng.uniform(-distributions.gradient, distributions.gradient, (2, 3)).astype(np.float32)
     colours = colours * (1 + shape[:, :2] @ slopes * np.float32(1 / _REFERENCE_MM))
@@ -58,7 +70,16 @@ def paint(
 def simulate_camera(
     rng: Generator, rgb: Float[np.ndarray, "H W 3"], distributions: AppearanceDistributions
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Lens blur, gamma, sensor noise, and 8 bits, as a camera stores a picture."""
+    """Apply lens blur, gamma and sensor noise, and round to 8 bits as a camera does.
+
+    Args:
+        rng: random generator.
+        rgb: picture, about [0, 1].
+        distributions: limits of the effects.
+
+    Returns:
+        RGB, 0 to 255.
+    """
     sigma = rng.uniform(0, distributions.blur) * len(rgb)
     picture = np.clip(cv2.GaussianBlur(rgb, (0, 0), sigma) if sigma > 0.25 else rgb, 0, 1)
     picture = cv2.pow(picture, rng.uniform(*distributions.gamma))
@@ -69,7 +90,7 @@ def simulate_camera(
 
 
 def _grain(rng: Generator, shape: tuple[int, ...]) -> Float[np.ndarray, "V C"]:
-    """Coloured, or the same for all channels."""
+    """Noise of each vertex, coloured or the same for all channels."""
     channels = 3 if rng.uniform() < 0.5 else 1
     return rng.standard_normal((shape[0], channels), dtype=np.float32)
 

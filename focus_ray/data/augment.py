@@ -13,7 +13,7 @@ from focus_ray.settings import Settings
 
 
 class AugmentSettings(Settings):
-    """Ranges of the released code (method section 7); each is drawn evenly."""
+    """Ranges of the released code (method section 7); values are drawn uniformly."""
 
     flip: float = Field(default=0.5, ge=0, le=1)  # probability
     shift: float = Field(default=10.0, ge=0)  # px at 224, either way, in x and in y
@@ -31,22 +31,42 @@ class Augmentation(NamedTuple):
     flipped: bool
 
     def crop(self, crop: Crop) -> Crop:
-        """The crop that shows the augmented face; picture and transform are applied in one interpolation."""
+        """Return the crop of the augmented face; both transforms are applied in one interpolation."""
         return crop.then(self.matrix)
 
     def landmarks(self, crop: Crop, landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "68 2"]:
-        """Landmarks of the picture in px of the augmented crop; a mirrored face's points change places."""
+        """Transform landmarks of the picture to the augmented crop; in a mirrored face left and right are swapped.
+
+        Args:
+            crop: crop before the augmentation.
+            landmarks: px of the picture, iBUG order.
+
+        Returns:
+            px of the augmented crop, iBUG order.
+        """
         return self.reorder(self.crop(crop).to_crop(landmarks))
 
     def reorder(self, landmarks: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "68 2"]:
-        """Landmarks in the order that the augmented face has them, and back again: a mirror swaps left and right."""
+        """Swap left and right landmarks if the face is mirrored; a second call restores the order.
+
+        Args:
+            landmarks: landmarks in iBUG order of one of the two faces.
+
+        Returns:
+            Landmarks in iBUG order of the other face.
+        """
         return landmarks[list(FLIP)] if self.flipped else landmarks
 
 
 def draw_augmentation(rng: np.random.Generator, size: int, settings: AugmentSettings = DEFAULT) -> Augmentation:
-    """One augmentation for a crop of that size: about its middle flip, then shift, turn and scale (method section 7).
+    """Draw an augmentation of a crop: about its middle flip, then shift, turn and scale (method section 7).
 
-    Five numbers are drawn whatever the settings, so that the same generator gives the same rest.
+    Five numbers are drawn for all settings, so that the later numbers of the generator do not depend on them.
+
+    Args:
+        rng: random generator.
+        size: side of the crop, px.
+        settings: ranges of the augmentation.
     """
     flip, right, down, turn, growth = rng.random(5)
     right, down, turn, growth = (2.0 * value - 1.0 for value in (right, down, turn, growth))

@@ -30,7 +30,7 @@ from focus_ray.settings import Settings
 
 
 class BackgroundDistributions(Settings):
-    """How often what is seen behind the face. Own choices: colour alone must not tell face from background."""
+    """Probabilities of parts of the background, chosen such that colour alone does not tell face from background."""
 
     head: Fraction = 0.5  # hair, ears, neck and shoulders around the face
     skin_wall: Fraction = 0.15  # the whole background in a skin colour
@@ -41,7 +41,18 @@ class BackgroundDistributions(Settings):
 def draw_background(
     rng: Generator, size: int, landmarks: Landmarks, skin: Colour, distributions: BackgroundDistributions
 ) -> Image:
-    """A full canvas behind a face with these landmarks (px) and this mean colour; values about [0, 1]."""
+    """Draw a full canvas behind a face.
+
+    Args:
+        rng: random generator.
+        size: side of the canvas, px.
+        landmarks: landmarks of the face, px of the canvas.
+        skin: mean RGB colour of the face, in [0, 1].
+        distributions: probabilities of the parts.
+
+    Returns:
+        The background, RGB, about [0, 1].
+    """
     frame = FaceFrame.from_landmarks(landmarks)
     if rng.uniform() < distributions.skin_wall:
         rgb = _skin_wall(rng, size, random_skin_colour(rng, skin, distributions.own_skin))

@@ -16,7 +16,7 @@ _FLOATS = ("landmarks", "theta", "vertices", "landmarks_true")
 
 
 class _CachedImage(NamedTuple):
-    """One image with its truth, in the smallest form that gives every bit back."""
+    """One image with its ground truth, in the smallest lossless form."""
 
     image: np.ndarray  # [3,H,W] uint8
     bits: dict[str, np.ndarray]  # packed masks
@@ -26,10 +26,14 @@ class _CachedImage(NamedTuple):
 
 
 class CachedFaces:
-    """The images of a data set, each made when it is first asked for, then kept. Thread-safe.
+    """The images of a data set, each made on first use, then cached; thread-safe.
 
-    Images are kept as 8 bits and masks as bits, which is what they are made of: a kept image has the bits of a fresh
-    one. About 15 kB an image at 64 px. Vertices (30 kB an image) are kept only when asked for, else None.
+    Images are kept as 8 bits and masks as bits, which loses nothing: a cached image has the bits of a fresh one. About
+    15 kB an image at 64 px; vertices take 30 kB more.
+
+    Args:
+        faces: data set to cache.
+        vertices: whether vertices are cached; otherwise they are None.
     """
 
     def __init__(self, faces: FaceDataset, vertices: bool = False) -> None:
@@ -39,7 +43,7 @@ class CachedFaces:
         self._lock = threading.Lock()
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The images with these numbers, in this order."""
+        """Return the images with these numbers, in this order."""
         with self._lock:
             missing = sorted({index for index in indices if index not in self._cached})
             if missing:

@@ -5,17 +5,24 @@ import io
 import numpy as np
 from PIL import Image, ImageCms
 
-_MAX_PROFILE_BYTES = 4_000_000  # bytes; those of printing presses have about two million
-_MODES = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB", "L": "RGB"}  # from what to what; others are read as they are
-_ROUNDING = 2  # of 255: a profile that changes no colour by more is sRGB itself
-_PROBES = 9  # values of each channel that are looked at for that
+_MAX_PROFILE_BYTES = 4_000_000  # bytes; profiles of printing presses have about two million
+_MODES = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB", "L": "RGB"}  # source to target; other modes are not converted
+_ROUNDING = 2  # of 255: a profile that changes no colour by more counts as sRGB
+_PROBES = 9  # values of each channel in that test
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
-    """A decoded picture in sRGB, by its embedded profile: RGB, palette, grey (8 bits), these with alpha too, or CMYK.
+    """Convert a decoded picture to sRGB by its embedded profile.
 
-    The same picture where there is no profile, where it is sRGB's, damaged or larger than 4 MB, and where its colour
-    space is not that of the numbers (a grey picture with an RGB profile) or the picture has another mode.
+    RGB, palette and 8-bit grey, each also with alpha, and CMYK are converted.
+
+    Args:
+        image: decoded picture.
+
+    Returns:
+        The picture in sRGB. The same picture if it has no profile; if the profile is sRGB's, damaged or larger than 4
+        MB; if the profile's colour space is not that of the picture (a grey picture with an RGB profile); or if the
+        picture has another mode.
     """
     profile = image.info.get("icc_profile")
     if not profile or len(profile) > _MAX_PROFILE_BYTES:
@@ -28,7 +35,7 @@ def to_srgb(image: Image.Image) -> Image.Image:
 
 
 def _convert_with_alpha(image: Image.Image) -> Image.Image:
-    """A grey picture with alpha: its grey converted, its alpha as it is; the same picture where nothing changes."""
+    """Convert the grey of a picture and keep its alpha; returns the same picture if nothing changes."""
     grey, alpha = image.convert("LA").split()
     colours = _convert(grey, image.info["icc_profile"])
     if colours is grey:

@@ -1,6 +1,6 @@
 """Occlusion by augmentation, for the supervised baselines (section 4.1): parts of the pictures are cut out.
 
-What is cut out is no face: the masks say so. An augmentation is a function of (seed, step, number of the face).
+The masks are 0 in the parts that are cut out. An augmentation is a function of (seed, step, number of the face).
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,22 @@ _GREY = 0.5
 def cut_out(
     batch: Batch, kind: CutKind, faces: FaceDataset, size: int, seed: int, step: int, numbers: Sequence[int]
 ) -> Batch:
-    """The batch of these numbers at a step, a part of each picture cut out.
+    """Cut a part out of each picture of a batch.
 
     cutout: a grey square of half the side, its centre anywhere. cutmix: a rectangle of another face of the set, whose
     share of the picture is uniform in [0, 1], as Yun et al. (2019) draw it (Beta(1, 1)).
+
+    Args:
+        batch: pictures with masks.
+        kind: cutout or cutmix.
+        faces: data set that cutmix takes its rectangles from.
+        size: number of faces in that data set.
+        seed: seed of the run.
+        step: global step.
+        numbers: numbers of the batch's faces, which decide the cuts.
+
+    Returns:
+        The batch with cut pictures and masks.
     """
     assert batch.masks is not None
     images, masks = batch.images.clone(), batch.masks.clone()
@@ -40,6 +52,6 @@ def cut_out(
 
 
 def _random_span(rng: np.random.Generator, length: int, share: float) -> slice:
-    """A stretch of that share of the length about a place anywhere, as far as it lies within."""
+    """Random slice of that share of the length, clipped at the ends."""
     centre, half = int(rng.integers(length)), round(length * share) // 2
     return slice(max(centre - half, 0), min(centre + half, length))

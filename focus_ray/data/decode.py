@@ -1,4 +1,4 @@
-"""Decodes linear bases; the bits of an image depend on its own coefficients only, not on its batch or on threads."""
+"""Decoder of linear bases; the bits of an image depend on its own coefficients only, not on its batch or on threads."""
 
 import torch
 from jaxtyping import Float
@@ -12,9 +12,17 @@ _BLOCK = 512  # floats at a time: the sums stay in the fastest cache, and the ba
 def decode_basis(
     coefficients: Float[Tensor, "B K"], mean: Float[Tensor, "V 3"], basis: Float[Tensor, "K V 3"]
 ) -> Float[Tensor, "B V 3"]:
-    """mean + sum_k coefficients_k basis_k, modes added in their order.
+    """Decode coefficients: mean + sum_k coefficients_k basis_k, modes added in their order.
 
     A matrix product would be as short, but its blocking, and with it the rounding, changes with the batch's size.
+
+    Args:
+        coefficients: coefficients of each image, in the units of the basis.
+        mean: mean shape or albedo.
+        basis: modes in their order.
+
+    Returns:
+        Shapes or albedos as float32, in the units of the mean.
     """
     output = torch.empty(len(coefficients), *mean.shape)
     arrays = [as_numpy(tensor.to(torch.float32).flatten(start)) for tensor, start in ((mean, 0), (basis, 1))]

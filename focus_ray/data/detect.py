@@ -12,10 +12,12 @@ from jaxtyping import Float, UInt8
 class Detection:
     """A face found in a picture.
 
-    box is x, y, width, height [px]; for a turned face it is the upright square about the same centre. roll says by how
-    much the face is turned in the picture (rad, clockwise as seen). score is larger for surer faces, on the detector's
-    own scale. landmarks are 68 points and five_points the eye centres, nose tip and mouth corners [px], where the
-    detector gives them.
+    Attributes:
+        box: x, y, width, height [px]; for a turned face the upright square about the same centre.
+        roll: rotation of the face in the picture, rad, clockwise as seen.
+        score: larger for surer faces, on the detector's own scale.
+        landmarks: 68 points [px]; None if the detector gives none.
+        five_points: eye centres, nose tip and mouth corners [px]; None if the detector gives none.
     """
 
     box: tuple[float, float, float, float]
@@ -38,13 +40,30 @@ class Detection:
 
 @runtime_checkable
 class Detector(Protocol):
-    """Anything that finds faces in an upright RGB picture, the surest first; none is an empty list."""
+    """A detector of faces in upright RGB pictures."""
 
-    def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]: ...
+    def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
+        """Detect faces.
+
+        Args:
+            image: upright RGB, 0 to 255.
+
+        Returns:
+            Faces by descending score; empty if there are none.
+        """
+        ...
 
 
 def suppress_overlaps(faces: Iterable[Detection], overlap: float) -> list[Detection]:
-    """Of boxes that share more than that part of the smaller one only the surest; the surest first."""
+    """Keep only the surest of overlapping faces.
+
+    Args:
+        faces: faces of one picture.
+        overlap: share of the smaller box from which two boxes are one face.
+
+    Returns:
+        The kept faces by descending score.
+    """
     kept: list[Detection] = []
     for face in sorted(faces, key=lambda face: -face.score):
         if all(overlap_ratio(face.box, other.box) < overlap for other in kept):
@@ -53,7 +72,12 @@ def suppress_overlaps(faces: Iterable[Detection], overlap: float) -> list[Detect
 
 
 def overlap_ratio(one: Sequence[float], other: Sequence[float]) -> float:
-    """Area that two boxes share, over the area of the smaller one."""
+    """Compute the area that two boxes share, over the area of the smaller one.
+
+    Args:
+        one: x, y, width, height.
+        other: x, y, width, height.
+    """
     width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
     height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
     if width <= 0 or height <= 0:

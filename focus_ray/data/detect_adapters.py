@@ -1,4 +1,4 @@
-"""Adapters for detectors whose packages and weights the user brings: face-alignment and insightface."""
+"""Adapters for detectors whose packages and weights the user installs: face-alignment and insightface."""
 
 import contextlib
 import hashlib
@@ -21,11 +21,17 @@ _DETECTION_SIDE = 640  # px: insightface's usual input
 
 
 class FaceAlignmentDetector:
-    """face-alignment 1.5 (S3FD boxes, 68 FAN landmarks). Checked against stand-ins only: its weights are not to be had
-    where this was written.
+    """Detector of face-alignment 1.5: S3FD boxes and 68 FAN landmarks.
 
-    `hub` is a torch hub folder: hub/checkpoints holds the two weight files under the names that the package looks for,
-    and each must hash to what its name says. Nothing is downloaded. Raises ConfigError for what is missing.
+    Tested against stand-ins only, because its weights were not available. Nothing is downloaded.
+
+    Args:
+        hub: torch hub folder; hub/checkpoints holds the two weight files under the package's file names, and each must
+            hash to the digits in its name.
+        device: torch device of the networks.
+
+    Raises:
+        ConfigError: the package or a weight file is missing, or a weight file has another hash.
     """
 
     def __init__(self, hub: str | Path, device: str = "cpu"):
@@ -40,7 +46,14 @@ class FaceAlignmentDetector:
             )
 
     def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
-        """Faces with boxes and landmarks; score is the detector's confidence."""
+        """Detect faces with boxes and landmarks.
+
+        Args:
+            image: upright RGB, 0 to 255.
+
+        Returns:
+            Faces by descending score, the detector's confidence.
+        """
         with contextlib.redirect_stdout(io.StringIO()):
             answer = self._network.get_landmarks_from_image(image, return_bboxes=True)
         landmarks, _, boxes = answer or ([], [], [])
@@ -52,10 +65,16 @@ class FaceAlignmentDetector:
 
 
 class InsightFaceDetector:
-    """insightface 2.1 (SCRFD boxes and five points; 68 landmarks when the pack has them). Checked against stand-ins
-    only, and mind that its packs are for non-commercial research.
+    """Detector of insightface 2.1: SCRFD boxes and five points, and 68 landmarks if the pack has them.
 
-    `folder` holds the pack's .onnx files. Nothing is downloaded. Raises ConfigError for what is missing.
+    Tested against stand-ins only. The packs are for non-commercial research. Nothing is downloaded.
+
+    Args:
+        folder: folder of the pack's .onnx files.
+        device: number of the GPU; -1 means the CPU.
+
+    Raises:
+        ConfigError: the package, the .onnx files or the detection network among them is missing.
     """
 
     def __init__(self, folder: str | Path, device: int = -1):
@@ -66,13 +85,20 @@ class InsightFaceDetector:
             with contextlib.redirect_stdout(io.StringIO()):
                 self._network = package.FaceAnalysis(name=str(folder))
                 self._network.prepare(ctx_id=device, det_size=(_DETECTION_SIDE, _DETECTION_SIDE))
-        except AssertionError:  # how the package says that it found no detection network
+        except AssertionError:  # raised by the package if it finds no detection network
             raise ConfigError(
                 f"{folder}: no detection network among the .onnx files; add the pack's det_*.onnx"
             ) from None
 
     def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
-        """Faces with boxes and five points; score is the detector's confidence."""
+        """Detect faces with boxes and five points.
+
+        Args:
+            image: upright RGB, 0 to 255.
+
+        Returns:
+            Faces by descending score, the detector's confidence.
+        """
         found = self._network.get(np.ascontiguousarray(image[..., ::-1]))
         return sorted((_to_detection(face) for face in found), key=lambda face: -face.score)
 
@@ -117,7 +143,7 @@ def _verify_weights(path: Path) -> Path:
 
 @contextlib.contextmanager
 def _hub_folder(folder: Path) -> Iterator[None]:
-    """The package finds its landmark network through torch's hub folder."""
+    """Set torch's hub folder, in which the package finds its landmark network."""
     before = torch.hub.get_dir()
     torch.hub.set_dir(str(folder))
     try:

@@ -18,31 +18,31 @@ from focus_ray.settings import Settings
 
 
 class HaarSettings(Settings):
-    """The search and the check of HaarDetector; the values were chosen on 24 photographs (18 of them with faces)."""
+    """Settings of HaarDetector's search and check, chosen on 24 photographs (18 of them with faces)."""
 
-    search_side: int = 400  # px of the longer side that candidates are looked for at
+    search_side: int = 400  # longer side of the picture in the search, px
     smallest_face: float = 0.06  # of the longer side
     search_step: float = 1.2  # between two scales of the search
     tilts: tuple[float, ...] = (0.0, 25.0, -25.0)  # degrees of roll that are searched
-    quarter_turns: tuple[float, ...] = (90.0, 270.0, 180.0)  # searched where no upright face is found
-    diagonal_turns: tuple[float, ...] = (45.0, -45.0, 135.0, -135.0)  # searched where none is found by then
-    fine_side: int = 1000  # px of the longer side that small upright faces are looked for at, where none is found
-    fine_smallest_face: float = 0.025  # of the longer side, there
-    check_side: int = 64  # px: a candidate's width when it is looked at again
-    check_margin: float = 0.5  # of a candidate's width, looked at around it
+    quarter_turns: tuple[float, ...] = (90.0, 270.0, 180.0)  # searched if no upright face is found
+    diagonal_turns: tuple[float, ...] = (45.0, -45.0, 135.0, -135.0)  # searched if still none is found
+    fine_side: int = 1000  # longer side in the last search, for small upright faces, px
+    fine_smallest_face: float = 0.025  # of the longer side, in the last search
+    check_side: int = 64  # px: a candidate's width in the check
+    check_margin: float = 0.5  # of a candidate's width, around it
     check_step: float = 1.05
     check_tilts: tuple[float, ...] = (0.0, 12.0, -12.0, 24.0, -24.0)
     size_range: tuple[float, float] = (0.65, 1.45)  # of a candidate's width
     least_support: float = 150.0  # neighbours pooled over the check's cascades and tilts
-    sure_support: float = 600.0  # from here on no eyes are asked for (sunglasses)
-    eye_side: int = 200  # px: a face's width when eyes are looked for
+    sure_support: float = 600.0  # from here on eyes are not required (sunglasses)
+    eye_side: int = 200  # px: a face's width in the search for eyes
     eye_sizes: tuple[float, float] = (0.15, 0.4)  # of the face's width
     eye_band: tuple[float, float] = (0.275, 0.55)  # of the face's height, where an eye's centre may lie
     eye_tilts: tuple[float, ...] = (0.0, 8.0, -8.0)
     least_eyes: float = 60.0  # neighbours pooled over both eye cascades and the tilts
     overlap: float = 0.4  # of the smaller of two boxes, from which they are one face
-    candidates: int = 40  # at most, that are looked at again
-    last_candidates: int = 10  # the same of diagonal turns, and of small faces: textures offer dozens each time
+    candidates: int = 40  # most candidates checked
+    last_candidates: int = 10  # the same for diagonal turns and for small faces: textures give dozens each time
 
 
 _FRONTAL = ("haarcascade_frontalface_default", "haarcascade_frontalface_alt", "haarcascade_frontalface_alt2")
@@ -52,7 +52,7 @@ _EYES = ("haarcascade_eye", "haarcascade_eye_tree_eyeglasses")
 
 @dataclass(frozen=True)
 class _Hit:
-    """One grouped answer of one cascade, in px of the picture."""
+    """One grouped detection of one cascade, in px of the picture."""
 
     x: float
     y: float
@@ -63,16 +63,20 @@ class _Hit:
 
 
 class HaarDetector:
-    """Viola-Jones cascades of OpenCV, over tilts and quarter turns, each candidate looked at a second time.
+    """Viola-Jones cascades of OpenCV, over tilts and quarter turns, with a second search of each candidate.
 
-    A cascade's answer is worth its neighbours: how many windows at nearby places and scales agree. The search runs
-    three frontal cascades and one for profiles (also mirrored) over a small picture; every candidate is then cut out,
-    brought to one size and searched again, finely, at several tilts. It stays when the neighbours pooled over that
-    second pass are many, or are some and the eye cascades find eyes in the upper half. The second pass is a stricter
-    look by the same cascades, not an independent opinion; the eyes are one, of the same kind. Things that fool both
-    pass, and a face turned aside or heavily covered is missed. Quarter turns, then diagonal ones, then faces of 2.5
-    to 6 % of the longer side are searched only where nothing is found before, so of a picture with faces of several
-    kinds only those of the first are returned. A cascade keeps scratch memory: use one detector a thread.
+    The score of a detection is its neighbours: the number of windows at nearby places and scales that agree. The search
+    runs three frontal cascades and one for profiles (also mirrored) over a small picture; every candidate is then cut
+    out, brought to one size and searched again, finely, at several tilts. It is kept if the neighbours pooled over that
+    second search are many, or are some and the eye cascades find eyes in the upper half. The second search uses the
+    same cascades and is not an independent check; the eye cascades are independent, but of the same kind. Objects that
+    both mistake for a face are returned, and a face turned aside or heavily covered is missed. Quarter turns, then
+    diagonal ones, then faces of 2.5 to 6 % of the longer side are searched only if nothing was found before, so of a
+    picture with faces of several kinds only those of the first are returned. A cascade has scratch memory: use one
+    detector per thread.
+
+    Args:
+        settings: settings of search and check; None means the defaults.
     """
 
     def __init__(self, settings: HaarSettings | None = None):
@@ -90,7 +94,14 @@ class HaarDetector:
         return [load_cascade(name) for name in _EYES]
 
     def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
-        """Faces of the picture, the surest first; score is the pooled number of neighbours."""
+        """Detect faces.
+
+        Args:
+            image: upright RGB, 0 to 255.
+
+        Returns:
+            Faces by descending score, the pooled number of neighbours.
+        """
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         options = self.settings
         few = min(options.candidates, options.last_candidates)
@@ -180,6 +191,14 @@ class HaarDetector:
 
 
 def load_cascade(name: str) -> cv2.CascadeClassifier:
+    """Load a cascade classifier of the OpenCV package.
+
+    Args:
+        name: file name of the cascade, without suffix.
+
+    Raises:
+        ConfigError: the file is missing from the OpenCV package.
+    """
     path = Path(cv2.data.haarcascades) / f"{name}.xml"
     if not path.is_file():
         raise ConfigError(f"{path} is missing from the OpenCV package; install opencv-python 4.12 or a later 4.x")
@@ -187,7 +206,15 @@ def load_cascade(name: str) -> cv2.CascadeClassifier:
 
 
 def rotated_view(x: float, y: float, zoom: float, degrees: float, side: int) -> Crop:
-    """A square view centred on (x, y), scaled, in which a face with that roll stands upright."""
+    """Compute a square view centred on a point, in which a face of the given roll is upright.
+
+    Args:
+        x: centre, px of the picture.
+        y: centre, px of the picture.
+        zoom: px of the view per px of the picture.
+        degrees: roll of the face, degrees.
+        side: side of the view, px.
+    """
     middle = (side - 1) / 2
     turn = rotation_transform(-math.radians(degrees))
     turn[:, :2] *= zoom
@@ -199,7 +226,7 @@ _SAME_SIZE = 2.0
 
 
 def group_hits(hits: Iterable[_Hit]) -> list[list[_Hit]]:
-    """Hits at about the same place and size, the best supported group first."""
+    """Group hits at about the same place and size, the group with the most neighbours first."""
     groups: list[list[_Hit]] = []
     for hit in sorted(hits, key=lambda hit: -hit.neighbours):
         home = next((group for group in groups if _is_same_face(group[0], hit)), None)
@@ -216,7 +243,7 @@ def _is_same_face(one: _Hit, other: _Hit) -> bool:
 
 
 def _merge(group: Sequence[_Hit]) -> _Hit:
-    """The mean by neighbours. Frontal hits decide alone where there are any: profile boxes sit elsewhere on a head."""
+    """Mean of a group, weighted by neighbours; of its frontal hits only if it has any: profile boxes lie elsewhere."""
     deciding = [hit for hit in group if hit.frontal] or list(group)
     weights = np.array([hit.neighbours for hit in deciding], dtype=float)
     mean = weights @ np.array([[hit.x, hit.y, hit.side, hit.roll] for hit in deciding]) / weights.sum()

@@ -1,4 +1,4 @@
-"""Quick face detector: one cascade; the thorough search runs only where its result is doubtful."""
+"""Quick face detector: one cascade; the thorough search runs only if its result is doubtful."""
 
 from functools import cached_property
 
@@ -13,20 +13,27 @@ from focus_ray.settings import Settings
 
 
 class QuickSettings(Settings):
-    """The first look. Neighbours on 24 photographs: single upright faces 23 to 83, everything else 4 at most."""
+    """Settings of the quick search.
 
-    side: int = Field(default=320, gt=0)  # px of the longer side that is looked at
+    Neighbours on 24 photographs: 23 to 83 for single upright faces, at most 4 for everything else.
+    """
+
+    side: int = Field(default=320, gt=0)  # longer side of the searched picture, px
     smallest_face: float = 0.08  # of the longer side
     step: float = Field(default=1.1, gt=1)  # between two scales
     sure: int = 15  # neighbours from which on it is a face
-    doubtful: int = 6  # neighbours from which on it may be one: then the thorough search decides
+    doubtful: int = 6  # neighbours from which on it may be a face: the thorough search decides
 
 
 class QuickDetector:
     """One frontal cascade over a small picture, upright faces only: a hundredth of the thorough search's work.
 
-    Its answer counts where it is sure of all that it saw. Beside a sure face it misses faces that are turned aside or
-    tilted; where it sees none, or has a doubt, the thorough detector answers. Use one a thread.
+    Its result is used if it has a sure face and no doubtful one; otherwise the thorough detector runs. Beside a sure
+    face it misses faces that are turned aside or tilted. Use one detector per thread.
+
+    Args:
+        settings: settings of the quick search; None means the defaults.
+        fallback: the thorough detector; None means a HaarDetector.
     """
 
     def __init__(self, settings: QuickSettings | None = None, fallback: Detector | None = None):
@@ -38,7 +45,14 @@ class QuickDetector:
         return load_cascade("haarcascade_frontalface_alt2")
 
     def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
-        """Faces of the picture, the surest first; score is the number of neighbours."""
+        """Detect faces.
+
+        Args:
+            image: upright RGB, 0 to 255.
+
+        Returns:
+            Faces by descending score: the number of neighbours, or the fallback's score if that ran.
+        """
         seen = self._candidates(image)
         sure = [face for face in seen if face.score >= self.settings.sure]
         doubts = [face for face in seen if self.settings.doubtful <= face.score < self.settings.sure]

@@ -16,7 +16,7 @@ Offset = tuple[float, float]
 
 
 class LandmarkBias(Settings):
-    """How far a landmark detector is always off: (x, y) in px at 224, by group of landmarks. A planted error."""
+    """Systematic error added to a landmark detector, by group of landmarks: (x, y) in px at 224."""
 
     jaw: Offset = (0.0, 0.0)
     right_brow: Offset = (0.0, 0.0)
@@ -29,7 +29,7 @@ class LandmarkBias(Settings):
     inner_lip: Offset = (0.0, 0.0)
 
     def shift(self) -> Float[np.ndarray, "68 2"]:
-        """That of each landmark, px at 224."""
+        """Return the offset of each landmark, px at 224."""
         shift = np.zeros((N_LANDMARKS, 2))
         for group, landmarks in LANDMARK_GROUPS.items():
             shift[list(landmarks)] = getattr(self, group)

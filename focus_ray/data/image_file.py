@@ -1,4 +1,4 @@
-"""Reads a picture of unknown origin: format by content, limits checked before decoding."""
+"""Reader of pictures of unknown origin: format by content, limits checked before decoding."""
 
 import io
 import os
@@ -14,7 +14,7 @@ from focus_ray.data.colour_profile import to_srgb
 from focus_ray.errors import ImageError, ImageTooLarge, printable
 from focus_ray.settings import Settings
 
-# The bytes that each accepted format begins with (WebP's RIFF container is told apart by its form type at byte 8).
+# The bytes that each accepted format begins with (a RIFF container is WebP by its form type at byte 8).
 _JPEG, _PNG, _BMP, _RIFF, _WEBP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF", b"WEBP"
 # The brands of HEIC, at byte 8 behind "ftyp" (ISO/IEC 23008-12, annex B).
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"mif1")
@@ -37,7 +37,7 @@ _DECODE_ERRORS = (
 
 
 class ImageLimits(Settings):
-    """How large a picture may be. Checked on the file's size and on its header, before anything is allocated."""
+    """Limits on the size of a picture, checked on file size and header before anything is allocated."""
 
     megabytes: float = 100.0
     megapixels: float = 50.0  # a 50 Mpx camera's picture is 150 MB of RGB once decoded
@@ -50,15 +50,24 @@ DEFAULT_LIMITS = ImageLimits()
 def read_image(
     source: str | Path | bytes, limits: ImageLimits = DEFAULT_LIMITS, name: str = "picture"
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """The picture as upright 8-bit RGB, from a file or from a file's content, which messages call `name`.
+    """Read a picture as upright 8-bit RGB, from a file or from a file's content.
 
-    JPEG, PNG, WebP, BMP, and HEIC where pillow-heif is installed; recognised by content and not by name. The EXIF
-    orientation is applied; greyscale, palette and CMYK become RGB; 16-bit grey is scaled to 8 bits; transparent pixels
-    are composited on white. Of an animation the first frame counts. Colours are converted to sRGB by an embedded
-    profile, as `colour_profile.to_srgb` says.
+    Formats are JPEG, PNG, WebP, BMP, and HEIC if pillow-heif is installed; they are recognised by content, not by name.
+    The EXIF orientation is applied; greyscale, palette and CMYK become RGB; 16-bit grey is scaled to 8 bits;
+    transparent pixels are composited on white. Of an animation the first frame is read. Colours are converted to sRGB
+    by an embedded profile, see `colour_profile.to_srgb`.
 
-    Raises ImageError for a missing, empty or truncated file and for one that is no such picture, ImageTooLarge for one
-    over the limits.
+    Args:
+        source: path of the file, or its content.
+        limits: largest size of the picture.
+        name: name of the picture in messages if `source` is content.
+
+    Returns:
+        RGB, 0 to 255.
+
+    Raises:
+        ImageError: the file is missing, empty, truncated or no picture of these formats.
+        ImageTooLarge: the picture is over the limits.
     """
     return np.array(_to_rgb(_load(source, limits, name)))
 
@@ -66,7 +75,20 @@ def read_image(
 def read_image_and_alpha(
     source: str | Path | bytes, limits: ImageLimits = DEFAULT_LIMITS, name: str = "picture"
 ) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"] | None]:
-    """`read_image` without what lies behind it: the colours as they are, and their opacity if the picture has one."""
+    """Read a picture as `read_image` does, but with its opacity instead of a white background.
+
+    Args:
+        source: path of the file, or its content.
+        limits: largest size of the picture.
+        name: name of the picture in messages if `source` is content.
+
+    Returns:
+        (RGB, alpha), 0 to 255; alpha is None if the picture has no transparency.
+
+    Raises:
+        ImageError: the file is missing, empty, truncated or no picture of the accepted formats.
+        ImageTooLarge: the picture is over the limits.
+    """
     image = _load(source, limits, name)
     if not image.has_transparency_data:
         return np.array(_to_rgb(image)), None
@@ -75,7 +97,20 @@ def read_image_and_alpha(
 
 
 def read_size(content: bytes, limits: ImageLimits = DEFAULT_LIMITS, name: str = "picture") -> tuple[int, int]:
-    """Width and height by the header, in px, before the EXIF orientation; nothing is decoded. Raises ImageError."""
+    """Read the size of a picture from its header; nothing is decoded.
+
+    Args:
+        content: content of the file.
+        limits: largest size of the picture.
+        name: name of the picture in messages.
+
+    Returns:
+        (width, height) before the EXIF orientation, px.
+
+    Raises:
+        ImageError: the content is empty, damaged or no picture of the accepted formats.
+        ImageTooLarge: the picture is over the limits.
+    """
     check_bytes(name, len(content), limits)
     if _is_webp(content):
         _check_size(name, _webp_size(content), limits)
@@ -87,14 +122,14 @@ def read_size(content: bytes, limits: ImageLimits = DEFAULT_LIMITS, name: str = 
 
 
 def _load(source: str | Path | bytes, limits: ImageLimits, name: str) -> Image.Image:
-    """The picture, upright and decoded. Raises ImageError as `read_image` does."""
+    """The picture, upright and decoded."""
     if isinstance(source, bytes):
         content = source
         check_bytes(name, len(content), limits)
     else:
         name, content = printable(source), read_content(source, limits)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which is of no interest to the user of a face
+        warnings.simplefilter("ignore")  # Pillow's warnings of unusual metadata do not concern the face
         try:
             opened = _open(name, content, limits)
             opened.load()
@@ -107,7 +142,7 @@ def _load(source: str | Path | bytes, limits: ImageLimits, name: str) -> Image.I
 
 
 def is_picture(path: str | Path) -> bool:
-    """Whether a file begins as an accepted picture does; False where it cannot be read."""
+    """Return whether a file begins like an accepted picture; False if it cannot be read."""
     try:
         with Path(path).open("rb") as stream:
             start = stream.read(12)
@@ -117,7 +152,19 @@ def is_picture(path: str | Path) -> bool:
 
 
 def read_content(path: str | Path, limits: ImageLimits = DEFAULT_LIMITS) -> bytes:
-    """The bytes of a picture's file. Raises ImageError for a missing, empty or oversized one before it is read."""
+    """Read the bytes of a picture's file after a check of its size.
+
+    Args:
+        path: path of the file.
+        limits: largest size of the file.
+
+    Returns:
+        The content of the file.
+
+    Raises:
+        ImageError: the file is missing, empty or unreadable.
+        ImageTooLarge: the file is over the limit.
+    """
     name = printable(path)
     try:
         check_bytes(name, Path(path).stat().st_size, limits)
@@ -131,7 +178,17 @@ def read_content(path: str | Path, limits: ImageLimits = DEFAULT_LIMITS) -> byte
 
 
 def check_bytes(name: str, size: int, limits: ImageLimits) -> None:
-    """Raises ImageError for an empty picture, ImageTooLarge for one of more bytes than the limit."""
+    """Check the file size of a picture.
+
+    Args:
+        name: name of the picture in messages.
+        size: size of the file, bytes.
+        limits: largest size of the file.
+
+    Raises:
+        ImageError: the file is empty.
+        ImageTooLarge: the file is over the limit.
+    """
     if size == 0:
         raise ImageError(f"{name}: the file is empty; get a whole copy")
     if size > limits.megabytes * 1e6:
@@ -141,8 +198,11 @@ def check_bytes(name: str, size: int, limits: ImageLimits) -> None:
 
 
 def _open(name: str, content: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
-    """The header only. Pillow's format classes are called directly: Image.open would warn of, or refuse, large pictures
-    by limits of its own, and would try formats that are not accepted here."""
+    """Open a picture and read its header only.
+
+    Pillow's format classes are called directly: Image.open would warn of, or refuse, large pictures by limits of its
+    own, and would try formats that are not accepted here.
+    """
     stream = io.BytesIO(content)
     if content.startswith(_JPEG):
         opened = JpegImagePlugin.JpegImageFile(stream)
@@ -170,7 +230,7 @@ def _is_heic(content: bytes) -> bool:
 
 
 def _open_heic(name: str, stream: io.BytesIO) -> ImageFile.ImageFile:
-    """The header only; turning by it, or by EXIF, is done when it is decoded."""
+    """Read the header of a HEIC; rotation by header or EXIF happens at decoding."""
     try:
         from pillow_heif import HeifImageFile
     except ImportError:
@@ -207,7 +267,7 @@ def _apply_orientation(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
     except (*_DECODE_ERRORS, AttributeError):
-        return image  # an unreadable EXIF block says nothing about the orientation
+        return image  # an unreadable EXIF block gives no orientation
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -218,7 +278,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey_to_8_bits(image: Image.Image) -> Image.Image:
-    """A grey picture of 16 bits, without the one grey that it may call transparent."""
+    """Scale a 16-bit grey picture to 8 bits and drop its transparent grey level."""
     rounded = (np.asarray(image).astype(np.int64) + _CHANNEL_16_TO_8 // 2) // _CHANNEL_16_TO_8
     grey = Image.fromarray(rounded.clip(0, 255).astype(np.uint8))
     grey.info = {key: value for key, value in image.info.items() if key != "transparency"}
@@ -226,7 +286,7 @@ def _grey_to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def path_text(path: str | Path) -> str:
-    """A path as text for files: every letter of it; bytes that are not UTF-8 as \\xNN."""
+    r"""Return a path as text in full length; bytes that are not UTF-8 become \xNN."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 

@@ -1,8 +1,8 @@
-"""Plausibility check of given landmarks: can they be those of a face in their picture?
+"""Plausibility check of given landmarks.
 
-Besides numbers and places the shape is checked: the mean face, under the weak-perspective camera that fits best, has to
-come near the points. Points in another order or scaled by axis stay far away, and those of a mirrored picture or with y
-upwards fit only a face that is seen from behind.
+Besides numbers and positions the shape is checked: the mean face, under the best-fitting weak-perspective camera, must
+lie near the points. Points in another order or scaled along one axis have a large residual; those of a mirrored picture
+or with y upwards fit only a face seen from behind.
 """
 
 import numpy as np
@@ -25,17 +25,26 @@ MEAN_LANDMARKS = np.array(
 ).reshape(68, 3)
 """The 68 iBUG points of the parametric face's mean [mm], x to its left, y up, z to the viewer."""
 
-_MIN_FACE_PX = 8.0  # px of the longer side: less shows no face
-# Of the points' spread. Over 585 annotated photographs the largest residual is 0.13, over synthetic faces 0.15; points
-# with one axis halved begin at 0.26, points in a random order at 0.94.
+_MIN_FACE_PX = 8.0  # smallest longer side of the bounding box
+# As a share of the points' spread. The largest residual is 0.13 over 585 annotated photographs and 0.15 over synthetic
+# faces; points with one axis halved begin at 0.26, points in a random order at 0.94.
 _MAX_RESIDUAL = 0.25
 
 
 def validate_landmarks(landmarks: object, height: int, width: int) -> Float[np.ndarray, "68 2"]:
-    """68 given points as an array [px of a picture of that size].
+    """Check 68 given landmarks and convert them to an array.
 
-    Raises LandmarkError for anything but 68 pairs of finite numbers, for a bounding box without area or below 8 px,
-    for points beside the picture, and for points that are no face's in iBUG's order, x to the right and y down.
+    Args:
+        landmarks: array or nested sequences, px of the picture.
+        height: height of the picture, px.
+        width: width of the picture, px.
+
+    Returns:
+        The landmarks as float64, px of the picture.
+
+    Raises:
+        LandmarkError: the landmarks are not 68 pairs of finite numbers, have a bounding box without area or below 8 px,
+            lie outside the picture, or do not have the shape of a face in iBUG order, x to the right and y down.
     """
     points = to_finite_array(landmarks)
     if points is None or points.shape != (68, 2):
@@ -69,10 +78,14 @@ def _check_shape(points: Float[np.ndarray, "68 2"]) -> None:
 
 
 def fit_mean_face(points: Float[np.ndarray, "68 2"]) -> tuple[float, float]:
-    """The weak-perspective camera that takes MEAN_LANDMARKS nearest to the points, by POS made orthogonal.
+    """Fit the weak-perspective camera that projects MEAN_LANDMARKS nearest to the points, by POS made orthogonal.
 
-    Returns how far the face looks to the viewer (1: straight, below 0: away), and the root mean square residual as a
-    share of the points' spread.
+    Args:
+        points: landmarks, px, iBUG order.
+
+    Returns:
+        (facing, residual): facing is 1 for a face that looks straight at the viewer and negative for one seen from
+        behind; residual is the root mean square residual as a share of the points' spread.
     """
     mean, seen = MEAN_LANDMARKS * [1.0, -1.0, 1.0], points - points.mean(axis=0)  # y down, as in the picture
     mean = mean - mean.mean(axis=0)
@@ -83,7 +96,14 @@ def fit_mean_face(points: Float[np.ndarray, "68 2"]) -> tuple[float, float]:
 
 
 def to_finite_array(values: object) -> Float[np.ndarray, "..."] | None:
-    """An array or nested sequences as float64; None where they hold anything but finite numbers."""
+    """Convert an array or nested sequences to float64.
+
+    Args:
+        values: array or nested sequences.
+
+    Returns:
+        The array; None if `values` holds anything but finite numbers.
+    """
     try:
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor of another device or with a gradient

@@ -1,7 +1,7 @@
 """Landmark files: a line for each picture with its name and 136 numbers x0, y0, ..., x67, y67 [px, upright picture].
 
-White space around a name is dropped and a backslash is read as a slash, for files that people write. A name that begins
-with ./ is taken as it stands: so are names written that have such letters of their own.
+White space around a name is dropped and a backslash is read as a slash, for files written by hand. A name that begins
+with ./ is taken literally; names that contain such characters are written that way.
 """
 
 import csv
@@ -27,14 +27,20 @@ _MAX_SHOWN = 80  # letters of a name or value in a message
 
 
 def read_landmarks(path: str | Path) -> dict[str, Float[np.ndarray, "68 2"]]:
-    """The landmarks of each picture, by the file name that stands in the first column (relative, in POSIX form).
+    """Read a landmark file.
 
-    `path` is a file, or an object of a store as s3://bucket/key.
-    Numbers may be floats, names need not be UTF-8. A first line without numbers is taken as a header, empty lines are
-    skipped.
-    Raises LandmarkError, naming the line, for another count of numbers, a value that is no finite number, a name that
-    stands there twice or points out of the folder; and for a file that is missing, empty or no text. Raises
-    StorageError where a store does not answer.
+    Numbers may be floats, names need not be UTF-8. A first line without numbers is a header; empty lines are skipped.
+
+    Args:
+        path: a file, or an object of a store as s3://bucket/key.
+
+    Returns:
+        Landmarks by the file name in the first column (relative, in POSIX form), px.
+
+    Raises:
+        LandmarkError: the file is missing, empty or no text, or a line has another count of numbers, a value that is
+            not finite, a repeated name or a name outside the folder; the message gives the line.
+        StorageError: the store does not answer.
     """
     found: dict[str, np.ndarray] = {}
     lines: dict[str, int] = {}
@@ -51,9 +57,16 @@ def read_landmarks(path: str | Path) -> dict[str, Float[np.ndarray, "68 2"]]:
 
 
 def write_landmarks(path: str | Path, landmarks: Mapping[str, Float[np.ndarray, "68 2"]]) -> None:
-    """Write the layout that read_landmarks reads, with two decimals (0.01 px is finer than any detector).
+    """Write a file that read_landmarks reads, with two decimals (0.01 px is finer than any detector).
 
-    The file appears whole or not at all. Raises StorageError where the disk refuses.
+    The file is written atomically.
+
+    Args:
+        path: file to write.
+        landmarks: landmarks by picture name, px.
+
+    Raises:
+        StorageError: the file cannot be written.
     """
     lines = [
         ",".join([_format_name(name), *(f"{value:.2f}" for value in np.asarray(points).reshape(-1))])
@@ -63,12 +76,28 @@ def write_landmarks(path: str | Path, landmarks: Mapping[str, Float[np.ndarray, 
 
 
 def find_landmarks(landmarks: Mapping[str, Float[np.ndarray, "68 2"]], name: str) -> Float[np.ndarray, "68 2"] | None:
-    """The landmarks of a picture, whichever of its spellings the file has; None where it has none."""
+    """Return the landmarks of a picture by any Unicode spelling of its name.
+
+    Args:
+        landmarks: landmarks by picture name, px.
+        name: name of the picture.
+
+    Returns:
+        Landmarks, px; None if no spelling has any.
+    """
     return next((landmarks[form] for form in spellings(name) if form in landmarks), None)
 
 
 def describe_unused_lines(landmarks: Mapping[str, Float[np.ndarray, "68 2"]], names: Iterable[str]) -> str | None:
-    """How many lines of a landmark file belong to none of the pictures of these names; None where all belong to one."""
+    """Describe the lines of a landmark file that belong to none of the given pictures.
+
+    Args:
+        landmarks: landmarks by picture name, px.
+        names: names of the pictures.
+
+    Returns:
+        A message with their count and the first name; None if every line belongs to a picture.
+    """
     known = {form for name in names for form in spellings(name)}
     unused = [name for name in landmarks if name not in known]
     if not unused:
@@ -80,7 +109,7 @@ def describe_unused_lines(landmarks: Mapping[str, Float[np.ndarray, "68 2"]], na
 
 
 def _format_name(name: str) -> str:
-    """A name as it stands in a line: between quotes where it has separators, after ./ where reading would change it."""
+    """Format a name for a line: quoted if it has separators, after ./ if reading would change it."""
     text = name if _read_name(name) == name else f"{_LITERAL_PREFIX}{name}"
     quoted = text.replace('"', '""')
     return f'"{quoted}"' if any(letter in text for letter in ',"\r\n') else text
@@ -139,7 +168,7 @@ def _relative_name(text: str, location: str) -> str:
 
 
 def _shorten(text: str) -> str:
-    """As it may stand in a message."""
+    """Shorten a text for a message."""
     return printable(text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}...")
 
 

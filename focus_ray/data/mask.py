@@ -10,12 +10,34 @@ THRESHOLD = 127
 
 
 def validate_mask(mask: UInt8[np.ndarray, "H W"], location: object) -> UInt8[np.ndarray, "H W"]:
-    """The mask. Raises ImageError, with the place of its file, where it is written as 0 and 1; all 0 is a mask."""
+    """Check that a mask is not written as 0 and 1; an all-zero mask is valid.
+
+    Args:
+        mask: 8-bit mask.
+        location: place of the mask's file, for messages.
+
+    Returns:
+        The same mask.
+
+    Raises:
+        ImageError: the mask holds 0 and 1 only.
+    """
     if mask.max(initial=0) == 1:
         raise ImageError(f"{location}: the mask holds 0 and 1 only; write 0 and 255")
     return mask
 
 
 def binarise_mask(mask: UInt8[np.ndarray, "H W"], location: object) -> Bool[np.ndarray, "H W"]:
-    """Where the mask is set. Raises as `validate_mask`."""
+    """Threshold an 8-bit mask.
+
+    Args:
+        mask: 8-bit mask.
+        location: place of the mask's file, for messages.
+
+    Returns:
+        True where the mask is above THRESHOLD.
+
+    Raises:
+        ImageError: the mask holds 0 and 1 only.
+    """
     return validate_mask(mask, location) > THRESHOLD

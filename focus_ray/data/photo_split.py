@@ -14,10 +14,15 @@ _TRAILING_NUMBER = re.compile(r"[\W_]*\d+\W*$")
 
 
 class PhotoSubset:
-    """Some of a folder's photographs, numbered anew from 0."""
+    """A subset of a folder's photographs, numbered from 0."""
 
     def __init__(self, photos: PhotoFolder, numbers: Sequence[int]):
-        """numbers: of the photographs in the folder."""
+        """Select photographs of a folder.
+
+        Args:
+            photos: all photographs of the folder.
+            numbers: numbers of the selected photographs in the folder.
+        """
         self.photos = photos
         self.numbers = list(numbers)
 
@@ -25,19 +30,31 @@ class PhotoSubset:
         return len(self.numbers)
 
     def batch(self, indices: Sequence[int], seed: int | None = None, epoch: int = 0) -> Batch:
-        """The photographs with these numbers, taken modulo their count, as PhotoFolder.batch gives them."""
+        """Return the photographs with these numbers, as PhotoFolder.batch does.
+
+        Args:
+            indices: numbers in the subset, taken modulo its length.
+            seed: seed of the augmentation; None means no augmentation.
+            epoch: pass over the photographs; each pass has its own augmentation.
+        """
         return self.photos.batch([self.numbers[index % len(self)] for index in indices], seed, epoch)
 
 
 class PhotoSplit:
-    """The photographs of a folder that are trained on and those that are held out, which may be none.
+    """A folder's photographs, split into a training part and a held-out part that may be empty.
 
-    Of n photographs at most share x n are held out, so at least one is trained on. Persons are drawn by the seed and
-    held out whole, as far as they fit; where not one fits, photographs are drawn, and persons may be in both parts.
+    Of n photographs at most share x n are held out, so at least one is trained on. Whole persons are drawn by the seed
+    and held out as far as they fit. If no person fits, single photographs are drawn, and a person may be in both parts.
     """
 
     def __init__(self, photos: PhotoFolder, share: float, seed: int):
-        """share: in [0, 1)."""
+        """Split the photographs of a folder.
+
+        Args:
+            photos: all photographs of the folder.
+            share: largest held-out share, in [0, 1).
+            seed: seed of the draw.
+        """
         room = min(int(share * len(photos) + 1e-9), len(photos) - 1)
         people = group_by_person(photos.names)
         heldout = sample_groups(people, room, seed)
@@ -49,17 +66,17 @@ class PhotoSplit:
 
     @property
     def scored(self) -> PhotoSubset:
-        """What figures are of: the photographs held out; those trained on where none is."""
+        """The photographs that metrics are computed on: the held-out ones, or the training ones if none is held out."""
         return self.heldout if len(self.heldout) else self.train
 
     @property
     def shown(self) -> PhotoSubset:
-        """All photographs, those held out first."""
+        """All photographs, the held-out ones first."""
         return PhotoSubset(self.photos, [*self.heldout.numbers, *self.train.numbers])
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know before training, a line each."""
+        """Notes for the user on the split and on the cache, one line each."""
         return [line for line in (self._scoring_note, self.photos.read_again) if line is not None]
 
     @property
@@ -71,10 +88,16 @@ class PhotoSplit:
 
 
 def group_by_person(names: Sequence[str]) -> list[list[int]]:
-    """The numbers of the names by person, as far as names tell.
+    """Group the numbers of file names by person.
 
-    A person is the folder that pictures lie in, where they lie in more than one. Else it is what stands before a number
-    at the end of the file name (anna_2.jpg: anna); a name without the one or the other is a person by itself.
+    If the pictures lie in more than one folder, each folder is a person. Otherwise the person is the part of the file
+    name before a trailing number (anna_2.jpg: anna); a name without such a part is a person of its own.
+
+    Args:
+        names: file names relative to the folder of the pictures, in POSIX form.
+
+    Returns:
+        Indices into `names`, one list per person.
     """
     paths = [PurePosixPath(name) for name in names]
     several_folders = len({path.parent for path in paths}) > 1
@@ -86,7 +109,16 @@ def group_by_person(names: Sequence[str]) -> list[list[int]]:
 
 
 def sample_groups(groups: Sequence[Sequence[int]], max_count: int, seed: int) -> list[int]:
-    """The numbers, in order, of groups in an order by the seed, each taken if it fits into what is left of the room."""
+    """Draw whole groups in an order given by the seed; a group that does not fit into the remaining room is skipped.
+
+    Args:
+        groups: the numbers of each group.
+        max_count: most numbers drawn.
+        seed: seed of the order.
+
+    Returns:
+        The drawn numbers, ascending.
+    """
     taken: list[int] = []
     for index in np.random.default_rng(seed).permutation(len(groups)):
         if len(taken) + len(groups[index]) <= max_count:

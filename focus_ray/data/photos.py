@@ -1,4 +1,4 @@
-"""Photographs to train on: pictures and a file of 68 landmarks a picture, aligned, cropped and augmented."""
+"""Photographs to train on: pictures and a file with 68 landmarks per picture, aligned, cropped and augmented."""
 
 import hashlib
 from collections import Counter
@@ -24,24 +24,33 @@ from focus_ray.errors import DataError, ImageError, LandmarkError
 
 LANDMARK_FILE = "landmarks.csv"
 
-# What is kept of a picture: its aligned surroundings, wide and fine enough for every augmentation of the crop.
+# The cached part of a picture: the aligned face and its surroundings, wide and fine enough for every augmentation.
 _KEPT_WIDTH = 1.5  # of the crop's width
-_KEPT_DETAIL = 2.0  # px to a px of the crop
+_KEPT_DETAIL = 2.0  # px per px of the crop
 
 
 class PhotoFolder:
     """Aligned faces of the photographs that a landmark file names, in a folder or below s3://bucket/prefix.
 
-    The landmark file stands beside the pictures as landmarks.csv, or anywhere else, also as s3://bucket/key. Its names
-    are relative to the folder; what it does not name is never read.
+    Every picture is read when the folder is opened. Unusable pictures are left out and counted by reason in `skipped`;
+    `names` are those in use, in the file's order. Pictures that the landmark file does not name are never read. The
+    surroundings of the faces are cached in memory up to `memory_mb`; the other pictures are read again when needed. A
+    pickled folder holds no pictures: another process reads those that it needs, without a new scan.
 
-    Every picture is read when the folder is opened. Those that cannot be used are left out and counted by reason in
-    `skipped`; `names` are those in use, in the file's order. The surroundings of the faces are kept in memory as far as
-    `memory_mb` goes; the other pictures are read again whenever they are needed. Pickled, a folder holds no picture:
-    another process reads what it needs, and opens nothing.
+    Args:
+        folder: folder of the pictures, or s3://bucket/prefix.
+        landmarks: landmark file with names relative to the folder, also s3://bucket/key; None means landmarks.csv
+            beside the pictures.
+        image_size: side of the crops, px.
+        settings: ranges of the augmentation.
+        limits: largest size of a picture.
+        memory_mb: size of the cache, MB.
 
-    Raises DataError where no picture is left, LandmarkError where there is no landmark file or it is malformed,
-    StorageError where a store does not answer.
+    Raises:
+        DataError: there is no such folder, or no picture can be used.
+        LandmarkError: the landmark file is missing or malformed.
+        ConfigError: the URI is no store.
+        StorageError: the store does not answer.
     """
 
     def __init__(
@@ -77,7 +86,7 @@ class PhotoFolder:
 
     @property
     def left_out(self) -> str | None:
-        """How many photographs of the landmark file are in use, and why not the others; None where all are."""
+        """Message on how many photographs are in use and why the others are not; None if all are in use."""
         if not self.skipped:
             return None
         used = f"{len(self)} of {len(self._landmarks)} photographs are in use"
@@ -85,7 +94,7 @@ class PhotoFolder:
 
     @property
     def read_again(self) -> str | None:
-        """How many photographs do not fit into memory and are read again in each pass; None where all fit."""
+        """Message on how many photographs do not fit into the cache; None if all fit."""
         if len(self._kept) == len(self):
             return None
         return (
@@ -99,13 +108,19 @@ class PhotoFolder:
 
     @property
     def digest(self) -> str:
-        """sha256 of what is trained on: names, landmarks, and the pixels around the faces."""
+        """SHA-256 of the training data: names, landmarks, and the pixels around the faces."""
         return self._digest
 
     def batch(self, indices: Sequence[int], seed: int | None = None, epoch: int = 0) -> Batch:
-        """The photographs with these numbers, taken modulo their count; landmarks in px of the crop.
+        """Return the photographs with these numbers, aligned; augmentation depends only on (seed, epoch, index).
 
-        With a seed they are augmented, deterministically by (seed, epoch, index); without, they are as aligned.
+        Args:
+            indices: numbers of the photographs, taken modulo their count.
+            seed: seed of the augmentation; None means no augmentation.
+            epoch: pass over the photographs.
+
+        Returns:
+            Crops with their landmarks in px of the crop, and names.
         """
         chosen = [index % len(self) for index in indices]
         faces = self._load_faces({self.names[index] for index in chosen})
@@ -137,7 +152,7 @@ class PhotoFolder:
         return f"{self.source}/{LANDMARK_FILE}"
 
     def _scan_pictures(self) -> str:
-        """Try every picture; the digest of those that can be used."""
+        """Try every picture; returns the digest of the usable ones."""
         seen = hashlib.sha256()
         for name, content in self.source.contents(list(self._landmarks)):
             try:
@@ -157,7 +172,7 @@ class PhotoFolder:
         self.messages.append(f"{self.source.location(name)}: {error}" if unnamed else str(error))
 
     def _load_faces(self, names: set[str]) -> "dict[str, _CachedFace]":
-        """The faces of these pictures; those that are not kept are read again."""
+        """The faces of these pictures; those that are not cached are read again."""
         faces = {name: self._kept[name] for name in names if name in self._kept}
         for name, content in self.source.contents(sorted(names - faces.keys())):
             faces[name] = self._load_face(name, content())

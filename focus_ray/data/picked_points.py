@@ -16,10 +16,18 @@ _MAX_POINTS = 10_000
 
 
 def read_picked_points(path: str | Path) -> Float[np.ndarray, "N 3"]:
-    """The points of a .pp file in its order, in the units of the mesh.
+    """Read the points of a .pp file.
 
-    Document types are let pass, MeshLab writes one; entities are refused, whatever they say.
-    Raises LandmarkError for a file that is missing, damaged or too large, and for coordinates that are not finite.
+    Document types are accepted because MeshLab writes one; all entities are refused.
+
+    Args:
+        path: path of the file.
+
+    Returns:
+        Points in the file's order, in the units of the mesh.
+
+    Raises:
+        LandmarkError: the file is missing, damaged or too large, or a coordinate is not finite.
     """
     try:
         content = read_limited_bytes(Path(path), _MEGABYTES)

@@ -1,4 +1,4 @@
-"""Lists the pictures of a folder, and the files that are left out, with the reason."""
+"""Listing of the pictures of a folder, and of the entries left out, with the reason."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,24 +6,34 @@ from pathlib import Path
 from focus_ray.data.image_file import is_picture
 
 _SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".heic", ".heif"}
-# How other formats for pictures begin.
+# First bytes of other picture formats.
 _OTHER_FORMATS = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"GIF8": "GIF", b"\0\0\0\x0cjP  ": "JPEG 2000", b"8BPS": "PSD"}
 
 
 @dataclass
 class Listing:
-    """The pictures of a folder in order, and the reason for each other thing in it."""
+    """The pictures of a folder in order, and the reason for each entry left out."""
 
     pictures: list[Path] = field(default_factory=list)
     left_out: dict[Path, str] = field(default_factory=dict)
 
 
 def list_pictures(folder: Path, *, recursive: bool = False, exclude: Path | None = None) -> Listing:
-    """What lies in a folder, with `recursive` in its subfolders too; links to folders are not followed.
+    """List the pictures of a folder.
 
-    Pictures are told by name or by content: a text file named .jpg counts as one, and reading it says what it is.
-    Names that begin with a dot, and the folder `exclude`, do not count at all. Raises OSError where the folder
-    cannot be listed.
+    Pictures are recognised by name or by content: a text file named .jpg is listed as a picture, and reading it gives
+    the error. Links to folders are not followed. Names that begin with a dot are ignored.
+
+    Args:
+        folder: folder to list.
+        recursive: whether subfolders are listed too.
+        exclude: folder to ignore.
+
+    Returns:
+        The pictures in order, and the reason for each entry left out.
+
+    Raises:
+        OSError: the folder cannot be listed.
     """
     listing = Listing()
     for path in sorted(folder.iterdir()):
@@ -50,14 +60,14 @@ def _add_subfolder(listing: Listing, folder: Path, exclude: Path | None) -> None
 
 
 def _skip_reason(path: Path) -> str | None:
-    """Why something in a folder is left out; None for a picture."""
+    """The reason to leave an entry out; None for a picture."""
     named_as_picture = path.suffix.lower() in _SUFFIXES
     try:
         if path.is_dir():
             return "link to a folder" if path.is_symlink() else "subfolder"
         if not path.is_file():
             return "dead link" if path.is_symlink() else "no file"
-    except OSError:  # a folder without the right to enter it: reading the picture says so
+    except OSError:  # no right to enter the folder: reading the picture gives the error
         return None if named_as_picture else "unreadable"
     return None if named_as_picture or is_picture(path) else _detect_format(path)
 

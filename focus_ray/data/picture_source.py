@@ -1,4 +1,4 @@
-"""Source of photographs, a folder or an object store: bytes by name, or the reason why there are none."""
+"""Source of photographs, a folder or an object store: bytes by name, or the error of a picture."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +12,7 @@ from focus_ray.errors import ConfigError, DataError, ImageError, NoSuchObject, S
 from focus_ray.storage.object_store import SCHEME, ObjectStore
 from focus_ray.storage.open_store import open_store
 
-# Requests to a store at the same time, and pictures that are fetched before they are asked for.
+# Concurrent requests to a store, and pictures that are fetched in advance.
 _THREADS, _PREFETCH = 8, 16
 
 Contents = Iterator[tuple[str, Callable[[], bytes]]]
@@ -21,38 +21,54 @@ Contents = Iterator[tuple[str, Callable[[], bytes]]]
 
 @runtime_checkable
 class PictureSource(Protocol):
-    """A place with pictures. Sources can be pickled."""
+    """A place with pictures; sources can be pickled."""
 
     def __str__(self) -> str:
-        """The place as a user writes it."""
+        """Return the place as a user writes it."""
         ...
 
     def location(self, name: str) -> str:
-        """Where a picture lies, as it may stand in a message."""
+        """Return the place of a picture for messages."""
         ...
 
     def holds(self, name: str) -> bool:
-        """Whether there is a file of this name. Raises StorageError where the place does not answer."""
+        """Return whether there is a file of this name.
+
+        Raises:
+            StorageError: the place does not answer.
+        """
         ...
 
     def contents(self, names: Iterable[str]) -> Contents:
-        """The bytes of pictures, in order.
+        """Read pictures in order.
 
-        The calls raise ImageError for a picture that is missing or too large, which is told before it is read, or
-        cannot be read; StorageError where the whole place does not answer.
+        The calls raise ImageError for a picture that is missing, too large (checked before it is read) or unreadable,
+        and StorageError if the whole place does not answer.
+
+        Args:
+            names: names of the pictures.
+
+        Yields:
+            The name of each picture and a call that returns its bytes.
         """
         ...
 
     def failure_reason(self, name: str) -> str:
-        """What is the matter with a picture that could not be read, in one or two words."""
+        """Return why a picture could not be read, in one or two words."""
         ...
 
 
 def open_picture_source(location: str | Path, limits: ImageLimits = DEFAULT_LIMITS) -> PictureSource:
-    """The pictures in a folder, or below s3://bucket/prefix.
+    """Open a folder of pictures, or the pictures below s3://bucket/prefix.
 
-    Raises DataError where there is no such folder or nothing below the prefix, ConfigError for a URI that is no store,
-    StorageError for a store that does not answer.
+    Args:
+        location: folder or URI.
+        limits: largest size of a picture.
+
+    Raises:
+        DataError: there is no such folder, or nothing below the prefix.
+        ConfigError: the URI is no store.
+        StorageError: the store does not answer.
     """
     if not (isinstance(location, str) and SCHEME.match(location)):
         return FolderPictures(Path(location), limits)
@@ -63,7 +79,11 @@ def open_picture_source(location: str | Path, limits: ImageLimits = DEFAULT_LIMI
 
 
 class FolderPictures:
-    """The pictures in a folder of this machine."""
+    """The pictures in a folder of this machine.
+
+    Raises:
+        DataError: there is no such folder.
+    """
 
     def __init__(self, folder: Path, limits: ImageLimits = DEFAULT_LIMITS):
         if not folder.is_dir():
@@ -89,7 +109,7 @@ class FolderPictures:
 
 
 class ObjectStorePictures:
-    """The pictures in an object store. Its answers take their time, so several are asked for at once."""
+    """The pictures in an object store; several are requested at once because of its latency."""
 
     def __init__(self, store: ObjectStore, limits: ImageLimits = DEFAULT_LIMITS):
         self.store = store
@@ -134,6 +154,6 @@ class ObjectStorePictures:
             self._reasons[name] = "missing"
             raise ImageError(f"{place}: there is no such object; check the name and where the pictures lie") from None
         except StorageError as error:
-            self.store.list(name, limit=1)  # raises where the store is down, and not this picture alone
+            self.store.list(name, limit=1)  # raises if the whole store is down
             self._reasons[name] = "not fetched"
             raise ImageError(f"{place}: the picture cannot be fetched: {error}") from None

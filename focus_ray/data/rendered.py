@@ -1,7 +1,7 @@
 """Renders of the fitted face model itself: faces that the model can express to the last vertex (section 3.4).
 
-The synthetic world (data/synthetic.py) is richer than the fitted model; what a pipeline gets wrong there has many
-reasons. Here the truth is a theta, so that an error is the pipeline's own.
+The synthetic world (data/synthetic.py) is richer than the fitted model, so an error of a pipeline there has many
+possible causes. Here the ground truth is a theta, so every error is the pipeline's own.
 """
 
 from collections.abc import Sequence
@@ -25,17 +25,17 @@ from focus_ray.settings import Settings
 
 RenderedSplit = Literal["train", "heldout", "prior", "prior_heldout"]
 
-# The first words of every face's seed. Part of the data's definition: a change makes other faces.
+# The first words of every face's seed. Part of the data's definition: a change gives other faces.
 _SPLITS: dict[RenderedSplit, int] = {"train": 0, "heldout": 1, "prior": 2, "prior_heldout": 3}
 _RENDERED_STREAM = 3  # keeps these faces apart from those of the warm-up
 
 
 class RenderedConfig(Settings):
-    """The laws that renders are drawn from. Same config, seed, split and index: same face."""
+    """Distributions that renders are drawn from; the same config, seed, split and index give the same face."""
 
     laws: SamplingDistributions = SamplingDistributions()
     noise: float = Field(default=0.02, ge=0)  # of the sensor, standard deviation
-    background: Literal["noise", "black"] = "noise"  # colour noise over three scales, as the warm-up has it
+    background: Literal["noise", "black"] = "noise"  # noise: colour noise over three scales, as in the warm-up
     detector: float = Field(default=1.5, ge=0)  # noise of the landmarks in px at 224, as in the synthetic world
     detector_bias: LandmarkBias = LandmarkBias()
 
@@ -46,7 +46,15 @@ class RenderedFaces:
     def __init__(
         self, face: MorphableModel, camera: Camera, config: RenderedConfig, seed: int, split: RenderedSplit
     ) -> None:
-        """The faces of a seed and split; those of another split are other ones."""
+        """Prepare the faces of a seed and split.
+
+        Args:
+            face: face model to render.
+            camera: pinhole camera of the images.
+            config: distributions to draw from.
+            seed: seed of all faces.
+            split: different splits have different faces.
+        """
         self.face = face
         self.config = config
         self.seed = seed
@@ -57,7 +65,10 @@ class RenderedFaces:
 
     @torch.no_grad()
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The faces with these numbers, in this order; the bits of one do not depend on the others."""
+        """Return the faces with these numbers, in this order.
+
+        The bits of a face do not depend on the other faces of the batch.
+        """
         streams = [make_generator(self.seed, _RENDERED_STREAM, _SPLITS[self.split], index) for index in indices]
         theta = torch.cat([sample_theta(self.config.laws, 1, rng) for rng in streams])
         parts = split_theta(theta)
@@ -70,7 +81,7 @@ class RenderedFaces:
         grain = torch.cat([torch.randn(1, *images.shape[1:], generator=rng) for rng in streams])
         off = torch.stack([torch.randn(N_LANDMARKS, 2, generator=rng) for rng in streams])
         landmarks = rendering.landmarks + (self.config.detector * off + self._bias) * self._pixel
-        levels = (images + self.config.noise * grain).clamp(0, 1).mul(255).round()  # a picture has eight bits
+        levels = (images + self.config.noise * grain).clamp(0, 1).mul(255).round()  # 8 bits, as in a picture file
         return Batch(
             images=levels / 255,
             landmarks=landmarks,

@@ -14,12 +14,18 @@ UNOCCLUDED = "none"
 
 @dataclass(frozen=True)
 class Batch:
-    """B images of H x W px. Everything but images and landmarks is None where it is not known.
+    """B images of H x W px; every field except images and landmarks is None if unknown.
 
-    images: RGB in [0, 1]. landmarks: px, iBUG order, as a detector gives them; landmarks_true without its noise.
-    masks: 1 = visible face. region: 1 = the face covers the pixel, occluded or not.
-    theta: the 257 fitted parameters; vertices: mm, in the model frame.
-    families: the occluder family of each image or UNOCCLUDED. names: file names or other identifiers.
+    Attributes:
+        images: RGB in [0, 1].
+        landmarks: landmarks as a detector gives them, px, iBUG order.
+        masks: 1 = visible face.
+        theta: the 257 fitted parameters.
+        vertices: mm, in the model frame.
+        families: occluder family of each image, or UNOCCLUDED.
+        names: file names or other identifiers.
+        landmarks_true: landmarks without detector noise, px.
+        region: 1 = the face covers the pixel, occluded or not.
     """
 
     images: Float[Tensor, "B 3 H W"]
@@ -37,17 +43,17 @@ class Batch:
 
     @property
     def occluded(self) -> Bool[Tensor, " B"] | None:
-        """Which images have an occluder, where the families are known."""
+        """Whether each image has an occluder; None if the families are unknown."""
         if self.families is None:
             return None
         return torch.tensor([family != UNOCCLUDED for family in self.families], dtype=torch.bool)
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The same batch with its tensors on a device."""
+        """Return the batch with its tensors on a device."""
         return Batch(**{key: _move(value, device) for key, value in self._items()})
 
     def select(self, rows: Sequence[int]) -> "Batch":
-        """The named rows, in the named order."""
+        """Return the batch of the given rows, in the given order."""
         index = torch.as_tensor(list(rows), dtype=torch.int64)
         return Batch(**{key: _select_rows(value, index) for key, value in self._items()})
 
@@ -57,15 +63,15 @@ class Batch:
 
 @runtime_checkable
 class FaceDataset(Protocol):
-    """Anything that makes a batch from image numbers."""
+    """A data set that makes a batch from image numbers."""
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The images with these numbers, in this order."""
+        """Return the images with these numbers, in this order."""
         ...
 
 
 def concatenate(batches: Sequence[Batch]) -> Batch:
-    """One batch from several of one kind: what one of them does not know, the result does not know."""
+    """Join several batches of one kind; a field that is None in any of them is None in the result."""
     columns = zip(*(batch._items() for batch in batches), strict=True)
     return Batch(**{column[0][0]: _join([value for _, value in column]) for column in columns})
 

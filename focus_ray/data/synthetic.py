@@ -28,40 +28,41 @@ from focus_ray.settings import Settings
 
 SyntheticSplit = Literal["train", "heldout", "validation"]
 
-# The first words of every image's seed. Part of the data's definition: a change makes other faces.
+# The first words of every image's seed. Part of the data's definition: a change gives other faces.
 _SPLITS: dict[SyntheticSplit, int] = {"train": 0, "heldout": 1, "validation": 2}
-_VISIBLE = 0.5  # of a pixel: the face is seen there
+_VISIBLE = 0.5  # share of a pixel from which on the face is visible there
 
 
 class FaceDistributions(Settings):
-    """Distributions of identity, pose and light. Coefficients are N(0, 1) in sigmas, by the model's own definition.
+    """Distributions of identity, pose and light.
 
-    Values chosen in trials at 64 px, except depth: the model frame at 1000 mm is already the aligned crop.
+    Coefficients are N(0, 1) in sigmas, by the model's own definition. Values were chosen in trials at 64 px, except
+    depth: the model frame at 1000 mm is already the aligned crop.
     """
 
     expression: NonNegativeFloat = 0.8  # factor on expression coefficients
     yaw: NonNegativeFloat = 20.0  # degrees, standard deviation
     pitch: NonNegativeFloat = 10.0
     roll: NonNegativeFloat = 6.0
-    jitter: NonNegativeFloat = 2.5  # mm = px at 224, standard deviation: how far an aligned crop is off
+    jitter: NonNegativeFloat = 2.5  # mm = px at 224, standard deviation of an aligned crop's offset
     depth: NonNegativeFloat = 30.0  # mm, standard deviation
     light: tuple[float, float, float] = (2.5, 0.35, -0.8)  # mean of bands 0 (ambient), 1 (from above), 2 (frontal)
     ambient_spread: NonNegativeFloat = 0.3
     directional_spread: NonNegativeFloat = 0.35  # bands 1-3
     second_band_spread: NonNegativeFloat = 0.1  # bands 4-8
     light_colour: NonNegativeFloat = 0.08  # relative, each channel
-    light_colour_band: NonNegativeFloat = 0.05  # each channel and band by itself
+    light_colour_band: NonNegativeFloat = 0.05  # each channel and band independently
 
 
 class OcclusionDistributions(Settings):
-    """What hides the face, how often and how much. Share and sizes chosen in trials at 64 px."""
+    """Distributions of the occluders; share and sizes were chosen in trials at 64 px."""
 
     share: Fraction = 0.55  # of the images
-    unseen: tuple[str, ...] = ("cup", "hand", "sunglasses", "surgical_mask")  # families that only held-out images show
+    unseen: tuple[str, ...] = ("cup", "hand", "sunglasses", "surgical_mask")  # families of held-out images only
     unseen_share: Fraction = 0.5  # of the occluded held-out images
     hidden: tuple[float, float] = (0.06, 0.6)  # of the rendered face
-    attempts: PositiveInt = 12  # drawings until one hides a share within these limits; then the nearest one
-    shadow: Fraction = 0.3  # share of the occluders that throw a shadow on the face
+    attempts: PositiveInt = 12  # drawings tried until a share is within these limits; else the nearest is used
+    shadow: Fraction = 0.3  # share of the occluders that cast a shadow on the face
     shadow_strength: Fraction = 0.35  # at most
 
     @field_validator("unseen")
@@ -74,7 +75,7 @@ class OcclusionDistributions(Settings):
 
 
 class DetectorNoise(Settings):
-    """How far a landmark detector is off: standard deviations in px at 224, chosen to be like a good detector's."""
+    """Landmark detector noise: standard deviations in px at 224, chosen to match a good detector."""
 
     visible: NonNegativeFloat = 1.5
     occluded: NonNegativeFloat = 3.5
@@ -82,7 +83,10 @@ class DetectorNoise(Settings):
 
 
 class SyntheticConfig(Settings):
-    """The synthetic world: all laws that images are drawn from. Same config, seed, split and index: same image."""
+    """Configuration of the synthetic world: all distributions that images are drawn from.
+
+    The same config, seed, split and index give the same image.
+    """
 
     seed: NonNegativeInt = 0
     image_size: Annotated[int, Field(ge=16)] = 64  # px
@@ -95,17 +99,17 @@ class SyntheticConfig(Settings):
 
     @property
     def unseen_families(self) -> tuple[str, ...]:
-        """Occluder families that only held-out images show."""
+        """Occluder families that occur in held-out images only."""
         return self.occlusion.unseen
 
     @property
     def seen_families(self) -> tuple[str, ...]:
-        """Occluder families of training and validation images; held-out images show them too."""
+        """Occluder families of training and validation images; held-out images have them too."""
         return tuple(name for name in FAMILIES if name not in self.occlusion.unseen)
 
 
 class RandomStreams(NamedTuple):
-    """An image's independent sources of chance: a change to one part of the world leaves the others as they were."""
+    """Independent random generators of an image: a change to one part of the world leaves the others unchanged."""
 
     face: Generator
     view: Generator
@@ -117,7 +121,7 @@ class RandomStreams(NamedTuple):
 
 
 class _Person(NamedTuple):
-    """All coefficients of one image, in sigmas, rad and mm; with the modes that the fitted model does not have."""
+    """All coefficients of one image, in sigmas, rad and mm, including the modes that the fitted model lacks."""
 
     identity: np.ndarray
     expression: np.ndarray
@@ -128,7 +132,7 @@ class _Person(NamedTuple):
 
 
 class _RenderedFace(NamedTuple):
-    """A face on its canvas before it is photographed."""
+    """A rendered face on its canvas, before the camera simulation."""
 
     rgb: Image
     region: Mask
@@ -137,7 +141,7 @@ class _RenderedFace(NamedTuple):
 
 
 class _Picture(NamedTuple):
-    """One finished image with its truth."""
+    """One finished image with its ground truth."""
 
     rgb: UInt8[np.ndarray, "H W 3"]
     mask: Bool[np.ndarray, "H W"]
@@ -148,7 +152,7 @@ class _Picture(NamedTuple):
 
 
 class SyntheticFaces:
-    """An endless set of faces of a world model, seen by the camera of the fitted model."""
+    """An unbounded set of faces of a world model, rendered with the camera of the fitted model."""
 
     def __init__(
         self,
@@ -159,12 +163,20 @@ class SyntheticFaces:
         pictures_per_person: int = 1,
         families: Sequence[str] | None = None,
     ) -> None:
-        """world has at least the modes of theta (80, 64, 80); further ones are what the fitted model lacks.
+        """Check the arguments and build the renderer.
 
-        pictures_per_person: so many images in a row show one person, who keeps identity, albedo and paint.
-        families: the occluders to draw from, whatever the split shows. No keys of the config: they would change every
-        run's digest.
-        Raises ConfigError for a world with fewer modes, for families that are not there, for less than one picture.
+        pictures_per_person and families are no keys of the config: they would change the digest of every run.
+
+        Args:
+            world: face model with at least the modes of theta (80, 64, 80); the fitted model lacks any further modes.
+            config: distributions to draw from; None means the defaults.
+            split: different splits have different images.
+            pictures_per_person: number of consecutive images of one person, who keeps identity, albedo and paint.
+            families: occluder families to draw from; None means those of the split.
+
+        Raises:
+            ConfigError: the world has too few modes, families is empty or has an unknown name, or pictures_per_person
+                is below 1.
         """
         modes = {"identity": world.n_identity, "expression": world.n_expression, "albedo": world.n_albedo}
         few = [group.name for group in PARAMETER_GROUPS if modes.get(group.name, group.size) < group.size]
@@ -188,7 +200,10 @@ class SyntheticFaces:
 
     @torch.no_grad()
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The images with these numbers. Thread-safe; the work is done without the GIL where it is heavy."""
+        """Return the images with these numbers.
+
+        Thread-safe; the heavy work runs without the GIL.
+        """
         streams = [self._streams(index) for index in indices]
         people = [self._sample_person(index, stream) for index, stream in zip(indices, streams, strict=True)]
         vertices = self._decode([np.concatenate([p.identity, p.expression]) for p in people], shape=True)
@@ -207,7 +222,14 @@ class SyntheticFaces:
         )
 
     def neutral_vertices(self, indices: Sequence[int]) -> Float[Tensor, "B V 3"]:
-        """The faces of these images at rest, in mm: their identity without expression and pose."""
+        """Compute the faces of these images without expression and pose.
+
+        Args:
+            indices: numbers of the images.
+
+        Returns:
+            Vertices in the model frame, mm.
+        """
         identities = [self._sample_coefficients(index)[0] for index in indices]
         at_rest = np.zeros(self.world.n_expression)
         return self._decode([np.concatenate([identity, at_rest]) for identity in identities], shape=True)
@@ -219,7 +241,7 @@ class SyntheticFaces:
         )
 
     def _stream(self, index: int, part: str) -> Generator:
-        """The source of chance of one part of an image."""
+        """Random generator of one part of an image."""
         words, place = (self.config.seed, _SPLITS[self.split], index), RandomStreams._fields.index(part)
         return Generator(np.random.Philox(np.random.SeedSequence(words, spawn_key=(place,))))
 
@@ -281,7 +303,7 @@ class SyntheticFaces:
         )
 
     def _render_face(self, rng: Generator, person: _Person, vertices: Tensor, albedo: Tensor) -> _RenderedFace:
-        """Paint and render one face. One image at a time: its bits must not depend on its neighbours."""
+        """Paint and render one face; faces are rendered singly so that their bits do not depend on other images."""
         shape, landmarks = self._mean_shape
         painted_albedo = paint(rng, albedo.numpy(), shape, landmarks, self.config.appearance)
         arguments = (vertices, painted_albedo, person.light, person.rotation, person.translation)
@@ -353,7 +375,7 @@ def _sample_light(rng: Generator, distributions: FaceDistributions) -> Float[np.
 
 
 def _theta(person: _Person) -> Float[np.ndarray, " 257"]:
-    """What the fitted model can say about this image: its leading modes, light and camera."""
+    """Parameters of the fitted model for this image: leading modes, light and camera."""
     leading = [values[: group.size] for values, group in zip(person, PARAMETER_GROUPS, strict=True)]
     return np.concatenate(leading).astype(np.float32)
 

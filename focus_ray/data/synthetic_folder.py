@@ -6,8 +6,8 @@
     truth.npz           theta [N,257], vertices [N,V,3] mm, landmarks_true [N,68,2] px, families [N],
                         unseen_families, region [N,H,W] as bits (np.packbits over each picture)
 
-Everything but images and landmarks may be missing when a folder is read; `evaluate folder` needs the masks too. The
-rows of the arrays are the lines of landmarks.csv. They hold numbers and fixed-width text only: nothing is unpickled.
+All except images and landmarks is optional when a folder is read; `evaluate folder` needs the masks too. The rows of
+the arrays are the lines of landmarks.csv. The arrays hold numbers and fixed-width text only: nothing is unpickled.
 """
 
 import lzma
@@ -61,7 +61,7 @@ _READ_ERRORS = (
     TypeError,
     OverflowError,
     SyntaxError,
-    NotImplementedError,  # a way to compress that zipfile lacks
+    NotImplementedError,  # a compression that zipfile lacks
     RuntimeError,  # encrypted
     MemoryError,
     zipfile.BadZipFile,
@@ -81,10 +81,20 @@ def write_folder(
     world: MorphableModel | None = None,
     progress: CountProgress | None = None,
 ) -> None:
-    """Write the faces 0..n-1 of a split, `size` px wide, of the small parametric face unless another world is given.
+    """Write the faces 0..n-1 of a split to a folder of this layout; the folder is written atomically.
 
-    The folder appears whole or not at all. `progress` is told faces done and faces in all.
-    Raises DataError where `out` holds something already, StorageError where the disk refuses.
+    Args:
+        out: a new or empty folder.
+        n: number of faces.
+        seed: seed of the faces.
+        size: side of the pictures, px.
+        split: split of the faces.
+        world: face model that people are drawn from; None means the small parametric face.
+        progress: called with faces done and faces in all.
+
+    Raises:
+        DataError: `out` exists and is not empty.
+        StorageError: the folder cannot be written.
     """
     faces = SyntheticFaces(
         default_world() if world is None else world, SyntheticConfig(seed=seed, image_size=size), split
@@ -93,7 +103,18 @@ def write_folder(
 
 
 def write_faces(faces: SyntheticFaces, n: int, out: str | Path, progress: CountProgress | None = None) -> None:
-    """Write the faces 0..n-1 of a set to a folder; see write_folder."""
+    """Write the faces 0..n-1 of a set to a folder of this layout; the folder is written atomically.
+
+    Args:
+        faces: set of faces.
+        n: number of faces.
+        out: a new or empty folder.
+        progress: called with faces done and faces in all.
+
+    Raises:
+        DataError: `out` exists and is not empty.
+        StorageError: the folder cannot be written.
+    """
     target = check_unoccupied(out)
     with atomic.new_folder(target) as folder:
         for name in (IMAGES, MASKS):
@@ -112,7 +133,17 @@ def write_faces(faces: SyntheticFaces, n: int, out: str | Path, progress: CountP
 
 
 def check_unoccupied(out: str | Path) -> Path:
-    """A folder to write. Raises DataError where it holds something already."""
+    """Check that a folder does not exist or is empty.
+
+    Args:
+        out: folder to write.
+
+    Returns:
+        The path of the folder.
+
+    Raises:
+        DataError: `out` exists and is not empty.
+    """
     target = Path(out)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DataError(f"{target} exists and is not empty; choose a new folder, or remove it first")
@@ -120,18 +151,25 @@ def check_unoccupied(out: str | Path) -> Path:
 
 
 def read_folder(folder: str | Path, image_size: int | None = None) -> "FolderFaces":
-    """The faces of a folder of this layout, scaled to `image_size` px where it is given.
+    """Open a folder of this layout.
 
-    Raises DataError for a folder without images or of another layout, ImageError and LandmarkError for its files.
+    Args:
+        folder: folder to read.
+        image_size: side that pictures are scaled to, px; None keeps their size.
+
+    Raises:
+        DataError: there is no such folder, or truth.npz is damaged or has another shape.
+        ImageError: a picture of landmarks.csv is missing.
+        LandmarkError: landmarks.csv is missing or malformed.
     """
     return FolderFaces(Path(folder), image_size)
 
 
 class FolderFaces:
-    """Pictures of a folder, read when asked for, with their landmarks and what truth stands beside them."""
+    """Pictures of a folder, read on demand, with their landmarks and the ground truth that the folder has."""
 
     def __init__(self, folder: Path, image_size: int | None = None) -> None:
-        """See read_folder."""
+        """Open a folder; arguments and errors are those of read_folder."""
         self.folder = folder
         self.image_size = image_size
         self._landmarks = read_landmarks(_require_file(folder, LANDMARKS))
@@ -146,11 +184,23 @@ class FolderFaces:
 
     @property
     def unseen_families(self) -> tuple[str, ...]:
-        """Occluder families that no training image shows, as far as the folder says."""
+        """Occluder families that no training image has; empty if the folder does not name them."""
         return tuple(str(name) for name in self._truth.get("unseen_families", ()))
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The pictures with these numbers, which are lines of landmarks.csv."""
+        """Read the pictures with these numbers, which are rows of landmarks.csv.
+
+        Args:
+            indices: numbers of the pictures.
+
+        Returns:
+            The batch, with the ground truth that the folder has.
+
+        Raises:
+            DataError: the pictures have different sizes, or the regions of truth.npz are not of their size.
+            ImageError: a picture or mask is missing or damaged, a picture is not square, or a mask is not of its
+                picture's size or holds 0 and 1 only.
+        """
         names = [self.names[index] for index in indices]
         pictures = [self._picture(name) for name in names]
         sizes = {picture.shape[:2] for picture in pictures}
@@ -222,8 +272,8 @@ class FolderFaces:
 
 
 def default_world() -> MorphableModel:
-    """The small parametric face with more modes than are fitted."""
-    # Here, not above: building the face is only needed where none is given.
+    """Return the small parametric face with more modes than are fitted."""
+    # Imported here: the face is only needed if no world is given.
     from focus_ray.face_models.parametric import parametric_face
 
     return parametric_face("small", *WORLD_MODES)
@@ -248,7 +298,7 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
     done, encoded = cv2.imencode(".png", pixels)
     if not done:
         raise DataError(f"{path}: the picture cannot be encoded as PNG; check the size")
-    path.write_bytes(encoded.tobytes())  # unlike cv2.imwrite, this says why a disk refuses
+    path.write_bytes(encoded.tobytes())  # unlike cv2.imwrite, this raises the error of the disk
 
 
 def _truth_arrays(batch: Batch) -> dict[str, np.ndarray]:
@@ -262,7 +312,7 @@ def _truth_arrays(batch: Batch) -> dict[str, np.ndarray]:
 
 
 def _read_truth(path: Path, n: int) -> dict[str, np.ndarray]:
-    """The known arrays of truth.npz, checked before anything of their size is allocated. Raises DataError."""
+    """The known arrays of truth.npz, checked before anything of their size is allocated."""
     truth: dict[str, np.ndarray] = {}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -278,12 +328,12 @@ def _read_truth(path: Path, n: int) -> dict[str, np.ndarray]:
 
 
 def _truth_array(archive: zipfile.ZipFile, path: Path, key: str, n: int) -> np.ndarray:
-    """One array. Raises DataError for another shape and for values that are not finite, ValueError for damage."""
+    """Read one array; a damaged one gives a ValueError, a wrong shape or value a DataError."""
     with archive.open(f"{key}.npy") as stream:
         shape, fortran, dtype = _NPY_HEADERS[np.lib.format.read_magic(stream)](stream)
         _check_header(path, key, shape, dtype, n)
         size = math.prod(shape) * dtype.itemsize
-        content = stream.read(size + 1)  # grows with what is there, whatever the header says; the end checks the sum
+        content = stream.read(size + 1)  # grows with the content, not the header; the checksum is verified at the end
     if len(content) != size:
         raise ValueError(f"{key} is not as long as its header says")
     values = np.frombuffer(content, dtype, math.prod(shape)).reshape(shape, order="F" if fortran else "C")

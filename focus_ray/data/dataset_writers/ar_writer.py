@@ -22,9 +22,15 @@ KINDS = (
 
 
 def write_ar(folder: Path, pictures: Iterable[tuple[int, Batch]], on_written: Callable[[int], object]) -> None:
-    """Write pictures by number, a batch of one each, into an empty folder. `on_written` hears of each that is written.
+    """Write pictures in the layout of the AR database; they are PNG, the pixels of the synthetic world.
 
-    Pictures are PNG: they are the world's own pixels.
+    Args:
+        folder: an empty folder.
+        pictures: number of each picture and a batch of it alone.
+        on_written: called with the number of each written picture.
+
+    Raises:
+        DataError: a picture cannot be encoded.
     """
     landmarks: dict[str, np.ndarray] = {}
     for index, batch in pictures:
@@ -38,6 +44,6 @@ def write_ar(folder: Path, pictures: Iterable[tuple[int, Batch]], on_written: Ca
 
 
 def file_name(index: int) -> str:
-    """The name of a picture: persons alternate between m and w, its number is the first of its kind."""
+    """Return the name of a picture: persons alternate between m and w, the last number is the first of the kind."""
     person, kind = divmod(index, len(KINDS))
     return f"{'mw'[person % 2]}-{person // 2 + 1:03d}-{SUBSETS[KINDS[kind].name][0]:02d}.png"

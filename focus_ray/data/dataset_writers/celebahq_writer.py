@@ -37,14 +37,22 @@ _OUTLINES = {
     "u_lip": (*range(48, 55), *range(64, 59, -1)),
     "l_lip": (48, *range(59, 53, -1), 64, *range(67, 64, -1), 60),
 }
-# What annotators have a part for; of other things they leave out the skin.
+# The part that annotators mark for an occluder family; other occluders only lack skin.
 _OCCLUDERS = {"glasses": "eye_g", "sunglasses": "eye_g", "hair": "hair", "cap": "hat", "scarf": "cloth"}
 
 
 def write_celebahq(folder: Path, pictures: Iterable[tuple[int, Batch]], on_written: Callable[[int], object]) -> None:
-    """Write pictures by number, a batch of one each, into an empty folder. `on_written` hears of each that is written.
+    """Write pictures in the layout of CelebAMask-HQ.
 
-    Pictures are JPEG, as the published ones: who reads those looks for that name. Masks are PNG, and exact.
+    Pictures are JPEG, because readers of the published set look for that suffix. Masks are PNG and exact.
+
+    Args:
+        folder: an empty folder.
+        pictures: number of each picture and a batch of it alone.
+        on_written: called with the number of each written picture.
+
+    Raises:
+        DataError: a picture cannot be encoded.
     """
     landmarks: dict[str, np.ndarray] = {}
     families: dict[str, str] = {}
@@ -70,10 +78,19 @@ def part_masks(
     landmarks: Float[np.ndarray, "68 2"],
     family: str,
 ) -> dict[str, Bool[np.ndarray, "H W"]]:
-    """The parts that an annotator would mark, merged again they are `visible` to the pixel.
+    """Split the visible face into the parts that an annotator would mark; merged again they give `visible` exactly.
 
-    Features are the outlines of their landmarks [px], as far as they are seen; skin is the rest of the seen face. What
-    hides the face has a part where its family has one.
+    Features are the visible pixels within the outlines of their landmarks; skin is the rest of the visible face. The
+    occluder has a part if there is one for its family.
+
+    Args:
+        visible: True where the face is visible.
+        region: True where the face is, visible or hidden.
+        landmarks: px, iBUG order.
+        family: family of the occluder.
+
+    Returns:
+        Masks by part.
     """
     outlines = {
         part: _fill_outline(visible.shape, landmarks[list(points)]) & visible for part, points in _OUTLINES.items()

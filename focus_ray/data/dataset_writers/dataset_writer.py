@@ -1,4 +1,4 @@
-"""Writes a synthetic data set in one of the paper's layouts; `data.sources` reads it like the real one."""
+"""Writer of synthetic data sets in the layouts of the paper's data sets; `data.sources` reads both."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -25,12 +25,23 @@ def write_dataset(
     progress: CountProgress | None = None,
     world: MorphableModel | None = None,
 ) -> None:
-    """Write n synthetic pictures, `size` px wide, as a data set of the paper is laid out, with a dataset.json.
+    """Write synthetic pictures in the layout of a data set of the paper, with a dataset.json.
 
-    Pictures are aligned crops of held-out faces of the small parametric face unless another world is given. A person of
-    ar has 3 pictures, of now 8, of celebahq 1; the last one has what is left of n.
-    The folder appears whole or not at all. `progress` is told pictures done and pictures in all.
-    Raises DataError where `out` holds something already, StorageError where the disk refuses.
+    Pictures are aligned crops of held-out faces. A person of ar has 3 pictures, of now 8, of celebahq 1; the last one
+    has the rest of n. The folder is written atomically.
+
+    Args:
+        layout: layout of the data set.
+        out: a new or empty folder.
+        n: number of pictures.
+        seed: seed of the faces.
+        size: side of the pictures, px.
+        progress: called with pictures done and pictures in all.
+        world: face model that people are drawn from; None means the small parametric face.
+
+    Raises:
+        DataError: `out` exists and is not empty.
+        StorageError: the folder cannot be written.
     """
     target = check_unoccupied(out)
     faces = faces_by_kind(_KINDS[layout], default_world() if world is None else world, seed, size)

@@ -1,6 +1,6 @@
 """Synthetic faces in the layout of the NoW challenge: several pictures and one neutral scan a person.
 
-Beside what is published:
+Files in addition to the published layout:
 
     landmarks.csv   68 landmarks a picture, names relative to iphone_pictures
     pairs.txt       occluded and unoccluded pictures of a person in comparable pose
@@ -44,9 +44,16 @@ _STREAM = 5  # keeps the random numbers of scans apart from those of pictures
 def write_now(
     folder: Path, pictures: Iterable[tuple[int, Batch]], on_written: Callable[[int], object], faces: SyntheticFaces
 ) -> None:
-    """Write pictures by number, a batch of one each, into an empty folder. `on_written` hears of each that is written.
+    """Write pictures and scans in the layout of the NoW challenge; pictures are PNG, the pixels of the synthetic world.
 
-    faces knows the people of the pictures. Pictures are PNG: they are the world's own pixels.
+    Args:
+        folder: an empty folder.
+        pictures: number of each picture and a batch of it alone.
+        on_written: called with the number of each written picture.
+        faces: set of faces with the persons of the pictures.
+
+    Raises:
+        DataError: a picture cannot be encoded.
     """
     landmarks: dict[str, np.ndarray] = {}
     batches: list[Batch] = []
@@ -65,18 +72,18 @@ def write_now(
 
 
 def subject_name(number: int) -> str:
-    """The name of a subject's folders."""
+    """Return the name of a subject's folders."""
     return f"subject_{number:03d}"
 
 
 def file_name(index: int) -> str:
-    """Where a picture lies in iphone_pictures."""
+    """Return the path of a picture in iphone_pictures."""
     subject, place = divmod(index, len(KINDS))
     return f"{subject_name(subject)}/{KINDS[place].name}/IMG_{place:04d}.png"
 
 
 def _write_scan(folder: Path, number: int, face: Float[np.ndarray, "V 3"], faces: SyntheticFaces) -> Frame:
-    """The scan of a subject and its seven points; returns the scanner's frame."""
+    """Write the scan of a subject and its seven points; returns the scanner's frame."""
     rng = np.random.default_rng((faces.config.seed, _STREAM, number))
     name, world = subject_name(number), faces.world
     frame = Frame.random(rng)
@@ -98,7 +105,17 @@ def _format_obj(surface: ScanMesh) -> str:
 
 
 def format_picked_points(points: Float[np.ndarray, "N 3"], mesh: str) -> str:
-    """Points on a mesh as MeshLab's .pp; the first stands in line 9, where NoW's public evaluation begins to read."""
+    """Format points on a mesh as MeshLab's .pp.
+
+    The first point is in line 9, where NoW's public evaluation begins to read.
+
+    Args:
+        points: points on the mesh, mm.
+        mesh: file name of the mesh.
+
+    Returns:
+        Content of the .pp file.
+    """
     lines = [
         "<!DOCTYPE PickedPoints>",
         "<PickedPoints>",
@@ -124,7 +141,7 @@ def _write_truth(
     frames: list[Frame],
     faces: SyntheticFaces,
 ) -> None:
-    """truth.npz and the pairs that the true poses make."""
+    """Write truth.npz, and the pairs by the true poses."""
     assert truth.theta is not None
     assert truth.vertices is not None
     assert truth.landmarks_true is not None

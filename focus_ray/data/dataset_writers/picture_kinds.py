@@ -8,7 +8,7 @@ from focus_ray.face_models.morphable_model import MorphableModel
 
 
 class PictureKind(NamedTuple):
-    """A kind of picture; what is None is as the world's own laws have it."""
+    """A kind of picture; a field that is None keeps the distribution of the synthetic world."""
 
     name: str
     occluded: float | None = None  # share of the pictures
@@ -17,7 +17,14 @@ class PictureKind(NamedTuple):
 
 
 def faces_by_kind(kinds: Sequence[PictureKind], world: MorphableModel, seed: int, size: int) -> list[SyntheticFaces]:
-    """The held-out faces of each kind: picture i of a data set is image i of the kind i modulo their number."""
+    """Make the held-out faces of each kind: picture i of a data set is image i of the kind i modulo their number.
+
+    Args:
+        kinds: kinds of pictures of a person.
+        world: face model that people are drawn from.
+        seed: seed of the faces.
+        size: side of the pictures, px.
+    """
     return [
         SyntheticFaces(
             world, _kind_config(kind, seed, size), "heldout", pictures_per_person=len(kinds), families=kind.families

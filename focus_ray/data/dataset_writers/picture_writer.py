@@ -10,7 +10,7 @@ from focus_ray.data.sample import Batch
 from focus_ray.errors import DataError
 
 _WHITE = 255
-# Hardly to be told from the picture itself: 98 of 100, colours as fine as brightness.
+# Nearly lossless: quality 98 of 100, colours as fine as brightness.
 _JPEG = [
     cv2.IMWRITE_JPEG_QUALITY,
     98,
@@ -20,29 +20,47 @@ _JPEG = [
 
 
 def first_picture(batch: Batch) -> UInt8[np.ndarray, "H W 3"]:
-    """The first picture of a batch, RGB."""
+    """Return the first picture of a batch, RGB, 0 to 255."""
     return (batch.images[0] * _WHITE).round().byte().permute(1, 2, 0).numpy()
 
 
 def visible_mask(batch: Batch) -> Bool[np.ndarray, "H W"]:
-    """Where its face is seen."""
+    """Return where the face of the first picture is visible."""
     assert batch.masks is not None
     return batch.masks[0, 0].numpy() > 0
 
 
 def region_mask(batch: Batch) -> Bool[np.ndarray, "H W"]:
-    """Where its face is, seen or hidden."""
+    """Return where the face of the first picture is, visible or hidden."""
     assert batch.region is not None
     return batch.region[0, 0].numpy() > 0
 
 
 def write_picture(path: Path, picture: UInt8[np.ndarray, "H W 3"]) -> None:
-    """Write RGB as the suffix says, .png or .jpg; folders are made. Raises DataError, OSError."""
+    """Write a picture in the format of its suffix, .png or .jpg; missing folders are made.
+
+    Args:
+        path: file to write.
+        picture: RGB, 0 to 255.
+
+    Raises:
+        DataError: the picture cannot be encoded.
+        OSError: the file cannot be written.
+    """
     _write(path, np.ascontiguousarray(picture[..., ::-1]))
 
 
 def write_mask(path: Path, mask: Bool[np.ndarray, "H W"]) -> None:
-    """Write a mask as PNG, white where it is set; folders are made. Raises DataError, OSError."""
+    """Write a mask as PNG, white where it is set; missing folders are made.
+
+    Args:
+        path: file to write.
+        mask: mask to write.
+
+    Raises:
+        DataError: the mask cannot be encoded.
+        OSError: the file cannot be written.
+    """
     _write(path, mask.astype(np.uint8) * _WHITE)
 
 
@@ -51,4 +69,4 @@ def _write(path: Path, pixels: np.ndarray) -> None:
     if not done:
         raise DataError(f"{path}: the picture cannot be encoded; check the size")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encoded.tobytes())  # unlike cv2.imwrite, this says why a disk refuses
+    path.write_bytes(encoded.tobytes())  # unlike cv2.imwrite, this raises the error of the disk

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 NOISE_MM = 0.1
 """Standard deviation of each coordinate. Chosen: face scanners by structured light are good to 0.2 mm."""
 
-# A scanner's points are as far apart everywhere; those of a model crowd at eyes and lips, and would count the more.
+# A scanner's points are evenly spaced; those of a model are dense at eyes and lips, which would get more weight.
 _EDGE_MM = 4.0
 _HOLES = 6
 _HOLE_MM = (3.0, 9.0)  # radius
@@ -20,40 +20,47 @@ _ORIGIN_STD_MM = 200.0  # standard deviation of the frame's origin from the face
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Where the scanner sees the face: scanned = rotation @ point + translation, in mm."""
+    """Frame of the scanner: scanned = rotation @ point + translation, in mm."""
 
     rotation: Float[np.ndarray, "3 3"]
     translation: Float[np.ndarray, " 3"]
 
     @staticmethod
     def random(rng: Generator) -> "Frame":
-        """Any rotation."""
+        """Draw a frame with a uniform rotation and a normal offset of its origin."""
         return Frame(Rotation.random(None, rng).as_matrix(), rng.normal(0, _ORIGIN_STD_MM, 3))
 
     def to_scanner(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
-        """Points of the model frame in that of the scanner."""
+        """Transform points of the model frame to the scanner's frame.
+
+        Args:
+            points: model frame, mm.
+
+        Returns:
+            Scanner's frame, mm.
+        """
         return points @ self.rotation.T + self.translation
 
 
 @dataclass(frozen=True, eq=False)
 class ScanMesh:
-    """Triangles on points, in mm."""
+    """Triangle mesh, in mm."""
 
     vertices: Float[np.ndarray, "V 3"]
     faces: Int[np.ndarray, "F 3"]
 
 
 def simulate_scan(rng: Generator, face: ScanMesh) -> ScanMesh:
-    """The face scanned, still in its own frame: other vertices than its own, all of them on it within noise."""
+    """Simulate a scan of a face, in the face's own frame: other vertices, all of them on its surface within noise."""
     resampled = _resample(rng, face)
     whole = _cut_holes(rng, resampled)
     return ScanMesh(whole.vertices + rng.normal(0, NOISE_MM, whole.vertices.shape), whole.faces)
 
 
 def _resample(rng: Generator, face: ScanMesh) -> ScanMesh:
-    """Large triangles divided, then every vertex moved to a place within a triangle that it belongs to.
+    """Divide large triangles, then move every vertex to a place within a triangle that it belongs to.
 
-    Inside a triangle a point is on the surface wherever it lies.
+    Inside a triangle every point is on the surface.
     """
     vertices, faces, *_ = trimesh.remesh.subdivide_to_size(face.vertices, face.faces, max_edge=_EDGE_MM)
     owner = np.empty(len(vertices), dtype=np.int64)
@@ -61,7 +68,7 @@ def _resample(rng: Generator, face: ScanMesh) -> ScanMesh:
     owner[faces[order].reshape(-1)] = np.repeat(order, 3)
     others = faces[owner]
     at_home = others == np.arange(len(vertices))[:, None]
-    # Its own corner keeps half of the weight at least, so that triangles stay upright.
+    # The vertex's own corner keeps at least half of the weight, so that no triangle flips.
     weights = 0.5 * rng.dirichlet(np.ones(3), len(vertices)) + 0.5 * at_home
     return ScanMesh(np.einsum("vk,vkc->vc", weights, vertices[others]), np.asarray(faces, dtype=np.int64))
 
@@ -72,5 +79,5 @@ def _cut_holes(rng: Generator, face: ScanMesh) -> ScanMesh:
     distances = np.linalg.norm(face.vertices[:, None] - centres, axis=2)
     kept = (distances > radii).all(axis=1)
     faces = face.faces[kept[face.faces].all(axis=1)]
-    used, numbered = np.unique(faces, return_inverse=True)  # points without a triangle go too
+    used, numbered = np.unique(faces, return_inverse=True)  # points without a triangle are dropped
     return ScanMesh(face.vertices[used], numbered.reshape(faces.shape))

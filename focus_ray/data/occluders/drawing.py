@@ -28,7 +28,7 @@ class OccluderLayer(NamedTuple):
 
 
 class FaceFrame(NamedTuple):
-    """A frame fixed to the face in the picture: origin between the eyes, unit = distance between their centres (px)."""
+    """Frame fixed to the face in the picture: origin between the eyes, unit = distance between their centres (px)."""
 
     origin: Points
     axes: Float[np.ndarray, "2 2"]
@@ -36,26 +36,48 @@ class FaceFrame(NamedTuple):
 
     @classmethod
     def from_landmarks(cls, landmarks: Landmarks) -> "FaceFrame":
-        """The frame of 68 landmarks; x runs along the eyes (image right), y down the face."""
+        """Compute the frame of 68 landmarks; x runs along the eyes (image right), y down the face.
+
+        Args:
+            landmarks: px, iBUG order.
+
+        Returns:
+            The frame; its unit is at least half the distance from the eyes to the chin, and 1 px.
+        """
         right_eye, left_eye = landmarks[36:42].mean(0), landmarks[42:48].mean(0)
         chin, origin = landmarks[8], (right_eye + left_eye) / 2
-        # A turned head brings the eyes together, not the chin: the longer of the two measures the face.
+        # A turned head shortens the distance of the eyes, not that to the chin: the longer one sets the unit.
         unit = max(float(np.linalg.norm(left_eye - right_eye)), 0.5 * float(np.linalg.norm(chin - origin)), 1.0)
         x = (left_eye - right_eye) / max(float(np.linalg.norm(left_eye - right_eye)), 1e-6)
         return cls(origin[None], np.stack([x, np.array([-x[1], x[0]])]), unit)
 
     def to_pixels(self, points: Points) -> Points:
-        """Face coordinates to px."""
+        """Transform face coordinates to px.
+
+        Args:
+            points: face coordinates, in units of the frame.
+
+        Returns:
+            px of the picture.
+        """
         return self.origin + self.unit * (np.asarray(points) @ self.axes)
 
     @property
     def angle(self) -> float:
-        """Rotation of the eye line in the picture, radians."""
+        """Rotation of the eye line in the picture, rad."""
         return float(np.arctan2(self.axes[0, 1], self.axes[0, 0]))
 
 
 def fill_polygons(size: int, *outlines: Points) -> Mask:
-    """Filled polygons (px), anti-aliased."""
+    """Fill polygons, anti-aliased.
+
+    Args:
+        size: side of the canvas, px.
+        *outlines: corners of each polygon, px.
+
+    Returns:
+        Coverage in [0, 1].
+    """
     canvas = np.zeros((size, size), np.uint8)
     for outline in outlines:
         cv2.fillPoly(canvas, [_to_fixed_point(outline)], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
@@ -63,7 +85,17 @@ def fill_polygons(size: int, *outlines: Points) -> Mask:
 
 
 def draw_lines(size: int, lines: list[Points], width: float, closed: bool = False) -> Mask:
-    """Open or closed lines (px) of one width, with round ends, anti-aliased."""
+    """Draw open or closed lines of one width, with round ends, anti-aliased.
+
+    Args:
+        size: side of the canvas, px.
+        lines: points of each line, px.
+        width: width of the lines, px.
+        closed: whether the last point is joined to the first.
+
+    Returns:
+        Coverage in [0, 1].
+    """
     canvas = np.zeros((size, size), np.uint8)
     cv2.polylines(
         canvas, [_to_fixed_point(line) for line in lines], closed, 255, _thickness(width), cv2.LINE_AA, _SUBPIXEL_BITS
@@ -72,7 +104,17 @@ def draw_lines(size: int, lines: list[Points], width: float, closed: bool = Fals
 
 
 def capsule(start: Points, end: Points, radius_start: float, radius_end: float) -> Points:
-    """The outline of a rounded bar between two points [1,2], its two ends of different radius."""
+    """Compute the outline of a rounded bar between two points, with ends of different radius.
+
+    Args:
+        start: first point, [1,2].
+        end: second point, [1,2].
+        radius_start: radius at the first point.
+        radius_end: radius at the second point.
+
+    Returns:
+        Outline in the units of the points.
+    """
     direction = float(np.arctan2(*(end - start)[0][::-1]))
     turn = np.linspace(-np.pi / 2, np.pi / 2, 9) + direction
     arc = np.stack([np.cos(turn), np.sin(turn)], 1)
@@ -80,7 +122,17 @@ def capsule(start: Points, end: Points, radius_start: float, radius_end: float) 
 
 
 def ellipse(centre: Points, radii: tuple[float, float], angle: float = 0.0, power: float = 2.0) -> Points:
-    """The outline of an ellipse; a power above 2 makes it a rounded rectangle."""
+    """Compute the outline of an ellipse or a rounded rectangle.
+
+    Args:
+        centre: centre, [1,2].
+        radii: half axes along x and y before the rotation.
+        angle: rotation from x towards y, rad.
+        power: 2 gives an ellipse, more a rounded rectangle.
+
+    Returns:
+        Outline in the units of the centre.
+    """
     turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     circle = np.stack([np.cos(turn), np.sin(turn)], 1)
     shape = np.sign(circle) * np.abs(circle) ** (2 / power) * np.array(radii)
@@ -88,7 +140,17 @@ def ellipse(centre: Points, radii: tuple[float, float], angle: float = 0.0, powe
 
 
 def blob(rng: Generator, centre: Points, radius: float, roughness: float = 0.35) -> Points:
-    """A smooth random closed outline around a point: a circle disturbed by its first harmonics."""
+    """Draw a smooth random closed outline around a point: a circle disturbed by its first harmonics.
+
+    Args:
+        rng: random generator.
+        centre: centre, [1,2].
+        radius: radius of the circle.
+        roughness: amplitude of the disturbance, as a share of the radius.
+
+    Returns:
+        Outline in the units of the centre.
+    """
     turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     harmonics = np.arange(1, 5)
     amplitude = roughness * rng.uniform(-1, 1, 4) / harmonics**0.7
@@ -98,51 +160,110 @@ def blob(rng: Generator, centre: Points, radius: float, roughness: float = 0.35)
 
 
 def rotation_matrix(angle: float) -> Float[np.ndarray, "2 2"]:
-    """Rows times this matrix turn by an angle, from x towards y."""
+    """Compute the matrix that rotates row vectors from x towards y.
+
+    Args:
+        angle: rad.
+
+    Returns:
+        Matrix to multiply rows with from the right.
+    """
     cos, sin = np.cos(angle), np.sin(angle)
     return np.array([[cos, sin], [-sin, cos]])
 
 
 def solid_canvas(size: int, colour: Colour) -> Image:
-    """A canvas of one colour."""
+    """Make a canvas of one colour.
+
+    Args:
+        size: side of the canvas, px.
+        colour: RGB.
+
+    Returns:
+        RGB as float32.
+    """
     return pixels.uniform(size, np.ascontiguousarray(colour, np.float32))
 
 
 def overlay(rgb: Image, mask: Mask, colour: Colour | Image) -> Image:
-    """A colour, or another canvas, laid over a canvas where the mask says so."""
+    """Blend a colour or another canvas over a canvas.
+
+    Args:
+        rgb: lower canvas.
+        mask: weight of the upper colour, in [0, 1].
+        colour: one RGB colour, or an upper canvas.
+
+    Returns:
+        The blended canvas.
+    """
     top = np.ascontiguousarray(colour, np.float32)
     blend = pixels.blend_colour if top.ndim == 1 else pixels.blend_canvas
     return blend(np.ascontiguousarray(rgb, np.float32), np.ascontiguousarray(mask, np.float32), top)
 
 
 def shade_edges(rgb: Image, mask: Mask, width: float, depth: float) -> Image:
-    """Darkens a shape towards its edge over a width (px), so that it looks round."""
+    """Darken a shape towards its edge, so that it looks round.
+
+    Args:
+        rgb: canvas.
+        mask: the shape, above 0.5.
+        width: width of the darkened edge, px.
+        depth: share of brightness lost at the edge.
+
+    Returns:
+        The shaded canvas.
+    """
     distance = cv2.distanceTransform((mask > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
     rise = np.sqrt(np.clip(distance / np.float32(max(width, 1e-3)), 0, 1))
     return pixels.scale(np.ascontiguousarray(rgb, np.float32), np.float32(1 - depth) + np.float32(depth) * rise)
 
 
 def add_light_gradient(rng: Generator, rgb: Image, strength: float = 0.3) -> Image:
-    """A linear fall-off of light over the canvas, in a random direction."""
+    """Apply a linear fall-off of light over the canvas, in a random direction.
+
+    Args:
+        rng: random generator.
+        rgb: canvas.
+        strength: largest relative change at the edges.
+
+    Returns:
+        The shaded canvas.
+    """
     turn, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, strength)
     return pixels.apply_slope(np.ascontiguousarray(rgb, np.float32), slope * np.cos(turn), slope * np.sin(turn))
 
 
 def composite(bottom: OccluderLayer, top: OccluderLayer) -> OccluderLayer:
-    """One layer on another."""
+    """Put one layer over another."""
     alpha = top.alpha + bottom.alpha * (1 - top.alpha)
     return OccluderLayer(overlay(bottom.rgb, top.alpha, top.rgb), alpha)
 
 
 def random_colour(rng: Generator) -> Colour:
-    """A colour of any hue: from grey to saturated, from dark to light."""
+    """Draw a colour of any hue, from grey to saturated and from dark to light.
+
+    Args:
+        rng: random generator.
+
+    Returns:
+        RGB in [0, 1].
+    """
     hue, saturation, value = rng.uniform(0, 360), rng.uniform(0, 1), rng.uniform(0.08, 1)
     sector = (np.array([5.0, 3.0, 1.0]) + hue / 60) % 6
     return value - value * saturation * np.clip(np.minimum(sector, 4 - sector), 0, 1)
 
 
 def random_skin_colour(rng: Generator, skin: Colour, own: float = 0.4) -> Colour:
-    """A skin colour: with probability `own` that of the face itself, else a tone from very dark to very light."""
+    """Draw a skin colour: the face's own, or a tone from very dark to very light.
+
+    Args:
+        rng: random generator.
+        skin: RGB colour of the face.
+        own: probability of the face's own colour.
+
+    Returns:
+        RGB in [0, 1].
+    """
     if rng.uniform() < own:
         return skin.astype(np.float64)
     light = np.array([0.93, 0.76, 0.66])

@@ -1,4 +1,4 @@
-"""Glasses: rims of many shapes around the two eyes, a bridge, temples, and lenses that one sees through."""
+"""Glasses: rims of many shapes around the two eyes, a bridge, temples, and transparent lenses."""
 
 import numpy as np
 from numpy.random import Generator
@@ -21,7 +21,17 @@ from focus_ray.data.occluders.drawing import (
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
-    """Thick rims with clear lenses, slightly tinted, sometimes with the glare of a window on them."""
+    """Draw thick rims with clear lenses, slightly tinted, sometimes with the glare of a window on them.
+
+    Args:
+        rng: random generator.
+        size: side of the canvas, px.
+        landmarks: landmarks of the face, px of the canvas.
+        skin: mean RGB colour of the face, in [0, 1].
+
+    Returns:
+        Colour and opacity of the glasses.
+    """
     frame = FaceFrame.from_landmarks(landmarks)
     lenses = lens_outlines(rng, frame, landmarks, rng.uniform(0.36, 0.46))
     rim = frame_mask(size, frame, landmarks, lenses, width=rng.uniform(0.09, 0.2) * frame.unit)
@@ -34,7 +44,17 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Occlu
 
 
 def lens_outlines(rng: Generator, frame: FaceFrame, landmarks: Landmarks, radius: float) -> list[Points]:
-    """Two lens outlines of one shape around the eye centres, from round to nearly rectangular."""
+    """Draw two lens outlines of one shape around the eye centres, from round to nearly rectangular.
+
+    Args:
+        rng: random generator.
+        frame: frame of the face.
+        landmarks: landmarks of the face, px.
+        radius: horizontal half axis, in units of the frame.
+
+    Returns:
+        Outlines at the right and the left eye, px.
+    """
     radii = (radius * frame.unit, radius * frame.unit * rng.uniform(0.68, 1.0))
     power, drop = rng.choice([2.0, 2.6, 4.0, 7.0]), rng.uniform(0.0, 0.12)
     outlines = []
@@ -45,7 +65,18 @@ def lens_outlines(rng: Generator, frame: FaceFrame, landmarks: Landmarks, radius
 
 
 def frame_mask(size: int, frame: FaceFrame, landmarks: Landmarks, lenses: list[Points], width: float) -> Mask:
-    """Rims, bridge and the temples that run back to the ears."""
+    """Draw rims, bridge and the temples that run back to the ears.
+
+    Args:
+        size: side of the canvas, px.
+        frame: frame of the face.
+        landmarks: landmarks of the face, px.
+        lenses: outlines of the lenses, px.
+        width: width of the rims, px.
+
+    Returns:
+        Coverage in [0, 1].
+    """
     centres = [lens.mean(0) for lens in lenses]
     reach = [float(np.ptp(lens @ frame.axes[0])) / 2 for lens in lenses]
     inner = [centres[0] + reach[0] * frame.axes[0], centres[1] - reach[1] * frame.axes[0]]
@@ -56,7 +87,14 @@ def frame_mask(size: int, frame: FaceFrame, landmarks: Landmarks, lenses: list[P
 
 
 def frame_colour(rng: Generator) -> Colour:
-    """Mostly dark or metal, sometimes bright."""
+    """Draw the colour of a frame: mostly dark or metal, sometimes bright.
+
+    Args:
+        rng: random generator.
+
+    Returns:
+        RGB in [0, 1].
+    """
     if rng.uniform() < 0.6:
         return rng.uniform(0.02, 0.3) + rng.uniform(0, 0.08, 3)
     return random_colour(rng)

@@ -27,11 +27,21 @@ _WIDTH = np.array([0.27, 0.23, 0.24, 0.23, 0.2])
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
-    """A hand that comes from below or from the side and touches a point of the face."""
+    """Draw a hand that comes from below or from the side and touches a point of the face.
+
+    Args:
+        rng: random generator.
+        size: side of the canvas, px.
+        landmarks: landmarks of the face, px of the canvas.
+        skin: mean RGB colour of the face, in [0, 1].
+
+    Returns:
+        Colour and opacity of the hand.
+    """
     frame = FaceFrame.from_landmarks(landmarks)
     touch = frame.to_pixels(np.array([[rng.uniform(-0.5, 0.5), rng.uniform(0.1, 1.5)]]))
     radius = frame.unit * rng.uniform(0.38, 0.56)
-    direction = rng.uniform(np.pi * 0.05, np.pi * 0.95)  # where the wrist lies, seen from the hand: below or beside
+    direction = rng.uniform(np.pi * 0.05, np.pi * 0.95)  # of the wrist from the hand: below or beside
     if rng.uniform() < 0.25:
         direction = -direction * 0.5
     outward = np.array([[np.cos(direction), np.sin(direction)]])
@@ -57,7 +67,7 @@ def _parts(rng: Generator, palm: Points, outward: Points, radius: float) -> list
 
 
 def _shade(rng: Generator, size: int, parts: list[Points], radius: float, colour: Colour) -> OccluderLayer:
-    """Each part is round by itself, so that fingers stay apart where they touch."""
+    """Shade each part as a round shape of its own, so that touching fingers stay distinct."""
     depth, layer = rng.uniform(0.15, 0.45), None
     for part in parts:
         alpha = fill_polygons(size, part)

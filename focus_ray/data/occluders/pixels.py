@@ -1,4 +1,7 @@
-"""Per-pixel arithmetic of the canvas as compiled kernels: several times as fast as whole-array expressions."""
+"""Per-pixel arithmetic of the canvas as compiled kernels: several times as fast as whole-array expressions.
+
+Canvases are float32 [H,W,3], masks and factors float32 [H,W], colours float32 [3].
+"""
 
 import numpy as np
 
@@ -7,7 +10,7 @@ from focus_ray.focus.render.numba_jit import jit
 
 @jit
 def uniform(size, colour):
-    """A new canvas of one colour."""
+    """Make a new square canvas of one colour."""
     output = np.empty((size, size, 3), np.float32)
     for y in range(size):
         for x in range(size):
@@ -18,7 +21,7 @@ def uniform(size, colour):
 
 @jit
 def blend_colour(rgb, mask, colour):
-    """A new canvas: rgb + mask (colour - rgb), one colour for all pixels."""
+    """Make a new canvas: rgb + mask (colour - rgb), one colour for all pixels."""
     output = np.empty_like(rgb)
     for y in range(rgb.shape[0]):
         for x in range(rgb.shape[1]):
@@ -30,7 +33,7 @@ def blend_colour(rgb, mask, colour):
 
 @jit
 def blend_canvas(rgb, mask, other):
-    """A new canvas: rgb + mask (other - rgb), pixel by pixel."""
+    """Make a new canvas: rgb + mask (other - rgb), pixel by pixel."""
     output = np.empty_like(rgb)
     for y in range(rgb.shape[0]):
         for x in range(rgb.shape[1]):
@@ -42,7 +45,7 @@ def blend_canvas(rgb, mask, other):
 
 @jit
 def scale(rgb, factor):
-    """A new canvas: rgb times one factor for each pixel."""
+    """Make a new canvas: rgb times one factor for each pixel."""
     output = np.empty_like(rgb)
     for y in range(rgb.shape[0]):
         for x in range(rgb.shape[1]):
@@ -53,7 +56,7 @@ def scale(rgb, factor):
 
 @jit
 def apply_slope(rgb, along_x, along_y):
-    """A new canvas: rgb times 1 + along_x at the right edge, + along_y at the lower edge, minus them opposite."""
+    """Make a new canvas: rgb times 1 + along_x at the right and 1 + along_y at the lower edge, minus them opposite."""
     height, width = rgb.shape[:2]
     output = np.empty_like(rgb)
     for y in range(height):

@@ -1,4 +1,4 @@
-"""Skin blobs: a shapeless piece of skin before the face, in its own colour or another tone."""
+"""Skin blobs: a shapeless piece of skin before the face, in the face's own colour or another tone."""
 
 import numpy as np
 from numpy.random import Generator
@@ -19,7 +19,17 @@ from focus_ray.data.occluders.drawing import (
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
-    """A smooth outline, shaded like a round body."""
+    """Draw a smooth outline, shaded like a round body.
+
+    Args:
+        rng: random generator.
+        size: side of the canvas, px.
+        landmarks: landmarks of the face, px of the canvas.
+        skin: mean RGB colour of the face, in [0, 1].
+
+    Returns:
+        Colour and opacity of the blob.
+    """
     frame = FaceFrame.from_landmarks(landmarks)
     centre = frame.to_pixels(np.array([[rng.uniform(-0.9, 0.9), rng.uniform(-0.8, 1.6)]]))
     radius = frame.unit * rng.uniform(0.55, 1.1)

@@ -16,9 +16,14 @@ __all__ = ["open_labelled", "open_now"]
 
 
 def open_labelled(root: str | Path) -> LabelledPictures:
-    """The AR database or CelebAMask-HQ, whichever lies in a folder or below s3://bucket/prefix.
+    """Open the AR database or CelebAMask-HQ, whichever is in a folder or below s3://bucket/prefix.
 
-    Raises DataError where it is neither or cannot be used, StorageError where a store does not answer.
+    Args:
+        root: folder or URI of the data set.
+
+    Raises:
+        DataError: the data set is neither of them, or cannot be used.
+        StorageError: the store does not answer.
     """
     source = open_picture_source(root)
     described = read_description(source)
@@ -29,7 +34,15 @@ def open_labelled(root: str | Path) -> LabelledPictures:
 
 
 def open_now(root: str | Path, split: NowSplit = "validation") -> NowDataset:
-    """The NoW challenge in a folder. Raises DataError where it is not there."""
+    """Open the NoW challenge in a folder.
+
+    Args:
+        root: folder that the NoW archives were unpacked in.
+        split: split of the challenge.
+
+    Raises:
+        DataError: the folder or the split's list is missing or unreadable.
+    """
     return NowDataset(root, split)
 
 

@@ -1,10 +1,10 @@
 """The AR face database (Martinez and Benavente 1998) with masks of the visible face, as Egger et al. share 120.
 
 m-001-01.png         m or w, number of the person, number of the picture: 1-13 of the first session, 14-26 of the
-                     second; .bmp and .jpg go too
-masks/m-001-01.png   white where the face is seen
-overall.txt          the pictures of the set, where it is not all that have a mask
-landmarks.csv        68 landmarks a picture, where there are any
+                     second; also .bmp and .jpg
+masks/m-001-01.png   white where the face is visible
+overall.txt          optional: the pictures of the set, if these are not all that have a mask
+landmarks.csv        optional: 68 landmarks a picture
 """
 
 import re
@@ -29,17 +29,22 @@ _NAME = re.compile(r"[mw]-\d{3,}-(\d{2})", re.IGNORECASE)
 
 
 def read_ar(root: str | Path) -> LabelledPictures:
-    """The pictures of a folder, or below s3://bucket/prefix, that have a mask. Names are as m-001-01.
+    """Read the pictures of the AR database that have a mask; names are as m-001-01.
 
-    Only some pictures of the published database have masks: those without are skipped, unless overall.txt names
-    them.
-    Raises DataError where there is no picture with a mask, StorageError where a store does not answer.
+    Only some pictures of the published database have masks: those without are skipped, unless overall.txt names them.
+
+    Args:
+        root: folder, or s3://bucket/prefix.
+
+    Raises:
+        DataError: there is no picture with a mask.
+        StorageError: the store does not answer.
     """
     source = open_picture_source(root)
     pictures = {name: file for name, file in find_pictures(source).items() if _NAME.fullmatch(name)}
     masks = {name: file for name, file in find_pictures(source, MASKS).items() if _NAME.fullmatch(name)}
     labels = {name: LabelFiles(pictures[name], {"face": mask}) for name, mask in masks.items() if name in pictures}
-    listed = source.holds(OVERALL)  # what is missing is told by the list then
+    listed = source.holds(OVERALL)  # missing pictures are then found by the list
     missing = [f"{source.location(masks[name])}: there is no picture {name}" for name in masks if name not in pictures]
     subsets = {subset: [name for name in labels if _number(name) in numbers] for subset, numbers in SUBSETS.items()}
     return build_labelled_pictures("ar", source, "", labels, subsets, [] if listed else missing)

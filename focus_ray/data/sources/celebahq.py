@@ -1,10 +1,10 @@
 """CelebA-HQ with the part masks of CelebAMask-HQ (Lee et al., CVPR 2020), merged into masks of the visible face.
 
 CelebA-HQ-img/17.jpg                           the pictures
-CelebAMask-HQ-mask-anno/0/00017_skin.png       a mask for each part that is seen; the folder is number // 2000
-overall.txt, occluded.txt, unoccluded.txt      names of the test pictures and of its two subsets, where they are
-                                               there (section 4.2 draws 750 and 558)
-landmarks.csv                                  68 landmarks a picture, where there are any
+CelebAMask-HQ-mask-anno/0/00017_skin.png       a mask for each visible part; the folder is number // 2000
+overall.txt, occluded.txt, unoccluded.txt      optional: names of the test pictures and of its two subsets
+                                               (section 4.2 draws 750 and 558)
+landmarks.csv                                  optional: 68 landmarks a picture
 """
 
 import re
@@ -47,11 +47,16 @@ PartMasks = Mapping[str, Bool[np.ndarray, "H W"]]
 
 
 def read_celebahq(root: str | Path) -> LabelledPictures:
-    """The pictures of a folder, or below s3://bucket/prefix, with their merged masks. Names are numbers, as 17.
+    """Read CelebA-HQ with merged masks; names are numbers, as 17.
 
-    The face is seen where one of FACE_PARTS is marked and none of OCCLUDER_PARTS.
-    Raises DataError where there is no picture with a mask or a list is damaged, StorageError where a store does not
-    answer.
+    The face is visible where one of FACE_PARTS is marked and none of OCCLUDER_PARTS.
+
+    Args:
+        root: folder, or s3://bucket/prefix.
+
+    Raises:
+        DataError: there is no picture with a mask, or a list is damaged.
+        StorageError: the store does not answer.
     """
     source = open_picture_source(root)
     pictures = {name: file for name, file in find_pictures(source, PICTURES).items() if name.isdecimal()}
@@ -86,11 +91,16 @@ def _find_annotations(source: PictureSource) -> dict[int, dict[str, str]]:
 
 
 def is_occluded(parts: PartMasks) -> bool | None:
-    """Whether something hides the face, as far as its marked parts tell; None where they leave it open.
+    """Decide from the marked parts of a face whether something hides it.
 
-    Something does where glasses or a hat are marked, where nose or lips are not, or where a share of
-    MIN_OCCLUDED_SHARE of the face's convex outline is no face: hair that hangs in, a hand. Nothing does up to
-    MAX_UNOCCLUDED_SHARE.
+    The face is occluded if glasses or a hat are marked, if nose or lips are not, or if at least MIN_OCCLUDED_SHARE of
+    the face's convex outline is not face (hair, a hand). It is unoccluded up to MAX_UNOCCLUDED_SHARE.
+
+    Args:
+        parts: masks by part, of one size.
+
+    Returns:
+        True or False; None between the two shares.
     """
     marked = {part for part, mask in parts.items() if mask.any()}
     if marked.intersection(_ALWAYS_OCCLUDING) or "nose" not in marked or not marked & {"u_lip", "l_lip"}:
@@ -100,7 +110,14 @@ def is_occluded(parts: PartMasks) -> bool | None:
 
 
 def hidden_share(parts: PartMasks) -> float:
-    """The share of the convex outline of the seen face that is no face; 1 where no face is seen."""
+    """Compute the share of the convex outline of the visible face that is not face.
+
+    Args:
+        parts: masks by part, of one size.
+
+    Returns:
+        Share in [0, 1]; 1 if no face is visible.
+    """
     face = np.logical_or.reduce([mask for part, mask in parts.items() if part in FACE_PARTS])
     for part in OCCLUDER_PARTS:
         face = face & ~parts[part] if part in parts else face
@@ -119,11 +136,23 @@ def draw_subsets(
     occluded: int = OCCLUDED_PICTURES,
     unoccluded: int = UNOCCLUDED_PICTURES,
 ) -> tuple[list[str], list[str]]:
-    """Draw names of occluded and unoccluded pictures by `is_occluded`, in the order of `names`.
+    """Draw names of occluded and unoccluded pictures by `is_occluded`.
 
-    The pictures are looked at in an order that the seed decides until there are enough: parts is asked for no more.
-    Write them with subset_lists.write_names as occluded.txt and unoccluded.txt.
-    Raises DataError where there are too few.
+    The pictures are examined in an order given by the seed until there are enough. Write the names with
+    subset_lists.write_names as occluded.txt and unoccluded.txt.
+
+    Args:
+        names: names of the pictures.
+        parts: returns the part masks of a picture by its name; called for the examined pictures only.
+        seed: seed of the order.
+        occluded: number of occluded pictures.
+        unoccluded: number of unoccluded pictures.
+
+    Returns:
+        (occluded, unoccluded), each in the order of `names`.
+
+    Raises:
+        DataError: there are too few pictures of a kind.
     """
     wanted = {True: occluded, False: unoccluded}
     drawn: dict[bool, set[str]] = {True: set(), False: set()}

@@ -21,14 +21,24 @@ class DatasetDescription(Settings):
     format: Literal[1] = 1
     layout: Layout
     synthetic: bool
-    aligned: bool  # the pictures are crops as the model wants them
+    aligned: bool  # the pictures are aligned crops
     image_size: PositiveInt | None = None  # px
     seed: NonNegativeInt | None = None
     n: PositiveInt | None = None  # pictures
 
 
 def read_description(source: PictureSource) -> DatasetDescription | None:
-    """What a set says of itself, None where it says nothing. Raises DataError for a damaged file."""
+    """Read the description of a data set.
+
+    Args:
+        source: pictures of the data set.
+
+    Returns:
+        The description; None if the set has no dataset.json.
+
+    Raises:
+        DataError: dataset.json is damaged.
+    """
     if not source.holds(DESCRIPTION):
         return None
     try:

@@ -18,7 +18,16 @@ _MEGA = 1_000_000
 
 
 def list_files(source: PictureSource, folder: str = "", *, limit: int | None = None) -> list[str]:
-    """The files in a folder of the set and below it, relative to the set, sorted; with a limit, some of them."""
+    """List the files in a folder of the set and its subfolders.
+
+    Args:
+        source: pictures of the set.
+        folder: folder relative to the set.
+        limit: most files returned; None means all.
+
+    Returns:
+        Sorted paths relative to the set; with a limit any of them.
+    """
     if isinstance(source, ObjectStorePictures):
         return [entry.key for entry in source.store.list(folder, limit=limit)]
     root = Path(str(source))
@@ -29,7 +38,15 @@ def list_files(source: PictureSource, folder: str = "", *, limit: int | None = N
 
 
 def find_pictures(source: PictureSource, folder: str = "") -> dict[str, str]:
-    """The pictures in a folder of the set, not below it: file by name without suffix; of two of a name the first."""
+    """Find the pictures in a folder of the set, not in its subfolders.
+
+    Args:
+        source: pictures of the set.
+        folder: folder relative to the set.
+
+    Returns:
+        File by name without suffix; the first file if several have one name.
+    """
     found: dict[str, str] = {}
     for file in list_files(source, folder):
         path = PurePosixPath(file)
@@ -39,15 +56,28 @@ def find_pictures(source: PictureSource, folder: str = "") -> dict[str, str]:
 
 
 def bare_name(name: str, folder: str = "") -> str:
-    """A picture's name as it stands in lists: without the folder of the pictures, and without suffix."""
+    """Return a picture's name as lists have it, without suffix.
+
+    Args:
+        name: file name relative to the set.
+        folder: folder of the pictures, which is removed from the name.
+    """
     path = PurePosixPath(name.removeprefix(f"{folder}/") if folder else name)
     return str(path.with_suffix("") if path.suffix.lower() in PICTURE_SUFFIXES else path)
 
 
 def read_text(path: str | Path) -> str:
-    """A small text, also s3://bucket/key; file names in it need not be UTF-8.
+    """Read a small text; file names in it need not be UTF-8.
 
-    Raises DataError where it is missing, empty or too large, StorageError where a store does not answer.
+    Args:
+        path: file, or s3://bucket/key.
+
+    Returns:
+        The text; bytes that are not UTF-8 as surrogates.
+
+    Raises:
+        DataError: the text is missing, empty, too large or holds zero bytes.
+        StorageError: the store does not answer.
     """
     content = (
         _read_from_store(path)

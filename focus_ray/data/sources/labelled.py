@@ -24,7 +24,13 @@ LANDMARKS = "landmarks.csv"
 
 @dataclass(frozen=True)
 class LabelFiles:
-    """The files of a picture: the face is seen where one of `face` is set and none of `hiding`. Masks by part."""
+    """Files of a picture; the face is visible where one of `face` is set and none of `hiding`.
+
+    Attributes:
+        picture: file of the picture.
+        face: mask files by part of the face.
+        hiding: mask files by part that hides the face.
+    """
 
     picture: str
     face: Mapping[str, str]
@@ -33,11 +39,17 @@ class LabelFiles:
 
 @dataclass(eq=False)
 class LabelledPictures:
-    """A set of pictures with masks, in a folder or below s3://bucket/prefix; files are read when asked for.
+    """Pictures with masks, in a folder or below s3://bucket/prefix; files are read on demand.
 
-    names: relative to the folder of pictures, without suffix, in their order. subsets: names by subset.
-    missing: a line for each item that is missing or cannot be used; the rest goes on.
-    aligned: the pictures are crops as the model wants them.
+    Attributes:
+        layout: layout of the data set.
+        source: folder or store of the files.
+        labels: files by name.
+        subsets: names by subset.
+        missing: a line for each item that is missing or cannot be used; the others are used.
+        aligned: whether the pictures are aligned crops.
+        points: landmarks by name, px.
+        names: names relative to the folder of pictures, without suffix, in their order.
     """
 
     layout: Layout
@@ -57,18 +69,39 @@ class LabelledPictures:
 
     @property
     def root(self) -> str:
-        """The place as a user writes it."""
+        """The place of the set as a user writes it."""
         return str(self.source)
 
     def picture(self, name: str) -> UInt8[np.ndarray, "H W 3"]:
-        """RGB. Raises ImageError where it is missing or damaged, DataError for a name that is not in the set."""
+        """Read a picture.
+
+        Args:
+            name: one of `names`.
+
+        Returns:
+            RGB, 0 to 255.
+
+        Raises:
+            ImageError: the picture is missing or damaged.
+            DataError: the name is not in the set.
+        """
         return self._read([self._label_files(name).picture])[0]
 
     def mask(self, name: str) -> Bool[np.ndarray, "H W"]:
-        """True where the face is seen, in the picture's own pixels: masks of another size are scaled, nearest pixel.
+        """Read the mask of the visible face, in the picture's own pixels.
 
-        Raises ImageError where the picture or a mask is missing or damaged, or a mask is written as 0 and 1, DataError
-        for a name that is not in the set.
+        Masks of another size are scaled to the nearest pixel.
+
+        Args:
+            name: one of `names`.
+
+        Returns:
+            True where the face is visible.
+
+        Raises:
+            ImageError: the picture or a mask is missing or damaged, a mask holds 0 and 1 only, or the masks have two
+                sizes.
+            DataError: the name is not in the set.
         """
         parts, labels = self.parts(name), self._label_files(name)
         seen = np.logical_or.reduce([parts[part] for part in labels.face])
@@ -76,7 +109,18 @@ class LabelledPictures:
         return _resize_mask(seen & ~hidden, *self.picture(name).shape[:2])
 
     def parts(self, name: str) -> dict[str, Bool[np.ndarray, "H W"]]:
-        """The marked parts of a picture in the masks' own pixels. Raises as `mask`; ImageError for two sizes."""
+        """Read the marked parts of a picture.
+
+        Args:
+            name: one of `names`.
+
+        Returns:
+            Masks by part, in the masks' own pixels.
+
+        Raises:
+            ImageError: a mask is missing or damaged or holds 0 and 1 only, or the masks have two sizes.
+            DataError: the name is not in the set.
+        """
         labels = self._label_files(name)
         files = {**labels.face, **labels.hiding}
         pictures = zip(files.values(), self._read(list(files.values())), strict=True)
@@ -87,7 +131,14 @@ class LabelledPictures:
         return dict(zip(files, masks, strict=True))
 
     def landmarks(self, name: str) -> Float[np.ndarray, "68 2"] | None:
-        """The 68 points of landmarks.csv [px]; None where they are not there."""
+        """Return the 68 landmarks of a picture.
+
+        Args:
+            name: one of `names`.
+
+        Returns:
+            px, iBUG order; None if landmarks.csv has none.
+        """
         return find_landmarks(self.points, name)
 
     def _label_files(self, name: str) -> LabelFiles:
@@ -107,10 +158,19 @@ def build_labelled_pictures(
     subsets: Mapping[str, Sequence[str]],
     missing: Sequence[str],
 ) -> LabelledPictures:
-    """A set from what was found: with its landmarks, and with the pictures of overall.txt alone where that is there.
+    """Build a set with its landmarks; if there is an overall.txt, only the pictures that it names are kept.
 
-    folder is that of the pictures, which names are relative to. Raises DataError where no picture is left and for
-    damaged lists, LandmarkError for a damaged landmarks.csv.
+    Args:
+        layout: layout of the data set.
+        source: folder or store of the files.
+        folder: folder of the pictures, which names are relative to.
+        labels: files by name.
+        subsets: names by subset; pictures that are not kept are removed.
+        missing: a line for each item that is missing.
+
+    Raises:
+        DataError: no picture is left, or a list or dataset.json is damaged.
+        LandmarkError: landmarks.csv is damaged.
     """
     told, known = list(missing), list(labels)
     if source.holds(OVERALL):

@@ -1,11 +1,11 @@
-"""The NoW challenge (Sanyal et al., CVPR 2019) as it is published: pictures by subject and challenge, and a scan each.
+"""The NoW challenge (Sanyal et al., CVPR 2019) as published: pictures by subject and challenge, a scan a subject.
 
-    imagepathsvalidation.txt, imagepathstest.txt    a line a picture: subject/challenge/name.jpg
+    imagepathsvalidation.txt, imagepathstest.txt    a line per picture: subject/challenge/name.jpg
     iphone_pictures/subject/challenge/name.jpg      the pictures
     scans/subject/*.obj                             the subject's neutral face, in mm
     scans_lmks_onlypp/subject/*.pp                  seven points on the scan, picked in MeshLab
 
-The published archives unpack to NoW_Dataset/final_release_version/iphone_pictures; that is found too. Scans of the test
+The folder NoW_Dataset/final_release_version/iphone_pictures of the published archives is found too. Scans of the test
 split are not published.
 """
 
@@ -42,7 +42,7 @@ NOW_LANDMARK_INDICES = (36, 39, 42, 45, 33, 48, 54)
 PICTURES, SCANS, SCAN_LANDMARKS = "iphone_pictures", "scans", "scans_lmks_onlypp"
 LISTS: dict[NowSplit, str] = {"validation": "imagepathsvalidation.txt", "test": "imagepathstest.txt"}
 
-# Where the archives put things, below the folder that they were unpacked in.
+# Folders of the archives, below the folder that they were unpacked in.
 _ARCHIVE_FOLDERS = ("", "final_release_version", "NoW_Dataset", "NoW_Dataset/final_release_version")
 _LIST_MEGABYTES = 10.0
 _MAX_SHOWN = 80  # letters of a line in a message
@@ -67,14 +67,23 @@ class NowPicture(NamedTuple):
 
 
 class NowDataset:
-    """The pictures of a split, with the scans of their subjects, read when asked for.
+    """The pictures of a split, with the scans of their subjects, read on demand.
 
-    pictures: all that the list names, in its order.
-    missing: a line for each item that is missing or cannot be used; the rest goes on.
+    Attributes:
+        pictures: all pictures of the list, in its order.
+        missing: a line for each item that is missing or cannot be used; the others are used.
     """
 
     def __init__(self, root: str | Path, split: NowSplit = "validation") -> None:
-        """Raises DataError where the folder, or the split's list in it, is missing, unreadable or names no picture."""
+        """Read the list of a split and find the files of its subjects.
+
+        Args:
+            root: folder that the NoW archives were unpacked in.
+            split: split of the challenge.
+
+        Raises:
+            DataError: the folder, or the split's list in it, is missing, unreadable or names no picture.
+        """
         self.root = Path(root)
         self.split: NowSplit = split
         self.missing: list[str] = []
@@ -95,17 +104,35 @@ class NowDataset:
 
     @property
     def measurable(self) -> list[NowPicture]:
-        """The pictures whose subject has a scan with landmarks: those that predictions can be measured on."""
+        """The pictures whose subject has a scan with landmarks, so that predictions can be measured."""
         return [one for one in self.pictures if one.subject in self._scan_files and one.subject in self._landmark_files]
 
     def landmarks(self, subject: str) -> Float[np.ndarray, "7 3"]:
-        """The seven points on the subject's scan, in mm. Raises LandmarkError where they are missing or damaged."""
+        """Read the seven points on a subject's scan.
+
+        Args:
+            subject: name of the subject.
+
+        Returns:
+            Points in NoW's order, mm.
+
+        Raises:
+            LandmarkError: the points are missing or damaged.
+        """
         if subject not in self._landmark_files:
             raise LandmarkError(f"{self._landmarks}: there are no landmarks of {subject}; add {subject}/*.pp")
         return _read_scan_landmarks(self._landmark_files[subject])
 
     def scan(self, subject: str) -> Scan:
-        """A subject's scan. Raises DataError where it is missing or damaged, LandmarkError for its landmarks."""
+        """Read a subject's scan with its seven points.
+
+        Args:
+            subject: name of the subject.
+
+        Raises:
+            DataError: the scan is missing or damaged.
+            LandmarkError: the points are missing or damaged.
+        """
         if subject not in self._scan_files:
             raise DataError(f"{self._scans}: there is no scan of {subject}; add {subject}/*.obj")
         return Scan(read_mesh(self._scan_files[subject]).vertices, self.landmarks(subject))
@@ -135,7 +162,7 @@ class NowDataset:
         return list(pictures.values())
 
     def _parse_line(self, line: str) -> NowPicture | None:
-        """Lists may begin with other folders: the last three parts count, as for the public evaluation."""
+        """Split a line; it may begin with other folders: the last three parts count, as for the public evaluation."""
         parts = line.replace("\\", "/").split("/")[-3:]
         if len(parts) < 3 or "\0" in line or any(part in ("", ".", "..") for part in parts):
             return None
@@ -145,7 +172,7 @@ class NowDataset:
         )
 
     def _find_files(self, folder: Path, pattern: str) -> dict[str, Path]:
-        """The file of each subject in a folder of theirs; says what is missing."""
+        """Find the file of each subject in a folder; items that are missing are recorded."""
         if not folder.is_dir():
             self.missing.append(f"{folder}: there is no such folder; without it no prediction can be measured")
             return {}
@@ -161,7 +188,7 @@ class NowDataset:
         return files
 
     def _drop_unreadable(self, files: dict[str, Path]) -> dict[str, Path]:
-        """Those that can be read: landmarks are small enough to look at once."""
+        """Drop landmark files that cannot be read; they are small enough to read at once."""
         sound = {}
         for subject, path in files.items():
             try:

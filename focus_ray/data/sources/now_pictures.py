@@ -29,9 +29,16 @@ _MEGABYTES = 2000.0
 
 @dataclass(eq=False)
 class NowPictures:
-    """The pictures of a NoW set. names are subject/challenge/name; aligned: they are crops as the model wants them.
+    """The pictures of a NoW set, with landmarks and ground truth if the set has them.
 
-    Raises DataError and LandmarkError for damaged files beside the pictures.
+    Attributes:
+        dataset: data set of the pictures.
+        names: names as subject/challenge/name.
+        aligned: whether the pictures are aligned crops.
+
+    Raises:
+        DataError: dataset.json or truth.npz is damaged.
+        LandmarkError: landmarks.csv is damaged.
     """
 
     dataset: NowDataset
@@ -55,33 +62,62 @@ class NowPictures:
         self._neutral = _read_true_neutral(root / TRUTH) if (root / TRUTH).is_file() else {}
 
     def picture(self, name: str) -> UInt8[np.ndarray, "H W 3"]:
-        """RGB. Raises ImageError where it is missing or damaged, DataError for a name that is not in the set."""
+        """Read a picture.
+
+        Args:
+            name: one of `names`.
+
+        Returns:
+            RGB, 0 to 255.
+
+        Raises:
+            ImageError: the picture is missing or damaged.
+            DataError: the name is not in the set.
+        """
         if name not in self._files:
             raise DataError(f"{self.dataset.root}: there is no picture {printable(name)!r} in the list; see its names")
         return read_image(self._files[name])
 
     def landmarks(self, name: str) -> Float[np.ndarray, "68 2"] | None:
-        """The 68 points of landmarks.csv [px]; None where they are not there."""
+        """Return the 68 landmarks of a picture.
+
+        Args:
+            name: one of `names`.
+
+        Returns:
+            px, iBUG order; None if landmarks.csv has none.
+        """
         return find_landmarks(self._points, name)
 
     def pairs(self) -> list[tuple[str, str]]:
-        """(occluded, unoccluded) pictures of comparable pose, of pairs.txt. Raises DataError for a damaged list."""
+        """Read the pairs (occluded, unoccluded) of comparable pose from pairs.txt; without that file there are none.
+
+        Raises:
+            DataError: pairs.txt is damaged.
+        """
         path = self.dataset.root / PAIRS
         return read_pairs(path, PICTURES) if path.is_file() else []
 
     def true_neutral(self, name: str) -> Float[np.ndarray, "V 3"] | None:
-        """The picture's person at rest, every vertex of the model [mm]; None where the truth is not known."""
+        """Return the true neutral face of a picture's person.
+
+        Args:
+            name: one of `names`.
+
+        Returns:
+            All vertices of the model, mm; None if unknown.
+        """
         return self._neutral.get(self._subjects[name]) if name in self._subjects else None
 
 
 def _read_true_neutral(path: Path) -> dict[str, Float[np.ndarray, "V 3"]]:
-    """Vertices by subject. Raises DataError; nothing is allocated beyond what the file holds."""
+    """Read vertices by subject; nothing is allocated beyond the size of the file."""
     try:
         if path.stat().st_size > _MEGABYTES * 1e6:
             raise ValueError("it is too large")
         with zipfile.ZipFile(path) as archive:
             subjects, neutral = (_read_array(archive, key) for key in ("subjects", "neutral"))
-    except Exception as error:  # whatever zipfile and the parser of headers meet in a damaged file
+    except Exception as error:  # zipfile and the header parser raise many types for a damaged file
         reason = printable(" ".join(str(error).split())[:120] or type(error).__name__)
         raise DataError(
             f"{path}: the truth cannot be read ({reason}); synthesize the set again, or remove it"

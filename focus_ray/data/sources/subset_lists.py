@@ -1,4 +1,4 @@
-"""Lists that say which pictures belong to a subset: a name a line, or two for a pair; and pairs of comparable pose.
+"""Lists of the pictures of a subset, one name a line, or two for a pair; and pairs of comparable pose.
 
     # occluded.txt: what follows a hash is a comment
     CelebA-HQ-img/17.jpg
@@ -29,30 +29,64 @@ MAX_POSE_ANGLE = float(np.deg2rad(15.0))
 _COMMENT = re.compile(r"(^|\s)#.*")
 _ENCODING_ERRORS = "surrogateescape"  # file names are bytes, not always UTF-8
 _MAX_SHOWN = 80  # letters of a name in a message
-_NONE = "# none\n"  # a file without content would be one that was cut off
+_NONE = "# none\n"  # an empty file would count as cut off
 
 
 def read_names(path: str | Path, folder: str = "") -> list[str]:
-    """The names of a list without suffix, in its order, relative to the folder of pictures if one is given.
+    """Read the names of a list, without suffix, in its order.
 
-    `path` may be s3://bucket/key. Raises DataError, naming the line, for two names in a line, a name that comes twice
-    or leads out of the set; for a list that is missing or no text. StorageError where a store does not answer.
+    Args:
+        path: file, or s3://bucket/key.
+        folder: folder of the pictures, which the returned names are relative to.
+
+    Raises:
+        DataError: the list is missing or no text, or a line has two names, a repeated name or a name outside the set;
+            the message gives the line.
+        StorageError: the store does not answer.
     """
     return [name for (name,) in _read_lines(path, 1, folder)]
 
 
 def write_names(path: str | Path, names: Iterable[str]) -> None:
-    """Write a list that read_names reads. Raises DataError for a name with white space, StorageError."""
+    """Write a list that read_names reads.
+
+    Args:
+        path: file to write.
+        names: names of the pictures.
+
+    Raises:
+        DataError: a name is empty, has white space or begins with #.
+        StorageError: the file cannot be written.
+    """
     _write(path, ((name,) for name in names))
 
 
 def read_pairs(path: str | Path, folder: str = "") -> list[tuple[str, str]]:
-    """The pairs (occluded, unoccluded) of a list; as read_names. A picture may be in several pairs."""
+    """Read the pairs (occluded, unoccluded) of a list; a picture may be in several pairs.
+
+    Args:
+        path: file, or s3://bucket/key.
+        folder: folder of the pictures, which the returned names are relative to.
+
+    Raises:
+        DataError: the list is missing or no text, or a line has not two names, a repeated pair or a name outside the
+            set; the message gives the line.
+        StorageError: the store does not answer.
+    """
     return [(occluded, unoccluded) for occluded, unoccluded in _read_lines(path, 2, folder)]
 
 
 def write_pairs(path: str | Path, pairs: Iterable[tuple[str, str]]) -> None:
-    """Write a list that read_pairs reads. Raises DataError for a name with white space, StorageError."""
+    """Write a list that read_pairs reads.
+
+    Args:
+        path: file to write.
+        pairs: names (occluded, unoccluded).
+
+    Raises:
+        DataError: a name is empty, has white space or begins with #.
+        StorageError: the file cannot be written.
+    """
     _write(path, pairs)
 
 
@@ -63,11 +97,20 @@ def propose_pairs(
     occluded: Bool[np.ndarray, " N"],
     max_angle: float = MAX_POSE_ANGLE,
 ) -> list[tuple[str, str]]:
-    """Pairs (occluded, unoccluded) of a subject whose poses differ by at most `max_angle` rad; each picture in one.
+    """Pair occluded and unoccluded pictures of a subject in comparable pose, each picture in one pair at most.
 
-    rotations are Euler angles [rad] of focus.camera, predicted or true; their difference is the angle of the one
-    rotation that leads from pose to pose. The nearest pair is taken first, then the nearest of what is left; equal ones
-    by name. Table 3 of the paper compares 62 such pairs of the NoW validation set.
+    The difference of two poses is the angle of the one rotation between them. The nearest pair is taken first, then the
+    nearest of the rest; ties go by name. Table 3 of the paper compares 62 such pairs of the NoW validation set.
+
+    Args:
+        names: names of the pictures.
+        subjects: subject of each picture.
+        rotations: Euler angles of focus.camera, predicted or true, rad.
+        occluded: True for occluded pictures.
+        max_angle: largest difference of the poses, rad.
+
+    Returns:
+        Names (occluded, unoccluded) of each pair.
     """
     turns = euler_to_rotation(torch.from_numpy(np.asarray(rotations, dtype=np.float64))).numpy()
     candidates = sorted(
