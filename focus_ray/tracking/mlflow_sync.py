@@ -21,7 +21,7 @@ from focus_ray.tracking.mlflow_client import (
     model_requirements,
 )
 from focus_ray.tracking.mlflow_keys import flatten_params, numeric_leaves
-from focus_ray.tracking.run_tail import HistoryReader, RunFiles, Window, read_json, read_new_evaluations
+from focus_ray.tracking.run_tail import RunFiles, Window, iter_windows, read_json, read_new_evaluations, read_steps
 
 # Tags of the MLflow run that say how far it is. They travel with the figures they speak of.
 STEPS, EVALUATED, FIGURES = "focus.steps", "focus.evaluated", "focus.figures"
@@ -55,15 +55,18 @@ class MlflowSync:
     that lost something gets it again.
     """
 
-    def __init__(
-        self,
-        run_dir: Path,
-        server: MlflowServer,
-        experiment: str | None,
-        result: SyncResult,
-        times: dict[int, int] | None = None,
-    ) -> None:
-        """Nothing is sent yet. `experiment`: its name, that of run.json by default. `times`: see History."""
+    def __init__(self, run_dir: Path, server: MlflowServer, experiment: str | None, result: SyncResult) -> None:
+        """Read what run_dir says of the run; nothing is sent yet.
+
+        Args:
+            run_dir: folder of the run.
+            server: where it is sent.
+            experiment: name of the experiment; None: that of run.json.
+            result: counts of what is sent, updated in place.
+
+        Raises:
+            TrackingError: the folder holds no run.
+        """
         self.run_dir = run_dir
         self.server = server
         self.result = result
@@ -71,7 +74,7 @@ class MlflowSync:
         self._experiment = experiment or self._run_info["experiment"]
         self._config = read_json(run_dir / "config.json") or {}
         self._files = RunFiles(run_dir)
-        self._history = HistoryReader(run_dir / "history.jsonl", self._log_every(), times)
+        self._history_file = run_dir / "history.jsonl"
         self._state = cursors.read(run_dir)
 
     def _log_every(self) -> int:
@@ -124,7 +127,8 @@ class MlflowSync:
     def _send_history(self, *, flush: bool) -> None:
         batch: list[MetricPoint] = []
         last: Window | None = None
-        for window in self._history.windows(self._state.steps, flush=flush):
+        lines = read_steps(self._history_file, self._state.steps)
+        for window in iter_windows(lines, self._log_every(), flush=flush):
             if last is not None and len(batch) + len(window.sums) + 1 > _METRICS_PER_CALL:
                 self._send_windows(batch, last)
                 batch = []
@@ -142,7 +146,8 @@ class MlflowSync:
     def _send_evaluations(self) -> None:
         path = self.run_dir / "evaluations.jsonl"
         for entry in read_new_evaluations(path, self._state.evaluated):
-            time_ms = self._history.times.get(entry.step) or int(path.stat().st_mtime * 1000)
+            before = read_steps(self._history_file, entry.step - 1)  # the step that the evaluation followed
+            time_ms = int(1000 * (before[0]["time"] if before else path.stat().st_mtime))
             found, lost = entry.leaves
             self.server.log(
                 self._remote.id, self._metrics(found, lost, time_ms, entry.step), {EVALUATED: str(entry.step)}
@@ -199,10 +204,6 @@ class MlflowSync:
             self._state.model = f"{MODEL_NAME}/{self.result.model}"
             self._save()
 
-    def close(self) -> None:
-        """Let go of the history file."""
-        self._history.close()
-
     def _save(self) -> None:
         cursors.write(self.run_dir, self._state)
 
@@ -228,11 +229,9 @@ def model_version(run_dir: Path) -> str | None:
 def describe_unsent(run_dir: Path) -> str:
     """What of a run was not sent to MLflow yet, in words; empty where there is nothing."""
     cursor = cursors.read(run_dir)
-    history = HistoryReader(run_dir / "history.jsonl", 1)
-    taken = max((window.end_step for window in history.windows(0, flush=True)), default=0)
-    history.close()
+    unsent = read_steps(run_dir / "history.jsonl", cursor.steps)
     counts = {
-        "step": max(taken - cursor.steps, 0),
+        "step": unsent[-1]["step"] + 1 - cursor.steps if unsent else 0,
         "evaluation": len(read_new_evaluations(run_dir / "evaluations.jsonl", cursor.evaluated)),
         "file": len(list(RunFiles(run_dir).iter_changed(cursor.artifacts))),
         "model": int(model_version(run_dir) is not None and not cursor.model),

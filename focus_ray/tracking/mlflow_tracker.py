@@ -61,7 +61,6 @@ class MlflowTracker:
         self._note = note
         self._tags = dict(tags or {})
         self._result = SyncResult()
-        self._times: dict[int, int] = {}
         self._closing = threading.Event()
         self._abandoned = threading.Event()
         self._finished = False
@@ -114,20 +113,17 @@ class MlflowTracker:
     def _sync(self, process_tags: Mapping[str, str]) -> None:
         """One connection: all that is new, again and again, until the run ends or the server refuses."""
         server = self._tracking.server(self._run_dir)
-        delivery = MlflowSync(self._run_dir, server, self._tracking.experiment, self._result, self._times)
-        try:
-            delivery.begin(process_tags, self._tags, running=not self._closing.is_set())
-            while True:
-                closing = self._closing.is_set()
-                delivery.send(flush=closing)
-                self._on_success()
-                if closing:
-                    delivery.end(status_of(self._run_dir, finished=self._finished))
-                    self._result.complete, self._result.problem = True, ""
-                    return
-                self._closing.wait(POLL_SECONDS)
-        finally:
-            delivery.close()
+        sync = MlflowSync(self._run_dir, server, self._tracking.experiment, self._result)
+        sync.begin(process_tags, self._tags, running=not self._closing.is_set())
+        while True:
+            closing = self._closing.is_set()
+            sync.send(flush=closing)
+            self._on_success()
+            if closing:
+                sync.end(status_of(self._run_dir, finished=self._finished))
+                self._result.complete, self._result.problem = True, ""
+                return
+            self._closing.wait(POLL_SECONDS)
 
     def _on_failure(self, problem: str) -> None:
         """Say it once, not at each attempt, and seldom where the server comes and goes."""
@@ -182,15 +178,12 @@ def track(
     sent = SyncResult()
     with sync_state.sync_lock(run_dir):
         server = tracking.server(run_dir)
-        delivery = MlflowSync(run_dir, server, tracking.experiment, sent)
-        try:
-            delivery.begin(process_tags or {}, {}, running=False)
-            delivery.send(flush=True)
-            delivery.end(status_of(run_dir))
-            if promote and sent.model is not None:
-                server.promote(sent.model, PRODUCTION)
-                note(f"model {MODEL_NAME} version {sent.model} is now {PRODUCTION}")
-        finally:
-            delivery.close()
+        sync = MlflowSync(run_dir, server, tracking.experiment, sent)
+        sync.begin(process_tags or {}, {}, running=False)
+        sync.send(flush=True)
+        sync.end(status_of(run_dir))
+        if promote and sent.model is not None:
+            server.promote(sent.model, PRODUCTION)
+            note(f"model {MODEL_NAME} version {sent.model} is now {PRODUCTION}")
     sent.complete = True
     return sent

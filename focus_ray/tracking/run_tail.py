@@ -1,33 +1,38 @@
-"""Follows a growing run folder: new lines of history and evaluations, changed files."""
+"""Reads what is new in a growing run folder: lines of the history, evaluations, changed files."""
 
 import json
 import math
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from focus_ray.storage.manifest import file_digest
+from focus_ray.tracking.history import read_history
 from focus_ray.tracking.mlflow_keys import NumericLeaves, numeric_leaves
 
 Line = dict[str, Any]
 
+_BLOCK_BYTES = 1 << 16  # of history.jsonl, read first from its end
+
 
 @dataclass
 class Window:
-    """Consecutive steps of one phase as one point of a curve: means over the steps that have the figure."""
+    """Consecutive steps of one phase as one point of a curve.
+
+    Each figure is the mean over the steps that have it.
+    """
 
     phase: str | None
-    end_step: int = 0  # steps taken at its end
-    time_ms: int = 0
-    nonfinite: int = 0  # losses that were not finite
+    end_step: int = 0  # number of steps taken at its end
+    time_ms: int = 0  # Unix time of its end
+    nonfinite: int = 0  # number of figures that were not finite
     sums: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
 
     def add(self, line: Line) -> None:
-        """One more step."""
-        self.end_step = line["step"] + 1
+        """Add one more step."""
+        self.end_step, self.time_ms = line["step"] + 1, max(int(line["time"] * 1000), 0)
         loss = line.get("loss")
         self.nonfinite += sum(value is None for value in loss.values()) if isinstance(loss, dict) else 0
         kept = {key: value for key, value in line.items() if key not in ("step", "phase", "time")}
@@ -39,87 +44,85 @@ class Window:
             self.counts[key] = self.counts.get(key, 0) + 1
 
     def means(self) -> dict[str, float]:
-        """The figures by key."""
+        """Return the mean of each figure by key."""
         return {key: value / self.counts[key] for key, value in self.sums.items()}
 
 
-class HistoryReader:
-    """history.jsonl in windows of up to `log_every` steps that end at multiples of it and at the end of a phase.
+def iter_windows(lines: Iterable[Line], log_every: int, *, flush: bool) -> Iterator[Window]:
+    """Group steps into windows that end at multiples of `log_every` and at the end of a phase.
 
-    The file may be replaced by a shorter one meanwhile: it is then read from its beginning again.
+    Args:
+        lines: consecutive lines of the history, see `read_steps`.
+        log_every: largest number of steps of a window.
+        flush: whether to yield the last window although it may still grow.
     """
-
-    def __init__(self, path: Path, log_every: int, times: dict[int, int] | None = None) -> None:
-        """`times`: steps taken to ms since the epoch, for the windows that were read before. Their times stay: what is
-        sent a second time is then the same in every bit, and MLflow keeps it once.
-        """
-        self.path = path
-        self.log_every = max(log_every, 1)
-        self.times = {} if times is None else times
-        self._file: BinaryIO | None = None
-        self._offset = 0  # where the first line begins that was in no window yet
-
-    def windows(self, sent: int, *, flush: bool) -> Iterator[Window]:
-        """The windows beyond the first `sent` steps; with `flush`, also one that may still grow.
-
-        A step's time is what its line says. Lines of older runs do not say it: there it is told from the file's last
-        change and the seconds of the steps after it.
-        """
-        file = self._open_current()
-        if file is None:
-            return
-        status = os.fstat(file.fileno())
-        end, seconds = self._measure(file)
-        clock = status.st_mtime - seconds
-        window: Window | None = None
-        for line, begin, after in _read_steps(file, self._offset, end):
-            if window is not None and window.phase != line.get("phase"):
-                yield from self._end_window(window, begin, sent)
-                window = None
-            window = window or Window(line.get("phase"))
-            window.add(line)
-            told = _number(line, "time")
-            clock = clock + _number(line, "seconds") if told <= 0 else told
-            window.time_ms = max(int(clock * 1000), 0)
-            if window.end_step % self.log_every == 0 or window.end_step == sent:
-                yield from self._end_window(window, after, sent)
-                window = None
-        if window is not None and flush:
-            yield from self._end_window(window, end, sent)
-
-    def _end_window(self, window: Window, offset: int, sent: int) -> Iterator[Window]:
-        self._offset = offset
-        window.time_ms = self.times.setdefault(window.end_step, window.time_ms)
-        if window.end_step > sent:
+    window: Window | None = None
+    for line in lines:
+        if window is not None and window.phase != line.get("phase"):
             yield window
+            window = None
+        window = window or Window(line.get("phase"))
+        window.add(line)
+        if window.end_step % log_every == 0:
+            yield window
+            window = None
+    if window is not None and flush:
+        yield window
 
-    def _open_current(self) -> BinaryIO | None:
-        """The file that has the name now. The one before stays open until then: its number cannot be another's."""
+
+def read_steps(path: Path, first: int) -> list[Line]:
+    """Read the lines of history.jsonl from step `first` on, without reading the whole file.
+
+    Lines that an older version wrote have no time. Theirs is the time of the next line that has one, or else of the
+    file's last change, minus the seconds of the steps in between.
+
+    Returns:
+        The lines up to the first that is torn or not a step, each with its end as "time", Unix seconds; none if there
+        is no file.
+    """
+    try:
+        with path.open("rb") as file:
+            size, block = file.seek(0, 2), _BLOCK_BYTES
+            while True:
+                start = max(size - block, 0)
+                file.seek(start)
+                content = file.read(size - start)
+                if start:
+                    content = content.partition(b"\n")[2]
+                lines = _parse_steps(content)
+                if not start or (lines and lines[0]["step"] <= first):
+                    break
+                block *= 4
+        clock = path.stat().st_mtime
+    except FileNotFoundError:
+        return []
+    lines = [line for line in lines if line["step"] >= first]
+    for line in reversed(lines):
+        clock = line["time"] = _number(line, "time") or clock
+        clock -= _number(line, "seconds")
+    return lines
+
+
+def _parse_steps(content: bytes) -> list[Line]:
+    """Parse whole lines up to the first that is not a step."""
+    lines = []
+    for text in content.split(b"\n")[:-1]:
         try:
-            now = os.stat(self.path)
-            if self._file is not None:
-                held = os.fstat(self._file.fileno())
-                if (held.st_dev, held.st_ino) == (now.st_dev, now.st_ino) and now.st_size >= self._offset:
-                    return self._file
-                self.close()
-            self._file = self.path.open("rb")
-        except FileNotFoundError:
-            return None
-        self._offset = 0
-        return self._file
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            break
+        if not isinstance(line, dict) or type(line.get("step")) is not int:
+            break
+        lines.append(line)
+    return lines
 
-    def _measure(self, file: BinaryIO) -> tuple[int, float]:
-        """Where the last whole line ends that is a step, and the seconds of all steps up to there."""
-        end, seconds = self._offset, 0.0
-        for line, _, after in _read_steps(file, self._offset, None):
-            end, seconds = after, seconds + _number(line, "seconds")
-        return end, seconds
 
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+def _number(line: Line, key: str) -> float:
+    """Return a positive finite number of a line; 0 if it has none."""
+    value = line.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    return float(value) if math.isfinite(value) and value > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -131,15 +134,12 @@ class EvaluationEntry:
 
 
 def read_new_evaluations(path: Path, sent: int) -> list[EvaluationEntry]:
-    """The evaluations after step `sent`, up to the first torn line."""
-    if not path.is_file():
-        return []
+    """Return the evaluations after step `sent`, up to the first torn line."""
     found = []
-    with path.open("rb") as file:
-        for line, _, _ in _read_steps(file, 0, None):
-            if line["step"] > sent:
-                kept = {key: value for key, value in line.items() if key not in ("step", "after")}
-                found.append(EvaluationEntry(line["step"], numeric_leaves(kept, "eval/")))
+    for line in read_history(path):
+        if line["step"] > sent:
+            kept = {key: value for key, value in line.items() if key not in ("step", "after")}
+            found.append(EvaluationEntry(line["step"], numeric_leaves(kept, "eval/")))
     return found
 
 
@@ -188,29 +188,3 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
-
-
-def _read_steps(file: BinaryIO, begin: int, end: int | None) -> Iterator[tuple[Line, int, int]]:
-    """Each whole line that is a step, with the offsets of its beginning and end; stops at the first that is none."""
-    file.seek(begin)
-    while end is None or begin < end:
-        content = file.readline()
-        if not content.endswith(b"\n"):
-            return
-        try:
-            line = json.loads(content)
-        except (ValueError, RecursionError):
-            return
-        if not isinstance(line, dict) or type(line.get("step")) is not int:
-            return
-        after = begin + len(content)
-        yield line, begin, after
-        begin = after
-
-
-def _number(line: Line, key: str) -> float:
-    """A finite number of the line; 0 where it has none."""
-    value = line.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return 0.0
-    return float(value) if math.isfinite(value) else 0.0

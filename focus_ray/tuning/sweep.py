@@ -223,12 +223,9 @@ class Sweep:
         """Create the MLflow run under which trials are nested; return its id, or None if MLflow does not answer."""
         try:
             server = TrackingSettings().server(self.out)
-            delivery = MlflowSync(self.out, server, experiment, SyncResult())
-            try:
-                delivery.begin({}, {"kind": "sweep"}, running=True)
-                return delivery.result.mlflow_run
-            finally:
-                delivery.close()
+            sync = MlflowSync(self.out, server, experiment, SyncResult())
+            sync.begin({}, {"kind": "sweep"}, running=True)
+            return sync.result.mlflow_run
         except (TrackingError, StorageError) as error:
             self.notify(f"{error}; trials are not nested under their sweep in MLflow")
             return None

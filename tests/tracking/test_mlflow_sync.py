@@ -57,17 +57,15 @@ for _name in CALLS:
     setattr(Unreliable, _name, unreliable(_name))
 
 
-def attempt(run: Path, server: MlflowServer, sent: SyncResult, times: dict[int, int]) -> bool:
-    delivery = MlflowSync(run, server, None, sent, times)
+def attempt(run: Path, server: MlflowServer, sent: SyncResult) -> bool:
+    sync = MlflowSync(run, server, None, sent)
     try:
-        delivery.begin({"python": "3"}, {}, running=True)
-        delivery.send(flush=False)
-        delivery.send(flush=True)
-        delivery.end("FINISHED")
+        sync.begin({"python": "3"}, {}, running=True)
+        sync.send(flush=False)
+        sync.send(flush=True)
+        sync.end("FINISHED")
     except TrackingError:
         return False
-    finally:
-        delivery.close()
     return True
 
 
@@ -75,15 +73,15 @@ def attempt(run: Path, server: MlflowServer, sent: SyncResult, times: dict[int, 
 def test_everything_arrives_once_through_faults_of_every_call(tmp_path, database, seed):
     run = write_run(tmp_path / "runs" / "one", 1200)
     server = Unreliable(f"sqlite:///{database.path}", seed, tmp_path / "artifacts")
-    sent, times = SyncResult(), {}
+    sent = SyncResult()
     attempts = 1
-    while not attempt(run, server, sent, times):
+    while not attempt(run, server, sent):
         attempts += 1
         assert attempts < 200
         if attempts == 40:
             server.reliable()
     server.reliable()
-    assert attempt(run, server, sent, times)
+    assert attempt(run, server, sent)
     assert len(server.faults) > 2
     ((mlflow_run, _, status),) = database.runs()
     assert status == "FINISHED"
