@@ -9,7 +9,7 @@ from typing import IO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 
-from focus_ray.runtime.callbacks import NoOpCallback, ResumeHistory
+from focus_ray.runtime.callbacks import Callback, ResumeHistory
 from focus_ray.runtime.step_record import StepRecord
 
 SECONDS_BETWEEN_LINES = 15.0
@@ -17,7 +17,7 @@ SECONDS_BETWEEN_LINES = 15.0
 RATE_WINDOW_SECONDS = 30.0
 
 
-class TerminalProgress(NoOpCallback):
+class TerminalProgress(Callback):
     """Progress of a command, as a context manager: bars on a terminal, lines in a log."""
 
     def __init__(
@@ -107,7 +107,7 @@ class TerminalProgress(NoOpCallback):
 def format_metrics(record: StepRecord) -> str:
     """Format the loss, the mean mask and the rate (faces/s) of a step as a short text."""
     metrics = record.metrics
-    texts = [f"loss {metrics.losses['total']:.4g}"] if "total" in metrics.losses else ["resting"]
+    texts = [f"loss {metrics.losses['total']:.4g}"] if "total" in metrics.losses else ["no update"]
     if metrics.mask_mean is not None:
         texts.append(f"mask {metrics.mask_mean:.2f}")
     if metrics.skipped:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from focus_ray import errors
 from focus_ray.config import RunConfig
 from focus_ray.errors import ClusterError, ConfigError, FocusRayError, Interrupted
-from focus_ray.runtime.callbacks import Callback, CallbackList, NoOpCallback
+from focus_ray.runtime.callbacks import Callback, CallbackList
 from focus_ray.runtime.logs import forward_logs
 from focus_ray.runtime.ray_cluster import ClusterSettings, connect_ray, missing_resources
 from focus_ray.runtime.signals import graceful_shutdown
@@ -50,7 +50,7 @@ def train(
     prepared = prepare(RunRequest(config, out, storage, experiment))
     folder = prepared.folder
     store = checkpoint_store(prepared)
-    callback = callback or NoOpCallback()
+    callback = callback or Callback()
     try:
         with graceful_shutdown() as interrupted:
             if is_remote(prepared, store):
@@ -115,7 +115,7 @@ def validate_run(prepared: PreparedRun, cluster: ClusterSettings) -> None:
     smallest = min(prepared.config.batch_size, prepared.config.warmup.batch_size)
     if cluster.workers > smallest:
         raise ConfigError(f"{cluster.workers} workers cannot share a batch of {smallest}; ask for fewer workers")
-    Trainer(prepared.config, prepared.face, _NoOpCheckpointSink(), NoOpCallback(), run_dir=str(prepared.folder.path))
+    Trainer(prepared.config, prepared.face, _NoOpCheckpointSink(), Callback(), run_dir=str(prepared.folder.path))
 
 
 class _NoOpCheckpointSink:

@@ -65,7 +65,7 @@ def pin_to_node(actor_class: type, **options: Any) -> Any:
     return ray.remote(actor_class).options(num_cpus=0, scheduling_strategy=here, **options)
 
 
-class EventSender:
+class EventSender(Callback):
     """Callback that sends events to the driver, from a thread of its own. Events are picklable and small."""
 
     def __init__(self, queue: EventQueue):

@@ -8,7 +8,7 @@ import torch
 from focus_ray import model
 from focus_ray.config import RunConfig
 from focus_ray.errors import ConfigError, GuardStop, Interrupted
-from focus_ray.runtime.callbacks import Callback, CallbackList, NoOpCallback
+from focus_ray.runtime.callbacks import Callback, CallbackList
 from focus_ray.runtime.logs import forward_logs
 from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.runtime.signals import graceful_shutdown
@@ -34,7 +34,7 @@ def train(
     prepared = prepare(RunRequest(config, out))
     folder = prepared.folder
     validate_in_process(prepared, torch.device(device))
-    callbacks = CallbackList([Recorder(folder), callback or NoOpCallback()])
+    callbacks = CallbackList([Recorder(folder), callback or Callback()])
     try:
         with graceful_shutdown() as interrupted:
             run = Trainer(

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from focus_ray.runtime.callbacks import NoOpCallback, ResumeHistory
+from focus_ray.runtime.callbacks import Callback, ResumeHistory
 from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.runtime.step_record import StepRecord
 from focus_ray.storage import atomic
 
 
-class Recorder(NoOpCallback):
+class Recorder(Callback):
     """Keeps history.jsonl, evaluations.jsonl, log.jsonl and sheets/ of a run folder."""
 
     def __init__(self, folder: RunFolder):

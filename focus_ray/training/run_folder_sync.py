@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 from focus_ray.errors import ConfigError, FocusRayError
-from focus_ray.runtime.callbacks import NoOpCallback
+from focus_ray.runtime.callbacks import Callback
 from focus_ray.storage import atomic
 from focus_ray.storage.object_store import ObjectStore
 from focus_ray.storage.open_store import open_store
@@ -28,7 +28,7 @@ NOT_SYNCED = ("checkpoints/", "model/", RAY_SNAPSHOT, ".")  # the workers' own, 
 logger = logging.getLogger(__name__)
 
 
-class RunFolderSync(NoOpCallback):
+class RunFolderSync(Callback):
     """Copies what has changed in the run folder, in the background, whenever a checkpoint is whole."""
 
     def __init__(self, folder: Path, store: ObjectStore):

@@ -18,7 +18,7 @@ from focus_ray.data.sample import Batch
 from focus_ray.errors import FocusRayError, GuardStop
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.replica_group import ReplicaGroup
-from focus_ray.runtime.callbacks import CallbackList, NoOpCallback
+from focus_ray.runtime.callbacks import Callback, CallbackList
 from focus_ray.runtime.logs import forward_logs
 from focus_ray.runtime.step_record import StepRecord
 from focus_ray.storage.checkpoint import Checkpoints
@@ -82,7 +82,7 @@ def _start_run(spec: WorkerSpec, replicas: ReplicaGroup, sender: EventSender) ->
     device = ray.train.torch.get_device()
     assert isinstance(device, torch.device)  # one device a worker
     config = spec.config
-    callback = CallbackList([sender, RayMetricsCallback()]) if replicas.is_main else NoOpCallback()
+    callback = CallbackList([sender, RayMetricsCallback()]) if replicas.is_main else Callback()
     uploader = make_uploader(spec) if replicas.is_main else None
 
     def put_together() -> Trainer:
@@ -157,7 +157,7 @@ def report_failure(sender: EventSender, error: FocusRayError) -> None:
     sender.send(FAILED, type(error).__name__, str(error))
 
 
-class RayMetricsCallback(NoOpCallback):
+class RayMetricsCallback(Callback):
     """Exports the run as Ray metrics for Prometheus."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 
 from focus_ray.errors import CheckpointError, ConfigError, FocusRayError, MaskCollapse, NonFiniteLoss
-from focus_ray.runtime.callbacks import NoOpCallback, ResumeHistory
+from focus_ray.runtime.callbacks import Callback, ResumeHistory
 from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.settings import Settings
 from focus_ray.storage import atomic
@@ -85,7 +85,7 @@ def trial(point: Point, plan: Plan) -> None:
         cap_gpu_memory(resources.gpu_gigabytes)
     name = trial_name(point, tune.get_context().get_trial_id(), plan.search)
     ended = read_outcome(plan, name)
-    if ended is None or ended.status == "failed":  # otherwise its process died after the outcome was written
+    if ended is None or ended.status == "failed":  # otherwise the process died after writing the outcome
         ended = run_attempt(point, name, plan)
     tune.report(final_report(ended, plan, plan.search.trial_config(point, plan.start).schedule.total_steps))
 
@@ -155,11 +155,11 @@ def train(point: Point, folder: Path, plan: Plan, *, resume: bool) -> Outcome:
     figures = objective_values(metrics["evaluations"][-1])
     value = finite_or_none(figures[plan.search.objective])
     if value is None:
-        return Outcome(status="nan", cause="the objective is no number", objective=plan.objective.worst)
+        return Outcome(status="nan", cause="the objective is not finite", objective=plan.objective.worst)
     return Outcome(status="done", objective=value, figures=figures)
 
 
-class TuneReporter(NoOpCallback):
+class TuneReporter(Callback):
     """Reports an evaluation to Tune once the checkpoint of the same step is complete, and tracks the run in MLflow.
 
     It does not report the last step: `final_report` does, after the outcome is written.
@@ -252,10 +252,10 @@ def prepare_resume(point: Point, folder: Path, plan: Plan) -> bool:
         return (folder / "config.json").is_file()
     with checkpoint.as_directory() as kept:
         pointer = json.loads((Path(kept) / POINTER).read_bytes())
-    told, step = Path(pointer["folder"]), pointer["step"]
-    donor = plan.trials / told.name  # earlier versions wrote the whole path; the sweep may have been moved
-    if told.parent.name not in ("", plan.trials.name) or not donor.is_dir() or type(step) is not int:
-        raise CheckpointError(f"a checkpoint of Tune points to {told}, which is no trial of this sweep")
+    recorded, step = Path(pointer["folder"]), pointer["step"]
+    donor = plan.trials / recorded.name  # earlier versions stored the full path; the sweep may have been moved
+    if recorded.parent.name not in ("", plan.trials.name) or not donor.is_dir() or type(step) is not int:
+        raise CheckpointError(f"a checkpoint of Tune points to {recorded}, which is not a trial of this sweep")
     if donor == folder and RunFolder(folder).open()[0] == plan.search.trial_config(point, plan.start):
         return True
     adopt_checkpoint(point, folder, donor, step, plan)
@@ -280,7 +280,7 @@ def adopt_checkpoint(point: Point, folder: Path, donor: Path, step: int, plan: P
     stored = Checkpoints(donor / "checkpoints", keep=config.cadence.keep).load(step)
     own = RunFolder(folder, keep=config.cadence.keep)
     if not own.config_file.is_file():
-        raise ConfigError(f"{folder} holds no run that could take over from {donor}")
+        raise ConfigError(f"{folder} contains no run that could continue from {donor}")
     state: dict[str, Any] = dict(stored.state)
     state["lineage"] = {**state["lineage"], "config": config.digest}
     state["settings"] = config.model_dump(mode="json")
@@ -303,7 +303,9 @@ def cap_gpu_memory(gigabytes: float) -> None:
         raise ConfigError("torch finds no GPU in this process; set resources.gpus to 0")
     total = torch.cuda.get_device_properties(0).total_memory
     if gigabytes * 2**30 > total:
-        raise ConfigError(f"resources.gpu_gigabytes is {gigabytes:g}, the GPU has {total / 2**30:.0f}")
+        raise ConfigError(
+            f"resources.gpu_gigabytes is {gigabytes:g}, but the GPU has {total / 2**30:.0f}; set it lower"
+        )
     torch.cuda.set_per_process_memory_fraction(gigabytes * 2**30 / total)
 
 

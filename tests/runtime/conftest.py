@@ -7,19 +7,20 @@ import pytest
 
 from focus_ray.focus.schedule import Schedule
 from focus_ray.focus.state import StepMetrics
+from focus_ray.runtime.callbacks import Callback
 from focus_ray.runtime.step_record import StepRecord
 
 
-class Listener:
-    """A callback who remembers everything that is said."""
+class Listener(Callback):
+    """A callback that remembers every event."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, tuple[Any, ...]]] = []
 
-    def __getattr__(self, what: str) -> Any:
-        if what.startswith("_"):
-            raise AttributeError(what)
-        return lambda *arguments: self.heard.append((what, arguments))
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("on_"):
+            return super().__getattribute__(name)
+        return lambda *arguments: self.heard.append((name, arguments))
 
     def of(self, what: str) -> list[Any]:
         """The first argument of everything of one kind."""

@@ -2,17 +2,19 @@
 
 import inspect
 
-from focus_ray.runtime.callbacks import Callback, CallbackList, NoOpCallback, ResumeHistory
+from focus_ray.runtime.callbacks import Callback, CallbackList, ResumeHistory
 
 
-class Named:
-    """Somebody who notes what is heard, and who heard it, on a list of all."""
+class Named(Callback):
+    """Notes every event, and which callback received it, on a list of all."""
 
     def __init__(self, name: str, heard: list):
         self.name, self.heard = name, heard
 
-    def __getattr__(self, what: str):
-        return lambda *arguments: self.heard.append((self.name, what, arguments))
+    def __getattribute__(self, name: str):
+        if not name.startswith("on_"):
+            return super().__getattribute__(name)
+        return lambda *arguments: self.heard.append((self.name, name, arguments))
 
 
 def said(record) -> list[tuple]:
@@ -41,7 +43,7 @@ def test_all_of_them_hear_everything_in_their_order(record_of):
 def test_nothing_that_a_watcher_can_be_told_is_left_out(record_of):
     words = {name for name, _ in inspect.getmembers(Callback, inspect.isfunction) if not name.startswith("_")}
     assert {what for what, _ in said(record_of(3))} == words
-    for callback in (CallbackList([]), NoOpCallback()):
+    for callback in (CallbackList([]), Callback()):
         assert isinstance(callback, Callback)
         for what, arguments in said(record_of(3)):
             assert getattr(callback, what)(*arguments) is None

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from focus_ray.runtime.callbacks import NoOpCallback
+from focus_ray.runtime.callbacks import Callback
 from focus_ray.runtime.logs import PACKAGE, forward_logs
 
 logger = logging.getLogger(f"{PACKAGE}.training.run")
@@ -92,7 +92,7 @@ def test_afterwards_everything_is_as_before(terminal, listener):
 
 
 def test_a_watcher_that_cannot_write_does_not_end_the_run(monkeypatch):
-    class Full(NoOpCallback):
+    class Full(Callback):
         def on_log(self, entry) -> None:
             raise OSError("no space left")
 

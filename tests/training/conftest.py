@@ -26,7 +26,7 @@ from focus_ray.focus.render.renderer import Renderer
 from focus_ray.focus.schedule import Schedule
 from focus_ray.focus.state import Targets, TrainState
 from focus_ray.focus.synthesis import SamplingDistributions, make_generator, render_random
-from focus_ray.runtime.callbacks import NoOpCallback
+from focus_ray.runtime.callbacks import Callback
 from focus_ray.storage.object_store import Entry, LocalStore, ObjectStore
 from focus_ray.training import assemble, in_process
 from tests.conftest import quick_runs
@@ -333,7 +333,7 @@ def one_worker(
     monkeypatch.setattr("ray.put", lambda content: content)
     monkeypatch.setattr("ray.train.get_context", lambda: context)
     monkeypatch.setattr("ray.train.torch.get_device", lambda: torch.device("cpu"))
-    monkeypatch.setattr("focus_ray.training.worker.RayMetricsCallback", NoOpCallback)
+    monkeypatch.setattr("focus_ray.training.worker.RayMetricsCallback", Callback)
     monkeypatch.setattr("focus_ray.training.event_queue.open_event_queue", open_channel)
     monkeypatch.setattr(driver, "connect_ray", connected)
     monkeypatch.setattr(driver, "missing_resources", lambda settings: None)

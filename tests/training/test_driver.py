@@ -23,7 +23,7 @@ from focus_ray.errors import (
     MaskCollapse,
     StorageError,
 )
-from focus_ray.runtime.callbacks import NoOpCallback
+from focus_ray.runtime.callbacks import Callback
 from focus_ray.runtime.ray_cluster import ClusterSettings
 from focus_ray.storage.checkpoint import Checkpoints, save_model
 from focus_ray.storage.json_lines import read_json_lines
@@ -253,7 +253,7 @@ class StopOnceAsked:
         kept = Trainer.after_step
         monkeypatch.setattr(Trainer, "after_step", keep)
 
-        class Watching(NoOpCallback):
+        class Watching(Callback):
             def on_step_end(self, record) -> None:
                 if record.step == at:
                     os.kill(os.getpid(), signal.SIGINT)

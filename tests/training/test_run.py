@@ -15,7 +15,7 @@ from focus_ray import model, presets
 from focus_ray.config import Cadence
 from focus_ray.errors import CheckpointError, ConfigError, FocusRayError, Interrupted, MaskCollapse, StorageError
 from focus_ray.focus.schedule import Schedule
-from focus_ray.runtime.callbacks import NoOpCallback
+from focus_ray.runtime.callbacks import Callback
 from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.storage.checkpoint import Checkpoints
 from focus_ray.storage.json_lines import read_json_lines
@@ -33,7 +33,7 @@ FIGURES = {
 VARIANTS = {"mean_face", "all_ones", "pretrained", "focus", "refined", "refined_all_ones", "refined_oracle"}
 
 
-class StopAfter(NoOpCallback):
+class StopAfter(Callback):
     """Somebody who presses Ctrl-C after a step."""
 
     def __init__(self, step: int):
@@ -247,7 +247,7 @@ class Kept:
 
 def choosing(config, ellipsoid_face, **cadence) -> Trainer:
     """A run that stands behind the beginning of EM."""
-    run = Trainer(config.model_copy(update={"cadence": Cadence(**cadence)}), ellipsoid_face, Kept(), NoOpCallback())
+    run = Trainer(config.model_copy(update={"cadence": Cadence(**cadence)}), ellipsoid_face, Kept(), Callback())
     run.state.step = config.schedule.em_start + 1
     return run
 
@@ -264,7 +264,7 @@ def test_history_travels_with_the_next_checkpoint_that_is_whole(config, ellipsoi
     """
     monkeypatch.setattr(run_module, "HISTORY_OVERLAP_STEPS", 1)
     sink = Kept(lost=frozenset({2, 3}))
-    run = Trainer(config.model_copy(update={"cadence": Cadence(checkpoint=1)}), ellipsoid_face, sink, NoOpCallback())
+    run = Trainer(config.model_copy(update={"cadence": Cadence(checkpoint=1)}), ellipsoid_face, sink, Callback())
     for step in range(4):
         run.state.step = step + 1
         run.tally.recent.append(record_of(step).line())
@@ -279,7 +279,7 @@ def test_history_travels_with_the_next_checkpoint_that_is_whole(config, ellipsoi
 @pytest.mark.usefixtures("ellipsoid_world")
 def test_a_run_that_is_stopped_says_whether_its_checkpoint_is_kept(config, ellipsoid_face):
     def stopped(sink: Kept, saved: tuple[int, ...]) -> FocusRayError:
-        run = Trainer(config, ellipsoid_face, sink, NoOpCallback())
+        run = Trainer(config, ellipsoid_face, sink, Callback())
         for run.state.step in saved:
             run.checkpoint(last=True)
         return run.stop_error()
@@ -296,7 +296,7 @@ def test_a_run_that_is_stopped_says_whether_its_checkpoint_is_kept(config, ellip
 @pytest.mark.usefixtures("ellipsoid_world")
 def test_without_faces_nothing_is_scored_without_labels(config, ellipsoid_face):
     heldout = config.heldout.model_copy(update={"size": 0, "unlabelled": True})
-    run = Trainer(config.model_copy(update={"heldout": heldout}), ellipsoid_face, Kept(), NoOpCallback())
+    run = Trainer(config.model_copy(update={"heldout": heldout}), ellipsoid_face, Kept(), Callback())
     run.score("init")
     assert run.tally.evaluations == [{"step": 0, "after": "init"}]
 

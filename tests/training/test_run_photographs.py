@@ -15,14 +15,14 @@ from focus_ray import model, presets
 from focus_ray.config import RunConfig
 from focus_ray.data.synthetic_folder import write_folder
 from focus_ray.errors import CheckpointError, Interrupted
-from focus_ray.runtime.callbacks import NoOpCallback
+from focus_ray.runtime.callbacks import Callback
 from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.training.assemble import fitted_face
 from focus_ray.training.in_process import FolderCheckpointSink, train
 from focus_ray.training.run import Trainer
 
 
-class StopAtOnce(NoOpCallback):
+class StopAtOnce(Callback):
     """Somebody who presses Ctrl-C after the first step."""
 
     def on_step_end(self, record) -> None:
@@ -67,7 +67,7 @@ def test_other_photographs_than_the_runs_own_are_refused(config, photographs, tm
         train(None, tmp_path / "run")
 
 
-class Listener(NoOpCallback):
+class Listener(Callback):
     """Somebody who reads what is said."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ def test_figures_are_of_photographs_that_no_batch_holds(config, photographs, tmp
     data = config.data.model_copy(update={"heldout_share": 0.4, "cache_mb": 0.0})
     config = config.model_copy(update={"data": data}).with_photos(str(photographs), None)
     run = Trainer(
-        config, fitted_face(config), FolderCheckpointSink(RunFolder(tmp_path), NoOpCallback()), NoOpCallback()
+        config, fitted_face(config), FolderCheckpointSink(RunFolder(tmp_path), Callback()), Callback()
     )
     trained_on = {name for step in range(4) for name in run.data.batch_of(step).names or []}
     assert run.data.photos is not None
