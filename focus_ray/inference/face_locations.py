@@ -82,7 +82,7 @@ def locate_faces(
         height, width = image.shape[:2]
         if height != width or width < _MIN_BOX_PX:
             raise ImageError(
-                f"an aligned crop of {width} x {height} px was given; it is square, {_MIN_BOX_PX:g} px or more: "
+                f"the aligned crop of {width} x {height} px is not square or smaller than {_MIN_BOX_PX:g} px; "
                 "leave `aligned` out for other pictures"
             )
         return FaceLocations(image, [Detection((0.0, 0.0, float(width), float(height)))], "picture")
@@ -97,12 +97,10 @@ def check_image(image: object) -> None:
     """
     if not isinstance(image, np.ndarray):
         raise ImageError(
-            f"a picture was given as {type(image).__name__}; give uint8 RGB, [H, W, 3], np.asarray(image) for instance"
+            f"the picture is a {type(image).__name__}; give uint8 RGB, [H, W, 3], for example np.asarray(image)"
         )
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ImageError(
-            f"a picture of type {image.dtype} and shape {image.shape} was given; give uint8 RGB, [H, W, 3]"
-        )
+        raise ImageError(f"the picture has type {image.dtype} and shape {image.shape}; give uint8 RGB, [H, W, 3]")
 
 
 def parse_box(box: object) -> Box:
@@ -117,8 +115,8 @@ def parse_box(box: object) -> Box:
     x, y, width, height = numbers.tolist()
     if min(width, height) < _MIN_BOX_PX:
         raise ConfigError(
-            f"the box of {width:g} x {height:g} px is too small; give x,y,width,height, {_MIN_BOX_PX:g} px a side "
-            "or more"
+            f"the box of {width:g} x {height:g} px is too small; give x,y,width,height with sides of at least "
+            f"{_MIN_BOX_PX:g} px"
         )
     return x, y, width, height
 
@@ -127,7 +125,7 @@ def _require_overlap(box: Box, image: np.ndarray) -> Box:
     x, y, width, height = box
     if x >= image.shape[1] or y >= image.shape[0] or x + width <= 0 or y + height <= 0:
         raise ConfigError(
-            f"the box {box} lies outside of the picture of {image.shape[1]} x {image.shape[0]} px; move it"
+            f"the box {box} lies outside of the picture of {image.shape[1]} x {image.shape[0]} px; move the box"
         )
     return box
 

@@ -1,18 +1,18 @@
 """The result of reconstructing one face (FACE): one type for JSON files, the Python API and the HTTP API."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field
 
 from focus_ray.geometry.mesh_writer import Mesh
 
 QualityFlag = Literal[
     "small_face",  # fewer pixels in the picture than in the model's crop
     "cut_off",  # part of the face lies outside of the picture
-    "landmarks_from_model",  # aligned by the model's own landmarks, not by given ones
+    "landmarks_from_model",  # aligned by landmarks that the model predicted
     "high_residual",  # large colour error over the visible part
     "extreme_pose",  # yaw or pitch larger than in nearly all training images
     "mostly_occluded",  # the mask keeps less than half of the face
@@ -34,7 +34,7 @@ class Pose(_FrozenModel):
     """The head's pose in the camera of the upright picture as it was given, not of the turned crop."""
 
     rotation: Vector3 = Field(description="Euler angles [rad]: R = diag(1,-1,-1) Rx Ry Rz")
-    translation: Vector3 = Field(description="[mm], beside the camera's distance of 1000 mm, about the crop's middle")
+    translation: Vector3 = Field(description="[mm], added to the camera's distance of 1000 mm, about the crop's centre")
 
 
 class Theta(_FrozenModel):
@@ -86,25 +86,19 @@ class Face(_FrozenModel):
     corrected: bool = Field(default=False, description="whether the misfit prior was applied")
     projection: tuple[Vector4, Vector4, Vector4] | None = Field(
         default=None,
-        description="(u w, v w, w) = P (x, y, z, 1) takes the mesh [mm] to px (u, v) of the picture",
+        description="(u w, v w, w) = P (x, y, z, 1) maps the mesh [mm] to px (u, v) of the picture",
     )
-    focal_length: float | None = Field(default=None, description="of that camera [px of the picture]")
+    focal_length: float | None = Field(default=None, description="of the camera of `projection` [px of the picture]")
     landmark_vertices: Annotated[list[VertexIndices], Field(min_length=68, max_length=68)] | None = Field(
-        default=None, description="for each landmark the three vertices of the mesh, from 0, that it lies between"
+        default=None, description="for each landmark, the indices (from 0) of the three mesh vertices around it"
     )
     landmark_weights: Annotated[list[Vector3], Field(min_length=68, max_length=68)] | None = Field(
-        default=None, description="the share of each of those vertices; the sum's projection is the landmark"
+        default=None, description="weights of those vertices; the projection of the weighted sum is the landmark"
     )
 
-    _arrays: FaceArrays | None = PrivateAttr(default=None)
 
-    @property
-    def arrays(self) -> FaceArrays | None:
-        """Pixels and mesh of a reconstructed face; None for a face read from JSON."""
-        return self._arrays
+class FaceResult(NamedTuple):
+    """A reconstructed face: its FACE record, and the pixels and meshes to draw and export it."""
 
-    def with_arrays(self, arrays: FaceArrays) -> "Face":
-        """Return a copy of the face with these pixels and mesh."""
-        copy = self.model_copy()
-        copy._arrays = arrays
-        return copy
+    face: Face
+    arrays: FaceArrays

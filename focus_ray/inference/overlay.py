@@ -12,7 +12,7 @@ from focus_ray.data.align import Crop, compose, resize_transform
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.camera import Camera
 from focus_ray.focus.render.renderer import Renderer
-from focus_ray.inference.face_result import Face, FaceArrays
+from focus_ray.inference.face_result import Face, FaceArrays, FaceResult
 from focus_ray.inference.reconstructor import face_to_theta
 
 MAX_OVERLAY_PX = 1600  # px of the longer side
@@ -47,35 +47,22 @@ class Overlay:
     region: Float[np.ndarray, "H W"]  # 0 to 1, where a face is rendered
 
 
-def require_arrays(face: Face) -> FaceArrays:
-    """Return the pixels and mesh of a reconstructed face.
-
-    Raises:
-        ValueError: the face was read from JSON and has none.
-    """
-    if face.arrays is None:
-        raise ValueError("this face was read from a file and has no pixels; reconstruct it again to draw it")
-    return face.arrays
-
-
-def image_mask(face: Face, height: int, width: int) -> Bool[np.ndarray, "height width"]:
+def image_mask(arrays: FaceArrays, height: int, width: int) -> Bool[np.ndarray, "height width"]:
     """Return the binarised mask of a face at the size of its image (px)."""
-    arrays = require_arrays(face)
-    window = crop_window(face, height, width)
+    window = crop_window(arrays, height, width)
     seen = np.zeros((height, width), bool)
     seen[window] = warp_to_window(arrays.mask.astype(np.float64), arrays.transform, window) >= 0.5
     return seen
 
 
-def crop_window(face: Face, height: int, width: int) -> tuple[slice, slice]:
+def crop_window(arrays: FaceArrays, height: int, width: int) -> tuple[slice, slice]:
     """Return the rows and columns of an image that the crop of a face covers; one pixel if it covers none.
 
     Args:
-        face: a face with arrays.
+        arrays: pixels of the face.
         height: of the image, px.
         width: of the image, px.
     """
-    arrays = require_arrays(face)
     size = arrays.mask.shape[0]
     corners = np.array([[-1.0, -1.0], [size, -1.0], [size, size], [-1.0, size]])
     reached = Crop(arrays.transform, size).to_image(corners)
@@ -103,18 +90,18 @@ def warp_to_window(
     return crop.to_image_mask(values, rows.stop - rows.start, columns.stop - columns.start)
 
 
-def render_layer(face: Face, height: int, width: int, model: MorphableModel, camera: Camera) -> FaceLayer:
+def render_layer(result: FaceResult, height: int, width: int, model: MorphableModel, camera: Camera) -> FaceLayer:
     """Render a face at the resolution of its image.
 
     Args:
-        face: a face with arrays.
+        result: the face.
         height: of the image, px.
         width: of the image, px.
         model: the face model that fitted it.
         camera: the camera of the crop.
     """
-    arrays = require_arrays(face)
-    window = crop_window(face, height, width)
+    face, arrays = result
+    window = crop_window(arrays, height, width)
     detailed = _upscale_crop(Crop(arrays.transform, arrays.mask.shape[0]))
     rendered, covered = _render_face(face, model, camera, detailed.size)
     coverage = warp_to_window(covered, detailed.matrix, window)
@@ -127,13 +114,13 @@ def render_layer(face: Face, height: int, width: int, model: MorphableModel, cam
 
 
 def draw_overlay(
-    image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face], model: MorphableModel, camera: Camera
+    image: UInt8[np.ndarray, "H W 3"], faces: Sequence[FaceResult], model: MorphableModel, camera: Camera
 ) -> Overlay:
     """Draw faces over their image, rendered at its resolution and shown where the mask keeps them.
 
     Args:
         image: RGB.
-        faces: faces of the image, with arrays.
+        faces: faces of the image.
         model: the face model that fitted them.
         camera: the camera of the crops.
 
@@ -191,13 +178,13 @@ def _render_face(
 
 
 def shrink_to_fit(
-    image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face], max_side: int
-) -> tuple[UInt8[np.ndarray, "h w 3"], list[Face]]:
+    image: UInt8[np.ndarray, "H W 3"], faces: Sequence[FaceResult], max_side: int
+) -> tuple[UInt8[np.ndarray, "h w 3"], list[FaceResult]]:
     """Shrink an image to a maximum size, and adapt the transforms of its faces.
 
     Args:
         image: RGB.
-        faces: faces of the image, with arrays.
+        faces: faces of the image.
         max_side: longest side of the result, px.
 
     Returns:
@@ -209,11 +196,13 @@ def shrink_to_fit(
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), adapted
 
 
-def rescale_faces(faces: Sequence[Face], height: int, width: int, max_side: int) -> tuple[int, int, list[Face]]:
+def rescale_faces(
+    faces: Sequence[FaceResult], height: int, width: int, max_side: int
+) -> tuple[int, int, list[FaceResult]]:
     """Compute the size of an image shrunk to a maximum size, and adapt the transforms of its faces.
 
     Args:
-        faces: faces of the image, with arrays.
+        faces: faces of the image.
         height: of the image, px.
         width: of the image, px.
         max_side: longest side of the result, px.
@@ -227,10 +216,7 @@ def rescale_faces(faces: Sequence[Face], height: int, width: int, max_side: int)
     rows, columns = max(1, round(height * zoom)), max(1, round(width * zoom))
     ratio = np.array([width / columns, height / rows])
     back = np.hstack([np.diag(ratio), ((ratio - 1.0) / 2.0)[:, None]])
-    adapted = []
-    for face in faces:
-        arrays = require_arrays(face)
-        adapted.append(face.with_arrays(replace(arrays, transform=compose(arrays.transform, back))))
+    adapted = [FaceResult(face, replace(arrays, transform=compose(arrays.transform, back))) for face, arrays in faces]
     return rows, columns, adapted
 
 
@@ -259,13 +245,13 @@ class ContactSheet:
         self.camera = camera
         self._entries: list[np.ndarray] = []
 
-    def add(self, caption: str, image: UInt8[np.ndarray, "H W 3"] | None, faces: Sequence[Face]) -> None:
+    def add(self, caption: str, image: UInt8[np.ndarray, "H W 3"] | None, faces: Sequence[FaceResult]) -> None:
         """Add an image to the sheet.
 
         Args:
             caption: text below the image.
             image: RGB; None for an image that could not be read.
-            faces: faces of the image, with arrays.
+            faces: faces of the image.
         """
         if len(self._entries) >= _MAX_SHEET_IMAGES:
             return
@@ -277,12 +263,12 @@ class ContactSheet:
         cv2.putText(entry, text, (3, _TILE + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)
         self._entries.append(entry)
 
-    def _tiles(self, image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face]) -> list[np.ndarray]:
+    def _tiles(self, image: UInt8[np.ndarray, "H W 3"], faces: Sequence[FaceResult]) -> list[np.ndarray]:
         small, adapted = shrink_to_fit(image, faces, _TILE)
         zoom = small.shape[1] / image.shape[1]
         result = draw_overlay(small, adapted, self.model, self.camera)
         boxed = small.copy()
-        for face in faces:
+        for face, _ in faces:
             x, y, width, height = (round(value * zoom) for value in face.box)
             cv2.rectangle(boxed, (x, y), (x + width, y + height), _BOX_COLOUR, 1)
         dimmed = small * _DIMMED

@@ -24,7 +24,7 @@ class Prediction:
     theta: Float[Tensor, "B 257"]
     rendering: Rendering
     mask: Float[Tensor, "B 1 H W"]
-    """Soft M = S inside the rendered region, 0 outside; 1 = face is seen."""
+    """Soft M = S inside the rendered region, 0 outside; 1 = visible face."""
 
     def to(self, device: str) -> "Prediction":
         """Return the prediction on another device."""

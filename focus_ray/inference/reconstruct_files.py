@@ -33,14 +33,13 @@ from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.parameters import N_PARAMETERS
 from focus_ray.geometry import mesh_writer
 from focus_ray.inference.face_locations import Box, parse_box
-from focus_ray.inference.face_result import Face
+from focus_ray.inference.face_result import Face, FaceResult
 from focus_ray.inference.overlay import (
     MAX_OVERLAY_PX,
     ContactSheet,
     draw_overlay,
     encode_png,
     image_mask,
-    require_arrays,
     shrink_to_fit,
 )
 from focus_ray.inference.reconstructor import Reconstructor, check_refine, face_to_theta, load
@@ -143,7 +142,7 @@ def reconstruct_paths(
     check_refine(refine)
     inputs, left_out = _collect_inputs([Path(path) for path in paths], recursive, out)
     if box is not None and len(inputs) != 1:
-        raise ConfigError(f"a box was given for {len(inputs)} pictures; give it with a single picture")
+        raise ConfigError(f"one box is given for {len(inputs)} pictures; give a box with a single picture only")
     box = None if box is None else parse_box(box)
     given = {} if landmarks is None else read_landmarks(landmarks)
     if given and box is None:
@@ -198,7 +197,7 @@ def fit_paths(
             found += reconstructor.reconstruct(read_image(one.path), landmarks=points)
         if progress is not None:
             progress("pictures", done, len(inputs))
-    return torch.cat([torch.zeros(0, N_PARAMETERS), *(face_to_theta(face) for face in found)])
+    return torch.cat([torch.zeros(0, N_PARAMETERS), *(face_to_theta(face) for face, _ in found)])
 
 
 class _BatchRun:
@@ -239,35 +238,40 @@ class _BatchRun:
         status: Literal["ok", "no_face", "error"] = "error" if message else ("ok" if faces else "no_face")
         if faces and image is not None:
             self._write_faces(item, image, faces)
-            self.predicted_landmarks.setdefault(item.name, np.array(faces[0].landmarks))
+            self.predicted_landmarks.setdefault(item.name, np.array(faces[0].face.landmarks))
         if not faces:
             _remove_result(self.out / item.folder)
         if status == "no_face":
-            message = "no face was found; cut the picture to the face if it is small, or give its landmarks or its box"
+            message = "no face was found; crop the picture to the face if it is small, or give its landmarks or its box"
         folder = item.folder if faces else None
         self.results.append(
-            ImageResult(image=path_text(item.path), status=status, message=message, folder=folder, faces=faces)
+            ImageResult(
+                image=path_text(item.path),
+                status=status,
+                message=message,
+                folder=folder,
+                faces=[face for face, _ in faces],
+            )
         )
         self.sheet.add(f"{printable(item.folder)}: {_caption(status, faces)}", image, faces)
 
-    def _reconstruct(self, item: _Input, image: UInt8[np.ndarray, "H W 3"]) -> list[Face]:
+    def _reconstruct(self, item: _Input, image: UInt8[np.ndarray, "H W 3"]) -> list[FaceResult]:
         points = item.find_landmarks(self.given_landmarks)
         if self.box is not None:
             points = None
         return self.reconstructor.reconstruct(image, landmarks=points, box=self.box, refine=self.refine)
 
-    def _write_faces(self, item: _Input, image: UInt8[np.ndarray, "H W 3"], faces: Sequence[Face]) -> None:
+    def _write_faces(self, item: _Input, image: UInt8[np.ndarray, "H W 3"], faces: Sequence[FaceResult]) -> None:
         small, adapted = shrink_to_fit(image, faces, MAX_OVERLAY_PX)
         with atomic.new_folder(self.out / item.folder) as folder:
-            for number, (face, shown) in enumerate(zip(faces, adapted, strict=True)):
+            for number, ((face, arrays), shown) in enumerate(zip(faces, adapted, strict=True)):
                 place = folder / f"face-{number}"
                 place.mkdir()
                 (place / "face.json").write_text(face.model_dump_json(indent=1) + "\n")
                 overlay = draw_overlay(small, [shown], self._focus.face_model, self._focus.renderer.camera).image
                 (place / "overlay.png").write_bytes(encode_png(overlay))
-                mask = image_mask(face, *image.shape[:2]).astype(np.uint8) * np.uint8(255)
+                mask = image_mask(arrays, *image.shape[:2]).astype(np.uint8) * np.uint8(255)
                 (place / "mask.png").write_bytes(encode_png(mask))
-                arrays = require_arrays(face)
                 for kind in self.formats:
                     (place / f"mesh.{kind}").write_bytes(mesh_writer.encode_mesh(arrays.mesh, kind))
                     if arrays.corrected_mesh is not None:
@@ -370,8 +374,8 @@ def _check_landmarks(given_landmarks: LandmarksByName, inputs: Sequence[_Input])
         logger.warning("%s", unused)
     if not any(one.find_landmarks(given_landmarks) is not None for one in inputs):
         raise LandmarkError(
-            "the landmark file names none of the pictures: its first is "
-            f"{printable(next(iter(given_landmarks)))[:80]}, the first picture "
+            "the landmark file has no line for any of the pictures: its first name is "
+            f"{printable(next(iter(given_landmarks)))[:80]}, the first picture is "
             f"{printable(inputs[0].name)[:80]}; write file names in the first column"
         )
 
@@ -386,13 +390,13 @@ def _check_out(out: Path, inputs: Sequence[_Input], landmarks: str | Path | None
         raise ConfigError(f"{printable(out)} is a file; choose another folder for results")
     if landmarks is not None and (out / LANDMARKS).exists() and (out / LANDMARKS).samefile(landmarks):
         raise ConfigError(
-            f"{printable(landmarks)} would be replaced by the landmarks that are found; choose another folder"
+            f"{printable(landmarks)} would be overwritten by the predicted landmarks; choose another folder"
         )
     taken = [out / one.folder for one in inputs if not _may_be_replaced(out / one.folder)]
     if not _is_list_of_results(out / RESULTS):
         taken += [out / name for name in (RESULTS, CONTACT_SHEET, LANDMARKS) if (out / name).exists()]
     if taken:
-        raise ConfigError(f"{printable(taken[0])} is there already and is no result; choose another folder for results")
+        raise ConfigError(f"{printable(taken[0])} exists and is not a result; choose another folder for results")
 
 
 def _may_be_replaced(target: Path) -> bool:
@@ -436,8 +440,8 @@ def _is_result(path: Path) -> bool:
     return all(_FACE_FILE.fullmatch(child.name) for child in path.iterdir())
 
 
-def _caption(status: str, faces: Sequence[Face]) -> str:
+def _caption(status: str, faces: Sequence[FaceResult]) -> str:
     if not faces:
         return status.replace("_", " ")
-    hidden = ", ".join(f"{100 * face.occlusion_fraction:.0f}%" for face in faces)
+    hidden = ", ".join(f"{100 * face.occlusion_fraction:.0f}%" for face, _ in faces)
     return f"{len(faces)} face{'s' * (len(faces) > 1)}, occluded {hidden}"

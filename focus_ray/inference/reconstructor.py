@@ -22,7 +22,7 @@ from focus_ray.focus.parameters import Parameters, join_theta, split_theta
 from focus_ray.focus.pose import rotate_in_plane
 from focus_ray.geometry.mesh_writer import Mesh
 from focus_ray.inference.face_locations import Box, FaceLocations, check_image, locate_faces
-from focus_ray.inference.face_result import Face, FaceArrays, Pose, QualityFlag, Theta, Vector4, Visibility
+from focus_ray.inference.face_result import Face, FaceArrays, FaceResult, Pose, QualityFlag, Theta, Vector4, Visibility
 from focus_ray.inference.predictor import Prediction, Predictor
 from focus_ray.inference.self_alignment import AlignedFace, AlignmentSettings, CropView, extract_crops, self_align
 from focus_ray.model import Model
@@ -97,7 +97,7 @@ class Reconstructor:
         landmarks: Float[np.ndarray, "68 2"] | None = None,
         box: Box | None = None,
         refine: int | None = None,
-    ) -> list[Face]:
+    ) -> list[FaceResult]:
         """Reconstruct the faces of an image.
 
         With `landmarks` or a `box` there is one face, at that place.
@@ -123,7 +123,7 @@ class Reconstructor:
         (faces,) = self.fit([locate_faces(image, self.detector, landmarks=landmarks, box=box)], refine)
         return faces
 
-    def fit(self, pictures: Sequence[FaceLocations], refine: int | None = None) -> list[list[Face]]:
+    def fit(self, pictures: Sequence[FaceLocations], refine: int | None = None) -> list[list[FaceResult]]:
         """Fit the faces of several images as one batch.
 
         Args:
@@ -209,7 +209,7 @@ class Reconstructor:
         prediction: Prediction,
         row: int,
         prior: Prior | None,
-    ) -> Face:
+    ) -> FaceResult:
         theta = prediction.theta[row : row + 1].double()
         parameters = split_theta(theta)
         landmarks = crop.to_image(prediction.rendering.landmarks[row].double().numpy())
@@ -217,7 +217,7 @@ class Reconstructor:
         visibility = prediction.visibility(face_model)
         mesh = self._build_mesh(prediction, parameters, row)
         arrays = _arrays(crop, prediction, row, mesh, None if prior is None else correct_mesh(mesh, prior))
-        return Face(
+        face = Face(
             box=detection.box,
             landmarks=[(x, y) for x, y in landmarks.tolist()],
             pose=_pose(parameters, crop),
@@ -231,7 +231,8 @@ class Reconstructor:
             focal_length=camera.focal / crop.scale,
             landmark_vertices=_to_tuples(face_model.faces[face_model.landmark_triangles]),
             landmark_weights=_to_tuples(face_model.landmark_barycentric),
-        ).with_arrays(arrays)
+        )
+        return FaceResult(face, arrays)
 
     def _build_mesh(self, prediction: Prediction, parameters: Parameters, row: int) -> Mesh:
         face_model = self.model.focus.face_model
@@ -298,7 +299,7 @@ def check_refine(steps: object) -> None:
     if steps is None:
         return
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-        raise ConfigError(f"refine is {steps!r}; give a whole number of steps, 0 or more")
+        raise ConfigError(f"refine is {steps!r}; give an integer of 0 or more")
 
 
 def _pose(parameters: Parameters, crop: Crop) -> Pose:

@@ -15,7 +15,7 @@ from focus_ray.errors import DataError, ModelError
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.camera import Camera
 from focus_ray.inference.face_locations import FaceLocations
-from focus_ray.inference.face_result import Face
+from focus_ray.inference.face_result import FaceResult
 from focus_ray.inference.reconstructor import Reconstructor
 from focus_ray.serving.settings import BatchingSettings
 
@@ -38,7 +38,7 @@ class FitRequest:
 class FitResult:
     """The faces of a FitRequest, or the reason why there are none; failed: a fault of the model."""
 
-    faces: tuple[Face, ...] = ()
+    faces: tuple[FaceResult, ...] = ()
     error: str | None = None
     failed: bool = False
 
@@ -151,7 +151,7 @@ class Fitter:
             logger.exception("a picture cannot be fitted")
             return FitResult(failed=True)
 
-    def _fit_faces(self, pictures: list[FaceLocations], refine: bool) -> list[list[Face]]:
+    def _fit_faces(self, pictures: list[FaceLocations], refine: bool) -> list[list[FaceResult]]:
         faces = sum(len(picture.faces) for picture in pictures)
         least = 2 if self._reconstructor.device.type == "cpu" else self._settings.batch
         company = [_padding_face(self._reconstructor.model.image_size)] * max(0, least - faces)

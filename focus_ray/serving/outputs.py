@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.camera import Camera
 from focus_ray.geometry import mesh_writer
-from focus_ray.inference.face_result import Face
+from focus_ray.inference.face_result import Face, FaceArrays, FaceResult
 from focus_ray.inference.overlay import (
     MAX_OVERLAY_PX,
     FaceLayer,
@@ -20,7 +20,6 @@ from focus_ray.inference.overlay import (
     crop_window,
     encode_png,
     render_layer,
-    require_arrays,
     rescale_faces,
     warp_to_window,
 )
@@ -42,7 +41,7 @@ class OutputFiles:
 
 def encode_outputs(
     image: UInt8[np.ndarray, "H W 3"],
-    faces: Sequence[Face],
+    faces: Sequence[FaceResult],
     outputs: Collection[FaceOutput | ImageOutput],
     model: MorphableModel,
     camera: Camera,
@@ -63,8 +62,8 @@ def encode_outputs(
             for contents, one in zip(made.faces, layers, strict=True):
                 contents[output] = _rendering(one, height, width)
         else:
-            for contents, face in zip(made.faces, faces, strict=True):
-                contents[output] = _encode_face(face, output, image.shape[0], image.shape[1])
+            for contents, (_, arrays) in zip(made.faces, faces, strict=True):
+                contents[output] = _encode_face(arrays, output, image.shape[0], image.shape[1])
     return made
 
 
@@ -83,29 +82,26 @@ def inline_output(content: bytes, media_type: str) -> Output:
     return Output(media_type=media_type, base64=base64.b64encode(content).decode("ascii"))
 
 
-def _encode_face(face: Face, output: str, height: int, width: int) -> bytes:
-    arrays = require_arrays(face)
+def _encode_face(arrays: FaceArrays, output: str, height: int, width: int) -> bytes:
     if output in mesh_writer.ENCODERS:
         return mesh_writer.encode_mesh(arrays.mesh if arrays.corrected_mesh is None else arrays.corrected_mesh, output)
-    return encode_png(_mask(face, height, width) if output == "mask" else _region(face, height, width))
+    return encode_png(_mask(arrays, height, width) if output == "mask" else _region(arrays, height, width))
 
 
-def _region(face: Face, height: int, width: int) -> UInt8[np.ndarray, "height width"]:
+def _region(arrays: FaceArrays, height: int, width: int) -> UInt8[np.ndarray, "height width"]:
     """255 where the face is rendered."""
-    arrays = require_arrays(face)
-    window = crop_window(face, height, width)
+    window = crop_window(arrays, height, width)
     picture = np.zeros((height, width), np.uint8)
     picture[window][warp_to_window(arrays.region.astype(np.float32), arrays.transform, window) >= 0.5] = 255
     return picture
 
 
-def _mask(face: Face, height: int, width: int) -> UInt8[np.ndarray, "height width"]:
+def _mask(arrays: FaceArrays, height: int, width: int) -> UInt8[np.ndarray, "height width"]:
     """255 M where the face is rendered, 0 elsewhere.
 
     M is interpolated over the rendered pixels alone: the zeros beside them would dim it along the silhouette.
     """
-    arrays = require_arrays(face)
-    window = crop_window(face, height, width)
+    window = crop_window(arrays, height, width)
     covered = warp_to_window(arrays.region.astype(np.float32), arrays.transform, window)
     soft = warp_to_window(255 * arrays.soft_mask.astype(np.float32) * arrays.region, arrays.transform, window)
     inside = covered >= 0.5

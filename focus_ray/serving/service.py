@@ -17,7 +17,7 @@ from focus_ray.data.detect_haar import HaarDetector, HaarSettings
 from focus_ray.data.detect_quick import QuickDetector
 from focus_ray.errors import ConfigError, DataError
 from focus_ray.inference.face_locations import FaceLocations, locate_faces
-from focus_ray.inference.face_result import Face
+from focus_ray.inference.face_result import FaceResult
 from focus_ray.serving import outputs
 from focus_ray.serving.fitting import FitRequest, FitResult, ModelInfo, RenderContext, split_faces
 from focus_ray.serving.image_checks import decode, megapixels
@@ -95,24 +95,26 @@ class ReconstructionService:
             since = time.perf_counter()
             made = await self._draw_outputs(seen.image, faces, options)
             answers = [
-                outputs.face_response(face, files, deliver) for face, files in zip(faces, made.faces, strict=True)
+                outputs.face_response(face, files, deliver) for (face, _), files in zip(faces, made.faces, strict=True)
             ]
             of_picture = outputs.deliver_files(made.picture, deliver)
             times.add("draw", since)
         self._observe(times, len(faces))
         return Reconstruction(
             request_id=request_id,
-            model_version=faces[0].model_version if faces else card.version,
+            model_version=faces[0].face.model_version if faces else card.version,
             image=Size(width=seen.image.shape[1], height=seen.image.shape[0]),
             faces=answers,
             outputs=of_picture,
             milliseconds=times.milliseconds,
         )
 
-    async def _draw_outputs(self, image: np.ndarray, faces: Sequence[Face], options: Options) -> outputs.OutputFiles:
+    async def _draw_outputs(
+        self, image: np.ndarray, faces: Sequence[FaceResult], options: Options
+    ) -> outputs.OutputFiles:
         if not faces or not options.outputs:
             return outputs.OutputFiles([{} for _ in faces], {})
-        drawing = await self._backend.drawing(faces[0].model_version)
+        drawing = await self._backend.drawing(faces[0].face.model_version)
         return await self._on_thread(
             outputs.encode_outputs, image, faces, options.outputs, drawing.face_model, drawing.camera
         )
@@ -151,13 +153,13 @@ class ReconstructionService:
             self._thread_local.detector = QuickDetector(fallback=thorough) if quick else thorough
         return self._thread_local.detector
 
-    async def _fit_faces(self, seen: FaceLocations, refine: bool) -> list[Face]:
+    async def _fit_faces(self, seen: FaceLocations, refine: bool) -> list[FaceResult]:
         """All faces by one version of the model, also while another one takes over. Raises Problem."""
         parts = split_faces(seen, self._settings.batching.batch)
         for _ in range(_MAX_FIT_ATTEMPTS):
             found = await asyncio.gather(*(self._backend.fit(FitRequest(part, refine)) for part in parts))
             faces = [face for part in found for face in _faces_or_raise(part)]
-            if len({face.model_version for face in faces}) <= 1:
+            if len({face.model_version for face, _ in faces}) <= 1:
                 return faces
         wait = self._settings.http.retry_seconds
         raise Problem("overloaded", "another model is taking over; try again", retry_after=wait, reason="model_lost")
@@ -185,7 +187,7 @@ class PixelBudget:
                 self._changed.notify_all()
 
 
-def _faces_or_raise(result: FitResult) -> Sequence[Face]:
+def _faces_or_raise(result: FitResult) -> Sequence[FaceResult]:
     """The faces, or Problem."""
     if result.failed:
         raise Problem("internal", "the model failed on this picture; the error has been logged")
@@ -201,11 +203,10 @@ def _check_prior(options: Options, refine: bool, card: ModelInfo) -> None:
         raise Problem("unprocessable", f"prior=on: this endpoint {has[card.prior]}; use prior=auto")
 
 
-def _remove_correction(face: Face) -> Face:
+def _remove_correction(result: FaceResult) -> FaceResult:
     """The face as it was fitted."""
-    if face.arrays is None:
-        return face
-    return face.model_copy(update={"corrected": False}).with_arrays(replace(face.arrays, corrected_mesh=None))
+    face, arrays = result
+    return FaceResult(face.model_copy(update={"corrected": False}), replace(arrays, corrected_mesh=None))
 
 
 def _lower_priority() -> None:

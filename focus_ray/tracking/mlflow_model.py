@@ -35,7 +35,7 @@ class FaceReconstruction(PythonModel):
         # The hint is one of a few from which MLflow concludes nothing; it warns of others, and of none.
         with self._lock:
             return [
-                [face.model_dump(mode="json") for face in self._reconstructor.reconstruct(picture)]
+                [face.model_dump(mode="json") for face, _ in self._reconstructor.reconstruct(picture)]
                 for picture in parse_images(model_input)
             ]
 

@@ -3,12 +3,10 @@
 import json
 from typing import Any
 
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from focus_ray.geometry.mesh_writer import Mesh
-from focus_ray.inference.face_result import Face, FaceArrays
+from focus_ray.inference.face_result import Face
 
 
 def record() -> dict[str, Any]:
@@ -35,18 +33,6 @@ def test_the_contracts_keys_and_nothing_else():
     face = Face.model_validate(record())
     assert json.loads(face.model_dump_json()) == record()
     assert Face.model_validate_json(face.model_dump_json()) == face
-
-
-def test_arrays_stay_in_memory():
-    square = np.zeros((4, 4), bool)
-    picture = np.zeros((4, 4, 3), np.uint8)
-    mesh = Mesh(np.zeros((3, 3)), np.zeros((3, 3)), np.array([[0, 1, 2]]))
-    arrays = FaceArrays(np.eye(3)[:2], picture, picture, square, square, square.astype(np.float64), mesh)
-    bare = Face.model_validate(record())
-    face = bare.with_arrays(arrays)
-    assert face.arrays is arrays
-    assert bare.arrays is None
-    assert json.loads(face.model_dump_json()) == record()
 
 
 @pytest.mark.parametrize(

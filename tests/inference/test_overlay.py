@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from focus_ray.inference import Reconstructor
-from focus_ray.inference.face_result import Face
+from focus_ray.inference.face_result import FaceResult
 from focus_ray.inference.overlay import (
     ContactSheet,
     composite_layers,
@@ -16,37 +16,36 @@ from focus_ray.inference.overlay import (
     encode_png,
     image_mask,
     render_layer,
-    require_arrays,
     shrink_to_fit,
 )
 from focus_ray.model import Model
 
 
 @pytest.fixture
-def face(reconstructor: Reconstructor, portrait: np.ndarray) -> Face:
+def face(reconstructor: Reconstructor, portrait: np.ndarray) -> FaceResult:
     (face,) = reconstructor.reconstruct(portrait, refine=0)
-    arrays = require_arrays(face)
+    arrays = face.arrays
     upper = arrays.region.copy()
     upper[16:] = False  # the lower half of the crop is occluded
-    return face.with_arrays(replace(arrays, mask=upper))
+    return face._replace(arrays=replace(arrays, mask=upper))
 
 
 def decode(content: bytes) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
 
 
-def test_the_mask_has_the_size_of_the_picture_and_lies_on_the_face(face: Face, portrait: np.ndarray):
-    mask = image_mask(face, *portrait.shape[:2])
+def test_the_mask_has_the_size_of_the_picture_and_lies_on_the_face(face: FaceResult, portrait: np.ndarray):
+    mask = image_mask(face.arrays, *portrait.shape[:2])
     assert mask.shape == portrait.shape[:2]
-    landmarks = np.array(face.landmarks).round().astype(int)
+    landmarks = np.array(face.face.landmarks).round().astype(int)
     brows, mouth = landmarks[17:27], landmarks[48:68]
     assert mask[brows[:, 1], brows[:, 0]].all()
     assert not mask[mouth[:, 1], mouth[:, 0]].any()
-    scale = np.sqrt(abs(np.linalg.det(require_arrays(face).transform[:, :2])))
-    assert mask.sum() == pytest.approx(require_arrays(face).mask.sum() / scale**2, rel=0.05)
+    scale = np.sqrt(abs(np.linalg.det(face.arrays.transform[:, :2])))
+    assert mask.sum() == pytest.approx(face.arrays.mask.sum() / scale**2, rel=0.05)
 
 
-def test_the_overlay_changes_what_is_seen_and_nothing_else(face: Face, portrait: np.ndarray, untrained: Model):
+def test_the_overlay_changes_what_is_seen_and_nothing_else(face: FaceResult, portrait: np.ndarray, untrained: Model):
     result = draw_overlay(portrait, [face], untrained.focus.face_model, untrained.settings.camera)
     assert result.image.shape == portrait.shape
     changed = (result.image != portrait).any(axis=2)
@@ -58,7 +57,7 @@ def test_the_overlay_changes_what_is_seen_and_nothing_else(face: Face, portrait:
 
 
 def test_a_layer_is_the_face_alone_and_several_lie_one_over_the_other(
-    face: Face, portrait: np.ndarray, untrained: Model
+    face: FaceResult, portrait: np.ndarray, untrained: Model
 ):
     model, camera = untrained.focus.face_model, untrained.settings.camera
     height, width = portrait.shape[:2]
@@ -76,24 +75,26 @@ def test_a_layer_is_the_face_alone_and_several_lie_one_over_the_other(
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (-160.0, 40.0), (5000.0, 0.0), (0.0, -5000.0)])
-def test_the_window_holds_all_of_a_face_wherever_it_lies(face: Face, untrained: Model, shift: tuple[float, float]):
+def test_the_window_holds_all_of_a_face_wherever_it_lies(
+    face: FaceResult, untrained: Model, shift: tuple[float, float]
+):
     """Also where the crop reaches over the edge of the picture, or lies beside it."""
-    arrays = require_arrays(face)
+    arrays = face.arrays
     moved = arrays.transform.copy()
     moved[:, 2] -= moved[:, :2] @ np.array(shift)
-    shifted = face.with_arrays(replace(arrays, transform=moved, mask=arrays.region))
-    rows, columns = crop_window(shifted, 300, 350)
+    shifted = face._replace(arrays=replace(arrays, transform=moved, mask=arrays.region))
+    rows, columns = crop_window(shifted.arrays, 300, 350)
     assert 0 <= rows.start < rows.stop <= 300
     assert 0 <= columns.start < columns.stop <= 350
     inverse = cv2.invertAffineTransform(moved)
     everywhere = cv2.warpAffine(arrays.region.astype(np.float64), inverse, (350, 300)) >= 0.5
-    found = image_mask(shifted, 300, 350)
+    found = image_mask(shifted.arrays, 300, 350)
     assert (found != everywhere).mean() < 1e-3
     assert found.any() == everywhere.any() == (max(map(abs, shift)) < 1000)
     render_layer(shifted, 300, 350, untrained.focus.face_model, untrained.settings.camera)
 
 
-def test_a_shrunk_picture_shows_the_face_at_the_same_place(face: Face, portrait: np.ndarray, untrained: Model):
+def test_a_shrunk_picture_shows_the_face_at_the_same_place(face: FaceResult, portrait: np.ndarray, untrained: Model):
     model, camera = untrained.focus.face_model, untrained.settings.camera
     small, (adapted,) = shrink_to_fit(portrait, [face], 175)
     assert small.shape == (150, 175, 3)
@@ -114,7 +115,7 @@ def test_png_keeps_channels():
     assert decode(encode_png(np.dstack([red, red[..., 0] // 2])))[0, 0].tolist() == [0, 0, 255, 127]
 
 
-def test_the_sheet_has_a_tile_for_every_picture(face: Face, portrait: np.ndarray, untrained: Model):
+def test_the_sheet_has_a_tile_for_every_picture(face: FaceResult, portrait: np.ndarray, untrained: Model):
     sheet = ContactSheet(untrained.focus.face_model, untrained.settings.camera)
     assert decode(sheet.to_png()).ndim == 3
     sheet.add("one", portrait, [face])
@@ -126,9 +127,3 @@ def test_the_sheet_has_a_tile_for_every_picture(face: Face, portrait: np.ndarray
     picture = decode(sheet.to_png())
     assert picture.shape[1] == width * 4 / 3
     assert picture.shape[0] % 2 == 0
-
-
-def test_a_face_from_a_file_cannot_be_drawn(face: Face):
-    read = Face.model_validate_json(face.model_dump_json())
-    with pytest.raises(ValueError, match="no pixels"):
-        require_arrays(read)

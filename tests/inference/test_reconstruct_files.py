@@ -117,7 +117,7 @@ def test_a_name_is_found_in_its_other_spelling(
     write_landmarks(tmp_path / "l.csv", {written: points, "other.png": points})
     (result,) = reconstruct_paths([tmp_path / stored], tmp_path / "two", model=model, landmarks=tmp_path / "l.csv")
     assert "landmarks_from_model" not in result.faces[0].quality
-    assert "1 of 2 lines of the landmark file name none of the pictures and are not used" in caplog.text
+    assert "1 of 2 lines of the landmark file match no picture and are ignored" in caplog.text
     trained_on = PhotoFolder(tmp_path, tmp_path / "l.csv", image_size=32)
     assert trained_on.names == [stored]
     assert trained_on.skipped == {"missing": 1}
@@ -152,9 +152,9 @@ def test_a_second_run_replaces_results_and_only_results(model: Reconstructor, ph
     reconstruct_paths([photos / "a.png"], out, model=model)
     assert not stale.exists()
     (out / "a.png" / "notes.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="is no result"):
+    with pytest.raises(ConfigError, match="is not a result"):
         reconstruct_paths([photos / "a.png"], out, model=model)
-    with pytest.raises(ConfigError, match="is no result"):
+    with pytest.raises(ConfigError, match="is not a result"):
         reconstruct_paths([photos / "a.png"], photos, model=model)
     with pytest.raises(ConfigError, match="is a file"):
         reconstruct_paths([photos / "a.png"], photos / "a.png", model=model)
@@ -166,7 +166,7 @@ def test_files_of_the_user_are_not_replaced(name: str, model: Reconstructor, pho
     out = tmp_path / "out"
     out.mkdir()
     (out / name).write_text('{"mine": 1}')
-    with pytest.raises(ConfigError, match=f"{name} is there already and is no result"):
+    with pytest.raises(ConfigError, match=f"{name} exists and is not a result"):
         reconstruct_paths([photos / "a.png"], out, model=model)
     assert (out / name).read_text() == '{"mine": 1}'
 
@@ -175,7 +175,7 @@ def test_the_given_landmarks_are_not_replaced(model: Reconstructor, photos: Path
     out = tmp_path / "out"
     reconstruct_paths([photos / "a.png"], out, model=model)
     before = (out / "landmarks.csv").read_bytes()
-    with pytest.raises(ConfigError, match="would be replaced"):
+    with pytest.raises(ConfigError, match="would be overwritten"):
         reconstruct_paths([photos / "a.png"], out, model=model, landmarks=out / "landmarks.csv")
     assert (out / "landmarks.csv").read_bytes() == before
 
@@ -196,7 +196,7 @@ def test_a_second_run_removes_the_folders_that_the_first_one_listed(model: Recon
     assert (outside / "face-0" / "face.json").is_file()
     listed = [row["folder"] for row in json.loads((out / "results.json").read_text())]
     assert listed == ["a.png", "c.png"]
-    with pytest.raises(ConfigError, match="is no result"):
+    with pytest.raises(ConfigError, match="is not a result"):
         reconstruct_paths([photos / "c.png"], out, model=model)
     assert (out / "c.png" / "face-0" / "notes.txt").is_file()
 

@@ -17,7 +17,6 @@ from focus_ray.geometry import mesh_writer
 from focus_ray.inference import Reconstructor, load
 from focus_ray.inference.face_locations import FaceLocations
 from focus_ray.inference.face_result import Face
-from focus_ray.inference.overlay import require_arrays
 from focus_ray.inference.reconstructor import face_to_theta
 from focus_ray.model import Model
 
@@ -39,25 +38,24 @@ def middle(face) -> np.ndarray:
 
 
 def test_a_face_in_the_pictures_own_pixels(reconstructor: Reconstructor, portrait: np.ndarray):
-    (face,) = reconstructor.reconstruct(portrait, refine=0)
+    ((face, arrays),) = reconstructor.reconstruct(portrait, refine=0)
     assert face.box == (174.0, 65.0, 100.0, 100.0)
     assert np.linalg.norm(middle(face) - [224.0, 125.0]) < 15
     assert face.model_version == "test"
     assert not face.corrected
     assert face.theta.identity == [0.0] * 80
     assert "landmarks_from_model" in face.quality
-    assert face.arrays is not None
-    assert face.arrays.mask.shape == (32, 32)
-    assert not (face.arrays.mask & ~face.arrays.region).any()
+    assert arrays.mask.shape == (32, 32)
+    assert not (arrays.mask & ~arrays.region).any()
     np.testing.assert_allclose(face_to_theta(face)[0, :80], torch.zeros(80))
 
 
 def test_the_roll_of_the_picture_is_part_of_the_pose_and_of_the_landmarks(untrained: Model, portrait: np.ndarray):
     """The same picture turned by a quarter: landmarks turn with it, and the pose by 90 degrees about the view axis."""
-    upright = Reconstructor(untrained, Finds(box_at(224, 115))).reconstruct(portrait, refine=0)[0]
+    upright = Reconstructor(untrained, Finds(box_at(224, 115))).reconstruct(portrait, refine=0)[0].face
     turned_picture = np.ascontiguousarray(np.rot90(portrait, -1))  # clockwise
     x, y = portrait.shape[0] - 1 - 115.0, 224.0
-    turned = Reconstructor(untrained, Finds(box_at(x, y, roll=np.pi / 2))).reconstruct(turned_picture, refine=0)[0]
+    turned = Reconstructor(untrained, Finds(box_at(x, y, roll=np.pi / 2))).reconstruct(turned_picture, refine=0)[0].face
     expected = np.array(upright.landmarks)[:, ::-1] * [-1, 1] + [portrait.shape[0] - 1, 0]
     np.testing.assert_allclose(turned.landmarks, expected, atol=1.0)
     rotations = euler_to_rotation(torch.tensor([upright.pose.rotation, turned.pose.rotation]))
@@ -70,8 +68,8 @@ def test_the_roll_of_the_picture_is_part_of_the_pose_and_of_the_landmarks(untrai
 def test_the_projection_takes_the_exported_mesh_to_the_picture(
     roll: float, refine: int, untrained: Model, portrait: np.ndarray
 ):
-    (one,) = Reconstructor(untrained, Finds(box_at(224, 115, roll=roll))).reconstruct(portrait, refine=refine)
-    face, mesh = Face.model_validate_json(one.model_dump_json()), require_arrays(one).mesh
+    ((one, arrays),) = Reconstructor(untrained, Finds(box_at(224, 115, roll=roll))).reconstruct(portrait, refine=refine)
+    face, mesh = Face.model_validate_json(one.model_dump_json()), arrays.mesh
     lines = [line.split() for line in mesh_writer.encode_obj(mesh).decode().splitlines()]
     vertices = np.array([line[1:4] for line in lines if line[0] == "v"], float)
     corners = vertices[np.array(face.landmark_vertices)]
@@ -79,7 +77,6 @@ def test_the_projection_takes_the_exported_mesh_to_the_picture(
     u, v, depth = np.array(face.projection) @ np.vstack([points.T, np.ones(68)])
     np.testing.assert_allclose(np.stack([u / depth, v / depth], axis=1), face.landmarks, atol=0.01)
     assert face.focal_length is not None
-    arrays = require_arrays(one)
     assert face.focal_length == pytest.approx(1014.72 / 7 / Crop(arrays.transform, 32).scale)
     assert abs(depth.mean() - 1000) < 200
 
@@ -89,7 +86,7 @@ def test_given_landmarks_skip_detection(untrained: Model, portrait: np.ndarray):
     points = 0.5 * MEAN_LANDMARKS[:, :2] * [1.0, -1.0] + [226.0, 116.0]
     points[[36, 39]], points[[42, 45]] = five[0], five[1]
     points[30], points[48], points[54] = five[2:]
-    (face,) = Reconstructor(untrained, Finds()).reconstruct(portrait, landmarks=points)
+    ((face, _),) = Reconstructor(untrained, Finds()).reconstruct(portrait, landmarks=points)
     assert "landmarks_from_model" not in face.quality
     predicted = five_points(torch.tensor(face.landmarks)).numpy()
     assert np.abs(predicted - five).max() < 12
@@ -101,7 +98,7 @@ def test_given_landmarks_skip_detection(untrained: Model, portrait: np.ndarray):
 
 
 def test_a_given_box_skips_detection(untrained: Model, portrait: np.ndarray):
-    (face,) = Reconstructor(untrained, Finds()).reconstruct(portrait, box=(60.0, 120.0, 80.0, 80.0), refine=0)
+    ((face, _),) = Reconstructor(untrained, Finds()).reconstruct(portrait, box=(60.0, 120.0, 80.0, 80.0), refine=0)
     assert np.linalg.norm(middle(face) - [100, 165]) < 15
     for box in ((0.0, 0.0, 0.0, 9.0), (400.0, 0.0, 9.0, 9.0), (float("nan"), 0.0, 9.0, 9.0), (0.0, 0.0, 7.9, 9.0)):
         with pytest.raises(ConfigError, match="the box"):
@@ -115,7 +112,7 @@ def test_several_faces_keep_their_order_and_none_is_an_empty_list(untrained: Mod
     points[30], points[48], points[54] = five[2:]
     known = Detection((20.0, 150.0, 90.0, 90.0), landmarks=points)
     found = [box_at(250, 100, 60), known, box_at(100, 90, 70)]
-    faces = Reconstructor(untrained, Finds(*found)).reconstruct(portrait, refine=1)
+    faces = [face for face, _ in Reconstructor(untrained, Finds(*found)).reconstruct(portrait, refine=1)]
     assert [face.box for face in faces] == [face.box for face in found]
     places = np.array([middle(face) for face in faces])
     np.testing.assert_allclose(places, [[250, 106], five.mean(axis=0), [100, 97]], atol=15)
@@ -131,18 +128,18 @@ def test_a_face_has_the_same_bits_among_many(untrained: Model, portrait: np.ndar
     found = [Detection((174.0 + place, 65.0, 100.0, 100.0), landmarks=one) for place, one in enumerate(moved)]
     pictures = [FaceLocations(portrait, [face], "landmarks") for face in found]
     among_two, among_many = reconstructor.fit(pictures[:2], 0), reconstructor.fit(pictures, 0)
-    assert [face.box for (face,) in among_many] == [picture.faces[0].box for picture in pictures]
+    assert [result.face.box for (result,) in among_many] == [picture.faces[0].box for picture in pictures]
     for (one,), (other,) in zip(among_two, among_many, strict=False):
-        assert face_to_theta(one).equal(face_to_theta(other))
-        np.testing.assert_array_equal(require_arrays(one).soft_mask, require_arrays(other).soft_mask)
+        assert face_to_theta(one.face).equal(face_to_theta(other.face))
+        np.testing.assert_array_equal(one.arrays.soft_mask, other.arrays.soft_mask)
 
 
 def test_warnings(untrained: Model, portrait: np.ndarray):
     small, large = box_at(200, 150, 12), box_at(200, 150, 140)
-    tiny_face, large_face = Reconstructor(untrained, Finds(small, large)).reconstruct(portrait, refine=0)
+    (tiny_face, _), (large_face, _) = Reconstructor(untrained, Finds(small, large)).reconstruct(portrait, refine=0)
     assert "small_face" in tiny_face.quality
     assert "small_face" not in large_face.quality
-    corner = Reconstructor(untrained, Finds(box_at(5, 5, 100))).reconstruct(portrait, refine=0)[0]
+    corner = Reconstructor(untrained, Finds(box_at(5, 5, 100))).reconstruct(portrait, refine=0)[0].face
     assert "cut_off" in corner.quality
     assert "cut_off" not in large_face.quality
 
@@ -189,6 +186,6 @@ def test_a_saved_model_reconstructs_the_same(untrained: Model, portrait: np.ndar
     models.save(tmp_path / "model", untrained)
     detector = Finds(box_at(224, 115))
     saved = load(tmp_path / "model", detector).reconstruct(portrait)
-    assert saved[0].model_dump() == Reconstructor(untrained, detector).reconstruct(portrait)[0].model_dump()
+    assert saved[0].face == Reconstructor(untrained, detector).reconstruct(portrait)[0].face
     with pytest.raises(CheckpointError):
         load(tmp_path / "nothing")

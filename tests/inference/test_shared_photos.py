@@ -27,7 +27,7 @@ def error_px(found: np.ndarray, given: np.ndarray) -> float:
 def test_given_landmarks_are_kept(shared_data: Path):
     folder = shared_data / "photos"
     given = read_landmarks(folder / "landmarks68.csv")["000055.jpg"]
-    (face,) = focus_ray.load().reconstruct(read_image(folder / "000055.jpg"), landmarks=given)
+    ((face, _),) = focus_ray.load().reconstruct(read_image(folder / "000055.jpg"), landmarks=given)
     assert error_px(np.array(face.landmarks), given) < 6
     assert face.quality == []
 

@@ -40,7 +40,7 @@ def pictures(world_face) -> list[FaceLocations]:
 
 
 def theta_of(found: FitResult) -> np.ndarray:
-    return np.array([[*face.theta.identity, *face.theta.expression, *face.theta.camera] for face in found.faces])
+    return np.array([[*face.theta.identity, *face.theta.expression, *face.theta.camera] for face, _ in found.faces])
 
 
 @pytest.mark.parametrize("refine", [False, True])

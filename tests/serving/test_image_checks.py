@@ -116,7 +116,7 @@ def test_animations_show_their_first_frame():
 
 
 def test_messages_name_no_file():
-    assert "/" not in refused(encoded("PNG")[:60]).detail.replace("damaged or cut off", "")
+    assert "/" not in refused(encoded("PNG")[:60]).detail.replace("damaged or truncated", "")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])

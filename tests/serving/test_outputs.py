@@ -15,8 +15,8 @@ from focus_ray.data.align import Crop
 from focus_ray.focus.camera import Camera
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.inference import Reconstructor
-from focus_ray.inference.face_result import Face
-from focus_ray.inference.overlay import draw_overlay, image_mask, require_arrays
+from focus_ray.inference.face_result import Face, FaceResult
+from focus_ray.inference.overlay import draw_overlay, image_mask
 from focus_ray.model import EncoderSettings, Model, ModelSettings, PerceptualSettings, SegmenterSettings
 from focus_ray.serving.outputs import OutputFiles, deliver_files, encode_outputs, face_response, inline_output
 from focus_ray.serving.schema import (
@@ -56,22 +56,22 @@ def picture() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def face(model: Model, picture: np.ndarray) -> Face:
+def face(model: Model, picture: np.ndarray) -> FaceResult:
     """A face whose mask runs from 0 at its left to 1 at its right."""
     (face,) = Reconstructor(model).reconstruct(picture, box=(150.0, 90.0, 90.0, 90.0), refine=0)
     return masked(face, np.tile(np.linspace(0, 1, SIZE, dtype=np.float32), (SIZE, 1)))
 
 
-def masked(face: Face, soft: np.ndarray) -> Face:
+def masked(face: FaceResult, soft: np.ndarray) -> FaceResult:
     """The face with another mask."""
-    arrays = require_arrays(face)
+    arrays = face.arrays
     soft = (soft * arrays.region).astype(np.float32)
-    return face.with_arrays(replace(arrays, soft_mask=soft, mask=soft > 0.5))
+    return face._replace(arrays=replace(arrays, soft_mask=soft, mask=soft > 0.5))
 
 
-def moved(face: Face, transform: np.ndarray) -> Face:
+def moved(face: FaceResult, transform: np.ndarray) -> FaceResult:
     """The face at another place of the picture."""
-    return face.with_arrays(replace(require_arrays(face), transform=transform))
+    return face._replace(arrays=replace(face.arrays, transform=transform))
 
 
 def decoded(content: bytes) -> np.ndarray:
@@ -80,51 +80,51 @@ def decoded(content: bytes) -> np.ndarray:
     return found
 
 
-def made(image: np.ndarray, face: Face, model: Model, *outputs: FaceOutput | ImageOutput) -> OutputFiles:
+def made(image: np.ndarray, face: FaceResult, model: Model, *outputs: FaceOutput | ImageOutput) -> OutputFiles:
     return encode_outputs(image, [face], outputs, model.focus.face_model, model.settings.camera)
 
 
-def pixels(image: np.ndarray, face: Face, model: Model, output: FaceOutput) -> np.ndarray:
+def pixels(image: np.ndarray, face: FaceResult, model: Model, output: FaceOutput) -> np.ndarray:
     return decoded(made(image, face, model, output).faces[0][output])
 
 
-def test_the_mask_is_the_probability_in_the_rendered_region(face: Face, picture: np.ndarray, model: Model):
+def test_the_mask_is_the_probability_in_the_rendered_region(face: FaceResult, picture: np.ndarray, model: Model):
     mask, region = (pixels(picture, face, model, output) for output in ("mask", "region"))
     assert mask.dtype == region.dtype == np.uint8
     assert mask.shape == region.shape == picture.shape[:2]
     assert {*np.unique(region).tolist()} == {0, 255}
     assert not mask[region == 0].any()
-    crop = Crop(require_arrays(face).transform, SIZE)
+    crop = Crop(face.arrays.transform, SIZE)
     rows, columns = np.nonzero(region)
     x, y = crop.to_crop(np.stack([columns, rows], axis=1).astype(np.float64)).T
-    inner = require_arrays(face).region[y.round().astype(int), x.round().astype(int)]
+    inner = face.arrays.region[y.round().astype(int), x.round().astype(int)]
     expected = 255 * x / (SIZE - 1)
     assert np.abs(mask[rows, columns] - expected)[inner].max() < 12  # half a px of the crop: beside the silhouette
     assert np.abs(mask[rows, columns] - expected)[inner].mean() < 2
 
 
 @pytest.mark.parametrize("name", ["mask", "region"])
-def test_at_the_crops_own_resolution_masks_are_those_of_the_arrays(face: Face, model: Model, name: FaceOutput):
+def test_at_the_crops_own_resolution_masks_are_those_of_the_arrays(face: FaceResult, model: Model, name: FaceOutput):
     """To the pixel, also where M is a half or next to it."""
     near = np.float32(0.5)
     soft = np.random.default_rng(0).uniform(0, 1, (SIZE, SIZE)).astype(np.float32)
     soft[::3, ::2] = np.random.default_rng(1).choice([near, np.nextafter(near, 0), np.nextafter(near, 1)], (11, 16))
     same = moved(masked(face, soft), np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
     found = pixels(np.zeros((SIZE, SIZE, 3), np.uint8), same, model, name) > 127
-    np.testing.assert_array_equal(found, require_arrays(same).mask if name == "mask" else require_arrays(same).region)
+    np.testing.assert_array_equal(found, same.arrays.mask if name == "mask" else same.arrays.region)
 
 
-def test_above_127_is_the_mask_that_command_line_writes(face: Face, picture: np.ndarray, model: Model):
+def test_above_127_is_the_mask_that_command_line_writes(face: FaceResult, picture: np.ndarray, model: Model):
     blob = np.zeros((SIZE, SIZE), np.float32)
     blob[:, : SIZE // 2] = 0.9
     half = masked(face, blob)
     found = pixels(picture, half, model, "mask") > 127
-    expected = image_mask(half, *picture.shape[:2])
+    expected = image_mask(half.arrays, *picture.shape[:2])
     assert expected.sum() > 1000
     assert (found != expected).sum() < 0.03 * expected.sum()
 
 
-def test_a_mask_reaches_up_to_the_silhouette(face: Face, picture: np.ndarray, model: Model):
+def test_a_mask_reaches_up_to_the_silhouette(face: FaceResult, picture: np.ndarray, model: Model):
     """Interpolation beside the zeros outside of the region would take a hem of half-seen pixels away."""
     hardly = masked(face, np.full((SIZE, SIZE), 0.6, np.float32))
     mask, region = (pixels(picture, hardly, model, output) for output in ("mask", "region"))
@@ -132,7 +132,7 @@ def test_a_mask_reaches_up_to_the_silhouette(face: Face, picture: np.ndarray, mo
     assert set(np.unique(mask[region > 0]).tolist()) <= {152, 153, 154}
 
 
-def test_the_rendering_is_the_face_with_its_coverage(face: Face, picture: np.ndarray, model: Model):
+def test_the_rendering_is_the_face_with_its_coverage(face: FaceResult, picture: np.ndarray, model: Model):
     rendering = pixels(picture, face, model, "rendering")
     assert rendering.shape == (*picture.shape[:2], 4)
     opacity = rendering[..., 3]
@@ -146,8 +146,8 @@ def test_the_rendering_is_the_face_with_its_coverage(face: Face, picture: np.nda
     assert np.abs(rendering[..., 2::-1].astype(int) - overlay)[inner].max() <= 1
 
 
-def test_the_overlay_shows_all_faces(face: Face, picture: np.ndarray, model: Model):
-    transform = require_arrays(face).transform
+def test_the_overlay_shows_all_faces(face: FaceResult, picture: np.ndarray, model: Model):
+    transform = face.arrays.transform
     aside = moved(face, transform + np.array([[0.0, 0.0, 100 * transform[0, 0]], [0.0, 0.0, 0.0]]))
     found = encode_outputs(picture, [face, aside], ["overlay"], model.focus.face_model, model.settings.camera)
     assert found.faces == [{}, {}]
@@ -166,12 +166,12 @@ def test_without_a_face_the_overlay_is_the_picture(picture: np.ndarray, model: M
 
 
 def test_what_is_drawn_of_a_large_picture_is_1600_px_and_its_masks_are_whole(
-    face: Face, picture: np.ndarray, model: Model
+    face: FaceResult, picture: np.ndarray, model: Model
 ):
     large = cv2.resize(picture, (2400, 1800), interpolation=cv2.INTER_CUBIC)
     zoom = np.array([[1 / 6, 1 / 6, (1 / 6 - 1) / 2]])
-    x = require_arrays(face).transform[:, :2] * zoom[:, :2]
-    shift = require_arrays(face).transform[:, :2].sum(axis=1) * zoom[0, 2] + require_arrays(face).transform[:, 2]
+    x = face.arrays.transform[:, :2] * zoom[:, :2]
+    shift = face.arrays.transform[:, :2].sum(axis=1) * zoom[0, 2] + face.arrays.transform[:, 2]
     same = moved(face, np.hstack([x, shift[:, None]]))
     found = made(large, same, model, "mask", "region", "rendering", "overlay")
     shapes = {name: decoded(content).shape for name, content in [*found.faces[0].items(), *found.picture.items()]}
@@ -187,10 +187,12 @@ def test_what_is_drawn_of_a_large_picture_is_1600_px_and_its_masks_are_whole(
     assert (opaque != small).mean() < 0.01
 
 
-def test_meshes_are_the_corrected_ones_where_there_are_some(face: Face, picture: np.ndarray, model: Model, tmp_path):
-    arrays = require_arrays(face)
+def test_meshes_are_the_corrected_ones_where_there_are_some(
+    face: FaceResult, picture: np.ndarray, model: Model, tmp_path
+):
+    arrays = face.arrays
     vertices = arrays.mesh.vertices + np.float32(5.0)
-    corrected = face.with_arrays(replace(arrays, corrected_mesh=replace(arrays.mesh, vertices=vertices)))
+    corrected = face._replace(arrays=replace(arrays, corrected_mesh=replace(arrays.mesh, vertices=vertices)))
     in_mm: dict[FaceOutput, float] = {"obj": 1.0, "ply": 1.0, "glb": 1000.0}
     for one, expected in ((face, arrays.mesh.vertices), (corrected, vertices)):
         found = made(picture, one, model, *in_mm).faces[0]
@@ -201,10 +203,10 @@ def test_meshes_are_the_corrected_ones_where_there_are_some(face: Face, picture:
             np.testing.assert_allclose(mesh.bounds * unit, [expected.min(0), expected.max(0)], atol=1e-3)
 
 
-def test_an_answer_is_the_face_with_its_files_inline(face: Face, picture: np.ndarray, model: Model):
+def test_an_answer_is_the_face_with_its_files_inline(face: FaceResult, picture: np.ndarray, model: Model):
     found = made(picture, face, model, *EVERYTHING)
     assert set(found.faces[0]) == set(FACE_OUTPUTS)
-    said = face_response(face, found.faces[0], inline_output)
+    said = face_response(face.face, found.faces[0], inline_output)
     whole = Reconstruction(
         request_id="r",
         model_version="v",
@@ -213,14 +215,14 @@ def test_an_answer_is_the_face_with_its_files_inline(face: Face, picture: np.nda
         outputs=deliver_files(found.picture, inline_output),
     )
     read = Reconstruction.model_validate_json(whole.model_dump_json())
-    assert Face.model_validate(read.faces[0].model_dump(exclude={"outputs"})) == Face.model_validate(face.model_dump())
+    assert Face.model_validate(read.faces[0].model_dump(exclude={"outputs"})) == face.face
     read_back = {**read.faces[0].outputs, **read.outputs}
     assert {name: output.media_type for name, output in read_back.items()} == MEDIA_TYPES
     contents = {name: base64.b64decode(output.base64 or "") for name, output in read_back.items()}
     assert contents == {**found.faces[0], **found.picture}
 
 
-def test_an_answer_by_links_holds_no_content(face: Face, picture: np.ndarray, model: Model):
+def test_an_answer_by_links_holds_no_content(face: FaceResult, picture: np.ndarray, model: Model):
     kept: dict[str, bytes] = {}
 
     def link(content: bytes, media_type: str) -> Output:
@@ -228,13 +230,13 @@ def test_an_answer_by_links_holds_no_content(face: Face, picture: np.ndarray, mo
         return Output(media_type=media_type, href=f"/kept/{len(kept) - 1}")
 
     found = made(picture, face, model, "mask", "glb").faces[0]
-    said = FaceResponse.model_validate_json(face_response(face, found, link).model_dump_json())
+    said = FaceResponse.model_validate_json(face_response(face.face, found, link).model_dump_json())
     assert {name: kept[output.href or ""] for name, output in said.outputs.items()} == found
     assert all(output.base64 is None for output in said.outputs.values())
-    assert face_response(face, {}, link).outputs == {}
+    assert face_response(face.face, {}, link).outputs == {}
 
 
-def test_nothing_is_drawn_that_nobody_asked_for(face: Face, picture: np.ndarray, model: Model, monkeypatch):
+def test_nothing_is_drawn_that_nobody_asked_for(face: FaceResult, picture: np.ndarray, model: Model, monkeypatch):
     monkeypatch.setattr("focus_ray.serving.outputs.render_layer", lambda *_: pytest.fail("rendered"))
     assert made(picture, face, model).faces == [{}]
     assert set(made(picture, face, model, "mask", "glb").faces[0]) == {"mask", "glb"}

@@ -168,7 +168,9 @@ def test_faces_of_two_versions_are_fitted_anew(
         answer = await fit(request)
         if len(models.asked) > 1:  # all but the very first
             return answer
-        return FitResult(tuple(face.model_copy(update={"model_version": "old"}) for face in answer.faces))
+        return FitResult(
+            tuple(one._replace(face=one.face.model_copy(update={"model_version": "old"})) for one in answer.faces)
+        )
 
     monkeypatch.setattr(models, "fit", while_another_takes_over)
     answer = ask(service, portrait, refine=False)
