@@ -12,8 +12,9 @@ from focus_ray import model as models
 from focus_ray import prior as priors
 from focus_ray.focus.misfit import correct_vertices
 from focus_ray.focus.parameters import split_theta
-from focus_ray.focus.refine import MaskFn, RefineResult, refine, refine_with_segmenter
+from focus_ray.focus.refine import MaskFn
 from focus_ray.focus.render.renderer import Rendering
+from focus_ray.inference.predictor import Prediction, Predictor
 from focus_ray.model import Model, weights_digest
 from focus_ray.prior import Prior
 
@@ -59,7 +60,7 @@ class Method:
         """Return a copy with another number of refinement steps."""
         return replace(self, refine_steps=steps)
 
-    def fit(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> RefineResult:
+    def fit(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Prediction:
         """Fit theta to crops.
 
         Args:
@@ -69,17 +70,8 @@ class Method:
         Returns:
             Theta, rendering and mask.
         """
-        focus = self.model.focus
-        with torch.no_grad():
-            theta = focus.encoder(images)
-        if self.refine_steps == 0:
-            with torch.no_grad():
-                rendering = focus.renderer(theta)
-                return RefineResult(theta, rendering, self._resolve_mask_fn()(images, rendering))
-        settings = self.model.refine.model_copy(update={"steps": self.refine_steps})
-        if self.mask_fn is None:
-            return refine_with_segmenter(focus, images, theta, landmarks, settings)
-        return refine(focus.renderer, focus.scales, images, theta, self.mask_fn, landmarks, settings)
+        predictor = Predictor(self.model.focus, self.model.refine, self.mask_fn)
+        return predictor(images, landmarks, self.refine_steps)
 
     def neutral_vertices(self, theta: Float[Tensor, "B 257"]) -> Float[Tensor, "B V 3"]:
         """Compute the faces without expression, corrected by the prior if the method has one.
@@ -94,9 +86,6 @@ class Method:
         at_rest = torch.cat((parameters.identity, torch.zeros_like(parameters.expression)), dim=1)
         vertices = self.model.focus.face_model.vertices(at_rest)
         return vertices if self.prior is None else correct_vertices(vertices, self.prior.neutral_error.to(vertices))
-
-    def _resolve_mask_fn(self) -> MaskFn:
-        return self.model.focus.mask if self.mask_fn is None else self.mask_fn
 
 
 def all_ones_mask(_: Tensor, rendering: Rendering) -> Tensor:

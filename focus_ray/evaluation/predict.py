@@ -1,7 +1,7 @@
 """Runs a method on a data set: aligns and fits each picture, and warps the output back into its pixels."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from focus_ray.data.align import Crop, crop_from_landmarks, resize_transform
+from focus_ray.data.align import Crop, resize_transform
 from focus_ray.data.detect_haar import HaarDetector
 from focus_ray.data.landmark_check import validate_landmarks
 from focus_ray.errors import DataError, ImageError, LandmarkError
@@ -19,19 +19,13 @@ from focus_ray.evaluation.methods import Method
 from focus_ray.evaluation.now.export import select_now_landmarks, write_prediction
 from focus_ray.evaluation.predictions import MESHES, MethodOutput, PredictionFolder
 from focus_ray.focus.parameters import split_theta
-from focus_ray.focus.refine import RefineResult
-from focus_ray.inference.predictor import Predictor
-from focus_ray.inference.self_alignment import (
-    AlignedFace,
-    CropView,
-    crop_from_detection,
-    extract_crops,
-    self_align,
-)
+from focus_ray.inference.face_locations import align_faces, locate_faces
+from focus_ray.inference.predictor import Prediction, Predictor
+from focus_ray.inference.self_alignment import AlignedFace, extract_crops
 from focus_ray.runtime.task_pool import flatten_in_order, run_tasks
 from focus_ray.runtime.tasks import PoolSettings
 
-# Pictures per piece and batch. Another number changes the batches, and with them the last bits of the results.
+# Pictures per piece and batch. The last bits of the results depend on it.
 BATCH = 20
 
 _WHITE = 255
@@ -116,25 +110,25 @@ class PredictionJob:
     def _align(self, name: str, picture: UInt8[np.ndarray, "H W 3"]) -> AlignedFace:
         """Align by the data set's landmarks, else as `reconstruct` does. Raises ImageError, LandmarkError."""
         size, points = self.method.image_size, self.pictures.landmarks(name)
-        if points is not None:
-            points = validate_landmarks(points, *picture.shape[:2])
         if self.pictures.aligned:
             if picture.shape[0] != picture.shape[1]:
-                raise ImageError(f"{name} is no aligned crop: it is not square; say that the set is not aligned")
-            crop = Crop(resize_transform(picture.shape[0], size), size)
+                raise ImageError(
+                    f"{name} is not an aligned crop: it is not square; set aligned to false in dataset.json"
+                )
             if points is None:
-                raise LandmarkError(f"{name} has no landmarks; an aligned set needs a landmarks.csv")
-            return AlignedFace(crop, points)
-        if points is not None:
-            return AlignedFace(crop_from_landmarks(points, size), points)
-        detected = HaarDetector().detect(picture)
-        if not detected:
-            raise LandmarkError(f"{name}: no face was found; give its landmarks in landmarks.csv")
+                raise LandmarkError(
+                    f"{name} has no landmarks; add them to landmarks.csv, which an aligned set requires"
+                )
+            points = validate_landmarks(points, *picture.shape[:2])
+            return AlignedFace(Crop(resize_transform(picture.shape[0], size), size), points)
+        located = locate_faces(picture, HaarDetector(), landmarks=points)
+        if not located.faces:
+            raise LandmarkError(f"{name}: no face was detected; give its landmarks in landmarks.csv")
         assert self._predictor is not None
-        return self_align(self._predictor.landmarks, [CropView(picture, crop_from_detection(detected[0], size))])[0]
+        return align_faces(self._predictor.landmarks, [replace(located, faces=located.faces[:1])], size)[0]
 
     def _make_output(
-        self, fit: RefineResult, neutral: Tensor, row: int, crop: Crop, size: tuple[int, int]
+        self, fit: Prediction, neutral: Tensor, row: int, crop: Crop, size: tuple[int, int]
     ) -> MethodOutput:
         parameters = split_theta(fit.theta[row : row + 1].double().cpu())
         region = fit.rendering.mask[row, 0].detach().cpu().numpy()
@@ -238,15 +232,15 @@ def predict(
     missing = [number for number in range(len(job)) if not all(map(predictions.is_complete, job.batch_names(number)))]
     done = len(pictures.names) - sum(len(job.batch_names(number)) for number in missing)
     problems: dict[int, list[str]] = {}
-    for number, answers in run_tasks(job, missing, settings, should_stop):
-        for name, answer in answers.items():
-            if isinstance(answer, str):
-                problems.setdefault(number, []).append(f"{name}: {answer}")
+    for number, outputs in run_tasks(job, missing, settings, should_stop):
+        for name, output in outputs.items():
+            if isinstance(output, str):
+                problems.setdefault(number, []).append(f"{name}: {output}")
                 continue
             if meshes:
                 faces = method.model.focus.face_model.faces.cpu().numpy()
-                write_prediction(out / MESHES, name, answer.vertices, faces, answer.landmarks)
-            predictions.write(name, answer)
+                write_prediction(out / MESHES, name, output.vertices, faces, output.landmarks)
+            predictions.write(name, output)
         done += len(job.batch_names(number))
         progress(done, len(pictures.names))
     return flatten_in_order(problems)

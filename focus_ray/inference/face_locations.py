@@ -1,16 +1,25 @@
 """Location of the faces of an image by a detector, given landmarks, a given box, or an already aligned crop."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from focus_ray.data.align import Crop, resize_transform
 from focus_ray.data.detect import Detection, Detector
 from focus_ray.data.landmark_check import to_finite_array, validate_landmarks
 from focus_ray.errors import ConfigError, ImageError
-from focus_ray.inference.self_alignment import AlignmentSettings, crop_from_detection
+from focus_ray.inference.self_alignment import (
+    DEFAULT_ALIGNMENT,
+    AlignedFace,
+    AlignmentSettings,
+    CropView,
+    crop_from_detection,
+    self_align,
+)
 
 Box = tuple[float, float, float, float]
 
@@ -87,6 +96,41 @@ def locate_faces(
             )
         return FaceLocations(image, [Detection((0.0, 0.0, float(width), float(height)))], "picture")
     return FaceLocations(image, detector.detect(image))
+
+
+def align_faces(
+    landmark_fn: Callable[[Tensor], Tensor],
+    pictures: Sequence[FaceLocations],
+    size: int,
+    settings: AlignmentSettings = DEFAULT_ALIGNMENT,
+) -> list[AlignedFace]:
+    """Align each face by its detected or given landmarks, else by those that the model predicts.
+
+    Args:
+        landmark_fn: maps crops [B, 3, S, S] to their landmarks [B, 68, 2] in px of the crops.
+        pictures: images and the locations of their faces.
+        size: side S of the crops, px.
+        settings: rounds, views and limits.
+
+    Returns:
+        The crops of all faces of all images, in order, with their landmarks.
+
+    Raises:
+        LandmarkError: given landmarks are degenerate, so that no crop can be aligned to them.
+    """
+    aligned: dict[int, AlignedFace] = {}
+    views_by_rounds: dict[int, list[tuple[int, CropView]]] = {}  # index among all faces, and the first crop
+    for index, (picture, face) in enumerate((one, face) for one in pictures for face in one.faces):
+        crop = picture.initial_crop(face, size, settings)
+        if face.landmarks is not None:
+            aligned[index] = AlignedFace(crop, face.landmarks)
+        else:
+            view = CropView(picture.image, crop)
+            views_by_rounds.setdefault(picture.alignment_rounds(settings), []).append((index, view))
+    for rounds, views in views_by_rounds.items():
+        found = self_align(landmark_fn, [view for _, view in views], settings.model_copy(update={"rounds": rounds}))
+        aligned |= {index: face for (index, _), face in zip(views, found, strict=True)}
+    return [aligned[index] for index in sorted(aligned)]
 
 
 def check_image(image: object) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.metrics import MASK_THRESHOLD
-from focus_ray.focus.refine import DEFAULT_REFINE, RefineSettings, refine_with_segmenter
+from focus_ray.focus.refine import DEFAULT_REFINE, MaskFn, RefineSettings, refine, refine_with_segmenter
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.inference.face_result import VISIBLE_PARTS
 
@@ -86,10 +86,18 @@ def pixel_fraction(kept: Bool[Tensor, "B 1 H W"], total: Bool[Tensor, "B 1 H W"]
 class Predictor(nn.Module):
     """A trained pipeline used on aligned crops of its own image size."""
 
-    def __init__(self, focus: Focus, settings: RefineSettings = DEFAULT_REFINE):
+    def __init__(self, focus: Focus, settings: RefineSettings = DEFAULT_REFINE, mask_fn: MaskFn | None = None):
+        """Set up the pipeline.
+
+        Args:
+            focus: networks and renderer.
+            settings: refinement.
+            mask_fn: mask rule, also during refinement; None is the segmenter.
+        """
         super().__init__()
         self.focus = focus
         self.settings = settings
+        self.mask_fn = mask_fn
 
     @property
     def image_size(self) -> int:
@@ -112,14 +120,18 @@ class Predictor(nn.Module):
         Returns:
             The prediction for each image.
         """
+        focus, mask_fn = self.focus, self.mask_fn
         steps = self.settings.steps if steps is None else steps
         with torch.no_grad():
+            theta = focus.encoder(images)
             if steps == 0:
-                theta, rendering = self.focus.autoencoder(images)
-                return Prediction(images, theta, rendering, self.focus.mask(images, rendering))
-            theta = self.focus.encoder(images)
+                rendering = focus.renderer(theta)
+                return Prediction(images, theta, rendering, (mask_fn or focus.mask)(images, rendering))
         settings = self.settings.model_copy(update={"steps": steps})
-        refined = refine_with_segmenter(self.focus, images, theta, landmarks, settings)
+        if mask_fn is None:
+            refined = refine_with_segmenter(focus, images, theta, landmarks, settings)
+        else:
+            refined = refine(focus.renderer, focus.scales, images, theta, mask_fn, landmarks, settings)
         return Prediction(images, refined.theta, refined.rendering, refined.mask)
 
     @torch.no_grad()

@@ -21,10 +21,10 @@ from focus_ray.focus.camera import Camera, projection_matrix
 from focus_ray.focus.parameters import Parameters, join_theta, split_theta
 from focus_ray.focus.pose import rotate_in_plane
 from focus_ray.geometry.mesh_writer import Mesh
-from focus_ray.inference.face_locations import Box, FaceLocations, check_image, locate_faces
+from focus_ray.inference.face_locations import Box, FaceLocations, align_faces, check_image, locate_faces
 from focus_ray.inference.face_result import Face, FaceArrays, FaceResult, Pose, QualityFlag, Theta, Vector4, Visibility
 from focus_ray.inference.predictor import Prediction, Predictor
-from focus_ray.inference.self_alignment import AlignedFace, AlignmentSettings, CropView, extract_crops, self_align
+from focus_ray.inference.self_alignment import AlignmentSettings, extract_crops
 from focus_ray.model import Model
 from focus_ray.prior import Prior, check_face_model, select_prior
 from focus_ray.settings import Settings
@@ -140,7 +140,8 @@ class Reconstructor:
         """
         check_refine(refine)
         prior = self._matching_prior(refine)
-        aligned = self._align(pictures)
+        alignment, size = self.settings.alignment, self.predictor.image_size
+        aligned = align_faces(self._predict_landmarks, pictures, size, alignment)
         found = [(picture, face) for picture in pictures for face in picture.faces]
         if not found:
             return [[] for _ in pictures]
@@ -176,23 +177,6 @@ class Reconstructor:
         if self._require_prior:
             self.prior.check_pipeline(self.model, steps)
         return None
-
-    def _align(self, pictures: Sequence[FaceLocations]) -> list[AlignedFace]:
-        """Align each face by its detected or given landmarks, else by the model's own."""
-        settings, size = self.settings.alignment, self.predictor.image_size
-        aligned: dict[int, AlignedFace] = {}
-        unsure: dict[int, list[tuple[int, CropView]]] = {}  # by rounds: index among all faces, and the first crop
-        for place, (picture, face) in enumerate((one, face) for one in pictures for face in one.faces):
-            crop = picture.initial_crop(face, size, settings)
-            if face.landmarks is not None:
-                aligned[place] = AlignedFace(crop, face.landmarks)
-            else:
-                unsure.setdefault(picture.alignment_rounds(settings), []).append((place, CropView(picture.image, crop)))
-        for rounds, looks in unsure.items():
-            of_these = settings.model_copy(update={"rounds": rounds})
-            seen = self_align(self._predict_landmarks, [look for _, look in looks], of_these)
-            aligned |= {place: one for (place, _), one in zip(looks, seen, strict=True)}
-        return [aligned[place] for place in sorted(aligned)]
 
     def _predict_landmarks(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 68 2"]:
         return torch.cat([self.predictor.landmarks(part.to(self.device)).cpu() for part in self._split_batch(images)])
