@@ -1,17 +1,17 @@
-# The only commands a newcomer needs. Each sets up .venv by itself.
+# Commands of this repository. Each one creates .venv if needed.
 #   make demo      train on synthetic faces on the CPU, then look at runs/demo/report.html
-#   make demo-cluster   the same as a job of a Ray cluster on this machine, with an S3 and an MLflow server of its own
-#   make serve     the shipped model behind HTTP on this machine, with a page to try it; Ctrl-C ends it
-#   make install   .venv/bin/focus-ray
+#   make demo-cluster   the same as a job of a local Ray cluster, with its own S3 and MLflow servers
+#   make serve     serve the shipped model over HTTP on this machine, with a web page; Ctrl-C stops it
+#   make install   create .venv with .venv/bin/focus-ray
 #   make test | test-fast | coverage | check | drill | bench
-#   make pretrained   the run in OUT becomes the model that comes with the package
+#   make pretrained   export the model of the run in OUT as the model shipped with the package
 SEED ?= 0
 OUT ?= runs/demo
 STEPS ?=
 PORT ?= 8000
 MODEL ?=
 VENV ?= .venv
-# One more than there are cores: whole systems wait much, for their servers and workers.
+# Number of cores plus one: system tests spend much of their time waiting for servers and workers.
 PROCESSES ?= $(shell expr 1 + `getconf _NPROCESSORS_ONLN`)
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
@@ -24,34 +24,35 @@ install: $(READY)
 $(READY): pyproject.toml constraints.txt infra/install.sh infra/fetch_viewer.py infra/compile_kernels.py
 	@infra/install.sh $(VENV)
 
-# Says at the end where the report and the model are.
+# Prints the paths of the report and the model at the end.
 demo: $(READY)
 	@if [ -f $(OUT)/config.json ]; then \
-		echo "$(OUT) holds a run: going on with it"; $(BIN)/focus-ray train --resume $(OUT); \
+		echo "$(OUT) holds a run: resuming it"; $(BIN)/focus-ray train --resume $(OUT); \
 	else $(BIN)/focus-ray train --preset embedded --seed $(SEED) --out $(OUT); fi
 
-# Everything on 127.0.0.1, and ended again. STEPS makes it shorter.
+# All servers listen on 127.0.0.1 and are stopped at the end. STEPS sets a smaller number of training steps.
 demo-cluster: OUT = runs/demo-cluster
 demo-cluster: $(READY)
 	$(BIN)/python infra/demo_cluster.py --out $(OUT) --preset embedded --seed $(SEED) $(if $(STEPS),--steps $(STEPS))
 
-# The page and the API at http://127.0.0.1:PORT; MODEL names another model than the shipped one.
+# Web page and API at http://127.0.0.1:PORT. MODEL: a model to serve instead of the shipped one.
 serve: $(READY)
 	$(BIN)/focus-ray serve --port $(PORT) $(if $(MODEL),--model $(MODEL)) --open
 
-# What continuous integration needs. Whole systems take turns in one process, all other tests run beside them.
+# What continuous integration runs. System tests share two processes (one for those that serve), other tests run in
+# parallel with them.
 test: $(READY)
 	$(BIN)/pytest -m "not drill" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations=40
 
-# A first answer in minutes: no cluster, no server, no whole run.
+# Quick tests, in minutes: no cluster, no server, no complete run.
 test-fast: $(READY)
 	$(BIN)/pytest -m "not drill and not slow" --ignore=tests/system -n auto --dist loadfile --no-loadscope-reorder
 
-# Which lines the tests of test-fast run. Printed, nothing depends on it.
+# Prints which lines the tests of test-fast run. There is no required coverage.
 coverage: $(READY)
 	$(BIN)/pytest -m "not drill and not slow" --ignore=tests/system -n auto --cov=focus_ray --cov-report=term
 
-# Lint and types side by side: pyright alone leaves half of two cores idle.
+# Lint and types in parallel: pyright alone uses one of two cores.
 check: $(READY)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync lint types
 
@@ -63,19 +64,20 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/pyright
 
-# Long failure and load drills, by hand. What each one measured is kept in drills/results.json.
+# Long failure and load tests, run by hand. Their measurements are stored in drills/results.json.
 drill: $(READY)
 	$(BIN)/pytest -m drill --results=drills/results.json
 
-# One file for each figure that is measured; times are compared as ratios within one run.
+# Each file measures one figure; times are compared as ratios within one run.
 bench: $(READY)
 	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
 
-# The demo's model, in half precision, becomes the one that `reconstruct` uses unless another is named.
+# Exports the demo's model in half precision as the default model of `reconstruct`.
 pretrained: $(READY)
 	$(BIN)/focus-ray model export $(OUT)/model --out focus_ray/pretrained --half
 
-# Its misfit prior: R_syn is fine-tuned from it on renders of its own face, in OUT, and measured in OUT-prior.
+# The misfit prior of the shipped model: fine-tunes R_syn from it on renders of its face model (run in OUT), then
+# measures the prior (in OUT-prior).
 pretrained-prior: $(READY)
 	$(BIN)/focus-ray prior train --set start_from=focus_ray/pretrained --out $(OUT)
 	$(BIN)/focus-ray prior build --model $(OUT)/model --for focus_ray/pretrained --n 100000 --heldout 200000 \
@@ -83,7 +85,7 @@ pretrained-prior: $(READY)
 	rm -rf focus_ray/pretrained_prior
 	cp -r $(OUT)-prior/prior focus_ray/pretrained_prior
 
-# Rewrites constraints.txt from what is installed now. Not torch's own dependencies on a GPU, which depend on the machine.
+# Rewrites constraints.txt from the installed packages, without torch's CUDA packages, which depend on the machine.
 constraints: $(READY)
 	@{ sed -n '/^#/p' constraints.txt; $(BIN)/uv pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' \
 		| grep -E '^[A-Za-z0-9_.-]+==' | grep -vE '^(nvidia|cuda|triton)|^(pip|setuptools)=='; } > constraints.new

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes the virtual environment that every make target uses: one install command, exact versions from constraints.txt.
-#   infra/install.sh VENV      VENV/.installed is touched when, and only when, everything is there.
-# uv does the work where the package index has it, pip otherwise. Both follow pip's own configuration (find-links,
+# Creates the virtual environment of all make targets: one install command, exact versions from constraints.txt.
+#   infra/install.sh VENV      VENV/.installed is touched only after everything is installed.
+# Installs with uv if the package index has it, else with pip. Both follow pip's own configuration (find-links,
 # index-url, extra-index-url), so that a CPU build of torch is used where one is configured.
 set -eu
 venv=$1
@@ -19,7 +19,7 @@ find_python() {
     exit 2
 }
 
-# What pip would use for an option: the environment, then its configuration files.
+# Prints pip's value of an option: from the environment, else from pip's configuration files.
 pip_setting() {
     from_environment=$(printenv "PIP_$(echo "$1" | tr 'a-z-' 'A-Z_')" || true)
     if [ -n "$from_environment" ]; then
@@ -30,19 +30,19 @@ pip_setting() {
     fi
 }
 
-tell_uv_what_pip_knows() {
+export_pip_settings() {
     links=$(pip_setting find-links | tr -s ' \n' ',,' | sed 's/^,//; s/,$//')
     index=$(pip_setting index-url)
     more=$(pip_setting extra-index-url | tr -s ' \n' '  ' | sed 's/^ //; s/ $//')
     certificate=$(pip_setting cert)
     [ -z "$links" ] || export UV_FIND_LINKS="${UV_FIND_LINKS:-$links}"
     [ -z "$index" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$index}"
-    # pip takes the best version of all its indexes; uv does so only when told.
+    # pip takes the best version of all its indexes; uv does so only with this index strategy.
     [ -z "$more" ] || export UV_INDEX="${UV_INDEX:-$more}" UV_INDEX_STRATEGY="${UV_INDEX_STRATEGY:-unsafe-best-match}"
     [ -z "$certificate" ] || export SSL_CERT_FILE="${SSL_CERT_FILE:-$certificate}"
 }
 
-# Without a stamp an earlier installation was cut off: begin again. With one, only the difference is installed.
+# Without the stamp an earlier installation was interrupted: start over. With it, only the difference is installed.
 if [ ! -f "$stamp" ]; then
     python=$(find_python)
     echo "creating $venv with $("$python" --version)"
@@ -51,19 +51,19 @@ fi
 
 set -- --constraint constraints.txt "torch==2.13.0" --editable ".[dev]"
 "$venv/bin/python" -m pip install --quiet --constraint constraints.txt uv ||
-    echo "uv cannot be had here: plain pip does it, slower"
+    echo "uv is not available: installing with pip, which is slower"
 if [ -x "$venv/bin/uv" ]; then
-    # Compiled once, here: Ray starts many processes, and where Python may not write byte code (as in many containers)
-    # each of them would compile every module that it imports, anew.
-    if ! (tell_uv_what_pip_knows && "$venv/bin/uv" pip install --compile-bytecode --python "$venv/bin/python" "$@"); then
-        echo "uv did not manage: trying plain pip"
+    # Byte code is compiled once, here: Ray starts many processes, and where Python may not write byte code (as in many
+    # containers) each of them would compile every imported module again.
+    if ! (export_pip_settings && "$venv/bin/uv" pip install --compile-bytecode --python "$venv/bin/python" "$@"); then
+        echo "uv failed: installing with pip"
         "$venv/bin/python" -m pip install "$@"
     fi
 else
     "$venv/bin/python" -m pip install "$@"
 fi
-# The page's 3D view. Without it everything else works, and the page says so.
+# The 3D viewer of the web page. It is optional: without it the page shows a note in place of the 3D view.
 "$venv/bin/python" infra/fetch_viewer.py || true
-# Processes that start later, of which Ray has many, find the kernels compiled.
-"$venv/bin/python" infra/compile_kernels.py || echo "the numba kernels are not compiled: their first use does it"
+# Compiles the numba kernels once, so that the many processes that Ray starts load them from the cache.
+"$venv/bin/python" infra/compile_kernels.py || echo "the numba kernels are not compiled: first use compiles them"
 touch "$stamp"

@@ -113,7 +113,7 @@ def test_a_version_outside_the_range_and_a_missing_package(monkeypatch):
     monkeypatch.setattr(doctor, "PACKAGES", ("ray", "mlflow"))
     outside, missing = troubles()["packages"]
     assert (outside["level"], missing["level"], missing["exit_code"]) == ("warning", "error", 1)
-    assert outside["message"].startswith("ray is 2.9.0, made for ")
+    assert outside["message"].startswith("ray is 2.9.0, focus-ray requires ")
     assert missing["message"].startswith("mlflow is not installed; ")
 
 
@@ -188,7 +188,7 @@ def test_a_password_in_an_address_is_neither_shown_nor_sent(monkeypatch, server)
     server.status = 401
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url.replace("//", "//someone:hunter2hunter2@"))
     findings = doctor.examine()
-    assert findings["mlflow"] == {"server": server.url, "version": "asks for credentials"}
+    assert findings["mlflow"] == {"server": server.url, "version": "authentication required"}
     assert findings["troubles"] == []
     assert "hunter2" not in json.dumps(findings)
 
@@ -249,7 +249,7 @@ def test_the_command_ends_with_the_code_of_the_first_error(monkeypatch, capsys, 
     out, err = capsys.readouterr()
     assert err == ""
     assert out.splitlines()[-2].startswith("error: mlflow: ")
-    assert out.splitlines()[-1] == "1 to look at"
+    assert out.splitlines()[-1] == "problems found: 1"
 
 
 def test_the_command_ends_well_with_warnings(monkeypatch, capsys):

@@ -49,7 +49,10 @@ def test_networks_that_would_fill_the_memory_are_refused(tmp_path, shipped, part
 
 @pytest.mark.parametrize(
     ("part", "changes", "message"),
-    [("camera", {"image_size": 80}, "UNet cannot halve 80 px"), ("camera", {"image_size": 72}, "small encoder takes")],
+    [
+        ("camera", {"image_size": 80}, "image_size 80 is not divisible"),
+        ("camera", {"image_size": 72}, "small encoder takes"),
+    ],
 )
 def test_an_image_size_that_a_network_cannot_see_is_refused(tmp_path, shipped, part, changes, message):
     settings = settings_with(shipped, part, **changes)
@@ -76,7 +79,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, shipped, value):
 @pytest.mark.parametrize("asked", [None, "shipped"])
 def test_a_package_without_its_model_says_what_to_name(tmp_path, monkeypatch, asked):
     monkeypatch.setattr(model, "PRETRAINED_MODEL", tmp_path / "pretrained")
-    with pytest.raises(ModelError, match=r"has no model of its own .* set start_from=FOLDER"):
+    with pytest.raises(ModelError, match=r"has no shipped model .* set start_from=FOLDER"):
         model.load(None if asked is None else model.PRETRAINED_MODEL)
 
 

@@ -109,7 +109,7 @@ def test_a_prior_that_is_none_is_refused(tmp_path, model):
     bad = prior_of(model)
     bad.errors["neutral"] = torch.full_like(bad.error, float("nan"))
     save(tmp_path / "prior", bad)
-    with pytest.raises(CheckpointError, match="no finite"):
+    with pytest.raises(CheckpointError, match="not finite"):
         load(tmp_path / "prior")
 
 

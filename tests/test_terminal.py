@@ -107,7 +107,7 @@ def test_a_long_line_is_not_broken(clock):
 
 def test_skipped_and_resting_steps_say_so():
     assert terminal.format_metrics(record(skipped=True)) == "loss 0.1235, skipped, 322 faces/s"
-    assert terminal.format_metrics(record(losses={})) == "resting, 322 faces/s"
+    assert terminal.format_metrics(record(losses={})) == "no update, 322 faces/s"
 
 
 def test_bars_show_phase_step_and_figures():

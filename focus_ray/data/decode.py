@@ -6,7 +6,7 @@ from torch import Tensor
 
 from focus_ray.focus.render.numba_jit import as_numpy, jit
 
-_BLOCK = 512  # floats at a time: the sums stay in the fastest cache, and the basis' block in the next
+_BLOCK = 512  # floats at a time: the sums stay in the L1 cache, the block of the basis in L2
 
 
 def decode_basis(
@@ -39,7 +39,7 @@ def _decode(coefficients, mean, basis, output):
         for image in range(output.shape[0]):
             row, weights = output[image, block], coefficients[image]
             row[:] = mean[block]
-            # four modes a pass: a sum is loaded and stored once for four additions
+            # four modes per pass: each sum is loaded and stored once for four additions
             for k in range(0, fours, 4):
                 first, second, third, fourth = (
                     basis[k, block],

@@ -79,7 +79,9 @@ class InsightFaceDetector:
 
     def __init__(self, folder: str | Path, device: int = -1):
         if not any(Path(folder).glob("*.onnx")):
-            raise ConfigError(f"{folder}: no .onnx files; unpack insightface's model pack there, it is not downloaded")
+            raise ConfigError(
+                f"{folder}: no .onnx files; unpack insightface's model pack there (it is not downloaded automatically)"
+            )
         package = _import_package("insightface.app", "insightface")
         try:
             with contextlib.redirect_stdout(io.StringIO()):
@@ -125,19 +127,19 @@ def _import_package(module: str, distribution: str) -> ModuleType:
     except ImportError as error:
         raise ConfigError(
             f"the detector needs {distribution} ({error}); run `pip install '.[detect]'` in a checkout of "
-            "focus-ray, or take the haar detector"
+            "focus-ray, or use the haar detector"
         ) from None
 
 
 def _verify_weights(path: Path) -> Path:
     """The weight file, if it hashes to the hexadecimal digits in its name (a prefix of its sha256)."""
     if not path.is_file():
-        raise ConfigError(f"{path}: the weight file is missing; put it there, it is not downloaded")
+        raise ConfigError(f"{path}: the weight file is missing; put it there (it is not downloaded automatically)")
     wanted = path.name.split(".")[0].split("-")[1]
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if not digest.startswith(wanted):
-        raise ConfigError(f"{path}: its sha256 begins with {digest[: len(wanted)]}, not {wanted}; get the file again")
+        raise ConfigError(f"{path}: its sha256 begins with {digest[: len(wanted)]}, not {wanted}; download it again")
     return path
 
 

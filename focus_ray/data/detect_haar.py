@@ -25,7 +25,7 @@ class HaarSettings(Settings):
     search_step: float = 1.2  # between two scales of the search
     tilts: tuple[float, ...] = (0.0, 25.0, -25.0)  # degrees of roll that are searched
     quarter_turns: tuple[float, ...] = (90.0, 270.0, 180.0)  # searched if no upright face is found
-    diagonal_turns: tuple[float, ...] = (45.0, -45.0, 135.0, -135.0)  # searched if still none is found
+    diagonal_turns: tuple[float, ...] = (45.0, -45.0, 135.0, -135.0)  # searched if these find no face either
     fine_side: int = 1000  # longer side in the last search, for small upright faces, px
     fine_smallest_face: float = 0.025  # of the longer side, in the last search
     check_side: int = 64  # px: a candidate's width in the check
@@ -34,15 +34,15 @@ class HaarSettings(Settings):
     check_tilts: tuple[float, ...] = (0.0, 12.0, -12.0, 24.0, -24.0)
     size_range: tuple[float, float] = (0.65, 1.45)  # of a candidate's width
     least_support: float = 150.0  # neighbours pooled over the check's cascades and tilts
-    sure_support: float = 600.0  # from here on eyes are not required (sunglasses)
+    sure_support: float = 600.0  # from this support on eyes are not required (sunglasses)
     eye_side: int = 200  # px: a face's width in the search for eyes
     eye_sizes: tuple[float, float] = (0.15, 0.4)  # of the face's width
     eye_band: tuple[float, float] = (0.275, 0.55)  # of the face's height, where an eye's centre may lie
     eye_tilts: tuple[float, ...] = (0.0, 8.0, -8.0)
     least_eyes: float = 60.0  # neighbours pooled over both eye cascades and the tilts
-    overlap: float = 0.4  # of the smaller of two boxes, from which they are one face
+    overlap: float = 0.4  # share of the smaller of two boxes from which on they count as one face
     candidates: int = 40  # most candidates checked
-    last_candidates: int = 10  # the same for diagonal turns and for small faces: textures give dozens each time
+    last_candidates: int = 10  # the same for diagonal turns and small faces: textures give dozens of false ones
 
 
 _FRONTAL = ("haarcascade_frontalface_default", "haarcascade_frontalface_alt", "haarcascade_frontalface_alt2")
@@ -221,7 +221,7 @@ def rotated_view(x: float, y: float, zoom: float, degrees: float, side: int) -> 
     return Crop(np.hstack([turn[:, :2], [[middle], [middle]] - turn[:, :2] @ [[x], [y]]]), side)
 
 
-_SAME_PLACE = 0.35  # of the larger side: two hits nearer than that are one face
+_SAME_PLACE = 0.35  # share of the larger side: hits nearer than this count as one face
 _SAME_SIZE = 2.0
 
 

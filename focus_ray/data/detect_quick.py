@@ -21,8 +21,8 @@ class QuickSettings(Settings):
     side: int = Field(default=320, gt=0)  # longer side of the searched picture, px
     smallest_face: float = 0.08  # of the longer side
     step: float = Field(default=1.1, gt=1)  # between two scales
-    sure: int = 15  # neighbours from which on it is a face
-    doubtful: int = 6  # neighbours from which on it may be a face: the thorough search decides
+    sure: int = 15  # least neighbours of a certain face
+    doubtful: int = 6  # least neighbours of a possible face, for which the thorough search runs
 
 
 class QuickDetector:

@@ -10,7 +10,7 @@ from focus_ray.face_models.landmarks import LANDMARK_GROUPS, N_LANDMARKS
 from focus_ray.settings import Settings
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-"""A number from 0 to 1: how often, or how much of something."""
+"""A number from 0 to 1: a probability or a share."""
 
 Offset = tuple[float, float]
 

@@ -14,13 +14,13 @@ from focus_ray.data.colour_profile import to_srgb
 from focus_ray.errors import ImageError, ImageTooLarge, printable
 from focus_ray.settings import Settings
 
-# The bytes that each accepted format begins with (a RIFF container is WebP by its form type at byte 8).
+# First bytes of each accepted format (a RIFF container is WebP if its form type at byte 8 is WEBP).
 _JPEG, _PNG, _BMP, _RIFF, _WEBP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF", b"WEBP"
-# The brands of HEIC, at byte 8 behind "ftyp" (ISO/IEC 23008-12, annex B).
+# Brands of HEIC, at byte 8 after "ftyp" (ISO/IEC 23008-12, annex B).
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 _ACCEPTED = "JPEG, PNG, WebP, BMP or HEIC"
 _CHANNEL_16_TO_8 = 257  # 65535 / 255
-# What Pillow raises for damaged files: OSError (cut off), SyntaxError (a broken PNG chunk), the others in its parsers.
+# Errors of Pillow for damaged files: OSError (truncated), SyntaxError (a broken PNG chunk), others in its parsers.
 _DECODE_ERRORS = (
     OSError,
     RuntimeError,  # libheif
@@ -41,7 +41,7 @@ class ImageLimits(Settings):
 
     megabytes: float = 100.0
     megapixels: float = 50.0  # a 50 Mpx camera's picture is 150 MB of RGB once decoded
-    side: int = 30_000  # px; OpenCV's warps stop at 32,767
+    side: int = 30_000  # px; OpenCV's warps support at most 32,767
 
 
 DEFAULT_LIMITS = ImageLimits()
@@ -66,7 +66,7 @@ def read_image(
         RGB, 0 to 255.
 
     Raises:
-        ImageError: the file is missing, empty, truncated or no picture of these formats.
+        ImageError: the file is missing, empty, truncated or not a picture of these formats.
         ImageTooLarge: the picture is over the limits.
     """
     return np.array(_to_rgb(_load(source, limits, name)))
@@ -86,7 +86,7 @@ def read_image_and_alpha(
         (RGB, alpha), 0 to 255; alpha is None if the picture has no transparency.
 
     Raises:
-        ImageError: the file is missing, empty, truncated or no picture of the accepted formats.
+        ImageError: the file is missing, empty, truncated or not a picture of the accepted formats.
         ImageTooLarge: the picture is over the limits.
     """
     image = _load(source, limits, name)
@@ -108,7 +108,7 @@ def read_size(content: bytes, limits: ImageLimits = DEFAULT_LIMITS, name: str = 
         (width, height) before the EXIF orientation, px.
 
     Raises:
-        ImageError: the content is empty, damaged or no picture of the accepted formats.
+        ImageError: the content is empty, damaged or not a picture of the accepted formats.
         ImageTooLarge: the picture is over the limits.
     """
     check_bytes(name, len(content), limits)
@@ -129,7 +129,7 @@ def _load(source: str | Path | bytes, limits: ImageLimits, name: str) -> Image.I
     else:
         name, content = printable(source), read_content(source, limits)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's warnings of unusual metadata do not concern the face
+        warnings.simplefilter("ignore")  # Pillow warns of unusual metadata, which is not used here
         try:
             opened = _open(name, content, limits)
             opened.load()
@@ -173,7 +173,7 @@ def read_content(path: str | Path, limits: ImageLimits = DEFAULT_LIMITS) -> byte
         raise ImageError(f"{name}: there is no such file; check the path") from None
     except (OSError, ValueError) as error:
         raise ImageError(
-            f"{name}: the file cannot be read ({_one_line(error)}); check the path and its rights"
+            f"{name}: the file cannot be read ({_one_line(error)}); check the path and its permissions"
         ) from None
 
 
@@ -190,11 +190,9 @@ def check_bytes(name: str, size: int, limits: ImageLimits) -> None:
         ImageTooLarge: the file is over the limit.
     """
     if size == 0:
-        raise ImageError(f"{name}: the file is empty; get a whole copy")
+        raise ImageError(f"{name}: the file is empty; get a complete copy")
     if size > limits.megabytes * 1e6:
-        raise ImageTooLarge(
-            f"{name}: {size / 1e6:.0f} MB are more than the limit of {limits.megabytes:g} MB; scale it down"
-        )
+        raise ImageTooLarge(f"{name}: {size / 1e6:.0f} MB exceed the limit of {limits.megabytes:g} MB; scale it down")
 
 
 def _open(name: str, content: bytes, limits: ImageLimits) -> ImageFile.ImageFile:
@@ -216,7 +214,7 @@ def _open(name: str, content: bytes, limits: ImageLimits) -> ImageFile.ImageFile
     elif _is_heic(content):
         opened = _open_heic(name, stream)
     else:
-        raise ImageError(f"{name}: the content is not a picture of an accepted kind; use {_ACCEPTED}")
+        raise ImageError(f"{name}: the content is not a picture in an accepted format; use {_ACCEPTED}")
     _check_size(name, opened.size, limits)
     return opened
 
@@ -235,7 +233,7 @@ def _open_heic(name: str, stream: io.BytesIO) -> ImageFile.ImageFile:
         from pillow_heif import HeifImageFile
     except ImportError:
         raise ImageError(
-            f"{name}: HEIC is read through a package that is not installed; `pip install pillow-heif`, or save as JPEG"
+            f"{name}: the package that reads HEIC is not installed; run `pip install pillow-heif`, or save as JPEG"
         ) from None
     return HeifImageFile(stream)
 
@@ -255,10 +253,10 @@ def _webp_size(content: bytes) -> tuple[int, int]:
 def _check_size(name: str, size: tuple[int, int], limits: ImageLimits) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise ImageError(f"{name}: the header says {width} x {height} px; get a whole copy")
+        raise ImageError(f"{name}: the header has an invalid size of {width} x {height} px; get a complete copy")
     if max(width, height) > limits.side or width * height > limits.megapixels * 1e6:
         raise ImageTooLarge(
-            f"{name}: {width} x {height} px are more than the limit of {limits.megapixels:g} Mpx"
+            f"{name}: {width} x {height} px exceed the limit of {limits.megapixels:g} Mpx"
             f" and {limits.side} px a side; scale it down"
         )
 
@@ -267,7 +265,7 @@ def _apply_orientation(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
     except (*_DECODE_ERRORS, AttributeError):
-        return image  # an unreadable EXIF block gives no orientation
+        return image  # unreadable EXIF block: the picture is not rotated
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -291,7 +289,7 @@ def path_text(path: str | Path) -> str:
 
 
 def _damaged_error(name: str, error: BaseException) -> ImageError:
-    return ImageError(f"{name}: the picture is damaged or cut off ({_one_line(error)}); get a whole copy")
+    return ImageError(f"{name}: the picture is damaged or truncated ({_one_line(error)}); get a complete copy")
 
 
 def _one_line(error: BaseException) -> str:

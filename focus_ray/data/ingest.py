@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from ray.data import Dataset
 
 BatchFunction = Callable[[int], Batch]
-"""The batch of a global step, a pure function of it."""
+"""Returns the batch of a global step; a pure function of the step."""
 
 BatchFactory = Callable[[], BatchFunction]
-"""Built once in each actor, where face models and pictures are loaded. It travels there, so it has to be small."""
+"""Builds the batch function, and loads face models and pictures, once in each actor. It is pickled: keep it small."""
 
 RayRow = dict[str, np.ndarray]
 
 _STEP, _IMAGES, _LANDMARKS, _MASKS = "step", "images", "landmarks", "masks"
 _ERROR, _MESSAGE = "error", "message"
-# After an actor's death its block of steps is made again: a thousandth of its part of the run, or this many steps. Each
-# block costs memory for the whole run and some milliseconds at its start, too much for a block per step in a long run.
+# Fewest steps per block; most blocks per actor, about. If an actor dies, its current block is made again. Each block
+# costs memory for the whole run and some milliseconds at its start, too much for one block per step in a long run.
 _STEPS_PER_BLOCK, _BLOCKS = 32, 1000
 _PREFETCH = 2  # steps whose batches are fetched to the consumer's machine in advance
 _LEVELS = np.float32(255.0)
@@ -89,14 +89,16 @@ class StepStream:
             RuntimeError: Ray Data returned another step.
         """
         if step not in self._steps or step != self._steps[self._taken]:
-            raise ValueError(f"step {step} was asked for after {self._taken} of the steps {self._steps}")
-        if self._taken == 0:  # a lane begins with its first row: all at the same time
+            raise ValueError(
+                f"step {step} requested after {self._taken} of the steps {self._steps}; request them in order"
+            )
+        if self._taken == 0:  # each dataset starts on its first row: start all of them in parallel
             with ThreadPoolExecutor(len(self._lanes)) as threads:
                 self._first = list(threads.map(next, self._lanes))
         turn = self._taken % len(self._lanes)
         row = self._first[turn] if self._taken < len(self._lanes) else next(self._lanes[turn])
         if row[_STEP].item() != step:
-            raise RuntimeError(f"Ray Data gave step {row[_STEP].item()} in place of step {step}")
+            raise RuntimeError(f"Ray Data returned step {row[_STEP].item()} instead of step {step}")
         self._taken += 1
         return _unpack(row)
 
@@ -135,7 +137,7 @@ def step_dataset(make: BatchFactory, steps: range, cpus: float, memory_mb: float
 
     size = max(_STEPS_PER_BLOCK, len(steps) // _BLOCKS)
     blocks = [table({_STEP: np.array(steps[at : at + size])}) for at in range(0, len(steps), size)]
-    # A second block in flight may start before the first; all of it is then made before any of it can be taken.
+    # A second block in flight may start before the first; it would be made completely before its rows can be used.
     pool = ActorPoolStrategy(size=1, max_tasks_in_flight_per_actor=1)
     dataset = from_arrow(blocks).map_batches(
         _BatchActor, fn_constructor_args=(make,), batch_size=1, compute=pool, num_cpus=cpus
@@ -181,8 +183,8 @@ def _rows(dataset: "Dataset") -> Generator[RayRow, None, None]:
             yield row
     except GetTimeoutError:
         raise ConfigError(
-            "Ray found no CPUs for the actors that make batches; give it more, stop what else runs there, or let the "
-            "training process make its batches"
+            "Ray has no free CPUs for the batch actors; add CPUs, stop other jobs on the cluster, or make the batches "
+            "in the training process"
         ) from None
     finally:
         rows.close()

@@ -54,12 +54,12 @@ def validate_landmarks(landmarks: object, height: int, width: int) -> Float[np.n
         raise LandmarkError("the landmarks lie on one point or line; correct them")
     if (high - low).max() < _MIN_FACE_PX:
         raise LandmarkError(
-            f"the landmarks span {high[0] - low[0]:.2g} x {high[1] - low[1]:.2g} px, and a face has "
-            f"{_MIN_FACE_PX:g} px or more; give px of the picture, not shares of its size"
+            f"the landmarks span {high[0] - low[0]:.2g} x {high[1] - low[1]:.2g} px, less than the "
+            f"minimum of {_MIN_FACE_PX:g} px; give px of the picture, not fractions of its size"
         )
-    # Pixel centres stand at integers: the picture begins half a pixel before 0.
+    # Pixel centres are at integers: the picture begins at -0.5.
     if (high < -0.5).any() or (low > np.array([width, height]) - 0.5).any():
-        raise LandmarkError(f"the landmarks lie outside of the picture of {width} x {height} px; correct them")
+        raise LandmarkError(f"the landmarks lie outside the picture of {width} x {height} px; correct them")
     _check_shape(points)
     return points
 

@@ -38,7 +38,7 @@ def read_landmarks(path: str | Path) -> dict[str, Float[np.ndarray, "68 2"]]:
         Landmarks by the file name in the first column (relative, in POSIX form), px.
 
     Raises:
-        LandmarkError: the file is missing, empty or no text, or a line has another count of numbers, a value that is
+        LandmarkError: the file is missing, empty or not text, or a line has another count of numbers, a value that is
             not finite, a repeated name or a name outside the folder; the message gives the line.
         StorageError: the store does not answer.
     """
@@ -48,7 +48,7 @@ def read_landmarks(path: str | Path) -> dict[str, Float[np.ndarray, "68 2"]]:
         where = f"{path}, line {line}"
         name = _relative_name(fields[0], where)
         if name in lines:
-            raise LandmarkError(f"{where}: {_shorten(name)} already stands in line {lines[name]}; keep one of them")
+            raise LandmarkError(f"{where}: {_shorten(name)} is already in line {lines[name]}; keep one of them")
         found[name] = _points(fields[1:], f"{where} ({_shorten(name)})")
         lines[name] = line
     if not found:
@@ -103,7 +103,7 @@ def describe_unused_lines(landmarks: Mapping[str, Float[np.ndarray, "68 2"]], na
     if not unused:
         return None
     return (
-        f"{len(unused)} of {len(landmarks)} lines of the landmark file name none of the pictures and are not used; "
+        f"{len(unused)} of {len(landmarks)} lines of the landmark file match no picture and are ignored; "
         f"first: {_shorten(unused[0])}"
     )
 
@@ -125,7 +125,7 @@ def _rows(path: str | Path) -> Iterator[tuple[int, list[str]]]:
     try:
         text = _read_content(path).decode("utf-8-sig", _ENCODING_ERRORS)
         if "\0" in text:
-            raise ValueError("it holds zero bytes")
+            raise ValueError("it contains zero bytes")
         reader = csv.reader(io.StringIO(text, newline=""))
         first = True
         for fields in reader:
@@ -162,7 +162,7 @@ def _relative_name(text: str, location: str) -> str:
     name = PurePosixPath(_read_name(text))
     if not name.parts or name.is_absolute() or ".." in name.parts:
         raise LandmarkError(
-            f"{location}: {_shorten(text)!r} is no file name inside the folder; write it relative to the folder"
+            f"{location}: {_shorten(text)!r} is not a file name inside the folder; write it relative to the folder"
         )
     return str(name)
 
@@ -181,6 +181,6 @@ def _points(fields: list[str], location: str) -> Float[np.ndarray, "68 2"]:
     for column, field in enumerate(fields, start=2):
         if not _is_number(field) or not math.isfinite(float(field)):
             raise LandmarkError(
-                f"{location}: column {column} holds {_shorten(field.strip())!r}, which is no finite number; correct it"
+                f"{location}: column {column} is {_shorten(field.strip())!r}, not a finite number; correct it"
             )
     return np.array([float(field) for field in fields]).reshape(POINTS, 2)

@@ -6,7 +6,7 @@ from jaxtyping import Bool, UInt8
 from focus_ray.errors import ImageError
 
 THRESHOLD = 127
-"""Of 8 bits: a pixel above is set."""
+"""Pixels of an 8-bit mask above this value are set."""
 
 
 def validate_mask(mask: UInt8[np.ndarray, "H W"], location: object) -> UInt8[np.ndarray, "H W"]:

@@ -82,9 +82,9 @@ class PhotoSplit:
     @property
     def _scoring_note(self) -> str:
         if not len(self.heldout):
-            return f"nothing is held out of {len(self.photos)} photographs: figures are of those trained on"
-        how = "whole persons by their names" if self.split_by_person else "single photographs: persons may be in both"
-        return f"{len(self.heldout)} of {len(self.photos)} photographs are held out for the figures ({how})"
+            return f"none of {len(self.photos)} photographs is held out: metrics are those of the training photographs"
+        how = "by person, from file names" if self.split_by_person else "by photograph: a person may be in both parts"
+        return f"{len(self.heldout)} of {len(self.photos)} photographs are held out for the metrics ({how})"
 
 
 def group_by_person(names: Sequence[str]) -> list[list[int]]:

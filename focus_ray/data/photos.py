@@ -24,7 +24,7 @@ from focus_ray.errors import DataError, ImageError, LandmarkError
 
 LANDMARK_FILE = "landmarks.csv"
 
-# The cached part of a picture: the aligned face and its surroundings, wide and fine enough for every augmentation.
+# The cached part of a picture: the aligned face and its surroundings, large and fine enough for every augmentation.
 _KEPT_WIDTH = 1.5  # of the crop's width
 _KEPT_DETAIL = 2.0  # px per px of the crop
 
@@ -49,7 +49,7 @@ class PhotoFolder:
     Raises:
         DataError: there is no such folder, or no picture can be used.
         LandmarkError: the landmark file is missing or malformed.
-        ConfigError: the URI is no store.
+        ConfigError: the URI is not a store.
         StorageError: the store does not answer.
     """
 
@@ -99,7 +99,7 @@ class PhotoFolder:
             return None
         return (
             f"{len(self) - len(self._kept)} of {len(self)} photographs do not fit into a cache of {self.memory_mb:g} "
-            "MB and are read again in each pass; raise data.cache_mb if there is memory for it"
+            "MB and are read again in each pass; raise data.cache_mb if there is enough memory"
         )
 
     @property
@@ -146,8 +146,8 @@ class PhotoFolder:
             return landmarks
         if not self.source.holds(LANDMARK_FILE):
             raise LandmarkError(
-                f"{self.source}: no {LANDMARK_FILE} in the folder; name the file of landmarks, "
-                "`focus-ray reconstruct` writes one for pictures that have none"
+                f"{self.source}: no {LANDMARK_FILE} in the folder; give the landmark file, or write "
+                "one with `focus-ray reconstruct`"
             )
         return f"{self.source}/{LANDMARK_FILE}"
 
@@ -167,9 +167,9 @@ class PhotoFolder:
         return seen.hexdigest()
 
     def _record_skip(self, name: str, error: DataError) -> None:
-        unnamed = isinstance(error, LandmarkError)
-        self.skipped["without a face in their landmarks" if unnamed else self.source.failure_reason(name)] += 1
-        self.messages.append(f"{self.source.location(name)}: {error}" if unnamed else str(error))
+        bad_landmarks = isinstance(error, LandmarkError)
+        self.skipped["with invalid landmarks" if bad_landmarks else self.source.failure_reason(name)] += 1
+        self.messages.append(f"{self.source.location(name)}: {error}" if bad_landmarks else str(error))
 
     def _load_faces(self, names: set[str]) -> "dict[str, _CachedFace]":
         """The faces of these pictures; those that are not cached are read again."""

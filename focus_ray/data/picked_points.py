@@ -1,10 +1,13 @@
 """Points picked on a mesh, as MeshLab writes them (.pp): XML with a line for each point."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from xml.parsers import expat
+from xml.etree.ElementTree import ParseError
 
 import numpy as np
+from defusedxml import EntitiesForbidden
+from defusedxml.ElementTree import fromstring
 from jaxtyping import Float
 
 from focus_ray.errors import DataError, LandmarkError, printable
@@ -33,41 +36,30 @@ def read_picked_points(path: str | Path) -> Float[np.ndarray, "N 3"]:
         content = read_limited_bytes(Path(path), _MEGABYTES)
     except DataError as error:
         raise LandmarkError(str(error)) from None
-    reader = _PickedPointsParser(path)
     try:
-        reader.parser.Parse(content, True)
-    except (expat.ExpatError, ValueError) as error:
+        return np.array(_parse_points(content), dtype=np.float64).reshape(-1, 3)
+    except (ParseError, ValueError, LookupError) as error:
+        reason = "entity declarations are not allowed" if isinstance(error, EntitiesForbidden) else str(error)
         raise LandmarkError(
-            f"{path}: the picked points cannot be read ({printable(str(error))}); save them from MeshLab again"
+            f"{path}: the picked points cannot be read ({printable(reason)}); save them from MeshLab again"
         ) from None
-    return np.array(reader.points, dtype=np.float64).reshape(-1, 3)
 
 
-class _PickedPointsParser:
-    def __init__(self, path: str | Path) -> None:
-        self.path = path
-        self.points: list[tuple[float, ...]] = []
-        self.depth = 0
-        self.parser = expat.ParserCreate()
-        self.parser.StartElementHandler = self._on_start
-        self.parser.EntityDeclHandler = self._on_entity
+def _parse_points(content: bytes) -> list[list[float]]:
+    root = fromstring(content)
+    if root.tag != _ROOT:
+        raise ValueError(f"the root element is {root.tag[:40]!r} instead of {_ROOT!r}")
+    elements = list(root.iter(_POINT))
+    if len(elements) > _MAX_POINTS:
+        raise ValueError(f"there are more than {_MAX_POINTS} points")
+    return [_coordinates(number, element.attrib) for number, element in enumerate(elements)]
 
-    def _on_start(self, name: str, attributes: dict[str, str]) -> None:
-        if self.depth == 0 and name != _ROOT:
-            raise ValueError(f"its root is {name[:40]!r} instead of {_ROOT!r}")
-        self.depth += 1
-        if name != _POINT:
-            return
-        number = len(self.points)
-        if number >= _MAX_POINTS:
-            raise ValueError("it holds too many points")
-        try:
-            point = tuple(float(attributes[axis]) for axis in "xyz")
-        except (KeyError, ValueError):
-            raise ValueError(f"point {number} lacks one of x, y, z") from None
-        if not all(map(math.isfinite, point)):
-            raise ValueError(f"point {number} is not finite")
-        self.points.append(point)
 
-    def _on_entity(self, *_: object) -> None:
-        raise ValueError("it declares entities")
+def _coordinates(number: int, attributes: Mapping[str, str]) -> list[float]:
+    try:
+        point = [float(attributes[axis]) for axis in "xyz"]
+    except (KeyError, ValueError):
+        raise ValueError(f"x, y or z of point {number} is missing or not a number") from None
+    if not all(map(math.isfinite, point)):
+        raise ValueError(f"point {number} is not finite")
+    return point

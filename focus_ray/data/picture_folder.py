@@ -67,7 +67,7 @@ def _skip_reason(path: Path) -> str | None:
             return "link to a folder" if path.is_symlink() else "subfolder"
         if not path.is_file():
             return "dead link" if path.is_symlink() else "no file"
-    except OSError:  # no right to enter the folder: reading the picture gives the error
+    except OSError:  # no permission to enter the folder: reading the picture gives the error
         return None if named_as_picture else "unreadable"
     return None if named_as_picture or is_picture(path) else _detect_format(path)
 

@@ -16,7 +16,7 @@ from focus_ray.storage.open_store import open_store
 _THREADS, _PREFETCH = 8, 16
 
 Contents = Iterator[tuple[str, Callable[[], bytes]]]
-"""Names in their order, each with a call that returns the bytes of its picture or raises why not."""
+"""Names in their order, each with a function that returns the bytes of the picture or raises ImageError."""
 
 
 @runtime_checkable
@@ -67,7 +67,7 @@ def open_picture_source(location: str | Path, limits: ImageLimits = DEFAULT_LIMI
 
     Raises:
         DataError: there is no such folder, or nothing below the prefix.
-        ConfigError: the URI is no store.
+        ConfigError: the URI is not a store.
         StorageError: the store does not answer.
     """
     if not (isinstance(location, str) and SCHEME.match(location)):
@@ -152,7 +152,7 @@ class ObjectStorePictures:
             return self.store.read(name)
         except (NoSuchObject, ConfigError, UnicodeError):  # a file may have a name that no object can have
             self._reasons[name] = "missing"
-            raise ImageError(f"{place}: there is no such object; check the name and where the pictures lie") from None
+            raise ImageError(f"{place}: there is no such object; check the name, the bucket and the prefix") from None
         except StorageError as error:
             self.store.list(name, limit=1)  # raises if the whole store is down
             self._reasons[name] = "not fetched"

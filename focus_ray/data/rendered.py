@@ -25,7 +25,7 @@ from focus_ray.settings import Settings
 
 RenderedSplit = Literal["train", "heldout", "prior", "prior_heldout"]
 
-# The first words of every face's seed. Part of the data's definition: a change gives other faces.
+# First words of the seed of each face; changing them changes all faces.
 _SPLITS: dict[RenderedSplit, int] = {"train": 0, "heldout": 1, "prior": 2, "prior_heldout": 3}
 _RENDERED_STREAM = 3  # keeps these faces apart from those of the warm-up
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 UNOCCLUDED = "none"
-"""The family name of an image without an occluder."""
+"""Family of an image without an occluder."""
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ from focus_ray.settings import Settings
 
 SyntheticSplit = Literal["train", "heldout", "validation"]
 
-# The first words of every image's seed. Part of the data's definition: a change gives other faces.
+# First words of the seed of each image; changing them changes all faces.
 _SPLITS: dict[SyntheticSplit, int] = {"train": 0, "heldout": 1, "validation": 2}
-_VISIBLE = 0.5  # share of a pixel from which on the face is visible there
+_VISIBLE = 0.5  # share of a pixel that the face has to cover to count as visible there
 
 
 class FaceDistributions(Settings):
@@ -70,7 +70,7 @@ class OcclusionDistributions(Settings):
     def _check_unseen(cls, unseen: tuple[str, ...]) -> tuple[str, ...]:
         unknown = sorted(set(unseen) - set(FAMILIES))
         if unknown or not set(FAMILIES) - set(unseen):
-            raise ValueError(f"unseen must name some of the families {sorted(FAMILIES)}, and leave one for training")
+            raise ValueError(f"unseen must be some of the families {sorted(FAMILIES)}; leave at least one for training")
         return unseen
 
 
@@ -165,7 +165,7 @@ class SyntheticFaces:
     ) -> None:
         """Check the arguments and build the renderer.
 
-        pictures_per_person and families are no keys of the config: they would change the digest of every run.
+        pictures_per_person and families are not keys of the config: they would change the digest of every run.
 
         Args:
             world: face model with at least the modes of theta (80, 64, 80); the fitted model lacks any further modes.
@@ -186,9 +186,9 @@ class SyntheticFaces:
             )
         unknown = sorted(set(families or ()) - set(FAMILIES))
         if unknown or (families is not None and not families):
-            raise ConfigError(f"there are no occluders {unknown}; choose from {', '.join(FAMILIES)}")
+            raise ConfigError(f"families are empty or unknown: {unknown}; choose from {', '.join(FAMILIES)}")
         if pictures_per_person < 1:
-            raise ConfigError(f"{pictures_per_person} pictures of a person are none; give 1 or more")
+            raise ConfigError(f"pictures_per_person is {pictures_per_person}; give 1 or more")
         self.world = world
         self.families = None if families is None else tuple(families)
         self.pictures_per_person = pictures_per_person

@@ -36,12 +36,12 @@ from focus_ray.storage import atomic
 IMAGES, MASKS, LANDMARKS, TRUTH = "images", "masks", "landmarks.csv", "truth.npz"
 
 WORLD_MODES = (120, 80, 120)
-"""Modes of the parametric face that synthetic people are drawn from: more than theta has."""
+"""Numbers of modes of the parametric face that synthetic people are drawn from; more than theta has."""
 
 _WRITE_BATCH = 32
 _WHITE = 255
 
-# The arrays of truth.npz: the kinds of type they may have, and their shape with N pictures; None is any length.
+# Arrays of truth.npz: allowed kinds of dtype, and the shape with N pictures; None is any length.
 _NUMBERS, _TEXT, _BITS = "fiu", "U", "u"
 _TRUTH_ARRAYS: dict[str, tuple[str, tuple[str | int | None, ...]]] = {
     "theta": (_NUMBERS, ("N", N_PARAMETERS)),
@@ -52,7 +52,7 @@ _TRUTH_ARRAYS: dict[str, tuple[str, tuple[str | int | None, ...]]] = {
     "region": (_BITS, ("N", None)),
 }
 _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-# What zipfile and the parser of npy headers raise for damaged files.
+# Errors of zipfile and of the parser of npy headers for damaged files.
 _READ_ERRORS = (
     OSError,
     ValueError,
@@ -227,9 +227,7 @@ class FolderFaces:
         picture = read_image(self.folder / name)
         if picture.shape[0] != picture.shape[1]:
             height, width = picture.shape[:2]
-            raise ImageError(
-                f"{self.folder / name}: {width} x {height} px is not square; this layout holds aligned crops"
-            )
+            raise ImageError(f"{self.folder / name}: {width} x {height} px is not square; give aligned square crops")
         return picture
 
     def _scale(self, picture: np.ndarray) -> float:
@@ -251,7 +249,7 @@ class FolderFaces:
             path = _require_file(self.folder, f"{MASKS}/{Path(name).stem}.png")
             mask = read_image(path)[..., 0]
             if mask.shape != picture.shape[:2]:
-                raise ImageError(f"{path}: the mask is not of its picture's size; write both in one size")
+                raise ImageError(f"{path}: the mask and its picture have different sizes; write both in one size")
             masks.append(self._resize(validate_mask(mask, path)) > THRESHOLD)
         return torch.from_numpy(np.stack(masks)).float()[:, None]
 
@@ -261,7 +259,7 @@ class FolderFaces:
         pixels = [picture.shape[0] * picture.shape[1] for picture in pictures]
         if any(packed.shape[1] != (count + 7) // 8 for count in pixels):
             raise DataError(
-                f"{self.folder / TRUTH}: the regions are not of the pictures' size; synthesize the folder again"
+                f"{self.folder / TRUTH}: the regions do not have the pictures' size; synthesize the folder again"
             )
         planes = [np.unpackbits(bits, count=count) for bits, count in zip(packed, pixels, strict=True)]
         regions = [
@@ -282,7 +280,7 @@ def default_world() -> MorphableModel:
 def _write_pictures(folder: Path, batch: Batch, start: int) -> dict[str, np.ndarray]:
     """Pictures and masks of a batch; returns the landmarks by file name."""
     if batch.masks is None:
-        raise DataError("faces without masks have no truth to write; use a synthetic set")
+        raise DataError("the faces have no masks to write; use a synthetic set")
     pictures = (batch.images * _WHITE).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     masks = (batch.masks[:, 0] * _WHITE).to(torch.uint8).numpy()
     landmarks: dict[str, np.ndarray] = {}
@@ -298,7 +296,7 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
     done, encoded = cv2.imencode(".png", pixels)
     if not done:
         raise DataError(f"{path}: the picture cannot be encoded as PNG; check the size")
-    path.write_bytes(encoded.tobytes())  # unlike cv2.imwrite, this raises the error of the disk
+    path.write_bytes(encoded.tobytes())  # unlike cv2.imwrite, this raises OSError
 
 
 def _truth_arrays(batch: Batch) -> dict[str, np.ndarray]:
@@ -322,7 +320,7 @@ def _read_truth(path: Path, n: int) -> dict[str, np.ndarray]:
     except _READ_ERRORS as error:
         reason = printable(" ".join(str(error).split()) or type(error).__name__)
         raise DataError(
-            f"{path}: the truth cannot be read ({reason}); synthesize the folder again, or remove it"
+            f"{path}: the ground truth cannot be read ({reason}); synthesize the folder again, or remove it"
         ) from None
     return truth
 
@@ -333,9 +331,9 @@ def _truth_array(archive: zipfile.ZipFile, path: Path, key: str, n: int) -> np.n
         shape, fortran, dtype = _NPY_HEADERS[np.lib.format.read_magic(stream)](stream)
         _check_header(path, key, shape, dtype, n)
         size = math.prod(shape) * dtype.itemsize
-        content = stream.read(size + 1)  # grows with the content, not the header; the checksum is verified at the end
+        content = stream.read(size + 1)  # limited by the content, not the header; the checksum is verified at the end
     if len(content) != size:
-        raise ValueError(f"{key} is not as long as its header says")
+        raise ValueError(f"{key} does not have the length in its header")
     values = np.frombuffer(content, dtype, math.prod(shape)).reshape(shape, order="F" if fortran else "C")
     if dtype.kind not in _NUMBERS or key == "region":
         return values
@@ -364,7 +362,7 @@ def _require_file(folder: Path, name: str) -> Path:
     if not path.is_file():
         kind = LandmarkError if name == LANDMARKS else ImageError
         raise kind(
-            f"{path}: there is no such file; the folder needs {IMAGES}/, {LANDMARKS}, and {MASKS}/ where it has masks"
+            f"{path}: there is no such file; the folder needs {IMAGES}/, {LANDMARKS}, and {MASKS}/ if it has masks"
         )
     return path
 

@@ -77,10 +77,10 @@ def evaluate(
         ClusterError: the Ray cluster cannot be used, or its tasks failed too often.
         Interrupted: the user stopped the evaluation.
     """
-    with graceful_shutdown() as asked, acquire_run_dir(out, config, experiment, label="evaluation") as folder:
+    with graceful_shutdown() as should_stop, acquire_run_dir(out, config, experiment, label="evaluation") as folder:
         evaluating = _evaluate_now if config.kind == "now" else _evaluate_labelled
         with task_cluster(settings):
-            found = evaluating(config, folder, settings, asked, progress)
+            found = evaluating(config, folder, settings, should_stop, progress)
         write_results(folder, found.rows, found.problems)
     return found
 
@@ -185,9 +185,9 @@ def predict_dataset(
     """
     method = load_method(model, **options)
     faces, missing = open_pictures(data, out, split)
-    with graceful_shutdown() as asked, task_cluster(settings):
+    with graceful_shutdown() as should_stop, task_cluster(settings):
         meshes = isinstance(faces, NowPictures)
-        problems = predict(method, faces, out, settings, meshes=meshes, should_stop=asked, progress=progress)
+        problems = predict(method, faces, out, settings, meshes=meshes, should_stop=should_stop, progress=progress)
     return len(faces.names) - len(problems), [*missing, *problems]
 
 
@@ -207,16 +207,16 @@ def propose_now_pairs(data: str, predictions: Path, out: Path, split: NowSplit =
         DataError: there is no such data set, or the predictions have no poses.
         StorageError: the disk or the object store refuses.
     """
-    with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:  # of a bucket, only the lists are fetched
+    with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:  # from a bucket, download only the lists
         faces = open_now(local_copy(data, Path(scratch), only=tuple(LISTS.values())), split)
-    told = PredictionFolder(predictions)
-    known = [one for one in faces.pictures if told.is_complete(one.name)]
+    poses = PredictionFolder(predictions)
+    known = [one for one in faces.pictures if poses.is_complete(one.name)]
     if not known:
-        raise DataError(f"{predictions}: there is no pose of a picture in {data}; let `evaluate predict` write some")
+        raise DataError(f"{predictions}: no poses of the pictures in {data}; write them with `evaluate predict`")
     pairs = propose_pairs(
         [one.name for one in known],
         [one.subject for one in known],
-        np.array([told.face(one.name)["rotation"] for one in known], dtype=np.float64),
+        np.array([poses.face(one.name)["rotation"] for one in known], dtype=np.float64),
         np.array([one.challenge == OCCLUSION_CHALLENGE for one in known]),
     )
     write_pairs(out, pairs)
@@ -271,7 +271,7 @@ def local_copy(data: str, folder: Path, only: Collection[str] | None = None) -> 
             continue
         target = folder / entry.key
         if not target.resolve().is_relative_to(folder.resolve()):
-            raise DataError(f"{store}/{entry.key!r} would lie outside of the copy; rename it")
+            raise DataError(f"{store}/{entry.key!r} would be copied outside {folder}; rename the object")
         if not target.is_file() or target.stat().st_size != entry.size:
             target.parent.mkdir(parents=True, exist_ok=True)
             store.download(entry.key, target)
@@ -290,7 +290,7 @@ def check_folder_exists(folder: Path) -> None:
         DataError: it does not.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder of predictions; check its path")
+        raise DataError(f"{folder}: no such folder of predictions; check its path")
 
 
 def draw_sheets(folder: RunFolder, data: LabelledPictures, methods: dict[str, PredictionFolder]) -> None:

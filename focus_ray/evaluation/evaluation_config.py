@@ -19,10 +19,10 @@ class EvaluationConfig(Settings):
     kind: EvaluationKind
     data: str  # a folder, or s3://bucket/prefix
     predictions: dict[str, str] = Field(min_length=1)  # folder by name of the method
-    split: Literal["validation", "test"] = "validation"  # of NoW
-    metrical: bool = False  # NoW without a fit of the scale
-    unit: Literal["mm", "cm", "m"] = "mm"  # of NoW's meshes
-    seed: NonNegativeInt | None = None  # of the methods' training, for the rows
+    split: Literal["validation", "test"] = "validation"  # split of NoW
+    metrical: bool = False  # NoW without fitting the scale
+    unit: Literal["mm", "cm", "m"] = "mm"  # unit of NoW's meshes
+    seed: NonNegativeInt | None = None  # training seed of the methods, copied to the rows
 
 
 def build_evaluation_config(kind: str, data: str, predictions: list[str], options: dict[str, Any]) -> EvaluationConfig:
@@ -37,13 +37,11 @@ def build_evaluation_config(kind: str, data: str, predictions: list[str], option
     Raises:
         ConfigError: a value does not fit.
     """
-    asked = {"kind": kind, "data": absolute_location(data), "predictions": parse_predictions(predictions), **options}
+    values = {"kind": kind, "data": absolute_location(data), "predictions": parse_predictions(predictions), **options}
     try:
-        return EvaluationConfig.model_validate(asked)
+        return EvaluationConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(
-            f"{summarize_error(error)}; the help of `focus-ray evaluate {kind}` names the options"
-        ) from None
+        raise ConfigError(f"{summarize_error(error)}; see the options of `focus-ray evaluate {kind}`") from None
 
 
 def parse_predictions(texts: list[str]) -> dict[str, str]:
@@ -61,6 +59,6 @@ def parse_predictions(texts: list[str]) -> dict[str, str]:
         if not equals:
             name, folder = Path(text).resolve().name, text
         if not name or not folder or name in found:
-            raise ConfigError(f"predictions {text!r}: give NAME=FOLDER, each name once")
+            raise ConfigError(f"predictions {text!r}: empty or repeated name; give NAME=FOLDER, each name once")
         found[name] = absolute_location(folder)
     return found

@@ -27,10 +27,10 @@ SheetColumn = Literal["reconstruction", "mask"]
 
 CELL = 128  # px
 ROWS = 8
-MAX_MM = 4.0  # end of the curves' axis
+MAX_MM = 4.0  # upper limit of the error axis
 MAPS_PER_ROW = 7
-COLOUR_QUANTILE = 0.995  # share of the errors within the range of colours
-_GREY = 0.35  # brightness of a pixel outside the mask, as a share
+COLOUR_QUANTILE = 0.995  # quantile of the errors at the end of the colour scale
+_GREY = 0.35  # brightness factor of pixels outside the mask
 _WHITE = 255.0
 
 
@@ -56,7 +56,7 @@ def comparison_sheet(
         try:
             rows.append(_row(pictures, name, methods, columns))
         except DataError:
-            continue  # the scoring reports it
+            continue  # reported by score_pictures
         if len(rows) == ROWS:
             break
     if not rows:

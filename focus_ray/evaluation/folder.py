@@ -49,13 +49,13 @@ def evaluate_folder(
     faces = read_folder(folder, image_size=bundle.image_size)
     first = faces.batch([0])
     if first.masks is None:
-        raise DataError(f"{folder}: there are no masks to score against; give masks/ with a PNG for each picture")
+        raise DataError(f"{folder}: no masks to score against; give masks/ with a PNG for each picture")
     true_vertices = first.vertices
-    ours = bundle.focus.face_model.n_vertices
-    if true_vertices is not None and true_vertices.shape[1] != ours:
+    expected = bundle.focus.face_model.n_vertices
+    if true_vertices is not None and true_vertices.shape[1] != expected:
         raise FaceModelError(
-            f"the truth in {folder} has {true_vertices.shape[1]} vertices, the face model of {model} {ours}; "
-            "synthesize the folder with that face model's resolution, or remove truth.npz"
+            f"truth.npz in {folder} has {true_vertices.shape[1]} vertices, the face model of {bundle.version} has "
+            f"{expected}; synthesize the folder with that face model's resolution, or remove truth.npz"
         )
     settings = bundle.refine.model_copy(update={"steps": refine_steps})
     correcting = {} if prior is None else _prior_by_variant(priors.load(prior), bundle, refine_steps)

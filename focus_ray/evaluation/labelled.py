@@ -19,14 +19,14 @@ from focus_ray.runtime.tasks import PoolSettings
 
 LabelledTask = Literal["segmentation", "photometric"]
 
-CACHE_VERSION = 2  # raise it when the computation of the scores changes
+CACHE_VERSION = 2  # increase it when the computation of the scores changes
 BATCH = 50  # pictures per piece
 OVERALL = "overall"
 
 _MASK_VARIANTS: dict[str, str] = {
     "binarised": "",
     "soft": "soft_",
-}  # how masks are read, and the prefix of their metrics
+}  # variant of the mask: prefix of its metrics
 
 
 @dataclass

@@ -74,7 +74,7 @@ class PredictionFolder:
             return colours, self._read_grey(REGIONS, name, size) > THRESHOLD
         if alpha is None:
             raise ImageError(
-                f"{printable(path)} has no alpha that says where the face is rendered; give one, or {REGIONS}/NAME.png"
+                f"{printable(path)} has no alpha channel for the rendered region; add one, or {REGIONS}/NAME.png"
             )
         return colours, binarise_mask(alpha, printable(path))
 
@@ -109,7 +109,7 @@ class PredictionFolder:
             content = json.loads(path.read_bytes())
             return {key: content[key] for key in ("rotation", "translation", "occlusion_fraction")}
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{printable(path)} cannot be used ({error}); predict again") from None
+            raise DataError(f"{printable(path)} cannot be read ({error}); predict again") from None
 
     def record_method(self, method_info: dict[str, Any]) -> None:
         """Write method.json, or check that it is about the same method.
@@ -158,7 +158,7 @@ def _check_size(path: Path, picture: np.ndarray, size: tuple[int, int]) -> None:
         (height, width), (other_height, other_width) = size, picture.shape[:2]
         raise ImageError(
             f"{printable(path)} is {other_width} x {other_height} px, the picture {width} x {height}; "
-            "give predictions in the pictures' own pixels"
+            "write predictions at the size of the picture"
         )
 
 
@@ -177,5 +177,5 @@ def _png(array: np.ndarray) -> bytes:
     """Encode grey or BGR(A) as a PNG file."""
     encoded, content = cv2.imencode(".png", array)
     if not encoded:
-        raise DataError("a picture could not be written as PNG")
+        raise DataError("an image could not be encoded as PNG")
     return content.tobytes()

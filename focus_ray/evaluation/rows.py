@@ -31,9 +31,9 @@ class ResultRow(Settings):
     subset: str
     metric: str
     value: float | None
-    std: float | None = None  # between the pictures, as in the paper's tables
-    seed: int | None = None  # of the training; None: not known, or no training
-    partial: bool = False  # some of the data set or of the predictions is missing
+    std: float | None = None  # over the pictures, as in the paper's tables
+    seed: int | None = None  # training seed; None: unknown, or not trained
+    partial: bool = False  # part of the data set or of the predictions is missing
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -78,7 +78,7 @@ def read_rows(path: Path) -> list[ResultRow]:
         return [ResultRow.model_validate(row) for row in content["rows"]]
     except ValidationError as error:
         raise DataError(
-            f"{path} is no results.json of this version: {summarize_error(error)}; evaluate again"
+            f"{path} is not a results.json of this version: {summarize_error(error)}; evaluate again"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path} cannot be read as results.json ({summarize_error(error)}); evaluate again") from None

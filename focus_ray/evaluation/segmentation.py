@@ -21,10 +21,10 @@ from focus_ray.focus.metrics import MASK_THRESHOLD
 class PixelCounts(NamedTuple):
     """Pixel counts of one picture inside the rendered region; sums of shares for soft masks."""
 
-    true_face: float  # face, called face
-    true_outlier: float  # outlier, called outlier
-    missed_face: float  # face, called outlier
-    missed_outlier: float  # outlier, called face
+    true_face: float  # face, predicted as face
+    true_outlier: float  # outlier, predicted as outlier
+    missed_face: float  # face, predicted as outlier
+    missed_outlier: float  # outlier, predicted as face
 
 
 def binarise(mask: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:

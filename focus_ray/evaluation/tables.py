@@ -9,14 +9,14 @@ import numpy as np
 from focus_ray.evaluation import published
 from focus_ray.evaluation.rows import MetricValue, ResultRow
 
-# Published methods and our versions of them, which follow them in the tables.
+# Published methods and our reimplementations, which follow them in the tables.
 REIMPLEMENTATIONS = {"Deep3D": "Deep3D-style", "Egger et al.": "Egger-style"}
-REFINED_SUFFIX = ", refined"  # after a method's name: its fits were refined
-ALL_ONES_SUFFIX = ", all-ones mask"  # after it: the same fits, all rendered pixels called face; not in the paper
-FOCUS_PREFIX = "FOCUS,"  # of the methods that are also shown with an all-ones mask
+REFINED_SUFFIX = ", refined"  # suffix of a method whose fits were refined
+ALL_ONES_SUFFIX = ", all-ones mask"  # suffix of the same fits with an all-ones mask; not in the paper
+FOCUS_PREFIX = "FOCUS,"  # prefix of the methods that are also shown with an all-ones mask
 PAPER, ONE_PASS, REFINED_PASS = "paper", "ours, one pass", "ours, refined"
 UNKNOWN = "–"
-PARTIAL_MARK = "*"  # after a figure: a part of its data set or predictions is missing
+PARTIAL_MARK = "*"  # suffix of a figure: part of its data set or predictions is missing
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,8 @@ def build_table(spec: TableSpec, rows: Sequence[ResultRow], note: str) -> Table:
     """
     lines: list[TableRow] = []
     wanted = {(column.table, column.dataset, column.subset, column.metric) for column in spec.columns}
-    asked = [row for row in rows if (row.table, row.dataset, row.subset, row.metric) in wanted]
-    measured = [row for row in asked if ALL_ONES_SUFFIX not in row.method]
+    shown = [row for row in rows if (row.table, row.dataset, row.subset, row.metric) in wanted]
+    measured = [row for row in shown if ALL_ONES_SUFFIX not in row.method]
     for method in _order_methods(spec, [row.method.removesuffix(REFINED_SUFFIX) for row in measured]):
         if method in spec.published:
             cells = zip(spec.columns, spec.published[method], strict=True)
@@ -179,7 +179,9 @@ def build_table(spec: TableSpec, rows: Sequence[ResultRow], note: str) -> Table:
                 lines.append(
                     TableRow(method, source + trained, tuple(_format_measured(own, column) for column in spec.columns))
                 )
-    partial = f" {PARTIAL_MARK}: partial, something is missing." if any(row.partial for row in measured) else ""
+    partial = (
+        f" {PARTIAL_MARK}: partial (data or predictions are missing)." if any(row.partial for row in measured) else ""
+    )
     caption = f"{spec.title}. Paper: {published.SOURCE}. {note}{partial}"
     return Table(spec.name, caption, tuple(column.title for column in spec.columns), tuple(lines))
 

@@ -19,7 +19,7 @@ from focus_ray.focus.metrics import similarity_align
 
 TABLE = "exact"
 CORRELATION = "spearman"
-_MIN_PICTURES = 3  # too few pictures for a rank correlation below that
+_MIN_PICTURES = 3  # fewest pictures for a rank correlation
 
 
 def vertex_errors(fitted: Float[np.ndarray, "V 3"], true: Float[np.ndarray, "T 3"]) -> Float[np.ndarray, " V"]:
@@ -37,7 +37,7 @@ def vertex_errors(fitted: Float[np.ndarray, "V 3"], true: Float[np.ndarray, "T 3
     """
     if fitted.shape != true.shape:
         raise FaceModelError(
-            f"the prediction has {len(fitted)} vertices, the truth {len(true)}; exact errors need the same face model"
+            f"the prediction has {len(fitted)} vertices, the truth {len(true)}; predict with the same face model"
         )
     one, other = (torch.from_numpy(np.asarray(points, dtype=np.float64))[None] for points in (fitted, true))
     return (similarity_align(one, other) - other).norm(dim=-1)[0].numpy()

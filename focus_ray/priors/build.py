@@ -222,21 +222,21 @@ def compute_prior(
         Interrupted: the user stopped the build.
     """
     model = models.load_from(config.model)
-    meant_for = None if config.applied_to is None else models.load_from(config.applied_to)
-    if meant_for is not None:
-        check_same_pipeline(model, meant_for, config.refine_steps)
+    target_model = None if config.applied_to is None else models.load_from(config.applied_to)
+    if target_model is not None:
+        check_same_pipeline(model, target_model, config.refine_steps)
     with (
-        graceful_shutdown() as asked,
+        graceful_shutdown() as should_stop,
         acquire_run_dir(out, config, experiment, label="prior", storage=storage) as folder,
     ):
         store = LocalStore(out) if storage is None else open_store(storage).at(folder.info().name)
         if storage is not None:
             store.check()
         with task_cluster(settings):
-            made = PriorBuilder(config, model, store, settings, asked, progress)
+            made = PriorBuilder(config, model, store, settings, should_stop, progress)
             prior, metrics = made.build()
-        if meant_for is not None:
-            prior = attach_gate(prior, config, meant_for, progress)
+        if target_model is not None:
+            prior = attach_gate(prior, config, target_model, progress)
         save_prior(prior, folder, store)
         write_pictures(folder.path, prior, model.focus.face_model)
         folder.write_json("metrics.json", {"schema": METRICS_SCHEMA, **metrics, "prior": prior_metrics(prior.info)})
@@ -258,11 +258,15 @@ def check_same_pipeline(model: Model, target_model: Model, refine_steps: int) ->
     """
     one, other = Pipeline.from_model(model, refine_steps), Pipeline.from_model(target_model, refine_steps)
     if one != other:
-        raise ConfigError(f"R_syn is of another pipeline ({one}) than the model it is for ({other}); train one like it")
-    mine, theirs = model.focus.face_model, target_model.focus.face_model
-    if mine.digest != theirs.digest:
+        raise ConfigError(
+            f"R_syn has another pipeline ({one}) than the target model ({other}); "
+            "train R_syn with the pipeline of the target model"
+        )
+    face, target_face = model.focus.face_model, target_model.focus.face_model
+    if face.digest != target_face.digest:
         raise FaceModelError(
-            f"R_syn fits face model {mine.digest[:12]}, the model it is for {theirs.digest[:12]}; train one like it"
+            f"R_syn fits face model {face.digest[:12]}, the target model {target_face.digest[:12]}; "
+            "train R_syn with the face model of the target model"
         )
 
 

@@ -17,7 +17,7 @@ from focus_ray.prior import GateResult, Prior
 from focus_ray.priors.measure import fit_batch
 
 BATCH = 50
-FACE_MODEL_PREFIX = "parametric-"  # names of the face models that have a synthetic world
+FACE_MODEL_PREFIX = "parametric-"  # of the names of face models that have a synthetic world
 
 
 def world_faces(
@@ -37,7 +37,8 @@ def world_faces(
     resolution = face.name.removeprefix(FACE_MODEL_PREFIX)
     if resolution not in ("small", "full", "fine") or not face.name.startswith(FACE_MODEL_PREFIX):
         raise ConfigError(
-            f"there is no synthetic world around {face.name!r}; build the prior for no model, or gate on a folder"
+            f"there is no synthetic world for face model {face.name!r}; build the prior without a target model, "
+            "or score it with `focus-ray evaluate folder` and its option for a prior"
         )
     from focus_ray.face_models.parametric import parametric_face
 

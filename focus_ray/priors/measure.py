@@ -15,10 +15,10 @@ from focus_ray.focus.misfit import MisfitStats, misfit_readings, vertex_regions
 from focus_ray.inference.predictor import Predictor
 from focus_ray.model import Model, weights_digest
 
-# Faces per batch. Shards are made of whole batches wherever their size allows: a face then has the same neighbours in
-# its batch, and so the same bits, for every shard size.
+# Faces per batch. Shards consist of whole batches if their size allows it: then a face is always in a batch with the
+# same faces, and its results have the same bits for every shard size.
 BATCH = 50
-CACHE_VERSION = 2  # raise it when the computation of a state changes
+CACHE_VERSION = 2  # increase it when the computation of a state changes
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Measurer:
         self.predictor = Predictor(focus, spec.model.refine).eval()
         self.face = focus.face_model
         self.regions = vertex_regions(self.face)
-        # Faces are rendered on the CPU: the same bits for every device.
+        # Render on the CPU, for the same bits with every device.
         face = self.face if str(device) == "cpu" else copy.deepcopy(self.face).cpu()
         self.faces = RenderedFaces(face, spec.model.settings.camera, spec.config, spec.seed, spec.split)
 
@@ -81,7 +81,7 @@ class Measurer:
             part = self.measure_batch(range(start, min(start + BATCH, numbers.stop)))
             state = part if state is None else state.merge(part)
         if state is None:
-            raise ValueError("a shard holds a face at least")
+            raise ValueError("the shard is empty; give at least one face")
         return state
 
     def measure_batch(self, numbers: range) -> MisfitStats:

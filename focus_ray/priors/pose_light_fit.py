@@ -14,7 +14,7 @@ from focus_ray.focus.synthesis import SamplingDistributions
 from focus_ray.inference.reconstruct_files import fit_paths
 from focus_ray.storage import atomic
 
-MIN_FACES = 8  # faces; too few for a spread below that
+MIN_FACES = 8  # fewest faces to estimate spreads from
 
 
 def fit_distributions(
@@ -89,9 +89,11 @@ def fit_to_pictures(
     """
     theta = fit_paths(paths, model=model, landmarks=landmarks, progress=progress)
     if len(theta) < MIN_FACES:
-        raise DataError(f"{len(theta)} faces were found, too few for laws; give pictures of {MIN_FACES} at least")
+        raise DataError(
+            f"{len(theta)} faces were found, too few to fit distributions; give pictures of at least {MIN_FACES} faces"
+        )
     laws = fit_distributions(theta).model_dump(mode="json")
     tree = {"data": {"rendered": {"laws": laws}}}
-    head = f"# Pose and light as seen in {len(theta)} faces; a configuration of `prior train` and `prior build`.\n"
+    head = f"# Pose and light estimated from {len(theta)} faces; configuration of `prior train` and `prior build`.\n"
     atomic.write_file(out, head + yaml.safe_dump(tree, sort_keys=False))
     return {"faces": len(theta), "laws": laws}

@@ -31,13 +31,13 @@ class PriorConfig(Settings):
     """Configuration of a build; equal configurations give the same prior, bit for bit, for any number of tasks."""
 
     model: str  # R_syn: a folder, or s3://bucket/prefix/RUN/model
-    applied_to: str | None = None  # the model that the prior is for
+    applied_to: str | None = None  # target model, which the prior corrects
     n: int = Field(default=20_000, ge=2)
-    heldout: int = Field(default=20_000, ge=2)  # further faces, to judge the prior
+    heldout: int = Field(default=20_000, ge=2)  # additional faces, to evaluate the prior
     shard_size: PositiveInt = 500
     seed: Seed = 0
     refine_steps: NonNegativeInt = 0
-    aligned: bool = False  # whether the aligned reading is subtracted: see focus.misfit
+    aligned: bool = False  # whether the aligned reading is subtracted, see focus.misfit
     target_mm: PositiveFloat | None = None  # stop at this standard error of the prior
     data: PriorData = PriorData()
     gate: GateSettings = GateSettings()
@@ -45,7 +45,9 @@ class PriorConfig(Settings):
     @model_validator(mode="after")
     def _check_shard_size(self) -> "PriorConfig":
         if self.shard_size > BATCH and self.shard_size % BATCH:
-            raise ValueError(f"shard_size {self.shard_size} is not made of whole batches; take a multiple of {BATCH}")
+            raise ValueError(
+                f"shard_size {self.shard_size} is not a whole number of batches; give a multiple of {BATCH}"
+            )
         return self
 
     @property

@@ -11,10 +11,10 @@ from focus_ray.tracking.misfit_pictures import misfit_mesh, misfit_sheet
 from focus_ray.tracking.run_report import png_data_uri, render_page
 
 TITLES = {
-    "posed": "Faces with their expression",
-    "neutral": "Faces at rest",
-    "posed_aligned": "Faces with their expression, moved, turned and scaled onto the truth before",
-    "neutral_aligned": "Faces at rest, moved, turned and scaled onto the truth before",
+    "posed": "Faces with expression",
+    "neutral": "Neutral faces",
+    "posed_aligned": "Faces with expression, after similarity alignment to the truth",
+    "neutral_aligned": "Neutral faces, after similarity alignment to the truth",
 }
 
 
@@ -46,7 +46,7 @@ def write_prior_report(folder: Path, info: PriorInfo) -> None:
         "held out": str(info.heldout_n),
         "R_syn": info.model_version,
         "face model": info.face_model,
-        "faces a second": "–" if info.faces_per_s is None else f"{info.faces_per_s:.0f}",
+        "faces per second": "–" if info.faces_per_s is None else f"{info.faces_per_s:.0f}",
     }
     cards = [
         {

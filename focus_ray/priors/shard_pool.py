@@ -21,7 +21,7 @@ from focus_ray.runtime.tasks import POLL_SECONDS, PoolSettings, load_once, one_t
 
 # Shards that a worker merges into one state. A power of two gives the same bits as one tree over all shards.
 BRANCH_SIZE = 8
-# Maximum number of merged branches that wait for the driver.
+# Maximum number of merged branches that the driver has not read yet.
 MAX_PENDING_BRANCHES = 4
 
 
@@ -173,7 +173,7 @@ class ShardPool:
 
 def interrupted_error(shards: ShardStore) -> Interrupted:
     """Return the error of a build that the user stopped."""
-    return Interrupted(f"stopped; finished shards are kept in {shards.store}, the same command goes on")
+    return Interrupted(f"stopped; finished shards are kept in {shards.store}, run the same command to resume")
 
 
 def _leaf(spec: "list[ray.ObjectRef[Any]]", number: int) -> tuple[MisfitStats, tuple[int, bool]]:

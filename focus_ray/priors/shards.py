@@ -62,9 +62,9 @@ class ShardStore:
         try:
             state = decode_state(content, f"{self.store}/{key}")
             if state.count != len(self.faces(number)):
-                raise CheckpointError(f"{self.store}/{key} is about {state.count} faces")
+                raise CheckpointError(f"{self.store}/{key} has another number of faces: {state.count}")
         except CheckpointError as error:
-            logger.warning("%s; it is computed again", error)
+            logger.warning("%s; the shard is computed again", error)
             return None
         return state
 
@@ -110,4 +110,4 @@ def decode_state(content: bytes, name: str) -> MisfitStats:
             }
         )
     except (KeyError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{name} is no state of this version ({error})") from None
+        raise CheckpointError(f"{name} is not a state of this version ({error})") from None

@@ -80,7 +80,7 @@ def flatten_in_order(problems: Mapping[int, Sequence[str]]) -> list[str]:
 
 def interrupted_error() -> Interrupted:
     """The error of a job that was asked to stop."""
-    return Interrupted("stopped; what is finished is kept, the same command goes on")
+    return Interrupted("stopped; finished work is kept, run the same command to resume")
 
 
 def _run_task(job_ref: "list[ray.ObjectRef[Any]]", number: int) -> tuple[int, Any]:

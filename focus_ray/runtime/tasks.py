@@ -72,4 +72,4 @@ def to_package_error(error: "RayError", label: str) -> FocusRayError:
     if isinstance(error, RayTaskError) and isinstance(error.cause, FocusRayError):
         return error.cause
     reason = " ".join(str(error).split())[:300]
-    return ClusterError(f"the tasks of the {label} ended ({reason}); the same command goes on")
+    return ClusterError(f"the tasks of the {label} ended ({reason}); run the same command to resume")

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from cachetools import TTLCache
+
 from focus_ray.serving.problems import Problem
 
 _NAME_BYTES = 24  # of chance: nobody guesses a name
@@ -15,11 +17,14 @@ class _Result(NamedTuple):
     content: bytes
     media_type: str
     owner: str | None
-    expires_at: float
 
 
 def check_size(content: bytes, max_bytes: int) -> None:
-    """Raises Problem for what could not be kept with everything else gone."""
+    """Check that a store of this size can hold a result.
+
+    Raises:
+        Problem: the result is larger than the store.
+    """
     if len(content) > max_bytes:
         raise Problem(
             "unprocessable", "an output is larger than what is kept for links; ask for it with delivery=inline"
@@ -27,45 +32,47 @@ def check_size(content: bytes, max_bytes: int) -> None:
 
 
 class InMemoryResultStore:
-    """Results by name. The oldest give way to new ones; nothing is written to a disk. Thread-safe."""
+    """Results by name. New ones replace the least recently used; nothing is written to a disk. Thread-safe."""
 
     def __init__(self, max_bytes: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Keep each result so many seconds of the clock, and no more bytes of content than that in all."""
+        """Create an empty store.
+
+        Args:
+            max_bytes: content of all results together.
+            seconds: lifetime of a result.
+            clock: time in seconds.
+        """
         self.max_bytes = max_bytes
-        self.seconds = seconds
-        self._clock = clock
-        self._results: dict[str, _Result] = {}  # oldest first
-        self._bytes = 0
+        self._results: TTLCache[str, _Result] = TTLCache(
+            max_bytes, seconds, clock, getsizeof=lambda result: len(result.content)
+        )
         self._lock = threading.Lock()
 
     def put(self, content: bytes, media_type: str, owner: str | None) -> str:
-        """Keep a result for a client (the name of its key; None: anybody without one) and return what it is called.
+        """Store a result under a random name.
 
-        Raises Problem where it is larger than all that may be kept.
+        Args:
+            content: bytes of the file.
+            media_type: its type.
+            owner: name of the client's key; None: anybody without a key.
+
+        Returns:
+            The name.
+
+        Raises:
+            Problem: the result is larger than the store.
         """
         check_size(content, self.max_bytes)
         name = secrets.token_urlsafe(_NAME_BYTES)
         with self._lock:
-            now = self._clock()
-            self._bytes += len(content)
-            self._results[name] = _Result(content, media_type, owner, now + self.seconds)
-            self._evict(now)
+            self._results[name] = _Result(content, media_type, owner)
         return name
 
     def get(self, name: str, owner: str | None) -> tuple[bytes, str] | None:
-        """Content and media type, for the client whose result it is; None for others, and after its time."""
+        """Return content and media type of a result; None for other owners and after its lifetime."""
         with self._lock:
-            self._evict(self._clock())
             result = self._results.get(name)
         return None if result is None or result.owner != owner else (result.content, result.media_type)
 
     def __len__(self) -> int:
         return len(self._results)
-
-    def _evict(self, now: float) -> None:
-        """All live equally long: what is to go stands first."""
-        while self._results:
-            oldest = next(iter(self._results))
-            if self._bytes <= self.max_bytes and self._results[oldest].expires_at > now:
-                return
-            self._bytes -= len(self._results.pop(oldest).content)

@@ -17,17 +17,18 @@ EXCLUDED_PIXEL_COST = 0.15
 With it a mask cannot get better by being small: leaving out a pixel pays only where it is explained worse than that.
 """
 LANDMARK_WEIGHT, PERCEPTUAL_WEIGHT = 2.0, 0.1
-"""Of the mean landmark error as a share of the picture's side, and of the cosine distance of features, beside PRICE."""
+"""Weights, beside EXCLUDED_PIXEL_COST, of the mean landmark error (share of the image side) and of the cosine distance."""
 
 
 @torch.no_grad()
 def score_unlabelled(focus: Focus, faces: FaceDataset, count: int, batch_size: int = 50) -> dict[str, float | None]:
     """Figures over the first `count` faces, one pass of the model; the lower the better, where nothing else is said.
 
-    explained   mean over the rendered region of the colour distance where the mask is 1, and of PRICE where it is 0
+    explained   mean over the rendered region: colour distance where the mask is 1, EXCLUDED_PIXEL_COST where it is 0
     landmarks   mean distance of the 68 landmarks to the given ones, as a share of the picture's side
     perceptual  cosine distance of the features of masked picture and masked rendering; None without such a network
-    planted     IoU of what masks newly leave out and what was planted on the faces (planting.py); the higher the better
+    planted     IoU of the pixels that masks newly exclude and those of planted occluders (occlusion_probe.py); higher
+                is better
     unsteady    mean difference of a face's mask and that of the mirrored picture, mirrored back, inside both regions
     mask_coverage  share of the rendered region that is called face
     unlabelled  the sum of the first three, weighted: the objective of a search without labels
@@ -84,6 +85,6 @@ def _batch_figures(
 
 
 def _mean_inside(values: Tensor, region: Tensor) -> Tensor:
-    """Mean over the region of each picture [B]; an empty one counts as PRICE everywhere."""
+    """Mean over the region of each picture [B]; an empty one counts as EXCLUDED_PIXEL_COST everywhere."""
     size = region.sum(dim=(1, 2, 3))
     return torch.where(size > 0, (values * region).sum(dim=(1, 2, 3)) / size.clamp(min=1), EXCLUDED_PIXEL_COST)

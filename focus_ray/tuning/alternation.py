@@ -32,11 +32,13 @@ def apply_alternation(config: RunConfig, point: Mapping[str, Any]) -> RunConfig:
     period = point.get(PERIOD, default_value(config, PERIOD))
     ratio = point.get(RATIO, default_value(config, RATIO))
     if type(period) is not int or not 2 <= period <= length:
-        raise ConfigError(f"space: {PERIOD}: {period} is no number of steps from 2 to {length}, the length of EM")
+        raise ConfigError(
+            f"space: {PERIOD}: {period} is not valid; give a number of steps from 2 to {length}, the length of EM"
+        )
     if not isinstance(ratio, int | float) or not 0 < ratio < 1:
-        raise ConfigError(f"space: {RATIO}: {ratio} is no share of a cycle; give one between 0 and 1")
+        raise ConfigError(f"space: {RATIO}: {ratio} is not a share of a cycle; give a number between 0 and 1")
     if length % period:
-        raise ConfigError(f"space: {PERIOD}: EM has {length} steps, which {period} does not divide; give a divisor")
+        raise ConfigError(f"space: {PERIOD}: {period} does not divide the {length} steps of EM; give a divisor")
     segmenter = min(max(1, round(ratio * period)), period - 1)
     changed = {"cycles": length // period, "seg_steps": segmenter, "face_steps": period - segmenter}
     return config.model_copy(update={"schedule": Schedule(**schedule.model_dump() | changed)})

@@ -14,18 +14,20 @@ class TuningObjective(NamedTuple):
 
     metric_path: str
     mode: Direction
-    worst: float  # objective of a trial that broke off, so that the searcher avoids its point
+    worst: float  # objective of a trial that was aborted, so that the searcher avoids its point
     description: str
 
 
 OBJECTIVES: Mapping[str, TuningObjective] = {
     "unlabelled": TuningObjective(
-        "unlabelled.unlabelled", "min", 10.0, "how well pictures are explained, without labels"
+        "unlabelled.unlabelled", "min", 10.0, "reconstruction error plus a price for masked pixels, without labels"
     ),
     "planted": TuningObjective(
-        "unlabelled.planted", "max", 0.0, "how exactly masks leave out what was planted on faces"
+        "unlabelled.planted", "max", 0.0, "IoU of masked pixels and occluders planted on faces, without labels"
     ),
-    "unsteady": TuningObjective("unlabelled.unsteady", "min", 1.0, "how unlike the masks of a mirrored picture are"),
+    "unsteady": TuningObjective(
+        "unlabelled.unsteady", "min", 1.0, "difference of the masks of a picture and its mirror image, without labels"
+    ),
     "f1": TuningObjective("heldout.occluded.f1", "max", 0.0, "F1 of the visible face, occluded faces"),
     "outlier_iou": TuningObjective("heldout.occluded.outlier_iou", "max", 0.0, "IoU of outliers, occluded faces"),
     "vertex_mm": TuningObjective("heldout.all.vertex_mm", "min", 100.0, "mean vertex error in mm, all faces"),

@@ -10,16 +10,16 @@ from focus_ray.tuning.space import Point
 from focus_ray.tuning.trial import ENDING, OBJECTIVE, STEP
 
 
-def _nobody(*_: Any) -> None:
+def _ignore(*_: Any) -> None:
     """Ignore the report."""
 
 
 class Listener(NamedTuple):
     """Callbacks of this process for the progress of a sweep."""
 
-    task: Callable[[str, int, int], object] = _nobody
-    note: Callable[[str], object] = _nobody
-    name: Callable[[Point, str], str] = lambda _, trial_id: trial_id  # a trial's name, from its point and id
+    task: Callable[[str, int, int], object] = _ignore
+    note: Callable[[str], object] = _ignore
+    name: Callable[[Point, str], str] = lambda _, trial_id: trial_id  # name of a trial, from its point and id
 
 
 _listener = Listener()
@@ -58,9 +58,9 @@ class TuneProgress(Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._end(trial, "failed")
 
-    def _end(self, trial: Any, said: str) -> None:
+    def _end(self, trial: Any, ending: str) -> None:
         self._ended.add(trial.trial_id)
-        _listener.note(f"trial {_listener.name(trial.config, trial.trial_id)}: {said}")
+        _listener.note(f"trial {_listener.name(trial.config, trial.trial_id)}: {ending}")
         _listener.task("trials", len(self._ended), self._total)
 
     def get_state(self) -> dict[str, Any] | None:
@@ -75,10 +75,10 @@ def describe_result(last: dict[str, Any]) -> str:
     objective, ending = last.get(OBJECTIVE), last.get(ENDING, "pruned")
     if objective is None:
         return "no result"
-    if ending in ("nan", "collapsed"):  # the objective is a placeholder, of no step
+    if ending in ("nan", "collapsed"):  # the objective is a placeholder, not measured at a step
         return ending
     reached = f"objective {objective:.4f} after step {last.get(STEP)}"
     return reached if ending == "done" else f"{ending}, {reached}"
 
 
-Told = TuneProgress  # name in earlier versions, by which Tune's pickles of their sweeps refer to it
+Told = TuneProgress  # earlier name of the class, used in Tune's pickles of older sweeps

@@ -52,7 +52,7 @@ class RetrainedRun(Settings):
     which: Candidate
     seed: int
     figures: dict[str, float | None]
-    cause: str = ""  # why there are no figures: the error of the guard that ended the run
+    cause: str = ""  # error of the guard that ended the run; then there are no figures
 
 
 class SweepResults(Settings):
@@ -63,7 +63,7 @@ class SweepResults(Settings):
     trials: tuple[TrialResult, ...]
     best: str | None
     default: dict[str, Any]  # the point of the preset
-    rank_correlation: dict[str, dict[str, float | None]]  # of unlabelled objectives with labelled figures
+    rank_correlation: dict[str, dict[str, float | None]]  # by unlabelled objective, then by labelled one
     importance: dict[str, float]
     judged: tuple[RetrainedRun, ...] = ()
 

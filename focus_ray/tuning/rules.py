@@ -43,7 +43,7 @@ def build_scheduler(plan: Plan) -> Any:
     length = search.trial_config({}, None).schedule.total_steps
     grace = max(1, round(settings.grace * length))
     if settings.kind == "asha":
-        # One step more than a trial has: a trial that is not pruned ends by itself, with a model.
+        # One step more than a trial has, so that a trial that is not pruned finishes and writes its model.
         return AsyncHyperBandScheduler(
             time_attr=STEP, max_t=length + 1, grace_period=grace, reduction_factor=settings.reduction
         )
@@ -54,7 +54,7 @@ def build_scheduler(plan: Plan) -> Any:
             time_attr=STEP,
             perturbation_interval=max(1, round(settings.interval * length)),
             burn_in_period=grace,
-            # Tune moves to the neighbour in a list; it would multiply a `choice`, which leaves the values.
+            # Tune moves to a neighbouring value in a list; a `choice` would be multiplied and leave the list.
             hyperparam_mutations={
                 name: parameter.domain() if parameter.values is None else list(parameter.values)
                 for name, parameter in search.space.items()

@@ -37,14 +37,14 @@ _SHARED_KEYS: Mapping[SharedPhases, tuple[str, ...]] = {
         "optimizers.pretrain_seg",
     ),
 }
-# Keys that a search sets for every run by keys of its own: they can be neither searched nor given under `set`.
+# Keys of a run that the search derives from its own keys: not allowed in `space` or under `set`.
 _RESERVED_KEYS = ("seed", "heldout", "cadence", "start_from")
 _RESERVED_SET_KEYS = (
     *("seed", "start_from", "heldout.size", "heldout.seed", "heldout.refine", "heldout.unlabelled"),
     *(f"cadence.{name}" for name in Cadence.model_fields if name != "log"),
 )
 _NEVER = 10**9
-_PBT_CHECKPOINTS = 12  # kept of each trial, for other trials to take over
+_PBT_CHECKPOINTS = 12  # kept for each trial, as starting points of other trials
 
 
 class SchedulerSettings(Settings):
@@ -52,7 +52,7 @@ class SchedulerSettings(Settings):
 
     kind: Literal["none", "asha", "median", "pbt"] = "none"
     grace: float = Field(default=0.2, gt=0, le=1)  # share of a trial before the first decision
-    reduction: float = Field(default=3.0, gt=1)  # ASHA: one in so many trials continues
+    reduction: float = Field(default=3.0, gt=1)  # ASHA: one of this many trials continues
     interval: float = Field(default=0.2, gt=0, le=1)  # PBT: share of a trial between two decisions
 
 
@@ -66,7 +66,7 @@ class TrialResources(Settings):
     @model_validator(mode="after")
     def _check_gpu_share(self) -> "TrialResources":
         if 0 < self.gpus < 1 and self.gpu_gigabytes is None:
-            raise ValueError("trials that share a GPU must not take each other's memory: give gpu_gigabytes for each")
+            raise ValueError("trials that share a GPU need a memory limit; give gpu_gigabytes")
         return self
 
 
@@ -89,7 +89,7 @@ class SearchConfig(Settings):
     """Configuration of a sweep."""
 
     preset: str = "embedded"
-    set: dict[str, Any] = Field(default_factory=dict)  # keys that replace the preset's, for every trial
+    set: dict[str, Any] = Field(default_factory=dict)  # changes to the preset, for every trial
     steps: float = Field(default=1.0, gt=0, le=1)  # length of each phase of a trial, as a share of the preset's
     shared: SharedPhases = "warmup"  # phases that all trials share: trained once, at full length
     start: str | None = None  # model folder trained by those phases; None: it is trained first
@@ -97,12 +97,12 @@ class SearchConfig(Settings):
     objective: str = "planted"
     searcher: Literal["random", "tpe", "grid"] = "random"
     scheduler: SchedulerSettings = SchedulerSettings()
-    trials: int = Field(default=10, gt=0)  # ignored for a grid, whose size counts
+    trials: int = Field(default=10, gt=0)  # ignored for a grid, which tries every point
     concurrent: int = Field(default=2, gt=0)
-    reports: int = Field(default=6, ge=1)  # evaluations of a trial
+    reports: int = Field(default=6, ge=1)  # number of evaluations of a trial
     heldout: HeldoutFaces = HeldoutFaces(size=200, seed=1)
     resources: TrialResources = TrialResources()
-    max_failures: int = Field(default=2, ge=0)  # of one trial, before it counts as failed
+    max_failures: int = Field(default=2, ge=0)  # restarts of a trial before it counts as failed
     judging: JudgingSettings = JudgingSettings()
     seed: Seed = 0
 
@@ -117,16 +117,18 @@ class SearchConfig(Settings):
     def _check_consistency(self) -> "SearchConfig":
         ranges = [name for name, parameter in self.space.items() if parameter.values is None]
         if self.searcher == "grid" and ranges:
-            raise ValueError(f"a grid needs `values`, and {ranges[0]} has a range; give values, or another searcher")
+            raise ValueError(
+                f"searcher grid needs `values`, but {ranges[0]} has a range; give `values`, or another searcher"
+            )
         if self.scheduler.kind == "pbt" and self.searcher != "random":
-            raise ValueError("population based training draws by itself; use searcher: random")
+            raise ValueError("scheduler pbt supports no other searcher than random; use searcher: random")
         if self.searcher == "tpe" and all(self.space[name].integer for name in ranges):
             raise ValueError(
-                "tpe may draw a point twice where all have whole numbers or `values`; use searcher: grid or random, "
+                "tpe may draw a point twice if all parameters are integers or `values`; use searcher: grid or random, "
                 "or search a range that is not `integer`"
             )
         if self.judging.heldout.seed == self.heldout.seed:
-            raise ValueError("judging.heldout.seed must differ from heldout.seed: the search has seen those faces")
+            raise ValueError("judging.heldout.seed equals heldout.seed, whose faces the search uses; give another seed")
         return self
 
     @property
@@ -210,12 +212,14 @@ class SearchConfig(Settings):
             ConfigError: a key, a value or a combination of keys cannot be used.
             CheckpointError: `start` is not a model folder.
         """
-        base, whole = self.trial_config({}, None), self.base_config()
+        base, preset_config = self.trial_config({}, None), self.base_config()
         self._check_keys()
-        for one in (base, whole):  # best.yaml applies the best point to the latter
+        for one in (base, preset_config):  # best.yaml applies the best point to the latter
             self.parameters.check_parameters(one)
-        if whole.photos is not None and self.objective in LABELLED:
-            raise ConfigError(f"objective: {self.objective} needs masks, which photographs lack; use planted")
+        if preset_config.photos is not None and self.objective in LABELLED:
+            raise ConfigError(
+                f"objective: {self.objective} needs true masks, which photographs do not have; use planted"
+            )
         if self.start is not None:
             config = self.trial_config({}, Path(self.start))
             build_focus(config, fitted_face(config))
@@ -224,17 +228,19 @@ class SearchConfig(Settings):
         """Raise ConfigError for keys that a search sets itself, and for keys of the shared phases."""
         for key in (".".join(path) for path, _ in iter_leaves(self.set)):
             if _is_under(key, _RESERVED_SET_KEYS):
-                raise ConfigError(f"set: the search sets {key} of its runs by keys of its own; leave it out")
+                raise ConfigError(f"set: {key} is set by other keys of the search; leave it out")
         for key in (key for name, one in self.space.items() for key in one.paths(name)):
             if _is_under(key, _RESERVED_KEYS):
-                raise ConfigError(f"space: the search sets {key} of its runs by keys of its own; search another key")
+                raise ConfigError(f"space: {key} is set by other keys of the search; search another key")
             if _is_under(key, ("schedule",)):
-                raise ConfigError(f"space: {key} makes trials differ in length; search {' or '.join(PARAMETERS)}")
+                raise ConfigError(f"space: {key} would make trials differ in length; search {' or '.join(PARAMETERS)}")
             if _is_under(key, ("model", "face")):
-                raise ConfigError(f"space: {key} makes trials different models; set it for all, or search another key")
+                raise ConfigError(
+                    f"space: {key} would give trials different networks; use `set`, or search another key"
+                )
             if _is_under(key, _SHARED_KEYS[self.shared]):
                 raise ConfigError(
-                    f"space: {key} changes what all trials have in common (shared: {self.shared}); "
+                    f"space: {key} changes the phases that all trials share (shared: {self.shared}); "
                     "set shared: nothing, or search another key"
                 )
 
@@ -263,7 +269,7 @@ def read_search(path: Path, assignments: tuple[str, ...] = ()) -> SearchConfig:
     try:
         search = SearchConfig.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {summarize_error(error)}; docs/tuning.md explains every key") from None
+        raise ConfigError(f"{path}: {summarize_error(error)}; see docs/tuning.md for all keys") from None
     try:
         search.check_runnable()
     except ConfigError as error:

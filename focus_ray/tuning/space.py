@@ -20,11 +20,11 @@ Point = dict[str, Value]
 class Parameter(Settings):
     """One parameter: a list of values, or a range."""
 
-    keys: tuple[str, ...] = ()  # dotted, of the run's configuration; default: the parameter's own name
+    keys: tuple[str, ...] = ()  # dotted keys of the run's configuration; default: the parameter's name
     values: tuple[Value, ...] | None = None
     low: float | None = None
     high: float | None = None
-    log: bool = False  # uniform in the logarithm
+    log: bool = False  # sampled uniformly in the logarithm
     integer: bool = False
 
     @field_validator("values", mode="before")
@@ -37,17 +37,17 @@ class Parameter(Settings):
     def _check_values_or_range(self) -> "Parameter":
         if self.values is not None:
             if self.low is not None or self.high is not None or self.log or self.integer:
-                raise ValueError("give `values`, or a range by `low` and `high`, not both")
+                raise ValueError("`values` and a range are both given; give `values`, or `low` and `high`")
             if not self.values or len(set(self.values)) != len(self.values):
-                raise ValueError("`values` needs each value once, and one at least")
+                raise ValueError("`values` is empty or repeats a value; give at least one value, each once")
         elif self.low is None or self.high is None:
-            raise ValueError("give `values: [...]`, or `low` and `high`")
+            raise ValueError("values are missing; give `values: [...]`, or `low` and `high`")
         elif not self.low < self.high:
             raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
         elif self.log and self.low <= 0:
-            raise ValueError(f"a logarithmic range begins above 0, not at {self.low:g}")
+            raise ValueError(f"low ({self.low:g}) must be above 0 for a logarithmic range")
         elif self.integer and (self.low % 1 or self.high % 1):
-            raise ValueError("a range of whole numbers has whole ends")
+            raise ValueError(f"low ({self.low:g}) and high ({self.high:g}) must be integers for an integer range")
         return self
 
     def paths(self, name: str) -> tuple[str, ...]:
@@ -111,7 +111,9 @@ class Space(Settings):
         """
         for name, parameter in self.parameters.items():
             if name == alternation.PERIOD and parameter.values is None:
-                raise ConfigError(f"space: {name}: a range holds lengths that do not divide EM; give `values`")
+                raise ConfigError(
+                    f"space: {name}: a range contains periods that do not divide the steps of EM; give `values`"
+                )
             for value in parameter.probes():
                 self.apply_point(base, {name: value})
 

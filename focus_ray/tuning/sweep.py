@@ -55,7 +55,7 @@ from focus_ray.tuning.sweep_report import write_sweep_report
 from focus_ray.tuning.trial import OBJECTIVE, Plan, read_outcome, trial, trial_name
 
 TUNE = "tune"
-TUNE_SNAPSHOT_SECONDS = "2"  # between snapshots of the sweep, from which it is resumed
+TUNE_SNAPSHOT_SECONDS = "2"  # interval between the snapshots from which a sweep is resumed
 PhaseProgress = Callable[[str, int, int], object]
 MessageCallback = Callable[[str], None]
 
@@ -104,7 +104,9 @@ def check_gpus_available(resources: TrialResources) -> None:
         ConfigError: trials need a GPU, no cluster is named and this machine has none.
     """
     if resources.gpus and cluster_address() is None and not torch.cuda.is_available():
-        raise ConfigError("torch finds no GPU here; set resources.gpus to 0, or name a cluster with RAY_ADDRESS")
+        raise ConfigError(
+            "torch finds no GPU on this machine; set resources.gpus to 0, or name a cluster with RAY_ADDRESS"
+        )
 
 
 @dataclass
@@ -189,7 +191,7 @@ class Sweep:
         if self.search.shared == "nothing":
             return None
         training = TrainingRun("start", self.out / "start", self.search.shared_config())
-        for stop in self.train([training], "what trials have in common, steps").values():
+        for stop in self.train([training], "shared phases, steps").values():
             raise stop
         return Path("..", "..", training.folder.name, RunFolder(training.folder).model_folder.name)
 
@@ -206,11 +208,11 @@ class Sweep:
         stops: dict[Path, GuardStop] = {}
         total = sum(one.config.schedule.total_steps for one in trainings)
         settings = PoolSettings(tasks=self.search.concurrent, gpu_share=self.search.resources.gpus)
-        with graceful_shutdown() as asked:
+        with graceful_shutdown() as should_stop:
 
             def look() -> bool:
                 self.progress(label, sum(one.steps_done for one in trainings), total)
-                return asked()
+                return should_stop()
 
             waiting = [number for number, one in enumerate(trainings) if not one.done]
             for number, stop in run_tasks(GuardedTrainingJob(TrainingJob(trainings)), waiting, settings, look):
@@ -251,7 +253,7 @@ class Sweep:
         trials = [self.trial_result(plan, tuned) for tuned in tune.ExperimentAnalysis(str(self.out / TUNE)).trials]
         unfinished = [one for one in trials if one is None]
         if unfinished or len(trials) < self.search.trial_count:
-            raise Interrupted(f"stopped; what is finished is kept, go on by resuming {self.out}")
+            raise Interrupted(f"stopped; finished work is kept, resume {self.out} to continue")
         return sorted((one for one in trials if one is not None), key=lambda one: one.id)
 
     def build_tuner(self, plan: Plan) -> Any:
@@ -263,7 +265,7 @@ class Sweep:
             {"CPU": self.search.resources.cpus, "GPU": self.search.resources.gpus},
         )
         place = self.out / TUNE
-        # A Tune that was killed before its first snapshot leaves a folder that cannot be restored.
+        # If Tune was killed before its first snapshot, its folder cannot be restored.
         if tune.Tuner.can_restore(str(place)) and any(place.glob("experiment_state-*.json")):
             return tune.Tuner.restore(str(place), trainable=runs, resume_unfinished=True, resume_errored=False)
         return tune.Tuner(
@@ -298,7 +300,7 @@ class Sweep:
                 if outcome is None or outcome.status == "failed":
                     track(folder, TrackingSettings(plan.experiment, database_run=self.out))
         except (TrackingError, StorageError) as error:
-            self.notify(f"{error}; trials that were broken off may still seem to run in MLflow")
+            self.notify(f"{error}; MLflow may still show stopped trials as running")
 
     def trial_result(self, plan: Plan, tuned: Any) -> TrialResult | None:
         """Build the result of a trial.
@@ -356,7 +358,7 @@ class Sweep:
                 twin = trainings.get(("default", seed))
                 trainings[which, seed] = twin if twin is not None and twin.config == config else training
         distinct = list({one.folder: one for one in trainings.values()}.values())
-        stops = self.train(distinct, "judging default and best, steps")
+        stops = self.train(distinct, "retraining default and best, steps")
         return [
             RetrainedRun(which=which, seed=seed, figures={}, cause=str(stops[training.folder]))
             if training.folder in stops
@@ -416,9 +418,11 @@ def load_search(folder: Path) -> SearchConfig:
     """
     config = folder / "config.json"
     if not config.is_file():
-        raise ConfigError(f"{folder} holds no sweep (no config.json); give the folder of an earlier sweep")
+        raise ConfigError(
+            f"{folder} is not the folder of a sweep (no config.json); give the folder of an earlier sweep"
+        )
     try:
-        return SearchConfig.model_validate_json(config.read_bytes())  # YAML reads JSON's 1e-05 as text
+        return SearchConfig.model_validate_json(config.read_bytes())  # JSON, since YAML parses 1e-05 as text
     except ValidationError as error:
-        said = f"{config} is none of a sweep ({summarize_error(error)})"
-        raise ConfigError(f"{said}; give the folder of an earlier sweep") from None
+        problem = f"{config} is not the configuration of a sweep ({summarize_error(error)})"
+        raise ConfigError(f"{problem}; give the folder of an earlier sweep") from None

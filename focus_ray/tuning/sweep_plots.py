@@ -123,8 +123,8 @@ def objective_agreement(search: SearchConfig, results: SweepResults) -> Figure |
         if known:
             axes.scatter(*zip(*known, strict=True), color=ACCENT, s=16)
         value = results.rank_correlation.get(name, {}).get(other)
-        told = "too few" if value is None else f"rank correlation {value:+.2f}"
-        axes.set_title(f"{other} over {name}: {told}", fontsize=8, loc="left", color=TEXT_COLOUR)
+        correlation = "too few trials" if value is None else f"rank correlation {value:+.2f}"
+        axes.set_title(f"{other} over {name}: {correlation}", fontsize=8, loc="left", color=TEXT_COLOUR)
     return figure
 
 

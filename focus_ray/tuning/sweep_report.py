@@ -20,7 +20,7 @@ from focus_ray.tuning.search import SearchConfig
 
 _DIGITS = 4
 _PLOTS: dict[str, tuple[str, Callable[[SearchConfig, SweepResults], Figure | None]]] = {
-    "parallel": ("Every trial as a line through its values; the darker the better", sweep_plots.parallel_coordinates),
+    "parallel": ("Every trial as a line through its values; darker is better", sweep_plots.parallel_coordinates),
     "parameters": ("The objective against each parameter", sweep_plots.objective_vs_parameters),
     "curves": ("Learning curves; those that end early were pruned", sweep_plots.learning_curves),
     "importance": ("Share of the objective's variance that each parameter explains", sweep_plots.importance_bars),
@@ -66,7 +66,7 @@ def sweep_facts(search: SearchConfig, results: SweepResults) -> dict[str, str]:
         "objective": f"{search.objective}: {OBJECTIVES[search.objective].description}",
         "trials": ", ".join(f"{count} {status}" for status, count in count_by_status(results.trials).items()),
         "rules": f"{search.searcher}, {search.scheduler.kind}",
-        "best": results.best or "no trial came to its end",
+        "best": results.best or "no trial finished",
     }
 
 

@@ -72,7 +72,7 @@ def test_face_alignment_weights_must_be_there_and_be_what_they_say(hub: Path, mo
     with pytest.raises(ConfigError, match="its sha256 begins with"):
         FaceAlignmentDetector(hub)
     weights.unlink()
-    with pytest.raises(ConfigError, match="it is not downloaded"):
+    with pytest.raises(ConfigError, match="not downloaded automatically"):
         FaceAlignmentDetector(hub)
 
 

@@ -153,7 +153,7 @@ def test_every_single_damaged_byte_gives_a_picture_or_an_image_error():
 def test_huge_header_is_refused_before_allocation_and_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(ImageError, match="30000 x 30000 px are more than the limit of 50 Mpx"):
+        with pytest.raises(ImageError, match="30000 x 30000 px exceed the limit of 50 Mpx"):
             read_image(png_header(30_000, 30_000))
         with pytest.raises(ImageError, match="60000 x 1 px"):
             read_image(png_header(60_000, 1))
@@ -162,13 +162,13 @@ def test_huge_header_is_refused_before_allocation_and_without_a_warning():
 @pytest.mark.parametrize("options", [{"lossless": True}, {"lossless": False}, {"icc_profile": b"any"}])
 def test_limits_hold_for_each_kind_of_webp(options: dict):
     content = encoded(quadrants(), "WebP", **options)
-    with pytest.raises(ImageError, match="32 x 16 px are more than"):
+    with pytest.raises(ImageError, match="32 x 16 px exceed"):
         read_image(content, ImageLimits(megapixels=1e-4))
     assert read_image(content, ImageLimits(megapixels=512e-6)).shape == (16, 32, 3)
 
 
 def test_byte_limit():
-    with pytest.raises(ImageTooLarge, match=r"more than the limit of 0\.001 MB"):
+    with pytest.raises(ImageTooLarge, match=r"exceed the limit of 0\.001 MB"):
         read_image(b"\xff\xd8\xff" + bytes(2000), ImageLimits(megabytes=0.001))
 
 
@@ -181,7 +181,7 @@ def test_control_characters_of_a_name_stay_out_of_the_message(tmp_path: Path):
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "WebP", "JPEG"])
 def test_the_size_by_the_header_alone(kind: str):
     assert read_size(encoded(quadrants(), kind)[:-20]) == (32, 16)
-    with pytest.raises(ImageTooLarge, match="more than the limit"):
+    with pytest.raises(ImageTooLarge, match="exceed the limit"):
         read_size(encoded(quadrants(), kind), ImageLimits(side=20))
     with pytest.raises(ImageError):
         read_size(encoded(quadrants(), kind)[:9])
@@ -305,9 +305,9 @@ def test_limits_hold_for_heic_before_decoding(monkeypatch: pytest.MonkeyPatch):
     content = heic(quadrants().resize((128, 64)))
     module = pytest.importorskip("pillow_heif")
     monkeypatch.setattr(module.HeifImageFile, "load", lambda self: pytest.fail("it was decoded"))
-    with pytest.raises(ImageError, match="128 x 64 px are more than"):
+    with pytest.raises(ImageError, match="128 x 64 px exceed"):
         read_image(content, ImageLimits(megapixels=0.008))
-    with pytest.raises(ImageError, match="128 x 64 px are more than"):
+    with pytest.raises(ImageError, match="128 x 64 px exceed"):
         read_image(content, ImageLimits(side=100))
 
 

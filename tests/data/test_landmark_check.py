@@ -40,14 +40,14 @@ def test_arrays_and_lists_of_numbers():
         (with_value(np.inf), "not 68 pairs"),
         (np.full((68, 2), 5.0), "one point or line"),
         (POINTS * [1, 0], "one point or line"),
-        (POINTS / 100, "span 0.7. x 0.6. px.*not shares of its size"),
+        (POINTS / 100, "span 0.7. x 0.6. px.*not fractions of its size"),
         (POINTS[::-1], "not have the shape of a face"),
         (POINTS * [1.0, 0.4], "not have the shape of a face"),
         (POINTS * [1, -1] + [0, 79], "mirrored face"),
         (POINTS * [-1, 1] + [99, 0], "mirrored face"),
         (POINTS[:, ::-1], "mirrored face"),
-        (POINTS - [-95, 0], "outside of the picture of 100 x 80 px"),
-        (POINTS - [0, 95], "outside of the picture"),
+        (POINTS - [-95, 0], "outside the picture of 100 x 80 px"),
+        (POINTS - [0, 95], "outside the picture"),
     ],
 )
 def test_others_are_refused(points: object, message: str):
@@ -73,5 +73,5 @@ def test_annotated_photographs_pass_and_their_distortions_do_not(name: str, shar
         validate_landmarks(points, height, width)
         distorted = [points * [1, -1] + [0, height - 1], points * [-1, 1] + [width - 1, 0], points / [width, height]]
         for wrong in distorted:
-            with pytest.raises(LandmarkError, match=r"mirrored|shares"):
+            with pytest.raises(LandmarkError, match=r"mirrored|fractions"):
                 validate_landmarks(wrong, height, width)

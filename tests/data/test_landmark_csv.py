@@ -70,7 +70,7 @@ def test_a_name_is_found_in_either_spelling_and_lines_that_are_not_used_are_coun
         assert find_landmarks(points, asked) is points[written]
         assert describe_unused_lines(points, [asked, "other.png"]) is None
         assert describe_unused_lines(points, ["x.png", asked]) == (
-            "1 of 2 lines of the landmark file name none of the pictures and are not used; first: other.png"
+            "1 of 2 lines of the landmark file match no picture and are ignored; first: other.png"
         )
     assert find_landmarks({}, "x.png") is None
 
@@ -103,13 +103,13 @@ def test_another_separator_gives_a_short_message(separator: str, tmp_path: Path)
     [
         (row("b.jpg", count=135), "line 2 .b.jpg.: 135 numbers instead of 136"),
         (row("b.jpg", count=137), "137 numbers"),
-        (row("b.jpg", "nan"), "column 2 holds 'nan'"),
-        (row("b.jpg", "inf"), "column 2 holds 'inf'"),
-        (row("b.jpg", "x"), "column 2 holds 'x'"),
-        (row("a.jpg"), "a.jpg already stands in line 1"),
-        (row("../b.jpg"), "no file name inside the folder"),
-        (row("/etc/b.jpg"), "no file name inside the folder"),
-        (row(""), "no file name inside the folder"),
+        (row("b.jpg", "nan"), "column 2 is 'nan'"),
+        (row("b.jpg", "inf"), "column 2 is 'inf'"),
+        (row("b.jpg", "x"), "column 2 is 'x'"),
+        (row("a.jpg"), "a.jpg is already in line 1"),
+        (row("../b.jpg"), "not a file name inside the folder"),
+        (row("/etc/b.jpg"), "not a file name inside the folder"),
+        (row(""), "not a file name inside the folder"),
         ("b.jpg", "0 numbers"),
     ],
 )

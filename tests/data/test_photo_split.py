@@ -42,7 +42,7 @@ def test_persons_are_held_out_whole(seed):
     assert parts.train.numbers == list(range(9))
     assert parts.shown.numbers == [9, 10, 11, *range(9)]
     assert "3 of 12" in parts.notes[0]
-    assert "whole persons" in parts.notes[0]
+    assert "by person, from file names" in parts.notes[0]
 
 
 def test_pictures_are_drawn_where_no_person_fits():
@@ -51,7 +51,7 @@ def test_pictures_are_drawn_where_no_person_fits():
     assert len(first.heldout) == 4
     assert first.heldout.numbers == again.heldout.numbers != other.heldout.numbers
     assert sorted(first.shown.numbers) == list(range(40))
-    assert "persons may be in both" in first.notes[0]
+    assert "a person may be in both parts" in first.notes[0]
 
 
 @pytest.mark.parametrize(("count", "share"), [(1, 0.9), (3, 0.1), (40, 0.0)])
@@ -59,7 +59,7 @@ def test_with_too_few_photographs_those_trained_on_are_scored(count, share):
     parts = split([f"{number}.jpg" for number in range(count)], share)
     assert (len(parts.heldout), len(parts.train)) == (0, count)
     assert parts.scored is parts.train
-    assert "nothing is held out" in parts.notes[0]
+    assert "is held out: metrics are" in parts.notes[0]
 
 
 def test_one_photograph_at_least_is_trained_on():

@@ -68,7 +68,7 @@ def folder(tmp_path: Path) -> Path:
 def test_aligned_batches_and_counted_reasons(folder: Path):
     photos = PhotoFolder(folder, image_size=64)
     assert photos.names == ["a.png", "b.png"]
-    assert photos.skipped == {"missing": 1, "unreadable": 1, "without a face in their landmarks": 1}
+    assert photos.skipped == {"missing": 1, "unreadable": 1, "with invalid landmarks": 1}
     assert len(photos.messages) == 3
     batch = photos.batch([1, 0, 3])
     assert batch.images.shape == (3, 3, 64, 64)
@@ -84,9 +84,7 @@ def test_aligned_batches_and_counted_reasons(folder: Path):
 def test_what_is_left_out_is_said(folder: Path):
     said = PhotoFolder(folder, image_size=64).left_out
     assert said is not None
-    assert said.startswith(
-        "2 of 5 photographs are in use: 1 missing, 1 unreadable, 1 without a face in their landmarks"
-    )
+    assert said.startswith("2 of 5 photographs are in use: 1 missing, 1 unreadable, 1 with invalid landmarks")
     assert "; first: " in said
     assert "gone.png: there is no such file" in said
     write_landmarks(folder / "landmarks.csv", {"a.png": face_points((111.25, 62.25), 30.0)})
@@ -98,7 +96,7 @@ def test_landmarks_beside_the_picture_are_left_out(folder: Path):
     write_landmarks(folder / "landmarks.csv", {"a.png": points, "b.png": points + 1000.0})
     photos = PhotoFolder(folder, image_size=64)
     assert photos.names == ["a.png"]
-    assert photos.skipped == {"without a face in their landmarks": 1}
+    assert photos.skipped == {"with invalid landmarks": 1}
     assert "b.png: the landmarks lie outside" in photos.messages[0]
 
 
@@ -108,7 +106,7 @@ def test_landmarks_of_another_convention_are_left_out(folder: Path, scale: list[
     write_landmarks(folder / "landmarks.csv", {"a.png": a, "b.png": b * scale + shift})
     photos = PhotoFolder(folder, image_size=64)
     assert photos.names == ["a.png"]
-    assert photos.skipped == {"without a face in their landmarks": 1}
+    assert photos.skipped == {"with invalid landmarks": 1}
 
 
 def test_names_that_are_not_utf_8(folder: Path):
@@ -169,7 +167,7 @@ def test_nothing_usable_is_a_data_error(folder: Path, tmp_path: Path):
     with pytest.raises(DataError, match="no such folder"):
         PhotoFolder(tmp_path / "none")
     (folder / "landmarks.csv").unlink()
-    with pytest.raises(LandmarkError, match="name the file of landmarks"):
+    with pytest.raises(LandmarkError, match="give the landmark file"):
         PhotoFolder(folder)
 
 
@@ -217,7 +215,7 @@ def test_a_bucket_gives_the_bits_that_the_folder_gives(folder: Path, bucket: str
 def test_landmarks_apart_from_the_pictures_choose_among_them(folder: Path, bucket: str):
     store = uploaded(folder, f"{bucket}/photos")
     store.delete(["landmarks.csv"])
-    with pytest.raises(LandmarkError, match="name the file of landmarks"):
+    with pytest.raises(LandmarkError, match="give the landmark file"):
         PhotoFolder(f"{bucket}/photos")
     write_landmarks(folder / "subset.csv", {"b.png": face_points((223.0, 125.0), 60.0)})
     open_store(bucket).write("splits/one.csv", (folder / "subset.csv").read_bytes())

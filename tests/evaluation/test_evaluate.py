@@ -96,7 +96,7 @@ def test_from_a_bucket_the_same_rows(sets, predictions, tmp_path, s3_url, monkey
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["now", "--data", "{sets}/now", "--predictions", "A={gone}"], "there is no such folder of predictions"),
+        (["now", "--data", "{sets}/now", "--predictions", "A={gone}"], "no such folder of predictions"),
         (["now", "--data", "{gone}", "--predictions", "A={gone}"], "there is no such folder"),
         (["segmentation", "--data", "{gone}", "--predictions", "A={gone}"], "there is no such folder"),
         (["segmentation", "--data", "{sets}/now", "--predictions", "A={gone}"], "NoW has no masks"),
@@ -104,7 +104,7 @@ def test_from_a_bucket_the_same_rows(sets, predictions, tmp_path, s3_url, monkey
         (["now", "--data", "{sets}/now", "--predictions", "A={gone}", "--unit", "inch"], "'mm', 'cm' or 'm'"),
         (["predict", "--data", "{sets}/now", "--mask", "mine"], "choose own or all_ones"),
         (["predict", "--data", "{sets}/now", "--split", "train"], "choose validation or test"),
-        (["tables", "--seeds", "one"], "no whole numbers"),
+        (["tables", "--seeds", "one"], "not a list of integers"),
     ],
 )
 def test_what_cannot_be_evaluated_says_why_in_one_line(options, says, sets, tmp_path, capsys):

@@ -38,7 +38,7 @@ def test_others_may_give_regions_instead_of_alpha(tmp_path, answer):
     predictions = PredictionFolder(tmp_path)
     predictions.write("a", answer)
     cv2.imwrite(str(tmp_path / "renderings" / "a.png"), answer.rendering[..., 2::-1])
-    with pytest.raises(ImageError, match="no alpha that says where"):
+    with pytest.raises(ImageError, match="no alpha channel"):
         predictions.region("a", SIZE)
     (tmp_path / "regions").mkdir()
     cv2.imwrite(str(tmp_path / "regions" / "a.png"), np.full(SIZE, 255, np.uint8))
@@ -56,7 +56,7 @@ def test_what_cannot_be_scored_says_why(tmp_path, answer):
     with pytest.raises(ImageError, match="no such file"):
         predictions.mask("b", SIZE)
     (tmp_path / "masks" / "a.png").write_bytes(b"not a picture")
-    with pytest.raises(ImageError, match="not a picture of an accepted kind"):
+    with pytest.raises(ImageError, match="not a picture in an accepted format"):
         predictions.mask("a", SIZE)
     (tmp_path / "faces" / "a.json").write_text("[]")
     with pytest.raises(DataError, match="predict again"):

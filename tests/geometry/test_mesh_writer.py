@@ -12,6 +12,7 @@ import trimesh
 from focus_ray.errors import ConfigError
 from focus_ray.focus.render.normals import vertex_normals
 from focus_ray.geometry import mesh_writer
+from focus_ray.geometry.mesh_reader import TriangleMesh, read_mesh
 from focus_ray.geometry.mesh_writer import Mesh
 
 
@@ -116,3 +117,12 @@ def test_glb_is_valid_and_linear(mesh: Mesh):
 def test_another_format_is_a_config_error(mesh: Mesh):
     with pytest.raises(ConfigError, match="choose from obj, ply, glb"):
         mesh_writer.encode_mesh(mesh, "stl")
+
+
+@pytest.mark.parametrize("kind", ["obj", "ply"])
+def test_geometry_comes_back(kind, mesh: Mesh, tmp_path):
+    path = tmp_path / f"mesh.{kind}"
+    path.write_bytes(mesh_writer.encode_geometry(TriangleMesh(mesh.vertices, mesh.faces), kind))
+    found = read_mesh(path)
+    np.testing.assert_allclose(found.vertices, mesh.vertices, atol=1e-5)
+    np.testing.assert_array_equal(found.faces, mesh.faces)

@@ -77,7 +77,7 @@ def test_the_package_runs_from_where_ray_unpacks_it(tmp_path, python, python_env
         [*command, "--preset", "adapt"], cwd=place, env=environment, capture_output=True, text=True
     )
     assert (refused.returncode, refused.stdout) == (4, "")
-    assert refused.stderr.startswith("error[model]: this copy of focus-ray has no model of its own")
+    assert refused.stderr.startswith("error[model]: this copy of focus-ray has no shipped model")
     assert "set start_from=FOLDER" in refused.stderr
 
 

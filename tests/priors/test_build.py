@@ -141,7 +141,7 @@ def test_a_build_leaves_its_folder_and_goes_on_there(config, r_syn_folder, tmp_p
 def test_an_interrupted_build_keeps_what_it_has(config, tmp_path, monkeypatch):
     asked = iter([False, False, True])
     monkeypatch.setattr(building, "graceful_shutdown", lambda: _Answers(asked))
-    with pytest.raises(Interrupted, match="the same command goes on"):
+    with pytest.raises(Interrupted, match="run the same command to resume"):
         compute_prior(config, tmp_path / "prior", None)
     monkeypatch.undo()
     info = compute_prior(config, tmp_path / "prior", None)

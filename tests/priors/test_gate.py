@@ -55,5 +55,5 @@ def test_the_gate_tells_help_from_harm(mean_face, faces, small_face):
 
 
 def test_there_is_no_world_around_another_face(ellipsoid_face):
-    with pytest.raises(ConfigError, match="there is no synthetic world around"):
+    with pytest.raises(ConfigError, match="there is no synthetic world for"):
         world_faces(ellipsoid_face, SyntheticConfig(), (120, 80, 120), 32)

@@ -45,7 +45,7 @@ def test_a_damaged_state_counts_as_not_there(tmp_path, state, damage, caplog):
         content = damage
     shards.store.write(shards.key(0), bytes(content))
     assert shards.load(0) is None
-    assert "it is computed again" in caplog.text
+    assert "the shard is computed again" in caplog.text
 
 
 def test_a_state_of_another_number_of_faces_is_not_taken(tmp_path, state):

@@ -34,5 +34,5 @@ def test_somebody_may_ask_to_stop():
     asked = iter([False, True])
     pieces = run_tasks(Squares(), [1, 2, 3], None, lambda: next(asked))
     assert next(pieces) == (1, 1)
-    with pytest.raises(Interrupted, match="the same command goes on"):
+    with pytest.raises(Interrupted, match="run the same command to resume"):
         next(pieces)

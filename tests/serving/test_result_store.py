@@ -117,4 +117,4 @@ def test_many_at_once_leave_no_more_than_is_allowed():
     finally:
         sys.setswitchinterval(switch)
     assert len(kept) == 1000 // 7
-    assert kept._bytes == 7 * len(kept)
+    assert kept._results.currsize == 7 * len(kept)

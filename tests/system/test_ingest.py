@@ -89,7 +89,7 @@ def test_two_ranks_take_the_steps_of_their_own_process_from_the_middle_on(toys: 
     with StepStream(toys, 7, 40, actors=2) as one, StepStream(other, 7, 40) as two:
         assert_same(one, toys, range(7, 40))
         assert_same(two, other, range(7, 40))
-        with pytest.raises(ValueError, match=r"step 40 was asked for after 33 of the steps range\(7, 40\)"):
+        with pytest.raises(ValueError, match=r"step 40 requested after 33 of the steps range\(7, 40\)"):
             one.batch(40)
     makers = {pid for _, pid in toys.read_log()} - {os.getpid()}
     assert len(makers) == 2
@@ -138,7 +138,7 @@ def test_errors_arrive_as_they_were_raised(toys: RandomBatches):
 def test_too_few_cpus_are_an_error_and_no_waiting_for_ever(toys: RandomBatches):
     with (
         StepStream(toys, 0, 9, cpus=CPUS + 1.0, start_timeout_s=1) as stream,
-        pytest.raises(ConfigError, match="Ray found no CPUs for the actors that make batches; give it more"),
+        pytest.raises(ConfigError, match="Ray has no free CPUs for the batch actors; add CPUs"),
     ):
         stream.batch(0)
     wait_for_all_cpus()

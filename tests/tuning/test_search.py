@@ -40,26 +40,26 @@ def test_the_files_that_ship_can_run(project_root: Path):
         ({"searcher": "bayes"}, "searcher"),
         ({"objective": "beauty"}, "no objective 'beauty'; choose from"),
         ({"preset": "emebdded"}, "no preset"),
-        ({"searcher": "grid"}, "a grid needs `values`"),
+        ({"searcher": "grid"}, "searcher grid needs `values`"),
         ({"scheduler": {"kind": "pbt"}, "searcher": "tpe"}, "searcher: random"),
         ({"resources": {"gpus": 0.25}}, "gpu_gigabytes"),
-        ({"heldout": {"size": 4, "seed": 2}}, "must differ"),
+        ({"heldout": {"size": 4, "seed": 2}}, "equals heldout.seed"),
         ({"trails": 3}, "trails"),
-        ({"shared": "warmup", "space": {"warmup.batch_size": {"values": [4, 8]}}}, "have in common"),
-        ({"shared": "pretrained", "space": {"initialise.xi": {"values": [0.1]}}}, "have in common"),
+        ({"shared": "warmup", "space": {"warmup.batch_size": {"values": [4, 8]}}}, "all trials share"),
+        ({"shared": "pretrained", "space": {"initialise.xi": {"values": [0.1]}}}, "all trials share"),
         ({"set": {"batch_sise": 4}}, "batch_sise"),
-        ({"shared": "warmup", "space": {"optimizers.warmup.lr": {"low": 0.1, "high": 0.2}}}, "have in common"),
-        ({"shared": "pretrained", "space": {"optimizers.init.lr": {"low": 0.1, "high": 0.2}}}, "have in common"),
+        ({"shared": "warmup", "space": {"optimizers.warmup.lr": {"low": 0.1, "high": 0.2}}}, "all trials share"),
+        ({"shared": "pretrained", "space": {"optimizers.init.lr": {"low": 0.1, "high": 0.2}}}, "all trials share"),
         ({"space": {"schedule.cycles": {"values": [1, 2]}}}, "alternation.period"),
-        ({"space": {"seed": {"values": [1, 2]}}}, "sets seed of its runs"),
-        ({"space": {"faces": {"keys": ["heldout.seed"], "values": [3, 4]}}}, "sets heldout.seed of its runs"),
-        ({"space": {"cadence.evaluate": {"values": [3, 4]}}}, "sets cadence.evaluate of its runs"),
-        ({"space": {"start_from": {"values": ["/a", "/b"]}}}, "sets start_from of its runs"),
-        ({"space": {"model.camera.image_size": {"values": [32, 64]}}}, "different models"),
-        ({"set": TINY["set"] | {"seed": 4}}, "set: the search sets seed"),
-        ({"set": TINY["set"] | {"heldout": {"size": 4}}}, "set: the search sets heldout.size"),
-        ({"set": TINY["set"] | {"cadence": {"best": "heldout.all.vertex_mm"}}}, "set: the search sets cadence.best"),
-        ({"set": TINY["set"] | {"photos": "/pictures"}, "objective": "f1"}, "needs masks"),
+        ({"space": {"seed": {"values": [1, 2]}}}, "space: seed is set by"),
+        ({"space": {"faces": {"keys": ["heldout.seed"], "values": [3, 4]}}}, "space: heldout.seed is set by"),
+        ({"space": {"cadence.evaluate": {"values": [3, 4]}}}, "space: cadence.evaluate is set by"),
+        ({"space": {"start_from": {"values": ["/a", "/b"]}}}, "space: start_from is set by"),
+        ({"space": {"model.camera.image_size": {"values": [32, 64]}}}, "different networks"),
+        ({"set": TINY["set"] | {"seed": 4}}, "set: seed is set by"),
+        ({"set": TINY["set"] | {"heldout": {"size": 4}}}, "set: heldout.size is set by"),
+        ({"set": TINY["set"] | {"cadence": {"best": "heldout.all.vertex_mm"}}}, "set: cadence.best is set by"),
+        ({"set": TINY["set"] | {"photos": "/pictures"}, "objective": "f1"}, "needs true masks"),
         ({"resources": {"gpus": 1.5}}, "resources.gpus"),
         ({"searcher": "tpe", "space": {"initialise.xi": {"values": [0.1, 0.2]}}}, "grid or random"),
         ({"searcher": "tpe", "space": {"batch_size": {"low": 2, "high": 4, "integer": True}}}, "grid or random"),
@@ -77,7 +77,7 @@ def test_what_is_no_key_of_the_search_may_be_set(tmp_path: Path):
 def test_the_best_must_fit_the_whole_preset(tmp_path: Path):
     """81 divides the 324 steps of EM that trials have, and not the 1080 that `best.yaml` is laid over."""
     space = {"alternation.period": {"values": [81]}}
-    with pytest.raises(ConfigError, match="EM has 1080 steps, which 81 does not divide"):
+    with pytest.raises(ConfigError, match="81 does not divide the 1080 steps of EM"):
         read_search(written(tmp_path, set={}, steps=0.3, shared="pretrained", space=space))
 
 

@@ -13,12 +13,12 @@ from focus_ray.tuning.space import Parameter, Space
     ("given", "wrong"),
     [
         ({}, "give `values"),
-        ({"values": [1, 2], "low": 1}, "not both"),
-        ({"values": []}, "one at least"),
-        ({"values": [1, 1]}, "each value once"),
+        ({"values": [1, 2], "low": 1}, "both given"),
+        ({"values": []}, "at least one value"),
+        ({"values": [1, 1]}, "repeats a value"),
         ({"low": 2, "high": 1}, "below high"),
-        ({"low": 0, "high": 1, "log": True}, "begins above 0"),
-        ({"low": 0.5, "high": 2, "integer": True}, "whole ends"),
+        ({"low": 0, "high": 1, "log": True}, "must be above 0"),
+        ({"low": 0.5, "high": 2, "integer": True}, "must be integers"),
         ({"low": 1, "high": 2, "lgo": True}, "lgo"),
     ],
 )

@@ -225,9 +225,9 @@ def test_a_pointer_leads_to_the_trial_of_a_sweep_that_was_moved(told: str, tune:
 
 def test_a_pointer_to_elsewhere_is_not_followed(tune: Tune, plan: Plan, tmp_path: Path):
     tune.given = {"folder": str(tmp_path / "elsewhere" / "t0"), "step": 7}
-    with pytest.raises(CheckpointError, match="no trial of this sweep"):
+    with pytest.raises(CheckpointError, match="not a trial of this sweep"):
         trial(POINT, population(plan))
-    assert "no trial of this sweep" in read_outcome(plan, "t1").cause  # type: ignore[union-attr]
+    assert "not a trial of this sweep" in read_outcome(plan, "t1").cause  # type: ignore[union-attr]
 
 
 def test_trials_of_optuna_are_known_by_their_points(tiny: SearchConfig):

@@ -18,7 +18,7 @@ KINDS = (
     PictureKind("glasses", occluded=1.0, families=("sunglasses", "glasses")),
     PictureKind("scarf", occluded=1.0, families=("scarf",)),
 )
-"""The subsets of Table 4."""
+"""Kinds of pictures of a person: the subsets of Table 4."""
 
 
 def write_ar(folder: Path, pictures: Iterable[tuple[int, Batch]], on_written: Callable[[int], object]) -> None:

@@ -24,9 +24,9 @@ from focus_ray.data.sources.subset_lists import OCCLUDED, OVERALL, UNOCCLUDED, w
 from focus_ray.face_models import landmarks as ibug
 
 KINDS = (PictureKind("any"),)
-"""As the world has it; each person once."""
+"""One kind, with the distributions of the synthetic world: each person has one picture."""
 
-# The subject's sides, as the landmarks have them.
+# Landmarks around each part; left and right are the subject's.
 _OUTLINES = {
     "r_brow": ibug.RIGHT_BROW,
     "l_brow": ibug.LEFT_BROW,
@@ -37,7 +37,7 @@ _OUTLINES = {
     "u_lip": (*range(48, 55), *range(64, 59, -1)),
     "l_lip": (48, *range(59, 53, -1), 64, *range(67, 64, -1), 60),
 }
-# The part that annotators mark for an occluder family; other occluders only lack skin.
+# The part that annotators mark for an occluder family; other occluders are only missing skin.
 _OCCLUDERS = {"glasses": "eye_g", "sunglasses": "eye_g", "hair": "hair", "cap": "hat", "scarf": "cloth"}
 
 

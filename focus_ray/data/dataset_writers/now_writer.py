@@ -20,7 +20,7 @@ from jaxtyping import Float
 
 from focus_ray.data.dataset_writers.picture_kinds import PictureKind
 from focus_ray.data.dataset_writers.picture_writer import first_picture, write_picture
-from focus_ray.data.dataset_writers.scan_simulation import Frame, ScanMesh, simulate_scan
+from focus_ray.data.dataset_writers.scan_simulation import Frame, simulate_scan
 from focus_ray.data.landmark_csv import write_landmarks
 from focus_ray.data.sample import Batch, concatenate
 from focus_ray.data.sources.files import bare_name
@@ -30,13 +30,15 @@ from focus_ray.data.sources.now_pictures import TRUTH
 from focus_ray.data.sources.subset_lists import PAIRS, propose_pairs, write_names, write_pairs
 from focus_ray.data.synthetic import SyntheticFaces
 from focus_ray.focus.parameters import split_theta
+from focus_ray.geometry.mesh_reader import TriangleMesh
+from focus_ray.geometry.mesh_writer import encode_geometry
 
 _NEUTRAL = PictureKind("multiview_neutral", occluded=0.0, expression=0.0)
 _EXPRESSIONS = PictureKind("multiview_expressions", occluded=0.0)
 _OCCLUSIONS = PictureKind("multiview_occlusions", occluded=1.0)
 _SELFIE = PictureKind("selfie", occluded=0.0)
 KINDS = (_NEUTRAL, _EXPRESSIONS, _OCCLUSIONS, _SELFIE, _NEUTRAL, _EXPRESSIONS, _OCCLUSIONS, _OCCLUSIONS)
-"""A subject's pictures. Occlusions more often than in the challenge, for the sake of pairs."""
+"""Kinds of a subject's pictures. Occlusions are more frequent than in the challenge, to get more pairs."""
 
 _STREAM = 5  # keeps the random numbers of scans apart from those of pictures
 
@@ -87,21 +89,14 @@ def _write_scan(folder: Path, number: int, face: Float[np.ndarray, "V 3"], faces
     rng = np.random.default_rng((faces.config.seed, _STREAM, number))
     name, world = subject_name(number), faces.world
     frame = Frame.random(rng)
-    scanned = simulate_scan(rng, ScanMesh(face.astype(np.float64), world.faces.numpy()))
-    obj = _format_obj(ScanMesh(frame.to_scanner(scanned.vertices), scanned.faces))
+    scanned = simulate_scan(rng, TriangleMesh(face.astype(np.float64), world.faces.numpy()))
+    obj = encode_geometry(TriangleMesh(frame.to_scanner(scanned.vertices), scanned.faces), "obj")
     points = world.landmarks(torch.from_numpy(face)[None])[0, list(NOW_LANDMARK_INDICES)].double().numpy()
-    picked = format_picked_points(frame.to_scanner(points), f"{name}.obj")
+    picked = format_picked_points(frame.to_scanner(points), f"{name}.obj").encode()
     for place, suffix, content in ((SCANS, "obj", obj), (SCAN_LANDMARKS, "pp", picked)):
         (folder / place / name).mkdir(parents=True)
-        (folder / place / name / f"{name}.{suffix}").write_text(content)
+        (folder / place / name / f"{name}.{suffix}").write_bytes(content)
     return frame
-
-
-def _format_obj(surface: ScanMesh) -> str:
-    """Wavefront OBJ in mm, without colours: scans of the challenge have none."""
-    lines = [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in surface.vertices.tolist()]
-    lines += [f"f {a} {b} {c}" for a, b, c in (surface.faces + 1).tolist()]
-    return "\n".join(lines) + "\n"
 
 
 def format_picked_points(points: Float[np.ndarray, "N 3"], mesh: str) -> str:

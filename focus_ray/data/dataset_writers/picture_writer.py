@@ -10,7 +10,7 @@ from focus_ray.data.sample import Batch
 from focus_ray.errors import DataError
 
 _WHITE = 255
-# Nearly lossless: quality 98 of 100, colours as fine as brightness.
+# Nearly lossless: quality 98 of 100, no chroma subsampling.
 _JPEG = [
     cv2.IMWRITE_JPEG_QUALITY,
     98,
@@ -69,4 +69,4 @@ def _write(path: Path, pixels: np.ndarray) -> None:
     if not done:
         raise DataError(f"{path}: the picture cannot be encoded; check the size")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encoded.tobytes())  # unlike cv2.imwrite, this raises the error of the disk
+    path.write_bytes(encoded.tobytes())  # unlike cv2.imwrite, this raises OSError

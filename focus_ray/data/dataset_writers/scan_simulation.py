@@ -4,14 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import trimesh
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.random import Generator
 from scipy.spatial.transform import Rotation
 
-NOISE_MM = 0.1
-"""Standard deviation of each coordinate. Chosen: face scanners by structured light are good to 0.2 mm."""
+from focus_ray.geometry.mesh_reader import TriangleMesh
 
-# A scanner's points are evenly spaced; those of a model are dense at eyes and lips, which would get more weight.
+NOISE_MM = 0.1
+"""Standard deviation of each coordinate. Chosen here: structured-light face scanners are accurate to 0.2 mm."""
+
+# Points of a scanner are evenly spaced; those of a model are dense at eyes and lips, which would weigh more.
 _EDGE_MM = 4.0
 _HOLES = 6
 _HOLE_MM = (3.0, 9.0)  # radius
@@ -42,22 +44,22 @@ class Frame:
         return points @ self.rotation.T + self.translation
 
 
-@dataclass(frozen=True, eq=False)
-class ScanMesh:
-    """Triangle mesh, in mm."""
+def simulate_scan(rng: Generator, face: TriangleMesh) -> TriangleMesh:
+    """Simulate a scan of a face, in the face's own frame: other vertices, all of them on its surface within noise.
 
-    vertices: Float[np.ndarray, "V 3"]
-    faces: Int[np.ndarray, "F 3"]
+    Args:
+        rng: random generator.
+        face: mesh of the face, mm.
 
-
-def simulate_scan(rng: Generator, face: ScanMesh) -> ScanMesh:
-    """Simulate a scan of a face, in the face's own frame: other vertices, all of them on its surface within noise."""
+    Returns:
+        The scan, mm.
+    """
     resampled = _resample(rng, face)
-    whole = _cut_holes(rng, resampled)
-    return ScanMesh(whole.vertices + rng.normal(0, NOISE_MM, whole.vertices.shape), whole.faces)
+    cut = _cut_holes(rng, resampled)
+    return TriangleMesh(cut.vertices + rng.normal(0, NOISE_MM, cut.vertices.shape), cut.faces)
 
 
-def _resample(rng: Generator, face: ScanMesh) -> ScanMesh:
+def _resample(rng: Generator, face: TriangleMesh) -> TriangleMesh:
     """Divide large triangles, then move every vertex to a place within a triangle that it belongs to.
 
     Inside a triangle every point is on the surface.
@@ -67,17 +69,17 @@ def _resample(rng: Generator, face: ScanMesh) -> ScanMesh:
     order = rng.permutation(len(faces))
     owner[faces[order].reshape(-1)] = np.repeat(order, 3)
     others = faces[owner]
-    at_home = others == np.arange(len(vertices))[:, None]
+    own = others == np.arange(len(vertices))[:, None]
     # The vertex's own corner keeps at least half of the weight, so that no triangle flips.
-    weights = 0.5 * rng.dirichlet(np.ones(3), len(vertices)) + 0.5 * at_home
-    return ScanMesh(np.einsum("vk,vkc->vc", weights, vertices[others]), np.asarray(faces, dtype=np.int64))
+    weights = 0.5 * rng.dirichlet(np.ones(3), len(vertices)) + 0.5 * own
+    return TriangleMesh(np.einsum("vk,vkc->vc", weights, vertices[others]), np.asarray(faces, dtype=np.int64))
 
 
-def _cut_holes(rng: Generator, face: ScanMesh) -> ScanMesh:
+def _cut_holes(rng: Generator, face: TriangleMesh) -> TriangleMesh:
     centres = face.vertices[rng.integers(len(face.vertices), size=_HOLES)]
     radii = rng.uniform(*_HOLE_MM, size=_HOLES)
     distances = np.linalg.norm(face.vertices[:, None] - centres, axis=2)
     kept = (distances > radii).all(axis=1)
     faces = face.faces[kept[face.faces].all(axis=1)]
     used, numbered = np.unique(faces, return_inverse=True)  # points without a triangle are dropped
-    return ScanMesh(face.vertices[used], numbered.reshape(faces.shape))
+    return TriangleMesh(face.vertices[used], numbered.reshape(faces.shape))

@@ -40,6 +40,6 @@ FAMILIES: dict[str, DrawOccluder] = {
     "sunglasses": sunglasses,
     "surgical_mask": surgical_mask,
 }
-"""Every family by name. The names are part of data sets: they are written to truth.npz and to metrics."""
+"""All families by name. Do not rename them: the names are in truth.npz and in metrics."""
 
 __all__ = ["FAMILIES", "Colour", "DrawOccluder", "Landmarks", "OccluderLayer"]

@@ -52,6 +52,6 @@ def _detect_layout(source: PictureSource) -> Layout:
     if list_files(source, MASKS, limit=1):
         return "ar"
     raise DataError(
-        f"{source}: there is neither {celebahq.PICTURES}/ as of CelebAMask-HQ nor {MASKS}/ as of the AR database; "
-        "give the folder that holds it"
+        f"{source}: there is neither {celebahq.PICTURES}/ (CelebAMask-HQ) nor {MASKS}/ (AR database); "
+        "give the folder that contains one of them"
     )

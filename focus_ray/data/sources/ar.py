@@ -22,8 +22,8 @@ SUBSETS: dict[str, tuple[int, ...]] = {
     "glasses": (8, 9, 10, 21, 22, 23),
     "scarf": (11, 12, 13, 24, 25, 26),
 }
-"""Picture numbers of the subsets of Table 4. Neutral are the faces without occlusion, expression and side light: 2-7
-and 15-20 have these and are in no subset."""
+"""Picture numbers of the subsets of Table 4. Neutral pictures have no occlusion, expression or side light; 2-7 and
+15-20 have an expression or side light and are in no subset."""
 
 _NAME = re.compile(r"[mw]-\d{3,}-(\d{2})", re.IGNORECASE)
 
@@ -44,8 +44,12 @@ def read_ar(root: str | Path) -> LabelledPictures:
     pictures = {name: file for name, file in find_pictures(source).items() if _NAME.fullmatch(name)}
     masks = {name: file for name, file in find_pictures(source, MASKS).items() if _NAME.fullmatch(name)}
     labels = {name: LabelFiles(pictures[name], {"face": mask}) for name, mask in masks.items() if name in pictures}
-    listed = source.holds(OVERALL)  # missing pictures are then found by the list
-    missing = [f"{source.location(masks[name])}: there is no picture {name}" for name in masks if name not in pictures]
+    listed = source.holds(OVERALL)  # then build_labelled_pictures reports the missing pictures of the list
+    missing = [
+        f"{source.location(masks[name])}: there is no picture {name} for this mask"
+        for name in masks
+        if name not in pictures
+    ]
     subsets = {subset: [name for name in labels if _number(name) in numbers] for subset, numbers in SUBSETS.items()}
     return build_labelled_pictures("ar", source, "", labels, subsets, [] if listed else missing)
 

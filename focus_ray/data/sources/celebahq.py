@@ -24,23 +24,23 @@ from focus_ray.errors import DataError, printable
 
 PICTURES, ANNOTATIONS = "CelebA-HQ-img", "CelebAMask-HQ-mask-anno"
 PICTURES_PER_FOLDER = 2000
-"""Pictures whose annotations share a folder."""
+"""Number of pictures whose annotations share a folder."""
 
 FACE_PARTS = ("skin", "nose", "l_eye", "r_eye", "l_brow", "r_brow", "mouth", "u_lip", "l_lip")
-"""What is face. Ears and neck are skin too, but no part of the face that is fitted."""
+"""Parts of the face. Ears and neck are skin too, but not part of the fitted face."""
 OCCLUDER_PARTS = ("eye_g", "hair", "hat", "cloth", "ear_r", "neck_l")
-"""What lies over the face where both are marked. All of a pair of glasses counts, clear lenses too: the paper calls
-glasses an occlusion. Hands and other things have no part of their own; they are told by skin that is not marked."""
+"""Parts that occlude the face where both are marked. Glasses include clear lenses, because the paper counts glasses as
+an occlusion. Hands and other objects have no part; they are recognised by missing skin."""
 
 MIN_OCCLUDED_SHARE = 0.10
-"""A face counts as occluded from this share on: of its convex outline, what is not face."""
+"""A face is occluded if at least this share of its convex outline is not face."""
 MAX_UNOCCLUDED_SHARE = 0.05
-"""And as unoccluded up to this one; those in between are in neither subset. Both were chosen, the paper has no rule."""
+"""A face is unoccluded up to this share; between both it is in neither subset. Chosen here; the paper gives none."""
 
 OCCLUDED_PICTURES, UNOCCLUDED_PICTURES = 750, 558
 """Sizes of the paper's two subsets (section 4.2)."""
 
-_ALWAYS_OCCLUDING = ("eye_g", "hat")  # parts that hide some of the face whenever they are there
+_ALWAYS_OCCLUDING = ("eye_g", "hat")  # parts that occlude the face wherever they are marked
 _ANNOTATION = re.compile(r"(\d{5})_(\w+)\.png")
 
 PartMasks = Mapping[str, Bool[np.ndarray, "H W"]]
@@ -75,7 +75,9 @@ def read_celebahq(root: str | Path) -> LabelledPictures:
     for subset, file in (("occluded", OCCLUDED), ("unoccluded", UNOCCLUDED)):
         if source.holds(file):
             names = read_names(f"{source}/{file}", PICTURES)
-            missing += [f"{source}/{file}: {printable(name)} is not there" for name in names if name not in pictures]
+            missing += [
+                f"{source}/{file}: there is no picture {printable(name)}" for name in names if name not in pictures
+            ]
             subsets[subset] = names
     return build_labelled_pictures("celebahq", source, PICTURES, labels, subsets, missing)
 
@@ -165,6 +167,6 @@ def draw_subsets(
     for kind, word in ((True, "occluded"), (False, "unoccluded")):
         if len(drawn[kind]) < wanted[kind]:
             raise DataError(
-                f"there are only {len(drawn[kind])} of {wanted[kind]} {word} pictures among {len(names)}; ask for fewer"
+                f"there are only {len(drawn[kind])} of {wanted[kind]} {word} pictures among {len(names)}; request fewer"
             )
     return [name for name in names if name in drawn[True]], [name for name in names if name in drawn[False]]

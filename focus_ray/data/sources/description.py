@@ -10,7 +10,7 @@ from focus_ray.errors import DataError
 from focus_ray.settings import Settings
 
 Layout = Literal["now", "ar", "celebahq"]
-"""The data sets of the paper."""
+"""Layouts of the paper's data sets."""
 
 DESCRIPTION = "dataset.json"
 

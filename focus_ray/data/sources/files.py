@@ -11,7 +11,7 @@ from focus_ray.storage.object_store import SCHEME
 from focus_ray.storage.open_store import open_store
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-"""Of the files that count as pictures."""
+"""Suffixes of files that count as pictures."""
 
 _TEXT_MEGABYTES = 10.0  # the names of 30,000 pictures take 300 kB
 _MEGA = 1_000_000
@@ -76,7 +76,7 @@ def read_text(path: str | Path) -> str:
         The text; bytes that are not UTF-8 as surrogates.
 
     Raises:
-        DataError: the text is missing, empty, too large or holds zero bytes.
+        DataError: the text is missing, empty, too large or contains zero bytes.
         StorageError: the store does not answer.
     """
     content = (
@@ -86,7 +86,7 @@ def read_text(path: str | Path) -> str:
     )
     text = content.decode("utf-8-sig", "surrogateescape")
     if "\0" in text:
-        raise DataError(f"{path}: it is no text, it holds zero bytes; write it anew")
+        raise DataError(f"{path}: not a text file, it contains zero bytes; write it again")
     return text
 
 
@@ -96,7 +96,9 @@ def _read_from_store(path: str) -> bytes:
     try:
         size = store.size(name)
         if size > _TEXT_MEGABYTES * _MEGA:
-            raise DataError(f"{path}: {size / _MEGA:.0f} MB are more than {_TEXT_MEGABYTES:g}; give a smaller file")
+            raise DataError(
+                f"{path}: {size / _MEGA:.0f} MB exceed the limit of {_TEXT_MEGABYTES:g} MB; give a smaller file"
+            )
         return store.read(name)
     except NoSuchObject:
         raise DataError(f"{printable(path)}: there is no such object; check the name") from None

@@ -143,7 +143,7 @@ class LabelledPictures:
 
     def _label_files(self, name: str) -> LabelFiles:
         if name not in self.labels:
-            raise DataError(f"{self.source}: there is no picture {printable(name)!r} in the set; see its names")
+            raise DataError(f"{self.source}: there is no picture {printable(name)!r} in the set; use one of its names")
         return self.labels[name]
 
     def _read(self, files: Sequence[str]) -> list[UInt8[np.ndarray, "H W 3"]]:
@@ -172,15 +172,15 @@ def build_labelled_pictures(
         DataError: no picture is left, or a list or dataset.json is damaged.
         LandmarkError: landmarks.csv is damaged.
     """
-    told, known = list(missing), list(labels)
+    problems, known = list(missing), list(labels)
     if source.holds(OVERALL):
         listed = read_names(f"{source}/{OVERALL}", folder)
-        told += [
+        problems += [
             f"{source}/{OVERALL}: {printable(name)} has no picture or no mask" for name in listed if name not in labels
         ]
         labels = {name: labels[name] for name in listed if name in labels}
     if not labels:
-        first = f"; first: {told[0]}" if told else ""
+        first = f"; first: {problems[0]}" if problems else ""
         raise DataError(f"{source}: there is no picture with a mask{first}; check the folder and its layout")
     described = read_description(source)
     points = read_landmarks(f"{source}/{LANDMARKS}") if source.holds(LANDMARKS) else {}
@@ -193,7 +193,7 @@ def build_labelled_pictures(
         source,
         dict(labels),
         {subset: [name for name in names if name in labels] for subset, names in subsets.items()},
-        told,
+        problems,
         described is not None and described.aligned,
         points,
     )

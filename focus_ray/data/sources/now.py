@@ -22,7 +22,7 @@ from focus_ray.geometry.mesh_reader import read_limited_bytes, read_mesh
 NowSplit = Literal["validation", "test"]
 
 CHALLENGES = ("multiview_neutral", "multiview_expressions", "multiview_occlusions", "selfie")
-"""The four kinds of pictures."""
+"""The four kinds of pictures, which are the names of their folders."""
 
 LANDMARK_NAMES = (
     "right outer eye corner",
@@ -37,7 +37,7 @@ LANDMARK_NAMES = (
 RIGHT_OUTER_EYE, RIGHT_INNER_EYE, LEFT_INNER_EYE, LEFT_OUTER_EYE, NOSE_BOTTOM, RIGHT_MOUTH, LEFT_MOUTH = range(7)
 
 NOW_LANDMARK_INDICES = (36, 39, 42, 45, 33, 48, 54)
-"""The same among the 68 iBUG points, 0-based."""
+"""Indices of the seven landmarks among the 68 iBUG points, 0-based."""
 
 PICTURES, SCANS, SCAN_LANDMARKS = "iphone_pictures", "scans", "scans_lmks_onlypp"
 LISTS: dict[NowSplit, str] = {"validation": "imagepathsvalidation.txt", "test": "imagepathstest.txt"}
@@ -59,11 +59,11 @@ class NowPicture(NamedTuple):
     """A picture of the list."""
 
     name: str
-    """subject/challenge/name, without suffix: predictions have it."""
+    """subject/challenge/name without suffix, also the name of the prediction."""
     subject: str
     challenge: str
     path: Path
-    """Where the picture lies, or should."""
+    """Path of the picture, which may be missing."""
 
 
 class NowDataset:
@@ -82,7 +82,7 @@ class NowDataset:
             split: split of the challenge.
 
         Raises:
-            DataError: the folder, or the split's list in it, is missing, unreadable or names no picture.
+            DataError: the folder, or the split's list in it, is missing, unreadable or without pictures.
         """
         self.root = Path(root)
         self.split: NowSplit = split
@@ -150,15 +150,17 @@ class NowDataset:
             picture = self._parse_line(line.strip())
             if picture is None:
                 shown = printable(line.strip()[:_MAX_SHOWN])
-                self.missing.append(f"{path}, line {number}: {shown!r} is no subject/challenge/name.jpg")
+                self.missing.append(
+                    f"{path}, line {number}: {shown!r} does not have the form subject/challenge/name.jpg"
+                )
             elif picture.name in pictures:
                 self.missing.append(
-                    f"{path}, line {number}: {printable(picture.name)} stands there twice; once is used"
+                    f"{path}, line {number}: {printable(picture.name)} is listed twice; it is used once"
                 )
             else:
                 pictures[picture.name] = picture
         if not pictures:
-            raise DataError(f"{path}: it names no pictures; use the list of the challenge")
+            raise DataError(f"{path}: the list contains no pictures; use the list of the challenge")
         return list(pictures.values())
 
     def _parse_line(self, line: str) -> NowPicture | None:
@@ -204,4 +206,4 @@ def _read_scan_landmarks(path: Path) -> Float[np.ndarray, "7 3"]:
     points = read_picked_points(path)
     if len(points) < len(LANDMARK_NAMES):
         raise LandmarkError(f"{path}: {len(points)} points instead of {len(LANDMARK_NAMES)}; use the published file")
-    return points[: len(LANDMARK_NAMES)]  # as the public evaluation takes them
+    return points[: len(LANDMARK_NAMES)]  # the public evaluation also uses the first seven

@@ -75,7 +75,9 @@ class NowPictures:
             DataError: the name is not in the set.
         """
         if name not in self._files:
-            raise DataError(f"{self.dataset.root}: there is no picture {printable(name)!r} in the list; see its names")
+            raise DataError(
+                f"{self.dataset.root}: there is no picture {printable(name)!r} in the list; use one of its names"
+            )
         return read_image(self._files[name])
 
     def landmarks(self, name: str) -> Float[np.ndarray, "68 2"] | None:
@@ -114,18 +116,18 @@ def _read_true_neutral(path: Path) -> dict[str, Float[np.ndarray, "V 3"]]:
     """Read vertices by subject; nothing is allocated beyond the size of the file."""
     try:
         if path.stat().st_size > _MEGABYTES * 1e6:
-            raise ValueError("it is too large")
+            raise ValueError(f"it is larger than {_MEGABYTES:g} MB")
         with zipfile.ZipFile(path) as archive:
             subjects, neutral = (_read_array(archive, key) for key in ("subjects", "neutral"))
     except Exception as error:  # zipfile and the header parser raise many types for a damaged file
         reason = printable(" ".join(str(error).split())[:120] or type(error).__name__)
         raise DataError(
-            f"{path}: the truth cannot be read ({reason}); synthesize the set again, or remove it"
+            f"{path}: the ground truth cannot be read ({reason}); synthesize the set again, or remove it"
         ) from None
     if subjects.dtype.kind != "U" or neutral.dtype.kind != "f" or neutral.shape != (len(subjects), neutral.shape[1], 3):
-        raise DataError(f"{path}: it does not hold a face for each subject; synthesize the set again, or remove it")
+        raise DataError(f"{path}: there is not a face for each subject; synthesize the set again, or remove it")
     if not np.isfinite(neutral).all():
-        raise DataError(f"{path}: it holds vertices that are not finite; synthesize the set again, or remove it")
+        raise DataError(f"{path}: some vertices are not finite; synthesize the set again, or remove it")
     return dict(zip(map(str, subjects), neutral, strict=True))
 
 
@@ -135,11 +137,11 @@ def _read_array(archive: zipfile.ZipFile, key: str) -> np.ndarray:
         raise ValueError(f"{key} is compressed")
     with archive.open(entry) as stream:
         if np.lib.format.read_magic(stream) != (1, 0):
-            raise ValueError(f"{key} is of another version")
+            raise ValueError(f"{key} has an unsupported format version")
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
         if dtype.kind not in "fU" or not 2 <= len(shape) + (dtype.kind == "U") <= 3:
-            raise ValueError(f"{key} is of another kind")
+            raise ValueError(f"{key} has an unexpected type or shape")
         if math.prod(shape) * dtype.itemsize > entry.file_size:
-            raise ValueError(f"{key} is not as long as its header says")
+            raise ValueError(f"{key} does not have the length in its header")
     with archive.open(entry) as stream:
         return np.lib.format.read_array(stream, allow_pickle=False)

@@ -24,12 +24,12 @@ from focus_ray.storage import atomic
 OVERALL, OCCLUDED, UNOCCLUDED, PAIRS = "overall.txt", "occluded.txt", "unoccluded.txt", "pairs.txt"
 
 MAX_POSE_ANGLE = float(np.deg2rad(15.0))
-"""Angle between two poses at most [rad]. Chosen: the paper says comparable and gives no number."""
+"""Largest angle between two comparable poses, rad. Chosen here: the paper gives no number."""
 
 _COMMENT = re.compile(r"(^|\s)#.*")
 _ENCODING_ERRORS = "surrogateescape"  # file names are bytes, not always UTF-8
 _MAX_SHOWN = 80  # letters of a name in a message
-_NONE = "# none\n"  # an empty file would count as cut off
+_NONE = "# none\n"  # an empty file would count as truncated
 
 
 def read_names(path: str | Path, folder: str = "") -> list[str]:
@@ -40,7 +40,7 @@ def read_names(path: str | Path, folder: str = "") -> list[str]:
         folder: folder of the pictures, which the returned names are relative to.
 
     Raises:
-        DataError: the list is missing or no text, or a line has two names, a repeated name or a name outside the set;
+        DataError: the list is missing or not text, or a line has two names, a repeated name or a name outside the set;
             the message gives the line.
         StorageError: the store does not answer.
     """
@@ -69,8 +69,8 @@ def read_pairs(path: str | Path, folder: str = "") -> list[tuple[str, str]]:
         folder: folder of the pictures, which the returned names are relative to.
 
     Raises:
-        DataError: the list is missing or no text, or a line has not two names, a repeated pair or a name outside the
-            set; the message gives the line.
+        DataError: the list is missing or not text, or a line has a number of names other than two, a repeated pair or
+            a name outside the set; the message gives the line.
         StorageError: the store does not answer.
     """
     return [(occluded, unoccluded) for occluded, unoccluded in _read_lines(path, 2, folder)]
@@ -142,11 +142,11 @@ def _read_lines(path: str | Path, count: int, folder: str) -> Iterator[list[str]
             continue
         where = f"{path}, line {number}"
         if len(names) != count:
-            raise DataError(f"{where}: {len(names)} names instead of {count}; names have no spaces")
+            raise DataError(f"{where}: {len(names)} names instead of {count}; names must not contain spaces")
         bare = [_parse_name(name, folder, where) for name in names]
         if tuple(bare) in seen:
             shown = " ".join(map(_shorten, names))
-            raise DataError(f"{where}: {shown} already stands in line {seen[tuple(bare)]}; keep one of them")
+            raise DataError(f"{where}: {shown} is already in line {seen[tuple(bare)]}; keep one of them")
         seen[tuple(bare)] = number
         yield bare
 
@@ -154,7 +154,9 @@ def _read_lines(path: str | Path, count: int, folder: str) -> Iterator[list[str]
 def _parse_name(name: str, folder: str, location: str) -> str:
     path = PurePosixPath(name.replace("\\", "/"))
     if not path.name or path.is_absolute() or ".." in path.parts:
-        raise DataError(f"{location}: {_shorten(name)!r} is no file name inside the set; write it relative to the set")
+        raise DataError(
+            f"{location}: {_shorten(name)!r} is not a file name inside the set; write it relative to the set"
+        )
     return bare_name(str(path), folder)
 
 
@@ -163,7 +165,9 @@ def _write(path: str | Path, lines: Iterable[Sequence[str]]) -> None:
     for names in lines:
         for name in names:
             if not name or name.split() != [name] or name.startswith("#"):
-                raise DataError(f"{_shorten(name)!r} cannot stand in a list: names have no spaces; rename the picture")
+                raise DataError(
+                    f"{_shorten(name)!r} cannot be listed: it is empty, has spaces or begins with #; rename the picture"
+                )
         text += " ".join(names) + "\n"
     atomic.write_file(Path(path), (text or _NONE).encode("utf-8", _ENCODING_ERRORS))
 

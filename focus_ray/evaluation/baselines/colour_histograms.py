@@ -20,12 +20,12 @@ from focus_ray.settings import Settings
 class ColourHistogramSegmenter(Settings):
     """Mask rule by EM over labels and colours, for each picture independently."""
 
-    rounds: int = 8  # of EM; labels no longer change after as many
-    bins: int = 8  # of each channel
+    rounds: int = 8  # EM iterations; the labels have converged by then
+    bins: int = 8  # histogram bins of each channel
     smoothing: float = 1.0  # pixels added to each bin, so that no colour has probability 0
-    min_noise: float = 0.03  # least standard deviation of a channel: below that small misfits would be outliers
+    min_noise: float = 0.03  # least standard deviation of a channel; with less, small misfits become outliers
     agreement: float = 2.0  # weight of the neighbours' mean label, in nats
-    start: float = 1.5  # largest residual of a pixel that starts as face, in medians
+    start: float = 1.5  # largest residual of the pixels initially labelled face, in medians
 
     def __call__(self, images: Float[Tensor, "B 3 H W"], rendering: Rendering) -> Float[Tensor, "B 1 H W"]:
         """Compute the probability of face for each pixel.

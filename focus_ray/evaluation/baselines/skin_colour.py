@@ -37,7 +37,9 @@ class Gaussian(NamedTuple):
             DataError: there are fewer than 100 colours.
         """
         if len(colours) < _MIN_PIXELS:
-            raise DataError(f"{len(colours)} pixels tell no law of colours; give more pictures, with face and without")
+            raise DataError(
+                f"{len(colours)} pixels are too few to fit colours; give more pictures, with face and background"
+            )
         covariance = torch.cov(colours.double().T, correction=0) + _JITTER * torch.eye(3, dtype=torch.float64)
         return cls(colours.double().mean(0), covariance.inverse(), 0.5 * torch.logdet(covariance))
 
@@ -60,7 +62,7 @@ class SkinColourSegmenter:
 
     skin: Gaussian
     rest: Gaussian
-    log_prior: float  # log odds of skin without a colour
+    log_prior: float  # prior log odds of skin
 
     @classmethod
     def fit(

@@ -31,13 +31,13 @@ class BenchmarkConfig(Settings):
         "pretrained",
         "focus",
         "misfit",
-    )  # trained with each seed; the others with the first
+    )  # models trained with every seed; all others are trained with the first seed only
     steps: PositiveFraction = 1.0  # share of the steps of every training phase; below 1 for a trial run
     refine_steps: NonNegativeInt = 50
     prior_faces: PositiveInt = 20_000
-    prior_judges: int = Field(default=2000, ge=2)  # further faces, for the held-out split and for the gate
-    refined_prior_faces: NonNegativeInt = 0  # 0: no prior for refined fits, each face of which costs a refinement
-    skin_pictures: PositiveInt = 200  # to fit the skin-colour model to
+    prior_judges: int = Field(default=2000, ge=2)  # additional faces for held-out split and acceptance test
+    refined_prior_faces: NonNegativeInt = 0  # 0: no prior for refined fits; each face costs a refinement
+    skin_pictures: PositiveInt = 200  # training pictures of the skin-colour model
     data: DataSizes = DataSizes()
 
     @field_validator("methods")
@@ -52,14 +52,14 @@ class BenchmarkConfig(Settings):
     @classmethod
     def _check_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if not seeds or len(set(seeds)) != len(seeds):
-            raise ValueError("give each seed once, and one at least")
+            raise ValueError("seeds are missing or repeated; give at least one seed, each once")
         return seeds
 
     @model_validator(mode="after")
     def _check_several(self) -> "BenchmarkConfig":
         unknown = sorted(set(self.several) - set(TRAINED_MODELS))
         if unknown:
-            raise ValueError(f"no model {', '.join(unknown)} is trained; choose from {', '.join(TRAINED_MODELS)}")
+            raise ValueError(f"there is no model {', '.join(unknown)}; choose from {', '.join(TRAINED_MODELS)}")
         return self
 
     def seeds_for(self, model: str) -> tuple[int, ...]:

@@ -72,7 +72,7 @@ class MethodLoader:
         """
         for name, seed, steps in self.entries():
             if METHOD_SPECS[name].prior and not (self.prior_folder(seed, steps) / "metrics.json").is_file():
-                asked = PriorConfig(
+                prior_config = PriorConfig(
                     model=str(self.model_folder(MISFIT, seed)),
                     applied_to=str(self.model_folder(FOCUS, seed)),
                     n=self.config.refined_prior_faces if steps else self.config.prior_faces,
@@ -80,7 +80,7 @@ class MethodLoader:
                     gate=GateSettings(faces=self.config.prior_judges),
                     refine_steps=steps,
                 )
-                compute_prior(asked, self.prior_folder(seed, steps), settings, progress=progress)
+                compute_prior(prior_config, self.prior_folder(seed, steps), settings, progress=progress)
 
     def _prior_available(self, name: str, steps: int) -> bool:
         return not (METHOD_SPECS[name].prior and steps and not self.config.refined_prior_faces)

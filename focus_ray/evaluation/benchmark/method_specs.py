@@ -32,14 +32,14 @@ METHOD_SPECS: dict[str, MethodSpec] = {
 }
 
 FOCUS, PRETRAINED = "focus", "pretrained"
-"""The preset itself, and what its EM begins with."""
+"""Model of the preset, and the pretrained model from which its EM starts."""
 EM_MODELS = (FOCUS, "baseline", "neighbor", "perceptual")
-"""The models that differ in EM alone: they begin with the pretrained one of their seed."""
+"""Models that differ in EM only; each starts from the pretrained model of its seed."""
 MISFIT = "misfit"
-"""R_syn, which the prior of FOCUS-MP is measured with."""
+"""R_syn, with which the prior of FOCUS-MP is measured."""
 
 TRAINED_MODELS = (*dict.fromkeys(one.model for one in METHOD_SPECS.values()), MISFIT)
-"""The models that are trained."""
+"""All models that are trained."""
 
 
 def required_models(methods: tuple[str, ...]) -> tuple[str, ...]:

@@ -119,8 +119,8 @@ class Benchmark:
         wanted: dict[Layout, int] = {"now": sizes.now, "ar": sizes.ar, "celebahq": sizes.celebahq}
         for layout, n in wanted.items():
             if not self.dataset_folder(layout).is_dir():
-                told = partial(self.progress, f"pictures, {layout}")
-                write_dataset(layout, self.dataset_folder(layout), n, seed=sizes.seed, size=side, progress=told)
+                report = partial(self.progress, f"pictures, {layout}")
+                write_dataset(layout, self.dataset_folder(layout), n, seed=sizes.seed, size=side, progress=report)
         return Datasets(
             NowPictures(open_now(self.dataset_folder("now"))),
             open_labelled(self.dataset_folder("ar")),
@@ -293,8 +293,8 @@ def run_benchmark(
         Interrupted: the user stopped the benchmark.
     """
     with (
-        graceful_shutdown() as asked,
+        graceful_shutdown() as should_stop,
         acquire_run_dir(out, config, experiment, label="benchmark") as folder,
         task_cluster(settings),
     ):
-        return Benchmark(config, folder, settings, asked, progress).run()
+        return Benchmark(config, folder, settings, should_stop, progress).run()

@@ -77,7 +77,7 @@ def model_run(name: str, config: BenchmarkConfig, seed: int, out: Path) -> Train
     begin = model_run(PRETRAINED, config, seed, out) if name in EM_MODELS else initialisation_run(config, seed, out)
     start = Path(
         "..", begin.folder.name, RunFolder(begin.folder).model_folder.name
-    )  # relative: the benchmark's folder may move
+    )  # relative, so that the benchmark's folder can be moved
     return _training_run(name, base, base.schedule.model_copy(update=done), config, seed, out, start)
 
 

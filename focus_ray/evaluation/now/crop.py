@@ -5,7 +5,7 @@ from jaxtyping import Float
 
 from focus_ray.data.sources.now import LEFT_INNER_EYE, LEFT_OUTER_EYE, NOSE_BOTTOM, RIGHT_INNER_EYE, RIGHT_OUTER_EYE
 
-# Of the public evaluation: the centre's share of the way from nose bottom to bridge, and the factor of the radius.
+# As in the public evaluation: position of the centre between nose bottom (0) and bridge (1), factor of the radius.
 _UPWARDS, _WIDTH = 0.3, 1.4
 
 

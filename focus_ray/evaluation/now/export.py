@@ -2,19 +2,15 @@
 
 import io
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import numpy as np
-import trimesh
 from jaxtyping import Float, Int
-from trimesh.exchange.obj import export_obj
-from trimesh.exchange.ply import export_ply
 
 from focus_ray.data.sources.now import NOW_LANDMARK_INDICES
 from focus_ray.errors import DataError
+from focus_ray.geometry.mesh_reader import TriangleMesh
+from focus_ray.geometry.mesh_writer import GeometryKind, encode_geometry
 from focus_ray.storage import atomic
-
-MeshKind = Literal["ply", "obj"]
 
 _NAME_PARTS = 3  # subject/challenge/name
 _PICTURE_KINDS = (".jpg", ".jpeg", ".png")
@@ -38,7 +34,7 @@ def write_prediction(
     vertices: Float[np.ndarray, "V 3"],
     faces: Int[np.ndarray, "F 3"],
     landmarks: Float[np.ndarray, "7 3"],
-    kind: MeshKind = "ply",
+    kind: GeometryKind = "ply",
 ) -> Path:
     """Write the neutral face of a picture, without colours: some readers take an OBJ's colours for coordinates.
 
@@ -54,24 +50,19 @@ def write_prediction(
         Path of the mesh.
 
     Raises:
-        DataError: the name is of another form, a value is not finite, or the triangles do not fit the vertices.
+        DataError: the name does not have the form subject/challenge/name, a value is not finite, or the triangles do
+            not fit the vertices.
         StorageError: the disk refuses.
     """
     target = Path(folder) / _parse_name(name)
     if not (np.isfinite(vertices).all() and np.isfinite(landmarks).all()):
-        raise DataError(f"{name}: the face is not finite and was not written; look at its reconstruction")
+        raise DataError(f"{name}: the face has values that are not finite; check its reconstruction")
     if not len(faces) or faces.min() < 0 or faces.max() >= len(vertices):
-        raise DataError(f"{name}: the triangles do not fit the vertices; give those of the same face model")
-    mesh = trimesh.Trimesh(vertices, faces, process=False)
-    content = (
-        export_ply(mesh, vertex_normal=False)
-        if kind == "ply"
-        else export_obj(mesh, include_normals=False, include_color=False)
-    )
+        raise DataError(f"{name}: the triangles do not fit the vertices; give the triangles of the same face model")
     stream = io.BytesIO()
     np.save(stream, np.asarray(landmarks, dtype=np.float64), allow_pickle=False)
     path = target.with_name(f"{target.name}.{kind}")
-    atomic.write_file(path, content)
+    atomic.write_file(path, encode_geometry(TriangleMesh(vertices, faces), kind))
     atomic.write_file(target.with_name(f"{target.name}.npy"), stream.getvalue())
     return path
 
@@ -79,5 +70,7 @@ def write_prediction(
 def _parse_name(name: str) -> PurePosixPath:
     path = PurePosixPath(name)
     if len(path.parts) != _NAME_PARTS or path.is_absolute() or ".." in path.parts:
-        raise DataError(f"{name!r} is no subject/challenge/name; name the prediction as its picture in the list")
+        raise DataError(
+            f"{name!r} does not have the form subject/challenge/name; give the name of the picture in the list"
+        )
     return path.with_suffix("") if path.suffix.lower() in _PICTURE_KINDS else path

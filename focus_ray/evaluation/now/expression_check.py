@@ -18,9 +18,10 @@ from focus_ray.evaluation.now.findings import Finding
 from focus_ray.evaluation.now.similarity import procrustes
 from focus_ray.evaluation.now.submission import SubmittedFace
 
-_MIN_PICTURES = 3  # with two, it is unknown which one moved
-# Shares of the outer eye distance (90 mm): radius of the mouth about the middle of its corners, of the face about the
-# nose bottom, least motion (3 mm). The motion must also be _MIN_MOTION_RATIO times that of the upper face.
+_MIN_PICTURES = 3  # of two pictures, it is unknown which one has the expression
+# Relative to the outer eye distance (90 mm): radius of the mouth region around the middle of its corners, radius of the
+# face around the nose bottom, least motion of the mouth (3 mm), which must also be _MIN_MOTION_RATIO times that of the
+# upper face.
 _MOUTH, _FACE, _MIN_MOTION = 0.4, 1.0, 0.03
 _MIN_MOTION_RATIO = 4.0
 
@@ -46,10 +47,10 @@ def expression_findings(predictions: Mapping[str, SubmittedFace]) -> Iterator[Fi
         in_mouth, elsewhere = (float(np.sqrt(np.square(moved[part]).mean())) for part in (mouth, above))
         if in_mouth > max(_MIN_MOTION * size, _MIN_MOTION_RATIO * elsewhere):
             what = (
-                f"the mouth lies {in_mouth:.3g} mm from where the subject's other pictures have it, the upper face "
-                f"{elsewhere:.2g} mm: the expression seems to be left in"
+                f"the mouth deviates by {in_mouth:.3g} mm from the subject's other pictures, the upper face by "
+                f"{elsewhere:.2g} mm: the mesh seems to contain an expression"
             )
-            yield Finding("warning", name, what, "submit the neutral face: identity coefficients alone")
+            yield Finding("warning", name, what, "submit the neutral face, from the identity coefficients only")
 
 
 def _same_triangles(predictions: list[SubmittedFace]) -> bool:

@@ -18,6 +18,6 @@ class Finding(NamedTuple):
 
 def finding_from_error(item: str, error: DataError) -> Finding:
     """Return the finding of an unreadable input: the error's last semicolon separates problem and advice."""
-    # The parts are for display only. A message without a semicolon is all problem.
+    # For display only. A message without a semicolon becomes the problem.
     what, _, what_to_do = str(error).rpartition("; ")
     return Finding("error", item, what or what_to_do, what_to_do if what else "correct the file")

@@ -12,12 +12,13 @@ from focus_ray.evaluation.now.submission import SubmittedFace
 from focus_ray.evaluation.now.surface import Surface
 
 _MIRROR_ORDER = (3, 2, 1, 0, 4, 6, 5)
-# A residual is a root mean square over the landmarks, as a share of the scan's. Between faces of different people it
-# is about 0.1, after an exchange of sides 0.3. The best order is reported if its residual is this share of the given.
+# A residual is the RMS distance of the landmarks relative to the scan's RMS spread: about 0.1 between different people,
+# 0.3 with left and right swapped. Another order is reported if its residual is at most _IMPROVEMENT_RATIO times that
+# of the given order, and the given order's is not below _MAX_GOOD_RESIDUAL.
 _MAX_GOOD_RESIDUAL, _IMPROVEMENT_RATIO = 0.04, 0.6
-# Largest distance to the surface, as a share of the outer eye distance: 4.5 mm on a face.
+# Largest distance to the surface relative to the outer eye distance; 4.5 mm on a face.
 _MAX_SURFACE_DISTANCE = 0.05
-# Sizes of faces differ by a tenth; a factor of three means another unit, or none.
+# Face sizes differ by about 10 %; a factor of three indicates another unit, or none.
 _UNIT_FACTOR = 3.0
 _ORDERS = np.array(list(permutations(range(7))))
 
@@ -40,12 +41,13 @@ def order_findings(item: str, landmarks: Float[np.ndarray, "7 3"], scan: Float[n
         return
     mirrored = _residuals(landmarks[None, list(_MIRROR_ORDER)], scan)[0]
     if mirrored <= max(_IMPROVEMENT_RATIO * given, 1.2 * residuals[best]):
-        what = "left and right are exchanged: the landmarks fit the scan's mirrored"
-        yield Finding("error", item, what, "name sides as the subject does, or mirror the mesh back")
+        what = "left and right are swapped: the landmarks fit the mirrored landmarks of the scan"
+        yield Finding("error", item, what, "use the subject's left and right, or undo the mirroring of the mesh")
         return
     order = ", ".join(str(place) for place in _ORDERS[best])
-    what = f"the landmarks are in another order than the challenge's; in the order {order} they fit"
-    yield Finding("error", item, what, "write right eye outer, inner, left eye inner, outer, nose, right, left mouth")
+    what = f"the landmarks are not in the challenge's order: they fit in the order {order}"
+    advice = "write right eye outer, inner, left eye inner, outer, nose bottom, mouth right, left"
+    yield Finding("error", item, what, advice)
 
 
 def unit_findings(
@@ -67,10 +69,10 @@ def unit_findings(
         return
     units = {"cm": 10.0, "m": 1000.0}
     likely = [name for name, size in units.items() if size / _UNIT_FACTOR < factor < size * _UNIT_FACTOR]
-    guess = f"; they seem to be in {likely[0]}" if likely else ""
+    guess = f": they seem to be in {likely[0]}" if likely else ""
     severity: Severity = "error" if metrical else "warning"
-    what = f"the landmarks must be scaled by {factor:.4g} to fit the scan's in mm{guess}"
-    yield Finding(severity, item, what, "write mesh and landmarks in mm, or name their unit")
+    what = f"the landmarks must be scaled by {factor:.4g} to fit the scan in mm{guess}"
+    yield Finding(severity, item, what, "write mesh and landmarks in mm, or give their unit")
 
 
 def surface_findings(item: str, prediction: SubmittedFace, surface: Surface) -> Iterator[Finding]:
@@ -80,10 +82,10 @@ def surface_findings(item: str, prediction: SubmittedFace, surface: Surface) -> 
     distances = surface.distances(landmarks)
     far = [str(place) for place in np.flatnonzero(distances > _MAX_SURFACE_DISTANCE * size)]
     if far:
-        what = f"landmarks {', '.join(far)} lie up to {distances.max():.3g} mm off the mesh"
-        yield Finding("error", item, what, "write the landmarks in the frame and units of the mesh that is submitted")
+        what = f"landmarks {', '.join(far)} are up to {distances.max():.3g} mm off the mesh"
+        yield Finding("error", item, what, "write the landmarks in the frame and units of the submitted mesh")
     if (landmarks == np.round(landmarks)).all():
-        what = "the landmarks are whole numbers: they were rounded"
+        what = "all landmark coordinates are integers: they were rounded"
         yield Finding("warning", item, what, "write them as floating-point numbers")
 
 

@@ -21,8 +21,8 @@ from focus_ray.evaluation.now.surface import Surface
 
 _NUMBERS_BEHIND_V = re.compile(rb"^[ \t]*v[ \t]+([^#\r\n]*)", re.MULTILINE)
 _COLOURED = 6  # x y z r g b
-_FLAT = 1e-12  # squared area of two sides, as a share of the largest at their length: below that it is rounding
-_PLAIN_ADVICE = "write the mesh without colours, x y z alone on each vertex line, or as PLY"
+_FLAT = 1e-12  # squared cross product of two sides, relative to the longer side to the 4th; below it is rounding
+_PLAIN_ADVICE = "write the mesh without colours (only x y z on each vertex line), or as PLY"
 
 
 def colour_findings(item: str, path: Path) -> Iterator[Finding]:
@@ -44,11 +44,13 @@ def colour_findings(item: str, path: Path) -> Iterator[Finding]:
     if counts == {3}:
         return
     if counts == {_COLOURED}:
-        what = "vertex lines hold colours; some readers take them for a part of the position"
+        what = "vertex lines contain colours: some readers parse them as part of the position"
         yield Finding("warning", item, what, _PLAIN_ADVICE)
     else:
         found = ", ".join(map(str, sorted(counts)))
-        yield Finding("error", item, f"vertex lines hold {found} numbers: readers disagree on positions", _PLAIN_ADVICE)
+        yield Finding(
+            "error", item, f"vertex lines contain {found} numbers: readers parse them differently", _PLAIN_ADVICE
+        )
 
 
 def triangle_findings(item: str, prediction: SubmittedFace) -> Iterator[Finding]:
@@ -59,13 +61,15 @@ def triangle_findings(item: str, prediction: SubmittedFace) -> Iterator[Finding]
     longest = np.fmax(np.square(a).sum(axis=1), np.square(b).sum(axis=1))
     flat = np.square(np.cross(a, b)).sum(axis=1) <= _FLAT * longest**2
     if flat.any():
-        what = f"{int(flat.sum())} triangles have no area; the public evaluation is slow on them or does not end"
+        what = (
+            f"{int(flat.sum())} triangles have no area: the public evaluation is slow with them or does not terminate"
+        )
         yield Finding("warning", item, what, "remove these triangles")
     edges = np.concatenate([faces[~flat][:, [0, 1]], faces[~flat][:, [1, 2]], faces[~flat][:, [2, 0]]])
     again = len(edges) - len(np.unique(edges[:, 0] * len(prediction.mesh.vertices) + edges[:, 1]))
     if again:
-        what = f"{again} edges are run through twice the same way: neighbouring triangles face opposite sides"
-        yield Finding("warning", item, what, "wind all triangles counter-clockwise, seen from outside")
+        what = f"{again} edges have the same direction in two triangles: neighbouring triangles face opposite sides"
+        yield Finding("warning", item, what, "wind all triangles counter-clockwise as seen from outside")
 
 
 def orientation_findings(item: str, prediction: SubmittedFace, surface: Surface) -> Iterator[Finding]:
@@ -81,9 +85,8 @@ def orientation_findings(item: str, prediction: SubmittedFace, surface: Surface)
     places = surface.nearest(prediction.landmarks)[1]
     if surface.normals(places).mean(axis=0) @ outward_direction(prediction.landmarks) < 0:
         what = "the triangles face inwards, or the mesh is mirrored"
-        yield Finding(
-            "warning", item, what, "wind triangles counter-clockwise, seen from outside; x to the subject's left"
-        )
+        advice = "wind all triangles counter-clockwise as seen from outside, with x to the subject's left"
+        yield Finding("warning", item, what, advice)
 
 
 def outward_direction(landmarks: Float[np.ndarray, "7 3"]) -> Float[np.ndarray, "3"]:

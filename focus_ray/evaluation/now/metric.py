@@ -51,10 +51,10 @@ def scan_error(scan: Scan, prediction: SubmittedFace, metrical: bool = False) ->
     face = crop_to_face(np.asarray(scan.vertices, dtype=np.float64), scan.landmarks)
     if len(face) < _MIN_POINTS:
         raise DataError(
-            f"{len(face)} vertices of the scan lie in the face; check that scan and landmarks belong together"
+            f"only {len(face)} scan vertices lie in the face sphere; check that scan and landmarks belong together"
         )
     coarse = procrustes(prediction.landmarks, scan.landmarks, with_scale=not metrical)
     surface = Surface(TriangleMesh(coarse(prediction.mesh.vertices), prediction.mesh.faces))
     fine = refine_alignment(face, surface, with_scale=not metrical)
-    distances = fine.scale * surface.distances(fine.inverse(face))  # the scan is moved, so that the tree is kept
+    distances = fine.scale * surface.distances(fine.inverse(face))  # move the scan, to keep the tree
     return ScanDistances(distances.astype(np.float32), fine.compose(coarse))

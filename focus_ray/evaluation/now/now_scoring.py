@@ -15,11 +15,11 @@ from focus_ray.evaluation.rows import MetricValue, ResultRow, make_rows
 from focus_ray.runtime.result_cache import Arrays, ResultCache, digest, resume_or_run
 from focus_ray.runtime.tasks import PoolSettings
 
-CACHE_VERSION = 1  # raise it when the computation of the distances changes
+CACHE_VERSION = 1  # increase it when the computation of the distances changes
 TABLE, METRICAL_TABLE = "now", "now-metrical"
 OVERALL, OCCLUDED, UNOCCLUDED = "overall", "occluded", "unoccluded"
 OCCLUSION_CHALLENGE = "multiview_occlusions"
-"""The challenge whose pictures are the occluded ones."""
+"""Challenge whose pictures count as occluded."""
 
 
 @dataclass
@@ -118,7 +118,7 @@ def score_now(
     found, problems = resume_or_run(
         job, len(names), parts, settings, should_stop, lambda known: progress(known, len(names))
     )
-    # A picture that cannot be measured has no distances; it must not count as one without an error.
+    # A picture that cannot be measured has no distances and must not be counted.
     distances = {
         names[number]: found[number]["distances"] for number in sorted(found) if len(found[number]["distances"])
     }

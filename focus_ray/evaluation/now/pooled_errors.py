@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 CURVE_MM = np.linspace(0.0, 7.0, 141)
-"""Where the cumulative curve is given: 0 to 7 mm, as the challenge's page draws it, each 0.05 mm."""
+"""Errors at which the cumulative curve is sampled: 0 to 7 mm, as on the challenge's page, in steps of 0.05 mm."""
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,8 @@ def check_submission(submission: Submission, dataset: NowDataset, metrical: bool
                 predictions[picture.name] = prediction
         findings += expression_findings(predictions)
     if unseen:
-        what = f"{unseen} subjects have no landmarks of a scan: order and units of their predictions were not checked"
-        findings.append(Finding("warning", _SUBMISSION_ITEM, what, "check against the validation split"))
+        what = f"{unseen} subjects have no scan landmarks: order and units of their predictions were not checked"
+        findings.append(Finding("warning", _SUBMISSION_ITEM, what, "check predictions of the validation split"))
     return findings + list(_extra_findings(submission, {picture.name for picture in dataset.pictures}))
 
 
@@ -77,8 +77,8 @@ def _picture_findings(
     findings += triangle_findings(name, prediction)
     findings += surface_findings(name, prediction, surface)
     if not np.ptp(prediction.landmarks, axis=0).any():
-        what = "the landmarks all lie in one point"
-        return [*findings, Finding("error", name, what, "write the seven points of the face")], None
+        what = "all landmarks lie at one point"
+        return [*findings, Finding("error", name, what, "write the seven landmarks of the face")], None
     disorder = [] if scan is None else list(order_findings(name, prediction.landmarks, scan))
     findings += disorder
     if scan is not None:
@@ -90,22 +90,22 @@ def _picture_findings(
 
 def _duplicate_findings(name: str, paths: list[Path]) -> Iterator[Finding]:
     if len(paths) > 1:
-        what = f"there are {' and '.join(path.name for path in paths)}; {paths[0].name} is read"
+        what = f"both {' and '.join(path.name for path in paths)} exist: {paths[0].name} is read"
         yield Finding("warning", name, what, f"remove {paths[1].name}")
 
 
 def _extra_findings(submission: Submission, names: set[str]) -> Iterator[Finding]:
-    """Yield warnings for files that belong to no picture of the list."""
+    """Yield warnings for files that do not belong to a listed picture."""
     extra = []
     for path in sorted(submission.folder.rglob("*")):
         place = path.relative_to(submission.folder)
         if path.is_file() and not (place.with_suffix("").as_posix() in names and _is_expected(submission, place)):
             extra.append(printable(place.as_posix()))
     for place in extra[:_MAX_EXTRA_SHOWN]:
-        yield Finding("warning", place, "the file belongs to no picture of the list", "remove it, or correct its name")
+        yield Finding("warning", place, "the file does not belong to a listed picture", "remove or rename it")
     if len(extra) > _MAX_EXTRA_SHOWN:
-        what = f"{len(extra) - _MAX_EXTRA_SHOWN} more files belong to no picture of the list"
-        yield Finding("warning", _SUBMISSION_ITEM, what, "remove them, or correct their names")
+        what = f"{len(extra) - _MAX_EXTRA_SHOWN} more files do not belong to a listed picture"
+        yield Finding("warning", _SUBMISSION_ITEM, what, "remove or rename them")
 
 
 def _is_expected(submission: Submission, path: Path) -> bool:

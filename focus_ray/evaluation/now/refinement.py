@@ -9,15 +9,15 @@ from scipy.spatial.transform import Rotation
 from focus_ray.evaluation.now.similarity import Similarity
 from focus_ray.evaluation.now.surface import Surface
 
-# First with this many points, until steps are below a tolerance (mm); then with all points and a finer tolerance.
+# Coarse stage: number of points, and step size (mm) that ends it. The fine stage uses all points.
 _COARSE_POINTS, _COARSE_TOLERANCE = 10_000, 1e-3
 _FINE_TOLERANCE = 2e-4
 _MAX_STEPS = 200
-# Levenberg's damping, as a share of the normal matrix's mean eigenvalue, and the factor of its changes.
+# Least Levenberg damping, relative to the normal matrix's mean eigenvalue, and the factor by which it changes.
 _MIN_DAMPING, _DAMPING_FACTOR = 1e-8, 10.0
-# Below this distance (mm) the direction to the surface is rounding: the triangle's normal is used.
+# Below this distance (mm) the direction to the surface is rounding error: the triangle's normal is used.
 _CONTACT_DISTANCE = 1e-7
-_CELLS = 1024  # of the grid that orders points, along each axis
+_CELLS = 1024  # along each axis of the grid that orders the points
 
 
 def refine_alignment(points: Float[np.ndarray, "N 3"], surface: Surface, with_scale: bool = True) -> Similarity:
@@ -64,8 +64,8 @@ class _SurfaceResiduals:
 
     def __init__(self, points: Float[np.ndarray, "N 3"], surface: Surface, centre: Float[np.ndarray, "3"]) -> None:
         self.points, self.surface, self.centre = points, surface, centre
-        self.triangles: np.ndarray | None = None  # nearest ones at the last pose
-        # As mm of motion at the face's border, log scales and angles are comparable with translations.
+        self.triangles: np.ndarray | None = None  # nearest triangles at the last pose
+        # Log scale and angles in mm of motion at the face's border, which is comparable with translations.
         reach = float(np.linalg.norm(points, axis=1).max()) or 1.0
         self.unit = np.array([1 / reach] * 4 + [1.0] * 3)
 
@@ -81,7 +81,7 @@ class _SurfaceResiduals:
         Returns:
             (r in mm; derivatives by log scale, rotation vector and translation, each in mm of motion).
         """
-        # The points are moved into the frame of the surface.
+        # Move the points into the frame of the surface.
         at_rest = (self.points - pose.translation) @ pose.rotation / pose.scale + self.centre
         nearest, self.triangles = self.surface.nearest(at_rest, self.triangles)
         u = pose.scale * (nearest - self.centre) @ pose.rotation.T

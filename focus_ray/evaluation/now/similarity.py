@@ -70,7 +70,7 @@ def procrustes(
     centred, target_centred = points - centre, targets - target_centre
     spread = np.square(centred).sum()
     if not spread > 0 or not np.square(target_centred).sum() > 0:
-        raise LandmarkError("the landmarks all lie in one point; give the seven points of the face")
-    turned, gain = orthogonal_procrustes(centred, target_centred)  # for rows: centred @ turned
+        raise LandmarkError("all landmarks lie at one point; give the seven landmarks of the face")
+    turned, gain = orthogonal_procrustes(centred, target_centred)  # acts on rows: centred @ turned
     scale = float(gain / spread) if with_scale else 1.0
     return Similarity(scale, turned.T, target_centre - scale * centre @ turned)

@@ -25,7 +25,7 @@ _MM_PER_UNIT: dict[Unit, float] = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 _SHAPE = (7, 3)
 _MEGABYTES = 1.0
 _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-# Errors of the parser of npy headers for damaged files.
+# Errors that NumPy's header parser raises for damaged .npy files.
 _DAMAGE = (ValueError, KeyError, TypeError, SyntaxError, OverflowError, EOFError, MemoryError, RecursionError)
 
 
@@ -52,7 +52,7 @@ class Submission:
         self.folder = Path(folder)
         self.unit: Unit = unit
         if not self.folder.is_dir():
-            raise DataError(f"{self.folder}: there is no such folder; give the one with the predictions")
+            raise DataError(f"{self.folder}: no such folder; give the folder with the predictions")
 
     def mesh_files(self, name: str) -> list[Path]:
         """Return the mesh files of a picture (subject/challenge/name); the first is read."""
@@ -76,7 +76,7 @@ class Submission:
             raise LandmarkError(f"{self.folder / name}: there are no landmarks; add {name}.npy with 7 x 3 numbers")
         mesh, points = read_mesh(meshes[0]), read_now_landmarks(landmarks[0])
         if not len(mesh.faces):
-            raise DataError(f"{meshes[0]}: the mesh has no triangles; write it with its faces")
+            raise DataError(f"{meshes[0]}: the mesh has no triangles; write the mesh with its triangles")
         scale = _MM_PER_UNIT[self.unit]
         return SubmittedFace(TriangleMesh(scale * mesh.vertices, mesh.faces), scale * points)
 
@@ -105,7 +105,9 @@ def read_now_landmarks(path: Path) -> Float[np.ndarray, "7 3"]:
         reason = printable(" ".join(str(error).split())[:120])
         raise LandmarkError(f"{path}: the landmarks cannot be read ({reason}); write 7 x 3 numbers") from None
     if points.shape != _SHAPE:
-        raise LandmarkError(f"{path}: the landmarks have shape {points.shape} instead of {_SHAPE}; write NoW's seven")
+        raise LandmarkError(
+            f"{path}: the landmarks have shape {points.shape} instead of {_SHAPE}; write the seven NoW landmarks"
+        )
     if not np.isfinite(points).all():
         raise LandmarkError(f"{path}: the landmarks are not finite; write 7 x 3 numbers")
     return points
@@ -115,11 +117,11 @@ def _parse_npy(content: bytes) -> np.ndarray:
     stream = io.BytesIO(content)
     shape, fortran, dtype = _NPY_HEADERS[np.lib.format.read_magic(stream)](stream)
     if dtype.kind not in "fiu":
-        raise ValueError(f"its values are of type {dtype}")
+        raise ValueError(f"values of type {dtype}")
     count = int(np.prod(shape, dtype=object))
     body = content[stream.tell() :]
     if len(body) != count * dtype.itemsize:
-        raise ValueError("it is not as long as its header says")
+        raise ValueError("length differs from the header")
     return np.frombuffer(body, dtype, count).reshape(shape, order="F" if fortran else "C").astype(np.float64)
 
 
@@ -128,5 +130,5 @@ def _parse_text(content: bytes) -> np.ndarray:
         [float(field) for field in line.split()] for line in content.decode("utf-8-sig").splitlines() if line.strip()
     ]
     if len({len(row) for row in rows}) != 1:
-        raise ValueError("its lines differ in length" if rows else "it holds no numbers")
+        raise ValueError("lines of different length" if rows else "no numbers")
     return np.array(rows, dtype=np.float64)

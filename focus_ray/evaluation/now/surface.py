@@ -9,9 +9,10 @@ from focus_ray.errors import DataError
 from focus_ray.evaluation.now.surface_numba import nearest_points
 from focus_ray.geometry.mesh_reader import TriangleMesh
 
-# A leaf has this many to twice as many triangles: larger leaves are slower on a face of 55,000.
+# A leaf has this many to twice as many triangles; larger leaves are slower for a face of 55,000 triangles.
 _MIN_LEAF_SIZE = 2
-# A triangle is searched by its sides alone if its determinant is below this share of the largest at their length.
+# A triangle is searched by its sides only if its determinant, relative to the product of the squared lengths of two
+# sides, is below this.
 _FLAT = 1e-12
 
 
@@ -31,11 +32,11 @@ class Surface:
             DataError: the mesh has no triangles.
         """
         if not len(mesh.faces):
-            raise DataError("the mesh has no triangles; a prediction is a surface, not points alone")
+            raise DataError("the mesh has no triangles; write a surface, not a point cloud")
         corners = np.ascontiguousarray(mesh.vertices, dtype=np.float64)[mesh.faces]  # [F, 3, 3]
         depth = max(0, int(math.log2(len(corners) / _MIN_LEAF_SIZE)))
         self.order = _tree_order(corners.mean(axis=1), depth)
-        """The triangles as they lie in the tree, one after the other; some twice, to fill the leaves."""
+        """Indices of the triangles in the order of the tree; some occur twice, to fill the leaves."""
         self._leaf_size = len(self.order) >> depth
         self._triangles = _precompute_triangles(corners[self.order])
         self._boxes = _build_boxes(corners[self.order], depth)

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import trimesh
 
-from focus_ray.data.dataset_writers.scan_simulation import NOISE_MM, Frame, ScanMesh, simulate_scan
+from focus_ray.data.dataset_writers.scan_simulation import NOISE_MM, Frame, simulate_scan
+from focus_ray.geometry.mesh_reader import TriangleMesh
 from tests.data.dataset_writers.sets import world
 
 
 @pytest.fixture(scope="module")
 def face():
     model = world()
-    return ScanMesh(model.mean.double().numpy(), model.faces.numpy())
+    return TriangleMesh(model.mean.double().numpy(), model.faces.numpy())
 
 
 def distances(points, face):

@@ -34,7 +34,7 @@ def test_the_published_database_has_no_lists_and_few_masks(tmp_path, ar):
     assert pictures.names == [f"W-040-{number:02d}" for number in numbers if number != 2]
     assert not pictures.aligned
     assert pictures.landmarks("W-040-01") is None
-    assert pictures.missing == [f"{tmp_path / 'masks' / 'm-009-01.png'}: there is no picture m-009-01"]
+    assert pictures.missing == [f"{tmp_path / 'masks' / 'm-009-01.png'}: there is no picture m-009-01 for this mask"]
     of = {subset: [int(name[-2:]) for name in names] for subset, names in pictures.subsets.items()}
     assert of == {"neutral": [1, 14], "glasses": [8, 10, 21, 23], "scarf": [11, 13, 24, 26]}
 

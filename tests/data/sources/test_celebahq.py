@@ -96,9 +96,9 @@ def test_listed_pictures_that_are_not_there_have_a_line_each(celebahq, copied):
     assert pictures.subsets["overall"] == ["0", "4"]
     assert pictures.subsets["occluded"] == ["0"]
     assert sum("overall.txt: 1 has no picture" in line for line in pictures.missing) == 1
-    assert sum("/occluded.txt: 77 is not there" in line for line in pictures.missing) == 1
+    assert sum("/occluded.txt: there is no picture 77" in line for line in pictures.missing) == 1
     (root / "occluded.txt").write_text("0.jpg\n0.jpg\n")
-    with pytest.raises(DataError, match=r"line 2: 0\.jpg already stands in line 1"):
+    with pytest.raises(DataError, match=r"line 2: 0\.jpg is already in line 1"):
         read_celebahq(root)
 
 

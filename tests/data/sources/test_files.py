@@ -38,7 +38,7 @@ def test_names_lose_their_suffix_and_the_folder_of_pictures():
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"", "empty"), (b"a\0b", "zero bytes"), (b"x" * 200, "are more than")]
+    ("content", "message"), [(b"", "empty"), (b"a\0b", "zero bytes"), (b"x" * 200, "exceed the limit")]
 )
 def test_what_is_no_small_text_is_a_data_error(root, bucket, monkeypatch, content, message):
     monkeypatch.setattr(files, "_TEXT_MEGABYTES", 1e-4)

@@ -78,7 +78,7 @@ def test_folders_that_are_no_now(root, tmp_path):
     with pytest.raises(DataError, match=r"imagepathstest\.txt: there is no such file"):
         NowDataset(root, "test")
     (root / "imagepathsvalidation.txt").write_text("\n\n")
-    with pytest.raises(DataError, match="names no pictures"):
+    with pytest.raises(DataError, match="contains no pictures"):
         NowDataset(root)
 
 

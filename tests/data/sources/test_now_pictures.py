@@ -60,8 +60,8 @@ SUBJECTS, FACES = np.array(["a", "b"]), np.zeros((2, 4, 3), np.float32)
     [
         ({"subjects": npy(SUBJECTS)}, "neutral"),
         ({"subjects": npy(SUBJECTS), "neutral": npy(FACES[:1])}, "a face for each subject"),
-        ({"subjects": npy(SUBJECTS), "neutral": npy(FACES.astype(np.int64))}, "another kind"),
-        ({"subjects": npy(np.arange(2.0)), "neutral": npy(FACES)}, "another kind|a face for each"),
+        ({"subjects": npy(SUBJECTS), "neutral": npy(FACES.astype(np.int64))}, "unexpected type"),
+        ({"subjects": npy(np.arange(2.0)), "neutral": npy(FACES)}, "unexpected type|a face for each"),
         ({"subjects": npy(SUBJECTS), "neutral": npy(FACES * np.nan)}, "not finite"),
         ({"subjects": npy(SUBJECTS), "neutral": npy(FACES, "(99999, 999, 3)")[:200]}, "cannot be read"),
         ({"subjects": npy(SUBJECTS), "neutral": b"\x93NUMPY"}, "cannot be read"),

@@ -33,10 +33,10 @@ def test_comments_and_empty_lines_are_passed_over(tmp_path):
     ("text", "message"),
     [
         ("1.jpg 2.jpg\n", "line 1: 2 names instead of 1"),
-        ("1.jpg\n\n1.png\n", "line 3: 1.png already stands in line 1"),
-        ("../1.jpg", "line 1: '../1.jpg' is no file name inside the set"),
-        ("/etc/1.jpg", "no file name inside"),
-        ("a\\..\\1.jpg", "no file name inside"),
+        ("1.jpg\n\n1.png\n", "line 3: 1.png is already in line 1"),
+        ("../1.jpg", "line 1: '../1.jpg' is not a file name inside the set"),
+        ("/etc/1.jpg", "not a file name inside"),
+        ("a\\..\\1.jpg", "not a file name inside"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path, text, message):
@@ -53,7 +53,7 @@ def test_a_pair_has_two_names(tmp_path):
 
 @pytest.mark.parametrize("name", ["IMG 1.jpg", "", "#1.jpg", "a\nb"])
 def test_a_name_that_could_not_be_read_again_is_not_written(tmp_path, name):
-    with pytest.raises(DataError, match="cannot stand in a list"):
+    with pytest.raises(DataError, match="cannot be listed"):
         write_names(tmp_path / "a.txt", ["1.jpg", name])
     assert not (tmp_path / "a.txt").exists()
 

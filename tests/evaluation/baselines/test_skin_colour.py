@@ -54,5 +54,5 @@ def test_nothing_is_skin_where_no_face_is_rendered(rendering):
 
 def test_pictures_without_a_word_about_other_colours_are_refused():
     images, _ = half_and_half()
-    with pytest.raises(DataError, match="0 pixels tell no law"):
+    with pytest.raises(DataError, match="0 pixels are too few"):
         SkinColourSegmenter.fit(images, torch.ones(4, 1, 32, 32), torch.ones(4, 1, 32, 32))

@@ -28,12 +28,12 @@ def test_the_methods_of_the_claims_have_all_seeds_and_the_others_the_first():
     ("given", "assignments", "says"),
     [
         ({"methods": ["Mofa"]}, [], "there is no method Mofa"),
-        ({"seeds": [0, 0]}, [], "each seed once"),
-        ({"seeds": []}, [], "one at least"),
+        ({"seeds": [0, 0]}, [], "each once"),
+        ({"seeds": []}, [], "at least one seed"),
         ({"steps": 0.0}, [], "greater than 0"),
         ({}, ["data.now=3"], "greater than or equal to 16"),
         ({}, ["dat.now=3"], "there is no key 'dat'"),
-        ({}, ["several=[x]"], "no model x is trained"),
+        ({}, ["several=[x]"], "there is no model x"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_starts(given, assignments, says):

@@ -92,7 +92,7 @@ def test_the_same_command_goes_on_and_says_the_same(place, monkeypatch):
 
 def test_somebody_may_ask_to_stop(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "graceful_shutdown", lambda: _Asked())
-    with pytest.raises(Interrupted, match="the same command goes on"):
+    with pytest.raises(Interrupted, match="run the same command to resume"):
         runner.run_benchmark(CONFIG, tmp_path / "out", None)
 
 

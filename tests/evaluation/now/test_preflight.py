@@ -116,7 +116,7 @@ def test_another_order(folder, dataset):
     rewrite(folder, landmarks=lambda points: points[[2, 3, 0, 1, 4, 5, 6]])
     finding = only(found(folder, dataset))
     assert finding.severity == "error"
-    assert "in the order 2, 3, 0, 1, 4, 5, 6 they fit" in finding.problem
+    assert "they fit in the order 2, 3, 0, 1, 4, 5, 6" in finding.problem
 
 
 def test_a_mirrored_mesh(folder, dataset):
@@ -180,7 +180,7 @@ def test_without_scans_one_warning_says_what_was_not_seen(folder, tmp_path):
     (root / "scans_lmks_onlypp").rename(root / "elsewhere")
     finding = only(found(folder, NowDataset(root, "test")))
     assert finding.item == "submission"
-    assert "2 subjects have no landmarks" in finding.problem
+    assert "2 subjects have no scan landmarks" in finding.problem
 
 
 def test_a_refusal_without_advice_is_what_is_wrong():
