@@ -16,7 +16,7 @@ MESH_KINDS = (".obj", ".ply")
 """Suffixes that are read, in the order in which NoW's public evaluation looks for them."""
 
 _MEGA = 1_000_000
-_PLY_HEADER = 100_000  # bytes; real ones have about 500
+_PLY_HEADER = 100_000  # bytes; typical headers have about 500
 _PLY_COUNT = re.compile(rb"^element +(\w+) +(\d+)\s*$", re.MULTILINE)
 _OBJ_CONTINUED = re.compile(rb"\\\r?\n")
 _OBJ_VERTEX = re.compile(rb"^[ \t]*v[ \t]", re.MULTILINE)
@@ -67,18 +67,18 @@ def read_mesh(path: str | Path, limits: MeshLimits = DEFAULT_LIMITS) -> Triangle
     content = read_limited_bytes(path, limits.megabytes)
     kind = path.suffix.lower()
     if kind not in MESH_KINDS:
-        raise DataError(f"{path}: {kind or 'a file without suffix'} is no mesh format; give .obj or .ply")
+        raise DataError(f"{path}: {kind or 'a file without suffix'} is not a supported mesh format; give .obj or .ply")
     geometry = _obj_geometry(content) if kind == ".obj" else content
     _check_counts(path, geometry, kind, limits)
     if kind == ".obj" and _OBJ_RELATIVE.search(geometry):
-        raise DataError(f"{path}: a face has a vertex number below 1; number the vertices from 1 on")
+        raise DataError(f"{path}: a face has a vertex number below 1; number the vertices from 1")
     try:
         read = trimesh.load(
             io.BytesIO(geometry), file_type=kind[1:], process=False, maintain_order=True, skip_materials=True
         )
         vertices, faces = _to_arrays(read)
     except Exception as error:  # trimesh's parsers raise errors of any type on a damaged file
-        raise DataError(f"{path}: the mesh cannot be read ({_reason(error)}); write it anew") from None
+        raise DataError(f"{path}: the mesh cannot be read ({_reason(error)}); export it again") from None
     return _validate(path, vertices, faces)
 
 
@@ -95,14 +95,14 @@ def read_limited_bytes(path: Path, megabytes: float) -> bytes:
     try:
         size = path.stat().st_size
         if size > megabytes * _MEGA:
-            raise DataError(f"{path}: {size / _MEGA:.0f} MB are more than {megabytes:g}; give a smaller file")
+            raise DataError(f"{path}: {size / _MEGA:.0f} MB exceed the limit of {megabytes:g} MB; give a smaller file")
         content = path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file; check the path") from None
     except OSError as error:
         raise DataError(f"{path}: the file cannot be read ({error.strerror}); check the path") from None
     if not content:
-        raise DataError(f"{path}: the file is empty; write it anew")
+        raise DataError(f"{path}: the file is empty; export it again")
     return content
 
 
@@ -119,7 +119,7 @@ def _check_counts(path: Path, content: bytes, kind: str, limits: MeshLimits) -> 
     else:
         counts = {name.decode(): int(count) for name, count in _PLY_COUNT.findall(content[:_PLY_HEADER])}
     if counts.get("vertex", 0) == 0:
-        raise DataError(f"{path}: there are no vertices in it; write the mesh anew as OBJ or PLY")
+        raise DataError(f"{path}: there are no vertices in the file; export the mesh again as OBJ or PLY")
     allowed = {"vertex": limits.vertices, "face": limits.faces}
     for name, count in counts.items():
         # An element takes at least one byte: a count beyond the file's size is wrong.
@@ -136,18 +136,18 @@ def _to_arrays(read: object) -> tuple[np.ndarray, np.ndarray]:
         return np.array(read.vertices, dtype=np.float64), np.array(read.faces, dtype=np.int64)
     if isinstance(read, trimesh.PointCloud):
         return np.array(read.vertices, dtype=np.float64), np.empty((0, 3), dtype=np.int64)
-    raise ValueError("there is no mesh in it")
+    raise ValueError("there is no mesh in the file")
 
 
 def _validate(path: Path, vertices: np.ndarray, faces: np.ndarray) -> TriangleMesh:
     if vertices.ndim != 2 or vertices.shape[1] != 3 or not len(vertices):
-        raise DataError(f"{path}: there are no vertices in it; write the mesh anew as OBJ or PLY")
+        raise DataError(f"{path}: there are no vertices in the file; export the mesh again as OBJ or PLY")
     if not np.isfinite(vertices).all():
         raise DataError(
-            f"{path}: {_count_nonfinite_rows(vertices)} vertices are not finite; write the mesh anew without them"
+            f"{path}: {_count_nonfinite_rows(vertices)} vertices are not finite; export the mesh without them"
         )
     if len(faces) and (faces.min() < 0 or faces.max() >= len(vertices)):
-        raise DataError(f"{path}: a face has a vertex that is not there; write the mesh with all its vertices")
+        raise DataError(f"{path}: a face refers to a vertex that does not exist; export the mesh again")
     return TriangleMesh(vertices, faces)
 
 

@@ -1,14 +1,20 @@
-"""Writers of mesh files: Wavefront OBJ, binary PLY, and glTF (GLB)."""
+"""Writers of mesh files: Wavefront OBJ, binary PLY, and glTF (GLB); coloured faces, or geometry alone."""
 
 import json
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from focus_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    from focus_ray.geometry.mesh_reader import TriangleMesh
+
+GeometryKind = Literal["ply", "obj"]
 
 _MM_TO_M = 0.001  # glTF is in metres; OBJ and PLY have no unit and keep mm
 
@@ -52,6 +58,24 @@ def encode_mesh(mesh: Mesh, kind: str) -> bytes:
     if kind not in ENCODERS:
         raise ConfigError(f"there is no mesh format {kind!r}; choose from {', '.join(ENCODERS)}")
     return ENCODERS[kind](mesh)
+
+
+def encode_geometry(mesh: "TriangleMesh", kind: GeometryKind) -> bytes:
+    """Encode the vertices and triangles of a mesh, without colours and normals, in the unit of the mesh.
+
+    Args:
+        mesh: the mesh.
+        kind: format of the file.
+    """
+    # Imported here: servers and training import this module but do not need trimesh (56 MB, about one second).
+    from trimesh import Trimesh
+    from trimesh.exchange.obj import export_obj
+    from trimesh.exchange.ply import export_ply
+
+    exported = Trimesh(mesh.vertices, mesh.faces, process=False)
+    if kind == "ply":
+        return export_ply(exported, vertex_normal=False)
+    return export_obj(exported, include_normals=False, include_color=False).encode()
 
 
 def encode_obj(mesh: Mesh) -> bytes:

@@ -17,7 +17,7 @@ EXCLUDED_PIXEL_COST = 0.15
 With it a mask cannot get better by being small: leaving out a pixel pays only where it is explained worse than that.
 """
 LANDMARK_WEIGHT, PERCEPTUAL_WEIGHT = 2.0, 0.1
-"""Weights, beside EXCLUDED_PIXEL_COST, of the mean landmark error (share of the image side) and of the cosine distance."""
+"""Weights of the mean landmark error (share of the image side) and of the cosine distance of features."""
 
 
 @torch.no_grad()
