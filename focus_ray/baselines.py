@@ -19,7 +19,7 @@ from focus_ray.config import RunConfig
 from focus_ray.data.cutout import CutKind
 
 PERCEPTUAL_AREA = 0.25
-"""eta_area beside L_dist and L_presv: from 0.05 to 0.25 the masks of the embedded preset stayed in range."""
+"""eta_area with L_dist and L_presv; from 0.05 to 0.25 the masks of the embedded preset stayed in range."""
 
 PresetTransform = Callable[[RunConfig], RunConfig]
 
@@ -33,7 +33,7 @@ def backbone(base: RunConfig) -> RunConfig:
         update={
             "schedule": alone,
             "initialise": base.initialise.model_copy(update={"mask": "none"}),
-            "heldout": base.heldout.model_copy(update={"refine": False}),  # it needs S, which is untrained
+            "heldout": base.heldout.model_copy(update={"refine": False}),  # refinement needs S, which is untrained
         }
     )
 

@@ -37,7 +37,7 @@ class FaceSettings(Settings):
     @classmethod
     def _check_modes(cls, modes: tuple[int, int, int]) -> tuple[int, int, int]:
         if any(few < needed for few, needed in zip(modes, THETA_MODES, strict=True)):
-            raise ValueError(f"the world needs at least the {THETA_MODES} modes of theta, not {modes}")
+            raise ValueError(f"the world has {modes} modes; give at least the {THETA_MODES} of theta")
         return modes
 
 
@@ -55,7 +55,7 @@ class DataSettings(Settings):
     """Training data: faces made on the fly, unless a folder of photographs is given."""
 
     source: Literal["synthetic", "rendered"] = "synthetic"  # the synthetic world, or renders of the fitted face
-    size: int = Field(default=8000, gt=0)  # faces made for one pass
+    size: int = Field(default=8000, gt=0)  # faces of one epoch
     synthetic: SyntheticConfig = SyntheticConfig()
     rendered: RenderedConfig = RenderedConfig()
     cut: CutKind | None = None  # for synthetic faces with true masks: how parts of them are covered
@@ -82,7 +82,7 @@ class Cadence(Settings):
     log: int = Field(default=10, gt=0)
     checkpoint: int = Field(default=200, gt=0)
     keep: int = Field(default=3, gt=0)  # number of newest checkpoints; the best one is kept too
-    best: str = "heldout.occluded.f1"  # figure of an evaluation that selects the best checkpoint
+    best: str = "heldout.occluded.f1"  # metric of the evaluations that selects the best checkpoint
     best_is: Literal["highest", "lowest"] = "highest"
     evaluate: int = Field(default=500, gt=0)
     sheet: int = Field(default=500, gt=0)
@@ -117,7 +117,7 @@ class RunConfig(Settings):
     heldout: HeldoutSettings = HeldoutSettings()
     cadence: Cadence = Cadence()
     compute: ComputeSettings = ComputeSettings()
-    start_from: Path | None = None  # model folder whose networks training begins with
+    start_from: Path | None = None  # model folder with the initial weights of the networks
     photos: str | None = None  # a folder or s3://bucket/prefix of photographs in place of synthetic faces
     landmarks: str | None = None  # their 68-landmark CSV
 
@@ -177,7 +177,7 @@ def check_preset(preset: str, tree: dict[str, Any], origin: str) -> None:
     """
     if tree.get("preset", preset) != preset:
         raise ConfigError(
-            f"{origin}: the preset is {preset!r}, not {tree['preset']!r}; leave the key out, and begin with that preset"
+            f"{origin}: the preset is {preset!r}, not {tree['preset']!r}; leave the key out, or start with that preset"
         )
 
 
@@ -225,7 +225,7 @@ def merge(base: dict[str, Any], changes: dict[str, Any], origin: str, path: str 
         name = f"{path}{key}"
         if key not in base:
             known = ", ".join(sorted(base))
-            raise ConfigError(f"{origin}: there is no key {name!r}; known here: {known}")
+            raise ConfigError(f"{origin}: there is no key {name!r}; choose one of {known}")
         nested = isinstance(value, dict) and isinstance(base[key], dict)
         result[key] = merge(base[key], value, origin, f"{name}.") if nested else value
     return result
@@ -242,11 +242,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the configuration {path}: {error}; give a YAML file") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}; fix it") from None
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}; correct it") from None
     except RecursionError:
-        raise ConfigError(f"{path} is nested too deep; write the keys of a configuration") from None
+        raise ConfigError(f"{path} is nested too deeply; write the keys of a configuration") from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path} holds no mapping of keys to values; write `key: value` lines")
+        raise ConfigError(f"{path} does not contain a mapping of keys to values; write `key: value` lines")
     return tree
 
 
@@ -258,13 +258,13 @@ def parse_assignment(text: str) -> dict[str, Any]:
     """
     name, equals, value = text.partition("=")
     if not equals or not all(name.split(".")):
-        raise ConfigError(f"{text!r} is not of the form a.b=value; write for instance schedule.cycles=3")
+        raise ConfigError(f"{text!r} does not have the form a.b=value; write for example schedule.cycles=3")
     try:
         tree: Any = yaml.safe_load(value)
     except (yaml.YAMLError, ValueError):
         raise ConfigError(f"{text!r}: {value!r} is not a YAML value; quote it") from None
     except RecursionError:
-        raise ConfigError(f"{name}: the value is nested too deep; give a simpler one") from None
+        raise ConfigError(f"{name}: the value is nested too deeply; give a simpler one") from None
     return nest_value(name, tree)
 
 

@@ -112,13 +112,14 @@ def examine(storage: str | None = None) -> dict[str, Any]:
 def _packages(issues: IssueLog) -> dict[str, str | None]:
     """Installed versions; those outside the ranges that this package requires become problems."""
     installed = {name: _version(name) for name in PACKAGES}
-    asked = dict(_required_versions())
+    required = dict(_required_versions())
     for name, version in installed.items():
         if version is None:
-            issues.fail("packages", FocusRayError(f"{name} is not installed; install focus-ray anew: make install"))
-        elif name in asked and not asked[name].contains(version, prereleases=True):
+            issues.fail("packages", FocusRayError(f"{name} is not installed; reinstall focus-ray: make install"))
+        elif name in required and not required[name].contains(version, prereleases=True):
             issues.warn(
-                "packages", f"{name} is {version}, made for {asked[name]}; install focus-ray anew: make install"
+                "packages",
+                f"{name} is {version}, focus-ray requires {required[name]}; reinstall focus-ray: make install",
             )
     return installed
 
@@ -178,10 +179,10 @@ def _limits(issues: IssueLog) -> dict[str, Any]:
     if shared is not None and shared < needed:
         issues.warn(
             "limits",
-            f"/dev/shm holds {shared} GB where a node of Ray takes {needed}; give the container more (--shm-size=2g)",
+            f"/dev/shm has {shared} GB, a Ray node uses {needed} GB; give the container more (--shm-size=2g)",
         )
     if files is not None and files < MIN_OPEN_FILES:
-        issues.warn("limits", f"a process may open {files} files, a node of Ray needs more; allow it: ulimit -n 65536")
+        issues.warn("limits", f"the limit of open files is {files}, a Ray node needs more; raise it: ulimit -n 65536")
     return limits
 
 
@@ -203,7 +204,7 @@ def _max_open_files() -> int | None:
 def _disk_space(issues: IssueLog, about: str, folder: Path) -> dict[str, Any]:
     free = _gb(shutil.disk_usage(_nearest_existing(folder)).free)
     if free < MIN_FREE_GB:
-        issues.warn(about, f"{folder} has {free} GB left; make room, or name another place (TMPDIR, XDG_CACHE_HOME)")
+        issues.warn(about, f"{folder} has {free} GB left; free space, or set another folder (TMPDIR, XDG_CACHE_HOME)")
     return {"folder": str(folder), "free_gb": free}
 
 
@@ -252,7 +253,7 @@ def _mlflow(issues: IssueLog) -> dict[str, Any]:
     except TrackingError as error:
         issues.fail("mlflow", error)
     except OSError as error:
-        advice = "start it, or correct MLFLOW_TRACKING_URI (training goes on without it, `focus-ray track` catches up)"
+        advice = "start it, or correct MLFLOW_TRACKING_URI (training runs without it, `focus-ray track` uploads later)"
         issues.fail("mlflow", TrackingError(f"{finding['server']} does not answer ({_reason(error)}); {advice}"))
     return finding
 
@@ -272,11 +273,13 @@ def _ray(issues: IssueLog) -> dict[str, Any]:
         advice = "start the cluster, or correct or unset RAY_ADDRESS"
         issues.fail("ray", ClusterError(f"no cluster at {finding['address']} ({_reason(error)}); {advice}"))
     if mode == "token" and not token:
-        advice = "set RAY_AUTH_TOKEN_PATH to the file that holds the cluster's"
-        issues.fail("ray", ClusterError(f"RAY_AUTH_MODE is token, and there is no token; {advice}"))
+        advice = "set RAY_AUTH_TOKEN_PATH to the file with the token of the cluster"
+        issues.fail("ray", ClusterError(f"RAY_AUTH_MODE is token, but there is no token; {advice}"))
     elif mode == "disabled" or not token:
-        advice = "set RAY_AUTH_MODE=token on all its nodes and here"
-        issues.warn("ray", f"whoever reaches {finding['address']} without a token can run programs there; {advice}")
+        advice = "set RAY_AUTH_MODE=token on all nodes of the cluster and here"
+        issues.warn(
+            "ray", f"anyone who can reach {finding['address']} can run programs there without a token; {advice}"
+        )
     return finding
 
 
@@ -294,7 +297,7 @@ def _probe_cluster(address: str) -> str | None:
         parts = urlsplit(address if "://" in address else f"ray://{address}")
         place = (parts.hostname or "", parts.port or 0)
     except ValueError:
-        raise OSError("it is not of the form host:port") from None
+        raise OSError("the address does not have the form host:port") from None
     socket.create_connection(place, TIMEOUT_SECONDS).close()
     return None
 
@@ -308,10 +311,10 @@ def _http_get(url: str) -> str:
             return " ".join(answer.read(100).decode(errors="replace").split())
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
-            return "asks for credentials"
+            return "authentication required"
         raise
     except (http.client.HTTPException, ValueError):
-        raise OSError("what answers is no such server") from None
+        raise OSError("the response is not valid HTTP") from None
 
 
 def _reason(error: OSError) -> str:

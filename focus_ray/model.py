@@ -35,8 +35,8 @@ NETWORKS = ("encoder", "segmenter", "perceptual")
 
 FORMAT = 1
 
-# Limits of the networks that a model folder may declare, as they are built before the weights are compared with them:
-# larger networks fill the memory of a machine.
+# Limits of the network sizes that a model folder may declare. Networks are built before their weights are checked, so
+# larger sizes could exhaust the memory.
 MAX_WIDTH = 1024
 MAX_SMALL_WIDTH = 256  # of the small encoder: 0.7 GB
 MAX_LEVELS = 8
@@ -54,7 +54,7 @@ class EncoderSettings(Settings):
     @model_validator(mode="after")
     def _check_weights(self) -> "EncoderSettings":
         if self.weights is not None and self.kind != "resnet50":
-            raise ValueError("ImageNet weights are those of kind resnet50; leave weights out, or set the kind")
+            raise ValueError("ImageNet weights require kind resnet50; leave weights out, or set the kind")
         return self
 
 
@@ -90,7 +90,7 @@ class PerceptualSettings(Settings):
     @model_validator(mode="after")
     def _check_weights(self) -> "PerceptualSettings":
         if self.weights is not None and self.kind != "arcface":
-            raise ValueError("weights are those of kind arcface; leave them out, or set the kind")
+            raise ValueError("weights require kind arcface; leave them out, or set the kind")
         return self
 
 
@@ -151,15 +151,15 @@ def build(settings: ModelSettings, face_model: MorphableModel, *, perceptual: bo
     """
     if (face_model.n_identity, face_model.n_expression, face_model.n_albedo) != THETA_MODES:
         raise ConfigError(
-            f"theta holds 80 + 64 + 80 coefficients, the face model {face_model.n_identity} + "
-            f"{face_model.n_expression} + {face_model.n_albedo}; truncate it or build it with those"
+            f"the face model has {face_model.n_identity} + {face_model.n_expression} + {face_model.n_albedo} modes, "
+            "theta has 80 + 64 + 80; truncate the face model, or build it with 80 + 64 + 80"
         )
     encoder = build_encoder(settings)
     segmenter = UNet(**settings.segmenter.model_dump())
     if settings.camera.image_size % segmenter.stride:
         raise ConfigError(
-            f"the UNet cannot halve {settings.camera.image_size} px often enough; choose an image_size divisible by "
-            f"{segmenter.stride}, or fewer levels"
+            f"image_size {settings.camera.image_size} is not divisible by the UNet's stride {segmenter.stride}; "
+            "choose another image_size, or fewer levels"
         )
     focus = Focus(FaceAutoencoder(encoder, Renderer(face_model, settings.camera)), segmenter, settings.scales)
     if settings.perceptual.kind == "arcface":
@@ -221,8 +221,8 @@ def load(folder: Path | None = None) -> Model:
     folder = PRETRAINED_MODEL if folder is None else Path(folder)
     if folder == PRETRAINED_MODEL and not folder.exists():
         raise ModelError(
-            "this copy of focus-ray has no model of its own (jobs are sent without it); name a "
-            "model folder, or set start_from=FOLDER where training begins with a model"
+            "this copy of focus-ray has no shipped model (jobs are sent without it); give a model folder, or set "
+            "start_from=FOLDER if training starts from a model"
         )
     stored = checkpoint.load_model(folder)
     networks, info = stored.networks, stored.info

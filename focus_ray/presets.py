@@ -28,7 +28,7 @@ from focus_ray.focus.schedule import OptimizerSettings, Schedule
 from focus_ray.model import PRETRAINED_MODEL, EncoderSettings, ModelSettings, PerceptualSettings, SegmenterSettings
 
 HELDOUT_SHARE = 0.1
-"""Of photographs, where a run is given some. A run from before there was such a share holds none out."""
+"""Share of photographs that are held out. Runs from before this setting existed hold none out."""
 
 
 def paper() -> RunConfig:
@@ -102,7 +102,7 @@ def release() -> RunConfig:
                     binary_form="release",
                     width_normalised=True,
                 ),
-                # S is part of the graph: its mask and its area reach the encoder.
+                # S is part of the graph: gradients of its mask and its area reach the encoder.
                 reconstruction=_release_reconstruction().model_copy(update={"lambda_area": 0.06, "detach_mask": False}),
             ),
         }
@@ -263,6 +263,6 @@ def load(name: str, file: Path | None = None, assignments: list[str] | None = No
         config = override(config, parse_assignment(assignment), f"assignment {assignment}")
     if config.start_from is not None and config.start_from.parts[:1] == ("..",):  # see assemble.start_folder
         config = config.model_copy(update={"start_from": config.start_from.absolute()})
-    if config.start_from is not None and config.model == PRESETS[name]().model:  # the networks are those of the preset
+    if config.start_from is not None and config.model == PRESETS[name]().model:  # the preset's own networks
         config = config.model_copy(update={"model": models.load(config.start_from).settings})
     return config

@@ -26,7 +26,7 @@ PRIOR = "prior"
 DOCUMENT = "prior.json"
 SHIPPED_PRIOR = Path(__file__).resolve().parent / "pretrained_prior"
 """The prior of the model that comes with the package."""
-# Figures at the top of prior.json, for people who read it; they are repeated further down.
+# Figures that are repeated at the top of prior.json, for readers.
 SUMMARY_KEYS = ("rms_before_mm", "rms_after_mm", "improved_share", "by_default")
 
 
@@ -48,7 +48,7 @@ class Pipeline(Settings):
 class ErrorReduction(Settings):
     """Precision of the mean error in one reading, and the effect of subtracting it on held-out faces; in mm."""
 
-    rms_before_mm: float  # root over the vertices' mean square of the mean signed error
+    rms_before_mm: float  # root mean square over the vertices of the mean signed error
     rms_after_mm: float
     rms_prior_mm: float  # of E_MP itself
     standard_error_mm: float  # of the prior
@@ -94,7 +94,7 @@ class PriorInfo(Settings):
     figures: dict[Reading, ErrorReduction]
     faces_per_s: float | None
     shards_computed: int
-    shards_kept: int  # of an earlier attempt
+    shards_kept: int  # reused from an earlier attempt
     stopped_early: bool
     gate: GateResult | None = None
 
@@ -153,11 +153,15 @@ class Prior:
             ModelError: the prior was measured for another pipeline.
         """
         check_face_model(self, model.focus.face_model)
-        asked, mine = Pipeline.from_model(model, refine_steps), self.info.pipeline
-        if asked != mine:
-            differing = [name for name in Pipeline.model_fields if getattr(asked, name) != getattr(mine, name)]
-            what = "; ".join(f"{name} {getattr(mine, name)}, here {getattr(asked, name)}" for name in differing)
-            advice = f"refine for {mine.refine_steps} steps" if differing == ["refine_steps"] else "build one for it"
+        used, measured = Pipeline.from_model(model, refine_steps), self.info.pipeline
+        if used != measured:
+            differing = [name for name in Pipeline.model_fields if getattr(used, name) != getattr(measured, name)]
+            what = "; ".join(f"{name} {getattr(measured, name)}, here {getattr(used, name)}" for name in differing)
+            advice = (
+                f"refine for {measured.refine_steps} steps"
+                if differing == ["refine_steps"]
+                else "build a prior for this one"
+            )
             raise ModelError(f"the prior was measured for another pipeline ({what}); {advice}")
 
 
@@ -237,10 +241,10 @@ def load(folder: Path) -> Prior:
         spreads: dict[Reading, Tensor] = {reading: tensors[f"{reading}.standard_error"] for reading in READINGS}
     except (ValidationError, KeyError) as error:
         raise CheckpointError(
-            f"{folder} is no prior of this version ({summarize_error(error)}); build it anew"
+            f"{folder} is not a prior of this version ({summarize_error(error)}); rebuild it"
         ) from None
     shape = errors["posed"].shape
     for tensor in (*errors.values(), *spreads.values()):
         if tensor.shape != shape or tensor.ndim != 2 or shape[1] != 3 or not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{folder} holds errors that are no finite [V, 3]; build it anew")
+            raise CheckpointError(f"{folder} has errors that are not finite [V, 3] arrays; rebuild it")
     return Prior(errors, spreads, info)

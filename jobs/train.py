@@ -1,12 +1,12 @@
-"""Training as a job of a Ray cluster: ray job submit --working-dir . -- python jobs/train.py --preset embedded ..."""
+"""Training as a Ray job: ray job submit --working-dir . -- python jobs/train.py --preset embedded ..."""
 
 import sys
 from pathlib import Path
 
 
 def main() -> int:
-    """What `focus-ray train` does with the same options, by the package that lies beside this folder."""
-    # Before any package that the cluster has installed: a job runs the code that was uploaded with it.
+    """Run `focus-ray train` with the same options, from the package next to this folder."""
+    # First on the path, so that a job runs the uploaded code and not a package installed on the cluster.
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from focus_ray import cli
 

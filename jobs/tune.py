@@ -1,12 +1,12 @@
-"""A sweep as a job of a Ray cluster: ray job submit --working-dir . -- python jobs/tune.py tune_configs/smoke.yaml"""
+"""Sweep as a Ray job: ray job submit --working-dir . -- python jobs/tune.py tune_configs/smoke.yaml"""
 
 import sys
 from pathlib import Path
 
 
 def main() -> int:
-    """What `focus-ray tune` does with the same options, by the package that lies beside this folder."""
-    # Before any package that the cluster has installed: a job runs the code that was uploaded with it.
+    """Run `focus-ray tune` with the same options, from the package next to this folder."""
+    # First on the path, so that a job runs the uploaded code and not a package installed on the cluster.
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from focus_ray import cli
 

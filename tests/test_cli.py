@@ -207,24 +207,24 @@ def test_an_error_is_not_help_for_its_first_word(capsys, monkeypatch):
     ("arguments", "message"),
     [
         (["--preset", "huge"], "there is no preset 'huge'"),
-        (["--set", "batch_size"], "is not of the form a.b=value"),
+        (["--set", "batch_size"], "does not have the form a.b=value"),
         (["--set", "em.colour=red"], "there is no key 'em.colour'"),
         (["--set", "batch_size=0"], "batch_size: Input should be greater than 0"),
         (["--config", "absent.yaml"], "cannot read the configuration absent.yaml"),
         (["--seed", str(2**63)], "seed: Input should be less than or equal to 9223372036854775807"),
         (["--set", "preset=paper"], "the preset is 'embedded', not 'paper'; leave the key out"),
         (["--set", "model.camera.image_size=1000000"], "image_size 1000000 is outside 16 to 1024 px"),
-        (["--set", f"schedule={ZERO_STEPS}", "--steps", "5"], "a schedule of no steps cannot be fitted to 5"),
+        (["--set", f"schedule={ZERO_STEPS}", "--steps", "5"], "a schedule without steps cannot be scaled to 5"),
         (["--landmarks", "a.csv"], "give their folder with --data"),
-        (["--resume", "runs/x", "--seed", "3"], "--seed cannot change a run that is resumed"),
-        (["--resume", "runs/x", "--data", "photos"], "--data cannot change a run that is resumed"),
-        (["--resume", "runs/x", "--experiment", "faces"], "--experiment cannot change a run that is resumed"),
+        (["--resume", "runs/x", "--seed", "3"], "--seed cannot be changed in a resumed run"),
+        (["--resume", "runs/x", "--data", "photos"], "--data cannot be changed in a resumed run"),
+        (["--resume", "runs/x", "--experiment", "faces"], "--experiment cannot be changed in a resumed run"),
         (["--resume", "runs/x", "--out", "runs/y"], "is not the folder of --resume"),
-        (["--local", "--workers", "2"], "--workers does not go with --local"),
-        (["--local", "--storage", "s3://bucket/runs"], "--storage does not go with --local"),
-        (["--local", "--experiment", "faces"], "--experiment does not go with --local"),
-        (["--local", "--data-workers", "1"], "--data-workers does not go with --local"),
-        (["--local", "--promote"], "--promote does not go with --local"),
+        (["--local", "--workers", "2"], "--workers cannot be combined with --local"),
+        (["--local", "--storage", "s3://bucket/runs"], "--storage cannot be combined with --local"),
+        (["--local", "--experiment", "faces"], "--experiment cannot be combined with --local"),
+        (["--local", "--data-workers", "1"], "--data-workers cannot be combined with --local"),
+        (["--local", "--promote"], "--promote cannot be combined with --local"),
         (["--resume", "ftp://host/run"], "is not a store"),
     ],
 )
@@ -439,7 +439,7 @@ def test_reconstruct_counts_what_is_left_out(capsys, reconstruction, tmp_path):
     assert code == 0
     summary, left_out, last = out.splitlines()
     assert summary.startswith("1 faces in 1 pictures (1 ok)")
-    assert left_out == "left out: 2 TIFF, 1 subfolder; --recursive takes subfolders"
+    assert left_out == "left out: 2 TIFF, 1 subfolder; --recursive includes subfolders"
     assert json.loads(last)["left_out"] == {"TIFF": 2, "subfolder": 1}
 
 
@@ -473,7 +473,7 @@ def test_an_interrupt_outside_a_run_is_130(python, python_environment, number):
     os.kill(process.pid, number)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert err == "error[interrupted]: interrupted; nothing was left half written\n"
+    assert err == "error[interrupted]: interrupted; no file is left partially written\n"
 
 
 def test_sigterm_is_answered_as_before_when_a_command_has_ended(capsys):
@@ -605,7 +605,7 @@ def test_a_prior_is_built_as_it_is_asked_for(capsys, building, tmp_path):
     assert folder == tmp_path / "prior"
     assert building.tracked == [folder]
     *told, last = out.splitlines()
-    assert "shards: 3 computed, 1 were there" in told
+    assert "shards: 3 computed, 1 reused" in told
     assert json.loads(last) == {"prior": str(folder / "prior"), "n": 1000, "by_default": False}
 
 
@@ -643,7 +643,7 @@ def test_a_prior_is_shown_and_a_damaged_one_is_not(capsys, small_face, tmp_path)
 def test_a_sweep_needs_a_file_or_a_folder(capsys, tmp_path):
     code, _, err = run(capsys, "tune")
     assert code == 2
-    assert "give a search file" in err
+    assert "no search file is given" in err
     code, _, err = run(capsys, "tune", "a.yaml", "--resume", str(tmp_path))
     assert code == 2
     assert "give no search file" in err
@@ -652,11 +652,11 @@ def test_a_sweep_needs_a_file_or_a_folder(capsys, tmp_path):
     assert "--experiment" in err
     code, _, err = run(capsys, "tune", "--resume", str(tmp_path))
     assert code == 2
-    assert "holds no sweep" in err
+    assert "is not the folder of a sweep" in err
     (tmp_path / "config.json").write_text('{"preset": "embedded", "batch_size": 4}')
     code, _, err = run(capsys, "tune", "--resume", str(tmp_path))
     assert code == 2
-    assert "none of a sweep" in err
+    assert "is not the configuration of a sweep" in err
     code, _, err = run(capsys, "tune", str(tmp_path / "nothing.yaml"))
     assert code == 2
     assert "cannot read" in err
@@ -676,7 +676,7 @@ def test_a_sweep_without_a_best_names_none_and_is_no_success(capsys, tmp_path, m
     assert code == 1
     assert "1 failed" in out
     assert "best.yaml" not in out
-    assert "no trial came to its end" in err
+    assert "no trial finished" in err
 
 
 @pytest.mark.parametrize(

@@ -11,29 +11,27 @@ from focus_ray import __version__
 
 TYPER_OPTIONS: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "add_completion": False}
 app = typer.Typer(name="focus-ray", help="Occlusion-robust 3D face reconstruction (FOCUS).", **TYPER_OPTIONS)
-evaluate_app = typer.Typer(help="Score a model against faces whose truth is known.", **TYPER_OPTIONS)
+evaluate_app = typer.Typer(help="Score models and predictions against ground truth.", **TYPER_OPTIONS)
 data_app = typer.Typer(help="Make data sets.", **TYPER_OPTIONS)
-prior_app = typer.Typer(
-    help="The misfit prior: what the pipeline gets wrong on average (section 3.4).", **TYPER_OPTIONS
-)
-model_app = typer.Typer(help="Look at, check and copy model folders.", **TYPER_OPTIONS)
+prior_app = typer.Typer(help="The misfit prior: the mean vertex error of the pipeline (section 3.4).", **TYPER_OPTIONS)
+model_app = typer.Typer(help="Inspect, verify and copy model folders.", **TYPER_OPTIONS)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(data_app, name="data")
 app.add_typer(prior_app, name="prior")
 app.add_typer(model_app, name="model")
 
-AsJson = Annotated[bool, typer.Option("--json", help="The last line on stdout is one JSON object.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line on stdout.")]
 ModelFolder = Annotated[
     Path | None,
-    typer.Option("--model", metavar="DIR", help="Model folder, RUN/model for instance; else the shipped one."),
+    typer.Option("--model", metavar="DIR", help="Model folder, for example RUN/model; default: the shipped model."),
 ]
 PriorFolder = Annotated[
     str | None,
-    typer.Option("--prior", metavar="DIR", help="Misfit prior that corrects the meshes, OUT/prior, or none."),
+    typer.Option("--prior", metavar="DIR", help="Misfit prior to correct the meshes, for example OUT/prior, or none."),
 ]
 Landmarks = Annotated[
     Path | None,
-    typer.Option("--landmarks", metavar="CSV", help="68 landmarks: a line holds a file name and 136 numbers."),
+    typer.Option("--landmarks", metavar="CSV", help="68 landmarks per picture; each line: file name, 136 numbers."),
 ]
 
 
@@ -52,14 +50,14 @@ def show_version(wanted: bool) -> bool:
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more on stderr.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Occlusion-robust 3D face reconstruction (FOCUS).
 
-    Train without occlusion labels, reconstruct faces in photographs, and see which pixels were not face.
+    Train without occlusion labels, reconstruct faces in photographs, and see which pixels are not face.
     """
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")

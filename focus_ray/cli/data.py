@@ -20,17 +20,19 @@ def synthesize(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")],
     n: Annotated[int, typer.Option("--n", min=1, help="Number of faces.")] = 100,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="The same seed gives the same faces.")] = 0,
-    size: Annotated[int, typer.Option(min=16, max=MAX_PICTURE_PX, metavar="PX", help="Side of the pictures.")] = 224,
+    size: Annotated[
+        int, typer.Option(min=16, max=MAX_PICTURE_PX, metavar="PX", help="Width and height of the pictures.")
+    ] = 224,
     layout: Annotated[
         Literal["folder", "now", "ar", "celebahq"],
-        typer.Option(help="Our own, or that of a data set of the paper: NoW, the AR database, CelebAMask-HQ."),
+        typer.Option(help="Folder layout: our own, or that of NoW, the AR database or CelebAMask-HQ."),
     ] = "folder",
     as_json: AsJson = False,
 ) -> None:
-    """Write synthetic faces with exact truth.
+    """Write synthetic faces with exact ground truth.
 
-    The folder holds images/, masks/ (255 = visible face), landmarks.csv and truth.npz; in the layout of a data set what
-    that has, landmarks.csv and dataset.json.
+    The layout `folder` has images/, masks/ (255 = visible face), landmarks.csv and truth.npz. The other layouts have
+    the files of their data set, landmarks.csv and dataset.json.
     """
     from focus_ray import terminal
     from focus_ray.data.dataset_writers import write_dataset
@@ -49,9 +51,9 @@ def synthesize(
 
 @data_app.command("subsets")
 def draw_celebahq_subsets(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="CelebAMask-HQ; the two lists are written there.")],
-    occluded: Annotated[int, typer.Option(min=1, help="Occluded pictures; the paper draws 750.")] = 750,
-    unoccluded: Annotated[int, typer.Option(min=1, help="Unoccluded pictures; the paper draws 558.")] = 558,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="CelebAMask-HQ; the two lists are written to it.")],
+    occluded: Annotated[int, typer.Option(min=1, help="Number of occluded pictures; 750 in the paper.")] = 750,
+    unoccluded: Annotated[int, typer.Option(min=1, help="Number of unoccluded pictures; 558 in the paper.")] = 558,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="The same seed draws the same pictures.")] = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -12,14 +12,14 @@ from focus_ray.cli.printing import echo_json
 @app.command()
 def doctor(
     storage: Annotated[
-        str | None, typer.Option(metavar="URI", help="Try this folder or s3://bucket/prefix for reading and writing.")
+        str | None, typer.Option(metavar="URI", help="Folder or s3://bucket/prefix to test for reading and writing.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what this installation has, what is not well with it, and what to do about that.
+    """Check this installation, list its problems and say how to fix them.
 
-    Versions, processors, limits, folders, the shipped model; whether MLflow, the named Ray cluster and the storage can
-    be reached. The exit code is 0 if nothing is worse than a warning, else that of the first error.
+    Checks versions, processors, limits, folders, the shipped model, and whether MLflow, the named Ray cluster and the
+    storage can be reached. The exit code is 0 if there are only warnings, else that of the first error.
     """
     from focus_ray.doctor import examine
 
@@ -38,4 +38,4 @@ def _echo_findings(findings: dict[str, Any]) -> None:
             typer.echo(f"{name:<14}{finding if isinstance(finding, str) else json.dumps(finding)}")
     for entry in findings["troubles"]:
         typer.echo(f"{entry['level']}: {entry['about']}: {entry['message']}")
-    typer.echo("nothing to fix" if not findings["troubles"] else f"{len(findings['troubles'])} to look at")
+    typer.echo(f"problems found: {len(findings['troubles'])}")

@@ -13,16 +13,16 @@ from focus_ray.errors import ConfigError
 
 @evaluate_app.command("folder")
 def evaluate_folder(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="images/ masks/ landmarks.csv, truth.npz optional.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images/ masks/ landmarks.csv [truth.npz].")],
     model: ModelFolder = None,
-    out: Annotated[Path | None, typer.Option(metavar="JSON", help="Write the figures to this file too.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="JSON", help="Also write the scores to this file.")] = None,
     refine: Annotated[int, typer.Option(min=0, metavar="STEPS", help="Refinement steps; 0 is one forward pass.")] = 0,
     prior: Annotated[
-        Path | None, typer.Option("--prior", metavar="DIR", help="Misfit prior whose effect is scored besides.")
+        Path | None, typer.Option("--prior", metavar="DIR", help="Also score with this misfit prior applied.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score a model on a folder as `data synthesize` writes it."""
+    """Score a model on a folder in the layout of `data synthesize`."""
     from focus_ray import terminal
     from focus_ray.evaluation.folder import evaluate_folder as evaluate
 
@@ -32,44 +32,44 @@ def evaluate_folder(
     echo_record(scores, as_json)
 
 
-DataRoot = Annotated[str, typer.Option("--data", metavar="DIR", help="The data set; s3://bucket/prefix goes too.")]
+DataRoot = Annotated[str, typer.Option("--data", metavar="DIR", help="Data set: a folder or s3://bucket/prefix.")]
 
 
 PredictionFolders = Annotated[
     list[str],
-    typer.Option("--predictions", metavar="[NAME=]DIR", help="A method's folder of predictions; repeatable."),
+    typer.Option("--predictions", metavar="[NAME=]DIR", help="Folder of the predictions of a method; repeatable."),
 ]
 
 
 EvaluationFolder = Annotated[
-    Path, typer.Option("--out", metavar="DIR", help="Folder of the evaluation; the same command goes on there.")
+    Path, typer.Option("--out", metavar="DIR", help="Folder of the evaluation; the same command resumes it.")
 ]
 
 
-Tasks = Annotated[int, typer.Option("--tasks", min=1, help="Ray tasks at a time, a core each.")]
+Tasks = Annotated[int, typer.Option("--tasks", min=1, help="Number of parallel Ray tasks, one core each.")]
 
 
-InThisProcess = Annotated[bool, typer.Option("--local", help="In this process, without Ray and MLflow.")]
+InThisProcess = Annotated[bool, typer.Option("--local", help="Run in this process, without Ray and MLflow.")]
 
 
-Experiment = Annotated[str | None, typer.Option(metavar="NAME", help="MLflow experiment; focus unless given.")]
+Experiment = Annotated[str | None, typer.Option(metavar="NAME", help="MLflow experiment; default: focus.")]
 
 
 @evaluate_app.command("predict")
 def predict_data_set(
     data: DataRoot,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where masks, renderings and meshes go.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Output folder for masks, renderings and meshes.")],
     model: ModelFolder = None,
-    name: Annotated[str | None, typer.Option(help="What the method is called; else the model's version.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the method; default: the model's version.")] = None,
     mask: Annotated[str, typer.Option(metavar="own|all_ones", help="Which pixels count as face.")] = "own",
     prior: PriorFolder = None,
     refine: Annotated[int, typer.Option(min=0, metavar="STEPS", help="Refinement steps; 0 is one forward pass.")] = 0,
-    split: Annotated[str, typer.Option(metavar="validation|test", help="Of NoW.")] = "validation",
+    split: Annotated[str, typer.Option(metavar="validation|test", help="Split of NoW.")] = "validation",
     tasks: Tasks = 2,
     local: InThisProcess = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let a model answer on a data set: masks, renderings, and for NoW neutral meshes with their landmarks."""
+    """Predict on a data set: masks, renderings, and for NoW neutral meshes with their landmarks."""
     from focus_ray import terminal
     from focus_ray.evaluation.evaluate import predict_dataset
     from focus_ray.runtime.tasks import PoolSettings
@@ -90,9 +90,9 @@ def predict_data_set(
 @evaluate_app.command("pairs")
 def propose_pairs(
     data: DataRoot,
-    predictions: Annotated[Path, typer.Option("--predictions", metavar="DIR", help="What `predict` wrote for it.")],
-    out: Annotated[Path, typer.Option("--out", metavar="TXT", help="List to write; DATA/pairs.txt is found by `now`.")],
-    split: Annotated[str, typer.Option(metavar="validation|test", help="Which list of pictures.")] = "validation",
+    predictions: Annotated[Path, typer.Option("--predictions", metavar="DIR", help="Output of `predict` for it.")],
+    out: Annotated[Path, typer.Option("--out", metavar="TXT", help="List to write; `now` reads DATA/pairs.txt.")],
+    split: Annotated[str, typer.Option(metavar="validation|test", help="Split of NoW.")] = "validation",
     as_json: AsJson = False,
 ) -> None:
     """Propose pairs of occluded and unoccluded NoW pictures of one person in comparable pose (Table 3)."""
@@ -110,14 +110,14 @@ def evaluate_now(
     predictions: PredictionFolders,
     out: EvaluationFolder,
     metrical: Annotated[bool, typer.Option("--metrical", help="Keep the scale of the predictions.")] = False,
-    unit: Annotated[str, typer.Option(metavar="mm|cm|m", help="Of the predicted meshes.")] = "mm",
-    split: Annotated[str, typer.Option(metavar="validation|test", help="Which list of pictures.")] = "validation",
+    unit: Annotated[str, typer.Option(metavar="mm|cm|m", help="Unit of the predicted meshes.")] = "mm",
+    split: Annotated[str, typer.Option(metavar="validation|test", help="Split of NoW.")] = "validation",
     tasks: Tasks = 2,
     experiment: Experiment = None,
     local: InThisProcess = False,
     as_json: AsJson = False,
 ) -> None:
-    """The NoW benchmark: distances from scans to predicted surfaces. Submissions are checked first."""
+    """Score meshes on NoW: distances from scans to predicted surfaces. Submissions are checked first."""
     options = {"metrical": metrical, "unit": unit, "split": split}
     _evaluate("now", data, predictions, out, tasks, local, experiment, as_json, **options)
 
@@ -132,7 +132,7 @@ def evaluate_segmentation(
     local: InThisProcess = False,
     as_json: AsJson = False,
 ) -> None:
-    """Masks inside the rendered region against the visible face, on AR or CelebAMask-HQ, published or synthesized."""
+    """Score masks against the visible face, in the rendered region: AR or CelebAMask-HQ, published or synthesized."""
     _evaluate("segmentation", data, predictions, out, tasks, local, experiment, as_json)
 
 
@@ -146,20 +146,21 @@ def evaluate_photometric(
     local: InThisProcess = False,
     as_json: AsJson = False,
 ) -> None:
-    """Colour error inside the visible face, on AR or CelebAMask-HQ, published or synthesized."""
+    """Score the colour error inside the visible face, on AR or CelebAMask-HQ, published or synthesized."""
     _evaluate("photometric", data, predictions, out, tasks, local, experiment, as_json)
 
 
 @evaluate_app.command("tables")
 def evaluate_tables(
     out: EvaluationFolder,
-    seeds: Annotated[str | None, typer.Option(metavar="N,N", help="Seeds of training; 0,1,2 unless given.")] = None,
-    methods: Annotated[str | None, typer.Option(metavar="A,B", help="Some of the methods only.")] = None,
+    seeds: Annotated[str | None, typer.Option(metavar="N,N", help="Training seeds; default: 0,1,2.")] = None,
+    methods: Annotated[str | None, typer.Option(metavar="A,B", help="Run only these methods; default: all.")] = None,
     steps: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Share of every phase of training; all of it unless given.")
+        float | None, typer.Option(min=0.0, max=1.0, help="Fraction of the steps of each training phase; default: 1.")
     ] = None,
     refine: Annotated[
-        int | None, typer.Option(min=0, metavar="STEPS", help="Of the refined rows; 50 unless given, 0: none.")
+        int | None,
+        typer.Option(min=0, metavar="STEPS", help="Steps of the refined rows; default: 50; 0: no such rows."),
     ] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the configuration; repeatable.")
@@ -169,7 +170,7 @@ def evaluate_tables(
     local: InThisProcess = False,
     as_json: AsJson = False,
 ) -> None:
-    """The paper's tables from nothing: train every method, let it answer on synthetic data sets, and score it."""
+    """Compute the paper's tables from scratch: train each method, predict on synthetic data sets, score."""
     from focus_ray import terminal
     from focus_ray.evaluation.benchmark.benchmark_config import build_benchmark_config
     from focus_ray.evaluation.benchmark.runner import run_benchmark
@@ -237,4 +238,4 @@ def _parse_integers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise ConfigError(f"{text!r} are no whole numbers; write them as 0,1,2") from None
+        raise ConfigError(f"{text!r} is not a list of integers; write for example 0,1,2") from None

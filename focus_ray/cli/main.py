@@ -34,8 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    # Set before torch is loaded. Threads that spin while they wait slow each other many times over as soon as another
-    # program runs on the machine. On an idle machine, ACTIVE is up to a third faster.
+    # Set before torch is loaded. With ACTIVE, waiting threads spin: up to a third faster on an idle machine, but many
+    # times slower as soon as another program runs on it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with interrupt_on_sigterm():
@@ -86,7 +86,7 @@ def _explain(error: BaseException) -> tuple[str, int, str]:
             command = context.command_path if context else "focus-ray"
             return "usage", EXIT_USAGE, f"{error.format_message().rstrip('.')}; see {command} --help"
         case typer.Abort() | KeyboardInterrupt():
-            return "interrupted", EXIT_INTERRUPTED, "interrupted; nothing was left half written"
+            return "interrupted", EXIT_INTERRUPTED, "interrupted; no file is left partially written"
         case OSError():
             return error_code(StorageError), StorageError.exit_code, f"{error}; check the disk and the permissions"
     hint = "this is a bug: run focus-ray --debug COMMAND and report what it shows"

@@ -11,10 +11,12 @@ from focus_ray.cli.printing import echo_json, echo_record, shipped_model
 
 @model_app.command("info")
 def model_info(
-    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Model folder; else the shipped one.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="Model folder; default: the shipped one.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify every file of a model folder and say what is in it."""
+    """Verify every file of a model folder and print its description."""
     from focus_ray.model import describe
     from focus_ray.storage.checkpoint import load_model
 
@@ -28,12 +30,12 @@ def model_info(
 
 @model_app.command("export")
 def model_export(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Model folder, RUN/model for instance.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Model folder, for example RUN/model.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Model folder to write.")],
     half: Annotated[bool, typer.Option("--half", help="Store weights as float16: half the size.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Copy a model folder, in half the size if wanted; the copy is loaded and checked by the same code as any model."""
+    """Copy a model folder, optionally with weights in half precision."""
     from focus_ray import model
     from focus_ray.storage.checkpoint import MODEL
     from focus_ray.storage.manifest import check_replaceable

@@ -23,46 +23,42 @@ def train_r_syn(**options: Any) -> None:
 @prior_app.command("build")
 def build_prior(
     model: Annotated[
-        str, typer.Option("--model", metavar="DIR", help="R_syn, which `prior train` leaves in RUN/model; s3:// too.")
+        str, typer.Option("--model", metavar="DIR", help="R_syn: RUN/model of `prior train`; s3:// is possible.")
     ],
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder of the prior; the same command resumes it.")
-    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the prior; the same command resumes it.")],
     applied_to: Annotated[
-        str | None, typer.Option("--for", metavar="DIR", help="The model that it is meant for, which the gate asks.")
+        str | None, typer.Option("--for", metavar="DIR", help="Model to correct; the gate tests the prior with it.")
     ] = None,
-    n: Annotated[int | None, typer.Option("--n", min=2, help="Faces that make the prior; 20000 unless given.")] = None,
-    heldout: Annotated[int | None, typer.Option(min=2, help="Further faces that judge it; 20000 unless given.")] = None,
-    shard_size: Annotated[int | None, typer.Option(min=1, help="Faces of a task; 500 unless given.")] = None,
+    n: Annotated[int | None, typer.Option("--n", min=2, help="Faces to average over; default: 20000.")] = None,
+    heldout: Annotated[int | None, typer.Option(min=2, help="Held-out faces to score on; default: 20000.")] = None,
+    shard_size: Annotated[int | None, typer.Option(min=1, help="Faces per task; default: 500.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same faces.")] = None,
     refine: Annotated[
-        int | None, typer.Option(min=0, metavar="STEPS", help="Measure faces refined by so many steps.")
+        int | None, typer.Option(min=0, metavar="STEPS", help="Measure faces refined by this number of steps.")
     ] = None,
     aligned: Annotated[
-        bool | None, typer.Option("--aligned", help="Subtract what is left after similarity alignment.")
+        bool | None, typer.Option("--aligned", help="Subtract the error after similarity alignment.")
     ] = None,
     target: Annotated[
         float | None, typer.Option(metavar="MM", help="Stop when the prior's standard error is below this.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="YAML", help="Keys of the configuration, laws for instance.")
+        Path | None, typer.Option("--config", metavar="YAML", help="Keys of the configuration, for example laws.")
     ] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the configuration; repeatable.")
     ] = None,
-    tasks: Annotated[int, typer.Option(min=1, help="Ray tasks at a time, a core each.")] = 2,
-    gpu_share: Annotated[float, typer.Option(min=0, max=1, help="Of a GPU, for each task.")] = 0.0,
-    max_failures: Annotated[int, typer.Option(min=0, help="Lost workers before a shard is given up.")] = 20,
+    tasks: Annotated[int, typer.Option(min=1, help="Number of parallel Ray tasks, one core each.")] = 2,
+    gpu_share: Annotated[float, typer.Option(min=0, max=1, help="Fraction of a GPU for each task.")] = 0.0,
+    max_failures: Annotated[int, typer.Option(min=0, help="Retries of a shard whose worker dies.")] = 20,
     storage: Annotated[
         str | None, typer.Option(metavar="URI", help="Keep shards and prior in a folder or s3://bucket/prefix.")
     ] = None,
-    experiment: Annotated[
-        str | None, typer.Option(metavar="NAME", help="MLflow experiment; focus unless given.")
-    ] = None,
-    local: Annotated[bool, typer.Option("--local", help="In this process, without Ray and MLflow.")] = False,
+    experiment: Annotated[str | None, typer.Option(metavar="NAME", help="MLflow experiment; default: focus.")] = None,
+    local: Annotated[bool, typer.Option("--local", help="Run in this process, without Ray and MLflow.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the prior: render faces, fit them with R_syn, average the errors, and judge that on other faces."""
+    """Measure the prior: render faces, fit them with R_syn, average the errors, score the mean on other faces."""
     from focus_ray import terminal
     from focus_ray.config import absolute_location
     from focus_ray.priors.build import compute_prior
@@ -94,7 +90,7 @@ def build_prior(
         f"mean signed error, held out: {figures.rms_before_mm:.3f} mm -> {figures.rms_after_mm:.3f} mm with the prior\n"
         f"mean vertex distance: {figures.distance_before_mm:.3f} mm -> {figures.distance_after_mm:.3f} mm, "
         f"{100 * figures.improved_share:.1f} % of the faces improve\n"
-        f"shards: {info.shards_computed} computed, {info.shards_kept} were there"
+        f"shards: {info.shards_computed} computed, {info.shards_kept} reused"
         + ("" if info.faces_per_s is None else f"; {info.faces_per_s:.0f} faces/s")
         + f"\napplied by default: {'yes' if info.by_default else 'no'}\n"
         f"report: {out / 'report.html'}\nprior:  {out / 'prior'}"
@@ -111,23 +107,23 @@ def fit_distributions(
     landmarks: Landmarks = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fit the laws of pose and light to what a model sees in real pictures."""
+    """Fit the distributions of pose and light to a model's predictions on real pictures."""
     from focus_ray import terminal
     from focus_ray.priors.pose_light_fit import fit_to_pictures
 
     with terminal.TerminalProgress() as progress:
         fitted = fit_to_pictures(paths, out, model=model, landmarks=landmarks, progress=progress.on_progress)
-    typer.echo(f"laws of {fitted['faces']} faces: {out}")
+    typer.echo(f"distributions of {fitted['faces']} faces: {out}")
     if as_json:
         echo_json({"out": str(out), **fitted})
 
 
 @prior_app.command("show")
 def show_prior(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A prior's folder, OUT/prior for instance.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a prior, for example OUT/prior.")],
     as_json: AsJson = False,
 ) -> None:
-    """Verify every file of a prior's folder and say what is in it."""
+    """Verify every file of a prior's folder and print its description."""
     from focus_ray.prior import load
 
     info = load(folder).info

@@ -16,10 +16,10 @@ from focus_ray.errors import ConfigError, DataError
 def reconstruct(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Pictures, or folders of pictures.")],
     model: ModelFolder = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go.")] = Path("reconstructions"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")] = Path("reconstructions"),
     landmarks: Landmarks = None,
     box: Annotated[
-        str | None, typer.Option(metavar="x,y,w,h", help="Where the face is, in px; for a single picture.")
+        str | None, typer.Option(metavar="x,y,w,h", help="Box of the face in px, for a single picture.")
     ] = None,
     refine: Annotated[
         int | None,
@@ -27,7 +27,7 @@ def reconstruct(
     ] = None,
     prior: PriorFolder = None,
     formats: Annotated[str, typer.Option("--format", metavar="obj,ply,glb", help="Mesh files to write.")] = "obj",
-    recursive: Annotated[bool, typer.Option("--recursive", help="Pictures in subfolders as well.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Include pictures in subfolders.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Reconstruct the faces in photographs: shape, colour, light, pose, and which pixels are not face."""
@@ -54,7 +54,7 @@ def reconstruct(
     typer.echo(f"{faces} faces in {len(results)} pictures ({format_counts(count)}): {out / 'results.json'}")
     if left_out:
         typer.echo(
-            f"left out: {format_counts(left_out)}{'; --recursive takes subfolders' if left_out['subfolder'] else ''}"
+            f"left out: {format_counts(left_out)}{'; --recursive includes subfolders' if left_out['subfolder'] else ''}"
         )
     if as_json:
         echo_json(
@@ -67,7 +67,7 @@ def reconstruct(
             }
         )
     if results and count["error"] == len(results):
-        raise DataError(f"no picture could be read ({results[0].message}); {out / 'results.json'} has each reason")
+        raise DataError(f"no picture could be read ({results[0].message}); see {out / 'results.json'} for all reasons")
 
 
 def _parse_box(text: str) -> tuple[float, float, float, float]:

@@ -17,47 +17,46 @@ def train(
         str | None,
         typer.Option(
             metavar="P",
-            help="embedded | paper | release | adapt | misfit, or a baseline (mofa, ...); unless given: embedded, "
+            help="embedded | paper | release | adapt | misfit, or a baseline (mofa, ...); default: embedded, "
             "adapt with --data, misfit for `prior train`.",
         ),
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", metavar="YAML", help="Keys laid over the preset.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="YAML", help="Keys that replace those of the preset.")
+    ] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of RUN/config.json; repeatable.")
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Photographs to train on, in place of synthetic faces; s3:// goes too."),
+        typer.Option(metavar="DIR", help="Photographs to train on instead of synthetic faces; s3:// is possible."),
     ] = None,
     landmarks: Annotated[
         str | None,
-        typer.Option(metavar="CSV", help="68 landmarks: a line holds a file name and 136 numbers."),
+        typer.Option(metavar="CSV", help="68 landmarks per photograph; each line: file name, 136 numbers."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps in all; every phase in proportion.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything that is random.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the run; runs/PRESET unless given.")
-    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Total steps; scales every phase in proportion.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Random seed.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the run; default: runs/PRESET.")] = None,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Go on with the run in this folder, or at s3://bucket/prefix/NAME."),
+        typer.Option(metavar="RUN", help="Resume the run in this folder or at s3://bucket/prefix/NAME."),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that share each batch.")] = 1,
-    gpu: Annotated[bool, typer.Option("--gpu", help="A GPU for each worker.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes that share each batch.")] = 1,
+    gpu: Annotated[bool, typer.Option("--gpu", help="One GPU for each worker.")] = False,
     cpus: Annotated[
-        int | None, typer.Option("--cpus-per-worker", min=1, help="Cores of a worker; a fair share unless given.")
+        int | None,
+        typer.Option("--cpus-per-worker", min=1, help="Cores per worker; default: equal shares (on a cluster: 1)."),
     ] = None,
-    data_workers: Annotated[int, typer.Option(min=0, help="Processes that make batches for each worker.")] = 0,
-    max_failures: Annotated[int, typer.Option(min=-1, help="Lost workers before the run gives up; -1: never.")] = 10,
+    data_workers: Annotated[int, typer.Option(min=0, help="Data-loading processes of each worker.")] = 0,
+    max_failures: Annotated[int, typer.Option(min=-1, help="Worker failures before the run fails; -1: any.")] = 10,
     storage: Annotated[
         str | None,
         typer.Option(metavar="URI", help="Keep checkpoints in a folder or s3://bucket/prefix, not in the run folder."),
     ] = None,
-    experiment: Annotated[
-        str | None, typer.Option(metavar="NAME", help="MLflow experiment; focus unless given.")
-    ] = None,
+    experiment: Annotated[str | None, typer.Option(metavar="NAME", help="MLflow experiment; default: focus.")] = None,
     promote: Annotated[
-        bool, typer.Option("--promote", help="The finished model becomes `production` in MLflow's registry.")
+        bool, typer.Option("--promote", help="Give the finished model the alias `production` in MLflow.")
     ] = False,
     local: Annotated[
         bool, typer.Option("--local", help="Train in this process, without Ray and MLflow: for debugging.")
@@ -81,7 +80,7 @@ def train(
         folder, resolved = _resolve_resume_folder(resume, out), None
     else:
         if landmarks is not None and data is None:
-            raise ConfigError("--landmarks belong to photographs; give their folder with --data")
+            raise ConfigError("--landmarks requires photographs; give their folder with --data")
         preset = preset or _preset_of(config) or ("embedded" if data is None else "adapt")
         folder = out or Path("runs") / preset
         resolved = _run_config(preset, config, assignments or [], steps, seed, data, landmarks)
@@ -122,15 +121,15 @@ def train(
 def track_run(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
     promote: Annotated[
-        bool, typer.Option("--promote", help="Its model becomes `production` in MLflow's registry.")
+        bool, typer.Option("--promote", help="Give its model the alias `production` in MLflow.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send to MLflow what it does not have of a run yet, for instance after it was out of reach."""
+    """Upload to MLflow the part of a run that is missing there, for example after MLflow was unreachable."""
     from focus_ray.tracking.mlflow_tracker import TrackingSettings, track
 
     sent = track(run, TrackingSettings(), promote=promote, note=lambda message: typer.echo(message, err=True))
-    typer.echo(f"MLflow has all of {run}")
+    typer.echo(f"MLflow is up to date with {run}")
     if as_json:
         echo_json(dataclasses.asdict(sent))
 
@@ -147,7 +146,7 @@ def _check_resume_options(**given: Any) -> None:
     """Raise ConfigError for an option that cannot change a resumed run."""
     for name, value in given.items():
         if value is not None:
-            raise ConfigError(f"--{name} cannot change a run that is resumed; leave it out, or start a new run")
+            raise ConfigError(f"--{name} cannot be changed in a resumed run; leave it out, or start a new run")
 
 
 def _resolve_resume_folder(run: str, out: Path | None) -> Path:
@@ -165,7 +164,7 @@ def _check_local_options(**given: Any) -> None:
     """Raise ConfigError for an option that needs a cluster."""
     for name, value in given.items():
         if value:
-            raise ConfigError(f"--{name.replace('_', '-')} does not go with --local; leave one of them out")
+            raise ConfigError(f"--{name.replace('_', '-')} cannot be combined with --local; leave one of them out")
 
 
 def _run_config(

@@ -13,19 +13,17 @@ from focus_ray.errors import ConfigError, SearchError
 @app.command()
 def tune(
     search: Annotated[
-        Path | None, typer.Argument(metavar="YAML", help="What is searched, tune_configs/threshold.yaml for instance.")
+        Path | None, typer.Argument(metavar="YAML", help="Search file, for example tune_configs/threshold.yaml.")
     ] = None,
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the search file; repeatable.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the sweep.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="DIR", help="Resume the sweep in this folder.")] = None,
-    experiment: Annotated[
-        str | None, typer.Option(metavar="NAME", help="MLflow experiment; focus, unless it is given.")
-    ] = None,
+    experiment: Annotated[str | None, typer.Option(metavar="NAME", help="MLflow experiment; default: focus.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search thresholds, weights and schedules with Ray Tune; a search that was stopped goes on where it was."""
+    """Search thresholds, weights and schedules with Ray Tune; --resume continues a stopped search."""
     from focus_ray import terminal
     from focus_ray.tuning.results import count_by_status
     from focus_ray.tuning.search import read_search
@@ -34,11 +32,11 @@ def tune(
     if resume is not None:
         if search is not None or assignments or out is not None or experiment is not None:
             raise ConfigError(
-                "--resume goes on as the sweep was begun; give no search file, --set, --out or --experiment"
+                "--resume uses the stored settings of the sweep; give no search file, --set, --out or --experiment"
             )
         folder, wanted = resume, load_search(resume)
     elif search is None:
-        raise ConfigError("give a search file, tune_configs/threshold.yaml for instance, or --resume DIR")
+        raise ConfigError("no search file is given; give one, for example tune_configs/threshold.yaml, or --resume DIR")
     else:
         folder, wanted = out or Path("runs") / search.stem, read_search(search, tuple(assignments or ()))
     with terminal.TerminalProgress() as progress:
@@ -48,12 +46,12 @@ def tune(
     typer.echo(", ".join(f"{count} {status}" for status, count in count_by_status(results.trials).items()))
     best = next((one for one in results.trials if one.id == results.best), None)
     if best is not None:
-        said = ", ".join(f"{name} {value}" for name, value in best.config.items())
-        typer.echo(f"best: {said} ({results.objective} {best.objective:.4f})")
+        chosen = ", ".join(f"{name} {value}" for name, value in best.config.items())
+        typer.echo(f"best: {chosen} ({results.objective} {best.objective:.4f})")
     typer.echo(f"report: {folder / 'report.html'}")
     if best is not None:
         typer.echo(f"best:   {folder / 'best.yaml'}")
     if as_json:
         echo_json({"sweep": str(folder), **results.model_dump(mode="json")})
     if best is None:
-        raise SearchError(f"no trial came to its end; {folder / 'results.json'} has each one's reason")
+        raise SearchError(f"no trial finished; see {folder / 'results.json'} for the reasons")

@@ -69,7 +69,7 @@ def _mirror_order() -> tuple[int, ...]:
 
 
 FLIP = _mirror_order()
-"""After a mirror of the picture, landmark i is the old landmark FLIP[i]."""
+"""In the mirrored picture, landmark i is landmark FLIP[i] of the original."""
 
 
 def five_points(landmarks: Float[Tensor, "*batch 68 D"]) -> Float[Tensor, "*batch 5 D"]:

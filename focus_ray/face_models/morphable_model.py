@@ -102,7 +102,7 @@ class MorphableModel(nn.Module):
         self.n_identity = n_identity
         self.n_expression = len(shape_basis) - n_identity
         self.n_albedo = len(albedo_basis)
-        # Sorted by name: a file's tensors have another order in each process, and saved statistics a column per part.
+        # Sorted by name: a file's tensors differ in order between processes; saved statistics have a column per part.
         self.parts: dict[str, Tensor] = dict(sorted(parts.items()))
 
     @property
@@ -151,10 +151,12 @@ class MorphableModel(nn.Module):
         Raises:
             FaceModelError: a number is negative or larger than the model's.
         """
-        asked = (n_identity, n_expression, n_albedo)
-        owned = (self.n_identity, self.n_expression, self.n_albedo)
-        if any(few < 0 or few > many for few, many in zip(asked, owned, strict=True)):
-            raise FaceModelError(f"face model {self.name!r} has {owned} modes, not {asked}; ask for fewer modes")
+        requested = (n_identity, n_expression, n_albedo)
+        available = (self.n_identity, self.n_expression, self.n_albedo)
+        if any(few < 0 or few > many for few, many in zip(requested, available, strict=True)):
+            raise FaceModelError(
+                f"face model {self.name!r} has {available} modes, not {requested}; request fewer modes"
+            )
         expression = self.shape_basis[self.n_identity :][:n_expression]
         return MorphableModel(
             name=self.name,
@@ -211,11 +213,13 @@ class MorphableModel(nn.Module):
                 metadata = json.loads((file.metadata() or {}).get(_METADATA_KEY, "null"))
                 tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, json.JSONDecodeError) as error:
-            raise FaceModelError(f"cannot read face model {str(path)!r}: {error}; write it anew") from error
+            raise FaceModelError(f"cannot read face model {str(path)!r}: {error}; write it again") from error
         name, n_identity = _parse_metadata(metadata, path)
         parts = {k.removeprefix(_PART_PREFIX): tensors.pop(k) for k in list(tensors) if k.startswith(_PART_PREFIX)}
         if set(tensors) != {*_FLOATS, *_INTEGERS}:
-            raise FaceModelError(f"face model {str(path)!r} lacks or adds arrays: {sorted(tensors)}; write it anew")
+            raise FaceModelError(
+                f"face model {str(path)!r} has missing or additional arrays: {sorted(tensors)}; write it again"
+            )
         return MorphableModel(name=name, n_identity=n_identity, parts=parts, **tensors)
 
 
@@ -233,13 +237,13 @@ def _check(arrays: Mapping[str, Tensor], parts: Mapping[str, Tensor], n_identity
     n_vertices, n_faces = len(arrays["mean"]), len(arrays["faces"])
     for key, limit in (("faces", n_vertices), ("landmark_triangles", n_faces)):
         if arrays[key].min() < 0 or arrays[key].max() >= limit:
-            raise FaceModelError(f"face model: {key} holds indices outside 0..{limit - 1}; repair the mesh")
+            raise FaceModelError(f"face model: {key} has indices outside 0..{limit - 1}; repair the mesh")
 
 
 def _check_types(arrays: Mapping[str, Tensor]) -> None:
     for key in _FLOATS:
         if not arrays[key].is_floating_point() or not bool(arrays[key].isfinite().all()):
-            raise FaceModelError(f"face model: {key} must hold finite floating-point numbers; repair the array")
+            raise FaceModelError(f"face model: {key} must have finite floating-point numbers; repair the array")
     for key in _INTEGERS:
         if arrays[key].dtype != torch.int64:
             raise FaceModelError(f"face model: {key} must be int64, not {arrays[key].dtype}; convert it")
@@ -262,7 +266,10 @@ def _check_shapes(arrays: Mapping[str, Tensor], parts: Mapping[str, Tensor], n_i
         if tuple(arrays[key].shape) != shape:
             raise FaceModelError(f"face model: {key} has shape {tuple(arrays[key].shape)}, not {shape}; repair it")
     if n_vertices == 0 or n_faces == 0 or not 0 <= n_identity <= n_shape:
-        raise FaceModelError(f"face model: {n_vertices} vertices, {n_faces} faces, {n_identity} of {n_shape} modes")
+        raise FaceModelError(
+            f"face model: invalid sizes: {n_vertices} vertices, {n_faces} faces, {n_identity} of {n_shape} shape "
+            "modes are identity; repair it"
+        )
     for part in PARTS:
         if part not in parts or parts[part].dtype != torch.bool or tuple(parts[part].shape) != (n_vertices,):
             raise FaceModelError(f"face model: part {part!r} must be a bool mask of {n_vertices} vertices; add it")

@@ -20,7 +20,7 @@ from focus_ray.focus.schedule import OptimizerSettings, SchedulePosition
 from focus_ray.focus.state import StepLoss, StepMetrics, Targets, TrainState, mask_share, optimize_step
 from focus_ray.settings import Settings
 
-# Pixels with a colour error above this multiple of the mean are the worst explained ones, which the guard watches.
+# Pixels with a colour error above this multiple of the mean are the worst explained ones, which the guard checks.
 HIGH_ERROR_FACTOR = 4.0
 
 
@@ -128,7 +128,7 @@ def segmentation_step(
 
     def objective(network: nn.Module, rows: slice) -> StepLoss:
         part, looked_at, truth = batch.rows(rows), seen.rows(rows), compared.rows(rows)
-        region = looked_at.mask * truth.mask  # outside, there is nothing to compare with
+        region = looked_at.mask * truth.mask  # outside of it, one of the renderings is empty
         mask = focus.segmenter.logits_to_mask(network(looked_at.image, part.images)) * region
         terms = segmentation_terms(focus, part, truth, mask, region, weights)
         total = partial(losses.segmentation_total, weights=weights)

@@ -24,7 +24,7 @@ from focus_ray.focus.synthesis import (
 )
 from focus_ray.settings import Settings
 
-WARMUP_STREAM = 1  # keeps the warm-up's random numbers apart from every other use of the run's seed
+WARMUP_STREAM = 1  # separates the warm-up's random numbers from other uses of the run's seed
 
 
 class WarmupSettings(Settings):
@@ -132,7 +132,7 @@ def init_step(
             mask = losses.preliminary_mask(part.images, rendering.image, mask, xi)
         elif settings.mask == "true":
             if part.masks is None:
-                raise ValueError("true masks are to be learned from: the batch must hold them")
+                raise ValueError("the batch has no true masks; use data with true masks, or another initialise.mask")
             mask = mask * part.masks
         terms = reconstruction_terms(focus, part, theta, rendering, mask, settings.weights)
         if settings.likelihood:

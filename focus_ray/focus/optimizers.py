@@ -67,7 +67,7 @@ class UpdateRule:
         """
         (group,) = saved["param_groups"]
         if len(group["params"]) != len(self.parameters):
-            raise ValueError(f"state of {len(group['params'])} parameters, not of {len(self.parameters)}")
+            raise ValueError(f"the state has {len(group['params'])} parameters, the optimiser {len(self.parameters)}")
         self.lr = group["lr"]
         self.state = {
             self.parameters[number]: self._loaded(self.parameters[number], kept)
@@ -77,7 +77,7 @@ class UpdateRule:
     def _loaded(self, parameter: Tensor, kept: Moments) -> Moments:
         moments = {name: kept[name].to(parameter).clone() for name in self.KEPT}
         if any(moment.shape != parameter.shape for moment in moments.values()):
-            raise ValueError(f"state of a parameter of another shape than {tuple(parameter.shape)}")
+            raise ValueError(f"the state has another shape than its parameter, {tuple(parameter.shape)}")
         return {**moments, "step": kept["step"].clone()}
 
 

@@ -104,7 +104,7 @@ class ParameterScales(Settings):
     @classmethod
     def _check_light_offset(cls, light_offset: tuple[float, ...]) -> tuple[float, ...]:
         if len(light_offset) != CHANNELS * SH_BANDS:
-            raise ValueError(f"holds {len(light_offset)} numbers; give {CHANNELS * SH_BANDS} (R9|G9|B9)")
+            raise ValueError(f"has {len(light_offset)} numbers; give {CHANNELS * SH_BANDS} (R9|G9|B9)")
         return light_offset
 
     def vectors(self) -> tuple[Float[Tensor, " 257"], Float[Tensor, " 257"]]:

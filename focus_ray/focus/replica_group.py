@@ -31,7 +31,7 @@ class ReplicaGroup:
 
     def __init__(self, rank: int = 0, world_size: int = 1):
         if not 0 <= rank < world_size:
-            raise ValueError(f"rank {rank} is not among {world_size}")
+            raise ValueError(f"rank {rank} is outside 0..{world_size - 1}")
         self.rank = rank
         self.world_size = world_size
 
@@ -80,9 +80,9 @@ class ReplicaGroup:
         longest = max(int(count) for count in counts)
         padded = values.new_zeros(longest)
         padded[: len(values)] = values
-        everyone = [torch.empty_like(padded) for _ in range(self.world_size)]
-        torch.distributed.all_gather(everyone, padded)
-        return torch.cat([part[: int(count)] for part, count in zip(everyone, counts, strict=True)])
+        gathered = [torch.empty_like(padded) for _ in range(self.world_size)]
+        torch.distributed.all_gather(gathered, padded)
+        return torch.cat([part[: int(count)] for part, count in zip(gathered, counts, strict=True)])
 
     def all_reduce_any(self, flag: bool, device: torch.device | str = "cpu") -> bool:
         """Return whether the flag is true on any replica.
@@ -93,9 +93,9 @@ class ReplicaGroup:
         """
         if self.world_size == 1:
             return flag
-        said = torch.tensor([float(flag)], device=device)
-        torch.distributed.all_reduce(said, op=torch.distributed.ReduceOp.MAX)
-        return bool(said.item())
+        value = torch.tensor([float(flag)], device=device)
+        torch.distributed.all_reduce(value, op=torch.distributed.ReduceOp.MAX)
+        return bool(value.item())
 
     def all_reduce_min(self, number: int, device: torch.device | str = "cpu") -> int:
         """Return the minimum of a number over the replicas.
@@ -106,9 +106,9 @@ class ReplicaGroup:
         """
         if self.world_size == 1:
             return number
-        said = torch.tensor([number], device=device)
-        torch.distributed.all_reduce(said, op=torch.distributed.ReduceOp.MIN)
-        return int(said.item())
+        value = torch.tensor([number], device=device)
+        torch.distributed.all_reduce(value, op=torch.distributed.ReduceOp.MIN)
+        return int(value.item())
 
     def wrap_ddp(self, network: nn.Module) -> nn.Module:
         """Wrap a network in torch's DistributedDataParallel, which averages gradients over the replicas.
@@ -125,7 +125,7 @@ class ReplicaGroup:
         device = next(network.parameters()).device
         ids = None if device.type == "cpu" else [device.index]
         learner = DistributedDataParallel(network, device_ids=ids)
-        learner.broadcast_buffers = False  # not as an argument: torch 2.13 gave that another name
+        learner.broadcast_buffers = False  # not as an argument: torch 2.13 renamed it
         return learner
 
     @contextmanager

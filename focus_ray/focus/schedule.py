@@ -105,7 +105,9 @@ class Schedule(Settings):
             ConfigError: this schedule has no steps.
         """
         if self.total_steps == 0:
-            raise ConfigError(f"a schedule of no steps cannot be fitted to {steps}; set the steps of its phases")
+            raise ConfigError(
+                f"a schedule without steps cannot be scaled to {steps} steps; set the steps of its phases"
+            )
         lengths = [self.warmup_steps, self.init_steps, self.pretrain_seg_steps]
         ends = [round(sum(lengths[: count + 1]) * steps / self.total_steps) for count in range(3)]
         head = [ends[0], ends[1] - ends[0], ends[2] - ends[1]]

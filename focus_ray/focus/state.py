@@ -142,7 +142,7 @@ def optimize_step(
     optimizer.lr = settings.learning_rate(position)
     optimizer.zero_grad()
     number = state.accumulation_steps
-    if number > 1:  # shares differ by an image: all replicas must have the same number of parts
+    if number > 1:  # shares may differ by an image, but all replicas must have the same number of parts
         number = state.process_group.all_reduce_min(min(number, count), state.device)
     metrics, finite = _accumulate_gradients(state, network, batch_slices(count, number), loss_fn)
     if finite:
@@ -163,7 +163,7 @@ def _accumulate_gradients(
 ) -> tuple[StepMetrics, bool]:
     """The gradient of the global batch, left in the parameters; False where a loss is not finite."""
     replicas, learner = state.process_group, state.ddp_module(network)
-    told = []
+    results = []
     for number, part in enumerate(rows, start=1):
         with replicas.accumulate_gradients(learner, sync=number == len(rows)):
             objective = loss_fn(learner, part)
@@ -171,12 +171,12 @@ def _accumulate_gradients(
             values = {name: pooled.ratio() for name, pooled in replicas.all_reduce(objective.terms | masks).items()}
             means = {name: values.pop(name) for name in masks}
             total = objective.total(values)
-            told.append((values | {"total": total}, means))
+            results.append((values | {"total": total}, means))
             if not torch.isfinite(total):
-                return _mean_metrics(told), False
+                return _mean_metrics(results), False
             # DDP takes the mean over the replicas of gradients that are parts of a sum.
             (total * (replicas.world_size / len(rows))).backward()
-    return _mean_metrics(told), True
+    return _mean_metrics(results), True
 
 
 def _mean_metrics(part_results: list[tuple[dict[str, Tensor], dict[str, Tensor]]]) -> StepMetrics:

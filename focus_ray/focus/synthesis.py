@@ -179,7 +179,7 @@ def render_random(
 class ParameterWeights(Settings):
     """Weights of the warm-up's loss; each term is near one where its error begins to matter."""
 
-    vertices: float = 1 / 25  # per mm^2: an error of 5 mm counts one
+    vertices: float = 1 / 25  # per mm^2: an error of 5 mm gives a term of 1
     albedo: float = 1 / 0.05**2
     camera: float = 3.0
     light: float = 10.0

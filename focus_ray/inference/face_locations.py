@@ -141,7 +141,7 @@ def check_image(image: object) -> None:
     """
     if not isinstance(image, np.ndarray):
         raise ImageError(
-            f"the picture is a {type(image).__name__}; give uint8 RGB, [H, W, 3], for example np.asarray(image)"
+            f"the picture has type {type(image).__name__}; give uint8 RGB, [H, W, 3], for example np.asarray(image)"
         )
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ImageError(f"the picture has type {image.dtype} and shape {image.shape}; give uint8 RGB, [H, W, 3]")

@@ -178,4 +178,4 @@ def test_subsets_of_celebahq_are_drawn_by_seed(world_face, tmp_path, capsys):
     assert [len(names) for names in drawn[0]] == [2, 2]
     assert not set(drawn[0][0]) & set(drawn[0][1])
     assert cli.main(["data", "subsets", str(tmp_path / "set"), "--occluded", "100"]) == 3
-    assert "ask for fewer" in capsys.readouterr().err
+    assert "request fewer" in capsys.readouterr().err

@@ -74,7 +74,7 @@ def test_the_supervised_learn_where_the_true_masks_see_the_face(state, batch):
     truth[:, :, 10:20, 8:16] = 0  # the occluder
     rendering = rendering_of(state, batch, training=True)
     settings = FALLING.model_copy(update={"mask": "true"})
-    with pytest.raises(ValueError, match="must hold them"):
+    with pytest.raises(ValueError, match="no true masks"):
         init_step(state, batch, HALFWAY, settings, OPTIMIZER)
     _, metrics = init_step(state, batch._replace(masks=truth), HALFWAY, settings, OPTIMIZER)
     mask = rendering.mask * truth

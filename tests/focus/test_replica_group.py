@@ -22,7 +22,7 @@ def test_shares_lie_side_by_side_cover_everything_and_differ_by_one_at_most(worl
 
 @pytest.mark.parametrize(("rank", "world"), [(2, 2), (-1, 2), (0, 0), (1, 1)])
 def test_a_rank_is_one_of_its_group(rank, world):
-    with pytest.raises(ValueError, match=f"rank {rank} is not among {world}"):
+    with pytest.raises(ValueError, match=f"rank {rank} is outside 0..{world - 1}"):
         ReplicaGroup(rank, world)
 
 

@@ -40,7 +40,7 @@ def test_fitted_schedules_have_the_length_that_was_asked_for(steps):
 
 def test_a_schedule_of_no_steps_cannot_be_fitted():
     empty = Schedule(init_steps=0, pretrain_seg_steps=0, cycles=0, seg_steps=5, face_steps=5)
-    with pytest.raises(ConfigError, match="no steps"):
+    with pytest.raises(ConfigError, match="without steps"):
         empty.rescale(10)
 
 

@@ -286,7 +286,7 @@ def test_a_bad_row_is_an_error_of_its_picture(model: Reconstructor, photos: Path
 
 def test_landmarks_of_other_pictures_are_an_error(model: Reconstructor, photos: Path, tmp_path: Path):
     write_landmarks(tmp_path / "l.csv", {"other.png": np.zeros((68, 2))})
-    with pytest.raises(LandmarkError, match=r"its first is other\.png, the first picture a\.png"):
+    with pytest.raises(LandmarkError, match=r"its first name is other\.png, the first picture is a\.png"):
         reconstruct_paths([photos], tmp_path / "out", model=model, landmarks=tmp_path / "l.csv")
     assert not (tmp_path / "out").exists()
 

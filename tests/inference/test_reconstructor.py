@@ -164,9 +164,9 @@ def unchecked():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"image": [[[0, 0, 0]]]}, ImageError, r"given as list; give .* np\.asarray\(image\)"),
-        ({"image": None}, ImageError, "given as NoneType"),
-        ({"image": Image.new("RGB", (9, 9))}, ImageError, "given as Image"),
+        ({"image": [[[0, 0, 0]]]}, ImageError, r"has type list; give .* np\.asarray\(image\)"),
+        ({"image": None}, ImageError, "has type NoneType"),
+        ({"image": Image.new("RGB", (9, 9))}, ImageError, "has type Image"),
         ({"refine": -1}, ConfigError, "refine is -1"),
         ({"refine": 1.5}, ConfigError, "refine is 1.5"),
         ({"refine": True}, ConfigError, "refine is True"),

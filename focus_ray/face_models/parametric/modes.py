@@ -127,11 +127,11 @@ def principal_modes(fields: list[Array], count: int, label: str) -> Array:
         FaceModelError: more modes are requested than there are fields.
     """
     if count > len(fields):
-        raise FaceModelError(f"the parametric face has {len(fields)} {label} modes, not {count}; ask for fewer")
+        raise FaceModelError(f"the parametric face has {len(fields)} {label} modes, not {count}; request fewer")
     columns = np.stack([field.ravel() for field in fields])
     _, directions = np.linalg.eigh(columns @ columns.T)
     modes = directions[:, ::-1][:, :count].T @ columns
-    # The sign of an eigenvector is free; a lopsided pattern fixes it, for symmetric and antisymmetric modes alike.
+    # The sign of an eigenvector is arbitrary; an asymmetric pattern fixes it for symmetric and antisymmetric modes.
     lopsided = np.sin(np.arange(modes.shape[1]))
     signs = np.where(modes @ lopsided < 0, -1.0, 1.0)
     return (signs[:, None] * modes).reshape(count, -1, 3)

@@ -19,7 +19,7 @@ from focus_ray.face_models.parametric.relief import relief
 from focus_ray.face_models.parametric.surface import Array, base_surface, to_chart
 
 SKIN, WATERLINE, EYEBALL, POCKET = range(4)
-"""What a vertex belongs to."""
+"""Values of Template.kind: the region of a vertex."""
 
 _WATERLINE_INSET, _WATERLINE_DEPTH = 0.93, 2.2
 _UV_ISLANDS = 0.12  # of the texture's height, below the skin: the eyeballs and the mouth's inside

@@ -15,7 +15,7 @@ from torch.nn import functional
 from focus_ray.focus.losses.distances import cosine_distance, safe_sqrt, squared_distance
 from focus_ray.focus.pooled_ratio import PooledRatio
 
-# The mask value that is farthest from a binary mask.
+# The mask value that is farthest from 0 and 1.
 MASK_MIDPOINT = 0.5
 
 

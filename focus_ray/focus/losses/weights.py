@@ -39,7 +39,7 @@ class SegmentationWeights(Settings):
     @classmethod
     def _check_window(cls, window: int) -> int:
         if window % 2 == 0:
-            raise ValueError("the window has a centre pixel: give an odd number")
+            raise ValueError("the window needs a centre pixel; give an odd number")
         return window
 
 

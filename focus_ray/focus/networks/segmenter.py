@@ -89,7 +89,7 @@ class UNet(nn.Module):
         height, width = rendered.shape[-2:]
         if height % self.stride or width % self.stride:
             raise ConfigError(
-                f"the UNet cannot halve {height} x {width} px often enough; choose a size divisible by {self.stride}"
+                f"the UNet cannot take {height} x {width} px; choose a size divisible by {self.stride}, its stride"
             )
         x = channels_last(torch.cat((rendered, target), dim=1))
         skips = []

@@ -45,7 +45,9 @@ def load_pretrained(
         [key for key, value in given.items() if value.shape != own[key].shape], label, "has another shape for"
     )
     _raise_if_any(
-        [key for key, value in given.items() if not torch.isfinite(value).all()], label, "has no finite values for"
+        [key for key, value in given.items() if not torch.isfinite(value).all()],
+        label,
+        "has values that are not finite for",
     )
     network.load_state_dict(given, strict=False)
 
@@ -53,4 +55,4 @@ def load_pretrained(
 def _raise_if_any(keys: list[str], label: str, problem: str) -> None:
     if keys:
         shown = ", ".join(keys[:MAX_SHOWN]) + (f" and {len(keys) - MAX_SHOWN} more" if len(keys) > MAX_SHOWN else "")
-        raise CheckpointError(f"these are not the weights of {label}: the file {problem} {shown}; give the right file")
+        raise CheckpointError(f"these are not the weights of {label}: the file {problem} {shown}; give another file")

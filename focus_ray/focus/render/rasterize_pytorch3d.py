@@ -56,7 +56,7 @@ def rasterize(
         rasterizer = import_module("pytorch3d.renderer.mesh.rasterize_meshes")
     except ImportError as error:
         raise ConfigError(
-            f"the pytorch3d back end cannot be imported ({error}); build it as docs/rasterizers.md says or use 'auto'"
+            f"the pytorch3d back end cannot be imported ({error}); build it (docs/rasterizers.md), or use 'auto'"
         ) from error
     batch, n_faces = len(vertices_screen), len(faces)
     meshes = structures.Meshes(

@@ -28,7 +28,7 @@ class Rendering:
     landmarks: Float[Tensor, "B 68 2"]
     """(u, v) in px of this image, iBUG order."""
     triangle_ids: Int[Tensor, "B H W"]
-    """The triangle that each pixel sees, -1 for none."""
+    """The triangle that is visible at each pixel, -1 for none."""
     vertices: Float[Tensor, "B V 3"]
     """Model space, mm."""
     vertices_screen: Float[Tensor, "B V 3"]
