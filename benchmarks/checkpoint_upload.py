@@ -1,8 +1,10 @@
 """Whether training waits for its checkpoints: steps while a padded one is on its way to S3, against steps without.
 
 A server that stands in for S3 runs on this machine, behind a proxy that lets so many bytes a second through. One worker
-of one thread trains; its checkpoints carry padding. Server and proxy work on the same cores. What that alone costs, a
-control says: the same training while a program that is no part of it uploads as many bytes.
+of one thread trains; its checkpoints carry padding. Server and proxy work on the same cores. Three runs are measured:
+our upload, by a process of low priority; Ray Train's own asynchronous upload, by a thread of the worker; and a control,
+in which a program that is not part of the training uploads as many bytes.
+
 
     python benchmarks/checkpoint_upload.py
 """
@@ -35,18 +37,45 @@ SETTINGS = [
 SET_OPTIONS = [part for setting in SETTINGS for part in ("--set", setting)]
 # The worker's checkpoints with padding that no compression makes smaller.
 PADDED_TRAIN = f"""
-import sys, torch
+import logging, os, sys, tempfile, torch
+from pathlib import Path
+import ray.train
 from focus_ray import cli
+from focus_ray.storage import checkpoint
+from focus_ray.storage.checkpoint import folder_name
 from focus_ray.training import worker
-honest = worker.train_worker
+train_worker = worker.train_worker
+
+def report_by_ray(self, step, tree, best):
+    from ray.train import Checkpoint, CheckpointUploadMode
+    if tree is None:
+        return ray.train.report({{"step": step}}, checkpoint_upload_mode=CheckpointUploadMode.ASYNC)
+    folder = Path(tempfile.mkdtemp()) / folder_name(step)
+    checkpoint.save(folder, tree)
+    def upload(local, name):
+        self.checkpoints.add(step, folder, best=best)
+        self.last_saved_step = step
+        logging.getLogger("focus_ray.training.ray_checkpoint_sink").info("checkpoint of step %d is whole", step)
+        return Checkpoint(f"{{self._root}}/checkpoints/{{folder_name(step)}}", self._filesystem)
+    ray.train.report(
+        {{"step": step}},
+        checkpoint=Checkpoint.from_directory(folder),
+        checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
+        checkpoint_upload_fn=upload,
+        delete_local_checkpoint_after_upload=True,
+    )
+
 def work(settings):
-    from focus_ray.training import ray_checkpoint_sink
+    from focus_ray.training.ray_checkpoint_sink import RayCheckpointSink
     padding = torch.randint(0, 256, ({PADDING_MB} << 20,), dtype=torch.uint8)
-    save = ray_checkpoint_sink.RayCheckpointSink.save
+    save = RayCheckpointSink.save
     def padded(self, step, tree, *, best, last):
         save(self, step, tree | {{"padding": {{"noise": padding}}}}, best=best, last=last)
-    ray_checkpoint_sink.RayCheckpointSink.save = padded
-    honest(settings)
+    RayCheckpointSink.save = padded
+    if os.environ.get("UPLOAD_BY_RAY"):
+        RayCheckpointSink._report = report_by_ray
+    train_worker(settings)
+
 worker.train_worker = work
 sys.exit(cli.main(sys.argv[1:]))
 """
@@ -110,36 +139,40 @@ def print_ratio(label: str, during: list[float], around: list[float]) -> None:
     )
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as scratch, s3_server() as url, FaultyProxy(url) as proxy:
-        proxy.faults.bytes_per_second = MB_A_SECOND * 1e6
-        bucket = new_bucket(url)
-        keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
-        environment = os.environ | keys | {"AWS_ENDPOINT_URL_S3": proxy.url, "PYTHONPATH": str(ROOT)}
-        folder = Path(scratch) / "run"
-        command = [
-            "train",
-            *SET_OPTIONS,
-            "--cpus-per-worker",
-            "1",
-            "--storage",
-            f"s3://{bucket}/runs",
-            "--out",
-            str(folder),
-        ]
-        subprocess.run([sys.executable, "-c", PADDED_TRAIN, *command], env=environment, check=True)
-        log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-        seconds = step_seconds(folder)
-        other = run_control(Path(scratch) / "control", environment, bucket)
+def run_uploads(folder: Path, environment: dict[str, str], bucket: str) -> tuple[list[float], list[float]]:
+    """Steps while a checkpoint of the run is uploaded, and the others."""
+    command = [
+        "train",
+        *SET_OPTIONS,
+        "--cpus-per-worker",
+        "1",
+        "--storage",
+        f"s3://{bucket}/runs",
+        "--out",
+        str(folder),
+    ]
+    subprocess.run([sys.executable, "-c", PADDED_TRAIN, *command], env=environment, check=True)
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     whole = {
         int(line["message"].split()[3]): line["step"]
         for line in log
         if line["rank"] == 0 and line["message"].startswith("checkpoint of step") and line["message"].endswith("whole")
     }
     under_way = [range(step, whole[step]) for step in range(INTERVAL, STEPS, INTERVAL)]
-    print(f"{PADDING_MB} MB at {MB_A_SECOND:g} MB/s")
-    print_ratio("checkpoints", *split_steps(seconds, under_way))
-    print_ratio("control    ", *other)
+    return split_steps(step_seconds(folder), under_way)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as scratch, s3_server() as url, FaultyProxy(url) as proxy:
+        proxy.faults.bytes_per_second = MB_A_SECOND * 1e6
+        bucket = new_bucket(url)
+        keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
+        environment = os.environ | keys | {"AWS_ENDPOINT_URL_S3": proxy.url, "PYTHONPATH": str(ROOT)}
+        print(f"{PADDING_MB} MB at {MB_A_SECOND:g} MB/s", flush=True)
+        print_ratio("own process  ", *run_uploads(Path(scratch) / "own", environment, bucket))
+        by_ray = environment | {"UPLOAD_BY_RAY": "1"}
+        print_ratio("Ray's thread ", *run_uploads(Path(scratch) / "ray", by_ray, bucket))
+        print_ratio("control      ", *run_control(Path(scratch) / "control", environment, bucket))
 
 
 if __name__ == "__main__":
