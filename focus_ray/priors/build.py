@@ -21,7 +21,7 @@ from focus_ray.model import Model, weights_digest
 from focus_ray.numerics.statistics import MergeTree
 from focus_ray.prior import PRIOR, ErrorReduction, Pipeline, Prior, PriorInfo
 from focus_ray.priors import shard_pool as pools
-from focus_ray.priors.gate import run_gate, world_faces
+from focus_ray.priors.gate import run_gate, world_faces, world_resolution
 from focus_ray.priors.measure import MeasurementSpec
 from focus_ray.priors.prior_config import PriorConfig
 from focus_ray.priors.prior_report import write_pictures, write_prior_report
@@ -225,6 +225,7 @@ def compute_prior(
     target_model = None if config.applied_to is None else models.load_from(config.applied_to)
     if target_model is not None:
         check_same_pipeline(model, target_model, config.refine_steps)
+        world_resolution(target_model.focus.face_model)  # for the gate, which runs after hours of measurement
     with (
         graceful_shutdown() as should_stop,
         acquire_run_dir(out, config, experiment, label="prior", storage=storage) as folder,

@@ -34,16 +34,26 @@ def world_faces(
     Raises:
         ConfigError: the face model is not a parametric one and has no synthetic world.
     """
+    resolution = world_resolution(face)
+    from focus_ray.face_models.parametric import parametric_face
+
+    world = parametric_face(resolution, *modes)
+    return SyntheticFaces(world, config.model_copy(update={"image_size": image_size}), "validation")
+
+
+def world_resolution(face: MorphableModel) -> str:
+    """Return the resolution of the parametric face that a face model was made from.
+
+    Raises:
+        ConfigError: the face model is not a parametric one and has no synthetic world.
+    """
     resolution = face.name.removeprefix(FACE_MODEL_PREFIX)
     if resolution not in ("small", "full", "fine") or not face.name.startswith(FACE_MODEL_PREFIX):
         raise ConfigError(
             f"there is no synthetic world for face model {face.name!r}; build the prior without a target model, "
             "or score it with `focus-ray evaluate folder` and its option for a prior"
         )
-    from focus_ray.face_models.parametric import parametric_face
-
-    world = parametric_face(resolution, *modes)
-    return SyntheticFaces(world, config.model_copy(update={"image_size": image_size}), "validation")
+    return resolution
 
 
 def run_gate(

@@ -20,6 +20,7 @@ from focus_ray.priors.build import PriorBuilder, compute_prior
 from focus_ray.priors.prior_config import PriorConfig, build_prior_config
 from focus_ray.storage.object_store import LocalStore
 from tests.conftest import quick_runs
+from tests.priors.conftest import stand_in
 
 
 @pytest.fixture(autouse=True)
@@ -130,11 +131,11 @@ def test_a_build_leaves_its_folder_and_goes_on_there(config, r_syn_folder, tmp_p
     assert compute_prior(config, out, None).shards_computed == 0
     with pytest.raises(ConfigError, match="holds another prior \\(seed differ"):
         compute_prior(config.model_copy(update={"seed": 1}), out, None)
-    with pytest.raises(ConfigError, match="keeps its pieces in its own folder"):
+    with pytest.raises(ConfigError, match="keeps its results in its own folder"):
         compute_prior(config, out, None, storage=str(tmp_path / "elsewhere"))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("years of work")
-    with pytest.raises(ConfigError, match="holds other things"):
+    with pytest.raises(ConfigError, match="is not empty and holds no prior"):
         compute_prior(config, tmp_path / "other", None)
 
 
@@ -173,6 +174,17 @@ def test_a_model_of_another_pipeline_or_face_is_refused(config, r_syn, tmp_path)
     other = models.Model(r_syn.focus, r_syn.settings.model_copy(update={"encoder": wider}), r_syn.refine, "other")
     with pytest.raises(ConfigError, match="another pipeline"):
         building.check_same_pipeline(r_syn, other, 0)
+
+
+def test_a_face_model_without_a_world_is_refused_before_anything_is_measured(config, ellipsoid_face, tmp_path):
+    from focus_ray import model as models
+
+    folder = tmp_path / "model"
+    models.save(folder, stand_in(ellipsoid_face))
+    gated = config.model_copy(update={"model": str(folder), "applied_to": str(folder)})
+    with pytest.raises(ConfigError, match="there is no synthetic world for face model"):
+        compute_prior(gated, tmp_path / "prior", None)
+    assert not (tmp_path / "prior").exists()
 
 
 def test_refined_faces_can_be_measured(config, r_syn, tmp_path):
