@@ -1,18 +1,24 @@
 """Digest of a run's configuration; checkpoints and tracked runs are matched by it."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
-# Keys of `data` that are younger than checkpoints, and the value at which a run is what it was without them.
-_ADDED_KEYS = {"heldout_share": 0.0, "cache_mb": 1000}
+# Keys that were added after checkpoints existed, with the value at which they change nothing. A new key of the
+# configuration needs a line here: runs of earlier versions, whose configuration lacks it, can then be resumed.
+_ADDED_KEYS = {"data.heldout_share": 0.0, "data.cache_mb": 1000}
 
 
 def config_digest(tree: Mapping[str, Any]) -> str:
-    """sha256 of a configuration as config.json holds it, later keys that change nothing left out."""
-    data = tree.get("data")
-    if isinstance(data, dict):
-        kept = {key: value for key, value in data.items() if (key, value) not in _ADDED_KEYS.items()}
-        tree = {**tree, "data": kept}
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+    """Compute the SHA-256 (hex) of the content of config.json, without later keys that change nothing."""
+    kept = copy.deepcopy(dict(tree))
+    for path, neutral in _ADDED_KEYS.items():
+        *parents, key = path.split(".")
+        node: Any = kept
+        for parent in parents:
+            node = node.get(parent) if isinstance(node, dict) else None
+        if isinstance(node, dict) and key in node and node[key] == neutral:
+            del node[key]
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
