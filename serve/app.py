@@ -1,7 +1,7 @@
-"""The endpoint for Ray Serve's own commands: serve run serve/config.yaml, serve deploy serve/config.yaml.
+"""The endpoint for Ray Serve's commands: serve run serve/config.yaml, serve deploy serve/config.yaml.
 
-Its arguments are the settings of focus_ray.serving.settings. `focus-ray serve` does the same on this machine, and puts
-admission into the proxies besides.
+Its arguments are the settings of focus_ray.serving.settings. `focus-ray serve` deploys the same application on this
+machine, and also runs admission in the proxies.
 """
 
 import sys
@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
 def application(arguments: dict[str, Any]) -> Any:
-    """The application of these settings, its model pinned and checked."""
+    """Build the application for these settings; its model is resolved to one version and checked."""
     from focus_ray.serving.launch import application_from_args
 
     return application_from_args(arguments)

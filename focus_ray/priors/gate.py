@@ -1,6 +1,7 @@
 """Acceptance test: does the prior reduce the target model's vertex error on faces outside the fitted model?"""
 
 from collections.abc import Callable
+from typing import get_args
 
 import torch
 
@@ -8,6 +9,7 @@ from focus_ray.data.sample import FaceDataset
 from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
 from focus_ray.errors import ConfigError
 from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.face_models.parametric import Resolution, parametric_face
 from focus_ray.focus.metrics import vertex_distance
 from focus_ray.focus.parameters import split_theta
 from focus_ray.inference.predictor import Predictor
@@ -35,25 +37,23 @@ def world_faces(
         ConfigError: the face model is not a parametric one and has no synthetic world.
     """
     resolution = world_resolution(face)
-    from focus_ray.face_models.parametric import parametric_face
-
     world = parametric_face(resolution, *modes)
     return SyntheticFaces(world, config.model_copy(update={"image_size": image_size}), "validation")
 
 
-def world_resolution(face: MorphableModel) -> str:
+def world_resolution(face: MorphableModel) -> Resolution:
     """Return the resolution of the parametric face that a face model was made from.
 
     Raises:
         ConfigError: the face model is not a parametric one and has no synthetic world.
     """
-    resolution = face.name.removeprefix(FACE_MODEL_PREFIX)
-    if resolution not in ("small", "full", "fine") or not face.name.startswith(FACE_MODEL_PREFIX):
-        raise ConfigError(
-            f"there is no synthetic world for face model {face.name!r}; build the prior without a target model, "
-            "or score it with `focus-ray evaluate folder` and its option for a prior"
-        )
-    return resolution
+    for resolution in get_args(Resolution):
+        if face.name == f"{FACE_MODEL_PREFIX}{resolution}":
+            return resolution
+    raise ConfigError(
+        f"there is no synthetic world for face model {face.name!r}; build the prior without a target model, "
+        "or score it with `focus-ray evaluate folder` and its option for a prior"
+    )
 
 
 def run_gate(

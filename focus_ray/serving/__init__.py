@@ -1,1 +1,1 @@
-"""The endpoint: Ray Serve hosts the fitted model behind HTTP, with a web page, admission, and metrics."""
+"""HTTP endpoint: Ray Serve deployments of the trained model, with a web page, admission control and metrics."""

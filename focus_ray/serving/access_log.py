@@ -1,4 +1,4 @@
-"""Access log: one line of JSON for each request, without address, path, query, key, file name or picture."""
+"""Access log: one JSON line for each request, without address, path, query, key, file name or picture."""
 
 import io
 import json
@@ -21,28 +21,28 @@ _TEMPLATES = ((re.compile(r"/v1/results/[^/]+"), "/v1/results/{name}"), (re.comp
 
 @dataclass(frozen=True)
 class AccessLogEntry:
-    """A request that was answered."""
+    """An answered request."""
 
     request_id: str
     client: str | None  # the name of its key
     method: str
-    path: str  # as it was asked for
+    path: str  # as requested
     status: int
     reason: str | None  # why it was refused
-    bytes_in: int  # of its body
+    bytes_in: int  # size of the request body
     seconds: float
-    faces: int | None = None  # in the answer; None where it was about no picture
+    faces: int | None = None  # number of faces in the response; None for other routes and refusals
 
 
 def route_of(path: str) -> str:
-    """The route that a path belongs to, as the interface describes it; "other" for one that is none of them."""
+    """Return the route template that a path matches, or "other"."""
     if path in _ROUTES:
         return path
     return next((template for pattern, template in _TEMPLATES if pattern.fullmatch(path)), OTHER)
 
 
 def format_entry(access: AccessLogEntry, now: datetime) -> str:
-    """One log line of a request; no client can make it longer or break it into several lines."""
+    """Format the log line of a request; its length is bounded and it has no line breaks, whatever the client sent."""
     return json.dumps(
         {
             "time": now.astimezone(UTC).isoformat(timespec="milliseconds"),
@@ -60,14 +60,14 @@ def format_entry(access: AccessLogEntry, now: datetime) -> str:
 
 
 def log(access: AccessLogEntry) -> None:
-    """Write the line of a request that has just been answered."""
+    """Write the log line of an answered request."""
     logger = logging.getLogger(LOGGER)
     if logger.isEnabledFor(logging.INFO):
         logger.info("%s", format_entry(access, datetime.now(UTC)))
 
 
 def set_up(stream: io.TextIOBase | None = None) -> None:
-    """Send the access log of this process to a stream, stderr by default."""
+    """Write the access log of this process to a stream, stderr by default."""
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger(LOGGER)

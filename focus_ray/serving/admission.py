@@ -1,8 +1,8 @@
 """Admission control as ASGI middleware: authentication, size, rate and time limits, before anything is decoded.
 
-It runs in the proxies of the cluster, where a slow client blocks no replica; in an ingress it runs only for requests
-that no proxy has admitted, on clusters whose proxies were started by others. It reads the whole body, within limits of
-size and time, and passes it on as one message. Ray Serve's own responses for a lost or busy replica become problem
+It runs in the proxies of the cluster, where a slow client blocks no replica. An ingress runs it only for requests that
+no proxy has admitted, on clusters whose proxies were started by other means. It reads the whole body, within limits of
+size and time, and forwards it as one message. Ray Serve's own responses for a lost or busy replica become problem
 responses with Retry-After.
 """
 
@@ -28,15 +28,15 @@ from focus_ray.serving.settings import ServingSettings
 
 PROXY_CALLBACK = "focus_ray.serving.admission:proxy_middlewares"
 SETTINGS_VARIABLE = "FOCUS_RAY_SERVING"
-FACES_HEADER = "x-focus-ray-faces"  # of an answer: how many it has, so that nobody needs to read it to know
-REASON_HEADER = "x-focus-ray-reason"  # of a refusal: what it is counted as
+FACES_HEADER = "x-focus-ray-faces"  # of a response: its number of faces, for metrics and log without parsing the body
+REASON_HEADER = "x-focus-ray-reason"  # of a refusal: the label of its metric
 
 _ABSOLUTE = re.compile(rb"https?://(?P<host>[^/]+)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_MAX_QUERY_BYTES = 16_384  # bytes: 136 numbers fit
-_MAX_HEADER_BYTES = 16_384  # bytes, names and values together
-# What Ray Serve's proxies would obey: another time limit, no end where the client goes away, which replica is asked.
-# Some that are no UTF-8 make them forget a request with its body in memory.
+_MAX_QUERY_BYTES = 16_384  # enough for 136 numbers (68 landmarks)
+_MAX_HEADER_BYTES = 16_384  # names and values together
+# Request headers that control Ray Serve's proxies: time limit, no cancellation on disconnect, choice of replica.
+# Some values that are not UTF-8 make a proxy leak a request with its body.
 _RAY_CONTROL_HEADERS = {
     b"x-request-timeout-seconds",
     b"x-request-disconnect-disabled",
@@ -57,9 +57,9 @@ logger = logging.getLogger(__name__)
 
 
 def proxy_middlewares() -> list[Middleware]:
-    """What Ray Serve's proxies put around themselves, where their environment has the settings.
+    """Return the middlewares of Ray Serve's proxies; none if their environment lacks the settings.
 
-    It is asked for before a proxy listens: from then on it has limits for headers, too.
+    Ray Serve calls it before a proxy listens. It also installs the time limits of connections.
     """
     from focus_ray.serving import connection_timeouts
     from focus_ray.serving.request_metrics import create_request_metrics
@@ -76,7 +76,10 @@ def proxy_middlewares() -> list[Middleware]:
 
 
 def cors(settings: ServingSettings) -> list[Middleware]:
-    """CORS for the allowed origins, if any. It runs outside the admission: a preflight request has no key."""
+    """Return the CORS middleware for the allowed origins, if any.
+
+    It runs outside the admission, because a preflight request has no key.
+    """
     if not settings.http.origins:
         return []
     return [
@@ -91,7 +94,7 @@ def cors(settings: ServingSettings) -> list[Middleware]:
 
 
 def admit_once(app: ASGIApp, settings: ServingSettings, observer: RequestObserver) -> ASGIApp:
-    """Put an ingress behind admission and CORS, for the requests that no proxy has admitted."""
+    """Wrap an ingress in admission and CORS, for requests that no proxy has admitted."""
     admission: ASGIApp = AdmissionMiddleware(app, settings, observer)
     for middleware in cors(settings):
         admission = middleware.cls(admission, *middleware.args, **middleware.kwargs)
@@ -112,10 +115,10 @@ class AdmissionMiddleware:
         self._keys = ApiKeys(settings.http.keys)
         self._observer = observer
         self._in_flight = 0
-        self._in_flight_by_client: Counter[str] = Counter()  # by the name of its key, else by address
+        self._in_flight_by_client: Counter[str] = Counter()  # by name of the key, else by address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, from its header to the last byte of its answer."""
+        """Handle one request, from its headers to the last byte of its response."""
         if scope["type"] != "http":
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
@@ -125,37 +128,48 @@ class AdmissionMiddleware:
         scope = _origin_form(scope)
         headers = dict(reversed(scope["headers"]))
         request_id = _request_id(headers)
-        passage = RequestInfo(request_id, scope["method"], scope["path"], None, time.monotonic())
-        answer = _ResponseSender(send, passage, self._settings.http.retry_seconds)
+        info = RequestInfo(request_id, scope["method"], scope["path"], None, time.monotonic())
+        response = _ResponseSender(send, info, self._settings.http.retry_seconds)
         if self._observer:
-            self._observer.on_start(passage)
+            self._observer.on_start(info)
         try:
-            answer.release = self._admit(scope, headers, passage)
+            response.release = self._admit(scope, headers, info)
             body = await self._read_body(headers, receive)
-            passage.bytes_in = len(body)
-            await self._app(_annotate_scope(scope, passage), _replay_body(body, receive), answer)
-            await answer.finish()
+            info.bytes_in = len(body)
+            await self._app(_annotate_scope(scope, info), _replay_body(body, receive), response)
+            await response.finish()
         except Problem as problem:
-            await answer.refuse(problem)
+            await response.refuse(problem)
         except Exception:
             logger.exception("request %s failed", request_id)
-            await answer.refuse(Problem.internal_error())
+            await response.refuse(Problem.internal_error())
         finally:
-            answer.release()
+            response.release()
             if self._observer:
-                self._observer.on_end(passage)
+                self._observer.on_end(info)
 
     def _admit(self, scope: Scope, headers: dict[bytes, bytes], request: RequestInfo) -> Callable[[], None]:
-        """Admit and count a request; the returned function releases it. Raises Problem where it is not admitted."""
+        """Admit and count a request.
+
+        Returns:
+            A function that releases the request.
+
+        Raises:
+            Problem: the request is not admitted.
+        """
         self._check(scope, headers, request)
         if scope["method"] != "POST":
             return _no_op
         client = request.client or str((scope.get("client") or ("",))[0])
         limits, wait = self._settings.admission, self._settings.http.retry_seconds
         if self._in_flight_by_client[client] >= limits.requests_of_a_client:
-            raise Problem("too_many_requests", "wait for the answers to your other requests", retry_after=wait)
+            raise Problem(
+                "too_many_requests",
+                "this client has too many requests in progress; wait for their responses",
+                retry_after=wait,
+            )
         if self._in_flight >= limits.requests_at_once:
-            raise Problem("overloaded", "the service is busy; try again in a moment", retry_after=wait)
+            raise Problem("overloaded", "the service is busy; retry later", retry_after=wait)
         self._in_flight += 1
         self._in_flight_by_client[client] += 1
         inside = True
@@ -174,7 +188,7 @@ class AdmissionMiddleware:
     def _check(self, scope: Scope, headers: dict[bytes, bytes], request: RequestInfo) -> None:
         path = scope["path"]
         if not path.startswith("/"):
-            raise Problem("bad_request", "the request's target is no path; see /openapi.json")
+            raise Problem("bad_request", "the request target is not a path; see /openapi.json")
         if sum(len(name) + len(value) for name, value in scope["headers"]) > _MAX_HEADER_BYTES:
             raise Problem("too_large", f"the headers are longer than {_MAX_HEADER_BYTES} bytes")
         if len(scope.get("query_string", b"")) > _MAX_QUERY_BYTES:
@@ -186,12 +200,14 @@ class AdmissionMiddleware:
             if request.client is None and not free:
                 raise Problem("unauthorized", "send a valid key as `Authorization: Bearer KEY`")
         if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
-            raise Problem("unsupported_media", "compressed bodies are not accepted; send the picture as it is")
+            raise Problem(
+                "unsupported_media", "compressed bodies are not accepted; send the body without Content-Encoding"
+            )
         length = headers.get(b"content-length", b"0")
         if not length.isdigit():
-            raise Problem("bad_request", "Content-Length is no number")
+            raise Problem("bad_request", "Content-Length is not a number; send the size of the body in bytes")
         if scope["method"] != "POST" and (int(length) or b"transfer-encoding" in headers):
-            raise Problem("too_large", f"{scope['method'][:16]} takes no body here; send it with POST")
+            raise Problem("too_large", f"{scope['method'][:16]} accepts no body; send it with POST")
         self._check_size(int(length))
 
     def _check_size(self, size: int) -> None:
@@ -200,8 +216,12 @@ class AdmissionMiddleware:
             raise Problem("too_large", f"the body is larger than {most:g} MB; send smaller pictures")
 
     async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        """The whole body. Raises Problem for one that is too long or was broken off, where nothing comes for
-        `silent_seconds`, and where neither its end nor `min_body_bytes` bytes come within `body_seconds`."""
+        """Read the whole body.
+
+        Raises:
+            Problem: the body is too large or the client disconnected, no data arrived for `silent_seconds`, or neither
+                its end nor `min_body_bytes` arrived within `body_seconds`.
+        """
         limits = self._settings.admission
         deadline, enough = time.monotonic() + limits.body_seconds, limits.min_body_bytes
         pieces, size, more = [], 0, True
@@ -212,7 +232,7 @@ class AdmissionMiddleware:
             except TimeoutError:
                 raise Problem("timeout", self._timeout_detail()) from None
             if message["type"] == "http.disconnect":
-                raise Problem("bad_request", "the client went away")
+                raise Problem("bad_request", "the client disconnected before the end of the body")
             piece = message.get("body", b"")
             more = message.get("more_body", False)
             size += len(piece)
@@ -225,8 +245,9 @@ class AdmissionMiddleware:
     def _timeout_detail(self) -> str:
         limits = self._settings.admission
         return (
-            f"nothing of the body came for {limits.silent_seconds:g} s, or less than {limits.min_body_bytes / 1e3:g} kB"
-            f" within {limits.body_seconds:g} s; send it again over a quicker network, or smaller pictures"
+            f"no data of the body arrived for {limits.silent_seconds:g} s, or less than"
+            f" {limits.min_body_bytes / 1e3:g} kB within {limits.body_seconds:g} s; "
+            "use a faster connection, or send smaller pictures"
         )
 
 
@@ -239,10 +260,10 @@ class _ResponseSender:
         self._retry_seconds = retry_seconds
         self._started = False
         self._replacement: Problem | None = None
-        self.release: Callable[[], None] = _no_op  # with the last byte: Ray Serve comes to its own end later
+        self.release: Callable[[], None] = _no_op  # called after the last byte; Ray Serve finishes later
 
     async def __call__(self, message: Message) -> None:
-        """One ASGI message of the application."""
+        """Forward one ASGI message of the application."""
         if message["type"] == "http.response.start":
             self._replacement = self._translate_error(message)
             if self._replacement is None:
@@ -281,8 +302,8 @@ class _ResponseSender:
         kept = [(name, value) for name, value in pairs if name.lower() != b"x-request-id"]
         given = {name.lower() for name, _ in kept}
         added = {b"x-request-id": self._request.request_id.encode(), **_SECURITY_HEADERS}
-        said = dict(kept)
-        faces, reason = said.get(FACES_HEADER.encode(), b""), said.get(REASON_HEADER.encode(), b"")
+        values = dict(kept)
+        faces, reason = values.get(FACES_HEADER.encode(), b""), values.get(REASON_HEADER.encode(), b"")
         self._request.faces = int(faces) if faces.isdigit() else None
         self._request.reason = reason.decode() or None
         return [*kept, *((name, value) for name, value in added.items() if name not in given)]
@@ -298,7 +319,7 @@ class _ResponseSender:
 
     def _busy(self) -> Problem:
         return Problem(
-            "overloaded", "the service is starting or lost a part; try again", retry_after=self._retry_seconds
+            "overloaded", "the service is starting or a replica failed; retry later", retry_after=self._retry_seconds
         )
 
 
@@ -307,7 +328,7 @@ def _no_op() -> None:
 
 
 def _origin_form(scope: Scope) -> Scope:
-    """The scope of `GET http://host/path`, as proxies send it, as that of `GET /path` (RFC 9112, section 3.2.2)."""
+    """Rewrite the scope of `GET http://host/path`, as proxies send it, to `GET /path` (RFC 9112, section 3.2.2)."""
     absolute = _ABSOLUTE.fullmatch(scope.get("raw_path") or scope["path"].encode())
     if absolute is None:
         return scope
@@ -323,7 +344,7 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
 
 
 def _annotate_scope(scope: Scope, request: RequestInfo) -> Scope:
-    """The scope with the request's id in its headers, and whose key it came with; nothing that Ray Serve obeys."""
+    """Add the request's id and the name of its key to the scope; drop the headers that control Ray Serve."""
     dropped = {b"x-request-id", *_RAY_CONTROL_HEADERS}
     headers = [pair for pair in scope["headers"] if pair[0].lower().replace(b"_", b"-") not in dropped]
     state: dict[str, Any] = {**scope.get("state", {}), "client": request.client, _ADMITTED: True}
@@ -331,14 +352,14 @@ def _annotate_scope(scope: Scope, request: RequestInfo) -> Scope:
 
 
 def _replay_body(body: bytes, receive: Receive) -> Receive:
-    """A receive function: the body as one message, then the client's own messages."""
-    told = False
+    """Return a receive function: the body as one message, then the client's messages."""
+    sent = False
 
     async def replay() -> Message:
-        nonlocal told
-        if told:
+        nonlocal sent
+        if sent:
             return await receive()
-        told = True
+        sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay

@@ -26,7 +26,12 @@ _CODES_BY_STATUS = {404: "not_found", 405: "method_not_allowed"}
 
 
 def create_app(context: AppContext, settings: ServingSettings) -> FastAPI:
-    """The whole interface. Its requests have passed serving.admission."""
+    """Create the FastAPI application with all routes.
+
+    Args:
+        context: service, result store and metrics of the replica.
+        settings: of the endpoint; admission middleware must have applied its limits already.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -37,8 +42,8 @@ def create_app(context: AppContext, settings: ServingSettings) -> FastAPI:
         title="focus-ray",
         version=__version__,
         summary="Occlusion-robust 3D face reconstruction",
-        description="What GET answers, HEAD answers too, without the body. A 405 names the methods in `Allow`.",
-        docs_url=None,  # those pages load scripts from elsewhere
+        description="HEAD works wherever GET does, without the body. A 405 response lists the methods in `Allow`.",
+        docs_url=None,  # the documentation pages load scripts from other hosts
         redoc_url=None,
         openapi_url="/openapi.json",
         lifespan=lifespan,
@@ -62,7 +67,7 @@ class _HeadAsGet:
         self._app = app
 
     async def __call__(self, context: Asgi, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         if context["type"] != "http" or context["method"] != "HEAD":
             await self._app(context, receive, send)
             return
@@ -76,12 +81,12 @@ class _HeadAsGet:
 def _service_router(context: AppContext) -> APIRouter:
     router = APIRouter(tags=["service"])
 
-    @router.get("/healthz", response_class=PlainTextResponse, summary="This process answers")
+    @router.get("/healthz", response_class=PlainTextResponse, summary="Liveness of this process")
     async def healthz() -> str:
         return "ok"
 
     @router.get(
-        "/readyz", response_class=PlainTextResponse, summary="The model answers", responses=_problem_responses(503)
+        "/readyz", response_class=PlainTextResponse, summary="Readiness of the model", responses=_problem_responses(503)
     )
     async def readyz() -> str:
         await context.service.card()
@@ -90,7 +95,7 @@ def _service_router(context: AppContext) -> APIRouter:
     @router.get(
         "/metrics",
         response_class=PlainTextResponse,
-        summary="Figures for Prometheus",
+        summary="Metrics for Prometheus",
         responses=_problem_responses(401),
     )
     async def metrics() -> Response:
@@ -110,7 +115,7 @@ def _reconstruction_router(context: AppContext, settings: ServingSettings) -> AP
 
     @router.post(
         "/reconstructions",
-        summary="The faces of one picture",
+        summary="Reconstruct the faces of one picture",
         response_model_exclude_none=True,
         openapi_extra=examples.SINGLE_REQUEST,
         responses=_problem_responses(400, 401, 408, 413, 415, 422, 429, 503) | examples.ANSWER,
@@ -118,14 +123,14 @@ def _reconstruction_router(context: AppContext, settings: ServingSettings) -> AP
     async def reconstruct(
         request: Request, response: Response, parsed: Annotated[ParsedRequest, Depends(parse_single)]
     ) -> Reconstruction:
-        """No face is an answer with an empty list. Nothing of the picture is kept, but for links that are asked for."""
+        """`faces` is empty if no face is found. Nothing is stored except outputs that are requested as links."""
         answer = await reconstruct_one(context, parsed, 0, request_id_of(request), owner_of(request))
         response.headers[FACES_HEADER] = str(len(answer.faces))
         return answer
 
     @router.post(
         "/reconstructions:batch",
-        summary="The faces of several pictures",
+        summary="Reconstruct the faces of several pictures",
         response_model_exclude_none=True,
         openapi_extra=examples.BATCH_REQUEST,
         responses=_problem_responses(400, 401, 408, 413, 415, 422, 429, 503),
@@ -133,26 +138,26 @@ def _reconstruction_router(context: AppContext, settings: ServingSettings) -> AP
     async def reconstruct_batch(
         request: Request, response: Response, parsed: Annotated[ParsedRequest, Depends(pictures)]
     ) -> BatchResponse:
-        """A picture that is refused does not touch the others: its problem stands in its place."""
+        """A refused picture does not affect the others: its item has a `problem` instead of a `reconstruction`."""
         answer = await reconstruct_all(context, parsed, request_id_of(request), owner_of(request))
         found = [item.reconstruction.faces for item in answer.results if item.reconstruction]
         response.headers[FACES_HEADER] = str(sum(map(len, found)))
         return answer
 
-    @router.get("/model", summary="What answers here", responses=_problem_responses(401, 503))
+    @router.get("/model", summary="The model and its limits", responses=_problem_responses(401, 503))
     async def model() -> ModelResponse:
         return _model_response(await context.service.card(), settings)
 
     @router.get(
         "/results/{name}",
-        summary="A file that was asked for as a link",
+        summary="A file that was requested as a link",
         response_class=Response,
         responses=_problem_responses(401, 404),
     )
     async def result(request: Request, name: Annotated[str, Path(max_length=64)]) -> Response:
         found = await context.results.get(name, owner_of(request))
         if found is None:
-            raise Problem("not_found", "there is no such result (any more); ask for it again")
+            raise Problem("not_found", "there is no such result, or it has expired; send the request again")
         return Response(found[0], media_type=found[1])
 
     return router
@@ -181,12 +186,12 @@ def _model_response(card: ModelInfo, settings: ServingSettings) -> ModelResponse
 
 
 def request_id_of(request: Request) -> str:
-    """The id that the admission gave this request."""
+    """Return the id that admission assigned to this request."""
     return request.headers.get(REQUEST_ID_HEADER, "")
 
 
 def owner_of(request: Request) -> str | None:
-    """Owner of the key of this request, as the admission found it; None without keys."""
+    """Return the name of the API key of this request, as set by admission; None without keys."""
     return request.scope.get("state", {}).get("client")
 
 
@@ -199,16 +204,16 @@ async def _problem_handler(request: Request, error: Exception) -> Response:
 async def _http_exception_handler(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     details = {
-        "not_found": "there is nothing at this address; see /openapi.json",
+        "not_found": "there is no route for this path; see /openapi.json",
         "method_not_allowed": "method not allowed for this path; see /openapi.json",
-        "bad_request": "the request cannot be read",
+        "bad_request": "the request cannot be read; see /openapi.json",
     }
     code = _CODES_BY_STATUS.get(error.status_code, "bad_request")
-    told = await _problem_handler(request, Problem(code, details[code]))
+    response = await _problem_handler(request, Problem(code, details[code]))
     allowed = (error.headers or {}).get("Allow")
     if allowed is not None:
-        told.headers["allow"] = allowed.replace("GET", "GET, HEAD")
-    return told
+        response.headers["allow"] = allowed.replace("GET", "GET, HEAD")
+    return response
 
 
 async def _validation_error_handler(request: Request, error: Exception) -> Response:
@@ -219,12 +224,12 @@ async def _validation_error_handler(request: Request, error: Exception) -> Respo
 
 
 async def _internal_error_handler(request: Request, error: Exception) -> Response:
-    """The exception goes on to the admission, which logs it."""
+    """Respond with a problem; Starlette re-raises the exception, and admission logs it."""
     return await _problem_handler(request, Problem.internal_error())
 
 
 def _problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The refusals of a route, for the OpenAPI document."""
+    """Return the problem responses of a route, for the OpenAPI document."""
     titles = {status: title for status, title in TITLES.values()}
     return {
         status: {

@@ -1,7 +1,7 @@
-"""Batches of faces from several requests: a free model takes as many waiting faces as fit.
+"""Batch queue for faces from several requests: an idle model takes as many queued faces as fit.
 
-Ray Serve's own batching closes a batch before the model is free, and leaves it as it is until then: under load most of
-its batches were of one or two (benchmarks/serving.py: less than half of the requests a second).
+Ray Serve's own batching closes a batch before the model is idle and does not add to it afterwards: under load most of
+its batches had one or two requests (benchmarks/serving.py: less than half of the requests per second).
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from focus_ray.serving.fitting import FitRequest, FitResult
 from focus_ray.serving.metrics import Meters, NoMeters
 
 
-@dataclass(frozen=True, eq=False)  # each is another one
+@dataclass(frozen=True, eq=False)  # compared by identity
 class QueuedRequest:
-    """A queued request, the time when it was queued, and the future of its result."""
+    """A request, the time when it was queued (monotonic, s), and the future of its result."""
 
     request: FitRequest
     queued_at: float
@@ -35,7 +35,14 @@ class BatchQueue:
         wait_seconds: float,
         meters: Meters | None = None,
     ) -> None:
-        """max_faces: faces that are fitted together; wait_seconds: that a batch which is not full waits for more."""
+        """Create an empty queue; the worker task starts with the first request.
+
+        Args:
+            fit: the model; fits one batch of requests.
+            max_faces: maximum number of faces in a batch.
+            wait_seconds: time that an incomplete batch waits for more requests, s.
+            meters: receives the metrics of queue and batches.
+        """
         self._fit = fit
         self._max_faces = max_faces
         self._wait_seconds = wait_seconds
@@ -46,7 +53,11 @@ class BatchQueue:
         self._worker: asyncio.Task[None] | None = None
 
     async def fit(self, request: FitRequest) -> FitResult:
-        """The faces of one request. Raises what the model raises."""
+        """Queue one request and wait for its faces.
+
+        Raises:
+            Exception: whatever the model raised for the batch.
+        """
         loop = asyncio.get_running_loop()
         if self._worker is None or self._worker.done():
             self._worker = loop.create_task(self._run())
@@ -65,7 +76,7 @@ class BatchQueue:
                 await self._complete_batch(batch)
 
     async def _fill_batch(self) -> None:
-        """Wait a moment for more, if there is room."""
+        """Wait up to `wait_seconds` for more requests while the batch is not full."""
         deadline = time.monotonic() + self._wait_seconds
         while count_faces(self._queue) < self._max_faces and (left := deadline - time.monotonic()) > 0:
             self._arrived.clear()
@@ -73,7 +84,7 @@ class BatchQueue:
                 await asyncio.wait_for(self._arrived.wait(), left)
 
     def _take_batch(self) -> list[QueuedRequest]:
-        """The oldest requests that fit, at least one; cancelled ones are dropped."""
+        """Take the oldest requests that fit, at least one; drop cancelled ones."""
         batch: list[QueuedRequest] = []
         while self._queue and (not batch or count_faces([*batch, self._queue[0]]) <= self._max_faces):
             one = self._queue.popleft()
@@ -85,7 +96,7 @@ class BatchQueue:
         return batch
 
     async def _complete_batch(self, batch: list[QueuedRequest]) -> None:
-        """Fit the batch and set a result or an exception on every future."""
+        """Fit the batch and set the result or exception of each future."""
         try:
             for one, found in zip(batch, await self._fit_batch(batch), strict=True):
                 if not one.future.done():
@@ -110,5 +121,5 @@ class BatchQueue:
 
 
 def count_faces(batch: Iterable[QueuedRequest]) -> int:
-    """The size of a batch."""
+    """Count the faces of a batch."""
     return sum(len(one.request.located.faces) for one in batch)

@@ -1,8 +1,8 @@
-"""Time limits of a connection: headers must end, and responses must be read.
+"""Time limits of a connection: for receiving the headers, and for the client to read the response.
 
-uvicorn waits for headers for ever, and its quick parser keeps whatever comes. Its other parser, h11, gives up after
-16 KB; the time is added here. What parsing in Python costs is little beside a picture's way through the model. An
-answer that nobody reads would stay in memory, whole, for as long as the other side keeps the connection.
+uvicorn has no time limit for headers, and its httptools parser has no size limit either. Its h11 parser stops at 16 KB;
+the time limit is added here. Parsing in Python costs little compared with a reconstruction. Without a limit for
+reading, a response would stay in memory for as long as the client keeps the connection open.
 """
 
 import asyncio
@@ -14,18 +14,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 class TimedConnection(H11Protocol):
-    """A connection that is closed where headers have begun, or could have, and are not whole in time, and where an
-    answer is not read.
+    """A connection that is closed if headers are incomplete, or a response unread, after a time limit.
 
     Between two requests uvicorn's own limit holds (`keep_alive_timeout_s` of Ray Serve).
     """
 
-    header_seconds: ClassVar[float] = 10.0
-    unread_seconds: ClassVar[float] = 60.0
+    header_seconds: ClassVar[float] = 10.0  # from connecting, or a request's first byte, to complete headers
+    unread_seconds: ClassVar[float] = 60.0  # with a full write buffer
     _header_timer: asyncio.TimerHandle | None = None
     _unread_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: Any) -> None:  # uvloop has types of its own
+    def connection_made(self, transport: Any) -> None:  # uvloop has its own types
         super().connection_made(transport)
         self._update_header_timer()
 
@@ -55,7 +54,7 @@ class TimedConnection(H11Protocol):
             self._unread_timer = None
 
     def _update_header_timer(self) -> None:
-        """The clock runs from the first moment without whole headers to the first with them."""
+        """Start the timer while headers are incomplete; cancel it once they are complete."""
         if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
             self._cancel_header_timer()
         elif self._header_timer is None:
@@ -68,6 +67,11 @@ class TimedConnection(H11Protocol):
 
 
 def install_timeouts(header_seconds: float, unread_seconds: float) -> None:
-    """From now on each uvicorn server of this process that chooses its parser itself has these limits."""
+    """Set the limits for all uvicorn servers that this process creates from now on with the parser "auto".
+
+    Args:
+        header_seconds: time for complete headers, s.
+        unread_seconds: time for reading a response, s.
+    """
     TimedConnection.header_seconds, TimedConnection.unread_seconds = header_seconds, unread_seconds
     auto.AutoHTTPProtocol = TimedConnection

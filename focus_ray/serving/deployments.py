@@ -1,4 +1,4 @@
-"""Ray Serve application: the ingress, the model, and the store of results that links lead to."""
+"""Ray Serve application: deployments of the ingress, the model and the result store."""
 
 import os
 import time
@@ -25,15 +25,15 @@ from focus_ray.serving.service import ReconstructionService
 from focus_ray.serving.settings import ScalingSettings, ServingSettings
 
 NAME = "focus"
-_HEALTH_SECONDS = 3.0  # between two checks; three that fail in a row end a replica
-_HEALTH_WAIT = 4.0
-_GRACE_SECONDS = 20.0  # for what a replica has begun, when it is to end
-_MAX_INGRESS_REQUESTS = 1024  # at once: AdmissionMiddleware counts them
-_NICE = 5  # the ingress answers first
+_HEALTH_SECONDS = 3.0  # between two checks; three failures in a row stop a replica
+_HEALTH_WAIT = 4.0  # s, time limit of a check
+_GRACE_SECONDS = 20.0  # for a stopping replica to finish its requests
+_MAX_INGRESS_REQUESTS = 1024  # at once; AdmissionMiddleware has the effective limit
+_NICE = 5  # niceness of the model: the ingress has priority
 
 
 class Model:
-    """A replica of the model: batches of faces from several requests."""
+    """A replica of the model, which fits faces of several requests as a batch."""
 
     def __init__(self, settings: dict[str, Any], source: ModelSource, prior: PriorSource, cache: str) -> None:
         import torch
@@ -52,52 +52,65 @@ class Model:
         self._batches = BatchQueue(self._fitter.fit, batching.batch, batching.batch_wait_seconds, self._meters)
 
     async def fit(self, sought: FitRequest) -> FitResult:
-        """The faces of one request, fitted together with those of others."""
+        """Fit the faces of one request, in a batch with those of other requests."""
         return await self._batches.fit(sought)
 
     async def card(self) -> ModelInfo:
-        """The loaded model."""
+        """Return the description of the loaded model."""
         return self._fitter.card
 
     async def drawing(self) -> RenderContext:
-        """What is needed to draw its faces."""
+        """Return face model and camera for rendering its faces."""
         return self._fitter.drawing
 
     def check_health(self) -> None:
-        """Raises ModelError where the model is stuck: Serve then replaces this replica."""
+        """Check that the model is not stuck; if this raises, Ray Serve replaces the replica.
+
+        Raises:
+            ModelError: the current batch exceeds its time limit.
+        """
         self._fitter.check_health()
 
 
 class Results:
-    """Store of the results behind links, in the memory of one process."""
+    """In-memory store of the outputs that are requested as links."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         chosen = ServingSettings.model_validate(settings)
         self._kept = InMemoryResultStore(chosen.max_link_bytes, chosen.links_seconds, time.monotonic)
 
     async def put(self, content: bytes, media_type: str, owner: str | None) -> str:
-        """Store a result; returns its name."""
+        """Store a result; return its name.
+
+        Args:
+            content: bytes of the file.
+            media_type: its type.
+            owner: name of the client's key; None: anybody without a key.
+
+        Raises:
+            Problem: the result is larger than the store.
+        """
         return self._kept.put(content, media_type, owner)
 
     async def get(self, name: str, owner: str | None) -> tuple[bytes, str] | None:
-        """The result of that name, for its owner."""
+        """Return content and media type of a result; None for other owners and after its lifetime."""
         return self._kept.get(name, owner)
 
 
 @serve.ingress()
 class Ingress:
-    """A replica that speaks HTTP: it decodes, finds faces, asks the model, and draws."""
+    """An HTTP replica: decodes pictures, detects faces, calls the model and renders the outputs."""
 
     def __init__(self, settings: dict[str, Any], models: DeploymentHandle, results: DeploymentHandle) -> None:
         import cv2
 
-        cv2.setNumThreads(1)  # each of the service's threads has a core at most
+        cv2.setNumThreads(1)  # one core for each thread of the service
         self._settings = ServingSettings.model_validate(settings)
         self.service = ReconstructionService(RemoteModel(models, self._settings), self._settings, RayMeters())
         self.results = RemoteResultStore(results, self._settings)
 
     async def metrics(self) -> str:
-        """The text of GET /metrics."""
+        """Return the body of GET /metrics."""
         return await scrape_metrics()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
@@ -105,13 +118,20 @@ class Ingress:
 
 
 def endpoint(settings: ServingSettings, source: ModelSource, prior: PriorSource, cache: Path) -> Application:
-    """The application that `serve run` and `focus-ray serve` deploy."""
+    """Build the Ray Serve application that `serve run` and `focus-ray serve` deploy.
+
+    Args:
+        settings: of the endpoint.
+        source: resolved model.
+        prior: resolved misfit prior.
+        cache: folder for fetched models, on each node.
+    """
     plain = settings.model_dump(mode="json")
     results = _deployment(Results).options(
         num_replicas=1, max_ongoing_requests=64, ray_actor_options={"num_cpus": 0}, **_health()
     )
     model = _deployment(Model).options(
-        # What waits, waits in the replica, where batches are made of it; a router would offer it again and again.
+        # Requests queue in the replica, which forms the batches; a router would retry them again and again.
         max_ongoing_requests=settings.batching.batch + settings.batching.queue,
         max_queued_requests=settings.batching.queue,
         autoscaling_config=_autoscaling(settings.models),
@@ -142,7 +162,7 @@ def _autoscaling(scaling: ScalingSettings) -> dict[str, Any]:
 
 
 def _health() -> dict[str, Any]:
-    """New replicas take over before old ones end; a sick one is found in well under half a minute."""
+    """Return health options: new replicas start before old ones stop; a failed one is detected within 30 s."""
     return {
         "max_surge_percent": 100,
         "health_check_period_s": _HEALTH_SECONDS,

@@ -1,4 +1,4 @@
-"""Examples and forms of the OpenAPI document; FastAPI does not see them, serving.parsing reads the bodies."""
+"""Examples and form schemas of the OpenAPI document; FastAPI cannot derive them, since serving.parsing reads bodies."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ _PICTURE = {"type": "string", "format": "binary", "description": "JPEG, PNG or W
 
 
 def _option(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """An option as it is written in a form or a query: lists by commas."""
+    """Return the schema of an option as a form or query field; lists are comma-separated strings."""
     kinds = {one.get("type") for one in [schema, *schema.get("anyOf", [])]}
     plain = {key: value for key, value in schema.items() if key in ("default", "description", "enum")}
     if "array" in kinds:
@@ -49,7 +49,7 @@ BATCH_REQUEST: dict[str, Any] = {
         "content": {
             "multipart/form-data": {
                 "schema": _form({"images": {"type": "array", "items": _PICTURE, "minItems": 1}}),
-                "example": {"images": ["(the bytes of one.jpg)", "(of two.png)"], "refine": False},
+                "example": {"images": ["(the bytes of one.jpg)", "(the bytes of two.png)"], "refine": False},
             }
         },
     },

@@ -1,8 +1,8 @@
-"""GET /metrics: the metrics of all processes of the endpoint, collected from the agents of Ray's nodes.
+"""GET /metrics: the metrics of all processes of the endpoint, collected from the metrics agents of Ray's nodes.
 
-Ray adds labels for address, session and process. They are dropped and the series that differ only in them are summed
-up; `node`, the beginning of a node's random id, stays, so that an agent that does not answer once is missed, and what
-the others counted is not taken for a new beginning.
+Ray adds labels for address, session and process. They are dropped, and series that differ only in them are summed. The
+label `node`, a prefix of the node's id, is kept: if an agent does not respond once, only its node's series have a gap,
+and no sum drops in a way that looks like a counter reset.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from focus_ray.serving.metrics import METRICS
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT_SECONDS = 2.0  # that an agent may take
-_MAX_BYTES = 32 << 20  # of an agent's answer
+TIMEOUT_SECONDS = 2.0  # for an agent to respond
+_MAX_BYTES = 32 << 20  # of an agent's response
 _NODE_CHARACTERS = 8
 
 _RAY_PREFIX = "ray_"
 _RAY_SERVE_PREFIX = "ray_serve_"
 _WANTED = re.compile(r"(?:# (?:HELP|TYPE) )?ray_(?:focus|serve)_")
-# The labels of Ray Serve's figures that say what they are about.
+# Labels of Ray Serve's metrics that are kept.
 _SERVE_LABELS = {
     *("application", "deployment", "replica", "replica_id", "handle", "handle_source", "actor_id", "node_id"),
     *("route", "method", "status_code", "error_code", "error_type", "exception_name", "exception_type"),
@@ -40,12 +40,12 @@ _BUCKET = "le"
 class Agent(NamedTuple):
     """Address of a node's metrics agent."""
 
-    node: str
+    node: str  # prefix of the node's id
     url: str
 
 
 def agents() -> list[Agent]:
-    """The agents of the nodes that are alive, by what this process's cluster says of them."""
+    """Return the agents of all live nodes of this process's Ray cluster."""
     import ray
 
     found = []
@@ -58,11 +58,19 @@ def agents() -> list[Agent]:
 
 
 async def scrape_metrics(find_agents: Callable[[], Sequence[Agent]] = agents, timeout: float = TIMEOUT_SECONDS) -> str:
-    """The figures in Prometheus's text format. Agents that do not answer in time are left out."""
-    asked = await asyncio.to_thread(find_agents)
-    texts = await asyncio.gather(*(_scrape_agent(agent, timeout) for agent in asked))
-    answered = [(agent.node, text) for agent, text in zip(asked, texts, strict=True) if text is not None]
-    return await asyncio.to_thread(merge_metrics, answered)
+    """Collect the metrics of all nodes.
+
+    Args:
+        find_agents: returns the agents to read.
+        timeout: time limit for each agent, s.
+
+    Returns:
+        Prometheus text format, without the nodes whose agents did not respond in time.
+    """
+    found = await asyncio.to_thread(find_agents)
+    texts = await asyncio.gather(*(_scrape_agent(agent, timeout) for agent in found))
+    received = [(agent.node, text) for agent, text in zip(found, texts, strict=True) if text is not None]
+    return await asyncio.to_thread(merge_metrics, received)
 
 
 async def _scrape_agent(agent: Agent, timeout: float) -> str | None:
@@ -74,17 +82,24 @@ async def _scrape_agent(agent: Agent, timeout: float) -> str | None:
 
 
 def _read(url: str, timeout: float) -> str:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows no nodes
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # without the HTTP proxy of the environment
     try:
-        with direct.open(url, timeout=timeout) as answer:
-            return answer.read(_MAX_BYTES).decode()
+        with direct.open(url, timeout=timeout) as response:
+            return response.read(_MAX_BYTES).decode()
     except urllib.error.HTTPError as error:
         error.close()
         raise
 
 
 def merge_metrics(texts: Sequence[tuple[str, str]]) -> str:
-    """What the agents of nodes said, as one text: our figures and Ray Serve's, without what only Ray needs to know."""
+    """Merge the metrics of several nodes: those of focus-ray and Ray Serve, without Ray's internal labels.
+
+    Args:
+        texts: node and Prometheus text of each agent; a text that cannot be parsed is skipped.
+
+    Returns:
+        Prometheus text format.
+    """
     families: dict[str, Family] = {}
     values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
     for node, text in texts:
@@ -103,7 +118,7 @@ def merge_metrics(texts: Sequence[tuple[str, str]]) -> str:
 
 
 def _parse_families(node: str, text: str) -> list[Family]:
-    """The metric families of one agent; none where its text cannot be parsed."""
+    """Parse the metric families of one agent; return none if its text cannot be parsed."""
     lines = "\n".join(line for line in text.split("\n") if _WANTED.match(line))
     try:
         families = list(text_string_to_metric_families(lines + "\n"))
@@ -118,17 +133,17 @@ def _parse_families(node: str, text: str) -> list[Family]:
 
 
 def _labels(family: str) -> set[str]:
-    """The labels of a metric that are exposed."""
+    """Return the labels of a metric that are exposed."""
     ours = METRICS.get(family.removeprefix(_RAY_PREFIX))
     return {*(_SERVE_LABELS if ours is None else ours.labels), _BUCKET}
 
 
 class _Collector:
-    """Families as `generate_latest` takes them."""
+    """Adapter of metric families for `generate_latest`."""
 
     def __init__(self, families: Mapping[str, Family]) -> None:
         self._families = families
 
     def collect(self) -> Iterator[Family]:
-        """In the order of their names."""
+        """Return the families sorted by name."""
         return (self._families[name] for name in sorted(self._families))

@@ -1,4 +1,4 @@
-"""Model of a replica: fits faces of several requests as one batch, with the result that each has by itself."""
+"""Batched fitting of faces from several requests; each result equals that of the face fitted alone."""
 
 import copy
 import logging
@@ -21,14 +21,12 @@ from focus_ray.serving.settings import BatchingSettings
 
 logger = logging.getLogger(__name__)
 
-_STUCK_FACTOR = (
-    4.0  # times as long as a whole batch takes at the start, a batch may take before the model counts as stuck
-)
+_STUCK_FACTOR = 4.0  # time limit of a batch, relative to a full batch at the start
 
 
 @dataclass(frozen=True)
 class FitRequest:
-    """A picture with at most a batch of faces, and whether their fit is refined."""
+    """A picture with its located faces, at most one batch of them, and whether to refine their fit."""
 
     located: FaceLocations
     refine: bool
@@ -36,20 +34,20 @@ class FitRequest:
 
 @dataclass(frozen=True)
 class FitResult:
-    """The faces of a FitRequest, or the reason why there are none; failed: a fault of the model."""
+    """The faces of a FitRequest, or an error."""
 
     faces: tuple[FaceResult, ...] = ()
-    error: str | None = None
-    failed: bool = False
+    error: str | None = None  # what is wrong with the picture
+    failed: bool = False  # the model itself failed
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """The loaded model, as the ingress reports it."""
+    """Description of the loaded model."""
 
     version: str
-    registered: str | None
-    image_size: int
+    registered: str | None  # NAME/VERSION in the model registry
+    image_size: int  # side of the crops, px
     vertices: int
     triangles: int
     refine_steps: int
@@ -58,7 +56,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, eq=False)
 class RenderContext:
-    """What is needed to draw a face that this version of the model has fitted."""
+    """Face model and camera for rendering faces that this version of the model fitted."""
 
     version: str
     face_model: MorphableModel
@@ -68,23 +66,30 @@ class RenderContext:
 class Fitter:
     """Fits batches on one thread and records when the current batch started.
 
-    An answer depends on its own picture only, to the bit: sums are ordered by the number of rows they run over, and
-    refinement makes a last digit visible (0.2 sigma on weak modes). On one thread of a CPU every number of rows from
-    two on gives the same bits, so a face is never fitted alone; on an accelerator each batch has one size. Several
-    threads of a CPU may divide the rows of a product between them: then the first pass differs by rounding.
+    A result depends on its own picture only, bit for bit. The order of a sum depends on the number of rows, and
+    refinement amplifies a change of the last digit (to 0.2 sigma in weak modes). On one CPU thread all batches of two
+    rows or more give the same bits, so a face is never fitted alone; on an accelerator all batches have one size.
+    Several CPU threads may divide the rows of a product between them: then the first pass differs by rounding.
     """
 
     def __init__(self, reconstructor: Reconstructor, settings: BatchingSettings, registered: str | None = None) -> None:
+        """Compile the kernels and time a full batch.
+
+        Args:
+            reconstructor: model and misfit prior, on their device.
+            settings: batch size and time limit.
+            registered: NAME/VERSION of the model in the registry.
+        """
         self._reconstructor = reconstructor
         self._settings = settings
         self._registered = registered
         self._batch_started: float | None = None
-        self._limit = float("inf")  # none while kernels compile
+        self._limit = float("inf")  # no limit while kernels compile
         self._warm_up()
 
     @property
     def card(self) -> ModelInfo:
-        """The loaded model."""
+        """Description of the loaded model."""
         model, face = self._reconstructor.model, self._reconstructor.model.focus.face_model
         return ModelInfo(
             version=model.version,
@@ -97,7 +102,7 @@ class Fitter:
         )
 
     def _prior_scope(self) -> Literal["none", "one_pass", "refined"]:
-        """Which answers the prior was measured for."""
+        """Return which results the prior corrects: those it was measured for."""
         model, prior = self._reconstructor.model, self._reconstructor.prior
         if prior is None:
             return "none"
@@ -107,39 +112,52 @@ class Fitter:
 
     @property
     def drawing(self) -> RenderContext:
-        """What is needed to draw its faces, on the CPU."""
+        """Copies of face model and camera for rendering its faces, on the CPU."""
         model, focus = self._reconstructor.model, self._reconstructor.model.focus
         return RenderContext(model.version, copy.deepcopy(focus.face_model).cpu(), focus.renderer.camera)
 
     def fit(self, batch: Sequence[FitRequest]) -> list[FitResult]:
-        """The faces of each request; one that cannot be fitted gets an error of its own."""
+        """Fit the faces of all requests; a request that cannot be fitted gets its own error.
+
+        Args:
+            batch: requests with at most a batch of faces in total.
+
+        Returns:
+            One result for each request, in order.
+        """
         self._batch_started = time.monotonic()
         try:
-            answers: dict[int, FitResult] = {}
+            results: dict[int, FitResult] = {}
             for refine in (False, True):
                 places = [place for place, one in enumerate(batch) if one.refine == refine]
                 found = self._fit_batch([batch[place].located for place in places], refine)
-                answers |= dict(zip(places, found, strict=True))
-            return [answers[place] for place in range(len(batch))]
+                results |= dict(zip(places, found, strict=True))
+            return [results[place] for place in range(len(batch))]
         finally:
             self._batch_started = None
 
     def batch_seconds(self) -> float:
-        """How long the batch at hand has taken so far; 0 between two."""
+        """Return the time since the current batch started, s; 0 without one."""
         since = self._batch_started
         return 0.0 if since is None else time.monotonic() - since
 
     def check_health(self) -> None:
-        """Raises ModelError where a batch takes so long that the model must be stuck."""
+        """Check that the model is not stuck.
+
+        Raises:
+            ModelError: the current batch exceeds its time limit.
+        """
         if (seconds := self.batch_seconds()) > self._limit:
-            raise ModelError(f"a batch has taken {seconds:.0f} s, the limit is {self._limit:.0f} s; start it anew")
+            raise ModelError(
+                f"a batch has taken {seconds:.0f} s, the limit is {self._limit:.0f} s; restart the replica"
+            )
 
     def _fit_batch(self, pictures: list[FaceLocations], refine: bool) -> list[FitResult]:
-        """One batch; where something is wrong with it, one picture after the other."""
+        """Fit one batch; if it fails, fit its pictures one by one."""
         try:
             return [FitResult(tuple(faces)) for faces in self._fit_faces(pictures, refine)] if pictures else []
         except Exception as error:
-            logger.warning("a batch of %d pictures failed (%s); each is tried by itself", len(pictures), type(error))
+            logger.warning("a batch of %d pictures failed (%s); fitting them one by one", len(pictures), type(error))
         return [self._fit_single(picture, refine) for picture in pictures]
 
     def _fit_single(self, picture: FaceLocations, refine: bool) -> FitResult:
@@ -154,27 +172,27 @@ class Fitter:
     def _fit_faces(self, pictures: list[FaceLocations], refine: bool) -> list[list[FaceResult]]:
         faces = sum(len(picture.faces) for picture in pictures)
         least = 2 if self._reconstructor.device.type == "cpu" else self._settings.batch
-        company = [_padding_face(self._reconstructor.model.image_size)] * max(0, least - faces)
-        fitted = self._reconstructor.fit([*pictures, *company], None if refine else 0)
+        padding = [_padding_face(self._reconstructor.model.image_size)] * max(0, least - faces)
+        fitted = self._reconstructor.fit([*pictures, *padding], None if refine else 0)
         return fitted[: len(pictures)]
 
     def _warm_up(self) -> None:
-        """Compile the kernels, then time a whole batch: the limit for a stuck model follows from it."""
-        whole = [FitRequest(_padding_face(self._reconstructor.model.image_size), True)] * self._settings.batch
-        self.fit([FitRequest(whole[0].located, False), whole[0]])
+        """Compile the kernels, then time a full batch to set the time limit of later ones."""
+        full = [FitRequest(_padding_face(self._reconstructor.model.image_size), True)] * self._settings.batch
+        self.fit([FitRequest(full[0].located, False), full[0]])
         start = time.monotonic()
-        self.fit(whole)
+        self.fit(full)
         self._limit = max(self._settings.stuck_seconds, _STUCK_FACTOR * (time.monotonic() - start))
 
 
 def _padding_face(size: int) -> FaceLocations:
-    """A grey crop without a face, that fills up a batch."""
+    """Return a grey crop without a face, which pads a batch."""
     grey = np.full((size, size, 3), 128, np.uint8)
     return FaceLocations(grey, [Detection((0.0, 0.0, float(size), float(size)))], "picture")
 
 
 def split_faces(located: FaceLocations, max_faces: int) -> list[FaceLocations]:
-    """The picture with at most so many of its faces at a time."""
+    """Split the faces of a picture into parts of at most `max_faces`."""
     return [
         replace(located, faces=located.faces[start : start + max_faces])
         for start in range(0, len(located.faces), max_faces)
@@ -182,6 +200,6 @@ def split_faces(located: FaceLocations, max_faces: int) -> list[FaceLocations]:
 
 
 def move_to_device(reconstructor: Reconstructor, device: str) -> Reconstructor:
-    """The same, its networks and face model moved."""
+    """Move networks and face model of a reconstructor to a device, in place; return it."""
     reconstructor.model.focus.to(torch.device(device))
     return reconstructor

@@ -1,4 +1,4 @@
-"""Request handlers: one picture or several, files inline or as links."""
+"""Request handlers for one picture or several, with outputs inline or as links."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -15,7 +15,7 @@ _RESULTS_PATH = "/v1/results/"
 
 @runtime_checkable
 class ResultStore(Protocol):
-    """Store of results until their links are followed."""
+    """Store of outputs that are requested as links."""
 
     async def put(self, content: bytes, media_type: str, owner: str | None) -> str: ...
 
@@ -24,7 +24,7 @@ class ResultStore(Protocol):
 
 @runtime_checkable
 class AppContext(Protocol):
-    """What the routes need from their replica."""
+    """Service, result store and metrics of a replica, for the routes."""
 
     @property
     def service(self) -> ReconstructionService: ...
@@ -38,7 +38,18 @@ class AppContext(Protocol):
 async def reconstruct_one(
     context: AppContext, parsed: ParsedRequest, index: int, request_id: str, owner: str | None
 ) -> Reconstruction:
-    """The answer to one of the pictures. Raises Problem."""
+    """Reconstruct one picture of a request.
+
+    Args:
+        context: service and result store.
+        parsed: the request.
+        index: of the picture.
+        request_id: id of the request.
+        owner: name of the client's key; None without keys.
+
+    Raises:
+        Problem: the picture is refused, or the model is not available.
+    """
     files = _OutputCollector(as_links=parsed.options.delivery == "link")
     answer = await context.service.reconstruct(parsed.images[index].content, parsed.options, request_id, files.deliver)
     return await files.add_links(answer, context.results, owner)
@@ -47,7 +58,20 @@ async def reconstruct_one(
 async def reconstruct_all(
     context: AppContext, parsed: ParsedRequest, request_id: str, owner: str | None
 ) -> BatchResponse:
-    """The answers to all pictures; a problem stands in its picture's place. Raises Problem where no model answers."""
+    """Reconstruct all pictures of a request.
+
+    Args:
+        context: service and result store.
+        parsed: the request.
+        request_id: id of the request.
+        owner: name of the client's key; None without keys.
+
+    Returns:
+        One item for each picture, in order; the item of a refused picture has its problem.
+
+    Raises:
+        Problem: the model is not available.
+    """
 
     async def item(index: int) -> BatchItem:
         name = parsed.images[index].name
@@ -64,21 +88,21 @@ async def reconstruct_all(
 
 
 class _OutputCollector:
-    """The files of one answer: inline, or kept until their links are known."""
+    """Collects the outputs of one response: encodes them inline, or keeps them until they are stored as links."""
 
     def __init__(self, as_links: bool) -> None:
         self._as_links = as_links
         self._contents: list[tuple[bytes, str]] = []
 
     def deliver(self, content: bytes, media_type: str) -> Output:
-        """The file inline, or with its number where the link will be."""
+        """Return the output inline, or with its index as a placeholder for the link."""
         if not self._as_links:
             return outputs.inline_output(content, media_type)
         self._contents.append((content, media_type))
         return Output(media_type=media_type, href=str(len(self._contents) - 1))
 
     async def add_links(self, answer: Reconstruction, store: ResultStore, owner: str | None) -> Reconstruction:
-        """The answer with links in place of numbers."""
+        """Store the outputs and replace the placeholders by links."""
         if not self._contents:
             return answer
         names = [await store.put(content, media_type, owner) for content, media_type in self._contents]

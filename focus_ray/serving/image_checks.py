@@ -15,31 +15,47 @@ _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _SCAN: Final = b"\xff\xda"
 _START_OF_SCAN: Final = 0xDA
 _STANDALONE_MARKERS: Final = {0x01, *range(0xD0, 0xDA)}  # markers without a length
-# Pillow looks at each in Python, and remembers it: millions of empty ones fit into a body. A segment holds 64 KB, most
-# programs write chunks of 8 KB.
+# Pillow parses and stores each segment or chunk in Python, and millions of empty ones fit into a body. A segment holds
+# up to 64 KB; most programs write chunks of 8 KB.
 _MAX_SEGMENTS: Final = 1000
 _MAX_CHUNKS: Final = 20_000
 
 
 def check_image(content: bytes, settings: AdmissionSettings) -> None:
-    """Raises Problem for what must not be decoded. Nothing is allocated; large dimensions are refused by `decode`."""
+    """Check format and structure of an encoded picture, without decoding it; `decode` checks the dimensions.
+
+    Args:
+        content: bytes of the file.
+        settings: limits.
+
+    Raises:
+        Problem: the content is empty, not a JPEG, PNG or WebP, or has too many scans, segments or chunks.
+    """
     if not content:
         raise Problem("unprocessable", "the picture is empty; send a JPEG, PNG or WebP")
     webp = content.startswith(b"RIFF") and content[8:12] == b"WEBP"
     if not (webp or content.startswith((_JPEG, _PNG))):
-        raise Problem("unsupported_media", "the content is no JPEG, PNG or WebP; send one of those")
-    # FF DA cannot occur within a scan's data, where FF is followed by 00 or a restart marker; in a comment or thumbnail
-    # it may, which counts as a few scans more.
+        raise Problem("unsupported_media", "the content is not a JPEG, PNG or WebP; send one of those")
+    # FF DA cannot occur within the data of a scan, where FF is followed by 00 or a restart marker. Occurrences in a
+    # comment or thumbnail count as a few more scans.
     if content.startswith(_JPEG) and content.count(_SCAN) > settings.scans:
         raise Problem("unprocessable", f"the JPEG has more than {settings.scans} scans; save it again")
     if content.startswith(_JPEG) and not _has_few_segments(content):
-        raise Problem("unprocessable", f"the JPEG's header has more than {_MAX_SEGMENTS} parts; save it again")
+        raise Problem("unprocessable", f"the JPEG's header has more than {_MAX_SEGMENTS} segments; save it again")
     if content.startswith(_PNG) and not _has_few_chunks(content):
         raise Problem("unprocessable", f"the PNG has more than {_MAX_CHUNKS} chunks; save it again")
 
 
 def megapixels(content: bytes, settings: AdmissionSettings) -> float:
-    """How large the picture is, by its header. Raises Problem for one that must not be decoded."""
+    """Return the size of a picture in megapixels, from its header.
+
+    Args:
+        content: bytes of the file.
+        settings: limits.
+
+    Raises:
+        Problem: the picture exceeds a limit, or its header cannot be read.
+    """
     check_image(content, settings)
     try:
         width, height = read_size(content, _limits(settings))
@@ -49,7 +65,18 @@ def megapixels(content: bytes, settings: AdmissionSettings) -> float:
 
 
 def decode(content: bytes, settings: AdmissionSettings) -> UInt8[np.ndarray, "H W 3"]:
-    """The picture, upright, RGB; its header is held against the limits before anything is decoded. Raises Problem."""
+    """Decode a picture after checking its header against the limits.
+
+    Args:
+        content: bytes of the file.
+        settings: limits.
+
+    Returns:
+        RGB, upright (EXIF orientation applied).
+
+    Raises:
+        Problem: the picture exceeds a limit, or cannot be decoded.
+    """
     check_image(content, settings)
     try:
         return read_image(content, _limits(settings))
@@ -66,7 +93,7 @@ def _problem(error: ImageError) -> Problem:
 
 
 def _has_few_segments(content: bytes) -> bool:
-    """Whether a JPEG's first scan, or its end, comes within so many segments and bytes between them."""
+    """Return whether the first scan or the end of a JPEG follows within `_MAX_SEGMENTS` segments or stray bytes."""
     at = 2
     for _ in range(_MAX_SEGMENTS):
         if at + 4 > len(content):
@@ -84,7 +111,7 @@ def _has_few_segments(content: bytes) -> bool:
 
 
 def _has_few_chunks(content: bytes) -> bool:
-    """Whether a PNG has so few chunks."""
+    """Return whether a PNG has fewer than `_MAX_CHUNKS` chunks."""
     at = len(_PNG)
     for _ in range(_MAX_CHUNKS):
         if at + 4 > len(content):

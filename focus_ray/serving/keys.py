@@ -13,39 +13,54 @@ from focus_ray.serving.settings import HttpSettings
 
 PREFIX = "fr_"
 _ENTRY = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})")
-_MAX_HEADER_BYTES = 512  # bytes
+_MAX_HEADER_BYTES = 512
 
 
 def hash_key(key: str | bytes) -> str:
-    """SHA-256 (hex): a key has 256 random bits, so nothing slower is needed."""
+    """Return the SHA-256 of a key (hex). Keys have 256 random bits, so a slow hash is not needed."""
     return hashlib.sha256(key.encode() if isinstance(key, str) else key).hexdigest()
 
 
 def add_key(file: Path, name: str) -> str:
-    """A new key; its line NAME:SHA256 is added to the file. Raises ConfigError for a name that is taken or no name."""
+    """Create a key and append its line NAME:SHA256 to a file.
+
+    Args:
+        file: key file; created if missing.
+        name: owner of the key.
+
+    Returns:
+        The key.
+
+    Raises:
+        ConfigError: the name is taken or not valid, or the file cannot be read.
+        StorageError: the file cannot be written.
+    """
     key = PREFIX + secrets.token_urlsafe(32)
     entry = f"{name}:{hash_key(key)}"
     if not _ENTRY.fullmatch(entry):
-        raise ConfigError(f"{name[:80]!r} cannot be a key's name; use letters, digits, dots, - and _, 64 at most")
+        raise ConfigError(f"{name[:80]!r} is not a valid key name; use letters, digits, dots, - and _, 64 at most")
     text = _read(file) if file.exists() else ""
     if any(other.partition(":")[0] == name for other in _entries(file, text)):
-        raise ConfigError(f"{file} has a key of {name} already; take out its line, or choose another name")
+        raise ConfigError(f"{file} already has a key named {name}; remove its line, or choose another name")
     try:
         with file.open("a") as stream:
             stream.write("\n" * (text[-1:] not in ("", "\n")) + entry + "\n")
     except OSError as error:
-        raise StorageError(f"{file} cannot be written ({error.strerror}); check the folder and its rights") from None
+        raise StorageError(
+            f"{file} cannot be written ({error.strerror}); check the folder and its permissions"
+        ) from None
     return key
 
 
 def read_keys(file: Path) -> tuple[str, ...]:
-    """The entries NAME:SHA256 of a file; empty lines and those that begin with # are skipped.
+    """Read the entries NAME:SHA256 of a key file, without empty lines and lines that start with #.
 
-    Raises ConfigError for a line that is none (never repeating it: it may be a key) and for a file without any.
+    Raises:
+        ConfigError: the file cannot be read, has an invalid line (not quoted, it may be a key), or has no entries.
     """
     entries = _entries(file, _read(file))
     if not entries:
-        raise ConfigError(f"{file} has no keys; make one with `focus-ray key`")
+        raise ConfigError(f"{file} has no keys; create one with `focus-ray key NAME`")
     return entries
 
 
@@ -53,7 +68,7 @@ def _read(file: Path) -> str:
     try:
         return file.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the keys in {file} cannot be read ({error}); check the path and its rights") from None
+        raise ConfigError(f"the keys in {file} cannot be read ({error}); check the path and its permissions") from None
 
 
 def _entries(file: Path, text: str) -> tuple[str, ...]:
@@ -61,7 +76,9 @@ def _entries(file: Path, text: str) -> tuple[str, ...]:
     for number, line in enumerate((line.strip() for line in text.splitlines()), 1):
         if line and not line.startswith("#"):
             if not _ENTRY.fullmatch(line):
-                raise ConfigError(f"{file}, line {number}: no NAME:SHA256; make one with `focus-ray key NAME`")
+                raise ConfigError(
+                    f"{file}, line {number}: not of the form NAME:SHA256; create one with `focus-ray key NAME`"
+                )
             entries.append(line)
     return tuple(entries)
 
@@ -73,7 +90,10 @@ class ApiKeys:
         self._entries = [(name, digest) for name, _, digest in (entry.partition(":") for entry in entries)]
 
     def owner(self, header: bytes | None) -> str | None:
-        """Whose key an Authorization header bears; None for nobody's. All keys are looked at, whichever it is."""
+        """Return the name of the key in an Authorization header; None if it is not accepted.
+
+        Always compares all keys, for constant time.
+        """
         if header is None or len(header) > _MAX_HEADER_BYTES:
             return None
         scheme, _, key = header.strip().partition(b" ")
@@ -86,17 +106,25 @@ class ApiKeys:
 
 
 def check_exposure(settings: HttpSettings, without_keys: bool) -> None:
-    """Raises ConfigError for an endpoint that others reach and that asks for no key, unless that is meant."""
+    """Check that an endpoint that other machines can reach requires keys.
+
+    Args:
+        settings: address and keys.
+        without_keys: the endpoint is meant to have no keys; never raise.
+
+    Raises:
+        ConfigError: the address is not a loopback address and there are no keys.
+    """
     if settings.keys or without_keys or is_loopback(settings.host):
         return
     raise ConfigError(
         f"{settings.host} is reachable from other machines and no API key is required; give a key file "
-        "(see `focus-ray key`), listen at 127.0.0.1, or say that no keys are meant"
+        "(see `focus-ray key`), listen on 127.0.0.1, or explicitly allow access without keys"
     )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches it."""
+    """Return whether a host is a loopback address, which only this machine can reach."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""Starts an endpoint from its settings, on the named cluster or on one of this machine."""
+"""Starts an endpoint from its settings, on the cluster that RAY_ADDRESS names or on a local one."""
 
 import json
 import logging
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Echo = Callable[[str], object]
 
 _KEEP_ALIVE = 30  # s that an idle connection is kept
-_MARGIN = 30.0  # s beside what a request may take, before Serve itself gives up on it
+_MARGIN = 30.0  # s between the longest request and Ray Serve's own time limit
 _POLL_SECONDS = 0.5  # s
 
 
@@ -40,13 +40,13 @@ _POLL_SECONDS = 0.5  # s
 class EndpointRecord:
     """Record of a running endpoint, for other processes of this user."""
 
-    address: str  # of the cluster
-    pid: int
+    address: str  # of the Ray cluster
+    pid: int  # of `focus-ray serve`
     settings: ServingSettings
 
     @staticmethod
     def file(port: int) -> Path:
-        """Where the endpoint of a port on this machine is noted."""
+        """Return the path of the record for a port of this machine."""
         return platformdirs.user_state_path("focus-ray") / "endpoints" / f"{port}.json"
 
 
@@ -58,10 +58,21 @@ def run(
     on_ready: Callable[[str], object] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Serve until `should_stop()` is true. `on_ready` is called with the address once the model answers.
+    """Serve until `should_stop()` is true.
 
-    Raises ConfigError for a port that is taken and for an endpoint that anybody could reach without a key, ModelError
-    for a model that cannot be used, ClusterError where the cluster gives up.
+    Args:
+        settings: of the endpoint.
+        without_keys: allow an address other than loopback without API keys.
+        echo: receives lines for the user.
+        on_ready: called with the address when the model is ready.
+        should_stop: polled while serving.
+
+    Raises:
+        ConfigError: the port is taken, or other machines could reach the endpoint without a key.
+        ModelError: the model or prior cannot be used.
+        StorageError: the model or prior cannot be fetched.
+        TrackingError: the model registry cannot be reached.
+        ClusterError: the endpoint did not start.
     """
     check_exposure(settings.http, without_keys)
     _check_port(settings)
@@ -90,16 +101,26 @@ def run(
                     on_ready(url)
                 while not should_stop():
                     time.sleep(_POLL_SECONDS)
-            echo("ending: requests that have begun are answered first")
+            echo("stopping after the requests in progress are answered")
         finally:
             if ray_cluster.cluster_address() is None:
                 serve.shutdown()
-            else:  # others may serve there too
+            else:  # the cluster may have other applications
                 serve.delete(NAME)
 
 
 def application_from_args(arguments: dict[str, Any]) -> "Application":
-    """What `serve run` and `serve deploy` take, from the settings under `args`. Raises ConfigError, ModelError."""
+    """Build the application for `serve run` and `serve deploy`.
+
+    Args:
+        arguments: settings, the `args` of the application in the YAML file.
+
+    Raises:
+        ConfigError: a setting is not valid.
+        ModelError: the model or prior cannot be used.
+        StorageError: the model or prior cannot be fetched.
+        TrackingError: the model registry cannot be reached.
+    """
     try:
         settings = ServingSettings.model_validate(arguments)
     except ValidationError as error:
@@ -111,40 +132,48 @@ def application_from_args(arguments: dict[str, Any]) -> "Application":
 
 
 def swap(requested: ServingSettings, echo: Echo = print) -> None:
-    """Give the endpoint of a port on this machine another model and prior. It goes on answering; if this fails, as
-    before.
+    """Replace model and prior of the running endpoint at a port of this machine.
 
-    Raises ConfigError where no endpoint of this user listens there and where anything else is asked for than it has,
-    ModelError for a model that cannot be used (nothing is touched then), ClusterError where its replicas do not start.
+    The endpoint stays available. If the replacement fails, the old replicas keep running.
+
+    Args:
+        requested: port, model and prior; other settings must be the defaults or those of the endpoint.
+        echo: receives lines for the user.
+
+    Raises:
+        ConfigError: no endpoint of this user runs at the port, or another setting differs.
+        ModelError: the model or prior cannot be used; nothing has changed.
+        StorageError: the model or prior cannot be fetched; nothing has changed.
+        TrackingError: the model registry cannot be reached; nothing has changed.
+        ClusterError: the new replicas did not start.
     """
     port, model = requested.http.port, requested.model
     running = _read_record(port)
     _check_swappable(requested, running.settings)
-    os.environ |= ray_cluster.LOCAL_RAY_ENVIRONMENT | _token_environment(
-        port
-    )  # without LOCAL, Ray takes loopback for another address
+    # Without LOCAL_RAY_ENVIRONMENT, Ray replaces the loopback address by another one.
+    os.environ |= ray_cluster.LOCAL_RAY_ENVIRONMENT | _token_environment(port)
     settings = running.settings.model_copy(update={"model": model, "prior": requested.prior})
     source, correcting, _ = _resolve_sources(settings)
     os.environ["RAY_ADDRESS"] = running.address
     with ray_cluster.connect_ray(ray_cluster.ClusterSettings()):
         _deploy(settings, source, correcting)
     _write_record(EndpointRecord(running.address, running.pid, settings))
-    echo(f"{_url(settings)} answers with {model or 'the shipped model'}")
+    echo(f"{_url(settings)} now serves {model or 'the shipped model'}")
 
 
 def _check_swappable(requested: ServingSettings, running: ServingSettings) -> None:
-    """Raises ConfigError for settings that `--swap` cannot change."""
+    """Raise ConfigError for settings that `--swap` cannot change."""
     usual = ServingSettings(http=HttpSettings(port=requested.http.port))
     fixed = ServingSettings.model_fields.keys() - {"model", "prior"}
     other = [key for key in fixed if getattr(requested, key) not in (getattr(running, key), getattr(usual, key))]
     if other:
         raise ConfigError(
-            f"a swap exchanges the model and the prior, not {', '.join(sorted(other))}; end the endpoint and start anew"
+            f"a swap changes the model and the prior only, not {', '.join(sorted(other))}; restart the endpoint"
         )
 
 
 def _deploy(settings: ServingSettings, source: ModelSource, prior: PriorSource) -> None:
-    """Returns when the new replicas answer. Raises ClusterError."""
+    """Deploy and wait until the new replicas are ready. Raises ClusterError."""
     from ray import serve
 
     from focus_ray.serving.deployments import NAME, endpoint
@@ -157,7 +186,7 @@ def _deploy(settings: ServingSettings, source: ModelSource, prior: PriorSource) 
 
 
 def _resolve_sources(settings: ServingSettings) -> tuple[ModelSource, PriorSource, str]:
-    """Resolve model and prior to fixed versions, and read them once: a bad one fails here. Raises ModelError."""
+    """Resolve model and prior to fixed versions and load them once, to fail early. Raises ModelError."""
     from focus_ray.serving.model_source import load_reconstructor
 
     source, prior = resolve(settings.model), resolve_prior(settings.prior)
@@ -169,17 +198,17 @@ def _cache() -> Path:
 
 
 def _configure_proxies(settings: ServingSettings) -> None:
-    """The cluster's proxies are started with this environment, where the cluster is ours."""
+    """Set the environment of the proxies; it takes effect if this process starts the cluster."""
     os.environ["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] = PROXY_CALLBACK
     os.environ[SETTINGS_VARIABLE] = settings.model_dump_json()
-    # One that died is missed after three checks; 10 s between two of them leave its address dead for half a minute.
+    # A dead proxy is detected after three checks; at Ray's default of 10 s its address would fail for half a minute.
     os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "1")
 
 
 def _cluster_settings(settings: ServingSettings) -> ray_cluster.ClusterSettings:
-    """Logical cores for all replicas, and for new ones beside old ones."""
-    asked = settings.ingress.cpus * settings.ingress.most + settings.models.cpus * settings.models.most
-    return ray_cluster.ClusterSettings(workers=max(1, ceil(2 * asked)), cpus_per_worker=1, gpu=False)
+    """Request logical cores for all replicas twice, for new ones beside old ones."""
+    cpus = settings.ingress.cpus * settings.ingress.most + settings.models.cpus * settings.models.most
+    return ray_cluster.ClusterSettings(workers=max(1, ceil(2 * cpus)), cpus_per_worker=1, gpu=False)
 
 
 def _http_options(settings: ServingSettings) -> dict[str, object]:
@@ -199,7 +228,7 @@ def _url(settings: ServingSettings) -> str:
 
 
 def _check_port(settings: ServingSettings) -> None:
-    """Raises ConfigError for an address that cannot be listened at."""
+    """Raise ConfigError if the endpoint cannot listen on its address."""
     host, port = settings.http.host, settings.http.port
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -207,12 +236,12 @@ def _check_port(settings: ServingSettings) -> None:
             return
     except OSError as error:
         raise ConfigError(
-            f"cannot listen at {host} port {port} ({error.strerror or error}); choose another port or host"
+            f"cannot listen on {host} port {port} ({error.strerror or error}); choose another port or host"
         ) from None
 
 
 def _create_token(port: int) -> None:
-    """The cluster of this machine asks for a token, which only this user can read."""
+    """Create the authentication token of the local cluster, in a file that only this user can read."""
     file = Path(_token_environment(port)["RAY_AUTH_TOKEN_PATH"])
     file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
@@ -222,13 +251,13 @@ def _create_token(port: int) -> None:
 
 
 def _token_environment(port: int) -> dict[str, str]:
-    """What Ray is told in a process that takes part in the endpoint's cluster."""
+    """Return Ray's token settings for processes of the endpoint's cluster."""
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(EndpointRecord.file(port).with_suffix(".token"))}
 
 
 @contextmanager
 def _register_endpoint(settings: ServingSettings, address: str) -> Iterator[None]:
-    """Other processes of this user find the endpoint while it runs."""
+    """Keep the record of the endpoint while the block runs, for other processes of this user."""
     _write_record(EndpointRecord(address, os.getpid(), settings))
     try:
         yield
@@ -240,18 +269,18 @@ def _register_endpoint(settings: ServingSettings, address: str) -> Iterator[None
 def _write_record(running: EndpointRecord) -> None:
     file = EndpointRecord.file(running.settings.http.port)
     file.parent.mkdir(parents=True, exist_ok=True)
-    note = {"address": running.address, "pid": running.pid, "settings": running.settings.model_dump(mode="json")}
-    atomic.write_file(file, json.dumps(note))
+    record = {"address": running.address, "pid": running.pid, "settings": running.settings.model_dump(mode="json")}
+    atomic.write_file(file, json.dumps(record))
 
 
 def _read_record(port: int) -> EndpointRecord:
-    """Raises ConfigError where no endpoint of this user runs at that port."""
+    """Read the record of a running endpoint; raise ConfigError if this user has none at the port."""
     try:
-        note = json.loads(EndpointRecord.file(port).read_bytes())
-        running = EndpointRecord(note["address"], note["pid"], ServingSettings.model_validate(note["settings"]))
+        record = json.loads(EndpointRecord.file(port).read_bytes())
+        running = EndpointRecord(record["address"], record["pid"], ServingSettings.model_validate(record["settings"]))
         os.kill(running.pid, 0)
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigError(
-            f"no endpoint that you started listens at port {port} of this machine; give its port"
+            f"no endpoint that you started runs at port {port} of this machine; give the port of a running one"
         ) from None
     return running

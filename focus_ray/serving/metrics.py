@@ -1,7 +1,7 @@
 """Metrics of the endpoint as Ray metrics; serving.exposition collects them from all processes.
 
-A figure is seen when its process has told the agent of its node: Ray does that every 10 s, by default
-(RAY_metrics_report_interval_ms). The sums of histograms are approximate: Ray keeps how many fell between two bounds.
+Each process reports to the agent of its node every 10 s by default (RAY_metrics_report_interval_ms). The sums of
+histograms are approximate, because Ray stores only the counts of the buckets.
 """
 
 import functools
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 SECOND_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-_REPEAT = 1.0  # s: Ray reports no more often
-COUNT_BUCKETS = (0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 8.5, 12.5, 16.5, 32.5)  # between whole numbers
+_REPEAT = 1.0  # s; Ray does not report more often
+COUNT_BUCKETS = (0.5, 1.5, 2.5, 3.5, 4.5, 6.5, 8.5, 12.5, 16.5, 32.5)  # bounds between integers
 
 
 class MetricSpec(NamedTuple):
@@ -25,38 +25,43 @@ class MetricSpec(NamedTuple):
 
 
 METRICS: Mapping[str, MetricSpec] = {
-    "focus_requests": MetricSpec("counter", "Requests that were answered", ("route", "status")),
+    "focus_requests": MetricSpec("counter", "Answered requests", ("route", "status")),
     "focus_request_seconds": MetricSpec(
-        "histogram", "From a request's first byte to its answer's last", ("route",), SECOND_BUCKETS
+        "histogram",
+        "Time from a request's first byte to the last byte of its response, in seconds",
+        ("route",),
+        SECOND_BUCKETS,
     ),
-    "focus_rejections": MetricSpec("counter", "Requests that were refused", ("reason",)),
-    "focus_in_flight": MetricSpec("gauge", "Requests that are being answered now"),
-    "focus_waiting": MetricSpec("gauge", "Pictures that wait for a batch now"),
+    "focus_rejections": MetricSpec("counter", "Refused requests", ("reason",)),
+    "focus_in_flight": MetricSpec("gauge", "Requests in progress"),
+    "focus_waiting": MetricSpec("gauge", "Pictures that wait for a batch"),
     "focus_queue_seconds": MetricSpec(
-        "histogram", "Time an image waits in the queue before its batch starts, in seconds", (), SECOND_BUCKETS
+        "histogram", "Time that a picture waits for its batch, in seconds", (), SECOND_BUCKETS
     ),
-    "focus_batch_faces": MetricSpec("histogram", "Faces that are fitted together", (), COUNT_BUCKETS),
-    "focus_model_seconds": MetricSpec("histogram", "That the model takes for a batch", (), SECOND_BUCKETS),
-    "focus_decode_seconds": MetricSpec("histogram", "That decoding takes for a picture", (), SECOND_BUCKETS),
-    "focus_detection_seconds": MetricSpec("histogram", "That finding faces takes for a picture", (), SECOND_BUCKETS),
+    "focus_batch_faces": MetricSpec("histogram", "Faces in a batch", (), COUNT_BUCKETS),
+    "focus_model_seconds": MetricSpec("histogram", "Time of the model for a batch, in seconds", (), SECOND_BUCKETS),
+    "focus_decode_seconds": MetricSpec("histogram", "Time for decoding a picture, in seconds", (), SECOND_BUCKETS),
+    "focus_detection_seconds": MetricSpec(
+        "histogram", "Time for detecting the faces of a picture, in seconds", (), SECOND_BUCKETS
+    ),
     "focus_drawing_seconds": MetricSpec(
-        "histogram", "That drawing and encoding take for a picture", (), SECOND_BUCKETS
+        "histogram", "Time for rendering and encoding the outputs of a picture, in seconds", (), SECOND_BUCKETS
     ),
     "focus_faces": MetricSpec("histogram", "Faces in a picture", (), COUNT_BUCKETS),
-    "focus_model_info": MetricSpec("gauge", "Replicas by the model that they serve", ("version", "registered")),
+    "focus_model_info": MetricSpec("gauge", "Replicas by model version", ("version", "registered")),
 }
 
 
 @runtime_checkable
 class Meters(Protocol):
-    """Receives metrics. Raises KeyError for a name or labels that METRICS does not list."""
+    """Receives metrics. Implementations raise KeyError for a name or labels that METRICS does not list."""
 
     def count(self, name: str, **labels: str) -> None:
-        """One more."""
+        """Increment a counter."""
         ...
 
     def observe(self, name: str, value: int | float, **labels: str) -> None:
-        """One value of many."""
+        """Add a value to a histogram."""
         ...
 
     def set(self, name: str, value: int | float, **labels: str) -> None:
@@ -78,9 +83,9 @@ class NoMeters:
 
 
 class RayMeters:
-    """Figures of this process, in a Ray cluster, which keeps what was counted when the process has gone.
+    """Metrics of this process as Ray metrics. The cluster keeps counts after the process has ended.
 
-    Ray forgets a gauge that is not set again within two reports; a thread sets them again while the process lives.
+    Ray drops a gauge that is not set again within two reports, so a thread sets all gauges periodically.
     """
 
     def __init__(self) -> None:
@@ -114,13 +119,22 @@ class RayMeters:
 
 
 def check_metric(name: str, kind: str, labels: Mapping[str, str]) -> None:
-    """Raises KeyError for what is not in METRICS."""
+    """Check a metric against METRICS.
+
+    Args:
+        name: of the metric.
+        kind: counter, gauge or histogram.
+        labels: values of all its labels.
+
+    Raises:
+        KeyError: name, kind or labels do not match.
+    """
     metric = METRICS[name]
     if metric.kind != kind or labels.keys() != {*metric.labels}:
-        raise KeyError(f"{name} is a {metric.kind} by {', '.join(metric.labels) or 'nothing'}")
+        raise KeyError(f"{name} is a {metric.kind} with labels {', '.join(metric.labels) or 'none'}")
 
 
-@functools.cache  # Ray's metrics are those of a process
+@functools.cache  # Ray allows one instance of a metric in a process
 def _instrument(name: str) -> Any:
     from ray.util import metrics
 

@@ -24,9 +24,9 @@ else:  # torch takes seconds to import: annotations must not need it
 EXPERIMENT = "focus-serving"
 KIND_TAG, REGISTERED_TAG, SOURCE_TAG = "kind", "registered_model", "model_source"
 RETRY = (2.0, 60.0)  # s before the first new attempt, and at most
-CLOSE_TIMEOUT = 10.0  # s, at the end
-_MAX_QUEUED = 1000  # messages: of a tracker that is away for days the first are kept
-_RUN_FOLDER = Path("runs") / "endpoint"  # beside it lies the database, where no server is named
+CLOSE_TIMEOUT = 10.0  # s, for the remaining operations at the end
+_MAX_QUEUED = 1000  # operations; later ones are dropped while MLflow is unavailable
+_RUN_FOLDER = Path("runs") / "endpoint"  # the default database is next to it, if no server is set
 
 Kind = Literal["deployment", "benchmark"]
 Echo = Callable[[str], object]
@@ -34,21 +34,32 @@ Operation = Callable[[MlflowServer], object]
 
 
 class MlflowRunWriter:
-    """Writes to an MLflow run in order, from a thread. Only `close` waits for it, for a limited time."""
+    """Writes to an MLflow run in order, from a thread. Only `close` waits for the thread, for a limited time."""
 
     def __init__(self, server: Callable[[], MlflowServer], echo: Echo) -> None:
-        """server: called in the thread."""
+        """Create a writer; `begin` starts its thread.
+
+        Args:
+            server: connects to MLflow; called in the thread.
+            echo: receives warnings for the user.
+        """
         self._server = server
         self._echo = echo
         self._operations: queue.Queue[Operation | None] = queue.Queue(_MAX_QUEUED)
-        self._run_id = ""  # as MLflow calls it
+        self._run_id = ""  # assigned by MLflow
         self._error_reported = False
         self._deadline = float("inf")
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run_operations, name="record", daemon=True)
 
     def begin(self, name: str, values: Mapping[str, str], tags: Callable[[], Mapping[str, str]]) -> None:
-        """A new run, with its parameters and tags; these are found out in the thread."""
+        """Start the thread and create a run.
+
+        Args:
+            name: of the run.
+            values: parameters of the run.
+            tags: returns the tags; called in the thread.
+        """
         focus_run, now = uuid.uuid4().hex, _now()
 
         def first(server: MlflowServer) -> None:
@@ -63,13 +74,23 @@ class MlflowRunWriter:
         self._thread.start()
 
     def log_metrics(self, tree: Mapping[str, Any], step: int = 0) -> None:
-        """Numbers, nested as they like; keys are joined by '/'."""
+        """Log metrics.
+
+        Args:
+            tree: nested numbers; the keys are joined by '/', other values are skipped.
+            step: of the metrics.
+        """
         now = _now()
         metrics = [MetricPoint(key, value, now, step) for key, value in numeric_leaves(tree).figures.items()]
         self._enqueue(lambda server: server.log(self._run_id, metrics))
 
     def close(self, status: Literal["FINISHED", "KILLED"], timeout: float = CLOSE_TIMEOUT) -> None:
-        """Tell the rest and how it ended; what is not told within `timeout` s is lost, and said to be."""
+        """Write the remaining operations and end the run.
+
+        Args:
+            status: of the run.
+            timeout: s; operations that are not written by then are lost, and `echo` reports it.
+        """
         self._enqueue(lambda server: server.end_run(self._run_id, status))
         self._deadline = time.monotonic() + timeout
         self._closing.set()
@@ -77,7 +98,7 @@ class MlflowRunWriter:
             self._operations.put_nowait(None)
         self._thread.join(timeout)
         if self._thread.is_alive() or not self._operations.empty():
-            self._echo("MLflow lacks the end of this run: it did not answer in time")
+            self._echo("MLflow did not respond in time; the end of this run was not logged")
 
     def _enqueue(self, operation: Operation) -> None:
         with suppress(queue.Full):
@@ -85,30 +106,28 @@ class MlflowRunWriter:
 
     def _run_operations(self) -> None:
         server: MlflowServer | None = None
-        while (message := self._operations.get()) is not None:
+        while (operation := self._operations.get()) is not None:
             pause = RETRY[0]
             while True:
                 try:
                     server = server or self._server()
-                    message(server)
+                    operation(server)
                     break
-                except Exception as error:  # whatever it is, serving goes on
+                except Exception as error:  # MLflow must not stop serving
                     self._report_error(error)
                 if self._should_give_up(pause):
                     return
                 pause = min(2 * pause, RETRY[1])
 
     def _report_error(self, error: Exception) -> None:
-        """Say it once."""
+        """Report the first error only."""
         if not self._error_reported:
             self._error_reported = True
             reason = str(error) if isinstance(error, FocusRayError) else f"{type(error).__name__}: {error}"
-            self._echo(
-                f"{redact_secrets(' '.join(reason.split())[:300])}; serving goes on without MLflow until it answers"
-            )
+            self._echo(f"{redact_secrets(' '.join(reason.split())[:300])}; serving continues, MLflow is retried")
 
     def _should_give_up(self, pause: float) -> bool:
-        """Wait before the next attempt; whether there is to be none."""
+        """Wait before the next attempt; return whether the time for attempts is over."""
         if not self._closing.wait(pause):
             return False
         left = self._deadline - time.monotonic()
@@ -126,10 +145,20 @@ def deployment_run(
     kind: Kind = "deployment",
     tracking: TrackingSettings | None = None,
 ) -> Iterator[MlflowRunWriter]:
-    """A run of the experiment "focus-serving" for as long as the block takes: what is served, and how.
+    """Log a run of the experiment "focus-serving" with model and settings for the duration of the block.
 
-    version: what the model calls itself. The run is FINISHED where the block ends well, else KILLED. Never raises
-    because of MLflow, and never waits for it but a moment at the end; `echo` is called once with what it refuses.
+    Errors of MLflow are reported once and never raised; only the end of the block waits for MLflow, for at most 10 s.
+
+    Args:
+        settings: of the endpoint, logged as parameters without keys.
+        source: of the model, logged as tags.
+        echo: receives warnings for the user.
+        version: of the model.
+        kind: tag of the run.
+        tracking: MLflow server; None: MLFLOW_TRACKING_URI, else the database in ./runs.
+
+    Yields:
+        Writer for further metrics. The run gets the status FINISHED if the block succeeds, else KILLED.
     """
     record = MlflowRunWriter(lambda: _server(tracking), echo)
     name = f"{kind} {source.registered or version or 'model'}"
@@ -149,7 +178,7 @@ def _server(tracking: TrackingSettings | None) -> MlflowServer:
 
 
 def _loggable_settings(settings: ServingSettings) -> dict[str, Any]:
-    """The settings without the hashes of keys and whose they are: how many there are is enough."""
+    """Return the settings with the number of keys in place of names and hashes."""
     plain = settings.model_dump(mode="json")
     plain["http"]["keys"] = len(settings.http.keys)
     return plain

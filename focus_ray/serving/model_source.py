@@ -1,8 +1,8 @@
-"""Source of an endpoint's model and prior: resolved once for all replicas, fetched and verified where they run.
+"""Source of an endpoint's model and prior: resolved once for all replicas, fetched and verified on their nodes.
 
-None                                 what comes with the package
-FOLDER, s3://bucket/prefix/model     an artifact, of this machine or in an object store
-models:/NAME@ALIAS, models:/NAME/3   a registered model of the MLflow that MLFLOW_TRACKING_URI names
+None                                 the shipped model or prior
+FOLDER, s3://bucket/prefix/model     an artifact on this machine or in an object store
+models:/NAME@ALIAS, models:/NAME/3   a registered model of the MLflow server in MLFLOW_TRACKING_URI
 """
 
 import fcntl
@@ -30,35 +30,41 @@ else:  # torch takes seconds to import: annotations must not need it
 NO_PRIOR = "none"
 
 _REGISTERED = re.compile(r"models:/([^/@:]+)(?:@([\w-]+)|/(\d+))")
-_RUNS = Path("runs")  # where runs and their database lie by default
-_MAX_CACHED = 4  # models, and priors, in a cache: those used last
+_RUNS = Path("runs")  # default folder of runs and their database
+_MAX_CACHED = 4  # most recently used models in a cache; the same for priors
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model as every replica is to have it."""
+    """One fixed version of a model, for all replicas."""
 
     kind: ClassVar[str] = "model"
-    uri: str | None  # names one version for good; None: the shipped one
-    digest: str | None = None  # SHA-256 of its manifest, where it is fetched
-    registered: str | None = None  # NAME/VERSION in the registry, where it came from there
+    uri: str | None  # place without aliases; None: the shipped model
+    digest: str | None = None  # SHA-256 of its manifest; None for the shipped model
+    registered: str | None = None  # NAME/VERSION, for a model of the registry
 
 
 @dataclass(frozen=True)
 class PriorSource:
-    """A misfit prior as every replica is to have it."""
+    """One fixed version of a misfit prior, for all replicas."""
 
     kind: ClassVar[str] = "prior"
-    uri: str | None  # names one version for good; "none"; None: what comes with the shipped model
-    digest: str | None = None  # SHA-256 of its manifest, where it is fetched
+    uri: str | None  # place; "none"; None: the default of the model
+    digest: str | None = None  # SHA-256 of its manifest; None for "none" and the default
     registered: ClassVar[str | None] = None
 
 
 def resolve(uri: str | None) -> ModelSource:
-    """The model that `uri` means at this moment: an alias, a link or a folder may mean another one later.
+    """Resolve a model to its present version; an alias, a link or a folder may change later.
 
-    Raises ConfigError for another kind of place, CheckpointError where there is no whole model, StorageError,
-    TrackingError.
+    Args:
+        uri: folder, s3://bucket/prefix/model, models:/NAME@ALIAS or models:/NAME/VERSION; None: the shipped model.
+
+    Raises:
+        ConfigError: the URI is not of a supported kind.
+        CheckpointError: there is no complete model at the URI.
+        StorageError: the place cannot be read.
+        TrackingError: the model registry cannot be reached.
     """
     if uri is None:
         return ModelSource(None)
@@ -66,18 +72,33 @@ def resolve(uri: str | None) -> ModelSource:
 
 
 def resolve_prior(uri: str | None) -> PriorSource:
-    """The misfit prior of a folder or of s3://bucket/prefix/prior; "none" and None stay what they are.
+    """Resolve a misfit prior to its present version.
 
-    Raises ConfigError, CheckpointError, StorageError.
+    Args:
+        uri: folder or s3://bucket/prefix/prior; "none"; None: the default of the model.
+
+    Raises:
+        ConfigError: the URI is not of a supported kind.
+        CheckpointError: there is no complete prior at the URI.
+        StorageError: the place cannot be read.
     """
     return PriorSource(uri) if uri is None or uri == NO_PRIOR else PriorSource(*_resolve_stored(uri, "prior"))
 
 
 def fetch_model(source: ModelSource, cache: Path) -> Path:
-    """The folder of a model on this machine, verified, for `focus_ray.model.load`.
+    """Fetch a model to this machine and verify it.
 
-    It is kept in `cache`, which the replicas of a machine may share, and where the models used last stay. Raises
-    CheckpointError where it is damaged or was replaced since it was resolved, StorageError, TrackingError.
+    Args:
+        source: resolved model.
+        cache: folder of fetched models, may be shared by the replicas of a machine; the most recently used are kept.
+
+    Returns:
+        A folder for `focus_ray.model.load`.
+
+    Raises:
+        CheckpointError: the model is damaged, or was replaced after it was resolved.
+        StorageError: the place cannot be read, or the cache cannot be written.
+        TrackingError: the model registry cannot be reached.
     """
     from focus_ray.model import PRETRAINED_MODEL
 
@@ -85,17 +106,35 @@ def fetch_model(source: ModelSource, cache: Path) -> Path:
 
 
 def fetch_prior(source: PriorSource, cache: Path) -> str | Path | None:
-    """The prior for `focus_ray.prior.select_prior`: a folder on this machine, "none", or None for the default.
+    """Fetch a misfit prior to this machine and verify it.
 
-    Raises what `fetch_model` does.
+    Args:
+        source: resolved prior.
+        cache: folder of fetched priors.
+
+    Returns:
+        The argument of `focus_ray.prior.select_prior`: a folder, "none", or None for the default.
+
+    Raises:
+        CheckpointError: the prior is damaged, or was replaced after it was resolved.
+        StorageError: the place cannot be read, or the cache cannot be written.
     """
     return source.uri if source.digest is None else _ensure_cached(source, cache)
 
 
 def load_reconstructor(source: ModelSource, prior: PriorSource, cache: Path) -> Reconstructor:
-    """The model with its prior, applied to the answers that it was measured for.
+    """Fetch and load a model with its misfit prior; the prior corrects only results that it was measured for.
 
-    Raises what `fetch_model` does, and FaceModelError for a prior of another face model.
+    Args:
+        source: resolved model.
+        prior: resolved prior.
+        cache: folder of fetched models and priors.
+
+    Raises:
+        CheckpointError: model or prior is damaged, or was replaced after it was resolved.
+        FaceModelError: the prior belongs to another face model.
+        StorageError: a place cannot be read, or the cache cannot be written.
+        TrackingError: the model registry cannot be reached.
     """
     from focus_ray import model as models
     from focus_ray.inference import Reconstructor
@@ -107,22 +146,26 @@ def load_reconstructor(source: ModelSource, prior: PriorSource, cache: Path) -> 
 
 
 def registry() -> MlflowServer:
-    """The MLflow that MLFLOW_TRACKING_URI names, or else the database of the runs in ./runs. Raises ConfigError."""
+    """Connect to the MLflow server in MLFLOW_TRACKING_URI, else to the database in ./runs.
+
+    Raises:
+        ConfigError: neither exists.
+    """
     from focus_ray.tracking.mlflow_tracker import TrackingSettings
 
     if not os.environ.get("MLFLOW_TRACKING_URI") and not (_RUNS / "mlflow.db").is_file():
-        raise ConfigError("models:/ needs a registry; set MLFLOW_TRACKING_URI to the MLflow server that has it")
+        raise ConfigError("models:/ needs a model registry; set MLFLOW_TRACKING_URI to its MLflow server")
     return TrackingSettings().server(_RUNS / "endpoint")
 
 
 def _resolve_stored(uri: str, kind: str) -> tuple[str, str]:
-    """The place of an artifact and the digest of its manifest."""
+    """Return the place of an artifact and the digest of its manifest."""
     places = f"a folder or s3://bucket/prefix/{kind}" + (" or models:/NAME@ALIAS" if kind == "model" else "")
     if not uri.strip() or "\0" in uri:
-        raise ConfigError(f"a {kind} needs a place; give {places}")
+        raise ConfigError(f"the place of the {kind} is empty or has a NUL byte; give {places}")
     scheme = SCHEME.match(uri)
     if scheme is not None and scheme[1] != "s3":
-        raise ConfigError(f"a {kind} is not fetched from {scheme[1]}: addresses; give {places}")
+        raise ConfigError(f"a {kind} cannot be fetched from {scheme[1]}: URIs; give {places}")
     place = str(Path(uri).resolve()) if scheme is None else uri.rstrip("/")
     with _manifest(*_store_and_key(place), kind) as manifest:
         return place, file_digest(manifest)
@@ -131,7 +174,9 @@ def _resolve_stored(uri: str, kind: str) -> tuple[str, str]:
 def _resolve_registered(uri: str) -> ModelSource:
     match = _REGISTERED.fullmatch(uri)
     if match is None:
-        raise ConfigError(f"{uri[:80]!r} names no registered model; give models:/NAME@ALIAS or models:/NAME/VERSION")
+        raise ConfigError(
+            f"{uri[:80]!r} is not the URI of a registered model; give models:/NAME@ALIAS or models:/NAME/VERSION"
+        )
     name, alias, number = match.groups()
     server = registry()
     number = number or server.version_by_alias(name, alias)
@@ -147,7 +192,7 @@ def _store_and_key(place: str) -> tuple[ObjectStore, str]:
 
 @contextmanager
 def _manifest(store: ObjectStore, key: str, kind: str) -> Iterator[Path]:
-    """The manifest of an artifact, well-formed, as a file of this machine. Raises CheckpointError, StorageError."""
+    """Yield the valid manifest of an artifact as a local file. Raises CheckpointError, StorageError."""
     if isinstance(store, LocalStore):
         read_manifest(store.path(key), kind)
         yield store.path(key) / MANIFEST
@@ -156,14 +201,14 @@ def _manifest(store: ObjectStore, key: str, kind: str) -> Iterator[Path]:
         try:
             store.download(f"{key}/{MANIFEST}", Path(scratch) / MANIFEST)
         except NoSuchObject:
-            raise CheckpointError(f"no {kind} at {store}/{key}; give the place of a whole {kind}") from None
+            raise CheckpointError(f"no {kind} at {store}/{key}; give the place of a complete {kind}") from None
         read_manifest(Path(scratch), kind)
         yield Path(scratch) / MANIFEST
 
 
 @contextmanager
 def _rewrite_errors(copy: Path, place: str) -> Iterator[None]:
-    """Errors about a copy tell of the place it is a copy of: the copy will be gone."""
+    """Replace the path of a temporary copy in errors by the place that it was copied from."""
     try:
         yield
     except CheckpointError as error:
@@ -197,7 +242,7 @@ def _fetch(source: ModelSource | PriorSource, target: Path) -> None:
 
 
 def _fetch_registered(name: str, number: str, target: Path) -> None:
-    """MLflow's copy of the model folder. What lies beside it, code above all, is neither fetched nor run."""
+    """Fetch the model folder from MLflow's artifacts; other artifacts, code above all, are neither fetched nor run."""
     server = registry()
     with atomic.new_folder(target) as partial, _rewrite_errors(partial, f"models:/{name}/{number}"):
         location, folder = _download_manifest(server, name, number, partial)
@@ -206,11 +251,11 @@ def _fetch_registered(name: str, number: str, target: Path) -> None:
 
 
 def _download_manifest(server: MlflowServer, name: str, number: str, scratch: Path) -> tuple[str, str]:
-    """The manifest of a registered model; returns the address of its files, and the key of the model folder there."""
+    """Download the manifest of a registered model; return the URI of its artifacts and the model folder in them."""
     location = server.location(name, number)
-    folders = server.list_folders(location, "artifacts")  # where MLflow keeps what its model was made of
+    folders = server.list_folders(location, "artifacts")  # MLflow keeps the files that a model was made from here
     if len(folders) != 1:
-        raise CheckpointError(f"models:/{name}/{number} is no model of focus-ray; name another version")
+        raise CheckpointError(f"models:/{name}/{number} is not a model of focus-ray; give another version")
     server.download(location, [f"{folders[0]}/{MANIFEST}"], scratch)
     with _rewrite_errors(scratch, f"models:/{name}/{number}"):
         read_manifest(scratch, "model")
@@ -229,21 +274,19 @@ def _is_complete(target: Path, source: ModelSource | PriorSource) -> bool:
 
 @contextmanager
 def _file_lock(target: Path) -> Iterator[None]:
-    """Others that want the same wait until it is there."""
+    """Hold the lock of a cached folder, so that only one process fetches it."""
     with atomic.translate_os_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = target.with_name(f".{target.name}.lock").open("a")
     with lock:
-        with suppress(
-            OSError
-        ):  # a file system without locks: two may fetch the same, one after the other takes its place
+        with suppress(OSError):  # a file system without locks: several may fetch it, the last one replaces the others
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _evict_old(cache: Path, kind: str) -> None:
-    """A model that is loaded needs its folder no more."""
-    with suppress(OSError):  # another replica is at it
+    """Delete all but the most recently used folders; loaded models do not need theirs."""
+    with suppress(OSError):  # another replica may delete at the same time
         folders = sorted(cache.glob(f"{kind}-*"), key=lambda folder: folder.stat().st_mtime)
         for folder in folders[:-_MAX_CACHED]:
             atomic.remove(folder)

@@ -1,4 +1,4 @@
-"""Files of a response: masks, renderings, meshes and the overlay of a picture's faces, as bytes."""
+"""Output files of a response: masks, regions, renderings, meshes and the overlay, as bytes."""
 
 import base64
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -26,17 +26,17 @@ from focus_ray.inference.overlay import (
 from focus_ray.serving.schema import MEDIA_TYPES, FaceOutput, FaceResponse, ImageOutput, Output
 
 Deliver = Callable[[bytes, str], Output]
-"""A file's content and media type to what the answer says of it."""
+"""Converts content and media type of a file to its entry in the response."""
 
 Kind = TypeVar("Kind", bound=str)
 
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """The contents of the files that were asked for, of each face and of the picture."""
+    """Contents of the requested files, by output."""
 
-    faces: list[dict[FaceOutput, bytes]]
-    picture: dict[ImageOutput, bytes]
+    faces: list[dict[FaceOutput, bytes]]  # of each face
+    picture: dict[ImageOutput, bytes]  # of the whole picture
 
 
 def encode_outputs(
@@ -46,10 +46,18 @@ def encode_outputs(
     model: MorphableModel,
     camera: Camera,
 ) -> OutputFiles:
-    """The `outputs` of faces that were just reconstructed from a picture.
+    """Encode the requested outputs of the faces of a picture.
 
-    Masks and regions are as large as the picture, renderings and the overlay have at most 1600 px on the longer side.
-    Of a face with a misfit prior the corrected mesh counts.
+    Args:
+        image: the picture, RGB, upright.
+        faces: reconstructed from it.
+        outputs: to encode.
+        model: face model that the faces were fitted with.
+        camera: of the crops.
+
+    Returns:
+        Masks and regions in the size of the picture, renderings and overlay with at most 1600 px on the longer side;
+        the corrected mesh of a face if a misfit prior was applied.
     """
     height, width, adapted = rescale_faces(faces, image.shape[0], image.shape[1], MAX_OVERLAY_PX)
     drawing = "rendering" in outputs or "overlay" in outputs
@@ -68,17 +76,28 @@ def encode_outputs(
 
 
 def face_response(face: Face, contents: Mapping[FaceOutput, bytes], deliver: Deliver) -> FaceResponse:
-    """A face and its files, each delivered inline or by a link."""
+    """Build the response of a face.
+
+    Args:
+        face: the face.
+        contents: its files.
+        deliver: makes the entry of each file, inline or a link.
+    """
     return FaceResponse.model_construct(**dict(face), outputs=deliver_files(contents, deliver))
 
 
 def deliver_files(contents: Mapping[Kind, bytes], deliver: Deliver) -> dict[Kind, Output]:
-    """What the answer says of files."""
+    """Return the entries of files in the response.
+
+    Args:
+        contents: the files.
+        deliver: makes the entry of each file, inline or a link.
+    """
     return {output: deliver(content, MEDIA_TYPES[output]) for output, content in contents.items()}
 
 
 def inline_output(content: bytes, media_type: str) -> Output:
-    """The file in the answer itself."""
+    """Return the entry of a file with its content in base64."""
     return Output(media_type=media_type, base64=base64.b64encode(content).decode("ascii"))
 
 
@@ -89,7 +108,7 @@ def _encode_face(arrays: FaceArrays, output: str, height: int, width: int) -> by
 
 
 def _region(arrays: FaceArrays, height: int, width: int) -> UInt8[np.ndarray, "height width"]:
-    """255 where the face is rendered."""
+    """Return 255 where the face is rendered, in the size of the picture."""
     window = crop_window(arrays, height, width)
     picture = np.zeros((height, width), np.uint8)
     picture[window][warp_to_window(arrays.region.astype(np.float32), arrays.transform, window) >= 0.5] = 255
@@ -97,9 +116,9 @@ def _region(arrays: FaceArrays, height: int, width: int) -> UInt8[np.ndarray, "h
 
 
 def _mask(arrays: FaceArrays, height: int, width: int) -> UInt8[np.ndarray, "height width"]:
-    """255 M where the face is rendered, 0 elsewhere.
+    """Return 255 M where the face is rendered, 0 elsewhere.
 
-    M is interpolated over the rendered pixels alone: the zeros beside them would dim it along the silhouette.
+    M is interpolated over rendered pixels only, because the zeros next to them would lower it along the silhouette.
     """
     window = crop_window(arrays, height, width)
     covered = warp_to_window(arrays.region.astype(np.float32), arrays.transform, window)
@@ -108,14 +127,14 @@ def _mask(arrays: FaceArrays, height: int, width: int) -> UInt8[np.ndarray, "hei
     edge = inside & (covered < 1)
     soft[edge] /= covered[edge]
     soft *= inside
-    soft -= 0.5  # halves go down: the mask is where M is more than a half, and that is above 127
+    soft -= 0.5  # round halves down: the mask is M > 0.5, which becomes > 127
     picture = np.zeros((height, width), np.uint8)
     picture[window] = np.ceil(soft, out=soft)
     return picture
 
 
 def _rendering(one: FaceLayer, height: int, width: int) -> bytes:
-    """The face alone, RGBA: its coverage is the opacity."""
+    """Encode the rendered face as RGBA, with its coverage as opacity."""
     picture = np.zeros((height, width, 4), np.uint8)
     opacity = (255 * one.coverage).round().clip(0, 255)[..., None]
     picture[one.window] = np.dstack([np.where(opacity > 0, one.colours.round().clip(0, 255), 0), opacity])

@@ -1,4 +1,4 @@
-"""Routes of the web page: static assets of the package, read once, with a strict content security policy."""
+"""Routes of the web page: static files of the package, read once, with a strict content security policy."""
 
 import hashlib
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ _HEADERS = {
     "permissions-policy": "camera=(self), microphone=(), geolocation=()",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
-    "cache-control": "no-cache",  # asked again each time, answered with 304
+    "cache-control": "no-cache",  # revalidated with each request, by ETag
 }
 
 
@@ -49,17 +49,17 @@ class Asset(NamedTuple):
 
     content: bytes
     media_type: str
-    etag: str  # changes with the content
+    etag: str  # hash of the content
 
 
 @cache
 def assets() -> dict[str, Asset]:
-    """All there is, by its name under /assets/: what is not listed here cannot be asked for."""
+    """Return all files of the page by name under /assets/; no other file can be requested."""
     return {name: Asset(content, _MEDIA_TYPES[Path(name).suffix], _tag(content)) for name, content in _read_assets()}
 
 
 def router() -> APIRouter:
-    """GET / and GET /assets/{name}."""
+    """Create the routes GET / and GET /assets/{name}."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
@@ -70,7 +70,7 @@ def router() -> APIRouter:
     async def asset(request: Request, name: Annotated[str, InPath(max_length=80)]) -> Response:
         found = assets().get(name)
         if found is None:
-            raise Problem("not_found", "the page has no such file")
+            raise Problem("not_found", "the page has no such file; reload the page")
         return _asset_response(request, found)
 
     return router

@@ -1,6 +1,6 @@
 """Parses a request: pictures and options, from a form or from a body that is the picture itself.
 
-Everything stays in memory: what people send is never written to a disk.
+Everything stays in memory: uploads are never written to disk.
 """
 
 import math
@@ -19,33 +19,33 @@ from focus_ray.serving.schema import Options
 from focus_ray.serving.settings import AdmissionSettings
 
 _LIST_OPTIONS = {"outputs", "box", "landmarks"}
-_MAX_OPTION_BYTES = 16_384  # bytes: 136 numbers of any length
+_MAX_OPTION_BYTES = 16_384  # enough for 136 numbers (68 landmarks)
 _MAX_FIELDS = 64
-_MAX_NAME_LENGTH = 80  # characters of a file's name that are shown again
+_MAX_NAME_LENGTH = 80  # characters of a file name in the response
 _RAW = ("image/", "application/octet-stream")
 
 
 class UploadedImage(NamedTuple):
-    """The bytes of a picture, and what its file was called, to be shown again and for nothing else."""
+    """The bytes of a picture, and its file name, which is used only in the response."""
 
     name: str
     content: bytes
 
 
 class ParsedRequest(NamedTuple):
-    """A request."""
+    """Pictures and options of a request."""
 
     images: list[UploadedImage]
     options: Options
 
 
 class _InMemoryParser(MultiPartParser):
-    """Starlette's parser without files on disk (the body is bounded already); knows whether the form was complete.
+    """Starlette's parser without files on disk (admission limits the body); records whether the form is complete.
 
-    It counts parts and bytes itself and raises Problem: Starlette tells its limits apart by words only.
+    It checks the limits itself and raises Problem, because Starlette's errors differ in their text only.
     """
 
-    spool_max_size = 1 << 40
+    spool_max_size = 1 << 40  # bytes; never write a file to disk
     is_complete = False
 
     def __init__(self, request: Request, max_files: int) -> None:
@@ -56,7 +56,11 @@ class _InMemoryParser(MultiPartParser):
         self._fields_left = _MAX_FIELDS
 
     def on_headers_finished(self) -> None:
-        """A part begins."""
+        """Count a new part.
+
+        Raises:
+            Problem: too many files or fields.
+        """
         super().on_headers_finished()
         if self._current_part.file is not None:
             self._files_left -= 1
@@ -68,41 +72,57 @@ class _InMemoryParser(MultiPartParser):
             raise Problem("unprocessable", f"the form has more than {_MAX_FIELDS} fields; send each option once")
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        """Some bytes of a part."""
+        """Append some bytes to the current part; the arguments are those of Starlette.
+
+        Raises:
+            Problem: a field is too long.
+        """
         part = self._current_part
         if part.file is None and len(part.data) + end - start > _MAX_OPTION_BYTES:
             raise Problem("unprocessable", f"a field of the form is longer than {_MAX_OPTION_BYTES} bytes; shorten it")
         super().on_part_data(data, start, end)
 
     def on_end(self) -> None:
-        """The last boundary has come."""
+        """Record that the last boundary arrived."""
         self.is_complete = True
 
     def close(self) -> None:
-        """Let go of what was sent, of parts too that never ended."""
+        """Close all files, including those of incomplete parts."""
         for file in self._files_to_close_on_error:
             file.close()
 
 
 async def parse_request(request: Request) -> ParsedRequest:
-    """One picture, as field `image` or as the body, and options. Raises Problem."""
+    """Parse a request with one picture, as field `image` or as the body.
+
+    Raises:
+        Problem: the form or an option is not valid, or the form does not have exactly one picture.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith(_RAW):
         content = await request.body()
         return ParsedRequest([UploadedImage("body", content)], _parse_options(request.query_params.multi_items()))
-    asked = await _parse_form(request, kind, ("image",), 1)
-    if len(asked.images) != 1:
-        raise Problem("unprocessable", f"{len(asked.images)} pictures in the form; send one, as field `image`")
-    return asked
+    parsed = await _parse_form(request, kind, ("image",), 1)
+    if len(parsed.images) != 1:
+        raise Problem("unprocessable", f"the form has {len(parsed.images)} pictures; send one, as field `image`")
+    return parsed
 
 
 async def parse_batch_request(request: Request, settings: AdmissionSettings) -> ParsedRequest:
-    """Pictures, as fields `images`, and options. Raises Problem."""
+    """Parse a request with several pictures, as fields `images`.
+
+    Args:
+        request: the request.
+        settings: limit of pictures.
+
+    Raises:
+        Problem: the form or an option is not valid, or the form has no picture or too many.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    asked = await _parse_form(request, kind, ("images", "image"), settings.pictures)
-    if not asked.images:
-        raise Problem("unprocessable", "no picture in the form; send some, each as a field `images`")
-    return asked
+    parsed = await _parse_form(request, kind, ("images", "image"), settings.pictures)
+    if not parsed.images:
+        raise Problem("unprocessable", "the form has no picture; send each picture as a field `images`")
+    return parsed
 
 
 async def _parse_form(request: Request, kind: str, names: Sequence[str], most: int) -> ParsedRequest:
@@ -114,7 +134,7 @@ async def _parse_form(request: Request, kind: str, names: Sequence[str], most: i
     try:
         form = await parser.parse()
         if not parser.is_complete:
-            raise Problem("bad_request", "the form is cut off; send it whole")
+            raise Problem("bad_request", "the form is truncated; send it completely")
         return await _read_fields(form, list(request.query_params.multi_items()), names)
     except MultiPartException as error:
         raise Problem("bad_request", f"the form cannot be read: {printable(error.message[:200])}") from None
@@ -132,7 +152,7 @@ async def _read_fields(form: FormData, options: list[tuple[str, str]], names: Se
         elif name in names:
             pictures.append(await _read_upload(value))
         else:
-            raise Problem("unprocessable", f"there is no file field {printable(name[:40])!r}; it is `{names[0]}`")
+            raise Problem("unprocessable", f"there is no file field {printable(name[:40])!r}; use `{names[0]}`")
     return ParsedRequest(pictures, _parse_options(options))
 
 
@@ -141,24 +161,24 @@ async def _read_upload(upload: UploadFile) -> UploadedImage:
 
 
 def _parse_options(fields: Iterable[tuple[str, str]]) -> Options:
-    """Options as text. Raises Problem for one that is unknown, said twice in two ways, or has no such value."""
-    said: dict[str, str] = {}
+    """Parse options. Raises Problem for an unknown one, an invalid value, or two values of one option."""
+    values: dict[str, str] = {}
     for name, text in fields:
         if name not in Options.model_fields:
             known = ", ".join(Options.model_fields)
-            raise Problem("unprocessable", f"there is no option {printable(name[:40])!r}; there are {known}")
-        if said.setdefault(name, text) != text:
+            raise Problem("unprocessable", f"there is no option {printable(name[:40])!r}; use one of {known}")
+        if values.setdefault(name, text) != text:
             raise Problem("unprocessable", f"option {name} is given twice with different values; give it once")
     try:
-        return Options.model_validate({name: _parse_value(name, text) for name, text in said.items()})
+        return Options.model_validate({name: _parse_value(name, text) for name, text in values.items()})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = first["loc"][0] if first["loc"] else "options"
-        raise Problem("unprocessable", f"the option {where}: {first['msg']}") from None
+        raise Problem("unprocessable", f"the option {where} is not valid: {first['msg']}") from None
 
 
 def _parse_value(name: str, text: str) -> Any:
-    """What an option's text stands for, as its type takes it."""
+    """Convert the text of an option to the input of its type: comma-separated lists to lists."""
     if name not in _LIST_OPTIONS:
         return text
     parts = [part.strip() for part in text.split(",") if part.strip()]

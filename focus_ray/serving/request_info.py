@@ -1,4 +1,4 @@
-"""A request as the admission sees it, and the interface of those that count and log requests."""
+"""State of a request in admission, and the interface of observers that count and log requests."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -6,17 +6,17 @@ from typing import Protocol, runtime_checkable
 
 @dataclass
 class RequestInfo:
-    """One request in the middleware, for metrics and access log."""
+    """One request in the admission middleware, for metrics and access log."""
 
     request_id: str
     method: str
     path: str
     client: str | None  # the name of its key
-    started_at: float
+    started_at: float  # monotonic, s
     status: int = 0
     reason: str | None = None  # why it was refused
-    bytes_in: int = 0
-    faces: int | None = None  # in the answer
+    bytes_in: int = 0  # size of the request body
+    faces: int | None = None  # number of faces in the response
 
 
 @runtime_checkable

@@ -9,19 +9,19 @@ from focus_ray.serving.request_info import RequestInfo
 
 
 class RequestMetrics:
-    """Tells meters and the access log of requests; a `RequestObserver`. Belongs to one event loop."""
+    """A `RequestObserver` that writes metrics and access log. Belongs to one event loop."""
 
     def __init__(self, meters: Meters) -> None:
         self._meters = meters
         self._in_flight = 0
 
     def on_start(self, request: RequestInfo) -> None:
-        """A request has begun."""
+        """Count a request in progress."""
         self._in_flight += 1
         self._meters.set("focus_in_flight", self._in_flight)
 
     def on_end(self, request: RequestInfo) -> None:
-        """Its answer has been given."""
+        """Record metrics and log line of an answered request."""
         self._in_flight -= 1
         self._meters.set("focus_in_flight", self._in_flight)
         seconds = time.monotonic() - request.started_at
@@ -46,6 +46,6 @@ class RequestMetrics:
 
 
 def create_request_metrics() -> RequestMetrics:
-    """The one of this process: its log goes to stderr, which Ray keeps."""
+    """Create the observer of this process; its log goes to stderr, which Ray writes to its log files."""
     access_log.set_up()
     return RequestMetrics(RayMeters())

@@ -1,4 +1,4 @@
-"""Store of results that links lead to: in memory, bounded, and readable by the client that asked for them only."""
+"""Store of outputs that are requested as links: in memory, bounded, and readable only with the same API key."""
 
 import secrets
 import threading
@@ -10,7 +10,7 @@ from cachetools import TTLCache
 
 from focus_ray.serving.problems import Problem
 
-_NAME_BYTES = 24  # of chance: nobody guesses a name
+_NAME_BYTES = 24  # random, so that names cannot be guessed
 
 
 class _Result(NamedTuple):
@@ -26,13 +26,11 @@ def check_size(content: bytes, max_bytes: int) -> None:
         Problem: the result is larger than the store.
     """
     if len(content) > max_bytes:
-        raise Problem(
-            "unprocessable", "an output is larger than what is kept for links; ask for it with delivery=inline"
-        )
+        raise Problem("unprocessable", "an output is larger than the store of links; use delivery=inline")
 
 
 class InMemoryResultStore:
-    """Results by name. New ones replace the least recently used; nothing is written to a disk. Thread-safe."""
+    """Results by name, in memory only. New ones replace the least recently used. Thread-safe."""
 
     def __init__(self, max_bytes: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Create an empty store.

@@ -23,67 +23,73 @@ MEDIA_TYPES = {
 
 
 class ApiModel(BaseModel):
-    """A part of an answer."""
+    """Base of the request and response types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Options(ApiModel):
-    """What a request asks for, beside its picture; as form fields or in the query."""
+    """Options of a request, as form fields or in the query."""
 
     outputs: tuple[Literal["mask", "region", "rendering", "glb", "obj", "ply", "overlay"], ...] = Field(
         default=(), description="comma-separated: mask, region, rendering, glb, obj, ply (of each face), overlay"
     )
     delivery: Literal["inline", "link"] = Field(
-        default="inline", description="outputs in the answer as base64, or as links that hold for some minutes"
+        default="inline",
+        description="inline: outputs in the response as base64; link: as links that are valid for some minutes",
     )
-    refine: bool | None = Field(default=None, description="refine the fit by gradient steps; the endpoint's default")
+    refine: bool | None = Field(
+        default=None, description="refine the fit by gradient steps; default: the endpoint's `refine_by_default`"
+    )
     prior: Literal["auto", "off", "on"] = Field(
-        default="auto", description="the misfit prior: where it was measured for such answers, never, or else refused"
+        default="auto",
+        description="auto: apply the misfit prior if it was measured for such results; off: never; on: else refuse",
     )
-    max_faces: Annotated[int, Field(ge=1, le=16)] = Field(default=4, description="the surest ones")
+    max_faces: Annotated[int, Field(ge=1, le=16)] = Field(
+        default=4, description="maximum number of faces; those with the highest scores"
+    )
     box: tuple[float, float, float, float] | None = Field(
-        default=None, description="x,y,width,height [px] of the one face; nothing is detected"
+        default=None, description="x,y,width,height [px] of the only face; replaces detection"
     )
     landmarks: Annotated[list[tuple[float, float]], Field(min_length=68, max_length=68)] | None = Field(
-        default=None, description="x0,y0,...,x67,y67 [px], iBUG 68, of the one face; nothing is detected"
+        default=None, description="x0,y0,...,x67,y67 [px], iBUG 68, of the only face; replaces detection"
     )
     aligned: bool = Field(
-        default=False, description="the picture is an aligned square crop as the model takes it; nothing is detected"
+        default=False, description="the picture is an aligned square crop, as the model's input; replaces detection"
     )
 
 
 class Output(ApiModel):
-    """A file that belongs to an answer: its content, or where it can be had for some minutes."""
+    """An output file: its content in base64, or a link that is valid for some minutes."""
 
     media_type: str
     base64: str | None = None
-    href: str | None = Field(default=None, description="a path of this endpoint")
+    href: str | None = Field(default=None, description="path of this endpoint")
 
 
 class FaceResponse(Face):
-    """FACE, and the files that were asked for.
+    """A face and its requested outputs.
 
-    mask: 8-bit PNG in the picture's size, 255 times the probability that a pixel shows the face; above 127 is the
-    mask. region: 255 where the face is rendered, in the picture's size. rendering: the rendered face as RGBA, over a
-    picture of the same shape with at most 1600 px on its longer side. Meshes: posed, in mm (GLB: m); where a misfit
-    prior was applied, the corrected ones.
+    mask: 8-bit PNG in the size of the picture, 255 times the probability that a pixel shows the face; the mask is
+    above 127. region: 255 where the face is rendered, in the size of the picture. rendering: the rendered face as
+    RGBA, in the picture's aspect ratio, at most 1600 px on the longer side. Meshes: posed, in mm (GLB: m); corrected
+    if a misfit prior was applied.
     """
 
     outputs: dict[FaceOutput, Output] = Field(default={})
 
 
 class Size(ApiModel):
-    """Of a picture after its EXIF orientation [px]."""
+    """Size of a picture after its EXIF orientation [px]."""
 
     width: int
     height: int
 
 
 class Reconstruction(ApiModel):
-    """The answer to one picture. No face is an empty list.
+    """The response for one picture; `faces` is empty if no face is found.
 
-    overlay: the faces laid over the picture where they are seen, with at most 1600 px on its longer side.
+    overlay: the picture with the visible parts of the faces rendered over it, at most 1600 px on the longer side.
     """
 
     request_id: str
@@ -91,7 +97,7 @@ class Reconstruction(ApiModel):
     image: Size
     faces: list[FaceResponse]
     outputs: dict[ImageOutput, Output] = Field(default={})
-    milliseconds: dict[str, float] = Field(default={}, description="decode, detect, model, draw")
+    milliseconds: dict[str, float] = Field(default={}, description="time of each stage: decode, detect, model, draw")
 
 
 class ProblemDetails(ApiModel):
@@ -106,7 +112,7 @@ class ProblemDetails(ApiModel):
 
 
 class BatchItem(ApiModel):
-    """One picture of a batch: its answer, or what was wrong with it."""
+    """One picture of a batch: its reconstruction, or the problem why it was refused."""
 
     index: int
     name: str
@@ -115,7 +121,7 @@ class BatchItem(ApiModel):
 
 
 class BatchResponse(ApiModel):
-    """The answers to several pictures, in their order; one that is refused does not touch the others."""
+    """The responses for several pictures, in order; a refused picture does not affect the others."""
 
     request_id: str
     model_version: str
@@ -123,15 +129,15 @@ class BatchResponse(ApiModel):
 
 
 class ModelResponse(ApiModel):
-    """What answers here."""
+    """The model of the endpoint and its limits."""
 
     model_version: str
-    registered: str | None = Field(description="NAME/VERSION in the registry, where it came from there")
-    image_size: int = Field(description="side of the crops that the model looks at [px]")
+    registered: str | None = Field(description="NAME/VERSION of a model from the registry")
+    image_size: int = Field(description="side of the model's input crops [px]")
     vertices: int
     triangles: int
     refine_steps: int
     refine_by_default: bool
-    prior: Literal["none", "one_pass", "refined"] = Field(description="the answers that a misfit prior corrects")
+    prior: Literal["none", "one_pass", "refined"] = Field(description="results that the misfit prior corrects")
     outputs: list[str]
     limits: dict[str, float]

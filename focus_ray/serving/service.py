@@ -1,4 +1,4 @@
-"""Reconstruction service: decodes a picture, locates its faces, calls the model, draws the requested outputs."""
+"""Reconstruction service: decodes a picture, locates its faces, calls the model, renders the requested outputs."""
 
 import asyncio
 import os
@@ -28,19 +28,19 @@ from focus_ray.serving.settings import ServingSettings
 
 T = TypeVar("T")
 
-_MAX_FIT_ATTEMPTS = 3  # times that a picture is fitted whose faces came from two versions of the model
-_CANDIDATES = 8  # that the thorough search looks at twice: some textures offer dozens
+_MAX_FIT_ATTEMPTS = 3  # of a picture whose faces were fitted by two versions of the model
+_CANDIDATES = 8  # detections that the thorough search checks again; some textures give dozens
 _STAGE_METRICS = {
     "decode": "focus_decode_seconds",
     "detect": "focus_detection_seconds",
     "draw": "focus_drawing_seconds",
 }
-_NICENESS = 10  # niceness of the threads that compute: the ones that answer come first
+_NICENESS = 10  # of the compute threads: the event loop has priority
 
 
 @runtime_checkable
 class ModelBackend(Protocol):
-    """The replicas of the model, wherever they are."""
+    """The model, local or remote."""
 
     async def fit(self, request: FitRequest) -> FitResult: ...
 
@@ -56,15 +56,22 @@ class StageTimer:
     milliseconds: dict[str, float] = field(default_factory=dict)
 
     def add(self, stage: str, since: float) -> None:
-        """Count what has passed since a time of time.perf_counter."""
+        """Add the time since `since` (time.perf_counter, s) to a stage."""
         passed = (time.perf_counter() - since) * 1e3
         self.milliseconds[stage] = round(self.milliseconds.get(stage, 0.0) + passed, 3)
 
 
 class ReconstructionService:
-    """Pictures in, answers out. Threads of its own do what computes; the event loop only waits."""
+    """Reconstructs pictures. Its own threads decode, detect and render; the event loop only waits."""
 
     def __init__(self, backend: ModelBackend, settings: ServingSettings, meters: Meters | None = None) -> None:
+        """Create the service and its threads.
+
+        Args:
+            backend: the model.
+            settings: of the endpoint.
+            meters: receives the metrics; None: no metrics.
+        """
         self._backend = backend
         self._meters = meters or NoMeters()
         self._settings = settings
@@ -74,13 +81,27 @@ class ReconstructionService:
         self._thread_local = threading.local()
 
     async def card(self) -> ModelInfo:
-        """What answers here."""
+        """Return the description of the loaded model.
+
+        Raises:
+            Problem: the model is not available.
+        """
         return await self._backend.card()
 
     async def reconstruct(
         self, content: bytes, options: Options, request_id: str, deliver: outputs.Deliver
     ) -> Reconstruction:
-        """The answer to one picture. Raises Problem."""
+        """Reconstruct one picture.
+
+        Args:
+            content: bytes of the picture.
+            options: of the request.
+            request_id: for the response.
+            deliver: makes the entry of each output in the response.
+
+        Raises:
+            Problem: the picture or an option is refused, or the model is not available or failed.
+        """
         card = await self._backend.card()
         refine = self._settings.refine if options.refine is None else options.refine
         _check_prior(options, refine, card)
@@ -125,7 +146,7 @@ class ReconstructionService:
         self._meters.observe("focus_faces", faces)
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop the threads; work that has not started is cancelled."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def _on_thread(self, function: Callable[..., T], *arguments: object) -> T:
@@ -146,7 +167,7 @@ class ReconstructionService:
         return FaceLocations(seen.image, seen.faces[:most], seen.source)
 
     def _detector(self) -> Detector:
-        """One a thread: it keeps scratch memory."""
+        """Return the detector of the calling thread; detectors have scratch memory and are not thread-safe."""
         if not hasattr(self._thread_local, "detector"):
             thorough = HaarDetector(HaarSettings(candidates=_CANDIDATES))
             quick = self._settings.detector == "fast"
@@ -154,7 +175,7 @@ class ReconstructionService:
         return self._thread_local.detector
 
     async def _fit_faces(self, seen: FaceLocations, refine: bool) -> list[FaceResult]:
-        """All faces by one version of the model, also while another one takes over. Raises Problem."""
+        """Fit all faces by one version of the model, also while the model is replaced. Raises Problem."""
         parts = split_faces(seen, self._settings.batching.batch)
         for _ in range(_MAX_FIT_ATTEMPTS):
             found = await asyncio.gather(*(self._backend.fit(FitRequest(part, refine)) for part in parts))
@@ -162,20 +183,24 @@ class ReconstructionService:
             if len({face.model_version for face, _ in faces}) <= 1:
                 return faces
         wait = self._settings.http.retry_seconds
-        raise Problem("overloaded", "another model is taking over; try again", retry_after=wait, reason="model_lost")
+        raise Problem("overloaded", "the model is being replaced; retry later", retry_after=wait, reason="model_lost")
 
 
 class PixelBudget:
-    """How many pixels are decoded at once: a picture waits until those before it leave room for it."""
+    """Limits the pixels of all pictures in progress; further pictures wait."""
 
     def __init__(self, megapixels: float) -> None:
+        """Create a budget of so many megapixels."""
         self._max_megapixels = megapixels
         self._in_use = 0.0
         self._changed = asyncio.Condition()
 
     @asynccontextmanager
     async def reserve(self, megapixels: float) -> AsyncIterator[None]:
-        """Room for a picture, as long as this lasts. One that is larger than all the room has it for itself."""
+        """Reserve a part of the budget for the duration of the block; wait until it is available.
+
+        A picture larger than the whole budget waits until no other is in progress.
+        """
         async with self._changed:
             await self._changed.wait_for(lambda: not self._in_use or self._in_use + megapixels <= self._max_megapixels)
             self._in_use += megapixels
@@ -188,28 +213,31 @@ class PixelBudget:
 
 
 def _faces_or_raise(result: FitResult) -> Sequence[FaceResult]:
-    """The faces, or Problem."""
+    """Return the faces of a result; raise its error as Problem."""
     if result.failed:
-        raise Problem("internal", "the model failed on this picture; the error has been logged")
+        raise Problem(
+            "internal",
+            "the model failed on this picture and the error has been logged; report it with the request's id",
+        )
     if result.error is not None:
         raise Problem("unprocessable", result.error)
     return result.faces
 
 
 def _check_prior(options: Options, refine: bool, card: ModelInfo) -> None:
-    """Raises Problem where a prior is insisted on that was not measured for such answers."""
+    """Raise Problem if prior=on and the prior was not measured for such results."""
     if options.prior == "on" and card.prior != ("refined" if refine else "one_pass"):
-        has = {"none": "has none", "one_pass": "has one for refine=false", "refined": "has one for refine=true"}
-        raise Problem("unprocessable", f"prior=on: this endpoint {has[card.prior]}; use prior=auto")
+        has = {"none": "has no prior", "one_pass": "has one for refine=false", "refined": "has one for refine=true"}
+        raise Problem("unprocessable", f"prior=on, but this endpoint {has[card.prior]}; use prior=auto")
 
 
 def _remove_correction(result: FaceResult) -> FaceResult:
-    """The face as it was fitted."""
+    """Return the face without the correction by the misfit prior."""
     face, arrays = result
     return FaceResult(face.model_copy(update={"corrected": False}), replace(arrays, corrected_mesh=None))
 
 
 def _lower_priority() -> None:
-    """The threads that compute let the others of the process go first."""
+    """Lower the priority of a compute thread below the other threads of the process."""
     with suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

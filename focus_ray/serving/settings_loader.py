@@ -12,9 +12,16 @@ from focus_ray.serving.settings import ServingSettings
 def load_settings(
     file: Path | None, assignments: Sequence[str], options: Mapping[str, Any], keys: Path | None = None
 ) -> ServingSettings:
-    """The defaults, then the keys of a YAML file, the `a.b=v` assignments, `options` that are not None, and API keys.
+    """Load settings: defaults, then the YAML file, assignments, options and API keys; later ones override.
 
-    `options` is nested as the settings are. Raises ConfigError for what does not fit and for a file of keys with none.
+    Args:
+        file: YAML file of settings.
+        assignments: `a.b=value` each.
+        options: nested like the settings; None values are ignored.
+        keys: key file; if given, keys are required.
+
+    Raises:
+        ConfigError: a file cannot be read, a key or value is not valid, or the key file has no keys.
     """
     settings = resolve_settings(ServingSettings(), "focus_ray/serving/settings.py", file, assignments, {})
     tree = merge(settings.model_dump(mode="json"), _drop_none(options), "options")
@@ -24,6 +31,6 @@ def load_settings(
 
 
 def _drop_none(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The tree without what is None."""
+    """Return the tree without None values."""
     present = {key: _drop_none(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
     return {key: value for key, value in present.items() if value is not None}

@@ -137,7 +137,7 @@ def test_a_header_that_is_refused(content: bytes, status: int):
 @pytest.mark.parametrize("part", [b"\xff\xfe\0\2", b"\xff\xe5\0\2", b"\xff\xd0", b"\xff\xd0x", b"\xff"])
 def test_a_header_of_a_million_parts_is_not_read(part: bytes):
     whole = encoded("JPEG")
-    assert "parts" in refused(whole[:2] + part * 1_000_000 + whole[2:]).detail
+    assert "segments" in refused(whole[:2] + part * 1_000_000 + whole[2:]).detail
     check_image(whole[:2] + part * 400 + whole[2:], SETTINGS)
 
 

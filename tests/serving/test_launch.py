@@ -25,7 +25,7 @@ def at(port: int, **more) -> ServingSettings:
 
 def test_a_port_that_is_taken_is_said_before_anything_starts():
     listening = socket.create_server(("127.0.0.1", 0))
-    with listening as taken, pytest.raises(ConfigError, match=r"cannot listen at 127\.0\.0\.1"):
+    with listening as taken, pytest.raises(ConfigError, match=r"cannot listen on 127\.0\.0\.1"):
         launch.run(at(taken.getsockname()[1]))
 
 
@@ -46,7 +46,7 @@ def test_an_endpoint_is_noted_while_it_runs(state: Path):
     with launch._register_endpoint(settings, "127.0.0.1:5"):
         found = launch._read_record(8123)
         assert (found.address, found.pid, found.settings) == ("127.0.0.1:5", os.getpid(), settings)
-    with pytest.raises(ConfigError, match="no endpoint that you started listens at port 8123"):
+    with pytest.raises(ConfigError, match="no endpoint that you started runs at port 8123"):
         launch._read_record(8123)
 
 
@@ -64,7 +64,7 @@ def test_what_a_swap_would_not_change_is_refused(monkeypatch: pytest.MonkeyPatch
     keys = HttpSettings(port=8123, keys=("bob:" + "0" * 64,), keys_required=True)
     with launch._register_endpoint(at(8123, refine=False), "127.0.0.1:5"):
         for other, named in ((ServingSettings(http=keys), "http"), (at(8123, detector="thorough"), "detector")):
-            with pytest.raises(ConfigError, match=f"not {named}; end the endpoint"):
+            with pytest.raises(ConfigError, match=f"not {named}; restart the endpoint"):
                 launch.swap(other)
 
 

@@ -23,11 +23,11 @@ def test_names_and_labels_are_those_that_prometheus_takes():
 def test_a_misspelt_figure_is_refused(meters: Meters):
     with pytest.raises(KeyError):
         meters.count("focus_request", route="/", status="200")
-    with pytest.raises(KeyError, match="focus_requests is a counter by route, status"):
+    with pytest.raises(KeyError, match="focus_requests is a counter with labels route, status"):
         meters.count("focus_requests", route="/")
-    with pytest.raises(KeyError, match="focus_rejections is a counter by reason"):
+    with pytest.raises(KeyError, match="focus_rejections is a counter with labels reason"):
         meters.observe("focus_rejections", 1.0, reason="busy")
-    with pytest.raises(KeyError, match="focus_in_flight is a gauge by nothing"):
+    with pytest.raises(KeyError, match="focus_in_flight is a gauge with labels none"):
         meters.set("focus_in_flight", 1.0, route="/")
 
 

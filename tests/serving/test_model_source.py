@@ -195,24 +195,27 @@ def test_a_prior_is_fetched_like_a_model(place: str, cache: Path):
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("https://example.com/model", "a model is not fetched from https: addresses; give a folder or s3://"),
-        ("http://127.0.0.1/model", "not fetched from http: addresses"),
-        ("file:///models/one", "not fetched from file: addresses"),
-        ("runs:/0123/model", "not fetched from runs: addresses"),
+        ("https://example.com/model", "a model cannot be fetched from https: URIs; give a folder or s3://"),
+        ("http://127.0.0.1/model", "cannot be fetched from http: URIs"),
+        ("file:///models/one", "cannot be fetched from file: URIs"),
+        ("runs:/0123/model", "cannot be fetched from runs: URIs"),
         ("gs://bucket/model", "or models:/NAME@ALIAS"),
-        ("models:/focus", "names no registered model; give models:/NAME@ALIAS or models:/NAME/VERSION"),
-        ("models:/focus/Production", "names no registered model"),
-        ("models:/focus/latest", "names no registered model"),
-        ("models:/focus/1/MLmodel", "names no registered model"),
-        ("models:/focus@a/../b", "names no registered model"),
-        ("models://host/focus@production", "names no registered model"),
-        ("models:/m-0123456789", "names no registered model"),
+        ("models:/focus", "is not the URI of a registered model; give models:/NAME@ALIAS or models:/NAME/VERSION"),
+        ("models:/focus/Production", "is not the URI of a registered model"),
+        ("models:/focus/latest", "is not the URI of a registered model"),
+        ("models:/focus/1/MLmodel", "is not the URI of a registered model"),
+        ("models:/focus@a/../b", "is not the URI of a registered model"),
+        ("models://host/focus@production", "is not the URI of a registered model"),
+        ("models:/m-0123456789", "is not the URI of a registered model"),
         ("s3://key:secret@bucket/model", "credentials do not belong in a URI"),
         ("s3://model", "a folder or s3://bucket/prefix"),
         ("s3:/bucket/model", "a folder or s3://bucket/prefix"),
-        ("", "a model needs a place; give a folder or s3://bucket/prefix/model or models:/NAME@ALIAS"),
-        (" ", "a model needs a place"),
-        ("models\0", "a model needs a place"),
+        (
+            "",
+            "the place of the model is empty or has a NUL byte; give a folder or s3://bucket/prefix/model or models:/",
+        ),
+        (" ", "the place of the model is empty"),
+        ("models\0", "the place of the model is empty"),
         ("/", "cannot be a key"),
     ],
 )
@@ -222,9 +225,9 @@ def test_places_that_are_none(uri: str, message: str):
 
 
 def test_a_prior_has_no_place_in_the_registry():
-    with pytest.raises(ConfigError, match=r"a prior is not fetched from models: .* s3://bucket/prefix/prior$"):
+    with pytest.raises(ConfigError, match=r"a prior cannot be fetched from models: .* s3://bucket/prefix/prior$"):
         resolve_prior("models:/focus@production")
-    with pytest.raises(ConfigError, match="not fetched from https:"):
+    with pytest.raises(ConfigError, match="cannot be fetched from https:"):
         resolve_prior("https://example.com/prior")
 
 
@@ -329,7 +332,7 @@ def test_a_model_of_something_else_in_the_registry(registered: MlflowServer, tmp
         (tmp_path / "other" / "artifacts").mkdir(parents=True)
         (tmp_path / "other" / "model.pkl").write_bytes(b"\x80\x04.")
         client.create_model_version("other", (tmp_path / "other").as_uri())
-    with pytest.raises(CheckpointError, match="models:/other/1 is no model of focus-ray; name another version"):
+    with pytest.raises(CheckpointError, match="models:/other/1 is not a model of focus-ray; give another version"):
         resolve("models:/other/1")
 
 
@@ -342,7 +345,7 @@ def test_what_the_registry_does_not_have(registered: MlflowServer):
 def test_without_a_registry(tmp_path: Path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="models:/ needs a registry; set MLFLOW_TRACKING_URI"):
+    with pytest.raises(ConfigError, match="models:/ needs a model registry; set MLFLOW_TRACKING_URI"):
         resolve("models:/focus@production")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "runs").mkdir()

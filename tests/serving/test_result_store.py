@@ -78,7 +78,7 @@ def test_the_oldest_give_way(kept: InMemoryResultStore):
 
 def test_what_is_larger_than_all_of_it_is_refused_and_nothing_gives_way(kept: InMemoryResultStore):
     name = kept.put(b"small", "a/b", None)
-    with pytest.raises(Problem, match="larger than what is kept for links; ask for it with delivery=inline"):
+    with pytest.raises(Problem, match="larger than the store of links; use delivery=inline"):
         kept.put(bytes(101), "a/b", None)
     assert kept.get(name, None) is not None
     with pytest.raises(Problem):

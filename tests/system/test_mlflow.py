@@ -92,8 +92,8 @@ def test_a_server_dies_and_comes_back_while_a_run_trains(home, tmp_path):
         sent = tracker.close(finished=True, timeout=120.0)
         assert (sent.complete, sent.steps, sent.evaluations, sent.model) == (True, 703, 1, "1")
         check_run(server, 703)
-    assert "training goes on" in notes[0]
-    assert "answers again" in notes[1]
+    assert "training continues" in notes[0]
+    assert "is reachable again" in notes[1]
     assert len(notes) == 2
     stored = {path.name for path in (home / "artifacts").rglob("*") if path.is_file()}
     assert {"report.html", "step-00000500.png", "encoder.safetensors", "mlflow_model.py", "MLmodel"} <= stored

@@ -206,7 +206,7 @@ def test_everybody_can_use_it(visit: PageSession, axe: str):
     assert visit.accessibility_violations(axe) == []
     visit.page.locator("#options summary").click()
     visit.page.locator("#file").set_input_files(FOLDER / "page.css")
-    visit.page.get_by_text("no picture that the browser can show").wait_for()
+    visit.page.get_by_text("cannot read this file as a picture").wait_for()
     assert visit.accessibility_violations(axe) == []
 
 
@@ -264,7 +264,7 @@ def test_a_file_that_is_no_picture_and_one_without_a_face(visit: PageSession, tm
     page = visit.page
     (tmp_path / "text.jpg").write_text("no picture")
     page.locator("#file").set_input_files(tmp_path / "text.jpg")
-    page.get_by_text("no picture that the browser can show").wait_for()
+    page.get_by_text("cannot read this file as a picture").wait_for()
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((90, 90, 3), 99, np.uint8))
     page.locator("#file").set_input_files(tmp_path / "grey.png")
     visit.wait_for_status("No face was found")
@@ -282,7 +282,7 @@ def test_busy_and_locked_and_gone(visit: PageSession):
     visit.reconstruct()  # it has tried again by itself
     page.route(asked, lambda route: route.fulfill(status=401, json=problem))
     page.get_by_role("button", name="Try the example").click()
-    page.get_by_text("asks for an API key").wait_for()
+    page.get_by_text("requires an API key").wait_for()
     page.wait_for_function("() => document.activeElement.id === 'key'")
     page.unroute(asked)
     page.route(asked, lambda route: route.abort(), times=1)

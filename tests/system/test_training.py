@@ -247,7 +247,7 @@ def test_a_run_behind_a_network_that_fails(
     assert len(run.history()) > during + 50  # training goes on
     assert run.wait() == 0, run.read_log()
     said = [line["message"] for line in read_jsonl(folder / "log.jsonl") if line["rank"] == 0]
-    lost = [message for message in said if "is lost" in message or "gives way" in message]
+    lost = [message for message in said if "is lost" in message or "is dropped for" in message]
     record_property("faults", dict(proxy.counts))
     record_property("checkpoints_lost_or_left_out", len(lost))
     assert len(lost) <= 1, lost

@@ -1,7 +1,7 @@
-// Asking the endpoint: one picture, its answer, and refusals in words.
+// Client of the endpoint: sends one picture, returns the response, turns refusals into messages.
 
 const OUTPUTS = "mask,region,rendering,glb";
-const LONGEST_PAUSE = 60; // s; who is asked to wait longer decides for themselves
+const LONGEST_PAUSE = 60; // s; longer waits are left to the user
 
 export class Refused extends Error {
   constructor(message, { status = 0, retryAfter = 0 } = {}) {
@@ -11,8 +11,8 @@ export class Refused extends Error {
   }
 }
 
-// refine: "true", "false", or "" for what the endpoint does by itself.
-// waiting: called with the refusal when the endpoint is busy, before the one repetition.
+// refine: "true", "false", or "" for the default of the endpoint.
+// waiting: called with the refusal if the endpoint is busy, before the only retry.
 export async function reconstruct(picture, { refine, key, outputs = OUTPUTS, signal, waiting = () => {} }) {
   const form = new FormData();
   form.append("image", picture, "photo");
@@ -40,7 +40,7 @@ async function ask(request) {
     response = await fetch("/v1/reconstructions", request);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused("The endpoint cannot be reached, or it broke off. Is the photo very large? Else try again soon.");
+    throw new Refused("The endpoint cannot be reached or closed the connection. Try a smaller photo, or try again later.");
   }
   if (response.ok) return response.json();
   throw await refusal(response);
@@ -49,8 +49,8 @@ async function ask(request) {
 async function refusal(response) {
   const { status } = response;
   const problem = await response.json().catch(() => ({}));
-  if (status === 401) return new Refused("This endpoint asks for an API key. Give a valid one, then try again.", { status });
-  const words = problem.detail ? sentence(problem.detail) : `The endpoint answered with ${status}.`;
+  if (status === 401) return new Refused("This endpoint requires an API key. Enter a valid one, then try again.", { status });
+  const words = problem.detail ? sentence(problem.detail) : `The endpoint responded with status ${status}.`;
   return new Refused(words, { status, retryAfter: secondsUntil(response.headers.get("Retry-After")) });
 }
 

@@ -1,9 +1,9 @@
-// The camera: a picture of now, and only while the booth is open.
+// Takes a photo with the camera, which is on only while the booth is open.
 
 const REFUSALS = {
-  NotAllowedError: "The browser may not use the camera. Allow it, or choose a photo instead.",
+  NotAllowedError: "The browser has no permission to use the camera. Allow it, or choose a photo instead.",
   NotFoundError: "No camera was found. Choose a photo instead.",
-  NotReadableError: "Another program uses the camera. Close it, or choose a photo instead.",
+  NotReadableError: "Another program is using the camera. Close it, or choose a photo instead.",
 };
 
 export function setUpCamera({ button, booth, drop, taken, refused }) {
@@ -11,7 +11,7 @@ export function setUpCamera({ button, booth, drop, taken, refused }) {
   const [shoot, cancel] = booth.querySelectorAll("button");
   let stream = null;
 
-  // Browsers give the camera to safe origins only: https, or this machine.
+  // Browsers allow the camera on secure origins only: https, or localhost.
   button.hidden = !navigator.mediaDevices?.getUserMedia;
 
   async function open() {

@@ -1,22 +1,22 @@
-// Painting on the photo: what is hidden in red, and the rendered face laid over.
+// Draws the photo with hidden pixels in red and the rendered face over it.
 
 import { blobOf } from "/assets/api.js";
 
 const HIDDEN = [201, 52, 43];
 const STRENGTH = 0.6;
-const STRIPE = 0.16; // more, and less, in turn: red must not be all that tells
+const STRIPE = 0.16; // opacity of alternating stripes, more or less: colour must not be the only cue
 const STRIPE_WIDTH = 9; // px of the canvas
-const SOFT_EDGE = 14; // of the mask's 255 levels, about the threshold
+const SOFT_EDGE = 14; // width of the transition at the threshold, in the mask's 255 levels
 const LONGEST = 1024; // px of the canvas
-const MOST_ENLARGED = 3; // a small photo is drawn larger, so that the edge of its mask is smooth
+const MOST_ENLARGED = 3; // small photos are enlarged, so that the edge of the mask is smooth
 
-// The size of the canvas for a photo.
+// Returns the canvas size for a photo.
 export function canvasSize({ width, height }) {
   const zoom = Math.min(MOST_ENLARGED, LONGEST / Math.max(width, height));
   return { width: Math.max(1, Math.round(width * zoom)), height: Math.max(1, Math.round(height * zoom)) };
 }
 
-// The files of a face's answer, in the size of the canvas.
+// Decodes the outputs of a face; mask and region are scaled to the canvas.
 export async function layersOf(face, { width, height }) {
   const [mask, region, rendering] = await Promise.all(
     ["mask", "region", "rendering"].map((name) => createImageBitmap(blobOf(face.outputs[name]))),

@@ -1,4 +1,4 @@
-// The elements of the page, found and made.
+// Finds and creates elements of the page.
 
 export const byId = (id) => document.getElementById(id);
 

@@ -1,13 +1,13 @@
-// What is said of a face: how much is hidden, which parts are seen, and what speaks against the answer.
+// Shows the results of a face: hidden share, visible parts, and quality remarks.
 
 import { byId, made, percent } from "/assets/elements.js";
 
 const REMARKS = {
-  small_face: "The face has few pixels: details are guessed.",
-  cut_off: "Part of the face lies outside of the photo.",
-  landmarks_from_model: "Nobody gave landmarks, so the model aligned the face by its own.",
-  high_residual: "Even the visible part is explained badly.",
-  extreme_pose: "The head is turned further than the model has learned.",
+  small_face: "The face has few pixels; its details are uncertain.",
+  cut_off: "Part of the face is outside the photo.",
+  landmarks_from_model: "The face was aligned by landmarks that the model predicted.",
+  high_residual: "The reconstruction fits the visible part poorly.",
+  extreme_pose: "The head is turned further than in nearly all training images.",
   mostly_occluded: "Less than half of the face is visible.",
 };
 

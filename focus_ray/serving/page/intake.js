@@ -1,12 +1,12 @@
-// Where photos come from: dropped, pasted, chosen, the example, or the camera.
+// Sources of photos: dropped, pasted, chosen, the example, or the camera.
 
 import { setUpCamera } from "/assets/camera.js";
 import { byId } from "/assets/elements.js";
 
-const MOST = { pixels: 12e6, bytes: 10e6 }; // a little below what an endpoint takes by default
+const MOST = { pixels: 12e6, bytes: 10e6 }; // slightly below the default limits of an endpoint
 const QUALITY = 0.92;
 
-// The photo as it is sent: phones take larger ones than an endpoint accepts, and than a face needs.
+// Shrinks a photo that exceeds the limits, as photos of phones do.
 export async function small(file, bitmap) {
   const pixels = bitmap.width * bitmap.height;
   if (pixels <= MOST.pixels && file.size <= MOST.bytes) return file;
@@ -26,7 +26,7 @@ export function setUpIntake(taken, refused) {
   byId("example").addEventListener("click", async () => {
     const response = await fetch("/assets/example.jpg").catch(() => null);
     if (response?.ok) taken(await response.blob());
-    else refused("The example cannot be loaded. Is the endpoint still there?");
+    else refused("The example cannot be loaded. Check that the endpoint is running.");
   });
   setUpCamera({ button: byId("camera"), booth: byId("booth"), drop, taken, refused });
   setUpDropping(drop, (data) => {
@@ -35,7 +35,7 @@ export function setUpIntake(taken, refused) {
   });
 }
 
-// The whole page takes photos, so that one that misses does not replace the page.
+// The whole page is a drop target, so that a photo dropped elsewhere does not replace the page.
 function setUpDropping(drop, given) {
   for (const kind of ["dragenter", "dragover"]) {
     document.addEventListener(kind, (event) => {

@@ -1,4 +1,4 @@
-// The page: a photo in, what was seen of it out.
+// The page: sends a photo and shows the result.
 
 import { blobOf, reconstruct } from "/assets/api.js";
 import { byId, percent } from "/assets/elements.js";
@@ -8,7 +8,7 @@ import { createPhotoView } from "/assets/photo_view.js";
 import { saveAnswer, saveOutput } from "/assets/saving.js";
 import { NoViewer, createViewer } from "/assets/viewer.js";
 
-const HEADINGS = { busy: "The photo", found: "What was seen", none: "No face was found" };
+const HEADINGS = { busy: "The photo", found: "Result", none: "No face was found" };
 
 const shown = { file: null, sent: null, options: null, answer: null, number: 0 };
 const photoView = createPhotoView(choose);
@@ -28,27 +28,27 @@ function complain(words, again = false) {
   byId("again").hidden = !again;
 }
 
-// empty: nothing yet; busy: a photo is looked at; found; none: no face.
+// empty: no photo yet; busy: a photo is processed; found: faces; none: no face.
 function enter(state) {
   byId("main").dataset.state = state;
-  byId("result").setAttribute("aria-busy", String(state === "busy")); // not what says how it goes
+  byId("result").setAttribute("aria-busy", String(state === "busy")); // the status line is outside of it
   byId("result").hidden = state === "empty";
   byId("result-heading").textContent = HEADINGS[state] ?? "";
   for (const id of ["figures", "head", "photo-controls", "legend"]) byId(id).hidden = state !== "found";
 }
 
-// A newer photo takes the place of one that is still looked at.
+// A newer photo cancels the one in progress.
 async function work(file) {
   underWay.abort();
   underWay = new AbortController();
   const { signal } = underWay;
   const focused = document.activeElement;
-  say("Looking at the photo …");
+  say("Processing the photo …");
   const photo = await createImageBitmap(file).catch(() => null);
   if (signal.aborted) return;
   if (!photo) {
     if (!shown.answer) enter("empty");
-    complain("This is no picture that the browser can show. Choose a JPEG, PNG or WebP.");
+    complain("The browser cannot read this file as a picture. Choose a JPEG, PNG or WebP.");
     return;
   }
   Object.assign(shown, { file, options: options(), answer: null, number: 0 });
@@ -57,7 +57,7 @@ async function work(file) {
   const sent = await small(file, photo);
   if (signal.aborted) return;
   shown.sent = sent;
-  prepareViewer().catch(() => {}); // told when there is a head to show
+  prepareViewer().catch(() => {}); // reported when there is a head to show
   try {
     const answer = await reconstruct(sent, { ...shown.options, signal, waiting: sayWhenAgain });
     if (signal.aborted) return;
@@ -73,7 +73,7 @@ function options() {
 }
 
 function sayWhenAgain({ message, retryAfter }) {
-  say(`${message} Trying once more in ${retryAfter} s …`);
+  say(`${message} Retrying once in ${retryAfter} s …`);
 }
 
 function refused({ message, status, retryAfter }) {
@@ -91,7 +91,7 @@ async function showAnswer(answer) {
   const { faces } = answer;
   if (faces.length === 0) {
     enter("none");
-    say("No face was found. Try a photo that shows one larger, brighter, or more from the front.");
+    say("No face was found. Try a photo with a larger or brighter face, or one seen more from the front.");
     return;
   }
   enter("found");
@@ -114,7 +114,7 @@ async function showHead(face) {
   try {
     await (await prepareViewer()).load(blobOf(face.outputs.glb));
   } catch (error) {
-    trouble = error instanceof NoViewer ? error.message : "This head cannot be shown. Save the mesh to look at it elsewhere.";
+    trouble = error instanceof NoViewer ? error.message : "The head cannot be shown. Save the mesh to open it in another viewer.";
   }
   byId("no-viewer").textContent = trouble;
   byId("no-viewer").hidden = !trouble;
@@ -123,10 +123,10 @@ async function showHead(face) {
 
 const faceName = (ending) => `face-${shown.number + 1}.${ending}`;
 
-// Made when it is asked for: it is ten times as large as the GLB, and few want it.
+// Requested on demand: it is ten times as large as the GLB and rarely used.
 async function saveObj() {
   const { sent, number, answer } = shown;
-  say("Asking for the mesh as OBJ …");
+  say("Requesting the mesh as OBJ …");
   try {
     const { faces } = await reconstruct(sent, { ...shown.options, key: options().key, outputs: "obj" });
     if (answer !== shown.answer) return;

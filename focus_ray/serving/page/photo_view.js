@@ -1,9 +1,9 @@
-// The photo with a box for each face; with several, a box is what chooses one.
+// The photo with a box for each face; with several faces, the boxes are buttons that choose one.
 
 import { canvasSize, draw, layersOf } from "/assets/drawing.js";
 import { byId, made, percent } from "/assets/elements.js";
 
-const TALLEST = "32rem"; // also on a wide screen the whole photo is seen at once
+const TALLEST = "32rem"; // the whole photo fits on a wide screen
 
 export function createPhotoView(chosen) {
   const canvas = byId("photo");
@@ -11,7 +11,7 @@ export function createPhotoView(chosen) {
   const controls = { threshold: byId("threshold"), opacity: byId("opacity"), paint: byId("paint") };
   let photo = null;
   let layers = null;
-  let marked = null; // the face that is shown, or about to be
+  let marked = null; // the face that is shown or being loaded
   let due = false;
 
   for (const control of Object.values(controls)) control.addEventListener("input", redrawSoon);
@@ -29,7 +29,7 @@ export function createPhotoView(chosen) {
     if (photo) draw(canvas, photo, layers, { threshold, opacity, paint: controls.paint.checked });
   }
 
-  // A photo before anything is known of it.
+  // Shows a photo without results.
   function show(newPhoto) {
     photo = newPhoto;
     layers = null;
@@ -41,7 +41,7 @@ export function createPhotoView(chosen) {
     redraw();
   }
 
-  // One of the faces of an answer to the photo.
+  // Shows one face of the response.
   async function mark({ faces, image }, number) {
     marked = faces[number];
     const found = await layersOf(faces[number], canvas);
@@ -56,7 +56,7 @@ export function createPhotoView(chosen) {
     redraw();
   }
 
-  // Boxes that are there stay, and with them the keyboard's place.
+  // Keeps existing boxes, so that the keyboard focus stays.
   function mend(boxes) {
     if (picture.querySelectorAll(".box").length !== boxes.length) picture.append(...boxes);
   }

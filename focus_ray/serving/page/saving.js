@@ -1,10 +1,10 @@
-// Files of an answer, for the user's disk.
+// Saves outputs and the response as files.
 
 import { blobOf } from "/assets/api.js";
 
 export const saveOutput = (output, name) => save(blobOf(output), name);
 
-// The answer without its files, as the endpoint gave it.
+// Saves the response as JSON, without the outputs of its faces.
 export function saveAnswer(answer) {
   const faces = answer.faces.map(({ outputs, ...face }) => face);
   const text = JSON.stringify({ ...answer, faces }, null, 1);

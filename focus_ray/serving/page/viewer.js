@@ -1,9 +1,9 @@
-// The head in 3D, turned by hand. The library comes with the package; where it is missing, the page works without.
+// The head in 3D. three.js is part of the package; without it, the rest of the page works.
 
-const STEP = Math.PI / 18; // of a key press
+const STEP = Math.PI / 18; // rad for each key press
 const CLOSER = 0.88;
 const FIELD = 26; // degrees
-const ROOM = 1.15; // about the head, as a share of its size
+const ROOM = 1.15; // size of the view relative to the head
 
 export class NoViewer extends Error {}
 
@@ -32,18 +32,18 @@ async function loadLibrary() {
     ]);
     return { three, OrbitControls, GLTFLoader };
   } catch {
-    throw new NoViewer("The 3D view is not installed at this endpoint. Save the mesh to look at it elsewhere.");
+    throw new NoViewer("The 3D view is not installed on this endpoint. Save the mesh to open it in another viewer.");
   }
 }
 
 function rendererOf(three, canvas) {
   try {
-    // Kept after drawing, so that the picture can be saved or looked at.
+    // The buffer is kept after drawing, so that the canvas can be read.
     const renderer = new three.WebGLRenderer({ canvas, antialias: true, alpha: true, preserveDrawingBuffer: true });
     renderer.setPixelRatio(Math.min(2, window.devicePixelRatio));
     return renderer;
   } catch {
-    throw new NoViewer("This browser cannot draw in 3D. Save the mesh to look at it elsewhere.");
+    throw new NoViewer("This browser has no WebGL. Save the mesh to open it in another viewer.");
   }
 }
 
@@ -53,7 +53,7 @@ function viewOf({ three, OrbitControls, GLTFLoader }, canvas) {
   const camera = new three.PerspectiveCamera(FIELD, 1, 0.01, 10);
   const lamp = new three.DirectionalLight(0xfff4e6, 1.5);
   lamp.position.set(0.5, 0.7, 1);
-  camera.add(lamp); // comes along: no side of the head is ever dark
+  camera.add(lamp); // moves with the camera, so that no visible side is dark
   scene.add(camera, new three.HemisphereLight(0xffffff, 0xb8aea4, 2.2));
   const controls = new OrbitControls(camera, canvas);
   controls.enablePan = false;
@@ -81,7 +81,7 @@ function viewOf({ three, OrbitControls, GLTFLoader }, canvas) {
     show();
   }
 
-  // The head turns one way when the camera goes the other.
+  // Rotates the camera; the head appears to turn the opposite way.
   function turn(sideways, upwards) {
     const place = new three.Spherical().setFromVector3(camera.position);
     place.theta += sideways;
@@ -107,7 +107,7 @@ function viewOf({ three, OrbitControls, GLTFLoader }, canvas) {
     head = loaded;
     head.traverse((part) => {
       if (part.isMesh && !part.geometry.hasAttribute("normal")) part.geometry.computeVertexNormals();
-      // Without normals in the file the loader shades flat; they are there now.
+      // The loader sets flat shading if the file has no normals.
       if (part.isMesh) Object.assign(part.material, { flatShading: false, needsUpdate: true });
     });
     const sphere = new three.Box3().setFromObject(head).getBoundingSphere(new three.Sphere());
