@@ -1,7 +1,7 @@
 """Counts lines of code per package, without blank lines, comments and docstrings.
 
-python infra/code_lines.py              of the files on disk
-python infra/code_lines.py 74f2ed2      of a commit, beside those of the files on disk
+python infra/code_lines.py              files on disk
+python infra/code_lines.py 74f2ed2      a commit and the files on disk
 """
 
 import ast
@@ -23,7 +23,7 @@ NOT_CODE = {
 
 
 def code_lines(source: str) -> int:
-    """Lines of Python source that hold a token of code and are not part of a docstring."""
+    """Count the lines of Python source that hold a token of code and are not part of a docstring."""
     found: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type not in NOT_CODE:
@@ -46,7 +46,11 @@ def _docstring_lines(source: str) -> set[int]:
 
 
 def by_package(files: Iterable[tuple[str, str]]) -> Counter[str]:
-    """Code lines of each package directly below focus_ray, from (path, source); focus/face is where face_models was."""
+    """Count the code lines of each package directly below focus_ray.
+
+    Args:
+        files: (path, source); focus/face, the earlier place of face_models, counts as face_models.
+    """
     counts: Counter[str] = Counter()
     for path, source in files:
         parts = PurePosixPath(path).parts[1:]
@@ -56,12 +60,12 @@ def by_package(files: Iterable[tuple[str, str]]) -> Counter[str]:
 
 
 def on_disk() -> list[tuple[str, str]]:
-    """(path, source) of the package's Python files on disk."""
+    """Return (path, source) of the package's Python files on disk."""
     return [(path.relative_to(ROOT).as_posix(), path.read_text()) for path in sorted((ROOT / PACKAGE).rglob("*.py"))]
 
 
 def of_commit(revision: str) -> list[tuple[str, str]]:
-    """(path, source) of the package's Python files in a commit."""
+    """Return (path, source) of the package's Python files in a commit."""
     paths = _git("ls-tree", "-r", "--name-only", revision, PACKAGE).splitlines()
     return [(path, _git("show", f"{revision}:{path}")) for path in paths if path.endswith(".py")]
 

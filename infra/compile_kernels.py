@@ -1,4 +1,4 @@
-"""Compiles the numba kernels into their cache: python infra/compile_kernels.py. Otherwise their first use does."""
+"""Compiles the numba kernels into their cache, before their first use: python infra/compile_kernels.py."""
 
 import sys
 from pathlib import Path
@@ -19,7 +19,7 @@ from focus_ray.geometry.mesh_reader import TriangleMesh
 
 
 def main() -> None:
-    """Run every kernel once, with the types that the package calls it with."""
+    """Run every kernel once with each type that the package uses."""
     world = parametric_face("small", 120, 80, 120)
     SyntheticFaces(world, SyntheticConfig(image_size=32), "train").batch(list(range(32)))
     face = world.truncate(80, 64, 80)

@@ -1,9 +1,9 @@
-"""A small cluster on this machine for one job: an S3 server, MLflow and a Ray head on loopback, and what the job left.
+"""Runs and checks one training job on a small cluster of this machine: S3 server, MLflow and Ray head on loopback.
 
 python infra/demo_cluster.py [--out runs/demo-cluster] [--workers 2] [other options of `focus-ray train`]
 
-The job is submitted as to any cluster. Credentials and addresses are known to the head alone. Afterwards the run is
-looked for in MLflow and in the store, its model is loaded in a new process, and its folder is fetched to --out.
+The job is submitted as to any cluster. Only the head's environment has credentials and addresses. Afterwards the run in
+MLflow and in the store is checked, its model is loaded in a new process, and its folder is downloaded to --out.
 """
 
 import argparse
@@ -38,11 +38,19 @@ print(json.dumps([sorted(face) for face in faces]))
 
 
 class DemoError(FocusRayError):
-    """Something that should have come out did not."""
+    """A check of the demonstration failed."""
 
 
 def expect(condition: object, message: str) -> None:
-    """Raises Failure where the condition does not hold."""
+    """Check a condition.
+
+    Args:
+        condition: true or false.
+        message: text of the error.
+
+    Raises:
+        DemoError: the condition is false.
+    """
     if not condition:
         raise DemoError(message)
 
@@ -53,7 +61,18 @@ def echo(message: str) -> None:
 
 
 def check_store(uri: str, out: Path) -> dict[str, Any]:
-    """Fetch the run folder and the model to `out`; which checkpoints the store has."""
+    """Download the run folder and the model.
+
+    Args:
+        uri: the run's prefix in the store.
+        out: folder to write.
+
+    Returns:
+        Number of objects in the store, and the steps of its checkpoints.
+
+    Raises:
+        DemoError: the store has no checkpoint or no report.
+    """
     from focus_ray.storage import artifact_store
     from focus_ray.storage.checkpoint import Checkpoints
     from focus_ray.storage.open_store import open_store
@@ -70,7 +89,18 @@ def check_store(uri: str, out: Path) -> dict[str, Any]:
 
 
 def check_mlflow(run_id: str, scratch: Path) -> dict[str, Any]:
-    """The run by its tag, its figures and pictures, its registered model; the model's files hold no pickle."""
+    """Find the run in MLflow by its tag, and check its figures, contact sheets and registered model.
+
+    Args:
+        run_id: `run_id` of run.json.
+        scratch: folder for the downloaded model.
+
+    Returns:
+        Counts of metrics, parameters and contact sheets; URI and files of the model.
+
+    Raises:
+        DemoError: something is missing, or the model's files include a pickle.
+    """
     from mlflow import MlflowClient
     from mlflow.artifacts import download_artifacts
 
@@ -81,18 +111,18 @@ def check_mlflow(run_id: str, scratch: Path) -> dict[str, Any]:
     runs = client.search_runs([experiment.experiment_id], f"tags.`focus.run_id` = '{run_id}'")
     expect(len(runs) == 1, f"MLflow has {len(runs)} runs with the tag focus.run_id={run_id}")
     run = runs[0]
-    expect(run.info.status == "FINISHED", f"MLflow says that the run is {run.info.status}")
+    expect(run.info.status == "FINISHED", f"the run's status in MLflow is {run.info.status}")
     metrics = run.data.metrics
     expect(any(key.startswith("heldout/") for key in metrics), "MLflow has no held-out figures")
     pictures = [entry.path for entry in client.list_artifacts(run.info.run_id, "sheets")]
-    expect(pictures, "MLflow has no pictures")
+    expect(pictures, "MLflow has no contact sheets")
     versions = client.search_model_versions(f"name = 'focus' and run_id = '{run.info.run_id}'")
     expect(len(versions) == 1, f"MLflow has {len(versions)} registered models of the run")
     uri = f"models:/focus/{versions[0].version}"
     folder = Path(download_artifacts(uri, dst_path=str(scratch / "registered")))
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     pickles = [path.name for path in files if path.suffix in PICKLES or path.read_bytes().startswith(PICKLE_STARTS)]
-    expect(not pickles, f"pickles among the files of the model: {pickles}")
+    expect(not pickles, f"the model has pickle files: {pickles}")
     return {
         "run": run.info.run_id,
         "metrics": len(metrics),
@@ -104,7 +134,19 @@ def check_mlflow(run_id: str, scratch: Path) -> dict[str, Any]:
 
 
 def predict(uri: str, environment: dict[str, str], scratch: Path) -> dict[str, Any]:
-    """Load the registered model in a new process and let it look at a photograph."""
+    """Load the registered model in a new process and reconstruct a photograph.
+
+    Args:
+        uri: the model in MLflow.
+        environment: environment of the process.
+        scratch: working folder of the process.
+
+    Returns:
+        Number of faces, fields of the first face, and the process's seconds.
+
+    Raises:
+        DemoError: the process failed or found no face.
+    """
     began = time.monotonic()
     command = [sys.executable, "-W", "ignore", "-c", PREDICT_SCRIPT, uri]
     result = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True, check=False)
@@ -115,8 +157,17 @@ def predict(uri: str, environment: dict[str, str], scratch: Path) -> dict[str, A
 
 
 def check_no_secrets(cluster: Cluster, job: str, out: Path) -> None:
-    """Neither the token nor the secret key is in what the job, Ray, MLflow or the store keep."""
-    told = {
+    """Check that neither the token nor the secret key is in the job's logs or in files of the run, MLflow or Ray.
+
+    Args:
+        cluster: the running cluster.
+        job: id of the finished job.
+        out: downloaded run folder.
+
+    Raises:
+        DemoError: a secret was found.
+    """
+    responses = {
         f"/api/jobs/{job}{what}": cluster.get(f"{cluster.dashboard}/api/jobs/{job}{what}") for what in ("", "/logs")
     }
     files = [
@@ -126,16 +177,29 @@ def check_no_secrets(cluster: Cluster, job: str, out: Path) -> None:
         if path.is_file()
     ]
     for secret in (cluster.token, cluster.aws_secret):
-        found = [name for name, content in told.items() if secret.encode() in content]
+        found = [name for name, content in responses.items() if secret.encode() in content]
         found += [str(path) for path in files if secret.encode() in path.read_bytes()]
         expect(not found, f"a secret is in {', '.join(found)}")
 
 
 def run_demo(out: Path, workers: int, arguments: list[str]) -> dict[str, Any]:
-    """Start everything, train, look at what is left, end everything; what was found."""
+    """Start the servers, train, check the results, and stop the servers.
+
+    Args:
+        out: folder for the run and MLflow's files.
+        workers: workers of the training.
+        arguments: further options of `focus-ray train`.
+
+    Returns:
+        Content of cluster.json.
+
+    Raises:
+        DemoError: a check failed.
+        ClusterError: a server did not start, or the job failed.
+    """
     uri = f"s3://{BUCKET}/runs"
     train = ["--workers", str(workers), "--storage", uri, "--out", f"runs/{out.name}", *arguments]
-    # In the system's own folder: Ray's sockets allow only short paths.
+    # In the system's temporary folder: the paths of Ray's sockets must be short.
     with tempfile.TemporaryDirectory(prefix="focus-ray-", ignore_cleanup_errors=True) as folder:
         cluster = Cluster(Path(folder))
         echo("starting an S3 server, an MLflow server and a Ray head on 127.0.0.1")
@@ -148,7 +212,7 @@ def run_demo(out: Path, workers: int, arguments: list[str]) -> dict[str, Any]:
             began = time.monotonic()
             job = cluster.submit("jobs/train.py", train)
             found: dict[str, Any] = {"job": job, "job_seconds": round(time.monotonic() - began, 1), "workers": workers}
-            echo("looking for the run in the store and in MLflow, and loading its model in a new process")
+            echo("checking the run in the store and in MLflow, and loading its model in a new process")
             found["store"] = check_store(f"{uri}/{out.name}", out)
             run_id = json.loads((out / "run.json").read_text())["run_id"]
             found["mlflow"] = check_mlflow(run_id, cluster.scratch)
@@ -166,7 +230,7 @@ def create_bucket() -> None:
 
 
 def main() -> int:
-    """The demonstration; 1 where something did not come out."""
+    """Run the demonstration; return the exit code, 1 if a check failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--out", type=Path, default=Path("runs/demo-cluster"))
     parser.add_argument("--workers", type=int, default=2)
@@ -188,10 +252,10 @@ def main() -> int:
         f"MLflow: run {found['mlflow']['run']}, {found['mlflow']['metrics']} metrics, "
         f"{found['mlflow']['pictures']} pictures"
     )
-    echo(f"model: {found['mlflow']['model']}, {found['prediction']['faces']} face in the photograph, no pickle")
+    echo(f"model: {found['mlflow']['model']}, {found['prediction']['faces']} face in the photograph, no pickle files")
     database, files = sqlite_uri(out / "mlflow" / "mlflow.db"), str(out / "mlflow" / "artifacts")
     command = ["mlflow", "server", "--backend-store-uri", database, "--artifacts-destination", files]
-    echo(f"to look at it: {shlex.join(command)}")
+    echo(f"to view the run in MLflow: {shlex.join(command)}")
     echo(f"report: {out / 'report.html'}")
     echo(f"model:  {out / 'model'}")
     return 0

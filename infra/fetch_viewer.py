@@ -1,7 +1,7 @@
-"""The 3D library of the web page: three.js, one version, known by its hash, from the npm registry that is configured.
+"""Downloads the web page's 3D library, three.js, in one version with a fixed hash, from the configured npm registry.
 
-python infra/fetch_viewer.py     puts it into focus_ray/serving/page/vendor, which is not part of the repository.
-Only the standard library is used: building a wheel calls this before anything is installed.
+python infra/fetch_viewer.py     writes it to focus_ray/serving/page/vendor, which is not part of the repository.
+Only the standard library is used: building a wheel calls this before any dependency is installed.
 """
 
 import base64
@@ -20,14 +20,14 @@ from typing import NamedTuple
 
 
 class Package(NamedTuple):
-    """A package of npm that is known exactly."""
+    """An npm package with exact version and hash."""
 
     name: str
     version: str
-    sha512: str  # of its tarball, as npm says it (`npm view NAME@VERSION dist.integrity`)
+    sha512: str  # of its tarball, base64, as in `npm view NAME@VERSION dist.integrity`
 
 
-# The newest that comes minified: later versions leave that to bundlers.
+# The newest version that is published minified.
 THREE = Package(
     "three", "0.185.1", "5aojFCXKwnjBRZvUnt3WFfEcvUJgkN5LlijRFN95hMy8WVkG4I0QNcJE+OuWvuJ0bOdStrbfXn0pkd6/QyiAlg=="
 )
@@ -40,7 +40,7 @@ FILES = {
     "package/examples/jsm/controls/OrbitControls.js": "OrbitControls.js",
     "package/LICENSE": "LICENSE",
 }
-# All lie side by side here. A bare name would need an import map, which is a script within the page.
+# All files are in one folder. A bare module name would need an import map, an inline script of the page.
 REPLACEMENTS = {"from 'three'": "from './three.module.min.js'", "from '../utils/": "from './"}
 VENDOR = Path(__file__).resolve().parent.parent / "focus_ray" / "serving" / "page" / "vendor"
 _MARK = "VERSION"
@@ -49,18 +49,25 @@ _SECONDS = 120
 
 
 class ViewerError(Exception):
-    """The library cannot be had, or is not what it should be."""
+    """The library cannot be downloaded, or differs from the expected one."""
 
 
 def is_present(vendor: Path = VENDOR) -> bool:
-    """Whether this version is there."""
+    """Return whether the folder holds this version."""
     mark = vendor / _MARK
-    whole = all((vendor / name).is_file() for name in FILES.values())
-    return whole and mark.is_file() and mark.read_text() == THREE.version
+    complete = all((vendor / name).is_file() for name in FILES.values())
+    return complete and mark.is_file() and mark.read_text() == THREE.version
 
 
 def fetch(vendor: Path = VENDOR) -> None:
-    """Download, verify, and put in place. Raises ViewerError; nothing is written then."""
+    """Download, verify and write the library, if it is not present.
+
+    Args:
+        vendor: folder to write; replaced if it exists.
+
+    Raises:
+        ViewerError: the library cannot be downloaded or verified; nothing is written.
+    """
     if is_present(vendor):
         return
     files = {
@@ -72,20 +79,28 @@ def fetch(vendor: Path = VENDOR) -> None:
     vendor.mkdir(parents=True)
     for name, data in files.items():
         (vendor / name).write_bytes(data)
-    (vendor / _MARK).write_text(THREE.version)  # last: without it the rest does not count
+    (vendor / _MARK).write_text(THREE.version)  # last: marks a complete folder
 
 
 def download_package(package: Package) -> bytes:
-    """The tarball of a package, if it is the one that is meant. Raises ViewerError."""
+    """Download the tarball of a package and verify its hash.
+
+    Raises:
+        ViewerError: the download failed, or the hash differs.
+    """
     what = f"{package.name} {package.version}"
     content = _download(f"{registry_url()}/{package.name}/-/{package.name}-{package.version}.tgz", what)
     if base64.b64encode(hashlib.sha512(content).digest()).decode() != package.sha512:
-        raise ViewerError(f"{what} is not what it should be: its SHA-512 differs; nothing was written")
+        raise ViewerError(f"{what} is not the expected package: its SHA-512 differs; nothing was written")
     return content
 
 
 def extract_files(tarball: bytes, names: tuple[str, ...]) -> dict[str, bytes]:
-    """Those files of a verified tarball. Raises ViewerError where one is missing."""
+    """Return the named files of a verified tarball.
+
+    Raises:
+        ViewerError: a file is missing.
+    """
     with tarfile.open(fileobj=io.BytesIO(tarball), mode="r:gz") as archive:
         read = {one.name: archive.extractfile(one) for one in archive if one.name in names and one.isfile()}
         found = {name: stream.read() for name, stream in read.items() if stream is not None}
@@ -95,18 +110,22 @@ def extract_files(tarball: bytes, names: tuple[str, ...]) -> dict[str, bytes]:
 
 
 def registry_url() -> str:
-    """npm's registry as npm itself is configured, else what npm says. Raises ViewerError where nobody knows."""
+    """Return the npm registry's URL from npm's settings, else from `npm config get`.
+
+    Raises:
+        ViewerError: no registry is configured.
+    """
     if configured := npm_setting("registry"):
         return configured.rstrip("/")
     if npm := shutil.which("npm"):
-        said = subprocess.run([npm, "config", "get", "registry"], capture_output=True, text=True, check=False).stdout
-        if said.startswith("http"):
-            return said.strip().rstrip("/")
-    raise ViewerError("no npm registry is configured; set NPM_CONFIG_REGISTRY to its address, and do this again")
+        output = subprocess.run([npm, "config", "get", "registry"], capture_output=True, text=True, check=False).stdout
+        if output.startswith("http"):
+            return output.strip().rstrip("/")
+    raise ViewerError("no npm registry is configured; set NPM_CONFIG_REGISTRY to its address, and repeat the command")
 
 
 def npm_setting(name: str) -> str | None:
-    """A setting of npm: of the environment, of ~/.npmrc, or of the system's npmrc."""
+    """Return a setting of npm from the environment, ~/.npmrc or the system's npmrc; None if it is not set."""
     for variable in (f"NPM_CONFIG_{name.upper()}", f"npm_config_{name}"):
         if os.environ.get(variable):
             return os.environ[variable]
@@ -117,7 +136,7 @@ def npm_setting(name: str) -> str | None:
 
 
 def _download(address: str, label: str) -> bytes:
-    context = ssl.create_default_context()  # knows SSL_CERT_FILE by itself
+    context = ssl.create_default_context()  # uses SSL_CERT_FILE
     for certificates in (os.environ.get("NODE_EXTRA_CA_CERTS"), npm_setting("cafile")):
         if certificates and Path(certificates).is_file():
             context.load_verify_locations(certificates)
@@ -127,7 +146,7 @@ def _download(address: str, label: str) -> bytes:
     except (OSError, ValueError) as error:
         raise ViewerError(f"{label} cannot be downloaded ({error}); set NPM_CONFIG_REGISTRY") from None
     if len(content) > _MAX_BYTES:
-        raise ViewerError(f"{label} is larger than it should be; nothing was written")
+        raise ViewerError(f"{label} is larger than {_MAX_BYTES >> 20} MiB; nothing was written")
     return content
 
 
@@ -141,7 +160,7 @@ def _rewrite_imports(name: str, data: bytes) -> bytes:
 
 
 def main() -> int:
-    """Fetch, or say why not."""
+    """Download the library; return the exit code, 1 if that failed."""
     try:
         fetch()
     except ViewerError as error:

@@ -1,6 +1,6 @@
-"""Servers on loopback that together are a cluster: S3, MLflow and a Ray head, each a process, ended by its number.
+"""A cluster on loopback: an S3 server, an MLflow server and a Ray head, one process group each.
 
-Addresses and credentials of the stores are in the environment of the head alone: its jobs inherit them.
+Only the head's environment has addresses and credentials of the stores: its jobs inherit them.
 """
 
 import json
@@ -24,11 +24,11 @@ from focus_ray.runtime import ray_cluster as settings
 from focus_ray.tracking.database_file import sqlite_uri
 
 ROOT = Path(__file__).resolve().parent.parent
-MARK = "FOCUS_RAY_DEMO_CLUSTER"  # in the environment of all that is started here, and of all that those start
-SECONDS_TO_START = 600  # a busy machine takes minutes for a node of Ray
+MARK = "FOCUS_RAY_DEMO_CLUSTER"  # environment variable of all processes that are started here, and of their children
+SECONDS_TO_START = 600  # a Ray node takes minutes to start on a busy machine
 SECONDS_TO_END = 30
 LINES_OF_A_LOG = 20
-# It ends when its input does: also when the process that started it is killed.
+# The server exits at the end of its input, also when its parent process is killed.
 S3_SERVER = """
 import sys
 from moto.server import ThreadedMotoServer
@@ -38,7 +38,7 @@ sys.stdin.read()
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on loopback that nobody listens on."""
+    """Return free ports on loopback."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [each.getsockname()[1] for each in sockets]
@@ -46,7 +46,15 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass
 class Cluster:
-    """Where everything is, and what its processes are told."""
+    """Addresses, folders and environments of the servers.
+
+    Attributes:
+        scratch: folder of all files.
+        mark: value of the environment variable MARK, which identifies the processes of this cluster.
+        token: token of Ray's dashboard and agent.
+        aws_secret: secret key of the S3 server.
+        ports: of S3, MLflow, Ray's dashboard, dashboard agent, head and client server.
+    """
 
     scratch: Path
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -76,7 +84,7 @@ class Cluster:
 
     @property
     def ray_folder(self) -> Path:
-        """Ray's own folder, logs included."""
+        """Ray's folder, with its logs."""
         return self.scratch / "ray"
 
     @property
@@ -85,17 +93,17 @@ class Cluster:
         return self.scratch / "mlflow"
 
     def base_environment(self) -> dict[str, str]:
-        """The environment without what belongs to other clusters, stores and servers."""
+        """Return this process's environment without settings of other clusters, stores and servers."""
         kept = {name: text for name, text in os.environ.items() if not name.startswith(("AWS_", "MLFLOW_", "RAY_"))}
         programs = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
         return kept | {MARK: self.mark, "PATH": programs, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 
     def client_environment(self) -> dict[str, str]:
-        """What somebody needs who submits jobs: the token, and nothing of S3 and MLflow."""
+        """Return the environment to submit jobs: with the token, without settings of S3 and MLflow."""
         return self.base_environment() | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_file)}
 
     def storage_environment(self) -> dict[str, str]:
-        """How S3 and MLflow are reached."""
+        """Return the variables with addresses and credentials of S3 and MLflow."""
         return {
             "AWS_ENDPOINT_URL": self.s3,
             "AWS_ACCESS_KEY_ID": "demo",
@@ -110,19 +118,26 @@ class Cluster:
         }
 
     def head_environment(self) -> dict[str, str]:
-        """All that the head's processes know: those of jobs inherit it."""
-        patience = {"RAY_raylet_start_wait_time_s": str(SECONDS_TO_START)}
+        """Return the environment of the head, which jobs inherit."""
+        start_timeout = {"RAY_raylet_start_wait_time_s": str(SECONDS_TO_START)}
         return (
             self.client_environment()
             | self.storage_environment()
             | settings.RAY_ENVIRONMENT
             | settings.LOCAL_RAY_ENVIRONMENT
-            | patience
+            | start_timeout
         )
 
     @contextmanager
     def run(self, workers: int) -> Iterator[None]:
-        """All three servers, ready; ended in reverse order, whatever happens."""
+        """Start the three servers, and wait until they are ready; stop them in reverse order after the block.
+
+        Args:
+            workers: CPUs of the Ray head.
+
+        Raises:
+            ClusterError: a server did not start.
+        """
         for folder in (self.ray_folder, self.mlflow_folder):
             folder.mkdir()
         self.token_file.touch(0o600)
@@ -164,7 +179,7 @@ class Cluster:
 
     @contextmanager
     def _server(self, name: str, command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-        """A server in a process group of its own, its output in a file; the last of it is shown after a failure."""
+        """Run a server in its own process group with a log file; print the log's last lines after a failure."""
         log = self.scratch / f"{name}.log"
         with log.open("wb") as file:
             process = subprocess.Popen(
@@ -186,19 +201,29 @@ class Cluster:
             terminate(process)
 
     def _wait_until_ready(self, name: str, process: subprocess.Popen[bytes], url: str) -> None:
-        """Until a server answers."""
+        """Wait until a server answers. Raises ClusterError."""
         deadline = time.monotonic() + SECONDS_TO_START
         while process.poll() is None and time.monotonic() < deadline:
             with suppress(OSError):
                 self.get(url)
                 return
             time.sleep(0.5)
-        raise ClusterError(f"{name} did not start: {'it ended' if process.poll() is not None else 'no answer'} ({url})")
+        raise ClusterError(
+            f"{name} did not start: {'it exited' if process.poll() is not None else 'no answer'} ({url})"
+        )
 
     def submit(self, script: str, arguments: list[str]) -> str:
-        """Send a job of this checkout as a user does, follow its log to its end, and give its name.
+        """Submit a job of this checkout with `ray job submit`, and wait until it finishes.
 
-        Raises ClusterError where it fails.
+        Args:
+            script: script of the job, relative to the checkout.
+            arguments: the script's arguments.
+
+        Returns:
+            Submission id of the job.
+
+        Raises:
+            ClusterError: the job failed.
         """
         name = f"demo-{uuid.uuid4().hex[:8]}"
         command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", self.dashboard]
@@ -211,7 +236,14 @@ class Cluster:
         return name
 
     def get(self, url: str) -> bytes:
-        """What one of the servers says. Raises OSError."""
+        """Request a URL of one of the servers.
+
+        Returns:
+            Body of the response.
+
+        Raises:
+            OSError: no answer, or an HTTP error.
+        """
         request = urllib.request.Request(url)
         if url.startswith((self.dashboard, self.agent)):
             request.add_header("Authorization", f"Bearer {self.token}")
@@ -220,7 +252,7 @@ class Cluster:
             return answer.read()
 
     def _kill_leftovers(self) -> None:
-        """Ray's workers are in groups of their own; they end with their node, and here if they do not."""
+        """Kill processes that outlive their node: Ray's workers have their own process groups."""
         deadline = time.monotonic() + SECONDS_TO_END
         while (left := find_marked(self.mark)) and time.monotonic() < deadline:
             time.sleep(0.2)
@@ -230,7 +262,7 @@ class Cluster:
 
 
 def terminate(process: subprocess.Popen[bytes]) -> None:
-    """Ask a process group to end, and after a while make it."""
+    """Send SIGTERM to a process group, and SIGKILL after SECONDS_TO_END."""
     for number, seconds in ((signal.SIGTERM, SECONDS_TO_END), (signal.SIGKILL, None)):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -242,7 +274,7 @@ def terminate(process: subprocess.Popen[bytes]) -> None:
 
 
 def find_marked(mark: str) -> list[int]:
-    """Processes whose environment holds the mark, without this one; where the system does not tell, none."""
+    """Return the ids of processes with this mark in their environment; empty on systems without /proc."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The example of the web page: a synthetic face behind sunglasses, made by code. Run: python infra/page_example.py"""
+"""Draws the web page's example, a synthetic face with sunglasses: python infra/page_example.py."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from focus_ray.data.synthetic_folder import WORLD_MODES
 from focus_ray.face_models.parametric import parametric_face
 
 OUTPUT_PATH = Path(__file__).resolve().parent.parent / "focus_ray" / "serving" / "page" / "example.jpg"
-FACE_INDEX = 14  # of the held-out faces: a family of occluders that training never showed
+FACE_INDEX = 14  # held-out face with an occluder family that is not in the training data
 QUALITY = 92
 
-# Tidier than the world of training: a sharp picture of one person, from about the front.
+# Fewer disturbances than in the training data: a sharp, nearly frontal image of one person.
 CONFIG = SyntheticConfig(
     image_size=448,
     appearance=AppearanceDistributions(blur=0.002, patches=0, grain=0.01, sensor_noise=0.006, makeup=0),
@@ -26,7 +26,7 @@ CONFIG = SyntheticConfig(
 
 
 def main() -> None:
-    """Draw it and put it in its place."""
+    """Draw the image and write it to OUTPUT_PATH."""
     faces = SyntheticFaces(parametric_face("full", *WORLD_MODES), CONFIG, "heldout")
     picture = (255 * faces.batch([FACE_INDEX]).images[0].permute(1, 2, 0).numpy()).round().astype(np.uint8)
     Image.fromarray(picture).save(OUTPUT_PATH, quality=QUALITY)

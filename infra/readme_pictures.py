@@ -1,4 +1,4 @@
-"""Makes the pictures of the README from a model: python infra/readme_pictures.py [MODEL] -> docs/pictures/*.png.
+"""Draws the README's images with a model: python infra/readme_pictures.py [MODEL] -> docs/pictures/*.png.
 
 Only synthetic faces and a public-domain photograph (scikit-image's astronaut, NASA) are shown.
 """
@@ -24,11 +24,11 @@ from focus_ray.tracking.contact_sheet import contact_sheet
 from focus_ray.tracking.misfit_pictures import misfit_sheet
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
-HELDOUT_FACES = (1, 3, 6, 7, 13, 14, 20, 22)  # eight occluded faces, families seen in training and not
+HELDOUT_FACES = (1, 3, 6, 7, 13, 14, 20, 22)  # eight occluded faces, of seen and unseen occluder families
 
 
 def heldout(model: models.Model) -> Image.Image:
-    """Held-out synthetic faces: what is seen, one pass, refined, and the mask beside the truth."""
+    """Draw held-out synthetic faces: target, one pass, refined, and masks beside the true mask."""
     world = parametric_face("small", 120, 80, 120)
     config = SyntheticConfig(image_size=model.image_size)
     batch = SyntheticFaces(world, config, "heldout").batch(HELDOUT_FACES)
@@ -48,7 +48,7 @@ def heldout(model: models.Model) -> Image.Image:
 
 
 def faces() -> Image.Image:
-    """Random faces of the parametric model."""
+    """Draw random faces of the parametric model."""
     model = parametric_face("full")
     renderer = Renderer(model, Camera(image_size=192))
     with torch.no_grad():
@@ -59,7 +59,7 @@ def faces() -> Image.Image:
 
 
 def astronaut(model: models.Model) -> bytes:
-    """A photograph, without landmarks: where the face is, the fit laid over it, and what is seen of it."""
+    """Draw a photograph reconstructed without landmarks: face box, overlaid fit and mask; return a PNG."""
     photograph = skimage.data.astronaut()[:300, 60:360].copy()
     found = inference.Reconstructor(model).reconstruct(photograph)
     sheet = ContactSheet(model.focus.face_model, model.settings.camera)
@@ -68,7 +68,7 @@ def astronaut(model: models.Model) -> bytes:
 
 
 def misfit(model: models.Model) -> bytes:
-    """The shipped prior on the face (the paper's Fig. 4)."""
+    """Draw the shipped misfit prior on the face (the paper's Fig. 4); return a PNG."""
     prior = priors.load(priors.SHIPPED_PRIOR)
     title = f"Mean signed error of the pipeline over {prior.info.n:,} renders"
     return misfit_sheet(model.focus.face_model, prior.error, prior.standard_errors[prior.info.applied], title)

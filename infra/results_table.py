@@ -26,7 +26,13 @@ def cell(value: float | None, digits: int) -> str:
 
 
 def table(heldout: dict[str, Any], figures: dict[str, int], subsets: Sequence[str]) -> list[str]:
-    """A row for each variant; in each cell the figure for each subset."""
+    """Format a Markdown table of scores, one row for each variant.
+
+    Args:
+        heldout: `heldout` of metrics.json.
+        figures: decimal digits by figure; one column each.
+        subsets: subsets whose values are listed in each cell.
+    """
     lines = [f"| {' / '.join(subsets)} | {' | '.join(figures)} |", "|---" * (len(figures) + 1) + "|"]
     for title, variant in ROWS.items():
         cells = [
@@ -38,7 +44,14 @@ def table(heldout: dict[str, Any], figures: dict[str, int], subsets: Sequence[st
 
 
 def gains(runs: Sequence[dict[str, Any]]) -> list[str]:
-    """What EM changes on occluded faces, one row a seed, then mean and spread."""
+    """Format a Markdown table of the change by EM on occluded faces.
+
+    Args:
+        runs: contents of metrics.json.
+
+    Returns:
+        Lines: one row for each run; with several runs also mean and standard deviation.
+    """
     lines = ["| seed | F1 before EM | after | outlier IoU before EM | after |", "|---|---|---|---|---|"]
     columns: list[list[float]] = [[], [], [], []]
     for run in runs:

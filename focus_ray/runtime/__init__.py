@@ -1,1 +1,1 @@
-"""What training, sweeps, priors and evaluation share: the Ray cluster, task pools, run folders, callbacks, signals."""
+"""Shared by training, sweeps, priors and evaluation: Ray cluster, task pools, run folders, callbacks, signals."""

@@ -11,39 +11,47 @@ from focus_ray.runtime.step_record import StepRecord
 class ResumeHistory:
     """Steps and evaluations before a checkpoint."""
 
-    recent: list[dict[str, Any]] = field(default_factory=list)  # history.jsonl since the checkpoint before, or longer
-    evaluations: list[dict[str, Any]] = field(default_factory=list)  # all there were
+    recent: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # lines of history.jsonl, at least since the last checkpoint
+    evaluations: list[dict[str, Any]] = field(default_factory=list)  # all of the run
 
 
 class Callback:
-    """Receives the events of a run, each once; after a failure training begins again at an earlier step.
+    """Receives the events of a run, each once; after a failure training restarts at an earlier step.
 
-    This class ignores every event: subclasses override the methods that they need.
+    The base class ignores all events: subclasses override the methods that they need.
     """
 
     def on_train_begin(self, total: int, done: int, history: ResumeHistory) -> None:
-        """Training starts, or starts again after a failure, at step `done` of `total`."""
+        """Training starts, or restarts after a failure.
+
+        Args:
+            total: number of steps of the run.
+            done: number of steps already taken.
+            history: steps and evaluations before `done`.
+        """
 
     def on_step_end(self, record: StepRecord) -> None:
         """A step was taken."""
 
     def on_progress(self, name: str, done: int, total: int) -> None:
-        """Other work, such as scoring, has reached `done` of `total`."""
+        """Other work, such as scoring, has finished `done` of `total` units."""
 
     def on_message(self, message: str) -> None:
-        """There is a message for the user."""
+        """A message for the user, one line."""
 
     def on_evaluate(self, entry: dict[str, Any]) -> None:
-        """The model was scored: step, phase before it, figures."""
+        """The model was scored; `entry` has the step, the phase before it and the figures."""
 
     def on_image(self, name: str, png: bytes) -> None:
-        """A contact sheet was drawn."""
+        """A contact sheet was drawn; `name` is its file name."""
 
     def on_save(self, step: int) -> None:
         """The checkpoint of a step is complete in its store."""
 
     def on_log(self, entry: dict[str, Any]) -> None:
-        """The run logged a line: time, level, rank, step, logger, message."""
+        """A line was logged; `entry` has time, level, rank, step, logger and message."""
 
 
 class CallbackList(Callback):

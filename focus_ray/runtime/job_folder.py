@@ -1,4 +1,4 @@
-"""Run folder of a build or an evaluation; the same command continues an interrupted one."""
+"""Run folder of a build or an evaluation; the same command resumes an interrupted one."""
 
 import json
 from collections.abc import Iterator
@@ -14,10 +14,21 @@ from focus_ray.settings import Settings
 def acquire_run_dir(
     out: Path, config: Settings, experiment: str, *, label: str, storage: str | None = None
 ) -> Iterator[RunFolder]:
-    """Create the folder of a job, or lock the existing one of the same job.
+    """Create and lock the folder of a job, or lock the existing one of the same job.
 
-    label: how the job is called, for messages. storage: where its pieces are kept, if not there. Raises ConfigError
-    where something else lies there, StorageError where the disk refuses.
+    Args:
+        out: the folder.
+        config: configuration of the job, compared with that of an existing folder.
+        experiment: MLflow experiment of the job.
+        label: name of the kind of job, for messages.
+        storage: store of the job's results; None: the folder.
+
+    Yields:
+        The folder, locked.
+
+    Raises:
+        ConfigError: the folder holds other files, or a job with another configuration or storage.
+        StorageError: the disk cannot be written.
     """
     folder = RunFolder(out)
     wanted = config.model_dump(mode="json")
@@ -25,10 +36,12 @@ def acquire_run_dir(
         raise ConfigError(f"{out} is a file; choose a folder")
     found = _json(folder.config_file)
     if found is None and folder.is_occupied():
-        raise ConfigError(f"{out} holds other things than a {label}; choose another folder")
+        raise ConfigError(f"{out} is not empty and holds no {label}; choose another folder")
     if found is not None and found != wanted:
         differing = ", ".join(sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key)))
-        raise ConfigError(f"{out} holds another {label} ({differing} differ); give its own options, or another folder")
+        raise ConfigError(
+            f"{out} holds another {label} ({differing} differ); give the options of that {label}, or another folder"
+        )
     try:
         folder.sheets_folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -42,7 +55,7 @@ def acquire_run_dir(
         elif folder.info().storage != storage:
             place = folder.info().storage
             raise ConfigError(
-                f"the {label} in {out} keeps its pieces in {place or 'its own folder'}; give the same place"
+                f"the {label} in {out} keeps its results in {place or 'its own folder'}; give the same storage"
             )
         yield folder
     finally:
@@ -50,7 +63,7 @@ def acquire_run_dir(
 
 
 def _json(path: Path) -> dict[str, object] | None:
-    """A JSON object; None where there is no file. Raises ConfigError where it is damaged."""
+    """Read a JSON object; None if there is no file. Raises ConfigError if it is damaged."""
     if not path.is_file():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Log records of a run with rank and step, from every process."""
+"""Forwarding of a run's log records, with rank and step, from all processes."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -12,13 +12,19 @@ PACKAGE = "focus_ray"
 
 @contextmanager
 def forward_logs(callback: Callback, rank: int, current_step: Callable[[], int]) -> Iterator[None]:
-    """Forward the package's log records inside the block, from INFO on, to the callback."""
+    """Forward the package's log records of level INFO and above to the callback during the block.
+
+    Args:
+        callback: its `on_log` is called.
+        rank: rank of this process in the run; -1: the driver.
+        current_step: returns the current step; -1: unknown.
+    """
     package = logging.getLogger(PACKAGE)
     handler = _CallbackLogHandler(callback, rank, current_step)
     shown = package.getEffectiveLevel()
     others = [handler for handler in logging.getLogger().handlers if handler.level < shown]
     levels = [other.level for other in others]
-    for other in others:  # the terminal keeps to what it was asked for
+    for other in others:  # the terminal keeps its log level
         other.setLevel(shown)
     before = package.level
     package.setLevel(min(shown, logging.INFO))
@@ -33,7 +39,7 @@ def forward_logs(callback: Callback, rank: int, current_step: Callable[[], int])
 
 
 class _CallbackLogHandler(logging.Handler):
-    """Log records as flat objects."""
+    """Converts log records to flat dicts for `on_log`."""
 
     def __init__(self, callback: Callback, rank: int, current_step: Callable[[], int]):
         super().__init__(logging.INFO)

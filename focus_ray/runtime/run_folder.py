@@ -23,7 +23,7 @@ LOCK = ".lock"
 
 
 class RunInfo(Settings):
-    """Name of a run and where its checkpoints are stored. Written once."""
+    """Name of a run and the storage of its checkpoints. Written once."""
 
     schema_version: Literal[1] = 1
     run_id: str = Field(default_factory=lambda: uuid.uuid4().hex)
@@ -34,7 +34,12 @@ class RunInfo(Settings):
 
 
 class RunFolder:
-    """One run's files. Everything but the history is written atomically."""
+    """Files of one run. All but the *.jsonl files are written atomically.
+
+    Args:
+        path: the folder.
+        keep: number of newest checkpoints to keep.
+    """
 
     def __init__(self, path: Path, keep: int = 3):
         self.path = Path(path)
@@ -65,11 +70,21 @@ class RunFolder:
         return self.path / "run.json"
 
     def create(self, config: RunConfig, face: MorphableModel, info: RunInfo) -> None:
-        """Begin a run here. Raises ConfigError where there is one already, StorageError where the disk refuses."""
+        """Create the folder of a new run and lock it.
+
+        Args:
+            config: written to config.json.
+            face: face model that is fitted, written to face.safetensors.
+            info: written to run.json.
+
+        Raises:
+            ConfigError: the path is a file, the folder is not empty, or another process trains in it.
+            StorageError: the disk cannot be written.
+        """
         if self.path.is_file():
             raise ConfigError(f"{self.path} is a file; choose a folder")
         if self.is_occupied():
-            raise ConfigError(f"{self.path} is not empty; go on by resuming {self.path}, or choose another folder")
+            raise ConfigError(f"{self.path} is not empty; resume {self.path}, or choose another folder")
         existed = self.path.is_dir()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -83,19 +98,18 @@ class RunFolder:
             raise
 
     def is_occupied(self) -> bool:
-        """Whether the folder has more files than a job that was killed at its start leaves."""
+        """Return whether the folder has files other than those of a job that was killed at its start."""
         if not self.path.is_dir():
             return False
         names = {file.name for file in self.path.iterdir()} - {LOCK}
-        if not self.sheets_folder.is_dir() or any(
-            self.sheets_folder.iterdir()
-        ):  # it is made first, and filled when a job runs
+        # sheets/ is created first, and filled once a job runs.
+        if not self.sheets_folder.is_dir() or any(self.sheets_folder.iterdir()):
             return bool(names)
         begun = {self.sheets_folder.name, self.face_file.name, self.info_file.name}
         return any(name not in begun and not atomic.is_unfinished(name) for name in names)
 
     def _write_start_files(self, config: RunConfig, face: MorphableModel, info: RunInfo) -> None:
-        """What a run begins with, config.json last: a folder that has it holds a run."""
+        """Write the first files of a run, config.json last: it marks a complete run folder."""
         try:
             self.sheets_folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -115,7 +129,10 @@ class RunFolder:
     def lock(self) -> None:
         """Lock the folder against other processes until `close` or the end of this process.
 
-        Raises ConfigError where another one does. A file system that knows no locks keeps nobody out.
+        A file system without locks is used without one.
+
+        Raises:
+            ConfigError: another process holds the lock.
         """
         lock = (self.path / LOCK).open("a")
         try:
@@ -123,14 +140,18 @@ class RunFolder:
         except BlockingIOError:
             lock.close()
             raise ConfigError(
-                f"another process is training in {self.path}; wait for it, or choose another folder"
+                f"another process is training in {self.path}; wait for it to finish, or choose another folder"
             ) from None
         except OSError:
             pass
         self._lock = lock
 
     def info(self) -> RunInfo:
-        """What run.json says. Raises CheckpointError where it is damaged."""
+        """Read run.json.
+
+        Raises:
+            CheckpointError: it is missing or damaged.
+        """
         try:
             return RunInfo.model_validate_json(self.info_file.read_bytes())
         except (OSError, ValueError) as error:
@@ -138,7 +159,13 @@ class RunFolder:
             raise CheckpointError(f"{self.info_file} cannot be used ({reason}); start a new run") from None
 
     def open(self) -> tuple[RunConfig, MorphableModel]:
-        """The configuration and face model of the run that is here. Raises ConfigError, FaceModelError."""
+        """Read the configuration and the face model of the run.
+
+        Raises:
+            ConfigError: the folder holds no run.
+            CheckpointError: config.json is damaged.
+            FaceModelError: the face model is damaged.
+        """
         if not self.config_file.is_file():
             raise ConfigError(f"{self.path} holds no run (no config.json); give the folder of an earlier run")
         try:
@@ -150,11 +177,19 @@ class RunFolder:
         return config, MorphableModel.load(self.face_file)
 
     def write_json(self, name: str, content: Any) -> None:
-        """Write a JSON file, atomically. Raises StorageError."""
+        """Write a JSON file, atomically.
+
+        Args:
+            name: file name in the folder.
+            content: JSON value without NaN.
+
+        Raises:
+            StorageError: the disk cannot be written.
+        """
         atomic.write_file(self.path / name, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
     def history(self) -> list[dict[str, Any]]:
-        """The lines of history.jsonl up to the first torn one, which a killed run may leave."""
+        """Read history.jsonl up to the first incomplete line, which a killed run may leave."""
         return read_history(self.history_file.path)
 
     def close(self) -> None:

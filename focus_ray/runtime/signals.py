@@ -9,22 +9,28 @@ from types import FrameType
 
 @contextmanager
 def graceful_shutdown() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C or SIGTERM sets a flag, the second one ends the process. Yields the flag's reader."""
-    asked: list[int] = []
+    """Set a flag at the first Ctrl-C or SIGTERM; the second one is handled as before the block.
+
+    Outside the main thread, signals are not handled and the flag is never set.
+
+    Yields:
+        A function that returns the flag.
+    """
+    received: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread():  # somebody else answers signals then
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals in the main thread only
         yield lambda: False
         return
     before = {number: signal.getsignal(number) for number in numbers}
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
+    def receive(number: int, frame: FrameType | None) -> None:
+        received.append(number)
         signal.signal(number, before[signal.Signals(number)])
 
     for number in numbers:
-        signal.signal(number, ask)
+        signal.signal(number, receive)
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(received)
     finally:
         for number in numbers:
             signal.signal(number, before[number])
@@ -32,7 +38,7 @@ def graceful_shutdown() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def sigterm_as_sigint() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt, for libraries that handle only Ctrl-C."""
+    """Handle SIGTERM as Ctrl-C during the block, for libraries that handle only Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

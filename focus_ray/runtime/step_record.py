@@ -11,7 +11,7 @@ from focus_ray.focus.state import StepMetrics
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What the history keeps of one step."""
+    """Record of one step."""
 
     step: int
     position: SchedulePosition
@@ -20,10 +20,10 @@ class StepRecord:
     seconds: float
     data_seconds: float
     images_per_s: float
-    time: float  # at its end, Unix seconds
+    time: float  # end of the step, Unix time in s
 
     def line(self) -> dict[str, Any]:
-        """One line of history.jsonl. Numbers that are not finite are written as null."""
+        """Return the line of history.jsonl. Numbers that are not finite become None."""
         losses = {key: finite(value) for key, value in self.metrics.losses.items()}
         return {
             "step": self.step,
@@ -39,5 +39,5 @@ class StepRecord:
 
 
 def finite(value: float | None) -> float | None:
-    """The number, or None where it is none."""
+    """Return the number, or None if it is not finite."""
     return value if value is not None and math.isfinite(value) else None

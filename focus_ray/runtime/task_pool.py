@@ -13,23 +13,35 @@ from focus_ray.runtime.tasks import POLL_SECONDS, PoolSettings, load_once, one_t
 
 @runtime_checkable
 class Job(Protocol):
-    """Work in pieces. Tasks get a copy of it, which is prepared once in each process."""
+    """Work in numbered pieces. Tasks get a copy, which is prepared once in each process."""
 
     def prepare(self, device: str) -> None:
-        """Move to a device what belongs there."""
+        """Move networks and tensors to a device."""
         ...
 
     def piece(self, number: int) -> Any:
-        """The result of a piece. The same on every machine and beside any other pieces."""
+        """Compute a piece. The result depends neither on the machine nor on other pieces."""
         ...
 
 
 def run_tasks(
     job: Job, numbers: Sequence[int], settings: PoolSettings | None, should_stop: Callable[[], bool]
 ) -> Iterator[tuple[int, Any]]:
-    """Number and result of each piece as it ends; without settings this process does one after the other.
+    """Run pieces of a job.
 
-    Raises what a piece raises, ClusterError, and Interrupted where `should_stop()` is true.
+    Args:
+        job: the job.
+        numbers: pieces to run.
+        settings: Ray tasks; None: this process runs the pieces one after the other.
+        should_stop: polled between pieces.
+
+    Returns:
+        Iterator over number and result of each piece, in the order in which they finish.
+
+    Raises:
+        Interrupted: `should_stop` returned True.
+        ClusterError: the tasks failed too often.
+        FocusRayError: the error of a piece.
     """
     return (
         _run_locally(job, numbers, should_stop)
@@ -74,17 +86,17 @@ def _run_on_ray(
 
 
 def flatten_in_order(problems: Mapping[int, Sequence[str]]) -> list[str]:
-    """Lines of all pieces in the order of their numbers."""
+    """Return the lines of all pieces in the order of their numbers."""
     return [line for number in sorted(problems) for line in problems[number]]
 
 
 def interrupted_error() -> Interrupted:
-    """The error of a job that was asked to stop."""
+    """Return the error of a job after a stop request."""
     return Interrupted("stopped; finished work is kept, run the same command to resume")
 
 
 def _run_task(job_ref: "list[ray.ObjectRef[Any]]", number: int) -> tuple[int, Any]:
-    """A task: one piece."""
+    """Ray task that runs one piece."""
     return number, load_once(job_ref[0], _prepare).piece(number)
 
 

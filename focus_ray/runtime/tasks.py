@@ -1,4 +1,4 @@
-"""Shared by all pools of Ray tasks: settings, one thread a task, inputs loaded once a process, errors."""
+"""Shared by all pools of Ray tasks: settings, one thread for each task, inputs loaded once in each process, errors."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,16 +19,21 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class PoolSettings:
-    """Number of parallel tasks and their resources. They do not change a bit of the result."""
+    """Number of parallel tasks and their resources. They do not change the result, bit for bit."""
 
     tasks: int = 2
     gpu_share: float = 0.0  # of a GPU, for each task
-    max_retries: int = 20  # of one task, where its worker dies
+    max_retries: int = 20  # of a task whose worker process dies
 
 
 @contextmanager
 def task_cluster(settings: PoolSettings | None) -> Iterator[None]:
-    """Ray, if there are to be tasks. Raises ConfigError, ClusterError."""
+    """Connect to Ray, or start it, for the tasks of the block; do nothing without settings.
+
+    Raises:
+        ConfigError: this machine has fewer GPUs than the tasks need.
+        ClusterError: Ray cannot be started or reached.
+    """
     if settings is None:
         yield
         return
@@ -38,7 +43,7 @@ def task_cluster(settings: PoolSettings | None) -> Iterator[None]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run with one thread, since rounding depends on the number; restored afterwards."""
+    """Run torch with one thread during the block, because rounding depends on the number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -47,26 +52,36 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-_loaded: dict[str, Any] = {}  # by this process, by the reference to it: one at a time
+_loaded: dict[str, Any] = {}  # the last loaded object of this process, by its reference
 
 
 def load_once(ref: "ray.ObjectRef[Any]", prepare: Callable[[Any, str], Any]) -> Any:
-    """The object of a reference, fetched and prepared for this process's device once.
+    """Return a referenced object, fetched and prepared only once in each process.
 
-    A task is given the reference in a list: only a process that has not seen it follows it.
+    Args:
+        ref: reference to the object. Tasks get it inside a list, so that Ray does not fetch it for each task.
+        prepare: called with the object and the device of this process.
+
+    Returns:
+        The result of `prepare`.
     """
     import ray
 
     name = ref.hex()
     if name not in _loaded:
-        torch.set_num_threads(1)  # one core a task, and the same bits everywhere
+        torch.set_num_threads(1)  # one core for each task, and the same rounding everywhere
         _loaded.clear()
         _loaded[name] = prepare(ray.get(ref), "cuda" if ray.get_gpu_ids() else "cpu")
     return _loaded[name]
 
 
 def to_package_error(error: "RayError", label: str) -> FocusRayError:
-    """The error of the package that a task raised, or that the cluster gave up."""
+    """Convert an error of Ray: to the package's error that the task raised, or to a ClusterError.
+
+    Args:
+        error: error of Ray.
+        label: name of the job, for the message.
+    """
     from ray.exceptions import RayTaskError
 
     if isinstance(error, RayTaskError) and isinstance(error.cause, FocusRayError):

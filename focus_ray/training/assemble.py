@@ -1,4 +1,4 @@
-"""Assembles a run from its configuration: face model, networks with initial weights, training data."""
+"""Assembly of a run from its configuration: face model, networks with initial weights, training data."""
 
 import os
 from collections.abc import Callable
@@ -25,12 +25,19 @@ from focus_ray.focus.parameters import THETA_MODES
 from focus_ray.focus.replica_group import SINGLE_PROCESS, ReplicaGroup
 from focus_ray.storage.weights import read_weights
 
-WORKING_FOLDER = Path()  # the working folder
+WORKING_FOLDER = Path()
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Batches by step, and the held-out faces of which everything is known or the photographs, where there are any."""
+    """Training batches by step, and the faces or photographs that are scored.
+
+    Attributes:
+        batch_of: returns this replica's part of the batch of a step.
+        heldout: held-out faces with ground truth; None for photographs.
+        unseen_families: occluder families that are not in the training data.
+        photos: photographs, split into training and held-out ones; None for synthetic faces.
+    """
 
     batch_of: Callable[[int], Batch]
     heldout: FaceDataset | None
@@ -39,28 +46,37 @@ class TrainingData:
 
     @property
     def digest(self) -> str | None:
-        """sha256 of the photographs; None for synthetic faces, which the configuration describes."""
+        """sha256 of the photographs; None for synthetic faces, which the configuration determines."""
         return None if self.photos is None else self.photos.photos.digest
 
     @property
     def left_out(self) -> str | None:
-        """Which photographs cannot be used and why, in a line; None where there are none such."""
+        """One line on the photographs that cannot be used and why; None if all can be used."""
         return None if self.photos is None else self.photos.photos.left_out
 
 
 def world_face(config: RunConfig) -> MorphableModel:
-    """The face that synthetic pictures are made of: more modes than are fitted."""
-    from focus_ray.face_models.parametric import parametric_face  # scipy and matplotlib, which workers do without
+    """Return the face model of the synthetic images, which has more modes than are fitted."""
+    from focus_ray.face_models.parametric import (
+        parametric_face,
+    )  # imports scipy and matplotlib, which workers do not need
 
     return parametric_face(config.face.resolution, *config.face.world_modes)
 
 
 def resolve_start_model(path: Path, run_dir: Path) -> Path:
-    """The model folder that the run in `run_dir` starts from; sweep, benchmark or runs may have been moved.
+    """Return the model folder that a run starts from, also if the sweep, benchmark or run was moved.
 
-    Sweeps and benchmarks give the models of their own folder relative to the run: such a path begins with "..". Other
-    relative paths are of the working folder. An absolute path that leads nowhere, as earlier versions gave them, is
-    looked for one and two folders above the run, by its last two parts.
+    Sweeps and benchmarks record the models of their own folder relative to the run: such a path begins with "..". Other
+    relative paths are relative to the working folder. An absolute path that does not exist (written by earlier
+    versions) is searched for by its last two parts, one and two folders above the run.
+
+    Args:
+        path: `start_from` of the configuration.
+        run_dir: folder of the run.
+
+    Returns:
+        The folder that was found, else `path` unchanged.
     """
     run_dir = run_dir.absolute()
     if path.parts[:1] == ("..",):
@@ -73,9 +89,14 @@ def resolve_start_model(path: Path, run_dir: Path) -> Path:
 
 
 def fitted_face(config: RunConfig, run_dir: Path = WORKING_FOLDER) -> MorphableModel:
-    """The face that is fitted: the leading modes of the world's, or the face of the model that training starts from.
+    """Return the face model that is fitted: the leading modes of `world_face`, or that of the start model.
 
-    `run_dir` is the run's folder, as in `build_focus`.
+    Args:
+        config: the run's configuration.
+        run_dir: folder of the run, see `resolve_start_model`.
+
+    Raises:
+        CheckpointError: the start model cannot be loaded.
     """
     if config.start_from is not None:
         return model.load(resolve_start_model(config.start_from, run_dir)).focus.face_model
@@ -83,16 +104,23 @@ def fitted_face(config: RunConfig, run_dir: Path = WORKING_FOLDER) -> MorphableM
 
 
 def build_focus(config: RunConfig, face: MorphableModel, run_dir: Path = WORKING_FOLDER) -> Focus:
-    """The networks with their initial weights. `run_dir` is the run's folder, see `resolve_start_model`.
+    """Build the networks with their initial weights.
 
-    Raises ConfigError where weights are needed and not given, CheckpointError where a file does not fit.
+    Args:
+        config: the run's configuration.
+        face: face model that is fitted; unused with a start model, which has its own.
+        run_dir: folder of the run, see `resolve_start_model`.
+
+    Raises:
+        ConfigError: weights are needed and not given, or the start model has other networks than the configuration.
+        CheckpointError: a file of weights does not fit.
     """
     if config.start_from is not None:
         started = model.load(resolve_start_model(config.start_from, run_dir))
         if started.settings != config.model:
             raise ConfigError(
                 f"{config.start_from} has other networks than preset {config.preset!r}; "
-                "set `model` as that model has it"
+                "set `model` to that model's values"
             )
         for network in (started.focus.encoder, started.focus.segmenter):
             network.requires_grad_(True)
@@ -101,7 +129,7 @@ def build_focus(config: RunConfig, face: MorphableModel, run_dir: Path = WORKING
     if config.model.perceptual.kind == "arcface":
         if config.model.perceptual.weights is None:
             raise ConfigError(
-                f"preset {config.preset!r} looks through ArcFace; give arcface_torch's backbone.pth as "
+                f"preset {config.preset!r} uses ArcFace as perceptual network; give arcface_torch's backbone.pth as "
                 "model.perceptual.weights=FILE, or use preset embedded"
             )
         focus.perceptual = ArcFacePerceptual(load_arcface(read_weights(config.model.perceptual.weights)))
@@ -113,11 +141,16 @@ def build_focus(config: RunConfig, face: MorphableModel, run_dir: Path = WORKING
 def training_data(
     config: RunConfig, replicas: ReplicaGroup = SINGLE_PROCESS, run_dir: Path = WORKING_FOLDER
 ) -> TrainingData:
-    """What this replica trains on: its part of each global batch, and the faces that are scored.
+    """Return this replica's part of each global batch, and the faces that are scored.
 
-    `run_dir` is the run's folder, as in `build_focus`.
+    Args:
+        config: the run's configuration.
+        replicas: rank and number of the replicas.
+        run_dir: folder of the run, see `resolve_start_model`.
 
-    Raises DataError where photographs cannot be used.
+    Raises:
+        ConfigError: the configuration needs true masks, and the data are photographs.
+        DataError: the photographs cannot be used.
     """
     if config.photos is not None:
         return photo_data(config, config.photos, config.landmarks, replicas)
@@ -134,13 +167,13 @@ def training_data(
         batch = kept.batch(numbers)
         if config.data.cut is not None:
             batch = cut_out(batch, config.data.cut, kept, config.data.size, config.seed, step, numbers)
-        return batch if supervised else replace(batch, masks=None)  # nothing else learns from them
+        return batch if supervised else replace(batch, masks=None)  # only this initialisation uses them
 
     return TrainingData(batch_of, CachedFaces(heldout, vertices=True), frozenset(unseen))
 
 
 def synthetic_faces(config: RunConfig, world: MorphableModel) -> tuple[FaceDataset, FaceDataset]:
-    """Faces of the synthetic world for training and, by another seed and split, held out."""
+    """Return synthetic faces for training, and held-out ones with another seed and split."""
     laws = config.data.synthetic.model_copy(update={"image_size": config.model.camera.image_size})
     return (
         SyntheticFaces(world, laws.model_copy(update={"seed": config.seed}), "train"),
@@ -149,7 +182,7 @@ def synthetic_faces(config: RunConfig, world: MorphableModel) -> tuple[FaceDatas
 
 
 def rendered_faces(config: RunConfig, face: MorphableModel) -> tuple[FaceDataset, FaceDataset]:
-    """Renders of the fitted face for training and, by another seed and split, held out."""
+    """Return renders of the fitted face for training, and held-out ones with another seed and split."""
     camera, laws = config.model.camera, config.data.rendered
     return (
         RenderedFaces(face, camera, laws, config.seed, "train"),
@@ -160,13 +193,21 @@ def rendered_faces(config: RunConfig, face: MorphableModel) -> tuple[FaceDataset
 def photo_data(
     config: RunConfig, folder: str | Path, landmarks: str | Path | None, replicas: ReplicaGroup = SINGLE_PROCESS
 ) -> TrainingData:
-    """The user's photographs, augmented anew in each pass, a share of them held out.
+    """Return the user's photographs, augmented differently in each epoch, with a held-out share.
 
-    Raises ConfigError where masks are to be learned from.
+    Args:
+        config: the run's configuration.
+        folder: folder of the photographs.
+        landmarks: CSV file of landmarks; None: `landmarks.csv` in the folder.
+        replicas: rank and number of the replicas.
+
+    Raises:
+        ConfigError: the configuration needs true masks.
+        DataError: the photographs cannot be used.
     """
     if config.initialise.mask == "true" or config.data.cut is not None:
         raise ConfigError(
-            f"preset {config.preset!r} learns from true masks, which photographs lack; train it on synthetic faces"
+            f"preset {config.preset!r} needs true masks, which photographs do not have; train it on synthetic faces"
         )
     image_size = config.model.camera.image_size
     photos = PhotoFolder(folder, landmarks, image_size=image_size, memory_mb=config.data.cache_mb)
@@ -182,7 +223,19 @@ def photo_data(
 
 
 def shard_indices(config: RunConfig, step: int, size: int, replicas: ReplicaGroup) -> list[int]:
-    """Which of the `size` faces are this replica's at a global step: the sequence does not depend on their number."""
-    everyone = batch_indices(config.seed, step, config.batch_size, size)
-    mine = replicas.shard(config.batch_size)
-    return everyone[mine.start : mine.stop]
+    """Return the faces of this replica's part of a global batch.
+
+    The global sequence of faces does not depend on the number of replicas.
+
+    Args:
+        config: the run's configuration.
+        step: global step.
+        size: number of faces in the data set.
+        replicas: rank and number of the replicas.
+
+    Returns:
+        Numbers of faces in [0, size).
+    """
+    indices = batch_indices(config.seed, step, config.batch_size, size)
+    shard = replicas.shard(config.batch_size)
+    return indices[shard.start : shard.stop]

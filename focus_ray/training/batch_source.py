@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class BatchSource(Protocol):
-    """Where a run's batches come from: a context manager, asked for one step after the other."""
+    """Source of a run's batches: a context manager whose `targets` is called for consecutive steps."""
 
     def targets(self, step: int) -> Targets:
-        """What the method learns from at `step`."""
+        """Return the training batch of `step`."""
         ...
 
     def __enter__(self) -> "BatchSource": ...
@@ -28,13 +28,20 @@ class BatchSource(Protocol):
 
 
 class PrefetchSource:
-    """Calls `batch_of(step)` for the next steps while this one trains; the batches do not depend on it.
+    """Makes the batches of the next steps in a thread while the current step trains.
 
-    Use it as a context manager: leaving it waits for the call in flight and drops the rest.
+    Leaving the context waits for the call in flight and drops the others. Prefetching does not change the batches.
     """
 
     def __init__(self, batch_of: Callable[[int], Batch], end: int, first: int = 0, prefetch: int = 2):
-        """first: number of the batch's first face in the global batch. end: steps there are."""
+        """Start the thread.
+
+        Args:
+            batch_of: makes the batch of a step.
+            end: number of steps of the run; no batch is made beyond it.
+            first: position of the batch's first face in the global batch.
+            prefetch: number of batches to make ahead.
+        """
         self.batch_of = batch_of
         self.first = first
         self.end = end
@@ -43,7 +50,7 @@ class PrefetchSource:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
 
     def targets(self, step: int) -> Targets:
-        """What the method learns from at `step`."""
+        """Return the training batch of `step`, and start to make the following ones."""
         self._pending = {at: future for at, future in self._pending.items() if at >= step}
         for at in range(step, min(step + self.prefetch + 1, self.end)):
             if at not in self._pending:
@@ -61,10 +68,17 @@ class PrefetchSource:
 
 
 class RayDataSource:
-    """Batches that `actors` actors of Ray Data make for this worker; they start with the first that is asked for."""
+    """Batches that actors of Ray Data make for this worker; the actors start with the first call of `targets`."""
 
     def __init__(self, make: "BatchFactory", end: int, first: int, actors: int):
-        """make: builds the batches' source in each actor. first, end: as for Lookahead."""
+        """Store the arguments.
+
+        Args:
+            make: builds the function that makes batches, once in each actor.
+            end: number of steps of the run.
+            first: position of the batch's first face in the global batch.
+            actors: number of actors.
+        """
         self.make = make
         self.end = end
         self.first = first
@@ -72,7 +86,7 @@ class RayDataSource:
         self._stream: StepStream | None = None
 
     def targets(self, step: int) -> Targets:
-        """What the method learns from at `step`, the one after the last."""
+        """Return the training batch of `step`, which must follow the step of the last call."""
         if self._stream is None:
             from focus_ray.data.ingest import StepStream
 

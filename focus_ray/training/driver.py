@@ -41,11 +41,29 @@ def train(
     promote: bool = False,
     callback: Callback | None = None,
 ) -> dict[str, Any]:
-    """Train with Ray Train into the folder `out`, or without a configuration go on there; returns metrics.json.
+    """Train with Ray Train into the folder `out`, or resume the run there.
 
-    Checkpoints and the model are kept in `storage`/NAME, NAME that of the folder, or in the folder itself. MLflow
-    follows the run folder; with `promote` the finished model gets the alias `production` there.
-    Raises as `plain.train` does, StorageError where the store refuses at the start, ClusterError where Ray does.
+    Args:
+        config: configuration of a new run; None: resume the run in `out`.
+        out: run folder.
+        cluster: workers and their resources.
+        storage: URI of the store; checkpoints and model are written to `storage`/NAME, NAME being the name of `out`.
+            None: to the run folder.
+        experiment: MLflow experiment that the run folder is sent to.
+        promote: whether the finished model gets the alias `production` in MLflow.
+        callback: receives the events of the run.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM, and the run can be resumed.
+        GuardStop: a guard ended the run.
+        ConfigError: the configuration, the folder or the number of workers cannot be used.
+        DataError: the photographs cannot be used.
+        CheckpointError: a checkpoint or a file of weights is damaged or does not fit.
+        StorageError: the store cannot be written.
+        ClusterError: Ray cannot be started or reached, or too many workers failed.
     """
     prepared = prepare(RunRequest(config, out, storage, experiment))
     folder = prepared.folder
@@ -65,7 +83,7 @@ def train(
     except KeyboardInterrupt:
         if not folder.config_file.is_file():
             raise
-        raise Interrupted(f"stopped; go on by resuming {folder.path}") from None
+        raise Interrupted(f"stopped; resume {folder.path} to continue") from None
     finally:
         folder.close()
 
@@ -74,13 +92,24 @@ def train(
 def attach_callbacks(
     prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, callback: Callback, *, promote: bool
 ) -> Iterator[Callback]:
-    """Attaches the callbacks of a run: recorder, run folder sync, log forwarding, MLflow, and `callback`."""
+    """Attach the callbacks of a run: recorder, run folder sync, log forwarding, MLflow.
+
+    Args:
+        prepared: the run, whose folder is acquired.
+        store: store of the checkpoints.
+        cluster: its settings become tags of the MLflow run.
+        callback: the caller's own callback.
+        promote: whether the finished model gets the alias `production` in MLflow.
+
+    Yields:
+        One callback that calls all of them.
+    """
     folder = prepared.folder
     callbacks: list[Callback] = [Recorder(folder), callback]
     mirror = RunFolderSync(folder.path, store) if is_remote(prepared, store) else None
     if mirror is not None:
         callbacks.append(mirror)
-        mirror.on_save(0)  # from its first moment on the run can be found in the store
+        mirror.on_save(0)  # the store has the run from its start
     tracking = TrackingSettings(experiment=prepared.info.experiment)
     tags = {"cluster.workers": str(cluster.workers), "cluster.gpu": str(cluster.gpu).lower()}
     tracker = MlflowTracker(folder.path, tracking, callback.on_message, tags=tags)
@@ -100,18 +129,24 @@ def attach_callbacks(
 
 
 def checkpoint_store(prepared: PreparedRun) -> ObjectStore:
-    """Where the run keeps its checkpoints and its model."""
+    """Return the store of the run's checkpoints and model."""
     info = prepared.info
     return LocalStore(prepared.folder.path) if info.storage is None else open_store(info.storage).at(info.name)
 
 
 def is_remote(prepared: PreparedRun, store: ObjectStore) -> bool:
-    """Whether the store is another place than the run folder."""
+    """Return whether the store is not the run folder."""
     return store != LocalStore(prepared.folder.path)
 
 
 def validate_run(prepared: PreparedRun, cluster: ClusterSettings) -> None:
-    """Assemble the run once on the driver, so that errors appear before workers start."""
+    """Assemble the run once on the driver, so that errors appear before workers start.
+
+    Raises:
+        ConfigError: more workers than images in a batch, or the configuration cannot be used.
+        DataError: the photographs cannot be used.
+        CheckpointError: a file of weights does not fit.
+    """
     smallest = min(prepared.config.batch_size, prepared.config.warmup.batch_size)
     if cluster.workers > smallest:
         raise ConfigError(f"{cluster.workers} workers cannot share a batch of {smallest}; ask for fewer workers")
@@ -119,7 +154,7 @@ def validate_run(prepared: PreparedRun, cluster: ClusterSettings) -> None:
 
 
 class _NoOpCheckpointSink:
-    """For a run that is only assembled: stores nothing."""
+    """Sink of a run that is assembled but not trained."""
 
     last_saved_step = 0
 
@@ -134,7 +169,7 @@ class _NoOpCheckpointSink:
 
 
 class TrainingDriver:
-    """The driver of a run: watches the workers and writes the result."""
+    """Driver of a run: starts and watches the workers, and writes the result."""
 
     def __init__(self, prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, callback: Callback):
         self.prepared = prepared
@@ -146,12 +181,23 @@ class TrainingDriver:
         self.failure: FocusRayError | None = None
 
     def run(self, should_stop: Callable[[], bool]) -> dict[str, Any]:
-        """Let the workers train, watch them, and leave metrics.json, the model and the report."""
+        """Train on the workers, and write metrics.json, the model and the report.
+
+        Args:
+            should_stop: polled; once true, the workers stop after the current step and a checkpoint.
+
+        Returns:
+            The content of metrics.json.
+
+        Raises:
+            FocusRayError: the error that the workers reported, with its type.
+            ClusterError: the workers ended without metrics and without an error.
+        """
         import ray
 
         from focus_ray.training.event_queue import dispatch, open_event_queue
 
-        # What Ray noted of an earlier driver's checkpoints speaks of some that are gone, and it would refuse to begin.
+        # The snapshot of an earlier driver lists checkpoints that are deleted; Ray would refuse to start with it.
         self.store.delete([RAY_SNAPSHOT])
         waits = missing_resources(self.cluster)
         channel = open_event_queue()
@@ -159,19 +205,19 @@ class TrainingDriver:
         fit.start()
         if waits is not None:
             self.callback.on_message(waits)
-        asked = False
+        stop_sent = False
         while fit.is_alive():
-            if should_stop() and not asked:
-                asked = True
+            if should_stop() and not stop_sent:
+                stop_sent = True
                 ray.get(channel.stop.remote())
-                self.callback.on_message("stopping after this step, once a checkpoint is written")
+                self.callback.on_message("stopping after this step and its checkpoint")
             dispatch(ray.get(channel.take.remote(POLL_SECONDS)), self.callback, self._on_end)
         fit.join()
         dispatch(ray.get(channel.take.remote(0.0)), self.callback, self._on_end)
         return self._finish(fit.error)
 
     def _on_end(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Handles the final event of the workers: ENDED with metrics, or FAILED with an error."""
+        """Handle the final event of the workers: ENDED with metrics, or FAILED with an error."""
         from focus_ray.training.event_queue import ENDED
 
         if event == ENDED:
@@ -181,12 +227,12 @@ class TrainingDriver:
             self.failure = getattr(errors, name)(message)
 
     def _finish(self, error: BaseException | None) -> dict[str, Any]:
-        """Write what the run leaves in its folder, however it ended."""
+        """Write metrics, model and report, also after a failure; return the metrics or raise the failure."""
         if self.metrics is not None:
             self.folder.write_json("metrics.json", self.metrics)
             if self.metrics["model_version"] is not None and is_remote(self.prepared, self.store):
                 artifact_store.fetch(self.store, MODEL, self.folder.model_folder, MODEL)
-        from focus_ray.tracking.run_report import write_report  # matplotlib, which workers do without
+        from focus_ray.tracking.run_report import write_report  # imports matplotlib, which workers do not need
 
         write_report(self.folder.path)
         if self.failure is not None:
@@ -197,7 +243,7 @@ class TrainingDriver:
             " ".join(str(error).split())[-300:] if error is not None else "workers exited without reporting a result"
         )
         raise ClusterError(
-            f"training ended on the cluster: {reason}; what was reached is kept, go on by resuming {self.folder.path}"
+            f"training ended on the cluster: {reason}; checkpoints are kept, resume {self.folder.path} to continue"
         )
 
 
@@ -219,7 +265,14 @@ class _Thread(threading.Thread):
 def build_torch_trainer(
     prepared: PreparedRun, store: ObjectStore, cluster: ClusterSettings, queue: "EventQueue"
 ) -> "TorchTrainer":
-    """Ray Train's trainer of a run: how many workers, with what, what they are told, where Ray keeps its notes."""
+    """Build Ray Train's trainer of a run.
+
+    Args:
+        prepared: the run.
+        store: store of checkpoints and model, and of Ray's own state.
+        cluster: number of workers and their resources.
+        queue: event queue to the driver.
+    """
     import ray
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer

@@ -1,7 +1,7 @@
 """Event queue between workers and driver: callback events to the driver, the stop request to the workers.
 
-A small actor on the driver's node takes what the workers send and hands it to the driver, in order. Nobody waits for
-it: workers send from a thread of their own.
+An actor on the driver's node receives the events of the workers and returns them to the driver in order. Training does
+not wait for it: each worker sends from a separate thread.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from focus_ray.runtime.callbacks import Callback, ResumeHistory
 from focus_ray.runtime.step_record import StepRecord
 
-EventQueue = Any  # a handle of the actor below
-Event = tuple[str, tuple[Any, ...]]  # a method of Callback, or one of the endings below, and its arguments
+EventQueue = Any  # handle of an _EventQueueActor
+Event = tuple[str, tuple[Any, ...]]  # name of a method of Callback, ENDED or FAILED; its arguments
 ENDED, FAILED = "ended", "failed"
 
 SEND_INTERVAL_SECONDS = 0.2
 
 
 class _EventQueueActor:
-    """The actor: a queue, and whether the run is asked to stop."""
+    """Actor with the queued events and the stop request."""
 
     def __init__(self) -> None:
         self._events: list[Event] = []
@@ -32,15 +32,15 @@ class _EventQueueActor:
         self._stop = False
 
     async def put(self, events: list[Event]) -> bool:
-        """Add events; returns whether the run is asked to stop."""
+        """Add events; return whether a stop is requested."""
         self._events += events
         if events:
             self._has_events.set()
         return self._stop
 
     async def take(self, timeout: float) -> list[Event]:
-        """All events since the last call, after at most `timeout` seconds."""
-        if not self._events:  # asyncio would not even look where there is no patience at all
+        """Return all events since the last call; wait for one for at most `timeout` s."""
+        if not self._events:  # with timeout 0, wait_for would time out even if there are events
             try:
                 await asyncio.wait_for(self._has_events.wait(), timeout)
             except TimeoutError:
@@ -50,23 +50,28 @@ class _EventQueueActor:
         return events
 
     async def stop(self) -> None:
-        """Ask the run to stop."""
+        """Request that the run stops."""
         self._stop = True
 
 
 def open_event_queue() -> EventQueue:
-    """A channel on this node; it ends with this driver."""
+    """Create an event queue on this node; it ends with this driver."""
     return pin_to_node(_EventQueueActor, max_concurrency=100).remote()
 
 
 def pin_to_node(actor_class: type, **options: Any) -> Any:
-    """An actor class whose actors live beside this process and take no core of the cluster's."""
+    """Return a remote class whose actors run on this process's node and reserve no CPU.
+
+    Args:
+        actor_class: the class.
+        options: further options of Ray's actors.
+    """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(actor_class).options(num_cpus=0, scheduling_strategy=here, **options)
 
 
 class EventSender(Callback):
-    """Callback that sends events to the driver, from a thread of its own. Events are picklable and small."""
+    """Callback that sends events to the driver from a separate thread. Events are picklable and small."""
 
     def __init__(self, queue: EventQueue):
         self._queue = queue
@@ -79,7 +84,7 @@ class EventSender(Callback):
 
     @property
     def should_stop(self) -> bool:
-        """Whether the driver wants the run to stop, as of the last time something was sent."""
+        """Whether the driver requested a stop, as of the last send."""
         return self._should_stop
 
     def send(self, event: str, *arguments: Any) -> None:
@@ -112,7 +117,7 @@ class EventSender(Callback):
         self.send("on_log", entry)
 
     def close(self) -> None:
-        """Send what is left, and wait until the driver's side has it."""
+        """Send the remaining events, and wait until the queue has them."""
         self._closing.set()
         self._thread.join()
 
@@ -129,7 +134,7 @@ class EventSender(Callback):
 
 @contextmanager
 def event_sender(queue: EventQueue) -> Iterator[EventSender]:
-    """A sender that sends everything and closes when the block ends, however it does."""
+    """Yield a sender, and close it when the block ends, also after an error."""
     sender = EventSender(queue)
     try:
         yield sender
@@ -138,7 +143,13 @@ def event_sender(queue: EventQueue) -> Iterator[EventSender]:
 
 
 def dispatch(events: list[Event], callback: Callback, on_end: Callable[[str, tuple[Any, ...]], None]) -> None:
-    """Call the callback's method of each event; `on_end` for the two that end a run."""
+    """Call the callback's method of each event.
+
+    Args:
+        events: events in their order.
+        callback: receiver of the events.
+        on_end: called with name and arguments of the final events ENDED and FAILED instead.
+    """
     for name, arguments in events:
         if name in (ENDED, FAILED):
             on_end(name, arguments)

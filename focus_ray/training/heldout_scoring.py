@@ -1,11 +1,11 @@
 """Scores a model on faces with ground truth: one pass, refined, with no mask and with the true mask.
 
-mean_face         theta = 0 of the head: what no fitting gives; all-ones mask
-all_ones          the model's one-pass fit, judged with an all-ones mask
+mean_face         head output 0, the result without any fitting; all-ones mask
+all_ones          the model's one-pass fit, scored with an all-ones mask
 focus             the model's one-pass fit and mask
-refined           the fit refined under the model's mask, re-estimated on the way
-refined_all_ones  refined under an all-ones mask: what occlusions do to a fit that ignores them
-refined_oracle    refined under the true mask: what a perfect segmenter would give; masks judged: the model's on it
+refined           the fit refined under the model's mask, which is re-estimated during refinement
+refined_all_ones  refined under an all-ones mask: the effect of occlusions on a fit that ignores them
+refined_oracle    refined under the true mask: the fit with a perfect segmenter; scored with the model's mask
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +30,7 @@ Variant = Callable[[Batch], RefineResult]
 
 
 class Scorer:
-    """Fits a batch in each of the ways that are compared. Networks are put in eval mode; nothing is trained."""
+    """Fits a batch by each variant, one method each. Networks are put in eval mode; nothing is trained."""
 
     def __init__(self, focus: Focus, settings: RefineSettings):
         self.focus = focus.eval()
@@ -38,7 +38,15 @@ class Scorer:
         self.device = next(focus.encoder.parameters()).device
 
     def fits(self, batch: Batch, variants: tuple[str, ...]) -> Iterator[tuple[str, RefineResult]]:
-        """The named variants of one batch, each with theta, rendering and mask."""
+        """Fit one batch by several variants.
+
+        Args:
+            batch: faces; with true masks for `refined_oracle`.
+            variants: names out of ONE_PASS and REFINED.
+
+        Yields:
+            Name of the variant, and its theta, rendering and mask.
+        """
         for name in variants:
             yield name, getattr(self, "focus_fit" if name == "focus" else name)(batch)
 
@@ -87,9 +95,16 @@ class Scorer:
 
 
 def score_fit(focus: Focus, batch: Batch, fit: RefineResult, prior: Prior | None = None) -> ImageScores:
-    """The scores of one variant on one batch; truth that the batch does not hold leaves its figures unknown.
+    """Score one variant on one batch.
 
-    With a prior, also those of the vertices that it corrects.
+    Args:
+        focus: networks; their face model computes the vertices.
+        batch: faces with true masks; without true vertices the scores have no vertex errors.
+        fit: theta, rendering and mask of the variant.
+        prior: misfit prior; None: no scores of corrected vertices.
+
+    Returns:
+        One row for each image.
     """
     assert batch.masks is not None
     with torch.no_grad():
@@ -118,12 +133,20 @@ def score_faces(
     progress: Callable[[int, int], None] | None = None,
     priors: Mapping[str, Prior] | None = None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """{variant: {subset: figures}} over the first `size` faces; the layout of `heldout` in metrics.json.
+    """Score several variants over the first `size` faces.
 
-    priors: by variant, a prior whose effect is scored besides.
+    Args:
+        scorer: fits the faces.
+        faces: faces with ground truth.
+        size: number of faces to score.
+        batch_size: faces in a batch.
+        unseen_families: occluder families that were not in the training data.
+        variants: names out of ONE_PASS and REFINED.
+        progress: called with (faces done, faces in all).
+        priors: misfit priors by variant; their corrected vertices are scored too.
 
-    Subsets: all, unoccluded, occluded, and those of the occluded whose occluder family training never saw
-    (occluded_unseen) or did see (occluded_seen). `progress` is told faces done and faces in all.
+    Returns:
+        {variant: {subset: figures}}, the layout of `heldout` in metrics.json; for the subsets see `subsets`.
     """
     scores: dict[str, list[ImageScores]] = {name: [] for name in variants}
     families: list[str] = []
@@ -142,7 +165,16 @@ def score_faces(
 
 
 def subsets(families: list[str], unseen_families: frozenset[str]) -> dict[str, Bool[Tensor, " N"]]:
-    """Which images belong to which subset; only `all` where the families are unknown."""
+    """Assign images to subsets by their occluder family.
+
+    Args:
+        families: occluder family of each image; "none": unoccluded.
+        unseen_families: occluder families that were not in the training data.
+
+    Returns:
+        By subset, whether each image belongs to it: all, unoccluded, occluded, occluded_seen, occluded_unseen. Only
+        `all` if a family is "unknown".
+    """
     everything = torch.ones(len(families), dtype=torch.bool)
     if "unknown" in families:
         return {"all": everything}
@@ -159,9 +191,16 @@ def subsets(families: list[str], unseen_families: frozenset[str]) -> dict[str, B
 
 @torch.no_grad()
 def score_photos(focus: Focus, photos: FaceDataset, count: int, batch_size: int = 50) -> dict[str, float | int | None]:
-    """One pass over photographs, whose masks and shapes nobody knows.
+    """Score one pass over photographs, without true masks and shapes.
 
-    landmark_px (224) against the given landmarks; rmse_255 and mask_coverage inside the model's own mask.
+    Args:
+        focus: networks, put in eval mode.
+        photos: photographs with landmarks.
+        count: number of photographs to score, from the first.
+        batch_size: photographs in a batch.
+
+    Returns:
+        n; landmark_px (at 224 px) against the given landmarks; rmse_255 and mask_coverage inside the model's own mask.
     """
     focus.eval()
     device = next(focus.encoder.parameters()).device
@@ -170,7 +209,7 @@ def score_photos(focus: Focus, photos: FaceDataset, count: int, batch_size: int 
         batch = photos.batch(range(start, min(start + batch_size, count))).to(device)
         theta, rendering = focus.autoencoder(batch.images)
         mask = focus.mask(batch.images, rendering)
-        believed = replace(batch, masks=(mask > MASK_THRESHOLD).to(mask))
-        scores.append(score_fit(focus, believed, RefineResult(theta, rendering, mask)))
+        with_own_masks = replace(batch, masks=(mask > MASK_THRESHOLD).to(mask))
+        scores.append(score_fit(focus, with_own_masks, RefineResult(theta, rendering, mask)))
     figures = summarise(ImageScores.merge(scores))
     return {name: figures[name] for name in ("n", "landmark_px", "rmse_255", "mask_coverage")}

@@ -26,10 +26,24 @@ def train(
     callback: Callback | None = None,
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
-    """Train into the folder `out`, or without a configuration go on with the run there; returns metrics.json.
+    """Train into the folder `out`, or resume the run there.
 
-    Raises Interrupted after Ctrl-C or SIGTERM, wherever the run can be gone on with: between two steps a checkpoint is
-    written first. Raises GuardStop where a guard ended the run.
+    Args:
+        config: configuration of a new run; None: resume the run in `out`.
+        out: run folder.
+        callback: receives the events of the run.
+        device: device of the training.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM, and the run can be resumed; between two steps a checkpoint is written first.
+        GuardStop: a guard ended the run.
+        ConfigError: the configuration, the folder or the device cannot be used.
+        DataError: the photographs cannot be used.
+        CheckpointError: a checkpoint or a file of weights is damaged or does not fit.
+        StorageError: the disk cannot be written.
     """
     prepared = prepare(RunRequest(config, out))
     folder = prepared.folder
@@ -45,21 +59,29 @@ def train(
                 device=device,
                 run_dir=str(folder.path),
                 should_stop=interrupted,
-            )  # before the folder: what cannot begin leaves nothing behind
+            )  # before the folder is made: a run that cannot start leaves no files
             prepared.acquire()
             with forward_logs(callbacks, rank=0, current_step=lambda: run.state.step):
                 metrics = train_and_report(run, prepared)
         return metrics
-    except KeyboardInterrupt:  # at the start, in the final scoring, or a second one
+    except KeyboardInterrupt:  # at the start, during the final scoring, or the second Ctrl-C
         if not folder.config_file.is_file():
             raise
-        raise Interrupted(f"stopped; go on by resuming {folder.path}") from None
+        raise Interrupted(f"stopped; resume {folder.path} to continue") from None
     finally:
         folder.close()
 
 
 def validate_in_process(prepared: PreparedRun, device: torch.device) -> None:
-    """Raises ConfigError for a GPU that is not here, and for a run whose checkpoints are in a store."""
+    """Check that this process can train the run.
+
+    Args:
+        prepared: the run.
+        device: device of the training.
+
+    Raises:
+        ConfigError: torch finds no GPU for a CUDA device, or the run's checkpoints are in an object store.
+    """
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("torch finds no GPU on this machine; train on the CPU, or see `focus-ray doctor`")
     if prepared.info.storage is not None:
@@ -68,7 +90,19 @@ def validate_in_process(prepared: PreparedRun, device: torch.device) -> None:
 
 
 def train_and_report(trainer: Trainer, prepared: PreparedRun) -> dict[str, Any]:
-    """Train, then leave metrics.json and the report, whatever the end was."""
+    """Train, then write metrics.json and the report.
+
+    Args:
+        trainer: the run; restored first if the request resumes it.
+        prepared: the run's request and folder.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        GuardStop: a guard ended the run; metrics.json, without model, and the report are written.
+        Interrupted: the run was asked to stop; only the report is written.
+    """
     folder = prepared.folder
     if prepared.request.resumes:
         trainer.restore()

@@ -1,6 +1,6 @@
-"""The training loop alone: steps by schedule, applies guard actions, yields one record per step.
+"""The training loop: takes steps by schedule, applies guard actions, yields one record per step.
 
-Knows no files, no cluster and no tracker. Whoever runs it takes the records and does the rest.
+It does not depend on files, cluster or tracker: the caller handles the records.
 """
 
 import copy
@@ -21,16 +21,28 @@ from focus_ray.focus.synthesis import derive_seed
 from focus_ray.runtime.step_record import StepRecord
 from focus_ray.training.precision import autocast_context
 
-TargetsFn = Callable[[int], Targets]  # this replica's part of a global step's batch, a pure function of it
+TargetsFn = Callable[[int], Targets]  # this replica's part of a step's batch, a pure function of the step
 
-DROPOUT_STREAM = 2  # keeps dropout's random numbers apart from every other use of the run's seed
+DROPOUT_STREAM = 2  # separates dropout's random numbers from all other uses of the run's seed
 
 
 def train_steps(state: TrainState, config: RunConfig, get_targets: TargetsFn, guard: Guard) -> Iterator[StepRecord]:
-    """Train from `state.step` to the end of the schedule, a record after each step.
+    """Train from `state.step` to the end of the schedule.
 
-    Between two records the state is whole: it may be saved, scored or thrown away. Replicas yield the same records.
-    Raises MaskCollapse or NonFiniteLoss when the guard ends the run.
+    Between two records the state is consistent: it may be saved, scored or discarded.
+
+    Args:
+        state: networks, optimizers and step; changed in place.
+        config: the run's configuration.
+        get_targets: returns this replica's part of the batch of a step; not called in the warm-up.
+        guard: checks of masks and losses; changed in place.
+
+    Yields:
+        A record after each step, the same on all replicas.
+
+    Raises:
+        MaskCollapse: the masks collapsed, and the guard ends the run.
+        NonFiniteLoss: too many steps in a row without a finite loss.
     """
     while state.step < config.schedule.total_steps:
         started = time.perf_counter()
@@ -41,7 +53,7 @@ def train_steps(state: TrainState, config: RunConfig, get_targets: TargetsFn, gu
         before = copy.deepcopy(state.focus.segmenter.state_dict()) if begins else None
         batch = get_targets(state.step).to(state.device) if position.phase is not Phase.WARMUP else None
         loaded = time.perf_counter()
-        # What is random in a step is a function of seed, step and replica: nothing of it needs to be kept.
+        # Random numbers of a step depend on seed, step and replica only: checkpoints need no generator state.
         torch.manual_seed(derive_seed(config.seed, DROPOUT_STREAM, state.step, state.process_group.rank))
         with autocast_context(config.compute.precision, state.device):
             state, metrics = take_step(state, config, position, batch)
@@ -55,14 +67,24 @@ def train_steps(state: TrainState, config: RunConfig, get_targets: TargetsFn, gu
         size = config.warmup.batch_size if batch is None else config.batch_size
         rate = size / seconds
         yield StepRecord(step, position, metrics, event, seconds, loaded - started, rate, time.time())
-        if stop is not None:  # after the step that caused it was recorded
+        if stop is not None:  # after the record of the step that caused it
             raise stop
 
 
 def check_guard(
     guard: Guard, step: int, position: SchedulePosition, metrics: StepMetrics
 ) -> tuple[GuardEvent | None, GuardStop | None]:
-    """What the guard says of this step: an intervention, or that the run must end."""
+    """Pass a step's loss and masks to the guard.
+
+    Args:
+        guard: changed in place.
+        step: global step.
+        position: phase and cycle of the step.
+        metrics: metrics of the step.
+
+    Returns:
+        The guard's intervention, or None; the error that ends the run, or None.
+    """
     try:
         guard.observe_loss(step, not metrics.skipped)
         if position.phase is Phase.EM_SEG and metrics.mask_mean is not None and not metrics.skipped:
@@ -73,7 +95,12 @@ def check_guard(
 
 
 def is_good(metrics: StepMetrics, guard: Guard) -> bool:
-    """Whether the segmenter that a step began with may be gone back to: its masks were in range in that step."""
+    """Return whether the segmenter before a step may be restored later: its masks in that step were in range.
+
+    Args:
+        metrics: metrics of the step.
+        guard: its limits of the mean mask.
+    """
     if metrics.mask_mean is None or metrics.skipped:
         return False
     return guard.in_bounds(metrics.mask_mean, metrics.unexplained)
@@ -82,7 +109,17 @@ def is_good(metrics: StepMetrics, guard: Guard) -> bool:
 def take_step(
     state: TrainState, config: RunConfig, position: SchedulePosition, batch: Targets | None
 ) -> tuple[TrainState, StepMetrics]:
-    """One step of the phase at hand."""
+    """Take one step of the current phase.
+
+    Args:
+        state: networks and optimizers; changed in place.
+        config: the run's configuration.
+        position: phase and cycle of the step.
+        batch: this replica's part of the batch; None in the warm-up.
+
+    Returns:
+        The state, and the metrics of the step.
+    """
     optimizer = getattr(config.optimizers, position.phase)
     if batch is None:
         return warmup_step(state, config.seed, position, config.warmup, optimizer)
@@ -102,11 +139,17 @@ def take_step(
 def apply_guard_action(
     state: TrainState, config: RunConfig, event: GuardEvent, batch: Targets, position: SchedulePosition
 ) -> None:
-    """The collapsed segmenter gives way to the one that this block began with; its Adam moments go with it.
+    """Restore the last good segmenter in place of the collapsed one, and reset its Adam moments.
 
-    `recalibrate` then sets the area weight by the rule of AreaCalibration, from this batch; `restore` lets the
-    segmenter rest until the next cycle. Without `em.calibration` eta_area is as given: `recalibrate` then does what
-    `restore` does.
+    Then `recalibrate` sets the area weight by the rule of AreaCalibration from this batch, and `restore` freezes the
+    segmenter until the next cycle. Without `em.calibration` eta_area is fixed, and `recalibrate` acts as `restore`.
+
+    Args:
+        state: changed in place.
+        config: the run's configuration.
+        event: the guard's intervention.
+        batch: this replica's part of the step's batch.
+        position: phase and cycle of the step.
     """
     if state.last_good_segmenter is not None:
         state.focus.segmenter.load_state_dict(state.last_good_segmenter)
@@ -118,7 +161,15 @@ def apply_guard_action(
 
 
 def state_tree(state: TrainState, guard: Guard) -> dict[str, Any]:
-    """Everything that a resumed run needs to go on as if it had not stopped, as a tree of tensors and plain values."""
+    """Return the state that a resumed run needs for the same result as an uninterrupted one.
+
+    Args:
+        state: networks, optimizers and step.
+        guard: checks of masks and losses.
+
+    Returns:
+        Nested dicts of tensors and plain values; the tensors are not copied.
+    """
     focus = state.focus
     return {
         "step": state.step,
@@ -134,14 +185,21 @@ def state_tree(state: TrainState, guard: Guard) -> dict[str, Any]:
 
 
 def load_state_tree(state: TrainState, guard: Guard, config: RunConfig, tree: dict[str, Any]) -> None:
-    """The inverse of `state_tree`, into a freshly built state."""
+    """Load the result of `state_tree`.
+
+    Args:
+        state: newly built state; changed in place.
+        guard: newly built guard; changed in place.
+        config: the run's configuration.
+        tree: result of `state_tree`.
+    """
     focus = state.focus
     focus.encoder.load_state_dict(tree["encoder"])
     focus.segmenter.load_state_dict(tree["segmenter"])
     if tree["perceptual"] is not None:
         if focus.perceptual is None:
             freeze_perceptual(state)
-        assert focus.perceptual is not None  # just made
+        assert focus.perceptual is not None  # made by freeze_perceptual
         focus.perceptual.load_state_dict(tree["perceptual"])
     state.step = tree["step"]
     for name, optimizer_state in tree["optimizers"].items():

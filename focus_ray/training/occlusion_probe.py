@@ -1,6 +1,6 @@
 """Occlusion probe: pastes patches at known positions, so that masks can be scored without labels.
 
-A piece of another picture of the same set, as cutmix pastes it (Yun et al. 2019), here an ellipse about a landmark.
+A patch is a piece of another image of the set, as in CutMix (Yun et al. 2019), here an ellipse centred at a landmark.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 RADII = (0.12, 0.3)
-"""From and to which half axes go, as shares of the landmarks' extent: from a mole to a hand."""
-_STREAM = 11  # keeps these random numbers apart from every other use of a picture's number
+"""Range of the ellipses' half axes, as shares of the landmarks' extent: from the size of a mole to that of a hand."""
+_STREAM = 11  # separates these random numbers from all other uses of an image's number
 
 
 def donor_indices(numbers: Sequence[int], count: int) -> list[int]:
-    """For each of some pictures of `count`, the one that a piece is taken from: another one, where there is one."""
+    """Draw the images that the patches are taken from.
+
+    Args:
+        numbers: images that get a patch.
+        count: number of images in the set.
+
+    Returns:
+        For each of `numbers` another image of the set; the image itself if `count` is 1.
+    """
     return [(number + 1 + int(_rng(number).integers(max(count - 1, 1)))) % count for number in numbers]
 
 
@@ -26,7 +34,17 @@ def paste_patches(
     donors: Float[Tensor, "B 3 H W"],
     numbers: Sequence[int],
 ) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 1 H W"]]:
-    """The pictures with a piece of the others on each, and where it is. A function of the pictures' numbers."""
+    """Paste a patch of a donor onto each image. Position, shape and content depend on the image's number only.
+
+    Args:
+        images: RGB in [0, 1].
+        landmarks: px of the images.
+        donors: images that the patches are taken from.
+        numbers: numbers of the images in their set.
+
+    Returns:
+        The images with patches, and the patches' masks, 1 = patch.
+    """
     height, width = images.shape[2:]
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     where = torch.zeros(len(images), 1, height, width)
@@ -42,7 +60,7 @@ def paste_patches(
         along = (right * np.cos(angle) + down * np.sin(angle)) / long
         across = (down * np.cos(angle) - right * np.sin(angle)) / wide
         where[row, 0] = ((along**2 + across**2) < 1).float()
-        # Moved, lest a nose lies on a nose.
+        # Shifted, so that the patch does not align with the face below: no nose on a nose.
         moved = (int(rng.integers(height)), int(rng.integers(width)))
         pieces[row] = torch.roll(donors[row], moved, dims=(1, 2))
     where = where.to(images.device)
@@ -55,9 +73,18 @@ def probe_overlap(
     probe_mask: Float[Tensor, "B 1 H W"],
     region: Float[Tensor, "B 1 H W"],
 ) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
-    """What masks newly leave out and what was planted: soft intersection and union, in pixels of the region.
+    """Compute soft intersection and union of newly excluded pixels and pasted patches.
 
-    A mask that leaves out everything leaves out nothing newly, and one that leaves out nothing does not either.
+    A mask that excludes everything, or nothing, both before and after excludes no pixel newly.
+
+    Args:
+        before: soft masks of the images, 1 = face.
+        after: soft masks of the images with patches.
+        probe_mask: masks of the patches, 1 = patch.
+        region: region that is compared, 1 = inside.
+
+    Returns:
+        Intersection and union of each image, px.
     """
     newly, planted = (before - after).clamp(min=0) * region, probe_mask * region
     return torch.minimum(newly, planted).sum(dim=(1, 2, 3)), torch.maximum(newly, planted).sum(dim=(1, 2, 3))

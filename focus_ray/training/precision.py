@@ -9,13 +9,18 @@ Precision = Literal["float32", "mixed"]
 
 
 def autocast_context(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """A context in which the networks compute as `precision` says. Renderer, losses and parameters stay in float32."""
+    """Return a context that runs the networks with this precision. Renderer, losses and parameters stay in float32.
+
+    Args:
+        precision: `mixed` is bfloat16 if the device supports it in hardware, else float32.
+        device: device of the networks.
+    """
     half = precision == "mixed" and supports_bfloat16(device)
     return torch.autocast(device.type, torch.bfloat16, enabled=half)
 
 
 def supports_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware. On others it would be slower than float32, and less exact."""
+    """Return whether the device multiplies bfloat16 in hardware; emulation is slower than float32 and less exact."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported()

@@ -12,7 +12,7 @@ from focus_ray.training.assemble import fitted_face
 
 @dataclass(frozen=True)
 class RunRequest:
-    """A new run of a configuration, or, without one, resume the run in `out`."""
+    """Request for a new run of a configuration, or, without one, to resume the run in `out`."""
 
     config: RunConfig | None
     out: Path
@@ -35,7 +35,12 @@ class PreparedRun:
     info: RunInfo
 
     def acquire(self) -> None:
-        """Take the folder: make it, or lock the one that is there. Raises ConfigError, StorageError."""
+        """Create the run folder and lock it, or lock the existing one of a resumed run.
+
+        Raises:
+            ConfigError: the folder holds other files, or another process trains in it.
+            StorageError: the disk cannot be written.
+        """
         if self.request.resumes:
             self.folder.lock()
         else:
@@ -43,7 +48,13 @@ class PreparedRun:
 
 
 def prepare(request: RunRequest) -> PreparedRun:
-    """Read what is needed. Raises ConfigError, CheckpointError, FaceModelError; nothing is written."""
+    """Validate a request and read configuration and face model. Nothing is written.
+
+    Raises:
+        ConfigError: there is no run to resume, or it has another storage than the request.
+        CheckpointError: config.json or run.json is damaged, or the start model cannot be loaded.
+        FaceModelError: the face model of the run folder is damaged.
+    """
     out = Path(request.out)
     if request.config is None:
         config, face = RunFolder(out).open()
@@ -51,7 +62,7 @@ def prepare(request: RunRequest) -> PreparedRun:
         info = folder.info()
         if request.storage not in (None, info.storage):
             place = info.storage or "its own folder"
-            raise ConfigError(f"the run in {out} keeps its checkpoints in {place}; name no other storage")
+            raise ConfigError(f"the run in {out} keeps its checkpoints in {place}; give no other storage")
         return PreparedRun(request, folder, config, face, info)
     config = request.config
     info = RunInfo(name=out.resolve().name, storage=request.storage, experiment=request.experiment)

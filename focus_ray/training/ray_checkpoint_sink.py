@@ -1,7 +1,7 @@
 """Checkpoints under Ray Train: uploaded in the background and reported to Ray when complete.
 
-Ray only learns of them. Which ones are kept, and which one a run goes on from, is decided by what lies in the store:
-then another driver, another version of Ray or another number of workers finds the same.
+Retention and the choice of the checkpoint to resume from depend on the content of the store only, not on Ray's state:
+so they are the same for another driver, version of Ray or number of workers.
 """
 
 import logging
@@ -25,16 +25,16 @@ from focus_ray.training.upload_queue import UploadQueue
 from focus_ray.training.uploader import CheckpointUploader
 
 CHECKPOINTS = "checkpoints"
-# Of checkpoints that wait for a store that is ill. Beyond, older ones give way: memory is finite.
+# Of the checkpoints in memory that wait for upload; beyond it the oldest are dropped.
 MAX_PENDING_BYTES = 2 << 30
-# Then something is wrong that waiting does not cure.
+# Checkpoints lost in a row before the run stops.
 MAX_CONSECUTIVE_FAILURES = 3
 
 logger = logging.getLogger(__name__)
 
 
 class RayCheckpointSink:
-    """`CheckpointSink` of one replica. All report every checkpoint, as Ray Train asks; rank 0's has content."""
+    """`CheckpointSink` of one replica. Ray Train requires reports of all ranks; only rank 0's has content."""
 
     def __init__(
         self,
@@ -45,7 +45,16 @@ class RayCheckpointSink:
         device: torch.device,
         uploader: CheckpointUploader | None = None,
     ):
-        """uploader: what brings checkpoints to the store; None: a thread of this process does."""
+        """Open the store.
+
+        Args:
+            store: store of checkpoints and model.
+            keep: number of newest checkpoints to keep.
+            replicas: rank and number of the replicas.
+            callback: receives messages, and `on_save` after an upload.
+            device: device for reductions between replicas.
+            uploader: process that uploads; None: a thread of this process.
+        """
         self.store = store
         self.checkpoints = Checkpoints(store.at(CHECKPOINTS), keep=keep)
         self.replicas = replicas
@@ -54,19 +63,27 @@ class RayCheckpointSink:
         self._filesystem, self._root = store.filesystem()
         self._uploader = uploader
         self.last_saved_step = 0
-        # Not on Ray's thread: that begins with the next checkpoint when the controller has asked for the one before.
+        # Not in Ray's upload thread: it starts an upload only after the controller has polled the one before.
         self._upload_queue = UploadQueue(self._upload, MAX_PENDING_BYTES, callback.on_message)
         self._consecutive_failures = 0
         self._stored_steps: list[int] = []  # by this process
 
     def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
-        """Report the state of a step; its upload goes on while training does, unless it is the last.
+        """Report the state of a step; it is uploaded in the background.
 
-        Raises StorageError, on all replicas, where checkpoints were lost again and again.
+        Args:
+            step: number of steps taken.
+            tree: state; copied, so it may change after the call.
+            best: whether it is the best checkpoint so far.
+            last: whether to wait for the upload.
+
+        Raises:
+            StorageError: MAX_CONSECUTIVE_FAILURES checkpoints in a row were lost; raised on all replicas.
         """
         if self.replicas.all_reduce_any(self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES, self.device):
             raise StorageError(
-                f"{MAX_CONSECUTIVE_FAILURES} checkpoints in a row could not be written to {self.store}; fix it, resume"
+                f"{MAX_CONSECUTIVE_FAILURES} checkpoints in a row could not be written to {self.store}; fix the store, "
+                "then resume"
             )
         self._report(step, copy_to_cpu(tree) if self.replicas.is_main else None, best)
         if last:
@@ -94,9 +111,9 @@ class RayCheckpointSink:
         )
 
     def _upload(self, step: int, tree: dict[str, Any], best: bool) -> None:
-        """Write a checkpoint; a store that refuses costs this one and not the run."""
+        """Write a checkpoint; an error of the store loses this checkpoint but does not end the run."""
         if not best and sum(newer > step for newer in self._stored_steps) >= self.checkpoints.keep:
-            logger.info("checkpoint of step %d is not needed: enough newer ones are whole", step)
+            logger.info("checkpoint of step %d is not needed: enough newer ones are stored", step)
             return
         try:
             self._write(step, tree, best)
@@ -126,12 +143,17 @@ class RayCheckpointSink:
         self._upload_queue.wait()
 
     def latest(self) -> StoredCheckpoint | None:
-        """The newest valid checkpoint, of the same step for all replicas: rank 0 looks, the others follow."""
+        """Return the newest valid checkpoint, None if there is none; rank 0 chooses the step for all replicas.
+
+        Raises:
+            CheckpointError: all checkpoints are damaged.
+            StorageError: the store cannot be read.
+        """
         stored, problem = None, None
         if self.replicas.is_main:
             try:
                 stored = self.checkpoints.latest()
-            except FocusRayError as error:  # the others wait for a word
+            except FocusRayError as error:  # raised after the gather, for which the other ranks wait
                 problem = error
         step = -1 if stored is None else stored.step
         chosen = int(self.replicas.all_gather(torch.tensor([step], device=self.device))[0])
@@ -153,7 +175,7 @@ class RayCheckpointSink:
 
 
 def copy_to_cpu(tree: Any) -> Any:
-    """The tree with its own copy of every tensor, on the CPU: training may go on."""
+    """Copy a nested state: all tensors are copied to the CPU, so that training may change the original."""
     match tree:
         case Tensor():
             return tree.detach().to("cpu", copy=True)

@@ -1,4 +1,4 @@
-"""Callback that writes the run folder: a line for each event, a file for each picture."""
+"""Callback that writes the run folder: a line for each event, a file for each image."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from focus_ray.storage import atomic
 
 
 class Recorder(Callback):
-    """Keeps history.jsonl, evaluations.jsonl, log.jsonl and sheets/ of a run folder."""
+    """Writes history.jsonl, evaluations.jsonl, log.jsonl and sheets/ of a run folder."""
 
     def __init__(self, folder: RunFolder):
         self.folder = folder
 
     def on_train_begin(self, total: int, done: int, history: ResumeHistory) -> None:
-        """Steps from `done` on will be taken again: what is known of them goes, what is missing before them comes."""
+        """Remove the lines of steps from `done` on, which are taken again, and add missing lines of earlier steps."""
         known = {line["step"]: line for line in [*history.recent, *self.folder.history()] if line["step"] < done}
         self.folder.history_file.rewrite([known[step] for step in sorted(known)])
         self.folder.evaluations_file.rewrite(history.evaluations)

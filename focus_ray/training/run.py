@@ -1,4 +1,4 @@
-"""A training run: the loop with checkpoints, scores, pictures and the final model."""
+"""A training run: the loop with checkpoints, scores, contact sheets and the final model."""
 
 import io
 import logging
@@ -32,8 +32,8 @@ from focus_ray.training.sheets import draw_sheet
 from focus_ray.training.unlabelled import score_unlabelled
 
 METRICS_SCHEMA = 1
-# A driver that dies has not written down what its workers did until they noticed, whole checkpoints included: history
-# travels in checkpoints so far back.
+# Steps of history before the last checkpoint that a checkpoint contains. Workers train, and write checkpoints, for a
+# while after their driver was killed; the resumed run needs their history.
 HISTORY_OVERLAP_STEPS = 1000
 
 logger = logging.getLogger(__name__)
@@ -43,11 +43,11 @@ logger = logging.getLogger(__name__)
 class RunTotals:
     """Totals of a run besides its parameters, stored in checkpoints."""
 
-    seconds: dict[str, float] = field(default_factory=dict)  # by phase, and by what lies beside the steps
+    seconds: dict[str, float] = field(default_factory=dict)  # by phase, and by work between the steps
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     pretrained: dict[str, Any] | None = None
     best: float | None = None  # figure of the best evaluation (cadence.best)
-    recent: list[dict[str, Any]] = field(default_factory=list)  # history since the checkpoint before, at least
+    recent: list[dict[str, Any]] = field(default_factory=list)  # history, at least since the last checkpoint
 
     def add_seconds(self, name: str, seconds: float) -> None:
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
@@ -61,23 +61,34 @@ class RunTotals:
 class CheckpointSink(Protocol):
     """Storage of a run's checkpoints and model. Every rank calls it; rank 0's result is used."""
 
-    last_saved_step: int  # step of the newest state that is known to be kept; 0: none
+    last_saved_step: int  # step of the newest state that is known to be stored; 0: none
 
     def save(self, step: int, tree: dict[str, Any], *, best: bool, last: bool) -> None:
-        """Keep the state of a step; with `last`, return when it is kept. The tree may change after the call."""
+        """Store the state of a step. The tree may change after the call.
+
+        Args:
+            step: number of steps taken.
+            tree: state.
+            best: whether it is the best checkpoint so far.
+            last: whether to return only when the state is stored.
+        """
         ...
 
     def latest(self) -> StoredCheckpoint | None:
-        """The newest valid state, or None where there is none at all. Raises CheckpointError where all are damaged."""
+        """Return the newest valid state, or None if there is none.
+
+        Raises:
+            CheckpointError: all stored states are damaged.
+        """
         ...
 
     def save_model(self, bundle: model.Model) -> None:
-        """Keep the finished model."""
+        """Store the finished model."""
         ...
 
 
 class Trainer:
-    """A run on one rank: its parts, and the work between two steps."""
+    """A run on one rank: its networks and data, and the work between two steps."""
 
     def __init__(
         self,
@@ -92,10 +103,23 @@ class Trainer:
         run_dir: str = "RUN",
         should_stop: Callable[[], bool] = lambda: False,
     ):
-        """source: where batches come from; None: a thread of this process. run_dir: the run's folder, to be resumed.
-        should_stop: whether the run is asked to stop.
+        """Assemble the run; nothing is written.
 
-        Raises ConfigError, DataError or CheckpointError where the run cannot begin.
+        Args:
+            config: the run's configuration.
+            face: face model that is fitted.
+            checkpoint_sink: storage of checkpoints and model.
+            callback: receives the events of the run.
+            replicas: rank and number of the replicas.
+            device: device of the networks.
+            source: source of the batches; None: a thread of this process.
+            run_dir: folder of the run, for relative start models and for messages on how to resume.
+            should_stop: polled after each step; true on any rank: stop with a checkpoint.
+
+        Raises:
+            ConfigError: the configuration cannot be used.
+            DataError: the photographs cannot be used.
+            CheckpointError: a file of weights does not fit.
         """
         torch.manual_seed(config.seed)
         self.config = config
@@ -119,9 +143,15 @@ class Trainer:
         return self.state.step >= self.config.schedule.total_steps
 
     def run(self) -> dict[str, Any]:
-        """Train what is left of the schedule, then score and keep the model; returns what metrics.json holds.
+        """Train the remaining steps of the schedule, then score and store the model.
 
-        Raises GuardStop where a guard ends the run, Interrupted where somebody asked, after a checkpoint.
+        Returns:
+            The content of metrics.json; empty on ranks other than 0.
+
+        Raises:
+            GuardStop: a guard ended the run.
+            Interrupted: a stop was requested, and a checkpoint is written.
+            StorageError: a stop was requested, and the last checkpoint was lost; or too many checkpoints were lost.
         """
         total = self.config.schedule.total_steps
         self.callback.on_train_begin(
@@ -143,18 +173,18 @@ class Trainer:
         return self.finish()
 
     def stop_error(self) -> FocusRayError:
-        """The error of a run that was asked to stop; a failing store may have lost the last checkpoint."""
-        step, whole = self.state.step, self.checkpoint_sink.last_saved_step
-        if whole < step:
-            kept = f"the one of step {whole} is the newest" if whole else "there is none"
+        """Return the error of a run after a stop request: Interrupted; StorageError if the last checkpoint was lost."""
+        step, saved = self.state.step, self.checkpoint_sink.last_saved_step
+        if saved < step:
+            newest = f"the newest is that of step {saved}" if saved else "there is no other"
             return StorageError(
-                f"stopped after step {step - 1}, and its checkpoint could not be kept, {kept}; fix the store, then go "
-                f"on by resuming {self.run_dir}"
+                f"stopped after step {step - 1}, its checkpoint could not be stored, {newest}; fix the store, then "
+                f"resume {self.run_dir} to continue"
             )
-        return Interrupted(f"stopped after step {step - 1}, a checkpoint is written; go on by resuming {self.run_dir}")
+        return Interrupted(f"stopped after step {step - 1}, a checkpoint is written; resume {self.run_dir} to continue")
 
     def after_step(self, record: StepRecord) -> None:
-        """Scores, pictures and checkpoint that are due after this step."""
+        """Score, draw a contact sheet and write a checkpoint, each if it is due after this step."""
         self.tally.recent.append(record.line())
         self.tally.add_seconds(record.position.phase, record.seconds - record.data_seconds)
         self.tally.add_seconds("waiting for data", record.data_seconds)
@@ -164,9 +194,7 @@ class Trainer:
         best = False
         if ends or self.state.step % self.config.cadence.evaluate == 0:
             best = self.replicas.all_reduce_any(self.score(str(record.position.phase)), self.state.device)
-            if (
-                record.position.phase is Phase.PRETRAIN_SEG and self.replicas.is_main
-            ):  # overwritten until the phase ends
+            if record.position.phase is Phase.PRETRAIN_SEG and self.replicas.is_main:  # the phase's last one remains
                 self.tally.pretrained = self.tally.evaluations[-1].get("heldout")
         if ends or self.state.step % self.config.cadence.sheet == 0:
             self.save_sheet()
@@ -174,7 +202,7 @@ class Trainer:
             self.checkpoint(best=best, last=self.complete)
 
     def log_step(self, record: StepRecord) -> None:
-        """What is worth a line of this step."""
+        """Log the start of a phase, a skipped step and an intervention of the guard."""
         if record.position.in_block == 0:
             logger.info("phase %s begins, cycle %d", record.position.phase, record.position.cycle)
         if record.metrics.skipped:
@@ -187,7 +215,7 @@ class Trainer:
             self.callback.on_message(message)
 
     def is_block_end(self) -> bool:
-        """Whether the step just taken was the last of its phase or, in EM, of its cycle."""
+        """Return whether the last step was the last one of its phase or, in EM, of its cycle."""
         if self.complete:
             return True
         position, following = (self.config.schedule.at(step) for step in (self.state.step - 1, self.state.step))
@@ -198,7 +226,7 @@ class Trainer:
 
     @contextmanager
     def measure_time(self, name: str) -> Iterator[None]:
-        """Add the time of a block to the tally."""
+        """Add the seconds of a block to the tally under `name`."""
         started = time.perf_counter()
         try:
             yield
@@ -206,11 +234,16 @@ class Trainer:
             self.tally.add_seconds(name, time.perf_counter() - started)
 
     def score(self, after: str) -> bool:
-        """Figures over the held-out faces or photographs; whether they are the best so far.
+        """Score the held-out faces or photographs, and record the figures.
 
-        Where no photograph is held out they are of those trained on, and `photos.heldout` is false.
+        If no photograph is held out, training photographs are scored, and `photos.heldout` is false. Rank 0 scores;
+        the other ranks return at once and wait in the next collective operation.
 
-        Rank 0 scores, the others go on to the next step and wait there.
+        Args:
+            after: phase before the evaluation, or "start".
+
+        Returns:
+            Whether the figures are the best so far; False on ranks other than 0.
         """
         if not self.replicas.is_main:
             return False
@@ -231,7 +264,7 @@ class Trainer:
         return self._is_best(entry)
 
     def _is_best(self, entry: dict[str, Any]) -> bool:
-        """Whether this is the best evaluation so far. Best checkpoints are chosen only during EM."""
+        """Return whether this is the best evaluation so far. Best checkpoints are chosen only during EM."""
         figure = look_up(entry, self.config.cadence.best)
         if figure is None or self.state.step <= self.config.schedule.em_start:
             return False
@@ -263,7 +296,7 @@ class Trainer:
         return score_unlabelled(self.state.focus, faces, count)
 
     def save_sheet(self) -> None:
-        """A contact sheet of the model as it is."""
+        """Draw a contact sheet with the current networks, on rank 0."""
         if not self.replicas.is_main:
             return
         with self.measure_time("pictures"):
@@ -274,7 +307,12 @@ class Trainer:
             self.callback.on_image(f"step-{self.state.step:08d}.png", png.getvalue())
 
     def checkpoint(self, *, best: bool = False, last: bool = False) -> None:
-        """Keep everything that a resumed run needs."""
+        """Store everything that a resumed run needs.
+
+        Args:
+            best: whether it is the best checkpoint so far.
+            last: whether to wait until it is stored.
+        """
         with self.measure_time("checkpoints"):
             oldest = self.checkpoint_sink.last_saved_step - HISTORY_OVERLAP_STEPS
             self.tally.recent = [line for line in self.tally.recent if line["step"] >= oldest]
@@ -291,7 +329,11 @@ class Trainer:
             self.checkpoint_sink.save(self.state.step, tree, best=best, last=last)
 
     def restore(self) -> None:
-        """Go back to the newest valid checkpoint. Raises CheckpointError where it belongs to another run or face."""
+        """Load the newest valid checkpoint, if there is one.
+
+        Raises:
+            CheckpointError: it belongs to another configuration, face model or data, or to an incompatible version.
+        """
         stored = self.checkpoint_sink.latest()
         if stored is None:
             return
@@ -301,12 +343,12 @@ class Trainer:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise CheckpointError(
                 f"{stored.folder} does not fit this version of the program ({reason}); resume it with the version "
-                f"that wrote it, {writer_version(stored.state)}, or start a new run"
+                f"that wrote it ({writer_version(stored.state)}), or start a new run"
             ) from None
         logger.info("going on from the checkpoint of step %d", self.state.step)
 
     def _restore_from(self, stored: StoredCheckpoint) -> None:
-        """Take over a stored state. What it raises besides CheckpointError says that it has another layout."""
+        """Load a stored state. An error other than CheckpointError means that the state has another layout."""
         tree = stored.state
         for part, ours, what in (
             ("face", self.state.focus.face_model.digest, "another face model"),
@@ -315,7 +357,7 @@ class Trainer:
         ):
             if tree["lineage"][part] != ours:
                 raise CheckpointError(
-                    f"{stored.folder} was written for {what}; put the run folder's own files back, or start a new run"
+                    f"{stored.folder} was written for {what}; restore the run folder's own files, or start a new run"
                 )
         if type(tree["step"]) is not int or not 0 <= tree["step"] <= self.config.schedule.total_steps:
             raise ValueError(f"step {tree['step']} is outside the schedule")
@@ -323,7 +365,11 @@ class Trainer:
         self.tally = RunTotals(**tree["tally"])
 
     def finish(self) -> dict[str, Any]:
-        """Keep the model and score it in every way; returns what metrics.json holds. Rank 0's work."""
+        """Store the model and score all variants, on rank 0.
+
+        Returns:
+            The content of metrics.json; empty on ranks other than 0.
+        """
         if not self.replicas.is_main:
             return {}
         bundle = self.export_model()
@@ -331,9 +377,7 @@ class Trainer:
         heldout: dict[str, Any] = {}
         with self.measure_time("scoring"):
             if self.data.heldout is not None and self.config.heldout.size:
-                self.callback.on_message(
-                    "scoring the held-out faces: one pass, refined, and what they are compared with"
-                )
+                self.callback.on_message("scoring the held-out faces: one pass, refined, and the baselines")
                 refined = heldout_scoring.REFINED if self.config.heldout.refine else ()
                 heldout = self._score_heldout((*heldout_scoring.ONE_PASS, *refined))
                 if self.tally.pretrained is not None:
@@ -341,13 +385,18 @@ class Trainer:
         return self.metrics(bundle.version, heldout)
 
     def export_model(self) -> model.Model:
-        """The networks as a model that others can use, its version a digest of its weights."""
+        """Return the networks as a model. Its version is the preset and a digest of its weights."""
         focus = self.state.focus
         version = f"{self.config.preset}-{model.weights_digest(focus)[:12]}"
         return model.Model(focus, self.config.model, self.config.refine, version)
 
     def metrics(self, version: str | None, heldout: dict[str, Any]) -> dict[str, Any]:
-        """What metrics.json holds; without version and figures where the run did not end well."""
+        """Return the content of metrics.json.
+
+        Args:
+            version: version of the model; None if a guard ended the run.
+            heldout: figures by variant and subset; empty if a guard ended the run.
+        """
         return {
             "schema": METRICS_SCHEMA,
             "preset": self.config.preset,
@@ -366,7 +415,7 @@ class Trainer:
 
 
 def writer_version(tree: dict[str, Any]) -> str:
-    """The version of the program that wrote a checkpoint, as far as the checkpoint says."""
+    """Return the version of the program that wrote a checkpoint, for messages."""
     lineage = tree.get("lineage")
     version = lineage.get("version") if isinstance(lineage, dict) else None
-    return version if isinstance(version, str) else "of unknown number"
+    return version if isinstance(version, str) else "unknown"

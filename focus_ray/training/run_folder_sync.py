@@ -22,19 +22,19 @@ SYNCED_FILES = (
     "report.html",
 )
 SYNCED_FOLDERS = ("sheets",)
-RAY_SNAPSHOT = "checkpoint_manager_snapshot.json"  # what Ray Train writes of the checkpoints that it was told of
-NOT_SYNCED = ("checkpoints/", "model/", RAY_SNAPSHOT, ".")  # the workers' own, and Ray's
+RAY_SNAPSHOT = "checkpoint_manager_snapshot.json"  # Ray Train's list of the reported checkpoints
+NOT_SYNCED = ("checkpoints/", "model/", RAY_SNAPSHOT, ".")  # written by the workers and by Ray
 
 logger = logging.getLogger(__name__)
 
 
 class RunFolderSync(Callback):
-    """Copies what has changed in the run folder, in the background, whenever a checkpoint is whole."""
+    """Uploads changed files of the run folder in the background, after each checkpoint."""
 
     def __init__(self, folder: Path, store: ObjectStore):
         self.folder = folder
         self.store = store
-        self._uploaded: dict[str, tuple[int, int]] = {}  # size and time of each file when it was copied
+        self._uploaded: dict[str, tuple[int, int]] = {}  # size and mtime (ns) of each file at its upload
         self._due = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="mirror", daemon=True)
@@ -44,7 +44,7 @@ class RunFolderSync(Callback):
         self._due.set()
 
     def close(self) -> None:
-        """Copy what is left. A store that refuses is told in the log: the run folder itself is whole."""
+        """Upload the remaining changes. An error of the store is only logged: the run folder itself is complete."""
         self._closing = True
         self._due.set()
         self._thread.join()
@@ -54,11 +54,11 @@ class RunFolderSync(Callback):
         while not closing:
             self._due.wait()
             self._due.clear()
-            closing = self._closing  # before the copy: what was written until then is in it
+            closing = self._closing  # read before the copy, so that the last copy has all files
             try:
                 self._copy()
             except FocusRayError as error:
-                logger.warning("the copy of the run folder in the store is behind: %s", error)
+                logger.warning("the copy of the run folder in the store is out of date: %s", error)
 
     def _copy(self) -> None:
         for path in self._files():
@@ -69,27 +69,36 @@ class RunFolderSync(Callback):
                 self._uploaded[key] = version
 
     def _files(self) -> list[Path]:
-        """run.json last: what has it is a run."""
+        """Return the files to copy, run.json last: its presence marks a complete run."""
         found = [path for name in SYNCED_FOLDERS for path in sorted((self.folder / name).glob("*"))]
         found += [self.folder / name for name in reversed(SYNCED_FILES)]
-        whole = (path for path in found if path.is_file() and not atomic.is_unfinished(path.name))
-        return sorted(whole, key=lambda path: path.name == "run.json")
+        finished = (path for path in found if path.is_file() and not atomic.is_unfinished(path.name))
+        return sorted(finished, key=lambda path: path.name == "run.json")
 
 
 def restore_run_dir(uri: str, out: Path | None) -> Path:
-    """The run folder of a run that was mirrored to a store, as a folder of this machine: `out`, else runs/NAME.
+    """Download the copy of a run folder from a store.
 
-    Raises ConfigError where there is no run at `uri` or something else at `out`, StorageError where the store refuses.
+    Args:
+        uri: the run's prefix in the store: its storage followed by its name.
+        out: folder to write; None: runs/NAME.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: there is no run at `uri`, or the folder is not empty.
+        StorageError: the store cannot be read, or the disk cannot be written.
     """
     store = open_store(uri)
     name = str(store).rstrip("/").rpartition("/")[2]
     folder = out or Path("runs") / name
     if folder.exists() and any(folder.iterdir()):
-        advice = f"go on by resuming {folder}, or " if (folder / "config.json").is_file() else ""
+        advice = f"resume {folder}, or " if (folder / "config.json").is_file() else ""
         raise ConfigError(f"{folder} is not empty; {advice}choose another folder")
     keys = [entry.key for entry in store.list() if not entry.key.startswith(NOT_SYNCED)]
     if "run.json" not in keys or "config.json" not in keys:
-        raise ConfigError(f"{store} holds no run; give the storage of an earlier run with the run's name behind it")
-    for key in sorted(keys, key=lambda each: each == "config.json"):  # last: a folder that has it holds a run
+        raise ConfigError(f"{store} holds no run; give the storage of an earlier run followed by /NAME of the run")
+    for key in sorted(keys, key=lambda each: each == "config.json"):  # last: it marks a complete run folder
         store.download(key, folder / key)
     return folder

@@ -1,4 +1,4 @@
-"""Contact sheets of a model: target, reconstruction, mask, and ground truth where it is known."""
+"""Contact sheets of a model: target, reconstruction, mask, and true mask if there is one."""
 
 import torch
 from PIL import Image
@@ -14,7 +14,16 @@ ROWS = 8
 
 @torch.no_grad()
 def draw_sheet(focus: Focus, faces: FaceDataset, config: RunConfig) -> Image.Image:
-    """Rows of target | reconstruction | composite | preliminary mask M_pre | mask | true mask, one face each."""
+    """Draw target, reconstruction, composite, preliminary mask M_pre, mask, masked target and true mask.
+
+    Args:
+        focus: networks, put in eval mode.
+        faces: the first ROWS faces are drawn.
+        config: the run's configuration, for the threshold xi of M_pre.
+
+    Returns:
+        One row for each face; without the last column if there are no true masks.
+    """
     focus.eval()
     batch = faces.batch(range(ROWS)).to(next(focus.encoder.parameters()).device)
     _, rendering = focus.autoencoder(batch.images)

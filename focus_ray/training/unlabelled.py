@@ -1,6 +1,6 @@
-"""Scores of a model without occlusion labels: how well it explains pictures, and how stable its masks are.
+"""Scores of a model without occlusion labels: how well it explains images, and how stable its masks are.
 
-Users have no masks. These figures need pictures and landmarks alone; docs/tuning.md says how well they rank models.
+These figures need images and landmarks only, no true masks; docs/tuning.md reports how well they rank models.
 """
 
 import torch
@@ -12,9 +12,9 @@ from focus_ray.focus.losses.distances import cosine_distance, safe_sqrt, squared
 from focus_ray.training.occlusion_probe import donor_indices, paste_patches, probe_overlap
 
 EXCLUDED_PIXEL_COST = 0.15
-"""What a pixel costs that the mask leaves out, as a colour distance: between the error of a fair fit and an occluder's.
+"""Cost of a pixel outside the mask, as a colour distance: between the error of a fair fit and that of an occluder.
 
-With it a mask cannot get better by being small: leaving out a pixel pays only where it is explained worse than that.
+It prevents small masks from scoring well: excluding a pixel lowers the score only if its error is larger than this.
 """
 LANDMARK_WEIGHT, PERCEPTUAL_WEIGHT = 2.0, 0.1
 """Weights of the mean landmark error (share of the image side) and of the cosine distance of features."""
@@ -22,16 +22,25 @@ LANDMARK_WEIGHT, PERCEPTUAL_WEIGHT = 2.0, 0.1
 
 @torch.no_grad()
 def score_unlabelled(focus: Focus, faces: FaceDataset, count: int, batch_size: int = 50) -> dict[str, float | None]:
-    """Figures over the first `count` faces, one pass of the model; the lower the better, where nothing else is said.
+    """Score one pass of the model over the first `count` faces. Lower is better, unless noted.
 
     explained   mean over the rendered region: colour distance where the mask is 1, EXCLUDED_PIXEL_COST where it is 0
-    landmarks   mean distance of the 68 landmarks to the given ones, as a share of the picture's side
-    perceptual  cosine distance of the features of masked picture and masked rendering; None without such a network
-    planted     IoU of the pixels that masks newly exclude and those of planted occluders (occlusion_probe.py); higher
-                is better
-    unsteady    mean difference of a face's mask and that of the mirrored picture, mirrored back, inside both regions
-    mask_coverage  share of the rendered region that is called face
-    unlabelled  the sum of the first three, weighted: the objective of a search without labels
+    landmarks   mean distance of the 68 landmarks to the given ones, as a share of the image's side
+    perceptual  cosine distance of the features of masked image and masked rendering; None without perceptual network
+    planted     IoU of the pixels that masks newly exclude and those of pasted patches (occlusion_probe.py); higher is
+                better
+    unsteady    mean difference of a face's mask and that of the mirrored image, mirrored back, inside both regions
+    mask_coverage  share of the rendered region that is classified as face
+    unlabelled  weighted sum of the first three: the objective of a search without labels
+
+    Args:
+        focus: networks, put in eval mode.
+        faces: images with landmarks.
+        count: number of faces to score.
+        batch_size: faces in a batch.
+
+    Returns:
+        The figures by name.
     """
     focus.eval()
     device = next(focus.encoder.parameters()).device
@@ -58,7 +67,7 @@ def score_unlabelled(focus: Focus, faces: FaceDataset, count: int, batch_size: i
 def _batch_figures(
     focus: Focus, images: Tensor, landmarks: Tensor, probed: Tensor, probe_mask: Tensor
 ) -> dict[str, Tensor]:
-    """Each figure of each face [B]; `probed` are the images with a patch at `probe_mask`."""
+    """Compute each figure of each face [B]; `probed` are the images with patches at `probe_mask`."""
     _, rendering = focus.autoencoder(images)
     mask, region = focus.mask(images, rendering), rendering.mask
     _, of_mirrored = focus.autoencoder(images.flip(-1))
@@ -85,6 +94,6 @@ def _batch_figures(
 
 
 def _mean_inside(values: Tensor, region: Tensor) -> Tensor:
-    """Mean over the region of each picture [B]; an empty one counts as EXCLUDED_PIXEL_COST everywhere."""
+    """Mean over the region of each image [B]; EXCLUDED_PIXEL_COST for an empty region."""
     size = region.sum(dim=(1, 2, 3))
     return torch.where(size > 0, (values * region).sum(dim=(1, 2, 3)) / size.clamp(min=1), EXCLUDED_PIXEL_COST)

@@ -1,4 +1,4 @@
-"""Queue of checkpoints to upload: one is written at a time, the newest first, the others wait in memory."""
+"""Queue of checkpoints to upload: one at a time, the newest first; the others wait in memory."""
 
 import logging
 import threading
@@ -24,13 +24,19 @@ class _PendingUpload:
 
 
 class UploadQueue:
-    """Writes in a thread of its own, the newest first: it is what a run would go on from.
+    """Writes checkpoints in a separate thread, the newest first, because a run resumes from the newest.
 
     When the store is slow or down, memory stays bounded: the oldest pending checkpoints are dropped.
     """
 
     def __init__(self, write: Callable[[int, Tree, bool], None], max_bytes: int, note: Callable[[str], object]):
-        """write(step, tree, best): stores a checkpoint. max_bytes: of what waits. note: called with a line per drop."""
+        """Start the thread.
+
+        Args:
+            write: called with (step, tree, best) to store a checkpoint.
+            max_bytes: limit of the pending checkpoints.
+            note: called with one line for each checkpoint that is dropped for this limit.
+        """
         self._write = write
         self._max_bytes = max_bytes
         self._note = note
@@ -40,10 +46,18 @@ class UploadQueue:
         self._thread = ThreadPoolExecutor(1, "checkpoints")
 
     def add(self, step: int, tree: Tree, *, best: bool) -> "Future[None]":
-        """One more; it is settled when it is written or has given way, and raises there what writing it raised.
+        """Queue a checkpoint.
 
-        A best one takes the place of a best one that waits. Where they are too large together, the oldest give way, a
-        best one last; the new one stays.
+        A new best checkpoint replaces a pending best one. If the pending ones exceed `max_bytes`, the oldest are
+        dropped, a best one last; the new one is never dropped here.
+
+        Args:
+            step: number of steps taken.
+            tree: state; must not change afterwards.
+            best: whether it is the best checkpoint so far.
+
+        Returns:
+            A future that is done when the checkpoint is written or dropped; it has the exception of `write`.
         """
         new = _PendingUpload(step, tree, best, tensor_bytes(tree))
         with self._changed:
@@ -54,7 +68,7 @@ class UploadQueue:
             while self._pending and sum(one.size for one in self._pending) + new.size > self._max_bytes:
                 oldest = min(self._pending, key=lambda one: (one.best, one.step))
                 self._drop(oldest)
-                message = f"checkpoint of step {oldest.step} gives way to that of step {step}: the store is slow"
+                message = f"checkpoint of step {oldest.step} is dropped for that of step {step}: the store is slow"
                 logger.warning(message)
                 self._note(message)
             self._pending.append(new)
@@ -62,7 +76,7 @@ class UploadQueue:
         return new.done
 
     def wait(self) -> None:
-        """Until nothing is on its way."""
+        """Wait until no checkpoint is pending or being written."""
         with self._changed:
             self._changed.wait_for(lambda: not self._pending and not self._writing)
 
@@ -72,14 +86,14 @@ class UploadQueue:
 
     def _write_next(self) -> None:
         with self._changed:
-            if not self._pending:  # it has given way
+            if not self._pending:  # it was dropped
                 return
             one = max(self._pending, key=lambda one: one.step)
             self._pending.remove(one)
             self._writing = True
         try:
             self._write(one.step, one.tree, one.best)
-        except BaseException as error:  # whoever asks for it hears of it
+        except BaseException as error:  # raised by the future's result()
             one.done.set_exception(error)
         else:
             one.done.set_result(None)
@@ -90,7 +104,7 @@ class UploadQueue:
 
 
 def tensor_bytes(tree: Any) -> int:
-    """Bytes of the tensors of a nested state."""
+    """Return the total size of the tensors of a nested state, in bytes."""
     match tree:
         case Tensor():
             return tree.numel() * tree.element_size()

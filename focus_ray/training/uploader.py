@@ -16,7 +16,7 @@ NICENESS = 10
 
 
 class _UploaderActor:
-    """The actor, on its worker's node; it ends with the worker."""
+    """Actor on its worker's node; it ends with the worker."""
 
     def __init__(self, checkpoints: Checkpoints, queue: EventQueue, niceness: int):
         os.nice(niceness)
@@ -24,7 +24,7 @@ class _UploaderActor:
         self.queue = queue
 
     def add(self, step: int, folder: str, best: bool) -> str | None:
-        """Store a checkpoint; what was in the way, if anything. What is logged meanwhile reaches the run's log."""
+        """Store a checkpoint; return the error's message, or None. Log records are forwarded to the run's log."""
         with event_sender(self.queue) as sender, forward_logs(sender, 0, lambda: step):
             try:
                 self.checkpoints.add(step, Path(folder), best=best)
@@ -34,17 +34,26 @@ class _UploaderActor:
 
 
 class CheckpointUploader:
-    """The process that uploads a worker's checkpoints, one after the other."""
+    """Handle of the process that uploads a worker's checkpoints, one after the other."""
 
     def __init__(self, checkpoints: Checkpoints, queue: EventQueue):
         actor = pin_to_node(_UploaderActor, max_restarts=-1)
         self._actor: Any = actor.remote(checkpoints, queue, NICENESS)
 
     def add(self, step: int, folder: Path, *, best: bool) -> None:
-        """Like `Checkpoints.add`. Raises StorageError."""
+        """Store a checkpoint, like `Checkpoints.add`.
+
+        Args:
+            step: number of steps taken.
+            folder: folder of the checkpoint on this node.
+            best: whether it is the best checkpoint so far.
+
+        Raises:
+            StorageError: the store cannot be written, or the process ended.
+        """
         try:
             problem = ray.get(self._actor.add.remote(step, str(folder), best))
         except RayError as error:
-            raise StorageError(f"the process that uploads it ended: {error}") from error
+            raise StorageError(f"the upload process ended: {error}") from error
         if problem is not None:
             raise StorageError(problem)

@@ -1,4 +1,4 @@
-"""Ray Train worker: the run of one process on its part of every batch."""
+"""Ray Train worker: trains on its part of each batch."""
 
 import os
 import tempfile
@@ -33,22 +33,25 @@ from focus_ray.training.uploader import CheckpointUploader
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a worker is started with. Contains no credentials."""
+    """Input of a worker. Contains no credentials."""
 
     config: RunConfig
     face: bytes
     store: ObjectStore
     channel: EventQueue
-    threads: int | None  # of torch and numba, each worker; None: as the worker finds them
+    threads: int | None  # of torch and numba, for each worker; None: unchanged
     data_workers: int  # processes that make batches, for each worker; 0: a thread of the worker
-    run_dir: str  # what a user gives to --resume
+    run_dir: str  # the user's run folder, for --resume
 
 
 def train_worker(loop_config: dict[str, Any]) -> None:
-    """Train as one of several workers; events go to the driver.
+    """Train as one of several workers, and send events to the driver.
 
-    Errors common to all workers (guard stop, invalid configuration) are reported to the driver, not raised: Ray
-    would start the run again, to the same end.
+    Errors common to all workers (guard stop, invalid configuration) are sent to the driver, not raised: after an
+    exception Ray would restart the workers, which would fail again.
+
+    Args:
+        loop_config: `assignment`: reference to a WorkerSpec.
     """
     assignment: WorkerSpec = ray.get(loop_config["assignment"])
     context = ray.train.get_context()
@@ -78,9 +81,9 @@ def train_worker(loop_config: dict[str, Any]) -> None:
 
 
 def _start_run(spec: WorkerSpec, replicas: ReplicaGroup, sender: EventSender) -> Trainer | None:
-    """The run, at its newest checkpoint; None, on all workers, where one of them cannot begin."""
+    """Return the run at its newest checkpoint; None on all workers if it cannot start on one of them."""
     device = ray.train.torch.get_device()
-    assert isinstance(device, torch.device)  # one device a worker
+    assert isinstance(device, torch.device)  # one device for each worker
     config = spec.config
     callback = CallbackList([sender, RayMetricsCallback()]) if replicas.is_main else Callback()
     uploader = make_uploader(spec) if replicas.is_main else None
@@ -110,7 +113,7 @@ def _start_run(spec: WorkerSpec, replicas: ReplicaGroup, sender: EventSender) ->
 def _on_all_workers(
     call: Callable[[], Trainer], replicas: ReplicaGroup, device: torch.device, sender: EventSender
 ) -> Trainer | None:
-    """What the call gives; None, on all workers, where it fails on one of them, which tells the driver why."""
+    """Return the result of the call; None on all workers if it fails on one, which reports its error to the driver."""
     run, problem = None, None
     try:
         run = call()
@@ -124,7 +127,7 @@ def _on_all_workers(
 
 
 def make_uploader(spec: WorkerSpec) -> CheckpointUploader | None:
-    """The uploader for a remote store; checkpoints to a folder are written by the worker itself."""
+    """Start the uploader of a remote store; None for a folder, to which the worker itself writes."""
     if isinstance(spec.store, LocalStore):
         return None
     checkpoints = Checkpoints(spec.store.at(CHECKPOINTS), keep=spec.config.cadence.keep)
@@ -132,7 +135,16 @@ def make_uploader(spec: WorkerSpec) -> CheckpointUploader | None:
 
 
 def ray_data_source(config: RunConfig, replicas: ReplicaGroup, actors: int) -> BatchSource | None:
-    """Batches made by other processes, if there are to be any."""
+    """Return a source of batches from other processes.
+
+    Args:
+        config: the run's configuration.
+        replicas: rank and number of the replicas.
+        actors: number of processes for this worker.
+
+    Returns:
+        None if `actors` is 0.
+    """
     if actors == 0:
         return None
     make = partial(make_batch_fn, config.model_dump_json(), replicas.rank, replicas.world_size)
@@ -141,19 +153,25 @@ def ray_data_source(config: RunConfig, replicas: ReplicaGroup, actors: int) -> B
 
 
 def make_batch_fn(config: str, rank: int, world: int) -> Callable[[int], Batch]:
-    """A worker's batches, made in another process."""
+    """Build a worker's function from step to batch, in another process.
+
+    Args:
+        config: RunConfig as JSON.
+        rank: rank of the worker.
+        world: number of workers.
+    """
     return training_data(RunConfig.model_validate_json(config), ReplicaGroup(rank, world)).batch_of
 
 
 def load_face_model(content: bytes) -> MorphableModel:
-    """The face model that the driver's `to_bytes` wrote."""
+    """Load a face model from the result of `MorphableModel.to_bytes`."""
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
         Path(file.name).write_bytes(content)
         return MorphableModel.load(file.name)
 
 
 def report_failure(sender: EventSender, error: FocusRayError) -> None:
-    """An error that the driver raises in its own process."""
+    """Send an error to the driver, which raises it."""
     sender.send(FAILED, type(error).__name__, str(error))
 
 

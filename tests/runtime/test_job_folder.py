@@ -23,7 +23,7 @@ def test_one_that_was_killed_before_it_had_a_configuration_is_taken_anew(tmp_pat
 def test_other_things_are_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with (
-        pytest.raises(ConfigError, match="holds other things than a job"),
+        pytest.raises(ConfigError, match="is not empty and holds no job"),
         acquire_run_dir(tmp_path, Job(), "focus", label="job"),
     ):
         pass

@@ -86,8 +86,8 @@ def test_a_node_ends_with_the_error_of_a_run(ray):
 
 def test_a_machine_without_gpus_refuses_gpu(ray):
     message = (
-        "8 workers with a GPU each are asked for, this machine has 0; ask for fewer workers, or for none with a GPU, "
-        "or name a cluster with RAY_ADDRESS"
+        "8 workers with one GPU each are requested, this machine has 0 GPUs; use fewer workers, or workers without "
+        "GPU, or set RAY_ADDRESS to a cluster"
     )
     with pytest.raises(ConfigError) as caught, connect_ray(ClusterSettings(workers=8, gpu=True)):
         pytest.fail("nothing begins")
@@ -100,7 +100,7 @@ def test_a_machine_with_gpus_gives_as_many_as_it_has(ray):
     with connect_ray(ClusterSettings(workers=2, gpu=True)) as decided:
         assert decided.gpu
     with (
-        pytest.raises(ConfigError, match="3 workers with a GPU each are asked for, this machine has 2"),
+        pytest.raises(ConfigError, match="3 workers with one GPU each are requested, this machine has 2"),
         connect_ray(ClusterSettings(workers=3, gpu=True)),
     ):
         pytest.fail("nothing begins")
@@ -127,10 +127,10 @@ def test_what_a_run_waits_for_is_said(ray):
     ray.free = {"CPU": 7.5}  # Ray leaves out what there is none of
     assert (
         missing_resources(eight)
-        == "waiting for the cluster: 8 CPU asked for, 7.5 of 16 free; 2 GPU asked for, 0 of 2 free"
+        == "waiting for the cluster: 8 CPU requested, 7.5 of 16 free; 2 GPU requested, 0 of 2 free"
     )
     ray.free = {"CPU": 7.5, "GPU": 2.0}
-    assert missing_resources(eight) == "waiting for the cluster: 8 CPU asked for, 7.5 of 16 free"
+    assert missing_resources(eight) == "waiting for the cluster: 8 CPU requested, 7.5 of 16 free"
 
 
 def test_a_connection_that_was_there_is_left_as_it_was(ray):

@@ -176,8 +176,8 @@ def test_an_end_without_a_word_says_how_to_go_on(driven, prepared, error, reason
     with pytest.raises(ClusterError) as caught:
         driven._finish(error)
     message = str(caught.value)
-    assert message.startswith(f"training ended on the cluster: {reason}; what was reached is kept")
-    assert message.endswith(f"go on by resuming {prepared.folder.path}")
+    assert message.startswith(f"training ended on the cluster: {reason}; checkpoints are kept")
+    assert message.endswith(f"resume {prepared.folder.path} to continue")
 
 
 def test_a_long_story_of_rays_is_cut_to_its_end(driven):
@@ -266,7 +266,7 @@ def test_ctrl_c_stops_after_a_step_and_the_run_goes_on_to_the_same_end(
 ):
     with monkeypatch.context() as patch:
         stopping = StopOnceAsked(patch, at=7)
-        with pytest.raises(Interrupted, match=r"stopped after step 7, a checkpoint is written; go on by resuming"):
+        with pytest.raises(Interrupted, match=r"stopped after step 7, a checkpoint is written; resume"):
             train(config, tmp_path / "cut", callback=stopping.callback)
     assert Checkpoints(tmp_path / "cut" / "checkpoints").steps()[-1] == 8
     assert "not finished: 8 steps so far" in (tmp_path / "cut" / "report.html").read_text()
@@ -292,7 +292,7 @@ def test_lost_workers_lose_no_more_than_the_steps_since_the_checkpoint(
 ):
     with monkeypatch.context() as patch:
         lost_at(patch, 9)
-        with pytest.raises(ClusterError, match=r"the node went away; what was reached is kept, go on by resuming"):
+        with pytest.raises(ClusterError, match=r"the node went away; checkpoints are kept, resume"):
             train(config, tmp_path / "cut")
     train(None, tmp_path / "cut")
     assert same(weights(straight_run), weights(tmp_path / "cut"))
@@ -341,7 +341,7 @@ def test_a_damaged_checkpoint_is_told_and_passed_over(
             train(config, tmp_path / "cut")
     (tmp_path / "cut" / "checkpoints" / "step-00000008" / "state.json").write_text("{}")
     train(None, tmp_path / "cut", callback=listener)
-    assert any(note.startswith("checkpoint of step 8 is passed over") for note in listener.of("on_message"))
+    assert any(note.startswith("checkpoint of step 8 is skipped") for note in listener.of("on_message"))
     assert same(weights(straight_run), weights(tmp_path / "cut"))
 
 

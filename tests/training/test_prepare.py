@@ -55,18 +55,18 @@ def test_a_run_that_goes_on_has_its_own_configuration_face_and_name(begun, tmp_p
 
 def test_a_run_stays_with_its_storage(begun, config, tmp_path):
     assert prepare(RunRequest(None, tmp_path / "run", storage="s3://bucket/runs")).info == begun.info
-    with pytest.raises(ConfigError, match=r"keeps its checkpoints in s3://bucket/runs; name no other storage"):
+    with pytest.raises(ConfigError, match=r"keeps its checkpoints in s3://bucket/runs; give no other storage"):
         prepare(RunRequest(None, tmp_path / "run", storage="s3://elsewhere"))
     at_home = prepare(RunRequest(config, tmp_path / "home"))
     at_home.acquire()
     at_home.folder.close()
-    with pytest.raises(ConfigError, match=r"keeps its checkpoints in its own folder; name no other storage"):
+    with pytest.raises(ConfigError, match=r"keeps its checkpoints in its own folder; give no other storage"):
         prepare(RunRequest(None, tmp_path / "home", storage="s3://bucket/runs"))
 
 
 def test_a_new_run_takes_the_place_of_nothing(begun, config, tmp_path):
     again = prepare(RunRequest(config, tmp_path / "run"))
-    with pytest.raises(ConfigError, match="not empty; go on by resuming"):
+    with pytest.raises(ConfigError, match="not empty; resume"):
         again.acquire()
     assert prepare(RunRequest(None, tmp_path / "run")).info == begun.info
 

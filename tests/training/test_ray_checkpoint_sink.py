@@ -137,7 +137,7 @@ def test_memory_is_finite_and_the_newest_are_kept(remote, listener, reports, mon
     for step in steps:
         sink.save(step, tree(step), best=False, last=False)
     assert len(listener.of("on_message")) in (2, 3)  # whether the first is being written already
-    assert all("gives way to that of step" in note for note in listener.of("on_message"))
+    assert all("is dropped for that of step" in note for note in listener.of("on_message"))
     assert len(reports.told) == len(steps)  # Ray counts reports: all replicas make the same ones
     opener = threading.Timer(0.1, remote.open.set)
     opener.start()
@@ -166,7 +166,9 @@ def test_several_lost_in_a_row_end_the_run(sink, remote, listener):
     remote.ill = True
     for step in range(1, MAX_CONSECUTIVE_FAILURES + 1):
         sink.save(step, tree(step), best=False, last=True)
-    with pytest.raises(StorageError, match=r"3 checkpoints in a row could not be written to s3://bucket/.*; fix it"):
+    with pytest.raises(
+        StorageError, match=r"3 checkpoints in a row could not be written to s3://bucket/.*; fix the store"
+    ):
         sink.save(9, tree(9), best=False, last=True)
     assert len(listener.of("on_message")) == MAX_CONSECUTIVE_FAILURES
 
@@ -218,7 +220,7 @@ def test_a_damaged_newest_one_is_told_and_passed_over(sink, remote, listener):
     assert stored is not None
     assert stored.step == 1
     (note,) = listener.of("on_message")
-    assert note.startswith("checkpoint of step 2 is passed over: ")
+    assert note.startswith("checkpoint of step 2 is skipped: ")
     damage(remote, 1)
     with pytest.raises(CheckpointError, match=r"no checkpoint in .* is valid"):
         sink.latest()

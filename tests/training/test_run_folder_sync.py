@@ -111,7 +111,7 @@ def test_a_store_that_refuses_is_told_and_caught_up_with(run, remote, caplog):
     remote.ill = True
     with caplog.at_level(logging.WARNING):
         mirror.on_save(2)
-        until(lambda: "the copy of the run folder in the store is behind" in caplog.text)
+        until(lambda: "the copy of the run folder in the store is out of date" in caplog.text)
     assert "does not answer; mend it" in caplog.text
     remote.ill = False
     mirror.on_save(4)
@@ -123,7 +123,7 @@ def test_a_run_ends_where_the_store_is_ill_to_the_last(run, remote, caplog):
     mirror = RunFolderSync(run, remote)
     remote.ill = True
     mirror.close()
-    assert "is behind" in caplog.text
+    assert "is out of date" in caplog.text
 
 
 # --- back again
@@ -161,7 +161,7 @@ def test_a_folder_with_something_in_it_is_left_alone(stored, tmp_path):
         restore_run_dir(str(stored), tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
     restore_run_dir(str(stored), tmp_path / "here")
-    with pytest.raises(ConfigError, match=r"here is not empty; go on by resuming .*here, or choose another folder"):
+    with pytest.raises(ConfigError, match=r"here is not empty; resume .*here, or choose another folder"):
         restore_run_dir(str(stored), tmp_path / "here")
 
 

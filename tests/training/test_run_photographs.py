@@ -80,9 +80,7 @@ class Listener(Callback):
 def test_figures_are_of_photographs_that_no_batch_holds(config, photographs, tmp_path):
     data = config.data.model_copy(update={"heldout_share": 0.4, "cache_mb": 0.0})
     config = config.model_copy(update={"data": data}).with_photos(str(photographs), None)
-    run = Trainer(
-        config, fitted_face(config), FolderCheckpointSink(RunFolder(tmp_path), Callback()), Callback()
-    )
+    run = Trainer(config, fitted_face(config), FolderCheckpointSink(RunFolder(tmp_path), Callback()), Callback())
     trained_on = {name for step in range(4) for name in run.data.batch_of(step).names or []}
     assert run.data.photos is not None
     assert len(trained_on) == 2

@@ -71,7 +71,7 @@ def test_the_oldest_that_waits_gives_way(store, uploads, notes):
     assert after(store, uploads) == [(0, False), (5, False), (4, False), (3, False)]
     assert [future.result() for future in futures] == [None] * 5
     assert notes == [
-        f"checkpoint of step {old} gives way to that of step {old + 3}: the store is slow" for old in (1, 2)
+        f"checkpoint of step {old} is dropped for that of step {old + 3}: the store is slow" for old in (1, 2)
     ]
 
 

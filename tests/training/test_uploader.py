@@ -85,7 +85,7 @@ def test_a_process_that_dies_costs_a_checkpoint(uploader, tmp_path):
         raise ActorDiedError
 
     uploader._actor = SimpleNamespace(add=SimpleNamespace(remote=died))
-    with pytest.raises(StorageError, match="the process that uploads it ended"):
+    with pytest.raises(StorageError, match="the upload process ended"):
         uploader.add(1, tmp_path, best=False)
 
 
