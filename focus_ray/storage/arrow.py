@@ -1,6 +1,6 @@
 """Object store as a pyarrow file system, so that Ray Train and Ray Data use its retries and credentials.
 
-Folders exist where there are objects below them. A written file appears when its stream is closed, whole.
+A folder exists while there are objects below it. A written file appears, complete, when its stream is closed.
 """
 
 import tempfile
@@ -15,14 +15,16 @@ from focus_ray.errors import NoSuchObject
 from focus_ray.storage.manifest import MANIFEST
 from focus_ray.storage.object_store import ObjectStore
 
-# Larger files are read through a copy on the disk.
+# Larger files are read through a temporary copy on the local disk.
 MAX_IN_MEMORY_BYTES = 8 << 20
 
 
 def arrow_filesystem(store: ObjectStore, *, root: str = "") -> FileSystem:
-    """The store as a file system. Its paths are keys below `root`, such as the name of a bucket.
+    """Return the store as a file system that can be pickled, and equals another one of the same store and root.
 
-    It can be pickled, and equals another of the same store and root.
+    Args:
+        store: the object store.
+        root: first part of every path of the file system, for instance a bucket; the key follows it.
     """
     return PyFileSystem(StoreHandler(store, root))
 
@@ -38,7 +40,7 @@ class StoreHandler(FileSystemHandler):
         return isinstance(other, StoreHandler) and (self.store, self.root) == (other.store, other.root)
 
     def __ne__(self, other: object) -> bool:
-        # Python derives this from __eq__ only where no class above defines it, and pyarrow's does.
+        # pyarrow's base class defines __ne__, so that Python does not derive it from __eq__.
         return not self == other
 
     def __hash__(self) -> int:
@@ -50,7 +52,7 @@ class StoreHandler(FileSystemHandler):
     def normalize_path(self, path: str) -> str:
         parts = [part for part in path.split("/") if part not in ("", ".")]
         if ".." in parts:
-            raise ValueError(f"{path!r} leads upwards; give a path without '..'")
+            raise ValueError(f"{path!r} contains '..'; give a path without it")
         return "/".join(parts)
 
     def get_file_info(self, paths: list[str]) -> list[FileInfo]:
@@ -73,14 +75,14 @@ class StoreHandler(FileSystemHandler):
         return [info for info in found if self._key(info.path).count("/") == depth]
 
     def create_dir(self, path: str, recursive: bool) -> None:
-        self._key(path)  # nothing to make: a folder is there with its first file
+        self._key(path)  # only checks the path: a folder exists once it has a file
 
     def delete_dir(self, path: str) -> None:
         self.delete_dir_contents(path, missing_dir_ok=False)
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
         if not self._key(path):
-            raise ValueError(f"{self.store} is not emptied at once; name a folder in it")
+            raise ValueError(f"cannot delete all of {self.store} at once; name a folder in it")
         keys = self._keys_below(path)
         if not keys and not missing_dir_ok:
             raise FileNotFoundError(f"there is nothing below {path} in {self.store}")
@@ -115,16 +117,16 @@ class StoreHandler(FileSystemHandler):
         with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
             copy = Path(scratch) / "file"
             self.store.download(self._key(path), copy)
-            return pa.OSFile(str(copy))  # once it is open, it outlives its name
+            return pa.OSFile(str(copy))  # an open file stays readable after its deletion
 
     def open_output_stream(self, path: str, metadata: Mapping[str, str] | None) -> pa.NativeFile:
         return pa.PythonFile(UploadStream(self.store, self._key(path)), mode="w")
 
     def open_append_stream(self, path: str, metadata: Mapping[str, str] | None) -> pa.NativeFile:
-        raise NotImplementedError("objects of a store are written whole; write a new one")
+        raise NotImplementedError("objects of a store cannot be appended to; write a new one")
 
     def _key(self, path: str) -> str:
-        """The key of a path, "" for the root. Raises ValueError for a path outside."""
+        """Return the key of a path, "" for the root; raise ValueError for a path outside the root."""
         plain = self.normalize_path(path)
         if self.root and plain != self.root and not plain.startswith(f"{self.root}/"):
             raise ValueError(f"{path!r} is not in {self.store}; its paths begin with {self.root}/")
@@ -138,8 +140,8 @@ class StoreHandler(FileSystemHandler):
         with suppress(NoSuchObject):
             if key:
                 return FileInfo(path, FileType.File, size=self.store.size(key))
-        there = not key or self.store.list(key, limit=1)
-        return FileInfo(path, FileType.Directory if there else FileType.NotFound)
+        exists = not key or self.store.list(key, limit=1)
+        return FileInfo(path, FileType.Directory if exists else FileType.NotFound)
 
     def _size(self, path: str) -> int:
         try:
@@ -148,7 +150,7 @@ class StoreHandler(FileSystemHandler):
             raise FileNotFoundError(f"there is no file {path} in {self.store}") from error
 
     def _keys_below(self, path: str) -> list[str]:
-        """The keys below a folder in the order in which they are written: manifests last, so that they seal."""
+        """Return the keys below a folder in the order of writing: manifests last, as they mark complete artifacts."""
         keys = [entry.key for entry in self.store.list(self._key(path))]
         return sorted(keys, key=lambda key: (key.rpartition("/")[2] == MANIFEST, key))
 
@@ -159,9 +161,9 @@ class StoreHandler(FileSystemHandler):
 
 
 class UploadStream:
-    """File opened for writing: buffered on this machine, uploaded when it is closed.
+    """File opened for writing: buffered on the local disk, uploaded when it is closed.
 
-    One that could not be written, or that is let go of unclosed, is not stored.
+    Nothing is uploaded after a failed write, or if the stream is never closed.
     """
 
     def __init__(self, store: ObjectStore, key: str) -> None:
@@ -185,7 +187,7 @@ class UploadStream:
             raise
 
     def flush(self) -> None:
-        """Nothing yet: the object appears as a whole."""
+        """Do nothing: the object is uploaded as a whole by `close`."""
 
     def close(self) -> None:
         if self._file.closed:

@@ -1,7 +1,7 @@
 """Artifacts in an object store: files are stored first and the manifest last; deletion starts with the manifest.
 
-In a folder on this machine they come and go by renaming, so that one without a manifest is damaged. In a bucket, what
-has no manifest is an upload that did not end, and counts as nothing.
+A local artifact is written by renaming a complete folder into place: a local folder without a manifest is damaged. In a
+bucket, a folder without a manifest is an incomplete upload and is ignored.
 """
 
 import shutil
@@ -17,9 +17,15 @@ from focus_ray.storage.object_store import LocalStore, ObjectStore
 
 
 def write(store: ObjectStore, key: str, fill: Callable[[Path], None]) -> None:
-    """Store what `fill` writes, an artifact at the path that it is given, in place of what is at `key`.
+    """Store an artifact in place of what is at `key`.
 
-    Raises StorageError.
+    Args:
+        store: the object store.
+        key: folder of the artifact in the store.
+        fill: writes the artifact to the local folder that it is given.
+
+    Raises:
+        StorageError: the disk or the store fails.
     """
     if isinstance(store, LocalStore):
         fill(store.path(key))
@@ -31,7 +37,11 @@ def write(store: ObjectStore, key: str, fill: Callable[[Path], None]) -> None:
 
 
 def upload(store: ObjectStore, folder: Path, key: str) -> None:
-    """Store an artifact of this machine in place of what is at `key`; whole or not at all. Raises StorageError."""
+    """Store a local artifact in place of what is at `key`; readers see all of it or none.
+
+    Raises:
+        StorageError: the disk or the store fails.
+    """
     names = sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)
     if isinstance(store, LocalStore):
         with atomic.new_folder(store.path(key)) as partial:
@@ -44,9 +54,17 @@ def upload(store: ObjectStore, folder: Path, key: str) -> None:
 
 
 def fetch(store: ObjectStore, key: str, folder: Path, kind: str) -> None:
-    """Copy an artifact to this machine, verified, in place of what is at `folder`; whole or not at all.
+    """Copy an artifact to a local folder and verify it; an existing folder is replaced only if that succeeds.
 
-    Raises CheckpointError if there is none, if it is of another kind, or damaged; StorageError.
+    Args:
+        store: the object store.
+        key: folder of the artifact in the store.
+        folder: local folder to write.
+        kind: kind that the manifest must have.
+
+    Raises:
+        CheckpointError: the artifact is absent, damaged or of another kind.
+        StorageError: the disk or the store fails.
     """
     with atomic.new_folder(folder) as partial, _name_in_errors(partial, f"{store}/{key}"):
         _download(store, key, partial, kind)
@@ -55,10 +73,19 @@ def fetch(store: ObjectStore, key: str, folder: Path, kind: str) -> None:
 
 @contextmanager
 def open_folder(store: ObjectStore, key: str, kind: str) -> Iterator[Path]:
-    """An artifact as a folder of this machine, where it lies or as a copy that is gone after the block.
+    """Provide an artifact as a local folder: its own folder, or a temporary copy that is removed after the block.
 
-    It is not yet verified; what the block raises about the copy names the place in the store. Raises CheckpointError
-    if the store has no such folder or lacks a file of it, StorageError.
+    Args:
+        store: the object store.
+        key: folder of the artifact in the store.
+        kind: kind that the manifest must have.
+
+    Yields:
+        The folder, not yet verified. CheckpointErrors of the block about a copy name its location in the store.
+
+    Raises:
+        CheckpointError: the store has no such artifact or lacks a file of it.
+        StorageError: the disk or the store fails.
     """
     if isinstance(store, LocalStore):
         yield store.path(key)
@@ -69,14 +96,14 @@ def open_folder(store: ObjectStore, key: str, kind: str) -> Iterator[Path]:
 
 
 def list_artifacts(store: ObjectStore) -> list[str]:
-    """The artifacts directly in a store, sorted. On this machine that is every folder, damaged ones included."""
+    """List the artifacts directly in a store, sorted; of a local store, every folder, damaged ones included."""
     if isinstance(store, LocalStore):
         return sorted(path.name for path in _local_folders(store))
     return sorted(_complete_keys([entry.key for entry in store.list()]))
 
 
 def list_incomplete(store: ObjectStore) -> list[str]:
-    """The folders directly in a store that have files and no manifest: uploads that did not end. None are local."""
+    """List the incomplete uploads directly in a store: folders without a manifest. A local store has none."""
     if isinstance(store, LocalStore):
         return []
     keys = [entry.key for entry in store.list()]
@@ -84,7 +111,11 @@ def list_incomplete(store: ObjectStore) -> list[str]:
 
 
 def delete(store: ObjectStore, key: str) -> None:
-    """Delete an artifact, its manifest first. Nothing happens if there is none. Raises StorageError."""
+    """Delete an artifact, if there is one, its manifest first.
+
+    Raises:
+        StorageError: the disk or the store fails.
+    """
     if isinstance(store, LocalStore):
         folder = store.path(key)
         store.delete([f"{key}/{MANIFEST}"])
@@ -95,18 +126,18 @@ def delete(store: ObjectStore, key: str) -> None:
 
 
 def _download(store: ObjectStore, key: str, folder: Path, kind: str) -> None:
-    """The manifest and what it lists. What else is below the key is left of an earlier upload."""
+    """Download the manifest and the files that it lists; other files are left over from an earlier upload."""
     try:
         store.download(f"{key}/{MANIFEST}", folder / MANIFEST)
         for name in read_manifest(folder, kind):
             store.download(f"{key}/{name}", folder / name)
     except NoSuchObject as error:
-        raise CheckpointError(f"{store}/{key} is not a whole {kind}: {error}") from None
+        raise CheckpointError(f"{store}/{key} is not a complete {kind}: {error}") from None
 
 
 @contextmanager
 def _name_in_errors(copy: Path, location: str) -> Iterator[None]:
-    """Errors about a copy tell of the place it is a copy of: the copy will be gone."""
+    """Replace the path of a temporary copy in errors by its location in the store."""
     try:
         yield
     except CheckpointError as error:

@@ -15,12 +15,16 @@ RETIRED = re.compile(r"\..+\.retired")
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A temporary sibling of `target` to fill; it takes the target's place, whole, when the block ends well.
+    """Provide a temporary folder beside `target`, which replaces it when the block ends without an exception.
 
-    Whatever happens inside (an exception, a full disk, kill -9), `target` is either what it was or the complete new
-    folder. What earlier writers left half done beside it is removed first.
+    Whatever happens in the block (an exception, a full disk, kill -9), `target` is either unchanged or the complete new
+    folder. Partial folders that earlier writers left beside it are removed first.
 
-    Raises StorageError if the disk refuses.
+    Yields:
+        The empty temporary folder.
+
+    Raises:
+        StorageError: the disk cannot be written to.
     """
     target = Path(target).absolute()
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
@@ -42,9 +46,15 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_file(target: Path) -> Iterator[Path]:
-    """A temporary sibling of `target` to write; it takes the target's place, whole, when the block ends well.
+    """Provide a path beside `target` for the new file, which replaces it when the block ends without an exception.
 
-    A reader sees the old content or the new one, never a part. Raises StorageError if the disk refuses.
+    A reader sees the old content or the new one, never a part.
+
+    Yields:
+        Path of the temporary file, which the block creates.
+
+    Raises:
+        StorageError: the disk cannot be written to.
     """
     target = Path(target).absolute()
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
@@ -61,13 +71,17 @@ def new_file(target: Path) -> Iterator[Path]:
 
 
 def write_file(target: Path, content: str | bytes) -> None:
-    """Write one file so that a reader sees the old content or the new one, never a part. Raises StorageError."""
+    """Write one file atomically: a reader sees the old content or the new one, never a part.
+
+    Raises:
+        StorageError: the disk cannot be written to.
+    """
     with new_file(target) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def recover(target: Path) -> None:
-    """Undo a replacement that was cut off between its two renames: the old folder gets its name back."""
+    """Undo a replacement that was interrupted between its two renames: rename the old folder back to `target`."""
     retired = _retired(target)
     if not target.exists() and retired.is_dir():
         with suppress(FileNotFoundError):
@@ -75,7 +89,7 @@ def recover(target: Path) -> None:
 
 
 def remove_stale_partials(parent: Path) -> None:
-    """Remove the half-written files and folders in `parent` whose writer no longer runs."""
+    """Remove the half-written files and folders in `parent` whose writing process no longer runs."""
     for path in parent.iterdir():
         match = PARTIAL.fullmatch(path.name)
         if match and not _is_other_process(int(match[1])):
@@ -83,12 +97,12 @@ def remove_stale_partials(parent: Path) -> None:
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether the name is that of a temporary (partial or retired) file or folder."""
+    """Return whether a name is that of a temporary (partial or retired) file or folder."""
     return bool(PARTIAL.fullmatch(name) or RETIRED.fullmatch(name))
 
 
 def remove(path: Path) -> None:
-    """Remove a folder, a file or a link (never what a link leads to), as far as the system lets us."""
+    """Remove a folder, a file or a link (never the target of a link); errors are ignored."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -97,7 +111,7 @@ def remove(path: Path) -> None:
 
 
 def fsync(path: Path) -> None:
-    """Wait until the disk holds `path`. Folders can be flushed on POSIX only."""
+    """Flush a file or folder to the disk; folders on POSIX only."""
     if path.is_dir() and os.name != "posix":
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -109,7 +123,11 @@ def fsync(path: Path) -> None:
 
 @contextmanager
 def translate_os_errors(target: Path) -> Iterator[None]:
-    """Turn what the operating system refuses into a StorageError that names `target`."""
+    """Translate an OSError of the block into a StorageError that names `target`.
+
+    Raises:
+        StorageError: the block raised an OSError.
+    """
     try:
         yield
     except OSError as error:
@@ -119,7 +137,7 @@ def translate_os_errors(target: Path) -> Iterator[None]:
 
 
 def _swap_in(partial: Path, target: Path) -> None:
-    """Rename a finished folder to its name. A folder that stands there steps aside first and is removed last."""
+    """Rename a finished folder to `target`; an existing folder is renamed first and removed last."""
     retired = _retired(target)
     if target.exists() or target.is_symlink():
         remove(retired)
@@ -138,7 +156,7 @@ def _retired(target: Path) -> Path:
 
 
 def _is_other_process(pid: int) -> bool:
-    """Whether another living process has this number."""
+    """Return whether another running process has this id."""
     if pid == os.getpid():
         return False
     try:

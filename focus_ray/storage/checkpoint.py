@@ -31,10 +31,13 @@ logger = logging.getLogger(__name__)
 def save(folder: Path, state: Mapping[str, State]) -> None:
     """Write a nested state to `folder`, atomically.
 
-    `state` maps names to dicts, lists, tuples, numbers, text, None and tensors, nested as deep as needed. An existing
-    folder is replaced, and stays valid until the new one is complete.
+    Args:
+        folder: folder to write; an existing one is replaced, and stays valid until the new one is complete.
+        state: name to dict, list, tuple, number, text, None or tensor, nested to any depth.
 
-    Raises StorageError if the disk refuses, CheckpointError if the state holds something else.
+    Raises:
+        StorageError: the disk cannot be written to.
+        CheckpointError: the state holds another type, or a name that cannot name a file.
     """
     skeleton, tensors = {}, {}
     for key, value in state.items():
@@ -45,28 +48,36 @@ def save(folder: Path, state: Mapping[str, State]) -> None:
 
 
 def load(folder: Path) -> dict[str, State]:
-    """The state that `save` wrote, tensors on the CPU, after every file was verified.
+    """Read the state that `save` wrote, tensors on the CPU, after every file was verified.
 
-    Raises CheckpointError with the file's name if anything is missing, altered or malformed.
+    Raises:
+        CheckpointError: a file is missing, altered or malformed; the message names it.
+        StorageError: the disk cannot be read.
     """
     skeleton, tensors = tensor_artifact.read(folder, CHECKPOINT, "state.json")
-    if strangers := set(tensors) - set(skeleton):
-        stranger = f"{folder}/{min(strangers)}{tensor_artifact.SUFFIX}"
-        raise CheckpointError(f"{stranger} belongs to nothing; use an earlier checkpoint")
+    if unknown := set(tensors) - set(skeleton):
+        path = f"{folder}/{min(unknown)}{tensor_artifact.SUFFIX}"
+        raise CheckpointError(f"{path} has no entry in state.json; use an earlier checkpoint")
     return {key: from_skeleton(value, tensors.get(key, {})) for key, value in skeleton.items()}
 
 
 class StoredModel(NamedTuple):
-    """A model folder in memory: the tensors of each network, and what model.json says about them."""
+    """A model folder in memory: the tensors of each network, and the content of model.json."""
 
     networks: dict[str, dict[str, Tensor]]
     info: dict[str, Any]
 
 
 def save_model(folder: Path, networks: Mapping[str, Mapping[str, Tensor]], info: Mapping[str, Any]) -> None:
-    """Write the networks (name to state dict) and their description to a model folder, atomically.
+    """Write networks and their description to a model folder, atomically.
 
-    `info` is plain JSON. Raises StorageError if the disk refuses.
+    Args:
+        folder: folder to write.
+        networks: name to state dict.
+        info: content of model.json, plain JSON.
+
+    Raises:
+        StorageError: the disk cannot be written to.
     """
     storages: set[int] = set()
     tensors = {
@@ -77,7 +88,18 @@ def save_model(folder: Path, networks: Mapping[str, Mapping[str, Tensor]], info:
 
 
 def as_half(name: str, value: Tensor) -> Tensor:
-    """A floating tensor as float16, another as it is. Raises ModelError where a value lies beyond float16's range."""
+    """Convert a floating tensor to float16.
+
+    Args:
+        name: name of the tensor, for the error message.
+        value: tensor of any shape and type.
+
+    Returns:
+        The float16 tensor; `value` itself if it is not floating.
+
+    Raises:
+        ModelError: a finite value lies beyond the range of float16.
+    """
     if not value.is_floating_point():
         return value
     half = value.to(torch.float16)
@@ -87,7 +109,16 @@ def as_half(name: str, value: Tensor) -> Tensor:
 
 
 def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> StoredModel:
-    """A model folder, verified; floating tensors as `dtype` on the CPU. Raises CheckpointError."""
+    """Read a model folder after verifying it; tensors on the CPU.
+
+    Args:
+        folder: folder of the model.
+        dtype: type that floating tensors are converted to.
+
+    Raises:
+        CheckpointError: a file is missing, altered or malformed.
+        StorageError: the disk cannot be read.
+    """
     info, networks = tensor_artifact.read(folder, MODEL, "model.json")
     for parameters in networks.values():
         for key, value in parameters.items():
@@ -97,12 +128,12 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> StoredMod
 
 
 class StoredCheckpoint(NamedTuple):
-    """A checkpoint of a run: its step, where it lies, and its state."""
+    """A checkpoint of a run: its step, its location and its state."""
 
     step: int
     folder: str
     state: dict[str, State]
-    # What was said about newer checkpoints that are damaged, a line each.
+    # Messages about newer checkpoints that are damaged, one line each.
     skipped: tuple[str, ...] = ()
 
 
@@ -110,50 +141,89 @@ class Checkpoints:
     """The checkpoints of one run, in a folder or an object store. One process writes to them at a time."""
 
     def __init__(self, location: Path | str | ObjectStore, *, keep: int = 3) -> None:
-        """Keep the newest `keep` checkpoints and the one that was saved as the best."""
+        """Use the checkpoints at a location.
+
+        Args:
+            location: folder, URI (see `open_store`) or object store.
+            keep: number of newest checkpoints to keep beside the best one, at least 1.
+        """
         self.store = open_store(location) if isinstance(location, Path | str) else location
         self.keep = max(keep, 1)
 
     def save(self, step: int, state: Mapping[str, State], *, best: bool = False) -> None:
-        """Write the state of a step, then delete old checkpoints; a `best` one stays until there is a better.
+        """Write the state of a step, then delete old checkpoints.
 
-        Raises StorageError if the disk or the store refuses; the earlier checkpoints are then as they were.
+        Args:
+            step: number of steps taken.
+            state: nested state, see the function `save`.
+            best: keep this checkpoint until a later one is saved as the best.
+
+        Raises:
+            StorageError: the disk or the store fails; the earlier checkpoints are unchanged.
+            CheckpointError: the state cannot be stored.
         """
         artifact_store.write(self.store, folder_name(step), lambda folder: save(folder, state))
         self._prune(step, best)
 
     def add(self, step: int, folder: Path, *, best: bool = False) -> None:
-        """Like `save`, for a state that the function `save` wrote to a folder of this machine, which stays there."""
+        """Store a checkpoint that the function `save` wrote to a local folder, then delete old checkpoints.
+
+        Args:
+            step: number of steps taken.
+            folder: local folder, which is kept.
+            best: keep this checkpoint until a later one is saved as the best.
+
+        Raises:
+            StorageError: the disk or the store fails.
+        """
         artifact_store.upload(self.store, folder, folder_name(step))
         self._prune(step, best)
 
     def steps(self) -> list[int]:
-        """The steps that have a checkpoint, damaged ones included, in order."""
+        """List the steps that have a checkpoint, damaged ones included, in ascending order."""
         return sorted(_steps(artifact_store.list_artifacts(self.store)))
 
     def load(self, step: int) -> StoredCheckpoint:
-        """The checkpoint of one step. Raises CheckpointError if it is damaged, StorageError if it cannot be had."""
+        """Read the checkpoint of one step.
+
+        Raises:
+            CheckpointError: the checkpoint is missing or damaged.
+            StorageError: the disk or the store fails.
+        """
         with artifact_store.open_folder(self.store, folder_name(step), CHECKPOINT) as folder:
             return StoredCheckpoint(step, f"{self.store}/{folder_name(step)}", load(folder))
 
     def latest(self) -> StoredCheckpoint | None:
-        """The newest valid checkpoint, or None if the run has none at all; damaged ones are named in it and in the log.
+        """Read the newest valid checkpoint; newer damaged ones are reported in `skipped` and in the log.
 
-        Raises CheckpointError if there are checkpoints and none is valid: never a silent start from nothing.
+        Returns:
+            The checkpoint; None if the run has none at all.
+
+        Raises:
+            CheckpointError: there are checkpoints, but none is valid; a run must not restart silently.
+            StorageError: the disk or the store fails.
         """
         skipped: list[str] = []
         for step in reversed(self.steps()):
             try:
                 return self.load(step)._replace(skipped=tuple(skipped))
             except CheckpointError as error:
-                skipped.append(f"checkpoint of step {step} is passed over: {error}")
+                skipped.append(f"checkpoint of step {step} is skipped: {error}")
                 logger.warning(skipped[-1])
         if skipped:
             raise CheckpointError(f"no checkpoint in {self.store} is valid; start a new run in another folder")
         return None
 
     def best(self) -> StoredCheckpoint | None:
-        """The checkpoint that was saved as the best, or None. Raises CheckpointError if it is damaged."""
+        """Read the checkpoint that was saved as the best.
+
+        Returns:
+            The checkpoint; None if none was saved as the best.
+
+        Raises:
+            CheckpointError: the checkpoint or best.json is damaged.
+            StorageError: the disk or the store fails.
+        """
         step = self._best_step()
         return None if step is None else self.load(step)
 
@@ -167,19 +237,19 @@ class Checkpoints:
         return step
 
     def _prune(self, step: int, best: bool) -> None:
-        """Note the step if it is the best, and delete old checkpoints and of uploads that did not end."""
+        """Record the step if it is the best, then delete old checkpoints and incomplete uploads."""
         if best:
             self.store.write(BEST, json.dumps({"step": step}).encode())
         steps = self.steps()
         kept = {step, *steps[-self.keep :], self._best_step()}
-        gone = [folder_name(each) for each in steps if each not in kept]
-        litter = [name for name in artifact_store.list_incomplete(self.store) if STEP.fullmatch(name)]
-        for name in (*gone, *litter):
+        old = [folder_name(each) for each in steps if each not in kept]
+        incomplete = [name for name in artifact_store.list_incomplete(self.store) if STEP.fullmatch(name)]
+        for name in (*old, *incomplete):
             artifact_store.delete(self.store, name)
 
 
 def folder_name(step: int) -> str:
-    """Name of the folder of a step's checkpoint."""
+    """Return the folder name of a step's checkpoint."""
     return f"step-{step:08d}"
 
 

@@ -10,14 +10,18 @@ from focus_ray.storage import atomic
 
 
 class JsonLinesFile:
-    """One JSON object a line. Opened at the first line that is added."""
+    """File of one JSON object per line, opened when the first line is appended."""
 
     def __init__(self, path: Path):
         self.path = Path(path)
         self._stream: TextIO | None = None
 
     def append(self, line: dict[str, Any]) -> None:
-        """Add one line, at once visible to readers. Raises StorageError."""
+        """Append one line, visible to readers at once.
+
+        Raises:
+            StorageError: the file cannot be written to.
+        """
         try:
             if self._stream is None:
                 self._stream = self._open()
@@ -26,7 +30,7 @@ class JsonLinesFile:
             raise StorageError(f"cannot write to {self.path}: {error.strerror}; free some space") from error
 
     def _open(self) -> TextIO:
-        """The file, at the end of its last whole line: what is added to a torn one would be lost with it."""
+        """Open the file for appending and cut off an incomplete last line, which would make the next one unreadable."""
         stream = self.path.open("a", buffering=1)
         content = self.path.read_bytes()
         if content and not content.endswith(b"\n"):
@@ -34,19 +38,23 @@ class JsonLinesFile:
         return stream
 
     def rewrite(self, lines: Iterable[dict[str, Any]]) -> None:
-        """Replace the whole file, or leave it as it is. Raises StorageError."""
+        """Replace all lines, atomically.
+
+        Raises:
+            StorageError: the file cannot be written; it is unchanged.
+        """
         self.close()
         atomic.write_file(self.path, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
 
     def close(self) -> None:
-        """Close the file; the next line opens it again."""
+        """Close the file; the next `append` opens it again."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects in a file of JSON lines up to the first line that is none; an absent file has no lines."""
+    """Read the objects of a JSON lines file up to the first invalid line; an absent file has none."""
     lines = []
     for content in path.read_bytes().splitlines() if path.is_file() else []:
         try:

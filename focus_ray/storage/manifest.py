@@ -15,14 +15,20 @@ T = TypeVar("T")
 SCHEMA = 1
 MANIFEST = "manifest.json"
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-# A manifest lists a handful of files. Refusing larger ones keeps a hostile file from being parsed at all.
+# A manifest lists a handful of files. Larger files are refused without parsing them.
 MAX_MANIFEST_BYTES = 1 << 20
 
 
 def write_artifact(folder: Path, kind: str, files: Iterable[tuple[str, bytes]]) -> None:
-    """Write `files` (name, content) and their manifest to `folder`, atomically.
+    """Write files and their manifest to a folder, atomically.
 
-    The files may come from a generator: one at a time is in memory. Raises StorageError.
+    Args:
+        folder: folder to write; an existing one is replaced.
+        kind: kind of the artifact, written to the manifest.
+        files: (name, content); a generator keeps one file at a time in memory.
+
+    Raises:
+        StorageError: the disk cannot be written to.
     """
     with atomic.new_folder(folder) as partial:
         listed = {}
@@ -34,18 +40,33 @@ def write_artifact(folder: Path, kind: str, files: Iterable[tuple[str, bytes]]) 
 
 
 def read_artifact(folder: Path, kind: str) -> dict[str, bytes]:
-    """The content of each file of an artifact, after everything was compared with the manifest.
+    """Read the files of an artifact after comparing them with its manifest.
 
-    Raises CheckpointError for a file that is missing, cut short, altered, of another schema, or not in the manifest;
-    StorageError where the disk refuses to read.
+    Args:
+        folder: folder of the artifact.
+        kind: kind that the manifest must have.
+
+    Returns:
+        File name to content.
+
+    Raises:
+        CheckpointError: a file is missing, truncated, altered or not in the manifest, or the manifest is missing,
+            damaged, or of another schema or kind.
+        StorageError: the disk cannot be read.
     """
     return _map_files(folder, kind, _read_verified)
 
 
 def verify_artifact(folder: Path, kind: str) -> None:
-    """Compare an artifact with its manifest, whatever its size: a piece of a file at a time is in memory.
+    """Compare an artifact of any size with its manifest, reading its files in blocks.
 
-    Raises as `read_artifact` does.
+    Args:
+        folder: folder of the artifact.
+        kind: kind that the manifest must have.
+
+    Raises:
+        CheckpointError: see `read_artifact`.
+        StorageError: the disk cannot be read.
     """
     _map_files(folder, kind, _verify_file)
 
@@ -63,9 +84,11 @@ def _map_files(folder: Path, kind: str, check: Callable[[Path, dict[str, Any]], 
 
 
 def check_replaceable(folder: Path, kind: str) -> None:
-    """Check that `folder` may be replaced: it must be absent, empty, or a complete artifact of this kind.
+    """Check that `folder` may be replaced: it must be absent, empty, or an artifact of this kind.
 
-    Raises ConfigError for anything else, StorageError where the disk refuses to read.
+    Raises:
+        ConfigError: `folder` is a file, or holds other files.
+        StorageError: the disk cannot be read.
     """
     folder = Path(folder).absolute()
     if not folder.exists():
@@ -83,14 +106,25 @@ def check_replaceable(folder: Path, kind: str) -> None:
 
 
 def read_manifest(folder: Path, kind: str) -> dict[str, dict[str, Any]]:
-    """What a manifest lists: name to sha256 and size, nothing compared with the files. Raises CheckpointError."""
+    """Read the entries of a manifest, without comparing them with the files.
+
+    Args:
+        folder: folder of the artifact.
+        kind: kind that the manifest must have.
+
+    Returns:
+        File name to "sha256" (hex) and "size" (bytes).
+
+    Raises:
+        CheckpointError: the manifest is missing, damaged, or of another schema or kind.
+    """
     path = folder / MANIFEST
     if not folder.is_dir():
         raise CheckpointError(f"no {kind} at {folder}; give the path of an existing {kind} folder")
     if not path.is_file():
         raise CheckpointError(f"{folder} has no {MANIFEST}, so it is not a complete {kind}; {_hint(folder)}")
     if path.stat().st_size > MAX_MANIFEST_BYTES:
-        raise CheckpointError(f"{path} is larger than any manifest; {_hint(folder)}")
+        raise CheckpointError(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes; {_hint(folder)}")
     try:
         manifest = json.loads(path.read_bytes())
         schema, found, listed = manifest["schema"], manifest["kind"], manifest["files"]
@@ -132,7 +166,11 @@ def _verify_file(path: Path, entry: dict[str, Any]) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file, read piece by piece. Raises OSError."""
+    """Compute the SHA-256 (hex) of a file, reading it in blocks.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -142,7 +180,7 @@ def _check_size(path: Path, entry: dict[str, Any]) -> None:
         raise CheckpointError(f"{path} is missing; {_hint(path.parent)}")
     size = path.stat().st_size
     if size != entry["size"]:
-        message = f"{path} has {size} bytes where the manifest says {entry['size']}; {_hint(path.parent)}"
+        message = f"{path} has {size} bytes, its manifest lists {entry['size']}; {_hint(path.parent)}"
         raise CheckpointError(message)
 
 
@@ -152,7 +190,7 @@ def _check_digest(path: Path, entry: dict[str, Any], digest: str) -> None:
 
 
 def _hint(folder: Path) -> str:
-    """Advice for a folder that cannot be used."""
+    """Return advice for a folder that cannot be used."""
     if (folder / "model" / MANIFEST).is_file():
         return f"did you mean {folder / 'model'}?"
     return "use another copy or an earlier checkpoint"

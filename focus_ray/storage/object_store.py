@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow.fs
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
-# What S3 allows, in bytes.
+# Limit of S3.
 MAX_KEY_BYTES = 1024
 FORBIDDEN_CHARACTERS = re.compile(r"[\x00-\x1f\x7f\\]")
 
@@ -31,7 +31,7 @@ class Entry(NamedTuple):
     size: int
 
 
-# The stores have a method `list`, which hides the type of that name from annotations.
+# The stores have a method `list`, which hides the type `list` in their annotations.
 Entries = list[Entry]
 
 
@@ -39,43 +39,61 @@ Entries = list[Entry]
 class ObjectStore(Protocol):
     """Bytes under keys such as "checkpoints/step-00000250/state.json".
 
-    Stores can be pickled, compare equal where they mean the same place, and hold no credentials. Keys are relative to
-    the store; ConfigError for one that is absolute, has empty parts, or leads upwards. Whatever a method raises besides
-    is a StorageError that names the place and what to do.
+    Stores can be pickled, compare equal if they have the same location, and hold no credentials. Keys are relative to
+    the store. Every method that takes a key raises ConfigError for one that is absolute, has empty parts, or leads
+    upwards; all other failures are StorageErrors (NoSuchObject among them) that name the location and what to do.
     """
 
     def __str__(self) -> str:
-        """The place as a user writes it: a folder, or s3://bucket/prefix."""
+        """Return the location as a user writes it: a folder, or s3://bucket/prefix."""
         ...
 
     def at(self, key: str) -> "ObjectStore":
-        """The store of everything below a key."""
+        """Return the store of all objects below a key."""
         ...
 
     def read(self, key: str) -> bytes:
-        """The content of an object. Raises NoSuchObject if there is none."""
+        """Return the content of an object.
+
+        Raises:
+            NoSuchObject: there is no object at the key.
+        """
         ...
 
     def write(self, key: str, content: bytes) -> None:
-        """Store an object; a reader sees the old content or the new one, never a part."""
+        """Store an object atomically: a reader sees the old content or the new one, never a part."""
         ...
 
     def upload(self, path: Path, key: str) -> None:
-        """Store a local file of any size, atomically."""
+        """Store a local file of any size, atomically.
+
+        Raises:
+            NoSuchObject: there is no file at the path.
+        """
         ...
 
     def download(self, key: str, path: Path) -> None:
-        """Copy an object of any size to a local file, atomically. Raises NoSuchObject if there is none."""
+        """Copy an object of any size to a local file, atomically.
+
+        Raises:
+            NoSuchObject: there is no object at the key.
+        """
         ...
 
     def size(self, key: str) -> int:
-        """The size of an object in bytes. Raises NoSuchObject if there is none."""
+        """Return the size of an object in bytes.
+
+        Raises:
+            NoSuchObject: there is no object at the key.
+        """
         ...
 
     def list(self, prefix: str = "", *, limit: int | None = None) -> Entries:
-        """The objects below `prefix` (a key without a slash at its end; "" for the whole store), sorted by key.
+        """List the objects below a prefix, sorted by key.
 
-        With a `limit`, only so many of them, whichever are quickest to find.
+        Args:
+            prefix: a key without a trailing slash; "" for the whole store.
+            limit: largest number of objects to return, an arbitrary choice of them; None for all.
         """
         ...
 
@@ -84,16 +102,24 @@ class ObjectStore(Protocol):
         ...
 
     def check(self) -> None:
-        """Write, list, read back and delete a small object. Raises StorageError at once for what will not pass."""
+        """Write, list, read back and delete a small object, without the long retries of the other methods.
+
+        Raises:
+            StorageError: the store cannot be used.
+        """
         ...
 
     def filesystem(self) -> "tuple[pyarrow.fs.FileSystem, str]":
-        """For Ray Train and Ray Data: a file system of pyarrow, and the path of this store on it."""
+        """Return a pyarrow file system for Ray Train and Ray Data, and the path of this store on it."""
         ...
 
 
 def validate_key(key: str) -> str:
-    """The key, if it can be one. Raises ConfigError."""
+    """Return the key if it is valid.
+
+    Raises:
+        ConfigError: the key is absolute, has empty parts, leads upwards, is too long or has forbidden characters.
+    """
     parts = key.split("/")
     if (
         any(part in ("", ".", "..") for part in parts)
@@ -105,18 +131,22 @@ def validate_key(key: str) -> str:
 
 
 def probe_store(store: ObjectStore) -> None:
-    """Write, list, read back and delete a small object that nothing else uses. Raises StorageError."""
+    """Write, list, read back and delete a small object under a random key.
+
+    Raises:
+        StorageError: an operation fails, or the content read differs from the content written.
+    """
     folder = f"focus-ray-probe-{uuid.uuid4().hex[:12]}"
     key, content = f"{folder}/probe", folder.encode()
     store.write(key, content)
     intact = store.read(key) == content and store.list(folder) == [Entry(key, len(content))]
     store.delete([key])
     if not intact:
-        raise StorageError(f"{store} does not give back what is written to it; choose another place")
+        raise StorageError(f"{store} returns other content than was written to it; choose another location")
 
 
 def read_error(path: Path, error: OSError) -> StorageError:
-    """What the operating system says about a file that cannot be read, NoSuchObject where there is none."""
+    """Return the StorageError for a file that cannot be read, NoSuchObject if it does not exist."""
     if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
         return NoSuchObject(f"there is no file {path}; check the path")
     return StorageError(f"cannot read {path}: {error.strerror or error}; check the disk and the permissions")
@@ -124,7 +154,7 @@ def read_error(path: Path, error: OSError) -> StorageError:
 
 @dataclass(frozen=True)
 class LocalStore:
-    """A folder as an object store. Its files are the objects; links are not followed out of it."""
+    """A folder as an object store: its files are the objects; links that lead out of it are not followed."""
 
     root: Path
 
@@ -139,11 +169,16 @@ class LocalStore:
         return LocalStore(self.path(key))
 
     def path(self, key: str) -> Path:
-        """Where the object of a key lies. Raises StorageError if a link on the way leads out of the store."""
+        """Return the path of the object of a key.
+
+        Raises:
+            ConfigError: the key is invalid.
+            StorageError: a link in the path leads out of the store.
+        """
         path = self.root / validate_key(key)
         try:
             inside = path.resolve().is_relative_to(self.root.resolve())
-        except (OSError, RuntimeError):  # links in a circle
+        except (OSError, RuntimeError):  # circular links
             inside = False
         if not inside:
             raise StorageError(f"{path} leads out of {self.root}; remove the link")
@@ -194,7 +229,7 @@ class LocalStore:
         return pyarrow.fs.LocalFileSystem(), str(self.root)
 
     def _walk(self, top: Path) -> Iterator[Entry]:
-        """Every whole file below a folder; neither links nor what is half written."""
+        """Yield every complete file below a folder; no links and no partial files."""
         for folder, folders, names in os.walk(top):
             folders[:] = [name for name in folders if not atomic.is_unfinished(name)]
             for name in names:
@@ -205,7 +240,7 @@ class LocalStore:
                         yield Entry(path.relative_to(self.root).as_posix(), status.st_size)
 
     def _remove_empty(self, folder: Path) -> None:
-        """Object stores have no folders: one without files is not there."""
+        """Remove a folder and its parents below the root while they are empty: object stores have no folders."""
         while folder != self.root and folder.is_relative_to(self.root):
             try:
                 folder.rmdir()

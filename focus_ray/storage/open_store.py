@@ -10,26 +10,27 @@ BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 
 
 def open_store(uri: str | Path) -> ObjectStore:
-    """The store at a folder or at s3://bucket/prefix. Nothing is asked of it yet: see `ObjectStore.check`.
+    """Open the store at a folder or at s3://bucket/prefix; no request is sent (see `ObjectStore.check`).
 
-    Raises ConfigError for another scheme, for credentials or options in the URI, and for a bucket that cannot be one.
+    Raises:
+        ConfigError: the URI is empty, has another scheme, credentials or options, or an invalid bucket or prefix.
     """
     if isinstance(uri, Path):
         return LocalStore(uri)
     scheme = SCHEME.match(uri)
     if scheme is None:
         if not uri.strip() or "\0" in uri:
-            raise ConfigError("a store needs a place; give a folder or s3://bucket/prefix")
+            raise ConfigError(f"{uri[:80]!r} is not the location of a store; give a folder or s3://bucket/prefix")
         return LocalStore(Path(uri))
     if scheme[1] != "s3" or not uri.startswith("s3://"):
         raise ConfigError(f"{scheme[1]}: is not a store; give a folder or s3://bucket/prefix")
-    from focus_ray.storage.s3 import S3Store  # boto3, where a URI asks for it and not before
+    from focus_ray.storage.s3 import S3Store  # imports boto3, which only s3:// needs
 
     return S3Store(*_bucket_and_prefix(uri.removeprefix("s3://")))
 
 
 def _bucket_and_prefix(rest: str) -> tuple[str, str]:
-    """What follows s3://, taken apart. No message repeats what may be a credential."""
+    """Split the part after s3:// into bucket and prefix; no message repeats a possible credential."""
     if "@" in rest.partition("/")[0]:
         raise ConfigError(
             "credentials do not belong in a URI; give s3://bucket/prefix and set AWS_ACCESS_KEY_ID and "
@@ -42,8 +43,8 @@ def _bucket_and_prefix(rest: str) -> tuple[str, str]:
         )
     bucket, _, prefix = rest.partition("/")
     if ":" in bucket:
-        raise ConfigError("s3:// begins with a bucket, not with a host; set AWS_ENDPOINT_URL_S3 to http://host:port")
+        raise ConfigError("s3:// takes a bucket first, not a host; set AWS_ENDPOINT_URL_S3 to http://host:port")
     if not BUCKET.fullmatch(bucket):
-        raise ConfigError(f"{bucket[:80]!r} cannot be a bucket; give s3://bucket/prefix")
+        raise ConfigError(f"{bucket[:80]!r} is not a valid bucket name; give s3://bucket/prefix")
     prefix = prefix.removesuffix("/")
     return bucket, validate_key(prefix) if prefix else ""

@@ -23,18 +23,18 @@ from focus_ray.storage.object_store import Entries, Entry, probe_store, read_err
 if TYPE_CHECKING:
     import pyarrow.fs
 
-# How long an operation is tried again after its first failure: an outage of minutes is ridden out.
+# How long an operation is retried after its first failure, so that it survives an outage of minutes.
 RETRY_SECONDS = 300.0
 MAX_BACKOFF_SECONDS = 5.0
-# A connection that stands still this long is given up, and the request sent again.
+# A connection without progress for this long is closed, and the request is sent again.
 CONNECT_SECONDS, READ_SECONDS = 10, 20
 # boto3's own attempts. They cover short faults of a single request, such as a part of a multipart upload; boto3 stops
-# repeating once a client has seen many failures, so what lasts longer is left to `S3Store._persist`.
+# retrying after many failures of a client, so that `S3Store._retry` handles longer outages.
 ATTEMPTS = 5
 MULTIPART = {"multipart_threshold": 8 << 20, "multipart_chunksize": 8 << 20, "preferred_transfer_client": "classic"}
-# One part at a time on the way up: an upload has time, and the training beside it does not.
+# Uploads send one part at a time: they are not urgent and must not slow down the training beside them.
 UPLOAD, DOWNLOAD = TransferConfig(max_concurrency=1, **MULTIPART), TransferConfig(max_concurrency=4, **MULTIPART)
-# The description of the service, which is slow to read: once for all clients.
+# The service description is slow to read, so that all clients share it.
 SERVICE_MODEL_LOADER = create_loader()
 
 Result = TypeVar("Result")
@@ -42,11 +42,16 @@ logger = logging.getLogger(__name__)
 
 
 class S3Connection:
-    """The client of one process, made when it is first used, with what the environment says then.
+    """The S3 client of one process, created from the environment on first use.
 
     boto3 finds endpoint, region and credentials: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION,
-    AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE, the files in ~/.aws, or a role. Pickled,
-    it holds nothing: another process makes its own.
+    AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE, the files in ~/.aws, or a role. Only the
+    settings are pickled: another process creates its own client.
+
+    Args:
+        attempts: boto3's attempts for each request.
+        connect: time limit of a connection attempt, s.
+        read: time limit of waiting for data, s.
     """
 
     def __init__(self, attempts: int = ATTEMPTS, connect: int = CONNECT_SECONDS, read: int = READ_SECONDS) -> None:
@@ -58,14 +63,18 @@ class S3Connection:
         return S3Connection, self._settings
 
     def client(self) -> Any:
-        """The client; any number of threads can use it. Raises what boto3 raises for settings that make no sense."""
+        """Return the client, which any number of threads can use; boto3's errors for invalid settings pass through."""
         with self._lock:
             if self._client is None:
                 self._client = _client(*self._settings)
             return self._client
 
     def renew(self, failed: Any) -> None:
-        """Discard a client that failed, with its connections, credentials and count of failures."""
+        """Discard a client that failed, with its connections, credentials and count of failures.
+
+        Args:
+            failed: the client; ignored if another thread has renewed it already.
+        """
         with self._lock:
             if self._client is failed:
                 self._client = None
@@ -75,8 +84,8 @@ class S3Connection:
 class S3Store:
     """The objects below s3://bucket/prefix.
 
-    An operation is tried again for `retry_seconds` while the service is unreachable, busy or breaks off; what cannot
-    get better (a bucket that is not there, refused credentials) is raised at once.
+    Transient errors (service unreachable, busy, connection lost) are retried for `retry_seconds`; permanent ones
+    (missing bucket, refused credentials) raise at once.
     """
 
     bucket: str
@@ -131,7 +140,7 @@ class S3Store:
         def listed(client: Any) -> Entries:
             pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=below)
             found = ((entry["Key"], entry["Size"]) for page in pages for entry in page.get("Contents", []))
-            # A key with a slash at its end is how other programs note an empty folder.
+            # Other programs mark an empty folder by a key with a trailing slash.
             objects = (Entry(key.removeprefix(start), size) for key, size in found if not key.endswith("/"))
             return sorted(islice(objects, limit))
 
@@ -154,8 +163,8 @@ class S3Store:
         return "/".join(filter(None, (self.prefix, validate_key(key))))
 
     def _retry(self, key: str, action: Callable[[Any], Result]) -> Result:
-        """The result of `action` with the client, repeated while what it raises may pass and patience lasts."""
-        place, began, pause = f"{self}/{key}".rstrip("/"), None, 1.0
+        """Return the result of `action` with the client, retrying transient errors for `retry_seconds`."""
+        location, began, pause = f"{self}/{key}".rstrip("/"), None, 1.0
         while True:
             client = None
             try:
@@ -165,16 +174,16 @@ class S3Store:
                 began = began or time.monotonic()
                 left = began + self.retry_seconds - time.monotonic()
                 if left <= pause or not s3_errors.is_transient(error):
-                    raise self._to_storage_error(error, place, client) from error
-                logger.warning("%s: %s; trying again for up to %.0f s", place, s3_errors.reason(error), left)
-            # Not all at the same time, where many workers wait for one service.
+                    raise self._to_storage_error(error, location, client) from error
+                logger.warning("%s: %s; retrying for up to %.0f s", location, s3_errors.reason(error), left)
+            # Jitter: many workers that wait for one service do not retry at the same time.
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, MAX_BACKOFF_SECONDS)
             self.connection.renew(client)
 
     def _to_storage_error(self, error: Exception, location: str, client: Any) -> Exception:
         if isinstance(error, OSError) and not s3_errors.is_transient(error):
-            return error  # of the local disk: whoever reads or writes the file names it
+            return error  # of the local disk: the caller translates it
         endpoint = s3_errors.redact_endpoint(client.meta.endpoint_url) if client else "S3"
         return s3_errors.to_storage_error(error, location, self.bucket, endpoint)
 
@@ -184,7 +193,7 @@ def _client(attempts: int, connect: int, read: int) -> Any:
         retries={"mode": "standard", "total_max_attempts": attempts},
         connect_timeout=connect,
         read_timeout=read,
-        # Newer checksums are not understood by every service that speaks S3; manifests hold sums of their own.
+        # Not every S3-compatible service supports the newer checksums; manifests hold their own.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
@@ -195,5 +204,5 @@ def _client(attempts: int, connect: int, read: int) -> Any:
     client = session.client("s3", config=config)
     if s3_errors.is_aws(client.meta.endpoint_url) or (client.meta.config.s3 or {}).get("addressing_style"):
         return client
-    # Elsewhere a bucket is seldom a host name of its own.
+    # Other services seldom offer buckets as host names.
     return session.client("s3", config=config.merge(Config(s3={"addressing_style": "path"})))

@@ -1,4 +1,4 @@
-"""Artifact of one JSON document and tensors as safetensors: checkpoints, models and priors are made of it."""
+"""Artifact of one JSON document and tensors as safetensors, the format of checkpoints, models and priors."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -22,15 +22,37 @@ Tensors = Mapping[str, dict[str, Tensor]]
 
 
 def write(folder: Path, kind: str, document: str, content: Mapping[str, Any], tensors: Tensors) -> None:
-    """Write the document, plain JSON, and a file of tensors for each name that has some, atomically.
+    """Write a JSON document and files of tensors, atomically.
 
-    Tensors own their memory and share none (see storage.tree). Raises StorageError.
+    Args:
+        folder: folder to write.
+        kind: kind of the artifact, written to the manifest.
+        document: file name of the document.
+        content: the document, plain JSON.
+        tensors: file name without suffix to tensors by name, which share no memory (see storage.tree); no file is
+            written for an empty dict.
+
+    Raises:
+        StorageError: the disk cannot be written to.
     """
     write_artifact(folder, kind, _files(document, content, tensors))
 
 
 def read(folder: Path, kind: str, document: str) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
-    """The document and the tensors by file, on the CPU, after every file was verified. Raises CheckpointError."""
+    """Read the document and the tensors, after every file was verified.
+
+    Args:
+        folder: folder of the artifact.
+        kind: kind that the manifest must have.
+        document: file name of the document.
+
+    Returns:
+        (document, file name without suffix to tensors by name, on the CPU).
+
+    Raises:
+        CheckpointError: a file is missing, altered, malformed or unexpected.
+        StorageError: the disk cannot be read.
+    """
     folder = Path(folder)
     content = read_artifact(folder, kind)
     if document not in content:
@@ -45,9 +67,20 @@ def read(folder: Path, kind: str, document: str) -> tuple[dict[str, Any], dict[s
 
 
 def parse_tensors(data: bytes, name: str) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. Raises CheckpointError, with its name, for anything else."""
+    """Parse the content of a safetensors file.
+
+    Args:
+        data: content of the file.
+        name: path of the file, for the error message.
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        CheckpointError: the content is not a valid safetensors file, or its header is too large.
+    """
     if int.from_bytes(data[:8], "little") > MAX_HEADER_BYTES:
-        raise CheckpointError(f"{name} has a header beyond {MAX_HEADER_BYTES} bytes; it is refused unread")
+        raise CheckpointError(f"{name} has a header of more than {MAX_HEADER_BYTES} bytes; use another copy")
     try:
         return safetensors.torch.load(data)
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
@@ -55,7 +88,7 @@ def parse_tensors(data: bytes, name: str) -> dict[str, Tensor]:
 
 
 def _files(document: str, content: Mapping[str, Any], tensors: Tensors) -> Iterator[tuple[str, bytes]]:
-    """The files of a folder, one at a time in memory."""
+    """Yield name and content of the files, one at a time in memory."""
     for key, named in tensors.items():
         if named:
             yield key + SUFFIX, safetensors.torch.save(named)

@@ -1,4 +1,4 @@
-"""A nested state as a JSON skeleton and named tensors, and back: exact, and without pickle.
+"""Converts a nested state to a JSON skeleton and named tensors, and back: exactly, and without pickle.
 
 JSON has no tuples, no integer keys, no NaN and no tensors. Those become objects with one reserved key:
 {"$tuple": [...]}, {"$dict": [[key, value], ...]}, {"$float": "nan"}, {"$tensor": "name"}.
@@ -20,9 +20,16 @@ TUPLE, DICT, FLOAT, TENSOR = "$tuple", "$dict", "$float", "$tensor"
 
 
 def to_skeleton(state: State) -> tuple[Any, dict[str, Tensor]]:
-    """Split a nested state into what JSON can hold and the tensors it names.
+    """Split a nested state into a JSON skeleton and named tensors.
 
-    Tensors are detached, on the CPU and contiguous; no two share memory. Raises CheckpointError for any other type.
+    Args:
+        state: nested state.
+
+    Returns:
+        (JSON skeleton, tensors by name); the tensors are detached, on the CPU, contiguous, and share no memory.
+
+    Raises:
+        CheckpointError: the state holds another type.
     """
     tensors: dict[str, Tensor] = {}
     storages: set[int] = set()
@@ -50,7 +57,18 @@ def to_skeleton(state: State) -> tuple[Any, dict[str, Tensor]]:
 
 
 def from_skeleton(skeleton: Any, tensors: Mapping[str, Tensor]) -> State:
-    """The state that `to_skeleton` split. Raises CheckpointError if skeleton and tensors do not belong together."""
+    """Rebuild the state that `to_skeleton` split.
+
+    Args:
+        skeleton: JSON skeleton.
+        tensors: tensors by name.
+
+    Returns:
+        The nested state, with the tensors given.
+
+    Raises:
+        CheckpointError: skeleton and tensors do not match.
+    """
     unused = set(tensors)
 
     def visit(node: Any) -> State:
@@ -78,24 +96,29 @@ def from_skeleton(skeleton: Any, tensors: Mapping[str, Tensor]) -> State:
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"the state does not fit its tensors ({error}); use an earlier checkpoint") from None
     if unused:
-        raise CheckpointError(f"tensor {min(unused)!r} belongs to nothing in the state; use an earlier checkpoint")
+        raise CheckpointError(f"tensor {min(unused)!r} is not part of the state; use an earlier checkpoint")
     return state
 
 
 def _encode_leaf(node: Any, path: tuple[str, ...]) -> Any:
-    """A leaf in JSON. Python writes finite floats so that reading gives the same bits."""
+    """Encode a leaf as JSON; Python writes finite floats so that reading gives the same bits."""
     if isinstance(node, float):
         return float(node) if math.isfinite(node) else {FLOAT: repr(float(node))}
     if isinstance(node, (bool, int, str)) or node is None:
         return node
     name = "/".join(path) or "the state"
-    raise CheckpointError(f"{name} is a {type(node).__name__}, which is not stored; make it numbers, text or a tensor")
+    raise CheckpointError(f"{name} is a {type(node).__name__}, which cannot be stored; use numbers, text or a tensor")
 
 
 def detach_to_cpu(tensor: Tensor, storages: set[int]) -> Tensor:
-    """The tensor as it is written: detached, on the CPU, contiguous, and the only one in its storage.
+    """Prepare a tensor for writing: detach it and give it a storage of its own on the CPU.
 
-    `storages` remembers the storages given out so far.
+    Args:
+        tensor: tensor of any shape and type.
+        storages: addresses of the storages returned so far; updated in place.
+
+    Returns:
+        The tensor, contiguous, the only one in its storage; a copy only if needed.
     """
     plain = tensor.detach().cpu().contiguous()
     storage = plain.untyped_storage().data_ptr()
@@ -106,7 +129,7 @@ def detach_to_cpu(tensor: Tensor, storages: set[int]) -> Tensor:
 
 
 def _unique_name(name: str, taken: Mapping[str, Tensor]) -> str:
-    """`name`, or with a number behind it where keys such as 0 and "0" would meet."""
+    """Return `name`, with a number appended if it is taken: keys such as 0 and "0" give the same name."""
     candidate, count = name, 1
     while candidate in taken:
         count += 1

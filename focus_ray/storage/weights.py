@@ -12,7 +12,7 @@ from torch import Tensor
 
 from focus_ray.errors import CheckpointError
 
-# The largest published network of use here has 175 MB. Anything beyond this is refused unread.
+# The largest published network of use here has 175 MB. Larger files than this are refused unread.
 MAX_BYTES = 1 << 30
 # Training scripts wrap a state dict under these names.
 WRAPPERS = ("state_dict", "model")
@@ -21,16 +21,20 @@ HEADER_LENGTH_BYTES = 8  # a safetensors file: the length of its JSON header, th
 
 
 def read_weights(path: Path | str, *, max_bytes: int = MAX_BYTES) -> dict[str, Tensor]:
-    """The state dict in a weight file, tensors on the CPU. What the file is, is decided by content, not by name.
+    """Read the state dict of a weight file, tensors on the CPU; code in the file is never run.
 
-    Raises CheckpointError where the file is missing, too large, damaged, or holds anything but named dense tensors:
-    code in a file is never run.
+    Args:
+        path: the file; its content decides on its format, not its name.
+        max_bytes: largest size of the file, and of its tensors in memory.
+
+    Raises:
+        CheckpointError: the file is missing, too large, damaged, or holds anything but named dense tensors.
     """
     path = Path(path)
     try:
         size = path.stat().st_size
         if not path.is_file() or size == 0:
-            raise CheckpointError(f"{path} is not a file with weights in it; give a .safetensors or .pth file")
+            raise CheckpointError(f"{path} is empty or not a file; give a .safetensors or .pth file")
         if size > max_bytes:
             raise CheckpointError(f"{path} has {size} bytes, more than {max_bytes}; give the weights of one network")
         with path.open("rb") as file:
@@ -53,18 +57,18 @@ def _read_torch(path: Path, start: bytes, max_bytes: int) -> Any:
     try:
         if start.startswith(ZIP_MAGIC):
             _check_archive(path, max_bytes)
-        with path.open("rb") as file:  # an open file: by its name, a path could be taken for another format
+        with path.open("rb") as file:  # an open file, because the name of a path can select another format
             return torch.load(file, map_location="cpu", weights_only=True)  # noqa: TID251
     except pickle.UnpicklingError:
         raise CheckpointError(f"{path} is damaged or holds more than tensors; convert it to safetensors") from None
     except CheckpointError:
         raise
-    except Exception as error:  # a hostile file can raise anything here, and none of it is a bug of ours
+    except Exception as error:  # a hostile file can raise any error here
         raise _damaged_error(path, error) from None
 
 
 def _check_archive(path: Path, max_bytes: int) -> None:
-    """Refuse an archive that grows when it is read: PyTorch stores its tensors uncompressed."""
+    """Refuse an archive that unpacks to more than `max_bytes`: PyTorch stores its tensors uncompressed."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
     if sum(entry.file_size for entry in entries) > max_bytes:
@@ -81,7 +85,7 @@ def _state_dict(path: Path, content: Any, max_bytes: int) -> dict[str, Tensor]:
         dense = isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
         if not isinstance(name, str) or not dense or value.is_quantized:
             raise CheckpointError(f"{path} holds {str(name)[:80]!r}, which is not a dense tensor; give a state dict")
-    # A view of one number can claim any size: count what the tensors would take, not what the file has.
+    # A view of one number can have any size, so the tensors' size in memory counts, not that of the file.
     if sum(value.numel() * value.element_size() for value in content.values()) > max_bytes:
         raise CheckpointError(f"{path} describes more than {max_bytes} bytes; give the weights of one network")
     return {name: value.detach() for name, value in content.items()}

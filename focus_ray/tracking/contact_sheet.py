@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-# Small crops are enlarged by whole factors, so that every pixel stays what it is.
+# Small crops are enlarged by whole factors, so that their pixels stay visible.
 CELL_PX = 128
 GAP_PX = 4
 TITLE_PX = 13
@@ -17,11 +17,18 @@ TEXT_COLOUR = (31, 41, 51)
 
 
 def contact_sheet(columns: Mapping[str, Tensor], *, cell: int = CELL_PX) -> Image.Image:
-    """Draw titled columns of pictures side by side; row n shows picture n of each.
+    """Draw titled columns of pictures side by side; row n shows picture n of each column.
 
-    `columns` maps a title to [N, 3, H, W] colours or [N, 1, H, W] masks in [0, 1], N, H and W the same everywhere.
-    Values outside are clipped, NaN is drawn black. Pictures smaller than `cell` px are enlarged by a whole factor.
-    Raises ValueError for no columns or columns of different sizes.
+    Args:
+        columns: title to [N, 3, H, W] colours or [N, 1, H, W] masks in [0, 1], with the same N, H and W in all columns;
+            values outside are clipped, NaN is drawn black.
+        cell: size, px, to which smaller pictures are enlarged, by a whole factor.
+
+    Returns:
+        The sheet, RGB.
+
+    Raises:
+        ValueError: there are no columns, or they differ in size.
     """
     sizes = {(pictures.shape[0], *pictures.shape[-2:]) for pictures in columns.values()}
     if len(sizes) != 1:
@@ -46,14 +53,14 @@ def contact_sheet(columns: Mapping[str, Tensor], *, cell: int = CELL_PX) -> Imag
 
 
 def _to_uint8(pictures: Tensor) -> UInt8[Tensor, "N H W 3"]:
-    """[N, 1 | 3, H, W] in [0, 1] as 8-bit colours."""
+    """Convert [N, 1 | 3, H, W] in [0, 1] to 8-bit colours."""
     clipped = pictures.detach().float().cpu().nan_to_num(0.0).clamp(0, 1)
     colours = clipped.expand(-1, 3, -1, -1)
     return (colours * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def _ellipsize(title: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """The title, or its beginning and an ellipsis where the column is narrower."""
+    """Return the title, cut to the width of the column with an ellipsis."""
     if font.getlength(title) <= width:
         return title
     kept = next((n for n in range(len(title) - 1, 0, -1) if font.getlength(title[:n] + "…") <= width), 0)

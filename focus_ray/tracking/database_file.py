@@ -1,4 +1,4 @@
-"""Creates MLflow's database atomically: an interrupted or concurrent creation leaves no half of one."""
+"""Creates MLflow's database atomically: an interrupted or concurrent creation leaves no partial database."""
 
 import fcntl
 import os
@@ -13,32 +13,37 @@ SQLITE = "sqlite:///"
 
 
 def sqlite_uri(path: Path) -> str:
-    """The SQLite address of a file, quoted as SQLAlchemy reads it; `sqlite_path` is its inverse.
+    """Return the SQLite address of a file, quoted for SQLAlchemy; `sqlite_path` is the inverse.
 
-    MLflow makes the folder of an address without reading the quotes: slashes are quoted too where anything is, so that
-    it sees a file of the working folder and makes none.
+    MLflow creates the folder of an address without unquoting it. If any character is quoted, the slashes are too, so
+    that MLflow takes the address for a file of the working folder and creates no folder.
     """
     name = str(path)
     return SQLITE + (quote(name, safe=" ") if "%" in name or "?" in name else name)
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """The file of an SQLite address; None for other addresses and for databases in memory."""
+    """Return the file of an SQLite address; None for other addresses and for databases in memory."""
     path = unquote(uri.partition("?")[0].removeprefix(SQLITE))
     return Path(path).absolute() if uri.startswith(SQLITE) and path and path != ":memory:" else None
 
 
 def create_once(path: Path, fill: Callable[[str], None]) -> None:
-    """Where there is no database at `path`, let `fill` make one (given an address), then give it its name.
+    """Create the database at `path` if there is none; concurrent callers wait until it exists.
 
-    Others who want the same wait until it is there. Raises StorageError where the disk refuses.
+    Args:
+        path: file of the database.
+        fill: creates a database at the SQLite address that it is given.
+
+    Raises:
+        StorageError: the disk cannot be written to.
     """
     if path.exists():
         return
     with atomic.translate_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_name(f".{path.name}.lock").open("a") as lock:
-            with suppress(OSError):  # a file system without locks: two may make one, the last to end gives its own
+            with suppress(OSError):  # file system without locks: two processes may create one, the last one is kept
                 fcntl.flock(lock, fcntl.LOCK_EX)
             if path.exists():
                 return

@@ -21,14 +21,14 @@ _GIT_TIMEOUT = 10  # s
 
 
 def process_tags() -> dict[str, str]:
-    """Tags of this process: package, commit, versions, processors, memory, accelerators."""
+    """Return the tags of this process: package, commit, versions, processors, memory, accelerators."""
     tags = {"focus.version": __version__, "python": platform.python_version(), "system": platform.system()}
     tags |= {name: version for name in PACKAGES if (version := _version(name)) is not None}
     return tags | _commit(Path(__file__).resolve().parent) | _hardware()
 
 
 def run_tags(run_dir: Path) -> dict[str, str]:
-    """Tags of a run folder: digests of its configuration and of its face model."""
+    """Return the tags of a run folder: preset, storage, digests of its configuration and of its face model."""
     tags = {}
     config = read_json(run_dir / "config.json")
     if config is not None:
@@ -51,10 +51,10 @@ def _version(package: str) -> str | None:
 
 
 def _commit(package: Path) -> dict[str, str]:
-    """The commit of the checkout that the package lies in, and whether its files differ from it; nothing elsewhere."""
+    """Return the commit of the package's checkout and whether its files differ from it; empty without a checkout."""
     commit = _git(package, "log", "-1", "--format=%H", "--", ".")
     head = _git(package, "rev-parse", "HEAD")
-    if not commit or not head:  # no checkout, or one of something else that this package was installed into
+    if not commit or not head:  # no checkout, or that of another project which this package was installed into
         return {}
     changed = _git(package, "status", "--porcelain", "--", ".")
     return {"git.commit": head, "git.dirty": "unknown" if changed is None else str(bool(changed)).lower()}
@@ -79,7 +79,7 @@ def _hardware() -> dict[str, str]:
 
 
 def _cpu() -> str:
-    """The model of the processor, where the system tells."""
+    """Return the model name of the processor, as far as the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -22,18 +22,28 @@ from focus_ray.geometry.mesh_writer import Mesh, encode_glb
 VIEW_PX = 320  # a side of one view
 VIEWS = {"frontal": (0.0, 0.0, 0.0), "from the side": (0.0, 0.9, 0.0)}  # rad: pitch, yaw, roll
 SIGNED, LENGTH, CONFIDENCE = "RdBu_r", "viridis", "magma"
-MAX_CONFIDENCE = 10.0  # standard errors, beyond which a colour says no more
-COLOUR_QUANTILE = 0.995  # of the vertices lie within the range of the colours
+MAX_CONFIDENCE = 10.0  # standard errors, the upper end of the colour scale
+COLOUR_QUANTILE = 0.995  # share of the vertices within the range of the colours
 DPI = 100
 CELL_INCHES = VIEW_PX / DPI
 LABEL_INCHES, TITLE_INCHES, SCALE_INCHES = 0.4, 0.7, 0.6  # left of, above and below the cells
-AMBIENT, FRONTAL = 2.9, -0.55  # of a light that shows the form and leaves the colours readable
+AMBIENT, FRONTAL = 2.9, -0.55  # light coefficients that show the shape and keep the colours readable
 
 
 def misfit_sheet(
     face: MorphableModel, error: Float[Tensor, "V 3"], standard_error: Float[Tensor, "V 3"], title: str
 ) -> bytes:
-    """A PNG, a row for each view: x, y, z in mm on one scale, the length in mm, length over standard error."""
+    """Draw the misfit prior: a row for each view; columns x, y, z on one scale, length, length over standard error.
+
+    Args:
+        face: face model whose mean face is drawn.
+        error: mean signed error, mm.
+        standard_error: standard error of `error`, mm.
+        title: title of the sheet.
+
+    Returns:
+        Content of a PNG file.
+    """
     length = error.norm(dim=1)
     trust = length / standard_error.norm(dim=1).clamp_min(torch.finfo(error.dtype).tiny)
     reach = max(float(error.abs().quantile(COLOUR_QUANTILE)), 1e-6)
@@ -47,7 +57,7 @@ def misfit_sheet(
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
 
     def axes_at(left: float, bottom: float, wide: float, high: float) -> Axes:
-        """Axes at a place in inches. Measuring texts to find their places takes longer than drawing everything."""
+        """Add axes at a position in inches; an automatic layout would take longer than all drawing."""
         return figure.add_axes((left / width, bottom / height, wide / width, high / height))
 
     for column, (name, values, colours, scale) in enumerate(columns):
@@ -70,7 +80,15 @@ def misfit_sheet(
 
 @torch.no_grad()
 def render_views(face: MorphableModel, colours: Float[Tensor, "V 3"]) -> Sequence[Float[np.ndarray, "H W 3"]]:
-    """The mean face in these colours on white, one picture for each of the views."""
+    """Render the mean face with vertex colours on white.
+
+    Args:
+        face: face model whose mean face is drawn.
+        colours: RGB in [0, 1].
+
+    Returns:
+        One picture for each of VIEWS, RGB in [0, 1].
+    """
     count = len(VIEWS)
     light = torch.zeros(count, CHANNELS, SH_BANDS)
     light[..., 0], light[..., 2] = AMBIENT, FRONTAL
@@ -86,7 +104,15 @@ def render_views(face: MorphableModel, colours: Float[Tensor, "V 3"]) -> Sequenc
 
 
 def misfit_mesh(face: MorphableModel, error: Float[Tensor, "V 3"]) -> bytes:
-    """A GLB of the mean face, coloured by the length of the error: dark is none, bright the most."""
+    """Encode the mean face as GLB, coloured by the length of the error: dark for none, bright for the largest.
+
+    Args:
+        face: face model of the mean face.
+        error: mean signed error, mm.
+
+    Returns:
+        Content of a GLB file.
+    """
     length = error.norm(dim=1)
     shares = (length / length.max().clamp_min(1e-9)).numpy()
     colours = matplotlib.colormaps[LENGTH](shares)[:, :3]

@@ -37,8 +37,8 @@ _METRICS_PER_CALL = 900
 _PARAMETERS_PER_CALL = 100
 _CHARACTERS_PER_CALL = 100_000
 
-# What this process asks of mlflow unless the user did: short waits (the caller tries again by itself), no bars and no
-# messages about its own working, no messages to its makers, no files of the working directory inside a model.
+# Defaults for mlflow's environment variables: short timeouts (the caller retries), no progress bars, no log messages,
+# no telemetry, no files of the working directory inside a model.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -48,19 +48,19 @@ _ENVIRONMENT = {
     "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-# What mlflow's own modules warn of while they are imported: nothing that concerns the user of a run.
+# Warnings of mlflow's own modules during import, which do not concern the user of a run.
 _WARNINGS = ("The ``noload`` loader strategy", r".*Any type hint is inferred as AnyType")
 _SQLITE_TIMEOUT = 60  # s, while another process writes to the same database
 
-# What libraries say of a server that is not there, and what it means. It words a message and decides nothing: MLflow
-# has one type for all of it, with the text of what it caught.
+# Parts of libraries' error texts and what they mean, for messages only: MLflow raises one type for all connection
+# errors, with the text of the error that it caught.
 _ERROR_MEANINGS = {
-    "Connection refused": "nothing answers there",
-    "Name or service not known": "its name is not known here",
-    "Failed to resolve": "its name is not known here",
-    "timed out": "no answer in time",
-    "Connection aborted": "it closed the connection",
-    "Connection reset": "it closed the connection",
+    "Connection refused": "connection refused",
+    "Name or service not known": "the host name cannot be resolved",
+    "Failed to resolve": "the host name cannot be resolved",
+    "timed out": "timed out",
+    "Connection aborted": "the server closed the connection",
+    "Connection reset": "the server closed the connection",
     "database is locked": "the database is busy",
 }
 
@@ -89,12 +89,14 @@ class RemoteRun:
 
 
 class MlflowServer:
-    """A tracking server with its model registry. Every refusal is a TrackingError of one line without secrets."""
+    """A tracking server with its model registry. Every failure is a TrackingError of one line without secrets."""
 
     def __init__(self, uri: str, artifacts: Path | None = None) -> None:
-        """`artifacts`: where experiments that are created here keep their files; the server decides by default.
+        """Keep the address; no request is sent yet.
 
-        Nothing is asked yet.
+        Args:
+            uri: address of a server, or of a database.
+            artifacts: folder for the files of experiments that are created here; None: the server decides.
         """
         self._uri = uri
         self._artifacts = artifacts
@@ -105,7 +107,12 @@ class MlflowServer:
 
     @contextmanager
     def session(self) -> Iterator[MlflowClient]:
-        """The client, connected on first use (seconds). MLflow's errors inside the block become TrackingError."""
+        """Provide the client, connected on first use (takes seconds).
+
+        Raises:
+            TrackingError: mlflow failed in the block.
+            StorageError: the database cannot be created.
+        """
         try:
             if self._client is None:
                 self._client = self._connect()
@@ -121,7 +128,7 @@ class MlflowServer:
         with _import_lock:
             for message in _WARNINGS:
                 warnings.filterwarnings("ignore", message)
-            import mlflow.pyfunc  # all of it now, where these warnings are expected
+            import mlflow.pyfunc  # imported now, while these warnings are filtered
             import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
             from mlflow import MlflowClient
         retries = logging.getLogger("urllib3.connectionpool")
@@ -135,10 +142,18 @@ class MlflowServer:
         return MlflowClient(tracking_uri=uri)
 
     def find_run(self, experiment: str, focus_run_id: str, known_run_id: str | None = None) -> RemoteRun | None:
-        """The run of an experiment that has this tag, or else the run `known_run_id`, wherever it is now.
+        """Find the MLflow run of a run in an experiment, or else `known_run_id` in any experiment.
 
-        A request to create that ran into its time limit may have succeeded later, beside its repetition: of several
-        runs the first that holds something is the run, and empty ones beside it are deleted.
+        A create request that timed out may have succeeded later, in addition to its repetition: of several runs the
+        first one with data is returned, and empty ones are deleted.
+
+        Args:
+            experiment: name of the experiment.
+            focus_run_id: id of the run, the value of its tag RUN_TAG.
+            known_run_id: MLflow's id of the run from an earlier sync.
+
+        Returns:
+            The run; None if there is none, or it was deleted.
         """
         with self.session() as client:
             found = client.get_experiment_by_name(experiment)
@@ -167,7 +182,17 @@ class MlflowServer:
         return _to_remote_run(run) if alive and run.data.tags.get(RUN_TAG) == focus_run_id else None
 
     def create_run(self, experiment: str, focus_run_id: str, name: str, started_ms: int) -> RemoteRun:
-        """A new run with the tag that finds it again; its experiment is created where there is none."""
+        """Create a run, and its experiment if there is none.
+
+        Args:
+            experiment: name of the experiment.
+            focus_run_id: id of the run, written to its tag RUN_TAG.
+            name: name to display.
+            started_ms: Unix time of the start, ms.
+
+        Raises:
+            TrackingError: the experiment was deleted, or MLflow failed.
+        """
         with self.session() as client:
             number = self._ensure_experiment(client, experiment)
             run = client.create_run(number, start_time=started_ms, tags={RUN_TAG: focus_run_id}, run_name=name)
@@ -190,7 +215,7 @@ class MlflowServer:
         return found.experiment_id
 
     def log(self, run_id: str, metrics: Sequence[MetricPoint], tags: Mapping[str, str] | None = None) -> None:
-        """Figures, and with the last of them the tags: whoever sees these tags sees the figures too."""
+        """Log metrics in batches; the tags are sent with the last batch, so that they never precede the metrics."""
         from mlflow import entities
 
         with self.session() as client:
@@ -202,7 +227,7 @@ class MlflowServer:
                 client.log_batch(run_id, metrics=part, tags=marks if last else ())
 
     def set_parameters(self, run_id: str, parameters: Mapping[str, str]) -> None:
-        """Parameters that the run does not have yet."""
+        """Log parameters that the run does not have yet, in batches."""
         from mlflow import entities
 
         with self.session() as client:
@@ -218,7 +243,7 @@ class MlflowServer:
                 client.log_batch(run_id, params=batch)
 
     def upload(self, run_id: str, path: Path, folder: str | None = None) -> None:
-        """A file into a folder of the run's artifacts."""
+        """Upload a file to a folder of the run's artifacts, None for their root."""
         with self.session() as client:
             client.log_artifact(run_id, str(path), folder)
 
@@ -233,10 +258,17 @@ class MlflowServer:
             client.set_terminated(run_id, status)
 
     def register(self, run_id: RemoteRun, folder: Path, version: str, code: Path, requirements: Sequence[str]) -> str:
-        """Log a model folder as a pyfunc model and register it once; returns the number of its version.
+        """Log a model folder as a pyfunc model and register it, unless this was done before.
 
-        `version`: what the model calls itself, the tag that finds it again. `code`: the file that MLflow runs to load
-        it. `requirements`: what pip has to install for it.
+        Args:
+            run_id: run that trained the model.
+            folder: folder of the model.
+            version: the model's own version, written to its tag VERSION_TAG.
+            code: Python file that MLflow runs to load the model.
+            requirements: requirements of the model, as pip reads them.
+
+        Returns:
+            Number of the registered version.
         """
         with self.session() as client:
             number = self._find_version(client, run_id.id, version)
@@ -258,7 +290,7 @@ class MlflowServer:
         return str(min(numbers)) if numbers else None
 
     def _find_logged_model(self, client: MlflowClient, run_id: RemoteRun, version: str) -> LoggedModel | None:
-        """A model that was logged whole, but not registered before something went wrong. Half-logged ones go."""
+        """Return a model that was logged completely but not registered; delete incompletely logged ones."""
         found = client.search_logged_models([run_id.experiment], f"source_run_id = '{run_id.id}'")
         ours = [model for model in found if model.tags.get(VERSION_TAG) == version]
         for model in ours:
@@ -267,17 +299,25 @@ class MlflowServer:
         return next((model for model in ours if model.status == "READY"), None)
 
     def promote(self, number: str, alias: str) -> None:
-        """Let an alias of the registered model name this version."""
+        """Set an alias of the registered model to a version."""
         with self.session() as client:
             client.set_registered_model_alias(MODEL_NAME, alias, number)
 
     def version_by_alias(self, name: str, alias: str) -> str:
-        """The number of the version that an alias of a registered model names now."""
+        """Return the number of the version that an alias of a registered model names now."""
         with self.session() as client:
             return str(client.get_model_version_by_alias(name, alias).version)
 
     def location(self, name: str, number: str) -> str:
-        """The address of the files of a registered version, for `list_folders` and `download`."""
+        """Return the address of the files of a registered version, for `list_folders` and `download`.
+
+        Args:
+            name: name of the registered model.
+            number: number of the version.
+
+        Raises:
+            TrackingError: the version is not ready, or MLflow failed.
+        """
         with self.session() as client:
             version = client.get_model_version(name, number)
             if version.status != "READY":
@@ -285,12 +325,12 @@ class MlflowServer:
             return str(client.get_model_version_download_uri(name, number))
 
     def list_folders(self, location: str, key: str) -> list[str]:
-        """The keys of the folders directly below a key of such an address."""
+        """List the keys of the folders directly below a key of an address (see `location`)."""
         with self.session():
             return [entry.path for entry in self._files(location).list_artifacts(key) if entry.is_dir]
 
     def download(self, location: str, keys: Sequence[str], folder: Path) -> None:
-        """Copy files of such an address into a folder of this machine, by the last part of their keys."""
+        """Copy files of an address (see `location`) to a local folder, named by the last part of their keys."""
         with self.session(), tempfile.TemporaryDirectory(dir=folder) as scratch:
             files = self._files(location)
             for key in keys:
@@ -311,7 +351,7 @@ def _create_tables(uri: str, artifacts: Path) -> None:
 def _log_model(
     client: MlflowClient, run_id: RemoteRun, folder: Path, version: str, code: Path, requirements: Sequence[str]
 ) -> LoggedModel:
-    """Log the model folder. Ready is said last: what was cut off before is never registered."""
+    """Log the model folder; it becomes READY last, so that an interrupted upload is never registered."""
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
@@ -334,8 +374,8 @@ def _save_model(target: Path, model: Model, folder: Path, code: Path, requiremen
     from mlflow.types import ColSpec, Schema
     from mlflow.types.schema import AnyType
 
-    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it says that it looks at the example
-    # MLflow has no schema under which an array, a list of pictures and a table pass: the model itself refuses.
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # no info message about the input example
+    # No MLflow schema accepts an array, a list of pictures and a table alike: the model checks its input itself.
     signature = ModelSignature(outputs=Schema([ColSpec(AnyType())]))
     pyfunc.save_model(
         target,
@@ -346,7 +386,7 @@ def _save_model(target: Path, model: Model, folder: Path, code: Path, requiremen
         input_example=np.zeros((1, 8, 8, 3), np.uint8),
         pip_requirements=list(requirements),
     )
-    # It notes where things lay on this machine, which concerns nobody.
+    # Replace the paths of this machine that MLflow recorded.
     flavor = model.flavors[pyfunc.FLAVOR_NAME]
     flavor[pyfunc.MODEL_CODE_PATH] = code.name
     flavor["artifacts"]["model"]["uri"] = folder.name
@@ -364,8 +404,9 @@ def _ensure_registered_model(client: MlflowClient) -> None:
 
 
 def model_requirements() -> list[str]:
-    """What pip has to install so that a model loads: this package and torch, exactly, without a build's local mark."""
-    versions = {"focus-ray": __version__, "torch": metadata.version("torch")}  # a job's copy of the package is bare
+    """Return the pip requirements of a model: exact versions of this package and torch, without local build labels."""
+    # A Ray job's copy of this package has no metadata.
+    versions = {"focus-ray": __version__, "torch": metadata.version("torch")}
     return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items()]
 
 
@@ -375,11 +416,11 @@ def _to_remote_run(run_id: Run) -> RemoteRun:
 
 
 def _reason(error: BaseException) -> str:
-    """One line: what is wrong, as plainly as what the libraries say allows."""
+    """Return the cause of an error in one line."""
     text = redact_secrets(" ".join(str(error).split()))
     for sign, meaning in _ERROR_MEANINGS.items():
         if sign in text:
             return meaning
     if "too many 5" in text or "error code 5" in text:
-        return "it answers with errors (5xx)"
+        return "the server returns errors (5xx)"
     return truncate(text, 200) or type(error).__name__

@@ -1,4 +1,4 @@
-"""JSON trees in MLflow's terms: parameters by dotted key, figures by path, within its limits."""
+"""Converts JSON trees to MLflow's parameters (by dotted key) and metrics (by path), within its limits."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 # Limits of MLflow's stores (mlflow.utils.validation).
 MAX_KEY = 250
 MAX_PARAMETER = 6000
-MAX_TAG = 5000  # servers before 3 take no more
+MAX_TAG = 5000  # limit of servers before version 3
 
 _UNSAFE_CHARACTERS = re.compile(r"[^A-Za-z0-9_. /-]")
 _DOTS = (".", "..")
@@ -24,22 +24,23 @@ class NumericLeaves(NamedTuple):
 
 
 def flatten_params(config: Mapping[str, Any]) -> dict[str, str]:
-    """A configuration as parameters: nested keys joined by dots, values as text (JSON unless they are text already).
-
-    A value beyond MLflow's limit is cut, and ends with an ellipsis.
-    """
+    """Convert a configuration to parameters: nested keys joined by dots, values as text (see `param_text`)."""
     return {safe_key(".".join(path)): param_text(value) for path, value in iter_leaves(config)}
 
 
 def param_text(value: Any) -> str:
-    """A value as text that MLflow takes. An empty string is written with its quotes: some stores keep no empty text."""
+    """Convert a value to a parameter's text: a string as it is, another value as JSON.
+
+    An empty string keeps its JSON quotes, because some stores keep no empty text. Text beyond MLflow's limit is cut and
+    ends with an ellipsis.
+    """
     text = value if isinstance(value, str) and value else json.dumps(value)
     storable = text.encode(errors="replace").decode().replace("\0", "?")
     return truncate(storable, MAX_PARAMETER)
 
 
 def numeric_leaves(tree: Mapping[str, Any], prefix: str = "") -> NumericLeaves:
-    """The numbers in nested objects, keys joined by '/'. Text, truth values, lists and null are no numbers."""
+    """Collect the numbers of nested objects, keys joined by '/'; text, booleans, lists and null are skipped."""
     found, nonfinite = {}, 0
     for path, value in iter_leaves(tree):
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -55,14 +56,15 @@ def numeric_leaves(tree: Mapping[str, Any], prefix: str = "") -> NumericLeaves:
 def _to_float(value: int | float) -> float:
     try:
         return float(value)
-    except OverflowError:  # a whole number beyond any float
+    except OverflowError:  # an integer beyond the range of floats
         return math.inf
 
 
 def safe_key(key: str) -> str:
-    """The key itself where MLflow takes it everywhere, else one that is as alike as can be and stays unique.
+    """Return the key if all stores of MLflow accept it, else a similar key that is unique.
 
-    MLflow keeps keys as paths, and its databases differ in the letters they know: those of ASCII, digits, '_.- /' stay.
+    MLflow uses keys as paths, and its databases differ in the characters they support: ASCII letters, digits and
+    '_.- /' are kept, others are replaced and a digest is appended.
     """
     parts = (_UNSAFE_CHARACTERS.sub("_", part).strip() for part in key.split("/"))
     safe = "/".join("_" if part in _DOTS or not part else part for part in parts)
@@ -75,12 +77,12 @@ def safe_key(key: str) -> str:
 
 
 def truncate(text: str, length: int) -> str:
-    """The text, or its beginning and an ellipsis where it is longer."""
+    """Return the text, cut to `length` characters with an ellipsis if it is longer."""
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
 def iter_leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Each value that is no object, or an empty one, with the keys that lead to it."""
+    """Yield the keys that lead to each value that is not an object, or is an empty one, and the value."""
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
             yield from iter_leaves(value, (*path, str(key)))

@@ -13,26 +13,39 @@ _CONTENT = bytes | bytearray | memoryview
 
 
 class FaceReconstruction(PythonModel):
-    """Pictures in, the faces of each picture out."""
+    """Reconstructs the faces of pictures."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the model folder among the artifacts. Raises CheckpointError where it was altered."""
+        """Load the model folder among the artifacts.
+
+        Raises:
+            CheckpointError: the folder was altered.
+        """
         import focus_ray
 
         self._reconstructor = focus_ray.load(context.artifacts["model"])
-        self._lock = threading.Lock()  # servers ask from many threads, the detector belongs to one at a time
+        self._lock = threading.Lock()  # servers call from many threads, the detector serves one at a time
 
     def predict(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, context: Any, model_input: np.ndarray, params: Any = None
     ) -> list[list[dict[str, Any]]]:
-        """The faces of each picture, as FACE records (dicts, ready for JSON), the surest first.
+        """Reconstruct the faces of pictures.
 
-        `model_input`: one picture, a list of pictures, or a table (a DataFrame, a Series) with a column of them, which
-        is called `image` where there are others. A picture is upright RGB, uint8 [H, W, 3], as an array or as lists in
-        lists, or the content of a JPEG, PNG or WebP file, as bytes or as base64. Pictures of one size may be one array
-        [N, H, W, 3]. One picture gives a list of length 1. Raises ImageError for anything else.
+        Args:
+            context: unused.
+            model_input: one picture, a list of pictures, an array [N, H, W, 3] of them, or a table (DataFrame, Series)
+                with a column of them, named `image` if there are other columns. A picture is upright RGB, uint8
+                [H, W, 3], as an array or nested lists, or the content of a JPEG, PNG or WebP file, as bytes or base64.
+            params: unused.
+
+        Returns:
+            For each picture, its faces as FACE records (dicts, ready for JSON), the most confident first; a list of
+            length 1 for one picture.
+
+        Raises:
+            ImageError: the input is anything else.
         """
-        # The hint is one of a few from which MLflow concludes nothing; it warns of others, and of none.
+        # MLflow infers no schema from this type hint; it warns about most others, and about a missing one.
         with self._lock:
             return [
                 [face.model_dump(mode="json") for face, _ in self._reconstructor.reconstruct(picture)]
@@ -41,7 +54,17 @@ class FaceReconstruction(PythonModel):
 
 
 def parse_images(model_input: Any) -> list[np.ndarray]:
-    """The pictures of an input; from lists in lists, as a server reads them from JSON, too. Raises ImageError."""
+    """Return the pictures of an input.
+
+    Args:
+        model_input: see `FaceReconstruction.predict`; nested lists are what a server reads from JSON.
+
+    Returns:
+        One array for each picture, not checked unless it was decoded from a file.
+
+    Raises:
+        ImageError: a table has no column of pictures, or a file cannot be decoded.
+    """
     if hasattr(model_input, "columns"):
         model_input = _column(model_input)
     if isinstance(model_input, str | _CONTENT):
@@ -53,25 +76,32 @@ def parse_images(model_input: Any) -> list[np.ndarray]:
 
 
 def to_uint8(picture: np.ndarray) -> np.ndarray:
-    """Whole numbers from 0 to 255 as uint8; anything else as it is, for the reconstruction to refuse."""
+    """Convert integers in [0, 255] to uint8.
+
+    Args:
+        picture: array of any shape and type.
+
+    Returns:
+        The uint8 array; `picture` itself if it holds anything else, which the reconstruction refuses.
+    """
     if picture.size == 0 or not np.issubdtype(picture.dtype, np.integer):
         return picture
     return picture.astype(np.uint8) if picture.min() >= 0 and picture.max() <= 255 else picture
 
 
 def _column(table: Any) -> Any:
-    """The pictures of a table."""
+    """Return the column of pictures of a table."""
     if len(table.columns) == 1:
         return table.iloc[:, 0]
     if _COLUMN in table.columns:
         return table[_COLUMN]
     from focus_ray import errors
 
-    raise errors.ImageError(f"a table of {len(table.columns)} columns was given; call that of the pictures {_COLUMN!r}")
+    raise errors.ImageError(f"the table has {len(table.columns)} columns; name that of the pictures {_COLUMN!r}")
 
 
 def _are_pictures(given: list[Any]) -> bool:
-    """Whether these are pictures, and not the rows of one: a row is [W, 3]."""
+    """Return whether these are pictures, not the rows [W, 3] of one picture."""
     first = given[0] if given else None
     if isinstance(first, str | _CONTENT):
         return True
@@ -82,7 +112,7 @@ def _are_pictures(given: list[Any]) -> bool:
 
 
 def _to_image(given: Any) -> np.ndarray:
-    """One picture; what is none is left to be refused."""
+    """Convert one picture to an array; the reconstruction refuses an array that is not a picture."""
     from focus_ray import read_picture
 
     if isinstance(given, str):
@@ -94,12 +124,12 @@ def _to_image(given: Any) -> np.ndarray:
         return read_picture(bytes(given))
     try:
         return to_uint8(np.asarray(_to_lists(given)))
-    except ValueError:  # rows of several lengths
+    except ValueError:  # rows of different lengths
         return np.asarray(None)
 
 
 def _to_lists(given: Any) -> Any:
-    """Arrays as they are; arrays of objects, and arrays within lists, as lists."""
+    """Return an array as it is; convert an array of objects, and the arrays within lists, to lists."""
     if isinstance(given, np.ndarray) and given.dtype != object:
         return given
     return [_to_lists(one) for one in given] if isinstance(given, list | tuple | np.ndarray) else given

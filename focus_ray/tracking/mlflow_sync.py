@@ -1,4 +1,4 @@
-"""Syncs a run folder to MLflow: finds or creates the MLflow run, then sends what it lacks."""
+"""Syncs a run folder to MLflow: finds or creates the MLflow run, then sends what is missing there."""
 
 import hashlib
 import re
@@ -23,13 +23,13 @@ from focus_ray.tracking.mlflow_client import (
 from focus_ray.tracking.mlflow_keys import flatten_params, numeric_leaves
 from focus_ray.tracking.run_tail import RunFiles, Window, iter_windows, read_json, read_new_evaluations, read_steps
 
-# Tags of the MLflow run that say how far it is. They travel with the figures they speak of.
+# Tags of the MLflow run that hold the progress of the sync, sent together with the data that they describe.
 STEPS, EVALUATED, FIGURES = "focus.steps", "focus.evaluated", "focus.figures"
 NONFINITE = "nonfinite_metrics"
 PRODUCTION = "production"
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
-_EXCLUDED_KEYS = ("schema", "seed")  # numbers of metrics.json that measure nothing
+_EXCLUDED_KEYS = ("schema", "seed")  # numbers of metrics.json that are not metrics
 _MODEL_CODE = Path(__file__).with_name("mlflow_model.py")
 _METRICS_PER_CALL = 900
 _DEFAULT_LOG_EVERY = 10
@@ -37,7 +37,7 @@ _DEFAULT_LOG_EVERY = 10
 
 @dataclass
 class SyncResult:
-    """What was sent, and whether MLflow now has everything there is of the run."""
+    """What was sent, and whether MLflow now has all data of the run."""
 
     mlflow_run: str | None = None
     steps: int = 0  # training steps whose figures were sent
@@ -45,22 +45,22 @@ class SyncResult:
     files: int = 0
     model: str | None = None  # the number of its version in the registry
     complete: bool = False
-    problem: str = ""  # why not
+    problem: str = ""  # why it is not complete
 
 
 class MlflowSync:
-    """What MLflow does not have of a run yet, sent in order; RUN/tracking.json moves along.
+    """Sends the data of a run that MLflow does not have yet, in order, and records it in RUN/tracking.json.
 
-    The server's own tags say how far it is: what arrived although no answer came back is not sent twice, and a server
-    that lost something gets it again.
+    The progress is read from the tags of the MLflow run: data that arrived although the response was lost is not sent
+    twice, and data that the server lost is sent again.
     """
 
     def __init__(self, run_dir: Path, server: MlflowServer, experiment: str | None, result: SyncResult) -> None:
-        """Read what run_dir says of the run; nothing is sent yet.
+        """Read the run folder; nothing is sent yet.
 
         Args:
             run_dir: folder of the run.
-            server: where it is sent.
+            server: server or database to send to.
             experiment: name of the experiment; None: that of run.json.
             result: counts of what is sent, updated in place.
 
@@ -83,11 +83,18 @@ class MlflowSync:
         return log if type(log) is int and log > 0 else _DEFAULT_LOG_EVERY
 
     def begin(self, process_tags: Mapping[str, str], tags: Mapping[str, str], *, running: bool) -> None:
-        """Find the run in MLflow, or create it, with its parameters and tags.
+        """Find or create the run in MLflow and send its parameters and tags.
 
-        `process_tags`: the lineage of this process if it trains the run, otherwise nothing. `running`: mark it as such.
+        Args:
+            process_tags: lineage of this process if it trains the run, else empty.
+            tags: further tags.
+            running: set the status of the MLflow run to RUNNING.
+
+        Raises:
+            TrackingError: MLflow failed.
+            StorageError: RUN/tracking.json cannot be written.
         """
-        if process_tags and self._state.lineage != process_tags:  # kept with the run, whoever sends it in the end
+        if process_tags and self._state.lineage != process_tags:  # kept with the run: another process may send it
             self._state.lineage = dict(process_tags)
             self._save()
         remote = self._find()
@@ -118,7 +125,15 @@ class MlflowSync:
         self._state.status = ""
 
     def send(self, *, flush: bool) -> None:
-        """What is new since the last time; with `flush`, also the last steps that fill no window."""
+        """Send what is new since the last call.
+
+        Args:
+            flush: also send the last steps that do not fill a window.
+
+        Raises:
+            TrackingError: MLflow failed.
+            StorageError: RUN/tracking.json cannot be written.
+        """
         self._send_history(flush=flush)
         self._send_evaluations()
         self._send_figures()
@@ -157,7 +172,7 @@ class MlflowSync:
             self._save()
 
     def _send_figures(self) -> None:
-        """The figures of metrics.json at the run's last step."""
+        """Send the figures of metrics.json at the run's last step."""
         path = self.run_dir / "metrics.json"
         metrics = read_json(path)
         if metrics is None:
@@ -174,7 +189,7 @@ class MlflowSync:
         self._save()
 
     def _metrics(self, found: Mapping[str, float], nonfinite: int, time_ms: int, step: int) -> list[MetricPoint]:
-        """Figures as metrics, and beside them how many were left out so far, where this adds to them."""
+        """Return figures as metrics, with the number of non-finite ones so far if it grew."""
         metrics = [MetricPoint(key, value, time_ms, step) for key, value in found.items()]
         if nonfinite:
             self._nonfinite += nonfinite
@@ -190,8 +205,16 @@ class MlflowSync:
             self._save()
 
     def end(self, status: str) -> None:
-        """Say how the run ended (once), and register its model where it has one."""
-        self._find()  # lets go of a second, empty run that a request without an answer may have made
+        """Set the status of the ended run (once) and register its model, if it has one.
+
+        Args:
+            status: FINISHED, FAILED or KILLED, see `status_of`.
+
+        Raises:
+            TrackingError: MLflow failed.
+            StorageError: RUN/tracking.json cannot be written.
+        """
+        self._find()  # deletes a second, empty run that a create request without a response may have left
         if self._state.status != status:
             self.server.end_run(self._remote.id, status)
             self._state.status = status
@@ -209,9 +232,15 @@ class MlflowSync:
 
 
 def status_of(run_dir: Path, *, finished: bool = False) -> str:
-    """How a run ended, in MLflow's words.
+    """Return the MLflow status of an ended run.
 
-    FINISHED with a model, a prior or the rows of an evaluation, FAILED by a guard, else KILLED: it can be resumed.
+    Args:
+        run_dir: folder of the run.
+        finished: whether the run is known to have finished.
+
+    Returns:
+        FINISHED if it finished or has a model, a prior or the rows of an evaluation; FAILED if a guard ended it; else
+        KILLED: it can be resumed.
     """
     metrics = read_json(run_dir / "metrics.json")
     made = (run_dir / "prior" / "manifest.json", run_dir / "results.json")
@@ -221,13 +250,13 @@ def status_of(run_dir: Path, *, finished: bool = False) -> str:
 
 
 def model_version(run_dir: Path) -> str | None:
-    """What the run's model calls itself, once it is complete."""
+    """Return the version of the run's model; None until the model is complete."""
     version = (read_json(run_dir / "metrics.json") or {}).get("model_version")
     return version if isinstance(version, str) and (run_dir / "model" / "manifest.json").is_file() else None
 
 
 def describe_unsent(run_dir: Path) -> str:
-    """What of a run was not sent to MLflow yet, in words; empty where there is nothing."""
+    """Describe in words what of a run was not sent to MLflow yet; empty if everything was."""
     cursor = cursors.read(run_dir)
     unsent = read_steps(run_dir / "history.jsonl", cursor.steps)
     counts = {
@@ -245,21 +274,21 @@ def _join_words(parts: Iterable[str]) -> str:
 
 
 def _read_run_info(run_dir: Path) -> dict[str, Any]:
-    """Who the run is, by its run.json. Raises TrackingError."""
-    about = read_json(run_dir / "run.json")
-    if about is None or not isinstance(about.get("run_id"), str) or not _RUN_ID.fullmatch(about["run_id"]):
-        raise TrackingError(f"{run_dir} holds no run.json that names a run; give the folder of a run")
-    name, experiment = about.get("name"), about.get("experiment")
+    """Read id, name, experiment and time of creation from run.json; raise TrackingError if it has no valid id."""
+    info = read_json(run_dir / "run.json")
+    if info is None or not isinstance(info.get("run_id"), str) or not _RUN_ID.fullmatch(info["run_id"]):
+        raise TrackingError(f"{run_dir} has no run.json with a valid run_id; give the folder of a run")
+    name, experiment = info.get("name"), info.get("experiment")
     return {
-        "run_id": about["run_id"],
+        "run_id": info["run_id"],
         "name": name if isinstance(name, str) and name else run_dir.absolute().name,
         "experiment": experiment if isinstance(experiment, str) and experiment else "focus",
-        "created_ms": _milliseconds(about.get("created")),
+        "created_ms": _milliseconds(info.get("created")),
     }
 
 
 def _milliseconds(text: Any) -> int:
-    """A moment in ISO 8601 as ms since the epoch; now where it is none."""
+    """Convert ISO 8601 text to Unix time in ms; the current time if it is invalid."""
     try:
         return int(datetime.fromisoformat(text).timestamp() * 1000)
     except (TypeError, ValueError, OverflowError, OSError):

@@ -1,4 +1,4 @@
-"""Sends a run folder to MLflow from a thread; what an unreachable server misses is sent later."""
+"""Sends a run folder to MLflow from a thread; data that an unreachable server missed is sent later."""
 
 import os
 import shlex
@@ -15,22 +15,22 @@ from focus_ray.tracking.mlflow_client import MODEL_NAME, MlflowServer
 from focus_ray.tracking.mlflow_sync import PRODUCTION, MlflowSync, SyncResult, describe_unsent, model_version, status_of
 from focus_ray.tracking.redaction import redact_secrets
 
-POLL_SECONDS = 3.0  # s between two looks at the run folder
-REPEAT_NOTE_SECONDS = 600.0  # s after the server came back, before another failure is spoken of
-RETRY_SECONDS = (2.0, 30.0)  # s before the first new attempt, and at most
+POLL_SECONDS = 3.0  # s between two reads of the run folder
+REPEAT_NOTE_SECONDS = 600.0  # s after the server recovered, before another failure is reported
+RETRY_SECONDS = (2.0, 30.0)  # s before the first retry, and the longest delay
 
 
 @dataclass(frozen=True)
 class TrackingSettings:
     """Where runs are tracked."""
 
-    experiment: str | None = None  # the one that run.json names
-    # MLFLOW_TRACKING_URI; without it, a database beside the run: mlflow.db, and files in mlartifacts/
+    experiment: str | None = None  # None: the experiment of run.json
+    # None: MLFLOW_TRACKING_URI; without it, a database beside the run: mlflow.db, and files in mlartifacts/
     uri: str | None = None
-    database_run: Path | None = None  # another run, whose database it is
+    database_run: Path | None = None  # folder of another run, whose database is used
 
     def server(self, run_dir: Path) -> MlflowServer:
-        """The server, or the database, for a run folder. Nothing is asked of it yet."""
+        """Return the server or database for a run folder; no request is sent yet."""
         uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI")
         if uri:
             return MlflowServer(uri)
@@ -39,11 +39,11 @@ class TrackingSettings:
 
 
 def _ignore(message: str) -> None:
-    """Nobody listens."""
+    """Discard a message."""
 
 
 class MlflowTracker:
-    """Sends a run to MLflow while it trains, from a background thread: a slow or unreachable server delays nothing."""
+    """Sends a run to MLflow while it trains, from a background thread: a slow server does not delay training."""
 
     def __init__(
         self,
@@ -53,8 +53,13 @@ class MlflowTracker:
         *,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """`note` is given one-line messages, from another thread. `tags`: what this process knows of the run besides
-        its folder, the number of workers for instance; they may differ each time the run is gone on with.
+        """Set up the thread; `start` starts it.
+
+        Args:
+            run_dir: folder of the run.
+            tracking: where the run is tracked.
+            note: called with one-line messages, from the other thread.
+            tags: further tags of this process, for instance the number of workers; they may differ after a resume.
         """
         self._run_dir = Path(run_dir)
         self._tracking = tracking
@@ -65,20 +70,25 @@ class MlflowTracker:
         self._abandoned = threading.Event()
         self._finished = False
         self._deadline = float("inf")
-        self._retry_delay: float | None = None  # s, since the server last refused
-        self._failure_reported = False  # that it does
+        self._retry_delay: float | None = None  # s, None unless the last attempt failed
+        self._failure_reported = False
         self._quiet_until = 0.0
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow the run folder. Never waits, never raises because of MLflow."""
+        """Start to follow the run folder; never blocks, and never raises because of MLflow."""
         self._thread.start()
 
     def close(self, *, finished: bool, timeout: float = 60.0) -> SyncResult:
-        """Send the rest, say how the run ended, log and register its model; wait for that no longer than `timeout` s.
+        """Send the rest, set the status of the run, log and register its model.
 
-        `finished`: whether training came to its end; otherwise MLflow shows FAILED where a guard ended the run, and
-        KILLED where it can be resumed. What could not be sent is told by `note` and stays to be sent by `track`.
+        Args:
+            finished: whether training finished; otherwise MLflow shows FAILED if a guard ended the run, and KILLED if
+                it can be resumed.
+            timeout: longest wait, s.
+
+        Returns:
+            What was sent. If it is not complete, `note` was called, and `track` can send the rest later.
         """
         self._finished = finished
         self._deadline = time.monotonic() + timeout
@@ -89,29 +99,29 @@ class MlflowTracker:
         if not sent.complete:
             self._abandoned.set()
             sent.problem = sent.problem or "MLflow did not answer in time"
-            missing = describe_unsent(self._run_dir) or "the end of the run"
+            missing = describe_unsent(self._run_dir) or "the status of the run"
             command = f"focus-ray track {shlex.quote(str(self._run_dir))}"
-            self._note(f"MLflow lacks {missing} ({sent.problem}); `{command}` sends that later")
+            self._note(f"MLflow lacks {missing} ({sent.problem}); run `{command}` to send it")
         return sent
 
     def _work(self) -> None:
-        """Deliver until the end, through every refusal."""
-        here: dict[str, str] = {}
+        """Send until the run is closed, retrying after every error."""
+        process_tags: dict[str, str] = {}
         while not self._abandoned.is_set():
             try:
-                here = here or lineage.process_tags()
+                process_tags = process_tags or lineage.process_tags()
                 with sync_state.sync_lock(self._run_dir):
-                    self._sync(here)
+                    self._sync(process_tags)
                 return
             except (TrackingError, StorageError) as error:
                 self._on_failure(str(error))
-            except Exception as error:  # whatever it is, training goes on
+            except Exception as error:  # no error here may stop training
                 self._on_failure(redact_secrets(f"{type(error).__name__}: {error}"))
             if not self._wait():
                 return
 
     def _sync(self, process_tags: Mapping[str, str]) -> None:
-        """One connection: all that is new, again and again, until the run ends or the server refuses."""
+        """Send new data over one connection until the run is closed or an error occurs."""
         server = self._tracking.server(self._run_dir)
         sync = MlflowSync(self._run_dir, server, self._tracking.experiment, self._result)
         sync.begin(process_tags, self._tags, running=not self._closing.is_set())
@@ -126,20 +136,20 @@ class MlflowTracker:
             self._closing.wait(POLL_SECONDS)
 
     def _on_failure(self, problem: str) -> None:
-        """Say it once, not at each attempt, and seldom where the server comes and goes."""
+        """Report a failure once, not at each attempt, and seldom if the server fails repeatedly."""
         self._result.problem = problem
         if not self._failure_reported and time.monotonic() >= self._quiet_until and not self._closing.is_set():
             self._failure_reported = True
-            self._note(f"{problem}; training goes on, and what MLflow misses is sent when that has passed")
+            self._note(f"{problem}; training continues, and missing data is sent when MLflow is reachable again")
 
     def _on_success(self) -> None:
         if self._failure_reported and not self._closing.is_set():
-            self._note("MLflow answers again and has everything so far")
+            self._note("MLflow is reachable again and has all data so far")
             self._failure_reported, self._quiet_until = False, time.monotonic() + REPEAT_NOTE_SECONDS
         self._retry_delay, self._result.problem = None, ""
 
     def _wait(self) -> bool:
-        """Wait before the next attempt, longer each time; whether there is to be one."""
+        """Wait before the next attempt, longer each time; return whether to make one."""
         self._retry_delay = (
             RETRY_SECONDS[0] if self._retry_delay is None else min(2 * self._retry_delay, RETRY_SECONDS[1])
         )
@@ -151,11 +161,11 @@ class MlflowTracker:
 
 
 def track_quietly(run_dir: Path, note: Callable[[str], None]) -> None:
-    """`track` where MLflow is not what matters: what it refuses is told by `note`, with what sends it later."""
+    """Send a run with `track`; failures are reported by `note`, with the command that sends the run later."""
     try:
         track(run_dir, TrackingSettings(), note=note, process_tags=lineage.process_tags())
     except (TrackingError, StorageError) as error:
-        note(f"MLflow lacks {run_dir} ({error}); `focus-ray track {shlex.quote(str(run_dir))}` sends it later")
+        note(f"MLflow lacks {run_dir} ({error}); run `focus-ray track {shlex.quote(str(run_dir))}` to send it")
 
 
 def track(
@@ -166,15 +176,22 @@ def track(
     note: Callable[[str], None] = _ignore,
     process_tags: Mapping[str, str] | None = None,
 ) -> SyncResult:
-    """Send everything of a run that MLflow does not have yet, its end and its model included.
+    """Send everything of a run that MLflow does not have yet, including its status and its model.
 
-    With `promote`, the model that the run registered gets the alias `production`. `process_tags`: the lineage of this
-    process, if the run is its own. Raises TrackingError where the server cannot be reached or refuses, where another
-    process sends this run, and where there is no model to promote.
+    Args:
+        run_dir: folder of the run.
+        tracking: where the run is tracked.
+        promote: set the alias `production` to the model that the run registered.
+        note: called with one-line messages.
+        process_tags: lineage of this process, if it trained the run.
+
+    Raises:
+        TrackingError: MLflow failed, another process is sending this run, or there is no model to promote.
+        StorageError: RUN/tracking.json cannot be written.
     """
     run_dir = Path(run_dir)
     if promote and model_version(run_dir) is None:
-        raise TrackingError(f"{run_dir} has no complete model to promote; let its training come to an end first")
+        raise TrackingError(f"{run_dir} has no complete model to promote; finish its training first")
     sent = SyncResult()
     with sync_state.sync_lock(run_dir):
         server = tracking.server(run_dir)

@@ -30,7 +30,7 @@ PANEL_INCHES = (3.9, 2.3)
 # Inches around the axes of a panel that has tick labels and a title: left, right, bottom, top; and above all panels.
 MARGIN_INCHES = (0.62, 0.12, 0.28, 0.28)
 LEGEND_INCHES = 0.3
-# More points than pixels say nothing; smoothing spans this share of a curve.
+# Largest number of points of a curve, about one for each pixel; share of a curve that smoothing spans.
 MAX_POINTS = 1200
 SMOOTHING_SHARE = 1 / 50
 # A loss that spans more than this factor is drawn on a logarithmic axis.
@@ -38,7 +38,7 @@ LOG_RANGE = 20.0
 
 
 def loss_curves(history: History) -> Figure | None:
-    """A panel for each loss symbol over the steps that have it, the phases shaded. None without a single loss."""
+    """Draw a panel for each loss symbol over the steps that have it, phases shaded; None if there is no loss."""
     in_order = dict.fromkeys(symbol for line in history for symbol in line["loss"])
     symbols = sorted(in_order, key=lambda symbol: symbol != "total")
     if not symbols:
@@ -57,7 +57,16 @@ def loss_curves(history: History) -> Figure | None:
 
 
 def mask_coverage(history: History, low: float, high: float) -> Figure | None:
-    """The mean mask inside the rendered region, and the range that the guard allows."""
+    """Draw the mean mask inside the rendered region over the steps.
+
+    Args:
+        history: step records.
+        low: smallest mean mask that the guard allows, drawn dashed.
+        high: largest mean mask that the guard allows, drawn dashed.
+
+    Returns:
+        The figure; None if no step has a mask.
+    """
     lines = [line for line in history if line.get("mask_mean") is not None]
     if not lines:
         return None
@@ -69,12 +78,20 @@ def mask_coverage(history: History, low: float, high: float) -> Figure | None:
     axes.set_xlim(lines[0]["step"], lines[-1]["step"] + 1)
     axes.set_ylim(0, 1.02)
     axes.set_yscale("linear")
-    axes.set_title("mean mask inside the rendered region (dashed: where the guard steps in)", fontsize=9, loc="left")
+    axes.set_title("mean mask inside the rendered region (dashed: limits of the guard)", fontsize=9, loc="left")
     return figure
 
 
 def figures_over_time(evaluations: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> Figure | None:
-    """Held-out figures against steps: `names` maps a dotted path in an evaluation to a title."""
+    """Draw held-out figures over the steps.
+
+    Args:
+        evaluations: evaluations of a run.
+        names: dotted path in an evaluation to title of a panel.
+
+    Returns:
+        The figure; None if no path has two finite values.
+    """
     curves = {}
     for path, title in names.items():
         points = [(entry["step"], _number(look_up(entry, path))) for entry in evaluations]
@@ -92,7 +109,7 @@ def figures_over_time(evaluations: Sequence[Mapping[str, Any]], names: Mapping[s
 
 
 def phase_spans(history: History) -> list[tuple[str, int, int]]:
-    """Runs of one phase as (phase, first step, step after the last)."""
+    """Return each sequence of steps of one phase as (phase, first step, step after the last)."""
     spans = []
     for phase, lines in groupby(history, key=lambda line: line["phase"]):
         steps = [line["step"] for line in lines]
@@ -101,14 +118,22 @@ def phase_spans(history: History) -> list[tuple[str, int, int]]:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG file."""
+    """Encode the figure as the content of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
     return buffer.getvalue()
 
 
 def running_median(values: np.ndarray, window: int) -> np.ndarray:
-    """Median over `window` neighbours of each value [N], NaN left out."""
+    """Compute the running median, NaN left out.
+
+    Args:
+        values: [N].
+        window: number of neighbouring values of each median.
+
+    Returns:
+        [N], NaN where all values of a window are; `values` itself if the window is smaller than 2 or larger than N.
+    """
     if window < 2 or len(values) < window:
         return values
     padded = np.pad(values, (window // 2, window - 1 - window // 2), mode="edge")
@@ -120,7 +145,7 @@ def running_median(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def _curve(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
-    """Raw values lightly, their running median over them; nothing is drawn across other phases."""
+    """Draw raw values in a light colour and their running median over them, with gaps during other phases."""
     stride = max(1, math.ceil(len(steps) / MAX_POINTS))
     steps, values = steps[::stride], values[::stride]
     smooth = running_median(values, round(len(values) * SMOOTHING_SHARE))
@@ -130,12 +155,12 @@ def _curve(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
     finite = values[np.isfinite(values)]
     if len(finite) and finite.min() > 0 and finite.max() / finite.min() > LOG_RANGE:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")  # powers of ten in mathematical type take as long as the curves
+        axes.yaxis.set_major_formatter("{x:g}")  # drawing powers of ten as formulas takes as long as the curves
         axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _with_gaps(steps: np.ndarray, values: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray]:
-    """NaN between points that do not follow each other, so that no line joins them."""
+    """Insert NaN between points that do not follow each other, so that no line joins them."""
     breaks = np.flatnonzero(np.diff(steps) > 2 * stride) + 1
     return np.insert(steps.astype(float), breaks, np.nan), np.insert(values, breaks, np.nan)
 
@@ -143,7 +168,17 @@ def _with_gaps(steps: np.ndarray, values: np.ndarray, stride: int) -> tuple[np.n
 def make_panels(
     count: int, width: float = PANEL_INCHES[0], height: float = PANEL_INCHES[1], *, auto_layout: bool = True
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` plain panels of that size in inches; `auto_layout`: with room for any labels."""
+    """Create a figure with panels.
+
+    Args:
+        count: number of panels.
+        width: width of a panel, inches.
+        height: height of a panel, inches.
+        auto_layout: make room for labels of any size.
+
+    Returns:
+        (figure, axes of each panel).
+    """
     columns = min(count, COLUMNS)
     rows = math.ceil(count / columns)
     figure = Figure(
@@ -159,7 +194,15 @@ def make_panels(
 
 
 def make_fixed_panels(count: int, width: float = PANEL_INCHES[0]) -> tuple[Figure, list[Axes]]:
-    """Panels with room for tick labels and a title: measuring labels takes as long as drawing everything."""
+    """Create panels with fixed room for tick labels and a title; an automatic layout takes as long as all drawing.
+
+    Args:
+        count: number of panels.
+        width: width of a panel, inches.
+
+    Returns:
+        (figure, axes of each panel).
+    """
     figure, panels = make_panels(count, width, auto_layout=False)
     left, right, bottom, top = MARGIN_INCHES
     whole_width, whole_height = figure.get_size_inches()

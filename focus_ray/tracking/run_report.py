@@ -1,4 +1,4 @@
-"""HTML report of a run, finished or not: one file that needs no other."""
+"""HTML report of a run, finished or not, in one self-contained file."""
 
 import base64
 import json
@@ -16,24 +16,24 @@ from focus_ray.storage.json_lines import read_json_lines
 from focus_ray.tracking import plots
 from focus_ray.tracking.history import look_up, read_history
 
-# As many sheets as tell the story without making the page heavy; the first and the last are among them.
+# Largest number of contact sheets of a report, to limit its size; the first and the last are among them.
 MAX_SHEETS = 6
 
 VARIANTS = {
-    "mean_face": ("mean face", "no fitting at all"),
-    "all_ones": ("all-ones mask", "the one-pass fit, every rendered pixel called face"),
+    "mean_face": ("mean face", "no fitting"),
+    "all_ones": ("all-ones mask", "the one-pass fit, every rendered pixel labelled as face"),
     "pretrained": ("after initialisation", "one pass, before the EM alternation"),
     "focus": ("FOCUS, one pass", "one pass of the trained model"),
-    "refined_all_ones": ("refined, all-ones mask", "what occlusions do to a refinement that ignores them"),
-    "refined": ("FOCUS, refined", "a few gradient steps for each face, the mask re-estimated on the way"),
-    "refined_oracle": ("refined, true mask", "what a perfect segmentation would give"),
+    "refined_all_ones": ("refined, all-ones mask", "a refinement that ignores occlusions"),
+    "refined": ("FOCUS, refined", "a few gradient steps for each face, re-estimating the mask"),
+    "refined_oracle": ("refined, true mask", "a refinement with a perfect segmentation"),
 }
 SUBSETS = {
     "all": "All held-out faces",
     "unoccluded": "Unoccluded",
     "occluded": "Occluded",
-    "occluded_seen": "Occluded, by families that training knows",
-    "occluded_unseen": "Occluded, by families that training never saw",
+    "occluded_seen": "Occluded, by occluder families in the training data",
+    "occluded_unseen": "Occluded, by occluder families not in the training data",
 }
 # Figure: title, unit, digits.
 FIGURES = {
@@ -59,7 +59,7 @@ PHOTO_CURVES = {"photos.landmark_px": "photographs: landmarks, px", "photos.rmse
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a run folder holds, as far as the run has come."""
+    """Content of a run folder, of a finished run or not."""
 
     name: str
     config: dict[str, Any]
@@ -70,9 +70,10 @@ class RunRecord:
 
 
 def write_report(run_dir: Path) -> Path:
-    """Write RUN/report.html and return its path. Works while a run is under way and after one was killed.
+    """Write RUN/report.html, also of a run that is not finished or was killed, and return its path.
 
-    Raises StorageError if the disk refuses.
+    Raises:
+        StorageError: the disk cannot be written to.
     """
     run = read_run(Path(run_dir))
     path = Path(run_dir) / "report.html"
@@ -81,7 +82,7 @@ def write_report(run_dir: Path) -> Path:
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Whatever is there of a run; what is missing or torn is left out."""
+    """Read the files of a run folder; missing and incomplete ones are left out."""
     metrics = _json(folder / "metrics.json")
     sheets = [(int(path.stem.rpartition("-")[2]), path) for path in sorted(folder.glob("sheets/step-*.png"))]
     return RunRecord(
@@ -95,7 +96,7 @@ def read_run(folder: Path) -> RunRecord:
 
 
 def render(run: RunRecord) -> str:
-    """The page as HTML."""
+    """Render the report of a run as HTML."""
     metrics = run.metrics or {}
     guard = run.config.get("guard", {})
     curves = plots.figures_over_time(run.evaluations, HELDOUT_CURVES | PHOTO_CURVES)
@@ -121,7 +122,12 @@ def render(run: RunRecord) -> str:
 
 
 def render_page(template: str, **values: Any) -> str:
-    """A page of the package's templates, filled."""
+    """Render a page from a template of this package.
+
+    Args:
+        template: file name of the template.
+        **values: variables of the template.
+    """
     environment = Environment(
         loader=PackageLoader("focus_ray.tracking", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -129,7 +135,7 @@ def render_page(template: str, **values: Any) -> str:
 
 
 def run_summary(run: RunRecord) -> dict[str, str]:
-    """What a reader wants to know first."""
+    """Return the facts at the top of the report: status, preset, seed, model version, training time."""
     last = run.history[-1]["step"] + 1 if run.history else 0
     metrics = run.metrics
     if metrics is None:
@@ -150,7 +156,14 @@ def run_summary(run: RunRecord) -> dict[str, str]:
 
 
 def headline_cards(heldout: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The figures that stand for the rest, each with what it is to be compared with."""
+    """Return the headline figures as cards, each with the figure to compare it with.
+
+    Args:
+        heldout: figures of metrics.json by variant and subset.
+
+    Returns:
+        Cards with "title", "value" and "other".
+    """
     chosen = [
         ("occluded.f1", "F1 of the mask, occluded faces", "focus", "all_ones", "all-ones mask"),
         ("occluded.outlier_iou", "outlier IoU, occluded faces", "focus", "all_ones", "all-ones mask"),
@@ -170,7 +183,14 @@ def headline_cards(heldout: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def tables(heldout: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A table for each subset: a row for each variant, all-ones among them, a cell for each figure."""
+    """Build a table for each subset, with a row for each variant and a cell for each figure.
+
+    Args:
+        heldout: figures of metrics.json by variant and subset.
+
+    Returns:
+        Tables with "title", "n" (number of faces) and "rows".
+    """
     found = []
     for subset, title in SUBSETS.items():
         rows = []
@@ -186,14 +206,14 @@ def tables(heldout: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def time_shares(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Where the time went, the largest share first."""
+    """Return seconds and share of each part of a run, the largest first."""
     total = sum(seconds.values())
     ordered = sorted(seconds.items(), key=lambda item: -item[1])
     return [{"name": name, "seconds": value, "share": value / total} for name, value in ordered if value > 0]
 
 
 def seconds_by_phase(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Seconds of the steps of each phase, from the history of a run that has not ended."""
+    """Sum the seconds of the steps of each phase, for a run that has not ended."""
     totals: dict[str, float] = {}
     for line in history:
         totals[line["phase"]] = totals.get(line["phase"], 0.0) + line["seconds"]
@@ -201,7 +221,7 @@ def seconds_by_phase(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def pick_evenly(items: Sequence[Any], count: int) -> list[Any]:
-    """At most `count` of the items, evenly spread, the first and the last among them."""
+    """Return at most `count` of the items, evenly spread, the first and the last among them."""
     if len(items) <= count:
         return list(items)
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
@@ -223,5 +243,5 @@ def _plot(figure: Figure | None) -> Markup | None:
 
 
 def png_data_uri(content: bytes) -> Markup:
-    """A PNG file as the address of an image inside the page."""
+    """Encode the content of a PNG file as a data URI."""
     return Markup("data:image/png;base64," + base64.b64encode(content).decode())

@@ -147,23 +147,30 @@ TRACKED_FILES = (
     *("config.json", "metrics.json", "report.html"),
     *("misfit.glb", "results.json", "problems.txt", "tables.md", "tables.tex", "tables.json"),
 )
-"""Files in a run folder that belong to it in MLflow, of whatever kind it is."""
+"""Files of a run folder of any kind that are sent to MLflow."""
 
 
 class RunFiles:
-    """The files of a run that belong to it in MLflow, each with a digest that is taken anew when the file changed."""
+    """The files of a run that are sent to MLflow, each with a digest that is computed again when the file changes."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
         self._digests: dict[Path, tuple[tuple[int, int], str]] = {}
 
     def iter_changed(self, sent: dict[str, str]) -> Iterator[tuple[str, str]]:
-        """Path in the run folder and digest of each file that MLflow does not have as it is now."""
+        """Yield the files whose present content was not sent.
+
+        Args:
+            sent: path in the run folder to digest of the content that was sent.
+
+        Yields:
+            (path in the run folder, digest).
+        """
         for path in self._list_files():
             name = path.relative_to(self.run_dir).as_posix()
             try:
                 digest = self._digest(path)
-            except OSError:  # gone between two looks
+            except OSError:  # deleted meanwhile
                 continue
             if sent.get(name) != digest:
                 yield name, digest
@@ -182,7 +189,7 @@ class RunFiles:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None where there is none."""
+    """Read a JSON object; None if the file is missing or holds anything else."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

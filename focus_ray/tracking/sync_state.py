@@ -20,24 +20,24 @@ LOCK_TIMEOUT = 5.0  # s
 
 @dataclass
 class SyncState:
-    """What MLflow has of a run. Where the file is lost, everything is found on the server again or sent once more."""
+    """What MLflow has of a run. If the file is lost, its content is read from the server or the data is sent again."""
 
     mlflow_run: str | None = None
     steps: int = 0  # steps taken whose figures were sent
     evaluated: int = -1  # the step of the last evaluation that was sent
     figures: str = ""  # digest of the metrics.json whose figures were sent
-    status: str = ""  # what the run was said to be, when it ended
-    model: str = ""  # the version of the model that was registered
+    status: str = ""  # status of the ended run that was sent
+    model: str = ""  # name and number of the registered model version
     artifacts: dict[str, str] = field(default_factory=dict)  # path in the run folder to digest
     lineage: dict[str, str] = field(default_factory=dict)  # of the process that trained
 
     def for_run(self, mlflow_run: str) -> "SyncState":
-        """This cursor, or one at the beginning where the server has the run under another id, or newly."""
+        """Return this state, or an initial one if the run has another id in MLflow."""
         return self if self.mlflow_run == mlflow_run else SyncState(mlflow_run=mlflow_run, lineage=self.lineage)
 
 
 def read(run_dir: Path) -> SyncState:
-    """The cursor of a run; at the beginning where there is none, or a damaged one."""
+    """Read the state of a run; the initial one if the file is missing or damaged."""
     try:
         content = json.loads((run_dir / STATE_FILE).read_bytes())
         known = {item.name: content[item.name] for item in fields(SyncState) if item.name in content}
@@ -50,22 +50,30 @@ def read(run_dir: Path) -> SyncState:
 
 
 def write(run_dir: Path, state: SyncState) -> None:
-    """Raises StorageError."""
+    """Write the state of a run.
+
+    Raises:
+        StorageError: the disk cannot be written to.
+    """
     atomic.write_file(run_dir / STATE_FILE, json.dumps({"schema": SCHEMA, **asdict(state)}, indent=1) + "\n")
 
 
 @contextmanager
 def sync_lock(run_dir: Path) -> Iterator[None]:
-    """Exclusive lock on sending this run. Raises TrackingError where another process holds it for longer."""
+    """Hold the exclusive lock for sending this run.
+
+    Raises:
+        TrackingError: another process holds the lock for LOCK_TIMEOUT, or the folder cannot be written to.
+    """
     try:
         lock = (run_dir / LOCK).open("a")
     except OSError as error:
         raise TrackingError(f"cannot write to {run_dir}: {error.strerror}; give a folder of a run") from None
     with lock:
-        patience = time.monotonic() + LOCK_TIMEOUT
+        deadline = time.monotonic() + LOCK_TIMEOUT
         while not _try_lock(lock):
-            if time.monotonic() > patience:
-                raise TrackingError(f"another process sends {run_dir} to MLflow already; wait until it has ended")
+            if time.monotonic() > deadline:
+                raise TrackingError(f"another process is sending {run_dir} to MLflow; wait until it has finished")
             time.sleep(0.1)
         yield
 
@@ -75,6 +83,6 @@ def _try_lock(lock: TextIO) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system without locks keeps nobody out
+    except OSError:  # file system without locks: no mutual exclusion
         pass
     return True

@@ -137,7 +137,7 @@ def test_a_folder_is_deleted_manifest_first(store, fs, path, monkeypatch):
 
 def test_a_whole_store_is_not_deleted(store, fs, path):
     store.write("a", b"1")
-    with pytest.raises(ValueError, match="is not emptied at once"):
+    with pytest.raises(ValueError, match="cannot delete all of"):
         fs.delete_dir(path(""))
     with pytest.raises((ValueError, OSError)):
         fs.delete_dir_contents(path(""), accept_root_dir=True)
@@ -171,9 +171,9 @@ def test_paths_are_made_plain_and_lead_nowhere_else(store, fs, path):
     assert fs.get_file_info(path("a//./b")).type == FileType.File
     assert fs.normalize_path(f"/{path('a/')}") == path("a")
     for bad in (path("../a"), path("a/../b")):
-        with pytest.raises(ValueError, match="leads upwards"):
+        with pytest.raises(ValueError, match=r"contains '\.\.'"):
             fs.get_file_info(bad)
-    with pytest.raises(NotImplementedError, match="written whole"):
+    with pytest.raises(NotImplementedError, match="cannot be appended to"):
         fs.open_append_stream(path("a/b"))
 
 

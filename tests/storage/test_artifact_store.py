@@ -64,7 +64,7 @@ def test_a_deleted_one_is_gone(store, folder):
 
 DAMAGE = {
     "altered": (lambda store: store.write("model/a.bin", b"x" * 10), "model/a.bin was altered"),
-    "cut short": (lambda store: store.write("model/a.bin", b"a"), "model/a.bin has 1 bytes where the manifest says 10"),
+    "cut short": (lambda store: store.write("model/a.bin", b"a"), "model/a.bin has 1 bytes, its manifest lists 10"),
     "missing": (lambda store: store.delete(["model/a.bin"]), r"model.*a.bin"),
     "half a manifest": (lambda store: store.write("model/manifest.json", b"{"), "model/manifest.json is damaged"),
     "no manifest": (lambda store: store.delete(["model/manifest.json"]), "model.*manifest.json"),
@@ -148,7 +148,7 @@ def test_an_upload_that_ends_early_is_no_folder_and_the_next_one_takes_its_place
             artifact_store.upload(s3_store, folder, "model")
     assert artifact_store.list_artifacts(s3_store) == []
     assert artifact_store.list_incomplete(s3_store) == (["model"] if fails else [])
-    with pytest.raises(CheckpointError, match="is not a whole model"):
+    with pytest.raises(CheckpointError, match="is not a complete model"):
         content(s3_store, "model")
     artifact_store.upload(s3_store, folder, "model")
     assert content(s3_store, "model") == FILES

@@ -74,7 +74,7 @@ def test_damage_is_passed_over_told_and_repaired_by_the_next_save(place, caplog)
         stored = checkpoints.latest()
     assert stored is not None
     assert (stored.step, stored.state["step"]) == (10, 10)
-    assert [line.split(" is passed")[0] for line in stored.skipped] == [
+    assert [line.split(" is skipped")[0] for line in stored.skipped] == [
         "checkpoint of step 30",
         "checkpoint of step 20",
     ]

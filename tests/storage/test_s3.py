@@ -81,10 +81,10 @@ FINAL = {
     (403, "SignatureDoesNotMatch"): r"refuses the credentials \(SignatureDoesNotMatch\); set AWS_ACCESS_KEY_ID and",
     (400, "ExpiredToken"): r"refuses the credentials \(ExpiredToken\); set",
     (403, "AccessDenied"): r"do not allow PutObject on s3://bucket/run/.*; allow ListBucket, GetObject, PutObject and",
-    (403, "RequestTimeTooSkewed"): "the clock of this machine is wrong; set it",
+    (403, "RequestTimeTooSkewed"): "the clock of this machine differs from that of .*; correct it",
     (400, "AuthorizationHeaderMalformed"): "the bucket 'bucket' belongs to another region; set AWS_REGION",
-    (400, "InvalidRequest"): "s3://bucket/run/.* refuses PutObject: .*InvalidRequest.*; check bucket, endpoint and",
-    (501, "NotImplemented"): "s3://bucket/run/.* refuses PutObject: .*NotImplemented.*; check bucket, endpoint and",
+    (400, "InvalidRequest"): "PutObject failed on s3://bucket/run/.*: .*InvalidRequest.*; check bucket, endpoint and",
+    (501, "NotImplemented"): "PutObject failed on s3://bucket/run/.*: .*NotImplemented.*; check bucket, endpoint and",
 }
 
 
@@ -104,7 +104,7 @@ def test_a_refusal_is_told_at_once(server, pauses, answer):
 
 def test_a_server_that_redirects_everything_is_told(server):
     server.answers = [(301, "PermanentRedirect")]
-    with pytest.raises(StorageError, match=r"sends every request elsewhere; correct AWS_ENDPOINT_URL_S3 \(https"):
+    with pytest.raises(StorageError, match=r"redirects without end; correct AWS_ENDPOINT_URL_S3 \(https"):
         S3Store("bucket", "run").check()
 
 
@@ -117,7 +117,7 @@ def test_a_check_does_not_wait_for_a_service_that_is_ill(server, pauses, answer)
 
 
 def test_a_service_that_forgets_is_found_out(server):
-    with pytest.raises(StorageError, match="does not give back what is written to it; choose another place"):
+    with pytest.raises(StorageError, match="returns other content than was written to it; choose another location"):
         S3Store("bucket", "run").check()
 
 
@@ -126,9 +126,7 @@ def test_no_credentials(server, monkeypatch):
     with pytest.raises(StorageError, match="no credentials for s3://bucket; set AWS_ACCESS_KEY_ID"):
         open_store("s3://bucket/run").check()
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    with pytest.raises(
-        StorageError, match=r"s3://bucket/run/.* cannot be used: .*nobody.*; correct the settings of AWS"
-    ):
+    with pytest.raises(StorageError, match=r"s3://bucket/run/.* cannot be used: .*nobody.*; correct the AWS settings"):
         open_store("s3://bucket/run").check()
     assert server.asked == []
 
@@ -139,9 +137,9 @@ def test_an_endpoint_that_is_not_there(server, monkeypatch):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     cases = {
-        f"http://127.0.0.1:{port}": f"nothing answers at http://127.0.0.1:{port}; start the server, or correct AWS_",
-        f"http://user:hunter2@127.0.0.1:{port}": f"nothing answers at http://127.0.0.1:{port}; start",
-        "http://no-such-host.invalid:9000": "there is no host no-such-host.invalid; correct AWS_ENDPOINT_URL_S3",
+        f"http://127.0.0.1:{port}": f"cannot connect to http://127.0.0.1:{port}; start the server, or correct AWS_",
+        f"http://user:hunter2@127.0.0.1:{port}": f"cannot connect to http://127.0.0.1:{port}; start",
+        "http://no-such-host.invalid:9000": "cannot resolve the host name no-such-host.invalid; correct AWS_ENDPOINT",
         "localhost:9000": "the endpoint of S3 is not a URL; set AWS_ENDPOINT_URL_S3 to http://host:port",
     }
     for endpoint, message in cases.items():
@@ -179,7 +177,7 @@ def test_a_service_that_is_ill_is_asked_again(server, pauses, caplog, answer):
     assert len(server.asked) == 13
     # boto3 asks five times; the longer pauses are ours, and told.
     assert len(caplog.records) == 2
-    assert f"{answer[1]}, status {answer[0]}; trying again for up to 300 s" in caplog.text
+    assert f"{answer[1]}, status {answer[0]}; retrying for up to 300 s" in caplog.text
 
 
 def test_patience_ends(server, pauses, monkeypatch):

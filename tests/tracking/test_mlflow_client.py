@@ -78,7 +78,7 @@ def test_a_refusal_names_the_server_without_its_password(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     server = MlflowServer("http://me:secret@127.0.0.1:9/?key=1")
     assert str(server) == "http://127.0.0.1:9/"
-    with pytest.raises(TrackingError, match=r"^MLflow at http://127\.0\.0\.1:9/: nothing answers there$"):
+    with pytest.raises(TrackingError, match=r"^MLflow at http://127\.0\.0\.1:9/: connection refused$"):
         server.find_run("faces", FOCUS)
     with pytest.raises(TrackingError, match="MLflow at nonsense://x: "):
         MlflowServer("nonsense://x").find_run("faces", FOCUS)
@@ -87,12 +87,12 @@ def test_a_refusal_names_the_server_without_its_password(monkeypatch):
 @pytest.mark.parametrize(
     ("said", "meant"),
     [
-        ("HTTPConnectionPool: Read timed out. (read timeout=20)", "no answer in time"),
+        ("HTTPConnectionPool: Read timed out. (read timeout=20)", "timed out"),
         (
             "Max retries exceeded (Caused by ResponseError('too many 500 error responses'))",
-            "it answers with errors (5xx)",
+            "the server returns errors (5xx)",
         ),
-        ("('Connection aborted.', RemoteDisconnected())", "it closed the connection"),
+        ("('Connection aborted.', RemoteDisconnected())", "the server closed the connection"),
         ("(sqlite3.OperationalError) database is locked", "the database is busy"),
         ("INVALID: a\nb", "INVALID: a b"),
         ("", "ValueError"),

@@ -44,10 +44,10 @@ def unreliable(name: str) -> Callable[..., Any]:
         if fate == "late" and name != "find_run":
             self.late.append(lambda: plain(self, *args, **kwargs))
         if fate in ("before", "late"):
-            raise TrackingError("no answer in time")
+            raise TrackingError("timed out")
         answer = plain(self, *args, **kwargs)
         if fate == "after":
-            raise TrackingError("no answer in time")
+            raise TrackingError("timed out")
         return answer
 
     return call

@@ -269,18 +269,18 @@ def test_training_never_feels_that_there_is_no_server(tmp_path, database, caplog
     wait_until(lambda: notes)
     time.sleep(1)
     assert len(notes) == 1
-    assert "nothing answers there; training goes on" in notes[0]
+    assert "connection refused; training continues" in notes[0]
     end_run(run, 95)
     began = time.monotonic()
     sent = tracker.close(finished=True, timeout=1.0)
     assert time.monotonic() - began < 6
     assert not sent.complete
-    assert "nothing answers there" in sent.problem
+    assert "connection refused" in sent.problem
     assert len(notes) == 2
     assert notes[1].startswith("MLflow lacks 95 steps, 3 files and 1 model (")
     assert f"`focus-ray track {run}`" in notes[1]
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
-    with pytest.raises(TrackingError, match="nothing answers there"):
+    with pytest.raises(TrackingError, match="connection refused"):
         track(run, TrackingSettings(uri=nowhere()))
     later = track(run, TrackingSettings())
     assert (later.steps, later.model) == (95, "1")
@@ -310,18 +310,18 @@ def test_a_server_that_comes_and_goes_is_spoken_of_once(tmp_path):
     notes: list[str] = []
     tracker = MlflowTracker(tmp_path, TrackingSettings(), notes.append)
     for _ in range(5):
-        tracker._on_failure("MLflow at x: nothing answers there")
-        tracker._on_failure("MLflow at x: no answer in time")
+        tracker._on_failure("MLflow at x: connection refused")
+        tracker._on_failure("MLflow at x: timed out")
         tracker._on_success()
     assert len(notes) == 2
-    assert notes[0].startswith("MLflow at x: nothing answers there; training goes on")
-    assert notes[1] == "MLflow answers again and has everything so far"
+    assert notes[0].startswith("MLflow at x: connection refused; training continues")
+    assert notes[1] == "MLflow is reachable again and has all data so far"
 
 
 def test_only_one_process_sends_a_run(tmp_path, database, monkeypatch):
     monkeypatch.setattr("focus_ray.tracking.sync_state.LOCK_TIMEOUT", 0.2)
     run = begin_run(tmp_path / "runs" / "one")
-    with sync_lock(run), pytest.raises(TrackingError, match="another process sends"):
+    with sync_lock(run), pytest.raises(TrackingError, match="another process is sending"):
         track(run, TrackingSettings())
     assert track(run, TrackingSettings()).complete
 

@@ -141,7 +141,7 @@ def test_a_run_that_was_killed(tmp_path):
     page = Page(write_report(run))
     text = " ".join(page.text)
     assert "not finished: 120 steps so far" in text
-    assert "they come when the run ends" in text
+    assert "they are computed when the run ends" in text
     assert any("against training steps" in image["alt"] for image in page.attributes("img"))
     assert "em face" in text
 
@@ -175,7 +175,7 @@ def test_a_run_that_has_only_begun(tmp_path):
     (tmp_path / "demo").mkdir()
     text = " ".join(Page(write_report(tmp_path / "demo")).text)
     assert "No contact sheet yet." in text
-    assert "No step was taken yet." in text
+    assert "No training step yet." in text
 
 
 def test_what_a_config_says_cannot_become_markup(complete):

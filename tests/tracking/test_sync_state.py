@@ -39,7 +39,7 @@ def test_another_process_waits_a_moment_and_is_refused(tmp_path, python, python_
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     began = time.monotonic()
-    with pytest.raises(TrackingError, match="another process sends"), sync_state.sync_lock(tmp_path):
+    with pytest.raises(TrackingError, match="another process is sending"), sync_state.sync_lock(tmp_path):
         pass
     assert sync_state.LOCK_TIMEOUT < time.monotonic() - began < sync_state.LOCK_TIMEOUT + 5
     holder.kill()
