@@ -6,20 +6,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
+    from focus_ray.data.detect import Detector
     from focus_ray.inference import Reconstructor
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load", "read_picture"]
 
 
-def load(path: str | Path | None = None) -> "Reconstructor":
+def load(
+    path: str | Path | None = None, detector: "Detector | None" = None, *, prior: str | Path | None = None
+) -> "Reconstructor":
     """Load a model for reconstructing faces in pictures.
 
     Args:
         path: model folder, RUN/model for instance; None: the shipped one.
+        detector: face detector; None: a Haar detector.
+        prior: folder of a misfit prior, or "none"; None: the shipped model's prior, if its gate found that it helps.
 
     Returns:
-        The model; `load().reconstruct(rgb)` takes uint8 [H, W, 3] and returns a list of faces, empty if it finds none.
+        The model; `load().reconstruct(rgb)` takes uint8 [H, W, 3] and returns (face, arrays) pairs, none if it finds no
+        face.
 
     Raises:
         CheckpointError: the folder is missing, altered or of another format.
@@ -27,22 +33,22 @@ def load(path: str | Path | None = None) -> "Reconstructor":
     """
     from focus_ray import inference  # imported here to keep `import focus_ray` fast
 
-    return inference.load(path)
+    return inference.load(path, detector, prior=prior)
 
 
-def read_picture(content: bytes) -> "np.ndarray":
-    """Decode a picture.
+def read_picture(source: str | Path | bytes) -> "np.ndarray":
+    """Read a picture, turned upright by its EXIF orientation.
 
     Args:
-        content: bytes of a JPEG, PNG, WebP, BMP or HEIC file.
+        source: path or content of a JPEG, PNG, WebP, BMP or HEIC file.
 
     Returns:
         Upright RGB, uint8 [H, W, 3].
 
     Raises:
-        ImageError: the content is not such a picture.
+        ImageError: the file is missing or is not such a picture.
         ImageTooLarge: the picture is over the limits of data.image_file.
     """
     from focus_ray import inference
 
-    return inference.read_image(content)
+    return inference.read_image(source)

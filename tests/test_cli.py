@@ -389,6 +389,7 @@ class Picture:
     status: str
     message: str = ""
     faces: list[int] = field(default_factory=list)
+    image: str = "photos/a.jpg"
 
 
 @pytest.fixture
@@ -438,18 +439,33 @@ def test_reconstruct_counts_what_is_left_out(capsys, reconstruction, tmp_path):
     code, out, _ = run(capsys, "reconstruct", "a", "--out", str(tmp_path), "--json")
     assert code == 0
     summary, left_out, last = out.splitlines()
-    assert summary.startswith("1 faces in 1 pictures (1 ok)")
+    assert summary.startswith("1 face in 1 picture (1 ok)")
     assert left_out == "left out: 2 TIFF, 1 subfolder; --recursive includes subfolders"
     assert json.loads(last)["left_out"] == {"TIFF": 2, "subfolder": 1}
 
 
 def test_reconstruct_fails_only_where_every_picture_does(capsys, reconstruction, tmp_path):
-    reconstruction.results = [Picture("no_face"), Picture("error", "truncated")]
-    assert run(capsys, "reconstruct", "a", "--out", str(tmp_path))[0] == 0
+    reconstruction.results = [Picture("no_face", "no face"), Picture("error", "photos/a.jpg: truncated")]
+    code, _, err = run(capsys, "reconstruct", "a", "--out", str(tmp_path))
+    assert code == 0
+    assert err.splitlines()[-2:] == ["photos/a.jpg: no face", "photos/a.jpg: truncated"]
     reconstruction.results = [Picture("error", "a.jpg is truncated"), Picture("error", "b.jpg is empty")]
     code, _, err = run(capsys, "reconstruct", "a", "--out", str(tmp_path))
     assert code == 3
-    assert err.splitlines()[-1].startswith("error[data]: no picture could be read (a.jpg is truncated); ")
+    assert err.splitlines()[-1].startswith("error[data]: no picture could be read; see ")
+    reconstruction.results = [Picture("error", "the box lies outside the picture")]
+    code, _, err = run(capsys, "reconstruct", "a", "--out", str(tmp_path))
+    assert (code, err.splitlines()[-1]) == (3, "error[data]: the box lies outside the picture")
+
+
+def test_reconstruct_names_the_first_pictures_without_a_face(capsys, reconstruction, tmp_path):
+    reconstruction.results = [Picture("no_face", "no face", image=f"{number}.jpg") for number in range(7)]
+    code, _, err = run(capsys, "reconstruct", "a", "--out", str(tmp_path))
+    assert code == 0
+    assert err.splitlines()[-6:] == [
+        *(f"{number}.jpg: no face" for number in range(5)),
+        f"and 2 more, see {tmp_path / 'results.json'}",
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

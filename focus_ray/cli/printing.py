@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 MAX_PROBLEMS = 20  # lines
+MAX_PICTURE_MESSAGES = 5  # lines
 
 
 def echo_problems(problems: list[str]) -> None:
@@ -15,6 +16,11 @@ def echo_problems(problems: list[str]) -> None:
         typer.echo(f"missing or wrong: {problem}", err=True)
     if len(problems) > MAX_PROBLEMS:
         typer.echo(f"and {len(problems) - MAX_PROBLEMS} more", err=True)
+
+
+def format_count(count: int, noun: str) -> str:
+    """Format a count with its noun, "1 face" or "2 faces"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def format_counts(counts: dict[str, int]) -> str:

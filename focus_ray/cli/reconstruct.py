@@ -2,14 +2,18 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from focus_ray.cli.apps import AsJson, Landmarks, ModelFolder, PriorFolder, app
-from focus_ray.cli.printing import echo_json, format_counts
+from focus_ray.cli.printing import MAX_PICTURE_MESSAGES, echo_json, format_count, format_counts
 from focus_ray.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from focus_ray.inference import ImageResult
 
 
 @app.command()
@@ -51,7 +55,8 @@ def reconstruct(
     results = [result for result in results if result.status != "left_out"]
     count = {status: sum(result.status == status for result in results) for status in ("ok", "no_face", "error")}
     faces = sum(len(result.faces) for result in results)
-    typer.echo(f"{faces} faces in {len(results)} pictures ({format_counts(count)}): {out / 'results.json'}")
+    pictures = format_count(len(results), "picture")
+    typer.echo(f"{format_count(faces, 'face')} in {pictures} ({format_counts(count)}): {out / 'results.json'}")
     if left_out:
         typer.echo(
             f"left out: {format_counts(left_out)}{'; --recursive includes subfolders' if left_out['subfolder'] else ''}"
@@ -66,8 +71,20 @@ def reconstruct(
                 "left_out": dict(left_out),
             }
         )
+    if len(results) == 1 and count["error"]:
+        raise DataError(results[0].message)
+    _print_reasons([result for result in results if result.status != "ok"], out / "results.json")
     if results and count["error"] == len(results):
-        raise DataError(f"no picture could be read ({results[0].message}); see {out / 'results.json'} for all reasons")
+        raise DataError(f"no picture could be read; see {out / 'results.json'}")
+
+
+def _print_reasons(failed: "Sequence[ImageResult]", results_file: Path) -> None:
+    """Print on stderr why pictures have no face: the first few, then the number of the others."""
+    for result in failed[:MAX_PICTURE_MESSAGES]:
+        named = result.message.startswith(result.image)
+        typer.echo(result.message if named else f"{result.image}: {result.message}", err=True)
+    if len(failed) > MAX_PICTURE_MESSAGES:
+        typer.echo(f"and {len(failed) - MAX_PICTURE_MESSAGES} more, see {results_file}", err=True)
 
 
 def _parse_box(text: str) -> tuple[float, float, float, float]:

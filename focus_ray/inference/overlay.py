@@ -220,6 +220,32 @@ def rescale_faces(
     return rows, columns, adapted
 
 
+def crop_to_faces(
+    image: UInt8[np.ndarray, "H W 3"], faces: Sequence[FaceResult]
+) -> tuple[UInt8[np.ndarray, "h w 3"], list[FaceResult]]:
+    """Crop an image to the crops of its faces, and adapt their boxes and transforms.
+
+    Args:
+        image: RGB.
+        faces: faces of the image.
+
+    Returns:
+        The cropped image, unchanged if it has no face, and the faces; of their px only the boxes are adapted.
+    """
+    if not faces:
+        return image, []
+    windows = [crop_window(arrays, *image.shape[:2]) for _, arrays in faces]
+    rows = slice(min(one.start for one, _ in windows), max(one.stop for one, _ in windows))
+    columns = slice(min(one.start for _, one in windows), max(one.stop for _, one in windows))
+    adapted = []
+    for face, arrays in faces:
+        x, y, width, height = face.box
+        moved = face.model_copy(update={"box": (x - columns.start, y - rows.start, width, height)})
+        transform = _window_to_crop(arrays.transform, (rows, columns))
+        adapted.append(FaceResult(moved, replace(arrays, transform=transform)))
+    return np.ascontiguousarray(image[rows, columns]), adapted
+
+
 def encode_png(image: UInt8[np.ndarray, "H W *C"]) -> bytes:
     """Encode an image or mask as the content of a PNG file, by OpenCV's fastest compression.
 
@@ -235,7 +261,7 @@ def encode_png(image: UInt8[np.ndarray, "H W *C"]) -> bytes:
 
 
 class ContactSheet:
-    """Contact sheet: every image with its boxes, with its faces overlaid, and with its mask (red: occluded).
+    """Contact sheet: every image around its faces, with their boxes, overlaid, and with the mask (red: occluded).
 
     Keeps small tiles only; of more than 200 images the first 200.
     """
@@ -264,6 +290,7 @@ class ContactSheet:
         self._entries.append(entry)
 
     def _tiles(self, image: UInt8[np.ndarray, "H W 3"], faces: Sequence[FaceResult]) -> list[np.ndarray]:
+        image, faces = crop_to_faces(image, faces)
         small, adapted = shrink_to_fit(image, faces, _TILE)
         zoom = small.shape[1] / image.shape[1]
         result = draw_overlay(small, adapted, self.model, self.camera)

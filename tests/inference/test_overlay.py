@@ -11,6 +11,7 @@ from focus_ray.inference.face_result import FaceResult
 from focus_ray.inference.overlay import (
     ContactSheet,
     composite_layers,
+    crop_to_faces,
     crop_window,
     draw_overlay,
     encode_png,
@@ -113,6 +114,25 @@ def test_png_keeps_channels():
     assert decode(encode_png(red))[0, 0].tolist() == [0, 0, 255]
     assert decode(encode_png(np.full((4, 5), 7, np.uint8))).shape == (4, 5)
     assert decode(encode_png(np.dstack([red, red[..., 0] // 2])))[0, 0].tolist() == [0, 0, 255, 127]
+
+
+def test_a_picture_is_cropped_to_its_faces(face: FaceResult, portrait: np.ndarray, untrained: Model):
+    wide = np.hstack([np.zeros((300, 900, 3), np.uint8), portrait])
+    moved = face.arrays.transform.copy()
+    moved[:, 2] -= moved[:, :2] @ np.array([900.0, 0.0])
+    x, y, width, height = face.face.box
+    aside = FaceResult(
+        face.face.model_copy(update={"box": (x + 900.0, y, width, height)}), replace(face.arrays, transform=moved)
+    )
+    cropped, (adapted,) = crop_to_faces(wide, [aside])
+    expected, (same,) = crop_to_faces(portrait, [face])
+    np.testing.assert_array_equal(cropped, expected)
+    assert adapted.face.box == pytest.approx(same.face.box)
+    np.testing.assert_allclose(adapted.arrays.transform, same.arrays.transform, atol=1e-9)
+    left, top = adapted.face.box[:2]
+    assert 0 < left < cropped.shape[1] < 350
+    assert 0 < top < cropped.shape[0]
+    assert crop_to_faces(wide, [])[0] is wide
 
 
 def test_the_sheet_has_a_tile_for_every_picture(face: FaceResult, portrait: np.ndarray, untrained: Model):
