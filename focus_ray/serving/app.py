@@ -89,7 +89,7 @@ def _service_router(context: AppContext) -> APIRouter:
         "/readyz", response_class=PlainTextResponse, summary="Readiness of the model", responses=_problem_responses(503)
     )
     async def readyz() -> str:
-        await context.service.card()
+        await context.service.model_info()
         return "ready"
 
     @router.get(
@@ -146,7 +146,7 @@ def _reconstruction_router(context: AppContext, settings: ServingSettings) -> AP
 
     @router.get("/model", summary="The model and its limits", responses=_problem_responses(401, 503))
     async def model() -> ModelResponse:
-        return _model_response(await context.service.card(), settings)
+        return _model_response(await context.service.model_info(), settings)
 
     @router.get(
         "/results/{name}",
@@ -163,17 +163,17 @@ def _reconstruction_router(context: AppContext, settings: ServingSettings) -> AP
     return router
 
 
-def _model_response(card: ModelInfo, settings: ServingSettings) -> ModelResponse:
+def _model_response(info: ModelInfo, settings: ServingSettings) -> ModelResponse:
     limits = settings.admission
     return ModelResponse(
-        model_version=card.version,
-        registered=card.registered,
-        image_size=card.image_size,
-        vertices=card.vertices,
-        triangles=card.triangles,
-        refine_steps=card.refine_steps,
+        model_version=info.version,
+        registered=info.registered,
+        image_size=info.image_size,
+        vertices=info.vertices,
+        triangles=info.triangles,
+        refine_steps=info.refine_steps,
         refine_by_default=settings.refine,
-        prior=card.prior,
+        prior=info.prior,
         outputs=list(OUTPUTS),
         limits={
             "body_megabytes": limits.body_megabytes,

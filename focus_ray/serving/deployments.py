@@ -47,7 +47,9 @@ class Model:
             reconstructor = move_to_device(reconstructor, "cuda")
         self._fitter = Fitter(reconstructor, chosen.batching, source.registered)
         self._meters = RayMeters()
-        self._meters.set("focus_model_info", 1, version=self._fitter.card.version, registered=source.registered or "")
+        self._meters.set(
+            "focus_model_info", 1, version=self._fitter.model_info.version, registered=source.registered or ""
+        )
         batching = chosen.batching
         self._batches = BatchQueue(self._fitter.fit, batching.batch, batching.batch_wait_seconds, self._meters)
 
@@ -55,13 +57,13 @@ class Model:
         """Fit the faces of one request, in a batch with those of other requests."""
         return await self._batches.fit(sought)
 
-    async def card(self) -> ModelInfo:
+    async def model_info(self) -> ModelInfo:
         """Return the description of the loaded model."""
-        return self._fitter.card
+        return self._fitter.model_info
 
-    async def drawing(self) -> RenderContext:
+    async def render_context(self) -> RenderContext:
         """Return face model and camera for rendering its faces."""
-        return self._fitter.drawing
+        return self._fitter.render_context
 
     def check_health(self) -> None:
         """Check that the model is not stuck; if this raises, Ray Serve replaces the replica.

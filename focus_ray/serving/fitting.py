@@ -88,7 +88,7 @@ class Fitter:
         self._warm_up()
 
     @property
-    def card(self) -> ModelInfo:
+    def model_info(self) -> ModelInfo:
         """Description of the loaded model."""
         model, face = self._reconstructor.model, self._reconstructor.model.focus.face_model
         return ModelInfo(
@@ -111,7 +111,7 @@ class Fitter:
         return "refined" if prior.matches(model, model.refine.steps) else "none"
 
     @property
-    def drawing(self) -> RenderContext:
+    def render_context(self) -> RenderContext:
         """Copies of face model and camera for rendering its faces, on the CPU."""
         model, focus = self._reconstructor.model, self._reconstructor.model.focus
         return RenderContext(model.version, copy.deepcopy(focus.face_model).cpu(), focus.renderer.camera)

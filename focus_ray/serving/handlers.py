@@ -82,9 +82,9 @@ async def reconstruct_all(
             document = ProblemDetails.model_validate(problem.document(request_id))
             return BatchItem(index=index, name=name, problem=document)
 
-    card = await context.service.card()
+    info = await context.service.model_info()
     results = await asyncio.gather(*(item(place) for place in range(len(parsed.images))))
-    return BatchResponse(request_id=request_id, model_version=card.version, results=results)
+    return BatchResponse(request_id=request_id, model_version=info.version, results=results)
 
 
 class _OutputCollector:

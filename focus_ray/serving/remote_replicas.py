@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_ATTEMPTS = 4
 _PAUSE = 0.1  # s after the first attempt, doubled each time
-_INFO_TTL = 2.0  # s that a card is cached
+_INFO_TTL = 2.0  # s that the model info is cached
 _MAX_VERSION_ATTEMPTS = 16  # calls to find a replica of one version
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class RemoteModel:
         """
         return await self._call("fit", request)
 
-    async def card(self) -> ModelInfo:
+    async def model_info(self) -> ModelInfo:
         """Return the description of the loaded model, cached for 2 s.
 
         Raises:
@@ -52,10 +52,10 @@ class RemoteModel:
         """
         now = time.monotonic()
         if self._info is None or now - self._info[0] > _INFO_TTL:
-            self._info = (now, await self._call("card"))
+            self._info = (now, await self._call("model_info"))
         return self._info[1]
 
-    async def drawing(self, version: str) -> RenderContext:
+    async def render_context(self, version: str) -> RenderContext:
         """Return face model and camera of one version of the model.
 
         While a model is being replaced, calls reach old and new replicas, so it calls until the version matches.
@@ -69,7 +69,7 @@ class RemoteModel:
         for _ in range(_MAX_VERSION_ATTEMPTS):
             if self._render_context is not None and self._render_context.version == version:
                 return self._render_context
-            self._render_context = await self._call("drawing")
+            self._render_context = await self._call("render_context")
         raise self._busy("the model was replaced during the request", "model_lost")
 
     async def _call(self, method: str, *arguments: Any) -> Any:

@@ -44,9 +44,9 @@ class ModelBackend(Protocol):
 
     async def fit(self, request: FitRequest) -> FitResult: ...
 
-    async def card(self) -> ModelInfo: ...
+    async def model_info(self) -> ModelInfo: ...
 
-    async def drawing(self, version: str) -> RenderContext: ...
+    async def render_context(self, version: str) -> RenderContext: ...
 
 
 @dataclass
@@ -80,13 +80,13 @@ class ReconstructionService:
         self._executor = ThreadPoolExecutor(threads, "service", initializer=_lower_priority)
         self._thread_local = threading.local()
 
-    async def card(self) -> ModelInfo:
+    async def model_info(self) -> ModelInfo:
         """Return the description of the loaded model.
 
         Raises:
             Problem: the model is not available.
         """
-        return await self._backend.card()
+        return await self._backend.model_info()
 
     async def reconstruct(
         self, content: bytes, options: Options, request_id: str, deliver: outputs.Deliver
@@ -102,9 +102,9 @@ class ReconstructionService:
         Raises:
             Problem: the picture or an option is refused, or the model is not available or failed.
         """
-        card = await self._backend.card()
+        info = await self._backend.model_info()
         refine = self._settings.refine if options.refine is None else options.refine
-        _check_prior(options, refine, card)
+        _check_prior(options, refine, info)
         times = StageTimer()
         async with self._pixel_budget.reserve(megapixels(content, self._settings.admission)):
             seen = await self._on_thread(self._locate, content, options, times)
@@ -123,7 +123,7 @@ class ReconstructionService:
         self._observe(times, len(faces))
         return Reconstruction(
             request_id=request_id,
-            model_version=faces[0].face.model_version if faces else card.version,
+            model_version=faces[0].face.model_version if faces else info.version,
             image=Size(width=seen.image.shape[1], height=seen.image.shape[0]),
             faces=answers,
             outputs=of_picture,
@@ -135,9 +135,9 @@ class ReconstructionService:
     ) -> outputs.OutputFiles:
         if not faces or not options.outputs:
             return outputs.OutputFiles([{} for _ in faces], {})
-        drawing = await self._backend.drawing(faces[0].face.model_version)
+        context = await self._backend.render_context(faces[0].face.model_version)
         return await self._on_thread(
-            outputs.encode_outputs, image, faces, options.outputs, drawing.face_model, drawing.camera
+            outputs.encode_outputs, image, faces, options.outputs, context.face_model, context.camera
         )
 
     def _observe(self, times: StageTimer, faces: int) -> None:
@@ -224,11 +224,11 @@ def _faces_or_raise(result: FitResult) -> Sequence[FaceResult]:
     return result.faces
 
 
-def _check_prior(options: Options, refine: bool, card: ModelInfo) -> None:
+def _check_prior(options: Options, refine: bool, info: ModelInfo) -> None:
     """Raise Problem if prior=on and the prior was not measured for such results."""
-    if options.prior == "on" and card.prior != ("refined" if refine else "one_pass"):
+    if options.prior == "on" and info.prior != ("refined" if refine else "one_pass"):
         has = {"none": "has no prior", "one_pass": "has one for refine=false", "refined": "has one for refine=true"}
-        raise Problem("unprocessable", f"prior=on, but this endpoint {has[card.prior]}; use prior=auto")
+        raise Problem("unprocessable", f"prior=on, but this endpoint {has[info.prior]}; use prior=auto")
 
 
 def _remove_correction(result: FaceResult) -> FaceResult:

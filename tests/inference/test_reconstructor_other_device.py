@@ -94,7 +94,7 @@ def test_the_service_answers_every_face(remote: Reconstructor, expected: list[Fa
     for one, result in zip(found, expected, strict=True):
         check_face(one.faces[0].face, result.face)
         check_mesh(one.faces[0].arrays.mesh, result.arrays.mesh)
-    drawing = fitter.drawing
+    drawing = fitter.render_context
     files = outputs.encode_outputs(
         portrait, found[0].faces, ["overlay", "rendering"], drawing.face_model, drawing.camera
     )

@@ -24,7 +24,7 @@ class Replica:
     def __init__(self) -> None:
         self.service = self.results = self
 
-    async def card(self) -> ModelInfo:
+    async def model_info(self) -> ModelInfo:
         return ModelInfo("1", None, 64, 10, 20, 50, "none")
 
     async def metrics(self) -> str:

@@ -99,11 +99,11 @@ def test_a_stuck_batch_is_noticed(fitter: Fitter, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_card_says_what_answers(fitter: Fitter):
-    card = fitter.card
-    assert card.version == load().model.version
-    assert (card.registered, card.image_size, card.refine_steps) == ("focus/3", 64, 15)
-    assert card.prior == "one_pass"
-    assert fitter.drawing.face_model.n_vertices == card.vertices
+    info = fitter.model_info
+    assert info.version == load().model.version
+    assert (info.registered, info.image_size, info.refine_steps) == ("focus/3", 64, 15)
+    assert info.prior == "one_pass"
+    assert fitter.render_context.face_model.n_vertices == info.vertices
 
 
 def test_a_picture_with_many_faces_comes_in_parts():

@@ -40,32 +40,32 @@ class Method:
         return answer
 
 
-def drawing(version: str, face_model: Any) -> RenderContext:
+def render_context(version: str, face_model: Any) -> RenderContext:
     return RenderContext(version, face_model, Camera())
 
 
 def test_a_replica_that_died_costs_no_answer():
-    handle = Handle(ActorDiedError(), "card")
-    assert asyncio.run(RemoteModel(handle, SETTINGS).card()) == "card"
+    handle = Handle(ActorDiedError(), "model_info")
+    assert asyncio.run(RemoteModel(handle, SETTINGS).model_info()) == "model_info"
 
 
 def test_nobody_to_ask_is_told_with_a_time():
     with pytest.raises(Problem) as refused:
-        asyncio.run(RemoteModel(Handle(DeploymentUnavailableError(None)), SETTINGS).card())
+        asyncio.run(RemoteModel(Handle(DeploymentUnavailableError(None)), SETTINGS).model_info())
     assert (refused.value.code, refused.value.reason, refused.value.retry_after) == ("overloaded", "model_queue", 1)
 
 
 def test_faces_are_drawn_with_the_model_that_fitted_them(small_face):
-    old, new = drawing("old", small_face), drawing("new", small_face)
+    old, new = render_context("old", small_face), render_context("new", small_face)
 
     async def scene() -> None:
         handle = Handle(old, old, new)
         replicas = RemoteModel(handle, SETTINGS)
-        assert await replicas.drawing("new") is new
-        assert await replicas.drawing("new") is new
+        assert await replicas.render_context("new") is new
+        assert await replicas.render_context("new") is new
         assert handle.answers == []
         with pytest.raises(Problem) as refused:
-            await RemoteModel(Handle(*[old] * 20), SETTINGS).drawing("new")
+            await RemoteModel(Handle(*[old] * 20), SETTINGS).render_context("new")
         assert refused.value.code == "overloaded"
 
     asyncio.run(scene())

@@ -32,12 +32,12 @@ class Here:
         self.asked.append(request)
         return self.told or self.fitter.fit([request])[0]
 
-    async def card(self) -> ModelInfo:
-        return self.fitter.card
+    async def model_info(self) -> ModelInfo:
+        return self.fitter.model_info
 
-    async def drawing(self, version: str) -> RenderContext:
-        assert version == self.fitter.card.version
-        return self.fitter.drawing
+    async def render_context(self, version: str) -> RenderContext:
+        assert version == self.fitter.model_info.version
+        return self.fitter.render_context
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,7 @@ def test_all_of_them(interface: AdmissionMiddleware):
 
 def test_a_bug_behind_the_routes_is_told_as_one():
     class Broken:
-        async def card(self):
+        async def model_info(self):
             raise RuntimeError("/tmp/secret")
 
         def close(self) -> None:
