@@ -184,7 +184,7 @@ def _metrics_by_mask(task: LabelledTask, arrays: Mapping[str, np.ndarray]) -> di
     known = {key: values[np.isfinite(values).all(axis=1)] for key, values in arrays.items()}
     own = {
         prefix + metric: figure
-        for law, prefix in _MASK_VARIANTS.items()
-        for metric, figure in segmentation.segmentation_metrics(list(map(PixelCounts._make, known[law]))).items()
+        for variant, prefix in _MASK_VARIANTS.items()
+        for metric, figure in segmentation.segmentation_metrics(list(map(PixelCounts._make, known[variant]))).items()
     }
     return {False: own, True: segmentation.segmentation_metrics(list(map(PixelCounts._make, known["all_ones"])))}

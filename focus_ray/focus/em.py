@@ -93,14 +93,16 @@ def segmentation_terms(
     if focus.perceptual is None or not (weights.eta_dist or weights.eta_presv):
         return terms
     shallow = focus.perceptual.shallow
-    seen = shallow(target * mask, batch.landmarks)
+    visible_features = shallow(target * mask, batch.landmarks)
     if weights.eta_dist:
-        explained = shallow(rendered * mask, rendering.landmarks)
-        terms["dist"] = mean(losses.dist(seen, explained, width_normalised=weights.width_normalised))
+        rendered_features = shallow(rendered * mask, rendering.landmarks)
+        terms["dist"] = mean(
+            losses.dist(visible_features, rendered_features, width_normalised=weights.width_normalised)
+        )
     if weights.eta_presv:
         with torch.no_grad():
-            whole = shallow(target, batch.landmarks)
-        terms["presv"] = mean(losses.presv(seen, whole, width_normalised=weights.width_normalised))
+            image_features = shallow(target, batch.landmarks)
+        terms["presv"] = mean(losses.presv(visible_features, image_features, width_normalised=weights.width_normalised))
     return terms
 
 
@@ -117,22 +119,22 @@ def segmentation_step(
     area_weight = state.area_weight
     if settings.calibration is not None:
         measured = calibrate_area_weight(batch, compared, settings, state.process_group)
-        known = measured if area_weight is None else area_weight
-        area_weight = known + settings.calibration.rate * (measured - known)
+        previous = measured if area_weight is None else area_weight
+        area_weight = previous + settings.calibration.rate * (measured - previous)
     weights = settings.segmentation
     if area_weight is not None:
         weights = weights.model_copy(update={"eta_area": area_weight})
-    seen = compared if settings.refined_comparison is None else interleave(one_pass, compared, batch.first_index)
+    shown = compared if settings.refined_comparison is None else interleave(one_pass, compared, batch.first_index)
     error = PooledRatio((colour_error(batch.images, compared) * compared.mask).sum(), compared.mask.sum())
-    far = HIGH_ERROR_FACTOR * state.process_group.all_reduce({"error": error})["error"].ratio()
+    high_error = HIGH_ERROR_FACTOR * state.process_group.all_reduce({"error": error})["error"].ratio()
 
     def objective(network: nn.Module, rows: slice) -> StepLoss:
-        part, looked_at, truth = batch.rows(rows), seen.rows(rows), compared.rows(rows)
-        region = looked_at.mask * truth.mask  # outside of it, one of the renderings is empty
-        mask = focus.segmenter.logits_to_mask(network(looked_at.image, part.images)) * region
-        terms = segmentation_terms(focus, part, truth, mask, region, weights)
+        part, input_rendering, compared_rendering = batch.rows(rows), shown.rows(rows), compared.rows(rows)
+        region = input_rendering.mask * compared_rendering.mask  # outside of it, one of the renderings is empty
+        mask = focus.segmenter.logits_to_mask(network(input_rendering.image, part.images)) * region
+        terms = segmentation_terms(focus, part, compared_rendering, mask, region, weights)
         total = partial(losses.segmentation_total, weights=weights)
-        worst = region * (colour_error(part.images, truth) > far)
+        worst = region * (colour_error(part.images, compared_rendering) > high_error)
         return StepLoss(terms, total, mask_share(mask, region), mask_share(mask * worst, worst))
 
     metrics = optimize_step(state, position, focus.segmenter, optimizer, len(batch.images), objective)

@@ -131,8 +131,8 @@ def refine(
             current = offset + scale * code
             rendering = renderer(current)
             if mask is None or step % settings.mask_every == 0 or step == first_steps:
-                law = initial_mask_fn if initial_mask_fn is not None and step < first_steps else mask_fn
-                mask = estimate_mask(law, images, rendering)
+                current_mask_fn = initial_mask_fn if initial_mask_fn is not None and step < first_steps else mask_fn
+                mask = estimate_mask(current_mask_fn, images, rendering)
             loss = fitting_loss(images, rendering, mask, current, landmarks, settings)
         (code.grad,) = torch.autograd.grad(loss.sum(), [code])
         broken = ~code.grad.isfinite().all(dim=1)

@@ -45,7 +45,7 @@ class ReductionResult:
     """Merged state of a split, and the counts of its computation."""
 
     state: MisfitStats
-    tally: ShardCounts
+    counts: ShardCounts
     seconds: float
     stopped_early: bool
 
@@ -67,15 +67,15 @@ class PriorBuilder:
         Returns:
             (prior, further keys of metrics.json).
         """
-        made = self.reduce_split("prior", self.config.n, None)
-        correction = made.state.error.mean
-        judged = self.reduce_split("prior_heldout", self.config.heldout, correction)
-        computed = made.tally.computed + judged.tally.computed
-        seconds = made.seconds + judged.seconds
-        faces = made.tally.faces + judged.tally.faces
+        measured = self.reduce_split("prior", self.config.n, None)
+        correction = measured.state.error.mean
+        heldout = self.reduce_split("prior_heldout", self.config.heldout, correction)
+        computed = measured.counts.computed + heldout.counts.computed
+        seconds = measured.seconds + heldout.seconds
+        faces = measured.counts.faces + heldout.counts.faces
         info = PriorInfo(
-            n=made.state.count,
-            heldout_n=judged.state.count,
+            n=measured.state.count,
+            heldout_n=heldout.state.count,
             face_model=self.face.name,
             face_model_digest=self.face.digest,
             pipeline=Pipeline.from_model(self.model, self.config.refine_steps),
@@ -84,16 +84,16 @@ class PriorBuilder:
             model_digest=weights_digest(self.model.focus),
             seed=self.config.seed,
             laws=self.config.data.rendered.model_dump(mode="json"),
-            figures=compute_reductions(made.state, judged.state, vertex_regions(self.face)),
+            figures=compute_reductions(measured.state, heldout.state, vertex_regions(self.face)),
             faces_per_s=faces / seconds if computed else None,
             shards_computed=computed,
-            shards_kept=made.tally.kept + judged.tally.kept,
-            stopped_early=made.stopped_early,
+            shards_kept=measured.counts.kept + heldout.counts.kept,
+            stopped_early=measured.stopped_early,
         )
-        spread = made.state.error.standard_error
+        spread = measured.state.error.standard_error
         errors: dict[Reading, torch.Tensor] = {name: correction[row].float() for row, name in enumerate(READINGS)}
         spreads: dict[Reading, torch.Tensor] = {name: spread[row].float() for row, name in enumerate(READINGS)}
-        seconds_by_part = {"prior": made.seconds, "heldout": judged.seconds}
+        seconds_by_part = {"prior": measured.seconds, "heldout": heldout.seconds}
         return Prior(errors, spreads, info), {"seconds": seconds_by_part}
 
     @property
@@ -117,33 +117,33 @@ class PriorBuilder:
         work = MeasurementSpec(self.model, config.data.rendered, config.seed, split, config.refine_steps, correction)
         shards = ShardStore(self.store, work.digest, n, config.shard_size)
         tree: MergeTree[MisfitStats] = MergeTree()
-        tally, began = ShardCounts(), time.perf_counter()
+        counts, began = ShardCounts(), time.perf_counter()
         name = "faces" if correction is None else "held-out faces"
 
         def progress(done: int, total: int) -> object:
             return self.progress(name, done, total)
 
-        for branch in self.branches(work, shards, tally, progress):
+        for branch in self.branches(work, shards, counts, progress):
             tree.add(branch)
             if correction is None and self.is_precise_enough(tree):
                 break
         state = tree.total()
-        return ReductionResult(state, tally, time.perf_counter() - began, stopped_early=state.count < n)
+        return ReductionResult(state, counts, time.perf_counter() - began, stopped_early=state.count < n)
 
     def branches(
-        self, spec: MeasurementSpec, shards: ShardStore, tally: ShardCounts, progress: Callable[[int, int], object]
+        self, spec: MeasurementSpec, shards: ShardStore, counts: ShardCounts, progress: Callable[[int, int], object]
     ) -> Iterator[MisfitStats]:
         """Return an iterator over the merged states of all branches, in order.
 
         Args:
             spec: inputs of the shards.
             shards: store of the finished shards.
-            tally: counts of shards, updated in place.
+            counts: counts of shards, updated in place.
             progress: called with (faces done, faces in all).
         """
         if self.settings is None:
-            return pools.run_locally(spec, shards, tally, self.should_stop, progress)
-        return pools.ShardPool(spec, shards, self.settings).branches(tally, self.should_stop, progress)
+            return pools.run_locally(spec, shards, counts, self.should_stop, progress)
+        return pools.ShardPool(spec, shards, self.settings).branches(counts, self.should_stop, progress)
 
     def is_precise_enough(self, tree: MergeTree[MisfitStats]) -> bool:
         """Return whether the standard error of the mean has reached `target_mm`."""
@@ -234,8 +234,8 @@ def compute_prior(
         if storage is not None:
             store.check()
         with task_cluster(settings):
-            made = PriorBuilder(config, model, store, settings, should_stop, progress)
-            prior, metrics = made.build()
+            builder = PriorBuilder(config, model, store, settings, should_stop, progress)
+            prior, metrics = builder.build()
         if target_model is not None:
             prior = attach_gate(prior, config, target_model, progress)
         save_prior(prior, folder, store)
@@ -275,8 +275,8 @@ def attach_gate(prior: Prior, config: PriorConfig, target_model: Model, progress
     """Run the acceptance test with the target model and return the prior with its result."""
     laws = config.gate
     faces = world_faces(target_model.focus.face_model, laws.world, laws.world_modes, target_model.image_size)
-    verdict = run_gate(prior, target_model, faces, laws.faces, lambda done, total: progress("gate", done, total))
-    return Prior(prior.errors, prior.standard_errors, prior.info.model_copy(update={"gate": verdict}))
+    result = run_gate(prior, target_model, faces, laws.faces, lambda done, total: progress("gate", done, total))
+    return Prior(prior.errors, prior.standard_errors, prior.info.model_copy(update={"gate": result}))
 
 
 def save_prior(prior: Prior, folder: RunFolder, store: ObjectStore) -> None:

@@ -65,7 +65,7 @@ def load_or_compute(measurer: Measurer, shards: ShardStore, number: int) -> tupl
 def run_locally(
     spec: MeasurementSpec,
     shards: ShardStore,
-    tally: ShardCounts,
+    counts: ShardCounts,
     should_stop: Callable[[], bool],
     progress: CountProgress,
 ) -> Iterator[MisfitStats]:
@@ -74,7 +74,7 @@ def run_locally(
     Args:
         spec: inputs of the shards.
         shards: store of the finished shards.
-        tally: counts of shards, updated in place.
+        counts: counts of shards, updated in place.
         should_stop: polled before each shard.
         progress: called with (faces done, faces in all).
 
@@ -92,7 +92,7 @@ def run_locally(
                 raise interrupted_error(shards)
             with one_thread():
                 state, computed = load_or_compute(measurer, shards, number)
-            tally.add(len(shards.faces(number)), computed)
+            counts.add(len(shards.faces(number)), computed)
             progress(shards.faces(number).stop, shards.n)
             states.append(state)
         yield merge_tree(states)
@@ -112,12 +112,12 @@ class ShardPool:
         self._faces = 0
 
     def branches(
-        self, tally: ShardCounts, should_stop: Callable[[], bool], progress: CountProgress
+        self, counts: ShardCounts, should_stop: Callable[[], bool], progress: CountProgress
     ) -> Iterator[MisfitStats]:
         """Compute the branches by Ray tasks.
 
         Args:
-            tally: counts of shards, updated in place.
+            counts: counts of shards, updated in place.
             should_stop: polled while tasks run.
             progress: called with (faces done, faces in all).
 
@@ -129,7 +129,7 @@ class ShardPool:
             ClusterError: the cluster gave up.
             Interrupted: `should_stop` returned true.
         """
-        self._tally, self._should_stop, self._progress = tally, should_stop, progress
+        self._counts, self._should_stop, self._progress = counts, should_stop, progress
         merged: deque[ray.ObjectRef[Any]] = deque()
         try:
             for numbers in self._shards.branches(BRANCH_SIZE):
@@ -166,7 +166,7 @@ class ShardPool:
         ended, self._running = ray.wait(self._running, timeout=POLL_SECONDS)
         for number, computed in ray.get(ended):
             faces = len(self._shards.faces(number))
-            self._tally.add(faces, computed)
+            self._counts.add(faces, computed)
             self._faces += faces
             self._progress(self._faces, self._shards.n)
 

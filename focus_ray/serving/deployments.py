@@ -53,9 +53,9 @@ class Model:
         batching = chosen.batching
         self._batches = BatchQueue(self._fitter.fit, batching.batch, batching.batch_wait_seconds, self._meters)
 
-    async def fit(self, sought: FitRequest) -> FitResult:
+    async def fit(self, request: FitRequest) -> FitResult:
         """Fit the faces of one request, in a batch with those of other requests."""
-        return await self._batches.fit(sought)
+        return await self._batches.fit(request)
 
     async def model_info(self) -> ModelInfo:
         """Return the description of the loaded model."""

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from focus_ray.errors import TrackingError
-from focus_ray.tracking import lineage
-from focus_ray.tracking import sync_state as cursors
+from focus_ray.tracking import lineage, sync_state
 from focus_ray.tracking.mlflow_client import (
     MODEL_NAME,
     RUN_TAG,
@@ -75,7 +74,7 @@ class MlflowSync:
         self._config = read_json(run_dir / "config.json") or {}
         self._files = RunFiles(run_dir)
         self._history_file = run_dir / "history.jsonl"
-        self._state = cursors.read(run_dir)
+        self._state = sync_state.read(run_dir)
 
     def _log_every(self) -> int:
         cadence = self._config.get("cadence")
@@ -228,7 +227,7 @@ class MlflowSync:
             self._save()
 
     def _save(self) -> None:
-        cursors.write(self.run_dir, self._state)
+        sync_state.write(self.run_dir, self._state)
 
 
 def status_of(run_dir: Path, *, finished: bool = False) -> str:
@@ -257,13 +256,13 @@ def model_version(run_dir: Path) -> str | None:
 
 def describe_unsent(run_dir: Path) -> str:
     """Describe in words what of a run was not sent to MLflow yet; empty if everything was."""
-    cursor = cursors.read(run_dir)
-    unsent = read_steps(run_dir / "history.jsonl", cursor.steps)
+    state = sync_state.read(run_dir)
+    unsent = read_steps(run_dir / "history.jsonl", state.steps)
     counts = {
-        "step": unsent[-1]["step"] + 1 - cursor.steps if unsent else 0,
-        "evaluation": len(read_new_evaluations(run_dir / "evaluations.jsonl", cursor.evaluated)),
-        "file": len(list(RunFiles(run_dir).iter_changed(cursor.artifacts))),
-        "model": int(model_version(run_dir) is not None and not cursor.model),
+        "step": unsent[-1]["step"] + 1 - state.steps if unsent else 0,
+        "evaluation": len(read_new_evaluations(run_dir / "evaluations.jsonl", state.evaluated)),
+        "file": len(list(RunFiles(run_dir).iter_changed(state.artifacts))),
+        "model": int(model_version(run_dir) is not None and not state.model),
     }
     return _join_words(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items() if count)
 

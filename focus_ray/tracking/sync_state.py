@@ -41,12 +41,12 @@ def read(run_dir: Path) -> SyncState:
     try:
         content = json.loads((run_dir / STATE_FILE).read_bytes())
         known = {item.name: content[item.name] for item in fields(SyncState) if item.name in content}
-        cursor = SyncState(**known)
+        state = SyncState(**known)
     except (OSError, ValueError, TypeError, RecursionError):
         return SyncState()
     fresh = SyncState()
     alike = all(isinstance(value, type(getattr(fresh, name))) for name, value in known.items() if name != "mlflow_run")
-    return cursor if alike and isinstance(cursor.mlflow_run, str | None) else fresh
+    return state if alike and isinstance(state.mlflow_run, str | None) else fresh
 
 
 def write(run_dir: Path, state: SyncState) -> None:

@@ -106,10 +106,10 @@ def attach_callbacks(
     """
     folder = prepared.folder
     callbacks: list[Callback] = [Recorder(folder), callback]
-    mirror = RunFolderSync(folder.path, store) if is_remote(prepared, store) else None
-    if mirror is not None:
-        callbacks.append(mirror)
-        mirror.on_save(0)  # the store has the run from its start
+    folder_sync = RunFolderSync(folder.path, store) if is_remote(prepared, store) else None
+    if folder_sync is not None:
+        callbacks.append(folder_sync)
+        folder_sync.on_save(0)  # the store has the run from its start
     tracking = TrackingSettings(experiment=prepared.info.experiment)
     tags = {"cluster.workers": str(cluster.workers), "cluster.gpu": str(cluster.gpu).lower()}
     tracker = MlflowTracker(folder.path, tracking, callback.on_message, tags=tags)
@@ -124,8 +124,8 @@ def attach_callbacks(
         sent = tracker.close(finished=finished)
         if finished and promote and sent.complete:
             track(folder.path, tracking, promote=True, note=callback.on_message)
-        if mirror is not None:
-            mirror.close()
+        if folder_sync is not None:
+            folder_sync.close()
 
 
 def checkpoint_store(prepared: PreparedRun) -> ObjectStore:

@@ -135,7 +135,7 @@ class Trainer:
             convert_sync_batchnorm(focus.segmenter)
         self.state = TrainState(focus, process_group=replicas, accumulation_steps=config.compute.accumulate)
         self.guard = Guard(config.guard)
-        self.tally = RunTotals()
+        self.totals = RunTotals()
         self.data = training_data(config, replicas, Path(run_dir))
 
     @property
@@ -155,7 +155,7 @@ class Trainer:
         """
         total = self.config.schedule.total_steps
         self.callback.on_train_begin(
-            total, self.state.step, ResumeHistory(list(self.tally.recent), list(self.tally.evaluations))
+            total, self.state.step, ResumeHistory(list(self.totals.recent), list(self.totals.evaluations))
         )
         if self.data.left_out is not None:
             self.callback.on_message(self.data.left_out)
@@ -185,9 +185,9 @@ class Trainer:
 
     def after_step(self, record: StepRecord) -> None:
         """Score, draw a contact sheet and write a checkpoint, each if it is due after this step."""
-        self.tally.recent.append(record.line())
-        self.tally.add_seconds(record.position.phase, record.seconds - record.data_seconds)
-        self.tally.add_seconds("waiting for data", record.data_seconds)
+        self.totals.recent.append(record.line())
+        self.totals.add_seconds(record.position.phase, record.seconds - record.data_seconds)
+        self.totals.add_seconds("waiting for data", record.data_seconds)
         self.callback.on_step_end(record)
         self.log_step(record)
         ends = self.is_block_end()
@@ -195,7 +195,7 @@ class Trainer:
         if ends or self.state.step % self.config.cadence.evaluate == 0:
             best = self.replicas.all_reduce_any(self.score(str(record.position.phase)), self.state.device)
             if record.position.phase is Phase.PRETRAIN_SEG and self.replicas.is_main:  # the phase's last one remains
-                self.tally.pretrained = self.tally.evaluations[-1].get("heldout")
+                self.totals.pretrained = self.totals.evaluations[-1].get("heldout")
         if ends or self.state.step % self.config.cadence.sheet == 0:
             self.save_sheet()
         if best or self.state.step % self.config.cadence.checkpoint == 0 or self.complete:
@@ -226,12 +226,12 @@ class Trainer:
 
     @contextmanager
     def measure_time(self, name: str) -> Iterator[None]:
-        """Add the seconds of a block to the tally under `name`."""
+        """Add the seconds of a block to the totals under `name`."""
         started = time.perf_counter()
         try:
             yield
         finally:
-            self.tally.add_seconds(name, time.perf_counter() - started)
+            self.totals.add_seconds(name, time.perf_counter() - started)
 
     def score(self, after: str) -> bool:
         """Score the held-out faces or photographs, and record the figures.
@@ -259,7 +259,7 @@ class Trainer:
                 entry["photos"] = scores | {"heldout": len(photos.heldout) > 0}
             if heldout.unlabelled and (self.data.photos is not None or heldout.size):
                 entry["unlabelled"] = self._score_unlabelled()
-            self.tally.evaluations.append(entry)
+            self.totals.evaluations.append(entry)
             self.callback.on_evaluate(entry)
         return self._is_best(entry)
 
@@ -269,9 +269,9 @@ class Trainer:
         if figure is None or self.state.step <= self.config.schedule.em_start:
             return False
         sign = 1 if self.config.cadence.best_is == "highest" else -1
-        if self.tally.best is not None and sign * figure <= sign * self.tally.best:
+        if self.totals.best is not None and sign * figure <= sign * self.totals.best:
             return False
-        self.tally.best = figure
+        self.totals.best = figure
         return True
 
     def _score_heldout(self, variants: tuple[str, ...]) -> dict[str, Any]:
@@ -315,9 +315,9 @@ class Trainer:
         """
         with self.measure_time("checkpoints"):
             oldest = self.checkpoint_sink.last_saved_step - HISTORY_OVERLAP_STEPS
-            self.tally.recent = [line for line in self.tally.recent if line["step"] >= oldest]
+            self.totals.recent = [line for line in self.totals.recent if line["step"] >= oldest]
             tree = state_tree(self.state, self.guard)
-            tree["tally"] = asdict(self.tally)
+            tree["tally"] = asdict(self.totals)
             tree["lineage"] = {
                 "version": __version__,
                 "torch": torch.__version__,
@@ -362,7 +362,7 @@ class Trainer:
         if type(tree["step"]) is not int or not 0 <= tree["step"] <= self.config.schedule.total_steps:
             raise ValueError(f"step {tree['step']} is outside the schedule")
         load_state_tree(self.state, self.guard, self.config, tree)
-        self.tally = RunTotals(**tree["tally"])
+        self.totals = RunTotals(**tree["tally"])
 
     def finish(self) -> dict[str, Any]:
         """Store the model and score all variants, on rank 0.
@@ -380,8 +380,8 @@ class Trainer:
                 self.callback.on_message("scoring the held-out faces: one pass, refined, and the baselines")
                 refined = heldout_scoring.REFINED if self.config.heldout.refine else ()
                 heldout = self._score_heldout((*heldout_scoring.ONE_PASS, *refined))
-                if self.tally.pretrained is not None:
-                    heldout["pretrained"] = self.tally.pretrained
+                if self.totals.pretrained is not None:
+                    heldout["pretrained"] = self.totals.pretrained
         return self.metrics(bundle.version, heldout)
 
     def export_model(self) -> model.Model:
@@ -403,14 +403,14 @@ class Trainer:
             "seed": self.config.seed,
             "steps": self.state.step,
             "model_version": version,
-            "train_seconds": round(self.tally.train_seconds, 3),
-            "seconds": {what: round(seconds, 3) for what, seconds in self.tally.seconds.items()},
+            "train_seconds": round(self.totals.train_seconds, 3),
+            "seconds": {what: round(seconds, 3) for what, seconds in self.totals.seconds.items()},
             "nonfinite_steps": self.guard.nonfinite_total,
             "guard_events": [asdict(event) for event in self.guard.events],
             "left_out": self.data.left_out,
             "mask_coverage": heldout.get("focus", {}).get("all", {}).get("mask_coverage"),
             "heldout": heldout,
-            "evaluations": self.tally.evaluations,
+            "evaluations": self.totals.evaluations,
         }
 
 

@@ -37,7 +37,7 @@ class RunFolderSync(Callback):
         self._uploaded: dict[str, tuple[int, int]] = {}  # size and mtime (ns) of each file at its upload
         self._due = threading.Event()
         self._closing = False
-        self._thread = threading.Thread(target=self._work, name="mirror", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="run folder sync", daemon=True)
         self._thread.start()
 
     def on_save(self, step: int) -> None:

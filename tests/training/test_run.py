@@ -267,11 +267,11 @@ def test_history_travels_with_the_next_checkpoint_that_is_whole(config, ellipsoi
     run = Trainer(config.model_copy(update={"cadence": Cadence(checkpoint=1)}), ellipsoid_face, sink, Callback())
     for step in range(4):
         run.state.step = step + 1
-        run.tally.recent.append(record_of(step).line())
+        run.totals.recent.append(record_of(step).line())
         run.checkpoint()
     assert sink.recent == {1: [0], 2: [0, 1], 3: [0, 1, 2], 4: [0, 1, 2, 3]}
     run.state.step = 5
-    run.tally.recent.append(record_of(4).line())
+    run.totals.recent.append(record_of(4).line())
     run.checkpoint()
     assert sink.recent[5] == [3, 4]
 
@@ -298,7 +298,7 @@ def test_without_faces_nothing_is_scored_without_labels(config, ellipsoid_face):
     heldout = config.heldout.model_copy(update={"size": 0, "unlabelled": True})
     run = Trainer(config.model_copy(update={"heldout": heldout}), ellipsoid_face, Kept(), Callback())
     run.score("init")
-    assert run.tally.evaluations == [{"step": 0, "after": "init"}]
+    assert run.totals.evaluations == [{"step": 0, "after": "init"}]
 
 
 @pytest.mark.usefixtures("ellipsoid_world")
@@ -306,10 +306,10 @@ def test_an_evaluation_is_the_best_where_it_beats_all_before_it(config, ellipsoi
     figures = [3.0, 2.0, 3.0, None, 4.0, 1.0, 1.0]
     run = choosing(config, ellipsoid_face, best="photos.rmse_255")
     assert bests(run, figures) == [True, False, False, False, True, False, False]
-    assert run.tally.best == 4.0
+    assert run.totals.best == 4.0
     run = choosing(config, ellipsoid_face, best="photos.rmse_255", best_is="lowest")
     assert bests(run, figures) == [True, True, False, False, False, True, False]
-    assert run.tally.best == 1.0
+    assert run.totals.best == 1.0
 
 
 @pytest.mark.usefixtures("ellipsoid_world")

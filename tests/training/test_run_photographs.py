@@ -86,8 +86,8 @@ def test_figures_are_of_photographs_that_no_batch_holds(config, photographs, tmp
     assert len(trained_on) == 2
     assert trained_on.isdisjoint(run.data.photos.scored.batch([0]).names or [])
     run.score("start")
-    assert run.tally.evaluations[0]["photos"]["n"] == 1
-    assert run.tally.evaluations[0]["photos"]["heldout"]
+    assert run.totals.evaluations[0]["photos"]["n"] == 1
+    assert run.totals.evaluations[0]["photos"]["heldout"]
     assert "1 of 3 photographs are held out" in run.data.photos.notes[0]
     assert "3 of 3 photographs do not fit into a cache of 0 MB" in run.data.photos.notes[1]
 
