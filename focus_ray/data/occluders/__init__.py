@@ -22,6 +22,8 @@ from focus_ray.data.occluders.sunglasses import draw as sunglasses
 from focus_ray.data.occluders.surgical_mask import draw as surgical_mask
 
 DrawOccluder = Callable[[Generator, int, Landmarks, Colour], OccluderLayer]
+"""Draw an occluder: (random generator, side of the canvas [px], landmarks of the face [px of the canvas], mean RGB of
+the face in [0, 1]) -> colour and opacity of the occluder."""
 
 FAMILIES: dict[str, DrawOccluder] = {
     "bar": bar,

@@ -16,17 +16,7 @@ from focus_ray.data.occluders.drawing import (
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
-    """Draw nearly parallel beams of one cloth, with their centres on the face.
-
-    Args:
-        rng: random generator.
-        size: side of the canvas, px.
-        landmarks: landmarks of the face, px of the canvas.
-        skin: mean RGB colour of the face, in [0, 1].
-
-    Returns:
-        Colour and opacity of the beams.
-    """
+    """Draw nearly parallel beams of one cloth, with their centres on the face."""
     frame = FaceFrame.from_landmarks(landmarks)
     angle, count = rng.uniform(0, np.pi), int(rng.integers(1, 4))
     thickness = rng.uniform(0.3, 0.7) / count**0.6

@@ -17,17 +17,7 @@ from focus_ray.data.occluders.drawing import (
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
-    """Draw a crown of cloth and a darker brim with a bent lower edge.
-
-    Args:
-        rng: random generator.
-        size: side of the canvas, px.
-        landmarks: landmarks of the face, px of the canvas.
-        skin: mean RGB colour of the face, in [0, 1].
-
-    Returns:
-        Colour and opacity of the cap.
-    """
+    """Draw a crown of cloth and a darker brim with a bent lower edge."""
     frame = FaceFrame.from_landmarks(landmarks)
     height, bend, tilt = rng.uniform(-0.85, -0.15), rng.uniform(-0.35, 0.35), rng.normal(0, 0.12)
     x = np.linspace(-1.9, 1.9, 25)

@@ -23,17 +23,7 @@ from focus_ray.data.occluders.drawing import (
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
-    """Draw a tapered cylinder with its rim at the mouth, turned a little.
-
-    Args:
-        rng: random generator.
-        size: side of the canvas, px.
-        landmarks: landmarks of the face, px of the canvas.
-        skin: mean RGB colour of the face, in [0, 1].
-
-    Returns:
-        Colour and opacity of the cup.
-    """
+    """Draw a tapered cylinder with its rim at the mouth, turned a little."""
     frame = FaceFrame.from_landmarks(landmarks)
     mouth = landmarks[48:60].mean(0, keepdims=True) + frame.unit * rng.normal(0, 0.15, (1, 2))
     wide, tall = frame.unit * rng.uniform(0.42, 0.7), frame.unit * rng.uniform(1.0, 1.8)

@@ -19,17 +19,7 @@ from focus_ray.data.occluders.drawing import (
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
-    """Draw discs over each other, flat or round.
-
-    Args:
-        rng: random generator.
-        size: side of the canvas, px.
-        landmarks: landmarks of the face, px of the canvas.
-        skin: mean RGB colour of the face, in [0, 1].
-
-    Returns:
-        Colour and opacity of the discs.
-    """
+    """Draw discs over each other, flat or round."""
     frame = FaceFrame.from_landmarks(landmarks)
     count = int(rng.integers(1, 6))
     layers = [_disc(rng, size, frame, rng.uniform(0.4, 0.95) / count**0.35) for _ in range(count)]

@@ -21,17 +21,7 @@ from focus_ray.data.occluders.drawing import (
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
-    """Draw thick rims with clear lenses, slightly tinted, sometimes with the glare of a window on them.
-
-    Args:
-        rng: random generator.
-        size: side of the canvas, px.
-        landmarks: landmarks of the face, px of the canvas.
-        skin: mean RGB colour of the face, in [0, 1].
-
-    Returns:
-        Colour and opacity of the glasses.
-    """
+    """Draw thick rims with clear lenses, slightly tinted, sometimes with the glare of a window on them."""
     frame = FaceFrame.from_landmarks(landmarks)
     lenses = lens_outlines(rng, frame, landmarks, rng.uniform(0.36, 0.46))
     rim = frame_mask(size, frame, landmarks, lenses, width=rng.uniform(0.09, 0.2) * frame.unit)

@@ -19,17 +19,7 @@ _NATURAL = np.array([[0.05, 0.04, 0.03], [0.2, 0.12, 0.07], [0.4, 0.25, 0.12], [
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
-    """Draw tapering locks of one natural (or dyed) colour, streaked along their fall.
-
-    Args:
-        rng: random generator.
-        size: side of the canvas, px.
-        landmarks: landmarks of the face, px of the canvas.
-        skin: mean RGB colour of the face, in [0, 1].
-
-    Returns:
-        Colour and opacity of the hair.
-    """
+    """Draw tapering locks of one natural (or dyed) colour, streaked along their fall."""
     frame = FaceFrame.from_landmarks(landmarks)
     style = (_fringe, _side, _loose)[int(rng.integers(3))]
     locks = [frame.to_pixels(lock) for lock in style(rng)]

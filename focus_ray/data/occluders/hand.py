@@ -27,17 +27,7 @@ _WIDTH = np.array([0.27, 0.23, 0.24, 0.23, 0.2])
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
-    """Draw a hand that comes from below or from the side and touches a point of the face.
-
-    Args:
-        rng: random generator.
-        size: side of the canvas, px.
-        landmarks: landmarks of the face, px of the canvas.
-        skin: mean RGB colour of the face, in [0, 1].
-
-    Returns:
-        Colour and opacity of the hand.
-    """
+    """Draw a hand that comes from below or from the side and touches a point of the face."""
     frame = FaceFrame.from_landmarks(landmarks)
     touch = frame.to_pixels(np.array([[rng.uniform(-0.5, 0.5), rng.uniform(0.1, 1.5)]]))
     radius = frame.unit * rng.uniform(0.38, 0.56)

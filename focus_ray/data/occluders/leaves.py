@@ -20,17 +20,7 @@ from focus_ray.data.occluders.drawing import (
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
-    """Draw leaves of about one colour along a bent twig.
-
-    Args:
-        rng: random generator.
-        size: side of the canvas, px.
-        landmarks: landmarks of the face, px of the canvas.
-        skin: mean RGB colour of the face, in [0, 1].
-
-    Returns:
-        Colour and opacity of the twig and its leaves.
-    """
+    """Draw leaves of about one colour along a bent twig."""
     frame = FaceFrame.from_landmarks(landmarks)
     twig = _twig(rng)
     count = int(rng.integers(10, 20))

@@ -21,17 +21,7 @@ from focus_ray.data.occluders.drawing import (
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
-    """Draw a dark handle and a head of foam or wire mesh.
-
-    Args:
-        rng: random generator.
-        size: side of the canvas, px.
-        landmarks: landmarks of the face, px of the canvas.
-        skin: mean RGB colour of the face, in [0, 1].
-
-    Returns:
-        Colour and opacity of the microphone.
-    """
+    """Draw a dark handle and a head of foam or wire mesh."""
     frame = FaceFrame.from_landmarks(landmarks)
     head = frame.to_pixels(np.array([[rng.uniform(-0.5, 0.5), rng.uniform(0.75, 1.35)]]))
     radius = frame.unit * rng.uniform(0.42, 0.68)

@@ -17,17 +17,7 @@ from focus_ray.data.occluders.drawing import (
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
-    """Draw a patterned patch somewhere on the face.
-
-    Args:
-        rng: random generator.
-        size: side of the canvas, px.
-        landmarks: landmarks of the face, px of the canvas.
-        skin: mean RGB colour of the face, in [0, 1].
-
-    Returns:
-        Colour and opacity of the patch.
-    """
+    """Draw a patterned patch somewhere on the face."""
     frame = FaceFrame.from_landmarks(landmarks)
     centre = frame.to_pixels(np.array([[rng.uniform(-0.9, 0.9), rng.uniform(-0.9, 1.6)]]))
     radius = frame.unit * rng.uniform(0.55, 1.0)

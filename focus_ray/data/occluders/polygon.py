@@ -15,17 +15,7 @@ from focus_ray.data.occluders.drawing import (
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
-    """Draw a star-shaped polygon around a point of the face.
-
-    Args:
-        rng: random generator.
-        size: side of the canvas, px.
-        landmarks: landmarks of the face, px of the canvas.
-        skin: mean RGB colour of the face, in [0, 1].
-
-    Returns:
-        Colour and opacity of the polygon.
-    """
+    """Draw a star-shaped polygon around a point of the face."""
     frame = FaceFrame.from_landmarks(landmarks)
     corners = int(rng.integers(3, 8))
     turn = np.sort(rng.uniform(0, 2 * np.pi, corners)) * 0.4 + np.linspace(0, 2 * np.pi, corners, endpoint=False) * 0.6

@@ -18,17 +18,7 @@ from focus_ray.data.occluders.drawing import (
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
-    """Draw cloth from an edge between nose tip and chin to the lower border of the picture.
-
-    Args:
-        rng: random generator.
-        size: side of the canvas, px.
-        landmarks: landmarks of the face, px of the canvas.
-        skin: mean RGB colour of the face, in [0, 1].
-
-    Returns:
-        Colour and opacity of the scarf.
-    """
+    """Draw cloth from an edge between nose tip and chin to the lower border of the picture."""
     frame = FaceFrame.from_landmarks(landmarks)
     height, tilt = rng.uniform(0.65, 1.3), rng.normal(0, 0.15)
     edge = _edge(rng, height, tilt)

@@ -19,17 +19,7 @@ from focus_ray.data.occluders.glasses import frame_colour, frame_mask, lens_outl
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
-    """Draw opaque lenses with a vertical gradient and a soft reflection.
-
-    Args:
-        rng: random generator.
-        size: side of the canvas, px.
-        landmarks: landmarks of the face, px of the canvas.
-        skin: mean RGB colour of the face, in [0, 1].
-
-    Returns:
-        Colour and opacity of the sunglasses.
-    """
+    """Draw opaque lenses with a vertical gradient and a soft reflection."""
     frame = FaceFrame.from_landmarks(landmarks)
     lenses = lens_outlines(rng, frame, landmarks, rng.uniform(0.37, 0.5))
     rim = frame_mask(size, frame, landmarks, lenses, width=rng.uniform(0.04, 0.14) * frame.unit)

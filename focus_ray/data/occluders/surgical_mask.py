@@ -23,17 +23,7 @@ _MEDICAL = np.array([[0.72, 0.86, 0.92], [0.93, 0.94, 0.95], [0.62, 0.83, 0.8], 
 
 
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
-    """Draw a mask fixed to the landmarks of jaw and nose; worn low it leaves part of the nose free.
-
-    Args:
-        rng: random generator.
-        size: side of the canvas, px.
-        landmarks: landmarks of the face, px of the canvas.
-        skin: mean RGB colour of the face, in [0, 1].
-
-    Returns:
-        Colour and opacity of the mask and its straps.
-    """
+    """Draw a mask fixed to the landmarks of jaw and nose; worn low it leaves part of the nose free."""
     frame = FaceFrame.from_landmarks(landmarks)
     jaw, top = _edges(rng, frame, landmarks)
     alpha = fill_polygons(size, np.concatenate([jaw, top]))
