@@ -78,10 +78,13 @@ class BatchQueue:
     async def _fill_batch(self) -> None:
         """Wait up to `wait_seconds` for more requests while the batch is not full."""
         deadline = time.monotonic() + self._wait_seconds
-        while count_faces(self._queue) < self._max_faces and (left := deadline - time.monotonic()) > 0:
+        while self._waiting_faces() < self._max_faces and (left := deadline - time.monotonic()) > 0:
             self._arrived.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._arrived.wait(), left)
+
+    def _waiting_faces(self) -> int:
+        return count_faces(one for one in self._queue if not one.future.done())
 
     def _take_batch(self) -> list[QueuedRequest]:
         """Take the oldest requests that fit, at least one; drop cancelled ones."""

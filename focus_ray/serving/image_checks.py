@@ -95,7 +95,7 @@ def _problem(error: ImageError) -> Problem:
 def _has_few_segments(content: bytes) -> bool:
     """Return whether the first scan or the end of a JPEG follows within `_MAX_SEGMENTS` segments or stray bytes."""
     at = 2
-    for _ in range(_MAX_SEGMENTS):
+    for _ in range(_MAX_SEGMENTS + 1):
         if at + 4 > len(content):
             return True
         marker = content[at + 1]
@@ -113,7 +113,7 @@ def _has_few_segments(content: bytes) -> bool:
 def _has_few_chunks(content: bytes) -> bool:
     """Return whether a PNG has fewer than `_MAX_CHUNKS` chunks."""
     at = len(_PNG)
-    for _ in range(_MAX_CHUNKS):
+    for _ in range(_MAX_CHUNKS + 1):
         if at + 4 > len(content):
             return True
         at += 12 + int.from_bytes(content[at : at + 4], "big")

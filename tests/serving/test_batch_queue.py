@@ -125,6 +125,25 @@ def test_who_went_away_is_not_fitted():
     assert model.batches == [["first"], ["stays"]]
 
 
+def test_a_cancelled_request_does_not_close_a_batch():
+    model = Model()
+
+    async def ask() -> None:
+        batches = BatchQueue(model.fit, 2, 0.5)
+        first = await busy(model, batches)
+        gone, stays = (asyncio.create_task(batches.fit(sought(name))) for name in ("gone", "stays"))
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        await asyncio.sleep(0.01)
+        model.free.set()
+        await first
+        await asyncio.sleep(0.05)  # within the time that a batch of one waits for more
+        await asyncio.gather(stays, batches.fit(sought("one")))
+
+    asyncio.run(ask())
+    assert model.batches == [["first"], ["stays", "one"]]
+
+
 def test_an_error_goes_to_those_of_its_batch_and_the_work_goes_on():
     model = Model()
 
