@@ -101,5 +101,5 @@ def test_only_the_supervised_are_given_masks():
 
 def test_photographs_have_no_masks_to_learn_from(tmp_path):
     config = presets.load("backbone-supervised").with_photos(str(tmp_path), None)
-    with pytest.raises(ConfigError, match="photographs lack"):
+    with pytest.raises(ConfigError, match="photographs do not have"):
         training_data(config)

@@ -183,7 +183,7 @@ def test_an_end_without_a_word_says_how_to_go_on(driven, prepared, error, reason
 def test_a_long_story_of_rays_is_cut_to_its_end(driven):
     with pytest.raises(ClusterError) as caught:
         driven._finish(RuntimeError("frame " * 500 + "disk full"))
-    assert "disk full; what was reached is kept" in str(caught.value)
+    assert "disk full; checkpoints are kept" in str(caught.value)
     assert len(str(caught.value)) < 600
 
 
