@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-    from focus_ray.data.detect import Detector
-    from focus_ray.inference import Reconstructor
+    from focus_ray.inference import Detector, Reconstructor
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load", "read_picture"]

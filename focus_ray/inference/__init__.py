@@ -1,7 +1,8 @@
 """Reconstruction of faces: from an image to FACE records, and from folders of images to files."""
 
+from focus_ray.data.detect import Detector
 from focus_ray.data.image_file import read_image
 from focus_ray.inference.reconstruct_files import ImageResult, reconstruct_paths
 from focus_ray.inference.reconstructor import Reconstructor, load
 
-__all__ = ["ImageResult", "Reconstructor", "load", "read_image", "reconstruct_paths"]
+__all__ = ["Detector", "ImageResult", "Reconstructor", "load", "read_image", "reconstruct_paths"]
