@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import cv2
 import torch
 
-from focus_ray.data.detect_quick import QuickDetector
+from focus_ray.data.detectors.quick_haar import QuickDetector
 from focus_ray.face_models.parametric import parametric_face
 from focus_ray.inference import Reconstructor
 from focus_ray.inference.face_locations import FaceLocations, locate_faces

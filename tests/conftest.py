@@ -98,7 +98,7 @@ FILE_GROUPS |= {f"tests/system/test_{name}.py": "servers" for name in SERVERS}
 # `make test-fast` leaves them out.
 SLOW_FIXTURES = {"one_worker", "place", "plan", "played", "python", "s3_url", "straight_run", "ellipsoid_world"}
 SLOW_FILES = {
-    "data/test_detect_haar.py",
+    "data/detectors/test_haar.py",
     "evaluation/test_evaluate.py",
     "house/test_makefile.py",
     "priors/test_build.py",

@@ -241,6 +241,22 @@ def rotation_transform(angle: float) -> Float[np.ndarray, "2 3"]:
     return np.array([[cos, -sin, 0.0], [sin, cos, 0.0]])
 
 
+def rotated_view(x: float, y: float, zoom: float, degrees: float, side: int) -> Crop:
+    """Compute a square view centred on a point, in which a face of the given roll is upright.
+
+    Args:
+        x: centre, px of the picture.
+        y: centre, px of the picture.
+        zoom: px of the view per px of the picture.
+        degrees: roll of the face, clockwise as seen.
+        side: side of the view, px.
+    """
+    middle = (side - 1) / 2
+    turn = rotation_transform(-math.radians(degrees))
+    turn[:, :2] *= zoom
+    return Crop(np.hstack([turn[:, :2], [[middle], [middle]] - turn[:, :2] @ [[x], [y]]]), side)
+
+
 def compose(outer: Float[np.ndarray, "2 3"], inner: Float[np.ndarray, "2 3"]) -> Float[np.ndarray, "2 3"]:
     """Compose two affine transforms.
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from focus_ray.data.align import Crop, resize_transform
-from focus_ray.data.detect_haar import HaarDetector
+from focus_ray.data.detectors.haar import HaarDetector
 from focus_ray.data.landmark_check import validate_landmarks
 from focus_ray.errors import DataError, ImageError, LandmarkError
 from focus_ray.evaluation.methods import Method

@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from focus_ray.data.align import Crop, resize_transform
-from focus_ray.data.detect import Detection, Detector
+from focus_ray.data.detectors.detection import Detection, Detector, bounding_box
 from focus_ray.data.landmark_check import to_finite_array, validate_landmarks
 from focus_ray.errors import ConfigError, ImageError
 from focus_ray.inference.self_alignment import (
@@ -84,7 +84,7 @@ def locate_faces(
     """
     if landmarks is not None:
         points = validate_landmarks(landmarks, *image.shape[:2])
-        return FaceLocations(image, [Detection(_bounding_box(points), landmarks=points)], "landmarks")
+        return FaceLocations(image, [Detection(bounding_box(points), landmarks=points)], "landmarks")
     if box is not None:
         return FaceLocations(image, [Detection(_require_overlap(parse_box(box), image))], "box")
     if aligned:
@@ -172,9 +172,3 @@ def _require_overlap(box: Box, image: np.ndarray) -> Box:
             f"the box {box} lies outside of the picture of {image.shape[1]} x {image.shape[0]} px; move the box"
         )
     return box
-
-
-def _bounding_box(points: Float[np.ndarray, "68 2"]) -> Box:
-    low, high = points.min(axis=0), points.max(axis=0)
-    x, y, width, height = np.concatenate([low, high - low]).tolist()
-    return x, y, width, height

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from focus_ray import model as models
 from focus_ray.data.align import Crop
-from focus_ray.data.detect import Detection, Detector
-from focus_ray.data.detect_haar import HaarDetector
+from focus_ray.data.detectors.detection import Detection, Detector
+from focus_ray.data.detectors.haar import HaarDetector
 from focus_ray.errors import ConfigError
 from focus_ray.focus.camera import Camera, projection_matrix
 from focus_ray.focus.parameters import Parameters, join_theta, split_theta

@@ -23,7 +23,7 @@ from focus_ray.data.align import (
     transform_points,
 )
 from focus_ray.data.augment import Augmentation, AugmentSettings, draw_augmentation
-from focus_ray.data.detect import Detection
+from focus_ray.data.detectors.detection import Detection
 from focus_ray.errors import LandmarkError
 from focus_ray.settings import Settings
 

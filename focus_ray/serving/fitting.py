@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from focus_ray.data.detect import Detection
+from focus_ray.data.detectors.detection import Detection
 from focus_ray.errors import DataError, ModelError
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.camera import Camera

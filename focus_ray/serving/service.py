@@ -12,9 +12,9 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from focus_ray.data.detect import Detector
-from focus_ray.data.detect_haar import HaarDetector, HaarSettings
-from focus_ray.data.detect_quick import QuickDetector
+from focus_ray.data.detectors.detection import Detector
+from focus_ray.data.detectors.haar import HaarDetector, HaarSettings
+from focus_ray.data.detectors.quick_haar import QuickDetector
 from focus_ray.errors import ConfigError, DataError
 from focus_ray.inference.face_locations import FaceLocations, locate_faces
 from focus_ray.inference.face_result import FaceResult

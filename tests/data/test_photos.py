@@ -23,7 +23,7 @@ from focus_ray.data.align import (
     standard_points,
     transform_points,
 )
-from focus_ray.data.detect import Detection
+from focus_ray.data.detectors.detection import Detection
 from focus_ray.data.image_file import ImageLimits
 from focus_ray.data.landmark_check import MEAN_LANDMARKS
 from focus_ray.data.landmark_csv import write_landmarks

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from focus_ray.data.detect import Detection
+from focus_ray.data.detectors.detection import Detection
 from focus_ray.inference import Reconstructor
 from focus_ray.model import Model
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from focus_ray import model as models
 from focus_ray.data.align import Crop, standard_points
-from focus_ray.data.detect import Detection
+from focus_ray.data.detectors.detection import Detection
 from focus_ray.data.landmark_check import MEAN_LANDMARKS
 from focus_ray.errors import CheckpointError, ConfigError, ImageError, LandmarkError
 from focus_ray.face_models.landmarks import five_points

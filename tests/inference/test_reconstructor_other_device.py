@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from focus_ray.data.detect import Detection
+from focus_ray.data.detectors.detection import Detection
 from focus_ray.geometry.mesh_writer import Mesh
 from focus_ray.inference import Reconstructor, reconstruct_paths
 from focus_ray.inference.face_locations import locate_faces

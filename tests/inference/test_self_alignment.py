@@ -15,7 +15,7 @@ from focus_ray.data.align import (
     standard_points,
     transform_points,
 )
-from focus_ray.data.detect import Detection
+from focus_ray.data.detectors.detection import Detection
 from focus_ray.face_models.landmarks import FLIP
 from focus_ray.inference.self_alignment import (
     AlignmentSettings,

@@ -6,7 +6,7 @@ from string import ascii_lowercase
 
 import numpy as np
 
-from focus_ray.data.detect import Detection
+from focus_ray.data.detectors.detection import Detection
 from focus_ray.inference.face_locations import FaceLocations
 from focus_ray.serving.batch_queue import BatchQueue
 from focus_ray.serving.fitting import FitRequest, FitResult

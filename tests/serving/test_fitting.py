@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from focus_ray import load
-from focus_ray.data.detect import Detection
+from focus_ray.data.detectors.detection import Detection
 from focus_ray.data.synthetic import SyntheticFaces
 from focus_ray.errors import ModelError
 from focus_ray.inference.face_locations import FaceLocations

@@ -104,7 +104,7 @@ def test_files_that_are_asked_for(service: ReconstructionService, portrait: byte
 def test_many_faces_are_asked_for_in_parts(
     service: ReconstructionService, models: Here, portrait: bytes, monkeypatch: pytest.MonkeyPatch
 ):
-    from focus_ray.data.detect import Detection
+    from focus_ray.data.detectors.detection import Detection
     from tests.inference.conftest import Finds
 
     found = [Detection((100.0 + 10 * place, 60.0, 80.0, 80.0)) for place in range(5)]
@@ -157,7 +157,7 @@ def test_work_is_done_on_threads_that_stand_back(service: ReconstructionService)
 def test_faces_of_two_versions_are_fitted_anew(
     service: ReconstructionService, models: Here, portrait: bytes, monkeypatch
 ):
-    from focus_ray.data.detect import Detection
+    from focus_ray.data.detectors.detection import Detection
     from tests.inference.conftest import Finds
 
     found = [Detection((100.0 + 10 * place, 60.0, 80.0, 80.0)) for place in range(3)]

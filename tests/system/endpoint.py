@@ -198,7 +198,7 @@ def _paste_on_background(face: np.ndarray, rng: np.random.Generator) -> np.ndarr
 
 def _is_easily_detected(picture: np.ndarray) -> bool:
     """Whether the endpoint's first look is enough: what it costs else is another figure."""
-    from focus_ray.data.detect_quick import QuickDetector
+    from focus_ray.data.detectors.quick_haar import QuickDetector
 
     return len(QuickDetector(fallback=_NullDetector()).detect(np.ascontiguousarray(picture[..., ::-1]))) == 1
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import skimage.data
 
-from focus_ray.data.detect_haar import HaarDetector, rotated_view
+from focus_ray.data.align import rotated_view
+from focus_ray.data.detectors.haar import HaarDetector
 from focus_ray.data.image_file import read_image
 from focus_ray.data.landmark_csv import read_landmarks
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from focus_ray.data.detect import Detection, overlap_ratio, suppress_overlaps
+from focus_ray.data.detectors.detection import Detection, overlap_ratio, suppress_overlaps
 
 
 def test_overlapping_boxes_leave_the_surest():

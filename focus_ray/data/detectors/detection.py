@@ -1,11 +1,14 @@
 """Face detection: the detector protocol, and the checks that every detection passes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
+from pydantic import Field
+
+from focus_ray.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,7 @@ class Detection:
         score: larger for surer faces, on the detector's own scale.
         landmarks: 68 points [px]; None if the detector gives none.
         five_points: eye centres, nose tip and mouth corners [px]; None if the detector gives none.
+        mesh: 468 points of MediaPipe's face mesh [px]; None if the detector gives none.
     """
 
     box: tuple[float, float, float, float]
@@ -25,6 +29,7 @@ class Detection:
     score: float = 1.0
     landmarks: Float[np.ndarray, "68 2"] | None = None
     five_points: Float[np.ndarray, "5 2"] | None = None
+    mesh: Float[np.ndarray, "468 2"] | None = None
 
     @property
     def centre(self) -> Float[np.ndarray, " 2"]:
@@ -49,9 +54,40 @@ class Detector(Protocol):
             image: upright RGB, 0 to 255.
 
         Returns:
-            Faces by descending score; empty if there are none.
+            Faces, the surest or the largest first; empty if there are none.
         """
         ...
+
+
+class DetectorInfo(Settings):
+    """What found the faces: name, version, and the sha256 of each weight file."""
+
+    name: str
+    version: str
+    files: Mapping[str, str] = Field(default_factory=dict)
+
+
+class NamedDetector:
+    """A detector and what it is.
+
+    Args:
+        detector: the detector.
+        info: its name, version and weight files.
+    """
+
+    def __init__(self, detector: Detector, info: DetectorInfo):
+        self._detector = detector
+        self.info = info
+
+    def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]:
+        return self._detector.detect(image)
+
+
+def describe_detector(detector: Detector) -> DetectorInfo:
+    """Return what a detector is; of a detector without a description, the name of its class."""
+    if isinstance(detector, NamedDetector):
+        return detector.info
+    return DetectorInfo(name=type(detector).__name__, version="unknown")
 
 
 def suppress_overlaps(faces: Iterable[Detection], overlap: float) -> list[Detection]:
@@ -69,6 +105,13 @@ def suppress_overlaps(faces: Iterable[Detection], overlap: float) -> list[Detect
         if all(overlap_ratio(face.box, other.box) < overlap for other in kept):
             kept.append(face)
     return kept
+
+
+def bounding_box(points: Float[np.ndarray, "N 2"]) -> tuple[float, float, float, float]:
+    """Return x, y, width and height of the box around points."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    x, y, width, height = np.concatenate([low, high - low]).tolist()
+    return x, y, width, height
 
 
 def overlap_ratio(one: Sequence[float], other: Sequence[float]) -> float:

@@ -11,8 +11,8 @@ import cv2.data
 import numpy as np
 from jaxtyping import UInt8
 
-from focus_ray.data.align import Crop, rotation_transform
-from focus_ray.data.detect import Detection, suppress_overlaps
+from focus_ray.data.align import Crop, rotated_view
+from focus_ray.data.detectors.detection import Detection, suppress_overlaps
 from focus_ray.errors import ConfigError
 from focus_ray.settings import Settings
 
@@ -48,6 +48,7 @@ class HaarSettings(Settings):
 _FRONTAL = ("haarcascade_frontalface_default", "haarcascade_frontalface_alt", "haarcascade_frontalface_alt2")
 _PROFILE = "haarcascade_profileface"
 _EYES = ("haarcascade_eye", "haarcascade_eye_tree_eyeglasses")
+CASCADES = (*_FRONTAL, _PROFILE, *_EYES)
 
 
 @dataclass(frozen=True)
@@ -199,26 +200,15 @@ def load_cascade(name: str) -> cv2.CascadeClassifier:
     Raises:
         ConfigError: the file is missing from the OpenCV package.
     """
+    return cv2.CascadeClassifier(str(cascade_file(name)))
+
+
+def cascade_file(name: str) -> Path:
+    """Return the path of a cascade's file. Raises ConfigError if the OpenCV package lacks it."""
     path = Path(cv2.data.haarcascades) / f"{name}.xml"
     if not path.is_file():
         raise ConfigError(f"{path} is missing from the OpenCV package; install opencv-python 4.12 or a later 4.x")
-    return cv2.CascadeClassifier(str(path))
-
-
-def rotated_view(x: float, y: float, zoom: float, degrees: float, side: int) -> Crop:
-    """Compute a square view centred on a point, in which a face of the given roll is upright.
-
-    Args:
-        x: centre, px of the picture.
-        y: centre, px of the picture.
-        zoom: px of the view per px of the picture.
-        degrees: roll of the face, degrees.
-        side: side of the view, px.
-    """
-    middle = (side - 1) / 2
-    turn = rotation_transform(-math.radians(degrees))
-    turn[:, :2] *= zoom
-    return Crop(np.hstack([turn[:, :2], [[middle], [middle]] - turn[:, :2] @ [[x], [y]]]), side)
+    return path
 
 
 _SAME_PLACE = 0.35  # share of the larger side: hits nearer than this count as one face

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import skimage.data
 
-from focus_ray.data.detect import Detection
-from focus_ray.data.detect_quick import QuickDetector, QuickSettings
+from focus_ray.data.detectors.detection import Detection
+from focus_ray.data.detectors.quick_haar import QuickDetector, QuickSettings
 
 FACE = np.array([223.0, 115.0])  # the middle of the face of scikit-image's astronaut (NASA, public domain)
 ELSEWHERE = Detection((1.0, 2.0, 30.0, 30.0))

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import UInt8
 from pydantic import Field
 
-from focus_ray.data.detect import Detection, Detector
-from focus_ray.data.detect_haar import HaarDetector, load_cascade
+from focus_ray.data.detectors.detection import Detection, Detector
+from focus_ray.data.detectors.haar import HaarDetector, load_cascade
 from focus_ray.settings import Settings
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import importlib
+import importlib.metadata
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +14,11 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from focus_ray.data.detect import Detection
+from focus_ray.data.detectors.detection import Detection
 from focus_ray.errors import ConfigError
 
 _S3FD, _FAN = "s3fd-619a316812.pth", "2DFAN4-11f355bf06.pth.tar"
+FACE_ALIGNMENT_FILES = (f"checkpoints/{_S3FD}", f"checkpoints/{_FAN}")
 _DETECTION_SIDE = 640  # px: insightface's usual input
 
 
@@ -125,10 +127,26 @@ def _import_package(module: str, distribution: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ConfigError(
-            f"the detector needs {distribution} ({error}); run `pip install '.[detect]'` in a checkout of "
-            "focus-ray, or use the haar detector"
-        ) from None
+        raise _missing_package(distribution, error) from None
+
+
+def package_version(distribution: str) -> str:
+    """Return the version of an installed package.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        return f"{distribution} {importlib.metadata.version(distribution)}"
+    except importlib.metadata.PackageNotFoundError as error:
+        raise _missing_package(distribution, error) from None
+
+
+def _missing_package(distribution: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"the detector needs {distribution} ({error}); run `pip install '.[detect]'` in a checkout of "
+        "focus-ray, or use the haar detector"
+    )
 
 
 def _verify_weights(path: Path) -> Path:

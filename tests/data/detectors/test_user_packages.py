@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from focus_ray.data import detect_adapters
-from focus_ray.data.detect_adapters import FaceAlignmentDetector, InsightFaceDetector
+from focus_ray.data.detectors import user_packages
+from focus_ray.data.detectors.user_packages import FaceAlignmentDetector, InsightFaceDetector
 from focus_ray.errors import ConfigError
 
 IMAGE = np.zeros((40, 50, 3), np.uint8)
@@ -23,7 +23,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for attribute, pattern in (("_S3FD", "s3fd-{}.pth"), ("_FAN", "2DFAN4-{}.pth.tar")):
         name = pattern.format(hashlib.sha256(attribute.encode()).hexdigest()[:10])
         (tmp_path / "checkpoints" / name).write_bytes(attribute.encode())
-        monkeypatch.setattr(detect_adapters, attribute, name)
+        monkeypatch.setattr(user_packages, attribute, name)
     return tmp_path
 
 
@@ -67,7 +67,7 @@ def test_face_alignment(hub: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_face_alignment_weights_must_be_there_and_be_what_they_say(hub: Path, monkeypatch: pytest.MonkeyPatch):
     stand_in(monkeypatch, "face_alignment", FaceAlignment=Alignment, LandmarksType=SimpleNamespace(TWO_D="2D"))
-    weights = hub / "checkpoints" / detect_adapters._FAN
+    weights = hub / "checkpoints" / user_packages._FAN
     weights.write_bytes(b"something else")
     with pytest.raises(ConfigError, match="its sha256 begins with"):
         FaceAlignmentDetector(hub)

@@ -1,0 +1,1 @@
+"""Detectors of faces, by name: see `by_name.py`."""
