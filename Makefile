@@ -21,7 +21,7 @@ READY := $(VENV)/.installed
 
 install: $(READY)
 
-$(READY): pyproject.toml constraints.txt infra/install.sh infra/fetch_viewer.py infra/compile_kernels.py
+$(READY): pyproject.toml constraints.txt infra/install.sh infra/fetch_viewer.py infra/fetch_detectors.py infra/compile_kernels.py
 	@infra/install.sh $(VENV)
 
 # Prints the paths of the report and the model at the end.

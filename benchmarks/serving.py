@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import cv2
 import torch
 
-from focus_ray.data.detectors.quick_haar import QuickDetector
+from focus_ray.data.detectors.detection import Detector
 from focus_ray.face_models.parametric import parametric_face
 from focus_ray.inference import Reconstructor
 from focus_ray.inference.face_locations import FaceLocations, locate_faces
@@ -35,6 +35,7 @@ from focus_ray.serving.fitting import FitRequest, Fitter
 from focus_ray.serving.image_checks import decode
 from focus_ray.serving.mlflow_run import deployment_run
 from focus_ray.serving.model_source import load_reconstructor, resolve, resolve_prior
+from focus_ray.serving.service import resolve_endpoint_detector
 from focus_ray.serving.settings import ServingSettings
 from focus_ray.serving.settings_loader import load_settings
 from infra.loopback_cluster import free_ports
@@ -78,10 +79,11 @@ def main() -> None:
     """The tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", help="as `focus-ray serve` takes it; the shipped one unless given")
+    parser.add_argument("--detector", help="as `focus-ray serve` takes it; auto unless given")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
     parser.add_argument("--track", action="store_true", help="a run of the MLflow that MLFLOW_TRACKING_URI names")
     asked = parser.parse_args()
-    settings = load_settings(None, ASSIGNMENTS, {"model": asked.model})
+    settings = load_settings(None, ASSIGNMENTS, {"model": asked.model, "detector": asked.detector})
     torch.set_num_threads(settings.batching.threads or max(1, int(settings.models.cpus)))
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
@@ -102,7 +104,8 @@ def measure(folder: Path, settings: ServingSettings, reconstructor: Reconstructo
         True: write_crops(folder / "crops", PICTURES, world),
         False: write_photographs(folder / "pictures", PICTURES, world),
     }
-    options = [part for assignment in ASSIGNMENTS for part in ("--set", assignment)]
+    assignments = (*ASSIGNMENTS, f"detector={settings.detector}")
+    options = [part for assignment in assignments for part in ("--set", assignment)]
     with run_endpoint(folder, *options, model=settings.model) as running:
         loads = {case: run_loads(running, pictures[case.aligned], case, seconds) for case in CASES}
     figures: dict[str, Any] = {}
@@ -152,7 +155,7 @@ def bare_rate(
     fitter: Fitter, contents: list[bytes], case: LoadCase, settings: ServingSettings, seconds: float
 ) -> float:
     """Pictures a second, in whole batches."""
-    detector = QuickDetector()
+    detector = resolve_endpoint_detector(settings).build()
     if case.aligned:
         crops_in_memory = [_locate(content, detector, case, settings) for content in contents]
         pictures: Iterator[FaceLocations] = itertools.cycle(crops_in_memory)
@@ -170,7 +173,7 @@ def direct_seconds(
     reconstructor: Reconstructor, contents: list[bytes], case: LoadCase, settings: ServingSettings
 ) -> float:
     """The median time of one reconstruction after the other in this process."""
-    detector, times = QuickDetector(), []
+    detector, times = resolve_endpoint_detector(settings).build(), []
     for content in contents[:DIRECT_CALLS]:
         begin = time.perf_counter()
         reconstructor.fit([_locate(content, detector, case, settings)], None if case.refine else 0)
@@ -178,7 +181,7 @@ def direct_seconds(
     return median(times)
 
 
-def _locate(content: bytes, detector: QuickDetector, case: LoadCase, settings: ServingSettings) -> FaceLocations:
+def _locate(content: bytes, detector: Detector, case: LoadCase, settings: ServingSettings) -> FaceLocations:
     return locate_faces(decode(content, settings.admission), detector, aligned=case.aligned)
 
 

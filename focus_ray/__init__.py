@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from focus_ray.inference import Detector, Reconstructor
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "read_picture"]
+__all__ = ["__version__", "load", "load_detector", "read_picture"]
 
 
 def load(
@@ -19,7 +19,7 @@ def load(
 
     Args:
         path: model folder, RUN/model for instance; None: the shipped one.
-        detector: face detector; None: a Haar detector.
+        detector: face detector; None: `load_detector()`.
         prior: folder of a misfit prior, or "none"; None: the shipped model's prior, if its gate found that it helps.
 
     Returns:
@@ -33,6 +33,25 @@ def load(
     from focus_ray import inference  # imported here to keep `import focus_ray` fast
 
     return inference.load(path, detector, prior=prior)
+
+
+def load_detector(name: str = "auto", weights: str | Path | None = None) -> "Detector":
+    """Load a face detector. It has scratch memory: use one per thread.
+
+    Args:
+        name: auto, mesh, haar, haar-fast, yunet, face-alignment or insightface; auto is mesh, or haar if the weights of
+            mesh are not installed.
+        weights: folder of its weights, which yunet, face-alignment and insightface require; of yunet also the file.
+
+    Returns:
+        The detector: `load(detector=...)` uses it, and its `detect(rgb)` returns the faces of a picture.
+
+    Raises:
+        ConfigError: there is no such detector, its weights are missing or altered, or its package is not installed.
+    """
+    from focus_ray import inference
+
+    return inference.load_detector(name, weights)
 
 
 def read_picture(source: str | Path | bytes) -> "np.ndarray":

@@ -21,6 +21,8 @@ import platformdirs
 import torch
 
 from focus_ray import __version__, model
+from focus_ray.data.detectors.by_name import resolve_detector
+from focus_ray.data.detectors.weight_files import has_mesh_files
 from focus_ray.errors import ClusterError, FocusRayError, StorageError, TrackingError
 from focus_ray.runtime import ray_cluster
 from focus_ray.storage.open_store import open_store
@@ -79,7 +81,7 @@ class IssueLog:
 
 
 def examine(storage: str | None = None) -> dict[str, Any]:
-    """Examine versions, processors, memory, folders, the shipped model, MLflow, Ray and a storage.
+    """Examine versions, processors, memory, folders, the shipped model, the detector, MLflow, Ray and a storage.
 
     Args:
         storage: folder or s3://bucket/prefix to try for reading and writing; None: not tried.
@@ -102,6 +104,7 @@ def examine(storage: str | None = None) -> dict[str, Any]:
         "temporary": _disk_space(seen, "temporary", Path(tempfile.gettempdir())),
         "runs": _runs(seen),
         "model": _shipped_model(seen),
+        "detector": _detector(seen),
         "storage": None if storage is None else _storage(seen, storage),
         "mlflow": _mlflow(seen),
         "ray": _ray(seen),
@@ -229,6 +232,20 @@ def _shipped_model(issues: IssueLog) -> dict[str, Any]:
         else:
             issues.warn("model", str(error))
         return {"verified": False, "error": str(error)}
+
+
+def _detector(issues: IssueLog) -> dict[str, Any]:
+    """Name, version and verified weight files of the default detector."""
+    try:
+        name = "mesh" if has_mesh_files() else "haar"
+        info = resolve_detector(name).info
+    except FocusRayError as error:
+        issues.fail("detector", error)
+        return {"verified": False, "error": str(error)}
+    if name == "haar":
+        advice = "install them: python infra/fetch_detectors.py in a checkout"
+        issues.warn("detector", f"the weights of the mesh detector are missing, so OpenCV detects faces; {advice}")
+    return {"verified": True, "name": info.name, "version": info.version, "files": sorted(info.files)}
 
 
 def _storage(issues: IssueLog, uri: str) -> dict[str, Any]:

@@ -64,6 +64,8 @@ else
 fi
 # The 3D viewer of the web page. It is optional: without it the page shows a note in place of the 3D view.
 "$venv/bin/python" infra/fetch_viewer.py || true
+# The weights of the mesh detector. Without them faces are detected by OpenCV's cascades.
+"$venv/bin/python" infra/fetch_detectors.py || true
 # Compiles the numba kernels once, so that the many processes that Ray starts load them from the cache.
 "$venv/bin/python" infra/compile_kernels.py || echo "the numba kernels are not compiled: first use compiles them"
 touch "$stamp"

@@ -1,5 +1,6 @@
 """The command line: quick, one line for each error, the right exit code, JSON where it is asked for."""
 
+import hashlib
 import importlib
 import json
 import os
@@ -99,7 +100,8 @@ def options_of(*path: str) -> set[str]:
     command = typer.main.get_command(cli.app)
     for name in path:
         command = command.commands[name]
-    return {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+    names = (name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts))
+    return {name for name in names if name.startswith("--")}
 
 
 @pytest.mark.parametrize(
@@ -110,8 +112,11 @@ def options_of(*path: str) -> set[str]:
         (("train",), "--promote --local"),
         (("track",), "--promote --json"),
         (("evaluate", "folder"), "--model --out --refine"),
+        (("evaluate", "landmarks"), "--landmarks --detector --detector-weights --model --refine --no-fit --normalise"),
+        (("evaluate", "landmarks"), "--least-overlap --out --tasks --local --json"),
         (("reconstruct",), "--model --out --landmarks --box --refine --format --json"),
         (("data", "synthesize"), "--n --seed --size --out --layout"),
+        (("data", "prepare", "portraits"), "--out --json"),
     ],
 )
 def test_the_options_of_the_contract_are_there(path, options):
@@ -710,3 +715,25 @@ def test_a_sweep_that_cannot_run_leaves_nothing_behind(assignment, said, tmp_pat
     assert code == 2
     assert said in err
     assert not folder.exists()
+
+
+# --- portraits
+
+
+def test_prepared_portraits_are_counted_and_the_next_command_is_named(capsys, tmp_path, monkeypatch):
+    from focus_ray.data import portraits
+
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/A1.jpg").write_bytes(b"one")
+    listed = [portraits.Portrait("A1.jpg", hashlib.sha256(b"one").hexdigest(), "train")]
+    monkeypatch.setattr(portraits, "read_portrait_list", lambda: listed)
+    out = tmp_path / "out"
+    code, text, _ = run(capsys, "data", "prepare", "portraits", str(tmp_path), "--out", str(out), "--json")
+    assert code == 0
+    assert (out / "train/A1.jpg").read_bytes() == b"one"
+    assert f"landmarks to train on: focus-ray data detect {out / 'train'}" in text
+    assert json.loads(text.splitlines()[-1]) == {"out": str(out), "report": 0, "choose": 0, "train": 1}
+    (tmp_path / "images/A1.jpg").write_bytes(b"two")
+    code, _, err = run(capsys, "data", "prepare", "portraits", str(tmp_path), "--out", str(out))
+    assert code == 3
+    assert "1 are other files (A1.jpg)" in err

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from focus_ray import cli, doctor, model
+from focus_ray.data.detectors import by_name
+from focus_ray.data.detectors.weight_files import MESH_HASHES
 
 SETTINGS = (
     "MLFLOW_TRACKING_URI",
@@ -93,6 +95,25 @@ def test_a_package_without_a_model_is_only_warned_of(tmp_path, monkeypatch):
     entry = only("model")
     assert (entry["level"], entry["exit_code"]) == ("warning", 0)
     assert "set start_from=" in entry["message"]
+
+
+def test_a_package_without_the_detectors_weights_is_only_warned_of(monkeypatch):
+    monkeypatch.setattr(doctor, "has_mesh_files", lambda: False)
+    assert doctor.examine()["detector"]["name"] == "haar"
+    entry = only("detector")
+    assert (entry["level"], entry["exit_code"]) == ("warning", 0)
+    assert "infra/fetch_detectors.py" in entry["message"]
+
+
+def test_weights_of_the_detector_that_were_altered_are_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(by_name, "MESH_FOLDER", tmp_path)
+    monkeypatch.setattr(doctor, "has_mesh_files", lambda: True)
+    for name in MESH_HASHES:
+        (tmp_path / name).write_bytes(b"altered")
+    assert doctor.examine()["detector"]["verified"] is False
+    entry = only("detector")
+    assert (entry["level"], entry["exit_code"]) == ("error", 2)
+    assert "the sha256 of face_detection_short_range.tflite is" in entry["message"]
 
 
 def test_what_is_there_is_named():

@@ -13,10 +13,12 @@ TYPER_OPTIONS: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": No
 app = typer.Typer(name="focus-ray", help="Occlusion-robust 3D face reconstruction (FOCUS).", **TYPER_OPTIONS)
 evaluate_app = typer.Typer(help="Score models and predictions against ground truth.", **TYPER_OPTIONS)
 data_app = typer.Typer(help="Make data sets.", **TYPER_OPTIONS)
+prepare_app = typer.Typer(help="Copy public collections into folders to train on.", **TYPER_OPTIONS)
 prior_app = typer.Typer(help="The misfit prior: the mean vertex error of the pipeline (section 3.4).", **TYPER_OPTIONS)
 model_app = typer.Typer(help="Inspect, verify and copy model folders.", **TYPER_OPTIONS)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(data_app, name="data")
+data_app.add_typer(prepare_app, name="prepare")
 app.add_typer(prior_app, name="prior")
 app.add_typer(model_app, name="model")
 
@@ -32,6 +34,14 @@ PriorFolder = Annotated[
 Landmarks = Annotated[
     Path | None,
     typer.Option("--landmarks", metavar="CSV", help="68 landmarks per picture; each line: file name, 136 numbers."),
+]
+DETECTOR_HELP = "Face detector: auto, mesh, haar, yunet, face-alignment or insightface; auto is mesh if installed."
+DetectorName = Annotated[str, typer.Option("--detector", metavar="NAME", help=DETECTOR_HELP)]
+DetectorWeights = Annotated[
+    Path | None,
+    typer.Option(
+        "--detector-weights", metavar="PATH", help="Weights of yunet (file), face-alignment or insightface (folder)."
+    ),
 ]
 
 

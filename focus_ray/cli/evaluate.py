@@ -1,4 +1,4 @@
-"""focus-ray evaluate folder, predict, pairs, now, segmentation, photometric, tables."""
+"""focus-ray evaluate folder, landmarks, predict, pairs, now, segmentation, photometric, tables."""
 
 from functools import partial
 from pathlib import Path
@@ -6,8 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from focus_ray.cli.apps import AsJson, ModelFolder, PriorFolder, evaluate_app
-from focus_ray.cli.printing import echo_json, echo_problems, echo_record, shipped_model
+from focus_ray.cli.apps import AsJson, DetectorName, DetectorWeights, ModelFolder, PriorFolder, evaluate_app
+from focus_ray.cli.printing import (
+    MAX_PICTURE_MESSAGES,
+    echo_json,
+    echo_problems,
+    echo_record,
+    format_count,
+    shipped_model,
+)
 from focus_ray.errors import ConfigError
 
 
@@ -20,16 +27,55 @@ def evaluate_folder(
     prior: Annotated[
         Path | None, typer.Option("--prior", metavar="DIR", help="Also score with this misfit prior applied.")
     ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option("--detector", metavar="NAME", help="Composites: detect the faces instead of using landmarks.csv."),
+    ] = None,
+    detector_weights: DetectorWeights = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score a model on a folder in the layout of `data synthesize`."""
+    """Score a model on a folder of `data synthesize`, or on composites of `data occlude`."""
     from focus_ray import terminal
+    from focus_ray.data.composites.composite_folder import is_composite_folder
     from focus_ray.evaluation.folder import evaluate_folder as evaluate
 
+    if is_composite_folder(folder):
+        if prior is not None:
+            raise ConfigError("--prior corrects vertices, whose true positions composites do not have; leave it out")
+        _evaluate_composites(folder, model or shipped_model(), out, refine, detector, detector_weights, as_json)
+        return
+    if detector is not None or detector_weights is not None:
+        raise ConfigError("--detector is for composites of `focus-ray data occlude`; leave it out for other folders")
     with terminal.TerminalProgress() as progress:
         watch = partial(progress.on_progress, "scoring")
         scores = evaluate(folder, model or shipped_model(), out, refine, watch, prior)
     echo_record(scores, as_json)
+
+
+def _evaluate_composites(
+    folder: Path,
+    model: Path,
+    out: Path | None,
+    refine: int,
+    detector: str | None,
+    detector_weights: Path | None,
+    as_json: bool,
+) -> None:
+    """Score a model on composites; print tables."""
+    from focus_ray import terminal
+    from focus_ray.data.detectors.by_name import resolve_detector
+    from focus_ray.evaluation.composite_report import composite_tables
+    from focus_ray.evaluation.composites import evaluate_composites
+
+    if detector is None and detector_weights is not None:
+        raise ConfigError("--detector-weights without --detector: give the name of the detector too")
+    spec = None if detector is None else resolve_detector(detector, detector_weights)
+    with terminal.TerminalProgress() as progress:
+        watch = partial(progress.on_progress, "scoring")
+        result = evaluate_composites(folder, model, out, refine, watch, spec)
+    typer.echo("\n".join(table.to_text() for table in composite_tables(result)))
+    if as_json:
+        echo_json(result)
 
 
 DataRoot = Annotated[str, typer.Option("--data", metavar="DIR", help="Data set: a folder or s3://bucket/prefix.")]
@@ -55,6 +101,73 @@ InThisProcess = Annotated[bool, typer.Option("--local", help="Run in this proces
 Experiment = Annotated[str | None, typer.Option(metavar="NAME", help="MLflow experiment; default: focus.")]
 
 
+@evaluate_app.command("landmarks")
+def evaluate_landmarks(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of pictures with true landmarks.")],
+    landmarks: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="True landmarks; default: DIR/landmarks.csv, or a .pts or .mat per picture."),
+    ] = None,
+    detector: DetectorName = "auto",
+    detector_weights: DetectorWeights = None,
+    model: ModelFolder = None,
+    fit: Annotated[
+        bool, typer.Option("--fit/--no-fit", help="Also score the model's fit to the detected faces.")
+    ] = True,
+    refine: Annotated[
+        int | None, typer.Option(min=0, metavar="STEPS", help="Refinement steps; default: the model's own number.")
+    ] = None,
+    normalise: Annotated[
+        str, typer.Option(metavar="box|interocular", help="Size of the face that errors are divided by.")
+    ] = "box",
+    least_overlap: Annotated[
+        float, typer.Option(help="Smallest intersection over union of a detection with the true face.")
+    ] = 0.3,
+    out: EvaluationFolder = Path("landmark-evaluation"),
+    tasks: Tasks = 2,
+    experiment: Experiment = None,
+    local: InThisProcess = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score landmarks of a detector and of the fit on photographs with 68 true landmarks each."""
+    from focus_ray import terminal
+    from focus_ray.evaluation.landmarks import build_landmark_config
+    from focus_ray.evaluation.landmarks import evaluate_landmarks as evaluate
+    from focus_ray.runtime.tasks import PoolSettings
+    from focus_ray.tracking.mlflow_tracker import track_quietly
+
+    options = {"landmarks": landmarks, "detector": detector, "detector_weights": detector_weights, "model": model}
+    options |= {"fit": fit, "refine": refine, "normalise": normalise, "least_overlap": least_overlap}
+    config = build_landmark_config(folder, options)
+    pool = None if local else PoolSettings(tasks=tasks)
+    with terminal.TerminalProgress() as progress:
+        found = evaluate(config, out, pool, experiment=experiment or "focus", progress=progress.on_progress)
+        if not local:
+            track_quietly(out, progress.on_message)
+    echo_problems(found.problems)
+    _echo_failures(found.failures, out / "pictures.csv")
+    typer.echo(f"detector: {found.detector.label}\n")
+    typer.echo("\n".join(table.to_text() for table in found.tables))
+    if found.unknown:
+        typer.echo(f"without true landmarks, not scored: {format_count(found.unknown, 'picture')}")
+    typer.echo(f"{out / 'results.json'}, pictures.csv, report.html")
+    if as_json:
+        counts = {"failures": len(found.failures), "problems": len(found.problems), "unknown": found.unknown}
+        overall = [row for row in found.rows if row.subset == "overall"]
+        methods = {method: {} for method in dict.fromkeys(row.method for row in overall)}
+        for row in overall:
+            methods[row.method][row.metric] = row.value
+        echo_json({"results": str(out / "results.json"), "methods": methods, **counts})
+
+
+def _echo_failures(failures: dict[str, str], file: Path) -> None:
+    """Print on stderr why faces have no landmarks: the first few, then the number of the others."""
+    for name, reason in list(failures.items())[:MAX_PICTURE_MESSAGES]:
+        typer.echo(f"{name}: {reason}", err=True)
+    if len(failures) > MAX_PICTURE_MESSAGES:
+        typer.echo(f"and {len(failures) - MAX_PICTURE_MESSAGES} more, see {file}", err=True)
+
+
 @evaluate_app.command("predict")
 def predict_data_set(
     data: DataRoot,
@@ -65,22 +178,27 @@ def predict_data_set(
     prior: PriorFolder = None,
     refine: Annotated[int, typer.Option(min=0, metavar="STEPS", help="Refinement steps; 0 is one forward pass.")] = 0,
     split: Annotated[str, typer.Option(metavar="validation|test", help="Split of NoW.")] = "validation",
+    detector: DetectorName = "auto",
+    detector_weights: DetectorWeights = None,
     tasks: Tasks = 2,
     local: InThisProcess = False,
     as_json: AsJson = False,
 ) -> None:
     """Predict on a data set: masks, renderings, and for NoW neutral meshes with their landmarks."""
     from focus_ray import terminal
+    from focus_ray.data.detectors.by_name import resolve_detector
     from focus_ray.evaluation.evaluate import predict_dataset
     from focus_ray.runtime.tasks import PoolSettings
 
     if mask not in ("own", "all_ones"):
         raise ConfigError(f"--mask {mask!r}: choose own or all_ones")
     pool = None if local else PoolSettings(tasks=tasks)
+    spec = resolve_detector(detector, detector_weights)
     with terminal.TerminalProgress() as progress:
         watch = partial(progress.on_progress, "predicting")
         options = {"name": name, "mask": mask, "prior": prior, "refine": refine}
-        done, problems = predict_dataset(data, model, out, pool, split=_parse_split(split), progress=watch, **options)
+        options |= {"detector": spec, "split": _parse_split(split), "progress": watch}
+        done, problems = predict_dataset(data, model, out, pool, **options)
     echo_problems(problems)
     typer.echo(f"{done} pictures: {out}")
     if as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from focus_ray.cli.apps import AsJson, Landmarks, ModelFolder, PriorFolder, app
+from focus_ray.cli.apps import AsJson, DetectorName, DetectorWeights, Landmarks, ModelFolder, PriorFolder, app
 from focus_ray.cli.printing import MAX_PICTURE_MESSAGES, echo_json, format_count, format_counts
 from focus_ray.errors import ConfigError, DataError
 
@@ -30,12 +30,15 @@ def reconstruct(
         typer.Option(min=0, metavar="STEPS", help="Refinement steps; 0 is one forward pass as in the paper."),
     ] = None,
     prior: PriorFolder = None,
+    detector: DetectorName = "auto",
+    detector_weights: DetectorWeights = None,
     formats: Annotated[str, typer.Option("--format", metavar="obj,ply,glb", help="Mesh files to write.")] = "obj",
     recursive: Annotated[bool, typer.Option("--recursive", help="Include pictures in subfolders.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Reconstruct the faces in photographs: shape, colour, light, pose, and which pixels are not face."""
     from focus_ray import terminal
+    from focus_ray.data.detectors.by_name import resolve_detector
     from focus_ray.inference import reconstruct_paths
 
     with terminal.TerminalProgress() as progress:
@@ -43,6 +46,7 @@ def reconstruct(
             paths,
             out,
             model=model,
+            detector=resolve_detector(detector, detector_weights).build(),
             landmarks=landmarks,
             box=None if box is None else _parse_box(box),
             refine=refine,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from focus_ray.cli.apps import PriorFolder, app
+from focus_ray.cli.apps import DETECTOR_HELP, DetectorWeights, PriorFolder, app
 
 
 @app.command()
@@ -16,6 +16,8 @@ def serve(
         typer.Option("--model", metavar="M", help="Model: a folder, s3://bucket/prefix/model or models:/NAME@ALIAS."),
     ] = None,
     prior: PriorFolder = None,
+    detector: Annotated[str | None, typer.Option("--detector", metavar="NAME", help=DETECTOR_HELP)] = None,
+    detector_weights: DetectorWeights = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; default: 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on; default: 8000.")] = None,
     api_keys: Annotated[
@@ -41,7 +43,9 @@ def serve(
     from focus_ray.serving.settings_loader import load_settings
 
     echo = partial(typer.echo, err=True)
-    given = {"model": model, "prior": prior, "http": {"host": host, "port": port}}
+    weights = None if detector_weights is None else str(detector_weights)
+    given = {"model": model, "prior": prior, "detector": detector, "detector_weights": weights}
+    given["http"] = {"host": host, "port": port}
     settings = load_settings(config, assignments or [], given, api_keys)
     if swap:
         launch.swap(settings, echo)

@@ -5,6 +5,8 @@ lie near the points. Points in another order or scaled along one axis have a lar
 or with y upwards fit only a face seen from behind.
 """
 
+import math
+
 import numpy as np
 from jaxtyping import Float
 
@@ -31,13 +33,16 @@ _MIN_FACE_PX = 8.0  # smallest longer side of the bounding box
 _MAX_RESIDUAL = 0.25
 
 
-def validate_landmarks(landmarks: object, height: int, width: int) -> Float[np.ndarray, "68 2"]:
+def validate_landmarks(
+    landmarks: object, height: int, width: int, least_facing: float = 0.0
+) -> Float[np.ndarray, "68 2"]:
     """Check 68 given landmarks and convert them to an array.
 
     Args:
         landmarks: array or nested sequences, px of the picture.
         height: height of the picture, px.
         width: width of the picture, px.
+        least_facing: smallest cosine of the angle between the face and the viewer that is accepted.
 
     Returns:
         The landmarks as float64, px of the picture.
@@ -60,17 +65,17 @@ def validate_landmarks(landmarks: object, height: int, width: int) -> Float[np.n
     # Pixel centres are at integers: the picture begins at -0.5.
     if (high < -0.5).any() or (low > np.array([width, height]) - 0.5).any():
         raise LandmarkError(f"the landmarks lie outside the picture of {width} x {height} px; correct them")
-    _check_shape(points)
+    _check_shape(points, least_facing)
     return points
 
 
-def _check_shape(points: Float[np.ndarray, "68 2"]) -> None:
+def _check_shape(points: Float[np.ndarray, "68 2"], least_facing: float) -> None:
     facing, residual = fit_mean_face(points)
     if residual > _MAX_RESIDUAL:
         raise LandmarkError(
             "the landmarks do not have the shape of a face; give the 68 points in iBUG's order, x and y in px"
         )
-    if facing < 0:
+    if facing < least_facing:
         raise LandmarkError(
             "the landmarks are those of a mirrored face; give x to the right and y down, from the picture's top left "
             "corner, the subject's right side first"
@@ -78,7 +83,7 @@ def _check_shape(points: Float[np.ndarray, "68 2"]) -> None:
 
 
 def fit_mean_face(points: Float[np.ndarray, "68 2"]) -> tuple[float, float]:
-    """Fit the weak-perspective camera that projects MEAN_LANDMARKS nearest to the points, by POS made orthogonal.
+    """Fit the weak-perspective camera that projects MEAN_LANDMARKS nearest to the points.
 
     Args:
         points: landmarks, px, iBUG order.
@@ -87,12 +92,33 @@ def fit_mean_face(points: Float[np.ndarray, "68 2"]) -> tuple[float, float]:
         (facing, residual): facing is 1 for a face that looks straight at the viewer and negative for one seen from
         behind; residual is the root mean square residual as a share of the points' spread.
     """
+    rotation, residual = _fit_rotation(points)
+    return float(rotation[2, 2]), residual
+
+
+def estimate_yaw(points: Float[np.ndarray, "68 2"]) -> float:
+    """Estimate the yaw of a face by the weak-perspective camera that projects MEAN_LANDMARKS nearest to the points.
+
+    The angles are those of R = R_z(roll) R_x(pitch) R_y(yaw): rotating the picture does not change the yaw.
+
+    Args:
+        points: landmarks, px, iBUG order.
+
+    Returns:
+        Yaw, degrees in [-180, 180]; positive if the face looks to the right of the picture.
+    """
+    rotation, _ = _fit_rotation(points)
+    return math.degrees(math.atan2(-rotation[2, 0], rotation[2, 2]))
+
+
+def _fit_rotation(points: Float[np.ndarray, "68 2"]) -> tuple[Float[np.ndarray, "3 3"], float]:
+    """Fit rotation (x right, y down, z to the viewer) and residual, by POS made orthogonal."""
     mean, seen = MEAN_LANDMARKS * [1.0, -1.0, 1.0], points - points.mean(axis=0)  # y down, as in the picture
     mean = mean - mean.mean(axis=0)
     left, scales, right = np.linalg.svd(np.linalg.lstsq(mean, seen, rcond=None)[0].T, full_matrices=False)
     rotation = left @ right
     residual = np.linalg.norm(seen - scales.mean() * mean @ rotation.T) / np.linalg.norm(seen)
-    return float(np.linalg.det(rotation[:, :2])), float(residual)
+    return np.vstack([rotation, np.cross(*rotation)]), float(residual)
 
 
 def to_finite_array(values: object) -> Float[np.ndarray, "..."] | None:

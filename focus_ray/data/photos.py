@@ -147,7 +147,7 @@ class PhotoFolder:
         if not self.source.holds(LANDMARK_FILE):
             raise LandmarkError(
                 f"{self.source}: no {LANDMARK_FILE} in the folder; give the landmark file, or write "
-                "one with `focus-ray reconstruct`"
+                "one with `focus-ray data detect`"
             )
         return f"{self.source}/{LANDMARK_FILE}"
 

@@ -1,7 +1,7 @@
 """Listing of the pictures of a folder, and of the entries left out, with the reason."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from focus_ray.data.image_file import is_picture
 
@@ -49,6 +49,11 @@ def list_pictures(folder: Path, *, recursive: bool = False, exclude: Path | None
     return listing
 
 
+def is_named_as_picture(path: PurePath) -> bool:
+    """Return whether a file has the suffix of an accepted picture format."""
+    return path.suffix.lower() in _SUFFIXES
+
+
 def _add_subfolder(listing: Listing, folder: Path, exclude: Path | None) -> None:
     try:
         inner = list_pictures(folder, recursive=True, exclude=exclude)
@@ -61,7 +66,7 @@ def _add_subfolder(listing: Listing, folder: Path, exclude: Path | None) -> None
 
 def _skip_reason(path: Path) -> str | None:
     """The reason to leave an entry out; None for a picture."""
-    named_as_picture = path.suffix.lower() in _SUFFIXES
+    named_as_picture = is_named_as_picture(path)
     try:
         if path.is_dir():
             return "link to a folder" if path.is_symlink() else "subfolder"

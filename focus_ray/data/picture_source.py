@@ -1,13 +1,15 @@
 """Source of photographs, a folder or an object store: bytes by name, or the error of a picture."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol, runtime_checkable
 
 from focus_ray.data.image_file import DEFAULT_LIMITS, ImageLimits, check_bytes, read_content
+from focus_ray.data.picture_folder import is_named_as_picture, list_pictures
 from focus_ray.errors import ConfigError, DataError, ImageError, NoSuchObject, StorageError, printable
 from focus_ray.storage.object_store import SCHEME, ObjectStore
 from focus_ray.storage.open_store import open_store
@@ -17,6 +19,20 @@ _THREADS, _PREFETCH = 8, 16
 
 Contents = Iterator[tuple[str, Callable[[], bytes]]]
 """Names in their order, each with a function that returns the bytes of the picture or raises ImageError."""
+
+
+@dataclass(frozen=True)
+class PictureListing:
+    """The pictures of a source.
+
+    Attributes:
+        versions: a text for each picture, in order of the names; it changes with the picture (in a folder: size
+            and time of change; in an object store: size).
+        left_out: number of other entries by reason.
+    """
+
+    versions: dict[str, str]
+    left_out: Counter[str]
 
 
 @runtime_checkable
@@ -35,6 +51,19 @@ class PictureSource(Protocol):
         """Return whether there is a file of this name.
 
         Raises:
+            StorageError: the place does not answer.
+        """
+        ...
+
+    def list_pictures(self, *, recursive: bool, exclude: str | None = None) -> PictureListing:
+        """List the pictures; entries whose name begins with a dot are ignored.
+
+        Args:
+            recursive: whether subfolders are listed too.
+            exclude: name of a subfolder to ignore.
+
+        Raises:
+            DataError: the folder cannot be listed.
             StorageError: the place does not answer.
         """
         ...
@@ -100,6 +129,15 @@ class FolderPictures:
     def holds(self, name: str) -> bool:
         return (self.folder / name).is_file()
 
+    def list_pictures(self, *, recursive: bool, exclude: str | None = None) -> PictureListing:
+        left_out = None if exclude is None else self.folder / exclude
+        try:
+            listing = list_pictures(self.folder, recursive=recursive, exclude=left_out)
+        except OSError as error:
+            raise DataError(f"{self.folder} cannot be listed ({error.strerror}); check the permissions") from None
+        versions = {path.relative_to(self.folder).as_posix(): _file_version(path) for path in listing.pictures}
+        return PictureListing(dict(sorted(versions.items())), Counter(listing.left_out.values()))
+
     def contents(self, names: Iterable[str]) -> Contents:
         for name in names:
             yield name, partial(read_content, self.folder / name, self.limits)
@@ -129,6 +167,21 @@ class ObjectStorePictures:
             return False
         return True
 
+    def list_pictures(self, *, recursive: bool, exclude: str | None = None) -> PictureListing:
+        versions: dict[str, str] = {}
+        left_out: Counter[str] = Counter()
+        for key, size in self.store.list():
+            path = PurePosixPath(key)
+            if any(part.startswith(".") for part in path.parts) or (exclude and path.is_relative_to(exclude)):
+                continue
+            if not recursive and len(path.parts) > 1:
+                left_out["subfolder"] += 1
+            elif is_named_as_picture(path):
+                versions[key] = str(size)
+            else:
+                left_out["no picture"] += 1
+        return PictureListing(versions, left_out)
+
     def contents(self, names: Iterable[str]) -> Contents:
         threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="pictures")
         fetched: deque[tuple[str, Callable[[], bytes]]] = deque()
@@ -157,3 +210,12 @@ class ObjectStorePictures:
             self.store.list(name, limit=1)  # raises if the whole store is down
             self._reasons[name] = "not fetched"
             raise ImageError(f"{place}: the picture cannot be fetched: {error}") from None
+
+
+def _file_version(path: Path) -> str:
+    """Return size and time of change of a file; of an unreadable one nothing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"

@@ -17,7 +17,7 @@ from focus_ray.data.backgrounds import BackgroundDistributions, draw_background
 from focus_ray.data.decode import decode_basis
 from focus_ray.data.distribution_types import Fraction, LandmarkBias
 from focus_ray.data.occluders import FAMILIES
-from focus_ray.data.occluders.drawing import Colour, Image, Mask, OccluderLayer, overlay
+from focus_ray.data.occluders.drawing import Colour, Image, Mask, OccluderLayer, draw_shadow, overlay
 from focus_ray.data.sample import UNOCCLUDED, Batch
 from focus_ray.errors import ConfigError
 from focus_ray.face_models.morphable_model import MorphableModel
@@ -385,10 +385,8 @@ def _composite_occluder(
 ) -> Image:
     """The scene behind an occluder, sometimes with the occluder's soft shadow on it."""
     if rng.uniform() < distributions.shadow:
-        size = len(scene)
-        shift = np.array([[1, 0, rng.normal(0, 0.025) * size], [0, 1, rng.uniform(0.01, 0.06) * size]])
-        soft = cv2.GaussianBlur(cv2.warpAffine(layer.alpha, shift, (size, size)), (0, 0), 0.015 * size)
-        scene = scene * (1 - np.float32(rng.uniform(0, distributions.shadow_strength)) * soft)[..., None]
+        shadow = draw_shadow(rng, layer.alpha, float(len(scene)), distributions.shadow_strength)
+        scene = scene * (1 - shadow)[..., None]
     return overlay(scene, layer.alpha, np.clip(layer.rgb, 0, 1).astype(np.float32))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from focus_ray.data.detectors.by_name import DetectorSpec
 from focus_ray.data.picture_source import open_picture_source
 from focus_ray.data.sources import open_labelled, open_now
 from focus_ray.data.sources.labelled import LabelledPictures
@@ -159,6 +160,7 @@ def predict_dataset(
     settings: PoolSettings | None,
     *,
     split: NowSplit = "validation",
+    detector: DetectorSpec | None = None,
     progress: Callable[[int, int], object] = lambda *_: None,
     **options: Any,
 ) -> tuple[int, list[str]]:
@@ -170,6 +172,7 @@ def predict_dataset(
         out: folder for the predictions.
         settings: pool of Ray tasks; None: run in this process.
         split: split of NoW.
+        detector: locates the faces of pictures without landmarks; None: the detector "auto".
         progress: called with (pictures done, pictures in all).
         **options: those of methods.load_method.
 
@@ -187,7 +190,8 @@ def predict_dataset(
     faces, missing = open_pictures(data, out, split)
     with graceful_shutdown() as should_stop, task_cluster(settings):
         meshes = isinstance(faces, NowPictures)
-        problems = predict(method, faces, out, settings, meshes=meshes, should_stop=should_stop, progress=progress)
+        watch = {"should_stop": should_stop, "progress": progress}
+        problems = predict(method, faces, out, settings, meshes=meshes, detector=detector, **watch)
     return len(faces.names) - len(problems), [*missing, *problems]
 
 

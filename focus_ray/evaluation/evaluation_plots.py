@@ -28,6 +28,7 @@ SheetColumn = Literal["reconstruction", "mask"]
 CELL = 128  # px
 ROWS = 8
 MAX_MM = 4.0  # upper limit of the error axis
+MAX_LANDMARK_ERROR = 10.0  # the same of landmarks, %
 MAPS_PER_ROW = 7
 COLOUR_QUANTILE = 0.995  # quantile of the errors at the end of the colour scale
 _GREY = 0.35  # brightness factor of pixels outside the mask
@@ -98,15 +99,48 @@ def cumulative_error_plot(summaries: Mapping[str, ErrorSummary], title: str) -> 
     Returns:
         PNG file.
     """
+    curves = {
+        f"{name} ({summary.median:.2f} mm)": (CURVE_MM, 100 * np.array(summary.curve))
+        for name, summary in summaries.items()
+        if summary.curve
+    }
+    return _draw_curves(curves, MAX_MM, "distance from scan vertex to surface, mm", "scan vertices, %", title)
+
+
+def cumulative_landmark_plot(errors: Mapping[str, Float[np.ndarray, " N"]], title: str, axis: str) -> bytes:
+    """Plot the share of pictures up to each landmark error, a line for each method.
+
+    Args:
+        errors: error of each picture by name of the method, %; NaN in a picture whose face was not found.
+        title: title of the plot.
+        axis: label of the error axis.
+
+    Returns:
+        PNG file.
+    """
+    curves = {}
+    for name, values in errors.items():
+        known = np.sort(values[np.isfinite(values)])
+        label = f"{name} ({np.median(known):.2f} %)" if len(known) else f"{name} (none)"
+        drawn = known[known <= MAX_LANDMARK_ERROR]
+        shares = 100 * np.arange(len(drawn) + 1) / len(values)
+        steps = np.concatenate([[0.0], drawn, [MAX_LANDMARK_ERROR]])
+        curves[label] = (np.repeat(steps, 2)[1:-1], np.repeat(shares, 2))
+    return _draw_curves(curves, MAX_LANDMARK_ERROR, axis, "pictures, %", title)
+
+
+def _draw_curves(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]], limit: float, x_label: str, y_label: str, title: str
+) -> bytes:
+    """Draw (errors, shares in %) by label of the curve, with errors up to a limit."""
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.add_subplot()
-    for name, summary in summaries.items():
-        if summary.curve:
-            axes.plot(CURVE_MM, 100 * np.array(summary.curve), linewidth=1.4, label=f"{name} ({summary.median:.2f} mm)")
-    axes.set_xlim(0, MAX_MM)
+    for label, (x, y) in curves.items():
+        axes.plot(x, y, linewidth=1.4, label=label)
+    axes.set_xlim(0, limit)
     axes.set_ylim(0, 100)
-    axes.set_xlabel("distance from scan vertex to surface, mm")
-    axes.set_ylabel("scan vertices, %")
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
     axes.set_title(title, loc="left", fontsize=10)
     axes.grid(color="#e4e7eb", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from focus_ray.data.align import Crop, resize_transform
-from focus_ray.data.detectors.haar import HaarDetector
+from focus_ray.data.detectors.by_name import DetectorSpec, resolve_detector
+from focus_ray.data.detectors.detection import Detector
 from focus_ray.data.landmark_check import validate_landmarks
 from focus_ray.errors import DataError, ImageError, LandmarkError
 from focus_ray.evaluation.methods import Method
@@ -69,7 +70,9 @@ class PredictionJob:
     method: Method
     pictures: PictureDataset
     meshes: bool
+    detector: DetectorSpec
     _predictor: Predictor | None = field(default=None, repr=False)
+    _detector: Detector | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return (len(self.pictures.names) + BATCH - 1) // BATCH
@@ -81,6 +84,7 @@ class PredictionJob:
     def prepare(self, device: str) -> None:
         self.method.to(device)
         self._predictor = Predictor(self.method.model.focus, self.method.model.refine).eval()
+        self._detector = self.detector.build()
 
     def piece(self, number: int) -> dict[str, MethodOutput | str]:
         """Predict the pictures of a piece.
@@ -121,10 +125,11 @@ class PredictionJob:
                 )
             points = validate_landmarks(points, *picture.shape[:2])
             return AlignedFace(Crop(resize_transform(picture.shape[0], size), size), points)
-        located = locate_faces(picture, HaarDetector(), landmarks=points)
+        assert self._predictor is not None
+        assert self._detector is not None
+        located = locate_faces(picture, self._detector, landmarks=points)
         if not located.faces:
             raise LandmarkError(f"{name}: no face was detected; give its landmarks in landmarks.csv")
-        assert self._predictor is not None
         return align_faces(self._predictor.landmarks, [replace(located, faces=located.faces[:1])], size)[0]
 
     def _make_output(
@@ -203,6 +208,7 @@ def predict(
     settings: PoolSettings | None,
     *,
     meshes: bool = False,
+    detector: DetectorSpec | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int], object] = lambda *_: None,
 ) -> list[str]:
@@ -214,6 +220,7 @@ def predict(
         out: folder for the predictions.
         settings: pool of Ray tasks; None: run in this process.
         meshes: whether the neutral faces are written too, for NoW.
+        detector: locates the faces of pictures without landmarks; None: the detector "auto".
         should_stop: polled while pieces run.
         progress: called with (pictures done, pictures in all).
 
@@ -226,9 +233,11 @@ def predict(
         ClusterError: the cluster gave up.
         Interrupted: `should_stop` returned true.
     """
+    detector = resolve_detector() if detector is None else detector
     predictions = PredictionFolder(out)
-    predictions.record_method({"method": method.name, "digests": method.digest_of, "meshes": meshes})
-    job = PredictionJob(method, pictures, meshes)
+    method_info = {"method": method.name, "digests": method.digest_of, "meshes": meshes}
+    predictions.record_method(method_info | {"detector": detector.info.model_dump(mode="json")})
+    job = PredictionJob(method, pictures, meshes, detector)
     missing = [number for number in range(len(job)) if not all(map(predictions.is_complete, job.batch_names(number)))]
     done = len(pictures.names) - sum(len(job.batch_names(number)) for number in missing)
     problems: dict[int, list[str]] = {}

@@ -126,7 +126,7 @@ class PredictionFolder:
         except (OSError, ValueError):
             found = None
         if found != method_info:
-            raise ConfigError(f"{self.folder} holds predictions of another method; choose another folder")
+            raise ConfigError(f"{self.folder} holds predictions of another method or detector; choose another folder")
 
     def write(self, name: str, output: "MethodOutput") -> None:
         """Write the output for a picture, faces/NAME.json last.

@@ -56,6 +56,20 @@ class Table:
         rows = [header, ["---"] * 2 + ["---:"] * len(self.columns), *body]
         return f"**{self.caption}**\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
+    def to_text(self) -> str:
+        """Return the table as text with aligned columns, for a terminal."""
+        body = [[line.method, line.source, *line.cells] for line in self.lines]
+        rows = [["", "", *self.columns], *body]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if number < 2 else cell.rjust(width)
+                for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        return "\n".join([self.caption, *lines]) + "\n"
+
     def to_latex(self) -> str:
         """Return the table as a floating LaTeX table; needs booktabs."""
         body = [[line.method, line.source, *line.cells] for line in self.lines]

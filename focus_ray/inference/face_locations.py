@@ -9,7 +9,13 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from focus_ray.data.align import Crop, resize_transform
-from focus_ray.data.detectors.detection import Detection, Detector, bounding_box
+from focus_ray.data.detectors.detection import (
+    Detection,
+    Detector,
+    DetectorInfo,
+    bounding_box,
+    describe_detector,
+)
 from focus_ray.data.landmark_check import to_finite_array, validate_landmarks
 from focus_ray.errors import ConfigError, ImageError
 from focus_ray.inference.self_alignment import (
@@ -34,11 +40,13 @@ class FaceLocations:
         image: upright RGB.
         faces: the faces, in px of the image.
         source: where the locations are from; "picture" means that the whole image is one aligned crop.
+        detector: what detected the faces; None if they were given.
     """
 
     image: UInt8[np.ndarray, "H W 3"]
     faces: list[Detection]
     source: Literal["detector", "landmarks", "box", "picture"] = "detector"
+    detector: DetectorInfo | None = None
 
     def initial_crop(self, face: Detection, size: int, settings: AlignmentSettings) -> Crop:
         """Return the first guess at the aligned crop of a face.
@@ -95,7 +103,7 @@ def locate_faces(
                 "leave `aligned` out for other pictures"
             )
         return FaceLocations(image, [Detection((0.0, 0.0, float(width), float(height)))], "picture")
-    return FaceLocations(image, detector.detect(image))
+    return FaceLocations(image, detector.detect(image), detector=describe_detector(detector))
 
 
 def align_faces(

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from pydantic import BaseModel, ConfigDict, Field
 
+from focus_ray.data.detectors.detection import DetectorInfo
 from focus_ray.geometry.mesh_writer import Mesh
 
 QualityFlag = Literal[
@@ -83,6 +84,9 @@ class Face(_FrozenModel):
     visibility: Visibility
     quality: list[QualityFlag]
     model_version: str
+    detector: DetectorInfo | None = Field(
+        default=None, description="what detected the face, with the sha256 of its weight files; null if it was given"
+    )
     corrected: bool = Field(default=False, description="whether the misfit prior was applied")
     projection: tuple[Vector4, Vector4, Vector4] | None = Field(
         default=None,

@@ -25,6 +25,7 @@ from jaxtyping import Float, UInt8
 from pydantic import BaseModel
 from torch import Tensor
 
+from focus_ray.data.detectors.detection import Detector
 from focus_ray.data.image_file import path_text, read_image
 from focus_ray.data.landmark_csv import describe_unused_lines, find_landmarks, read_landmarks, write_landmarks
 from focus_ray.data.picture_folder import Listing, list_pictures
@@ -99,6 +100,7 @@ def reconstruct_paths(
     out: str | Path,
     *,
     model: str | Path | Reconstructor | None = None,
+    detector: Detector | None = None,
     landmarks: str | Path | None = None,
     box: Box | None = None,
     refine: int | None = None,
@@ -116,6 +118,7 @@ def reconstruct_paths(
         paths: pictures and folders.
         out: folder of the results.
         model: a model folder or a loaded model; None is the shipped model.
+        detector: None is the detector "auto"; ignored if `model` is loaded.
         landmarks: landmark file (path inside the folder of all pictures, or file name, in the first column). Faces of
             pictures that it does not name are detected; lines that name no picture are counted in a warning.
         box: x, y, width, height of the face, px, for a single picture; it takes precedence over `landmarks`.
@@ -148,7 +151,7 @@ def reconstruct_paths(
     if given and box is None:
         _check_landmarks(given, inputs)
     _check_out(out, inputs, landmarks)
-    reconstructor = model if isinstance(model, Reconstructor) else load(model, prior=prior)
+    reconstructor = model if isinstance(model, Reconstructor) else load(model, detector, prior=prior)
     run = _BatchRun(reconstructor, out, given, box, refine, tuple(formats))
     try:
         for done, one in enumerate(inputs):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from torch import Tensor
 
 from focus_ray import model as models
 from focus_ray.data.align import Crop
-from focus_ray.data.detectors.detection import Detection, Detector
-from focus_ray.data.detectors.haar import HaarDetector
+from focus_ray.data.detectors.by_name import resolve_detector
+from focus_ray.data.detectors.detection import Detection, Detector, NamedDetector
 from focus_ray.errors import ConfigError
 from focus_ray.focus.camera import Camera, projection_matrix
 from focus_ray.focus.parameters import Parameters, join_theta, split_theta
@@ -72,7 +73,7 @@ class Reconstructor:
 
         Args:
             model: the trained model.
-            detector: None is a Haar detector.
+            detector: None is the detector "auto" of `resolve_detector`.
             settings: None is the defaults.
             prior: misfit prior that corrects the meshes (section 3.4).
             require_prior: whether reconstruction with another pipeline than the prior was measured for raises a
@@ -86,7 +87,7 @@ class Reconstructor:
         self.model = model
         self.prior = prior
         self._require_prior = require_prior
-        self.detector: Detector = HaarDetector() if detector is None else detector
+        self._detector = detector
         self.settings = ReconstructionSettings() if settings is None else settings
         self.predictor = Predictor(model.focus, model.refine).eval()
 
@@ -154,11 +155,16 @@ class Reconstructor:
         for crops, points in zip(self._split_batch(images), self._split_batch(anchors), strict=True):
             prediction = self.predictor(crops.to(self.device), points.to(self.device), refine).to("cpu")
             faces += [
-                self._build_face(picture.image, face, one.crop, prediction, row, prior)
+                self._build_face(picture, face, one.crop, prediction, row, prior)
                 for row, ((picture, face), one) in enumerate(islice(rows, len(crops)))
             ]
         answers = iter(faces)
         return [[next(answers) for _ in picture.faces] for picture in pictures]
+
+    @cached_property
+    def detector(self) -> Detector:
+        """The detector; the default one is built when it is first used."""
+        return load_detector() if self._detector is None else self._detector
 
     @property
     def device(self) -> torch.device:
@@ -187,7 +193,7 @@ class Reconstructor:
 
     def _build_face(
         self,
-        image: UInt8[np.ndarray, "H W 3"],
+        picture: FaceLocations,
         detection: Detection,
         crop: Crop,
         prediction: Prediction,
@@ -208,8 +214,9 @@ class Reconstructor:
             theta=_theta(parameters),
             occlusion_fraction=float(prediction.occlusion[row]),
             visibility=Visibility(**{part: float(share[row]) for part, share in visibility.items()}),
-            quality=self._quality_flags(image, detection, crop, prediction, row),
+            quality=self._quality_flags(picture.image, detection, crop, prediction, row),
             model_version=self.model.version,
+            detector=picture.detector,
             corrected=prior is not None,
             projection=_projection(camera, parameters, crop),
             focal_length=camera.focal / crop.scale,
@@ -253,7 +260,7 @@ def load(
 
     Args:
         path: a model folder (RUN/model for instance); None is the model shipped with the package.
-        detector: None is a Haar detector.
+        detector: None is the detector "auto" of `resolve_detector`.
         prior: folder of a misfit prior, or "none"; None is the prior of the shipped model, if its gate found that it
             helps.
 
@@ -265,6 +272,11 @@ def load(
     model = models.load(None if path is None else Path(path))
     correcting = select_prior(prior, shipped_model=path is None)
     return Reconstructor(model, detector, prior=correcting, require_prior=prior is not None)
+
+
+def load_detector(name: str = "auto", weights: str | Path | None = None) -> NamedDetector:
+    """Load a detector: `resolve_detector(name, weights).build()`."""
+    return resolve_detector(name, weights).build()
 
 
 def face_to_theta(face: Face) -> Float[Tensor, "1 257"]:

@@ -81,10 +81,7 @@ class RunFolder:
             ConfigError: the path is a file, the folder is not empty, or another process trains in it.
             StorageError: the disk cannot be written.
         """
-        if self.path.is_file():
-            raise ConfigError(f"{self.path} is a file; choose a folder")
-        if self.is_occupied():
-            raise ConfigError(f"{self.path} is not empty; resume {self.path}, or choose another folder")
+        self.check_free()
         existed = self.path.is_dir()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -96,6 +93,17 @@ class RunFolder:
         except BaseException:
             self._undo_create(keep=existed)
             raise
+
+    def check_free(self) -> None:
+        """Check that a new run can be created in the folder.
+
+        Raises:
+            ConfigError: the path is a file, or the folder is not empty.
+        """
+        if self.path.is_file():
+            raise ConfigError(f"{self.path} is a file; choose a folder")
+        if self.is_occupied():
+            raise ConfigError(f"{self.path} is not empty; resume {self.path}, or choose another folder")
 
     def is_occupied(self) -> bool:
         """Return whether the folder has files other than those of a job that was killed at its start."""

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Asgi
 
 from focus_ray import __version__
+from focus_ray.data.detectors.detection import DetectorInfo
 from focus_ray.serving import examples, page_routes
 from focus_ray.serving.admission import FACES_HEADER, REASON_HEADER
 from focus_ray.serving.fitting import ModelInfo
@@ -146,7 +147,8 @@ def _reconstruction_router(context: AppContext, settings: ServingSettings) -> AP
 
     @router.get("/model", summary="The model and its limits", responses=_problem_responses(401, 503))
     async def model() -> ModelResponse:
-        return _model_response(await context.service.model_info(), settings)
+        service = context.service
+        return _model_response(await service.model_info(), service.detector.info, settings)
 
     @router.get(
         "/results/{name}",
@@ -163,7 +165,7 @@ def _reconstruction_router(context: AppContext, settings: ServingSettings) -> AP
     return router
 
 
-def _model_response(info: ModelInfo, settings: ServingSettings) -> ModelResponse:
+def _model_response(info: ModelInfo, detector: DetectorInfo, settings: ServingSettings) -> ModelResponse:
     limits = settings.admission
     return ModelResponse(
         model_version=info.version,
@@ -174,6 +176,7 @@ def _model_response(info: ModelInfo, settings: ServingSettings) -> ModelResponse
         refine_steps=info.refine_steps,
         refine_by_default=settings.refine,
         prior=info.prior,
+        detector=detector,
         outputs=list(OUTPUTS),
         limits={
             "body_megabytes": limits.body_megabytes,

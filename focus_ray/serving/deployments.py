@@ -11,6 +11,7 @@ from ray.serve import Application, Deployment
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from focus_ray.data.detectors.by_name import DetectorSpec
 from focus_ray.serving.admission import admit_once
 from focus_ray.serving.app import create_app
 from focus_ray.serving.batch_queue import BatchQueue
@@ -103,12 +104,15 @@ class Results:
 class Ingress:
     """An HTTP replica: decodes pictures, detects faces, calls the model and renders the outputs."""
 
-    def __init__(self, settings: dict[str, Any], models: DeploymentHandle, results: DeploymentHandle) -> None:
+    def __init__(
+        self, settings: dict[str, Any], detector: DetectorSpec, models: DeploymentHandle, results: DeploymentHandle
+    ) -> None:
         import cv2
 
         cv2.setNumThreads(1)  # one core for each thread of the service
         self._settings = ServingSettings.model_validate(settings)
-        self.service = ReconstructionService(RemoteModel(models, self._settings), self._settings, RayMeters())
+        backend = RemoteModel(models, self._settings)
+        self.service = ReconstructionService(backend, self._settings, RayMeters(), detector)
         self.results = RemoteResultStore(results, self._settings)
 
     async def metrics(self) -> str:
@@ -119,13 +123,16 @@ class Ingress:
         return admit_once(create_app(self, self._settings), self._settings, create_request_metrics())
 
 
-def endpoint(settings: ServingSettings, source: ModelSource, prior: PriorSource, cache: Path) -> Application:
+def endpoint(
+    settings: ServingSettings, source: ModelSource, prior: PriorSource, detector: DetectorSpec, cache: Path
+) -> Application:
     """Build the Ray Serve application that `serve run` and `focus-ray serve` deploy.
 
     Args:
         settings: of the endpoint.
         source: resolved model.
         prior: resolved misfit prior.
+        detector: resolved detector, whose weights the replicas get.
         cache: folder for fetched models, on each node.
     """
     plain = settings.model_dump(mode="json")
@@ -146,7 +153,7 @@ def endpoint(settings: ServingSettings, source: ModelSource, prior: PriorSource,
         ray_actor_options={"num_cpus": settings.ingress.cpus},
         **_health(),
     )
-    return ingress.bind(plain, model.bind(plain, source, prior, str(cache)), results.bind(plain))
+    return ingress.bind(plain, detector, model.bind(plain, source, prior, str(cache)), results.bind(plain))
 
 
 def _deployment(kind: type) -> Deployment:

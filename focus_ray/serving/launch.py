@@ -29,6 +29,8 @@ from focus_ray.storage import atomic
 if TYPE_CHECKING:
     from ray.serve import Application
 
+    from focus_ray.data.detectors.by_name import DetectorSpec
+
 Echo = Callable[[str], object]
 
 _KEEP_ALIVE = 30  # s that an idle connection is kept
@@ -48,6 +50,16 @@ class EndpointRecord:
     def file(port: int) -> Path:
         """Return the path of the record for a port of this machine."""
         return platformdirs.user_state_path("focus-ray") / "endpoints" / f"{port}.json"
+
+
+@dataclass(frozen=True)
+class EndpointSources:
+    """What an endpoint is made of, resolved: model, misfit prior, detector, and the model's version."""
+
+    model: ModelSource
+    prior: PriorSource
+    detector: "DetectorSpec"
+    version: str
 
 
 def run(
@@ -76,7 +88,7 @@ def run(
     """
     check_exposure(settings.http, without_keys)
     _check_port(settings)
-    source, prior, version = _resolve_sources(settings)
+    sources = _resolve_sources(settings)
     _configure_proxies(settings)
     if ray_cluster.cluster_address() is None:
         _create_token(settings.http.port)
@@ -90,11 +102,13 @@ def run(
 
         serve.start(proxy_location="EveryNode", http_options=_http_options(settings))
         try:
-            _deploy(settings, source, prior)
+            _deploy(settings, sources)
             url = _url(settings)
             with (
                 _register_endpoint(settings, ray.get_runtime_context().gcs_address),
-                deployment_run(settings, source, echo, version=version),
+                deployment_run(
+                    settings, sources.model, echo, version=sources.version, detector=sources.detector.info.label
+                ),
             ):
                 echo(f"{url}  (page, API; {url}/openapi.json)")
                 if on_ready is not None:
@@ -127,8 +141,8 @@ def application_from_args(arguments: dict[str, Any]) -> "Application":
         raise ConfigError(f"args: {summarize_error(error)}; see focus_ray/serving/settings.py") from None
     from focus_ray.serving.deployments import endpoint
 
-    source, prior, _ = _resolve_sources(settings)
-    return endpoint(settings, source, prior, _cache())
+    sources = _resolve_sources(settings)
+    return endpoint(settings, sources.model, sources.prior, sources.detector, _cache())
 
 
 def swap(requested: ServingSettings, echo: Echo = print) -> None:
@@ -153,10 +167,10 @@ def swap(requested: ServingSettings, echo: Echo = print) -> None:
     # Without LOCAL_RAY_ENVIRONMENT, Ray replaces the loopback address by another one.
     os.environ |= ray_cluster.LOCAL_RAY_ENVIRONMENT | _token_environment(port)
     settings = running.settings.model_copy(update={"model": model, "prior": requested.prior})
-    source, correcting, _ = _resolve_sources(settings)
+    sources = _resolve_sources(settings)
     os.environ["RAY_ADDRESS"] = running.address
     with ray_cluster.connect_ray(ray_cluster.ClusterSettings()):
-        _deploy(settings, source, correcting)
+        _deploy(settings, sources)
     _write_record(EndpointRecord(running.address, running.pid, settings))
     echo(f"{_url(settings)} now serves {model or 'the shipped model'}")
 
@@ -172,25 +186,29 @@ def _check_swappable(requested: ServingSettings, running: ServingSettings) -> No
         )
 
 
-def _deploy(settings: ServingSettings, source: ModelSource, prior: PriorSource) -> None:
+def _deploy(settings: ServingSettings, sources: EndpointSources) -> None:
     """Deploy and wait until the new replicas are ready. Raises ClusterError."""
     from ray import serve
 
     from focus_ray.serving.deployments import NAME, endpoint
 
+    application = endpoint(settings, sources.model, sources.prior, sources.detector, _cache())
     try:
-        serve.run(endpoint(settings, source, prior, _cache()), name=NAME, route_prefix="/")
+        serve.run(application, name=NAME, route_prefix="/")
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise ClusterError(f"the endpoint did not start: {reason}; see Ray's logs, or try another model") from None
 
 
-def _resolve_sources(settings: ServingSettings) -> tuple[ModelSource, PriorSource, str]:
-    """Resolve model and prior to fixed versions and load them once, to fail early. Raises ModelError."""
+def _resolve_sources(settings: ServingSettings) -> EndpointSources:
+    """Resolve model, prior and detector and load them once, to fail early. Raises ModelError, ConfigError."""
     from focus_ray.serving.model_source import load_reconstructor
+    from focus_ray.serving.service import resolve_endpoint_detector
 
+    detector = resolve_endpoint_detector(settings)
     source, prior = resolve(settings.model), resolve_prior(settings.prior)
-    return source, prior, load_reconstructor(source, prior, _cache()).model.version
+    version = load_reconstructor(source, prior, _cache()).model.version
+    return EndpointSources(source, prior, detector, version)
 
 
 def _cache() -> Path:

@@ -22,7 +22,7 @@ else:  # torch takes seconds to import: annotations must not need it
     TrackingSettings = Any
 
 EXPERIMENT = "focus-serving"
-KIND_TAG, REGISTERED_TAG, SOURCE_TAG = "kind", "registered_model", "model_source"
+KIND_TAG, REGISTERED_TAG, SOURCE_TAG, DETECTOR_TAG = "kind", "registered_model", "model_source", "detector"
 RETRY = (2.0, 60.0)  # s before the first new attempt, and at most
 CLOSE_TIMEOUT = 10.0  # s, for the remaining operations at the end
 _MAX_QUEUED = 1000  # operations; later ones are dropped while MLflow is unavailable
@@ -142,6 +142,7 @@ def deployment_run(
     echo: Echo,
     *,
     version: str = "",
+    detector: str = "",
     kind: Kind = "deployment",
     tracking: TrackingSettings | None = None,
 ) -> Iterator[MlflowRunWriter]:
@@ -154,6 +155,7 @@ def deployment_run(
         source: of the model, logged as tags.
         echo: receives warnings for the user.
         version: of the model.
+        detector: name and version of the detector.
         kind: tag of the run.
         tracking: MLflow server; None: MLFLOW_TRACKING_URI, else the database in ./runs.
 
@@ -162,7 +164,7 @@ def deployment_run(
     """
     record = MlflowRunWriter(lambda: _server(tracking), echo)
     name = f"{kind} {source.registered or version or 'model'}"
-    record.begin(name, flatten_params(_loggable_settings(settings)), lambda: _tags(source, version, kind))
+    record.begin(name, flatten_params(_loggable_settings(settings)), lambda: _tags(source, version, detector, kind))
     status: Literal["FINISHED", "KILLED"] = "KILLED"
     try:
         yield record
@@ -184,12 +186,13 @@ def _loggable_settings(settings: ServingSettings) -> dict[str, Any]:
     return plain
 
 
-def _tags(source: ModelSource, version: str, kind: Kind) -> dict[str, str]:
+def _tags(source: ModelSource, version: str, detector: str, kind: Kind) -> dict[str, str]:
     from focus_ray.tracking import lineage
 
     known = {
         KIND_TAG: kind,
         VERSION_TAG: version,
+        DETECTOR_TAG: detector,
         REGISTERED_TAG: source.registered or "",
         SOURCE_TAG: redact_secrets(source.uri or "shipped"),
     }

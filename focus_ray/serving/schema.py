@@ -4,6 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from focus_ray.data.detectors.detection import DetectorInfo
 from focus_ray.inference.face_result import Face
 
 FaceOutput = Literal["mask", "region", "rendering", "glb", "obj", "ply"]
@@ -139,5 +140,6 @@ class ModelResponse(ApiModel):
     refine_steps: int
     refine_by_default: bool
     prior: Literal["none", "one_pass", "refined"] = Field(description="results that the misfit prior corrects")
+    detector: DetectorInfo = Field(description="what detects faces, with the sha256 of its weight files")
     outputs: list[str]
     limits: dict[str, float]

@@ -12,9 +12,9 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from focus_ray.data.detectors.by_name import DetectorSpec, resolve_detector
 from focus_ray.data.detectors.detection import Detector
-from focus_ray.data.detectors.haar import HaarDetector, HaarSettings
-from focus_ray.data.detectors.quick_haar import QuickDetector
+from focus_ray.data.detectors.haar import HaarSettings
 from focus_ray.errors import ConfigError, DataError
 from focus_ray.inference.face_locations import FaceLocations, locate_faces
 from focus_ray.inference.face_result import FaceResult
@@ -64,17 +64,25 @@ class StageTimer:
 class ReconstructionService:
     """Reconstructs pictures. Its own threads decode, detect and render; the event loop only waits."""
 
-    def __init__(self, backend: ModelBackend, settings: ServingSettings, meters: Meters | None = None) -> None:
+    def __init__(
+        self,
+        backend: ModelBackend,
+        settings: ServingSettings,
+        meters: Meters | None = None,
+        detector: DetectorSpec | None = None,
+    ) -> None:
         """Create the service and its threads.
 
         Args:
             backend: the model.
             settings: of the endpoint.
             meters: receives the metrics; None: no metrics.
+            detector: None: resolved from the settings.
         """
         self._backend = backend
         self._meters = meters or NoMeters()
         self._settings = settings
+        self.detector = resolve_endpoint_detector(settings) if detector is None else detector
         threads = max(1, round(settings.ingress.cpus))
         self._pixel_budget = PixelBudget(settings.admission.megapixels_at_once)
         self._executor = ThreadPoolExecutor(threads, "service", initializer=_lower_priority)
@@ -164,14 +172,12 @@ class ReconstructionService:
             raise Problem("unprocessable", str(error)) from None
         times.add("detect", since)
         most = min(options.max_faces, self._settings.admission.faces)
-        return FaceLocations(seen.image, seen.faces[:most], seen.source)
+        return replace(seen, faces=seen.faces[:most])
 
     def _detector(self) -> Detector:
         """Return the detector of the calling thread; detectors have scratch memory and are not thread-safe."""
         if not hasattr(self._thread_local, "detector"):
-            thorough = HaarDetector(HaarSettings(candidates=_CANDIDATES))
-            quick = self._settings.detector == "fast"
-            self._thread_local.detector = QuickDetector(fallback=thorough) if quick else thorough
+            self._thread_local.detector = self.detector.build()
         return self._thread_local.detector
 
     async def _fit_faces(self, seen: FaceLocations, refine: bool) -> list[FaceResult]:
@@ -184,6 +190,21 @@ class ReconstructionService:
                 return faces
         wait = self._settings.http.retry_seconds
         raise Problem("overloaded", "the model is being replaced; retry later", retry_after=wait, reason="model_lost")
+
+
+def resolve_endpoint_detector(settings: ServingSettings) -> DetectorSpec:
+    """Choose the detector of an endpoint and read its weights.
+
+    Raises:
+        ConfigError: its weights are missing or altered, or its package is not installed.
+        StorageError: a weight file cannot be read.
+    """
+    haar = HaarSettings(candidates=_CANDIDATES)
+    name = {"fast": "haar-fast", "thorough": "haar"}.get(settings.detector, settings.detector)
+    found = resolve_detector(name, settings.detector_weights, haar)
+    if name == "auto" and found.info.name == "haar":
+        return resolve_detector("haar-fast", haar=haar)
+    return found
 
 
 class PixelBudget:

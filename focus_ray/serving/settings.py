@@ -86,7 +86,9 @@ class ServingSettings(Settings):
     model: str | None = None  # folder, s3://bucket/prefix or models:/NAME@ALIAS; None: the shipped model
     prior: str | None = None  # folder, s3://..., or none; None: the default of the model
     refine: bool = True  # default of the option `refine` of requests
-    detector: Literal["fast", "thorough"] = "fast"
+    # haar, thorough and fast are OpenCV's cascades; auto is mesh, or fast if the weights of mesh are not installed.
+    detector: Literal["auto", "mesh", "haar", "yunet", "face-alignment", "insightface", "fast", "thorough"] = "auto"
+    detector_weights: str | None = None  # folder of the weights of yunet, face-alignment or insightface
     http: HttpSettings = HttpSettings()
     admission: AdmissionSettings = AdmissionSettings()
     batching: BatchingSettings = BatchingSettings()

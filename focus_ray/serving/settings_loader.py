@@ -4,7 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from focus_ray.config import merge, resolve_settings
+from focus_ray.errors import ConfigError
+from focus_ray.model import summarize_error
 from focus_ray.serving.keys import read_keys
 from focus_ray.serving.settings import ServingSettings
 
@@ -27,7 +31,10 @@ def load_settings(
     tree = merge(settings.model_dump(mode="json"), _drop_none(options), "options")
     if keys is not None:
         tree["http"] |= {"keys": read_keys(keys), "keys_required": True}
-    return ServingSettings.model_validate(tree)
+    try:
+        return ServingSettings.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"options: {summarize_error(error)}; see focus_ray/serving/settings.py") from None
 
 
 def _drop_none(tree: Mapping[str, Any]) -> dict[str, Any]:

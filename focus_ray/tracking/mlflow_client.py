@@ -257,12 +257,14 @@ class MlflowServer:
         with self.session() as client:
             client.set_terminated(run_id, status)
 
-    def register(self, run_id: RemoteRun, folder: Path, version: str, code: Path, requirements: Sequence[str]) -> str:
+    def register(
+        self, run_id: RemoteRun, folders: Mapping[str, Path], version: str, code: Path, requirements: Sequence[str]
+    ) -> str:
         """Log a model folder as a pyfunc model and register it, unless this was done before.
 
         Args:
             run_id: run that trained the model.
-            folder: folder of the model.
+            folders: folders that the model consists of, by name; "model" is the model folder.
             version: the model's own version, written to its tag VERSION_TAG.
             code: Python file that MLflow runs to load the model.
             requirements: requirements of the model, as pip reads them.
@@ -276,7 +278,7 @@ class MlflowServer:
                 return number
             logged = self._find_logged_model(client, run_id, version)
             if logged is None:
-                logged = _log_model(client, run_id, folder, version, code, requirements)
+                logged = _log_model(client, run_id, folders, version, code, requirements)
             _ensure_registered_model(client)
             tags = {VERSION_TAG: version, RUN_TAG: run_id.tags.get(RUN_TAG, "")}
             source = logged.artifact_location
@@ -349,9 +351,14 @@ def _create_tables(uri: str, artifacts: Path) -> None:
 
 
 def _log_model(
-    client: MlflowClient, run_id: RemoteRun, folder: Path, version: str, code: Path, requirements: Sequence[str]
+    client: MlflowClient,
+    run_id: RemoteRun,
+    folders: Mapping[str, Path],
+    version: str,
+    code: Path,
+    requirements: Sequence[str],
 ) -> LoggedModel:
-    """Log the model folder; it becomes READY last, so that an interrupted upload is never registered."""
+    """Log the model; it becomes READY last, so that an interrupted upload is never registered."""
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
@@ -361,14 +368,16 @@ def _log_model(
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch) / "model"
         model = Model(logged.artifact_location, run_id.id, model_uuid=logged.model_id, model_id=logged.model_id)
-        _save_model(place, model, folder, code, requirements)
+        _save_model(place, model, folders, code, requirements)
         client.log_model_artifacts(logged.model_id, str(place))
     client.log_outputs(run_id.id, [LoggedModelOutput(logged.model_id, step=0)])
     return client.finalize_logged_model(logged.model_id, "READY")
 
 
-def _save_model(target: Path, model: Model, folder: Path, code: Path, requirements: Sequence[str]) -> None:
-    """Write the files of an MLflow model: code, the model folder, MLmodel and requirements. Nothing is pickled."""
+def _save_model(
+    target: Path, model: Model, folders: Mapping[str, Path], code: Path, requirements: Sequence[str]
+) -> None:
+    """Write the files of an MLflow model: code, the folders, MLmodel and requirements. Nothing is pickled."""
     from mlflow import pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
@@ -381,7 +390,7 @@ def _save_model(target: Path, model: Model, folder: Path, code: Path, requiremen
         target,
         mlflow_model=model,
         python_model=str(code),
-        artifacts={"model": folder.absolute().as_uri()},
+        artifacts={name: folder.absolute().as_uri() for name, folder in folders.items()},
         signature=signature,
         input_example=np.zeros((1, 8, 8, 3), np.uint8),
         pip_requirements=list(requirements),
@@ -389,7 +398,8 @@ def _save_model(target: Path, model: Model, folder: Path, code: Path, requiremen
     # Replace the paths of this machine that MLflow recorded.
     flavor = model.flavors[pyfunc.FLAVOR_NAME]
     flavor[pyfunc.MODEL_CODE_PATH] = code.name
-    flavor["artifacts"]["model"]["uri"] = folder.name
+    for name, folder in folders.items():
+        flavor["artifacts"][name]["uri"] = folder.name
     model.save(str(target / "MLmodel"))
 
 

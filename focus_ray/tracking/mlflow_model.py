@@ -20,10 +20,13 @@ class FaceReconstruction(PythonModel):
 
         Raises:
             CheckpointError: the folder was altered.
+            ConfigError: a weight file of the detector was altered.
         """
         import focus_ray
 
-        self._reconstructor = focus_ray.load(context.artifacts["model"])
+        weights = context.artifacts.get("detector")  # of the mesh detector, if the run had them
+        detector = focus_ray.load_detector("haar") if weights is None else focus_ray.load_detector("mesh", weights)
+        self._reconstructor = focus_ray.load(context.artifacts["model"], detector)
         self._lock = threading.Lock()  # servers call from many threads, the detector serves one at a time
 
     def predict(  # pyright: ignore[reportIncompatibleMethodOverride]

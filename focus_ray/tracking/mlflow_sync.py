@@ -30,6 +30,7 @@ PRODUCTION = "production"
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _EXCLUDED_KEYS = ("schema", "seed")  # numbers of metrics.json that are not metrics
 _MODEL_CODE = Path(__file__).with_name("mlflow_model.py")
+_DETECTOR = Path(__file__).resolve().parents[1] / "data" / "detectors" / "weights"  # of the mesh detector
 _METRICS_PER_CALL = 900
 _DEFAULT_LOG_EVERY = 10
 
@@ -220,9 +221,8 @@ class MlflowSync:
             self._save()
         version = model_version(self.run_dir)
         if version is not None:
-            self.result.model = self.server.register(
-                self._remote, self.run_dir / "model", version, _MODEL_CODE, model_requirements()
-            )
+            folders = {"model": self.run_dir / "model"} | ({"detector": _DETECTOR} if _DETECTOR.is_dir() else {})
+            self.result.model = self.server.register(self._remote, folders, version, _MODEL_CODE, model_requirements())
             self._state.model = f"{MODEL_NAME}/{self.result.model}"
             self._save()
 

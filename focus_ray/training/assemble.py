@@ -190,6 +190,18 @@ def rendered_faces(config: RunConfig, face: MorphableModel) -> tuple[FaceDataset
     )
 
 
+def check_photo_config(config: RunConfig) -> None:
+    """Check that a configuration can be trained on photographs.
+
+    Raises:
+        ConfigError: the configuration needs true masks.
+    """
+    if config.initialise.mask == "true" or config.data.cut is not None:
+        raise ConfigError(
+            f"preset {config.preset!r} needs true masks, which photographs do not have; train it on synthetic faces"
+        )
+
+
 def photo_data(
     config: RunConfig, folder: str | Path, landmarks: str | Path | None, replicas: ReplicaGroup = SINGLE_PROCESS
 ) -> TrainingData:
@@ -205,10 +217,7 @@ def photo_data(
         ConfigError: the configuration needs true masks.
         DataError: the photographs cannot be used.
     """
-    if config.initialise.mask == "true" or config.data.cut is not None:
-        raise ConfigError(
-            f"preset {config.preset!r} needs true masks, which photographs do not have; train it on synthetic faces"
-        )
+    check_photo_config(config)
     image_size = config.model.camera.image_size
     photos = PhotoFolder(folder, landmarks, image_size=image_size, memory_mb=config.data.cache_mb)
     split = PhotoSplit(photos, config.data.heldout_share, config.heldout.seed)

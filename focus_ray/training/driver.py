@@ -18,6 +18,7 @@ from focus_ray.storage.checkpoint import MODEL
 from focus_ray.storage.object_store import LocalStore, ObjectStore
 from focus_ray.storage.open_store import open_store
 from focus_ray.tracking.mlflow_tracker import MlflowTracker, TrackingSettings, track
+from focus_ray.training.missing_landmarks import detected_landmarks
 from focus_ray.training.prepare import PreparedRun, RunRequest, prepare
 from focus_ray.training.recorder import Recorder
 from focus_ray.training.run import Trainer
@@ -70,10 +71,11 @@ def train(
     store = checkpoint_store(prepared)
     callback = callback or Callback()
     try:
-        with graceful_shutdown() as interrupted:
-            if is_remote(prepared, store):
-                store.check()
-            validate_run(prepared, cluster)
+        check_workers(prepared, cluster)
+        if is_remote(prepared, store):
+            store.check()
+        with detected_landmarks(prepared, cluster, callback), graceful_shutdown() as interrupted:
+            validate_run(prepared)
             prepared.acquire()
             with (
                 attach_callbacks(prepared, store, cluster, callback, promote=promote) as callbacks,
@@ -139,17 +141,25 @@ def is_remote(prepared: PreparedRun, store: ObjectStore) -> bool:
     return store != LocalStore(prepared.folder.path)
 
 
-def validate_run(prepared: PreparedRun, cluster: ClusterSettings) -> None:
-    """Assemble the run once on the driver, so that errors appear before workers start.
+def check_workers(prepared: PreparedRun, cluster: ClusterSettings) -> None:
+    """Check that the workers can share each batch.
 
     Raises:
-        ConfigError: more workers than images in a batch, or the configuration cannot be used.
-        DataError: the photographs cannot be used.
-        CheckpointError: a file of weights does not fit.
+        ConfigError: there are more workers than images in a batch.
     """
     smallest = min(prepared.config.batch_size, prepared.config.warmup.batch_size)
     if cluster.workers > smallest:
         raise ConfigError(f"{cluster.workers} workers cannot share a batch of {smallest}; ask for fewer workers")
+
+
+def validate_run(prepared: PreparedRun) -> None:
+    """Assemble the run once on the driver, so that errors appear before workers start.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+        DataError: the photographs cannot be used.
+        CheckpointError: a file of weights does not fit.
+    """
     Trainer(prepared.config, prepared.face, _NoOpCheckpointSink(), Callback(), run_dir=str(prepared.folder.path))
 
 

@@ -14,6 +14,7 @@ from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.runtime.signals import graceful_shutdown
 from focus_ray.storage.checkpoint import StoredCheckpoint
 from focus_ray.tracking.run_report import write_report
+from focus_ray.training.missing_landmarks import detect_missing, lacks_landmarks
 from focus_ray.training.prepare import PreparedRun, RunRequest, prepare
 from focus_ray.training.recorder import Recorder
 from focus_ray.training.run import Trainer
@@ -48,8 +49,11 @@ def train(
     prepared = prepare(RunRequest(config, out))
     folder = prepared.folder
     validate_in_process(prepared, torch.device(device))
-    callbacks = CallbackList([Recorder(folder), callback or Callback()])
+    callback = callback or Callback()
+    callbacks = CallbackList([Recorder(folder), callback])
     try:
+        if lacks_landmarks(prepared.config):
+            detect_missing(prepared, None, callback)
         with graceful_shutdown() as interrupted:
             run = Trainer(
                 prepared.config,

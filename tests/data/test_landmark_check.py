@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from focus_ray.data.landmark_check import MEAN_LANDMARKS, validate_landmarks
+from focus_ray.data.landmark_check import MEAN_LANDMARKS, estimate_yaw, validate_landmarks
 from focus_ray.data.landmark_csv import read_landmarks
 from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
 from focus_ray.errors import LandmarkError
@@ -63,6 +63,29 @@ def test_faces_of_every_pose_and_expression_pass(world_face):
         validate_landmarks(63 - points, 64, 64)
         with pytest.raises(LandmarkError, match="mirrored"):
             validate_landmarks(points * [1, -1] + [0, 63], 64, 64)
+
+
+def turned(yaw: float, roll: float = 0.0) -> np.ndarray:
+    """The mean face, turned by angles in degrees: about its own vertical axis, then in the picture."""
+    cos, sin = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
+    x, y, z = (MEAN_LANDMARKS * [1, -1, 1]).T
+    seen = np.stack([cos * x + sin * z, y], axis=1)
+    cos, sin = np.cos(np.radians(roll)), np.sin(np.radians(roll))
+    return seen @ np.array([[cos, sin], [-sin, cos]]) + 200
+
+
+@pytest.mark.parametrize("yaw", [-100.0, -60.0, 0.0, 31.0, 90.0])
+@pytest.mark.parametrize("roll", [0.0, 90.0, -160.0])
+def test_the_yaw_of_a_face_whatever_its_roll(yaw: float, roll: float):
+    assert estimate_yaw(turned(yaw, roll)) == pytest.approx(yaw, abs=1e-6)
+
+
+def test_a_face_turned_away_passes_if_that_is_accepted():
+    validate_landmarks(turned(100), 400, 400, least_facing=-0.35)
+    with pytest.raises(LandmarkError, match="mirrored face"):
+        validate_landmarks(turned(100), 400, 400)
+    with pytest.raises(LandmarkError, match="mirrored face"):
+        validate_landmarks(turned(180), 400, 400, least_facing=-0.35)
 
 
 @pytest.mark.shared

@@ -133,6 +133,30 @@ def test_a_folder_and_a_bucket_give_the_same(tmp_path: Path, bucket: str):
     assert [source.holds(name) for source in (folder, stored) for name in ("a.png", "b.png")] == [True, False] * 2
 
 
+def test_pictures_are_listed_by_name_with_a_version(tmp_path: Path, bucket: str):
+    from focus_ray.storage.open_store import open_store
+
+    store = open_store(f"{bucket}/photos")
+    files = {"b.JPG": b"BB", "a/1.png": b"A", "a/out/2.png": b"2", "a/notes.txt": b"no", ".detect/x.png": b"x"}
+    for name, content in files.items():
+        store.write(name, content)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    folder, stored = open_picture_source(tmp_path), open_picture_source(f"{bucket}/photos")
+    for source in (folder, stored):
+        listing = source.list_pictures(recursive=True, exclude="a/out")
+        assert list(listing.versions) == ["a/1.png", "b.JPG"]
+        assert dict(listing.left_out) == {"no picture": 1}
+        assert list(source.list_pictures(recursive=False).versions) == ["b.JPG"]
+        before = listing.versions
+        (tmp_path / "b.JPG").write_bytes(b"BBB")
+        store.write("b.JPG", b"BBB")
+        after = source.list_pictures(recursive=True).versions
+        assert {name for name in before if after[name] != before[name]} == {"b.JPG"}
+        (tmp_path / "b.JPG").write_bytes(b"BB")
+        store.write("b.JPG", b"BB")
+
+
 def test_places_that_are_none(tmp_path: Path, bucket: str):
     with pytest.raises(DataError, match="no such folder"):
         open_picture_source(tmp_path / "none")

@@ -37,6 +37,17 @@ def test_partial_figures_are_marked():
     assert "partial" in first.caption
 
 
+def test_text_has_aligned_columns():
+    lines = (tables.TableRow("a", "", ("1.00", "–")), tables.TableRow("longer", "x", ("10.00", "2")))
+    text = tables.Table("name", "Caption.", ("mean", "rate %"), lines).to_text()
+    assert text.splitlines() == [
+        "Caption.",
+        "            mean  rate %",
+        "a           1.00       –",
+        "longer  x  10.00       2",
+    ]
+
+
 def test_every_caption_says_what_ours_were_measured_on():
     assert len(tables.build_tables([], NOTE)) == 5
     assert all(NOTE in one.caption and published.SOURCE in one.caption for one in tables.build_tables([], NOTE))

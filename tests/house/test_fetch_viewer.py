@@ -116,6 +116,7 @@ def built(served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     monkeypatch.setitem(sys.modules, place.__name__, place)
     monkeypatch.setitem(sys.modules, "fetch_viewer", fetch_viewer)
     monkeypatch.delenv("FOCUS_RAY_WITHOUT_VIEWER", raising=False)
+    monkeypatch.setenv("FOCUS_RAY_WITHOUT_DETECTOR", "1")
     monkeypatch.syspath_prepend(str(tmp_path))  # what the hook itself puts on the path goes with it
     specification = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
     assert specification is not None
@@ -124,7 +125,7 @@ def built(served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     specification.loader.exec_module(module)
 
     def build(version: str) -> dict[str, Any]:
-        hook, data = module.ViewerHook(), {"artifacts": []}
+        hook, data = module.DownloadHook(), {"artifacts": []}
         hook.root = str(tmp_path)
         hook.initialize(version, data)
         return data

@@ -21,6 +21,7 @@ def record() -> dict[str, Any]:
         "visibility": part,
         "quality": ["small_face", "landmarks_from_model"],
         "model_version": "test",
+        "detector": {"name": "mesh", "version": "mediapipe 0.10.14", "files": {"face_landmark.tflite": "1055cb9d"}},
         "corrected": False,
         "projection": [[float(4 * row + column) for column in range(4)] for row in range(3)],
         "focal_length": 1015.0,

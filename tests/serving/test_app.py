@@ -6,6 +6,7 @@ import json
 import httpx
 import pytest
 
+from focus_ray.data.detectors.by_name import resolve_detector
 from focus_ray.serving.admission import AdmissionMiddleware
 from focus_ray.serving.app import create_app
 from focus_ray.serving.fitting import ModelInfo
@@ -23,6 +24,7 @@ class Replica:
 
     def __init__(self) -> None:
         self.service = self.results = self
+        self.detector = resolve_detector("haar")
 
     async def model_info(self) -> ModelInfo:
         return ModelInfo("1", None, 64, 10, 20, 50, "none")

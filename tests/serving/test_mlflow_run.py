@@ -42,7 +42,8 @@ def nowhere() -> str:
 
 
 def test_a_deployment_is_a_run_that_names_what_it_served(mlflow: Database, said: list[str]):
-    with deployment_run(SETTINGS, SOURCE, said.append, version="embedded-0123456789ab") as told:
+    names = {"version": "embedded-0123456789ab", "detector": "mesh (mediapipe 0.10.14)"}
+    with deployment_run(SETTINGS, SOURCE, said.append, **names) as told:
         told.log_metrics({"requests": {"200": 41, "503": 1}, "note": "no number"})
         told.log_metrics({"requests": {"200": 80}}, step=1)
     assert said == []
@@ -52,6 +53,7 @@ def test_a_deployment_is_a_run_that_names_what_it_served(mlflow: Database, said:
     tags = mlflow.tags(run)
     assert tags["kind"] == "deployment"
     assert tags["model_version"] == "embedded-0123456789ab"
+    assert tags["detector"] == "mesh (mediapipe 0.10.14)"
     assert tags["registered_model"] == "focus/3"
     assert tags["model_source"] == "models:/focus/3"
     assert tags["focus.version"] == __version__

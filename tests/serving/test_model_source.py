@@ -271,7 +271,7 @@ def registered(mlflow, tmp_path: Path) -> MlflowServer:
     for number, model in enumerate((b"{}", b"{ }")):
         run = server.create_run("faces", f"{number:032x}", "one", 1000)
         folder = Path(store(str(tmp_path / f"run-{number}"), "model", FILES | {"model.json": model}))
-        server.register(run, folder, f"v{number}", code, ["torch==2.13.0"])
+        server.register(run, {"model": folder}, f"v{number}", code, ["torch==2.13.0"])
     server.promote("1", "production")
     return server
 

@@ -3,18 +3,22 @@
 import asyncio
 import io
 import threading
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
 
+from focus_ray.data.detectors import by_name
+from focus_ray.errors import ConfigError
 from focus_ray.inference import Reconstructor
 from focus_ray.serving import outputs
 from focus_ray.serving.fitting import FitRequest, FitResult, Fitter, ModelInfo, RenderContext
 from focus_ray.serving.problems import Problem
 from focus_ray.serving.schema import Options, Reconstruction
-from focus_ray.serving.service import PixelBudget, ReconstructionService
+from focus_ray.serving.service import PixelBudget, ReconstructionService, resolve_endpoint_detector
 from focus_ray.serving.settings import BatchingSettings, ServingSettings
 
 BOX = (60.0, 120.0, 80.0, 80.0)
@@ -99,6 +103,27 @@ def test_files_that_are_asked_for(service: ReconstructionService, portrait: byte
     assert set(answer.outputs) == {"overlay"}
     assert answer.faces[0].outputs["mask"].media_type == "image/png"
     assert answer.faces[0].outputs["glb"].base64
+
+
+@pytest.mark.parametrize(("setting", "name"), [("haar", "haar"), ("thorough", "haar"), ("fast", "haar-fast")])
+def test_the_detector_of_the_settings(setting: Literal["haar", "thorough", "fast"], name: str):
+    spec = resolve_endpoint_detector(ServingSettings(detector=setting))
+    assert spec.info.name == name
+    assert spec.haar.candidates == 8
+
+
+def test_without_weights_auto_is_the_fast_detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(by_name, "MESH_FOLDER", tmp_path)
+    assert resolve_endpoint_detector(ServingSettings()).info.name == "haar-fast"
+    with pytest.raises(ConfigError, match="the weight file is missing"):
+        resolve_endpoint_detector(ServingSettings(detector="mesh"))
+
+
+def test_a_detected_face_names_its_detector(service: ReconstructionService, portrait: bytes):
+    (face,) = ask(service, portrait, refine=False).faces
+    assert face.detector == service.detector.info
+    (given,) = ask(service, portrait, box=BOX, refine=False).faces
+    assert given.detector is None
 
 
 def test_many_faces_are_asked_for_in_parts(

@@ -149,6 +149,21 @@ class EvaluationRun(CommandRun):
         self.wait_for(lambda: self.pieces() >= pieces)
 
 
+class DetectionRun(CommandRun):
+    """One `focus-ray data detect`."""
+
+    COMMAND = ("data", "detect")
+    WORKER = "ray::MapWorker"
+
+    def shards(self) -> int:
+        """How many are finished."""
+        return sum(1 for _ in (self.folder / ".detect").rglob("*.parquet"))
+
+    def reach(self, shards: int) -> None:
+        """Wait until so many are."""
+        self.wait_for(lambda: self.shards() >= shards)
+
+
 def processes() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 

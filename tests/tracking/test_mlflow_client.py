@@ -112,7 +112,7 @@ def test_a_model_is_logged_without_a_warning_or_a_pickle(server, database, tmp_p
     requirements = mlflow_client.model_requirements()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        numbers = [server.register(run, PRETRAINED_MODEL, "v", code, requirements) for _ in range(2)]
+        numbers = [server.register(run, {"model": PRETRAINED_MODEL}, "v", code, requirements) for _ in range(2)]
     assert numbers == ["1", "1"]
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
@@ -140,7 +140,7 @@ def registered(server, tmp_path):
     for version in ("one", "two"):
         (tmp_path / version / "model").mkdir(parents=True)
         (tmp_path / version / "model" / "model.json").write_text(version)
-        server.register(run, tmp_path / version / "model", version, code, ["torch==2.13.0"])
+        server.register(run, {"model": tmp_path / version / "model"}, version, code, ["torch==2.13.0"])
     server.promote("1", "production")
     return server
 

@@ -91,14 +91,15 @@ class BlazeFace:
         found = {output.shape[2]: output[0].astype(np.float64) for output in self._network.forward(self._outputs)}
         scores = 1.0 / (1.0 + np.exp(-found[1][:, 0].clip(-_SCORE_LIMIT, _SCORE_LIMIT)))
         rows = np.flatnonzero(scores >= least_score)
-        return [self._decode(found[16][row], row, scores[row], view) for row in rows[np.argsort(-scores[rows])]]
+        rows = rows[np.argsort(-scores[rows])]
+        return [_decode(found[16][row], self._anchors[row], float(scores[row]), view) for row in rows]
 
-    def _decode(self, raw: Float[np.ndarray, " 16"], row: int, score: float, view: Crop) -> FaceCandidate:
-        """Decode offsets from the anchor [px of the view]: centre, width and height, six points."""
-        anchor = self._anchors[row] - _PIXEL_CENTRE
-        points = view.to_image(np.vstack([raw[:2], raw[4:].reshape(6, 2)]) + anchor)
-        side = float(raw[2:4].max()) / view.scale
-        return FaceCandidate(points[0], side, points[1:], float(score))
+
+def _decode(raw: Float[np.ndarray, " 16"], anchor: Float[np.ndarray, " 2"], score: float, view: Crop) -> FaceCandidate:
+    """Decode offsets from the anchor [px of the view]: centre, width and height, six points."""
+    points = view.to_image(np.vstack([raw[:2], raw[4:].reshape(6, 2)]) + anchor - _PIXEL_CENTRE)
+    side = float(raw[2:4].max()) / view.scale
+    return FaceCandidate(points[0], side, points[1:], score)
 
 
 def _anchor_centres(version: BlazeFaceVersion) -> Float[np.ndarray, "N 2"]:

@@ -66,6 +66,11 @@ class DetectorInfo(Settings):
     version: str
     files: Mapping[str, str] = Field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """Name and version, for example "mesh (mediapipe 0.10.14)"."""
+        return f"{self.name} ({self.version})"
+
 
 class NamedDetector:
     """A detector and what it is.

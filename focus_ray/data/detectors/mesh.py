@@ -13,27 +13,35 @@ from focus_ray.data.detectors.face_mesh import FaceMesh, MeshPoints, view_of_box
 from focus_ray.data.detectors.weight_files import FULL_RANGE_FILE, MESH_FILE, SHORT_RANGE_FILE
 from focus_ray.settings import Settings
 
+_CHECK_MARGIN = 1.5  # side of the view that confirms a face, over that of the aligned view
+
 
 class MeshSettings(Settings):
     """Settings of search and confirmation."""
 
     least_score: float = Field(default=0.3, ge=0, le=1)  # probability by BlazeFace of a candidate
-    least_presence: float = Field(default=0.5, ge=0, le=1)  # probability by the face mesh of a face
-    turns: tuple[float, ...] = (90.0, 270.0, 180.0)  # degrees of roll that are searched if no upright face is found
+    least_presence: float = Field(default=0.1, ge=0, le=1)  # probability by the face mesh of a face
+    sure_score: float = Field(default=0.65, ge=0, le=1)  # probability by BlazeFace in the view aligned by the mesh
+    furthest: float = Field(default=0.2, gt=0)  # of the face's side, from the middle of that view
+    turn: float = Field(default=15.0, gt=0)  # degrees of roll in that view
+    rounds: int = Field(default=2, ge=1)  # attempts to align a candidate
+    # Degrees of roll that are searched one after the other if no face was found.
+    turns: tuple[float, ...] = (90.0, 270.0, 180.0, 45.0, 315.0, 135.0, 225.0)
     small_face: float = Field(default=0.15, ge=0, le=1)  # of the longer side: if no face is larger, tiles are searched
-    tiles: int = Field(default=2, ge=1)  # along the shorter side of the picture
+    tiles: tuple[int, ...] = (2, 4)  # along the shorter side; the later ones only if no face was found
+    least_tile: float = Field(default=160.0, gt=0)  # px: smaller tiles are not searched
     tile_overlap: float = Field(default=0.25, ge=0, lt=1)  # of a tile's side
     overlap: float = Field(default=0.4, ge=0, le=1)  # share of the smaller of two boxes from which they are one face
-    candidates: int = Field(default=40, gt=0)  # most candidates that the face mesh looks at, in one round
+    candidates: int = Field(default=20, gt=0)  # most candidates that are looked at, in one search
 
 
 class MeshDetector:
     """BlazeFace of both ranges, and the face mesh of 468 points.
 
-    Both BlazeFace networks search the whole picture, which finds faces of any tilt up to about a quarter turn. If they
-    find none, the picture is searched turned by quarter turns; if all faces are small or there is none, in overlapping
-    tiles. The face mesh looks at each candidate twice, the second time in a view aligned by its own points, and its
-    presence score decides. The networks have scratch memory: use one detector per thread.
+    Both BlazeFace networks search the whole picture. If they find no face, the picture is searched turned; if all faces
+    are small or there is none, in overlapping tiles. A candidate is confirmed if the face mesh is present in it, and
+    BlazeFace of short range sees the same face, upright, in the view that is aligned by the mesh. The networks have
+    scratch memory: use one detector per thread.
 
     Args:
         weights: contents of the three weight files, by name.
@@ -56,23 +64,20 @@ class MeshDetector:
             Faces, the largest first; the score is the mesh's probability of a face.
         """
         networks = (self._short_range, self._full_range)
-        found = self._search(image, [(network, whole_view(image, network.version.side)) for network in networks])
-        for turn in self.settings.turns:
+        found: list[Detection] = []
+        for turn in (0.0, *self.settings.turns):
+            found = self._search(image, [(one, whole_view(image, one.version.side, turn)) for one in networks])
             if found:
                 break
-            views = [(network, whole_view(image, network.version.side, turn)) for network in networks]
-            found = self._search(image, views)
-        if all(face.side < self.settings.small_face * max(image.shape) for face in found):
-            found = self._merge([*found, *self._search(image, list(self._tiles(image)))])
+        small = not found or found[0].side < self.settings.small_face * max(image.shape)
+        for number, tiles in enumerate(self.settings.tiles):
+            if (number == 0 and small) or not found:
+                found = self._merge([*found, *self._search(image, self._tiles(image, tiles))])
         return found
 
     def _search(self, image: UInt8[np.ndarray, "H W 3"], views: Iterable[tuple[BlazeFace, Crop]]) -> list[Detection]:
-        """Confirm what the networks propose in the views."""
-        proposed = [
-            candidate
-            for network, view in views
-            for candidate in network.propose(image, view, self.settings.least_score)
-        ]
+        """Confirm what the networks propose in the views; the largest face first."""
+        proposed = [one for network, view in views for one in network.propose(image, view, self.settings.least_score)]
         kept: list[FaceCandidate] = []
         for candidate in sorted(proposed, key=lambda one: -one.score):
             if all(overlap_ratio(candidate.box, other.box) < self.settings.overlap for other in kept):
@@ -81,19 +86,46 @@ class MeshDetector:
         return self._merge([face for face in faces if face is not None])
 
     def _confirm(self, image: UInt8[np.ndarray, "H W 3"], candidate: FaceCandidate) -> Detection | None:
-        """Locate the points of a candidate, then again in the view aligned by them; None if that is no face."""
-        seen = self._mesh.locate(image, view_of_box(candidate.centre, candidate.side, candidate.roll))
-        if seen.presence >= self.settings.least_presence:
-            seen = self._mesh.locate(image, view_of_points(seen.points))
-        return _to_detection(seen) if seen.presence >= self.settings.least_presence else None
+        """Locate the points of a candidate; None if it is no face. A misaligned candidate is aligned anew."""
+        for _ in range(self.settings.rounds):
+            seen = self._mesh.locate(image, view_of_box(candidate.centre, candidate.side, candidate.roll))
+            if seen.presence < self.settings.least_presence:
+                return None
+            aligned = view_of_points(seen.points)
+            seen = self._mesh.locate(image, aligned)
+            again = self._look_again(image, aligned)
+            if again is None or seen.presence < self.settings.least_presence:
+                return None
+            if again.score >= self.settings.sure_score and self._agree(again, aligned):
+                return _to_detection(seen)
+            candidate = again
+        return None
 
-    def _tiles(self, image: UInt8[np.ndarray, "H W 3"]) -> Iterator[tuple[BlazeFace, Crop]]:
-        """Yield overlapping square views that cover the picture."""
+    def _look_again(self, image: UInt8[np.ndarray, "H W 3"], aligned: Crop) -> FaceCandidate | None:
+        """Return the surest candidate in a wider view about the aligned one."""
+        side = self._short_range.version.side
+        middle = (aligned.size - 1) / 2
+        x, y = aligned.to_image(np.array([middle, middle])).tolist()
+        zoom = aligned.scale * side / aligned.size / _CHECK_MARGIN
+        view = rotated_view(x, y, zoom, -float(np.degrees(aligned.roll)), side)
+        return next(iter(self._short_range.propose(image, view, self.settings.least_score / 2)), None)
+
+    def _agree(self, candidate: FaceCandidate, aligned: Crop) -> bool:
+        """Return whether a candidate lies in the middle of the aligned view, upright."""
+        middle = (aligned.size - 1) / 2
+        away = np.linalg.norm(aligned.to_crop(candidate.centre) - middle) / (candidate.side * aligned.scale)
+        turned = (candidate.roll + aligned.roll + np.pi) % (2 * np.pi) - np.pi
+        return bool(away < self.settings.furthest and abs(turned) < np.radians(self.settings.turn))
+
+    def _tiles(self, image: UInt8[np.ndarray, "H W 3"], count: int) -> Iterator[tuple[BlazeFace, Crop]]:
+        """Yield overlapping square views that cover the picture, `count` along its shorter side."""
         height, width = image.shape[:2]
-        settings, network = self.settings, self._full_range
-        side = min(height, width) / (settings.tiles - (settings.tiles - 1) * settings.tile_overlap)
-        for y in _tile_centres(height, side, settings.tile_overlap):
-            for x in _tile_centres(width, side, settings.tile_overlap):
+        overlap, network = self.settings.tile_overlap, self._full_range
+        side = min(height, width) / (count - (count - 1) * overlap)
+        if side < self.settings.least_tile:
+            return
+        for y in _tile_centres(height, side, overlap):
+            for x in _tile_centres(width, side, overlap):
                 yield network, rotated_view(x, y, network.version.side / side, 0.0, network.version.side)
 
     def _merge(self, faces: list[Detection]) -> list[Detection]:

@@ -6,7 +6,7 @@ from jaxtyping import Float, UInt8
 from pydantic import Field
 
 from focus_ray.data.align import Crop
-from focus_ray.data.detectors.detection import Detection
+from focus_ray.data.detectors.detection import Detection, suppress_overlaps
 from focus_ray.data.detectors.mesh import whole_view
 from focus_ray.errors import ConfigError
 from focus_ray.settings import Settings
@@ -18,7 +18,8 @@ class YuNetSettings(Settings):
     max_side: int = Field(default=640, gt=0)  # px: larger pictures are shrunk to it
     least_score: float = Field(default=0.6, ge=0, le=1)
     overlap: float = Field(default=0.3, ge=0, le=1)  # intersection over union from which two boxes are one face
-    turns: tuple[float, ...] = (90.0, 270.0, 180.0)  # degrees of roll that are searched if no upright face is found
+    turns: tuple[float, ...] = (0.0, 90.0, 180.0, 270.0)  # degrees of roll that are searched
+    turned_overlap: float = Field(default=0.4, ge=0, le=1)  # of two turns: share of the smaller box
 
 
 class YuNetDetector:
@@ -57,11 +58,8 @@ class YuNetDetector:
         Returns:
             Faces by descending score.
         """
-        for turn in (0.0, *self.settings.turns):
-            faces = self._search(image, turn)
-            if faces:
-                return sorted(faces, key=lambda face: -face.score)
-        return []
+        faces = [face for turn in self.settings.turns for face in self._search(image, turn)]
+        return suppress_overlaps(faces, self.settings.turned_overlap)
 
     def _search(self, image: UInt8[np.ndarray, "H W 3"], turn: float) -> list[Detection]:
         view = whole_view(image, min(self.settings.max_side, max(image.shape)), turn)

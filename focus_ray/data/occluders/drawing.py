@@ -233,6 +233,23 @@ def add_light_gradient(rng: Generator, rgb: Image, strength: float = 0.3) -> Ima
     return pixels.apply_slope(np.ascontiguousarray(rgb, np.float32), slope * np.cos(turn), slope * np.sin(turn))
 
 
+def draw_shadow(rng: Generator, alpha: Mask, side: float, strength: float) -> Mask:
+    """Draw the soft shadow of an occluder on what is behind it, below the occluder or beside it.
+
+    Args:
+        rng: random generator.
+        alpha: opacity of the occluder.
+        side: side of an aligned crop of the face, px of the canvas; it scales the shadow's shift and softness.
+        strength: largest share of the light that is lost.
+
+    Returns:
+        Share of the light that is lost at each pixel.
+    """
+    shift = np.array([[1, 0, rng.normal(0, 0.025) * side], [0, 1, rng.uniform(0.01, 0.06) * side]])
+    soft = cv2.GaussianBlur(cv2.warpAffine(alpha, shift, alpha.shape[::-1]), (0, 0), 0.015 * side)
+    return np.float32(rng.uniform(0, strength)) * soft
+
+
 def composite(bottom: OccluderLayer, top: OccluderLayer) -> OccluderLayer:
     """Put one layer over another."""
     alpha = top.alpha + bottom.alpha * (1 - top.alpha)

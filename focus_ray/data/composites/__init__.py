@@ -1,0 +1,1 @@
+"""Composites: photographs of open faces with pasted occluders, whose masks are exact."""
