@@ -116,6 +116,7 @@ def options_of(*path: str) -> set[str]:
         (("evaluate", "landmarks"), "--least-overlap --out --tasks --local --json"),
         (("reconstruct",), "--model --out --landmarks --box --refine --format --json"),
         (("data", "synthesize"), "--n --seed --size --out --layout"),
+        (("data", "detect"), "--out --detector --detector-weights --least-face --recursive --tasks --local --json"),
         (("data", "prepare", "portraits"), "--out --json"),
     ],
 )
@@ -418,11 +419,13 @@ def test_reconstruct_passes_everything_on_and_counts(capsys, reconstruction, tmp
         capsys,
         *("reconstruct", "a.jpg", "b", "--model", "m", "--out", str(tmp_path), "--landmarks", "l.csv"),
         *("--box", "1,2,30,40.5", "--refine", "0", "--format", "obj, glb", "--prior", "p", "--json"),
+        *("--detector", "haar"),
     )
     assert code == 0
     paths, folder, options = reconstruction.calls[0]
     assert (paths, folder) == ([Path("a.jpg"), Path("b")], tmp_path)
     assert options.pop("progress")
+    assert options.pop("detector").info.name == "haar"
     assert options == {
         "model": Path("m"),
         "landmarks": Path("l.csv"),

@@ -98,7 +98,13 @@ def test_a_smaller_face_can_be_wanted():
 
 @pytest.mark.parametrize(
     ("content", "kind"),
-    [(None, "missing"), (b"", "unreadable"), (png()[:100], "undecodable"), (b"text", "undecodable"), ("large", "too large")],
+    [
+        (None, "missing"),
+        (b"", "unreadable"),
+        (png()[:100], "undecodable"),
+        (b"text", "undecodable"),
+        ("large", "too large"),
+    ],
 )
 def test_an_unreadable_picture_has_a_kind(tmp_path: Path, content: bytes | str | None, kind: str):
     content = png(np.zeros((1, 40_000, 3), np.uint8)) if content == "large" else content

@@ -79,6 +79,14 @@ def test_subsets_without_figures_are_none():
     json.dumps(figures, allow_nan=False)
 
 
+def test_the_rate_of_detection_by_family():
+    scores = CompositeScores(ROWS, np.array([True, False, True, True, True]), {})
+    rates = evaluation._summarise_detection(scores, GroupBootstrap([one.person for one in ROWS]))
+    assert rates["hand"] == {"pictures": 2, "found": 1, "rate": {"value": 50.0, "low": 0.0, "high": 100.0}}
+    assert (rates["all"]["found"], rates["all"]["rate"]["value"]) == (4, pytest.approx(80.0))
+    assert rates["bar"]["rate"] == {"value": 100.0, "low": None, "high": None}
+
+
 def run(capsys, *arguments: object) -> tuple[int, str, str]:
     code = cli.main([str(argument) for argument in arguments])
     captured = capsys.readouterr()

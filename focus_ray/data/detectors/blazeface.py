@@ -75,19 +75,19 @@ class BlazeFace:
         self._anchors = _anchor_centres(version)
         self.version = version
 
-    def propose(self, image: UInt8[np.ndarray, "H W 3"], view: Crop, least_score: float) -> list[FaceCandidate]:
+    def propose(self, seen: UInt8[np.ndarray, "S S 3"], view: Crop, least_score: float) -> list[FaceCandidate]:
         """Propose faces.
 
         Args:
-            image: upright RGB.
-            view: square view of it, of the network's side.
+            seen: RGB of the view.
+            view: square view of the picture, of the network's side S.
             least_score: least probability of a candidate.
 
         Returns:
             Candidates by descending score; several of them may be one face.
         """
-        seen = view.warp(image).astype(np.float32) / 127.5 - 1.0
-        self._network.setInput(np.ascontiguousarray(seen.transpose(2, 0, 1)[None]))
+        scaled = seen.astype(np.float32) / 127.5 - 1.0
+        self._network.setInput(np.ascontiguousarray(scaled.transpose(2, 0, 1)[None]))
         found = {output.shape[2]: output[0].astype(np.float64) for output in self._network.forward(self._outputs)}
         scores = 1.0 / (1.0 + np.exp(-found[1][:, 0].clip(-_SCORE_LIMIT, _SCORE_LIMIT)))
         rows = np.flatnonzero(scores >= least_score)

@@ -6,13 +6,14 @@ import numpy as np
 from jaxtyping import UInt8
 from pydantic import Field
 
-from focus_ray.data.align import Crop, rotated_view
+from focus_ray.data.align import Crop, compose, rotated_view
 from focus_ray.data.detectors.blazeface import FULL_RANGE, SHORT_RANGE, BlazeFace, FaceCandidate
 from focus_ray.data.detectors.detection import Detection, bounding_box, overlap_ratio
 from focus_ray.data.detectors.face_mesh import FaceMesh, MeshPoints, view_of_box, view_of_points
 from focus_ray.data.detectors.weight_files import FULL_RANGE_FILE, MESH_FILE, SHORT_RANGE_FILE
 from focus_ray.settings import Settings
 
+_THUMBNAIL = 384  # px
 _CHECK_MARGIN = 1.5  # side of the view that confirms a face, over that of the aligned view
 
 
@@ -63,21 +64,21 @@ class MeshDetector:
         Returns:
             Faces, the largest first; the score is the mesh's probability of a face.
         """
-        networks = (self._short_range, self._full_range)
         found: list[Detection] = []
+        thumbnail = whole_view(image, _THUMBNAIL)
+        pixels = thumbnail.warp(image)
         for turn in (0.0, *self.settings.turns):
-            found = self._search(image, [(one, whole_view(image, one.version.side, turn)) for one in networks])
+            found = self._search(image, self._look_at_all(image, thumbnail, pixels, turn))
             if found:
                 break
         small = not found or found[0].side < self.settings.small_face * max(image.shape)
         for number, tiles in enumerate(self.settings.tiles):
             if (number == 0 and small) or not found:
-                found = self._merge([*found, *self._search(image, self._tiles(image, tiles))])
+                found = self._merge([*found, *self._search(image, self._look_at_tiles(image, tiles))])
         return found
 
-    def _search(self, image: UInt8[np.ndarray, "H W 3"], views: Iterable[tuple[BlazeFace, Crop]]) -> list[Detection]:
-        """Confirm what the networks propose in the views; the largest face first."""
-        proposed = [one for network, view in views for one in network.propose(image, view, self.settings.least_score)]
+    def _search(self, image: UInt8[np.ndarray, "H W 3"], proposed: Iterable[FaceCandidate]) -> list[Detection]:
+        """Confirm candidates; the largest face first."""
         kept: list[FaceCandidate] = []
         for candidate in sorted(proposed, key=lambda one: -one.score):
             if all(overlap_ratio(candidate.box, other.box) < self.settings.overlap for other in kept):
@@ -108,7 +109,7 @@ class MeshDetector:
         x, y = aligned.to_image(np.array([middle, middle])).tolist()
         zoom = aligned.scale * side / aligned.size / _CHECK_MARGIN
         view = rotated_view(x, y, zoom, -float(np.degrees(aligned.roll)), side)
-        return next(iter(self._short_range.propose(image, view, self.settings.least_score / 2)), None)
+        return next(iter(self._short_range.propose(view.warp(image), view, self.settings.least_score / 2)), None)
 
     def _agree(self, candidate: FaceCandidate, aligned: Crop) -> bool:
         """Return whether a candidate lies in the middle of the aligned view, upright."""
@@ -117,8 +118,17 @@ class MeshDetector:
         turned = (candidate.roll + aligned.roll + np.pi) % (2 * np.pi) - np.pi
         return bool(away < self.settings.furthest and abs(turned) < np.radians(self.settings.turn))
 
-    def _tiles(self, image: UInt8[np.ndarray, "H W 3"], count: int) -> Iterator[tuple[BlazeFace, Crop]]:
-        """Yield overlapping square views that cover the picture, `count` along its shorter side."""
+    def _look_at_all(
+        self, image: UInt8[np.ndarray, "H W 3"], thumbnail: Crop, pixels: UInt8[np.ndarray, "S S 3"], turn: float
+    ) -> Iterator[FaceCandidate]:
+        """Yield the candidates in the whole picture, turned; its pixels are those of a thumbnail, which are few."""
+        for network in (self._short_range, self._full_range):
+            view = whole_view(image, network.version.side, turn)
+            seen = Crop(compose(view.matrix, thumbnail.inverse), view.size).warp(pixels)
+            yield from network.propose(seen, view, self.settings.least_score)
+
+    def _look_at_tiles(self, image: UInt8[np.ndarray, "H W 3"], count: int) -> Iterator[FaceCandidate]:
+        """Yield the candidates in overlapping squares that cover the picture, `count` along its shorter side."""
         height, width = image.shape[:2]
         overlap, network = self.settings.tile_overlap, self._full_range
         side = min(height, width) / (count - (count - 1) * overlap)
@@ -126,7 +136,8 @@ class MeshDetector:
             return
         for y in _tile_centres(height, side, overlap):
             for x in _tile_centres(width, side, overlap):
-                yield network, rotated_view(x, y, network.version.side / side, 0.0, network.version.side)
+                view = rotated_view(x, y, network.version.side / side, 0.0, network.version.side)
+                yield from network.propose(view.warp(image), view, self.settings.least_score)
 
     def _merge(self, faces: list[Detection]) -> list[Detection]:
         """Keep one of the detections of each face; the largest face first."""

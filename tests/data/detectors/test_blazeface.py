@@ -27,9 +27,8 @@ def test_a_candidate_lies_at_the_face(
 ):
     turned = rotated_view(255.5, 255.5, 1.0, -degrees, 512)
     picture = turned.warp(astronaut)
-    best = BlazeFace(mesh_spec.weights[file], version).propose(
-        picture, whole_view(picture, version.side, degrees), 0.5
-    )[0]
+    view = whole_view(picture, version.side, degrees)
+    best = BlazeFace(mesh_spec.weights[file], version).propose(view.warp(picture), view, 0.5)[0]
     assert 0.5 <= best.score <= 1
     eyes = turned.to_image(best.keypoints[:2])
     assert np.linalg.norm(eyes.mean(axis=0) - [222.0, 107.0]) < 10
