@@ -78,7 +78,7 @@ def test_other_pictures_in_the_folders_of_the_splits_are_an_error(checkout: Path
     assert len(files_of(tmp_path / "out")) == 1
 
 
-def test_the_list_has_the_documented_splits_and_no_picture_that_is_kept_for_judging():
+def test_the_list_has_the_documented_splits_and_no_reserved_picture():
     portraits = read_portrait_list()
     in_order = sorted(portraits, key=lambda one: hashlib.sha256(one.name.encode()).hexdigest())
     assert [one.split for one in in_order] == ["report"] * 169 + ["choose"] * 70 + ["train"] * 330
