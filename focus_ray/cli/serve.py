@@ -44,8 +44,8 @@ def serve(
 
     echo = partial(typer.echo, err=True)
     weights = None if detector_weights is None else str(detector_weights)
-    given = {"model": model, "prior": prior, "detector": detector, "detector_weights": weights}
-    given["http"] = {"host": host, "port": port}
+    given = {"model": model, "prior": prior, "http": {"host": host, "port": port}}
+    given |= {"detector": detector, "detector_weights": weights}
     settings = load_settings(config, assignments or [], given, api_keys)
     if swap:
         launch.swap(settings, echo)
