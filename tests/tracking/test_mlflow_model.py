@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import focus_ray
+from focus_ray.data.detectors.weight_files import has_mesh_files
 from focus_ray.errors import ImageError
 from focus_ray.inference.face_locations import check_image
 from focus_ray.inference.face_result import Face
@@ -58,6 +59,8 @@ def test_the_registered_model_reconstructs_in_a_fresh_process(tmp_path, database
     face = Face.model_validate(one[0][0])
     x, y, width, height = face.box
     assert 60 < x + width / 2 < 240
+    assert face.detector is not None
+    assert face.detector.name == ("mesh" if has_mesh_files() else "haar")
     assert 40 < y + height / 2 < 200
     assert face.model_version.startswith("embedded-")
 
@@ -116,7 +119,7 @@ def loaded(code, tmp_path_factory):
 
     place = tmp_path_factory.mktemp("stored") / "model"
     shipped = Path(focus_ray.__file__).parent / "pretrained"
-    mlflow_client._save_model(place, Model(), shipped, Path(code.__file__), ["focus-ray"])
+    mlflow_client._save_model(place, Model(), {"model": shipped}, Path(code.__file__), ["focus-ray"])
     return pyfunc.load_model(str(place))
 
 
