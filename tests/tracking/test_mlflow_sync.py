@@ -101,7 +101,7 @@ def check(database: Database, mlflow_run: str, steps: int) -> None:
 
 
 def test_times_end_with_the_files_last_change(tmp_path, database):
-    run = write_run(tmp_path / "runs" / "one", 400)
+    run = write_run(tmp_path / "runs" / "one", 400, timed=False)
     sent = track(run, TrackingSettings())
     rows = database.rows(
         "select step, timestamp from metrics where run_uuid = ? and key = 'train/seconds' order by step",

@@ -12,6 +12,7 @@ from focus_ray.model import PRETRAINED_MODEL
 
 LOG = 10
 RUN_ID = "0123456789abcdef" * 2
+STARTED = 1_763_632_800.0  # Unix time of the run, s
 CONFIG = {
     "preset": "embedded",
     "seed": 3,
@@ -32,7 +33,7 @@ def phase_of(step: int) -> str:
 
 
 def line(step: int) -> dict[str, Any]:
-    """A line of history.jsonl: the same for the same step, some losses null."""
+    """A line of history.jsonl as older versions wrote it, without a time; some losses are null."""
     lost = step % 97 == 5
     loss = {"total": None if lost else 1 / (1 + step), f"{phase_of(step)}_term": 0.25 + step % 7}
     seen = None if phase_of(step) == "warmup" else 0.8
@@ -40,10 +41,12 @@ def line(step: int) -> dict[str, Any]:
     return {"step": step, "phase": phase_of(step), "loss": loss, "mask_mean": seen, "skipped": lost, **times}
 
 
-def add_steps(run: Path, steps: Iterable[int]) -> None:
-    """More lines of history.jsonl."""
+def add_steps(run: Path, steps: Iterable[int], *, timed: bool = True) -> None:
+    """More lines of history.jsonl; without their times, as older versions wrote them."""
     with (run / "history.jsonl").open("a") as file:
-        file.writelines(json.dumps(line(step)) + "\n" for step in steps)
+        for step in steps:
+            time = {"time": STARTED + 0.125 * (step + 1)} if timed else {}
+            file.write(json.dumps(line(step) | time) + "\n")
 
 
 def add_evaluation(run: Path, step: int) -> None:
@@ -79,10 +82,10 @@ def end_run(run: Path, steps: int, version: str | None = "embedded-0123456789ab"
         shutil.copytree(PRETRAINED_MODEL, run / "model")
 
 
-def write_run(run: Path, steps: int = 2003, **names: str) -> Path:
+def write_run(run: Path, steps: int = 2003, *, timed: bool = True, **names: str) -> Path:
     """A complete run."""
     begin_run(run, **names)
-    add_steps(run, range(steps))
+    add_steps(run, range(steps), timed=timed)
     for step in [*range(500, steps, 500), steps]:
         add_evaluation(run, step)
         add_sheet(run, step)
