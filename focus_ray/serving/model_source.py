@@ -252,8 +252,12 @@ def _fetch_registered(name: str, number: str, target: Path) -> None:
 
 def _download_manifest(server: MlflowServer, name: str, number: str, scratch: Path) -> tuple[str, str]:
     """Download the manifest of a registered model; return the URI of its artifacts and the model folder in them."""
+    from focus_ray.tracking.mlflow_client import DETECTOR_FOLDER
+
     location = server.location(name, number)
     folders = server.list_folders(location, "artifacts")  # MLflow keeps the files that a model was made from here
+    if len(folders) > 1:
+        folders = [folder for folder in folders if folder.rpartition("/")[2] != DETECTOR_FOLDER]
     if len(folders) != 1:
         raise CheckpointError(f"models:/{name}/{number} is not a model of focus-ray; give another version")
     server.download(location, [f"{folders[0]}/{MANIFEST}"], scratch)

@@ -30,6 +30,7 @@ else:  # mlflow takes seconds to import: annotations must not need it
 
 RUN_TAG = "focus.run_id"
 MODEL_NAME = "focus"  # in the registry
+DETECTOR_FOLDER = "weights"  # of a registered model, beside its model folder
 VERSION_TAG = "model_version"
 
 # Limits of one log_batch: 1000 entities, 100 of them parameters, 1 MB.

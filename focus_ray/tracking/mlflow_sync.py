@@ -12,6 +12,7 @@ from typing import Any
 from focus_ray.errors import TrackingError
 from focus_ray.tracking import lineage, sync_state
 from focus_ray.tracking.mlflow_client import (
+    DETECTOR_FOLDER,
     MODEL_NAME,
     RUN_TAG,
     MetricPoint,
@@ -30,7 +31,7 @@ PRODUCTION = "production"
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _EXCLUDED_KEYS = ("schema", "seed")  # numbers of metrics.json that are not metrics
 _MODEL_CODE = Path(__file__).with_name("mlflow_model.py")
-_DETECTOR = Path(__file__).resolve().parents[1] / "data" / "detectors" / "weights"  # of the mesh detector
+_DETECTOR = Path(__file__).resolve().parents[1] / "data" / "detectors" / DETECTOR_FOLDER
 _METRICS_PER_CALL = 900
 _DEFAULT_LOG_EVERY = 10
 
