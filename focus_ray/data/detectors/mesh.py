@@ -22,7 +22,7 @@ class MeshSettings(Settings):
 
     least_score: float = Field(default=0.3, ge=0, le=1)  # probability by BlazeFace of a candidate
     least_presence: float = Field(default=0.1, ge=0, le=1)  # probability by the face mesh of a face
-    sure_score: float = Field(default=0.65, ge=0, le=1)  # probability by BlazeFace in the view aligned by the mesh
+    sure_score: float = Field(default=0.7, ge=0, le=1)  # probability by BlazeFace in the view aligned by the mesh
     furthest: float = Field(default=0.2, gt=0)  # of the face's side, from the middle of that view
     turn: float = Field(default=15.0, gt=0)  # degrees of roll in that view
     rounds: int = Field(default=2, ge=1)  # attempts to align a candidate
