@@ -174,8 +174,9 @@ def fixed_seed() -> None:
 
 @contextmanager
 def quick_runs() -> Iterator[None]:
-    """Within it, reports have no plots and calls are not checked: both take longer than a miniature takes to train."""
+    """Reports without plots, calls without checks, scans of few points: each takes longer than a miniature trains."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("focus_ray.data.dataset_writers.scan_simulation._EDGE_MM", 8.0)
         for name in ("loss_curves", "mask_coverage", "figures_over_time"):
             patch.setattr(f"focus_ray.tracking.plots.{name}", lambda *_: None)
         patch.setattr("focus_ray.priors.prior_report.misfit_sheet", lambda *_: b"no picture")

@@ -12,6 +12,7 @@ from focus_ray.errors import ConfigError
 from focus_ray.focus import losses
 from focus_ray.training import in_process
 from focus_ray.training.assemble import training_data
+from tests.conftest import quick_runs
 
 MINIATURE = {
     "batch_size": 4,
@@ -77,7 +78,8 @@ def test_with_one_pixel_the_neighbour_loss_is_the_pixel_loss():
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_baseline_trains(name, tmp_path):
-    metrics = in_process.train(apply_baseline(miniature(), name), tmp_path / name)
+    with quick_runs():
+        metrics = in_process.train(apply_baseline(miniature(), name), tmp_path / name)
     lines = [json.loads(line) for line in (tmp_path / name / "history.jsonl").read_text().splitlines()]
     assert metrics["steps"] == len(lines)
     assert not any(line["skipped"] for line in lines)

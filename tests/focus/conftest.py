@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,28 +38,31 @@ def played(tmp_path_factory, project_root: Path, python: str) -> Played:
     """played(scenario, world): what each copy in a group of `world` computed in a scenario of side_by_side.py."""
     folder = tmp_path_factory.mktemp("side_by_side")
     path = os.pathsep.join([str(project_root), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        [python, str(Path(__file__).with_name("side_by_side.py")), str(folder)],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    groups = {w: [load_file(folder / f"{w}-{rank}.safetensors") for rank in range(w)] for w in (1, 2, 3)}
+
+    @cache
+    def group(world: int) -> list[dict[str, Tensor]]:
+        done = subprocess.run(
+            [python, str(Path(__file__).with_name("side_by_side.py")), str(folder), str(world)],
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return [load_file(folder / f"{world}-{rank}.safetensors") for rank in range(world)]
 
     def of(scenario: str, world: int) -> list[dict[str, Tensor]]:
         start = f"{scenario}/"
         return [
             {name.removeprefix(start): value for name, value in copy.items() if name.startswith(start)}
-            for copy in groups[world]
+            for copy in group(world)
         ]
 
     return of
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first test that asks for `played` waits for all three groups."""
+    """The first test that asks for `played` waits for its groups."""
     for item in items:
         if "played" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(600))

@@ -1,8 +1,8 @@
 """What one, two and three copies of a run compute of the same batches; a program, since copies are processes.
 
-    python side_by_side.py FOLDER
+    python side_by_side.py FOLDER WORLD
 
-Every scenario is played by a group of one, of two and of three processes that talk over gloo on 127.0.0.1. Each writes
+Every scenario is played by a group of WORLD processes that talk over gloo on 127.0.0.1. Each writes
 what it ended with to FOLDER/WORLD-RANK.safetensors, under SCENARIO/NAME. What is right about it the tests say.
 """
 
@@ -41,7 +41,6 @@ from focus_ray.focus.state import StepLoss, StepMetrics, Targets, TrainState, op
 from focus_ray.focus.synthesis import SamplingDistributions, make_generator, render_random
 from tests.ellipsoid_face import ellipsoid_face
 
-WORLDS = (1, 2, 3)
 PATIENCE_S = 60  # of a copy that waits for another one
 LONGEST_S = 180  # for all that a group plays; a few seconds where the machine has nothing else to do
 BATCH = 7  # 3 + 4 and 2 + 2 + 3: shares differ, and one begins at an odd image
@@ -387,13 +386,13 @@ def play(rank: int, world: int, meeting: str, folder: Path) -> None:
         torch.distributed.destroy_process_group()
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, world: int) -> int:
     """The number of processes that failed."""
     # What takes seconds to load is loaded once, before the copies fork.
     state = fresh(ReplicaGroup())
     share_of_batch(state)
     load_backward_kernels(state)
-    return sum(failures(world, folder) for world in WORLDS)
+    return failures(world, folder)
 
 
 def load_backward_kernels(state: TrainState) -> None:
@@ -423,4 +422,4 @@ def failures(world: int, folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -9,7 +9,7 @@ from torch import nn
 from focus_ray.focus.pooled_ratio import PooledRatio
 from focus_ray.focus.replica_group import SINGLE_PROCESS, ReplicaGroup
 
-GROUPS = (2, 3)
+GROUPS = (2, pytest.param(3, marks=pytest.mark.drill))
 
 
 @given(world=st.integers(1, 40), count=st.integers(0, 500))

@@ -22,7 +22,7 @@ SETTINGS = BatchingSettings(batch=4)
 def fitter() -> Fitter:
     shipped = load()
     model = shipped.model
-    few = model.refine.model_copy(update={"steps": 15})  # enough for a last digit to become visible
+    few = model.refine.model_copy(update={"steps": 8})  # enough for a last digit to become visible
     return Fitter(
         Reconstructor(replace(model, refine=few), prior=shipped.prior, require_prior=False), SETTINGS, "focus/3"
     )

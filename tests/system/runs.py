@@ -14,7 +14,9 @@ from typing import Any
 import torch
 
 from focus_ray import model
+from focus_ray.detection.shards import SHARDS
 from focus_ray.storage import atomic
+from focus_ray.storage.open_store import open_store
 
 MINIATURE = [
     "model.camera.image_size=32",
@@ -155,9 +157,13 @@ class DetectionRun(CommandRun):
     COMMAND = ("data", "detect")
     WORKER = "ray::MapWorker"
 
+    def __init__(self, python: str, folder: Path, location: str, *options: str, environment: dict[str, str]):
+        super().__init__(python, folder, location, *options, environment=environment)
+        self.store = open_store(location)
+
     def shards(self) -> int:
         """How many are finished."""
-        return sum(1 for _ in (self.folder / ".detect").rglob("*.parquet"))
+        return sum(1 for _ in self.store.list(SHARDS))
 
     def reach(self, shards: int) -> None:
         """Wait until so many are."""

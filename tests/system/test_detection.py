@@ -4,14 +4,16 @@ import json
 import shutil
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from focus_ray.data.detect_landmarks import RETRIED
 from focus_ray.data.detectors.by_name import DetectorSpec
+from focus_ray.data.face_table import decode_table
 from focus_ray.data.landmark_csv import read_landmarks
 from focus_ray.detection.detect_folder import detect_folder
+from focus_ray.detection.shards import SHARDS
+from focus_ray.storage.object_store import ObjectStore
 from focus_ray.storage.open_store import open_store
 from tests.detection.conftest import mesh_spec, write_picture
 from tests.system.runs import DetectionRun, TrainingRun, set_options
@@ -39,7 +41,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copied(photos: Path, tmp_path: Path) -> Path:
+def photo_copy(photos: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(photos, tmp_path / "copy"))
 
 
@@ -52,26 +54,32 @@ def straight(photos: Path, mesh_spec: DetectorSpec, tmp_path_factory: pytest.Tem
     return [(folder / name).read_bytes() for name in FILES]
 
 
-def finished_pictures(folder: Path) -> int:
+def finished_pictures(store: ObjectStore) -> int:
     """The pictures that the next run need not detect."""
-    paths = (folder / ".detect").rglob("*.parquet")
-    return sum(reason not in RETRIED for path in paths for reason in pq.read_table(path)["reason"].to_pylist())
+    tables = [decode_table(store.read(entry.key), entry.key) for entry in store.list(SHARDS)]
+    return sum(reason not in RETRIED for table in tables for reason in table["reason"].to_pylist())
 
 
-def test_an_actor_and_a_driver_that_are_killed_change_nothing(
-    straight: list[bytes], copied: Path, python: str, environment: dict[str, str]
-):
-    run = DetectionRun(python, copied, str(copied), "--tasks", "2", environment=environment)
+def check_killed_and_resumed(
+    straight: list[bytes], folder: Path, location: str, python: str, environment: dict[str, str]
+) -> None:
+    """Kill an actor, then the driver; the same command detects what is missing and writes the files of one process."""
+    run = DetectionRun(python, folder, location, "--tasks", "2", environment=environment)
     run.reach(1)
     run.kill_worker(0)
     run.reach(3)
     run.kill_driver()
-    kept = finished_pictures(copied)
-    assert not (copied / "landmarks.csv").exists(), "it was killed before the end"
-    again = DetectionRun(python, copied, str(copied), "--tasks", "1", "--json", environment=environment)
+    kept = finished_pictures(run.store)
+    assert "landmarks.csv" not in [entry.key for entry in run.store.list()], "it was killed before the end"
+    again = DetectionRun(python, folder, location, "--tasks", "1", "--json", environment=environment)
     assert again.wait() == 0, again.read_log()
     assert f"\npictures: {kept} of 13\n" in again.read_log(), "only what was missing is detected"
-    assert [(copied / name).read_bytes() for name in FILES] == straight
+    assert [run.store.read(name) for name in FILES[:2]] == straight[:2]
+    problems = [
+        [(one["name"], one["reason"]) for one in json.loads(text)["problems"]]
+        for text in (run.store.read(FILES[2]), straight[2])
+    ]
+    assert problems[0] == problems[1]
     last = json.loads(again.read_log().splitlines()[-1])
     assert {reason: count for reason, count in last["counts"].items() if count} == {
         "found": 8,
@@ -80,7 +88,7 @@ def test_an_actor_and_a_driver_that_are_killed_change_nothing(
     }
 
 
-def test_pictures_in_a_bucket(
+def test_in_a_bucket_an_actor_and_a_driver_that_are_killed_change_nothing(
     straight: list[bytes],
     photos: Path,
     tmp_path: Path,
@@ -92,16 +100,14 @@ def test_pictures_in_a_bucket(
     store = open_store(f"{bucket}/photos")
     for path in photos.rglob("*.png"):
         store.upload(path, path.relative_to(photos).as_posix())
-    run = DetectionRun(
-        python, tmp_path / "run", f"{bucket}/photos", "--tasks", "2", environment=environment | bucket_environment
-    )
-    assert run.wait() == 0, run.read_log()
-    assert [store.read(name) for name in FILES[:2]] == straight[:2]
-    problems = [
-        [(one["name"], one["reason"]) for one in json.loads(text)["problems"]]
-        for text in (store.read("detect.json"), straight[2])
-    ]
-    assert problems[0] == problems[1]
+    check_killed_and_resumed(straight, tmp_path / "run", f"{bucket}/photos", python, environment | bucket_environment)
+
+
+@pytest.mark.drill
+def test_on_disk_an_actor_and_a_driver_that_are_killed_change_nothing(
+    straight: list[bytes], photo_copy: Path, python: str, environment: dict[str, str]
+):
+    check_killed_and_resumed(straight, photo_copy, str(photo_copy), python, environment)
 
 
 @pytest.mark.drill
@@ -125,14 +131,14 @@ def test_actors_killed_in_the_middle_of_their_pieces(
 @pytest.mark.drill
 @pytest.mark.usefixtures("database")
 def test_a_training_by_workers_with_data_workers_detects_first(
-    copied: Path, tmp_path: Path, python: str, environment: dict[str, str]
+    photo_copy: Path, tmp_path: Path, python: str, environment: dict[str, str]
 ):
     """Detection and batches by Ray Data in one session."""
     short = ["schedule={cycles: 1, seg_steps: 1, face_steps: 2}", "batch_size=4", "cadence.checkpoint=1"]
     folder = tmp_path / "run"
-    options = ("--data", str(copied), "--data-workers", "1", "--cpus-per-worker", "1", "--out", str(folder))
+    options = ("--data", str(photo_copy), "--data-workers", "1", "--cpus-per-worker", "1", "--out", str(folder))
     run = TrainingRun(python, folder, *options, *set_options(short), environment=environment)
     assert run.wait() == 0, run.read_log()
     assert "has no landmarks.csv: the detector mesh" in run.read_log()
-    assert len(read_landmarks(copied / "landmarks.csv")) == 8
+    assert len(read_landmarks(photo_copy / "landmarks.csv")) == 8
     assert len(run.history()) == 3

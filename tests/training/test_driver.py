@@ -216,7 +216,7 @@ def test_a_run_on_a_cluster_is_the_run_in_one_process(config, tmp_path, one_work
     assert drawn[0] == drawn[1]
     assert json.loads((run / "metrics.json").read_text()) == json.loads(json.dumps(there))
     assert Checkpoints(run / "checkpoints").steps() == Checkpoints(straight_run / "checkpoints").steps()
-    assert listener.of("on_save") == list(range(2, 15, 2))
+    assert sorted(listener.of("on_save")) == list(range(2, 15, 2))  # of uploads that run side by side
     assert [metrics["step"] for metrics, _ in one_worker.reports.told] == list(range(2, 15, 2))
     log = [line for line in read_json_lines(run / "log.jsonl") if line["rank"] == 0]
     assert [line["step"] for line in log if line["message"].startswith("phase em_seg begins")] == [7, 11]

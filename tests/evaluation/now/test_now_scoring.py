@@ -13,12 +13,14 @@ from focus_ray.evaluation.now.export import select_now_landmarks, write_predicti
 from focus_ray.evaluation.now.now_scoring import collect_subsets, now_rows, score_now
 from focus_ray.evaluation.now.submission import Submission
 from focus_ray.evaluation.vertex_error import vertex_errors
+from tests.conftest import quick_runs
 
 
 @pytest.fixture(scope="module")
 def place(world_face, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("sets") / "now"
-    write_dataset("now", folder, 16, size=32, world=world_face)
+    with quick_runs():
+        write_dataset("now", folder, 16, size=32, world=world_face)
     return folder
 
 

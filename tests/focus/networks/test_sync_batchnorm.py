@@ -16,7 +16,7 @@ def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
 
 
-@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.drill)])
 @pytest.mark.parametrize("scenario", TOLERANCES)
 def test_copies_normalise_as_one_does_all_their_images(played, scenario, world):
     (whole,), copies = played(scenario, 1), played(scenario, world)
