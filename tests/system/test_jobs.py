@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -18,7 +19,11 @@ import torch
 from focus_ray import model as models
 from focus_ray import prior as priors
 from focus_ray.data.dataset_writers import write_dataset
-from focus_ray.data.sources import open_labelled
+from focus_ray.data.detectors.by_name import DetectorSpec
+from focus_ray.data.detectors.weight_files import MESH_FOLDER
+from focus_ray.data.sources import open_labelled, open_now
+from focus_ray.data.sources.now_pictures import NowPictures
+from focus_ray.errors import ClusterError
 from focus_ray.evaluation.evaluate import evaluate
 from focus_ray.evaluation.evaluation_config import build_evaluation_config
 from focus_ray.evaluation.methods import Method
@@ -31,7 +36,10 @@ from focus_ray.storage.open_store import open_store
 from focus_ray.tuning.results import SweepResults
 from infra.loopback_cluster import Cluster
 from infra.loopback_cluster import find_marked as marked_processes
+from tests.detection.conftest import mesh_spec, write_picture
 from tests.priors.conftest import stand_in
+
+__all__ = ["mesh_spec"]
 
 ROOT = Path(__file__).resolve().parents[2]
 MINIATURE = """
@@ -194,6 +202,34 @@ def test_an_evaluation_is_a_job_and_reads_its_data_from_a_bucket(small_face, wor
     assert run.info.status == "FINISHED"
     assert any(name.endswith("occluded/f1") for name in run.data.metrics)
     assert marked_processes(cluster.mark) == []
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(900)
+def test_workers_of_a_job_get_the_detectors_weights_from_its_driver(
+    mesh_spec: DetectorSpec, small_face, world_face, tmp_path, monkeypatch
+):
+    """`ray job submit` leaves the weights out: a driver without them refuses `mesh`, and its workers need none."""
+    write_dataset("now", tmp_path / "set", 16, size=32, world=world_face)
+    (tmp_path / "set" / "dataset.json").unlink()  # which calls the pictures aligned
+    for path in (tmp_path / "set" / "iphone_pictures").rglob("*.*"):
+        write_picture(path)
+    models.save(tmp_path / "model", stand_in(small_face))
+    method = Method("ours", models.load(tmp_path / "model"))
+    assert predict(method, NowPictures(open_now(tmp_path / "set")), tmp_path / "here", None, detector=mesh_spec) == []
+    weights = shutil.copytree(MESH_FOLDER, tmp_path / "weights")
+    command = ["predict", "--data", str(tmp_path / "set"), "--out", str(tmp_path / "job"), "--name", "ours"]
+    command += ["--model", str(tmp_path / "model"), "--tasks", "1", "--detector", "mesh"]
+    with run_cluster(monkeypatch) as cluster:
+        with pytest.raises(ClusterError):
+            cluster.submit("jobs/evaluate.py", command)
+        cluster.submit("jobs/evaluate.py", [*command, "--detector-weights", str(weights)])
+    asked = json.loads((tmp_path / "job" / "method.json").read_text())
+    assert asked["detector"] == mesh_spec.info.model_dump(mode="json")
+    masks = sorted((tmp_path / "here" / "masks").rglob("*.png"))
+    assert len(masks) == 16
+    for path in masks:
+        assert path.read_bytes() == (tmp_path / "job" / path.relative_to(tmp_path / "here")).read_bytes()
 
 
 @pytest.mark.drill

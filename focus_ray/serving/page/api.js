@@ -2,6 +2,7 @@
 
 const OUTPUTS = "mask,region,rendering,glb";
 const LONGEST_PAUSE = 60; // s; longer waits are left to the user
+const MOST_FACES = "16"; // the largest that the endpoint allows; settings of the endpoint can be lower
 
 export class Refused extends Error {
   constructor(message, { status = 0, retryAfter = 0 } = {}) {
@@ -17,6 +18,7 @@ export async function reconstruct(picture, { refine, key, outputs = OUTPUTS, sig
   const form = new FormData();
   form.append("image", picture, "photo");
   form.append("outputs", outputs);
+  form.append("max_faces", MOST_FACES);
   if (refine) form.append("refine", refine);
   const headers = key ? { Authorization: `Bearer ${key}` } : {};
   try {
