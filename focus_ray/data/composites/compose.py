@@ -30,7 +30,7 @@ from focus_ray.data.composites.composite_folder import (
 )
 from focus_ray.data.composites.cutouts import CUTOUT, CutoutFamily
 from focus_ray.data.composites.face_region import face_region
-from focus_ray.data.composites.paste import Family, OpenPhoto, Pasted, paste_occluder
+from focus_ray.data.composites.paste import OccluderFamily, OpenPhoto, OccludedPhoto, paste_occluder
 from focus_ray.data.dataset_writers.picture_writer import write_mask, write_picture
 from focus_ray.data.image_file import read_content, read_image, read_size
 from focus_ray.data.landmark_check import validate_landmarks
@@ -141,7 +141,7 @@ class _CompositeWriter:
         """Write the pictures of one composite; returns its row and its landmarks."""
         photo = self._read_photo(planned.source)
         height, width = photo.rgb.shape[:2]
-        pasted = Pasted(photo.rgb, np.zeros((height, width), dtype=bool), 0.0)
+        pasted = OccludedPhoto(photo.rgb, np.zeros((height, width), dtype=bool), 0.0)
         if planned.family != UNOCCLUDED:
             pasted = self._paste(index, planned, photo)
         file = f"{index:06d}.png"
@@ -171,10 +171,10 @@ class _CompositeWriter:
         scales = np.array(size) / np.array([width, height])
         return OpenPhoto(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (points + 0.5) * scales - 0.5)
 
-    def _paste(self, index: int, planned: PlannedComposite, photo: OpenPhoto) -> Pasted:
+    def _paste(self, index: int, planned: PlannedComposite, photo: OpenPhoto) -> OccludedPhoto:
         rng = np.random.default_rng((self.config.seed, _STREAM, index))
         limits = (self.config.min_covered, _MAX_COVERED)
-        family = Family(planned.family, self.families[planned.family])
+        family = OccluderFamily(planned.family, self.families[planned.family])
         pasted = paste_occluder(rng, photo, family, limits, _ATTEMPTS)
         if pasted is None:
             raise DataError(

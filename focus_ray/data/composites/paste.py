@@ -32,7 +32,7 @@ class OpenPhoto(NamedTuple):
     landmarks: Float[np.ndarray, "68 2"]
 
 
-class Family(NamedTuple):
+class OccluderFamily(NamedTuple):
     """A family of occluders."""
 
     name: str
@@ -40,7 +40,7 @@ class Family(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pasted:
+class OccludedPhoto:
     """A photograph with an occluder.
 
     Attributes:
@@ -62,7 +62,7 @@ class _Canvas(NamedTuple):
     side: int
     fineness: int  # px drawn per px of the photograph
 
-    def draw(self, rng: Generator, family: Family, photo: OpenPhoto, skin: Colour) -> OccluderLayer:
+    def draw(self, rng: Generator, family: OccluderFamily, photo: OpenPhoto, skin: Colour) -> OccluderLayer:
         """Draw an occluder, in px of the canvas."""
         places = (photo.landmarks - [self.left, self.top] + 0.5) * self.fineness - 0.5
         side = self.side * self.fineness
@@ -81,8 +81,8 @@ class _Canvas(NamedTuple):
 
 
 def paste_occluder(
-    rng: Generator, photo: OpenPhoto, family: Family, covered: tuple[float, float], attempts: int
-) -> Pasted | None:
+    rng: Generator, photo: OpenPhoto, family: OccluderFamily, covered: tuple[float, float], attempts: int
+) -> OccludedPhoto | None:
     """Draw an occluder until it covers an allowed share of the face, and paste it into the photograph.
 
     Args:
@@ -109,7 +109,7 @@ def paste_occluder(
             weighted = np.clip(drawn.rgb, 0, 1).astype(np.float32) * drawn.alpha[..., None]
             rgb = canvas.to_photo(weighted, photo, properties.blur) / np.maximum(alpha, _THIN)[..., None]
             layer = OccluderLayer(properties.light_occluder(rgb), alpha)
-            return Pasted(_composite(rng, photo, layer, properties.noise, region, side), occluder, share)
+            return OccludedPhoto(_composite(rng, photo, layer, properties.noise, region, side), occluder, share)
     return None
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from focus_ray.data.composites.face_region import face_region
-from focus_ray.data.composites.paste import Family, OpenPhoto, Pasted, paste_occluder
+from focus_ray.data.composites.paste import OccluderFamily, OpenPhoto, OccludedPhoto, paste_occluder
 from focus_ray.data.occluders import FAMILIES
 from focus_ray.data.occluders.drawing import FaceFrame, OccluderLayer, ellipse, fill_polygons, solid_canvas
 from tests.data.composites.photographs import astronaut
@@ -21,8 +21,8 @@ def disc(rng, size, landmarks, skin):
     return OccluderLayer(solid_canvas(size, np.array([0.1, 0.8, 0.1])), fill_polygons(size, outline))
 
 
-def paste(draw, photo: OpenPhoto = PHOTO, seed: int = 0, name: str = "disc") -> Pasted:
-    pasted = paste_occluder(np.random.default_rng(seed), photo, Family(name, draw), LIMITS, 50)
+def paste(draw, photo: OpenPhoto = PHOTO, seed: int = 0, name: str = "disc") -> OccludedPhoto:
+    pasted = paste_occluder(np.random.default_rng(seed), photo, OccluderFamily(name, draw), LIMITS, 50)
     assert pasted is not None
     return pasted
 
@@ -78,7 +78,7 @@ def test_occluders_that_cover_too_little_are_refused():
         alpha[:3, :3] = 1
         return OccluderLayer(solid_canvas(size, np.zeros(3)), alpha)
 
-    assert paste_occluder(np.random.default_rng(0), PHOTO, Family("speck", speck), LIMITS, 5) is None
+    assert paste_occluder(np.random.default_rng(0), PHOTO, OccluderFamily("speck", speck), LIMITS, 5) is None
 
 
 def test_the_same_seed_gives_the_same_picture_also_of_a_small_face_in_a_large_picture():
