@@ -237,14 +237,14 @@ def test_without_a_camera_it_says_so(browser: Any, url: str):
 
 
 def test_one_of_several_faces_is_chosen(visit: PageSession, world_face, tmp_path: Path):
-    pair = [
-        cv2.imread(str(path)) for path in sorted(write_photographs(tmp_path / "photographs", 2, world_face).iterdir())
+    five = [
+        cv2.imread(str(path)) for path in sorted(write_photographs(tmp_path / "photographs", 5, world_face).iterdir())
     ]
-    cv2.imwrite(str(tmp_path / "pair.png"), np.hstack(pair))
-    visit.page.locator("#file").set_input_files(tmp_path / "pair.png")
-    visit.wait_for_status("2 faces were found")
+    cv2.imwrite(str(tmp_path / "five.png"), np.hstack(five))
+    visit.page.locator("#file").set_input_files(tmp_path / "five.png")
+    visit.wait_for_status("5 faces were found")  # the API's default is four
     first = visit.page.locator("#parts").inner_text(), visit.page.locator("#occlusion").inner_text()
-    box = visit.page.get_by_role("button", name="Face 2 of 2")
+    box = visit.page.get_by_role("button", name="Face 2 of 5")
     box.click()
     assert box.get_attribute("aria-pressed") == "true"
     assert (visit.page.locator("#parts").inner_text(), visit.page.locator("#occlusion").inner_text()) != first
