@@ -30,7 +30,7 @@ from focus_ray.data.composites.composite_folder import (
 )
 from focus_ray.data.composites.cutouts import CUTOUT, CutoutFamily
 from focus_ray.data.composites.face_region import face_region
-from focus_ray.data.composites.paste import OccluderFamily, OpenPhoto, OccludedPhoto, paste_occluder
+from focus_ray.data.composites.paste import OccludedPhoto, OccluderFamily, OpenPhoto, paste_occluder
 from focus_ray.data.dataset_writers.picture_writer import write_mask, write_picture
 from focus_ray.data.image_file import read_content, read_image, read_size
 from focus_ray.data.landmark_check import validate_landmarks

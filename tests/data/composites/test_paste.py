@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from focus_ray.data.composites.face_region import face_region
-from focus_ray.data.composites.paste import OccluderFamily, OpenPhoto, OccludedPhoto, paste_occluder
+from focus_ray.data.composites.paste import OccludedPhoto, OccluderFamily, OpenPhoto, paste_occluder
 from focus_ray.data.occluders import FAMILIES
 from focus_ray.data.occluders.drawing import FaceFrame, OccluderLayer, ellipse, fill_polygons, solid_canvas
 from tests.data.composites.photographs import astronaut
