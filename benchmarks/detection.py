@@ -1,6 +1,6 @@
 """What a detection costs: processor time a picture of the mesh detector with landmarks, and of Haar in the same run.
 
-python benchmarks/detection.py [--repeats 5] [FILE ...]    (a minute; nothing else should run)
+python benchmarks/detection.py [--repeats 5] [FILE ...]    (three minutes; nothing else should run)
 
 Without files, the pictures are scikit-image's portrait of an astronaut (NASA, public domain), smaller in a larger
 frame, turned, and two pictures without a face. All are scaled to one megapixel. OpenCV runs on one thread; Haar is
@@ -41,7 +41,7 @@ def main() -> None:
     pictures = {path.name: read_image(path) for path in arguments.files} or public_pictures()
     detectors = {name: resolve_detector(name).build() for name in DETECTORS}
     for name, picture in pictures.items():
-        scaled = one_megapixel(picture)
+        scaled = scale_to_one_megapixel(picture)
         base = None
         for kind, detector in detectors.items():
             faces = len(detector.detect(scaled))  # the first call allocates
@@ -65,7 +65,7 @@ def public_pictures() -> dict[str, Picture]:
     }
 
 
-def one_megapixel(picture: Picture) -> Picture:
+def scale_to_one_megapixel(picture: Picture) -> Picture:
     """The picture, scaled to `PIXELS`."""
     scale = math.sqrt(PIXELS / (picture.shape[0] * picture.shape[1]))
     return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)

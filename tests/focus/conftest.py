@@ -40,7 +40,7 @@ def played(tmp_path_factory, project_root: Path, python: str) -> Played:
     path = os.pathsep.join([str(project_root), *filter(None, [os.environ.get("PYTHONPATH")])])
 
     @cache
-    def group(world: int) -> list[dict[str, Tensor]]:
+    def play_group(world: int) -> list[dict[str, Tensor]]:
         done = subprocess.run(
             [python, str(Path(__file__).with_name("side_by_side.py")), str(folder), str(world)],
             env={**os.environ, "PYTHONPATH": path},
@@ -55,7 +55,7 @@ def played(tmp_path_factory, project_root: Path, python: str) -> Played:
         start = f"{scenario}/"
         return [
             {name.removeprefix(start): value for name, value in copy.items() if name.startswith(start)}
-            for copy in group(world)
+            for copy in play_group(world)
         ]
 
     return of

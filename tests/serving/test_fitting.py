@@ -22,7 +22,7 @@ SETTINGS = BatchingSettings(batch=4)
 def fitter() -> Fitter:
     shipped = load()
     model = shipped.model
-    few = model.refine.model_copy(update={"steps": 8})  # enough for a last digit to become visible
+    few = model.refine.model_copy(update={"steps": 15})  # enough for a last digit to become visible
     return Fitter(
         Reconstructor(replace(model, refine=few), prior=shipped.prior, require_prior=False), SETTINGS, "focus/3"
     )
@@ -101,7 +101,7 @@ def test_a_stuck_batch_is_noticed(fitter: Fitter, monkeypatch: pytest.MonkeyPatc
 def test_the_card_says_what_answers(fitter: Fitter):
     info = fitter.model_info
     assert info.version == load().model.version
-    assert (info.registered, info.image_size, info.refine_steps) == ("focus/3", 64, 8)
+    assert (info.registered, info.image_size, info.refine_steps) == ("focus/3", 64, 15)
     assert info.prior == "one_pass"
     assert fitter.render_context.face_model.n_vertices == info.vertices
 

@@ -54,7 +54,7 @@ def straight(photos: Path, mesh_spec: DetectorSpec, tmp_path_factory: pytest.Tem
     return [(folder / name).read_bytes() for name in FILES]
 
 
-def finished_pictures(store: ObjectStore) -> int:
+def count_finished_pictures(store: ObjectStore) -> int:
     """The pictures that the next run need not detect."""
     tables = [decode_table(store.read(entry.key), entry.key) for entry in store.list(SHARDS)]
     return sum(reason not in RETRIED for table in tables for reason in table["reason"].to_pylist())
@@ -69,7 +69,7 @@ def check_killed_and_resumed(
     run.kill_worker(0)
     run.reach(3)
     run.kill_driver()
-    kept = finished_pictures(run.store)
+    kept = count_finished_pictures(run.store)
     assert "landmarks.csv" not in [entry.key for entry in run.store.list()], "it was killed before the end"
     again = DetectionRun(python, folder, location, "--tasks", "1", "--json", environment=environment)
     assert again.wait() == 0, again.read_log()
@@ -108,6 +108,7 @@ def test_on_disk_an_actor_and_a_driver_that_are_killed_change_nothing(
     straight: list[bytes], photo_copy: Path, python: str, environment: dict[str, str]
 ):
     check_killed_and_resumed(straight, photo_copy, str(photo_copy), python, environment)
+    assert (photo_copy / FILES[2]).read_bytes() == straight[2]
 
 
 @pytest.mark.drill
