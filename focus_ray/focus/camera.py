@@ -16,7 +16,7 @@ REFERENCE_SIZE = 224
 
 # Least depth that `project` divides by, so that values and gradients are finite near the camera plane. No rasterizer
 # draws such points: triangles that reach behind the camera are ignored.
-_NEAREST_MM = 1e-3
+NEAREST_MM = 1e-3
 
 
 class Camera(Settings):
@@ -117,8 +117,8 @@ def project(camera: Camera, points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B 
         (u px, v px, z mm); pixel centres at integers, origin top-left.
     """
     depth = points[..., 2:]
-    away = depth.abs() < _NEAREST_MM
-    divisor = torch.where(away, torch.full_like(depth, _NEAREST_MM), depth)
+    away = depth.abs() < NEAREST_MM
+    divisor = torch.where(away, torch.full_like(depth, NEAREST_MM), depth)
     pixels = points[..., :2] * (camera.focal / divisor) + camera.centre
     return torch.cat((pixels, depth), dim=-1)
 

@@ -34,7 +34,7 @@ from focus_ray.focus.initialise import InitialiseSettings, WarmupSettings, init_
 from focus_ray.focus.networks.sync_batchnorm import SyncBatchNorm2d, convert_sync_batchnorm
 from focus_ray.focus.pooled_ratio import PooledRatio, pooled_mean
 from focus_ray.focus.refine import RefineSettings
-from focus_ray.focus.render import normals_numba, rasterize_numba
+from focus_ray.focus.render import mesh_numba
 from focus_ray.focus.replica_group import ReplicaGroup
 from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
 from focus_ray.focus.state import StepLoss, StepMetrics, Targets, TrainState, optimize_step
@@ -396,13 +396,18 @@ def main(folder: Path, world: int) -> int:
 
 
 def load_backward_kernels(state: TrainState) -> None:
-    """Call the backward kernels without autograd, whose threads do not survive a fork."""
-    vertices, faces = state.focus.face_model.mean[None], state.focus.face_model.faces
-    ids = torch.zeros(1, 8, 8, dtype=torch.int64)
-    ctx = SimpleNamespace(saved_tensors=(vertices, torch.zeros(1, vertices.shape[1], 4), faces, ids))
-    rasterize_numba._Interpolate.backward(ctx, torch.zeros(1, 4, 8, 8))
-    ctx = SimpleNamespace(saved_tensors=(vertices, faces), no_direction=1e-12)
-    normals_numba._VertexNormals.backward(ctx, torch.zeros_like(vertices))
+    """Call the backward kernel without autograd, whose threads do not survive a fork."""
+    kept: list[torch.Tensor] = []
+    ctx = SimpleNamespace(
+        save_for_backward=lambda *tensors: kept.extend(tensors),
+        set_materialize_grads=lambda _: None,
+        mark_non_differentiable=lambda _: None,
+    )
+    face, renderer = state.focus.face_model, state.focus.renderer
+    mesh = face.mean[None], face.mean_albedo[None], torch.zeros(1, 10, 3), torch.eye(3)[None], torch.full((1, 3), 1e3)
+    image, *_ = mesh_numba._RenderMesh.forward(ctx, *mesh, face.faces, renderer.camera, renderer.cull_back)
+    ctx.saved_tensors = tuple(kept)
+    mesh_numba._RenderMesh.backward(ctx, image, None, None, None)
 
 
 def failures(world: int, folder: Path) -> int:

@@ -4,16 +4,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from focus_ray.focus.render.backends import AUTO, resolve_backend
 from focus_ray.focus.render.checks import check_mesh
 
 # Squared length (mm^4) under which a sum of normals has no direction: the normal is 0 there, and so is its gradient.
-_MIN_SQUARED_NORM = 1e-24
+MIN_SQUARED_NORM = 1e-24
 
 
-def vertex_normals(
-    vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], *, backend: str = AUTO
-) -> Float[Tensor, "B V 3"]:
+def vertex_normals(vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "B V 3"]:
     """Compute unit normals, n_v = unit(sum over the triangles around v of (v1 - v0) x (v2 - v0)); differentiable.
 
     The length of the cross product is twice the triangle's area, so the sum is weighted by area. The released code
@@ -22,7 +19,6 @@ def vertex_normals(
     Args:
         vertices: mm.
         faces: vertex indices of the triangles.
-        backend: "auto", or a back end's name; all but "numba" use torch.
 
     Returns:
         Unit normals; 0 for a vertex without a triangle, or with degenerate ones only.
@@ -30,20 +26,12 @@ def vertex_normals(
     Raises:
         TypeError: an argument has the wrong type or device.
         ValueError: an argument has the wrong shape, or an index is out of range.
-        ConfigError: the back end is unknown or cannot be used.
     """
     check_mesh(vertices, faces)
-    if resolve_backend(backend, vertices) == "numba":
-        from focus_ray.focus.render.normals_numba import vertex_normals as compiled_normals
-
-        return compiled_normals(vertices, faces, _MIN_SQUARED_NORM)
-    return _vertex_normals(vertices, faces.long())
-
-
-def _vertex_normals(vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "B V 3"]:
+    faces = faces.long()
     v0, v1, v2 = vertices[:, faces].unbind(2)
     weighted = torch.linalg.cross(v1 - v0, v2 - v0)
     total = torch.zeros_like(vertices).index_add(1, faces.T.reshape(-1), weighted.repeat(1, 3, 1))
     squared = total.square().sum(dim=-1, keepdim=True)
-    has_direction = squared > _MIN_SQUARED_NORM
+    has_direction = squared > MIN_SQUARED_NORM
     return torch.where(has_direction, total, 0) / torch.where(has_direction, squared, 1).sqrt()

@@ -7,12 +7,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from focus_ray.face_models.morphable_model import MorphableModel
-from focus_ray.focus.camera import Camera, project, rotate, to_camera, translate
+from focus_ray.focus.camera import Camera, euler_to_rotation, project, rotate, to_camera, translate
 from focus_ray.focus.parameters import split_theta
-from focus_ray.focus.render.backends import AUTO
+from focus_ray.focus.render.backends import AUTO, resolve_backend
 from focus_ray.focus.render.normals import vertex_normals
 from focus_ray.focus.render.rasterize import interpolate, rasterize
-from focus_ray.focus.render.shading import shade
+from focus_ray.focus.render.shading import light_polynomials, shade
 
 
 @dataclass
@@ -101,26 +101,52 @@ class Renderer(nn.Module):
     def _render(
         self, vertices: Tensor, albedo: Tensor, light: Tensor, rotation: Tensor, translation: Tensor
     ) -> Rendering:
-        faces, size = self.model.faces, self.camera.image_size
-        rotated = rotate(vertices, rotation)
-        # before the translation: next to 1000 mm of depth, float32 would round the small edges
-        normals = vertex_normals(rotated, faces, backend=self._normals_backend)
-        colours = shade(albedo, normals, light)
-        screen = project(self.camera, translate(self.camera, rotated, translation))
-        ids = rasterize(screen, faces, size, size, backend=self.backend, cull_back=self.cull_back)
-        attributes = torch.cat((colours, screen[..., 2:]), dim=-1)
-        pixels = interpolate(screen, attributes, faces, ids, backend=self.backend)
+        if vertices.shape[1:] != self.model.mean.shape or albedo.shape != vertices.shape:
+            raise ValueError(
+                f"vertices {list(vertices.shape)} and albedo {list(albedo.shape)} do not fit the face model; "
+                f"give [B, {self.model.n_vertices}, 3]"
+            )
+        draw = self._draw_compiled if resolve_backend(self.backend, vertices) == "numba" else self._draw
+        image, depth, ids, screen = draw(vertices, albedo, light, rotation, translation)
         landmarks = to_camera(self.camera, self.model.landmarks(vertices), rotation, translation)
         return Rendering(
-            image=pixels[:, :3],
-            mask=(ids >= 0).to(pixels.dtype)[:, None],
-            depth=pixels[:, 3:],
+            image=image,
+            mask=(ids >= 0).to(image.dtype)[:, None],
+            depth=depth,
             landmarks=project(self.camera, landmarks)[..., :2],
             triangle_ids=ids,
             vertices=vertices,
             vertices_screen=screen,
         )
 
-    @property
-    def _normals_backend(self) -> str:
-        return self.backend if self.backend in ("numba", "torch") else AUTO
+    def _draw_compiled(
+        self, vertices: Tensor, albedo: Tensor, light: Tensor, rotation: Tensor, translation: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Image, depth, ids and screen coordinates from one compiled op."""
+        from focus_ray.focus.render.mesh_numba import render_mesh
+
+        distance = translation + translation.new_tensor((0.0, 0.0, self.camera.distance_mm))
+        return render_mesh(
+            vertices,
+            albedo,
+            light_polynomials(light),
+            euler_to_rotation(rotation),
+            distance,
+            self.model.faces,
+            self.camera,
+            self.cull_back,
+        )
+
+    def _draw(
+        self, vertices: Tensor, albedo: Tensor, light: Tensor, rotation: Tensor, translation: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Image, depth, ids and screen coordinates from separate ops, on any device and back end."""
+        faces, size = self.model.faces, self.camera.image_size
+        rotated = rotate(vertices, rotation)
+        # before the translation: next to 1000 mm of depth, float32 would round the small edges
+        colours = shade(albedo, vertex_normals(rotated, faces), light)
+        screen = project(self.camera, translate(self.camera, rotated, translation))
+        ids = rasterize(screen, faces, size, size, backend=self.backend, cull_back=self.cull_back)
+        attributes = torch.cat((colours, screen[..., 2:]), dim=-1)
+        pixels = interpolate(screen, attributes, faces, ids, backend=self.backend)
+        return pixels[:, :3], pixels[:, 3:], ids, screen

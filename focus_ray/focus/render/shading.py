@@ -1,5 +1,6 @@
 """Lambertian-like shading with nine spherical harmonics per colour channel; the light is fixed to camera space."""
 
+from functools import cache
 from math import pi, sqrt
 
 import torch
@@ -62,8 +63,25 @@ def shade(
         RGB, not clamped.
     """
     # light times table first: three numbers per monomial instead of nine harmonics per vertex
-    polynomials = full_precision_matmul(normals.new_tensor(_TABLE), light.view(-1, CHANNELS, SH_BANDS).transpose(1, 2))
-    return albedo * full_precision_matmul(_monomials(normals), polynomials)
+    return albedo * full_precision_matmul(_monomials(normals), light_polynomials(light))
+
+
+def light_polynomials(light: Float[Tensor, "B 27"]) -> Float[Tensor, "B 10 3"]:
+    """Compute the light of each channel as a polynomial of the normal.
+
+    Args:
+        light: R9|G9|B9.
+
+    Returns:
+        Coefficients of the monomials 1 | x y z | xy yz zx | xx yy zz.
+    """
+    table = _table(light.dtype, light.device)
+    return full_precision_matmul(table, light.view(-1, CHANNELS, SH_BANDS).transpose(1, 2))
+
+
+@cache
+def _table(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(_TABLE, dtype=dtype, device=device)
 
 
 def _monomials(normals: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 10"]:

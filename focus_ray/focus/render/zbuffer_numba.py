@@ -1,18 +1,19 @@
 """The kernel of the z-buffer: which triangle is nearest in each pixel.
 
 A triangle of a fine mesh covers about one pixel centre, often none, which a branch predictor cannot predict. So the
-work is done in passes over blocks of triangles, and the loops that discard triangles have no branch; the triangles that
-are left are drawn pixel by pixel. Arithmetic is in double, in the same order as in the torch back end.
+work is done in passes over blocks of triangles, and what is discarded is discarded without a branch: a list is written
+at its end for every candidate, and its length grows only by those that are kept. Arithmetic is in double, in the same
+order as in the torch back end.
 """
 
 import numpy as np
 
 from focus_ray.focus.render.numba_jit import jit
 
-# Triangles per pass: the arrays between the passes (about 300 kB) fit into a core's own cache.
+# Triangles per pass, and covered pixels between two merges into the z-buffer: the lists fit into a core's own cache.
 _BLOCK = 2048
-# Triangles with at most this many pixel centres in their box are tested without a branch, larger ones pixel by pixel.
-_SMALL = 4
+# Twice the signed area, px^2, above which a triangle winds clockwise whatever the rounding.
+_CLOCKWISE = 1e-6
 
 
 @jit
@@ -41,101 +42,110 @@ def rasterize_images(first, last, vertices, corners, cull_back, ids):
         first: first image.
         last: one after the last image.
         vertices: [B, V, 3], (u px, v px, z mm).
-        corners: [3, F], vertex indices of the triangles.
+        corners: [F, 3], vertex indices of the triangles.
         cull_back: leave out triangles that wind clockwise on the screen.
         ids: [B, H, W], written in place; -1 where there is no triangle.
     """
-    n_vertices, n_faces = vertices.shape[1], corners.shape[1]
-    nearest = np.empty(ids.shape[1:])  # inverse depth, 1/mm
-    u, v, z = np.empty(n_vertices), np.empty(n_vertices), np.empty(n_vertices)
+    nearest = np.empty(ids.shape[1:])
+    points = np.empty((vertices.shape[1], 4), vertices.dtype)
     for image in range(first, last):
-        nearest[:] = 0.0
-        ids[image] = -1
-        u[:], v[:], z[:] = vertices[image, :, 0], vertices[image, :, 1], vertices[image, :, 2]
-        for start in range(0, n_faces, _BLOCK):
-            _draw_block(u, v, z, corners, start, min(start + _BLOCK, n_faces), cull_back, nearest, ids[image])
+        rasterize_image(vertices[image], corners, cull_back, points, nearest, ids[image])
 
 
 @jit
-def _draw_block(u, v, z, corners, start, stop, cull_back, nearest, ids):
-    """Merge the triangles start..stop - 1 into one image's z-buffer."""
-    size = stop - start
-    left, right, top, bottom = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
-    several = np.empty(size + 1, np.int64)
-    # candidates: a triangle's place in the block and a pixel centre that it may cover
-    place, x, y = np.empty(_SMALL * size + 1, np.int64), np.empty(_SMALL * size + 1), np.empty(_SMALL * size + 1)
-    height, width = ids.shape
-    boxes = left, right, top, bottom
-    n, n_several = _bounding_boxes(u, v, corners, start, width, height, boxes, several, place, x, y)
-    n, n_large = _expand_small_boxes(boxes, several, n_several, place, x, y, n)
-    n = _keep_covering(u, v, corners, start, place, x, y, n, cull_back)
-    _draw_candidates(u, v, z, corners, start, place, x, y, n, cull_back, nearest, ids)
-    _draw_large_boxes(u, v, z, corners, start, several[:n_large], boxes, cull_back, nearest, ids)
+def rasterize_image(vertices, corners, cull_back, points, nearest, ids):
+    """Write the id of the nearest triangle of each pixel of one image.
 
-
-@jit
-def _face_vertices(corners, face):
-    """The triangle's vertices, unsigned: an index that cannot be negative is read without a wrap-around."""
-    return np.uintp(corners[0, face]), np.uintp(corners[1, face]), np.uintp(corners[2, face])
-
-
-@jit
-def _extent(a, b, c, size):
-    """First and last pixel centre between three coordinates, inside the image; none where first > last."""
-    least, most = min(a, b, c), max(a, b, c)
-    # written so that NaN coordinates give whole numbers inside the image
-    return np.ceil(least if least > 0.0 else 0.0), np.floor(most if most < size - 1.0 else size - 1.0)
-
-
-@jit
-def _bounding_boxes(u, v, corners, start, width, height, boxes, several, place, x, y):
-    """Compute the box of every triangle; return the numbers of candidates and of triangles in `several`.
-
-    A box with one pixel centre becomes a candidate; a triangle whose box has more is added to `several`.
+    Args:
+        vertices: [V, 3], (u px, v px, z mm).
+        corners: [F, 3], vertex indices of the triangles.
+        cull_back: leave out triangles that wind clockwise on the screen.
+        points: [V, 4], of the type of the vertices, overwritten.
+        nearest: [H, W], double, overwritten with the inverse depth of the nearest triangle, 1/mm, 0 for none.
+        ids: [H, W], written in place; -1 where there is no triangle.
     """
-    left, right, top, bottom = boxes
+    nearest[:] = 0.0
+    ids[:] = -1
+    _copy_points(vertices, points)
+    flat_nearest, flat_ids, width, height = nearest.ravel(), ids.ravel(), ids.shape[1], ids.shape[0]
+    boxes, single, several = np.empty((_BLOCK, 4)), np.empty(_BLOCK + 1, np.int64), np.empty(_BLOCK + 1, np.int64)
+    depth = np.empty(_BLOCK + 2 * width + 4)
+    pixel, face = np.empty(len(depth), np.int64), np.empty(len(depth), np.int64)
+    covered = depth, pixel, face
+    for start in range(0, corners.shape[0], _BLOCK):
+        stop = min(start + _BLOCK, corners.shape[0])
+        n_single, n_several = _bounding_boxes(
+            points, corners, start, stop, width, height, cull_back, boxes, single, several
+        )
+        n = _cover_single(points, corners, start, single[:n_single], boxes, width, cull_back, covered)
+        _merge(covered, n, flat_nearest, flat_ids)
+        _draw_boxes(
+            points, corners, start, several[:n_several], boxes, width, cull_back, covered, flat_nearest, flat_ids
+        )
+
+
+@jit
+def _copy_points(vertices, points):
+    """Copy (u, v, z); u becomes NaN where a triangle with this vertex must not be drawn."""
+    for vertex in range(np.uintp(vertices.shape[0])):
+        u, v, z = vertices[vertex, 0], vertices[vertex, 1], vertices[vertex, 2]
+        drawable = (z > 0.0) & (np.abs(u + v + z) < np.inf)
+        points[vertex, 0], points[vertex, 1], points[vertex, 2] = u if drawable else np.nan, v, z
+
+
+@jit
+def _corner(points, corners, face, number):
+    """u, v, z of a triangle's vertex."""
+    # unsigned: an index that cannot be negative is read without a wrap-around
+    vertex = np.uintp(corners[np.uintp(face), number])
+    return points[vertex, 0], points[vertex, 1], points[vertex, 2]
+
+
+@jit
+def _corner_in_double(points, corners, face, number):
+    """u, v, z of a triangle's vertex, in double."""
+    u, v, z = _corner(points, corners, face, number)
+    return np.float64(u), np.float64(v), np.float64(z)
+
+
+@jit
+def _extent(a, b, c, last):
+    """First and last pixel centre between three coordinates, inside the image; none where first > last.
+
+    In the type of the coordinates: a minimum of converted numbers would be compiled to a branch.
+    """
+    least, most = min(a, b, c), max(a, b, c)
+    zero = last - last
+    # written so that NaN coordinates give whole numbers inside the image
+    return np.ceil(least if least > zero else zero), np.floor(most if most < last else last)
+
+
+@jit
+def _bounding_boxes(points, corners, start, stop, width, height, cull_back, boxes, single, several):
+    """Compute the box of every triangle; return the lengths of the two lists.
+
+    `single` gets the triangles with one pixel centre in their box, `several` those with more.
+    """
     n_single, n_several = 0, 0
-    for n in range(left.shape[0]):
-        i, j, k = _face_vertices(corners, start + n)
-        left[n], right[n] = _extent(u[i], u[j], u[k], width)
-        top[n], bottom[n] = _extent(v[i], v[j], v[k], height)
-        some = (left[n] <= right[n]) & (top[n] <= bottom[n])
-        one = (left[n] == right[n]) & (top[n] == bottom[n])
-        place[n_single], x[n_single], y[n_single] = n, left[n], top[n]
-        several[n_several] = n
+    kind = points.dtype.type
+    last_column, last_row = kind(width - 1), kind(height - 1)
+    for place in range(np.uintp(stop - start)):
+        u0, v0, _ = _corner(points, corners, start + place, 0)
+        u1, v1, _ = _corner(points, corners, start + place, 1)
+        u2, v2, _ = _corner(points, corners, start + place, 2)
+        left, right = _extent(u0, u1, u2, last_column)
+        top, bottom = _extent(v0, v1, v2, last_row)
+        boxes[place, 0], boxes[place, 1], boxes[place, 2], boxes[place, 3] = left, right, top, bottom
+        u, v = np.float64(u0), np.float64(v0)
+        area = (u1 - u) * (v2 - v) - (v1 - v) * (u2 - u)
+        drawn = area <= _CLOCKWISE if cull_back else np.abs(area) < np.inf  # false for NaN
+        some = drawn & (left <= right) & (top <= bottom)
+        one = (left == right) & (top == bottom)
+        single[n_single] = place
+        several[n_several] = place
         n_single += some & one
         n_several += some & (not one)
     return n_single, n_several
-
-
-@jit
-def _expand_small_boxes(boxes, several, n_several, place, x, y, n):
-    """Append the pixels of small boxes to the n candidates, keep large ones in `several`; return both numbers."""
-    left, right, top, bottom = boxes
-    n_large = 0
-    for here in several[:n_several]:
-        if (right[here] - left[here] + 1.0) * (bottom[here] - top[here] + 1.0) > _SMALL:
-            several[n_large] = here
-            n_large += 1
-            continue
-        for row in range(int(top[here]), int(bottom[here]) + 1):
-            for column in range(int(left[here]), int(right[here]) + 1):
-                place[n], x[n], y[n] = here, column, row
-                n += 1
-    return n, n_large
-
-
-@jit
-def _keep_covering(u, v, corners, start, place, x, y, n, cull_back):
-    """Move the candidates whose triangle covers their pixel centre to the front; return their number."""
-    n_covering = 0
-    for candidate in range(n):
-        i, j, k = _face_vertices(corners, start + place[candidate])
-        px, py = x[candidate], y[candidate]
-        e0, e1, e2 = edge_functions(u[i] - px, v[i] - py, u[j] - px, v[j] - py, u[k] - px, v[k] - py)
-        place[n_covering], x[n_covering], y[n_covering] = place[candidate], px, py
-        n_covering += _inside(e0, e1, e2, cull_back)
-    return n_covering
 
 
 @jit
@@ -147,44 +157,60 @@ def _inside(e0, e1, e2, cull_back):
 
 
 @jit
-def _inverse_depth(u0, v0, z0, u1, v1, z1, u2, v2, z2, x, y, cull_back):
-    """Inverse depth of a triangle at the pixel centre (x, y), or -1 where it is not seen there."""
-    e0, e1, e2 = edge_functions(u0 - x, v0 - y, u1 - x, v1 - y, u2 - x, v2 - y)
-    in_front = (z0 > 0.0) & (z1 > 0.0) & (z2 > 0.0)
-    finite = np.abs(u0 + u1 + u2 + v0 + v1 + v2 + z0 + z1 + z2) < np.inf
-    inverse = (e0 * (z1 * z2) + e1 * (z2 * z0) + e2 * (z0 * z1)) / ((e0 + e1 + e2) * (z0 * z1 * z2))
-    # NaN for a triangle without area, which is then never nearest
-    return inverse if _inside(e0, e1, e2, cull_back) & in_front & finite else -1.0
+def _cover_single(points, corners, start, single, boxes, width, cull_back, covered):
+    """List the triangles that cover the only pixel centre in their box; return the length of the list."""
+    depth, pixel, face = covered
+    n = 0
+    for place in single:
+        u0, v0, z0 = _corner_in_double(points, corners, start + place, 0)
+        u1, v1, z1 = _corner_in_double(points, corners, start + place, 1)
+        u2, v2, z2 = _corner_in_double(points, corners, start + place, 2)
+        x, y = boxes[place, 0], boxes[place, 2]
+        e0, e1, e2 = edge_functions(u0 - x, v0 - y, u1 - x, v1 - y, u2 - x, v2 - y)
+        inverse = (e0 * (z1 * z2) + e1 * (z2 * z0) + e2 * (z0 * z1)) / ((e0 + e1 + e2) * (z0 * z1 * z2))
+        depth[n], pixel[n], face[n] = inverse, np.int64(y) * width + np.int64(x), start + place
+        n += _inside(e0, e1, e2, cull_back)
+    return n
 
 
 @jit
-def _draw_candidates(u, v, z, corners, start, place, x, y, n, cull_back, nearest, ids):
-    """Draw the first n candidates."""
-    for candidate in range(n):
-        face = start + place[candidate]
-        i, j, k = _face_vertices(corners, face)
-        px, py = x[candidate], y[candidate]
-        inverse = _inverse_depth(u[i], v[i], z[i], u[j], v[j], z[j], u[k], v[k], z[k], px, py, cull_back)
-        _keep_nearest(nearest, ids, int(py), int(px), inverse, face)
+def _draw_boxes(points, corners, start, several, boxes, width, cull_back, covered, flat_nearest, flat_ids):
+    """Draw triangles with several pixel centres in their box."""
+    depth, pixel, face = covered
+    n = np.uintp(0)
+    for place in several:
+        u0, v0, z0 = _corner_in_double(points, corners, start + place, 0)
+        u1, v1, z1 = _corner_in_double(points, corners, start + place, 1)
+        u2, v2, z2 = _corner_in_double(points, corners, start + place, 2)
+        z12, z20, z01, z012 = z1 * z2, z2 * z0, z0 * z1, z0 * z1 * z2
+        left, right, top, bottom = boxes[place, 0], boxes[place, 1], boxes[place, 2], boxes[place, 3]
+        y = np.float64(top)
+        # two rows and two columns at once: most boxes are that small, so that their loops end as predicted
+        while y <= bottom:
+            if n > _BLOCK:
+                _merge(covered, n, flat_nearest, flat_ids)
+                n = np.uintp(0)
+            x = np.float64(left)
+            while x <= right:
+                for dy in range(2):
+                    row = y + dy
+                    y0, y1, y2 = v0 - row, v1 - row, v2 - row
+                    for dx in range(2):
+                        column = x + dx
+                        e0, e1, e2 = edge_functions(u0 - column, y0, u1 - column, y1, u2 - column, y2)
+                        depth[n] = (e0 * z12 + e1 * z20 + e2 * z01) / ((e0 + e1 + e2) * z012)
+                        pixel[n], face[n] = np.int64(row) * width + np.int64(column), start + place
+                        n += np.uintp(_inside(e0, e1, e2, cull_back) & (column <= right) & (row <= bottom))
+                x += 2.0
+            y += 2.0
+    _merge(covered, n, flat_nearest, flat_ids)
 
 
 @jit
-def _draw_large_boxes(u, v, z, corners, start, large, boxes, cull_back, nearest, ids):
-    """Draw each triangle over all pixels of its box."""
-    left, right, top, bottom = boxes
-    for place in large:
-        face = start + place
-        i, j, k = _face_vertices(corners, face)
-        u0, v0, z0, u1, v1, z1, u2, v2, z2 = u[i], v[i], z[i], u[j], v[j], z[j], u[k], v[k], z[k]
-        for y in range(int(top[place]), int(bottom[place]) + 1):
-            for x in range(int(left[place]), int(right[place]) + 1):
-                inverse = _inverse_depth(u0, v0, z0, u1, v1, z1, u2, v2, z2, x, y, cull_back)
-                _keep_nearest(nearest, ids, y, x, inverse, face)
-
-
-@jit
-def _keep_nearest(nearest, ids, y, x, inverse, face):
-    """Write the triangle into the z-buffer if it is nearest; at equal depth the lower id wins."""
-    if inverse > nearest[y, x] or (inverse == nearest[y, x] and face < ids[y, x]):
-        nearest[y, x] = inverse
-        ids[y, x] = face
+def _merge(covered, n, flat_nearest, flat_ids):
+    """Write the first n of the list into the z-buffer; at equal depth the lower id wins."""
+    depth, pixel, face = covered
+    for place in range(np.uintp(n)):
+        inverse, here = depth[place], np.uintp(pixel[place])  # NaN for a triangle without area: never nearest
+        if inverse > flat_nearest[here] or (inverse == flat_nearest[here] and face[place] < flat_ids[here]):
+            flat_nearest[here], flat_ids[here] = inverse, face[place]
