@@ -289,7 +289,7 @@ def _warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     left, top, right, bottom = _visible_region(image.shape, matrix, size)
     if left >= right or top >= bottom:
         return np.zeros((size, size, *image.shape[2:]), image.dtype)
-    region = np.ascontiguousarray(image[top:bottom, left:right])
+    region = image[top:bottom, left:right]
     to_region = np.array([[1.0, 0.0, -left], [0.0, 1.0, -top]])
     region, shrink = _shrink(region, math.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     from_region = cv2.invertAffineTransform(compose(shrink, to_region))
@@ -325,7 +325,9 @@ def as_float(image: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "3 H W"]:
     Returns:
         RGB in [0, 1].
     """
-    return np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32) / np.float32(255.0)
+    pixels = image.transpose(2, 0, 1).astype(np.float32, order="C")
+    pixels /= np.float32(255.0)
+    return pixels
 
 
 def face_roll(points: Float[np.ndarray, "5 2"]) -> float:

@@ -7,6 +7,7 @@ from numpy.random import Generator
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from focus_ray.data.distribution_types import Fraction
+from focus_ray.data.occluders import pixels
 from focus_ray.data.occluders.drawing import Colour, random_colour
 from focus_ray.focus.render.numba_jit import jit
 from focus_ray.settings import Settings
@@ -15,7 +16,8 @@ Vertices = Float[np.ndarray, "V 3"]
 Landmarks3D = Float[np.ndarray, "68 3"]
 
 _DECAY = np.float32(-2.3)  # a soft spot has exp(-2.3) = 0.1 of its strength at its radius
-_REFERENCE_MM = 80.0  # half the width of a face: where a gradient reaches its full strength
+_PER_MM = np.float32(1 / 80.0)  # a gradient reaches its full strength at half the width of a face
+_ZERO, _ONE = np.float32(0), np.float32(1)
 
 
 class AppearanceDistributions(Settings):
@@ -53,9 +55,9 @@ def paint(
     Returns:
         The painted albedo, RGB, at least 0.
     """
-    colours = albedo + np.float32(rng.uniform(0, distributions.grain)) * _grain(rng, albedo.shape)
+    amount, grain = np.float32(rng.uniform(0, distributions.grain)), _grain(rng, albedo.shape)
     slopes = rng.uniform(-distributions.gradient, distributions.gradient, (2, 3)).astype(np.float32)
-    colours = colours * (1 + shape[:, :2] @ slopes * np.float32(1 / _REFERENCE_MM))
+    colours = _add_grain_and_gradient(np.ascontiguousarray(albedo, np.float32), grain, amount, shape[:, :2] @ slopes)
     if rng.uniform() < distributions.makeup:
         colours = _makeup(rng, colours, shape, landmarks)
     if rng.uniform() < distributions.stubble:
@@ -64,7 +66,7 @@ def paint(
         centre = shape[int(rng.integers(len(shape)))]
         spot = _spot(shape, centre, rng.uniform(*distributions.patch_mm), hard=True)
         colours = _blend(colours, spot * rng.uniform(*distributions.patch_strength), _patch_colour(rng, colours))
-    return np.clip(_shine(rng, colours, shape, landmarks, distributions.shine), 0, None).astype(np.float32)
+    return _add_shine(rng, colours, shape, landmarks, distributions.shine)
 
 
 def simulate_camera(
@@ -83,10 +85,8 @@ def simulate_camera(
     sigma = rng.uniform(0, distributions.blur) * len(rgb)
     picture = np.clip(cv2.GaussianBlur(rgb, (0, 0), sigma) if sigma > 0.25 else rgb, 0, 1)
     picture = cv2.pow(picture, rng.uniform(*distributions.gamma))
-    picture = picture + np.float32(rng.uniform(0, distributions.sensor_noise)) * rng.standard_normal(
-        rgb.shape, dtype=np.float32
-    )
-    return np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
+    amount = np.float32(rng.uniform(0, distributions.sensor_noise))
+    return pixels.to_8_bits(picture, rng.standard_normal(rgb.shape, dtype=np.float32), amount)
 
 
 def _grain(rng: Generator, shape: tuple[int, ...]) -> Float[np.ndarray, "V C"]:
@@ -129,12 +129,13 @@ def _stubble(rng: Generator, colours: Vertices, shape: Vertices, landmarks: Land
     return _blend(colours, strength, np.array([0.12, 0.09, 0.08]) * rng.uniform(0.5, 2.0))
 
 
-def _shine(rng: Generator, colours: Vertices, shape: Vertices, landmarks: Landmarks3D, limit: float) -> Vertices:
-    """Highlights where skin is oily, of one strength over the face."""
+def _add_shine(rng: Generator, colours: Vertices, shape: Vertices, landmarks: Landmarks3D, limit: float) -> Vertices:
+    """Highlights where skin is oily, of one strength over the face; at least 0."""
     strength, forehead = rng.uniform(0, limit), landmarks[19:25].mean(0) + np.array([0.0, 24.0, 0.0])
+    highlights = []
     for centre, radius in ((landmarks[30], 7.0), (forehead, 22.0), (landmarks[29], 6.0)):
-        colours = colours + np.float32(strength * rng.uniform(0, 1)) * _spot(shape, centre, radius)[:, None]
-    return colours
+        highlights += [_spot(shape, centre, radius), np.float32(strength * rng.uniform(0, 1))]
+    return _add_highlights(np.ascontiguousarray(colours, np.float32), *highlights)
 
 
 def _spot(
@@ -145,7 +146,8 @@ def _spot(
 
 
 def _blend(colours: Vertices, weight: Float[np.ndarray, " V"], colour: Colour) -> Vertices:
-    return _mix(np.ascontiguousarray(colours, np.float32), weight.astype(np.float32), colour.astype(np.float32))
+    arrays = (np.ascontiguousarray(array, np.float32) for array in (colours, weight, colour))
+    return _mix(*arrays)
 
 
 @jit
@@ -155,6 +157,27 @@ def _spot_weights(shape, centre, inverse_square, squeeze, hard):
         x, y, z = shape[vertex, 0] - centre[0], squeeze * (shape[vertex, 1] - centre[1]), shape[vertex, 2] - centre[2]
         squared = (x * x + y * y + z * z) * inverse_square
         output[vertex] = 1 / (1 + squared**4) if hard else np.exp(_DECAY * squared)
+    return output
+
+
+@jit
+def _add_grain_and_gradient(albedo, grain, amount, rise):
+    output = np.empty_like(albedo)
+    for vertex in range(albedo.shape[0]):
+        for c in range(3):
+            noise = grain[vertex, c if grain.shape[1] == 3 else 0]
+            output[vertex, c] = (albedo[vertex, c] + amount * noise) * (_ONE + rise[vertex, c] * _PER_MM)
+    return output
+
+
+@jit
+def _add_highlights(colours, first, first_amount, second, second_amount, third, third_amount):
+    output = np.empty_like(colours)
+    for vertex in range(colours.shape[0]):
+        for c in range(3):
+            value = colours[vertex, c] + first_amount * first[vertex]
+            value = value + second_amount * second[vertex]
+            output[vertex, c] = max(value + third_amount * third[vertex], _ZERO)
     return output
 
 

@@ -13,6 +13,7 @@ from focus_ray.data.occluders.drawing import (
     FaceFrame,
     Image,
     Landmarks,
+    add_grain,
     add_light_gradient,
     blob,
     capsule,
@@ -24,6 +25,7 @@ from focus_ray.data.occluders.drawing import (
     rotation_matrix,
     shade_edges,
     solid_canvas,
+    tinted_canvas,
 )
 from focus_ray.data.occluders.hair import hair_colour
 from focus_ray.settings import Settings
@@ -112,7 +114,8 @@ KINDS: tuple[Callable[[Generator, int], Image], ...] = (_even, _gradient, _noise
 
 def _skin_wall(rng: Generator, size: int, skin: Colour) -> Image:
     """Skin colour all over, with soft and fine variation."""
-    soft = noise(rng, size, 4) * np.float32(rng.uniform(0, 0.06)) + noise(rng, size, 32, 1) * np.float32(0.015)
+    soft = noise(rng, size, 4) * np.float32(rng.uniform(0, 0.06))
+    soft = add_grain(soft, noise(rng, size, 32, 1)[..., 0], 0.015)
     return add_light_gradient(rng, solid_canvas(size, skin) + soft, 0.5)
 
 
@@ -146,9 +149,8 @@ def _head(rng: Generator, rgb: Image, frame: FaceFrame, landmarks: Landmarks, sk
         frame.to_pixels(np.array([[0.0, 0.9]])), (frame.unit * rng.uniform(1.4, 1.9), frame.unit * 2.4), frame.angle
     )
     if rng.uniform() < 0.8:
-        streaks = hair_colour(rng).astype(np.float32) * (
-            1 + np.float32(rng.uniform(0.03, 0.12)) * noise(rng, size, 40, 1)
-        )
+        colour, amount = hair_colour(rng), np.float32(rng.uniform(0.03, 0.12))
+        streaks = tinted_canvas(colour, 1 + amount * noise(rng, size, 40, 1)[..., 0])
         rgb = overlay(rgb, fill_polygons(size, long_hair if rng.uniform() < 0.35 else hair), streaks)
     rgb = overlay(rgb, neck, add_light_gradient(rng, solid_canvas(size, skin * shade)))
     for ear in (landmarks[1:2], landmarks[15:16]):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import BmpImagePlugin, Image, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import BmpImagePlugin, ExifTags, Image, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from focus_ray.data.colour_profile import to_srgb
 from focus_ray.errors import ImageError, ImageTooLarge, printable
@@ -19,6 +19,7 @@ _JPEG, _PNG, _BMP, _RIFF, _WEBP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", 
 # Brands of HEIC, at byte 8 after "ftyp" (ISO/IEC 23008-12, annex B).
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 _ACCEPTED = "JPEG, PNG, WebP, BMP or HEIC"
+_ROTATIONS = range(2, 9)  # EXIF orientations; 1 is upright
 _CHANNEL_16_TO_8 = 257  # 65535 / 255
 # Errors of Pillow for damaged files: OSError (truncated), SyntaxError (a broken PNG chunk), others in its parsers.
 _DECODE_ERRORS = (
@@ -263,7 +264,9 @@ def _check_size(name: str, size: tuple[int, int], limits: ImageLimits) -> None:
 
 def _apply_orientation(image: Image.Image) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
+        # without a rotation exif_transpose would copy the picture
+        rotated = image.getexif().get(ExifTags.Base.Orientation) in _ROTATIONS
+        return ImageOps.exif_transpose(image) if rotated else image
     except (*_DECODE_ERRORS, AttributeError):
         return image  # unreadable EXIF block: the picture is not rotated
 
@@ -272,7 +275,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert copies
 
 
 def _grey_to_8_bits(image: Image.Image) -> Image.Image:

@@ -1,6 +1,6 @@
 """Synthetic faces with exact ground truth, generated on demand; image i of a split depends on no other image."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Annotated, Literal, NamedTuple
 
@@ -16,7 +16,7 @@ from focus_ray.data.appearance import AppearanceDistributions, paint, simulate_c
 from focus_ray.data.backgrounds import BackgroundDistributions, draw_background
 from focus_ray.data.decode import decode_basis
 from focus_ray.data.distribution_types import Fraction, LandmarkBias
-from focus_ray.data.occluders import FAMILIES
+from focus_ray.data.occluders import FAMILIES, pixels
 from focus_ray.data.occluders.drawing import Colour, Image, Mask, OccluderLayer, draw_shadow, overlay
 from focus_ray.data.sample import UNOCCLUDED, Batch
 from focus_ray.errors import ConfigError
@@ -30,7 +30,10 @@ SyntheticSplit = Literal["train", "heldout", "validation"]
 
 # First words of the seed of each image; changing them changes all faces.
 _SPLITS: dict[SyntheticSplit, int] = {"train": 0, "heldout": 1, "validation": 2}
+# Random generators of an image; the position of a name is a word of the seed.
+_PARTS = ("face", "view", "appearance", "scenery", "occlusion", "camera", "detector")
 _VISIBLE = 0.5  # share of a pixel that the face has to cover to count as visible there
+_CANVAS_PIXELS = 2**18  # of the faces that are rendered in one call: more do not stay in the cache
 
 
 class FaceDistributions(Settings):
@@ -111,7 +114,6 @@ class SyntheticConfig(Settings):
 class RandomStreams(NamedTuple):
     """Independent random generators of an image: a change to one part of the world leaves the others unchanged."""
 
-    face: Generator
     view: Generator
     appearance: Generator
     scenery: Generator
@@ -208,7 +210,8 @@ class SyntheticFaces:
         people = [self._sample_person(index, stream) for index, stream in zip(indices, streams, strict=True)]
         vertices = self._decode([np.concatenate([p.identity, p.expression]) for p in people], shape=True)
         albedo = self._decode([p.albedo for p in people], shape=False)
-        pictures = [self._make_picture(*parts) for parts in zip(streams, people, vertices, albedo, strict=True)]
+        faces = self._render_faces(streams, people, vertices, albedo)
+        pictures = [self._make_picture(*parts) for parts in zip(streams, faces, strict=True)]
         return Batch(
             images=_stack([picture.rgb for picture in pictures]).permute(0, 3, 1, 2).float().div(255).contiguous(),
             landmarks=_stack([picture.landmarks for picture in pictures]),
@@ -240,10 +243,10 @@ class SyntheticFaces:
             *(self._stream(person if part == "appearance" else index, part) for part in RandomStreams._fields)
         )
 
-    def _stream(self, index: int, part: str) -> Generator:
-        """Random generator of one part of an image."""
-        words, place = (self.config.seed, _SPLITS[self.split], index), RandomStreams._fields.index(part)
-        return Generator(np.random.Philox(np.random.SeedSequence(words, spawn_key=(place,))))
+    def _stream(self, index: int, part: str, *child: int) -> Generator:
+        """Random generator of one part of an image, or its spawned child of this number."""
+        words, places = (self.config.seed, _SPLITS[self.split], index), (_PARTS.index(part), *child)
+        return Generator(np.random.Philox(np.random.SeedSequence(words, spawn_key=places)))
 
     def _first_image_of_person(self, index: int) -> int:
         """The first image that shows the same person."""
@@ -252,13 +255,11 @@ class SyntheticFaces:
     def _sample_coefficients(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Identity, expression and albedo coefficients, N(0, 1)."""
         # A stream for each basis, leading modes first: a world with more modes shows the same people in more detail.
-        person = self._stream(self._first_image_of_person(index), "face").spawn(3)
-        moment = person if self.pictures_per_person == 1 else self._stream(index, "face").spawn(3)
-        n_identity, n_expression, n_albedo = _mode_counts(self.world)
+        person, world = self._first_image_of_person(index), self.world
         return (
-            person[0].standard_normal(n_identity),
-            moment[1].standard_normal(n_expression),
-            person[2].standard_normal(n_albedo),
+            self._stream(person, "face", 0).standard_normal(world.n_identity),
+            self._stream(index, "face", 1).standard_normal(world.n_expression),
+            self._stream(person, "face", 2).standard_normal(world.n_albedo),
         )
 
     def _sample_person(self, index: int, streams: RandomStreams) -> _Person:
@@ -279,9 +280,8 @@ class SyntheticFaces:
         mean, basis = (world.mean, world.shape_basis) if shape else (world.mean_albedo, world.albedo_basis)
         return decode_basis(torch.from_numpy(np.stack(coefficients).astype(np.float32)), mean, basis)
 
-    def _make_picture(self, streams: RandomStreams, person: _Person, vertices: Tensor, albedo: Tensor) -> _Picture:
+    def _make_picture(self, streams: RandomStreams, drawn: _RenderedFace) -> _Picture:
         config = self.config
-        drawn = self._render_face(streams.appearance, person, vertices, albedo)
         canvas = len(drawn.rgb)
         scene = draw_background(streams.scenery, canvas, drawn.landmarks, drawn.skin, config.scenery)
         scene = overlay(scene, drawn.region, drawn.rgb)
@@ -302,16 +302,28 @@ class SyntheticFaces:
             family=family,
         )
 
-    def _render_face(self, rng: Generator, person: _Person, vertices: Tensor, albedo: Tensor) -> _RenderedFace:
-        """Paint and render one face; faces are rendered singly so that their bits do not depend on other images."""
+    def _render_faces(
+        self, streams: list[RandomStreams], people: list[_Person], vertices: Tensor, albedo: Tensor
+    ) -> Iterator[_RenderedFace]:
+        """Paint and render the faces, several in one call: the renderer's bits do not depend on other images."""
         shape, landmarks = self._mean_shape
-        painted_albedo = paint(rng, albedo.numpy(), shape, landmarks, self.config.appearance)
-        arguments = (vertices, painted_albedo, person.light, person.rotation, person.translation)
-        rendering = self._renderer.render(*(torch.as_tensor(value, dtype=torch.float32)[None] for value in arguments))
-        rgb = np.ascontiguousarray(rendering.image[0].permute(1, 2, 0).numpy())
-        region = rendering.mask[0, 0].numpy()
-        skin = np.array(cv2.mean(rgb, region.astype(np.uint8))[:3])
-        return _RenderedFace(rgb, region, rendering.landmarks[0].numpy(), np.clip(skin, 0, 1))
+        count = max(1, _CANVAS_PIXELS // self._renderer.camera.image_size**2)
+        for start in range(0, len(people), count):
+            rows = slice(start, start + count)
+            rngs = [stream.appearance for stream in streams[rows]]
+            painted = [
+                paint(rng, colours, shape, landmarks, self.config.appearance)
+                for rng, colours in zip(rngs, albedo[rows].numpy(), strict=True)
+            ]
+            parameters = ([getattr(p, name) for p in people[rows]] for name in ("light", "rotation", "translation"))
+            rendering = self._renderer.render(
+                vertices[rows], _stack(painted), *(_stack(values).float() for values in parameters)
+            )
+            yield from map(_rendered_face, rendering.image, rendering.mask, rendering.landmarks)
+
+    @cached_property
+    def _landmark_shift(self) -> Float[np.ndarray, "68 2"]:
+        return self.config.detector.bias.shift() * self._unit
 
     @cached_property
     def _mean_shape(self) -> tuple[np.ndarray, np.ndarray]:
@@ -328,7 +340,7 @@ class SyntheticFaces:
         face, best, miss = max(float(rendered.region.sum()), 1.0), None, np.inf
         for _ in range(laws.attempts):
             layer = FAMILIES[family](rng, len(rendered.rgb), rendered.landmarks, rendered.skin)
-            hidden = float((rendered.region * (layer.alpha > _VISIBLE)).sum()) / face
+            hidden = pixels.count_above(rendered.region, np.ascontiguousarray(layer.alpha), _VISIBLE) / face
             distance = max(low - hidden, hidden - high, 0.0)
             if distance < miss:
                 best, miss = layer, distance
@@ -355,11 +367,13 @@ class SyntheticFaces:
         column, row = np.clip(np.rint(landmarks), 0, len(alpha) - 1).astype(int).T
         hidden = alpha[row, column] >= _VISIBLE
         sigma = np.where(hidden, laws.occluded, laws.visible) * self._unit
-        return sigma[:, None] * rng.standard_normal(landmarks.shape) + laws.bias.shift() * self._unit
+        return sigma[:, None] * rng.standard_normal(landmarks.shape) + self._landmark_shift
 
 
-def _mode_counts(world: MorphableModel) -> tuple[int, int, int]:
-    return world.n_identity, world.n_expression, world.n_albedo
+def _rendered_face(image: Tensor, mask: Tensor, landmarks: Tensor) -> _RenderedFace:
+    rgb, region = np.ascontiguousarray(image.permute(1, 2, 0).numpy()), mask[0].numpy()
+    skin = np.array(cv2.mean(rgb, region.astype(np.uint8))[:3])
+    return _RenderedFace(rgb, region, landmarks.numpy(), np.clip(skin, 0, 1))
 
 
 def _sample_light(rng: Generator, distributions: FaceDistributions) -> Float[np.ndarray, " 27"]:
@@ -386,8 +400,10 @@ def _composite_occluder(
     """The scene behind an occluder, sometimes with the occluder's soft shadow on it."""
     if rng.uniform() < distributions.shadow:
         shadow = draw_shadow(rng, layer.alpha, float(len(scene)), distributions.shadow_strength)
-        scene = scene * (1 - shadow)[..., None]
-    return overlay(scene, layer.alpha, np.clip(layer.rgb, 0, 1).astype(np.float32))
+        scene = pixels.scale(scene, 1 - shadow)
+    return pixels.blend_clipped(
+        scene, np.ascontiguousarray(layer.alpha, np.float32), np.ascontiguousarray(layer.rgb, np.float32)
+    )
 
 
 def _stack(arrays: list[np.ndarray]) -> Tensor:

@@ -13,7 +13,7 @@ from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.losses import ReconstructionWeights, SegmentationWeights
 from focus_ray.focus.pooled_ratio import PooledRatio, pooled_mean
 from focus_ray.focus.reconstruction_terms import encode_and_render, reconstruction_terms
-from focus_ray.focus.refine import RefineSettings, refine_with_segmenter
+from focus_ray.focus.refine import RefineSettings, descend, trusted_mask
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.replica_group import SINGLE_PROCESS, ReplicaGroup
 from focus_ray.focus.schedule import OptimizerSettings, SchedulePosition
@@ -168,9 +168,10 @@ def render_pair(focus: Focus, batch: Targets, settings: EmSettings) -> tuple[Ren
     if settings.refined_comparison is None:
         return one_pass, one_pass
     focus.segmenter.eval()
-    return one_pass, refine_with_segmenter(
-        focus, batch.images, theta, batch.landmarks, settings.refined_comparison
-    ).rendering
+    refine, renderer, scales = settings.refined_comparison, focus.renderer, focus.scales
+    trusted = partial(trusted_mask, factor=refine.trusting_factor)
+    _, refined = descend(renderer, scales, batch.images, theta, focus.mask, batch.landmarks, refine, trusted)
+    return one_pass, refined
 
 
 def interleave(one_pass: Rendering, refined: Rendering, first: int = 0) -> Rendering:

@@ -88,8 +88,12 @@ class Adam(UpdateRule):
     BETAS = (0.9, 0.999)
     EPS = 1e-8
 
+    def __init__(self, parameters: Iterable[Tensor], lr: float, betas: tuple[float, float] = BETAS):
+        super().__init__(parameters, lr)
+        self.betas = betas
+
     def update(self, parameter: Tensor, gradient: Tensor, state: Moments) -> None:
-        (beta1, beta2), step = self.BETAS, float(state["step"])
+        (beta1, beta2), step = self.betas, float(state["step"])
         mean, square = state["exp_avg"], state["exp_avg_sq"]
         mean.lerp_(gradient, 1 - beta1)
         square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)

@@ -18,7 +18,7 @@ from focus_ray.focus.em import (
 )
 from focus_ray.focus.losses import ReconstructionWeights, SegmentationWeights
 from focus_ray.focus.pooled_ratio import PooledRatio
-from focus_ray.focus.refine import RefineResult, RefineSettings
+from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
 from focus_ray.focus.state import StepMetrics, Targets, TrainState
@@ -45,7 +45,7 @@ def elsewhere(state, monkeypatch) -> Rendering:
     theta = state.focus.scales.vectors()[0].expand(BATCH, -1).clone()
     theta[:, -3] += 15.0
     rendering = state.focus.renderer(theta)
-    monkeypatch.setattr(em, "refine_with_segmenter", lambda *_: RefineResult(theta, rendering, rendering.mask))
+    monkeypatch.setattr(em, "descend", lambda *_: (theta, rendering))
     return rendering
 
 
@@ -242,7 +242,7 @@ def test_without_refinement_s_sees_and_is_compared_with_the_one_pass_rendering(s
     def never(*_):
         raise AssertionError("the paper's S knows of no refinement")
 
-    monkeypatch.setattr(em, "refine_with_segmenter", never)
+    monkeypatch.setattr(em, "descend", never)
     one_pass = one_pass_of(state, batch)
     watched = Watched(state, monkeypatch)
     segmentation_step(state, batch, OF_S, EmSettings(), OPTIMIZER)

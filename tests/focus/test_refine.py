@@ -10,7 +10,15 @@ from focus_ray import model
 from focus_ray.focus import refine as refine_module
 from focus_ray.focus.camera import Camera
 from focus_ray.focus.parameters import ParameterScales
-from focus_ray.focus.refine import RefineSettings, refine, refine_with_segmenter, trusted_mask
+from focus_ray.focus.refine import (
+    FAST_REFINE,
+    RefineSettings,
+    fitting_loss,
+    learning_rate,
+    refine,
+    refine_with_segmenter,
+    trusted_mask,
+)
 from focus_ray.focus.render.renderer import Renderer, Rendering
 from focus_ray.focus.synthesis import SamplingDistributions, make_generator, sample_theta
 
@@ -54,14 +62,71 @@ def test_it_comes_closer_in_colour_and_landmarks(renderer, faces, start):
     assert distance(after.rendering) < 0.3 * distance(before)
 
 
+EARLIER = {  # of the config.json and model.json of runs from before the fast settings
+    "steps": 50,
+    "lr": 0.12,
+    "pixel": 3.0,
+    "landmark": 0.005,
+    "regularizer": 0.1 / 224,
+    "mask_every": 4,
+    "trusting_share": 0.2,
+    "trusting_factor": 2.0,
+}
+
+
+def final_loss(renderer, images, start, landmarks, settings: RefineSettings) -> tuple[torch.Tensor, int]:
+    """Loss of each image after the refinement, and the number of renders."""
+    renders = []
+    hook = renderer.register_forward_pre_hook(lambda *_: renders.append(1))
+    theta = refine(renderer, SCALES, images, start, region_of, landmarks, settings).theta
+    hook.remove()
+    rendering = renderer(theta)
+    return fitting_loss(images, rendering, rendering.mask, theta, landmarks, RefineSettings()), len(renders)
+
+
+def test_the_fast_settings_fit_as_well_as_the_earlier_ones_in_half_of_the_renders(renderer):
+    rendering = renderer(sample_theta(SamplingDistributions(), 16, make_generator(1)))
+    images, landmarks = rendering.image.clamp(0, 1), rendering.landmarks
+    start = SCALES.vectors()[0].expand(16, -1).clone()
+    earlier, many = final_loss(renderer, images, start, landmarks, RefineSettings.model_validate(EARLIER))
+    fast, few = final_loss(renderer, images, start, landmarks, FAST_REFINE)
+    assert few <= many / 2
+    assert fast.mean() < 1.05 * earlier.mean()
+    assert fast.median() < 1.05 * earlier.median()
+
+
+def test_more_fast_steps_come_close_to_a_face_without_noise(renderer, faces, start):
+    images, landmarks = faces
+    settings = FAST_REFINE.model_copy(update={"steps": 150, "regularizer": 0.0})
+    after = refine(renderer, SCALES, images, start, region_of, landmarks, settings)
+    colour = ((after.rendering.image - images) * after.rendering.mask).square().sum(1).sqrt()
+    assert colour.sum() / after.rendering.mask.sum() < 0.02
+    assert (after.rendering.landmarks - landmarks).norm(dim=-1).mean() < 0.2
+
+
+def test_settings_of_earlier_runs_keep_their_meaning():
+    earlier = RefineSettings.model_validate(EARLIER)
+    assert earlier == RefineSettings()
+    assert (earlier.betas, earlier.lr_decay) == ((0.9, 0.999), "cosine")
+    assert earlier.model_dump(mode="json") == EARLIER  # and the digest of a configuration with them
+    assert RefineSettings.model_validate_json(FAST_REFINE.model_dump_json()) == FAST_REFINE
+
+
+def test_the_rate_falls_from_its_full_value_towards_zero():
+    linear = RefineSettings(steps=4, lr=0.2, lr_decay="linear")
+    cosine = RefineSettings(steps=4, lr=0.2)
+    assert [learning_rate(linear, step) for step in range(4)] == pytest.approx([0.2, 0.15, 0.1, 0.05])
+    assert [learning_rate(cosine, step) for step in range(4)] == pytest.approx([0.2, 0.1707, 0.1, 0.0293], abs=1e-4)
+
+
 def test_no_steps_leave_the_encoders_answer(renderer, faces, start):
     after = refine(renderer, SCALES, faces[0], start, region_of, settings=RefineSettings(steps=0))
     assert torch.allclose(after.theta, start)
 
 
-def test_an_image_is_refined_the_same_whoever_its_neighbours_are(renderer, faces, start):
+@pytest.mark.parametrize("settings", [RefineSettings(steps=5), FAST_REFINE.model_copy(update={"steps": 5})])
+def test_an_image_is_refined_the_same_whoever_its_neighbours_are(renderer, faces, start, settings):
     images, landmarks = faces
-    settings = RefineSettings(steps=5)
     together = refine(renderer, SCALES, images, start, region_of, landmarks, settings).theta
     alone = refine(renderer, SCALES, images[1:2], start[1:2], region_of, landmarks[1:2], settings).theta
     assert torch.allclose(together[1:2], alone, atol=1e-4)
@@ -90,11 +155,12 @@ def broken_from(first: int, last: int) -> Callable[[torch.Tensor, Rendering], to
     return mask_of
 
 
-def test_an_image_that_breaks_on_the_way_stays_exactly_where_it_broke(renderer, faces, start):
+@pytest.mark.parametrize("kind", [RefineSettings(), FAST_REFINE])
+def test_an_image_that_breaks_on_the_way_stays_exactly_where_it_broke(renderer, faces, start, kind):
     images, landmarks = faces
     path = []
     hook = renderer.register_forward_pre_hook(lambda _, inputs: path.append(inputs[0].detach().clone()))
-    settings = RefineSettings(steps=8, mask_every=1)
+    settings = kind.model_copy(update={"steps": 8, "mask_every": 1})
     after = refine(renderer, SCALES, images, start, broken_from(3, 99), landmarks, settings).theta
     hook.remove()
     healthy = refine(renderer, SCALES, images, start, region_of, landmarks, settings).theta

@@ -5,7 +5,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.random import Generator
 
-from focus_ray.data.occluders.drawing import Colour, Image, Mask, overlay, random_colour, solid_canvas
+from focus_ray.data.occluders import pixels
+from focus_ray.data.occluders.drawing import Colour, Image, Mask, add_grain, random_colour, solid_canvas
 
 
 def noise(rng: Generator, size: int, cells: int, channels: int = 3) -> Float[np.ndarray, "H W C"]:
@@ -121,8 +122,13 @@ def cloth(rng: Generator, size: int, base: Colour | None = None, patterned: floa
         rgb = pattern(rng, size, first, random_colour(rng))
     else:
         rgb = solid_canvas(size, first)
-    return rgb + np.float32(rng.uniform(0, 0.05)) * noise(rng, size, 24, 1)
+    amount = rng.uniform(0, 0.05)
+    return add_grain(rgb, noise(rng, size, 24, 1)[..., 0], amount)
 
 
 def _mix(first: Colour, second: Colour, weight: Mask) -> Image:
-    return overlay(solid_canvas(len(weight), first), weight, second)
+    return pixels.mix(
+        np.ascontiguousarray(first, np.float32),
+        np.ascontiguousarray(second, np.float32),
+        np.ascontiguousarray(weight, np.float32),
+    )

@@ -1,10 +1,11 @@
 """Drawing for occluders: anti-aliased shapes on a canvas, a frame fixed to the face, shading."""
 
+from functools import cache
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from numpy.random import Generator
 
 from focus_ray.data.occluders import pixels
@@ -16,8 +17,15 @@ Landmarks = Float[np.ndarray, "68 2"]
 Colour = Float[np.ndarray, " 3"]
 
 _SUBPIXEL_BITS = 4
-_SUBPIXEL = 1 << _SUBPIXEL_BITS
+_SUBPIXEL = float(1 << _SUBPIXEL_BITS)
 _FAR = 4096.0  # px; cv2's fixed-point coordinates overflow far beyond this
+
+_HALF_TURN = np.linspace(-np.pi / 2, np.pi / 2, 9)  # of the end of a capsule
+_TURN = np.linspace(0, 2 * np.pi, 40, endpoint=False)  # of an ellipse
+_BLOB_TURN = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+_HARMONICS = np.arange(1, 5)  # of a blob
+_HARMONIC_TURNS, _HARMONIC_DECAY = _BLOB_TURN[:, None] * _HARMONICS, _HARMONICS**0.7
+_BLOB_COS, _BLOB_SIN = np.cos(_BLOB_TURN), np.sin(_BLOB_TURN)
 
 
 class OccluderLayer(NamedTuple):
@@ -47,8 +55,10 @@ class FaceFrame(NamedTuple):
         right_eye, left_eye = landmarks[36:42].mean(0), landmarks[42:48].mean(0)
         chin, origin = landmarks[8], (right_eye + left_eye) / 2
         # A turned head shortens the distance of the eyes, not that to the chin: the longer one sets the unit.
-        unit = max(float(np.linalg.norm(left_eye - right_eye)), 0.5 * float(np.linalg.norm(chin - origin)), 1.0)
-        x = (left_eye - right_eye) / max(float(np.linalg.norm(left_eye - right_eye)), 1e-6)
+        eyes = left_eye - right_eye
+        apart = float(np.linalg.norm(eyes))
+        unit = max(apart, 0.5 * float(np.linalg.norm(chin - origin)), 1.0)
+        x = eyes / max(apart, 1e-6)
         return cls(origin[None], np.stack([x, np.array([-x[1], x[0]])]), unit)
 
     def to_pixels(self, points: Points) -> Points:
@@ -81,7 +91,7 @@ def fill_polygons(size: int, *outlines: Points) -> Mask:
     canvas = np.zeros((size, size), np.uint8)
     for outline in outlines:
         cv2.fillPoly(canvas, [_to_fixed_point(outline)], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
-    return _to_unit_range(canvas)
+    return pixels.to_unit_range(canvas)
 
 
 def draw_lines(size: int, lines: list[Points], width: float, closed: bool = False) -> Mask:
@@ -100,7 +110,7 @@ def draw_lines(size: int, lines: list[Points], width: float, closed: bool = Fals
     cv2.polylines(
         canvas, [_to_fixed_point(line) for line in lines], closed, 255, _thickness(width), cv2.LINE_AA, _SUBPIXEL_BITS
     )
-    return _to_unit_range(canvas)
+    return pixels.to_unit_range(canvas)
 
 
 def capsule(start: Points, end: Points, radius_start: float, radius_end: float) -> Points:
@@ -116,7 +126,7 @@ def capsule(start: Points, end: Points, radius_start: float, radius_end: float) 
         Outline in the units of the points.
     """
     direction = float(np.arctan2(*(end - start)[0][::-1]))
-    turn = np.linspace(-np.pi / 2, np.pi / 2, 9) + direction
+    turn = _HALF_TURN + direction
     arc = np.stack([np.cos(turn), np.sin(turn)], 1)
     return np.concatenate([end + radius_end * arc, start - radius_start * arc])
 
@@ -133,10 +143,13 @@ def ellipse(centre: Points, radii: tuple[float, float], angle: float = 0.0, powe
     Returns:
         Outline in the units of the centre.
     """
-    turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-    circle = np.stack([np.cos(turn), np.sin(turn)], 1)
-    shape = np.sign(circle) * np.abs(circle) ** (2 / power) * np.array(radii)
-    return centre + shape @ rotation_matrix(angle)
+    return centre + (_unit_ellipse(float(power)) * np.array(radii)) @ rotation_matrix(angle)
+
+
+@cache
+def _unit_ellipse(power: float) -> Points:
+    circle = np.stack([np.cos(_TURN), np.sin(_TURN)], 1)
+    return np.sign(circle) * np.abs(circle) ** (2 / power)
 
 
 def blob(rng: Generator, centre: Points, radius: float, roughness: float = 0.35) -> Points:
@@ -151,11 +164,9 @@ def blob(rng: Generator, centre: Points, radius: float, roughness: float = 0.35)
     Returns:
         Outline in the units of the centre.
     """
-    turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    harmonics = np.arange(1, 5)
-    amplitude = roughness * rng.uniform(-1, 1, 4) / harmonics**0.7
-    waves = np.cos(turn[:, None] * harmonics + rng.uniform(0, 2 * np.pi, 4)) @ amplitude
-    spoke = np.stack([np.cos(turn), np.sin(turn) * rng.uniform(0.65, 1.0)], 1)
+    amplitude = roughness * rng.uniform(-1, 1, 4) / _HARMONIC_DECAY
+    waves = np.cos(_HARMONIC_TURNS + rng.uniform(0, 2 * np.pi, 4)) @ amplitude
+    spoke = np.stack([_BLOB_COS, _BLOB_SIN * rng.uniform(0.65, 1.0)], 1)
     return centre + radius * (1 + waves)[:, None] * spoke @ rotation_matrix(rng.uniform(0, np.pi))
 
 
@@ -183,6 +194,35 @@ def solid_canvas(size: int, colour: Colour) -> Image:
         RGB as float32.
     """
     return pixels.uniform(size, np.ascontiguousarray(colour, np.float32))
+
+
+def tinted_canvas(colour: Colour, factor: Mask) -> Image:
+    """Make a canvas of one colour, brighter or darker in each pixel.
+
+    Args:
+        colour: RGB.
+        factor: factor on the colour.
+
+    Returns:
+        RGB as float32.
+    """
+    return pixels.tint(np.ascontiguousarray(colour, np.float32), np.ascontiguousarray(factor, np.float32))
+
+
+def add_grain(rgb: Image, grain: Mask, amount: float) -> Image:
+    """Add the same noise to all channels.
+
+    Args:
+        rgb: canvas.
+        grain: noise.
+        amount: factor on the noise.
+
+    Returns:
+        The canvas with noise.
+    """
+    return pixels.add_grain(
+        np.ascontiguousarray(rgb, np.float32), np.ascontiguousarray(grain, np.float32), np.float32(amount)
+    )
 
 
 def overlay(rgb: Image, mask: Mask, colour: Colour | Image) -> Image:
@@ -213,9 +253,9 @@ def shade_edges(rgb: Image, mask: Mask, width: float, depth: float) -> Image:
     Returns:
         The shaded canvas.
     """
-    distance = cv2.distanceTransform((mask > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
-    rise = np.sqrt(np.clip(distance / np.float32(max(width, 1e-3)), 0, 1))
-    return pixels.scale(np.ascontiguousarray(rgb, np.float32), np.float32(1 - depth) + np.float32(depth) * rise)
+    distance = cv2.distanceTransform(pixels.above_half(np.ascontiguousarray(mask, np.float32)), cv2.DIST_L2, 3)
+    rgb = np.ascontiguousarray(rgb, np.float32)
+    return pixels.shade(rgb, distance, np.float32(max(width, 1e-3)), np.float32(1 - depth), np.float32(depth))
 
 
 def add_light_gradient(rng: Generator, rgb: Image, strength: float = 0.3) -> Image:
@@ -266,8 +306,8 @@ def random_colour(rng: Generator) -> Colour:
         RGB in [0, 1].
     """
     hue, saturation, value = rng.uniform(0, 360), rng.uniform(0, 1), rng.uniform(0.08, 1)
-    sector = (np.array([5.0, 3.0, 1.0]) + hue / 60) % 6
-    return value - value * saturation * np.clip(np.minimum(sector, 4 - sector), 0, 1)
+    sectors = ((start + hue / 60) % 6 for start in (5.0, 3.0, 1.0))
+    return np.array([value - value * saturation * min(max(min(x, 4 - x), 0.0), 1.0) for x in sectors])
 
 
 def random_skin_colour(rng: Generator, skin: Colour, own: float = 0.4) -> Colour:
@@ -290,11 +330,7 @@ def random_skin_colour(rng: Generator, skin: Colour, own: float = 0.4) -> Colour
 
 
 def _to_fixed_point(points: Points) -> np.ndarray:
-    return np.round(np.clip(points, -_FAR, _FAR) * _SUBPIXEL).astype(np.int32).reshape(-1, 1, 2)
-
-
-def _to_unit_range(canvas: UInt8[np.ndarray, "H W"]) -> Mask:
-    return canvas.astype(np.float32) * np.float32(1 / 255)
+    return pixels.to_fixed_point(np.ascontiguousarray(points, np.float64), _FAR, _SUBPIXEL)
 
 
 def _thickness(width: float) -> int:

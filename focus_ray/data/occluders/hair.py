@@ -13,6 +13,7 @@ from focus_ray.data.occluders.drawing import (
     Points,
     fill_polygons,
     random_colour,
+    tinted_canvas,
 )
 
 _NATURAL = np.array([[0.05, 0.04, 0.03], [0.2, 0.12, 0.07], [0.4, 0.25, 0.12], [0.72, 0.58, 0.35], [0.55, 0.53, 0.5]])
@@ -87,4 +88,4 @@ def _streaks(rng: Generator, size: int, colour: Colour) -> Image:
     """The colour with fine light and dark streaks."""
     fine = noise(rng, size, min(64, size), 1) * np.float32(rng.uniform(0.05, 0.2))
     coarse = noise(rng, size, 6, 1) * np.float32(rng.uniform(0.0, 0.15))
-    return (colour.astype(np.float32) + np.float32(0.03)) * np.clip(1 + fine + coarse, 0.2, 2.0)
+    return tinted_canvas(colour.astype(np.float32) + np.float32(0.03), np.clip(1 + fine + coarse, 0.2, 2.0)[..., 0])

@@ -9,6 +9,7 @@ from focus_ray.data.occluders.drawing import (
     FaceFrame,
     Landmarks,
     OccluderLayer,
+    add_grain,
     add_light_gradient,
     blob,
     fill_polygons,
@@ -24,5 +25,6 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Occlu
     centre = frame.to_pixels(np.array([[rng.uniform(-0.9, 0.9), rng.uniform(-0.8, 1.6)]]))
     radius = frame.unit * rng.uniform(0.55, 1.1)
     alpha = fill_polygons(size, blob(rng, centre, radius))
-    rgb = solid_canvas(size, random_skin_colour(rng, skin)) + np.float32(rng.uniform(0, 0.02)) * noise(rng, size, 20, 1)
+    rgb, amount = solid_canvas(size, random_skin_colour(rng, skin)), rng.uniform(0, 0.02)
+    rgb = add_grain(rgb, noise(rng, size, 20, 1)[..., 0], amount)
     return OccluderLayer(add_light_gradient(rng, shade_edges(rgb, alpha, 0.5 * radius, rng.uniform(0.1, 0.45))), alpha)

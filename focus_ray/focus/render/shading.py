@@ -1,6 +1,5 @@
 """Lambertian-like shading with nine spherical harmonics per colour channel; the light is fixed to camera space."""
 
-from functools import cache
 from math import pi, sqrt
 
 import torch
@@ -75,13 +74,8 @@ def light_polynomials(light: Float[Tensor, "B 27"]) -> Float[Tensor, "B 10 3"]:
     Returns:
         Coefficients of the monomials 1 | x y z | xy yz zx | xx yy zz.
     """
-    table = _table(light.dtype, light.device)
+    table = light.new_tensor(_TABLE)
     return full_precision_matmul(table, light.view(-1, CHANNELS, SH_BANDS).transpose(1, 2))
-
-
-@cache
-def _table(dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.tensor(_TABLE, dtype=dtype, device=device)
 
 
 def _monomials(normals: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 10"]:
