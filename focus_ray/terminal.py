@@ -4,13 +4,15 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 
 from focus_ray.runtime.callbacks import Callback, ResumeHistory
-from focus_ray.runtime.step_record import StepRecord
+
+if TYPE_CHECKING:  # it imports torch
+    from focus_ray.runtime.step_record import StepRecord
 
 SECONDS_BETWEEN_LINES = 15.0
 # The rate is measured over the last half minute, as phases differ in speed.
@@ -69,7 +71,7 @@ class TerminalProgress(Callback):
         if not self._live:
             self.on_message(f"training: step {done} of {total}")
 
-    def on_step_end(self, record: StepRecord) -> None:
+    def on_step_end(self, record: "StepRecord") -> None:
         if self._run is None:
             return
         task, phase = self._task(self._run), str(record.position.phase)
@@ -104,7 +106,7 @@ class TerminalProgress(Callback):
             self.on_message(f"{task.description}: {unit}{task.completed:.0f} of {task.total:.0f}{figures}{remaining}")
 
 
-def format_metrics(record: StepRecord) -> str:
+def format_metrics(record: "StepRecord") -> str:
     """Format the loss, the mean mask and the rate (faces/s) of a step as a short text."""
     metrics = record.metrics
     texts = [f"loss {metrics.losses['total']:.4g}"] if "total" in metrics.losses else ["no update"]

@@ -13,7 +13,6 @@ from focus_ray.evaluation.now.surface import Surface
 from focus_ray.face_models.parametric import parametric_face
 from focus_ray.focus.camera import Camera
 from focus_ray.focus.render import interpolate, rasterize
-from focus_ray.focus.render.normals import vertex_normals
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.geometry.mesh_reader import TriangleMesh
 
@@ -24,14 +23,16 @@ def main() -> None:
     SyntheticFaces(world, SyntheticConfig(image_size=32), "train").batch(list(range(32)))
     face = world.truncate(80, 64, 80)
     theta = torch.zeros(1, 257, requires_grad=True)
-    Renderer(face, Camera(image_size=32))(theta).image.sum().backward()
+    render = Renderer(face, Camera(image_size=32))
+    render(theta).image.sum().backward()
+    rendering = render(theta)
+    (rendering.image.sum() + rendering.depth.sum()).backward()
     for dtype in (torch.float32, torch.float64):
         vertices = face.mean[None].to(dtype).requires_grad_()
         ids = rasterize(vertices.detach(), face.faces, 32, 32)
         for channels in (1, 3):
             colours = torch.ones(1, len(face.mean), channels, dtype=dtype)
             interpolate(vertices, colours, face.faces, ids).sum().backward()
-        vertex_normals(vertices, face.faces).sum().backward()
     surface = Surface(TriangleMesh(face.mean.double().numpy(), face.faces.numpy()))
     surface.nearest(np.zeros((4, 3)))
 

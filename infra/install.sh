@@ -66,6 +66,8 @@ fi
 "$venv/bin/python" infra/fetch_viewer.py || true
 # The weights of the mesh detector. Without them faces are detected by OpenCV's cascades.
 "$venv/bin/python" infra/fetch_detectors.py || true
+# The byte code of the package itself: an editable installation leaves it to the first use, see above.
+"$venv/bin/python" -m compileall -q focus_ray || true
 # Compiles the numba kernels once, so that the many processes that Ray starts load them from the cache.
 "$venv/bin/python" infra/compile_kernels.py || echo "the numba kernels are not compiled: first use compiles them"
 touch "$stamp"

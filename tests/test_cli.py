@@ -1,5 +1,6 @@
 """The command line: quick, one line for each error, the right exit code, JSON where it is asked for."""
 
+import gc
 import hashlib
 import importlib
 import json
@@ -13,11 +14,14 @@ import types
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
+from PIL import Image
 
 import focus_ray
 from focus_ray import cli, errors
+from focus_ray.cli.collection import CollectionPause
 from focus_ray.runtime.ray_cluster import ClusterSettings
 
 
@@ -29,6 +33,11 @@ def all_errors(kind=errors.FocusRayError):
 RESUME = ("train", "--resume", "runs/x")
 ZERO_STEPS = "{warmup_steps: 0, init_steps: 0, pretrain_seg_steps: 0, cycles: 0}"
 SHIPPED = Path(focus_ray.__file__).parent / "pretrained"
+UNUSED_BY_RECONSTRUCT = {
+    *("ray", "mlflow", "boto3", "botocore", "fastapi", "starlette", "uvicorn", "requests", "pyarrow", "pandas"),
+    *("optuna", "sklearn", "matplotlib", "jinja2", "trimesh", "sympy", "scipy.stats", "scipy.spatial"),
+    *("torch._dynamo", "torch._inductor", "torch.onnx"),
+}
 HEAVY = {"torch", "numpy", "numba", "cv2", "ray", "mlflow", "matplotlib", "pydantic", "rich"}
 
 
@@ -85,6 +94,66 @@ def test_help_loads_nothing_heavy(python, python_environment):
     result = subprocess.run([python, "-c", code], env=python_environment, capture_output=True, text=True, timeout=240)
     assert result.stderr.strip() == "0 []"
     assert "reconstruct" in result.stdout
+
+
+def test_reconstruct_loads_nothing_that_it_does_not_use(python, python_environment, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (96, 96, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "face.png")
+    arguments = ["reconstruct", "face.png", "--box", "16,16,64,64", "--refine", "1", "--out", "results"]
+    code = (
+        "import sys\n"
+        f"from focus_ray.cli import main; code = main({arguments})\n"
+        f"print([code, *({UNUSED_BY_RECONSTRUCT} & set(sys.modules))])"
+    )
+    result = subprocess.run(
+        [python, "-c", code], env=python_environment, cwd=tmp_path, capture_output=True, text=True, timeout=240
+    )
+    assert result.stdout.splitlines() == ["1 face in 1 picture (1 ok): results/results.json", "[0]"], result.stderr
+
+
+def test_waiting_threads_sleep_unless_the_environment_says_otherwise(capsys, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", "")
+    del os.environ["OPENBLAS_THREAD_TIMEOUT"]
+    assert run(capsys, "--help")[0] == 0
+    assert (os.environ["OMP_WAIT_POLICY"], os.environ["OPENBLAS_THREAD_TIMEOUT"]) == ("ACTIVE", "4")
+
+
+def test_the_collection_at_the_end_of_python_leaves_out_what_there_is(python, python_environment):
+    code = (
+        "import atexit, gc\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 1000))\n"  # handlers run in reverse order
+        "from focus_ray.cli import main; main(['--help']); main(['--help'])"
+    )
+    out = subprocess.check_output([python, "-c", code], env=python_environment, text=True, timeout=240)
+    assert out.splitlines()[-1] == "True"
+
+
+def test_garbage_is_collected_from_the_second_unit_of_work_on():
+    assert gc.isenabled()
+    try:
+        with CollectionPause() as pause:
+            assert not gc.isenabled()
+            pause.on_progress(0)
+            assert (gc.isenabled(), gc.get_freeze_count() > 0) == (False, True)
+            pause.on_progress(1)
+            assert gc.isenabled()
+    finally:
+        gc.unfreeze()
+
+
+def test_garbage_is_collected_after_an_error_unless_it_was_not_before():
+    with pytest.raises(ValueError, match="no model"), CollectionPause():
+        raise ValueError("no model")
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with CollectionPause() as pause:
+            pause.on_progress(0)
+            pause.on_progress(1)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("command", [[], ["train"], ["evaluate", "folder"], ["reconstruct"], ["data", "synthesize"]])

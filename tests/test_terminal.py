@@ -1,6 +1,7 @@
 """Progress: bars on a terminal, a line now and then elsewhere, with rates and the time left."""
 
 import io
+import subprocess
 from typing import Any
 
 import pytest
@@ -139,3 +140,9 @@ def test_a_run_that_begins_again_after_a_failure_has_one_bar():
 )
 def test_durations_as_a_person_says_them(seconds, text):
     assert format_duration(seconds) == text
+
+
+def test_a_display_of_progress_needs_no_torch(python, python_environment):
+    code = "import sys, focus_ray.terminal; print({'torch', 'numpy'} & sys.modules.keys())"
+    out = subprocess.check_output([python, "-c", code], env=python_environment, text=True, timeout=240)
+    assert out == "set()\n"

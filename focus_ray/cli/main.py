@@ -1,5 +1,7 @@
 """Runs one command; every error becomes one line on stderr and an exit code."""
 
+import atexit
+import gc
 import os
 import re
 import signal
@@ -34,9 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    # Set before torch is loaded. With ACTIVE, waiting threads spin: up to a third faster on an idle machine, but many
-    # times slower as soon as another program runs on it.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _set_wait_policy()
+    # Python ends with a collection that traverses every module: half a second once torch is loaded, to free memory that
+    # the system takes back in any case. It leaves out frozen objects.
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)
     try:
         with interrupt_on_sigterm():
             # typer turns typer.Exit and Ctrl-C into a return value; commands themselves return None.
@@ -46,6 +50,16 @@ def main(arguments: list[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         return _report(error, arguments)
     return exit_code
+
+
+def _set_wait_policy() -> None:
+    """Let idle threads sleep instead of spin; to be called before torch and NumPy are loaded.
+
+    Spinning is up to a third faster on an idle machine, but many times slower as soon as another program runs on it.
+    OpenBLAS's threads spin before their first task too, which takes 0.1 s of processor time whenever NumPy is imported.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # spin for 2^4 cycles, the least; the default is 2^26
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from focus_ray.cli.apps import AsJson, DetectorName, DetectorWeights, Landmarks, ModelFolder, PriorFolder, app
+from focus_ray.cli.collection import CollectionPause
 from focus_ray.cli.printing import MAX_PICTURE_MESSAGES, echo_json, format_count, format_counts
 from focus_ray.errors import ConfigError, DataError
 
@@ -37,24 +38,30 @@ def reconstruct(
     as_json: AsJson = False,
 ) -> None:
     """Reconstruct the faces in photographs: shape, colour, light, pose, and which pixels are not face."""
-    from focus_ray import terminal
-    from focus_ray.data.detectors.by_name import resolve_detector
-    from focus_ray.inference import reconstruct_paths
+    with CollectionPause() as pause:
+        from focus_ray import terminal
+        from focus_ray.data.detectors.by_name import resolve_detector
+        from focus_ray.inference import reconstruct_paths
 
-    with terminal.TerminalProgress() as progress:
-        results = reconstruct_paths(
-            paths,
-            out,
-            model=model,
-            detector=resolve_detector(detector, detector_weights).build(),
-            landmarks=landmarks,
-            box=None if box is None else _parse_box(box),
-            refine=refine,
-            prior=prior,
-            formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
-            recursive=recursive,
-            progress=progress.on_progress,
-        )
+        with terminal.TerminalProgress() as progress:
+
+            def on_progress(name: str, done: int, total: int) -> None:
+                pause.on_progress(done)
+                progress.on_progress(name, done, total)
+
+            results = reconstruct_paths(
+                paths,
+                out,
+                model=model,
+                detector=resolve_detector(detector, detector_weights).build(),
+                landmarks=landmarks,
+                box=None if box is None else _parse_box(box),
+                refine=refine,
+                prior=prior,
+                formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
+                recursive=recursive,
+                progress=on_progress,
+            )
     left_out = Counter(result.message for result in results if result.status == "left_out")
     results = [result for result in results if result.status != "left_out"]
     count = {status: sum(result.status == status for result in results) for status in ("ok", "no_face", "error")}

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from focus_ray.runtime.step_record import StepRecord
+if TYPE_CHECKING:  # it imports torch, which a display of progress does not need
+    from focus_ray.runtime.step_record import StepRecord
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Callback:
             history: steps and evaluations before `done`.
         """
 
-    def on_step_end(self, record: StepRecord) -> None:
+    def on_step_end(self, record: "StepRecord") -> None:
         """A step was taken."""
 
     def on_progress(self, name: str, done: int, total: int) -> None:
@@ -64,7 +65,7 @@ class CallbackList(Callback):
         for callback in self.callbacks:
             callback.on_train_begin(total, done, history)
 
-    def on_step_end(self, record: StepRecord) -> None:
+    def on_step_end(self, record: "StepRecord") -> None:
         for callback in self.callbacks:
             callback.on_step_end(record)
 
