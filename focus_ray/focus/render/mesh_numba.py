@@ -105,17 +105,15 @@ class _RenderMesh(torch.autograd.Function):
         ctx: Any, to_image: Tensor | None, to_depth: Tensor | None, _: None, to_screen: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         vertices, albedo, polynomials, rotation, faces, screen, normals, ids = ctx.saved_tensors
-        if to_image is None:
-            to_image = vertices.new_zeros(len(ids), _COLOUR, *ids.shape[1:])
-        to_pixels = to_image if to_depth is None else torch.cat((to_image, to_depth), dim=1)
-        if to_screen is None:
-            to_screen = vertices.new_zeros(len(ids), 0, 3)
+        image = vertices.new_zeros(len(ids), _COLOUR, *ids.shape[1:]) if to_image is None else to_image
+        pixels = image if to_depth is None else torch.cat((image, to_depth), dim=1)
+        positions = vertices.new_zeros(len(ids), 0, 3) if to_screen is None else to_screen
         # contiguous for any inputs: the kernels write through numpy views
         inputs = vertices, albedo, polynomials, rotation
         results = [torch.empty(tensor.shape, dtype=tensor.dtype) for tensor in inputs]
         results.append(torch.empty(len(ids), 3, dtype=vertices.dtype))
-        arrays = [as_numpy(tensor) for tensor in (*inputs, screen, normals, ids, to_pixels, to_screen)]
-        channels, written = channel_tuple(to_pixels.shape[1]), [tensor.numpy() for tensor in results]
+        arrays = [as_numpy(tensor) for tensor in (*inputs, screen, normals, ids, pixels, positions)]
+        channels, written = channel_tuple(pixels.shape[1]), [tensor.numpy() for tensor in results]
         run_parallel(_render_backward, len(ids), channels, as_int32(faces), ctx.lens, *arrays, *written)
         return (*results, None, None, None)
 
