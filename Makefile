@@ -4,19 +4,22 @@
 #   make serve     serve the shipped model over HTTP on this machine, with a web page; Ctrl-C stops it
 #   make install   create .venv with .venv/bin/focus-ray
 #   make test | test-fast | coverage | check | drill | bench
+#   make calibrate COMPOSITES=DIR [REPORT=DIR]   choose the limits of the shipped model's quality flags
 #   make pretrained   export the model of the run in OUT as the model shipped with the package
 SEED ?= 0
 OUT ?= runs/demo
 STEPS ?=
 PORT ?= 8000
 MODEL ?=
+COMPOSITES ?= composites-choose
+REPORT ?=
 VENV ?= .venv
 # Number of cores plus one: system tests spend much of their time waiting for servers and workers.
 PROCESSES ?= $(shell expr 1 + `getconf _NPROCESSORS_ONLN`)
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: install demo demo-cluster serve test test-fast coverage check lint types drill bench pretrained pretrained-prior constraints
+.PHONY: install demo demo-cluster serve test test-fast coverage check lint types drill bench pretrained calibrate pretrained-prior constraints
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -75,6 +78,12 @@ bench: $(READY)
 # Exports the demo's model in half precision as the default model of `reconstruct`.
 pretrained: $(READY)
 	$(BIN)/focus-ray model export $(OUT)/model --out focus_ray/pretrained --half
+
+# Limits of the quality flags, chosen on COMPOSITES of `focus-ray data occlude` and reported on REPORT; they are stored in
+# the shipped model, or in MODEL. After each `make pretrained`, which exports a model without them.
+calibrate: $(READY)
+	$(BIN)/focus-ray model calibrate $(COMPOSITES) $(if $(REPORT),--report $(REPORT)) $(if $(MODEL),--model $(MODEL)) \
+		--store --out runs/quality.json
 
 # The misfit prior of the shipped model: fine-tunes R_syn from it on renders of its face model (run in OUT), then
 # measures the prior (in OUT-prior).

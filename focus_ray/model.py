@@ -1,12 +1,15 @@
 """A FOCUS model: the settings of its networks, how they are built, and the folder that stores them.
 
 MODEL/  model.json  face.safetensors  encoder.safetensors  segmenter.safetensors  perceptual.safetensors  manifest.json
+        quality.json, the limits of the quality flags, if they were calibrated for this model
+        appearance.safetensors, if the light and residuals of photographs were learned for this model
 
 The folder includes the face model: theta is meaningless without the bases that it was learned for.
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from focus_ray.errors import CheckpointError, ConfigError, ModelError
 from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.focus.appearance import AppearancePrior
 from focus_ray.focus.autoencoder import Encoder, FaceAutoencoder, Focus
 from focus_ray.focus.camera import Camera
 from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
@@ -22,6 +26,7 @@ from focus_ray.focus.networks.iresnet import IResNet50
 from focus_ray.focus.networks.perceptual import ArcFacePerceptual, EncoderPerceptual
 from focus_ray.focus.networks.segmenter import UNet
 from focus_ray.focus.parameters import THETA_MODES, ParameterScales
+from focus_ray.focus.photo_fit import PhotoFitSettings
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.settings import Settings
@@ -114,12 +119,31 @@ class ModelSettings(Settings):
 
 @dataclass
 class Model:
-    """A trained pipeline with its settings and version."""
+    """A trained pipeline with its settings and version.
+
+    Attributes:
+        focus: networks and renderer.
+        settings: settings of the networks.
+        refine: settings of the refinement.
+        version: version of the weights.
+        quality: content of quality.json; None if the model was not calibrated.
+        appearance: light and residuals of photographs of open faces; None: not learned, so that photographs are refined
+            like synthetic faces.
+        photo: settings of the refinement of photographs, if `appearance` was learned.
+    """
 
     focus: Focus
     settings: ModelSettings
     refine: RefineSettings
     version: str
+    quality: Mapping[str, Any] | None = None
+    appearance: AppearancePrior | None = None
+    photo: PhotoFitSettings = field(default_factory=PhotoFitSettings)
+
+    @property
+    def refine_steps(self) -> int:
+        """Refinement steps of a photograph by default."""
+        return self.refine.steps if self.appearance is None else self.photo.steps
 
     @property
     def image_size(self) -> int:
@@ -201,7 +225,10 @@ def save(folder: Path, model: Model, *, half: bool = False) -> None:
         "refine": model.refine.model_dump(mode="json"),
         "face": {"name": face.name, "n_identity": face.n_identity, "digest": face.digest},
     }
-    checkpoint.save_model(folder, tensors, info)
+    if model.appearance is not None:
+        tensors[checkpoint.APPEARANCE] = model.appearance.tensors()
+        info["photo"] = model.photo.model_dump(mode="json")
+    checkpoint.save_model(folder, tensors, info, model.quality)
 
 
 def load(folder: Path | None = None) -> Model:
@@ -235,6 +262,12 @@ def load(folder: Path | None = None) -> Model:
         settings = ModelSettings.model_validate(info["settings"])
         refine = RefineSettings.model_validate(info["refine"])
         face = face_from_tensors(networks.pop("face"), info["face"]["name"], info["face"]["n_identity"])
+        appearance = (
+            AppearancePrior.from_tensors(networks.pop(checkpoint.APPEARANCE))
+            if checkpoint.APPEARANCE in networks
+            else None
+        )
+        photo = PhotoFitSettings.model_validate(info.get("photo", {}))
         focus = build(settings, face)
         for name in NETWORKS:
             if name in networks:
@@ -244,10 +277,10 @@ def load(folder: Path | None = None) -> Model:
             else:
                 raise KeyError(name)
         version = str(info["version"])
-    except (KeyError, TypeError, AttributeError, ValidationError, RuntimeError, ConfigError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ConfigError) as error:
         reason = summarize_error(error)
         raise CheckpointError(f"{folder} is not a model of this version ({reason}); use another copy") from None
-    return Model(focus.eval().requires_grad_(False), settings, refine, version)
+    return Model(focus.eval().requires_grad_(False), settings, refine, version, stored.quality, appearance, photo)
 
 
 def describe(folder: Path, stored: checkpoint.StoredModel) -> dict[str, Any]:

@@ -36,13 +36,21 @@ class Pipeline(Settings):
     encoder: str  # architecture, small-16 for instance
     camera: Camera  # its image size included
     refine_steps: int  # 0: one forward pass
+    photo_fit: bool = False  # refined as photographs are, with the model's appearance prior
 
     @classmethod
-    def from_model(cls, model: Model, refine_steps: int) -> "Pipeline":
-        """Return the pipeline of a model whose fits are refined by `refine_steps` steps (0: one forward pass)."""
+    def from_model(cls, model: Model, refine_steps: int, *, photographs: bool = False) -> "Pipeline":
+        """Return the pipeline of a model.
+
+        Args:
+            model: the model.
+            refine_steps: steps of the refinement; 0: one forward pass.
+            photographs: whether photographs are fitted, which a model with an appearance prior refines in another way.
+        """
         encoder = model.settings.encoder
         name = f"small-{encoder.width}" if encoder.kind == "small" else encoder.kind
-        return cls(encoder=name, camera=model.settings.camera, refine_steps=refine_steps)
+        photo_fit = photographs and refine_steps > 0 and model.appearance is not None
+        return cls(encoder=name, camera=model.settings.camera, refine_steps=refine_steps, photo_fit=photo_fit)
 
 
 class ErrorReduction(Settings):
@@ -133,27 +141,28 @@ class Prior:
         """
         return correct_vertices(vertices, self.error.to(vertices))
 
-    def matches(self, model: Model, refine_steps: int) -> bool:
-        """Return whether the prior belongs to the pipeline of a model with `refine_steps` refinement steps."""
+    def matches(self, model: Model, refine_steps: int, *, photographs: bool = False) -> bool:
+        """Return whether the prior belongs to a pipeline; arguments as in `check_pipeline`."""
         try:
-            self.check_pipeline(model, refine_steps)
+            self.check_pipeline(model, refine_steps, photographs=photographs)
         except ModelError:
             return False
         return True
 
-    def check_pipeline(self, model: Model, refine_steps: int) -> None:
+    def check_pipeline(self, model: Model, refine_steps: int, *, photographs: bool = False) -> None:
         """Check that the prior belongs to a pipeline.
 
         Args:
             model: model of the pipeline.
             refine_steps: refinement steps of the pipeline; 0: one forward pass.
+            photographs: whether photographs are fitted.
 
         Raises:
             FaceModelError: the model has another face model.
             ModelError: the prior was measured for another pipeline.
         """
         check_face_model(self, model.focus.face_model)
-        used, measured = Pipeline.from_model(model, refine_steps), self.info.pipeline
+        used, measured = Pipeline.from_model(model, refine_steps, photographs=photographs), self.info.pipeline
         if used != measured:
             differing = [name for name in Pipeline.model_fields if getattr(used, name) != getattr(measured, name)]
             what = "; ".join(f"{name} {getattr(measured, name)}, here {getattr(used, name)}" for name in differing)

@@ -18,7 +18,7 @@ from focus_ray.face_models.parametric import parametric_face
 from focus_ray.focus.camera import Camera
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.focus.synthesis import SamplingDistributions, make_generator, sample_theta
-from focus_ray.inference.overlay import ContactSheet
+from focus_ray.inference.contact_sheet import ContactSheet
 from focus_ray.inference.predictor import Predictor
 from focus_ray.tracking.contact_sheet import contact_sheet
 from focus_ray.tracking.misfit_pictures import misfit_sheet

@@ -183,10 +183,11 @@ def options_of(*path: str) -> set[str]:
         (("evaluate", "folder"), "--model --out --refine"),
         (("evaluate", "landmarks"), "--landmarks --detector --detector-weights --model --refine --no-fit --normalise"),
         (("evaluate", "landmarks"), "--least-overlap --out --tasks --local --json"),
-        (("reconstruct",), "--model --out --landmarks --box --refine --format --json"),
+        (("reconstruct",), "--model --out --landmarks --box --refine --format --texture --json"),
         (("data", "synthesize"), "--n --seed --size --out --layout"),
         (("data", "detect"), "--out --detector --detector-weights --least-face --recursive --tasks --local --json"),
         (("data", "prepare", "portraits"), "--out --json"),
+        (("model", "calibrate"), "--report --model --out --store --refine --detector --detector-weights --json"),
     ],
 )
 def test_the_options_of_the_contract_are_there(path, options):
@@ -246,6 +247,7 @@ def test_a_disk_that_refuses_anywhere_is_a_storage_error(capsys, training):
         ["nonsense"],
         ["reconstruct"],
         ["reconstruct", "a.png", "--refine", "-1"],
+        ["reconstruct", "a.png", "--texture", "shiny"],
         ["data", "synthesize", "--n", "0", "--out", "x"],
         ["data", "synthesize", "--size", "4097", "--out", "x"],
         ["data", "synthesize", "--layout", "lfw", "--out", "x"],
@@ -488,7 +490,7 @@ def test_reconstruct_passes_everything_on_and_counts(capsys, reconstruction, tmp
         capsys,
         *("reconstruct", "a.jpg", "b", "--model", "m", "--out", str(tmp_path), "--landmarks", "l.csv"),
         *("--box", "1,2,30,40.5", "--refine", "0", "--format", "obj, glb", "--prior", "p", "--json"),
-        *("--detector", "haar"),
+        *("--detector", "haar", "--texture", "albedo"),
     )
     assert code == 0
     paths, folder, options = reconstruction.calls[0]
@@ -501,6 +503,7 @@ def test_reconstruct_passes_everything_on_and_counts(capsys, reconstruction, tmp
         "box": (1.0, 2.0, 30.0, 40.5),
         "refine": 0,
         "formats": ("obj", "glb"),
+        "texture": "albedo",
         "prior": "p",
         "recursive": False,
     }

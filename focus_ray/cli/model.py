@@ -1,11 +1,11 @@
-"""focus-ray model info, export."""
+"""focus-ray model info, export, appearance, calibrate."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from focus_ray.cli.apps import AsJson, model_app
+from focus_ray.cli.apps import AsJson, DetectorName, DetectorWeights, ModelFolder, model_app
 from focus_ray.cli.printing import echo_json, echo_record, shipped_model
 
 
@@ -46,3 +46,83 @@ def model_export(
     typer.echo(f"{size / 1e6:.1f} MB: {out}")
     if as_json:
         echo_json({"out": str(out), "bytes": size, "half": half})
+
+
+@model_app.command("appearance")
+def model_appearance(
+    photographs: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Photographs of open faces, such as portraits/train.")
+    ],
+    model: Annotated[Path, typer.Option(metavar="MODEL", help="Model folder that the prior is written into.")],
+    detector: DetectorName = "auto",
+    detector_weights: DetectorWeights = None,
+    as_json: AsJson = False,
+) -> None:
+    """Learn from photographs of open faces how light and residuals vary, for the refinement of photographs.
+
+    docs/method.md describes the refinement.
+    """
+    from focus_ray import model as models
+    from focus_ray import terminal
+    from focus_ray.data.detectors.by_name import resolve_detector
+    from focus_ray.data.picture_folder import list_pictures
+    from focus_ray.focus.photo_fit import PhotoFitSettings
+    from focus_ray.inference.learn_appearance import learn_appearance
+    from focus_ray.storage.checkpoint import save_appearance
+
+    bundle = models.load(model)
+    built = resolve_detector(detector, detector_weights).build()
+    with terminal.TerminalProgress() as progress:
+        prior, faces = learn_appearance(bundle.focus, list_pictures(photographs).pictures, built, progress.on_progress)
+    save_appearance(model, prior.tensors(), PhotoFitSettings().model_dump(mode="json"))
+    typer.echo(f"appearance of {faces} open faces: {model}")
+    if as_json:
+        echo_json({"model": str(model), "faces": faces})
+
+
+@model_app.command("calibrate")
+def model_calibrate(
+    composites: Annotated[
+        Path, typer.Argument(metavar="COMPOSITES", help="Folder of `data occlude`, to choose the limits on.")
+    ],
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", metavar="DIR", help="Composites of other persons to report on; default: half of the persons."
+        ),
+    ] = None,
+    model: ModelFolder = None,
+    out: Annotated[Path, typer.Option(metavar="JSON", help="File for the limits and figures.")] = Path("quality.json"),
+    store: Annotated[bool, typer.Option("--store", help="Also write quality.json into the model folder.")] = False,
+    refine: Annotated[
+        int | None, typer.Option(min=0, metavar="STEPS", help="Refinement steps; default: the model's own number.")
+    ] = None,
+    detector: DetectorName = "auto",
+    detector_weights: DetectorWeights = None,
+    as_json: AsJson = False,
+) -> None:
+    """Choose the limits of the quality flags on composites, and report how often the flags are right.
+
+    docs/evaluation.md describes what counts as wrong, and the cases beside the composites.
+    """
+    from focus_ray import terminal
+    from focus_ray.data.detectors.by_name import resolve_detector
+    from focus_ray.evaluation.calibration.calibrate import calibrate
+    from focus_ray.evaluation.calibration.calibration_report import calibration_tables
+
+    spec = resolve_detector(detector, detector_weights)
+    with terminal.TerminalProgress() as progress:
+        result = calibrate(
+            composites,
+            model,
+            out,
+            report=report,
+            detector=spec,
+            refine_steps=refine,
+            store=store,
+            progress=progress.on_progress,
+        )
+    typer.echo("\n".join(table.to_text() for table in calibration_tables(result)))
+    typer.echo(f"limits: {out}")
+    if as_json:
+        echo_json(result)

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -34,6 +34,12 @@ def reconstruct(
     detector: DetectorName = "auto",
     detector_weights: DetectorWeights = None,
     formats: Annotated[str, typer.Option("--format", metavar="obj,ply,glb", help="Mesh files to write.")] = "obj",
+    texture: Annotated[
+        Literal["photo", "albedo", "none"],
+        typer.Option(
+            help="Texture of OBJ and GLB: the photograph, the photograph without its light, or vertex colours alone.",
+        ),
+    ] = "photo",
     recursive: Annotated[bool, typer.Option("--recursive", help="Include pictures in subfolders.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -59,6 +65,7 @@ def reconstruct(
                 refine=refine,
                 prior=prior,
                 formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
+                texture=texture,
                 recursive=recursive,
                 progress=on_progress,
             )

@@ -91,6 +91,14 @@ class Crop:
         """
         return Crop(compose(matrix, self.matrix), self.size)
 
+    def resized(self, size: int) -> "Crop":
+        """Return the same crop with another number of pixels.
+
+        Args:
+            size: side of the new crop, px.
+        """
+        return self if size == self.size else Crop(compose(resize_transform(self.size, size), self.matrix), size)
+
     def warp(self, image: Shaped[np.ndarray, "H W *C"]) -> Shaped[np.ndarray, "S S *C"]:
         """Sample a picture in the crop; shrinking averages over areas.
 

@@ -74,15 +74,21 @@ class CompositeScores:
     scores: dict[Variant, Float[np.ndarray, "N 7"]]
 
 
-class _CroppedFace(NamedTuple):
-    """An aligned face: its crop, landmarks for the refinement, and the truth."""
+class _View(NamedTuple):
+    """A crop of a composite, and the truth in it."""
 
     crop: Crop
     image: Float[Tensor, "1 3 S S"]
-    anchors: Float[np.ndarray, "68 2"]  # px of the picture
-    landmarks: Float[np.ndarray, "68 2"]  # px of the picture, true
     pasted: Bool[np.ndarray, "S S"]
     inside: Bool[np.ndarray, "S S"]  # inside the picture
+
+
+class _CroppedFace(NamedTuple):
+    """An aligned face: its crop by size, landmarks for the refinement, and the true ones."""
+
+    views: dict[int, _View]
+    anchors: Float[np.ndarray, "68 2"]  # px of the picture
+    landmarks: Float[np.ndarray, "68 2"]  # px of the picture, true
 
 
 class CompositeScorer:
@@ -100,7 +106,7 @@ class CompositeScorer:
         self.image_size = model.image_size
         self.passes = {ONE_PASS: 0} | ({REFINED: refine_steps} if refine_steps else {})
         masks = mask_functions()
-        self.predictors = {name: Predictor(model.focus, model.refine, mask).eval() for name, mask in masks.items()}
+        self.predictors = {name: Predictor.for_photographs(model, mask).eval() for name, mask in masks.items()}
 
     @property
     def variants(self) -> list[Variant]:
@@ -127,10 +133,15 @@ class CompositeScorer:
         faces = self._align(folder, [pair for pair in zip(rows, located, strict=True) if pair[1] is not None])
         scores: list[dict[Variant, PictureScores]] = [{} for _ in faces]
         if faces:
-            images = torch.cat([face.image for face in faces])
-            anchors = torch.stack([torch.from_numpy(face.crop.to_crop(face.anchors)).float() for face in faces])
+            images = _stack_views(faces, self.image_size)
+            crops = [face.views[self.image_size].crop for face in faces]
+            anchors = torch.stack(
+                [torch.from_numpy(crop.to_crop(face.anchors)).float() for crop, face in zip(crops, faces, strict=True)]
+            )
             for name, mask in self.variants:
-                prediction = self.predictors[mask](images, anchors, self.passes[name])
+                predictor = self.predictors[mask]
+                detailed = _stack_views(faces, predictor.fine_size)
+                prediction = predictor(images, anchors, self.passes[name], detailed)
                 for place, face in enumerate(faces):
                     scores[place][name, mask] = _score_face(face, prediction, place)
         answers = iter(scores)
@@ -157,18 +168,11 @@ class CompositeScorer:
         pairs = [(row, one) for row, one in located if one is not None]
         aligned = align_faces(self.predictors[OWN].landmarks, [one for _, one in pairs], self.image_size)
         faces = []
-        for (row, picture), (crop, points) in zip(pairs, aligned, strict=True):
-            height, width = picture.image.shape[:2]
-            faces.append(
-                _CroppedFace(
-                    crop=crop,
-                    image=extract_crops(picture.image, [crop]),
-                    anchors=points,
-                    landmarks=folder.landmarks(row),
-                    pasted=_warp_mask(crop, folder.occluder(row, height, width)),
-                    inside=_warp_mask(crop, np.ones((height, width), dtype=bool)),
-                )
-            )
+        for (row, picture), (crop, points, _) in zip(pairs, aligned, strict=True):
+            occluder = folder.occluder(row, *picture.image.shape[:2])
+            sizes = {self.image_size} | {predictor.fine_size for predictor in self.predictors.values()}
+            views = {size: _view(picture.image, crop.resized(size), occluder) for size in sizes}
+            faces.append(_CroppedFace(views, points, folder.landmarks(row)))
         return faces
 
 
@@ -208,20 +212,30 @@ def mask_functions() -> dict[str, MaskFn | None]:
     }
 
 
+def _view(image: UInt8[np.ndarray, "H W 3"], crop: Crop, occluder: Bool[np.ndarray, "H W"]) -> _View:
+    inside = _warp_mask(crop, np.ones(occluder.shape, dtype=bool))
+    return _View(crop, extract_crops(image, [crop]), _warp_mask(crop, occluder), inside)
+
+
+def _stack_views(faces: Sequence[_CroppedFace], size: int) -> Float[Tensor, "B 3 S S"]:
+    return torch.cat([face.views[size].image for face in faces])
+
+
 def _warp_mask(crop: Crop, mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "S S"]:
     white: UInt8[np.ndarray, "H W"] = mask.astype(np.uint8) * np.uint8(_WHITE)
     return crop.warp(white) > THRESHOLD
 
 
 def _score_face(face: _CroppedFace, prediction: Prediction, place: int) -> PictureScores:
-    region = prediction.region[place, 0].numpy() & face.inside
+    view = face.views[prediction.images.shape[-1]]
+    region = prediction.region[place, 0].numpy() & view.inside
     outlier = ~prediction.binary_mask[place, 0].numpy()
-    visible = region & ~face.pasted
-    fitted = face.crop.to_image(prediction.rendering.landmarks[place].double().numpy())
+    visible = region & ~view.pasted
+    fitted = view.crop.to_image(prediction.rendering.landmarks[place].double().numpy())
     size = face_size(face.landmarks, "box")
     return PictureScores(
-        true_outlier=float((region & face.pasted & outlier).sum()),
-        missed_outlier=float((region & face.pasted & ~outlier).sum()),
+        true_outlier=float((region & view.pasted & outlier).sum()),
+        missed_outlier=float((region & view.pasted & ~outlier).sum()),
         false_outlier=float((visible & outlier).sum()),
         true_face=float((visible & ~outlier).sum()),
         occlusion=float(prediction.occlusion[place]),

@@ -132,7 +132,7 @@ def evaluate_landmarks(
             "another detector, or fit the model"
         )
     model = models.load(None if config.model is None else Path(config.model)) if config.fit else None
-    steps = config.refine if config.refine is not None or model is None else model.refine.steps
+    steps = config.refine if config.refine is not None or model is None else model.refine_steps
     job = LandmarkScoringJob(truth, detector, model, steps or 0, config.normalise, config.least_overlap)
     dataset = Path(config.data).name
     with graceful_shutdown() as should_stop, acquire_run_dir(out, config, experiment, label="evaluation") as folder:

@@ -9,7 +9,7 @@ the pixels with the smallest residual.
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -25,7 +25,34 @@ from focus_ray.focus.render.renderer import Renderer, Rendering
 from focus_ray.settings import Settings
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
+LrDecay = Literal["cosine", "linear"]
 MaskFn = Callable[[Tensor, Rendering], Tensor]  # (images, rendering) -> M [B, 1, H, W]
+LossFn = Callable[[int, Tensor, Rendering], Tensor]  # (step, theta, its rendering) -> loss of each image [B]
+
+
+@runtime_checkable
+class AdamSchedule(Protocol):
+    """Steps and rates of a descent by Adam."""
+
+    @property
+    def steps(self) -> int:
+        """Number of steps."""
+        ...
+
+    @property
+    def lr(self) -> float:
+        """Rate of the first step, in units of the head's scales."""
+        ...
+
+    @property
+    def lr_decay(self) -> LrDecay:
+        """How the rate falls to zero over the steps."""
+        ...
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Decay per step of the mean and of the mean square of the gradient."""
+        ...
 
 
 class RefineSettings(Settings):
@@ -36,7 +63,7 @@ class RefineSettings(Settings):
 
     steps: int = Field(default=50, ge=0)
     lr: float = Field(default=0.12, gt=0)  # of Adam in the first step, in units of the head's scales
-    lr_decay: Literal["cosine", "linear"] = "cosine"  # how the rate falls to zero over the steps
+    lr_decay: LrDecay = "cosine"  # how the rate falls to zero over the steps
     betas: tuple[Decay, Decay] = Adam.BETAS  # of Adam: decay per step of the mean and of the mean square
     pixel: float = 3.0  # of the mean colour distance inside the mask
     landmark: float = 5e-3  # of the mean squared distance, px^2 at 224
@@ -166,43 +193,64 @@ def descend(
         Refined theta, and its rendering.
     """
     first_steps = round(settings.trusting_share * settings.steps) if initial_mask_fn is not None else 0
+    masks: list[Tensor] = []
+
+    def loss_fn(step: int, current: Tensor, rendering: Rendering) -> Tensor:
+        if not masks or step % settings.mask_every == 0 or step == first_steps:
+            current_mask_fn = initial_mask_fn if initial_mask_fn is not None and step < first_steps else mask_fn
+            masks[:] = [estimate_mask(current_mask_fn, images, rendering)]
+        return fitting_loss(images, rendering, masks[0], current, landmarks, settings)
+
+    final = minimize(renderer, scales, theta, loss_fn, settings)
+    with torch.no_grad():
+        return final, renderer(final)
+
+
+def minimize(
+    renderer: Renderer, scales: ParameterScales, theta: Float[Tensor, "B 257"], loss_fn: LossFn, schedule: AdamSchedule
+) -> Float[Tensor, "B 257"]:
+    """Minimize a loss of the parameters and their rendering by Adam. An image whose gradient is not finite stays.
+
+    Args:
+        renderer: renderer of theta.
+        scales: the steps are in the units of the head, (theta - offset) / scale.
+        theta: where the descent begins.
+        loss_fn: the loss of each image.
+        schedule: steps and rates.
+
+    Returns:
+        The last theta.
+    """
     offset, scale = (vector.to(theta) for vector in scales.vectors())
     code = ((theta - offset) / scale).detach().requires_grad_(True)
-    optimizer = Adam([code], settings.lr, settings.betas)
-    mask = None
-    for step in range(settings.steps):
-        optimizer.lr = learning_rate(settings, step)
+    optimizer = Adam([code], schedule.lr, schedule.betas)
+    for step in range(schedule.steps):
+        optimizer.lr = learning_rate(schedule, step)
         with torch.enable_grad():
             current = offset + scale * code
-            rendering = renderer(current)
-            if mask is None or step % settings.mask_every == 0 or step == first_steps:
-                current_mask_fn = initial_mask_fn if initial_mask_fn is not None and step < first_steps else mask_fn
-                mask = estimate_mask(current_mask_fn, images, rendering)
-            loss = fitting_loss(images, rendering, mask, current, landmarks, settings)
+            loss = loss_fn(step, current, renderer(current))
         (code.grad,) = torch.autograd.grad(loss.sum(), [code])
         broken = ~code.grad.isfinite().all(dim=1)
         code.grad[broken] = 0.0
         resting = code.detach()[broken]
         optimizer.step()
         code.detach()[broken] = resting  # a diverged image must not move: Adam's momentum would move it
-    with torch.no_grad():
-        final = offset + scale * code.detach()
-        return final, renderer(final)
+    return offset + scale * code.detach()
 
 
-def learning_rate(settings: RefineSettings, step: int) -> float:
+def learning_rate(schedule: AdamSchedule, step: int) -> float:
     """Compute Adam's rate in a step: `lr` in the first one, falling towards zero.
 
     Args:
-        settings: rate and steps.
+        schedule: rate and steps.
         step: from 0 to `steps` - 1.
 
     Returns:
         Rate in units of the head's scales.
     """
-    done = step / settings.steps
-    left = 1 - done if settings.lr_decay == "linear" else 0.5 * (1 + math.cos(math.pi * done))
-    return settings.lr * left
+    done = step / schedule.steps
+    left = 1 - done if schedule.lr_decay == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+    return schedule.lr * left
 
 
 @torch.no_grad()

@@ -1,13 +1,14 @@
-"""Writers of mesh files: Wavefront OBJ, binary PLY, and glTF (GLB); coloured faces, or geometry alone."""
+"""Writers of mesh files: Wavefront OBJ, binary PLY, and glTF (GLB); coloured or textured faces, or geometry alone."""
 
 import json
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import cv2
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from focus_ray.errors import ConfigError
 
@@ -17,23 +18,44 @@ if TYPE_CHECKING:
 GeometryKind = Literal["ply", "obj"]
 
 _MM_TO_M = 0.001  # glTF is in metres; OBJ and PLY have no unit and keep mm
+_MATERIAL = "face"  # name in a material library
+_PNG_COMPRESSION = 4  # zlib's level
+
+
+@dataclass(frozen=True, eq=False)
+class Texture:
+    """A picture on the triangles of a mesh.
+
+    Attributes:
+        image: displayed RGB (sRGB); the first row is that of v = 1.
+        uv: texture coordinates in [0, 1], u to the right, v upwards.
+        faces: indices of uv for the corners of each triangle of the mesh.
+        unlit: whether the picture is shown as it is, because it has the light of a photograph.
+    """
+
+    image: UInt8[np.ndarray, "T T 3"]
+    uv: Float[np.ndarray, "U 2"]
+    faces: Int[np.ndarray, "F 3"]
+    unlit: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """A coloured triangle mesh without texture.
+    """A coloured triangle mesh, with a texture or without.
 
-    Files have no uv: readers that find uv look for a texture and ignore the colours.
+    Files without texture have no uv: readers that find uv look for a texture and ignore the colours.
 
     Attributes:
         vertices: x right, y up, z out of the face, mm.
         colours: displayed RGB in [0, 1].
         faces: vertex indices.
+        texture: replaces the colours in the files that can hold it (GLB, and OBJ as several files).
     """
 
     vertices: Float[np.ndarray, "V 3"]
     colours: Float[np.ndarray, "V 3"]
     faces: Int[np.ndarray, "F 3"]
+    texture: Texture | None = None
 
     @property
     def normals(self) -> Float[np.ndarray, "V 3"]:
@@ -46,7 +68,7 @@ class Mesh:
 
 
 def encode_mesh(mesh: Mesh, kind: str) -> bytes:
-    """Encode a mesh as the content of a file.
+    """Encode a mesh as the content of one file; OBJ and PLY have the colours of the vertices, not the texture.
 
     Args:
         mesh: the mesh.
@@ -58,6 +80,29 @@ def encode_mesh(mesh: Mesh, kind: str) -> bytes:
     if kind not in ENCODERS:
         raise ConfigError(f"there is no mesh format {kind!r}; choose from {', '.join(ENCODERS)}")
     return ENCODERS[kind](mesh)
+
+
+def encode_files(mesh: Mesh, stem: str, kind: str) -> dict[str, bytes]:
+    """Encode a mesh as files of one folder: a textured OBJ is three of them, any other mesh is one.
+
+    Args:
+        mesh: the mesh.
+        stem: of the names of the files; without spaces.
+        kind: obj, ply or glb.
+
+    Returns:
+        The contents by file name.
+
+    Raises:
+        ConfigError: `kind` is another format.
+    """
+    if kind != "obj" or mesh.texture is None:
+        return {f"{stem}.{kind}": encode_mesh(mesh, kind)}
+    return {
+        f"{stem}.obj": _encode_textured_obj(mesh, mesh.texture, f"{stem}.mtl"),
+        f"{stem}.mtl": _encode_mtl(f"{stem}.png", mesh.texture.unlit),
+        f"{stem}.png": _encode_png(mesh.texture.image),
+    }
 
 
 def encode_geometry(mesh: "TriangleMesh", kind: GeometryKind) -> bytes:
@@ -89,6 +134,27 @@ def encode_obj(mesh: Mesh) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
+def _encode_textured_obj(mesh: Mesh, texture: Texture, library: str) -> bytes:
+    corners = np.stack([mesh.faces, texture.faces, mesh.faces], axis=-1).reshape(-1, 9) + 1
+    lines = ["# focus-ray; mm, y up", f"mtllib {library}"]
+    lines += [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in mesh.vertices.tolist()]
+    lines += [f"vt {u:.6f} {v:.6f}" for u, v in texture.uv.tolist()]
+    lines += [f"vn {x:.5f} {y:.5f} {z:.5f}" for x, y, z in mesh.normals.tolist()]
+    lines.append(f"usemtl {_MATERIAL}")
+    lines += ["f {}/{}/{} {}/{}/{} {}/{}/{}".format(*row) for row in corners.tolist()]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _encode_mtl(image: str, unlit: bool) -> bytes:
+    lines = [f"newmtl {_MATERIAL}", "Ka 1 1 1", "Kd 1 1 1", "Ks 0 0 0", f"illum {0 if unlit else 1}", f"map_Kd {image}"]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _encode_png(image: UInt8[np.ndarray, "T T 3"]) -> bytes:
+    options = [cv2.IMWRITE_PNG_COMPRESSION, _PNG_COMPRESSION, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH]
+    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+
+
 def encode_ply(mesh: Mesh) -> bytes:
     """Encode a mesh as binary little-endian PLY in mm with normals and 8-bit colours."""
     vertex = np.empty(len(mesh.vertices), dtype=[("xyz", "<f4", 3), ("normal", "<f4", 3), ("rgb", "u1", 3)])
@@ -114,17 +180,30 @@ _FLOAT32, _UINT32 = 5126, 5125
 _VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
 _GLB_MAGIC, _GLB_VERSION = 0x46546C67, 2
 _JSON_CHUNK, _BINARY_CHUNK = 0x4E4F534A, 0x004E4942
+# Of section 3.8.4: bilinear, trilinear over mip maps, clamped to the edge.
+_LINEAR, _MIPMAPS, _CLAMP = 9729, 9987, 33071
+_UNLIT = "KHR_materials_unlit"
 
 
 def encode_glb(mesh: Mesh) -> bytes:
-    """Encode a mesh as glTF 2.0 in metres, with normals, linear vertex colours and a rough, two-sided material."""
+    """Encode a mesh as glTF 2.0 in metres, with normals and a rough, two-sided material.
+
+    It has linear vertex colours, or the texture as PNG; an unlit texture by KHR_materials_unlit, which readers that do
+    not know it may ignore.
+    """
+    source, faces, uv = np.arange(len(mesh.vertices)), mesh.faces, None
+    if mesh.texture is not None:
+        source, faces, uv = _split_vertices(mesh, mesh.texture)
     arrays = {
-        "POSITION": (mesh.vertices * _MM_TO_M).astype("<f4"),
-        "NORMAL": mesh.normals.astype("<f4"),
-        "COLOR_0": _srgb_to_linear(mesh.colours.clip(0, 1)).astype("<f4"),
+        "POSITION": (mesh.vertices[source] * _MM_TO_M).astype("<f4"),
+        "NORMAL": mesh.normals[source].astype("<f4"),
     }
+    if uv is None:
+        arrays["COLOR_0"] = _srgb_to_linear(mesh.colours.clip(0, 1)).astype("<f4")
+    else:
+        arrays["TEXCOORD_0"] = np.column_stack([uv[:, 0], 1.0 - uv[:, 1]]).astype("<f4")  # v is downwards in glTF
     content, views, accessors = b"", [], []
-    for array, target in [*((a, _VERTEX_BUFFER) for a in arrays.values()), (mesh.faces.astype("<u4"), _INDEX_BUFFER)]:
+    for array, target in [*((a, _VERTEX_BUFFER) for a in arrays.values()), (faces.astype("<u4"), _INDEX_BUFFER)]:
         views.append({"buffer": 0, "byteOffset": len(content), "byteLength": array.nbytes, "target": target})
         accessors.append(_accessor(array, len(accessors), target))
         content += array.tobytes()
@@ -145,7 +224,46 @@ def encode_glb(mesh: Mesh) -> bytes:
         "bufferViews": views,
         "buffers": [{"byteLength": len(content)}],
     }
+    if mesh.texture is not None:
+        content = _add_texture(document, content, mesh.texture)
     return _glb_container(json.dumps(document, separators=(",", ":")).encode(), content)
+
+
+def _split_vertices(mesh: Mesh, texture: Texture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return vertex and uv of each vertex of a file with one uv per vertex, and its triangles.
+
+    Returns:
+        Vertex indices [N], triangles [F, 3] and uv [N, 2]; vertices that have one uv come first, in their order.
+    """
+    corners = np.stack([mesh.faces.ravel(), texture.faces.ravel()], axis=1)
+    _, first = np.unique(corners[:, 0], return_index=True)
+    own = np.full(len(mesh.vertices), 0)
+    own[corners[first, 0]] = corners[first, 1]
+    vertices = np.column_stack([np.arange(len(own)), own])
+    seams = np.unique(corners[corners[:, 1] != own[corners[:, 0]]], axis=0)
+    pairs = np.concatenate([vertices, seams])
+    n_uv = len(texture.uv)
+    keys = pairs @ [n_uv, 1]
+    order = np.argsort(keys, kind="stable")
+    faces = order[np.searchsorted(keys[order], corners @ [n_uv, 1])]
+    return pairs[:, 0], faces.reshape(-1, 3), texture.uv[pairs[:, 1]]
+
+
+def _add_texture(document: dict[str, Any], content: bytes, texture: Texture) -> bytes:
+    """Add a texture to the material of a glTF document; return the buffer with the picture at its end."""
+    content += b"\0" * (-len(content) % 4)
+    picture = _encode_png(texture.image)
+    document["bufferViews"].append({"buffer": 0, "byteOffset": len(content), "byteLength": len(picture)})
+    document["images"] = [{"bufferView": len(document["bufferViews"]) - 1, "mimeType": "image/png"}]
+    document["samplers"] = [{"magFilter": _LINEAR, "minFilter": _MIPMAPS, "wrapS": _CLAMP, "wrapT": _CLAMP}]
+    document["textures"] = [{"sampler": 0, "source": 0}]
+    material = document["materials"][0]
+    material["pbrMetallicRoughness"]["baseColorTexture"] = {"index": 0}
+    if texture.unlit:
+        material["extensions"] = {_UNLIT: {}}
+        document["extensionsUsed"] = [_UNLIT]
+    document["buffers"] = [{"byteLength": len(content) + len(picture)}]
+    return content + picture
 
 
 def _accessor(array: np.ndarray, view: int, target: int) -> dict[str, object]:
@@ -174,4 +292,6 @@ def _srgb_to_linear(colours: np.ndarray) -> np.ndarray:
     return np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
 
 
+TEXTURED = ("obj", "glb")
+"""Formats that `encode_files` writes with the texture."""
 ENCODERS: dict[str, Callable[[Mesh], bytes]] = {"obj": encode_obj, "ply": encode_ply, "glb": encode_glb}

@@ -1,7 +1,7 @@
 """The result of reconstructing one face (FACE): one type for JSON files, the Python API and the HTTP API."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -9,16 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from focus_ray.data.detectors.detection import DetectorInfo
 from focus_ray.geometry.mesh_writer import Mesh
-
-QualityFlag = Literal[
-    "small_face",  # fewer pixels in the picture than in the model's crop
-    "cut_off",  # part of the face lies outside of the picture
-    "landmarks_from_model",  # aligned by landmarks that the model predicted
-    "high_residual",  # large colour error over the visible part
-    "extreme_pose",  # yaw or pitch larger than in nearly all training images
-    "mostly_occluded",  # the mask keeps less than half of the face
-]
-QUALITY_FLAGS: tuple[str, ...] = get_args(QualityFlag)
+from focus_ray.inference.quality import QualityFlag, QualityMeasures
 
 Vector3 = tuple[float, float, float]
 VertexIndices = tuple[int, int, int]
@@ -71,6 +62,7 @@ class FaceArrays:
     soft_mask: Float[np.ndarray, "S S"]  # M in [0, 1], before binarisation
     mesh: Mesh
     corrected_mesh: Mesh | None = None  # without the systematic error; None without a misfit prior
+    measures: QualityMeasures | None = None  # what the quality flags are decided by
 
 
 class Face(_FrozenModel):

@@ -1,10 +1,11 @@
 """Reconstruction of image files and folders into a results folder.
 
 OUT/results.json        [{image, status, message, folder, faces}], including what was left out of folders
-OUT/contact_sheet.png   every picture: box, overlay, mask
+OUT/contact_sheet.png   every picture: box, overlay, mask, the head from two views
 OUT/landmarks.csv       the model's 68 landmarks of each picture's first face, as `train --landmarks` reads them; names
                         are relative to the folder that holds all pictures
-OUT/<file name>/face-0/ face.json overlay.png mask.png mesh.obj ..., mesh-corrected.obj with a misfit prior
+OUT/<file name>/face-0/ face.json overlay.png mask.png mesh.obj ..., mesh-corrected.obj with a misfit prior;
+                        mesh.mtl and mesh.png for the texture of mesh.obj
 """
 
 import json
@@ -33,24 +34,22 @@ from focus_ray.errors import ConfigError, DataError, LandmarkError, printable
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.parameters import N_PARAMETERS
 from focus_ray.geometry import mesh_writer
+from focus_ray.geometry.mesh_writer import Mesh
+from focus_ray.inference.contact_sheet import ContactSheet
 from focus_ray.inference.face_locations import Box, parse_box
 from focus_ray.inference.face_result import Face, FaceResult
-from focus_ray.inference.overlay import (
-    MAX_OVERLAY_PX,
-    ContactSheet,
-    draw_overlay,
-    encode_png,
-    image_mask,
-    shrink_to_fit,
-)
+from focus_ray.inference.matte import face_matte
+from focus_ray.inference.overlay import MAX_OVERLAY_PX, draw_overlay, encode_png, shrink_to_fit
 from focus_ray.inference.reconstructor import Reconstructor, check_refine, face_to_theta, load
+from focus_ray.inference.texture import TextureKind, check_texture, texture_meshes
 from focus_ray.storage import atomic
 
 logger = logging.getLogger(__name__)
 
 RESULTS, CONTACT_SHEET, LANDMARKS = "results.json", "contact_sheet.png", "landmarks.csv"
 # The only files in a face's folder: a folder with other files is neither replaced nor removed.
-_FACE_FILE = re.compile(rf"face\.json|overlay\.png|mask\.png|mesh(-corrected)?\.({'|'.join(mesh_writer.ENCODERS)})")
+_MESH_SUFFIXES = "|".join((*mesh_writer.ENCODERS, "mtl", "png"))
+_FACE_FILE = re.compile(rf"face\.json|overlay\.png|mask\.png|mesh(-corrected)?\.({_MESH_SUFFIXES})")
 _MAX_NAME_BYTES = 200  # bytes of a folder's name: file systems stop at 255, and a folder being written has a longer one
 
 LandmarksByName = dict[str, Float[np.ndarray, "68 2"]]
@@ -105,6 +104,7 @@ def reconstruct_paths(
     box: Box | None = None,
     refine: int | None = None,
     formats: Sequence[str] = ("obj",),
+    texture: TextureKind = "photo",
     prior: str | Path | None = None,
     recursive: bool = False,
     progress: Callable[[str, int, int], object] | None = None,
@@ -124,6 +124,8 @@ def reconstruct_paths(
         box: x, y, width, height of the face, px, for a single picture; it takes precedence over `landmarks`.
         refine: refinement steps; None is the model's own number.
         formats: formats of the meshes, of mesh_writer.ENCODERS.
+        texture: of OBJ and GLB files: from the picture with its light ("photo") or without ("albedo"), or "none" for
+            the fitted albedo as colours of the vertices, which PLY files always have.
         prior: misfit prior (see `reconstructor.load`), which adds a corrected mesh for each face; ignored if `model` is
             loaded.
         recursive: whether the pictures in subfolders count too, except for those in `out`.
@@ -142,6 +144,7 @@ def reconstruct_paths(
     """
     out = Path(out)
     _check_formats(formats)
+    check_texture(texture)
     check_refine(refine)
     inputs, left_out = _collect_inputs([Path(path) for path in paths], recursive, out)
     if box is not None and len(inputs) != 1:
@@ -152,7 +155,7 @@ def reconstruct_paths(
         _check_landmarks(given, inputs)
     _check_out(out, inputs, landmarks)
     reconstructor = model if isinstance(model, Reconstructor) else load(model, detector, prior=prior)
-    run = _BatchRun(reconstructor, out, given, box, refine, tuple(formats))
+    run = _BatchRun(reconstructor, out, given, box, refine, tuple(formats), texture)
     try:
         for done, one in enumerate(inputs):
             if progress is not None:
@@ -214,6 +217,7 @@ class _BatchRun:
         box: Box | None,
         refine: int | None,
         formats: tuple[str, ...],
+        texture: TextureKind,
     ):
         self.reconstructor = reconstructor
         self.out = out
@@ -221,6 +225,7 @@ class _BatchRun:
         self.box = box
         self.refine = refine
         self.formats = formats
+        self.texture: TextureKind = texture if set(formats) & set(mesh_writer.TEXTURED) else "none"
         self.results: list[ImageResult] = []
         self.sheet = ContactSheet(self._focus.face_model, self._focus.renderer.camera)
         self.predicted_landmarks: LandmarksByName = {}
@@ -240,7 +245,7 @@ class _BatchRun:
             message = str(error) or "the picture does not fit into memory; scale it down"
         status: Literal["ok", "no_face", "error"] = "error" if message else ("ok" if faces else "no_face")
         if faces and image is not None:
-            self._write_faces(item, image, faces)
+            faces = self._write_faces(item, image, faces)
             self.predicted_landmarks.setdefault(item.name, np.array(faces[0].face.landmarks))
         if not faces:
             _remove_result(self.out / item.folder)
@@ -264,23 +269,33 @@ class _BatchRun:
             points = None
         return self.reconstructor.reconstruct(image, landmarks=points, box=self.box, refine=self.refine)
 
-    def _write_faces(self, item: _Input, image: UInt8[np.ndarray, "H W 3"], faces: Sequence[FaceResult]) -> None:
+    def _write_faces(
+        self, item: _Input, image: UInt8[np.ndarray, "H W 3"], faces: Sequence[FaceResult]
+    ) -> list[FaceResult]:
+        """Write the files of the faces of a picture; returns the faces with the meshes of the files."""
+        written = []
+        face_model, camera = self._focus.face_model, self._focus.renderer.camera
         small, adapted = shrink_to_fit(image, faces, MAX_OVERLAY_PX)
         with atomic.new_folder(self.out / item.folder) as folder:
-            for number, ((face, arrays), shown) in enumerate(zip(faces, adapted, strict=True)):
+            for number, (result, shown) in enumerate(zip(faces, adapted, strict=True)):
                 place = folder / f"face-{number}"
                 place.mkdir()
-                (place / "face.json").write_text(face.model_dump_json(indent=1) + "\n")
-                overlay = draw_overlay(small, [shown], self._focus.face_model, self._focus.renderer.camera).image
+                (place / "face.json").write_text(result.face.model_dump_json(indent=1) + "\n")
+                overlay = draw_overlay(small, [shown], face_model, camera).image
                 (place / "overlay.png").write_bytes(encode_png(overlay))
-                mask = image_mask(arrays, *image.shape[:2]).astype(np.uint8) * np.uint8(255)
+                mask = face_matte(image, result, face_model, camera).mask_image(*image.shape[:2])
                 (place / "mask.png").write_bytes(encode_png(mask))
-                for kind in self.formats:
-                    (place / f"mesh.{kind}").write_bytes(mesh_writer.encode_mesh(arrays.mesh, kind))
-                    if arrays.corrected_mesh is not None:
-                        (place / f"mesh-corrected.{kind}").write_bytes(
-                            mesh_writer.encode_mesh(arrays.corrected_mesh, kind)
-                        )
+                arrays = texture_meshes(image, result, face_model, camera, self.texture)
+                written.append(FaceResult(result.face, arrays))
+                self._write_mesh(place, "mesh", arrays.mesh)
+                if arrays.corrected_mesh is not None:
+                    self._write_mesh(place, "mesh-corrected", arrays.corrected_mesh)
+        return written
+
+    def _write_mesh(self, folder: Path, stem: str, mesh: Mesh) -> None:
+        for kind in self.formats:
+            for name, content in mesh_writer.encode_files(mesh, stem, kind).items():
+                (folder / name).write_bytes(content)
 
     def remove_previous(self) -> None:
         """Remove the folders of an earlier run that this run does not list, unless they hold other files."""

@@ -1,7 +1,7 @@
 """Reconstruction of the faces of an image with a trained model."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
 from focus_ray import model as models
@@ -20,12 +20,15 @@ from focus_ray.data.detectors.detection import Detection, Detector, NamedDetecto
 from focus_ray.errors import ConfigError
 from focus_ray.focus.camera import Camera, projection_matrix
 from focus_ray.focus.parameters import Parameters, join_theta, split_theta
+from focus_ray.focus.photo_fit import is_grey
 from focus_ray.focus.pose import rotate_in_plane
 from focus_ray.geometry.mesh_writer import Mesh
 from focus_ray.inference.face_locations import Box, FaceLocations, align_faces, check_image, locate_faces
-from focus_ray.inference.face_result import Face, FaceArrays, FaceResult, Pose, QualityFlag, Theta, Vector4, Visibility
+from focus_ray.inference.face_result import Face, FaceArrays, FaceResult, Pose, Theta, Vector4, Visibility
+from focus_ray.inference.measure_quality import measure_quality
 from focus_ray.inference.predictor import Prediction, Predictor
-from focus_ray.inference.self_alignment import AlignmentSettings, extract_crops
+from focus_ray.inference.quality import QualityLimits, QualityMeasures, model_limits, quality_flags
+from focus_ray.inference.self_alignment import AlignedFace, AlignmentSettings, extract_crops
 from focus_ray.model import Model
 from focus_ray.prior import Prior, check_face_model, select_prior
 from focus_ray.settings import Settings
@@ -35,21 +38,11 @@ from focus_ray.settings import Settings
 _MAX_CPU_BATCH = 15
 
 
-class QualityLimits(Settings):
-    """Limits beyond which a face has a quality flag."""
-
-    small_face: float = 1.0  # px of the crop per px of the picture
-    cut_off: float = 0.05  # share of the rendered region outside of the picture
-    high_residual: float = 30.0  # root mean square over visible pixels, of 255
-    extreme_pose: float = 0.8  # rad of yaw or pitch; few synthetic training faces exceed it
-    mostly_occluded: float = 0.5  # occlusion fraction
-
-
 class ReconstructionSettings(Settings):
     """Settings of alignment and quality flags."""
 
     alignment: AlignmentSettings = AlignmentSettings()
-    quality: QualityLimits = QualityLimits()
+    quality: QualityLimits | None = None  # None: those of the model
 
 
 class Reconstructor:
@@ -81,6 +74,7 @@ class Reconstructor:
 
         Raises:
             FaceModelError: the prior belongs to another face model.
+            CheckpointError: the limits of the model's quality flags cannot be used.
         """
         if prior is not None:
             check_face_model(prior, model.focus.face_model)
@@ -89,7 +83,8 @@ class Reconstructor:
         self._require_prior = require_prior
         self._detector = detector
         self.settings = ReconstructionSettings() if settings is None else settings
-        self.predictor = Predictor(model.focus, model.refine).eval()
+        self._limits = model_limits(model) if self.settings.quality is None else self.settings.quality
+        self.predictor = Predictor.for_photographs(model).eval()
 
     def reconstruct(
         self,
@@ -146,20 +141,43 @@ class Reconstructor:
         found = [(picture, face) for picture in pictures for face in picture.faces]
         if not found:
             return [[] for _ in pictures]
-        images = torch.cat(
-            [extract_crops(picture.image, [one.crop]) for (picture, _), one in zip(found, aligned, strict=True)]
+        fits = self._fit_crops(
+            self._extract([picture for picture, _ in found], [one.crop for one in aligned]),
+            self._extract(
+                [picture for picture, _ in found], [one.crop.resized(self.predictor.fine_size) for one in aligned]
+            ),
+            torch.stack([torch.from_numpy(one.crop.to_crop(one.landmarks)).float() for one in aligned]),
+            torch.tensor([face.landmarks is not None for _, face in found]),
+            refine,
         )
-        anchors = torch.stack([torch.from_numpy(one.crop.to_crop(one.landmarks)).float() for one in aligned])
         rows = zip(found, aligned, strict=True)
         faces = []
-        for crops, points in zip(self._split_batch(images), self._split_batch(anchors), strict=True):
-            prediction = self.predictor(crops.to(self.device), points.to(self.device), refine).to("cpu")
+        for prediction in fits:
             faces += [
-                self._build_face(picture, face, one.crop, prediction, row, prior)
-                for row, ((picture, face), one) in enumerate(islice(rows, len(crops)))
+                self._build_face(picture, face, one, prediction, row, prior)
+                for row, ((picture, face), one) in enumerate(islice(rows, len(prediction.theta)))
             ]
         answers = iter(faces)
         return [[next(answers) for _ in picture.faces] for picture in pictures]
+
+    def _fit_crops(
+        self,
+        images: Float[Tensor, "B 3 S S"],
+        detailed: Float[Tensor, "B 3 T T"],
+        anchors: Float[Tensor, "B 68 2"],
+        detected: Bool[Tensor, " B"],
+        refine: int | None,
+    ) -> Iterator[Prediction]:
+        """Fit crops in batches that are small enough for identical bits; predictions on the CPU."""
+        parts = (self._split_batch(rows) for rows in (images, detailed, anchors, detected))
+        for crops, fine, points, reliable in zip(*parts, strict=True):
+            on_device = (rows.to(self.device) for rows in (crops, fine, points, reliable))
+            crops, fine, points, reliable = on_device
+            yield self.predictor(crops, points, refine, fine, reliable).to("cpu")
+
+    @staticmethod
+    def _extract(pictures: Sequence[FaceLocations], crops: Sequence[Crop]) -> Float[Tensor, "B 3 S S"]:
+        return torch.cat([extract_crops(one.image, [crop]) for one, crop in zip(pictures, crops, strict=True)])
 
     @cached_property
     def detector(self) -> Detector:
@@ -177,11 +195,11 @@ class Reconstructor:
         Raises:
             ModelError: it was not, and the prior is required.
         """
-        steps = self.model.refine.steps if refine is None else refine
-        if self.prior is None or self.prior.matches(self.model, steps):
+        steps = self.model.refine_steps if refine is None else refine
+        if self.prior is None or self.prior.matches(self.model, steps, photographs=True):
             return self.prior
         if self._require_prior:
-            self.prior.check_pipeline(self.model, steps)
+            self.prior.check_pipeline(self.model, steps, photographs=True)
         return None
 
     def _predict_landmarks(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 68 2"]:
@@ -195,18 +213,22 @@ class Reconstructor:
         self,
         picture: FaceLocations,
         detection: Detection,
-        crop: Crop,
+        aligned: AlignedFace,
         prediction: Prediction,
         row: int,
         prior: Prior | None,
     ) -> FaceResult:
+        crop = aligned.crop.resized(prediction.images.shape[-1])
         theta = prediction.theta[row : row + 1].double()
         parameters = split_theta(theta)
         landmarks = crop.to_image(prediction.rendering.landmarks[row].double().numpy())
-        camera, face_model = self.model.focus.renderer.camera, self.model.focus.face_model
+        face_model = self.model.focus.face_model
+        camera = self.model.focus.renderer.camera.model_copy(update={"image_size": crop.size})
         visibility = prediction.visibility(face_model)
         mesh = self._build_mesh(prediction, parameters, row)
-        arrays = _arrays(crop, prediction, row, mesh, None if prior is None else correct_mesh(mesh, prior))
+        measures = measure_quality(picture, detection, aligned, prediction, row)
+        corrected = None if prior is None else correct_mesh(mesh, prior)
+        arrays = _arrays(crop, prediction, row, mesh, corrected, measures)
         face = Face(
             box=detection.box,
             landmarks=[(x, y) for x, y in landmarks.tolist()],
@@ -214,7 +236,7 @@ class Reconstructor:
             theta=_theta(parameters),
             occlusion_fraction=float(prediction.occlusion[row]),
             visibility=Visibility(**{part: float(share[row]) for part, share in visibility.items()}),
-            quality=self._quality_flags(picture.image, detection, crop, prediction, row),
+            quality=quality_flags(measures, self._limits),
             model_version=self.model.version,
             detector=picture.detector,
             corrected=prior is not None,
@@ -229,23 +251,10 @@ class Reconstructor:
         face_model = self.model.focus.face_model
         with torch.no_grad():
             albedo = face_model.albedo(parameters.albedo.to(face_model.mean))[0].clamp(0, 1)
+            if bool(is_grey(prediction.images[row : row + 1])):  # a black-and-white photograph has no skin tone
+                albedo = albedo.mean(dim=1, keepdim=True).expand_as(albedo)
         vertices = prediction.rendering.vertices[row].detach()
         return Mesh(vertices.numpy(), albedo.cpu().numpy(), face_model.faces.cpu().numpy())
-
-    def _quality_flags(
-        self, image: UInt8[np.ndarray, "H W 3"], detection: Detection, crop: Crop, prediction: Prediction, row: int
-    ) -> list[QualityFlag]:
-        limits = self.settings.quality
-        rotation = split_theta(prediction.theta)[4][row]
-        warnings: dict[QualityFlag, bool] = {
-            "small_face": crop.scale > limits.small_face,
-            "cut_off": _fraction_outside(prediction.region[row, 0].numpy(), crop, image.shape) > limits.cut_off,
-            "landmarks_from_model": detection.landmarks is None,
-            "high_residual": float(prediction.residual[row]) > limits.high_residual,
-            "extreme_pose": float(rotation[:2].abs().max()) > limits.extreme_pose,
-            "mostly_occluded": float(prediction.occlusion[row]) > limits.mostly_occluded,
-        }
-        return [name for name, holds in warnings.items() if holds]
 
 
 def correct_mesh(mesh: Mesh, prior: Prior) -> Mesh:
@@ -324,7 +333,9 @@ def _theta(parameters: Parameters) -> Theta:
     return Theta(**groups, camera=[*parameters.rotation[0].tolist(), *parameters.translation[0].tolist()])
 
 
-def _arrays(crop: Crop, prediction: Prediction, row: int, mesh: Mesh, corrected: Mesh | None) -> FaceArrays:
+def _arrays(
+    crop: Crop, prediction: Prediction, row: int, mesh: Mesh, corrected: Mesh | None, measures: QualityMeasures
+) -> FaceArrays:
     return FaceArrays(
         transform=crop.matrix,
         target=_to_uint8_image(prediction.images[row]),
@@ -334,18 +345,9 @@ def _arrays(crop: Crop, prediction: Prediction, row: int, mesh: Mesh, corrected:
         soft_mask=prediction.mask[row, 0].detach().numpy(),
         mesh=mesh,
         corrected_mesh=corrected,
+        measures=measures,
     )
 
 
 def _to_uint8_image(image: Float[Tensor, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]:
     return image.detach().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).contiguous().numpy()
-
-
-def _fraction_outside(region: np.ndarray, crop: Crop, shape: tuple[int, ...]) -> float:
-    """Return the share of the rendered pixels that lie outside of the image."""
-    rows, columns = np.nonzero(region)
-    if len(rows) == 0:
-        return 0.0
-    x, y = crop.to_image(np.stack([columns, rows], axis=1).astype(np.float64)).T
-    inside = (x >= -0.5) & (y >= -0.5) & (x <= shape[1] - 0.5) & (y <= shape[0] - 0.5)
-    return 1.0 - float(inside.mean())

@@ -50,10 +50,25 @@ _NO_JITTER = AugmentSettings(shift=0.0, scale=0.0, rotation=0.0)
 
 
 class AlignedFace(NamedTuple):
-    """A crop, and the 68 landmarks that the model predicts in it or that were given [px of the image]."""
+    """A crop, and the 68 landmarks that the model predicts in it or that were given.
+
+    Attributes:
+        crop: aligned crop.
+        landmarks: px of the image.
+        spread: mean distance of the landmarks that the model predicts in slightly different crops from `landmarks`,
+            their median, share of the crop's side; None if the landmarks were given.
+    """
 
     crop: Crop
     landmarks: Float[np.ndarray, "68 2"]
+    spread: float | None = None
+
+
+class ViewLandmarks(NamedTuple):
+    """The landmarks that the model predicts in slightly different crops of a face [px of the image]."""
+
+    median: Float[np.ndarray, "68 2"]
+    distance: float  # mean distance of the views' landmarks from the median
 
 
 class CropView(NamedTuple):
@@ -118,20 +133,23 @@ def self_align(
     """
     current = list(crop_views)
     for _ in range(settings.rounds):
-        for place, points in enumerate(predict_landmarks(landmark_fn, current, settings)):
+        for place, (points, _) in enumerate(predict_landmarks(landmark_fn, current, settings)):
             first = crop_views[place].crop
             moved = _realign(points, first.size)
             if moved is not None and _is_plausible(moved, first, settings):
                 current[place] = CropView(crop_views[place].image, moved)
     seen = predict_landmarks(landmark_fn, current, settings)
-    return [AlignedFace(look.crop, points) for look, points in zip(current, seen, strict=True)]
+    return [
+        AlignedFace(look.crop, points, distance * look.crop.scale / look.crop.size)
+        for look, (points, distance) in zip(current, seen, strict=True)
+    ]
 
 
 def predict_landmarks(
     landmark_fn: Callable[[Tensor], Tensor],
     crop_views: Sequence[CropView],
     settings: AlignmentSettings = DEFAULT_ALIGNMENT,
-) -> list[Float[np.ndarray, "68 2"]]:
+) -> list[ViewLandmarks]:
     """Predict landmarks as the median over slightly different views of each crop.
 
     Args:
@@ -140,7 +158,7 @@ def predict_landmarks(
         settings: number and jitter of the views.
 
     Returns:
-        The landmarks of each crop, px of its image.
+        The landmarks of each crop.
     """
     if not crop_views:
         return []
@@ -152,7 +170,12 @@ def predict_landmarks(
     ]
     points = iter(landmark_fn(torch.cat(shown)).double().numpy())
     places = [[crop.to_image(view.reorder(next(points))) for view, crop in of_one] for of_one in views]
-    return [np.median(np.stack(of_one), axis=0) for of_one in places]
+    return [_summarise_views(np.stack(of_one)) for of_one in places]
+
+
+def _summarise_views(points: Float[np.ndarray, "V 68 2"]) -> ViewLandmarks:
+    median = np.median(points, axis=0)
+    return ViewLandmarks(median, float(np.linalg.norm(points - median, axis=-1).mean()))
 
 
 def _jittered_views(size: int, settings: AlignmentSettings) -> list[Augmentation]:

@@ -97,7 +97,7 @@ class Fitter:
             image_size=model.image_size,
             vertices=face.n_vertices,
             triangles=len(face.faces),
-            refine_steps=model.refine.steps,
+            refine_steps=model.refine_steps,
             prior=self._prior_scope(),
         )
 
@@ -108,7 +108,7 @@ class Fitter:
             return "none"
         if prior.matches(model, 0):
             return "one_pass"
-        return "refined" if prior.matches(model, model.refine.steps) else "none"
+        return "refined" if prior.matches(model, model.refine_steps, photographs=True) else "none"
 
     @property
     def render_context(self) -> RenderContext:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -13,16 +12,16 @@ from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.camera import Camera
 from focus_ray.geometry import mesh_writer
 from focus_ray.inference.face_result import Face, FaceArrays, FaceResult
+from focus_ray.inference.matte import FaceMatte, face_matte
 from focus_ray.inference.overlay import (
     MAX_OVERLAY_PX,
     FaceLayer,
     composite_layers,
-    crop_window,
     encode_png,
     render_layer,
-    rescale_faces,
-    warp_to_window,
+    shrink_to_fit,
 )
+from focus_ray.inference.texture import TextureKind, texture_meshes
 from focus_ray.serving.schema import MEDIA_TYPES, FaceOutput, FaceResponse, ImageOutput, Output
 
 Deliver = Callable[[bytes, str], Output]
@@ -45,6 +44,7 @@ def encode_outputs(
     outputs: Collection[FaceOutput | ImageOutput],
     model: MorphableModel,
     camera: Camera,
+    texture: TextureKind = "photo",
 ) -> OutputFiles:
     """Encode the requested outputs of the faces of a picture.
 
@@ -54,24 +54,29 @@ def encode_outputs(
         outputs: to encode.
         model: face model that the faces were fitted with.
         camera: of the crops.
+        texture: of the GLB.
 
     Returns:
         Masks and regions in the size of the picture, renderings and overlay with at most 1600 px on the longer side;
         the corrected mesh of a face if a misfit prior was applied.
     """
-    height, width, adapted = rescale_faces(faces, image.shape[0], image.shape[1], MAX_OVERLAY_PX)
-    drawing = "rendering" in outputs or "overlay" in outputs
-    layers = [render_layer(face, height, width, model, camera) for face in adapted] if drawing else []
     made = OutputFiles([{} for _ in faces], {})
-    for output in outputs:
-        if output == "overlay":
-            made.picture[output] = _overlay(image, layers, height, width)
-        elif output == "rendering":
-            for contents, one in zip(made.faces, layers, strict=True):
-                contents[output] = _rendering(one, height, width)
-        else:
-            for contents, (_, arrays) in zip(made.faces, faces, strict=True):
-                contents[output] = _encode_face(arrays, output, image.shape[0], image.shape[1])
+    if "rendering" in outputs or "overlay" in outputs:
+        small, adapted = shrink_to_fit(image, faces, MAX_OVERLAY_PX)
+        layers = [render_layer(small, face, model, camera) for face in adapted]
+        if "overlay" in outputs:
+            made.picture["overlay"] = encode_png(composite_layers(small, layers).image)
+        if "rendering" in outputs:
+            for contents, layer in zip(made.faces, layers, strict=True):
+                contents["rendering"] = _rendering(layer, *small.shape[:2])
+    for contents, face in zip(made.faces, faces, strict=True):
+        if "mask" in outputs or "region" in outputs:
+            contents |= _masks(face_matte(image, face, model, camera), outputs, *image.shape[:2])
+        for output in outputs:
+            if output == "glb":
+                contents[output] = _encode_mesh(texture_meshes(image, face, model, camera, texture), output)
+            elif output in ("obj", "ply"):
+                contents[output] = _encode_mesh(face.arrays, output)
     return made
 
 
@@ -101,36 +106,20 @@ def inline_output(content: bytes, media_type: str) -> Output:
     return Output(media_type=media_type, base64=base64.b64encode(content).decode("ascii"))
 
 
-def _encode_face(arrays: FaceArrays, output: str, height: int, width: int) -> bytes:
-    if output in mesh_writer.ENCODERS:
-        return mesh_writer.encode_mesh(arrays.mesh if arrays.corrected_mesh is None else arrays.corrected_mesh, output)
-    return encode_png(_mask(arrays, height, width) if output == "mask" else _region(arrays, height, width))
+def _encode_mesh(arrays: FaceArrays, kind: str) -> bytes:
+    return mesh_writer.encode_mesh(arrays.mesh if arrays.corrected_mesh is None else arrays.corrected_mesh, kind)
 
 
-def _region(arrays: FaceArrays, height: int, width: int) -> UInt8[np.ndarray, "height width"]:
-    """Return 255 where the face is rendered, in the size of the picture."""
-    window = crop_window(arrays, height, width)
-    picture = np.zeros((height, width), np.uint8)
-    picture[window][warp_to_window(arrays.region.astype(np.float32), arrays.transform, window) >= 0.5] = 255
-    return picture
-
-
-def _mask(arrays: FaceArrays, height: int, width: int) -> UInt8[np.ndarray, "height width"]:
-    """Return 255 M where the face is rendered, 0 elsewhere.
-
-    M is interpolated over rendered pixels only, because the zeros next to them would lower it along the silhouette.
-    """
-    window = crop_window(arrays, height, width)
-    covered = warp_to_window(arrays.region.astype(np.float32), arrays.transform, window)
-    soft = warp_to_window(255 * arrays.soft_mask.astype(np.float32) * arrays.region, arrays.transform, window)
-    inside = covered >= 0.5
-    edge = inside & (covered < 1)
-    soft[edge] /= covered[edge]
-    soft *= inside
-    soft -= 0.5  # round halves down: the mask is M > 0.5, which becomes > 127
-    picture = np.zeros((height, width), np.uint8)
-    picture[window] = np.ceil(soft, out=soft)
-    return picture
+def _masks(
+    matte: FaceMatte, outputs: Collection[FaceOutput | ImageOutput], height: int, width: int
+) -> dict[FaceOutput, bytes]:
+    """Encode mask (255 M) and region (255 where the face is rendered) in the size of the picture, if requested."""
+    made: dict[FaceOutput, bytes] = {}
+    if "mask" in outputs:
+        made["mask"] = encode_png(matte.soft_mask_image(height, width))
+    if "region" in outputs:
+        made["region"] = encode_png(matte.region_image(height, width))
+    return made
 
 
 def _rendering(one: FaceLayer, height: int, width: int) -> bytes:
@@ -139,9 +128,3 @@ def _rendering(one: FaceLayer, height: int, width: int) -> bytes:
     opacity = (255 * one.coverage).round().clip(0, 255)[..., None]
     picture[one.window] = np.dstack([np.where(opacity > 0, one.colours.round().clip(0, 255), 0), opacity])
     return encode_png(picture)
-
-
-def _overlay(image: UInt8[np.ndarray, "H W 3"], layers: Sequence[FaceLayer], height: int, width: int) -> bytes:
-    if (height, width) != image.shape[:2]:
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return encode_png(composite_layers(image, layers).image)

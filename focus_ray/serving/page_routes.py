@@ -29,7 +29,7 @@ _POLICY = "; ".join(
         "style-src 'self'",
         "img-src 'self' blob: data:",
         "media-src 'self' blob:",
-        "connect-src 'self'",
+        "connect-src 'self' blob:",  # the 3D viewer reads the texture inside a GLB as a blob
         "form-action 'none'",
         "frame-ancestors 'none'",
         "base-uri 'none'",

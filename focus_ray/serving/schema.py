@@ -39,6 +39,10 @@ class Options(ApiModel):
         default="inline",
         description="inline: outputs in the response as base64; link: as links that are valid for some minutes",
     )
+    texture: Literal["photo", "albedo", "none"] = Field(
+        default="photo",
+        description="of the glb output: from the photo with its light or without; none: the fitted albedo as colours",
+    )
     refine: bool | None = Field(
         default=None, description="refine the fit by gradient steps; default: the endpoint's `refine_by_default`"
     )
@@ -74,7 +78,7 @@ class FaceResponse(Face):
     mask: 8-bit PNG in the size of the picture, 255 times the probability that a pixel shows the face; the mask is
     above 127. region: 255 where the face is rendered, in the size of the picture. rendering: the rendered face as
     RGBA, in the picture's aspect ratio, at most 1600 px on the longer side. Meshes: posed, in mm (GLB: m); corrected
-    if a misfit prior was applied.
+    if a misfit prior was applied. The GLB has a texture, OBJ and PLY have colours at the vertices.
     """
 
     outputs: dict[FaceOutput, Output] = Field(default={})

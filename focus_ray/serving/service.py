@@ -145,7 +145,13 @@ class ReconstructionService:
             return outputs.OutputFiles([{} for _ in faces], {})
         context = await self._backend.render_context(faces[0].face.model_version)
         return await self._on_thread(
-            outputs.encode_outputs, image, faces, options.outputs, context.face_model, context.camera
+            outputs.encode_outputs,
+            image,
+            faces,
+            options.outputs,
+            context.face_model,
+            context.camera,
+            options.texture,
         )
 
     def _observe(self, times: StageTimer, faces: int) -> None:

@@ -1,7 +1,7 @@
 """Checkpoints and model folders: safetensors and JSON under a verified manifest. Nothing is ever unpickled.
 
 checkpoints/step-00001234/   state.json, one *.safetensors for each top-level key with tensors, manifest.json
-model/                       model.json, one *.safetensors for each network, manifest.json
+model/                       model.json, one *.safetensors for each network, manifest.json; quality.json if calibrated
 """
 
 import json
@@ -11,16 +11,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import safetensors.torch
 import torch
 from torch import Tensor
 
 from focus_ray.errors import CheckpointError, ModelError, NoSuchObject
 from focus_ray.storage import artifact_store, tensor_artifact
+from focus_ray.storage.manifest import read_artifact, write_artifact
 from focus_ray.storage.object_store import ObjectStore
 from focus_ray.storage.open_store import open_store
 from focus_ray.storage.tree import State, detach_to_cpu, from_skeleton, to_skeleton
 
 CHECKPOINT, MODEL = "checkpoint", "model"
+MODEL_DOCUMENT, QUALITY_DOCUMENT = "model.json", "quality.json"
+APPEARANCE = "appearance"
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 STEP = re.compile(r"step-(\d{8,})")
 BEST = "best.json"
@@ -62,19 +66,32 @@ def load(folder: Path) -> dict[str, State]:
 
 
 class StoredModel(NamedTuple):
-    """A model folder in memory: the tensors of each network, and the content of model.json."""
+    """A model folder in memory: the tensors of each network, and the contents of model.json and quality.json.
+
+    Attributes:
+        networks: name to tensors by name.
+        info: content of model.json.
+        quality: content of quality.json; None if the folder has none.
+    """
 
     networks: dict[str, dict[str, Tensor]]
     info: dict[str, Any]
+    quality: dict[str, Any] | None = None
 
 
-def save_model(folder: Path, networks: Mapping[str, Mapping[str, Tensor]], info: Mapping[str, Any]) -> None:
+def save_model(
+    folder: Path,
+    networks: Mapping[str, Mapping[str, Tensor]],
+    info: Mapping[str, Any],
+    quality: Mapping[str, Any] | None = None,
+) -> None:
     """Write networks and their description to a model folder, atomically.
 
     Args:
         folder: folder to write.
         networks: name to state dict.
         info: content of model.json, plain JSON.
+        quality: content of quality.json, plain JSON; None: no such file.
 
     Raises:
         StorageError: the disk cannot be written to.
@@ -84,7 +101,45 @@ def save_model(folder: Path, networks: Mapping[str, Mapping[str, Tensor]], info:
         name: {key: detach_to_cpu(value, storages) for key, value in parameters.items()}
         for name, parameters in networks.items()
     }
-    tensor_artifact.write(folder, MODEL, "model.json", dict(info), tensors)
+    others = {} if quality is None else {QUALITY_DOCUMENT: quality}
+    tensor_artifact.write(folder, MODEL, MODEL_DOCUMENT, dict(info), tensors, others)
+
+
+def save_quality(folder: Path, quality: Mapping[str, Any]) -> None:
+    """Write quality.json into a model folder, in place of an earlier one; the other files are kept byte for byte.
+
+    Args:
+        folder: folder of a model.
+        quality: content of quality.json, plain JSON.
+
+    Raises:
+        CheckpointError: the folder is not a complete model.
+        StorageError: the disk cannot be read or written to.
+    """
+    files = read_artifact(folder, MODEL)
+    content = (json.dumps(quality, indent=1, allow_nan=False) + "\n").encode()
+    write_artifact(folder, MODEL, (files | {QUALITY_DOCUMENT: content}).items())
+
+
+def save_appearance(folder: Path, tensors: Mapping[str, Tensor], photo: Mapping[str, Any]) -> None:
+    """Write an appearance prior into a model folder, in place of an earlier one; the networks are kept byte for byte.
+
+    Args:
+        folder: folder of a model.
+        tensors: content of appearance.safetensors.
+        photo: entry `photo` of model.json, plain JSON: settings of the refinement of photographs.
+
+    Raises:
+        CheckpointError: the folder is not a complete model.
+        StorageError: the disk cannot be read or written to.
+    """
+    files = read_artifact(folder, MODEL)
+    info = json.loads(files[MODEL_DOCUMENT]) | {"photo": photo}
+    changed = {
+        MODEL_DOCUMENT: json.dumps(info).encode(),
+        APPEARANCE + tensor_artifact.SUFFIX: safetensors.torch.save(dict(tensors)),
+    }
+    write_artifact(folder, MODEL, (files | changed).items())
 
 
 def as_half(name: str, value: Tensor) -> Tensor:
@@ -119,12 +174,12 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> StoredMod
         CheckpointError: a file is missing, altered or malformed.
         StorageError: the disk cannot be read.
     """
-    info, networks = tensor_artifact.read(folder, MODEL, "model.json")
+    documents, networks = tensor_artifact.read_documents(folder, MODEL, MODEL_DOCUMENT, (QUALITY_DOCUMENT,))
     for parameters in networks.values():
         for key, value in parameters.items():
             if value.is_floating_point():
                 parameters[key] = value.to(dtype)
-    return StoredModel(networks, info)
+    return StoredModel(networks, documents[MODEL_DOCUMENT], documents.get(QUALITY_DOCUMENT))
 
 
 class StoredCheckpoint(NamedTuple):

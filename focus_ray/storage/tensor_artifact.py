@@ -1,7 +1,7 @@
-"""Artifact of one JSON document and tensors as safetensors, the format of checkpoints, models and priors."""
+"""Artifact of JSON documents and tensors as safetensors, the format of checkpoints, models and priors."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,14 @@ MAX_DOCUMENT_BYTES = 64 << 20
 Tensors = Mapping[str, dict[str, Tensor]]
 
 
-def write(folder: Path, kind: str, document: str, content: Mapping[str, Any], tensors: Tensors) -> None:
+def write(
+    folder: Path,
+    kind: str,
+    document: str,
+    content: Mapping[str, Any],
+    tensors: Tensors,
+    others: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
     """Write a JSON document and files of tensors, atomically.
 
     Args:
@@ -31,11 +38,12 @@ def write(folder: Path, kind: str, document: str, content: Mapping[str, Any], te
         content: the document, plain JSON.
         tensors: file name without suffix to tensors by name, which share no memory (see storage.tree); no file is
             written for an empty dict.
+        others: further documents by file name.
 
     Raises:
         StorageError: the disk cannot be written to.
     """
-    write_artifact(folder, kind, _files(document, content, tensors))
+    write_artifact(folder, kind, _files({document: content, **(others or {})}, tensors))
 
 
 def read(folder: Path, kind: str, document: str) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
@@ -53,17 +61,40 @@ def read(folder: Path, kind: str, document: str) -> tuple[dict[str, Any], dict[s
         CheckpointError: a file is missing, altered, malformed or unexpected.
         StorageError: the disk cannot be read.
     """
+    documents, tensors = read_documents(folder, kind, document)
+    return documents[document], tensors
+
+
+def read_documents(
+    folder: Path, kind: str, document: str, others: Sequence[str] = ()
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Tensor]]]:
+    """Read all documents and the tensors, after every file was verified.
+
+    Args:
+        folder: folder of the artifact.
+        kind: kind that the manifest must have.
+        document: file name of the document that each artifact has.
+        others: file names of further documents, which it may lack.
+
+    Returns:
+        (documents by file name, file name without suffix to tensors by name, on the CPU).
+
+    Raises:
+        CheckpointError: a file is missing, altered, malformed or unexpected.
+        StorageError: the disk cannot be read.
+    """
     folder = Path(folder)
     content = read_artifact(folder, kind)
     if document not in content:
         raise CheckpointError(f"{folder} has no {document}; use another copy")
-    skeleton = _parse(folder / document, content.pop(document))
+    named = (document, *others)
+    documents = {name: _parse(folder / name, content.pop(name)) for name in named if name in content}
     tensors = {}
     for name, data in content.items():
         if not name.endswith(SUFFIX):
             raise CheckpointError(f"{folder / name} is not a file of a {kind}; use another copy")
         tensors[name.removesuffix(SUFFIX)] = parse_tensors(data, str(folder / name))
-    return skeleton, tensors
+    return documents, tensors
 
 
 def parse_tensors(data: bytes, name: str) -> dict[str, Tensor]:
@@ -87,12 +118,13 @@ def parse_tensors(data: bytes, name: str) -> dict[str, Tensor]:
         raise CheckpointError(f"{name} is not a valid safetensors file ({error}); use another copy") from None
 
 
-def _files(document: str, content: Mapping[str, Any], tensors: Tensors) -> Iterator[tuple[str, bytes]]:
+def _files(documents: Mapping[str, Mapping[str, Any]], tensors: Tensors) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of the files, one at a time in memory."""
     for key, named in tensors.items():
         if named:
             yield key + SUFFIX, safetensors.torch.save(named)
-    yield document, json.dumps(content, allow_nan=False).encode()
+    for name, content in documents.items():
+        yield name, json.dumps(content, allow_nan=False).encode()
 
 
 def _parse(path: Path, data: bytes) -> dict[str, Any]:

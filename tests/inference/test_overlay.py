@@ -1,4 +1,4 @@
-"""Overlays and masks lie where the face is, in the picture's own size; the sheet shows every picture."""
+"""Overlays lie where the face is, in the picture's own size."""
 
 from dataclasses import replace
 
@@ -9,13 +9,10 @@ import pytest
 from focus_ray.inference import Reconstructor
 from focus_ray.inference.face_result import FaceResult
 from focus_ray.inference.overlay import (
-    ContactSheet,
     composite_layers,
     crop_to_faces,
-    crop_window,
     draw_overlay,
     encode_png,
-    image_mask,
     render_layer,
     shrink_to_fit,
 )
@@ -28,22 +25,11 @@ def face(reconstructor: Reconstructor, portrait: np.ndarray) -> FaceResult:
     arrays = face.arrays
     upper = arrays.region.copy()
     upper[16:] = False  # the lower half of the crop is occluded
-    return face._replace(arrays=replace(arrays, mask=upper))
+    return face._replace(arrays=replace(arrays, mask=upper, soft_mask=upper.astype(np.float32)))
 
 
 def decode(content: bytes) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-
-
-def test_the_mask_has_the_size_of_the_picture_and_lies_on_the_face(face: FaceResult, portrait: np.ndarray):
-    mask = image_mask(face.arrays, *portrait.shape[:2])
-    assert mask.shape == portrait.shape[:2]
-    landmarks = np.array(face.face.landmarks).round().astype(int)
-    brows, mouth = landmarks[17:27], landmarks[48:68]
-    assert mask[brows[:, 1], brows[:, 0]].all()
-    assert not mask[mouth[:, 1], mouth[:, 0]].any()
-    scale = np.sqrt(abs(np.linalg.det(face.arrays.transform[:, :2])))
-    assert mask.sum() == pytest.approx(face.arrays.mask.sum() / scale**2, rel=0.05)
 
 
 def test_the_overlay_changes_what_is_seen_and_nothing_else(face: FaceResult, portrait: np.ndarray, untrained: Model):
@@ -61,8 +47,7 @@ def test_a_layer_is_the_face_alone_and_several_lie_one_over_the_other(
     face: FaceResult, portrait: np.ndarray, untrained: Model
 ):
     model, camera = untrained.focus.face_model, untrained.settings.camera
-    height, width = portrait.shape[:2]
-    one = render_layer(face, height, width, model, camera)
+    one = render_layer(portrait, face, model, camera)
     rows, columns = one.window
     assert one.colours.shape[:2] == one.coverage.shape == (rows.stop - rows.start, columns.stop - columns.start)
     whole = draw_overlay(portrait, [face], model, camera)
@@ -73,26 +58,6 @@ def test_a_layer_is_the_face_alone_and_several_lie_one_over_the_other(
     assert opaque.any()
     shown = one.colours[opaque].round().astype(np.uint8)
     np.testing.assert_array_equal(composite_layers(portrait, [one, one]).image[one.window][opaque], shown)
-
-
-@pytest.mark.parametrize("shift", [(0.0, 0.0), (-160.0, 40.0), (5000.0, 0.0), (0.0, -5000.0)])
-def test_the_window_holds_all_of_a_face_wherever_it_lies(
-    face: FaceResult, untrained: Model, shift: tuple[float, float]
-):
-    """Also where the crop reaches over the edge of the picture, or lies beside it."""
-    arrays = face.arrays
-    moved = arrays.transform.copy()
-    moved[:, 2] -= moved[:, :2] @ np.array(shift)
-    shifted = face._replace(arrays=replace(arrays, transform=moved, mask=arrays.region))
-    rows, columns = crop_window(shifted.arrays, 300, 350)
-    assert 0 <= rows.start < rows.stop <= 300
-    assert 0 <= columns.start < columns.stop <= 350
-    inverse = cv2.invertAffineTransform(moved)
-    everywhere = cv2.warpAffine(arrays.region.astype(np.float64), inverse, (350, 300)) >= 0.5
-    found = image_mask(shifted.arrays, 300, 350)
-    assert (found != everywhere).mean() < 1e-3
-    assert found.any() == everywhere.any() == (max(map(abs, shift)) < 1000)
-    render_layer(shifted, 300, 350, untrained.focus.face_model, untrained.settings.camera)
 
 
 def test_a_shrunk_picture_shows_the_face_at_the_same_place(face: FaceResult, portrait: np.ndarray, untrained: Model):
@@ -133,17 +98,3 @@ def test_a_picture_is_cropped_to_its_faces(face: FaceResult, portrait: np.ndarra
     assert 0 < left < cropped.shape[1] < 350
     assert 0 < top < cropped.shape[0]
     assert crop_to_faces(wide, [])[0] is wide
-
-
-def test_the_sheet_has_a_tile_for_every_picture(face: FaceResult, portrait: np.ndarray, untrained: Model):
-    sheet = ContactSheet(untrained.focus.face_model, untrained.settings.camera)
-    assert decode(sheet.to_png()).ndim == 3
-    sheet.add("one", portrait, [face])
-    sheet.add("größe", np.zeros((1, 900, 3), np.uint8), [])
-    sheet.add("damaged", None, [])
-    width = decode(sheet.to_png()).shape[1]
-    sheet.add("four", portrait, [])
-    sheet.add("five", portrait, [])
-    picture = decode(sheet.to_png())
-    assert picture.shape[1] == width * 4 / 3
-    assert picture.shape[0] % 2 == 0

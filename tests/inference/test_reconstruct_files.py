@@ -72,7 +72,7 @@ def test_a_folder_gives_the_files_of_the_contract(model: Reconstructor, photos: 
     assert "not a picture" in messages["text.jpg"]
     assert messages["a.png"] == ""
     place = out / "a.png" / "face-0"
-    names = {"face.json", "overlay.png", "mask.png", "mesh.obj", "mesh.ply", "mesh.glb"}
+    names = {"face.json", "overlay.png", "mask.png", "mesh.obj", "mesh.mtl", "mesh.png", "mesh.ply", "mesh.glb"}
     assert {path.name for path in place.iterdir()} == names
     face = Face.model_validate_json((place / "face.json").read_text())
     assert [face] == [Face.model_validate(row) for row in rows[0]["faces"]]
@@ -87,6 +87,28 @@ def test_a_folder_gives_the_files_of_the_contract(model: Reconstructor, photos: 
     assert not (out / "dark.png").exists()
     assert steps[0] == ("pictures", 0, 5)
     assert steps[-1] == ("pictures", 5, 5)
+
+
+@pytest.mark.parametrize(
+    ("formats", "texture", "files"),
+    [
+        (("obj",), "photo", {"mesh.obj", "mesh.mtl", "mesh.png"}),
+        (("obj", "glb"), "none", {"mesh.obj", "mesh.glb"}),
+        (("glb", "ply"), "albedo", {"mesh.glb", "mesh.ply"}),
+    ],
+)
+def test_textures_of_meshes(formats, texture, files: set[str], model: Reconstructor, photos: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    for _ in range(2):  # the second run replaces the first one's files
+        reconstruct_paths([photos / "a.png"], out, model=model, formats=formats, texture=texture)
+    place = out / "a.png" / "face-0"
+    assert {path.name for path in place.iterdir()} == {"face.json", "overlay.png", "mask.png"} | files
+    for kind in formats:
+        read = trimesh.load_mesh(place / f"mesh.{kind}", process=False)
+        has_uv = getattr(read.visual, "uv", None) is not None
+        assert has_uv is (texture != "none" and kind != "ply")
+    if "glb" in formats:
+        assert (b"KHR_materials_unlit" in (place / "mesh.glb").read_bytes()) is (texture == "photo")
 
 
 def test_equal_names_do_not_meet(model: Reconstructor, photos: Path, tmp_path: Path):

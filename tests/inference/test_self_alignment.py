@@ -121,5 +121,21 @@ def test_one_wrong_view_does_not_move_the_median():
         landmarks[3] += 40
         return landmarks
 
-    (points,) = predict_landmarks(once_wrong, [CropView(IMAGE, crop_from_five_points(five, SIZE))])
+    ((points, _),) = predict_landmarks(once_wrong, [CropView(IMAGE, crop_from_five_points(five, SIZE))])
     np.testing.assert_allclose(points[[30, 48, 54]], five[2:], atol=1.0)
+
+
+@pytest.mark.parametrize(("shift", "low", "high"), [(0.0, 0.0, 0.005), (16.0, 0.02, 0.05)])
+def test_the_spread_is_the_distance_of_the_views_from_their_median(shift: float, low: float, high: float):
+    """In one of eight views all points are `shift` px of 64 off in both directions: sqrt(2) / 8 of a quarter, 0.044."""
+    five = 0.9 * standard_points(224) + [100.0, 60.0]
+    model = sees(five)
+
+    def nose_only(images: torch.Tensor) -> torch.Tensor:
+        landmarks = model(images)[:, 30:31].repeat(1, 68, 1)
+        landmarks[3] += shift
+        return landmarks
+
+    (found,) = self_align(nose_only, [CropView(IMAGE, crop_from_five_points(five, SIZE))], AlignmentSettings(rounds=0))
+    assert found.spread is not None
+    assert low <= found.spread <= high

@@ -16,7 +16,9 @@ from focus_ray.focus.camera import Camera
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.inference import Reconstructor
 from focus_ray.inference.face_result import Face, FaceResult
-from focus_ray.inference.overlay import draw_overlay, image_mask
+from focus_ray.inference.overlay import draw_overlay
+from focus_ray.inference.reconstruct_files import reconstruct_paths
+from focus_ray.inference.texture import TextureKind
 from focus_ray.model import EncoderSettings, Model, ModelSettings, PerceptualSettings, SegmenterSettings
 from focus_ray.serving.outputs import OutputFiles, deliver_files, encode_outputs, face_response, inline_output
 from focus_ray.serving.schema import (
@@ -99,8 +101,8 @@ def test_the_mask_is_the_probability_in_the_rendered_region(face: FaceResult, pi
     x, y = crop.to_crop(np.stack([columns, rows], axis=1).astype(np.float64)).T
     inner = face.arrays.region[y.round().astype(int), x.round().astype(int)]
     expected = 255 * x / (SIZE - 1)
-    assert np.abs(mask[rows, columns] - expected)[inner].max() < 12  # half a px of the crop: beside the silhouette
-    assert np.abs(mask[rows, columns] - expected)[inner].mean() < 2
+    assert np.abs(mask[rows, columns] - expected)[inner].max() < 20  # about two px of the crop: beside the silhouette
+    assert np.abs(mask[rows, columns] - expected)[inner].mean() < 3
 
 
 @pytest.mark.parametrize("name", ["mask", "region"])
@@ -114,14 +116,20 @@ def test_at_the_crops_own_resolution_masks_are_those_of_the_arrays(face: FaceRes
     np.testing.assert_array_equal(found, same.arrays.mask if name == "mask" else same.arrays.region)
 
 
-def test_above_127_is_the_mask_that_command_line_writes(face: FaceResult, picture: np.ndarray, model: Model):
-    blob = np.zeros((SIZE, SIZE), np.float32)
-    blob[:, : SIZE // 2] = 0.9
-    half = masked(face, blob)
-    found = pixels(picture, half, model, "mask") > 127
-    expected = image_mask(half.arrays, *picture.shape[:2])
-    assert expected.sum() > 1000
-    assert (found != expected).sum() < 0.03 * expected.sum()
+def test_above_127_is_the_mask_that_the_command_line_writes(
+    face: FaceResult, picture: np.ndarray, model: Model, monkeypatch, tmp_path: Path
+):
+    """To the pixel, with the same overlay."""
+    half = masked(face, np.tile(np.linspace(0.1, 0.9, SIZE, dtype=np.float32), (SIZE, 1)))
+    monkeypatch.setattr(Reconstructor, "reconstruct", lambda *_, **__: [half])
+    cv2.imwrite(str(tmp_path / "a.png"), picture[..., ::-1])
+    reconstruct_paths([tmp_path / "a.png"], tmp_path / "out", model=Reconstructor(model))
+    written = {name: decoded((tmp_path / f"out/a.png/face-0/{name}.png").read_bytes()) for name in ("mask", "overlay")}
+    mask = pixels(picture, half, model, "mask")
+    region = pixels(picture, half, model, "region") > 0
+    np.testing.assert_array_equal(mask > 127, written["mask"] == 255)
+    assert 0.2 < (mask > 127).sum() / region.sum() < 0.8
+    np.testing.assert_array_equal(written["overlay"], decoded(made(picture, half, model, "overlay").picture["overlay"]))
 
 
 def test_a_mask_reaches_up_to_the_silhouette(face: FaceResult, picture: np.ndarray, model: Model):
@@ -238,5 +246,22 @@ def test_an_answer_by_links_holds_no_content(face: FaceResult, picture: np.ndarr
 
 def test_nothing_is_drawn_that_nobody_asked_for(face: FaceResult, picture: np.ndarray, model: Model, monkeypatch):
     monkeypatch.setattr("focus_ray.serving.outputs.render_layer", lambda *_: pytest.fail("rendered"))
-    assert made(picture, face, model).faces == [{}]
     assert set(made(picture, face, model, "mask", "glb").faces[0]) == {"mask", "glb"}
+    monkeypatch.setattr("focus_ray.serving.outputs.face_matte", lambda *_: pytest.fail("masked"))
+    assert made(picture, face, model).faces == [{}]
+    assert set(made(picture, face, model, "obj").faces[0]) == {"obj"}
+
+
+@pytest.mark.parametrize(("texture", "unlit"), [("photo", True), ("albedo", False), ("none", False)])
+def test_the_glb_has_a_texture_of_the_picture_and_other_meshes_have_colours(
+    texture: TextureKind, unlit: bool, face: FaceResult, picture: np.ndarray, model: Model, tmp_path: Path
+):
+    kinds: tuple[FaceOutput, ...] = ("glb", "obj", "ply")
+    found = encode_outputs(picture, [face], kinds, model.focus.face_model, model.settings.camera, texture).faces[0]
+    for kind in kinds:
+        (tmp_path / f"mesh.{kind}").write_bytes(found[kind])
+        read = trimesh.load_mesh(tmp_path / f"mesh.{kind}", process=False)
+        has_uv = getattr(read.visual, "uv", None) is not None
+        assert has_uv is (kind == "glb" and texture != "none")
+    assert (b"KHR_materials_unlit" in found["glb"]) is unlit
+    assert len(found["glb"]) < 1_000_000

@@ -34,6 +34,7 @@ def test_the_page_lets_nothing_else_run():
     for rule in ("default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"):
         assert rule in policy
     assert "unsafe" not in policy
+    assert "connect-src 'self' blob:;" in policy, "the viewer reads the texture inside a GLB"
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 

@@ -53,6 +53,13 @@ def test_a_form():
     assert (said["pictures"], said["outputs"], said["refine"]) == ([3], ["mask", "glb"], False)
     assert said["box"] == [1, 2, 3, 4]
     assert (said["max_faces"], said["prior"], said["delivery"]) == (4, "auto", "inline")
+    assert said["texture"] == "photo"
+
+
+@pytest.mark.parametrize("kind", ["photo", "albedo", "none"])
+def test_a_texture(kind: str):
+    status, said = post("/one", files={"image": b"x"}, data={"texture": kind})
+    assert (status, said["texture"]) == (200, kind)
 
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "image/png", "application/octet-stream"])
@@ -81,6 +88,7 @@ def test_landmarks():
         ({"box": "1,2,nan,4"}, "box"),
         ({"box": "1,2,inf,1e999"}, "box"),
         ({"prior": "../../etc"}, "prior"),
+        ({"texture": "http://127.0.0.1/"}, "texture"),
         ({"delivery": "http://127.0.0.1/"}, "delivery"),
     ],
 )

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from focus_ray.errors import CheckpointError, ModelError, StorageError
 from focus_ray.storage import atomic, tensor_artifact
-from focus_ray.storage.checkpoint import Checkpoints, as_half, load, load_model, save, save_model
+from focus_ray.storage.checkpoint import Checkpoints, as_half, load, load_model, save, save_model, save_quality
 
 
 def same(a, b) -> bool:
@@ -494,3 +494,24 @@ def test_a_header_beyond_the_limit_is_refused_unread(tmp_path, monkeypatch):
     monkeypatch.setattr(tensor_artifact, "MAX_HEADER_BYTES", 8)
     with pytest.raises(CheckpointError, match="has a header of more than 8 bytes"):
         load(tmp_path / "c")
+
+
+def test_limits_are_added_to_a_model_and_its_other_files_are_kept(tmp_path):
+    save_model(tmp_path / "model", {"encoder": {"w": torch.ones(2)}}, {"version": "v1"})
+    before = files(tmp_path / "model")
+    assert load_model(tmp_path / "model").quality is None
+    for limit in (1.0, 2.0):
+        save_quality(tmp_path / "model", {"limits": {"cut_off": limit}})
+        after = files(tmp_path / "model")
+        assert {name: after[name] for name in before if name != "manifest.json"} == {
+            name: content for name, content in before.items() if name != "manifest.json"
+        }
+        assert set(after) == {*before, "quality.json"}
+        assert load_model(tmp_path / "model").quality == {"limits": {"cut_off": limit}}
+    (tmp_path / "model" / "quality.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"quality\.json has 2 bytes, its manifest lists"):
+        load_model(tmp_path / "model")
+    with pytest.raises(CheckpointError, match=r"quality\.json has 2 bytes"):
+        save_quality(tmp_path / "model", {"limits": {}})
+    with pytest.raises(CheckpointError, match="no model at"):
+        save_quality(tmp_path / "nothing", {"limits": {}})

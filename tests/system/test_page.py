@@ -159,6 +159,7 @@ def test_a_face_is_seen_masked_and_turned(visit: PageSession):
         pytest.skip("the 3D library is not here; make install fetches it")
     head = visit.pixels("viewer")
     assert (head[..., 3] > 0).mean() > 0.05
+    assert head[head[..., 3] == 255][:, :3].std(axis=0).min() > 20, "its texture is shown"
     page.locator("#viewer").focus()
     for _ in range(5):
         page.keyboard.press("ArrowRight")
@@ -178,6 +179,8 @@ def test_what_can_be_saved(visit: PageSession):
             visit.page.locator(button).click()
         content = Path(download.value.path()).read_bytes()
         assert content.startswith(begin)
+        if button == "#save-glb":
+            assert b"KHR_materials_unlit" in content
         if button == "#save-json":
             assert "theta" in json.loads(content)["faces"][0]
 

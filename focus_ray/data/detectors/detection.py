@@ -42,6 +42,11 @@ class Detection:
         """The mean of width and height [px]."""
         return (self.box[2] + self.box[3]) / 2
 
+    @property
+    def presence(self) -> float | None:
+        """The probability of a face by MediaPipe's face mesh, whose score it is; None with another detector."""
+        return None if self.mesh is None else self.score
+
 
 @runtime_checkable
 class Detector(Protocol):

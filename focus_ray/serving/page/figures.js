@@ -9,6 +9,12 @@ const REMARKS = {
   high_residual: "The reconstruction fits the visible part poorly.",
   extreme_pose: "The head is turned further than in nearly all training images.",
   mostly_occluded: "Less than half of the face is visible.",
+  landmarks_disagree: "The reconstruction lies elsewhere than the detected or given landmarks.",
+  poor_first_fit: "The reconstruction fitted the visible part poorly before it was refined.",
+  low_presence: "The detector is not sure that this is a face.",
+  unstable_mask: "The refinement changed much of the mask; hidden parts may count as face.",
+  unstable_landmarks: "The model places the landmarks differently in slightly different crops.",
+  detector_fallback: "The detector found only a box of the face; the place of the face is uncertain.",
 };
 
 export function showFigures(face, { model_version: version, request_id: request }) {

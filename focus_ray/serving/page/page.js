@@ -123,7 +123,7 @@ async function showHead(face) {
 
 const faceName = (ending) => `face-${shown.number + 1}.${ending}`;
 
-// Requested on demand: it is ten times as large as the GLB and rarely used.
+// Requested on demand: it is rarely used.
 async function saveObj() {
   const { sent, number, answer } = shown;
   say("Requesting the mesh as OBJ …");

@@ -105,7 +105,9 @@ function viewOf({ three, OrbitControls, GLTFLoader }, canvas) {
     if (newest !== blob) return;
     if (head) discard(head);
     head = loaded;
+    const sharpest = renderer.capabilities.getMaxAnisotropy();
     head.traverse((part) => {
+      if (part.isMesh && part.material.map) part.material.map.anisotropy = sharpest; // at the sides of the head
       if (part.isMesh && !part.geometry.hasAttribute("normal")) part.geometry.computeVertexNormals();
       // The loader sets flat shading if the file has no normals.
       if (part.isMesh) Object.assign(part.material, { flatShading: false, needsUpdate: true });
@@ -121,6 +123,7 @@ function viewOf({ three, OrbitControls, GLTFLoader }, canvas) {
     scene.remove(old);
     old.traverse((part) => {
       part.geometry?.dispose();
+      part.material?.map?.dispose();
       part.material?.dispose();
     });
   }

@@ -1,0 +1,1 @@
+"""Calibration of the limits beyond which a face has a quality flag."""
