@@ -19,7 +19,9 @@ from focus_ray.focus.camera import Camera
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.focus.synthesis import SamplingDistributions, make_generator, sample_theta
 from focus_ray.inference.contact_sheet import ContactSheet
+from focus_ray.inference.face_result import FaceResult
 from focus_ray.inference.predictor import Predictor
+from focus_ray.inference.texture import texture_meshes
 from focus_ray.tracking.contact_sheet import contact_sheet
 from focus_ray.tracking.misfit_pictures import misfit_sheet
 
@@ -59,10 +61,14 @@ def faces() -> Image.Image:
 
 
 def astronaut(model: models.Model) -> bytes:
-    """Draw a photograph reconstructed without landmarks: face box, overlaid fit and mask; return a PNG."""
+    """Draw a photograph as `reconstruct` does: face box, fit, mask, and the textured head from two sides; as PNG."""
     photograph = skimage.data.astronaut()[:300, 60:360].copy()
-    found = inference.Reconstructor(model).reconstruct(photograph)
-    sheet = ContactSheet(model.focus.face_model, model.settings.camera)
+    face_model, camera = model.focus.face_model, model.settings.camera
+    found = [
+        FaceResult(one.face, texture_meshes(photograph, one, face_model, camera))
+        for one in inference.Reconstructor(model).reconstruct(photograph)
+    ]
+    sheet = ContactSheet(face_model, camera)
     sheet.add("skimage.data.astronaut()", photograph, found)
     return sheet.to_png()
 

@@ -22,6 +22,7 @@ from focus_ray.focus.render.renderer import Rendering
 from focus_ray.settings import Settings
 
 _LARGEST_LOG_ODDS = 5.0  # of S
+_LEAST_PROBABILITY = 0.01  # of M, before its edges are moved
 _LEAST_RATIO = 0.05  # of residual and usual residual
 _LEAST_BRIGHTNESS = 0.05  # r + g + b: below it, chroma is noise
 
@@ -35,6 +36,7 @@ class OutlierLaw(Settings):
     chroma_floor: float = 0.03  # what four fifths of the pixels of open faces do not exceed
     bias: float = 0.6
     field: MeanFieldSettings = MeanFieldSettings()
+    edges: MeanFieldSettings = MeanFieldSettings(reach=9, distance_px=5.0, iterations=2)  # of the enlarged mask
 
 
 def face_log_odds(
@@ -70,7 +72,7 @@ def face_log_odds(
 
 
 def face_probability(
-    log_odds: Float[Tensor, "B 1 h w"],
+    log_odds: Float[Tensor, "B 1 H W"],
     images: Float[Tensor, "B 3 H W"],
     region: Float[Tensor, "B 1 H W"],
     law: OutlierLaw,
@@ -78,26 +80,54 @@ def face_probability(
     """Compute the probability that a rendered pixel shows the face, given its neighbours.
 
     Args:
-        log_odds: of each pixel by itself, possibly of a smaller picture: then enlarged.
+        log_odds: of each pixel by itself.
         images: RGB in [0, 1].
         region: 1 where the face is rendered.
-        law: settings of the mean field, whose distances refer to px of `log_odds`.
+        law: settings of the mean field.
 
     Returns:
         M: probabilities inside the region, 0 outside.
     """
-    zoom = images.shape[-1] / log_odds.shape[-1]
-    enlarged = functional.interpolate(log_odds, size=images.shape[-2:], mode="bilinear", align_corners=False)
-    field = law.field
-    if zoom != 1:
-        field = field.model_copy(
-            update={
-                "reach": round(field.reach * zoom),
-                "stride": round(field.stride * zoom),
-                "distance_px": field.distance_px * zoom,
-            }
-        )
-    return mean_field(log_odds if zoom == 1 else enlarged, images, region, field) * region
+    return mean_field(log_odds, images, region, law.field) * region
+
+
+def enlarge(
+    mask: Float[Tensor, "B 1 h w"], region: Float[Tensor, "B 1 h w"], larger: Float[Tensor, "B 1 H W"]
+) -> Float[Tensor, "B 1 H W"]:
+    """Enlarge a mask to another rendering of the same fit, without the zeros outside of its region.
+
+    Args:
+        mask: M.
+        region: 1 where the face is rendered.
+        larger: the region of the other rendering.
+
+    Returns:
+        M inside the larger region, 0 outside.
+    """
+    size = larger.shape[-2:]
+    values = functional.interpolate(mask * region, size=size, mode="bilinear", align_corners=False)
+    covered = functional.interpolate(region, size=size, mode="bilinear", align_corners=False)
+    return values / covered.clamp_min(1e-3) * larger
+
+
+def sharpen(
+    mask: Float[Tensor, "B 1 H W"],
+    images: Float[Tensor, "B 3 H W"],
+    region: Float[Tensor, "B 1 H W"],
+    law: OutlierLaw,
+) -> Float[Tensor, "B 1 H W"]:
+    """Move the edges of an enlarged mask to those of the photograph.
+
+    Args:
+        mask: M.
+        images: RGB in [0, 1].
+        region: 1 where the face is rendered.
+        law: settings of the mean field.
+
+    Returns:
+        M inside the region, 0 outside.
+    """
+    return mean_field(torch.logit(mask, eps=_LEAST_PROBABILITY), images, region, law.edges) * region
 
 
 def _chroma(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:

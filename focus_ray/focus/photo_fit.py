@@ -18,14 +18,13 @@ import torch
 from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 
 from focus_ray.face_models.landmarks import INNER_LIP, JAW, LEFT_BROW, NOSE_BASE, NOSE_RIDGE, OUTER_LIP, RIGHT_BROW
 from focus_ray.focus.appearance import AppearancePrior, light_distance
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.camera import REFERENCE_SIZE
 from focus_ray.focus.metrics import MASK_THRESHOLD
-from focus_ray.focus.outlier_law import OutlierLaw, face_log_odds, face_probability
+from focus_ray.focus.outlier_law import OutlierLaw, enlarge, face_log_odds, face_probability, sharpen
 from focus_ray.focus.parameters import CHANNELS, SH_BANDS, split_theta
 from focus_ray.focus.refine import Decay, LrDecay, minimize, trusted_mask
 from focus_ray.focus.render.renderer import Renderer, Rendering
@@ -145,7 +144,7 @@ def fit_photographs(
     theta = fitter.descend(renderer, detailed, theta, enlarged, settings.fine, fitter.fine_mask)
     with torch.no_grad():
         rendering = renderer(theta)
-        return PhotoFit(theta, rendering, fitter.probability(theta, detailed, rendering))
+        return PhotoFit(theta, rendering, fitter.final_mask(theta, detailed, rendering))
 
 
 def expected_light(focus: Focus, prior: AppearancePrior, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 27"]:
@@ -247,17 +246,18 @@ class _Fitter:
     def fine_mask(self, step: int, theta: Tensor, images: Tensor, rendering: Rendering) -> Tensor:
         """Return the mask of the fine stage: what the fit explains."""
         coarse = self.focus.renderer(theta)
-        kept = face_probability(self.log_odds(coarse), self.images, coarse.mask, self.settings.law) > MASK_THRESHOLD
-        enlarged = functional.interpolate(kept.to(images), size=images.shape[-2:], mode="bilinear")
-        covered = functional.interpolate(coarse.mask, size=images.shape[-2:], mode="bilinear")
-        return enlarged / covered.clamp_min(1e-3) * rendering.mask
+        kept = self.probability(coarse) > MASK_THRESHOLD
+        return enlarge(kept.to(images), coarse.mask, rendering.mask)
 
-    def probability(self, theta: Tensor, images: Tensor, rendering: Rendering) -> Tensor:
+    def final_mask(self, theta: Tensor, images: Tensor, rendering: Rendering) -> Tensor:
         """Return M of a fit at the size of `images`."""
-        log_odds = self.log_odds(self.focus.renderer(theta))
-        return face_probability(log_odds, images, rendering.mask, self.settings.law)
+        coarse = self.focus.renderer(theta)
+        enlarged = enlarge(self.probability(coarse), coarse.mask, rendering.mask)
+        return sharpen(enlarged, images, rendering.mask, self.settings.law)
 
-    def log_odds(self, coarse: Rendering) -> Tensor:
-        """Return the log odds of each pixel of a rendering at the encoder's size."""
+    def probability(self, coarse: Rendering) -> Tensor:
+        """Return M of a rendering at the encoder's size."""
         seen = self.focus.mask(self.images, coarse)
-        return face_log_odds(self.prior, self.focus.face_model, self.images, coarse, seen, self.settings.law)
+        law = self.settings.law
+        log_odds = face_log_odds(self.prior, self.focus.face_model, self.images, coarse, seen, law)
+        return face_probability(log_odds, self.images, coarse.mask, law)

@@ -5,7 +5,7 @@ import torch
 
 from focus_ray.focus.appearance import CELLS, AppearancePrior
 from focus_ray.focus.camera import Camera
-from focus_ray.focus.outlier_law import OutlierLaw, face_log_odds, face_probability
+from focus_ray.focus.outlier_law import OutlierLaw, enlarge, face_log_odds, face_probability, sharpen
 from focus_ray.focus.render.renderer import Renderer, Rendering
 from focus_ray.focus.synthesis import SamplingDistributions, make_generator, sample_theta
 
@@ -65,13 +65,18 @@ def test_where_large_residuals_are_usual_they_count_less(ellipsoid_face, renderi
     assert float(loose[seen].mean()) > float(strict[seen].mean()) + 0.5
 
 
-def test_a_larger_picture_has_the_same_mask(ellipsoid_face, rendering, prior):
+def test_an_enlarged_mask_follows_the_edges_of_the_larger_picture(ellipsoid_face, rendering, prior):
     images = rendering.image.clamp(0, 1).clone()
     images[:, :, 20:28, 20:28] = 0.0
-    law = OutlierLaw()
-    odds = face_log_odds(prior, ellipsoid_face, images, rendering, 0.9 * rendering.mask, law)
-    small = face_probability(odds, images, rendering.mask, law)
-    zoom = torch.nn.Upsample(scale_factor=2, mode="nearest")
-    large = face_probability(odds, zoom(images), zoom(rendering.mask), law)
-    differing = (torch.nn.functional.avg_pool2d(large, 2) > 0.5) != (small > 0.5)
-    assert float(differing.float().mean()) < 0.02
+    small = probabilities(prior, ellipsoid_face, images, rendering)
+    zoom = torch.nn.Upsample(scale_factor=4, mode="nearest")
+    region = zoom(rendering.mask)
+    enlarged = enlarge(small, rendering.mask, region)
+    assert float(enlarged[region > 0].max()) <= 1.0
+    assert float((enlarged * (1 - region)).abs().max()) == 0.0
+    black = zoom(images).amax(dim=1, keepdim=True) == 0.0
+    black &= region > 0
+    sharp = sharpen(enlarged, zoom(images), region, OutlierLaw()) > 0.5
+    wrong = [float(((mask == black) & (region > 0)).float().sum() / region.sum()) for mask in (sharp, enlarged > 0.5)]
+    assert wrong[0] <= wrong[1]
+    assert wrong[0] < 0.01
