@@ -4,6 +4,7 @@
 #   make serve     serve the shipped model over HTTP on this machine, with a web page; Ctrl-C stops it
 #   make install   create .venv with .venv/bin/focus-ray
 #   make test | test-fast | coverage | check | drill | bench
+#   make appearance PHOTOGRAPHS=DIR   learn how photographs of open faces look to the shipped model
 #   make calibrate COMPOSITES=DIR [REPORT=DIR]   choose the limits of the shipped model's quality flags
 #   make pretrained   export the model of the run in OUT as the model shipped with the package
 SEED ?= 0
@@ -11,6 +12,7 @@ OUT ?= runs/demo
 STEPS ?=
 PORT ?= 8000
 MODEL ?=
+PHOTOGRAPHS ?= portraits/train
 COMPOSITES ?= composites-choose
 REPORT ?=
 VENV ?= .venv
@@ -19,7 +21,7 @@ PROCESSES ?= $(shell expr 1 + `getconf _NPROCESSORS_ONLN`)
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: install demo demo-cluster serve test test-fast coverage check lint types drill bench pretrained calibrate pretrained-prior constraints
+.PHONY: install demo demo-cluster serve test test-fast coverage check lint types drill bench pretrained appearance calibrate pretrained-prior constraints
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -78,6 +80,11 @@ bench: $(READY)
 # Exports the demo's model in half precision as the default model of `reconstruct`.
 pretrained: $(READY)
 	$(BIN)/focus-ray model export $(OUT)/model --out focus_ray/pretrained --half
+
+# The appearance prior of the shipped model, or of MODEL, from photographs of open faces in PHOTOGRAPHS (portraits/train).
+# After each `make pretrained`, which exports a model without it, and before `make calibrate`.
+appearance: $(READY)
+	$(BIN)/focus-ray model appearance $(PHOTOGRAPHS) --model $(if $(MODEL),$(MODEL),focus_ray/pretrained)
 
 # Limits of the quality flags, chosen on COMPOSITES of `focus-ray data occlude` and reported on REPORT; they are stored in
 # the shipped model, or in MODEL. After each `make pretrained`, which exports a model without them.

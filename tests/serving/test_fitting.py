@@ -22,9 +22,9 @@ SETTINGS = BatchingSettings(batch=4)
 def fitter() -> Fitter:
     shipped = load()
     model = shipped.model
-    few = model.refine.model_copy(update={"steps": 15})  # enough for a last digit to become visible
+    few = model.photo.with_steps(15)  # enough for a last digit to become visible
     return Fitter(
-        Reconstructor(replace(model, refine=few), prior=shipped.prior, require_prior=False), SETTINGS, "focus/3"
+        Reconstructor(replace(model, photo=few), prior=shipped.prior, require_prior=False), SETTINGS, "focus/3"
     )
 
 
