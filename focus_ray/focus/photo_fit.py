@@ -5,7 +5,7 @@ skin. Here the fit stays plausible while the mask is uncertain:
 
 1. coarse, at the encoder's size: albedo and light are held near skin under a usual light, the landmarks lead, and the
    fitted pixels are those that S keeps both before and after;
-2. fine, at `image_size`: the mask grows back where the plausible fit explains the photograph (`outlier_law`), and the
+2. fine, at `image_size`: the mask grows back where the plausible fit explains the photograph (`outlier_odds`), and the
    priors are loosened inside of it.
 
 The landmarks are weighted by the detector's measured noise, and the distance between the lips has a term of its own.
@@ -24,7 +24,7 @@ from focus_ray.focus.appearance import AppearancePrior, light_distance
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.camera import REFERENCE_SIZE
 from focus_ray.focus.metrics import MASK_THRESHOLD
-from focus_ray.focus.outlier_law import OutlierLaw, enlarge, face_log_odds, face_probability, sharpen
+from focus_ray.focus.outlier_odds import OutlierSettings, enlarge, face_log_odds, face_probability, sharpen
 from focus_ray.focus.parameters import CHANNELS, SH_BANDS, split_theta
 from focus_ray.focus.refine import Decay, LrDecay, minimize, trusted_mask
 from focus_ray.focus.render.renderer import Renderer, Rendering
@@ -75,7 +75,7 @@ class PhotoFitSettings(Settings):
     mask_every: int = Field(default=4, gt=0)  # steps between two estimates of the mask
     trusting_share: float = Field(default=0.2, ge=0, le=1)  # of the coarse steps, without S of the current fit
     trusting_factor: float = Field(default=2.0, gt=0)  # residual of a trusted pixel, in medians of its image
-    law: OutlierLaw = OutlierLaw()
+    outliers: OutlierSettings = OutlierSettings()
 
     @property
     def steps(self) -> int:
@@ -134,8 +134,9 @@ def fit_photographs(
         The fit, at the size of `detailed`.
     """
     prior = prior.to(images)
-    trust = images.new_ones(len(images)) if detected is None else detected.to(images)
-    fitter = _Fitter(focus, prior, images, settings, trust)
+    if detected is None:
+        detected = torch.ones(len(images), dtype=torch.bool)
+    fitter = _Fitter(focus, prior, images, settings, detected)
     size, full_size = images.shape[-1], detailed.shape[-1]
     enlarged = (landmarks + 0.5) * (full_size / size) - 0.5
     camera = focus.renderer.camera.model_copy(update={"image_size": full_size})
@@ -185,14 +186,14 @@ class _Fitter:
     """Loss and masks of one batch of photographs."""
 
     def __init__(
-        self, focus: Focus, prior: AppearancePrior, images: Tensor, settings: PhotoFitSettings, trust: Tensor
+        self, focus: Focus, prior: AppearancePrior, images: Tensor, settings: PhotoFitSettings, detected: Tensor
     ) -> None:
         self.focus = focus
         self.prior = prior
         self.images = images
         self.settings = settings
-        self.trust = trust
-        self.anchoring = _MODEL_LANDMARKS + (1 - _MODEL_LANDMARKS) * trust
+        self.detected = detected.to(images)
+        self.landmark_share = torch.where(detected, 1.0, _MODEL_LANDMARKS).to(images)
         self.light = expected_light(focus, prior, images)
         self.weights = landmark_weights().to(images)
 
@@ -221,8 +222,8 @@ class _Fitter:
         lips = error[:, _UPPER_LIP] - error[:, _LOWER_LIP]
         return (
             settings.pixel * (inside * distance).sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp_min(1.0)
-            + settings.landmark * self.anchoring * (self.weights * error.square().mean(2)).mean(1)
-            + settings.lip_distance * self.trust * lips.square().sum(2).mean(1)
+            + settings.landmark * self.landmark_share * (self.weights * error.square().mean(2)).mean(1)
+            + settings.lip_distance * self.detected * lips.square().sum(2).mean(1)
             + settings.identity * parts.identity.square().sum(1)
             + settings.expression * parts.expression.square().sum(1)
             + stage.albedo * parts.albedo.square().sum(1)
@@ -253,11 +254,11 @@ class _Fitter:
         """Return M of a fit at the size of `images`."""
         coarse = self.focus.renderer(theta)
         enlarged = enlarge(self.probability(coarse), coarse.mask, rendering.mask)
-        return sharpen(enlarged, images, rendering.mask, self.settings.law)
+        return sharpen(enlarged, images, rendering.mask, self.settings.outliers)
 
     def probability(self, coarse: Rendering) -> Tensor:
         """Return M of a rendering at the encoder's size."""
         seen = self.focus.mask(self.images, coarse)
-        law = self.settings.law
-        log_odds = face_log_odds(self.prior, self.focus.face_model, self.images, coarse, seen, law)
-        return face_probability(log_odds, self.images, coarse.mask, law)
+        settings = self.settings.outliers
+        log_odds = face_log_odds(self.prior, self.focus.face_model, self.images, coarse, seen, settings)
+        return face_probability(log_odds, self.images, coarse.mask, settings)

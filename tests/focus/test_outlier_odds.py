@@ -1,11 +1,11 @@
-"""The outlier law: cloth in another colour is no skin, a shadow is, and the segmenter alone does not decide."""
+"""The log odds of outliers: cloth is no skin, a shadow is, and the segmenter alone does not decide."""
 
 import pytest
 import torch
 
 from focus_ray.focus.appearance import CELLS, AppearancePrior
 from focus_ray.focus.camera import Camera
-from focus_ray.focus.outlier_law import OutlierLaw, enlarge, face_log_odds, face_probability, sharpen
+from focus_ray.focus.outlier_odds import OutlierSettings, enlarge, face_log_odds, face_probability, sharpen
 from focus_ray.focus.render.renderer import Renderer, Rendering
 from focus_ray.focus.synthesis import SamplingDistributions, make_generator, sample_theta
 
@@ -25,9 +25,9 @@ def prior() -> AppearancePrior:
 
 
 def probabilities(prior, face, images, rendering) -> torch.Tensor:
-    law = OutlierLaw()
-    odds = face_log_odds(prior, face, images, rendering, 0.9 * rendering.mask, law)
-    return face_probability(odds, images, rendering.mask, law)
+    settings = OutlierSettings()
+    odds = face_log_odds(prior, face, images, rendering, 0.9 * rendering.mask, settings)
+    return face_probability(odds, images, rendering.mask, settings)
 
 
 def test_an_explained_face_is_kept_and_nothing_outside_of_it(ellipsoid_face, rendering, prior):
@@ -49,7 +49,7 @@ def test_a_change_of_brightness_counts_less_than_one_of_chroma(ellipsoid_face, r
     recoloured = rendering.image.clamp(0, 1) * torch.tensor([0.7, 1.0, 1.0]).reshape(1, 3, 1, 1)
     seen = rendering.mask > 0
     odds = [
-        face_log_odds(prior, ellipsoid_face, images, rendering, 0.5 * rendering.mask, OutlierLaw())[seen].mean()
+        face_log_odds(prior, ellipsoid_face, images, rendering, 0.5 * rendering.mask, OutlierSettings())[seen].mean()
         for images in (darker, recoloured)
     ]
     assert odds[0] > odds[1]
@@ -58,8 +58,8 @@ def test_a_change_of_brightness_counts_less_than_one_of_chroma(ellipsoid_face, r
 def test_where_large_residuals_are_usual_they_count_less(ellipsoid_face, rendering, prior):
     images = (rendering.image + 0.15).clamp(0, 1)
     lenient = AppearancePrior(prior.light_mean, prior.light_whitening, 3 * prior.residuals)
-    strict = face_log_odds(prior, ellipsoid_face, images, rendering, 0.5 * rendering.mask, OutlierLaw())
-    loose = face_log_odds(lenient, ellipsoid_face, images, rendering, 0.5 * rendering.mask, OutlierLaw())
+    strict = face_log_odds(prior, ellipsoid_face, images, rendering, 0.5 * rendering.mask, OutlierSettings())
+    loose = face_log_odds(lenient, ellipsoid_face, images, rendering, 0.5 * rendering.mask, OutlierSettings())
     seen = rendering.mask > 0
     assert bool((loose >= strict)[seen].all())
     assert float(loose[seen].mean()) > float(strict[seen].mean()) + 0.5
@@ -76,7 +76,7 @@ def test_an_enlarged_mask_follows_the_edges_of_the_larger_picture(ellipsoid_face
     assert float((enlarged * (1 - region)).abs().max()) == 0.0
     black = zoom(images).amax(dim=1, keepdim=True) == 0.0
     black &= region > 0
-    sharp = sharpen(enlarged, zoom(images), region, OutlierLaw()) > 0.5
+    sharp = sharpen(enlarged, zoom(images), region, OutlierSettings()) > 0.5
     wrong = [float(((mask == black) & (region > 0)).float().sum() / region.sum()) for mask in (sharp, enlarged > 0.5)]
     assert wrong[0] <= wrong[1]
     assert wrong[0] < 0.01

@@ -27,7 +27,7 @@ _LEAST_RATIO = 0.05  # of residual and usual residual
 _LEAST_BRIGHTNESS = 0.05  # r + g + b: below it, chroma is noise
 
 
-class OutlierLaw(Settings):
+class OutlierSettings(Settings):
     """Weights of the log odds, chosen on composites of portraits that no figure is reported of."""
 
     segmenter: float = 0.1  # of the log odds of S
@@ -45,7 +45,7 @@ def face_log_odds(
     images: Float[Tensor, "B 3 H W"],
     rendering: Rendering,
     segmentation: Float[Tensor, "B 1 H W"],
-    law: OutlierLaw,
+    settings: OutlierSettings,
 ) -> Float[Tensor, "B 1 H W"]:
     """Compute the log odds that a rendered pixel shows the face, of each pixel by itself.
 
@@ -55,7 +55,7 @@ def face_log_odds(
         images: RGB in [0, 1].
         rendering: fit of the images.
         segmentation: S for the rendering, in [0, 1].
-        law: weights.
+        settings: weights.
 
     Returns:
         Log odds; meaningless where nothing is rendered.
@@ -64,10 +64,10 @@ def face_log_odds(
     colour = neighbor_residual(_chroma(images), _chroma(rendering.image.clamp(0, 1)))
     seen = torch.logit(segmentation, eps=1e-4).clamp(-_LARGEST_LOG_ODDS, _LARGEST_LOG_ODDS)
     return (
-        law.bias
-        + law.segmenter * seen
-        - law.residual * ratio.clamp_min(_LEAST_RATIO).log()
-        - law.chroma * (colour - law.chroma_floor).clamp_min(0)
+        settings.bias
+        + settings.segmenter * seen
+        - settings.residual * ratio.clamp_min(_LEAST_RATIO).log()
+        - settings.chroma * (colour - settings.chroma_floor).clamp_min(0)
     )
 
 
@@ -75,7 +75,7 @@ def face_probability(
     log_odds: Float[Tensor, "B 1 H W"],
     images: Float[Tensor, "B 3 H W"],
     region: Float[Tensor, "B 1 H W"],
-    law: OutlierLaw,
+    settings: OutlierSettings,
 ) -> Float[Tensor, "B 1 H W"]:
     """Compute the probability that a rendered pixel shows the face, given its neighbours.
 
@@ -83,12 +83,12 @@ def face_probability(
         log_odds: of each pixel by itself.
         images: RGB in [0, 1].
         region: 1 where the face is rendered.
-        law: settings of the mean field.
+        settings: settings of the mean field.
 
     Returns:
         M: probabilities inside the region, 0 outside.
     """
-    return mean_field(log_odds, images, region, law.field) * region
+    return mean_field(log_odds, images, region, settings.field) * region
 
 
 def enlarge(
@@ -114,7 +114,7 @@ def sharpen(
     mask: Float[Tensor, "B 1 H W"],
     images: Float[Tensor, "B 3 H W"],
     region: Float[Tensor, "B 1 H W"],
-    law: OutlierLaw,
+    settings: OutlierSettings,
 ) -> Float[Tensor, "B 1 H W"]:
     """Move the edges of an enlarged mask to those of the photograph.
 
@@ -122,12 +122,12 @@ def sharpen(
         mask: M.
         images: RGB in [0, 1].
         region: 1 where the face is rendered.
-        law: settings of the mean field.
+        settings: settings of the mean field.
 
     Returns:
         M inside the region, 0 outside.
     """
-    return mean_field(torch.logit(mask, eps=_LEAST_PROBABILITY), images, region, law.edges) * region
+    return mean_field(torch.logit(mask, eps=_LEAST_PROBABILITY), images, region, settings.edges) * region
 
 
 def _chroma(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
