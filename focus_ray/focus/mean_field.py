@@ -6,6 +6,7 @@ Potentials*, NIPS 2011, with one appearance kernel over a window of neighbours i
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from focus_ray.settings import Settings
@@ -14,12 +15,12 @@ from focus_ray.settings import Settings
 class MeanFieldSettings(Settings):
     """Strength and reach of the agreement between neighbouring pixels."""
 
-    weight: float = 5.0  # of all neighbours together, in log odds
-    reach: int = 6  # px: half of the window's side
-    stride: int = 3  # px between the neighbours that count
-    distance_px: float = 3.0  # standard deviation of the kernel
-    colour: float = 0.1  # the same, of the difference of RGB in [0, 1]
-    iterations: int = 4
+    weight: float = Field(default=5.0, ge=0)  # of all neighbours together, in log odds
+    reach: int = Field(default=6, ge=0, le=64)  # px: half of the window's side
+    stride: int = Field(default=3, gt=0)  # px between the neighbours that count
+    distance_px: float = Field(default=3.0, gt=0)  # standard deviation of the kernel
+    colour: float = Field(default=0.1, gt=0)  # the same, of the difference of RGB in [0, 1]
+    iterations: int = Field(default=4, gt=0, le=100)
 
 
 def mean_field(
