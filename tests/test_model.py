@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,29 @@ def test_half_precision_names_the_face_as_it_will_be_loaded(tmp_path):
     told = json.loads((tmp_path / "model" / "model.json").read_text())["face"]["digest"]
     assert told == model.load(tmp_path / "model").focus.face_model.digest
     assert told != whole.focus.face_model.digest
+
+
+def test_an_appearance_prior_comes_back_and_is_optional(tmp_path: Path):
+    shipped = model.load()
+    assert shipped.appearance is not None
+    assert shipped.refine_steps == shipped.photo.steps
+    model.save(tmp_path / "with", shipped, half=True)
+    again = model.load(tmp_path / "with")
+    assert again.appearance is not None
+    assert again.photo == shipped.photo
+    for name, tensor in shipped.appearance.tensors().items():
+        torch.testing.assert_close(again.appearance.tensors()[name], tensor, rtol=0, atol=0)
+    model.save(tmp_path / "without", replace(shipped, appearance=None))
+    bare = model.load(tmp_path / "without")
+    assert bare.appearance is None
+    assert bare.refine_steps == bare.refine.steps
+
+
+def test_a_malformed_appearance_prior_is_refused(tmp_path: Path):
+    shipped = model.load()
+    assert shipped.appearance is not None
+    model.save(tmp_path / "model", shipped)
+    tensors = shipped.appearance.tensors() | {"residuals": torch.zeros(24, 24)}
+    checkpoint.save_appearance(tmp_path / "model", tensors, {})
+    with pytest.raises(CheckpointError, match="not positive"):
+        model.load(tmp_path / "model")
