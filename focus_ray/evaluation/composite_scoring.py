@@ -213,15 +213,16 @@ def mask_functions() -> dict[str, MaskFn | None]:
 
 
 def _view(image: UInt8[np.ndarray, "H W 3"], crop: Crop, occluder: Bool[np.ndarray, "H W"]) -> _View:
-    inside = _warp_mask(crop, np.ones(occluder.shape, dtype=bool))
-    return _View(crop, extract_crops(image, [crop]), _warp_mask(crop, occluder), inside)
+    inside = warp_mask(crop, np.ones(occluder.shape, dtype=bool))
+    return _View(crop, extract_crops(image, [crop]), warp_mask(crop, occluder), inside)
 
 
 def _stack_views(faces: Sequence[_CroppedFace], size: int) -> Float[Tensor, "B 3 S S"]:
     return torch.cat([face.views[size].image for face in faces])
 
 
-def _warp_mask(crop: Crop, mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "S S"]:
+def warp_mask(crop: Crop, mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "S S"]:
+    """Warp a mask of the picture to the pixels of a crop."""
     white: UInt8[np.ndarray, "H W"] = mask.astype(np.uint8) * np.uint8(_WHITE)
     return crop.warp(white) > THRESHOLD
 

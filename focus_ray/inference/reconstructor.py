@@ -170,9 +170,8 @@ class Reconstructor:
     ) -> Iterator[Prediction]:
         """Fit crops in batches that are small enough for identical bits; predictions on the CPU."""
         parts = (self._split_batch(rows) for rows in (images, detailed, anchors, detected))
-        for crops, fine, points, reliable in zip(*parts, strict=True):
-            on_device = (rows.to(self.device) for rows in (crops, fine, points, reliable))
-            crops, fine, points, reliable = on_device
+        for part in zip(*parts, strict=True):
+            crops, fine, points, reliable = (rows.to(self.device) for rows in part)
             yield self.predictor(crops, points, refine, fine, reliable).to("cpu")
 
     @staticmethod

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from focus_ray.data.align import Crop
 from focus_ray.data.composites.composite_folder import CompositeFolder
-from focus_ray.data.mask import THRESHOLD
 from focus_ray.evaluation.calibration.cases import DETECTED, CalibrationCase, calibration_cases
+from focus_ray.evaluation.composite_scoring import warp_mask
 from focus_ray.evaluation.landmark_error import face_size
 from focus_ray.inference.face_result import FaceArrays, FaceResult
 from focus_ray.inference.quality import QualityMeasures
@@ -151,12 +151,8 @@ def _landmark_error(case: CalibrationCase, result: FaceResult) -> float:
 def _score_mask(case: CalibrationCase, arrays: FaceArrays) -> tuple[float, float]:
     """Return the covered share of the rendered region inside the picture, and the IoU of the outliers."""
     crop = Crop(arrays.transform, len(arrays.region))
-    region = arrays.region & _warp_mask(crop, np.ones(case.picture.image.shape[:2], dtype=bool))
-    pasted, outlier = region & _warp_mask(crop, case.pasted), region & ~arrays.mask
+    region = arrays.region & warp_mask(crop, np.ones(case.picture.image.shape[:2], dtype=bool))
+    pasted, outlier = region & warp_mask(crop, case.pasted), region & ~arrays.mask
     union = int((pasted | outlier).sum())
     iou = int((pasted & outlier).sum()) / union if union else float("nan")
     return int(pasted.sum()) / max(int(region.sum()), 1), iou
-
-
-def _warp_mask(crop: Crop, mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "S S"]:
-    return crop.warp(mask.astype(np.uint8) * np.uint8(_WHITE)) > THRESHOLD
