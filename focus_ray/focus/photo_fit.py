@@ -20,6 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from focus_ray.face_models.landmarks import INNER_LIP, JAW, LEFT_BROW, NOSE_BASE, NOSE_RIDGE, OUTER_LIP, RIGHT_BROW
+from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.appearance import AppearancePrior, light_distance
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.camera import REFERENCE_SIZE
@@ -148,11 +149,13 @@ def fit_photographs(
         return PhotoFit(theta, rendering, fitter.final_mask(theta, detailed, rendering))
 
 
-def expected_light(focus: Focus, prior: AppearancePrior, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 27"]:
+def expected_light(
+    face_model: MorphableModel, prior: AppearancePrior, images: Float[Tensor, "B 3 H W"]
+) -> Float[Tensor, "B 27"]:
     """Return the mean light of each photograph's prior.
 
     Args:
-        focus: has the face model.
+        face_model: tells the usual colour of skin.
         prior: light of photographs in colour.
         images: RGB in [0, 1].
 
@@ -160,7 +163,7 @@ def expected_light(focus: Focus, prior: AppearancePrior, images: Float[Tensor, "
         The mean of the prior; for a black-and-white photograph its grey part, coloured so that skin looks grey.
     """
     light = prior.light_mean.reshape(CHANNELS, SH_BANDS)
-    skin = focus.face_model.mean_albedo.to(light).median(dim=0).values
+    skin = face_model.mean_albedo.to(light).median(dim=0).values
     grey = light.mean(dim=0) * (skin.mean() / skin)[:, None]
     return torch.where(is_grey(images)[:, None], grey.flatten(), light.flatten())
 
@@ -194,7 +197,7 @@ class _Fitter:
         self.settings = settings
         self.detected = detected.to(images)
         self.landmark_share = torch.where(detected, 1.0, _MODEL_LANDMARKS).to(images)
-        self.light = expected_light(focus, prior, images)
+        self.light = expected_light(focus.face_model, prior, images)
         self.weights = landmark_weights().to(images)
 
     def descend(

@@ -92,7 +92,7 @@ def test_the_skin_of_a_black_and_white_photograph_looks_grey(model: Model, photo
     assert is_grey(grey).all()
     assert not is_grey(images).any()
     assert model.appearance is not None
-    light = expected_light(model.focus, model.appearance, torch.stack([grey[0], images[0]]))
+    light = expected_light(model.focus.face_model, model.appearance, torch.stack([grey[0], images[0]]))
     torch.testing.assert_close(light[1], model.appearance.light_mean)
     assert light[0, 18] > light[0, 0]  # more blue than red, because skin is red
     found = fit(model, grey, landmarks)
