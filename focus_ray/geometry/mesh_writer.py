@@ -1,70 +1,35 @@
 """Writers of mesh files: Wavefront OBJ, binary PLY, and glTF (GLB); coloured or textured faces, or geometry alone."""
 
-import json
-import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-import cv2
 import numpy as np
-from jaxtyping import Float, Int, UInt8
 
 from focus_ray.errors import ConfigError
+from focus_ray.geometry.glb_writer import encode_glb
+from focus_ray.geometry.mesh import Mesh, MorphTargets, Texture
 
 if TYPE_CHECKING:
     from focus_ray.geometry.mesh_reader import TriangleMesh
 
+__all__ = [
+    "ENCODERS",
+    "TEXTURED",
+    "GeometryKind",
+    "Mesh",
+    "MorphTargets",
+    "Texture",
+    "encode_files",
+    "encode_geometry",
+    "encode_glb",
+    "encode_mesh",
+    "encode_obj",
+    "encode_ply",
+]
+
 GeometryKind = Literal["ply", "obj"]
 
-_MM_TO_M = 0.001  # glTF is in metres; OBJ and PLY have no unit and keep mm
 _MATERIAL = "face"  # name in a material library
-_PNG_COMPRESSION = 4  # zlib's level
-
-
-@dataclass(frozen=True, eq=False)
-class Texture:
-    """A picture on the triangles of a mesh.
-
-    Attributes:
-        image: displayed RGB (sRGB); the first row is that of v = 1.
-        uv: texture coordinates in [0, 1], u to the right, v upwards.
-        faces: indices of uv for the corners of each triangle of the mesh.
-        unlit: whether the picture is shown as it is, because it has the light of a photograph.
-    """
-
-    image: UInt8[np.ndarray, "T T 3"]
-    uv: Float[np.ndarray, "U 2"]
-    faces: Int[np.ndarray, "F 3"]
-    unlit: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Mesh:
-    """A coloured triangle mesh, with a texture or without.
-
-    Files without texture have no uv: readers that find uv look for a texture and ignore the colours.
-
-    Attributes:
-        vertices: x right, y up, z out of the face, mm.
-        colours: displayed RGB in [0, 1].
-        faces: vertex indices.
-        texture: replaces the colours in the files that can hold it (GLB, and OBJ as several files).
-    """
-
-    vertices: Float[np.ndarray, "V 3"]
-    colours: Float[np.ndarray, "V 3"]
-    faces: Int[np.ndarray, "F 3"]
-    texture: Texture | None = None
-
-    @property
-    def normals(self) -> Float[np.ndarray, "V 3"]:
-        """Unit normals out of the surface, weighted by triangle area; +z for a vertex without triangles."""
-        a, b, c = (self.vertices[corners].astype(np.float64) for corners in self.faces.T)
-        total = np.zeros((len(self.vertices), 3))
-        np.add.at(total, self.faces, np.cross(b - a, c - a)[:, None])
-        length = np.linalg.norm(total, axis=1, keepdims=True)
-        return np.where(length > 0, total / np.where(length > 0, length, 1.0), [0.0, 0.0, 1.0])
 
 
 def encode_mesh(mesh: Mesh, kind: str) -> bytes:
@@ -101,7 +66,7 @@ def encode_files(mesh: Mesh, stem: str, kind: str) -> dict[str, bytes]:
     return {
         f"{stem}.obj": _encode_textured_obj(mesh, mesh.texture, f"{stem}.mtl"),
         f"{stem}.mtl": _encode_mtl(f"{stem}.png", mesh.texture.unlit),
-        f"{stem}.png": _encode_png(mesh.texture.image),
+        f"{stem}.png": mesh.texture.encode_png(),
     }
 
 
@@ -150,11 +115,6 @@ def _encode_mtl(image: str, unlit: bool) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def _encode_png(image: UInt8[np.ndarray, "T T 3"]) -> bytes:
-    options = [cv2.IMWRITE_PNG_COMPRESSION, _PNG_COMPRESSION, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH]
-    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
-
-
 def encode_ply(mesh: Mesh) -> bytes:
     """Encode a mesh as binary little-endian PLY in mm with normals and 8-bit colours."""
     vertex = np.empty(len(mesh.vertices), dtype=[("xyz", "<f4", 3), ("normal", "<f4", 3), ("rgb", "u1", 3)])
@@ -175,121 +135,8 @@ def encode_ply(mesh: Mesh) -> bytes:
     return ("\n".join(header) + "\n").encode() + vertex.tobytes() + face.tobytes()
 
 
-# Component and buffer types of the glTF 2.0 specification, sections 3.6.1 and 3.6.2.
-_FLOAT32, _UINT32 = 5126, 5125
-_VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
-_GLB_MAGIC, _GLB_VERSION = 0x46546C67, 2
-_JSON_CHUNK, _BINARY_CHUNK = 0x4E4F534A, 0x004E4942
-# Of section 3.8.4: bilinear, trilinear over mip maps, clamped to the edge.
-_LINEAR, _MIPMAPS, _CLAMP = 9729, 9987, 33071
-_UNLIT = "KHR_materials_unlit"
-
-
-def encode_glb(mesh: Mesh) -> bytes:
-    """Encode a mesh as glTF 2.0 in metres, with normals and a rough, two-sided material.
-
-    It has linear vertex colours, or the texture as PNG; an unlit texture by KHR_materials_unlit, which readers that do
-    not know it may ignore.
-    """
-    source, faces, uv = np.arange(len(mesh.vertices)), mesh.faces, None
-    if mesh.texture is not None:
-        source, faces, uv = _split_vertices(mesh, mesh.texture)
-    arrays = {
-        "POSITION": (mesh.vertices[source] * _MM_TO_M).astype("<f4"),
-        "NORMAL": mesh.normals[source].astype("<f4"),
-    }
-    if uv is None:
-        arrays["COLOR_0"] = _srgb_to_linear(mesh.colours.clip(0, 1)).astype("<f4")
-    else:
-        arrays["TEXCOORD_0"] = np.column_stack([uv[:, 0], 1.0 - uv[:, 1]]).astype("<f4")  # v is downwards in glTF
-    content, views, accessors = b"", [], []
-    for array, target in [*((a, _VERTEX_BUFFER) for a in arrays.values()), (faces.astype("<u4"), _INDEX_BUFFER)]:
-        views.append({"buffer": 0, "byteOffset": len(content), "byteLength": array.nbytes, "target": target})
-        accessors.append(_accessor(array, len(accessors), target))
-        content += array.tobytes()
-    primitive = {
-        "attributes": {name: place for place, name in enumerate(arrays)},
-        "indices": len(arrays),
-        "material": 0,
-    }
-    material = {"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.9}, "doubleSided": True}
-    document = {
-        "asset": {"version": "2.0", "generator": "focus-ray"},
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0, "name": "face"}],
-        "meshes": [{"primitives": [primitive]}],
-        "materials": [material],
-        "accessors": accessors,
-        "bufferViews": views,
-        "buffers": [{"byteLength": len(content)}],
-    }
-    if mesh.texture is not None:
-        content = _add_texture(document, content, mesh.texture)
-    return _glb_container(json.dumps(document, separators=(",", ":")).encode(), content)
-
-
-def _split_vertices(mesh: Mesh, texture: Texture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return vertex and uv of each vertex of a file with one uv per vertex, and its triangles.
-
-    Returns:
-        Vertex indices [N], triangles [F, 3] and uv [N, 2]; vertices that have one uv come first, in their order.
-    """
-    corners = np.stack([mesh.faces.ravel(), texture.faces.ravel()], axis=1)
-    _, first = np.unique(corners[:, 0], return_index=True)
-    own = np.full(len(mesh.vertices), 0)
-    own[corners[first, 0]] = corners[first, 1]
-    vertices = np.column_stack([np.arange(len(own)), own])
-    seams = np.unique(corners[corners[:, 1] != own[corners[:, 0]]], axis=0)
-    pairs = np.concatenate([vertices, seams])
-    n_uv = len(texture.uv)
-    keys = pairs @ [n_uv, 1]
-    order = np.argsort(keys, kind="stable")
-    faces = order[np.searchsorted(keys[order], corners @ [n_uv, 1])]
-    return pairs[:, 0], faces.reshape(-1, 3), texture.uv[pairs[:, 1]]
-
-
-def _add_texture(document: dict[str, Any], content: bytes, texture: Texture) -> bytes:
-    """Add a texture to the material of a glTF document; return the buffer with the picture at its end."""
-    content += b"\0" * (-len(content) % 4)
-    picture = _encode_png(texture.image)
-    document["bufferViews"].append({"buffer": 0, "byteOffset": len(content), "byteLength": len(picture)})
-    document["images"] = [{"bufferView": len(document["bufferViews"]) - 1, "mimeType": "image/png"}]
-    document["samplers"] = [{"magFilter": _LINEAR, "minFilter": _MIPMAPS, "wrapS": _CLAMP, "wrapT": _CLAMP}]
-    document["textures"] = [{"sampler": 0, "source": 0}]
-    material = document["materials"][0]
-    material["pbrMetallicRoughness"]["baseColorTexture"] = {"index": 0}
-    if texture.unlit:
-        material["extensions"] = {_UNLIT: {}}
-        document["extensionsUsed"] = [_UNLIT]
-    document["buffers"] = [{"byteLength": len(content) + len(picture)}]
-    return content + picture
-
-
-def _accessor(array: np.ndarray, view: int, target: int) -> dict[str, object]:
-    if target == _INDEX_BUFFER:
-        return {"bufferView": view, "componentType": _UINT32, "count": array.size, "type": "SCALAR"}
-    accessor = {"bufferView": view, "componentType": _FLOAT32, "count": len(array), "type": f"VEC{array.shape[1]}"}
-    limits = {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
-    return accessor | limits
-
-
-def _glb_container(document: bytes, content: bytes) -> bytes:
-    chunks = b""
-    for kind, body, filler in ((_JSON_CHUNK, document, b" "), (_BINARY_CHUNK, content, b"\0")):
-        body += filler * (-len(body) % 4)
-        chunks += struct.pack("<II", len(body), kind) + body
-    header_size = 12
-    return struct.pack("<III", _GLB_MAGIC, _GLB_VERSION, header_size + len(chunks)) + chunks
-
-
 def _to_uint8(colours: np.ndarray) -> np.ndarray:
     return (colours.clip(0, 1) * 255).round().astype(np.uint8)
-
-
-def _srgb_to_linear(colours: np.ndarray) -> np.ndarray:
-    """Invert the sRGB transfer function (IEC 61966-2-1): glTF's vertex colours are linear."""
-    return np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
 
 
 TEXTURED = ("obj", "glb")
