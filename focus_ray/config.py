@@ -11,6 +11,7 @@ from focus_ray.data.cutout import CutKind
 from focus_ray.data.rendered import RenderedConfig
 from focus_ray.data.synthetic import SyntheticConfig
 from focus_ray.errors import ConfigError
+from focus_ray.face_models.by_name import SHIPPED_FACES
 from focus_ray.focus.em import EmSettings
 from focus_ray.focus.guard import GuardSettings
 from focus_ray.focus.initialise import InitialiseSettings, WarmupSettings
@@ -27,8 +28,11 @@ Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # range that torch's and numpy
 
 
 class FaceSettings(Settings):
-    """The face model that is fitted: the parametric face, at one of its resolutions."""
+    """The face model that is fitted: the parametric face at one of its resolutions, or an imported one."""
 
+    # An imported face: a name of face_models.by_name or a file; None: the parametric face. Synthetic images then show
+    # the imported face with the modes that it has, and resolution and world_modes have no effect.
+    file: str | None = None
     resolution: Literal["small", "full", "fine"] = "full"
     # Modes of the synthetic world beyond the 80, 64 and 80 of theta: appearance that the fitted model cannot express.
     world_modes: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = (120, 80, 120)
@@ -130,6 +134,15 @@ class RunConfig(Settings):
         """
         given = {"photos": photos, "landmarks": landmarks}
         return self.model_copy(update={name: place and absolute_location(place) for name, place in given.items()})
+
+    def with_face(self, name_or_file: str) -> "RunConfig":
+        """Return the same run with an imported face model; a local path becomes absolute.
+
+        Args:
+            name_or_file: a name of face_models.by_name, or a file.
+        """
+        file = name_or_file if name_or_file in SHIPPED_FACES else absolute_location(name_or_file)
+        return self.model_copy(update={"face": self.face.model_copy(update={"file": file})})
 
     @property
     def digest(self) -> str:

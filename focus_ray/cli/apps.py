@@ -16,11 +16,13 @@ data_app = typer.Typer(help="Make data sets.", **TYPER_OPTIONS)
 prepare_app = typer.Typer(help="Copy public collections into folders to train on.", **TYPER_OPTIONS)
 prior_app = typer.Typer(help="The misfit prior: the mean vertex error of the pipeline (section 3.4).", **TYPER_OPTIONS)
 model_app = typer.Typer(help="Inspect, verify and copy model folders.", **TYPER_OPTIONS)
+face_app = typer.Typer(help="Import, check and show face models.", **TYPER_OPTIONS)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(data_app, name="data")
 data_app.add_typer(prepare_app, name="prepare")
 app.add_typer(prior_app, name="prior")
 app.add_typer(model_app, name="model")
+app.add_typer(face_app, name="face")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line on stdout.")]
 ModelFolder = Annotated[

@@ -27,6 +27,10 @@ def train(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of RUN/config.json; repeatable.")
     ] = None,
+    face: Annotated[
+        str | None,
+        typer.Option(metavar="FACE", help="Face model: ict, or a file of `face import`; default: the parametric face."),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(metavar="DIR", help="Photographs to train on instead of synthetic faces; s3:// is possible."),
@@ -71,6 +75,7 @@ def train(
             preset=preset,
             config=config,
             set=assignments,
+            face=face,
             data=data,
             landmarks=landmarks,
             steps=steps,
@@ -83,7 +88,7 @@ def train(
             raise ConfigError("--landmarks requires photographs; give their folder with --data")
         preset = preset or _preset_of(config) or ("embedded" if data is None else "adapt")
         folder = out or Path("runs") / preset
-        resolved = _run_config(preset, config, assignments or [], steps, seed, data, landmarks)
+        resolved = _run_config(preset, config, assignments or [], steps, seed, face, data, landmarks)
     with terminal.TerminalProgress() as progress:
         if local:
             _check_local_options(
@@ -173,6 +178,7 @@ def _run_config(
     assignments: list[str],
     steps: int | None,
     seed: int | None,
+    face: str | None,
     data: str | None,
     landmarks: str | None,
 ) -> Any:
@@ -182,6 +188,8 @@ def _run_config(
     if seed is not None:
         assignments = [*assignments, f"seed={seed}"]
     config = presets.load(preset, file, assignments)
+    if face is not None:
+        config = config.with_face(face)
     if data is not None:
         config = config.with_photos(data, landmarks)
     return config if steps is None else config.model_copy(update={"schedule": config.schedule.rescale(steps)})

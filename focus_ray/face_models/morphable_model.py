@@ -11,26 +11,29 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from focus_ray.errors import FaceModelError
-from focus_ray.face_models.landmarks import N_LANDMARKS
+from focus_ray.face_models.array_checks import FLOATS, INTEGERS, PARTS, check_arrays
+from focus_ray.face_models.named_expressions import NamedExpressions
+from focus_ray.face_models.provenance import Provenance
 from focus_ray.numerics.batch_invariant import batch_invariant
 from focus_ray.numerics.float32 import full_precision_matmul
 
-PARTS = ("eyes", "brows", "nose", "mouth", "cheeks", "jaw", "forehead")
-"""The part masks that every model has."""
+__all__ = ["PARTS", "MorphableModel"]
 
-_FLOATS = ("mean", "shape_basis", "mean_albedo", "albedo_basis", "landmark_barycentric", "uv")
-_INTEGERS = ("faces", "landmark_triangles")
 _METADATA_KEY = "focus_ray_face_model"
 _PART_PREFIX = "part."
+_NAMED_EXPRESSIONS = "named_expressions"
+_BASES = ("shape_basis", "albedo_basis")
 _FORMAT = 1
 
 
@@ -65,6 +68,8 @@ class MorphableModel(nn.Module):
         landmark_barycentric: Tensor,
         uv: Tensor,
         parts: Mapping[str, Tensor],
+        expressions: NamedExpressions | None = None,
+        provenance: Provenance | None = None,
     ) -> None:
         """Check the arrays and register them as buffers.
 
@@ -80,6 +85,8 @@ class MorphableModel(nn.Module):
             landmark_barycentric: [68, 3] weights of the corners of those triangles.
             uv: [V, 2] texture coordinates.
             parts: part name to [V] bool; has every name of PARTS.
+            expressions: expressions with a name; None if the modes have no names.
+            provenance: origin and terms of an imported model; None for a model made by the code of this package.
 
         Raises:
             FaceModelError: shapes, types, values or indices do not fit together.
@@ -95,7 +102,9 @@ class MorphableModel(nn.Module):
             "landmark_barycentric": landmark_barycentric,
             "uv": uv,
         }
-        _check(arrays, parts, n_identity)
+        check_arrays(arrays, parts, n_identity)
+        if expressions is not None:
+            expressions.check(len(shape_basis) - n_identity)
         for key, array in arrays.items():
             self.register_buffer(key, array.contiguous(), persistent=False)
         self.name = name
@@ -104,6 +113,8 @@ class MorphableModel(nn.Module):
         self.n_albedo = len(albedo_basis)
         # Sorted by name: a file's tensors differ in order between processes; saved statistics have a column per part.
         self.parts: dict[str, Tensor] = dict(sorted(parts.items()))
+        self.expressions = expressions
+        self.provenance = provenance
 
     @property
     def n_vertices(self) -> int:
@@ -158,18 +169,39 @@ class MorphableModel(nn.Module):
                 f"face model {self.name!r} has {available} modes, not {requested}; request fewer modes"
             )
         expression = self.shape_basis[self.n_identity :][:n_expression]
+        return self._replace(
+            n_identity,
+            torch.cat([self.shape_basis[:n_identity], expression]),
+            self.albedo_basis[:n_albedo].clone(),
+            None if self.expressions is None else self.expressions.truncate(n_expression),
+        )
+
+    def round_to_half(self) -> "MorphableModel":
+        """Return the model with both bases rounded to the precision of float16; means and weights are kept.
+
+        Raises:
+            FaceModelError: a value is out of the range of float16.
+        """
+        shape, albedo = (basis.half().to(basis.dtype) for basis in (self.shape_basis, self.albedo_basis))
+        return self._replace(self.n_identity, shape, albedo, self.expressions)
+
+    def _replace(
+        self, n_identity: int, shape_basis: Tensor, albedo_basis: Tensor, expressions: NamedExpressions | None
+    ) -> "MorphableModel":
         return MorphableModel(
             name=self.name,
             n_identity=n_identity,
             mean=self.mean,
-            shape_basis=torch.cat([self.shape_basis[:n_identity], expression]),
+            shape_basis=shape_basis,
             mean_albedo=self.mean_albedo,
-            albedo_basis=self.albedo_basis[:n_albedo].clone(),
+            albedo_basis=albedo_basis,
             faces=self.faces,
             landmark_triangles=self.landmark_triangles,
             landmark_barycentric=self.landmark_barycentric,
             uv=self.uv,
             parts=self.parts,
+            expressions=expressions,
+            provenance=self.provenance,
         )
 
     @cached_property
@@ -179,12 +211,64 @@ class MorphableModel(nn.Module):
         Arrays are hashed as little-endian float32 / int64. Name, uv and parts are left out: they do not affect a fit.
         """
         hasher = hashlib.sha256(f"{self.n_identity},{self.n_expression},{self.n_albedo}".encode())
-        for key in (*_INTEGERS, "mean", "shape_basis", "mean_albedo", "albedo_basis", "landmark_barycentric"):
+        for key in (*INTEGERS, "mean", "shape_basis", "mean_albedo", "albedo_basis", "landmark_barycentric"):
             array: np.ndarray = getattr(self, key).detach().cpu().numpy()
-            canonical = np.ascontiguousarray(array, dtype="<i8" if key in _INTEGERS else "<f4")
+            canonical = np.ascontiguousarray(array, dtype="<i8" if key in INTEGERS else "<f4")
             hasher.update(f"{key}{canonical.shape}".encode())
             hasher.update(canonical.data)
         return hasher.hexdigest()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the arrays by name, for a file; names of part masks begin with `part.`."""
+        arrays = {name: buffer.detach().cpu() for name, buffer in self.named_buffers()}
+        if self.expressions is not None:
+            arrays[_NAMED_EXPRESSIONS] = self.expressions.coefficients.detach().cpu()
+        return arrays | {_PART_PREFIX + name: mask.cpu() for name, mask in self.parts.items()}
+
+    def description(self) -> dict[str, Any]:
+        """Return what belongs to the arrays in a file, as JSON values: name, sizes, digest, names and origin."""
+        described: dict[str, Any] = {"name": self.name, "n_identity": self.n_identity, "digest": self.digest}
+        if self.expressions is not None:
+            described["expressions"] = list(self.expressions.names)
+        if self.provenance is not None:
+            described["provenance"] = self.provenance.model_dump(mode="json")
+        return described
+
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> "MorphableModel":
+        """Build a model from what `tensors` and `description` return.
+
+        Args:
+            tensors: arrays by name; of any floating-point type, read as float32.
+            description: name, n_identity, and expressions and provenance if there are any.
+
+        Raises:
+            FaceModelError: an entry is missing, additional or malformed, or the arrays do not fit together.
+        """
+        arrays = {key: value.float() if value.dtype == torch.float16 else value for key, value in tensors.items()}
+        parts = {k.removeprefix(_PART_PREFIX): arrays.pop(k) for k in list(arrays) if k.startswith(_PART_PREFIX)}
+        coefficients = arrays.pop(_NAMED_EXPRESSIONS, None)
+        if set(arrays) != {*FLOATS, *INTEGERS}:
+            raise FaceModelError(f"face model has missing or additional arrays: {sorted(arrays)}; write it again")
+        name, n_identity, names = (description.get(key) for key in ("name", "n_identity", "expressions"))
+        named = isinstance(names, list) and all(isinstance(one, str) for one in names)
+        if not isinstance(name, str) or not isinstance(n_identity, int) or named != (coefficients is not None):
+            raise FaceModelError("face model: name, n_identity or expressions are missing or malformed; write it again")
+        try:
+            origin = description.get("provenance")
+            provenance = None if origin is None else Provenance.model_validate(origin)
+        except ValidationError as error:
+            raise FaceModelError(
+                f"face model: the entry `provenance` is malformed ({error.errors()[0]['msg']}); write it again"
+            ) from None
+        return MorphableModel(
+            name=name,
+            n_identity=n_identity,
+            parts=parts,
+            expressions=None if coefficients is None else NamedExpressions(tuple(names or ()), coefficients),
+            provenance=provenance,
+            **arrays,
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the result of `to_bytes` to a file.
@@ -194,12 +278,18 @@ class MorphableModel(nn.Module):
         """
         Path(path).write_bytes(self.to_bytes())
 
-    def to_bytes(self) -> bytes:
-        """Encode the model as one safetensors file with its name and sizes as JSON metadata."""
-        tensors = {key: getattr(self, key).detach().cpu() for key in (*_FLOATS, *_INTEGERS)}
-        tensors |= {_PART_PREFIX + part: mask.cpu() for part, mask in self.parts.items()}
-        metadata = {"format": _FORMAT, "name": self.name, "n_identity": self.n_identity, "digest": self.digest}
-        return to_safetensors(tensors, metadata={_METADATA_KEY: json.dumps(metadata)})
+    def to_bytes(self, *, half: bool = False) -> bytes:
+        """Encode the model as one safetensors file with its description as JSON metadata.
+
+        Args:
+            half: round both bases to float16, which halves the file.
+
+        Raises:
+            FaceModelError: a value is out of the range of float16.
+        """
+        model = self.round_to_half() if half else self
+        tensors = {key: value.half() if half and key in _BASES else value for key, value in model.tensors().items()}
+        return to_safetensors(tensors, metadata={_METADATA_KEY: json.dumps({"format": _FORMAT, **model.description()})})
 
     @staticmethod
     def load(path: str | Path) -> "MorphableModel":
@@ -214,62 +304,11 @@ class MorphableModel(nn.Module):
                 tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, json.JSONDecodeError) as error:
             raise FaceModelError(f"cannot read face model {str(path)!r}: {error}; write it again") from error
-        name, n_identity = _parse_metadata(metadata, path)
-        parts = {k.removeprefix(_PART_PREFIX): tensors.pop(k) for k in list(tensors) if k.startswith(_PART_PREFIX)}
-        if set(tensors) != {*_FLOATS, *_INTEGERS}:
+        if not isinstance(metadata, dict) or metadata.get("format") != _FORMAT:
             raise FaceModelError(
-                f"face model {str(path)!r} has missing or additional arrays: {sorted(tensors)}; write it again"
+                f"{str(path)!r} is not a face model of format {_FORMAT}; write it with `focus-ray face import`"
             )
-        return MorphableModel(name=name, n_identity=n_identity, parts=parts, **tensors)
-
-
-def _parse_metadata(metadata: object, path: str | Path) -> tuple[str, int]:
-    if isinstance(metadata, dict) and metadata.get("format") == _FORMAT:
-        name, n_identity = metadata.get("name"), metadata.get("n_identity")
-        if isinstance(name, str) and isinstance(n_identity, int):
-            return name, n_identity
-    raise FaceModelError(f"{str(path)!r} is not a face model of format {_FORMAT}; write it with MorphableModel.save")
-
-
-def _check(arrays: Mapping[str, Tensor], parts: Mapping[str, Tensor], n_identity: int) -> None:
-    _check_types(arrays)
-    _check_shapes(arrays, parts, n_identity)
-    n_vertices, n_faces = len(arrays["mean"]), len(arrays["faces"])
-    for key, limit in (("faces", n_vertices), ("landmark_triangles", n_faces)):
-        if arrays[key].min() < 0 or arrays[key].max() >= limit:
-            raise FaceModelError(f"face model: {key} has indices outside 0..{limit - 1}; repair the mesh")
-
-
-def _check_types(arrays: Mapping[str, Tensor]) -> None:
-    for key in _FLOATS:
-        if not arrays[key].is_floating_point() or not bool(arrays[key].isfinite().all()):
-            raise FaceModelError(f"face model: {key} must have finite floating-point numbers; repair the array")
-    for key in _INTEGERS:
-        if arrays[key].dtype != torch.int64:
-            raise FaceModelError(f"face model: {key} must be int64, not {arrays[key].dtype}; convert it")
-
-
-def _check_shapes(arrays: Mapping[str, Tensor], parts: Mapping[str, Tensor], n_identity: int) -> None:
-    n_vertices, n_faces = len(arrays["mean"]), len(arrays["faces"])
-    n_shape, n_albedo = len(arrays["shape_basis"]), len(arrays["albedo_basis"])
-    expected = {
-        "mean": (n_vertices, 3),
-        "shape_basis": (n_shape, n_vertices, 3),
-        "mean_albedo": (n_vertices, 3),
-        "albedo_basis": (n_albedo, n_vertices, 3),
-        "faces": (n_faces, 3),
-        "landmark_triangles": (N_LANDMARKS,),
-        "landmark_barycentric": (N_LANDMARKS, 3),
-        "uv": (n_vertices, 2),
-    }
-    for key, shape in expected.items():
-        if tuple(arrays[key].shape) != shape:
-            raise FaceModelError(f"face model: {key} has shape {tuple(arrays[key].shape)}, not {shape}; repair it")
-    if n_vertices == 0 or n_faces == 0 or not 0 <= n_identity <= n_shape:
-        raise FaceModelError(
-            f"face model: invalid sizes: {n_vertices} vertices, {n_faces} faces, {n_identity} of {n_shape} shape "
-            "modes are identity; repair it"
-        )
-    for part in PARTS:
-        if part not in parts or parts[part].dtype != torch.bool or tuple(parts[part].shape) != (n_vertices,):
-            raise FaceModelError(f"face model: part {part!r} must be a bool mask of {n_vertices} vertices; add it")
+        try:
+            return MorphableModel.from_tensors(tensors, metadata)
+        except FaceModelError as error:
+            raise FaceModelError(f"{str(path)!r}: {error}") from None

@@ -8,7 +8,7 @@ from typing import Any
 
 # Keys that were added after checkpoints existed, with the value at which they change nothing. A new key of the
 # configuration needs a line here: runs of earlier versions, whose configuration lacks it, can then be resumed.
-_ADDED_KEYS = {"data.heldout_share": 0.0, "data.cache_mb": 1000}
+_ADDED_KEYS = {"data.heldout_share": 0.0, "data.cache_mb": 1000, "face.file": None}
 
 
 def config_digest(tree: Mapping[str, Any]) -> str:

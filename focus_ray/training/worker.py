@@ -96,7 +96,7 @@ def _start_run(spec: WorkerSpec, replicas: ReplicaGroup, sender: EventSender) ->
             callback,
             replicas=replicas,
             device=device,
-            source=ray_data_source(config, replicas, spec.data_workers),
+            source=ray_data_source(config, replicas, spec.data_workers, spec.face),
             run_dir=spec.run_dir,
             should_stop=lambda: sender.should_stop,
         )
@@ -134,33 +134,36 @@ def make_uploader(spec: WorkerSpec) -> CheckpointUploader | None:
     return CheckpointUploader(checkpoints, spec.channel)
 
 
-def ray_data_source(config: RunConfig, replicas: ReplicaGroup, actors: int) -> BatchSource | None:
+def ray_data_source(config: RunConfig, replicas: ReplicaGroup, actors: int, face: bytes) -> BatchSource | None:
     """Return a source of batches from other processes.
 
     Args:
         config: the run's configuration.
         replicas: rank and number of the replicas.
         actors: number of processes for this worker.
+        face: result of `MorphableModel.to_bytes` of the face model that is fitted.
 
     Returns:
         None if `actors` is 0.
     """
     if actors == 0:
         return None
-    make = partial(make_batch_fn, config.model_dump_json(), replicas.rank, replicas.world_size)
+    make = partial(make_batch_fn, config.model_dump_json(), replicas.rank, replicas.world_size, face)
     first = replicas.shard(config.batch_size).start
     return RayDataSource(make, config.schedule.total_steps, first, actors)
 
 
-def make_batch_fn(config: str, rank: int, world: int) -> Callable[[int], Batch]:
+def make_batch_fn(config: str, rank: int, world: int, face: bytes) -> Callable[[int], Batch]:
     """Build a worker's function from step to batch, in another process.
 
     Args:
         config: RunConfig as JSON.
         rank: rank of the worker.
         world: number of workers.
+        face: result of `MorphableModel.to_bytes` of the face model that is fitted.
     """
-    return training_data(RunConfig.model_validate_json(config), ReplicaGroup(rank, world)).batch_of
+    resolved = RunConfig.model_validate_json(config)
+    return training_data(resolved, ReplicaGroup(rank, world), face=load_face_model(face)).batch_of
 
 
 def load_face_model(content: bytes) -> MorphableModel:

@@ -132,7 +132,10 @@ def _shading(face: Template, complexion: Complexion, colours: Array) -> Array:
         0.14 + 0.18 * complexion.forehead_light
     )
     light += 0.20 * _gaussian_spot(face, 40.0, 14.0, 12.0, 5.0)
-    nostril = 0.92 * np.clip(1.7 * _gaussian_spot(face, 6.9, -16.9, 3.3, 1.7), 0, 1)
+    if face.nostrils is None:
+        nostril = 0.92 * np.clip(1.7 * _gaussian_spot(face, 6.9, -16.9, 3.3, 1.7), 0, 1)
+    else:
+        nostril = face.nostrils.astype(np.float64)
     for tint, alpha in ((red, blush), (red, nose), (dark, folds), (dark, contour), (pale, light)):
         colours = _mix(colours, tint, alpha)
     return _mix(colours, 0.22 * colours, nostril)

@@ -57,7 +57,7 @@ def build_face_model(settings: ParametricFaceSettings) -> MorphableModel:
         principal_modes(_identity_fields(face), settings.n_identity, "identity"),
         principal_modes(_expression_fields(face), settings.n_expression, "expression"),
     ]
-    albedo = principal_modes(_albedo_fields(face), settings.n_albedo, "albedo")
+    albedo = principal_modes(albedo_fields(face), settings.n_albedo, "albedo")
     triangles, barycentric = landmark_barycentrics(face)
     return MorphableModel(
         name=f"parametric-{settings.resolution}",
@@ -104,7 +104,8 @@ def _expression_fields(face: Template) -> list[Array]:
     return fields + [propagate_expression(face, field, still) for field in noise]
 
 
-def _albedo_fields(face: Template) -> list[Array]:
+def albedo_fields(face: Template) -> list[Array]:
+    """Compute the changes [V, 3] (RGB) by one standard deviation of each parameter and each term of the noise."""
     fields = complexion_fields(face)
     skin = (face.kind == SKIN).astype(np.float64)[:, None]
     for noise in _ALBEDO_NOISE:

@@ -38,6 +38,7 @@ class Template:
         anchor_lower: [V] for a pocket vertex the lower edge of the slit; the weights of both are those of its row.
         lip: [V] +1 on the upper lip's edge at the slit, -1 on the lower's, else 0; the two edges coincide in space.
         uv: [V, 2] texture coordinates in [0, 1].
+        nostrils: [V] which vertices lie inside a nostril; None: the mesh has none, they are painted.
     """
 
     vertices: Array
@@ -50,6 +51,7 @@ class Template:
     anchor_lower: Indices
     lip: NDArray[np.int64]
     uv: Array
+    nostrils: NDArray[np.bool_] | None = None
 
     @property
     def side(self) -> Array:
