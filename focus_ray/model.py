@@ -29,6 +29,7 @@ from focus_ray.focus.parameters import THETA_MODES, ParameterScales
 from focus_ray.focus.photo_fit import PhotoFitSettings
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.render.renderer import Renderer
+from focus_ray.licences.lineage import Lineage, read_lineage
 from focus_ray.settings import Settings
 from focus_ray.storage import artifact_store, checkpoint
 from focus_ray.storage.open_store import open_store
@@ -130,6 +131,7 @@ class Model:
         appearance: light and residuals of photographs of open faces; None: not learned, so that photographs are refined
             like synthetic faces.
         photo: settings of the refinement of photographs, if `appearance` was learned.
+        lineage: pictures that the model was made from.
     """
 
     focus: Focus
@@ -139,6 +141,7 @@ class Model:
     quality: Mapping[str, Any] | None = None
     appearance: AppearancePrior | None = None
     photo: PhotoFitSettings = field(default_factory=PhotoFitSettings)
+    lineage: Lineage = field(default_factory=Lineage)
 
     @property
     def refine_steps(self) -> int:
@@ -214,16 +217,17 @@ def save(folder: Path, model: Model, *, half: bool = False) -> None:
     """
     focus, face = model.focus, model.focus.face_model
     tensors = {name: getattr(focus, name).state_dict() for name in NETWORKS if getattr(focus, name) is not None}
-    tensors["face"] = face_tensors(face)
+    tensors["face"] = face.tensors()
     if half:
         tensors = {name: {key: to_half(key, value) for key, value in state.items()} for name, state in tensors.items()}
-        face = face_from_tensors(tensors["face"], face.name, face.n_identity)  # rounded, as it will be loaded
+        face = face.round_to_half()  # as it will be loaded
     info = {
         "format": FORMAT,
         "version": model.version,
         "settings": model.settings.model_dump(mode="json"),
         "refine": model.refine.model_dump(mode="json"),
-        "face": {"name": face.name, "n_identity": face.n_identity, "digest": face.digest},
+        "face": face.description(),
+        "lineage": model.lineage.model_dump(mode="json"),
     }
     if model.appearance is not None:
         tensors[checkpoint.APPEARANCE] = model.appearance.tensors()
@@ -261,7 +265,7 @@ def load(folder: Path | None = None) -> Model:
     try:
         settings = ModelSettings.model_validate(info["settings"])
         refine = RefineSettings.model_validate(info["refine"])
-        face = face_from_tensors(networks.pop("face"), info["face"]["name"], info["face"]["n_identity"])
+        face = MorphableModel.from_tensors(networks.pop("face"), info["face"])
         appearance = (
             AppearancePrior.from_tensors(networks.pop(checkpoint.APPEARANCE))
             if checkpoint.APPEARANCE in networks
@@ -276,11 +280,13 @@ def load(folder: Path | None = None) -> Model:
                 focus.perceptual = None
             else:
                 raise KeyError(name)
+        lineage = read_lineage(info)
         version = str(info["version"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ConfigError) as error:
         reason = summarize_error(error)
         raise CheckpointError(f"{folder} is not a model of this version ({reason}); use another copy") from None
-    return Model(focus.eval().requires_grad_(False), settings, refine, version, stored.quality, appearance, photo)
+    focus = focus.eval().requires_grad_(False)
+    return Model(focus, settings, refine, version, stored.quality, appearance, photo, lineage)
 
 
 def describe(folder: Path, stored: checkpoint.StoredModel) -> dict[str, Any]:
@@ -300,7 +306,7 @@ def describe(folder: Path, stored: checkpoint.StoredModel) -> dict[str, Any]:
         return stored.info
     try:
         face = dict(stored.info["face"])
-        loaded = face_from_tensors(stored.networks["face"], face["name"], face["n_identity"])
+        loaded = MorphableModel.from_tensors(stored.networks["face"], face)
     except (KeyError, TypeError, ValueError) as error:
         reason = summarize_error(error)
         raise CheckpointError(
@@ -353,31 +359,6 @@ def summarize_error(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-PART_PREFIX = "part."
-
-
-def face_tensors(face_model: MorphableModel) -> dict[str, torch.Tensor]:
-    """Return the arrays of a face model by name; names of part masks begin with PART_PREFIX."""
-    arrays = {name: buffer for name, buffer in face_model.named_buffers()}
-    return arrays | {PART_PREFIX + name: mask for name, mask in face_model.parts.items()}
-
-
-def face_from_tensors(tensors: dict[str, torch.Tensor], name: str, n_identity: int) -> MorphableModel:
-    """Build a face model from its arrays, the inverse of `face_tensors`.
-
-    Args:
-        tensors: arrays by name; names of part masks begin with PART_PREFIX.
-        name: name of the face model.
-        n_identity: number of identity modes.
-
-    Raises:
-        FaceModelError: the arrays do not fit together.
-    """
-    parts = {key.removeprefix(PART_PREFIX): mask for key, mask in tensors.items() if key.startswith(PART_PREFIX)}
-    arrays = {key: value for key, value in tensors.items() if not key.startswith(PART_PREFIX)}
-    return MorphableModel(name=name, n_identity=n_identity, parts=parts, **arrays)
-
-
 def to_half(name: str, value: torch.Tensor) -> torch.Tensor:
     """Convert a tensor to float16, except means, coordinates and integers, which need their precision.
 
@@ -391,5 +372,11 @@ def to_half(name: str, value: torch.Tensor) -> torch.Tensor:
     Raises:
         ModelError: a value is out of the range of float16.
     """
-    keeps = not value.is_floating_point() or name in ("mean", "mean_albedo", "uv", "landmark_barycentric")
+    keeps = not value.is_floating_point() or name in (
+        "mean",
+        "mean_albedo",
+        "uv",
+        "landmark_barycentric",
+        "named_expressions",
+    )
     return value if keeps else checkpoint.as_half(name, value)

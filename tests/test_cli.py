@@ -614,6 +614,17 @@ def test_model_info_reads_and_verifies(capsys, tmp_path):
     assert err.startswith("error[checkpoint]: ")
 
 
+def test_model_info_prints_the_licences_and_the_card(capsys):
+    _, out, _ = run(capsys, "model", "info", "--json")
+    licences = json.loads(out)["licences"]
+    assert licences["verdict"].startswith("May be sold")
+    assert {"code", "face model", "training data", "server"} <= {part["part"] for part in licences["parts"]}
+    _, out, _ = run(capsys, "model", "info")
+    assert licences["verdict"] in out.splitlines()[-1]
+    code, out, _ = run(capsys, "model", "info", "--card")
+    assert (code, out.splitlines()[0]) == (0, "# 3D face reconstruction (focus-ray)")
+
+
 def test_model_info_names_the_face_that_is_loaded(capsys, tmp_path):
     """Half precision rounds the bases: the digest is that of the rounded ones, which a prior must name."""
     from focus_ray import model, prior
@@ -634,7 +645,7 @@ def test_model_info_of_a_face_that_is_not_described(capsys, tmp_path):
     save_model(tmp_path / "model", stored.networks, {**stored.info, "face": {}})
     code, _, err = run(capsys, "model", "info", str(tmp_path / "model"))
     assert code == 4
-    assert "entry `face` is missing or invalid" in err
+    assert "name, n_identity or expressions are missing or malformed" in err
 
 
 def test_model_export_keeps_what_it_did_not_write(capsys, tmp_path):

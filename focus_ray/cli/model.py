@@ -14,9 +14,12 @@ def model_info(
     folder: Annotated[
         Path | None, typer.Argument(metavar="DIR", help="Model folder; default: the shipped one.")
     ] = None,
+    card: Annotated[bool, typer.Option("--card", help="Print the model card instead, as Markdown.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Verify every file of a model folder and print its description."""
+    """Verify every file of a model folder and print its description and licences."""
+    from focus_ray.licences.model_card import model_card
+    from focus_ray.licences.table import licence_table, to_text, verdict
     from focus_ray.model import describe
     from focus_ray.storage.checkpoint import load_model
 
@@ -24,8 +27,17 @@ def model_info(
     stored = load_model(folder)
     parameters = {name: sum(t.numel() for t in tensors.values()) for name, tensors in stored.networks.items()}
     size = sum(path.stat().st_size for path in folder.iterdir())
-    description = {"folder": str(folder), "bytes": size, "parameters": parameters, "info": describe(folder, stored)}
-    echo_record(description, as_json)
+    info = describe(folder, stored)
+    parts = licence_table(info)
+    description = {"folder": str(folder), "bytes": size, "parameters": parameters, "info": info}
+    if as_json:
+        table = [part.model_dump(mode="json") for part in parts]
+        echo_json(description | {"licences": {"parts": table, "verdict": verdict(parts)}})
+    elif card:
+        typer.echo(model_card(info), nl=False)
+    else:
+        echo_record(description, as_json)
+        typer.echo(to_text(parts))
 
 
 @model_app.command("export")
@@ -65,16 +77,21 @@ def model_appearance(
     from focus_ray import model as models
     from focus_ray import terminal
     from focus_ray.data.detectors.by_name import resolve_detector
+    from focus_ray.data.detectors.weight_files import sha256
     from focus_ray.data.picture_folder import list_pictures
+    from focus_ray.data.portraits import are_portraits
     from focus_ray.focus.photo_fit import PhotoFitSettings
     from focus_ray.inference.learn_appearance import learn_appearance
     from focus_ray.storage.checkpoint import save_appearance
 
     bundle = models.load(model)
     built = resolve_detector(detector, detector_weights).build()
+    paths = list_pictures(photographs).pictures
     with terminal.TerminalProgress() as progress:
-        prior, faces = learn_appearance(bundle.focus, list_pictures(photographs).pictures, built, progress.on_progress)
-    save_appearance(model, prior.tensors(), PhotoFitSettings().model_dump(mode="json"))
+        prior, faces = learn_appearance(bundle.focus, paths, built, progress.on_progress)
+    kind = "portraits" if are_portraits(sha256(path.read_bytes()) for path in paths) else "photographs"
+    lineage = bundle.lineage.model_copy(update={"appearance": kind})
+    save_appearance(model, prior.tensors(), PhotoFitSettings().model_dump(mode="json"), lineage.model_dump(mode="json"))
     typer.echo(f"appearance of {faces} open faces: {model}")
     if as_json:
         echo_json({"model": str(model), "faces": faces})

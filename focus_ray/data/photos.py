@@ -18,6 +18,7 @@ from focus_ray.data.image_file import DEFAULT_LIMITS, ImageLimits, read_image
 from focus_ray.data.landmark_check import validate_landmarks
 from focus_ray.data.landmark_csv import read_landmarks
 from focus_ray.data.picture_source import open_picture_source
+from focus_ray.data.portraits import are_portraits
 from focus_ray.data.sample import Batch
 from focus_ray.data.spelling import stored_spelling
 from focus_ray.errors import DataError, ImageError, LandmarkError
@@ -33,7 +34,8 @@ class PhotoFolder:
     """Aligned faces of the photographs that a landmark file names, in a folder or below s3://bucket/prefix.
 
     Every picture is read when the folder is opened. Unusable pictures are left out and counted by reason in `skipped`;
-    `names` are those in use, in the file's order. Pictures that the landmark file does not name are never read. The
+    `names` are those in use, in the file's order; `portraits` is whether all of them are listed public-domain portraits
+    (data.portraits). Pictures that the landmark file does not name are never read. The
     surroundings of the faces are cached in memory up to `memory_mb`; the other pictures are read again when needed. A
     pickled folder holds no pictures: another process reads those that it needs, without a new scan.
 
@@ -153,17 +155,20 @@ class PhotoFolder:
 
     def _scan_pictures(self) -> str:
         """Try every picture; returns the digest of the usable ones."""
-        seen = hashlib.sha256()
+        seen, hashes = hashlib.sha256(), set()
         for name, content in self.source.contents(list(self._landmarks)):
             try:
-                face = self._load_face(name, content())
+                picture = content()
+                face = self._load_face(name, picture)
             except (ImageError, LandmarkError) as error:
                 self._record_skip(name, error)
                 continue
             self.names.append(name)
+            hashes.add(hashlib.sha256(picture).hexdigest())
             self._cache_face(name, face)
             for part in (name.encode(errors="surrogateescape"), face.landmarks.tobytes(), face.image.tobytes()):
                 seen.update(part)
+        self.portraits = are_portraits(hashes)
         return seen.hexdigest()
 
     def _record_skip(self, name: str, error: DataError) -> None:

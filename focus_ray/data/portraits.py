@@ -49,6 +49,16 @@ def read_portrait_list(path: Path = PORTRAIT_LIST) -> list[Portrait]:
         return [Portrait(**row) for row in csv.DictReader(stream)]
 
 
+def are_portraits(hashes: Iterable[str]) -> bool:
+    """Return whether all of these files are listed portraits, which are in the public domain.
+
+    Args:
+        hashes: SHA-256 (hex) of the files.
+    """
+    given = set(hashes)
+    return bool(given) and given <= {portrait.sha256 for portrait in read_portrait_list()}
+
+
 def prepare_portraits(
     checkout: Path,
     out: Path,

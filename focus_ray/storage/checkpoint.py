@@ -121,20 +121,23 @@ def save_quality(folder: Path, quality: Mapping[str, Any]) -> None:
     write_artifact(folder, MODEL, (files | {QUALITY_DOCUMENT: content}).items())
 
 
-def save_appearance(folder: Path, tensors: Mapping[str, Tensor], photo: Mapping[str, Any]) -> None:
+def save_appearance(
+    folder: Path, tensors: Mapping[str, Tensor], photo: Mapping[str, Any], lineage: Mapping[str, Any] | None = None
+) -> None:
     """Write an appearance prior into a model folder, in place of an earlier one; the networks are kept byte for byte.
 
     Args:
         folder: folder of a model.
         tensors: content of appearance.safetensors.
         photo: entry `photo` of model.json, plain JSON: settings of the refinement of photographs.
+        lineage: entry `lineage` of model.json, plain JSON, with the photographs of the prior; None: the entry is kept.
 
     Raises:
         CheckpointError: the folder is not a complete model.
         StorageError: the disk cannot be read or written to.
     """
     files = read_artifact(folder, MODEL)
-    info = json.loads(files[MODEL_DOCUMENT]) | {"photo": photo}
+    info = json.loads(files[MODEL_DOCUMENT]) | {"photo": photo} | ({} if lineage is None else {"lineage": lineage})
     changed = {
         MODEL_DOCUMENT: json.dumps(info).encode(),
         APPEARANCE + tensor_artifact.SUFFIX: safetensors.torch.save(dict(tensors)),

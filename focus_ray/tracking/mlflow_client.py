@@ -259,7 +259,13 @@ class MlflowServer:
             client.set_terminated(run_id, status)
 
     def register(
-        self, run_id: RemoteRun, folders: Mapping[str, Path], version: str, code: Path, requirements: Sequence[str]
+        self,
+        run_id: RemoteRun,
+        folders: Mapping[str, Path],
+        version: str,
+        code: Path,
+        requirements: Sequence[str],
+        card: str | None = None,
     ) -> str:
         """Log a model folder as a pyfunc model and register it, unless this was done before.
 
@@ -269,6 +275,7 @@ class MlflowServer:
             version: the model's own version, written to its tag VERSION_TAG.
             code: Python file that MLflow runs to load the model.
             requirements: requirements of the model, as pip reads them.
+            card: model card, the description of the version.
 
         Returns:
             Number of the registered version.
@@ -283,9 +290,10 @@ class MlflowServer:
             _ensure_registered_model(client)
             tags = {VERSION_TAG: version, RUN_TAG: run_id.tags.get(RUN_TAG, "")}
             source = logged.artifact_location
-            return str(
-                client.create_model_version(MODEL_NAME, source, run_id.id, tags, model_id=logged.model_id).version
+            made = client.create_model_version(
+                MODEL_NAME, source, run_id.id, tags, description=card, model_id=logged.model_id
             )
+            return str(made.version)
 
     def _find_version(self, client: MlflowClient, run_id: str, version: str) -> str | None:
         found = client.search_model_versions(f"name = '{MODEL_NAME}' and run_id = '{run_id}'")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from focus_ray.errors import TrackingError
+from focus_ray.licences.model_card import model_card
 from focus_ray.tracking import lineage, sync_state
 from focus_ray.tracking.mlflow_client import (
     DETECTOR_FOLDER,
@@ -223,7 +224,10 @@ class MlflowSync:
         version = model_version(self.run_dir)
         if version is not None:
             folders = {"model": self.run_dir / "model"} | ({"detector": _DETECTOR} if _DETECTOR.is_dir() else {})
-            self.result.model = self.server.register(self._remote, folders, version, _MODEL_CODE, model_requirements())
+            card = model_card(read_json(self.run_dir / "model" / "model.json") or {})
+            self.result.model = self.server.register(
+                self._remote, folders, version, _MODEL_CODE, model_requirements(), card
+            )
             self._state.model = f"{MODEL_NAME}/{self.result.model}"
             self._save()
 

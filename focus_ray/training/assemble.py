@@ -16,6 +16,7 @@ from focus_ray.data.sample import Batch, FaceDataset
 from focus_ray.data.sampler import batch_indices, epoch_of
 from focus_ray.data.synthetic import SyntheticFaces
 from focus_ray.errors import ConfigError
+from focus_ray.face_models.by_name import load_face
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.networks.encoder import ResNet50Encoder
@@ -23,6 +24,7 @@ from focus_ray.focus.networks.iresnet import load_arcface
 from focus_ray.focus.networks.perceptual import ArcFacePerceptual
 from focus_ray.focus.parameters import THETA_MODES
 from focus_ray.focus.replica_group import SINGLE_PROCESS, ReplicaGroup
+from focus_ray.licences.lineage import NEW, DataKind, Lineage
 from focus_ray.storage.weights import read_weights
 
 WORKING_FOLDER = Path()
@@ -89,7 +91,7 @@ def resolve_start_model(path: Path, run_dir: Path) -> Path:
 
 
 def fitted_face(config: RunConfig, run_dir: Path = WORKING_FOLDER) -> MorphableModel:
-    """Return the face model that is fitted: the leading modes of `world_face`, or that of the start model.
+    """Return the face model that is fitted: an imported one, that of the start model, or the modes of `world_face`.
 
     Args:
         config: the run's configuration.
@@ -97,7 +99,13 @@ def fitted_face(config: RunConfig, run_dir: Path = WORKING_FOLDER) -> MorphableM
 
     Raises:
         CheckpointError: the start model cannot be loaded.
+        ConfigError: both a start model and a face model are given.
+        FaceModelError: the imported face model cannot be loaded.
     """
+    if config.start_from is not None and config.face.file is not None:
+        raise ConfigError(f"the start model {config.start_from} has its own face model; leave face.file out")
+    if config.face.file is not None:
+        return load_face(config.face.file)
     if config.start_from is not None:
         return model.load(resolve_start_model(config.start_from, run_dir)).focus.face_model
     return world_face(config).truncate(*THETA_MODES)
@@ -139,7 +147,10 @@ def build_focus(config: RunConfig, face: MorphableModel, run_dir: Path = WORKING
 
 
 def training_data(
-    config: RunConfig, replicas: ReplicaGroup = SINGLE_PROCESS, run_dir: Path = WORKING_FOLDER
+    config: RunConfig,
+    replicas: ReplicaGroup = SINGLE_PROCESS,
+    run_dir: Path = WORKING_FOLDER,
+    face: MorphableModel | None = None,
 ) -> TrainingData:
     """Return this replica's part of each global batch, and the faces that are scored.
 
@@ -147,6 +158,7 @@ def training_data(
         config: the run's configuration.
         replicas: rank and number of the replicas.
         run_dir: folder of the run, see `resolve_start_model`.
+        face: face model that is fitted; None: that of the configuration.
 
     Raises:
         ConfigError: the configuration needs true masks, and the data are photographs.
@@ -155,9 +167,10 @@ def training_data(
     if config.photos is not None:
         return photo_data(config, config.photos, config.landmarks, replicas)
     if config.data.source == "rendered":
-        train, heldout, unseen = *rendered_faces(config, fitted_face(config, run_dir)), ()
+        train, heldout, unseen = *rendered_faces(config, face or fitted_face(config, run_dir)), ()
     else:
-        train, heldout = synthetic_faces(config, world_face(config))
+        imported = None if config.face.file is None else face or fitted_face(config)
+        train, heldout = synthetic_faces(config, imported or world_face(config))
         unseen = config.data.synthetic.unseen_families
     kept = CachedFaces(train)
     supervised = config.initialise.mask == "true"
@@ -170,6 +183,24 @@ def training_data(
         return batch if supervised else replace(batch, masks=None)  # only this initialisation uses them
 
     return TrainingData(batch_of, CachedFaces(heldout, vertices=True), frozenset(unseen))
+
+
+def training_lineage(config: RunConfig, data: TrainingData, run_dir: Path = WORKING_FOLDER) -> Lineage:
+    """Return the lineage of the model that a run makes: that of its start model, and its own pictures.
+
+    Args:
+        config: the run's configuration.
+        data: the run's training data.
+        run_dir: folder of the run, see `resolve_start_model`.
+
+    Raises:
+        CheckpointError: the start model cannot be loaded.
+    """
+    kind: DataKind = config.data.source
+    if data.photos is not None:
+        kind = "portraits" if data.photos.photos.portraits else "photographs"
+    start = NEW if config.start_from is None else model.load(resolve_start_model(config.start_from, run_dir)).lineage
+    return start.train_on(kind)
 
 
 def synthetic_faces(config: RunConfig, world: MorphableModel) -> tuple[FaceDataset, FaceDataset]:

@@ -25,7 +25,7 @@ from focus_ray.runtime.step_record import StepRecord
 from focus_ray.storage.checkpoint import StoredCheckpoint
 from focus_ray.tracking.history import look_up
 from focus_ray.training import heldout_scoring
-from focus_ray.training.assemble import build_focus, training_data
+from focus_ray.training.assemble import build_focus, training_data, training_lineage
 from focus_ray.training.batch_source import BatchSource, PrefetchSource
 from focus_ray.training.loop import load_state_tree, state_tree, train_steps
 from focus_ray.training.sheets import draw_sheet
@@ -136,7 +136,8 @@ class Trainer:
         self.state = TrainState(focus, process_group=replicas, accumulation_steps=config.compute.accumulate)
         self.guard = Guard(config.guard)
         self.totals = RunTotals()
-        self.data = training_data(config, replicas, Path(run_dir))
+        self.data = training_data(config, replicas, Path(run_dir), face)
+        self.lineage = training_lineage(config, self.data, Path(run_dir))
 
     @property
     def complete(self) -> bool:
@@ -388,7 +389,7 @@ class Trainer:
         """Return the networks as a model. Its version is the preset and a digest of its weights."""
         focus = self.state.focus
         version = f"{self.config.preset}-{model.weights_digest(focus)[:12]}"
-        return model.Model(focus, self.config.model, self.config.refine, version)
+        return model.Model(focus, self.config.model, self.config.refine, version, lineage=self.lineage)
 
     def metrics(self, version: str | None, heldout: dict[str, Any]) -> dict[str, Any]:
         """Return the content of metrics.json.

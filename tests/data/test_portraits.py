@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from focus_ray.data.portraits import FOLDERS, Portrait, prepare_portraits, read_portrait_list
+from focus_ray.data.portraits import FOLDERS, Portrait, are_portraits, prepare_portraits, read_portrait_list
 from focus_ray.errors import DataError
 
 CONTENTS = {name: b"\xff\xd8\xff" + name.encode() for name in ("A1.jpg", "B2.jpg", "C3.jpg", "D4.jpg")}
@@ -91,3 +91,10 @@ def test_the_collection_is_copied(shared_data: Path, tmp_path: Path):
     counts = prepare_portraits(shared_data / "portraits", tmp_path / "out")
     assert counts == {"report": 169, "choose": 70, "train": 330}
     assert {split: len(list((tmp_path / "out" / split).iterdir())) for split in counts} == counts
+
+
+def test_only_listed_files_are_called_portraits():
+    listed = [portrait.sha256 for portrait in read_portrait_list()]
+    assert are_portraits(listed[:3])
+    assert not are_portraits([*listed[:3], "0" * 64])
+    assert not are_portraits([])

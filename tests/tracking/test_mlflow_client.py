@@ -112,8 +112,9 @@ def test_a_model_is_logged_without_a_warning_or_a_pickle(server, database, tmp_p
     requirements = mlflow_client.model_requirements()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        numbers = [server.register(run, {"model": PRETRAINED_MODEL}, "v", code, requirements) for _ in range(2)]
+        numbers = [server.register(run, {"model": PRETRAINED_MODEL}, "v", code, requirements, "# Card") for _ in "12"]
     assert numbers == ["1", "1"]
+    assert database.rows("select description from model_versions") == [("# Card",)]
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
     folders = list((tmp_path / "artifacts" / "models").glob("*/artifacts"))

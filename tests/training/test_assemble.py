@@ -9,6 +9,7 @@ import pytest
 from focus_ray import model as models
 from focus_ray import presets
 from focus_ray.focus.schedule import Phase
+from focus_ray.licences.lineage import Lineage
 from focus_ray.training import assemble, in_process
 
 TINY = [
@@ -71,4 +72,22 @@ def test_it_trains_without_a_mask_and_leaves_a_model(tmp_path):
     assert [line["mask_mean"] for line in learned] == [1.0] * 3  # the whole region
     assert metrics["heldout"]["focus"]["all"]["vertex_mm"] > 0
     assert metrics["heldout"]["focus"]["occluded"]["vertex_mm"] is None
-    assert models.load(tmp_path / "run" / "model").version.startswith("misfit-")
+    made = models.load(tmp_path / "run" / "model")
+    assert made.version.startswith("misfit-")
+    assert made.lineage == Lineage(training=("rendered",))
+
+
+def test_the_lineage_begins_with_that_of_the_start_model():
+    config = presets.load("adapt", assignments=["start_from=" + str(models.PRETRAINED_MODEL)])
+    data = assemble.TrainingData(lambda step: None, None, frozenset())
+    assert models.load().lineage == Lineage(training=("synthetic",), appearance="portraits")
+    assert assemble.training_lineage(config, data) == Lineage(training=("synthetic",))
+
+
+@pytest.mark.shared
+def test_the_lineage_tells_public_domain_portraits_from_other_photographs(shared_data):
+    config = presets.load("embedded")
+    portraits = assemble.photo_data(config, shared_data / "portraits", shared_data / "portraits" / "landmarks.csv")
+    assert assemble.training_lineage(config, portraits).training == ("portraits",)
+    photos = assemble.photo_data(config, shared_data / "photos", shared_data / "photos" / "landmarks68.csv")
+    assert assemble.training_lineage(config, photos).training == ("photographs",)
