@@ -48,18 +48,18 @@ def draw_face_model(model: MorphableModel, size: int = 224, seed: int = 0) -> di
         ("albedo", model.n_albedo),
     ):
         pictures = {
-            f"{group} {mode + 1}: {sign * _SIGMAS:+}": _picture(renderer, _theta(**{group: sign * _SIGMAS * one}))
+            f"{group} {mode + 1}: {sign * _SIGMAS:+}": _picture(renderer, _theta({group: sign * _SIGMAS * one}))
             for mode, one in enumerate(torch.eye(count)[:_N_MODES, None])
             for sign in (-1, 1)
         }
         sheets[group] = _sheet(pictures)
     if model.expressions is not None:
         named = zip(model.expressions.names, model.expressions.coefficients, strict=True)
-        sheets["shapes"] = _sheet({name: _picture(renderer, _theta(expression=row[None])) for name, row in named})
+        sheets["shapes"] = _sheet({name: _picture(renderer, _theta({"expression": row[None]})) for name, row in named})
     return sheets
 
 
-def _theta(yaw: float = 0.0, **groups: Float[Tensor, "1 K"]) -> Float[Tensor, "1 257"]:
+def _theta(groups: Mapping[str, Tensor], yaw: float = 0.0) -> Float[Tensor, "1 257"]:
     """Return theta of the mean face in a plain light, with some groups replaced."""
     still = SamplingDistributions().model_copy(
         update={name: 0.0 for name in SamplingDistributions.model_fields if name.endswith("spread")}
@@ -90,7 +90,7 @@ def _part_pictures(renderer: Renderer) -> dict[str, Image.Image]:
     legend = ", ".join(model.parts)
     pictures = {}
     for title, yaw in ((legend, 0.0), ("left", 0.6), ("right", -0.6)):
-        parts = split_theta(_theta(yaw=yaw))
+        parts = split_theta(_theta({}, yaw))
         drawn = renderer.render(
             model.vertices(parts.alpha), colours[None], parts.light, parts.rotation, parts.translation
         )
@@ -102,7 +102,7 @@ def _part_pictures(renderer: Renderer) -> dict[str, Image.Image]:
 def _landmark_pictures(renderer: Renderer) -> dict[str, Image.Image]:
     pictures = {}
     for title, yaw in (("front", 0.0), ("left", 0.6), ("right", -0.6)):
-        drawn = renderer(_theta(yaw=yaw))
+        drawn = renderer(_theta({}, yaw))
         picture = _to_image(drawn)
         draw = ImageDraw.Draw(picture)
         for x, y in drawn.landmarks[0].tolist():

@@ -99,7 +99,8 @@ def _chart(
     distance, nearest = KDTree(parametric.vertices[skin]).query(warped, k=_NEIGHBOURS)
     weight = 1 / np.maximum(distance, 1e-6)
     weight /= weight.sum(axis=1, keepdims=True)
-    return tuple((weight * values[skin][nearest]).sum(axis=1) for values in (parametric.s, parametric.v))  # type: ignore[return-value]
+    s, v = ((weight * values[skin][nearest]).sum(axis=1) for values in (parametric.s, parametric.v))
+    return s, v
 
 
 def _template(

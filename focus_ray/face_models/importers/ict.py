@@ -6,7 +6,10 @@ The files are OBJ in cm, all with the same vertices; regions are ranges of verti
 vertices but not over a crop, and the expressions not at all, so both bases are computed anew on what is kept.
 """
 
+import contextlib
+import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ from focus_ray.face_models.importers.import_options import ImportOptions
 from focus_ray.face_models.importers.mesh_region import keep_region
 from focus_ray.face_models.importers.source_checks import check_source
 from focus_ray.face_models.importers.source_model import SourceModel, vertex_landmarks
+from focus_ray.face_models.landmarks import N_LANDMARKS
 from focus_ray.face_models.named_expressions import NamedExpressions
 from focus_ray.face_models.parametric.modes import principal_modes, remove_rigid_motion
 from focus_ray.face_models.provenance import Licence, Provenance
@@ -50,6 +54,11 @@ _BEHIND = 0.15  # of the eyeball's radius: what lies further behind its centre i
 _LEAST_DEPTH, _TOP_OF_TEETH = 82.0, -19.0
 _LEAST_FORWARD, _LEAST_UP = 0.1, 0.5  # z and y of the normal of what can be seen through the mouth
 
+_NOTES = (
+    "Vertices: the narrow face, the front of the outer eyeballs, and what is seen of the mouth's inside.",
+    "Identity: without rigid motion, which the camera represents.",
+    "Expression: principal modes of the named shapes, whose weights are normal, alike on both sides.",
+)
 _MAX_BYTES = 20_000_000  # of one file; the published ones have 2.6 MB
 
 
@@ -64,52 +73,30 @@ def read_ict(path: Path, options: ImportOptions) -> SourceModel:
         FaceModelError: a file is missing, too large or malformed, or has other vertices than the published ones.
     """
     folder = path / _FOLDER if (path / _FOLDER).is_dir() else path
-    hashes: dict[str, str] = {}
-    index = _parse_index(read_bytes(folder / _INDICES, hashes, _MAX_BYTES))
-    text = read_bytes(folder / _NEUTRAL, hashes, _MAX_BYTES).decode("utf-8", "replace")
+    files: dict[str, str] = {}
+    names, landmarks = _parse_index(read_bytes(folder / _INDICES, files, _MAX_BYTES))
+    text = _read_text(folder / _NEUTRAL, files)
     neutral, triangles = _parse_vertices(text, _NEUTRAL), _parse_triangles(text)
     region = keep_region(triangles, _seen_vertices(neutral, triangles))
-    kept, faces = region.vertices, region.faces
+    kept = region.vertices
     number = np.full(_N_VERTICES, -1)
     number[kept] = np.arange(len(kept))
-
-    def offsets(name: str) -> Float[np.ndarray, "V 3"]:
-        content = read_bytes(folder / f"{name}.obj", hashes, _MAX_BYTES).decode("utf-8", "replace")
-        return (_parse_vertices(content, name) - neutral)[kept]
-
-    mean = neutral[kept] - _ORIGIN
-    people = remove_rigid_motion([offsets(f"identity{i:03}") for i in range(_N_IDENTITIES)], mean)
-    names = index["expressions"]
-    shapes = np.stack([offsets(name) for name in names])
-    columns = np.tensordot(weight_covariance_root(names), shapes, axes=(0, 0))
-    expression = principal_modes(list(columns), len(shapes), "expression")
-    wide = expression.reshape(len(expression), -1)
-    coefficients = shapes.reshape(len(shapes), -1) @ wide.T / (wide**2).sum(axis=1)
-    landmarks = number[index["idx_to_landmark_verts"]]
-    if (landmarks < 0).any():
+    if (number[landmarks] < 0).any():
         raise FaceModelError(f"{_INDICES}: a landmark is not on the narrow face; use the published file")
-    landmark_triangles, weights = vertex_landmarks(landmarks, faces)
-    licence = options.licence or next((p for p in (folder / "LICENSE", folder.parent / "LICENSE") if p.is_file()), None)
-    if licence is None:
-        raise FaceModelError(f"the LICENSE file of ICT-FaceKit is not beside {folder}; copy it there")
+    landmark_triangles, weights = vertex_landmarks(number[landmarks], region.faces)
+    mean = neutral[kept] - _ORIGIN
+    people = _read_offsets(folder, [f"identity{i:03}" for i in range(_N_IDENTITIES)], neutral, files)[:, kept]
+    expression, named = _expression_modes(names, _read_offsets(folder, names, neutral, files)[:, kept])
+    licence = _read_licence(folder, options, files)
     source = SourceModel(
         name="ict",
         mean=mean,
-        faces=faces,
-        identity=principal_modes(people, _N_IDENTITIES, "identity"),
+        faces=region.faces,
+        identity=principal_modes(remove_rigid_motion(list(people), mean), _N_IDENTITIES, "identity"),
         expression=expression,
         landmark_triangles=landmark_triangles,
         landmark_barycentric=weights,
-        provenance=Provenance(
-            kind="ict",
-            files=hashes,
-            licence=Licence(name="MIT", commercial="yes", text=read_text(licence, hashes).strip() + "\n"),
-            notes=(
-                "Vertices: the narrow face, the front of the outer eyeballs, and what is seen of the mouth's inside.",
-                "Identity: without rigid motion, which the camera represents.",
-                "Expression: principal modes of the named shapes, whose weights are normal, alike on both sides.",
-            ),
-        ),
+        provenance=Provenance(kind="ict", files=files, licence=licence, notes=_NOTES),
         uv=_texture_coordinates(text, mean, kept),
         eyeballs=(_within(kept, _RIGHT_SCLERA), _within(kept, _LEFT_SCLERA)),
         mouth_inside={
@@ -118,22 +105,59 @@ def read_ict(path: Path, options: ImportOptions) -> SourceModel:
             "back": _within(kept, _MOUTH_SOCKET),
         },
         nostrils=np.logical_or.reduce([_within(kept, slice(first, last + 1)) for first, last in _NOSTRILS]),
-        expressions=NamedExpressions(tuple(names), torch.from_numpy(coefficients).float()),
+        expressions=named,
     )
     return check_source(source)
 
 
-def _parse_index(content: bytes) -> dict[str, list]:
-    try:
+def _read_text(path: Path, files: dict[str, str]) -> str:
+    return read_bytes(path, files, _MAX_BYTES).decode("utf-8", "replace")
+
+
+def _read_offsets(
+    folder: Path, names: Sequence[str], neutral: Float[np.ndarray, "V 3"], files: dict[str, str]
+) -> Float[np.ndarray, "N V 3"]:
+    """Return the offsets of shapes from the neutral face, mm, and note one hash of all their files."""
+    hashes: dict[str, str] = {}
+    offsets = [_parse_vertices(_read_text(folder / f"{name}.obj", hashes), name) - neutral for name in names]
+    files[f"{names[0]}.obj to {names[-1]}.obj"] = hashlib.sha256("".join(hashes.values()).encode()).hexdigest()
+    return np.stack(offsets)
+
+
+def _expression_modes(
+    names: Sequence[str], shapes: Float[np.ndarray, "N K 3"]
+) -> tuple[Float[np.ndarray, "N K 3"], NamedExpressions]:
+    """Return the principal modes of shapes with random weights, and each shape as a combination of them."""
+    columns = np.tensordot(weight_covariance_root(names), shapes, axes=(0, 0))
+    modes = principal_modes(list(columns), len(shapes), "expression")
+    wide = modes.reshape(len(modes), -1)
+    coefficients = shapes.reshape(len(shapes), -1) @ wide.T / (wide**2).sum(axis=1)
+    return modes, NamedExpressions(tuple(names), torch.from_numpy(coefficients).float())
+
+
+def _read_licence(folder: Path, options: ImportOptions, files: dict[str, str]) -> Licence:
+    beside = (folder / "LICENSE", folder.parent / "LICENSE")
+    path = options.licence or next((path for path in beside if path.is_file()), None)
+    if path is None:
+        raise FaceModelError(f"the LICENSE file of ICT-FaceKit is not beside {folder}; copy it there")
+    return Licence(name="MIT", commercial="yes", text=read_text(path, files).strip() + "\n")
+
+
+def _parse_index(content: bytes) -> tuple[list[str], list[int]]:
+    """Return the names of the expressions and the vertices of the landmarks."""
+    names: list[str] = []
+    landmarks: list[int] = []
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
         index = json.loads(content)
-        names, landmarks = index["expressions"], index["idx_to_landmark_verts"]
-        sound = all(isinstance(n, str) and n.isidentifier() for n in names) and len(set(names)) == len(names) > 0
-        sound &= len(landmarks) == 68 and all(type(i) is int and 0 <= i < _N_VERTICES for i in landmarks)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        sound = False
-    if not sound:
+        names, landmarks = list(index["expressions"]), list(index["idx_to_landmark_verts"])
+    sound = all(isinstance(name, str) and name.isidentifier() for name in names) and len(set(names)) == len(names) > 0
+    if not sound or len(landmarks) != N_LANDMARKS or not all(_is_vertex(vertex) for vertex in landmarks):
         raise FaceModelError(f"{_INDICES} lacks names of expressions or 68 landmarks; use the published file")
-    return {"expressions": names, "idx_to_landmark_verts": landmarks}
+    return names, landmarks
+
+
+def _is_vertex(value: object) -> bool:
+    return type(value) is int and 0 <= value < _N_VERTICES
 
 
 def _parse_vertices(text: str, name: str) -> Float[np.ndarray, "V 3"]:
