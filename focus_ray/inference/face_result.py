@@ -1,14 +1,15 @@
 """The result of reconstructing one face (FACE): one type for JSON files, the Python API and the HTTP API."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
 from focus_ray.data.detectors.detection import DetectorInfo
-from focus_ray.geometry.mesh_writer import Mesh
+from focus_ray.geometry.mesh import Mesh
 from focus_ray.inference.quality import QualityFlag, QualityMeasures
 
 Vector3 = tuple[float, float, float]
@@ -48,6 +49,17 @@ class Visibility(_FrozenModel):
     mouth: UnitInterval
     cheeks: UnitInterval
     jaw: UnitInterval
+
+
+class Arkit(_FrozenModel):
+    """The expression as weights of ARKit's 52 blendshapes; only of face models that have these shapes."""
+
+    weights: dict[str, UnitInterval] = Field(
+        description="by Apple's names (eyeBlinkLeft, ...); left is the subject's. 0 for shapes that the model lacks"
+    )
+    residual_mm: Annotated[float, Field(ge=0)] = Field(
+        description="root mean square, over the surface that faces the front, of what the shapes do not explain"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +103,17 @@ class Face(_FrozenModel):
     landmark_weights: Annotated[list[Vector3], Field(min_length=68, max_length=68)] | None = Field(
         default=None, description="weights of those vertices; the projection of the weighted sum is the landmark"
     )
+    arkit: Arkit | None = Field(
+        default=None, description="weights of ARKit's blendshapes; absent if the face model has no such shapes"
+    )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_arkit(self, serialize: Callable[["Face"], dict[str, Any]]):
+        """Leave `arkit` out if the face has none; without a return type the JSON schema remains that of the fields."""
+        fields = serialize(self)
+        if self.arkit is None:
+            fields.pop("arkit", None)
+        return fields
 
 
 class FaceResult(NamedTuple):

@@ -4,6 +4,8 @@ OUT/results.json        [{image, status, message, folder, faces}], including wha
 OUT/contact_sheet.png   every picture: box, overlay, mask, the head from two views
 OUT/landmarks.csv       the model's 68 landmarks of each picture's first face, as `train --landmarks` reads them; names
                         are relative to the folder that holds all pictures
+OUT/blendshapes.csv     curves of ARKit's blendshapes, of each picture's first face, as Live Link Face writes them; only
+                        of models whose face has these shapes
 OUT/<file name>/face-0/ face.json overlay.png mask.png mesh.obj ..., mesh-corrected.obj with a misfit prior;
                         mesh.mtl and mesh.png for the texture of mesh.obj
 """
@@ -38,7 +40,9 @@ from focus_ray.geometry.mesh_writer import Mesh
 from focus_ray.inference.contact_sheet import ContactSheet
 from focus_ray.inference.face_locations import Box, parse_box
 from focus_ray.inference.face_result import Face, FaceResult
+from focus_ray.inference.live_link import encode_live_link
 from focus_ray.inference.matte import face_matte
+from focus_ray.inference.morph_targets import add_morph_targets
 from focus_ray.inference.overlay import MAX_OVERLAY_PX, draw_overlay, encode_png, shrink_to_fit
 from focus_ray.inference.reconstructor import Reconstructor, check_refine, face_to_theta, load
 from focus_ray.inference.texture import TextureKind, check_texture, texture_meshes
@@ -46,7 +50,7 @@ from focus_ray.storage import atomic
 
 logger = logging.getLogger(__name__)
 
-RESULTS, CONTACT_SHEET, LANDMARKS = "results.json", "contact_sheet.png", "landmarks.csv"
+RESULTS, CONTACT_SHEET, LANDMARKS, BLENDSHAPES = "results.json", "contact_sheet.png", "landmarks.csv", "blendshapes.csv"
 # The only files in a face's folder: a folder with other files is neither replaced nor removed.
 _MESH_SUFFIXES = "|".join((*mesh_writer.ENCODERS, "mtl", "png"))
 _FACE_FILE = re.compile(rf"face\.json|overlay\.png|mask\.png|mesh(-corrected)?\.({_MESH_SUFFIXES})")
@@ -287,6 +291,8 @@ class _BatchRun:
                 (place / "mask.png").write_bytes(encode_png(mask))
                 arrays = texture_meshes(image, result, face_model, camera, self.texture)
                 written.append(FaceResult(result.face, arrays))
+                if "glb" in self.formats:
+                    arrays = add_morph_targets(written[-1], face_model).arrays
                 self._write_mesh(place, "mesh", arrays.mesh)
                 if arrays.corrected_mesh is not None:
                     self._write_mesh(place, "mesh-corrected", arrays.corrected_mesh)
@@ -316,8 +322,12 @@ class _BatchRun:
         if self.predicted_landmarks:
             write_landmarks(self.out / LANDMARKS, self.predicted_landmarks)
         else:
-            with atomic.translate_os_errors(self.out / LANDMARKS):
-                (self.out / LANDMARKS).unlink(missing_ok=True)
+            _remove_file(self.out / LANDMARKS)
+        first = [result.faces[0] if result.faces else None for result in self.results if result.status != "left_out"]
+        if any(face is not None and face.arkit is not None for face in first):
+            atomic.write_file(self.out / BLENDSHAPES, encode_live_link(first))
+        else:
+            _remove_file(self.out / BLENDSHAPES)
 
 
 def _check_formats(formats: Sequence[str]) -> None:
@@ -347,7 +357,7 @@ def _collect_inputs(
             f"there are no pictures in {', '.join(printable(path) for path in paths)}"
             f"{_format_reasons(left_out.values())}; give JPEG, PNG, WebP, BMP or HEIC"
         )
-    taken = {RESULTS, CONTACT_SHEET, LANDMARKS}
+    taken = {RESULTS, CONTACT_SHEET, LANDMARKS, BLENDSHAPES}
     folder = os.path.commonpath([os.path.abspath(place) for place in folders])
     inputs = [
         _Input(
@@ -412,7 +422,7 @@ def _check_out(out: Path, inputs: Sequence[_Input], landmarks: str | Path | None
         )
     taken = [out / one.folder for one in inputs if not _may_be_replaced(out / one.folder)]
     if not _is_list_of_results(out / RESULTS):
-        taken += [out / name for name in (RESULTS, CONTACT_SHEET, LANDMARKS) if (out / name).exists()]
+        taken += [out / name for name in (RESULTS, CONTACT_SHEET, LANDMARKS, BLENDSHAPES) if (out / name).exists()]
     if taken:
         raise ConfigError(f"{printable(taken[0])} exists and is not a result; choose another folder for results")
 
@@ -450,6 +460,11 @@ def _remove_result(target: Path) -> None:
     if target.is_dir() and not target.is_symlink() and _may_be_replaced(target):
         with atomic.translate_os_errors(target):
             shutil.rmtree(target)
+
+
+def _remove_file(path: Path) -> None:
+    with atomic.translate_os_errors(path):
+        path.unlink(missing_ok=True)
 
 
 def _is_result(path: Path) -> bool:

@@ -18,13 +18,14 @@ from focus_ray.data.align import Crop
 from focus_ray.data.detectors.by_name import resolve_detector
 from focus_ray.data.detectors.detection import Detection, Detector, NamedDetector
 from focus_ray.errors import ConfigError
+from focus_ray.face_models.arkit import ARKIT_SHAPES, ArkitFitter, has_arkit_shapes
 from focus_ray.focus.camera import Camera, projection_matrix
 from focus_ray.focus.parameters import Parameters, join_theta, split_theta
 from focus_ray.focus.photo_fit import is_grey
 from focus_ray.focus.pose import rotate_in_plane
 from focus_ray.geometry.mesh_writer import Mesh
 from focus_ray.inference.face_locations import Box, FaceLocations, align_faces, check_image, locate_faces
-from focus_ray.inference.face_result import Face, FaceArrays, FaceResult, Pose, Theta, Vector4, Visibility
+from focus_ray.inference.face_result import Arkit, Face, FaceArrays, FaceResult, Pose, Theta, Vector4, Visibility
 from focus_ray.inference.measure_quality import measure_quality
 from focus_ray.inference.predictor import Prediction, Predictor
 from focus_ray.inference.quality import QualityLimits, QualityMeasures, model_limits, quality_flags
@@ -188,6 +189,11 @@ class Reconstructor:
         """Device of the networks."""
         return self.model.focus.face_model.mean.device
 
+    @cached_property
+    def _arkit_fitter(self) -> ArkitFitter | None:
+        face_model = self.model.focus.face_model
+        return ArkitFitter(face_model) if has_arkit_shapes(face_model) else None
+
     def _matching_prior(self, refine: int | None) -> Prior | None:
         """Return the prior if it was measured for this number of steps, else None.
 
@@ -243,6 +249,7 @@ class Reconstructor:
             focal_length=camera.focal / crop.scale,
             landmark_vertices=_to_tuples(face_model.faces[face_model.landmark_triangles]),
             landmark_weights=_to_tuples(face_model.landmark_barycentric),
+            arkit=None if self._arkit_fitter is None else _arkit(self._arkit_fitter, parameters.expression[0]),
         )
         return FaceResult(face, arrays)
 
@@ -330,6 +337,11 @@ def _theta(parameters: Parameters) -> Theta:
     names = ("identity", "expression", "albedo", "light")
     groups = {name: getattr(parameters, name)[0].tolist() for name in names}
     return Theta(**groups, camera=[*parameters.rotation[0].tolist(), *parameters.translation[0].tolist()])
+
+
+def _arkit(fitter: ArkitFitter, expression: Float[Tensor, " E"]) -> Arkit:
+    weights, residual = fitter.fit(expression)
+    return Arkit(weights=dict(zip(ARKIT_SHAPES, weights.tolist(), strict=True)), residual_mm=residual)
 
 
 def _arrays(

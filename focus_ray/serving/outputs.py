@@ -13,6 +13,7 @@ from focus_ray.focus.camera import Camera
 from focus_ray.geometry import mesh_writer
 from focus_ray.inference.face_result import Face, FaceArrays, FaceResult
 from focus_ray.inference.matte import FaceMatte, face_matte
+from focus_ray.inference.morph_targets import add_morph_targets
 from focus_ray.inference.overlay import (
     MAX_OVERLAY_PX,
     FaceLayer,
@@ -74,7 +75,8 @@ def encode_outputs(
             contents |= _masks(face_matte(image, face, model, camera), outputs, *image.shape[:2])
         for output in outputs:
             if output == "glb":
-                contents[output] = _encode_mesh(texture_meshes(image, face, model, camera, texture), output)
+                morphed = add_morph_targets(face, model)
+                contents[output] = _encode_mesh(texture_meshes(image, morphed, model, camera, texture), output)
             elif output in ("obj", "ply"):
                 contents[output] = _encode_mesh(face.arrays, output)
     return made

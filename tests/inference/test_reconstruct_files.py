@@ -16,6 +16,7 @@ from focus_ray.errors import ConfigError, DataError, LandmarkError, ModelError
 from focus_ray.inference import Reconstructor, reconstruct_paths
 from focus_ray.inference.face_result import Face
 from focus_ray.model import Model
+from tests.arkit_face import arkit_model
 from tests.test_prior import prior_of
 
 
@@ -111,6 +112,22 @@ def test_textures_of_meshes(formats, texture, files: set[str], model: Reconstruc
         assert (b"KHR_materials_unlit" in (place / "mesh.glb").read_bytes()) is (texture == "photo")
 
 
+def test_blendshapes_of_a_model_that_has_them(model: Reconstructor, photos: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    morphable = Reconstructor(arkit_model(model.model), model.detector)
+    results = reconstruct_paths([photos / "dark.png", photos / "a.png"], out, model=morphable, formats=("obj", "glb"))
+    header, row = (out / "blendshapes.csv").read_text().splitlines()
+    assert header.startswith("Timecode,BlendShapeCount,EyeBlinkLeft,")
+    assert row.startswith("00:00:00:01.000,61,"), "the second picture"
+    face = Face.model_validate_json((out / "a.png" / "face-0" / "face.json").read_text())
+    assert face == results[1].faces[0]
+    assert face.arkit is not None
+    found = trimesh.load_mesh(out / "a.png" / "face-0" / "mesh.glb", process=False)
+    assert found.metadata["targetNames"] == ["jawOpen", "mouthSmileLeft", "mouthSmileRight", "browInnerUp"]
+    reconstruct_paths([photos / "a.png"], out, model=model)
+    assert not (out / "blendshapes.csv").exists()
+
+
 def test_equal_names_do_not_meet(model: Reconstructor, photos: Path, tmp_path: Path):
     out = tmp_path / "out"
     inputs = [photos / "a.png", photos / "sub" / "a.png", photos / "a.png"]
@@ -183,7 +200,7 @@ def test_a_second_run_replaces_results_and_only_results(model: Reconstructor, ph
     assert (photos / "a.png").is_file()
 
 
-@pytest.mark.parametrize("name", ["landmarks.csv", "results.json", "contact_sheet.png"])
+@pytest.mark.parametrize("name", ["landmarks.csv", "results.json", "contact_sheet.png", "blendshapes.csv"])
 def test_files_of_the_user_are_not_replaced(name: str, model: Reconstructor, photos: Path, tmp_path: Path):
     out = tmp_path / "out"
     out.mkdir()

@@ -31,6 +31,7 @@ from focus_ray.serving.schema import (
     Reconstruction,
     Size,
 )
+from tests.arkit_face import arkit_model
 
 SIZE = 32
 EVERYTHING: tuple[FaceOutput | ImageOutput, ...] = ("mask", "region", "rendering", "glb", "obj", "ply", "overlay")
@@ -265,3 +266,19 @@ def test_the_glb_has_a_texture_of_the_picture_and_other_meshes_have_colours(
         assert has_uv is (kind == "glb" and texture != "none")
     assert (b"KHR_materials_unlit" in found["glb"]) is unlit
     assert len(found["glb"]) < 1_000_000
+
+
+def test_a_model_with_arkits_shapes_answers_with_their_weights(picture: np.ndarray, untrained: Model):
+    model = arkit_model(untrained)
+    (face,) = Reconstructor(model).reconstruct(picture, box=(150.0, 90.0, 90.0, 90.0), refine=0)
+    said = face_response(face.face, made(picture, face, model, "glb").faces[0], inline_output).model_dump_json()
+    answer = FaceResponse.model_validate_json(said)
+    assert answer.arkit == face.face.arkit
+    assert answer.arkit is not None
+    glb = base64.b64decode(answer.outputs["glb"].base64 or "")
+    assert b'"targetNames":["jawOpen","mouthSmileLeft","mouthSmileRight","browInnerUp"]' in glb
+
+
+def test_another_model_answers_as_before(face: FaceResult):
+    assert "arkit" not in face_response(face.face, {}, inline_output).model_dump_json()
+    assert "arkit" in FaceResponse.model_json_schema(mode="serialization")["properties"]

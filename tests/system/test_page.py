@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from PIL import Image
 
 from focus_ray import load
+from focus_ray.inference import Reconstructor
+from focus_ray.model import Model
 from focus_ray.serving.admission import AdmissionMiddleware
 from focus_ray.serving.app import create_app
 from focus_ray.serving.fitting import Fitter
@@ -20,6 +23,7 @@ from focus_ray.serving.page_routes import FOLDER, assets
 from focus_ray.serving.service import ReconstructionService
 from focus_ray.serving.settings import BatchingSettings, ServingSettings
 from infra.fetch_viewer import Package, ViewerError, download_package, extract_files
+from tests.arkit_face import arkit_model
 from tests.http_servers import serve_app
 from tests.serving.test_service import Here
 from tests.system.endpoint import write_photographs
@@ -59,15 +63,22 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return film
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """The interface with the shipped model, in this process."""
+@contextmanager
+def serving(reconstructor: Reconstructor) -> Iterator[str]:
+    """The interface with a model, in this process."""
     settings = ServingSettings()
-    service = ReconstructionService(Here(Fitter(load(), BatchingSettings(batch=2))), settings)
+    service = ReconstructionService(Here(Fitter(reconstructor, BatchingSettings(batch=2))), settings)
     admission = AdmissionMiddleware(create_app(FakeIngress(service), settings), settings)
     with serve_app(admission) as (host, port):
         yield f"http://{host}:{port}"
     service.close()
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The interface with the shipped model, in this process."""
+    with serving(load()) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +166,7 @@ def test_a_face_is_seen_masked_and_turned(visit: PageSession):
     visit.screenshot("result")
     assert page.locator("#occlusion").inner_text().endswith("%")
     assert page.locator("#parts meter").count() == 6
+    assert not page.locator("#shapes").is_visible(), "the shipped face model has no named shapes"
     if not has_viewer():
         pytest.skip("the 3D library is not here; make install fetches it")
     head = visit.pixels("viewer")
@@ -169,6 +181,29 @@ def test_a_face_is_seen_masked_and_turned(visit: PageSession):
     np.testing.assert_array_equal(visit.pixels("viewer"), head)
     page.get_by_role("button", name="Turn up").click()
     assert np.abs(visit.pixels("viewer") - head).max() > 20
+
+
+def test_shapes_move_the_head(browser: Any, untrained: Model, axe: str):
+    """Of a face model that has ARKit's shapes."""
+    with serving(Reconstructor(arkit_model(untrained))) as address:
+        visit = PageSession(browser, address, viewport={"width": 1200, "height": 900})
+        visit.reconstruct()
+        if not has_viewer():
+            pytest.skip("the 3D library is not here; make install fetches it")
+        sliders = visit.page.locator("#shape-sliders input")
+        assert sliders.count() == 4
+        jaw = visit.page.get_by_label("Jaw open")
+        jaw.fill("0")
+        head = visit.pixels("viewer")
+        visit.screenshot("jaw-0")
+        jaw.fill("100")
+        assert np.abs(visit.pixels("viewer") - head).max() > 20
+        visit.screenshot("jaw-100")
+        jaw.fill("0")
+        np.testing.assert_array_equal(visit.pixels("viewer"), head)
+        assert visit.accessibility_violations(axe) == []
+        visit.context.close()
+    assert visit.errors == []
 
 
 def test_what_can_be_saved(visit: PageSession):

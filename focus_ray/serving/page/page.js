@@ -6,6 +6,7 @@ import { showFigures } from "/assets/figures.js";
 import { setUpIntake, small } from "/assets/intake.js";
 import { createPhotoView } from "/assets/photo_view.js";
 import { saveAnswer, saveOutput } from "/assets/saving.js";
+import { showShapes } from "/assets/shapes.js";
 import { NoViewer, createViewer } from "/assets/viewer.js";
 
 const HEADINGS = { busy: "The photo", found: "Result", none: "No face was found" };
@@ -112,13 +113,16 @@ const prepareViewer = () => (viewer ??= createViewer(byId("viewer"), byId("turns
 async function showHead(face) {
   let trouble = "";
   try {
-    await (await prepareViewer()).load(blobOf(face.outputs.glb));
+    const view = await prepareViewer();
+    await view.load(blobOf(face.outputs.glb));
+    showShapes(view);
   } catch (error) {
     trouble = error instanceof NoViewer ? error.message : "The head cannot be shown. Save the mesh to open it in another viewer.";
   }
   byId("no-viewer").textContent = trouble;
   byId("no-viewer").hidden = !trouble;
   for (const id of ["viewer", "viewer-words", "turns"]) byId(id).hidden = Boolean(trouble);
+  if (trouble) byId("shapes").hidden = true;
 }
 
 const faceName = (ending) => `face-${shown.number + 1}.${ending}`;

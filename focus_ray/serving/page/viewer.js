@@ -20,7 +20,7 @@ export async function createViewer(canvas, turns) {
     reset: view.reset,
   };
   listen(canvas, turns, acts);
-  return { load: view.load };
+  return { load: view.load, shapes: view.shapes, setShape: view.setShape };
 }
 
 async function loadLibrary() {
@@ -112,11 +112,25 @@ function viewOf({ three, OrbitControls, GLTFLoader }, canvas) {
       // The loader sets flat shading if the file has no normals.
       if (part.isMesh) Object.assign(part.material, { flatShading: false, needsUpdate: true });
     });
-    const sphere = new three.Box3().setFromObject(head).getBoundingSphere(new three.Sphere());
+    const sphere = new three.Box3().setFromObject(head, true).getBoundingSphere(new three.Sphere());
     head.position.sub(sphere.center);
     radius = sphere.radius;
     scene.add(head);
     reset();
+  }
+
+  const morphed = () => head?.getObjectByProperty("isMesh", true) ?? {};
+
+  // Names and weights of the head's shapes; none if its face model has no shapes.
+  function shapes() {
+    const { morphTargetDictionary: places = {}, morphTargetInfluences: weights } = morphed();
+    return Object.entries(places).map(([name, place]) => ({ name, weight: weights[place] }));
+  }
+
+  function setShape(name, weight) {
+    const { morphTargetDictionary: places, morphTargetInfluences: weights } = morphed();
+    weights[places[name]] = weight;
+    show();
   }
 
   function discard(old) {
@@ -130,7 +144,7 @@ function viewOf({ three, OrbitControls, GLTFLoader }, canvas) {
 
   controls.addEventListener("change", show);
   new ResizeObserver(show).observe(canvas);
-  return { load, turn, approach, reset };
+  return { load, shapes, setShape, turn, approach, reset };
 }
 
 const KEYS = {
