@@ -51,7 +51,7 @@ RECOGNISERS = {
 }
 
 DATA: dict[DataKind, Terms] = {
-    "synthetic": _terms("Apache-2.0", "yes", "made by the code of this package, shows nobody"),
+    "synthetic": _terms("Apache-2.0", "yes", "made by the code of this package from the face model, shows nobody"),
     "rendered": _terms("as the face model", "yes", "renders of the face model, shows nobody"),
     "portraits": _terms(
         "public domain", "yes", "works of the US government; the people in them keep their rights of personality"
