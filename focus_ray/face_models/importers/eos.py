@@ -204,6 +204,8 @@ def _parse(content: bytes, name: str) -> _Model:
     )
     if len(sizes) > 1 or shape.mean.size % 3 or not 0 < shape.mean.size <= 3 * MAX_VERTICES:
         raise FaceModelError(f"{printable(name)} has shapes of {sorted(sizes)} numbers, not 3 per vertex; get it again")
+    if not np.isfinite(shape.mean).all():
+        raise FaceModelError(f"{printable(name)}: the mean has a number that is not finite; get the file again")
     return _Model(shape, colour, expression, blendshapes, names, uv)
 
 

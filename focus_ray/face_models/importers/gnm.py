@@ -74,7 +74,7 @@ def read_gnm(path: Path, options: ImportOptions) -> SourceModel:
     region = keep_region(faces, keep)
     inside = (eyes | teeth | gums | socket)[region.vertices]
     mean = vertices[region.vertices]
-    skin = ~inside[region.faces].any(axis=1)
+    skin = np.asarray(~inside[region.faces].any(axis=1))
     if not skin.any():
         raise FaceModelError(f"{printable(path)} has no skin by its vertex groups; get the file again")
     triangles, weights, _ = landmarks.on(vertices, region, skin)
@@ -89,7 +89,7 @@ def read_gnm(path: Path, options: ImportOptions) -> SourceModel:
         "back": (socket & ~teeth & ~gums)[region.vertices],
     }
     bases = [
-        leading_modes(arrays[key][:, region.vertices].astype(np.float32) * np.float32(_MM), wanted, key)
+        leading_modes(arrays[key][:, region.vertices], wanted, key) * _MM
         for key, wanted in ((_IDENTITY, options.modes[0]), (_EXPRESSION, options.modes[1]))
     ]
     notes.append("Modes: principal modes of the kept part; they are not GNM's own coefficients.")

@@ -12,7 +12,7 @@ from focus_ray.face_models.parametric.modes import principal_modes
 
 def leading_modes(fields: Float[np.ndarray, "K V 3"], count: int, label: str) -> Float[np.ndarray, "E V 3"]:
     """Return at most `count` principal modes of fields that are one standard deviation of independent parameters."""
-    return principal_modes(list(fields), min(count, len(fields)), label)
+    return principal_modes([field.astype(np.float64) for field in fields], min(count, len(fields)), label)
 
 
 def named_modes(

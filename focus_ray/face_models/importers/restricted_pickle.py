@@ -22,6 +22,7 @@ from focus_ray.errors import FaceModelError, printable
 MAX_OPCODES = 1_000_000
 """More than published models have by three orders; bounds time, and memory beside the file's own size."""
 
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 _OBJECT = np.dtype(object)
 _NUMBER = re.compile(r"[biuf][1248]")
 _INERT_PACKAGES = ("chumpy", "scipy", "torch")
@@ -137,7 +138,7 @@ class _Machine:
 
     def run(self) -> Any:
         for _ in range(MAX_OPCODES):
-            opcode = pickletools.code2op[self._stream.read(1).decode("latin1")]
+            opcode = _OPCODES[self._stream.read(1).decode("latin1")]
             if opcode.name == "STOP":
                 return self._stack.pop()
             self._execute(opcode.name, self._argument(opcode))
