@@ -24,7 +24,7 @@ from focus_ray.face_models.importers.landmark_file import read_landmarks
 from focus_ray.face_models.importers.landmark_places import LandmarkPlaces
 from focus_ray.face_models.importers.mesh_region import Region, keep_region, whole
 from focus_ray.face_models.importers.named_landmarks import landmarks_from_names, parse_named_points
-from focus_ray.face_models.importers.source_checks import MAX_VERTICES, check_faces, check_source
+from focus_ray.face_models.importers.source_checks import MAX_VERTICES, check_faces, check_mean, check_source
 from focus_ray.face_models.importers.source_model import Albedo, SourceModel
 from focus_ray.face_models.importers.terms import BFM, with_text
 from focus_ray.face_models.provenance import Provenance
@@ -87,6 +87,7 @@ def _read(file: "h5py.File", options: ImportOptions, hashes: dict[str, str], nam
     n_vertices = len(shape_mean) // 3
     faces = _faces(file, n_vertices)
     vertices = shape_mean.reshape(-1, 3)
+    check_mean(vertices, "shape/model/mean")
     variant = VARIANTS.get(n_vertices, f"BFM with {n_vertices} vertices")
     notes = [f"Mesh: {variant}."]
     landmarks = _landmarks(file, vertices, faces, options, hashes, notes)

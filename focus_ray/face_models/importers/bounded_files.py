@@ -9,7 +9,6 @@ import math
 import os
 import stat
 import zipfile
-import zlib
 from collections.abc import Collection
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
@@ -90,8 +89,10 @@ def read_npz(content: bytes, name: str, wanted: Collection[str]) -> dict[str, np
                 with archive.open(entry) as stream:
                     arrays[key] = _read_npy(cast(BufferedIOBase, stream), entry.file_size, f"{name}: {key}")
             return arrays
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise FaceModelError(f"{name} is damaged or not an npz archive ({error}); get it again") from None
+    except FaceModelError:
+        raise
+    except Exception as error:  # a hostile archive can raise any error here
+        raise FaceModelError(f"{name} is damaged or not an npz archive ({printable(error)}); get it again") from None
 
 
 def read_npy_header(stream: BufferedIOBase, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -110,7 +111,7 @@ def read_npy_header(stream: BufferedIOBase, name: str) -> tuple[tuple[int, ...],
         if version == (2, 0):
             return np.lib.format.read_array_header_2_0(stream)
         reason = f"version {version}"
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+    except Exception as error:  # the header is parsed as Python: a hostile one can raise any error here
         reason = printable(error)
     raise FaceModelError(f"{name} is not a numpy array ({reason}); get the file again")
 

@@ -27,7 +27,7 @@ from focus_ray.face_models.importers.landmark_file import read_landmarks
 from focus_ray.face_models.importers.landmark_places import LandmarkPlaces
 from focus_ray.face_models.importers.mesh_region import whole
 from focus_ray.face_models.importers.named_modes import named_modes
-from focus_ray.face_models.importers.source_checks import MAX_VERTICES, check_faces, check_source
+from focus_ray.face_models.importers.source_checks import MAX_VERTICES, check_faces, check_mean, check_source
 from focus_ray.face_models.importers.source_model import Albedo, SourceModel
 from focus_ray.face_models.importers.terms import EOS, EOS_CONVERTED, with_text
 from focus_ray.face_models.landmarks import INNER_POINTS, N_LANDMARKS
@@ -204,8 +204,7 @@ def _parse(content: bytes, name: str) -> _Model:
     )
     if len(sizes) > 1 or shape.mean.size % 3 or not 0 < shape.mean.size <= 3 * MAX_VERTICES:
         raise FaceModelError(f"{printable(name)} has shapes of {sorted(sizes)} numbers, not 3 per vertex; get it again")
-    if not np.isfinite(shape.mean).all():
-        raise FaceModelError(f"{printable(name)}: the mean has a number that is not finite; get the file again")
+    check_mean(shape.mean, printable(name))
     return _Model(shape, colour, expression, blendshapes, names, uv)
 
 

@@ -27,7 +27,7 @@ from focus_ray.face_models.importers.landmark_places import LandmarkPlaces
 from focus_ray.face_models.importers.mesh_region import component_of_each_vertex, whole
 from focus_ray.face_models.importers.named_modes import named_modes
 from focus_ray.face_models.importers.restricted_pickle import Array, Inert, read_pickle
-from focus_ray.face_models.importers.source_checks import MAX_VERTICES, check_faces, check_source
+from focus_ray.face_models.importers.source_checks import MAX_VERTICES, check_faces, check_mean, check_source
 from focus_ray.face_models.importers.source_model import SourceModel
 from focus_ray.face_models.importers.terms import FLAME, FLAME_OPEN, with_text
 from focus_ray.face_models.landmarks import INNER_POINTS, N_LANDMARKS
@@ -67,6 +67,7 @@ def read_flame(path: Path, options: ImportOptions) -> SourceModel:
     hashes: dict[str, str] = {}
     arrays = _arrays(read_pickle(read_bytes(path, hashes), path.name), path.name)
     mean, faces = arrays["v_template"] * _MM, arrays["f"].astype(np.int64)
+    check_mean(mean, printable(path.name))
     notes = ["Eyes, neck and root are not moved; their joints are not part of a linear model."]
     landmarks = _landmarks(path, len(mean), faces, options, hashes)
     triangles, weights, _ = landmarks.on(mean, whole(faces, len(mean)))

@@ -20,7 +20,7 @@ from focus_ray.face_models.importers.landmark_file import read_landmarks
 from focus_ray.face_models.importers.landmark_places import LandmarkPlaces
 from focus_ray.face_models.importers.mesh_region import keep_region
 from focus_ray.face_models.importers.named_modes import leading_modes
-from focus_ray.face_models.importers.source_checks import MAX_VERTICES, check_faces, check_source
+from focus_ray.face_models.importers.source_checks import MAX_VERTICES, check_faces, check_mean, check_source
 from focus_ray.face_models.importers.source_model import SourceModel
 from focus_ray.face_models.importers.terms import GNM, with_text
 from focus_ray.face_models.landmarks import INNER_POINTS, JAW
@@ -57,6 +57,7 @@ def read_gnm(path: Path, options: ImportOptions) -> SourceModel:
     hashes: dict[str, str] = {}
     arrays = _arrays(read_bytes(path, hashes), path.name)
     vertices = arrays[_MEAN].astype(np.float64) * _MM
+    check_mean(vertices, printable(path.name))
     groups = {str(name): row > 0.5 for name, row in zip(arrays[_GROUP_NAMES], arrays[_GROUPS], strict=True)}
 
     def any_of(*names: str) -> Bool[np.ndarray, " V"]:

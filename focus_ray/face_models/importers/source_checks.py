@@ -9,6 +9,7 @@ from focus_ray.face_models.landmarks import BROWS, JAW, LEFT_EYE_CORNERS, MOUTH,
 MAX_VERTICES = 200_000
 """More than any published face model has."""
 
+_FURTHEST_MM = 1e6
 _EYE_CORNERS_MM = (50.0, 140.0)  # between the outer corners of the eyes; people have 80 to 105
 
 
@@ -25,6 +26,22 @@ def check_faces(faces: np.ndarray, n_vertices: int, name: str) -> None:
     if faces.min() < 0 or faces.max() >= n_vertices:
         raise FaceModelError(
             f"{name}: a triangle has a vertex that is not one of 0..{n_vertices - 1}; get the file again"
+        )
+
+
+def check_mean(mean: np.ndarray, name: str) -> None:
+    """Check the vertices of a file before they are used.
+
+    Args:
+        mean: vertices, mm.
+        name: of the file, for messages.
+
+    Raises:
+        FaceModelError: a number is not finite, or further away than any face is.
+    """
+    if not (np.abs(mean) < _FURTHEST_MM).all():  # also if it is not a number
+        raise FaceModelError(
+            f"{name}: the mean has a number that is not finite or over {_FURTHEST_MM:g} mm; get the file again"
         )
 
 

@@ -90,6 +90,7 @@ def test_only_wanted_arrays_are_read():
         (archive({"a.npy": header("(4294967296, 4294967296)") + bytes(8)}), "claims the shape"),
         (archive({"a.npy": header("(1,)", "<U0")}), "claims the shape .* but has 0 bytes"),
         (archive({"a.npy": header("__import__('os')")}), "is not a numpy array"),
+        (archive({"a.npy": header("((1,)")}), "is not a numpy array"),
         (archive({"a.npy": b"text"}), "is not a numpy array"),
         (archive({"a.npy": b"\x93NUMPY\x03\x00"}), "is not a numpy array .version"),
     ],

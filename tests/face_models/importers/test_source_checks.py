@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from focus_ray.errors import FaceModelError
-from focus_ray.face_models.importers.source_checks import check_faces, check_source
+from focus_ray.face_models.importers.source_checks import check_faces, check_mean, check_source
 from focus_ray.face_models.importers.source_model import Albedo, SourceModel
 from focus_ray.face_models.importers.terms import GNM
 from focus_ray.face_models.provenance import Provenance
@@ -57,3 +57,12 @@ def test_triangles_are_checked():
     for vertex in (-1, N):
         with pytest.raises(FaceModelError, match=r"a triangle has a vertex that is not one of 0\.\.350"):
             check_faces(np.array([[0, 1, vertex]]), N, "toy")
+
+
+@pytest.mark.parametrize("number", [np.nan, -np.inf, 1e300])
+def test_places_that_no_face_has_are_refused(number):
+    check_mean(FACE.mean, "toy")
+    with pytest.raises(
+        FaceModelError, match=r"toy: the mean has a number that is not finite or over 1e\+06 mm; get the"
+    ):
+        check_mean(np.array([[0, number, 0]]), "toy")
