@@ -33,7 +33,7 @@ def test_show_writes_pictures(face_file: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["import", "basel", "x.h5", "--out", "y.face"], 2, "choose from ict, bfm, flame, eos, gnm"),
+        (["import", "basel", "x.h5", "--out", "y.face"], 2, "choose from ict, bfm, flame, flame2023-open, eos, gnm"),
         (["import", "ict", "missing", "--out", "y.face"], 4, "vertex_indices.json"),
         (["import", "ict", "missing", "--out", "."], 2, "is a folder"),
         (["info", "missing.face"], 4, "there is no face model"),

@@ -14,7 +14,7 @@ Face = Annotated[str, typer.Argument(metavar="FACE", help="ict, or a file that `
 
 @face_app.command("import")
 def face_import(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="ict, bfm, flame, eos or gnm.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="ict, bfm, flame, flame2023-open, eos or gnm.")],
     path: Annotated[Path, typer.Argument(metavar="PATH", help="File or folder of the face model as published.")],
     out: Annotated[Path, typer.Option(metavar="FACE", help="File to write, for example bfm2017.face.")],
     landmarks: Annotated[

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from focus_ray.face_models.importers.bfm import read_bfm
 from focus_ray.face_models.importers.eos import read_eos
-from focus_ray.face_models.importers.flame import read_flame
+from focus_ray.face_models.importers.flame import read_flame, read_flame_open
 from focus_ray.face_models.importers.gnm import read_gnm
 from focus_ray.face_models.importers.ict import read_ict
 from focus_ray.face_models.importers.import_options import ImportOptions
@@ -17,6 +17,7 @@ IMPORTERS: Mapping[str, Read] = {
     "ict": read_ict,
     "bfm": read_bfm,
     "flame": read_flame,
+    "flame2023-open": read_flame_open,
     "eos": read_eos,
     "gnm": read_gnm,
 }

@@ -31,7 +31,7 @@ from focus_ray.face_models.importers.source_checks import MAX_VERTICES, check_fa
 from focus_ray.face_models.importers.source_model import SourceModel
 from focus_ray.face_models.importers.terms import FLAME, FLAME_OPEN, with_text
 from focus_ray.face_models.landmarks import INNER_POINTS, N_LANDMARKS
-from focus_ray.face_models.provenance import Provenance
+from focus_ray.face_models.provenance import Licence, Provenance
 
 N_IDENTITY = 300
 _MAX_JOINTS = 100
@@ -64,6 +64,18 @@ def read_flame(path: Path, options: ImportOptions) -> SourceModel:
     Raises:
         FaceModelError: a file cannot be read, is malformed or holds more than data, or there are no landmarks.
     """
+    return _read(path, options, "flame", FLAME)
+
+
+def read_flame_open(path: Path, options: ImportOptions) -> SourceModel:
+    """Read a pkl file of FLAME 2023 Open, which has other terms; arguments and errors are those of `read_flame`.
+
+    The file has the layout of the others, so that only its user knows which one it is.
+    """
+    return _read(path, options, "flame2023-open", FLAME_OPEN)
+
+
+def _read(path: Path, options: ImportOptions, kind: str, licence: Licence) -> SourceModel:
     hashes: dict[str, str] = {}
     arrays = _arrays(read_pickle(read_bytes(path, hashes), path.name), path.name)
     mean, faces = arrays["v_template"] * _MM, arrays["f"].astype(np.int64)
@@ -87,10 +99,6 @@ def read_flame(path: Path, options: ImportOptions) -> SourceModel:
     eyeballs = _eyeballs(mean, faces)
     if eyeballs is None:
         notes.append("Eyes: the mesh has no two separate eyeballs; they are painted as skin is.")
-    licence = FLAME
-    if "open" in path.stem.lower():
-        licence = FLAME_OPEN
-        notes.append("Taken for FLAME 2023 Open by the name of the file.")
     return check_source(
         SourceModel(
             name=f"flame-{path.stem}",
@@ -101,7 +109,7 @@ def read_flame(path: Path, options: ImportOptions) -> SourceModel:
             landmark_triangles=triangles,
             landmark_barycentric=weights,
             provenance=Provenance(
-                kind="flame", files=hashes, licence=with_text(licence, options.licence, hashes), notes=tuple(notes)
+                kind=kind, files=hashes, licence=with_text(licence, options.licence, hashes), notes=tuple(notes)
             ),
             eyeballs=eyeballs,
             expressions=expressions,

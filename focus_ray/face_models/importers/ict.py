@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
 
 from focus_ray.errors import FaceModelError
@@ -21,10 +20,10 @@ from focus_ray.face_models.importers.blendshape_statistics import weight_covaria
 from focus_ray.face_models.importers.bounded_files import read_bytes, read_text
 from focus_ray.face_models.importers.import_options import ImportOptions
 from focus_ray.face_models.importers.mesh_region import keep_region
+from focus_ray.face_models.importers.named_modes import named_modes
 from focus_ray.face_models.importers.source_checks import check_source
 from focus_ray.face_models.importers.source_model import SourceModel, vertex_landmarks
 from focus_ray.face_models.landmarks import N_LANDMARKS
-from focus_ray.face_models.named_expressions import NamedExpressions
 from focus_ray.face_models.parametric.modes import principal_modes, remove_rigid_motion
 from focus_ray.face_models.provenance import Licence, Provenance
 
@@ -86,7 +85,9 @@ def read_ict(path: Path, options: ImportOptions) -> SourceModel:
     landmark_triangles, weights = vertex_landmarks(number[landmarks], region.faces)
     mean = neutral[kept] - _ORIGIN
     people = _read_offsets(folder, [f"identity{i:03}" for i in range(_N_IDENTITIES)], neutral, files)[:, kept]
-    expression, named = _expression_modes(names, _read_offsets(folder, names, neutral, files)[:, kept])
+    shapes = _read_offsets(folder, names, neutral, files)[:, kept]
+    columns = np.tensordot(weight_covariance_root(names), shapes, axes=(0, 0))
+    expression, named = named_modes(columns, dict(zip(names, shapes, strict=True)), options.modes[1])
     licence = _read_licence(folder, options, files)
     source = SourceModel(
         name="ict",
@@ -122,17 +123,6 @@ def _read_offsets(
     offsets = [_parse_vertices(_read_text(folder / f"{name}.obj", hashes), name) - neutral for name in names]
     files[f"{names[0]}.obj to {names[-1]}.obj"] = hashlib.sha256("".join(hashes.values()).encode()).hexdigest()
     return np.stack(offsets)
-
-
-def _expression_modes(
-    names: Sequence[str], shapes: Float[np.ndarray, "N K 3"]
-) -> tuple[Float[np.ndarray, "N K 3"], NamedExpressions]:
-    """Return the principal modes of shapes with random weights, and each shape as a combination of them."""
-    columns = np.tensordot(weight_covariance_root(names), shapes, axes=(0, 0))
-    modes = principal_modes(list(columns), len(shapes), "expression")
-    wide = modes.reshape(len(modes), -1)
-    coefficients = shapes.reshape(len(shapes), -1) @ wide.T / (wide**2).sum(axis=1)
-    return modes, NamedExpressions(tuple(names), torch.from_numpy(coefficients).float())
 
 
 def _read_licence(folder: Path, options: ImportOptions, files: dict[str, str]) -> Licence:

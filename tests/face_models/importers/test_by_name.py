@@ -43,7 +43,7 @@ def write(kind: str, folder):
 
 
 def test_every_kind_has_an_importer():
-    assert list(IMPORTERS) == ["ict", "bfm", "flame", "eos", "gnm"]
+    assert list(IMPORTERS) == ["ict", "bfm", "flame", "flame2023-open", "eos", "gnm"]
 
 
 @pytest.mark.parametrize("kind", ["bfm", "flame", "eos", "gnm"])

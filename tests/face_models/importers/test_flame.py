@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from focus_ray.errors import FaceModelError
-from focus_ray.face_models.importers.flame import LANDMARK_FILES, read_flame
+from focus_ray.face_models.importers.flame import LANDMARK_FILES, read_flame, read_flame_open
 from focus_ray.face_models.importers.import_options import ImportOptions
 from tests.face_models.importers.hostile_pickles import bombs, calls
 from tests.face_models.importers.writers import (
@@ -130,10 +130,11 @@ def test_a_landmark_file_is_read(path):
 
 
 def test_flame_2023_open_may_be_sold(path):
-    opened = path.rename(path.with_name("flame2023_Open.pkl"))
-    source = read_flame(opened, OPTIONS)
+    source = read_flame_open(path, OPTIONS)
     assert (source.provenance.licence.name, source.provenance.licence.commercial) == ("CC-BY-4.0", "yes")
-    assert "Taken for FLAME 2023 Open by the name of the file." in source.provenance.notes
+    assert source.provenance.kind == "flame2023-open"
+    renamed = path.rename(path.with_name("flame2023_Open.pkl"))
+    assert read_flame(renamed, OPTIONS).provenance.licence.commercial == "no"
 
 
 N = len(FACE.mean)
