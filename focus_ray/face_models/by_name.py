@@ -19,6 +19,10 @@ def load_face(name_or_file: str) -> MorphableModel:
         FaceModelError: there is no such file, or it is damaged or malformed.
     """
     path = SHIPPED_FACES.get(name_or_file, Path(name_or_file))
+    if name_or_file in SHIPPED_FACES and not path.is_file():
+        raise FaceModelError(
+            f"this copy of focus-ray lacks the face model {name_or_file!r} (jobs are sent without it); give its file"
+        )
     if not path.is_file():
         names = ", ".join(SHIPPED_FACES)
         raise FaceModelError(
