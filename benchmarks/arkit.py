@@ -1,7 +1,7 @@
 """Measures the weights of ARKit's blendshapes: on renders with known weights, and on photographs.
 
-    python benchmarks/arkit.py renders FACE [--number 200] [--first 0] [--size 112] [--fits FILE.npz] [--sparsity S ...]
-    python benchmarks/arkit.py photographs FACE FOLDER [--landmarks CSV]
+    python benchmarks/arkit.py renders FACE [--number 200] [--first 0] [--size 224] [--fits FILE.npz] [--sparsity S ...]
+    python benchmarks/arkit.py photographs FACE FOLDER [--landmarks CSV] [--expression 1.5]
 
 FACE is a face model with ARKit's shapes, as `MorphableModel.save` writes it. Fits start from the mean face and the
 landmarks (`inference.fit_from_landmarks`), not from the truth.
@@ -10,12 +10,16 @@ Renders: identity, albedo, pose and light of the held-out synthetic faces, witho
 a weight: both sides of a pair together, uniform in [0.2, 1] with a difference of about 0.1 between the sides. Landmarks
 have the noise of a good detector (1.5 px of 224). The error is the mean absolute one; the rank correlation is
 Spearman's over the renders, of each of the 20 shapes that move the vertices most. The sparsity of the fit was chosen on
-other renders (--first 100000).
+other renders (--first 200 --number 80). One thread is much faster than several: OMP_NUM_THREADS=1.
 
 Photographs: the shapes with the largest weights, of the faces that the detector finds or the file has landmarks of.
+
+--expression is the weight of the expression's prior in the fit, relative to that of the identity.
 """
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -31,17 +35,20 @@ from focus_ray.data.synthetic import OcclusionDistributions, SyntheticConfig, Sy
 from focus_ray.errors import DataError
 from focus_ray.face_models.arkit import ARKIT_SHAPES, SPARSITY, ArkitFitter, arkit_expressions
 from focus_ray.face_models.morphable_model import MorphableModel
-from focus_ray.focus.appearance import AppearancePrior
 from focus_ray.focus.camera import REFERENCE_SIZE, Camera
 from focus_ray.focus.parameters import join_theta, split_theta
 from focus_ray.focus.render.renderer import Renderer
-from focus_ray.inference.fit_from_landmarks import fit_from_landmarks
+from focus_ray.inference.face_locations import locate_faces
+from focus_ray.inference.fit_from_landmarks import FIT_SETTINGS, LandmarkFit, fit_from_landmarks
 
 SHARE, LEAST, BETWEEN_SIDES = 0.2, 0.2, 0.1
 NOISE = 1.5  # px of 224
 STRONGEST = 20
 BATCH = 4
 SHOWN = 5  # shapes of a photograph
+EXPRESSION = FIT_SETTINGS.expression / FIT_SETTINGS.identity
+
+FitFaces = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], LandmarkFit]  # images, landmarks, pixels
 
 
 def known_weights(face: MorphableModel, seed: int) -> np.ndarray:
@@ -58,7 +65,7 @@ def known_weights(face: MorphableModel, seed: int) -> np.ndarray:
     return np.array(weights)
 
 
-def fit_renders(face: MorphableModel, prior: AppearancePrior, indices: list[int], size: int) -> np.ndarray:
+def fit_renders(fit_faces: FitFaces, face: MorphableModel, indices: list[int], size: int) -> np.ndarray:
     """Render faces with known weights and return the fitted expressions."""
     assert face.expressions is not None
     config = SyntheticConfig(occlusion=OcclusionDistributions(share=0.0))
@@ -69,7 +76,7 @@ def fit_renders(face: MorphableModel, prior: AppearancePrior, indices: list[int]
     rendering = Renderer(face, Camera(image_size=size))(join_theta(truth))
     noise = np.stack([np.random.default_rng([index, 68]).normal(0, NOISE, (68, 2)) for index in indices])
     points = rendering.landmarks + torch.from_numpy(noise * size / REFERENCE_SIZE).float()
-    fit = fit_from_landmarks(face, prior, rendering.image.clamp(0, 1), points, rendering.mask)
+    fit = fit_faces(rendering.image.clamp(0, 1), points, rendering.mask)
     return split_theta(fit.theta).expression.numpy()
 
 
@@ -101,7 +108,7 @@ def report(face: MorphableModel, expressions: np.ndarray, indices: list[int], sp
     )
 
 
-def measure_renders(options: argparse.Namespace, face: MorphableModel, prior: AppearancePrior) -> None:
+def measure_renders(options: argparse.Namespace, face: MorphableModel, fit_faces: FitFaces) -> None:
     """Fit the renders, in parts that are kept in a file, and report."""
     indices = list(range(options.first, options.first + options.number))
     found = np.zeros((0, face.n_expression), np.float32)
@@ -109,31 +116,31 @@ def measure_renders(options: argparse.Namespace, face: MorphableModel, prior: Ap
         found = np.load(options.fits)["expressions"][: len(indices)]
     while len(found) < len(indices):
         part = indices[len(found) : len(found) + BATCH]
-        found = np.concatenate([found, fit_renders(face, prior, part, options.size)])
+        found = np.concatenate([found, fit_renders(fit_faces, face, part, options.size)])
         if options.fits is not None:
             np.savez(options.fits, expressions=found)
     for sparsity in options.sparsity:
         report(face, found, indices, sparsity, table=len(options.sparsity) == 1)
 
 
-def measure_photographs(options: argparse.Namespace, face: MorphableModel, prior: AppearancePrior) -> None:
+def measure_photographs(options: argparse.Namespace, face: MorphableModel, fit_faces: FitFaces) -> None:
     """Print the strongest shapes of each face."""
     shipped, fitter = focus_ray.load(), ArkitFitter(face)
     given = {} if options.landmarks is None else read_landmarks(options.landmarks)
     for path in list_pictures(options.folder).pictures:
         try:
             image = read_image(path)
-            results = shipped.reconstruct(image, landmarks=find_landmarks(given, path.name))
+            located = locate_faces(image, shipped.detector, landmarks=find_landmarks(given, path.name))
+            (results,) = shipped.fit([located])
         except DataError:
             continue
         for number, (record, arrays) in enumerate(results):
+            points = located.faces[number].landmarks
+            points = np.array(record.landmarks) if points is None else points
+            places = np.column_stack([points, np.ones(68)]) @ arrays.transform.T
             crop = torch.from_numpy(arrays.target).permute(2, 0, 1)[None].float() / 255
-            places = np.column_stack([np.array(record.landmarks), np.ones(68)]) @ arrays.transform.T
-            points = find_landmarks(given, path.name)
-            if points is not None:
-                places = np.column_stack([points, np.ones(68)]) @ arrays.transform.T
             pixels = torch.from_numpy(arrays.soft_mask)[None, None].float()
-            fit = fit_from_landmarks(face, prior, crop, torch.from_numpy(places)[None].float(), pixels)
+            fit = fit_faces(crop, torch.from_numpy(places)[None].float(), pixels)
             weights, residual = fitter.fit(split_theta(fit.theta).expression[0])
             shapes = np.argsort(-weights)[:SHOWN]
             listed = ", ".join(f"{ARKIT_SHAPES[shape]} {weights[shape]:.2f}" for shape in shapes)
@@ -148,7 +155,7 @@ def main() -> None:
     renders.add_argument("face", type=Path)
     renders.add_argument("--number", type=int, default=200)
     renders.add_argument("--first", type=int, default=0)
-    renders.add_argument("--size", type=int, default=112)
+    renders.add_argument("--size", type=int, default=224)
     renders.add_argument("--fits", type=Path)
     renders.add_argument("--sparsity", type=float, nargs="+", default=[SPARSITY])
     renders.set_defaults(measure=measure_renders)
@@ -157,10 +164,14 @@ def main() -> None:
     photographs.add_argument("folder", type=Path)
     photographs.add_argument("--landmarks", type=Path)
     photographs.set_defaults(measure=measure_photographs)
+    for command in (renders, photographs):
+        command.add_argument("--expression", type=float, default=EXPRESSION)
     options = parser.parse_args()
     appearance = focus_ray.load().model.appearance
     assert appearance is not None
-    options.measure(options, MorphableModel.load(options.face), appearance)
+    face = MorphableModel.load(options.face)
+    settings = FIT_SETTINGS.model_copy(update={"expression": options.expression * FIT_SETTINGS.identity})
+    options.measure(options, face, partial(fit_from_landmarks, face, appearance, settings=settings))
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ def face() -> MorphableModel:
     return arkit_face()
 
 
-def fitted(face: MorphableModel, weights: list[float]) -> ArkitWeights:
+def fitted(face: MorphableModel, weights: list[float], sparsity: float = 0.0) -> ArkitWeights:
     assert face.expressions is not None
-    return ArkitFitter(face).fit(torch.tensor(weights) @ face.expressions.coefficients)
+    return ArkitFitter(face, sparsity).fit(torch.tensor(weights) @ face.expressions.coefficients)
 
 
 def by_name(found: ArkitWeights) -> dict[str, float]:
@@ -35,6 +35,14 @@ def test_known_weights_come_back_and_both_sides_are_one(face: MorphableModel):
     found = fitted(face, [0.2, 0.6, 0.9, 0.0, 0.5])
     assert by_name(found) == pytest.approx({"browInnerUp": 0.4, "jawOpen": 0.9, "mouthSmileRight": 0.5}, abs=0.03)
     assert found.residual_mm < 0.1
+
+
+def test_sparsity_prefers_few_shapes(face: MorphableModel):
+    weights = [0.5, 0.5, 0.5, 0.05, 0.5]
+    plain, sparse = fitted(face, weights), fitted(face, weights, sparsity=0.1)
+    assert len(by_name(sparse)) < len(by_name(plain))
+    assert sparse.weights.sum() < plain.weights.sum()
+    assert sparse.residual_mm > plain.residual_mm
 
 
 def test_weights_have_bounds_and_the_rest_is_told(face: MorphableModel):
