@@ -3,7 +3,7 @@
     python benchmarks/arkit.py renders FACE [--number 200] [--first 0] [--size 224] [--fits FILE.npz] [--sparsity S ...]
     python benchmarks/arkit.py photographs FACE FOLDER [--landmarks CSV] [--expression 1.5]
 
-FACE is a face model with ARKit's shapes, as `MorphableModel.save` writes it. Fits start from the mean face and the
+FACE is ict, or the file of a face model with ARKit's shapes. Fits start from the mean face and the
 landmarks (`inference.fit_from_landmarks`), not from the truth.
 
 Renders: identity, albedo, pose and light of the held-out synthetic faces, without occluders. A fifth of the shapes has
@@ -34,6 +34,7 @@ from focus_ray.data.picture_folder import list_pictures
 from focus_ray.data.synthetic import OcclusionDistributions, SyntheticConfig, SyntheticFaces
 from focus_ray.errors import DataError
 from focus_ray.face_models.arkit import ARKIT_SHAPES, SPARSITY, ArkitFitter, arkit_expressions
+from focus_ray.face_models.by_name import load_face
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.camera import REFERENCE_SIZE, Camera
 from focus_ray.focus.parameters import join_theta, split_theta
@@ -152,7 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     renders = commands.add_parser("renders")
-    renders.add_argument("face", type=Path)
+    renders.add_argument("face", help="ict, or a file of `face import`")
     renders.add_argument("--number", type=int, default=200)
     renders.add_argument("--first", type=int, default=0)
     renders.add_argument("--size", type=int, default=224)
@@ -160,7 +161,7 @@ def main() -> None:
     renders.add_argument("--sparsity", type=float, nargs="+", default=[SPARSITY])
     renders.set_defaults(measure=measure_renders)
     photographs = commands.add_parser("photographs")
-    photographs.add_argument("face", type=Path)
+    photographs.add_argument("face", help="ict, or a file of `face import`")
     photographs.add_argument("folder", type=Path)
     photographs.add_argument("--landmarks", type=Path)
     photographs.set_defaults(measure=measure_photographs)
@@ -169,7 +170,7 @@ def main() -> None:
     options = parser.parse_args()
     appearance = focus_ray.load().model.appearance
     assert appearance is not None
-    face = MorphableModel.load(options.face)
+    face = load_face(options.face)
     settings = FIT_SETTINGS.model_copy(update={"expression": options.expression * FIT_SETTINGS.identity})
     options.measure(options, face, partial(fit_from_landmarks, face, appearance, settings=settings))
 

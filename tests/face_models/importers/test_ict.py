@@ -47,7 +47,7 @@ def test_the_shipped_face_is_what_the_published_files_give(published: Path):
 
 
 def _vertices(path: Path) -> np.ndarray:
-    return 10 * np.loadtxt((line for line in path.open() if line.startswith("v ")), usecols=(1, 2, 3))
+    return 10 * np.loadtxt([line for line in path.read_text().splitlines() if line.startswith("v ")], usecols=(1, 2, 3))
 
 
 def test_the_shipped_face_is_a_face():
