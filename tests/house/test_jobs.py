@@ -37,8 +37,8 @@ def test_the_package_of_a_job_is_complete(tmp_path):
     names = set(packed(ROOT, tmp_path / "package.zip"))
     files = [path for folder in SENT for path in (ROOT / folder).rglob("*") if path.is_file()]
     needed = {path.relative_to(ROOT).as_posix() for path in files}
-    # Jobs show no page; a detector's weights are on the cluster or given by --detector-weights.
-    left_out = ("pretrained", "__pycache__/", "serving/page/vendor/", "detectors/weights/")
+    # Jobs show no page; a detector's weights and face models are on the cluster or given by an option.
+    left_out = ("pretrained", "__pycache__/", "serving/page/vendor/", "detectors/weights/", ".face")
     assert {name for name in needed - names if not any(part in name for part in left_out)} == set()
 
 
