@@ -21,10 +21,11 @@ from focus_ray.errors import FaceModelError
 from focus_ray.face_models.importers.blendshape_statistics import weight_covariance_root
 from focus_ray.face_models.importers.bounded_files import read_bytes, read_text
 from focus_ray.face_models.importers.import_options import ImportOptions
-from focus_ray.face_models.importers.mesh_region import keep_region, nearest_weights
+from focus_ray.face_models.importers.landmark_places import LandmarkPlaces
+from focus_ray.face_models.importers.mesh_region import keep_region, nearest_weights, whole
 from focus_ray.face_models.importers.named_modes import named_modes
 from focus_ray.face_models.importers.source_checks import check_source
-from focus_ray.face_models.importers.source_model import SourceModel, vertex_landmarks
+from focus_ray.face_models.importers.source_model import SourceModel
 from focus_ray.face_models.landmarks import FLIP, N_LANDMARKS
 from focus_ray.face_models.parametric.modes import principal_modes, remove_rigid_motion
 from focus_ray.face_models.provenance import Licence, Provenance
@@ -71,42 +72,6 @@ _FOREHEAD_TOP, _FOREHEAD_SIDE, _FOREHEAD_CORNER, _FOREHEAD_SLOPE = 0.955, 0.37, 
 _LEAST_DEPTH, _TEETH_HEIGHT, _MIDDLE_OF_ARCH = 82.0, (-47.0, -19.0), 78.0
 # Of the normals: gums that look forwards, the tongue from above, and teeth with their sides but not their backs.
 _LEAST_FORWARD, _LEAST_UP, _LEAST_OUTWARD = 0.1, 0.5, -0.3
-# Vertices from which less than 30 % of the hemisphere above the surface is open, near the nose: the nostrils' inside.
-_NOSTRILS = (
-    (4634, 4727), (4788, 4796), (4798, 4806), (4808, 4837), (4872, 4914), (4921, 4931), (4952, 4974), (4989, 5011),
-    (5099, 5192), (5251, 5301), (5330, 5372), (5378, 5389), (5406, 5428), (5443, 5465),
-)  # fmt: skip
-# By how much landmarks are moved over the skin (x and y of the mean face, mm): the subject's right side and the middle,
-# whose mirror is the left side. In fits of 70 portraits (`choose`) with these landmarks held out, the points of ICT's
-# list were off by about three times as much in the mean; on photographs with other annotations, this half way was best.
-# The jaw line is left: annotations differ in it by more than that.
-_LANDMARK_MOVES = {
-    17: (-1.1, 1.6), 18: (-0.2, 0.0), 19: (-0.5, 0.6), 20: (-0.8, 0.5), 21: (-0.5, 0.6), 27: (0.0, 1.6),
-    28: (0.0, 0.2), 29: (0.0, -0.7), 30: (0.0, 0.7), 31: (0.1, 0.8), 32: (-0.4, 0.1), 33: (0.0, 0.4), 36: (-0.5, 0.2),
-    37: (0.3, 0.4), 38: (-0.3, 0.2), 39: (0.2, 0.3), 40: (0.0, -0.1), 41: (0.7, 0.1), 48: (-1.4, 0.2), 49: (0.9, 0.2),
-    50: (-0.5, -0.2), 51: (0.0, 0.3), 57: (0.0, -0.1), 58: (0.1, -0.1), 59: (1.2, -0.6), 60: (-1.4, 0.2),
-    61: (1.9, 0.2), 62: (0.0, 0.9), 66: (0.0, -0.3), 67: (1.8, -0.8),
-}  # fmt: skip
-_SHARE_OF_DEPTH = 0.3  # in the distance from a moved landmark to the skin: it keeps its frontal place
-# Places in the texture that the skin leaves free: low and high corner. The subject's left is at larger u.
-_UV_ISLANDS = (
-    (_RIGHT_SCLERA, (0.005, 0.005), (0.105, 0.105)),
-    (_LEFT_SCLERA, (0.895, 0.005), (0.995, 0.105)),
-    (_TEETH, (0.15, 0.005), (0.37, 0.105)),
-    (_GUMS_AND_TONGUE, (0.40, 0.005), (0.60, 0.105)),
-    (_MOUTH_SOCKET, (0.64, 0.005), (0.86, 0.105)),
-)
-_N_IDENTITIES = 100
-_MM = 10.0  # per cm
-_ORIGIN = np.array([0.0, 7.0, 75.0])  # mm: the inner landmarks are centred as those of the parametric face
-_BEHIND = 0.15  # of the eyeball's radius: what lies further behind its centre is never seen
-# Texture coordinates, whose lines follow the rows of the mesh: the throat below would lie over collars; the forehead
-# goes on above the narrow face, up to the hair.
-_THROAT = 0.165
-_FOREHEAD_TOP, _FOREHEAD_SIDE, _FOREHEAD_CORNER, _FOREHEAD_SLOPE = 0.955, 0.37, 0.25, 0.6
-# mm, of the inside of the mouth: what lies further back or higher is never seen; roots would show in the nostrils.
-_LEAST_DEPTH, _TOP_OF_TEETH = 82.0, -19.0
-_LEAST_FORWARD, _LEAST_UP = 0.1, 0.5  # z and y of the normal of what can be seen through the mouth
 
 _NOTES = (
     "Vertices: the face with the forehead and without ears and throat, the front of the outer eyeballs, and what is "
@@ -122,7 +87,7 @@ def read_ict(path: Path, options: ImportOptions) -> SourceModel:
 
     Args:
         path: folder FaceXModel, or the one that contains it.
-        options: only `licence` is used, if the LICENSE file is not beside the folder.
+        options: `modes`, and `licence` if the LICENSE file is not beside the folder; the others have no effect.
 
     Raises:
         FaceModelError: a file is missing, too large or malformed, or has other vertices than the published ones.
@@ -181,7 +146,7 @@ def _move_landmarks(
     Returns:
         Triangle and weights of each landmark.
     """
-    triangles, weights = vertex_landmarks(vertices, faces)
+    triangles, weights, _ = LandmarkPlaces.at_vertices(vertices).on(mean, whole(faces, len(mean)))
     usable = np.flatnonzero(skin[faces].all(axis=1))
     edges = np.concatenate([faces[usable][:, [0, 1]], faces[usable][:, [1, 2]], faces[usable][:, [2, 0]]])
     lengths = np.linalg.norm(mean[edges[:, 0]] - mean[edges[:, 1]], axis=1)

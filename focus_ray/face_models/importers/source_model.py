@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from focus_ray.errors import FaceModelError
 from focus_ray.face_models.importers.carry_over import place_on_parametric_face
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.face_models.named_expressions import NamedExpressions
@@ -80,30 +79,6 @@ class SourceModel:
         """The landmarks of the mean, mm."""
         corners = self.mean[self.faces[self.landmark_triangles]]
         return np.einsum("lk,lkd->ld", self.landmark_barycentric, corners)
-
-
-def vertex_landmarks(
-    vertices: Int[np.ndarray, "68"], faces: Int[np.ndarray, "F 3"]
-) -> tuple[Int[np.ndarray, "68"], Float[np.ndarray, "68 3"]]:
-    """Express landmarks at vertices by triangles and barycentric weights.
-
-    Args:
-        vertices: vertex of each landmark.
-        faces: triangles of the mesh.
-
-    Returns:
-        Triangle and weights of each landmark.
-
-    Raises:
-        FaceModelError: a landmark is at a vertex without a triangle.
-    """
-    triangles, weights = np.zeros(len(vertices), np.int64), np.zeros((len(vertices), 3))
-    for number, vertex in enumerate(vertices):
-        around, corner = np.nonzero(faces == vertex)
-        if not len(around):
-            raise FaceModelError(f"landmark {number} is at vertex {vertex}, which has no triangle; repair the list")
-        triangles[number], weights[number, corner[0]] = around[0], 1.0
-    return triangles, weights
 
 
 def assemble(source: SourceModel, modes: Modes) -> MorphableModel:
