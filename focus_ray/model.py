@@ -4,7 +4,8 @@ MODEL/  model.json  face.safetensors  encoder.safetensors  segmenter.safetensors
         quality.json, the limits of the quality flags, if they were calibrated for this model
         appearance.safetensors, if the light and residuals of photographs were learned for this model
 
-The folder includes the face model: theta is meaningless without the bases that it was learned for.
+The folder includes the face model: theta is meaningless without the bases that it was learned for. A folder without
+face.safetensors refers to a face model of the package by name and digest, in the entry `face` of model.json.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from focus_ray.errors import CheckpointError, ConfigError, ModelError
 from focus_ray.face_models.morphable_model import MorphableModel
+from focus_ray.face_models.shipped_face import load_shipped, shipped_name
 from focus_ray.focus.appearance import AppearancePrior
 from focus_ray.focus.autoencoder import Encoder, FaceAutoencoder, Focus
 from focus_ray.focus.camera import Camera
@@ -38,6 +40,9 @@ PRETRAINED_MODEL = Path(__file__).resolve().parent / "pretrained"
 """The model folder that comes with the package."""
 
 NETWORKS = ("encoder", "segmenter", "perceptual")
+
+SHIPPED_FACE = "shipped"
+"""Key in the entry `face` of model.json: name of the package's face model, in place of face.safetensors."""
 
 FORMAT = 1
 
@@ -203,13 +208,15 @@ def build_encoder(settings: ModelSettings) -> Encoder:
     return ResNet50Encoder(scales=settings.scales)
 
 
-def save(folder: Path, model: Model, *, half: bool = False) -> None:
+def save(folder: Path, model: Model, *, half: bool = False, copy_face: bool = True) -> None:
     """Write a model folder.
 
     Args:
         folder: folder to write.
         model: model to write.
         half: store weights and bases as float16; means stay float32, as they are tens of mm.
+        copy_face: store the arrays of the face model also if the package ships the same face model. A folder without
+            them is smaller, and needs a copy of the package that has the face model.
 
     Raises:
         StorageError: the disk refuses to write.
@@ -221,12 +228,16 @@ def save(folder: Path, model: Model, *, half: bool = False) -> None:
     if half:
         tensors = {name: {key: to_half(key, value) for key, value in state.items()} for name, state in tensors.items()}
         face = face.round_to_half()  # as it will be loaded
+    described, shipped = face.description(), None if copy_face else shipped_name(face)
+    if shipped is not None:
+        del tensors["face"]
+        described[SHIPPED_FACE] = shipped
     info = {
         "format": FORMAT,
         "version": model.version,
         "settings": model.settings.model_dump(mode="json"),
         "refine": model.refine.model_dump(mode="json"),
-        "face": face.description(),
+        "face": described,
         "lineage": model.lineage.model_dump(mode="json"),
     }
     if model.appearance is not None:
@@ -247,7 +258,8 @@ def load(folder: Path | None = None) -> Model:
     Raises:
         CheckpointError: a file is missing, altered or not of this format, or a weight is not finite.
         FaceModelError: the arrays of the face model do not fit together.
-        ModelError: the folder is the shipped one and this copy of the package lacks it, as in a job.
+        ModelError: this copy of the package lacks what is not in the folder, as in a job: the shipped model, or the
+            face model that the folder refers to.
     """
     folder = PRETRAINED_MODEL if folder is None else Path(folder)
     if folder == PRETRAINED_MODEL and not folder.exists():
@@ -262,10 +274,11 @@ def load(folder: Path | None = None) -> Model:
             f"{folder} has format {info.get('format')!r}, this version reads {FORMAT}; use the version that wrote it"
         )
     check_finite(folder, networks)
+    face = read_face(folder, stored)
+    networks.pop("face", None)
     try:
         settings = ModelSettings.model_validate(info["settings"])
         refine = RefineSettings.model_validate(info["refine"])
-        face = MorphableModel.from_tensors(networks.pop("face"), info["face"])
         appearance = (
             AppearancePrior.from_tensors(networks.pop(checkpoint.APPEARANCE))
             if checkpoint.APPEARANCE in networks
@@ -301,18 +314,39 @@ def describe(folder: Path, stored: checkpoint.StoredModel) -> dict[str, Any]:
     Raises:
         FaceModelError: the arrays of the face model do not fit together.
         CheckpointError: the description of the face model is missing or invalid.
+        ModelError: this copy of the package lacks the face model that the folder refers to.
     """
-    if "face" not in stored.networks:
+    if "face" not in stored.networks and "face" not in stored.info:
         return stored.info
-    try:
-        face = dict(stored.info["face"])
-        loaded = MorphableModel.from_tensors(stored.networks["face"], face)
-    except (KeyError, TypeError, ValueError) as error:
-        reason = summarize_error(error)
-        raise CheckpointError(
-            f"{folder}/model.json: entry `face` is missing or invalid ({reason}); use another copy"
-        ) from None
-    return {**stored.info, "face": {**face, "digest": loaded.digest}}
+    loaded = read_face(folder, stored)
+    return {**stored.info, "face": {**stored.info["face"], "digest": loaded.digest}}
+
+
+def read_face(folder: Path, stored: checkpoint.StoredModel) -> MorphableModel:
+    """Build the face model of a model folder, from its own arrays or, if it refers to it, from the package.
+
+    Args:
+        folder: model folder, for messages.
+        stored: content of the folder.
+
+    Raises:
+        FaceModelError: the arrays of the face model do not fit together.
+        CheckpointError: the description of the face model is missing or invalid, or the package ships another one.
+        ModelError: this copy of the package lacks the face model that the folder refers to.
+    """
+    described = stored.info.get("face")
+    if not isinstance(described, dict):
+        raise CheckpointError(f"{folder}/model.json: entry `face` is missing or invalid; use another copy")
+    if "face" in stored.networks:
+        try:
+            return MorphableModel.from_tensors(stored.networks["face"], described)
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason = summarize_error(error)
+            raise CheckpointError(f"{folder}: the face model is malformed ({reason}); use another copy") from None
+    name, digest = described.get(SHIPPED_FACE), described.get("digest")
+    if not isinstance(name, str) or not isinstance(digest, str):
+        raise CheckpointError(f"{folder} has no face.safetensors and refers to no face model; use another copy")
+    return load_shipped(name, digest)
 
 
 def load_from(location: str) -> Model:

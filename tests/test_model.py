@@ -10,6 +10,7 @@ import torch
 
 from focus_ray import model
 from focus_ray.errors import CheckpointError, ModelError
+from focus_ray.face_models import by_name
 from focus_ray.storage import checkpoint
 
 
@@ -117,3 +118,61 @@ def test_a_malformed_appearance_prior_is_refused(tmp_path: Path):
     checkpoint.save_appearance(tmp_path / "model", tensors, {})
     with pytest.raises(CheckpointError, match="not positive"):
         model.load(tmp_path / "model")
+
+
+@pytest.fixture(scope="module")
+def ict_model() -> model.Model:
+    """Random networks around the face model that the package ships."""
+    settings = model.ModelSettings(
+        camera=model.Camera(image_size=32),
+        encoder=model.EncoderSettings(kind="small", width=4),
+        segmenter=model.SegmenterSettings(width=4, levels=2, dropout=0.0, norm="group"),
+        perceptual=model.PerceptualSettings(kind="warmup_encoder"),
+    )
+    focus = model.build(settings, by_name.load_face("ict")).eval().requires_grad_(False)
+    return model.Model(focus, settings, model.RefineSettings(steps=2), "test")
+
+
+@pytest.mark.skipif(not by_name.SHIPPED_FACES["ict"].is_file(), reason="this copy has no ict.face")
+class TestAShippedFace:
+    """The arrays of a face model that the package ships are left out of the folder where that is asked for."""
+
+    def test_it_is_taken_from_the_package(self, ict_model, tmp_path):
+        model.save(tmp_path / "small", ict_model, half=True, copy_face=False)
+        assert not (tmp_path / "small" / "face.safetensors").exists()
+        face = json.loads((tmp_path / "small" / "model.json").read_text())["face"]
+        assert (face["shipped"], face["digest"]) == ("ict", ict_model.focus.face_model.digest)
+        assert face["provenance"]["licence"]["name"] == "MIT"
+        again = model.load(tmp_path / "small").focus.face_model
+        assert again.digest == ict_model.focus.face_model.digest
+        assert again.expressions is not None
+        assert again.description() == ict_model.focus.face_model.description()
+        assert model.load_from(str(tmp_path / "small")).version == "test"
+        described = model.describe(tmp_path / "small", checkpoint.load_model(tmp_path / "small"))
+        assert described["face"] == face
+
+    def test_a_folder_is_whole_unless_that_is_asked_for(self, ict_model, tmp_path):
+        model.save(tmp_path / "whole", ict_model, half=True)
+        assert (tmp_path / "whole" / "face.safetensors").exists()
+        assert "shipped" not in json.loads((tmp_path / "whole" / "model.json").read_text())["face"]
+
+    def test_another_face_is_copied(self, tmp_path):
+        model.save(tmp_path / "model", model.load(), half=True, copy_face=False)
+        assert (tmp_path / "model" / "face.safetensors").exists()
+
+    def test_another_digest_or_no_face_in_the_package_is_refused(self, ict_model, tmp_path, monkeypatch):
+        folder = tmp_path / "model"
+        model.save(folder, ict_model, half=True, copy_face=False)
+        stored = checkpoint.load_model(folder)
+        wrong = {**stored.info, "face": {**stored.info["face"], "digest": "0" * 64}}
+        checkpoint.save_model(tmp_path / "wrong", stored.networks, wrong)
+        with pytest.raises(CheckpointError, match="needs the face model 'ict' with digest 000000000000"):
+            model.load(tmp_path / "wrong")
+        nothing = {**stored.info, "face": {"name": "ict", "n_identity": 80}}
+        checkpoint.save_model(tmp_path / "nothing", stored.networks, nothing)
+        with pytest.raises(CheckpointError, match=r"has no face\.safetensors and refers to no face model"):
+            model.load(tmp_path / "nothing")
+        monkeypatch.setattr(by_name, "SHIPPED_FACES", {"ict": tmp_path / "absent.face"})
+        for use in (model.load, lambda path: model.describe(path, stored)):
+            with pytest.raises(ModelError, match="needs the face model 'ict', which this copy of focus-ray lacks"):
+                use(folder)

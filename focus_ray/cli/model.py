@@ -44,7 +44,10 @@ def model_info(
 def model_export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Model folder, for example RUN/model.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Model folder to write.")],
-    half: Annotated[bool, typer.Option("--half", help="Store weights as float16: half the size.")] = False,
+    half: Annotated[
+        bool,
+        typer.Option("--half", help="Store weights as float16, and no copy of a face model that the package ships."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Copy a model folder, optionally with weights in half precision."""
@@ -53,7 +56,7 @@ def model_export(
     from focus_ray.storage.manifest import check_replaceable
 
     check_replaceable(out, MODEL)
-    model.save(out, model.load(folder), half=half)
+    model.save(out, model.load(folder), half=half, copy_face=not half)
     size = sum(path.stat().st_size for path in out.iterdir())
     typer.echo(f"{size / 1e6:.1f} MB: {out}")
     if as_json:
