@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, NonNegativeInt, ValidationError, field_validator
 
+from focus_ray.data.composites.planted import PlantedConfig
 from focus_ray.data.cutout import CutKind
 from focus_ray.data.rendered import RenderedConfig
 from focus_ray.data.synthetic import SyntheticConfig
@@ -64,6 +65,7 @@ class DataSettings(Settings):
     rendered: RenderedConfig = RenderedConfig()
     cut: CutKind | None = None  # for synthetic faces with true masks: how parts of them are covered
     augment: bool = True  # photographs: flip, shift, scale, rotation (released code)
+    planted: PlantedConfig | None = None  # photographs: occluders are pasted into them, `size` pictures in an epoch
     # Share of photographs that are scored and not trained on (data.photo_split); 0, as in runs from before this key
     # existed, scores those trained on.
     heldout_share: float = Field(default=0.0, ge=0, lt=1)

@@ -11,7 +11,7 @@ from torch import Tensor
 from focus_ray.data.sample import Batch, FaceDataset
 
 _LEVELS = 255
-_BITS = ("masks", "region")
+_BITS = ("masks", "region", "planted")
 _FLOATS = ("landmarks", "theta", "vertices", "landmarks_true")
 
 

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from focus_ray.data.photos import PhotoFolder
+from focus_ray.data.photos import PhotoFace, PhotoFolder
 from focus_ray.data.sample import Batch
 
 _TRAILING_NUMBER = re.compile(r"[\W_]*\d+\W*$")
@@ -38,6 +38,10 @@ class PhotoSubset:
             epoch: pass over the photographs; each pass has its own augmentation.
         """
         return self.photos.batch([self.numbers[index % len(self)] for index in indices], seed, epoch)
+
+    def face(self, index: int) -> PhotoFace:
+        """Return the surroundings of the face of the photograph with this number in the subset."""
+        return self.photos.face(self.numbers[index])
 
 
 class PhotoSplit:

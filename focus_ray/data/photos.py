@@ -74,7 +74,7 @@ class PhotoFolder:
         self.messages: list[str] = []
         given = read_landmarks(self._landmark_file(landmarks))
         self._landmarks = {stored_spelling(self.source, name): points for name, points in given.items()}
-        self._kept: dict[str, _CachedFace] = {}
+        self._kept: dict[str, PhotoFace] = {}
         self._room = memory_mb * 1e6
         self._digest = self._scan_pictures()
         if not self.names:
@@ -133,8 +133,13 @@ class PhotoFolder:
             names=[self.names[index] for index in chosen],
         )
 
+    def face(self, index: int) -> "PhotoFace":
+        """Return the surroundings of the face of the photograph with this number."""
+        name = self.names[index]
+        return self._load_faces({name})[name]
+
     def _view(
-        self, face: "_CachedFace", index: int, seed: int | None, epoch: int
+        self, face: "PhotoFace", index: int, seed: int | None, epoch: int
     ) -> tuple[UInt8[np.ndarray, "S S 3"], Float[np.ndarray, "68 2"]]:
         if seed is None:
             return face.crop.warp(face.image), face.crop.to_crop(face.landmarks)
@@ -176,7 +181,7 @@ class PhotoFolder:
         self.skipped["with invalid landmarks" if bad_landmarks else self.source.failure_reason(name)] += 1
         self.messages.append(f"{self.source.location(name)}: {error}" if bad_landmarks else str(error))
 
-    def _load_faces(self, names: set[str]) -> "dict[str, _CachedFace]":
+    def _load_faces(self, names: set[str]) -> "dict[str, PhotoFace]":
         """The faces of these pictures; those that are not cached are read again."""
         faces = {name: self._kept[name] for name in names if name in self._kept}
         for name, content in self.source.contents(sorted(names - faces.keys())):
@@ -184,19 +189,19 @@ class PhotoFolder:
             self._cache_face(name, faces[name])
         return faces
 
-    def _load_face(self, name: str, content: bytes) -> "_CachedFace":
+    def _load_face(self, name: str, content: bytes) -> "PhotoFace":
         image = read_image(content, self.limits, self.source.location(name))
         points = validate_landmarks(self._landmarks[name], *image.shape[:2])
         return _crop_surroundings(image, points, crop_from_landmarks(points, self.image_size))
 
-    def _cache_face(self, name: str, face: "_CachedFace") -> None:
+    def _cache_face(self, name: str, face: "PhotoFace") -> None:
         if name not in self._kept and face.image.nbytes <= self._room:
             self._room -= face.image.nbytes
             self._kept[name] = face
 
 
 @dataclass(frozen=True)
-class _CachedFace:
+class PhotoFace:
     """The surroundings of a face, with its landmarks in their px and the crop that shows it aligned."""
 
     image: UInt8[np.ndarray, "K K 3"]
@@ -206,9 +211,9 @@ class _CachedFace:
 
 def _crop_surroundings(
     image: UInt8[np.ndarray, "H W 3"], landmarks: Float[np.ndarray, "68 2"], crop: Crop
-) -> _CachedFace:
+) -> PhotoFace:
     detail = min(_KEPT_DETAIL, 1.0 / crop.scale)  # never finer than the picture
     side = max(1, round(crop.size * _KEPT_WIDTH * detail))
     middle = (side - 1) / 2.0 - detail * (crop.size - 1) / 2.0
     kept = Crop(compose(np.array([[detail, 0.0, middle], [0.0, detail, middle]]), crop.matrix), side)
-    return _CachedFace(kept.warp(image), kept.to_crop(landmarks), Crop(compose(crop.matrix, kept.inverse), crop.size))
+    return PhotoFace(kept.warp(image), kept.to_crop(landmarks), Crop(compose(crop.matrix, kept.inverse), crop.size))

@@ -70,7 +70,7 @@ class RenderedFaces:
         The bits of a face do not depend on the other faces of the batch.
         """
         streams = [make_generator(self.seed, _RENDERED_STREAM, _SPLITS[self.split], index) for index in indices]
-        theta = torch.cat([sample_theta(self.config.laws, 1, rng) for rng in streams])
+        theta = torch.cat([sample_theta(self.config.laws, 1, rng, self.face.expressions) for rng in streams])
         parts = split_theta(theta)
         face = self.face
         vertices = decode_basis(parts.alpha, face.mean, face.shape_basis)

@@ -26,6 +26,7 @@ class Batch:
         names: file names or other identifiers.
         landmarks_true: landmarks without detector noise, px.
         region: 1 = the face covers the pixel, occluded or not.
+        planted: 1 = a pasted occluder covers the pixel.
     """
 
     images: Float[Tensor, "B 3 H W"]
@@ -37,6 +38,7 @@ class Batch:
     names: list[str] | None = None
     landmarks_true: Float[Tensor, "B 68 2"] | None = None
     region: Float[Tensor, "B 1 H W"] | None = None
+    planted: Float[Tensor, "B 1 H W"] | None = None
 
     def __len__(self) -> int:
         return len(self.images)

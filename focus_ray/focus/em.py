@@ -18,6 +18,7 @@ from focus_ray.focus.render.renderer import Rendering
 from focus_ray.focus.replica_group import SINGLE_PROCESS, ReplicaGroup
 from focus_ray.focus.schedule import OptimizerSettings, SchedulePosition
 from focus_ray.focus.state import StepLoss, StepMetrics, Targets, TrainState, mask_share, optimize_step
+from focus_ray.focus.synthesis import ParameterWeights, parameter_loss
 from focus_ray.settings import Settings
 
 # Pixels with a colour error above this multiple of the mean are the worst explained ones, which the guard checks.
@@ -39,6 +40,13 @@ class AreaCalibration(Settings):
     rate: float = Field(default=0.1, gt=0, le=1)  # share of the way to the current batch's weight, per step
 
 
+class TeacherSettings(Settings):
+    """Teaching of the encoder by fits that are refined from its own predictions, inside the mask. Not in the paper."""
+
+    refine: RefineSettings = RefineSettings()
+    weights: ParameterWeights = ParameterWeights()
+
+
 class EmSettings(Settings):
     """Settings of both halves of the alternation."""
 
@@ -50,6 +58,7 @@ class EmSettings(Settings):
     # other half. The error of a small encoder hides the outliers. No annotation is used: the refinement has the inputs
     # of R. None: the paper.
     refined_comparison: RefineSettings | None = None
+    teacher: TeacherSettings | None = None  # None: the paper
 
 
 def segmentation_terms(
@@ -131,8 +140,14 @@ def segmentation_step(
     def objective(network: nn.Module, rows: slice) -> StepLoss:
         part, input_rendering, compared_rendering = batch.rows(rows), shown.rows(rows), compared.rows(rows)
         region = input_rendering.mask * compared_rendering.mask  # outside of it, one of the renderings is empty
-        mask = focus.segmenter.logits_to_mask(network(input_rendering.image, part.images)) * region
+        logits = network(input_rendering.image, part.images)
+        mask = focus.segmenter.logits_to_mask(logits) * region
         terms = segmentation_terms(focus, part, compared_rendering, mask, region, weights)
+        if part.planted is not None and weights.eta_planted:
+            explained = trusted_mask(part.images, compared_rendering, weights.planted_explained)
+            terms["planted"] = losses.planted_sum(
+                logits, part.planted * region, explained * region, outlier_weight=weights.planted_outlier_weight
+            )
         total = partial(losses.segmentation_total, weights=weights)
         worst = region * (colour_error(part.images, compared_rendering) > high_error)
         return StepLoss(terms, total, mask_share(mask, region), mask_share(mask * worst, worst))
@@ -246,9 +261,40 @@ def reconstruction_step(
         part = batch.rows(rows)
         theta, rendering = encode_and_render(network, focus, part)
         with torch.set_grad_enabled(not weights.detach_mask):
-            mask = focus.mask(part.images, rendering)
+            mask = part.without_planted(focus.mask(part.images, rendering))
         terms = reconstruction_terms(focus, part, theta, rendering, mask, weights)
+        if settings.teacher is not None and weights.lambda_teacher:
+            refined = refined_theta(focus, part, theta.detach(), settings.teacher.refine)
+            errors = parameter_loss(focus.renderer, focus.scales, theta, refined, settings.teacher.weights)
+            terms["teacher"] = pooled_mean(torch.stack(list(errors.values())).sum(), len(theta))
         total = partial(losses.reconstruction_total, weights=weights)
         return StepLoss(terms, total, mask_share(mask, rendering.mask))
 
     return state, optimize_step(state, position, focus.encoder, optimizer, len(batch.images), objective)
+
+
+def refined_theta(
+    focus: Focus, batch: Targets, theta: Float[Tensor, "B 257"], settings: RefineSettings
+) -> Float[Tensor, "B 257"]:
+    """Refine predictions inside the masks of S, without the pixels of pasted occluders.
+
+    Args:
+        focus: networks.
+        batch: targets.
+        theta: prediction of the encoder.
+        settings: weights and steps.
+
+    Returns:
+        theta of the refined fits.
+    """
+
+    def mask_fn(images: Tensor, rendering: Rendering) -> Tensor:
+        return batch.without_planted(focus.mask(images, rendering))
+
+    def trusted_fn(images: Tensor, rendering: Rendering) -> Tensor:
+        return batch.without_planted(trusted_mask(images, rendering, settings.trusting_factor))
+
+    refined, _ = descend(
+        focus.renderer, focus.scales, batch.images, theta, mask_fn, batch.landmarks, settings, trusted_fn
+    )
+    return refined

@@ -129,7 +129,7 @@ def init_step(
         theta, rendering = encode_and_render(network, focus, part)
         mask = rendering.mask
         if settings.mask == "preliminary":
-            mask = losses.preliminary_mask(part.images, rendering.image, mask, xi)
+            mask = part.without_planted(losses.preliminary_mask(part.images, rendering.image, mask, xi))
         elif settings.mask == "true":
             if part.masks is None:
                 raise ValueError("the batch has no true masks; use data with true masks, or another initialise.mask")
@@ -153,6 +153,8 @@ def pretrain_step(
 ) -> tuple[TrainState, StepMetrics]:
     """Train the segmenter for one step with the preliminary masks as labels, inside the rendered region.
 
+    Pixels of pasted occluders are outliers.
+
     Returns:
         The state, changed in place, and the metrics of the step.
     """
@@ -164,6 +166,7 @@ def pretrain_step(
         with torch.no_grad():
             rendering = autoencoder(part.images).rendering
         label = losses.preliminary_mask(part.images, rendering.image, rendering.mask, settings.xi)
+        label = part.without_planted(label)
         logits = network(rendering.image, part.images)
         terms = {"bce": losses.mask_cross_entropy_sum(logits, label, rendering.mask)}
         mask = rendering.mask * segmenter.logits_to_mask(logits)

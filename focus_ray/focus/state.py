@@ -18,23 +18,30 @@ from focus_ray.focus.schedule import OptimizerSettings, Phase, SchedulePosition
 class Targets(NamedTuple):
     """Training data of the method: images and 68 detected landmarks, nothing else.
 
-    Only supervised baselines (section 4.1) have masks, 1 = visible face.
+    Only supervised baselines (section 4.1) have masks, 1 = visible face. Pictures with pasted occluders have `planted`,
+    1 where the occluder is.
     """
 
     images: Float[Tensor, "B 3 H W"]  # in [0, 1]
     landmarks: Float[Tensor, "B 68 2"]  # px
     first_index: int = 0  # number of the first image in the global batch, of which this is a part
     masks: Float[Tensor, "B 1 H W"] | None = None
+    planted: Float[Tensor, "B 1 H W"] | None = None
 
     def rows(self, rows: slice) -> "Targets":
         """Return a contiguous part of the batch."""
-        masks = None if self.masks is None else self.masks[rows]
-        return Targets(self.images[rows], self.landmarks[rows], self.first_index + (rows.start or 0), masks)
+        first = self.first_index + (rows.start or 0)
+        masks, planted = (None if one is None else one[rows] for one in (self.masks, self.planted))
+        return Targets(self.images[rows], self.landmarks[rows], first, masks, planted)
 
     def to(self, device: torch.device) -> "Targets":
         """Copy to another device."""
-        masks = None if self.masks is None else self.masks.to(device)
-        return Targets(self.images.to(device), self.landmarks.to(device), self.first_index, masks)
+        masks, planted = (None if one is None else one.to(device) for one in (self.masks, self.planted))
+        return Targets(self.images.to(device), self.landmarks.to(device), self.first_index, masks, planted)
+
+    def without_planted(self, mask: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
+        """Return a mask without the pixels of pasted occluders."""
+        return mask if self.planted is None else mask * (1 - self.planted)
 
 
 @dataclass

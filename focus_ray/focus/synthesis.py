@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from focus_ray.face_models.named_expressions import NamedExpressions
 from focus_ray.focus.parameters import Parameters, ParameterScales, join_theta, split_theta
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.numerics.float32 import full_precision_matmul
@@ -41,6 +42,16 @@ class SamplingDistributions(Settings):
     second_band: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)  # means of bands 4 to 8
     directional_spread: float = Field(default=0.45, ge=0)
     second_band_spread: float = Field(default=0.12, ge=0)
+    # Share of the faces whose expression is drawn from the face model's named shapes, which reach wide-open mouths and
+    # closed eyes; a model without named shapes has none.
+    named_share: float = Field(default=0.0, ge=0, le=1)
+
+
+NAMED_CHANCES = {"jawOpen": 0.5, "eyeBlink": 0.35, "mouthSmile": 0.3}
+"""Chance of a named shape to be part of a drawn expression."""
+_OTHER_CHANCE = 0.12
+_SYMMETRY = 0.8  # chance that a right shape has the weight of its left one
+_NAMED_NOISE = 0.3  # of the modes, on top of the named shapes, in sigmas
 
 
 class RenderedBatch(NamedTuple):
@@ -60,13 +71,16 @@ def make_generator(*seeds: int) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(*seeds))
 
 
-def sample_theta(distributions: SamplingDistributions, count: int, rng: torch.Generator) -> Float[Tensor, "B 257"]:
+def sample_theta(
+    distributions: SamplingDistributions, count: int, rng: torch.Generator, named: NamedExpressions | None = None
+) -> Float[Tensor, "B 257"]:
     """Draw random faces, poses and lights.
 
     Args:
         distributions: of all parts of theta.
         count: number of faces.
         rng: source of randomness.
+        named: named shapes of the face model; None: it has none.
 
     Returns:
         theta, in the units of `focus.parameters`.
@@ -80,16 +94,50 @@ def sample_theta(distributions: SamplingDistributions, count: int, rng: torch.Ge
     ) + torch.tensor(distributions.rotation_mean)
     spread = torch.tensor([distributions.translation_xy, distributions.translation_xy, distributions.translation_z])
     translation = normal(count, 3) * spread + torch.tensor(distributions.translation_mean)
-    return join_theta(
-        Parameters(
-            identity=distributions.identity * normal(count, 80),
-            expression=distributions.expression * normal(count, 64),
-            albedo=distributions.albedo * normal(count, 80),
-            light=sample_light(distributions, count, rng),
-            rotation=rotation,
-            translation=translation,
-        )
+    parameters = Parameters(
+        identity=distributions.identity * normal(count, 80),
+        expression=distributions.expression * normal(count, 64),
+        albedo=distributions.albedo * normal(count, 80),
+        light=sample_light(distributions, count, rng),
+        rotation=rotation,
+        translation=translation,
     )
+    if named is not None and distributions.named_share > 0:
+        shaped = sample_named_expressions(named, count, rng) + _NAMED_NOISE * normal(count, 64)
+        chosen = torch.rand(count, 1, generator=rng) < distributions.named_share
+        parameters = parameters._replace(expression=torch.where(chosen, shaped, parameters.expression))
+    return join_theta(parameters)
+
+
+def sample_named_expressions(named: NamedExpressions, count: int, rng: torch.Generator) -> Float[Tensor, "B E"]:
+    """Draw expressions as sums of named shapes with weights in [0, 1], most of them symmetrical.
+
+    Args:
+        named: named shapes; those of the two sides of the face end in Left and Right, or in _L and _R.
+        count: number of expressions.
+        rng: source of randomness.
+
+    Returns:
+        Expression coefficients, in sigmas.
+    """
+    sides = [split_side(name) for name in named.names]
+    chances = torch.tensor([NAMED_CHANCES.get(base, _OTHER_CHANCE) for base, _ in sides])
+    weights = torch.rand(count, len(sides), generator=rng)
+    weights = weights * (torch.rand(count, len(sides), generator=rng) < chances)
+    symmetrical = torch.rand(count, len(sides), generator=rng) < _SYMMETRY
+    for column, (base, side) in enumerate(sides):
+        if side == "right" and (base, "left") in sides:
+            left = weights[:, sides.index((base, "left"))]
+            weights[:, column] = torch.where(symmetrical[:, column], left, weights[:, column])
+    return (weights[:, :, None] * named.coefficients).sum(dim=1)
+
+
+def split_side(name: str) -> tuple[str, str]:
+    """Split the name of a shape into its base and its side: eyeBlink_L gives ("eyeBlink", "left")."""
+    for ending, side in (("_L", "left"), ("Left", "left"), ("_R", "right"), ("Right", "right")):
+        if name.endswith(ending):
+            return name.removesuffix(ending), side
+    return name, ""
 
 
 def sample_light(distributions: SamplingDistributions, count: int, rng: torch.Generator) -> Float[Tensor, "B 27"]:
@@ -167,7 +215,7 @@ def render_random(
     """
     subset = range(count) if subset is None else subset
     rows = slice(subset.start, subset.stop)
-    theta = sample_theta(distributions, count, rng)[rows].to(renderer.model.mean)
+    theta = sample_theta(distributions, count, rng, renderer.model.expressions)[rows].to(renderer.model.mean)
     rendering = renderer(theta)
     size = rendering.image.shape[-1]
     background = sample_background(count, size, rng, subset).to(theta)

@@ -8,7 +8,20 @@ from typing import Any
 
 # Keys that were added after checkpoints existed, with the value at which they change nothing. A new key of the
 # configuration needs a line here: runs of earlier versions, whose configuration lacks it, can then be resumed.
-_ADDED_KEYS = {"data.heldout_share": 0.0, "data.cache_mb": 1000, "face.file": None}
+_ADDED_KEYS = {
+    "data.heldout_share": 0.0,
+    "data.cache_mb": 1000,
+    "data.rendered.laws.named_share": 0.0,
+    "data.planted": None,
+    "em.reconstruction.lambda_teacher": 0.0,
+    "em.segmentation.eta_planted": 0.0,
+    "em.segmentation.planted_explained": 3.0,
+    "em.segmentation.planted_outlier_weight": 2.0,
+    "em.teacher": None,
+    "face.file": None,
+    "initialise.weights.lambda_teacher": 0.0,
+    "warmup.laws.named_share": 0.0,
+}
 
 
 def config_digest(tree: Mapping[str, Any]) -> str:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from focus_ray import model
 from focus_ray.config import RunConfig
+from focus_ray.data.augment import AugmentSettings
 from focus_ray.data.cache import CachedFaces
+from focus_ray.data.composites.planted import PlantedConfig, PlantedMixture, PlantedPhotos
 from focus_ray.data.cutout import cut_out
-from focus_ray.data.photo_split import PhotoSplit
+from focus_ray.data.photo_split import PhotoSplit, PhotoSubset
 from focus_ray.data.photos import PhotoFolder
 from focus_ray.data.rendered import RenderedFaces
 from focus_ray.data.sample import Batch, FaceDataset
@@ -165,7 +167,7 @@ def training_data(
         DataError: the photographs cannot be used.
     """
     if config.photos is not None:
-        return photo_data(config, config.photos, config.landmarks, replicas)
+        return photo_data(config, config.photos, config.landmarks, replicas, face or fitted_face(config, run_dir))
     if config.data.source == "rendered":
         train, heldout, unseen = *rendered_faces(config, face or fitted_face(config, run_dir)), ()
     else:
@@ -234,7 +236,11 @@ def check_photo_config(config: RunConfig) -> None:
 
 
 def photo_data(
-    config: RunConfig, folder: str | Path, landmarks: str | Path | None, replicas: ReplicaGroup = SINGLE_PROCESS
+    config: RunConfig,
+    folder: str | Path,
+    landmarks: str | Path | None,
+    replicas: ReplicaGroup = SINGLE_PROCESS,
+    face: MorphableModel | None = None,
 ) -> TrainingData:
     """Return the user's photographs, augmented differently in each epoch, with a held-out share.
 
@@ -243,6 +249,7 @@ def photo_data(
         folder: folder of the photographs.
         landmarks: CSV file of landmarks; None: `landmarks.csv` in the folder.
         replicas: rank and number of the replicas.
+        face: face model of the synthetic faces that planted pictures are mixed with; None: that of the configuration.
 
     Raises:
         ConfigError: the configuration needs true masks.
@@ -253,6 +260,12 @@ def photo_data(
     photos = PhotoFolder(folder, landmarks, image_size=image_size, memory_mb=config.data.cache_mb)
     split = PhotoSplit(photos, config.data.heldout_share, config.heldout.seed)
     train = split.train
+    if config.data.planted is not None:
+        pictures = CachedFaces(planted_pictures(config, config.data.planted, train, face or fitted_face(config)))
+        size = config.data.size
+        return TrainingData(
+            lambda step: pictures.batch(shard_indices(config, step, size, replicas)), None, frozenset(), split
+        )
     augmentation = config.seed if config.data.augment else None
 
     def batch_of(step: int) -> Batch:
@@ -260,6 +273,25 @@ def photo_data(
         return train.batch(shard_indices(config, step, len(train), replicas), seed=augmentation, epoch=epoch)
 
     return TrainingData(batch_of, None, frozenset(), split)
+
+
+def planted_pictures(
+    config: RunConfig, planted: PlantedConfig, photos: PhotoSubset, face: MorphableModel
+) -> FaceDataset:
+    """Return photographs with planted occluders, mixed with synthetic faces.
+
+    Args:
+        config: the run's configuration.
+        planted: its `data.planted`.
+        photos: photographs to train on.
+        face: face model of the synthetic faces.
+    """
+    augment = AugmentSettings() if config.data.augment else AugmentSettings(flip=0, shift=0, scale=0, rotation=0)
+    pasted = PlantedPhotos(photos, planted, augment, config.seed)
+    if not planted.synthetic_share:
+        return pasted
+    synthetic, _ = synthetic_faces(config, face)
+    return PlantedMixture(pasted, synthetic, planted.synthetic_share, config.seed)
 
 
 def shard_indices(config: RunConfig, step: int, size: int, replicas: ReplicaGroup) -> list[int]:

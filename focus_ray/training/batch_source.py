@@ -56,7 +56,7 @@ class PrefetchSource:
             if at not in self._pending:
                 self._pending[at] = self._thread.submit(self.batch_of, at)
         batch = self._pending.pop(step).result()
-        return Targets(batch.images, batch.landmarks, self.first, batch.masks)
+        return Targets(batch.images, batch.landmarks, self.first, batch.masks, batch.planted)
 
     def __enter__(self) -> "PrefetchSource":
         return self
@@ -92,7 +92,7 @@ class RayDataSource:
 
             self._stream = StepStream(self.make, step, self.end, actors=self.actors)
         batch = self._stream.batch(step)
-        return Targets(batch.images, batch.landmarks, self.first, batch.masks)
+        return Targets(batch.images, batch.landmarks, self.first, batch.masks, batch.planted)
 
     def __enter__(self) -> "RayDataSource":
         return self

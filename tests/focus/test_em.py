@@ -399,3 +399,51 @@ def test_terms_of_parts_add_up_to_those_of_the_batch(state, batch, options):
     for symbol, term in whole.items():
         for total, one, other in zip(term, some[symbol], others[symbol], strict=True):
             torch.testing.assert_close(one + other, total)
+
+
+def planted(batch: Targets) -> Targets:
+    """The batch whose occluder is known to be pasted."""
+    pixels = torch.zeros(BATCH, 1, *batch.images.shape[-2:])
+    pixels[:, :, 10:20, 8:16] = 1
+    return batch._replace(planted=pixels)
+
+
+def test_s_learns_from_planted_pixels_only_if_their_term_has_a_weight(state, batch):
+    weights = SegmentationWeights(eta_nbr=0, eta_dist=0, eta_presv=0, eta_bin=0, eta_area=0, eta_planted=2.0)
+    _, metrics = segmentation_step(state, planted(batch), OF_S, EmSettings(segmentation=weights), OPTIMIZER)
+    assert metrics.losses["total"] == pytest.approx(2.0 * metrics.losses["planted"])
+    _, metrics = segmentation_step(state, planted(batch), OF_S, EmSettings(), OPTIMIZER)
+    assert "planted" not in metrics.losses
+    _, metrics = segmentation_step(state, batch, OF_S, EmSettings(segmentation=weights), OPTIMIZER)
+    assert "planted" not in metrics.losses
+
+
+def test_steps_of_s_lower_the_planted_term(state, batch):
+    settings = EmSettings(segmentation=SegmentationWeights(eta_planted=50.0))
+    steps = [segmentation_step(state, planted(batch), OF_S, settings, OPTIMIZER)[1] for _ in range(15)]
+    assert steps[-1].losses["planted"] < 0.9 * steps[0].losses["planted"]
+
+
+TRUSTING = RefineSettings(steps=2, lr=0.15, trusting_share=1.0, trusting_factor=1e6)  # all rendered pixels
+
+
+def test_the_teacher_does_not_see_planted_pixels(state, batch):
+    repainted = batch._replace(images=batch.images.clone())
+    repainted.images[:, :, 10:20, 8:16] = 0.9
+    theta = state.focus.scales.vectors()[0].expand(BATCH, -1).clone()
+    first, second = (em.refined_theta(state.focus, planted(one), theta, TRUSTING) for one in (batch, repainted))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    seen = em.refined_theta(state.focus, repainted, theta, TRUSTING)
+    assert not torch.allclose(first, seen)
+
+
+def test_the_teacher_is_a_refined_fit_and_counts_by_its_weight(state, batch):
+    weights = ReconstructionWeights(lambda_teacher=0.5)
+    settings = EmSettings(reconstruction=weights, teacher=em.TeacherSettings(refine=TRUSTING))
+    _, metrics = reconstruction_step(state, batch, OF_R, settings, OPTIMIZER)
+    parts = metrics.losses
+    paper = 0.5 * parts["pixel"] + 0.25 * parts["per"] + 5e-4 * parts["lm"] + 0.1 * parts["reg"]
+    assert parts["teacher"] > 0
+    assert parts["total"] == pytest.approx(paper + 0.5 * parts["teacher"], rel=1e-4)
+    _, metrics = reconstruction_step(state, batch, OF_R, EmSettings(reconstruction=weights), OPTIMIZER)
+    assert "teacher" not in metrics.losses

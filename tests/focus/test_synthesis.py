@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from focus_ray.face_models.named_expressions import NamedExpressions
 from focus_ray.focus.camera import Camera
 from focus_ray.focus.parameters import ParameterScales, split_theta
 from focus_ray.focus.render.renderer import Renderer
@@ -12,6 +13,9 @@ from focus_ray.focus.synthesis import (
     make_generator,
     parameter_loss,
     render_random,
+    sample_named_expressions,
+    sample_theta,
+    split_side,
 )
 
 
@@ -92,3 +96,35 @@ def test_a_part_leaves_the_random_numbers_where_the_whole_does(ellipsoid_face):
     for rng, only in zip(rngs, (None, range(1, 2)), strict=True):
         render_random(renderer, SamplingDistributions(), 4, rng, subset=only)
     assert torch.equal(*(torch.rand(3, generator=rng) for rng in rngs))
+
+
+NAMED = NamedExpressions(("jawOpen", "eyeBlink_L", "eyeBlink_R"), 10 * torch.eye(3, 64))
+
+
+def test_named_expressions_are_in_their_range_and_mostly_symmetrical():
+    weights = sample_named_expressions(NAMED, 2000, make_generator(1))[:, :3] / 10
+    assert 0 <= float(weights.min()) <= float(weights.max()) <= 1
+    jaw, left, right = (weights > 0).float().mean(dim=0).tolist()
+    assert jaw == pytest.approx(0.5, abs=0.04)
+    assert left == pytest.approx(0.35, abs=0.04)
+    assert right == pytest.approx(0.35, abs=0.04)
+    both = weights[:, 1] > 0
+    assert float((weights[both, 1] == weights[both, 2]).float().mean()) > 0.75
+
+
+def test_without_a_share_named_expressions_change_nothing():
+    plain = sample_theta(SamplingDistributions(), 5, make_generator(2))
+    torch.testing.assert_close(
+        sample_theta(SamplingDistributions(), 5, make_generator(2), NAMED), plain, rtol=0, atol=0
+    )
+    shaped = split_theta(sample_theta(SamplingDistributions(named_share=1.0), 5, make_generator(2), NAMED))
+    assert torch.equal(shaped.identity, split_theta(plain).identity)
+    assert not torch.equal(shaped.expression, split_theta(plain).expression)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [("jawOpen", ("jawOpen", "")), ("eyeBlink_R", ("eyeBlink", "right")), ("mouthSmileLeft", ("mouthSmile", "left"))],
+)
+def test_a_shapes_name_tells_its_side(name, parts):
+    assert split_side(name) == parts

@@ -27,6 +27,7 @@ from focus_ray.focus.losses.segmentation import (
     neighbor,
     neighbor_residual,
     neighbor_sum,
+    planted_sum,
     presv,
 )
 from focus_ray.focus.losses.weights import (
@@ -60,6 +61,7 @@ __all__ = [
     "perceptual",
     "pixel",
     "pixel_sum",
+    "planted_sum",
     "preliminary_mask",
     "presv",
     "reconstruction_total",

@@ -251,3 +251,29 @@ def binary(
         The mean; form "paper" gives -0.25 for a binary M.
     """
     return binary_sum(mask, region, form=form).ratio()
+
+
+def planted_sum(
+    logits: Float[Tensor, "B 1 H W"],
+    planted: Float[Tensor, "B 1 H W"],
+    explained: Float[Tensor, "B 1 H W"],
+    *,
+    outlier_weight: float = 2.0,
+) -> PooledRatio:
+    """Compute numerator and denominator of L_planted: the cross entropy of S on pixels whose label is known.
+
+    Not in the paper. Occluders are planted (pasted) into photographs and renders, so their pixels are outliers; a pixel
+    beside them is face if the fit explains it. All other pixels have no label: what the photographed persons wear.
+
+    Args:
+        logits: S before its sigmoid.
+        planted: 1 where an occluder was pasted.
+        explained: 1 where the fit explains the target.
+        outlier_weight: weight of a planted pixel, relative to that of an explained one.
+
+    Returns:
+        Weighted sum of the entropies, and the sum of the weights.
+    """
+    weight = outlier_weight * planted + (1 - planted) * explained
+    entropy = functional.binary_cross_entropy_with_logits(logits, 1 - planted, reduction="none")
+    return PooledRatio((entropy * weight).sum(), weight.sum())

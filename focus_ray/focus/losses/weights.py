@@ -23,6 +23,7 @@ class SegmentationWeights(Settings):
     eta_area: float = Field(default=0.5, ge=0)  # section 3.2
     eta_presv: float = Field(default=2.5, ge=0)  # section 3.2; released code: 0.25
     eta_bin: float = Field(default=10.0, ge=0)  # section 3.2
+    eta_planted: float = Field(default=0.0, ge=0)  # not in the paper, see `losses.planted_sum`
 
     neighbor_window: int = Field(default=3, ge=1)  # the first public code; the released code: 5
     neighbor_squared: bool = True  # Eq. 1; released code: False
@@ -34,6 +35,8 @@ class SegmentationWeights(Settings):
     binary_form: Literal["paper", "release"] = "paper"
     binary_region_only: bool = False
     width_normalised: bool = False  # released code: True
+    planted_outlier_weight: float = Field(default=2.0, gt=0)
+    planted_explained: float = Field(default=3.0, gt=0)  # largest residual of a face pixel, in medians of its image
 
     @field_validator("neighbor_window")
     @classmethod
@@ -51,6 +54,7 @@ class ReconstructionWeights(Settings):
     lambda_lm: float = Field(default=5e-4, ge=0)  # Eq. 8
     lambda_reg: float = Field(default=0.1, ge=0)  # Eq. 8
     lambda_area: float = Field(default=0.0, ge=0)  # not in the paper; released code: 0.06
+    lambda_teacher: float = Field(default=0.0, ge=0)  # not in the paper, see `em.TeacherSettings`
 
     pixel_norm: Literal["squared", "l21"] = "squared"  # Eq. 5; released code: "l21"
     pixel_normalise: Literal["mask", "image", "region"] = "mask"
@@ -61,15 +65,15 @@ class ReconstructionWeights(Settings):
     detach_mask: bool = True  # section 3.2: the segmentation network is fixed; released code: False
 
 
-SEGMENTATION_SYMBOLS = ("nbr", "dist", "area", "presv", "bin")
-RECONSTRUCTION_SYMBOLS = ("pixel", "per", "lm", "reg", "area")
+SEGMENTATION_SYMBOLS = ("nbr", "dist", "area", "presv", "bin", "planted")
+RECONSTRUCTION_SYMBOLS = ("pixel", "per", "lm", "reg", "area", "teacher")
 
 
 def segmentation_total(terms: Mapping[str, Float[Tensor, ""]], weights: SegmentationWeights) -> Float[Tensor, ""]:
     """Compute L_S, the weighted sum of the terms that are present.
 
     Args:
-        terms: at least one, by symbol: nbr, dist, area, presv, bin.
+        terms: at least one, by symbol: nbr, dist, area, presv, bin, planted.
         weights: one weight for each symbol.
 
     Returns:
@@ -85,7 +89,7 @@ def reconstruction_total(terms: Mapping[str, Float[Tensor, ""]], weights: Recons
     """Compute L_R, the weighted sum of the terms that are present.
 
     Args:
-        terms: at least one, by symbol: pixel, per, lm, reg, area.
+        terms: at least one, by symbol: pixel, per, lm, reg, area, teacher.
         weights: one weight for each symbol.
 
     Returns:

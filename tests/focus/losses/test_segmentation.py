@@ -14,6 +14,7 @@ from focus_ray.focus.losses import (
     neighbor,
     neighbor_residual,
     neighbor_sum,
+    planted_sum,
     presv,
     segmentation_total,
 )
@@ -211,3 +212,16 @@ def test_an_empty_mask_gives_zero_and_finite_gradients(normalise, premultiplied)
     loss.backward()
     assert loss == 0
     assert all(torch.isfinite(x.grad).all() for x in (target, rendering, mask))
+
+
+def test_planted_pixels_are_outliers_explained_ones_face_and_the_others_have_no_label():
+    planted = torch.tensor([1.0, 0.0, 0.0, 1.0]).view(1, 1, 2, 2)
+    explained = torch.tensor([0.0, 1.0, 0.0, 1.0]).view(1, 1, 2, 2)  # a planted pixel may look explained
+    logits = torch.tensor([2.0, -1.0, 5.0, -3.0]).view(1, 1, 2, 2)
+    face = torch.sigmoid(logits.flatten())
+    expected = -3.0 * torch.log(1 - face[0]) - torch.log(face[1]) - 3.0 * torch.log(1 - face[3])
+    pooled = planted_sum(logits, planted, explained, outlier_weight=3.0)
+    torch.testing.assert_close(pooled.numerator, expected)
+    assert float(pooled.denominator) == 7.0
+    moved = planted_sum(logits + torch.tensor([0, 0, 9.0, 0]).view(1, 1, 2, 2), planted, explained)
+    torch.testing.assert_close(moved.ratio(), planted_sum(logits, planted, explained).ratio())
