@@ -45,14 +45,14 @@ def portrait() -> RunConfig:
         landmark_emphasis="uniform",
         regularizer_form="release",
     )
-    refinement = FAST_REFINE.model_copy(update={"steps": 8, "pixel": 1.0, "landmark": 1e-2})
+    refinement = FAST_REFINE.model_copy(update={"steps": 6, "pixel": 1.0, "landmark": 1e-2})
     return base.model_copy(
         update={
             "preset": "portrait",
             "start_from": PORTRAIT_WARMUP,
             "face": FaceSettings(),
             "batch_size": 16,
-            "schedule": Schedule(init_steps=500, pretrain_seg_steps=0, cycles=8, seg_steps=450, face_steps=100),
+            "schedule": Schedule(init_steps=300, pretrain_seg_steps=0, cycles=8, seg_steps=380, face_steps=100),
             "optimizers": Optimizers(
                 warmup=OptimizerSettings(lr=1e-3),
                 init=OptimizerSettings(lr=6e-4, shape="one_cycle"),
@@ -70,10 +70,10 @@ def portrait() -> RunConfig:
                 refined_comparison=refinement,
                 teacher=TeacherSettings(refine=refinement),
             ),
-            "data": DataSettings(size=6000, heldout_share=0.1, planted=PlantedConfig()),
+            "data": DataSettings(size=6000, heldout_share=0.05, planted=PlantedConfig()),
             "heldout": HeldoutSettings(size=0, unlabelled=True),
             "cadence": Cadence(
-                log=10, checkpoint=250, evaluate=1100, sheet=550, best="unlabelled.planted", best_is="highest"
+                log=10, checkpoint=250, evaluate=1000, sheet=500, best="unlabelled.planted", best_is="highest"
             ),
         }
     )

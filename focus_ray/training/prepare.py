@@ -51,7 +51,8 @@ def prepare(request: RunRequest) -> PreparedRun:
     """Validate a request and read configuration and face model. Nothing is written.
 
     Raises:
-        ConfigError: there is no run to resume, or it has another storage than the request.
+        ConfigError: there is no run to resume, it has another storage than the request, or a new run lacks the
+            photographs that its preset needs.
         CheckpointError: config.json or run.json is damaged, or the start model cannot be loaded.
         FaceModelError: the face model of the run folder is damaged.
     """
@@ -65,5 +66,10 @@ def prepare(request: RunRequest) -> PreparedRun:
             raise ConfigError(f"the run in {out} keeps its checkpoints in {place}; give no other storage")
         return PreparedRun(request, folder, config, face, info)
     config = request.config
+    if config.data.planted is not None and config.photos is None:
+        raise ConfigError(
+            f"preset {config.preset!r} pastes occluders into photographs of open faces; give their folder, such as the "
+            "train split of the public-domain portraits"
+        )
     info = RunInfo(name=out.resolve().name, storage=request.storage, experiment=request.experiment)
     return PreparedRun(request, RunFolder(out, keep=config.cadence.keep), config, fitted_face(config, out), info)

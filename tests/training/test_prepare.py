@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from focus_ray.data.composites.planted import PlantedConfig
 from focus_ray.errors import CheckpointError, ConfigError
 from focus_ray.training.prepare import RunRequest, prepare
 
@@ -80,3 +81,10 @@ def test_what_is_no_run_cannot_go_on(begun, tmp_path):
     (tmp_path / "run" / "config.json").write_text('{"preset": 1}')
     with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
         prepare(RunRequest(None, tmp_path / "run"))
+
+
+def test_a_run_that_plants_occluders_needs_photographs(config, tmp_path):
+    planted = config.model_copy(update={"data": config.data.model_copy(update={"planted": PlantedConfig()})})
+    with pytest.raises(ConfigError, match="give their folder"):
+        prepare(RunRequest(planted, tmp_path / "run"))
+    assert prepare(RunRequest(planted.with_photos(str(tmp_path), None), tmp_path / "run")).config.photos
