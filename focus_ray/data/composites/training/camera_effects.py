@@ -83,7 +83,7 @@ def _add_noise(rng: Generator, rgb: Photo) -> Photo:
 def _compress(rng: Generator, rgb: Photo) -> Photo:
     """JPEG at a low or middling quality."""
     quality = int(rng.integers(15, 85))
-    done, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         return rgb
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    return cv2.cvtColor(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)), cv2.COLOR_BGR2RGB)

@@ -32,6 +32,7 @@ def draw_folds(rng: Generator, size: int, across: float, along: float, angle: fl
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
     matrix = np.column_stack([to_knots, offset])
     folds = cv2.warpAffine(knots, matrix, (coarse, coarse), flags=flags, borderMode=cv2.BORDER_REFLECT)
+    folds = cv2.GaussianBlur(folds, (0, 0), 1.2)
     return cv2.resize(folds, (size, size), interpolation=cv2.INTER_CUBIC)
 
 
