@@ -19,31 +19,23 @@ from statistics import median
 from time import process_time
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
 import focus_ray
 from focus_ray.data.image_file import read_image
 from focus_ray.data.picture_folder import list_pictures
+from focus_ray.evaluation.skin_tone import tone_class, typology_angle
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.inference.face_locations import FaceLocations
 from focus_ray.inference.face_result import FaceResult
 from focus_ray.inference.learn_appearance import skin_triangles
 from focus_ray.inference.reconstructor import Reconstructor, face_to_theta
 
-CLASSES = ("dark", "brown", "tan", "intermediate", "light", "very light")
-CLASS_LIMITS = (-30.0, 10.0, 28.0, 41.0, 55.0)  # degrees
 OPEN_MOUTH = 0.08
 UPPER_LIP, LOWER_LIP, OUTER_EYES = [61, 62, 63], [67, 66, 65], [36, 45]
 LEAST_SKIN = 50  # px of the crop
 BATCH = 8
-
-
-def tone_class(rgb: np.ndarray) -> int:
-    """Return the class of a colour in [0, 1], from 0 (dark) to 5 (very light)."""
-    lightness, _, yellow = cv2.cvtColor(rgb.reshape(1, 1, 3).astype(np.float32), cv2.COLOR_RGB2LAB)[0, 0]
-    return int(np.digitize(np.degrees(np.arctan2(lightness - 50, yellow)), CLASS_LIMITS))
 
 
 def lip_distance(points: np.ndarray) -> float:
@@ -68,7 +60,7 @@ def describe(name: str, located: FaceLocations, number: int, result: FaceResult,
         corners = model.faces.numpy()[ids[skin]]
         albedo = np.median(arrays.mesh.colours[corners].mean(axis=1), axis=0)
         grey = float(np.ptp(arrays.target / 255.0, axis=2).mean()) < 0.02
-        row |= {"photo": tone_class(photo), "albedo": tone_class(albedo), "grey": grey}
+        row |= {"photo": tone_class(typology_angle(photo)), "albedo": tone_class(typology_angle(albedo)), "grey": grey}
         row["albedo_chroma"] = float(np.ptp(albedo))
     detected = located.faces[number].landmarks
     if detected is not None:

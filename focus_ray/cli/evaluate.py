@@ -32,6 +32,24 @@ def evaluate_folder(
         typer.Option("--detector", metavar="NAME", help="Composites: detect the faces instead of using landmarks.csv."),
     ] = None,
     detector_weights: DetectorWeights = None,
+    by_group: Annotated[
+        bool, typer.Option("--by-group", help="Composites: also by skin tone and by the attributes of the photographs.")
+    ] = False,
+    attributes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="Attributes for --by-group: name,glasses,... of yes and no; default for the portraits: the package's.",
+        ),
+    ] = None,
+    open_faces: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Composites: also score photographs of open faces with landmarks.csv; those that the attributes mark "
+            "as open, if they have that column.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a model on a folder of `data synthesize`, or on composites of `data occlude`."""
@@ -42,8 +60,14 @@ def evaluate_folder(
     if is_composite_folder(folder):
         if prior is not None:
             raise ConfigError("--prior corrects vertices, whose true positions composites do not have; leave it out")
-        _evaluate_composites(folder, model or shipped_model(), out, refine, detector, detector_weights, as_json)
+        groups = {"by_group": by_group or attributes is not None, "attributes": attributes, "open_faces": open_faces}
+        _evaluate_composites(folder, model or shipped_model(), out, refine, detector, detector_weights, as_json, groups)
         return
+    if by_group or attributes is not None or open_faces is not None:
+        raise ConfigError(
+            "--by-group, --attributes and --open-faces are for composites of `focus-ray data occlude`; leave them out "
+            "for other folders"
+        )
     if detector is not None or detector_weights is not None:
         raise ConfigError("--detector is for composites of `focus-ray data occlude`; leave it out for other folders")
     with terminal.TerminalProgress() as progress:
@@ -60,6 +84,7 @@ def _evaluate_composites(
     detector: str | None,
     detector_weights: Path | None,
     as_json: bool,
+    groups: dict[str, Any],
 ) -> None:
     """Score a model on composites; print tables."""
     from focus_ray import terminal
@@ -72,7 +97,7 @@ def _evaluate_composites(
     spec = None if detector is None else resolve_detector(detector, detector_weights)
     with terminal.TerminalProgress() as progress:
         watch = partial(progress.on_progress, "scoring")
-        result = evaluate_composites(folder, model, out, refine, watch, spec)
+        result = evaluate_composites(folder, model, out, refine, watch, spec, **groups)
     typer.echo("\n".join(table.to_text() for table in composite_tables(result)))
     if as_json:
         echo_json(result)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from focus_ray.evaluation.composite_figures import ALL, OCCLUDED, OPEN
 from focus_ray.evaluation.composite_scoring import OWN
-from focus_ray.evaluation.composites import ALL, OCCLUDED, OPEN
 from focus_ray.evaluation.tables import UNKNOWN, Table, TableRow
 
 _SUMMARY_COLUMNS = {
@@ -18,9 +18,20 @@ _SUMMARY_COLUMNS = {
 }
 """Subset, metric and digits by title."""
 
+_GROUP_COLUMNS = {
+    "outlier IoU": (OCCLUDED, "outlier_iou", 3),
+    "recall": (OCCLUDED, "outlier_recall", 3),
+    "precision": (OCCLUDED, "outlier_precision", 3),
+    "false alarms, open %": (OPEN, "false_alarms", 1),
+    "NME, open %": (OPEN, "nme", 2),
+    "NME, occluded %": (OCCLUDED, "nme", 2),
+    "tone error °": (ALL, "tone_error", 1),
+    "tone difference °": (ALL, "tone_difference", 1),
+}
+
 
 def composite_tables(result: Mapping[str, Any]) -> list[Table]:
-    """Return the tables of an evaluation: all composites, own masks by family, and detection rates.
+    """Return the tables of an evaluation: all composites, own masks by family, by group, open faces, detection rates.
 
     Args:
         result: result of `evaluate_composites`.
@@ -34,6 +45,10 @@ def composite_tables(result: Mapping[str, Any]) -> list[Table]:
         Table("composites", f"Occluded composites; {note}", tuple(_SUMMARY_COLUMNS), tuple(_summary_lines(figures))),
         _family_table(figures),
     ]
+    if result["groups"] is not None:
+        tables += [_group_table(result["groups"]), _difference_table(result["groups"])]
+    if result["open_faces"] is not None:
+        tables.append(_open_table(result["open_faces"]))
     return tables if result["detection"] is None else [*tables, _detection_table(result["detection"])]
 
 
@@ -63,6 +78,59 @@ def _family_table(figures: Mapping[str, Any]) -> Table:
             cells += [_format(masks[mask], family, "outlier_iou", 3) for mask in others]
             lines.append(TableRow(family.replace("_", " "), name.replace("_", " "), tuple(cells)))
     return Table("families", "Pasted pixels found by the model's own mask, by family", columns, tuple(lines))
+
+
+def _group_table(groups: Mapping[str, Any]) -> Table:
+    """The model's own mask, landmarks and albedo by group."""
+    lines = []
+    for attribute, by_group in groups.items():
+        for group, one in by_group.items():
+            found = UNKNOWN if one["detection"] is None else _format({ALL: one["detection"]}, ALL, "rate", 1)
+            for name, figures in one["figures"].items():
+                cells = [_format(figures, *column) for column in _GROUP_COLUMNS.values()]
+                title = _group_title(attribute, group)
+                lines.append(TableRow(title, name.replace("_", " "), (str(one["persons"]), found, *cells)))
+    caption = (
+        "Persons by group: the model's own mask, landmarks, and the angle of the albedo's skin tone minus that of the "
+        "photograph's (error: without its sign)"
+    )
+    return Table("groups", caption, ("persons", "found %", *_GROUP_COLUMNS), tuple(lines))
+
+
+def _difference_table(groups: Mapping[str, Any]) -> Table:
+    lines = [
+        TableRow(
+            _group_title(attribute, group),
+            name.replace("_", " "),
+            tuple(_format(figures, *column) for column in _GROUP_COLUMNS.values()),
+        )
+        for attribute, by_group in groups.items()
+        for group, one in by_group.items()
+        for name, figures in one["differences"].items()
+    ]
+    caption = "Each group minus all other persons; one interval in twenty excludes 0 by chance"
+    return Table("differences", caption, tuple(_GROUP_COLUMNS), tuple(lines))
+
+
+def _group_title(attribute: str, group: str) -> str:
+    return f"{attribute}: {group}".replace("_", " ")
+
+
+def _open_table(opened: Mapping[str, Any]) -> Table:
+    lines = [
+        TableRow(
+            mask.replace("_", " "),
+            name.replace("_", " "),
+            (_format({OPEN: figures}, OPEN, "false_alarms", 2), _format({OPEN: figures}, OPEN, "occlusion_auc", 3)),
+        )
+        for name, masks in opened["figures"].items()
+        for mask, figures in masks.items()
+    ]
+    caption = (
+        f"Open faces: {opened['found']} of {opened['pictures']} photographs found, of {opened['persons']} persons; AUC "
+        f"against composites that are covered by {opened['least_covered']:.0%} or more"
+    )
+    return Table("open_faces", caption, ("false alarms %", "AUC of occlusion"), tuple(lines))
 
 
 def _detection_table(detection: Mapping[str, Any]) -> Table:

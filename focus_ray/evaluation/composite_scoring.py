@@ -11,7 +11,7 @@ the crop outside the picture do not count.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from focus_ray.data.align import Crop
-from focus_ray.data.composites.composite_folder import CompositeFolder, CompositeRow
+from focus_ray.data.composites.composite_folder import CompositeRow
 from focus_ray.data.detectors.detection import Detection, Detector, bounding_box
 from focus_ray.data.landmark_check import validate_landmarks
 from focus_ray.data.mask import THRESHOLD
@@ -28,8 +28,10 @@ from focus_ray.evaluation.baselines.colour_histograms import ColourHistogramSegm
 from focus_ray.evaluation.benchmark.method_loader import fit_skin_colour
 from focus_ray.evaluation.landmark_error import face_size, match_face
 from focus_ray.evaluation.methods import all_ones_mask
+from focus_ray.evaluation.skin_tone import typology_angle
 from focus_ray.focus.refine import MaskFn
 from focus_ray.inference.face_locations import FaceLocations, align_faces
+from focus_ray.inference.learn_appearance import skin_tones
 from focus_ray.inference.predictor import Prediction, Predictor
 from focus_ray.inference.self_alignment import DEFAULT_ALIGNMENT, extract_crops
 from focus_ray.model import Model
@@ -47,6 +49,27 @@ Variant = tuple[str, str]
 """Pass (one_pass, refined) and mask."""
 
 
+@runtime_checkable
+class Composites(Protocol):
+    """Pictures with landmarks and exact masks of what was pasted: see `CompositeFolder`."""
+
+    rows: list[CompositeRow]
+
+    def __len__(self) -> int: ...
+
+    def picture(self, row: CompositeRow) -> UInt8[np.ndarray, "H W 3"]:
+        """Read the picture of a row."""
+        ...
+
+    def landmarks(self, row: CompositeRow) -> Float[np.ndarray, "68 2"]:
+        """Return the landmarks of a row, px of the picture."""
+        ...
+
+    def occluder(self, row: CompositeRow, height: int, width: int) -> Bool[np.ndarray, "height width"]:
+        """Read where something is pasted."""
+        ...
+
+
 class PictureScores(NamedTuple):
     """Scores of one composite; the counts are of rendered pixels inside the picture."""
 
@@ -57,6 +80,7 @@ class PictureScores(NamedTuple):
     occlusion: float  # occlusion_fraction of `reconstruct`
     nme: float  # mean landmark error, share of the size of the face
     rmse_255: float  # colour error over rendered pixels that are not pasted, 0 to 255; NaN if there are none
+    albedo_tone: float  # individual typology angle of the albedo's skin, degrees; NaN if no skin is rendered
 
 
 @dataclass(frozen=True)
@@ -71,7 +95,7 @@ class CompositeScores:
 
     rows: list[CompositeRow]
     found: Bool[np.ndarray, " N"]
-    scores: dict[Variant, Float[np.ndarray, "N 7"]]
+    scores: dict[Variant, Float[np.ndarray, "N 8"]]
 
 
 class _View(NamedTuple):
@@ -113,9 +137,7 @@ class CompositeScorer:
         """All passes and masks."""
         return [(name, mask) for name in self.passes for mask in self.predictors]
 
-    def score(
-        self, folder: CompositeFolder, rows: Sequence[CompositeRow]
-    ) -> list[Mapping[Variant, PictureScores] | None]:
+    def score(self, folder: Composites, rows: Sequence[CompositeRow]) -> list[Mapping[Variant, PictureScores] | None]:
         """Score some composites.
 
         Args:
@@ -143,11 +165,12 @@ class CompositeScorer:
                 detailed = _stack_views(faces, predictor.fine_size)
                 prediction = predictor(images, anchors, self.passes[name], detailed)
                 for place, face in enumerate(faces):
-                    scores[place][name, mask] = _score_face(face, prediction, place)
+                    tone = _albedo_tone(predictor, prediction, place)
+                    scores[place][name, mask] = _score_face(face, prediction, place, tone)
         answers = iter(scores)
         return [None if one is None else next(answers) for one in located]
 
-    def _locate(self, folder: CompositeFolder, row: CompositeRow) -> FaceLocations | None:
+    def _locate(self, folder: Composites, row: CompositeRow) -> FaceLocations | None:
         image = folder.picture(row)
         points = validate_landmarks(folder.landmarks(row), *image.shape[:2])
         if self.detector is None:
@@ -163,7 +186,7 @@ class CompositeScorer:
         return locations
 
     def _align(
-        self, folder: CompositeFolder, located: Iterable[tuple[CompositeRow, FaceLocations | None]]
+        self, folder: Composites, located: Iterable[tuple[CompositeRow, FaceLocations | None]]
     ) -> list[_CroppedFace]:
         pairs = [(row, one) for row, one in located if one is not None]
         aligned = align_faces(self.predictors[OWN].landmarks, [one for _, one in pairs], self.image_size)
@@ -177,7 +200,7 @@ class CompositeScorer:
 
 
 def score_composites(
-    scorer: CompositeScorer, folder: CompositeFolder, progress: Callable[[int, int], object] | None = None
+    scorer: CompositeScorer, folder: Composites, progress: Callable[[int, int], object] | None = None
 ) -> CompositeScores:
     """Score all composites of a folder.
 
@@ -227,7 +250,7 @@ def warp_mask(crop: Crop, mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "S 
     return crop.warp(white) > THRESHOLD
 
 
-def _score_face(face: _CroppedFace, prediction: Prediction, place: int) -> PictureScores:
+def _score_face(face: _CroppedFace, prediction: Prediction, place: int, albedo_tone: float) -> PictureScores:
     view = face.views[prediction.images.shape[-1]]
     region = prediction.region[place, 0].numpy() & view.inside
     outlier = ~prediction.binary_mask[place, 0].numpy()
@@ -242,7 +265,16 @@ def _score_face(face: _CroppedFace, prediction: Prediction, place: int) -> Pictu
         occlusion=float(prediction.occlusion[place]),
         nme=float(np.linalg.norm(fitted - face.landmarks, axis=1).mean()) / size,
         rmse_255=_rmse_255(prediction, place, visible),
+        albedo_tone=albedo_tone,
     )
+
+
+def _albedo_tone(predictor: Predictor, prediction: Prediction, place: int) -> float:
+    one = slice(place, place + 1)
+    face_model, rendering = predictor.focus.face_model, prediction.rendering.rows(one)
+    with torch.no_grad():
+        _, albedo = skin_tones(face_model, prediction.images[place], rendering, prediction.theta[place])
+    return typology_angle(albedo.clamp(0, 1).double().numpy()) if bool(albedo.any()) else float("nan")
 
 
 def _rmse_255(prediction: Prediction, place: int, visible: Bool[np.ndarray, "S S"]) -> float:

@@ -85,6 +85,16 @@ def weighted_mean(values: Float[np.ndarray, " N"]) -> Statistic:
     return weighted_ratio(np.where(known, values, 0.0), known.astype(np.float64))
 
 
+def weighted_difference(statistic: Statistic, members: Bool[np.ndarray, " N"]) -> Statistic:
+    """Return the statistic of some of the pictures minus that of the others.
+
+    Args:
+        statistic: maps weights of the pictures to values.
+        members: whether each picture is one of the former.
+    """
+    return lambda weights: statistic(weights * members) - statistic(weights * ~members)
+
+
 def weighted_auc(scores: Float[np.ndarray, " N"], positive: Bool[np.ndarray, " N"]) -> Statistic:
     """Return the statistic of the area under the ROC curve: how often a positive picture has the higher score.
 

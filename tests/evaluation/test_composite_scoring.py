@@ -14,7 +14,11 @@ from focus_ray.evaluation import composite_scoring
 from focus_ray.evaluation.baselines.colour_histograms import ColourHistogramSegmenter
 from focus_ray.evaluation.composite_scoring import CompositeScorer, PictureScores, mask_functions, score_composites
 from focus_ray.evaluation.methods import all_ones_mask
-from focus_ray.inference.reconstructor import Reconstructor
+from focus_ray.evaluation.skin_tone import typology_angle
+from focus_ray.focus.render.renderer import Renderer
+from focus_ray.inference.face_result import Face, FaceArrays
+from focus_ray.inference.learn_appearance import skin_triangles
+from focus_ray.inference.reconstructor import Reconstructor, face_to_theta
 from focus_ray.model import Model
 from tests.data.composites.photographs import write_photographs
 
@@ -52,6 +56,16 @@ class Elsewhere:
         return [self.faces.pop(0)]
 
 
+def tone_of(model: Model, face: Face, arrays: FaceArrays) -> float:
+    """Typology angle of the exported albedo where skin is rendered."""
+    face_model = model.focus.face_model
+    camera = model.focus.renderer.camera.model_copy(update={"image_size": len(arrays.region)})
+    ids = Renderer(face_model, camera)(face_to_theta(face)).triangle_ids[0]
+    shown = ids[skin_triangles(face_model)[ids.clamp_min(0)] & (ids >= 0)]
+    colours = arrays.mesh.colours[face_model.faces[shown].numpy()].mean(axis=1)
+    return typology_angle(np.sort(colours, axis=0)[(len(colours) - 1) // 2])  # the median as torch takes it
+
+
 @pytest.mark.parametrize("steps", [0, 2])
 def test_the_scores_are_those_of_reconstruct(composites: CompositeFolder, model: Model, steps: int):
     scores = score_composites(CompositeScorer(model, steps), composites)
@@ -73,6 +87,7 @@ def test_the_scores_are_those_of_reconstruct(composites: CompositeFolder, model:
         assert found.nme == pytest.approx(error / np.sqrt(np.prod(np.ptp(points, axis=0))), rel=1e-4)
         difference = arrays.target[visible].astype(float) - arrays.rendering[visible]
         assert found.rmse_255 == pytest.approx(np.sqrt(np.square(difference).mean()), abs=0.5)
+        assert found.albedo_tone == pytest.approx(tone_of(model, face, arrays), abs=0.01)
 
 
 def test_an_all_ones_mask_finds_no_outliers(composites: CompositeFolder, model: Model):

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from focus_ray.numerics.bootstrap import GroupBootstrap, Interval, weighted_auc, weighted_mean, weighted_ratio
+from focus_ray.numerics.bootstrap import (
+    GroupBootstrap,
+    Interval,
+    weighted_auc,
+    weighted_difference,
+    weighted_mean,
+    weighted_ratio,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -28,6 +35,15 @@ def test_integer_weights_repeat_pictures():
 def test_unknown_values_are_left_out_of_a_mean():
     assert weighted_mean(np.array([1.0, np.nan, 3.0]))(np.array([[1.0, 5.0, 1.0]])) == pytest.approx([2.0])
     assert np.isnan(weighted_mean(np.array([1.0, np.nan]))(np.array([[0.0, 1.0]]))).all()
+
+
+def test_a_difference_is_that_of_the_two_parts():
+    values, weights = RNG.uniform(size=10), RNG.integers(1, 4, (2, 10)).astype(float)
+    members = np.arange(10) < 4
+    difference = weighted_difference(weighted_mean(values), members)(weights)
+    expected = [np.average(values[:4], weights=row[:4]) - np.average(values[4:], weights=row[4:]) for row in weights]
+    assert difference == pytest.approx(expected)
+    assert np.isnan(weighted_difference(weighted_mean(values), members)(weights * members)).all()
 
 
 def test_an_interval_has_the_width_of_the_standard_error():
