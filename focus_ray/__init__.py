@@ -18,7 +18,8 @@ def load(
     """Load a model for reconstructing faces in pictures.
 
     Args:
-        path: model folder, RUN/model for instance; None: the shipped one.
+        path: model folder, RUN/model for instance; name of a model that comes with the package, as `focus-ray model
+            list` prints them; or hf://owner/name[@revision]. None: the default one of the package.
         detector: face detector; None: `load_detector()`.
         prior: folder of a misfit prior, or "none"; None: the shipped model's prior, if its gate found that it helps.
 
@@ -27,8 +28,10 @@ def load(
         face.
 
     Raises:
-        CheckpointError: the folder is missing, altered or of another format.
+        CheckpointError: the folder or repository is missing, altered or of another format.
         ModelError: no path is given and this copy of the package has no model.
+        ConfigError: the location is of no supported kind, or huggingface_hub is not installed.
+        StorageError: the hub refuses access or cannot be reached.
     """
     from focus_ray import inference  # imported here to keep `import focus_ray` fast
 

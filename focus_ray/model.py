@@ -32,12 +32,14 @@ from focus_ray.focus.photo_fit import PhotoFitSettings
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.licences.lineage import Lineage, read_lineage
+from focus_ray.model_location import DEFAULT_MODEL, SHIPPED_MODELS, fetch_from_hub
 from focus_ray.settings import Settings
 from focus_ray.storage import artifact_store, checkpoint
+from focus_ray.storage.hub_address import PREFIX as HUB_PREFIX
 from focus_ray.storage.open_store import open_store
 
-PRETRAINED_MODEL = Path(__file__).resolve().parent / "pretrained"
-"""The model folder that comes with the package."""
+PRETRAINED_MODEL = SHIPPED_MODELS[DEFAULT_MODEL]
+"""The model folder of the package that is used where none is named."""
 
 NETWORKS = ("encoder", "segmenter", "perceptual")
 
@@ -267,6 +269,11 @@ def load(folder: Path | None = None) -> Model:
             "this copy of focus-ray has no shipped model (jobs are sent without it); give a model folder, or set "
             "start_from=FOLDER if training starts from a model"
         )
+    if str(folder) == folder.name and not folder.exists():
+        names = ", ".join(SHIPPED_MODELS)
+        raise CheckpointError(
+            f"no model at {folder}; give the path of a model folder, hf://owner/name, or a name: {names}"
+        )
     stored = checkpoint.load_model(folder)
     networks, info = stored.networks, stored.info
     if info.get("format") != FORMAT:
@@ -350,20 +357,22 @@ def read_face(folder: Path, stored: checkpoint.StoredModel) -> MorphableModel:
 
 
 def load_from(location: str) -> Model:
-    """Load a model from a folder or an object store.
+    """Load a model from a folder, an object store or a Hugging Face Hub.
 
     Args:
-        location: model folder, or s3://bucket/prefix/RUN/model.
+        location: model folder, s3://bucket/prefix/RUN/model, or hf://owner/name[@revision].
 
     Raises:
         CheckpointError: a file is missing, altered or not of this format, or a weight is not finite.
         FaceModelError: the arrays of the face model do not fit together.
         ModelError: the location is the shipped folder and this copy of the package lacks it.
-        ConfigError: the URI cannot be used.
-        StorageError: the store fails to read.
+        ConfigError: the URI cannot be used, or huggingface_hub is not installed.
+        StorageError: the store fails to read, or the hub refuses access or cannot be reached.
     """
     if "://" not in location:
         return load(Path(location))
+    if location.startswith(HUB_PREFIX):
+        return load(fetch_from_hub(location))
     parent, _, name = location.rstrip("/").rpartition("/")
     with artifact_store.open_folder(open_store(parent), name, checkpoint.MODEL) as folder:
         return load(folder)

@@ -35,7 +35,17 @@ ZERO_STEPS = "{warmup_steps: 0, init_steps: 0, pretrain_seg_steps: 0, cycles: 0}
 SHIPPED = Path(focus_ray.__file__).parent / "pretrained"
 UNUSED_BY_RECONSTRUCT = {
     *("ray", "mlflow", "boto3", "botocore", "fastapi", "starlette", "uvicorn", "requests", "pyarrow", "pandas"),
-    *("optuna", "sklearn", "matplotlib", "jinja2", "trimesh", "sympy", "scipy.stats", "scipy.spatial"),
+    *(
+        "optuna",
+        "sklearn",
+        "matplotlib",
+        "jinja2",
+        "trimesh",
+        "sympy",
+        "scipy.stats",
+        "scipy.spatial",
+        "huggingface_hub",
+    ),
     *("torch._dynamo", "torch._inductor", "torch.onnx"),
 }
 HEAVY = {"torch", "numpy", "numba", "cv2", "ray", "mlflow", "matplotlib", "pydantic", "rich"}

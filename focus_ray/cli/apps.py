@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from focus_ray import __version__
+from focus_ray.model_location import find_model, model_folder
 
 TYPER_OPTIONS: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "add_completion": False}
 app = typer.Typer(name="focus-ray", help="Occlusion-robust 3D face reconstruction (FOCUS).", **TYPER_OPTIONS)
@@ -27,8 +28,15 @@ app.add_typer(face_app, name="face")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line on stdout.")]
 ModelFolder = Annotated[
     Path | None,
-    typer.Option("--model", metavar="DIR", help="Model folder, for example RUN/model; default: the shipped model."),
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        parser=find_model,
+        help="Folder, for example RUN/model; name of `model list`; or hf://owner/name. Default: the shipped model.",
+    ),
 ]
+MODEL_HELP = "Model folder, for example RUN/model; name of `model list`; or hf://owner/name[@revision]."
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", parser=model_folder, help=MODEL_HELP)]
 PriorFolder = Annotated[
     str | None,
     typer.Option("--prior", metavar="DIR", help="Misfit prior to correct the meshes, for example OUT/prior, or none."),

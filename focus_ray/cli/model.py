@@ -1,18 +1,75 @@
-"""focus-ray model info, export, appearance, calibrate."""
+"""focus-ray model list, info, verify, card, export, push, appearance, calibrate."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from focus_ray.cli.apps import AsJson, DetectorName, DetectorWeights, ModelFolder, model_app
-from focus_ray.cli.printing import echo_json, echo_record, shipped_model
+from focus_ray.cli.apps import MODEL_HELP, AsJson, DetectorName, DetectorWeights, ModelArgument, ModelFolder, model_app
+from focus_ray.cli.printing import echo_json, echo_record, format_count, shipped_model
+from focus_ray.model_location import model_folder
+
+
+@model_app.command("list")
+def model_list(as_json: AsJson = False) -> None:
+    """List the models that come with the package."""
+    from focus_ray.model_folder import list_shipped
+
+    shipped = list_shipped()
+    for model in shipped:
+        size = f"{model.image_size} px, {model.face}, {model.megabytes} MB"
+        typer.echo(f"{model.name}: {model.version}, {size}{', default' if model.default else ''}")
+    if as_json:
+        echo_json({"models": [model.model_dump(mode="json") for model in shipped]})
+
+
+@model_app.command("verify")
+def model_verify(folder: ModelArgument, as_json: AsJson = False) -> None:
+    """Compare every file of a model folder with its manifest."""
+    from focus_ray.model_folder import verify
+
+    sizes = verify(folder)
+    typer.echo(f"verified: {format_count(len(sizes), 'file')}, {sum(sizes.values()) / 1e6:.1f} MB: {folder}")
+    if as_json:
+        echo_json({"folder": str(folder), "verified": True, "files": sizes})
+
+
+@model_app.command("card")
+def model_card_of(folder: ModelArgument, as_json: AsJson = False) -> None:
+    """Print the model card, as Markdown: what the model was made from, and under which terms."""
+    from focus_ray.model_folder import card
+
+    text = card(folder)
+    if as_json:
+        echo_json({"folder": str(folder), "card": text})
+    else:
+        typer.echo(text, nl=False)
+
+
+@model_app.command("push")
+def model_push(
+    folder: ModelArgument,
+    repository: Annotated[str, typer.Argument(metavar="hf://OWNER/NAME", help="Repository; created if it is new.")],
+    private: Annotated[bool, typer.Option("--private", help="Create a private repository.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Upload a model folder to a Hugging Face Hub, with its card as README, as one commit.
+
+    The token is that of huggingface_hub: HF_TOKEN, or the one of `hf auth login`.
+    """
+    from focus_ray.model_folder import push
+
+    url = push(folder, repository, private=private)
+    typer.echo(f"pushed: {url}")
+    if as_json:
+        echo_json({"repository": repository, "commit": url})
 
 
 @model_app.command("info")
 def model_info(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help="Model folder; default: the shipped one.")
+        Path | None,
+        typer.Argument(metavar="MODEL", parser=model_folder, help=f"{MODEL_HELP} Default: the shipped one."),
     ] = None,
     card: Annotated[bool, typer.Option("--card", help="Print the model card instead, as Markdown.")] = False,
     as_json: AsJson = False,
@@ -42,7 +99,7 @@ def model_info(
 
 @model_app.command("export")
 def model_export(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Model folder, for example RUN/model.")],
+    folder: ModelArgument,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Model folder to write.")],
     half: Annotated[
         bool,

@@ -9,6 +9,7 @@ import typer
 from focus_ray.cli.apps import AsJson, Landmarks, ModelFolder, prior_app
 from focus_ray.cli.printing import echo_json, echo_record
 from focus_ray.cli.train import train
+from focus_ray.model_location import SHIPPED_MODELS
 
 
 @prior_app.command("train", help="Train R_syn: the same pipeline on renders of the fitted face, without a mask.")
@@ -23,7 +24,7 @@ def train_r_syn(**options: Any) -> None:
 @prior_app.command("build")
 def build_prior(
     model: Annotated[
-        str, typer.Option("--model", metavar="DIR", help="R_syn: RUN/model of `prior train`; s3:// is possible.")
+        str, typer.Option("--model", metavar="DIR", help="R_syn: RUN/model of `prior train`; or s3://, hf://.")
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the prior; the same command resumes it.")],
     applied_to: Annotated[
@@ -60,15 +61,14 @@ def build_prior(
 ) -> None:
     """Measure the prior: render faces, fit them with R_syn, average the errors, score the mean on other faces."""
     from focus_ray import terminal
-    from focus_ray.config import absolute_location
     from focus_ray.priors.build import compute_prior
     from focus_ray.priors.prior_config import build_prior_config
     from focus_ray.runtime.tasks import PoolSettings
     from focus_ray.tracking.mlflow_tracker import track_quietly
 
     given = {
-        "model": absolute_location(model),
-        "applied_to": None if applied_to is None else absolute_location(applied_to),
+        "model": _location(model),
+        "applied_to": None if applied_to is None else _location(applied_to),
         "n": n,
         "heldout": heldout,
         "shard_size": shard_size,
@@ -97,6 +97,13 @@ def build_prior(
     )
     if as_json:
         echo_json({"prior": str(out / "prior"), **info.model_dump(mode="json"), "by_default": info.by_default})
+
+
+def _location(model: str) -> str:
+    """Return the absolute path of a model's folder, also of one by name; URIs are returned unchanged."""
+    from focus_ray.config import absolute_location
+
+    return absolute_location(str(SHIPPED_MODELS.get(model, model)))
 
 
 @prior_app.command("laws")

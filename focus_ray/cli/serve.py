@@ -13,7 +13,11 @@ from focus_ray.cli.apps import DETECTOR_HELP, DetectorWeights, PriorFolder, app
 def serve(
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="M", help="Model: a folder, s3://bucket/prefix/model or models:/NAME@ALIAS."),
+        typer.Option(
+            "--model",
+            metavar="M",
+            help="Folder, name of `model list`, s3://.../model, hf://owner/name or models:/NAME@ALIAS.",
+        ),
     ] = None,
     prior: PriorFolder = None,
     detector: Annotated[str | None, typer.Option("--detector", metavar="NAME", help=DETECTOR_HELP)] = None,

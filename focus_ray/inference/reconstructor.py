@@ -31,6 +31,7 @@ from focus_ray.inference.predictor import Prediction, Predictor
 from focus_ray.inference.quality import QualityLimits, QualityMeasures, model_limits, quality_flags
 from focus_ray.inference.self_alignment import AlignedFace, AlignmentSettings, extract_crops
 from focus_ray.model import Model
+from focus_ray.model_location import find_model
 from focus_ray.prior import Prior, check_face_model, select_prior
 from focus_ray.settings import Settings
 
@@ -274,18 +275,22 @@ def load(
     """Load a model and its misfit prior as a `Reconstructor`.
 
     Args:
-        path: a model folder (RUN/model for instance); None is the model shipped with the package.
+        path: a model folder (RUN/model for instance), a name of `model_location.SHIPPED_MODELS`, or
+            hf://owner/name[@revision]; None is the default model of the package.
         detector: None is the detector "auto" of `resolve_detector`.
         prior: folder of a misfit prior, or "none"; None is the prior of the shipped model, if its gate found that it
             helps.
 
     Raises:
-        CheckpointError: a folder is missing, altered or of another format.
+        CheckpointError: a folder or repository is missing files, altered or of another format.
         FaceModelError: the prior belongs to another face model.
-        ModelError: the package has no shipped model.
+        ModelError: the package has no shipped model, or lacks the face model that the folder refers to.
+        ConfigError: the location is of no supported kind, or huggingface_hub is not installed.
+        StorageError: the hub refuses access or cannot be reached.
     """
-    model = models.load(None if path is None else Path(path))
-    correcting = select_prior(prior, shipped_model=path is None)
+    folder = find_model(path)
+    model = models.load(folder)
+    correcting = select_prior(prior, shipped_model=folder is None)
     return Reconstructor(model, detector, prior=correcting, require_prior=prior is not None)
 
 

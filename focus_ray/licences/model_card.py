@@ -41,3 +41,15 @@ def model_card(info: Mapping[str, Any]) -> str:
         to_markdown(licence_table(info)),
     ]
     return "\n".join(lines)
+
+
+def repository_card(info: Mapping[str, Any]) -> str:
+    """Write the card of a model as README.md of a repository: with the metadata that a Hugging Face Hub reads.
+
+    Args:
+        info: content of model.json.
+
+    Raises:
+        CheckpointError: the lineage is malformed.
+    """
+    return f"---\nlibrary_name: focus-ray\npipeline_tag: image-to-3d\n---\n\n{model_card(info)}"

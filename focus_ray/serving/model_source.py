@@ -1,7 +1,9 @@
 """Source of an endpoint's model and prior: resolved once for all replicas, fetched and verified on their nodes.
 
 None                                 the shipped model or prior
+NAME                                 a model that comes with the package, see model_location
 FOLDER, s3://bucket/prefix/model     an artifact on this machine or in an object store
+hf://owner/name[@revision]           a model on a Hugging Face Hub
 models:/NAME@ALIAS, models:/NAME/3   a registered model of the MLflow server in MLFLOW_TRACKING_URI
 """
 
@@ -16,7 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from focus_ray.errors import CheckpointError, ConfigError, NoSuchObject, StorageError
+from focus_ray.model_location import DEFAULT_MODEL, SHIPPED_MODELS, fetch_from_hub, find_commit
 from focus_ray.storage import artifact_store, atomic
+from focus_ray.storage.hub_address import PREFIX as HUB_PREFIX
 from focus_ray.storage.manifest import MANIFEST, file_digest, read_manifest, verify_artifact
 from focus_ray.storage.object_store import SCHEME, LocalStore, ObjectStore
 from focus_ray.storage.open_store import open_store
@@ -58,17 +62,22 @@ def resolve(uri: str | None) -> ModelSource:
     """Resolve a model to its present version; an alias, a link or a folder may change later.
 
     Args:
-        uri: folder, s3://bucket/prefix/model, models:/NAME@ALIAS or models:/NAME/VERSION; None: the shipped model.
+        uri: folder, name of a model of the package, s3://bucket/prefix/model, hf://owner/name[@revision],
+            models:/NAME@ALIAS or models:/NAME/VERSION; None: the shipped model.
 
     Raises:
-        ConfigError: the URI is not of a supported kind.
+        ConfigError: the URI is not of a supported kind, or huggingface_hub is not installed.
         CheckpointError: there is no complete model at the URI.
         StorageError: the place cannot be read.
         TrackingError: the model registry cannot be reached.
     """
-    if uri is None:
+    if uri is None or uri == DEFAULT_MODEL:
         return ModelSource(None)
-    return _resolve_registered(uri) if uri.startswith("models:") else ModelSource(*_resolve_stored(uri, "model"))
+    if uri.startswith(HUB_PREFIX):
+        return _resolve_on_hub(uri)
+    if uri.startswith("models:"):
+        return _resolve_registered(uri)
+    return ModelSource(*_resolve_stored(str(SHIPPED_MODELS.get(uri, uri)), "model"))
 
 
 def resolve_prior(uri: str | None) -> PriorSource:
@@ -160,7 +169,8 @@ def registry() -> MlflowServer:
 
 def _resolve_stored(uri: str, kind: str) -> tuple[str, str]:
     """Return the place of an artifact and the digest of its manifest."""
-    places = f"a folder or s3://bucket/prefix/{kind}" + (" or models:/NAME@ALIAS" if kind == "model" else "")
+    places = f"a folder or s3://bucket/prefix/{kind}"
+    places += ", hf://owner/name or models:/NAME@ALIAS" if kind == "model" else ""
     if not uri.strip() or "\0" in uri:
         raise ConfigError(f"the place of the {kind} is empty or has a NUL byte; give {places}")
     scheme = SCHEME.match(uri)
@@ -183,6 +193,12 @@ def _resolve_registered(uri: str) -> ModelSource:
     with tempfile.TemporaryDirectory(prefix="focus-ray-") as scratch:
         _download_manifest(server, name, number, Path(scratch))
         return ModelSource(f"models:/{name}/{number}", file_digest(Path(scratch) / MANIFEST), f"{name}/{number}")
+
+
+def _resolve_on_hub(uri: str) -> ModelSource:
+    """Fetch the present commit of a repository: its manifest is part of the model."""
+    commit = find_commit(uri)
+    return ModelSource(commit, file_digest(fetch_from_hub(commit) / MANIFEST))
 
 
 def _store_and_key(place: str) -> tuple[ObjectStore, str]:
@@ -230,7 +246,10 @@ def _ensure_cached(source: ModelSource | PriorSource, cache: Path) -> Path:
 
 def _fetch(source: ModelSource | PriorSource, target: Path) -> None:
     assert source.uri is not None
-    if source.registered is None:
+    if source.uri.startswith(HUB_PREFIX):
+        store, key = _store_and_key(str(fetch_from_hub(source.uri)))  # of a commit: this machine may have it
+        artifact_store.fetch(store, key, target, source.kind)
+    elif source.registered is None:
         store, key = _store_and_key(source.uri)
         artifact_store.fetch(store, key, target, source.kind)
     else:

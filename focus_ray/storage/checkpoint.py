@@ -25,6 +25,9 @@ from focus_ray.storage.tree import State, detach_to_cpu, from_skeleton, to_skele
 CHECKPOINT, MODEL = "checkpoint", "model"
 MODEL_DOCUMENT, QUALITY_DOCUMENT = "model.json", "quality.json"
 APPEARANCE = "appearance"
+_TENSOR_FILES = ("face", "encoder", "segmenter", "perceptual", APPEARANCE)
+MODEL_FILES = (MODEL_DOCUMENT, QUALITY_DOCUMENT, *(name + tensor_artifact.SUFFIX for name in _TENSOR_FILES))
+"""Names that files of a model folder have, beside the manifest; no others are downloaded or uploaded."""
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 STEP = re.compile(r"step-(\d{8,})")
 BEST = "best.json"

@@ -3,7 +3,7 @@
 import json
 
 from focus_ray import model
-from focus_ray.licences.model_card import model_card
+from focus_ray.licences.model_card import model_card, repository_card
 
 MLFLOW_LIMIT = 5000  # characters of a description
 
@@ -20,3 +20,9 @@ def test_it_names_the_model_its_data_and_its_licences():
 
 def test_a_model_that_says_nothing_has_a_card():
     assert "- Face model: unknown" in model_card({})
+
+
+def test_a_repository_reads_metadata_before_the_card():
+    text = repository_card({"version": "v1"})
+    assert text.startswith("---\nlibrary_name: focus-ray\n")
+    assert text.endswith(model_card({"version": "v1"}))
