@@ -81,7 +81,12 @@ class _Canvas(NamedTuple):
 
 
 def paste_occluder(
-    rng: Generator, photo: OpenPhoto, family: OccluderFamily, covered: tuple[float, float], attempts: int
+    rng: Generator,
+    photo: OpenPhoto,
+    family: OccluderFamily,
+    covered: tuple[float, float],
+    attempts: int,
+    blur_factor: float = 1.0,
 ) -> OccludedPhoto | None:
     """Draw an occluder until it covers an allowed share of the face, and paste it into the photograph.
 
@@ -91,6 +96,7 @@ def paste_occluder(
         family: family of the occluder.
         covered: smallest and largest allowed share of the face region.
         attempts: largest number of drawings.
+        blur_factor: blur of the occluder, as a multiple of the photograph's: above 1 it is softer than what it covers.
 
     Returns:
         The picture; None if no drawing covers an allowed share.
@@ -99,15 +105,15 @@ def paste_occluder(
     height, width = photo.rgb.shape[:2]
     region = face_region(photo.landmarks, height, width)
     side = 1.0 / crop_from_landmarks(photo.landmarks, 1).scale
-    canvas = _place_canvas(photo, side)
+    canvas, blur = _place_canvas(photo, side), properties.blur * blur_factor
     for _ in range(attempts):
         drawn = canvas.draw(rng, family, photo, properties.skin)
-        alpha = canvas.to_photo(drawn.alpha, photo, properties.blur)
+        alpha = canvas.to_photo(drawn.alpha, photo, blur)
         occluder = alpha > OPAQUE
         share = float((occluder & region).sum()) / max(float(region.sum()), 1.0)
         if covered[0] <= share <= covered[1]:
             weighted = np.clip(drawn.rgb, 0, 1).astype(np.float32) * drawn.alpha[..., None]
-            rgb = canvas.to_photo(weighted, photo, properties.blur) / np.maximum(alpha, _THIN)[..., None]
+            rgb = canvas.to_photo(weighted, photo, blur) / np.maximum(alpha, _THIN)[..., None]
             layer = OccluderLayer(properties.light_occluder(rgb), alpha)
             return OccludedPhoto(_composite(rng, photo, layer, properties.noise, region, side), occluder, share)
     return None

@@ -86,3 +86,16 @@ def test_the_same_seed_gives_the_same_picture_also_of_a_small_face_in_a_large_pi
     first, second, other = (paste(FAMILIES["cup"], large, seed, "cup") for seed in (1, 1, 2))
     assert np.array_equal(first.rgb, second.rgb)
     assert not np.array_equal(first.rgb, other.rgb)
+
+
+def test_a_blur_factor_softens_the_pasted_occluder_and_1_changes_nothing():
+    family = OccluderFamily("disc", disc)
+    first, same, soft = (
+        paste_occluder(np.random.default_rng(1), PHOTO, family, (0.0, 1.0), 1, *extra) for extra in ((), (1.0,), (6.0,))
+    )
+    assert first is not None
+    assert same is not None
+    assert soft is not None
+    assert np.array_equal(first.rgb, same.rgb)
+    edges = [np.abs(np.diff(one.rgb.astype(np.float32), axis=1))[first.occluder[:, 1:]] for one in (first, soft)]
+    assert np.quantile(edges[1], 0.99) < np.quantile(edges[0], 0.99)

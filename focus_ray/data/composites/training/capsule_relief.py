@@ -12,7 +12,7 @@ EMPTY = np.float32(-1e9)
 def draw_capsules(size, starts, ends, radii, groups, blend):
     """Draw the height [S,S] and the coverage [S,S] of capsules.
 
-    Capsules of a group melt into each other, and all groups into group 0; other groups keep their seams.
+    The capsules of group 0 melt into each other, and all groups into group 0; other groups keep their seams.
 
     Args:
         size: side of the canvas, px.
@@ -36,19 +36,9 @@ def draw_capsules(size, starts, ends, radii, groups, blend):
         bottom = int(min(np.ceil(max(y0, y0 + dy) + largest) + 1, size))
         left = int(max(np.floor(min(x0, x0 + dx) - largest), 0))
         right = int(min(np.ceil(max(x0, x0 + dx) + largest) + 1, size))
-        for y in range(top, bottom):
-            for x in range(left, right):
-                t = min(max(((x - x0) * dx + (y - y0) * dy) / square, 0.0), 1.0)
-                height = EMPTY
-                for position in (t, 0.0, 1.0):
-                    across, down = x - x0 - position * dx, y - y0 - position * dy
-                    radius = r0 + position * dr
-                    inside, rise = _sphere(across, down, radius)
-                    cover[y, x] = max(cover[y, x], np.float32(min(max(inside + 0.5, 0.0), 1.0)))
-                    if inside > -0.5:
-                        height = max(height, np.float32(z0 + position * dz + rise))
-                if height > EMPTY:
-                    heights[group, y, x] = _melt(heights[group, y, x], height, blend)
+        area = heights[group, top:bottom, left:right], cover[top:bottom, left:right]
+        points = np.array([x0 - left, y0 - top, z0, r0, dx, dy, dz, dr])
+        _draw_capsule(area[0], area[1], points, square, blend if group == 0 else np.float32(0))
     result = np.empty((size, size), np.float32)
     for y in range(size):
         for x in range(size):
@@ -57,6 +47,26 @@ def draw_capsules(size, starts, ends, radii, groups, blend):
                 height = max(height, heights[group, y, x])
             result[y, x] = _melt(height, heights[0, y, x], blend)
     return result, cover
+
+
+@jit
+def _draw_capsule(heights, cover, points, square, blend):
+    """Draw one capsule into its part of the canvas: first point, its radius, and what the last point has more."""
+    x0, y0, z0, r0, dx, dy, dz, dr = points
+    tilted = dz * dz > 0.3 * square  # then a sphere at an end may hide the bar
+    for y in range(heights.shape[0]):
+        for x in range(heights.shape[1]):
+            t = min(max(((x - x0) * dx + (y - y0) * dy) / square, 0.0), 1.0)
+            height = EMPTY
+            for position in (t, 0.0, 1.0):
+                inside, rise = _sphere(x - x0 - position * dx, y - y0 - position * dy, r0 + position * dr)
+                cover[y, x] = max(cover[y, x], np.float32(min(max(inside + 0.5, 0.0), 1.0)))
+                if inside > -0.5:
+                    height = max(height, np.float32(z0 + position * dz + rise))
+                if not tilted:
+                    break
+            if height > EMPTY:
+                heights[y, x] = _melt(heights[y, x], height, blend)
 
 
 @jit
@@ -70,7 +80,7 @@ def _sphere(across, down, radius):
 def _melt(first, second, blend):
     """Larger of two heights, with a smooth transition."""
     near = max(blend - abs(first - second), np.float32(0))
-    return max(first, second) + near * near / (np.float32(4) * blend)
+    return max(first, second) + near * near / max(np.float32(4) * blend, np.float32(1e-6))
 
 
 @jit
@@ -89,12 +99,18 @@ def light_surface(height, light, ambient):
             here = height[y, x]
             if here <= np.float32(-1e8):
                 continue
-            across, down = np.float32(0), np.float32(0)
-            if 0 < x < size - 1 and height[y, x - 1] > np.float32(-1e8) and height[y, x + 1] > np.float32(-1e8):
-                across = (height[y, x + 1] - height[y, x - 1]) * np.float32(0.5)
-            if 0 < y < size - 1 and height[y - 1, x] > np.float32(-1e8) and height[y + 1, x] > np.float32(-1e8):
-                down = (height[y + 1, x] - height[y - 1, x]) * np.float32(0.5)
+            left, right = height[y, max(x - 1, 0)], height[y, min(x + 1, size - 1)]
+            above, below = height[max(y - 1, 0), x], height[min(y + 1, size - 1), x]
+            across, down = _slope(left, here, right), _slope(above, here, below)
             length = np.sqrt(across * across + down * down + np.float32(1))
             lit = max((light[2] - light[0] * across - light[1] * down) / length, np.float32(0))
             output[y, x] = ambient + (np.float32(1) - ambient) * lit
     return output
+
+
+@jit
+def _slope(before, here, after):
+    """Slope of a height at a point between two others; where one of them is off the body, towards the other."""
+    if before <= np.float32(-1e8):
+        return np.float32(0) if after <= np.float32(-1e8) else after - here
+    return here - before if after <= np.float32(-1e8) else (after - before) * np.float32(0.5)

@@ -63,7 +63,7 @@ def _mask_colour(rng: Generator, skin: Colour) -> Colour:
 
 def _edges(rng: Generator, frame: FaceFrame, landmarks: Landmarks) -> tuple[Points, Points]:
     """The lower edge from one cheek along the jaw to the other, and the upper edge back."""
-    first = int(rng.integers(1, 5))
+    first = int(rng.integers(1, 4))
     centre = landmarks[33:34]
     jaw = centre + (landmarks[first : 17 - first] - centre) * rng.uniform(0.98, 1.1)
     low = rng.uniform() < 0.25
@@ -71,7 +71,8 @@ def _edges(rng: Generator, frame: FaceFrame, landmarks: Landmarks) -> tuple[Poin
     nose = landmarks[27] + (landmarks[33] - landmarks[27]) * height
     side, lift = rng.uniform(0.25, 0.6), rng.uniform(-0.05, 0.18) * frame.unit * frame.axes[1]
     ends = [jaw[-1] - lift, jaw[0] - lift]
-    between = [nose + side * (end - nose) - 0.3 * lift for end in ends]
+    flat = 0.3 * lift + rng.uniform(0, 0.14) * frame.unit * frame.axes[1]
+    between = [nose + side * (end - nose) - flat for end in ends]
     top = np.stack([ends[0], between[0], nose, between[1], ends[1]])
     if rng.uniform() < 0.15:  # it hangs from one ear
         turn, pivot = rng.choice([-1.0, 1.0]) * rng.uniform(0.25, 0.7), jaw[0] if rng.uniform() < 0.5 else jaw[-1]

@@ -35,7 +35,8 @@ def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> Occlu
     alpha = fill_polygons(size, *locks)
     outline = family_outline("hair", landmarks, size)
     alpha = alpha if outline is None else alpha * outline
-    return OccluderLayer(_streaks(rng, size, frame, lean), cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.3, 0.9)))
+    alpha = np.clip(cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.3, 0.9)), 0, 1)
+    return OccluderLayer(_streaks(rng, size, frame, lean), alpha)
 
 
 def _lock(rng: Generator, root: np.ndarray, tip: np.ndarray, width: float) -> np.ndarray:

@@ -9,6 +9,7 @@ from numpy.random import Generator
 
 from focus_ray.data.composites.training.capsule_relief import draw_capsules, light_surface
 from focus_ray.data.composites.training.hand_shape import FINGERS, HandShape, build_hand, draw_pose
+from focus_ray.data.composites.training.relief import blur_widely
 from focus_ray.data.occluders import pixels
 from focus_ray.data.occluders.cloth import cloth, noise
 from focus_ray.data.occluders.drawing import (
@@ -51,7 +52,7 @@ class _Placed(NamedTuple):
 def draw(rng: Generator, size: int, landmarks: Landmarks, skin: Colour) -> OccluderLayer:
     """Draw one or two hands that touch the face or are held before it."""
     frame = FaceFrame.from_landmarks(landmarks)
-    tone = np.clip(random_skin_colour(rng, skin, own=_OWN_SKIN) * rng.uniform(0.9, 1.2), 0, 1)
+    tone = np.clip(random_skin_colour(rng, skin, own=_OWN_SKIN), 0, 1)
     length, light = frame.unit * rng.uniform(*_PALM_LENGTH), _light(rng)
     place = np.array([rng.uniform(-0.8, 0.8), rng.uniform(-0.4, 1.6)])
     arm = frame.angle + rng.uniform(0.0, np.pi) if rng.uniform() < 0.85 else rng.uniform(0, 2 * np.pi)
@@ -84,9 +85,10 @@ def _draw_hand(
     hand = _place(rng, shape, *place)
     height, alpha = draw_capsules(size, hand.starts, hand.ends, hand.radii, shape.groups, np.float32(0.1 * hand.unit))
     ambient = np.float32(rng.uniform(0.15, 0.6))
-    brightness = light_surface(height, light, ambient) * np.float32(1 / (ambient + (1 - ambient) * 0.8))
-    factor = cv2.GaussianBlur(brightness * _hollows(height, hand.unit), (0, 0), 0.6)
-    rgb = _skin(rng, size, hand, shape, tone) * np.clip(factor, 0.15, 1.35)[..., None]
+    brightness = light_surface(height, light, ambient) * _hollows(height, hand.unit)
+    mean = cv2.mean(brightness, (alpha > 0.5).astype(np.uint8))[0]
+    factor = cv2.GaussianBlur(brightness, (0, 0), 0.6) * np.float32(rng.uniform(0.85, 1.15) / max(mean, 0.05))
+    rgb = _skin(rng, size, hand, shape, tone) * np.clip(factor, 0.15, 1.5)[..., None]
     layer = OccluderLayer(rgb, alpha)
     if rng.uniform() < _SLEEVE:
         layer = composite(layer, _sleeve(rng, size, hand))
@@ -116,7 +118,7 @@ def _hollows(height: Mask, unit: float) -> Mask:
     """Less light in the hollows between the fingers."""
     body = (height > -1e8).astype(np.float32)
     level, sigma = height * body, max(0.07 * unit, 0.8)
-    mean = cv2.GaussianBlur(level, (0, 0), sigma) / np.maximum(cv2.GaussianBlur(body, (0, 0), sigma), np.float32(1e-3))
+    mean = blur_widely(level, sigma) / np.maximum(blur_widely(body, sigma), np.float32(1e-3))
     return np.clip(1 - np.maximum(mean - level, 0) * np.float32(2.5 / unit), 0.35, 1)
 
 
@@ -129,15 +131,15 @@ def _skin(rng: Generator, size: int, hand: _Placed, shape: HandShape, tone: Colo
     joints, creases = [], []
     for k in np.flatnonzero(shape.groups > 0):
         start, end, radius = hand.starts[k, :2], hand.ends[k, :2], hand.radii[k, 0]
-        joints.append(ellipse(start[None], (1.1 * radius, 1.1 * radius)))
+        joints.append(ellipse(start[None], (0.9 * radius, 0.9 * radius)))
         along = end - start
         apart = max(float(np.hypot(*along)), 1e-6)
         across = np.array([-along[1], along[0]]) / apart * radius * rng.uniform(0.4, 0.75)
-        for step in (-0.18, 0.0, 0.2):
+        for step in (-0.15, 0.12):
             middle = start + step * radius * along / apart + rng.normal(0, 0.04, 2) * radius
             bow = middle + 0.12 * radius * rng.normal() * along / apart
             creases.append(np.stack([middle - across, bow, middle + across]))
-    red = cv2.GaussianBlur(fill_polygons(size, *joints), (0, 0), max(0.07 * hand.unit, 0.5))
+    red = blur_widely(fill_polygons(size, *joints), 0.09 * hand.unit)
     rgb = overlay(rgb, np.float32(rng.uniform(0.2, 0.9)) * red, np.clip(tone * _REDDER, 0, 1))
     lines = cv2.GaussianBlur(
         draw_lines(size, creases, max(0.012 * hand.unit, 1.0)), (0, 0), max(0.008 * hand.unit, 0.5)
@@ -203,4 +205,4 @@ def _object(rng: Generator, size: int, hand: _Placed) -> OccluderLayer:
 def _shadow(rng: Generator, alpha: Mask, unit: float) -> Mask:
     """The shadow of the hand on the face close to it."""
     shift = np.array([[1, 0, rng.normal(0, 0.08) * unit], [0, 1, rng.uniform(0.0, 0.15) * unit]])
-    return cv2.GaussianBlur(cv2.warpAffine(alpha, shift, alpha.shape[::-1]), (0, 0), max(0.06 * unit, 0.5))
+    return blur_widely(cv2.warpAffine(alpha, shift, alpha.shape[::-1]), 0.06 * unit)

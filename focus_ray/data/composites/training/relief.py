@@ -7,6 +7,7 @@ from numpy.random import Generator
 from focus_ray.data.occluders.drawing import Image, Mask, rotation_matrix
 
 _SAMPLES = 6.0  # of a fold, across it, before the last interpolation
+_WIDE = 4.0  # px
 _SPREAD = 2.5  # limit of a slope's effect, in standard deviations
 
 
@@ -53,3 +54,20 @@ def light_relief(rgb: Image, height: Mask, turn: float, strength: float) -> Imag
     deviation = float(cv2.meanStdDev(slope)[1][0, 0])
     factor = 1 + np.float32(strength) * np.clip(slope / np.float32(max(deviation, 1e-6)), -_SPREAD, _SPREAD)
     return rgb * np.maximum(factor, np.float32(0.1))[..., None]
+
+
+def blur_widely(mask: Mask, sigma: float) -> Mask:
+    """Blur by a wide Gaussian at a quarter of the resolution, which is several times as fast.
+
+    Args:
+        mask: canvas.
+        sigma: px.
+
+    Returns:
+        The blurred canvas.
+    """
+    if sigma < _WIDE:
+        return cv2.GaussianBlur(mask, (0, 0), max(sigma, 0.3))
+    height, width = mask.shape
+    small = cv2.resize(mask, ((width + 3) // 4, (height + 3) // 4), interpolation=cv2.INTER_AREA)
+    return cv2.resize(cv2.GaussianBlur(small, (0, 0), sigma / 4), (width, height), interpolation=cv2.INTER_LINEAR)
