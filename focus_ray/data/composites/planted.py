@@ -15,6 +15,7 @@ from pydantic import Field
 from focus_ray.data.align import as_float
 from focus_ray.data.augment import AugmentSettings, draw_augmentation
 from focus_ray.data.composites.paste import OccluderFamily, OpenPhoto, paste_occluder
+from focus_ray.data.composites.training.edges import VariedEdges
 from focus_ray.data.composites.training.families import TRAINING_FAMILIES, SkinPieces
 from focus_ray.data.composites.training.variation import vary_photo
 from focus_ray.data.distribution_types import Fraction
@@ -30,6 +31,7 @@ SKIN_PIECES = "skin_piece"
 
 _PHOTO_STREAM, _SOURCE_STREAM, _ORDER_STREAM = 11, 12, 13  # words of the seeds
 _ATTEMPTS = 8
+_BLUR = (0.6, 1.8)  # blur of an occluder, as a multiple of the photograph's, so that its sharpness is no cue
 
 
 class PlantedConfig(Settings):
@@ -69,7 +71,7 @@ class PlantedPhotos:
             **TRAINING_FAMILIES,
             SKIN_PIECES: SkinPieces([(face.image, face.landmarks) for face in faces]),
         }
-        self.families = {name: draw for name, draw in families.items() if name not in config.left_out}
+        self.families = {name: VariedEdges(draw) for name, draw in families.items() if name not in config.left_out}
         if not self.families:
             raise ConfigError("data.planted.left_out names all families; leave one in")
 
@@ -106,7 +108,8 @@ class PlantedPhotos:
             return open_face
         family = list(self.families)[int(rng.integers(len(self.families)))]
         drawn = OccluderFamily(family, self.families[family])
-        pasted = paste_occluder(rng, photo, drawn, self.config.covered, _ATTEMPTS)
+        blur = float(np.exp(rng.uniform(*np.log(_BLUR))))
+        pasted = paste_occluder(rng, photo, drawn, self.config.covered, _ATTEMPTS, blur)
         return open_face if pasted is None else (family, pasted.rgb, pasted.occluder)
 
 
