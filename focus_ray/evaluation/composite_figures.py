@@ -13,7 +13,6 @@ from focus_ray.numerics.bootstrap import (
     Interval,
     Statistic,
     weighted_auc,
-    weighted_difference,
     weighted_mean,
     weighted_ratio,
 )
@@ -78,8 +77,11 @@ def summarise(
             difference = np.asarray(columns.albedo_tone) - photo_tones
             statistics |= {"tone_error": weighted_mean(abs(difference)), "tone_difference": weighted_mean(difference)}
         for metric, statistic in statistics.items():
-            compared = statistic if group is None else weighted_difference(statistic, group)
-            figures[name][metric] = as_dict(bootstrap.interval(compared, among))
+            if group is None:
+                interval = bootstrap.interval(statistic, among)
+            else:
+                interval = bootstrap.difference(statistic, among & group, among & ~group)
+            figures[name][metric] = as_dict(interval)
     return figures
 
 

@@ -98,6 +98,7 @@ def _group_table(groups: Mapping[str, Any]) -> Table:
 
 
 def _difference_table(groups: Mapping[str, Any]) -> Table:
+    """Each group against all others; of two groups the first one, the other differs in the sign."""
     lines = [
         TableRow(
             _group_title(attribute, group),
@@ -105,7 +106,7 @@ def _difference_table(groups: Mapping[str, Any]) -> Table:
             tuple(_format(figures, *column) for column in _GROUP_COLUMNS.values()),
         )
         for attribute, by_group in groups.items()
-        for group, one in by_group.items()
+        for group, one in list(by_group.items())[: None if len(by_group) > 2 else 1]
         for name, figures in one["differences"].items()
     ]
     caption = "Each group minus all other persons; one interval in twenty excludes 0 by chance"

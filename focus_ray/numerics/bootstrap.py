@@ -59,6 +59,23 @@ class GroupBootstrap:
         low, high = np.quantile(values, self._quantiles)
         return Interval(value, float(low), float(high))
 
+    def difference(
+        self, statistic: Statistic, first: Bool[np.ndarray, " N"], second: Bool[np.ndarray, " N"]
+    ) -> Interval:
+        """Compute the difference of a statistic between two parts of the pictures and its percentile interval.
+
+        Args:
+            statistic: maps weights of the pictures to values.
+            first: pictures of the one part.
+            second: pictures of the other part.
+
+        Returns:
+            The first value minus the second, with limits if each part is of at least two groups.
+        """
+        found = self.interval(lambda weights: statistic(weights * first) - statistic(weights * second), first | second)
+        groups = min(len(np.unique(self._members[part])) for part in (first, second))
+        return found if groups >= _MIN_GROUPS else Interval(found.value)
+
 
 def weighted_ratio(numerator: Float[np.ndarray, " N"], denominator: Float[np.ndarray, " N"]) -> Statistic:
     """Return the statistic of a ratio of sums over the pictures.
@@ -83,16 +100,6 @@ def weighted_mean(values: Float[np.ndarray, " N"]) -> Statistic:
     """
     known = np.isfinite(values)
     return weighted_ratio(np.where(known, values, 0.0), known.astype(np.float64))
-
-
-def weighted_difference(statistic: Statistic, members: Bool[np.ndarray, " N"]) -> Statistic:
-    """Return the statistic of some of the pictures minus that of the others.
-
-    Args:
-        statistic: maps weights of the pictures to values.
-        members: whether each picture is one of the former.
-    """
-    return lambda weights: statistic(weights * members) - statistic(weights * ~members)
 
 
 def weighted_auc(scores: Float[np.ndarray, " N"], positive: Bool[np.ndarray, " N"]) -> Statistic:

@@ -90,11 +90,10 @@ def test_differences_of_some_composites_and_the_others():
     figures = summarise(scores, PICTURES, bootstrap, subsets(ROWS), group=of_anna)
     assert figures["occluded"]["outlier_iou"] == {
         "value": pytest.approx(130 / 210 - 30 / 140),
-        "low": pytest.approx(130 / 210 - 30 / 140),
-        "high": pytest.approx(130 / 210 - 30 / 140),
+        "low": None,  # there is one Anna
+        "high": None,
     }
     assert figures["all"]["nme"]["value"] == pytest.approx(3.0 - 14 / 3)
-    assert figures["all"]["nme"]["low"] < 3.0 - 14 / 3 < figures["all"]["nme"]["high"]
     assert figures["open"]["false_alarms"]["value"] is None
 
 

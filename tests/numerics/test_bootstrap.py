@@ -8,7 +8,6 @@ from focus_ray.numerics.bootstrap import (
     GroupBootstrap,
     Interval,
     weighted_auc,
-    weighted_difference,
     weighted_mean,
     weighted_ratio,
 )
@@ -37,13 +36,14 @@ def test_unknown_values_are_left_out_of_a_mean():
     assert np.isnan(weighted_mean(np.array([1.0, np.nan]))(np.array([[0.0, 1.0]]))).all()
 
 
-def test_a_difference_is_that_of_the_two_parts():
-    values, weights = RNG.uniform(size=10), RNG.integers(1, 4, (2, 10)).astype(float)
-    members = np.arange(10) < 4
-    difference = weighted_difference(weighted_mean(values), members)(weights)
-    expected = [np.average(values[:4], weights=row[:4]) - np.average(values[4:], weights=row[4:]) for row in weights]
-    assert difference == pytest.approx(expected)
-    assert np.isnan(weighted_difference(weighted_mean(values), members)(weights * members)).all()
+def test_a_difference_is_that_of_two_parts_and_has_limits_if_both_have_groups():
+    values = np.array([1.0, 3.0, 6.0, 10.0, 50.0])
+    first, second = np.arange(5) < 2, (np.arange(5) >= 2) & (np.arange(5) < 4)
+    bootstrap = GroupBootstrap(["a", "b", "c", "d", "e"])
+    found = bootstrap.difference(weighted_mean(values), first, second)
+    assert found == Interval(pytest.approx(-6.0), pytest.approx(-9.0), pytest.approx(-3.0))
+    assert bootstrap.difference(weighted_mean(values), first, np.arange(5) == 2) == Interval(pytest.approx(-4.0))
+    assert bootstrap.difference(weighted_mean(values), first, values < 0) == Interval(None)
 
 
 def test_an_interval_has_the_width_of_the_standard_error():
