@@ -87,12 +87,12 @@ def build_hand(pose: HandPose) -> HandShape:
         for joint in range(3):
             bend += pose.bends[finger, joint]
             tip = at + _BONES[finger, joint] * (np.cos(bend) * ahead + np.sin(bend) * np.array([0.0, 0.0, -1.0]))
-            add(at, tip, *_THICKNESS[finger, joint : joint + 2], FINGERS[finger])
+            add(at, tip, _THICKNESS[finger, joint], _THICKNESS[finger, joint + 1], FINGERS[finger])
             at = tip
     at, angle, turn = _THUMB_ROOT, pose.thumb[0] + 0.25, pose.thumb[1]
     for joint in range(3):
         flat = np.array([-np.sin(angle), np.cos(angle), 0.0])
         tip = at + _THUMB_BONES[joint] * (np.cos(turn) * flat + np.sin(turn) * np.array([0.0, 0.0, -1.0]))
-        add(at, tip, *_THUMB_THICKNESS[joint : joint + 2], PALM if joint == 0 else FINGERS[4])
+        add(at, tip, _THUMB_THICKNESS[joint], _THUMB_THICKNESS[joint + 1], PALM if joint == 0 else FINGERS[4])
         at, angle = tip, angle - 0.28 - 0.5 * pose.thumb[1]
     return HandShape(np.array(starts), np.array(ends), np.array(radii), np.array(groups))

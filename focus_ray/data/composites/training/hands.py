@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.random import Generator
 
-from focus_ray.data.composites.training.capsule_relief import draw_capsules, light_surface
+from focus_ray.data.composites.training.capsule_relief import EMPTY, draw_capsules, light_surface
 from focus_ray.data.composites.training.hand_shape import FINGERS, HandShape, build_hand, draw_pose
 from focus_ray.data.composites.training.relief import blur_widely
 from focus_ray.data.occluders import pixels
@@ -85,7 +85,7 @@ def _draw_hand(
     hand = _place(rng, shape, *place)
     height, alpha = draw_capsules(size, hand.starts, hand.ends, hand.radii, shape.groups, np.float32(0.1 * hand.unit))
     ambient = np.float32(rng.uniform(0.15, 0.6))
-    brightness = light_surface(height, light, ambient) * _hollows(height, hand.unit)
+    brightness = light_surface(_smooth(height), light, ambient) * _hollows(height, hand.unit)
     mean = cv2.mean(brightness, (alpha > 0.5).astype(np.uint8))[0]
     factor = cv2.GaussianBlur(brightness, (0, 0), 0.6) * np.float32(rng.uniform(0.85, 1.15) / max(mean, 0.05))
     rgb = _skin(rng, size, hand, shape, tone) * np.clip(factor, 0.15, 1.5)[..., None]
@@ -112,6 +112,13 @@ def _place(rng: Generator, shape: HandShape, touch: Float[np.ndarray, " 2"], arm
     origin = np.array([rng.normal(0, 0.2), rng.uniform(0.3, 1.6), 0.0]) * length @ turn
     shift = np.array([*(touch - origin[:2]), 0.0])
     return _Placed(starts + shift, ends + shift, shape.radii * length, length, float(turn[2, 2]))
+
+
+def _smooth(height: Mask) -> Mask:
+    """The height without the steps from pixel to pixel where one finger hides another."""
+    body = (height > -1e8).astype(np.float32)
+    mean = cv2.GaussianBlur(height * body, (0, 0), 0.8) / np.maximum(cv2.GaussianBlur(body, (0, 0), 0.8), 1e-3)
+    return np.where(body > 0, mean, EMPTY)
 
 
 def _hollows(height: Mask, unit: float) -> Mask:

@@ -14,6 +14,7 @@ from focus_ray.data.occluders.drawing import (
     Mask,
     Points,
     blob,
+    capsule,
     ellipse,
     fill_polygons,
     rotation_matrix,
@@ -154,7 +155,8 @@ def _spots(rng: Generator) -> list[Points]:
 def _nose(rng: Generator) -> list[Points]:
     """The shadow of the nose on one cheek, and that of the head's far side."""
     side, length = rng.choice([-1.0, 1.0]), rng.uniform(0.25, 0.8)
-    nose = np.array([[0.0, -0.05], [0.05, 0.4], [0.05, 0.72], [length, 0.85 + 0.3 * length], [0.7 * length, 0.45]])
+    tip = np.array([[length, 0.62 + 0.3 * length]])
+    nose = capsule(np.array([[0.06, 0.1]]), tip, 0.07, rng.uniform(0.08, 0.22))
     far = np.array([[rng.uniform(0.5, 1.1), -2.0], [_FAR, -2.0], [_FAR, 4.0], [rng.uniform(0.5, 1.1), 4.0]])
     outlines = [nose * [side, 1.0]]
     return [*outlines, far * [side, 1.0]] if rng.uniform() < 0.6 else outlines
