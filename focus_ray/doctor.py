@@ -44,7 +44,7 @@ PACKAGES = (
     "pyarrow",
     "boto3",
 )
-OPTIONAL = ("pytorch3d", "face_alignment", "insightface")
+OPTIONAL = ("pytorch3d", "face_alignment", "insightface", "huggingface_hub")
 WEB = ("http://", "https://")
 
 RUNS = Path("runs")  # default folder of runs, without --out

@@ -74,7 +74,7 @@ def card(folder: Path) -> str:
     return model_card(describe(folder, checkpoint.load_model(folder)))
 
 
-def push(folder: Path, uri: str, *, private: bool = False) -> str:
+def push(folder: str | Path, uri: str, *, private: bool = False) -> str:
     """Upload exactly the files of a verified model folder, with its card as README.md, as one commit.
 
     Args:

@@ -10,6 +10,7 @@ import pytest
 
 from focus_ray.errors import CheckpointError, ConfigError, StorageError, TrackingError
 from focus_ray.model import PRETRAINED_MODEL
+from focus_ray.model_location import SHIPPED_MODELS
 from focus_ray.prior import SHIPPED_PRIOR
 from focus_ray.serving import model_source
 from focus_ray.serving.model_source import (
@@ -25,6 +26,7 @@ from focus_ray.storage import artifact_store
 from focus_ray.storage.manifest import read_artifact, write_artifact
 from focus_ray.storage.open_store import open_store
 from focus_ray.tracking.mlflow_client import MlflowServer
+from tests.hub_server import hub_server, use_hub
 from tests.system.servers import new_bucket, use_s3
 
 FILES = {"model.json": b"{}", "encoder.safetensors": b"e" * 2000}
@@ -75,6 +77,28 @@ def test_the_shipped_model_and_its_prior_are_where_they_are(cache: Path):
     assert fetch_prior(resolve_prior(None), cache) is None
     assert fetch_prior(resolve_prior("none"), cache) == "none"
     assert not cache.exists()
+
+
+def test_a_name_is_a_model_of_the_package(local: str, cache: Path, monkeypatch):
+    assert resolve("embedded") == resolve(None)
+    monkeypatch.setitem(SHIPPED_MODELS, "second", Path(store(local, "second")))
+    source = resolve("second")
+    assert source.uri == f"{local}/second"
+    assert content(fetch_model(source, cache)) == FILES
+
+
+def test_a_model_of_a_hub_is_one_commit(local: str, cache: Path, tmp_path: Path, monkeypatch):
+    folder = Path(store(local, "model"))
+    with hub_server() as hub:
+        use_hub(hub, tmp_path / "home", monkeypatch)
+        repository = hub.add("owner/name", {path.name: path.read_bytes() for path in folder.iterdir()})
+        source = resolve("hf://owner/name")
+        assert source.uri == f"hf://owner/name@{repository.head}"
+        repository.commit({"model.json": b"[]"})
+        assert content(fetch_model(source, cache)) == FILES
+        use_hub(hub, tmp_path / "home of another machine", monkeypatch)
+        assert content(fetch_model(source, tmp_path / "of another machine")) == FILES
+        assert cached(tmp_path / "of another machine") == cached(cache)
 
 
 def test_a_model_is_fetched_once_and_kept(place: str, cache: Path, monkeypatch):
@@ -212,7 +236,7 @@ def test_a_prior_is_fetched_like_a_model(place: str, cache: Path):
         ("s3:/bucket/model", "a folder or s3://bucket/prefix"),
         (
             "",
-            "the place of the model is empty or has a NUL byte; give a folder or s3://bucket/prefix/model or models:/",
+            "the place of the model is empty or has a NUL byte; give a folder or s3://bucket/prefix/model, hf",
         ),
         (" ", "the place of the model is empty"),
         ("models\0", "the place of the model is empty"),
