@@ -8,6 +8,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from focus_ray.data.composites.training.families import TRAINING_FAMILIES
 from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
 from focus_ray.evaluation.now.surface import Surface
 from focus_ray.face_models.parametric import parametric_face
@@ -33,6 +34,9 @@ def main() -> None:
         for channels in (1, 3):
             colours = torch.ones(1, len(face.mean), channels, dtype=dtype)
             interpolate(vertices, colours, face.faces, ids).sum().backward()
+    TRAINING_FAMILIES["hands"](
+        np.random.default_rng(0), 64, np.random.default_rng(0).uniform(0, 64, (68, 2)), np.ones(3)
+    )
     surface = Surface(TriangleMesh(face.mean.double().numpy(), face.faces.numpy()))
     surface.nearest(np.zeros((4, 3)))
 

@@ -113,7 +113,7 @@ def _draw_shadow(rng: Generator, shape: tuple[int, int], frame: FaceFrame) -> Im
     draw = _SHADOWS[int(rng.choice(len(_SHADOWS), p=[0.25, 0.2, 0.2, 0.2, 0.15]))]
     size = max(shape)
     mask = fill_polygons(size, *(frame.to_pixels(outline) for outline in draw(rng)))[: shape[0], : shape[1]]
-    if rng.uniform() < 0.2:
+    if rng.uniform() < 0.2 and draw is not _nose:
         mask = 1 - mask
     softness = frame.unit * np.exp(rng.uniform(np.log(0.006), np.log(0.2)))
     mask = cv2.GaussianBlur(mask, (0, 0), max(softness, 0.4))
