@@ -52,7 +52,7 @@ def portrait() -> RunConfig:
             "start_from": PORTRAIT_WARMUP,
             "face": FaceSettings(),
             "batch_size": 16,
-            "schedule": Schedule(init_steps=300, pretrain_seg_steps=0, cycles=8, seg_steps=380, face_steps=100),
+            "schedule": Schedule(init_steps=300, pretrain_seg_steps=0, cycles=7, seg_steps=370, face_steps=100),
             "optimizers": Optimizers(
                 warmup=OptimizerSettings(lr=1e-3),
                 init=OptimizerSettings(lr=6e-4, shape="one_cycle"),
