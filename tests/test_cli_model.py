@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from focus_ray import model
-from focus_ray.cli import main
+from focus_ray.cli import main, prior
 from focus_ray.face_models import by_name
 from tests.hub_server import TOKEN, hub_server
 
@@ -60,6 +60,20 @@ def test_a_name_stands_for_a_folder(capsys):
     code, _, err = run(capsys, "export", "embeded", "--out", "nothing")
     assert code == 4
     assert "no model at embeded; give the path of a model folder, hf://owner/name, or a name: embedded" in err
+
+
+def test_a_prior_names_the_folder_of_a_model_of_the_package_and_keeps_addresses(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert prior._location("embedded") == str(model.PRETRAINED_MODEL)
+    assert prior._location("runs/syn/model") == str(tmp_path / "runs/syn/model")
+    for address in ("hf://owner/name@v1", "s3://bucket/run/model"):
+        assert prior._location(address) == address
+
+
+def test_limits_are_not_stored_in_the_cache_of_a_hub(capsys, tmp_path):
+    code, _, err = run(capsys, "calibrate", str(tmp_path), "--model", "hf://owner/name", "--store")
+    assert code == 2
+    assert "--store cannot write to hf://owner/name; export it to a folder first" in err
 
 
 def test_half_precision_leaves_out_a_face_of_the_package(capsys, untrained, ellipsoid_face, tmp_path, monkeypatch):

@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
-from focus_ray.cli.apps import MODEL_HELP, AsJson, DetectorName, DetectorWeights, ModelArgument, ModelFolder, model_app
+from focus_ray.cli.apps import MODEL_HELP, AsJson, DetectorName, DetectorWeights, ModelArgument, model_app
 from focus_ray.cli.printing import echo_json, echo_record, format_count, shipped_model
-from focus_ray.model_location import model_folder
+from focus_ray.errors import ConfigError
+from focus_ray.model_location import find_model, model_folder
+from focus_ray.storage.hub_address import PREFIX as HUB_PREFIX
 
 
 @model_app.command("list")
@@ -168,7 +170,7 @@ def model_calibrate(
             "--report", metavar="DIR", help="Composites of other persons to report on; default: half of the persons."
         ),
     ] = None,
-    model: ModelFolder = None,
+    model: Annotated[str | None, typer.Option("--model", metavar="MODEL", help=MODEL_HELP)] = None,
     out: Annotated[Path, typer.Option(metavar="JSON", help="File for the limits and figures.")] = Path("quality.json"),
     store: Annotated[bool, typer.Option("--store", help="Also write quality.json into the model folder.")] = False,
     refine: Annotated[
@@ -187,11 +189,16 @@ def model_calibrate(
     from focus_ray.evaluation.calibration.calibrate import calibrate
     from focus_ray.evaluation.calibration.calibration_report import calibration_tables
 
+    if store and model is not None and model.startswith(HUB_PREFIX):
+        raise ConfigError(
+            f"--store cannot write to {model}; export it to a folder first, with `focus-ray model export`"
+        )
+    folder = find_model(model)
     spec = resolve_detector(detector, detector_weights)
     with terminal.TerminalProgress() as progress:
         result = calibrate(
             composites,
-            model,
+            folder,
             out,
             report=report,
             detector=spec,
