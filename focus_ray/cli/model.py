@@ -136,24 +136,15 @@ def model_appearance(
 
     docs/method.md describes the refinement.
     """
-    from focus_ray import model as models
     from focus_ray import terminal
     from focus_ray.data.detectors.by_name import resolve_detector
-    from focus_ray.data.detectors.weight_files import sha256
     from focus_ray.data.picture_folder import list_pictures
-    from focus_ray.data.portraits import are_portraits
-    from focus_ray.focus.photo_fit import PhotoFitSettings
-    from focus_ray.inference.learn_appearance import learn_appearance
-    from focus_ray.storage.checkpoint import save_appearance
+    from focus_ray.inference.learn_appearance import store_appearance
 
-    bundle = models.load(model)
     built = resolve_detector(detector, detector_weights).build()
     paths = list_pictures(photographs).pictures
     with terminal.TerminalProgress() as progress:
-        prior, faces = learn_appearance(bundle.focus, paths, built, progress.on_progress)
-    kind = "portraits" if are_portraits(sha256(path.read_bytes()) for path in paths) else "photographs"
-    lineage = bundle.lineage.model_copy(update={"appearance": kind})
-    save_appearance(model, prior.tensors(), PhotoFitSettings().model_dump(mode="json"), lineage.model_dump(mode="json"))
+        faces = store_appearance(model, paths, built, progress.on_progress)
     typer.echo(f"appearance of {faces} open faces: {model}")
     if as_json:
         echo_json({"model": str(model), "faces": faces})

@@ -1,14 +1,17 @@
 """Learns the appearance prior of a model from photographs of open faces."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from focus_ray import model as models
 from focus_ray.data.detectors.detection import Detector
+from focus_ray.data.detectors.weight_files import sha256
 from focus_ray.data.image_file import read_image
+from focus_ray.data.portraits import are_portraits
 from focus_ray.errors import DataError, ImageError, LandmarkError
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.appearance import CELLS, AppearancePrior, learn_light, learn_residuals
@@ -18,6 +21,7 @@ from focus_ray.focus.photo_fit import PhotoFit, PhotoFitSettings, fit_photograph
 from focus_ray.focus.refine import FAST_REFINE, refine_with_segmenter
 from focus_ray.focus.render.renderer import Rendering
 from focus_ray.inference.self_alignment import crop_from_detection, extract_crops
+from focus_ray.storage.checkpoint import save_appearance
 
 TONE_SHARE = 0.15
 """Share of the spread of the ambient light that the prior keeps: with it, the tone of 98 % of 66 portraits' albedos is
@@ -79,6 +83,35 @@ def learn_appearance(
             progress("residuals", int(part[-1]) + 1, len(images))
     rendering = Rendering(**{name: torch.cat([getattr(one, name) for one in fits]) for name in vars(fits[0])})
     return AppearancePrior(mean, whitening, learn_residuals(focus.face_model, images, rendering)), len(images)
+
+
+def store_appearance(folder: Path, paths: Sequence[Path], detector: Detector, progress: Progress | None = None) -> int:
+    """Learn the prior of a model and write it into the model's folder, in place of an earlier one.
+
+    Args:
+        folder: model folder.
+        paths: photographs of open faces, see `learn_appearance`.
+        detector: detects the faces and their landmarks.
+        progress: called with the name of the part, the number done and the number of all.
+
+    Returns:
+        The number of faces that it was learned from.
+
+    Raises:
+        CheckpointError: the folder is not a complete model.
+        DataError: there are fewer than 20 faces, or the fits of the model show too little of them.
+        StorageError: the disk cannot be read or written to.
+    """
+    bundle = models.load(folder)
+    prior, faces = learn_appearance(bundle.focus, paths, detector, progress)
+    if not all(bool(value.isfinite().all()) for value in prior.tensors().values()):
+        raise DataError(f"the fits of {folder} show too little of {faces} faces; train the model for longer")
+    kind = "portraits" if are_portraits(sha256(path.read_bytes()) for path in paths) else "photographs"
+    lineage = bundle.lineage.model_copy(update={"appearance": kind})
+    save_appearance(
+        folder, prior.tensors(), PhotoFitSettings().model_dump(mode="json"), lineage.model_dump(mode="json")
+    )
+    return faces
 
 
 def skin_tones(

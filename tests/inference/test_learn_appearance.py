@@ -1,5 +1,6 @@
 """Learning the appearance prior: from photographs with a face in colour, and from nothing less."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from focus_ray.data.detectors.detection import Detection, bounding_box
 from focus_ray.errors import DataError
 from focus_ray.focus.synthesis import SamplingDistributions, make_generator, sample_theta
 from focus_ray.inference import learn_appearance as module
-from focus_ray.inference.learn_appearance import learn_appearance, skin_tones
+from focus_ray.inference.learn_appearance import learn_appearance, skin_tones, store_appearance
 from focus_ray.inference.overlay import encode_png
 from focus_ray.model import Model
 
@@ -62,6 +63,27 @@ def test_it_learns_from_the_faces_in_colour(model: Model, photographs, monkeypat
     assert set(parts) == {"photographs", "light", "residuals"}
     assert float(prior.light_mean[[0, 9, 18]].min()) > 0.5
     assert float(prior.residuals.median()) < 0.12  # renders are explained better than photographs
+
+
+def test_the_prior_is_written_into_the_model(
+    model: Model, photographs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    models.save(tmp_path / "model", dataclasses.replace(model, appearance=None))
+    assert models.load(tmp_path / "model").appearance is None
+    known = model.appearance
+    assert known is not None
+    monkeypatch.setattr(module, "learn_appearance", lambda *_: (known, 7))
+    paths = [path for path, _ in photographs.values()]
+    assert store_appearance(tmp_path / "model", paths, KnownFaces([])) == 7
+    stored = models.load(tmp_path / "model")
+    assert stored.appearance is not None
+    assert torch.equal(stored.appearance.residuals, known.residuals)
+    assert stored.lineage.appearance == "photographs"
+    unknown = dataclasses.replace(known, residuals=torch.full_like(known.residuals, torch.nan))
+    monkeypatch.setattr(module, "learn_appearance", lambda *_: (unknown, 7))
+    with pytest.raises(DataError, match="show too little of 7 faces"):
+        store_appearance(tmp_path / "model", paths, KnownFaces([]))
+    assert models.load(tmp_path / "model").appearance is not None
 
 
 def test_too_few_faces_are_refused(model: Model, photographs):
