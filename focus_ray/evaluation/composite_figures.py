@@ -85,6 +85,38 @@ def summarise(
     return figures
 
 
+def summarise_difference(
+    scores: CompositeScores,
+    table: Float[np.ndarray, "N 8"],
+    reference: Float[np.ndarray, "N 8"],
+    bootstrap: GroupBootstrap,
+    members: Members,
+) -> Figures:
+    """Compute the differences between two methods on the same composites; the intervals are of paired differences.
+
+    Args:
+        scores: the composites, and which faces were found.
+        table: PictureScores of the one method.
+        reference: PictureScores of the other one.
+        bootstrap: draws the persons of the composites.
+        members: the subsets, see `summarise`.
+
+    Returns:
+        Figures of the one method minus those of the other.
+    """
+    both = [PictureScores(*np.where(scores.found[:, None], one, 0.0).T) for one in (table, reference)]
+    figures: Figures = {}
+    for name, subset in members.items():
+        among = subset & scores.found
+        figures[name] = {"pictures": int(among.sum())}
+        first, second = (_statistics(name, columns, scores) for columns in both)
+        for metric, statistic in first.items():
+            other = second[metric]
+            interval = bootstrap.interval(lambda weights, a=statistic, b=other: a(weights) - b(weights), among)
+            figures[name][metric] = as_dict(interval)
+    return figures
+
+
 def summarise_detection(scores: CompositeScores, bootstrap: GroupBootstrap, members: Members) -> Figures:
     """Compute the share of the composites whose face was located, by subset, in percent.
 

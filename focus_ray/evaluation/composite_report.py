@@ -57,7 +57,7 @@ def _summary_lines(figures: Mapping[str, Any]) -> list[TableRow]:
         TableRow(
             mask.replace("_", " "),
             name.replace("_", " "),
-            tuple(_format(by_subset, *column) for column in _SUMMARY_COLUMNS.values()),
+            tuple(format_figure(by_subset, *column) for column in _SUMMARY_COLUMNS.values()),
         )
         for name, masks in figures.items()
         for mask, by_subset in masks.items()
@@ -74,8 +74,8 @@ def _family_table(figures: Mapping[str, Any]) -> Table:
         for name, masks in figures.items():
             metrics = ("outlier_iou", "outlier_recall", "outlier_precision")
             cells = [str(masks[OWN][family]["pictures"])]
-            cells += [_format(masks[OWN], family, metric, 3) for metric in metrics]
-            cells += [_format(masks[mask], family, "outlier_iou", 3) for mask in others]
+            cells += [format_figure(masks[OWN], family, metric, 3) for metric in metrics]
+            cells += [format_figure(masks[mask], family, "outlier_iou", 3) for mask in others]
             lines.append(TableRow(family.replace("_", " "), name.replace("_", " "), tuple(cells)))
     return Table("families", "Pasted pixels found by the model's own mask, by family", columns, tuple(lines))
 
@@ -85,9 +85,9 @@ def _group_table(groups: Mapping[str, Any]) -> Table:
     lines = []
     for attribute, by_group in groups.items():
         for group, one in by_group.items():
-            found = UNKNOWN if one["detection"] is None else _format({ALL: one["detection"]}, ALL, "rate", 1)
+            found = UNKNOWN if one["detection"] is None else format_figure({ALL: one["detection"]}, ALL, "rate", 1)
             for name, figures in one["figures"].items():
-                cells = [_format(figures, *column) for column in _GROUP_COLUMNS.values()]
+                cells = [format_figure(figures, *column) for column in _GROUP_COLUMNS.values()]
                 title = _group_title(attribute, group)
                 lines.append(TableRow(title, name.replace("_", " "), (str(one["persons"]), found, *cells)))
     caption = (
@@ -103,7 +103,7 @@ def _difference_table(groups: Mapping[str, Any]) -> Table:
         TableRow(
             _group_title(attribute, group),
             name.replace("_", " "),
-            tuple(_format(figures, *column) for column in _GROUP_COLUMNS.values()),
+            tuple(format_figure(figures, *column) for column in _GROUP_COLUMNS.values()),
         )
         for attribute, by_group in groups.items()
         for group, one in list(by_group.items())[: None if len(by_group) > 2 else 1]
@@ -122,7 +122,10 @@ def _open_table(opened: Mapping[str, Any]) -> Table:
         TableRow(
             mask.replace("_", " "),
             name.replace("_", " "),
-            (_format({OPEN: figures}, OPEN, "false_alarms", 2), _format({OPEN: figures}, OPEN, "occlusion_auc", 3)),
+            (
+                format_figure({OPEN: figures}, OPEN, "false_alarms", 2),
+                format_figure({OPEN: figures}, OPEN, "occlusion_auc", 3),
+            ),
         )
         for name, masks in opened["figures"].items()
         for mask, figures in masks.items()
@@ -137,15 +140,27 @@ def _open_table(opened: Mapping[str, Any]) -> Table:
 def _detection_table(detection: Mapping[str, Any]) -> Table:
     lines = [
         TableRow(
-            name.replace("_", " "), "", (f"{one['found']} of {one['pictures']}", _format(detection, name, "rate", 1))
+            name.replace("_", " "),
+            "",
+            (f"{one['found']} of {one['pictures']}", format_figure(detection, name, "rate", 1)),
         )
         for name, one in detection.items()
     ]
     return Table("detection", "Detected faces", ("found", "rate %"), tuple(lines))
 
 
-def _format(by_subset: Mapping[str, Any], subset: str, metric: str, digits: int) -> str:
-    """Value and interval of a figure."""
+def format_figure(by_subset: Mapping[str, Any], subset: str, metric: str, digits: int) -> str:
+    """Format a figure with its interval.
+
+    Args:
+        by_subset: figures by subset and metric.
+        subset: name of the subset.
+        metric: name of the metric.
+        digits: digits after the point.
+
+    Returns:
+        The text; a dash if the figure is missing or not defined.
+    """
     figure = by_subset.get(subset, {}).get(metric, {"value": None})
     if figure["value"] is None:
         return UNKNOWN

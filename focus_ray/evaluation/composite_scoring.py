@@ -38,6 +38,7 @@ from focus_ray.model import Model
 
 ONE_PASS, REFINED = "one_pass", "refined"
 OWN = "own"
+MASKS = (OWN, "all_ones", "skin_colour", "colour_histograms")
 
 BATCH = 8  # pictures
 
@@ -118,19 +119,22 @@ class _CroppedFace(NamedTuple):
 class CompositeScorer:
     """Locates, aligns, fits and scores composites."""
 
-    def __init__(self, model: Model, refine_steps: int, detector: Detector | None = None) -> None:
+    def __init__(
+        self, model: Model, refine_steps: int, detector: Detector | None = None, masks: Sequence[str] = MASKS
+    ) -> None:
         """Prepare the masks.
 
         Args:
             model: the model.
             refine_steps: steps of the refined variants; 0: one pass only.
             detector: locates the faces; None: the given landmarks do.
+            masks: names of the masks to score, of MASKS.
         """
         self.detector = detector
         self.image_size = model.image_size
         self.passes = {ONE_PASS: 0} | ({REFINED: refine_steps} if refine_steps else {})
-        masks = mask_functions()
-        self.predictors = {name: Predictor.for_photographs(model, mask).eval() for name, mask in masks.items()}
+        rules = mask_functions(masks)
+        self.predictors = {name: Predictor.for_photographs(model, rule).eval() for name, rule in rules.items()}
 
     @property
     def variants(self) -> list[Variant]:
@@ -189,7 +193,8 @@ class CompositeScorer:
         self, folder: Composites, located: Iterable[tuple[CompositeRow, FaceLocations | None]]
     ) -> list[_CroppedFace]:
         pairs = [(row, one) for row, one in located if one is not None]
-        aligned = align_faces(self.predictors[OWN].landmarks, [one for _, one in pairs], self.image_size)
+        predictor = next(iter(self.predictors.values()))  # all have the same networks
+        aligned = align_faces(predictor.landmarks, [one for _, one in pairs], self.image_size)
         faces = []
         for (row, picture), (crop, points, _) in zip(pairs, aligned, strict=True):
             occluder = folder.occluder(row, *picture.image.shape[:2])
@@ -225,14 +230,13 @@ def score_composites(
     return CompositeScores(folder.rows, np.array([one is not None for one in found]), tables)
 
 
-def mask_functions() -> dict[str, MaskFn | None]:
-    """Return the rule of each mask by name; None: the model's segmenter."""
-    return {
-        OWN: None,
-        "all_ones": all_ones_mask,
-        "skin_colour": fit_skin_colour(_SKIN_PRESET, _SKIN_PICTURES),
-        "colour_histograms": ColourHistogramSegmenter(),
-    }
+def mask_functions(names: Sequence[str] = MASKS) -> dict[str, MaskFn | None]:
+    """Return the rules of some masks by name; None: the model's segmenter.
+
+    Args:
+        names: of MASKS.
+    """
+    return {name: _MASK_FUNCTIONS[name]() for name in names}
 
 
 def _view(image: UInt8[np.ndarray, "H W 3"], crop: Crop, occluder: Bool[np.ndarray, "H W"]) -> _View:
@@ -283,3 +287,11 @@ def _rmse_255(prediction: Prediction, place: int, visible: Bool[np.ndarray, "S S
     rendered = prediction.rendering.image[place].clamp(0, 1)
     difference = (prediction.images[place] - rendered)[:, torch.from_numpy(visible)]
     return float(_WHITE * difference.double().square().mean().sqrt())
+
+
+_MASK_FUNCTIONS: dict[str, Callable[[], MaskFn | None]] = {
+    OWN: lambda: None,
+    "all_ones": lambda: all_ones_mask,
+    "skin_colour": lambda: fit_skin_colour(_SKIN_PRESET, _SKIN_PICTURES),
+    "colour_histograms": ColourHistogramSegmenter,
+}

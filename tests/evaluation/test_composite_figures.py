@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from focus_ray.data.composites.composite_folder import CompositeRow
-from focus_ray.evaluation.composite_figures import subsets, summarise, summarise_detection
+from focus_ray.evaluation.composite_figures import subsets, summarise, summarise_detection, summarise_difference
 from focus_ray.evaluation.composite_scoring import CompositeScores, PictureScores
 from focus_ray.numerics.bootstrap import GroupBootstrap
 
@@ -104,3 +104,18 @@ def test_the_albedo_is_compared_with_the_photograph_where_both_are_known():
     assert figures["open"]["tone_error"] == {"value": pytest.approx(20.0), "low": 20.0, "high": 20.0}
     assert figures["bar"]["tone_error"] == {"value": None, "low": None, "high": None}
     assert "tone_error" not in figures_of([True] * 5)["hand"]
+
+
+def test_differences_of_two_methods_are_paired():
+    scores = CompositeScores(ROWS, np.array([True] * 5), {})
+    bootstrap = GroupBootstrap([one.person for one in ROWS])
+    other = PICTURES.copy()
+    other[:, 5] += 0.01  # nme: the same in all pictures
+    other[1, :2] = 60, 40
+    found = summarise_difference(scores, other, PICTURES, bootstrap, subsets(ROWS))
+    assert found["all"]["nme"] == {name: pytest.approx(1.0) for name in ("value", "low", "high")}
+    assert found["hand"]["outlier_recall"]["value"] == pytest.approx(30 / 200)
+    assert found["bar"]["outlier_iou"] == {"value": 0.0, "low": None, "high": None}
+    assert found["open"]["pictures"] == 2
+    same = summarise_difference(scores, PICTURES, PICTURES, bootstrap, subsets(ROWS))
+    assert same["occluded"]["outlier_iou"] == {"value": 0.0, "low": 0.0, "high": 0.0}

@@ -35,7 +35,7 @@ def composites(tmp_path_factory: pytest.TempPathFactory) -> CompositeFolder:
 def without_skin_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fitting skin colours takes longer than these tests."""
     masks = {"own": None, "all_ones": all_ones_mask, "colour_histograms": ColourHistogramSegmenter()}
-    monkeypatch.setattr(composite_scoring, "mask_functions", lambda: masks)
+    monkeypatch.setattr(composite_scoring, "mask_functions", lambda names: masks)
 
 
 class Nothing:
