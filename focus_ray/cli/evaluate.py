@@ -1,4 +1,4 @@
-"""focus-ray evaluate folder, landmarks, predict, pairs, now, segmentation, photometric, tables."""
+"""focus-ray evaluate folder, landmarks, predict, pairs, now, segmentation, photometric, tables, ablation."""
 
 from functools import partial
 from pathlib import Path
@@ -337,6 +337,62 @@ def evaluate_tables(
     typer.echo(f"report: {out / 'report.html'}")
     if as_json:
         echo_json({"results": str(out / "results.json"), "rows": len(found.rows), "problems": len(found.problems)})
+
+
+@evaluate_app.command("ablation")
+def evaluate_ablation(
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data", metavar="PHOTOGRAPHS", help="Photographs of open faces with landmarks.csv, to train on."
+        ),
+    ],
+    composites: Annotated[
+        Path, typer.Option(metavar="COMPOSITES", help="Composites of `data occlude`, of other persons, to score on.")
+    ],
+    out: EvaluationFolder,
+    steps: Annotated[float, typer.Option(metavar="SHARE", help="Share of the steps of each training phase.")] = 1.0,
+    refine: Annotated[int, typer.Option(min=0, metavar="STEPS", help="Refinement steps; 0: one pass only.")] = 48,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Only these rows, of mofa, skin-colour, pretrained, colour-histograms, baseline, neighbor, "
+            "perceptual, focus, planted, focus-planted; default: all.",
+        ),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the preset `portrait`; repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all trainings.")] = 0,
+    detector: Annotated[
+        str | None,
+        typer.Option("--detector", metavar="NAME", help="Detect the faces of the composites instead of landmarks.csv."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train the portrait preset and the paper's baselines on photographs, and score all on composites."""
+    from focus_ray import terminal
+    from focus_ray.evaluation.ablation.ablation_config import build_ablation_config
+    from focus_ray.evaluation.ablation.runner import run_ablation
+
+    config = build_ablation_config(
+        data,
+        composites,
+        rows=None if methods is None else [name.strip() for name in methods.split(",") if name.strip()],
+        steps=steps,
+        refine_steps=refine,
+        seed=seed,
+        detector=detector,
+        assignments=assignments or [],
+    )
+    with terminal.TerminalProgress() as progress:
+        result = run_ablation(config, out, progress=progress.on_progress)
+    echo_problems(result["problems"])
+    typer.echo((out / "ablation.txt").read_text())
+    typer.echo(f"{out / 'ablation.json'}, report: {out / 'report.html'}")
+    if as_json:
+        echo_json(result)
 
 
 def _evaluate(
