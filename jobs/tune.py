@@ -1,4 +1,7 @@
-"""Sweep as a Ray job: ray job submit --working-dir . -- python jobs/tune.py tune_configs/smoke.yaml"""
+"""Sweep as a Ray job: ray job submit --working-dir . -- python jobs/tune.py tune_configs/smoke.yaml
+
+The options are those of the command, with photographs --data s3://bucket/train --judge-data s3://bucket/choose.
+"""
 
 import sys
 from pathlib import Path

@@ -764,9 +764,10 @@ def test_a_sweep_needs_a_file_or_a_folder(capsys, tmp_path):
     code, _, err = run(capsys, "tune", "a.yaml", "--resume", str(tmp_path))
     assert code == 2
     assert "give no search file" in err
-    code, _, err = run(capsys, "tune", "--resume", str(tmp_path), "--experiment", "other")
-    assert code == 2
-    assert "--experiment" in err
+    for option in ("--experiment", "--data", "--judge-data"):
+        code, _, err = run(capsys, "tune", "--resume", str(tmp_path), option, "other")
+        assert code == 2
+        assert option in err
     code, _, err = run(capsys, "tune", "--resume", str(tmp_path))
     assert code == 2
     assert "is not the folder of a sweep" in err
@@ -810,6 +811,24 @@ def test_a_sweep_that_cannot_run_leaves_nothing_behind(assignment, said, tmp_pat
     code, _, err = run(capsys, "tune", search, "--out", str(folder), "--set", assignment, "--set", "searcher=random")
     assert code == 2
     assert said in err
+    assert not folder.exists()
+
+
+def test_a_sweep_on_photographs_needs_both_folders(tmp_path, project_root, capsys):
+    search = str(project_root / "tune_configs/portrait.yaml")
+    folder = tmp_path / "sweep"
+    for options, said in (
+        ((), "preset portrait is trained on photographs"),
+        (("--data", str(tmp_path)), "photographs.judge"),
+        (("--judge-data", str(tmp_path)), "photographs.train"),
+    ):
+        code, _, err = run(capsys, "tune", search, "--out", str(folder), *options)
+        assert code == 2
+        assert said in err
+    empty = ("--data", str(tmp_path), "--judge-data", str(tmp_path))
+    code, _, err = run(capsys, "tune", search, "--out", str(folder), *empty)
+    assert code == 3
+    assert "no landmarks.csv" in err
     assert not folder.exists()
 
 

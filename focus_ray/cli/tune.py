@@ -18,27 +18,39 @@ def tune(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the search file; repeatable.")
     ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Photographs to train on, with landmarks.csv; s3:// is possible.")
+    ] = None,
+    judge_data: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Photographs of other persons, on which trials are judged.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the sweep.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="DIR", help="Resume the sweep in this folder.")] = None,
     experiment: Annotated[str | None, typer.Option(metavar="NAME", help="MLflow experiment; default: focus.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search thresholds, weights and schedules with Ray Tune; --resume continues a stopped search."""
+    """Search thresholds, weights and schedules with Ray Tune; --resume continues a stopped search.
+
+    --data and --judge-data are for presets that are trained on photographs, such as tune_configs/portrait.yaml.
+    """
     from focus_ray import terminal
     from focus_ray.tuning.results import count_by_status
     from focus_ray.tuning.search import read_search
     from focus_ray.tuning.sweep import load_search, run_sweep
 
     if resume is not None:
-        if search is not None or assignments or out is not None or experiment is not None:
+        if any(given not in (None, []) for given in (search, assignments, data, judge_data, out, experiment)):
             raise ConfigError(
-                "--resume uses the stored settings of the sweep; give no search file, --set, --out or --experiment"
+                "--resume uses the stored settings of the sweep; give no search file, --set, --data, --judge-data, "
+                "--out or --experiment"
             )
         folder, wanted = resume, load_search(resume)
     elif search is None:
         raise ConfigError("no search file is given; give one, for example tune_configs/threshold.yaml, or --resume DIR")
     else:
-        folder, wanted = out or Path("runs") / search.stem, read_search(search, tuple(assignments or ()))
+        photographs = {name: given for name, given in (("train", data), ("judge", judge_data)) if given is not None}
+        folder = out or Path("runs") / search.stem
+        wanted = read_search(search, tuple(assignments or ()), photographs)
     with terminal.TerminalProgress() as progress:
         results = run_sweep(
             wanted, folder, experiment=experiment or "focus", progress=progress.on_progress, notify=progress.on_message

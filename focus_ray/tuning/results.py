@@ -35,6 +35,10 @@ class TrialResult(Settings):
     unlabelled: float | None = None
     planted: float | None = None
     unsteady: float | None = None
+    planted_photos: float | None = None
+    planted_iou: float | None = None
+    false_alarms: float | None = None
+    planted_landmark_px: float | None = None
     curve: tuple[TrialEvaluation, ...] = ()
 
     def values_at(self, step: int) -> dict[str, float | None]:

@@ -1,10 +1,11 @@
 """Search file: parameters, rules and budget, and the run configurations of its trials."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_serializer, model_validator
 
 from focus_ray import presets
 from focus_ray.config import Cadence, RunConfig, Seed, override, parse_assignment, read_yaml
@@ -15,7 +16,8 @@ from focus_ray.settings import Settings
 from focus_ray.tracking.mlflow_keys import iter_leaves
 from focus_ray.training.assemble import build_focus, fitted_face
 from focus_ray.tuning.alternation import PARAMETERS
-from focus_ray.tuning.objectives import LABELLED, OBJECTIVES
+from focus_ray.tuning.objectives import LABELLED, OBJECTIVES, PHOTOGRAPHS
+from focus_ray.tuning.photographs import PhotographSettings
 from focus_ray.tuning.space import Parameter, Point, Space
 
 SharedPhases = Literal["nothing", "warmup", "pretrained"]
@@ -38,9 +40,9 @@ _SHARED_KEYS: Mapping[SharedPhases, tuple[str, ...]] = {
     ),
 }
 # Keys of a run that the search derives from its own keys: not allowed in `space` or under `set`.
-_RESERVED_KEYS = ("seed", "heldout", "cadence", "start_from")
+_RESERVED_KEYS = ("seed", "heldout", "cadence", "start_from", "photos", "landmarks")
 _RESERVED_SET_KEYS = (
-    *("seed", "start_from", "heldout.size", "heldout.seed", "heldout.refine", "heldout.unlabelled"),
+    *("seed", "heldout.size", "heldout.seed", "heldout.refine", "heldout.unlabelled"),
     *(f"cadence.{name}" for name in Cadence.model_fields if name != "log"),
 )
 _NEVER = 10**9
@@ -71,7 +73,7 @@ class TrialResources(Settings):
 
 
 class HeldoutFaces(Settings):
-    """Held-out faces on which trials are scored."""
+    """Held-out faces on which trials are scored; with photographs: pictures with occluders that are made of them."""
 
     size: int = Field(gt=0)
     seed: Seed
@@ -92,7 +94,9 @@ class SearchConfig(Settings):
     set: dict[str, Any] = Field(default_factory=dict)  # changes to the preset, for every trial
     steps: float = Field(default=1.0, gt=0, le=1)  # length of each phase of a trial, as a share of the preset's
     shared: SharedPhases = "warmup"  # phases that all trials share: trained once, at full length
-    start: str | None = None  # model folder trained by those phases; None: it is trained first
+    # Model folder trained by those phases. None: it is trained first, from the preset's start model, if that has one.
+    start: str | None = None
+    photographs: PhotographSettings | None = None  # to train and to judge trials on; None: synthetic faces
     space: dict[str, Parameter] = Field(min_length=1)
     objective: str = "planted"
     searcher: Literal["random", "tpe", "grid"] = "random"
@@ -105,6 +109,12 @@ class SearchConfig(Settings):
     max_failures: int = Field(default=2, ge=0)  # restarts of a trial before it counts as failed
     judging: JudgingSettings = JudgingSettings()
     seed: Seed = 0
+
+    @model_serializer(mode="wrap")
+    def _leave_out_later_keys(self, serialize: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Leave out `photographs` if there are none: a sweep from before this key is continued."""
+        tree = serialize(self)
+        return {key: value for key, value in tree.items() if key != "photographs" or value is not None}
 
     @field_validator("objective")
     @classmethod
@@ -147,13 +157,21 @@ class SearchConfig(Settings):
         return count
 
     def base_config(self) -> RunConfig:
-        """Return the preset with the keys of `set` replaced.
+        """Return the preset with the keys of `set` replaced, on the photographs, if there are any.
 
         Raises:
             ConfigError: the preset or a key does not exist, or a value is not allowed.
+            CheckpointError: the model that the preset starts from cannot be read.
         """
-        config = presets.load(self.preset)
-        return override(config, self.set, "set") if self.set else config
+        given = self.set.get("start_from")  # in place of the preset's own start model, which need not exist here
+        config = presets.load(self.preset, None, None if given is None else [f"start_from={json.dumps(given)}"])
+        if self.set:
+            config = override(config, self.set, "set")
+        if config.start_from is not None:  # trials run in other folders
+            config = config.model_copy(update={"start_from": config.start_from.absolute()})
+        if self.photographs is None:
+            return config
+        return config.with_photos(self.photographs.train, self.photographs.train_landmarks)
 
     def shared_config(self) -> RunConfig:
         """Return the run that trains the phases which all trials share."""
@@ -170,7 +188,7 @@ class SearchConfig(Settings):
 
         Args:
             point: values by parameter name; missing parameters keep the preset's value.
-            start: model folder that the run begins with; None: untrained networks.
+            start: model folder that the run begins with; None: that of the preset, or untrained networks.
 
         Raises:
             ConfigError: a value of the point is not allowed; the message names the parameter.
@@ -182,7 +200,7 @@ class SearchConfig(Settings):
 
         Args:
             point: values by parameter name; missing parameters keep the preset's value.
-            start: model folder that the run begins with; None: untrained networks.
+            start: model folder that the run begins with; None: that of the preset, or untrained networks.
             seed: seed of the run.
 
         Raises:
@@ -197,12 +215,18 @@ class SearchConfig(Settings):
         schedule = base.schedule.model_copy(update=dict.fromkeys(_SHARED_PHASES[self.shared], 0))
         schedule = schedule.rescale(max(1, round(self.steps * schedule.total_steps)))
         every = max(1, schedule.total_steps // self.reports)
-        faces = base.heldout.model_copy(
-            update={"size": heldout.size, "seed": heldout.seed, "refine": refine, "unlabelled": True}
-        )
+        faces = {"size": heldout.size, "seed": heldout.seed, "refine": refine, "unlabelled": True}
+        if self.photographs is not None:  # which tuning.run_scorer scores
+            faces = {"size": 0, "refine": False, "unlabelled": False}
         keep = _PBT_CHECKPOINTS if self.scheduler.kind == "pbt" else 1
         cadence = Cadence(log=base.cadence.log, checkpoint=every, evaluate=every, keep=keep, sheet=_NEVER)
-        changes = {"seed": seed, "schedule": schedule, "heldout": faces, "cadence": cadence, "start_from": start}
+        changes = {
+            "seed": seed,
+            "schedule": schedule,
+            "heldout": base.heldout.model_copy(update=faces),
+            "cadence": cadence,
+            "start_from": start or base.start_from,
+        }
         return self.parameters.apply_point(base.model_copy(update=changes), point)
 
     def check_runnable(self) -> None:
@@ -216,18 +240,30 @@ class SearchConfig(Settings):
         self._check_keys()
         for one in (base, preset_config):  # best.yaml applies the best point to the latter
             self.parameters.check_parameters(one)
-        if preset_config.photos is not None and self.objective in LABELLED:
-            raise ConfigError(
-                f"objective: {self.objective} needs true masks, which photographs do not have; use planted"
-            )
+        self._check_photographs(preset_config)
         if self.start is not None:
             config = self.trial_config({}, Path(self.start))
             build_focus(config, fitted_face(config))
 
+    def _check_photographs(self, preset_config: RunConfig) -> None:
+        """Raise ConfigError if the objective or the preset does not fit the photographs, or that there are none."""
+        if preset_config.photos is not None and self.objective in LABELLED:
+            raise ConfigError(
+                f"objective: {self.objective} needs true masks, which photographs do not have; use planted"
+            )
+        if preset_config.data.planted is not None and preset_config.photos is None:
+            raise ConfigError(
+                f"preset {self.preset} is trained on photographs; give `photographs`: a folder to train on and one "
+                "to judge trials on"
+            )
+        if self.photographs is None and self.objective in PHOTOGRAPHS:
+            raise ConfigError(f"objective: {self.objective} is measured on photographs; give `photographs`")
+
     def _check_keys(self) -> None:
         """Raise ConfigError for keys that a search sets itself, and for keys of the shared phases."""
+        reserved = _RESERVED_SET_KEYS if self.photographs is None else (*_RESERVED_SET_KEYS, "photos", "landmarks")
         for key in (".".join(path) for path, _ in iter_leaves(self.set)):
-            if _is_under(key, _RESERVED_SET_KEYS):
+            if _is_under(key, reserved):
                 raise ConfigError(f"set: {key} is set by other keys of the search; leave it out")
         for key in (key for name, one in self.space.items() for key in one.paths(name)):
             if _is_under(key, _RESERVED_KEYS):
@@ -250,7 +286,9 @@ def _is_under(key: str, parts: Iterable[str]) -> bool:
     return any(key == part or key.startswith(f"{part}.") for part in parts)
 
 
-def read_search(path: Path, assignments: tuple[str, ...] = ()) -> SearchConfig:
+def read_search(
+    path: Path, assignments: tuple[str, ...] = (), photographs: Mapping[str, str] | None = None
+) -> SearchConfig:
     """Read and check the search of a YAML file.
 
     Keys of a nested part that the file does not give keep that part's default.
@@ -258,6 +296,7 @@ def read_search(path: Path, assignments: tuple[str, ...] = ()) -> SearchConfig:
     Args:
         path: search file.
         assignments: `a.b=v` texts that replace keys of the file.
+        photographs: values that replace keys of the file's `photographs`.
 
     Raises:
         ConfigError: the file, a key, a value or a combination of keys cannot be used.
@@ -266,6 +305,8 @@ def read_search(path: Path, assignments: tuple[str, ...] = ()) -> SearchConfig:
     tree = deep_merge(nested_defaults(), read_yaml(path))
     for text in assignments:
         tree = deep_merge(tree, parse_assignment(text))
+    if photographs:
+        tree = deep_merge(tree, {"photographs": dict(photographs)})
     try:
         search = SearchConfig.model_validate(tree)
     except ValidationError as error:

@@ -7,6 +7,7 @@ DIR/
   outcomes/ID.json        how trials ended
   tune/                   Ray Tune's state for resuming: pickles, so write access to it means running code here
   judged/                 the runs by which default and best are compared
+  photographs.json        digests of the photographs, if the search has any
   results.json, best.yaml, report.html, sheets/
 """
 
@@ -37,7 +38,14 @@ from focus_ray.tracking.mlflow_sync import MlflowSync, SyncResult
 from focus_ray.tracking.mlflow_tracker import TrackingSettings, track, track_quietly
 from focus_ray.tuning import alternation, rules
 from focus_ray.tuning.importance import parameter_importance
-from focus_ray.tuning.objectives import OBJECTIVES, finite_or_none, objective_values, refined_objective_values
+from focus_ray.tuning.objectives import (
+    OBJECTIVES,
+    finite_or_none,
+    objective_values,
+    photograph_objective_values,
+    refined_objective_values,
+)
+from focus_ray.tuning.photographs import PhotographDigests, compute_digests, record_digests
 from focus_ray.tuning.progress import Listener, TuneProgress, use_listener
 from focus_ray.tuning.results import (
     Candidate,
@@ -49,6 +57,7 @@ from focus_ray.tuning.results import (
     count_by_status,
     rank_correlations,
 )
+from focus_ray.tuning.run_scorer import JudgingPictures, RunScorer, read_scores
 from focus_ray.tuning.search import SearchConfig, TrialResources, deep_merge
 from focus_ray.tuning.space import Point
 from focus_ray.tuning.sweep_report import write_sweep_report
@@ -81,7 +90,9 @@ def run_sweep(
         The content of results.json.
 
     Raises:
-        ConfigError: the search cannot run, or `out` holds another one; raised before anything starts.
+        ConfigError: the search cannot run, or `out` holds another one or one of other photographs; raised before
+            anything starts.
+        DataError: the photographs cannot be used; raised before anything starts.
         CheckpointError: the search's `start` is not a model folder.
         StorageError: the disk refuses to write.
         ClusterError: the Ray cluster cannot be used.
@@ -90,11 +101,17 @@ def run_sweep(
     """
     search.check_runnable()
     check_gpus_available(search.resources)
+    digests = None
+    if search.photographs is not None:
+        digests = compute_digests(search.photographs, search.base_config().model.camera.image_size)
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", TUNE_SNAPSHOT_SECONDS)
     resources = search.resources
     cluster = ClusterSettings(workers=search.concurrent, gpu=False, cpus_per_worker=max(1, int(resources.cpus)))
-    with acquire_run_dir(out, search, experiment, label="sweep") as folder, connect_ray(cluster):
-        return Sweep(search, folder, progress, notify).run()
+    with acquire_run_dir(out, search, experiment, label="sweep") as folder:
+        if digests is not None:
+            record_digests(folder, digests)
+        with connect_ray(cluster):
+            return Sweep(search, folder, progress, notify, digests).run()
 
 
 def check_gpus_available(resources: TrialResources) -> None:
@@ -135,11 +152,18 @@ class Sweep:
         folder: folder of the sweep, acquired.
         progress: called with a label, the steps or trials done, and their total.
         notify: called with messages for the user.
+        digests: digests of the photographs, if the search has any.
     """
 
     def __init__(
-        self, search: SearchConfig, folder: RunFolder, progress: PhaseProgress, notify: MessageCallback
+        self,
+        search: SearchConfig,
+        folder: RunFolder,
+        progress: PhaseProgress,
+        notify: MessageCallback,
+        digests: PhotographDigests | None = None,
     ) -> None:
+        self.digests = digests
         self.search = search
         self.folder = folder
         self.out = folder.path.absolute()
@@ -150,7 +174,7 @@ class Sweep:
         """Run the sweep to its end and return the content of results.json."""
         start = self.prepare_start_model()
         experiment = self.folder.info().experiment
-        plan = Plan(self.search, self.out, start, experiment, self.create_mlflow_run(experiment))
+        plan = Plan(self.search, self.out, start, experiment, self.create_mlflow_run(experiment), self.digests)
         try:
             return self.search_and_judge(plan)
         finally:
@@ -181,16 +205,16 @@ class Sweep:
 
         Returns:
             An absolute path for a given `start`; else a path relative to a trial's folder, as the sweep may be moved;
-            None if trials share no phases.
+            None if trials share no phases, or the preset has no steps of these.
 
         Raises:
             GuardStop: a guard ended the training.
         """
         if self.search.start is not None:
             return Path(self.search.start).absolute()
-        if self.search.shared == "nothing":
-            return None
         training = TrainingRun("start", self.out / "start", self.search.shared_config())
+        if self.search.shared == "nothing" or not training.config.schedule.total_steps:
+            return None
         for stop in self.train([training], "shared phases, steps").values():
             raise stop
         return Path("..", "..", training.folder.name, RunFolder(training.folder).model_folder.name)
@@ -316,7 +340,7 @@ class Sweep:
             return None
         name = trial_name(tuned.config, tuned.trial_id, self.search)
         outcome = read_outcome(plan, name)
-        curve = read_curve(plan.trials / name)
+        curve = read_curve(plan.trials / name, photographs=self.digests is not None)
         known = {
             "id": name,
             "config": dict(tuned.config),
@@ -344,7 +368,7 @@ class Sweep:
 
         Args:
             best: the best point.
-            start: model folder that the runs begin with; None: untrained networks.
+            start: model folder that the runs begin with; None: that of the preset, or untrained networks.
 
         Returns:
             A record for each candidate and seed.
@@ -359,12 +383,40 @@ class Sweep:
                 trainings[which, seed] = twin if twin is not None and twin.config == config else training
         distinct = list({one.folder: one for one in trainings.values()}.values())
         stops = self.train(distinct, "retraining default and best, steps")
+        figures = self.judged_figures([one for one in distinct if one.folder not in stops])
         return [
             RetrainedRun(which=which, seed=seed, figures={}, cause=str(stops[training.folder]))
             if training.folder in stops
-            else RetrainedRun(which=which, seed=seed, figures=read_objective_values(training.folder))
+            else RetrainedRun(which=which, seed=seed, figures=figures[training.folder])
             for (which, seed), training in trainings.items()
         ]
+
+    def judged_figures(self, trainings: list[TrainingRun]) -> dict[Path, dict[str, float | None]]:
+        """Read the figures of retrained runs; on photographs compute those that are missing, in this process.
+
+        Args:
+            trainings: finished runs.
+
+        Returns:
+            Figures by the folder of the run.
+        """
+        search, judging = self.search, self.search.judging
+        if search.photographs is None or self.digests is None:
+            return {one.folder: read_objective_values(one.folder) for one in trainings}
+        pictures = JudgingPictures(
+            search.photographs,
+            self.digests,
+            "comparison",
+            search.base_config().model.camera.image_size,
+            count=judging.heldout.size,
+            seed=judging.heldout.seed,
+        )
+        figures = {}
+        for done, one in enumerate(trainings):
+            self.progress("judging photographs, models", done, len(trainings))
+            scorer = RunScorer(one.folder, pictures, refine=judging.refine)
+            figures[one.folder] = photograph_objective_values(scorer.score_model(one.config.schedule.total_steps))
+        return figures
 
     def write_results(self, results: SweepResults, best: TrialResult | None) -> None:
         """Write results.json, best.yaml, metrics.json and the report."""
@@ -389,13 +441,17 @@ class Sweep:
         return tree
 
 
-def read_curve(folder: Path) -> tuple[TrialEvaluation, ...]:
-    """Read all evaluations of a run from its folder, in the order of steps.
+def read_curve(folder: Path, *, photographs: bool = False) -> tuple[TrialEvaluation, ...]:
+    """Read all evaluations of a run from its folder, in the order of steps; with `photographs` the judging ones.
 
     Tune's record may lack one: a run killed between a checkpoint and its report is resumed after that checkpoint.
     Evaluations before a take-over are the donor's.
     """
-    entries = {entry["step"]: entry for entry in read_json_lines(folder / "evaluations.jsonl")}
+    entries = (
+        read_scores(folder)
+        if photographs
+        else {entry["step"]: entry for entry in read_json_lines(folder / "evaluations.jsonl")}
+    )
     return tuple(
         TrialEvaluation(
             step=step, figures={name: finite_or_none(value) for name, value in objective_values(entries[step]).items()}

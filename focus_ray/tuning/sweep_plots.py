@@ -111,9 +111,12 @@ def importance_bars(search: SearchConfig, results: SweepResults) -> Figure | Non
 
 
 def objective_agreement(search: SearchConfig, results: SweepResults) -> Figure | None:
-    """Draw each unlabelled objective against each labelled one at the last common step; None below three trials."""
+    """Draw each unlabelled objective against each labelled one at the last common step.
+
+    None below three trials, and on photographs, which have no labels.
+    """
     step, trials = last_common_step(results.trials)
-    if len(trials) < 3:
+    if len(trials) < 3 or search.photographs is not None:
         return None
     figure, panels = make_panels(len(UNLABELLED) * len(LABELLED))
     pairs = [(name, other) for name in UNLABELLED for other in LABELLED]

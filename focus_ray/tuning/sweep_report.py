@@ -14,7 +14,7 @@ from focus_ray.storage import atomic
 from focus_ray.tracking.plots import png
 from focus_ray.tracking.run_report import png_data_uri, render_page
 from focus_ray.tuning import sweep_plots
-from focus_ray.tuning.objectives import LABELLED, OBJECTIVES, UNLABELLED
+from focus_ray.tuning.objectives import LABELLED, OBJECTIVES, PHOTOGRAPHS, UNLABELLED
 from focus_ray.tuning.results import SweepResults, TrialResult, count_by_status, last_common_step
 from focus_ray.tuning.search import SearchConfig
 
@@ -51,7 +51,8 @@ def write_sweep_report(folder: RunFolder, search: SearchConfig, results: SweepRe
         judged=judged_table(results),
         stopped=[f"{one.which}, seed {one.seed}: {one.cause}" for one in results.judged if one.cause],
         best_is_default=results.best_is_default,
-        correlation=correlation_table(results),
+        correlation=correlation_table(results) if search.photographs is None else [],
+        comparison=describe_comparison(search),
         abreast={"step": step, "count": len(compared)},
         influence=influence_table(search, results),
         trials=trial_table(search, results),
@@ -68,6 +69,16 @@ def sweep_facts(search: SearchConfig, results: SweepResults) -> dict[str, str]:
         "rules": f"{search.searcher}, {search.scheduler.kind}",
         "best": results.best or "no trial finished",
     }
+
+
+def describe_comparison(search: SearchConfig) -> str:
+    """Return what best and default are compared on, as a part of a sentence."""
+    photographs = search.photographs
+    if photographs is None:
+        return "faces that the search did not use"
+    if photographs.comparison_share:
+        return "judging photographs that the search did not use"
+    return "the judging photographs of the search, with other occluders, which favours the best"
 
 
 def format_value(value: Any) -> str:
@@ -125,14 +136,15 @@ def trial_table(search: SearchConfig, results: SweepResults) -> dict[str, Any]:
     def rank(one: TrialResult) -> tuple[bool, float]:
         return (one.status != "done", sign * one.objective if one.objective is not None else float("inf"))
 
-    columns = [*search.space, "steps", "objective", *LABELLED]
+    figures = LABELLED if search.photographs is None else PHOTOGRAPHS
+    columns = [*search.space, "steps", "objective", *figures]
     lines = [
         {
             "id": one.id,
             "status": one.status,
             "cause": one.cause,
             "cells": [format_value(one.config.get(name)) for name in search.space]
-            + [format_value(getattr(one, name)) for name in ("steps", "objective", *LABELLED)],
+            + [format_value(getattr(one, name)) for name in ("steps", "objective", *figures)],
         }
         for one in sorted(results.trials, key=rank)
     ]

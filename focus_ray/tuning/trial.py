@@ -2,6 +2,8 @@
 
 trials/ID/         a run folder, as of `focus-ray train`
 outcomes/ID.json   how the trial ended, unless it was pruned or killed
+
+In a sweep with photographs the reported figures are those on the judging photographs (tuning.run_scorer).
 """
 
 import hashlib
@@ -25,6 +27,8 @@ from focus_ray.storage.checkpoint import Checkpoints
 from focus_ray.tracking.mlflow_tracker import MlflowTracker, TrackingSettings
 from focus_ray.training import in_process
 from focus_ray.tuning.objectives import OBJECTIVES, TuningObjective, finite_or_none, objective_values
+from focus_ray.tuning.photographs import PhotographDigests
+from focus_ray.tuning.run_scorer import JudgingPictures, RunScorer, copy_scores
 from focus_ray.tuning.search import SearchConfig
 from focus_ray.tuning.space import Point
 
@@ -53,6 +57,11 @@ class Plan:
     start: Path | None  # model folder that they begin with, relative to a trial's folder or absolute
     experiment: str
     parent: str | None  # id of the sweep's run in MLflow
+    digests: PhotographDigests | None = None  # of the photographs, if the search has any
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.search.resources.gpus else "cpu"
 
     @property
     def trials(self) -> Path:
@@ -135,15 +144,16 @@ def train(point: Point, folder: Path, plan: Plan, *, resume: bool) -> Outcome:
     Returns:
         "done", "collapsed" or "nan" with the objective, which is the worst value for the latter two.
     """
-    reporter = TuneReporter(folder, plan)
     config = plan.search.trial_config(point, plan.start)
+    scorer = build_scorer(folder, plan)
+    reporter = TuneReporter(folder, plan, scorer)
     finished = False
     try:
         metrics = in_process.train(
             None if resume else config,
             folder,
             callback=reporter,
-            device="cuda" if plan.search.resources.gpus else "cpu",
+            device=plan.device,
         )
         finished = True
     except MaskCollapse as error:
@@ -152,11 +162,37 @@ def train(point: Point, folder: Path, plan: Plan, *, resume: bool) -> Outcome:
         return Outcome(status="nan", cause=str(error), objective=plan.objective.worst)
     finally:
         reporter.close(finished=finished)
-    figures = objective_values(metrics["evaluations"][-1])
+    figures = objective_values(
+        metrics["evaluations"][-1] if scorer is None else scorer.score_model(config.schedule.total_steps)
+    )
     value = finite_or_none(figures[plan.search.objective])
     if value is None:
         return Outcome(status="nan", cause="the objective is not finite", objective=plan.objective.worst)
     return Outcome(status="done", objective=value, figures=figures)
+
+
+def build_scorer(folder: Path, plan: Plan) -> RunScorer | None:
+    """Build what scores a trial on the judging photographs of the search; None in a sweep without photographs.
+
+    Args:
+        folder: run folder of the trial.
+        plan: plan of the sweep.
+
+    Raises:
+        DataError: the photographs cannot be used, or are others than when the sweep began.
+    """
+    search = plan.search
+    if search.photographs is None or plan.digests is None:
+        return None
+    pictures = JudgingPictures(
+        search.photographs,
+        plan.digests,
+        "search",
+        search.base_config().model.camera.image_size,
+        count=search.heldout.size,
+        seed=search.heldout.seed,
+    )
+    return RunScorer(folder, pictures, plan.device)
 
 
 class TuneReporter(Callback):
@@ -167,9 +203,11 @@ class TuneReporter(Callback):
     Args:
         folder: run folder of the trial.
         plan: plan of the sweep.
+        scorer: scores checkpoints on judging photographs; None: the run's own evaluations count.
     """
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Path, plan: Plan, scorer: RunScorer | None = None) -> None:
+        self.scorer = scorer
         self.folder = folder
         self.plan = plan
         self.tracker: MlflowTracker | None = None
@@ -192,7 +230,8 @@ class TuneReporter(Callback):
 
         if self.entry is None or self.entry["step"] != step or step == self.total:
             return
-        report = make_report(objective_values(self.entry), self.plan, step)
+        entry = self.entry if self.scorer is None else self.scorer.score_checkpoint(step)
+        report = make_report(objective_values(entry), self.plan, step)
         if self.plan.search.scheduler.kind != "pbt":
             tune.report(report)
             return
@@ -286,6 +325,8 @@ def adopt_checkpoint(point: Point, folder: Path, donor: Path, step: int, plan: P
     state["settings"] = config.model_dump(mode="json")
     for stale in (own.path / "checkpoints", own.history_file.path):  # the donor's checkpoint contains its history
         atomic.remove(stale)
+    if plan.digests is not None:
+        copy_scores(donor, folder, step)
     own.checkpoints.save(step, state)
     own.write_json(own.config_file.name, config.model_dump(mode="json"))
 

@@ -12,6 +12,7 @@ from focus_ray import presets
 from focus_ray.config import read_yaml
 from focus_ray.tuning.results import SweepResults
 from tests.system.runs import CommandRun, TrainingRun, set_options
+from tests.tuning.portrait_search import darken, tiny_portrait_search, write_folders
 
 SMOKE = "tune_configs/smoke.yaml"
 TRIALS = 4
@@ -89,6 +90,29 @@ def test_a_driver_that_dies_and_trials_that_collapse_lose_no_trial_and_repeat_no
     assert {(one.which, one.seed) for one in results.judged} == {("default", 1), ("best", 1)}  # which are one run
     assert "Influence of the hyper-parameters" in (folder / "report.html").read_text()
     assert presets.load("embedded", folder / "best.yaml").guard.low == done.config["guard.low"]
+
+
+def test_the_search_of_the_portrait_preset_is_judged_on_other_photographs(
+    tmp_path, python, project_root, environment, untrained
+):
+    folders = write_folders(tmp_path)
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(tiny_portrait_search(project_root, tmp_path, untrained)))
+    given = ("--data", folders["train"], "--judge-data", folders["judge"])
+    folder = tmp_path / "sweep"
+    run = TuningRun(
+        python, folder, str(tmp_path / "search.yaml"), *given, "--out", str(folder), environment=environment
+    )
+    assert run.wait() == 0, run.read_log()
+    results = run.results()
+    assert [one.status for one in results.trials] == ["done", "done"]
+    assert all(one.objective == one.planted_photos == one.curve[-1].figures["planted_photos"] for one in results.trials)
+    assert {(one.which, one.seed) for one in results.judged} == {("default", 1), ("best", 1)}
+    assert all(one.figures["refined_planted_iou"] is not None for one in results.judged)
+    assert presets.load("portrait", folder / "best.yaml").em.teacher is not None
+    darken(tmp_path / "judge" / "bert.png")
+    again = TuningRun(python, folder, "--resume", str(folder), environment=environment)
+    assert again.wait() == 2
+    assert "other photographs or landmarks (judge)" in again.read_log()
 
 
 @pytest.mark.drill

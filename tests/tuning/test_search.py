@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from focus_ray import model
 from focus_ray.errors import CheckpointError, ConfigError
 from focus_ray.model import PRETRAINED_MODEL
 from focus_ray.tuning.search import SearchConfig, deep_merge, read_search
 from tests.tuning.conftest import TINY
+
+FOLDERS = {"train": "/faces", "judge": "/others"}
 
 
 def written(folder: Path, **changes) -> Path:
@@ -19,9 +22,9 @@ def written(folder: Path, **changes) -> Path:
 
 def test_the_files_that_ship_can_run(project_root: Path):
     files = sorted((project_root / "tune_configs").glob("*.yaml"))
-    assert [path.stem for path in files] == ["em_schedule", "loss_weights", "smoke", "threshold"]
+    assert [path.stem for path in files] == ["em_schedule", "loss_weights", "portrait", "smoke", "threshold"]
     for path in files:
-        search = read_search(path)
+        search = read_search(path, (), FOLDERS if path.stem == "portrait" else None)
         default = search.parameters.default_point(search.trial_config({}, None))
         assert None not in default.values()
         assert search.trial_count >= 4
@@ -60,6 +63,12 @@ def test_the_files_that_ship_can_run(project_root: Path):
         ({"set": TINY["set"] | {"heldout": {"size": 4}}}, "set: heldout.size is set by"),
         ({"set": TINY["set"] | {"cadence": {"best": "heldout.all.vertex_mm"}}}, "set: cadence.best is set by"),
         ({"set": TINY["set"] | {"photos": "/pictures"}, "objective": "f1"}, "needs true masks"),
+        ({"objective": "planted_photos"}, "is measured on photographs"),
+        ({"photographs": FOLDERS, "objective": "f1"}, "needs true masks"),
+        ({"photographs": {"train": "/faces"}}, "photographs.judge"),
+        ({"photographs": FOLDERS, "set": TINY["set"] | {"photos": "/pictures"}}, "set: photos is set by"),
+        ({"space": {"photos": {"values": ["/a", "/b"]}}}, "space: photos is set by"),
+        ({"preset": "portrait", "set": {}}, "preset portrait is trained on photographs"),
         ({"resources": {"gpus": 1.5}}, "resources.gpus"),
         ({"searcher": "tpe", "space": {"initialise.xi": {"values": [0.1, 0.2]}}}, "grid or random"),
         ({"searcher": "tpe", "space": {"batch_size": {"low": 2, "high": 4, "integer": True}}}, "grid or random"),
@@ -133,3 +142,31 @@ def test_what_is_shared_is_not_trained_again():
 def test_shorter_trials():
     search = SearchConfig.model_validate(TINY | {"steps": 0.5})
     assert search.trial_config({}, None).schedule.total_steps == 7
+
+
+def test_trials_on_photographs_train_on_one_folder_and_leave_the_figures_to_the_judging_one(tmp_path: Path):
+    search = read_search(written(tmp_path), ("objective=planted_photos",), FOLDERS)
+    for config in (search.trial_config({}, None), search.retrain_config({}, None, 3)):
+        assert (config.photos, config.landmarks) == ("/faces", None)
+        assert (config.heldout.size, config.heldout.refine, config.heldout.unlabelled) == (0, False, False)
+        assert config.heldout.seed == search.base_config().heldout.seed, "the photographs are split as in the preset"
+
+
+def test_a_search_from_before_there_were_photographs_is_the_same(tiny: SearchConfig):
+    assert "photographs" not in tiny.model_dump(mode="json")
+    assert SearchConfig.model_validate(tiny.model_dump(mode="json")) == tiny
+
+
+def test_the_portrait_preset_starts_from_its_model_and_shares_its_initialisation(project_root: Path, tmp_path: Path):
+    search_file = project_root / "tune_configs/portrait.yaml"
+    search = read_search(search_file, (), FOLDERS)
+    shared = search.shared_config()
+    base = search.base_config()
+    assert (shared.start_from, shared.photos) == (base.start_from, "/faces")
+    assert shared.schedule.total_steps == base.schedule.init_steps > 0
+    assert search.trial_config({}, tmp_path).start_from == tmp_path
+    model.save(tmp_path / "other", model.load(base.start_from))
+    changed = read_search(search_file, (f"set.start_from={tmp_path / 'other'}",), FOLDERS)
+    assert changed.shared_config().start_from == tmp_path / "other"
+    alone = search.model_copy(update={"shared": "nothing"})
+    assert alone.trial_config({}, None).start_from == base.start_from is not None

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +20,7 @@ from focus_ray.tuning.results import SweepResults
 from focus_ray.tuning.search import SearchConfig, TrialResources
 from focus_ray.tuning.sweep import Sweep, check_gpus_available, load_search, read_curve
 from focus_ray.tuning.trial import Outcome, Plan, write_outcome
+from tests.tuning.portrait_search import darken, write_folders
 
 
 def test_a_curve_has_all_evaluations_of_the_run(tmp_path):
@@ -101,6 +104,37 @@ def test_trials_begin_with_a_model_relative_to_their_folders(judge: Sweep, monke
     assert start is not None
     for folder in ("trials/t1", "judged/best-3"):
         assert Path(os.path.normpath(judge.out / folder / start)) == judge.out / "start" / "model"
+
+
+def test_nothing_is_trained_for_phases_without_steps(judge: Sweep, monkeypatch: pytest.MonkeyPatch):
+    no_warmup = judge.search.set | {"schedule": judge.search.set["schedule"] | {"warmup_steps": 0}}
+    judge.search = judge.search.model_copy(update={"shared": "warmup", "set": no_warmup})
+    assert judge.prepare_start_model() is None
+
+
+def test_other_photographs_end_a_sweep_before_anything_starts(tiny: SearchConfig, tmp_path: Path, monkeypatch):
+    search = SearchConfig.model_validate(
+        tiny.model_dump() | {"photographs": write_folders(tmp_path), "objective": "planted_photos"}
+    )
+
+    @contextmanager
+    def connect(_) -> Iterator[None]:
+        raise Interrupted("connected")
+        yield
+
+    monkeypatch.setattr(sweep, "connect_ray", connect)
+    with pytest.raises(Interrupted, match="connected"):
+        sweep.run_sweep(search, tmp_path / "sweep")
+    darken(tmp_path / "judge" / "bert.png")
+    with pytest.raises(ConfigError, match=r"begun with other photographs or landmarks \(judge\)"):
+        sweep.run_sweep(load_search(tmp_path / "sweep"), tmp_path / "sweep")
+
+
+def test_the_curve_of_a_trial_on_photographs_is_that_of_the_judging_ones(tmp_path: Path):
+    (tmp_path / "evaluations.jsonl").write_text('{"step": 4, "unlabelled": {"planted": 0.1}}\n')
+    (tmp_path / "judging.jsonl").write_text('{"step": 4, "planted_photos": {"score": 0.3, "outlier_iou": 0.4}}\n')
+    (point,) = read_curve(tmp_path, photographs=True)
+    assert (point.figures["planted_photos"], point.figures["planted_iou"], point.figures["planted"]) == (0.3, 0.4, None)
 
 
 def test_a_guard_ends_one_training_and_not_the_others(judge: Sweep, monkeypatch: pytest.MonkeyPatch):

@@ -13,6 +13,8 @@ from focus_ray.errors import CheckpointError, ConfigError, DataError, MaskCollap
 from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.training import in_process
 from focus_ray.tuning import trial as trials
+from focus_ray.tuning.photographs import compute_digests
+from focus_ray.tuning.run_scorer import read_scores
 from focus_ray.tuning.search import SearchConfig
 from focus_ray.tuning.trial import (
     ENDING,
@@ -27,6 +29,8 @@ from focus_ray.tuning.trial import (
     trial,
     trial_name,
 )
+from tests.tuning.portrait_search import POINT as PORTRAIT_POINT
+from tests.tuning.portrait_search import darken, tiny_portrait_search, write_folders
 
 POINT = {"initialise.xi": 0.05, "em.segmentation.eta_bin": 2.0}
 
@@ -107,6 +111,52 @@ def test_it_reports_and_ends(tune: Tune, plan: Plan):
     assert [report.get("done", False) for report in tune.reports] == [False, True]  # the scheduler is not asked
     trial(POINT, plan)  # its process died after its end: nothing is trained again
     assert tune.reports[2:] == tune.reports[1:2]
+
+
+def on_photographs(plan: Plan, project_root: Path, untrained, **changes: Any) -> Plan:
+    """The plan of the portrait search in miniature."""
+    folders = write_folders(plan.folder / "photographs")
+    tree = tiny_portrait_search(project_root, plan.folder, untrained) | {"photographs": folders} | changes
+    search = SearchConfig.model_validate(tree)
+    assert search.photographs is not None
+    assert search.start is not None
+    digests = compute_digests(search.photographs, 32)
+    return Plan(search, plan.folder, Path(search.start), "focus", "parent", digests)
+
+
+def test_one_on_photographs_reports_the_figures_of_the_judging_ones(
+    tune: Tune, plan: Plan, project_root: Path, untrained
+):
+    plan = on_photographs(plan, project_root, untrained)
+    trial(PORTRAIT_POINT, plan)
+    assert [report[STEP] for report in tune.reports] == [3, 6]
+    scores = read_scores(plan.trials / "t1")
+    assert list(scores) == [3, 6]
+    outcome = read_outcome(plan, "t1")
+    assert outcome is not None
+    assert outcome.objective == tune.reports[-1][OBJECTIVE] == scores[6]["planted_photos"]["score"]
+    assert tune.reports[0]["planted_iou"] == scores[3]["planted_photos"]["outlier_iou"]
+    assert tune.reports[0]["planted"] == scores[3]["unlabelled"]["planted"]
+    assert RunFolder(plan.trials / "t1").open()[0].photos == str(plan.folder / "photographs" / "train")
+    darken(plan.folder / "photographs" / "judge" / "bert.png")
+    tune.name = "t2"
+    with pytest.raises(DataError, match="other photographs than when the sweep began"):
+        trial(PORTRAIT_POINT, plan)
+    assert read_outcome(plan, "t2").status == "failed"  # type: ignore[union-attr]
+
+
+def test_one_that_takes_over_takes_the_figures_with_it(tune: Tune, plan: Plan, project_root: Path, untrained):
+    changes = {"searcher": "random", "scheduler": {"kind": "pbt"}}
+    plan = on_photographs(plan, project_root, untrained, **changes)
+    for name in ("donor", "taker"):
+        tune.name = name
+        trial(PORTRAIT_POINT, plan)
+    (plan.outcomes / "taker.json").unlink()
+    tune.given = {"folder": "donor", "step": 3}
+    trial(PORTRAIT_POINT | {"em.segmentation.eta_planted": 40.0}, plan)
+    donor, taker = (read_scores(plan.trials / name) for name in ("donor", "taker"))
+    assert list(taker) == [3, 6]
+    assert taker[3] == donor[3]
 
 
 def test_its_outcome_is_written_before_its_end_is_told(tune: Tune, plan: Plan, monkeypatch: pytest.MonkeyPatch):
