@@ -5,7 +5,6 @@ OUT/  config.json  run.json  runs/MODEL/  scores/ROW.json  ablation.json  ablati
 The results are written after each row, so that a look at the first ones is possible while the others train.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -20,21 +19,16 @@ from focus_ray.data.detectors.by_name import resolve_detector
 from focus_ray.data.picture_folder import list_pictures
 from focus_ray.errors import DataError, Interrupted
 from focus_ray.evaluation.ablation.ablation_config import AblationConfig
-from focus_ray.evaluation.ablation.ablation_rows import ABLATION_ROWS, LABELLED_MODELS, REFERENCE, encoder_steps
-from focus_ray.evaluation.ablation.ablation_tables import ablation_tables
+from focus_ray.evaluation.ablation.ablation_results import write_results
+from focus_ray.evaluation.ablation.ablation_rows import ABLATION_ROWS
 from focus_ray.evaluation.ablation.score import score_row
-from focus_ray.evaluation.ablation.train import STOPPED, guard_message, model_run, run_metrics, train_model
+from focus_ray.evaluation.ablation.train import STOPPED, guard_message, model_run, train_model
 from focus_ray.evaluation.benchmark.train import TrainingRun
-from focus_ray.evaluation.composite_figures import subsets, summarise, summarise_detection, summarise_difference
 from focus_ray.evaluation.composite_scoring import OWN, CompositeScores
-from focus_ray.evaluation.composites import LEVEL, RESAMPLES, SEED
 from focus_ray.inference import learn_appearance
-from focus_ray.numerics.bootstrap import GroupBootstrap
 from focus_ray.runtime.job_folder import acquire_run_dir
 from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.runtime.signals import graceful_shutdown
-from focus_ray.storage import atomic
-from focus_ray.tracking.run_report import render_page
 
 PhaseProgress = Callable[[str, int, int], object]
 
@@ -71,7 +65,7 @@ class Ablation:
         problems = self.check_persons()
         trained: dict[str, TrainingRun] = {}
         scores: dict[str, CompositeScores] = {}
-        result = self.write(scores, trained, problems)
+        result = write_results(self.config, self.out, self.composites, scores, trained, problems)
         for name in self.config.rows:
             row = ABLATION_ROWS[name]
             run = model_run(self.config, row.model, self.out)
@@ -83,7 +77,7 @@ class Ablation:
                 problems += [] if known else [message]
             else:
                 scores[name] = self.score(name, RunFolder(run.folder).model_folder, problems)
-            result = self.write(scores, trained, problems)
+            result = write_results(self.config, self.out, self.composites, scores, trained, problems)
         return result
 
     def check_photographs(self) -> None:
@@ -171,117 +165,6 @@ class Ablation:
                 raise Interrupted(STOPPED)
 
         return report
-
-    def write(
-        self, scores: dict[str, CompositeScores], trained: dict[str, TrainingRun], problems: list[str]
-    ) -> dict[str, Any]:
-        """Write the results so far: ablation.json, ablation.txt, problems.txt and report.html.
-
-        Args:
-            scores: scores by row.
-            trained: finished runs by model.
-            problems: a line for each thing that is wrong.
-
-        Returns:
-            The content of ablation.json.
-        """
-        result = self.summarise(scores, trained, problems)
-        tables = ablation_tables(result)
-        atomic.write_file(self.out / "ablation.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
-        atomic.write_file(self.out / "ablation.txt", "\n".join(table.to_text() for table in tables))
-        atomic.write_file(self.out / "problems.txt", "".join(f"{line}\n" for line in problems))
-        html = render_page(
-            "evaluation.html.jinja",
-            name=self.out.resolve().name,
-            facts={
-                "rows": f"{len(scores)} of {len(self.config.rows)}",
-                "composites": str(len(self.composites)),
-                "photographs": str(self.config.training.photos),
-                "start model": self.config.start,
-                "seed": str(self.config.training.seed),
-                "missing or wrong": str(len(problems)),
-            },
-            headline=[],
-            tables=tables,
-            pictures=[],
-            problems=problems,
-            config=json.dumps(self.config.model_dump(mode="json"), indent=2),
-        )
-        atomic.write_file(self.out / "report.html", html)
-        return result
-
-    def summarise(
-        self, scores: dict[str, CompositeScores], trained: dict[str, TrainingRun], problems: list[str]
-    ) -> dict[str, Any]:
-        """Compute the figures of all rows so far.
-
-        Args:
-            scores: scores by row.
-            trained: finished runs by model.
-            problems: a line for each thing that is wrong.
-
-        Returns:
-            The content of ablation.json: `rows` by name, with `figures` and `differences` (from the row FOCUS) by pass,
-            subset and metric: value, low, high; `models` by name; `unfinished`, rows without figures.
-        """
-        persons = [row.person for row in self.composites.rows]
-        bootstrap = GroupBootstrap(persons, RESAMPLES, SEED, LEVEL)
-        members = subsets(self.composites.rows)
-        first = next(iter(scores.values()), None)
-        detected = self.config.detector is not None and first is not None
-        rows: dict[str, Any] = {}
-        for name, scored in scores.items():
-            row = ABLATION_ROWS[name]
-            tables = {one: table for (one, _), table in scored.scores.items()}
-            against = (
-                {one: table for (one, _), table in scores[REFERENCE].scores.items()} if REFERENCE in scores else {}
-            )
-            rows[name] = {
-                "title": row.title,
-                "model": row.model,
-                "mask": row.mask,
-                "figures": {one: summarise(scored, table, bootstrap, members) for one, table in tables.items()},
-                "differences": {
-                    one: summarise_difference(scored, table, against[one], bootstrap, members)
-                    for one, table in tables.items()
-                    if one in against and name != REFERENCE
-                },
-            }
-        return {
-            "digest": self.config.digest,
-            "photographs": self.config.training.photos,
-            "folder": self.config.composites,
-            "composites": len(self.composites),
-            "persons": len(set(persons)),
-            "alignment": self.config.detector or "landmarks",
-            "start": self.config.start,
-            "seed": self.config.training.seed,
-            "refine_steps": self.config.refine_steps,
-            "interval": {"level": LEVEL, "resamples": RESAMPLES, "seed": SEED},
-            "detection": summarise_detection(first, bootstrap, members) if detected and first is not None else None,
-            "models": {name: describe_training(run) for name, run in trained.items()},
-            "rows": rows,
-            "unfinished": [name for name in self.config.rows if name not in scores],
-            "problems": list(problems),
-        }
-
-
-def describe_training(run: TrainingRun) -> dict[str, Any]:
-    """Return steps, time and version of a finished run.
-
-    Args:
-        run: run of a model.
-    """
-    metrics, schedule = run_metrics(run), run.config.schedule
-    return {
-        "model_version": metrics["model_version"],
-        "labels": run.name in LABELLED_MODELS,
-        "encoder_steps": encoder_steps(schedule),
-        "segmenter_steps": schedule.pretrain_seg_steps + schedule.cycles * schedule.seg_steps,
-        "steps": metrics["steps"],
-        "guard_events": len(metrics["guard_events"]),
-        "train_seconds": metrics["train_seconds"],
-    }
 
 
 def run_ablation(config: AblationConfig, out: Path, *, progress: PhaseProgress = lambda *_: None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ SHORT = (
     "em.refined_comparison.steps=1",
     "em.teacher.refine.steps=1",
     "cadence.checkpoint=1",
+    *(f"optimizers.{phase}.lr=1.0e-5" for phase in ("init", "pretrain_seg", "em_seg", "em_face")),  # faces stay faces
 )
 
 

@@ -18,6 +18,7 @@ from focus_ray.evaluation.ablation import runner
 from focus_ray.evaluation.ablation.ablation_config import AblationConfig
 from focus_ray.evaluation.benchmark.train import TrainingRun
 from focus_ray.evaluation.composite_scoring import CompositeScores
+from focus_ray.focus import appearance
 from focus_ray.inference import learn_appearance
 from focus_ray.training.run import Trainer
 from tests.conftest import quick_runs
@@ -32,6 +33,7 @@ def test_a_run_is_interrupted_and_resumed(
 ):
     monkeypatch.setattr(composite_scoring, "_SKIN_PICTURES", 20)
     monkeypatch.setattr(learn_appearance, "MIN_FACES", 2)
+    monkeypatch.setattr(appearance, "_LEAST_SAMPLES", 2)
     taken: dict[str, list[int]] = {}
     after_step = Trainer.after_step
 
@@ -60,7 +62,7 @@ def test_a_run_is_interrupted_and_resumed(
 
     code, printed, error = run()
     assert code == 0, error
-    # MoFA: 4 steps, Pretrained: 4 and 2 of S, FOCUS: 6 and 2 of S; no step is taken twice
+    # Of encoder and S: 4 and 0, 4 and 2, 4 and 4, 4 and 2; no step is taken twice
     assert taken == {
         "mofa": list(range(4)),
         "pretrained": list(range(6)),
