@@ -1,7 +1,7 @@
 """Evaluates a model on a folder of composites: figures by family and group, each with an interval over persons."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from focus_ray.data.detectors.by_name import DetectorSpec
 from focus_ray.data.picture_attributes import PORTRAIT_ATTRIBUTES, Attributes, read_attributes, require_attributes
 from focus_ray.evaluation.composite_figures import subsets, summarise, summarise_detection
 from focus_ray.evaluation.composite_groups import summarise_groups
-from focus_ray.evaluation.composite_scoring import CompositeScorer, score_composites
+from focus_ray.evaluation.composite_scoring import MASKS, CompositeScorer, score_composites
 from focus_ray.evaluation.open_faces import list_open_faces, summarise_open_faces
 from focus_ray.numerics.bootstrap import GroupBootstrap
 from focus_ray.storage import atomic
@@ -31,6 +31,7 @@ def evaluate_composites(
     by_group: bool = False,
     attributes: Path | None = None,
     open_faces: Path | None = None,
+    masks: Sequence[str] = MASKS,
 ) -> dict[str, Any]:
     """Score a model on composites, and beside its mask those of `composite_scoring`.
 
@@ -44,6 +45,7 @@ def evaluate_composites(
         by_group: whether to compute the figures by group too.
         attributes: file of the photographs' attributes; None: the package's, if all photographs are its portraits.
         open_faces: folder of photographs of open faces, see `open_faces`; None: without them.
+        masks: names of the masks to score; each guides a refinement of its own.
 
     Returns:
         `figures` by pass, mask, subset and metric: value, low, high; `detection` by subset, None without a detector;
@@ -60,7 +62,7 @@ def evaluate_composites(
     known = _attributes_of({row.source for row in composites.rows}, attributes)
     photographs = None if open_faces is None else list_open_faces(open_faces, known)
     bundle = models.load(model)
-    scorer = CompositeScorer(bundle, refine_steps, None if detector is None else detector.build())
+    scorer = CompositeScorer(bundle, refine_steps, None if detector is None else detector.build(), masks)
     total = len(composites) + (0 if photographs is None else len(photographs))
 
     def watch(done: int, _: int) -> None:

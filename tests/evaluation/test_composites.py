@@ -51,6 +51,9 @@ def test_from_photographs_to_tables_by_the_commands(tmp_path: Path, capsys, monk
     assert "skin colour" in printed
     assert "surgical mask" not in printed
     assert "Detected faces" not in printed
+    code, printed, _ = run(capsys, "evaluate", "folder", out, "--own-mask", "--json")
+    alone = json.loads(printed.splitlines()[-1])["figures"]["one_pass"]
+    assert (code, alone) == (0, {"own": figures["figures"]["one_pass"]["own"]})
 
 
 def test_options_that_do_not_fit_the_folder_are_errors(tmp_path: Path, capsys, ellipsoid_face):
