@@ -30,7 +30,8 @@ BatchFactory = Callable[[], BatchFunction]
 
 RayRow = dict[str, np.ndarray]
 
-_STEP, _IMAGES, _LANDMARKS, _MASKS = "step", "images", "landmarks", "masks"
+_STEP, _IMAGES, _LANDMARKS = "step", "images", "landmarks"
+_BITS = ("masks", "planted")  # fields of a batch that are sent as bits, if it has them
 _ERROR, _MESSAGE = "error", "message"
 # Fewest steps per block; most blocks per actor, about. If an actor dies, its current block is made again. Each block
 # costs memory for the whole run and some milliseconds at its start, too much for one block per step in a long run.
@@ -130,7 +131,8 @@ def step_dataset(make: BatchFactory, steps: range, cpus: float, memory_mb: float
         start_timeout_s: longest wait for the actor's start, s.
 
     Returns:
-        Rows of step, images [b,3,H,W], landmarks float32 [b,68,2] px, and masks as bits if the batch has them.
+        Rows of step, images [b,3,H,W], landmarks float32 [b,68,2] px, and masks and planted pixels as bits if the batch
+        has them.
     """
     from pyarrow import table
     from ray.data import ActorPoolStrategy, ExecutionResources, from_arrow
@@ -168,8 +170,12 @@ class _BatchActor:
         except FocusRayError as error:
             return rows | {_ERROR: np.array([type(error).__name__]), _MESSAGE: np.array([str(error)])}
         made = {_IMAGES: _pack(batch)[None], _LANDMARKS: batch.landmarks.numpy()[None]}
-        masks = {} if batch.masks is None else {_MASKS: np.packbits(batch.masks.numpy() > 0, axis=-1)[None]}
-        return rows | made | masks
+        bits = {
+            name: np.packbits(plane.numpy() > 0, axis=-1)[None]
+            for name in _BITS
+            if (plane := getattr(batch, name)) is not None
+        }
+        return rows | made | bits
 
 
 def _rows(dataset: "Dataset") -> Generator[RayRow, None, None]:
@@ -198,9 +204,9 @@ def _pack(batch: Batch) -> UInt8[np.ndarray, "B 3 H W"] | Float[np.ndarray, "B 3
 
 def _unpack(row: RayRow) -> Batch:
     images, landmarks = row[_IMAGES][0], row[_LANDMARKS][0]
-    bits = np.unpackbits(row[_MASKS][0], axis=-1, count=images.shape[-1]) if _MASKS in row else None
+    bits = {name: np.unpackbits(row[name][0], axis=-1, count=images.shape[-1]) for name in _BITS if name in row}
     return Batch(
         images=torch.from_numpy(images / _LEVELS if images.dtype == np.uint8 else images.copy()),
         landmarks=torch.from_numpy(landmarks.copy()),
-        masks=None if bits is None else torch.from_numpy(bits).float(),
+        **{name: torch.from_numpy(plane).float() for name, plane in bits.items()},
     )

@@ -11,6 +11,7 @@ from focus_ray.data.augment import AugmentSettings
 from focus_ray.data.cache import CachedFaces
 from focus_ray.data.composites.planted import PlantedConfig, PlantedMixture, PlantedPhotos
 from focus_ray.data.cutout import cut_out
+from focus_ray.data.occluders import FAMILIES
 from focus_ray.data.photo_split import PhotoSplit, PhotoSubset
 from focus_ray.data.photos import PhotoFolder
 from focus_ray.data.rendered import RenderedFaces
@@ -290,8 +291,17 @@ def planted_pictures(
     pasted = PlantedPhotos(photos, planted, augment, config.seed)
     if not planted.synthetic_share:
         return pasted
-    synthetic, _ = synthetic_faces(config, face)
+    synthetic, _ = synthetic_faces(without_families(config, planted.left_out), face)
     return PlantedMixture(pasted, synthetic, planted.synthetic_share, config.seed)
+
+
+def without_families(config: RunConfig, left_out: tuple[str, ...]) -> RunConfig:
+    """Return the configuration with more occluder families that no synthetic training face has."""
+    world = config.data.synthetic
+    unseen = {*world.occlusion.unseen, *(name for name in left_out if name in FAMILIES)}
+    occlusion = world.occlusion.model_copy(update={"unseen": tuple(sorted(unseen))})
+    synthetic = world.model_copy(update={"occlusion": occlusion})
+    return config.model_copy(update={"data": config.data.model_copy(update={"synthetic": synthetic})})
 
 
 def shard_indices(config: RunConfig, step: int, size: int, replicas: ReplicaGroup) -> list[int]:

@@ -71,5 +71,10 @@ def prepare(request: RunRequest) -> PreparedRun:
             f"preset {config.preset!r} pastes occluders into photographs of open faces; give their folder, such as the "
             "train split of the public-domain portraits"
         )
+    if config.em.segmentation.eta_planted and config.data.planted is None:
+        raise ConfigError(
+            "em.segmentation.eta_planted weighs pasted occluders, but data.planted, which pastes them, is not set; set "
+            "both or neither"
+        )
     info = RunInfo(name=out.resolve().name, storage=request.storage, experiment=request.experiment)
     return PreparedRun(request, RunFolder(out, keep=config.cadence.keep), config, fitted_face(config, out), info)

@@ -1,6 +1,7 @@
 """What an actor sends: the bits of its batch, in 8 bits where that is possible, or the error of the package."""
 
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,12 +38,13 @@ def test_every_bit_comes_back(images, kind):
     assert torch.equal(_unpack(row).images, sent.images)
 
 
-def test_masks_come_back_where_there_are_some():
-    sent = Batch(torch.rand(2, 3, 5, 5), torch.rand(2, 68, 2), masks=(torch.rand(2, 1, 5, 5) > 0.5).float())
+@pytest.mark.parametrize("name", ["masks", "planted"])
+def test_masks_and_planted_pixels_come_back_where_there_are_some(name):
+    pixels = (torch.rand(2, 1, 5, 5) > 0.5).float()
+    sent = replace(Batch(torch.rand(2, 3, 5, 5), torch.rand(2, 68, 2)), **{name: pixels})
     arrived = _unpack(_BatchActor(lambda: lambda step: sent)(ROW))
-    assert arrived.masks is not None
-    assert torch.equal(arrived.masks, sent.masks)
-    assert _unpack(_BatchActor(lambda: lambda step: batch(torch.rand(1, 3, 2, 2)))(ROW)).masks is None
+    assert torch.equal(getattr(arrived, name), pixels)
+    assert getattr(_unpack(_BatchActor(lambda: lambda step: batch(torch.rand(1, 3, 2, 2)))(ROW)), name) is None
 
 
 def test_a_source_is_built_once():

@@ -91,3 +91,10 @@ def test_the_lineage_tells_public_domain_portraits_from_other_photographs(shared
     assert assemble.training_lineage(config, portraits).training == ("portraits",)
     photos = assemble.photo_data(config, shared_data / "photos", shared_data / "photos" / "landmarks68.csv")
     assert assemble.training_lineage(config, photos).training == ("photographs",)
+
+
+def test_families_that_are_left_out_are_left_out_of_the_synthetic_faces_too(config):
+    changed = assemble.without_families(config, ("glasses", "skin_piece"))
+    unseen = config.data.synthetic.occlusion.unseen
+    assert changed.data.synthetic.occlusion.unseen == tuple(sorted({*unseen, "glasses"}))
+    assert "glasses" not in changed.data.synthetic.seen_families

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from focus_ray.config import override
 from focus_ray.data.composites.planted import PlantedConfig
 from focus_ray.errors import CheckpointError, ConfigError
 from focus_ray.training.prepare import RunRequest, prepare
@@ -87,4 +88,6 @@ def test_a_run_that_plants_occluders_needs_photographs(config, tmp_path):
     planted = config.model_copy(update={"data": config.data.model_copy(update={"planted": PlantedConfig()})})
     with pytest.raises(ConfigError, match="give their folder"):
         prepare(RunRequest(planted, tmp_path / "run"))
+    with pytest.raises(ConfigError, match="set both or neither"):
+        prepare(RunRequest(override(config, {"em": {"segmentation": {"eta_planted": 1.0}}}, "test"), tmp_path / "run"))
     assert prepare(RunRequest(planted.with_photos(str(tmp_path), None), tmp_path / "run")).config.photos

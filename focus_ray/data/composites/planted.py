@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 import torch
 from numpy.random import Generator
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from focus_ray.data.align import as_float
 from focus_ray.data.augment import AugmentSettings, draw_augmentation
@@ -27,10 +27,11 @@ from focus_ray.errors import ConfigError
 from focus_ray.settings import Settings
 
 SKIN_PIECES = "skin_piece"
-"""Family of pieces of other persons' skin."""
+"""Family of pieces of the photographs' skin, mostly of other persons."""
 
 _PHOTO_STREAM, _SOURCE_STREAM, _ORDER_STREAM = 11, 12, 13  # words of the seeds
 _ATTEMPTS = 8
+_DONORS = 400  # photographs whose skin is pasted into others; they stay in memory
 _BLUR = (0.6, 1.8)  # blur of an occluder, as a multiple of the photograph's, so that its sharpness is no cue
 
 
@@ -42,6 +43,13 @@ class PlantedConfig(Settings):
     covered: tuple[Fraction, Fraction] = (0.03, 0.65)  # of the face region
     # Share of synthetic faces (data.synthetic) among the pictures; their occluders are known as well.
     synthetic_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
+
+    @field_validator("covered")
+    @classmethod
+    def _check_covered(cls, covered: tuple[float, float]) -> tuple[float, float]:
+        if covered[0] >= covered[1]:
+            raise ValueError(f"{covered} is empty; give the smallest share, then the largest")
+        return covered
 
 
 class PlantedPhotos:
@@ -61,12 +69,14 @@ class PlantedPhotos:
         """
         unknown = sorted(set(config.left_out) - {*TRAINING_FAMILIES, SKIN_PIECES})
         if unknown:
-            raise ConfigError(f"data.planted.left_out names unknown families {unknown}; see composites.training")
+            known = ", ".join((*TRAINING_FAMILIES, SKIN_PIECES))
+            raise ConfigError(f"data.planted.left_out names unknown families {unknown}; choose from {known}")
         self.photos = photos
         self.config = config
         self.augment = augment
         self.seed = seed
-        faces = [photos.face(number) for number in range(len(photos))]
+        donors = np.unique(np.linspace(0, len(photos) - 1, min(len(photos), _DONORS)).round().astype(int)).tolist()
+        faces = [photos.face(number) for number in donors]
         families: Mapping[str, DrawOccluder] = {
             **TRAINING_FAMILIES,
             SKIN_PIECES: SkinPieces([(face.image, face.landmarks) for face in faces]),

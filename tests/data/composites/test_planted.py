@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from focus_ray.data.augment import AugmentSettings
+from focus_ray.data.composites import planted
 from focus_ray.data.composites.planted import PlantedConfig, PlantedMixture, PlantedPhotos, plant_labels
 from focus_ray.data.composites.training.families import TRAINING_FAMILIES
 from focus_ray.data.photo_split import PhotoSubset
@@ -53,8 +54,32 @@ def test_families_can_be_left_out(photos):
     assert set(PlantedPhotos(photos, config, STILL, seed=1).batch(range(12)).families) <= kept | {UNOCCLUDED}
     with pytest.raises(ConfigError, match="unknown families"):
         PlantedPhotos(photos, PlantedConfig(left_out=("hat",)), STILL, seed=1)
+    with pytest.raises(ValueError, match="smallest share"):
+        PlantedConfig(covered=(0.5, 0.5))
     with pytest.raises(ConfigError, match="leave one in"):
         PlantedPhotos(photos, PlantedConfig(left_out=(*TRAINING_FAMILIES, "skin_piece")), STILL, seed=1)
+
+
+def test_labels_and_landmarks_move_with_an_augmented_picture(photos, monkeypatch):
+    """The same pictures with and without their occluders differ where the labels are."""
+    monkeypatch.setattr(planted, "vary_photo", lambda rng, rgb, landmarks: rgb)
+    turned = AugmentSettings(flip=1.0, shift=12, scale=0.1, rotation=15)
+    pictures = PlantedPhotos(photos, OFTEN.model_copy(update={"left_out": tuple(SEE_THROUGH)}), turned, seed=6)
+    with_occluder = pictures.batch(range(8))
+    monkeypatch.setattr(
+        PlantedPhotos, "_plant", lambda self, rng, photo: ("none", photo.rgb, np.zeros(photo.rgb.shape[:2], bool))
+    )
+    plain = pictures.batch(range(8))
+    assert torch.equal(with_occluder.landmarks, plain.landmarks)
+    changed = ((with_occluder.images - plain.images).abs().amax(dim=1, keepdim=True) > 0.15).float()
+    labelled = with_occluder.planted
+    overlap = (changed * labelled).sum() / (changed.maximum(labelled)).sum()
+    mirrored = (changed * labelled.flip(-1)).sum() / (changed.maximum(labelled.flip(-1))).sum()
+    assert float(overlap) > 0.6
+    assert float(mirrored) < 0.5 * float(overlap)
+
+
+SEE_THROUGH = ("veil", "net", "strand", "skin_blob", "skin_piece", "hand", "hands")  # or of the colour of skin
 
 
 class Grey:
