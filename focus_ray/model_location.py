@@ -45,7 +45,7 @@ def find_model(location: str | Path | None) -> Path | None:
     return SHIPPED_MODELS.get(location, Path(location))
 
 
-def model_folder(location: str | Path | None) -> Path:
+def locate_model(location: str | Path | None) -> Path:
     """Return the folder of a model, also of the default one; arguments and errors are those of `find_model`."""
     return find_model(location) or SHIPPED_MODELS[DEFAULT_MODEL]
 

@@ -121,3 +121,21 @@ def test_push_and_use_by_processes_of_their_own(folder: Path, tmp_path: Path, py
         missing = call("verify", "hf://owner/other")
         assert missing.returncode == 5
         assert missing.stderr.startswith("error[no-such-object]: there is no repository owner/other at ")
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("embedded", "is the name of a shipped model"),
+        ("hf://owner/name", "hf://owner/name cannot be written to; give a folder"),
+        ("s3://bucket/model", "cannot be written to"),
+    ],
+)
+def test_the_appearance_prior_is_written_into_a_folder_only(capsys, tmp_path: Path, location: str, message: str):
+    code, _, err = run(capsys, "appearance", str(tmp_path), "--model", location)
+    assert (code, message in err) == (2, True), err
+
+
+def test_the_model_folder_of_the_appearance_prior_must_exist(capsys, tmp_path: Path):
+    code, _, err = run(capsys, "appearance", str(tmp_path), "--detector", "haar", "--model", str(tmp_path / "missing"))
+    assert (code, "missing" in err) == (4, True), err

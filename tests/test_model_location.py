@@ -12,20 +12,20 @@ from focus_ray.model_location import (
     fetch_from_hub,
     find_commit,
     find_model,
-    model_folder,
+    locate_model,
 )
 from tests.hub_server import hub_server, use_hub
 
 
 def test_the_default_model_is_one_of_those_of_the_package():
-    assert model.PRETRAINED_MODEL == SHIPPED_MODELS[DEFAULT_MODEL] == model_folder(None) == model_folder(DEFAULT_MODEL)
+    assert model.PRETRAINED_MODEL == SHIPPED_MODELS[DEFAULT_MODEL] == locate_model(None) == locate_model(DEFAULT_MODEL)
     assert find_model(None) is None
     assert find_model(DEFAULT_MODEL) is None
 
 
 def test_a_name_is_a_model_of_the_package_and_a_path_is_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setitem(SHIPPED_MODELS, "second", tmp_path / "second")
-    assert find_model("second") == model_folder("second") == tmp_path / "second"
+    assert find_model("second") == locate_model("second") == tmp_path / "second"
     assert find_model(Path("second")) == Path("second")
     assert find_model("./second") == Path("second")
     assert find_model("runs/mine/model") == Path("runs/mine/model")

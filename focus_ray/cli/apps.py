@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from focus_ray import __version__
-from focus_ray.model_location import find_model, model_folder
+from focus_ray.model_location import find_model, locate_model
 
 TYPER_OPTIONS: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "add_completion": False}
 app = typer.Typer(name="focus-ray", help="Occlusion-robust 3D face reconstruction (FOCUS).", **TYPER_OPTIONS)
@@ -36,7 +36,7 @@ ModelFolder = Annotated[
     ),
 ]
 MODEL_HELP = "Model folder, for example RUN/model; name of `model list`; or hf://owner/name[@revision]."
-ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", parser=model_folder, help=MODEL_HELP)]
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", parser=locate_model, help=MODEL_HELP)]
 PriorFolder = Annotated[
     str | None,
     typer.Option("--prior", metavar="DIR", help="Misfit prior to correct the meshes, for example OUT/prior, or none."),

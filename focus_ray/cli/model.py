@@ -8,8 +8,30 @@ import typer
 from focus_ray.cli.apps import MODEL_HELP, AsJson, DetectorName, DetectorWeights, ModelArgument, model_app
 from focus_ray.cli.printing import echo_json, echo_record, format_count, shipped_model
 from focus_ray.errors import ConfigError
-from focus_ray.model_location import find_model, model_folder
+from focus_ray.model_location import SHIPPED_MODELS, find_model, locate_model
 from focus_ray.storage.hub_address import PREFIX as HUB_PREFIX
+from focus_ray.storage.object_store import SCHEME
+
+
+def parse_folder(location: str) -> Path:
+    """Return the model folder that a command writes into.
+
+    Args:
+        location: a folder.
+
+    Raises:
+        ConfigError: it is the name of a shipped model, or an address.
+    """
+    if location in SHIPPED_MODELS:
+        raise ConfigError(
+            f"--model {location} is the name of a shipped model, and the command writes into the model folder; give "
+            f"a copy by `focus-ray model export {location} --out DIR`, or ./{location} for a folder of that name"
+        )
+    if SCHEME.match(location):
+        raise ConfigError(
+            f"--model {location} cannot be written to; give a folder, for example a copy by `focus-ray model export`"
+        )
+    return Path(location)
 
 
 @model_app.command("list")
@@ -71,7 +93,7 @@ def model_push(
 def model_info(
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="MODEL", parser=model_folder, help=f"{MODEL_HELP} Default: the shipped one."),
+        typer.Argument(metavar="MODEL", parser=locate_model, help=f"{MODEL_HELP} Default: the shipped one."),
     ] = None,
     card: Annotated[bool, typer.Option("--card", help="Print the model card instead, as Markdown.")] = False,
     as_json: AsJson = False,
@@ -127,7 +149,9 @@ def model_appearance(
     photographs: Annotated[
         Path, typer.Argument(metavar="DIR", help="Photographs of open faces, such as portraits/train.")
     ],
-    model: Annotated[Path, typer.Option(metavar="MODEL", help="Model folder that the prior is written into.")],
+    model: Annotated[
+        Path, typer.Option(metavar="DIR", parser=parse_folder, help="Model folder that the prior is written into.")
+    ],
     detector: DetectorName = "auto",
     detector_weights: DetectorWeights = None,
     as_json: AsJson = False,
