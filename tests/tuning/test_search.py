@@ -8,6 +8,8 @@ import yaml
 from focus_ray import model
 from focus_ray.errors import CheckpointError, ConfigError
 from focus_ray.model import PRETRAINED_MODEL
+from focus_ray.tracking.history import look_up
+from focus_ray.tuning.alternation import PARAMETERS
 from focus_ray.tuning.search import SearchConfig, deep_merge, read_search
 from tests.tuning.conftest import TINY
 
@@ -31,6 +33,19 @@ def test_the_files_that_ship_can_run(project_root: Path):
     assert read_search(files[-1]).trial_count >= 8
     assert read_search(files[1]).trial_count >= 20
     assert len(read_search(files[1]).space) == 9
+
+
+def test_the_ranges_of_the_files_that_ship_hold_the_presets_own_values(project_root: Path):
+    compared = 0
+    for path in sorted((project_root / "tune_configs").glob("*.yaml")):
+        search = read_search(path, (), FOLDERS if path.stem == "portrait" else None)
+        tree = search.base_config().model_dump(mode="json")
+        for name, parameter in search.space.items():
+            for key in [] if name in PARAMETERS else parameter.paths(name):
+                value, (low, *_, high) = look_up(tree, key), sorted(parameter.ends())
+                assert low <= value <= high, f"{path.name}: {key} is {value} in the preset {search.preset}"
+                compared += 1
+    assert compared > 20
 
 
 @pytest.mark.parametrize(
