@@ -42,15 +42,16 @@ def evaluate_folder(
         Path | None,
         typer.Option(
             metavar="CSV",
-            help="Attributes for --by-group: name,glasses,... of yes and no; default for the portraits: the package's.",
+            help="Attributes for --by-group and --open-faces: name,glasses,... of yes and no, a line for each "
+            "photograph of both; default for the portraits: the package's.",
         ),
     ] = None,
     open_faces: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Composites: also score photographs of open faces with landmarks.csv; those that the attributes mark "
-            "as open, if they have that column.",
+            help="Composites: also score photographs of open faces with landmarks.csv; those that their attributes "
+            "mark as open, if they have that column.",
         ),
     ] = None,
     as_json: AsJson = False,

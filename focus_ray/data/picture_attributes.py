@@ -60,6 +60,43 @@ def read_attributes(path: Path = PORTRAIT_ATTRIBUTES) -> Attributes:
     return found
 
 
+def find_attributes(names: Iterable[str], path: Path | None) -> Attributes:
+    """Return the attributes of photographs.
+
+    Args:
+        names: names of the photographs.
+        path: file of attributes, with a line for each photograph; None: those of the package, if all photographs are
+            portraits to choose or to report on.
+
+    Returns:
+        Attributes by photograph, also of others; empty if nothing is known of one of them.
+
+    Raises:
+        DataError: the file cannot be used or lacks a photograph.
+    """
+    wanted = set(names)
+    if path is None:
+        portraits = read_attributes(PORTRAIT_ATTRIBUTES)
+        return portraits if wanted <= portraits.keys() else {}
+    attributes = read_attributes(path)
+    require_attributes(attributes, wanted, path)
+    return attributes
+
+
+def select_open(names: Iterable[str], attributes: Attributes) -> list[str] | None:
+    """Return the photographs that are marked as open faces, in the same order.
+
+    Args:
+        names: names of the photographs.
+        attributes: attributes by photograph.
+
+    Returns:
+        Their names; None if no attribute of these photographs says whose face is open.
+    """
+    marks = {name: mark for name in names if (mark := attributes.get(name, {}).get(OPEN_FACE)) is not None}
+    return [name for name, mark in marks.items() if mark] if marks else None
+
+
 def require_attributes(attributes: Attributes, names: Iterable[str], path: Path) -> None:
     """Check that photographs have attributes.
 

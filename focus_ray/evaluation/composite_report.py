@@ -130,9 +130,14 @@ def _open_table(opened: Mapping[str, Any]) -> Table:
         for name, masks in opened["figures"].items()
         for mask, figures in masks.items()
     ]
+    chosen = (
+        f"{opened['marked']} are marked as open, {opened['left_out']} left out"
+        if opened["marked"] is not None
+        else "all of the folder: there are no attributes that mark open faces"
+    )
     caption = (
-        f"Open faces: {opened['found']} of {opened['pictures']} photographs found, of {opened['persons']} persons; AUC "
-        f"against composites that are covered by {opened['least_covered']:.0%} or more"
+        f"Open faces: {opened['found']} of {opened['pictures']} photographs found, of {opened['persons']} persons "
+        f"({chosen}); AUC against composites that are covered by {opened['least_covered']:.0%} or more"
     )
     return Table("open_faces", caption, ("false alarms %", "AUC of occlusion"), tuple(lines))
 

@@ -8,7 +8,7 @@ from typing import Any
 from focus_ray import model as models
 from focus_ray.data.composites.composite_folder import CompositeFolder
 from focus_ray.data.detectors.by_name import DetectorSpec
-from focus_ray.data.picture_attributes import PORTRAIT_ATTRIBUTES, Attributes, read_attributes, require_attributes
+from focus_ray.data.picture_attributes import find_attributes
 from focus_ray.evaluation.composite_figures import subsets, summarise, summarise_detection
 from focus_ray.evaluation.composite_groups import summarise_groups
 from focus_ray.evaluation.composite_scoring import MASKS, CompositeScorer, score_composites
@@ -43,13 +43,15 @@ def evaluate_composites(
         progress: called with (pictures done, pictures in all).
         detector: detector that locates the faces; None: the given landmarks do.
         by_group: whether to compute the figures by group too.
-        attributes: file of the photographs' attributes; None: the package's, if all photographs are its portraits.
+        attributes: file of the attributes of the composites' photographs and of those of open faces; None: those of
+            the package, for each of the two if all of its photographs are portraits, see `picture_attributes`.
         open_faces: folder of photographs of open faces, see `open_faces`; None: without them.
         masks: names of the masks to score; each guides a refinement of its own.
 
     Returns:
         `figures` by pass, mask, subset and metric: value, low, high; `detection` by subset, None without a detector;
-        `groups` and `open_faces`, None if they were not asked for.
+        `groups` and `open_faces`, None if they were not asked for; `open_faces` has also `marked`, the number of
+        photographs that count because they are marked as open (None: there are no marks, all count), and `left_out`.
 
     Raises:
         DataError: the folder is unfinished or damaged, the attributes cannot be used or lack a photograph, or no
@@ -59,11 +61,11 @@ def evaluate_composites(
         StorageError: `out` cannot be written.
     """
     composites = CompositeFolder(folder)
-    known = _attributes_of({row.source for row in composites.rows}, attributes)
-    photographs = None if open_faces is None else list_open_faces(open_faces, known)
+    known = find_attributes({row.source for row in composites.rows}, attributes)
+    opened = None if open_faces is None else list_open_faces(open_faces, attributes)
     bundle = models.load(model)
     scorer = CompositeScorer(bundle, refine_steps, None if detector is None else detector.build(), masks)
-    total = len(composites) + (0 if photographs is None else len(photographs))
+    total = len(composites) + (0 if opened is None else len(opened.photographs))
 
     def watch(done: int, _: int) -> None:
         if progress is not None:
@@ -77,10 +79,11 @@ def evaluate_composites(
     for (name, mask), table in scores.scores.items():
         figures.setdefault(name, {})[mask] = summarise(scores, table, bootstrap, members)
     groups = summarise_groups(composites, scores, bootstrap, known, detector is not None) if by_group else None
-    opened = None
-    if photographs is not None:
-        open_scores = score_composites(scorer, photographs, lambda done, _: watch(len(composites) + done, 0))
-        opened = {"folder": str(open_faces)} | summarise_open_faces(scores, open_scores, RESAMPLES, SEED, LEVEL)
+    open_figures = None
+    if opened is not None:
+        open_scores = score_composites(scorer, opened.photographs, lambda done, _: watch(len(composites) + done, 0))
+        open_figures = {"folder": str(open_faces), "marked": opened.marked, "left_out": opened.left_out}
+        open_figures |= summarise_open_faces(scores, open_scores, RESAMPLES, SEED, LEVEL)
     result = {
         "folder": str(folder),
         "model_version": bundle.version,
@@ -92,18 +95,8 @@ def evaluate_composites(
         "detection": None if detector is None else summarise_detection(scores, bootstrap, members),
         "figures": figures,
         "groups": groups,
-        "open_faces": opened,
+        "open_faces": open_figures,
     }
     if out is not None:
         atomic.write_file(out, json.dumps(result, indent=2, allow_nan=False) + "\n")
     return result
-
-
-def _attributes_of(sources: set[str], path: Path | None) -> Attributes:
-    """Return the attributes of photographs: of a file, of the package's portraits, or none."""
-    if path is None:
-        portraits = read_attributes(PORTRAIT_ATTRIBUTES)
-        return portraits if sources <= portraits.keys() else {}
-    attributes = read_attributes(path)
-    require_attributes(attributes, sources, path)
-    return attributes

@@ -1,12 +1,12 @@
 """Open faces beside composites: false alarms, and how well the occlusion fraction tells occluded faces from them."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from focus_ray.data.composites.open_photographs import OpenPhotographs
-from focus_ray.data.picture_attributes import OPEN_FACE, Attributes
+from focus_ray.data.picture_attributes import find_attributes, select_open
 from focus_ray.evaluation.composite_figures import as_dict, false_alarms
 from focus_ray.evaluation.composite_scoring import CompositeScores, PictureScores
 from focus_ray.numerics.bootstrap import GroupBootstrap, weighted_auc, weighted_mean
@@ -17,20 +17,38 @@ LEAST_COVERED = 0.1
 _OCCLUSION = PictureScores._fields.index("occlusion")
 
 
-def list_open_faces(folder: Path, attributes: Attributes) -> OpenPhotographs:
-    """Return the photographs of a folder that are marked as open; without such a mark in the attributes, all of them.
+class OpenFaces(NamedTuple):
+    """Photographs of open faces.
+
+    Attributes:
+        photographs: those that count.
+        marked: number of those that count because their attributes mark them as open; None: nothing is known of whose
+            face is open, and all photographs of the folder count.
+        left_out: number of photographs with landmarks that do not count.
+    """
+
+    photographs: OpenPhotographs
+    marked: int | None
+    left_out: int
+
+
+def list_open_faces(folder: Path, attributes: Path | None) -> OpenFaces:
+    """Choose the photographs of a folder that count as open faces.
 
     Args:
         folder: folder of photographs with landmarks.csv.
-        attributes: attributes by photograph.
+        attributes: file of their attributes, see `picture_attributes.find_attributes`.
 
     Raises:
         LandmarkError: landmarks.csv is missing or damaged.
-        DataError: no photograph is marked.
+        DataError: the attributes cannot be used or lack a photograph, or no photograph is marked.
     """
-    marked = [name for name, values in attributes.items() if values.get(OPEN_FACE, False)]
-    has_marks = any(OPEN_FACE in values for values in attributes.values())
-    return OpenPhotographs(folder, marked if has_marks else None)
+    everything = OpenPhotographs(folder)
+    names = [row.source for row in everything.rows]
+    marked = select_open(names, find_attributes(names, attributes))
+    if marked is None:
+        return OpenFaces(everything, None, 0)
+    return OpenFaces(OpenPhotographs(folder, set(marked)), len(marked), len(names) - len(marked))
 
 
 def summarise_open_faces(

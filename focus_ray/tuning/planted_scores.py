@@ -19,7 +19,7 @@ from focus_ray.data.augment import AugmentSettings
 from focus_ray.data.cache import CachedFaces
 from focus_ray.data.composites.planted import PlantedConfig, PlantedPhotos
 from focus_ray.data.photo_split import PhotoSubset
-from focus_ray.data.picture_attributes import OPEN_FACE, read_attributes
+from focus_ray.data.picture_attributes import read_attributes, select_open
 from focus_ray.data.sample import Batch, FaceDataset
 from focus_ray.focus.autoencoder import Focus
 from focus_ray.focus.metrics import ImageScores, summarise
@@ -74,15 +74,15 @@ class PlantedPictures:
 
 
 def list_open(photos: PhotoSubset) -> list[int]:
-    """Return the numbers of the photographs of open faces; all, if none of them is listed as open.
+    """Return the indices of the photographs of open faces; all, if none of them is listed as open.
 
     Args:
         photos: photographs; the package has attributes of the public-domain portraits.
     """
     names = [photos.photos.names[number] for number in photos.numbers]
     attributes = read_attributes() if photos.photos.portraits else {}
-    opened = [index for index, name in enumerate(names) if attributes.get(name, {}).get(OPEN_FACE)]
-    return opened or list(range(len(names)))
+    opened = set(select_open(names, attributes) or names)
+    return [index for index, name in enumerate(names) if name in opened]
 
 
 def score_planted(

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from focus_ray.data.picture_attributes import OPEN_FACE, read_attributes, require_attributes
+from focus_ray.data.picture_attributes import (
+    OPEN_FACE,
+    find_attributes,
+    read_attributes,
+    require_attributes,
+    select_open,
+)
 from focus_ray.data.portraits import read_portrait_list
 from focus_ray.errors import DataError
 
@@ -49,3 +55,20 @@ def test_files_with_mistakes(tmp_path: Path, content: bytes, message: str):
     file.write_bytes(content)
     with pytest.raises(DataError, match=message):
         read_attributes(file)
+
+
+def test_attributes_of_the_package_are_those_of_portraits_only(tmp_path: Path):
+    names = list(read_attributes())[:3]
+    assert find_attributes(names, None) == read_attributes()
+    assert find_attributes([*names, "somebody.jpg"], None) == {}
+    (tmp_path / "attributes.csv").write_text("name,open\na.jpg,yes\n")
+    assert find_attributes(["a.jpg"], tmp_path / "attributes.csv") == {"a.jpg": {"open": True}}
+    with pytest.raises(DataError, match="3 of 3 photographs have no line"):
+        find_attributes(names, tmp_path / "attributes.csv")
+
+
+def test_marks_of_open_faces():
+    attributes = {"a.jpg": {"open": True}, "b.jpg": {"open": False}, "c.jpg": {"glasses": True}}
+    assert select_open(["b.jpg", "a.jpg", "c.jpg", "d.jpg"], attributes) == ["a.jpg"]
+    assert select_open(["b.jpg"], attributes) == []
+    assert select_open(["c.jpg", "d.jpg"], attributes) is None

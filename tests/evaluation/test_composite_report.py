@@ -76,6 +76,10 @@ def test_groups_have_a_line_for_each_pass():
 def test_open_faces_have_a_table():
     figures = {"one_pass": {"own": {"false_alarms": figure(3.0, 2.0, 4.0), "occlusion_auc": figure(0.95)}}}
     opened = {"pictures": 5, "found": 4, "persons": 3, "least_covered": 0.1, "figures": figures}
+    opened |= {"marked": 5, "left_out": 7}
     table = composite_tables(result(open_faces=opened))[2]
     assert table.lines[0].cells == ("3.00 [2.00, 4.00]", "0.950")
-    assert "4 of 5 photographs found, of 3 persons; AUC against composites that are covered by 10%" in table.caption
+    assert "4 of 5 photographs found, of 3 persons (5 are marked as open, 7 left out); AUC against" in table.caption
+    assert "composites that are covered by 10%" in table.caption
+    table = composite_tables(result(open_faces=opened | {"marked": None, "left_out": 0}))[2]
+    assert "of 3 persons (all of the folder: there are no attributes that mark open faces)" in table.caption

@@ -44,10 +44,11 @@ def test_from_photographs_to_tables_by_the_commands(tmp_path: Path, capsys, monk
     assert list(figures["groups"]) == ["skin tone", "glasses"]
     assert {name: one["persons"] for name, one in figures["groups"]["glasses"].items()} == {"yes": 1, "no": 3}
     assert sum(one["persons"] for one in figures["groups"]["skin tone"].values()) == 4
-    assert (figures["open_faces"]["pictures"], figures["open_faces"]["found"]) == (2, 2)
+    assert [figures["open_faces"][name] for name in ("pictures", "found", "marked", "left_out")] == [2, 2, 2, 2]
     assert figures["open_faces"]["figures"]["one_pass"]["all_ones"]["occlusion_auc"]["value"] == 0.5
     assert "glasses: yes" in printed
     assert "Open faces: 2 of 2" in printed
+    assert "2 are marked as open, 2 left out" in printed
     assert "skin colour" in printed
     assert "surgical mask" not in printed
     assert "Detected faces" not in printed
@@ -76,3 +77,14 @@ def test_photographs_without_attributes_are_an_error_before_anything_is_scored(t
     (tmp_path / "attributes.csv").write_text("name,glasses\nnobody.png,no\n")
     with pytest.raises(DataError, match="2 of 2 photographs have no line"):
         evaluate_composites(out, tmp_path / "no model", attributes=tmp_path / "attributes.csv", by_group=True)
+
+
+def test_open_faces_without_attributes_are_an_error_before_anything_is_scored(tmp_path: Path, capsys):
+    photos, out = write_photographs(tmp_path / "photos"), tmp_path / "out"
+    others = write_photographs(tmp_path / "others")
+    (others / "landmarks.csv").write_text((others / "landmarks.csv").read_text().replace("bert", "cleo"))
+    assert run(capsys, "data", "occlude", photos, "--n", 2, "--families", "bar", "--out", out)[0] == 0
+    lines = [f"{name}.png,yes" for name in ("anna_1", "anna_2", "anna_3", "bert")]
+    (tmp_path / "attributes.csv").write_text("\n".join(["name,open", *lines]))
+    with pytest.raises(DataError, match=r"1 of 4 photographs have no line \(first: cleo.png\)"):
+        evaluate_composites(out, tmp_path / "no model", attributes=tmp_path / "attributes.csv", open_faces=others)

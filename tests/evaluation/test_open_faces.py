@@ -6,20 +6,43 @@ import numpy as np
 import pytest
 
 from focus_ray.data.composites.composite_folder import CompositeRow
+from focus_ray.data.landmark_csv import write_landmarks
+from focus_ray.data.picture_attributes import read_attributes
 from focus_ray.errors import DataError
 from focus_ray.evaluation.composite_scoring import CompositeScores, PictureScores
 from focus_ray.evaluation.open_faces import list_open_faces, summarise_open_faces
-from tests.data.composites.photographs import write_photographs
+from tests.data.composites.photographs import astronaut, write_photographs
+
+NAMES = ("anna_1.png", "anna_2.png", "anna_3.png", "bert.png")
+
+
+def write_attributes(folder: Path, title: str, *values: str) -> Path:
+    path = folder / "attributes.csv"
+    lines = [f"{name},{value}" for name, value in zip(NAMES, values, strict=False)]
+    path.write_text("\n".join([f"name,{title}", *lines, "another.png,yes"]))
+    return path
 
 
 def test_photographs_that_are_marked_count_and_all_if_there_are_no_marks(tmp_path: Path):
     photos = write_photographs(tmp_path / "photos")
-    marked = {"bert.png": {"open": True}, "anna_1.png": {"open": False}}
-    assert [row.source for row in list_open_faces(photos, marked).rows] == ["bert.png"]
-    assert len(list_open_faces(photos, {"bert.png": {"glasses": True}})) == 4
-    assert len(list_open_faces(photos, {})) == 4
+    opened = list_open_faces(photos, write_attributes(tmp_path, "open", "no", "no", "no", "yes"))
+    assert ([row.source for row in opened.photographs.rows], opened.marked, opened.left_out) == (["bert.png"], 1, 3)
+    for attributes in (write_attributes(tmp_path, "glasses", "no", "no", "no", "yes"), None):
+        opened = list_open_faces(photos, attributes)
+        assert (len(opened.photographs), opened.marked, opened.left_out) == (4, None, 0)
     with pytest.raises(DataError, match="none of its 4 photographs"):
-        list_open_faces(photos, {"bert.png": {"open": False}})
+        list_open_faces(photos, write_attributes(tmp_path, "open", "no", "no", "no", "no"))
+    with pytest.raises(DataError, match="1 of 4 photographs have no line"):
+        list_open_faces(photos, write_attributes(tmp_path, "open", "yes", "yes", "yes"))
+
+
+def test_portraits_have_the_marks_of_the_package(tmp_path: Path):
+    opened, hidden = (
+        next(name for name, values in read_attributes().items() if values["open"] == mark) for mark in (True, False)
+    )
+    write_landmarks(tmp_path / "landmarks.csv", dict.fromkeys((opened, hidden), astronaut().landmarks))
+    chosen = list_open_faces(tmp_path, None)
+    assert ([row.source for row in chosen.photographs.rows], chosen.marked, chosen.left_out) == ([opened], 1, 1)
 
 
 def scores(rows: list[CompositeRow], pictures: list[PictureScores], found: list[bool]) -> CompositeScores:
