@@ -73,12 +73,12 @@ def baseline(base: RunConfig) -> RunConfig:
     Eq. 5, which squares the difference: a soft mask counts with its square.
     """
     one_pixel = {"neighbor_window": 1, "neighbor_premultiplied": True}
-    return _with_segmentation_weights(base, one_pixel | {"eta_dist": 0.0, "eta_presv": 0.0})
+    return with_segmentation_weights(base, one_pixel | {"eta_dist": 0.0, "eta_presv": 0.0})
 
 
 def neighbor(base: RunConfig) -> RunConfig:
     """Train S without perceptual losses."""
-    return _with_segmentation_weights(base, {"eta_dist": 0.0, "eta_presv": 0.0})
+    return with_segmentation_weights(base, {"eta_dist": 0.0, "eta_presv": 0.0})
 
 
 def perceptual(base: RunConfig) -> RunConfig:
@@ -87,7 +87,7 @@ def perceptual(base: RunConfig) -> RunConfig:
     The calibration of eta_area balances it against L_nbr. Without L_nbr the weight is fixed, and no guard changes it.
     At the paper's eta_presv the masks of the embedded preset become full.
     """
-    changed = _with_segmentation_weights(base, {"eta_nbr": 0.0, "eta_area": PERCEPTUAL_AREA})
+    changed = with_segmentation_weights(base, {"eta_nbr": 0.0, "eta_area": PERCEPTUAL_AREA})
     return changed.model_copy(
         update={
             "em": changed.em.model_copy(update={"calibration": None}),
@@ -96,8 +96,13 @@ def perceptual(base: RunConfig) -> RunConfig:
     )
 
 
-def _with_segmentation_weights(base: RunConfig, weights: dict[str, Any]) -> RunConfig:
-    """Replace weights of the losses of S."""
+def with_segmentation_weights(base: RunConfig, weights: dict[str, Any]) -> RunConfig:
+    """Replace weights of the losses of S.
+
+    Args:
+        base: configuration to change.
+        weights: new values of `em.segmentation` by key.
+    """
     segmentation = base.em.segmentation.model_copy(update=weights)
     return base.model_copy(update={"em": base.em.model_copy(update={"segmentation": segmentation})})
 

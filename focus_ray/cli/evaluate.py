@@ -370,7 +370,7 @@ def evaluate_ablation(
         typer.Option(
             metavar="A,B",
             help="Only these rows, of mofa, skin-colour, pretrained, colour-histograms, baseline, neighbor, "
-            "perceptual, focus, planted, focus-planted; default: all.",
+            "perceptual, focus, focus-paper, planted, focus-planted; default: all.",
         ),
     ] = None,
     assignments: Annotated[

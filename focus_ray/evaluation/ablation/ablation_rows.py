@@ -2,30 +2,41 @@
 
 mofa               no mask, no perceptual loss, for the encoder's whole budget
 pretrained         what EM begins with, the encoder trained for its whole budget
-baseline           S learns by Eq. 5 in place of neighbour and perceptual losses
-neighbor           S learns by L_nbr alone, of these
-perceptual         S learns by L_dist and L_presv alone, of these
-focus              the losses of the paper
-planted            S learns from the pasted pixels alone
-focus-planted      the losses of the paper and the pasted pixels: the preset
+baseline           as focus, but S learns by Eq. 5 in place of neighbour and perceptual losses
+neighbor           as focus, but S learns by L_nbr alone, of these
+perceptual         as focus, but S learns by L_dist and L_presv alone, of these
+focus              the preset without planted labels
+focus-paper        the same without L_teacher and the comparison with refined fits, which the paper does not have
+planted            S learns from the planted labels alone
+focus-planted      the preset: the losses of focus and the planted labels
 skin-colour        the fits of mofa, masks of a Gaussian of skin colours
 colour-histograms  the fits of pretrained, masks of an EM over the colours of each picture
 
 All models see the same pictures with pasted occluders, and their encoders take the same number of steps. Only the two
 with "planted" in their name know which pixels were pasted: from the batches of the others, the labels are removed
-(`train.py`). The paper's losses need S to begin with preliminary masks: for them S is trained on those first.
+(`train.py`). Without labels S must begin with preliminary masks, and is trained on those first.
+
+The occluders of the training are drawn by the generators of the composites' families: the labelled models have learned
+all of these from labels, except `cutout`. The weights and forms of the losses are those of the preset, and so is the
+calibration of eta_area, except without L_nbr.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from focus_ray.baselines import PresetTransform, baseline, mofa, neighbor, perceptual, pretrained
+from focus_ray.baselines import (
+    PresetTransform,
+    baseline,
+    mofa,
+    neighbor,
+    perceptual,
+    pretrained,
+    with_segmentation_weights,
+)
 from focus_ray.config import RunConfig
 from focus_ray.evaluation.composite_scoring import OWN
 from focus_ray.focus.schedule import Schedule
 
-FOCUS, PLANTED, FOCUS_PLANTED = "focus", "planted", "focus-planted"
+FOCUS, FOCUS_PAPER, PLANTED, FOCUS_PLANTED = "focus", "focus-paper", "planted", "focus-planted"
 
 REFERENCE = FOCUS
 """Row that the others are compared with."""
@@ -46,14 +57,23 @@ def encoder_steps(schedule: Schedule) -> int:
 
 
 def focus(base: RunConfig) -> RunConfig:
-    """Train by the losses of the paper: S begins with preliminary masks and knows no pasted pixel.
+    """Train the preset without planted labels: S begins with preliminary masks and knows no pasted pixel.
 
-    The preset's own first training of S is kept; without one, S gets as many steps as the initialisation has.
+    L_teacher, the comparison with refined fits and the calibration stay. The preset's own first training of S is kept;
+    without one, S gets as many steps as the initialisation has.
     """
     schedule = base.schedule
     steps = schedule.pretrain_seg_steps or schedule.init_steps
-    changed = _with_segmentation_weights(base, {"eta_planted": 0.0})
+    changed = with_segmentation_weights(base, {"eta_planted": 0.0})
     return changed.model_copy(update={"schedule": schedule.model_copy(update={"pretrain_seg_steps": steps})})
+
+
+def focus_paper(base: RunConfig) -> RunConfig:
+    """Train without planted labels, L_teacher and the comparison with refined fits: the paper has none of them."""
+    em = focus(base).em
+    reconstruction = em.reconstruction.model_copy(update={"lambda_teacher": 0.0})
+    changes = {"reconstruction": reconstruction, "teacher": None, "refined_comparison": None}
+    return focus(base).model_copy(update={"em": em.model_copy(update=changes)})
 
 
 def pretrained_in_full(base: RunConfig) -> RunConfig:
@@ -70,19 +90,13 @@ def planted_only(base: RunConfig) -> RunConfig:
     restores S if its masks collapse.
     """
     none = {"eta_nbr": 0.0, "eta_dist": 0.0, "eta_area": 0.0, "eta_presv": 0.0, "eta_bin": 0.0}
-    changed = _with_segmentation_weights(base, none)
+    changed = with_segmentation_weights(base, none)
     return changed.model_copy(
         update={
             "em": changed.em.model_copy(update={"calibration": None}),
             "guard": changed.guard.model_copy(update={"action": "restore"}),
         }
     )
-
-
-def _with_segmentation_weights(base: RunConfig, weights: dict[str, Any]) -> RunConfig:
-    """Replace weights of the losses of S."""
-    segmentation = base.em.segmentation.model_copy(update=weights)
-    return base.model_copy(update={"em": base.em.model_copy(update={"segmentation": segmentation})})
 
 
 ABLATION_MODELS: dict[str, PresetTransform] = {
@@ -92,6 +106,7 @@ ABLATION_MODELS: dict[str, PresetTransform] = {
     "neighbor": lambda base: neighbor(focus(base)),
     "perceptual": lambda base: perceptual(focus(base)),
     FOCUS: focus,
+    FOCUS_PAPER: focus_paper,
     PLANTED: planted_only,
     FOCUS_PLANTED: lambda base: base,
 }
@@ -108,7 +123,8 @@ ABLATION_ROWS: dict[str, AblationRow] = {
     "baseline": AblationRow("Baseline", "baseline"),
     "neighbor": AblationRow("Neighbor", "neighbor"),
     "perceptual": AblationRow("Perceptual", "perceptual"),
-    FOCUS: AblationRow("FOCUS", FOCUS),
+    FOCUS: AblationRow("FOCUS, no planted labels", FOCUS),
+    FOCUS_PAPER: AblationRow("FOCUS, losses of the paper", FOCUS_PAPER),
     PLANTED: AblationRow("planted only", PLANTED),
     FOCUS_PLANTED: AblationRow("FOCUS + planted", FOCUS_PLANTED),
 }
@@ -123,12 +139,3 @@ def model_config(base: RunConfig, name: str) -> RunConfig:
         name: key of ABLATION_MODELS.
     """
     return ABLATION_MODELS[name](base).model_copy(update={"preset": name})
-
-
-def required_models(rows: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the models to train for some rows, each once.
-
-    Args:
-        rows: keys of ABLATION_ROWS.
-    """
-    return tuple(dict.fromkeys(ABLATION_ROWS[name].model for name in rows))

@@ -54,7 +54,7 @@ def _lines(rows: Mapping[str, Any], part: str) -> tuple[TableRow, ...]:
 
 
 def _family_table(rows: Mapping[str, Any]) -> Table:
-    """Outlier IoU by family, without intervals."""
+    """Outlier IoU by family, without intervals; families are seen or unseen by the default synthetic training."""
     families = list(
         dict.fromkeys(
             subset
@@ -70,7 +70,10 @@ def _family_table(rows: Mapping[str, Any]) -> Table:
         for name, by_subset in row["figures"].items()
     ]
     titles = tuple(family.removeprefix("occluded_").replace("_", " ") for family in families)
-    return Table("families", "Outlier IoU by family", titles, tuple(lines))
+    caption = (
+        'Outlier IoU by family; "seen" and "unseen" are those of the default synthetic training, not of these rows'
+    )
+    return Table("families", caption, titles, tuple(lines))
 
 
 def _iou(by_subset: Mapping[str, Any], family: str) -> str:

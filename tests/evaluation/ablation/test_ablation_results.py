@@ -81,9 +81,9 @@ def test_steps_of_a_training(trained: TrainingRun):
 def test_the_files(config: AblationConfig, folder: CompositeFolder, trained: TrainingRun, tmp_path: Path):
     result = write_results(config, tmp_path, folder, {"focus": scores(folder)}, {"focus": trained}, ["<b> is wrong"])
     assert json.loads((tmp_path / "ablation.json").read_text()) == result
-    assert "FOCUS  one pass" in (tmp_path / "ablation.txt").read_text()
+    assert "FOCUS, no planted labels  one pass" in (tmp_path / "ablation.txt").read_text()
     assert (tmp_path / "problems.txt").read_text() == "<b> is wrong\n"
     page = (tmp_path / "report.html").read_text()
-    assert "1 of 10" in page
+    assert "1 of 11" in page
     assert "focus-1" in page
     assert "<b> is wrong" not in page

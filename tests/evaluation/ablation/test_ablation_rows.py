@@ -12,7 +12,6 @@ from focus_ray.evaluation.ablation.ablation_rows import (
     REFERENCE,
     encoder_steps,
     model_config,
-    required_models,
 )
 from focus_ray.evaluation.composite_scoring import MASKS
 from focus_ray.focus.schedule import Schedule
@@ -60,6 +59,7 @@ def test_all_encoders_take_the_same_number_of_steps_from_the_same_model(name: st
     ("name", "weights"),
     [
         ("focus", {"planted": 0.0}),
+        ("focus-paper", {"planted": 0.0}),
         ("neighbor", {"planted": 0.0, "dist": 0.0, "presv": 0.0}),
         ("baseline", {"planted": 0.0, "dist": 0.0, "presv": 0.0}),
         ("perceptual", {"planted": 0.0, "nbr": 0.0, "area": PERCEPTUAL_AREA}),
@@ -70,10 +70,20 @@ def test_weights_of_the_losses_of_s(name: str, weights: dict[str, float]):
     assert etas(changed(name)) == etas(base()) | weights
 
 
-@pytest.mark.parametrize("name", ["focus", "baseline", "neighbor", "perceptual"])
+@pytest.mark.parametrize("name", ["focus", "focus-paper", "baseline", "neighbor", "perceptual"])
 def test_without_labels_s_begins_with_preliminary_masks(name: str):
     schedule = changed(name).schedule
     assert schedule == base().schedule.model_copy(update={"pretrain_seg_steps": 300})
+
+
+def test_only_the_losses_of_the_paper_have_no_refined_fits():
+    for name in ("focus", "baseline", "neighbor", "perceptual", "planted", "focus-planted"):
+        em = changed(name).em
+        assert em.reconstruction.lambda_teacher == base().em.reconstruction.lambda_teacher > 0
+        assert (em.teacher, em.refined_comparison) == (base().em.teacher, base().em.refined_comparison)
+    em = changed("focus-paper").em
+    assert (em.reconstruction.lambda_teacher, em.teacher, em.refined_comparison) == (0, None, None)
+    assert em.calibration == base().em.calibration
 
 
 def test_a_first_training_of_s_in_the_preset_is_kept():
@@ -110,8 +120,3 @@ def test_rows_name_models_and_masks_that_exist():
     assert {row.mask for row in ABLATION_ROWS.values()} == set(MASKS)
     assert set(LABELLED_MODELS) == {"planted", "focus-planted"}
     assert REFERENCE in ABLATION_ROWS
-
-
-def test_only_what_the_rows_need_is_trained():
-    assert required_models(("skin-colour", "mofa", "focus")) == ("mofa", "focus")
-    assert set(required_models(tuple(ABLATION_ROWS))) == set(ABLATION_MODELS)

@@ -61,6 +61,7 @@ def test_one_line_for_each_row_and_pass():
     ]
     assert table.lines[1].cells == ("0.500 [0.100, 0.900]", "0.700", "–", "3.0", "2.00", "4.26")
     assert "4 composites of 2 persons" in table.caption
+    assert "default synthetic training" in families.caption
     assert families.columns == ("seen", "surgical mask")
     assert families.lines[2].cells == ("0.600", "0.600")
     assert training.lines[0].cells == ("1100", "0", "no", "2", "1.5")
@@ -69,7 +70,7 @@ def test_one_line_for_each_row_and_pass():
 
 def test_differences_from_focus():
     _, differences, *_ = ablation_tables(result({"one_pass": by_subset(-0.5)}))
-    assert "minus FOCUS" in differences.caption
+    assert "minus FOCUS, no planted labels on the same composites" in differences.caption
     assert [line.method for line in differences.lines] == ["MoFA"]
     assert differences.lines[0].cells[0] == "-0.500 [0.100, 0.900]"
 
