@@ -1,18 +1,28 @@
 """Run folder of a build or an evaluation; the same command resumes an interrupted one."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from focus_ray.errors import ConfigError, StorageError
 from focus_ray.runtime.run_folder import RunFolder, RunInfo
 from focus_ray.settings import Settings
 
+ConfigTree = dict[str, Any]
+"""Content of a config.json."""
+
 
 @contextmanager
 def acquire_run_dir(
-    out: Path, config: Settings, experiment: str, *, label: str, storage: str | None = None
+    out: Path,
+    config: Settings,
+    experiment: str,
+    *,
+    label: str,
+    storage: str | None = None,
+    comparable: Callable[[ConfigTree], ConfigTree] = lambda tree: tree,
 ) -> Iterator[RunFolder]:
     """Create and lock the folder of a job, or lock the existing one of the same job.
 
@@ -22,6 +32,7 @@ def acquire_run_dir(
         experiment: MLflow experiment of the job.
         label: name of the kind of job, for messages.
         storage: store of the job's results; None: the folder.
+        comparable: returns what is compared of a config.json; that of an existing folder may be of an earlier version.
 
     Yields:
         The folder, locked.
@@ -37,11 +48,13 @@ def acquire_run_dir(
     found = _json(folder.config_file)
     if found is None and folder.is_occupied():
         raise ConfigError(f"{out} is not empty and holds no {label}; choose another folder")
-    if found is not None and found != wanted:
-        differing = ", ".join(sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key)))
-        raise ConfigError(
-            f"{out} holds another {label} ({differing} differ); give the options of that {label}, or another folder"
-        )
+    if found is not None:
+        before, now = comparable(found), comparable(wanted)
+        differing = ", ".join(sorted(key for key in {*before, *now} if before.get(key) != now.get(key)))
+        if differing:
+            raise ConfigError(
+                f"{out} holds another {label} ({differing} differ); give the options of that {label}, or another folder"
+            )
     try:
         folder.sheets_folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -62,7 +75,7 @@ def acquire_run_dir(
         folder.close()
 
 
-def _json(path: Path) -> dict[str, object] | None:
+def _json(path: Path) -> ConfigTree | None:
     """Read a JSON object; None if there is no file. Raises ConfigError if it is damaged."""
     if not path.is_file():
         return None

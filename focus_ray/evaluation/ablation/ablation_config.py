@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import NonNegativeInt, PositiveInt, ValidationError, field_validator
 
 from focus_ray import model as models
 from focus_ray import presets
 from focus_ray.config import Cadence, HeldoutSettings, RunConfig
-from focus_ray.data.composites.composite_folder import LANDMARKS, ROWS, SETTINGS, CompositeFolder
+from focus_ray.data.composites.composite_folder import LANDMARKS, OCCLUDERS, ROWS, SETTINGS, CompositeFolder
 from focus_ray.errors import ConfigError, DataError
 from focus_ray.evaluation.ablation.ablation_rows import ABLATION_ROWS
 from focus_ray.model import summarize_error
@@ -45,8 +46,20 @@ class AblationConfig(Settings):
 
     @property
     def digest(self) -> str:
-        """sha256 of the tree."""
-        return config_digest(self.model_dump(mode="json"))
+        """sha256 of the tree, in which the digest of the training stands for the training."""
+        return config_digest(comparable_tree(self.model_dump(mode="json")))
+
+
+def comparable_tree(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a config.json with the digest of the training in place of the training.
+
+    Keys of a training that later versions add do not change its digest, as long as their values change nothing.
+
+    Args:
+        tree: content of an ablation's config.json.
+    """
+    training = tree.get("training")
+    return tree | {"training": config_digest(training)} if isinstance(training, dict) else tree
 
 
 def build_ablation_config(
@@ -74,13 +87,13 @@ def build_ablation_config(
 
     Raises:
         ConfigError: a key or row does not exist, or a value does not fit.
-        DataError: the photographs have no landmarks, or the composites are unfinished or damaged.
+        DataError: the photographs have no landmarks, or the composites are unfinished or damaged, or lack a file.
         LandmarkError: the landmarks of the composites are missing or damaged.
         CheckpointError: the start model is damaged.
     """
     if not 0 < steps <= 1:
         raise ConfigError(f"{steps} is not a share of the steps; give a number above 0 and up to 1")
-    CompositeFolder(composites)
+    folder = CompositeFolder(composites)
     training = _training(photographs, steps, seed, assignments)
     if training.data.planted is None or training.start_from is None:
         raise ConfigError("the ablation needs data.planted and start_from of the preset; leave them as they are")
@@ -93,7 +106,7 @@ def build_ablation_config(
             training=training,
             start=start.version,
             composites=str(composites.absolute()),
-            composites_digest=_digest(composites),
+            composites_digest=_digest(folder),
             refine_steps=refine_steps,
             detector=detector,
         )
@@ -118,10 +131,18 @@ def _training(photographs: Path, steps: float, seed: int, assignments: Sequence[
     return preset.model_copy(update=changes).with_photos(str(photographs), None)
 
 
-def _digest(composites: Path) -> str:
-    """sha256 of the options, rows and landmarks of composites."""
+def _digest(folder: CompositeFolder) -> str:
+    """sha256 of the options, rows, landmarks, pictures and occluder masks of composites, file by file."""
     content = hashlib.sha256()
-    for name in (SETTINGS, ROWS, LANDMARKS):
-        path = composites / name
-        content.update(path.read_bytes() if path.is_file() else b"")
+    tables = [folder.folder / name for name in (SETTINGS, ROWS, LANDMARKS)]
+    pictures = [folder.folder / row.picture for row in folder.rows]
+    masks = [folder.folder / OCCLUDERS / Path(row.picture).name for row in folder.rows]
+    for path in [*tables, *pictures, *masks]:
+        if not path.is_file():
+            raise DataError(f"{path} is missing; write the composites again")
+        try:
+            with path.open("rb") as file:
+                content.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror}); check the disk and the permissions") from None
     return content.hexdigest()

@@ -18,7 +18,7 @@ from focus_ray.data.composites.composite_folder import CompositeFolder
 from focus_ray.data.detectors.by_name import resolve_detector
 from focus_ray.data.picture_folder import list_pictures
 from focus_ray.errors import DataError, Interrupted
-from focus_ray.evaluation.ablation.ablation_config import AblationConfig
+from focus_ray.evaluation.ablation.ablation_config import AblationConfig, comparable_tree
 from focus_ray.evaluation.ablation.ablation_results import write_results
 from focus_ray.evaluation.ablation.ablation_rows import ABLATION_ROWS
 from focus_ray.evaluation.ablation.score import score_row
@@ -187,6 +187,6 @@ def run_ablation(config: AblationConfig, out: Path, *, progress: PhaseProgress =
     """
     with (
         graceful_shutdown() as should_stop,
-        acquire_run_dir(out, config, "focus", label="ablation") as folder,
+        acquire_run_dir(out, config, "focus", label="ablation", comparable=comparable_tree) as folder,
     ):
         return Ablation(config, folder.path, should_stop, progress).run()

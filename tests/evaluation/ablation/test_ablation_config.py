@@ -7,7 +7,7 @@ import pytest
 
 from focus_ray import model as models
 from focus_ray.errors import ConfigError, DataError
-from focus_ray.evaluation.ablation.ablation_config import AblationConfig, build_ablation_config
+from focus_ray.evaluation.ablation.ablation_config import AblationConfig, build_ablation_config, comparable_tree
 from focus_ray.focus.schedule import Schedule
 from tests.evaluation.ablation.conftest import SHORT
 
@@ -60,6 +60,31 @@ def test_the_digest_tells_ablations_apart(photographs: Path, composites: Path, a
     (other / "composites.csv").write_text("".join(lines[:-1]))
     changed = build_ablation_config(photographs, other, assignments=assignments)
     assert changed.composites_digest != first.composites_digest
+
+
+@pytest.mark.parametrize("name", ["images/000000.png", "occluders/000001.png"])
+def test_the_digest_tells_pictures_and_masks_apart(
+    photographs: Path, composites: Path, assignments: list[str], tmp_path: Path, name: str
+):
+    def digest_of(folder: Path) -> str:
+        return build_ablation_config(photographs, folder, assignments=assignments).composites_digest
+
+    other = shutil.copytree(composites, tmp_path / "composites")
+    assert digest_of(other) == digest_of(composites)
+    (other / name).write_bytes((composites / name).read_bytes() + b"more")
+    assert digest_of(other) != digest_of(composites)
+    (other / name).unlink()
+    with pytest.raises(DataError, match="is missing; write the composites again"):
+        digest_of(other)
+
+
+def test_an_ablation_of_an_earlier_version_is_the_same_if_later_keys_change_nothing(config: AblationConfig):
+    now, earlier = config.model_dump(mode="json"), config.model_dump(mode="json")
+    now["training"]["em"]["reconstruction"]["lambda_teacher"] = 0.0
+    del earlier["training"]["em"]["reconstruction"]["lambda_teacher"]
+    assert comparable_tree(now) == comparable_tree(earlier)
+    assert comparable_tree(config.model_dump(mode="json")) != comparable_tree(earlier)
+    assert comparable_tree({"training": None}) == {"training": None}
 
 
 def test_what_cannot_be_used_is_refused_before_anything_starts(
