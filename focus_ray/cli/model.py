@@ -152,23 +152,29 @@ def model_appearance(
     model: Annotated[
         Path, typer.Option(metavar="DIR", parser=parse_folder, help="Model folder that the prior is written into.")
     ],
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="a.b=v", help="One setting of the refinement of photographs; repeatable."),
+    ] = None,
     detector: DetectorName = "auto",
     detector_weights: DetectorWeights = None,
     as_json: AsJson = False,
 ) -> None:
     """Learn from photographs of open faces how light and residuals vary, for the refinement of photographs.
 
-    docs/method.md describes the refinement.
+    docs/method.md describes the refinement; its settings are stored in the model.
     """
     from focus_ray import terminal
+    from focus_ray.config import resolve_settings
     from focus_ray.data.detectors.by_name import resolve_detector
     from focus_ray.data.picture_folder import list_pictures
-    from focus_ray.inference.learn_appearance import store_appearance
+    from focus_ray.inference.learn_appearance import DEFAULT_SETTINGS, store_appearance
 
+    settings = resolve_settings(DEFAULT_SETTINGS, "focus_ray/focus/photo_fit.py", None, assignments or [], {})
     built = resolve_detector(detector, detector_weights).build()
     paths = list_pictures(photographs).pictures
     with terminal.TerminalProgress() as progress:
-        faces = store_appearance(model, paths, built, progress.on_progress)
+        faces = store_appearance(model, paths, built, progress.on_progress, settings)
     typer.echo(f"appearance of {faces} open faces: {model}")
     if as_json:
         echo_json({"model": str(model), "faces": faces})

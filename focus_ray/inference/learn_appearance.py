@@ -29,6 +29,8 @@ in the class of the photograph's skin or a neighbouring one; with 1, of 85 %."""
 
 MIN_FACES = 20
 
+DEFAULT_SETTINGS = PhotoFitSettings()
+
 _FIRST_RESIDUAL = 0.12  # everywhere, for the fits that the residuals are learned from
 _BATCH = 8
 
@@ -36,7 +38,11 @@ Progress = Callable[[str, int, int], object]
 
 
 def learn_appearance(
-    focus: Focus, paths: Iterable[Path], detector: Detector, progress: Progress | None = None
+    focus: Focus,
+    paths: Iterable[Path],
+    detector: Detector,
+    progress: Progress | None = None,
+    settings: PhotoFitSettings = DEFAULT_SETTINGS,
 ) -> tuple[AppearancePrior, int]:
     """Learn the prior from photographs of open faces in colour.
 
@@ -46,6 +52,7 @@ def learn_appearance(
             cannot be read or have no face with landmarks are left out.
         detector: detects the faces and their landmarks.
         progress: called with the name of the part, the number done and the number of all.
+        settings: refinement of photographs, whose residuals are learned.
 
     Returns:
         The prior, and the number of faces that it was learned from.
@@ -78,14 +85,20 @@ def learn_appearance(
     prior = AppearancePrior(mean, whitening, torch.full((CELLS, CELLS), _FIRST_RESIDUAL))
     fits = []
     for part in torch.arange(len(images)).split(_BATCH):
-        fits.append(_fit(focus, prior, images[part], landmarks[part]).rendering)
+        fits.append(_fit(focus, prior, images[part], landmarks[part], settings).rendering)
         if progress is not None:
             progress("residuals", int(part[-1]) + 1, len(images))
     rendering = Rendering(**{name: torch.cat([getattr(one, name) for one in fits]) for name in vars(fits[0])})
     return AppearancePrior(mean, whitening, learn_residuals(focus.face_model, images, rendering)), len(images)
 
 
-def store_appearance(folder: Path, paths: Sequence[Path], detector: Detector, progress: Progress | None = None) -> int:
+def store_appearance(
+    folder: Path,
+    paths: Sequence[Path],
+    detector: Detector,
+    progress: Progress | None = None,
+    settings: PhotoFitSettings = DEFAULT_SETTINGS,
+) -> int:
     """Learn the prior of a model and write it into the model's folder, in place of an earlier one.
 
     Args:
@@ -93,6 +106,7 @@ def store_appearance(folder: Path, paths: Sequence[Path], detector: Detector, pr
         paths: photographs of open faces, see `learn_appearance`.
         detector: detects the faces and their landmarks.
         progress: called with the name of the part, the number done and the number of all.
+        settings: refinement of photographs, stored with the prior.
 
     Returns:
         The number of faces that it was learned from.
@@ -103,14 +117,12 @@ def store_appearance(folder: Path, paths: Sequence[Path], detector: Detector, pr
         StorageError: the disk cannot be read or written to.
     """
     bundle = models.load(folder)
-    prior, faces = learn_appearance(bundle.focus, paths, detector, progress)
+    prior, faces = learn_appearance(bundle.focus, paths, detector, progress, settings)
     if not all(bool(value.isfinite().all()) for value in prior.tensors().values()):
         raise DataError(f"the fits of {folder} show too little of {faces} faces; train the model for longer")
     kind = "portraits" if are_portraits(sha256(path.read_bytes()) for path in paths) else "photographs"
     lineage = bundle.lineage.model_copy(update={"appearance": kind})
-    save_appearance(
-        folder, prior.tensors(), PhotoFitSettings().model_dump(mode="json"), lineage.model_dump(mode="json")
-    )
+    save_appearance(folder, prior.tensors(), settings.model_dump(mode="json"), lineage.model_dump(mode="json"))
     return faces
 
 
@@ -171,7 +183,9 @@ def _read_faces(
     return torch.cat(images), torch.stack(landmarks)
 
 
-def _fit(focus: Focus, prior: AppearancePrior, images: Tensor, landmarks: Tensor) -> PhotoFit:
+def _fit(
+    focus: Focus, prior: AppearancePrior, images: Tensor, landmarks: Tensor, settings: PhotoFitSettings
+) -> PhotoFit:
     with torch.no_grad():
         theta = focus.encoder(images)
-    return fit_photographs(focus, prior, images, images, theta, landmarks, PhotoFitSettings())
+    return fit_photographs(focus, prior, images, images, theta, landmarks, settings)

@@ -10,6 +10,7 @@ import torch
 from focus_ray import model as models
 from focus_ray.data.detectors.detection import Detection, bounding_box
 from focus_ray.errors import DataError
+from focus_ray.focus.photo_fit import PhotoFitSettings
 from focus_ray.focus.synthesis import SamplingDistributions, make_generator, sample_theta
 from focus_ray.inference import learn_appearance as module
 from focus_ray.inference.learn_appearance import learn_appearance, skin_tones, store_appearance
@@ -79,6 +80,10 @@ def test_the_prior_is_written_into_the_model(
     assert stored.appearance is not None
     assert torch.equal(stored.appearance.residuals, known.residuals)
     assert stored.lineage.appearance == "photographs"
+    assert stored.photo == PhotoFitSettings()
+    looser = PhotoFitSettings(expression=1e-5)
+    store_appearance(tmp_path / "model", paths, KnownFaces([]), None, looser)
+    assert models.load(tmp_path / "model").photo == looser
     unknown = dataclasses.replace(known, residuals=torch.full_like(known.residuals, torch.nan))
     monkeypatch.setattr(module, "learn_appearance", lambda *_: (unknown, 7))
     with pytest.raises(DataError, match="show too little of 7 faces"):
