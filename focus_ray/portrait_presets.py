@@ -62,7 +62,9 @@ def portrait() -> RunConfig:
                 em_face=OptimizerSettings(lr=4e-4, shape="cosine"),
             ),
             "initialise": InitialiseSettings(
-                xi=0.1, xi_start=0.3, weights=reconstruction.model_copy(update={"pixel_normalise": "region"})
+                xi=0.1,
+                xi_start=0.3,
+                weights=reconstruction.model_copy(update={"pixel_normalise": "region", "lambda_teacher": 0.0}),
             ),
             "em": EmSettings(
                 segmentation=SegmentationWeights(

@@ -42,7 +42,7 @@ class CompositeRow:
         source: name of the photograph in the landmark file.
         person: name of the person's first photograph.
         family: family of the occluder; "none" for an open face.
-        training: "seen" or "unseen": whether pictures of the default training have the family; "none" for an open face.
+        training: "seen" or "unseen": whether the default synthetic training has the family; "none" for an open face.
         covered: share of the face region that the occluder covers.
     """
 
