@@ -14,6 +14,8 @@ STEPS ?=
 PORT ?= 8000
 MODEL ?=
 PORTRAITS ?= portraits
+# Weights of the mask of photographs for a segmenter that has seen photographs, chosen on composites of portraits/choose.
+PORTRAIT_FIT := --set outliers.segmenter=1.0 --set outliers.residual=0.15 --set outliers.chroma=2.5 --set outliers.bias=0.0
 PHOTOGRAPHS ?= portraits/train
 COMPOSITES ?= composites-choose
 REPORT ?=
@@ -96,7 +98,7 @@ portrait: $(READY)
 	@if [ -f $(OUT)/config.json ]; then $(BIN)/focus-ray train --resume $(OUT); \
 	else $(BIN)/focus-ray train --preset portrait --data $(PORTRAITS)/train --seed $(SEED) --out $(OUT); fi
 	$(BIN)/focus-ray model export $(OUT)/model --out focus_ray/pretrained_portrait --half
-	$(BIN)/focus-ray model appearance $(PORTRAITS)/train --model focus_ray/pretrained_portrait
+	$(BIN)/focus-ray model appearance $(PORTRAITS)/train --model focus_ray/pretrained_portrait $(PORTRAIT_FIT)
 
 # The appearance prior of the shipped model, or of MODEL, from photographs of open faces in PHOTOGRAPHS (portraits/train).
 # After each `make pretrained`, which exports a model without it, and before `make calibrate`.

@@ -8,7 +8,7 @@ from focus_ray.storage.object_store import SCHEME
 
 _PACKAGE = Path(__file__).resolve().parent
 
-SHIPPED_MODELS = {"embedded": _PACKAGE / "pretrained"}
+SHIPPED_MODELS = {"embedded": _PACKAGE / "pretrained", "portrait": _PACKAGE / "pretrained_portrait"}
 """Folder of each model that comes with the package, by its name."""
 
 DEFAULT_MODEL = "embedded"

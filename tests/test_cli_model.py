@@ -26,9 +26,10 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 def test_list(capsys):
     code, out, _ = run(capsys, "list", "--json")
-    text, last = out.splitlines()
-    (shipped,) = json.loads(last)["models"]
+    text, other, last = out.splitlines()
+    shipped, portrait = json.loads(last)["models"]
     assert code == 0
+    assert other.startswith(f"portrait: {portrait['version']}, 112 px, ict of the package, ")
     assert (shipped["name"], shipped["default"], shipped["image_size"]) == ("embedded", True, 64)
     assert text.startswith(f"embedded: {shipped['version']}, 64 px, parametric-small, ")
     assert text.endswith(" MB, default")
@@ -59,7 +60,7 @@ def test_a_name_stands_for_a_folder(capsys):
     assert named == json.loads(run(capsys, "info", "--json")[1])
     code, _, err = run(capsys, "export", "embeded", "--out", "nothing")
     assert code == 4
-    assert "no model at embeded; give the path of a model folder, hf://owner/name, or a name: embedded" in err
+    assert "no model at embeded; give the path of a model folder, hf://owner/name, or a name: embedded, portrait" in err
 
 
 def test_a_prior_names_the_folder_of_a_model_of_the_package_and_keeps_addresses(tmp_path, monkeypatch):
