@@ -204,9 +204,15 @@ def _pack(batch: Batch) -> UInt8[np.ndarray, "B 3 H W"] | Float[np.ndarray, "B 3
 
 def _unpack(row: RayRow) -> Batch:
     images, landmarks = row[_IMAGES][0], row[_LANDMARKS][0]
-    bits = {name: np.unpackbits(row[name][0], axis=-1, count=images.shape[-1]) for name in _BITS if name in row}
+    width = images.shape[-1]
+    planes = {
+        name: torch.from_numpy(np.unpackbits(row[name][0], axis=-1, count=width)).float()
+        for name in _BITS
+        if name in row
+    }
     return Batch(
         images=torch.from_numpy(images / _LEVELS if images.dtype == np.uint8 else images.copy()),
         landmarks=torch.from_numpy(landmarks.copy()),
-        **{name: torch.from_numpy(plane).float() for name, plane in bits.items()},
+        masks=planes.get("masks"),
+        planted=planes.get("planted"),
     )
