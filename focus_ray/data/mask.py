@@ -3,10 +3,13 @@
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from focus_ray.data.align import Crop
 from focus_ray.errors import ImageError
 
 THRESHOLD = 127
 """Pixels of an 8-bit mask above this value are set."""
+
+_WHITE = 255
 
 
 def validate_mask(mask: UInt8[np.ndarray, "H W"], location: object) -> UInt8[np.ndarray, "H W"]:
@@ -41,3 +44,9 @@ def binarise_mask(mask: UInt8[np.ndarray, "H W"], location: object) -> Bool[np.n
         ImageError: the mask holds 0 and 1 only.
     """
     return validate_mask(mask, location) > THRESHOLD
+
+
+def warp_mask(crop: Crop, mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "S S"]:
+    """Warp a mask of the picture to the pixels of a crop."""
+    white = mask.astype(np.uint8) * np.uint8(_WHITE)
+    return crop.warp(white) > THRESHOLD

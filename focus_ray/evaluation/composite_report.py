@@ -7,24 +7,26 @@ from focus_ray.evaluation.composite_figures import ALL, OCCLUDED, OPEN
 from focus_ray.evaluation.composite_scoring import OWN
 from focus_ray.evaluation.tables import UNKNOWN, Table, TableRow
 
-_SUMMARY_COLUMNS = {
+_MASK_COLUMNS = {
     "outlier IoU": (OCCLUDED, "outlier_iou", 3),
     "recall": (OCCLUDED, "outlier_recall", 3),
     "precision": (OCCLUDED, "outlier_precision", 3),
     "false alarms, open %": (OPEN, "false_alarms", 1),
+}
+"""Subset, metric and digits by title."""
+
+_SUMMARY_COLUMNS = {
+    **_MASK_COLUMNS,
     "landmarks NME %": (ALL, "nme", 2),
     "visible RMSE": (ALL, "rmse_255", 1),
     "AUC of occlusion": (ALL, "occlusion_auc", 3),
 }
-"""Subset, metric and digits by title."""
+
+COMPARISON_COLUMNS = {**_MASK_COLUMNS, "NME, open %": (OPEN, "nme", 2), "NME, occluded %": (OCCLUDED, "nme", 2)}
+"""The same, of comparisons of groups and of methods."""
 
 _GROUP_COLUMNS = {
-    "outlier IoU": (OCCLUDED, "outlier_iou", 3),
-    "recall": (OCCLUDED, "outlier_recall", 3),
-    "precision": (OCCLUDED, "outlier_precision", 3),
-    "false alarms, open %": (OPEN, "false_alarms", 1),
-    "NME, open %": (OPEN, "nme", 2),
-    "NME, occluded %": (OCCLUDED, "nme", 2),
+    **COMPARISON_COLUMNS,
     "tone error °": (ALL, "tone_error", 1),
     "tone difference °": (ALL, "tone_difference", 1),
 }
@@ -36,11 +38,7 @@ def composite_tables(result: Mapping[str, Any]) -> list[Table]:
     Args:
         result: result of `evaluate_composites`.
     """
-    interval, figures = result["interval"], result["figures"]
-    note = (
-        f"{result['composites']} composites of {result['persons']} persons, aligned by {result['alignment']}; "
-        f"{interval['level']:.0%} intervals over persons"
-    )
+    figures, note = result["figures"], describe_composites(result)
     tables = [
         Table("composites", f"Occluded composites; {note}", tuple(_SUMMARY_COLUMNS), tuple(_summary_lines(figures))),
         _family_table(figures),
@@ -50,6 +48,18 @@ def composite_tables(result: Mapping[str, Any]) -> list[Table]:
     if result["open_faces"] is not None:
         tables.append(_open_table(result["open_faces"]))
     return tables if result["detection"] is None else [*tables, _detection_table(result["detection"])]
+
+
+def describe_composites(result: Mapping[str, Any]) -> str:
+    """Return the part of a caption that says what was scored.
+
+    Args:
+        result: with the entries composites, persons, alignment and interval.
+    """
+    return (
+        f"{result['composites']} composites of {result['persons']} persons, aligned by {result['alignment']}; "
+        f"{result['interval']['level']:.0%} intervals over persons"
+    )
 
 
 def _summary_lines(figures: Mapping[str, Any]) -> list[TableRow]:

@@ -22,7 +22,7 @@ from focus_ray.data.align import Crop
 from focus_ray.data.composites.composite_folder import CompositeRow
 from focus_ray.data.detectors.detection import Detection, Detector, bounding_box
 from focus_ray.data.landmark_check import validate_landmarks
-from focus_ray.data.mask import THRESHOLD
+from focus_ray.data.mask import warp_mask
 from focus_ray.errors import LandmarkError
 from focus_ray.evaluation.baselines.colour_histograms import ColourHistogramSegmenter
 from focus_ray.evaluation.benchmark.method_loader import fit_skin_colour
@@ -246,12 +246,6 @@ def _view(image: UInt8[np.ndarray, "H W 3"], crop: Crop, occluder: Bool[np.ndarr
 
 def _stack_views(faces: Sequence[_CroppedFace], size: int) -> Float[Tensor, "B 3 S S"]:
     return torch.cat([face.views[size].image for face in faces])
-
-
-def warp_mask(crop: Crop, mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "S S"]:
-    """Warp a mask of the picture to the pixels of a crop."""
-    white: UInt8[np.ndarray, "H W"] = mask.astype(np.uint8) * np.uint8(_WHITE)
-    return crop.warp(white) > THRESHOLD
 
 
 def _score_face(face: _CroppedFace, prediction: Prediction, place: int, albedo_tone: float) -> PictureScores:

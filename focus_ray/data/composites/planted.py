@@ -19,6 +19,7 @@ from focus_ray.data.composites.training.edges import VariedEdges
 from focus_ray.data.composites.training.families import TRAINING_FAMILIES, SkinPieces
 from focus_ray.data.composites.training.variation import vary_photo
 from focus_ray.data.distribution_types import Fraction
+from focus_ray.data.mask import warp_mask
 from focus_ray.data.occluders import DrawOccluder
 from focus_ray.data.photo_split import PhotoSubset
 from focus_ray.data.sample import UNOCCLUDED, Batch, FaceDataset, concatenate
@@ -107,7 +108,7 @@ class PlantedPhotos:
         photo = OpenPhoto(vary_photo(rng, face.image, face.landmarks), face.landmarks)
         family, rgb, occluder = self._plant(rng, photo)
         crop = augmentation.crop(face.crop)
-        planted = crop.warp(np.repeat((occluder * np.uint8(255))[..., None], 3, axis=2))[..., 0] > 127
+        planted = warp_mask(crop, occluder)
         points = augmentation.landmarks(face.crop, face.landmarks)
         return as_float(crop.warp(rgb)), points, planted, family, self.photos.photos.names[self.photos.numbers[number]]
 

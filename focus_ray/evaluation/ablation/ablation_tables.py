@@ -5,18 +5,8 @@ from typing import Any
 
 from focus_ray.evaluation.ablation.ablation_rows import ABLATION_ROWS, REFERENCE
 from focus_ray.evaluation.composite_figures import ALL, OCCLUDED, OPEN
-from focus_ray.evaluation.composite_report import format_figure
+from focus_ray.evaluation.composite_report import COMPARISON_COLUMNS, describe_composites, format_figure
 from focus_ray.evaluation.tables import UNKNOWN, Table, TableRow
-
-_COLUMNS = {
-    "outlier IoU": (OCCLUDED, "outlier_iou", 3),
-    "recall": (OCCLUDED, "outlier_recall", 3),
-    "precision": (OCCLUDED, "outlier_precision", 3),
-    "false alarms, open %": (OPEN, "false_alarms", 1),
-    "NME, open %": (OPEN, "nme", 2),
-    "NME, occluded %": (OCCLUDED, "nme", 2),
-}
-"""Subset, metric and digits by title."""
 
 
 def ablation_tables(result: Mapping[str, Any]) -> list[Table]:
@@ -26,17 +16,15 @@ def ablation_tables(result: Mapping[str, Any]) -> list[Table]:
         result: result of `run_ablation`.
     """
     rows = result["rows"]
-    interval = result["interval"]
-    note = (
-        f"{result['composites']} composites of {result['persons']} persons, aligned by {result['alignment']}; "
-        f"{interval['level']:.0%} intervals over persons"
-    )
-    found = [Table("ablation", f"Ablation on real composites; {note}", tuple(_COLUMNS), _lines(rows, "figures"))]
+    note = describe_composites(result)
+    found = [
+        Table("ablation", f"Ablation on real composites; {note}", tuple(COMPARISON_COLUMNS), _lines(rows, "figures"))
+    ]
     if any(row["differences"] for row in rows.values()):
         caption = (
             f"Each row minus {ABLATION_ROWS[REFERENCE].title} on the same composites; intervals of the differences"
         )
-        found.append(Table("differences", caption, tuple(_COLUMNS), _lines(rows, "differences")))
+        found.append(Table("differences", caption, tuple(COMPARISON_COLUMNS), _lines(rows, "differences")))
     return [*found, _family_table(rows), _training_table(result["models"])]
 
 
@@ -46,7 +34,7 @@ def _lines(rows: Mapping[str, Any], part: str) -> tuple[TableRow, ...]:
         TableRow(
             row["title"],
             name.replace("_", " "),
-            tuple(format_figure(by_subset, *column) for column in _COLUMNS.values()),
+            tuple(format_figure(by_subset, *column) for column in COMPARISON_COLUMNS.values()),
         )
         for row in rows.values()
         for name, by_subset in row[part].items()

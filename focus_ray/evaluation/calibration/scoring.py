@@ -9,8 +9,8 @@ from pydantic import Field
 
 from focus_ray.data.align import Crop
 from focus_ray.data.composites.composite_folder import CompositeFolder
+from focus_ray.data.mask import warp_mask
 from focus_ray.evaluation.calibration.cases import DETECTED, CalibrationCase, calibration_cases
-from focus_ray.evaluation.composite_scoring import warp_mask
 from focus_ray.evaluation.landmark_error import face_size
 from focus_ray.inference.face_result import FaceArrays, FaceResult
 from focus_ray.inference.quality import QualityMeasures
