@@ -1,4 +1,4 @@
-"""Presets of the portrait model: trained on photographs with pasted occluders, for two CPU cores, in two stages."""
+"""Presets of the portrait model: trained on photographs with pasted occluders, for two CPU cores, in three stages."""
 
 from pathlib import Path
 
@@ -27,8 +27,41 @@ WIDE_LAWS = SamplingDistributions(yaw=0.5, pitch=0.2, directional_spread=0.6, se
 PORTRAIT_WARMUP = Path(__file__).resolve().parent / "pretrained_warmup"
 """Model folder of the first stage, which the second one starts from."""
 
+PORTRAIT_EM = PORTRAIT_WARMUP.with_name("pretrained_portrait_em")
+"""Model folder of the second stage, which the third one starts from."""
+
+HARD_FAMILIES = {
+    "hand": 4.0,
+    "hands": 3.0,
+    "skin_blob": 2.0,
+    "skin_piece": 3.0,
+    "glasses": 2.0,
+    "hair": 2.0,
+    "surgical_mask": 1.5,
+    "cloth_mask": 1.5,
+}
+"""Families that the second stage's masks find least, by how often the third stage draws them."""
+
 
 def portrait() -> RunConfig:
+    """Return the third stage of the portrait model: more steps of S than of R, and more of the occluders it misses.
+
+    Give the photographs of the second stage.
+    """
+    base = portrait_em()
+    return base.model_copy(
+        update={
+            "preset": "portrait",
+            "start_from": PORTRAIT_EM,
+            "schedule": Schedule(init_steps=0, pretrain_seg_steps=0, cycles=4, seg_steps=750, face_steps=60),
+            "optimizers": base.optimizers.model_copy(update={"em_face": OptimizerSettings(lr=2e-4, shape="cosine")}),
+            "em": base.em.model_copy(update={"both_renderings": True}),
+            "data": base.data.model_copy(update={"size": 8000, "planted": PlantedConfig(weights=HARD_FAMILIES)}),
+        }
+    )
+
+
+def portrait_em() -> RunConfig:
     """Return the second stage of the portrait model: EM on photographs of open faces with planted occluders.
 
     Give the photographs, such as the training split of `data.portraits`. Beside the paper's losses:
@@ -49,7 +82,7 @@ def portrait() -> RunConfig:
     refinement = FAST_REFINE.model_copy(update={"steps": 5, "pixel": 1.0, "landmark": 1e-2})
     return base.model_copy(
         update={
-            "preset": "portrait",
+            "preset": "portrait_em",
             "start_from": PORTRAIT_WARMUP,
             "face": FaceSettings(),
             "batch_size": 16,
@@ -87,7 +120,7 @@ def portrait() -> RunConfig:
 def portrait_warmup() -> RunConfig:
     """Return the first stage of the portrait model: the encoder learns the parameters of renders of the ICT face.
 
-    S stays untrained. The second stage, `portrait`, starts from the result.
+    S stays untrained. The second stage, `portrait_em`, starts from the result.
     """
     rendered = RenderedConfig(laws=WIDE_LAWS)
     settled = OptimizerSettings(lr=1e-3)

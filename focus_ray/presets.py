@@ -26,7 +26,7 @@ from focus_ray.focus.parameters import ParameterScales
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.schedule import OptimizerSettings, Schedule
 from focus_ray.model import PRETRAINED_MODEL, EncoderSettings, ModelSettings, PerceptualSettings, SegmenterSettings
-from focus_ray.portrait_presets import portrait, portrait_warmup
+from focus_ray.portrait_presets import portrait, portrait_em, portrait_warmup
 
 HELDOUT_SHARE = 0.1
 """Share of photographs that are held out. Runs from before this setting existed hold none out."""
@@ -239,6 +239,7 @@ PRESETS: dict[str, Callable[[], RunConfig]] = {
     "release": release,
     "misfit": misfit,
     "portrait_warmup": portrait_warmup,
+    "portrait_em": portrait_em,
     "portrait": portrait,
 } | {name: partial(_baseline, name) for name in BASELINES}
 

@@ -58,6 +58,9 @@ class EmSettings(Settings):
     # other half. The error of a small encoder hides the outliers. No annotation is used: the refinement has the inputs
     # of R. None: the paper.
     refined_comparison: RefineSettings | None = None
+    # S sees both renderings of the first half of each batch instead of one rendering of every image: half of the
+    # refinement for as many inputs.
+    both_renderings: bool = False
     teacher: TeacherSettings | None = None  # None: the paper
 
 
@@ -124,6 +127,10 @@ def segmentation_step(
         The state, changed in place, and the metrics of the step.
     """
     focus = state.focus
+    refined = settings.refined_comparison is not None
+    pairs = refined and settings.both_renderings
+    if pairs:
+        batch = batch.rows(slice(0, (len(batch.images) + 1) // 2))
     one_pass, compared = render_pair(focus, batch, settings)
     area_weight = state.area_weight
     if settings.calibration is not None:
@@ -133,7 +140,9 @@ def segmentation_step(
     weights = settings.segmentation
     if area_weight is not None:
         weights = weights.model_copy(update={"eta_area": area_weight})
-    shown = compared if settings.refined_comparison is None else interleave(one_pass, compared, batch.first_index)
+    shown = interleave(one_pass, compared, batch.first_index) if refined else compared
+    if pairs:
+        batch, shown, compared = batch.repeat(), one_pass.join(compared), compared.join(compared)
     error = PooledRatio((colour_error(batch.images, compared) * compared.mask).sum(), compared.mask.sum())
     high_error = HIGH_ERROR_FACTOR * state.process_group.all_reduce({"error": error})["error"].ratio()
 
@@ -144,7 +153,7 @@ def segmentation_step(
         mask = focus.segmenter.logits_to_mask(logits) * region
         terms = segmentation_terms(focus, part, compared_rendering, mask, region, weights)
         if part.planted is not None and weights.eta_planted:
-            explained = trusted_mask(part.images, compared_rendering, weights.planted_explained)
+            explained = trusted_mask(part.images, compared_rendering, weights.planted_explained, part.planted)
             terms["planted"] = losses.planted_sum(
                 logits, part.planted * region, explained * region, outlier_weight=weights.planted_outlier_weight
             )
@@ -235,7 +244,7 @@ def calibrate_area_weight(
     residual = losses.neighbor_residual(
         batch.images, rendering.image, window=weights.neighbor_window, centre=weights.neighbor_centre
     )
-    inside = process_group.all_gather(residual[rendering.mask > 0])
+    inside = process_group.all_gather(residual[batch.without_planted(rendering.mask) > 0])
     if not len(inside):
         return weights.eta_area
     threshold = float(calibration.factor * inside.median())
@@ -292,7 +301,7 @@ def refined_theta(
         return batch.without_planted(focus.mask(images, rendering))
 
     def trusted_fn(images: Tensor, rendering: Rendering) -> Tensor:
-        return batch.without_planted(trusted_mask(images, rendering, settings.trusting_factor))
+        return batch.without_planted(trusted_mask(images, rendering, settings.trusting_factor, batch.planted))
 
     refined, _ = descend(
         focus.renderer, focus.scales, batch.images, theta, mask_fn, batch.landmarks, settings, trusted_fn

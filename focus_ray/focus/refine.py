@@ -121,20 +121,27 @@ def refine_with_segmenter(
     return refine(focus.renderer, focus.scales, images, theta, focus.mask, landmarks, settings, trusted)
 
 
-def trusted_mask(images: Float[Tensor, "B 3 H W"], rendering: Rendering, factor: float) -> Float[Tensor, "B 1 H W"]:
+def trusted_mask(
+    images: Float[Tensor, "B 3 H W"],
+    rendering: Rendering,
+    factor: float,
+    hidden: Float[Tensor, "B 1 H W"] | None = None,
+) -> Float[Tensor, "B 1 H W"]:
     """Mark the pixels whose neighbour residual (Eq. 1) is small against the median of their image.
 
     Args:
         images: RGB in [0, 1].
         rendering: of the same images.
         factor: bound of the residual, in medians over the image's rendered region.
+        hidden: 1 where the face is known to be hidden; these pixels do not count in the median. None: nowhere.
 
     Returns:
         1 at rendered pixels with a residual of at most the bound, else 0.
     """
     residual = neighbor_residual(images, rendering.image)
     inside = rendering.mask > 0
-    median = residual.masked_fill(~inside, torch.nan).flatten(1).nanmedian(dim=1).values
+    counted = inside if hidden is None else inside & (hidden == 0)
+    median = residual.masked_fill(~counted, torch.nan).flatten(1).nanmedian(dim=1).values
     return (inside & (residual <= factor * median[:, None, None, None])).to(images)
 
 

@@ -34,6 +34,11 @@ class Targets(NamedTuple):
         masks, planted = (None if one is None else one[rows] for one in (self.masks, self.planted))
         return Targets(self.images[rows], self.landmarks[rows], first, masks, planted)
 
+    def repeat(self) -> "Targets":
+        """Return all images, followed by all of them again."""
+        masks, planted = (None if one is None else torch.cat((one, one)) for one in (self.masks, self.planted))
+        return Targets(self.images.repeat(2, 1, 1, 1), self.landmarks.repeat(2, 1, 1), self.first_index, masks, planted)
+
     def to(self, device: torch.device) -> "Targets":
         """Copy to another device."""
         masks, planted = (None if one is None else one.to(device) for one in (self.masks, self.planted))

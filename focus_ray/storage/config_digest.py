@@ -13,6 +13,8 @@ _ADDED_KEYS = {
     "data.cache_mb": 1000,
     "data.rendered.laws.named_share": 0.0,
     "data.planted": None,
+    "data.planted.weights": {},
+    "em.both_renderings": False,
     "em.reconstruction.lambda_teacher": 0.0,
     "em.segmentation.eta_planted": 0.0,
     "em.segmentation.planted_explained": 3.0,

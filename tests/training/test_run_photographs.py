@@ -27,6 +27,7 @@ LATER_KEYS = (
     "data.cache_mb",
     "data.planted",
     "data.rendered.laws.named_share",
+    "em.both_renderings",
     "em.reconstruction.lambda_teacher",
     "em.segmentation.eta_planted",
     "em.segmentation.planted_explained",

@@ -41,6 +41,8 @@ class PlantedConfig(Settings):
 
     share: Fraction = 0.75  # of the photographs that get an occluder
     left_out: tuple[str, ...] = ()  # families that training never sees, to measure how masks generalise
+    # How often a family is drawn, against 1 of those not named.
+    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     covered: tuple[Fraction, Fraction] = (0.03, 0.65)  # of the face region
     # Share of synthetic faces (data.synthetic) among the pictures; their occluders are known as well.
     synthetic_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
@@ -68,10 +70,11 @@ class PlantedPhotos:
         Raises:
             ConfigError: a family is unknown, or none is left.
         """
-        unknown = sorted(set(config.left_out) - {*TRAINING_FAMILIES, SKIN_PIECES})
-        if unknown:
-            known = ", ".join((*TRAINING_FAMILIES, SKIN_PIECES))
-            raise ConfigError(f"data.planted.left_out names unknown families {unknown}; choose from {known}")
+        for key, names in {"left_out": config.left_out, "weights": config.weights}.items():
+            unknown = sorted(set(names) - {*TRAINING_FAMILIES, SKIN_PIECES})
+            if unknown:
+                known = ", ".join((*TRAINING_FAMILIES, SKIN_PIECES))
+                raise ConfigError(f"data.planted.{key} names unknown families {unknown}; choose from {known}")
         self.photos = photos
         self.config = config
         self.augment = augment
@@ -85,6 +88,8 @@ class PlantedPhotos:
         self.families = {name: VariedEdges(draw) for name, draw in families.items() if name not in config.left_out}
         if not self.families:
             raise ConfigError("data.planted.left_out names all families; leave one in")
+        weights = np.array([config.weights.get(name, 1.0) for name in self.families])
+        self._chances = weights / weights.sum()
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return the pictures with these numbers, in this order."""
@@ -117,7 +122,7 @@ class PlantedPhotos:
         open_face = UNOCCLUDED, photo.rgb, np.zeros(photo.rgb.shape[:2], bool)
         if rng.uniform() >= self.config.share:
             return open_face
-        family = list(self.families)[int(rng.integers(len(self.families)))]
+        family = list(self.families)[int(rng.choice(len(self.families), p=self._chances))]
         drawn = OccluderFamily(family, self.families[family])
         blur = float(np.exp(rng.uniform(*np.log(_BLUR))))
         pasted = paste_occluder(rng, photo, drawn, self.config.covered, _ATTEMPTS, blur)
