@@ -238,6 +238,27 @@ def test_with_refinement_s_is_compared_with_it_and_only_where_both_renderings_ar
     assert metrics.mask_mean == pytest.approx(float((watched.mask.sum() / watched.region.sum()).detach()))
 
 
+def test_s_can_see_both_renderings_of_half_a_batch(state, batch, monkeypatch):
+    half = batch.rows(slice(0, (len(batch.images) + 1) // 2))
+    one_pass, refined = em.render_pair(state.focus, half, REFINED)
+    watched = Watched(state, monkeypatch)
+    segmentation_step(state, batch, OF_S, REFINED.model_copy(update={"both_renderings": True}), OPTIMIZER)
+    assert torch.equal(watched.rendered, torch.cat((one_pass.image, refined.image)))
+    assert torch.equal(watched.compared.image, torch.cat((refined.image, refined.image)))
+    assert torch.equal(watched.region, torch.cat((one_pass.mask * refined.mask, refined.mask)))
+
+
+def test_pasted_pixels_do_not_set_the_area_weight(state, batch):
+    rendering = one_pass_of(state, batch)
+    pasted = torch.zeros_like(rendering.mask)
+    pasted[:, :, : pasted.shape[2] // 2] = 1
+    images = torch.where(pasted.bool(), rendering.image + 1.0, batch.images)
+    settings = EmSettings(calibration=AreaCalibration(factor=1.0, low=1e-3, high=1.7))
+    plain = calibrate_area_weight(batch._replace(planted=pasted), rendering, settings)
+    assert calibrate_area_weight(batch._replace(images=images, planted=pasted), rendering, settings) == plain
+    assert calibrate_area_weight(batch._replace(images=images), rendering, settings) > plain
+
+
 def test_without_refinement_s_sees_and_is_compared_with_the_one_pass_rendering(state, batch, monkeypatch):
     def never(*_):
         raise AssertionError("the paper's S knows of no refinement")

@@ -14,6 +14,7 @@ from focus_ray.focus.photo_fit import (
 )
 from focus_ray.focus.synthesis import SamplingDistributions, make_generator, sample_theta
 from focus_ray.model import Model
+from focus_ray.model_location import SHIPPED_MODELS
 
 SHORT = PhotoFitSettings(image_size=96).with_steps(24)
 BLUE = torch.tensor([0.2, 0.4, 0.8]).reshape(3, 1, 1)
@@ -21,7 +22,7 @@ BLUE = torch.tensor([0.2, 0.4, 0.8]).reshape(3, 1, 1)
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return models.load()
+    return models.load(SHIPPED_MODELS["embedded"])
 
 
 @pytest.fixture(scope="module")

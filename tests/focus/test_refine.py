@@ -236,6 +236,17 @@ def test_trusted_pixels_are_those_below_a_multiple_of_their_images_median(render
     assert trust[1:].sum() == inside[1:].sum()
 
 
+def test_pixels_known_to_be_hidden_do_not_raise_the_bound(renderer, start):
+    rendering = renderer(start)
+    hidden = torch.zeros_like(rendering.mask)
+    hidden[:, :, 12:] = 1
+    images = rendering.image + 0.02 + 0.6 * hidden + 0.1 * (torch.arange(32) % 4 == 0)
+    open_part = (rendering.mask > 0) & (hidden == 0)
+    trust, unaware = trusted_mask(images, rendering, 2.0, hidden), trusted_mask(images, rendering, 2.0)
+    assert trust[hidden.bool()].sum() == 0
+    assert 0 < trust[open_part].sum() < unaware[open_part].sum()
+
+
 def test_all_of_a_perfect_rendering_is_trusted(renderer, start):
     rendering = renderer(start)
     images = torch.where(rendering.mask > 0, rendering.image, 0.37)

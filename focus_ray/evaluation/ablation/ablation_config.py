@@ -18,7 +18,7 @@ from focus_ray.settings import Settings
 from focus_ray.storage.config_digest import config_digest
 from focus_ray.training.missing_landmarks import lacks_landmarks
 
-PRESET = "portrait"
+PRESET = "portrait_em"
 
 _CHECKPOINT_STEPS = 250
 _NEVER = 10**9

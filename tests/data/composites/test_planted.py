@@ -60,11 +60,22 @@ def test_families_can_be_left_out(photos):
         PlantedPhotos(photos, PlantedConfig(left_out=(*TRAINING_FAMILIES, "skin_piece")), STILL, seed=1)
 
 
+def test_families_are_drawn_by_their_weights(photos):
+    left_out = tuple({*TRAINING_FAMILIES, "skin_piece"} - {"bar", "patch"})
+    config = OFTEN.model_copy(update={"left_out": left_out, "weights": {"bar": 9.0}})
+    families = PlantedPhotos(photos, config, STILL, seed=1).batch(range(40)).families
+    assert 30 <= families.count("bar") < 40
+    with pytest.raises(ConfigError, match=r"weights names unknown families \['hat'\]"):
+        PlantedPhotos(photos, PlantedConfig(weights={"hat": 2.0}), STILL, seed=1)
+    with pytest.raises(ValueError, match="greater than 0"):
+        PlantedConfig(weights={"bar": 0.0})
+
+
 def test_labels_and_landmarks_move_with_an_augmented_picture(photos, monkeypatch):
     """The same pictures with and without their occluders differ where the labels are."""
     monkeypatch.setattr(planted, "vary_photo", lambda rng, rgb, landmarks: rgb)
     turned = AugmentSettings(flip=1.0, shift=12, scale=0.1, rotation=15)
-    pictures = PlantedPhotos(photos, OFTEN.model_copy(update={"left_out": tuple(SEE_THROUGH)}), turned, seed=6)
+    pictures = PlantedPhotos(photos, OFTEN.model_copy(update={"left_out": tuple(SEE_THROUGH)}), turned, seed=7)
     with_occluder = pictures.batch(range(8))
     monkeypatch.setattr(
         PlantedPhotos, "_plant", lambda self, rng, photo: ("none", photo.rgb, np.zeros(photo.rgb.shape[:2], bool))

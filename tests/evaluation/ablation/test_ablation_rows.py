@@ -15,12 +15,12 @@ from focus_ray.evaluation.ablation.ablation_rows import (
 )
 from focus_ray.evaluation.composite_scoring import MASKS
 from focus_ray.focus.schedule import Schedule
-from focus_ray.portrait_presets import portrait
+from focus_ray.portrait_presets import portrait_em
 
 
 def base() -> RunConfig:
     """The preset with weights and steps of this test."""
-    preset = portrait()
+    preset = portrait_em()
     weights = {"nbr": 15.0, "dist": 3.0, "area": 0.5, "presv": 0.25, "bin": 1.0, "planted": 20.0}
     chosen = preset.em.segmentation.model_copy(update={f"eta_{name}": value for name, value in weights.items()})
     schedule = Schedule(init_steps=300, pretrain_seg_steps=0, cycles=8, seg_steps=380, face_steps=100)
@@ -39,10 +39,10 @@ def etas(config: RunConfig) -> dict[str, float]:
 
 def test_the_last_row_is_the_preset():
     assert changed(FOCUS_PLANTED) == base().model_copy(update={"preset": FOCUS_PLANTED})
-    assert model_config(portrait(), FOCUS_PLANTED) == portrait().model_copy(update={"preset": FOCUS_PLANTED})
-    assert portrait().em.segmentation.eta_planted > 0
-    assert portrait().em.calibration is not None
-    assert portrait().guard.action == "recalibrate"
+    assert model_config(portrait_em(), FOCUS_PLANTED) == portrait_em().model_copy(update={"preset": FOCUS_PLANTED})
+    assert portrait_em().em.segmentation.eta_planted > 0
+    assert portrait_em().em.calibration is not None
+    assert portrait_em().guard.action == "recalibrate"
 
 
 @pytest.mark.parametrize("name", ABLATION_MODELS)
