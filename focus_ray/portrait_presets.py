@@ -31,10 +31,10 @@ PORTRAIT_EM = PORTRAIT_WARMUP.with_name("pretrained_portrait_em")
 """Model folder of the second stage, which the third one starts from."""
 
 HARD_FAMILIES = {
-    "hand": 4.0,
+    "hand": 3.0,
     "hands": 3.0,
     "skin_blob": 2.0,
-    "skin_piece": 3.0,
+    "skin_piece": 2.0,
     "glasses": 2.0,
     "hair": 2.0,
     "surgical_mask": 1.5,
@@ -54,8 +54,18 @@ def portrait() -> RunConfig:
             "preset": "portrait",
             "start_from": PORTRAIT_EM,
             "schedule": Schedule(init_steps=0, pretrain_seg_steps=0, cycles=4, seg_steps=750, face_steps=60),
-            "optimizers": base.optimizers.model_copy(update={"em_face": OptimizerSettings(lr=2e-4, shape="cosine")}),
-            "em": base.em.model_copy(update={"both_renderings": True}),
+            "optimizers": base.optimizers.model_copy(
+                update={
+                    "em_seg": OptimizerSettings(lr=1.5e-3, shape="cosine"),
+                    "em_face": OptimizerSettings(lr=2e-4, shape="cosine"),
+                }
+            ),
+            "em": base.em.model_copy(
+                update={
+                    "segmentation": base.em.segmentation.model_copy(update={"planted_explained": 2.5}),
+                    "both_renderings": True,
+                }
+            ),
             "data": base.data.model_copy(update={"size": 8000, "planted": PlantedConfig(weights=HARD_FAMILIES)}),
         }
     )

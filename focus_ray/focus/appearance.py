@@ -79,11 +79,19 @@ class AppearancePrior:
         return self.residuals.flatten()[pixel_cells(face_model, rendering.triangle_ids)][:, None]
 
 
-def pixel_cells(face_model: MorphableModel, triangle_ids: Int[Tensor, "B H W"]) -> Int[Tensor, "B H W"]:
-    """Return for each pixel the cell of the grid that the middle of its triangle lies in; -1 counts as triangle 0."""
+def pixel_cells(
+    face_model: MorphableModel, triangle_ids: Int[Tensor, "B H W"], cells: int = CELLS
+) -> Int[Tensor, "B H W"]:
+    """Return for each pixel the cell of the grid that the middle of its triangle lies in; -1 counts as triangle 0.
+
+    Args:
+        face_model: gives the texture coordinates.
+        triangle_ids: triangle of each pixel.
+        cells: rows and columns of the grid.
+    """
     middle = face_model.uv[face_model.faces].mean(dim=1)
-    column, row = (middle * CELLS).long().clamp(0, CELLS - 1).unbind(dim=1)
-    return (row * CELLS + column)[triangle_ids.clamp_min(0)]
+    column, row = (middle * cells).long().clamp(0, cells - 1).unbind(dim=1)
+    return (row * cells + column)[triangle_ids.clamp_min(0)]
 
 
 def light_distance(light: Float[Tensor, "B 27"], mean: Float[Tensor, "B 27"], whitening: Tensor) -> Float[Tensor, " B"]:

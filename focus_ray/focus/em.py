@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from focus_ray.focus import losses
 from focus_ray.focus.autoencoder import Focus
+from focus_ray.focus.explained import explained_mask
 from focus_ray.focus.losses import ReconstructionWeights, SegmentationWeights
 from focus_ray.focus.pooled_ratio import PooledRatio, pooled_mean
 from focus_ray.focus.reconstruction_terms import encode_and_render, reconstruction_terms
@@ -143,6 +144,10 @@ def segmentation_step(
     shown = interleave(one_pass, compared, batch.first_index) if refined else compared
     if pairs:
         batch, shown, compared = batch.repeat(), one_pass.join(compared), compared.join(compared)
+    explained: Tensor | None = None
+    if batch.planted is not None and weights.eta_planted:
+        face_model, factor = focus.renderer.model, weights.planted_explained
+        explained = explained_mask(batch, compared, face_model, factor, state.process_group)
     error = PooledRatio((colour_error(batch.images, compared) * compared.mask).sum(), compared.mask.sum())
     high_error = HIGH_ERROR_FACTOR * state.process_group.all_reduce({"error": error})["error"].ratio()
 
@@ -152,11 +157,9 @@ def segmentation_step(
         logits = network(input_rendering.image, part.images)
         mask = focus.segmenter.logits_to_mask(logits) * region
         terms = segmentation_terms(focus, part, compared_rendering, mask, region, weights)
-        if part.planted is not None and weights.eta_planted:
-            explained = trusted_mask(part.images, compared_rendering, weights.planted_explained, part.planted)
-            terms["planted"] = losses.planted_sum(
-                logits, part.planted * region, explained * region, outlier_weight=weights.planted_outlier_weight
-            )
+        if part.planted is not None and explained is not None:
+            face, outlier = explained[rows] * region, part.planted * region
+            terms["planted"] = losses.planted_sum(logits, outlier, face, outlier_weight=weights.planted_outlier_weight)
         total = partial(losses.segmentation_total, weights=weights)
         worst = region * (colour_error(part.images, compared_rendering) > high_error)
         return StepLoss(terms, total, mask_share(mask, region), mask_share(mask * worst, worst))

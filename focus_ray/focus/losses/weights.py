@@ -36,7 +36,7 @@ class SegmentationWeights(Settings):
     binary_region_only: bool = False
     width_normalised: bool = False  # released code: True
     planted_outlier_weight: float = Field(default=2.0, gt=0)
-    planted_explained: float = Field(default=3.0, gt=0)  # largest residual of a face pixel, in medians of its image
+    planted_explained: float = Field(default=3.0, gt=0)  # see `explained_mask`
 
     @field_validator("neighbor_window")
     @classmethod
