@@ -202,8 +202,10 @@ def training_lineage(config: RunConfig, data: TrainingData, run_dir: Path = WORK
     kind: DataKind = config.data.source
     if data.photos is not None:
         kind = "portraits" if data.photos.photos.portraits else "photographs"
-    start = NEW if config.start_from is None else model.load(resolve_start_model(config.start_from, run_dir)).lineage
-    return start.train_on(kind)
+    lineage = NEW if config.start_from is None else model.load(resolve_start_model(config.start_from, run_dir)).lineage
+    if config.data.planted is not None and config.data.planted.synthetic_share:
+        lineage = lineage.train_on("synthetic")
+    return lineage.train_on(kind)
 
 
 def synthetic_faces(config: RunConfig, world: MorphableModel) -> tuple[FaceDataset, FaceDataset]:
