@@ -8,8 +8,10 @@ import pytest
 
 from focus_ray import model as models
 from focus_ray import presets
+from focus_ray.data.composites.planted import PlantedConfig
 from focus_ray.focus.schedule import Phase
 from focus_ray.licences.lineage import Lineage
+from focus_ray.model_location import SHIPPED_MODELS
 from focus_ray.training import assemble, in_process
 
 TINY = [
@@ -35,11 +37,13 @@ def test_it_has_the_budget_of_r():
 @pytest.mark.parametrize("kept", ["../../start/model", "/old/s/start/model"])
 def test_a_model_inside_a_folder_that_was_moved_is_found(kept, tmp_path):
     run, model = tmp_path / "t" / "trials" / "one", tmp_path / "t" / "start" / "model"
-    shutil.copytree(models.PRETRAINED_MODEL, model)
+    shutil.copytree(SHIPPED_MODELS["embedded"], model)
     assert assemble.resolve_start_model(Path(kept), run) == model  # also before the run has a folder
     config = presets.load("adapt").model_copy(update={"start_from": Path(kept)})
     face = assemble.fitted_face(config, run)
-    assert models.weights_digest(assemble.build_focus(config, face, run)) == models.weights_digest(models.load().focus)
+    assert models.weights_digest(assemble.build_focus(config, face, run)) == models.weights_digest(
+        models.load(SHIPPED_MODELS["embedded"]).focus
+    )
 
 
 def test_a_model_outside_is_taken_where_it_is(tmp_path, monkeypatch):
@@ -78,10 +82,19 @@ def test_it_trains_without_a_mask_and_leaves_a_model(tmp_path):
 
 
 def test_the_lineage_begins_with_that_of_the_start_model():
-    config = presets.load("adapt", assignments=["start_from=" + str(models.PRETRAINED_MODEL)])
+    config = presets.load("adapt", assignments=["start_from=" + str(SHIPPED_MODELS["embedded"])])
     data = assemble.TrainingData(lambda step: None, None, frozenset())
-    assert models.load().lineage == Lineage(training=("synthetic",), appearance="portraits")
+    assert models.load(SHIPPED_MODELS["embedded"]).lineage == Lineage(training=("synthetic",), appearance="portraits")
     assert assemble.training_lineage(config, data) == Lineage(training=("synthetic",))
+
+
+def test_the_lineage_names_the_synthetic_faces_among_planted_pictures():
+    config = presets.load("embedded")
+    data = assemble.TrainingData(lambda step: None, None, frozenset())
+    for share, kinds in ((0.2, ("synthetic", "rendered")), (0.0, ("rendered",))):
+        planted = config.data.model_copy(update={"source": "rendered", "planted": PlantedConfig(synthetic_share=share)})
+        made = assemble.training_lineage(config.model_copy(update={"data": planted, "start_from": None}), data)
+        assert made.training == kinds
 
 
 @pytest.mark.shared
