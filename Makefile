@@ -25,7 +25,7 @@ PROCESSES ?= $(shell expr 1 + `getconf _NPROCESSORS_ONLN`)
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: install demo demo-cluster serve test test-fast coverage check lint types drill bench pretrained portrait portrait-warmup appearance calibrate pretrained-prior constraints
+.PHONY: install demo demo-cluster serve test test-fast coverage check lint types drill bench pretrained portrait portrait-em portrait-warmup appearance calibrate pretrained-prior constraints
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -92,7 +92,14 @@ portrait-warmup: $(READY)
 	else $(BIN)/focus-ray train --preset portrait_warmup --seed $(SEED) --out $(OUT); fi
 	$(BIN)/focus-ray model export $(OUT)/model --out focus_ray/pretrained_warmup --half
 
-# The portrait model: second stage on PORTRAITS/train, then its appearance prior from the same portraits.
+# The second stage of the portrait model, on PORTRAITS/train; a new one changes what `make portrait` begins with.
+portrait-em: OUT = runs/portrait-em
+portrait-em: $(READY)
+	@if [ -f $(OUT)/config.json ]; then $(BIN)/focus-ray train --resume $(OUT); \
+	else $(BIN)/focus-ray train --preset portrait_em --data $(PORTRAITS)/train --seed $(SEED) --out $(OUT); fi
+	$(BIN)/focus-ray model export $(OUT)/model --out focus_ray/pretrained_portrait_em --half
+
+# The portrait model: third stage on PORTRAITS/train, then its appearance prior from the same portraits.
 portrait: OUT = runs/portrait
 portrait: $(READY)
 	@if [ -f $(OUT)/config.json ]; then $(BIN)/focus-ray train --resume $(OUT); \

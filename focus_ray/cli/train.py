@@ -17,7 +17,7 @@ def train(
         str | None,
         typer.Option(
             metavar="P",
-            help="embedded | portrait_warmup | portrait | paper | release | adapt | misfit, or a baseline (mofa, ...); "
+            help="embedded | portrait_warmup | portrait_em | portrait | paper | release | adapt | misfit, or a baseline (mofa, ...); "
             "default: embedded, adapt with --data, misfit for `prior train`.",
         ),
     ] = None,
