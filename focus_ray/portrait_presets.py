@@ -44,16 +44,18 @@ HARD_FAMILIES = {
 
 
 def portrait() -> RunConfig:
-    """Return the third stage of the portrait model: more steps of S than of R, and more of the occluders it misses.
+    """Return the third stage of the portrait model: many steps of S, and more of the occluders that it misses.
 
-    Give the photographs of the second stage.
+    Give the photographs of the second stage. An image is refined once in each of S's two turns
+    (`EmSettings.keep_fits`): a step with known fits costs a third.
     """
     base = portrait_em()
+    refinement = FAST_REFINE.model_copy(update={"steps": 5, "pixel": 1.0, "landmark": 1e-2, "trusting_share": 1.0})
     return base.model_copy(
         update={
             "preset": "portrait",
             "start_from": PORTRAIT_EM,
-            "schedule": Schedule(init_steps=0, pretrain_seg_steps=0, cycles=4, seg_steps=750, face_steps=60),
+            "schedule": Schedule(init_steps=0, pretrain_seg_steps=0, cycles=2, seg_steps=3000, face_steps=60),
             "optimizers": base.optimizers.model_copy(
                 update={
                     "em_seg": OptimizerSettings(lr=1.5e-3, shape="cosine"),
@@ -63,10 +65,11 @@ def portrait() -> RunConfig:
             "em": base.em.model_copy(
                 update={
                     "segmentation": base.em.segmentation.model_copy(update={"planted_explained": 2.5}),
-                    "both_renderings": True,
+                    "refined_comparison": refinement,
+                    "keep_fits": True,
                 }
             ),
-            "data": base.data.model_copy(update={"size": 8000, "planted": PlantedConfig(weights=HARD_FAMILIES)}),
+            "data": base.data.model_copy(update={"size": 5000, "planted": PlantedConfig(weights=HARD_FAMILIES)}),
         }
     )
 

@@ -27,6 +27,7 @@ class Batch:
         landmarks_true: landmarks without detector noise, px.
         region: 1 = the face covers the pixel, occluded or not.
         planted: 1 = a pasted occluder covers the pixel.
+        numbers: number of each image in a data set whose images do not change.
     """
 
     images: Float[Tensor, "B 3 H W"]
@@ -39,6 +40,7 @@ class Batch:
     landmarks_true: Float[Tensor, "B 68 2"] | None = None
     region: Float[Tensor, "B 1 H W"] | None = None
     planted: Float[Tensor, "B 1 H W"] | None = None
+    numbers: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self.images)

@@ -5,7 +5,7 @@ from functools import partial
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from focus_ray.focus import losses
@@ -59,10 +59,16 @@ class EmSettings(Settings):
     # other half. The error of a small encoder hides the outliers. No annotation is used: the refinement has the inputs
     # of R. None: the paper.
     refined_comparison: RefineSettings | None = None
-    # S sees both renderings of the first half of each batch instead of one rendering of every image: half of the
-    # refinement for as many inputs.
-    both_renderings: bool = False
+    # Refine an image once in each of S's turns, and render the same fit whenever it comes again.
+    keep_fits: bool = False
     teacher: TeacherSettings | None = None  # None: the paper
+
+    @model_validator(mode="after")
+    def _check_kept_fits(self) -> "EmSettings":
+        refine = self.refined_comparison
+        if self.keep_fits and (refine is None or refine.trusting_share < 1):
+            raise ValueError("keep_fits needs refined_comparison.trusting_share = 1: kept fits must not depend on S")
+        return self
 
 
 def segmentation_terms(
@@ -128,11 +134,7 @@ def segmentation_step(
         The state, changed in place, and the metrics of the step.
     """
     focus = state.focus
-    refined = settings.refined_comparison is not None
-    pairs = refined and settings.both_renderings
-    if pairs:
-        batch = batch.rows(slice(0, (len(batch.images) + 1) // 2))
-    one_pass, compared = render_pair(focus, batch, settings)
+    one_pass, compared = render_pair(focus, batch, settings, state.kept_fits if settings.keep_fits else None)
     area_weight = state.area_weight
     if settings.calibration is not None:
         measured = calibrate_area_weight(batch, compared, settings, state.process_group)
@@ -141,9 +143,7 @@ def segmentation_step(
     weights = settings.segmentation
     if area_weight is not None:
         weights = weights.model_copy(update={"eta_area": area_weight})
-    shown = interleave(one_pass, compared, batch.first_index) if refined else compared
-    if pairs:
-        batch, shown, compared = batch.repeat(), one_pass.join(compared), compared.join(compared)
+    shown = compared if settings.refined_comparison is None else interleave(one_pass, compared, batch.first_index)
     explained: Tensor | None = None
     if batch.planted is not None and weights.eta_planted:
         face_model, factor = focus.renderer.model, weights.planted_explained
@@ -183,8 +183,16 @@ def colour_error(images: Float[Tensor, "B 3 H W"], rendering: Rendering) -> Floa
     return losses.squared_distance(images, rendering.image).sqrt()
 
 
-def render_pair(focus: Focus, batch: Targets, settings: EmSettings) -> tuple[Rendering, Rendering]:
+def render_pair(
+    focus: Focus, batch: Targets, settings: EmSettings, kept: dict[int, Float[Tensor, " 257"]] | None = None
+) -> tuple[Rendering, Rendering]:
     """Render a batch with the frozen autoencoder, for S to look at and for S to compare the target with.
+
+    Args:
+        focus: networks.
+        batch: targets.
+        settings: of the refinement.
+        kept: refined parameters by number of the image, which are used and added to; None: refine every time.
 
     Returns:
         The one-pass rendering, and the refined one (`refined_comparison`), or the one-pass rendering again without it.
@@ -196,8 +204,14 @@ def render_pair(focus: Focus, batch: Targets, settings: EmSettings) -> tuple[Ren
         return one_pass, one_pass
     focus.segmenter.eval()
     refine, renderer, scales = settings.refined_comparison, focus.renderer, focus.scales
+    numbers = None if kept is None else batch.numbers
+    if kept is not None and numbers is not None and all(number in kept for number in numbers):
+        with torch.no_grad():
+            return one_pass, renderer(torch.stack([kept[number] for number in numbers]))
     trusted = partial(trusted_mask, factor=refine.trusting_factor)
-    _, refined = descend(renderer, scales, batch.images, theta, focus.mask, batch.landmarks, refine, trusted)
+    final, refined = descend(renderer, scales, batch.images, theta, focus.mask, batch.landmarks, refine, trusted)
+    if kept is not None and numbers is not None:
+        kept.update(zip(numbers, final, strict=True))
     return one_pass, refined
 
 
@@ -267,6 +281,7 @@ def reconstruction_step(
         The state, changed in place, and the metrics of the step.
     """
     weights, focus = settings.reconstruction, state.focus
+    state.kept_fits.clear()  # they are fits of R as it was
     focus.segmenter.eval().requires_grad_(False)  # fixed, also where its mask is not detached
 
     def objective(network: nn.Module, rows: slice) -> StepLoss:

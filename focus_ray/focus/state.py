@@ -27,22 +27,20 @@ class Targets(NamedTuple):
     first_index: int = 0  # number of the first image in the global batch, of which this is a part
     masks: Float[Tensor, "B 1 H W"] | None = None
     planted: Float[Tensor, "B 1 H W"] | None = None
+    numbers: tuple[int, ...] | None = None  # images with the same number are the same; None: unknown
 
     def rows(self, rows: slice) -> "Targets":
         """Return a contiguous part of the batch."""
         first = self.first_index + (rows.start or 0)
         masks, planted = (None if one is None else one[rows] for one in (self.masks, self.planted))
-        return Targets(self.images[rows], self.landmarks[rows], first, masks, planted)
-
-    def repeat(self) -> "Targets":
-        """Return all images, followed by all of them again."""
-        masks, planted = (None if one is None else torch.cat((one, one)) for one in (self.masks, self.planted))
-        return Targets(self.images.repeat(2, 1, 1, 1), self.landmarks.repeat(2, 1, 1), self.first_index, masks, planted)
+        numbers = None if self.numbers is None else self.numbers[rows]
+        return Targets(self.images[rows], self.landmarks[rows], first, masks, planted, numbers)
 
     def to(self, device: torch.device) -> "Targets":
         """Copy to another device."""
         masks, planted = (None if one is None else one.to(device) for one in (self.masks, self.planted))
-        return Targets(self.images.to(device), self.landmarks.to(device), self.first_index, masks, planted)
+        images, landmarks = self.images.to(device), self.landmarks.to(device)
+        return Targets(images, landmarks, self.first_index, masks, planted, self.numbers)
 
     def without_planted(self, mask: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
         """Return a mask without the pixels of pasted occluders."""
@@ -61,6 +59,7 @@ class TrainState:
     segmenter_frozen_cycle: int | None = None  # the EM cycle in which S does not learn, after a collapse
     process_group: ReplicaGroup = SINGLE_PROCESS  # replicas that train on the other parts of the same batches
     accumulation_steps: int = 1  # parts of a batch whose gradients are summed, one part in memory at a time
+    kept_fits: dict[int, Tensor] = field(default_factory=dict)  # EmSettings.keep_fits; a function of the rest
     _ddp_modules: dict[nn.Module, nn.Module] = field(default_factory=dict)
 
     def optimizer(self, phase: Phase, settings: OptimizerSettings, parameters: Iterable[nn.Parameter]) -> UpdateRule:

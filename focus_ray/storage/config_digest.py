@@ -14,7 +14,7 @@ _ADDED_KEYS = {
     "data.rendered.laws.named_share": 0.0,
     "data.planted": None,
     "data.planted.weights": {},
-    "em.both_renderings": False,
+    "em.keep_fits": False,
     "em.reconstruction.lambda_teacher": 0.0,
     "em.segmentation.eta_planted": 0.0,
     "em.segmentation.planted_explained": 3.0,

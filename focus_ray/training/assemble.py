@@ -265,10 +265,12 @@ def photo_data(
     train = split.train
     if config.data.planted is not None:
         pictures = CachedFaces(planted_pictures(config, config.data.planted, train, face or fitted_face(config)))
-        size = config.data.size
-        return TrainingData(
-            lambda step: pictures.batch(shard_indices(config, step, size, replicas)), None, frozenset(), split
-        )
+
+        def planted_batch(step: int) -> Batch:
+            numbers = shard_indices(config, step, config.data.size, replicas)
+            return replace(pictures.batch(numbers), numbers=numbers)
+
+        return TrainingData(planted_batch, None, frozenset(), split)
     augmentation = config.seed if config.data.augment else None
 
     def batch_of(step: int) -> Batch:

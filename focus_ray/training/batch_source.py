@@ -56,7 +56,8 @@ class PrefetchSource:
             if at not in self._pending:
                 self._pending[at] = self._thread.submit(self.batch_of, at)
         batch = self._pending.pop(step).result()
-        return Targets(batch.images, batch.landmarks, self.first, batch.masks, batch.planted)
+        numbers = None if batch.numbers is None else tuple(batch.numbers)
+        return Targets(batch.images, batch.landmarks, self.first, batch.masks, batch.planted, numbers)
 
     def __enter__(self) -> "PrefetchSource":
         return self

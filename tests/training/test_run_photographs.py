@@ -16,18 +16,24 @@ from focus_ray import model, presets
 from focus_ray.config import RunConfig
 from focus_ray.data.synthetic_folder import write_folder
 from focus_ray.errors import CheckpointError, Interrupted
+from focus_ray.model_location import SHIPPED_MODELS
 from focus_ray.runtime.callbacks import Callback
 from focus_ray.runtime.run_folder import RunFolder
 from focus_ray.training.assemble import fitted_face
 from focus_ray.training.in_process import FolderCheckpointSink, train
 from focus_ray.training.run import Trainer
 
+SHORT = (
+    "schedule={init_steps: 0, pretrain_seg_steps: 0, cycles: 1, seg_steps: 1, face_steps: 2}",
+    "batch_size=3",
+    "cadence.checkpoint=1",
+)
 LATER_KEYS = (
     "data.heldout_share",
     "data.cache_mb",
     "data.planted",
     "data.rendered.laws.named_share",
-    "em.both_renderings",
+    "em.keep_fits",
     "em.reconstruction.lambda_teacher",
     "em.segmentation.eta_planted",
     "em.segmentation.planted_explained",
@@ -58,11 +64,14 @@ def photographs(tmp_path_factory, world_face) -> Path:
 
 @pytest.fixture
 def config() -> RunConfig:
-    short = ["schedule={cycles: 1, seg_steps: 1, face_steps: 2}", "batch_size=3", "cadence.checkpoint=1"]
-    return presets.load("adapt", None, short)
+    """Adaptation of the small model, as it was in the first version."""
+    of_photographs = ["cadence.best=photos.rmse_255", "cadence.best_is=lowest"]
+    start = f"start_from={SHIPPED_MODELS['embedded']}"
+    return presets.load("embedded", None, [start, "schedule.warmup_steps=0", *SHORT, *of_photographs])
 
 
-def test_the_shipped_model_adapts_to_a_folder(config, photographs, tmp_path):
+def test_the_default_model_adapts_to_a_folder(photographs, tmp_path):
+    config = presets.load("adapt", None, [*SHORT, "em.teacher.refine.steps=1", "em.refined_comparison.steps=1"])
     metrics = train(config.with_photos(str(photographs), None), tmp_path / "run")
     start, end = metrics["evaluations"][0]["photos"], metrics["evaluations"][-1]["photos"]
     assert start["n"] == end["n"] == 3

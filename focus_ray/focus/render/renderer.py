@@ -38,10 +38,6 @@ class Rendering:
         """Return some of the images."""
         return Rendering(**{name: value[rows] for name, value in vars(self).items()})
 
-    def join(self, other: "Rendering") -> "Rendering":
-        """Return these images, followed by those of another rendering of the same face model and camera."""
-        return Rendering(**{name: torch.cat((value, getattr(other, name))) for name, value in vars(self).items()})
-
     def to(self, device: str) -> "Rendering":
         """Copy to another device."""
         return Rendering(**{name: value.to(device) for name, value in vars(self).items()})
