@@ -46,8 +46,8 @@ HARD_FAMILIES = {
 def portrait() -> RunConfig:
     """Return the third stage of the portrait model: many steps of S, and more of the occluders that it misses.
 
-    Give the photographs of the second stage. An image is refined once in each of S's two turns
-    (`EmSettings.keep_fits`): a step with known fits costs a third.
+    Give the photographs of the second stage. In S's one turn an image is refined once (`EmSettings.keep_fits`): a step
+    with known fits costs a third.
     """
     base = portrait_em()
     refinement = FAST_REFINE.model_copy(update={"steps": 5, "pixel": 1.0, "landmark": 1e-2, "trusting_share": 1.0})
@@ -55,7 +55,7 @@ def portrait() -> RunConfig:
         update={
             "preset": "portrait",
             "start_from": PORTRAIT_EM,
-            "schedule": Schedule(init_steps=0, pretrain_seg_steps=0, cycles=2, seg_steps=3000, face_steps=60),
+            "schedule": Schedule(init_steps=0, pretrain_seg_steps=0, cycles=1, seg_steps=4800, face_steps=100),
             "optimizers": base.optimizers.model_copy(
                 update={
                     "em_seg": OptimizerSettings(lr=1.5e-3, shape="cosine"),
