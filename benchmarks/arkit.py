@@ -126,7 +126,7 @@ def measure_renders(options: argparse.Namespace, face: MorphableModel, fit_faces
 
 def measure_photographs(options: argparse.Namespace, face: MorphableModel, fit_faces: FitFaces) -> None:
     """Print the strongest shapes of each face."""
-    shipped, fitter = focus_ray.load(), ArkitFitter(face)
+    shipped, fitter = focus_ray.load("embedded"), ArkitFitter(face)
     given = {} if options.landmarks is None else read_landmarks(options.landmarks)
     for path in list_pictures(options.folder).pictures:
         try:
@@ -168,7 +168,7 @@ def main() -> None:
     for command in (renders, photographs):
         command.add_argument("--expression", type=float, default=EXPRESSION)
     options = parser.parse_args()
-    appearance = focus_ray.load().model.appearance
+    appearance = focus_ray.load("embedded").model.appearance
     assert appearance is not None
     face = load_face(options.face)
     settings = FIT_SETTINGS.model_copy(update={"expression": options.expression * FIT_SETTINGS.identity})

@@ -52,6 +52,7 @@ from focus_ray.focus.render.renderer import Renderer
 from focus_ray.geometry.mesh_reader import TriangleMesh
 from focus_ray.inference.fit_from_landmarks import FIT_SETTINGS, LandmarkFit, fit_from_landmarks
 from focus_ray.inference.landmark_fit import with_theta_modes
+from focus_ray.model_location import SHIPPED_MODELS
 from focus_ray.numerics.bootstrap import GroupBootstrap, weighted_mean
 
 SIZE, BLOCK, BATCH = REFERENCE_SIZE, 8, 8
@@ -119,7 +120,7 @@ def load_photos(folder: Path, limit: int) -> Pictures:
     """Return photographs, without what the shipped model's mask calls outliers in one pass."""
     table = folder / "landmarks68.csv"
     pictures = load_pictures(folder, table, list(read_landmarks(str(table)))[:limit])
-    focus = models.load().focus
+    focus = models.load(SHIPPED_MODELS["embedded"]).focus
     small = torch.nn.functional.interpolate(pictures.images, size=(focus.renderer.camera.image_size,) * 2, mode="area")
     with torch.no_grad():
         rendering = focus.renderer(focus.encoder(small))
@@ -311,7 +312,7 @@ def main() -> None:
     given = parser.parse_args()
     modes = [int(number) for number in given.modes.split(",")]
     faces = {name: face.truncate(*modes) for name, face in map(load_face, given.face)}
-    prior = models.load().appearance
+    prior = models.load(SHIPPED_MODELS["embedded"]).appearance
     assert prior is not None
     result: dict[str, Any] = {"modes": modes, "steps": given.steps}
     sets = {}

@@ -63,8 +63,8 @@ def main() -> None:
 
 
 def read_cases(folder: Path, step: slice) -> list[Case]:
-    """The composites of a folder, reconstructed by their landmarks with the shipped model."""
-    reconstructor, points = focus_ray.load(), read_landmarks(folder / "landmarks.csv")
+    """The composites of a folder, reconstructed by their landmarks with the embedded model."""
+    reconstructor, points = focus_ray.load("embedded"), read_landmarks(folder / "landmarks.csv")
     return [
         read_case(reconstructor, folder, row.picture, points[row.picture]) for row in CompositeFolder(folder).rows[step]
     ]

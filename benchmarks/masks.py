@@ -18,6 +18,7 @@ from focus_ray.data.synthetic import SyntheticConfig, SyntheticFaces
 from focus_ray.evaluation.baselines.colour_histograms import ColourHistogramSegmenter
 from focus_ray.evaluation.methods import Method
 from focus_ray.face_models.parametric import parametric_face
+from focus_ray.model_location import SHIPPED_MODELS
 
 REFINE_STEPS = 50
 BATCH = 8
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=32)
     pictures = parser.parse_args().pictures
     torch.set_num_threads(1)
-    model = models.load()
+    model = models.load(SHIPPED_MODELS["embedded"])
     world = parametric_face("small", 120, 80, 120)
     faces = SyntheticFaces(world, SyntheticConfig(image_size=model.image_size), "heldout")
     batches = [faces.batch(range(start, start + BATCH)) for start in range(0, pictures, BATCH)]

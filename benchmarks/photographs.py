@@ -79,7 +79,7 @@ def main() -> None:
     """Measure the photographs of a folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", type=Path)
+    parser.add_argument("--model", help="as `focus-ray reconstruct` takes it; the default one unless given")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--lines", action="store_true", help="print each face")
     parser.add_argument("--json", type=Path)

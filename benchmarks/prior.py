@@ -22,6 +22,7 @@ import numpy as np
 
 from focus_ray import model as models
 from focus_ray.data.rendered import RenderedConfig
+from focus_ray.model_location import SHIPPED_MODELS
 from focus_ray.priors.measure import MeasurementSpec, Measurer
 from focus_ray.priors.shard_pool import BRANCH_SIZE
 from focus_ray.priors.shards import encode_state
@@ -152,7 +153,7 @@ def predict_seconds(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=models.PRETRAINED_MODEL)
+    parser.add_argument("--model", type=Path, default=SHIPPED_MODELS["embedded"])
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 2000, 4000, 8000])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

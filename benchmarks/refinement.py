@@ -40,6 +40,7 @@ from focus_ray.focus.refine import (
     trusted_mask,
 )
 from focus_ray.focus.render.renderer import Renderer, Rendering
+from focus_ray.model_location import SHIPPED_MODELS
 from focus_ray.training.heldout_scoring import score_fit
 
 EARLIER = "earlier, 50 steps"
@@ -207,7 +208,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    focus = models.load().focus
+    focus = models.load(SHIPPED_MODELS["embedded"]).focus
     world = parametric_face("small", 120, 80, 120)
     tables: dict[str, dict[str, dict[str, float]]] = {}
     for size in options.sizes:

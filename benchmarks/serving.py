@@ -78,7 +78,7 @@ CASES = (
 def main() -> None:
     """The tables."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--model", help="as `focus-ray serve` takes it; the shipped one unless given")
+    parser.add_argument("--model", help="as `focus-ray serve` takes it; the default one unless given")
     parser.add_argument("--detector", help="as `focus-ray serve` takes it; auto unless given")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
     parser.add_argument("--track", action="store_true", help="a run of the MLflow that MLFLOW_TRACKING_URI names")
@@ -101,7 +101,7 @@ def measure(folder: Path, settings: ServingSettings, reconstructor: Reconstructo
     """The figures of all cases, which are printed too."""
     world = parametric_face("small", 120, 80, 120)
     pictures = {
-        True: write_crops(folder / "crops", PICTURES, world),
+        True: write_crops(folder / "crops", PICTURES, world, reconstructor.model.image_size),
         False: write_photographs(folder / "pictures", PICTURES, world),
     }
     assignments = (*ASSIGNMENTS, f"detector={settings.detector}")

@@ -21,7 +21,7 @@ def load(
         path: model folder, RUN/model for instance; name of a model that comes with the package, as `focus-ray model
             list` prints them; or hf://owner/name[@revision]. None: the default one of the package.
         detector: face detector; None: `load_detector()`.
-        prior: folder of a misfit prior, or "none"; None: the shipped model's prior, if its gate found that it helps.
+        prior: folder of a misfit prior, or "none"; None: the shipped prior, if its gate found that it helps this model.
 
     Returns:
         The model; `load().reconstruct(rgb)` takes uint8 [H, W, 3] and returns (face, arrays) pairs, none if it finds no

@@ -24,6 +24,7 @@ from focus_ray import __version__, model
 from focus_ray.data.detectors.by_name import resolve_detector
 from focus_ray.data.detectors.weight_files import has_mesh_files
 from focus_ray.errors import ClusterError, FocusRayError, StorageError, TrackingError
+from focus_ray.model_location import find_model
 from focus_ray.runtime import ray_cluster
 from focus_ray.storage.open_store import open_store
 from focus_ray.tracking.mlflow_tracker import TrackingSettings
@@ -81,7 +82,7 @@ class IssueLog:
 
 
 def examine(storage: str | None = None) -> dict[str, Any]:
-    """Examine versions, processors, memory, folders, the shipped model, the detector, MLflow, Ray and a storage.
+    """Examine versions, processors, memory, folders, the default model, the detector, MLflow, Ray and a storage.
 
     Args:
         storage: folder or s3://bucket/prefix to try for reading and writing; None: not tried.
@@ -223,11 +224,11 @@ def _runs(issues: IssueLog) -> dict[str, Any]:
 
 
 def _shipped_model(issues: IssueLog) -> dict[str, Any]:
-    """Whether the shipped model is complete and loads: its version, or the error."""
+    """Whether the default model is complete and loads: its version, or the error."""
     try:
         return {"verified": True, "version": model.load().version}
     except FocusRayError as error:
-        if model.PRETRAINED_MODEL.exists():
+        if find_model(None).exists():
             issues.fail("model", error)
         else:
             issues.warn("model", str(error))

@@ -32,14 +32,11 @@ from focus_ray.focus.photo_fit import PhotoFitSettings
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.licences.lineage import Lineage, read_lineage
-from focus_ray.model_location import DEFAULT_MODEL, SHIPPED_MODELS, fetch_from_hub
+from focus_ray.model_location import SHIPPED_MODELS, fetch_from_hub, find_model
 from focus_ray.settings import Settings
 from focus_ray.storage import artifact_store, checkpoint
 from focus_ray.storage.hub_address import PREFIX as HUB_PREFIX
 from focus_ray.storage.open_store import open_store
-
-PRETRAINED_MODEL = SHIPPED_MODELS[DEFAULT_MODEL]
-"""The model folder of the package that is used where none is named."""
 
 NETWORKS = ("encoder", "segmenter", "perceptual")
 
@@ -252,7 +249,7 @@ def load(folder: Path | None = None) -> Model:
     """Verify every file of a model folder and read it.
 
     Args:
-        folder: model folder; None: the shipped one.
+        folder: model folder; None: the default model of the package.
 
     Returns:
         The model, with frozen networks in eval mode, on the CPU, as float32.
@@ -260,13 +257,13 @@ def load(folder: Path | None = None) -> Model:
     Raises:
         CheckpointError: a file is missing, altered or not of this format, or a weight is not finite.
         FaceModelError: the arrays of the face model do not fit together.
-        ModelError: this copy of the package lacks what is not in the folder, as in a job: the shipped model, or the
+        ModelError: this copy of the package lacks what is not in the folder, as in a job: the shipped models, or the
             face model that the folder refers to.
     """
-    folder = PRETRAINED_MODEL if folder is None else Path(folder)
-    if folder == PRETRAINED_MODEL and not folder.exists():
+    folder = find_model(None) if folder is None else Path(folder)
+    if folder in SHIPPED_MODELS.values() and not folder.exists():
         raise ModelError(
-            "this copy of focus-ray has no shipped model (jobs are sent without it); give a model folder, or set "
+            "this copy of focus-ray has no shipped models (jobs are sent without them); give a model folder, or set "
             "start_from=FOLDER if training starts from a model"
         )
     if str(folder) == folder.name and not folder.exists():

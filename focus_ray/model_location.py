@@ -8,14 +8,14 @@ from focus_ray.storage.object_store import SCHEME
 
 _PACKAGE = Path(__file__).resolve().parent
 
-SHIPPED_MODELS = {"embedded": _PACKAGE / "pretrained", "portrait": _PACKAGE / "pretrained_portrait"}
+SHIPPED_MODELS = {"portrait": _PACKAGE / "pretrained_portrait", "embedded": _PACKAGE / "pretrained"}
 """Folder of each model that comes with the package, by its name."""
 
-DEFAULT_MODEL = "embedded"
-"""Name of the model that is used where none is named."""
+DEFAULT_MODEL = "portrait"
+"""Name of the shipped model that is used where none is named."""
 
 
-def find_model(location: str | Path | None) -> Path | None:
+def find_model(location: str | Path | None) -> Path:
     """Return the folder of a model; one on a Hugging Face Hub is downloaded into the cache of huggingface_hub.
 
     Args:
@@ -23,7 +23,7 @@ def find_model(location: str | Path | None) -> Path | None:
             None: the default model.
 
     Returns:
-        The folder, which need not exist if it was given; None for the default model.
+        The folder, which need not exist.
 
     Raises:
         ConfigError: the location has another scheme, or huggingface_hub is not installed.
@@ -31,8 +31,8 @@ def find_model(location: str | Path | None) -> Path | None:
         NoSuchObject: repository or revision do not exist.
         StorageError: the hub refuses access or cannot be reached, or the disk fails.
     """
-    if location is None or location == DEFAULT_MODEL:
-        return None
+    if location is None:
+        return SHIPPED_MODELS[DEFAULT_MODEL]
     if isinstance(location, Path):
         return location
     if location.startswith(PREFIX):
@@ -43,11 +43,6 @@ def find_model(location: str | Path | None) -> Path | None:
             + ", ".join(SHIPPED_MODELS)
         )
     return SHIPPED_MODELS.get(location, Path(location))
-
-
-def locate_model(location: str | Path | None) -> Path:
-    """Return the folder of a model, also of the default one; arguments and errors are those of `find_model`."""
-    return find_model(location) or SHIPPED_MODELS[DEFAULT_MODEL]
 
 
 def find_commit(uri: str) -> str:

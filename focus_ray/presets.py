@@ -25,7 +25,8 @@ from focus_ray.focus.losses import RELEASE_XI, ReconstructionWeights, Segmentati
 from focus_ray.focus.parameters import ParameterScales
 from focus_ray.focus.refine import RefineSettings
 from focus_ray.focus.schedule import OptimizerSettings, Schedule
-from focus_ray.model import PRETRAINED_MODEL, EncoderSettings, ModelSettings, PerceptualSettings, SegmenterSettings
+from focus_ray.model import EncoderSettings, ModelSettings, PerceptualSettings, SegmenterSettings
+from focus_ray.model_location import SHIPPED_MODELS
 from focus_ray.portrait_presets import portrait, portrait_em, portrait_warmup
 
 HELDOUT_SHARE = 0.1
@@ -188,18 +189,23 @@ def embedded() -> RunConfig:
 
 
 def adapt() -> RunConfig:
-    """Return the paper's test-time adaptation: EM from the shipped model, on the user's own photographs."""
-    base = embedded()
+    """Return the paper's test-time adaptation: EM from the portrait model, on the user's own photographs.
+
+    The losses are those of `portrait`, without planted occluders: nobody has chosen the photographs for open faces.
+    """
+    base = portrait()
+    segmentation = base.em.segmentation.model_copy(update={"eta_planted": 0.0})
     gentle = {"lr": 2e-4, "shape": "cosine"}
     return base.model_copy(
         update={
             "preset": "adapt",
-            "start_from": PRETRAINED_MODEL,
-            "batch_size": 16,
+            "start_from": SHIPPED_MODELS["portrait"],
             "schedule": Schedule(init_steps=0, pretrain_seg_steps=0, cycles=3, seg_steps=20, face_steps=80),
             "optimizers": base.optimizers.model_copy(
                 update={"em_seg": OptimizerSettings(lr=1e-4), "em_face": OptimizerSettings(**gentle)}
             ),
+            "em": base.em.model_copy(update={"segmentation": segmentation}),
+            "data": DataSettings(heldout_share=HELDOUT_SHARE),
             "cadence": Cadence(
                 log=10, checkpoint=100, evaluate=100, sheet=100, best="photos.rmse_255", best_is="lowest"
             ),
@@ -255,7 +261,7 @@ def load(name: str, file: Path | None = None, assignments: list[str] | None = No
     Raises:
         ConfigError: the preset or a key does not exist, or a value is not allowed.
         CheckpointError: the model of `start_from` cannot be read.
-        ModelError: `start_from` is the shipped model and this copy of the package lacks it.
+        ModelError: `start_from` is a shipped model and this copy of the package lacks it.
     """
     if name not in PRESETS:
         raise ConfigError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}")

@@ -25,7 +25,7 @@ from focus_ray.storage.tree import detach_to_cpu
 PRIOR = "prior"
 DOCUMENT = "prior.json"
 SHIPPED_PRIOR = Path(__file__).resolve().parent / "pretrained_prior"
-"""The prior of the model that comes with the package."""
+"""The prior that comes with the package; it was measured for the model `embedded`."""
 # Figures that are repeated at the top of prior.json, for readers.
 SUMMARY_KEYS = ("rms_before_mm", "rms_after_mm", "improved_share", "by_default")
 
@@ -108,8 +108,12 @@ class PriorInfo(Settings):
 
     @property
     def by_default(self) -> bool:
-        """Whether the prior is applied if the user neither requests nor refuses it."""
+        """Whether the prior is applied if the user neither requests nor refuses it, to the model of its gate."""
         return self.gate is not None and self.gate.passes
+
+    def is_default_for(self, model: Model) -> bool:
+        """Return whether the prior passed its gate with this version of a model."""
+        return self.gate is not None and self.gate.passes and self.gate.model_version == model.version
 
 
 @dataclass(frozen=True)
@@ -174,12 +178,12 @@ class Prior:
             raise ModelError(f"the prior was measured for another pipeline ({what}); {advice}")
 
 
-def select_prior(requested: str | Path | None, *, shipped_model: bool) -> Prior | None:
+def select_prior(requested: str | Path | None, model: Model) -> Prior | None:
     """Load the prior for a model.
 
     Args:
-        requested: folder of a prior, or "none"; None: the shipped prior for the shipped model, if its gate has passed.
-        shipped_model: whether the model is the shipped one.
+        requested: folder of a prior, or "none"; None: the shipped prior, if it passed its gate with this model.
+        model: the model whose meshes are corrected.
 
     Returns:
         The prior, or None for "none" and for a default that does not apply.
@@ -188,10 +192,8 @@ def select_prior(requested: str | Path | None, *, shipped_model: bool) -> Prior 
         CheckpointError: the folder is not a prior of this version, or a file is missing or altered.
     """
     if requested is None:
-        if not shipped_model or not (SHIPPED_PRIOR / MANIFEST).is_file():
-            return None
-        prior = load(SHIPPED_PRIOR)
-        return prior if prior.info.by_default else None
+        prior = load(SHIPPED_PRIOR) if (SHIPPED_PRIOR / MANIFEST).is_file() else None
+        return prior if prior is not None and prior.info.is_default_for(model) else None
     return None if str(requested) == "none" else load(Path(requested))
 
 

@@ -1,6 +1,7 @@
 """Draws the README's images with a model: python infra/readme_pictures.py [MODEL] -> docs/pictures/*.png.
 
-Only synthetic faces and a public-domain photograph (scikit-image's astronaut, NASA) are shown.
+The model, by default the default one, reconstructs a photograph; synthetic faces and the misfit prior are those of the
+embedded model. Only synthetic faces and a public-domain photograph (scikit-image's astronaut, NASA) are shown.
 """
 
 import sys
@@ -22,6 +23,7 @@ from focus_ray.inference.contact_sheet import ContactSheet
 from focus_ray.inference.face_result import FaceResult
 from focus_ray.inference.predictor import Predictor
 from focus_ray.inference.texture import texture_meshes
+from focus_ray.model_location import SHIPPED_MODELS, find_model
 from focus_ray.tracking.contact_sheet import contact_sheet
 from focus_ray.tracking.misfit_pictures import misfit_sheet
 
@@ -81,12 +83,13 @@ def misfit(model: models.Model) -> bytes:
 
 
 def main(arguments: list[str]) -> None:
-    model = models.load(Path(arguments[0]) if arguments else None)
+    model = models.load(find_model(arguments[0] if arguments else None))
+    embedded = models.load(SHIPPED_MODELS["embedded"])
     PICTURES.mkdir(parents=True, exist_ok=True)
     faces().save(PICTURES / "faces.png", optimize=True)
-    heldout(model).save(PICTURES / "heldout.png", optimize=True)
+    heldout(embedded).save(PICTURES / "heldout.png", optimize=True)
     (PICTURES / "astronaut.png").write_bytes(astronaut(model))
-    (PICTURES / "misfit.png").write_bytes(misfit(model))
+    (PICTURES / "misfit.png").write_bytes(misfit(embedded))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 from focus_ray import model
 from focus_ray.cli import main, prior
 from focus_ray.face_models import by_name
+from focus_ray.model_location import SHIPPED_MODELS
 from tests.hub_server import TOKEN, hub_server
 
 
@@ -26,13 +27,14 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 def test_list(capsys):
     code, out, _ = run(capsys, "list", "--json")
-    text, other, last = out.splitlines()
-    shipped, portrait = json.loads(last)["models"]
+    first, other, last = out.splitlines()
+    portrait, embedded = json.loads(last)["models"]
     assert code == 0
-    assert other.startswith(f"portrait: {portrait['version']}, 112 px, ict of the package, ")
-    assert (shipped["name"], shipped["default"], shipped["image_size"]) == ("embedded", True, 64)
-    assert text.startswith(f"embedded: {shipped['version']}, 64 px, parametric-small, ")
-    assert text.endswith(" MB, default")
+    assert (portrait["name"], portrait["default"], portrait["image_size"]) == ("portrait", True, 112)
+    assert first.startswith(f"portrait: {portrait['version']}, 112 px, ict of the package, ")
+    assert first.endswith(" MB, default")
+    assert other.startswith(f"embedded: {embedded['version']}, 64 px, parametric-small, ")
+    assert other.endswith(" MB")
 
 
 def test_verify(capsys, folder: Path):
@@ -56,16 +58,16 @@ def test_card(capsys, folder: Path):
 
 def test_a_name_stands_for_a_folder(capsys):
     assert run(capsys, "verify", "embedded")[0] == 0
-    named = json.loads(run(capsys, "info", "embedded", "--json")[1])
+    named = json.loads(run(capsys, "info", "portrait", "--json")[1])
     assert named == json.loads(run(capsys, "info", "--json")[1])
     code, _, err = run(capsys, "export", "embeded", "--out", "nothing")
     assert code == 4
-    assert "no model at embeded; give the path of a model folder, hf://owner/name, or a name: embedded, portrait" in err
+    assert "no model at embeded; give the path of a model folder, hf://owner/name, or a name: portrait, embedded" in err
 
 
 def test_a_prior_names_the_folder_of_a_model_of_the_package_and_keeps_addresses(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert prior._location("embedded") == str(model.PRETRAINED_MODEL)
+    assert prior._location("embedded") == str(SHIPPED_MODELS["embedded"])
     assert prior._location("runs/syn/model") == str(tmp_path / "runs/syn/model")
     for address in ("hf://owner/name@v1", "s3://bucket/run/model"):
         assert prior._location(address) == address

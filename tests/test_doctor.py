@@ -12,6 +12,7 @@ import pytest
 from focus_ray import cli, doctor, model
 from focus_ray.data.detectors import by_name
 from focus_ray.data.detectors.weight_files import MESH_HASHES
+from focus_ray.model_location import DEFAULT_MODEL, SHIPPED_MODELS
 
 SETTINGS = (
     "MLFLOW_TRACKING_URI",
@@ -78,12 +79,12 @@ def only(about: str, **arguments) -> dict:
     return entry
 
 
-def test_the_shipped_model_is_verified():
+def test_the_default_model_is_verified():
     assert doctor.examine()["model"] == {"verified": True, "version": model.load().version}
 
 
-def test_a_damaged_shipped_model_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(model, "PRETRAINED_MODEL", tmp_path)
+def test_a_damaged_default_model_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setitem(SHIPPED_MODELS, DEFAULT_MODEL, tmp_path)
     assert doctor.examine()["model"]["verified"] is False
     entry = only("model")
     assert (entry["level"], entry["exit_code"]) == ("error", 4)
@@ -91,7 +92,7 @@ def test_a_damaged_shipped_model_is_an_error(tmp_path, monkeypatch):
 
 
 def test_a_package_without_a_model_is_only_warned_of(tmp_path, monkeypatch):
-    monkeypatch.setattr(model, "PRETRAINED_MODEL", tmp_path / "pretrained")
+    monkeypatch.setitem(SHIPPED_MODELS, DEFAULT_MODEL, tmp_path / "pretrained")
     entry = only("model")
     assert (entry["level"], entry["exit_code"]) == ("warning", 0)
     assert "set start_from=" in entry["message"]

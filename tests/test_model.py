@@ -11,12 +11,13 @@ import torch
 from focus_ray import model
 from focus_ray.errors import CheckpointError, ModelError
 from focus_ray.face_models import by_name
+from focus_ray.model_location import SHIPPED_MODELS, find_model
 from focus_ray.storage import checkpoint
 
 
 @pytest.fixture(scope="module")
 def shipped() -> checkpoint.StoredModel:
-    return checkpoint.load_model(model.PRETRAINED_MODEL)
+    return checkpoint.load_model(SHIPPED_MODELS["embedded"])
 
 
 def resealed(folder: Path, shipped: checkpoint.StoredModel, **changes) -> Path:
@@ -78,15 +79,16 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, shipped, value):
         model.load(tmp_path / "model")
 
 
-@pytest.mark.parametrize("asked", [None, "shipped"])
-def test_a_package_without_its_model_says_what_to_name(tmp_path, monkeypatch, asked):
-    monkeypatch.setattr(model, "PRETRAINED_MODEL", tmp_path / "pretrained")
-    with pytest.raises(ModelError, match=r"has no shipped model .* set start_from=FOLDER"):
-        model.load(None if asked is None else model.PRETRAINED_MODEL)
+@pytest.mark.parametrize("asked", [None, *SHIPPED_MODELS])
+def test_a_package_without_its_models_says_what_to_name(tmp_path, monkeypatch, asked):
+    for name in SHIPPED_MODELS:
+        monkeypatch.setitem(SHIPPED_MODELS, name, tmp_path / name)
+    with pytest.raises(ModelError, match=r"has no shipped models .* set start_from=FOLDER"):
+        model.load(find_model(asked))
 
 
 def test_half_precision_names_the_face_as_it_will_be_loaded(tmp_path):
-    whole = model.load()
+    whole = model.load(SHIPPED_MODELS["embedded"])
     whole.focus.face_model.shape_basis.mul_(1.0001)  # no longer what float16 can hold
     model.save(tmp_path / "model", whole, half=True)
     told = json.loads((tmp_path / "model" / "model.json").read_text())["face"]["digest"]
@@ -95,7 +97,7 @@ def test_half_precision_names_the_face_as_it_will_be_loaded(tmp_path):
 
 
 def test_an_appearance_prior_comes_back_and_is_optional(tmp_path: Path):
-    shipped = model.load()
+    shipped = model.load(SHIPPED_MODELS["embedded"])
     assert shipped.appearance is not None
     assert shipped.refine_steps == shipped.photo.steps
     model.save(tmp_path / "with", shipped, half=True)
@@ -111,7 +113,7 @@ def test_an_appearance_prior_comes_back_and_is_optional(tmp_path: Path):
 
 
 def test_a_malformed_appearance_prior_is_refused(tmp_path: Path):
-    shipped = model.load()
+    shipped = model.load(SHIPPED_MODELS["embedded"])
     assert shipped.appearance is not None
     model.save(tmp_path / "model", shipped)
     tensors = shipped.appearance.tensors() | {"residuals": torch.zeros(24, 24)}
@@ -157,7 +159,7 @@ class TestAShippedFace:
         assert "shipped" not in json.loads((tmp_path / "whole" / "model.json").read_text())["face"]
 
     def test_another_face_is_copied(self, tmp_path):
-        model.save(tmp_path / "model", model.load(), half=True, copy_face=False)
+        model.save(tmp_path / "model", model.load(SHIPPED_MODELS["embedded"]), half=True, copy_face=False)
         assert (tmp_path / "model" / "face.safetensors").exists()
 
     def test_another_digest_or_no_face_in_the_package_is_refused(self, ict_model, tmp_path, monkeypatch):

@@ -22,9 +22,9 @@ def folder(untrained: model.Model, tmp_path: Path) -> Path:
 def test_the_models_of_the_package(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setitem(model_location.SHIPPED_MODELS, "second", folder)
     monkeypatch.setitem(model_location.SHIPPED_MODELS, "absent", tmp_path / "absent")
-    first, portrait, second = list_shipped()
-    assert (first.name, first.default, second.name, second.default) == ("embedded", True, "second", False)
-    assert (portrait.name, portrait.default, portrait.image_size) == ("portrait", False, 112)
+    portrait, embedded, second = list_shipped()
+    assert (portrait.name, portrait.default, portrait.image_size) == ("portrait", True, 112)
+    assert (embedded.name, embedded.default, second.name, second.default) == ("embedded", False, "second", False)
     assert portrait.face == "ict of the package"
     assert (second.version, second.image_size, second.face) == ("test", 32, "toy")
     assert second.megabytes == round(sum(path.stat().st_size for path in folder.iterdir()) / 1e6, 1)

@@ -7,25 +7,23 @@ import pytest
 from focus_ray import model, model_location
 from focus_ray.errors import ConfigError
 from focus_ray.model_location import (
-    DEFAULT_MODEL,
     SHIPPED_MODELS,
     fetch_from_hub,
     find_commit,
     find_model,
-    locate_model,
 )
 from tests.hub_server import hub_server, use_hub
 
 
-def test_the_default_model_is_one_of_those_of_the_package():
-    assert model.PRETRAINED_MODEL == SHIPPED_MODELS[DEFAULT_MODEL] == locate_model(None) == locate_model(DEFAULT_MODEL)
-    assert find_model(None) is None
-    assert find_model(DEFAULT_MODEL) is None
+def test_the_default_is_the_portrait_model():
+    assert find_model(None) == find_model("portrait") == SHIPPED_MODELS["portrait"]
+    assert find_model("embedded") == SHIPPED_MODELS["embedded"]
+    assert model.load().version.startswith("portrait-")
 
 
 def test_a_name_is_a_model_of_the_package_and_a_path_is_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setitem(SHIPPED_MODELS, "second", tmp_path / "second")
-    assert find_model("second") == locate_model("second") == tmp_path / "second"
+    assert find_model("second") == tmp_path / "second"
     assert find_model(Path("second")) == Path("second")
     assert find_model("./second") == Path("second")
     assert find_model("runs/mine/model") == Path("runs/mine/model")
@@ -33,7 +31,7 @@ def test_a_name_is_a_model_of_the_package_and_a_path_is_a_folder(monkeypatch: py
 
 def test_other_schemes_are_refused():
     with pytest.raises(
-        ConfigError, match="cannot be read from s3: here; give a folder, hf://owner/name, or a name: emb"
+        ConfigError, match="cannot be read from s3: here; give a folder, hf://owner/name, or a name: portrait, emb"
     ):
         find_model("s3://bucket/run/model")
     with pytest.raises(ConfigError, match="is not the address of a repository"):
@@ -52,8 +50,6 @@ def test_a_model_of_a_hub_is_loaded(untrained: model.Model, tmp_path: Path, monk
     with hub_server() as hub:
         use_hub(hub, tmp_path / "home", monkeypatch)
         repository = hub.add("owner/name", {path.name: path.read_bytes() for path in (tmp_path / "model").iterdir()})
-        folder = find_model("hf://owner/name")
-        assert folder is not None
-        assert model.load(folder).version == "test"
+        assert model.load(find_model("hf://owner/name")).version == "test"
         assert model.load_from(f"hf://owner/name@{repository.head}").version == "test"
         assert find_commit("hf://owner/name@main") == f"hf://owner/name@{repository.head}"

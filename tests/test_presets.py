@@ -15,6 +15,7 @@ from focus_ray.focus.networks.perceptual import ArcFacePerceptual
 from focus_ray.focus.schedule import Phase, Schedule
 from focus_ray.focus.state import Targets, TrainState
 from focus_ray.focus.synthesis import SamplingDistributions, make_generator, render_random
+from focus_ray.model_location import find_model
 from focus_ray.settings import Settings
 from focus_ray.training.loop import train_steps
 
@@ -254,8 +255,14 @@ def test_every_phase_takes_a_step(name, of_r, ellipsoid_face, recogniser):
     ]
 
 
-def test_adaptation_goes_on_with_the_networks_of_the_shipped_model():
-    assert presets.load("adapt").model == model.load().settings
+def test_adaptation_goes_on_with_the_default_model_and_its_losses():
+    adapt = presets.load("adapt")
+    assert adapt.start_from == find_model(None)
+    assert adapt.model == model.load().settings
+    portrait = presets.portrait().em
+    segmentation = portrait.segmentation.model_copy(update={"eta_planted": 0.0})
+    assert adapt.em == portrait.model_copy(update={"segmentation": segmentation})
+    assert adapt.data.planted is None
 
 
 def test_adaptation_keeps_the_checkpoint_that_explains_the_photographs_best():

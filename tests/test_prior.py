@@ -1,15 +1,18 @@
 """A prior as a thing to keep: what is written comes back, and it is used where it belongs and nowhere else."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from focus_ray import model as models
 from focus_ray import prior as priors
 from focus_ray.errors import CheckpointError, FaceModelError, ModelError
 from focus_ray.focus.misfit import READINGS
 from focus_ray.model import Model
+from focus_ray.model_location import SHIPPED_MODELS
 from focus_ray.prior import ErrorReduction, GateResult, Pipeline, Prior, PriorInfo, load, save, select_prior
 from tests.priors.conftest import stand_in
 
@@ -133,13 +136,23 @@ def test_another_face_or_pipeline_is_refused(model, ellipsoid_face):
 
 @pytest.mark.parametrize(("gain", "used"), [(0.5, True), (0.015, False), (-0.5, False)])
 def test_the_gate_decides_what_happens_by_default(model, tmp_path, monkeypatch, gain, used):
+    model, other = replace(model, version="r"), replace(model, version="other")
     monkeypatch.setattr(priors, "SHIPPED_PRIOR", tmp_path / "shipped")
-    assert select_prior(None, shipped_model=True) is None  # none is shipped
+    assert select_prior(None, model) is None  # none is shipped
     save(tmp_path / "shipped", prior_of(model, gate=gate(gain)))
-    assert (select_prior(None, shipped_model=True) is not None) is used
-    assert select_prior(None, shipped_model=False) is None
-    assert select_prior("none", shipped_model=True) is None
-    assert select_prior(tmp_path / "shipped", shipped_model=False) is not None
+    assert (select_prior(None, model) is not None) is used
+    assert select_prior(None, other) is None
+    assert select_prior("none", model) is None
+    assert select_prior(tmp_path / "shipped", other) is not None
+
+
+def test_the_shipped_prior_is_that_of_the_embedded_model():
+    embedded = models.load(SHIPPED_MODELS["embedded"])
+    prior = select_prior(None, embedded)
+    assert prior is not None
+    assert prior.matches(embedded, 0)
+    assert not prior.matches(embedded, embedded.refine_steps, photographs=True)
+    assert select_prior(None, models.load(SHIPPED_MODELS["portrait"])) is None
 
 
 def test_without_a_gate_nothing_is_applied_by_default(model):
@@ -147,8 +160,6 @@ def test_without_a_gate_nothing_is_applied_by_default(model):
 
 
 def test_a_folder_of_a_model_is_no_prior(model, tmp_path: Path):
-    from focus_ray import model as models
-
     models.save(tmp_path / "model", model)
     with pytest.raises(CheckpointError, match="not a prior"):
         load(tmp_path / "model")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from focus_ray import __version__
-from focus_ray.model_location import find_model, locate_model
+from focus_ray.model_location import DEFAULT_MODEL, find_model
 
 TYPER_OPTIONS: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": None, "add_completion": False}
 app = typer.Typer(name="focus-ray", help="Occlusion-robust 3D face reconstruction (FOCUS).", **TYPER_OPTIONS)
@@ -32,11 +32,11 @@ ModelFolder = Annotated[
         "--model",
         metavar="MODEL",
         parser=find_model,
-        help="Folder, for example RUN/model; name of `model list`; or hf://owner/name. Default: the shipped model.",
+        help=f"Folder, for example RUN/model; name of `model list`; or hf://owner/name. Default: {DEFAULT_MODEL}.",
     ),
 ]
 MODEL_HELP = "Model folder, for example RUN/model; name of `model list`; or hf://owner/name[@revision]."
-ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", parser=locate_model, help=MODEL_HELP)]
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", parser=find_model, help=MODEL_HELP)]
 PriorFolder = Annotated[
     str | None,
     typer.Option("--prior", metavar="DIR", help="Misfit prior to correct the meshes, for example OUT/prior, or none."),

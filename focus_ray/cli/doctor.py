@@ -18,7 +18,7 @@ def doctor(
 ) -> None:
     """Check this installation, list its problems and say how to fix them.
 
-    Checks versions, processors, limits, folders, the shipped model, and whether MLflow, the named Ray cluster and the
+    Checks versions, processors, limits, folders, the default model, and whether MLflow, the named Ray cluster and the
     storage can be reached. The exit code is 0 if there are only warnings, else that of the first error.
     """
     from focus_ray.doctor import examine

@@ -13,9 +13,9 @@ from focus_ray.cli.printing import (
     echo_problems,
     echo_record,
     format_count,
-    shipped_model,
 )
 from focus_ray.errors import ConfigError
+from focus_ray.model_location import find_model
 
 
 @evaluate_app.command("folder")
@@ -72,7 +72,7 @@ def evaluate_folder(
             "masks": (OWN,) if own_mask else MASKS,
         }
         _evaluate_composites(
-            folder, model or shipped_model(), out, refine, detector, detector_weights, as_json, options
+            folder, model or find_model(None), out, refine, detector, detector_weights, as_json, options
         )
         return
     if own_mask or by_group or attributes is not None or open_faces is not None:
@@ -84,7 +84,7 @@ def evaluate_folder(
         raise ConfigError("--detector is for composites of `focus-ray data occlude`; leave it out for other folders")
     with terminal.TerminalProgress() as progress:
         watch = partial(progress.on_progress, "scoring")
-        scores = evaluate(folder, model or shipped_model(), out, refine, watch, prior)
+        scores = evaluate(folder, model or find_model(None), out, refine, watch, prior)
     echo_record(scores, as_json)
 
 

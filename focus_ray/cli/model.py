@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from focus_ray.cli.apps import MODEL_HELP, AsJson, DetectorName, DetectorWeights, ModelArgument, model_app
-from focus_ray.cli.printing import echo_json, echo_record, format_count, shipped_model
+from focus_ray.cli.printing import echo_json, echo_record, format_count
 from focus_ray.errors import ConfigError
-from focus_ray.model_location import SHIPPED_MODELS, find_model, locate_model
+from focus_ray.model_location import DEFAULT_MODEL, SHIPPED_MODELS, find_model
 from focus_ray.storage.hub_address import PREFIX as HUB_PREFIX
 from focus_ray.storage.object_store import SCHEME
 
@@ -93,7 +93,7 @@ def model_push(
 def model_info(
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="MODEL", parser=locate_model, help=f"{MODEL_HELP} Default: the shipped one."),
+        typer.Argument(metavar="MODEL", parser=find_model, help=f"{MODEL_HELP} Default: {DEFAULT_MODEL}."),
     ] = None,
     card: Annotated[bool, typer.Option("--card", help="Print the model card instead, as Markdown.")] = False,
     as_json: AsJson = False,
@@ -104,7 +104,7 @@ def model_info(
     from focus_ray.model import describe
     from focus_ray.storage.checkpoint import load_model
 
-    folder = folder or shipped_model()
+    folder = folder or find_model(None)
     stored = load_model(folder)
     parameters = {name: sum(t.numel() for t in tensors.values()) for name, tensors in stored.networks.items()}
     size = sum(path.stat().st_size for path in folder.iterdir())

@@ -1,7 +1,6 @@
 """Output of commands on stdout: text, or one line of JSON."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -39,10 +38,3 @@ def echo_record(record: Any, as_json: bool) -> None:
 def echo_json(record: Any) -> None:
     """Print a record as one line of JSON."""
     typer.echo(json.dumps(record, allow_nan=False))
-
-
-def shipped_model() -> Path:
-    """Return the model folder that comes with the package."""
-    from focus_ray.model import PRETRAINED_MODEL
-
-    return PRETRAINED_MODEL

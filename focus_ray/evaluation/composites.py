@@ -37,7 +37,7 @@ def evaluate_composites(
 
     Args:
         folder: folder of composites.
-        model: model folder; None: the shipped model.
+        model: model folder; None: the default model of the package.
         out: JSON file for the figures; None: not written.
         refine_steps: refinement steps of the refined variants; 0: without them.
         progress: called with (pictures done, pictures in all).

@@ -168,7 +168,7 @@ def predict_dataset(
 
     Args:
         data: folder or s3://bucket/prefix of the data set.
-        model: model folder; None: the shipped model.
+        model: model folder; None: the default model of the package.
         out: folder for the predictions.
         settings: pool of Ray tasks; None: run in this process.
         split: split of NoW.

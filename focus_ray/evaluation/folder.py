@@ -29,7 +29,7 @@ def evaluate_folder(
 
     Args:
         folder: folder of `data synthesize`, with masks.
-        model: model folder; None: the shipped model.
+        model: model folder; None: the default model of the package.
         out: JSON file for the figures; None: not written.
         refine_steps: refinement steps of the refined variants; 0: without them.
         progress: called with (faces done, faces in all).

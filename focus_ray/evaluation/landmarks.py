@@ -50,7 +50,7 @@ class LandmarkConfig(Settings):
     detector: str = "auto"
     detector_weights: str | None = None
     fit: bool = True  # whether the model is fitted, or the detector scored alone
-    model: str | None = None  # model folder; None: the shipped model
+    model: str | None = None  # model folder; None: the default model of the package
     refine: NonNegativeInt | None = None  # refinement steps; None: the model's own number
     normalise: Normalisation = "box"
     least_overlap: float = Field(default=0.3, gt=0, le=1)  # intersection over union of a detection with the true face

@@ -107,19 +107,19 @@ def load_method(
     """Load the model of a folder as a method.
 
     Args:
-        folder: model folder; None: the shipped model.
+        folder: model folder; None: the default model of the package.
         name: name of the method; None: version of the model.
         mask: mask rule.
-        prior: folder of a misfit prior or "none"; None: the default, if it matches the model (prior.select_prior).
+        prior: folder of a misfit prior or "none"; None: that of the model, if it has one (prior.select_prior).
         refine: refinement steps of each fit.
 
     Raises:
         CheckpointError: the model or the prior is damaged.
-        ModelError: the prior belongs to another pipeline, or the shipped model is not installed.
+        ModelError: the prior belongs to another pipeline, or the default model is not installed.
         FaceModelError: the prior belongs to another face model.
     """
     model = models.load(folder)
-    correcting = priors.select_prior(prior, shipped_model=folder is None)
+    correcting = priors.select_prior(prior, model)
     if correcting is not None and prior is not None:
         correcting.check_pipeline(model, refine)
     if correcting is not None and not correcting.matches(model, refine):

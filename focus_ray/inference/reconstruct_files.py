@@ -121,7 +121,7 @@ def reconstruct_paths(
     Args:
         paths: pictures and folders.
         out: folder of the results.
-        model: a model folder or a loaded model; None is the shipped model.
+        model: a model folder or a loaded model; None is the default model of the package.
         detector: None is the detector "auto"; ignored if `model` is loaded.
         landmarks: landmark file (path inside the folder of all pictures, or file name, in the first column). Faces of
             pictures that it does not name are detected; lines that name no picture are counted in a warning.
@@ -185,7 +185,7 @@ def fit_paths(
 
     Args:
         paths: pictures and folders.
-        model: a model folder or a loaded model; None is the shipped model.
+        model: a model folder or a loaded model; None is the default model of the package.
         landmarks: landmark file, as for `reconstruct_paths`.
         progress: called with "pictures", the number done and the number of all.
 

@@ -278,19 +278,18 @@ def load(
         path: a model folder (RUN/model for instance), a name of `model_location.SHIPPED_MODELS`, or
             hf://owner/name[@revision]; None is the default model of the package.
         detector: None is the detector "auto" of `resolve_detector`.
-        prior: folder of a misfit prior, or "none"; None is the prior of the shipped model, if its gate found that it
-            helps.
+        prior: folder of a misfit prior, or "none"; None is the shipped prior, if its gate found that it helps this
+            model.
 
     Raises:
         CheckpointError: a folder or repository is missing files, altered or of another format.
         FaceModelError: the prior belongs to another face model.
-        ModelError: the package has no shipped model, or lacks the face model that the folder refers to.
+        ModelError: this copy of the package has no shipped models, or lacks the face model that the folder refers to.
         ConfigError: the location is of no supported kind, or huggingface_hub is not installed.
         StorageError: the hub refuses access or cannot be reached.
     """
-    folder = find_model(path)
-    model = models.load(folder)
-    correcting = select_prior(prior, shipped_model=folder is None)
+    model = models.load(find_model(path))
+    correcting = select_prior(prior, model)
     return Reconstructor(model, detector, prior=correcting, require_prior=prior is not None)
 
 

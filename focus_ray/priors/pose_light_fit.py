@@ -75,7 +75,7 @@ def fit_to_pictures(
     Args:
         paths: pictures, or folders of pictures.
         out: YAML file to write.
-        model: model folder; None: the shipped model.
+        model: model folder; None: the default model of the package.
         landmarks: landmark file; None: landmarks are detected.
         progress: called with (phase, done, total).
 

@@ -172,7 +172,7 @@ def swap(requested: ServingSettings, echo: Echo = print) -> None:
     with ray_cluster.connect_ray(ray_cluster.ClusterSettings()):
         _deploy(settings, sources)
     _write_record(EndpointRecord(running.address, running.pid, settings))
-    echo(f"{_url(settings)} now serves {model or 'the shipped model'}")
+    echo(f"{_url(settings)} now serves {model or 'the default model'}")
 
 
 def _check_swappable(requested: ServingSettings, running: ServingSettings) -> None:

@@ -1,6 +1,6 @@
 """Source of an endpoint's model and prior: resolved once for all replicas, fetched and verified on their nodes.
 
-None                                 the shipped model or prior
+None                                 the default model of the package, or the prior of the model
 NAME                                 a model that comes with the package, see model_location
 FOLDER, s3://bucket/prefix/model     an artifact on this machine or in an object store
 hf://owner/name[@revision]           a model on a Hugging Face Hub
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from focus_ray.errors import CheckpointError, ConfigError, NoSuchObject, StorageError
-from focus_ray.model_location import DEFAULT_MODEL, SHIPPED_MODELS, fetch_from_hub, find_commit
+from focus_ray.model_location import DEFAULT_MODEL, SHIPPED_MODELS, fetch_from_hub, find_commit, find_model
 from focus_ray.storage import artifact_store, atomic
 from focus_ray.storage.hub_address import PREFIX as HUB_PREFIX
 from focus_ray.storage.manifest import MANIFEST, file_digest, read_manifest, verify_artifact
@@ -43,8 +43,8 @@ class ModelSource:
     """One fixed version of a model, for all replicas."""
 
     kind: ClassVar[str] = "model"
-    uri: str | None  # place without aliases; None: the shipped model
-    digest: str | None = None  # SHA-256 of its manifest; None for the shipped model
+    uri: str | None  # place without aliases; None: the default model of the package
+    digest: str | None = None  # SHA-256 of its manifest; None for the default model
     registered: str | None = None  # NAME/VERSION, for a model of the registry
 
 
@@ -63,7 +63,7 @@ def resolve(uri: str | None) -> ModelSource:
 
     Args:
         uri: folder, name of a model of the package, s3://bucket/prefix/model, hf://owner/name[@revision],
-            models:/NAME@ALIAS or models:/NAME/VERSION; None: the shipped model.
+            models:/NAME@ALIAS or models:/NAME/VERSION; None: the default model of the package.
 
     Raises:
         ConfigError: the URI is not of a supported kind, or huggingface_hub is not installed.
@@ -109,9 +109,7 @@ def fetch_model(source: ModelSource, cache: Path) -> Path:
         StorageError: the place cannot be read, or the cache cannot be written.
         TrackingError: the model registry cannot be reached.
     """
-    from focus_ray.model import PRETRAINED_MODEL
-
-    return PRETRAINED_MODEL if source.uri is None else _ensure_cached(source, cache)
+    return find_model(None) if source.uri is None else _ensure_cached(source, cache)
 
 
 def fetch_prior(source: PriorSource, cache: Path) -> str | Path | None:
@@ -150,7 +148,7 @@ def load_reconstructor(source: ModelSource, prior: PriorSource, cache: Path) -> 
     from focus_ray.prior import select_prior
 
     model = models.load(fetch_model(source, cache))
-    correcting = select_prior(fetch_prior(prior, cache), shipped_model=source.uri is None)
+    correcting = select_prior(fetch_prior(prior, cache), model)
     return Reconstructor(model, prior=correcting, require_prior=False)
 
 

@@ -83,7 +83,7 @@ class HttpSettings(Settings):
 class ServingSettings(Settings):
     """All settings of an endpoint."""
 
-    model: str | None = None  # folder, name, s3://, hf:// or models:/NAME@ALIAS; None: the shipped model
+    model: str | None = None  # folder, name, s3://, hf:// or models:/NAME@ALIAS; None: the default model
     prior: str | None = None  # folder, s3://..., or none; None: the default of the model
     refine: bool = True  # default of the option `refine` of requests
     # haar, thorough and fast are OpenCV's cascades; auto is mesh, or fast if the weights of mesh are not installed.

@@ -238,14 +238,41 @@ def test_with_refinement_s_is_compared_with_it_and_only_where_both_renderings_ar
     assert metrics.mask_mean == pytest.approx(float((watched.mask.sum() / watched.region.sum()).detach()))
 
 
-def test_s_can_see_both_renderings_of_half_a_batch(state, batch, monkeypatch):
-    half = batch.rows(slice(0, (len(batch.images) + 1) // 2))
-    one_pass, refined = em.render_pair(state.focus, half, REFINED)
-    watched = Watched(state, monkeypatch)
-    segmentation_step(state, batch, OF_S, REFINED.model_copy(update={"both_renderings": True}), OPTIMIZER)
-    assert torch.equal(watched.rendered, torch.cat((one_pass.image, refined.image)))
-    assert torch.equal(watched.compared.image, torch.cat((refined.image, refined.image)))
-    assert torch.equal(watched.region, torch.cat((one_pass.mask * refined.mask, refined.mask)))
+KEEPING = EmSettings(refined_comparison=RefineSettings(steps=2, lr=0.15, trusting_share=1.0), keep_fits=True)
+
+
+def test_known_images_are_not_refined_again_and_look_the_same(state, batch, monkeypatch):
+    numbered = batch._replace(numbers=(5, 3, 8, 1))
+    first = em.render_pair(state.focus, numbered, KEEPING, state.kept_fits)
+    assert sorted(state.kept_fits) == [1, 3, 5, 8]
+    monkeypatch.setattr(em, "descend", lambda *_: pytest.fail("refined again"))
+    turned = Targets(batch.images.flip(0), batch.landmarks.flip(0), numbers=(1, 8, 3, 5))
+    again = em.render_pair(state.focus, turned, KEEPING, state.kept_fits)
+    for before, after in zip(first, again, strict=True):
+        assert torch.equal(before.image, after.image.flip(0))
+
+
+def test_a_new_image_has_its_batch_refined(state, batch):
+    em.render_pair(state.focus, batch._replace(numbers=(1, 2, 3, 4)), KEEPING, state.kept_fits)
+    new = Targets(batch.images.flip(3), batch.landmarks, numbers=(1, 2, 3, 9))
+    _, refined = em.render_pair(state.focus, new, KEEPING, state.kept_fits)
+    assert torch.equal(refined.image, em.render_pair(state.focus, new, KEEPING)[1].image)
+
+
+def test_fits_are_kept_until_r_changes(state, batch):
+    numbered = batch._replace(numbers=(1, 2, 3, 4))
+    segmentation_step(state, numbered, OF_S, KEEPING, OPTIMIZER)
+    assert len(state.kept_fits) == BATCH
+    reconstruction_step(state, numbered, OF_R, KEEPING, OPTIMIZER)
+    assert not state.kept_fits
+    segmentation_step(state, batch, OF_S, KEEPING, OPTIMIZER)
+    assert not state.kept_fits, "images without numbers are not kept"
+
+
+def test_kept_fits_must_not_depend_on_s():
+    for refine in (None, RefineSettings()):
+        with pytest.raises(ValueError, match="trusting_share = 1"):
+            EmSettings(refined_comparison=refine, keep_fits=True)
 
 
 def test_pasted_pixels_do_not_set_the_area_weight(state, batch):

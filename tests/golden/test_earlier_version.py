@@ -21,6 +21,7 @@ from focus_ray import model as models
 from focus_ray import presets
 from focus_ray.config import RunConfig
 from focus_ray.model import ModelSettings
+from focus_ray.model_location import SHIPPED_MODELS
 from focus_ray.serving import metrics, schema
 from focus_ray.storage.json_lines import read_json_lines
 from focus_ray.training import assemble
@@ -77,13 +78,13 @@ def test_the_keys_of_a_search_stay(earlier):
 
 
 def test_the_keys_of_a_model_stay():
-    written = json.loads((models.PRETRAINED_MODEL / "model.json").read_text())
+    written = json.loads((SHIPPED_MODELS["embedded"] / "model.json").read_text())
     assert_keys_stay(
         keys_of(written["settings"]), keys_of(ModelSettings.model_validate(written["settings"]).model_dump())
     )
     later = {"photo", "lineage"}
     assert set(written) - later == {"format", "version", "settings", "refine", "face"}
-    assert models.load().version == written["version"]
+    assert models.load(SHIPPED_MODELS["embedded"]).version == written["version"]
 
 
 @pytest.mark.drill

@@ -7,6 +7,7 @@ from focus_ray import model as models
 from focus_ray.focus.parameters import split_theta
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.inference.fit_from_landmarks import FIT_SETTINGS, fit_from_landmarks
+from focus_ray.model_location import SHIPPED_MODELS
 from tests.inference.test_landmark_fit import CAMERA, random_theta
 
 FEW = FIT_SETTINGS.with_steps(40)
@@ -14,7 +15,7 @@ FEW = FIT_SETTINGS.with_steps(40)
 
 @pytest.fixture(scope="module")
 def model():
-    return models.load()
+    return models.load(SHIPPED_MODELS["embedded"])
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from focus_ray.focus.parameters import THETA_MODES, join_theta, split_theta
 from focus_ray.focus.photo_fit import PhotoFitSettings, landmark_weights
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.inference.landmark_fit import fit_landmarks, with_theta_modes
+from focus_ray.model_location import SHIPPED_MODELS
 
 CAMERA = Camera(image_size=224)
 SETTINGS = PhotoFitSettings()
@@ -17,7 +18,7 @@ SETTINGS = PhotoFitSettings()
 
 @pytest.fixture(scope="module")
 def face_model():
-    return models.load().focus.face_model
+    return models.load(SHIPPED_MODELS["embedded"]).focus.face_model
 
 
 def random_theta(count: int, seed: int = 0) -> torch.Tensor:

@@ -16,13 +16,14 @@ from focus_ray.inference import learn_appearance as module
 from focus_ray.inference.learn_appearance import learn_appearance, skin_tones, store_appearance
 from focus_ray.inference.overlay import encode_png
 from focus_ray.model import Model
+from focus_ray.model_location import SHIPPED_MODELS
 
 FACES = 6
 
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return models.load()
+    return models.load(SHIPPED_MODELS["embedded"])
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from focus_ray.data.align import crop_from_landmarks
 from focus_ray.data.image_file import read_image
 from focus_ray.data.landmark_csv import read_landmarks
 from focus_ray.inference import reconstruct_paths
-from focus_ray.model import PRETRAINED_MODEL
+from focus_ray.model_location import find_model
 
 pytestmark = [
     pytest.mark.shared,
-    pytest.mark.skipif(not PRETRAINED_MODEL.is_dir(), reason="no model is shipped with this checkout"),
+    pytest.mark.skipif(not find_model(None).is_dir(), reason="no model is shipped with this checkout"),
 ]
 
 

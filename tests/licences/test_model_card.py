@@ -2,14 +2,14 @@
 
 import json
 
-from focus_ray import model
 from focus_ray.licences.model_card import model_card, repository_card
+from focus_ray.model_location import SHIPPED_MODELS
 
 MLFLOW_LIMIT = 5000  # characters of a description
 
 
 def test_it_names_the_model_its_data_and_its_licences():
-    info = json.loads((model.PRETRAINED_MODEL / "model.json").read_text())
+    info = json.loads((SHIPPED_MODELS["embedded"] / "model.json").read_text())
     card = model_card(info)
     assert f"- Version: {info['version']}\n" in card
     assert "- Trained on: synthetic\n- Light and residuals learned from: portraits\n" in card

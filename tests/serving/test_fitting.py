@@ -20,7 +20,7 @@ SETTINGS = BatchingSettings(batch=4)
 
 @pytest.fixture(scope="module")
 def fitter() -> Fitter:
-    shipped = load()
+    shipped = load("embedded")
     model = shipped.model
     few = model.photo.with_steps(15)  # enough for a last digit to become visible
     return Fitter(
@@ -100,7 +100,7 @@ def test_a_stuck_batch_is_noticed(fitter: Fitter, monkeypatch: pytest.MonkeyPatc
 
 def test_the_card_says_what_answers(fitter: Fitter):
     info = fitter.model_info
-    assert info.version == load().model.version
+    assert info.version == load("embedded").model.version
     assert (info.registered, info.image_size, info.refine_steps) == ("focus/3", 64, 15)
     assert info.prior == "one_pass"
     assert fitter.render_context.face_model.n_vertices == info.vertices

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from focus_ray.errors import CheckpointError, ConfigError, StorageError, TrackingError
-from focus_ray.model import PRETRAINED_MODEL
+from focus_ray.errors import CheckpointError, ConfigError, FaceModelError, StorageError, TrackingError
 from focus_ray.model_location import SHIPPED_MODELS
 from focus_ray.prior import SHIPPED_PRIOR
 from focus_ray.serving import model_source
@@ -72,7 +71,7 @@ def cached(cache: Path) -> list[str]:
 
 
 def test_the_shipped_model_and_its_prior_are_where_they_are(cache: Path):
-    assert fetch_model(resolve(None), cache) == PRETRAINED_MODEL
+    assert fetch_model(resolve(None), cache) == SHIPPED_MODELS["portrait"]
     assert resolve(None) == ModelSource(None)
     assert fetch_prior(resolve_prior(None), cache) is None
     assert fetch_prior(resolve_prior("none"), cache) == "none"
@@ -80,7 +79,8 @@ def test_the_shipped_model_and_its_prior_are_where_they_are(cache: Path):
 
 
 def test_a_name_is_a_model_of_the_package(local: str, cache: Path, monkeypatch):
-    assert resolve("embedded") == resolve(None)
+    assert resolve("portrait") == resolve(None)
+    assert resolve("embedded").uri == str(SHIPPED_MODELS["embedded"])
     monkeypatch.setitem(SHIPPED_MODELS, "second", Path(store(local, "second")))
     source = resolve("second")
     assert source.uri == f"{local}/second"
@@ -291,7 +291,7 @@ def registered(mlflow, tmp_path: Path) -> MlflowServer:
     """A registry with two versions of focus, the first in production."""
     server = MlflowServer(os.environ["MLFLOW_TRACKING_URI"], tmp_path / "artifacts")
     code = tmp_path / "mlflow_model.py"
-    code.write_bytes((PRETRAINED_MODEL.parent / "tracking" / "mlflow_model.py").read_bytes())
+    code.write_bytes((SHIPPED_MODELS["embedded"].parent / "tracking" / "mlflow_model.py").read_bytes())
     for number, model in enumerate((b"{}", b"{ }")):
         run = server.create_run("faces", f"{number:032x}", "one", 1000)
         folder = Path(store(str(tmp_path / f"run-{number}"), "model", FILES | {"model.json": model}))
@@ -380,15 +380,13 @@ def test_without_a_registry(tmp_path: Path, monkeypatch):
 # --------------------------------------------------------------------------------------------------- to be used
 
 
-def test_the_shipped_model_gets_the_shipped_prior_and_another_model_what_is_asked(cache: Path):
+def test_the_model_of_the_shipped_prior_gets_it_and_another_model_what_is_asked(cache: Path):
     prior = resolve_prior(str(SHIPPED_PRIOR))
-    shipped = load_reconstructor(resolve(None), resolve_prior(None), cache)
-    assert shipped.prior is not None
-    copied = load_reconstructor(resolve(str(PRETRAINED_MODEL)), resolve_prior(None), cache)
-    assert copied.model.version == shipped.model.version
-    assert copied.prior is None
-    asked = load_reconstructor(resolve(str(PRETRAINED_MODEL)), prior, cache)
-    assert asked.prior is not None
-    assert load_reconstructor(resolve(None), resolve_prior("none"), cache).prior is None
+    assert load_reconstructor(resolve("embedded"), resolve_prior(None), cache).prior is not None
+    assert load_reconstructor(resolve("embedded"), resolve_prior("none"), cache).prior is None
+    assert load_reconstructor(resolve("embedded"), prior, cache).prior is not None
+    assert load_reconstructor(resolve(None), resolve_prior(None), cache).prior is None
+    with pytest.raises(FaceModelError):
+        load_reconstructor(resolve(None), prior, cache)
     assert [name.partition("-")[0] for name in cached(cache)] == ["model", "prior"]
     assert isinstance(prior, PriorSource)

@@ -113,9 +113,12 @@ class LoadProcess:
 
 @contextmanager
 def run_endpoint(
-    folder: Path, *options: str, model: str | None = None, env: Mapping[str, str] | None = None
+    folder: Path, *options: str, model: str | None = "embedded", env: Mapping[str, str] | None = None
 ) -> Iterator[Endpoint]:
-    """`focus-ray serve` with options and variables of its environment, its state and log in a folder."""
+    """`focus-ray serve` with options and variables of its environment, its state and log in a folder.
+
+    None serves the default model; the small one is quicker.
+    """
     mark, (port,) = uuid.uuid4().hex, free_ports(1)
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_", "FOCUS_RAY_"))}
     environment = kept | {
@@ -156,12 +159,12 @@ def _wait(running: Endpoint) -> None:
         time.sleep(0.5)
 
 
-def write_crops(folder: Path, count: int, world_face: object) -> Path:
-    """Aligned crops of different synthetic faces, as PNG files."""
+def write_crops(folder: Path, count: int, world_face: object, size: int = 64) -> Path:
+    """Aligned crops of different synthetic faces, as PNG files; `size` is that of the model's crops."""
     from focus_ray.data.synthetic import SyntheticConfig
 
     folder.mkdir(parents=True, exist_ok=True)
-    for number, picture in enumerate(islice(_faces(world_face, SyntheticConfig()), count)):
+    for number, picture in enumerate(islice(_faces(world_face, SyntheticConfig(image_size=size)), count)):
         cv2.imwrite(str(folder / f"{number:05}.png"), picture)
     return folder
 

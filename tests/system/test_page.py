@@ -76,8 +76,8 @@ def serving(reconstructor: Reconstructor) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """The interface with the shipped model, in this process."""
-    with serving(load()) as address:
+    """The interface with the small model, in this process."""
+    with serving(load("embedded")) as address:
         yield address
 
 

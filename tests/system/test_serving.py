@@ -17,6 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from focus_ray import model as models
+from focus_ray.model_location import SHIPPED_MODELS
 from focus_ray.serving.client import Client
 from focus_ray.serving.schema import Reconstruction
 from tests.system.endpoint import CONTROLLER, INGRESS, MODEL, PROXY, Endpoint, run_endpoint, write_crops
@@ -48,7 +49,7 @@ def pictures(folder: Path, world_face) -> Path:
 @pytest.fixture(scope="module")
 def other_model(folder: Path) -> Path:
     """The shipped model under another name."""
-    models.save(folder / "other", replace(models.load(), version="another-one"))
+    models.save(folder / "other", replace(models.load(SHIPPED_MODELS["embedded"]), version="another-one"))
     return folder / "other"
 
 
@@ -195,7 +196,7 @@ def test_another_model_takes_over(
     record_property("load", seen)
     assert seen["failures"] == []
     assert set(seen["statuses"]) == {"200"}
-    assert set(seen["versions"]) == {"another-one", models.load().version}
+    assert set(seen["versions"]) == {"another-one", models.load(SHIPPED_MODELS["embedded"]).version}
 
 
 @pytest.mark.drill

@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from focus_ray.errors import TrackingError
-from focus_ray.model import PRETRAINED_MODEL
+from focus_ray.model_location import SHIPPED_MODELS
 from focus_ray.tracking import mlflow_client
 from focus_ray.tracking.mlflow_client import MetricPoint, MlflowServer
 
@@ -108,11 +108,13 @@ def test_a_model_is_logged_without_a_warning_or_a_pickle(server, database, tmp_p
     with server.session() as client:
         client.create_logged_model(run.experiment, "focus", run.id, tags={"model_version": "v"})
     code = tmp_path / "mlflow_model.py"
-    code.write_bytes((PRETRAINED_MODEL.parent / "tracking" / "mlflow_model.py").read_bytes())
+    code.write_bytes((SHIPPED_MODELS["embedded"].parent / "tracking" / "mlflow_model.py").read_bytes())
     requirements = mlflow_client.model_requirements()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        numbers = [server.register(run, {"model": PRETRAINED_MODEL}, "v", code, requirements, "# Card") for _ in "12"]
+        numbers = [
+            server.register(run, {"model": SHIPPED_MODELS["embedded"]}, "v", code, requirements, "# Card") for _ in "12"
+        ]
     assert numbers == ["1", "1"]
     assert database.rows("select description from model_versions") == [("# Card",)]
     out, err = capfd.readouterr()
@@ -136,7 +138,7 @@ def test_a_model_is_logged_without_a_warning_or_a_pickle(server, database, tmp_p
 def registered(server, tmp_path):
     """Two versions of a model that is one small file, the first in production."""
     code = tmp_path / "mlflow_model.py"
-    code.write_bytes((PRETRAINED_MODEL.parent / "tracking" / "mlflow_model.py").read_bytes())
+    code.write_bytes((SHIPPED_MODELS["embedded"].parent / "tracking" / "mlflow_model.py").read_bytes())
     run = server.create_run("faces", FOCUS, "one", 1000)
     for version in ("one", "two"):
         (tmp_path / version / "model").mkdir(parents=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from focus_ray.model import PRETRAINED_MODEL
+from focus_ray.model_location import SHIPPED_MODELS
 
 LOG = 10
 RUN_ID = "0123456789abcdef" * 2
@@ -79,7 +79,7 @@ def end_run(run: Path, steps: int, version: str | None = "embedded-0123456789ab"
     (run / "metrics.json").write_text(json.dumps(metrics))
     (run / "report.html").write_text("<p>report</p>")
     if version is not None:
-        shutil.copytree(PRETRAINED_MODEL, run / "model")
+        shutil.copytree(SHIPPED_MODELS["embedded"], run / "model")
 
 
 def write_run(run: Path, steps: int = 2003, *, timed: bool = True, **names: str) -> Path:

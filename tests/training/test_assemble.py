@@ -39,7 +39,7 @@ def test_a_model_inside_a_folder_that_was_moved_is_found(kept, tmp_path):
     run, model = tmp_path / "t" / "trials" / "one", tmp_path / "t" / "start" / "model"
     shutil.copytree(SHIPPED_MODELS["embedded"], model)
     assert assemble.resolve_start_model(Path(kept), run) == model  # also before the run has a folder
-    config = presets.load("adapt").model_copy(update={"start_from": Path(kept)})
+    config = presets.load("adapt", assignments=[f"start_from={model}"]).model_copy(update={"start_from": Path(kept)})
     face = assemble.fitted_face(config, run)
     assert models.weights_digest(assemble.build_focus(config, face, run)) == models.weights_digest(
         models.load(SHIPPED_MODELS["embedded"]).focus

@@ -11,6 +11,7 @@ from focus_ray import presets
 from focus_ray.config import RunConfig
 from focus_ray.data.landmark_csv import read_landmarks
 from focus_ray.errors import ConfigError, DataError, Interrupted
+from focus_ray.model_location import SHIPPED_MODELS
 from focus_ray.runtime.callbacks import Callback
 from focus_ray.training.in_process import train
 from focus_ray.training.missing_landmarks import detect_missing, lacks_landmarks
@@ -46,7 +47,8 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def config(photos: Path) -> RunConfig:
     short = ["schedule={cycles: 1, seg_steps: 1, face_steps: 2}", "batch_size=3", "cadence.checkpoint=1"]
-    return presets.load("adapt", None, short).with_photos(str(photos), None)
+    start = f"start_from={SHIPPED_MODELS['embedded']}"
+    return presets.load("adapt", None, [start, *short]).with_photos(str(photos), None)
 
 
 def test_what_lacks_landmarks(config: RunConfig, photos: Path):

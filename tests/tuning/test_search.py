@@ -7,7 +7,7 @@ import yaml
 
 from focus_ray import model
 from focus_ray.errors import CheckpointError, ConfigError
-from focus_ray.model import PRETRAINED_MODEL
+from focus_ray.model_location import SHIPPED_MODELS
 from focus_ray.tracking.history import look_up
 from focus_ray.tuning.alternation import PARAMETERS
 from focus_ray.tuning.search import SearchConfig, deep_merge, read_search
@@ -109,7 +109,7 @@ def test_a_start_that_does_not_fit_is_refused(tmp_path: Path):
     with pytest.raises(CheckpointError, match="such"):
         read_search(written(tmp_path, start=str(tmp_path / "such")))
     with pytest.raises(ConfigError, match="other networks"):
-        read_search(written(tmp_path, start=str(PRETRAINED_MODEL)))
+        read_search(written(tmp_path, start=str(SHIPPED_MODELS["embedded"])))
 
 
 def test_assignments_are_laid_over_the_file(tmp_path: Path):

@@ -29,6 +29,7 @@ from focus_ray.inference.quality import (
     quality_flags,
 )
 from focus_ray.inference.reconstructor import Reconstructor
+from focus_ray.model_location import find_model
 from focus_ray.numerics.bootstrap import GroupBootstrap, weighted_ratio
 from focus_ray.settings import Settings
 from focus_ray.storage import atomic, checkpoint
@@ -67,7 +68,7 @@ def calibrate(
 
     Args:
         folder: composites to choose the limits on.
-        model: model folder; None: the shipped model.
+        model: model folder; None: the default model of the package.
         out: file for the limits and figures, in the format of quality.json; None: not written.
         report: composites of other persons to score the flags on; None: `folder` is split by person into two halves.
         detector: detector that locates the faces.
@@ -117,7 +118,7 @@ def calibrate(
     if out is not None:
         atomic.write_file(out, json.dumps(result, indent=1, allow_nan=False) + "\n")
     if store:
-        checkpoint.save_quality(models.PRETRAINED_MODEL if model is None else model, result)
+        checkpoint.save_quality(model or find_model(None), result)
     return result
 
 

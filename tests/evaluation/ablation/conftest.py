@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from focus_ray import model as models
 from focus_ray.data.composites.compose import write_composites
 from focus_ray.data.composites.composite_config import CompositeConfig
 from focus_ray.evaluation.ablation.ablation_config import AblationConfig, build_ablation_config
+from focus_ray.model_location import SHIPPED_MODELS
 from tests.data.composites.photographs import write_photographs
 
 SHORT = (
@@ -25,7 +25,7 @@ SHORT = (
 @pytest.fixture(scope="session")
 def start() -> Path:
     """Model folder that all rows start from: small, and its fits show faces."""
-    return models.PRETRAINED_MODEL
+    return SHIPPED_MODELS["embedded"]
 
 
 @pytest.fixture(scope="session")

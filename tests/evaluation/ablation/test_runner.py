@@ -20,6 +20,7 @@ from focus_ray.evaluation.benchmark.train import TrainingRun
 from focus_ray.evaluation.composite_scoring import CompositeScores
 from focus_ray.focus import appearance
 from focus_ray.inference import learn_appearance
+from focus_ray.model_location import SHIPPED_MODELS
 from focus_ray.training.run import Trainer
 from tests.conftest import quick_runs
 from tests.evaluation.ablation.conftest import SHORT
@@ -120,7 +121,7 @@ def test_a_model_whose_prior_cannot_be_learned_is_refined_without_one(
     def fail(*_: object) -> None:
         raise DataError("there are 3 open faces in colour")
 
-    bare = dataclasses.replace(models.load(), appearance=None)
+    bare = dataclasses.replace(models.load(SHIPPED_MODELS["embedded"]), appearance=None)
     monkeypatch.setattr(runner.models, "load", lambda _: bare)
     monkeypatch.setattr(learn_appearance, "store_appearance", fail)
     monkeypatch.setattr(runner, "score_row", lambda *_, **__: known)

@@ -22,6 +22,7 @@ from focus_ray.evaluation.calibration.calibrate import (
 )
 from focus_ray.evaluation.calibration.scoring import ScoredCases, WrongFit
 from focus_ray.inference.quality import QualityLimits, QualityMeasures, model_limits
+from focus_ray.model_location import SHIPPED_MODELS
 from focus_ray.storage.manifest import verify_artifact
 from tests.evaluation.calibration.composites import TrueFaces, write_small_composites
 
@@ -114,7 +115,7 @@ def true_faces(composites: CompositeFolder, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.usefixtures("true_faces")
 def test_from_composites_to_the_limits_of_a_model_folder(composites: CompositeFolder, tmp_path: Path, capsys):
     model = tmp_path / "model"
-    shutil.copytree(models.PRETRAINED_MODEL, model)
+    shutil.copytree(SHIPPED_MODELS["embedded"], model)
     before = models.load(model)
     options = ("--model", model, "--out", tmp_path / "quality.json", "--refine", 4, "--detector", "haar", "--store")
     arguments = ("model", "calibrate", composites.folder, *options, "--json")
