@@ -1,13 +1,13 @@
 # Commands of this repository. Each one creates .venv if needed.
 #   make demo      train on synthetic faces on the CPU, then look at runs/demo/report.html
 #   make demo-cluster   the same as a job of a local Ray cluster, with its own S3 and MLflow servers
-#   make serve     serve the shipped model over HTTP on this machine, with a web page; Ctrl-C stops it
+#   make serve     serve the default model over HTTP on this machine, with a web page; Ctrl-C stops it
 #   make install   create .venv with .venv/bin/focus-ray
 #   make test | test-fast | coverage | check | drill | bench
 #   make portrait PORTRAITS=DIR   train the portrait model on the public-domain portraits, from the committed first stage
-#   make appearance PHOTOGRAPHS=DIR   learn how photographs of open faces look to the shipped model
-#   make calibrate COMPOSITES=DIR [REPORT=DIR]   choose the limits of the shipped model's quality flags
-#   make pretrained   export the model of the run in OUT as the model shipped with the package
+#   make appearance PHOTOGRAPHS=DIR   learn how photographs of open faces look to the embedded model, or MODEL
+#   make calibrate COMPOSITES=DIR [REPORT=DIR]   choose the limits of the default model's quality flags
+#   make pretrained   export the model of the run in OUT as the shipped model `embedded`
 SEED ?= 0
 OUT ?= runs/demo
 STEPS ?=
@@ -44,7 +44,7 @@ demo-cluster: OUT = runs/demo-cluster
 demo-cluster: $(READY)
 	$(BIN)/python infra/demo_cluster.py --out $(OUT) --preset embedded --seed $(SEED) $(if $(STEPS),--steps $(STEPS))
 
-# Web page and API at http://127.0.0.1:PORT. MODEL: a model to serve instead of the shipped one.
+# Web page and API at http://127.0.0.1:PORT. MODEL: a model to serve instead of the default one.
 serve: $(READY)
 	$(BIN)/focus-ray serve --port $(PORT) $(if $(MODEL),--model $(MODEL)) --open
 
@@ -81,7 +81,7 @@ drill: $(READY)
 bench: $(READY)
 	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file; done
 
-# Exports the demo's model in half precision as the default model of `reconstruct`.
+# Exports the demo's model in half precision as the shipped model `embedded`.
 pretrained: $(READY)
 	$(BIN)/focus-ray model export $(OUT)/model --out focus_ray/pretrained --half
 
@@ -107,18 +107,18 @@ portrait: $(READY)
 	$(BIN)/focus-ray model export $(OUT)/model --out focus_ray/pretrained_portrait --half
 	$(BIN)/focus-ray model appearance $(PORTRAITS)/train --model focus_ray/pretrained_portrait $(PORTRAIT_FIT)
 
-# The appearance prior of the shipped model, or of MODEL, from photographs of open faces in PHOTOGRAPHS (portraits/train).
+# The appearance prior of the embedded model, or of MODEL, from photographs of open faces in PHOTOGRAPHS (portraits/train).
 # After each `make pretrained`, which exports a model without it, and before `make calibrate`.
 appearance: $(READY)
 	$(BIN)/focus-ray model appearance $(PHOTOGRAPHS) --model $(if $(MODEL),$(MODEL),focus_ray/pretrained)
 
 # Limits of the quality flags, chosen on COMPOSITES of `focus-ray data occlude` and reported on REPORT; they are stored in
-# the shipped model, or in MODEL. After each `make pretrained`, which exports a model without them.
+# the default model, or in MODEL. After each `make pretrained`, which exports a model without them.
 calibrate: $(READY)
 	$(BIN)/focus-ray model calibrate $(COMPOSITES) $(if $(REPORT),--report $(REPORT)) $(if $(MODEL),--model $(MODEL)) \
 		--store --out runs/quality.json
 
-# The misfit prior of the shipped model: fine-tunes R_syn from it on renders of its face model (run in OUT), then
+# The misfit prior of the embedded model: fine-tunes R_syn from it on renders of its face model (run in OUT), then
 # measures the prior (in OUT-prior).
 pretrained-prior: $(READY)
 	$(BIN)/focus-ray prior train --set start_from=focus_ray/pretrained --out $(OUT)

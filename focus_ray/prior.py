@@ -108,12 +108,13 @@ class PriorInfo(Settings):
 
     @property
     def by_default(self) -> bool:
-        """Whether the prior is applied if the user neither requests nor refuses it, to the model of its gate."""
-        return self.gate is not None and self.gate.passes
+        """Whether the prior is applied to the model of its gate if the user neither requests nor refuses it."""
+        return self.default_for is not None
 
-    def is_default_for(self, model: Model) -> bool:
-        """Return whether the prior passed its gate with this version of a model."""
-        return self.gate is not None and self.gate.passes and self.gate.model_version == model.version
+    @property
+    def default_for(self) -> str | None:
+        """Version of the model that the prior is applied to by default: that of its gate, if it has passed."""
+        return self.gate.model_version if self.gate is not None and self.gate.passes else None
 
 
 @dataclass(frozen=True)
@@ -192,9 +193,20 @@ def select_prior(requested: str | Path | None, model: Model) -> Prior | None:
         CheckpointError: the folder is not a prior of this version, or a file is missing or altered.
     """
     if requested is None:
-        prior = load(SHIPPED_PRIOR) if (SHIPPED_PRIOR / MANIFEST).is_file() else None
-        return prior if prior is not None and prior.info.is_default_for(model) else None
+        return find_default(model.version)
     return None if str(requested) == "none" else load(Path(requested))
+
+
+def find_default(model_version: str) -> Prior | None:
+    """Return the shipped prior if it is the default of a model, else None.
+
+    Raises:
+        CheckpointError: the shipped prior is damaged.
+    """
+    if not (SHIPPED_PRIOR / MANIFEST).is_file():
+        return None
+    prior = load(SHIPPED_PRIOR)
+    return prior if prior.info.default_for == model_version else None
 
 
 def check_face_model(prior: Prior, face: MorphableModel) -> None:

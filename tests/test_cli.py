@@ -750,6 +750,7 @@ def test_a_prior_is_shown_and_a_damaged_one_is_not(capsys, small_face, tmp_path)
     code, out, _ = run(capsys, "prior", "show", str(tmp_path / "prior"), "--json")
     assert code == 0
     assert json.loads(out)["n"] == 1000
+    assert json.loads(out)["default_for"] is None
     (tmp_path / "prior" / "prior.json").write_text("{}")
     assert run(capsys, "prior", "show", str(tmp_path / "prior"))[0] == 4
 

@@ -10,6 +10,7 @@ from focus_ray import model
 from focus_ray.cli import main, prior
 from focus_ray.face_models import by_name
 from focus_ray.model_location import SHIPPED_MODELS
+from focus_ray.prior import SHIPPED_PRIOR
 from tests.hub_server import TOKEN, hub_server
 
 
@@ -60,6 +61,8 @@ def test_a_name_stands_for_a_folder(capsys):
     assert run(capsys, "verify", "embedded")[0] == 0
     named = json.loads(run(capsys, "info", "portrait", "--json")[1])
     assert named == json.loads(run(capsys, "info", "--json")[1])
+    assert named["prior"] is None
+    assert json.loads(run(capsys, "info", "embedded", "--json")[1])["prior"] == str(SHIPPED_PRIOR)
     code, _, err = run(capsys, "export", "embeded", "--out", "nothing")
     assert code == 4
     assert "no model at embeded; give the path of a model folder, hf://owner/name, or a name: portrait, embedded" in err

@@ -102,6 +102,7 @@ def model_info(
     from focus_ray.licences.model_card import model_card
     from focus_ray.licences.table import licence_table, to_text, verdict
     from focus_ray.model import describe
+    from focus_ray.prior import SHIPPED_PRIOR, find_default
     from focus_ray.storage.checkpoint import load_model
 
     folder = folder or find_model(None)
@@ -110,7 +111,8 @@ def model_info(
     size = sum(path.stat().st_size for path in folder.iterdir())
     info = describe(folder, stored)
     parts = licence_table(info)
-    description = {"folder": str(folder), "bytes": size, "parameters": parameters, "info": info}
+    prior = None if find_default(str(info.get("version"))) is None else str(SHIPPED_PRIOR)
+    description = {"folder": str(folder), "bytes": size, "parameters": parameters, "prior": prior, "info": info}
     if as_json:
         table = [part.model_dump(mode="json") for part in parts]
         echo_json(description | {"licences": {"parts": table, "verdict": verdict(parts)}})

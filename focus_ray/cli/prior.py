@@ -134,5 +134,6 @@ def show_prior(
     from focus_ray.prior import load
 
     info = load(folder).info
-    description = {"folder": str(folder), **info.model_dump(mode="json"), "by_default": info.by_default}
+    description = {"folder": str(folder), **info.model_dump(mode="json")}
+    description |= {"by_default": info.by_default, "default_for": info.default_for}
     echo_record(description, as_json)

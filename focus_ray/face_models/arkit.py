@@ -36,6 +36,10 @@ ARKIT_SHAPES: tuple[str, ...] = (
 
 SPARSITY = 0.1
 """Cost of the weights in the fit, mm^2 for a sum of 1; chosen by benchmarks/arkit.py on renders with known weights."""
+SIGMA_COST = 0.1
+"""Cost of a squared distance in standard deviations of the coefficients, mm^2. Fits of photographs have improbable
+negative weights where a person differs from the mean face, for instance by a lower chin. Over the surface alone,
+mouthLowerDown comes nearest to that, on faces whose lips do not move."""
 _LEAST_MM = 1e-3  # root mean square movement of a shape that the fit can tell from none
 
 
@@ -61,24 +65,27 @@ class ArkitFitter:
 
     Bounded least squares on the model's shapes (one for each side): sum_j w_j shape_j is fitted to the offset of the
     vertices, each weighted by the area that it has in a frontal view of the mean face, so that the back of the eyeballs
-    does not count.
+    does not count, and, with less weight, to the coefficients in standard deviations.
     """
 
-    def __init__(self, model: MorphableModel, sparsity: float = SPARSITY) -> None:
+    def __init__(self, model: MorphableModel, sparsity: float = SPARSITY, sigma_cost: float = SIGMA_COST) -> None:
         """Prepare the fit.
 
         Args:
             model: face model with ARKit's shapes.
             sparsity: cost of the weights, mm^2 for a sum of 1: of shapes that move the surface alike, few are used.
+            sigma_cost: cost of a squared distance in standard deviations of the coefficients, mm^2.
 
         Raises:
             FaceModelError: the model has no named expressions, or others than ARKit's.
         """
         self._rows = _rows(model)
         self._metric = _metric(model)
-        shapes = self._metric @ _named(model).coefficients.detach().cpu().double().numpy().T
-        self._moving = np.linalg.norm(shapes, axis=0) > _LEAST_MM
-        self._shapes = shapes[:, self._moving]
+        coefficients = _named(model).coefficients.detach().cpu().double().numpy().T
+        self._moving = np.linalg.norm(self._metric @ coefficients, axis=0) > _LEAST_MM
+        self._coefficients = coefficients[:, self._moving]
+        self._weighting = np.vstack([self._metric, np.sqrt(sigma_cost) * np.eye(model.n_expression)])
+        self._shapes = self._weighting @ self._coefficients
         # ||A w - b||^2 + s sum(w) = ||A w - b'||^2 + const with b' = b - s/2 A (A^T A)^-1 1.
         self._cost = 0.5 * sparsity * np.linalg.pinv(self._shapes).sum(axis=0)
 
@@ -86,13 +93,16 @@ class ArkitFitter:
         """Compute the weights for fitted expression coefficients, in sigmas."""
         from scipy.optimize import lsq_linear  # half a second; most models have no such shapes
 
-        offset = self._metric @ expression.detach().cpu().double().numpy()
+        sigmas = expression.detach().cpu().double().numpy()
         fitted = np.zeros(0)
         if self._moving.any():
-            fitted = lsq_linear(self._shapes, offset - self._cost, bounds=(0.0, 1.0), method="bvls").x.clip(0.0, 1.0)
+            target = self._weighting @ sigmas - self._cost
+            fitted = lsq_linear(self._shapes, target, bounds=(0.0, 1.0), method="bvls").x.clip(0.0, 1.0)
         found = np.zeros(len(self._moving))
         found[self._moving] = fitted
-        return ArkitWeights(self.to_arkit(found), float(np.linalg.norm(self._shapes @ fitted - offset)))
+        return ArkitWeights(
+            self.to_arkit(found), float(np.linalg.norm(self._metric @ (self._coefficients @ fitted - sigmas)))
+        )
 
     def to_arkit(self, weights: Float[np.ndarray, " N"]) -> Float[np.ndarray, "52"]:
         """Return the weights of ARKit's shapes for weights of the model's own shapes."""
