@@ -94,7 +94,7 @@ class ServingSettings(Settings):
     batching: BatchingSettings = BatchingSettings()
     models: ScalingSettings = ScalingSettings()
     ingress: ScalingSettings = ScalingSettings(cpus=0.5, ongoing=16.0)
-    links_megabytes: float = Field(default=64.0, ge=0)  # of outputs requested as links, in memory
+    links_megabytes: float = Field(default=256.0, ge=0)  # of outputs requested as links, in memory; a GLB has up to 4
     links_seconds: float = Field(default=600.0, ge=0)  # lifetime of a link
 
     @property
