@@ -10,7 +10,7 @@ Renders: identity, albedo, pose and light of the held-out synthetic faces, witho
 a weight: both sides of a pair together, uniform in [0.2, 1] with a difference of about 0.1 between the sides. Landmarks
 have the noise of a good detector (1.5 px of 224). The error is the mean absolute one; the rank correlation is
 Spearman's over the renders, of each of the 20 shapes that move the vertices most. The sparsity of the fit was chosen on
-other renders (--first 200 --number 80). One thread is much faster than several: OMP_NUM_THREADS=1.
+other renders (--first 200 --number 60). One thread is much faster than several: OMP_NUM_THREADS=1.
 
 Photographs: the shapes with the largest weights, of the faces that the detector finds or the file has landmarks of.
 

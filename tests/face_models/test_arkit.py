@@ -39,10 +39,23 @@ def test_known_weights_come_back_and_both_sides_are_one(face: MorphableModel):
 
 def test_sparsity_prefers_few_shapes(face: MorphableModel):
     weights = [0.5, 0.5, 0.5, 0.05, 0.5]
-    plain, sparse = fitted(face, weights), fitted(face, weights, sparsity=0.1)
+    plain, sparse = fitted(face, weights), fitted(face, weights, sparsity=0.5)
     assert len(by_name(sparse)) < len(by_name(plain))
     assert sparse.weights.sum() < plain.weights.sum()
     assert sparse.residual_mm > plain.residual_mm
+
+
+def test_a_negative_weight_is_not_read_as_another_shape(face: MorphableModel):
+    """The other shape moves the large mode as the negative weight does, and a small one improbably far."""
+    coefficients = torch.zeros(2, 64)
+    coefficients[0, 0] = -2.0
+    coefficients[1, 0], coefficients[1, 60] = 1.0, 6.0
+    other = named(face, ("mouthShrugLower", "mouthLowerDown_L"), coefficients)
+    shrugged = -0.4 * coefficients[0]
+    by_surface = by_name(ArkitFitter(other, sparsity=0.0, sigma_cost=0.0).fit(shrugged))
+    assert by_surface["mouthLowerDownLeft"] > 0.5
+    found = by_name(ArkitFitter(other, sparsity=0.0).fit(shrugged))
+    assert found["mouthLowerDownLeft"] < 0.7 * by_surface["mouthLowerDownLeft"]
 
 
 def test_weights_have_bounds_and_the_rest_is_told(face: MorphableModel):
