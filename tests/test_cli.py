@@ -43,7 +43,6 @@ UNUSED_BY_RECONSTRUCT = {
         "trimesh",
         "sympy",
         "scipy.stats",
-        "scipy.spatial",
         "huggingface_hub",
     ),
     *("torch._dynamo", "torch._inductor", "torch.onnx"),
@@ -819,7 +818,7 @@ def test_a_sweep_on_photographs_needs_both_folders(tmp_path, project_root, capsy
     search = str(project_root / "tune_configs/portrait.yaml")
     folder = tmp_path / "sweep"
     for options, said in (
-        ((), "preset portrait is trained on photographs"),
+        ((), "preset portrait_em is trained on photographs"),
         (("--data", str(tmp_path)), "photographs.judge"),
         (("--judge-data", str(tmp_path)), "photographs.train"),
     ):
