@@ -259,10 +259,9 @@ def test_adaptation_goes_on_with_the_default_model_and_its_losses():
     adapt = presets.load("adapt")
     assert adapt.start_from == find_model(None)
     assert adapt.model == model.load().settings
-    portrait = presets.portrait().em
-    segmentation = portrait.segmentation.model_copy(update={"eta_planted": 0.0})
-    assert adapt.em == portrait.model_copy(update={"segmentation": segmentation})
-    assert adapt.data.planted is None
+    assert adapt.em == presets.portrait().em
+    assert adapt.data.planted is not None
+    assert adapt.data.planted.synthetic_share == 0
 
 
 def test_adaptation_keeps_the_checkpoint_that_explains_the_photographs_best():
