@@ -10,7 +10,7 @@ face.safetensors refers to a face model of the package by name and digest, in th
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -165,6 +165,25 @@ def weights_digest(focus: Focus) -> str:
         for tensor in network.state_dict().values():
             digest.update(tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def shift_masks(model: Model, logits: float) -> Model:
+    """Add a constant to the logits of S, so that its masks remove less (above 0) or more of the face.
+
+    Args:
+        model: changed in place; the prior of photographs was learned with the other masks and is dropped.
+        logits: the constant.
+
+    Returns:
+        The model with the version of its new weights.
+    """
+    segmenter = model.focus.segmenter
+    with torch.no_grad():
+        segmenter.last.get_parameter("bias").add_(logits / segmenter.slope)
+    name = model.version.rpartition("-")[0] or model.version
+    version = f"{name}-{weights_digest(model.focus)[:12]}"
+    lineage = model.lineage.model_copy(update={"appearance": None})
+    return replace(model, version=version, quality=None, appearance=None, photo=PhotoFitSettings(), lineage=lineage)
 
 
 def build(settings: ModelSettings, face_model: MorphableModel, *, perceptual: bool = True) -> Focus:

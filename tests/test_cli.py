@@ -667,6 +667,23 @@ def test_model_export_keeps_what_it_did_not_write(capsys, tmp_path):
         assert run(capsys, "model", "export", str(SHIPPED), "--out", str(tmp_path / "model"))[0] == 0
 
 
+def test_model_export_shifts_the_logits_of_the_masks(capsys, tmp_path):
+    import torch
+
+    from focus_ray import model
+
+    out = tmp_path / "model"
+    assert run(capsys, "model", "export", str(SHIPPED), "--out", str(out), "--mask-bias", "1.5")[0] == 0
+    before, after = model.load(SHIPPED), model.load(out)
+    images = torch.rand(2, 3, before.image_size, before.image_size, generator=torch.Generator().manual_seed(1))
+    first, second = (one.focus.segmenter(images.flip(3), images) for one in (before, after))
+    torch.testing.assert_close(second, first + 1.5, rtol=0, atol=1e-4)
+    assert after.version.partition("-")[0] == before.version.partition("-")[0]
+    assert after.version != before.version
+    assert after.appearance is None
+    assert after.lineage.appearance is None
+
+
 def test_the_version(capsys):
     code, out, _ = run(capsys, "--version")
     assert (code, out) == (0, f"{focus_ray.__version__}\n")

@@ -131,15 +131,22 @@ def model_export(
         bool,
         typer.Option("--half", help="Store weights as float16, and no copy of a face model that the package ships."),
     ] = False,
+    mask_bias: Annotated[
+        float,
+        typer.Option(metavar="LOGITS", help="Add to the logits of the masks; above 0, they remove less of the face."),
+    ] = 0.0,
     as_json: AsJson = False,
 ) -> None:
-    """Copy a model folder, optionally with weights in half precision."""
+    """Copy a model folder, optionally with weights in half precision or with masks that remove less or more."""
     from focus_ray import model
     from focus_ray.storage.checkpoint import MODEL
     from focus_ray.storage.manifest import check_replaceable
 
     check_replaceable(out, MODEL)
-    model.save(out, model.load(folder), half=half, copy_face=not half)
+    exported = model.load(folder)
+    if mask_bias:
+        exported = model.shift_masks(exported, mask_bias)
+    model.save(out, exported, half=half, copy_face=not half)
     size = sum(path.stat().st_size for path in out.iterdir())
     typer.echo(f"{size / 1e6:.1f} MB: {out}")
     if as_json:

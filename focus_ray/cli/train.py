@@ -17,8 +17,8 @@ def train(
         str | None,
         typer.Option(
             metavar="P",
-            help="embedded | portrait_warmup | portrait_em | portrait | paper | release | adapt | misfit, or a baseline (mofa, ...); "
-            "default: embedded, adapt with --data, misfit for `prior train`.",
+            help="embedded | portrait_warmup | portrait_em | portrait | paper | release | adapt | misfit, or a "
+            "baseline (mofa, ...); default: embedded, adapt with --data, misfit for `prior train`.",
         ),
     ] = None,
     config: Annotated[
