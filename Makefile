@@ -16,6 +16,8 @@ MODEL ?=
 PORTRAITS ?= portraits
 # Weights of the mask of photographs for a segmenter that has seen photographs, chosen on composites of portraits/choose.
 PORTRAIT_FIT := --set outliers.segmenter=1.0 --set outliers.residual=0.15 --set outliers.chroma=2.5 --set outliers.bias=0.0
+# Logits added to the masks of the third stage, which are trained to miss little; chosen on the same composites.
+PORTRAIT_BIAS := 1.0
 PHOTOGRAPHS ?= portraits/train
 COMPOSITES ?= composites-choose
 REPORT ?=
@@ -104,7 +106,7 @@ portrait: OUT = runs/portrait
 portrait: $(READY)
 	@if [ -f $(OUT)/config.json ]; then $(BIN)/focus-ray train --resume $(OUT); \
 	else $(BIN)/focus-ray train --preset portrait --data $(PORTRAITS)/train --seed $(SEED) --out $(OUT); fi
-	$(BIN)/focus-ray model export $(OUT)/model --out focus_ray/pretrained_portrait --half
+	$(BIN)/focus-ray model export $(OUT)/model --out focus_ray/pretrained_portrait --half --mask-bias $(PORTRAIT_BIAS)
 	$(BIN)/focus-ray model appearance $(PORTRAITS)/train --model focus_ray/pretrained_portrait $(PORTRAIT_FIT)
 
 # The appearance prior of the embedded model, or of MODEL, from photographs of open faces in PHOTOGRAPHS (portraits/train).
