@@ -291,7 +291,7 @@ def reconstruction_step(
             mask = part.without_planted(focus.mask(part.images, rendering))
         terms = reconstruction_terms(focus, part, theta, rendering, mask, weights)
         if settings.teacher is not None and weights.lambda_teacher:
-            refined = refined_theta(focus, part, theta.detach(), settings.teacher.refine)
+            refined = refine_theta(focus, part, theta.detach(), settings.teacher.refine)
             errors = parameter_loss(focus.renderer, focus.scales, theta, refined, settings.teacher.weights)
             terms["teacher"] = pooled_mean(torch.stack(list(errors.values())).sum(), len(theta))
         total = partial(losses.reconstruction_total, weights=weights)
@@ -300,7 +300,7 @@ def reconstruction_step(
     return state, optimize_step(state, position, focus.encoder, optimizer, len(batch.images), objective)
 
 
-def refined_theta(
+def refine_theta(
     focus: Focus, batch: Targets, theta: Float[Tensor, "B 257"], settings: RefineSettings
 ) -> Float[Tensor, "B 257"]:
     """Refine predictions inside the masks of S, without the pixels of pasted occluders.

@@ -479,9 +479,9 @@ def test_the_teacher_does_not_see_planted_pixels(state, batch):
     repainted = batch._replace(images=batch.images.clone())
     repainted.images[:, :, 10:20, 8:16] = 0.9
     theta = state.focus.scales.vectors()[0].expand(BATCH, -1).clone()
-    first, second = (em.refined_theta(state.focus, planted(one), theta, TRUSTING) for one in (batch, repainted))
+    first, second = (em.refine_theta(state.focus, planted(one), theta, TRUSTING) for one in (batch, repainted))
     torch.testing.assert_close(first, second, rtol=0, atol=0)
-    seen = em.refined_theta(state.focus, repainted, theta, TRUSTING)
+    seen = em.refine_theta(state.focus, repainted, theta, TRUSTING)
     assert not torch.allclose(first, seen)
 
 
