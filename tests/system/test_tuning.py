@@ -108,7 +108,7 @@ def test_the_search_of_the_portrait_preset_is_judged_on_other_photographs(
     assert all(one.objective == one.planted_photos == one.curve[-1].figures["planted_photos"] for one in results.trials)
     assert {(one.which, one.seed) for one in results.judged} == {("default", 1), ("best", 1)}
     assert all(one.figures["refined_planted_iou"] is not None for one in results.judged)
-    assert presets.load("portrait", folder / "best.yaml").em.teacher is not None
+    assert presets.load("portrait_em", folder / "best.yaml").em.teacher is not None
     darken(tmp_path / "judge" / "bert.png")
     again = TuningRun(python, folder, "--resume", str(folder), environment=environment)
     assert again.wait() == 2
