@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -68,12 +68,10 @@ def _unpack(rows: list[_CachedImage]) -> Batch:
     height, width = images.shape[2:]
     bits = {key: np.stack([row.bits[key] for row in rows]) for key in rows[0].bits}
     planes = {key: np.unpackbits(packed, axis=1, count=height * width) for key, packed in bits.items()}
-    families = [row.family for row in rows if row.family is not None]
-    names = [row.name for row in rows if row.name is not None]
-    return Batch(
-        images=images,
-        families=families or None,
-        names=names or None,
+    tensors: dict[str, Any] = {
         **{key: torch.from_numpy(plane).float().view(-1, 1, height, width) for key, plane in planes.items()},
         **{key: torch.stack([row.floats[key] for row in rows]) for key in rows[0].floats},
-    )
+    }
+    families = [row.family for row in rows if row.family is not None]
+    names = [row.name for row in rows if row.name is not None]
+    return Batch(images=images, families=families or None, names=names or None, **tensors)
