@@ -30,6 +30,8 @@ PORTRAIT_WARMUP = Path(__file__).resolve().parent / "pretrained_warmup"
 PORTRAIT_EM = PORTRAIT_WARMUP.with_name("pretrained_portrait_em")
 """Model folder of the second stage, which the third one starts from."""
 
+_REFINEMENT = FAST_REFINE.model_copy(update={"steps": 5, "pixel": 1.0, "landmark": 1e-2})
+
 HARD_FAMILIES = {
     "hand": 3.0,
     "hands": 3.0,
@@ -50,7 +52,6 @@ def portrait() -> RunConfig:
     with known fits costs a third.
     """
     base = portrait_em()
-    refinement = FAST_REFINE.model_copy(update={"steps": 5, "pixel": 1.0, "landmark": 1e-2, "trusting_share": 1.0})
     return base.model_copy(
         update={
             "preset": "portrait",
@@ -65,7 +66,7 @@ def portrait() -> RunConfig:
             "em": base.em.model_copy(
                 update={
                     "segmentation": base.em.segmentation.model_copy(update={"planted_explained": 2.5}),
-                    "refined_comparison": refinement,
+                    "refined_comparison": _REFINEMENT.model_copy(update={"trusting_share": 1.0}),
                     "keep_fits": True,
                 }
             ),
@@ -92,7 +93,6 @@ def portrait_em() -> RunConfig:
         landmark_emphasis="uniform",
         regularizer_form="release",
     )
-    refinement = FAST_REFINE.model_copy(update={"steps": 5, "pixel": 1.0, "landmark": 1e-2})
     return base.model_copy(
         update={
             "preset": "portrait_em",
@@ -118,8 +118,8 @@ def portrait_em() -> RunConfig:
                 ),
                 reconstruction=reconstruction,
                 calibration=AreaCalibration(),
-                refined_comparison=refinement,
-                teacher=TeacherSettings(refine=refinement),
+                refined_comparison=_REFINEMENT,
+                teacher=TeacherSettings(refine=_REFINEMENT),
             ),
             "data": DataSettings(size=6000, heldout_share=0.05, planted=PlantedConfig()),
             "heldout": HeldoutSettings(size=0, unlabelled=True),
