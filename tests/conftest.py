@@ -12,9 +12,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Before torch and numba are imported: small tensors are fastest on one thread; compiled kernels are kept between runs.
+# Before torch is imported: small tensors are fastest on one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / ".pytest_cache" / "numba"))
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Byte code is kept, also where the environment says otherwise (many containers do): compiling the package, the tests
 # and their assertions anew takes each process most of a minute.
