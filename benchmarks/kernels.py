@@ -21,9 +21,18 @@ from focus_ray.face_models.parametric import parametric_face
 from focus_ray.focus.camera import Camera, euler_to_rotation
 from focus_ray.focus.parameters import N_PARAMETERS, PARAMETER_GROUPS, ParameterScales, split_theta
 from focus_ray.focus.render import Renderer, mesh_numba, normals_numba, rasterize_numba, zbuffer_numba
+from focus_ray.focus.render.numba_jit import jit, jit_with_fma
 from focus_ray.focus.render.shading import light_polynomials
 
 REPEATS = 20
+# The renderer compiles these as parts of its kernels; alone they are Python functions.
+rasterize_image, unit_normals = jit(zbuffer_numba.rasterize_image), jit(normals_numba.unit_normals)
+rotate, project, normals_backward = map(
+    jit, (mesh_numba._rotate, mesh_numba._project, normals_numba.unit_normals_backward)
+)
+blend, blend_backward = jit_with_fma(rasterize_numba.blend), jit_with_fma(rasterize_numba.blend_backward)
+write_records, shade_backward = map(jit_with_fma, (mesh_numba._write_records, mesh_numba._shade_backward))
+project_backward, rotate_backward = map(jit_with_fma, (mesh_numba._project_backward, mesh_numba._rotate_backward))
 RGB, RGB_AND_DEPTH = (0, 1, 2), (0, 1, 2, 3)
 
 
@@ -68,17 +77,17 @@ def kernels_of(resolution: Literal["small", "full"], size: int) -> tuple[dict[st
     rotation, light = euler_to_rotation(parameters.rotation)[0].numpy(), light_polynomials(parameters.light)[0].numpy()
     triangles, lens = rasterize_numba.as_int32(face.faces), mesh_numba._lens(camera, vertices)
     n_v, n_f, n_p = len(x), len(triangles), int((ids >= 0).sum())
-    rotated, records, points = np.empty((n_v, 3), np.float32), np.zeros((n_v, 8), np.float32), np.empty((n_v, 4), "f4")
+    rotated, records, points = np.empty((n_v, 3), np.float32), np.zeros((n_v, 8), np.float32), np.empty((n_v, 4))
     normals, shift = np.empty((n_v, 4)), np.array([0, 0, 1000], np.float32)
     picture, to_picture = np.empty((4, size, size), np.float32), torch.randn(3, size, size).numpy()
     nearest, drawn_ids, projected = np.empty((size, size)), np.empty_like(ids), np.empty_like(screen)
     to_records, to_normals, to_rotated = np.zeros_like(records), np.zeros((n_v, 3)), np.zeros((n_v, 3))
     to_x, to_albedo, to_light, to_r = np.empty_like(x), np.empty_like(a), np.empty_like(light), np.empty((3, 3), "f4")
     to_shift = np.empty(3, np.float32)
-    mesh_numba._rotate(x, rotation, rotated)
-    normals_numba.unit_normals(rotated, triangles, normals)
-    mesh_numba._write_records(screen, a, light, normals, records)
-    rasterize_numba.blend_backward(records, RGB, triangles, ids, to_picture, to_records)
+    rotate(x, rotation, rotated)
+    unit_normals(rotated, triangles, normals)
+    write_records(screen, a, light, normals, records)
+    blend_backward(records, RGB, triangles, ids, to_picture, to_records)
     bases, gradient = torch.cat((face.shape_basis, face.albedo_basis)).flatten(1), torch.randn(32, n_v * 3)
     coefficients = torch.randn(32, len(bases))
 
@@ -90,50 +99,50 @@ def kernels_of(resolution: Literal["small", "full"], size: int) -> tuple[dict[st
     face_bytes, vertex_bytes, pixel_bytes = 12 * n_f, 12 * n_v, ids.nbytes
     kernels = {
         "decode (in a batch of 32)": Kernel(run(torch.mm, coefficients, bases), product, decoded),
-        "rotate": Kernel(run(mesh_numba._rotate, x, rotation, rotated), 15 * n_v, 2 * vertex_bytes),
-        "project": Kernel(run(mesh_numba._project, rotated, shift, lens, projected), 9 * n_v, 2 * vertex_bytes),
+        "rotate": Kernel(run(rotate, x, rotation, rotated), 15 * n_v, 2 * vertex_bytes),
+        "project": Kernel(run(project, rotated, shift, lens, projected), 9 * n_v, 2 * vertex_bytes),
         "z-buffer": Kernel(
-            run(zbuffer_numba.rasterize_image, screen, triangles, True, points, nearest, drawn_ids),
+            run(rasterize_image, screen, triangles, True, points, nearest, drawn_ids),
             25 * n_f + 40 * n_p,
             face_bytes + vertex_bytes + 16 * n_v + 2 * pixel_bytes,
         ),
         "normals": Kernel(
-            run(normals_numba.unit_normals, rotated, triangles, normals),
+            run(unit_normals, rotated, triangles, normals),
             24 * n_f + 10 * n_v,
             face_bytes + vertex_bytes + normals.nbytes,
         ),
         "shade": Kernel(
-            run(mesh_numba._write_records, screen, a, light, normals, records),
+            run(write_records, screen, a, light, normals, records),
             75 * n_v,
             2 * vertex_bytes + normals.nbytes + records.nbytes,
         ),
         "interpolate": Kernel(
-            run(rasterize_numba.blend, records, RGB_AND_DEPTH, triangles, ids, picture),
+            run(blend, records, RGB_AND_DEPTH, triangles, ids, picture),
             58 * n_p,
             records.nbytes + face_bytes + pixel_bytes + picture.nbytes,
         ),
         "interpolate, backward": Kernel(
-            run(rasterize_numba.blend_backward, records, RGB, triangles, ids, to_picture, to_records),
+            run(blend_backward, records, RGB, triangles, ids, to_picture, to_records),
             150 * n_p,
             3 * records.nbytes + face_bytes + pixel_bytes + to_picture.nbytes,
         ),
         "shade, backward": Kernel(
-            run(mesh_numba._shade_backward, a, light, normals, to_records, to_albedo, to_light, to_normals),
+            run(shade_backward, a, light, normals, to_records, to_albedo, to_light, to_normals),
             190 * n_v / 2,
             2 * vertex_bytes + normals.nbytes + records.nbytes + to_normals.nbytes,
         ),
         "normals, backward": Kernel(
-            run(normals_numba.unit_normals_backward, rotated, triangles, normals, to_normals.copy(), to_rotated),
+            run(normals_backward, rotated, triangles, normals, to_normals.copy(), to_rotated),
             50 * n_f / 2 + 12 * n_v,
             face_bytes + vertex_bytes + normals.nbytes + 2 * to_normals.nbytes,
         ),
         "project, backward": Kernel(
-            run(mesh_numba._project_backward, screen, lens, to_records, to_rotated, to_shift),
+            run(project_backward, screen, lens, to_records, to_rotated, to_shift),
             18 * n_v / 2,
             vertex_bytes + records.nbytes + 2 * to_rotated.nbytes,
         ),
         "rotate, backward": Kernel(
-            run(mesh_numba._rotate_backward, x, rotation, to_rotated, to_x, to_r),
+            run(rotate_backward, x, rotation, to_rotated, to_x, to_r),
             33 * n_v,
             2 * vertex_bytes + to_rotated.nbytes,
         ),

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from focus_ray.focus.camera import NEAREST_MM, Camera
 from focus_ray.focus.render.normals_numba import unit_normals, unit_normals_backward
-from focus_ray.focus.render.numba_jit import as_numpy, jit, jit_with_fma, run_parallel
+from focus_ray.focus.render.numba_jit import as_numpy, inner_jit, inner_jit_with_fma, jit, run_parallel
 from focus_ray.focus.render.rasterize_numba import POSITION, as_int32, blend, blend_backward, channel_tuple
 from focus_ray.focus.render.zbuffer_numba import rasterize_image
 
@@ -131,7 +131,7 @@ def _render_images(
     n_vertices = vertices.shape[1]
     rotated = np.empty((n_vertices, 3), vertices.dtype)
     records = np.empty((n_vertices, _RECORD), vertices.dtype)
-    points = np.empty((n_vertices, 4), vertices.dtype)
+    points = np.empty((n_vertices, 4))
     nearest = np.empty(ids.shape[1:])  # inverse depth, 1/mm
     for image in range(first, last):
         _rotate(vertices[image], rotation[image], rotated)
@@ -142,7 +142,7 @@ def _render_images(
         blend(records, channels, triangles, ids[image], pixels[image])
 
 
-@jit
+@inner_jit
 def _rotate(vertices, rotation, rotated):
     """R X, with the roundings of `camera.rotate`."""
     for vertex in range(np.uintp(vertices.shape[0])):
@@ -151,7 +151,7 @@ def _rotate(vertices, rotation, rotated):
             rotated[vertex, row] = x * rotation[row, 0] + y * rotation[row, 1] + z * rotation[row, 2]
 
 
-@jit
+@inner_jit
 def _project(rotated, translation, lens, screen):
     """K (R X + T), with the roundings of `camera.project`."""
     focal, centre, nearest = lens[0], lens[1], lens[2]
@@ -164,16 +164,31 @@ def _project(rotated, translation, lens, screen):
         screen[vertex, 2] = depth
 
 
-@jit
+@inner_jit
 def _divisor(depth, nearest):
     return nearest if np.abs(depth) < nearest else depth
 
 
-@jit_with_fma
+@inner_jit
+def _copy(source, target):
+    """Copy a matrix. Written as target[:] = source, numba would compile its messages about shapes too, for seconds."""
+    for row in range(np.uintp(source.shape[0])):
+        for column in range(np.uintp(source.shape[1])):
+            target[row, column] = source[row, column]
+
+
+@inner_jit
+def _add_positions(to_screen, to_records):
+    for vertex in range(np.uintp(to_screen.shape[0])):
+        for axis in range(POSITION):
+            to_records[vertex, axis] += to_screen[vertex, axis]
+
+
+@inner_jit_with_fma
 def _write_records(screen, albedo, polynomials, normals, records):
     """Screen position, colour = albedo times light of the normal, and depth of every vertex."""
     p = np.empty((_MONOMIALS, 3))
-    p[:] = polynomials
+    _copy(polynomials, p)
     for vertex in range(np.uintp(screen.shape[0])):
         x, y, z = normals[vertex, 0], normals[vertex, 1], normals[vertex, 2]
         for c in range(3):
@@ -201,7 +216,7 @@ def _render_backward(
         to_records[:] = 0.0
         blend_backward(records, channels, triangles, ids[image], to_pixels[image], to_records)
         if to_screen.shape[1] > 0:
-            to_records[:, :POSITION] += to_screen[image]
+            _add_positions(to_screen[image], to_records)
         _shade_backward(
             albedo[image], polynomials[image], normals[image], to_records,
             to_albedo[image], to_polynomials[image], to_normals,
@@ -212,11 +227,11 @@ def _render_backward(
         _rotate_backward(vertices[image], rotation[image], to_rotated, to_vertices[image], to_rotation[image])
 
 
-@jit_with_fma
+@inner_jit_with_fma
 def _shade_backward(albedo, polynomials, normals, to_records, to_albedo, to_polynomials, to_normals):
     """Gradients of colour = albedo times light of the normal."""
     p = np.empty((_MONOMIALS, 3))
-    p[:] = polynomials
+    _copy(polynomials, p)
     to_p = np.zeros((_MONOMIALS, 3))
     for vertex in range(np.uintp(albedo.shape[0])):
         gx, gy, gz = 0.0, 0.0, 0.0
@@ -247,10 +262,10 @@ def _shade_backward(albedo, polynomials, normals, to_records, to_albedo, to_poly
             gy += to_light * (p[2, c] + p[4, c] * x + p[5, c] * z + 2.0 * p[8, c] * y)
             gz += to_light * (p[3, c] + p[5, c] * y + p[6, c] * x + 2.0 * p[9, c] * z)
         to_normals[vertex, 0], to_normals[vertex, 1], to_normals[vertex, 2] = gx, gy, gz
-    to_polynomials[:] = to_p
+    _copy(to_p, to_polynomials)
 
 
-@jit_with_fma
+@inner_jit_with_fma
 def _project_backward(screen, lens, to_records, to_rotated, to_translation):
     """Gradients of u = f x / z + c: f / z to x, and -(u - c) / z to z; the depth's own is added."""
     focal, centre, nearest = np.float64(lens[0]), np.float64(lens[1]), np.float64(lens[2])
@@ -274,11 +289,11 @@ def _project_backward(screen, lens, to_records, to_rotated, to_translation):
     to_translation[0], to_translation[1], to_translation[2] = tx, ty, tz
 
 
-@jit_with_fma
+@inner_jit_with_fma
 def _rotate_backward(vertices, rotation, to_rotated, to_vertices, to_rotation):
     """dL/dX = R^T g and dL/dR = sum of g X^T."""
     r, to_r = np.empty((3, 3)), np.zeros((3, 3))
-    r[:] = rotation
+    _copy(rotation, r)
     for vertex in range(np.uintp(vertices.shape[0])):
         gx, gy, gz = to_rotated[vertex, 0], to_rotated[vertex, 1], to_rotated[vertex, 2]
         for column in range(3):
@@ -286,4 +301,4 @@ def _rotate_backward(vertices, rotation, to_rotated, to_vertices, to_rotation):
             to_r[0, column] += gx * vertices[vertex, column]
             to_r[1, column] += gy * vertices[vertex, column]
             to_r[2, column] += gz * vertices[vertex, column]
-    to_rotation[:] = to_r
+    _copy(to_r, to_rotation)

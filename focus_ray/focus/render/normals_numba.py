@@ -3,10 +3,10 @@
 import numpy as np
 
 from focus_ray.focus.render.normals import MIN_SQUARED_NORM
-from focus_ray.focus.render.numba_jit import jit
+from focus_ray.focus.render.numba_jit import inner_jit
 
 
-@jit
+@inner_jit
 def unit_normals(vertices, faces, normals):
     """Compute vertex normals as `focus_ray.focus.render.normals` specifies.
 
@@ -31,7 +31,7 @@ def unit_normals(vertices, faces, normals):
         normals[vertex, 3] = scale
 
 
-@jit
+@inner_jit
 def unit_normals_backward(vertices, faces, normals, to_normals, to_vertices):
     """With n = s / |s|: dL/ds = (g - n (n . g)) / |s|; with c = a x b: dL/da = b x dL/dc, dL/db = dL/dc x a.
 
@@ -63,7 +63,7 @@ def unit_normals_backward(vertices, faces, normals, to_normals, to_vertices):
         _add(to_vertices, k, to_bx, to_by, to_bz)
 
 
-@jit
+@inner_jit
 def _triangle_edges(vertices, faces, face):
     """The triangle's vertices and its sides v1 - v0 and v2 - v0, in double."""
     # unsigned: an index that cannot be negative is read without a wrap-around
@@ -74,7 +74,7 @@ def _triangle_edges(vertices, faces, face):
     return i, j, k, ax, ay, az, bx, by, bz
 
 
-@jit
+@inner_jit
 def _add(total, vertex, x, y, z):
     total[vertex, 0] += x
     total[vertex, 1] += y

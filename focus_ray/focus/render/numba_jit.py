@@ -15,10 +15,12 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+from numba.extending import register_jitable
 from torch import Tensor
 
-# IEEE division: x / 0 is not an exception.
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+# IEEE division: x / 0 is not an exception. No entry point for callers in C: it would be compiled too.
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+_FUSED = {"contract"}
 
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,7 +29,7 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     Arithmetic happens in the order written: the watertightness of the rasterizer and its equality with the torch back
     end depend on it.
     """
-    return _compile(function, fastmath=False)
+    return _compile(function)
 
 
 def jit_with_fma(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,16 +38,29 @@ def jit_with_fma(function: Callable[..., Any]) -> Callable[..., Any]:
     This holds for the function's own operations; the functions that it calls keep the rounding they were compiled with.
     Do not use it for code that decides which triangle is seen.
     """
-    return _compile(function, fastmath={"contract"})
+    return _compile(function, fastmath=_FUSED)
 
 
-def _compile(function: Callable[..., Any], fastmath: bool | set[str]) -> Callable[..., Any]:
+def inner_jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let kernels call a function, which they compile like `jit`; from Python it stays a Python function.
+
+    It has no entry point for Python and no place in the cache, which holds its callers: they compile sooner.
+    """
+    return register_jitable(**_OPTIONS)(inspect.unwrap(function))
+
+
+def inner_jit_with_fma(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let kernels call a function like `inner_jit`; they compile it like `jit_with_fma`."""
+    return register_jitable(fastmath=_FUSED, **_OPTIONS)(inspect.unwrap(function))
+
+
+def _compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     # The test run wraps every function to check shapes; numba needs the unwrapped function.
     source = inspect.unwrap(function)
     try:
-        return numba.njit(cache=True, fastmath=fastmath, **_OPTIONS)(source)
+        return numba.njit(cache=True, **options, **_OPTIONS)(source)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return numba.njit(fastmath=fastmath, **_OPTIONS)(source)
+        return numba.njit(**options, **_OPTIONS)(source)
 
 
 def as_numpy(tensor: Tensor) -> np.ndarray:

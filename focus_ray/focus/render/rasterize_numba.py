@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from focus_ray.focus.render.numba_jit import as_numpy, jit, jit_with_fma, run_parallel
+from focus_ray.focus.render.numba_jit import as_numpy, inner_jit, inner_jit_with_fma, jit, run_parallel
 from focus_ray.focus.render.zbuffer_numba import edge_functions, rasterize_images
 
 POSITION = 3
@@ -119,7 +119,7 @@ def _interpolate_backward(
         _split(to_records, channels, to_vertices[image], to_attributes[image])
 
 
-@jit
+@inner_jit
 def _join(vertices, attributes, channels, records):
     for vertex in range(np.uintp(records.shape[0])):
         for c in range(POSITION):
@@ -128,7 +128,7 @@ def _join(vertices, attributes, channels, records):
             records[vertex, POSITION + c] = attributes[vertex, c]
 
 
-@jit
+@inner_jit
 def _split(records, channels, vertices, attributes):
     for vertex in range(np.uintp(records.shape[0])):
         for c in range(POSITION):
@@ -137,19 +137,19 @@ def _split(records, channels, vertices, attributes):
             attributes[vertex, c] = records[vertex, POSITION + c]
 
 
-@jit
+@inner_jit
 def _face_vertices(faces, face):
     """The three vertices of a triangle, unsigned: an index that cannot be negative is read without a wrap-around."""
     return np.uintp(faces[face, 0]), np.uintp(faces[face, 1]), np.uintp(faces[face, 2])
 
 
-@jit
+@inner_jit
 def _relative_to_pixel(records, vertex, x, y):
     """(u, v) of a vertex relative to the pixel, and its depth, in double."""
     return np.float64(records[vertex, 0]) - x, np.float64(records[vertex, 1]) - y, np.float64(records[vertex, 2])
 
 
-@jit_with_fma
+@inner_jit_with_fma
 def blend(records, channels, faces, ids, picture):
     """Perspective-correct mean of the corners' attributes in each pixel: b_i = (e_i / z_i) / sum_j (e_j / z_j).
 
@@ -187,7 +187,7 @@ def blend(records, channels, faces, ids, picture):
                 picture[c, y, x] = b0 * records[i, a] + b1 * records[j, a] + b2 * records[k, a]
 
 
-@jit_with_fma
+@inner_jit_with_fma
 def blend_backward(records, channels, faces, ids, to_picture, to_records):
     """With w_i = e_i / z_i, s = sum w: dL/dw_i = (dL/db_i - sum_j b_j dL/db_j) / s, then through e_i and z_i.
 

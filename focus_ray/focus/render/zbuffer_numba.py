@@ -8,7 +8,7 @@ order as in the torch back end.
 
 import numpy as np
 
-from focus_ray.focus.render.numba_jit import jit
+from focus_ray.focus.render.numba_jit import inner_jit, jit
 
 # Triangles per pass, and covered pixels between two merges into the z-buffer: the lists fit into a core's own cache.
 _BLOCK = 2048
@@ -16,7 +16,7 @@ _BLOCK = 2048
 _CLOCKWISE = 1e-6
 
 
-@jit
+@inner_jit
 def edge_functions(x0, y0, x1, y1, x2, y2):
     """Compute twice the signed areas that the pixel spans with each side: exactly antisymmetric in the side's ends.
 
@@ -47,12 +47,12 @@ def rasterize_images(first, last, vertices, corners, cull_back, ids):
         ids: [B, H, W], written in place; -1 where there is no triangle.
     """
     nearest = np.empty(ids.shape[1:])
-    points = np.empty((vertices.shape[1], 4), vertices.dtype)
+    points = np.empty((vertices.shape[1], 4))
     for image in range(first, last):
         rasterize_image(vertices[image], corners, cull_back, points, nearest, ids[image])
 
 
-@jit
+@inner_jit
 def rasterize_image(vertices, corners, cull_back, points, nearest, ids):
     """Write the id of the nearest triangle of each pixel of one image.
 
@@ -60,13 +60,19 @@ def rasterize_image(vertices, corners, cull_back, points, nearest, ids):
         vertices: [V, 3], (u px, v px, z mm).
         corners: [F, 3], vertex indices of the triangles.
         cull_back: leave out triangles that wind clockwise on the screen.
-        points: [V, 4], of the type of the vertices, overwritten.
+        points: [V, 4], double, overwritten.
         nearest: [H, W], double, overwritten with the inverse depth of the nearest triangle, 1/mm, 0 for none.
         ids: [H, W], written in place; -1 where there is no triangle.
     """
+    _copy_points(vertices, points)
+    _draw(points, corners, cull_back, nearest, ids)
+
+
+@inner_jit
+def _draw(points, corners, cull_back, nearest, ids):
+    """Draw vertices in double, whatever their type was: this much is compiled once for all types."""
     nearest[:] = 0.0
     ids[:] = -1
-    _copy_points(vertices, points)
     flat_nearest, flat_ids, width, height = nearest.ravel(), ids.ravel(), ids.shape[1], ids.shape[0]
     boxes, single, several = np.empty((_BLOCK, 4)), np.empty(_BLOCK + 1, np.int64), np.empty(_BLOCK + 1, np.int64)
     depth = np.empty(_BLOCK + 2 * width + 4)
@@ -78,13 +84,13 @@ def rasterize_image(vertices, corners, cull_back, points, nearest, ids):
             points, corners, start, stop, width, height, cull_back, boxes, single, several
         )
         n = _cover_single(points, corners, start, single[:n_single], boxes, width, cull_back, covered)
-        _merge(covered, n, flat_nearest, flat_ids)
+        _merge(covered, np.uintp(n), flat_nearest, flat_ids)
         _draw_boxes(
             points, corners, start, several[:n_several], boxes, width, cull_back, covered, flat_nearest, flat_ids
         )
 
 
-@jit
+@inner_jit
 def _copy_points(vertices, points):
     """Copy (u, v, z); u becomes NaN where a triangle with this vertex must not be drawn."""
     for vertex in range(np.uintp(vertices.shape[0])):
@@ -93,51 +99,42 @@ def _copy_points(vertices, points):
         points[vertex, 0], points[vertex, 1], points[vertex, 2] = u if drawable else np.nan, v, z
 
 
-@jit
-def _corner(points, corners, face, number):
-    """u, v, z of a triangle's vertex."""
+@inner_jit
+def _triangle(points, corners, face):
+    """u, v, z of a triangle's three vertices."""
     # unsigned: an index that cannot be negative is read without a wrap-around
-    vertex = np.uintp(corners[np.uintp(face), number])
-    return points[vertex, 0], points[vertex, 1], points[vertex, 2]
+    row = np.uintp(face)
+    i, j, k = np.uintp(corners[row, 0]), np.uintp(corners[row, 1]), np.uintp(corners[row, 2])
+    return (
+        points[i, 0], points[i, 1], points[i, 2],
+        points[j, 0], points[j, 1], points[j, 2],
+        points[k, 0], points[k, 1], points[k, 2],
+    )  # fmt: skip
 
 
-@jit
-def _corner_in_double(points, corners, face, number):
-    """u, v, z of a triangle's vertex, in double."""
-    u, v, z = _corner(points, corners, face, number)
-    return np.float64(u), np.float64(v), np.float64(z)
-
-
-@jit
+@inner_jit
 def _extent(a, b, c, last):
-    """First and last pixel centre between three coordinates, inside the image; none where first > last.
-
-    In the type of the coordinates: a minimum of converted numbers would be compiled to a branch.
-    """
+    """First and last pixel centre between three coordinates, inside the image; none where first > last."""
     least, most = min(a, b, c), max(a, b, c)
     zero = last - last
     # written so that NaN coordinates give whole numbers inside the image
     return np.ceil(least if least > zero else zero), np.floor(most if most < last else last)
 
 
-@jit
+@inner_jit
 def _bounding_boxes(points, corners, start, stop, width, height, cull_back, boxes, single, several):
     """Compute the box of every triangle; return the lengths of the two lists.
 
     `single` gets the triangles with one pixel centre in their box, `several` those with more.
     """
     n_single, n_several = 0, 0
-    kind = points.dtype.type
-    last_column, last_row = kind(width - 1), kind(height - 1)
+    last_column, last_row = np.float64(width - 1), np.float64(height - 1)
     for place in range(np.uintp(stop - start)):
-        u0, v0, _ = _corner(points, corners, start + place, 0)
-        u1, v1, _ = _corner(points, corners, start + place, 1)
-        u2, v2, _ = _corner(points, corners, start + place, 2)
+        u0, v0, _, u1, v1, _, u2, v2, _ = _triangle(points, corners, start + place)
         left, right = _extent(u0, u1, u2, last_column)
         top, bottom = _extent(v0, v1, v2, last_row)
         boxes[place, 0], boxes[place, 1], boxes[place, 2], boxes[place, 3] = left, right, top, bottom
-        u, v = np.float64(u0), np.float64(v0)
-        area = (u1 - u) * (v2 - v) - (v1 - v) * (u2 - u)
+        area = (u1 - u0) * (v2 - v0) - (v1 - v0) * (u2 - u0)
         drawn = area <= _CLOCKWISE if cull_back else np.abs(area) < np.inf  # false for NaN
         some = drawn & (left <= right) & (top <= bottom)
         one = (left == right) & (top == bottom)
@@ -148,7 +145,7 @@ def _bounding_boxes(points, corners, start, stop, width, height, cull_back, boxe
     return n_single, n_several
 
 
-@jit
+@inner_jit
 def _inside(e0, e1, e2, cull_back):
     """Return whether the pixel centre lies inside the triangle or on its edge, seen from a side that is drawn."""
     front = (e0 <= 0.0) & (e1 <= 0.0) & (e2 <= 0.0)
@@ -156,15 +153,13 @@ def _inside(e0, e1, e2, cull_back):
     return front | back
 
 
-@jit
+@inner_jit
 def _cover_single(points, corners, start, single, boxes, width, cull_back, covered):
     """List the triangles that cover the only pixel centre in their box; return the length of the list."""
     depth, pixel, face = covered
     n = 0
     for place in single:
-        u0, v0, z0 = _corner_in_double(points, corners, start + place, 0)
-        u1, v1, z1 = _corner_in_double(points, corners, start + place, 1)
-        u2, v2, z2 = _corner_in_double(points, corners, start + place, 2)
+        u0, v0, z0, u1, v1, z1, u2, v2, z2 = _triangle(points, corners, start + place)
         x, y = boxes[place, 0], boxes[place, 2]
         e0, e1, e2 = edge_functions(u0 - x, v0 - y, u1 - x, v1 - y, u2 - x, v2 - y)
         inverse = (e0 * (z1 * z2) + e1 * (z2 * z0) + e2 * (z0 * z1)) / ((e0 + e1 + e2) * (z0 * z1 * z2))
@@ -173,15 +168,13 @@ def _cover_single(points, corners, start, single, boxes, width, cull_back, cover
     return n
 
 
-@jit
+@inner_jit
 def _draw_boxes(points, corners, start, several, boxes, width, cull_back, covered, flat_nearest, flat_ids):
     """Draw triangles with several pixel centres in their box."""
     depth, pixel, face = covered
     n = np.uintp(0)
     for place in several:
-        u0, v0, z0 = _corner_in_double(points, corners, start + place, 0)
-        u1, v1, z1 = _corner_in_double(points, corners, start + place, 1)
-        u2, v2, z2 = _corner_in_double(points, corners, start + place, 2)
+        u0, v0, z0, u1, v1, z1, u2, v2, z2 = _triangle(points, corners, start + place)
         z12, z20, z01, z012 = z1 * z2, z2 * z0, z0 * z1, z0 * z1 * z2
         left, right, top, bottom = boxes[place, 0], boxes[place, 1], boxes[place, 2], boxes[place, 3]
         y = np.float64(top)
@@ -206,7 +199,7 @@ def _draw_boxes(points, corners, start, several, boxes, width, cull_back, covere
     _merge(covered, n, flat_nearest, flat_ids)
 
 
-@jit
+@inner_jit
 def _merge(covered, n, flat_nearest, flat_ids):
     """Write the first n of the list into the z-buffer; at equal depth the lower id wins."""
     depth, pixel, face = covered
