@@ -101,10 +101,12 @@ def render_view(
 
 def _sample_texture(texture: Texture, model: MorphableModel, rendering: Rendering) -> Float[np.ndarray, "R R 3"]:
     """Return the colours of a texture at the pixels of a rendering, in [0, 1]."""
-    screen = rendering.vertices_screen[:, model.faces.flatten()]  # every corner of a triangle has its own uv
+    # Every corner of a triangle has its own uv. In double, with z as third channel: the kernel of the texture's layout.
+    screen = rendering.vertices_screen[:, model.faces.flatten()].double()
     uv = torch.from_numpy(texture.uv[texture.faces.ravel()])[None].to(screen)
     corners = torch.arange(len(uv[0]), device=screen.device).view(-1, 3).to(model.faces)
-    u, v = interpolate(screen, uv, corners, rendering.triangle_ids)[0].float().cpu().numpy()
+    attributes = torch.cat((uv, screen[..., 2:]), dim=-1)
+    u, v, _ = interpolate(screen, attributes, corners, rendering.triangle_ids)[0].float().cpu().numpy()
     height, width = texture.image.shape[:2]
     colours = cv2.remap(
         texture.image, width * u - 0.5, height * (1 - v) - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE

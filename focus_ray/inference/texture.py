@@ -252,7 +252,7 @@ def _depth_weights(
     screen = torch.from_numpy(np.column_stack([scaled, geometry.vertices[:, 2]]))[None]
     triangles = torch.from_numpy(faces)
     ids = rasterize(screen, triangles, rows, columns, cull_back=True)
-    surface = interpolate(screen, screen[..., 2:].contiguous(), triangles, ids)[0, 0].numpy()
+    surface = interpolate(screen, screen, triangles, ids)[0, 2].numpy()  # three channels, as the layout: one kernel
     surface = np.where(ids[0].numpy() >= 0, surface, _FAR_MM).astype(np.float32)
     side = 2 * round(_DEPTH_REACH) + 1
     nearest = cv2.erode(surface, np.ones((side, side), np.uint8), borderValue=_FAR_MM)
