@@ -16,6 +16,8 @@ from focus_ray.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from focus_ray.inference import ImageResult
 
+_COMPILATION = "compiling the renderer for this machine; later runs start at once"
+
 
 @app.command()
 def reconstruct(
@@ -47,9 +49,11 @@ def reconstruct(
     with CollectionPause() as pause:
         from focus_ray import terminal
         from focus_ray.data.detectors.by_name import resolve_detector
+        from focus_ray.focus.render.numba_jit import on_compilation
         from focus_ray.inference import reconstruct_paths
 
-        with terminal.TerminalProgress() as progress:
+        progress = terminal.TerminalProgress()
+        with progress, on_compilation(lambda: progress.on_message(_COMPILATION)):
 
             def on_progress(name: str, done: int, total: int) -> None:
                 pause.on_progress(done)

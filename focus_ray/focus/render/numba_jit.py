@@ -6,8 +6,9 @@ concurrent calls (workqueue) or on a fork after use (GNU OpenMP), and servers an
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+from numba.core import event
 from numba.extending import register_jitable
 from torch import Tensor
 
@@ -61,6 +63,36 @@ def _compile(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
         return numba.njit(cache=True, **options, **_OPTIONS)(source)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
         return numba.njit(**options, **_OPTIONS)(source)
+
+
+class _CompilationListener(event.Listener):
+    """Calls a function when the first kernel is about to be compiled."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call: Callable[[], object] | None = call
+
+    def on_start(self, event: event.Event) -> None:
+        if self._call is not None:
+            call, self._call = self._call, None
+            call()
+
+    def on_end(self, event: event.Event) -> None:
+        pass
+
+
+@contextmanager
+def on_compilation(call: Callable[[], object]) -> Iterator[None]:
+    """Call a function once if a kernel is compiled inside the block, before that; not for kernels from the cache.
+
+    Args:
+        call: takes no arguments; runs in the thread that compiles.
+    """
+    listener = _CompilationListener(call)
+    event.register("numba:compile", listener)
+    try:
+        yield
+    finally:
+        event.unregister("numba:compile", listener)
 
 
 def as_numpy(tensor: Tensor) -> np.ndarray:

@@ -1,13 +1,18 @@
 """Running kernels over a batch: every image once, errors reach the caller, and a forked child can go on."""
 
 import os
+import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from focus_ray.focus.render.numba_jit import jit, run_parallel
+import focus_ray
+from focus_ray.focus.render.numba_jit import inner_jit, inner_jit_with_fma, jit, on_compilation, run_parallel
 
 
 @pytest.fixture
@@ -80,3 +85,67 @@ def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
     visits = np.zeros(3)
     jit(count)(0, 2, visits)
     assert visits.tolist() == [1, 1, 0]
+
+
+def test_inner_functions_are_python_functions_that_kernels_compile_with_their_own_rounding():
+    def sum_of_products(a, b, c):
+        return a * b + c
+
+    exact, fused = inner_jit(sum_of_products), inner_jit_with_fma(lambda a, b, c: a * b + c)
+
+    @jit
+    def both(a, b, c):
+        return exact(a, b, c), fused(a, b, c)
+
+    assert exact is sum_of_products
+    a, b = 1 + 2.0**-30, 1 - 2.0**-30
+    assert both(a, b, -1.0)[0] == sum_of_products(a, b, -1.0) == 0.0
+    assert both(a, b, -1.0)[1] in (0.0, -(2.0**-60))  # fused where the processor can
+
+
+def test_compilation_is_announced_once_and_cached_kernels_are_not():
+    calls = []
+    kernel = jit(lambda x: x + 1)
+    with on_compilation(lambda: calls.append("compiling")):
+        kernel(1)
+        kernel(1.0)
+        kernel(2)
+    assert len(calls) <= 1
+    with on_compilation(lambda: calls.append("again")):
+        kernel(3)
+    assert "again" not in calls
+
+
+RENDER = """
+import torch
+from focus_ray.face_models.parametric import parametric_face
+from focus_ray.focus.camera import Camera
+from focus_ray.focus.render import Renderer, interpolate, numba_jit, rasterize
+
+calls = []
+with numba_jit.on_compilation(lambda: calls.append(1)):
+    face = parametric_face("small", 80, 64, 80)
+    theta = torch.zeros(1, 257, requires_grad=True)
+    Renderer(face, Camera(image_size=16))(theta).image.sum().backward()
+    vertices = face.mean[None].double()
+    interpolate(vertices, vertices, face.faces, rasterize(vertices, face.faces, 16, 16))
+print(numba_jit.__file__, len(calls))
+"""
+
+
+@pytest.mark.slow
+def test_a_second_process_compiles_nothing(tmp_path):
+    """In a copy of the package, as a wheel leaves it: without byte code and without machine code."""
+    package = tmp_path / "focus_ray"
+    shutil.copytree(
+        Path(focus_ray.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "pretrained*", "vendor")
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"}
+    environment |= {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
+    lines = []
+    for _ in range(2):
+        ended = subprocess.run(
+            [sys.executable, "-c", RENDER], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        lines.append(ended.stdout.split())
+    assert lines == [[str(package / "focus" / "render" / "numba_jit.py"), count] for count in ("1", "0")]
