@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import trimesh
 from jaxtyping import Float, Int
 
 from focus_ray.errors import DataError, printable
@@ -72,6 +71,8 @@ def read_mesh(path: str | Path, limits: MeshLimits = DEFAULT_LIMITS) -> Triangle
     _check_counts(path, geometry, kind, limits)
     if kind == ".obj" and _OBJ_RELATIVE.search(geometry):
         raise DataError(f"{path}: a face has a vertex number below 1; number the vertices from 1")
+    import trimesh  # with parts of scipy, which programs that read no mesh do not need
+
     try:
         read = trimesh.load(
             io.BytesIO(geometry), file_type=kind[1:], process=False, maintain_order=True, skip_materials=True
@@ -130,6 +131,8 @@ def _check_counts(path: Path, content: bytes, kind: str, limits: MeshLimits) -> 
 
 
 def _to_arrays(read: object) -> tuple[np.ndarray, np.ndarray]:
+    import trimesh
+
     if isinstance(read, trimesh.Scene):
         read = read.to_geometry()
     if isinstance(read, trimesh.Trimesh):
