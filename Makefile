@@ -15,7 +15,8 @@ PORT ?= 8000
 MODEL ?=
 PORTRAITS ?= portraits
 # Weights of the mask of photographs for a segmenter that has seen photographs, chosen on composites of portraits/choose.
-PORTRAIT_FIT := --set outliers.segmenter=1.0 --set outliers.residual=0.15 --set outliers.chroma=2.5 --set outliers.bias=0.0
+PORTRAIT_FIT := --set outliers.segmenter=1.0 --set outliers.residual=0.15 --set outliers.chroma=2.5 --set outliers.bias=0.0 \
+	--set fine.light=0.0018
 # Logits added to the masks of the third stage, which are trained to miss little; chosen on the same composites.
 PORTRAIT_BIAS := 1.0
 PHOTOGRAPHS ?= portraits/train

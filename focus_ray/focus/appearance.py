@@ -110,26 +110,35 @@ def light_distance(light: Float[Tensor, "B 27"], mean: Float[Tensor, "B 27"], wh
 
 
 def learn_light(
-    thetas: Float[Tensor, "N 257"], gain: Float[Tensor, " 3"], tone_share: float
+    thetas: Float[Tensor, "N 257"],
+    gain: Float[Tensor, " 3"],
+    harmonics: Float[Tensor, " 9"],
+    tone_share: float,
 ) -> tuple[Float[Tensor, " 27"], Float[Tensor, "27 27"]]:
     """Learn the prior of the light from fits of open faces.
 
-    A photograph does not tell skin tone from the brightness and colour of the light. The prior decides: ambient light
-    varies by `tone_share` of what the fits show, so that the rest is explained by the albedo.
+    A photograph does not tell skin tone from the brightness and colour of the light. The prior decides: the light of
+    the skin, L_c = sum_k harmonics[k] light[9 c + k], varies by `tone_share` of what the fits show, so that the albedo
+    explains the rest. Given L, the light varies as in the fits: with B the matrix of L,
+
+        C' = C - (1 - tone_share^2) C B^T (B C B^T)^-1 B C
 
     Args:
         thetas: parameters of the fits.
         gain: factor on the mean light of each channel.
-        tone_share: share of the standard deviation of the ambient coefficients that is kept.
+        harmonics: mean Y_k of the skin that is seen.
+        tone_share: share of the standard deviation of L that is kept.
 
     Returns:
         Mean and whitening matrix.
     """
     light = split_theta(thetas).light.double()
     mean = light.mean(dim=0)
-    spread = torch.ones(_N_LIGHT, dtype=torch.float64)
-    spread[::SH_BANDS] = tone_share
-    covariance = torch.cov(light.T) * spread[:, None] * spread + _LIGHT_FLOOR**2 * torch.eye(_N_LIGHT)
+    covariance = torch.cov(light.T)
+    of_skin = torch.block_diag(*[harmonics.double()[None]] * CHANNELS)
+    shared = covariance @ of_skin.T
+    covariance = covariance - (1 - tone_share**2) * shared @ torch.linalg.solve(of_skin @ shared, shared.T)
+    covariance = covariance + _LIGHT_FLOOR**2 * torch.eye(_N_LIGHT)
     whitening = torch.linalg.cholesky(torch.linalg.inv(covariance)).contiguous()
     scaled = (mean.reshape(CHANNELS, SH_BANDS) * gain.double()[:, None]).flatten()
     return scaled.float(), whitening.float()

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from focus_ray import model as models
 from focus_ray.data.detectors.detection import Detector
@@ -16,16 +17,17 @@ from focus_ray.errors import DataError, ImageError, LandmarkError
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.appearance import CELLS, AppearancePrior, learn_light, learn_residuals
 from focus_ray.focus.autoencoder import Focus
+from focus_ray.focus.camera import rotate
 from focus_ray.focus.parameters import split_theta
 from focus_ray.focus.photo_fit import PhotoFit, PhotoFitSettings, fit_photographs, is_grey
 from focus_ray.focus.refine import FAST_REFINE, refine_with_segmenter
 from focus_ray.focus.render.renderer import Rendering
+from focus_ray.focus.render.shading import spherical_harmonics
 from focus_ray.inference.self_alignment import crop_from_detection, extract_crops
 from focus_ray.storage.checkpoint import save_appearance
 
-TONE_SHARE = 0.15
-"""Share of the spread of the ambient light that the prior keeps: with it, the tone of 98 % of 66 portraits' albedos is
-in the class of the photograph's skin or a neighbouring one; with 1, of 85 %."""
+TONE_SHARE = 0.3
+"""Share of the spread of the light of the skin that the prior keeps."""
 
 MIN_FACES = 20
 
@@ -81,7 +83,7 @@ def learn_appearance(
             progress("light", int(part[-1]) + 1, len(images))
     # Light of strength 1 shows the albedo as it is: the mean light is scaled so that skin looks like its albedo.
     gain = torch.stack(albedo).mean(dim=0) / torch.stack(skin).mean(dim=0)
-    mean, whitening = learn_light(torch.cat(thetas), gain, TONE_SHARE)
+    mean, whitening = learn_light(torch.cat(thetas), gain, skin_harmonics(focus.face_model), TONE_SHARE)
     prior = AppearancePrior(mean, whitening, torch.full((CELLS, CELLS), _FIRST_RESIDUAL))
     fits = []
     for part in torch.arange(len(images)).split(_BATCH):
@@ -146,6 +148,16 @@ def skin_tones(
         return torch.zeros(3), torch.zeros(3)
     colours = face_model.albedo(split_theta(theta[None]).albedo)[0][face_model.faces[ids[shown]]].mean(dim=1)
     return image[:, shown].median(dim=1).values, colours.median(dim=0).values
+
+
+def skin_harmonics(face_model: MorphableModel) -> Float[Tensor, " 9"]:
+    """Return the mean Y_k over the plain skin of the mean face, as a camera before it sees it."""
+    vertices = rotate(face_model.mean[None], face_model.mean.new_zeros(1, 3))[0]
+    triangles = vertices[face_model.faces[skin_triangles(face_model)]]
+    weighted = torch.linalg.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    seen = (-weighted[:, 2]).clamp_min(0)  # the projected area
+    harmonics = spherical_harmonics(functional.normalize(weighted, dim=1)[None])[0]
+    return (seen[:, None] * harmonics).sum(dim=0) / seen.sum()
 
 
 def skin_triangles(face_model: MorphableModel) -> Tensor:

@@ -16,6 +16,9 @@ from focus_ray.focus.parameters import split_theta
 from focus_ray.focus.render.renderer import Renderer
 from focus_ray.focus.synthesis import SamplingDistributions, make_generator, sample_theta
 
+FRONTAL = torch.tensor([0.28, 0.02, -0.33, 0.0, 0.01, -0.07, 0.17, 0.0, 0.11])
+"""Mean harmonics of a face seen from the front."""
+
 
 @pytest.fixture(scope="module")
 def thetas() -> torch.Tensor:
@@ -24,7 +27,7 @@ def thetas() -> torch.Tensor:
 
 @pytest.fixture
 def prior(thetas: torch.Tensor) -> AppearancePrior:
-    mean, whitening = learn_light(thetas, torch.ones(3), 1.0)
+    mean, whitening = learn_light(thetas, torch.ones(3), FRONTAL, 1.0)
     return AppearancePrior(mean, whitening, torch.full((CELLS, CELLS), 0.1))
 
 
@@ -37,14 +40,30 @@ def test_the_distance_of_the_light_is_in_standard_deviations(thetas: torch.Tenso
     torch.testing.assert_close(distances.double(), expected, rtol=1e-3, atol=1e-2)
 
 
-def test_a_smaller_tone_share_holds_the_ambient_light_tighter(thetas: torch.Tensor, prior: AppearancePrior):
-    mean, tight = learn_light(thetas, torch.tensor([1.1, 1.0, 0.9]), 0.15)
+def test_a_smaller_tone_share_holds_the_light_of_the_skin_tighter(thetas: torch.Tensor, prior: AppearancePrior):
+    mean, tight = learn_light(thetas, torch.tensor([1.1, 1.0, 0.9]), FRONTAL, 0.15)
     torch.testing.assert_close(mean[:9], 1.1 * prior.light_mean[:9])
     torch.testing.assert_close(mean[18:], 0.9 * prior.light_mean[18:])
-    brighter = torch.zeros(1, 27)
-    brighter[:, [0, 9, 18]] = 0.3
     zero = torch.zeros(1, 27)
-    assert light_distance(brighter, zero, tight) > 4 * light_distance(brighter, zero, prior.light_whitening)
+    for band in (0, 2):  # ambient and frontal light brighten the skin alike
+        brighter = torch.zeros(1, 27)
+        brighter[:, [band, 9 + band, 18 + band]] = 0.3 * FRONTAL[band].sign()
+        assert light_distance(brighter, zero, tight) > 4 * light_distance(brighter, zero, prior.light_whitening)
+
+
+def test_only_the_light_of_the_skin_varies_less(thetas: torch.Tensor):
+    def covariance(share: float) -> torch.Tensor:
+        _, whitening = learn_light(thetas, torch.ones(3), FRONTAL, share)
+        return torch.linalg.inv(whitening.double() @ whitening.double().T) - 0.02**2 * torch.eye(27)
+
+    of_skin = torch.block_diag(*[FRONTAL.double()[None]] * 3)
+    before, after = covariance(1.0), covariance(0.3)
+    torch.testing.assert_close(of_skin @ after @ of_skin.T, 0.09 * of_skin @ before @ of_skin.T, rtol=1e-2, atol=1e-6)
+    unchanged = torch.zeros(27, 1, dtype=torch.float64)
+    unchanged[4:6] = torch.tensor([[FRONTAL[5]], [-FRONTAL[4]]])  # bends the light, the mean skin stays as bright
+    shared = before @ of_skin.T
+    free = unchanged - of_skin.T @ torch.linalg.solve(of_skin @ shared, shared.T @ unchanged)
+    torch.testing.assert_close(free.T @ after @ free, free.T @ before @ free, rtol=1e-2, atol=1e-6)
 
 
 def test_residuals_are_learned_by_part_of_the_face(ellipsoid_face):

@@ -113,4 +113,5 @@ def test_precise_landmarks_weigh_more():
     weights = landmark_weights()
     assert weights.shape == (68,)
     torch.testing.assert_close(weights.mean(), torch.tensor(1.0))
-    assert weights[8] < weights[19] < weights[40]
+    brow, jaw, eye = weights[19], weights[8], weights[40]
+    assert brow < jaw < eye

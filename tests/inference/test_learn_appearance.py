@@ -13,7 +13,13 @@ from focus_ray.errors import DataError
 from focus_ray.focus.photo_fit import PhotoFitSettings
 from focus_ray.focus.synthesis import SamplingDistributions, make_generator, sample_theta
 from focus_ray.inference import learn_appearance as module
-from focus_ray.inference.learn_appearance import learn_appearance, skin_tones, store_appearance
+from focus_ray.inference.learn_appearance import (
+    learn_appearance,
+    skin_harmonics,
+    skin_tones,
+    skin_triangles,
+    store_appearance,
+)
 from focus_ray.inference.overlay import encode_png
 from focus_ray.model import Model
 from focus_ray.model_location import SHIPPED_MODELS
@@ -108,3 +114,15 @@ def test_tones_of_a_perfect_fit_under_white_light_agree(model: Model):
     empty = rendering.rows(slice(0, 1))
     empty.triangle_ids = torch.full_like(empty.triangle_ids, -1)
     assert skin_tones(model.focus.face_model, rendering.image[0], empty, theta[0])[0].tolist() == [0, 0, 0]
+
+
+def test_the_harmonics_give_the_mean_light_of_the_rendered_skin(model: Model):
+    face_model = model.focus.face_model
+    light = torch.randn(3, 9, generator=make_generator(0)) + torch.tensor([3.0] + [0.0] * 8)
+    white, resting = torch.ones(1, face_model.n_vertices, 3), torch.zeros(1, 3)
+    with torch.no_grad():
+        rendering = model.focus.renderer.render(face_model.mean[None], white, light.flatten()[None], resting, resting)
+    ids = rendering.triangle_ids[0]
+    shown = skin_triangles(face_model)[ids.clamp_min(0)] & (ids >= 0)
+    expected = rendering.image[0][:, shown].mean(dim=1)
+    torch.testing.assert_close(light @ skin_harmonics(face_model), expected, rtol=0.1, atol=0.0)  # flat triangles
