@@ -34,8 +34,8 @@ from focus_ray.settings import Settings
 _SIGMA = 0.1 / REFERENCE_SIZE  # weight of a squared standard deviation, as in `RefineSettings`
 
 # Root mean square distance of MediaPipe's landmarks from the reference landmarks of 16 photographs, percent of the size
-# of the face (docs/evaluation.md). That of the jaw is 4.8, most of it along the
-# outline; counted as 2.5, the jaw of the fit is as near as the detector's.
+# of the face (docs/evaluation.md). That of the jaw is 4.8, most of it along the outline; counted as 2.5, the fit's jaw
+# is as near as the detector's.
 _NOISE_PERCENT = (
     (JAW, 2.5),
     (RIGHT_BROW + LEFT_BROW, 2.9),
