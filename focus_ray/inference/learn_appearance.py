@@ -27,7 +27,9 @@ from focus_ray.inference.self_alignment import crop_from_detection, extract_crop
 from focus_ray.storage.checkpoint import save_appearance
 
 TONE_SHARE = 0.3
-"""Share of the spread of the light of the skin that the prior keeps."""
+"""Share of the spread of the light of the skin that the prior keeps. Chosen on 24 open faces and 64 composites of other
+portraits: their albedos are 5 degrees too dark on average, with all of the spread of the frontal light 24, and masks
+are as good."""
 
 MIN_FACES = 20
 
