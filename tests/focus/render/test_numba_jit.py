@@ -94,13 +94,13 @@ def test_inner_functions_are_python_functions_that_kernels_compile_with_their_ow
     exact, fused = inner_jit(sum_of_products), inner_jit_with_fma(lambda a, b, c: a * b + c)
 
     @jit
-    def both(a, b, c):
+    def exact_and_fused(a, b, c):
         return exact(a, b, c), fused(a, b, c)
 
     assert exact is sum_of_products
     a, b = 1 + 2.0**-30, 1 - 2.0**-30
-    assert both(a, b, -1.0)[0] == sum_of_products(a, b, -1.0) == 0.0
-    assert both(a, b, -1.0)[1] in (0.0, -(2.0**-60))  # fused where the processor can
+    assert exact_and_fused(a, b, -1.0)[0] == sum_of_products(a, b, -1.0) == 0.0
+    assert exact_and_fused(a, b, -1.0)[1] in (0.0, -(2.0**-60))  # fused where the processor can
 
 
 def test_compilation_is_announced_once_and_cached_kernels_are_not():
