@@ -34,10 +34,11 @@ ARKIT_SHAPES: tuple[str, ...] = (
 )
 """Apple's names in Apple's order. Left and right are the subject's."""
 
-SPARSITY = 0.2
-"""Cost of the weights in the fit, mm^2 for a sum of 1; chosen by benchmarks/arkit.py on renders with known weights.
+SPARSITY = 0.3
+"""Cost of the weights in the fit, mm^2 for a sum of 1 of shapes that move surface and landmarks equally far.
 
-Of renders, 0.5 is slightly better, but closed eyes of photographs, which move little of the surface, lose their weight.
+Chosen on renders with known weights (benchmarks/arkit.py) and on 70 portraits. Of both, 0.5 is slightly better, but
+closed eyes of photographs, which move little of the surface, lose their weight.
 """
 SIGMA_COST = 0.1
 """Cost of a squared distance in standard deviations of the coefficients, mm^2; chosen on fits of 70 portraits.
@@ -46,6 +47,7 @@ Where a person differs from the mean face, for instance by a lower chin, fits of
 which no shape can have. Nearest to them over the surface alone is mouthLowerDown, even where the lips do not move.
 """
 _LEAST_MM = 1e-3  # root mean square movement of a shape that the fit can tell from none
+_LEAST_LANDMARK_MM = 0.1  # the same of the landmarks, below which a shape costs no more
 
 
 class ArkitWeights(NamedTuple):
@@ -71,6 +73,10 @@ class ArkitFitter:
     Bounded least squares on the model's shapes (one for each side): sum_j w_j shape_j is fitted to the offset of the
     vertices, each weighted by the area that it has in a frontal view of the mean face, so that the back of the eyeballs
     does not count, and, with less weight, to the coefficients in standard deviations.
+
+    A weight costs in proportion to how far its shape moves the surface, relative to the 68 landmarks: a photograph
+    shows a shape that moves few landmarks, such as cheekSquint or cheekPuff, by its shading only, and fits of people at
+    rest have some of it.
     """
 
     def __init__(self, model: MorphableModel, sparsity: float = SPARSITY, sigma_cost: float = SIGMA_COST) -> None:
@@ -78,7 +84,8 @@ class ArkitFitter:
 
         Args:
             model: face model with ARKit's shapes.
-            sparsity: cost of the weights, mm^2 for a sum of 1: of shapes that move the surface alike, few are used.
+            sparsity: cost of the weights, mm^2 for a sum of 1 of shapes that move surface and landmarks equally far: of
+                shapes that move the surface alike, few are used.
             sigma_cost: cost of a squared distance in standard deviations of the coefficients, mm^2.
 
         Raises:
@@ -91,8 +98,11 @@ class ArkitFitter:
         self._coefficients = coefficients[:, self._moving]
         self._weighting = np.vstack([self._metric, np.sqrt(sigma_cost) * np.eye(model.n_expression)])
         self._shapes = self._weighting @ self._coefficients
-        # ||A w - b||^2 + s sum(w) = ||A w - b'||^2 + const with b' = b - s/2 A (A^T A)^-1 1.
-        self._cost = 0.5 * sparsity * np.linalg.pinv(self._shapes).sum(axis=0)
+        # ||A w - b||^2 + s r^T w = ||A w - b'||^2 + const with b' = b - s/2 A (A^T A)^-1 r.
+        relative = np.linalg.norm(self._metric @ self._coefficients, axis=0) / _landmark_offsets(
+            model, self._coefficients
+        )
+        self._cost = 0.5 * sparsity * (np.linalg.pinv(self._shapes).T @ relative)
 
     def fit(self, expression: Float[Tensor, " E"]) -> ArkitWeights:
         """Compute the weights for fitted expression coefficients, in sigmas."""
@@ -160,6 +170,14 @@ def _metric(model: MorphableModel) -> Float[np.ndarray, "E E"]:
     scaled = (basis * np.sqrt(area / area.sum())[:, None]).reshape(len(basis), -1)
     values, vectors = np.linalg.eigh(scaled @ scaled.T)
     return np.sqrt(values.clip(0))[:, None] * vectors.T
+
+
+def _landmark_offsets(model: MorphableModel, coefficients: Float[np.ndarray, "E N"]) -> Float[np.ndarray, " N"]:
+    """Return the root mean square offset [mm] of the 68 landmarks in the frontal view, for each shape."""
+    basis = model.shape_basis[model.n_identity :].detach().cpu()
+    landmarks = model.landmarks(basis)[..., :2].flatten(1).double().numpy()
+    moved = np.linalg.norm(landmarks.T @ coefficients, axis=0) / np.sqrt(landmarks.shape[1] / 2)
+    return moved.clip(_LEAST_LANDMARK_MM)
 
 
 def _frontal_area(model: MorphableModel) -> Float[np.ndarray, " V"]:

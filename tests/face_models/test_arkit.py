@@ -45,6 +45,23 @@ def test_sparsity_prefers_few_shapes(face: MorphableModel):
     assert sparse.residual_mm > plain.residual_mm
 
 
+def test_a_shape_that_moves_the_landmarks_little_costs_more(face: MorphableModel):
+    """Of one shape, the fit loses cost / (2 |shape|^2), with a cost of surface movement over landmark movement."""
+    basis = face.shape_basis[face.n_identity :]
+    costs = []
+    for mode in (0, 40):
+        coefficients = torch.zeros(1, 64)
+        coefficients[0, mode] = 5.0
+        fitter = ArkitFitter(named(face, ("jawOpen",), coefficients), sparsity=0.02, sigma_cost=0.0)
+        found = fitter.fit(0.5 * coefficients[0])
+        surface = ArkitFitter(named(face, ("jawOpen",), 0 * coefficients), 0.0).fit(coefficients[0]).residual_mm
+        landmarks = face.landmarks(5.0 * basis[mode : mode + 1])[0, :, :2].square().sum(dim=1).mean().sqrt()
+        lost = 0.02 * surface / float(landmarks) / (2 * surface**2)
+        assert found.weights[ARKIT_SHAPES.index("jawOpen")] == pytest.approx(0.5 - lost, abs=1e-4)
+        costs.append(lost)
+    assert max(costs) > 1e-3
+
+
 def test_a_negative_weight_is_not_read_as_another_shape(face: MorphableModel):
     """The other shape moves the large mode as the negative weight does, and a small one improbably far."""
     coefficients = torch.zeros(2, 64)
