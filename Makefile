@@ -4,6 +4,7 @@
 #   make serve     serve the default model over HTTP on this machine, with a web page; Ctrl-C stops it
 #   make install   create .venv with .venv/bin/focus-ray
 #   make test | test-fast | coverage | check | drill | bench
+#   make check-pytorch3d PYTORCH3D_SOURCE=CHECKOUT   build PyTorch3D from its source and compare its rasterizer with ours
 #   make portrait PORTRAITS=DIR   train the portrait model on the public-domain portraits, from the committed first stage
 #   make appearance PHOTOGRAPHS=DIR   learn how photographs of open faces look to the embedded model, or MODEL
 #   make calibrate COMPOSITES=DIR [REPORT=DIR]   choose the limits of the default model's quality flags
@@ -22,13 +23,15 @@ PORTRAIT_BIAS := 1.0
 PHOTOGRAPHS ?= portraits/train
 COMPOSITES ?= composites-choose
 REPORT ?=
+PYTORCH3D_SOURCE ?=
 VENV ?= .venv
 # Number of cores plus one: system tests spend much of their time waiting for servers and workers.
 PROCESSES ?= $(shell expr 1 + `getconf _NPROCESSORS_ONLN`)
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: install demo demo-cluster serve test test-fast coverage check lint types drill bench pretrained portrait portrait-em portrait-warmup appearance calibrate pretrained-prior constraints
+.PHONY: install demo demo-cluster serve test test-fast coverage check lint types drill bench pretrained portrait portrait-em portrait-warmup appearance calibrate pretrained-prior constraints \
+	check-pytorch3d
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -79,6 +82,10 @@ types: $(READY)
 # Long failure and load tests, run by hand. Their measurements are stored in drills/results.json.
 drill: $(READY)
 	$(BIN)/pytest -m drill --results=drills/results.json
+
+# Skipped without a checkout of PyTorch3D's repository. It is built in build/pytorch3d, 20 to 40 minutes of processor time.
+check-pytorch3d: $(READY)
+	$(BIN)/python infra/check_pytorch3d.py $(PYTORCH3D_SOURCE)
 
 # Each file measures one figure; times are compared as ratios within one run.
 bench: $(READY)

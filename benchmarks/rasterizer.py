@@ -1,35 +1,33 @@
 """Times the rasterizer's back ends against each other, and the whole renderer; prints a table, writes JSON when asked.
 
     python benchmarks/rasterizer.py [--size 224] [--batch 8] [--threads 2] [--rounds 5] [--json FILE]
-                                    [--pytorch3d CHECKOUT [--pytorch3d-rounds 3]]
+                                    [--pytorch3d [--pytorch3d-rounds 3]]
 
 Back ends are timed in turns within one process and their medians compared, so that a busy machine slows all alike.
 Beside the wall time stands the processor time of all threads, which a busy machine changes least.
 
-With --pytorch3d, PyTorch3D's own CPU rasterizer is compiled from a checkout of its repository (one file, one to three
-minutes; ninja and a C++ compiler are needed) and compared with numba, one image at a time: about half a minute a round.
+With --pytorch3d, PyTorch3D, which `make check-pytorch3d` builds, is compared with numba on the CPU, one image
+at a time: about half a minute a round.
 """
 
 import argparse
 import json
 import platform
-import shutil
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.utils import cpp_extension
 
 from focus_ray.face_models.parametric import parametric_face
 from focus_ray.focus.camera import Camera, project, to_camera
 from focus_ray.focus.parameters import N_PARAMETERS, PARAMETER_GROUPS, ParameterScales
 from focus_ray.focus.render import Renderer, interpolate, rasterize
-from focus_ray.focus.render.rasterize_pytorch3d import to_ndc
+from focus_ray.focus.render.rasterize_pytorch3d import draw_fragments, import_package
 
 # 167 x 167 squares: about the 56k triangles of a cropped Basel face.
 GRID = 168
@@ -38,16 +36,7 @@ NUMBA_PASSES = 20  # of numba against one of PyTorch3D, which takes thousands of
 # share of the pixels in which PyTorch3D, in float32, may put a centre on the other side of an edge than the double
 # arithmetic of numba does
 ROUNDED_PIXELS = 1e-4
-
-PYTORCH3D_SOURCE = "rasterize_meshes/rasterize_meshes_cpu.cpp"  # in pytorch3d/csrc, which is the root of its includes
-# the checkout's file is compiled as it is; both functions are among those that pytorch3d/csrc/ext.cpp binds
-PYTORCH3D_BINDING = f"""
-#include "{PYTORCH3D_SOURCE}"
-PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {{
-  module.def("rasterize_meshes", &RasterizeMeshesNaiveCpu);
-  module.def("rasterize_meshes_backward", &RasterizeMeshesBackwardCpu);
-}}
-"""
+LARGEST_GRADIENT_DIFFERENCE = 1e-4  # L2, relative to numba's in float64
 
 
 def ellipsoid(batch: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -143,104 +132,39 @@ def measure_renderer(size: int, batch: int, rounds: int, resolution: Literal["sm
     return sizes | time_interleaved(steps, rounds, batch)
 
 
-def compile_pytorch3d(checkout: Path) -> Any:
-    """Compile PyTorch3D's CPU rasterizer, and nothing else of it, in a temporary folder.
-
-    Args:
-        checkout: work tree of PyTorch3D's repository.
-
-    Returns:
-        Extension module with `rasterize_meshes` and `rasterize_meshes_backward`.
-
-    Raises:
-        SystemExit: the folder is no checkout, or there is no compiler, or it fails.
-    """
-    headers = checkout.resolve() / "pytorch3d" / "csrc"
-    if not (headers / PYTORCH3D_SOURCE).is_file():
-        raise SystemExit(f"{checkout} is no checkout of PyTorch3D: it has no pytorch3d/csrc/{PYTORCH3D_SOURCE}")
-    compiler = cpp_extension.get_cxx_compiler()
-    if shutil.which(compiler) is None:
-        raise SystemExit(f"there is no C++ compiler {compiler!r}; install one, or name one in the variable CXX")
-    if not cpp_extension.is_ninja_available():
-        raise SystemExit("there is no ninja, by which torch builds extensions; install it, e.g. `pip install ninja`")
-    with TemporaryDirectory() as folder:
-        binding = Path(folder) / "binding.cpp"
-        binding.write_text(PYTORCH3D_BINDING)
-        try:
-            return cpp_extension.load(
-                "pytorch3d_cpu_rasterizer",
-                [str(binding)],
-                extra_cflags=["-O3"],
-                extra_include_paths=[str(headers)],
-                build_directory=folder,
-                with_cuda=False,
-            )
-        except (RuntimeError, ImportError, OSError) as error:
-            raise SystemExit(f"PyTorch3D's rasterizer could not be compiled from {checkout}: {error}") from error
-
-
-class PyTorch3dRasterize(torch.autograd.Function):
-    """What `rasterize_meshes` of PyTorch3D calls on the CPU: nearest face, no blur, perspective-correct."""
-
-    @staticmethod
-    def forward(ctx: Any, corners: Tensor, extension: Any, height: int, width: int) -> tuple[Tensor, ...]:
-        """Ids and depths [1,H,W,1], barycentric coordinates [1,H,W,1,3] and distances of one mesh's corners [F,3,3]."""
-        meshes = torch.tensor([0]), torch.tensor([len(corners)]), torch.full((len(corners),), -1)  # no clipped faces
-        options = 0.0, 1, True, False, False  # blur, faces per pixel, perspective-correct, clip weights, cull
-        outputs = extension.rasterize_meshes(corners, *meshes, (height, width), *options)
-        ctx.extension = extension
-        ctx.save_for_backward(corners, outputs[0])
-        ctx.mark_non_differentiable(outputs[0])
-        return outputs
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None, None, None]:
-        """Gradient of the corners."""
-        _, *of_outputs = gradients
-        gradient = ctx.extension.rasterize_meshes_backward(*ctx.saved_tensors, *of_outputs, True, False)
-        return gradient, None, None, None
-
-
-def draw_with_pytorch3d(
-    extension: Any, screen: Tensor, colours: Tensor, faces: Tensor, size: int
-) -> tuple[Tensor, Tensor]:
-    """(ids [1,H,W], image [1,3,H,W]) of one mesh, by the operations of PyTorch3D for the CPU, all differentiable."""
-    corners = to_ndc(screen, size, size)[0][faces]
-    ids, _, weights, _ = PyTorch3dRasterize.apply(corners, extension, size, size)
-    # as interpolate_face_attributes_python
-    empty = ids < 0
-    index = ids.masked_fill(empty, 0).view(-1, 1, 1).expand(-1, 3, 3)
-    values = colours[0][faces].gather(0, index).view(*weights.shape, 3)
-    image = (weights[..., None] * values).sum(dim=-2)
-    image = image.masked_fill(empty[..., None], 0)
+def draw_with_pytorch3d(screen: Tensor, colours: Tensor, faces: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """(ids [1,H,W], image [1,3,H,W]) of one mesh, by the operations of PyTorch3D, all differentiable."""
+    interpolate_faces = import_module("pytorch3d.ops").interpolate_face_attributes
+    ids, weights = draw_fragments(screen, faces, size, size, cull_back=False)
+    image = interpolate_faces(ids, weights, colours[0][faces])
     return ids[..., 0], image[..., 0, :].permute(0, 3, 1, 2)
 
 
-def measure_pytorch3d(extension: Any, size: int, rounds: int) -> dict[str, float]:
+def measure_pytorch3d(size: int, rounds: int) -> dict[str, float]:
     """Forward and backward of one image of about 56k triangles by PyTorch3D and by numba, in turns, same gradients.
 
     Args:
-        extension: result of `compile_pytorch3d`.
         size: px.
         rounds: number of measured rounds.
 
     Returns:
-        Milliseconds per image, ratios, number of pixels where the two see different triangles, and the relative L2
-        differences of the gradients for the triangles that PyTorch3D sees.
+        Milliseconds per image, ratios, number of pixels where the two see different triangles, and the L2 differences
+        of PyTorch3D's gradients from those of numba in float64 for the triangles that PyTorch3D sees, relative.
 
     Raises:
-        SystemExit: the two see different triangles in more pixels than PyTorch3D's rounding explains.
+        SystemExit: the two see different triangles in more pixels than PyTorch3D's rounding explains, or their
+            gradients differ by more than LARGEST_GRADIENT_DIFFERENCE.
     """
     screen, colours, faces = ellipsoid(1, size)
     to_image = torch.randn(1, 3, size, size)
     leaves = screen.requires_grad_(), colours.requires_grad_()
 
     def pytorch3d() -> tuple[Tensor, ...]:
-        ids, image = draw_with_pytorch3d(extension, *leaves, faces, size)
+        ids, image = draw_with_pytorch3d(*leaves, faces, size)
         return ids, *torch.autograd.grad(image, leaves, to_image)
 
-    def numba(ids: Tensor | None = None) -> tuple[Tensor, ...]:
-        ids = rasterize(leaves[0], faces, size, size, backend="numba") if ids is None else ids
+    def numba() -> tuple[Tensor, ...]:
+        ids = rasterize(leaves[0], faces, size, size, backend="numba")
         image = interpolate(*leaves, faces, ids, backend="numba")
         return ids, *torch.autograd.grad(image, leaves, to_image)
 
@@ -248,8 +172,12 @@ def measure_pytorch3d(extension: Any, size: int, rounds: int) -> dict[str, float
     different = int((their_ids != ids).sum())
     if different > ROUNDED_PIXELS * ids.numel():
         raise SystemExit(f"PyTorch3D and numba see different triangles in {different} of {ids.numel()} pixels")
-    _, *ours = numba(their_ids.to(ids.dtype))
+    exact = [leaf.detach().double().requires_grad_() for leaf in leaves]
+    image = interpolate(*exact, faces, their_ids.to(ids.dtype), backend="numba")
+    ours = torch.autograd.grad(image, exact, to_image.double())
     differences = [float((a - b).norm() / b.norm()) for a, b in zip(theirs, ours, strict=True)]
+    if max(differences) > LARGEST_GRADIENT_DIFFERENCE:
+        raise SystemExit(f"the gradients of PyTorch3D and numba differ by {max(differences):.1e} of their norm")
     steps = {"pytorch3d": pytorch3d, "numba": lambda: [numba() for _ in range(NUMBA_PASSES)]}
     times = time_interleaved(steps, rounds, 1, unmeasured=0)
     times |= {name: times[name] / NUMBA_PASSES for name in ("numba_ms", "numba_cpu_ms")}
@@ -268,25 +196,25 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
-    parser.add_argument("--pytorch3d", type=Path, metavar="CHECKOUT", help="compare with this checkout's rasterizer")
+    parser.add_argument("--pytorch3d", action="store_true", help="compare with PyTorch3D, and with nothing else")
     parser.add_argument("--pytorch3d-rounds", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    extension = compile_pytorch3d(options.pytorch3d) if options.pytorch3d else None
     torch.manual_seed(0)
-    results = {
-        "machine": {"torch": torch.__version__, "python": platform.python_version(), "threads": options.threads},
-        "rasterizer": {"size": options.size, "batch": options.batch}
-        | measure_rasterizer(options.size, options.batch, options.rounds),
-        "renderer_embedded": measure_renderer(64, 32, 3 * options.rounds, "small"),
-        "renderer_224": measure_renderer(224, 8, options.rounds, "full"),
-    }
-    if extension:
-        results["pytorch3d"] = measure_pytorch3d(extension, options.size, options.pytorch3d_rounds)
+    results = {"machine": {"torch": torch.__version__, "python": platform.python_version(), "threads": options.threads}}
+    if options.pytorch3d:
+        import_package()
+        results["pytorch3d"] = measure_pytorch3d(options.size, options.pytorch3d_rounds)
+    else:
+        results["rasterizer"] = {"size": options.size, "batch": options.batch} | measure_rasterizer(
+            options.size, options.batch, options.rounds
+        )
+        results["renderer_embedded"] = measure_renderer(64, 32, 3 * options.rounds, "small")
+        results["renderer_224"] = measure_renderer(224, 8, options.rounds, "full")
     for part, numbers in results.items():
         print(part)
         for name, value in numbers.items():
-            print(f"  {name:30} {value:.3f}" if isinstance(value, float) else f"  {name:30} {value}")
+            print(f"  {name:30} {value:#.4g}" if isinstance(value, float) else f"  {name:30} {value}")
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
 

@@ -18,6 +18,7 @@ from focus_ray.focus.guard import GuardSettings
 from focus_ray.focus.initialise import InitialiseSettings, WarmupSettings
 from focus_ray.focus.parameters import THETA_MODES
 from focus_ray.focus.refine import RefineSettings
+from focus_ray.focus.render.backends import AUTO, RasterizerName
 from focus_ray.focus.schedule import OptimizerSettings, Schedule
 from focus_ray.model import ModelSettings, summarize_error
 from focus_ray.settings import Settings
@@ -123,6 +124,7 @@ class RunConfig(Settings):
     heldout: HeldoutSettings = HeldoutSettings()
     cadence: Cadence = Cadence()
     compute: ComputeSettings = ComputeSettings()
+    rasterizer: RasterizerName = AUTO  # of the fitted face (docs/rasterizers.md); synthetic faces are drawn by auto
     start_from: Path | None = None  # model folder with the initial weights of the networks
     photos: str | None = None  # a folder or s3://bucket/prefix of photographs in place of synthetic faces
     landmarks: str | None = None  # their 68-landmark CSV

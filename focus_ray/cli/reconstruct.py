@@ -15,6 +15,7 @@ from focus_ray.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from focus_ray.inference import ImageResult
+    from focus_ray.inference.reconstructor import ReconstructionSettings
 
 _COMPILATION = "compiling the renderer for this machine; later runs start at once"
 
@@ -43,6 +44,10 @@ def reconstruct(
         ),
     ] = "photo",
     recursive: Annotated[bool, typer.Option("--recursive", help="Include pictures in subfolders.")] = False,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="a.b=v", help="One setting of the reconstruction; repeatable."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Reconstruct the faces in photographs: shape, colour, light, pose, and which pixels are not face."""
@@ -71,6 +76,7 @@ def reconstruct(
                 formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
                 texture=texture,
                 recursive=recursive,
+                settings=_parse_settings(assignments) if assignments else None,
                 progress=on_progress,
             )
     left_out = Counter(result.message for result in results if result.status == "left_out")
@@ -98,6 +104,14 @@ def reconstruct(
     _print_reasons([result for result in results if result.status != "ok"], out / "results.json")
     if results and count["error"] == len(results):
         raise DataError(f"no picture could be read; see {out / 'results.json'}")
+
+
+def _parse_settings(assignments: list[str]) -> "ReconstructionSettings":
+    """Parse `a.b=v` texts. Raises ConfigError."""
+    from focus_ray.config import resolve_settings
+    from focus_ray.inference.reconstructor import ReconstructionSettings
+
+    return resolve_settings(ReconstructionSettings(), "focus_ray/inference/reconstructor.py", None, assignments, {})
 
 
 def _print_reasons(failed: "Sequence[ImageResult]", results_file: Path) -> None:

@@ -44,7 +44,13 @@ from focus_ray.inference.live_link import encode_live_link
 from focus_ray.inference.matte import face_matte
 from focus_ray.inference.morph_targets import add_morph_targets
 from focus_ray.inference.overlay import MAX_OVERLAY_PX, draw_overlay, encode_png, shrink_to_fit
-from focus_ray.inference.reconstructor import Reconstructor, check_refine, face_to_theta, load
+from focus_ray.inference.reconstructor import (
+    ReconstructionSettings,
+    Reconstructor,
+    check_refine,
+    face_to_theta,
+    load,
+)
 from focus_ray.inference.texture import TextureKind, check_texture, texture_meshes
 from focus_ray.storage import atomic
 
@@ -111,6 +117,7 @@ def reconstruct_paths(
     texture: TextureKind = "photo",
     prior: str | Path | None = None,
     recursive: bool = False,
+    settings: ReconstructionSettings | None = None,
     progress: Callable[[str, int, int], object] | None = None,
 ) -> list[ImageResult]:
     """Reconstruct pictures, and the pictures of folders, and write the results to a folder.
@@ -133,6 +140,7 @@ def reconstruct_paths(
         prior: misfit prior (see `reconstructor.load`), which adds a corrected mesh for each face; ignored if `model` is
             loaded.
         recursive: whether the pictures in subfolders count too, except for those in `out`.
+        settings: None is the defaults; ignored if `model` is loaded.
         progress: called with "pictures", the number done and the number of all.
 
     Returns:
@@ -158,7 +166,7 @@ def reconstruct_paths(
     if given and box is None:
         _check_landmarks(given, inputs)
     _check_out(out, inputs, landmarks)
-    reconstructor = model if isinstance(model, Reconstructor) else load(model, detector, prior=prior)
+    reconstructor = model if isinstance(model, Reconstructor) else load(model, detector, prior=prior, settings=settings)
     run = _BatchRun(reconstructor, out, given, box, refine, tuple(formats), texture)
     try:
         for done, one in enumerate(inputs):

@@ -23,6 +23,7 @@ from focus_ray.focus.camera import Camera, projection_matrix
 from focus_ray.focus.parameters import Parameters, join_theta, split_theta
 from focus_ray.focus.photo_fit import is_grey
 from focus_ray.focus.pose import rotate_in_plane
+from focus_ray.focus.render.backends import AUTO, RasterizerName
 from focus_ray.geometry.mesh_writer import Mesh
 from focus_ray.inference.face_locations import Box, FaceLocations, align_faces, check_image, locate_faces
 from focus_ray.inference.face_result import Arkit, Face, FaceArrays, FaceResult, Pose, Theta, Vector4, Visibility
@@ -41,10 +42,11 @@ _MAX_CPU_BATCH = 15
 
 
 class ReconstructionSettings(Settings):
-    """Settings of alignment and quality flags."""
+    """Settings of alignment, rasterizer and quality flags."""
 
     alignment: AlignmentSettings = AlignmentSettings()
     quality: QualityLimits | None = None  # None: those of the model
+    rasterizer: RasterizerName = AUTO  # of the fit; pictures of results are drawn by auto
 
 
 class Reconstructor:
@@ -77,6 +79,7 @@ class Reconstructor:
         Raises:
             FaceModelError: the prior belongs to another face model.
             CheckpointError: the limits of the model's quality flags cannot be used.
+            ConfigError: the rasterizer is not installed.
         """
         if prior is not None:
             check_face_model(prior, model.focus.face_model)
@@ -85,6 +88,7 @@ class Reconstructor:
         self._require_prior = require_prior
         self._detector = detector
         self.settings = ReconstructionSettings() if settings is None else settings
+        model.focus.renderer.set_backend(self.settings.rasterizer)
         self._limits = model_limits(model) if self.settings.quality is None else self.settings.quality
         self.predictor = Predictor.for_photographs(model).eval()
 
@@ -270,7 +274,11 @@ def correct_mesh(mesh: Mesh, prior: Prior) -> Mesh:
 
 
 def load(
-    path: str | Path | None = None, detector: Detector | None = None, *, prior: str | Path | None = None
+    path: str | Path | None = None,
+    detector: Detector | None = None,
+    *,
+    prior: str | Path | None = None,
+    settings: ReconstructionSettings | None = None,
 ) -> Reconstructor:
     """Load a model and its misfit prior as a `Reconstructor`.
 
@@ -280,17 +288,18 @@ def load(
         detector: None is the detector "auto" of `resolve_detector`.
         prior: folder of a misfit prior, or "none"; None is the shipped prior, if its gate found that it helps this
             model.
+        settings: None is the defaults.
 
     Raises:
         CheckpointError: a folder or repository is missing files, altered or of another format.
         FaceModelError: the prior belongs to another face model.
         ModelError: this copy of the package has no shipped models, or lacks the face model that the folder refers to.
-        ConfigError: the location is of no supported kind, or huggingface_hub is not installed.
+        ConfigError: the location is of no supported kind, or huggingface_hub or the rasterizer is not installed.
         StorageError: the hub refuses access or cannot be reached.
     """
     model = models.load(find_model(path))
     correcting = select_prior(prior, model)
-    return Reconstructor(model, detector, prior=correcting, require_prior=prior is not None)
+    return Reconstructor(model, detector, settings, correcting, require_prior=prior is not None)
 
 
 def load_detector(name: str = "auto", weights: str | Path | None = None) -> NamedDetector:

@@ -22,6 +22,7 @@ _ADDED_KEYS = {
     "em.teacher": None,
     "face.file": None,
     "initialise.weights.lambda_teacher": 0.0,
+    "rasterizer": "auto",
     "warmup.laws.named_share": 0.0,
 }
 

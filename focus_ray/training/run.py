@@ -130,6 +130,7 @@ class Trainer:
         self.run_dir = run_dir
         self.should_stop = should_stop
         focus = build_focus(config, face, Path(run_dir)).to(device)
+        focus.renderer.set_backend(config.rasterizer)
         if replicas.world_size > 1 and config.compute.synchronise_batchnorm:
             convert_sync_batchnorm(focus.encoder)
             convert_sync_batchnorm(focus.segmenter)

@@ -66,8 +66,8 @@ def test_every_command_of_ray_parses_and_so_does_what_it_submits(capsys, command
 @pytest.mark.parametrize("command", sorted(set(commands("make"))))
 def test_every_make_target_of_the_documents_exists(command):
     makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    variables = set(re.findall(r"^([A-Z]+) \?=", makefile, re.MULTILINE)) | {"PYTHON"}
+    targets = set(re.findall(r"^([a-z0-9-]+):", makefile, re.MULTILINE))
+    variables = set(re.findall(r"^([A-Z0-9_]+) \?=", makefile, re.MULTILINE)) | {"PYTHON"}
     words = shlex.split(command)[1:]
     assert {word for word in words if "=" not in word} <= targets
     assert {word.partition("=")[0] for word in words if "=" in word} <= variables

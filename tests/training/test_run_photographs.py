@@ -41,6 +41,7 @@ LATER_KEYS = (
     "em.teacher",
     "face.file",
     "initialise.weights.lambda_teacher",
+    "rasterizer",
     "warmup.laws.named_share",
 )
 """Keys that a run of the first version with photographs does not have."""

@@ -1,7 +1,7 @@
 """The rasterizer back ends by name: modules with the two functions of Backend (docs/rasterizers.md)."""
 
 from importlib import import_module
-from typing import Protocol, cast, runtime_checkable
+from typing import Literal, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -10,6 +10,7 @@ from torch import Tensor
 from focus_ray.errors import ConfigError
 
 AUTO = "auto"
+RasterizerName = Literal["auto", "numba", "torch", "pytorch3d"]
 
 # Imported at first use: a machine with CUDA needs no numba, and pytorch3d is optional.
 _MODULES = {
@@ -92,3 +93,16 @@ def load_backend(name: str, tensor: Tensor) -> Backend:
         ConfigError: as in `resolve_backend`.
     """
     return cast(Backend, import_module(_MODULES[resolve_backend(name, tensor)]))
+
+
+def check_installed(name: RasterizerName) -> None:
+    """Check that what a back end needs is installed, before it draws anything.
+
+    Args:
+        name: a back end's name.
+
+    Raises:
+        ConfigError: pytorch3d cannot be imported.
+    """
+    if name == "pytorch3d":
+        import_module(_MODULES[name]).import_package()

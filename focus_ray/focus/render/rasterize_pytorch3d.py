@@ -1,6 +1,7 @@
 """The optional pytorch3d back end: pytorch3d's z-buffer in our coordinates; interpolation is that of plain torch."""
 
 from importlib import import_module
+from types import ModuleType
 
 import torch
 from jaxtyping import Float, Int
@@ -9,7 +10,25 @@ from torch import Tensor
 from focus_ray.errors import ConfigError
 from focus_ray.focus.render.rasterize_torch import interpolate
 
-__all__ = ["interpolate", "rasterize", "to_ndc"]
+__all__ = ["draw_fragments", "import_package", "interpolate", "rasterize", "to_ndc"]
+
+
+def import_package() -> tuple[ModuleType, ModuleType]:
+    """Import pytorch3d's meshes and rasterizer.
+
+    Returns:
+        The modules `pytorch3d.structures` and `pytorch3d.renderer.mesh.rasterize_meshes`.
+
+    Raises:
+        ConfigError: pytorch3d cannot be imported.
+    """
+    try:
+        # the module of the latter name is hidden by its function in the package
+        return import_module("pytorch3d.structures"), import_module("pytorch3d.renderer.mesh.rasterize_meshes")
+    except ImportError as error:
+        raise ConfigError(
+            f"the pytorch3d back end cannot be imported ({error}); build it (docs/rasterizers.md), or use 'auto'"
+        ) from error
 
 
 def to_ndc(vertices_screen: Float[Tensor, "B V 3"], height: int, width: int) -> Float[Tensor, "B V 3"]:
@@ -30,13 +49,49 @@ def to_ndc(vertices_screen: Float[Tensor, "B V 3"], height: int, width: int) -> 
     return torch.cat((ndc, vertices_screen[..., 2:]), dim=-1)
 
 
+def draw_fragments(
+    vertices_screen: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], height: int, width: int, *, cull_back: bool
+) -> tuple[Int[Tensor, "B H W 1"], Float[Tensor, "B H W 1 3"]]:
+    """Find the nearest triangle of each pixel and the weights of its corners, with pytorch3d.
+
+    Args:
+        vertices_screen: (u px, v px, z mm).
+        faces: vertex indices of the triangles.
+        height: px.
+        width: px.
+        cull_back: leave out triangles that wind clockwise on the screen.
+
+    Returns:
+        Ids, which count the triangles of the whole batch, -1 where there is none; and perspective-correct weights in
+        float32, the only type of pytorch3d, differentiable in the positions.
+
+    Raises:
+        ConfigError: pytorch3d cannot be imported.
+    """
+    structures, rasterizer = import_package()
+    meshes = structures.Meshes(
+        verts=to_ndc(vertices_screen, height, width).float(),
+        faces=faces.long().expand(len(vertices_screen), len(faces), 3),
+    )
+    ids, _, weights, _ = rasterizer.rasterize_meshes(
+        meshes,
+        image_size=(height, width),
+        blur_radius=0.0,
+        faces_per_pixel=1,
+        perspective_correct=True,
+        cull_backfaces=cull_back,
+    )
+    return ids, weights
+
+
 def rasterize(
     vertices_screen: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], height: int, width: int, cull_back: bool
 ) -> Int[Tensor, "B H W"]:
     """Rasterize with pytorch3d, as `focus_ray.focus.render.rasterize` specifies; arguments are not checked.
 
     Differs from the other back ends as pytorch3d does: a centre exactly on an edge is not covered, and triangles of
-    less than 1e-8 normalised area are dropped.
+    less than 1e-8 normalised area are dropped. It computes in float32, so a centre within rounding of an edge may fall
+    on its other side.
 
     Args:
         vertices_screen: (u px, v px, z mm).
@@ -51,26 +106,7 @@ def rasterize(
     Raises:
         ConfigError: pytorch3d cannot be imported.
     """
-    try:
-        structures = import_module("pytorch3d.structures")
-        rasterizer = import_module("pytorch3d.renderer.mesh.rasterize_meshes")
-    except ImportError as error:
-        raise ConfigError(
-            f"the pytorch3d back end cannot be imported ({error}); build it (docs/rasterizers.md), or use 'auto'"
-        ) from error
-    batch, n_faces = len(vertices_screen), len(faces)
-    meshes = structures.Meshes(
-        verts=to_ndc(vertices_screen, height, width), faces=faces.long().expand(batch, n_faces, 3)
-    )
-    packed_ids, *_ = rasterizer.rasterize_meshes(
-        meshes,
-        image_size=(height, width),
-        blur_radius=0.0,
-        faces_per_pixel=1,
-        perspective_correct=True,
-        cull_backfaces=cull_back,
-    )
-    # pytorch3d counts faces through the whole batch
-    first_of_image = n_faces * torch.arange(batch, device=faces.device).view(-1, 1, 1)
+    packed_ids, _ = draw_fragments(vertices_screen, faces, height, width, cull_back=cull_back)
+    first_of_image = len(faces) * torch.arange(len(vertices_screen), device=faces.device).view(-1, 1, 1)
     ids = packed_ids[..., 0]
     return torch.where(ids >= 0, ids - first_of_image, ids)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.camera import Camera, euler_to_rotation, project, rotate, to_camera, translate
 from focus_ray.focus.parameters import split_theta
-from focus_ray.focus.render.backends import AUTO, resolve_backend
+from focus_ray.focus.render.backends import AUTO, RasterizerName, check_installed, resolve_backend
 from focus_ray.focus.render.normals import vertex_normals
 from focus_ray.focus.render.rasterize import interpolate, rasterize
 from focus_ray.focus.render.shading import light_polynomials, shade
@@ -60,6 +60,15 @@ class Renderer(nn.Module):
         self.camera = camera
         self.backend = backend
         self.cull_back = cull_back
+
+    def set_backend(self, backend: RasterizerName) -> None:
+        """Draw with another rasterizer back end from now on.
+
+        Raises:
+            ConfigError: what it needs is not installed.
+        """
+        check_installed(backend)
+        self.backend = backend
 
     def forward(self, theta: Float[Tensor, "B 257"]) -> Rendering:
         """Render coefficients of the model.
