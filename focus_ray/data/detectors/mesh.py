@@ -83,8 +83,17 @@ class MeshDetector:
         for candidate in sorted(proposed, key=lambda one: -one.score):
             if all(overlap_ratio(candidate.box, other.box) < self.settings.overlap for other in kept):
                 kept.append(candidate)
-        faces = [self._confirm(image, candidate) for candidate in kept[: self.settings.candidates]]
+        faces = [self._confirm_upright(image, candidate) for candidate in kept[: self.settings.candidates]]
         return self._merge([face for face in faces if face is not None])
+
+    def _confirm_upright(self, image: UInt8[np.ndarray, "H W 3"], candidate: FaceCandidate) -> Detection | None:
+        """Confirm a candidate. Both networks also see faces upside down: of both ways round, return the surer one."""
+        face = self._confirm(image, candidate)
+        if face is None:
+            return None
+        turned = self._look_again(image, view_of_box(candidate.centre, candidate.side, candidate.roll + np.pi))
+        flipped = None if turned is None else self._confirm(image, turned)
+        return face if flipped is None or flipped.score <= face.score else flipped
 
     def _confirm(self, image: UInt8[np.ndarray, "H W 3"], candidate: FaceCandidate) -> Detection | None:
         """Locate the points of a candidate; None if it is no face. A misaligned candidate is aligned anew."""

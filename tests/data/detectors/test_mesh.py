@@ -37,6 +37,19 @@ def test_a_face_is_found_in_any_turn(degrees: float, detector: NamedDetector, as
     assert np.linalg.norm(eyes.mean(axis=0) - [222.0, 107.0]) < 0.06 * SIDE
 
 
+@pytest.mark.parametrize("degrees", [210, 240])
+def test_a_dark_face_upside_down_is_not_found_the_wrong_way_round(
+    degrees: float, detector: NamedDetector, astronaut: np.ndarray
+):
+    """The networks see a face in it upside down too, with less certainty."""
+    view = rotated_view(*CENTRE.tolist(), 2.0, -float(degrees), 300)
+    dark = (255 * (view.warp(astronaut) / 255.0) ** 3).astype(np.uint8)
+    (face,) = detector.detect(dark)
+    assert face.landmarks is not None
+    eyes = five_points(torch.from_numpy(view.to_image(face.landmarks)))[:2].numpy()
+    assert np.linalg.norm(eyes.mean(axis=0) - [222.0, 107.0]) < 0.1 * SIDE
+
+
 @pytest.mark.parametrize("share", [0.06, 0.03])
 def test_a_small_face_is_found(share: float, detector: NamedDetector, astronaut: np.ndarray):
     zoom = share * 700 / SIDE
