@@ -5,6 +5,7 @@
 #   make install   create .venv with .venv/bin/focus-ray
 #   make test | test-fast | coverage | check | drill | bench
 #   make check-pytorch3d PYTORCH3D_SOURCE=CHECKOUT   build PyTorch3D from its source and compare its rasterizer with ours
+#   make check-detectors   run the real face-alignment and insightface on random weights
 #   make portrait PORTRAITS=DIR   train the portrait model on the public-domain portraits, from the committed first stage
 #   make appearance PHOTOGRAPHS=DIR   learn how photographs of open faces look to the embedded model, or MODEL
 #   make calibrate COMPOSITES=DIR [REPORT=DIR]   choose the limits of the default model's quality flags
@@ -31,7 +32,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .PHONY: install demo demo-cluster serve test test-fast coverage check lint types drill bench pretrained portrait portrait-em portrait-warmup appearance calibrate pretrained-prior constraints \
-	check-pytorch3d
+	check-pytorch3d check-detectors
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -67,9 +68,9 @@ test-fast: $(READY)
 coverage: $(READY)
 	$(BIN)/pytest -m "not drill and not slow" --ignore=tests/system -n auto --cov=focus_ray --cov-report=term
 
-# Lint and types in parallel: pyright alone uses one of two cores.
+# Lint and types in parallel: pyright alone uses one of two cores. Tests beside them come first.
 check: $(READY)
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync lint types
+	@nice -n 5 $(MAKE) --no-print-directory --jobs=2 --output-sync lint types
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -86,6 +87,10 @@ drill: $(READY)
 # Skipped without a checkout of PyTorch3D's repository. It is built in build/pytorch3d, 20 to 40 minutes of processor time.
 check-pytorch3d: $(READY)
 	$(BIN)/python infra/check_pytorch3d.py $(PYTORCH3D_SOURCE)
+
+# Installs both packages in build/detectors, an environment of their own.
+check-detectors: $(READY)
+	$(BIN)/python infra/check_detectors.py
 
 # Each file measures one figure; times are compared as ratios within one run.
 bench: $(READY)

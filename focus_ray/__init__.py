@@ -42,9 +42,10 @@ def load_detector(name: str = "auto", weights: str | Path | None = None) -> "Det
     """Load a face detector. It has scratch memory: use one per thread.
 
     Args:
-        name: auto, mesh, haar, haar-fast, yunet, face-alignment or insightface; auto is mesh, or haar if the weights of
-            mesh are not installed.
-        weights: folder of its weights, which yunet, face-alignment and insightface require; of yunet also the file.
+        name: auto, mesh, haar, haar-fast, yunet, face-alignment, insightface, insightface-2d106 or insightface-3d68;
+            auto is mesh, or haar if the weights of mesh are not installed.
+        weights: folder of its weights, which yunet, face-alignment and the insightface ones require; of yunet also the
+            file.
 
     Returns:
         The detector: `load(detector=...)` uses it, and its `detect(rgb)` returns the faces of a picture.

@@ -45,12 +45,17 @@ Landmarks = Annotated[
     Path | None,
     typer.Option("--landmarks", metavar="CSV", help="68 landmarks per picture; each line: file name, 136 numbers."),
 ]
-DETECTOR_HELP = "Face detector: auto, mesh, haar, yunet, face-alignment or insightface; auto is mesh if installed."
+DETECTOR_HELP = (
+    "Face detector: auto, mesh, haar, yunet, face-alignment, insightface, insightface-2d106 or insightface-3d68; "
+    "auto is mesh if installed."
+)
 DetectorName = Annotated[str, typer.Option("--detector", metavar="NAME", help=DETECTOR_HELP)]
 DetectorWeights = Annotated[
     Path | None,
     typer.Option(
-        "--detector-weights", metavar="PATH", help="Weights of yunet (file), face-alignment or insightface (folder)."
+        "--detector-weights",
+        metavar="PATH",
+        help="Weights of yunet (file), face-alignment or an insightface one (folder).",
     ),
 ]
 

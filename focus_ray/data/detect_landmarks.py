@@ -109,13 +109,20 @@ def resolve_landmark_detector(name: str = "auto", weights: str | Path | None = N
         StorageError: a weight file cannot be read.
     """
     if name in _BOXES_ONLY:
-        raise ConfigError(f"the detector {name} finds boxes and no 68 landmarks; use mesh or face-alignment")
+        raise ConfigError(
+            f"the detector {name} finds boxes and no 68 landmarks; use mesh, face-alignment or an insightface one"
+        )
     if name == "auto" and not has_mesh_files(MESH_FOLDER if weights is None else Path(weights)):
         raise ConfigError(
             "the weights of the mesh detector, which finds 68 landmarks, are not installed; run "
             "infra/fetch_detectors.py of a checkout, or use face-alignment with weights of your own"
         )
-    return resolve_detector(name, weights)
+    spec = resolve_detector(name, weights)
+    if name == "insightface" and len(spec.info.files) == 1:
+        raise ConfigError(
+            f"{weights}: the detection network finds no 68 landmarks; put the pack's 1k3d68.onnx or 2d106det.onnx there"
+        )
+    return spec
 
 
 def find_faces(

@@ -87,8 +87,19 @@ class ServingSettings(Settings):
     prior: str | None = None  # folder, s3://..., or none; None: the default of the model
     refine: bool = True  # default of the option `refine` of requests
     # haar, thorough and fast are OpenCV's cascades; auto is mesh, or fast if the weights of mesh are not installed.
-    detector: Literal["auto", "mesh", "haar", "yunet", "face-alignment", "insightface", "fast", "thorough"] = "auto"
-    detector_weights: str | None = None  # folder of the weights of yunet, face-alignment or insightface
+    detector: Literal[
+        "auto",
+        "mesh",
+        "haar",
+        "yunet",
+        "face-alignment",
+        "insightface",
+        "insightface-2d106",
+        "insightface-3d68",
+        "fast",
+        "thorough",
+    ] = "auto"
+    detector_weights: str | None = None  # folder of the weights of yunet, face-alignment or an insightface one
     http: HttpSettings = HttpSettings()
     admission: AdmissionSettings = AdmissionSettings()
     batching: BatchingSettings = BatchingSettings()

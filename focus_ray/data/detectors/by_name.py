@@ -13,9 +13,11 @@ from focus_ray.data.detectors.haar import CASCADES, HaarDetector, HaarSettings, 
 from focus_ray.data.detectors.mesh import MeshDetector
 from focus_ray.data.detectors.quick_haar import QuickDetector
 from focus_ray.data.detectors.user_packages import (
-    FACE_ALIGNMENT_FILES,
+    INSIGHTFACE_LANDMARKS,
     FaceAlignmentDetector,
     InsightFaceDetector,
+    hash_face_alignment,
+    insightface_files,
     package_version,
 )
 from focus_ray.data.detectors.weight_files import (
@@ -32,9 +34,19 @@ from focus_ray.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-DetectorName = Literal["auto", "mesh", "haar", "haar-fast", "yunet", "face-alignment", "insightface"]
+DetectorName = Literal[
+    "auto",
+    "mesh",
+    "haar",
+    "haar-fast",
+    "yunet",
+    "face-alignment",
+    "insightface",
+    "insightface-2d106",
+    "insightface-3d68",
+]
 DETECTOR_NAMES: tuple[str, ...] = get_args(DetectorName)
-_OF_USER = ("yunet", "face-alignment", "insightface")  # with weights of the user
+_OF_USER = ("yunet", "face-alignment", "insightface", *INSIGHTFACE_LANDMARKS)  # with weights of the user
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,7 @@ def resolve_detector(
     Args:
         name: one of DETECTOR_NAMES. "auto" is the mesh detector, or the Haar detector if its weights are missing.
         weights: folder of the weights; required for yunet (also the .onnx file itself), face-alignment (a torch hub
-            folder) and insightface (a folder of .onnx files), and optional for mesh.
+            folder) and the insightface ones (a folder of .onnx files), and optional for mesh.
         haar: settings of the Haar detectors; None means the defaults.
 
     Raises:
@@ -133,18 +145,15 @@ def _resolve_yunet(name: str, folder: Path | None, haar: HaarSettings) -> Detect
 
 def _resolve_face_alignment(name: str, folder: Path | None, haar: HaarSettings) -> DetectorSpec:
     assert folder is not None
-    files = {file: sha256(read_weights(folder / file)) for file in FACE_ALIGNMENT_FILES}
-    return DetectorSpec(
-        DetectorInfo(name=name, version=package_version("face-alignment"), files=files), folder=str(folder)
-    )
+    files, version = hash_face_alignment(folder), package_version("face-alignment")
+    return DetectorSpec(DetectorInfo(name=name, version=version, files=files), folder=str(folder))
 
 
 def _resolve_insightface(name: str, folder: Path | None, haar: HaarSettings) -> DetectorSpec:
     assert folder is not None
-    files = hash_files({path.name: path for path in sorted(folder.glob("*.onnx"))})
-    return DetectorSpec(
-        DetectorInfo(name=name, version=package_version("insightface"), files=files), folder=str(folder)
-    )
+    names, version = insightface_files(folder, name), package_version("insightface")
+    files = hash_files({file: folder / file for file in names})
+    return DetectorSpec(DetectorInfo(name=name, version=version, files=files), folder=str(folder))
 
 
 def _only_file(folder: Path) -> Path:
@@ -165,7 +174,7 @@ _RESOLVERS: dict[str, Callable[[str, Path | None, HaarSettings], DetectorSpec]] 
     "haar-fast": _resolve_haar,
     "yunet": _resolve_yunet,
     "face-alignment": _resolve_face_alignment,
-    "insightface": _resolve_insightface,
+    **dict.fromkeys(("insightface", *INSIGHTFACE_LANDMARKS), _resolve_insightface),
 }
 _BUILDERS: dict[str, Callable[[DetectorSpec], Detector]] = {
     "mesh": lambda spec: MeshDetector(spec.weights),
@@ -173,5 +182,7 @@ _BUILDERS: dict[str, Callable[[DetectorSpec], Detector]] = {
     "haar-fast": lambda spec: QuickDetector(fallback=HaarDetector(spec.haar)),
     "yunet": lambda spec: YuNetDetector(next(iter(spec.weights.values()))),
     "face-alignment": lambda spec: FaceAlignmentDetector(spec.folder or ""),
-    "insightface": lambda spec: InsightFaceDetector(spec.folder or ""),
+    **dict.fromkeys(
+        ("insightface", *INSIGHTFACE_LANDMARKS), lambda spec: InsightFaceDetector(spec.folder or "", *spec.info.files)
+    ),
 }

@@ -72,6 +72,7 @@ def test_the_cascades_by_name(name: str, astronaut: np.ndarray):
         ("dlib", "there is no detector 'dlib'; choose from auto, mesh, haar"),
         ("yunet", "the detector yunet needs weights"),
         ("insightface", "the detector insightface needs weights"),
+        ("insightface-2d106", "the detector insightface-2d106 needs weights"),
         ("face-alignment", "the detector face-alignment needs weights"),
     ],
 )
@@ -85,9 +86,9 @@ def test_weights_for_a_detector_without_any(tmp_path: Path):
         resolve_detector("haar", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["mesh", "yunet", "face-alignment"])
+@pytest.mark.parametrize("name", ["mesh", "yunet", "face-alignment", "insightface", "insightface-3d68"])
 def test_folders_without_weights(name: str, tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"missing|\.onnx files"):
+    with pytest.raises(ConfigError, match=r"missing|\.onnx files|0 detection networks"):
         resolve_detector(name, tmp_path)
 
 
