@@ -1,6 +1,7 @@
 """Statistics over pictures, and their bootstrap intervals: whole groups of pictures are drawn with replacement."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -84,12 +85,7 @@ def weighted_ratio(numerator: Float[np.ndarray, " N"], denominator: Float[np.nda
         numerator: summand of each picture.
         denominator: summand of each picture, not negative.
     """
-
-    def statistic(weights: Weights) -> Float[np.ndarray, " R"]:
-        total = weights @ denominator
-        return np.divide(weights @ numerator, total, out=np.full(len(weights), np.nan), where=total > 0)
-
-    return statistic
+    return partial(_ratio_of_sums, numerator, denominator)
 
 
 def weighted_mean(values: Float[np.ndarray, " N"]) -> Statistic:
@@ -111,10 +107,23 @@ def weighted_auc(scores: Float[np.ndarray, " N"], positive: Bool[np.ndarray, " N
     """
     difference = scores[positive][:, None] - scores[~positive]
     above = (difference > 0) + 0.5 * (difference == 0)
+    return partial(_share_above, above, positive)
 
-    def statistic(weights: Weights) -> Float[np.ndarray, " R"]:
-        ones, zeros = weights[:, positive], weights[:, ~positive]
-        pairs = ones.sum(axis=1) * zeros.sum(axis=1)
-        return np.divide((ones @ above * zeros).sum(axis=1), pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
 
-    return statistic
+def _ratio_of_sums(
+    numerator: Float[np.ndarray, " N"], denominator: Float[np.ndarray, " N"], weights: Weights
+) -> Float[np.ndarray, " R"]:
+    return _divide(weights @ numerator, weights @ denominator)
+
+
+def _share_above(
+    above: Float[np.ndarray, "P Q"], positive: Bool[np.ndarray, " N"], weights: Weights
+) -> Float[np.ndarray, " R"]:
+    """Weighted mean of `above` over the pairs of a positive and another picture."""
+    ones, zeros = weights[:, positive], weights[:, ~positive]
+    return _divide((ones @ above * zeros).sum(axis=1), ones.sum(axis=1) * zeros.sum(axis=1))
+
+
+def _divide(numerator: Float[np.ndarray, " R"], denominator: Float[np.ndarray, " R"]) -> Float[np.ndarray, " R"]:
+    """Divide; NaN where the denominator is not positive."""
+    return np.divide(numerator, denominator, out=np.full(len(denominator), np.nan), where=denominator > 0)
