@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("face-alignment>=1.5", "insightface>=2.1", "onnxruntime", "onnx")
-TESTS = "tests/data/detectors/test_real_packages.py"
+TESTS = "tests/data/detectors/test_user_packages_installed.py"
 # A .pth file of this kind also follows those of the other folder, such as that of an editable installation.
 SEE = "import site; site.addsitedir({!r})\n"
 

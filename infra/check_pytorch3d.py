@@ -22,8 +22,8 @@ EXTENSION = "pytorch3d/csrc/ext.cpp"  # a file that only a checkout has
 PACKAGES = ("iopath>=0.1.10", "portalocker>=2")  # that pytorch3d imports and this environment lacks
 TESTS = (  # those that are skipped without it are among them
     "tests/focus/render/test_rasterize_pytorch3d.py",
-    "tests/training/test_rasterizer.py",
-    "tests/inference/test_rasterizer.py",
+    "tests/training/test_run_rasterizer.py",
+    "tests/inference/test_reconstructor_rasterizer.py",
 )
 
 

@@ -499,13 +499,14 @@ def test_reconstruct_passes_everything_on_and_counts(capsys, reconstruction, tmp
         capsys,
         *("reconstruct", "a.jpg", "b", "--model", "m", "--out", str(tmp_path), "--landmarks", "l.csv"),
         *("--box", "1,2,30,40.5", "--refine", "0", "--format", "obj, glb", "--prior", "p", "--json"),
-        *("--detector", "haar", "--texture", "albedo"),
+        *("--detector", "haar", "--texture", "albedo", "--set", "rasterizer=torch"),
     )
     assert code == 0
     paths, folder, options = reconstruction.calls[0]
     assert (paths, folder) == ([Path("a.jpg"), Path("b")], tmp_path)
     assert options.pop("progress")
     assert options.pop("detector").info.name == "haar"
+    assert options.pop("settings").rasterizer == "torch"
     assert options == {
         "model": Path("m"),
         "landmarks": Path("l.csv"),

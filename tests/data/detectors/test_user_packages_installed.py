@@ -218,11 +218,12 @@ def test_data_detect(name: str, hub: Path, pack: Path, tmp_path: Path):
     folder.mkdir()
     for number in range(2):
         Image.fromarray(bright_squares(320, ((9, 9 + number),))).save(folder / f"{number}.png")
-    assert cli.main(["data", "detect", str(folder), "--out", str(out), "--local", *commands(hub, pack)[name]]) == 0
+    status = cli.main(["data", "detect", str(folder), "--out", str(out), "--local", *commands(hub, pack)[name]])
     report = json.loads((out / "detect.json").read_text())
     assert report["detector"]["name"] == name
-    reason = "landmarks_rejected" if name == "face-alignment" else "found"  # FAN's heat maps are noise
-    assert report["counts"][reason] == 2
+    # FAN's heat maps are noise, so that no picture has landmarks, which is an error
+    reason, expected = ("landmarks_rejected", 3) if name == "face-alignment" else ("found", 0)
+    assert (report["counts"][reason], status) == (2, expected)
 
 
 def test_data_detect_names_what_the_pack_lacks(pack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
