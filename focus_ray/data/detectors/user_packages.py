@@ -140,7 +140,7 @@ class InsightFaceDetector:
         ConfigError: the package is missing, or a file is not such a network.
     """
 
-    def __init__(self, folder: str | Path, detection: str, landmarks: str | None = None, device: int = -1):
+    def __init__(self, folder: str | Path, detection: str, landmarks: str | None = None, *, device: int = -1):
         self._face = _import_package("insightface.app.common", "insightface").Face
         zoo = _import_package("insightface.model_zoo", "insightface")
         self._detection = _load_onnx(zoo, Path(folder) / detection, ("detection",), device)
