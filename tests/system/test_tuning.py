@@ -92,6 +92,7 @@ def test_a_driver_that_dies_and_trials_that_collapse_lose_no_trial_and_repeat_no
     assert presets.load("embedded", folder / "best.yaml").guard.low == done.config["guard.low"]
 
 
+@pytest.mark.drill
 def test_the_search_of_the_portrait_preset_is_judged_on_other_photographs(
     tmp_path, python, project_root, environment, untrained
 ):

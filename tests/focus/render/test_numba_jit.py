@@ -133,7 +133,20 @@ print(numba_jit.__file__, len(calls))
 """
 
 
+def render(environment: dict[str, str]) -> list[str]:
+    """Render in a process of its own; the file of the package, and whether it compiled anything."""
+    ended = subprocess.run([sys.executable, "-c", RENDER], env=environment, capture_output=True, text=True, check=True)
+    return ended.stdout.split()
+
+
 @pytest.mark.slow
+def test_a_process_compiles_nothing_that_another_one_compiled(python_environment):
+    """Kernels that `make install` compiled; in a checkout without them, those of a first process."""
+    _, count = render(python_environment)
+    assert count == "0" or render(python_environment)[1] == "0"
+
+
+@pytest.mark.drill
 def test_a_second_process_compiles_nothing(tmp_path):
     """In a copy of the package, as a wheel leaves it: without byte code and without machine code."""
     package = tmp_path / "focus_ray"
@@ -142,10 +155,5 @@ def test_a_second_process_compiles_nothing(tmp_path):
     )
     environment = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"}
     environment |= {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"}
-    lines = []
-    for _ in range(2):
-        ended = subprocess.run(
-            [sys.executable, "-c", RENDER], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
-        )
-        lines.append(ended.stdout.split())
+    lines = [render(environment) for _ in range(2)]
     assert lines == [[str(package / "focus" / "render" / "numba_jit.py"), count] for count in ("1", "0")]
