@@ -23,8 +23,8 @@ from focus_ray.face_models.shipped_face import load_shipped, shipped_name
 from focus_ray.focus.appearance import AppearancePrior
 from focus_ray.focus.autoencoder import Encoder, FaceAutoencoder, Focus
 from focus_ray.focus.camera import Camera
-from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
-from focus_ray.focus.networks.iresnet import IResNet50
+from focus_ray.focus.networks.encoder import ResNet18Encoder, ResNet50Encoder, SmallEncoder
+from focus_ray.focus.networks.iresnet import IResNet
 from focus_ray.focus.networks.perceptual import ArcFacePerceptual, EncoderPerceptual
 from focus_ray.focus.networks.segmenter import UNet
 from focus_ray.focus.parameters import THETA_MODES, ParameterScales
@@ -39,6 +39,7 @@ from focus_ray.storage.hub_address import PREFIX as HUB_PREFIX
 from focus_ray.storage.open_store import open_store
 
 NETWORKS = ("encoder", "segmenter", "perceptual")
+RESNETS = {"resnet18": ResNet18Encoder, "resnet50": ResNet50Encoder}
 
 SHIPPED_FACE = "shipped"
 """Key in the entry `face` of model.json: name of the package's face model, in place of face.safetensors."""
@@ -57,14 +58,14 @@ IMAGE_SIZES = (16, 1024)  # px
 class EncoderSettings(Settings):
     """The encoder: the network that predicts the parameters theta."""
 
-    kind: Literal["small", "resnet50"] = "resnet50"
+    kind: Literal["small", "resnet18", "resnet50"] = "resnet50"
     width: int = Field(default=16, gt=0, le=MAX_SMALL_WIDTH)  # of the small encoder
-    weights: Path | None = None  # torchvision's ResNet-50, to start from ImageNet
+    weights: Path | None = None  # of torchvision or timm, to start from ImageNet
 
     @model_validator(mode="after")
     def _check_weights(self) -> "EncoderSettings":
-        if self.weights is not None and self.kind != "resnet50":
-            raise ValueError("ImageNet weights require kind resnet50; leave weights out, or set the kind")
+        if self.weights is not None and self.kind == "small":
+            raise ValueError("ImageNet weights require kind resnet18 or resnet50; leave weights out, or set the kind")
         return self
 
 
@@ -213,7 +214,7 @@ def build(settings: ModelSettings, face_model: MorphableModel, *, perceptual: bo
         )
     focus = Focus(FaceAutoencoder(encoder, Renderer(face_model, settings.camera)), segmenter, settings.scales)
     if settings.perceptual.kind == "arcface":
-        focus.perceptual = ArcFacePerceptual(IResNet50())
+        focus.perceptual = ArcFacePerceptual(IResNet())
     elif perceptual:
         focus.perceptual = EncoderPerceptual(build_encoder(settings))
     return focus
@@ -223,7 +224,7 @@ def build_encoder(settings: ModelSettings) -> Encoder:
     """Build the encoder of the settings. Its head is zero-initialised, so it predicts the mean face."""
     if settings.encoder.kind == "small":
         return SmallEncoder(settings.camera.image_size, width=settings.encoder.width, scales=settings.scales)
-    return ResNet50Encoder(scales=settings.scales)
+    return RESNETS[settings.encoder.kind](scales=settings.scales)
 
 
 def save(folder: Path, model: Model, *, half: bool = False, copy_face: bool = True) -> None:

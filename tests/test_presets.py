@@ -10,7 +10,7 @@ from focus_ray.config import RunConfig
 from focus_ray.focus import losses
 from focus_ray.focus.camera import Camera
 from focus_ray.focus.guard import Guard
-from focus_ray.focus.networks.iresnet import IResNet50
+from focus_ray.focus.networks.iresnet import IResNet
 from focus_ray.focus.networks.perceptual import ArcFacePerceptual
 from focus_ray.focus.schedule import Phase, Schedule
 from focus_ray.focus.state import Targets, TrainState
@@ -216,7 +216,7 @@ def miniature(name: str) -> RunConfig:
 def recogniser() -> ArcFacePerceptual:
     """A network of ArcFace's structure that has never seen a face."""
     torch.manual_seed(0)
-    return ArcFacePerceptual(IResNet50())
+    return ArcFacePerceptual(IResNet())
 
 
 def untrained(config: RunConfig, face, recogniser: ArcFacePerceptual) -> TrainState:

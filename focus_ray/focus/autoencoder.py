@@ -6,13 +6,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from focus_ray.face_models.morphable_model import MorphableModel
-from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
+from focus_ray.focus.networks.encoder import ResNetEncoder, SmallEncoder
 from focus_ray.focus.networks.perceptual import ArcFacePerceptual, EncoderPerceptual
 from focus_ray.focus.networks.segmenter import UNet
 from focus_ray.focus.parameters import ParameterScales
 from focus_ray.focus.render.renderer import Renderer, Rendering
 
-Encoder = SmallEncoder | ResNet50Encoder
+Encoder = SmallEncoder | ResNetEncoder
 
 
 class AutoencoderOutput(NamedTuple):

@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+Template = tuple[tuple[float, float], ...]
+
 # ArcFace's template at 112 px: right eye, left eye, nose tip, right and left mouth corner, in px.
 ARCFACE_TEMPLATE = (
     (38.2946, 51.6963),
@@ -42,9 +44,12 @@ def similarity_transform(
 
 
 def align_faces(
-    images: Float[Tensor, "B C H W"], points: Float[Tensor, "B 5 2"], size: int
+    images: Float[Tensor, "B C H W"],
+    points: Float[Tensor, "B 5 2"],
+    size: int,
+    template: Template = ARCFACE_TEMPLATE,
 ) -> Float[Tensor, "B C {size} {size}"]:
-    """Warp faces so that their five points lie on ArcFace's template, bilinearly, black outside the image.
+    """Warp faces so that their five points lie on a template, bilinearly, black outside the image.
 
     Under autocast too the crops are sampled in the type of the images.
 
@@ -53,20 +58,21 @@ def align_faces(
         points: in px of the images, origin at the centre of the top left pixel; no gradient passes through them. Points
             that do not define a similarity (all in one place, not finite) scale the whole image to the crop.
         size: side of the crop, px.
+        template: where the five points lie in the crop, px; ArcFace's is for 112 px.
 
     Returns:
         Crops in the range of the images.
     """
     with torch.autocast(images.device.type, enabled=False):  # bfloat16 would shift the samples by a quarter of a px
-        return _warp(images, points, size)
+        return _warp(images, points, size, template)
 
 
-def _warp(images: Tensor, points: Tensor, size: int) -> Tensor:
+def _warp(images: Tensor, points: Tensor, size: int, template: Template) -> Tensor:
     height, width = images.shape[-2:]
     with torch.no_grad():
-        template = images.new_tensor(ARCFACE_TEMPLATE).expand(len(images), -1, -1)
+        goal = images.new_tensor(template).expand(len(images), -1, -1)
         points = points.to(images.dtype)
-        linear, shift = similarity_transform(points, template)
+        linear, shift = similarity_transform(points, goal)
         inverse, origin = _inverse(linear, shift)
         scale = linear.square().sum(dim=(1, 2)).mul(0.5).sqrt()
         usable = (scale > SCALE_RANGE[0]) & (scale < SCALE_RANGE[1]) & torch.isfinite(shift).all(dim=1)

@@ -1,4 +1,4 @@
-"""The encoder of section 3.1, image -> theta, as a ResNet-50 and as a small network for small images on a CPU."""
+"""The encoder of section 3.1, image -> theta, as a ResNet and as a small network for small images on a CPU."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -19,12 +19,12 @@ SMALL_STRIDE = 16
 SMALLEST_IMAGE = 32
 
 
-class ResNet50Encoder(resnet.ResNet50):
-    """The paper's encoder: ResNet-50 and a zero-initialised linear layer to the 257 parameters."""
+class ResNetEncoder(resnet.ResNet):
+    """A ResNet and a zero-initialised linear layer to the 257 parameters."""
 
     def __init__(self, scales: ParameterScales | None = None):
         super().__init__()
-        self.head = ParameterHead(resnet.N_FEATURES, scales or ParameterScales())
+        self.head = ParameterHead(self.n_features, scales or ParameterScales())
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 257"]:
         """Predict theta of each image.
@@ -36,6 +36,14 @@ class ResNet50Encoder(resnet.ResNet50):
             theta, units of `focus.parameters`.
         """
         return self.head(self.features(images))
+
+
+class ResNet50Encoder(ResNetEncoder, resnet.ResNet50):
+    """The paper's encoder."""
+
+
+class ResNet18Encoder(ResNetEncoder, resnet.ResNet18):
+    """A smaller encoder: half the parameters and less time for a step."""
 
 
 class ResidualBlock(nn.Module):

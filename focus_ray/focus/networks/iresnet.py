@@ -1,18 +1,23 @@
-"""IResNet-50, the face recognition network of the perceptual losses, with the parameter names of arcface_torch."""
+"""IResNet-18 to -100, the face recogniser of the perceptual losses, with the parameter names of arcface_torch."""
 
 from collections.abc import Mapping
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from focus_ray.errors import CheckpointError
+from focus_ray.focus.networks.alignment import align_faces
 from focus_ray.focus.networks.memory_format import channels_last
-from focus_ray.focus.networks.state_dict import load_pretrained
+from focus_ray.focus.networks.state_dict import count_blocks, load_pretrained, strip_prefix
 
 CROP_SIZE = 112  # px, the size of the aligned face
 EMBEDDING_SIZE = 512
 STEM_WIDTH = 64
 LAST_WIDTH = 512
 LAST_GRID = 7  # CROP_SIZE after four strides of 2
+WIDTHS = (64, 128, 256, LAST_WIDTH)
+DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3)}
+"""Blocks of the four stages."""
 
 
 class IResNetBlock(nn.Module):
@@ -41,24 +46,48 @@ def stage(n_in: int, width: int, depth: int) -> nn.Sequential:
     return nn.Sequential(IResNetBlock(n_in, width, 2), *(IResNetBlock(width, width, 1) for _ in range(depth - 1)))
 
 
-class IResNet50(nn.Module):
-    """Aligned faces [B, 3, 112, 112], RGB in [-1, 1], to embeddings [B, 512] (not normalised)."""
+class IResNet(nn.Module):
+    """Aligned faces [B, 3, 112, 112], RGB in [-1, 1], to embeddings [B, 512] (not normalised).
 
-    def __init__(self):
+    Args:
+        depth: 18, 34, 50 or 100.
+    """
+
+    crop_size = CROP_SIZE
+
+    def __init__(self, depth: int = 50):
         super().__init__()
+        self.depth = depth
         self.conv1 = nn.Conv2d(3, STEM_WIDTH, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(STEM_WIDTH)
         self.prelu = nn.PReLU(STEM_WIDTH)
-        self.layer1 = stage(STEM_WIDTH, 64, depth=3)
-        self.layer2 = stage(64, 128, depth=4)
-        self.layer3 = stage(128, 256, depth=14)
-        self.layer4 = stage(256, LAST_WIDTH, depth=3)
+        n_in = STEM_WIDTH
+        for number, (width, blocks) in enumerate(zip(WIDTHS, DEPTHS[depth], strict=True), start=1):
+            self.add_module(f"layer{number}", stage(n_in, width, blocks))
+            n_in = width
         self.bn2 = nn.BatchNorm2d(LAST_WIDTH)
         self.fc = nn.Linear(LAST_WIDTH * LAST_GRID**2, EMBEDDING_SIZE)
         self.features = nn.BatchNorm1d(EMBEDDING_SIZE)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    @property
+    def architecture(self) -> str:
+        """Name of the network with its depth."""
+        return f"iresnet{self.depth}"
+
+    def crops(self, images: Float[Tensor, "B 3 H W"], points: Float[Tensor, "B 5 2"]) -> Float[Tensor, "B 3 112 112"]:
+        """Align faces and scale their values to the network's range.
+
+        Args:
+            images: RGB in [0, 1].
+            points: the five points of each face, px.
+
+        Returns:
+            Aligned faces in [-1, 1].
+        """
+        return 2 * align_faces(images, points, CROP_SIZE) - 1
 
     def shallow(self, crops: Float[Tensor, "B 3 112 112"]) -> Float[Tensor, "B 64 56 56"]:
         """Compute the feature map after layer1.
@@ -76,8 +105,28 @@ class IResNet50(nn.Module):
         return self.features(self.fc(x.flatten(1)))
 
 
-def load_arcface(state: Mapping[str, Tensor]) -> IResNet50:
-    """Load the recogniser with the weights of an arcface_torch `backbone.pth`.
+def build_iresnet(state: Mapping[str, Tensor]) -> IResNet:
+    """Build the network of a state dict, with random weights.
+
+    Args:
+        state: state dict with the names of arcface_torch.
+
+    Raises:
+        CheckpointError: the numbers of its blocks are those of no network of this family.
+    """
+    blocks = tuple(count_blocks(state, f"layer{number}.") for number in range(1, len(WIDTHS) + 1))
+    for depth, expected in DEPTHS.items():
+        if blocks == expected:
+            return IResNet(depth)
+    known = ", ".join(f"r{depth} {'-'.join(map(str, expected))}" for depth, expected in DEPTHS.items())
+    raise CheckpointError(
+        f"these are not the weights of arcface_torch's IResNet: the file has {'-'.join(map(str, blocks))} blocks in "
+        f"layer1 to layer4, known are {known}; give another file"
+    )
+
+
+def load_arcface(state: Mapping[str, Tensor]) -> IResNet:
+    """Load the recogniser with the weights of an arcface_torch `backbone.pth`; they tell its depth.
 
     Args:
         state: state dict of the file.
@@ -88,6 +137,7 @@ def load_arcface(state: Mapping[str, Tensor]) -> IResNet50:
     Raises:
         CheckpointError: the state dict is of another network.
     """
-    network = IResNet50()
-    load_pretrained(network, state, "arcface_torch's IResNet-50")
+    state = strip_prefix(state, "conv1.weight")
+    network = build_iresnet(state)
+    load_pretrained(network, state, f"arcface_torch's IResNet-{network.depth}")
     return network.eval().requires_grad_(False)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from focus_ray.face_models.landmarks import five_points
-from focus_ray.focus.networks.alignment import align_faces
-from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
-from focus_ray.focus.networks.iresnet import CROP_SIZE, IResNet50
+from focus_ray.focus.networks.encoder import ResNetEncoder, SmallEncoder
+from focus_ray.focus.networks.iresnet import IResNet
+from focus_ray.focus.networks.mobilefacenet import MobileFaceNet
 from focus_ray.numerics.float32 import promote_to_float32
 
 Module = TypeVar("Module", bound=nn.Module)  # typing.Self, which the shape checker of the tests does not support
@@ -69,12 +69,12 @@ class ArcFacePerceptual(FrozenModule):
     The landmarks align the face: detected ones for images made of the target, predicted ones for a rendering.
     """
 
-    network: IResNet50
+    network: IResNet | MobileFaceNet
 
-    def __init__(self, network: IResNet50):
+    def __init__(self, network: IResNet | MobileFaceNet):
         super().__init__(network)
 
-    def embedding(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B 512"]:
+    def embedding(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B D"]:
         return functional.normalize(promote_to_float32(self.network(self._crop(images, landmarks))))
 
     def shallow(
@@ -83,8 +83,8 @@ class ArcFacePerceptual(FrozenModule):
         return self.network.shallow(self._crop(images, landmarks))
 
     def _crop(self, images: Tensor, landmarks: Tensor) -> Tensor:
-        """Aligned faces in the recogniser's range [-1, 1]."""
-        return 2 * align_faces(images, five_points(landmarks), CROP_SIZE) - 1
+        """Aligned faces in the recogniser's range."""
+        return self.network.crops(images, five_points(landmarks))
 
 
 class EncoderPerceptual(FrozenModule):
@@ -95,9 +95,9 @@ class EncoderPerceptual(FrozenModule):
     (benchmarks/perceptual.py, shipped model). A recogniser is the better F if one is available.
     """
 
-    network: SmallEncoder | ResNet50Encoder
+    network: SmallEncoder | ResNetEncoder
 
-    def __init__(self, encoder: SmallEncoder | ResNet50Encoder):
+    def __init__(self, encoder: SmallEncoder | ResNetEncoder):
         trunk = copy.deepcopy(encoder)
         trunk.head = nn.Identity()  # type: ignore[assignment]
         super().__init__(trunk)

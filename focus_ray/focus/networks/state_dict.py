@@ -52,6 +52,32 @@ def load_pretrained(
     network.load_state_dict(given, strict=False)
 
 
+def strip_prefix(state: Mapping[str, Tensor], first: str) -> dict[str, Tensor]:
+    """Remove a common prefix of all names, as wrappers of a network add it (`module.`, `model.`, `backbone.`).
+
+    Args:
+        state: state dict.
+        first: name of a tensor of the network without prefix.
+
+    Returns:
+        The tensors whose names had the prefix, without it; all tensors if no name has one.
+    """
+    prefix = next((key.removesuffix(first) for key in state if key.endswith("." + first)), "")
+    if first in state or not prefix:
+        return dict(state)
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def count_blocks(state: Mapping[str, Tensor], prefix: str) -> int:
+    """Return the number of blocks of a stage: how many numbers follow the prefix in the names.
+
+    Args:
+        state: state dict.
+        prefix: of the stage, with its dot.
+    """
+    return len({key.removeprefix(prefix).partition(".")[0] for key in state if key.startswith(prefix)})
+
+
 def _raise_if_any(keys: list[str], label: str, problem: str) -> None:
     if keys:
         shown = ", ".join(keys[:MAX_SHOWN]) + (f" and {len(keys) - MAX_SHOWN} more" if len(keys) > MAX_SHOWN else "")

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from focus_ray.errors import ConfigError
-from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
+from focus_ray.focus.networks.encoder import ResNet18Encoder, ResNet50Encoder, SmallEncoder
 from focus_ray.focus.parameters import ParameterScales
 
 SCALES = ParameterScales(translation_xy=10, light_offset=tuple(float(i) for i in range(27)))
 
 
-@pytest.mark.parametrize("make", [SmallEncoder, ResNet50Encoder])
+@pytest.mark.parametrize("make", [SmallEncoder, ResNet18Encoder, ResNet50Encoder])
 @pytest.mark.parametrize("training", [True, False])
 def test_a_fresh_encoder_says_exactly_the_offset(make, training):
     encoder = make(scales=SCALES).train(training)

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from focus_ray.errors import CheckpointError
-from focus_ray.focus.networks.iresnet import IResNet50, load_arcface
+from focus_ray.focus.networks.iresnet import IResNet, build_iresnet, load_arcface
 
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, torch.Tensor]:
     """A state dict of the published form: random weights, statistics that are not the initial ones."""
     torch.manual_seed(1)
-    state = IResNet50().state_dict()
+    state = IResNet().state_dict()
     return {key: torch.rand_like(v) + 0.5 if key.endswith("running_var") else v for key, v in state.items()}
 
 
@@ -33,6 +33,15 @@ def test_the_published_names_and_size(state):
     assert not any(name.startswith("layer3.14") for name in state)
 
 
+@pytest.mark.parametrize(("depth", "parameters"), [(18, 24_025_600), (34, 34_139_328), (100, 65_156_160)])
+def test_the_state_dict_tells_the_depth(depth, parameters):
+    with torch.device("meta"):
+        named = IResNet(depth).state_dict()
+        network = build_iresnet(named)
+    assert network.depth == depth
+    assert sum(value.numel() for value in network.parameters()) == parameters
+
+
 def test_a_published_file_loads_frozen(state):
     network = load_arcface(state)
     assert not network.training
@@ -45,10 +54,10 @@ def test_a_published_file_loads_frozen(state):
 
 
 def test_another_network_is_refused(state):
-    with pytest.raises(CheckpointError, match=r"arcface_torch's IResNet-50.*lacks layer3\.13"):
+    with pytest.raises(CheckpointError, match=r"arcface_torch's IResNet.*3-4-13-3 blocks"):
         load_arcface({name: value for name, value in state.items() if not name.startswith("layer3.13")})
-    with pytest.raises(CheckpointError, match=r"also holds layer3\.14\.bn1\.weight"):
-        load_arcface(state | {"layer3.14.bn1.weight": torch.ones(256)})
+    with pytest.raises(CheckpointError, match=r"IResNet-50: the file lacks layer3\.13\.bn1\.weight"):
+        load_arcface({name: value for name, value in state.items() if name != "layer3.13.bn1.weight"})
 
 
 def test_the_last_normalisation_and_the_shortcuts_take_part(state):

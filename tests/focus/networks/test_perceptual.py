@@ -5,7 +5,7 @@ import torch
 
 from focus_ray.focus.networks.alignment import ARCFACE_TEMPLATE
 from focus_ray.focus.networks.encoder import ResNet50Encoder, SmallEncoder
-from focus_ray.focus.networks.iresnet import IResNet50
+from focus_ray.focus.networks.iresnet import IResNet
 from focus_ray.focus.networks.perceptual import ArcFacePerceptual, EncoderPerceptual, PerceptualNetwork
 
 SIZE = 64
@@ -23,7 +23,7 @@ def landmarks(count: int) -> torch.Tensor:
 @pytest.fixture(scope="module", params=["arcface", "warmup_encoder"])
 def network(request) -> PerceptualNetwork:
     torch.manual_seed(0)
-    return ArcFacePerceptual(IResNet50()) if request.param == "arcface" else EncoderPerceptual(SmallEncoder())
+    return ArcFacePerceptual(IResNet()) if request.param == "arcface" else EncoderPerceptual(SmallEncoder())
 
 
 def test_it_is_what_the_losses_ask_for(network):
@@ -68,7 +68,7 @@ def test_degenerate_landmarks_stay_finite(network):
 
 def test_the_recogniser_does_not_see_where_the_face_is():
     torch.manual_seed(0)
-    network = ArcFacePerceptual(IResNet50())
+    network = ArcFacePerceptual(IResNet())
     images, points = torch.zeros(1, 3, 96, 96), landmarks(1)
     images[..., 8:56, 8:56] = torch.rand(1, 3, 48, 48)
     torch.testing.assert_close(
