@@ -17,7 +17,7 @@ from tests.priors.conftest import stand_in
 from tests.system.runs import PriorBuild, runs_in_mlflow
 
 pytestmark = pytest.mark.usefixtures("database")
-FACES = ("--n", "600", "--heldout", "200", "--shard-size", "25")
+FACES = ("--n", "240", "--heldout", "80", "--shard-size", "10")
 SHARDS = 24 + 8
 
 
@@ -37,7 +37,7 @@ def r_syn(small_face, tmp_path_factory) -> Path:
 def alone(r_syn, tmp_path_factory) -> Prior:
     """The prior as one process computes it, without Ray."""
     folder = tmp_path_factory.mktemp("alone") / "prior"
-    compute_prior(PriorConfig(model=str(r_syn), n=600, heldout=200, shard_size=25), folder, None)
+    compute_prior(PriorConfig(model=str(r_syn), n=240, heldout=80, shard_size=10), folder, None)
     return priors.load(folder / "prior")
 
 
@@ -76,7 +76,7 @@ def test_two_tasks_one_of_them_killed_and_a_driver_that_dies_give_the_bits_of_on
     assert prior.info.shards_computed == SHARDS - finished
     assert same_prior(prior, alone)
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics["prior"]["n"] == 600
+    assert metrics["prior"]["n"] == 240
     assert runs_in_mlflow(folder) > 0
 
 
