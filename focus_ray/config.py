@@ -71,6 +71,7 @@ class DataSettings(Settings):
     # existed, scores those trained on.
     heldout_share: float = Field(default=0.0, ge=0, lt=1)
     cache_mb: float = Field(default=1000.0, ge=0)  # memory of each process for photographs, 1.35 MB each at 224 px
+    shard_cache_mb: float = Field(default=20_000.0, gt=0)  # local disk for the shards of a prepared store in a bucket
 
 
 class HeldoutSettings(Settings):

@@ -6,7 +6,7 @@ Exit codes: 0 ok, 2 usage or configuration, 3 input data, 4 model or checkpoint,
 guard, 130 interrupted, 1 anything else. Errors are one line on stderr: error[CODE]: what is wrong; what to do.
 """
 
-from focus_ray.cli import data, doctor, evaluate, face, model, prior, reconstruct, serve, train, tune
+from focus_ray.cli import data, doctor, evaluate, face, model, prepare, prior, reconstruct, serve, train, tune
 from focus_ray.cli.apps import app
 from focus_ray.cli.main import error_code, main
 
@@ -19,6 +19,7 @@ __all__ = [
     "face",
     "main",
     "model",
+    "prepare",
     "prior",
     "reconstruct",
     "serve",

@@ -1,4 +1,4 @@
-"""focus-ray data synthesize, occlude, detect, subsets, prepare portraits."""
+"""focus-ray data synthesize, occlude, detect, subsets, prepare portraits; data prepare of sets is in cli.prepare."""
 
 from functools import partial
 from pathlib import Path

@@ -7,8 +7,9 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from focus_ray.data.photos import PhotoFace, PhotoFolder
+from focus_ray.data.photos import PhotoFace, Photographs
 from focus_ray.data.sample import Batch
+from focus_ray.data.sampler import batch_indices
 
 _TRAILING_NUMBER = re.compile(r"[\W_]*\d+\W*$")
 
@@ -16,7 +17,7 @@ _TRAILING_NUMBER = re.compile(r"[\W_]*\d+\W*$")
 class PhotoSubset:
     """A subset of a folder's photographs, numbered from 0."""
 
-    def __init__(self, photos: PhotoFolder, numbers: Sequence[int]):
+    def __init__(self, photos: Photographs, numbers: Sequence[int]):
         """Select photographs of a folder.
 
         Args:
@@ -39,6 +40,16 @@ class PhotoSubset:
         """
         return self.photos.batch([self.numbers[index % len(self)] for index in indices], seed, epoch)
 
+    def step_numbers(self, seed: int, step: int, batch_size: int) -> list[int]:
+        """Return the photographs of a global step, as numbers in the subset.
+
+        Args:
+            seed: seed of the run.
+            step: global step.
+            batch_size: photographs of a global batch.
+        """
+        return batch_indices(seed, step, batch_size, len(self))
+
     def face(self, index: int) -> PhotoFace:
         """Return the surroundings of the face of the photograph with this number in the subset."""
         return self.photos.face(self.numbers[index])
@@ -51,7 +62,7 @@ class PhotoSplit:
     and held out as far as they fit. If no person fits, single photographs are drawn, and a person may be in both parts.
     """
 
-    def __init__(self, photos: PhotoFolder, share: float, seed: int):
+    def __init__(self, photos: Photographs, share: float, seed: int):
         """Split the photographs of a folder.
 
         Args:
@@ -103,13 +114,22 @@ def group_by_person(names: Sequence[str]) -> list[list[int]]:
     Returns:
         Indices into `names`, one list per person.
     """
+    grouped: dict[str, list[int]] = defaultdict(list)
+    for number, person in enumerate(name_persons(names)):
+        grouped[person].append(number)
+    return [grouped[person] for person in sorted(grouped)]
+
+
+def name_persons(names: Sequence[str]) -> list[str]:
+    """Return the person of each file name, see `group_by_person`.
+
+    Args:
+        names: file names relative to the folder of the pictures, in POSIX form.
+    """
     paths = [PurePosixPath(name) for name in names]
     several_folders = len({path.parent for path in paths}) > 1
-    grouped: dict[str, list[int]] = defaultdict(list)
-    for number, path in enumerate(paths):
-        person = str(path.parent) if several_folders else _TRAILING_NUMBER.sub("", path.stem)
-        grouped[person or path.name].append(number)
-    return [grouped[person] for person in sorted(grouped)]
+    parts = (str(path.parent) if several_folders else _TRAILING_NUMBER.sub("", path.stem) for path in paths)
+    return [part or path.name for part, path in zip(parts, paths, strict=True)]
 
 
 def sample_groups(groups: Sequence[Sequence[int]], max_count: int, seed: int) -> list[int]:

@@ -1,6 +1,7 @@
 """Photographs to train on: pictures and a file with 68 landmarks per picture, aligned, cropped and augmented."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +31,45 @@ _KEPT_WIDTH = 1.5  # of the crop's width
 _KEPT_DETAIL = 2.0  # px per px of the crop
 
 
-class PhotoFolder:
+class Photographs(ABC):
+    """Numbered photographs: those of a folder, or the records of a prepared store.
+
+    Attributes:
+        names: names of the photographs.
+        portraits: whether all of them are listed public-domain portraits.
+    """
+
+    names: list[str]
+    portraits: bool
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """SHA-256 of the training data."""
+
+    @property
+    @abstractmethod
+    def left_out(self) -> str | None:
+        """Message on the photographs that are not in use; None if all are."""
+
+    @property
+    @abstractmethod
+    def read_again(self) -> str | None:
+        """Message on the photographs that do not fit into a cache; None if all fit."""
+
+    @abstractmethod
+    def batch(self, indices: Sequence[int], seed: int | None = None, epoch: int = 0) -> Batch:
+        """Return the photographs with these numbers, aligned."""
+
+    @abstractmethod
+    def face(self, index: int) -> "PhotoFace":
+        """Return the surroundings of the face of a photograph."""
+
+
+class PhotoFolder(Photographs):
     """Aligned faces of the photographs that a landmark file names, in a folder or below s3://bucket/prefix.
 
     Every picture is read when the folder is opened. Unusable pictures are left out and counted by reason in `skipped`;
@@ -74,8 +113,7 @@ class PhotoFolder:
         self.messages: list[str] = []
         given = read_landmarks(self._landmark_file(landmarks))
         self._landmarks = {stored_spelling(self.source, name): points for name, points in given.items()}
-        self._kept: dict[str, PhotoFace] = {}
-        self._room = memory_mb * 1e6
+        self._kept = FaceMemory(memory_mb)
         self._digest = self._scan_pictures()
         if not self.names:
             raise DataError(f"{self.source}: no photograph can be used ({self._reasons}); first: {self.messages[0]}")
@@ -84,7 +122,7 @@ class PhotoFolder:
         return len(self.names)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_kept": {}, "_room": self.memory_mb * 1e6}
+        return self.__dict__ | {"_kept": FaceMemory(self.memory_mb)}
 
     @property
     def left_out(self) -> str | None:
@@ -125,28 +163,14 @@ class PhotoFolder:
             Crops with their landmarks in px of the crop, and names.
         """
         chosen = [index % len(self) for index in indices]
-        faces = self._load_faces({self.names[index] for index in chosen})
-        views = [self._view(faces[self.names[index]], index, seed, epoch) for index in chosen]
-        return Batch(
-            images=torch.stack([torch.from_numpy(as_float(image)) for image, _ in views]),
-            landmarks=torch.stack([torch.from_numpy(points).float() for _, points in views]),
-            names=[self.names[index] for index in chosen],
-        )
+        names = [self.names[index] for index in chosen]
+        faces = self._load_faces(set(names))
+        return face_batch([faces[name] for name in names], chosen, names, self.settings, seed, epoch)
 
     def face(self, index: int) -> "PhotoFace":
         """Return the surroundings of the face of the photograph with this number."""
         name = self.names[index]
         return self._load_faces({name})[name]
-
-    def _view(
-        self, face: "PhotoFace", index: int, seed: int | None, epoch: int
-    ) -> tuple[UInt8[np.ndarray, "S S 3"], Float[np.ndarray, "68 2"]]:
-        if seed is None:
-            return face.crop.warp(face.image), face.crop.to_crop(face.landmarks)
-        rng = np.random.default_rng((seed, epoch, index))
-        augmentation = augment.draw_augmentation(rng, self.image_size, self.settings)
-        view = augmentation.crop(face.crop).warp(face.image)
-        return view, augmentation.landmarks(face.crop, face.landmarks)
 
     def _landmark_file(self, landmarks: str | Path | None) -> str | Path:
         if landmarks is not None:
@@ -170,7 +194,7 @@ class PhotoFolder:
                 continue
             self.names.append(name)
             hashes.add(hashlib.sha256(picture).hexdigest())
-            self._cache_face(name, face)
+            self._kept.keep(name, face)
             for part in (name.encode(errors="surrogateescape"), face.landmarks.tobytes(), face.image.tobytes()):
                 seen.update(part)
         self.portraits = are_portraits(hashes)
@@ -183,21 +207,16 @@ class PhotoFolder:
 
     def _load_faces(self, names: set[str]) -> "dict[str, PhotoFace]":
         """The faces of these pictures; those that are not cached are read again."""
-        faces = {name: self._kept[name] for name in names if name in self._kept}
+        faces = {name: face for name in names if (face := self._kept.get(name)) is not None}
         for name, content in self.source.contents(sorted(names - faces.keys())):
             faces[name] = self._load_face(name, content())
-            self._cache_face(name, faces[name])
+            self._kept.keep(name, faces[name])
         return faces
 
     def _load_face(self, name: str, content: bytes) -> "PhotoFace":
         image = read_image(content, self.limits, self.source.location(name))
         points = validate_landmarks(self._landmarks[name], *image.shape[:2])
-        return _crop_surroundings(image, points, crop_from_landmarks(points, self.image_size))
-
-    def _cache_face(self, name: str, face: "PhotoFace") -> None:
-        if name not in self._kept and face.image.nbytes <= self._room:
-            self._room -= face.image.nbytes
-            self._kept[name] = face
+        return crop_surroundings(image, points, crop_from_landmarks(points, self.image_size))
 
 
 @dataclass(frozen=True)
@@ -209,11 +228,91 @@ class PhotoFace:
     crop: Crop
 
 
-def _crop_surroundings(
-    image: UInt8[np.ndarray, "H W 3"], landmarks: Float[np.ndarray, "68 2"], crop: Crop
-) -> PhotoFace:
+class FaceMemory:
+    """Faces in memory by name, up to a bound; what does not fit is not kept.
+
+    Args:
+        megabytes: bound, MB.
+    """
+
+    def __init__(self, megabytes: float) -> None:
+        self.megabytes = megabytes
+        self._room = megabytes * 1e6
+        self._faces: dict[str, PhotoFace] = {}
+
+    def __len__(self) -> int:
+        return len(self._faces)
+
+    def get(self, name: str) -> PhotoFace | None:
+        """Return a face; None if it is not kept."""
+        return self._faces.get(name)
+
+    def keep(self, name: str, face: PhotoFace) -> None:
+        """Keep a face if there is room."""
+        if name not in self._faces and face.image.nbytes <= self._room:
+            self._room -= face.image.nbytes
+            self._faces[name] = face
+
+
+def face_batch(
+    faces: Sequence[PhotoFace],
+    numbers: Sequence[int],
+    names: Sequence[str],
+    settings: AugmentSettings,
+    seed: int | None,
+    epoch: int,
+) -> Batch:
+    """Cut the aligned crops of faces; augmentation depends only on (seed, epoch, number).
+
+    Args:
+        faces: faces with their surroundings.
+        numbers: number of each face in its set.
+        names: name of each face.
+        settings: ranges of the augmentation.
+        seed: seed of the augmentation; None means no augmentation.
+        epoch: pass over the set.
+
+    Returns:
+        Crops with their landmarks in px of the crop, and names.
+    """
+    views = [_view(face, number, settings, seed, epoch) for face, number in zip(faces, numbers, strict=True)]
+    return Batch(
+        images=torch.stack([torch.from_numpy(as_float(image)) for image, _ in views]),
+        landmarks=torch.stack([torch.from_numpy(points).float() for _, points in views]),
+        names=list(names),
+    )
+
+
+def surroundings_crop(crop: Crop) -> Crop:
+    """Return the crop of the surroundings of a face: larger and finer than the face's crop, as augmentation needs.
+
+    Args:
+        crop: aligned crop of the face.
+    """
     detail = min(_KEPT_DETAIL, 1.0 / crop.scale)  # never finer than the picture
     side = max(1, round(crop.size * _KEPT_WIDTH * detail))
     middle = (side - 1) / 2.0 - detail * (crop.size - 1) / 2.0
-    kept = Crop(compose(np.array([[detail, 0.0, middle], [0.0, detail, middle]]), crop.matrix), side)
+    return Crop(compose(np.array([[detail, 0.0, middle], [0.0, detail, middle]]), crop.matrix), side)
+
+
+def crop_surroundings(image: UInt8[np.ndarray, "H W 3"], landmarks: Float[np.ndarray, "68 2"], crop: Crop) -> PhotoFace:
+    """Cut the surroundings of a face.
+
+    Args:
+        image: picture.
+        landmarks: px of the picture.
+        crop: aligned crop of the face.
+    """
+    kept = surroundings_crop(crop)
     return PhotoFace(kept.warp(image), kept.to_crop(landmarks), Crop(compose(crop.matrix, kept.inverse), crop.size))
+
+
+def _view(
+    face: PhotoFace, number: int, settings: AugmentSettings, seed: int | None, epoch: int
+) -> tuple[UInt8[np.ndarray, "S S 3"], Float[np.ndarray, "68 2"]]:
+    if seed is None:
+        return face.crop.warp(face.image), face.crop.to_crop(face.landmarks)
+    rng = np.random.default_rng((seed, epoch, number))
+    augmentation = augment.draw_augmentation(rng, face.crop.size, settings)
+    view = augmentation.crop(face.crop).warp(face.image)
+    return view, augmentation.landmarks(face.crop, face.landmarks)

@@ -12,6 +12,7 @@ _ADDED_KEYS = {
     "data.heldout_share": 0.0,
     "data.cache_mb": 1000,
     "data.rendered.laws.named_share": 0.0,
+    "data.shard_cache_mb": 20_000,
     "data.planted": None,
     "data.planted.weights": {},
     "em.keep_fits": False,

@@ -14,6 +14,9 @@ from focus_ray.data.cutout import cut_out
 from focus_ray.data.occluders import FAMILIES
 from focus_ray.data.photo_split import PhotoSplit, PhotoSubset
 from focus_ray.data.photos import PhotoFolder
+from focus_ray.data.prepared.prepared_photos import PreparedPhotos
+from focus_ray.data.prepared.prepared_split import PreparedSplit
+from focus_ray.data.prepared.store_files import is_prepared
 from focus_ray.data.rendered import RenderedFaces
 from focus_ray.data.sample import Batch, FaceDataset
 from focus_ray.data.sampler import batch_indices, epoch_of
@@ -22,12 +25,12 @@ from focus_ray.errors import ConfigError
 from focus_ray.face_models.by_name import load_face
 from focus_ray.face_models.morphable_model import MorphableModel
 from focus_ray.focus.autoencoder import Focus
-from focus_ray.focus.networks.encoder import ResNet50Encoder
-from focus_ray.focus.networks.iresnet import load_arcface
+from focus_ray.focus.networks.encoder import ResNetEncoder
 from focus_ray.focus.networks.perceptual import ArcFacePerceptual
 from focus_ray.focus.parameters import THETA_MODES
 from focus_ray.focus.replica_group import SINGLE_PROCESS, ReplicaGroup
 from focus_ray.licences.lineage import NEW, DataKind, Lineage
+from focus_ray.recognisers.load import FILES, load_recogniser
 from focus_ray.storage.weights import read_weights
 
 WORKING_FOLDER = Path()
@@ -137,14 +140,16 @@ def build_focus(config: RunConfig, face: MorphableModel, run_dir: Path = WORKING
             network.requires_grad_(True)
         return started.focus
     focus = model.build(config.model, face, perceptual=False)
-    if config.model.perceptual.kind == "arcface":
-        if config.model.perceptual.weights is None:
+    kind = config.model.perceptual.kind
+    if kind != "warmup_encoder":
+        weights = config.model.perceptual.weights
+        if weights is None and kind != "face_mesh":
             raise ConfigError(
-                f"preset {config.preset!r} uses ArcFace as perceptual network; give arcface_torch's backbone.pth as "
+                f"preset {config.preset!r} uses the recogniser {kind} as perceptual network; give {FILES[kind]} as "
                 "model.perceptual.weights=FILE, or use preset embedded"
             )
-        focus.perceptual = ArcFacePerceptual(load_arcface(read_weights(config.model.perceptual.weights)))
-    if config.model.encoder.weights is not None and isinstance(focus.encoder, ResNet50Encoder):
+        focus.perceptual = ArcFacePerceptual(load_recogniser(kind, weights))
+    if config.model.encoder.weights is not None and isinstance(focus.encoder, ResNetEncoder):
         focus.encoder.load_imagenet(read_weights(config.model.encoder.weights))
     return focus
 
@@ -249,7 +254,7 @@ def photo_data(
 
     Args:
         config: the run's configuration.
-        folder: folder of the photographs.
+        folder: folder of the photographs, or a prepared store.
         landmarks: CSV file of landmarks; None: `landmarks.csv` in the folder.
         replicas: rank and number of the replicas.
         face: face model of the synthetic faces that planted pictures are mixed with; None: that of the configuration.
@@ -260,8 +265,11 @@ def photo_data(
     """
     check_photo_config(config)
     image_size = config.model.camera.image_size
-    photos = PhotoFolder(folder, landmarks, image_size=image_size, memory_mb=config.data.cache_mb)
-    split = PhotoSplit(photos, config.data.heldout_share, config.heldout.seed)
+    if is_prepared(str(folder)):
+        split = _split_store(config, str(folder), landmarks)
+    else:
+        photos = PhotoFolder(folder, landmarks, image_size=image_size, memory_mb=config.data.cache_mb)
+        split = PhotoSplit(photos, config.data.heldout_share, config.heldout.seed)
     train = split.train
     if config.data.planted is not None:
         pictures = CachedFaces(planted_pictures(config, config.data.planted, train, face or fitted_face(config)))
@@ -275,9 +283,22 @@ def photo_data(
 
     def batch_of(step: int) -> Batch:
         epoch = epoch_of(step, config.batch_size, len(train))
-        return train.batch(shard_indices(config, step, len(train), replicas), seed=augmentation, epoch=epoch)
+        numbers = train.step_numbers(config.seed, step, config.batch_size)
+        return train.batch(replica_part(config, numbers, replicas), seed=augmentation, epoch=epoch)
 
     return TrainingData(batch_of, None, frozenset(), split)
+
+
+def _split_store(config: RunConfig, store: str, landmarks: str | Path | None) -> PreparedSplit:
+    if landmarks is not None:
+        raise ConfigError(f"{store} is a prepared store, which has its own landmarks; leave the landmark file out")
+    photos = PreparedPhotos(
+        store,
+        image_size=config.model.camera.image_size,
+        memory_mb=config.data.cache_mb,
+        disk_mb=config.data.shard_cache_mb,
+    )
+    return PreparedSplit(photos, config.data.heldout_share, config.heldout.seed)
 
 
 def planted_pictures(
@@ -322,6 +343,16 @@ def shard_indices(config: RunConfig, step: int, size: int, replicas: ReplicaGrou
     Returns:
         Numbers of faces in [0, size).
     """
-    indices = batch_indices(config.seed, step, config.batch_size, size)
+    return replica_part(config, batch_indices(config.seed, step, config.batch_size, size), replicas)
+
+
+def replica_part(config: RunConfig, indices: list[int], replicas: ReplicaGroup) -> list[int]:
+    """Return this replica's part of the faces of a global batch.
+
+    Args:
+        config: the run's configuration.
+        indices: numbers of the faces of the global batch.
+        replicas: rank and number of the replicas.
+    """
     shard = replicas.shard(config.batch_size)
     return indices[shard.start : shard.stop]

@@ -7,6 +7,7 @@ from focus_ray.config import RunConfig
 from focus_ray.data.detect_landmarks import resolve_landmark_detector
 from focus_ray.data.photos import LANDMARK_FILE
 from focus_ray.data.picture_source import open_picture_source
+from focus_ray.data.prepared.store_files import is_prepared
 from focus_ray.detection.detect_folder import detect_folder
 from focus_ray.runtime.callbacks import Callback
 from focus_ray.runtime.ray_cluster import ClusterSettings, connect_ray
@@ -19,12 +20,13 @@ def lacks_landmarks(config: RunConfig) -> bool:
     """Return whether a run's photographs have no landmarks, neither in their folder nor elsewhere.
 
     Raises:
-        DataError: there are no photographs.
+        DataError: there are no photographs, or a store whose preparation is not finished.
         StorageError: the store does not answer.
     """
     if config.photos is None or config.landmarks is not None:
         return False
-    return not open_picture_source(config.photos).holds(LANDMARK_FILE)
+    source = open_picture_source(config.photos)
+    return not source.holds(LANDMARK_FILE) and not is_prepared(config.photos)
 
 
 def detect_missing(prepared: PreparedRun, pool: PoolSettings | None, callback: Callback) -> None:

@@ -31,6 +31,7 @@ SHORT = (
 LATER_KEYS = (
     "data.heldout_share",
     "data.cache_mb",
+    "data.shard_cache_mb",
     "data.planted",
     "data.rendered.laws.named_share",
     "em.keep_fits",

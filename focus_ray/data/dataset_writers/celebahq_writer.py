@@ -18,6 +18,7 @@ from focus_ray.data.dataset_writers.picture_writer import (
 from focus_ray.data.landmark_csv import write_landmarks
 from focus_ray.data.sample import UNOCCLUDED as NO_OCCLUDER
 from focus_ray.data.sample import Batch
+from focus_ray.data.sources.celeba_split import LAST_TRAIN, LAST_VAL, MAPPING
 from focus_ray.data.sources.celebahq import ANNOTATIONS, PICTURES, PICTURES_PER_FOLDER
 from focus_ray.data.sources.labelled import LANDMARKS
 from focus_ray.data.sources.subset_lists import OCCLUDED, OVERALL, UNOCCLUDED, write_names
@@ -67,9 +68,25 @@ def write_celebahq(folder: Path, pictures: Iterable[tuple[int, Batch]], on_writt
         landmarks[file], families[file] = batch.landmarks[0].numpy(), family
         on_written(index)
     write_landmarks(folder / LANDMARKS, landmarks)
+    write_split(folder, len(families))
     write_names(folder / OVERALL, families)
     write_names(folder / OCCLUDED, [file for file, family in families.items() if family != NO_OCCLUDER])
     write_names(folder / UNOCCLUDED, [file for file, family in families.items() if family == NO_OCCLUDER])
+
+
+def write_split(folder: Path, n: int) -> None:
+    """Write a mapping to pictures of CelebA that puts three of five pictures in train, one in val and one in test.
+
+    Args:
+        folder: folder of the set.
+        n: number of pictures.
+    """
+    lines, taken = [f"{'idx':<12}{'orig_idx':<12}orig_file"], [0, LAST_TRAIN, LAST_VAL]
+    for index in range(n):
+        split = (0, 0, 0, 1, 2)[index % 5]
+        taken[split] += 1
+        lines.append(f"{index:<12}{taken[split] - 1:<12}{taken[split]:06d}.jpg")
+    (folder / MAPPING).write_text("\n".join(lines) + "\n")
 
 
 def part_masks(

@@ -1,7 +1,8 @@
-"""Landmarks and pose of a picture in a .mat file of AFLW2000-3D (MATLAB, version 5).
+"""Landmarks and pose of a picture in a .mat file of AFLW2000-3D or 300W-LP (MATLAB, version 5).
 
-Read are `pt3d_68` (3 x 68: x, y, z; px, y down) and `Pose_Para` (1 x 7: pitch, yaw and roll in rad, translation,
-scale). The authors plot x and y over the picture in MATLAB, where the centre of the first pixel is (1, 1).
+Read are `pt3d_68` of AFLW2000-3D (3 x 68: x, y, z; px, y down) or `pt2d` of 300W-LP (2 x 68), and `Pose_Para` (1 x 7:
+pitch, yaw and roll in rad, translation, scale). The authors plot x and y over the picture in MATLAB, where the centre
+of the first pixel is (1, 1).
 """
 
 import io
@@ -16,10 +17,10 @@ from focus_ray.data.landmark_csv import POINTS
 from focus_ray.errors import DataError, LandmarkError, printable
 from focus_ray.geometry.mesh_reader import read_limited_bytes
 
-LANDMARKS, POSE = "pt3d_68", "Pose_Para"
+LANDMARKS, FLAT_LANDMARKS, POSE = "pt3d_68", "pt2d", "Pose_Para"
 
 _MEGABYTES = 1.0  # a file of AFLW2000-3D has some kB; compressed content is at most 1000 times larger
-_SHAPES = {LANDMARKS: (3, POINTS), POSE: (1, 7)}
+_SHAPES = {LANDMARKS: (3, POINTS), FLAT_LANDMARKS: (2, POINTS), POSE: (1, 7)}
 _YAW = 1  # column of POSE
 _FIRST_PIXEL = 1.0
 
@@ -36,7 +37,8 @@ def read_mat(path: Path) -> tuple[Float[np.ndarray, "68 2"], float | None]:
         (landmarks, yaw): px with the centre of the first pixel at 0; degrees, None if the file has no pose.
 
     Raises:
-        LandmarkError: the file is missing, damaged or too large, or has no `pt3d_68` of 3 x 68 finite numbers.
+        LandmarkError: the file is missing, damaged or too large, or has neither `pt3d_68` of 3 x 68
+            nor `pt2d` of 2 x 68 finite numbers.
     """
     try:
         content = read_limited_bytes(path, _MEGABYTES)
@@ -51,6 +53,7 @@ def read_mat(path: Path) -> tuple[Float[np.ndarray, "68 2"], float | None]:
             f"{path}: the file cannot be read as MATLAB's version 5 ({reason}); get a complete copy"
         ) from None
     points, pose = _to_numbers(values.get(LANDMARKS)), _to_numbers(values.get(POSE))
+    points = _to_numbers(values.get(FLAT_LANDMARKS)) if points is None else points
     if points is None:
         raise LandmarkError(f"{path}: there is no {LANDMARKS} of 3 x {POINTS} finite numbers; give AFLW2000-3D's files")
     return points[:2].T - _FIRST_PIXEL, None if pose is None else float(np.degrees(pose[0, _YAW]))

@@ -46,13 +46,14 @@ _ANNOTATION = re.compile(r"(\d{5})_(\w+)\.png")
 PartMasks = Mapping[str, Bool[np.ndarray, "H W"]]
 
 
-def read_celebahq(root: str | Path) -> LabelledPictures:
+def read_celebahq(root: str | Path, listed: bool = True) -> LabelledPictures:
     """Read CelebA-HQ with merged masks; names are numbers, as 17.
 
     The face is visible where one of FACE_PARTS is marked and none of OCCLUDER_PARTS.
 
     Args:
         root: folder, or s3://bucket/prefix.
+        listed: whether only the pictures of overall.txt are read, if there is that list.
 
     Raises:
         DataError: there is no picture with a mask, or a list is damaged.
@@ -79,7 +80,7 @@ def read_celebahq(root: str | Path) -> LabelledPictures:
                 f"{source}/{file}: there is no picture {printable(name)}" for name in names if name not in pictures
             ]
             subsets[subset] = names
-    return build_labelled_pictures("celebahq", source, PICTURES, labels, subsets, missing)
+    return build_labelled_pictures("celebahq", source, PICTURES, labels, subsets, missing, listed)
 
 
 def _find_annotations(source: PictureSource) -> dict[int, dict[str, str]]:

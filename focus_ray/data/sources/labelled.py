@@ -157,6 +157,7 @@ def build_labelled_pictures(
     labels: Mapping[str, LabelFiles],
     subsets: Mapping[str, Sequence[str]],
     missing: Sequence[str],
+    listed: bool = True,
 ) -> LabelledPictures:
     """Build a set with its landmarks; if there is an overall.txt, only the pictures that it names are kept.
 
@@ -167,18 +168,19 @@ def build_labelled_pictures(
         labels: files by name.
         subsets: names by subset; pictures that are not kept are removed.
         missing: a line for each item that is missing.
+        listed: False: overall.txt is ignored.
 
     Raises:
         DataError: no picture is left, or a list or dataset.json is damaged.
         LandmarkError: landmarks.csv is damaged.
     """
     problems, known = list(missing), list(labels)
-    if source.holds(OVERALL):
-        listed = read_names(f"{source}/{OVERALL}", folder)
+    if listed and source.holds(OVERALL):
+        named = read_names(f"{source}/{OVERALL}", folder)
         problems += [
-            f"{source}/{OVERALL}: {printable(name)} has no picture or no mask" for name in listed if name not in labels
+            f"{source}/{OVERALL}: {printable(name)} has no picture or no mask" for name in named if name not in labels
         ]
-        labels = {name: labels[name] for name in listed if name in labels}
+        labels = {name: labels[name] for name in named if name in labels}
     if not labels:
         first = f"; first: {problems[0]}" if problems else ""
         raise DataError(f"{source}: there is no picture with a mask{first}; check the folder and its layout")

@@ -65,7 +65,7 @@ def open_true_landmarks(folder: Path, landmarks: Path | None = None, exclude: Pa
     given = {} if landmarks is None else read_landmarks(landmarks)
     for name in pictures:
         try:
-            face = _read_beside(folder / name) if landmarks is None else _look_up(given, name)
+            face = read_beside(folder / name) if landmarks is None else _look_up(given, name)
         except LandmarkError as error:
             found.problems.append(str(error))
             continue
@@ -97,8 +97,18 @@ def _look_up(given: Mapping[str, Float[np.ndarray, "68 2"]], name: str) -> TrueF
     return None if points is None else TrueFace(points)
 
 
-def _read_beside(picture: Path) -> TrueFace | None:
-    """Read the landmark file beside a picture; None if there is none. Raises LandmarkError."""
+def read_beside(picture: Path) -> TrueFace | None:
+    """Read the .pts or .mat file beside a picture.
+
+    Args:
+        picture: path of the picture.
+
+    Returns:
+        Landmarks and yaw; None if there is no such file.
+
+    Raises:
+        LandmarkError: the file is malformed.
+    """
     if (path := picture.with_suffix(PTS)).is_file():
         return TrueFace(read_pts(path))
     if (path := picture.with_suffix(MAT)).is_file():

@@ -33,7 +33,7 @@ def test_a_file_without_pose_has_no_yaw(tmp_path: Path):
 @pytest.mark.parametrize(
     "variables",
     [
-        {"pt2d": POINTS.T},
+        {"pt2d": POINTS.T[:, :21]},
         {"pt3d_68": PT3D[:2]},
         {"pt3d_68": np.where(PT3D == 1, np.nan, PT3D)},
         {"pt3d_68": {"a": 1}},
@@ -61,3 +61,9 @@ def test_empty_and_large_files_are_not_parsed(tmp_path: Path, content: bytes, me
     (tmp_path / "a.mat").write_bytes(content)
     with pytest.raises(LandmarkError, match=message):
         read_mat(tmp_path / "a.mat")
+
+
+def test_300w_lp_has_its_points_in_pt2d(tmp_path: Path):
+    points, yaw = read_mat(written(tmp_path, pt2d=POINTS.T + 1, Pose_Para=POSE))
+    np.testing.assert_allclose(points, POINTS, atol=1e-5)
+    assert yaw == pytest.approx(np.degrees(-1.2))

@@ -1,0 +1,1 @@
+"""Preparation of data sets for training: aligned faces in shards, by Ray tasks, resumable."""
