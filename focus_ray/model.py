@@ -25,7 +25,7 @@ from focus_ray.focus.autoencoder import Encoder, FaceAutoencoder, Focus
 from focus_ray.focus.camera import Camera
 from focus_ray.focus.networks.encoder import ResNet18Encoder, ResNet50Encoder, SmallEncoder
 from focus_ray.focus.networks.iresnet import IResNet
-from focus_ray.focus.networks.perceptual import ArcFacePerceptual, EncoderPerceptual
+from focus_ray.focus.networks.perceptual import ArcFacePerceptual, EncoderPerceptual, rebuild_recogniser
 from focus_ray.focus.networks.segmenter import UNet
 from focus_ray.focus.parameters import THETA_MODES, ParameterScales
 from focus_ray.focus.photo_fit import PhotoFitSettings
@@ -95,13 +95,13 @@ class SegmenterSettings(Settings):
 class PerceptualSettings(Settings):
     """The frozen network whose features the perceptual losses compare."""
 
-    kind: Literal["warmup_encoder", "arcface"] = "arcface"
-    weights: Path | None = None  # arcface_torch backbone.pth
+    kind: Literal["warmup_encoder", "arcface", "auraface", "insightface_mbf", "mobilefacenet", "face_mesh"] = "arcface"
+    weights: Path | None = None  # .pth, .safetensors or .onnx; a recogniser's depth is read from it
 
     @model_validator(mode="after")
     def _check_weights(self) -> "PerceptualSettings":
-        if self.weights is not None and self.kind != "arcface":
-            raise ValueError("weights require kind arcface; leave them out, or set the kind")
+        if self.weights is not None and self.kind == "warmup_encoder":
+            raise ValueError("weights require a recogniser, such as kind arcface; leave them out, or set the kind")
         return self
 
 
@@ -187,7 +187,13 @@ def shift_masks(model: Model, logits: float) -> Model:
     return replace(model, version=version, quality=None, appearance=None, photo=PhotoFitSettings(), lineage=lineage)
 
 
-def build(settings: ModelSettings, face_model: MorphableModel, *, perceptual: bool = True) -> Focus:
+def build(
+    settings: ModelSettings,
+    face_model: MorphableModel,
+    *,
+    perceptual: bool = True,
+    recogniser: Mapping[str, torch.Tensor] | None = None,
+) -> Focus:
     """Build the untrained networks around a face model.
 
     Args:
@@ -195,10 +201,13 @@ def build(settings: ModelSettings, face_model: MorphableModel, *, perceptual: bo
         face_model: face model with the numbers of modes of theta.
         perceptual: whether to build the copy of the warm-up encoder, which training makes when the warm-up ends;
             ArcFace is built in any case.
+        recogniser: state dict of the perceptual network if it is a recogniser, which tells its depth; None: IResNet-50
+            for `arcface`, none for other kinds.
 
     Raises:
         ConfigError: the face model has other numbers of modes than theta, or a network cannot take images of the
             camera's size.
+        CheckpointError: the recogniser's state dict is of another network.
     """
     if (face_model.n_identity, face_model.n_expression, face_model.n_albedo) != THETA_MODES:
         raise ConfigError(
@@ -213,9 +222,12 @@ def build(settings: ModelSettings, face_model: MorphableModel, *, perceptual: bo
             "choose another image_size, or fewer levels"
         )
     focus = Focus(FaceAutoencoder(encoder, Renderer(face_model, settings.camera)), segmenter, settings.scales)
-    if settings.perceptual.kind == "arcface":
+    kind = settings.perceptual.kind
+    if kind != "warmup_encoder" and recogniser is not None:
+        focus.perceptual = rebuild_recogniser(kind, recogniser)
+    elif kind == "arcface":
         focus.perceptual = ArcFacePerceptual(IResNet())
-    elif perceptual:
+    elif kind == "warmup_encoder" and perceptual:
         focus.perceptual = EncoderPerceptual(build_encoder(settings))
     return focus
 
@@ -259,6 +271,8 @@ def save(folder: Path, model: Model, *, half: bool = False, copy_face: bool = Tr
         "face": described,
         "lineage": model.lineage.model_dump(mode="json"),
     }
+    if isinstance(focus.perceptual, ArcFacePerceptual):
+        info["perceptual"] = {"architecture": focus.perceptual.network.architecture}
     if model.appearance is not None:
         tensors[checkpoint.APPEARANCE] = model.appearance.tensors()
         info["photo"] = model.photo.model_dump(mode="json")
@@ -309,7 +323,7 @@ def load(folder: Path | None = None) -> Model:
             else None
         )
         photo = PhotoFitSettings.model_validate(info.get("photo", {}))
-        focus = build(settings, face)
+        focus = build(settings, face, recogniser=networks.get("perceptual"))
         for name in NETWORKS:
             if name in networks:
                 getattr(focus, name).load_state_dict(networks[name])
@@ -319,7 +333,7 @@ def load(folder: Path | None = None) -> Model:
                 raise KeyError(name)
         lineage = read_lineage(info)
         version = str(info["version"])
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ConfigError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ConfigError, CheckpointError) as error:
         reason = summarize_error(error)
         raise CheckpointError(f"{folder} is not a model of this version ({reason}); use another copy") from None
     focus = focus.eval().requires_grad_(False)

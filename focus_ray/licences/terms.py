@@ -42,6 +42,8 @@ RECOGNISERS = {
     "arcface": _terms(
         "non-commercial research", "no", "InsightFace's models; weights of the same layout by others: ask their owner"
     ),
+    "insightface_mbf": _terms("non-commercial research", "no", "InsightFace's MobileFaceNet of its model packs"),
+    "face_mesh": _terms("Apache-2.0", "yes", "Google's landmark network, the default detector's file"),
     "mobilefacenet": _terms(
         "Apache-2.0", "ask the owner", "licence of the repository; terms of its training faces are not stated"
     ),

@@ -7,6 +7,7 @@ that are there before an array is made. Arrays are views of the file's content.
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -209,18 +210,18 @@ def _tensor(content: memoryview) -> tuple[str, np.ndarray]:
             typed.append((number, wire, value))
         elif number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and value):
             raise _MalformedError(f"keeps {name[:80]!r} in another file; save the weights into the .onnx file")
-    shown = name[:80]
+    return name, _array(name[:80], kind, dims, raw, typed)
+
+
+def _array(shown: str, kind: int, dims: list[int], raw: memoryview | None, typed: list[Field]) -> np.ndarray:
     if kind not in _TYPES:
         raise _MalformedError(f"has initialiser {shown!r} of data type {kind}; only {sorted(_TYPES)} are read")
     if len(dims) > _MAX_DIMENSIONS or any(side < 0 for side in dims):
         raise _MalformedError(f"has initialiser {shown!r} of shape {dims[:_MAX_DIMENSIONS]}")
-    count = 1
-    for side in dims:
-        count *= side  # of unlimited precision, unlike numpy's
     array = _values(kind, raw, typed)
-    if array.size != count:
+    if array.size != prod(dims):
         raise _MalformedError(f"has initialiser {shown!r} of shape {dims} with {array.size} values")
-    return name, array.reshape(dims)
+    return array.reshape(dims)
 
 
 def _values(kind: int, raw: memoryview | None, typed: list[Field]) -> np.ndarray:

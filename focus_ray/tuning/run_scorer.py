@@ -108,7 +108,8 @@ class RunScorer:
                 f"{config.photos} has other photographs or landmarks than when the sweep began; restore them"
             )
         with torch.random.fork_rng():
-            focus = model.build(config.model, face, perceptual=state["perceptual"] is not None)
+            known = state["perceptual"]
+            focus = model.build(config.model, face, perceptual=known is not None, recogniser=known)
         for name in model.NETWORKS:
             if state[name] is not None:
                 getattr(focus, name).load_state_dict(state[name])

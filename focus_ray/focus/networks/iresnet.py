@@ -15,7 +15,6 @@ EMBEDDING_SIZE = 512
 STEM_WIDTH = 64
 LAST_WIDTH = 512
 LAST_GRID = 7  # CROP_SIZE after four strides of 2
-WIDTHS = (64, 128, 256, LAST_WIDTH)
 DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3)}
 """Blocks of the four stages."""
 
@@ -53,18 +52,17 @@ class IResNet(nn.Module):
         depth: 18, 34, 50 or 100.
     """
 
-    crop_size = CROP_SIZE
-
     def __init__(self, depth: int = 50):
         super().__init__()
         self.depth = depth
         self.conv1 = nn.Conv2d(3, STEM_WIDTH, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(STEM_WIDTH)
         self.prelu = nn.PReLU(STEM_WIDTH)
-        n_in = STEM_WIDTH
-        for number, (width, blocks) in enumerate(zip(WIDTHS, DEPTHS[depth], strict=True), start=1):
-            self.add_module(f"layer{number}", stage(n_in, width, blocks))
-            n_in = width
+        first, second, third, fourth = DEPTHS[depth]
+        self.layer1 = stage(STEM_WIDTH, 64, first)
+        self.layer2 = stage(64, 128, second)
+        self.layer3 = stage(128, 256, third)
+        self.layer4 = stage(256, LAST_WIDTH, fourth)
         self.bn2 = nn.BatchNorm2d(LAST_WIDTH)
         self.fc = nn.Linear(LAST_WIDTH * LAST_GRID**2, EMBEDDING_SIZE)
         self.features = nn.BatchNorm1d(EMBEDDING_SIZE)
@@ -114,7 +112,7 @@ def build_iresnet(state: Mapping[str, Tensor]) -> IResNet:
     Raises:
         CheckpointError: the numbers of its blocks are those of no network of this family.
     """
-    blocks = tuple(count_blocks(state, f"layer{number}.") for number in range(1, len(WIDTHS) + 1))
+    blocks = tuple(count_blocks(state, f"layer{number}.") for number in range(1, 5))
     for depth, expected in DEPTHS.items():
         if blocks == expected:
             return IResNet(depth)

@@ -4,6 +4,7 @@ Gradients reach the images, never the network.
 """
 
 import copy
+from collections.abc import Mapping
 from typing import Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Float
@@ -12,8 +13,7 @@ from torch.nn import functional
 
 from focus_ray.face_models.landmarks import five_points
 from focus_ray.focus.networks.encoder import ResNetEncoder, SmallEncoder
-from focus_ray.focus.networks.iresnet import IResNet
-from focus_ray.focus.networks.mobilefacenet import MobileFaceNet
+from focus_ray.focus.networks.recogniser import LOADERS, Recogniser, RecogniserKind
 from focus_ray.numerics.float32 import promote_to_float32
 
 Module = TypeVar("Module", bound=nn.Module)  # typing.Self, which the shape checker of the tests does not support
@@ -64,22 +64,20 @@ class FrozenModule(nn.Module):
 
 
 class ArcFacePerceptual(FrozenModule):
-    """A recogniser of aligned faces, as the paper's F.
+    """A recogniser of aligned faces, as the paper's F, or the landmark network.
 
     The landmarks align the face: detected ones for images made of the target, predicted ones for a rendering.
     """
 
-    network: IResNet | MobileFaceNet
+    network: Recogniser
 
-    def __init__(self, network: IResNet | MobileFaceNet):
+    def __init__(self, network: Recogniser):
         super().__init__(network)
 
     def embedding(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B D"]:
         return functional.normalize(promote_to_float32(self.network(self._crop(images, landmarks))))
 
-    def shallow(
-        self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]
-    ) -> Float[Tensor, "B 64 56 56"]:
+    def shallow(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B C h w"]:
         return self.network.shallow(self._crop(images, landmarks))
 
     def _crop(self, images: Tensor, landmarks: Tensor) -> Tensor:
@@ -107,3 +105,16 @@ class EncoderPerceptual(FrozenModule):
 
     def shallow(self, images: Float[Tensor, "B 3 H W"], landmarks: Float[Tensor, "B 68 2"]) -> Float[Tensor, "B C h w"]:
         return self.network.shallow(images)
+
+
+def rebuild_recogniser(kind: RecogniserKind, state: Mapping[str, Tensor]) -> ArcFacePerceptual:
+    """Build the recogniser of a model folder or checkpoint; its weights tell depth and width.
+
+    Args:
+        kind: of the model's settings.
+        state: state dict of an `ArcFacePerceptual`.
+
+    Raises:
+        CheckpointError: the state dict is of another network.
+    """
+    return ArcFacePerceptual(LOADERS[kind]({key.removeprefix("network."): value for key, value in state.items()}))
