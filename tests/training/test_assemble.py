@@ -5,14 +5,21 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from focus_ray import model as models
 from focus_ray import presets
 from focus_ray.data.composites.planted import PlantedConfig
+from focus_ray.data.dataset_writers import write_dataset
+from focus_ray.errors import ConfigError
+from focus_ray.focus.replica_group import ReplicaGroup
 from focus_ray.focus.schedule import Phase
 from focus_ray.licences.lineage import Lineage
 from focus_ray.model_location import SHIPPED_MODELS
+from focus_ray.preparation.prepare_set import PrepareSettings, prepare_set
 from focus_ray.training import assemble, in_process
+from focus_ray.training.missing_landmarks import lacks_landmarks
+from tests.ellipsoid_face import ellipsoid_face
 
 TINY = [
     "model.camera.image_size=32",
@@ -111,3 +118,22 @@ def test_families_that_are_left_out_are_left_out_of_the_synthetic_faces_too(conf
     unseen = config.data.synthetic.occlusion.unseen
     assert changed.data.synthetic.occlusion.unseen == tuple(sorted({*unseen, "glasses"}))
     assert "glasses" not in changed.data.synthetic.seen_families
+
+
+def test_batches_of_a_prepared_store_do_not_depend_on_the_number_of_workers(tmp_path):
+    write_dataset("celebahq", tmp_path / "set", 10, seed=1, size=48, world=ellipsoid_face(90, 64, 80))
+    prepare_set("celebahq", str(tmp_path / "set"), str(tmp_path / "store"), PrepareSettings(size=32, per_shard=2))
+    config = presets.load("adapt", assignments=TINY[:2]).with_photos(str(tmp_path / "store"), None)
+    assert not lacks_landmarks(config)
+    whole = assemble.photo_data(config, config.photos, None)
+    halves = [assemble.photo_data(config, config.photos, None, ReplicaGroup(rank, 2)) for rank in range(2)]
+    for step in range(6):
+        alone, parts = whole.batch_of(step), [half.batch_of(step) for half in halves]
+        assert torch.equal(alone.images, torch.cat([part.images for part in parts]))
+        assert torch.equal(alone.landmarks, torch.cat([part.landmarks for part in parts]))
+        assert alone.names == [name for part in parts for name in part.names]
+    assert len(whole.photos.heldout) == 2
+    assert whole.digest == halves[1].digest
+    assert assemble.training_lineage(config, whole).training[-1] == "photographs"
+    with pytest.raises(ConfigError, match="has its own landmarks"):
+        assemble.photo_data(config, config.photos, "landmarks.csv")
