@@ -193,7 +193,7 @@ def options_of(*path: str) -> set[str]:
         (("evaluate", "landmarks"), "--landmarks --detector --detector-weights --model --refine --no-fit --normalise"),
         (("evaluate", "landmarks"), "--least-overlap --out --tasks --local --json"),
         (("reconstruct",), "--model --out --landmarks --box --refine --format --texture --json"),
-        (("data", "synthesize"), "--n --seed --size --out --layout"),
+        (("data", "synthesize"), "--n --seed --size --out --layout --face"),
         (("data", "detect"), "--out --detector --detector-weights --least-face --recursive --tasks --local --json"),
         (("data", "prepare", "portraits"), "--out --json"),
         (("model", "calibrate"), "--report --model --out --store --refine --detector --detector-weights --json"),
@@ -339,7 +339,10 @@ def test_synthetic_faces_have_the_layout_that_is_asked_for(capsys, monkeypatch, 
     assert (kind, places) == (layout, (Path("x"),))
     assert {key: options[key] for key in ("n", "seed", "size")} == {"n": 4, "seed": 0, "size": 32}
     said = json.loads(out.splitlines()[-1])
-    assert said == {"out": "x", "n": 4, "seed": 0, "size": 32, "layout": layout}
+    assert said == {"out": "x", "n": 4, "seed": 0, "size": 32, "layout": layout, "face": None}
+    assert options["world"] is None
+    assert run(capsys, "data", "synthesize", "--out", "x", *asked, "--face", "ict")[0] == 0
+    assert calls[-1][2]["world"].name == "ict"
 
 
 @pytest.mark.parametrize("box", ["1,2,3", "1,2,3,x", "1,2,0,5", "1,2,3,-4", "nan,1,2,nan", "nan,1,2,3", "1,2,inf,3"])
@@ -499,14 +502,13 @@ def test_reconstruct_passes_everything_on_and_counts(capsys, reconstruction, tmp
         capsys,
         *("reconstruct", "a.jpg", "b", "--model", "m", "--out", str(tmp_path), "--landmarks", "l.csv"),
         *("--box", "1,2,30,40.5", "--refine", "0", "--format", "obj, glb", "--prior", "p", "--json"),
-        *("--detector", "haar", "--texture", "albedo", "--set", "rasterizer=torch"),
+        *("--detector", "haar", "--texture", "albedo"),
     )
     assert code == 0
     paths, folder, options = reconstruction.calls[0]
     assert (paths, folder) == ([Path("a.jpg"), Path("b")], tmp_path)
     assert options.pop("progress")
     assert options.pop("detector").info.name == "haar"
-    assert options.pop("settings").rasterizer == "torch"
     assert options == {
         "model": Path("m"),
         "landmarks": Path("l.csv"),
@@ -516,11 +518,18 @@ def test_reconstruct_passes_everything_on_and_counts(capsys, reconstruction, tmp
         "texture": "albedo",
         "prior": "p",
         "recursive": False,
+        "settings": None,
     }
     summary, last = out.splitlines()
     assert summary == f"2 faces in 3 pictures (1 ok, 1 no face, 1 error): {tmp_path / 'results.json'}"
     counts = {"images": 3, "faces": 2, "ok": 1, "no_face": 1, "error": 1, "left_out": {}}
     assert json.loads(last) == {"results": str(tmp_path / "results.json"), **counts}
+
+
+def test_settings_of_a_reconstruction():
+    assert cli.reconstruct._parse_settings(["rasterizer=torch"]).rasterizer == "torch"
+    with pytest.raises(errors.ConfigError, match="rasterizer"):
+        cli.reconstruct._parse_settings(["rasterizer=opengl"])
 
 
 def test_reconstruct_counts_what_is_left_out(capsys, reconstruction, tmp_path):

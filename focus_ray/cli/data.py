@@ -27,6 +27,14 @@ def synthesize(
         Literal["folder", "now", "ar", "celebahq"],
         typer.Option(help="Folder layout: our own, or that of NoW, the AR database or CelebAMask-HQ."),
     ] = "folder",
+    face: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FACE",
+            help="Face model of the people: ict, or a file of `face import`; "
+            "default: the parametric face with more modes than are fitted.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write synthetic faces with exact ground truth.
@@ -37,16 +45,18 @@ def synthesize(
     from focus_ray import terminal
     from focus_ray.data.dataset_writers import write_dataset
     from focus_ray.data.synthetic_folder import write_folder
+    from focus_ray.face_models.by_name import load_face
 
+    world = None if face is None else load_face(face)
     with terminal.TerminalProgress() as progress:
         watch = partial(progress.on_progress, "faces")
         if layout == "folder":
-            write_folder(out, n=n, seed=seed, size=size, progress=watch)
+            write_folder(out, n=n, seed=seed, size=size, world=world, progress=watch)
         else:
-            write_dataset(layout, out, n=n, seed=seed, size=size, progress=watch)
+            write_dataset(layout, out, n=n, seed=seed, size=size, world=world, progress=watch)
     typer.echo(f"{n} faces: {out}")
     if as_json:
-        echo_json({"out": str(out), "n": n, "seed": seed, "size": size, "layout": layout})
+        echo_json({"out": str(out), "n": n, "seed": seed, "size": size, "layout": layout, "face": face})
 
 
 @data_app.command("occlude")
