@@ -374,7 +374,7 @@ def evaluate_ablation(
         ),
     ] = None,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the preset `portrait`; repeatable.")
+        list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the preset `portrait_em`; repeatable.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all trainings.")] = 0,
     detector: Annotated[
@@ -383,7 +383,7 @@ def evaluate_ablation(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train the portrait preset and the paper's baselines on photographs, and score all on composites."""
+    """Train the preset `portrait_em` and the paper's baselines on photographs, and score all on composites."""
     from focus_ray import terminal
     from focus_ray.evaluation.ablation.ablation_config import build_ablation_config
     from focus_ray.evaluation.ablation.runner import run_ablation
