@@ -374,7 +374,7 @@ def evaluate_ablation(
         ),
     ] = None,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of the preset `portrait_em`; repeatable.")
+        list[str] | None, typer.Option("--set", metavar="a.b=v", help="One key of preset `portrait_em`; repeatable.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all trainings.")] = 0,
     detector: Annotated[
