@@ -11,6 +11,10 @@ import torch
 from focus_ray import model
 from focus_ray.errors import CheckpointError, ModelError
 from focus_ray.face_models import by_name
+from focus_ray.focus.networks import iresnet
+from focus_ray.focus.networks.face_mesh_network import FaceMeshNetwork
+from focus_ray.focus.networks.insightface_mbf import InsightMobileFaceNet
+from focus_ray.focus.networks.perceptual import ArcFacePerceptual
 from focus_ray.model_location import SHIPPED_MODELS, find_model
 from focus_ray.storage import checkpoint
 
@@ -120,6 +124,39 @@ def test_a_malformed_appearance_prior_is_refused(tmp_path: Path):
     checkpoint.save_appearance(tmp_path / "model", tensors, {})
     with pytest.raises(CheckpointError, match="not positive"):
         model.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("kind", "network"),
+    [("insightface_mbf", InsightMobileFaceNet((1, 2, 1, 1), 1)), ("face_mesh", FaceMeshNetwork())],
+)
+def test_a_model_folder_tells_the_size_of_its_recogniser(kind, network, tmp_path):
+    shipped = model.load(SHIPPED_MODELS["embedded"])
+    settings = shipped.settings.model_copy(update={"perceptual": model.PerceptualSettings(kind=kind)})
+    shipped.focus.perceptual = ArcFacePerceptual(network)
+    model.save(tmp_path / "model", replace(shipped, settings=settings), half=True)
+    info = json.loads((tmp_path / "model" / "model.json").read_text())
+    assert info["perceptual"] == {"architecture": network.architecture}
+    again = model.load(tmp_path / "model").focus.perceptual
+    assert isinstance(again, ArcFacePerceptual)
+    assert again.network.architecture == network.architecture
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(again.network.state_dict()[name], value, rtol=1e-3, atol=1e-3)
+    stored = checkpoint.load_model(tmp_path / "model")
+    networks = {**stored.networks, "perceptual": {"network.conv1.weight": torch.zeros(3)}}
+    checkpoint.save_model(tmp_path / "other", networks, stored.info)
+    with pytest.raises(CheckpointError, match=r"is not a model of this version .these are not the weights of"):
+        model.load(tmp_path / "other")
+
+
+def test_a_recogniser_of_another_depth_than_50_is_built_from_its_weights(monkeypatch):
+    monkeypatch.setitem(iresnet.DEPTHS, 18, (1, 1, 1, 1))
+    settings = model.load(SHIPPED_MODELS["embedded"]).settings
+    settings = settings.model_copy(update={"perceptual": model.PerceptualSettings(kind="arcface")})
+    state = ArcFacePerceptual(iresnet.IResNet(18)).state_dict()
+    focus = model.build(settings, model.load(SHIPPED_MODELS["embedded"]).focus.face_model, recogniser=state)
+    assert isinstance(focus.perceptual, ArcFacePerceptual)
+    assert focus.perceptual.network.architecture == "iresnet18"
 
 
 @pytest.fixture(scope="module")
