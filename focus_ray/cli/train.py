@@ -65,11 +65,16 @@ def train(
     local: Annotated[
         bool, typer.Option("--local", help="Train in this process, without Ray and MLflow: for debugging.")
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only list what the run needs and takes; nothing is written.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a model: on synthetic faces made on the fly, or on your own photographs."""
     from focus_ray import terminal
 
+    if check and resume is not None:
+        raise ConfigError("--check examines a new run; leave --resume out")
     if resume is not None:
         _check_resume_options(
             preset=preset,
@@ -89,6 +94,10 @@ def train(
         preset = preset or _preset_of(config) or ("embedded" if data is None else "adapt")
         folder = out or Path("runs") / preset
         resolved = _run_config(preset, config, assignments or [], steps, seed, face, data, landmarks)
+    if check and resolved is not None:
+        from focus_ray.cli.run_check import check_run
+
+        check_run(resolved, folder, storage, workers=workers, gpu=gpu, local=local, as_json=as_json)
     with terminal.TerminalProgress() as progress:
         if local:
             _check_local_options(

@@ -292,6 +292,25 @@ class MorphableModel(nn.Module):
         return to_safetensors(tensors, metadata={_METADATA_KEY: json.dumps({"format": _FORMAT, **model.description()})})
 
     @staticmethod
+    def read_description(path: str | Path) -> dict[str, Any]:
+        """Read the description in a file written by `save`, with its number of `vertices`, but not its arrays.
+
+        Raises:
+            FaceModelError: the file cannot be read, is damaged or is no face model.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = json.loads((file.metadata() or {}).get(_METADATA_KEY, "null"))
+                vertices = file.get_slice("mean").get_shape()[0]
+        except (SafetensorError, OSError, json.JSONDecodeError) as error:
+            raise FaceModelError(f"cannot read face model {str(path)!r}: {error}; write it again") from error
+        if not isinstance(metadata, dict) or metadata.get("format") != _FORMAT:
+            raise FaceModelError(
+                f"{str(path)!r} is not a face model of format {_FORMAT}; write it with `focus-ray face import`"
+            )
+        return {**metadata, "vertices": vertices}
+
+    @staticmethod
     def load(path: str | Path) -> "MorphableModel":
         """Read a file written by `save`.
 

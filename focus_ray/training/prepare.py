@@ -66,6 +66,17 @@ def prepare(request: RunRequest) -> PreparedRun:
             raise ConfigError(f"the run in {out} keeps its checkpoints in {place}; give no other storage")
         return PreparedRun(request, folder, config, face, info)
     config = request.config
+    check_planted(config)
+    info = RunInfo(name=out.resolve().name, storage=request.storage, experiment=request.experiment)
+    return PreparedRun(request, RunFolder(out, keep=config.cadence.keep), config, fitted_face(config, out), info)
+
+
+def check_planted(config: RunConfig) -> None:
+    """Check that a run which pastes occluders has photographs to paste them into.
+
+    Raises:
+        ConfigError: the photographs are not given, or a loss weighs occluders that are not pasted.
+    """
     if config.data.planted is not None and config.photos is None:
         raise ConfigError(
             f"preset {config.preset!r} pastes occluders into photographs of open faces; give their folder, such as the "
@@ -76,5 +87,3 @@ def prepare(request: RunRequest) -> PreparedRun:
             "em.segmentation.eta_planted weighs pasted occluders, but data.planted, which pastes them, is not set; set "
             "both or neither"
         )
-    info = RunInfo(name=out.resolve().name, storage=request.storage, experiment=request.experiment)
-    return PreparedRun(request, RunFolder(out, keep=config.cadence.keep), config, fitted_face(config, out), info)
