@@ -60,6 +60,8 @@ def euler_to_rotation(angles: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
 def rotate(points: Float[Tensor, "B N 3"], angles: Float[Tensor, "B 3"]) -> Float[Tensor, "B N 3"]:
     """Rotate points from model space to the axes of the camera: R X.
 
+    Written as sums of products, which have the same bits on every CPU; a product of matrices has not.
+
     Args:
         points: model space, mm.
         angles: Euler angles, rad.
@@ -67,7 +69,9 @@ def rotate(points: Float[Tensor, "B N 3"], angles: Float[Tensor, "B 3"]) -> Floa
     Returns:
         Rotated points, not yet translated, mm.
     """
-    return full_precision_matmul(points, euler_to_rotation(angles).transpose(1, 2))
+    x, y, z = points.split(1, dim=2)
+    columns = euler_to_rotation(angles)[:, None]
+    return x * columns[..., 0] + y * columns[..., 1] + z * columns[..., 2]
 
 
 def translate(

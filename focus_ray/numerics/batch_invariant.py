@@ -2,20 +2,21 @@
 
 from collections.abc import Callable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-# On CPUs with AVX2 and without AVX-512, MKL computes a product of two or three rows in another order of summation than
-# one of four or more rows. A product of one row is another routine on every CPU.
-_MIN_ROWS = 4
+# MKL computes a product of few rows in another order of summation than one of many rows: with AVX2 that of two or three
+# rows, with AVX-512 that of up to 15 rows with a transposed matrix. A product of one row is another routine everywhere.
+_MIN_ROWS = 16 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 4
 
 
 def batch_invariant(product: Callable[[Tensor], Tensor], rows: Float[Tensor, "B K"]) -> Float[Tensor, "B N"]:
-    """Compute `product(rows)` so that two or three rows have the same bits as among many, on a CPU.
+    """Compute `product(rows)` so that two rows or more have the same bits as among many, on a CPU.
 
-    Two or three rows are padded with rows of zeros; a single row is left as it is. This holds for the values and for
-    the gradient of `rows` if torch computes with one thread: with more, MKL divides the rows between them.
+    Few rows, two or more, are padded with rows of zeros; a single row is left as it is. This holds for the values and
+    for the gradient of `rows` if torch computes with one thread: with more, MKL divides the rows between them.
 
     Args:
         product: computes each row of its result from the same row of its argument.

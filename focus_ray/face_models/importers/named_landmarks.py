@@ -86,10 +86,19 @@ def landmarks_from_names(points: dict[str, Point]) -> tuple[Float[np.ndarray, "6
     triangles, weights = landmark_barycentrics(template)
     own = np.einsum("lk,lkd->ld", weights, template.vertices[template.faces[triangles]])
     moved = _similarity(own[known], target, own)
-    warp = RBFInterpolator(moved[known], target - moved[known], kernel="linear", degree=0)
-    landmarks = moved + warp(moved)
+    landmarks = moved + _smooth_warp(moved[known], target - moved[known], moved)
     landmarks[known] = target
     return landmarks, len(known)
+
+
+def _smooth_warp(
+    places: Float[np.ndarray, "K 3"], offsets: Float[np.ndarray, "K 3"], points: Float[np.ndarray, "N 3"]
+) -> Float[np.ndarray, "N 3"]:
+    """Interpolate offsets smoothly; those of one place, such as the two lips of a closed mouth, are averaged."""
+    distinct, number, count = np.unique(places.round(6), axis=0, return_inverse=True, return_counts=True)
+    mean = np.zeros_like(distinct)
+    np.add.at(mean, number, offsets)
+    return RBFInterpolator(distinct, mean / count[:, None], kernel="linear", degree=0)(points)
 
 
 def _similarity(

@@ -26,6 +26,14 @@ def test_a_moved_and_scaled_parametric_face_is_found_again(own):
     np.testing.assert_allclose(landmarks, target, atol=2.0)
 
 
+def test_lips_that_are_one_point_of_the_closed_mouth_may_be_two_of_an_open_one(own):
+    target = own.copy()
+    target[[57, 58, 56, 66, 65, 67, 8], 1] -= 6.0
+    landmarks, _ = landmarks_from_names({name: tuple(target[number]) for number, name in NAMES.items()})
+    np.testing.assert_allclose(landmarks[list(NAMES)], target[list(NAMES)], atol=1e-9)
+    assert np.abs(landmarks - target).max() < 6.0
+
+
 def test_the_required_points_are_enough(own):
     required = (30, 36, 39, 42, 45, 48, 54)
     landmarks, known = landmarks_from_names({NAMES[number]: tuple(own[number]) for number in required})
