@@ -196,6 +196,7 @@ def options_of(*path: str) -> set[str]:
         (("data", "synthesize"), "--n --seed --size --out --layout --face"),
         (("data", "detect"), "--out --detector --detector-weights --least-face --recursive --tasks --local --json"),
         (("data", "prepare", "portraits"), "--out --json"),
+        (("data", "prepare", "celebahq"), "--out --size --format --quality --detector --tasks --local --json"),
         (("model", "calibrate"), "--report --model --out --store --refine --detector --detector-weights --json"),
     ],
 )
@@ -879,3 +880,19 @@ def test_prepared_portraits_are_counted_and_the_next_command_is_named(capsys, tm
     code, _, err = run(capsys, "data", "prepare", "portraits", str(tmp_path), "--out", str(out))
     assert code == 3
     assert "1 are other files (A1.jpg)" in err
+
+
+def test_a_set_is_prepared_and_its_counts_and_terms_are_said(capsys, tmp_path):
+    from tests.data.dataset_writers.sets import written
+
+    place = written("celebahq", tmp_path)
+    out = str(tmp_path / "store")
+    code, text, _ = run(
+        capsys, "data", "prepare", "celebahq", str(place), "--out", out, "--size", "32", "--local", "--json"
+    )
+    assert code == 0
+    assert text.startswith(f"12 of 12 pictures (2 test, 8 train, 2 val): {out}\nterms of CelebAMask-HQ: non-commercial")
+    assert json.loads(text.splitlines()[-1])["splits"] == {"test": 2, "train": 8, "val": 2}
+    code, _, err = run(capsys, "data", "prepare", "300w", str(place), "--out", out)
+    assert code == 3
+    assert ".pts file beside it" in err

@@ -14,7 +14,7 @@ TYPER_OPTIONS: dict[str, Any] = {"no_args_is_help": True, "rich_markup_mode": No
 app = typer.Typer(name="focus-ray", help="Occlusion-robust 3D face reconstruction (FOCUS).", **TYPER_OPTIONS)
 evaluate_app = typer.Typer(help="Score models and predictions against ground truth.", **TYPER_OPTIONS)
 data_app = typer.Typer(help="Make data sets.", **TYPER_OPTIONS)
-prepare_app = typer.Typer(help="Copy public collections into folders to train on.", **TYPER_OPTIONS)
+prepare_app = typer.Typer(help="Prepare data sets and public collections to train on.", **TYPER_OPTIONS)
 prior_app = typer.Typer(help="The misfit prior: the mean vertex error of the pipeline (section 3.4).", **TYPER_OPTIONS)
 model_app = typer.Typer(help="Inspect, verify and copy model folders.", **TYPER_OPTIONS)
 face_app = typer.Typer(help="Import, check and show face models.", **TYPER_OPTIONS)
