@@ -17,9 +17,9 @@ def world() -> MorphableModel:
     return ellipsoid_face(90, 64, 80)
 
 
-def written(layout: Layout, folder: Path) -> Path:
+def written(layout: Layout, folder: Path, n: int | None = None) -> Path:
     """A set in a new folder."""
-    write_dataset(layout, folder / layout, N[layout], seed=SEED, size=SIZE, world=world())
+    write_dataset(layout, folder / layout, n or N[layout], seed=SEED, size=SIZE, world=world())
     return folder / layout
 
 

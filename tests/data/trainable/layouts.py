@@ -26,10 +26,10 @@ def write_300w_lp(ar: Path, root: Path) -> Path:
     return root
 
 
-def write_aflw2000(ar: Path, root: Path) -> Path:
+def write_aflw2000(ar: Path, root: Path, n: int = 3) -> Path:
     """image00002.png and its .mat of pt3d_68; a second .mat is damaged."""
     root.mkdir(parents=True)
-    for number, (picture, points) in enumerate(_pictures(ar)[:3]):
+    for number, (picture, points) in enumerate(_pictures(ar)[:n]):
         shutil.copy(picture, root / f"image{number:05d}.png")
         savemat(root / f"image{number:05d}.mat", {"pt3d_68": np.vstack([points.T + 1, np.zeros(68)])})
     (root / "image00001.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
