@@ -57,7 +57,7 @@ def _record(asset: "Asset") -> dict[str, Any]:
 
 
 def _echo_asset(asset: "Asset") -> None:
-    place = "" if asset.location is None else f" at {asset.location}"
+    place = "" if asset.location is None else f" ({asset.location})"
     version = "" if asset.version is None else f"; {asset.version}"
     typer.echo(f"{asset.state:<8}{asset.name}: {asset.what}{place}{version}")
     if asset.error is not None:
