@@ -23,7 +23,7 @@ def batch_invariant(
     AVX-512 only up to 15 rows, as the matrix is transposed there.
 
     Args:
-        product: computes each row of its result from the same row of its argument, with a matrix that is not transposed.
+        product: computes each row of its result from the same row of its argument, by a matrix that is not transposed.
         rows: argument of `product`.
         min_rows: fewest rows that are not padded.
 

@@ -108,7 +108,7 @@ def test_three_steps_of_every_phase(
 
 
 def test_two_workers_take_the_samples_of_one(place: Path, python_environment: Mapping[str, str]):
-    """Each worker has one image of the two. Losses of a step are those of one process; rounding grows with the steps."""
+    """Each worker has one image of the two. The losses are those of one process; rounding grows with the steps."""
     networks = network_options(place, "insightface_mbf", "mbf.onnx", "pth")
     alone, _ = run_paper(place, python_environment, "--local", *networks)
     shared, _ = run_paper(place, python_environment, "--workers", "2", *networks)
