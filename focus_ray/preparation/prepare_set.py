@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from focus_ray import __version__
 from focus_ray.config import absolute_location
 from focus_ray.data.detect_landmarks import DetectSettings, resolve_landmark_detector
@@ -96,7 +94,7 @@ def prepare_set(
     settings = settings or PrepareSettings()
     data = open_trainable(kind, absolute_location(location))
     store = open_store(absolute_location(out))
-    _check_free(store)
+    _check_free(store, _plan_content(kind, data))
     spec = None if data.annotated else resolve_landmark_detector(detector, detector_weights)
     plan = Plan(kind, data, store, settings, spec)
     plan.begin(note)
@@ -138,8 +136,7 @@ class Plan:
             self.store.delete([DESCRIPTION])  # the store is unfinished from here on
         if stale and not self.states:
             note("the shards in the store belong to other pictures or settings: all are made again")
-        description = {"format": _FORMAT, "kind": self.kind, "location": str(self.data.source)}
-        self.store.write(PLAN, json.dumps(description).encode())
+        self.store.write(PLAN, _plan_content(self.kind, self.data))
         self.store.delete(stale)
 
     def run(self, pool: PoolSettings | None, progress: PictureProgress) -> None:
@@ -199,16 +196,21 @@ class Plan:
     def _read_state(self, number: int) -> ShardState | None:
         """State of a finished shard; None if there is none, or the shard is not complete."""
         try:
-            state = ShardState.model_validate_json(self.store.read(state_key(number)))
+            state = ShardState.model_validate(json.loads(self.store.read(state_key(number))))
             return state if self.store.size(shard_key(number)) == state.shard.bytes else None
-        except (NoSuchObject, ValidationError):
+        except (NoSuchObject, ValueError):
             return None
 
 
-def _check_free(store: ObjectStore) -> None:
-    """Check that a store is empty or was begun by a preparation. Raises ConfigError."""
+def _plan_content(kind: SetKind, data: TrainableSet) -> bytes:
+    return json.dumps({"format": _FORMAT, "kind": kind, "location": str(data.source)}).encode()
+
+
+def _check_free(store: ObjectStore, plan: bytes) -> None:
+    """Check that a store is empty or was begun by a preparation of the same set. Raises ConfigError."""
     try:
-        store.size(PLAN)
+        if store.size(PLAN) != len(plan) or store.read(PLAN) != plan:
+            raise ConfigError(f"{store} holds another prepared set; choose an empty place, or delete that set first")
     except NoSuchObject:
         if store.list(limit=1):
             raise ConfigError(f"{store} holds other files; choose an empty place for the prepared set") from None

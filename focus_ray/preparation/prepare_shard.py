@@ -1,6 +1,7 @@
 """A shard of a preparation: reads its pictures, finds missing landmarks, aligns, encodes and stores them."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from focus_ray.data.photos import crop_surroundings, surroundings_crop
 from focus_ray.data.prepared.shard_file import PictureFormat, ShardWriter, encode_record
 from focus_ray.data.prepared.store_files import STATE, IndexRow, ShardDigest, shard_key
 from focus_ray.data.trainable.trainable_set import TrainableFace, TrainableSet
-from focus_ray.errors import DataError, ImageError, LandmarkError, printable
+from focus_ray.errors import ConfigError, DataError, ImageError, LandmarkError, printable
 from focus_ray.settings import Settings
 from focus_ray.storage.object_store import ObjectStore
 
@@ -128,7 +129,7 @@ class PrepareJob:
             landmarks=dict(sorted(origins.items())),
             pictures=tuple(hashes),
         )
-        self.store.write(state_key(number), state.model_dump_json().encode())
+        self.store.write(state_key(number), json.dumps(state.model_dump()).encode())  # ASCII: names need not be UTF-8
         return state
 
     def _record(self, face: TrainableFace, read: Callable[[], bytes]) -> tuple[dict[str, bytes], str, str]:
@@ -173,7 +174,7 @@ class PrepareJob:
     def _meant(self, face: TrainableFace, found: Sequence[Detection]) -> Sequence[Detection]:
         try:
             box = self.data.box(face)
-        except DataError as error:
+        except (DataError, ConfigError) as error:  # ConfigError: a key that no URI can name
             raise _Drop("box_rejected", str(error)) from None
         if box is None or not found:
             return found

@@ -181,8 +181,9 @@ class _GraphWalk:
             found = _ints(node, key) or ((0, 0, 0, 0) if key == "pads" else (1, 1))
             if tuple(found) != tuple(wanted):
                 raise self._error(f"{key} {tuple(found)[:4]} at {name}, not {tuple(wanted)}")
-        if node.attributes.get("group", 1) != module.groups or node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
-            raise self._error(f"{node.attributes.get('group', 1)} groups at {name}, not {module.groups}")
+        groups, padding = self._number(node, "group", 1), node.attributes.get("auto_pad", b"NOTSET")
+        if groups != module.groups or not isinstance(padding, bytes) or padding != b"NOTSET":
+            raise self._error(f"{groups} groups or padding by the size at {name}, not {module.groups} groups")
         self.state[f"{name}.weight"] = self._constant(node, 1, module.weight.shape, name)
         bias = self._bias(node, module.out_channels, name)
         return self._folded(node, bias, norm)
@@ -191,11 +192,11 @@ class _GraphWalk:
         """Take a dense layer and the norm after it, which may be folded into it."""
         module = self._module(name, nn.Linear)
         node = self._reader(value, ("Gemm", "MatMul"), name)
-        attributes = {key: node.attributes.get(key, 1.0) for key in ("alpha", "beta")}
-        if any(scale != 1.0 for scale in attributes.values()) or node.attributes.get("transA", 0):
+        scales = {self._number(node, key, 1.0) for key in ("alpha", "beta")}
+        if scales != {1.0} or self._number(node, "transA", 0):
             raise self._error(f"a scaled or transposed product at {name}")
         shape = module.weight.shape
-        if node.op == "Gemm" and node.attributes.get("transB", 0):
+        if node.op == "Gemm" and self._number(node, "transB", 0):
             weight = self._constant(node, 1, shape, name)
         else:
             weight = self._constant(node, 1, shape[::-1], name).T.contiguous()
@@ -229,7 +230,7 @@ class _GraphWalk:
     def flatten(self, value: str) -> str:
         """Take the operation that makes a map a vector."""
         node = self._reader(value, ("Flatten", "Reshape"), "the last map")
-        if node.op == "Flatten" and node.attributes.get("axis", 1) != 1:
+        if node.op == "Flatten" and self._number(node, "axis", 1) != 1:
             raise self._error("a Flatten of other axes")
         return node.outputs[0]
 
@@ -263,8 +264,7 @@ class _GraphWalk:
         module = self._norm_module(name)
         shape = (module.num_features,)
         weight, shift, mean, variance = (self._constant(node, index, shape, name) for index in range(1, 5))
-        epsilon = node.attributes.get("epsilon", _EPSILON)
-        assert isinstance(epsilon, float)
+        epsilon = self._number(node, "epsilon", _EPSILON)
         if bias is not None:
             mean = mean - bias
         self._set_norm(name, weight, shift, mean, variance + (epsilon - module.eps))
@@ -273,6 +273,13 @@ class _GraphWalk:
     def _set_norm(self, name: str, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> None:
         values = {"weight": weight, "bias": bias, "running_mean": mean, "running_var": variance}
         self.state |= {f"{name}.{key}": value for key, value in values.items()}
+
+    def _number(self, node: OnnxNode, key: str, default: float) -> float:
+        """Return an attribute that is one number."""
+        value = node.attributes.get(key, default)
+        if not isinstance(value, int | float):
+            raise self._error(f"no number as {key} of {node.op}")
+        return value
 
     def _reader(self, value: str, op: str | Sequence[str], place: str) -> OnnxNode:
         wanted = (op,) if isinstance(op, str) else op

@@ -79,7 +79,7 @@ def _run_on_ray(
             ended, running = ray.wait(running, timeout=POLL_SECONDS)
             yield from ray.get(ended)
     except RayError as error:
-        raise to_package_error(error, "evaluation") from error
+        raise to_package_error(error, "command") from error
     finally:
         for reference in running:
             ray.cancel(reference, force=True)

@@ -5,7 +5,7 @@ that are there before an array is made. Arrays are views of the file's content.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -18,6 +18,7 @@ MAX_BYTES = 1 << 30  # of a file; IResNet-100 has 261 MB
 MAX_NODES = 20_000
 MAX_INITIALISERS = 20_000
 _MAX_DIMENSIONS = 8
+_MAX_VALUES = 4096  # of a list: integers of an attribute, names of a node, integers that are not raw bytes
 _MAX_VARINT_BYTES = 10
 
 # Wire types of protobuf.
@@ -161,6 +162,8 @@ def _node(content: memoryview) -> OnnxNode:
         elif number == _NODE_ATTRIBUTE:
             name, attribute = _attribute(value)
             attributes[name] = attribute
+        if max(len(inputs), len(outputs), len(attributes)) > _MAX_VALUES:
+            raise _MalformedError(f"has a node with more than {_MAX_VALUES} inputs, outputs or attributes")
     return OnnxNode(op, tuple(inputs), tuple(outputs), attributes)
 
 
@@ -172,6 +175,7 @@ def _attribute(content: memoryview) -> tuple[str, Value]:
             name = _text(value)
         elif number == _ATTRIBUTE_INTS:
             integers += _integers(wire, value)
+            _check_length(integers)
         elif number in _ATTRIBUTE_GRAPHS:
             raise _MalformedError("has sub-graphs")
         else:
@@ -200,6 +204,7 @@ def _tensor(content: memoryview) -> tuple[str, np.ndarray]:
     for number, wire, value in _fields(content):
         if number == _TENSOR_DIMS:
             dims += _integers(wire, value)
+            _check_length(dims)
         elif number == _TENSOR_TYPE and isinstance(value, int):
             kind = value
         elif number == _TENSOR_NAME and isinstance(value, memoryview):
@@ -208,6 +213,7 @@ def _tensor(content: memoryview) -> tuple[str, np.ndarray]:
             raw = value
         elif number in _TENSOR_DATA:
             typed.append((number, wire, value))
+            _check_length(typed)
         elif number == _TENSOR_EXTERNAL or (number == _TENSOR_LOCATION and value):
             raise _MalformedError(f"keeps {name[:80]!r} in another file; save the weights into the .onnx file")
     return name, _array(name[:80], kind, dims, raw, typed)
@@ -221,7 +227,10 @@ def _array(shown: str, kind: int, dims: list[int], raw: memoryview | None, typed
     array = _values(kind, raw, typed)
     if array.size != prod(dims):
         raise _MalformedError(f"has initialiser {shown!r} of shape {dims} with {array.size} values")
-    return array.reshape(dims)
+    try:
+        return array.reshape(dims)
+    except ValueError:  # without values, but with more dimensions than memory has addresses
+        raise _MalformedError(f"has initialiser {shown!r} of shape {dims}") from None
 
 
 def _values(kind: int, raw: memoryview | None, typed: list[Field]) -> np.ndarray:
@@ -229,7 +238,9 @@ def _values(kind: int, raw: memoryview | None, typed: list[Field]) -> np.ndarray
     dtype = _TYPES[kind]
     if raw is None and typed and all(_TENSOR_DATA[number] == kind for number, _, _ in typed):
         if kind in (6, 7):
-            return np.array([one for _, wire, value in typed for one in _integers(wire, value)], dtype)
+            integers = [one for _, wire, value in typed for one in _integers(wire, value)]
+            _check_length(integers)
+            return np.array(integers, dtype)
         if len(typed) == 1 and isinstance(typed[0][2], memoryview):
             raw = typed[0][2]
     raw = memoryview(b"") if raw is None else raw
@@ -291,7 +302,13 @@ def _integers(wire: int, value: int | memoryview) -> list[int]:
     while position < len(value):
         one, position = _varint(value, position)
         found.append(_signed(one))
+        _check_length(found)
     return found
+
+
+def _check_length(values: Sized) -> None:
+    if len(values) > _MAX_VALUES:
+        raise _MalformedError(f"has a list of more than {_MAX_VALUES} values")
 
 
 def _signed(value: int) -> int:

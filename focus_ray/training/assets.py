@@ -282,6 +282,9 @@ def _prepared(asset: Asset, config: RunConfig) -> Asset:
     splits = ", ".join(f"{count} {name or 'unnamed'}" for name, count in described.splits.items())
     version = f"{splits}; {described.size} px; index sha256 {described.index_sha256[:12]}"
     asset = asset._replace(what=described.source, version=version)
+    if config.landmarks is not None:
+        error = ConfigError(f"{config.photos} is a prepared store, which has its own landmarks; leave the others out")
+        return asset._replace(error=error)
     if not any(described.splits.get(name) for name in TRAIN):
         return asset._replace(error=DataError(f"{config.photos} has no training split; train on another set"))
     if described.size < config.model.camera.image_size:

@@ -78,6 +78,23 @@ def test_other_settings_make_all_again_and_foreign_files_are_left_alone(ar, tmp_
     assert said == ["the shards in the store belong to other pictures or settings: all are made again"]
     with pytest.raises(ConfigError, match="holds other files"):
         prepared("folder", photos, photos)
+    with pytest.raises(ConfigError, match="holds another prepared set"):
+        prepared("ar", ar, tmp_path / "store")
+
+
+def test_a_name_that_is_not_utf8_is_kept(ar, tmp_path):
+    place = layouts.write_300w(ar, tmp_path / "set")
+    for suffix in (".png", ".pts"):
+        (place / "ibug" / f"one{suffix}").rename(place / "ibug" / f"caf\udce9{suffix}")
+    first = prepared("300w", place, tmp_path / "store")
+    assert prepared("300w", place, tmp_path / "store") == first
+    assert "ibug/caf\udce9.png" in PreparedPhotos(str(tmp_path / "store"), SIZE).names
+
+
+@pytest.mark.parametrize(("folder", "split"), [("ibug", "test"), ("helen/trainset", "train"), ("01_Indoor", "test")])
+def test_one_folder_of_300w_has_its_split(ar, tmp_path, folder, split):
+    place = layouts.write_300w(ar, tmp_path / "set") / folder
+    assert prepared("300w", place, tmp_path / "store").splits == {split: 1}
 
 
 def test_a_bucket_has_the_same_shards(celebahq, bucket, tmp_path):

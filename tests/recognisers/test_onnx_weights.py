@@ -1,8 +1,11 @@
 """Graphs of recognisers against their state dicts: folded or not, the same network; other graphs are refused."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from focus_ray.errors import CheckpointError
@@ -14,24 +17,31 @@ from tests.recognisers.onnx_graphs import Exporter, export_iresnet, export_mbf, 
 from tests.storage import onnx_writer as write
 
 
-def same_network(published, loaded) -> None:
-    """Embeddings within 1e-5, gradients of the picture within 1e-4 of their norm.
+def same_network(published: nn.Module, loaded: nn.Module, tolerance: float = 1e-4) -> None:
+    """Embeddings within 1e-5, gradients of the picture within a share of their norm.
 
-    The hundredth of the gradient that differs most is left out: a folded convolution rounds otherwise, so that an
-    activation at the kink of a PReLU may fall on the other side and change the gradient of the pixels that it sees.
+    In double: a folded convolution rounds otherwise, and an activation at the kink of a PReLU may fall on the other
+    side, which changes the gradient of the pixels that it sees.
     """
     torch.manual_seed(2)
-    crops, direction = 2 * torch.rand(1, 3, 112, 112) - 1, torch.randn(1, 512)
+    crops, direction = 2 * torch.rand(1, 3, 112, 112).double() - 1, torch.randn(1, 512).double()
     found = []
     for network in (published, loaded):
         seen = crops.clone().requires_grad_()
-        embedding = functional.normalize(network(seen))
+        embedding = functional.normalize(copy.deepcopy(network).double()(seen))
         (embedding * direction).sum().backward()
         found.append((embedding.detach(), seen.grad))
     (embedding, gradient), (other, other_gradient) = found
     torch.testing.assert_close(embedding, other, rtol=0, atol=1e-5)
-    difference = (gradient - other_gradient).abs().flatten().sort().values
-    assert difference[: len(difference) * 99 // 100].norm() < 1e-4 * gradient.norm()
+    assert (gradient - other_gradient).norm() < tolerance * gradient.norm()
+
+
+def without_kinks(network: nn.Module) -> nn.Module:
+    """The network with the slope 1 in every PReLU."""
+    for module in network.modules():
+        if isinstance(module, nn.PReLU):
+            nn.init.ones_(module.weight)
+    return network
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +72,11 @@ def test_a_graph_with_its_norms_gives_the_state_dict_itself(iresnet):
 @pytest.mark.drill
 @pytest.mark.parametrize("depth", [50, 100])
 def test_a_graph_of_a_deep_arcface_is_the_network_of_its_state_dict(depth):
+    """With 100 layers even the rounding of the folded weights moves an activation over a kink."""
     network = randomise(IResNet(depth)).requires_grad_(False)
-    same_network(network, load_arcface(iresnet_state(parse_onnx(export_iresnet(network, folded=True)))))
+    loaded = load_arcface(iresnet_state(parse_onnx(export_iresnet(network, folded=True))))
+    same_network(network, loaded, 1e-4 if depth == 50 else 0.05)
+    same_network(without_kinks(network), without_kinks(loaded))
 
 
 @pytest.mark.parametrize("folded", [True, False])

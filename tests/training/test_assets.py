@@ -9,7 +9,11 @@ import pytest
 from focus_ray import cli, presets
 from focus_ray.runtime.ray_cluster import ClusterSettings
 from focus_ray.training import assets
+from tests.data.conftest import ar
+from tests.data.prepared.stores import prepared
 from tests.ellipsoid_face import ellipsoid_face
+
+__all__ = ["ar"]
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +117,9 @@ def test_a_server_that_does_not_answer_is_a_warning(capsys, monkeypatch):
 def test_a_resumed_run_is_not_checked(capsys):
     assert cli.main(["train", "--check", "--resume", "runs/x"]) == 2
     assert "--resume" in capsys.readouterr().err
+
+
+def test_landmarks_beside_a_prepared_store_are_an_error(capsys, place, ar):
+    prepared("ar", ar, place / "store", size=64)
+    _, report = check(capsys, "--preset", "embedded", "--data", str(place / "store"), "--landmarks", "l.csv")
+    assert "own landmarks" in report["by_name"]["data"]["error"]["message"]

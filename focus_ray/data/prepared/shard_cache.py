@@ -3,8 +3,10 @@
 import hashlib
 import os
 import threading
+from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,7 @@ class ShardCache:
     def _open(self) -> None:
         self._lock = threading.RLock()
         self._pending: dict[int, Future[Path]] = {}
+        self._ahead: deque[int] = deque()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="shards")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -56,8 +59,15 @@ class ShardCache:
 
     def prefetch(self, numbers: Iterable[int]) -> None:
         """Start to fetch shards, in this order; those that are there or on their way are skipped."""
-        for number in numbers:
-            self._request(number)
+        with self._lock:
+            self._ahead.extend(numbers)
+        self._fetch_ahead()
+
+    def _fetch_ahead(self) -> None:
+        """Keep each thread busy, with no queue behind it: a process that ends waits for what it has submitted."""
+        with self._lock, suppress(RuntimeError):  # the interpreter shuts down
+            while self._ahead and sum(not one.done() for one in self._pending.values()) < _THREADS:
+                self._request(self._ahead.popleft())
 
     def read(self, number: int, offset: int, size: int) -> bytes:
         """Read a part of a shard.
@@ -83,8 +93,13 @@ class ShardCache:
             future = self._pending.get(number)
             if future is None:
                 future = self._pending[number] = self._threads.submit(self._find, number)
-                future.add_done_callback(lambda done: done.exception() and self._forget(number))
+                future.add_done_callback(lambda done: self._finish(number, done))
             return future
+
+    def _finish(self, number: int, done: "Future[Path]") -> None:
+        if done.exception() is not None:
+            self._forget(number)
+        self._fetch_ahead()
 
     def _forget(self, number: int) -> None:
         with self._lock:
@@ -98,10 +113,17 @@ class ShardCache:
             return path
         path = self.folder / f"{wanted.sha256}.tar"
         if not path.is_file() or path.stat().st_size != wanted.bytes:
-            self._make_room(wanted.bytes)
+            try:
+                self._make_room(wanted.bytes)
+            except OSError as error:
+                raise StorageError(
+                    f"cannot keep shards in {self.folder}: {error.strerror}; set {_CACHE_VARIABLE} to a folder that "
+                    "can be written"
+                ) from None
             self.store.download(key, path)
         self._verify(path, wanted)
-        path.touch()  # used last
+        with suppress(OSError):  # another user's cache
+            path.touch()  # used last
         return path
 
     def _verify(self, path: Path, wanted: ShardDigest) -> None:

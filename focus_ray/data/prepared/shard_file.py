@@ -139,7 +139,7 @@ def decode_record(content: bytes, location: str) -> Record:
         mask = None
         if MASK in files:
             mask = binarise_mask(read_image(files[MASK], _LIMITS, location)[..., 0], location)
-    except (tarfile.TarError, ImageError, ValueError, KeyError, TypeError) as error:
+    except (tarfile.TarError, ImageError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{location}: the record is damaged ({error}); prepare the set again") from None
     return Record(PhotoFace(image, landmarks, Crop(matrix, int(info["size"]))), mask, info)
 
@@ -149,9 +149,10 @@ def _read_files(content: bytes) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
         for entry in archive:
-            stream = archive.extractfile(entry)
-            if stream is not None:
-                files[entry.name.partition(".")[2]] = stream.read()
+            stream = archive.extractfile(entry) if entry.isreg() and not entry.issparse() else None
+            if stream is None or entry.size > len(content):
+                raise ValueError("it holds other things than files")
+            files[entry.name.partition(".")[2]] = stream.read()
     return files
 
 

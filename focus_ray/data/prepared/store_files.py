@@ -9,9 +9,9 @@ shards/00000.tar    the records, see `shard_file`
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from pydantic import NonNegativeInt, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, StringConstraints, ValidationError
 
 from focus_ray.data.prepared.shard_file import PictureFormat
 from focus_ray.errors import DataError, NoSuchObject
@@ -20,13 +20,22 @@ from focus_ray.settings import Settings
 from focus_ray.storage.object_store import ObjectStore
 from focus_ray.storage.open_store import open_store
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
 DESCRIPTION, INDEX, DROPPED, SHARDS, STATE = "prepared.json", "index.parquet", "dropped.csv", "shards", ".prepare"
 PLAN = f"{STATE}/plan.json"
 
 _MEGABYTES = 500.0  # of the index: a million records take 60 MB
 _DESCRIPTION_MEGABYTES = 10.0
+_MAX_RECORDS = 20_000_000
+_BYTES_PER_RECORD = 4096  # of the index without compression: names are file names
 _COLUMNS = ("name", "person", "split", "shard", "row", "offset", "size")
 _NAME_ERRORS = "surrogateescape"  # file names are bytes, not always UTF-8
+
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class ShardDigest(Settings):
@@ -35,7 +44,7 @@ class ShardDigest(Settings):
     shard: NonNegativeInt
     records: NonNegativeInt
     bytes: NonNegativeInt
-    sha256: str
+    sha256: Sha256
 
 
 class PreparedDescription(Settings):
@@ -65,12 +74,12 @@ class PreparedDescription(Settings):
     size: PositiveInt
     picture_format: PictureFormat
     pictures: NonNegativeInt
-    records: NonNegativeInt
+    records: Annotated[int, Field(ge=0, le=_MAX_RECORDS)]
     splits: dict[str, NonNegativeInt]
     dropped: dict[str, NonNegativeInt]
     landmarks: dict[str, NonNegativeInt]
     detector: str | None
-    index_sha256: str
+    index_sha256: Sha256
     shards: tuple[ShardDigest, ...]
 
 
@@ -131,13 +140,13 @@ def encode_index(rows: Sequence[IndexRow]) -> bytes:
 
     columns: dict[str, Any] = dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)) if rows else {}
     arrays = [
-        pa.array([text.encode(errors=_NAME_ERRORS) for text in columns.get(name, ())], pa.binary())
+        [text.encode(errors=_NAME_ERRORS) for text in columns.get(name, ())]
         if name in _COLUMNS[:3]
-        else pa.array(columns.get(name, ()), pa.int64())
+        else list(columns.get(name, ()))
         for name in _COLUMNS
     ]
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(arrays, names=list(_COLUMNS)), sink, write_page_checksum=True)
+    pq.write_table(pa.table(arrays, schema=_index_schema()), sink, write_page_checksum=True)
     return sink.getvalue().to_pybytes()
 
 
@@ -156,7 +165,11 @@ def read_index(store: ObjectStore, described: PreparedDescription) -> list[Index
         content = _read(store, INDEX, _MEGABYTES)
         if hashlib.sha256(content).hexdigest() != described.index_sha256:
             raise ValueError(f"it is not the file that {DESCRIPTION} names")
-        table = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True).read()
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        _check_index(file, described.records)
+        table = file.read()
+        if any(table[name].null_count for name in _COLUMNS):
+            raise ValueError("it has empty cells")
         columns = [table[name].to_pylist() for name in _COLUMNS]
     except NoSuchObject:
         raise DataError(f"{place}: there is no index; prepare the set again") from None
@@ -169,6 +182,23 @@ def read_index(store: ObjectStore, described: PreparedDescription) -> list[Index
     if any(row.offset < 0 or row.size <= 0 or row.offset + row.size > sizes.get(row.shard, 0) for row in rows):
         raise DataError(f"{place}: a record lies outside its shard; prepare the set again")
     return rows
+
+
+def _index_schema() -> "pa.Schema":
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.binary() if name in _COLUMNS[:3] else pa.int64()) for name in _COLUMNS])
+
+
+def _check_index(file: "pq.ParquetFile", records: int) -> None:
+    """Check columns and size of the index before it is read. Raises ValueError."""
+    if not file.schema_arrow.remove_metadata().equals(_index_schema()):
+        raise ValueError("its columns are not those of an index")
+    if file.metadata.num_rows != records:
+        raise ValueError(f"it has {file.metadata.num_rows} rows, not {records}")
+    groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
+    if sum(group.total_byte_size for group in groups) > _BYTES_PER_RECORD * (records + 1):
+        raise ValueError("its names are too long")
 
 
 def _holds(store: ObjectStore, key: str) -> bool:

@@ -1,7 +1,7 @@
 """Folders with landmark files beside their pictures: 300-W (.pts), 300W-LP and AFLW2000-3D (.mat)."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -39,10 +39,13 @@ def open_aflw2000(location: str) -> TrainableSet:
 def open_300w(location: str) -> TrainableSet:
     """Open 300-W. trainset and afw are train, testset, ibug and the indoor and outdoor pictures of 300-W itself test.
 
+    One of these folders may be given alone.
+
     Raises:
         DataError: the folder or its .pts files are missing.
     """
-    return _open(location, "300-W", PTS, str, _split_of_300w)
+    above = Path(location).absolute().parts[-2:]  # helen/testset
+    return _open(location, "300-W", PTS, str, lambda name: _split_of_300w((*above, *PurePosixPath(name).parts[:-1])))
 
 
 def _open(
@@ -76,6 +79,7 @@ def _person_of_view(name: str) -> str:
     return f"{path.parent.name.removesuffix(_FLIPPED)}/{_VIEW.sub('', path.stem)}"
 
 
-def _split_of_300w(name: str) -> str:
-    folders = {part.lower() for part in PurePosixPath(name).parts[:-1]}
-    return "train" if folders.intersection(_TRAIN_FOLDERS) else "test" if folders.intersection(_TEST_FOLDERS) else ""
+def _split_of_300w(folders: Sequence[str]) -> str:
+    """Return the split of the innermost folder that has one."""
+    splits = dict.fromkeys(_TRAIN_FOLDERS, "train") | dict.fromkeys(_TEST_FOLDERS, "test")
+    return next((splits[folder.lower()] for folder in reversed(folders) if folder.lower() in splits), "")

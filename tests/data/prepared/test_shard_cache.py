@@ -7,7 +7,7 @@ import pytest
 
 from focus_ray.data.prepared.shard_cache import ShardCache
 from focus_ray.data.prepared.store_files import ShardDigest, shard_key
-from focus_ray.errors import DataError
+from focus_ray.errors import DataError, StorageError
 from focus_ray.storage.object_store import LocalStore, ObjectStore
 
 
@@ -81,3 +81,29 @@ def test_a_copy_as_in_another_process_serves_several_threads(tmp_path):
     for thread in threads:
         thread.join()
     assert sorted(seen) == [b"\0", b"\1", b"\2", b"\3"]
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path):
+    bucket, shards = filled(tmp_path / "bucket")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="set FOCUS_RAY_CACHE to a folder"):
+        ShardCache(bucket, shards, 1.0, tmp_path / "file" / "cache").read(0, 0, 1)
+
+
+def test_few_shards_are_on_their_way_at_once(tmp_path):
+    """A process that ends waits for them."""
+    bucket, shards = filled(tmp_path / "bucket")
+    go, started = threading.Event(), []
+
+    def download(key, path):
+        started.append(key)
+        go.wait(10)
+        bucket.inner.download(key, path)
+
+    bucket.download = download
+    cache = ShardCache(bucket, shards, 1.0, tmp_path / "cache")
+    cache.prefetch([0, 1, 2, 3])
+    assert len(cache._pending) == 2
+    go.set()
+    assert [cache.read(number, 0, 1) for number in range(4)] == [bytes([number]) for number in range(4)]
+    assert started[:2] == [shard_key(0), shard_key(1)] or started[:2] == [shard_key(1), shard_key(0)]

@@ -65,3 +65,33 @@ def test_numbers_are_checked(change):
     writer.add("0", files)
     with pytest.raises(DataError, match="damaged"):
         decode_record(writer.content(), "here")
+
+
+def sparse_member() -> bytes:
+    """A member of the type that GNU tar has for files with holes; it claims 400 MB of zeros."""
+    entry = tarfile.TarInfo("0.png")
+    entry.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(entry.tobuf(tarfile.GNU_FORMAT))
+    header[483:495] = b"%011o\0" % 400_000_000
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+def link_to_itself() -> bytes:
+    entry = tarfile.TarInfo("0.png")
+    entry.type, entry.linkname = tarfile.SYMTYPE, "0.png"
+    return entry.tobuf(tarfile.USTAR_FORMAT)
+
+
+def deep_json() -> bytes:
+    content = b"[" * 100_000
+    entry = tarfile.TarInfo("0.json")
+    entry.size = len(content)
+    return entry.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512)
+
+
+@pytest.mark.parametrize("make", [sparse_member, link_to_itself, deep_json])
+def test_what_is_no_plain_file_is_refused(make):
+    with pytest.raises(DataError, match="is damaged"):
+        decode_record(make() + bytes(1024), "here")
