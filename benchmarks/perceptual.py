@@ -35,7 +35,7 @@ from focus_ray.data.synthetic import SyntheticFaces
 from focus_ray.face_models.landmarks import five_points
 from focus_ray.focus.losses import neighbor_residual
 from focus_ray.focus.losses.distances import squared_distance
-from focus_ray.focus.networks.alignment import ARCFACE_TEMPLATE, similarity_transform
+from focus_ray.focus.networks.alignment import ARCFACE_SIZE, ARCFACE_TEMPLATE, similarity_transform
 from focus_ray.focus.networks.face_mesh_network import TEMPLATE as MESH_TEMPLATE
 from focus_ray.focus.networks.face_mesh_network import FaceMeshNetwork
 from focus_ray.focus.networks.perceptual import ArcFacePerceptual, EncoderPerceptual
@@ -46,7 +46,6 @@ from focus_ray.training.assemble import world_face
 
 Score = Callable[[Batch, Rendering], Tensor]
 BATCH = 50
-CROP_SIZE = 112  # px of ArcFace's template
 PEOPLE_SIZE = 224  # px
 
 
@@ -65,7 +64,7 @@ def feature_score(perceptual: EncoderPerceptual) -> Score:
 def recogniser_score(perceptual: ArcFacePerceptual) -> Score:
     """1 - cos of the shallow maps of the aligned faces, each in its own crop, at the pixels of the target."""
     is_mesh = isinstance(perceptual.network, FaceMeshNetwork)
-    template, size = (MESH_TEMPLATE, 192) if is_mesh else (ARCFACE_TEMPLATE, CROP_SIZE)
+    template, size = (MESH_TEMPLATE, 192) if is_mesh else (ARCFACE_TEMPLATE, ARCFACE_SIZE)
 
     def score(batch: Batch, rendering: Rendering) -> Tensor:
         target = perceptual.shallow(batch.images * rendering.mask, batch.landmarks)
@@ -158,7 +157,7 @@ def measure(
                 inside = rendering.mask > 0
                 if aligned:
                     positions = crop_positions(batch, ARCFACE_TEMPLATE)
-                    inside &= ((positions >= 0) & (positions <= CROP_SIZE - 1)).all(dim=-1)[:, None]
+                    inside &= ((positions >= 0) & (positions <= ARCFACE_SIZE - 1)).all(dim=-1)[:, None]
                 outliers[kind].append(batch.masks[inside] == 0)
                 for name, score in scores.items():
                     found.setdefault((name, kind), []).append(score(batch, rendering)[inside])

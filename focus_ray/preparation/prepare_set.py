@@ -96,14 +96,14 @@ def prepare_set(
     store = open_store(absolute_location(out))
     _check_free(store, _plan_content(kind, data))
     spec = None if data.annotated else resolve_landmark_detector(detector, detector_weights)
-    plan = Plan(kind, data, store, settings, spec)
-    plan.begin(note)
-    plan.run(pool, progress)
-    return plan.finish()
+    plan = PreparationPlan(kind, data, store, settings, spec)
+    plan.reuse_finished(note)
+    plan.make_missing(pool, progress)
+    return plan.write_index()
 
 
 @dataclass(eq=False)
-class Plan:
+class PreparationPlan:
     """The shards of a set in a store."""
 
     kind: SetKind
@@ -119,7 +119,7 @@ class Plan:
         self.digests = [self._digest(shard) for shard in self.shards]
         self.states: dict[int, ShardState] = {}
 
-    def begin(self, note: Callable[[str], object]) -> None:
+    def reuse_finished(self, note: Callable[[str], object]) -> None:
         """Find finished shards; what belongs to other settings is made again.
 
         Raises:
@@ -139,7 +139,7 @@ class Plan:
         self.store.write(PLAN, _plan_content(self.kind, self.data))
         self.store.delete(stale)
 
-    def run(self, pool: PoolSettings | None, progress: PictureProgress) -> None:
+    def make_missing(self, pool: PoolSettings | None, progress: PictureProgress) -> None:
         """Make the shards that are missing."""
         total = sum(map(len, self.shards))
         done = sum(len(self.shards[number]) for number in self.states)
@@ -156,7 +156,7 @@ class Plan:
                 done += len(self.shards[number])
                 progress("pictures", done, total)
 
-    def finish(self) -> PreparedDescription:
+    def write_index(self) -> PreparedDescription:
         """Write index, list of left out pictures and, last, the description."""
         states = [self.states[number] for number in range(len(self.shards))]
         rows = [row for state in states for row in state.rows]

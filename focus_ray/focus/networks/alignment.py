@@ -2,12 +2,13 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 Template = tuple[tuple[float, float], ...]
 
-# ArcFace's template at 112 px: right eye, left eye, nose tip, right and left mouth corner, in px.
+ARCFACE_SIZE = 112  # px, the size of the aligned face
+# ArcFace's template at that size: right eye, left eye, nose tip, right and left mouth corner, in px.
 ARCFACE_TEMPLATE = (
     (38.2946, 51.6963),
     (73.5318, 51.5014),
@@ -65,6 +66,22 @@ def align_faces(
     """
     with torch.autocast(images.device.type, enabled=False):  # bfloat16 would shift the samples by a quarter of a px
         return _warp(images, points, size, template)
+
+
+class ArcFaceNetwork(nn.Module):
+    """Base of the networks that take faces aligned to ArcFace's template, RGB in [-1, 1]."""
+
+    def crops(self, images: Float[Tensor, "B 3 H W"], points: Float[Tensor, "B 5 2"]) -> Float[Tensor, "B 3 112 112"]:
+        """Align faces and scale their values to the network's range.
+
+        Args:
+            images: RGB in [0, 1].
+            points: the five points of each face, px.
+
+        Returns:
+            Aligned faces in [-1, 1].
+        """
+        return 2 * align_faces(images, points, ARCFACE_SIZE) - 1
 
 
 def _warp(images: Tensor, points: Tensor, size: int, template: Template) -> Tensor:

@@ -6,11 +6,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from focus_ray.errors import CheckpointError
-from focus_ray.focus.networks.alignment import align_faces
+from focus_ray.focus.networks.alignment import ArcFaceNetwork
 from focus_ray.focus.networks.memory_format import channels_last
 from focus_ray.focus.networks.state_dict import count_blocks, load_pretrained, strip_prefix
 
-CROP_SIZE = 112  # px, the size of the aligned face
 EMBEDDING_SIZE = 512
 UNIT_WIDTH = 64
 LAST_WIDTH = 512
@@ -32,7 +31,7 @@ class Layers(nn.Module):
         return x + self.layers(x) if self.has_shortcut else self.layers(x)
 
 
-def activated(n_in: int, n_out: int, size: int, stride: int = 1, groups: int = 1) -> Layers:
+def conv_norm_prelu(n_in: int, n_out: int, size: int, stride: int = 1, groups: int = 1) -> Layers:
     """Return a convolution with norm and PReLU."""
     convolution = nn.Conv2d(n_in, n_out, size, stride, size // 2, groups=groups, bias=False)
     return Layers(convolution, nn.BatchNorm2d(n_out), nn.PReLU(n_out))
@@ -41,7 +40,7 @@ def activated(n_in: int, n_out: int, size: int, stride: int = 1, groups: int = 1
 def depthwise(n_in: int, n_out: int, inner: int, stride: int, *, has_shortcut: bool = False) -> Layers:
     """Return expansion, depthwise convolution with the stride, linear projection."""
     projection = Layers(nn.Conv2d(inner, n_out, 1, bias=False), nn.BatchNorm2d(n_out))
-    blocks = (activated(n_in, inner, 1), activated(inner, inner, 3, stride, inner), projection)
+    blocks = (conv_norm_prelu(n_in, inner, 1), conv_norm_prelu(inner, inner, 3, stride, inner), projection)
     return Layers(*blocks, has_shortcut=has_shortcut)
 
 
@@ -50,7 +49,7 @@ def residuals(width: int, count: int, inner: int) -> Layers:
     return Layers(*(depthwise(width, width, inner, 1, has_shortcut=True) for _ in range(count)))
 
 
-class InsightMobileFaceNet(nn.Module):
+class InsightMobileFaceNet(ArcFaceNetwork):
     """Aligned faces [B, 3, 112, 112], RGB in [-1, 1], to embeddings [B, 512] (not normalised).
 
     Args:
@@ -62,10 +61,12 @@ class InsightMobileFaceNet(nn.Module):
         super().__init__()
         self.blocks, self.scale = blocks, scale
         width = UNIT_WIDTH * scale
-        first = activated(width, width, 3, groups=UNIT_WIDTH) if blocks[0] == 1 else residuals(width, blocks[0], 128)
+        first = (
+            conv_norm_prelu(width, width, 3, groups=UNIT_WIDTH) if blocks[0] == 1 else residuals(width, blocks[0], 128)
+        )
         self.layers = nn.ModuleList(
             [
-                activated(3, width, 3, 2),
+                conv_norm_prelu(3, width, 3, 2),
                 first,
                 depthwise(width, width, 128, 2),
                 residuals(width, blocks[1], 128),
@@ -75,7 +76,7 @@ class InsightMobileFaceNet(nn.Module):
                 residuals(2 * width, blocks[3], 256),
             ]
         )
-        self.conv_sep = activated(2 * width, LAST_WIDTH, 1)
+        self.conv_sep = conv_norm_prelu(2 * width, LAST_WIDTH, 1)
         pool = nn.Conv2d(LAST_WIDTH, LAST_WIDTH, LAST_GRID, groups=LAST_WIDTH, bias=False)
         self.features = Layers(
             Layers(pool, nn.BatchNorm2d(LAST_WIDTH)),
@@ -88,18 +89,6 @@ class InsightMobileFaceNet(nn.Module):
     def architecture(self) -> str:
         """Name of the network with its blocks and width."""
         return f"insightface_mbf-{'-'.join(map(str, self.blocks))}x{self.scale}"
-
-    def crops(self, images: Float[Tensor, "B 3 H W"], points: Float[Tensor, "B 5 2"]) -> Float[Tensor, "B 3 112 112"]:
-        """Align faces and scale their values to the network's range.
-
-        Args:
-            images: RGB in [0, 1].
-            points: the five points of each face, px.
-
-        Returns:
-            Aligned faces in [-1, 1].
-        """
-        return 2 * align_faces(images, points, CROP_SIZE) - 1
 
     def shallow(self, crops: Float[Tensor, "B 3 112 112"]) -> Float[Tensor, "B C 56 56"]:
         """Compute the feature map of the first stage.

@@ -6,15 +6,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from focus_ray.errors import CheckpointError
-from focus_ray.focus.networks.alignment import align_faces
+from focus_ray.focus.networks.alignment import ArcFaceNetwork
 from focus_ray.focus.networks.memory_format import channels_last
 from focus_ray.focus.networks.state_dict import count_blocks, load_pretrained, strip_prefix
 
-CROP_SIZE = 112  # px, the size of the aligned face
 EMBEDDING_SIZE = 512
 STEM_WIDTH = 64
 LAST_WIDTH = 512
-LAST_GRID = 7  # CROP_SIZE after four strides of 2
+LAST_GRID = 7  # ARCFACE_SIZE after four strides of 2
 DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3)}
 """Blocks of the four stages."""
 
@@ -45,7 +44,7 @@ def stage(n_in: int, width: int, depth: int) -> nn.Sequential:
     return nn.Sequential(IResNetBlock(n_in, width, 2), *(IResNetBlock(width, width, 1) for _ in range(depth - 1)))
 
 
-class IResNet(nn.Module):
+class IResNet(ArcFaceNetwork):
     """Aligned faces [B, 3, 112, 112], RGB in [-1, 1], to embeddings [B, 512] (not normalised).
 
     Args:
@@ -74,18 +73,6 @@ class IResNet(nn.Module):
     def architecture(self) -> str:
         """Name of the network with its depth."""
         return f"iresnet{self.depth}"
-
-    def crops(self, images: Float[Tensor, "B 3 H W"], points: Float[Tensor, "B 5 2"]) -> Float[Tensor, "B 3 112 112"]:
-        """Align faces and scale their values to the network's range.
-
-        Args:
-            images: RGB in [0, 1].
-            points: the five points of each face, px.
-
-        Returns:
-            Aligned faces in [-1, 1].
-        """
-        return 2 * align_faces(images, points, CROP_SIZE) - 1
 
     def shallow(self, crops: Float[Tensor, "B 3 112 112"]) -> Float[Tensor, "B 64 56 56"]:
         """Compute the feature map after layer1.

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from focus_ray.focus.networks.alignment import align_faces
+from focus_ray.focus.networks.alignment import ARCFACE_SIZE, align_faces
 from focus_ray.focus.networks.memory_format import channels_last
 from focus_ray.focus.networks.state_dict import load_pretrained, strip_prefix
 
-CROP_SIZE = 112  # px, the size of the aligned face
 EMBEDDING_SIZE = 128
 STEM_WIDTH = 64
 LAST_WIDTH = 512
@@ -25,7 +24,7 @@ def convolution(n_in: int, n_out: int, size: int, stride: int = 1, groups: int =
     return nn.Conv2d(n_in, n_out, size, stride, size // 2, groups=groups, bias=False)
 
 
-def activated(n_in: int, n_out: int, size: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+def conv_norm_relu6(n_in: int, n_out: int, size: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
     """Return a convolution with norm and ReLU6."""
     return nn.Sequential(convolution(n_in, n_out, size, stride, groups), nn.BatchNorm2d(n_out), nn.ReLU6())
 
@@ -38,8 +37,8 @@ class InvertedResidual(nn.Module):
         inner = n_in * expansion
         self.has_shortcut = stride == 1 and n_in == n_out
         self.conv = nn.Sequential(
-            activated(n_in, inner, 1),
-            activated(inner, inner, 3, stride, inner),
+            conv_norm_relu6(n_in, inner, 1),
+            conv_norm_relu6(inner, inner, 3, stride, inner),
             convolution(inner, n_out, 1),
             nn.BatchNorm2d(n_out),
         )
@@ -81,7 +80,7 @@ class MobileFaceNet(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.conv1 = activated(3, STEM_WIDTH, 3, 2)
+        self.conv1 = conv_norm_relu6(3, STEM_WIDTH, 3, 2)
         self.dw_conv = DepthwiseSeparable(STEM_WIDTH)
         blocks, n_in = [], STEM_WIDTH
         for expansion, width, count, stride in STAGES:
@@ -89,7 +88,7 @@ class MobileFaceNet(nn.Module):
                 blocks.append(InvertedResidual(n_in, width, stride if index == 0 else 1, expansion))
                 n_in = width
         self.features = nn.Sequential(*blocks)
-        self.conv2 = activated(n_in, LAST_WIDTH, 1)
+        self.conv2 = conv_norm_relu6(n_in, LAST_WIDTH, 1)
         self.gdconv = GlobalDepthwise()
         self.conv3 = nn.Conv2d(LAST_WIDTH, EMBEDDING_SIZE, 1)
         self.bn = nn.BatchNorm2d(EMBEDDING_SIZE)
@@ -105,7 +104,7 @@ class MobileFaceNet(nn.Module):
             Aligned faces with ImageNet's mean and deviation.
         """
         mean, deviation = (images.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_DEVIATION))
-        return (align_faces(images, points, CROP_SIZE) - mean) / deviation
+        return (align_faces(images, points, ARCFACE_SIZE) - mean) / deviation
 
     def shallow(self, crops: Float[Tensor, "B 3 112 112"]) -> Float[Tensor, "B 64 56 56"]:
         """Compute the feature map before the inverted residuals.
